@@ -1,0 +1,55 @@
+"""Align features with people's odd-one-out answers by one affine transform that keeps each image's neighbours.
+
+Names load when they are used, so that ``import glocal`` costs a few milliseconds.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from glocal._version import __version__
+
+if TYPE_CHECKING:
+    from glocal.aligner.estimator import Aligner
+    from glocal.aligner.fit import fit_arm
+    from glocal.data.features import Features
+    from glocal.data.join import join
+    from glocal.data.triplets import Triplets
+    from glocal.errors import GLocalError
+    from glocal.evaluation.alignment import odd_one_out
+    from glocal.evaluation.structure import neighbours_kept
+    from glocal.transform.linear import LinearTransform
+
+_HOME = {
+    "Aligner": "glocal.aligner.estimator",
+    "Features": "glocal.data.features",
+    "GLocalError": "glocal.errors",
+    "LinearTransform": "glocal.transform.linear",
+    "Triplets": "glocal.data.triplets",
+    "fit_arm": "glocal.aligner.fit",
+    "join": "glocal.data.join",
+    "neighbours_kept": "glocal.evaluation.structure",
+    "odd_one_out": "glocal.evaluation.alignment",
+}
+
+__all__ = [
+    "Aligner",
+    "Features",
+    "GLocalError",
+    "LinearTransform",
+    "Triplets",
+    "__version__",
+    "fit_arm",
+    "join",
+    "neighbours_kept",
+    "odd_one_out",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'glocal' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,194 @@
+"""Whole files only: a checked read of ``.npy`` and text, an atomic write of anything."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy_format
+
+from glocal.errors import FileError
+
+PathLike = str | os.PathLike[str]
+
+
+def read_npy(path: PathLike, *, what: str) -> np.ndarray:
+    """Open a ``.npy`` file as a read-only memory map, or say in one sentence why not.
+
+    Parameters
+    ----------
+    path : path
+        An array saved by ``numpy.save`` without pickling.
+    what : str
+        The role of the file in the sentence of an error, e.g. ``"features"``.
+
+    Raises
+    ------
+    FileError
+        Missing, unreadable, empty, not an npy file, truncated, or pickled.
+    """
+    path = existing_file(path, what=what)
+    try:
+        with path.open("rb") as stream:
+            version = npy_format.read_magic(stream)
+            read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+            shape, _, dtype = read_header(stream)
+            offset = stream.tell()
+    except OSError as error:
+        raise unreadable(path, what, error) from error
+    except ValueError as error:
+        raise FileError(
+            f"{what} file {path} is not a whole .npy file ({one_line(error)}). Write it again with numpy.save."
+        ) from error
+    if dtype.hasobject:
+        raise FileError(
+            f"{what} file {path} holds pickled Python objects, which are never loaded. "
+            "Save a plain numeric array: numpy.save(path, numpy.asarray(values, dtype='float32'))."
+        )
+    wanted = offset + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+    found = path.stat().st_size
+    if found < wanted:
+        raise FileError(
+            f"{what} file {path} is truncated: its header promises {wanted} bytes and it has {found}. "
+            "Copy or write it again."
+        )
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError:  # zero-sized arrays and 0-d arrays cannot be mapped
+        array = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise unreadable(path, what, error) from error
+    return array
+
+
+def read_lines(path: PathLike, *, what: str) -> tuple[str, ...]:
+    """Read a UTF-8 text file as its stripped lines; trailing empty lines are dropped."""
+    path = existing_file(path, what=what)
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except OSError as error:
+        raise unreadable(path, what, error) from error
+    except UnicodeDecodeError as error:
+        raise FileError(f"{what} file {path} is not UTF-8 text ({one_line(error)}). Save it as UTF-8.") from error
+    while lines and not lines[-1]:
+        lines.pop()
+    return tuple(lines)
+
+
+def existing_file(path: PathLike, *, what: str) -> Path:
+    """Return `path` if it is a file that has content, else raise the sentence that says why not."""
+    path = Path(path)
+    try:
+        if not path.exists():
+            raise FileError(f"{what} file {path} does not exist. Check the path.")
+        if path.is_dir():
+            raise FileError(f"{what} file {path} is a folder. Name the file inside it.")
+        if path.is_file() and path.stat().st_size == 0:
+            raise FileError(f"{what} file {path} is empty. Write it again.")
+    except PermissionError as error:
+        raise unreadable(path, what, error) from error
+    return path
+
+
+@contextlib.contextmanager
+def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
+    """Write to a hidden neighbour, flush it to disk, then move it into place.
+
+    A killed process, a full disk or an exception leaves the previous file whole.
+
+    Raises
+    ------
+    FileError
+        The folder does not exist, is not writable, or the disk is full.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        if isinstance(error, FileError):
+            raise
+        raise unwritable(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def writable_target(path: PathLike, *, what: str = "output") -> Path:
+    """Fail before hours of work, not after them: check that `path` can be created.
+
+    Raises
+    ------
+    FileError
+        The folder is missing or not writable, or `path` is itself a folder.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise FileError(f"{what} {path} is a folder. Name a file inside it.")
+    except PermissionError as error:
+        raise unwritable(path, error) from error
+    folder = path.parent
+    try:
+        if not folder.exists():
+            raise FileError(f"{what} folder {folder} does not exist. Create it first: mkdir -p {folder}.")
+        probe = folder / f".{path.name}.{secrets.token_hex(4)}.probe"
+        probe.open("xb").close()
+        probe.unlink()
+    except OSError as error:
+        if isinstance(error, FileError):
+            raise
+        raise unwritable(path, error) from error
+    return path
+
+
+def make_folder(path: PathLike) -> Path:
+    """Create an output folder with its parents, or say in one sentence why not."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise FileError(f"output folder {path} exists as a file. Choose another name.") from error
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return path
+
+
+def unreadable(path: Path, what: str, error: OSError) -> FileError:
+    """The sentence for an operating-system error on reading."""
+    return FileError(f"{what} file {path} cannot be read: {error.strerror or one_line(error)}. Check its permissions.")
+
+
+def unwritable(path: Path, error: OSError) -> FileError:
+    """The sentence for an operating-system error on writing."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return FileError(f"cannot write {path}: the disk is full. Free some space or choose another place.")
+    if error.errno == errno.EFBIG:
+        return FileError(f"cannot write {path}: it would exceed the largest file size allowed here.")
+    reason = error.strerror or one_line(error)
+    return FileError(f"cannot write {path}: {reason}. Choose a folder you may write to.")
+
+
+def array_sha256(array: np.ndarray) -> str:
+    """Hash dtype, shape and bytes of an array; equal arrays have equal hashes."""
+    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    rows = max(1, (1 << 24) // max(1, array[:1].nbytes)) if array.ndim else 1
+    for start in range(0, len(array), rows):
+        digest.update(np.ascontiguousarray(array[start : start + rows]).data)
+    return digest.hexdigest()
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error on one line, without a final full stop."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

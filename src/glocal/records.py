@@ -1,0 +1,169 @@
+"""What a result is on disk: score rows, the record of a fit, and where both came from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import platform
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from glocal.errors import FileError
+from glocal.files import PathLike, read_lines, unwritable
+
+
+@dataclass(frozen=True)
+class Score:
+    """One row of results.
+
+    Parameters
+    ----------
+    task, metric : str
+        What was measured, e.g. ``"odd-one-out"`` and ``"accuracy_cosine"``.
+    value : float
+        Fractions are in [0, 1]; losses in nats.
+    low, high : float or None
+        The 95 % interval; None where no interval is defined.
+    n : int
+        How many answers, images or draws the value rests on.
+    split : str
+        ``"all"``, ``"train"``, ``"heldout"`` or the name of a file.
+    transform : str
+        The arm, or the path of the transform file; ``"original"`` for none.
+    """
+
+    task: str
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    split: str
+    transform: str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a result comes from: version, data hashes, seed and hardware."""
+
+    version: str
+    data: dict[str, str] = field(default_factory=dict)
+    seed: int | None = None
+    device: str = "cpu"
+    machine: str = field(default_factory=platform.machine)
+    python: str = field(default_factory=platform.python_version)
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """Everything a fit says of itself; the ``--json`` of ``glocal fit`` and part of the transform file.
+
+    `parts` are unweighted; `gap` bounds or estimates how far `objective` lies above the optimum
+    (None where no such bound is known); `status` is ``"converged"``, ``"budget"`` or ``"stalled"``.
+    """
+
+    method: str
+    alpha: float | None
+    lmbda: float
+    tau: float | None
+    bias: bool
+    squared: bool
+    objective: float
+    parts: dict[str, float]
+    converged: bool
+    status: str
+    reason: str
+    gap: float | None
+    certificate: str
+    gradient_norm: float
+    evaluations: int
+    seconds: float
+    n_triplets: int
+    n_dropped: int
+    n_objects: int
+    n_local: int
+    block_size: int | None
+    start_scale: float
+    tol: float
+    dtype: str
+    lambda_max: float | None = None
+    holdout: dict[str, Any] | None = None
+    provenance: Provenance | None = None
+
+
+def to_json(value: Any) -> str:
+    """One line of strict JSON; NaN and infinities become null, dataclasses become objects."""
+    return json.dumps(_plain(value), allow_nan=False, ensure_ascii=False)
+
+
+def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
+    """Append rows to a JSON-lines file in one write, so that parallel writers never mix lines.
+
+    Raises
+    ------
+    FileError
+        The file cannot be written.
+    """
+    text = "".join(to_json(row) + "\n" for row in rows)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            _write_all(descriptor, text.encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise unwritable(Path(path), error) from error
+
+
+def read_rows(path: PathLike) -> list[dict[str, Any]]:
+    """Read a JSON-lines file; a last line cut by a killed writer is left out.
+
+    Raises
+    ------
+    FileError
+        The file is missing, or a line other than the last is not JSON.
+    """
+    lines = read_lines(path, what="score")
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number == len(lines):
+                break
+            raise FileError(f"score file {path} line {number} is not JSON. Remove that line.") from error
+    return rows
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte at the end of the file, or take back what a full disk let through."""
+    size = os.fstat(descriptor).st_size
+    written = 0
+    try:
+        while written < len(data):
+            written += os.write(descriptor, data[written:])
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value
