@@ -1,0 +1,201 @@
+"""A network's features: (n, p) numbers, names beside them, and their two standardization scalars."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from glocal.data.readers import READERS, read_matrix
+from glocal.errors import DataError, DataWarning, FileError
+from glocal.files import PathLike, read_lines
+
+NAMES_FILE = "file_names.txt"
+_CHUNK_BYTES = 1 << 25
+_EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
+
+
+@dataclass(frozen=True)
+class Standardization:
+    """Two scalars over every row and column of the object features: X̃ = (X - mean) / std.
+
+    `std` is the population standard deviation; both are computed in float64 (Muttenthaler et al. 2023).
+    """
+
+    mean: float
+    std: float
+
+    def __call__(self, features: np.ndarray, dtype: str | np.dtype = "float32") -> np.ndarray:
+        """Standardize (n, p) features into a new array of `dtype`, rounding once."""
+        if np.dtype(dtype) == np.float64:
+            return (features.astype(np.float64) - self.mean) / self.std
+        standardized = features.astype(dtype)
+        standardized -= self.mean
+        standardized /= self.std
+        return standardized
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Features of n images or objects, as a memory map where the file allows it.
+
+    Parameters
+    ----------
+    matrix : (n, p) real array
+        float16, float32, float64 or integers; never copied here.
+    names : tuple of n str, or None
+        One name a row; object files are joined through them.
+    source : str
+        Where the matrix came from, for messages.
+
+    Raises
+    ------
+    DataError
+        Not a real (n, p) matrix, or another number of names than rows.
+    """
+
+    matrix: np.ndarray
+    names: tuple[str, ...] | None = None
+    source: str = "features"
+
+    def __post_init__(self) -> None:
+        matrix = self.matrix
+        if matrix.ndim != 2:
+            raise DataError(
+                f"{self.source} has shape {matrix.shape}; features must be (n, p): one row an image. "
+                "Flatten or pool the other axes first."
+            )
+        if matrix.dtype.kind not in "fiu":
+            raise DataError(f"{self.source} holds {matrix.dtype} values; features must be real numbers.")
+        if matrix.dtype.kind == "f" and matrix.dtype.itemsize > 8:
+            raise DataError(f"{self.source} holds {matrix.dtype} values; allowed are float16, float32 and float64.")
+        if 0 in matrix.shape:
+            raise DataError(f"{self.source} has shape {matrix.shape}; there is nothing in it.")
+        if self.names is not None and len(self.names) != len(matrix):
+            raise DataError(
+                f"{self.source} has {len(matrix)} rows but {len(self.names)} names. "
+                f"{NAMES_FILE} must have one line a row, in the order of the rows."
+            )
+
+    @classmethod
+    def load(cls, path: PathLike) -> Features:
+        """Open a feature file, or a folder with one feature file and ``file_names.txt``.
+
+        Parameters
+        ----------
+        path : path
+            ``.npy`` (memory-mapped), ``.npz``, ``.pt``, ``.h5``, ``.mat``; or a folder that holds
+            ``features.npy`` or exactly one such file.
+
+        Raises
+        ------
+        FileError
+            Missing, unreadable, damaged, or a folder without a single feature file.
+        DataError
+            The content is no real (n, p) matrix.
+        """
+        path = Path(path)
+        folder = path.is_dir()
+        file = _only_feature_file(path) if folder else path
+        matrix = read_matrix(file)
+        names_file = file.parent / NAMES_FILE
+        names = read_lines(names_file, what="names") if names_file.is_file() else None
+        if names is not None and not folder and matrix.ndim == 2 and len(names) != len(matrix):
+            names = None  # a single file may lie beside the names of another one
+        return cls(matrix, names, str(file))
+
+    def __len__(self) -> int:
+        return len(self.matrix)
+
+    @property
+    def dimensions(self) -> int:
+        """p, the number of columns."""
+        return int(self.matrix.shape[1])
+
+    def chunks(self, rows: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (first row, rows) in order; by default about 32 MB of float64 at a time."""
+        rows = rows or max(1, _CHUNK_BYTES // (8 * self.dimensions))
+        for start in range(0, len(self), rows):
+            yield start, self.matrix[start : start + rows]
+
+    @cached_property
+    def standardization(self) -> Standardization:
+        """The two scalars of these features, in one pass over the file for each.
+
+        Raises
+        ------
+        DataError
+            NaN or infinity somewhere, or a constant matrix.
+        """
+        size = self.matrix.size
+        total = 0.0
+        for start, rows in self.chunks():
+            chunk = rows.astype(np.float64)
+            if not np.isfinite(chunk).all():
+                row, column = np.argwhere(~np.isfinite(chunk))[0]
+                raise DataError(
+                    f"{self.source} holds {chunk[row, column]} at row {start + row}, column {column}; features must "
+                    "be finite. Remove or recompute that image's features."
+                )
+            total += float(chunk.sum())
+        mean = total / size
+        squares = sum(float(np.square(rows.astype(np.float64) - mean).sum()) for _, rows in self.chunks())
+        std = float(np.sqrt(squares / size))
+        if not std > 1e-12 * max(1.0, abs(mean)):
+            raise DataError(f"{self.source} is constant ({mean:g} everywhere); there is nothing to transform.")
+        return Standardization(mean, std)
+
+    def check_finite(self) -> None:
+        """Raise a DataError where a value is NaN or infinite."""
+        for start, rows in self.chunks():
+            if not np.isfinite(rows).all():
+                row, column = np.argwhere(~np.isfinite(rows))[0]
+                raise DataError(
+                    f"{self.source} holds {rows[row, column]} at row {start + row}, column {column}; features must "
+                    "be finite. Remove or recompute that image's features."
+                )
+
+    def constant_columns(self) -> int:
+        """The number of columns that hold one value only."""
+        first = self.matrix[0]
+        varies = np.zeros(self.dimensions, dtype=bool)
+        for _, rows in self.chunks():
+            varies |= (rows != first).any(axis=0)
+        return int(np.count_nonzero(~varies))
+
+    def warn_constant_columns(self) -> None:
+        """Warn if some columns are constant: they carry no information and slow the fit."""
+        count = self.constant_columns()
+        if count:
+            warnings.warn(
+                f"{self.source} has {count} constant columns of {self.dimensions}; they tell nothing apart.",
+                DataWarning,
+                stacklevel=2,
+            )
+
+
+def object_name(name: str) -> str:
+    """The name of an object: folder and file extension taken off.
+
+    >>> object_name("images/crystal1.jpg")
+    'crystal1'
+    """
+    return _EXTENSION.sub("", name.replace("\\", "/").rsplit("/", 1)[-1])
+
+
+def _only_feature_file(folder: Path) -> Path:
+    if (folder / "features.npy").is_file():
+        return folder / "features.npy"
+    found = sorted(file for file in folder.iterdir() if file.suffix.lower() in READERS)
+    if len(found) != 1:
+        listed = ", ".join(file.name for file in found[:5]) or "none"
+        raise FileError(
+            f"features folder {folder} must hold features.npy or exactly one of {', '.join(sorted(READERS))}; "
+            f"found {listed}. Name the file itself."
+        )
+    return found[0]

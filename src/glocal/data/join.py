@@ -1,0 +1,99 @@
+"""Bring triplets and features together by name, so that nothing is silently misaligned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from glocal.data.features import Features, object_name
+from glocal.data.triplets import Triplets
+from glocal.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """Triplets that name rows of one feature matrix, and what the join cost.
+
+    Parameters
+    ----------
+    triplets : Triplets
+        Indices are rows of the features.
+    kept : (t,) bool
+        Which of the given answers survived.
+    n_dropped : int
+        Answers with an object that has no features.
+    n_missing : int
+        Objects of the id list that have no features.
+    """
+
+    triplets: Triplets
+    kept: np.ndarray
+    n_dropped: int
+    n_missing: int
+
+
+def join(features: Features, triplets: Triplets, object_ids: tuple[str, ...] | None = None) -> Joined:
+    """Express triplets in rows of `features`.
+
+    Parameters
+    ----------
+    features : Features
+        With names if `object_ids` is given.
+    triplets : Triplets
+        Indices name rows of `features`, or entries of `object_ids` if that is given.
+    object_ids : names or None
+        The list of objects that the triplets index; folder and extension are ignored.
+
+    Raises
+    ------
+    DataError
+        An index out of range, no or repeated names, or no answer left.
+    """
+    if object_ids is None:
+        triplets.check_range(len(features))
+        joined = Joined(triplets, np.ones(len(triplets), dtype=bool), 0, 0)
+    else:
+        triplets.check_range(len(object_ids), what="the list of object ids", unit="lines")
+        rows = feature_rows(features, object_ids)
+        mapped, dropped = triplets.relabel(rows)
+        kept = (rows[triplets.answers] >= 0).all(axis=1)
+        joined = Joined(mapped, kept, dropped, int(np.count_nonzero(rows < 0)))
+    if not len(joined.triplets):
+        raise DataError(
+            f"no triplet is left: {len(triplets)} were given and {joined.n_dropped} name an object without features. "
+            "Check that the triplets, the object ids and the features belong together."
+        )
+    return joined
+
+
+def feature_rows(features: Features, object_ids: tuple[str, ...]) -> Int[np.ndarray, " k"]:
+    """For each object id the row of its features, or -1 where it has none."""
+    if features.names is None:
+        raise DataError(
+            f"object ids were given but {features.source} has no names to join them with. "
+            "Put a file_names.txt with one line a row beside it."
+        )
+    row_of = _unique_index(features.names, f"names of {features.source}")
+    wanted = _unique_index(object_ids, "object ids")
+    rows = np.array([row_of.get(name, -1) for name in wanted], dtype=np.int64)
+    if (rows < 0).all():
+        raise DataError(
+            f"none of the {len(object_ids)} object ids (first {object_ids[0]!r}) is a name of {features.source} "
+            f"(first {features.names[0]!r}). Check that both lists name the same objects."
+        )
+    return rows
+
+
+def _unique_index(names: tuple[str, ...], what: str) -> dict[str, int]:
+    index: dict[str, int] = {}
+    for position, name in enumerate(names):
+        key = object_name(name)
+        if key in index:
+            raise DataError(
+                f"the {what} hold {key!r} twice (lines {index[key] + 1} and {position + 1}, "
+                "folder and extension ignored); names must differ."
+            )
+        index[key] = position
+    return index

@@ -1,0 +1,70 @@
+"""Folds over objects and blocks of local images: the only two splits the method needs."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from glocal.data.triplets import Triplets
+from glocal.errors import ParameterError
+
+
+def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray, " k"]]:
+    """Split n objects into `folds` parts: ``array_split(RandomState(seed).permutation(n), folds)``.
+
+    Parameters
+    ----------
+    n : int
+        Rows of the feature file, in file order, also those that no triplet names.
+    folds : int
+        2 to n // 3, so that every part can hold a triplet.
+    seed : int
+        Of the legacy RandomState, so that folds are the same everywhere.
+
+    Raises
+    ------
+    ParameterError
+        Too many or too few folds, or a negative seed.
+    """
+    if not 2 <= folds <= n // 3:
+        raise ParameterError(
+            f"folds is {folds} but {n} objects allow 2 to {n // 3} (three objects are needed in each part)."
+        )
+    if not 0 <= seed < 2**32:
+        raise ParameterError(f"seed is {seed}; allowed is 0 to {2**32 - 1}.")
+    return np.array_split(np.random.RandomState(seed).permutation(n), folds)
+
+
+def split_triplets(
+    triplets: Triplets, n: int, *, folds: int = 3, fold: int = 0, seed: int = 42
+) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
+    """Which answers train and which are held out when the objects of one fold are held out.
+
+    An answer trains if its three objects are outside the fold, is held out if all three are inside,
+    and belongs to neither part otherwise.
+
+    Returns
+    -------
+    train, heldout : (t,) bool
+    """
+    if not 0 <= fold < folds:
+        raise ParameterError(f"fold is {fold} but there are {folds} folds (valid 0..{folds - 1}).")
+    inside = np.zeros(n, dtype=bool)
+    inside[object_folds(n, folds, seed)[fold]] = True
+    heldout_objects = inside[triplets.answers].sum(axis=1)
+    return heldout_objects == 0, heldout_objects == 3
+
+
+def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Int[np.ndarray, " m"]]:
+    """Permute n local images with the seed and cut them into ceil(n / block_size) nearly equal blocks.
+
+    Raises
+    ------
+    ParameterError
+        Fewer than two images, or a block size below 3.
+    """
+    if n < 2:
+        raise ParameterError(f"there is {n} local image; the local term compares images and needs at least 2.")
+    if block_size < 3:
+        raise ParameterError(f"block_size is {block_size}; it must be at least 3, so that no block is left with one image.")
+    return np.array_split(np.random.RandomState(seed).permutation(n), -(-n // block_size))

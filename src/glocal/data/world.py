@@ -1,0 +1,133 @@
+"""A simulated world whose answer is known: images, a network's features of them, and people who compare them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from glocal.data.features import Features
+from glocal.data.triplets import Triplets
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """Features and answers with a known origin.
+
+    Parameters
+    ----------
+    objects : Features
+        One image of each object, as a simulated network sees it.
+    triplets : Triplets
+        Simulated people's answers on the objects.
+    local : Features
+        Other images of the same categories: the local images.
+    mind : (n, d) float
+        The embedding by which the simulated people answer: the known truth.
+    superordinate : (n,) int
+        The superordinate class of each object.
+    local_category : (m,) int
+        The category of each local image.
+    """
+
+    objects: Features
+    triplets: Triplets
+    local: Features
+    mind: Float[np.ndarray, "n d"]
+    superordinate: Int[np.ndarray, " n"]
+    local_category: Int[np.ndarray, " m"]
+
+
+def simulated_world(
+    *,
+    n_superordinate: int = 6,
+    n_category: int = 10,
+    n_object: int = 6,
+    n_local: int = 900,
+    n_triplets: int = 60_000,
+    dimensions: int = 64,
+    seed: int = 0,
+) -> World:
+    """Draw a world of superordinate classes, categories inside them and instances inside those.
+
+    A feature vector is ``s_superordinate + c_category + i_instance`` mixed into `dimensions` directions. As in real
+    networks, the superordinate part is the weakest, the category part strong, and the instance part is what tells
+    neighbours apart. Simulated people answer by superordinate similarity with a little of the category: they choose the
+    similar pair (a, b) with probability softmax of the three dot products of `mind`. The transform that agrees
+    with them is therefore known: it raises the superordinate directions.
+
+    Parameters
+    ----------
+    n_superordinate, n_category, n_object : int
+        Classes; categories a class; objects a category.
+    n_local : int
+        Local images, drawn from the same categories.
+    n_triplets, dimensions, seed : int
+        Answers, p, and the seed of everything.
+
+    Returns
+    -------
+    World
+    """
+    rng = np.random.default_rng(seed)
+    d_super, d_category = 6, 16
+    mixing = np.linalg.qr(rng.normal(size=(dimensions, dimensions)))[0]
+    superordinate_code = rng.normal(size=(n_superordinate, d_super))
+    category_code = rng.normal(size=(n_superordinate * n_category, d_category))
+
+    def images(category: np.ndarray) -> np.ndarray:
+        parts = [
+            0.7 * (superordinate_code[category // n_category] + 0.3 * rng.normal(size=(len(category), d_super))),
+            1.2 * (category_code[category] + 0.4 * rng.normal(size=(len(category), d_category))),
+            0.8 * rng.normal(size=(len(category), dimensions - d_super - d_category)),
+        ]
+        return (np.concatenate(parts, axis=1) @ mixing + 0.5).astype(np.float32)
+
+    category = np.repeat(np.arange(n_superordinate * n_category), n_object)
+    local_category = rng.integers(0, n_superordinate * n_category, n_local)
+    mind = np.concatenate([1.1 * superordinate_code[category // n_category], 0.25 * category_code[category]], axis=1)
+    objects = Features(images(category), tuple(f"object_{i:04d}" for i in range(len(category))), "simulated objects")
+    return World(
+        objects=objects,
+        triplets=simulated_answers(mind, n_triplets, seed=seed + 1),
+        local=Features(images(local_category), None, "simulated local images"),
+        mind=mind,
+        superordinate=category // n_category,
+        local_category=local_category,
+    )
+
+
+def simulated_answers(mind: Float[np.ndarray, "n d"], n_triplets: int, *, seed: int = 0) -> Triplets:
+    """Odd-one-out answers of people whose choice is the softmax of the three dot products of `mind`.
+
+    Parameters
+    ----------
+    mind : (n, d) real array
+        The embedding people answer by, e.g. a published SPoSE embedding.
+    n_triplets, seed : int
+
+    Returns
+    -------
+    Triplets
+        Uniformly drawn sets of three objects, the odd one last.
+    """
+    rng = np.random.default_rng(seed)
+    n = len(mind)
+    gram = (mind @ mind.T).astype(np.float32)
+    answers = np.empty((n_triplets, 3), dtype=np.int32)
+    done = 0
+    while done < n_triplets:
+        drawn = rng.integers(0, n, size=(min(1 << 20, n_triplets - done + 1024), 3), dtype=np.int32)
+        i, j, k = drawn.T
+        drawn = drawn[(i != j) & (i != k) & (j != k)][: n_triplets - done]
+        i, j, k = drawn.T
+        # Gumbel noise turns the largest similarity into a draw from the softmax
+        pairs = np.stack([gram[j, k], gram[i, k], gram[i, j]]) + rng.gumbel(size=(3, len(drawn)))
+        odd = pairs.argmax(axis=0)
+        rows = np.arange(len(drawn))
+        answers[done : done + len(drawn)] = np.stack(
+            [drawn[rows, (odd + 1) % 3], drawn[rows, (odd + 2) % 3], drawn[rows, odd]], axis=1
+        )
+        done += len(drawn)
+    return Triplets(answers)
