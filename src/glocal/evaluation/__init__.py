@@ -1,0 +1,1 @@
+"""Score any features under any transform; imports neither the objective nor the solver."""

@@ -1,0 +1,89 @@
+"""Agreement with people: odd-one-out accuracy and loss of any embedding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from glocal.data.triplets import Triplets
+from glocal.errors import DataError
+from glocal.evaluation.statistics import triplet_interval
+from glocal.similarity import CHANCE, PairSimilarities, Similarity, choice_loss, credit
+
+
+@dataclass(frozen=True)
+class OddOneOut:
+    """Odd-one-out agreement of one embedding with one set of answers.
+
+    `accuracy` is a fraction (ties shared), `low` and `high` its 95 % interval over objects and answers (None if it
+    was not asked for), `tie_rate` the fraction of answers whose highest similarity is tied, `loss` the cross-entropy
+    of dot products in nats (log 3 is chance), `chance` 1/3, `n` the number of answers.
+    """
+
+    accuracy: float
+    low: float | None
+    high: float | None
+    tie_rate: float
+    loss: float
+    chance: float
+    n: int
+    similarity: str
+
+
+def odd_one_out(
+    Z: np.ndarray, triplets: Triplets, *, similarity: Similarity = "cosine", interval: bool = True
+) -> OddOneOut:
+    """Score an embedding on odd-one-out answers.
+
+    Accuracy: the weighted share of answers where the pair that people chose has the highest similarity, a tie among k
+    pairs counting 1/k. Loss: the weighted mean of -log softmax of the three dot products at the chosen pair, whichever
+    similarity decides the accuracy (L_global of Muttenthaler et al. 2023, Eq. 1).
+
+    Parameters
+    ----------
+    Z : (n, p) real array
+        Standardized features, transformed or not.
+    triplets : Triplets
+        Indices are rows of Z.
+    similarity : {"cosine", "dot"}
+        What decides the model's choice.
+    interval : bool
+        Whether to compute `low` and `high`.
+
+    Returns
+    -------
+    OddOneOut
+
+    Raises
+    ------
+    DataError
+        No answer, or an index that is no row of Z.
+
+    Examples
+    --------
+    >>> Z = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    >>> odd_one_out(Z, Triplets.from_array([[0, 1, 2]]), interval=False).accuracy
+    1.0
+    """
+    if not len(triplets):
+        raise DataError("there is no triplet to score.")
+    triplets.check_range(len(Z))
+    deciding = PairSimilarities(Z, similarity)
+    dots = deciding if similarity == "dot" else PairSimilarities(Z, "dot")
+    weights = triplets.weights
+    right, ties, loss = 0.0, 0.0, 0.0
+    earned = np.empty(len(triplets))
+    for (part, pairs), (_, dot_pairs) in zip(
+        deciding.chunks(triplets.answers), dots.chunks(triplets.answers), strict=True
+    ):
+        share, tied = credit(pairs, deciding.largest)
+        nats = choice_loss(dot_pairs)
+        earned[part] = share
+        w = None if weights is None else weights[part]
+        right += float(share.sum() if w is None else w @ share)
+        ties += float(tied.sum() if w is None else w @ tied)
+        loss += float(nats.sum() if w is None else w @ nats)
+    total = triplets.total_weight
+    low, high = triplet_interval(earned, triplets.answers, weights) if interval else (None, None)
+    return OddOneOut(right / total, low, high, ties / total, loss / total, CHANCE, len(triplets), similarity)

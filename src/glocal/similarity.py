@@ -1,0 +1,98 @@
+"""Similarities of the three pairs of a triplet, and the model's choice with ties shared openly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from glocal.errors import ParameterError
+
+Similarity = Literal["cosine", "dot"]
+SIMILARITIES: tuple[Similarity, ...] = ("cosine", "dot")
+CHANCE = 1.0 / 3.0
+
+_GRAM_LIMIT = 20_000
+_CHUNK = 1 << 16
+
+
+def unit_rows(Z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
+    """Rows scaled to length 1; a row of zeros stays zero, so that its similarities are all 0."""
+    norms = np.linalg.norm(Z, axis=1, keepdims=True)
+    scaled: np.ndarray = Z / np.where(norms > 0, norms, 1)
+    return scaled
+
+
+class PairSimilarities:
+    """Similarities of triplets' pairs under one embedding, a chunk of answers at a time.
+
+    Up to 20,000 objects they are gathered from the Gram matrix; above that from the rows themselves.
+
+    Parameters
+    ----------
+    Z : (n, p) real array
+        Embedding; computed in float64, so that ties are ties and not rounding.
+    similarity : {"cosine", "dot"}
+    """
+
+    def __init__(self, Z: np.ndarray, similarity: Similarity = "cosine") -> None:
+        if similarity not in SIMILARITIES:
+            raise ParameterError(f"similarity is {similarity!r}; allowed are {' and '.join(SIMILARITIES)}.")
+        Z = np.asarray(Z, dtype=np.float64)
+        self.rows = unit_rows(Z) if similarity == "cosine" else Z
+        self.gram = self.rows @ self.rows.T if len(Z) <= _GRAM_LIMIT else None
+        # |S_ij| is at most the largest squared norm, which is also the largest |S_ij| of the Gram matrix
+        self.largest = float(np.einsum("ij,ij->i", self.rows, self.rows).max(initial=0.0))
+
+    def chunks(self, answers: Int[np.ndarray, "t 3"]) -> Iterator[tuple[slice, Float[np.ndarray, "3 c"]]]:
+        """Yield, for a run of answers, the similarities (pair found similar; first with odd; second with odd)."""
+        for start in range(0, len(answers), _CHUNK):
+            part = slice(start, min(start + _CHUNK, len(answers)))
+            a, b, odd = np.ascontiguousarray(answers[part].T, dtype=np.int64)
+            yield part, np.stack([self._pairs(a, b), self._pairs(a, odd), self._pairs(b, odd)])
+
+    def _pairs(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        if self.gram is not None:
+            return self.gram.ravel().take(i * len(self.gram) + j)
+        return np.concatenate(
+            [
+                np.einsum("ij,ij->i", self.rows[i[s : s + 4096]], self.rows[j[s : s + 4096]])
+                for s in range(0, len(i), 4096)
+            ]
+        )
+
+
+def credit(pairs: Float[np.ndarray, "3 c"], largest: float) -> tuple[Float[np.ndarray, " c"], np.ndarray]:
+    """How right the model is on each answer, with ties shared, and which answers are ties.
+
+    The model finds the pair of highest similarity most alike. Pairs within 8 eps·max|S| of the highest are tied;
+    an answer whose pair is among k tied ones earns 1/k, so that a collapsed model scores chance.
+
+    Parameters
+    ----------
+    pairs : (3, c) float
+        Row 0 is the similarity of the pair that people chose.
+    largest : float
+        max |S| of the embedding.
+
+    Returns
+    -------
+    credit : (c,) float in [0, 1]
+    tied : (c,) bool
+        More than one pair within the tolerance of the highest.
+    """
+    tolerance = 8 * np.finfo(pairs.dtype).eps * largest
+    s0, s1, s2 = pairs
+    threshold = np.maximum(np.maximum(s0, s1), s2) - tolerance
+    among = s0 >= threshold
+    n_tied = among.astype(np.int8) + (s1 >= threshold) + (s2 >= threshold)
+    return among / n_tied, n_tied > 1
+
+
+def choice_loss(pairs: Float[np.ndarray, "3 c"]) -> Float[np.ndarray, " c"]:
+    """-log softmax of the chosen pair's similarity, in nats, for each answer (log-sum-exp form)."""
+    s0, s1, s2 = pairs
+    highest = np.maximum(np.maximum(s0, s1), s2)
+    return highest - s0 + np.log(np.exp(s0 - highest) + np.exp(s1 - highest) + np.exp(s2 - highest))
