@@ -1,0 +1,15 @@
+"""The objective of the paper: a triplet loss, a local loss and a penalty, each with its gradient by hand.
+
+    naive            L_global + λ ‖W‖²_F
+    global           L_global + λ ‖W - (tr W / p) I‖²_F
+    glocal   (1-α) L_global + α L_local + λ ‖W - (tr W / p) I‖²_F
+
+Standardized features X̃ are mapped to Z = X̃ W + b. Everything here is torch; dtype and device follow the features.
+"""
+
+from glocal.objective.local_loss import LocalLoss
+from glocal.objective.objective import Evaluation, Objective, Term
+from glocal.objective.penalty import Penalty
+from glocal.objective.triplet_loss import TripletLoss
+
+__all__ = ["Evaluation", "LocalLoss", "Objective", "Penalty", "Term", "TripletLoss"]

@@ -1,0 +1,69 @@
+"""One objective: a weighted sum of named terms with its value and gradient."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The objective at one (W, b).
+
+    `value` is the weighted sum, `parts` the unweighted value of each term, `dW` and `db` the gradient
+    (`db` is None without a bias).
+    """
+
+    value: float
+    parts: dict[str, float]
+    dW: Float[Tensor, "p p"]
+    db: Float[Tensor, " p"] | None
+
+    @property
+    def finite(self) -> bool:
+        """Whether value and gradient are usable numbers."""
+        return math.isfinite(self.value)
+
+
+class Term(Protocol):
+    """A function of (W, b) with a gradient: returns value, ∂/∂W and ∂/∂b (None if b is None)."""
+
+    @property
+    def name(self) -> str:
+        """The key of the term in `Evaluation.parts`."""
+        ...
+
+    def __call__(
+        self, W: Float[Tensor, "p p"], b: Float[Tensor, " p"] | None
+    ) -> tuple[float, Float[Tensor, "p p"], Float[Tensor, " p"] | None]:
+        """Value and gradient at (W, b)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """f(W, b) = Σ weight · term(W, b).
+
+    Parameters
+    ----------
+    terms : tuple of (weight, Term)
+        The weights are the coefficients of the paper: 1 - α, α and λ.
+    """
+
+    terms: tuple[tuple[float, Term], ...]
+
+    def __call__(self, W: Float[Tensor, "p p"], b: Float[Tensor, " p"] | None = None) -> Evaluation:
+        """Evaluate value and gradient."""
+        value, parts, dW, db = 0.0, {}, W.new_zeros(W.shape), None if b is None else b.new_zeros(b.shape)
+        for weight, term in self.terms:
+            part, part_dW, part_db = term(W, b)
+            parts[term.name] = part
+            value += weight * part
+            dW.add_(part_dW, alpha=weight)
+            if db is not None and part_db is not None:
+                db.add_(part_db, alpha=weight)
+        return Evaluation(value, parts, dW, db)

@@ -1,0 +1,169 @@
+"""The pass over all triplets on a CPU in float32, compiled: gather, softmax residuals, scatter.
+
+Plain torch needs an index and a value tensor of every intermediate, tens of megabytes each, and its scattered additions
+run on one core. Here a chunk of a thousand answers stays in the first-level cache, its exponentials are one vector
+loop, and each thread adds to a gradient of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numba
+import numpy as np
+from jaxtyping import Float, Int
+from numba.core import types
+from numba.extending import intrinsic
+
+_CHUNK = 1024
+_FAST = {"contract", "nsz", "arcp", "reassoc", "nnan", "ninf"}  # inputs are finite: the caller checks
+_TILES = 32
+
+
+def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``numba.njit`` that keeps its machine code on disk where some folder is writable."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        try:
+            return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+        except RuntimeError:  # numba finds no folder to keep it in: compile once a process
+            return numba.njit(**options)(function)  # type: ignore[no-any-return]
+
+    return decorate
+
+
+@intrinsic
+def _float_from_bits(_typing_context: Any, bits: Any) -> Any:
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(types.float32))
+
+    return types.float32(types.int32), generate
+
+
+@numba.njit(inline="always")
+def _exp(x):  # type: ignore[no-untyped-def]
+    """e^x for x <= 0 to 2 ulp: 2^n · 2^f with |f| <= 1/2 and a degree-6 polynomial; never below 2^-126."""
+    t = max(x * np.float32(1.4426950408889634), np.float32(-126))
+    n = np.float32(np.floor(t + np.float32(0.5)))
+    f = t - n
+    p = np.float32(1.5403530e-4)
+    p = p * f + np.float32(1.3333558e-3)
+    p = p * f + np.float32(9.6181291e-3)
+    p = p * f + np.float32(5.5504109e-2)
+    p = p * f + np.float32(2.4022651e-1)
+    p = p * f + np.float32(6.9314718e-1)
+    p = p * f + np.float32(1.0)
+    return p * _float_from_bits(np.int32(np.int32(n) + np.int32(127)) << np.int32(23))
+
+
+@numba.njit(inline="always")
+def _log(z):  # type: ignore[no-untyped-def]
+    """Log z for z in [1, 3] to 2 ulp: log √3 + 2 artanh((z - √3) / (z + √3))."""
+    root = np.float32(1.7320508075688772)
+    u = (z - root) / (z + root)
+    v = u * u
+    p = np.float32(2 / 9)
+    p = p * v + np.float32(2 / 7)
+    p = p * v + np.float32(2 / 5)
+    p = p * v + np.float32(2 / 3)
+    p = p * v + np.float32(2)
+    return p * u + np.float32(0.5493061443340549)
+
+
+@_compiled(nogil=True, fastmath=_FAST, error_model="numpy")
+def _pass(S, G, pairs, weights, first, last):  # type: ignore[no-untyped-def]
+    """Add the residuals of answers first..last-1 to G and return the sum of their losses.
+
+    S, G: (n²,) float32, the Gram matrix and its gradient, upper triangle; pairs: (t, 3) int32 positions in them;
+    weights: (t,) float32, or empty for 1 each.
+    """
+    x0, x1, x2 = np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.float32)
+    weighted = len(weights) > 0
+    total = 0.0
+    for start in range(first, last, _CHUNK):
+        m = min(_CHUNK, last - start)
+        for c in range(m):
+            x0[c] = S[pairs[start + c, 0]]
+            x1[c] = S[pairs[start + c, 1]]
+            x2[c] = S[pairs[start + c, 2]]
+        if weighted:
+            for c in range(m):
+                highest = max(x0[c], max(x1[c], x2[c]))
+                y0 = x0[c] - highest
+                e0, e1, e2 = _exp(y0), _exp(x1[c] - highest), _exp(x2[c] - highest)
+                z = e0 + e1 + e2
+                w = weights[start + c]
+                total += w * (_log(z) - y0)
+                r = w / z
+                x0[c], x1[c], x2[c] = -(e1 + e2) * r, e1 * r, e2 * r
+        else:
+            chunk_total = np.float32(0)
+            for c in range(m):
+                highest = max(x0[c], max(x1[c], x2[c]))
+                y0 = x0[c] - highest
+                e0, e1, e2 = _exp(y0), _exp(x1[c] - highest), _exp(x2[c] - highest)
+                z = e0 + e1 + e2
+                chunk_total += _log(z) - y0
+                r = np.float32(1) / z
+                x0[c], x1[c], x2[c] = -(e1 + e2) * r, e1 * r, e2 * r
+            total += chunk_total
+        for c in range(m):
+            G[pairs[start + c, 0]] += x0[c]
+            G[pairs[start + c, 1]] += x1[c]
+            G[pairs[start + c, 2]] += x2[c]
+    return total
+
+
+class TripletKernel:
+    """All triplets of one fit, ordered so that the touched parts of S and G stay in cache.
+
+    Parameters
+    ----------
+    answers : (t, 3) integers
+        Rows of the embedding, pair first, odd one last.
+    weights : (t,) float32 or None
+    n : int
+        Number of rows.
+    threads : int
+        Each thread keeps an n × n gradient of its own.
+    """
+
+    def __init__(
+        self, answers: Int[np.ndarray, "t 3"], weights: Float[np.ndarray, " t"] | None, n: int, threads: int
+    ) -> None:
+        order = cache_order(answers, n)
+        a, b, odd = answers[order].T
+        self._pairs = np.empty((len(answers), 3), dtype=np.int32)
+        for column, (i, j) in enumerate(((a, b), (a, odd), (b, odd))):
+            self._pairs[:, column] = np.minimum(i, j) * np.int32(n) + np.maximum(i, j)
+        self._weights = np.empty(0, np.float32) if weights is None else weights[order].astype(np.float32)
+        self._bounds = np.linspace(0, len(answers), threads + 1).astype(np.int64)
+        self._gradients = [np.zeros((n, n), dtype=np.float32) for _ in range(threads)]
+        self._pool = ThreadPoolExecutor(threads)
+
+    def __call__(self, S: Float[np.ndarray, "n n"]) -> tuple[float, Float[np.ndarray, "n n"]]:
+        """Sum of the losses, and ∂/∂S in the upper triangle; the array is reused by the next call."""
+        flat = S.reshape(-1)
+        jobs = [self._pool.submit(self._part, flat, part) for part in range(len(self._gradients))]
+        total = sum(job.result() for job in jobs)
+        first, *others = self._gradients
+        for other in others:
+            np.add(first, other, out=first)
+        return total, first
+
+    def _part(self, S: np.ndarray, part: int) -> float:
+        G = self._gradients[part]
+        G.fill(0)
+        return float(_pass(S, G.reshape(-1), self._pairs, self._weights, *self._bounds[part : part + 2]))
+
+
+def cache_order(answers: Int[np.ndarray, "t 3"], n: int) -> Int[np.ndarray, " t"]:
+    """Order answers by the tiles of 128 objects (more above 4096 objects) that their sorted triple lies in."""
+    size = max(128, -(-n // _TILES))
+    tile = (np.arange(n) // size).astype(np.uint16)
+    a, b, c = (tile[column] for column in answers.T)
+    low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
+    middle = a + b + c - low - high
+    return np.argsort((low * _TILES + middle) * _TILES + high, kind="stable")
