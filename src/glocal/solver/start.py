@@ -1,0 +1,94 @@
+"""Where to start: the best scaled identity, a soft-thresholded gradient for `naive`, or a given transform."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from glocal.objective import Penalty, TripletLoss
+
+_STEP = 2.0  # in log c²
+_TOLERANCE = 1e-2
+
+
+def best_scale(loss: TripletLoss, penalty: Penalty | None = None, lmbda: float = 0.0) -> float:
+    """The c > 0 that minimises L_global(cI), plus λR(cI) if a penalty is given.
+
+    L is convex in c², so this is the root of one increasing derivative, found on the Gram matrix of X alone. Where the
+    root is at 0 (features that know nothing of the answers) a small scale is returned, since W = 0 is stationary.
+
+    Parameters
+    ----------
+    loss : TripletLoss
+    penalty, lmbda : Penalty or None, float
+        Of `naive`; the penalty of `global` and `glocal` vanishes on scaled identities.
+
+    Returns
+    -------
+    float
+        c, to about half a percent.
+    """
+    return scale_of(loss, loss.X, 0.0 if penalty is None else lmbda, penalty, loss.X.shape[1])
+
+
+def scale_of(
+    loss: TripletLoss, Z: Float[Tensor, "n q"], lmbda: float, penalty: Penalty | None, squared_norm: float
+) -> float:
+    """The c > 0 that minimises L_global of c·Z plus λR of a transform whose squared norm is c²·`squared_norm`."""
+    K = Z @ Z.T if loss.n <= 20_000 else None
+    mean_square = float(torch.sum(Z * Z, dtype=torch.float64)) / len(Z)
+
+    def derivative(log_m: float) -> float:
+        m = math.exp(log_m)
+        if K is not None:
+            _, G = loss.of_gram(m * K)
+            slope = float(torch.sum(G * K, dtype=torch.float64)) / 2
+        else:
+            _, GZ = loss._gathered(math.sqrt(m) * Z, Z)
+            slope = float(torch.sum(GZ * Z, dtype=torch.float64)) / 2
+        if penalty is not None and penalty.kind == "squared-norm":
+            slope += lmbda * squared_norm
+        elif penalty is not None and penalty.kind == "norm":
+            slope += lmbda * math.sqrt(squared_norm / m) / 2
+        return slope
+
+    smallest = math.log(1e-2 / mean_square)
+    low = high = math.log(1 / mean_square)
+    at_low = at_high = derivative(low)
+    while at_low > 0 and low > smallest:
+        high, at_high = low, at_low
+        low -= _STEP
+        at_low = derivative(low)
+    while at_high < 0 and high < low + 20 * _STEP:
+        low, at_low = high, at_high
+        high += _STEP
+        at_high = derivative(high)
+    if at_low > 0 or at_high < 0:
+        return math.exp(max(low, smallest) / 2 if at_low > 0 else high / 2)
+    side = 0
+    while high - low > _TOLERANCE:  # regula falsi with the Illinois rule
+        middle = (low * at_high - high * at_low) / (at_high - at_low)
+        middle = min(max(middle, low + _TOLERANCE / 4), high - _TOLERANCE / 4)
+        value = derivative(middle)
+        if value < 0:
+            low, at_low = middle, value
+            at_high *= 0.5 if side == -1 else 1.0
+            side = -1
+        else:
+            high, at_high = middle, value
+            at_low *= 0.5 if side == 1 else 1.0
+            side = 1
+    return math.exp((low + high) / 4)
+
+
+def symmetric_start(
+    W: Float[Tensor, "p p"], b: Float[Tensor, " p"] | None
+) -> tuple[Float[Tensor, "p p"], Float[Tensor, " p"] | None]:
+    """Rotate (W, b) to (WQ, bQ) with WQ = (W Wᵀ)^½: same similarities, same norm, no larger penalty."""
+    U, singular, Vh = torch.linalg.svd(W.double())
+    root = (U * singular) @ U.T
+    rotated = None if b is None else (b.double() @ Vh.T @ U.T).to(b)
+    return ((root + root.T) / 2).to(W), rotated
