@@ -1,0 +1,220 @@
+"""The scikit-learn face of the method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import validate_data
+
+from glocal.aligner.fit import Method, fit_arm
+from glocal.data.features import Features
+from glocal.data.triplets import Triplets
+from glocal.errors import DataError
+from glocal.evaluation.alignment import odd_one_out
+from glocal.files import PathLike
+from glocal.similarity import Similarity
+from glocal.transform import LinearTransform
+
+
+class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Align features with people's odd-one-out answers.
+
+    Parameters
+    ----------
+    method : {"naive", "global", "glocal"} or None, default None
+        None: `glocal` if local features are given to `fit`, `global` if not.
+    alpha : float, default 0.1
+        Weight of the local term, 0 to below 1 (`glocal`).
+    lmbda : float, default 0.1
+        Strength of the penalty, at least 0.
+    tau : float, default 0.25
+        Temperature of the local term, above 0 (`glocal`).
+    bias : bool, default False
+        Learn a bias too.
+    squared : bool, default True
+        `naive`: penalise the squared Frobenius norm; False is the authors' unsquared one.
+    tol : float or None, default None
+        Relative tolerance on the objective; None is 1e-5 in float32, 1e-7 in float64.
+    max_evaluations : int, default 1000
+        Evaluations of the objective at most.
+    block_size : int, default 1024
+        Local images compared with each other.
+    seed : int, default 42
+        Of the blocks.
+    dtype : {"float32", "float64"}, default "float32"
+        Of the computation.
+    device : str, default "cpu"
+        Any torch device.
+
+    Attributes
+    ----------
+    transform_ : LinearTransform
+        The learned map, with its standardization.
+    record_ : FitRecord
+        Objective, convergence, certificate and provenance of the fit.
+    method_ : str
+        The arm that was fitted.
+    n_features_in_ : int
+        p.
+
+    References
+    ----------
+    Muttenthaler et al., Improving neural network representations using human similarity judgments, NeurIPS 2023.
+
+    Examples
+    --------
+    >>> from glocal.data.world import simulated_world
+    >>> world = simulated_world(n_triplets=5000, n_local=100)
+    >>> aligner = Aligner(method="global", lmbda=0.1).fit(world.objects.matrix, world.triplets.answers)
+    >>> aligner.score(world.objects.matrix, world.triplets.answers) > 0.5
+    True
+    """
+
+    def __init__(
+        self,
+        method: Method | None = None,
+        *,
+        alpha: float = 0.1,
+        lmbda: float = 0.1,
+        tau: float = 0.25,
+        bias: bool = False,
+        squared: bool = True,
+        tol: float | None = None,
+        max_evaluations: int = 1000,
+        block_size: int = 1024,
+        seed: int = 42,
+        dtype: str = "float32",
+        device: str = "cpu",
+    ) -> None:
+        self.method = method
+        self.alpha = alpha
+        self.lmbda = lmbda
+        self.tau = tau
+        self.bias = bias
+        self.squared = squared
+        self.tol = tol
+        self.max_evaluations = max_evaluations
+        self.block_size = block_size
+        self.seed = seed
+        self.dtype = dtype
+        self.device = device
+
+    def fit(
+        self,
+        X: Float[np.ndarray, "n p"],
+        y: Any = None,
+        *,
+        triplets: Triplets | Int[np.ndarray, "t 3"] | None = None,
+        local_features: Float[np.ndarray, "m p"] | None = None,
+        sample_weight: Float[np.ndarray, " t"] | None = None,
+    ) -> Aligner:
+        """Learn the transform.
+
+        Parameters
+        ----------
+        X : (n, p) array
+            Features of the objects, not standardized.
+        y : Triplets, (t, 3) integers, or anything
+            The answers; ignored if `triplets` is given, so that in a Pipeline y may be a classifier's labels and the
+            answers come as ``fit(X, y, aligner__triplets=answers)``.
+        triplets : Triplets or (t, 3) integers
+            Rows of X, 0-based, pair first, odd one last.
+        local_features : (m, p) array or None
+            Features of the local images.
+        sample_weight : (t,) array or None
+            A weight for each answer.
+
+        Returns
+        -------
+        Aligner
+            Itself.
+
+        Raises
+        ------
+        DataError, ParameterError, TrivialOptimumError
+            See `glocal.fit_arm`.
+        """
+        X = validate_data(self, X, dtype=[np.float32, np.float64], ensure_min_samples=3)
+        local = None if local_features is None else Features(np.asarray(local_features), None, "local_features")
+        fit = fit_arm(
+            Features(X, None, "X"),
+            self._answers(y if triplets is None else triplets, sample_weight),
+            local_features=local,
+            method=self.method,
+            alpha=self.alpha,
+            lmbda=self.lmbda,
+            tau=self.tau,
+            bias=self.bias,
+            squared=self.squared,
+            tol=self.tol,
+            max_evaluations=self.max_evaluations,
+            block_size=self.block_size,
+            seed=self.seed,
+            dtype=self.dtype,
+            device=self.device,
+        )
+        self.transform_ = fit.transform
+        self.record_ = fit.record
+        self.method_ = fit.record.method
+        return self
+
+    def transform(self, X: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
+        """Standardize by the scalars of the fit and apply W and b; float32 and float64 stay what they are."""
+        self._check_fitted()
+        X = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
+        return self.transform_.apply(X)
+
+    def score(
+        self,
+        X: Float[np.ndarray, "n p"],
+        y: Triplets | Int[np.ndarray, "t 3"],
+        sample_weight: Float[np.ndarray, " t"] | None = None,
+        *,
+        similarity: Similarity = "cosine",
+    ) -> float:
+        """Odd-one-out accuracy (a fraction, ties shared) of the transformed X on answers that name rows of X."""
+        Z = self.transform(X)
+        return odd_one_out(Z, self._answers(y, sample_weight), similarity=similarity, interval=False).accuracy
+
+    def save(self, path: PathLike) -> None:
+        """Write the fitted transform and the parameters as an ``.npz`` without pickle."""
+        self._check_fitted()
+        meta = {**self.transform_.meta, "aligner": self.get_params()}
+        transform = self.transform_
+        LinearTransform(transform.weights, transform.bias, transform.mean, transform.std, meta).save(path)
+
+    @classmethod
+    def load(cls, path: PathLike) -> Aligner:
+        """Read what `save`, ``glocal fit`` or the authors wrote; `record_` exists only in the process that fitted."""
+        transform = LinearTransform.load(path)
+        names = cls._get_param_names()
+        known = {**transform.meta.get("fit", {}), **transform.meta.get("aligner", {})}
+        aligner = cls(**{key: value for key, value in known.items() if key in names and value is not None})
+        aligner.transform_ = transform
+        aligner.method_ = transform.meta.get("fit", {}).get("method")
+        aligner.n_features_in_ = transform.dimensions
+        return aligner
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.transform_.dimensions
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "transform_"):
+            raise NotFittedError("this Aligner is not fitted yet; call fit(features, triplets) or Aligner.load(path).")
+
+    @staticmethod
+    def _answers(y: Any, sample_weight: Any) -> Triplets:
+        if y is None:
+            raise DataError(
+                "no triplets were given; requires y to be passed, but the target y is None. Call fit(X, triplets)."
+            )
+        if isinstance(y, Triplets):
+            if sample_weight is None:
+                return y
+            y = y.answers
+        return Triplets.from_array(y, weights=sample_weight)

@@ -1,0 +1,6 @@
+"""The result: one affine map, its file, and its application to any number of rows."""
+
+from glocal.transform.linear import LinearTransform
+from glocal.transform.streaming import apply_file
+
+__all__ = ["LinearTransform", "apply_file"]

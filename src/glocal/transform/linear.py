@@ -1,0 +1,252 @@
+"""`LinearTransform`: z = ((x - mean) / std) W + b, applied, interpolated, saved and loaded."""
+
+from __future__ import annotations
+
+import functools
+import json
+import zipfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import Float
+
+from glocal.data.features import Standardization
+from glocal.errors import DataError, FileError, ParameterError
+from glocal.files import PathLike, atomic_write, existing_file, one_line
+from glocal.records import to_json
+
+FORMAT = 1
+
+Rows = TypeVar("Rows")
+
+
+@dataclass(frozen=True, eq=False)
+class LinearTransform:
+    """An affine transform of standardized features.
+
+    Parameters
+    ----------
+    weights : (p, p) float32
+        W, right-multiplied.
+    bias : (p,) float32 or None
+        b.
+    mean, std : float
+        The two standardization scalars of the object features the transform was fitted on.
+    meta : dict
+        Provenance and scores, JSON values only; empty for a file of the authors.
+
+    Raises
+    ------
+    DataError
+        Shapes that do not fit, values that are not finite, std not above 0.
+
+    Examples
+    --------
+    >>> transform = LinearTransform(np.eye(2, dtype=np.float32), None, mean=1.0, std=2.0)
+    >>> transform.apply(np.array([[3.0, 1.0]], dtype=np.float32)).tolist()
+    [[1.0, 0.0]]
+    """
+
+    weights: Float[np.ndarray, "p p"]
+    bias: Float[np.ndarray, " p"] | None
+    mean: float
+    std: float
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        W = self.weights
+        if W.ndim != 2 or W.shape[0] != W.shape[1]:
+            raise DataError(f"transform weights have shape {W.shape}; they must be square (p, p).")
+        if self.bias is not None and self.bias.shape != (len(W),):
+            raise DataError(f"transform bias has shape {self.bias.shape}; it must be ({len(W)},) like its weights.")
+        if not (np.isfinite(W).all() and (self.bias is None or np.isfinite(self.bias).all())):
+            raise DataError("transform weights hold NaN or infinity. Fit it again.")
+        if not (np.isfinite(self.mean) and np.isfinite(self.std) and self.std > 0):
+            raise DataError(f"transform mean is {self.mean} and std {self.std}; they must be finite and std above 0.")
+
+    @property
+    def dimensions(self) -> int:
+        """p."""
+        return len(self.weights)
+
+    @property
+    def standardization(self) -> Standardization:
+        """The two scalars as a function of features."""
+        return Standardization(self.mean, self.std)
+
+    def apply(self, features: Rows, *, strength: float = 1.0, normalize: bool = False) -> Rows:
+        """Transform rows.
+
+        Parameters
+        ----------
+        features : (n, p) array or tensor
+            Not standardized: the two scalars are part of the transform. Integers and float16 become float32.
+        strength : float
+            1 is the transform, 0 the original up to scale; see `at_strength`.
+        normalize : bool
+            Scale each row to length 1.
+
+        Returns
+        -------
+        (n, p) array or tensor
+            Of the kind, device and (float) dtype that came in.
+
+        Raises
+        ------
+        DataError
+            The rows do not have p columns.
+        """
+        if strength != 1.0:
+            return self.at_strength(strength).apply(features, normalize=normalize)
+        shape = tuple(getattr(features, "shape", ()))
+        if len(shape) != 2 or shape[1] != self.dimensions:
+            raise DataError(
+                f"features have shape {shape} but the transform maps {self.dimensions} dimensions; "
+                f"it needs (n, {self.dimensions}): features of the model and layer it was fitted on."
+            )
+        if isinstance(features, np.ndarray):
+            return self._apply_numpy(features, normalize)  # type: ignore[return-value]
+        return self._apply_torch(features, normalize)  # type: ignore[return-value]
+
+    def _apply_numpy(self, X: np.ndarray, normalize: bool) -> np.ndarray:
+        dtype = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
+        scale, shift = self._folded(dtype)
+        Z: np.ndarray = X.astype(dtype, copy=False) @ scale
+        Z += shift
+        if normalize:
+            norms = np.linalg.norm(Z, axis=1, keepdims=True)
+            Z /= np.where(norms > 0, norms, 1)
+        return Z.astype(X.dtype, copy=False) if X.dtype.kind == "f" else Z
+
+    def _apply_torch(self, X: Any, normalize: bool) -> Any:
+        import torch
+
+        dtype = torch.float64 if X.dtype == torch.float64 else torch.float32
+        scale, shift = (torch.as_tensor(part, device=X.device) for part in self._folded(np.dtype(str(dtype)[6:])))
+        Z = torch.addmm(shift, X.to(dtype), scale)
+        if normalize:
+            Z = torch.nn.functional.normalize(Z, dim=1)
+        return Z.to(X.dtype) if X.is_floating_point() else Z
+
+    def _folded(self, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+        return _fold(self, dtype)
+
+    def folded(self) -> tuple[Float[np.ndarray, "p p"], Float[np.ndarray, " p"]]:
+        """A and c of the same map on raw features, z = x A + c: A = W / std, c = b - mean/std · Σ_rows W (float64)."""
+        A = self.weights.astype(np.float64) / self.std
+        c = -self.mean * A.sum(axis=0)
+        if self.bias is not None:
+            c += self.bias
+        return A, c
+
+    def at_strength(self, strength: float) -> LinearTransform:
+        """Interpolate between the original features and the full transform.
+
+        W_s = cI + s (W - cI) and b_s = s b with c = tr W / p: s = 0 is the original up to scale, s = 1 the transform;
+        values between keep more of each neighbourhood, values above 1 exaggerate.
+
+        Parameters
+        ----------
+        strength : float
+            s ≥ 0, finite.
+        """
+        if not (np.isfinite(strength) and strength >= 0):
+            raise ParameterError(f"strength is {strength}; allowed is 0 (original) and above, 1 is the full transform.")
+        W = self.weights.astype(np.float64)
+        c = np.trace(W) / len(W)
+        blended = strength * W
+        blended[np.diag_indices(len(W))] += (1 - strength) * c
+        bias = None if self.bias is None else (strength * self.bias).astype(self.bias.dtype)
+        meta = {**self.meta, "strength": strength * self.meta.get("strength", 1.0)}
+        return replace(self, weights=blended.astype(self.weights.dtype), bias=bias, meta=meta)
+
+    def save(self, path: PathLike) -> None:
+        """Write the transform atomically as ``.npz``: the authors' format plus one JSON string `meta`.
+
+        Any reader of the authors' files reads it too (``numpy.load(path, allow_pickle=False)``).
+
+        Raises
+        ------
+        FileError
+            The file cannot be written; a previous file stays whole.
+        """
+        arrays: dict[str, np.ndarray] = {
+            "weights": self.weights.astype(np.float32),
+            "mean": np.float64(self.mean),  # type: ignore[dict-item]
+            "std": np.float64(self.std),  # type: ignore[dict-item]
+            "meta": np.array(to_json({"format": FORMAT, **self.meta})),
+        }
+        if self.bias is not None:
+            arrays["bias"] = self.bias.astype(np.float32)
+        with atomic_write(path) as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
+
+    @classmethod
+    def load(cls, path: PathLike) -> LinearTransform:
+        """Read a transform of ours or one of the authors' published ``.npz`` files.
+
+        Raises
+        ------
+        FileError
+            Missing, damaged, pickled, or without the arrays of a transform.
+        DataError
+            The arrays do not make a transform.
+        """
+        path = existing_file(path, what="transform")
+        arrays = _read_npz(path)
+        missing = [key for key in ("weights", "mean", "std") if key not in arrays]
+        if missing:
+            raise FileError(
+                f"transform file {path} has no {' and '.join(missing)} (it has {', '.join(sorted(arrays)) or 'nothing'}). "
+                "A transform file holds weights, mean and std."
+            )
+        mean, std = arrays["mean"], arrays["std"]
+        if mean.size != 1 or std.size != 1:
+            raise FileError(f"transform file {path} has mean and std of {mean.size} and {std.size} values; each is one.")
+        try:
+            meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
+        except json.JSONDecodeError as error:
+            raise FileError(f"transform file {path} has a damaged meta record ({one_line(error)}).") from error
+        if meta.get("format", FORMAT) > FORMAT:
+            raise FileError(
+                f"transform file {path} is of format {meta['format']}; this version reads up to {FORMAT}. Upgrade glocal."
+            )
+        try:
+            return cls(
+                arrays["weights"].astype(np.float32),
+                arrays["bias"].astype(np.float32) if "bias" in arrays else None,
+                float(mean.reshape(())),
+                float(std.reshape(())),
+                meta,
+            )
+        except (DataError, ValueError, TypeError) as error:
+            raise DataError(f"transform file {path}: {one_line(error)}.") from error
+
+
+@functools.lru_cache(maxsize=8)
+def _fold(transform: LinearTransform, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """`folded` in the dtype of the computation, remembered while rows stream through."""
+    A, c = transform.folded()
+    return A.astype(dtype), c.astype(dtype)
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not hasattr(archive, "files"):
+                raise FileError(f"transform file {path} is a plain array, not an .npz archive with weights, mean and std.")
+            return {key: archive[key] for key in archive.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
+        if isinstance(error, FileError):
+            raise
+        raise FileError(f"transform file {path} is no readable .npz archive ({one_line(error)}). Copy it again.") from error
+
+
+def load_transform(path: PathLike | None) -> LinearTransform | None:
+    """`LinearTransform.load`, or None for no path."""
+    return None if path is None else LinearTransform.load(path)
+
+
+__all__ = ["LinearTransform", "load_transform"]
