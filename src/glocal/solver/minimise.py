@@ -28,8 +28,8 @@ class Solution:
     or estimate of f - f*, None where none is known.
     """
 
-    W: Float[Tensor, "p p"]
-    b: Float[Tensor, " p"] | None
+    W: Float[Tensor, "p q"]
+    b: Float[Tensor, " q"] | None
     at: Evaluation
     status: Status
     reason: str
@@ -44,7 +44,7 @@ class Solution:
 
 def minimise(
     objective: Objective,
-    start: tuple[Float[Tensor, "p p"], Float[Tensor, " p"] | None],
+    start: tuple[Float[Tensor, "p q"], Float[Tensor, " q"] | None],
     *,
     criterion: Criterion,
     tol: float = 1e-5,

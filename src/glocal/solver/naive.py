@@ -114,7 +114,7 @@ def _steepest(exact: TripletLoss, lmbda: float) -> Float[Tensor, "p k"]:
     return V * scale_of(exact, exact.X @ V, lmbda, Penalty("squared-norm"), squared_norm)
 
 
-def _without_tiny(V: Float[Tensor, "p k"], H: Float[Tensor, "p p"], tiny: float) -> Float[Tensor, "p k"]:
+def _without_tiny(V: Float[Tensor, "p k"], H: Float[Tensor, "p p"], tiny: float) -> Float[Tensor, "p kept"]:
     """Orthogonal columns of the same M, less those nearly 0 along which f rises."""
     U, singular, _ = torch.linalg.svd(V, full_matrices=False)
     rises = torch.sum(U * (H @ U), dim=0) > 0
@@ -129,7 +129,7 @@ def _with_escape(
     H: Float[Tensor, "p p"],
     eigenvalues: Float[Tensor, " p"],
     vectors: Float[Tensor, "p p"],
-) -> Float[Tensor, "p k"]:
+) -> Float[Tensor, "p more"]:
     """Columns of M + sN, N = Σ |λ| v vᵀ over the negative eigenvalues of H, s from the slope along N at two points."""
     negative = eigenvalues < eigenvalues[0] / 10
     N = vectors[:, negative] * (-eigenvalues[negative]).sqrt()

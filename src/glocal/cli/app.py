@@ -1,0 +1,98 @@
+"""The application: commands, exit codes, and how errors and warnings are said."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from glocal._version import __version__
+from glocal.cli import apply, data, demo, evaluate, fit
+from glocal.cli.output import say
+from glocal.errors import GLocalError, GLocalWarning
+
+app = typer.Typer(
+    name="glocal",
+    help="Align features with people's odd-one-out answers; keep each image's neighbours.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("fit")(fit.fit)
+app.command("apply")(apply.apply)
+app.command("demo")(demo.demo)
+app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(data.app, name="data")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"glocal {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Align features with people's odd-one-out answers; keep each image's neighbours."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Exit codes: 0 ok; 1 bad content, with one sentence; 2 unknown or missing options; 130 interrupted.
+    """
+    warnings.showwarning = _show_warning
+    warnings.simplefilter("always", GLocalWarning)
+    sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _run(arguments: list[str]) -> int:
+    command = typer.main.get_command(app)
+    try:
+        result = command(arguments, prog_name="glocal", standalone_mode=False)
+    except GLocalError as error:
+        say(f"error: {error}")
+        return 1
+    except (KeyboardInterrupt, typer.Abort):
+        say("interrupted; files that existed before are unchanged.")
+        return 130
+    except typer.Exit as ended:
+        return ended.exit_code
+    except BrokenPipeError:
+        return 1
+    except MemoryError:
+        say("error: there is not enough memory for this. Use fewer objects or local images, or float32.")
+        return 1
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        return _usage_error(error)
+    return result if isinstance(result, int) else 0
+
+
+def _usage_error(error: Exception) -> int:
+    """A value of the wrong kind is bad content (1); an unknown or missing option is a usage error (2)."""
+    message = " ".join(str(error.format_message()).split()).rstrip(".")  # type: ignore[attr-defined]
+    bad_value = isinstance(error, typer.BadParameter) and type(error).__name__ != "MissingParameter"
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(str(error.format_message()), err=True)  # type: ignore[attr-defined]
+        return 2
+    say(f"error: {message}." + ("" if bad_value else " See glocal --help."))
+    return 1 if bad_value else 2
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
+) -> None:
+    if issubclass(category, GLocalWarning):
+        say(f"warning: {message}")
+    else:
+        say(f"warning: {category.__name__}: {message} ({filename}:{lineno})")

@@ -1,0 +1,124 @@
+"""``glocal data``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from glocal.cli.options import AsJson, Base, FeaturesPath, ObjectIds, OddColumn, Order, TripletsPath, Weights, load_answers
+from glocal.cli.output import put_json
+from glocal.data.check import Finding, check_features, check_triplets
+from glocal.data.features import Features
+from glocal.data.splits import split_triplets
+from glocal.data.triplets import Triplets
+from glocal.errors import DataError
+from glocal.files import atomic_write, make_folder, read_lines
+
+app = typer.Typer(help="Check and split features and answers.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def _data() -> None:
+    """Check and split features and answers."""
+
+
+@app.command("split")
+def split(
+    features: FeaturesPath,
+    triplets: TripletsPath,
+    out: Annotated[Path, typer.Option("--out", help="Folder for train.npy and heldout.npy.")],
+    object_ids: ObjectIds = None,
+    folds: Annotated[int, typer.Option("--folds", help="Parts the objects are split into.")] = 3,
+    fold: Annotated[int, typer.Option("--fold", help="The part held out, from 0.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 42,
+    weights: Weights = None,
+    odd_column: OddColumn = 2,
+    base: Base = 0,
+    order: Order = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold out the answers on a fold of objects; both files keep the index space of the input.
+
+    Example: glocal data split --features features.npy --triplets triplets.npy --folds 3 --fold 0 --out split
+    """
+    loaded, answers, joined = load_answers(
+        features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights
+    )
+    train, heldout = split_triplets(joined.triplets, len(loaded), folds=folds, fold=fold, seed=seed)
+    kept = answers.select(joined.kept)
+    parts = {"train": kept.select(train), "heldout": kept.select(heldout)}
+    for name, part in parts.items():
+        if not len(part):
+            raise DataError(f"no answer falls into the {name} part of fold {fold} of {folds}. Use another number of folds.")
+    make_folder(out)
+    for name, part in parts.items():
+        part.save(out / f"{name}.npy")
+        if part.weights is not None:
+            with atomic_write(out / f"{name}_weights.npy") as stream:
+                np.save(stream, part.weights, allow_pickle=False)
+    counts = {name: len(part) for name, part in parts.items()}
+    between = len(kept) - sum(counts.values())
+    if as_json:
+        put_json({**counts, "between": between, "n_dropped": joined.n_dropped, "folds": folds, "fold": fold,
+                  "seed": seed, "out": str(out)})  # fmt: skip
+        return
+    typer.echo(f"{counts['train']} answers to train on, {counts['heldout']} held out (fold {fold} of {folds}, seed {seed})")
+    typer.echo(f"{between} left out: their objects lie in both parts; {joined.n_dropped} dropped: no features")
+    typer.echo(f"written to {out / 'train.npy'} and {out / 'heldout.npy'}, 0-based, odd one last")
+
+
+@app.command("check")
+def check(
+    features: FeaturesPath,
+    triplets: Annotated[Path | None, typer.Option("--triplets", help="Answers to check with the features.")] = None,
+    object_ids: ObjectIds = None,
+    local_features: Annotated[Path | None, typer.Option("--local-features", help="Local images to check too.")] = None,
+    weights: Weights = None,
+    odd_column: OddColumn = 2,
+    base: Base = 0,
+    order: Order = None,
+    as_json: AsJson = False,
+) -> None:
+    """Diagnose feature and triplet files; exits 1 on what makes results wrong, 0 on warnings.
+
+    Example: glocal data check --features features.npy --triplets triplets.npy --object-ids unique_id.txt
+    """
+    loaded = Features.load(features)
+    findings = check_features(loaded)
+    broken = any(finding.severity == "error" for finding in findings)
+    if local_features is not None:
+        local = Features.load(local_features)
+        findings += check_features(local, "local features")
+        if local.dimensions != loaded.dimensions:
+            findings.append(
+                Finding(
+                    "error", "shape", f"local features have {local.dimensions} columns, the object features {loaded.dimensions}",
+                    "extract both with the same model and layer",
+                )  # fmt: skip
+            )
+    if triplets is not None:
+        names = None if object_ids is None else read_lines(object_ids, what="object ids")
+        try:
+            answers = Triplets.load(triplets, odd_column=odd_column, base=base, order=order, weights=weights)
+            findings += [] if broken else check_triplets(loaded, answers, names)
+        except DataError as error:
+            findings.append(Finding("error", "triplets", str(error).rstrip("."), "mend the file"))
+    _report(loaded, findings, as_json)
+
+
+def _report(features: Features, findings: list[Finding], as_json: bool) -> None:
+    counts = Counter(finding.severity for finding in findings)
+    if as_json:
+        put_json({"n": len(features), "p": features.dimensions, "errors": counts["error"], "warnings": counts["warning"],
+                  "findings": findings})  # fmt: skip
+    else:
+        typer.echo(f"features: {len(features)} rows, {features.dimensions} columns, {features.matrix.dtype}")
+        for finding in sorted(findings, key=lambda finding: ("error", "warning", "note").index(finding.severity)):
+            typer.echo(f"{finding.severity}: {finding.message}. Fix: {finding.fix}.")
+        typer.echo(f"{counts['error']} errors, {counts['warning']} warnings, {counts['note']} notes")
+    if counts["error"]:
+        raise typer.Exit(1)

@@ -1,0 +1,109 @@
+"""``glocal fit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glocal.cli.options import AsJson, Base, FeaturesPath, ObjectIds, OddColumn, Order, TripletsPath, Weights, load_answers
+from glocal.cli.output import interval, put_json, put_table, say, solver_status
+from glocal.data.features import Features
+from glocal.files import writable_target
+from glocal.records import FitRecord, to_json
+
+
+def fit(
+    features: FeaturesPath,
+    triplets: TripletsPath,
+    out: Annotated[Path, typer.Option("--out", help="The transform file to write (.npz, or .safetensors).")],
+    object_ids: ObjectIds = None,
+    local_features: Annotated[
+        Path | None, typer.Option("--local-features", help="Features of local images; their neighbours are kept.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option("--method", help="glocal, global or naive. [default: glocal with local features]")
+    ] = None,
+    alpha: Annotated[float, typer.Option("--alpha", help="Weight of the local term, 0 to below 1.")] = 0.1,
+    lmbda: Annotated[float, typer.Option("--lmbda", help="Strength of the penalty, at least 0.")] = 0.1,
+    tau: Annotated[float, typer.Option("--tau", help="Temperature of the local term, above 0.")] = 0.25,
+    bias: Annotated[bool, typer.Option("--bias/--no-bias", help="Learn a bias too.")] = False,
+    squared: Annotated[
+        bool, typer.Option("--squared/--no-squared", help="naive: penalise the squared norm, or the norm.")
+    ] = True,
+    weights: Weights = None,
+    holdout: Annotated[
+        int | None, typer.Option("--holdout", help="K: also fit without object fold 0 of K and score it.")
+    ] = None,
+    odd_column: OddColumn = 2,
+    base: Base = 0,
+    order: Order = None,
+    start: Annotated[str, typer.Option("--start", help="identity, or a transform file to start from.")] = "identity",
+    dtype: Annotated[str, typer.Option("--dtype", help="float32 or float64.")] = "float32",
+    device: Annotated[str, typer.Option("--device", help="Any torch device.")] = "cpu",
+    tol: Annotated[
+        float | None,
+        typer.Option("--tol", help="Relative tolerance on the objective. [default: 1e-5; 1e-7 in float64]"),
+    ] = None,
+    max_evaluations: Annotated[int, typer.Option("--max-evaluations", help="Budget of the solver.")] = 1000,
+    block_size: Annotated[int, typer.Option("--block-size", help="Local images compared with each other.")] = 1024,
+    seed: Annotated[int, typer.Option("--seed", help="Of the blocks and of the held-out fold.")] = 42,
+    as_json: AsJson = False,
+) -> None:
+    """Learn a transform from features and answers.
+
+    Example: glocal fit --features features.npy --triplets triplets.npy --method global --holdout 3 --out transform.npz
+    """
+    writable_target(out, what="--out")
+    loaded, _, joined = load_answers(
+        features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights
+    )
+    local = None if local_features is None else Features.load(local_features)
+    from glocal.aligner import fit_arm
+    from glocal.transform import LinearTransform
+
+    with solver_status("fitting") as on_step:
+        fitted = fit_arm(
+            loaded, joined.triplets, local_features=local,
+            method=method,  # type: ignore[arg-type]
+            alpha=alpha, lmbda=lmbda, tau=tau, bias=bias, squared=squared,
+            start=None if start == "identity" else LinearTransform.load(start),
+            holdout=holdout, dtype=dtype, device=device, tol=tol, max_evaluations=max_evaluations,
+            block_size=block_size, seed=seed, n_dropped=joined.n_dropped, on_step=on_step,
+        )  # fmt: skip
+    fitted.transform.save(out)
+    if holdout is None:
+        say("generalisation is unmeasured: --holdout 3 also scores answers on held-out objects.")
+    if as_json:
+        put_json({**_plain(fitted.record), "out": str(out)})
+    else:
+        _summary(fitted.record, out)
+
+
+def _plain(record: FitRecord) -> dict[str, object]:
+    import json
+
+    values: dict[str, object] = json.loads(to_json(record))
+    return values
+
+
+def _summary(record: FitRecord, out: Path) -> None:
+    shown = {"method": record.method, "alpha": record.alpha, "lmbda": record.lmbda, "tau": record.tau}
+    settings = ", ".join(f"{key} {value}" for key, value in shown.items() if value is not None)
+    parts = ", ".join(f"{name} {value:.6f}" for name, value in record.parts.items())
+    dropped = f" ({record.n_dropped} dropped in the join)" if record.n_dropped else ""
+    typer.echo(f"{settings}: {record.n_triplets} answers on {record.n_objects} objects{dropped}")
+    typer.echo(f"objective {record.objective:.6f} ({parts})")
+    typer.echo(f"{record.status} in {record.seconds:.1f} s: {record.reason}")
+    typer.echo(f"certificate: {record.certificate}")
+    if record.holdout is not None:
+        rows = []
+        for part in ("fitted", "heldout"):
+            s = record.holdout[part]
+            accuracy = interval(s["accuracy_cosine"], s["low"], s["high"])
+            rows.append(
+                [part, str(s["n"]), f"{s['original_accuracy_cosine']:.3f}", accuracy, f"{s['original_loss']:.4f}", f"{s['loss']:.4f}"]
+            )
+        put_table(["answers", "n", "original accuracy", "accuracy (cosine)", "scaled original loss", "loss (nats)"], rows)
+    typer.echo(f"written to {out}")

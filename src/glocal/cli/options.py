@@ -1,0 +1,49 @@
+"""Options that several commands share, and the loading they stand for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glocal.data.features import Features
+from glocal.data.join import Joined, join
+from glocal.data.triplets import Triplets
+from glocal.files import read_lines
+
+FeaturesPath = Annotated[
+    Path, typer.Option("--features", help="Feature file, or folder with features.npy and file_names.txt.")
+]
+TripletsPath = Annotated[Path, typer.Option("--triplets", help="Answers: (t, 3) integers, .npy or text, odd one last.")]
+ObjectIds = Annotated[
+    Path | None,
+    typer.Option("--object-ids", help="Names of the objects the triplets index, one a line; joined with file_names.txt."),
+]
+OddColumn = Annotated[int, typer.Option("--odd-column", help="Column of the odd one out: 0, 1 or 2.")]
+Base = Annotated[int, typer.Option("--base", help="Index of the first object in the triplets: 0 or 1.")]
+Order = Annotated[
+    Path | None, typer.Option("--order", help="Sort index; the object of raw index i is argsort(ORDER)[i].")
+]
+Weights = Annotated[Path | None, typer.Option("--weights", help="One weight for each answer, .npy or text.")]
+TransformPath = Annotated[
+    Path | None, typer.Option("--transform", help="Transform file, ours or the authors'; none scores the original.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+def load_answers(
+    features: Path,
+    triplets: Path,
+    object_ids: Path | None = None,
+    *,
+    odd_column: int = 2,
+    base: int = 0,
+    order: Path | None = None,
+    weights: Path | None = None,
+) -> tuple[Features, Triplets, Joined]:
+    """Load features and answers; the answers both as given and in rows of the features."""
+    loaded = Features.load(features)
+    answers = Triplets.load(triplets, odd_column=odd_column, base=base, order=order, weights=weights)
+    names = None if object_ids is None else read_lines(object_ids, what="object ids")
+    return loaded, answers, join(loaded, answers, names)

@@ -1,0 +1,231 @@
+"""Look at features and answers before they are used: what is wrong, what is odd, and how to mend it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from glocal.data.features import Features, object_name
+from glocal.data.join import feature_rows
+from glocal.data.triplets import Triplets
+from glocal.errors import DataError
+
+Severity = Literal["error", "warning", "note"]
+_MANY_ANSWERS = 200_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found: `error` makes results wrong, `warning` may, `note` is only told. `fix` says what to do."""
+
+    severity: Severity
+    check: str
+    message: str
+    fix: str
+
+
+def check_features(features: Features, what: str = "features") -> list[Finding]:
+    """Values, constants, repeats and names of one feature matrix.
+
+    Parameters
+    ----------
+    features : Features
+    what : str
+        The role of the file in the messages.
+
+    Returns
+    -------
+    list of Finding
+    """
+    n, p = features.matrix.shape
+    findings: list[Finding] = []
+    bad_rows = np.concatenate([~np.isfinite(rows).all(axis=1) for _, rows in features.chunks()])
+    if bad_rows.any():
+        rows = np.flatnonzero(bad_rows)
+        findings.append(
+            Finding(
+                "error", "finite", f"{what}: {len(rows)} of {n} rows hold NaN or infinity (first: row {rows[0]})",
+                "recompute or remove those images",
+            )  # fmt: skip
+        )
+        return findings
+    try:
+        scalars = features.standardization
+    except DataError as error:
+        return [Finding("error", "constant", f"{what}: {error}", "write the features again")]
+    constant = features.constant_columns()
+    if constant:
+        findings.append(
+            Finding("warning", "constant", f"{what}: {constant} of {p} columns are constant", "drop them, or leave them")
+        )
+    repeated = n - len(np.unique(_row_hashes(features)))
+    if repeated:
+        findings.append(
+            Finding(
+                "warning", "duplicates", f"{what}: {repeated} rows repeat another row exactly",
+                "check for images extracted twice, or a failed extraction that repeats its last batch",
+            )  # fmt: skip
+        )
+    largest = max(abs(float(rows.min())) if rows.size else 0.0 for _, rows in features.chunks())
+    largest = max([largest, *(float(rows.max()) for _, rows in features.chunks())])
+    if largest > 1e4 * scalars.std + abs(scalars.mean):
+        findings.append(
+            Finding(
+                "warning", "scale", f"{what}: the largest value {largest:.3g} is more than 10,000 standard deviations out",
+                "look for a broken image or column; one value can dominate every similarity",
+            )  # fmt: skip
+        )
+    if features.names is not None:
+        names = [object_name(name) for name in features.names]
+        if len(set(names)) < n:
+            findings.append(
+                Finding(
+                    "warning", "names", f"{what}: {n - len(set(names))} names are not unique (folder and extension ignored)",
+                    "rename them if objects are to be joined by name",
+                )  # fmt: skip
+            )
+    return findings
+
+
+def check_triplets(
+    features: Features, triplets: Triplets, object_ids: tuple[str, ...] | None = None
+) -> list[Finding]:
+    """Range, base, coverage, repeats, contradictions, odd column and order of answers on these features.
+
+    Parameters
+    ----------
+    features : Features
+        Finite; their similarities tell whether another column looks like the odd one.
+    triplets : Triplets
+        As read, with the stated base, odd column and order.
+    object_ids : names or None
+        The list that the triplets index.
+
+    Returns
+    -------
+    list of Finding
+    """
+    n = len(features) if object_ids is None else len(object_ids)
+    listed = "rows of the features" if object_ids is None else "object ids"
+    findings: list[Finding] = []
+    if not len(triplets):
+        return [Finding("error", "empty", "triplets: the file holds no answer", "write it again")]
+    smallest, largest = int(triplets.answers.min()), int(triplets.answers.max())
+    if largest >= n:
+        hint = "pass --base 1" if largest == n and smallest >= 1 else "name the list they index with --object-ids"
+        return [Finding("error", "range", f"triplets: object {largest} is named but there are {n} {listed}", hint)]
+    seen = triplets.objects()
+    if smallest == 1 and largest == n - 1 and len(seen) == n - 1:
+        findings.append(
+            Finding(
+                "warning", "base", "triplets: object 0 is the only one never named; the file may count from 1",
+                "pass --base 1 if it does (then object ids need one line more)",
+            )  # fmt: skip
+        )
+    if len(seen) < n:
+        findings.append(
+            Finding(
+                "note" if len(seen) > 0.9 * n else "warning", "coverage",
+                f"triplets: {n - len(seen)} of {n} {listed} are never named",
+                "nothing, if that is meant; else check the base and the list of objects",
+            )  # fmt: skip
+        )
+    findings += _repeats(triplets, n)
+    if object_ids is not None:
+        rows = feature_rows(features, object_ids)
+        mapped, dropped = triplets.relabel(rows)
+        if dropped:
+            findings.append(
+                Finding(
+                    "warning", "join",
+                    f"triplets: {dropped} of {len(triplets)} answers name an object without features "
+                    f"({np.count_nonzero(rows < 0)} of {n} objects have none)",
+                    "they will be dropped and counted; add the missing features to keep them",
+                )  # fmt: skip
+            )
+        triplets = mapped
+        if not len(triplets):
+            return [*findings, Finding("error", "join", "triplets: no answer is left after the join", "check the names")]
+    elif features.names is not None and list(features.names) != sorted(features.names):
+        findings.append(
+            Finding(
+                "warning", "order", "features: the rows are not in alphabetical order of their names, and no --object-ids "
+                "are given", "if the triplets index an alphabetical list of objects, pass it with --object-ids",
+            )  # fmt: skip
+        )
+    return findings + _agreement(features, triplets)
+
+
+def _repeats(triplets: Triplets, n: int) -> list[Finding]:
+    i, j, k = np.sort(triplets.answers.astype(np.int64), axis=1).T
+    sets = (i * n + j) * n + k
+    answers = sets * n + triplets.answers[:, 2] if n < 50_000 else sets
+    _, counts = np.unique(answers, return_counts=True)
+    findings = []
+    if (counts > 1).any():
+        findings.append(
+            Finding(
+                "note", "duplicates", f"triplets: {int((counts - 1).sum())} answers repeat another one exactly",
+                "fine for repeated measurements; weights (--weights) say the same without copies",
+            )  # fmt: skip
+        )
+    contradictions = len(counts) - len(np.unique(sets))
+    if contradictions > 0:
+        findings.append(
+            Finding(
+                "note", "contradictions",
+                f"triplets: {contradictions} answers contradict another answer on the same three objects",
+                "expected where people disagree; they bound the reachable accuracy",
+            )  # fmt: skip
+        )
+    return findings
+
+
+def _agreement(features: Features, triplets: Triplets) -> list[Finding]:
+    """Whether the features favour another column as the odd one, or know nothing of the answers at all."""
+    answers = triplets.answers
+    if len(answers) > _MANY_ANSWERS:
+        answers = answers[:: -(-len(answers) // _MANY_ANSWERS)]
+    X = features.standardization(features.matrix, "float64")
+    X /= np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1e-300)
+    shares = _odd_shares(X, answers)
+    error = math.sqrt(2 / 9 / len(answers))
+    findings = []
+    best = int(shares.argmax())
+    if best != 2 and shares[best] - shares[2] > 5 * error:
+        findings.append(
+            Finding(
+                "warning", "odd column",
+                f"triplets: the features find column {best} of the answers odd in {shares[best]:.3f} of them, the stated "
+                f"odd one in {shares[2]:.3f}",
+                "check the convention of the file and state it with --odd-column",
+            )  # fmt: skip
+        )
+    elif abs(shares[2] - 1 / 3) < 3 * error and len(answers) >= 1000:
+        findings.append(
+            Finding(
+                "warning", "order",
+                f"triplets: the features agree with {shares[2]:.3f} of the answers, which is chance",
+                "check that triplets and features list the objects in the same order (--object-ids, --order)",
+            )  # fmt: skip
+        )
+    return findings
+
+
+def _odd_shares(X: Float[np.ndarray, "n p"], answers: Int[np.ndarray, "t 3"]) -> Float[np.ndarray, " 3"]:
+    """For each column, the share of answers whose other two objects are the most similar pair."""
+    most_odd = np.zeros(3)
+    for start in range(0, len(answers), 8192):
+        a, b, c = (X[column] for column in answers[start : start + 8192].T)
+        pairs = np.stack([(b * c).sum(1), (a * c).sum(1), (a * b).sum(1)])
+        most_odd += np.bincount(pairs.argmax(axis=0), minlength=3)
+    return most_odd / len(answers)
+
+
+def _row_hashes(features: Features) -> Int[np.ndarray, " n"]:
+    """A 64-bit hash of each row, by its bytes."""
+    return np.array([hash(row.tobytes()) for _, rows in features.chunks() for row in np.ascontiguousarray(rows)])
