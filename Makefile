@@ -1,0 +1,50 @@
+# make setup   .venv with the package and its development tools
+# make test    the test suite
+# make demo    every arm on a simulated world; then the real run, where real data is at hand
+# make check   lint, types, tests, docs: what must pass before a change is handed in
+# make bench   timings beside the authors' procedure; minutes, never part of check
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ifneq ($(wildcard ../shared/data),)
+export GLOCAL_DATA_DIR ?= $(abspath ../shared/data)
+endif
+
+.PHONY: setup test demo check bench lint types docs clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+test: setup
+	$(BIN)/python -m pytest -q -n 2
+
+demo: setup
+	$(BIN)/glocal demo --out demo-out
+	@if [ -n "$$GLOCAL_DATA_DIR" ]; then GLOCAL=$(BIN)/glocal examples/things.sh things-out; \
+	else echo "GLOCAL_DATA_DIR is not set: the run on real answers is left out"; fi
+
+lint: setup
+	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs
+
+types: setup
+	$(BIN)/mypy
+
+docs: setup
+	$(BIN)/python docs/cli_reference.py --check
+	$(BIN)/mkdocs build --strict --quiet
+
+check: lint types test docs
+
+bench: setup
+	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/real.py
+
+clean:
+	rm -rf $(VENV) site demo-out things-out glocal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
