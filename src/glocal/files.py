@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import secrets
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -43,7 +44,7 @@ def read_npy(path: PathLike, *, what: str) -> np.ndarray:
             offset = stream.tell()
     except OSError as error:
         raise unreadable(path, what, error) from error
-    except ValueError as error:
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:
         raise FileError(
             f"{what} file {path} is not a whole .npy file ({one_line(error)}). Write it again with numpy.save."
         ) from error
@@ -101,7 +102,8 @@ def existing_file(path: PathLike, *, what: str) -> Path:
 def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
     """Write to a hidden neighbour, flush it to disk, then move it into place.
 
-    A killed process, a full disk or an exception leaves the previous file whole.
+    A killed process, a full disk or an exception leaves the previous file whole. A symbolic link is followed; a device
+    or a pipe is written to as it is.
 
     Raises
     ------
@@ -109,6 +111,14 @@ def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
         The folder does not exist, is not writable, or the disk is full.
     """
     path = Path(path)
+    if _is_special(path):
+        try:
+            with path.open("wb") as stream:
+                yield stream
+        except OSError as error:
+            raise unwritable(path, error) from error
+        return
+    path = path.resolve() if path.is_symlink() else path
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         with partial.open("xb") as stream:
@@ -139,6 +149,8 @@ def writable_target(path: PathLike, *, what: str = "output") -> Path:
             raise FileError(f"{what} {path} is a folder. Name a file inside it.")
     except PermissionError as error:
         raise unwritable(path, error) from error
+    if _is_special(path):
+        return path
     folder = path.parent
     try:
         if not folder.exists():
@@ -151,6 +163,14 @@ def writable_target(path: PathLike, *, what: str = "output") -> Path:
             raise
         raise unwritable(path, error) from error
     return path
+
+
+def _is_special(path: Path) -> bool:
+    """A device or a pipe: there is nothing to replace, and replacing it would destroy it."""
+    try:
+        return path.exists() and not path.is_file() and not path.is_dir()
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def make_folder(path: PathLike) -> Path:

@@ -48,7 +48,9 @@ def check_features(features: Features, what: str = "features") -> list[Finding]:
         rows = np.flatnonzero(bad_rows)
         findings.append(
             Finding(
-                "error", "finite", f"{what}: {len(rows)} of {n} rows hold NaN or infinity (first: row {rows[0]})",
+                "error",
+                "finite",
+                f"{what}: {len(rows)} of {n} rows hold NaN or infinity (first: row {rows[0]})",
                 "recompute or remove those images",
             )  # fmt: skip
         )
@@ -60,13 +62,17 @@ def check_features(features: Features, what: str = "features") -> list[Finding]:
     constant = features.constant_columns()
     if constant:
         findings.append(
-            Finding("warning", "constant", f"{what}: {constant} of {p} columns are constant", "drop them, or leave them")
+            Finding(
+                "warning", "constant", f"{what}: {constant} of {p} columns are constant", "drop them, or leave them"
+            )
         )
     repeated = n - len(np.unique(_row_hashes(features)))
     if repeated:
         findings.append(
             Finding(
-                "warning", "duplicates", f"{what}: {repeated} rows repeat another row exactly",
+                "warning",
+                "duplicates",
+                f"{what}: {repeated} rows repeat another row exactly",
                 "check for images extracted twice, or a failed extraction that repeats its last batch",
             )  # fmt: skip
         )
@@ -75,7 +81,9 @@ def check_features(features: Features, what: str = "features") -> list[Finding]:
     if largest > 1e4 * scalars.std + abs(scalars.mean):
         findings.append(
             Finding(
-                "warning", "scale", f"{what}: the largest value {largest:.3g} is more than 10,000 standard deviations out",
+                "warning",
+                "scale",
+                f"{what}: the largest value {largest:.3g} is more than 10,000 standard deviations out",
                 "look for a broken image or column; one value can dominate every similarity",
             )  # fmt: skip
         )
@@ -84,16 +92,16 @@ def check_features(features: Features, what: str = "features") -> list[Finding]:
         if len(set(names)) < n:
             findings.append(
                 Finding(
-                    "warning", "names", f"{what}: {n - len(set(names))} names are not unique (folder and extension ignored)",
+                    "warning",
+                    "names",
+                    f"{what}: {n - len(set(names))} names are not unique (folder and extension ignored)",
                     "rename them if objects are to be joined by name",
                 )  # fmt: skip
             )
     return findings
 
 
-def check_triplets(
-    features: Features, triplets: Triplets, object_ids: tuple[str, ...] | None = None
-) -> list[Finding]:
+def check_triplets(features: Features, triplets: Triplets, object_ids: tuple[str, ...] | None = None) -> list[Finding]:
     """Range, base, coverage, repeats, contradictions, odd column and order of answers on these features.
 
     Parameters
@@ -122,14 +130,17 @@ def check_triplets(
     if smallest == 1 and largest == n - 1 and len(seen) == n - 1:
         findings.append(
             Finding(
-                "warning", "base", "triplets: object 0 is the only one never named; the file may count from 1",
+                "warning",
+                "base",
+                "triplets: object 0 is the only one never named; the file may count from 1",
                 "pass --base 1 if it does (then object ids need one line more)",
             )  # fmt: skip
         )
     if len(seen) < n:
         findings.append(
             Finding(
-                "note" if len(seen) > 0.9 * n else "warning", "coverage",
+                "note" if len(seen) > 0.9 * n else "warning",
+                "coverage",
                 f"triplets: {n - len(seen)} of {n} {listed} are never named",
                 "nothing, if that is meant; else check the base and the list of objects",
             )  # fmt: skip
@@ -141,7 +152,8 @@ def check_triplets(
         if dropped:
             findings.append(
                 Finding(
-                    "warning", "join",
+                    "warning",
+                    "join",
                     f"triplets: {dropped} of {len(triplets)} answers name an object without features "
                     f"({np.count_nonzero(rows < 0)} of {n} objects have none)",
                     "they will be dropped and counted; add the missing features to keep them",
@@ -149,12 +161,17 @@ def check_triplets(
             )
         triplets = mapped
         if not len(triplets):
-            return [*findings, Finding("error", "join", "triplets: no answer is left after the join", "check the names")]
+            return [
+                *findings,
+                Finding("error", "join", "triplets: no answer is left after the join", "check the names"),
+            ]
     elif features.names is not None and list(features.names) != sorted(features.names):
         findings.append(
             Finding(
-                "warning", "order", "features: the rows are not in alphabetical order of their names, and no --object-ids "
-                "are given", "if the triplets index an alphabetical list of objects, pass it with --object-ids",
+                "warning",
+                "order",
+                "features: the rows are not in alphabetical order of their names, and no --object-ids are given",
+                "if the triplets index an alphabetical list of objects, pass it with --object-ids",
             )  # fmt: skip
         )
     return findings + _agreement(features, triplets)
@@ -169,7 +186,9 @@ def _repeats(triplets: Triplets, n: int) -> list[Finding]:
     if (counts > 1).any():
         findings.append(
             Finding(
-                "note", "duplicates", f"triplets: {int((counts - 1).sum())} answers repeat another one exactly",
+                "note",
+                "duplicates",
+                f"triplets: {int((counts - 1).sum())} answers repeat another one exactly",
                 "fine for repeated measurements; weights (--weights) say the same without copies",
             )  # fmt: skip
         )
@@ -177,7 +196,8 @@ def _repeats(triplets: Triplets, n: int) -> list[Finding]:
     if contradictions > 0:
         findings.append(
             Finding(
-                "note", "contradictions",
+                "note",
+                "contradictions",
                 f"triplets: {contradictions} answers contradict another answer on the same three objects",
                 "expected where people disagree; they bound the reachable accuracy",
             )  # fmt: skip
@@ -199,16 +219,18 @@ def _agreement(features: Features, triplets: Triplets) -> list[Finding]:
     if best != 2 and shares[best] - shares[2] > 5 * error:
         findings.append(
             Finding(
-                "warning", "odd column",
-                f"triplets: the features find column {best} of the answers odd in {shares[best]:.3f} of them, the stated "
-                f"odd one in {shares[2]:.3f}",
+                "warning",
+                "odd column",
+                f"triplets: the features find column {best} of the answers odd in {shares[best]:.3f} of them, "
+                f"the stated odd one in {shares[2]:.3f}",
                 "check the convention of the file and state it with --odd-column",
             )  # fmt: skip
         )
     elif abs(shares[2] - 1 / 3) < 3 * error and len(answers) >= 1000:
         findings.append(
             Finding(
-                "warning", "order",
+                "warning",
+                "order",
                 f"triplets: the features agree with {shares[2]:.3f} of the answers, which is chance",
                 "check that triplets and features list the objects in the same order (--object-ids, --order)",
             )  # fmt: skip

@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy_format
 
+from glocal.data.container import KEY, Held, choose, load_h5py, native, pickled, whole
 from glocal.errors import FileError
-from glocal.files import PathLike, read_npy
+from glocal.files import PathLike, read_lines, read_npy
+
+_NUMBERS = "fiuV"  # V: bfloat16, for which numpy has no type
+_MATLAB_NUMBERS = {"double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def read_matrix(path: PathLike) -> np.ndarray:
-    """Read a feature matrix by its extension; ``.npy`` is memory-mapped.
+    """Read a feature matrix by its extension.
+
+    ``.npy`` is memory-mapped; the other kinds are read into memory, and of several arrays the one named ``features``
+    or else the only 2-d one of numbers is taken.
+
+    Parameters
+    ----------
+    path : path
+        ``.npy``, ``.npz``, ``.pt`` / ``.pth`` (a tensor or a dict of tensors; bfloat16 becomes float32),
+        ``.h5`` / ``.hdf5``, or ``.mat`` of any MATLAB version and of thingsvision.
+
+    Returns
+    -------
+    (n, p) array
+        As stored: float16 stays float16. Its shape and dtype are judged by `Features`.
 
     Raises
     ------
     FileError
-        Missing, damaged, or of a kind that is not known.
+        Missing, damaged, pickled, of a kind that is not known, or without one matrix to choose.
+    MissingDependencyError
+        HDF5 without h5py.
     """
     path = Path(path)
     reader = READERS.get(path.suffix.lower())
@@ -26,11 +53,144 @@ def read_matrix(path: PathLike) -> np.ndarray:
             f"features file {path} has the extension {path.suffix or '(none)'!r}; "
             f"allowed are {', '.join(sorted(READERS))}. Save it with numpy.save."
         )
-    return reader(path)
+    matrix = reader(path)
+    if matrix.dtype.kind == "V" and matrix.dtype.itemsize == 2 and matrix.dtype.fields is None:
+        raise FileError(
+            f"features file {path} holds 2-byte values without a type, as numpy saves bfloat16; allowed are float16, "
+            "float32 and float64. Save it as float32: array.view(ml_dtypes.bfloat16).astype('float32')."
+        )
+    return matrix
 
 
 def _read_npy(path: Path) -> np.ndarray:
-    return read_npy(path, what="features")
+    with whole(path, ".npy file", "numpy.save(path, features)"):
+        return read_npy(path, what="features")
 
 
-READERS: dict[str, Callable[[Path], np.ndarray]] = {".npy": _read_npy}
+def _read_npz(path: Path) -> np.ndarray:
+    with whole(path, ".npz archive", "numpy.savez(path, features=features)"), zipfile.ZipFile(path) as archive:
+        headers = {}
+        for member in archive.namelist():
+            if member.endswith(".npy"):
+                with archive.open(member) as stream:
+                    version = npy_format.read_magic(stream)
+                    old = version == (1, 0)
+                    read = npy_format.read_array_header_1_0 if old else npy_format.read_array_header_2_0
+                    shape, _, dtype = read(stream)
+                    headers[member.removesuffix(".npy")] = shape, dtype
+        if {"weights", "mean", "std"} <= headers.keys():
+            raise FileError(
+                f"features file {path} is a transform, not features. Name the file that it is to be applied to."
+            )
+        name = choose(path, {key: (shape, dtype.kind in _NUMBERS) for key, (shape, dtype) in headers.items()})
+        if headers[name][1].hasobject:
+            raise FileError(pickled(path, "numpy.savez(path, features=numpy.asarray(values, dtype='float32'))"))
+        with archive.open(name + ".npy") as stream:
+            return native(npy_format.read_array(stream, allow_pickle=False))
+
+
+def _read_torch(path: Path) -> np.ndarray:
+    import torch
+
+    with whole(path, "PyTorch file", "torch.save(features, path)"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of foreign pickles before it refuses them
+        try:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError) as error:
+            if isinstance(error, pickle.UnpicklingError) and "global" in str(error).lower():
+                raise FileError(pickled(path, "torch.save(torch.as_tensor(features), path)")) from error
+            if "weights_only" in str(error):  # NOTE: torch advises to load it unsafely; we do not pass that on
+                raise ValueError("no tensors as torch.save writes them") from error
+            raise
+    if isinstance(loaded, dict):
+        tensors = {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
+        real = {key: (tuple(tensor.shape), not tensor.is_complex()) for key, tensor in tensors.items()}
+        loaded = tensors[choose(path, real)]
+    if not isinstance(loaded, torch.Tensor):
+        raise FileError(
+            f"features file {path} holds a {type(loaded).__name__}; allowed are a tensor and a dict of tensors. "
+            "Save the tensor: torch.save(features, path)."
+        )
+    tensor = loaded.detach()
+    try:
+        return native((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy())
+    except (TypeError, RuntimeError) as error:
+        raise FileError(
+            f"features file {path} holds a {tensor.dtype} tensor of layout {tensor.layout} on {tensor.device}, which "
+            "is no plain array. Save it dense and as float32: torch.save(features.to_dense().float(), path)."
+        ) from error
+
+
+def _read_hdf5(path: Path) -> np.ndarray:
+    writer = "h5py: file.create_dataset('features', data=features)"
+    with whole(path, "HDF5 file", writer), load_h5py(path).File(path, "r") as file:
+        return native(_choose_dataset(path, file)[()])
+
+
+def _read_mat(path: Path) -> np.ndarray:
+    from scipy.io import loadmat, whosmat
+    from scipy.io.matlab import MatReadError
+
+    writer = "scipy.io.savemat(path, {'features': features})"
+    with whole(path, "MATLAB file", writer, MatReadError):
+        with path.open("rb") as stream:
+            head = stream.read(512 + len(_HDF5_SIGNATURE))
+        if _HDF5_SIGNATURE in (head[: len(_HDF5_SIGNATURE)], head[512:]):  # v7.3, which is HDF5 with the axes reversed
+            with load_h5py(path).File(path, "r") as file:
+                return native(_choose_dataset(path, file)[()].T)
+        classes = {name: (tuple(shape), kind) for name, shape, kind in whosmat(path) if not name.startswith("__")}
+        held = {name: (shape, kind in _MATLAB_NUMBERS) for name, (shape, kind) in classes.items()}
+        rows = [] if KEY in held else _rows_of_thingsvision(path, held)
+        if rows:
+            variables = loadmat(path)
+            return native(np.concatenate([variables[row] for row in rows]))
+        name = choose(path, held)
+        if not held[name][1]:
+            raise FileError(
+                f"features file {path} holds {name} as {classes[name][1]}; save a full numeric matrix: {writer}."
+            )
+        return native(loadmat(path, variable_names=[name])[name])
+
+
+def _rows_of_thingsvision(path: Path, held: Held) -> list[str]:
+    """Order the variables by file_names.txt beside the file: thingsvision saves a (1, p) variable for each image."""
+    from glocal.data.features import NAMES_FILE
+
+    if not (path.parent / NAMES_FILE).is_file():
+        return []
+    names = read_lines(path.parent / NAMES_FILE, what="names")
+    rows = [name if name in held else os.path.splitext(name)[0] for name in names]
+    missing = [row for row in rows if row not in held]
+    if len(missing) == len(rows):
+        return []
+    repeated = len(rows) - len(set(rows))
+    if missing or repeated or {held[row] for row in rows} != {((1, held[rows[0]][0][-1]), True)}:
+        raise FileError(
+            f"features file {path} must hold one (1, p) row of numbers, p alike, for each of the {len(rows)} lines of "
+            f"{NAMES_FILE}; {len(missing)} lines have none and {repeated} share one. Save the features as .npy instead."
+        )
+    return rows
+
+
+def _choose_dataset(path: Path, file: Any) -> Any:
+    """Find the HDF5 dataset of the features; MATLAB's own groups (#refs#) and texts are passed over."""
+    held = {}
+
+    def note(name: str, item: Any) -> None:
+        if hasattr(item, "dtype") and hasattr(item, "shape") and not name.startswith("#"):
+            text = item.attrs.get("MATLAB_class") == b"char"
+            held[name] = item.shape or (), item.dtype.kind in _NUMBERS and not text
+
+    file.visititems(note)
+    return file[choose(path, held)]
+
+
+READERS: dict[str, Callable[[Path], np.ndarray]] = {
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+    ".pt": _read_torch,
+    ".pth": _read_torch,
+    ".h5": _read_hdf5,
+    ".hdf5": _read_hdf5,
+    ".mat": _read_mat,
+}

@@ -30,9 +30,7 @@ def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray,
         raise ParameterError(
             f"folds is {folds} but {n} objects allow 2 to {n // 3} (three objects are needed in each part)."
         )
-    if not 0 <= seed < 2**32:
-        raise ParameterError(f"seed is {seed}; allowed is 0 to {2**32 - 1}.")
-    return np.array_split(np.random.RandomState(seed).permutation(n), folds)
+    return np.array_split(_permutation(n, seed), folds)
 
 
 def split_triplets(
@@ -66,5 +64,13 @@ def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Int[np.
     if n < 2:
         raise ParameterError(f"there is {n} local image; the local term compares images and needs at least 2.")
     if block_size < 3:
-        raise ParameterError(f"block_size is {block_size}; it must be at least 3, so that no block is left with one image.")
-    return np.array_split(np.random.RandomState(seed).permutation(n), -(-n // block_size))
+        raise ParameterError(
+            f"block_size is {block_size}; it must be at least 3, so that no block is left with one image."
+        )
+    return np.array_split(_permutation(n, seed), -(-n // block_size))
+
+
+def _permutation(n: int, seed: int) -> Int[np.ndarray, " n"]:
+    if not 0 <= seed < 2**32:
+        raise ParameterError(f"seed is {seed}; allowed is 0 to {2**32 - 1}.")
+    return np.random.RandomState(seed).permutation(n)

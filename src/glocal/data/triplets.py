@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike, atomic_write, existing_file, one_line, read_npy
@@ -36,7 +36,7 @@ class Triplets:
     [[0, 1, 2], [2, 0, 1]]
     """
 
-    answers: Int[np.ndarray, "t 3"]
+    answers: Integer[np.ndarray, "t 3"]
     weights: Float[np.ndarray, " t"] | None = None
 
     def __post_init__(self) -> None:
@@ -53,7 +53,7 @@ class Triplets:
         *,
         odd_column: int = 2,
         base: int = 0,
-        order: Int[np.ndarray, " n"] | None = None,
+        order: object | None = None,
         weights: object | None = None,
     ) -> Triplets:
         """Build triplets from raw indices whose conventions are stated.
@@ -75,7 +75,12 @@ class Triplets:
         -------
         Triplets
         """
-        answers = np.asarray(array)
+        try:
+            answers = np.asarray(array)
+        except ValueError as error:
+            raise DataError(
+                "triplets have rows of different lengths; they must be (t, 3): pair, pair, odd one."
+            ) from error
         if odd_column not in (0, 1, 2):
             raise DataError(f"odd column is {odd_column}; allowed are 0, 1 and 2 (columns are counted from 0).")
         if base not in (0, 1):
@@ -90,7 +95,7 @@ class Triplets:
             answers = answers - answers.dtype.type(1)
         if order is not None:
             answers = _through_order(answers, np.asarray(order))
-        return cls(answers, None if weights is None else np.asarray(weights))
+        return cls(answers, None if weights is None else _checked_weights(np.asarray(weights), len(answers)))
 
     @classmethod
     def load(
@@ -119,8 +124,8 @@ class Triplets:
             The content is not what `Triplets` allows; the message names the file.
         """
         array = read_numbers(path, what="triplets")
-        sort_index = None if order is None else read_numbers(order, what="order")
-        values = None if weights is None else read_numbers(weights, what="weights")
+        sort_index = None if order is None else _list(read_numbers(order, what="order"))
+        values = None if weights is None else _list(read_numbers(weights, what="weights"))
         try:
             return cls.from_array(array, odd_column=odd_column, base=base, order=sort_index, weights=values)
         except DataError as error:
@@ -153,9 +158,7 @@ class Triplets:
         if largest >= n:
             hint = " Is the file 1-based? Pass --base 1." if largest == n and int(self.answers.min()) >= 1 else ""
             hint = hint or " If the triplets index another list of objects, name it with --object-ids."
-            raise DataError(
-                f"triplets name object {largest} but {what} has {n} {unit} (valid 0..{n - 1}).{hint}"
-            )
+            raise DataError(f"triplets name object {largest} but {what} has {n} {unit} (valid 0..{n - 1}).{hint}")
 
     def select(self, keep: Bool[np.ndarray, " t"]) -> Triplets:
         """The answers where `keep` is true, in the same index space."""
@@ -173,7 +176,7 @@ class Triplets:
 
 
 def read_numbers(path: PathLike, *, what: str) -> np.ndarray:
-    """Read numbers from ``.npy`` or from text with one row a line; integers stay integers."""
+    """Read numbers from ``.npy`` or from text, (lines, columns); integers stay integers."""
     path = existing_file(path, what=what)
     if Path(path).suffix.lower() == ".npy":
         return np.array(read_npy(path, what=what))
@@ -184,13 +187,20 @@ def read_numbers(path: PathLike, *, what: str) -> np.ndarray:
             f"{what} file {path} is neither .npy nor readable text ({one_line(error)}). "
             "Save it with numpy.save or as lines of numbers."
         ) from error
+    if not text.strip():
+        raise FileError(f"{what} file {path} is empty. Write it again.")
     lines = text.replace(",", " ").splitlines()
     for dtype in (np.int64, np.float64):
         try:
-            return np.loadtxt(lines, dtype=dtype, ndmin=1)
+            return np.loadtxt(lines, dtype=dtype, ndmin=2)
         except (ValueError, OverflowError) as error:
             failure = error
     raise FileError(f"{what} file {path} holds something other than rows of numbers ({one_line(failure)}).")
+
+
+def _list(numbers: np.ndarray) -> np.ndarray:
+    """A list of numbers, written down the lines or along one line."""
+    return numbers.reshape(-1) if numbers.ndim == 2 and 1 in numbers.shape else numbers
 
 
 def _check_shape_and_type(answers: np.ndarray) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -16,6 +17,9 @@ from glocal.data.features import Standardization
 from glocal.errors import DataError, FileError, ParameterError
 from glocal.files import PathLike, atomic_write, existing_file, one_line
 from glocal.records import to_json
+
+if TYPE_CHECKING:
+    import torch
 
 FORMAT = 1
 
@@ -68,7 +72,7 @@ class LinearTransform:
 
     @property
     def dimensions(self) -> int:
-        """p."""
+        """The number p of features."""
         return len(self.weights)
 
     @property
@@ -82,7 +86,8 @@ class LinearTransform:
         Parameters
         ----------
         features : (n, p) array or tensor
-            Not standardized: the two scalars are part of the transform. Integers and float16 become float32.
+            Not standardized: the two scalars are part of the transform. Integers become float32;
+            float16 and bfloat16 are computed in float32 and rounded once at the end.
         strength : float
             1 is the transform, 0 the original up to scale; see `at_strength`.
         normalize : bool
@@ -108,7 +113,7 @@ class LinearTransform:
             )
         if isinstance(features, np.ndarray):
             return self._apply_numpy(features, normalize)  # type: ignore[return-value]
-        return self._apply_torch(features, normalize)  # type: ignore[return-value]
+        return self._apply_torch(features, normalize)
 
     def _apply_numpy(self, X: np.ndarray, normalize: bool) -> np.ndarray:
         dtype = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
@@ -134,7 +139,7 @@ class LinearTransform:
         return _fold(self, dtype)
 
     def folded(self) -> tuple[Float[np.ndarray, "p p"], Float[np.ndarray, " p"]]:
-        """A and c of the same map on raw features, z = x A + c: A = W / std, c = b - mean/std · Σ_rows W (float64)."""
+        """Give A, c (float64) of this map on raw features, z = x A + c: A = W / std, c = b - mean/std · Σ_rows W."""
         A = self.weights.astype(np.float64) / self.std
         c = -self.mean * A.sum(axis=0)
         if self.bias is not None:
@@ -162,16 +167,39 @@ class LinearTransform:
         meta = {**self.meta, "strength": strength * self.meta.get("strength", 1.0)}
         return replace(self, weights=blended.astype(self.weights.dtype), bias=bias, meta=meta)
 
+    def to_linear(self) -> torch.nn.Linear:
+        """Make the ``torch.nn.Linear`` that maps raw features alike; see `glocal.transform.export.to_linear`."""
+        from glocal.transform.export import to_linear
+
+        return to_linear(self)
+
+    def fold_into(self, linear: torch.nn.Linear) -> torch.nn.Linear:
+        """Fold into the layer that yields the features; see `glocal.transform.export.fold_into`."""
+        from glocal.transform.export import fold_into
+
+        return fold_into(self, linear)
+
+    def to_onnx(self, path: PathLike) -> None:
+        """Write an ONNX model from raw ``features`` to ``aligned``; see `glocal.transform.export.to_onnx`."""
+        from glocal.transform.export import to_onnx
+
+        to_onnx(self, path)
+
     def save(self, path: PathLike) -> None:
         """Write the transform atomically as ``.npz``: the authors' format plus one JSON string `meta`.
 
-        Any reader of the authors' files reads it too (``numpy.load(path, allow_pickle=False)``).
+        Any reader of the authors' files reads it too (``numpy.load(path, allow_pickle=False)``). A path that ends in
+        ``.safetensors`` is written in that format, with the same names.
 
         Raises
         ------
+        MissingDependencyError
+            A ``.safetensors`` path without safetensors installed.
         FileError
             The file cannot be written; a previous file stays whole.
         """
+        from glocal.transform.export import is_safetensors, safetensors_bytes
+
         arrays: dict[str, np.ndarray] = {
             "weights": self.weights.astype(np.float32),
             "mean": np.float64(self.mean),  # type: ignore[dict-item]
@@ -181,11 +209,14 @@ class LinearTransform:
         if self.bias is not None:
             arrays["bias"] = self.bias.astype(np.float32)
         with atomic_write(path) as stream:
-            np.savez(stream, allow_pickle=False, **arrays)
+            if is_safetensors(path):
+                stream.write(safetensors_bytes(arrays))
+            else:
+                np.savez(stream, allow_pickle=False, **arrays)
 
     @classmethod
     def load(cls, path: PathLike) -> LinearTransform:
-        """Read a transform of ours or one of the authors' published ``.npz`` files.
+        """Read a transform of ours (``.npz``, ``.safetensors``) or one of the authors' published ``.npz`` files.
 
         Raises
         ------
@@ -194,25 +225,26 @@ class LinearTransform:
         DataError
             The arrays do not make a transform.
         """
+        from glocal.transform.export import is_safetensors, read_safetensors
+
         path = existing_file(path, what="transform")
-        arrays = _read_npz(path)
+        arrays = read_safetensors(path) if is_safetensors(path) else _read_npz(path)
         missing = [key for key in ("weights", "mean", "std") if key not in arrays]
         if missing:
+            found = ", ".join(sorted(arrays)) or "nothing"
             raise FileError(
-                f"transform file {path} has no {' and '.join(missing)} (it has {', '.join(sorted(arrays)) or 'nothing'}). "
+                f"transform file {path} has no {' and '.join(missing)} (it has {found}). "
                 "A transform file holds weights, mean and std."
             )
+        for key in {"weights", "bias", "mean", "std"} & arrays.keys():
+            if arrays[key].dtype.kind not in "fiu":
+                raise DataError(f"transform file {path} holds {arrays[key].dtype} {key}; they must be real numbers.")
         mean, std = arrays["mean"], arrays["std"]
         if mean.size != 1 or std.size != 1:
-            raise FileError(f"transform file {path} has mean and std of {mean.size} and {std.size} values; each is one.")
-        try:
-            meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
-        except json.JSONDecodeError as error:
-            raise FileError(f"transform file {path} has a damaged meta record ({one_line(error)}).") from error
-        if meta.get("format", FORMAT) > FORMAT:
             raise FileError(
-                f"transform file {path} is of format {meta['format']}; this version reads up to {FORMAT}. Upgrade glocal."
+                f"transform file {path} has mean and std of {mean.size} and {std.size} values; each is one."
             )
+        meta = _parse_meta(path, str(arrays["meta"])) if "meta" in arrays else {}
         try:
             return cls(
                 arrays["weights"].astype(np.float32),
@@ -232,16 +264,36 @@ def _fold(transform: LinearTransform, dtype: np.dtype) -> tuple[np.ndarray, np.n
     return A.astype(dtype), c.astype(dtype)
 
 
+def _parse_meta(path: Path, text: str) -> dict[str, Any]:
+    try:
+        meta = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise FileError(f"transform file {path} has a damaged meta record ({one_line(error)}).") from error
+    version = meta.get("format", FORMAT) if isinstance(meta, dict) else None
+    if not isinstance(version, int):
+        raise FileError(
+            f"transform file {path} has a meta record that is no JSON object of ours. Fit or copy it again."
+        )
+    if version > FORMAT:
+        raise FileError(
+            f"transform file {path} is of format {version}; this version reads up to {FORMAT}. Upgrade glocal."
+        )
+    return dict(meta)
+
+
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise FileError(f"transform file {path} is a plain array, not an .npz archive with weights, mean and std.")
+        with path.open("rb") as stream:  # NOTE: given a path, numpy leaves a damaged file open
+            archive = np.load(stream, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise FileError(f"transform file {path} is a plain array, not an .npz of weights, mean and std.")
             return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
+    except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, FileError):
             raise
-        raise FileError(f"transform file {path} is no readable .npz archive ({one_line(error)}). Copy it again.") from error
+        raise FileError(
+            f"transform file {path} is no readable .npz archive ({one_line(error)}). Copy it again."
+        ) from error
 
 
 def load_transform(path: PathLike | None) -> LinearTransform | None:

@@ -121,7 +121,7 @@ class _RowReader:
                     return
                 self._queue.put((start, np.array(rows)))
             self._queue.put(None)
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001  raised again by the thread that consumes
             self._queue.put(error)
 
 
@@ -162,7 +162,7 @@ class _Writer:
                 if pending >= self._flush_bytes:
                     os.fdatasync(self._stream.fileno())
                     pending = 0
-            except BaseException as error:
+            except Exception as error:  # noqa: BLE001  raised again by the thread that produces
                 self._error = error
 
 

@@ -1,0 +1,89 @@
+"""Files that hold more than they should: choose the features in them, and say in one sentence what is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glocal.errors import FileError, GLocalError, MissingDependencyError
+from glocal.files import existing_file, one_line, unreadable
+
+KEY = "features"
+_LISTED = 6
+_DAMAGE: tuple[type[Exception], ...] = (
+    *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError),
+    *(RuntimeError, struct.error, zlib.error, zipfile.BadZipFile, pickle.UnpicklingError, tokenize.TokenError),
+)
+
+Held = Mapping[str, tuple[tuple[int, ...], bool]]
+"""What a file holds: name → (shape, whether it is numbers)."""
+
+
+def choose(path: Path, held: Held) -> str:
+    """Name the features: `features`, or else the only 2-d array of numbers with more than one element."""
+    if KEY in held:
+        return KEY
+    matrices = [name for name, (shape, number) in held.items() if number and len(shape) == 2 and prod(shape) > 1]
+    if len(matrices) == 1:
+        return matrices[0]
+    listed = [f"{name} {shape}" for name, (shape, _) in list(held.items())[:_LISTED]]
+    more = [f"{len(held) - _LISTED} more"] * (len(held) > _LISTED)
+    raise FileError(
+        f"features file {path} has no array named {KEY!r} and {len(matrices) or 'no'} 2-d arrays of numbers to choose "
+        f"from (it holds {', '.join(listed + more) or 'no arrays'}). Save one (n, p) matrix in it, named {KEY!r}."
+    )
+
+
+@contextlib.contextmanager
+def whole(path: Path, kind: str, writer: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turn whatever a library raises on a damaged file into one sentence."""
+    existing_file(path, what="features")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise unreadable(path, "features", error) from error
+    try:
+        yield
+    except GLocalError:
+        raise
+    except MemoryError as error:
+        raise FileError(
+            f"features file {path} does not fit in memory ({one_line(error)}). Save it as .npy, read in pieces."
+        ) from error
+    except _DAMAGE + errors as error:
+        reason = one_line(error)[:160]
+        raise FileError(
+            f"features file {path} is not a whole {kind} ({reason}). Write it again with {writer}."
+        ) from error
+
+
+def pickled(path: Path, writer: str) -> str:
+    """Say that a file needs unpickling, which runs whatever code it carries."""
+    return f"features file {path} holds pickled Python objects, which are never loaded. Save plain numbers: {writer}."
+
+
+def native(matrix: Any) -> np.ndarray:
+    """Rows one after another in memory, in the byte order of this machine; a copy only if they are not yet."""
+    array = np.asarray(matrix)
+    return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
+
+
+def load_h5py(path: Path) -> Any:
+    """Import h5py, or say which extra brings it."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"features file {path} is HDF5 and h5py is not installed. Install it: pip install 'glocal[io]'."
+        ) from error
+    return h5py
