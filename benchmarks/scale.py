@@ -30,7 +30,9 @@ N, P, BATCH, LOCAL = 1854, 768, 256, 1024
 GLOCAL = Path(sys.executable).with_name("glocal")
 
 
-def authors_step(X: torch.Tensor, local: torch.Tensor | None, alpha: float = 0.1, tau: float = 0.25, lmbda: float = 0.1):
+def authors_step(
+    X: torch.Tensor, local: torch.Tensor | None, alpha: float = 0.1, tau: float = 0.25, lmbda: float = 0.1
+):
     """One optimiser step as their scripts take it.
 
     A batch of triplets as dense one-hot rows picks from the re-projected whole matrix; for the local term a
@@ -95,9 +97,9 @@ def gradient(X: torch.Tensor, triplets: Triplets, blocks: list[torch.Tensor], ro
     Z, G = X @ W, torch.randn(N, N)
 
     def products() -> None:
-        X @ W  # noqa: B018
-        Z @ Z.T  # noqa: B018
-        X.T @ (G @ Z)  # noqa: B018
+        X @ W
+        Z @ Z.T
+        X.T @ (G @ Z)
 
     seconds = interleaved(
         {
@@ -128,7 +130,15 @@ def scoring(X: torch.Tensor, triplets: Triplets) -> None:
 def whole_fits(folder: Path, X: torch.Tensor, blocks: list[torch.Tensor], rounds: int) -> None:
     """The whole command against the authors' step, taking turns."""
     steps = {"global": authors_step(X, None), "glocal": authors_step(X, torch.cat(blocks))}
-    common = ("fit", "--features", str(folder / "x.npy"), "--triplets", str(folder / "t.npy"), "--out", str(folder / "w.npz"))
+    common = (
+        "fit",
+        "--features",
+        str(folder / "x.npy"),
+        "--triplets",
+        str(folder / "t.npy"),
+        "--out",
+        str(folder / "w.npz"),
+    )
     for method, extra in (("global", ()), ("glocal", ("--local-features", str(folder / "local.npy")))):
         ratios, peaks, result = [], [], {}
         for _ in range(rounds):
@@ -170,7 +180,9 @@ def application(folder: Path, rows: int) -> None:
                 status = Path(f"/proc/{process.pid}/status").read_text()
             except OSError:
                 break
-            anonymous = max([anonymous, *(int(line.split()[1]) / 1e3 for line in status.splitlines() if line.startswith("RssAnon"))])
+            anonymous = max(
+                [anonymous, *(int(line.split()[1]) / 1e3 for line in status.splitlines() if line.startswith("RssAnon"))]
+            )
             time.sleep(0.02)
         seconds = time.perf_counter() - began
         ratios.append(seconds / plain)
@@ -215,7 +227,9 @@ def main() -> None:
             if not (folder / "w.npz").exists():
                 np.savez(folder / "w.npz", weights=np.eye(P, dtype=np.float32), mean=0.0, std=1.0)
             application(folder, int(1e6 * scale))
-    print(f"(largest resident memory of this script: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GB)")
+    print(
+        f"(largest resident memory of this script: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GB)"
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -97,12 +98,14 @@ class FitRecord:
 
 
 def to_json(value: Any) -> str:
-    """One line of strict JSON; NaN and infinities become null, dataclasses become objects."""
-    return json.dumps(_plain(value), allow_nan=False, ensure_ascii=False)
+    """One line of strict ASCII JSON; NaN and infinities become null, dataclasses become objects."""
+    return json.dumps(_plain(value), allow_nan=False)
 
 
 def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
     """Append rows to a JSON-lines file in one write, so that parallel writers never mix lines.
+
+    After a line cut by a killed writer they start on a line of their own.
 
     Raises
     ------
@@ -111,9 +114,9 @@ def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
     """
     text = "".join(to_json(row) + "\n" for row in rows)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            _write_all(descriptor, text.encode())
+            _write_all(descriptor, _missing_newline(descriptor) + text.encode())
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -132,6 +135,8 @@ def read_rows(path: PathLike) -> list[dict[str, Any]]:
     lines = read_lines(path, what="score")
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError as error:
@@ -139,6 +144,12 @@ def read_rows(path: PathLike) -> list[dict[str, Any]]:
                 break
             raise FileError(f"score file {path} line {number} is not JSON. Remove that line.") from error
     return rows
+
+
+def _missing_newline(descriptor: int) -> bytes:
+    """The newline that the last line lacks, else nothing."""
+    size = os.fstat(descriptor).st_size
+    return b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -149,7 +160,8 @@ def _write_all(descriptor: int, data: bytes) -> None:
         while written < len(data):
             written += os.write(descriptor, data[written:])
     except OSError:
-        os.ftruncate(descriptor, size)
+        with contextlib.suppress(OSError):  # a device cannot be cut; the error that counts is the first one
+            os.ftruncate(descriptor, size)
         raise
 
 

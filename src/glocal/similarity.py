@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.errors import ParameterError
 
-Similarity = Literal["cosine", "dot"]
-SIMILARITIES: tuple[Similarity, ...] = ("cosine", "dot")
+SIMILARITIES = ("cosine", "dot")
 CHANCE = 1.0 / 3.0
 
 _GRAM_LIMIT = 20_000
@@ -37,7 +35,7 @@ class PairSimilarities:
     similarity : {"cosine", "dot"}
     """
 
-    def __init__(self, Z: np.ndarray, similarity: Similarity = "cosine") -> None:
+    def __init__(self, Z: np.ndarray, similarity: str = "cosine") -> None:
         if similarity not in SIMILARITIES:
             raise ParameterError(f"similarity is {similarity!r}; allowed are {' and '.join(SIMILARITIES)}.")
         Z = np.asarray(Z, dtype=np.float64)

@@ -10,17 +10,16 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import validate_data
 
-from glocal.aligner.fit import Method, fit_arm
+from glocal.aligner.fit import fit_arm
 from glocal.data.features import Features
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.files import PathLike
-from glocal.similarity import Similarity
 from glocal.transform import LinearTransform
 
 
-class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Align features with people's odd-one-out answers.
 
     Parameters
@@ -76,7 +75,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        method: Method | None = None,
+        method: str | None = None,
         *,
         alpha: float = 0.1,
         lmbda: float = 0.1,
@@ -174,7 +173,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         y: Triplets | Int[np.ndarray, "t 3"],
         sample_weight: Float[np.ndarray, " t"] | None = None,
         *,
-        similarity: Similarity = "cosine",
+        similarity: str = "cosine",
     ) -> float:
         """Odd-one-out accuracy (a fraction, ties shared) of the transformed X on answers that name rows of X."""
         Z = self.transform(X)

@@ -29,10 +29,11 @@ app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(data.app, name="data")
 
 
-def _print_version(asked: bool) -> None:
+def _print_version(asked: bool) -> bool:
     if asked:
         typer.echo(f"glocal {__version__}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()
@@ -62,10 +63,9 @@ def _run(arguments: list[str]) -> int:
         say(f"error: {error}")
         return 1
     except (KeyboardInterrupt, typer.Abort):
-        say("interrupted; files that existed before are unchanged.")
-        return 130
+        return _interrupted()
     except typer.Exit as ended:
-        return ended.exit_code
+        return _interrupted() if ended.exit_code == 130 else ended.exit_code
     except BrokenPipeError:
         return 1
     except MemoryError:
@@ -75,7 +75,14 @@ def _run(arguments: list[str]) -> int:
         if not hasattr(error, "format_message"):
             raise
         return _usage_error(error)
+    if result == 130:
+        return _interrupted()
     return result if isinstance(result, int) else 0
+
+
+def _interrupted() -> int:
+    say("interrupted; files that existed before are unchanged.")
+    return 130
 
 
 def _usage_error(error: Exception) -> int:

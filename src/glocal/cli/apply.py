@@ -18,7 +18,9 @@ def apply(
     transform: Annotated[Path, typer.Argument(help="Transform file, ours or the authors'.")],
     features: Annotated[Path, typer.Argument(help="Feature file or folder, not standardized.")],
     out: Annotated[Path, typer.Option("--out", help="The .npy file to write.")],
-    strength: Annotated[float, typer.Option("--strength", help="0 is the original up to scale, 1 the transform.")] = 1.0,
+    strength: Annotated[
+        float, typer.Option("--strength", help="0 is the original up to scale, 1 the transform.")
+    ] = 1.0,
     normalize: Annotated[bool, typer.Option("--normalize", help="Scale every row to length 1.")] = False,
     as_json: AsJson = False,
 ) -> None:

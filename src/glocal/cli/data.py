@@ -9,7 +9,17 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from glocal.cli.options import AsJson, Base, FeaturesPath, ObjectIds, OddColumn, Order, TripletsPath, Weights, load_answers
+from glocal.cli.options import (
+    AsJson,
+    Base,
+    FeaturesPath,
+    ObjectIds,
+    OddColumn,
+    Order,
+    TripletsPath,
+    Weights,
+    load_answers,
+)
 from glocal.cli.output import put_json
 from glocal.data.check import Finding, check_features, check_triplets
 from glocal.data.features import Features
@@ -53,7 +63,9 @@ def split(
     parts = {"train": kept.select(train), "heldout": kept.select(heldout)}
     for name, part in parts.items():
         if not len(part):
-            raise DataError(f"no answer falls into the {name} part of fold {fold} of {folds}. Use another number of folds.")
+            raise DataError(
+                f"no answer falls into the {name} part of fold {fold} of {folds}. Use another number of folds."
+            )
     make_folder(out)
     for name, part in parts.items():
         part.save(out / f"{name}.npy")
@@ -66,7 +78,9 @@ def split(
         put_json({**counts, "between": between, "n_dropped": joined.n_dropped, "folds": folds, "fold": fold,
                   "seed": seed, "out": str(out)})  # fmt: skip
         return
-    typer.echo(f"{counts['train']} answers to train on, {counts['heldout']} held out (fold {fold} of {folds}, seed {seed})")
+    typer.echo(
+        f"{counts['train']} answers to train on, {counts['heldout']} held out (fold {fold} of {folds}, seed {seed})"
+    )
     typer.echo(f"{between} left out: their objects lie in both parts; {joined.n_dropped} dropped: no features")
     typer.echo(f"written to {out / 'train.npy'} and {out / 'heldout.npy'}, 0-based, odd one last")
 
@@ -96,7 +110,9 @@ def check(
         if local.dimensions != loaded.dimensions:
             findings.append(
                 Finding(
-                    "error", "shape", f"local features have {local.dimensions} columns, the object features {loaded.dimensions}",
+                    "error",
+                    "shape",
+                    f"local features have {local.dimensions} columns, features {loaded.dimensions}",
                     "extract both with the same model and layer",
                 )  # fmt: skip
             )
@@ -113,8 +129,8 @@ def check(
 def _report(features: Features, findings: list[Finding], as_json: bool) -> None:
     counts = Counter(finding.severity for finding in findings)
     if as_json:
-        put_json({"n": len(features), "p": features.dimensions, "errors": counts["error"], "warnings": counts["warning"],
-                  "findings": findings})  # fmt: skip
+        shape = {"n": len(features), "p": features.dimensions}
+        put_json({**shape, "errors": counts["error"], "warnings": counts["warning"], "findings": findings})
     else:
         typer.echo(f"features: {len(features)} rows, {features.dimensions} columns, {features.matrix.dtype}")
         for finding in sorted(findings, key=lambda finding: ("error", "warning", "note").index(finding.severity)):

@@ -26,7 +26,9 @@ _SEED = 42
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for scores.jsonl and the transforms.")] = Path("glocal-demo"),
+    out: Annotated[Path, typer.Option("--out", help="Folder for scores.jsonl and the transforms.")] = Path(
+        "glocal-demo"
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Fit and score every arm on a small simulated world whose answer is known.
@@ -65,7 +67,7 @@ def _run(world: World, out: Path) -> list[Score]:
     scores = _score("original", scalars(objects.matrix, "float64"), heldout, before, before)
     for method, lmbda in _LMBDA.items():
         fitted = fit_arm(
-            objects, train, local_features=training_local, method=method,  # type: ignore[arg-type]
+            objects, train, local_features=training_local, method=method,
             alpha=_ALPHA, tau=_TAU, lmbda=lmbda, seed=_SEED,
         )  # fmt: skip
         fitted.transform.save(out / f"{method}.npz")
@@ -78,7 +80,7 @@ def _score(
     arm: str, Z: np.ndarray, heldout: Triplets, before: np.ndarray | None, after: np.ndarray | None
 ) -> list[Score]:
     similarity = "cosine" if before is not None else "dot"  # simulated people compare by dot products
-    found = odd_one_out(Z, heldout, similarity=similarity)  # type: ignore[arg-type]
+    found = odd_one_out(Z, heldout, similarity=similarity)
     scores = [
         Score("odd-one-out", f"accuracy_{similarity}", found.accuracy, found.low, found.high, found.n, "heldout", arm),
         Score("odd-one-out", "loss", found.loss, None, None, found.n, "heldout", arm),
@@ -92,14 +94,18 @@ def _score(
 def _show(scores: list[Score]) -> None:
     rows = []
     for arm in dict.fromkeys(score.transform for score in scores):
-        of_arm = {score.metric.removesuffix("_cosine").removesuffix("_dot"): score for score in scores if score.transform == arm}
+        of_arm = {
+            score.metric.removesuffix("_cosine").removesuffix("_dot"): score
+            for score in scores
+            if score.transform == arm
+        }
         accuracy = of_arm["accuracy"]
         kept = of_arm.get("neighbours_kept")
         rows.append([arm, interval(accuracy.value, accuracy.low, accuracy.high), f"{kept.value:.3f}" if kept else ""])
     typer.echo("SIMULATED DATA: a world with a known answer, not people\n")
     put_table(["arm", "agreement on held-out objects", "neighbours kept"], rows)
     typer.echo(
-        "\nagreement: odd-one-out accuracy with 95 % interval, chance 0.333; the last row answers by the similarities the"
-        "\nsimulated people used, the best any features can reach. neighbours kept: share of each held-out image's ten"
-        "\nnearest neighbours that stay."
+        "\nagreement: odd-one-out accuracy with 95 % interval, chance 0.333; the last row answers by the similarities"
+        "\nthe simulated people used, the best any features can reach. neighbours kept: share of each held-out image's"
+        "\nten nearest neighbours that stay."
     )

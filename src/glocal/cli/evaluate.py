@@ -23,6 +23,7 @@ from glocal.cli.options import (
 from glocal.cli.output import interval, put_json
 from glocal.data.features import Features
 from glocal.evaluation.alignment import odd_one_out
+from glocal.files import writable_target
 from glocal.records import Score, append_rows
 from glocal.transform import LinearTransform
 
@@ -52,13 +53,15 @@ def odd_one_out_command(
 
     Example: glocal evaluate odd-one-out --features features.npy --triplets heldout.npy --transform transform.npz
     """
+    if out is not None:
+        writable_target(out, what="--out")
     loaded, _, joined = load_answers(
         features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights
     )
     result = odd_one_out(
         embedded(loaded, transform),
         joined.triplets,
-        similarity=similarity,  # type: ignore[arg-type]
+        similarity=similarity,
     )
     if out is not None:
         arm = "original" if transform is None else str(transform)
@@ -72,10 +75,14 @@ def odd_one_out_command(
             ],
         )
     if as_json:
-        values = {name: getattr(result, name) for name in ("accuracy", "low", "high", "tie_rate", "loss", "chance", "n")}
+        values = {
+            name: getattr(result, name) for name in ("accuracy", "low", "high", "tie_rate", "loss", "chance", "n")
+        }
         put_json({**values, "similarity": similarity, "n_dropped": joined.n_dropped})
         return
-    typer.echo(f"accuracy ({similarity})  {interval(result.accuracy, result.low, result.high)}   chance {result.chance:.3f}")
+    typer.echo(
+        f"accuracy ({similarity})  {interval(result.accuracy, result.low, result.high)}   chance {result.chance:.3f}"
+    )
     typer.echo(f"loss (dot products)  {result.loss:.4f} nats   chance {np.log(3):.4f}")
     typer.echo(f"tie rate  {result.tie_rate:.4f}   answers {result.n}, {joined.n_dropped} dropped in the join")
 

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from glocal.cli.options import AsJson, Base, FeaturesPath, ObjectIds, OddColumn, Order, TripletsPath, Weights, load_answers
+from glocal.cli.options import (
+    AsJson,
+    Base,
+    FeaturesPath,
+    ObjectIds,
+    OddColumn,
+    Order,
+    TripletsPath,
+    Weights,
+    load_answers,
+)
 from glocal.cli.output import interval, put_json, put_table, say, solver_status
 from glocal.data.features import Features
 from glocal.files import writable_target
@@ -66,7 +76,7 @@ def fit(
     with solver_status("fitting") as on_step:
         fitted = fit_arm(
             loaded, joined.triplets, local_features=local,
-            method=method,  # type: ignore[arg-type]
+            method=method,
             alpha=alpha, lmbda=lmbda, tau=tau, bias=bias, squared=squared,
             start=None if start == "identity" else LinearTransform.load(start),
             holdout=holdout, dtype=dtype, device=device, tol=tol, max_evaluations=max_evaluations,
@@ -103,7 +113,16 @@ def _summary(record: FitRecord, out: Path) -> None:
             s = record.holdout[part]
             accuracy = interval(s["accuracy_cosine"], s["low"], s["high"])
             rows.append(
-                [part, str(s["n"]), f"{s['original_accuracy_cosine']:.3f}", accuracy, f"{s['original_loss']:.4f}", f"{s['loss']:.4f}"]
+                [
+                    part,
+                    str(s["n"]),
+                    f"{s['original_accuracy_cosine']:.3f}",
+                    accuracy,
+                    f"{s['original_loss']:.4f}",
+                    f"{s['loss']:.4f}",
+                ]
             )
-        put_table(["answers", "n", "original accuracy", "accuracy (cosine)", "scaled original loss", "loss (nats)"], rows)
+        put_table(
+            ["answers", "n", "original accuracy", "accuracy (cosine)", "scaled original loss", "loss (nats)"], rows
+        )
     typer.echo(f"written to {out}")

@@ -18,7 +18,9 @@ FeaturesPath = Annotated[
 TripletsPath = Annotated[Path, typer.Option("--triplets", help="Answers: (t, 3) integers, .npy or text, odd one last.")]
 ObjectIds = Annotated[
     Path | None,
-    typer.Option("--object-ids", help="Names of the objects the triplets index, one a line; joined with file_names.txt."),
+    typer.Option(
+        "--object-ids", help="Names of the objects the triplets index, one a line; joined with file_names.txt."
+    ),
 ]
 OddColumn = Annotated[int, typer.Option("--odd-column", help="Column of the odd one out: 0, 1 or 2.")]
 Base = Annotated[int, typer.Option("--base", help="Index of the first object in the triplets: 0 or 1.")]

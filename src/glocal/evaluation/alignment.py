@@ -9,7 +9,7 @@ import numpy as np
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError
 from glocal.evaluation.statistics import triplet_interval
-from glocal.similarity import CHANCE, PairSimilarities, Similarity, choice_loss, credit
+from glocal.similarity import CHANCE, PairSimilarities, choice_loss, credit
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,7 @@ class OddOneOut:
     similarity: str
 
 
-def odd_one_out(
-    Z: np.ndarray, triplets: Triplets, *, similarity: Similarity = "cosine", interval: bool = True
-) -> OddOneOut:
+def odd_one_out(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosine", interval: bool = True) -> OddOneOut:
     """Score an embedding on odd-one-out answers.
 
     Accuracy: the weighted share of answers where the pair that people chose has the highest similarity, a tie among k

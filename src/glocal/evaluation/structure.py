@@ -44,7 +44,9 @@ def neighbours_kept(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], k:
         A fraction: 1 if every neighbourhood is unchanged.
     """
     if len(X) != len(Z):
-        raise DataError(f"there are {len(X)} rows before the transform and {len(Z)} after; they must be the same images.")
+        raise DataError(
+            f"there are {len(X)} rows before the transform and {len(Z)} after; they must be the same images."
+        )
     before, after = np.sort(neighbours(X, k), axis=1), np.sort(neighbours(Z, k), axis=1)
     n = len(before)
     offset = np.arange(n)[:, None] * n

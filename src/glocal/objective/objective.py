@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -20,8 +20,8 @@ class Evaluation:
 
     value: float
     parts: dict[str, float]
-    dW: Float[Tensor, "p p"]
-    db: Float[Tensor, " p"] | None
+    dW: Float[Tensor, "p q"]
+    db: Float[Tensor, " q"] | None
 
     @property
     def finite(self) -> bool:
@@ -29,6 +29,7 @@ class Evaluation:
         return math.isfinite(self.value)
 
 
+@runtime_checkable
 class Term(Protocol):
     """A function of (W, b) with a gradient: returns value, ∂/∂W and ∂/∂b (None if b is None)."""
 
@@ -38,8 +39,8 @@ class Term(Protocol):
         ...
 
     def __call__(
-        self, W: Float[Tensor, "p p"], b: Float[Tensor, " p"] | None
-    ) -> tuple[float, Float[Tensor, "p p"], Float[Tensor, " p"] | None]:
+        self, W: Float[Tensor, "p q"], b: Float[Tensor, " q"] | None
+    ) -> tuple[float, Float[Tensor, "p q"], Float[Tensor, " q"] | None]:
         """Value and gradient at (W, b)."""
         ...
 
@@ -56,7 +57,7 @@ class Objective:
 
     terms: tuple[tuple[float, Term], ...]
 
-    def __call__(self, W: Float[Tensor, "p p"], b: Float[Tensor, " p"] | None = None) -> Evaluation:
+    def __call__(self, W: Float[Tensor, "p q"], b: Float[Tensor, " q"] | None = None) -> Evaluation:
         """Evaluate value and gradient."""
         value, parts, dW, db = 0.0, {}, W.new_zeros(W.shape), None if b is None else b.new_zeros(b.shape)
         for weight, term in self.terms:

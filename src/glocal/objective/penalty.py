@@ -34,8 +34,8 @@ class Penalty:
         return "penalty"
 
     def __call__(
-        self, W: Float[Tensor, "p p"], b: Float[Tensor, " p"] | None = None
-    ) -> tuple[float, Float[Tensor, "p p"], None]:
+        self, W: Float[Tensor, "p q"], b: Float[Tensor, " q"] | None = None
+    ) -> tuple[float, Float[Tensor, "p q"], None]:
         """R(W) and its gradient."""
         if self.kind == "scaled-identity":
             W = W.clone()

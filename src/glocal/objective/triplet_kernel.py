@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, no_type_check
 
 import numba
 import numpy as np
@@ -27,9 +27,9 @@ def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., An
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
-            return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+            return numba.njit(cache=True, **options)(function)
         except RuntimeError:  # numba finds no folder to keep it in: compile once a process
-            return numba.njit(**options)(function)  # type: ignore[no-any-return]
+            return numba.njit(**options)(function)
 
     return decorate
 
@@ -43,7 +43,8 @@ def _float_from_bits(_typing_context: Any, bits: Any) -> Any:
 
 
 @numba.njit(inline="always")
-def _exp(x):  # type: ignore[no-untyped-def]
+@no_type_check
+def _exp(x):
     """e^x for x <= 0 to 2 ulp: 2^n · 2^f with |f| <= 1/2 and a degree-6 polynomial; never below 2^-126."""
     t = max(x * np.float32(1.4426950408889634), np.float32(-126))
     n = np.float32(np.floor(t + np.float32(0.5)))
@@ -59,7 +60,8 @@ def _exp(x):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(inline="always")
-def _log(z):  # type: ignore[no-untyped-def]
+@no_type_check
+def _log(z):
     """Log z for z in [1, 3] to 2 ulp: log √3 + 2 artanh((z - √3) / (z + √3))."""
     root = np.float32(1.7320508075688772)
     u = (z - root) / (z + root)
@@ -73,7 +75,8 @@ def _log(z):  # type: ignore[no-untyped-def]
 
 
 @_compiled(nogil=True, fastmath=_FAST, error_model="numpy")
-def _pass(S, G, pairs, weights, first, last):  # type: ignore[no-untyped-def]
+@no_type_check
+def _pass(S, G, pairs, weights, first, last):
     """Add the residuals of answers first..last-1 to G and return the sum of their losses.
 
     S, G: (n²,) float32, the Gram matrix and its gradient, upper triangle; pairs: (t, 3) int32 positions in them;
@@ -90,7 +93,7 @@ def _pass(S, G, pairs, weights, first, last):  # type: ignore[no-untyped-def]
             x2[c] = S[pairs[start + c, 2]]
         if weighted:
             for c in range(m):
-                highest = max(x0[c], max(x1[c], x2[c]))
+                highest = max(x0[c], x1[c], x2[c])
                 y0 = x0[c] - highest
                 e0, e1, e2 = _exp(y0), _exp(x1[c] - highest), _exp(x2[c] - highest)
                 z = e0 + e1 + e2
@@ -101,7 +104,7 @@ def _pass(S, G, pairs, weights, first, last):  # type: ignore[no-untyped-def]
         else:
             chunk_total = np.float32(0)
             for c in range(m):
-                highest = max(x0[c], max(x1[c], x2[c]))
+                highest = max(x0[c], x1[c], x2[c])
                 y0 = x0[c] - highest
                 e0, e1, e2 = _exp(y0), _exp(x1[c] - highest), _exp(x2[c] - highest)
                 z = e0 + e1 + e2

@@ -57,19 +57,19 @@ class TripletLoss:
         self.n_answers = len(answers)
         self.total_weight = float(len(answers)) if weights is None else float(weights.sum())
         self._kernel = None
-        if self.n <= _GRAM_LIMIT and X.device.type == "cpu" and X.dtype == torch.float32:
-            if self.n_answers >= _KERNEL_FROM:
-                from glocal.objective.triplet_kernel import TripletKernel
+        plain = self.n <= _GRAM_LIMIT and X.device.type == "cpu" and X.dtype == torch.float32
+        if plain and self.n_answers >= _KERNEL_FROM:
+            from glocal.objective.triplet_kernel import TripletKernel
 
-                self._kernel = TripletKernel(answers, weights, self.n, torch.get_num_threads())
+            self._kernel = TripletKernel(answers, weights, self.n, torch.get_num_threads())
         if self._kernel is None:
             columns = torch.as_tensor(np.ascontiguousarray(answers.T), device=X.device).long()
             self._answers = columns
-            self._weights = None if weights is None else torch.as_tensor(weights, dtype=X.dtype, device=X.device)
+            self._weights = None if weights is None else torch.tensor(weights, dtype=X.dtype, device=X.device)
 
     def __call__(
-        self, W: Float[Tensor, "p p"], b: Float[Tensor, " p"] | None = None
-    ) -> tuple[float, Float[Tensor, "p p"], Float[Tensor, " p"] | None]:
+        self, W: Float[Tensor, "p q"], b: Float[Tensor, " q"] | None = None
+    ) -> tuple[float, Float[Tensor, "p q"], Float[Tensor, " q"] | None]:
         """L and its gradient at (W, b)."""
         Z = self.X @ W if b is None else torch.addmm(b, self.X, W)
         value, dZ = self._of_embedding(Z)
@@ -93,9 +93,7 @@ class TripletLoss:
         G = G.view(self.n, self.n)
         return losses, G + G.T
 
-    def moment_gradient(
-        self, W: Float[Tensor, "p p"], b: Float[Tensor, " p"] | None = None
-    ) -> Float[Tensor, "p p"]:
+    def moment_gradient(self, W: Float[Tensor, "p q"], b: Float[Tensor, " q"] | None = None) -> Float[Tensor, "p p"]:
         """∂L/∂M = Xᵀ (G + Gᵀ)/2 X for M = W Wᵀ, on which L depends convexly."""
         Z = self.X @ W if b is None else torch.addmm(b, self.X, W)
         if self.n <= _GRAM_LIMIT:

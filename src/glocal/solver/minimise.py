@@ -16,6 +16,8 @@ from glocal.objective import Evaluation, Objective
 from glocal.solver.criterion import Criterion, gradient_norm
 from glocal.solver.line_search import Trial, strong_wolfe
 
+_PATIENCE = 20  # steps that neither lower the objective beyond its rounding nor flatten it: rounding alone moves W then
+
 Status = Literal["converged", "budget", "stalled"]
 
 
@@ -121,6 +123,7 @@ def minimise(
     if not at.finite:
         raise ParameterError("the objective is not finite at the start; start from a smaller transform.")
     first_step = 0.1 * float(torch.linalg.vector_norm(x))
+    lowest, flattest, idle = at.value, gradient_norm(at), 0
     while True:
         verdict = criterion(at, *unpack(x), tol)
         status: Status | None = None
@@ -128,6 +131,8 @@ def minimise(
             status = "converged"
         elif evaluations >= max_evaluations:
             status = "budget"
+        elif idle >= _PATIENCE:
+            status = "stalled"
         else:
             step = _step(evaluate, x, at, g, inverse_hessian, first_step, max_evaluations - evaluations)
             if step is None and inverse_hessian.pairs:
@@ -140,6 +145,11 @@ def minimise(
                 x_new, at, g_new = step
                 inverse_hessian.learn(x_new - x, g_new - g)
                 x, g = x_new, g_new
+                idle += 1
+                if at.value < lowest - float(torch.finfo(x.dtype).eps) * abs(at.value):
+                    lowest, idle = at.value, 0
+                if gradient_norm(at) < 0.9 * flattest:
+                    flattest, idle = gradient_norm(at), 0
                 if on_step is not None:
                     on_step(evaluations, at)
         if status is not None:
@@ -224,7 +234,7 @@ def _reason(status: Status, measured: str, evaluations: int) -> str:
     ending = {
         "converged": f"after {evaluations} evaluations",
         "budget": f"and all {evaluations} evaluations are spent: raise max_evaluations, or tol",
-        "stalled": f"after {evaluations} evaluations and no step lowers the objective any more: use float64, or raise tol",
+        "stalled": f"after {evaluations} evaluations and no step lowers the objective: use float64, or raise tol",
     }
     return f"{measured} {ending[status]}"
 

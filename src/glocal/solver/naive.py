@@ -1,4 +1,4 @@
-"""`naive` with the squared norm: convex in M = W Wᵀ, low rank at the optimum, solved on few columns with a certificate."""
+"""`naive` with the squared norm: convex in M = W Wᵀ, low rank at the optimum, solved on few columns."""
 
 from __future__ import annotations
 
@@ -158,7 +158,13 @@ def _solution(
     }
     at = objective(W)
     return replace(
-        inner, W=W, at=at, status=status, gap=verdict.gap, evaluations=evaluations, reason=f"{verdict.reason} {ending[status]}"
+        inner,
+        W=W,
+        at=at,
+        status=status,
+        gap=verdict.gap,
+        evaluations=evaluations,
+        reason=f"{verdict.reason} {ending[status]}",
     )
 
 

@@ -55,14 +55,14 @@ def scale_of(
             slope += lmbda * math.sqrt(squared_norm / m) / 2
         return slope
 
-    smallest = math.log(1e-2 / mean_square)
+    smallest, largest = math.log(1e-2 / mean_square), math.log(1 / mean_square) + 20 * _STEP
     low = high = math.log(1 / mean_square)
     at_low = at_high = derivative(low)
     while at_low > 0 and low > smallest:
         high, at_high = low, at_low
         low -= _STEP
         at_low = derivative(low)
-    while at_high < 0 and high < low + 20 * _STEP:
+    while at_high < 0 and high < largest:
         low, at_low = high, at_high
         high += _STEP
         at_high = derivative(high)

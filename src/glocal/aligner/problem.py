@@ -1,0 +1,166 @@
+"""One arm as a problem for the solver: standardized, rotated to principal axes, minimised, rotated back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from glocal.aligner.settings import Settings
+from glocal.data.features import Features, Standardization
+from glocal.data.splits import local_blocks
+from glocal.data.triplets import Triplets
+from glocal.errors import ParameterError, TrivialOptimumError
+from glocal.objective import Evaluation, LocalLoss, Objective, Penalty, TripletLoss
+from glocal.solver import (
+    Criterion,
+    GradientRatio,
+    ShrinkageGap,
+    Solution,
+    best_scale,
+    lambda_max,
+    minimise,
+    minimise_naive,
+    symmetric_start,
+)
+from glocal.solver.criterion import global_certificate, gradient_norm
+from glocal.transform import LinearTransform
+
+
+@dataclass(frozen=True, eq=False)
+class LocalBlocks:
+    """Standardized local images in their blocks."""
+
+    blocks: list[np.ndarray]
+
+    @property
+    def n(self) -> int:
+        """The number of local images."""
+        return sum(len(block) for block in self.blocks)
+
+    @classmethod
+    def standardized(cls, features: Features, scalars: Standardization, settings: Settings) -> LocalBlocks:
+        """Cut the local images into blocks, standardized by the scalars of the object features."""
+        X = scalars(features.matrix, settings.dtype)
+        return cls([X[rows] for rows in local_blocks(len(X), settings.block_size, settings.seed)])
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """The objective in principal axes of the object features: x̃ → x̃U, W → UᵀWU, which changes no term."""
+
+    objective: Objective
+    loss: TripletLoss
+    penalty: Penalty
+    axes: Float[Tensor, "p p"]
+    second_moments: Float[Tensor, " p"]
+
+    @classmethod
+    def build(
+        cls,
+        features: Features,
+        triplets: Triplets,
+        local: LocalBlocks | None,
+        scalars: Standardization,
+        settings: Settings,
+    ) -> Problem:
+        """Put the objective of one arm together from the objects that the answers name."""
+        named = triplets.objects()
+        new_index = np.full(len(features), -1, dtype=np.int32)
+        new_index[named] = np.arange(len(named), dtype=np.int32)
+        dtype = getattr(torch, settings.dtype)
+        X = on_device(scalars(np.asarray(features.matrix[named]), settings.dtype), settings.device)
+        moments, axes = torch.linalg.eigh(X.double().cpu().T @ X.double().cpu() / len(X))
+        U = axes.to(X.device, dtype)
+        loss = TripletLoss(X @ U, new_index[triplets.answers], triplets.weights)
+        if settings.method == "naive":
+            penalty = Penalty("squared-norm" if settings.squared else "norm")
+        else:
+            penalty = Penalty("scaled-identity")
+        share = settings.alpha if local is not None else 0.0
+        terms: tuple[tuple[float, Any], ...] = ((1 - share, loss), (settings.lmbda, penalty))
+        if local is not None:
+            blocks = [on_device(block, settings.device) @ U for block in local.blocks]
+            terms = (terms[0], (share, LocalLoss(blocks, settings.tau)), terms[1])
+        return cls(Objective(terms), loss, penalty, axes.to(X.device), moments.clamp(min=0).to(X))
+
+    def rotate(self, transform: LinearTransform) -> tuple[Tensor, Tensor | None]:
+        """A transform in these axes, as a symmetric start."""
+        W = torch.as_tensor(transform.weights).to(self.axes)
+        b = None if transform.bias is None else torch.as_tensor(transform.bias).to(self.axes)
+        W, b = symmetric_start(W, b)
+        W = self.axes.T @ W @ self.axes
+        return ((W + W.T) / 2).to(self.loss.X), None if b is None else (b @ self.axes).to(self.loss.X)
+
+    def rotate_back(self, solution: Solution) -> tuple[np.ndarray, np.ndarray | None]:
+        """W and b on the original columns, float32 as the file stores them."""
+        W = self.axes @ solution.W.double() @ self.axes.T
+        b = None if solution.b is None else (solution.b.double() @ self.axes.T).float().cpu().numpy()
+        return ((W + W.T) / 2).float().cpu().numpy(), b
+
+
+def solve(
+    problem: Problem,
+    settings: Settings,
+    start: LinearTransform | None,
+    on_step: Callable[[int, Evaluation], None] | None,
+) -> tuple[Solution, float, str, float | None]:
+    """Start, criterion, minimisation and certificate of one arm."""
+    loss, penalty, lmbda = problem.loss, problem.penalty, settings.lmbda
+    p = loss.X.shape[1]
+    scale = best_scale(loss, penalty if settings.method == "naive" else None, lmbda)
+    identity = scale * torch.eye(p, dtype=loss.X.dtype, device=loss.X.device)
+    zero = torch.zeros(p, dtype=loss.X.dtype, device=loss.X.device) if settings.bias else None
+    W, b = (identity, zero) if start is None else problem.rotate(start)
+    b = zero if not settings.bias or b is None else b
+    budget: dict[str, Any] = {"tol": settings.tol, "max_evaluations": settings.max_evaluations}
+    largest = lambda_max(loss.double()) if settings.method == "naive" and settings.squared and lmbda > 0 else None
+    if largest is not None and lmbda >= largest:
+        raise TrivialOptimumError(
+            f"lmbda is {lmbda:g}, at or above lambda_max = {largest:.6g} of these answers: the optimum of naive "
+            f"is W = 0, which maps every image to one point. Choose lmbda below {largest:.6g}."
+        )
+    if largest is not None and not settings.bias:
+        solution = minimise_naive(
+            loss, lmbda, start=None if start is None else W, second_moments=problem.second_moments, on_step=on_step,
+            **budget,
+        )  # fmt: skip
+    else:
+        criterion: Criterion = ShrinkageGap(lmbda)
+        if settings.bias or lmbda == 0 or settings.method == "naive":
+            criterion = GradientRatio(gradient_norm(problem.objective(identity, zero)))
+        solution = minimise(
+            problem.objective, (W, b), criterion=criterion, second_moments=problem.second_moments, on_step=on_step,
+            **budget,
+        )  # fmt: skip
+    return solution, scale, _certificate(solution, settings), largest
+
+
+def _certificate(solution: Solution, settings: Settings) -> str:
+    if not solution.converged:
+        return "none: not converged"
+    if settings.method == "glocal" and settings.alpha > 0:
+        return "none: the local term is not convex"
+    if settings.lmbda == 0:
+        return "none: without a penalty"
+    if settings.method == "naive":
+        if not settings.squared:
+            return "none: the unsquared norm is not convex in W Wᵀ"
+        return "none: with a bias only the gradient is judged" if settings.bias else "global optimum: duality gap"
+    return global_certificate(solution.W)
+
+
+def on_device(array: np.ndarray, device: str) -> Tensor:
+    """Move an array to a torch device, or say in one sentence that there is none of that name."""
+    try:
+        return torch.from_numpy(array).to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ParameterError(
+            f"device {device!r} cannot be used here ({str(error).splitlines()[0][:60]}). "
+            "Use cpu, or install a torch build for it."
+        ) from error

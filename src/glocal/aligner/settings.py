@@ -1,0 +1,56 @@
+"""The settings of one fit, checked together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from glocal.errors import ParameterError
+
+METHODS = ("naive", "global", "glocal")
+DEFAULT_TOL = {"float32": 1e-5, "float64": 1e-7}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one fit, checked together; see `fit_arm` for their meaning.
+
+    Raises
+    ------
+    ParameterError
+        A value outside its range.
+    """
+
+    method: str
+    alpha: float
+    lmbda: float
+    tau: float
+    bias: bool
+    squared: bool
+    dtype: str
+    device: str
+    tol: float
+    max_evaluations: int
+    block_size: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ParameterError(f"method is {self.method!r}; allowed are {', '.join(METHODS)}.")
+        if not 0 <= self.alpha <= 1:
+            raise ParameterError(f"alpha is {self.alpha}; it weighs the local term against the global one: 0 to 1.")
+        if not (self.lmbda >= 0 and math.isfinite(self.lmbda)):
+            raise ParameterError(f"lmbda is {self.lmbda}; the strength of the penalty must be at least 0 and finite.")
+        if not (self.tau > 0 and math.isfinite(self.tau)):
+            raise ParameterError(f"tau is {self.tau}; the temperature must be above 0 and finite.")
+        if self.dtype not in DEFAULT_TOL:
+            raise ParameterError(f"dtype is {self.dtype!r}; allowed are float32 and float64.")
+        if not (self.tol > 0 and math.isfinite(self.tol)):
+            raise ParameterError(f"tol is {self.tol}; it must be above 0 and finite.")
+        if self.max_evaluations < 1:
+            raise ParameterError(f"max_evaluations is {self.max_evaluations}; at least 1 is needed.")
+        if self.method == "glocal" and self.alpha == 1:
+            raise ParameterError(
+                "alpha is 1: without the global term every scaled identity is optimal and there is nothing to fit. "
+                "Choose alpha below 1."
+            )
