@@ -1,0 +1,264 @@
+"""The command line: every command end to end, exit codes, streams."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from glocal.cli.app import _run
+from glocal.data.world import simulated_world
+from glocal.records import read_rows
+
+COMMAND = [sys.executable, "-c", "from glocal.cli import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    world = simulated_world(n_triplets=20_000, n_local=200)
+    np.save(folder / "features.npy", world.objects.matrix)
+    (folder / "file_names.txt").write_text("\n".join(f"images/{name}.jpg" for name in world.objects.names))
+    np.save(folder / "triplets.npy", world.triplets.answers)
+    # an id list in another order, with one object that has no features
+    n = len(world.objects)
+    order = np.random.default_rng(1).permutation(n)
+    ids = [world.objects.names[i] for i in order]
+    (folder / "ids.txt").write_text("\n".join([*ids, "object_without_features"]))
+    position = np.argsort(order)
+    named = position[world.triplets.answers]
+    named[:7, 0] = n
+    np.save(folder / "named.npy", named)
+    np.save(folder / "local.npy", world.local.matrix)
+    return folder
+
+
+def run(*arguments):
+    return _run([str(argument) for argument in arguments])
+
+
+def run_json(capsys, *arguments):
+    assert run(*arguments, "--json") == 0
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1, "one JSON object alone on standard output"
+    return json.loads(out)
+
+
+def test_from_files_to_heldout_accuracy(files, tmp_path, capsys):
+    """split, fit, apply and evaluate lead from files to a held-out accuracy above that of the original features."""
+    features, ids = files / "features.npy", files / "ids.txt"
+    named = ("--features", features, "--object-ids", ids)
+    counts = run_json(capsys, "data", "split", *named, "--triplets", files / "named.npy", "--out", tmp_path)
+    assert counts["n_dropped"] == 7
+    assert counts["train"] + counts["heldout"] + counts["between"] + 7 == 20_000
+    transform = tmp_path / "transform.npz"
+    record = run_json(capsys, "fit", *named, "--triplets", tmp_path / "train.npy", "--out", transform)
+    assert record["method"] == "global"
+    assert record["converged"] is True
+    assert record["status"] == "converged"
+    assert record["n_triplets"] == counts["train"]
+    assert set(record["parts"]) == {"global", "penalty"}
+    assert {"alpha", "lmbda", "tau", "objective", "gap", "evaluations", "seconds"} <= set(record)
+    assert {"n_dropped", "n_objects", "out", "holdout", "certificate"} <= set(record)
+    heldout = ("evaluate", "odd-one-out", *named, "--triplets", tmp_path / "heldout.npy")
+    original = run_json(capsys, *heldout)
+    aligned = run_json(capsys, *heldout, "--transform", transform, "--out", tmp_path / "scores.jsonl")
+    assert aligned["accuracy"] > original["accuracy"] + 0.1
+    assert aligned["low"] < aligned["accuracy"] < aligned["high"]
+    assert {"tie_rate", "loss", "chance", "n"} <= set(aligned)
+    rows = read_rows(tmp_path / "scores.jsonl")
+    assert [row["metric"] for row in rows] == ["accuracy_cosine", "loss", "tie_rate_cosine"]
+    assert run("apply", transform, features, "--out", tmp_path / "aligned.npy", "--normalize") == 0
+    assert np.load(tmp_path / "aligned.npy").shape == np.load(features).shape
+    assert np.allclose(np.linalg.norm(np.load(tmp_path / "aligned.npy"), axis=1), 1, atol=1e-5)
+
+
+def test_glocal_and_holdout(files, tmp_path, capsys):
+    """With local features the method is glocal, and --holdout reports both sides of the fold."""
+    record = run_json(
+        capsys, "fit", "--features", files, "--triplets", files / "triplets.npy", "--local-features",
+        files / "local.npy", "--holdout", 3, "--out", tmp_path / "t.npz",
+    )  # fmt: skip
+    assert record["method"] == "glocal"
+    assert set(record["parts"]) == {"global", "local", "penalty"}
+    assert record["holdout"]["fitted"]["accuracy_cosine"] >= record["holdout"]["heldout"]["accuracy_cosine"]
+    assert record["holdout"]["heldout"]["n"] > 0
+
+
+def test_text_output_of_fit(files, tmp_path, capsys):
+    """Without --json the summary goes to standard output, and talk goes to standard error."""
+    assert run("fit", "--features", files, "--triplets", files / "triplets.npy", "--out", tmp_path / "t.npz") == 0
+    streams = capsys.readouterr()
+    assert "objective" in streams.out
+    assert "certificate: global optimum" in streams.out
+    assert "generalisation is unmeasured" in streams.err
+
+
+def test_start_from_a_transform_reaches_the_same_optimum(files, tmp_path, capsys):
+    """Two different starts end at the same objective and the same W Wᵀ."""
+    common = ("fit", "--features", files, "--triplets", files / "triplets.npy", "--dtype", "float64", "--lmbda", 0.3)
+    first = run_json(capsys, *common, "--out", tmp_path / "a.npz")
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "s.npz", weights=rng.normal(size=(64, 64)).astype("f4") / 20, mean=0.0, std=1.0)
+    second = run_json(capsys, *common, "--start", tmp_path / "s.npz", "--out", tmp_path / "b.npz")
+    assert first["objective"] == pytest.approx(second["objective"], rel=1e-6)
+    A, B = (np.load(tmp_path / name)["weights"] for name in ("a.npz", "b.npz"))
+    assert np.abs(A @ A.T - B @ B.T).max() < 1e-3 * np.abs(A @ A.T).max()
+
+
+def test_unconverged_fit_warns_and_is_marked(files, tmp_path, capsys):
+    """A spent budget is said on standard error and written into the file."""
+    arguments = ("--features", files, "--triplets", files / "triplets.npy", "--out", tmp_path / "t.npz")
+    with pytest.warns(match="not converged"):
+        assert run("fit", *arguments, "--max-evaluations", 2) == 0
+    meta = json.loads(str(np.load(tmp_path / "t.npz", allow_pickle=False)["meta"]))
+    assert meta["fit"]["converged"] is False
+    assert meta["fit"]["status"] == "budget"
+
+
+def test_naive_at_lambda_max_is_refused(files, tmp_path, capsys):
+    """naive with λ at or above λ_max says that the optimum is W = 0 and writes nothing."""
+    arguments = ("--features", files, "--triplets", files / "triplets.npy", "--out", tmp_path / "t.npz")
+    assert run("fit", *arguments, "--method", "naive", "--lmbda", 100) == 1
+    message = capsys.readouterr().err
+    assert "the optimum of naive is W = 0" in message
+    assert not (tmp_path / "t.npz").exists()
+    largest = float(re.search(r"lambda_max = ([0-9.]+)", message).group(1))
+    assert run("fit", *arguments, "--method", "naive", "--lmbda", 0.9 * largest) == 0
+
+
+def test_demo_covers_every_arm(tmp_path, capsys):
+    """The demo scores all four arms, says that its data are simulated, and writes rows and transforms."""
+    result = run_json(capsys, "demo", "--out", tmp_path)
+    assert result["simulated"] is True
+    arms = {row["transform"] for row in read_rows(tmp_path / "scores.jsonl")}
+    assert {"original", "naive", "global", "glocal"} <= arms
+    accuracy = {s["transform"]: s["value"] for s in result["scores"] if s["metric"] == "accuracy_cosine"}
+    kept = {s["transform"]: s["value"] for s in result["scores"] if s["metric"] == "neighbours_kept"}
+    assert min(accuracy[arm] for arm in ("naive", "global", "glocal")) > accuracy["original"] + 0.1
+    assert kept["original"] == 1
+    assert kept["glocal"] > kept["global"] > kept["naive"]
+    assert (tmp_path / "glocal.npz").exists()
+    assert run("demo", "--out", tmp_path) == 0
+    assert "SIMULATED" in capsys.readouterr().out
+
+
+def test_data_check_finds_and_fixes(files, tmp_path, capsys):
+    """data check passes good files, warns of a wrong odd column, and exits 1 on a wrong base with the fix."""
+    good = ("data", "check", "--features", files, "--triplets", files / "triplets.npy")
+    assert run(*good, "--local-features", files / "local.npy") == 0
+    capsys.readouterr()
+    answers = np.load(files / "triplets.npy")
+    np.save(tmp_path / "moved.npy", answers[:, [2, 0, 1]])
+    np.save(tmp_path / "based.npy", answers + 1)
+    assert run("data", "check", "--features", files, "--triplets", tmp_path / "moved.npy") == 0
+    assert "odd column" not in capsys.readouterr().err
+    assert run("data", "check", "--features", files, "--triplets", tmp_path / "based.npy", "--json") == 1
+    found = json.loads(capsys.readouterr().out)["findings"]
+    assert [(f["severity"], f["check"], f["fix"]) for f in found] == [("error", "range", "pass --base 1")]
+
+
+def test_data_check_notices_the_odd_column(tmp_path, capsys):
+    """Features that know the answers reveal that another column holds the odd one."""
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(size=(40, 16)) + 3 * np.eye(1, 16, k) for k in (0, 1, 2)]).astype("f4")
+    group = np.repeat([0, 1, 2], 40)
+    drawn = np.array([rng.permutation(120)[:3] for _ in range(20_000)])
+    same = (group[drawn[:, 0]] == group[drawn[:, 1]]) & (group[drawn[:, 0]] != group[drawn[:, 2]])
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "t.npy", drawn[same][:, [2, 0, 1]])
+    assert run("data", "check", "--features", tmp_path / "x.npy", "--triplets", tmp_path / "t.npy", "--json") == 0
+    checks = [f["check"] for f in json.loads(capsys.readouterr().out)["findings"]]
+    assert "odd column" in checks
+    assert run("data", "check", "--features", tmp_path / "x.npy", "--triplets", tmp_path / "t.npy", "--json",
+               "--odd-column", 0) == 0  # fmt: skip
+    assert "odd column" not in [f["check"] for f in json.loads(capsys.readouterr().out)["findings"]]
+
+
+def test_split_keeps_weights_with_their_answers(files, tmp_path, capsys):
+    """Weights given to data split come back beside the answers they belong to."""
+    answers = np.load(files / "triplets.npy")
+    np.save(tmp_path / "w.npy", answers[:, 2] + 1.0)
+    run_json(
+        capsys, "data", "split", "--features", files, "--triplets", files / "triplets.npy", "--weights",
+        tmp_path / "w.npy", "--out", tmp_path / "s",
+    )  # fmt: skip
+    train = np.load(tmp_path / "s" / "train.npy")
+    assert np.array_equal(np.load(tmp_path / "s" / "train_weights.npy"), train[:, 2] + 1.0)
+
+
+def test_version_and_exit_codes():
+    """--version exits 0; unknown and missing options exit 2; a bad value exits 1; none shows a traceback."""
+    bad_value = ["fit", "--features", "a", "--triplets", "b", "--out", "c", "--alpha", "x"]
+    cases = ((["--version"], 0), (["fit", "--nope"], 2), (["fit"], 2), (["nope"], 2), (bad_value, 1))
+    for arguments, code in cases:
+        done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == code, (arguments, done.stderr)
+        assert "Traceback" not in done.stderr
+        assert done.stdout.startswith("glocal ") == (arguments == ["--version"])
+
+
+def test_interrupt_exits_130_and_keeps_the_previous_file(files, tmp_path):
+    """Ctrl-C during a fit exits 130 and leaves the previous transform whole and no partial file."""
+    out = tmp_path / "t.npz"
+    out.write_bytes(b"previous")
+    slow = ["fit", "--features", files, "--triplets", files / "triplets.npy", "--tol", "1e-300", "--max-evaluations",
+            "100000000", "--lmbda", "0.001", "--bias", "--dtype", "float64", "--out", out]  # fmt: skip
+    with subprocess.Popen([*COMMAND, *map(str, slow)], stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(8)  # long enough to be inside the solver, which would run for hours
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert said.splitlines()[-1].startswith("interrupted")
+    assert out.read_bytes() == b"previous"
+    assert [path.name for path in tmp_path.iterdir()] == ["t.npz"]
+
+
+def test_import_is_light():
+    """``import glocal`` loads neither torch nor scikit-learn nor scipy."""
+    code = (
+        "import glocal, sys; print([m for m in ('torch', 'sklearn', 'scipy', 'numba', 'pandas') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_apply_does_not_load_torch(files, tmp_path):
+    """Applying a transform needs numpy alone, so that it starts at once."""
+    np.savez(tmp_path / "w.npz", weights=np.eye(64, dtype="f4"), mean=0.0, std=1.0)
+    code = (
+        "import sys; from glocal.cli.app import _run; "
+        f"code = _run(['apply', '{tmp_path / 'w.npz'}', '{files / 'features.npy'}', '--out', '{tmp_path / 'o.npy'}']); "
+        "print(code, 'torch' in sys.modules)"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).split()[-2:] == ["0", "False"]
+    assert np.allclose(np.load(tmp_path / "o.npy"), np.load(files / "features.npy"))
+
+
+def test_apply_memory_is_constant(tmp_path):
+    """Eight times as many rows need hardly more anonymous memory."""
+    np.savez(tmp_path / "w.npz", weights=np.eye(512, dtype="f4"), mean=0.0, std=1.0)
+    code = (
+        "import sys, threading; from pathlib import Path; from glocal.cli.app import _run\n"
+        "peak, done = 0, threading.Event()\n"
+        "def watch():\n"
+        "    global peak\n"
+        "    while not done.wait(0.005):\n"
+        "        text = Path('/proc/self/status').read_text()\n"
+        "        peak = max(peak, int(text.split('RssAnon:')[1].split()[0]))\n"
+        "thread = threading.Thread(target=watch); thread.start()\n"
+        "code = _run(sys.argv[1:]); done.set(); thread.join(); print(peak // 1024)"
+    )
+    if not Path("/proc/self/status").exists():
+        pytest.skip("anonymous memory is read from /proc, which this system does not have")
+    peaks = []
+    for rows in (20_000, 160_000):
+        np.save(tmp_path / "x.npy", np.ones((rows, 512), dtype="f4"))
+        arguments = ["apply", tmp_path / "w.npz", tmp_path / "x.npy", "--out", tmp_path / "o.npy"]
+        done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, check=True)
+        peaks.append(int(done.stdout.split()[-1]))
+    assert peaks[1] < peaks[0] + 100, peaks
