@@ -15,7 +15,8 @@ import torch
 
 from glocal._version import __version__
 from glocal.aligner.holdout import holdout_scores
-from glocal.aligner.problem import LocalBlocks, Problem, solve
+from glocal.aligner.local import LocalBlocks
+from glocal.aligner.problem import Problem, solve
 from glocal.aligner.settings import DEFAULT_TOL, METHODS, Settings
 from glocal.data.features import Features
 from glocal.data.splits import split_triplets

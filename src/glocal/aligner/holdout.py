@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from glocal.aligner.problem import LocalBlocks, Problem, solve
+from glocal.aligner.local import LocalBlocks
+from glocal.aligner.problem import Problem, solve
 from glocal.aligner.settings import Settings
 from glocal.data.features import Features
 from glocal.data.triplets import Triplets

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from glocal.aligner.local import LocalBlocks
 from glocal.aligner.settings import Settings
 from glocal.data.features import Features, Standardization
-from glocal.data.splits import local_blocks
 from glocal.data.triplets import Triplets
 from glocal.errors import ParameterError, TrivialOptimumError
 from glocal.objective import Evaluation, LocalLoss, Objective, Penalty, TripletLoss
@@ -30,24 +30,6 @@ from glocal.solver import (
 )
 from glocal.solver.criterion import global_certificate, gradient_norm
 from glocal.transform import LinearTransform
-
-
-@dataclass(frozen=True, eq=False)
-class LocalBlocks:
-    """Standardized local images in their blocks."""
-
-    blocks: list[np.ndarray]
-
-    @property
-    def n(self) -> int:
-        """The number of local images."""
-        return sum(len(block) for block in self.blocks)
-
-    @classmethod
-    def standardized(cls, features: Features, scalars: Standardization, settings: Settings) -> LocalBlocks:
-        """Cut the local images into blocks, standardized by the scalars of the object features."""
-        X = scalars(features.matrix, settings.dtype)
-        return cls([X[rows] for rows in local_blocks(len(X), settings.block_size, settings.seed)])
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,13 +6,14 @@ import os
 import queue
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from glocal.data.features import Features
 from glocal.errors import DataError
-from glocal.files import PathLike, atomic_write
+from glocal.files import PathLike, atomic_write, unreadable
 from glocal.transform.linear import LinearTransform
 
 _CHUNK_BYTES = 1 << 24
@@ -121,6 +122,8 @@ class _RowReader:
                     return
                 self._queue.put((start, np.array(rows)))
             self._queue.put(None)
+        except OSError as error:  # the writer would take it for its own
+            self._queue.put(unreadable(Path(self._features.source), "features", error))
         except Exception as error:  # noqa: BLE001  raised again by the thread that consumes
             self._queue.put(error)
 
