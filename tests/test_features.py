@@ -1,0 +1,227 @@
+"""Features: a memory map where possible, names beside it, two scalars that standardize it, and the join by name."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glocal.data.features import Features, Standardization, object_name
+from glocal.data.join import feature_rows, join
+from glocal.data.triplets import Triplets
+from glocal.errors import DataError, DataWarning, FileError
+
+RNG = np.random.default_rng(0)
+MATRIX = RNG.normal(2.0, 3.0, size=(50, 7))
+
+
+def written(folder, matrix=MATRIX, names=None, file="features.npy"):
+    """A feature folder as peers write it."""
+    folder.mkdir(exist_ok=True)
+    np.save(folder / file, matrix)
+    if names is not None:
+        (folder / "file_names.txt").write_text("\n".join(names) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int16, np.uint8])
+def test_the_scalars_are_those_of_numpy_in_float64(dtype):
+    """Mean and population std over all entries equal numpy's in float64, whatever the dtype of the file."""
+    matrix = np.abs(MATRIX * 5).astype(dtype)
+    scalars = Features(matrix).standardization
+    assert scalars.mean == pytest.approx(matrix.astype(np.float64).mean(), rel=1e-13)
+    assert scalars.std == pytest.approx(matrix.astype(np.float64).std(), rel=1e-13)
+
+
+def test_the_scalars_do_not_depend_on_the_chunks(monkeypatch):
+    """Mean and std over many small chunks equal those over one, also far from 0, where a one-pass variance fails."""
+    matrix = MATRIX + 1e8
+    monkeypatch.setattr("glocal.data.features._CHUNK_BYTES", 8 * 7 * 3)
+    features = Features(matrix)
+    assert len(list(features.chunks())) == 17
+    assert features.standardization.mean == pytest.approx(matrix.mean(), rel=1e-14)
+    assert features.standardization.std == pytest.approx(matrix.std(), rel=1e-12)
+
+
+@given(
+    st.floats(-1e3, 1e3), st.floats(1e-3, 1e3), st.sampled_from(["float16", "float32", "float64"]),
+    st.sampled_from(["float32", "float64"]),
+)  # fmt: skip
+def test_standardizing_subtracts_and_divides(mean, std, given_dtype, dtype):
+    """X̃ = (X - mean) / std in a new array of the dtype asked for, and the input stays as it was."""
+    matrix = MATRIX.astype(given_dtype)
+    before = matrix.copy()
+    standardized = Standardization(mean, std)(matrix, dtype)
+    wanted = (matrix.astype(np.float64) - mean) / std
+    assert standardized.dtype == dtype
+    scale = (float(np.abs(matrix).max()) + abs(mean)) / std
+    np.testing.assert_allclose(standardized, wanted, rtol=0, atol=4 * np.finfo(dtype).eps * scale)
+    np.testing.assert_array_equal(matrix, before)
+
+
+def test_an_npy_file_stays_a_memory_map(tmp_path):
+    """Loading maps the file and copies nothing, so that files larger than memory work."""
+    features = Features.load(written(tmp_path / "f"))
+    assert isinstance(features.matrix, np.memmap)
+    assert not features.matrix.flags.writeable
+    np.testing.assert_array_equal(features.matrix, MATRIX)
+
+
+def test_a_folder_and_the_file_in_it_are_the_same_features(tmp_path):
+    """A folder is read through features.npy, or the only feature file in it, with the names beside it."""
+    names = [f"{i}.jpg" for i in range(50)]
+    folder = written(tmp_path / "a", names=names)
+    for path in (folder, folder / "features.npy", written(tmp_path / "b", names=names, file="other.npy")):
+        features = Features.load(path)
+        assert features.names == tuple(names)
+        assert features.dimensions == 7
+        assert len(features) == 50
+
+
+def test_features_npy_wins_over_other_files_in_a_folder(tmp_path):
+    """Where features.npy exists the folder is not ambiguous."""
+    folder = written(tmp_path / "f")
+    np.save(folder / "labels.npy", np.zeros(3))
+    np.testing.assert_array_equal(Features.load(folder).matrix, MATRIX)
+
+
+def test_a_folder_without_a_single_feature_file_is_refused(tmp_path):
+    """No feature file, or two of them, is a question to the user and not a guess."""
+    folder = tmp_path / "f"
+    folder.mkdir()
+    with pytest.raises(FileError, match=r"found none\. Name the file itself"):
+        Features.load(folder)
+    np.save(folder / "a.npy", MATRIX)
+    np.save(folder / "b.npy", MATRIX)
+    with pytest.raises(FileError, match=r"found a\.npy, b\.npy"):
+        Features.load(folder)
+
+
+def test_names_of_another_number_are_refused(tmp_path):
+    """In a folder, file_names.txt must have one line a row; beside a single file it may belong to another one."""
+    folder = written(tmp_path / "f", names=["a", "b"])
+    with pytest.raises(DataError, match="has 50 rows but 2 names"):
+        Features.load(folder)
+    assert Features.load(folder / "features.npy").names is None
+
+
+@pytest.mark.parametrize(
+    ("matrix", "sentence"),
+    [
+        (np.zeros(3), r"shape \(3,\); features must be \(n, p\)"),
+        (np.zeros((2, 3, 4)), "Flatten or pool"),
+        (np.zeros((2, 3), dtype=complex), "complex128 values; features must be real numbers"),
+        (np.array([["a", "b"]]), "<U1 values; features must be real numbers"),
+        (np.array([[object()]]), "object values"),
+        (np.zeros((2, 3), dtype=bool), "bool values"),
+        (np.zeros((0, 3)), "there is nothing in it"),
+        (np.zeros((3, 0)), "there is nothing in it"),
+        (np.zeros((2, 3), dtype=np.longdouble), "allowed are float16, float32 and float64"),
+    ],
+)
+def test_what_is_no_real_matrix_is_refused(matrix, sentence):
+    """Features are a non-empty (n, p) matrix of real numbers of at most 64 bits; all else is refused."""
+    with pytest.raises(DataError, match=sentence):
+        Features(matrix)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_the_place_of_a_value_that_is_not_finite_is_said(monkeypatch, value):
+    """NaN and infinity are refused with their row and column, also beyond the first chunk."""
+    monkeypatch.setattr("glocal.data.features._CHUNK_BYTES", 8 * 7 * 4)
+    matrix = MATRIX.astype(np.float32)
+    matrix[17, 4] = value
+    for judge in (lambda f: f.standardization, lambda f: f.check_finite()):
+        with pytest.raises(DataError, match=f"holds {value} at row 17, column 4"):
+            judge(Features(matrix))
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e6])
+def test_a_constant_matrix_is_refused(value):
+    """A matrix of one value has std 0 up to rounding, and there is nothing to transform."""
+    with pytest.raises(DataError, match="is constant"):
+        _ = Features(np.full((40, 9), value, dtype=np.float32)).standardization
+
+
+def test_constant_columns_are_warned_of(monkeypatch):
+    """Columns of one value are counted over all chunks and warned of; a matrix without them warns of nothing."""
+    monkeypatch.setattr("glocal.data.features._CHUNK_BYTES", 8 * 7 * 4)
+    matrix = MATRIX.copy()
+    matrix[:, [1, 5]] = 3.0
+    matrix[-1, 5] = 4.0
+    assert Features(matrix).constant_columns() == 1
+    with pytest.warns(DataWarning, match="1 constant columns of 7"):
+        Features(matrix).warn_constant_columns()
+    Features(MATRIX).warn_constant_columns()
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("crystal1.jpg", "crystal1"),
+        ("images/crystal1.JPEG", "crystal1"),
+        (r"images\crystal1.png", "crystal1"),
+        ("crystal1", "crystal1"),
+        ("a.b.jpg", "a.b"),
+        ("v1.5", "v1.5"),
+        ("/data/ice cream.webp", "ice cream"),
+    ],
+)
+def test_an_object_name_is_the_file_name_without_folder_and_extension(name, wanted):
+    """Folder and file extension are taken off a name, digits after a dot are not an extension."""
+    assert object_name(name) == wanted
+
+
+def test_the_join_finds_each_object_by_name():
+    """Rows in another order than the ids are found by name, and answers without features are dropped and counted."""
+    ids = tuple(f"object{i}" for i in range(20))
+    present = np.delete(np.arange(20), [3, 11])
+    order = np.random.default_rng(1).permutation(len(present))  # no alphabetical order
+    names = tuple(f"images/object{present[i]}.jpg" for i in order)
+    features = Features(np.arange(18 * 2, dtype=float).reshape(18, 2), names)
+    raw = np.array([np.random.default_rng(s).permutation(20)[:3] for s in range(100)])
+    weights = np.arange(100.0)
+    joined = join(features, Triplets.from_array(raw, weights=weights), ids)
+    kept = [set(row).isdisjoint({3, 11}) for row in raw.tolist()]
+    assert joined.kept.tolist() == kept
+    assert joined.n_dropped == 100 - sum(kept) > 0
+    assert joined.n_missing == 2
+    assert joined.triplets.weights.tolist() == weights[kept].tolist()
+    for row, answer in zip(raw[kept], joined.triplets.answers, strict=True):
+        assert [object_name(names[i]) for i in answer] == [f"object{i}" for i in row]
+    assert feature_rows(features, ids)[[3, 11]].tolist() == [-1, -1]
+
+
+def test_without_ids_answers_name_rows():
+    """Without object ids the answers are those given, and an index beyond the rows is refused."""
+    features = Features(MATRIX)
+    triplets = Triplets.from_array([[0, 1, 49]])
+    joined = join(features, triplets)
+    assert joined.triplets is triplets
+    assert joined.n_dropped == joined.n_missing == 0
+    assert joined.kept.tolist() == [True]
+    with pytest.raises(DataError, match=r"name object 50 but features has 50 rows \(valid 0..49\)"):
+        join(features, Triplets.from_array([[0, 1, 50]]))
+
+
+@pytest.mark.parametrize(
+    ("names", "ids", "answers", "sentence"),
+    [
+        (None, ("a", "b", "c"), [[0, 1, 2]], "has no names to join them with"),
+        (("a", "b", "x/a.png"), ("a", "b", "c"), [[0, 1, 2]], r"'a' twice \(lines 1 and 3"),
+        (("a", "b", "c"), ("a", "b", "b.jpg"), [[0, 1, 2]], "object ids hold 'b' twice"),
+        (("a", "b", "c"), ("x", "y", "z"), [[0, 1, 2]], "none of the 3 object ids"),
+        (("a", "b", "c"), ("a", "b", "z"), [[0, 1, 2]], "no triplet is left: 1 were given and 1 name an object"),
+        (("a", "b", "c"), ("a", "b", "c"), [[0, 1, 3]], r"the list of object ids has 3 lines \(valid 0..2\)"),
+    ],
+)
+def test_lists_that_do_not_belong_together_are_refused(names, ids, answers, sentence):
+    """Missing, repeated and foreign names are refused instead of misaligned."""
+    features = Features(np.arange(6.0).reshape(3, 2), names)
+    with pytest.raises(DataError, match=sentence):
+        join(features, Triplets.from_array(answers), ids)
+
+
+def test_no_answers_at_all_are_refused():
+    """An empty list of answers leaves nothing to fit or score."""
+    with pytest.raises(DataError, match="no triplet is left: 0 were given"):
+        join(Features(MATRIX), Triplets.from_array(np.empty((0, 3), dtype=int)))

@@ -1,0 +1,192 @@
+"""The shape of the package: who may import whom, and what no module may do."""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SOURCE = Path(importlib.util.find_spec("glocal").origin).parent
+MODULES = sorted(SOURCE.rglob("*.py"))
+ORDER = (
+    "errors", "files", "records", "data", "similarity", "objective", "solver", "transform", "evaluation", "aligner",
+    "sweep", "extract", "report", "cli", "__main__",
+)  # fmt: skip
+
+
+def module_id(path: Path) -> str:
+    return str(path.relative_to(SOURCE))
+
+
+def place_of(path: Path) -> str:
+    """The top-level name that a file belongs to."""
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported(tree: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
+    """The places under glocal that a module imports, wherever in the module; `package` resolves relative imports."""
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(part for part in (base, node.module) if part)
+            names = [f"{module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", None) == "import_module":
+            names = [part.value for part in node.args if isinstance(part, ast.Constant)]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "glocal":
+                yield parts[1] if len(parts) > 1 else "glocal"
+
+
+def violations(tree: ast.AST, place: str, package: tuple[str, ...]) -> list[str]:
+    """The places that a module imports although they do not lie to the left of its own."""
+    if place not in ORDER:
+        return [f"{place} has no place in the order"]
+    allowed = {"_version", place, *ORDER[: ORDER.index(place)]}
+    if place == "evaluation":
+        allowed -= {"objective", "solver"}
+    return [name for name in imported(tree, package) if name not in allowed]
+
+
+def parsed(path: Path) -> tuple[ast.AST, tuple[str, ...]]:
+    package = ("glocal", *path.relative_to(SOURCE).parts[:-1])
+    return ast.parse(path.read_text(encoding="utf-8")), package
+
+
+def offences(tree: ast.AST) -> list[str]:
+    """Prints, pickles and swallowed exceptions."""
+    found = []
+    for node in ast.walk(tree):
+        line = getattr(node, "lineno", 0)
+        if isinstance(node, ast.Call):
+            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            owner = getattr(getattr(node.func, "value", None), "id", "")
+            keywords = {k.arg: getattr(k.value, "value", None) for k in node.keywords}
+            if isinstance(node.func, ast.Name) and name == "print":
+                found.append(f"line {line}: print")
+            if (
+                owner in ("np", "numpy")
+                and name in ("load", "save", "savez")
+                and keywords.get("allow_pickle") is not False
+            ):
+                found.append(f"line {line}: {name} without allow_pickle=False")
+            if owner == "torch" and name == "load" and keywords.get("weights_only") is not True:
+                found.append(f"line {line}: torch.load without weights_only=True")
+        if (
+            isinstance(node, ast.Attribute)
+            and getattr(node.value, "id", "") == "pickle"
+            and node.attr != "UnpicklingError"
+        ):
+            found.append(f"line {line}: pickle.{node.attr}")  # the error may be caught: torch raises it
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+            forbidden = {"dill", "cloudpickle", "joblib", *(["pickle"] if isinstance(node, ast.ImportFrom) else [])}
+            if {name.split(".")[0] for name in names} & forbidden:
+                found.append(f"line {line}: pickle")
+        if isinstance(node, ast.ExceptHandler) and (
+            node.type is None or all(isinstance(s, ast.Pass) for s in node.body)
+        ):
+            found.append(f"line {line}: bare or empty except")
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if path.parent != SOURCE or path.name[0] != "_"], ids=module_id
+)
+def test_a_module_imports_only_from_its_left(path):
+    """A module imports only from places to its left in the order, and evaluation neither objective nor solver."""
+    tree, package = parsed(path)
+    assert violations(tree, place_of(path), package) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "place"),
+    [
+        ("from glocal.solver import minimise", "objective"),
+        ("def f():\n    import glocal.aligner.fit", "transform"),
+        ("from glocal.objective import Objective", "evaluation"),
+        ("from ..cli import main", "data"),
+        ("from glocal import Aligner", "solver"),
+        ("import importlib\nimportlib.import_module('glocal.cli')", "errors"),
+    ],
+)
+def test_the_layout_test_sees_a_violation(source, place):
+    """Each way of importing from the right is found by the check above."""
+    assert violations(ast.parse(source), place, ("glocal", place))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_id)
+def test_no_print_no_pickle_no_swallowed_exception(path):
+    """No module prints, pickles, loads without forbidding pickles, or swallows an exception whole."""
+    assert offences(parsed(path)[0]) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "print(1)",
+        "import pickle\npickle.load(stream)",
+        "from pickle import loads",
+        "from joblib import dump",
+        "np.save(path, x)",
+        "np.load(path, allow_pickle=True)",
+        "torch.load(path)",
+        "try:\n    f()\nexcept ValueError:\n    pass",
+        "try:\n    f()\nexcept:\n    g()",
+    ],
+)
+def test_the_offence_test_sees_an_offence(source):
+    """Each offence is found by the check above."""
+    assert offences(ast.parse(source))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_id)
+def test_no_module_reads_the_test_data_variable(path):
+    """The package runs without the test data: no module names their environment variable."""
+    assert "GLOCAL_DATA_DIR" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("glocal", ("numpy", "torch", "sklearn", "numba")),
+        ("glocal.aligner", ("sklearn", "numba")),
+        ("glocal.evaluation.alignment", ("torch", "glocal.objective", "glocal.solver")),
+        ("glocal.evaluation.structure", ("torch", "glocal.objective", "glocal.solver")),
+        ("glocal.transform", ("torch", "glocal.objective", "glocal.solver")),
+    ],
+)
+def test_importing_a_module_loads_nothing_it_does_not_need(module, unwanted):
+    """Heavy dependencies load when they are used, not when a module that may use them is imported."""
+    code = f"import sys, {module}; print([name for name in {unwanted!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_every_public_name_loads():
+    """Each name of ``glocal.__all__`` exists, dir lists it, and an unknown name is an AttributeError."""
+    import glocal
+
+    assert all(getattr(glocal, name) is not None for name in glocal.__all__)
+    assert set(glocal.__all__) <= set(dir(glocal))
+    with pytest.raises(AttributeError, match="nonsense"):
+        glocal.nonsense  # noqa: B018
+
+
+def test_the_tests_check_shapes_at_run_time():
+    """The hook is in: an argument of another shape than its annotation says is refused."""
+    from jaxtyping import TypeCheckError
+
+    from glocal.similarity import choice_loss, unit_rows
+
+    with pytest.raises(TypeCheckError):
+        unit_rows(np.zeros(3))
+    with pytest.raises(TypeCheckError):
+        choice_loss(np.zeros((4, 2)))

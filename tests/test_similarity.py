@@ -1,0 +1,148 @@
+"""Similarities of pairs, the model's choice, and ties shared openly."""
+
+import math
+
+import numpy as np
+import pytest
+
+from glocal import similarity
+from glocal.errors import ParameterError
+from glocal.similarity import PairSimilarities, choice_loss, credit, unit_rows
+
+RNG = np.random.default_rng(0)
+ANSWERS = np.array([RNG.permutation(12)[:3] for _ in range(200)], dtype=np.int32)
+# small whole numbers: many exact ties among the dot products
+EMBEDDING = RNG.integers(0, 2, size=(12, 3)).astype(float)
+
+
+def loop_similarity(Z, i, j, kind):
+    """The similarity of two rows by plain Python."""
+    dot = sum(float(x) * float(y) for x, y in zip(Z[i], Z[j], strict=True))
+    if kind == "dot":
+        return dot
+    norms = [math.sqrt(sum(float(x) ** 2 for x in Z[k])) for k in (i, j)]
+    return dot / (norms[0] * norms[1]) if all(norms) else 0.0
+
+
+def loop_credit(Z, answers, kind):
+    """Credit and ties of each answer by plain Python: 1/k if the pair is among k best."""
+    shares, ties = [], []
+    for a, b, odd in answers.tolist():
+        pairs = [loop_similarity(Z, *pair, kind) for pair in ((a, b), (a, odd), (b, odd))]
+        best = [abs(s - max(pairs)) < 1e-12 for s in pairs]
+        shares.append(best[0] / sum(best))
+        ties.append(sum(best) > 1)
+    return shares, ties
+
+
+def scored(Z, answers, kind):
+    pairs = PairSimilarities(Z, kind)
+    parts = [credit(chunk, pairs.largest) for _, chunk in pairs.chunks(answers)]
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+@pytest.mark.parametrize("kind", ["cosine", "dot"])
+def test_credit_equals_explicit_loops(kind):
+    """Credit is 1 over the number of tied best pairs if people's pair is among them, else 0; exact ties are found."""
+    shares, ties = scored(EMBEDDING, ANSWERS, kind)
+    wanted, wanted_ties = loop_credit(EMBEDDING, ANSWERS, kind)
+    np.testing.assert_allclose(shares, wanted, atol=1e-15)
+    assert ties.tolist() == wanted_ties
+    assert set(np.round(6 * shares)) == {0, 2, 3, 6}  # the test met no, three, two and one best pair
+
+
+def test_the_order_inside_the_pair_does_not_matter():
+    """Exchanging the two objects of the pair changes no credit."""
+    for kind in ("cosine", "dot"):
+        np.testing.assert_array_equal(
+            scored(EMBEDDING, ANSWERS, kind)[0], scored(EMBEDDING, ANSWERS[:, [1, 0, 2]], kind)[0]
+        )
+
+
+def test_the_three_answers_of_a_triple_share_one_credit():
+    """Over the three possible answers of one triple the credits sum to exactly 1, tied or not."""
+    total = sum(scored(EMBEDDING, ANSWERS[:, order], "dot")[0] for order in ([0, 1, 2], [0, 2, 1], [1, 2, 0]))
+    np.testing.assert_allclose(total, 1, atol=1e-15)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "dot"])
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.1, -1e8, 1e-200])
+def test_a_collapsed_embedding_scores_a_third(kind, value):
+    """All objects at one point: every answer is a tie of three and earns exactly 1/3."""
+    shares, ties = scored(np.full((12, 5), value), ANSWERS, kind)
+    assert (shares == 1 / 3).all()
+    assert ties.all()
+
+
+@pytest.mark.parametrize("kind", ["cosine", "dot"])
+def test_rotating_the_embedding_changes_no_credit(kind):
+    """Similarities depend on angles and lengths alone: any rotation leaves credit and ties, exact ones too."""
+    Z = np.concatenate([EMBEDDING, RNG.normal(size=(12, 3))], axis=0)
+    answers = np.array([RNG.permutation(24)[:3] for _ in range(400)], dtype=np.int32)
+    Q = np.linalg.qr(RNG.normal(size=(3, 3)))[0]
+    before, after = scored(Z, answers, kind), scored(Z @ Q, answers, kind)
+    np.testing.assert_array_equal(before[0], after[0])
+    np.testing.assert_array_equal(before[1], after[1])
+
+
+@pytest.mark.parametrize("kind", ["cosine", "dot"])
+def test_scaling_the_embedding_changes_no_credit(kind):
+    """The tie tolerance scales with the similarities: an embedding in other units earns the same."""
+    for scale in (1e-6, 1e6):
+        np.testing.assert_array_equal(scored(EMBEDDING, ANSWERS, kind)[0], scored(EMBEDDING * scale, ANSWERS, kind)[0])
+
+
+def test_a_tie_is_a_difference_of_a_few_roundings():
+    """Pairs closer than 8 eps max|S| are tied, pairs farther apart are not."""
+    tolerance = 8 * np.finfo(float).eps * 4.0
+    pairs = np.array([[1.0, 1.0, 1.0], [1.0 + 0.9 * tolerance, 1.0 + 1.2 * tolerance, 0.0], [0.0, 0.0, 0.0]])
+    shares, ties = credit(pairs, 4.0)
+    assert shares.tolist() == [0.5, 0.0, 1.0]
+    assert ties.tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("kind", ["cosine", "dot"])
+def test_many_objects_score_like_few(monkeypatch, kind):
+    """Above the limit of the Gram matrix, where rows are gathered, similarities, credit and ties are the same."""
+    gram = PairSimilarities(EMBEDDING, kind)
+    wanted = scored(EMBEDDING, ANSWERS, kind)
+    monkeypatch.setattr(similarity, "_GRAM_LIMIT", 11)
+    rows = PairSimilarities(EMBEDDING, kind)
+    assert gram.gram is not None
+    assert rows.gram is None
+    for (_, ours), (_, theirs) in zip(rows.chunks(ANSWERS), gram.chunks(ANSWERS), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-15)
+    for ours, theirs in zip(scored(EMBEDDING, ANSWERS, kind), wanted, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_chunks_cover_all_answers_in_order(monkeypatch):
+    """A run of small chunks is the run of one."""
+    monkeypatch.setattr(similarity, "_CHUNK", 7)
+    pairs = PairSimilarities(EMBEDDING, "dot")
+    parts = list(pairs.chunks(ANSWERS))
+    assert [part.start for part, _ in parts] == list(range(0, 200, 7))
+    together = np.concatenate([chunk for _, chunk in parts], axis=1)
+    wanted = [[loop_similarity(EMBEDDING, i, j, "dot") for i, j in ((a, b), (a, o), (b, o))] for a, b, o in ANSWERS]
+    np.testing.assert_allclose(together.T, wanted)
+
+
+def test_a_row_of_zeros_has_no_direction():
+    """A zero row stays zero under scaling to unit length, so that its cosines are 0 and no NaN arises."""
+    rows = unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]]))
+    assert rows.tolist() == [[0.6, 0.8], [0.0, 0.0]]
+
+
+def test_loss_equals_minus_log_softmax():
+    """The loss is -log softmax at the chosen pair, log 3 where all are equal, and finite for huge similarities."""
+    pairs = RNG.normal(size=(3, 50))
+    wanted = [-math.log(math.exp(s[0]) / sum(math.exp(v) for v in s)) for s in pairs.T]
+    np.testing.assert_allclose(choice_loss(pairs), wanted, rtol=1e-13)
+    huge = np.array([[1e4, -1e4, 5.0], [-1e4, 1e4, 5.0], [0.0, 0.0, 5.0]])
+    np.testing.assert_allclose(choice_loss(huge), [0.0, 2e4, math.log(3)])
+
+
+def test_an_unknown_similarity_is_refused(as_a_user):
+    """Only cosine and dot are similarities here."""
+    with pytest.raises(ParameterError, match="similarity is 'euclid'; allowed are cosine and dot"):
+        PairSimilarities(EMBEDDING, "euclid")

@@ -1,0 +1,84 @@
+"""Folds over objects and blocks of local images, exactly as the design defines them."""
+
+import numpy as np
+import pytest
+
+from glocal.data.splits import local_blocks, object_folds, split_triplets
+from glocal.data.triplets import Triplets
+from glocal.errors import ParameterError
+
+
+@pytest.mark.parametrize(("n", "folds", "seed"), [(9, 3, 42), (1845, 3, 42), (100, 7, 0)])
+def test_folds_are_those_of_the_legacy_permutation(n, folds, seed):
+    """Folds are np.array_split(np.random.RandomState(seed).permutation(n), folds), the same everywhere."""
+    wanted = np.array_split(np.random.RandomState(seed).permutation(n), folds)
+    found = object_folds(n, folds, seed)
+    assert len(found) == folds
+    for ours, theirs in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_an_answer_trains_is_held_out_or_is_dropped():
+    """An answer trains with three objects outside the fold, is held out with three inside, else is in neither part."""
+    rng = np.random.default_rng(0)
+    n = 30
+    triplets = Triplets.from_array(np.array([rng.permutation(n)[:3] for _ in range(500)]))
+    for fold in range(3):
+        inside = set(object_folds(n, 3, 5)[fold].tolist())
+        counts = [sum(int(i) in inside for i in row) for row in triplets.answers]
+        train, heldout = split_triplets(triplets, n, folds=3, fold=fold, seed=5)
+        assert train.tolist() == [count == 0 for count in counts]
+        assert heldout.tolist() == [count == 3 for count in counts]
+        assert 0 < heldout.sum() < train.sum()
+
+
+@pytest.mark.parametrize(
+    ("n", "folds", "seed", "sentence"),
+    [
+        (9, 1, 0, "allow 2 to 3"),
+        (9, 4, 0, "folds is 4 but 9 objects allow 2 to 3"),
+        (9, 3, -1, "seed is -1"),
+        (9, 3, 2**32, "seed is 4294967296"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(n, folds, seed, sentence):
+    """Too few or too many folds and seeds that RandomState does not take are refused."""
+    with pytest.raises(ParameterError, match=sentence):
+        object_folds(n, folds, seed)
+
+
+@pytest.mark.parametrize("fold", [-1, 3])
+def test_a_fold_that_does_not_exist_is_refused(fold):
+    """The held-out fold must be one of 0 to folds - 1."""
+    with pytest.raises(ParameterError, match=rf"fold is {fold} but there are 3 folds \(valid 0..2\)"):
+        split_triplets(Triplets.from_array([[0, 1, 2]]), 9, folds=3, fold=fold)
+
+
+@pytest.mark.parametrize(("n", "block_size"), [(1000, 1024), (1024, 1024), (1025, 1024), (7, 3), (2, 3), (5000, 999)])
+def test_blocks_are_nearly_equal_and_drop_nothing(n, block_size):
+    """Local images are permuted with the seed and cut into ceil(n / block_size) blocks whose sizes differ by one."""
+    blocks = local_blocks(n, block_size, seed=7)
+    sizes = [len(block) for block in blocks]
+    assert len(blocks) == -(-n // block_size)
+    assert max(sizes) <= block_size
+    assert max(sizes) - min(sizes) <= 1
+    np.testing.assert_array_equal(np.concatenate(blocks), np.random.RandomState(7).permutation(n))
+
+
+@pytest.mark.parametrize(("n", "block_size", "sentence"), [(1, 3, "there is 1 local image"), (9, 2, "block_size is 2")])
+def test_blocks_that_compare_nothing_are_refused(n, block_size, sentence):
+    """A single image, or blocks that could hold a single one, compare nothing and are refused."""
+    with pytest.raises(ParameterError, match=sentence):
+        local_blocks(n, block_size)
+
+
+@pytest.mark.parametrize("n", range(3, 40))
+def test_no_block_is_left_with_one_image(n):
+    """Every block of every allowed size holds at least two images."""
+    assert min(len(block) for size in range(3, 10) for block in local_blocks(n, size)) >= 2
+
+
+def test_local_blocks_refuse_a_seed_out_of_range():
+    """Blocks refuse the seeds that folds refuse, with the same sentence."""
+    with pytest.raises(ParameterError, match="seed is -1"):
+        local_blocks(10, 5, -1)
