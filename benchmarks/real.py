@@ -64,9 +64,10 @@ def main() -> None:
                     out / "t.npz",
                 )
                 excess = "" if golden is None else f"{fit['objective'] / golden - 1:+.1e}"
+                held = f"{score['accuracy']:.4f}  {score['loss']:.4f}"
                 print(
                     f"{network:20s} {method:7s} {lmbda:4.1f}  {dtype}  {fit['objective']:.8f}  {excess:8s}"
-                    f"  {fit['evaluations']:5d} {fit['status']}  {seconds:5.1f} s  {score['accuracy']:.4f}  {score['loss']:.4f}"
+                    f"  {fit['evaluations']:5d} {fit['status']}  {seconds:5.1f} s  {held}"
                 )
 
 

