@@ -240,7 +240,7 @@ def test_apply_does_not_load_torch(files, tmp_path):
 
 
 def test_apply_memory_is_constant(tmp_path):
-    """Eight times as many rows need hardly more anonymous memory."""
+    """Four times as many rows need hardly more anonymous memory, once there are more chunks than the queues hold."""
     np.savez(tmp_path / "w.npz", weights=np.eye(512, dtype="f4"), mean=0.0, std=1.0)
     code = (
         "import sys, threading; from pathlib import Path; from glocal.cli.app import _run\n"
@@ -256,9 +256,10 @@ def test_apply_memory_is_constant(tmp_path):
     if not Path("/proc/self/status").exists():
         pytest.skip("anonymous memory is read from /proc, which this system does not have")
     peaks = []
-    for rows in (20_000, 160_000):
+    for rows in (60_000, 240_000):
         np.save(tmp_path / "x.npy", np.ones((rows, 512), dtype="f4"))
         arguments = ["apply", tmp_path / "w.npz", tmp_path / "x.npy", "--out", tmp_path / "o.npy"]
         done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, check=True)
         peaks.append(int(done.stdout.split()[-1]))
-    assert peaks[1] < peaks[0] + 100, peaks
+    assert peaks[1] < peaks[0] + 64, peaks
+    assert max(peaks) < 600

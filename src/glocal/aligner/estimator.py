@@ -24,8 +24,8 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    method : {"naive", "global", "glocal"} or None, default None
-        None: `glocal` if local features are given to `fit`, `global` if not.
+    method : str or None, default None
+        ``"naive"``, ``"global"`` or ``"glocal"``; None: `glocal` if local features are given to `fit`, `global` if not.
     alpha : float, default 0.1
         Weight of the local term, 0 to below 1 (`glocal`).
     lmbda : float, default 0.1

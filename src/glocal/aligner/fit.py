@@ -69,8 +69,8 @@ def fit_arm(
         Answers whose indices are rows of `features`.
     local_features : Features or None
         (m, p) features of local images; needed by `glocal`, not used by the other arms.
-    method : {"naive", "global", "glocal"} or None
-        None: `glocal` with local features, `global` without.
+    method : str or None
+        ``"naive"``, ``"global"`` or ``"glocal"``; None: `glocal` with local features, `global` without.
     alpha : float
         Weight of the local term, 0 to below 1 (`glocal` only).
     lmbda : float

@@ -38,7 +38,9 @@ class Settings:
         if self.method not in METHODS:
             raise ParameterError(f"method is {self.method!r}; allowed are {', '.join(METHODS)}.")
         if not 0 <= self.alpha <= 1:
-            raise ParameterError(f"alpha is {self.alpha}; it weighs the local term against the global one: 0 to 1.")
+            raise ParameterError(
+                f"alpha is {self.alpha}; it weighs the local term against the global one: 0 to below 1."
+            )
         if not (self.lmbda >= 0 and math.isfinite(self.lmbda)):
             raise ParameterError(f"lmbda is {self.lmbda}; the strength of the penalty must be at least 0 and finite.")
         if not (self.tau > 0 and math.isfinite(self.tau)):

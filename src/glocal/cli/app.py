@@ -92,7 +92,8 @@ def _usage_error(error: Exception) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         typer.echo(str(error.format_message()), err=True)  # type: ignore[attr-defined]
         return 2
-    say(f"error: {message}." + ("" if bad_value else " See glocal --help."))
+    asked = getattr(getattr(error, "ctx", None), "command_path", "glocal")
+    say(f"error: {message}." + ("" if bad_value else f" See {asked} --help."))
     return 1 if bad_value else 2
 
 

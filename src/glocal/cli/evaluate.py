@@ -84,6 +84,8 @@ def odd_one_out_command(
         f"accuracy ({similarity})  {interval(result.accuracy, result.low, result.high)}   chance {result.chance:.3f}"
     )
     typer.echo(f"loss (dot products)  {result.loss:.4f} nats   chance {np.log(3):.4f}")
+    if transform is None:
+        typer.echo("(without a transform the scale of the features, and with it this loss, is arbitrary)")
     typer.echo(f"tie rate  {result.tie_rate:.4f}   answers {result.n}, {joined.n_dropped} dropped in the join")
 
 

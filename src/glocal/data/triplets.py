@@ -62,10 +62,10 @@ class Triplets:
         ----------
         array : (t, 3) integers
             Raw indices.
-        odd_column : {0, 1, 2}
-            The column that holds the odd one out.
-        base : {0, 1}
-            The index of the first object.
+        odd_column : int
+            0, 1 or 2: the column that holds the odd one out.
+        base : int
+            0 or 1: the index of the first object.
         order : (n,) integers or None
             A sort index; the object of raw index i (after `base`) is ``argsort(order)[i]``.
         weights : (t,) numbers or None

@@ -34,7 +34,8 @@ def neighbours_kept(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], k:
     Parameters
     ----------
     X, Z : (n, p) and (n, q) real arrays
-        Standardized features before and after the transform, the same images in the same order.
+        Standardized features (``transform.standardization(features)``) before and after the transform, the same images
+        in the same order.
     k : int
         1 to n - 1.
 
