@@ -132,7 +132,7 @@ def test_triplet_loss_equals_explicit_loops(weights, b):
 @pytest.mark.parametrize("limit", [20_000, 3], ids=["gram", "gathered"])
 def test_triplet_gradient_is_the_derivative(monkeypatch, weights, b, limit):
     """The gradient through the Gram matrix, and that of gathered rows, equal autograd and finite differences."""
-    monkeypatch.setattr(triplet_loss, "_GRAM_LIMIT", limit)
+    monkeypatch.setattr(triplet_loss, "GRAM_LIMIT", limit)
     monkeypatch.setattr(triplet_loss, "_ROWS_CHUNK", 37)  # several chunks
     loss = TripletLoss(X, ANSWERS, weights)
     assert_gradient(loss, lambda W, b: torch_triplet_loss(X, W, b, ANSWERS, weights), W, b)
@@ -222,7 +222,7 @@ def test_an_integer_weight_equals_copies(monkeypatch, path):
     """Value and gradient under integer weights are those of the answers copied, on each path."""
     dtype = torch.float32 if path == "kernel" else F64
     monkeypatch.setattr(triplet_loss, "_KERNEL_FROM", 0)
-    monkeypatch.setattr(triplet_loss, "_GRAM_LIMIT", 3 if path == "gathered" else 20_000)
+    monkeypatch.setattr(triplet_loss, "GRAM_LIMIT", 3 if path == "gathered" else 20_000)
     weighted = TripletLoss(X.to(dtype), ANSWERS, WEIGHTS)(W.to(dtype), None)
     copied = TripletLoss(X.to(dtype), np.repeat(ANSWERS, WEIGHTS.astype(int), axis=0))(W.to(dtype), None)
     tolerance = 1e-5 if path == "kernel" else 1e-12
@@ -310,7 +310,7 @@ def test_one_similarity_more_on_all_pairs_changes_nothing():
 def test_huge_similarities_do_not_overflow(monkeypatch, dtype, path):
     """Similarities of 1e4 and more give the finite loss max(S) - S_ab and a finite gradient on each path."""
     monkeypatch.setattr(triplet_loss, "_KERNEL_FROM", 0 if path == "kernel" else 10**9)
-    monkeypatch.setattr(triplet_loss, "_GRAM_LIMIT", 2 if path == "gathered" else 20_000)
+    monkeypatch.setattr(triplet_loss, "GRAM_LIMIT", 2 if path == "gathered" else 20_000)
     rows = torch.tensor([[100.0, 0.0], [100.0, 1.0], [-100.0, 30.0]], dtype=dtype)
     loss = TripletLoss(rows, np.array([[0, 1, 2], [0, 2, 1]], dtype=np.int32))
     value, dW, _ = loss(torch.eye(2, dtype=dtype))
@@ -341,7 +341,7 @@ def test_the_double_of_a_loss_is_the_same_loss(weights):
 @pytest.mark.parametrize("limit", [20_000, 3], ids=["gram", "gathered"])
 def test_the_moment_gradient_is_the_slope_in_m(monkeypatch, weights, b, limit):
     """⟨∂L/∂M, vvᵀ⟩ is the slope of L along M + s vvᵀ, and ∂L/∂W = 2 ∂L/∂M W without a bias."""
-    monkeypatch.setattr(triplet_loss, "_GRAM_LIMIT", limit)
+    monkeypatch.setattr(triplet_loss, "GRAM_LIMIT", limit)
     loss = TripletLoss(X, ANSWERS, weights)
     H = loss.moment_gradient(W, b)
     torch.testing.assert_close(H, H.T)

@@ -35,6 +35,14 @@ def write(path: Path, arrays: dict[str, np.ndarray]) -> Path:
         with pytest.importorskip("h5py", reason="HDF5 needs glocal[io]").File(path, "w") as file:
             for name, array in arrays.items():
                 file.create_dataset(name, data=array)
+    elif suffix == ".zarr":
+        zarr = pytest.importorskip("zarr", reason="zarr folders need glocal[io]")
+        if list(arrays) == ["features"]:
+            zarr.save_array(str(path), arrays["features"])
+        else:
+            group = zarr.open_group(str(path), mode="w")
+            for name, array in arrays.items():
+                group[name] = array
     else:
         savemat(path, arrays)
     return path
@@ -65,6 +73,7 @@ def sentence(path: Path) -> str:
 
 
 KINDS = sorted(READERS)
+FILES = [kind for kind in KINDS if kind != ".zarr"]  # a zarr array is a folder
 CONTAINERS = [kind for kind in KINDS if kind != ".npy"]
 X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 
@@ -111,7 +120,7 @@ def test_ambiguous(tmp_path, kind):
     assert "part5 (6, 4), 3 more" in sentence(write(tmp_path / f"many{kind}", many))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FILES)
 @settings(max_examples=25)
 @given(fraction=st.floats(0, 1, exclude_max=True))
 def test_truncated(kind, fraction):
@@ -123,7 +132,7 @@ def test_truncated(kind, fraction):
         sentence(path)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FILES)
 @pytest.mark.parametrize("content", [b"not a feature file\n" * 40, bytes(2000), b"PK\x03\x04" + bytes(600)])
 def test_wrong_kind(tmp_path, kind, content):
     """Text, zeros or half a zip under the name of a feature file are refused in one sentence."""
@@ -134,7 +143,9 @@ def test_wrong_kind(tmp_path, kind, content):
     sentence(path)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in CONTAINERS if kind != ".mat"])  # NOTE: scipy itself can crash there
+@pytest.mark.parametrize(
+    "kind", [kind for kind in FILES if kind not in (".npy", ".mat")]
+)  # NOTE: scipy itself can crash there
 @settings(max_examples=60)
 @given(seed=st.integers(0, 10**6))
 def test_flipped_bytes(kind, seed):
@@ -166,7 +177,7 @@ def test_missing_empty_folder_unknown(tmp_path):
     assert "is empty" in sentence(tmp_path / "e.h5")
     (tmp_path / "d.mat").mkdir()
     assert "is a folder" in sentence(tmp_path / "d.mat")
-    assert ".hdf5, .mat, .npy, .npz, .pt, .pth" in sentence(tmp_path / "a.csv")
+    assert ".hdf5, .mat, .npy, .npz, .pt, .pth, .zarr" in sentence(tmp_path / "a.csv")
 
 
 class Payload:

@@ -10,7 +10,7 @@ import secrets
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -99,11 +99,12 @@ def existing_file(path: PathLike, *, what: str) -> Path:
 
 
 @contextlib.contextmanager
-def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
+def atomic_write(path: PathLike, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Write to a hidden neighbour, flush it to disk, then move it into place.
 
     A killed process, a full disk or an exception leaves the previous file whole. A symbolic link is followed; a device
-    or a pipe is written to as it is.
+    or a pipe is written to as it is. `durable` false leaves it to the system when the bytes reach the disk: whole after
+    a killed process, not after a power cut.
 
     Raises
     ------
@@ -124,7 +125,8 @@ def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
         with partial.open("xb") as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         os.replace(partial, path)
     except OSError as error:
         if isinstance(error, FileError):
@@ -200,12 +202,17 @@ def unwritable(path: Path, error: OSError) -> FileError:
     return FileError(f"cannot write {path}: {reason}. Choose a folder you may write to.")
 
 
-def array_sha256(array: np.ndarray) -> str:
-    """Hash dtype, shape and bytes of an array; equal arrays have equal hashes."""
-    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
-    rows = max(1, (1 << 24) // max(1, array[:1].nbytes)) if array.ndim else 1
-    for start in range(0, len(array), rows):
-        digest.update(np.ascontiguousarray(array[start : start + rows]).data)
+def array_sha256(array: Any, rows: np.ndarray | None = None) -> str:
+    """Hash dtype, shape and bytes of an array, in memory or sliced from the disk; equal arrays have equal hashes.
+
+    With `rows`, increasing integers, it is the hash of ``array[rows]``, which is read in pieces.
+    """
+    shape = array.shape if rows is None else (len(rows), *array.shape[1:])
+    digest = hashlib.sha256(f"{array.dtype.str}{shape}".encode())
+    step = max(1, (1 << 24) // max(1, array[:1].nbytes))
+    for start in range(0, shape[0], step):
+        part = slice(start, start + step) if rows is None else rows[start : start + step]
+        digest.update(np.ascontiguousarray(array[part]).data)
     return digest.hexdigest()
 
 

@@ -65,7 +65,10 @@ class FitRecord:
     """Everything a fit says of itself; the ``--json`` of ``glocal fit`` and part of the transform file.
 
     `parts` are unweighted; `gap` bounds or estimates how far `objective` lies above the optimum
-    (None where no such bound is known); `status` is ``"converged"``, ``"budget"`` or ``"stalled"``.
+    (None where no such bound is known); `status` is ``"converged"``, ``"budget"`` or ``"stalled"``. Of a subspace fit,
+    `rank` is the number of directions, `gap` counts within them, and `rank_bound` estimates what leaving out the
+    others costs at most. Where a schedule decided on the `n_local_blocks` blocks of local images, `local_change`
+    is the fraction of the objective by which the last doubling of their number changed it on fresh blocks.
     """
 
     method: str
@@ -95,6 +98,11 @@ class FitRecord:
     lambda_max: float | None = None
     holdout: dict[str, Any] | None = None
     provenance: Provenance | None = None
+    rank: int | None = None
+    rank_bound: float | None = None
+    n_local_blocks: int | None = None
+    local_change: float | None = None
+    local_standardized: bool | None = None
 
 
 def to_json(value: Any) -> str:

@@ -48,6 +48,11 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Of the computation.
     device : str, default "cpu"
         Any torch device.
+    rank : int, "auto" or None, default None
+        Fit on this many principal directions of the features; "auto" takes as many as an error bound calls for; None
+        fits all (`global` and `glocal`, no bias).
+    local_blocks : int or None, default None
+        Blocks of local images to use; None uses all up to 16, and of more as many as a measurement calls for.
 
     Attributes
     ----------
@@ -88,6 +93,8 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         seed: int = 42,
         dtype: str = "float32",
         device: str = "cpu",
+        rank: int | str | None = None,
+        local_blocks: int | None = None,
     ) -> None:
         self.method = method
         self.alpha = alpha
@@ -101,6 +108,8 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.seed = seed
         self.dtype = dtype
         self.device = device
+        self.rank = rank
+        self.local_blocks = local_blocks
 
     def fit(
         self,
@@ -155,6 +164,8 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             seed=self.seed,
             dtype=self.dtype,
             device=self.device,
+            rank=self.rank,
+            local_blocks=self.local_blocks,
         )
         self.transform_ = fit.transform
         self.record_ = fit.record

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from glocal._version import __version__
-from glocal.aligner.holdout import holdout_scores
-from glocal.aligner.local import LocalBlocks
-from glocal.aligner.problem import Problem, solve
+from glocal.aligner.holdout import check_parts, holdout_scores
+from glocal.aligner.local import LocalBlocks, fit_on_blocks
+from glocal.aligner.outcome import Outcome, solved
 from glocal.aligner.settings import DEFAULT_TOL, METHODS, Settings
 from glocal.data.features import Features
 from glocal.data.splits import split_triplets
@@ -56,6 +55,9 @@ def fit_arm(
     max_evaluations: int = 1000,
     block_size: int = 1024,
     seed: int = 42,
+    rank: int | str | None = None,
+    local_blocks: int | None = None,
+    local_standardized: bool = True,
     n_dropped: int = 0,
     on_step: Callable[[int, Evaluation], None] | None = None,
 ) -> Fit:
@@ -91,6 +93,16 @@ def fit_arm(
         Relative tolerance on the objective; None is 1e-5 in float32 and 1e-7 in float64.
     max_evaluations, block_size, seed : int
         Budget of the solver; local images a block; seed of blocks and folds.
+    rank : int, "auto" or None
+        Fit W = cI + V A Vᵀ on this many principal directions V of the objects (`global` and `glocal`, no bias);
+        ``"auto"`` takes as many as bring an estimate of the cost, the record's `rank_bound`, to 1e-3 of the objective.
+        None fits all.
+    local_blocks : int or None
+        Blocks of local images to use, the first ones; more than there are means all. None uses all up to 16, and of
+        more as many as bring the record's `local_change` to 1e-3 of the objective, 64 at most; each of these fits may
+        spend `max_evaluations`.
+    local_standardized : bool
+        False trains the local term on raw local features, as the authors' code does.
     n_dropped : int
         Answers lost in the join, for the record.
     on_step : function or None
@@ -119,31 +131,50 @@ def fit_arm(
         method = "global" if local_features is None else "glocal"
     settings = Settings(
         method, alpha, lmbda, tau, bias, squared, dtype, device,
-        DEFAULT_TOL.get(dtype, 1e-5) if tol is None else tol, max_evaluations, block_size, seed,
+        DEFAULT_TOL.get(dtype, 1e-5) if tol is None else tol, max_evaluations, block_size, seed, rank,
+        local_blocks,
     )  # fmt: skip
     if method == "glocal" and local_features is None:
         raise ParameterError(
             "method glocal needs local features: give --local-features (local_features=) or use global."
         )
     _check_data(features, triplets, local_features, start)
+    settings.check_rank_below(features.dimensions)
     scalars = features.standardization
-    local = None
-    if method == "glocal" and local_features is not None:
-        local = LocalBlocks.standardized(local_features, scalars, settings)
-    heldout_scores = None
     if holdout is not None:
         train, heldout = split_triplets(triplets, len(features), folds=holdout, seed=seed)
-        heldout_scores = holdout_scores(features, triplets, train, heldout, holdout, local, start, settings)
+        check_parts(train, heldout, holdout)
+    spent = 0
+
+    def step(evaluations: int, at: Evaluation) -> None:
+        if on_step is not None:
+            on_step(spent + evaluations, at)
+
+    def fit(local: LocalBlocks | None, start: LinearTransform | None) -> tuple[Outcome, LinearTransform, float]:
+        nonlocal spent
+        outcome = solved(features, triplets, local, scalars, settings, start, step)
+        spent += outcome.solution.evaluations
+        at = outcome.solution.at
+        rest = at.value - settings.alpha * at.parts.get("local", 0.0)
+        return outcome, LinearTransform(outcome.W, outcome.b, 0.0, 1.0), rest
+
     began = time.perf_counter()
-    problem = Problem.build(features, triplets, local, scalars, settings)
-    solution, start_scale, certificate, lambda_max = solve(problem, settings, start, on_step)
-    W, b = problem.rotate_back(solution)
+    local, change = None, None
+    if method == "glocal" and local_features is not None:
+        progress = fit_on_blocks(fit, local_features, scalars, settings, start=start, standardized=local_standardized)
+        local, outcome, change = progress.local, progress.fitted, progress.change
+    else:
+        outcome = fit(None, start)[0]
+    solution = outcome.solution
     seconds = time.perf_counter() - began
+    heldout_scores = None
+    if holdout is not None:
+        heldout_scores = holdout_scores(features, triplets, train, heldout, holdout, local, start, settings)
     hashes = {"features": array_sha256(features.matrix), "triplets": array_sha256(triplets.answers)}
     if triplets.weights is not None:
         hashes["weights"] = array_sha256(triplets.weights)
     if local_features is not None and local is not None:
-        hashes["local_features"] = array_sha256(local_features.matrix)
+        hashes["local_features"] = local.sha256(local_features)
     glocal = method == "glocal"
     record = FitRecord(
         method=method,
@@ -158,25 +189,30 @@ def fit_arm(
         status=solution.status,
         reason=solution.reason,
         gap=solution.gap,
-        certificate=certificate,
+        certificate=outcome.certificate,
         gradient_norm=gradient_norm(solution.at),
-        evaluations=solution.evaluations,
+        evaluations=spent,
         seconds=seconds,
         n_triplets=len(triplets),
         n_dropped=n_dropped,
         n_objects=len(triplets.objects()),
         n_local=0 if local is None else local.n,
         block_size=block_size if glocal else None,
-        start_scale=start_scale,
+        start_scale=outcome.scale,
         tol=settings.tol,
         dtype=dtype,
-        lambda_max=lambda_max,
+        lambda_max=outcome.lambda_max,
         holdout=heldout_scores,
         provenance=Provenance(__version__, hashes, seed, device, threads=torch.get_num_threads()),
+        rank=outcome.rank,
+        rank_bound=outcome.rank_bound,
+        n_local_blocks=None if local is None else len(local),
+        local_change=change,
+        local_standardized=local_standardized if glocal else None,
     )
-    _warn(record, problem, W)
+    _warn(record, outcome)
     meta = {"fit": _json_values(record)}
-    return Fit(LinearTransform(W, b, scalars.mean, scalars.std, meta), record)
+    return Fit(LinearTransform(outcome.W, outcome.b, scalars.mean, scalars.std, meta), record)
 
 
 def _check_data(
@@ -190,22 +226,20 @@ def _check_data(
     _ = features.standardization  # says so if a value is not finite or all are the same
     features.warn_constant_columns()
     p = features.dimensions
-    if local_features is not None:
-        if local_features.dimensions != p:
-            raise DataError(
-                f"local features have {local_features.dimensions} columns but the object features have {p}; "
-                "both must come from the same model and layer."
-            )
-        local_features.check_finite()
+    if local_features is not None and local_features.dimensions != p:
+        raise DataError(
+            f"local features have {local_features.dimensions} columns but the object features have {p}; "
+            "both must come from the same model and layer."
+        )
     if start is not None and start.dimensions != p:
         raise DataError(f"the start transform maps {start.dimensions} dimensions but the features have {p}.")
 
 
-def _warn(record: FitRecord, problem: Problem, W: np.ndarray) -> None:
+def _warn(record: FitRecord, outcome: Outcome) -> None:
     if not record.converged:
         warnings.warn(f"not converged ({record.status}): {record.reason}.", NotConvergedWarning, stacklevel=3)
-    Z = problem.loss.X.double().cpu().numpy() @ (problem.axes.T.cpu().numpy() @ W.astype(np.float64))
-    spread, size = float(Z.var(axis=0).sum()), float(np.square(Z).sum(axis=1).mean())
+    Z = outcome.embedded.double()
+    spread, size = float(Z.var(dim=0, correction=0).sum()), float(Z.square().sum(dim=1).mean())
     if record.parts["global"] >= math.log(3) - 1e-6 or spread < 1e-12 * size:
         warnings.warn(
             f"collapse: the global loss {record.parts['global']:.6f} is that of chance (log 3 = {math.log(3):.6f}) "

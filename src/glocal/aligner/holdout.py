@@ -8,13 +8,23 @@ from typing import Any
 import numpy as np
 
 from glocal.aligner.local import LocalBlocks
-from glocal.aligner.problem import Problem, solve
+from glocal.aligner.outcome import solved
 from glocal.aligner.settings import Settings
 from glocal.data.features import Features
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError, OverfitWarning
 from glocal.evaluation.alignment import odd_one_out
 from glocal.transform import LinearTransform
+
+
+def check_parts(train: np.ndarray, heldout: np.ndarray, folds: int) -> None:
+    """Raise the sentence for a split with an empty side, before anything is fitted."""
+    for part, what in ((train, "outside"), (heldout, "inside")):
+        if not part.any():
+            raise DataError(
+                f"no answer has its three objects {what} fold 0 of {folds}, so nothing can be held out. "
+                "Use fewer folds, or more answers."
+            )
 
 
 def holdout_scores(
@@ -28,19 +38,12 @@ def holdout_scores(
     settings: Settings,
 ) -> dict[str, Any]:
     """Fit on the objects outside fold 0 and score both sides: overfitting is seen, not guessed."""
-    for part, what in ((train, "outside"), (heldout, "inside")):
-        if not part.any():
-            raise DataError(
-                f"no answer has its three objects {what} fold 0 of {folds}, so nothing can be held out. "
-                "Use fewer folds, or more answers."
-            )
+    check_parts(train, heldout, folds)
     scalars = features.standardization
-    problem = Problem.build(features, triplets.select(train), local, scalars, settings)
-    solution, scale, _, _ = solve(problem, settings, start, None)
-    W, b = problem.rotate_back(solution)
+    outcome = solved(features, triplets.select(train), local, scalars, settings, start, None)
     X = scalars(features.matrix, "float64")
-    Z = LinearTransform(W, b, 0.0, 1.0).apply(X)
-    scores: dict[str, Any] = {"folds": folds, "seed": settings.seed, "converged": solution.converged}
+    Z = LinearTransform(outcome.W, outcome.b, 0.0, 1.0).apply(X)
+    scores: dict[str, Any] = {"folds": folds, "seed": settings.seed, "converged": outcome.solution.converged}
     for name, part in (("fitted", train), ("heldout", heldout)):
         answers = triplets.select(part)
         cosine = odd_one_out(Z, answers)
@@ -52,7 +55,7 @@ def holdout_scores(
             "loss": cosine.loss,
             "n": cosine.n,
         }
-        original = odd_one_out(X * scale, answers, interval=False)
+        original = odd_one_out(X * outcome.scale, answers, interval=False)
         scores[name] |= {"original_accuracy_cosine": original.accuracy, "original_loss": original.loss}
     if scores["heldout"]["loss"] > scores["heldout"]["original_loss"]:
         warnings.warn(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from glocal.aligner.local import LocalBlocks
@@ -52,24 +52,13 @@ class Problem:
         settings: Settings,
     ) -> Problem:
         """Put the objective of one arm together from the objects that the answers name."""
-        named = triplets.objects()
-        new_index = np.full(len(features), -1, dtype=np.int32)
-        new_index[named] = np.arange(len(named), dtype=np.int32)
-        dtype = getattr(torch, settings.dtype)
-        X = on_device(scalars(np.asarray(features.matrix[named]), settings.dtype), settings.device)
+        X, answers = named_objects(features, triplets, scalars, settings)
         moments, axes = torch.linalg.eigh(X.double().cpu().T @ X.double().cpu() / len(X))
-        U = axes.to(X.device, dtype)
-        loss = TripletLoss(X @ U, new_index[triplets.answers], triplets.weights)
-        if settings.method == "naive":
-            penalty = Penalty("squared-norm" if settings.squared else "norm")
-        else:
-            penalty = Penalty("scaled-identity")
-        share = settings.alpha if local is not None else 0.0
-        terms: tuple[tuple[float, Any], ...] = ((1 - share, loss), (settings.lmbda, penalty))
-        if local is not None:
-            blocks = [on_device(block, settings.device) @ U for block in local.blocks]
-            terms = (terms[0], (share, LocalLoss(blocks, settings.tau)), terms[1])
-        return cls(Objective(terms), loss, penalty, axes.to(X.device), moments.clamp(min=0).to(X))
+        U = axes.to(X)
+        loss = TripletLoss(X @ U, answers, triplets.weights)
+        blocks = None if local is None else [on_device(block, settings.device) @ U for block in local.blocks]
+        objective, penalty = objective_of(loss, blocks, settings)
+        return cls(objective, loss, penalty, axes.to(X.device), moments.clamp(min=0).to(X))
 
     def rotate(self, transform: LinearTransform) -> tuple[Tensor, Tensor | None]:
         """A transform in these axes, as a symmetric start."""
@@ -120,10 +109,37 @@ def solve(
             problem.objective, (W, b), criterion=criterion, second_moments=problem.second_moments, on_step=on_step,
             **budget,
         )  # fmt: skip
-    return solution, scale, _certificate(solution, settings), largest
+    return solution, scale, certificate_of(solution, settings), largest
 
 
-def _certificate(solution: Solution, settings: Settings) -> str:
+def named_objects(
+    features: Features, triplets: Triplets, scalars: Standardization, settings: Settings
+) -> tuple[Float[Tensor, "n p"], Int[np.ndarray, "t 3"]]:
+    """The standardized objects that the answers name, and the answers as rows of them."""
+    named = triplets.objects()
+    new_index = np.full(len(features), -1, dtype=np.int32)
+    new_index[named] = np.arange(len(named), dtype=np.int32)
+    X = on_device(scalars(np.asarray(features.matrix[named]), settings.dtype), settings.device)
+    return X, new_index[triplets.answers]
+
+
+def objective_of(
+    loss: TripletLoss, blocks: Sequence[Float[Tensor, "_ p"]] | None, settings: Settings
+) -> tuple[Objective, Penalty]:
+    """The weighted sum of one arm, and its penalty."""
+    if settings.method == "naive":
+        penalty = Penalty("squared-norm" if settings.squared else "norm")
+    else:
+        penalty = Penalty("scaled-identity")
+    share = settings.alpha if blocks is not None else 0.0
+    terms: tuple[tuple[float, Any], ...] = ((1 - share, loss), (settings.lmbda, penalty))
+    if blocks is not None:
+        terms = (terms[0], (share, LocalLoss(blocks, settings.tau)), terms[1])
+    return Objective(terms), penalty
+
+
+def certificate_of(solution: Solution, settings: Settings) -> str:
+    """What is known of how good the solution is among all transforms."""
     if not solution.converged:
         return "none: not converged"
     if settings.method == "glocal" and settings.alpha > 0:

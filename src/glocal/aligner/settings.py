@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 
 from glocal.errors import ParameterError
@@ -33,6 +34,8 @@ class Settings:
     max_evaluations: int
     block_size: int
     seed: int
+    rank: int | str | None = None
+    local_blocks: int | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -51,8 +54,38 @@ class Settings:
             raise ParameterError(f"tol is {self.tol}; it must be above 0 and finite.")
         if self.max_evaluations < 1:
             raise ParameterError(f"max_evaluations is {self.max_evaluations}; at least 1 is needed.")
+        if self.local_blocks is not None and self.local_blocks < 1:
+            raise ParameterError(f"local_blocks is {self.local_blocks}; at least 1 is needed, or auto (None).")
+        self._check_rank()
         if self.method == "glocal" and self.alpha == 1:
             raise ParameterError(
                 "alpha is 1: without the global term every scaled identity is optimal and there is nothing to fit. "
                 "Choose alpha below 1."
+            )
+
+    def check_rank_below(self, p: int) -> None:
+        """Raise the sentence for more directions than the features have."""
+        if isinstance(self.rank, numbers.Integral) and self.rank > p:
+            raise ParameterError(f"rank is {self.rank} but the features have {p} dimensions: at most that many.")
+
+    def _check_rank(self) -> None:
+        if self.rank is None:
+            return
+        whole = isinstance(self.rank, numbers.Integral) and not isinstance(self.rank, bool)
+        if not whole and self.rank != "auto":
+            raise ParameterError(f"rank is {self.rank!r}; give a whole number of directions, auto, or leave it out.")
+        if whole and int(self.rank) < 1:
+            raise ParameterError(f"rank is {self.rank}; a subspace has at least 1 direction.")
+        if self.method == "naive":
+            raise ParameterError(
+                "rank is given with method naive, whose optimum is of low rank as it is and solved so; leave rank out."
+            )
+        if self.bias:
+            raise ParameterError(
+                "rank is given with a bias, which couples the subspace with the rest; leave out one of them."
+            )
+        if self.rank == "auto" and self.lmbda == 0:
+            raise ParameterError(
+                "rank is auto with lmbda 0: the error of a subspace is bounded through the penalty. Give a number, "
+                "or lmbda above 0."
             )

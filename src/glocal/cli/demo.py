@@ -72,7 +72,9 @@ def _run(world: World, out: Path) -> list[Score]:
         )  # fmt: skip
         fitted.transform.save(out / f"{method}.npz")
         after = fitted.transform.apply(local.matrix[heldout_images].astype(np.float64))
-        scores += _score(method, fitted.transform.apply(objects.matrix.astype(np.float64)), heldout, before, after)
+        scores += _score(
+            method, fitted.transform.apply(np.asarray(objects.matrix, dtype=np.float64)), heldout, before, after
+        )
     return scores + _score("the simulated people", world.mind, heldout, None, None)
 
 

@@ -94,4 +94,4 @@ def embedded(features: Features, transform: Path | None) -> np.ndarray:
     scalars = features.standardization
     if transform is None:
         return scalars(features.matrix, "float64")
-    return LinearTransform.load(transform).apply(features.matrix.astype(np.float64))
+    return LinearTransform.load(transform).apply(np.asarray(features.matrix, dtype=np.float64))

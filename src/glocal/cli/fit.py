@@ -20,6 +20,7 @@ from glocal.cli.options import (
 )
 from glocal.cli.output import interval, put_json, put_table, say, solver_status
 from glocal.data.features import Features
+from glocal.errors import ParameterError
 from glocal.files import writable_target
 from glocal.records import FitRecord, to_json
 
@@ -59,6 +60,16 @@ def fit(
     max_evaluations: Annotated[int, typer.Option("--max-evaluations", help="Budget of the solver.")] = 1000,
     block_size: Annotated[int, typer.Option("--block-size", help="Local images compared with each other.")] = 1024,
     seed: Annotated[int, typer.Option("--seed", help="Of the blocks and of the held-out fold.")] = 42,
+    rank: Annotated[
+        str | None,
+        typer.Option("--rank", help="Fit on this many principal directions, or auto: as many as a bound calls for."),
+    ] = None,
+    local_blocks: Annotated[
+        str,
+        typer.Option(
+            "--local-blocks", help="Blocks of local images to use, or auto: as many as a measurement calls for."
+        ),
+    ] = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Learn a transform from features and answers.
@@ -80,7 +91,8 @@ def fit(
             alpha=alpha, lmbda=lmbda, tau=tau, bias=bias, squared=squared,
             start=None if start == "identity" else LinearTransform.load(start),
             holdout=holdout, dtype=dtype, device=device, tol=tol, max_evaluations=max_evaluations,
-            block_size=block_size, seed=seed, n_dropped=joined.n_dropped, on_step=on_step,
+            block_size=block_size, seed=seed, rank=_rank(rank),
+            local_blocks=_blocks(local_blocks), n_dropped=joined.n_dropped, on_step=on_step,
         )  # fmt: skip
     fitted.transform.save(out)
     if holdout is None:
@@ -89,6 +101,23 @@ def fit(
         put_json({**_plain(fitted.record), "out": str(out)})
     else:
         _summary(fitted.record, out)
+
+
+def _rank(given: str | None) -> int | str | None:
+    """The number that was typed, or the word as it is: the settings say what is wrong with it."""
+    try:
+        return given if given is None else int(given)
+    except ValueError:
+        return given
+
+
+def _blocks(given: str) -> int | None:
+    if given == "auto":
+        return None
+    try:
+        return int(given)
+    except ValueError as error:
+        raise ParameterError(f"local_blocks is {given!r}; give a whole number of blocks, or auto.") from error
 
 
 def _plain(record: FitRecord) -> dict[str, object]:
@@ -106,6 +135,14 @@ def _summary(record: FitRecord, out: Path) -> None:
     typer.echo(f"{settings}: {record.n_triplets} answers on {record.n_objects} objects{dropped}")
     typer.echo(f"objective {record.objective:.6f} ({parts})")
     typer.echo(f"{record.status} in {record.seconds:.1f} s: {record.reason}")
+    if record.local_change is not None:
+        typer.echo(
+            f"local images: {record.n_local} in {record.n_local_blocks} blocks; "
+            f"the last doubling changed the objective by {record.local_change:.1e} of its value"
+        )
+    if record.rank is not None:
+        bound = "" if record.rank_bound is None else f", the others would gain about {record.rank_bound:.3g} at most"
+        typer.echo(f"rank {record.rank}{bound}")
     typer.echo(f"certificate: {record.certificate}")
     if record.holdout is not None:
         rows = []

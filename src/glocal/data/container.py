@@ -45,11 +45,14 @@ def choose(path: Path, held: Held) -> str:
 
 
 @contextlib.contextmanager
-def whole(path: Path, kind: str, writer: str, *errors: type[Exception]) -> Iterator[None]:
-    """Turn whatever a library raises on a damaged file into one sentence."""
-    existing_file(path, what="features")
+def whole(path: Path, kind: str, writer: str, *errors: type[Exception], folder: bool = False) -> Iterator[None]:
+    """Turn whatever a library raises on a damaged file, or a damaged folder, into one sentence."""
+    if folder:
+        _existing_folder(path, kind)
+    else:
+        existing_file(path, what="features")
     try:
-        path.open("rb").close()
+        next(path.iterdir(), None) if folder else path.open("rb").close()
     except OSError as error:
         raise unreadable(path, "features", error) from error
     try:
@@ -65,6 +68,12 @@ def whole(path: Path, kind: str, writer: str, *errors: type[Exception]) -> Itera
         raise FileError(
             f"features file {path} is not a whole {kind} ({reason}). Write it again with {writer}."
         ) from error
+
+
+def _existing_folder(path: Path, kind: str) -> None:
+    if not path.is_dir():
+        wrong = f"is a file, not a {kind}. Unpack it" if path.exists() else "does not exist. Check the path"
+        raise FileError(f"features file {path} {wrong}.")
 
 
 def pickled(path: Path, writer: str) -> str:
@@ -87,3 +96,14 @@ def load_h5py(path: Path) -> Any:
             f"features file {path} is HDF5 and h5py is not installed. Install it: pip install 'glocal[io]'."
         ) from error
     return h5py
+
+
+def load_zarr(path: Path) -> Any:
+    """Import zarr, or say which extra brings it."""
+    try:
+        import zarr
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"features file {path} is a zarr folder and zarr is not installed. Install it: pip install 'glocal[io]'."
+        ) from error
+    return zarr

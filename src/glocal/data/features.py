@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int
 
 from glocal.data.readers import READERS, read_matrix
+from glocal.data.store import ZARR, RowStore
 from glocal.errors import DataError, DataWarning, FileError
 from glocal.files import PathLike, read_lines
 
@@ -30,8 +32,9 @@ class Standardization:
     mean: float
     std: float
 
-    def __call__(self, features: np.ndarray, dtype: str | np.dtype = "float32") -> np.ndarray:
+    def __call__(self, features: np.ndarray | RowStore, dtype: str | np.dtype = "float32") -> np.ndarray:
         """Standardize (n, p) features into a new array of `dtype`, rounding once."""
+        features = np.asarray(features)
         if np.dtype(dtype) == np.float64:
             return (features.astype(np.float64) - self.mean) / self.std
         standardized = features.astype(dtype)
@@ -42,11 +45,11 @@ class Standardization:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Features of n images or objects, as a memory map where the file allows it.
+    """Features of n images or objects, as a memory map or a `RowStore` where the file allows it.
 
     Parameters
     ----------
-    matrix : (n, p) real array
+    matrix : (n, p) real array or RowStore
         float16, float32, float64 or integers; never copied here.
     names : tuple of n str, or None
         One name a row; object files are joined through them.
@@ -59,7 +62,7 @@ class Features:
         Not a real (n, p) matrix, or another number of names than rows.
     """
 
-    matrix: np.ndarray
+    matrix: np.ndarray | RowStore
     names: tuple[str, ...] | None = None
     source: str = "features"
 
@@ -89,7 +92,7 @@ class Features:
         Parameters
         ----------
         path : path
-            ``.npy`` (memory-mapped), ``.npz``, ``.pt``, ``.h5``, ``.mat``; or a folder that holds
+            ``.npy`` (memory-mapped), ``.npz``, ``.pt``, ``.h5``, ``.mat``, ``.zarr``; or a folder that holds
             ``features.npy`` or exactly one such file.
 
         Raises
@@ -100,7 +103,7 @@ class Features:
             The content is no real (n, p) matrix.
         """
         path = Path(path)
-        folder = path.is_dir()
+        folder = path.is_dir() and path.suffix.lower() != ZARR  # a zarr array is a folder of chunks
         file = _only_feature_file(path) if folder else path
         matrix = read_matrix(file)
         names_file = file.parent / NAMES_FILE
@@ -136,12 +139,7 @@ class Features:
         total = 0.0
         for start, rows in self.chunks():
             chunk = rows.astype(np.float64)
-            if not np.isfinite(chunk).all():
-                row, column = np.argwhere(~np.isfinite(chunk))[0]
-                raise DataError(
-                    f"{self.source} holds {chunk[row, column]} at row {start + row}, column {column}; features must "
-                    "be finite. Remove or recompute that image's features."
-                )
+            self._check_chunk(chunk, range(start, start + len(chunk)))
             total += float(chunk.sum())
         mean = total / size
         squares = sum(float(np.square(rows.astype(np.float64) - mean).sum()) for _, rows in self.chunks())
@@ -153,12 +151,34 @@ class Features:
     def check_finite(self) -> None:
         """Raise a DataError where a value is NaN or infinite."""
         for start, rows in self.chunks():
-            if not np.isfinite(rows).all():
-                row, column = np.argwhere(~np.isfinite(rows))[0]
-                raise DataError(
-                    f"{self.source} holds {rows[row, column]} at row {start + row}, column {column}; features must "
-                    "be finite. Remove or recompute that image's features."
-                )
+            self._check_chunk(rows, range(start, start + len(rows)))
+
+    def rows(self, numbers: Int[np.ndarray, " k"]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (positions in `numbers`, their rows) in the order of the file, about 32 MB of float64 at a time.
+
+        Only these rows are read, and only they are checked.
+
+        Raises
+        ------
+        DataError
+            NaN or infinity in one of them.
+        """
+        order = np.argsort(numbers, kind="stable")
+        step = max(1, _CHUNK_BYTES // (8 * self.dimensions))
+        for start in range(0, len(order), step):
+            positions = order[start : start + step]
+            chunk = np.asarray(self.matrix[numbers[positions]])
+            self._check_chunk(chunk, numbers[positions])
+            yield positions, chunk
+
+    def _check_chunk(self, chunk: np.ndarray, numbers: Sequence[int] | np.ndarray) -> None:
+        finite = np.isfinite(chunk)
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            raise DataError(
+                f"{self.source} holds {chunk[row, column]} at row {numbers[row]}, column {column}; features must "
+                "be finite. Remove or recompute that image's features."
+            )
 
     def constant_columns(self) -> int:
         """The number of columns that hold one value only."""

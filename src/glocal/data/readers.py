@@ -1,4 +1,4 @@
-"""Feature files of every kind that peers write, as one (n, p) numpy array."""
+"""Feature files of every kind that peers write, as one (n, p) matrix in memory or on the disk."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import os
 import pickle
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy_format
 
+from glocal.data import store
 from glocal.data.container import KEY, Held, choose, load_h5py, native, pickled, whole
-from glocal.errors import FileError
+from glocal.data.store import ZARR, RowStore, open_hdf5, open_zarr
+from glocal.errors import DataWarning, FileError
 from glocal.files import PathLike, read_lines, read_npy
 
 _NUMBERS = "fiuV"  # V: bfloat16, for which numpy has no type
@@ -22,21 +24,21 @@ _MATLAB_NUMBERS = {"double", "single", *(f"{sign}int{bits}" for sign in ("", "u"
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-def read_matrix(path: PathLike) -> np.ndarray:
+def read_matrix(path: PathLike) -> np.ndarray | RowStore:
     """Read a feature matrix by its extension.
 
-    ``.npy`` is memory-mapped; the other kinds are read into memory, and of several arrays the one named ``features``
-    or else the only 2-d one of numbers is taken.
+    ``.npy`` is memory-mapped; ``.zarr``, and ``.h5`` above 256 MB, stay on the disk as a `RowStore`; the other kinds
+    are read into memory. Of several arrays the one named ``features`` or else the only 2-d one of numbers is taken.
 
     Parameters
     ----------
     path : path
         ``.npy``, ``.npz``, ``.pt`` / ``.pth`` (a tensor or a dict of tensors; bfloat16 becomes float32),
-        ``.h5`` / ``.hdf5``, or ``.mat`` of any MATLAB version and of thingsvision.
+        ``.h5`` / ``.hdf5``, ``.zarr`` (a folder), or ``.mat`` of any MATLAB version and of thingsvision.
 
     Returns
     -------
-    (n, p) array
+    (n, p) array or RowStore
         As stored: float16 stays float16. Its shape and dtype are judged by `Features`.
 
     Raises
@@ -44,7 +46,7 @@ def read_matrix(path: PathLike) -> np.ndarray:
     FileError
         Missing, damaged, pickled, of a kind that is not known, or without one matrix to choose.
     MissingDependencyError
-        HDF5 without h5py.
+        HDF5 without h5py, or zarr without zarr.
     """
     path = Path(path)
     reader = READERS.get(path.suffix.lower())
@@ -121,10 +123,39 @@ def _read_torch(path: Path) -> np.ndarray:
         ) from error
 
 
-def _read_hdf5(path: Path) -> np.ndarray:
-    writer = "h5py: file.create_dataset('features', data=features)"
-    with whole(path, "HDF5 file", writer), load_h5py(path).File(path, "r") as file:
-        return native(_choose_dataset(path, file)[()])
+def _read_hdf5(path: Path) -> np.ndarray | RowStore:
+    with open_hdf5(path) as file:
+        dataset = _choose_dataset(path, file)
+        if dataset.size * dataset.dtype.itemsize > store.IN_MEMORY_BYTES:
+            return RowStore.of(path, dataset.name, dataset)
+        return native(dataset[()])
+
+
+def _read_zarr(path: Path) -> RowStore:
+    with open_zarr(path) as root:
+        name, array = "", root
+        if not hasattr(root, "shape"):
+            arrays = dict(sorted(_zarr_arrays(root), key=lambda item: item[0]))
+            held = {name: (tuple(array.shape), array.dtype.kind in _NUMBERS) for name, array in arrays.items()}
+            name = choose(path, held)
+            array = arrays[name]
+        if getattr(array, "shards", None) is None and array.nchunks_initialized < array.nchunks:
+            # NOTE: zarr reads a chunk that is not there as its fill value, without a word
+            lost, fill = array.nchunks - array.nchunks_initialized, array.fill_value
+            warnings.warn(
+                f"features file {path} lacks {lost} of {array.nchunks} chunks, which are read as {fill}. "
+                f"If they do not hold {fill} alone, copy or write the folder again.",
+                DataWarning,
+                stacklevel=4,
+            )
+        return RowStore.of(path, name, array)
+
+
+def _zarr_arrays(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, array in group.arrays():  # in any order
+        yield prefix + name, array
+    for name, inner in group.groups():
+        yield from _zarr_arrays(inner, f"{prefix}{name}/")
 
 
 def _read_mat(path: Path) -> np.ndarray:
@@ -185,7 +216,7 @@ def _choose_dataset(path: Path, file: Any) -> Any:
     return file[choose(path, held)]
 
 
-READERS: dict[str, Callable[[Path], np.ndarray]] = {
+READERS: dict[str, Callable[[Path], np.ndarray | RowStore]] = {
     ".npy": _read_npy,
     ".npz": _read_npz,
     ".pt": _read_torch,
@@ -193,4 +224,5 @@ READERS: dict[str, Callable[[Path], np.ndarray]] = {
     ".h5": _read_hdf5,
     ".hdf5": _read_hdf5,
     ".mat": _read_mat,
+    ZARR: _read_zarr,
 }

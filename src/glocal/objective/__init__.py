@@ -10,6 +10,7 @@ Standardized features X̃ are mapped to Z = X̃ W + b. Everything here is torch;
 from glocal.objective.local_loss import LocalLoss
 from glocal.objective.objective import Evaluation, Objective, Term
 from glocal.objective.penalty import Penalty
+from glocal.objective.subspace import Subspace, restricted
 from glocal.objective.triplet_loss import TripletLoss
 
-__all__ = ["Evaluation", "LocalLoss", "Objective", "Penalty", "Term", "TripletLoss"]
+__all__ = ["Evaluation", "LocalLoss", "Objective", "Penalty", "Subspace", "Term", "TripletLoss", "restricted"]

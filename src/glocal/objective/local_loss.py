@@ -52,19 +52,36 @@ class LocalLoss:
     ) -> tuple[float, Float[Tensor, "p p"], Float[Tensor, " p"] | None]:
         """L and its gradient at (W, b)."""
         value, dW, db = 0.0, torch.zeros_like(W), None if b is None else torch.zeros_like(b)
-        for X, teacher in zip(self.blocks, self._teachers, strict=True):
+        for number, X in enumerate(self.blocks):
             Z = X @ W if b is None else torch.addmm(b, X, W)
-            part, dZ = self._of_block(Z, teacher)
+            part, dZ, _ = self.of_block(number, Z)
             value += part
             dW.addmm_(X.T, dZ)
             if db is not None:
                 db += dZ.sum(0)
         return value, dW, db
 
-    def _of_block(self, Z: Float[Tensor, "m p"], teacher: Float[Tensor, "m m"]) -> tuple[float, Float[Tensor, "m p"]]:
-        norms = torch.linalg.vector_norm(Z, dim=1, keepdim=True).clamp_(min=_SMALLEST)
+    def of_block(
+        self, number: int, Z: Float[Tensor, "m p"], c: float = 0.0, K: Float[Tensor, "m m"] | None = None
+    ) -> tuple[float, Float[Tensor, "m p"], float]:
+        """The share of one block in L as a function of its embedding: value, ∂/∂Z and ∂/∂c.
+
+        The embedding has further columns c·Y where a Gram matrix K = Y Yᵀ is given: they enter cosines only, so with
+        κ_ij = K_ij / (‖z_i‖ ‖z_j‖) and ρ_i = ⟨ẑ_i, g_i⟩ over all columns
+
+            ∂L/∂c = c [ Σ_ij (∂L/∂C)_ij κ_ij - Σ_i κ_ii ρ_i ]      with ∂L/∂C made symmetric.
+        """
+        teacher = self._teachers[number]
+        norms = torch.linalg.vector_norm(Z, dim=1, keepdim=True)
+        if K is not None:
+            norms = torch.hypot(norms, c * K.diagonal().clamp(min=0).sqrt()[:, None])
+        norms = norms.clamp_(min=_SMALLEST)
         Z = Z / norms
-        logits = self._logits(Z)
+        cosines = Z @ Z.T
+        if K is not None:
+            K = (K / norms).div_(norms.T)
+            cosines.add_(K, alpha=c * c)
+        logits = self._logits(cosines)
         log_sums = torch.logsumexp(logits, dim=1)
         value = log_sums.sum(dtype=torch.float64) - torch.dot(teacher.view(-1), logits.view(-1)).double() / 2
         # Q + Qᵀ - (P + Pᵀ): the logits are symmetric, so Qᵀ only exchanges the log sums
@@ -72,18 +89,25 @@ class LocalLoss:
         D += logits.sub_(log_sums[None, :]).exp_()
         D -= teacher
         g = (D @ Z).div_(self.tau * self.n)
-        dZ = (g - Z * (g * Z).sum(1, keepdim=True)).div_(norms)
-        return float(value) / self.n, dZ
+        along = (g * Z).sum(1, keepdim=True)
+        dc = 0.0
+        if K is not None:
+            rest = D.mul_(K).sum(1, keepdim=True).div_(self.tau * self.n)
+            along += c * c * rest
+            dc = c * float(torch.sum(rest - K.diagonal()[:, None] * along, dtype=torch.float64))
+        dZ = (g - Z * along).div_(norms)
+        return float(value) / self.n, dZ, dc
 
     def _teacher(self, X: Float[Tensor, "m p"]) -> Float[Tensor, "m m"]:
         """P + Pᵀ of one block."""
-        logits = self._logits(torch.nn.functional.normalize(X, dim=1, eps=_SMALLEST))
+        X = torch.nn.functional.normalize(X, dim=1, eps=_SMALLEST)
+        logits = self._logits(X @ X.T)
         P = torch.softmax(logits, dim=1)
         return P + P.T
 
-    def _logits(self, Z: Float[Tensor, "m p"]) -> Float[Tensor, "m m"]:
-        """Cosines over τ, with a diagonal so low that it never counts."""
-        logits = (Z @ Z.T).div_(self.tau)
+    def _logits(self, cosines: Float[Tensor, "m m"]) -> Float[Tensor, "m m"]:
+        """Cosines over τ, in their place, with a diagonal so low that it never counts."""
+        logits = cosines.div_(self.tau)
         # NOTE finite on purpose: -inf would turn teacher · logits into 0 · inf
         logits.fill_diagonal_(-1e30 if logits.dtype == torch.float32 else -1e300)
         return logits

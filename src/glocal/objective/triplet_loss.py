@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-_GRAM_LIMIT = 20_000  # objects; above that the n × n matrices no longer fit and rows are gathered
+GRAM_LIMIT = 20_000  # objects; above that the n × n matrices no longer fit and rows are gathered
 _KERNEL_FROM = 300_000  # answers; below that loading the compiled kernel costs more than it saves
 _ROWS_CHUNK = 1 << 15
 
@@ -57,7 +57,7 @@ class TripletLoss:
         self.n_answers = len(answers)
         self.total_weight = float(len(answers)) if weights is None else float(weights.sum())
         self._kernel = None
-        plain = self.n <= _GRAM_LIMIT and X.device.type == "cpu" and X.dtype == torch.float32
+        plain = self.n <= GRAM_LIMIT and X.device.type == "cpu" and X.dtype == torch.float32
         if plain and self.n_answers >= _KERNEL_FROM:
             from glocal.objective.triplet_kernel import TripletKernel
 
@@ -96,7 +96,7 @@ class TripletLoss:
     def moment_gradient(self, W: Float[Tensor, "p q"], b: Float[Tensor, " q"] | None = None) -> Float[Tensor, "p p"]:
         """∂L/∂M = Xᵀ (G + Gᵀ)/2 X for M = W Wᵀ, on which L depends convexly."""
         Z = self.X @ W if b is None else torch.addmm(b, self.X, W)
-        if self.n <= _GRAM_LIMIT:
+        if self.n <= GRAM_LIMIT:
             _, G = self.of_gram(Z @ Z.T)
             return self.X.T @ (G @ self.X) / 2
         _, GX = self._gathered(Z, self.X)
@@ -105,9 +105,9 @@ class TripletLoss:
     def _of_embedding(self, Z: Float[Tensor, "n p"]) -> tuple[float, Float[Tensor, "n p"]]:
         if not bool(torch.isfinite(torch.sum(Z * Z))):  # a step far too long: S would overflow
             return float("inf"), torch.full_like(Z, float("nan"))
-        if self.n > _GRAM_LIMIT:
+        if self.n > GRAM_LIMIT:
             return self._gathered(Z, Z)
-        value, G = self.of_gram(_gram_upper(Z))
+        value, G = self.of_gram(gram_upper(Z))
         return value, G @ Z
 
     def _gathered(self, Z: Float[Tensor, "n p"], Y: Float[Tensor, "n p"]) -> tuple[float, Float[Tensor, "n p"]]:
@@ -143,7 +143,7 @@ def _upper(i: Tensor, j: Tensor, n: int) -> Tensor:
     return torch.minimum(i, j) * n + torch.maximum(i, j)
 
 
-def _gram_upper(Z: Float[Tensor, "n p"], block: int = 512) -> Float[Tensor, "n n"]:
+def gram_upper(Z: Float[Tensor, "n p"], block: int = 512) -> Float[Tensor, "n n"]:
     """Z Zᵀ, computed for i <= j up to whole blocks; the rest of the matrix is left as it is."""
     n = len(Z)
     if n < 2 * block:

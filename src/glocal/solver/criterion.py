@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from glocal.objective import Evaluation
+from glocal.objective import Evaluation, Subspace
+from glocal.objective.penalty import identity_scale
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,12 @@ class ShrinkageGap:
     ----------
     lmbda : float
         λ > 0.
+    identity : (p,) tensor or None
+        In a subspace: the diagonal that stands for I, see `Subspace`. ∇f is then the gradient along the subspace.
     """
 
     lmbda: float
+    identity: Float[Tensor, " p"] | None = None
 
     def __call__(
         self,
@@ -67,14 +71,56 @@ class ShrinkageGap:
         final: bool = False,
     ) -> Verdict:
         """Judge (W, b); the largest row norm is a lower bound of σ_max that spares most eigenvalues."""
-        scale = abs(float(W.diagonal().mean()))
+        scale = abs(float(identity_scale(W, self.identity)))
         squared = float(torch.sum(at.dW * at.dW, dtype=torch.float64))
         allowed = tol * abs(at.value)
         factor = squared / (4 * self.lmbda * max(scale, 1e-300))
+        if self.identity is not None:
+            W = W / self.identity.clamp(min=1)  # block-diagonal: c√q becomes c
         gap = factor * float(torch.linalg.vector_norm(W, dim=1).max())
         if gap <= allowed or final:
             gap = factor * float(torch.linalg.eigvalsh(W.double()).abs().max())  # W is symmetric
         return compared("estimated gap", gap, allowed)
+
+
+def restriction_gap(dW: Float[Tensor, "p p"], subspace: Subspace, C: Float[Tensor, "k k"], lmbda: float) -> float:
+    """What a subspace may cost: the part of the gap that the gradient outside of it can close.
+
+    The second-order bound behind `ShrinkageGap`, entry by entry in the eigenbasis of W with eigenvalues w, is
+
+        f - f* ≲ Σ_ij (∇f)²_ij w_i w_j / (2 λ c̄ (w_i + w_j)),     c̄ = tr W / p.
+
+    It counts only the bend of the penalty, not that of the loss. Here it is summed over the pairs that do not both lie
+    in the subspace, where one or both of w_i and w_j are c.
+
+    Parameters
+    ----------
+    dW : (p, p) tensor
+        The gradient of the full objective at W.
+    subspace : Subspace
+    C : (r + 1, r + 1) tensor
+        W in the subspace, stationary there.
+    lmbda : float
+        λ > 0.
+
+    Returns
+    -------
+    float
+    """
+    if subspace.q == 0:
+        return 0.0
+    B, c = subspace.parts(C)
+    mean = abs(float(identity_scale(C, subspace.identity.to(C))))
+    w, Q = torch.linalg.eigh(B.double().cpu())
+    V = subspace.axes @ Q.to(subspace.axes)
+    g = (dW + dW.T) / 2
+    columns = g @ V
+    inside = V.T @ columns
+    across = (columns.square().sum(0) - inside.square().sum(0)).clamp(min=0).double().cpu()
+    outside = float(torch.sum(g * g, dtype=torch.float64) - torch.sum(inside * inside, dtype=torch.float64))
+    outside -= 2 * float(across.sum()) + float(g.trace() - inside.trace()) ** 2 / subspace.q
+    w, c = w.abs(), max(abs(c), 1e-300)
+    return c / (lmbda * mean) * (max(outside, 0.0) / 4 + float((across * w / (w + c)).sum()))
 
 
 @dataclass(frozen=True)

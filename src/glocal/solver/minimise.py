@@ -27,7 +27,7 @@ class Solution:
 
     `status` is ``"converged"`` (the criterion holds), ``"budget"`` (evaluations spent) or ``"stalled"`` (no step lowers
     the objective any more, yet the criterion does not hold); `reason` is that in words; `gap` the criterion's bound
-    or estimate of f - f*, None where none is known.
+    or estimate of f - f*, None where none is known; `curvature` the pairs that the inverse Hessian was built from.
     """
 
     W: Float[Tensor, "p q"]
@@ -37,6 +37,7 @@ class Solution:
     reason: str
     gap: float | None
     evaluations: int
+    curvature: tuple[tuple[Tensor, Tensor, float], ...] = ()
 
     @property
     def converged(self) -> bool:
@@ -54,6 +55,7 @@ def minimise(
     second_moments: Float[Tensor, " p"] | None = None,
     memory: int = 30,
     symmetric: bool = True,
+    curvature: tuple[tuple[Tensor, Tensor, float], ...] = (),
     on_step: Callable[[int, Evaluation], None] | None = None,
 ) -> Solution:
     """Minimise an objective over symmetric W (and b) from `start`.
@@ -81,6 +83,8 @@ def minimise(
         Pairs of steps and gradient changes kept.
     symmetric : bool
         False for a rectangular W (p, k), whose initial inverse Hessian is γ / (s_k + 1).
+    curvature : tuple
+        `Solution.curvature` of a neighbouring problem of the same shape, whose Hessian resembles this one.
     on_step : function or None
         Called with the number of evaluations and the evaluation after every step.
 
@@ -107,6 +111,7 @@ def minimise(
     shape = W.shape
     x = _pack((W + W.T) / 2 if symmetric else W, b)
     inverse_hessian = _InverseHessian(_preconditioner(W, b, second_moments, symmetric), memory)
+    inverse_hessian.pairs.extend(curvature)
 
     def unpack(x: Tensor) -> tuple[Tensor, Tensor | None]:
         return x[: W.numel()].view(shape), None if b is None else x[W.numel() :]
@@ -156,7 +161,9 @@ def minimise(
             verdict = criterion(at, *unpack(x), tol, final=True)
             status = "converged" if verdict.converged else ("stalled" if status == "converged" else status)
             W, b = unpack(x)
-            return Solution(W, b, at, status, _reason(status, verdict.reason, evaluations), verdict.gap, evaluations)
+            reason = _reason(status, verdict.reason, evaluations)
+            pairs = tuple(inverse_hessian.pairs)
+            return Solution(W, b, at, status, reason, verdict.gap, evaluations, pairs)
 
 
 class _InverseHessian:

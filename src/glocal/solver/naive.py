@@ -164,6 +164,7 @@ def _solution(
         status=status,
         gap=verdict.gap,
         evaluations=evaluations,
+        curvature=(),  # of columns, not of W
         reason=f"{verdict.reason} {ending[status]}",
     )
 

@@ -88,6 +88,10 @@ def symmetric_start(
     W: Float[Tensor, "p p"], b: Float[Tensor, " p"] | None
 ) -> tuple[Float[Tensor, "p p"], Float[Tensor, " p"] | None]:
     """Rotate (W, b) to (WQ, bQ) with WQ = (W Wᵀ)^½: same similarities, same norm, no larger penalty."""
+    if torch.allclose(W, W.T, rtol=1e-5, atol=1e-6 * float(W.abs().max())):
+        symmetric = (W.double() + W.double().T) / 2
+        if not int(torch.linalg.cholesky_ex(symmetric).info):  # positive definite: it is (W Wᵀ)^½ already
+            return symmetric.to(W), b
     U, singular, Vh = torch.linalg.svd(W.double())
     root = (U * singular) @ U.T
     rotated = None if b is None else (b.double() @ Vh.T @ U.T).to(b)

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from glocal.data.features import Features
-from glocal.errors import DataError
+from glocal.errors import DataError, FileError
 from glocal.files import PathLike, atomic_write, unreadable
 from glocal.transform.linear import LinearTransform
 
@@ -122,6 +122,8 @@ class _RowReader:
                     return
                 self._queue.put((start, np.array(rows)))
             self._queue.put(None)
+        except FileError as error:
+            self._queue.put(error)
         except OSError as error:  # the writer would take it for its own
             self._queue.put(unreadable(Path(self._features.source), "features", error))
         except Exception as error:  # noqa: BLE001  raised again by the thread that consumes

@@ -1,0 +1,135 @@
+"""Rows of an HDF5 or zarr array that stays on the disk: read when they are asked for, and only they."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from glocal.data.container import load_h5py, load_zarr, native, whole
+
+IN_MEMORY_BYTES = 1 << 28  # a smaller HDF5 array is read at once: faster, and no burden
+ZARR = ".zarr"
+HDF5_WRITER = "h5py: file.create_dataset('features', data=features)"
+ZARR_WRITER = "zarr: zarr.save(path, features)"
+_SPAN_BYTES = 1 << 23  # read in one piece at most; zarr needs several times that while it decodes
+_GAP_BYTES = 1 << 16  # reading over a smaller gap is cheaper than starting anew behind it
+
+
+@dataclass(frozen=True, eq=False)
+class RowStore:
+    """An array on the disk that is sliced like one in memory; ``numpy.asarray(store)`` reads all of it.
+
+    It holds no open file: the file is opened anew for each read, so that a store can be pickled, sent to another
+    process and left without closing. Rows come in the byte order of this machine.
+
+    Parameters
+    ----------
+    path : path
+        An HDF5 file, or a ``.zarr`` folder.
+    name : str
+        Of the array inside; empty for a zarr folder that is itself the array.
+    shape : tuple of int
+    dtype : numpy dtype
+    chunk_rows : int
+        Rows that are stored, and so read, together; 1 where they lie one after another.
+
+    Raises
+    ------
+    FileError
+        On reading: the file is gone, or damaged.
+    """
+
+    path: Path
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    chunk_rows: int = 1
+
+    @classmethod
+    def of(cls, path: Path, name: str, array: Any) -> RowStore:
+        """Describe an open h5py dataset or zarr array."""
+        chunks = getattr(array, "shards", None) or array.chunks
+        dtype = np.dtype(array.dtype).newbyteorder("=")
+        return cls(path, name, tuple(array.shape), dtype, int(chunks[0]) if chunks else 1)
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of values."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | int | np.integer[Any] | np.ndarray) -> np.ndarray:
+        """Rows of a slice without steps, one row, or the rows of an integer array; increasing ones are read fastest."""
+        if isinstance(rows, int | np.integer):
+            row = range(len(self))[rows]
+            return self[row : row + 1][0]
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            if step != 1:
+                raise IndexError(f"rows of {self.path} are sliced with step {step}; allowed is 1.")
+            with self._open() as array:
+                return native(array[start : max(start, stop)])
+        rows = np.asarray(rows)
+        if rows.ndim != 1 or rows.dtype.kind not in "iu":
+            raise IndexError(f"rows of {self.path} are selected by {rows.dtype} of shape {rows.shape}; give integers.")
+        if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
+            raise IndexError(f"row {rows.min()} or {rows.max()} is not in {self.path} (valid 0..{len(self) - 1}).")
+        found = np.empty((len(rows), *self.shape[1:]), dtype=self.dtype)
+        order = np.argsort(rows, kind="stable")
+        if len(rows):
+            with self._open() as array:
+                for part in self._spans(rows[order]):
+                    wanted = rows[order[part]]
+                    found[order[part]] = array[int(wanted[0]) : int(wanted[-1]) + 1][wanted - wanted[0]]
+        return found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype=dtype)
+
+    def _spans(self, rows: Int[np.ndarray, " k"]) -> Iterator[slice]:
+        """Cut increasing rows where the gap to the next is wide, and where the piece to read would grow too large."""
+        row_bytes = max(1, self.dtype.itemsize * self.size // max(1, len(self)))
+        gap, span = max(self.chunk_rows, _GAP_BYTES // row_bytes), max(1, _SPAN_BYTES // row_bytes)
+        start = 0
+        for stop in [*(np.flatnonzero(np.diff(rows) > gap) + 1).tolist(), len(rows)]:
+            while start < stop:
+                end = min(stop, int(np.searchsorted(rows, rows[start] + span)))
+                yield slice(start, end)
+                start = end
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[Any]:
+        opener = open_zarr if self.path.suffix.lower() == ZARR else open_hdf5
+        with opener(self.path) as root:
+            yield root[self.name] if self.name else root
+
+
+@contextlib.contextmanager
+def open_hdf5(path: Path) -> Iterator[Any]:
+    """Open an HDF5 file for reading; what goes wrong inside becomes one sentence."""
+    with whole(path, "HDF5 file", HDF5_WRITER), load_h5py(path).File(path, "r") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def open_zarr(path: Path) -> Iterator[Any]:
+    """Open a zarr array or group for reading; what goes wrong inside becomes one sentence."""
+    with whole(path, "zarr folder", ZARR_WRITER, folder=True):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other arrays in the group, whose types have no stable specification
+            root = load_zarr(path).open(str(path), mode="r")
+        yield root
