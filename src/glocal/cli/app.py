@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from glocal._version import __version__
-from glocal.cli import apply, data, demo, evaluate, fit
+from glocal.cli import apply, data, demo, evaluate, fit, sweep
 from glocal.cli.output import say
 from glocal.errors import GLocalError, GLocalWarning
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("fit")(fit.fit)
+app.command("sweep")(sweep.sweep)
 app.command("apply")(apply.apply)
 app.command("demo")(demo.demo)
 app.add_typer(evaluate.app, name="evaluate")

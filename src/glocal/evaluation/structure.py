@@ -48,7 +48,10 @@ def neighbours_kept(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], k:
         raise DataError(
             f"there are {len(X)} rows before the transform and {len(Z)} after; they must be the same images."
         )
-    before, after = np.sort(neighbours(X, k), axis=1), np.sort(neighbours(Z, k), axis=1)
-    n = len(before)
-    offset = np.arange(n)[:, None] * n
+    return shared_neighbours(neighbours(X, k), neighbours(Z, k))
+
+
+def shared_neighbours(before: Int[np.ndarray, "n k"], after: Int[np.ndarray, "n k"]) -> float:
+    """The mean share of the indices in each row of `before` that also stand in that row of `after`."""
+    offset = np.arange(len(before))[:, None] * len(before)
     return float(np.isin(before + offset, after + offset).mean())

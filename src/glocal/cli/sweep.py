@@ -1,0 +1,150 @@
+"""``glocal sweep``."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from glocal.cli.options import (
+    AsJson,
+    Base,
+    FeaturesPath,
+    ObjectIds,
+    OddColumn,
+    Order,
+    TripletsPath,
+    Weights,
+    load_answers,
+)
+from glocal.cli.output import put_json, put_table, say
+from glocal.data.features import Features
+from glocal.data.triplets import read_numbers
+from glocal.errors import ParameterError
+
+
+def sweep(
+    features: FeaturesPath,
+    triplets: TripletsPath,
+    local_features: Annotated[Path, typer.Option("--local-features", help="Local images; folded like the objects.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the sweep.")],
+    object_ids: ObjectIds = None,
+    grid: Annotated[str, typer.Option("--grid", help="paper, or a TOML file with lists alpha, lmbda, tau.")] = "paper",
+    folds: Annotated[int, typer.Option("--folds", help="Parts of objects and local images.")] = 3,
+    select: Annotated[
+        str, typer.Option("--select", help="front-knee, val-loss, or a constraint: 'neighbours_kept>=0.8'.")
+    ] = "front-knee",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep in --out; repeat nothing.")] = False,
+    keep_transforms: Annotated[
+        bool, typer.Option("--keep-transforms/--no-keep-transforms", help="Write the transform of every point.")
+    ] = True,
+    downstream: Annotated[
+        Path | None, typer.Option("--downstream", help="Features of labelled images to score every point on.")
+    ] = None,
+    downstream_labels: Annotated[
+        Path | None, typer.Option("--downstream-labels", help="Their labels: integers, .npy or text.")
+    ] = None,
+    weights: Weights = None,
+    odd_column: OddColumn = 2,
+    base: Base = 0,
+    order: Order = None,
+    tol: Annotated[float, typer.Option("--tol", help="Relative tolerance of every point.")] = 1e-4,
+    max_evaluations: Annotated[int, typer.Option("--max-evaluations", help="Budget of every point.")] = 1000,
+    block_size: Annotated[int, typer.Option("--block-size", help="Local images compared with each other.")] = 1024,
+    seed: Annotated[int, typer.Option("--seed", help="Of folds and blocks.")] = 42,
+    dtype: Annotated[str, typer.Option("--dtype", help="float32 or float64.")] = "float32",
+    device: Annotated[str, typer.Option("--device", help="Any torch device.")] = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Fit and score a grid on object folds; choose one setting and refit it on all objects.
+
+    The paper's grid is built in without its learning rates: this solver has none.
+
+    Example: glocal sweep --features features.npy --triplets triplets.npy --local-features local.npy --out sweep
+    """
+    loaded, _, joined = load_answers(
+        features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights
+    )
+    local = Features.load(local_features)
+    if (downstream is None) != (downstream_labels is None):
+        raise ParameterError("--downstream and --downstream-labels go together; one of them is missing.")
+    labelled = None
+    if downstream is not None and downstream_labels is not None:
+        labelled = (Features.load(downstream), read_numbers(downstream_labels, what="labels"))
+    from glocal.sweep import Sweep
+
+    search = Sweep(
+        grid, folds=folds, select=select, tol=tol, max_evaluations=max_evaluations, block_size=block_size, seed=seed,
+        dtype=dtype, device=device,
+    )  # fmt: skip
+    with _live_table() as progress:
+        search.fit(
+            loaded, joined.triplets, local_features=local, downstream=labelled, out=out, resume=resume,
+            keep_transforms=keep_transforms, progress=progress,
+        )  # fmt: skip
+    unconverged = int((~search.results_["converged"].astype(bool)).sum())
+    if unconverged:
+        say(f"warning: {unconverged} of {len(search.results_)} points are not converged; see points.jsonl.")
+    if as_json:
+        put_json({
+            "points": len(search.results_), "evaluations": int(search.results_["evaluations"].sum()),
+            "unconverged": unconverged, "best": search.best_, "reason": search.reason_, "n_dropped": joined.n_dropped,
+            "out": str(out),
+        })  # fmt: skip
+        return
+    _show(search, out)
+
+
+def _show(search: Any, out: Path) -> None:
+    def mean(line: Any, metric: str) -> str:
+        return f"{line[metric]:.3f} ± {line[metric + '_se']:.3f}"
+
+    rows = []
+    for _, line in search.front_.iterrows():
+        setting = [str(line["method"]), *(_number(line[name]) for name in ("alpha", "lmbda", "tau"))]
+        scores = [mean(line, metric) for metric in ("accuracy_cosine", "neighbours_kept", "loss")]
+        rows.append([*setting, *scores, "<- chosen" if line["chosen"] else ""])
+    put_table(["front", "alpha", "lmbda", "tau", "agreement", "neighbours kept", "loss (nats)", ""], rows)
+    typer.echo(
+        f"\nmeans over folds ± standard error, on held-out objects and held-out local images\nchosen: {search.reason_}"
+    )
+    typer.echo(f"written to {out}: transform.npz (refitted on all objects), front.csv, means.csv, points.jsonl")
+
+
+def _number(value: Any) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:g}"
+
+
+@contextlib.contextmanager
+def _live_table() -> Iterator[Callable[[dict[str, Any], int, int], None]]:
+    """The last points as they are finished: a live table on a terminal, a line for every tenth elsewhere."""
+    if not sys.stderr.isatty():
+
+        def tell(row: dict[str, Any], done: int, total: int) -> None:
+            if done % 10 == 0 or done == total:
+                say(f"{done} of {total} points")
+
+        yield tell
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.table import Table
+
+    latest: deque[dict[str, Any]] = deque(maxlen=12)
+    columns = ("fold", "method", "lmbda", "alpha", "tau", "accuracy_cosine", "neighbours_kept", "loss", "evaluations")
+    with Live(console=Console(stderr=True), transient=True) as live:
+
+        def show(row: dict[str, Any], done: int, total: int) -> None:
+            latest.append(row)
+            table = Table(*columns, title=f"{done} of {total} points")
+            for line in latest:
+                table.add_row(*(f"{line[c]:.4g}" if isinstance(line[c], float) else str(line[c]) for c in columns))
+            live.update(table)
+
+        yield show

@@ -1,0 +1,178 @@
+"""`Sweep`: the grid search of the method, in scikit-learn manner."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from sklearn.base import BaseEstimator
+
+from glocal.aligner.settings import Settings
+from glocal.data.features import Features
+from glocal.data.triplets import Triplets
+from glocal.errors import ParameterError
+from glocal.files import PathLike
+from glocal.sweep.fold import SweepData
+from glocal.sweep.grid import Grid
+from glocal.sweep.outcome import Outcome, conclude
+from glocal.sweep.run import Progress, config_of, run
+from glocal.sweep.selection import check_rule
+from glocal.sweep.store import Store
+
+
+class Sweep(BaseEstimator):
+    """Fit and score a grid on object folds, choose one setting, refit it on everything.
+
+    Parameters
+    ----------
+    grid : "paper", Grid, mapping or path
+        The paper's grid without its learning rates (this solver has none), or lists of alpha, lmbda, tau and optionally
+        method, bias.
+    folds : int
+        Parts of the objects, and of the local images; each is held out once.
+    select : str
+        ``"front-knee"``, ``"val-loss"`` or a constraint such as ``"neighbours_kept>=0.8"``; see
+        `glocal.sweep.selection.choose`.
+    tol : float
+        Relative tolerance of the points; the refit of the choice uses that of `glocal.fit_arm`.
+    max_evaluations, block_size, seed, dtype, device
+        As in `glocal.fit_arm`.
+
+    Attributes
+    ----------
+    results_ : DataFrame
+        One row for each point: fold, setting, held-out scores, objective, evaluations, converged, seconds.
+    means_ : DataFrame
+        Means and standard errors over folds, one row for each setting.
+    front_ : DataFrame
+        The settings no other beats in both agreement and neighbours kept, below the row of the original features.
+    best_ : dict
+        The chosen setting with its means.
+    reason_ : str
+        Why it was chosen.
+    transform_ : LinearTransform
+        The choice refitted on all objects; its meta holds the whole front.
+
+    Examples
+    --------
+    >>> from glocal.data.world import simulated_world
+    >>> world = simulated_world(n_triplets=20000, n_local=90)
+    >>> sweep = Sweep({"alpha": [0.1, 0.5], "lmbda": [0.1], "tau": [0.25]}, select="val-loss")
+    >>> sweep = sweep.fit(world.objects, world.triplets, local_features=world.local)
+    >>> len(sweep.results_), sweep.best_["alpha"]
+    (6, 0.1)
+    """
+
+    def __init__(
+        self,
+        grid: str | Grid | Mapping[str, Any] | PathLike = "paper",
+        *,
+        folds: int = 3,
+        select: str = "front-knee",
+        tol: float = 1e-4,
+        max_evaluations: int = 1000,
+        block_size: int = 1024,
+        seed: int = 42,
+        dtype: str = "float32",
+        device: str = "cpu",
+    ) -> None:
+        self.grid = grid
+        self.folds = folds
+        self.select = select
+        self.tol = tol
+        self.max_evaluations = max_evaluations
+        self.block_size = block_size
+        self.seed = seed
+        self.dtype = dtype
+        self.device = device
+
+    def fit(
+        self,
+        X: Features | Float[np.ndarray, "n p"],
+        y: Triplets | Int[np.ndarray, "t 3"],
+        *,
+        local_features: Features | Float[np.ndarray, "m p"] | None = None,
+        downstream: tuple[Features | Float[np.ndarray, "d p"], Int[np.ndarray, " d"]] | None = None,
+        out: PathLike | None = None,
+        resume: bool = False,
+        keep_transforms: bool = True,
+        progress: Progress | None = None,
+    ) -> Sweep:
+        """Sweep, choose and refit.
+
+        Parameters
+        ----------
+        X : Features or (n, p) array
+            Object features, not standardized.
+        y : Triplets or (t, 3) integers
+            Answers on rows of X.
+        local_features : Features or (m, p) array
+            Local images: trained on outside the fold, scored inside it.
+        downstream : (features, labels) or None
+            Labelled images on which every point is scored too: leave-one-out 1-nearest-neighbour accuracy.
+        out : path or None
+            Folder of the sweep, which a later call with `resume` goes on with; None keeps nothing.
+        resume, keep_transforms : bool
+            Go on with the sweep in `out`; write the transform of every point there.
+        progress : function or None
+            Called with each finished row, the number of finished points and their total.
+
+        Returns
+        -------
+        Sweep
+            Itself.
+
+        Raises
+        ------
+        ParameterError, DataError, FileError
+            Before any fit is run, where the grid, the folds or the folder cannot be used.
+        """
+        if local_features is None:
+            raise ParameterError("a sweep needs local_features: neighbours kept are counted on held-out local images.")
+        check_rule(self.select)
+        grid = self.grid if isinstance(self.grid, Grid) else self._read_grid()
+        settings = self._settings()
+        data = SweepData(
+            _features(X, "X"),
+            y if isinstance(y, Triplets) else Triplets.from_array(y),
+            _features(local_features, "local_features"),
+            None if downstream is None else _features(downstream[0], "downstream"),
+            None if downstream is None else np.asarray(downstream[1]),
+        )
+        data.check(self.folds, self.seed)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) if out is None else out
+            config = config_of(data, grid, self.folds, settings)
+            store = Store(folder, config, resume=resume, keep_transforms=keep_transforms and out is not None)
+            run(data, grid, self.folds, settings, store, progress)
+            outcome = conclude(data, store, self.folds, settings, self.select)
+            if out is not None:
+                outcome.save(store.folder)
+        return self._learned(outcome)
+
+    def _learned(self, outcome: Outcome) -> Sweep:
+        self.results_ = outcome.results
+        self.means_ = outcome.means
+        self.front_ = outcome.front
+        self.best_ = outcome.best
+        self.reason_ = outcome.reason
+        self.transform_ = outcome.transform
+        return self
+
+    def _read_grid(self) -> Grid:
+        return Grid.of(self.grid) if isinstance(self.grid, Mapping) else Grid.load(self.grid)  # type: ignore[arg-type]
+
+    def _settings(self) -> Settings:
+        return Settings(
+            method="global", alpha=0.0, lmbda=0.0, tau=1.0, bias=False, squared=True, dtype=self.dtype,
+            device=self.device, tol=self.tol, max_evaluations=self.max_evaluations, block_size=self.block_size,
+            seed=self.seed,
+        )  # fmt: skip
+
+
+def _features(value: Any, source: str) -> Features:
+    return value if isinstance(value, Features) else Features(np.asarray(value), None, source)

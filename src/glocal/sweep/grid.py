@@ -1,0 +1,162 @@
+"""The grid: lists of alpha, lmbda and tau, their check, and the paths that walk through them."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from glocal.aligner.settings import METHODS
+from glocal.errors import FileError, ParameterError
+from glocal.files import PathLike, existing_file, one_line
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of one fold; `alpha` and `tau` are None for `naive` and `global`."""
+
+    fold: int
+    method: str
+    bias: bool
+    lmbda: float
+    alpha: float | None
+    tau: float | None
+
+    @property
+    def key(self) -> str:
+        """A name that is unique in a sweep, usable as a file name."""
+        local = "" if self.alpha is None else f"-alpha{self.alpha:g}-tau{self.tau:g}"
+        return f"{self.unit}{local}"
+
+    @property
+    def unit(self) -> str:
+        """The name of the path it lies on: one (fold, method, lmbda)."""
+        return f"fold{self.fold}-{self.method}{'-bias' if self.bias else ''}-lmbda{self.lmbda:g}"
+
+    @property
+    def fitted(self) -> bool:
+        """Whether a fit is run: at alpha = 1 every scaled identity is optimal."""
+        return self.alpha != 1
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The settings of a sweep.
+
+    Parameters
+    ----------
+    alpha, lmbda, tau : tuple of float
+        0 ≤ alpha ≤ 1, lmbda ≥ 0, tau > 0; alpha and tau matter for `glocal` only.
+    method : tuple of str
+        Arms; `naive` and `global` are swept over lmbda alone.
+    bias : tuple of bool
+
+    Raises
+    ------
+    ParameterError
+        An empty list, a repeated or disallowed value.
+    """
+
+    alpha: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 1.0)
+    lmbda: tuple[float, ...] = (0.01, 0.1, 1.0, 10.0)
+    tau: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0)
+    method: tuple[str, ...] = ("glocal",)
+    bias: tuple[bool, ...] = (False,)
+
+    def __post_init__(self) -> None:
+        for name, allowed in _ALLOWED.items():
+            values = getattr(self, name)
+            if not values:
+                raise ParameterError(f"the grid lists no {name}; give at least one value.")
+            if len(set(values)) < len(values):
+                raise ParameterError(f"the grid lists a value of {name} twice: {list(values)}. Remove one.")
+            for value in values:
+                if not allowed.rule(value):
+                    raise ParameterError(f"the grid has {name} = {value!r}; allowed is {allowed.text}.")
+
+    @classmethod
+    def paper(cls) -> Grid:
+        """The grid of Muttenthaler et al. 2023 without its learning rates: this solver has none."""
+        return cls()
+
+    @classmethod
+    def load(cls, source: PathLike) -> Grid:
+        """``"paper"``, or a TOML file with lists alpha, lmbda, tau and optionally method, bias.
+
+        Raises
+        ------
+        FileError
+            Missing or not TOML.
+        ParameterError
+            An unknown key or a disallowed value.
+        """
+        if str(source) == "paper":
+            return cls.paper()
+        path = existing_file(source, what="grid")
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise FileError(
+                f"grid file {path} is not TOML ({one_line(error)}). Write e.g. alpha = [0.1, 0.5]."
+            ) from error
+        return cls.of(values, str(Path(path)))
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], what: str = "the grid") -> Grid:
+        """A grid from a mapping; a single value stands for a list of one."""
+        unknown = sorted(set(values) - set(_ALLOWED))
+        if unknown:
+            raise ParameterError(f"{what} has the unknown key {unknown[0]!r}; allowed are {', '.join(_ALLOWED)}.")
+        lists = {key: tuple(value) if isinstance(value, list | tuple) else (value,) for key, value in values.items()}
+        numbers = ("alpha", "lmbda", "tau")
+        for key in numbers:
+            if any(isinstance(value, bool) or not isinstance(value, int | float) for value in lists.get(key, ())):
+                raise ParameterError(f"{what} has {key} = {values[key]!r}; it must be a list of numbers.")
+        kept: dict[str, Any] = {key: tuple(map(float, lists[key])) if key in numbers else lists[key] for key in lists}
+        return cls(**kept)
+
+    def paths(self, folds: int) -> list[list[Point]]:
+        """The units of work: one path for each (fold, method, bias, lmbda), walking tau back and forth through alpha.
+
+        Neighbouring points have neighbouring optima: a fit starts from the one before. lmbda is not walked, since
+        its optima lie too far apart to save anything.
+        """
+        paths = []
+        for fold in range(folds):
+            for method in self.method:
+                for bias in self.bias:
+                    for lmbda in sorted(self.lmbda, reverse=True):
+                        settings = self._snake() if method == "glocal" else _NO_LOCAL
+                        paths.append([Point(fold, method, bias, lmbda, alpha, tau) for alpha, tau in settings])
+        return paths
+
+    def _snake(self) -> list[tuple[float | None, float | None]]:
+        taus = sorted(self.tau)
+        walked: list[tuple[float | None, float | None]] = []
+        for row, alpha in enumerate(sorted(self.alpha, reverse=True)):
+            walked += [(alpha, tau) for tau in (taus if row % 2 == 0 else reversed(taus))]
+        return walked
+
+
+_NO_LOCAL: list[tuple[float | None, float | None]] = [(None, None)]
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+class _Allowed(NamedTuple):
+    rule: Callable[[Any], bool]
+    text: str
+
+
+_ALLOWED = {
+    "alpha": _Allowed(lambda value: _number(value) and 0 <= value <= 1, "0 to 1"),
+    "lmbda": _Allowed(lambda value: _number(value) and value >= 0, "a finite number, at least 0"),
+    "tau": _Allowed(lambda value: _number(value) and value > 0, "a finite number above 0"),
+    "method": _Allowed(lambda value: value in METHODS, ", ".join(METHODS)),
+    "bias": _Allowed(lambda value: isinstance(value, bool), "true and false"),
+}

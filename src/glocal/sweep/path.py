@@ -1,0 +1,151 @@
+"""One path: the points of one (fold, lmbda), each fit started from the one before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glocal.aligner.settings import Settings
+from glocal.solver import (
+    Criterion,
+    GradientRatio,
+    ShrinkageGap,
+    Solution,
+    best_scale,
+    lambda_max,
+    minimise,
+    minimise_naive,
+)
+from glocal.solver.criterion import gradient_norm
+from glocal.sweep.fold import Fold
+from glocal.sweep.grid import Point
+from glocal.transform import LinearTransform
+
+_CARRIED = 20
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where a path stands: the solution of its last point, and the curvature the next fit starts with.
+
+    All a path needs to go on: a path resumed from its state takes the very steps it would have taken.
+    """
+
+    W: Tensor
+    b: Tensor | None
+    curvature: tuple[tuple[Tensor, Tensor, float], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """One finished point: its row, its transform, and the state of its path (None if no fit was run)."""
+
+    point: Point
+    row: dict[str, Any]
+    transform: LinearTransform
+    state: State | None
+
+
+def walk(fold: Fold, points: Sequence[Point], settings: Settings, state: State | None = None) -> Iterator[Result]:
+    """Fit and score the points of a path in order, from `state` if the path has been walked up to here before.
+
+    Parameters
+    ----------
+    fold : Fold
+    points : sequence of Point
+        What is left of the path, in its order.
+    settings : Settings
+        tol, max_evaluations, dtype.
+    state : State or None
+        Of the last fitted point before these.
+
+    Yields
+    ------
+    Result
+    """
+    scale = best_scale(fold.base.loss)
+    like = fold.base.loss.X
+    identity = scale * torch.eye(like.shape[1], dtype=like.dtype, device=like.device)
+    for point in points:
+        began = time.perf_counter()
+        if point.fitted:
+            solution = _fit(fold, point, settings, state, identity)
+            found = _row(solution, fold)
+            state = State(solution.W, solution.b, _shortened(solution.curvature))
+            W, b = fold.base.rotate_back(solution)
+            reached: State | None = state
+        else:
+            W, b, reached = scale * np.eye(like.shape[1], dtype=np.float32), None, None
+            found = _row_without_fit(fold, point, identity)
+        scores = fold.scores(W, b, point.tau)
+        seconds = time.perf_counter() - began
+        row = {
+            "fold": point.fold, "method": point.method, "bias": point.bias,
+            "alpha": point.alpha, "lmbda": point.lmbda, "tau": point.tau,
+            **scores, **found, "n_train": fold.n_train, "seconds": seconds,
+        }  # fmt: skip
+        yield Result(point, row, LinearTransform(W, b, 0.0, 1.0), reached)
+
+
+def original_scores(fold: Fold) -> dict[str, Any]:
+    """The scores of the untransformed features at their best scale."""
+    return fold.scores(best_scale(fold.base.loss) * np.eye(fold.objects.shape[1], dtype=np.float32), None, None)
+
+
+def _fit(fold: Fold, point: Point, settings: Settings, state: State | None, identity: Tensor) -> Solution:
+    problem, lmbda = fold.problem(point), point.lmbda
+    budget: dict[str, Any] = {"tol": settings.tol, "max_evaluations": settings.max_evaluations}
+    zero = torch.zeros_like(identity[0]) if point.bias else None
+    if point.method == "naive" and settings.squared and lmbda > 0 and not point.bias:
+        largest = lambda_max(problem.loss.double())
+        if lmbda >= largest:
+            return _trivial(problem.objective(torch.zeros_like(identity)), identity, largest)
+        return minimise_naive(problem.loss, lmbda, second_moments=problem.second_moments, **budget)
+    criterion: Criterion = ShrinkageGap(lmbda)
+    if point.bias or lmbda == 0 or point.method == "naive":
+        criterion = GradientRatio(gradient_norm(problem.objective(identity, zero)))
+    W, b, curvature = (identity, zero, ()) if state is None else (state.W, state.b, state.curvature)
+    return minimise(
+        problem.objective, (W, b), criterion=criterion, second_moments=problem.second_moments, curvature=curvature,
+        **budget,
+    )  # fmt: skip
+
+
+def _trivial(at: Any, identity: Tensor, largest: float) -> Solution:
+    """`naive` at or above lambda_max: the optimum is W = 0, which no score can be made of."""
+    reason = f"the optimum is W = 0 from lambda_max = {largest:.6g} on"
+    return Solution(torch.zeros_like(identity), None, at, "converged", reason, 0.0, 0)
+
+
+def _row(solution: Solution, fold: Fold) -> dict[str, Any]:
+    return {
+        "objective": solution.at.value,
+        "parts": solution.at.parts,
+        "evaluations": solution.evaluations,
+        "converged": solution.converged,
+        "status": solution.status,
+        "gap": solution.gap,
+    }
+
+
+def _row_without_fit(fold: Fold, point: Point, identity: Tensor) -> dict[str, Any]:
+    """At alpha = 1 the optimum is any scaled identity, and the value is the mean entropy of the teacher."""
+    at = fold.problem(point).objective(identity)
+    found = {"objective": at.value, "parts": at.parts, "evaluations": 0, "converged": True, "status": "converged"}
+    return {**found, "gap": 0.0}
+
+
+def _shortened(curvature: tuple[tuple[Tensor, Tensor, float], ...]) -> tuple[tuple[Tensor, Tensor, float], ...]:
+    """The newest pairs: enough to start the next fit well, few enough to be kept on disk with every point."""
+    return curvature[-_CARRIED:]
+
+
+def standardized_by(result: Result, mean: float, std: float) -> LinearTransform:
+    """The transform of a point with the standardization of its features and its row as provenance."""
+    return replace(result.transform, mean=mean, std=std, meta={"point": result.row})

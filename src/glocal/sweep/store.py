@@ -1,0 +1,181 @@
+"""The folder of a sweep: nothing that was finished is ever lost or computed twice."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glocal.errors import FileError, ParameterError
+from glocal.files import PathLike, atomic_write, make_folder, one_line, read_lines, unwritable
+from glocal.records import append_rows, read_rows, to_json
+from glocal.sweep.grid import Point
+from glocal.sweep.path import Result, State
+from glocal.transform import LinearTransform
+
+
+class Store:
+    """A sweep's output folder.
+
+    ``sweep.json`` says what is swept. ``points.jsonl`` holds one row for each finished point and ``transforms/KEY.npz``
+    its transform. ``paths/UNIT.npz`` says where each path stands, so that a resumed path takes the steps an undisturbed
+    one would have taken; ``paths/UNIT.lock`` is held by the process that walks the path and is free when it dies.
+
+    Parameters
+    ----------
+    folder : path
+        Created if it is missing.
+    config : dict
+        Whatever determines the results: grid, folds, seed, settings, hashes of the data.
+    resume : bool
+        Go on with a sweep that the folder holds.
+    keep_transforms : bool
+        Whether to write the transform of every point.
+
+    Raises
+    ------
+    ParameterError
+        The folder holds points and `resume` is false, or holds another sweep.
+    """
+
+    def __init__(self, folder: PathLike, config: dict[str, Any], *, resume: bool, keep_transforms: bool = True) -> None:
+        self.folder = make_folder(folder)
+        self.points_file = self.folder / "points.jsonl"
+        self._keep_transforms = keep_transforms
+        self._check(json.loads(to_json(config)), resume)
+        make_folder(self.folder / "paths")
+        if keep_transforms:
+            make_folder(self.folder / "transforms")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of all finished points, whoever finished them."""
+        return read_rows(self.points_file) if self.points_file.exists() and self.points_file.stat().st_size else []
+
+    def original(self) -> list[dict[str, Any]]:
+        """The scores of the untransformed features, one row a fold."""
+        path = self.folder / "original.jsonl"
+        rows = read_rows(path) if path.exists() and path.stat().st_size else []
+        return list({row["fold"]: row for row in rows}.values())
+
+    def save_original(self, fold: int, scores: dict[str, Any]) -> None:
+        """Write the scores of the untransformed features on a fold."""
+        append_rows(self.folder / "original.jsonl", [{"fold": fold, **scores}])
+
+    def done(self, points: list[Point]) -> set[str]:
+        """The keys of those points that have a row."""
+        found = {_identity(row) for row in self.rows()}
+        return {point.key for point in points if _identity(vars(point)) in found}
+
+    @contextlib.contextmanager
+    def claim(self, unit: str, *, wait: bool = False) -> Iterator[bool]:
+        """Hold the path for this process; yields False if another one holds it and `wait` is false."""
+        path = self.folder / "paths" / f"{unit}.lock"
+        try:
+            stream = path.open("a")
+        except OSError as error:
+            raise unwritable(path, error) from error
+        with stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+    def save(self, result: Result, transform: LinearTransform) -> None:
+        """Write a finished point: its transform, then the state of its path, then its row."""
+        if self._keep_transforms:
+            transform.save(self.folder / "transforms" / f"{result.point.key}.npz")
+        if result.state is not None:
+            _save_state(self.folder / "paths" / f"{result.point.unit}.npz", result)
+        append_rows(self.points_file, [result.row])
+
+    def state(self, unit: str, like: Tensor, done: set[str]) -> State | None:
+        """Where a path stands. A point that was finished but killed before its row was written gets its row now."""
+        path = self.folder / "paths" / f"{unit}.npz"
+        if not path.exists():
+            return None
+        key, row, state = _load_state(path, like)
+        if key not in done:
+            append_rows(self.points_file, [row])
+            done.add(key)
+        return state
+
+    def _check(self, config: dict[str, Any], resume: bool) -> None:
+        path = self.folder / "sweep.json"
+        if path.exists():
+            held = json.loads("\n".join(read_lines(path, what="sweep")) or "{}")
+            different = sorted(key for key in {*held, *config} if held.get(key) != config.get(key))
+            if different:
+                raise ParameterError(
+                    f"{self.folder} holds another sweep: {', '.join(different)} differ. Choose another --out."
+                )
+            if not resume and self.rows():
+                raise ParameterError(
+                    f"{self.folder} holds {len(self.rows())} finished points of this sweep. "
+                    "Pass --resume to go on with it, or choose another folder for --out."
+                )
+            return
+        with atomic_write(path) as stream:
+            stream.write((json.dumps(config) + "\n").encode())
+
+
+def _identity(values: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(values[name] for name in ("fold", "method", "bias", "alpha", "lmbda", "tau"))
+
+
+def _save_state(path: Path, result: Result) -> None:
+    state = result.state
+    assert state is not None
+    arrays: dict[str, Any] = {"W": state.W, "row": np.array(to_json(result.row)), "key": np.array(result.point.key)}
+    if state.b is not None:
+        arrays["b"] = state.b
+    if state.curvature:
+        p = len(state.W)
+        upper = torch.triu_indices(p, p)
+        # steps and gradient changes are symmetric: their upper triangles (and the bias) say it all
+        for name in ("s", "y"):
+            vectors = [(pair[0] if name == "s" else pair[1]).cpu() for pair in state.curvature]
+            arrays[name] = torch.stack([v[: p * p].view(p, p)[upper[0], upper[1]] for v in vectors])
+            arrays[f"{name}_bias"] = torch.stack([v[p * p :] for v in vectors])
+        arrays["rho"] = np.array([pair[2] for pair in state.curvature])
+    plain = {key: value.cpu().numpy() if isinstance(value, Tensor) else value for key, value in arrays.items()}
+    with atomic_write(path, durable=False) as stream:  # lost at worst with its machine: then the path starts cold
+        np.savez(stream, allow_pickle=False, **plain)
+
+
+def _load_state(path: Path, like: Tensor) -> tuple[str, dict[str, Any], State]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise FileError(f"path file {path} is damaged ({one_line(error)}). Delete it: its path starts anew.") from error
+
+    def tensor(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(like)
+
+    W = tensor(arrays["W"])
+    curvature: list[tuple[Tensor, Tensor, float]] = []
+    if "rho" in arrays:
+        s, y = (_full(tensor(arrays[name]), tensor(arrays[f"{name}_bias"]), len(W)) for name in ("s", "y"))
+        curvature = [(s[i], y[i], float(rho)) for i, rho in enumerate(arrays["rho"])]
+    b = tensor(arrays["b"]) if "b" in arrays else None
+    return str(arrays["key"]), json.loads(str(arrays["row"])), State(W, b, tuple(curvature))
+
+
+def _full(upper: Tensor, bias: Tensor, p: int) -> list[Tensor]:
+    rows, columns = torch.triu_indices(p, p)
+    vectors = []
+    for triangle, rest in zip(upper, bias, strict=True):
+        matrix = triangle.new_empty(p, p)
+        matrix[rows, columns] = triangle
+        matrix[columns, rows] = triangle
+        vectors.append(torch.cat([matrix.reshape(-1), rest]))
+    return vectors

@@ -1,0 +1,302 @@
+"""The sweep: grid, paths, store, selection, resuming, and the command."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from glocal.cli.app import _run
+from glocal.data.features import Features
+from glocal.data.world import simulated_world
+from glocal.errors import DataError, FileError, ParameterError
+from glocal.records import read_rows
+from glocal.sweep import Grid, Sweep
+from glocal.sweep.selection import choose, means_over_folds, pareto_front
+from glocal.transform import LinearTransform
+
+SMALL = {"alpha": [0.1, 0.5, 1.0], "lmbda": [0.1, 1.0], "tau": [0.1, 0.5]}
+COMMAND = [sys.executable, "-c", "from glocal.cli import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def small_world():
+    return simulated_world(n_triplets=20_000, n_local=120)
+
+
+@pytest.fixture(scope="module")
+def swept(small_world):
+    sweep = Sweep(SMALL, select="val-loss")
+    return sweep.fit(small_world.objects, small_world.triplets, local_features=small_world.local)
+
+
+@pytest.fixture(scope="module")
+def files(small_world, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    np.save(folder / "x.npy", small_world.objects.matrix)
+    np.save(folder / "t.npy", small_world.triplets.answers)
+    np.save(folder / "l.npy", small_world.local.matrix)
+    (folder / "grid.toml").write_text("alpha = [0.1, 0.5, 1]\nlmbda = [0.1, 1]\ntau = [0.1, 0.5]\n")
+    return folder
+
+
+def arguments(files, out, *more):
+    names = {"--features": "x.npy", "--triplets": "t.npy", "--local-features": "l.npy", "--grid": "grid.toml"}
+    paths = [part for option, name in names.items() for part in (option, str(files / name))]
+    return ["sweep", *paths, "--out", str(out), *map(str, more)]
+
+
+def test_the_papers_grid():
+    """The built-in grid has the paper's values: 240 points on three folds, of which 192 need a fit."""
+    points = [point for path in Grid.load("paper").paths(3) for point in path]
+    assert len(points) == 240
+    assert sum(point.fitted for point in points) == 192
+    assert len({point.key for point in points}) == 240
+
+
+def test_a_path_moves_to_neighbours_only():
+    """On a path fold and lmbda are fixed, and each step changes alpha or tau by one place of the grid."""
+    grid = Grid.paper()
+    for path in grid.paths(2):
+        assert len({(point.fold, point.lmbda) for point in path}) == 1
+        for one, next_ in itertools.pairwise(path):
+            steps = [abs(sorted(grid.alpha).index(one.alpha) - sorted(grid.alpha).index(next_.alpha))]
+            steps.append(abs(sorted(grid.tau).index(one.tau) - sorted(grid.tau).index(next_.tau)))
+            assert sorted(steps) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("alpha = [0.1]\neta = [0.1]", "unknown key 'eta'"),
+        ("alpha = [1.5]", "alpha = 1.5; allowed is 0 to 1"),
+        ("lmbda = [-1]", "lmbda = -1"),
+        ("tau = [0]", "tau = 0"),
+        ("tau = []", "lists no tau"),
+        ("tau = ['a']", "must be a list of numbers"),
+        ("alpha = [0.1, 0.1]", "twice"),
+        ("method = 'best'", "method = 'best'"),
+        ("alpha = [", "is not TOML"),
+    ],
+)
+def test_bad_grids_are_one_sentence(text, sentence, tmp_path):
+    """A grid file with an unknown key or a value out of range is refused with the value and what is allowed."""
+    (tmp_path / "grid.toml").write_text(text)
+    with pytest.raises((ParameterError, FileError)) as caught:
+        Grid.load(tmp_path / "grid.toml")
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_point_is_scored_on_what_it_has_not_seen(swept):
+    """Each fold and setting has one row with held-out scores; at alpha = 1 nothing is fitted or changed."""
+    results = swept.results_
+    assert len(results) == 3 * 3 * 2 * 2
+    assert results["converged"].all()
+    assert (results[["accuracy_cosine", "neighbours_kept"]] <= 1).all(axis=None)
+    unfitted = results[results["alpha"] == 1]
+    assert (unfitted["evaluations"] == 0).all()
+    assert (unfitted["neighbours_kept"] == 1).all()
+    assert (results[results["alpha"] < 1]["evaluations"] > 0).all()
+    assert set(results["n_images"]) == {40}
+
+
+def test_the_value_at_alpha_one_is_the_entropy_of_the_teacher(swept):
+    """At alpha = 1 the objective is the local loss of the identity, which depends on tau alone."""
+    unfitted = swept.results_[swept.results_["alpha"] == 1]
+    for _, group in unfitted.groupby(["fold", "tau"]):
+        assert np.ptp(group["objective"]) < 1e-6
+        part = group["parts"].iloc[0]["local"]
+        assert group["objective"].iloc[0] == pytest.approx(part, rel=1e-6)
+
+
+def test_warm_paths_reach_the_optima_of_cold_starts_in_fewer_evaluations(small_world):
+    """A path reaches the objectives of cold starts to the tolerance, with at most half their evaluations."""
+    grid = {"alpha": [0.1, 0.2, 0.3, 0.4], "lmbda": [0.1], "tau": [0.25, 0.35, 0.5]}
+
+    def sweep(values):
+        fitted = Sweep(values, tol=1e-4).fit(
+            small_world.objects, small_world.triplets, local_features=small_world.local
+        )
+        return fitted.results_.set_index(["fold", "alpha", "tau"])[["objective", "evaluations"]]
+
+    warm = sweep(grid)
+    cold = pd.concat([sweep({**grid, "alpha": [a], "tau": [t]}) for a in grid["alpha"] for t in grid["tau"]])
+    both = warm.merge(cold, left_index=True, right_index=True, suffixes=("", "_cold"))
+    assert (both["objective"] <= both["objective_cold"] * (1 + 1e-4)).all()
+    assert both["evaluations"].sum() < 0.5 * both["evaluations_cold"].sum()
+
+
+def test_the_choice_is_refitted_on_all_objects(swept, small_world):
+    """The transform is fitted on every answer and carries the front, the rule and the reason."""
+    meta = swept.transform_.meta
+    assert meta["fit"]["n_triplets"] == len(small_world.triplets)
+    assert meta["fit"]["alpha"] == swept.best_["alpha"]
+    assert meta["sweep"]["rule"] == "val-loss"
+    assert len(meta["sweep"]["front"]) == len(swept.front_)
+    assert swept.best_["loss"] == swept.means_["loss"].min()
+    assert swept.front_["method"].iloc[0] == "original"
+    assert swept.front_["neighbours_kept"].iloc[0] == 1
+
+
+def _table(points):
+    columns = ["alpha", "accuracy_cosine", "neighbours_kept", "loss"]
+    table = pd.DataFrame(points, columns=columns)
+    return table.assign(method="glocal", bias=False, lmbda=0.1, tau=0.25)
+
+
+def test_the_front_and_its_knee_on_paper():
+    """Dominated settings leave the front; the knee is farthest above the chord between the ends."""
+    table = _table([(0.9, 0.4, 1.0, 1.2), (0.5, 0.5, 0.9, 1.0), (0.3, 0.45, 0.5, 0.8), (0.1, 0.6, 0.2, 0.9)])
+    front = pareto_front(table)
+    assert front["alpha"].tolist() == [0.9, 0.5, 0.1]
+    # scaled: (0, 1), (0.5, 0.875), (1, 0): the middle one lies 0.375 above the chord
+    best, reason = choose(table, "front-knee")
+    assert best["alpha"] == 0.5
+    assert f"{0.375 / np.sqrt(2):.3f}" in reason
+
+
+def test_knee_ties_go_to_the_smaller_alpha():
+    """Of two settings equally far above the chord the one with the smaller alpha is chosen."""
+    table = _table([(0.9, 0.0, 1.0, 1.0), (0.5, 0.25, 0.9, 1.0), (0.3, 0.9, 0.25, 1.0), (0.1, 1.0, 0.0, 1.0)])
+    assert choose(table, "front-knee")[0]["alpha"] == 0.3
+
+
+def test_constraints():
+    """A constraint on neighbours maximises agreement, one on agreement maximises neighbours; none satisfied is said."""
+    table = _table([(0.9, 0.4, 1.0, 1.2), (0.5, 0.5, 0.9, 1.0), (0.1, 0.6, 0.2, 0.9)])
+    assert choose(table, "neighbours_kept>=0.8")[0]["alpha"] == 0.5
+    assert choose(table, "constraint neighbours_kept >= 0.95")[0]["alpha"] == 0.9
+    assert choose(table, "accuracy_cosine>=0.45")[0]["alpha"] == 0.5
+    assert choose(table, "val-loss")[0]["alpha"] == 0.1
+    with pytest.raises(ParameterError, match=r"the nearest reaches 0\.6"):
+        choose(table, "accuracy_cosine>=0.7")
+    with pytest.raises(ParameterError, match="allowed are val-loss"):
+        choose(table, "best")
+    with pytest.raises(ParameterError, match="the constraint names 'speed'"):
+        choose(table, "speed>=1")
+
+
+def test_means_leave_out_unfinished_settings():
+    """A setting that some fold has not finished has no mean."""
+    base = {
+        "method": "glocal",
+        "bias": False,
+        "lmbda": 1.0,
+        "tau": 0.5,
+        "evaluations": 1,
+        "converged": True,
+        "seconds": 1,
+    }
+    rows = [{**base, "fold": f, "alpha": 0.1, "accuracy_cosine": 0.4 + f / 10} for f in (0, 1)]
+    rows += [{**base, "fold": 0, "alpha": 0.5, "accuracy_cosine": 0.4}]
+    means = means_over_folds(rows, 2)
+    assert means["alpha"].tolist() == [0.1]
+    assert means["accuracy_cosine"].iloc[0] == pytest.approx(0.45)
+    assert means["accuracy_cosine_se"].iloc[0] == pytest.approx(0.05)
+
+
+def test_global_and_glocal_in_one_sweep(small_world):
+    """A grid may name several arms; those without a local term are swept over lmbda alone."""
+    sweep = Sweep({**SMALL, "method": ["glocal", "global", "naive"], "lmbda": [0.05]})
+    sweep.fit(small_world.objects, small_world.triplets, local_features=small_world.local)
+    counts = sweep.results_.groupby("method").size()
+    assert counts.to_dict() == {"glocal": 18, "global": 3, "naive": 3}
+
+
+def test_downstream_labels_are_scored(small_world):
+    """Labelled images add a leave-one-out 1-nearest-neighbour accuracy to every point."""
+    sweep = Sweep({"alpha": [0.1], "lmbda": [0.1], "tau": [0.25]})
+    labelled = (small_world.local, small_world.local_category // 10)
+    sweep.fit(small_world.objects, small_world.triplets, local_features=small_world.local, downstream=labelled)
+    assert sweep.results_["accuracy_1nn"].between(1 / 6, 1).all()
+
+
+def test_folds_that_cannot_be_scored_are_refused(small_world):
+    """Too many folds, too few local images and a fold without answers are one sentence before any fit."""
+    world = small_world
+    with pytest.raises(ParameterError, match="local images cannot be cut"):
+        Sweep(SMALL).fit(world.objects, world.triplets, local_features=world.local.matrix[:20])
+    with pytest.raises(ParameterError, match="folds is 200"):
+        Sweep(SMALL, folds=200).fit(world.objects, world.triplets, local_features=world.local)
+    with pytest.raises(DataError, match="has no triplet to"):
+        Sweep(SMALL).fit(world.objects, world.triplets.answers[:3], local_features=world.local)
+    with pytest.raises(DataError, match="5 columns"):
+        Sweep(SMALL).fit(world.objects, world.triplets, local_features=Features(world.local.matrix[:, :5]))
+
+
+def test_the_command_writes_what_it_promises(files, tmp_path, capsys):
+    """glocal sweep writes a line for each point, the front, and the chosen transform."""
+    assert _run(arguments(files, tmp_path / "s", "--json")) == 0
+    said = json.loads(capsys.readouterr().out)
+    rows = read_rows(tmp_path / "s" / "points.jsonl")
+    assert len(rows) == said["points"] == 36
+    keys = {"fold", "alpha", "lmbda", "tau", "accuracy_cosine", "accuracy_dot", "loss", "local_loss"}
+    assert keys | {"neighbours_kept", "objective", "evaluations", "converged", "seconds"} <= set(rows[0])
+    front = pd.read_csv(tmp_path / "s" / "front.csv")
+    assert front["chosen"].sum() == 1
+    assert LinearTransform.load(tmp_path / "s" / "transform.npz").meta["sweep"]["reason"] == said["reason"]
+    one = next((tmp_path / "s" / "transforms").glob("fold0-glocal-lmbda0.1-alpha0.1-tau0.1.npz"))
+    assert LinearTransform.load(one).meta["point"]["fold"] == 0
+
+
+def test_a_folder_is_not_swept_twice_by_mistake(files, tmp_path, capsys):
+    """Finished points need --resume, which repeats none; another sweep in the folder is refused."""
+    out = tmp_path / "s"
+    assert _run(arguments(files, out)) == 0
+    before = (out / "points.jsonl").read_bytes()
+    capsys.readouterr()
+    assert _run(arguments(files, out)) == 1
+    assert "--resume" in capsys.readouterr().err
+    assert _run(arguments(files, out, "--resume")) == 0
+    assert (out / "points.jsonl").read_bytes() == before
+    capsys.readouterr()
+    assert _run(arguments(files, out, "--resume", "--tol", "1e-3")) == 1
+    assert "holds another sweep: tol" in capsys.readouterr().err
+
+
+def test_killed_sweeps_resume_to_the_same_scores(files, tmp_path):
+    """After kill -9 every finished point survives, none is repeated, and the end is the undisturbed one."""
+    assert _run(arguments(files, tmp_path / "whole")) == 0
+    out = tmp_path / "killed"
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    finished = 0
+    for moment in (0, 3, 9, 20):
+        with subprocess.Popen(
+            [*COMMAND, *arguments(files, out, "--resume")], stderr=subprocess.DEVNULL, env=environment
+        ) as process:
+            deadline = time.monotonic() + 60
+            while process.poll() is None and time.monotonic() < deadline:
+                points = out / "points.jsonl"
+                if points.exists() and points.read_bytes().count(b"\n") > moment:
+                    break
+                time.sleep(0.005)
+            process.send_signal(signal.SIGKILL)
+        assert len(read_rows(out / "points.jsonl")) >= finished
+        finished = len(read_rows(out / "points.jsonl"))
+    assert _run(arguments(files, out, "--resume")) == 0
+    key = ["fold", "alpha", "lmbda", "tau"]
+    tables = [pd.DataFrame(read_rows(tmp_path / name / "points.jsonl")) for name in ("whole", "killed")]
+    assert not tables[1].duplicated(key).any()
+    whole, killed = (table.sort_values(key).reset_index(drop=True) for table in tables)
+    for column in ("objective", "accuracy_cosine", "accuracy_dot", "neighbours_kept", "loss", "local_loss"):
+        assert np.allclose(whole[column], killed[column], atol=1e-4, rtol=0), column
+
+
+def test_two_processes_share_a_folder(files, tmp_path):
+    """Two processes on one folder finish every point once and lose none."""
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    command = [*COMMAND, *arguments(files, tmp_path / "s", "--resume")]
+    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment) for _ in "ab"]
+    for process in both:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+    table = pd.DataFrame(read_rows(tmp_path / "s" / "points.jsonl"))
+    assert len(table) == 36
+    assert not table.duplicated(["fold", "alpha", "lmbda", "tau"]).any()
