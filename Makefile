@@ -45,6 +45,7 @@ check: lint types test docs
 bench: setup
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/real.py
+	$(BIN)/python benchmarks/subspace.py
 
 clean:
 	rm -rf $(VENV) site demo-out things-out glocal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
