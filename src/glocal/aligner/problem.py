@@ -102,14 +102,24 @@ def solve(
             **budget,
         )  # fmt: skip
     else:
-        criterion: Criterion = ShrinkageGap(lmbda)
-        if settings.bias or lmbda == 0 or settings.method == "naive":
-            criterion = GradientRatio(gradient_norm(problem.objective(identity, zero)))
+        criterion = criterion_of(problem, lmbda, identity, zero)
         solution = minimise(
             problem.objective, (W, b), criterion=criterion, second_moments=problem.second_moments, on_step=on_step,
             **budget,
         )  # fmt: skip
     return solution, scale, certificate_of(solution, settings), largest
+
+
+def criterion_of(
+    problem: Problem, lmbda: float, identity: Float[Tensor, "p p"], zero: Float[Tensor, " p"] | None
+) -> Criterion:
+    """The stopping rule of `minimise`: the gap where one is known, else the gradient against that at (identity, zero).
+
+    `zero` is the bias of the best scaled identity, None without a bias.
+    """
+    if zero is not None or lmbda == 0 or problem.penalty.kind != "scaled-identity":
+        return GradientRatio(gradient_norm(problem.objective(identity, zero)))
+    return ShrinkageGap(lmbda)
 
 
 def named_objects(
@@ -127,15 +137,24 @@ def objective_of(
     loss: TripletLoss, blocks: Sequence[Float[Tensor, "_ p"]] | None, settings: Settings
 ) -> tuple[Objective, Penalty]:
     """The weighted sum of one arm, and its penalty."""
-    if settings.method == "naive":
-        penalty = Penalty("squared-norm" if settings.squared else "norm")
-    else:
-        penalty = Penalty("scaled-identity")
-    share = settings.alpha if blocks is not None else 0.0
-    terms: tuple[tuple[float, Any], ...] = ((1 - share, loss), (settings.lmbda, penalty))
-    if blocks is not None:
-        terms = (terms[0], (share, LocalLoss(blocks, settings.tau)), terms[1])
-    return Objective(terms), penalty
+    local = None if blocks is None else LocalLoss(blocks, settings.tau)
+    return weighted(loss, local, settings.alpha, settings.lmbda, penalty_of(settings.method, settings.squared))
+
+
+def penalty_of(method: str, squared: bool) -> Penalty:
+    """The penalty of one arm; `squared` counts for `naive` only."""
+    if method != "naive":
+        return Penalty("scaled-identity")
+    return Penalty("squared-norm" if squared else "norm")
+
+
+def weighted(
+    loss: TripletLoss, local: LocalLoss | None, alpha: float, lmbda: float, penalty: Penalty
+) -> tuple[Objective, Penalty]:
+    """(1 - α) L_global + α L_local + λ R, or L_global + λ R without a local loss."""
+    if local is None:
+        return Objective(((1.0, loss), (lmbda, penalty))), penalty
+    return Objective(((1 - alpha, loss), (alpha, local), (lmbda, penalty))), penalty
 
 
 def certificate_of(solution: Solution, settings: Settings) -> str:

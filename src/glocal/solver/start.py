@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from glocal.objective import Penalty, TripletLoss
+from glocal.objective.triplet_loss import GRAM_LIMIT
 
 _STEP = 2.0  # in log c²
 _TOLERANCE = 1e-2
@@ -38,7 +39,7 @@ def scale_of(
     loss: TripletLoss, Z: Float[Tensor, "n q"], lmbda: float, penalty: Penalty | None, squared_norm: float
 ) -> float:
     """The c > 0 that minimises L_global of c·Z plus λR of a transform whose squared norm is c²·`squared_norm`."""
-    K = Z @ Z.T if loss.n <= 20_000 else None
+    K = Z @ Z.T if loss.n <= GRAM_LIMIT else None
     mean_square = float(torch.sum(Z * Z, dtype=torch.float64)) / len(Z)
 
     def derivative(log_m: float) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from glocal.aligner.problem import Problem, on_device
+from glocal.aligner.problem import Problem, on_device, penalty_of, weighted
 from glocal.aligner.settings import Settings
 from glocal.data.features import Features
 from glocal.data.splits import local_blocks, object_folds, split_triplets
@@ -16,7 +16,7 @@ from glocal.data.triplets import Triplets
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.structure import neighbours, shared_neighbours
-from glocal.objective import LocalLoss, Objective, Penalty
+from glocal.objective import LocalLoss
 from glocal.sweep.grid import Point
 
 K = 10
@@ -105,15 +105,10 @@ class Fold:
 
     def problem(self, point: Point) -> Problem:
         """The objective at one point, in the axes of this fold; teachers are computed once for each tau."""
-        if point.method == "naive":
-            penalty = Penalty("squared-norm" if self._settings.squared else "norm")
-        else:
-            penalty = Penalty("scaled-identity")
-        share = 0.0 if point.alpha is None else point.alpha
-        terms: tuple[tuple[float, Any], ...] = ((1 - share, self.base.loss), (point.lmbda, penalty))
-        if point.tau is not None:
-            terms = (terms[0], (share, self._local_loss("training", point.tau)), terms[1])
-        return replace(self.base, objective=Objective(terms), penalty=penalty)
+        local = None if point.tau is None else self._local_loss("training", point.tau)
+        penalty = penalty_of(point.method, self._settings.squared)
+        objective, penalty = weighted(self.base.loss, local, point.alpha or 0.0, point.lmbda, penalty)
+        return replace(self.base, objective=objective, penalty=penalty)
 
     def scores(self, W: np.ndarray, b: np.ndarray | None, tau: float | None) -> dict[str, Any]:
         """Held-out agreement, local loss and neighbours kept of one transform of standardized features."""

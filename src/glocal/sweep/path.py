@@ -11,18 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from glocal.aligner.problem import criterion_of
 from glocal.aligner.settings import Settings
 from glocal.solver import (
-    Criterion,
-    GradientRatio,
-    ShrinkageGap,
     Solution,
     best_scale,
     lambda_max,
     minimise,
     minimise_naive,
 )
-from glocal.solver.criterion import gradient_norm
 from glocal.sweep.fold import Fold
 from glocal.sweep.grid import Point
 from glocal.transform import LinearTransform
@@ -76,7 +73,7 @@ def walk(fold: Fold, points: Sequence[Point], settings: Settings, state: State |
         began = time.perf_counter()
         if point.fitted:
             solution = _fit(fold, point, settings, state, identity)
-            found = _row(solution, fold)
+            found = _row(solution)
             state = State(solution.W, solution.b, _shortened(solution.curvature))
             W, b = fold.base.rotate_back(solution)
             reached: State | None = state
@@ -107,9 +104,7 @@ def _fit(fold: Fold, point: Point, settings: Settings, state: State | None, iden
         if lmbda >= largest:
             return _trivial(problem.objective(torch.zeros_like(identity)), identity, largest)
         return minimise_naive(problem.loss, lmbda, second_moments=problem.second_moments, **budget)
-    criterion: Criterion = ShrinkageGap(lmbda)
-    if point.bias or lmbda == 0 or point.method == "naive":
-        criterion = GradientRatio(gradient_norm(problem.objective(identity, zero)))
+    criterion = criterion_of(problem, lmbda, identity, zero)
     W, b, curvature = (identity, zero, ()) if state is None else (state.W, state.b, state.curvature)
     return minimise(
         problem.objective, (W, b), criterion=criterion, second_moments=problem.second_moments, curvature=curvature,
@@ -123,7 +118,7 @@ def _trivial(at: Any, identity: Tensor, largest: float) -> Solution:
     return Solution(torch.zeros_like(identity), None, at, "converged", reason, 0.0, 0)
 
 
-def _row(solution: Solution, fold: Fold) -> dict[str, Any]:
+def _row(solution: Solution) -> dict[str, Any]:
     return {
         "objective": solution.at.value,
         "parts": solution.at.parts,

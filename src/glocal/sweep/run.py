@@ -52,19 +52,20 @@ def run(
             with store.claim(path[0].unit, wait=wait) as mine:
                 if not mine:
                     continue
-                todo = [point for point in path if point.key not in store.done(path)]
-                if not todo:
+                done = store.done(path)  # again: whoever held the path may have walked it
+                if len(done) == len(path):
                     continue
                 if current is None or current[0] != path[0].fold:
                     current = (path[0].fold, Fold(data, path[0].fold, folds, settings))
                     if path[0].fold not in {row["fold"] for row in store.original()}:
                         store.save_original(path[0].fold, original_scores(current[1]))
-                _walk(current[1], path, settings, store, data, total, progress)
+                _walk(current[1], path, done, settings, store, data, total, progress)
 
 
 def _walk(
     fold: Fold,
     path: list[Point],
+    done: set[str],
     settings: Settings,
     store: Store,
     data: SweepData,
@@ -72,7 +73,6 @@ def _walk(
     progress: Progress | None,
 ) -> None:
     scalars = data.features.standardization
-    done = store.done(path)
     state = store.state(path[0].unit, fold.base.loss.X, done)
     for result in walk(fold, [point for point in path if point.key not in done], settings, state):
         store.save(result, standardized_by(result, scalars.mean, scalars.std))
