@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(importlib.util.find_spec("glocal").origin).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 ORDER = (
-    "errors", "files", "records", "data", "similarity", "objective", "solver", "transform", "evaluation", "aligner",
+    "errors", "files", "cluster", "records", "data", "similarity", "objective", "solver", "transform", "evaluation", "aligner",
     "sweep", "extract", "report", "cli", "__main__",
 )  # fmt: skip
 

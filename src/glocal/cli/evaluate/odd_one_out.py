@@ -1,13 +1,13 @@
-"""``glocal evaluate``."""
+"""``glocal evaluate odd-one-out``."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
+from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_scores
 from glocal.cli.options import (
     AsJson,
     Base,
@@ -21,21 +21,9 @@ from glocal.cli.options import (
     load_answers,
 )
 from glocal.cli.output import interval, put_json
-from glocal.data.features import Features
 from glocal.evaluation.alignment import odd_one_out
-from glocal.files import writable_target
-from glocal.records import Score, append_rows
-from glocal.transform import LinearTransform
-
-app = typer.Typer(help="Score features, transformed or not.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.callback()
-def _evaluate() -> None:
-    """Score features, transformed or not."""
-
-
-@app.command("odd-one-out")
 def odd_one_out_command(
     features: FeaturesPath,
     triplets: TripletsPath,
@@ -46,15 +34,14 @@ def odd_one_out_command(
     odd_column: OddColumn = 2,
     base: Base = 0,
     order: Order = None,
-    out: Annotated[Path | None, typer.Option("--out", help="JSON-lines file that the scores are appended to.")] = None,
+    out: ScoresOut = None,
     as_json: AsJson = False,
 ) -> None:
     """Agreement with people: accuracy with interval, tie rate, and loss in nats.
 
     Example: glocal evaluate odd-one-out --features features.npy --triplets heldout.npy --transform transform.npz
     """
-    if out is not None:
-        writable_target(out, what="--out")
+    check_scores_out(out)
     loaded, _, joined = load_answers(
         features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights
     )
@@ -63,17 +50,16 @@ def odd_one_out_command(
         joined.triplets,
         similarity=similarity,
     )
-    if out is not None:
-        arm = "original" if transform is None else str(transform)
-        low, high, n = result.low, result.high, result.n
-        append_rows(
-            out,
-            [
-                Score("odd-one-out", f"accuracy_{similarity}", result.accuracy, low, high, n, triplets.name, arm),
-                Score("odd-one-out", "loss", result.loss, None, None, n, triplets.name, arm),
-                Score("odd-one-out", f"tie_rate_{similarity}", result.tie_rate, None, None, n, triplets.name, arm),
-            ],
-        )
+    split = triplets.name
+    put_scores(
+        out,
+        transform,
+        [
+            ("odd-one-out", f"accuracy_{similarity}", result.accuracy, result.low, result.high, result.n, split),
+            ("odd-one-out", "loss", result.loss, None, None, result.n, split),
+            ("odd-one-out", f"tie_rate_{similarity}", result.tie_rate, None, None, result.n, split),
+        ],
+    )
     if as_json:
         values = {
             name: getattr(result, name) for name in ("accuracy", "low", "high", "tie_rate", "loss", "chance", "n")
@@ -87,11 +73,3 @@ def odd_one_out_command(
     if transform is None:
         typer.echo("(without a transform the scale of the features, and with it this loss, is arbitrary)")
     typer.echo(f"tie rate  {result.tie_rate:.4f}   answers {result.n}, {joined.n_dropped} dropped in the join")
-
-
-def embedded(features: Features, transform: Path | None) -> np.ndarray:
-    """Float64 rows of the standardized features, or of the transformed ones."""
-    scalars = features.standardization
-    if transform is None:
-        return scalars(features.matrix, "float64")
-    return LinearTransform.load(transform).apply(np.asarray(features.matrix, dtype=np.float64))

@@ -1,0 +1,15 @@
+"""``glocal evaluate``: one file for each command."""
+
+from __future__ import annotations
+
+import typer
+
+from glocal.cli.evaluate.odd_one_out import odd_one_out_command
+
+app = typer.Typer(help="Score features, transformed or not.", no_args_is_help=True, rich_markup_mode=None)
+app.command("odd-one-out")(odd_one_out_command)
+
+
+@app.callback()
+def _evaluate() -> None:
+    """Score features, transformed or not."""

@@ -1,0 +1,58 @@
+"""Labels of images: one class for each row of a feature file."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from glocal.errors import DataError, FileError
+from glocal.files import PathLike, existing_file, read_lines, read_npy
+
+
+def load_labels(path: PathLike, n: int | None = None) -> np.ndarray:
+    """Read one label a row.
+
+    Parameters
+    ----------
+    path : path
+        ``.npy`` with (n,) integers or strings, or text with one label a line: integers if all are, else names.
+    n : int or None
+        The number of rows they must label.
+
+    Returns
+    -------
+    (n,) int64 or str array
+
+    Raises
+    ------
+    FileError
+        Missing, damaged or pickled.
+    DataError
+        Not one integer or string a row, or another number of labels than rows.
+    """
+    path = existing_file(path, what="labels")
+    if path.suffix.lower() == ".npy":
+        labels = np.array(read_npy(path, what="labels"))
+    else:
+        lines = [line.strip() for line in read_lines(path, what="labels")]
+        if not lines:
+            raise FileError(f"labels file {path} is empty. Write one label a line.")
+        try:
+            labels = np.array([int(line) for line in lines])
+        except (ValueError, OverflowError):
+            labels = np.array(lines)
+    return check_labels(labels, n, str(path))
+
+
+def check_labels(labels: np.ndarray, n: int | None = None, source: str = "labels") -> np.ndarray:
+    """The labels as a (n,) array of int64 or str, or a DataError in one sentence."""
+    if labels.ndim == 2 and 1 in labels.shape:
+        labels = labels.reshape(-1)
+    if labels.ndim != 1 or labels.dtype.kind not in "iuU":
+        raise DataError(
+            f"{source} holds {labels.dtype} of shape {labels.shape}; labels must be one integer or name a row."
+        )
+    if n is not None and len(labels) != n:
+        raise DataError(
+            f"{source} has {len(labels)} labels but there are {n} rows. Give one label a row, in their order."
+        )
+    return labels.astype(np.int64) if labels.dtype.kind in "iu" else labels
