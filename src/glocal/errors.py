@@ -29,6 +29,10 @@ class MissingDependencyError(GLocalError, ImportError):
     """An optional dependency is needed for what was asked and is not installed."""
 
 
+class ClusterError(GLocalError):
+    """A Dask cluster went away, or gave up, in the middle of the work."""
+
+
 class TrivialOptimumError(GLocalError):
     """The optimum of the objective is W = 0, which maps everything to one point."""
 

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Int
 
 from glocal.aligner.settings import Settings
 from glocal.data.features import Features, Standardization
@@ -58,6 +59,7 @@ class LocalBlocks:
         first: int = 0,
         last: int | None = None,
         standardized: bool = True,
+        images: Int[np.ndarray, " k"] | None = None,
     ) -> LocalBlocks:
         """Cut the local images into blocks and read those from `first` to before `last`, and only those.
 
@@ -73,14 +75,17 @@ class LocalBlocks:
             By default all blocks.
         standardized : bool
             False leaves the features as they are, as the authors train the local term.
+        images : (k,) int or None
+            The rows that count as local images; None takes all.
 
         Raises
         ------
         DataError
             NaN or infinity in a row that is read.
         """
-        drawn = local_blocks(len(features), settings.block_size, settings.seed)[first:last]
-        rows = np.concatenate(drawn)
+        n = len(features) if images is None else len(images)
+        drawn = local_blocks(n, settings.block_size, settings.seed)[first:last]
+        rows = np.concatenate(drawn) if images is None else images[np.concatenate(drawn)]
         X = np.empty((len(rows), features.dimensions), dtype=settings.dtype)
         for positions, chunk in features.rows(rows):
             X[positions] = scalars(chunk, settings.dtype) if standardized else chunk
@@ -117,6 +122,7 @@ def fit_on_blocks(
     *,
     start: LinearTransform | None = None,
     standardized: bool = True,
+    images: Int[np.ndarray, " k"] | None = None,
     tolerance: float = TOLERANCE,
     cap: int = CAP,
 ) -> Progress[Fitted]:
@@ -138,7 +144,7 @@ def fit_on_blocks(
     fit : function
         (blocks, start) → (whatever it returns, its transform of the blocks as they are, its objective without the
         local term).
-    features, scalars, settings, standardized
+    features, scalars, settings, standardized, images
         As in `LocalBlocks.standardized`; a ``settings.local_blocks`` that is not None is the number to use.
     start : LinearTransform or None
         Of the first fit.
@@ -154,9 +160,12 @@ def fit_on_blocks(
     """
 
     def read(first: int, last: int) -> LocalBlocks:
-        return LocalBlocks.standardized(features, scalars, settings, first=first, last=last, standardized=standardized)
+        return LocalBlocks.standardized(
+            features, scalars, settings, first=first, last=last, standardized=standardized, images=images
+        )
 
-    total, count = len(local_blocks(len(features), settings.block_size, settings.seed)), settings.local_blocks
+    n = len(features) if images is None else len(images)
+    total, count = len(local_blocks(n, settings.block_size, settings.seed)), settings.local_blocks
     if count is not None or total <= ALL_UP_TO:
         local = read(0, total if count is None else min(count, total))
         return Progress(local, fit(local, start)[0], None)

@@ -138,7 +138,8 @@ def objective_of(
 ) -> tuple[Objective, Penalty]:
     """The weighted sum of one arm, and its penalty."""
     local = None if blocks is None else LocalLoss(blocks, settings.tau)
-    return weighted(loss, local, settings.alpha, settings.lmbda, penalty_of(settings.method, settings.squared))
+    penalty = penalty_of(settings.method, settings.squared)
+    return weighted(loss, local, settings.alpha, settings.lmbda, penalty), penalty
 
 
 def penalty_of(method: str, squared: bool) -> Penalty:
@@ -148,13 +149,11 @@ def penalty_of(method: str, squared: bool) -> Penalty:
     return Penalty("squared-norm" if squared else "norm")
 
 
-def weighted(
-    loss: TripletLoss, local: LocalLoss | None, alpha: float, lmbda: float, penalty: Penalty
-) -> tuple[Objective, Penalty]:
+def weighted(loss: TripletLoss, local: LocalLoss | None, alpha: float, lmbda: float, penalty: Penalty) -> Objective:
     """(1 - α) L_global + α L_local + λ R, or L_global + λ R without a local loss."""
     if local is None:
-        return Objective(((1.0, loss), (lmbda, penalty))), penalty
-    return Objective(((1 - alpha, loss), (alpha, local), (lmbda, penalty))), penalty
+        return Objective(((1.0, loss), (lmbda, penalty)))
+    return Objective(((1 - alpha, loss), (alpha, local), (lmbda, penalty)))
 
 
 def certificate_of(solution: Solution, settings: Settings) -> str:

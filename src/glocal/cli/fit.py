@@ -11,16 +11,17 @@ from glocal.cli.options import (
     AsJson,
     Base,
     FeaturesPath,
+    LocalBlocks,
     ObjectIds,
     OddColumn,
     Order,
     TripletsPath,
     Weights,
     load_answers,
+    number_of_blocks,
 )
 from glocal.cli.output import interval, put_json, put_table, say, solver_status
 from glocal.data.features import Features
-from glocal.errors import ParameterError
 from glocal.files import writable_target
 from glocal.records import FitRecord, to_json
 
@@ -64,12 +65,7 @@ def fit(
         str | None,
         typer.Option("--rank", help="Fit on this many principal directions, or auto: as many as a bound calls for."),
     ] = None,
-    local_blocks: Annotated[
-        str,
-        typer.Option(
-            "--local-blocks", help="Blocks of local images to use, or auto: as many as a measurement calls for."
-        ),
-    ] = "auto",
+    local_blocks: LocalBlocks = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Learn a transform from features and answers.
@@ -92,7 +88,7 @@ def fit(
             start=None if start == "identity" else LinearTransform.load(start),
             holdout=holdout, dtype=dtype, device=device, tol=tol, max_evaluations=max_evaluations,
             block_size=block_size, seed=seed, rank=_rank(rank),
-            local_blocks=_blocks(local_blocks), n_dropped=joined.n_dropped, on_step=on_step,
+            local_blocks=number_of_blocks(local_blocks), n_dropped=joined.n_dropped, on_step=on_step,
         )  # fmt: skip
     fitted.transform.save(out)
     if holdout is None:
@@ -109,15 +105,6 @@ def _rank(given: str | None) -> int | str | None:
         return given if given is None else int(given)
     except ValueError:
         return given
-
-
-def _blocks(given: str) -> int | None:
-    if given == "auto":
-        return None
-    try:
-        return int(given)
-    except ValueError as error:
-        raise ParameterError(f"local_blocks is {given!r}; give a whole number of blocks, or auto.") from error
 
 
 def _plain(record: FitRecord) -> dict[str, object]:

@@ -10,6 +10,7 @@ import typer
 from glocal.data.features import Features
 from glocal.data.join import Joined, join
 from glocal.data.triplets import Triplets
+from glocal.errors import ParameterError
 from glocal.files import read_lines
 
 FeaturesPath = Annotated[
@@ -31,7 +32,21 @@ Weights = Annotated[Path | None, typer.Option("--weights", help="One weight for 
 TransformPath = Annotated[
     Path | None, typer.Option("--transform", help="Transform file, ours or the authors'; none scores the original.")
 ]
+LocalBlocks = Annotated[
+    str,
+    typer.Option("--local-blocks", help="Blocks of local images to use, or auto: as many as a measurement calls for."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+def number_of_blocks(given: str) -> int | None:
+    """The value of --local-blocks; None for auto."""
+    if given == "auto":
+        return None
+    try:
+        return int(given)
+    except ValueError as error:
+        raise ParameterError(f"local_blocks is {given!r}; give a whole number of blocks, or auto.") from error
 
 
 def load_answers(

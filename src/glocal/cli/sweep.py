@@ -16,12 +16,14 @@ from glocal.cli.options import (
     AsJson,
     Base,
     FeaturesPath,
+    LocalBlocks,
     ObjectIds,
     OddColumn,
     Order,
     TripletsPath,
     Weights,
     load_answers,
+    number_of_blocks,
 )
 from glocal.cli.output import put_json, put_table, say
 from glocal.data.features import Features
@@ -58,6 +60,10 @@ def sweep(
     max_evaluations: Annotated[int, typer.Option("--max-evaluations", help="Budget of every point.")] = 1000,
     block_size: Annotated[int, typer.Option("--block-size", help="Local images compared with each other.")] = 1024,
     seed: Annotated[int, typer.Option("--seed", help="Of folds and blocks.")] = 42,
+    local_blocks: LocalBlocks = "auto",
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="Dask cluster to run on: its address, or its scheduler file.")
+    ] = None,
     dtype: Annotated[str, typer.Option("--dtype", help="float32 or float64.")] = "float32",
     device: Annotated[str, typer.Option("--device", help="Any torch device.")] = "cpu",
     as_json: AsJson = False,
@@ -81,12 +87,12 @@ def sweep(
 
     search = Sweep(
         grid, folds=folds, select=select, tol=tol, max_evaluations=max_evaluations, block_size=block_size, seed=seed,
-        dtype=dtype, device=device,
+        dtype=dtype, device=device, local_blocks=number_of_blocks(local_blocks),
     )  # fmt: skip
     with _live_table() as progress:
         search.fit(
             loaded, joined.triplets, local_features=local, downstream=labelled, out=out, resume=resume,
-            keep_transforms=keep_transforms, progress=progress,
+            keep_transforms=keep_transforms, scheduler=scheduler, progress=progress,
         )  # fmt: skip
     unconverged = int((~search.results_["converged"].astype(bool)).sum())
     if unconverged:

@@ -16,10 +16,11 @@ from glocal.data.features import Features
 from glocal.data.triplets import Triplets
 from glocal.errors import ParameterError
 from glocal.files import PathLike
-from glocal.sweep.fold import SweepData
+from glocal.sweep.blocks import blocks_of
+from glocal.sweep.data import SweepData
 from glocal.sweep.grid import Grid
 from glocal.sweep.outcome import Outcome, conclude
-from glocal.sweep.run import Progress, config_of, run
+from glocal.sweep.run import Plan, Progress, run
 from glocal.sweep.selection import check_rule
 from glocal.sweep.store import Store
 
@@ -39,8 +40,11 @@ class Sweep(BaseEstimator):
         `glocal.sweep.selection.choose`.
     tol : float
         Relative tolerance of the points; the refit of the choice uses that of `glocal.fit_arm`.
-    max_evaluations, block_size, seed, dtype, device
+    max_evaluations, block_size, seed, dtype, device, local_standardized
         As in `glocal.fit_arm`.
+    local_blocks : int or None
+        Blocks of local images that every point trains on. None uses all up to 16, and of more as many as the most
+        demanding setting of the grid needs on fold 0, measured once; see `glocal.sweep.blocks.blocks_needed`.
 
     Attributes
     ----------
@@ -79,6 +83,8 @@ class Sweep(BaseEstimator):
         seed: int = 42,
         dtype: str = "float32",
         device: str = "cpu",
+        local_blocks: int | None = None,
+        local_standardized: bool = True,
     ) -> None:
         self.grid = grid
         self.folds = folds
@@ -89,6 +95,8 @@ class Sweep(BaseEstimator):
         self.seed = seed
         self.dtype = dtype
         self.device = device
+        self.local_blocks = local_blocks
+        self.local_standardized = local_standardized
 
     def fit(
         self,
@@ -100,6 +108,7 @@ class Sweep(BaseEstimator):
         out: PathLike | None = None,
         resume: bool = False,
         keep_transforms: bool = True,
+        scheduler: str | None = None,
         progress: Progress | None = None,
     ) -> Sweep:
         """Sweep, choose and refit.
@@ -118,6 +127,8 @@ class Sweep(BaseEstimator):
             Folder of the sweep, which a later call with `resume` goes on with; None keeps nothing.
         resume, keep_transforms : bool
             Go on with the sweep in `out`; write the transform of every point there.
+        scheduler : str or None
+            Address or scheduler file of a Dask cluster on which the paths walk; None walks them in this process.
         progress : function or None
             Called with each finished row, the number of finished points and their total.
 
@@ -129,7 +140,9 @@ class Sweep(BaseEstimator):
         Raises
         ------
         ParameterError, DataError, FileError
-            Before any fit is run, where the grid, the folds or the folder cannot be used.
+            Before any fit is run, where the grid, the folds, the folder or the scheduler cannot be used.
+        ClusterError
+            The cluster failed; finished points are kept in `out`.
         """
         if local_features is None:
             raise ParameterError("a sweep needs local_features: neighbours kept are counted on held-out local images.")
@@ -146,10 +159,15 @@ class Sweep(BaseEstimator):
         data.check(self.folds, self.seed)
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) if out is None else out
-            config = config_of(data, grid, self.folds, settings)
-            store = Store(folder, config, resume=resume, keep_transforms=keep_transforms and out is not None)
-            run(data, grid, self.folds, settings, store, progress)
-            outcome = conclude(data, store, self.folds, settings, self.select)
+            plan = Plan(data, grid, self.folds, settings, self.local_standardized)
+            store = Store(folder, plan.config(), resume=resume, keep_transforms=keep_transforms and out is not None)
+            blocks = blocks_of(plan, store)
+            if scheduler is not None:
+                from glocal.sweep.remote import run_on_cluster
+
+                run_on_cluster(scheduler, plan, store, blocks, progress)
+            run(plan, store, blocks, progress)  # with a scheduler: what another process on the folder left undone
+            outcome = conclude(plan, store, self.select)
             if out is not None:
                 outcome.save(store.folder)
         return self._learned(outcome)
@@ -170,7 +188,7 @@ class Sweep(BaseEstimator):
         return Settings(
             method="global", alpha=0.0, lmbda=0.0, tau=1.0, bias=False, squared=True, dtype=self.dtype,
             device=self.device, tol=self.tol, max_evaluations=self.max_evaluations, block_size=self.block_size,
-            seed=self.seed,
+            seed=self.seed, local_blocks=self.local_blocks,
         )  # fmt: skip
 
 

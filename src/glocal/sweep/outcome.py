@@ -11,10 +11,9 @@ import numpy as np
 
 from glocal.aligner.fit import fit_arm
 from glocal.aligner.problem import Problem
-from glocal.aligner.settings import Settings
 from glocal.files import atomic_write
 from glocal.solver import best_scale
-from glocal.sweep.fold import SweepData
+from glocal.sweep.run import Plan
 from glocal.sweep.selection import METRICS, choose, means_over_folds, pareto_front
 from glocal.sweep.store import Store
 from glocal.transform import LinearTransform
@@ -42,12 +41,12 @@ class Outcome:
                 stream.write(table.to_csv(index=False).encode())
 
 
-def conclude(data: SweepData, store: Store, folds: int, settings: Settings, rule: str) -> Outcome:
+def conclude(plan: Plan, store: Store, rule: str) -> Outcome:
     """Average the points of a finished sweep, choose by the rule, refit the choice on everything.
 
     Parameters
     ----------
-    data, store, folds, settings
+    plan, store
         Of the sweep.
     rule : str
         As in `choose`.
@@ -59,20 +58,21 @@ def conclude(data: SweepData, store: Store, folds: int, settings: Settings, rule
     import pandas as pd
 
     rows = store.rows()
-    means = means_over_folds(rows, folds)
+    means = means_over_folds(rows, plan.folds)
     best, reason = choose(means, rule)
     front = pareto_front(means)
     front.insert(0, "chosen", [_same(line, best) for _, line in front.iterrows()])
     front = pd.concat([_original(store.original(), front), front], ignore_index=True)
-    transform = _refit(data, best, settings)
-    record = {"rule": rule, "reason": reason, "folds": folds, "seed": settings.seed, "best": best}
+    transform = _refit(plan, best)
+    record = {"rule": rule, "reason": reason, "folds": plan.folds, "seed": plan.settings.seed, "best": best}
     lines = front.astype(object).where(front.notna(), None).to_dict("records")
     meta = {**transform.meta, "sweep": {**record, "front": lines}}
     transform = LinearTransform(transform.weights, transform.bias, transform.mean, transform.std, meta)
     return Outcome(pd.DataFrame(rows), means, front, best, reason, transform)
 
 
-def _refit(data: SweepData, best: dict[str, Any], settings: Settings) -> LinearTransform:
+def _refit(plan: Plan, best: dict[str, Any]) -> LinearTransform:
+    data, settings = plan.data, plan.settings
     if best["alpha"] == 1:  # every scaled identity is optimal: the one that fits the answers best
         scalars = data.features.standardization
         problem = Problem.build(data.features, data.triplets, None, scalars, settings)
@@ -83,7 +83,8 @@ def _refit(data: SweepData, best: dict[str, Any], settings: Settings) -> LinearT
     return fit_arm(
         data.features, data.triplets, method=best["method"], lmbda=best["lmbda"], bias=bool(best["bias"]),
         block_size=settings.block_size, seed=settings.seed, dtype=settings.dtype, device=settings.device,
-        max_evaluations=settings.max_evaluations, **local,
+        max_evaluations=settings.max_evaluations, local_blocks=settings.local_blocks,
+        local_standardized=plan.local_standardized, **local,
     ).transform  # fmt: skip
 
 

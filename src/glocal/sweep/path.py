@@ -41,7 +41,7 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One finished point: its row, its transform, and the state of its path (None if no fit was run)."""
+    """One finished point: its row, its transform, and the state of its path (None before its first fit)."""
 
     point: Point
     row: dict[str, Any]
@@ -66,28 +66,33 @@ def walk(fold: Fold, points: Sequence[Point], settings: Settings, state: State |
     ------
     Result
     """
+    for point in points:
+        result = step(fold, point, settings, state)
+        state = result.state
+        yield result
+
+
+def step(fold: Fold, point: Point, settings: Settings, state: State | None) -> Result:
+    """Fit and score one point from where its path stands."""
+    began = time.perf_counter()
     scale = best_scale(fold.base.loss)
     like = fold.base.loss.X
     identity = scale * torch.eye(like.shape[1], dtype=like.dtype, device=like.device)
-    for point in points:
-        began = time.perf_counter()
-        if point.fitted:
-            solution = _fit(fold, point, settings, state, identity)
-            found = _row(solution)
-            state = State(solution.W, solution.b, _shortened(solution.curvature))
-            W, b = fold.base.rotate_back(solution)
-            reached: State | None = state
-        else:
-            W, b, reached = scale * np.eye(like.shape[1], dtype=np.float32), None, None
-            found = _row_without_fit(fold, point, identity)
-        scores = fold.scores(W, b, point.tau)
-        seconds = time.perf_counter() - began
-        row = {
-            "fold": point.fold, "method": point.method, "bias": point.bias,
-            "alpha": point.alpha, "lmbda": point.lmbda, "tau": point.tau,
-            **scores, **found, "n_train": fold.n_train, "seconds": seconds,
-        }  # fmt: skip
-        yield Result(point, row, LinearTransform(W, b, 0.0, 1.0), reached)
+    if point.fitted:
+        solution = _fit(fold, point, settings, state, identity)
+        found = _row(solution)
+        state = State(solution.W, solution.b, _shortened(solution.curvature))
+        W, b = fold.base.rotate_back(solution)
+    else:
+        W, b = scale * np.eye(like.shape[1], dtype=np.float32), None
+        found = _row_without_fit(fold, point, identity)
+    scores = fold.scores(W, b, point.tau)
+    row = {
+        "fold": point.fold, "method": point.method, "bias": point.bias,
+        "alpha": point.alpha, "lmbda": point.lmbda, "tau": point.tau,
+        **scores, **found, "n_train": fold.n_train, "seconds": time.perf_counter() - began,
+    }  # fmt: skip
+    return Result(point, row, LinearTransform(W, b, 0.0, 1.0), state)
 
 
 def original_scores(fold: Fold) -> dict[str, Any]:

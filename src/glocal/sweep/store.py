@@ -25,8 +25,9 @@ class Store:
     """A sweep's output folder.
 
     ``sweep.json`` says what is swept. ``points.jsonl`` holds one row for each finished point and ``transforms/KEY.npz``
-    its transform. ``paths/UNIT.npz`` says where each path stands, so that a resumed path takes the steps an undisturbed
-    one would have taken; ``paths/UNIT.lock`` is held by the process that walks the path and is free when it dies.
+    its transform. ``blocks.json`` says how many blocks of local images every point trains on. ``paths/UNIT.npz`` says
+    where each path stands, so that a resumed path takes the steps an undisturbed one would have taken;
+    ``paths/UNIT.lock`` is held by the process that walks the path and is free when it dies.
 
     Parameters
     ----------
@@ -67,6 +68,19 @@ class Store:
     def save_original(self, fold: int, scores: dict[str, Any]) -> None:
         """Write the scores of the untransformed features on a fold."""
         append_rows(self.folder / "original.jsonl", [{"fold": fold, **scores}])
+
+    def blocks(self) -> tuple[int | None, float | None] | None:
+        """How many blocks of local images were found to be needed, and the change measured; None before that."""
+        path = self.folder / "blocks.json"
+        if not path.exists():
+            return None
+        found = json.loads("\n".join(read_lines(path, what="blocks")))
+        return found["local_blocks"], found["change"]
+
+    def save_blocks(self, blocks: int | None, change: float | None) -> None:
+        """Write how many blocks of local images all points train on."""
+        with atomic_write(self.folder / "blocks.json") as stream:
+            stream.write((to_json({"local_blocks": blocks, "change": change}) + "\n").encode())
 
     def done(self, points: list[Point]) -> set[str]:
         """The keys of those points that have a row."""

@@ -1,0 +1,187 @@
+"""The same sweep on a Dask cluster: paths walk on the workers, their points are written here as they are finished."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from glocal.aligner.settings import Settings
+from glocal.cluster import connected
+from glocal.errors import ClusterError
+from glocal.files import one_line
+from glocal.sweep.data import FoldData
+from glocal.sweep.fold import Fold
+from glocal.sweep.grid import Point
+from glocal.sweep.path import Result, State, original_scores, step
+from glocal.sweep.run import Plan, Progress
+from glocal.sweep.store import Store
+
+_ATTEMPTS = 3  # starts of a path whose data went down with the workers that held them
+
+_walking = threading.Lock()
+_latest: dict[str, Fold] = {}
+
+
+def run_on_cluster(
+    scheduler: str, plan: Plan, store: Store, blocks: int | None, progress: Progress | None = None
+) -> None:
+    """Finish every point of the sweep that no other process holds on the workers of a Dask cluster.
+
+    The data of a fold are sent once, to all workers. At most as many paths run as there are workers: a path stays where
+    it is, and each of its points is a task that starts from the one before. A finished point comes back and is written
+    at once, so that workers need no common file system. When a worker dies, Dask walks its path again on another one;
+    every other path goes on.
+
+    Raises
+    ------
+    ParameterError, MissingDependencyError, FileError
+        See `glocal.cluster.connected`.
+    ClusterError
+        The scheduler went away, or a path took several workers down. Finished points are kept.
+    """
+    paths = plan.paths()
+    total = sum(map(len, paths))
+    with contextlib.ExitStack() as held:
+        client = held.enter_context(connected(scheduler))
+        waiting: deque[_Path] = deque()
+        for points in paths:
+            done = store.done(points)
+            if len(done) < len(points) and held.enter_context(store.claim(points[0].unit)):
+                done = store.done(points)
+                state = store.state(points[0].unit, torch.empty(0, dtype=getattr(torch, plan.settings.dtype)), done)
+                waiting.append(_Path(deque(p for p in points if p.key not in done), state))
+        try:
+            for result in _Walk(client, plan, store, blocks, waiting).results():
+                plan.save(store, result)
+                if progress is not None:
+                    progress(result.row, len(store.rows()), total)
+        except _lost() as error:
+            raise ClusterError(
+                f"the Dask cluster at {scheduler} failed ({one_line(error)[:120]}). Finished points are kept: mend the "
+                "cluster and go on with --resume."
+            ) from error
+
+
+@dataclass(eq=False)
+class _Path:
+    """What is left of a path, and where it stands."""
+
+    points: deque[Point]
+    state: State | None
+    future: Any = None
+    attempts: int = field(default=0)
+
+
+class _Walk:
+    """The paths under way on a cluster."""
+
+    def __init__(self, client: Any, plan: Plan, store: Store, blocks: int | None, waiting: deque[_Path]) -> None:
+        self._client, self._plan, self._store, self._blocks = client, plan, store, blocks
+        self._waiting = waiting
+        self._token = secrets.token_hex(8)
+        self._folds: dict[int, Any] = {}
+        self._running: dict[str, _Path] = {}
+
+    def results(self) -> Iterator[Result]:
+        """The points in the order in which they are finished."""
+        from distributed import as_completed
+
+        finished = as_completed()
+        self._start(finished)
+        while self._running:
+            future = next(finished)
+            path = self._running.pop(future.key)
+            if future.status in ("cancelled", "lost"):
+                self._again(path, finished)
+                continue
+            path.points.popleft()
+            if path.points and future.status == "finished":
+                self._submit(path, future, finished)  # before its result is fetched, so that no worker waits for us
+            result = future.result()
+            path.state = result.state
+            yield result
+            self._start(finished)
+
+    def _start(self, finished: Any) -> None:
+        workers = len(self._client.scheduler_info(n_workers=-1)["workers"])
+        while self._waiting and len(self._running) < max(1, workers):
+            path = self._waiting.popleft()
+            self._submit(path, self._stand(path), finished)
+
+    def _stand(self, path: _Path) -> Any:
+        """Where a path stands, on the workers."""
+        return None if path.state is None else self._client.scatter(path.state, hash=False)
+
+    def _submit(self, path: _Path, start: Any, finished: Any) -> None:
+        point = path.points[0]
+        data = self._fold(point.fold)
+        path.future = self._client.submit(
+            remote_step, data, f"{self._token}-{point.fold}", point, self._plan.settings, start,
+            key=f"{point.key}-{secrets.token_hex(4)}", pure=False,
+        )  # fmt: skip
+        self._running[path.future.key] = path
+        finished.add(path.future)
+
+    def _again(self, path: _Path, finished: Any) -> None:
+        """Start a path anew from its last point that is here: its data were lost with all workers that held them."""
+        path.attempts += 1
+        if path.attempts > _ATTEMPTS:
+            raise ClusterError(
+                f"path {path.points[0].unit} lost its workers {path.attempts} times; give them more memory and go on "
+                "with --resume. Finished points are kept."
+            )
+        self._folds.pop(path.points[0].fold, None)
+        self._submit(path, self._stand(path), finished)
+
+    def _fold(self, fold: int) -> Any:
+        """The data of a fold on the workers, with the scores of the original features on their way."""
+        if fold not in self._folds:
+            data = self._client.scatter(self._plan.read(fold, self._blocks), broadcast=True, hash=False)
+            self._folds[fold] = data
+            if fold not in {row["fold"] for row in self._store.original()}:
+                scores = self._client.submit(
+                    remote_original, data, f"{self._token}-{fold}", self._plan.settings, pure=False, priority=1
+                )
+                self._store.save_original(fold, scores.result())
+        return self._folds[fold]
+
+
+def remote_step(data: FoldData, token: str, point: Point, settings: Settings, start: Result | State | None) -> Result:
+    """Fit and score one point on a worker."""
+    with _fold_of(data, token, settings) as fold:
+        return step(fold, point, settings, start.state if isinstance(start, Result) else start)
+
+
+def remote_original(data: FoldData, token: str, settings: Settings) -> dict[str, Any]:
+    """The scores of the untransformed features on a worker."""
+    with _fold_of(data, token, settings) as fold:
+        return original_scores(fold)
+
+
+@contextlib.contextmanager
+def _fold_of(data: FoldData, token: str, settings: Settings) -> Iterator[Fold]:
+    """The fold as this worker built it last; one task at a time, which has all threads of the worker."""
+    from distributed import get_worker
+
+    with _walking:
+        torch.set_num_threads(max(1, int(get_worker().state.nthreads)))
+        if token not in _latest:
+            _latest.clear()
+            _latest[token] = Fold(data, settings)
+        yield _latest[token]
+
+
+def _lost() -> tuple[type[BaseException], ...]:
+    """What distributed raises when a scheduler or its workers are gone."""
+    from distributed import KilledWorker
+    from distributed.client import FutureCancelledError
+    from distributed.comm import CommClosedError
+
+    return CommClosedError, KilledWorker, FutureCancelledError, OSError
