@@ -6,7 +6,7 @@ real    `glocal sweep --grid paper --folds 3` on each network of GLOCAL_DATA_DIR
 warm    the points of one fold, from warm paths and from cold starts: evaluations, and whether the optima agree.
 scale   4.7 M simulated answers on 1854 training objects × 768 dimensions, 8 × 1024 local images: the paper's
         (λ, α, τ) points on one fold.
-Run: python benchmarks/sweep.py [real|warm|scale] [--network NAME] [--lmbda 0.1 ...].
+Run: python benchmarks/sweep.py [real|warm|scale] [--network NAME] [--lmbda 0.1 ...] [--keep DIR].
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from glocal.data.splits import object_folds, split_triplets
 from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_answers
 from glocal.sweep import Grid, Sweep
-from glocal.sweep.fold import Fold, FoldData, SweepData
+from glocal.sweep.data import FoldData, SweepData
+from glocal.sweep.fold import Fold
 from glocal.sweep.grid import Point
 from glocal.sweep.path import walk
 
@@ -85,7 +86,7 @@ def authors_epochs(data: SweepData, settings: Settings) -> tuple[float, int]:
     return step, EPOCHS * math.ceil(int(train.sum()) / BATCH)
 
 
-def whole_sweep(data: SweepData, network: str, grid: Grid) -> None:
+def whole_sweep(data: SweepData, network: str, grid: Grid, keep: Path | None) -> None:
     """The sweep in process with its files, the authors' step measured before, between the folds and after."""
     steps, told = [authors_epochs(data, SETTINGS)[0]], {0}
     paused = 0.0
@@ -101,15 +102,15 @@ def whole_sweep(data: SweepData, network: str, grid: Grid) -> None:
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         sweep = Sweep(grid, folds=3, tol=1e-4)
-        sweep.fit(data.features, data.triplets, local_features=data.local, out=folder, progress=between_folds)
+        out = Path(folder) if keep is None else keep / network
+        sweep.fit(data.features, data.triplets, local_features=data.local, out=out, progress=between_folds)
         seconds = time.perf_counter() - began - paused
     step, count = authors_epochs(data, SETTINGS)
     steps.append(step)
     theirs = 3 * count * statistics.median(steps)
     print(f"\n{network}: {len(sweep.results_)} points in {seconds:.0f} s")
-    print(
-        f"three fits of 20 epochs of theirs: {theirs:.0f} s ({3 * count} steps of {1e3 * statistics.median(steps):.1f} ms)"
-    )
+    each = 1e3 * statistics.median(steps)
+    print(f"three fits of 20 epochs of theirs: {theirs:.0f} s ({3 * count} steps of {each:.1f} ms)")
     print(f"ratio: {seconds / theirs:.3f} (below 1)")
     results = sweep.results_[sweep.results_["evaluations"] > 0]
     print("       λ   fits  evaluations  seconds  share of three fits of theirs  unconverged")
@@ -165,6 +166,7 @@ def main() -> None:
     parser.add_argument("what", nargs="?", choices=["real", "warm", "scale"])
     parser.add_argument("--network", choices=NETWORKS)
     parser.add_argument("--lmbda", type=float, nargs="+", default=list(Grid.paper().lmbda))
+    parser.add_argument("--keep", type=Path, help="folder for the folders of the real sweeps")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # the rows say what is not converged
     torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -174,7 +176,7 @@ def main() -> None:
     for network in networks if folder else []:
         data = real(folder, network)
         if options.what in (None, "real"):
-            whole_sweep(data, network, grid)
+            whole_sweep(data, network, grid, options.keep)
         if options.what in (None, "warm"):
             print(f"\n{network}, fold 0")
             warm_against_cold(data, grid)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from glocal.sweep.run import Plan, Progress
 from glocal.sweep.store import Store
 
 _ATTEMPTS = 3  # starts of a path whose data went down with the workers that held them
+_PATIENCE = 60  # seconds without any worker before the cluster counts as lost
 
 _walking = threading.Lock()
 _latest: dict[str, Fold] = {}
@@ -69,14 +71,21 @@ def run_on_cluster(
             ) from error
 
 
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """What comes back from a worker: a point, and the scores of the original features where they were asked for."""
+
+    result: Result
+    original: dict[str, Any] | None
+
+
 @dataclass(eq=False)
 class _Path:
     """What is left of a path, and where it stands."""
 
     points: deque[Point]
     state: State | None
-    future: Any = None
-    attempts: int = field(default=0)
+    attempts: int = 0
 
 
 class _Walk:
@@ -88,6 +97,7 @@ class _Walk:
         self._token = secrets.token_hex(8)
         self._folds: dict[int, Any] = {}
         self._running: dict[str, _Path] = {}
+        self._unscored = set(range(plan.folds)) - {row["fold"] for row in store.original()}
 
     def results(self) -> Iterator[Result]:
         """The points in the order in which they are finished."""
@@ -104,9 +114,11 @@ class _Walk:
             path.points.popleft()
             if path.points and future.status == "finished":
                 self._submit(path, future, finished)  # before its result is fetched, so that no worker waits for us
-            result = future.result()
-            path.state = result.state
-            yield result
+            found: Finished = future.result()
+            path.state = found.result.state
+            if found.original is not None:
+                self._store.save_original(found.result.point.fold, found.original)
+            yield found.result
             self._start(finished)
 
     def _start(self, finished: Any) -> None:
@@ -117,17 +129,34 @@ class _Walk:
 
     def _stand(self, path: _Path) -> Any:
         """Where a path stands, on the workers."""
-        return None if path.state is None else self._client.scatter(path.state, hash=False)
+        return None if path.state is None else self._scatter(path.state)
+
+    def _scatter(self, value: Any, *, broadcast: bool = False) -> Any:
+        """Send a value to the workers; where the last of them has just died, wait for a new one."""
+        from distributed.comm import CommClosedError
+
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._client.wait_for_workers(1, timeout=_PATIENCE)
+                return self._client.scatter(value, broadcast=broadcast, hash=False)
+            except CommClosedError:  # sent to a worker that is gone, before the scheduler knew
+                if time.monotonic() > deadline or self._client.status != "running":
+                    raise
+                time.sleep(0.5)
 
     def _submit(self, path: _Path, start: Any, finished: Any) -> None:
         point = path.points[0]
-        data = self._fold(point.fold)
-        path.future = self._client.submit(
-            remote_step, data, f"{self._token}-{point.fold}", point, self._plan.settings, start,
-            key=f"{point.key}-{secrets.token_hex(4)}", pure=False,
+        if point.fold not in self._folds:
+            self._folds[point.fold] = self._scatter(self._plan.read(point.fold, self._blocks), broadcast=True)
+        original = point.fold in self._unscored
+        self._unscored.discard(point.fold)
+        future = self._client.submit(
+            remote_step, self._folds[point.fold], f"{self._token}-{point.fold}", point, self._plan.settings, start,
+            original, key=f"{point.key}-{secrets.token_hex(4)}", pure=False,
         )  # fmt: skip
-        self._running[path.future.key] = path
-        finished.add(path.future)
+        self._running[future.key] = path
+        finished.add(future)
 
     def _again(self, path: _Path, finished: Any) -> None:
         """Start a path anew from its last point that is here: its data were lost with all workers that held them."""
@@ -137,32 +166,25 @@ class _Walk:
                 f"path {path.points[0].unit} lost its workers {path.attempts} times; give them more memory and go on "
                 "with --resume. Finished points are kept."
             )
-        self._folds.pop(path.points[0].fold, None)
+        fold = path.points[0].fold
+        self._folds.pop(fold, None)
+        if fold not in {row["fold"] for row in self._store.original()}:
+            self._unscored.add(fold)
         self._submit(path, self._stand(path), finished)
 
-    def _fold(self, fold: int) -> Any:
-        """The data of a fold on the workers, with the scores of the original features on their way."""
-        if fold not in self._folds:
-            data = self._client.scatter(self._plan.read(fold, self._blocks), broadcast=True, hash=False)
-            self._folds[fold] = data
-            if fold not in {row["fold"] for row in self._store.original()}:
-                scores = self._client.submit(
-                    remote_original, data, f"{self._token}-{fold}", self._plan.settings, pure=False, priority=1
-                )
-                self._store.save_original(fold, scores.result())
-        return self._folds[fold]
 
-
-def remote_step(data: FoldData, token: str, point: Point, settings: Settings, start: Result | State | None) -> Result:
-    """Fit and score one point on a worker."""
+def remote_step(
+    data: FoldData,
+    token: str,
+    point: Point,
+    settings: Settings,
+    start: Finished | State | None,
+    original: bool,
+) -> Finished:
+    """Fit and score one point on a worker, from the point before or from a state."""
+    state = start.result.state if isinstance(start, Finished) else start
     with _fold_of(data, token, settings) as fold:
-        return step(fold, point, settings, start.state if isinstance(start, Result) else start)
-
-
-def remote_original(data: FoldData, token: str, settings: Settings) -> dict[str, Any]:
-    """The scores of the untransformed features on a worker."""
-    with _fold_of(data, token, settings) as fold:
-        return original_scores(fold)
+        return Finished(step(fold, point, settings, state), original_scores(fold) if original else None)
 
 
 @contextlib.contextmanager
