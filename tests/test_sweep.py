@@ -262,21 +262,22 @@ def test_a_folder_is_not_swept_twice_by_mistake(files, tmp_path, capsys):
 
 
 def test_killed_sweeps_resume_to_the_same_scores(files, tmp_path):
-    """After kill -9 every finished point survives, none is repeated, and the end is the undisturbed one."""
+    """After ten times kill -9 every finished point survives, none is repeated, and the end is the undisturbed one."""
     assert _run(arguments(files, tmp_path / "whole")) == 0
     out = tmp_path / "killed"
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-    finished = 0
-    for moment in (0, 3, 9, 20):
+    finished, moments = 0, np.random.default_rng(0)
+    for _ in range(10):
         with subprocess.Popen(
             [*COMMAND, *arguments(files, out, "--resume")], stderr=subprocess.DEVNULL, env=environment
         ) as process:
             deadline = time.monotonic() + 60
             while process.poll() is None and time.monotonic() < deadline:
                 points = out / "points.jsonl"
-                if points.exists() and points.read_bytes().count(b"\n") > moment:
+                if points.exists() and points.read_bytes().count(b"\n") > finished:
                     break
                 time.sleep(0.005)
+            time.sleep(moments.uniform(0, 0.2))
             process.send_signal(signal.SIGKILL)
         assert len(read_rows(out / "points.jsonl")) >= finished
         finished = len(read_rows(out / "points.jsonl"))
@@ -300,3 +301,33 @@ def test_two_processes_share_a_folder(files, tmp_path):
     table = pd.DataFrame(read_rows(tmp_path / "s" / "points.jsonl"))
     assert len(table) == 36
     assert not table.duplicated(["fold", "alpha", "lmbda", "tau"]).any()
+
+
+def test_the_front_is_drawn_on_request(files, tmp_path, capsys):
+    """--figure writes the front as a picture; an ending it does not know is refused before any work."""
+    assert _run(arguments(files, tmp_path / "s", "--figure", tmp_path / "front.png")) == 0
+    assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
+    assert _run(arguments(files, tmp_path / "t", "--figure", tmp_path / "front.gif")) == 1
+    assert "ends in .gif" in capsys.readouterr().err
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_full_disk_loses_no_finished_point(files, tmp_path, capsys):
+    """Where a row cannot be written the sweep ends with one sentence; with room again it repeats nothing."""
+    if not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    out = tmp_path / "s"
+    out.mkdir()
+    (out / "points.jsonl").symlink_to("/dev/full")
+    assert _run(arguments(files, out)) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "the disk is full" in said
+    (out / "points.jsonl").unlink()
+    assert _run(arguments(files, out, "--resume")) == 0
+    table = pd.DataFrame(read_rows(out / "points.jsonl"))
+    assert len(table) == 36
+    assert not table.duplicated(["fold", "alpha", "lmbda", "tau"]).any()
+    assert _run(arguments(files, tmp_path / "whole")) == 0
+    whole = pd.DataFrame(read_rows(tmp_path / "whole" / "points.jsonl"))
+    assert sorted(whole["objective"]) == pytest.approx(sorted(table["objective"]), rel=1e-6)

@@ -29,6 +29,8 @@ from glocal.cli.output import put_json, put_table, say
 from glocal.data.features import Features
 from glocal.data.triplets import read_numbers
 from glocal.errors import ParameterError
+from glocal.files import writable_target
+from glocal.report.front import check_ending, front_figure, save_figure
 
 
 def sweep(
@@ -66,6 +68,9 @@ def sweep(
     ] = None,
     dtype: Annotated[str, typer.Option("--dtype", help="float32 or float64.")] = "float32",
     device: Annotated[str, typer.Option("--device", help="Any torch device.")] = "cpu",
+    figure: Annotated[
+        Path | None, typer.Option("--figure", help="Draw the front too: a .png, .pdf or .svg file.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit and score a grid on object folds; choose one setting and refit it on all objects.
@@ -83,6 +88,9 @@ def sweep(
     labelled = None
     if downstream is not None and downstream_labels is not None:
         labelled = (Features.load(downstream), read_numbers(downstream_labels, what="labels"))
+    if figure is not None:
+        check_ending(figure)
+        writable_target(figure, what="--figure")
     from glocal.sweep import Sweep
 
     search = Sweep(
@@ -94,6 +102,8 @@ def sweep(
             loaded, joined.triplets, local_features=local, downstream=labelled, out=out, resume=resume,
             keep_transforms=keep_transforms, scheduler=scheduler, progress=progress,
         )  # fmt: skip
+    if figure is not None:
+        save_figure(front_figure(out), figure)
     unconverged = int((~search.results_["converged"].astype(bool)).sum())
     if unconverged:
         say(f"warning: {unconverged} of {len(search.results_)} points are not converged; see points.jsonl.")

@@ -1,0 +1,80 @@
+"""Does glocal keep more neighbours than global at equal agreement? Rows with errors and a figure for each network.
+
+The glocal settings are read from a finished sweep of the paper's grid (benchmarks/sweep.py real --keep DIR); the path of
+`global` through thirteen λ is swept here on the same folds. In each fold the path of `global` is interpolated at the
+agreement of a glocal setting; the difference in neighbours kept is given with its standard error over folds.
+Run: python benchmarks/front.py DIR [--network NAME].
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import warnings
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import pandas as pd
+import torch
+from sweep import NETWORKS, real
+
+from glocal.report import front_figure, save_figure
+from glocal.sweep import Grid, Sweep
+from glocal.sweep.selection import means_over_folds, pareto_front
+
+_X, _Y = "accuracy_cosine", "neighbours_kept"
+LMBDA = tuple(float(f"{value:.3g}") for value in np.logspace(-2, 2, 13))
+
+
+def differences(glocal: pd.DataFrame, path: pd.DataFrame, original: pd.DataFrame) -> pd.DataFrame:
+    """Neighbours kept by each glocal setting less those kept by `global` at equal agreement, fold by fold."""
+    found = []
+    for fold, settings in glocal.groupby("fold"):
+        line = pareto_front(pd.concat([original[original["fold"] == fold], path[path["fold"] == fold]]))
+        equal = np.interp(
+            settings[_X], line[_X], line[_Y], right=np.nan
+        )  # beyond its best agreement global has nothing
+        found.append(settings.assign(difference=settings["neighbours_kept"] - equal))
+    return pd.concat(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="of benchmarks/sweep.py real --keep")
+    parser.add_argument("--network", choices=NETWORKS)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    for network in [options.network] if options.network else NETWORKS:
+        here, there = options.folder / network, options.folder / f"{network}-global"
+        if not (here / "front.csv").exists():
+            continue
+        data = real(Path(os.environ["GLOCAL_DATA_DIR"]), network)
+        sweep = Sweep(Grid.of({"method": ["global"], "lmbda": list(LMBDA)}), folds=3, tol=1e-4, select="val-loss")
+        sweep.fit(data.features, data.triplets, local_features=data.local, out=there, resume=True)
+        glocal = pd.read_json(here / "points.jsonl", lines=True)
+        original = pd.read_json(here / "original.jsonl", lines=True)
+        rows = differences(glocal[glocal["alpha"] < 1], sweep.results_, original)
+        save_figure(front_figure([here, there], title=network), options.folder / f"{network}.png")
+        means = means_over_folds(glocal.to_dict("records"), 3)
+        front = pareto_front(means[means["alpha"] < 1])
+        print(f"\n{network}: original {original[_X].mean():.3f} / 1; global, by λ: agreement, neighbours kept")
+        for _, line in sweep.means_.sort_values("lmbda").iterrows():
+            print(f"{line['lmbda']:8g}  {_mean(line, _X)}  {_mean(line, _Y)}")
+        print("front of glocal: α, λ, τ: agreement, neighbours kept, how many more than global at equal agreement")
+        for _, line in front.iterrows():
+            same = (rows[["alpha", "lmbda", "tau"]] == line[["alpha", "lmbda", "tau"]].astype(float)).all(axis=1)
+            gain = rows["difference"][same].to_numpy()
+            error = gain.std(ddof=1) / np.sqrt(len(gain))
+            setting = f"{line['alpha']:5g} {line['lmbda']:5g} {line['tau']:5g}"
+            print(f"{setting}  {_mean(line, _X)}  {_mean(line, _Y)}  {gain.mean():+.3f} ± {error:.3f}")
+
+
+def _mean(line: pd.Series, metric: str) -> str:
+    return f"{line[metric]:.3f} ± {line[metric + '_se']:.3f}"
+
+
+if __name__ == "__main__":
+    main()

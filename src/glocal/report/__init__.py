@@ -1,0 +1,5 @@
+"""Figures and tables from a run folder alone."""
+
+from glocal.report.front import front_figure, save_figure
+
+__all__ = ["front_figure", "save_figure"]
