@@ -1,6 +1,6 @@
-"""Does glocal keep more neighbours than global at equal agreement? Rows with errors and a figure for each network.
+"""Does glocal keep more neighbours than global at equal agreement? Rows with errors, a figure for each network.
 
-The glocal settings are read from a finished sweep of the paper's grid (benchmarks/sweep.py real --keep DIR); the path of
+The glocal settings are read from a finished sweep of the paper's grid (benchmarks/sweep.py real --keep DIR); a path of
 `global` through thirteen λ is swept here on the same folds. In each fold the path of `global` is interpolated at the
 agreement of a glocal setting; the difference in neighbours kept is given with its standard error over folds.
 Run: python benchmarks/front.py DIR [--network NAME].
