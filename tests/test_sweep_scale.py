@@ -1,0 +1,179 @@
+"""Sweeps on more local images than memory holds: what is read, how many blocks, what is recorded."""
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from glocal.aligner.settings import Settings
+from glocal.data import store
+from glocal.data.features import Features
+from glocal.data.splits import local_blocks, object_folds
+from glocal.data.world import simulated_world
+from glocal.errors import DataError
+from glocal.sweep import Grid, Sweep
+from glocal.sweep.blocks import blocks_needed
+from glocal.sweep.data import FoldData, SweepData
+
+GRID = {"alpha": [0.5], "lmbda": [0.1], "tau": [0.25]}
+
+
+@pytest.fixture(scope="module")
+def many():
+    """A simulated world with 1800 local images: 40 blocks of 30 outside a fold of three."""
+    return simulated_world(n_triplets=20_000, n_local=1800, dimensions=32)
+
+
+def settings(**changed):
+    given = {"alpha": 0.0, "lmbda": 0.0, "tau": 1.0, "bias": False, "squared": True, "dtype": "float32"}
+    given |= {"device": "cpu", "tol": 1e-4, "max_evaluations": 1000, "block_size": 30, "seed": 42}
+    return Settings(method="global", **(given | changed))
+
+
+def data_of(world, local=None):
+    return SweepData(world.objects, world.triplets, world.local if local is None else local)
+
+
+def test_a_fold_reads_the_rows_it_uses_and_no_other(many):
+    """Blocks are those of the images outside the fold, scored images those inside; other rows may hold anything."""
+    matrix = many.local.matrix.copy()
+    inside = object_folds(len(matrix), 3, 42)[1]
+    outside = np.setdiff1d(np.arange(len(matrix)), inside)
+    used = outside[np.concatenate(local_blocks(len(outside), 30, 42)[:4])]
+    matrix[np.setdiff1d(outside, used)] = np.nan
+    fold = FoldData.read(data_of(many, Features(matrix)), 1, 3, settings(), blocks=4)
+    scalars = many.objects.standardization
+    assert np.array_equal(np.concatenate(fold.local.blocks), scalars(matrix[used]))
+    assert np.array_equal(fold.images, matrix[np.sort(inside)])
+    assert len(fold.local) == 4
+    matrix[used[0], 3] = np.inf
+    with pytest.raises(DataError, match=f"holds inf at row {used[0]}, column 3"):
+        FoldData.read(data_of(many, Features(matrix)), 1, 3, settings(), blocks=4)
+
+
+def test_more_images_than_can_be_compared_are_sampled(many, monkeypatch):
+    """Of more held-out images than the limit the first drawn are candidates, and their number is in every row."""
+    monkeypatch.setattr("glocal.sweep.data.MOST_CANDIDATES", 100)
+    fold = FoldData.read(data_of(many), 0, 3, settings())
+    assert np.array_equal(fold.images, many.local.matrix[np.sort(object_folds(1800, 3, 42)[0][:100])])
+    sweep = Sweep(GRID, block_size=30, local_blocks=2).fit(many.objects, many.triplets, local_features=many.local)
+    assert set(sweep.results_["n_images"]) == {100}
+
+
+def test_the_number_of_blocks_is_measured_once_for_all_points(many, tmp_path, monkeypatch):
+    """Of 40 blocks every point uses few; the count is in the folder, and a resumed sweep does not measure again."""
+    sweep = Sweep(GRID, block_size=30, select="val-loss")
+    sweep.fit(many.objects, many.triplets, local_features=many.local, out=tmp_path / "s")
+    found = json.loads((tmp_path / "s" / "blocks.json").read_text())
+    assert found["local_blocks"] in (8, 16, 32)
+    assert found["change"] <= 1e-3
+    fixed = Sweep(GRID, block_size=30, select="val-loss", local_blocks=found["local_blocks"])
+    fixed.fit(many.objects, many.triplets, local_features=many.local)
+    assert fixed.results_["objective"].tolist() == sweep.results_["objective"].tolist()
+
+    def never(*_, **__):
+        raise AssertionError("measured twice")
+
+    monkeypatch.setattr("glocal.sweep.blocks.blocks_needed", never)
+    sweep.fit(many.objects, many.triplets, local_features=many.local, out=tmp_path / "s", resume=True)
+
+
+def test_nothing_is_measured_where_all_blocks_are_used(many):
+    """Up to 16 blocks, without glocal, at alpha = 1 only, or with a given number there is nothing to find out."""
+    data, grid = data_of(many), Grid.of(GRID)
+    assert blocks_needed(data, grid, 3, settings(block_size=75)) == (None, None)
+    assert blocks_needed(data, Grid.of({"method": "global"}), 3, settings()) == (None, None)
+    assert blocks_needed(data, Grid.of({"alpha": 1}), 3, settings()) == (None, None)
+    assert blocks_needed(data, grid, 3, settings(local_blocks=5)) == (5, None)
+
+
+def test_the_blocks_found_are_enough_for_the_other_settings(many):
+    """With the number measured on the hardest setting, held-out scores differ little from those with all blocks."""
+    grid = {"alpha": [0.1, 0.5], "lmbda": [0.1, 1.0], "tau": [0.25]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        few = Sweep(grid, block_size=30).fit(many.objects, many.triplets, local_features=many.local).means_
+        everything = Sweep(grid, block_size=30, local_blocks=40)
+        everything = everything.fit(many.objects, many.triplets, local_features=many.local).means_
+    assert np.allclose(few["accuracy_cosine"], everything["accuracy_cosine"], atol=0.02)
+    assert np.allclose(few["neighbours_kept"], everything["neighbours_kept"], atol=0.02)
+
+
+def test_raw_local_images_are_trained_and_judged_raw(many):
+    """With local_standardized=False the local term sees raw features; neighbours stay those of standardized ones."""
+    moved = Features(many.local.matrix * 1.0 + 0.3)
+    raw = Sweep(GRID, block_size=600, local_standardized=False)
+    raw.fit(many.objects, many.triplets, local_features=moved)
+    scalars = many.objects.standardization
+    standardized = Features(scalars(moved.matrix, "float64") * scalars.std + scalars.mean)
+    usual = Sweep(GRID, block_size=600).fit(many.objects, many.triplets, local_features=standardized)
+    assert not np.allclose(raw.results_["local_loss"], usual.results_["local_loss"], rtol=1e-4)
+    assert raw.transform_.meta["fit"]["local_standardized"] is False
+    # features that are standardized already are the same raw
+    same = Features(scalars(many.local.matrix, "float64"))
+    objects = Features(scalars(many.objects.matrix, "float64"))
+    one = Sweep(GRID, block_size=600, local_standardized=False).fit(objects, many.triplets, local_features=same)
+    two = Sweep(GRID, block_size=600).fit(objects, many.triplets, local_features=same)
+    assert one.results_["objective"].tolist() == pytest.approx(two.results_["objective"].tolist(), rel=1e-4)
+
+
+CODE = """
+import sys, threading, warnings
+from pathlib import Path
+from glocal.data import store
+from glocal.data.features import Features
+from glocal.data.world import simulated_world
+from glocal.sweep import Sweep, data
+warnings.simplefilter("ignore")
+store.IN_MEMORY_BYTES = 0
+data.MOST_CANDIDATES = 1000
+world = simulated_world(n_triplets=4000, n_local=10, dimensions=256)
+peak, done = 0, threading.Event()
+def watch():
+    global peak
+    while not done.wait(0.002):
+        text = Path("/proc/self/status").read_text()
+        peak = max(peak, int(text.split("RssAnon:")[1].split()[0]))
+thread = threading.Thread(target=watch); thread.start()
+for path in sys.argv[1:]:
+    peak = 0
+    grid = {"alpha": [0.1], "lmbda": [1.0], "tau": [0.25]}
+    sweep = Sweep(grid, folds=2, max_evaluations=2, local_blocks=2, select="val-loss")
+    sweep.fit(world.objects, world.triplets, local_features=Features.load(path))
+    print(peak // 1024)
+done.set(); thread.join()
+"""
+
+
+def test_memory_does_not_grow_with_the_local_images(tmp_path):
+    """Eight times as many local images need hardly more anonymous memory in a sweep."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("anonymous memory is read from /proc, which this system does not have")
+    zarr = pytest.importorskip("zarr")
+    peaks = []
+    for rows in (8_192, 65_536):
+        X = np.random.default_rng(0).integers(0, 4, (rows, 256)).astype(np.float32)  # 8 MB and 67 MB
+        np.save(tmp_path / f"{rows}.npy", X)
+        zarr.create_array(str(tmp_path / f"{rows}.zarr"), data=X, chunks=(1024, 256))
+        paths = [tmp_path / f"{rows}.npy", tmp_path / f"{rows}.zarr"]
+        # the first file is measured twice: what loading libraries takes is not what a sweep takes
+        command = [sys.executable, "-c", CODE, *map(str, [paths[0], *paths])]
+        done = subprocess.run(command, capture_output=True, check=True, text=True)
+        peaks.append([int(line) for line in done.stdout.split()])
+    assert all(after < before + 40 for before, after in zip(*peaks, strict=True)), peaks
+
+
+def test_stores_can_be_swept(many, tmp_path, monkeypatch):
+    """Local images in an array that stays on the disk give the points of those in memory."""
+    zarr = pytest.importorskip("zarr")
+    monkeypatch.setattr(store, "IN_MEMORY_BYTES", 0)
+    zarr.create_array(str(tmp_path / "l.zarr"), data=many.local.matrix, chunks=(37, 32))
+    sweeps = [
+        Sweep(GRID, block_size=300).fit(many.objects, many.triplets, local_features=local)
+        for local in (many.local, Features.load(tmp_path / "l.zarr"))
+    ]
+    assert sweeps[0].results_["objective"].tolist() == sweeps[1].results_["objective"].tolist()
