@@ -70,11 +70,24 @@ def tree(text):
     return found
 
 
-@pytest.mark.parametrize("number", range(len(blocks(README, "python"))))
-def test_readme_python_runs(number, tmp_path, monkeypatch, as_a_user, capsys):
-    """Each Python example of the README runs as written, in an empty folder and without a warning."""
+EXAMPLES = [
+    pytest.param(code, id=f"{page.relative_to(ROOT)} {number}")
+    for page in PAGES
+    for number, code in enumerate(blocks(page.read_text(encoding="utf-8"), "python"))
+]
+
+
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_python_examples_run(code, tmp_path, monkeypatch, as_a_user):
+    """Each Python example of the README and the pages runs as written, in an empty folder and without a warning."""
     monkeypatch.chdir(tmp_path)
-    exec(compile(blocks(README, "python")[number], f"README.md block {number}", "exec"), {"__name__": "example"})
+    exec(compile(code, "example", "exec"), {"__name__": "example"})
+
+
+def test_the_readme_example_converges(tmp_path, monkeypatch, as_a_user, capsys):
+    """The first example of the README ends with a converged fit."""
+    monkeypatch.chdir(tmp_path)
+    exec(compile(blocks(README, "python")[0], "example", "exec"), {"__name__": "example"})
     assert "converged" in capsys.readouterr().out
 
 

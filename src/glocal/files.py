@@ -219,3 +219,17 @@ def array_sha256(array: Any, rows: np.ndarray | None = None) -> str:
 def one_line(error: BaseException) -> str:
     """The message of an error on one line, without a final full stop."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def tree_sha256(path: PathLike) -> str:
+    """Hash the bytes of a file, or the names and bytes of all files in a folder."""
+    path = Path(path)
+    digest = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.is_file()):
+        digest.update(file.relative_to(path).as_posix().encode())
+        try:
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        except OSError as error:
+            raise unreadable(file, "input", error) from error
+    return digest.hexdigest()

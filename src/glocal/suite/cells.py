@@ -1,0 +1,134 @@
+"""What a suite has done: fitted arms and scored cells, found again by the content they came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glocal.aligner import fit_arm
+from glocal.errors import FileError
+from glocal.files import PathLike, atomic_write, make_folder, one_line
+from glocal.records import to_json
+from glocal.suite.plan import Arm, Plan, Task
+from glocal.suite.sources import Sources
+from glocal.suite.tasks import Embed, Found, Row, perform
+from glocal.transform import LinearTransform
+
+_FORMAT = 1  # a change in what tasks compute makes kept cells another content
+
+
+class Cells:
+    """The cells of one suite in its folder.
+
+    ``transforms/NETWORK-ARM-KEY.npz`` is a fitted arm, ``cells/KEY.npz`` one task of one arm of one network. A key is a
+    hash of everything that the content depends on, so that a killed or changed suite computes what is missing only.
+
+    Parameters
+    ----------
+    folder : path
+    plan : Plan
+    """
+
+    def __init__(self, folder: PathLike, plan: Plan) -> None:
+        self._plan = plan
+        self._transforms = make_folder(Path(folder) / "transforms")
+        self._cells = make_folder(Path(folder) / "cells")
+
+    def transform(self, arm: Arm, sources: Sources) -> LinearTransform | None:
+        """The transform of an arm, fitted if it has not been; None for the original features."""
+        settings = dict(arm.settings)
+        if not settings:
+            return None
+        if not arm.fitted:
+            strength = float(settings.get("strength", 1.0))
+            loaded = LinearTransform.load(sources.path(settings["transform"]))
+            return loaded if strength == 1 else loaded.at_strength(strength)
+        path = self._transforms / f"{sources.network.name}-{arm.name}-{self._arm_key(arm, sources)[:12]}.npz"
+        if not path.exists():
+            strength = float(settings.pop("strength", 1.0))
+            local = sources.network.local if settings["method"] == "glocal" else None
+            fitted = fit_arm(
+                sources.objects, sources.parts[0], local_features=None if local is None else sources.features(local),
+                seed=self._plan.seed, **settings,
+            ).transform  # fmt: skip
+            (fitted if strength == 1 else fitted.at_strength(strength)).save(path)
+        return LinearTransform.load(path)
+
+    def found(self, task: Task, arm: Arm, sources: Sources, transform: LinearTransform | None) -> tuple[Found, bool]:
+        """What a task found about an arm, and whether it was found before."""
+        path = self._cells / f"{self._cell_key(task, sources, transform)}.npz"
+        if path.exists():
+            return _load(path), True
+        found = perform(task, sources, embedding(sources, transform), self._plan.seed)
+        _save(path, found)
+        return found, False
+
+    def _arm_key(self, arm: Arm, sources: Sources) -> str:
+        plan, network = self._plan, sources.network
+        files = [network.features, *plan.answers.values()]
+        if arm.settings["method"] == "glocal" and network.local is not None:
+            files.append(network.local)
+        return _hash({
+            "arm": dict(arm.settings), "files": [[text, sources.sha256(text)] for text in files],
+            "fold": [plan.seed, plan.folds, plan.fold],
+        })  # fmt: skip
+
+    def _cell_key(self, task: Task, sources: Sources, transform: LinearTransform | None) -> str:
+        plan, network = self._plan, sources.network
+        texts = [network.features, *(value for value in task.settings.values() if isinstance(value, str))]
+        texts += plan.answers.values() if task.kind in ("odd-one-out", "repeated", "rsa") else []
+        used = {name: table for name, table in plan.labels.items() if f"labels.{name}" in texts}
+        return _hash({
+            "format": _FORMAT, "kind": task.kind, "settings": dict(task.settings), "labels": used,
+            "files": [[text, sources.sha256(text)] for text in texts if sources.is_file(text)],
+            "fold": [plan.seed, plan.folds, plan.fold], "transform": _content(transform),
+        })  # fmt: skip
+
+
+def embedding(sources: Sources, transform: LinearTransform | None) -> Embed:
+    """Features → standardized rows by the scalars of the objects, or what the transform makes of them."""
+    if transform is None:
+        return lambda features: sources.objects.standardization(features.matrix, "float64")
+    return lambda features: transform.apply(np.asarray(features.matrix, dtype=np.float64))
+
+
+def _content(transform: LinearTransform | None) -> str | None:
+    if transform is None:
+        return None
+    digest = hashlib.sha256(np.ascontiguousarray(transform.weights).tobytes())
+    digest.update(b"" if transform.bias is None else np.ascontiguousarray(transform.bias).tobytes())
+    digest.update(np.array([transform.mean, transform.std]).tobytes())
+    return digest.hexdigest()
+
+
+def _hash(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _save(path: Path, found: Found) -> None:
+    rows = {"rows": [row._asdict() for row in found.rows], "bounds": [row._asdict() for row in found.bounds]}
+    arrays = {name: getattr(found, name) for name in ("units", "answers", "weights")}
+    kept = {name: array for name, array in arrays.items() if array is not None}
+    with atomic_write(path) as stream:
+        np.savez(stream, allow_pickle=False, found=np.array(to_json(rows)), **kept)
+
+
+def _load(path: Path) -> Found:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        told = json.loads(str(arrays.pop("found")))
+    except (OSError, ValueError, EOFError, KeyError) as error:
+        raise FileError(f"cell file {path} is damaged ({one_line(error)}). Delete it: its task is scored anew.") from error
+    rows, bounds = (tuple(Row(**_numbers(row)) for row in told[name]) for name in ("rows", "bounds"))
+    return Found(rows, bounds=bounds, **arrays)
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN: a value that is not defined comes back as one."""
+    return {**row, "value": float("nan") if row["value"] is None else row["value"]}

@@ -1,0 +1,196 @@
+"""The file of a suite: networks, people's answers, arms and tasks, checked before anything is computed."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from glocal.errors import FileError, ParameterError
+from glocal.files import PathLike, existing_file, one_line
+
+_TOP = ("root", "seed", "folds", "fold", "baseline", "networks", "answers", "arms", "labels", "tasks")
+_NETWORK = ("features", "local")
+_ANSWERS = ("triplets", "object_ids")
+_ARM = ("method", "alpha", "lmbda", "tau", "bias", "tol", "block_size", "transform", "strength")
+_FILES = {
+    "odd-one-out": ((), ("triplets", "similarity")),
+    "repeated": (("answers",), ("similarity",)),
+    "rsa": (("rdm",), ("index", "kernel", "replicates")),
+    "few-shot": (("train", "train_labels"), ("test", "test_labels", "subclasses", "shots", "draws", "probe")),
+    "anomaly": (("train", "train_labels", "test", "test_labels"), ("mode", "k")),
+    "structure": (("features",), ("k", "tau")),
+    "retrieval": (("features", "labels"), ()),
+}
+KINDS = tuple(_FILES)
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Network:
+    """The features of one network: of the objects people judged, and of local images (None if no arm needs them)."""
+
+    name: str
+    features: str
+    local: str | None = None
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to transform features: a fit by its settings, a transform file, or nothing (`original`)."""
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether a fit is run."""
+        return bool(self.settings) and "transform" not in self.settings
+
+
+@dataclass(frozen=True)
+class Task:
+    """One evaluation; `settings` hold its files and options as they stand in the suite file."""
+
+    name: str
+    kind: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A suite.
+
+    Arms are fitted on the answers whose objects lie outside `fold` of `folds`; a task of kind ``odd-one-out`` without
+    triplets of its own is scored on those whose objects lie inside. Paths are relative to `root`; ``{network}`` in them
+    stands for the name of the network, and ``file[a:b]`` for some of its rows.
+
+    Parameters
+    ----------
+    root : Path
+    networks, arms, tasks : tuples
+    answers : mapping
+        triplets and, where they index other objects than the rows of the features, object_ids.
+    labels : mapping
+        Name → {label: regular expression}: labels read from the names of images.
+    baseline : str
+        The arm that the others are compared with.
+    """
+
+    root: Path
+    networks: tuple[Network, ...]
+    arms: tuple[Arm, ...]
+    tasks: tuple[Task, ...]
+    answers: Mapping[str, str]
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    baseline: str = "original"
+    seed: int = 42
+    folds: int = 3
+    fold: int = 0
+
+    @classmethod
+    def load(cls, source: PathLike, root: PathLike | None = None) -> Plan:
+        """Read a suite file.
+
+        Parameters
+        ----------
+        source : path
+            TOML; see the class and ``docs/evaluation.md``.
+        root : path or None
+            What paths are relative to; None takes that of the file, ``${VARIABLE}`` replaced, else its folder.
+
+        Raises
+        ------
+        FileError
+            Missing, or not TOML.
+        ParameterError
+            An unknown key, a missing one, or an arm or task that is not allowed.
+        """
+        path = existing_file(source, what="suite")
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise FileError(f"suite file {path} is not TOML ({one_line(error)}). Mend that line.") from error
+        return cls.of(values, root=root, folder=path.parent, what=str(path))
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], *, root: PathLike | None, folder: Path, what: str = "the suite") -> Plan:
+        """A plan from the values of a suite file that lies in `folder`."""
+        _known(values, _TOP, what)
+        for key in ("networks", "arms", "tasks"):
+            if not isinstance(values.get(key), Mapping) or not values[key]:
+                raise ParameterError(f"{what} names no {key}; give at least one table [{key}.NAME].")
+        arms = tuple(_arm(name, table, what) for name, table in values["arms"].items())
+        networks = tuple(_network(name, table, what) for name, table in values["networks"].items())
+        answers = dict(values.get("answers", {}))
+        _known(answers, _ANSWERS, f"{what} [answers]")
+        tasks = tuple(_task(name, table, what) for name, table in values["tasks"].items())
+        needs = [arm.name for arm in arms if arm.fitted]
+        needs += [task.name for task in tasks if task.kind == "odd-one-out" and "triplets" not in task.settings]
+        if needs and "triplets" not in answers:
+            raise ParameterError(f"{what} has no answers; {needs[0]} needs [answers] triplets = a file.")
+        baseline = str(values.get("baseline", arms[0].name))
+        if baseline not in {arm.name for arm in arms}:
+            raise ParameterError(f"{what} has baseline {baseline!r}, which is none of its arms.")
+        for arm in arms:
+            lacking = [network.name for network in networks if network.local is None]
+            if arm.settings.get("method") == "glocal" and lacking:
+                raise ParameterError(f"{what}: arm {arm.name} needs local images and network {lacking[0]} has none.")
+        numbers = {key: values[key] for key in ("seed", "folds", "fold") if key in values}
+        for key, value in numbers.items():
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ParameterError(f"{what} has {key} = {value!r}; it must be a whole number.")
+        base = Path(root) if root is not None else folder / _expanded(str(values.get("root", ".")), what)
+        labels = {name: dict(table) for name, table in values.get("labels", {}).items()}
+        return cls(base, networks, arms, tasks, answers, labels, baseline, **numbers)
+
+
+def _network(name: str, table: Any, what: str) -> Network:
+    _known(table, _NETWORK, f"{what} [networks.{name}]")
+    if "features" not in table:
+        raise ParameterError(f"{what} [networks.{name}] names no features file.")
+    return Network(name, table["features"], table.get("local"))
+
+
+def _arm(name: str, table: Any, what: str) -> Arm:
+    _known(table, _ARM, f"{what} [arms.{name}]")
+    if "transform" in table and set(table) - {"transform", "strength"}:
+        raise ParameterError(f"{what} [arms.{name}] has a transform and settings of a fit; leave one of them out.")
+    if table and "transform" not in table and "method" not in table:
+        raise ParameterError(f"{what} [arms.{name}] has settings but no method; allowed are naive, global and glocal.")
+    return Arm(name, dict(table))
+
+
+def _task(name: str, table: Any, what: str) -> Task:
+    here = f"{what} [tasks.{name}]"
+    kind = table.get("kind") if isinstance(table, Mapping) else None
+    if kind not in KINDS:
+        raise ParameterError(f"{here} has kind {kind!r}; allowed are {', '.join(KINDS)}.")
+    settings = {key: value for key, value in table.items() if key != "kind"}
+    needed, optional = _FILES[kind]
+    _known(settings, (*needed, *optional), here)
+    missing = [key for key in needed if key not in settings]
+    if missing:
+        raise ParameterError(f"{here} names no {missing[0]}, which a task of kind {kind} needs.")
+    return Task(name, kind, settings)
+
+
+def _known(table: Any, allowed: tuple[str, ...], what: str) -> None:
+    if not isinstance(table, Mapping):
+        raise ParameterError(f"{what} is {table!r}; it must be a table of keys and values.")
+    unknown = sorted(set(table) - set(allowed))
+    if unknown:
+        raise ParameterError(f"{what} has the unknown key {unknown[0]!r}; allowed are {', '.join(allowed)}.")
+
+
+def _expanded(text: str, what: str) -> str:
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise ParameterError(f"{what} names the variable {match[1]}, which is not set. Set it, or pass --root.")
+        return os.environ[match[1]]
+
+    return _VARIABLE.sub(value, text)

@@ -1,0 +1,142 @@
+"""The files a suite names: features, some of their rows, and labels from a file or from the names of images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glocal.data.features import Features
+from glocal.data.join import join
+from glocal.data.labels import load_labels
+from glocal.data.splits import split_triplets
+from glocal.data.triplets import Triplets
+from glocal.errors import DataError, ParameterError
+from glocal.files import read_lines, tree_sha256
+from glocal.suite.plan import Network, Plan
+
+_ROWS = re.compile(r"^(.*)\[(\d*):(\d*)\]$")
+
+
+class Sources:
+    """The data of one network of a suite, loaded when they are asked for and kept.
+
+    Parameters
+    ----------
+    plan : Plan
+    network : Network
+    """
+
+    def __init__(self, plan: Plan, network: Network) -> None:
+        self._plan, self.network = plan, network
+        self._loaded: dict[str, Features] = {}
+        self._hashes: dict[str, str] = {}
+
+    def path(self, text: str) -> Path:
+        """A path of the suite file, ``{network}`` replaced."""
+        return self._plan.root / text.replace("{network}", self.network.name)
+
+    def features(self, text: str) -> Features:
+        """Features by ``path`` or ``path[a:b]``."""
+        if text not in self._loaded:
+            match = _ROWS.match(text)
+            features = Features.load(self.path(text if match is None else match[1]))
+            if match is not None:
+                rows = slice(int(match[2] or 0), int(match[3] or len(features)))
+                names = None if features.names is None else features.names[rows]
+                features = Features(features.matrix[rows], names, f"{features.source}[{rows.start}:{rows.stop}]")
+            self._loaded[text] = features
+        return self._loaded[text]
+
+    def labels(self, text: str, features: Features) -> np.ndarray:
+        """Labels of features: a file, ``labels.NAME`` of the suite, or ``names:PATTERN`` with one group."""
+        if text.startswith("labels."):
+            return self._by_patterns(text.removeprefix("labels."), features)
+        if text.startswith("names:"):
+            return self._by_group(text.removeprefix("names:"), features)
+        return load_labels(self.path(text), len(features))
+
+    @cached_property
+    def objects(self) -> Features:
+        """The features of the objects people judged."""
+        return self.features(self.network.features)
+
+    @cached_property
+    def triplets(self) -> Triplets:
+        """People's answers, as rows of the objects."""
+        return self.joined(Triplets.load(self.path(self._plan.answers["triplets"])))
+
+    def joined(self, answers: Triplets) -> Triplets:
+        """Answers that index the object ids, as rows of the objects; those about objects without features are left out."""
+        return join(self.objects, answers, self.object_ids).triplets
+
+    @cached_property
+    def parts(self) -> tuple[Triplets, Triplets]:
+        """The answers that arms are fitted on, and those held out with a fold of objects."""
+        plan = self._plan
+        masks = split_triplets(self.triplets, len(self.objects), folds=plan.folds, fold=plan.fold, seed=plan.seed)
+        train, heldout = (self.triplets.select(mask) for mask in masks)
+        for part, what in ((train, "to fit on"), (heldout, "held out")):
+            if not len(part):
+                raise DataError(f"fold {plan.fold} of {plan.folds} has no answer {what}. Use another number of folds.")
+        return train, heldout
+
+    @cached_property
+    def object_ids(self) -> tuple[str, ...] | None:
+        """The names of the objects that answers, RDMs and repeated answers index; None: they index the features."""
+        ids = self._plan.answers.get("object_ids")
+        return None if ids is None else tuple(read_lines(self.path(ids), what="object ids"))
+
+    def sha256(self, text: str) -> str:
+        """The hash of what a text names: the bytes of a file, or of the only feature file of a folder."""
+        if text not in self._hashes:
+            self._hashes[text] = tree_sha256(self.path(_ROWS.sub(r"\1", text)))
+        return self._hashes[text]
+
+    def is_file(self, text: str) -> bool:
+        """Whether a text of the suite file names a file or folder."""
+        return self.path(_ROWS.sub(r"\1", text)).exists()
+
+    def _by_patterns(self, name: str, features: Features) -> np.ndarray:
+        patterns = self._plan.labels.get(name)
+        if patterns is None:
+            raise ParameterError(f"the suite names labels.{name} but has no table [labels.{name}].")
+        labels = []
+        for image in _names(features):
+            fitting = [label for label, pattern in patterns.items() if re.search(pattern, image)]
+            if len(fitting) != 1:
+                raise DataError(
+                    f"image {image} fits {len(fitting)} of the patterns of labels.{name}; each must fit exactly one."
+                )
+            labels.append(fitting[0])
+        return np.array(labels)
+
+    @staticmethod
+    def _by_group(pattern: str, features: Features) -> np.ndarray:
+        labels = []
+        for image in _names(features):
+            match = re.search(pattern, image)
+            if match is None or not match.groups():
+                raise DataError(f"image {image} has no label: names:{pattern} must fit with one group in brackets.")
+            labels.append(match[1])
+        return np.array(labels)
+
+
+def _names(features: Features) -> tuple[str, ...]:
+    if features.names is None:
+        raise DataError(f"{features.source} has no file_names.txt, from which labels were to be read.")
+    return features.names
+
+
+def option(settings: Mapping[str, Any], name: str, default: Any) -> Any:
+    """An option of a task, of the type of its default."""
+    value = settings.get(name, default)
+    if default is not None and (not isinstance(value, type(default)) or isinstance(value, bool)):
+        if isinstance(default, float) and isinstance(value, int):
+            return float(value)
+        raise ParameterError(f"{name} is {value!r}; a {type(default).__name__} is needed.")
+    return value
