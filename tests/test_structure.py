@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from glocal.errors import DataError, ParameterError
-from glocal.evaluation import structure
+from glocal.evaluation.structure import neighbourhoods
 from glocal.evaluation.structure import neighbours, neighbours_kept
 
 RNG = np.random.default_rng(2)
@@ -43,7 +43,7 @@ def test_neighbours_kept_equal_explicit_loops(k):
 def test_blocks_of_rows_find_the_same_neighbours(monkeypatch):
     """The blocked search equals the search in one block."""
     whole = np.sort(neighbours(Z, 10), axis=1)
-    monkeypatch.setattr(structure, "_BLOCK", 7)
+    monkeypatch.setattr(neighbourhoods, "_BLOCK", 7)
     np.testing.assert_array_equal(np.sort(neighbours(Z, 10), axis=1), whole)
 
 
