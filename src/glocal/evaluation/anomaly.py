@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from glocal.evaluation.nearest import Comparison, compare, largest, nearest_by_c
 MODES = ("one-vs-rest", "leave-one-out", "shift")
 AGAINST = "against"
 Task = tuple[np.ndarray, np.ndarray]
+Progress = Callable[[int], None] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,7 @@ def anomaly(
     k: int = 5,
     train_subclasses: Shaped[np.ndarray, " n"] | None = None,
     test_subclasses: Shaped[np.ndarray, " m"] | None = None,
+    progress: Progress = None,
 ) -> Anomaly:
     """Detect test images of other classes than the training images shown, one task for each class.
 
@@ -86,6 +88,8 @@ def anomaly(
         Neighbours, at least 1 and at most the training images of a task.
     train_subclasses, test_subclasses : (n,) and (m,) integers or names, or None
         Only for `shift`.
+    progress : function or None
+        Called with the number of training images compared so far.
 
     Returns
     -------
@@ -126,21 +130,26 @@ def anomaly(
     classes, groups = np.unique(train_labels, return_inverse=True)
     codes = _codes(classes, test_labels)
     if mode == "one-vs-rest":
-        tasks = _one_vs_rest(_compared(train, groups, test), classes, codes, k)
+        tasks = _one_vs_rest(_compared(train, groups, test), classes, codes, k, progress)
     elif mode == "leave-one-out":
-        tasks = _leave_one_out(_compared(train, groups, test), classes, codes, k)
+        tasks = _leave_one_out(_compared(train, groups, test), classes, codes, k, progress)
     else:
         if train_subclasses is None or test_subclasses is None:
             raise ParameterError("mode shift needs the subclasses of both training and test images; give both.")
         subclasses, unseen = _alike(train_subclasses, test_subclasses, len(train), len(test), "subclasses")
         seen = _trained_half(classes, groups, subclasses)
         shown = np.where(np.isin(subclasses, seen), groups, -1)
-        tasks = _shift(_compared(train, shown, test), classes, codes, np.isin(unseen, seen), k)
+        tasks = _shift(_compared(train, shown, test), classes, codes, np.isin(unseen, seen), k, progress)
     return _score(tasks, classes, mode, k, len(train), len(test))
 
 
 def anomaly_against(
-    train: Float[np.ndarray, "n p"], test: Float[np.ndarray, "m p"], anomalies: Float[np.ndarray, "l p"], *, k: int = 5
+    train: Float[np.ndarray, "n p"],
+    test: Float[np.ndarray, "m p"],
+    anomalies: Float[np.ndarray, "l p"],
+    *,
+    k: int = 5,
+    progress: Progress = None,
 ) -> Anomaly:
     """Detect the images of another data set: train on all of one, normal are its test images (CIFAR-10 vs CIFAR-100).
 
@@ -153,25 +162,27 @@ def anomaly_against(
     classes = np.array(["all"])
     comparison = _compared(train, np.zeros(len(train), dtype=np.int64), both)
     _check_enough(comparison.bounds, classes, k)
-    tasks = ((0, (comparison.typical(nearest), kind)) for nearest in nearest_by_class(comparison, k))
+    tasks = ((0, (comparison.typical(nearest), kind)) for nearest in nearest_by_class(comparison, k, progress))
     return _score(tasks, classes, AGAINST, k, len(train), len(both))
 
 
-def _one_vs_rest(comparison: Comparison, classes: np.ndarray, codes: np.ndarray, k: int) -> Iterator[tuple[int, Task]]:
+def _one_vs_rest(
+    comparison: Comparison, classes: np.ndarray, codes: np.ndarray, k: int, progress: Progress
+) -> Iterator[tuple[int, Task]]:
     _check_enough(comparison.bounds, classes, k)
-    for c, nearest in enumerate(nearest_by_class(comparison, k)):
+    for c, nearest in enumerate(nearest_by_class(comparison, k, progress)):
         yield c, (comparison.typical(nearest), np.where(codes == c, NORMAL, ANOMALOUS))
 
 
 def _shift(
-    comparison: Comparison, classes: np.ndarray, codes: np.ndarray, of_seen: np.ndarray, k: int
+    comparison: Comparison, classes: np.ndarray, codes: np.ndarray, of_seen: np.ndarray, k: int, progress: Progress
 ) -> Iterator[tuple[int, Task]]:
-    for c, (similarity, kind) in _one_vs_rest(comparison, classes, codes, k):
+    for c, (similarity, kind) in _one_vs_rest(comparison, classes, codes, k, progress):
         yield c, (similarity, np.where((codes == c) & of_seen, LEFT_OUT, kind))
 
 
 def _leave_one_out(
-    comparison: Comparison, classes: np.ndarray, codes: np.ndarray, k: int
+    comparison: Comparison, classes: np.ndarray, codes: np.ndarray, k: int, progress: Progress
 ) -> Iterator[tuple[int, Task]]:
     """The 2k nearest of the k nearest of each class hold, whichever class is left out, the k nearest of the rest."""
     sizes = np.diff(comparison.bounds)
@@ -184,7 +195,7 @@ def _leave_one_out(
     m = len(codes)
     values: np.ndarray = np.empty((m, 0), dtype=np.float32)
     owners: np.ndarray = np.empty((m, 0), dtype=np.int64)
-    for c, nearest in enumerate(nearest_by_class(comparison, k)):
+    for c, nearest in enumerate(nearest_by_class(comparison, k, progress)):
         values = np.concatenate([values, nearest], axis=1)
         owners = np.concatenate([owners, np.full(nearest.shape, c)], axis=1)
         if values.shape[1] > 2 * k:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,10 +69,13 @@ def compare(
     return Comparison(d_train, train_along.astype(np.float32), d_test, test_along, bounds, float(grid))
 
 
-def nearest_by_class(comparison: Comparison, k: int) -> Iterator[Float[np.ndarray, "m _"]]:
+def nearest_by_class(
+    comparison: Comparison, k: int, progress: Callable[[int], None] | None = None
+) -> Iterator[Float[np.ndarray, "m _"]]:
     """Yield, class after class, the k largest similarities of every test image to training images of that class.
 
     Fewer than k for a class of fewer images. Memory is the rows themselves and 64 MB, whatever the number of classes.
+    `progress` is called with the number of training images that all test images have been compared with.
     """
     m = len(comparison.test)
     for begin, end in zip(comparison.bounds[:-1], comparison.bounds[1:], strict=True):
@@ -84,6 +87,8 @@ def nearest_by_class(comparison: Comparison, k: int) -> Iterator[Float[np.ndarra
             S = comparison.test[start : start + step] @ rows
             S += along
             nearest[start : start + step] = largest(S, k)
+            if progress is not None:
+                progress(int(begin + size * min(m, start + step) / m))
         yield nearest
 
 

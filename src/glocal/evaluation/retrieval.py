@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +65,7 @@ def retrieval(
     gallery_labels: Shaped[np.ndarray, " m"] | None = None,
     *,
     ranks: tuple[int, ...] = RANKS,
+    progress: Callable[[int], None] | None = None,
 ) -> Retrieval:
     """Recall at some ranks and mean average precision of cosine retrieval; a row is relevant if its label is the same.
 
@@ -83,6 +85,8 @@ def retrieval(
         Classes, or for captions the image that they describe.
     ranks : tuple of int
         The K of R@K; those of at least the size of the gallery, which any order would satisfy, are left out.
+    progress : function or None
+        Called with the number of queries done so far.
 
     Returns
     -------
@@ -159,6 +163,8 @@ def retrieval(
         precisions[part] = ranked.average_precision()
         for column, rank in enumerate(possible):
             hits[part, column] = ranked.hit(rank)
+        if progress is not None:
+            progress(start + len(rows))
     recall = {rank: _with_interval(hits[:, i], labels[kept]) for i, rank in enumerate(possible)}
     scored = _with_interval(precisions, labels[kept])
     return Retrieval(recall, scored, len(kept), n_gallery, len(labels) - len(kept), hits, precisions, kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,7 @@ def structure(
     labels: Shaped[np.ndarray, " n"] | None = None,
     block_size: int = 1024,
     seed: int = 42,
+    progress: Callable[[str], None] | None = None,
 ) -> Structure:
     """Measure what a transform does to global and local structure.
 
@@ -91,6 +93,8 @@ def structure(
         Classes or superclasses whose separation is measured.
     block_size, seed : int
         Blocks of `divergence`, and the sample of `rdm_correlation`.
+    progress : function or None
+        Called with the name of each measure as it begins.
 
     Returns
     -------
@@ -124,7 +128,9 @@ def structure(
             CollapseWarning,
             stacklevel=2,
         )
-    kept = _chance(n, k, sizes) if flat else {**_local(X, Z, k, sizes), **_global(X, Z, seed)}
+    begin = progress or (lambda measure: None)
+    kept = _chance(n, k, sizes) if flat else {**_local(X, Z, k, sizes, begin), **_global(X, Z, seed, begin)}
+    begin("variance, divergence and separation")
     before, after = variances(X), variances(Z)
     return Structure(
         **kept,
@@ -142,11 +148,13 @@ def structure(
     )
 
 
-def _local(X: np.ndarray, Z: np.ndarray, k: int, sizes: list[int]) -> dict[str, Any]:
+def _local(X: np.ndarray, Z: np.ndarray, k: int, sizes: list[int], begin: Callable[[str], None]) -> dict[str, Any]:
+    begin("neighbours")
     most = max([k, *sizes])
     before, after = neighbours(X, most), neighbours(Z, most)
     shared = shared_by_image(before[:, :k], after[:, :k])
     low, high = mean_interval(shared)
+    begin("trustworthiness, continuity and local CKA")
     return {
         "neighbours_kept": float(shared.mean()),
         "low": low,
@@ -158,7 +166,8 @@ def _local(X: np.ndarray, Z: np.ndarray, k: int, sizes: list[int]) -> dict[str, 
     }
 
 
-def _global(X: np.ndarray, Z: np.ndarray, seed: int) -> dict[str, Any]:
+def _global(X: np.ndarray, Z: np.ndarray, seed: int, begin: Callable[[str], None]) -> dict[str, Any]:
+    begin("CKA and dissimilarities")
     rdm = rdm_correlation(X, Z, seed=seed)
     return {
         "cka": linear_cka(X, Z),
