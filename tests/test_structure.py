@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from glocal.errors import DataError, ParameterError
-from glocal.evaluation.structure import neighbourhoods
-from glocal.evaluation.structure import neighbours, neighbours_kept
+from glocal.evaluation.structure import neighbourhoods, neighbours, neighbours_kept
 
 RNG = np.random.default_rng(2)
 X = RNG.normal(size=(60, 9))

@@ -10,7 +10,7 @@ import typer
 
 from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_scores
 from glocal.cli.options import AsJson, TransformPath
-from glocal.cli.output import interval, progress_bar, put_json, put_table
+from glocal.cli.output import interval, progress_bar, put_json, put_table, say
 from glocal.data.features import Features
 from glocal.data.labels import load_labels
 from glocal.errors import ParameterError
@@ -20,7 +20,6 @@ _MOST_SHOWN = 30
 
 
 def anomaly_command(
-    ctx: typer.Context,
     train: Annotated[Path, typer.Option("--train", help="Feature file of the training images.")],
     test: Annotated[Path, typer.Option("--test", help="Feature file of the test images.")],
     train_labels: Annotated[Path | None, typer.Option("--train-labels", help="One class a training image.")] = None,
@@ -55,7 +54,9 @@ def anomaly_command(
     if anomalies is not None and (mode != "one-vs-rest" or train_labels or test_labels):
         raise ParameterError("--anomalies is a task of its own, without labels and mode; leave those out.")
     if anomalies is None and (train_labels is None or test_labels is None):
-        ctx.fail(f"Missing option '{'--test-labels' if train_labels else '--train-labels'}'")
+        missing = "--test-labels" if train_labels else "--train-labels"
+        say(f"error: Missing option '{missing}'; only --anomalies does without. See glocal evaluate anomaly --help.")
+        raise typer.Exit(2)
     files = {
         name: Features.load(path) for name, path in (("train", train), ("test", test), ("other", anomalies)) if path
     }
