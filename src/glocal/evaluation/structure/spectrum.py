@@ -27,8 +27,8 @@ class Spectrum:
 
     @property
     def raised(self) -> int:
-        """The number of principal directions with a gain above 1."""
-        return int(np.count_nonzero(self.gains > 1))
+        """The number of principal directions with a gain above 1, by more than float32 weights round."""
+        return int(np.count_nonzero(self.gains > 1 + 1e-6))
 
 
 def spectrum(W: Float[np.ndarray, "p p"], X: Float[np.ndarray, "n p"]) -> Spectrum:
