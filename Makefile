@@ -46,6 +46,7 @@ bench: setup
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/real.py
 	$(BIN)/python benchmarks/subspace.py
+	$(BIN)/python benchmarks/anomaly.py
 
 clean:
 	rm -rf $(VENV) site demo-out things-out glocal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

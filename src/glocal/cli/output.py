@@ -50,12 +50,19 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 @contextlib.contextmanager
-def solver_status(what: str) -> Iterator[Callable[[int, Any], None]]:
-    """A live line with evaluations and objective; yields the solver's `on_step`."""
+def status(what: str) -> Iterator[Callable[[str], None]]:
+    """A live line on standard error where that is a terminal; yields a function of what is being done."""
     if not sys.stderr.isatty():
-        yield lambda evaluations, at: None
+        yield lambda doing: None
         return
     from rich.console import Console
 
-    with Console(stderr=True).status(what) as status:
-        yield lambda evaluations, at: status.update(f"{what}: {evaluations} evaluations, objective {at.value:.6f}")
+    with Console(stderr=True).status(what) as line:
+        yield lambda doing: line.update(f"{what}: {doing}")
+
+
+@contextlib.contextmanager
+def solver_status(what: str) -> Iterator[Callable[[int, Any], None]]:
+    """A live line with evaluations and objective; yields the solver's `on_step`."""
+    with status(what) as doing:
+        yield lambda evaluations, at: doing(f"{evaluations} evaluations, objective {at.value:.6f}")

@@ -1,0 +1,104 @@
+"""``glocal evaluate retrieval``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from glocal.cli.evaluate.common import Row, ScoresOut, check_scores_out, embedded, put_scores
+from glocal.cli.options import AsJson, TransformPath
+from glocal.cli.output import interval, progress_bar, put_json
+from glocal.data.features import Features, Standardization
+from glocal.data.labels import load_labels
+from glocal.errors import ParameterError
+from glocal.evaluation.retrieval import Retrieval, concatenated, retrieval
+from glocal.transform import LinearTransform
+
+
+def retrieval_command(
+    queries: Annotated[Path, typer.Option("--queries", help="Feature file of the queries.")],
+    query_labels: Annotated[Path, typer.Option("--query-labels", help="One label a query.")],
+    gallery: Annotated[
+        Path, typer.Option("--gallery", help="Feature file searched in; the same file leaves each query itself out.")
+    ],
+    gallery_labels: Annotated[
+        Path, typer.Option("--gallery-labels", help="One label a gallery row: its class, or the image of a caption.")
+    ],
+    transform: TransformPath = None,
+    concat_weight: Annotated[
+        float, typer.Option("--concat-weight", help="Weight of the transform beside the original, 0 to 1.")
+    ] = 1.0,
+    out: ScoresOut = None,
+    as_json: AsJson = False,
+) -> None:
+    """Retrieval by cosine: recall at 1, 5 and 10 and mean average precision, with intervals over queries.
+
+    A gallery row is relevant if it has the label of the query. The same transform, with its scalars, maps both sides,
+    captions too. Without one both files are standardized by the two scalars of the gallery. With --concat-weight w the
+    similarity is (1 - w) times the cosine before the transform plus w times the cosine after.
+
+    Example: glocal evaluate retrieval --queries test.npy --query-labels test_labels.npy --gallery train.npy
+    --gallery-labels train_labels.npy --transform transform.npz
+    """
+    check_scores_out(out)
+    if transform is None and concat_weight != 1:
+        raise ParameterError(f"concat_weight is {concat_weight} but there is no transform to weigh. Pass --transform.")
+    Q, G = Features.load(queries), Features.load(gallery)
+    labels = load_labels(query_labels, len(Q))
+    others = load_labels(gallery_labels, len(G))
+    alone = queries.samefile(gallery)
+    if alone and not np.array_equal(labels, others):
+        raise ParameterError("queries and gallery are one file but their labels differ; give one label file twice.")
+    rows = _rows(Q, G, transform, concat_weight)
+    with progress_bar("searching", len(Q)) as progress:
+        if alone:
+            result = retrieval(rows, labels, progress=progress)
+        else:
+            result = retrieval(rows, labels, _rows(G, G, transform, concat_weight), others, progress=progress)
+    put_scores(out, transform, _scores(result, queries.name, concat_weight))
+    if as_json:
+        put_json(_plain(result, concat_weight))
+        return
+    for rank, (value, low, high) in result.recall.items():
+        typer.echo(f"R@{rank}  {interval(value, low, high)}")
+    typer.echo(f"mAP  {interval(*result.mean_average_precision)}")
+    typer.echo(f"queries {result.n}, {result.n_without} without a relevant row left out   gallery {result.n_gallery}")
+
+
+def _rows(features: Features, gallery: Features, transform: Path | None, weight: float) -> np.ndarray:
+    features.check_finite()
+    if transform is None:
+        return embedded(features, None, gallery.standardization)
+    Z = embedded(features, transform)
+    if weight == 1:
+        return Z
+    scalars: Standardization = LinearTransform.load(transform).standardization
+    return concatenated(scalars(features.matrix, "float64"), Z, weight)
+
+
+def _named(result: Retrieval) -> dict[str, tuple[float, float, float]]:
+    return {f"recall_{rank}": triple for rank, triple in result.recall.items()} | {"map": result.mean_average_precision}
+
+
+def _scores(result: Retrieval, split: str, weight: float) -> list[Row]:
+    suffix = "" if weight == 1 else f"_concat_{weight:g}"
+    return [
+        ("retrieval", name + suffix, value, low, high, result.n, split)
+        for name, (value, low, high) in _named(result).items()
+    ]
+
+
+def _plain(result: Retrieval, weight: float) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, (value, low, high) in _named(result).items():
+        values |= {name: value, f"{name}_low": low, f"{name}_high": high}
+    return {
+        **values,
+        "concat_weight": weight,
+        "n": result.n,
+        "n_gallery": result.n_gallery,
+        "n_without": result.n_without,
+    }

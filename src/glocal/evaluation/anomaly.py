@@ -1,0 +1,315 @@
+"""Anomaly detection: far from the nearest training images means anomalous."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from glocal.data.labels import check_labels
+from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
+from glocal.evaluation.detection import ANOMALOUS, LEFT_OUT, NORMAL, Detection, detection
+from glocal.evaluation.nearest import Comparison, compare, largest, nearest_by_class
+
+MODES = ("one-vs-rest", "leave-one-out", "shift")
+AGAINST = "against"
+Task = tuple[np.ndarray, np.ndarray]
+Progress = Callable[[int], None] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Anomaly:
+    """Anomaly detection of one embedding.
+
+    `auroc`, `aupr` and `fpr95` are means over classes (fractions), `low` and `high` the 95 % interval of `auroc` over
+    classes and test images, `classes` the labels in the order of the arrays of `by_class`, `n` the number of test
+    images and `n_train` that of training images.
+    """
+
+    auroc: float
+    aupr: float
+    fpr95: float
+    low: float
+    high: float
+    mode: str
+    k: int
+    n: int
+    n_train: int
+    classes: tuple[int | str, ...]
+    by_class: Detection
+
+    def per_class(self) -> list[dict[str, int | float | str]]:
+        """One row a class: class, auroc, aupr, fpr95, normal, anomalous."""
+        names = ("auroc", "aupr", "fpr95", "normal", "anomalous")
+        columns = [getattr(self.by_class, name).tolist() for name in names]
+        rows = zip(self.classes, *columns, strict=True)
+        return [dict(zip(("class", *names), row, strict=True)) for row in rows]
+
+
+def anomaly(
+    train: Float[np.ndarray, "n p"],
+    train_labels: Shaped[np.ndarray, " n"],
+    test: Float[np.ndarray, "m p"],
+    test_labels: Shaped[np.ndarray, " m"],
+    *,
+    mode: str = "one-vs-rest",
+    k: int = 5,
+    train_subclasses: Shaped[np.ndarray, " n"] | None = None,
+    test_subclasses: Shaped[np.ndarray, " m"] | None = None,
+    progress: Progress = None,
+) -> Anomaly:
+    """Detect test images of other classes than the training images shown, one task for each class.
+
+        score(z) = - mean of the k largest cos(z, t) over the training images t of the task       (higher: anomalous)
+
+    ============== ============================== ============================ =====================================
+    mode, class c  training images                normal test images           anomalies
+    ============== ============================== ============================ =====================================
+    one-vs-rest    those of c                     those of c                   all others
+    leave-one-out  those of all classes but c     of training classes but c    all others, among them those of c
+    shift          of the trained half of c       of the unseen half of c      of all other superclasses
+    ============== ============================== ============================ =====================================
+
+    In `shift` labels are superclasses: the first half (rounded up) of the subclasses that a superclass has in training,
+    in sorted order, is trained on; test images of these are left out; that is CIFAR-100-shift with 3 of 5 subclasses.
+    Files that already hold other subclasses in training than in testing (BREEDS) need no `shift` but `one-vs-rest`.
+    All classes are scored in one pass over test × training products; scores equal to 2⁻¹⁸ of their scale are ties.
+
+    Parameters
+    ----------
+    train, test : (n, p) and (m, p) real arrays
+        Embeddings, standardized by the same two scalars.
+    train_labels, test_labels : (n,) and (m,) integers or names
+    mode : {"one-vs-rest", "leave-one-out", "shift"}
+    k : int
+        Neighbours, at least 1 and at most the training images of a task.
+    train_subclasses, test_subclasses : (n,) and (m,) integers or names, or None
+        Only for `shift`.
+    progress : function or None
+        Called with the number of training images compared so far.
+
+    Returns
+    -------
+    Anomaly
+
+    Raises
+    ------
+    DataError
+        A task with fewer than k training images, labels of two kinds or of another number than rows, no class with both
+        normal and anomalous test images.
+    ParameterError
+        An unknown mode, k below 1, subclasses missing or not asked for.
+
+    Warns
+    -----
+    DataWarning
+        A class without normal or without anomalous test images is left out; labels that only test images have.
+    CollapseWarning
+        All rows are one point: every score is a tie.
+
+    References
+    ----------
+    Muttenthaler et al. 2023, section 4.3; Bergman, Cohen & Hoshen (2020), arXiv 2002.10445.
+
+    Examples
+    --------
+    >>> train = np.array([[1.0, 0.1], [1.0, 0.2], [0.1, 1.0], [0.2, 1.0]])
+    >>> labels = np.array(["cat", "cat", "dog", "dog"])
+    >>> anomaly(train, labels, train[::-1].copy(), labels[::-1].copy(), k=1).auroc
+    1.0
+    """
+    if mode not in MODES:
+        raise ParameterError(f"mode is {mode!r}; allowed are {', '.join(MODES)}.")
+    if mode != "shift" and (train_subclasses is not None or test_subclasses is not None):
+        raise ParameterError(f"subclasses were given but mode is {mode}; only shift uses them.")
+    _check_rows(train, test, "test images", k)
+    train_labels, test_labels = _alike(train_labels, test_labels, len(train), len(test), "labels")
+    classes, groups = np.unique(train_labels, return_inverse=True)
+    codes = _codes(classes, test_labels)
+    if mode == "one-vs-rest":
+        tasks = _one_vs_rest(_compared(train, groups, test), classes, codes, k, progress)
+    elif mode == "leave-one-out":
+        tasks = _leave_one_out(_compared(train, groups, test), classes, codes, k, progress)
+    else:
+        if train_subclasses is None or test_subclasses is None:
+            raise ParameterError("mode shift needs the subclasses of both training and test images; give both.")
+        subclasses, unseen = _alike(train_subclasses, test_subclasses, len(train), len(test), "subclasses")
+        seen = _trained_half(classes, groups, subclasses)
+        shown = np.where(np.isin(subclasses, seen), groups, -1)
+        tasks = _shift(_compared(train, shown, test), classes, codes, np.isin(unseen, seen), k, progress)
+    return _score(tasks, classes, mode, k, len(train), len(test))
+
+
+def anomaly_against(
+    train: Float[np.ndarray, "n p"],
+    test: Float[np.ndarray, "m p"],
+    anomalies: Float[np.ndarray, "l p"],
+    *,
+    k: int = 5,
+    progress: Progress = None,
+) -> Anomaly:
+    """Detect the images of another data set: train on all of one, normal are its test images (CIFAR-10 vs CIFAR-100).
+
+    Score, errors and result as in `anomaly`; there is one task, named "all", and the interval is DeLong's.
+    """
+    _check_rows(train, test, "test images", k)
+    _check_rows(train, anomalies, "anomalies", k)
+    kind = np.repeat([NORMAL, ANOMALOUS], [len(test), len(anomalies)])
+    both = np.concatenate([test, anomalies])
+    classes = np.array(["all"])
+    comparison = _compared(train, np.zeros(len(train), dtype=np.int64), both)
+    _check_enough(comparison.bounds, classes, k)
+    tasks = ((0, (comparison.typical(nearest), kind)) for nearest in nearest_by_class(comparison, k, progress))
+    return _score(tasks, classes, AGAINST, k, len(train), len(both))
+
+
+def _one_vs_rest(
+    comparison: Comparison, classes: np.ndarray, codes: np.ndarray, k: int, progress: Progress
+) -> Iterator[tuple[int, Task]]:
+    _check_enough(comparison.bounds, classes, k)
+    for c, nearest in enumerate(nearest_by_class(comparison, k, progress)):
+        yield c, (comparison.typical(nearest), np.where(codes == c, NORMAL, ANOMALOUS))
+
+
+def _shift(
+    comparison: Comparison, classes: np.ndarray, codes: np.ndarray, of_seen: np.ndarray, k: int, progress: Progress
+) -> Iterator[tuple[int, Task]]:
+    for c, (similarity, kind) in _one_vs_rest(comparison, classes, codes, k, progress):
+        yield c, (similarity, np.where((codes == c) & of_seen, LEFT_OUT, kind))
+
+
+def _leave_one_out(
+    comparison: Comparison, classes: np.ndarray, codes: np.ndarray, k: int, progress: Progress
+) -> Iterator[tuple[int, Task]]:
+    """The 2k nearest of the k nearest of each class hold, whichever class is left out, the k nearest of the rest."""
+    sizes = np.diff(comparison.bounds)
+    for c, size in enumerate(sizes):
+        if sizes.sum() - size < k:
+            raise DataError(
+                f"without class {classes[c]} there are {sizes.sum() - size} training images, fewer than k = {k}. "
+                "Lower k or add images."
+            )
+    m = len(codes)
+    values: np.ndarray = np.empty((m, 0), dtype=np.float32)
+    owners: np.ndarray = np.empty((m, 0), dtype=np.int64)
+    for c, nearest in enumerate(nearest_by_class(comparison, k, progress)):
+        values = np.concatenate([values, nearest], axis=1)
+        owners = np.concatenate([owners, np.full(nearest.shape, c)], axis=1)
+        if values.shape[1] > 2 * k:
+            kept = np.argpartition(values, values.shape[1] - 2 * k, axis=1)[:, -2 * k :]
+            values = np.take_along_axis(values, kept, axis=1)
+            owners = np.take_along_axis(owners, kept, axis=1)
+    for c in range(len(classes)):
+        nearest = largest(np.where(owners == c, np.float32(-np.inf), values), k)
+        yield c, (comparison.typical(nearest), np.where((codes == c) | (codes < 0), ANOMALOUS, NORMAL))
+
+
+def _score(tasks: Iterator[tuple[int, Task]], classes: np.ndarray, mode: str, k: int, n_train: int, n: int) -> Anomaly:
+    done: list[int] = []
+    left: list[int] = []
+
+    def usable() -> Iterator[Task]:
+        for c, (similarity, kind) in tasks:
+            whole = NORMAL in kind and ANOMALOUS in kind
+            (done if whole else left).append(c)
+            if whole:
+                yield -similarity, kind
+
+    by_class = detection(usable())
+    if left:
+        warnings.warn(
+            f"{len(left)} of {len(classes)} classes (e.g. {classes[left[0]]}) lack normal or anomalous test images; "
+            "they are left out of the average.",
+            DataWarning,
+            stacklevel=3,
+        )
+    return Anomaly(
+        auroc=float(by_class.auroc.mean()),
+        aupr=float(by_class.aupr.mean()),
+        fpr95=float(by_class.fpr95.mean()),
+        low=by_class.low,
+        high=by_class.high,
+        mode=mode,
+        k=k,
+        n=n,
+        n_train=n_train,
+        classes=tuple(classes[done].tolist()),
+        by_class=by_class,
+    )
+
+
+def _compared(train: np.ndarray, groups: np.ndarray, test: np.ndarray) -> Comparison:
+    comparison = compare(train, groups, test)
+    if comparison.grid == 0:
+        warnings.warn(
+            "collapse: all training and test images are one point; no anomaly can be told, every AUROC is 0.5.",
+            CollapseWarning,
+            stacklevel=3,
+        )
+    return comparison
+
+
+def _trained_half(classes: np.ndarray, groups: np.ndarray, subclasses: np.ndarray) -> np.ndarray:
+    """The subclasses that are trained on: of each superclass the first half in sorted order, rounded up."""
+    seen: list[np.ndarray] = []
+    for c, name in enumerate(classes):
+        own = np.unique(subclasses[groups == c])
+        if len(own) < 2:
+            raise DataError(
+                f"superclass {name} has one subclass in training ({own[0]}); shift needs at least two. "
+                "Are labels and subclasses exchanged?"
+            )
+        shared = own[np.isin(own, subclasses[groups != c])]
+        if len(shared):
+            raise DataError(f"subclass {shared[0]} is of superclass {name} and of another one; give each its own name.")
+        seen.append(own[: -(-len(own) // 2)])
+    return np.concatenate(seen)
+
+
+def _codes(classes: np.ndarray, labels: np.ndarray) -> Int[np.ndarray, " m"]:
+    """The position of each label in the sorted `classes`, or -1."""
+    at = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+    codes = np.where(classes[at] == labels, at, -1)
+    unknown = labels[codes < 0]
+    if len(unknown):
+        warnings.warn(
+            f"{len(unknown)} test images have a label that no training image has (e.g. {unknown[0]}); they count as "
+            "anomalies everywhere.",
+            DataWarning,
+            stacklevel=3,
+        )
+    return codes
+
+
+def _alike(train: np.ndarray, test: np.ndarray, n: int, m: int, what: str) -> tuple[np.ndarray, np.ndarray]:
+    train, test = check_labels(train, n, f"train {what}"), check_labels(test, m, f"test {what}")
+    if train.dtype.kind != test.dtype.kind:
+        kinds = {"i": "integers", "U": "names"}
+        raise DataError(
+            f"train {what} are {kinds[train.dtype.kind]} and test {what} are {kinds[test.dtype.kind]}; "
+            "write both in one way."
+        )
+    return train, test
+
+
+def _check_rows(train: np.ndarray, other: np.ndarray, what: str, k: int) -> None:
+    if k < 1:
+        raise ParameterError(f"k is {k}; at least 1 neighbour is needed.")
+    if train.shape[1] != other.shape[1]:
+        raise DataError(
+            f"training images have {train.shape[1]} columns and {what} {other.shape[1]}; both must come from the same "
+            "model and layer."
+        )
+
+
+def _check_enough(bounds: np.ndarray, classes: np.ndarray, k: int) -> None:
+    sizes = np.diff(bounds)
+    if sizes.min() < k:
+        c = int(sizes.argmin())
+        raise DataError(
+            f"class {classes[c]} has {sizes[c]} training images, fewer than k = {k}. Lower k, add images, or leave "
+            "that class out."
+        )

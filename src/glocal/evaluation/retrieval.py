@@ -1,0 +1,223 @@
+"""Retrieval: which gallery images, or captions, stand nearest to a query."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+from glocal.data.labels import check_labels
+from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
+from glocal.evaluation.intervals import mean_interval
+from glocal.evaluation.structure.collapse import collapsed
+from glocal.similarity import unit_rows
+
+RANKS = (1, 5, 10)
+_BLOCK_NUMBERS = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Retrieval:
+    """Retrieval of relevant gallery rows by cosine.
+
+    `recall` and `mean_average_precision` map to (value, low, high), fractions with 95 % intervals over queries;
+    `hits` (n, ranks) and `precisions` (n,) hold each query's own values, in the order of the queries kept (`kept`,
+    their row numbers), for paired comparisons. `n` queries were scored against `n_gallery` rows (the query itself not
+    counted), `n_without` had no relevant row and were left out.
+    """
+
+    recall: dict[int, tuple[float, float, float]]
+    mean_average_precision: tuple[float, float, float]
+    n: int
+    n_gallery: int
+    n_without: int
+    hits: Float[np.ndarray, "n ranks"]
+    precisions: Float[np.ndarray, " n"]
+    kept: Shaped[np.ndarray, " n"]
+
+
+def concatenated(
+    X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], weight: float
+) -> Float[np.ndarray, "n p_plus_q"]:
+    """Rows whose cosines blend those of two embeddings.
+
+        [√(1-w) x̂, √w ẑ]  with unit rows x̂, ẑ, so that  similarity = (1-w) cos(x, x') + w cos(z, z').
+
+    Parameters
+    ----------
+    X, Z : (n, p) and (n, q) real arrays
+        Before and after the transform.
+    weight : float
+        w in [0, 1]: 0 is X alone, 1 is Z alone.
+    """
+    if not 0 <= weight <= 1:
+        raise ParameterError(f"concat_weight is {weight}; allowed is 0 (original alone) to 1 (transform alone).")
+    return np.hstack([np.sqrt(1 - weight) * unit_rows(X), np.sqrt(weight) * unit_rows(Z)])
+
+
+def retrieval(
+    queries: Float[np.ndarray, "n p"],
+    query_labels: Shaped[np.ndarray, " n"],
+    gallery: Float[np.ndarray, "m p"] | None = None,
+    gallery_labels: Shaped[np.ndarray, " m"] | None = None,
+    *,
+    ranks: tuple[int, ...] = RANKS,
+    progress: Callable[[int], None] | None = None,
+) -> Retrieval:
+    """Recall at some ranks and mean average precision of cosine retrieval; a row is relevant if its label is the same.
+
+    R@K is the share of queries with a relevant row among the K nearest; AP = mean over the relevant rows of the
+    precision at their rank, over the whole gallery; mAP its mean over queries. Rows whose cosines differ by less than
+    p · eps (what rounding can do to a product of p terms) are tied, and a query earns what it would on average if
+    tied rows came in random order: a collapsed gallery scores chance, never more. Blocked and exact, float64.
+
+    The intervals are over queries, wider where the queries of a label are alike; the gallery counts as fixed.
+
+    Parameters
+    ----------
+    queries, gallery : (n, p) and (m, p) real arrays
+        Embeddings, standardized by the same two scalars. No gallery: the queries themselves, each left out of its own
+        ranking.
+    query_labels, gallery_labels : (n,) and (m,) integers or names
+        Classes, or for captions the image that they describe.
+    ranks : tuple of int
+        The K of R@K; those of at least the size of the gallery, which any order would satisfy, are left out.
+    progress : function or None
+        Called with the number of queries done so far.
+
+    Returns
+    -------
+    Retrieval
+
+    Raises
+    ------
+    DataError
+        Labels of another number than rows or of two kinds, or no query with a relevant row.
+
+    Warns
+    -----
+    DataWarning
+        Queries without a relevant row are left out.
+    CollapseWarning
+        The gallery is one point.
+
+    References
+    ----------
+    Expected values under ties: McSherry & Najork (2008), ECIR, "Computing information retrieval performance measures
+    efficiently in the presence of tied scores".
+
+    Examples
+    --------
+    >>> Z = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]])
+    >>> retrieval(Z, np.array([0, 0, 1, 1])).recall[1][0]
+    1.0
+    """
+    alone = gallery is None
+    if any(rank < 1 for rank in ranks):
+        raise ParameterError(f"ranks are {ranks}; each is at least 1.")
+    if alone != (gallery_labels is None):
+        raise ParameterError("a gallery and its labels come together; give both or neither.")
+    G = queries if gallery is None else gallery
+    labels = check_labels(query_labels, len(queries), "query labels")
+    others = labels if gallery_labels is None else check_labels(gallery_labels, len(G), "gallery labels")
+    if labels.dtype.kind != others.dtype.kind:
+        raise DataError("query labels and gallery labels are integers on one side and names on the other; use one.")
+    if queries.shape[1] != G.shape[1]:
+        raise DataError(
+            f"queries have {queries.shape[1]} columns and the gallery {G.shape[1]}; both must come from one space."
+        )
+    n_gallery = len(G) - alone
+    _, codes = np.unique(np.concatenate([labels, others]), return_inverse=True)
+    own, theirs = codes[: len(labels)], codes[len(labels) :]
+    relevant = np.bincount(theirs, minlength=int(codes.max()) + 1)[own] - alone
+    kept = np.flatnonzero(relevant > 0)
+    if not len(kept):
+        raise DataError("no query has a gallery row of the same label; are the two label files of one kind?")
+    if len(kept) < len(labels):
+        warnings.warn(
+            f"{len(labels) - len(kept)} of {len(labels)} queries have no gallery row of the same label; "
+            "they are left out.",
+            DataWarning,
+            stacklevel=2,
+        )
+    flat = collapsed(G)
+    if flat:
+        warnings.warn("collapse: the gallery is one point; scores are those of chance.", CollapseWarning, stacklevel=2)
+    possible = tuple(rank for rank in ranks if rank < n_gallery)
+    Q, G = unit_rows(np.asarray(queries, dtype=np.float64)), unit_rows(np.asarray(G, dtype=np.float64))
+    tolerance = np.inf if flat else G.shape[1] * np.finfo(np.float64).eps
+    hits, precisions = np.empty((len(kept), len(possible))), np.empty(len(kept))
+    step = max(1, _BLOCK_NUMBERS // len(G))
+    for start in range(0, len(kept), step):
+        rows = kept[start : start + step]
+        S = Q[rows] @ G.T
+        same = own[rows, None] == theirs
+        if alone:  # the query goes last, and the last column away
+            S[np.arange(len(rows)), rows] = -np.inf
+        order = np.argsort(-S, axis=1, kind="stable")[:, :n_gallery]
+        ranked = _Ranked.of(np.take_along_axis(S, order, 1), np.take_along_axis(same, order, 1), tolerance)
+        part = slice(start, start + len(rows))
+        precisions[part] = ranked.average_precision()
+        for column, rank in enumerate(possible):
+            hits[part, column] = ranked.hit(rank)
+        if progress is not None:
+            progress(start + len(rows))
+    recall = {rank: _with_interval(hits[:, i], labels[kept]) for i, rank in enumerate(possible)}
+    scored = _with_interval(precisions, labels[kept])
+    return Retrieval(recall, scored, len(kept), n_gallery, len(labels) - len(kept), hits, precisions, kept)
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranked:
+    """Gallery rows of each query from the nearest on: relevant or not, and the group of ties each stands in.
+
+    `first` is the rank (from 0) at which the group begins, `size` its number of rows, `right` that of relevant rows in
+    it, `before` that of relevant rows ahead of it.
+    """
+
+    relevant: Bool[np.ndarray, "b m"]
+    first: Shaped[np.ndarray, "b m"]
+    size: Shaped[np.ndarray, "b m"]
+    right: Shaped[np.ndarray, "b m"]
+    before: Shaped[np.ndarray, "b m"]
+
+    @classmethod
+    def of(cls, S: Float[np.ndarray, "b m"], relevant: Bool[np.ndarray, "b m"], tolerance: float) -> _Ranked:
+        at = np.broadcast_to(np.arange(S.shape[1]), S.shape)
+        new = np.ones(S.shape, dtype=bool)
+        new[:, 1:] = S[:, :-1] - S[:, 1:] > tolerance
+        last_of = np.ones(S.shape, dtype=bool)
+        last_of[:, :-1] = new[:, 1:]
+        first = np.maximum.accumulate(np.where(new, at, 0), axis=1)
+        end = np.where(last_of, at, S.shape[1])
+        last = np.minimum.accumulate(end[:, ::-1], axis=1)[:, ::-1]
+        counted = np.cumsum(relevant, axis=1)
+        before = np.take_along_axis(counted - relevant, first, 1)
+        return cls(relevant, first, last - first + 1, np.take_along_axis(counted, last, 1) - before, before)
+
+    def average_precision(self) -> Float[np.ndarray, " b"]:
+        """AP = 1/R Σ over ranks t of P(relevant at t) · E[relevant up to t | relevant at t] / t, ties in random order.
+
+        In a group of g rows, r of them relevant, after `before` relevant ones, position j is relevant with probability
+        r/g, and then (j - 1)(r - 1)/(g - 1) of those ahead of it in the group are expected to be relevant.
+        """
+        t = np.arange(1, self.relevant.shape[1] + 1)
+        ahead = (t - 1 - self.first) * (self.right - 1) / np.maximum(self.size - 1, 1)
+        terms = self.right / self.size * (self.before + 1 + ahead) / t
+        return terms.sum(axis=1) / self.relevant.sum(axis=1)
+
+    def hit(self, rank: int) -> Float[np.ndarray, " b"]:
+        """P(a relevant row is among the first `rank`): 1 - C(g - r, s)/C(g, s) for s places left to a group of ties."""
+        first, size, right, before = (a[:, rank - 1] for a in (self.first, self.size, self.right, self.before))
+        miss = (before == 0).astype(np.float64)
+        for i in range(rank):
+            left = i < rank - first
+            miss *= np.where(left, np.maximum(size - right - i, 0) / np.maximum(size - i, 1), 1)
+        return 1 - miss
+
+
+def _with_interval(values: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
+    return float(values.mean()), *mean_interval(values, labels)

@@ -1,0 +1,193 @@
+"""`structure`: what a transform does to the global and the local structure of features, in one result."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from glocal.data.labels import check_labels
+from glocal.errors import CollapseWarning, DataError, ParameterError
+from glocal.evaluation.intervals import mean_interval
+from glocal.evaluation.structure.cka import linear_cka, local_cka
+from glocal.evaluation.structure.collapse import collapsed
+from glocal.evaluation.structure.divergence import divergence
+from glocal.evaluation.structure.neighbourhoods import neighbours, shared_by_image, shared_neighbours
+from glocal.evaluation.structure.ranks import chance_of_ranks, check_k, trustworthiness
+from glocal.evaluation.structure.rdm import rdm_correlation
+from glocal.evaluation.structure.separation import Separation, separation
+from glocal.evaluation.structure.spectrum import directions_for, participation_ratio, variances
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What stays of the structure of n images under a transform.
+
+    Local: `neighbours_kept` at k with its 95 % interval `low`, `high` over images (the candidates fixed; images share
+    them, so that it is a little narrow; None if collapsed), `overlap` the same value for other k, `trustworthiness`,
+    `continuity`, `local_cka` (None for k below 3), `divergence` in nats at `tau`.
+    Global: `cka`, `cka_debiased`, `rdm_spearman` and `rdm_pearson` over `rdm_images` images; `participation_*` and
+    `directions90_*`, the effective number of directions and the number that hold 90 % of the variance, before and
+    after; `separation_before`, `separation_after` of the classes, if labels were given.
+    `collapsed` says that one side is a single point; then every measure has the value of chance.
+    """
+
+    neighbours_kept: float
+    low: float | None
+    high: float | None
+    overlap: dict[int, float]
+    trustworthiness: float
+    continuity: float
+    local_cka: float | None
+    divergence: float
+    cka: float
+    cka_debiased: float
+    rdm_spearman: float
+    rdm_pearson: float
+    rdm_images: int
+    participation_before: float
+    participation_after: float
+    directions90_before: int
+    directions90_after: int
+    separation_before: Separation | None
+    separation_after: Separation | None
+    collapsed: bool
+    k: int
+    tau: float
+    n: int
+
+
+def structure(
+    X: Float[np.ndarray, "n p"],
+    Z: Float[np.ndarray, "n q"],
+    *,
+    k: int = 10,
+    ks: tuple[int, ...] = (1, 5, 10, 50),
+    tau: float = 0.25,
+    labels: Shaped[np.ndarray, " n"] | None = None,
+    block_size: int = 1024,
+    seed: int = 42,
+    progress: Callable[[str], None] | None = None,
+) -> Structure:
+    """Measure what a transform does to global and local structure.
+
+    Each measure is defined in the function of its name. Everything is computed in blocks: memory is that of the
+    features, of p × p, and of 1024 rows of the n × n cosines; the correlation of dissimilarities takes a sample of
+    images.
+
+    Parameters
+    ----------
+    X, Z : (n, p) and (n, q) real arrays
+        Standardized features before and after the transform, the same images in the same order.
+    k : int
+        Neighbours, 2k < n.
+    ks : tuple of int
+        Further numbers of neighbours for `overlap`; those of n or more, which n images do not have, are left out.
+    tau : float
+        Temperature of `divergence`, above 0.
+    labels : (n,) integers or names, or None
+        Classes or superclasses whose separation is measured.
+    block_size, seed : int
+        Blocks of `divergence`, and the sample of `rdm_correlation`.
+    progress : function or None
+        Called with the name of each measure as it begins.
+
+    Returns
+    -------
+    Structure
+
+    Raises
+    ------
+    DataError
+        Other images after than before, labels of another number, or of one class only.
+    ParameterError
+        k, ks or tau out of range.
+
+    Warns
+    -----
+    CollapseWarning
+        One side is a single point: neighbours, ranks and correlations are reported at chance (k/(n-1), about 1/2, 0).
+    """
+    n = len(X)
+    if n != len(Z):
+        raise DataError(f"there are {n} rows before the transform and {len(Z)} after; they must be the same images.")
+    if any(size < 1 for size in ks):
+        raise ParameterError(f"ks are {ks}; each is at least 1.")
+    check_k(n, k)
+    names = None if labels is None else check_labels(labels, n)
+    flat = collapsed(X) or collapsed(Z)
+    sizes = sorted({size for size in ks if size < n})
+    if flat:
+        warnings.warn(
+            "collapse: all images are one point before or after the transform; measures of structure are those of "
+            "chance.",
+            CollapseWarning,
+            stacklevel=2,
+        )
+    begin = progress or (lambda measure: None)
+    kept = _chance(n, k, sizes) if flat else {**_local(X, Z, k, sizes, begin), **_global(X, Z, seed, begin)}
+    begin("variance, divergence and separation")
+    before, after = variances(X), variances(Z)
+    return Structure(
+        **kept,
+        divergence=divergence(X, Z, tau=tau, block_size=block_size, seed=seed),
+        participation_before=participation_ratio(before),
+        participation_after=participation_ratio(after),
+        directions90_before=directions_for(before),
+        directions90_after=directions_for(after),
+        separation_before=None if names is None else _separation(X, names),
+        separation_after=None if names is None else _separation(Z, names),
+        collapsed=flat,
+        k=k,
+        tau=tau,
+        n=n,
+    )
+
+
+def _local(X: np.ndarray, Z: np.ndarray, k: int, sizes: list[int], begin: Callable[[str], None]) -> dict[str, Any]:
+    begin("neighbours")
+    most = max([k, *sizes])
+    before, after = neighbours(X, most), neighbours(Z, most)
+    shared = shared_by_image(before[:, :k], after[:, :k])
+    low, high = mean_interval(shared)
+    begin("trustworthiness, continuity and local CKA")
+    return {
+        "neighbours_kept": float(shared.mean()),
+        "low": low,
+        "high": high,
+        "overlap": {size: shared_neighbours(before[:, :size], after[:, :size]) for size in sizes},
+        "trustworthiness": trustworthiness(X, after[:, :k]),
+        "continuity": trustworthiness(Z, before[:, :k]),
+        "local_cka": local_cka(X, Z, before[:, :k]) if k >= 3 else None,
+    }
+
+
+def _global(X: np.ndarray, Z: np.ndarray, seed: int, begin: Callable[[str], None]) -> dict[str, Any]:
+    begin("CKA and dissimilarities")
+    rdm = rdm_correlation(X, Z, seed=seed)
+    return {
+        "cka": linear_cka(X, Z),
+        "cka_debiased": linear_cka(X, Z, debiased=True),
+        "rdm_spearman": rdm.spearman,
+        "rdm_pearson": rdm.pearson,
+        "rdm_images": rdm.n,
+    }
+
+
+def _chance(n: int, k: int, sizes: list[int]) -> dict[str, Any]:
+    """What unrelated embeddings get, in place of what rounding would."""
+    ranks = chance_of_ranks(n, k)
+    local = {"neighbours_kept": k / (n - 1), "low": None, "high": None, "local_cka": 0.0 if k >= 3 else None}
+    overlap = {size: size / (n - 1) for size in sizes}
+    nothing = dict.fromkeys(("cka", "cka_debiased", "rdm_spearman", "rdm_pearson"), 0.0)
+    return {**local, **nothing, "overlap": overlap, "trustworthiness": ranks, "continuity": ranks, "rdm_images": n}
+
+
+def _separation(Z: np.ndarray, labels: np.ndarray) -> Separation:
+    """Separation of classes; none at all on a single point, whatever rounding says."""
+    found = separation(Z, labels)
+    return Separation(found.between, found.between, 0.0) if collapsed(Z) else found

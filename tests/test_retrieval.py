@@ -1,0 +1,289 @@
+"""Retrieval: recall, average precision, ties, intervals, and the command."""
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+from sklearn.neighbors import NearestNeighbors
+
+from glocal.cli.app import _run
+from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
+from glocal.evaluation import retrieval as module
+from glocal.evaluation.intervals import mean_interval
+from glocal.evaluation.retrieval import concatenated, retrieval
+from glocal.records import read_rows
+from glocal.similarity import unit_rows
+
+RNG = np.random.default_rng(4)
+LABELS = RNG.integers(0, 5, size=60)
+CENTRES = RNG.normal(size=(5, 8))
+Q = CENTRES[LABELS] + 1.5 * RNG.normal(size=(60, 8))
+G_LABELS = RNG.integers(0, 5, size=45)
+G = CENTRES[G_LABELS] + 1.5 * RNG.normal(size=(45, 8))
+
+
+def cosines(A, B):
+    return unit_rows(A) @ unit_rows(B).T
+
+
+@pytest.mark.parametrize("numbers", [1 << 20, 100])
+def test_recall_and_precision_equal_scikit_learn(monkeypatch, numbers):
+    """R@K is that of scikit-learn's neighbours, mAP the mean of its average precision, in blocks of any size."""
+    monkeypatch.setattr(module, "_BLOCK_NUMBERS", numbers)
+    done = []
+    result = retrieval(Q, LABELS, G, G_LABELS, progress=done.append)
+    search = NearestNeighbors(metric="cosine", algorithm="brute").fit(G)
+    for rank in (1, 5, 10):
+        near = search.kneighbors(Q, rank)[1]
+        wanted = (G_LABELS[near] == LABELS[:, None]).any(axis=1)
+        np.testing.assert_allclose(result.hits[:, (1, 5, 10).index(rank)], wanted)
+        assert result.recall[rank][0] == pytest.approx(wanted.mean(), rel=1e-12)
+    wanted = [average_precision_score(label == G_LABELS, s) for label, s in zip(LABELS, cosines(Q, G), strict=True)]
+    np.testing.assert_allclose(result.precisions, wanted, rtol=1e-12)
+    assert result.mean_average_precision[0] == pytest.approx(np.mean(wanted), rel=1e-12)
+    assert (result.n, result.n_gallery, result.n_without, done[-1]) == (60, 45, 0, 60)
+
+
+def test_the_query_itself_is_left_out():
+    """Without a gallery each query is searched among the other queries, by explicit loops."""
+    result = retrieval(Q, LABELS)
+    S = cosines(Q, Q)
+    for i in range(60):
+        others = np.delete(np.arange(60), i)
+        same = LABELS[others] == LABELS[i]
+        assert result.precisions[i] == pytest.approx(average_precision_score(same, S[i, others]), rel=1e-12)
+        order = np.argsort(-S[i, others])
+        assert result.hits[i].tolist() == [float(same[order[:rank]].any()) for rank in (1, 5, 10)]
+    assert result.n_gallery == 59
+
+
+def expected(relevant, groups, rank):
+    """Mean hit and mean AP over all orders of a ranking whose groups of ties come in any order."""
+    hits, precisions = [], []
+    for orders in itertools.product(*(itertools.permutations(group) for group in groups)):
+        order = [i for part in orders for i in part]
+        found = [relevant[i] for i in order]
+        hits.append(any(found[:rank]))
+        at = [t for t, r in enumerate(found, start=1) if r]
+        precisions.append(sum((i + 1) / t for i, t in enumerate(at)) / len(at))
+    return float(np.mean(hits)), float(np.mean(precisions))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_ties_earn_the_mean_over_their_orders(seed):
+    """Expected hits and average precision equal the mean over every order of the tied rows."""
+    rng = np.random.default_rng(seed)
+    levels = np.sort(rng.integers(0, 3, size=7))[::-1]
+    relevant = rng.uniform(size=7) < 0.4
+    relevant[rng.integers(7)] = True
+    angles = np.array([0.1, 0.5, 0.9])[2 - levels]
+    gallery = np.stack([np.cos(angles), np.sin(angles)], axis=1) * rng.uniform(1, 2, size=(7, 1))
+    order = rng.permutation(7)
+    result = retrieval(np.array([[1.0, 0.0]]), np.array([1]), gallery[order], relevant[order].astype(int), ranks=(1, 3))
+    groups = [np.flatnonzero(levels == level).tolist() for level in (2, 1, 0)]
+    for column, rank in enumerate((1, 3)):
+        hit, precision = expected(relevant, groups, rank)
+        assert result.hits[0, column] == pytest.approx(hit, rel=1e-12, abs=1e-12)
+        assert result.precisions[0] == pytest.approx(precision, rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["point", "zero", "nearly"])
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_collapsed_gallery_scores_chance(kind, alone):
+    """A gallery on one point gives every query the hits of random draws, far from perfect, and a warning."""
+    move = {"point": lambda X: np.ones((len(X), 8)), "zero": lambda X: 0 * X, "nearly": lambda X: 1 + 1e-9 * X}[kind]
+    with pytest.warns(CollapseWarning, match="those of chance"):
+        result = retrieval(move(Q), LABELS) if alone else retrieval(Q, LABELS, move(G), G_LABELS)
+    m = 59 if alone else 45
+    own = np.array([np.sum((LABELS if alone else G_LABELS) == label) - alone for label in LABELS])
+    for column, rank in enumerate((1, 5, 10)):
+        wanted = [1 - math.comb(int(m - r), rank) / math.comb(m, rank) for r in own]
+        np.testing.assert_allclose(result.hits[:, column], wanted, rtol=1e-10)
+    assert result.recall[1][0] < 0.4
+    assert result.mean_average_precision[0] < 0.45
+
+
+def test_permuted_labels_are_chance_inside_the_interval():
+    """With labels that mean nothing the interval of R@1 holds the share of relevant rows in most worlds."""
+    holds = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        labels = np.repeat(np.arange(5), 30)
+        result = retrieval(rng.normal(size=(150, 10)), rng.permutation(labels))
+        _, low, high = result.recall[1]
+        holds += low <= 29 / 149 <= high
+    assert holds >= 17
+
+
+def test_rotation_scale_and_order_change_nothing():
+    """Cosines see neither a rotation nor lengths, and the order of the rows does not matter."""
+    R = np.linalg.qr(RNG.normal(size=(8, 8)))[0]
+    before = retrieval(Q, LABELS, G, G_LABELS)
+    order = RNG.permutation(45)
+    after = retrieval(3 * Q @ R, LABELS, RNG.uniform(0.1, 9, size=(45, 1)) * (G @ R)[order], G_LABELS[order])
+    np.testing.assert_allclose(after.precisions, before.precisions, rtol=1e-9)
+    np.testing.assert_allclose(after.hits, before.hits)
+
+
+def test_captions_find_their_images():
+    """Image/text: five captions to an image, paired by label, each has exactly one relevant image."""
+    images = RNG.normal(size=(20, 16))
+    captions = np.repeat(images, 5, axis=0) + 0.8 * RNG.normal(size=(100, 16))
+    names = np.array([f"image{i}" for i in range(20)])
+    result = retrieval(captions, np.repeat(names, 5), images, names)
+    rank = np.array([1 + np.sum(s > s[i // 5]) for i, s in enumerate(cosines(captions, images))])
+    np.testing.assert_allclose(result.precisions, 1 / rank, rtol=1e-12)
+    assert result.recall[5][0] == pytest.approx(np.mean(rank <= 5), rel=1e-12)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_the_concatenation_blends_the_cosines(weight):
+    """Similarity of concatenated rows is (1 - w) times the cosine before plus w times the cosine after."""
+    W = RNG.normal(size=(8, 6))
+    both, other = concatenated(Q, Q @ W, weight), concatenated(G, G @ W, weight)
+    wanted = (1 - weight) * cosines(Q, G) + weight * cosines(Q @ W, G @ W)
+    np.testing.assert_allclose(cosines(both, other), wanted, atol=1e-12)
+    with pytest.raises(ParameterError, match=r"concat_weight is 1.5"):
+        concatenated(Q, Q, 1.5)
+
+
+def test_queries_without_a_relevant_row_are_left_out_aloud():
+    """Queries whose label the gallery lacks, or only they have, are not scored, with a warning."""
+    labels = LABELS.copy()
+    labels[[3, 8]] = 99
+    with pytest.warns(DataWarning, match="2 of 60 queries have no gallery row"):
+        result = retrieval(Q, labels, G, G_LABELS)
+    assert (result.n, result.n_without) == (58, 2)
+    assert set(range(60)) - set(result.kept.tolist()) == {3, 8}
+    labels[8] = 98
+    with pytest.warns(DataWarning, match="2 of 60"):
+        assert retrieval(Q, labels).n == 58
+    with pytest.raises(DataError, match="no query has a gallery row of the same label"):
+        retrieval(Q, LABELS, G, G_LABELS + 10)
+
+
+def test_ranks_that_any_order_satisfies_are_left_out():
+    """R@K is not given where K is at least the size of the gallery."""
+    assert set(retrieval(Q, LABELS, G[:7], np.array([0, 1, 2, 3, 4, 0, 1])).recall) == {1, 5}
+    assert set(retrieval(Q[:6], np.array([0, 0, 1, 1, 2, 2])).recall) == {1}
+
+
+def test_bad_input_is_one_sentence(as_a_user):
+    """Labels of two kinds or another number, a gallery without labels, other columns, rank 0 are refused."""
+    for call, kind, said in (
+        (lambda: retrieval(Q, LABELS[:-1]), DataError, "59 labels but there are 60 rows"),
+        (lambda: retrieval(Q, LABELS, G, G_LABELS.astype(str)), DataError, "integers on one side"),
+        (lambda: retrieval(Q, LABELS, G), ParameterError, "a gallery and its labels come together"),
+        (lambda: retrieval(Q, LABELS, G[:, :3], G_LABELS), DataError, "8 columns and the gallery 3"),
+        (lambda: retrieval(Q, LABELS, ranks=(0, 1)), ParameterError, "each is at least 1"),
+    ):
+        with pytest.raises(kind, match=said) as error:
+            call()
+        assert "\n" not in str(error.value)
+
+
+# --- the interval of a mean --------------------------------------------------------------------------------------
+
+
+def test_the_interval_of_independent_images_is_the_normal_one():
+    """Without clusters, or with one image each, or all in one, it is mean ± 1.96 standard errors."""
+    values = np.random.default_rng(0).uniform(0.3, 0.7, size=50)
+    half = 1.959963984540054 * values.std(ddof=1) / math.sqrt(50)
+    for clusters in (None, np.arange(50), np.zeros(50)):
+        low, high = mean_interval(values, clusters)
+        assert (low, high) == (
+            pytest.approx(values.mean() - half, rel=1e-9),
+            pytest.approx(values.mean() + half, rel=1e-9),
+        )
+    assert mean_interval(np.array([0.4])) == (0.0, 1.0)
+    assert mean_interval(np.array([1.0, 1.0, 0.9])) == (pytest.approx(0.9013, abs=1e-3), 1.0)
+
+
+def test_images_of_easy_and_hard_classes_have_a_wider_interval():
+    """The cluster-robust variance by explicit loops, where the classes differ; it covers their spread."""
+    clusters = np.repeat(np.arange(6), 10)
+    values = np.clip(np.linspace(0.2, 0.8, 6)[clusters] + 0.01 * RNG.normal(size=60), 0, 1)
+    e = values - values.mean()
+    shared = sum(float(e[i] * e[j]) for i in range(60) for j in range(60) if clusters[i] == clusters[j])
+    low, high = mean_interval(values, clusters)
+    assert (high - low) / 2 == pytest.approx(1.959963984540054 * math.sqrt(6 / 5 * shared) / 60, rel=1e-9)
+    plain = mean_interval(values)
+    assert high - low > 2 * (plain[1] - plain[0])
+
+
+# --- the command -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("retrieval")
+    np.save(folder / "q.npy", Q)
+    np.save(folder / "g.npy", G + 1)
+    np.save(folder / "q_labels.npy", LABELS)
+    (folder / "g_labels.txt").write_text("\n".join(map(str, G_LABELS)))
+    W = np.random.default_rng(0).normal(size=(8, 8)).astype("f4")
+    np.savez(folder / "t.npz", weights=W, mean=0.1, std=2.0)
+    return folder
+
+
+def run(files, *more, gallery=("g.npy", "g_labels.txt")):
+    given = ["evaluate", "retrieval", "--queries", files / "q.npy", "--query-labels", files / "q_labels.npy"]
+    given += ["--gallery", files / gallery[0], "--gallery-labels", files / gallery[1], *more]
+    return _run([str(word) for word in given])
+
+
+def test_the_command_gives_what_the_library_gives(files, tmp_path, capsys):
+    """Without a transform both sides are standardized by the scalars of the gallery; rows are appended."""
+    out = tmp_path / "scores.jsonl"
+    assert run(files, "--json", "--out", out) == 0
+    found = json.loads(capsys.readouterr().out)
+    scalars = (G + 1).mean(), (G + 1).std()
+    wanted = retrieval((Q - scalars[0]) / scalars[1], LABELS, (G + 1 - scalars[0]) / scalars[1], G_LABELS)
+    assert found["map"] == pytest.approx(wanted.mean_average_precision[0], rel=1e-9)
+    assert [found[f"recall_{k}"] for k in (1, 5, 10)] == pytest.approx([wanted.recall[k][0] for k in (1, 5, 10)])
+    assert found["map_low"] < found["map"] < found["map_high"]
+    assert (found["n"], found["n_gallery"], found["n_without"], found["concat_weight"]) == (60, 45, 0, 1)
+    assert [row["metric"] for row in read_rows(out)] == ["recall_1", "recall_5", "recall_10", "map"]
+
+
+@pytest.mark.parametrize("weight", [1, 0.4])
+def test_the_command_maps_both_sides_and_blends(files, tmp_path, capsys, weight):
+    """The transform, with its own scalars, maps queries and gallery; --concat-weight blends it with the original."""
+    out = tmp_path / "scores.jsonl"
+    given = ("--transform", files / "t.npz", "--concat-weight", weight, "--out", out, "--json")
+    assert run(files, *given) == 0
+    found = json.loads(capsys.readouterr().out)
+    with np.load(files / "t.npz") as t:
+        W = t["weights"].astype(float)
+    A, B = (Q - 0.1) / 2, (G + 1 - 0.1) / 2
+    wanted = retrieval(concatenated(A, A @ W, weight), LABELS, concatenated(B, B @ W, weight), G_LABELS)
+    assert found["map"] == pytest.approx(wanted.mean_average_precision[0], rel=1e-6)
+    assert read_rows(out)[-1]["metric"] == ("map" if weight == 1 else "map_concat_0.4")
+
+
+def test_the_command_with_one_file_leaves_the_query_out(files, capsys):
+    """The same file on both sides searches each query among the others."""
+    assert run(files, gallery=("q.npy", "q_labels.npy")) == 0
+    told = capsys.readouterr().out
+    scaled = (Q - Q.mean()) / Q.std()
+    assert f"R@1  {retrieval(scaled, LABELS).recall[1][0]:.3f} [" in told
+    assert "gallery 59" in told
+
+
+def test_the_command_says_what_is_wrong(files, tmp_path, capsys):
+    """A weight without a transform or out of range, or labels that differ for one file: exit 1 and one sentence."""
+    np.save(tmp_path / "other.npy", LABELS[::-1])
+    for more, gallery, said in (
+        (("--concat-weight", 0.5), None, "there is no transform to weigh"),
+        (("--transform", files / "t.npz", "--concat-weight", -1), None, "concat_weight is -1"),
+        ((), ("q.npy", tmp_path / "other.npy"), "their labels differ"),
+        ((), ("none.npy", "g_labels.txt"), "does not exist"),
+        ((), ("g.npy", "q_labels.npy"), "60 labels but there are 45 rows"),
+    ):
+        assert run(files, *more, gallery=gallery or ("g.npy", "g_labels.txt")) == 1
+        streams = capsys.readouterr()
+        assert said in streams.err
+        assert (streams.err.count("\n"), streams.out) == (1, "")
