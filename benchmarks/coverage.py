@@ -24,7 +24,7 @@ from glocal.data.features import Features
 from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.evaluation.alignment import answer_credit
-from glocal.evaluation.statistics import triplet_bootstrap, triplet_interval, triplet_variance
+from glocal.evaluation.statistics import triplet_bootstrap, triplet_estimate, triplet_interval
 
 FITTED, SETS = 300, 2_000_000
 DESIGNS = ((60, 3000), (200, 5000), (1000, 3000))  # objects, answers: objects decide; between; answers decide
@@ -83,9 +83,7 @@ def main() -> None:
                 "permuted": answer_credit(Z[drawn], chance),
             }
             for name, value in values.items():
-                mean, variance = triplet_variance(value, answers.answers)
-                half = 1.959964 * np.sqrt(variance)
-                found.setdefault((name, "analytic"), []).append((mean - half, mean + half))
+                found.setdefault((name, "analytic"), []).append(triplet_estimate(value, answers.answers).interval())
                 for label, shrink in (("bootstrap", True), ("pigeonhole", False)):
                     ends = triplet_bootstrap(
                         value, answers.answers, replicates=options.replicates, seed=world, shrink=shrink

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.errors import ParameterError
-from glocal.evaluation.statistics.clusters import triplet_variance
+from glocal.evaluation.statistics.clusters import triplet_estimate
 
 # sized so that the weights of a block of replicates, and the products for a chunk of answers, stay in the cache
 _REPLICATES, _ANSWERS = 64, 2048
@@ -30,7 +30,7 @@ def triplet_bootstrap(
 
     It carries what objects share rightly, but counts the noise of single answers 2³ - 1 = 7 times, so that its
     variance is several times too large where answers are few for their objects. With `shrink` the deviations
-    θ_r - mean are therefore scaled down to the variance of `triplet_variance`; what the bootstrap adds to
+    θ_r - mean are therefore scaled down to the error of `triplet_estimate`; what the bootstrap adds to
     `triplet_interval` is then the shape: asymmetric ends, within the range of the values.
 
     Parameters
@@ -59,9 +59,9 @@ def triplet_bootstrap(
     """
     if replicates < 40:
         raise ParameterError(f"replicates is {replicates}; at least 40 are needed for a 95 % interval, 1000 are usual.")
-    mean, variance = triplet_variance(values, answers, weights)
+    estimate = triplet_estimate(values, answers, weights)
     w = np.ones(len(values)) if weights is None else weights
-    moments = np.stack([w * (values - mean), w]).astype(np.float32)
+    moments = np.stack([w * (values - estimate.mean), w]).astype(np.float32)
     columns = np.ascontiguousarray(answers.T, dtype=np.int64)
     rng = np.random.default_rng(seed)
     deviations = np.concatenate(
@@ -71,9 +71,9 @@ def triplet_bootstrap(
         ]
     )
     spread = float(deviations.std())
-    scale = min(1.0, float(np.sqrt(variance)) / spread) if shrink and spread > 0 else 1.0
+    scale = min(1.0, estimate.error / spread) if shrink and spread > 0 else 1.0
     low, high = np.quantile(deviations, (0.025, 0.975)) * scale
-    return mean + float(low), mean + float(high)
+    return estimate.mean + float(low), estimate.mean + float(high)
 
 
 def _deviations(

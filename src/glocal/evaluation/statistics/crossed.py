@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float
 
 from glocal.errors import DataError
+from glocal.evaluation.statistics.estimate import Estimate
 
 
-@dataclass(frozen=True)
-class TwoWay:
-    """A mean over a crossed table: `mean`, its `low` and `high`, its standard `error` and degrees of `freedom`."""
-
-    mean: float
-    low: float
-    high: float
-    error: float
-    freedom: float
-
-
-def two_way_interval(scores: Float[np.ndarray, "draws classes"], *, level: float = 0.95) -> TwoWay:
-    """Interval of the mean of a (draws × classes) table of scores for new draws and new classes.
+def two_way_estimate(scores: Float[np.ndarray, "draws classes"]) -> Estimate:
+    """The mean and its error of a (draws × classes) table of scores for new draws and new classes.
 
     Draws share their classes and classes share their draws, so the cells are not independent. Under
     y_dc = μ + row_d + column_c + noise_dc the unbiased variance of the mean is that of the analysis of variance,
 
         Var = (MS_rows + MS_columns - MS_noise) / (draws · classes),
 
-    not less than MS_noise / (draws · classes). The interval is Student's t with Satterthwaite's degrees of freedom, at
+    not less than MS_noise / (draws · classes). The degrees of freedom are Satterthwaite's, at
     least min(draws, classes) - 1. With one draw, or one class, only the other varies.
 
     Parameters
     ----------
     scores : (draws, classes) float
         For example the few-shot accuracy of each class in each draw; AUROC as (1, classes).
-    level : float
-        Confidence in (0, 1).
 
     Returns
     -------
-    TwoWay
-        Not clipped: scores may be differences.
+    Estimate
 
     Raises
     ------
@@ -55,9 +40,9 @@ def two_way_interval(scores: Float[np.ndarray, "draws classes"], *, level: float
 
     Examples
     --------
-    >>> found = two_way_interval(np.array([[0.5, 0.7], [0.6, 0.9], [0.4, 0.8]]))
-    >>> round(found.mean, 3), found.low < 0.65 < found.high
-    (0.65, True)
+    >>> found = two_way_estimate(np.array([[0.5, 0.7], [0.6, 0.9], [0.4, 0.8]]))
+    >>> round(found.mean, 3), round(found.error, 3)
+    (0.65, 0.155)
     """
     scores = np.asarray(scores, dtype=np.float64)
     if not np.isfinite(scores).all():
@@ -67,8 +52,7 @@ def two_way_interval(scores: Float[np.ndarray, "draws classes"], *, level: float
         raise DataError(f"the table of scores is {rows} × {columns}; an interval needs at least two scores.")
     mean = float(scores.mean())
     if min(rows, columns) == 1:
-        error, freedom = float(scores.std(ddof=1)) / np.sqrt(scores.size), float(scores.size - 1)
-        return _interval(mean, float(error), freedom, level)
+        return Estimate(mean, float(scores.std(ddof=1) / np.sqrt(scores.size)), scores.size - 1.0)
     by_row, by_column = scores.mean(axis=1), scores.mean(axis=0)
     between_rows = columns * float(by_row.var(ddof=1))
     between_columns = rows * float(by_column.var(ddof=1))
@@ -76,14 +60,7 @@ def two_way_interval(scores: Float[np.ndarray, "draws classes"], *, level: float
     noise = float(np.square(residual).sum()) / ((rows - 1) * (columns - 1))
     combined = between_rows + between_columns - noise
     if combined <= noise:
-        return _interval(mean, float(np.sqrt(noise / scores.size)), float((rows - 1) * (columns - 1)), level)
+        return Estimate(mean, float(np.sqrt(noise / scores.size)), float((rows - 1) * (columns - 1)))
     spread = between_rows**2 / (rows - 1) + between_columns**2 / (columns - 1) + noise**2 / ((rows - 1) * (columns - 1))
     freedom = max(combined**2 / spread, float(min(rows, columns) - 1))
-    return _interval(mean, float(np.sqrt(combined / scores.size)), freedom, level)
-
-
-def _interval(mean: float, error: float, freedom: float, level: float) -> TwoWay:
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(freedom, 0.5 + level / 2)) * error
-    return TwoWay(mean, mean - half, mean + half, error, freedom)
+    return Estimate(mean, float(np.sqrt(combined / scores.size)), freedom)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.errors import DataError, ParameterError
-from glocal.evaluation.statistics.clusters import triplet_variance
-from glocal.evaluation.statistics.crossed import two_way_interval
+from glocal.evaluation.statistics.clusters import triplet_estimate
+from glocal.evaluation.statistics.crossed import two_way_estimate
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,9 @@ def paired_difference(
 ) -> PairedDifference:
     """The mean of a - b with an interval and a p-value that respect what the scores share.
 
-    With `answers`, values are credits of odd-one-out answers, dependent through their objects (`triplet_variance`,
-    normal quantiles). Without, they are a (draws, classes) table, dependent through both (`two_way_interval`,
-    Student's t), or one list of independent scores.
+    With `answers`, values are credits of odd-one-out answers, dependent through their objects (`triplet_estimate`).
+    Without, they are a (draws, classes) table, dependent through both (`two_way_estimate`), or one list of independent
+    scores.
 
     Parameters
     ----------
@@ -80,8 +79,6 @@ def paired_difference(
     >>> round(found.difference, 3), found.low > 0
     (0.125, True)
     """
-    if not 0 < level < 1:
-        raise ParameterError(f"level is {level}; it must lie between 0 and 1, for example 0.95.")
     if values_a.shape != values_b.shape or values_a.ndim not in (1, 2):
         raise DataError(
             f"the two arms have scores of shape {values_a.shape} and {values_b.shape}; "
@@ -93,14 +90,13 @@ def paired_difference(
     if answers is None:
         if weights is not None:
             raise DataError("weights belong to answers; give the answers too.")
-        return _of_table(values.reshape(1, -1) if values.ndim == 1 else values, level)
-    if values.shape != (len(answers),):
+        estimate = two_way_estimate(values.reshape(1, -1) if values.ndim == 1 else values)
+    elif values.shape != (len(answers),):
         raise DataError(f"there are {len(answers)} answers but the scores have shape {values.shape}.")
-    mean, variance = triplet_variance(values, answers, weights)
-    error = float(np.sqrt(variance))
-    half = NormalDist().inv_cdf(0.5 + level / 2) * error
-    p = 2 * NormalDist().cdf(-abs(mean) / error) if error > 0 else float(mean == 0)
-    return PairedDifference(mean, mean - half, mean + half, p, values.size)
+    else:
+        estimate = triplet_estimate(values, answers, weights)
+    low, high = estimate.interval(level)
+    return PairedDifference(estimate.mean, low, high, estimate.p, values.size)
 
 
 def compare(
@@ -161,11 +157,3 @@ def holm(p: Sequence[float]) -> list[float]:
     corrected = np.empty(len(p))
     corrected[order] = np.maximum.accumulate(steps)
     return [float(value) for value in corrected]
-
-
-def _of_table(values: np.ndarray, level: float) -> PairedDifference:
-    from scipy.special import stdtr
-
-    found = two_way_interval(values, level=level)
-    p = 2 * float(stdtr(found.freedom, -abs(found.mean) / found.error)) if found.error > 0 else float(found.mean == 0)
-    return PairedDifference(found.mean, found.low, found.high, p, values.size)
