@@ -9,6 +9,7 @@ import numpy as np
 from glocal.data.repeated import Tally, tally
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError
+from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.statistics import triplet_interval
 from glocal.similarity import CHANCE
 
@@ -84,6 +85,51 @@ def ceiling(triplets: Triplets) -> Ceiling:
         len(counts),
         int(total.sum()),
         n_single,
+    )
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How near an embedding comes to the ceilings of the same repeated answers.
+
+    `accuracy` is weighted by answers, with its 95 % interval `low` to `high`; `normalised` and `ratio` hold, for each
+    ceiling by name, (accuracy - 1/3) / (ceiling - 1/3) and accuracy / ceiling.
+    """
+
+    accuracy: float
+    low: float | None
+    high: float | None
+    tie_rate: float
+    similarity: str
+    normalised: dict[str, float]
+    ratio: dict[str, float]
+
+
+def reached(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosine", brain_score: bool = False) -> Reached:
+    """Score an embedding on repeated answers and compare it with their ceilings.
+
+    Parameters
+    ----------
+    Z : (n, p) real array
+        Standardized features, transformed or not.
+    triplets : Triplets
+        As in `ceiling`; indices are rows of Z.
+    similarity : {"cosine", "dot"}
+    brain_score : bool
+        Whether to compare with `BRAIN_SCORE` besides.
+    """
+    found = ceiling(triplets)
+    bounds = {"majority": found.majority.value, "leave_one_out": found.leave_one_out.value}
+    bounds |= {"brain_score": BRAIN_SCORE} if brain_score else {}
+    score = odd_one_out(Z, repeated(tally(triplets))[0].triplets(), similarity=similarity)
+    return Reached(
+        score.accuracy,
+        score.low,
+        score.high,
+        score.tie_rate,
+        similarity,
+        {name: normalised(score.accuracy, bound) for name, bound in bounds.items()},
+        {name: score.accuracy / bound for name, bound in bounds.items()},
     )
 
 

@@ -54,6 +54,12 @@ class Flips:
             [np.stack([rows, np.full_like(rows, sign)], axis=1) for rows, sign in ((self.gained, 1), (self.lost, -1))]
         )
 
+    def objects(self) -> Int[np.ndarray, " m"]:
+        """The objects that any flip names, those with the largest |gained - lost| first."""
+        named = np.flatnonzero(self.gained_by_object + self.lost_by_object)
+        net = self.gained_by_object[named] - self.lost_by_object[named]
+        return named[np.argsort(-np.abs(net), kind="stable")]
+
     def _ordered(self, which: np.ndarray, key: np.ndarray) -> np.ndarray:
         rows = np.flatnonzero(which)
         return rows[np.argsort(key[rows], kind="stable")]

@@ -100,7 +100,7 @@ def rsa(
     >>> rdm = np.abs(np.subtract.outer(np.arange(4.0), np.arange(4.0)))
     >>> found = rsa(Z, rdm, replicates=0)
     >>> round(found.spearman, 3), found.low, found.ceiling
-    (0.956, None, None)
+    (0.939, None, None)
     """
     if replicates and replicates < _FEWEST:
         raise ParameterError(f"replicates is {replicates}; allowed are 0 (no interval) and {_FEWEST} or more.")
@@ -109,7 +109,8 @@ def rsa(
     if len(Z) != n:
         raise DataError(f"the RDM is about {n} objects but there are {len(Z)} rows of features; they must be the same.")
     human = rdms[:, *np.triu_indices(n, 1)]
-    ceilings = (noise_ceiling(human, "spearman"), noise_ceiling(human, "pearson")) if people > 1 else (None, None)
+    ceiling = noise_ceiling(human, "spearman") if people > 1 else None
+    pearson_ceiling = noise_ceiling(human, "pearson") if people > 1 else None
     model, tolerance = dissimilarities(Z, kernel)
     x = model[np.triu_indices(n, 1)]
     Z = np.asarray(Z, dtype=np.float64)
@@ -119,13 +120,12 @@ def rsa(
             CollapseWarning,
             stacklevel=2,
         )
-        return RSA(np.nan, np.nan, None, None, None, None, *ceilings, kernel, n, people)
+        return RSA(np.nan, np.nan, None, None, None, None, ceiling, pearson_ceiling, kernel, n, people)
     tables = [PairTable.of(x, y, n, tolerance) for y in human]
     values = np.mean([table.correlations(np.ones((1, n)))[:, 0] for table in tables], axis=0)
     low, high = _interval(tables, n, replicates, seed, on_replicate)
-    return RSA(
-        float(values[0]), float(values[1]), low[0], high[0], low[1], high[1], *ceilings, kernel, n, people
-    )  # fmt: skip
+    spearman, pearson = (float(value) for value in values)
+    return RSA(spearman, pearson, low[0], high[0], low[1], high[1], ceiling, pearson_ceiling, kernel, n, people)
 
 
 def _interval(

@@ -57,9 +57,8 @@ def noise_ceiling(human: Float[np.ndarray, "people pairs"], method: str = "spear
             a, b = rankdata(a), rankdata(b)
         return float(np.corrcoef(a, b)[0, 1])
 
-    everyone = np.arange(len(human))
-    upper = [agreement(person, scaled) for person in everyone]
-    lower = [agreement(person, scaled[everyone != person]) for person in everyone]
+    upper = [agreement(person, scaled) for person in range(len(human))]
+    lower = [agreement(person, np.delete(scaled, person, axis=0)) for person in range(len(human))]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
         return NoiseCeiling(float(np.nanmean(lower)), float(np.nanmean(upper)))
