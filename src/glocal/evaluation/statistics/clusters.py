@@ -69,39 +69,54 @@ def triplet_estimate(
     ----------
     Fafchamps & Gubert (2007), J. Dev. Econ. 83:326; Aronow, Samii & Assenova (2015), Political Analysis 23:564.
     """
-    w = np.ones(len(values)) if weights is None else weights
-    total = float(w.sum())
-    mean = float(w @ values) / total
-    e = w * (values - mean)
-    shared, overlap, objects = _shared_sums(answers, e, w)
+    total = float(len(values) if weights is None else weights.sum())
+    mean = float(values.sum() if weights is None else weights @ values) / total
+    e = values - mean if weights is None else weights * (values - mean)
+    shared, overlap, objects = _shared_sums(answers, e, weights)
     # the estimate can fall below that of independent answers, or below 0, in small samples
     variance = max(shared, float(e @ e)) / max(1 - overlap / total**2, _LEAST_DISJOINT)
     return Estimate(mean, float(np.sqrt(variance)) / total, objects - 1.0)
 
 
-def _shared_sums(answers: np.ndarray, e: np.ndarray, w: np.ndarray) -> tuple[float, float, int]:
+def _shared_sums(answers: np.ndarray, e: np.ndarray, weights: np.ndarray | None) -> tuple[float, float, int]:
     """Σ e_t e_t' and Σ w_t w_t' over the pairs of answers that share an object, and the number of objects named."""
     n = int(answers.max()) + 1
     a, b, c = np.ascontiguousarray(answers.T, dtype=np.int64)
     i, k = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
     j = a + b + c - i - k
+    sides = ((i, j), (i, k), (j, k))
+    cells = [first * n + second for first, second in sides] if n * n <= _MOST_CELLS else []
+    order, starts = _groups(n, i, j, k)
     found = []
-    order, starts = _groups((i * n + j) * n + k) if n < 2_000_000 else (np.arange(len(i)), np.arange(len(i)))
-    pairs = [i * n + j, i * n + k, j * n + k]
-    for values in (e, w):
-        by_object = sum(np.bincount(column, values, minlength=n) for column in (i, j, k))
-        if n * n <= _MOST_CELLS:
-            by_pair = sum(np.bincount(pair, values, minlength=n * n) for pair in pairs)
+    for values in (e, weights):
+        by_object = np.sum([np.bincount(column, values, minlength=n) for column in (i, j, k)], axis=0)
+        if cells:
+            by_pair = np.sum([np.bincount(cell, values, minlength=n * n) for cell in cells], axis=0)
         else:
-            pair_order, pair_starts = _groups(np.concatenate(pairs))
-            by_pair = np.add.reduceat(np.tile(values, 3)[pair_order], pair_starts)
-        by_set = np.add.reduceat(values[order], starts)
-        found.append(float(np.square(by_object).sum() - np.square(by_pair).sum() + np.square(by_set).sum()))
+            by_pair = _sums(
+                None if values is None else np.tile(values, 3),
+                *_groups(n, *(np.concatenate(column) for column in zip(*sides, strict=True))),
+            )
+        by_set = _sums(values, order, starts)
+        found.append(float(by_object @ by_object - by_pair @ by_pair + by_set @ by_set))
     return found[0], found[1], int(np.count_nonzero(by_object))
 
 
-def _groups(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """An order that brings equal keys together, and where each group starts in it."""
-    order = np.argsort(keys)
-    ordered = keys[order]
-    return order, np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+def _sums(values: np.ndarray | None, order: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The sum of the values of each group, or its size."""
+    if values is None:
+        return np.diff(starts, append=len(order))
+    sums: np.ndarray = np.add.reduceat(values[order], starts)
+    return sums
+
+
+def _groups(n: int, *columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An order that brings equal rows of the columns together, and where each group starts in it."""
+    small = [column.astype(np.min_scalar_type(n)) for column in columns]  # two bytes are sorted by radix, quickly
+    order = np.lexsort(small)
+    changes = np.zeros(len(order), dtype=bool)
+    changes[0] = True
+    for column in small:
+        ordered = column[order]
+        changes[1:] |= ordered[1:] != ordered[:-1]
+    return order, np.flatnonzero(changes)
