@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads tha
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_answers
@@ -37,13 +37,13 @@ def authors_loop(X: np.ndarray, answers: np.ndarray) -> float:
     choices, probabilities = torch.zeros(len(answers)), torch.zeros(len(answers), 3)
     for row, (i, j, k) in enumerate(answers):
         three = torch.stack([features[i], features[j], features[k]])
-        distances = torch.tensor([1 - F.cosine_similarity(three[u], three[v], dim=0) for u, v in pairs])
+        distances = torch.tensor([1 - functional.cosine_similarity(three[u], three[v], dim=0) for u, v in pairs])
         dots = torch.tensor([three[u] @ three[v] for u, v in pairs])
         if torch.unique(distances).shape[0] == 1:
             choices[row] = -1
         else:
             choices[row] = ({0, 1, 2} - set(pairs[int(torch.argmin(distances))])).pop()
-        probabilities[row] = F.softmax(dots, dim=0)
+        probabilities[row] = functional.softmax(dots, dim=0)
     return float((choices == 2).float().mean())
 
 

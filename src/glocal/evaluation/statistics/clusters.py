@@ -51,7 +51,7 @@ def triplet_estimate(
     where E_i, E_ij and E_ijk sum e over the answers that contain the object, the pair, the set (inclusion and
     exclusion). q is the share of (weighted) pairs of answers that share nothing: deviations are from the mean of the
     same answers, so the sum falls short of its target by just that factor (for answers that share no object
-    it is the usual 1 - 1/t). Answers treated as independent would give an error that is too small.
+    it is the usual 1 - 1/t). Var is not less than Σ_sets E_ijk² / ((Σ w)² q). Answers treated as independent would give an error that is too small.
 
     Parameters
     ----------
@@ -72,14 +72,20 @@ def triplet_estimate(
     total = float(len(values) if weights is None else weights.sum())
     mean = float(values.sum() if weights is None else weights @ values) / total
     e = values - mean if weights is None else weights * (values - mean)
-    shared, overlap, objects = _shared_sums(answers, e, weights)
-    # the estimate can fall below that of independent answers, or below 0, in small samples
-    variance = max(shared, float(e @ e)) / max(1 - overlap / total**2, _LEAST_DISJOINT)
+    (shared, by_set), (overlap, _), objects = _shared_sums(answers, e, weights)
+    # the estimate can fall below that of independent sets, or below 0, in small samples
+    least = float(by_set @ by_set) if len(by_set) > 1 else float(e @ e)
+    variance = max(shared, least) / max(1 - overlap / total**2, _LEAST_DISJOINT)
     return Estimate(mean, float(np.sqrt(variance)) / total, objects - 1.0)
 
 
-def _shared_sums(answers: np.ndarray, e: np.ndarray, weights: np.ndarray | None) -> tuple[float, float, int]:
-    """Σ e_t e_t' and Σ w_t w_t' over the pairs of answers that share an object, and the number of objects named."""
+def _shared_sums(
+    answers: np.ndarray, e: np.ndarray, weights: np.ndarray | None
+) -> tuple[tuple[float, np.ndarray], tuple[float, np.ndarray], int]:
+    """Sums over the pairs of answers that share an object, and the number of objects named.
+
+    For e and for the weights: Σ e_t e_t', and the sums of e over the answers to each set of three.
+    """
     n = int(answers.max()) + 1
     a, b, c = np.ascontiguousarray(answers.T, dtype=np.int64)
     i, k = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
@@ -98,7 +104,7 @@ def _shared_sums(answers: np.ndarray, e: np.ndarray, weights: np.ndarray | None)
                 *_groups(n, *(np.concatenate(column) for column in zip(*sides, strict=True))),
             )
         by_set = _sums(values, order, starts)
-        found.append(float(by_object @ by_object - by_pair @ by_pair + by_set @ by_set))
+        found.append((float(by_object @ by_object - by_pair @ by_pair + by_set @ by_set), by_set))
     return found[0], found[1], int(np.count_nonzero(by_object))
 
 
