@@ -1,25 +1,44 @@
-"""Intervals for answers that share objects."""
+"""Intervals for answers that share objects and for tables that share draws and classes; comparisons of arms."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from glocal.evaluation.statistics import triplet_interval
-
-Z95 = 1.959963984540054
+from glocal.data.triplets import Triplets
+from glocal.data.world import simulated_answers
+from glocal.errors import DataError, ParameterError
+from glocal.evaluation.alignment import odd_one_out
+from glocal.evaluation.statistics import (
+    Estimate,
+    clusters,
+    compare,
+    holm,
+    paired_difference,
+    triplet_bootstrap,
+    triplet_estimate,
+    triplet_interval,
+    two_way_estimate,
+)
 
 
 def loop_half_width(values, answers, weights):
-    """Half the interval by an explicit double loop over answers that share an object."""
+    """The mean and half its interval by an explicit double loop over answers that share an object."""
     mean = float(weights @ values) / float(weights.sum())
     e = weights * (values - mean)
-    shared = 0.0
+    shared = overlap = least = 0.0
     for t, first in enumerate(answers.tolist()):
         for u, second in enumerate(answers.tolist()):
             if set(first) & set(second):
                 shared += e[t] * e[u]
-    return mean, Z95 * math.sqrt(max(shared, float(e @ e))) / float(weights.sum())
+                overlap += weights[t] * weights[u]
+            if set(first) == set(second):
+                least += e[t] * e[u]
+    disjoint = 1 - overlap / float(weights.sum()) ** 2
+    t95 = stats.t.ppf(0.975, len(np.unique(answers[weights > 0])) - 1)
+    return mean, t95 * math.sqrt(max(shared, least) / disjoint) / float(weights.sum())
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -38,10 +57,11 @@ def test_the_interval_equals_the_double_loop(seed, weighted):
 
 
 def test_answers_that_share_nothing_have_the_independent_interval():
-    """With no shared object the variance is that of independent answers."""
+    """With no shared object the error is that of independent answers, s / √t with s² over t - 1."""
     values = np.random.default_rng(0).uniform(0.3, 0.7, size=50)
-    low, high = triplet_interval(values, np.arange(150).reshape(50, 3))
-    assert (high - low) / 2 == pytest.approx(Z95 * values.std() / math.sqrt(50), rel=1e-9)
+    estimate = triplet_estimate(values, np.arange(150).reshape(50, 3))
+    assert estimate.error == pytest.approx(stats.sem(values), rel=1e-12)
+    assert estimate.freedom == 149
 
 
 def test_the_interval_stays_inside_0_and_1():
@@ -74,7 +94,301 @@ def test_the_interval_covers_where_the_binomial_one_does_not():
         values = (rng.uniform(size=400) < 0.5 + effect[answers].sum(axis=1)).astype(float)
         low, high = triplet_interval(values, answers)
         robust += low <= 0.5 <= high
-        half = Z95 * math.sqrt(values.mean() * (1 - values.mean()) / 400)
+        half = 1.96 * math.sqrt(values.mean() * (1 - values.mean()) / 400)
         naive += abs(values.mean() - 0.5) <= half
     assert robust / repeats >= 0.88
     assert naive / repeats <= 0.7
+
+
+def test_many_objects_take_another_way_to_the_same_estimate(monkeypatch):
+    """Pairs sorted, where there are too many objects to count them in a table, give the same estimate."""
+    rng = np.random.default_rng(4)
+    answers = np.array([rng.permutation(20)[:3] for _ in range(300)])
+    values, weights = rng.uniform(size=300), rng.integers(0, 3, size=300).astype(float)
+    for w in (None, weights):
+        before = triplet_estimate(values, answers, w)
+        with monkeypatch.context() as patched:
+            patched.setattr(clusters, "_MOST_CELLS", 1)
+            after = triplet_estimate(values, answers + 100_000, w)
+        assert (after.mean, after.error, after.freedom) == pytest.approx((before.mean, before.error, before.freedom))
+
+
+def test_an_integer_weight_is_that_many_copies_in_the_error():
+    """An answer of weight 3 counts like three copies, also in the error."""
+    rng = np.random.default_rng(5)
+    answers = np.array([rng.permutation(12)[:3] for _ in range(60)])
+    values, weights = rng.uniform(size=60), rng.integers(1, 4, size=60)
+    weighted = triplet_estimate(values, answers, weights.astype(float))
+    copied = triplet_estimate(np.repeat(values, weights), np.repeat(answers, weights, axis=0))
+    assert copied.mean == pytest.approx(weighted.mean, rel=1e-12)
+    assert copied.error == pytest.approx(weighted.error, rel=1e-9)
+
+
+def test_three_objects_give_an_interval():
+    """Where every answer shares its objects with every other one there is still a finite, positive error."""
+    estimate = triplet_estimate(np.array([1.0, 0.0, 1.0]), np.array([[0, 1, 2], [1, 2, 0], [0, 2, 1]]))
+    assert 0 < estimate.error < math.inf
+
+
+def bootstrap_by_loops(values, answers, weights, replicates, seed):
+    """The plain pigeonhole bootstrap, one replicate after the other."""
+    rng = np.random.default_rng(seed)
+    n = answers.max() + 1
+    means = []
+    for start in range(0, replicates, 64):
+        eta = rng.standard_exponential((n, min(64, replicates - start)), dtype=np.float32).astype(float)
+        for column in eta.T:
+            w = weights * column[answers].prod(axis=1)
+            means.append(float(w @ values) / w.sum())
+    return np.quantile(means, [0.025, 0.975])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_pigeonhole_bootstrap_equals_explicit_loops(weighted):
+    """Each replicate weighs an answer by the product of the weights of its three objects."""
+    rng = np.random.default_rng(6)
+    answers = np.array([rng.permutation(15)[:3] for _ in range(3000)])  # more than one chunk of answers
+    values = rng.uniform(size=3000)
+    weights = rng.uniform(size=3000) if weighted else np.ones(3000)
+    found = triplet_bootstrap(values, answers, weights if weighted else None, replicates=100, seed=3, shrink=False)
+    assert found == pytest.approx(bootstrap_by_loops(values, answers, weights, 100, 3), rel=1e-4)  # float32 sums
+
+
+def test_the_bootstrap_agrees_with_the_analytic_interval():
+    """Shrunk, it is as wide as the analytic interval; plain, it is up to √7 times wider where single answers decide."""
+    rng = np.random.default_rng(7)
+    answers = np.array([rng.permutation(300)[:3] for _ in range(1000)])
+    values = (rng.uniform(size=1000) < 0.6).astype(float)
+    width = np.diff(triplet_interval(values, answers)).item()
+    shrunk, plain = (np.diff(triplet_bootstrap(values, answers, shrink=s)).item() for s in (True, False))
+    assert shrunk == pytest.approx(width, rel=0.1)
+    assert 1.8 < plain / width < 3
+
+
+def test_the_bootstrap_depends_on_its_seed_alone():
+    """The same seed gives the same interval, another seed another one; too few replicates are refused."""
+    rng = np.random.default_rng(8)
+    answers = np.array([rng.permutation(30)[:3] for _ in range(200)])
+    values = rng.uniform(size=200)
+    first, again, other = (triplet_bootstrap(values, answers, replicates=100, seed=seed) for seed in (0, 0, 1))
+    assert first == again != other
+    with pytest.raises(ParameterError, match="at least 40 are needed"):
+        triplet_bootstrap(values, answers, replicates=10)
+
+
+@pytest.fixture(scope="module")
+def population():
+    """Objects whose answers are easy or hard, and the expected credit over all their triplets."""
+    mind = np.random.default_rng(9).normal(size=(400, 4)) * np.random.default_rng(10).uniform(0.3, 1.5, size=(400, 1))
+    rng = np.random.default_rng(11)
+    sets = np.array([rng.permutation(400)[:3] for _ in range(60_000)])
+    Z = mind + 0.5 * rng.normal(size=mind.shape)
+    a, b, c = sets.T
+    expected = 0.0
+    for order in ((a, b, c), (a, c, b), (b, c, a)):
+        i, j, k = order
+        dots = [np.einsum("ij,ij->i", mind[u], mind[v]) for u, v in ((i, j), (i, k), (j, k))]
+        share = 1 / (1 + np.exp(dots[1] - dots[0]) + np.exp(dots[2] - dots[0]))
+        S = [np.einsum("ij,ij->i", Z[u], Z[v]) for u, v in ((i, j), (i, k), (j, k))]
+        expected += float((share * ((S[0] > S[1]) & (S[0] > S[2]))).mean())
+    return mind, Z, expected
+
+
+def test_intervals_cover_the_accuracy_on_new_objects_and_answers(population):
+    """Over 100 draws of objects and answers both intervals hold the expected accuracy at least 90 times."""
+    mind, Z, truth = population
+    held = np.zeros(2)
+    for world in range(100):
+        drawn = np.random.default_rng(world).choice(400, 60, replace=False)
+        answers = simulated_answers(mind[drawn], 800, seed=world)
+        score = odd_one_out(Z[drawn], answers, similarity="dot")
+        S = Z[drawn] @ Z[drawn].T
+        a, b, o = answers.answers.T
+        credit = ((S[a, b] > S[a, o]) & (S[a, b] > S[b, o])).astype(float)
+        low, high = triplet_bootstrap(credit, answers.answers, replicates=200, seed=world)
+        held += score.low <= truth <= score.high, low <= truth <= high
+    assert held.min() >= 90
+    assert held.max() < 100, "an interval that always holds it is too wide"
+
+
+def test_permuted_answers_are_at_chance(population):
+    """With the odd one drawn at random accuracy is 1/3 on average, and about 95 % of the intervals hold it."""
+    mind, Z, _ = population
+    found = []
+    for world in range(100):
+        answers = simulated_answers(mind, 1500, seed=world).answers
+        permuted = np.random.default_rng(world).permuted(answers, axis=1)
+        found.append(odd_one_out(Z, Triplets.from_array(permuted)))
+    accuracy = np.array([score.accuracy for score in found])
+    assert abs(accuracy.mean() - 1 / 3) < 4 * accuracy.std() / 10
+    assert 90 <= sum(score.low <= 1 / 3 <= score.high for score in found) <= 99
+
+
+def anova(scores):
+    """Mean squares of rows, columns and what is left, by explicit sums."""
+    rows, columns = scores.shape
+    grand = scores.mean()
+    row_square = sum((scores[r].mean() - grand) ** 2 for r in range(rows)) * columns / (rows - 1)
+    column_square = sum((scores[:, c].mean() - grand) ** 2 for c in range(columns)) * rows / (columns - 1)
+    left = sum(
+        (scores[r, c] - scores[r].mean() - scores[:, c].mean() + grand) ** 2
+        for r, c in itertools.product(range(rows), range(columns))
+    )
+    return row_square, column_square, left / ((rows - 1) * (columns - 1))
+
+
+def test_the_two_way_error_is_that_of_the_analysis_of_variance():
+    """(MS_rows + MS_columns - MS_noise) / cells, with Satterthwaite's degrees of freedom."""
+    rng = np.random.default_rng(12)
+    scores = rng.normal(size=(5, 1)) + rng.normal(size=(1, 8)) + 0.3 * rng.normal(size=(5, 8))
+    row, column, noise = anova(scores)
+    found = two_way_estimate(scores)
+    assert found.mean == pytest.approx(scores.mean())
+    assert found.error == pytest.approx(math.sqrt((row + column - noise) / 40))
+    freedom = (row + column - noise) ** 2 / (row**2 / 4 + column**2 / 7 + noise**2 / 28)
+    assert found.freedom == pytest.approx(max(freedom, 4))
+    assert two_way_estimate(scores.T).error == pytest.approx(found.error)
+
+
+def test_a_table_of_pure_noise_has_the_error_of_its_noise():
+    """Where rows and columns differ no more than noise makes them, the error is not less than that of the noise."""
+    scores = np.array([[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    found = two_way_estimate(scores)
+    assert found.error == pytest.approx(math.sqrt(anova(scores)[2] / 9))
+    assert found.freedom == 4
+
+
+@pytest.mark.parametrize("shape", [(1, 7), (7, 1)])
+def test_one_draw_or_one_class_is_a_plain_mean(shape):
+    """With a single row or column the interval is Student's of the others."""
+    values = np.random.default_rng(13).normal(size=7)
+    found = two_way_estimate(values.reshape(shape))
+    assert found.interval() == pytest.approx(stats.t.interval(0.95, 6, values.mean(), stats.sem(values)))
+
+
+def test_the_two_way_interval_covers_where_the_plain_one_does_not():
+    """Draws and classes at random: the mean of another draw is held as often as promised; cells as independent fail."""
+    rng = np.random.default_rng(14)
+    crossed = plain = 0
+    for _ in range(300):
+        scores = 0.3 * rng.normal(size=(5, 1)) + rng.normal(size=(1, 10)) + 0.5 * rng.normal(size=(5, 10))
+        low, high = two_way_estimate(scores).interval()
+        crossed += low <= 0 <= high
+        plain += abs(scores.mean()) <= 1.96 * scores.std() / math.sqrt(50)
+    assert 0.9 <= crossed / 300 <= 0.99
+    assert plain / 300 < 0.8
+
+
+def test_paired_lists_have_the_paired_t_test():
+    """Without answers a list of scores is compared by Student's paired test."""
+    rng = np.random.default_rng(15)
+    a = rng.normal(size=12)
+    b = a - 0.3 + 0.5 * rng.normal(size=12)
+    found, wanted = paired_difference(a, b), stats.ttest_rel(a, b)
+    assert found.p == pytest.approx(wanted.pvalue)
+    assert (found.low, found.high) == pytest.approx(tuple(wanted.confidence_interval()))
+    assert found.n == 12
+
+
+def test_paired_answers_and_tables_are_estimates_of_the_difference():
+    """With answers the difference is clustered by object, a table by draws and classes; swapping flips signs."""
+    rng = np.random.default_rng(16)
+    answers = np.array([rng.permutation(20)[:3] for _ in range(150)])
+    a, b, w = rng.uniform(size=150), rng.uniform(size=150), rng.uniform(size=150)
+    found = paired_difference(a, b, answers=answers, weights=w)
+    estimate = triplet_estimate(a - b, answers, w)
+    assert (found.difference, found.low, found.high) == pytest.approx((estimate.mean, *estimate.interval()))
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(estimate.mean) / estimate.error, 19))
+    swapped = paired_difference(b, a, answers=answers, weights=w)
+    assert (swapped.difference, swapped.low, swapped.high) == pytest.approx(
+        (-found.difference, -found.high, -found.low)
+    )
+    a, b = rng.uniform(size=(4, 6)), rng.uniform(size=(4, 6))
+    table, estimate = paired_difference(a, b), two_way_estimate(a - b)
+    assert (table.low, table.high, table.n) == (*estimate.interval(), 24)
+
+
+def test_an_arm_does_not_differ_from_itself():
+    """The difference of equal scores is 0 with p = 1; a constant difference without any spread has p = 0."""
+    same = paired_difference(np.ones(5), np.ones(5))
+    assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
+    assert paired_difference(np.full(5, 2.0), np.ones(5)).p == 0
+
+
+def test_pairing_beats_two_intervals():
+    """Two arms that share most of their mistakes differ clearly although their own intervals overlap."""
+    rng = np.random.default_rng(17)
+    answers = np.array([rng.permutation(50)[:3] for _ in range(600)])
+    b = (rng.uniform(size=600) < 0.5).astype(float)
+    a = np.where(rng.uniform(size=600) < 0.08, 1.0, b)
+    assert triplet_interval(b, answers)[1] > triplet_interval(a, answers)[0]
+    assert paired_difference(a, b, answers=answers).low > 0
+
+
+@pytest.mark.parametrize(
+    "p", [[0.01, 0.04, 0.03, 0.5], [0.2], [0.03, 0.03, 0.03], [0.9, 0.8], [0.001, 0.0011, 0.04, 0.06]]
+)
+def test_holm_equals_its_definition(p):
+    """Corrected p-values reject exactly what Holm's step-down procedure rejects, at every level."""
+    corrected = holm(p)
+    for level in np.linspace(0.001, 0.999, 97):
+        rejected = set()
+        for step, which in enumerate(np.argsort(p, kind="stable")):
+            if p[which] * (len(p) - step) > level:
+                break
+            rejected.add(which)
+        assert {k for k, value in enumerate(corrected) if value <= level} == rejected
+
+
+def test_arms_are_compared_with_a_baseline_and_corrected():
+    """Each arm has its paired difference, Holm's p-value and an interval that holds for all arms at once."""
+    rng = np.random.default_rng(18)
+    answers = np.array([rng.permutation(40)[:3] for _ in range(400)])
+    arms = {"original": rng.uniform(size=400)} | {f"arm{k}": rng.uniform(size=400) + 0.02 * k for k in range(4)}
+    found = compare(arms, "original", answers=answers)
+    assert list(found) == ["arm0", "arm1", "arm2", "arm3"]
+    p = [paired_difference(arms[name], arms["original"], answers=answers).p for name in found]
+    assert [c.p_holm for c in found.values()] == pytest.approx(holm(p))
+    wide = paired_difference(arms["arm3"], arms["original"], answers=answers, level=1 - 0.05 / 4)
+    assert (found["arm3"].low, found["arm3"].high) == (wide.low, wide.high)
+    assert wide.low < found["arm3"].paired.low
+
+
+def test_equal_arms_are_seldom_told_apart():
+    """With five arms that do not differ, any corrected p-value below 0.05 is as rare as promised."""
+    rng = np.random.default_rng(19)
+    false_claims = 0
+    for _ in range(200):
+        arms = {str(k): rng.normal(size=20) for k in range(6)}
+        false_claims += min(c.p_holm for c in compare(arms, "0").values()) < 0.05
+    assert false_claims <= 17  # 200 × 0.05 and two standard errors
+
+
+@pytest.mark.usefixtures("as_a_user")
+def test_scores_that_cannot_be_compared_are_refused():
+    """Each kind of wrong input is one sentence."""
+    a, answers = np.zeros(4), np.arange(12).reshape(4, 3)
+    cases = [
+        (lambda: paired_difference(a, np.zeros(5)), DataError, r"shape \(4,\) and \(5,\)"),
+        (lambda: paired_difference(np.zeros((2, 2, 2)), np.zeros((2, 2, 2))), DataError, "draws, classes"),
+        (lambda: paired_difference(np.array([0, np.nan]), a[:2]), DataError, "NaN or infinity"),
+        (lambda: paired_difference(a[:0], a[:0]), DataError, "are none"),
+        (lambda: paired_difference(a, a, answers=answers[:3]), DataError, "there are 3 answers"),
+        (lambda: paired_difference(a, a, weights=a), DataError, "weights belong to answers"),
+        (lambda: paired_difference(a, a, level=1.0), ParameterError, "between 0 and 1"),
+        (lambda: two_way_estimate(np.array([[1.0]])), DataError, "at least two scores"),
+        (lambda: two_way_estimate(np.array([[1.0, np.inf]])), DataError, "NaN or infinity"),
+        (lambda: compare({"a": a}, "a"), ParameterError, "at least two arms"),
+        (lambda: compare({"a": a, "b": a}, "c"), ParameterError, "'c' must be one of"),
+    ]
+    for call, error, words in cases:
+        with pytest.raises(error, match=words) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+def test_an_estimate_is_students():
+    """Interval and p-value of an estimate are those of Student's t."""
+    estimate = Estimate(0.3, 0.2, 7.5)
+    assert estimate.interval(0.9) == pytest.approx(stats.t.interval(0.9, 7.5, 0.3, 0.2))
+    assert estimate.p == pytest.approx(2 * stats.t.sf(1.5, 7.5))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError
@@ -85,3 +86,31 @@ def odd_one_out(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosine"
     total = triplets.total_weight
     low, high = triplet_interval(earned, triplets.answers, weights) if interval else (None, None)
     return OddOneOut(right / total, low, high, ties / total, loss / total, CHANCE, len(triplets), similarity)
+
+
+def answer_credit(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosine") -> Float[np.ndarray, " t"]:
+    """How right an embedding is on each answer, ties shared: the values whose weighted mean is the accuracy.
+
+    Parameters
+    ----------
+    Z : (n, p) real array
+    triplets : Triplets
+        Indices are rows of Z.
+    similarity : {"cosine", "dot"}
+
+    Returns
+    -------
+    (t,) float
+        0, 1, or 1/(number tied).
+
+    Raises
+    ------
+    DataError
+        An index that is no row of Z.
+    """
+    triplets.check_range(len(Z))
+    deciding = PairSimilarities(Z, similarity)
+    earned = np.empty(len(triplets))
+    for part, pairs in deciding.chunks(triplets.answers):
+        earned[part] = credit(pairs, deciding.largest)[0]
+    return earned

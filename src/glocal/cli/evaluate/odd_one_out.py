@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
+from glocal.cli.evaluate.against import baseline_values, check_flips_file, put_baseline, save_flips
 from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_scores
 from glocal.cli.options import (
     AsJson,
@@ -22,6 +24,7 @@ from glocal.cli.options import (
 )
 from glocal.cli.output import interval, put_json
 from glocal.evaluation.alignment import odd_one_out
+from glocal.evaluation.flips import flips
 
 
 def odd_one_out_command(
@@ -34,6 +37,13 @@ def odd_one_out_command(
     odd_column: OddColumn = 2,
     base: Base = 0,
     order: Order = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", help="Also the paired difference to this: a transform file, or original for none."),
+    ] = None,
+    flips_file: Annotated[
+        Path | None, typer.Option("--flips", help="Write the answers that differ from the baseline: .npy or .csv.")
+    ] = None,
     out: ScoresOut = None,
     as_json: AsJson = False,
 ) -> None:
@@ -42,29 +52,36 @@ def odd_one_out_command(
     Example: glocal evaluate odd-one-out --features features.npy --triplets heldout.npy --transform transform.npz
     """
     check_scores_out(out)
-    loaded, _, joined = load_answers(
+    check_flips_file(flips_file, baseline)
+    loaded, given, joined = load_answers(
         features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights
     )
-    result = odd_one_out(
-        embedded(loaded, transform),
-        joined.triplets,
-        similarity=similarity,
-    )
+    Z = embedded(loaded, transform)
+    result = odd_one_out(Z, joined.triplets, similarity=similarity)
+    changed = None
+    if baseline is not None:
+        before = embedded(loaded, None if baseline == "original" else Path(baseline))
+        changed = flips(before, Z, joined.triplets, similarity=similarity)
+        if flips_file is not None:
+            save_flips(flips_file, changed, given.answers[joined.kept], np.flatnonzero(joined.kept))
     split = triplets.name
-    put_scores(
-        out,
-        transform,
-        [
-            ("odd-one-out", f"accuracy_{similarity}", result.accuracy, result.low, result.high, result.n, split),
-            ("odd-one-out", "loss", result.loss, None, None, result.n, split),
-            ("odd-one-out", f"tie_rate_{similarity}", result.tie_rate, None, None, result.n, split),
-        ],
-    )
+    rows = [
+        ("odd-one-out", f"accuracy_{similarity}", result.accuracy, result.low, result.high, result.n, split),
+        ("odd-one-out", "loss", result.loss, None, None, result.n, split),
+        ("odd-one-out", f"tie_rate_{similarity}", result.tie_rate, None, None, result.n, split),
+    ]
+    if changed is not None:
+        d = changed.difference
+        rows.append(("odd-one-out", f"gain_{similarity}_over_{baseline}", d.difference, d.low, d.high, d.n, split))
+    put_scores(out, transform, rows)
     if as_json:
         values = {
             name: getattr(result, name) for name in ("accuracy", "low", "high", "tie_rate", "loss", "chance", "n")
         }
-        put_json({**values, "similarity": similarity, "n_dropped": joined.n_dropped})
+        against = (
+            {} if changed is None else {"baseline": baseline_values(str(baseline), changed, loaded, joined.triplets)}
+        )
+        put_json({**values, "similarity": similarity, "n_dropped": joined.n_dropped, **against})
         return
     typer.echo(
         f"accuracy ({similarity})  {interval(result.accuracy, result.low, result.high)}   chance {result.chance:.3f}"
@@ -73,3 +90,5 @@ def odd_one_out_command(
     if transform is None:
         typer.echo("(without a transform the scale of the features, and with it this loss, is arbitrary)")
     typer.echo(f"tie rate  {result.tie_rate:.4f}   answers {result.n}, {joined.n_dropped} dropped in the join")
+    if changed is not None:
+        put_baseline(baseline_values(str(baseline), changed, loaded, joined.triplets))

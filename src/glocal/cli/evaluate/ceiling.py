@@ -1,0 +1,91 @@
+"""``glocal evaluate ceiling``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from glocal.cli.evaluate.common import Row, ScoresOut, check_scores_out, embedded, put_scores
+from glocal.cli.options import AsJson, Base, Order, TransformPath
+from glocal.cli.output import interval, put_json, put_table
+from glocal.data.features import Features
+from glocal.data.join import join
+from glocal.data.repeated import load_repeated
+from glocal.errors import ParameterError
+from glocal.evaluation.ceiling import BRAIN_SCORE, ceiling, reached
+from glocal.files import read_lines
+
+
+def ceiling_command(
+    answers: Annotated[
+        Path, typer.Option("--answers", help="Repeated answers: CSV with a, b, odd and optionally person, or .npy.")
+    ],
+    features: Annotated[
+        Path | None, typer.Option("--features", help="Also score these features on the same triplets: file or folder.")
+    ] = None,
+    object_ids: Annotated[
+        Path | None,
+        typer.Option(
+            "--object-ids", help="Names of the objects the answers index, one a line; joined with file_names.txt."
+        ),
+    ] = None,
+    transform: TransformPath = None,
+    similarity: Annotated[str, typer.Option("--similarity", help="cosine or dot: what decides the choice.")] = "cosine",
+    brain_score: Annotated[
+        bool, typer.Option("--brain-score", help=f"Also normalise by Brain-Score's constant, {BRAIN_SCORE}.")
+    ] = False,
+    base: Base = 0,
+    order: Order = None,
+    out: ScoresOut = None,
+    as_json: AsJson = False,
+) -> None:
+    """The accuracy that people's own disagreement leaves to a model, and how near a model comes to it.
+
+    Example: glocal evaluate ceiling --answers repeated_answers.csv --features features.npy --transform transform.npz
+    """
+    check_scores_out(out)
+    if features is None and (transform is not None or object_ids is not None):
+        raise ParameterError("--transform and --object-ids are about features; pass --features too.")
+    given = load_repeated(answers, base=base, order=order)
+    triplets, dropped, loaded = given.triplets, 0, None
+    if features is not None:
+        loaded = Features.load(features)
+        names = None if object_ids is None else read_lines(object_ids, what="object ids")
+        joined = join(loaded, triplets, names)
+        triplets, dropped = joined.triplets, joined.n_dropped
+    found = ceiling(triplets)
+    bounds = {"majority": found.majority, "leave_one_out": found.leave_one_out}
+    score = None
+    if loaded is not None:
+        score = reached(embedded(loaded, transform), triplets, similarity=similarity, brain_score=brain_score)
+    n, split = found.n_answers, answers.name
+    rows: list[Row] = [
+        ("ceiling", name, bound.value, bound.low, bound.high, n, split) for name, bound in bounds.items()
+    ]
+    if score is not None:
+        rows.append(("ceiling", f"accuracy_{similarity}", score.accuracy, score.low, score.high, n, split))
+        for name, value in score.normalised.items():
+            rows.append(("ceiling", f"normalised_{similarity}_{name}", value, None, None, n, split))
+    put_scores(out, transform, rows)
+    if as_json:
+        values: dict[str, Any] = {"n_people": given.n_people, "n_dropped": dropped}
+        for name, bound in bounds.items():
+            values |= {name: bound.value, f"{name}_low": bound.low, f"{name}_high": bound.high}
+        values |= {key: getattr(found, key) for key in ("n_triplets", "n_answers", "n_single")}
+        values |= {"brain_score": BRAIN_SCORE} if brain_score else {}
+        put_json(values | ({} if score is None else vars(score)))
+        return
+    for label, bound in (
+        ("majority share (optimistic)", found.majority),
+        ("leave one out (cautious)", found.leave_one_out),
+    ):
+        typer.echo(f"{label}  {interval(bound.value, bound.low, bound.high)}")
+    typer.echo(f"triplets {found.n_triplets}, answers {found.n_answers}, {dropped} dropped in the join")
+    if score is not None:
+        typer.echo(f"accuracy ({similarity}) on them  {interval(score.accuracy, score.low, score.high)}")
+        put_table(
+            ["ceiling", "(accuracy - 1/3) / (ceiling - 1/3)", "accuracy / ceiling"],
+            [[name, f"{value:.3f}", f"{score.ratio[name]:.3f}"] for name, value in score.normalised.items()],
+        )

@@ -1,0 +1,76 @@
+"""``glocal evaluate rsa``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_scores
+from glocal.cli.options import AsJson, FeaturesPath, TransformPath
+from glocal.cli.output import interval, progress_bar, put_json, say
+from glocal.data.features import Features
+from glocal.data.rdm import join_rdms, load_index, load_rdms
+from glocal.evaluation.rsa import rsa
+from glocal.files import read_lines
+
+
+def rsa_command(
+    features: FeaturesPath,
+    rdm: Annotated[
+        Path, typer.Option("--rdm", help="Human dissimilarities, (n, n) or (people, n, n); NaN for a missing pair.")
+    ],
+    transform: TransformPath = None,
+    rdm_index: Annotated[
+        Path | None,
+        typer.Option(
+            "--rdm-index",
+            help="Which objects the RDM is about: one index a row, .json, .npy or text; else all of them.",
+        ),
+    ] = None,
+    object_ids: Annotated[
+        Path | None,
+        typer.Option(
+            "--object-ids", help="Names of the objects the index names, one a line; joined with file_names.txt."
+        ),
+    ] = None,
+    kernel: Annotated[
+        str, typer.Option("--kernel", help="cosine, correlation, dot or choice: how the model's pairs are compared.")
+    ] = "cosine",
+    replicates: Annotated[int, typer.Option("--replicates", help="Bootstrap replicates; 0 for no interval.")] = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 42,
+    out: ScoresOut = None,
+    as_json: AsJson = False,
+) -> None:
+    """Agreement with people: rank correlation with their dissimilarities, interval over objects, noise ceiling.
+
+    Example: glocal evaluate rsa --features features.npy --rdm rdm.npy --transform transform.npz
+    """
+    check_scores_out(out)
+    loaded = Features.load(features)
+    names = None if object_ids is None else read_lines(object_ids, what="object ids")
+    index = None if rdm_index is None else load_index(rdm_index)
+    joined = join_rdms(loaded, load_rdms(rdm), index, names)
+    if joined.n_dropped:
+        say(f"{joined.n_dropped} of {joined.n_dropped + len(joined.rows)} objects of the RDM have no features.")
+    Z = embedded(loaded, transform)[joined.rows]
+    with progress_bar("bootstrap", replicates) as on_replicate:
+        found = rsa(Z, joined.rdms, kernel=kernel, replicates=replicates, seed=seed, on_replicate=on_replicate)
+    n, split = found.n_objects, rdm.name
+    put_scores(
+        out,
+        transform,
+        [
+            ("rsa", f"spearman_{kernel}", found.spearman, found.low, found.high, n, split),
+            ("rsa", f"pearson_{kernel}", found.pearson, found.pearson_low, found.pearson_high, n, split),
+        ],
+    )
+    if as_json:
+        put_json({**vars(found), "n_dropped": joined.n_dropped})
+        return
+    typer.echo(f"Spearman ({kernel})  {interval(found.spearman, found.low, found.high)}")
+    typer.echo(f"Pearson ({kernel})  {interval(found.pearson, found.pearson_low, found.pearson_high)}")
+    if found.ceiling is not None:
+        typer.echo(f"noise ceiling (Spearman)  {found.ceiling.lower:.3f} to {found.ceiling.upper:.3f}")
+    typer.echo(f"objects {n}, {joined.n_dropped} dropped in the join   people {found.n_people}")

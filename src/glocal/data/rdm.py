@@ -1,0 +1,195 @@
+"""People's dissimilarities of objects: one RDM or one a person, and which rows of the features they are about."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from glocal.data.features import Features
+from glocal.data.join import feature_rows
+from glocal.data.triplets import read_numbers
+from glocal.errors import DataError, FileError
+from glocal.files import PathLike, existing_file, one_line
+
+# RDMs are often float32 and written as text: pairs (i, j) and (j, i) may differ in the last digits
+_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedRDMs:
+    """RDMs of objects that have features.
+
+    Parameters
+    ----------
+    rdms : (people, m, m) float
+        NaN where a pair is missing.
+    rows : (m,) int
+        The row of the features that each row of the RDMs is about.
+    n_dropped : int
+        Objects of the RDM that have no features, and were left out.
+    """
+
+    rdms: Float[np.ndarray, "people m m"]
+    rows: Int[np.ndarray, " m"]
+    n_dropped: int
+
+
+def load_rdms(path: PathLike) -> Float[np.ndarray, "people n n"]:
+    """Read one RDM (n, n) or one a person (people, n, n) from ``.npy`` or, one RDM, from text.
+
+    Raises
+    ------
+    FileError
+        Missing, damaged or pickled.
+    DataError
+        As `check_rdms`.
+    """
+    return check_rdms(read_numbers(path, what="RDM"), str(path))
+
+
+def check_rdms(rdms: np.ndarray, source: str = "RDM") -> Float[np.ndarray, "people n n"]:
+    """The RDMs as (people, n, n) float64 with a diagonal of 0, or one sentence.
+
+    A pair of NaN is missing: that person did not compare the two objects.
+
+    Raises
+    ------
+    DataError
+        Another shape, fewer than 3 objects, infinite, asymmetric, a diagonal that is not 0, fewer than 3 pairs or a
+        constant RDM.
+    """
+    if rdms.ndim not in (2, 3) or rdms.shape[-1] != rdms.shape[-2] or rdms.dtype.kind not in "fiu" or 0 in rdms.shape:
+        raise DataError(
+            f"{source} holds {rdms.dtype} of shape {rdms.shape}; an RDM must be real numbers of shape (n, n), or "
+            "(people, n, n)."
+        )
+    rdms = np.array(rdms.reshape(-1, *rdms.shape[-2:]), dtype=np.float64)
+    n = rdms.shape[-1]
+    if n < 3:
+        raise DataError(f"{source} is about {n} objects; at least 3 are needed to compare dissimilarities.")
+    if np.isinf(rdms).any():
+        raise DataError(f"{source} holds infinity; dissimilarities must be finite, or NaN for a missing pair.")
+    for person, rdm in enumerate(rdms):
+        which = f"{source}, person {person}," if len(rdms) > 1 else source
+        _check_one(rdm, which)
+        np.fill_diagonal(rdm, 0.0)
+    return rdms
+
+
+def load_index(path: PathLike) -> Int[np.ndarray, " m"]:
+    """Read which objects an RDM is about: one index a row of the RDM.
+
+    Parameters
+    ----------
+    path : path
+        ``.npy`` or text with integers, or ``.json`` with a list of integers, or an object with just one such list.
+
+    Raises
+    ------
+    FileError
+        Missing, damaged, or JSON without one list of integers.
+    DataError
+        Not a list of integers.
+    """
+    if Path(path).suffix.lower() == ".json":
+        return np.array(_json_list(existing_file(path, what="RDM index")), dtype=np.int64)
+    index = read_numbers(path, what="RDM index")
+    if index.ndim == 2 and 1 in index.shape:
+        index = index.reshape(-1)
+    if index.ndim != 1 or index.dtype.kind not in "iu":
+        raise DataError(f"{path} holds {index.dtype} of shape {index.shape}; an RDM index must be a list of integers.")
+    return index.astype(np.int64)
+
+
+def join_rdms(
+    features: Features,
+    rdms: Float[np.ndarray, "people n n"],
+    index: Int[np.ndarray, " m"] | None = None,
+    object_ids: tuple[str, ...] | None = None,
+) -> JoinedRDMs:
+    """Find the row of the features for each row of the RDMs; objects without features are left out.
+
+    Parameters
+    ----------
+    features : Features
+        With names if `object_ids` is given.
+    rdms : (people, n, n) float
+        As `check_rdms` returns them.
+    index : (n,) int or None
+        For each row of the RDMs a line of `object_ids`, or without those a row of the features. None is 0, 1, 2, …
+    object_ids : names or None
+
+    Raises
+    ------
+    DataError
+        Another number of rows or indices, an index out of range or repeated, or nothing left to compare.
+    """
+    n = rdms.shape[-1]
+    known = len(features) if object_ids is None else len(object_ids)
+    what = f"{features.source} has {known} rows" if object_ids is None else f"the list of object ids has {known} lines"
+    if index is None:
+        if n != known:
+            raise DataError(
+                f"the RDM is about {n} objects but {what}. Say which they are with --rdm-index, one index a row."
+            )
+        index = np.arange(n)
+    if len(index) != n:
+        raise DataError(f"the RDM is about {n} objects but its index has {len(index)} entries; one a row is needed.")
+    if int(index.min()) < 0 or int(index.max()) >= known:
+        worst = int(index.max() if index.max() >= known else index.min())
+        raise DataError(f"the RDM index names object {worst} but {what} (valid 0..{known - 1}).")
+    if len(np.unique(index)) < n:
+        raise DataError("the RDM index names an object twice; each row of the RDM must be another object.")
+    rows = index if object_ids is None else feature_rows(features, object_ids)[index]
+    kept = rows >= 0
+    dropped = int(n - np.count_nonzero(kept))
+    if dropped:
+        rdms = check_rdms(rdms[:, kept][:, :, kept], f"the RDM without {dropped} objects that have no features")
+    return JoinedRDMs(rdms, rows[kept], dropped)
+
+
+def _check_one(rdm: np.ndarray, which: str) -> None:
+    missing = np.isnan(rdm)
+    scale = float(np.nanmax(np.abs(rdm))) if not missing.all() else 0.0
+    gap = np.where(missing & missing.T, 0.0, np.abs(rdm - rdm.T))
+    if not (gap <= _TOLERANCE * scale).all():
+        i, j = np.unravel_index(int(np.nanargmax(np.where(np.isnan(gap), np.inf, gap))), gap.shape)
+        raise DataError(
+            f"{which} is not symmetric: entry ({i}, {j}) is {rdm[i, j]:g} and entry ({j}, {i}) is {rdm[j, i]:g}. "
+            "Give the dissimilarity of a pair in both places."
+        )
+    diagonal = np.abs(np.diag(rdm))
+    if (diagonal > _TOLERANCE * scale).any():
+        raise DataError(
+            f"{which} has a diagonal that is not 0 (largest {float(np.nanmax(diagonal)):g}); an object does not differ "
+            "from itself. If it holds similarities, give 1 - similarity."
+        )
+    pairs = rdm[np.triu_indices(len(rdm), 1)]
+    pairs = pairs[~np.isnan(pairs)]
+    if len(pairs) < 3:
+        raise DataError(f"{which} has {len(pairs)} pairs that are not missing; at least 3 are needed.")
+    if pairs.max() == pairs.min():
+        raise DataError(f"{which} is constant ({pairs[0]:g} for every pair); nothing can be correlated with it.")
+
+
+def _json_list(path: Path) -> list[int]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileError(f"RDM index file {path} is not readable JSON ({one_line(error)}). Write it again.") from error
+    lists = [part for part in (value.values() if isinstance(value, dict) else [value]) if _is_integers(part)]
+    if len(lists) != 1:
+        raise FileError(
+            f"RDM index file {path} must hold one list of integers, alone or as the only one of an object; "
+            f"it holds {len(lists)}."
+        )
+    found: list[int] = lists[0]
+    return found
+
+
+def _is_integers(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(item) is int for item in value)

@@ -1,0 +1,162 @@
+"""The accuracy that a model can reach at most, from how well people agree with each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from glocal.data.repeated import Tally, tally
+from glocal.data.triplets import Triplets
+from glocal.errors import DataError
+from glocal.evaluation.alignment import odd_one_out
+from glocal.evaluation.statistics import triplet_interval
+from glocal.similarity import CHANCE
+
+BRAIN_SCORE = 0.6767
+"""The ceiling that the Brain-Score benchmark ``Hebart2023-match`` divides by, a constant in its source
+(brain-score/vision, ``brainscore_vision/benchmarks/hebart2023/benchmark.py`` at c642dbe: the mean share of participants
+who made the same choice for a given triplet; it was 0.6844 in earlier versions). It comes from another sample of
+repeated triplets than yours."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A bound of the accuracy, a fraction, with its 95 % interval over triplets."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """How well people agree on triplets that several of them answered.
+
+    `majority` is the optimistic bound: the mean over triplets of the share of answers that equal the most frequent
+    one, which no model that always answers alike can exceed on these answers. `leave_one_out` is the cautious bound:
+    the share of answers that equal the majority of the others' answers to the same triplet, ties shared.
+    `n_single` triplets with one answer tell nothing and are left out.
+    """
+
+    majority: Bound
+    leave_one_out: Bound
+    n_triplets: int
+    n_answers: int
+    n_single: int
+
+
+def ceiling(triplets: Triplets) -> Ceiling:
+    """Both bounds of odd-one-out accuracy from repeated answers.
+
+    Each answer is compared with the other answers to its triplet, also with other answers of the same person.
+    Intervals are over triplets and respect shared objects (`triplet_interval`).
+
+    Parameters
+    ----------
+    triplets : Triplets
+        One row an answer; an integer weight is that many copies.
+
+    Raises
+    ------
+    DataError
+        No triplet with two answers.
+
+    Examples
+    --------
+    >>> found = ceiling(Triplets.from_array([[0, 1, 2], [1, 0, 2], [0, 2, 1]]))
+    >>> round(found.majority.value, 3), round(found.leave_one_out.value, 3)
+    (0.667, 0.333)
+    """
+    kept, n_single = repeated(tally(triplets))
+    counts = kept.counts
+    total = counts.sum(axis=1)
+    majority = counts.max(axis=1) / total
+    earned = np.zeros(len(counts))
+    for odd in range(3):
+        others = counts.copy()
+        others[:, odd] -= 1
+        most = others.max(axis=1)
+        earned += counts[:, odd] * (others[:, odd] == most) / (others == most[:, None]).sum(axis=1)
+    agreement = earned / total
+    return Ceiling(
+        Bound(float(majority.mean()), *triplet_interval(majority, kept.sets)),
+        Bound(float(earned.sum() / total.sum()), *triplet_interval(agreement, kept.sets, total)),
+        len(counts),
+        int(total.sum()),
+        n_single,
+    )
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How near an embedding comes to the ceilings of the same repeated answers.
+
+    `accuracy` is weighted by answers, with its 95 % interval `low` to `high`; `normalised` and `ratio` hold, for each
+    ceiling by name, (accuracy - 1/3) / (ceiling - 1/3) and accuracy / ceiling.
+    """
+
+    accuracy: float
+    low: float | None
+    high: float | None
+    tie_rate: float
+    similarity: str
+    normalised: dict[str, float]
+    ratio: dict[str, float]
+
+
+def reached(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosine", brain_score: bool = False) -> Reached:
+    """Score an embedding on repeated answers and compare it with their ceilings.
+
+    Parameters
+    ----------
+    Z : (n, p) real array
+        Standardized features, transformed or not.
+    triplets : Triplets
+        As in `ceiling`; indices are rows of Z.
+    similarity : {"cosine", "dot"}
+    brain_score : bool
+        Whether to compare with `BRAIN_SCORE` besides.
+    """
+    found = ceiling(triplets)
+    bounds = {"majority": found.majority.value, "leave_one_out": found.leave_one_out.value}
+    bounds |= {"brain_score": BRAIN_SCORE} if brain_score else {}
+    score = odd_one_out(Z, repeated(tally(triplets))[0].triplets(), similarity=similarity)
+    return Reached(
+        score.accuracy,
+        score.low,
+        score.high,
+        score.tie_rate,
+        similarity,
+        {name: normalised(score.accuracy, bound) for name, bound in bounds.items()},
+        {name: score.accuracy / bound for name, bound in bounds.items()},
+    )
+
+
+def repeated(answers: Tally) -> tuple[Tally, int]:
+    """The triplets with at least two answers, and the number of the others.
+
+    Raises
+    ------
+    DataError
+        There are none.
+    """
+    kept = answers.counts.sum(axis=1) >= 2
+    if not kept.any():
+        raise DataError(
+            f"none of the {len(kept)} triplets has two answers; a noise ceiling needs the same triplets answered again."
+        )
+    return Tally(answers.sets[kept], answers.counts[kept]), int(np.count_nonzero(~kept))
+
+
+def normalised(accuracy: float, bound: float) -> float:
+    """Accuracy on the scale from chance to a ceiling: (accuracy - 1/3) / (bound - 1/3).
+
+    0 is chance and 1 the ceiling; below chance it is negative, above a cautious ceiling it exceeds 1. NaN where the
+    ceiling does not exceed chance. The plain ratio accuracy / bound, which some report, is 0.5 for chance at a ceiling
+    of 2/3.
+
+    >>> normalised(0.5, 2 / 3)
+    0.5
+    """
+    return (accuracy - CHANCE) / (bound - CHANCE) if bound > CHANCE else float("nan")

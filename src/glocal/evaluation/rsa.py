@@ -1,0 +1,153 @@
+"""Representational similarity analysis: whether people and a model find the same pairs alike."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from glocal.data.rdm import check_rdms
+from glocal.errors import CollapseWarning, DataError, ParameterError
+from glocal.evaluation.model_rdm import dissimilarities
+from glocal.evaluation.rank_correlation import PairTable
+from glocal.evaluation.rsa_ceiling import NoiseCeiling, noise_ceiling
+
+_COLLAPSED = 1e-12
+_FEWEST = 40
+
+
+@dataclass(frozen=True)
+class RSA:
+    """Agreement of one embedding with human dissimilarities.
+
+    `spearman` and `pearson` are correlations over pairs of objects, averaged over people; NaN if the embedding is
+    collapsed. `low` and `high` are the 95 % interval of `spearman`, `pearson_low` and `pearson_high` that of `pearson`
+    (None if not asked for, or not defined). `ceiling` and `pearson_ceiling` bound what any model can reach (None with
+    one RDM).
+    """
+
+    spearman: float
+    pearson: float
+    low: float | None
+    high: float | None
+    pearson_low: float | None
+    pearson_high: float | None
+    ceiling: NoiseCeiling | None
+    pearson_ceiling: NoiseCeiling | None
+    kernel: str
+    n_objects: int
+    n_people: int
+
+
+def rsa(
+    Z: Float[np.ndarray, "n p"],
+    rdms: Float[np.ndarray, "*people n n"],
+    *,
+    kernel: str = "cosine",
+    replicates: int = 1000,
+    seed: int = 0,
+    on_replicate: Callable[[int], None] | None = None,
+) -> RSA:
+    """Correlate the dissimilarities of an embedding with people's.
+
+    Pairs are the upper triangle; a pair of NaN is left out for that person. Model dissimilarities that differ by at
+    most 8 eps · max|S| are tied, as odd-one-out choices are.
+
+    The interval is by bootstrap: objects are drawn again with replacement, pairs of an object with itself are
+    dropped, ranks are taken anew; with several people they are drawn again too. It is a percentile interval.
+
+    Parameters
+    ----------
+    Z : (n, p) real array
+        Standardized features, transformed or not, of the objects of the RDMs.
+    rdms : (n, n) or (people, n, n) real array
+        Human dissimilarities, symmetric, with a diagonal of 0; NaN where a pair is missing.
+    kernel : {"cosine", "correlation", "dot", "choice"}
+        How the model's dissimilarities are had, see `model_rdm`.
+    replicates : int
+        Bootstrap replicates, at least 40; 0 for no interval.
+    seed : int
+    on_replicate : function of int, or None
+        Called with the number of replicates done.
+
+    Returns
+    -------
+    RSA
+
+    Raises
+    ------
+    DataError
+        RDMs that `check_rdms` refuses, or about another number of objects than Z has rows.
+    ParameterError
+        An unknown kernel or too few replicates.
+
+    Warns
+    -----
+    CollapseWarning
+        All objects are at (nearly) one point: the correlations are NaN.
+
+    References
+    ----------
+    Kriegeskorte, Mur & Bandettini (2008), Front. Syst. Neurosci. 2:4; Nili et al. (2014), PLoS Comput. Biol.
+    10:e1003553 (noise ceiling); Schütt et al. (2023), eLife 12:e82566 (bootstrap over objects and people).
+
+    Examples
+    --------
+    >>> Z = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [1.0, -2.0]])
+    >>> rdm = np.abs(np.subtract.outer(np.arange(4.0), np.arange(4.0)))
+    >>> found = rsa(Z, rdm, replicates=0)
+    >>> round(found.spearman, 3), found.low, found.ceiling
+    (0.939, None, None)
+    """
+    if replicates and replicates < _FEWEST:
+        raise ParameterError(f"replicates is {replicates}; allowed are 0 (no interval) and {_FEWEST} or more.")
+    rdms = check_rdms(np.asarray(rdms))
+    people, n, _ = rdms.shape
+    if len(Z) != n:
+        raise DataError(f"the RDM is about {n} objects but there are {len(Z)} rows of features; they must be the same.")
+    human = rdms[:, *np.triu_indices(n, 1)]
+    ceiling = noise_ceiling(human, "spearman") if people > 1 else None
+    pearson_ceiling = noise_ceiling(human, "pearson") if people > 1 else None
+    model, tolerance = dissimilarities(Z, kernel)
+    x = model[np.triu_indices(n, 1)]
+    Z = np.asarray(Z, dtype=np.float64)
+    if x.max() - x.min() <= tolerance or Z.var(axis=0).sum() <= _COLLAPSED * np.square(Z).sum(axis=1).mean():
+        warnings.warn(
+            "collapse: all objects are at one point, so that no pair is more alike than another and RSA is undefined.",
+            CollapseWarning,
+            stacklevel=2,
+        )
+        return RSA(np.nan, np.nan, None, None, None, None, ceiling, pearson_ceiling, kernel, n, people)
+    tables = [PairTable.of(x, y, n, tolerance) for y in human]
+    values = np.mean([table.correlations(np.ones((1, n)))[:, 0] for table in tables], axis=0)
+    low, high = _interval(tables, n, replicates, seed, on_replicate)
+    spearman, pearson = (float(value) for value in values)
+    return RSA(spearman, pearson, low[0], high[0], low[1], high[1], ceiling, pearson_ceiling, kernel, n, people)
+
+
+def _interval(
+    tables: list[PairTable], n: int, replicates: int, seed: int, on_replicate: Callable[[int], None] | None
+) -> tuple[list[float | None], list[float | None]]:
+    """Ends of the percentile intervals of (spearman, pearson)."""
+    rng = np.random.default_rng(seed)
+    people = len(tables)
+    block = max(1, (1 << 18) // tables[0].size)
+    parts = []
+    for start in range(0, replicates, block):
+        size = min(block, replicates - start)
+        counts = rng.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float64)
+        share = rng.multinomial(people, np.full(people, 1 / people), size=size).T / people
+        parts.append(sum(table.correlations(counts) * part for table, part in zip(tables, share, strict=True)))
+        if on_replicate is not None:
+            on_replicate(start + size)
+    low: list[float | None] = [None, None]
+    high: list[float | None] = [None, None]
+    for which, drawn in enumerate(np.concatenate(parts, axis=1) if parts else []):
+        # with a handful of objects some replicates hold too few different ones for a correlation
+        defined = drawn[np.isfinite(drawn)]
+        if len(defined) >= _FEWEST:
+            low[which], high[which] = (float(end) for end in np.quantile(defined, (0.025, 0.975)))
+    return low, high

@@ -1,0 +1,128 @@
+"""Means over answers, which depend on each other through their objects."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from glocal.evaluation.statistics.estimate import Estimate
+
+_MOST_CELLS = 1 << 26
+_LEAST_DISJOINT = 0.1
+
+
+def triplet_interval(
+    values: Float[np.ndarray, " t"],
+    answers: Int[np.ndarray, "t 3"],
+    weights: Float[np.ndarray, " t"] | None = None,
+) -> tuple[float, float]:
+    """95 % interval of a (weighted) mean over answers, in which answers that share an object are dependent.
+
+    It is meant for a fixed transform and speaks of new objects and new answers from where these came from.
+
+    Parameters
+    ----------
+    values : (t,) float
+        The credit of each answer, a fraction.
+    answers : (t, 3) integers
+    weights : (t,) float or None
+
+    Returns
+    -------
+    low, high : float
+        Those of `triplet_estimate`, clipped to [0, 1].
+    """
+    low, high = triplet_estimate(values, answers, weights).interval()
+    return max(0.0, low), min(1.0, high)
+
+
+def triplet_estimate(
+    values: Float[np.ndarray, " t"],
+    answers: Int[np.ndarray, "t 3"],
+    weights: Float[np.ndarray, " t"] | None = None,
+) -> Estimate:
+    """The (weighted) mean of a value over answers, and its error where answers that share an object are dependent.
+
+    The cluster-robust variance for data indexed by sets of objects: with e the weighted deviations from the mean,
+
+        Var = Σ over pairs of answers sharing at least one object of e_t e_t' / ((Σ w)² q)
+            = [Σ_objects E_i² - Σ_pairs E_ij² + Σ_sets E_ijk²] / ((Σ w)² q)
+
+    where E_i, E_ij and E_ijk sum e over the answers that contain the object, the pair, the set (inclusion and
+    exclusion). q is the share of (weighted) pairs of answers that share nothing: deviations are from the mean of the
+    same answers, so the sum falls short of its target by just that factor (for answers that share no object
+    it is the usual 1 - 1/t). Var is not less than Σ_sets E_ijk² / ((Σ w)² q). Answers treated as independent would give an error that is too small.
+
+    Parameters
+    ----------
+    values : (t,) float
+        Any value of each answer: a credit, or the difference of two.
+    answers : (t, 3) integers
+    weights : (t,) float or None
+
+    Returns
+    -------
+    Estimate
+        Its degrees of freedom are the number of objects named, less 1.
+
+    References
+    ----------
+    Fafchamps & Gubert (2007), J. Dev. Econ. 83:326; Aronow, Samii & Assenova (2015), Political Analysis 23:564.
+    """
+    total = float(len(values) if weights is None else weights.sum())
+    mean = float(values.sum() if weights is None else weights @ values) / total
+    e = values - mean if weights is None else weights * (values - mean)
+    (shared, by_set), (overlap, _), objects = _shared_sums(answers, e, weights)
+    # the estimate can fall below that of independent sets, or below 0, in small samples
+    least = float(by_set @ by_set) if len(by_set) > 1 else float(e @ e)
+    variance = max(shared, least) / max(1 - overlap / total**2, _LEAST_DISJOINT)
+    return Estimate(mean, float(np.sqrt(variance)) / total, objects - 1.0)
+
+
+def _shared_sums(
+    answers: np.ndarray, e: np.ndarray, weights: np.ndarray | None
+) -> tuple[tuple[float, np.ndarray], tuple[float, np.ndarray], int]:
+    """Sums over the pairs of answers that share an object, and the number of objects named.
+
+    For e and for the weights: Σ e_t e_t', and the sums of e over the answers to each set of three.
+    """
+    n = int(answers.max()) + 1
+    a, b, c = np.ascontiguousarray(answers.T, dtype=np.int64)
+    i, k = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
+    j = a + b + c - i - k
+    sides = ((i, j), (i, k), (j, k))
+    cells = [first * n + second for first, second in sides] if n * n <= _MOST_CELLS else []
+    order, starts = _groups(n, i, j, k)
+    found = []
+    for values in (e, weights):
+        by_object = np.sum([np.bincount(column, values, minlength=n) for column in (i, j, k)], axis=0)
+        if cells:
+            by_pair = np.sum([np.bincount(cell, values, minlength=n * n) for cell in cells], axis=0)
+        else:
+            by_pair = _sums(
+                None if values is None else np.tile(values, 3),
+                *_groups(n, *(np.concatenate(column) for column in zip(*sides, strict=True))),
+            )
+        by_set = _sums(values, order, starts)
+        found.append((float(by_object @ by_object - by_pair @ by_pair + by_set @ by_set), by_set))
+    return found[0], found[1], int(np.count_nonzero(by_object))
+
+
+def _sums(values: np.ndarray | None, order: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The sum of the values of each group, or its size."""
+    if values is None:
+        return np.diff(starts, append=len(order))
+    sums: np.ndarray = np.add.reduceat(values[order], starts)
+    return sums
+
+
+def _groups(n: int, *columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An order that brings equal rows of the columns together, and where each group starts in it."""
+    small = [column.astype(np.min_scalar_type(n)) for column in columns]  # two bytes are sorted by radix, quickly
+    order = np.lexsort(small)
+    changes = np.zeros(len(order), dtype=bool)
+    changes[0] = True
+    for column in small:
+        ordered = column[order]
+        changes[1:] |= ordered[1:] != ordered[:-1]
+    return order, np.flatnonzero(changes)
