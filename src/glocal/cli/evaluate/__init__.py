@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from glocal.cli.evaluate.few_shot import few_shot_command
 from glocal.cli.evaluate.odd_one_out import odd_one_out_command
 
 app = typer.Typer(help="Score features, transformed or not.", no_args_is_help=True, rich_markup_mode=None)
 app.command("odd-one-out")(odd_one_out_command)
+app.command("few-shot")(few_shot_command)
 
 
 @app.callback()
