@@ -14,7 +14,7 @@ SOURCE = Path(importlib.util.find_spec("glocal").origin).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 ORDER = (
     "errors", "files", "cluster", "records", "data", "similarity", "objective", "solver", "transform", "evaluation",
-    "aligner", "sweep", "extract", "report", "cli", "__main__",
+    "aligner", "sweep", "suite", "extract", "report", "cli", "__main__",
 )  # fmt: skip
 
 

@@ -124,7 +124,9 @@ def _load(path: Path) -> Found:
             arrays = {name: archive[name] for name in archive.files}
         told = json.loads(str(arrays.pop("found")))
     except (OSError, ValueError, EOFError, KeyError) as error:
-        raise FileError(f"cell file {path} is damaged ({one_line(error)}). Delete it: its task is scored anew.") from error
+        raise FileError(
+            f"cell file {path} is damaged ({one_line(error)}). Delete it: its task is scored anew."
+        ) from error
     rows, bounds = (tuple(Row(**_numbers(row)) for row in told[name]) for name in ("rows", "bounds"))
     return Found(rows, bounds=bounds, **arrays)
 

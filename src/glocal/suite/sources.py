@@ -71,7 +71,7 @@ class Sources:
         return self.joined(Triplets.load(self.path(self._plan.answers["triplets"])))
 
     def joined(self, answers: Triplets) -> Triplets:
-        """Answers that index the object ids, as rows of the objects; those about objects without features are left out."""
+        """Answers about the object ids, as rows of the objects; those on objects without features are left out."""
         return join(self.objects, answers, self.object_ids).triplets
 
     @cached_property

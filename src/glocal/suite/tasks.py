@@ -18,7 +18,8 @@ from glocal.evaluation.ceiling import ceiling, reached, repeated
 from glocal.evaluation.fewshot import few_shot
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
-from glocal.evaluation.structure import shared_by_image, structure
+from glocal.evaluation.structure import neighbours, structure
+from glocal.evaluation.structure.neighbourhoods import shared_by_image
 from glocal.suite.plan import Task
 from glocal.suite.sources import Sources, option
 
@@ -113,7 +114,7 @@ def _rsa(settings: Any, sources: Sources, embed: Embed, seed: int) -> Found:
         Row(f"spearman_{kernel}", found.spearman, found.low, found.high, found.n_objects, split),
         Row(f"pearson_{kernel}", found.pearson, found.pearson_low, found.pearson_high, found.n_objects, split),
     )
-    people = ()
+    people: tuple[Row, ...] = ()
     if found.ceiling is not None:
         names = (("lower", found.ceiling.lower), ("upper", found.ceiling.upper))
         people = tuple(Row(f"ceiling_{name}", value, None, None, found.n_objects, split) for name, value in names)
@@ -170,7 +171,7 @@ def _structure(settings: Any, sources: Sources, embed: Embed, seed: int) -> Foun
     values = [(name, getattr(found, name)) for name in names]
     rows = [Row("neighbours_kept", found.neighbours_kept, found.low, found.high, n, split)]
     rows += [Row(name, value, None, None, n, split) for name, value in values if value is not None]
-    return Found(tuple(rows), shared_by_image(X, Z, k))
+    return Found(tuple(rows), shared_by_image(neighbours(X, k), neighbours(Z, k)))
 
 
 def _retrieval(settings: Any, sources: Sources, embed: Embed, seed: int) -> Found:

@@ -1,0 +1,42 @@
+"""``glocal evaluate suite``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glocal.cli.options import AsJson
+from glocal.cli.output import put_json, put_table, say
+from glocal.suite import Plan, run_suite
+
+
+def suite_command(
+    suite: Annotated[Path, typer.Argument(help="TOML file that names networks, arms and tasks.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the suite; what is done in it is not done again.")],
+    root: Annotated[
+        Path | None, typer.Option("--root", help="What the paths in the file are relative to; else as the file says.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the arms and score every task: one table of arms × tasks with intervals and paired differences.
+
+    Example: glocal evaluate suite suite.toml --out suite-out
+    """
+
+    def progress(what: str, done: int, total: int) -> None:
+        say(f"{done} of {total}: {what}")
+
+    plan = Plan.load(suite, root)
+    result = run_suite(plan, out, progress)
+    if as_json:
+        rows = result.rows.astype(object).where(result.rows.notna(), None)
+        put_json({"cells_kept": result.n_kept, "out": str(out), "rows": rows.to_dict("records")})
+        return
+    table = result.table
+    put_table(list(table.columns), table.to_numpy().tolist())
+    typer.echo(
+        f"\n* differs from {plan.baseline} (paired, p < 0.05 after Holm's correction for all comparisons)\n"
+        f"written to {out}: rows.jsonl, table.csv, table.md"
+    )

@@ -1,0 +1,224 @@
+"""Few-shot accuracy of features: fit a probe on each draw of the shots, score it on the test images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from glocal.data.labels import check_labels
+from glocal.errors import DataError, ParameterError
+from glocal.evaluation.fewshot.episodes import draw_episodes, superclass_split
+from glocal.evaluation.fewshot.interval import crossed_interval
+from glocal.evaluation.fewshot.probes import Scorer, probe_named, shared_credit
+
+SHOTS_PER = ("class", "subclass")
+_CHUNK = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class FewShot:
+    """Few-shot accuracy of one set of features.
+
+    `accuracy` is the fraction of test images that are right (ties shared), averaged over draws; `low` and `high` its
+    95 % interval over draws and classes (None for a single draw of a single class); `per_draw` the accuracy of each
+    draw; `cells` (draws, classes) the accuracy of each class in each draw, in the order of `classes`, NaN for a class
+    without test image, and `counts` the test images of each: the differences of two arms are paired in them.
+    `n` is the number of test images of a draw, `chance` one over the number of training classes.
+    """
+
+    accuracy: float
+    low: float | None
+    high: float | None
+    per_draw: tuple[float, ...]
+    per_class: dict[str, float]
+    cells: Float[np.ndarray, "draws k"]
+    counts: tuple[int, ...]
+    classes: tuple[str, ...]
+    n: int
+    chance: float
+    probe: str
+    shots: int
+    draws: int
+    seed: int
+
+
+def few_shot(
+    X_train: np.ndarray,
+    y_train: np.ndarray,
+    X_test: np.ndarray,
+    y_test: np.ndarray,
+    *,
+    shots: int = 5,
+    draws: int = 5,
+    probe: str = "logistic",
+    seed: int = 42,
+    train_subclasses: np.ndarray | None = None,
+    test_subclasses: np.ndarray | None = None,
+    shots_per: str = "class",
+    leave_out_shots: bool = False,
+) -> FewShot:
+    """Classify test images from `shots` training images of each class, in several draws.
+
+    Parameters
+    ----------
+    X_train, X_test : (n, p) and (m, p) real arrays
+        Standardized features, transformed or not; both with the same scalars and transform.
+    y_train, y_test : (n,) and (m,) int or str arrays
+        Classes. One that only the test images have is an error; one that only the training images have takes part as a
+        wrong answer.
+    shots, draws, seed : int
+        See `draw_episodes`; the draws depend on the labels alone, not on features or probe.
+    probe : {"logistic", "ridge", "ncm", "1nn"}
+    train_subclasses, test_subclasses : (n,) and (m,) int or str arrays, or None
+        With both, the classes are superclasses and subclasses that train never test: if the two share a subclass, each
+        superclass is halved by `superclass_split` with the seed, and the other rows are left out.
+    shots_per : {"class", "subclass"}
+        Whether the shots are drawn from each class, or from each training subclass.
+    leave_out_shots : bool
+        Training and test rows are the same images: each draw is tested on those it did not draw.
+
+    Returns
+    -------
+    FewShot
+
+    Raises
+    ------
+    DataError
+        Labels and rows that do not fit, fewer than two classes, a class with fewer images than shots, a test class
+        without training image, NaN or infinity, no test image left.
+    ParameterError
+        An unknown probe, or shots or draws below 1.
+
+    References
+    ----------
+    Muttenthaler et al. (2023), section 5 and appendix: 5-shot logistic regression.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.repeat([0, 1, 2], 20)
+    >>> X = np.eye(3)[y] + 0.1 * rng.normal(size=(60, 3))
+    >>> few_shot(X, y, X, y, probe="ncm", leave_out_shots=True).accuracy
+    1.0
+    """
+    fit = probe_named(probe)
+    y_train, y_test = (
+        _labels(X_train, y_train, "training labels"),
+        _labels(X_test, y_test, "test labels"),
+    )
+    if X_train.shape[1] != X_test.shape[1]:
+        raise DataError(
+            f"training features have {X_train.shape[1]} columns and test features {X_test.shape[1]}; "
+            "both must come from the same model and layer."
+        )
+    if leave_out_shots and not np.array_equal(y_train, y_test):
+        raise DataError("training and test rows are the same images but their labels differ. Give both the same file.")
+    train, test = _rows(y_train, y_test, train_subclasses, test_subclasses, seed)
+    classes, codes = np.unique(y_train[train], return_inverse=True)
+    if len(classes) < 2:
+        raise DataError(f"the training labels name {len(classes)} class; at least 2 are needed to tell apart.")
+    truth = _codes(classes, y_test[test])
+    groups = _groups(shots_per, y_train, train_subclasses)
+    earned, counts = [], np.zeros(len(classes), dtype=np.int64)
+    for drawn in draw_episodes(groups[train], shots, draws, seed):
+        scorer = fit(_finite(X_train[train[drawn]]), codes[drawn], len(classes))
+        kept = ~np.isin(test, train[drawn]) if leave_out_shots else np.ones(len(test), dtype=bool)
+        counts = np.bincount(truth[kept], minlength=len(classes))
+        earned.append(_earned(scorer, X_test, test[kept], truth[kept], len(classes)))
+    n = int(counts.sum())
+    if n == 0:
+        raise DataError(f"no test image is left beside the {shots} shots of each class. Ask for fewer shots.")
+    cells = np.stack(earned) / np.where(counts, counts, np.nan)
+    tested = counts > 0
+    low, high = crossed_interval(cells[:, tested], counts[tested].astype(np.float64))
+    per_draw = np.stack(earned).sum(axis=1) / n
+    return FewShot(
+        accuracy=float(per_draw.mean()),
+        low=None if low is None else max(0.0, low),
+        high=None if high is None else min(1.0, high),
+        per_draw=tuple(per_draw.tolist()),
+        per_class=dict(zip(map(str, classes), cells.mean(axis=0).tolist(), strict=True)),
+        cells=cells,
+        counts=tuple(counts.tolist()),
+        classes=tuple(map(str, classes)),
+        n=n,
+        chance=1 / len(classes),
+        probe=probe,
+        shots=shots,
+        draws=draws,
+        seed=seed,
+    )
+
+
+def _labels(X: np.ndarray, y: np.ndarray, what: str) -> np.ndarray:
+    if X.ndim != 2:
+        raise DataError(f"features have shape {X.shape}; they must be (n, p): one row an image.")
+    return check_labels(np.asarray(y), len(X), what)
+
+
+def _rows(
+    y_train: np.ndarray,
+    y_test: np.ndarray,
+    train_subclasses: np.ndarray | None,
+    test_subclasses: np.ndarray | None,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers that may train and that test: all of them, unless subclasses have to be kept apart."""
+    train, test = np.arange(len(y_train)), np.arange(len(y_test))
+    if test_subclasses is None:
+        return train, test
+    if train_subclasses is None:
+        raise ParameterError("test_subclasses are given without train_subclasses; give both, or neither.")
+    sub_train = check_labels(np.asarray(train_subclasses), len(y_train), "training subclasses")
+    sub_test = check_labels(np.asarray(test_subclasses), len(y_test), "test subclasses")
+    if not np.isin(sub_test, sub_train).any():
+        return train, test
+    source, target = superclass_split(np.concatenate([y_train, y_test]), np.concatenate([sub_train, sub_test]), seed)
+    return train[np.isin(sub_train, source)], test[np.isin(sub_test, target)]
+
+
+def _groups(shots_per: str, y_train: np.ndarray, train_subclasses: np.ndarray | None) -> np.ndarray:
+    """What the shots are drawn from."""
+    if shots_per not in SHOTS_PER:
+        raise ParameterError(f"shots_per is {shots_per!r}; allowed are {' and '.join(SHOTS_PER)}.")
+    if shots_per == "class":
+        return y_train
+    if train_subclasses is None:
+        raise ParameterError("shots_per is 'subclass' but no training subclasses are given. Give train_subclasses.")
+    return check_labels(np.asarray(train_subclasses), len(y_train), "training subclasses")
+
+
+def _codes(classes: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The position of each label among the training classes."""
+    if classes.dtype.kind != y.dtype.kind and len(y):
+        raise DataError(
+            f"training labels are {classes.dtype} but test labels {y.dtype}; name classes alike in both files."
+        )
+    codes = np.searchsorted(classes, y).clip(0, len(classes) - 1)
+    unknown = np.flatnonzero(classes[codes] != y)
+    if len(unknown):
+        raise DataError(
+            f"test row {unknown[0]} is of class {y[unknown[0]]}, of which there is no training image "
+            f"({len(unknown)} such rows). Leave them out, or add training images."
+        )
+    return codes
+
+
+def _earned(scorer: Scorer, X: np.ndarray, rows: np.ndarray, truth: np.ndarray, k: int) -> np.ndarray:
+    """The credit of all test images of each class, read a chunk of rows at a time."""
+    total = np.zeros(k)
+    for start in range(0, len(rows), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        credit = shared_credit(scorer(_finite(X[rows[part]])), truth[part])
+        total += np.bincount(truth[part], credit, minlength=k)
+    return total
+
+
+def _finite(rows: np.ndarray) -> np.ndarray:
+    """Float64 rows without NaN or infinity."""
+    rows = np.asarray(rows, dtype=np.float64)
+    if not np.isfinite(rows).all():
+        raise DataError("features hold NaN or infinity. Remove or recompute those images' features.")
+    return rows
