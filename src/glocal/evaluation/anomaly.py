@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 
 from glocal.data.labels import check_labels
 from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
-from glocal.evaluation.detection import ANOMALOUS, LEFT_OUT, NORMAL, Detection, detection
-from glocal.evaluation.nearest import Comparison, compare, largest, nearest_by_class
+from glocal.evaluation.detection import ANOMALOUS, NORMAL, Detection, detection
+from glocal.evaluation.nearest import Comparison, compare, nearest_by_class
+from glocal.evaluation.normality import (
+    Progress,
+    Task,
+    check_enough,
+    class_codes,
+    leave_one_out,
+    one_vs_rest,
+    shift,
+    trained_half,
+)
 
 MODES = ("one-vs-rest", "leave-one-out", "shift")
 AGAINST = "against"
-Task = tuple[np.ndarray, np.ndarray]
-Progress = Callable[[int], None] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,18 +136,18 @@ def anomaly(
     _check_rows(train, test, "test images", k)
     train_labels, test_labels = _alike(train_labels, test_labels, len(train), len(test), "labels")
     classes, groups = np.unique(train_labels, return_inverse=True)
-    codes = _codes(classes, test_labels)
+    codes = class_codes(classes, test_labels)
     if mode == "one-vs-rest":
-        tasks = _one_vs_rest(_compared(train, groups, test), classes, codes, k, progress)
+        tasks = one_vs_rest(_compared(train, groups, test), classes, codes, k, progress)
     elif mode == "leave-one-out":
-        tasks = _leave_one_out(_compared(train, groups, test), classes, codes, k, progress)
+        tasks = leave_one_out(_compared(train, groups, test), classes, codes, k, progress)
     else:
         if train_subclasses is None or test_subclasses is None:
             raise ParameterError("mode shift needs the subclasses of both training and test images; give both.")
         subclasses, unseen = _alike(train_subclasses, test_subclasses, len(train), len(test), "subclasses")
-        seen = _trained_half(classes, groups, subclasses)
+        seen = trained_half(classes, groups, subclasses)
         shown = np.where(np.isin(subclasses, seen), groups, -1)
-        tasks = _shift(_compared(train, shown, test), classes, codes, np.isin(unseen, seen), k, progress)
+        tasks = shift(_compared(train, shown, test), classes, codes, np.isin(unseen, seen), k, progress)
     return _score(tasks, classes, mode, k, len(train), len(test))
 
 
@@ -161,58 +169,17 @@ def anomaly_against(
     both = np.concatenate([test, anomalies])
     classes = np.array(["all"])
     comparison = _compared(train, np.zeros(len(train), dtype=np.int64), both)
-    _check_enough(comparison.bounds, classes, k)
-    tasks = ((0, (comparison.typical(nearest), kind)) for nearest in nearest_by_class(comparison, k, progress))
+    check_enough(comparison.bounds, classes, k)
+    tasks = ((0, comparison.typical(nearest), kind) for nearest in nearest_by_class(comparison, k, progress))
     return _score(tasks, classes, AGAINST, k, len(train), len(both))
 
 
-def _one_vs_rest(
-    comparison: Comparison, classes: np.ndarray, codes: np.ndarray, k: int, progress: Progress
-) -> Iterator[tuple[int, Task]]:
-    _check_enough(comparison.bounds, classes, k)
-    for c, nearest in enumerate(nearest_by_class(comparison, k, progress)):
-        yield c, (comparison.typical(nearest), np.where(codes == c, NORMAL, ANOMALOUS))
-
-
-def _shift(
-    comparison: Comparison, classes: np.ndarray, codes: np.ndarray, of_seen: np.ndarray, k: int, progress: Progress
-) -> Iterator[tuple[int, Task]]:
-    for c, (similarity, kind) in _one_vs_rest(comparison, classes, codes, k, progress):
-        yield c, (similarity, np.where((codes == c) & of_seen, LEFT_OUT, kind))
-
-
-def _leave_one_out(
-    comparison: Comparison, classes: np.ndarray, codes: np.ndarray, k: int, progress: Progress
-) -> Iterator[tuple[int, Task]]:
-    """The 2k nearest of the k nearest of each class hold, whichever class is left out, the k nearest of the rest."""
-    sizes = np.diff(comparison.bounds)
-    for c, size in enumerate(sizes):
-        if sizes.sum() - size < k:
-            raise DataError(
-                f"without class {classes[c]} there are {sizes.sum() - size} training images, fewer than k = {k}. "
-                "Lower k or add images."
-            )
-    m = len(codes)
-    values: np.ndarray = np.empty((m, 0), dtype=np.float32)
-    owners: np.ndarray = np.empty((m, 0), dtype=np.int64)
-    for c, nearest in enumerate(nearest_by_class(comparison, k, progress)):
-        values = np.concatenate([values, nearest], axis=1)
-        owners = np.concatenate([owners, np.full(nearest.shape, c)], axis=1)
-        if values.shape[1] > 2 * k:
-            kept = np.argpartition(values, values.shape[1] - 2 * k, axis=1)[:, -2 * k :]
-            values = np.take_along_axis(values, kept, axis=1)
-            owners = np.take_along_axis(owners, kept, axis=1)
-    for c in range(len(classes)):
-        nearest = largest(np.where(owners == c, np.float32(-np.inf), values), k)
-        yield c, (comparison.typical(nearest), np.where((codes == c) | (codes < 0), ANOMALOUS, NORMAL))
-
-
-def _score(tasks: Iterator[tuple[int, Task]], classes: np.ndarray, mode: str, k: int, n_train: int, n: int) -> Anomaly:
+def _score(tasks: Iterator[Task], classes: np.ndarray, mode: str, k: int, n_train: int, n: int) -> Anomaly:
     done: list[int] = []
     left: list[int] = []
 
-    def usable() -> Iterator[Task]:
-        for c, (similarity, kind) in tasks:
+    def usable() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for c, similarity, kind in tasks:
             whole = NORMAL in kind and ANOMALOUS in kind
             (done if whole else left).append(c)
             if whole:
@@ -252,38 +219,6 @@ def _compared(train: np.ndarray, groups: np.ndarray, test: np.ndarray) -> Compar
     return comparison
 
 
-def _trained_half(classes: np.ndarray, groups: np.ndarray, subclasses: np.ndarray) -> np.ndarray:
-    """The subclasses that are trained on: of each superclass the first half in sorted order, rounded up."""
-    seen: list[np.ndarray] = []
-    for c, name in enumerate(classes):
-        own = np.unique(subclasses[groups == c])
-        if len(own) < 2:
-            raise DataError(
-                f"superclass {name} has one subclass in training ({own[0]}); shift needs at least two. "
-                "Are labels and subclasses exchanged?"
-            )
-        shared = own[np.isin(own, subclasses[groups != c])]
-        if len(shared):
-            raise DataError(f"subclass {shared[0]} is of superclass {name} and of another one; give each its own name.")
-        seen.append(own[: -(-len(own) // 2)])
-    return np.concatenate(seen)
-
-
-def _codes(classes: np.ndarray, labels: np.ndarray) -> Int[np.ndarray, " m"]:
-    """The position of each label in the sorted `classes`, or -1."""
-    at = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
-    codes = np.where(classes[at] == labels, at, -1)
-    unknown = labels[codes < 0]
-    if len(unknown):
-        warnings.warn(
-            f"{len(unknown)} test images have a label that no training image has (e.g. {unknown[0]}); they count as "
-            "anomalies everywhere.",
-            DataWarning,
-            stacklevel=3,
-        )
-    return codes
-
-
 def _alike(train: np.ndarray, test: np.ndarray, n: int, m: int, what: str) -> tuple[np.ndarray, np.ndarray]:
     train, test = check_labels(train, n, f"train {what}"), check_labels(test, m, f"test {what}")
     if train.dtype.kind != test.dtype.kind:
@@ -302,14 +237,4 @@ def _check_rows(train: np.ndarray, other: np.ndarray, what: str, k: int) -> None
         raise DataError(
             f"training images have {train.shape[1]} columns and {what} {other.shape[1]}; both must come from the same "
             "model and layer."
-        )
-
-
-def _check_enough(bounds: np.ndarray, classes: np.ndarray, k: int) -> None:
-    sizes = np.diff(bounds)
-    if sizes.min() < k:
-        c = int(sizes.argmin())
-        raise DataError(
-            f"class {classes[c]} has {sizes[c]} training images, fewer than k = {k}. Lower k, add images, or leave "
-            "that class out."
         )
