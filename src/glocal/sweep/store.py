@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -167,9 +168,9 @@ def _save_state(path: Path, result: Result) -> None:
 
 def _load_state(path: Path, like: Tensor) -> tuple[str, dict[str, Any], State]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise FileError(f"path file {path} is damaged ({one_line(error)}). Delete it: its path starts anew.") from error
 
     def tensor(array: np.ndarray) -> Tensor:

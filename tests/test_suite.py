@@ -1,0 +1,330 @@
+"""A suite: arms × tasks from one file, kept by content, compared in pairs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from glocal.aligner import fit_arm
+from glocal.cli.app import _run
+from glocal.data.splits import split_triplets
+from glocal.data.world import simulated_answers, simulated_world
+from glocal.errors import DataError, FileError, ParameterError
+from glocal.evaluation.alignment import answer_credit, odd_one_out
+from glocal.evaluation.anomaly import anomaly
+from glocal.evaluation.fewshot import few_shot
+from glocal.evaluation.retrieval import retrieval
+from glocal.evaluation.rsa import rsa
+from glocal.evaluation.statistics import holm, paired_difference
+from glocal.evaluation.structure import neighbours_kept
+from glocal.records import read_rows
+from glocal.suite import Plan, run_suite
+from glocal.transform import LinearTransform
+
+SUITE = """
+seed = 42
+[answers]
+triplets = "t.npy"
+[networks.net]
+features = "{network}"
+local = "l.npy[0:60]"
+[arms.original]
+[arms.global]
+method = "global"
+lmbda = 0.1
+[arms.half]
+transform = "w.npz"
+strength = 0.5
+[labels.kind]
+even = "[02468]$"
+odd = "[13579]$"
+[tasks.heldout]
+kind = "odd-one-out"
+[tasks.again]
+kind = "repeated"
+answers = "again.npy"
+[tasks.rdm]
+kind = "rsa"
+rdm = "rdm.npy"
+replicates = 40
+[tasks.few]
+kind = "few-shot"
+train = "l.npy[60:120]"
+train_labels = "y.txt"
+probe = "ncm"
+shots = 2
+draws = 4
+[tasks.kinds]
+kind = "few-shot"
+train = "net"
+train_labels = "labels.kind"
+subclasses = "names:(object_....)"
+probe = "1nn"
+shots = 3
+[tasks.odd]
+kind = "anomaly"
+train = "l.npy[60:120]"
+train_labels = "y.txt"
+test = "l.npy[0:60]"
+test_labels = "y0.txt"
+k = 3
+[tasks.local]
+kind = "structure"
+features = "l.npy[60:120]"
+k = 5
+[tasks.find]
+kind = "retrieval"
+features = "l.npy[60:120]"
+labels = "y.txt"
+"""
+TASKS = ["heldout", "again", "rdm", "few", "kinds", "odd", "local", "find"]
+
+
+@pytest.fixture(scope="module")
+def made():
+    return simulated_world(
+        n_superordinate=4, n_category=6, n_object=3, n_local=120, n_triplets=12_000, dimensions=24, seed=3
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(made, tmp_path_factory):
+    """The files that the suite above names, and a transform fitted elsewhere."""
+    where = tmp_path_factory.mktemp("suite")
+    (where / "net").mkdir()
+    np.save(where / "net" / "features.npy", made.objects.matrix)
+    (where / "net" / "file_names.txt").write_text("\n".join(made.objects.names) + "\n")
+    np.save(where / "t.npy", made.triplets.answers)
+    np.save(where / "l.npy", made.local.matrix)
+    labels = made.local_category // 6
+    (where / "y0.txt").write_text("\n".join(f"class{label}" for label in labels[:60]) + "\n")
+    (where / "y.txt").write_text("\n".join(f"class{label}" for label in labels[60:]) + "\n")
+    some = made.triplets.answers[:40]
+    again = simulated_answers(made.mind, 400_000, seed=5).answers
+    key = {tuple(sorted(answer)) for answer in some.tolist()}
+    np.save(where / "again.npy", np.array([a for a in again.tolist() if tuple(sorted(a)) in key]))
+    mind = made.mind / np.linalg.norm(made.mind, axis=1, keepdims=True)
+    rdm = 1 - mind @ mind.T
+    np.save(where / "rdm.npy", (rdm + rdm.T) / 2 * (1 - np.eye(len(rdm))))
+    fit_arm(made.objects, made.triplets, lmbda=1.0).transform.save(where / "w.npz")
+    (where / "suite.toml").write_text(SUITE)
+    return where
+
+
+@pytest.fixture(scope="module")
+def result(folder, tmp_path_factory):
+    return run_suite(Plan.load(folder / "suite.toml"), tmp_path_factory.mktemp("out") / "s")
+
+
+def rows_of(result, task, arm, metric):
+    rows = result.rows
+    (row,) = rows[(rows["task"] == task) & (rows["transform"] == arm) & (rows["metric"] == metric)].to_dict("records")
+    return row
+
+
+@pytest.fixture(scope="module")
+def embedded(made):
+    """The arm `global` as the suite fits it: without the objects of fold 0."""
+    train, heldout = (made.triplets.select(part) for part in split_triplets(made.triplets, len(made.objects)))
+    transform = fit_arm(made.objects, train, method="global", lmbda=0.1).transform
+    return transform, train, heldout
+
+
+def test_every_score_is_that_of_its_function(result, made, embedded, folder):
+    """The rows of a suite are what the evaluation functions say of the same embedding."""
+    transform, _, heldout = embedded
+    Z = transform.apply(made.objects.matrix.astype(float))
+    local, labels = transform.apply(made.local.matrix.astype(float)), made.local_category // 6
+    expected = odd_one_out(Z, heldout)
+    row = rows_of(result, "heldout", "global", "accuracy_cosine")
+    assert (row["value"], row["low"], row["high"], row["n"]) == pytest.approx(
+        (expected.accuracy, expected.low, expected.high, expected.n), abs=1e-6
+    )
+    few = few_shot(
+        local[60:], labels[60:], local[60:], labels[60:], shots=2, draws=4, probe="ncm", leave_out_shots=True
+    )
+    assert rows_of(result, "few", "global", "accuracy_ncm")["value"] == pytest.approx(few.accuracy, abs=1e-3)
+    found = anomaly(local[60:], labels[60:], local[:60], labels[:60], k=3)
+    assert rows_of(result, "odd", "global", "auroc")["value"] == pytest.approx(found.auroc, abs=1e-3)
+    kept = neighbours_kept(made.objects.standardization(made.local.matrix[60:], "float64"), local[60:], 5)
+    assert rows_of(result, "local", "global", "neighbours_kept")["value"] == pytest.approx(kept, abs=1e-3)
+    ranked = retrieval(local[60:], labels[60:])
+    assert rows_of(result, "find", "global", "map")["value"] == pytest.approx(
+        ranked.mean_average_precision[0], abs=1e-3
+    )
+    human = rsa(Z, np.load(folder / "rdm.npy"), replicates=0)
+    assert rows_of(result, "rdm", "global", "spearman_cosine")["value"] == pytest.approx(human.spearman, abs=1e-3)
+
+
+def test_arms_are_compared_on_the_same_answers(result, made, embedded):
+    """A difference is that of the paired credits, and the p-values of the suite are corrected together."""
+    transform, _, heldout = embedded
+    X = made.objects.standardization(made.objects.matrix, "float64")
+    credits = [answer_credit(Z, heldout) for Z in (transform.apply(made.objects.matrix.astype(float)), X)]
+    expected = paired_difference(*credits, answers=heldout.answers)
+    row = rows_of(result, "heldout", "global", "accuracy_cosine_difference")
+    assert (row["value"], row["low"], row["high"]) == pytest.approx(
+        (expected.difference, expected.low, expected.high), abs=1e-6
+    )
+    compared = result.rows[result.rows["p"].notna()]
+    assert compared["p_holm"].tolist() == pytest.approx(holm(compared["p"].tolist()))
+    assert set(compared["task"]) == set(TASKS) - {"rdm"}
+    assert not (compared["transform"] == "original").any()
+
+
+def test_a_difference_is_that_of_the_values_shown(result):
+    """The value of a difference is arm minus baseline of the first metric, inside its interval."""
+    rows = result.rows
+    for task in set(TASKS) - {"rdm"}:
+        first = rows[(rows["task"] == task) & (rows["transform"] == "global")].iloc[0]
+        base = rows_of(result, task, "original", first["metric"])["value"]
+        row = rows_of(result, task, "global", f"{first['metric']}_difference")
+        assert row["value"] == pytest.approx(first["value"] - base)
+        assert row["low"] <= row["value"] <= row["high"]
+
+
+def test_the_table_has_a_line_for_each_arm_and_a_column_for_each_task(result):
+    """Value and interval of each task's first metric; a star where the arm differs from the baseline."""
+    table = result.table
+    assert table.columns.tolist() == ["network", "arm", *TASKS]
+    assert table["arm"].tolist() == ["original", "global", "half"]
+    row = rows_of(result, "heldout", "global", "accuracy_cosine")
+    assert table["heldout"][1] == f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]*"
+    assert not table["heldout"][0].endswith("*")
+
+
+def test_people_have_rows_of_their_own(result):
+    """The ceilings of repeated answers stand in rows of the transform `people`, above chance and below 1."""
+    rows = result.rows[result.rows["transform"] == "people"]
+    assert set(rows["metric"]) == {"ceiling_majority", "ceiling_leave_one_out"}
+    assert rows["value"].between(1 / 3, 1).all()
+
+
+def test_strength_and_files_are_arms_too(result, folder, made):
+    """A transform file at half strength is scored as LinearTransform.at_strength makes it."""
+    half = LinearTransform.load(folder / "w.npz").at_strength(0.5)
+    local = half.apply(made.local.matrix[60:].astype(float))
+    kept = neighbours_kept(made.objects.standardization(made.local.matrix[60:], "float64"), local, 5)
+    assert rows_of(result, "local", "half", "neighbours_kept")["value"] == pytest.approx(kept)
+
+
+def test_what_is_done_is_not_done_again(folder, tmp_path, monkeypatch):
+    """A second run computes nothing and writes the same rows; a changed file or task only what depends on it."""
+    out = tmp_path / "s"
+    plan = Plan.load(folder / "suite.toml")
+    first = run_suite(plan, out)
+    assert first.n_kept == 0
+    before = (out / "rows.jsonl").read_bytes()
+    monkeypatch.setattr("glocal.suite.cells.fit_arm", None)  # a fit would fail
+    assert run_suite(plan, out).n_kept == 3 * len(TASKS)
+    assert (out / "rows.jsonl").read_bytes() == before
+    (folder / "more.toml").write_text(SUITE.replace("shots = 2", "shots = 1"))
+    assert run_suite(Plan.load(folder / "more.toml"), out).n_kept == 3 * (len(TASKS) - 1)
+    one = next(iter((out / "cells").iterdir()))
+    one.write_bytes(one.read_bytes()[:100])
+    with pytest.raises(FileError, match="is damaged"):
+        run_suite(plan, out)
+    one.unlink()
+    assert run_suite(plan, out).n_kept >= 3 * len(TASKS) - 1
+    assert (out / "rows.jsonl").read_bytes() == before
+
+
+def test_a_killed_suite_goes_on(folder, tmp_path):
+    """After kill -9 the finished cells are used, and the rows are those of an undisturbed run."""
+    out = tmp_path / "s"
+    command = [sys.executable, "-c", "from glocal.cli import main; main()"]
+    command += ["evaluate", "suite", str(folder / "suite.toml"), "--out", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if (out / "cells").exists() and len(list((out / "cells").glob("*.npz"))) > 5:
+                break
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    done = len(list((out / "cells").glob("*.npz")))
+    assert 5 < done < 3 * len(TASKS)
+    plan = Plan.load(folder / "suite.toml")
+    assert run_suite(plan, out).n_kept == done
+    run_suite(plan, tmp_path / "whole")
+    assert (out / "rows.jsonl").read_bytes() == (tmp_path / "whole" / "rows.jsonl").read_bytes()
+
+
+def test_the_command_shows_the_table(folder, tmp_path, capsys):
+    """glocal evaluate suite prints the table, or one JSON object with every row, and writes what it says."""
+    command = ["evaluate", "suite", str(folder / "suite.toml"), "--out", str(tmp_path / "s")]
+    assert _run(command) == 0
+    shown = capsys.readouterr()
+    assert "heldout" in shown.out
+    assert "24 of 24: net, half, find" in shown.err
+    assert _run([*command, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["cells_kept"] == 24
+    assert len(said["rows"]) == len(read_rows(tmp_path / "s" / "rows.jsonl"))
+    assert (tmp_path / "s" / "table.md").read_text().startswith("| network | arm | heldout |")
+    assert _run([*command, "--root", str(tmp_path)]) == 1
+    assert "does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("seed = 42", "sed = 42", "unknown key 'sed'"),
+        ("seed = 42", "seed = 4.5", "seed = 4.5; it must be a whole number"),
+        ("seed = 42", 'baseline = "none"', "baseline 'none', which is none of its arms"),
+        ("seed = 42", 'root = "${GLOCAL_NOWHERE}"', "variable GLOCAL_NOWHERE, which is not set"),
+        ("seed = 42", "seed = ", "is not TOML"),
+        ('features = "{network}"', "", "names no features file"),
+        ('method = "global"\n', "", "settings but no method"),
+        ('method = "global"', 'method = "glocal"\neta = 1', "unknown key 'eta'"),
+        ("strength = 0.5", "lmbda = 1", "a transform and settings of a fit"),
+        ('local = "l.npy[0:60]"\n[arms.original]', '[arms.glocal]\nmethod = "glocal"', "needs local images"),
+        ('kind = "odd-one-out"', 'kind = "odd"', "has kind 'odd'; allowed are odd-one-out"),
+        ('answers = "again.npy"', "", "names no answers"),
+        ("shots = 2", "shot = 2", "unknown key 'shot'"),
+        ('[answers]\ntriplets = "t.npy"', "", "has no answers; global needs"),
+    ],
+)
+def test_bad_suites_are_one_sentence(tmp_path, old, new, sentence):
+    """What a suite file has wrong is said with its place before anything is computed."""
+    assert old in SUITE
+    (tmp_path / "suite.toml").write_text(SUITE.replace(old, new, 1))
+    with pytest.raises((ParameterError, FileError)) as caught:
+        Plan.load(tmp_path / "suite.toml")
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('"labels.kind"', '"labels.none"', "no table [labels.none]"),
+        ('even = "[02468]$"', 'even = "[024]$"', "fits 0 of the patterns"),
+        ('"names:(object_....)"', '"names:object"', "must fit with one group"),
+        ("shots = 2", "shots = 2.5", "shots is 2.5; a int is needed"),
+        ('[60:120]"\ntrain_labels = "y.txt"\nprobe', '"\ntrain_labels = "y.txt"\nprobe', "60 labels"),
+    ],
+)  # fmt: skip
+def test_what_files_have_wrong_is_one_sentence(folder, tmp_path, old, new, sentence):
+    """Labels that are missing or do not fit, and options of the wrong kind, are said when their task is reached."""
+    assert old in SUITE
+    (folder / "bad.toml").write_text(SUITE.replace(old, new, 1))
+    with pytest.raises((ParameterError, DataError)) as caught:
+        run_suite(Plan.load(folder / "bad.toml"), tmp_path / "s")
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.data
+def test_the_papers_table_in_small_can_be_loaded(data_dir, monkeypatch):
+    """examples/paper.toml names four arms, three networks and files that exist."""
+    monkeypatch.setenv("GLOCAL_DATA_DIR", str(data_dir))
+    plan = Plan.load(os.path.join(os.path.dirname(__file__), "..", "examples", "paper.toml"))
+    assert [arm.name for arm in plan.arms] == ["original", "naive", "global", "glocal"]
+    assert len(plan.networks) == 3
+    for network in plan.networks:
+        assert (plan.root / network.features.replace("{network}", network.name)).exists()
