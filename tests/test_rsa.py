@@ -71,6 +71,13 @@ def test_model_rdms_equal_scipy_and_loops():
     assert model_rdm(Z, "choice") == pytest.approx(choice_by_loops(Z))
 
 
+def test_choice_probabilities_of_a_wide_range_are_the_same(monkeypatch):
+    """Similarities too far apart to be exponentiated once take another way to the same shares."""
+    expected = model_rdm(Z, "choice")
+    monkeypatch.setattr("glocal.evaluation.model_rdm._SPAN", 0.0)
+    assert model_rdm(Z, "choice") == pytest.approx(expected, rel=1e-12)
+
+
 def test_choice_probabilities_do_not_overflow():
     """Dot products in the thousands give shares of 0 and 1, not NaN."""
     found = model_rdm(100 * Z, "choice")
