@@ -10,6 +10,8 @@ from glocal.similarity import unit_rows
 
 KERNELS = ("cosine", "correlation", "dot", "choice")
 
+_SPAN = 600.0  # exp of a smaller range of similarities neither overflows nor vanishes in float64
+
 
 def model_rdm(Z: Float[np.ndarray, "n p"], kernel: str = "cosine") -> Float[np.ndarray, "n n"]:
     """1 - similarity of every pair of rows.
@@ -71,11 +73,16 @@ def dissimilarities(Z: Float[np.ndarray, "n p"], kernel: str) -> tuple[Float[np.
 def _choice_share(S: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
     n = len(S)
     share = np.zeros((n, n))
-    others = np.arange(n)
-    with np.errstate(over="ignore"):  # exp of a large difference is infinite, and its share rightly 0
-        for i in range(n):
-            ratio = 1 / (1 + np.exp(S[i][None, :] - S[i][:, None]) + np.exp(S - S[i][:, None]))
-            ratio[others, others] = 0.0  # k = j
-            ratio[:, i] = 0.0  # k = i
-            share[i] = ratio.sum(axis=1) / max(1, n - 2)
+    narrow = bool(np.ptp(S) < _SPAN)
+    E = np.exp(S - S.max()) if narrow else S
+    for i in range(n - 1):
+        pair = S[i, i + 1 :, None]
+        if narrow:
+            ratio = 1 / (1 + (E[i] + E[i + 1 :]) / E[i, i + 1 :, None])
+        else:
+            with np.errstate(over="ignore"):  # exp of a large difference is infinite, and its share rightly 0
+                ratio = 1 / (1 + np.exp(S[i] - pair) + np.exp(S[i + 1 :] - pair))
+        ratio[:, i] = 0.0
+        ratio[np.arange(n - 1 - i), np.arange(i + 1, n)] = 0.0  # the third object is neither of the pair
+        share[i, i + 1 :] = share[i + 1 :, i] = ratio.sum(axis=1) / max(1, n - 2)
     return share

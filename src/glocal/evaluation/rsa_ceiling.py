@@ -43,8 +43,9 @@ def noise_ceiling(human: Float[np.ndarray, "people pairs"], method: str = "spear
     scaled = np.array(human, dtype=np.float64)
     for person in scaled:
         known = ~np.isnan(person)
-        values = rankdata(person[known]) if method == "spearman" else person[known]
-        person[known] = (values - values.mean()) / values.std()
+        values = person[known]
+        # ranks stay whole numbers, so that equal mean ranks stay tied
+        person[known] = rankdata(values) if method == "spearman" else (values - values.mean()) / values.std()
 
     def agreement(person: int, others: np.ndarray) -> float:
         counts = (~np.isnan(others)).sum(axis=0)

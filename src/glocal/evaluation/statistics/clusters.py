@@ -51,7 +51,8 @@ def triplet_estimate(
     where E_i, E_ij and E_ijk sum e over the answers that contain the object, the pair, the set (inclusion and
     exclusion). q is the share of (weighted) pairs of answers that share nothing: deviations are from the mean of the
     same answers, so the sum falls short of its target by just that factor (for answers that share no object
-    it is the usual 1 - 1/t). Var is not less than Σ_sets E_ijk² / ((Σ w)² q). Answers treated as independent would give an error that is too small.
+    it is the usual 1 - 1/t). Var is not less than Σ_sets E_ijk² / ((Σ w)² q). Answers treated as independent would give
+    an error that is too small.
 
     Parameters
     ----------
