@@ -29,6 +29,10 @@ class MissingDependencyError(GLocalError, ImportError):
     """An optional dependency is needed for what was asked and is not installed."""
 
 
+class ClusterError(GLocalError, RuntimeError):
+    """A Dask cluster was found, but it does not do its work to the end."""
+
+
 class TrivialOptimumError(GLocalError):
     """The optimum of the objective is W = 0, which maps everything to one point."""
 
