@@ -9,6 +9,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,8 @@ def mapped(client: Any, function: Callable[[Any, Any], Any], items: Sequence[Any
         futures: dict[Any, int] = {}
         try:
             client.wait_for_workers(1)
-            held = client.scatter(shared, broadcast=True, hash=False)
-            sent = client.map(function, list(pending.values()), shared=held, pure=False)
+            held = client.scatter(_Shared(function, shared), broadcast=True, hash=False)
+            sent = client.map(_call, list(pending.values()), shared=held, pure=False)
             futures = dict(zip(sent, pending, strict=True))
             del sent
             for future in as_completed(list(futures), loop=client.loop):
@@ -117,6 +118,18 @@ def mapped(client: Any, function: Callable[[Any, Any], Any], items: Sequence[Any
         finally:
             if client.status == "running":
                 client.cancel(list(futures))
+
+
+@dataclass(frozen=True, eq=False)
+class _Shared:
+    """What all tasks have in common, in an object that Dask does not look into: of lists and tuples it makes copies."""
+
+    function: Callable[[Any, Any], Any]
+    value: Any
+
+
+def _call(item: Any, shared: _Shared) -> Any:
+    return shared.function(item, shared.value)
 
 
 def _distributed() -> Any:

@@ -24,8 +24,10 @@ def apply_checked(
     DataError
         Another number of columns, or NaN or infinity in the rows or in what they are mapped to.
     """
-    Z = transform.apply(X, normalize=normalize)
-    if not np.isfinite(Z.sum(dtype=np.float64)):  # finite values may still have a sum that overflows
+    with np.errstate(over="ignore", invalid="ignore"):  # said below, as an error
+        Z = transform.apply(X, normalize=normalize)
+        total = Z.sum(dtype=np.float64)
+    if not np.isfinite(total):  # finite values may still have a sum that overflows
         for rows, what in ((X, "holds"), (Z, "is mapped to")):
             bad = ~np.isfinite(rows)
             if bad.any():

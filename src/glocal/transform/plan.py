@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -16,24 +15,13 @@ from glocal.errors import FileError, ParameterError
 from glocal.files import PathLike, unreadable
 from glocal.transform.linear import LinearTransform
 from glocal.transform.parquet_shards import ParquetShard, parquet_shard
-from glocal.transform.regions import create_like, regions_of
+from glocal.transform.regions import Region, create_like, regions_of
 
 _FORMAT = 1  # of the outputs: what another version has begun is begun anew
 
 
-class Part(Protocol):
-    """A piece of the output that is written by itself; what it writes depends on nothing else."""
-
-    @property
-    def rows(self) -> int:
-        """The number of rows."""
-
-    @property
-    def inputs(self) -> Path:
-        """The file or folder that it reads."""
-
-    def run(self, transform: LinearTransform, normalize: bool) -> None:
-        """Read, transform, write; doing it twice does no harm."""
+Part = ParquetShard | Region
+"""A piece of the output that is written by itself: what it writes depends on nothing else, twice does no harm."""
 
 
 def is_sharded(source: PathLike, out: PathLike) -> bool:
