@@ -213,8 +213,11 @@ def _only_feature_file(folder: Path) -> Path:
     if (folder / "features.npy").is_file():
         return folder / "features.npy"
     found = sorted(file for file in folder.iterdir() if file.suffix.lower() in READERS)
-    if len(found) > 1 and {file.suffix.lower() for file in found} == {PARQUET}:
+    tables = [file for file in found if file.suffix.lower() == PARQUET]
+    if len(tables) > 1 and tables == found:
         return folder
+    if len(tables) < len(found):
+        found = [file for file in found if file not in tables]  # what else is known of the images
     if len(found) != 1:
         listed = ", ".join(file.name for file in found[:5]) or "none"
         raise FileError(

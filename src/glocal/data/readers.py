@@ -15,7 +15,7 @@ from numpy.lib import format as npy_format
 
 from glocal.data import store
 from glocal.data.container import KEY, Held, choose, load_h5py, native, pickled, whole
-from glocal.data.parquet import PARQUET, read_parquet
+from glocal.data.parquet import PARQUET, read_parquet, shards_of
 from glocal.data.store import ZARR, RowStore, open_hdf5, open_zarr
 from glocal.errors import DataWarning, FileError
 from glocal.files import PathLike, read_lines, read_npy
@@ -53,7 +53,7 @@ def read_matrix(path: PathLike) -> np.ndarray | RowStore:
     """
     path = Path(path)
     kind = path.suffix.lower()
-    reader = read_parquet if path.is_dir() and kind != ZARR else READERS.get(kind)
+    reader = READERS.get(kind) or (read_parquet if path.is_dir() and shards_of(path) else None)
     if reader is None:
         raise FileError(
             f"features file {path} has the extension {path.suffix or '(none)'!r}; "
