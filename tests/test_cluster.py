@@ -196,7 +196,7 @@ def test_a_worker_that_dies_costs_only_what_it_was_given(cluster, tmp_path):
     assert found == {number: -number for number in range(60)}
     done = [len((tmp_path / str(number)).read_text()) for number in range(60)]
     assert min(done) == 1
-    assert sum(done) <= 62, "with one thread a worker holds two tasks at most"
+    assert sum(done) <= 64, "a worker of one thread is given two tasks at most; two results may be on their way"
     cluster.start_worker()
     cluster.wait_for_workers(2)
 

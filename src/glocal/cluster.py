@@ -17,6 +17,8 @@ from glocal.errors import ClusterError, FileError, GLocalError, MissingDependenc
 from glocal.files import one_line
 
 _EXAMPLE = "Give the address it prints when it starts, e.g. tcp://10.0.0.1:8786, or its scheduler file."
+_ROUNDS = 5
+_FOREIGN = ("deserializ", "ModuleNotFoundError", "ImportError", "AttributeError")
 _PROTOCOLS = ("tcp", "tls", "ucx", "ws", "wss")
 
 
@@ -87,37 +89,50 @@ def mapped(client: Any, function: Callable[[Any, Any], Any], items: Sequence[Any
     ClusterError
         The connection is lost; workers die over one task again and again; or they cannot run it at all.
     """
-    as_completed = _distributed().as_completed
     pending = dict(enumerate(items))
+    fruitless = 0
     while pending:
-        futures: dict[Any, int] = {}
+        before = len(pending)
         try:
-            client.wait_for_workers(1)
-            held = client.scatter(_Shared(function, shared), broadcast=True, hash=False)
-            sent = client.map(_call, list(pending.values()), shared=held, pure=False)
-            futures = dict(zip(sent, pending, strict=True))
-            del sent
-            for future in as_completed(list(futures), loop=client.loop):
-                if future.status == "cancelled":
-                    continue  # its inputs are lost: it stays pending
-                error = future.exception()
-                if error is not None:
-                    raise _explained(error) from error
-                yield futures[future], future.result()
-                del pending[futures.pop(future)]
-        except (CancelledError, OSError, RuntimeError) as error:
-            if isinstance(error, GLocalError):
-                raise
+            yield from _finished(client, function, pending, shared)
+        except GLocalError:
+            raise
+        except Exception as error:
             if client.status != "running":
                 raise ClusterError(
                     "the connection to the Dask scheduler was lost. Start it again and run the same command: "
                     "what was finished is kept."
                 ) from error
-            if not isinstance(error, CancelledError | TimeoutError):
-                raise
-        finally:
-            if client.status == "running":
-                client.cancel(list(futures))
+            if not isinstance(error, CancelledError | OSError):
+                raise _explained(error) from error
+        fruitless = fruitless + 1 if len(pending) == before else 0
+        if fruitless == _ROUNDS:
+            raise ClusterError(
+                f"the Dask cluster has lost what it was sent {_ROUNDS} times in a row. See the logs of its workers."
+            )
+
+
+def _finished(client: Any, function: Callable[[Any, Any], Any], pending: dict[int, Any], shared: Any) -> Iterator[Any]:
+    """Send `shared` and the pending tasks; yields those that finish, which are pending no more."""
+    futures: dict[Any, int] = {}
+    try:
+        client.wait_for_workers(1)
+        held = client.scatter(_Shared(function, shared), broadcast=True, hash=False)
+        sent = client.map(_call, list(pending.values()), shared=held, pure=False)
+        futures = dict(zip(sent, pending, strict=True))
+        # NOTE: a result that is fetched, and whose future is dropped, need not be computed again if its worker dies
+        del sent
+        ended = _distributed().as_completed(list(futures), with_results=True, raise_errors=False, loop=client.loop)
+        for future, result in ended:
+            number = futures.pop(future)
+            if isinstance(result, _Result):
+                del pending[number]
+                yield number, result.value
+            elif not isinstance(result, CancelledError):  # of which the inputs are lost: it stays pending
+                raise _explained(result[1]) from result[1]
+    finally:
+        if client.status == "running":
+            client.cancel(list(futures))
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +143,13 @@ class _Shared:
     value: Any
 
 
-def _call(item: Any, shared: _Shared) -> Any:
-    return shared.function(item, shared.value)
+@dataclass(frozen=True, eq=False)
+class _Result:
+    value: Any
+
+
+def _call(item: Any, shared: _Shared) -> _Result:
+    return _Result(shared.function(item, shared.value))
 
 
 def _distributed() -> Any:
@@ -152,7 +172,7 @@ def _explained(error: BaseException) -> BaseException:
             "several Dask workers died while they ran one and the same task, perhaps for want of memory. "
             "See the workers' logs; give each worker more memory, or fewer tasks at once (--nthreads 1)."
         )
-    if "deserializ" in reason or isinstance(error, ImportError | AttributeError):
+    if isinstance(error, ImportError | AttributeError) or any(sign in reason for sign in _FOREIGN):
         cause = f"{type(error.__cause__).__name__}: {one_line(error.__cause__)}" if error.__cause__ else reason
         return ClusterError(
             f"the Dask cluster cannot run this version of glocal ({cause[:160]}). "

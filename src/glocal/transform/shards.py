@@ -125,7 +125,7 @@ def _finish_there(task: Task, how: tuple[LinearTransform, bool]) -> int:
                 f"a Dask worker on {socket.gethostname()} does not see {path}; with --scheduler all workers must see "
                 "the same files under the same paths. Mount the folder there, or leave out --scheduler."
             )
-    return _finish(task, how)
+    return part.rows if marker.exists() else _finish(task, how)
 
 
 __all__ = ["apply_shards"]
