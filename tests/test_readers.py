@@ -43,6 +43,11 @@ def write(path: Path, arrays: dict[str, np.ndarray]) -> Path:
             group = zarr.open_group(str(path), mode="w")
             for name, array in arrays.items():
                 group[name] = array
+    elif suffix == ".parquet":
+        pa = pytest.importorskip("pyarrow", reason="Parquet needs glocal[io]")
+        from pyarrow import parquet
+
+        parquet.write_table(pa.table({name: list(array) for name, array in arrays.items()}), path)
     else:
         savemat(path, arrays)
     return path
@@ -74,7 +79,7 @@ def sentence(path: Path) -> str:
 
 KINDS = sorted(READERS)
 FILES = [kind for kind in KINDS if kind != ".zarr"]  # a zarr array is a folder
-CONTAINERS = [kind for kind in KINDS if kind != ".npy"]
+CONTAINERS = [kind for kind in KINDS if kind not in (".npy", ".parquet")]  # columns of a table are of one length
 X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 
 
@@ -177,7 +182,7 @@ def test_missing_empty_folder_unknown(tmp_path):
     assert "is empty" in sentence(tmp_path / "e.h5")
     (tmp_path / "d.mat").mkdir()
     assert "is a folder" in sentence(tmp_path / "d.mat")
-    assert ".hdf5, .mat, .npy, .npz, .pt, .pth, .zarr" in sentence(tmp_path / "a.csv")
+    assert ".hdf5, .mat, .npy, .npz, .parquet, .pt, .pth, .zarr" in sentence(tmp_path / "a.csv")
 
 
 class Payload:
@@ -331,6 +336,13 @@ def test_two_files_in_a_folder(tmp_path):
     write(tmp_path / "b.npz", {"features": X})
     with pytest.raises(FileError, match=r"a\.pt, b\.npz"):
         Features.load(tmp_path)
+
+
+def test_a_table_beside_the_features_is_no_second_feature_file(tmp_path):
+    """Parquet counts as features only where there are no others."""
+    write(tmp_path / "a.pt", {"features": X})
+    write(tmp_path / "about.parquet", {"features": X + 1})
+    np.testing.assert_array_equal(Features.load(tmp_path).matrix, X)
 
 
 def thingsvision_mat(folder: Path, names: tuple[str, ...], listed: tuple[str, ...]) -> Path:

@@ -29,8 +29,8 @@ class MissingDependencyError(GLocalError, ImportError):
     """An optional dependency is needed for what was asked and is not installed."""
 
 
-class ClusterError(GLocalError):
-    """A Dask cluster went away, or gave up, in the middle of the work."""
+class ClusterError(GLocalError, RuntimeError):
+    """A Dask cluster was found, but it does not do its work to the end."""
 
 
 class TrivialOptimumError(GLocalError):

@@ -36,17 +36,20 @@ def interval(value: float, low: float | None, high: float | None) -> str:
 
 
 @contextlib.contextmanager
-def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error where that is a terminal; yields a function of the number done so far."""
+def progress_bar(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """A bar on standard error where that is a terminal; yields a function of the number done so far, and of the total.
+
+    The total is given either here or, where it is not known yet, with each number.
+    """
     if not sys.stderr.isatty():
-        yield lambda done: None
+        yield lambda done, total=None: None
         return
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
-        yield lambda done: progress.update(task, completed=done)
+        yield lambda done, total=None: progress.update(task, completed=done, total=total)
 
 
 @contextlib.contextmanager

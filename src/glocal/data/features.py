@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
+from glocal.data.parquet import PARQUET
 from glocal.data.readers import READERS, read_matrix
 from glocal.data.store import ZARR, RowStore
 from glocal.errors import DataError, DataWarning, FileError
@@ -92,8 +93,8 @@ class Features:
         Parameters
         ----------
         path : path
-            ``.npy`` (memory-mapped), ``.npz``, ``.pt``, ``.h5``, ``.mat``, ``.zarr``; or a folder that holds
-            ``features.npy`` or exactly one such file.
+            ``.npy`` (memory-mapped), ``.npz``, ``.pt``, ``.h5``, ``.mat``, ``.zarr``, ``.parquet``; or a folder that
+            holds ``features.npy``, exactly one such file, or the Parquet shards of one table.
 
         Raises
         ------
@@ -106,7 +107,7 @@ class Features:
         folder = path.is_dir() and path.suffix.lower() != ZARR  # a zarr array is a folder of chunks
         file = _only_feature_file(path) if folder else path
         matrix = read_matrix(file)
-        names_file = file.parent / NAMES_FILE
+        names_file = (path if folder else file.parent) / NAMES_FILE
         names = read_lines(names_file, what="names") if names_file.is_file() else None
         if names is not None and not folder and matrix.ndim == 2 and len(names) != len(matrix):
             names = None  # a single file may lie beside the names of another one
@@ -212,6 +213,11 @@ def _only_feature_file(folder: Path) -> Path:
     if (folder / "features.npy").is_file():
         return folder / "features.npy"
     found = sorted(file for file in folder.iterdir() if file.suffix.lower() in READERS)
+    tables = [file for file in found if file.suffix.lower() == PARQUET]
+    if len(tables) > 1 and tables == found:
+        return folder
+    if len(tables) < len(found):
+        found = [file for file in found if file not in tables]  # what else is known of the images
     if len(found) != 1:
         listed = ", ".join(file.name for file in found[:5]) or "none"
         raise FileError(

@@ -15,6 +15,7 @@ from numpy.lib import format as npy_format
 
 from glocal.data import store
 from glocal.data.container import KEY, Held, choose, load_h5py, native, pickled, whole
+from glocal.data.parquet import PARQUET, read_parquet, shards_of
 from glocal.data.store import ZARR, RowStore, open_hdf5, open_zarr
 from glocal.errors import DataWarning, FileError
 from glocal.files import PathLike, read_lines, read_npy
@@ -28,13 +29,15 @@ def read_matrix(path: PathLike) -> np.ndarray | RowStore:
     """Read a feature matrix by its extension.
 
     ``.npy`` is memory-mapped; ``.zarr``, and ``.h5`` above 256 MB, stay on the disk as a `RowStore`; the other kinds
-    are read into memory. Of several arrays the one named ``features`` or else the only 2-d one of numbers is taken.
+    are read into memory. Of several arrays the one named ``features`` or else the only 2-d one of numbers is taken,
+    and of several Parquet columns the one named ``features`` or ``embedding`` or else the only one of lists of numbers.
 
     Parameters
     ----------
     path : path
         ``.npy``, ``.npz``, ``.pt`` / ``.pth`` (a tensor or a dict of tensors; bfloat16 becomes float32),
-        ``.h5`` / ``.hdf5``, ``.zarr`` (a folder), or ``.mat`` of any MATLAB version and of thingsvision.
+        ``.h5`` / ``.hdf5``, ``.zarr`` (a folder), ``.parquet`` (or a folder of such shards), or ``.mat`` of any MATLAB
+        version and of thingsvision.
 
     Returns
     -------
@@ -46,10 +49,11 @@ def read_matrix(path: PathLike) -> np.ndarray | RowStore:
     FileError
         Missing, damaged, pickled, of a kind that is not known, or without one matrix to choose.
     MissingDependencyError
-        HDF5 without h5py, or zarr without zarr.
+        HDF5 without h5py, zarr without zarr, or Parquet without pyarrow.
     """
     path = Path(path)
-    reader = READERS.get(path.suffix.lower())
+    kind = path.suffix.lower()
+    reader = READERS.get(kind) or (read_parquet if path.is_dir() and shards_of(path) else None)
     if reader is None:
         raise FileError(
             f"features file {path} has the extension {path.suffix or '(none)'!r}; "
@@ -224,5 +228,6 @@ READERS: dict[str, Callable[[Path], np.ndarray | RowStore]] = {
     ".h5": _read_hdf5,
     ".hdf5": _read_hdf5,
     ".mat": _read_mat,
+    PARQUET: read_parquet,
     ZARR: _read_zarr,
 }

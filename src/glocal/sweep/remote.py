@@ -103,7 +103,7 @@ class _Walk:
         """The points in the order in which they are finished."""
         from distributed import as_completed
 
-        finished = as_completed()
+        finished = as_completed(loop=self._client.loop)
         self._start(finished)
         while self._running:
             future = next(finished)

@@ -12,8 +12,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from glocal.data.features import Features
-from glocal.errors import DataError, FileError
+from glocal.errors import FileError
 from glocal.files import PathLike, atomic_write, unreadable
+from glocal.transform.checked import apply_checked
 from glocal.transform.linear import LinearTransform
 
 _CHUNK_BYTES = 1 << 24
@@ -72,9 +73,7 @@ def apply_file(
         stream.flush()
         with _Writer(stream) as writer, _RowReader(features, rows) as reader:
             for start, chunk in reader:
-                Z = transform.apply(chunk, normalize=normalize)
-                if not np.isfinite(Z.sum(dtype=np.float64)):
-                    _say_where(features, start, chunk, Z)
+                Z = apply_checked(transform, chunk, source=features.source, start=start, normalize=normalize)
                 writer.put(np.ascontiguousarray(Z, dtype=dtype))
                 if progress is not None:
                     progress(start + len(chunk))
@@ -169,18 +168,6 @@ class _Writer:
                     pending = 0
             except Exception as error:  # noqa: BLE001  raised again by the thread that produces
                 self._error = error
-
-
-def _say_where(features: Features, start: int, chunk: np.ndarray, Z: np.ndarray) -> None:
-    """Raise the sentence for NaN or infinity; return if only the sum of finite values overflowed."""
-    for rows, what in ((chunk, "holds"), (Z, "is mapped to")):
-        bad = ~np.isfinite(rows)
-        if bad.any():
-            row, column = np.argwhere(bad)[0]
-            raise DataError(
-                f"{features.source} {what} {rows[row, column]} at row {start + row}, column {column}; features must be "
-                "finite and in the range of their dtype. Remove or recompute that image's features."
-            )
 
 
 __all__ = ["apply_file"]

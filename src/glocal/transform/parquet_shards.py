@@ -1,0 +1,130 @@
+"""A Parquet shard with its vectors transformed and everything else in it as it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from glocal.data.parquet import open_parquet, pieces, vector_column, vectors
+from glocal.errors import DataError, FileError
+from glocal.files import atomic_write, make_folder, one_line
+from glocal.transform.checked import apply_checked
+from glocal.transform.linear import LinearTransform
+
+
+@dataclass(frozen=True)
+class ParquetShard:
+    """A file of `rows` rows, the column of its vectors, and the file that the transformed rows go to."""
+
+    source: Path
+    target: Path
+    column: str
+    rows: int
+
+    @property
+    def inputs(self) -> Path:
+        """What must be there to be read."""
+        return self.source
+
+    def run(self, transform: LinearTransform, normalize: bool) -> None:
+        """Write the target atomically, a row group at a time; row groups of more than 32 MB become several.
+
+        The other columns, the order of all, their compression and the metadata of the schema are kept. The vectors
+        keep their float type; integers become float32.
+        """
+        from pyarrow import Table, parquet
+
+        with open_parquet(self.source) as file:
+            read = file.schema_arrow
+            at = read.get_field_index(self.column)
+            schema = read.set(at, read.field(at).with_type(_float_lists(read.field(at).type)))
+            batches = pieces(file, self.column)
+            settings = _settings(file, self.column)
+            make_folder(self.target.parent)
+            with atomic_write(self.target) as stream, parquet.ParquetWriter(stream, schema, **settings) as writer:
+                start = 0
+                while (batch := self._next(batches)) is not None:
+                    X = vectors(batch.column(at), str(self.source), self.column, start)
+                    Z = apply_checked(transform, X, source=str(self.source), start=start, normalize=normalize)
+                    columns = batch.columns
+                    columns[at] = _lists(Z, schema.field(at).type)
+                    writer.write_table(Table.from_arrays(columns, schema=schema), row_group_size=max(1, len(Z)))
+                    start += len(Z)
+
+    def _next(self, batches: Any) -> Any:
+        """The next batch or None; what goes wrong is about the source, not about the target that is open."""
+        try:
+            return next(batches, None)
+        except OSError as error:
+            raise FileError(
+                f"features file {self.source} is not a whole Parquet file ({one_line(error)[:160]}). Write it again."
+            ) from error
+
+
+def parquet_shard(source: Path, target: Path, column: str | None, dimensions: int) -> ParquetShard:
+    """Describe a shard by its schema, and refuse one that the transform cannot map.
+
+    Raises
+    ------
+    FileError
+        Missing, damaged, or without one column of vectors.
+    DataError
+        Vectors of another width, where the schema gives one.
+    """
+    with open_parquet(source) as file:
+        schema = file.schema_arrow
+        name = vector_column(source, schema, column)
+        width = getattr(schema.field(name).type, "list_size", dimensions)
+        if width != dimensions:
+            raise DataError(
+                f"{source} has {width} numbers in each row of {name} but the transform maps {dimensions} dimensions; "
+                "it needs features of the model and layer it was fitted on."
+            )
+        return ParquetShard(source, target, name, file.metadata.num_rows)
+
+
+def _float_lists(kind: Any) -> Any:
+    """The same type of list, of floats."""
+    import pyarrow as pa
+
+    value = kind.value_field
+    if pa.types.is_integer(value.type):
+        value = value.with_type(pa.float32())
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(value, kind.list_size)
+    return pa.large_list(value) if pa.types.is_large_list(kind) else pa.list_(value)
+
+
+def _lists(Z: Float[np.ndarray, "n p"], kind: Any) -> Any:
+    """Rows as a pyarrow array of lists of type `kind`."""
+    import pyarrow as pa
+
+    values = pa.array(np.ascontiguousarray(Z).reshape(-1), type=kind.value_type)
+    if pa.types.is_fixed_size_list(kind):
+        return pa.FixedSizeListArray.from_arrays(values, type=kind)
+    large = pa.types.is_large_list(kind)
+    offsets = pa.array(np.arange(len(Z) + 1) * Z.shape[1], type=pa.int64() if large else pa.int32())
+    return (pa.LargeListArray if large else pa.ListArray).from_arrays(offsets, values, type=kind)
+
+
+def _settings(file: Any, column: str) -> dict[str, Any]:
+    """Compression and dictionaries of each stored column; vectors repeat too little for a dictionary."""
+    if not file.num_row_groups:
+        return {}
+    group = file.metadata.row_group(0)
+    chunks = {chunk.path_in_schema: chunk for chunk in (group.column(i) for i in range(group.num_columns))}
+    return {
+        "compression": {path: chunk.compression.replace("UNCOMPRESSED", "NONE") for path, chunk in chunks.items()},
+        "use_dictionary": [
+            path
+            for path, chunk in chunks.items()
+            if not path.startswith(f"{column}.") and any("DICTIONARY" in encoding for encoding in chunk.encodings)
+        ],
+    }
+
+
+__all__ = ["ParquetShard", "parquet_shard"]

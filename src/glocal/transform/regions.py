@@ -1,0 +1,114 @@
+"""Rows of a matrix into a zarr array, one region of whole chunks at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glocal.data.container import load_zarr
+from glocal.data.features import Features
+from glocal.data.store import ZARR, RowStore, open_zarr
+from glocal.files import unwritable
+from glocal.transform.checked import apply_checked
+from glocal.transform.linear import LinearTransform
+
+_REGION_BYTES = 1 << 25
+_CHUNK_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class Region:
+    """Rows `start` to `stop` of `matrix`, and the zarr array `target` that they go to; regions share no chunk."""
+
+    matrix: RowStore | np.ndarray
+    source: str
+    target: Path
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return self.stop - self.start
+
+    @property
+    def inputs(self) -> Path:
+        """What must be there to be read."""
+        return Path(self.source)
+
+    def run(self, transform: LinearTransform, normalize: bool) -> None:
+        """Read the rows, transform them and write them; twice does no harm."""
+        X = self.matrix[self.start : self.stop]
+        Z = apply_checked(transform, X, source=self.source, start=self.start, normalize=normalize)
+        with _writing(self.target):
+            array = load_zarr(self.target).open_array(str(self.target), mode="r+")
+            if hasattr(array, "with_config"):  # zarr 3 leaves out chunks of zeros, which look like lost ones
+                array = array.with_config({"write_empty_chunks": True})
+            array[self.start : self.stop] = Z
+
+
+def regions_of(features: Features, target: Path) -> list[Region]:
+    """Cut the rows into regions of about 32 MB that are whole chunks, or whole shards, of the target."""
+    (n, p), itemsize = features.matrix.shape, _float(features.matrix.dtype).itemsize
+    step = _chunk_rows(features)
+    step *= max(1, _REGION_BYTES // (step * p * max(4, itemsize)))
+    matrix, source = features.matrix, features.source
+    return [Region(matrix, source, target, start, min(n, start + step)) for start in range(0, n, step)]
+
+
+def create_like(features: Features, target: Path) -> None:
+    """Create the empty zarr array of the transformed rows.
+
+    It has the shape of the input and its float type (float32 for integers). The layout of a zarr input is kept: zarr
+    format, chunks, shards, compression, attributes; its filters are not, for some round to the range of its values.
+    """
+    zarr = load_zarr(target)
+    matrix = features.matrix
+    settings: dict[str, Any] = {"chunks": (_chunk_rows(features), matrix.shape[1])}
+    attributes: dict[str, Any] = {}
+    compressor = "compressors" if hasattr(zarr, "create_array") else "compressor"
+    if isinstance(matrix, RowStore) and matrix.path.suffix.lower() == ZARR:
+        with open_zarr(matrix.path) as root:
+            array = root[matrix.name] if matrix.name else root
+            settings["chunks"] = tuple(array.chunks)
+            attributes = dict(array.attrs)
+            if matrix.dtype.kind == "f":
+                settings[compressor] = getattr(array, compressor)
+            if compressor == "compressors":
+                settings |= {"shards": array.shards, "zarr_format": array.metadata.zarr_format}
+    dtype = _float(matrix.dtype)
+    with _writing(target):
+        create = zarr.create_array if compressor == "compressors" else zarr.create
+        array = create(store=str(target), shape=matrix.shape, dtype=dtype, fill_value=0, overwrite=True, **settings)
+        array.attrs.update(attributes)
+
+
+def _chunk_rows(features: Features) -> int:
+    """Rows of a chunk, or of a shard; where the input has none, those of 4 MB."""
+    matrix = features.matrix
+    if isinstance(matrix, RowStore) and matrix.path.suffix.lower() == ZARR:
+        return matrix.chunk_rows
+    return max(1, min(len(features), _CHUNK_BYTES // (features.dimensions * _float(matrix.dtype).itemsize)))
+
+
+def _float(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return dtype.newbyteorder("=") if dtype.kind == "f" else np.dtype(np.float32)
+
+
+@contextlib.contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of types without a stable specification
+            yield
+    except OSError as error:
+        raise unwritable(target, error) from error
+
+
+__all__ = ["Region", "create_like", "regions_of"]

@@ -1,0 +1,263 @@
+"""A Dask cluster is found in time or refused in a sentence, and does each task once, whoever dies."""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from glocal.cluster import _explained, connected, mapped
+from glocal.errors import ClusterError, DataError, FileError, MissingDependencyError, ParameterError
+
+distributed = pytest.importorskip("distributed")
+
+
+# finding it
+
+
+def test_a_cluster_is_found_by_address_and_by_file_and_left_running(cluster):
+    """Address and scheduler file lead to the same cluster, which still runs after the client has gone."""
+    for scheduler in (cluster.address, cluster.address.removeprefix("tcp://"), str(cluster.scheduler_file)):
+        with connected(scheduler) as client:
+            assert client.scheduler.address == cluster.address
+            assert len(client.nthreads()) == 2
+    assert cluster.scheduler.poll() is None
+    assert [worker.poll() for worker in cluster.workers] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "sentence"),
+    [
+        ("tcp://127.0.0.1:1", "Connection refused"),
+        ("127.0.0.1:1", "Connection refused"),
+        ("127.0.0.1", "missing port number"),
+        ("", "missing port number"),
+        ("http://127.0.0.1:1", "unknown protocol http"),
+        ("inproc://127.0.0.1/1", "unknown protocol inproc"),
+        ("tcp://no.such.host.invalid:8786", "no Dask scheduler answers at tcp://no.such.host.invalid:8786"),
+    ],
+)
+def test_a_scheduler_that_is_not_there_is_one_sentence_at_once(scheduler, sentence, capfd):
+    """Where nothing listens it is said within seconds, in one line, and nothing else is on standard error."""
+    begin = time.monotonic()
+    with pytest.raises(ParameterError, match="no Dask scheduler answers at") as caught, connected(scheduler):
+        pass
+    assert time.monotonic() - begin < 5
+    assert sentence in str(caught.value)
+    assert "tcp://10.0.0.1:8786" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_the_command_says_so_in_one_line(tmp_path):
+    """A program that ends with the sentence leaves nothing else on standard error, not even while it exits."""
+    code = (
+        "from glocal.cluster import connected; from glocal.errors import GLocalError\n"
+        "try:\n    connected('tcp://127.0.0.1:1').__enter__()\n"
+        "except GLocalError as error:\n    raise SystemExit(str(error))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("no Dask scheduler answers at tcp://127.0.0.1:1")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_program_that_is_no_scheduler_is_one_sentence_in_time(capfd):
+    """Something that accepts connections and says nothing is given up after the timeout, not waited for forever."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        begin = time.monotonic()
+        with pytest.raises(ParameterError, match="no Dask scheduler answers"), connected(address, timeout=0.5):
+            pass
+        assert time.monotonic() - begin < 5
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "does not exist"),
+        ("", "holds no address"),
+        ("no json", "holds no address"),
+        ("{}", "holds no address"),
+        ("[1]", "holds no address"),
+    ],
+)
+def test_a_scheduler_file_that_is_none_is_one_sentence(tmp_path, content, sentence):
+    """A file that is missing, or names no scheduler, is refused with the command that makes one."""
+    path = tmp_path / "scheduler.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(FileError, match=sentence) as caught, connected(str(path)):
+        pass
+    assert str(caught.value).endswith(f"dask scheduler --scheduler-file {path}.")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cluster_without_workers_is_one_sentence(dask_cluster, capfd):
+    """A scheduler that has no worker within the timeout is said, with the command that starts one."""
+    empty = dask_cluster()
+    scheduler = str(empty.scheduler_file)
+    with pytest.raises(ParameterError, match=r"no workers for 0\.3 s") as caught, connected(scheduler, timeout=0.3):
+        pass
+    assert f"dask worker {empty.address}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_without_dask_the_extra_is_named(monkeypatch):
+    """Without distributed the sentence says how to install it."""
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    monkeypatch.setitem(sys.modules, "distributed.comm", None)
+    sentence = r"pip install 'glocal\[distributed\]'"
+    with pytest.raises(MissingDependencyError, match=sentence), connected("tcp://127.0.0.1:1"):
+        pass
+
+
+def test_loggers_are_left_as_they_were(cluster):
+    """distributed's loggers are silent inside and speak as before afterwards."""
+    logger = logging.getLogger("distributed.client")
+    with connected(cluster.address):
+        assert logger.disabled
+    assert not logger.disabled
+
+
+# mapping on it
+
+
+def test_mapping_gives_what_a_loop_gives(cluster):
+    """Each item has its result, under its number, in whatever order."""
+    with connected(cluster.address) as client:
+        found = dict(mapped(client, lambda item, shared: item * shared, range(50), 3))
+        assert list(mapped(client, lambda item, shared: item, [], None)) == []
+    assert found == {number: 3 * number for number in range(50)}
+
+
+def test_what_is_shared_is_sent_once_to_each_worker(cluster):
+    """All tasks of a worker see one and the same object."""
+    with connected(cluster.address) as client:
+        found = dict(mapped(client, lambda item, shared: (os.getpid(), id(shared)), range(40), list(range(1000))))
+    assert len(set(found.values())) == len({process for process, _ in found.values()}) <= 2
+
+
+def test_an_error_of_a_task_arrives_as_it_is_and_ends_the_rest(cluster, tmp_path):
+    """A sentence of this package arrives unchanged; tasks that have not begun are not begun any more."""
+
+    def fail(item, folder):
+        import time
+
+        from glocal.errors import DataError
+
+        if item == 3:
+            raise DataError("row 3 is bad. Remove it.")
+        (folder / str(item)).touch()
+        time.sleep(0.05)
+
+    with connected(cluster.address) as client:
+        with pytest.raises(DataError, match=r"^row 3 is bad. Remove it.$"):
+            list(mapped(client, fail, range(200), tmp_path))
+        time.sleep(0.3)
+        begun = len(list(tmp_path.iterdir()))
+        time.sleep(0.3)
+    assert len(list(tmp_path.iterdir())) == begun < 50
+
+
+def test_any_other_error_of_a_task_is_one_sentence(cluster):
+    """An error that is not ours is named in one line with where to look."""
+    with (
+        connected(cluster.address) as client,
+        pytest.raises(ClusterError, match="worker failed with KeyError") as caught,
+    ):
+        list(mapped(client, lambda item, shared: {}["a\nb"], range(3), None))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_worker_that_dies_costs_only_what_it_was_given(cluster, tmp_path):
+    """After a SIGKILL every item has its result, and all but the dead worker's own tasks were done once."""
+
+    def work(item, folder):
+        import time
+
+        time.sleep(0.02)
+        with (folder / str(item)).open("a") as stream:
+            stream.write("x")
+        return -item
+
+    found = {}
+    with connected(cluster.address) as client:
+        for number, result in mapped(client, work, range(60), tmp_path):
+            found[number] = result
+            if len(found) == 10:
+                cluster.kill_worker()
+    assert found == {number: -number for number in range(60)}
+    done = [len((tmp_path / str(number)).read_text()) for number in range(60)]
+    assert min(done) == 1
+    assert sum(done) <= 64, "a worker of one thread is given two tasks at most; two results may be on their way"
+    cluster.start_worker()
+    cluster.wait_for_workers(2)
+
+
+def test_the_last_worker_may_die_too(cluster):
+    """When all that held the shared object have died, it and the open tasks go to the next worker that comes."""
+
+    def work(item, shared):
+        import time
+
+        time.sleep(0.02)
+        return item + len(shared)
+
+    found = {}
+    with connected(cluster.address) as client:
+        for number, result in mapped(client, work, range(40), list(range(5))):
+            found[number] = result
+            if len(found) == 5:
+                cluster.kill_worker()
+                cluster.kill_worker()
+                cluster.start_worker()
+    assert found == {number: number + 5 for number in range(40)}
+    cluster.start_worker()
+    cluster.wait_for_workers(2)
+
+
+def test_a_scheduler_that_dies_is_one_sentence(dask_cluster, capfd):
+    """Without its scheduler the run ends, in time and with one sentence, and standard error stays clean."""
+    dying = dask_cluster()
+    dying.start_worker()
+
+    def work(item, shared):
+        import time
+
+        time.sleep(0.02)
+
+    with connected(dying.address, timeout=2) as client:
+        results = mapped(client, work, range(500), None)
+        next(results)
+        os.kill(dying.scheduler.pid, signal.SIGKILL)
+        begin = time.monotonic()
+        with pytest.raises(ClusterError, match="connection to the Dask scheduler was lost") as caught:
+            list(results)
+    assert time.monotonic() - begin < 15
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (type("KilledWorker", (Exception,), {})("task"), "several Dask workers died"),
+        (ModuleNotFoundError("No module named 'glocal'"), "cannot run this version of glocal"),
+        (RuntimeError("Error during deserialization of the task graph."), "cannot run this version of glocal"),
+        (MemoryError(), "worker failed with MemoryError: MemoryError"),
+    ],
+    ids=["killed", "import", "graph", "memory"],
+)
+def test_what_a_cluster_cannot_do_says_what_to_do(error, sentence):
+    """Each way of failing has its own sentence; ours pass unchanged."""
+    assert sentence in str(_explained(error))
+    assert "\n" not in str(_explained(error))
+    own = DataError("as it is.")
+    assert _explained(own) is own
