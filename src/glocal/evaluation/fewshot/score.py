@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +18,7 @@ from glocal.evaluation.fewshot.interval import crossed_interval
 from glocal.evaluation.fewshot.probes import Scorer, probe_named, shared_credit
 
 SHOTS_PER = ("class", "subclass")
+Result = TypeVar("Result")
 _CHUNK = 4096
 
 
@@ -121,12 +126,15 @@ def few_shot(
         raise DataError(f"the training labels name {len(classes)} class; at least 2 are needed to tell apart.")
     truth = _codes(classes, y_test[test])
     groups = _groups(shots_per, y_train, train_subclasses)
-    earned, counts = [], np.zeros(len(classes), dtype=np.int64)
-    for drawn in draw_episodes(groups[train], shots, draws, seed):
+
+    def score(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scorer = fit(_finite(X_train[train[drawn]]), codes[drawn], len(classes))
         kept = ~np.isin(test, train[drawn]) if leave_out_shots else np.ones(len(test), dtype=bool)
         counts = np.bincount(truth[kept], minlength=len(classes))
-        earned.append(_earned(scorer, X_test, test[kept], truth[kept], len(classes)))
+        return counts, _earned(scorer, X_test, test[kept], truth[kept], len(classes))
+
+    results = _side_by_side(score, draw_episodes(groups[train], shots, draws, seed))
+    counts, earned = results[0][0], [right for _, right in results]
     n = int(counts.sum())
     if n == 0:
         raise DataError(f"no test image is left beside the {shots} shots of each class. Ask for fewer shots.")
@@ -214,6 +222,19 @@ def _earned(scorer: Scorer, X: np.ndarray, rows: np.ndarray, truth: np.ndarray, 
         credit = shared_credit(scorer(_finite(X[rows[part]])), truth[part])
         total += np.bincount(truth[part], credit, minlength=k)
     return total
+
+
+def _side_by_side(task: Callable[[np.ndarray], Result], draws: np.ndarray) -> list[Result]:
+    """Run a task on each draw, one thread a core and one core a draw.
+
+    The products of a draw are small: threads inside them mostly wait for each other, several times longer than the
+    product takes where the machine is busy.
+    """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(min(cores, len(draws))) as pool:
+        return list(pool.map(task, draws))
 
 
 def _finite(rows: np.ndarray) -> np.ndarray:
