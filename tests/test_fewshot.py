@@ -146,6 +146,8 @@ def test_shots_can_be_drawn_from_each_subclass():
         few_shot(X, sub // 3, X, sub // 3, shots=2, shots_per="subclass")
     with pytest.raises(ParameterError, match="shots_per is 'kind'; allowed are class and subclass"):
         few_shot(X, sub // 3, X, sub // 3, shots=2, shots_per="kind")
+    with pytest.raises(ParameterError, match="train_subclasses alone change nothing"):
+        few_shot(X, sub // 3, X, sub // 3, **options)
     with pytest.raises(ParameterError, match="without train_subclasses"):
         few_shot(X, sub // 3, X, sub // 3, shots=2, test_subclasses=sub)
 

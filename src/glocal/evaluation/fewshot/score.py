@@ -94,7 +94,7 @@ def few_shot(
         Labels and rows that do not fit, fewer than two classes, a class with fewer images than shots, a test class
         without training image, NaN or infinity, no test image left.
     ParameterError
-        An unknown probe, or shots or draws below 1.
+        An unknown probe, shots or draws below 1, or subclasses that do not fit the other settings.
 
     References
     ----------
@@ -125,7 +125,7 @@ def few_shot(
     if len(classes) < 2:
         raise DataError(f"the training labels name {len(classes)} class; at least 2 are needed to tell apart.")
     truth = _codes(classes, y_test[test])
-    groups = _groups(shots_per, y_train, train_subclasses)
+    groups = _groups(shots_per, y_train, train_subclasses, test_subclasses)
 
     def score(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scorer = fit(_finite(X_train[train[drawn]]), codes[drawn], len(classes))
@@ -187,11 +187,18 @@ def _rows(
     return train[np.isin(sub_train, source)], test[np.isin(sub_test, target)]
 
 
-def _groups(shots_per: str, y_train: np.ndarray, train_subclasses: np.ndarray | None) -> np.ndarray:
+def _groups(
+    shots_per: str, y_train: np.ndarray, train_subclasses: np.ndarray | None, test_subclasses: np.ndarray | None
+) -> np.ndarray:
     """What the shots are drawn from."""
     if shots_per not in SHOTS_PER:
         raise ParameterError(f"shots_per is {shots_per!r}; allowed are {' and '.join(SHOTS_PER)}.")
     if shots_per == "class":
+        if train_subclasses is not None and test_subclasses is None:
+            raise ParameterError(
+                "train_subclasses alone change nothing while shots_per is 'class'. "
+                "Give test_subclasses too, or draw shots_per='subclass'."
+            )
         return y_train
     if train_subclasses is None:
         raise ParameterError("shots_per is 'subclass' but no training subclasses are given. Give train_subclasses.")
