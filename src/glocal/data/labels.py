@@ -37,7 +37,7 @@ def load_labels(path: PathLike, n: int | None = None) -> np.ndarray:
         if not lines:
             raise FileError(f"labels file {path} is empty. Write one label a line.")
         try:
-            labels = np.array([int(line) for line in lines])
+            labels = np.array([int(line) for line in lines], dtype=np.int64)
         except (ValueError, OverflowError):
             labels = np.array(lines)
     return check_labels(labels, n, str(path))

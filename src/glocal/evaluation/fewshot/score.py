@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +18,7 @@ from glocal.evaluation.fewshot.interval import crossed_interval
 from glocal.evaluation.fewshot.probes import Scorer, probe_named, shared_credit
 
 SHOTS_PER = ("class", "subclass")
+Result = TypeVar("Result")
 _CHUNK = 4096
 
 
@@ -89,7 +94,7 @@ def few_shot(
         Labels and rows that do not fit, fewer than two classes, a class with fewer images than shots, a test class
         without training image, NaN or infinity, no test image left.
     ParameterError
-        An unknown probe, or shots or draws below 1.
+        An unknown probe, shots or draws below 1, or subclasses that do not fit the other settings.
 
     References
     ----------
@@ -120,13 +125,16 @@ def few_shot(
     if len(classes) < 2:
         raise DataError(f"the training labels name {len(classes)} class; at least 2 are needed to tell apart.")
     truth = _codes(classes, y_test[test])
-    groups = _groups(shots_per, y_train, train_subclasses)
-    earned, counts = [], np.zeros(len(classes), dtype=np.int64)
-    for drawn in draw_episodes(groups[train], shots, draws, seed):
+    groups = _groups(shots_per, y_train, train_subclasses, test_subclasses)
+
+    def score(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scorer = fit(_finite(X_train[train[drawn]]), codes[drawn], len(classes))
         kept = ~np.isin(test, train[drawn]) if leave_out_shots else np.ones(len(test), dtype=bool)
         counts = np.bincount(truth[kept], minlength=len(classes))
-        earned.append(_earned(scorer, X_test, test[kept], truth[kept], len(classes)))
+        return counts, _earned(scorer, X_test, test[kept], truth[kept], len(classes))
+
+    results = _side_by_side(score, draw_episodes(groups[train], shots, draws, seed))
+    counts, earned = results[0][0], [right for _, right in results]
     n = int(counts.sum())
     if n == 0:
         raise DataError(f"no test image is left beside the {shots} shots of each class. Ask for fewer shots.")
@@ -179,11 +187,18 @@ def _rows(
     return train[np.isin(sub_train, source)], test[np.isin(sub_test, target)]
 
 
-def _groups(shots_per: str, y_train: np.ndarray, train_subclasses: np.ndarray | None) -> np.ndarray:
+def _groups(
+    shots_per: str, y_train: np.ndarray, train_subclasses: np.ndarray | None, test_subclasses: np.ndarray | None
+) -> np.ndarray:
     """What the shots are drawn from."""
     if shots_per not in SHOTS_PER:
         raise ParameterError(f"shots_per is {shots_per!r}; allowed are {' and '.join(SHOTS_PER)}.")
     if shots_per == "class":
+        if train_subclasses is not None and test_subclasses is None:
+            raise ParameterError(
+                "train_subclasses alone change nothing while shots_per is 'class'. "
+                "Give test_subclasses too, or draw shots_per='subclass'."
+            )
         return y_train
     if train_subclasses is None:
         raise ParameterError("shots_per is 'subclass' but no training subclasses are given. Give train_subclasses.")
@@ -214,6 +229,19 @@ def _earned(scorer: Scorer, X: np.ndarray, rows: np.ndarray, truth: np.ndarray, 
         credit = shared_credit(scorer(_finite(X[rows[part]])), truth[part])
         total += np.bincount(truth[part], credit, minlength=k)
     return total
+
+
+def _side_by_side(task: Callable[[np.ndarray], Result], draws: np.ndarray) -> list[Result]:
+    """Run a task on each draw, one thread a core and one core a draw.
+
+    The products of a draw are small: threads inside them mostly wait for each other, several times longer than the
+    product takes where the machine is busy.
+    """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(min(cores, len(draws))) as pool:
+        return list(pool.map(task, draws))
 
 
 def _finite(rows: np.ndarray) -> np.ndarray:
