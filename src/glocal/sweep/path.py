@@ -24,7 +24,7 @@ from glocal.sweep.fold import Fold
 from glocal.sweep.grid import Point
 from glocal.transform import LinearTransform
 
-_CARRIED = 20
+_CARRIED = 30
 
 
 @dataclass(frozen=True, eq=False)

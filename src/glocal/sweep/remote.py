@@ -15,7 +15,7 @@ import torch
 
 from glocal.aligner.settings import Settings
 from glocal.cluster import connected
-from glocal.errors import ClusterError
+from glocal.errors import ClusterError, GLocalError
 from glocal.files import one_line
 from glocal.sweep.data import FoldData
 from glocal.sweep.fold import Fold
@@ -64,7 +64,11 @@ def run_on_cluster(
                 plan.save(store, result)
                 if progress is not None:
                     progress(result.row, len(store.rows()), total)
-        except _lost() as error:
+        except GLocalError:
+            raise
+        except Exception as error:  # a client without a scheduler fails in many ways
+            if client.status == "running" and not isinstance(error, _lost()):
+                raise
             raise ClusterError(
                 f"the Dask cluster at {scheduler} failed ({one_line(error)[:120]}). Finished points are kept: mend the "
                 "cluster and go on with --resume."
