@@ -2,6 +2,7 @@
 # make test    the test suite
 # make demo    every arm on a simulated world; then the real run, where real data is at hand
 # make check   lint, types, tests, docs: what must pass before a change is handed in
+# make paper   the arms of the paper in all tasks, on the real data of GLOCAL_DATA_DIR; minutes
 # make bench   timings beside the authors' procedure; minutes, never part of check
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ ifneq ($(wildcard ../shared/data),)
 export GLOCAL_DATA_DIR ?= $(abspath ../shared/data)
 endif
 
-.PHONY: setup test demo check bench lint types docs clean
+.PHONY: setup test demo check paper bench lint types docs clean
 
 setup: $(VENV)/.ready
 
@@ -42,11 +43,18 @@ docs: setup
 
 check: lint types test docs
 
+paper: setup
+	$(BIN)/glocal evaluate suite examples/paper.toml --out paper-out
+
 bench: setup
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/real.py
 	$(BIN)/python benchmarks/subspace.py
+	$(BIN)/python benchmarks/sweep.py
+	$(BIN)/python benchmarks/fewshot.py
+	$(BIN)/python benchmarks/scoring.py
+	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/anomaly.py
 
 clean:
-	rm -rf $(VENV) site demo-out things-out glocal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) site demo-out things-out paper-out glocal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

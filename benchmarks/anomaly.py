@@ -1,10 +1,10 @@
 """Anomaly detection of 10,000 test among 50,000 training images of 768 dimensions: time and peak memory.
 
-Each line is a process of its own that loads float16 feature files, standardizes or transforms them in float64 and
-scores every class (`whole`), so that its peak resident memory is that of the command line; `scoring` is the library
-call alone, `cpu` its processor seconds over all cores, and `bare` the time of the same float32 products with nothing
-done to them, run right after it (compare the two where the machine is busy). Features are simulated: class centres with
-noise and a large common part. Run: make bench, or python benchmarks/anomaly.py [--quick].
+Each line is a process of its own that loads float16 feature files, standardizes or transforms them in float64, keeps
+them in float32 and scores every class (`whole`), so that its peak resident memory is that of the command line; `scoring`
+is the library call alone, `cpu` its processor seconds over all cores, and `bare` the time of the same float32 products
+with nothing done to them, run right after it (compare the two where the machine is busy). Features are simulated: class
+centres with noise and a large common part. Run: make bench, or python benchmarks/anomaly.py [--quick].
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def write(folder: Path, classes: int, n: int, m: int) -> None:
 
 
 def measure(folder: Path, mode: str, transformed: bool) -> None:
-    from glocal.cli.evaluate.common import embedded
+    from glocal.cli.evaluate.common import embedded_single
     from glocal.data.features import Features
     from glocal.data.labels import load_labels
     from glocal.evaluation.anomaly import anomaly
@@ -48,7 +48,7 @@ def measure(folder: Path, mode: str, transformed: bool) -> None:
     train, test = (Features.load(folder / f"{name}.npy") for name in ("train", "test"))
     labels = [load_labels(folder / f"{name}_labels.npy") for name in ("train", "test")]
     transform = folder / "transform.npz" if transformed else None
-    X, Z = (embedded(part, transform, None if transform else train.standardization) for part in (train, test))
+    X, Z = (embedded_single(part, transform, None if transform else train.standardization) for part in (train, test))
     loaded, cpu = time.perf_counter(), time.process_time()
     result = anomaly(X, labels[0], Z, labels[1], mode=mode)
     done, cpu = time.perf_counter(), time.process_time() - cpu

@@ -20,7 +20,7 @@ from glocal.suite.sources import Sources
 from glocal.suite.tasks import Embed, Found, Row, perform
 from glocal.transform import LinearTransform
 
-_FORMAT = 1  # a change in what tasks compute makes kept cells another content
+_FORMAT = 2  # a change in what tasks compute makes kept cells another content
 
 
 class Cells:

@@ -176,11 +176,13 @@ def _structure(settings: Any, sources: Sources, embed: Embed, seed: int) -> Foun
 
 def _retrieval(settings: Any, sources: Sources, embed: Embed, seed: int) -> Found:
     features = sources.features(settings["features"])
-    found = retrieval(embed(features), sources.labels(settings["labels"], features))
+    labels = sources.labels(settings["labels"], features)
+    found = retrieval(embed(features), labels)
     split = settings["features"]
     rows = [Row("map", *found.mean_average_precision, found.n, split)]
     rows += [Row(f"recall_at_{rank}", *values, found.n, split) for rank, values in found.recall.items()]
-    return Found(tuple(rows), found.precisions)
+    _, codes = np.unique(labels[found.kept], return_inverse=True)
+    return Found(tuple(rows), np.bincount(codes, found.precisions) / np.bincount(codes))  # queries of a label are alike
 
 
 _KINDS: dict[str, Callable[[Any, Sources, Embed, int], Found]] = {

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_scores
+from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded_single, put_scores
 from glocal.cli.options import AsJson, TransformPath
 from glocal.cli.output import interval, progress_bar, put_json, put_table, say
 from glocal.data.features import Features
@@ -94,7 +94,7 @@ def anomaly_command(
 
 def _embedded(features: Features, train: Features, transform: Path | None) -> np.ndarray:
     features.check_finite()
-    return embedded(features, transform, None if transform else train.standardization)
+    return embedded_single(features, transform, None if transform else train.standardization)
 
 
 def _show(result: Anomaly) -> None:

@@ -28,6 +28,19 @@ def embedded(features: Features, transform: Path | None, scalars: Standardizatio
     return LinearTransform.load(transform).apply(np.asarray(features.matrix, dtype=np.float64))
 
 
+def embedded_single(features: Features, transform: Path | None, scalars: Standardization | None = None) -> np.ndarray:
+    """The same rows, computed in float64 piece by piece and kept in float32: half the memory."""
+    loaded = None if transform is None else LinearTransform.load(transform)
+    scalars = scalars or (None if transform is not None else features.standardization)
+    rows = np.empty((len(features), features.dimensions), dtype=np.float32)
+    for start, chunk in features.chunks():
+        wide = np.asarray(chunk, dtype=np.float64)
+        rows[start : start + len(wide)] = (
+            loaded.apply(wide) if loaded is not None else scalars(wide, "float64")  # type: ignore[misc]
+        )
+    return rows
+
+
 def check_scores_out(out: Path | None) -> None:
     """Say before any work that scores could not be written."""
     if out is not None:

@@ -237,7 +237,7 @@ def _side_by_side(task: Callable[[np.ndarray], Result], draws: np.ndarray) -> li
     The products of a draw are small: threads inside them mostly wait for each other, several times longer than the
     product takes where the machine is busy.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(min(cores, len(draws))) as pool:
