@@ -2,7 +2,7 @@
 
 Each is pinned to a commit of the repository that publishes it, so its content cannot change. A checksum is ``sha256:``
 of the content or, where only the repository's own listing was at hand, ``git:``, the object id under which git stores
-it: sha1 of ``blob SIZE\\0`` and the content.
+it: sha1 of ``blob SIZE``, a zero byte and the content.
 """
 
 from __future__ import annotations
@@ -44,8 +44,12 @@ class RemoteFile:
     warning: str | None = None
 
 
-_GLOCAL = "Muttenthaler et al. (2023), Improving neural network representations using human similarity judgments, NeurIPS"
-_THINGS = "Hebart, Zheng, Pereira & Baker (2020), Revealing the multidimensional mental representations, Nat. Hum. Behav."
+_GLOCAL = (
+    "Muttenthaler et al. (2023), Improving neural network representations using human similarity judgments, NeurIPS"
+)
+_THINGS = (
+    "Hebart, Zheng, Pereira & Baker (2020), Revealing the multidimensional mental representations, Nat. Hum. Behav."
+)
 _VICE = "Muttenthaler et al. (2022), VICE: Variational interpretable concept embeddings, NeurIPS"
 _REPOSITORIES = {
     "glocal": "LukasMut/gLocal/635fdaa5b36e810f626125104fb9eb11ea89a75d",
@@ -105,8 +109,8 @@ _TRANSFORMS: dict[str, tuple[int | None, int | None, str]] = {
     "vgg16/classifier.3": (None, None, "git:07ed28a0996b1bde01852bb4599b0f4567ec64ba"),
 }
 _WRONG = {
-    "dinov2-vit-base-p14/norm": "transforms/dinov2-vit-base-p14/norm is the wrong file as published: its content is that "
-    "of transforms/dino-vit-base-p16/norm, so do not apply it to features of DINOv2."
+    "dinov2-vit-base-p14/norm": "transforms/dinov2-vit-base-p14/norm is the wrong file as published: its content is "
+    "that of transforms/dino-vit-base-p16/norm, so do not apply it to features of DINOv2."
 }
 
 
@@ -164,8 +168,8 @@ _ENTRIES = [
         "data/test_triplets.csv",
         "sha256:f2593378408f54fb047b2f9be040e2773be8f24118bc171d46c2c6a6da79afd4",
         376_170,
-        "20,000 answers to 1,000 repeated triplets: three objects (1-based, collection order), which of the three is the "
-        "odd one (1 to 3), and the person",
+        "20,000 answers to 1,000 repeated triplets: three objects (1-based, collection order), which of the three is "
+        "the odd one (1 to 3), and the person",
         "CC BY 4.0 (as THINGS states); repository GPL-3.0",
         _THINGS,
     ),
