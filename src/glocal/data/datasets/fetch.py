@@ -183,7 +183,7 @@ def _reason(error: BaseException) -> str:
     while True:
         arguments = [part for part in (getattr(inner, "reason", None), *inner.args) if isinstance(part, BaseException)]
         if not arguments:
-            return one_line(inner)[-120:]
+            return one_line(inner).rpartition("): ")[2][:200]
         inner = arguments[0]
 
 
