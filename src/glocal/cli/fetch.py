@@ -10,7 +10,7 @@ import typer
 
 from glocal.cli.options import AsJson
 from glocal.cli.output import put_json, say, status
-from glocal.data.datasets.fetch import Fetched, cache_folder, fetch, find
+from glocal.data.datasets.download import Fetched, cache_folder, fetch, find
 from glocal.data.datasets.registry import FILES
 from glocal.data.datasets.terms import IMAGE_SETS
 from glocal.files import make_folder

@@ -146,7 +146,13 @@ class _Downloader:
 
     def __call__(self, url: str, output_file: str, pooch: Any) -> None:
         bar = _Bar(self.progress) if self.progress else False
-        _pooch().HTTPDownloader(progressbar=bar, chunk_size=_PIECE)(url, output_file, pooch)
+        answers: list[Any] = []  # NOTE pooch does not close an answer that it refuses
+        hooks = {"response": lambda answer, *_, **__: answers.append(answer)}
+        try:
+            _pooch().HTTPDownloader(progressbar=bar, chunk_size=_PIECE, hooks=hooks)(url, output_file, pooch)
+        finally:
+            for answer in answers:
+                answer.close()
         path, entry = Path(output_file), self.entry
         if not _matches(path, entry):
             wanted = entry.checksum if entry.size is None else f"{entry.size} bytes, {entry.checksum}"
