@@ -330,6 +330,7 @@ def test_a_failed_save_leaves_the_previous_file(tmp_path):
 
 
 @pytest.mark.data
+@pytest.mark.filterwarnings("ignore:transform file .* dinov2-vit-base-p14:glocal.errors.DataWarning")
 def test_published_transforms_are_read_and_applied(data_dir):
     """Every published transform loads, and applying it is the arithmetic of its own arrays."""
     paths = sorted((data_dir / "transforms").rglob("*.npz"))

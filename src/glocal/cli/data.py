@@ -9,6 +9,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from glocal.cli.fetch import fetch_command, list_command
 from glocal.cli.options import (
     AsJson,
     Base,
@@ -28,12 +29,16 @@ from glocal.data.triplets import Triplets
 from glocal.errors import DataError
 from glocal.files import atomic_write, make_folder, read_lines
 
-app = typer.Typer(help="Check and split features and answers.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Check and split features and answers; fetch published ones.", no_args_is_help=True, rich_markup_mode=None
+)
+app.command("list")(list_command)
+app.command("fetch")(fetch_command)
 
 
 @app.callback()
 def _data() -> None:
-    """Check and split features and answers."""
+    """Check and split features and answers; fetch published ones."""
 
 
 @app.command("split")

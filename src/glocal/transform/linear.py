@@ -224,8 +224,14 @@ class LinearTransform:
             Missing, damaged, pickled, or without the arrays of a transform.
         DataError
             The arrays do not make a transform.
+
+        Warns
+        -----
+        DataWarning
+            A published file that is known to be wrong; see `glocal.transform.published`.
         """
         from glocal.transform.export import is_safetensors, read_safetensors
+        from glocal.transform.published import warn_if_wrong
 
         path = existing_file(path, what="transform")
         arrays = read_safetensors(path) if is_safetensors(path) else _read_npz(path)
@@ -246,7 +252,7 @@ class LinearTransform:
             )
         meta = _parse_meta(path, str(arrays["meta"])) if "meta" in arrays else {}
         try:
-            return cls(
+            transform = cls(
                 arrays["weights"].astype(np.float32),
                 arrays["bias"].astype(np.float32) if "bias" in arrays else None,
                 float(mean.reshape(())),
@@ -255,6 +261,8 @@ class LinearTransform:
             )
         except (DataError, ValueError, TypeError) as error:
             raise DataError(f"transform file {path}: {one_line(error)}.") from error
+        warn_if_wrong(path, transform.weights)
+        return transform
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,0 +1,18 @@
+"""Published files and image data sets by name: the one place of the package that may use the network."""
+
+from glocal.data.datasets.download import Fetched, cache_folder, fetch
+from glocal.data.datasets.images import ImageSet, load_images
+from glocal.data.datasets.registry import FILES, RemoteFile
+from glocal.data.datasets.terms import IMAGE_SETS, ImageSetTerms
+
+__all__ = [
+    "FILES",
+    "IMAGE_SETS",
+    "Fetched",
+    "ImageSet",
+    "ImageSetTerms",
+    "RemoteFile",
+    "cache_folder",
+    "fetch",
+    "load_images",
+]

@@ -1,0 +1,221 @@
+"""`fetch`: a published file, downloaded once, verified, kept in a cache."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from glocal.data.datasets.registry import FILES, RemoteFile
+from glocal.errors import DataWarning, FileError, MissingDependencyError, ParameterError
+from glocal.files import PathLike, atomic_write, make_folder, one_line, unreadable, unwritable
+
+CACHE_VARIABLE = "GLOCAL_CACHE"
+_PIECE = 1 << 16  # bytes read, hashed or downloaded at a time
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A file that is here now: where, its sha256, whether a checksum vouches for it, whether it was downloaded now."""
+
+    name: str
+    path: Path
+    sha256: str
+    verified: bool
+    downloaded: bool
+
+
+def fetch(
+    name: str, *, out: PathLike | None = None, cache: PathLike | None = None, progress: Progress | None = None
+) -> Fetched:
+    """Bring a registered file here, from the cache if it is there whole, else by download.
+
+    A download goes to a hidden neighbour, is verified, then moved into place: an interrupted or damaged one leaves
+    nothing behind under the name. It is not resumed but begun again; the largest file has some 20 MB. The proxies that
+    the environment names (``https_proxy``) are used.
+
+    Parameters
+    ----------
+    name : str
+        A key of `FILES`.
+    out : path or None
+        Copy it below this folder too, under the entry's `path`; a file there is replaced.
+    cache : path or None
+        None is `cache_folder()`.
+    progress : callable or None
+        Called with (bytes so far, bytes in all; 0 if unknown).
+
+    Returns
+    -------
+    Fetched
+        With the path below `out` where that is given.
+
+    Raises
+    ------
+    ParameterError
+        There is no such entry.
+    FileError
+        The server cannot be reached or answers with an error, the download is truncated or has another checksum, or a
+        folder cannot be written.
+    MissingDependencyError
+        pooch is not installed.
+
+    Warns
+    -----
+    DataWarning
+        The entry has no checksum, or its content is known to be wrong.
+    """
+    entry = find(name)
+    path = (cache_folder() if cache is None else Path(cache)) / entry.path
+    downloaded = not (path.is_file() and _matches(path, entry))
+    if downloaded:
+        _download(entry, path, progress)
+    digest = _sha256(path)
+    if entry.checksum is None:
+        warnings.warn(f"{name} is unverified: no checksum is known; its sha256 is {digest}.", DataWarning, stacklevel=2)
+    if entry.warning:
+        warnings.warn(entry.warning, DataWarning, stacklevel=2)
+    if out is not None:
+        copy = Path(out) / entry.path
+        make_folder(copy.parent)
+        with path.open("rb") as source, atomic_write(copy) as target:
+            shutil.copyfileobj(source, target)
+        path = copy
+    return Fetched(name, path, digest, entry.checksum is not None, downloaded)
+
+
+def find(name: str) -> RemoteFile:
+    """The entry of a name, or a ParameterError that names the nearest."""
+    if name in FILES:
+        return FILES[name]
+    near = difflib.get_close_matches(name, FILES, n=3, cutoff=0.4)
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"Allowed are {', '.join(FILES)}."
+    raise ParameterError(f"no file is registered as {name!r}. {hint} See glocal data list.")
+
+
+def cache_folder() -> Path:
+    """``$GLOCAL_CACHE``, or the cache folder of this system (not created here)."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named) if named else Path(_pooch().os_cache("glocal"))
+
+
+def _pooch() -> Any:
+    try:
+        import pooch
+    except ImportError as error:
+        raise MissingDependencyError("fetching needs pooch. Install it: pip install pooch.") from error
+    return pooch
+
+
+def _download(entry: RemoteFile, path: Path, progress: Progress | None) -> None:
+    pooch = _pooch()
+    import requests
+
+    offline = f"Download it elsewhere and put it at {path}."
+    make_folder(path.parent)
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # NOTE pooch tells of each download on standard error: ours to say
+    try:
+        path.unlink(missing_ok=True)  # only a damaged one can be here, which pooch would take for whole
+        pooch.retrieve(entry.url, None, path.name, path.parent, downloader=_Downloader(entry, offline, progress))
+    except FileError:
+        raise
+    except requests.exceptions.RequestException as error:
+        raise FileError(f"cannot fetch {entry.name} from {entry.url} ({_reason(error)}). {offline}") from error
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        logger.setLevel(level)
+
+
+class _Downloader:
+    """What pooch calls with a hidden file: fills it, and refuses what is truncated or not what was published."""
+
+    def __init__(self, entry: RemoteFile, offline: str, progress: Progress | None) -> None:
+        self.entry, self.offline, self.progress = entry, offline, progress
+
+    def __call__(self, url: str, output_file: str, pooch: Any) -> None:
+        bar = _Bar(self.progress) if self.progress else False
+        answers: list[Any] = []  # NOTE pooch does not close an answer that it refuses
+        hooks = {"response": lambda answer, *_, **__: answers.append(answer)}
+        try:
+            _pooch().HTTPDownloader(progressbar=bar, chunk_size=_PIECE, hooks=hooks)(url, output_file, pooch)
+        finally:
+            for answer in answers:
+                answer.close()
+        path, entry = Path(output_file), self.entry
+        if not _matches(path, entry):
+            wanted = entry.checksum if entry.size is None else f"{entry.size} bytes, {entry.checksum}"
+            raise FileError(
+                f"{entry.name} as {url} serves it is not the file that was published: it has {path.stat().st_size} "
+                f"bytes, sha256:{_sha256(path)}, not {wanted}; nothing was kept. {self.offline}"
+            )
+        path.chmod(0o644)  # pooch's hidden file is readable by its owner alone; a cache may be shared
+
+
+class _Bar:
+    """The face of a progress bar that pooch draws on."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.total, self.done = progress, 0, 0
+
+    def update(self, n: int) -> None:
+        self.done += n
+        self.progress(min(self.done, self.total) if self.total else self.done, self.total)
+
+    def reset(self) -> None:
+        self.done = 0
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause, which names what happened; the outer ones repeat the address."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"the server answers {response.status_code} {response.reason}"
+    inner: BaseException = error
+    while True:
+        arguments = [part for part in (getattr(inner, "reason", None), *inner.args) if isinstance(part, BaseException)]
+        if not arguments:
+            return one_line(inner).rpartition("): ")[2][:200]
+        inner = arguments[0]
+
+
+def _matches(path: Path, entry: RemoteFile) -> bool:
+    """Whether the file has the size and checksum of its entry, as far as these are known."""
+    if entry.size is not None and path.stat().st_size != entry.size:
+        return False
+    kind, _, digest = (entry.checksum or "").partition(":")
+    return not kind or digest == (_git_id(path) if kind == "git" else _sha256(path))
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise unreadable(path, "cached", error) from error
+
+
+def _git_id(path: Path) -> str:
+    """The id of the content as a git object."""
+    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    try:
+        with path.open("rb") as stream:
+            while piece := stream.read(_PIECE):
+                digest.update(piece)
+    except OSError as error:
+        raise unreadable(path, "cached", error) from error
+    return digest.hexdigest()
