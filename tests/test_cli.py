@@ -209,10 +209,15 @@ def test_interrupt_exits_130_and_keeps_the_previous_file(files, tmp_path):
     out.write_bytes(b"previous")
     slow = ["fit", "--features", files, "--triplets", files / "triplets.npy", "--tol", "1e-300", "--max-evaluations",
             "100000000", "--lmbda", "0.001", "--bias", "--dtype", "float64", "--out", out]  # fmt: skip
-    with subprocess.Popen([*COMMAND, *map(str, slow)], stderr=subprocess.PIPE, text=True) as process:
+    # NOTE: a shell starts its background jobs with SIGINT ignored, and children inherit that
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen([*COMMAND, *map(str, slow)], stderr=subprocess.PIPE, text=True, **heard) as process:
         time.sleep(8)  # long enough to be inside the solver, which would run for hours
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=60)[1]
+        try:
+            said = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert said.splitlines()[-1].startswith("interrupted")
     assert out.read_bytes() == b"previous"
