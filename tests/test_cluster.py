@@ -227,20 +227,21 @@ def test_a_scheduler_that_dies_is_one_sentence(dask_cluster, capfd):
     """Without its scheduler the run ends, in time and with one sentence, and standard error stays clean."""
     dying = dask_cluster()
     dying.start_worker()
+    dying.wait_for_workers(1)
 
     def work(item, shared):
         import time
 
         time.sleep(0.02)
 
-    with connected(dying.address, timeout=2) as client:
+    with connected(dying.address, timeout=5) as client:
         results = mapped(client, work, range(500), None)
         next(results)
         os.kill(dying.scheduler.pid, signal.SIGKILL)
         begin = time.monotonic()
         with pytest.raises(ClusterError, match="connection to the Dask scheduler was lost") as caught:
             list(results)
-    assert time.monotonic() - begin < 15
+    assert time.monotonic() - begin < 60
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
 

@@ -81,7 +81,10 @@ EXAMPLES = [
 def test_python_examples_run(code, tmp_path, monkeypatch, as_a_user):
     """Each Python example of the README and the pages runs as written, in an empty folder and without a warning."""
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "example", "exec"), {"__name__": "example"})
+    compiled = compile(code, "example", "exec")
+    if code.startswith("# on a cluster"):
+        pytest.skip("the example needs a cluster: it is compiled, not run")
+    exec(compiled, {"__name__": "example"})
 
 
 def test_the_readme_example_converges(tmp_path, monkeypatch, as_a_user, capsys):

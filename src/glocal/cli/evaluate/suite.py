@@ -9,7 +9,7 @@ import typer
 
 from glocal.cli.options import AsJson
 from glocal.cli.output import put_json, put_table, say
-from glocal.suite import Plan, run_suite
+from glocal.suite import Plan
 
 
 def suite_command(
@@ -27,6 +27,8 @@ def suite_command(
 
     def progress(what: str, done: int, total: int) -> None:
         say(f"{done} of {total}: {what}")
+
+    from glocal.suite import run_suite  # torch loads with it
 
     plan = Plan.load(suite, root)
     result = run_suite(plan, out, progress)
