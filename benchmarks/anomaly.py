@@ -1,8 +1,8 @@
 """Anomaly detection of 10,000 test among 50,000 training images of 768 dimensions: time and peak memory.
 
 Each line is a process of its own that loads float16 feature files, standardizes or transforms them in float64, keeps
-them in float32 and scores every class (`whole`), so that its peak resident memory is that of the command line; `scoring`
-is the library call alone, `cpu` its processor seconds over all cores, and `bare` the time of the same float32 products
+them in float32 and scores every class (`whole`), so that its peak resident memory is that of the command; `scoring` is
+the library call alone, `cpu` its processor seconds over all cores, and `bare` the time of the same float32 products
 with nothing done to them, run right after it (compare the two where the machine is busy). Features are simulated: class
 centres with noise and a large common part. Run: make bench, or python benchmarks/anomaly.py [--quick].
 """
