@@ -1,0 +1,39 @@
+"""Which files are images, and the natural order of their names."""
+
+from __future__ import annotations
+
+import re
+
+_NUMBER = re.compile(r"(\d+)")
+IMAGE_EXTENSIONS = frozenset(
+    ".apng .avif .avifs .bmp .dib .gif .icb .icns .ico .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .pbm .pcx "
+    ".pfm .pgm .png .pnm .ppm .psd .qoi .ras .sgi .tga .tif .tiff .vda .vst .webp .xbm".split()
+)
+
+
+def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], ...]:
+    """The sort key of the natural order: folder by folder, numbers by their value, letters without their case.
+
+    >>> sorted(["b/1.png", "a10.png", "a2.png", "B/0.png"], key=natural_key)
+    ['a2.png', 'a10.png', 'B/0.png', 'b/1.png']
+    """
+    folded = tuple(_parts(part.casefold()) for part in name.split("/"))
+    return (*folded, _parts(name))  # names that differ in case or leading zeros only still have one order
+
+
+def is_image_name(name: str) -> bool:
+    """Whether the extension of a file name is one of an image, and the file is not hidden.
+
+    >>> is_image_name("cat.JPG"), is_image_name("._cat.jpg"), is_image_name("cat.txt")
+    (True, False, False)
+    """
+    base = name.rsplit("/", 1)[-1]
+    dot = base.rfind(".")
+    return dot > 0 and not base.startswith(".") and base[dot:].lower() in IMAGE_EXTENSIONS
+
+
+def _parts(text: str) -> tuple[tuple[int, int, str], ...]:
+    """Numbers before letters, numbers by value."""
+    pieces = [piece for piece in _NUMBER.split(text) if piece]
+    # NOTE isdecimal, not isdigit: int() refuses a superscript two
+    return tuple((0, int(p), "") if p.isdecimal() and len(p) < 4000 else (1, 0, p) for p in pieces)
