@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glocal.cli.options import AsJson
-from glocal.cli.output import progress_bar, put_json, put_table, say
+from glocal.cli.output import others_to_stderr, progress_bar, put_json, put_table, say
 from glocal.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def extract(
             "--skip-unreadable to go without them."
         )
     began = time.perf_counter()
-    with progress_bar("extracting", len(source)) as progress:
+    with others_to_stderr(), progress_bar("extracting", len(source)) as progress:
         result = extractor.extract(
             source if scheduler is None or captions is not None else str(images), Path(str(out)), format=file_format,
             shard=part, scheduler=scheduler, chunk_size=chunk_size, progress=lambda done, total: progress(done),
@@ -144,8 +144,8 @@ def _put(result: Extraction, source: Source, seconds: float, as_json: bool) -> N
         return
     if not result.finished:
         typer.echo(
-            f"{result.rows + len(result.missing)} of {result.total} inputs are done in {result.folder}; other parts are "
-            "still missing. The features appear with the last of them."
+            f"{result.rows + len(result.missing)} of {result.total} inputs are done in {result.folder}; other parts "
+            "are still missing. The features appear with the last of them."
         )
         return
     for layer, file in result.files.items():
@@ -156,14 +156,15 @@ def _put(result: Extraction, source: Source, seconds: float, as_json: bool) -> N
 def _list(extractor: Extractor, as_json: bool) -> None:
     from glocal.extract.taps import list_layers
 
-    model = extractor.loaded
     if extractor.text:
         raise ParameterError("--list-layers is about the image tower; leave --captions out.")
     from PIL import Image
 
-    if model.module is not None:
-        model.module.eval()
-    rows = [list(row) for row in list_layers(model, Image.new("RGB", (256, 256), "gray"))]
+    with others_to_stderr():
+        model = extractor.loaded
+        if model.module is not None:
+            model.module.eval()
+        rows = [list(row) for row in list_layers(model, Image.new("RGB", (256, 256), "gray"))]
     meaning = {name: str(tap) for name, tap in model.named.items()}
     if as_json:
         put_json({

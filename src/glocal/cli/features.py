@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from glocal.cli.output import progress_bar, say
+from glocal.cli.output import others_to_stderr, progress_bar, say
 from glocal.data.features import Features
+from glocal.data.readers import READERS
 from glocal.errors import DataError, ParameterError
 from glocal.files import make_folder
 
@@ -38,13 +39,18 @@ def load_features(path: Path, model: str | None = None, layer: str | None = None
         if layer is not None:
             raise ParameterError(f"--layer {layer} is about a network; pass --model too.")
         return Features.load(path)
+    if _holds_features(path):
+        say(f"{path} holds features; --model is not used for it.")
+        return Features.load(path)
     from glocal.extract import Extractor, open_images
 
     source = open_images(path)
     extractor = Extractor(model, () if layer is None else (layer,))
-    content = json.dumps([extractor.identity, source.content_sha256()], sort_keys=True)
+    with others_to_stderr():
+        identity = extractor.identity  # loads the network
+    content = json.dumps([identity, source.content_sha256()], sort_keys=True)
     folder = make_folder(cache_folder() / "features" / hashlib.sha256(content.encode()).hexdigest()[:32])
-    with progress_bar("extracting", len(source)) as progress:
+    with others_to_stderr(), progress_bar("extracting", len(source)) as progress:
         result = extractor.extract(source, folder, progress=lambda done, total: progress(done))
     if not result.finished:
         raise DataError(f"another process is extracting {path} at this moment. Give the command again when it is done.")
@@ -57,6 +63,13 @@ def load_features(path: Path, model: str | None = None, layer: str | None = None
     if result.ignored:
         say(f"{len(result.ignored)} files under {path} are no images by their extension and are left out.")
     return result.features()
+
+
+def _holds_features(path: Path) -> bool:
+    """A file of a kind that features are kept in, or a folder with features and their names."""
+    if path.suffix.lower() in READERS:
+        return True
+    return path.is_dir() and any((path / f"features{ending}").exists() for ending in READERS)
 
 
 def cache_folder() -> Path:

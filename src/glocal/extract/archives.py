@@ -13,6 +13,7 @@ from glocal.extract.source import Item
 from glocal.files import one_line, unreadable
 
 TAR = ".tar"
+_BLOCK = 512
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 
 
@@ -45,7 +46,7 @@ def shard_items(shards: list[Path]) -> tuple[list[Item], tuple[str, ...]]:
             # NOTE "r:" reads headers only: the data are skipped by a seek
             with tarfile.open(shard, "r:") as archive:
                 while (member := archive.next()) is not None:
-                    archive.members = []  # type: ignore[misc]  # else every header stays in memory
+                    archive.members = []  # type: ignore[attr-defined]  # else every header stays in memory
                     last = member.name
                     name = prefix + member.name.removeprefix("./")
                     if not member.isfile():
@@ -57,6 +58,9 @@ def shard_items(shards: list[Path]) -> tuple[list[Item], tuple[str, ...]]:
                     reason = None if whole else "is cut off: the shard ends before it does"
                     read = partial(_read, shard, member.offset_data, member.size)
                     items.append(Item(name, member.size, read, reason))
+                rest = _after(shard, archive.offset)
+                if rest.strip(b"\0") or 0 < len(rest) < _BLOCK:  # NOTE tarfile ends here without a word
+                    items.append(Item(shard.name, 0, bytes, f"is a shard damaged after {last}"))
         except (tarfile.TarError, EOFError, ValueError) as error:
             if last == "its beginning":
                 raise FileError(f"image shard {shard} is no tar file ({one_line(error)}). Pack it again.") from error
@@ -64,6 +68,12 @@ def shard_items(shards: list[Path]) -> tuple[list[Item], tuple[str, ...]]:
         except OSError as error:
             raise unreadable(shard, "image shard", error) from error
     return items, tuple(others)
+
+
+def _after(shard: Path, offset: int) -> bytes:
+    """What stands where the archive ended: zeros, or nothing, in a whole one."""
+    with shard.open("rb") as stream:
+        return os.pread(stream.fileno(), _BLOCK, offset)
 
 
 def _read(shard: Path, offset: int, size: int) -> bytes:

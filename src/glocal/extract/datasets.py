@@ -65,7 +65,6 @@ class _Rows:
     def __init__(self, parts: Sequence[Any], starts: Sequence[int], folder: Path) -> None:
         self._bytes = [part.field("bytes") for part in parts]
         self._paths = [part.field("path") for part in parts]
-        self._valid = [part for part in parts]
         self._starts, self._folder = starts, folder
 
     def _place(self, row: int) -> tuple[int, int]:

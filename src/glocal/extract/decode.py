@@ -35,7 +35,7 @@ def decode_image(data: bytes) -> Image:
         No image, damaged, truncated, too large, or with pixels of unknown range.
     """
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
         raise MissingDependencyError(
             "images need pillow, which is not installed. Install it: pip install 'glocal[extract]'."
@@ -48,9 +48,9 @@ def decode_image(data: bytes) -> Image:
         raise
     except MemoryError as error:
         raise Unreadable("does not fit in memory") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise Unreadable("is no image that Pillow knows") from error
-    except Exception as error:  # noqa: BLE001  decoders raise whatever damaged bytes lead them to
+    except Exception as error:  # decoders raise whatever damaged bytes lead them to
         raise Unreadable(f"is damaged: {one_line(error)[:120]}") from error
 
 

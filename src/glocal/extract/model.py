@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from glocal.extract.taps import Tap
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+T = TypeVar("T")
 _SEED = 0
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
@@ -82,8 +83,8 @@ class Model:
         return replace(self)
 
 
-def random_weights(build: Callable[[], nn.Module]) -> nn.Module:
-    """A network with random weights, the same every time; the state of torch's generator is left as it was."""
+def random_weights(build: Callable[[], T]) -> T:
+    """What `build` makes with random weights, the same every time; the state of torch's generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         return build()

@@ -6,8 +6,9 @@ import re
 
 _NUMBER = re.compile(r"(\d+)")
 IMAGE_EXTENSIONS = frozenset(
-    ".apng .avif .avifs .bmp .dib .gif .icb .icns .ico .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .pbm .pcx "
-    ".pfm .pgm .png .pnm .ppm .psd .qoi .ras .sgi .tga .tif .tiff .vda .vst .webp .xbm".split()
+    {".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".icb", ".icns", ".ico", ".j2c", ".j2k", ".jfif", ".jp2"}
+    | {".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".pbm", ".pcx", ".pfm", ".pgm", ".png", ".pnm", ".ppm"}
+    | {".psd", ".qoi", ".ras", ".sgi", ".tga", ".tif", ".tiff", ".vda", ".vst", ".webp", ".xbm"}
 )
 
 

@@ -163,7 +163,8 @@ def _network_of(expected: Expected) -> tuple[Network, Source]:
         source = open_images(expected.images)
         if source.fingerprint() != expected.fingerprint:
             raise DataError(
-                f"a worker sees other images under {expected.images} than this process. Put them where all see the same."
+                f"a worker sees other images under {expected.images} than this process. Put "
+                "them where all see the same."
             )
         extractor = Extractor(**expected.settings)
         here = _plain({**extractor.identity})

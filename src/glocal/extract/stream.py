@@ -116,8 +116,8 @@ class _Stack:
         if not whole:
             if self._shape is None and any(isinstance(value, _Failed) and value.in_preprocessing for value in found):
                 raise DataError(
-                    f"no image of the first {len(found)} could be preprocessed; {self._source.items[missing[0][0]].name} "
-                    f"{missing[0][1]}. Check the preprocessing of the model."
+                    f"no image of the first {len(found)} could be preprocessed; "
+                    f"{self._source.items[missing[0][0]].name}: {missing[0][1]}. Check the preprocessing of the model."
                 )
             return Batch(job, None, missing)
         for place, value in whole:

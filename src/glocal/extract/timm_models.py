@@ -88,7 +88,8 @@ def load_timm(name: ModelName) -> Model:
 
 
 def _named(module: nn.Module) -> dict[str, Tap]:
-    head = module.get_classifier() if hasattr(module, "get_classifier") else None
+    find: Any = getattr(module, "get_classifier", None)
+    head = None if find is None else find()
     head = head[0] if isinstance(head, list | tuple) else head  # a distilled network has a second head
     path = next((path for path, part in module.named_modules() if part is head and path), None)
     if path is None:
