@@ -7,7 +7,7 @@ import shutil
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -18,6 +18,7 @@ FORMATS = ("npy", "zarr")
 _STEP_BYTES = 1 << 24
 
 
+@runtime_checkable
 class RowsFile(Protocol):
     """A growing (n, p) matrix with a fixed place on the disk."""
 
