@@ -34,6 +34,7 @@ class Lite0(nn.Module):
         self.network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
 
     def forward(self, batch: Tensor) -> Tensor:
+        """(n, 3, 224, 224) to (n, 1280)."""
         return self.network.extract_features(batch).mean((2, 3))
 
 
@@ -50,13 +51,19 @@ class ImgFocus:
         self.weights_file = Path(package.origin).parent / "models" / "vit_s_focus.onnx"  # its hash goes in the record
         graph = onnx.load(str(self.weights_file))
         graph.graph.output.append(onnx.ValueInfoProto(name=_CLASS_TOKENS))
-        self._session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry(
+            "session.intra_op.allow_spinning", "0"
+        )  # threads that spin starve the decoders
+        self._session = onnxruntime.InferenceSession(
+            graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, batch: Tensor) -> np.ndarray:
-        # one image at a time: the graph was exported for a batch of one
-        tokens = [self._session.run([_CLASS_TOKENS], {self._input: one[None].numpy()})[0] for one in batch]
-        return np.concatenate(tokens)[:, 0]
+        """(n, 3, 224, 224) to (n, 384)."""
+        tokens: np.ndarray = self._session.run([_CLASS_TOKENS], {self._input: batch.numpy()})[0]
+        return tokens[:, 0]
 
 
 def lite0() -> tuple[nn.Module, Preprocess]:

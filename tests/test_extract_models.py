@@ -99,7 +99,9 @@ def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone():
 def test_weights_come_from_a_file(vit, tmp_path, kind):
     """A state dict, one inside a checkpoint of data-parallel training, and safetensors give its very weights."""
     with torch.no_grad():
-        state = {name: value + 1 if value.is_floating_point() else value for name, value in vit.module.state_dict().items()}
+        state = {
+            name: value + 1 if value.is_floating_point() else value for name, value in vit.module.state_dict().items()
+        }
     file = tmp_path / ("w.safetensors" if kind == "safetensors" else "w.pth")
     if kind == "safetensors":
         pytest.importorskip("safetensors.torch").save_file(state, str(file))

@@ -333,6 +333,7 @@ def test_a_death_while_finishing_is_mended(toy, photos, tmp_path, monkeypatch, w
 
         patched.setattr(store, "atomic_write", dying)
         for cls in (rows_file._Npy, rows_file._Zarr):
+
             def move(self, *arguments, original=cls.move):
                 if len(moves) == count:
                     raise Death
