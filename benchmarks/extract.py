@@ -1,8 +1,8 @@
 """Extraction beside the bare loop of the network, and its memory as images become more.
 
-Throughput: the loop runs the network on batches that lie preprocessed in memory, and does nothing else; extraction reads,
-decodes and preprocesses the same images from files and writes rows. Both do the same batches and take turns in one
-process. Memory: the peak of a process that extracts 1,000 and 20,000 tiny images with a small network.
+Throughput: the loop runs the network on batches that lie preprocessed in memory, and does nothing else; extraction
+reads, decodes and preprocesses the same images from files and writes rows. Both do the same batches and take turns in
+one process. Memory: the peak of a process that extracts 1,000 and 20,000 tiny images with a small network.
 Random weights: nothing is downloaded. Run: python benchmarks/extract.py [--quick].
 """
 

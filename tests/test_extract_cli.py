@@ -198,10 +198,10 @@ def test_captions_become_text_features(run, tmp_path):
 
 
 def test_apply_takes_images_and_keeps_what_it_extracts(run, images, tmp_path):
-    """The result equals apply of extracted features; the network runs once for two commands, and again for new content."""
-    from glocal.transform import LinearTransform
-
+    """The result equals apply of extracted features; the network runs once for the same content."""
     import toy_for_cli
+
+    from glocal.transform import LinearTransform
 
     rng = np.random.default_rng(0)
     LinearTransform(rng.standard_normal((8, 8)).astype(np.float32), None, 0.1, 2.0).save(tmp_path / "t.npz")
@@ -235,7 +235,7 @@ def test_fit_and_every_evaluation_take_images(run, images, tmp_path):
     transform = ("--transform", tmp_path / "fit.npz")
     pair = ("--train-labels", labels, "--test-labels", labels)
     commands = {
-        "fit": lambda x: fit + (x,),
+        "fit": lambda x: (*fit, x),
         "odd": lambda x: ("evaluate", "odd-one-out", "--triplets", tmp_path / "t.npy", *transform, "--features", x),
         "structure": lambda x: ("evaluate", "structure", *transform, "--k", "3", "--features", x),
         "rsa": lambda x: ("evaluate", "rsa", "--rdm", tmp_path / "rdm.npy", "--replicates", "0", "--features", x),

@@ -194,9 +194,12 @@ def test_a_sixteen_bit_image_with_a_transparent_value_lies_on_white():
 def test_whatever_the_bytes_are_there_is_an_image_or_one_sentence(data, magic):
     """Random bytes behind real magic numbers never raise anything but Unreadable."""
     try:
-        assert decode_image(magic + data).mode == "RGB"
+        image = decode_image(magic + data)
     except Unreadable as reason:
-        assert "\n" not in str(reason)
+        said = str(reason)
+    else:
+        said = image.mode
+    assert said == "RGB" or ("\n" not in said and said.startswith(("is ", "has ", "does ")))
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=8), unique=True))
@@ -204,7 +207,8 @@ def test_the_natural_order_is_one_order(names):
     """Any distinct names have distinct keys, so their order does not depend on how they were listed."""
     keys = [natural_key(name) for name in names]
     assert len(set(keys)) == len(names)
-    assert sorted(names, key=natural_key) == sorted(reversed(names), key=natural_key)
+    turned = names[::-1]
+    assert sorted(names, key=natural_key) == sorted(turned, key=natural_key)
 
 
 def test_numbers_sort_by_value_and_folders_before_names():
@@ -318,9 +322,9 @@ def saved_dataset(folder, images, paths, column="image"):
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     for number, part in enumerate((entries[:2], entries[2:])):
         table = pa.table({"label": list(range(len(part))), column: pa.array(part, kind)})
-        with pa.OSFile(str(folder / f"data-{number:05d}-of-00002.arrow"), "wb") as sink:
-            with pa.ipc.new_stream(sink, table.schema) as writer:
-                writer.write_table(table)
+        file = str(folder / f"data-{number:05d}-of-00002.arrow")
+        with pa.OSFile(file, "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
     files = [{"filename": f"data-{number:05d}-of-00002.arrow"} for number in range(2)]
     (folder / "state.json").write_text(json.dumps({"_data_files": files, "_indices_data_files": None}))
     (folder / "dataset_info.json").write_text(json.dumps({"features": {column: {"_type": "Image"}}}))

@@ -414,7 +414,7 @@ def test_errors_of_the_run_are_one_sentence(tmp_path):
     """Preprocessing that never works, tensors of several shapes, no tensor, NaN, and no readable input at all."""
     same = lambda batch: batch
     for number, (pair, source, part) in enumerate((
-        ((same, lambda n: 1 / 0), flat_source(3), "could be preprocessed; 0.png: its preprocessing fails: ZeroDivisionError"),
+        ((same, lambda n: 1 / 0), flat_source(3), "; 0.png: its preprocessing fails: ZeroDivisionError"),
         ((same, lambda n: torch.zeros(n + 1)), flat_source(3), r"gives \(2,\) for 1.png and \(1,\)"),
         ((same, lambda n: "text"), flat_source(3), "must return a tensor"),
         ((lambda b: b / 0, number_tensor), flat_source(3), "layer output gives NaN or infinity for 0.png"),
