@@ -6,7 +6,8 @@ real    `glocal sweep --grid paper --folds 3` on each network of GLOCAL_DATA_DIR
 warm    the points of one fold, from warm paths and from cold starts: evaluations, and whether the optima agree.
 scale   4.7 M simulated answers on 1854 training objects × 768 dimensions, 8 × 1024 local images: the paper's
         (λ, α, τ) points on one fold.
-Run: python benchmarks/sweep.py [real|warm|scale] [--network NAME] [--lmbda 0.1 ...] [--keep DIR].
+warm-scale   the same data: warm paths against cold starts of every fourth point.
+Run: python benchmarks/sweep.py [real|warm|scale|warm-scale] [--network NAME] [--lmbda 0.1 ...] [--keep DIR].
 """
 
 from __future__ import annotations
@@ -163,7 +164,7 @@ def paper_scale(data: SweepData, grid: Grid) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=["real", "warm", "scale"])
+    parser.add_argument("what", nargs="?", choices=["real", "warm", "scale", "warm-scale"])
     parser.add_argument("--network", choices=NETWORKS)
     parser.add_argument("--lmbda", type=float, nargs="+", default=list(Grid.paper().lmbda))
     parser.add_argument("--keep", type=Path, help="folder for the folders of the real sweeps")
@@ -182,6 +183,8 @@ def main() -> None:
             warm_against_cold(data, grid)
     if options.what in (None, "scale"):
         paper_scale(simulated(folder), grid)
+    if options.what == "warm-scale":
+        warm_against_cold(simulated(folder), grid, every=4)
 
 
 if __name__ == "__main__":

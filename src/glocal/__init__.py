@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from glocal.errors import GLocalError
     from glocal.evaluation.alignment import odd_one_out
     from glocal.evaluation.structure import neighbours_kept
+    from glocal.extract.extractor import Extractor
     from glocal.transform.linear import LinearTransform
 
 _HOME = {
     "Aligner": "glocal.aligner.estimator",
+    "Extractor": "glocal.extract.extractor",
     "Features": "glocal.data.features",
     "GLocalError": "glocal.errors",
     "LinearTransform": "glocal.transform.linear",
@@ -33,6 +35,7 @@ _HOME = {
 
 __all__ = [
     "Aligner",
+    "Extractor",
     "Features",
     "GLocalError",
     "LinearTransform",

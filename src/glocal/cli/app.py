@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from glocal._version import __version__
-from glocal.cli import apply, data, demo, evaluate, fit, sweep
+from glocal.cli import apply, data, demo, evaluate, extract, fit, sweep
 from glocal.cli.output import say
 from glocal.errors import GLocalError, GLocalWarning
 
@@ -22,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.command("extract")(extract.extract)
 app.command("fit")(fit.fit)
 app.command("sweep")(sweep.sweep)
 app.command("apply")(apply.apply)

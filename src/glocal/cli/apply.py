@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson
 from glocal.cli.output import progress_bar, put_json
-from glocal.data.features import Features
 from glocal.errors import ParameterError
 from glocal.files import writable_target
 from glocal.transform import LinearTransform, apply_file, apply_shards
@@ -18,7 +18,9 @@ from glocal.transform.plan import is_sharded
 
 def apply(
     transform: Annotated[Path, typer.Argument(help="Transform file, ours or the authors'.")],
-    features: Annotated[Path, typer.Argument(help="Feature file or folder, not standardized.")],
+    features: Annotated[
+        Path, typer.Argument(help="Feature file or folder, not standardized; or images, with --model.")
+    ],
     out: Annotated[
         Path,
         typer.Option("--out", help="A .npy file, a .zarr folder, or from Parquet a folder of shards or a .parquet."),
@@ -34,6 +36,8 @@ def apply(
         str | None,
         typer.Option("--scheduler", help="Dask cluster to map zarr or Parquet on: tcp://..., or its scheduler file."),
     ] = None,
+    model: ModelName = None,
+    layer: LayerName = None,
     as_json: AsJson = False,
 ) -> None:
     """Transform features of any size in constant memory; zarr and Parquet also on a Dask cluster.
@@ -42,7 +46,7 @@ def apply(
 
     Example: glocal apply transform.npz features.npy --out aligned.npy
     """
-    if is_sharded(features, out):
+    if model is None and is_sharded(features, out):
         fitted = LinearTransform.load(transform)
         with progress_bar("applying") as progress:
             rows = apply_shards(
@@ -56,7 +60,7 @@ def apply(
                 "neither. Name an --out that ends in .zarr, or from Parquet a folder or a .parquet."
             )
         writable_target(out, what="--out")
-        loaded = Features.load(features)
+        loaded = load_features(features, model, layer)
         fitted = LinearTransform.load(transform)
         with progress_bar("applying", len(loaded)) as progress:
             rows = apply_file(fitted, loaded, out, strength=strength, normalize=normalize, progress=progress)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import (
     AsJson,
     Base,
@@ -21,7 +22,6 @@ from glocal.cli.options import (
     number_of_blocks,
 )
 from glocal.cli.output import interval, put_json, put_table, say, solver_status
-from glocal.data.features import Features
 from glocal.files import writable_target
 from glocal.records import FitRecord, to_json
 
@@ -66,6 +66,8 @@ def fit(
         typer.Option("--rank", help="Fit on this many principal directions, or auto: as many as a bound calls for."),
     ] = None,
     local_blocks: LocalBlocks = "auto",
+    model: ModelName = None,
+    layer: LayerName = None,
     as_json: AsJson = False,
 ) -> None:
     """Learn a transform from features and answers.
@@ -74,9 +76,10 @@ def fit(
     """
     writable_target(out, what="--out")
     loaded, _, joined = load_answers(
-        features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights
-    )
-    local = None if local_features is None else Features.load(local_features)
+        features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights,
+        model=model, layer=layer,
+    )  # fmt: skip
+    local = None if local_features is None else load_features(local_features, model, layer)
     from glocal.aligner import fit_arm
     from glocal.transform import LinearTransform
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from glocal.cli.features import load_features
 from glocal.data.features import Features
 from glocal.data.join import Joined, join
 from glocal.data.triplets import Triplets
@@ -58,9 +59,11 @@ def load_answers(
     base: int = 0,
     order: Path | None = None,
     weights: Path | None = None,
+    model: str | None = None,
+    layer: str | None = None,
 ) -> tuple[Features, Triplets, Joined]:
     """Load features and answers; the answers both as given and in rows of the features."""
-    loaded = Features.load(features)
+    loaded = load_features(features, model, layer)
     answers = Triplets.load(triplets, odd_column=odd_column, base=base, order=order, weights=weights)
     names = None if object_ids is None else read_lines(object_ids, what="object ids")
     return loaded, answers, join(loaded, answers, names)

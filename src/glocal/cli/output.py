@@ -53,6 +53,13 @@ def progress_bar(what: str, total: int | None = None) -> Iterator[Callable[..., 
 
 
 @contextlib.contextmanager
+def others_to_stderr() -> Iterator[None]:
+    """What the code of others prints goes to standard error: standard output holds the result alone."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+@contextlib.contextmanager
 def status(what: str) -> Iterator[Callable[[str], None]]:
     """A live line on standard error where that is a terminal; yields a function of what is being done."""
     if not sys.stderr.isatty():

@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded_single, put_scores
+from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, TransformPath
 from glocal.cli.output import interval, progress_bar, put_json, put_table, say
 from glocal.data.features import Features
@@ -39,6 +40,8 @@ def anomaly_command(
         Path | None,
         typer.Option("--anomalies", help="Feature file of another data set: its images against the test images."),
     ] = None,
+    model: ModelName = None,
+    layer: LayerName = None,
     out: ScoresOut = None,
     as_json: AsJson = False,
 ) -> None:
@@ -58,7 +61,9 @@ def anomaly_command(
         say(f"error: Missing option '{missing}'; only --anomalies does without. See glocal evaluate anomaly --help.")
         raise typer.Exit(2)
     files = {
-        name: Features.load(path) for name, path in (("train", train), ("test", test), ("other", anomalies)) if path
+        name: load_features(path, model, layer)
+        for name, path in (("train", train), ("test", test), ("other", anomalies))
+        if path
     }
     labels = {
         name: None if path is None else load_labels(path, len(files[side]))

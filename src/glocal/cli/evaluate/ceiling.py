@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from glocal.cli.evaluate.common import Row, ScoresOut, check_scores_out, embedded, put_scores
+from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, Base, Order, TransformPath
 from glocal.cli.output import interval, put_json, put_table
-from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.data.repeated import load_repeated
 from glocal.errors import ParameterError
@@ -38,6 +38,8 @@ def ceiling_command(
     ] = False,
     base: Base = 0,
     order: Order = None,
+    model: ModelName = None,
+    layer: LayerName = None,
     out: ScoresOut = None,
     as_json: AsJson = False,
 ) -> None:
@@ -51,7 +53,7 @@ def ceiling_command(
     given = load_repeated(answers, base=base, order=order)
     triplets, dropped, loaded = given.triplets, 0, None
     if features is not None:
-        loaded = Features.load(features)
+        loaded = load_features(features, model, layer)
         names = None if object_ids is None else read_lines(object_ids, what="object ids")
         joined = join(loaded, triplets, names)
         triplets, dropped = joined.triplets, joined.n_dropped

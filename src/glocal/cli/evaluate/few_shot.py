@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_scores
+from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, TransformPath
 from glocal.cli.output import interval, put_json, say
-from glocal.data.features import Features
 from glocal.data.labels import load_labels
 from glocal.evaluation.fewshot import few_shot
 
@@ -32,6 +32,8 @@ def few_shot_command(
     test_subclasses: Subclasses = None,
     shots_per: Annotated[str, typer.Option("--shots-per", help="class, or subclass: what the shots are of.")] = "class",
     transform: TransformPath = None,
+    model: ModelName = None,
+    layer: LayerName = None,
     out: ScoresOut = None,
     as_json: AsJson = False,
 ) -> None:
@@ -45,7 +47,7 @@ def few_shot_command(
     --test-labels test_labels.npy --shots 5 --probe logistic --transform transform.npz
     """
     check_scores_out(out)
-    shot_rows, test_rows = Features.load(train), Features.load(test)
+    shot_rows, test_rows = (load_features(path, model, layer) for path in (train, test))
     same = shot_rows.source == test_rows.source or Path(shot_rows.source).samefile(test_rows.source)
     if same:
         say("train and test are one file: each draw is tested on the rows it did not draw.")

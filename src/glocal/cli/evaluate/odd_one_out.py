@@ -10,6 +10,7 @@ import typer
 
 from glocal.cli.evaluate.against import baseline_values, check_flips_file, put_baseline, save_flips
 from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_scores
+from glocal.cli.features import LayerName, ModelName
 from glocal.cli.options import (
     AsJson,
     Base,
@@ -44,6 +45,8 @@ def odd_one_out_command(
     flips_file: Annotated[
         Path | None, typer.Option("--flips", help="Write the answers that differ from the baseline: .npy or .csv.")
     ] = None,
+    model: ModelName = None,
+    layer: LayerName = None,
     out: ScoresOut = None,
     as_json: AsJson = False,
 ) -> None:
@@ -54,8 +57,9 @@ def odd_one_out_command(
     check_scores_out(out)
     check_flips_file(flips_file, baseline)
     loaded, given, joined = load_answers(
-        features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights
-    )
+        features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights,
+        model=model, layer=layer,
+    )  # fmt: skip
     Z = embedded(loaded, transform)
     result = odd_one_out(Z, joined.triplets, similarity=similarity)
     changed = None

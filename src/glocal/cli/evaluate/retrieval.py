@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 from glocal.cli.evaluate.common import Row, ScoresOut, check_scores_out, embedded, put_scores
+from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, TransformPath
 from glocal.cli.output import interval, progress_bar, put_json
 from glocal.data.features import Features, Standardization
@@ -31,6 +32,8 @@ def retrieval_command(
     concat_weight: Annotated[
         float, typer.Option("--concat-weight", help="Weight of the transform beside the original, 0 to 1.")
     ] = 1.0,
+    model: ModelName = None,
+    layer: LayerName = None,
     out: ScoresOut = None,
     as_json: AsJson = False,
 ) -> None:
@@ -46,7 +49,7 @@ def retrieval_command(
     check_scores_out(out)
     if transform is None and concat_weight != 1:
         raise ParameterError(f"concat_weight is {concat_weight} but there is no transform to weigh. Pass --transform.")
-    Q, G = Features.load(queries), Features.load(gallery)
+    Q, G = (load_features(path, model, layer) for path in (queries, gallery))
     labels = load_labels(query_labels, len(Q))
     others = load_labels(gallery_labels, len(G))
     alone = queries.samefile(gallery)

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_scores
+from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, FeaturesPath, TransformPath
 from glocal.cli.output import interval, progress_bar, put_json, say
-from glocal.data.features import Features
 from glocal.data.rdm import join_rdms, load_index, load_rdms
 from glocal.evaluation.rsa import rsa
 from glocal.files import read_lines
@@ -40,6 +40,8 @@ def rsa_command(
     ] = "cosine",
     replicates: Annotated[int, typer.Option("--replicates", help="Bootstrap replicates; 0 for no interval.")] = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 42,
+    model: ModelName = None,
+    layer: LayerName = None,
     out: ScoresOut = None,
     as_json: AsJson = False,
 ) -> None:
@@ -48,7 +50,7 @@ def rsa_command(
     Example: glocal evaluate rsa --features features.npy --rdm rdm.npy --transform transform.npz
     """
     check_scores_out(out)
-    loaded = Features.load(features)
+    loaded = load_features(features, model, layer)
     names = None if object_ids is None else read_lines(object_ids, what="object ids")
     index = None if rdm_index is None else load_index(rdm_index)
     joined = join_rdms(loaded, load_rdms(rdm), index, names)

@@ -10,9 +10,9 @@ import numpy as np
 import typer
 
 from glocal.cli.evaluate.common import Row, ScoresOut, check_scores_out, put_scores
+from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, FeaturesPath
 from glocal.cli.output import interval, put_json, status
-from glocal.data.features import Features
 from glocal.data.labels import load_labels
 from glocal.evaluation.structure import Structure, structure
 from glocal.evaluation.structure.separation import Separation
@@ -34,6 +34,8 @@ def structure_command(
         Path | None, typer.Option("--labels", help="One class or superclass an image: how far they stand apart.")
     ] = None,
     tau: Annotated[float, typer.Option("--tau", help="Temperature of the divergence of neighbourhoods.")] = 0.25,
+    model: ModelName = None,
+    layer: LayerName = None,
     out: ScoresOut = None,
     as_json: AsJson = False,
 ) -> None:
@@ -44,7 +46,7 @@ def structure_command(
     Example: glocal evaluate structure --features local.npy --transform transform.npz
     """
     check_scores_out(out)
-    loaded, fitted = Features.load(features), LinearTransform.load(transform)
+    loaded, fitted = load_features(features, model, layer), LinearTransform.load(transform)
     loaded.check_finite()
     names = None if labels is None else load_labels(labels, len(loaded))
     Z = fitted.apply(np.asarray(loaded.matrix, dtype=np.float64))

@@ -1,0 +1,113 @@
+"""Extraction beside the bare loop of the network, and its memory as images become more.
+
+Throughput: the loop runs the network on batches that lie preprocessed in memory, and does nothing else; extraction
+reads, decodes and preprocesses the same images from files and writes rows. Both do the same batches and take turns in
+one process. Memory: the peak of a process that extracts 1,000 and 20,000 tiny images with a small network.
+Random weights: nothing is downloaded. Run: python benchmarks/extract.py [--quick].
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin are far slower on a busy machine
+
+import numpy as np
+import torch
+
+from glocal.extract import Extractor, open_images
+
+BATCH = 16
+
+
+def photographs(folder: Path, count: int, size: tuple[int, int]) -> Path:
+    """JPEG files with some structure, so that they have the size of photographs."""
+    from PIL import Image
+
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+        coarse.resize(size, Image.Resampling.BICUBIC).save(folder / f"{number}.jpg", quality=90)
+    return folder
+
+
+def throughput(root: Path, model: str, images: int, rounds: int) -> None:
+    extractor = Extractor(model, batch_size=BATCH)
+    network = extractor.network
+    source = open_images(photographs(root / "photographs", images, (500, 375)))
+    prepared = [network.model.preprocess(source.read(number)) for number in range(images)]
+    batches = [torch.stack(prepared[start : start + BATCH]) for start in range(0, images, BATCH)]
+    ratios = []
+    for turn in range(rounds + 1):
+        began = time.perf_counter(), time.process_time()
+        with torch.inference_mode():
+            for batch in batches:
+                network.model.forward(batch)
+        bare, bare_cpu = time.perf_counter() - began[0], time.process_time() - began[1]
+        out = root / "out"
+        began = time.perf_counter(), time.process_time()
+        extractor.extract(source, out, chunk_size=images)
+        whole, whole_cpu = time.perf_counter() - began[0], time.process_time() - began[1]
+        shutil.rmtree(out)
+        if turn:  # the first is for warming up
+            ratios.append((bare / whole, bare_cpu / whole_cpu))
+            print(
+                f"  loop {images / bare:.1f} images/s, extraction {images / whole:.1f}: {bare / whole:.3f} "
+                f"(processor time {bare_cpu:.1f} and {whole_cpu:.1f} s: {bare_cpu / whole_cpu:.3f})",
+                flush=True,
+            )
+    wall, cpu = (statistics.median(column) for column in zip(*ratios, strict=True))
+    print(f"{model}: {wall:.3f} of the bare loop's throughput; {cpu:.3f} by processor time (at least 0.95)")
+
+
+PEAK = """
+import resource, sys
+from glocal.extract import Extractor
+import torch
+torch.set_num_threads(1)
+result = Extractor("timm:test_vit:none", workers=2).extract(sys.argv[1], sys.argv[2])
+print(result.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def memory(root: Path, few: int, many: int) -> None:
+    rows = {}
+    folder = photographs(root / "tiny", many, (24, 24))
+    (root / "few.txt").write_text("".join(f"tiny/{number}.jpg\n" for number in range(few)))
+    for name, images in (("few", root / "few.txt"), ("many", folder)):
+        began = time.perf_counter()
+        printed = subprocess.run(
+            [sys.executable, "-c", PEAK, str(images), str(root / name)], check=True, capture_output=True, text=True
+        ).stdout
+        count, peak = (int(number) for number in printed.split())
+        rows[count] = peak
+        print(f"  {count} images: peak {peak} MB, {time.perf_counter() - began:.0f} s", flush=True)
+    print(f"{many} images instead of {few}: {rows[many] - rows[few]:+d} MB of {rows[few]} MB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a small network, fewer images")
+    parser.add_argument("--only", choices=("throughput", "memory"))
+    parser.add_argument("--rounds", type=int)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        if options.only != "memory":
+            model = "timm:vit_small_patch16_224:none" if options.quick else "timm:vit_base_patch16_224:none"
+            throughput(root, model, 32 if options.quick else 64, options.rounds or (2 if options.quick else 5))
+        if options.only != "throughput":
+            memory(root, 200 if options.quick else 1000, 1000 if options.quick else 20_000)
+
+
+if __name__ == "__main__":
+    main()

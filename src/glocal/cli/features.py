@@ -1,0 +1,78 @@
+"""Features for a command: a feature file, or images and the network to run on them, kept by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glocal.cli.output import others_to_stderr, progress_bar, say
+from glocal.data.features import Features
+from glocal.data.readers import READERS
+from glocal.errors import DataError, ParameterError
+from glocal.files import make_folder
+
+ModelName = Annotated[
+    str | None,
+    typer.Option("--model", help="Network to run where images are given for features; as in glocal extract."),
+]
+LayerName = Annotated[str | None, typer.Option("--layer", help="Its layer. [default: penultimate]")]
+CACHE_VARIABLE = "GLOCAL_CACHE_DIR"
+
+
+def load_features(path: Path, model: str | None = None, layer: str | None = None) -> Features:
+    """Load a feature file or folder; with a model, extract the features of images, or find them in the cache.
+
+    What was extracted is kept in the folder that ``GLOCAL_CACHE_DIR`` names (else ``~/.cache/glocal``) by the content
+    of the images and the hash of the weights: it is computed once.
+
+    Raises
+    ------
+    DataError
+        An image cannot be read: the rows would not be those of the labels beside them.
+    """
+    if model is None:
+        if layer is not None:
+            raise ParameterError(f"--layer {layer} is about a network; pass --model too.")
+        return Features.load(path)
+    if _holds_features(path):
+        say(f"{path} holds features; --model is not used for it.")
+        return Features.load(path)
+    from glocal.extract import Extractor, open_images
+
+    source = open_images(path)
+    extractor = Extractor(model, () if layer is None else (layer,))
+    with others_to_stderr():
+        identity = extractor.identity  # loads the network
+    content = json.dumps([identity, source.content_sha256()], sort_keys=True)
+    folder = make_folder(cache_folder() / "features" / hashlib.sha256(content.encode()).hexdigest()[:32])
+    with others_to_stderr(), progress_bar("extracting", len(source)) as progress:
+        result = extractor.extract(source, folder, progress=lambda done, total: progress(done))
+    if not result.finished:
+        raise DataError(f"another process is extracting {path} at this moment. Give the command again when it is done.")
+    if result.missing:
+        named = "; ".join(f"{name} {reason}" for name, reason in result.missing[:3])
+        raise DataError(
+            f"{len(result.missing)} of {result.total} images under {path} have no features: {named}. Mend or remove "
+            "them, or use glocal extract --skip-unreadable and its folder."
+        )
+    if result.ignored:
+        say(f"{len(result.ignored)} files under {path} are no images by their extension and are left out.")
+    return result.features()
+
+
+def _holds_features(path: Path) -> bool:
+    """A file of a kind that features are kept in, or a folder with features and their names."""
+    if path.suffix.lower() in READERS:
+        return True
+    return path.is_dir() and any((path / f"features{ending}").exists() for ending in READERS)
+
+
+def cache_folder() -> Path:
+    """Where extracted features are kept."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glocal"

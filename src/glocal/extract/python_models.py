@@ -1,0 +1,94 @@
+"""Models of the user's own: a factory that returns a module or callable and its preprocessing."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from glocal.errors import ParameterError
+from glocal.extract.model import Model, described, weights_sha256
+from glocal.extract.names import ModelName
+from glocal.extract.taps import Tap
+from glocal.files import one_line, tree_sha256
+
+
+def load_python(name: ModelName) -> Model:
+    """Call ``package.module:factory``, which returns (module or callable, preprocess).
+
+    Raises
+    ------
+    ParameterError
+        No such module or factory, it fails, or it returns something else.
+    """
+    if name.weights is not None:
+        raise ParameterError(f"{name.library}:{name.name} brings its own weights; leave --weights out.")
+    module_name, _, attribute = name.name.partition(":")
+    try:
+        factory: Any = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            factory = getattr(factory, part)
+    except ModuleNotFoundError as error:
+        raise ParameterError(
+            f"model {name}: {one_line(error)}. Install it, or put its folder on PYTHONPATH."
+        ) from error
+    except AttributeError as error:
+        raise ParameterError(f"model {name}: {one_line(error)}. Name the factory as it is written there.") from error
+    except Exception as error:
+        raise ParameterError(f"model {name} cannot be imported: {one_line(error)}.") from error
+    try:
+        pair = factory()
+    except Exception as error:
+        raise ParameterError(f"model {name}: its factory failed with {type(error).__name__}: {one_line(error)}.") from (
+            error
+        )
+    source = _source_sha256(factory)
+    return user_model(pair, str(name), {"factory_sha256": source} if source else {})
+
+
+def user_model(pair: Any, name: str, identity: dict[str, Any] | None = None) -> Model:
+    """A `Model` of (module or callable, preprocess).
+
+    A callable is known by its attribute ``weights_file``, the path of the file its weights are in, where it has one.
+
+    Raises
+    ------
+    ParameterError
+        Not such a pair.
+    """
+    if not (isinstance(pair, tuple | list) and len(pair) == 2 and all(callable(part) for part in pair)):
+        raise ParameterError(f"model {name} must be (module or callable, preprocess); it is {type(pair).__name__}.")
+    network, preprocess = pair
+    known = {**(identity or {}), "preprocessing": described(preprocess)}
+    if isinstance(network, nn.Module):
+        linear = [path for path, part in network.named_modules() if isinstance(part, nn.Linear) and path]
+        return Model(
+            name=name,
+            forward=network,
+            preprocess=preprocess,
+            module=network,
+            identity={**known, "weights": "its own", "weights_sha256": weights_sha256(network)},
+            named={"penultimate": Tap(linear[-1], "input")} if linear else {},
+            default_layer="output",
+        )
+    file = getattr(network, "weights_file", None)
+    return Model(
+        name=name,
+        forward=network,
+        preprocess=preprocess,
+        module=None,
+        identity={**known, "weights": "its own", "weights_sha256": None if file is None else tree_sha256(file)},
+        default_layer="output",
+    )
+
+
+def _source_sha256(factory: Any) -> str | None:
+    try:
+        file = inspect.getsourcefile(factory)
+    except TypeError:
+        return None
+    return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()

@@ -1,0 +1,120 @@
+"""Where inputs come from: a list of named items, each read when it is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from glocal.errors import FileError
+from glocal.files import one_line
+
+
+class Unreadable(Exception):  # noqa: N818  not an error of the run: one item that is reported by name
+    """Why one item has no row; the run goes on without it."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Item:
+    """One input: its name, its size in bytes, how to read it, or why it cannot be."""
+
+    name: str
+    size: int
+    read: Callable[[], bytes]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Inputs in the order of the rows to come.
+
+    Parameters
+    ----------
+    items : sequence of Item
+    decode : function
+        What turns the bytes of an item into the input of a model's preprocessing; raises `Unreadable`.
+    order : str
+        The order in words, for the record.
+    described : str
+        Where they come from, for messages.
+    ignored : tuple of str
+        Names of files that are no images by their extension.
+    """
+
+    items: Sequence[Item]
+    decode: Callable[[bytes], Any]
+    order: str
+    described: str
+    ignored: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def read(self, number: int) -> Any:
+        """The decoded item, in whatever thread this runs.
+
+        Raises
+        ------
+        Unreadable
+            The reason, in a few words.
+        """
+        return self.decode(self.read_bytes(number))
+
+    def read_bytes(self, number: int) -> bytes:
+        """The bytes of an item as they are stored."""
+        item = self.items[number]
+        if item.reason is not None:
+            raise Unreadable(item.reason)
+        try:
+            data = item.read()
+        except OSError as error:
+            raise Unreadable(f"cannot be read: {error.strerror or one_line(error)}") from error
+        if not data:
+            raise Unreadable("is empty")
+        return data
+
+    def known_missing(self) -> list[tuple[int, str]]:
+        """Items that are known to have no row before anything is decoded."""
+        found = []
+        for number, item in enumerate(self.items):
+            reason = item.reason or ("is empty" if item.size == 0 else None)
+            if reason is not None:
+                found.append((number, reason))
+        return found
+
+    def fingerprint(self) -> str:
+        """Hash of names, sizes and order: changes when files come, go or change their length."""
+        digest = hashlib.sha256()
+        for item in self.items:
+            digest.update(f"{item.size} {item.name}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    def content_sha256(self) -> str:
+        """Hash of the names and bytes of all items; what cannot be read counts by its reason."""
+        digest = hashlib.sha256()
+        for number, item in enumerate(self.items):
+            digest.update(f"{item.name}\n".encode("utf-8", "surrogateescape"))
+            try:
+                digest.update(hashlib.sha256(self.read_bytes(number)).digest())
+            except Unreadable as reason:
+                digest.update(str(reason).encode())
+        return digest.hexdigest()
+
+
+def checked_items(items: Sequence[Item], described: str) -> list[Item]:
+    """Mark items whose name cannot be a line of ``file_names.txt``, and refuse an empty source."""
+    if not items:
+        raise FileError(f"there is no image in {described}. Check the path, and that the files have image extensions.")
+    return [_with_a_line(item) for item in items]
+
+
+def _with_a_line(item: Item) -> Item:
+    reason = item.reason
+    try:
+        item.name.encode()
+    except UnicodeEncodeError:
+        reason = "has a name that is not UTF-8; rename it"
+    if len(item.name.splitlines()) != 1 or item.name != item.name.strip():
+        reason = "has a name with a line break or with spaces at its ends; rename it"
+    return Item(item.name, item.size, item.read, reason)

@@ -1,0 +1,265 @@
+"""The folder of an extraction: chunks that are done stay done, whoever did them, until all are there."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glocal.data.features import NAMES_FILE
+from glocal.errors import DataError, FileError, ParameterError
+from glocal.extract.rows_file import rows_file
+from glocal.extract.source import Source
+from glocal.files import PathLike, atomic_write, make_folder, read_lines, unwritable
+from glocal.records import append_rows, read_rows, to_json
+
+RECORD = "record.json"
+_WORK = ".extract"
+
+
+class Store:
+    """Where features of a run grow, and where they are when it is finished.
+
+    A finished folder has thingsvision's layout, ``features.npy`` (or ``features.zarr``) and ``file_names.txt``, one
+    folder for each layer if there are several, and ``record.json``. An unfinished one has everything under
+    ``.extract``, so that nothing half written can be taken for features: ``run.json`` says what is extracted,
+    ``done.jsonl`` has a line for each chunk that is whole on the disk, ``runs.jsonl`` one for each process that took
+    part. A chunk is held by a lock on one byte of ``locks``, which is free when its process dies.
+
+    Parameters
+    ----------
+    folder : path
+        Created if it is missing.
+    source : Source
+        What the rows are of.
+    layers : sequence of str
+    chunk_rows : int
+        Items of a chunk: what a killed process loses at most.
+    format : str
+        ``npy`` or ``zarr``.
+    identity : dict
+        Whatever determines the features.
+
+    Raises
+    ------
+    ParameterError
+        The folder holds another extraction, or features that no run wrote.
+    """
+
+    def __init__(
+        self,
+        folder: PathLike,
+        source: Source,
+        layers: Sequence[str],
+        *,
+        chunk_rows: int,
+        format: str,
+        identity: dict[str, Any],
+    ) -> None:
+        self.folder = make_folder(folder)
+        self._source, self.layers, self._chunk_rows, self._format = source, tuple(layers), chunk_rows, format
+        images = {"count": len(source), "sha256_of_names_and_sizes": source.fingerprint(), "order": source.order}
+        self.identity: dict[str, Any] = json.loads(
+            to_json({"format": 1, **identity, "chunk_rows": chunk_rows, "storage": format, "inputs": images})
+        )
+        self._work = self.folder / _WORK
+        self._locks = -1
+        self._check()
+        if self.finished:
+            shutil.rmtree(self._work, ignore_errors=True)  # left by a process that died while it cleaned up
+        else:
+            make_folder(self._work)
+            self._begin()
+            self._locks = self._open_locks()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._locks >= 0:
+            os.close(self._locks)
+            self._locks = -1
+
+    @property
+    def finished(self) -> bool:
+        """Whether all features are in their final place."""
+        return (self.folder / RECORD).is_file()  # written last of all
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The record of a finished extraction."""
+        return dict(_read_json(self.folder / RECORD))
+
+    def chunks(self) -> list[range]:
+        """The item numbers of every chunk."""
+        n, rows = len(self._source), self._chunk_rows
+        return [range(start, min(start + rows, n)) for start in range(0, n, rows)]
+
+    def matrix(self, layer: str) -> Path:
+        """The final place of the features of a layer."""
+        return self._place(layer) / f"features.{self._format}"
+
+    def done(self) -> dict[int, list[tuple[int, str]]]:
+        """Chunks that are whole on the disk, with the items they lack and why."""
+        path = self._work / "done.jsonl"
+        rows = read_rows(path) if path.exists() and path.stat().st_size else []
+        return {row["chunk"]: [(number, reason) for number, reason in row["missing"]] for row in rows}
+
+    def joined_by(self, run: dict[str, Any]) -> None:
+        """Note a process that takes part: versions and device."""
+        append_rows(self._work / "runs.jsonl", [run])
+
+    def take(self, chunk: int) -> bool:
+        """Hold a chunk until `release` or the death of this process; False if another one holds it."""
+        try:
+            fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, chunk)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
+
+    def release(self, chunk: int) -> None:
+        """Let go of a chunk."""
+        fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, chunk)
+
+    def save(self, chunk: int, rows: dict[str, np.ndarray], missing: Sequence[tuple[int, str]]) -> None:
+        """Write a chunk, rows of zeros for missing items, and then the line that says it is whole.
+
+        `rows` is empty where every item is missing.
+        """
+        for layer, matrix in rows.items():
+            file = self._growing(layer)
+            with self._alone():
+                file.create((len(self._source), matrix.shape[1]), matrix.dtype)
+            file.write(self.chunks()[chunk].start, matrix)
+        append_rows(self._work / "done.jsonl", [{"chunk": chunk, "missing": [list(pair) for pair in missing]}])
+
+    def finish(self) -> bool:
+        """Move everything to its final place if all chunks are there; False if some are not.
+
+        Raises
+        ------
+        DataError
+            There is not one row.
+        """
+        with self._alone():
+            if self.finished:
+                return True
+            done = self.done()
+            if len(done) < len(self.chunks()):
+                return False
+            missing = sorted((pair for pairs in done.values() for pair in pairs), key=lambda pair: pair[0])
+            self._move(missing)
+        shutil.rmtree(self._work, ignore_errors=True)
+        return True
+
+    def _move(self, missing: list[tuple[int, str]]) -> None:
+        items, gone = self._source.items, {number for number, _ in missing}
+        names = [item.name for number, item in enumerate(items) if number not in gone]
+        if not names:
+            raise DataError(
+                f"none of the {len(items)} inputs of {self._source.described} could be read; the first, "
+                f"{items[0].name}, {missing[0][1]}."
+            )
+        kept = None if not gone else np.array([number for number in range(len(items)) if number not in gone])
+        dimensions = {}
+        for layer in self.layers:
+            place = make_folder(self._place(layer))
+            with atomic_write(place / NAMES_FILE) as stream:
+                stream.write("".join(f"{name}\n" for name in names).encode())
+            self._growing(layer).move(self.matrix(layer), kept)
+            dimensions[layer] = _columns(self.matrix(layer))
+        runs = read_rows(self._work / "runs.jsonl") if (self._work / "runs.jsonl").exists() else []
+        record = {
+            **self.identity,
+            "rows": len(names),
+            "dimensions": dimensions,
+            "missing": [{"name": items[number].name, "reason": reason} for number, reason in missing],
+            "ignored": list(self._source.ignored),
+            "runs": [run for number, run in enumerate(runs) if run not in runs[:number]],
+        }
+        with atomic_write(self.folder / RECORD) as stream:
+            stream.write((json.dumps(json.loads(to_json(record)), indent=1) + "\n").encode())
+
+    def _place(self, layer: str) -> Path:
+        return self.folder if len(self.layers) == 1 else self.folder / _folder_name(layer)
+
+    def _growing(self, layer: str) -> Any:
+        return rows_file(self._work / f"{_folder_name(layer)}.{self._format}", self._format, self._chunk_rows)
+
+    def _check(self) -> None:
+        """Refuse a folder that holds something else, and layers whose folders would be one."""
+        if len({_folder_name(layer) for layer in self.layers}) < len(self.layers):
+            raise ParameterError(
+                f"layers {', '.join(self.layers)} cannot be told apart as folders; extract them apart."
+            )
+        run, record = self._work / "run.json", self.folder / RECORD
+        path = run if run.exists() else record
+        if not path.exists():
+            held = [layer for layer in self.layers if self.matrix(layer).exists()]
+            if held:
+                raise ParameterError(f"{self.folder} holds features that no extraction recorded. Choose another --out.")
+            return
+        found = _read_json(path)
+        different = sorted(key for key in self.identity if found.get(key) != self.identity[key])
+        if different:
+            said = "; ".join(
+                f"{key} is {_short(found.get(key))}, not {_short(self.identity[key])}" for key in different[:2]
+            )
+            raise ParameterError(
+                f"{self.folder} holds another extraction: {', '.join(different)} differ ({said}). Choose another --out."
+            )
+
+    def _begin(self) -> None:
+        path = self._work / "run.json"
+        if not path.exists():
+            with atomic_write(path) as stream:
+                stream.write((json.dumps(self.identity) + "\n").encode())
+
+    def _open_locks(self) -> int:
+        path = self._work / "locks"
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise unwritable(path, error) from error
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time: a lock on the byte behind those of the chunks."""
+        byte = len(self.chunks())
+        fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, byte)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, byte)
+
+
+def _folder_name(layer: str) -> str:
+    """A layer as a file name: what no file system refuses."""
+    return re.sub(r"[^\w.\-]", "_", layer)
+
+
+def _columns(path: Path) -> int:
+    from glocal.data.readers import read_matrix
+
+    return int(read_matrix(path).shape[1])
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads("\n".join(read_lines(path, what="record")))
+    except json.JSONDecodeError as error:
+        raise FileError(f"record {path} is damaged. Remove its folder and extract anew.") from error
+    return values
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

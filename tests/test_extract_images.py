@@ -1,0 +1,393 @@
+"""Images in, whatever they are: every file has a row with the right pixels, or a reason by name."""
+
+import io
+import json
+import os
+import struct
+import tarfile
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from glocal.errors import DataError, FileError
+from glocal.extract import Extractor, open_images
+from glocal.extract.decode import decode_image
+from glocal.extract.order import natural_key
+from glocal.extract.source import Unreadable
+
+RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
+
+
+def flat(mode="RGB", color=RED, size=(16, 16)):
+    return Image.new(mode, size, color)
+
+
+def halves(size=(16, 16)):
+    """Left half red, right half blue."""
+    image = flat(size=size)
+    image.paste(Image.new("RGB", (size[0] // 2, size[1]), BLUE), (size[0] // 2, 0))
+    return image
+
+
+def encoded(image, kind, **options):
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def with_orientation(value):
+    exif = Image.Exif()
+    exif[0x0112] = value
+    return encoded(halves((32, 32)), "PNG", exif=exif)
+
+
+def png_header(width, height):
+    """A PNG that promises a picture nobody has memory for."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = (header, b"IDAT" + zlib.compress(b""), b"IEND")
+    chunks = (struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def noise(kind, **options):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    return encoded(Image.fromarray(pixels), kind, **options)
+
+
+def palette(transparent=None):
+    image = flat("P", 1)
+    image.putpalette([0, 0, 0, 255, 0, 0])
+    return encoded(image, "PNG", **({} if transparent is None else {"transparency": transparent}))
+
+
+def animated(kind, **options):
+    return encoded(flat(), kind, save_all=True, append_images=[flat(color=BLUE), flat(color=GREEN)], **options)
+
+
+def odd_files():
+    """(name, bytes, what the four quarters show) of files that must have a row."""
+    gray16 = np.full((16, 16), 0x80FF, np.uint16)
+    return [
+        ("rgb.png", encoded(flat(), "PNG"), RED),
+        ("gray.png", encoded(flat("L", 128), "PNG"), (128, 128, 128)),
+        ("bit.png", encoded(flat("1", 1), "PNG"), WHITE),
+        ("palette.png", palette(), RED),
+        ("palette_transparent.png", palette(1), WHITE),
+        ("transparent.png", encoded(flat("RGBA", (255, 0, 0, 0)), "PNG"), WHITE),
+        ("half_transparent.png", encoded(flat("RGBA", (255, 0, 0, 128)), "PNG"), (255, 127, 127)),
+        ("gray_alpha.png", encoded(flat("LA", (0, 0)), "PNG"), WHITE),
+        ("one_colour_transparent.png", encoded(flat(), "PNG", transparency=RED), WHITE),
+        ("cmyk.jpg", encoded(flat("CMYK", (0, 255, 255, 0)), "JPEG", quality=95), RED),
+        ("cmyk.tif", encoded(flat("CMYK", (0, 255, 255, 0)), "TIFF"), RED),
+        ("jpeg.jpeg", encoded(flat(), "JPEG", quality=95), RED),
+        ("progressive.jpg", encoded(flat(), "JPEG", quality=95, progressive=True), RED),
+        ("sixteen.png", encoded(Image.fromarray(gray16), "PNG"), (128, 128, 128)),
+        ("sixteen.tif", encoded(Image.fromarray(gray16), "TIFF"), (128, 128, 128)),
+        ("thirty_two.tif", encoded(Image.fromarray(gray16.astype(np.int32)), "TIFF"), (128, 128, 128)),
+        ("real.tif", encoded(Image.fromarray(np.full((16, 16), 0.5, np.float32)), "TIFF"), (128, 128, 128)),
+        ("upside_down.png", with_orientation(3), (BLUE, RED, BLUE, RED)),
+        ("turned_right.png", with_orientation(6), (RED, RED, BLUE, BLUE)),
+        ("turned_left.png", with_orientation(8), (BLUE, BLUE, RED, RED)),
+        ("bad_exif.jpg", encoded(flat(), "JPEG", quality=95, exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"), RED),
+        ("animated.gif", animated("GIF"), RED),
+        ("animated.webp", animated("WEBP", lossless=True), RED),
+        ("animated.png", animated("PNG"), RED),
+        ("pages.tiff", animated("TIFF"), RED),
+        ("bitmap.bmp", encoded(flat(), "BMP"), RED),
+        ("one_pixel.png", encoded(flat(size=(1, 1)), "PNG"), RED),
+        ("thin.png", encoded(flat(size=(900, 1)), "PNG"), RED),
+        ("LOUD.JPG", encoded(flat(), "JPEG", quality=95), RED),
+        ("wrong_extension.jpg", encoded(flat(), "PNG"), RED),
+        ("müde katze (1).png", encoded(flat(), "PNG"), RED),
+        ("deep/er/still.ppm", encoded(flat(), "PPM"), RED),
+    ]
+
+
+def damaged_files():
+    """(name, bytes, a part of the reason) of files that cannot have a row."""
+    return [
+        ("empty.png", b"", "is empty"),
+        ("text.jpg", b"this is no picture", "no image that Pillow knows"),
+        ("page.png", b"<!doctype html><title>404</title>", "no image that Pillow knows"),
+        ("zeros.jpg", bytes(2000), "no image that Pillow knows"),
+        ("cut.jpg", noise("JPEG")[:1500], "damaged"),
+        ("cut.png", noise("PNG")[:3000], "damaged"),
+        ("cut.webp", noise("WEBP")[:300], "damaged"),
+        ("header.gif", b"GIF89a\x10\x00", "Pillow"),
+        ("huge.png", png_header(60_000, 60_000), "damaged: Image size (3600000000 pixels) exceeds limit"),
+        ("negative.tif", encoded(Image.fromarray(np.full((4, 4), -5, np.int32)), "TIFF"), "values from -5 to -5"),
+        ("real.tiff", encoded(Image.fromarray(np.full((4, 4), 1e6, np.float32)), "TIFF"), "real values"),
+        ("line\nbreak.png", encoded(flat(), "PNG"), "line break"),
+    ]
+
+
+def quarters(image):
+    """The colour in the middle of each quarter."""
+    return np.stack([np.asarray(image)[row, column] for row in (4, 11) for column in (4, 11)]).astype(np.float32)
+
+
+def quarters_of(image):
+    import torch
+
+    return torch.from_numpy(quarters(image.resize((16, 16), Image.Resampling.NEAREST)).reshape(-1))
+
+
+def write_all(folder, files):
+    for name, data, _ in files:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def test_every_one_of_forty_odd_and_damaged_files_is_accounted_for(tmp_path):
+    """Each of 46 files is a row with the pixels a person would see, or is missing by name with its reason."""
+    folder, good, bad = tmp_path / "images", odd_files(), damaged_files()
+    write_all(folder, good + bad)
+    (folder / "dangling.png").symlink_to(folder / "nowhere.png")
+    bad = [*bad, ("dangling.png", b"", "link to a file that does not exist")]
+    (folder / "notes.md").write_text("no image")
+    assert len(good) + len(bad) >= 40
+    result = Extractor((lambda batch: batch, quarters_of), batch_size=5).extract(
+        folder, tmp_path / "out", chunk_size=10
+    )
+    features = result.features()
+    assert sorted(features.names) == sorted(name for name, _, _ in good)
+    assert list(features.names) == sorted(features.names, key=natural_key)
+    for name, _, shown in good:
+        row = np.asarray(features.matrix[features.names.index(name)]).reshape(4, 3)
+        colours = np.array([shown] * 4 if isinstance(shown[0], int) else shown, dtype=float)
+        assert np.abs(row - colours).max() <= 3, (name, row)
+    reasons = dict(result.missing)
+    assert set(reasons) == {name for name, _, _ in bad}
+    for name, _, part in bad:
+        assert part in reasons[name], (name, reasons[name])
+        assert "\n" not in reasons[name]
+    assert result.ignored == ("notes.md",)
+    assert result.rows + len(result.missing) == result.total == len(good) + len(bad)
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert {entry["name"]: entry["reason"] for entry in record["missing"]} == reasons
+
+
+def test_decoding_equals_pillows_own_conversion():
+    """A plain photograph decodes to exactly what Pillow's convert gives."""
+    data = noise("JPEG", quality=80)
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    assert np.array_equal(np.asarray(decode_image(data)), expected)
+
+
+def test_a_sixteen_bit_image_with_a_transparent_value_lies_on_white():
+    """A 16-bit gray PNG whose one value is transparent shows white there."""
+    data = encoded(Image.fromarray(np.full((4, 4), 500, np.uint16)), "PNG")
+    chunk = b"tRNS" + struct.pack(">H", 500)
+    at = data.index(b"IDAT") - 4
+    data = data[:at] + struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[at:]
+    assert np.asarray(decode_image(data)).min() == 255
+
+
+@given(
+    st.binary(max_size=200), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"\xff\xd8\xff\xe0", b"II*\x00"])
+)
+def test_whatever_the_bytes_are_there_is_an_image_or_one_sentence(data, magic):
+    """Random bytes behind real magic numbers never raise anything but Unreadable."""
+    try:
+        image = decode_image(magic + data)
+    except Unreadable as reason:
+        said = str(reason)
+    else:
+        said = image.mode
+    assert said == "RGB" or ("\n" not in said and said.startswith(("is ", "has ", "does ")))
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=8), unique=True))
+def test_the_natural_order_is_one_order(names):
+    """Any distinct names have distinct keys, so their order does not depend on how they were listed."""
+    keys = [natural_key(name) for name in names]
+    assert len(set(keys)) == len(names)
+    turned = names[::-1]
+    assert sorted(names, key=natural_key) == sorted(turned, key=natural_key)
+
+
+def test_numbers_sort_by_value_and_folders_before_names():
+    """img2 comes before img10, in every folder, whatever the case."""
+    names = ["b/img10.png", "b/img2.png", "a/img1.png", "A/img0.png", "img3.png", "Img20.png"]
+    assert sorted(names, key=natural_key) == [
+        "A/img0.png", "a/img1.png", "b/img2.png", "b/img10.png", "img3.png", "Img20.png",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def few(tmp_path):
+    """Three images in two folders."""
+    folder = tmp_path / "few"
+    for name, color in (("a10.png", RED), ("a9.png", GREEN), ("sub/b.jpg", BLUE)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(encoded(flat(color=color), "PNG"))
+    return folder
+
+
+def names_of(source):
+    return [item.name for item in source.items]
+
+
+def first_pixels(source):
+    return [tuple(int(v) for v in np.asarray(source.read(i))[0, 0]) for i in range(len(source))]
+
+
+def test_a_folder_a_pattern_and_a_list_name_the_same_images(few, tmp_path):
+    """Tree and pattern are in natural order; a list keeps its own, and its missing line is named."""
+    tree = open_images(few)
+    assert names_of(tree) == ["a9.png", "a10.png", "sub/b.jpg"]
+    assert first_pixels(tree) == [GREEN, RED, BLUE]
+    assert names_of(open_images(f"{few}/**/*.*")) == names_of(tree)
+    assert names_of(open_images(f"{few}/a?.png")) == ["a9.png"]
+    (few / "list.txt").write_text(f"sub/b.jpg\nnone.png\n\n{few}/a9.png\n", encoding="utf-8")
+    listed = open_images(few / "list.txt")
+    assert names_of(listed) == ["sub/b.jpg", "none.png", "line 3", f"{few}/a9.png"]
+    assert listed.known_missing() == [(1, "does not exist"), (2, "is an empty line of the list")]
+    assert names_of(open_images(few / "a9.png")) == ["a9.png"]
+
+
+def test_a_link_that_leads_back_is_followed_once(few):
+    """A folder that links to its parent does not go on for ever."""
+    (few / "sub" / "up").symlink_to(few, target_is_directory=True)
+    assert names_of(open_images(few)) == ["a9.png", "a10.png", "sub/b.jpg"]
+
+
+def test_a_fingerprint_sees_names_and_sizes_and_a_content_hash_sees_bytes(few):
+    """Changing a byte changes the content hash; changing a name changes both."""
+    before = open_images(few)
+    data = bytearray((few / "a9.png").read_bytes())
+    data[-20] ^= 1
+    (few / "a9.png").write_bytes(bytes(data))
+    changed = open_images(few)
+    assert changed.fingerprint() == before.fingerprint()
+    (few / "a9.png").rename(few / "a8.png")
+    renamed = open_images(few)
+    assert renamed.fingerprint() != changed.fingerprint()
+    assert renamed.content_sha256() != changed.content_sha256()
+
+
+def shard(path, members, *, cut=None):
+    with tarfile.open(path, "w") as archive:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    if cut is not None:
+        path.write_bytes(path.read_bytes()[:cut])
+    return path
+
+
+def test_tar_shards_are_read_where_they_lie(tmp_path):
+    """Members keep the order of the archive, shards the natural order; other members are left out by name."""
+    red, blue = encoded(flat(), "PNG"), encoded(flat(color=BLUE), "PNG")
+    shard(tmp_path / "s10.tar", [("z.png", blue)])
+    shard(tmp_path / "s9.tar", [("b.png", red), ("b.cls", b"3"), ("a.png", blue)])
+    source = open_images(tmp_path)
+    assert names_of(source) == ["s9/b.png", "s9/a.png", "s10/z.png"]
+    assert first_pixels(source) == [RED, BLUE, BLUE]
+    assert source.ignored == ("s9/b.cls",)
+    assert names_of(open_images(tmp_path / "s9.tar")) == ["b.png", "a.png"]
+    assert names_of(open_images(f"{tmp_path}/*.tar")) == names_of(source)
+
+
+@pytest.mark.parametrize("where", ["data", "header"])
+def test_a_damaged_shard_is_said_and_its_whole_members_are_kept(tmp_path, where):
+    """A shard that is cut in the data or overwritten in a header is an item with a reason."""
+    red = encoded(flat(size=(64, 64)), "PNG") + bytes(2000)
+    path = shard(tmp_path / "s.tar", [("a.png", red), ("b.png", red)])
+    data = bytearray(path.read_bytes())
+    second = data.index(b"b.png")
+    if where == "data":
+        path.write_bytes(data[: second + 600])
+    else:
+        data[second : second + 512] = b"x" * 512
+        path.write_bytes(data)
+    source = open_images(path)
+    assert names_of(source)[0] == "a.png"
+    assert np.asarray(source.read(0)).shape == (64, 64, 3)
+    assert source.known_missing()
+    assert all("cut off" in reason or "damaged after" in reason for _, reason in source.known_missing())
+
+
+def saved_dataset(folder, images, paths, column="image"):
+    """What ``Dataset.save_to_disk`` writes, written with pyarrow alone."""
+    pa = pytest.importorskip("pyarrow")
+    folder.mkdir(parents=True)
+    entries = [{"bytes": data, "path": path} for data, path in zip(images, paths, strict=True)]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    for number, part in enumerate((entries[:2], entries[2:])):
+        table = pa.table({"label": list(range(len(part))), column: pa.array(part, kind)})
+        file = str(folder / f"data-{number:05d}-of-00002.arrow")
+        with pa.OSFile(file, "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+    files = [{"filename": f"data-{number:05d}-of-00002.arrow"} for number in range(2)]
+    (folder / "state.json").write_text(json.dumps({"_data_files": files, "_indices_data_files": None}))
+    (folder / "dataset_info.json").write_text(json.dumps({"features": {column: {"_type": "Image"}}}))
+    return folder
+
+
+def test_a_saved_dataset_is_read_row_by_row(tmp_path):
+    """Rows keep their order over several Arrow files; a row without an image is named."""
+    images = [encoded(flat(color=color), "PNG") for color in (RED, GREEN, BLUE)]
+    folder = saved_dataset(tmp_path / "data", [*images, None], ["r.png", "g.png", "b.png", None])
+    source = open_images(folder)
+    assert names_of(source) == ["00000000", "00000001", "00000002", "00000003"]
+    assert [tuple(np.asarray(source.read(i))[0, 0]) for i in range(3)] == [RED, GREEN, BLUE]
+    assert source.known_missing() == [(3, "has no image in column image")]
+    named = saved_dataset(tmp_path / "named", images, ["r.png", "g.png", "b.png"])
+    assert names_of(open_images(named)) == ["r.png", "g.png", "b.png"]
+
+
+def test_the_splits_of_a_dataset_are_named(tmp_path):
+    """A folder of splits is refused with the folder to name instead."""
+    saved_dataset(tmp_path / "d" / "train", [encoded(flat(), "PNG")] * 3, [None] * 3)
+    (tmp_path / "d" / "dataset_dict.json").write_text(json.dumps({"splits": ["train", "test"]}))
+    with pytest.raises(FileError, match=r"splits train, test; name one of them, e\.g\. .*train"):
+        open_images(tmp_path / "d")
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda d: d / "none", "do not exist"),
+        (lambda d: (d / "e").mkdir() or d / "e", "there is no image in folder"),
+        (lambda d: (d / "f.csv").write_text("a") and d / "f.csv", "file of another kind"),
+        (lambda d: (d / "f.tar").write_text("a" * 600) and d / "f.tar", "no tar file"),
+        (lambda d: (d / "f.tar.gz").write_text("a") and d / "f.tar.gz", "is compressed"),
+        (lambda d: f"{d}/*.png", "there is no image"),
+        (lambda d: (d / "l.txt").write_bytes(b"\xff\xfe\xff") and d / "l.txt", "not UTF-8"),
+    ],
+)
+def test_what_is_no_source_of_images_is_refused_in_one_sentence(tmp_path, make, sentence):
+    """Missing, empty, wrong and compressed sources each give one sentence that says so."""
+    with pytest.raises(FileError, match=sentence) as caught:
+        open_images(make(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_dataset_is_refused_in_one_sentence(tmp_path):
+    """An Arrow file that is cut off, and a table without images."""
+    folder = saved_dataset(tmp_path / "cut", [encoded(flat(), "PNG")] * 3, [None] * 3)
+    file = folder / "data-00000-of-00002.arrow"
+    file.write_bytes(file.read_bytes()[:60])
+    with pytest.raises(FileError, match="damaged or missing"):
+        open_images(folder)
+    other = saved_dataset(tmp_path / "other", [encoded(flat(), "PNG")] * 3, [None] * 3)
+    (other / "dataset_info.json").write_text(json.dumps({"features": {"image": {"_type": "Audio"}}}))
+    with pytest.raises(DataError, match="has no image columns"):
+        open_images(other)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")
+def test_a_folder_that_cannot_be_listed_is_named(few):
+    """A subfolder without permission is an item with its reason, not a silent gap."""
+    (few / "sub").chmod(0)
+    try:
+        assert open_images(few).known_missing() == [(2, "is a folder that cannot be read: Permission denied")]
+    finally:
+        (few / "sub").chmod(0o755)
