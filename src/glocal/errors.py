@@ -30,7 +30,7 @@ class MissingDependencyError(GLocalError, ImportError):
 
 
 class ClusterError(GLocalError):
-    """A Dask cluster went away, or gave up, in the middle of the work."""
+    """A Dask cluster or a worker process went away, or gave up, in the middle of the work."""
 
 
 class TrivialOptimumError(GLocalError):

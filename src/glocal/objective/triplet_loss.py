@@ -102,6 +102,11 @@ class TripletLoss:
         gathered = len(objects) ** 2 > _GATHER_ABOVE * len(rows)
         return TripletLoss(X, places.reshape(-1, 3), None if weights is None else weights[rows], gathered=gathered)
 
+    @property
+    def given(self) -> tuple[Int[np.ndarray, "t 3"], Float[np.ndarray, " t"] | None]:
+        """The answers and weights this was made of."""
+        return self._given
+
     def double(self) -> TripletLoss:
         """The same loss in float64."""
         if self.X.dtype == torch.float64:
