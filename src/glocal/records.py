@@ -70,8 +70,8 @@ class FitRecord:
     others costs at most. Where a schedule decided on the `n_local_blocks` blocks of local images, `local_change`
     is the fraction of the objective by which the last doubling of their number changed it on fresh blocks.
     `gathered` says that the objects were too many for an n × n matrix. Of the mini-batch solver, which is never
-    converged, `evaluations` are its `steps`, `n_fitted` the answers outside the fold that its stopping rule watched, and
-    `watched` the scores of that fold (both None where it watched what it fitted).
+    converged, `evaluations` are its `steps`, `n_fitted` the answers outside the fold that its stopping rule watched,
+    and `watched` the scores of that fold (both None where it watched what it fitted).
     """
 
     method: str

@@ -47,7 +47,8 @@ def fit_by_batches(
         fitted, watched = first_fold(triplets, local, profile.validation_folds, settings)
     loss = _loss(features, fitted.triplets, scalars, settings)
     penalty = penalty_of(settings.method, profile.squared)
-    images, sizes = None, ()
+    images: Tensor | None = None
+    sizes: tuple[int, ...] = ()
     if fitted.local is not None:
         images = on_device(np.concatenate(fitted.local.blocks), settings.device)
         sizes = tuple(len(block) for block in fitted.local.blocks)
@@ -97,9 +98,7 @@ def _judge(
     return Objective((*terms, (settings.lmbda if weighted else 0.0, penalty)))
 
 
-def _start(
-    start: LinearTransform | None, X: Tensor, scale: float, settings: Settings
-) -> tuple[Tensor, Tensor | None]:
+def _start(start: LinearTransform | None, X: Tensor, scale: float, settings: Settings) -> tuple[Tensor, Tensor | None]:
     profile = settings.profile
     zero = X.new_full((X.shape[1],), profile.start_bias) if settings.bias else None
     if start is None:

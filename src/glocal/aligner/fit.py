@@ -186,7 +186,12 @@ def fit_arm(
     local, change = None, None
     if method == "glocal" and local_features is not None:
         progress = fit_on_blocks(
-            fit, local_features, scalars, settings.with_all_blocks(), start=start, standardized=choices.local_standardized
+            fit,
+            local_features,
+            scalars,
+            settings.with_all_blocks(),
+            start=start,
+            standardized=choices.local_standardized,
         )
         local, outcome, change = progress.local, progress.fitted, progress.change
     else:

@@ -35,7 +35,8 @@ class Profile:
         c of the start W = cI; None is the c that fits the answers best.
     start_bias : float
         Every entry of b at the start, if a bias is learned. The last two count for ``lbfgs`` only in modern.
-    eta, optimiser, momentum, batch_size, clip, warmup_epochs, warmup_from, decay, max_epochs, min_delta, kept, reshuffled
+    eta, optimiser, momentum, batch_size, clip, warmup_epochs, warmup_from, decay, max_epochs, min_delta, kept,
+    reshuffled
         See `glocal.solver.minibatch.Training`. The authors' schedule is torch's ``LinearLR`` with its defaults: the
         learning rate climbs from η/3 to η in `max_epochs` epochs and never falls. They keep the last weights, not the
         best, and draw blocks of local images anew in each pass.
@@ -190,6 +191,6 @@ def expanded(profile: str | Profile, **given: Any) -> Profile:
         for name in _OF_THE_LOOP:
             if name in changed:
                 raise ParameterError(
-                    f"{name} is given but the solver is lbfgs, which has none. Pass --solver minibatch, or leave it out."
+                    f"{name} is given but solver lbfgs has none. Pass --solver minibatch (solver=), or leave it out."
                 )
     return profile

@@ -90,7 +90,9 @@ class Settings:
         if self.rank is None:
             return
         if self.profile.solver != "lbfgs":
-            raise ParameterError(f"rank is given with solver {self.profile.solver}, which has no subspace; leave it out.")
+            raise ParameterError(
+                f"rank is given with solver {self.profile.solver}, which has no subspace; leave it out."
+            )
         whole = isinstance(self.rank, numbers.Integral) and not isinstance(self.rank, bool)
         if not whole and self.rank != "auto":
             raise ParameterError(f"rank is {self.rank!r}; give a whole number of directions, auto, or leave it out.")

@@ -186,7 +186,8 @@ def _callbacks(engine: Engine) -> list[Any]:
         raise unwritable(Path(engine.checkpoints), error) from error
     return [
         ModelCheckpoint(
-            dirpath=engine.checkpoints, filename=_CHECKPOINT.removesuffix(".ckpt"), every_n_epochs=1, save_top_k=1,
+            dirpath=Path(engine.checkpoints), filename=_CHECKPOINT.removesuffix(".ckpt"), every_n_epochs=1,
+            save_top_k=1,
             save_on_train_epoch_end=True, enable_version_counter=False,
         )
     ]  # fmt: skip
@@ -201,7 +202,7 @@ def _own_checkpoint(engine: Engine, identity: dict[str, Any]) -> Path | None:
         return None
     try:
         kept = torch.load(path, map_location="cpu", weights_only=True).get(CHECKPOINT_KEY)
-    except Exception as error:  # noqa: BLE001 whatever a damaged file makes torch raise
+    except Exception as error:  # whatever a damaged file makes torch raise
         raise FileError(f"checkpoint {path} cannot be read ({one_line(error)}). Remove it to start anew.") from error
     if kept != identity:
         other = sorted(key for key in {*identity, *(kept or {})} if (kept or {}).get(key) != identity.get(key))
@@ -215,7 +216,7 @@ def _own_checkpoint(engine: Engine, identity: dict[str, Any]) -> Path | None:
 @contextlib.contextmanager
 def _workers(engine: Engine) -> Iterator[None]:
     """Turn the end of a worker process into one sentence."""
-    from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
+    from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
     try:
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import torch
 from jaxtyping import Float
@@ -51,7 +52,7 @@ class SampledObjective:
 
     def __post_init__(self) -> None:
         if self.images is not None:
-            blocks = self.images.split(list(self.sizes))[:_KEPT_BLOCKS]
+            blocks = self._blocks()[:_KEPT_BLOCKS]
             object.__setattr__(self, "_local", LocalLoss(blocks, self.tau))
 
     @property
@@ -74,10 +75,15 @@ class SampledObjective:
             terms.append((self.alpha, self._block(step.block)))
         return Objective(tuple(terms))
 
+    def _blocks(self) -> tuple[Tensor, ...]:
+        """Views of the fixed blocks."""
+        return () if self.images is None else tuple(torch.tensor_split(self.images, list(accumulate(self.sizes[:-1]))))
+
     def _block(self, drawn: object) -> LocalLoss:
-        assert self._local is not None and self.images is not None
+        assert self._local is not None
+        assert self.images is not None
         if not isinstance(drawn, int):
             return LocalLoss([self.images[torch.as_tensor(drawn, device=self.images.device)]], self.tau)
         if drawn < _KEPT_BLOCKS:
             return self._local.block(drawn)
-        return LocalLoss([self.images.split(list(self.sizes))[drawn]], self.tau)
+        return LocalLoss([self._blocks()[drawn]], self.tau)

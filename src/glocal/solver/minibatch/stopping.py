@@ -17,8 +17,8 @@ class Stopping:
 
     References
     ----------
-    The rule of Lightning's ``EarlyStopping`` under ``min_epochs``, as the authors' scripts use it: an exhausted patience
-    does not end the walk before `min_epochs`, and a later gain still resets it.
+    The rule of Lightning's ``EarlyStopping`` under ``min_epochs``, as the authors' scripts use it: an exhausted
+    patience does not end the walk before `min_epochs`, and a later gain still resets it.
     """
 
     min_epochs: int

@@ -71,6 +71,9 @@ class Walk(lightning.LightningModule):
         Called with the steps taken and the whole objective after every epoch.
     """
 
+    best_W: Tensor
+    best_b: Tensor
+
     def __init__(
         self,
         sampled: SampledObjective,
@@ -130,7 +133,7 @@ class Walk(lightning.LightningModule):
             evaluations.append(self.sampled.of(batch, self.trainer.world_size)(W, b))
             return evaluations[0]
 
-        loss: Tensor = HandGradient.apply(self.W, self.b, objective)
+        loss: Tensor = HandGradient.apply(self.W, self.b, objective)  # type: ignore[no-untyped-call]
         if not math.isfinite(evaluations[0].value):
             raise ParameterError(
                 f"the mini-batch solver diverged in epoch {self.current_epoch + 1} at eta "
