@@ -113,12 +113,7 @@ def minimise_by_batches(
     Muttenthaler et al. 2023, Appendix (optimisation); Robbins & Monro (1951).
     """
     engine = Engine() if engine is None else engine
-    try:
-        import lightning.pytorch as lightning
-    except ImportError as error:
-        raise MissingDependencyError(
-            "solver minibatch runs on Lightning, which is not installed. Run: pip install 'glocal[paper]'."
-        ) from error
+    lightning = _lightning()
     from glocal.solver.minibatch.walk import Walk
 
     identity = {**(kept_with or {}), "training": dataclasses.asdict(training)}
@@ -140,6 +135,19 @@ def minimise_by_batches(
         with _workers(engine):
             trainer.fit(walk, ckpt_path=resumed, weights_only=True)
     return _solution(walk, sampled)
+
+
+def _lightning() -> Any:
+    """``lightning.pytorch``, or the sentence that says how to get it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what Lightning imports
+            import lightning.pytorch as lightning
+    except ImportError as error:
+        raise MissingDependencyError(
+            "solver minibatch runs on Lightning, which is not installed. Run: pip install 'glocal[paper]'."
+        ) from error
+    return lightning
 
 
 def _solution(walk: Walk, sampled: SampledObjective) -> Solution:
@@ -187,8 +195,7 @@ def _callbacks(engine: Engine) -> list[Any]:
     return [
         ModelCheckpoint(
             dirpath=Path(engine.checkpoints), filename=_CHECKPOINT.removesuffix(".ckpt"), every_n_epochs=1,
-            save_top_k=1,
-            save_on_train_epoch_end=True, enable_version_counter=False,
+            save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False,
         )
     ]  # fmt: skip
 

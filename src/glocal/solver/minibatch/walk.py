@@ -178,7 +178,11 @@ class Walk(lightning.LightningModule):
             optimiser = torch.optim.Adam(parameters, lr=settings.eta)
         else:
             optimiser = torch.optim.AdamW(parameters, lr=settings.eta)
-        return [optimiser], [torch.optim.lr_scheduler.LambdaLR(optimiser, settings.rate)]
+
+        def rate(epoch: int) -> float:  # NOTE of a bound method the checkpoint would try to keep the attributes
+            return settings.rate(epoch)
+
+        return [optimiser], [torch.optim.lr_scheduler.LambdaLR(optimiser, rate)]
 
     def get_extra_state(self) -> dict[str, Any]:
         """Where the stopping rule stands; part of the state, so that checkpoints and worker processes hand it on."""
