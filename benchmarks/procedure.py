@@ -93,7 +93,7 @@ def one_run(data: Data, options: argparse.Namespace) -> tuple[LinearTransform, d
     """One fit: its transform, and its record with the curve of its objective."""
     train, heldout = data.sides
     local = data.local if options.arm == "glocal" else None
-    if options.run == "loop":
+    if options.run in ("loop", "authors"):
         import lightning.pytorch  # noqa: F401  loading it is no part of a fit
     curve: list[tuple[float, int, float]] = []
     began = time.perf_counter()
@@ -176,8 +176,9 @@ def authors_fit(data: Data, options: argparse.Namespace, on_step: Any) -> tuple[
         W = probe.transform_w.detach().double()
         stopping = stopping.after(watch(W).value)
         on_step(steps, whole(W))
+    status = "stalled" if stopping.ended else "budget"
     transform = LinearTransform(probe.transform_w.detach().numpy(), None, scalars.mean, scalars.std)
-    return transform, {"evaluations": steps, "epochs": stopping.epochs, "seconds": seconds, "status": "stalled"}
+    return transform, {"evaluations": steps, "epochs": stopping.epochs, "seconds": seconds, "status": status}
 
 
 def judged(data: Data, options: argparse.Namespace, transform: LinearTransform) -> dict[str, Any]:

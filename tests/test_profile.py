@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import re
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -279,3 +281,19 @@ def test_the_estimator(world):
         aligner.fit(world.objects.matrix, world.triplets.answers[:600])
     assert (aligner.record_.solver, aligner.record_.eta) == ("minibatch", 0.05)
     assert aligner.get_params()["profile"] == "modern"
+
+
+def test_every_test_that_the_fidelity_page_names_exists():
+    """docs/fidelity.md points at tests, and each of them is there."""
+    folder = Path(__file__).parent
+    page = (folder.parent / "docs" / "fidelity.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", page)
+    assert len(named) > 20
+    missing = [f"{file}::{test}" for file, test in named if f"def {test}(" not in (folder / file).read_text()]
+    assert missing == []
+
+
+def test_the_fidelity_page_has_every_difference():
+    """Each setting in which the profiles differ has a row on the page."""
+    page = (Path(__file__).parent.parent / "docs" / "fidelity.md").read_text(encoding="utf-8")
+    assert [name for name in MODERN.differences(NEURIPS2023) if name != "name" and f"`{name}`" not in page] == []
