@@ -85,7 +85,9 @@ def main() -> None:
         for bias in (False, True):
             for lmbda in values:
                 try:
-                    fit = fit_arm(data.objects, train, method=method, lmbda=lmbda, bias=bias, tol=1e-4)
+                    fit = fit_arm(
+                        data.objects, train, method=method, lmbda=lmbda, bias=bias, tol=1e-4, max_evaluations=300
+                    )
                 except TrivialOptimumError:
                     continue
                 put(data, images, f"{method}{' + bias' if bias else ''} {lmbda:g}", fit.transform)
