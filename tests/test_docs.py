@@ -168,7 +168,7 @@ def test_command_lines_on_the_pages_are_right(page):
     ("line", "wrong"),
     [
         ("glocal nonsense", "no such command"),
-        ("glocal fit --features f --triplets t --out o --eta 1", "no --eta"),
+        ("glocal fit --features f --triplets t --out o --rate 1", "no --rate"),
         ("glocal fit --features f --triplets t", "needs --out"),
     ],
 )

@@ -30,7 +30,7 @@ class MissingDependencyError(GLocalError, ImportError):
 
 
 class ClusterError(GLocalError, RuntimeError):
-    """A Dask cluster was found, but it does not do its work to the end."""
+    """A Dask cluster, or worker processes, were found, but they do not do their work to the end."""
 
 
 class TrivialOptimumError(GLocalError):

@@ -69,6 +69,9 @@ class FitRecord:
     `rank` is the number of directions, `gap` counts within them, and `rank_bound` estimates what leaving out the
     others costs at most. Where a schedule decided on the `n_local_blocks` blocks of local images, `local_change`
     is the fraction of the objective by which the last doubling of their number changed it on fresh blocks.
+    `gathered` says that the objects were too many for an n × n matrix. Of the mini-batch solver, which is never
+    converged, `evaluations` are its `steps`, `n_fitted` the answers outside the fold that its stopping rule watched,
+    and `watched` the scores of that fold (both None where it watched what it fitted).
     """
 
     method: str
@@ -103,6 +106,15 @@ class FitRecord:
     n_local_blocks: int | None = None
     local_change: float | None = None
     local_standardized: bool | None = None
+    profile: str = "modern"
+    solver: str = "lbfgs"
+    gathered: bool = False
+    eta: float | None = None
+    optimiser: str | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    n_fitted: int | None = None
+    watched: dict[str, Any] | None = None
 
 
 def to_json(value: Any) -> str:

@@ -89,6 +89,20 @@ def credit(pairs: Float[np.ndarray, "3 c"], largest: float) -> tuple[Float[np.nd
     return among / n_tied, n_tied > 1
 
 
+def strict_credit(pairs: Float[np.ndarray, "3 c"]) -> Float[np.ndarray, " c"]:
+    """1 where the chosen pair is the most probable and no two probabilities are equal, else 0.
+
+    The tie rule of the authors' training metric: in float32, any two equal probabilities count as wrong, also those of
+    the two other pairs, and so do three that agree to two decimals. A collapsed model scores 0.
+    """
+    shifted = pairs.astype(np.float32) - pairs.max(axis=0).astype(np.float32)
+    exponentials = np.exp(shifted)
+    p0, p1, p2 = p = exponentials / exponentials.sum(axis=0)
+    rounded = p.round(2)
+    distinct = (p0 != p1) & (p0 != p2) & (p1 != p2) & ~(rounded == rounded[0]).all(axis=0)
+    return (distinct & (p0 > p1) & (p0 > p2)).astype(np.float64)
+
+
 def choice_loss(pairs: Float[np.ndarray, "3 c"]) -> Float[np.ndarray, " c"]:
     """-log softmax of the chosen pair's similarity, in nats, for each answer (log-sum-exp form)."""
     s0, s1, s2 = pairs

@@ -34,8 +34,8 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Temperature of the local term, above 0 (`glocal`).
     bias : bool, default False
         Learn a bias too.
-    squared : bool, default True
-        `naive`: penalise the squared Frobenius norm; False is the authors' unsquared one.
+    squared : bool or None, default None
+        `naive`: penalise the squared Frobenius norm; False is the authors' unsquared one; None what the profile says.
     tol : float or None, default None
         Relative tolerance on the objective; None is 1e-5 in float32, 1e-7 in float64.
     max_evaluations : int, default 1000
@@ -53,6 +53,14 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         fits all (`global` and `glocal`, no bias).
     local_blocks : int or None, default None
         Blocks of local images to use; None uses all up to 16, and of more as many as a measurement calls for.
+    solver : {"lbfgs", "minibatch"} or None, default None
+        The exact solver, or the paper's loop (needs the extra ``paper``); None what the profile says.
+    profile : {"modern", "neurips2023"}, default "modern"
+        The paper's procedure with all its choices is ``"neurips2023"``; see `glocal.aligner.profile.Profile`.
+    eta : float or None, default None
+        Learning rate of the loop; None what the profile says.
+    optimiser : {"sgd", "adam", "adamw"} or None, default None
+        Of the loop; None what the profile says.
 
     Attributes
     ----------
@@ -86,7 +94,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         lmbda: float = 0.1,
         tau: float = 0.25,
         bias: bool = False,
-        squared: bool = True,
+        squared: bool | None = None,
         tol: float | None = None,
         max_evaluations: int = 1000,
         block_size: int = 1024,
@@ -95,6 +103,10 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         device: str = "cpu",
         rank: int | str | None = None,
         local_blocks: int | None = None,
+        solver: str | None = None,
+        profile: str = "modern",
+        eta: float | None = None,
+        optimiser: str | None = None,
     ) -> None:
         self.method = method
         self.alpha = alpha
@@ -110,6 +122,10 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.device = device
         self.rank = rank
         self.local_blocks = local_blocks
+        self.solver = solver
+        self.profile = profile
+        self.eta = eta
+        self.optimiser = optimiser
 
     def fit(
         self,
@@ -166,6 +182,10 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             device=self.device,
             rank=self.rank,
             local_blocks=self.local_blocks,
+            solver=self.solver,
+            profile=self.profile,
+            eta=self.eta,
+            optimiser=self.optimiser,
         )
         self.transform_ = fit.transform
         self.record_ = fit.record

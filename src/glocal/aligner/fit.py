@@ -16,7 +16,9 @@ from glocal._version import __version__
 from glocal.aligner.holdout import check_parts, holdout_scores
 from glocal.aligner.local import LocalBlocks, fit_on_blocks
 from glocal.aligner.outcome import Outcome, solved
+from glocal.aligner.profile import Profile, expanded
 from glocal.aligner.settings import DEFAULT_TOL, METHODS, Settings
+from glocal.aligner.validation import Validation
 from glocal.data.features import Features
 from glocal.data.splits import split_triplets
 from glocal.data.triplets import Triplets
@@ -25,6 +27,7 @@ from glocal.files import array_sha256
 from glocal.objective import Evaluation
 from glocal.records import FitRecord, Provenance, to_json
 from glocal.solver.criterion import gradient_norm
+from glocal.solver.minibatch import Engine
 from glocal.transform import LinearTransform
 
 
@@ -46,7 +49,7 @@ def fit_arm(
     lmbda: float = 0.1,
     tau: float = 0.25,
     bias: bool = False,
-    squared: bool = True,
+    squared: bool | None = None,
     start: LinearTransform | None = None,
     holdout: int | None = None,
     dtype: str = "float32",
@@ -57,7 +60,13 @@ def fit_arm(
     seed: int = 42,
     rank: int | str | None = None,
     local_blocks: int | None = None,
-    local_standardized: bool = True,
+    local_standardized: bool | None = None,
+    solver: str | None = None,
+    profile: str | Profile = "modern",
+    eta: float | None = None,
+    optimiser: str | None = None,
+    validation: Validation | None = None,
+    engine: Engine | None = None,
     n_dropped: int = 0,
     on_step: Callable[[int, Evaluation], None] | None = None,
 ) -> Fit:
@@ -81,10 +90,10 @@ def fit_arm(
         Temperature of the local term, above 0 (`glocal` only).
     bias : bool
         Learn b too.
-    squared : bool
-        `naive` only: penalise ‖W‖² (True) or ‖W‖ (False, as the authors' script does).
+    squared : bool or None
+        `naive` only: penalise ‖W‖² (True) or ‖W‖ (False, as the authors' script does). None: what the profile says.
     start : LinearTransform or None
-        None starts from the best scaled identity.
+        None starts where the profile says: at the best scaled identity in ``"modern"``.
     holdout : int or None
         K: also fit without object fold 0 of K and score that fit on the held-out answers.
     dtype, device : str
@@ -101,12 +110,22 @@ def fit_arm(
         Blocks of local images to use, the first ones; more than there are means all. None uses all up to 16, and of
         more as many as bring the record's `local_change` to 1e-3 of the objective, 64 at most; each of these fits may
         spend `max_evaluations`.
-    local_standardized : bool
-        False trains the local term on raw local features, as the authors' code does.
+    local_standardized : bool or None
+        False trains the local term on raw local features, as the authors' code does. None: what the profile says.
+    solver : {"lbfgs", "minibatch"} or None
+        The exact solver, or the paper's loop, which needs the extra ``paper``. None: what the profile says.
+    profile : str or Profile
+        ``"modern"``, ``"neurips2023"``, or a `Profile` of your own, made by ``dataclasses.replace``.
+    eta, optimiser : float, str or None
+        Learning rate and ``"sgd"``, ``"adam"`` or ``"adamw"`` of the loop. None: what the profile says.
+    validation : Validation or None
+        What the stopping rule of the loop watches, in place of what the profile says.
+    engine : Engine or None
+        Where the loop runs: devices, precision, checkpoints, logger.
     n_dropped : int
         Answers lost in the join, for the record.
     on_step : function or None
-        Progress: (evaluations, evaluation) after each step.
+        Progress: (evaluations, evaluation) after each step; of the loop (steps, evaluation) after each epoch.
 
     Returns
     -------
@@ -129,11 +148,16 @@ def fit_arm(
     """
     if method is None:
         method = "global" if local_features is None else "glocal"
+    choices = expanded(
+        profile, solver=solver, eta=eta, optimiser=optimiser, squared=squared, local_standardized=local_standardized
+    )
     settings = Settings(
-        method, alpha, lmbda, tau, bias, squared, dtype, device,
+        method, alpha, lmbda, tau, bias, choices.squared, dtype, device,
         DEFAULT_TOL.get(dtype, 1e-5) if tol is None else tol, max_evaluations, block_size, seed, rank,
-        local_blocks,
+        local_blocks, choices, Engine() if engine is None else engine,
     )  # fmt: skip
+    if choices.solver == "lbfgs" and (validation is not None or engine is not None):
+        raise ParameterError("validation and engine are of solver minibatch, but the solver is lbfgs; leave them out.")
     if method == "glocal" and local_features is None:
         raise ParameterError(
             "method glocal needs local features: give --local-features (local_features=) or use global."
@@ -152,7 +176,7 @@ def fit_arm(
 
     def fit(local: LocalBlocks | None, start: LinearTransform | None) -> tuple[Outcome, LinearTransform, float]:
         nonlocal spent
-        outcome = solved(features, triplets, local, scalars, settings, start, step)
+        outcome = solved(features, triplets, local, scalars, settings, start, step, validation)
         spent += outcome.solution.evaluations
         at = outcome.solution.at
         rest = at.value - settings.alpha * at.parts.get("local", 0.0)
@@ -161,7 +185,14 @@ def fit_arm(
     began = time.perf_counter()
     local, change = None, None
     if method == "glocal" and local_features is not None:
-        progress = fit_on_blocks(fit, local_features, scalars, settings, start=start, standardized=local_standardized)
+        progress = fit_on_blocks(
+            fit,
+            local_features,
+            scalars,
+            settings.with_all_blocks(),
+            start=start,
+            standardized=choices.local_standardized,
+        )
         local, outcome, change = progress.local, progress.fitted, progress.change
     else:
         outcome = fit(None, start)[0]
@@ -169,7 +200,9 @@ def fit_arm(
     seconds = time.perf_counter() - began
     heldout_scores = None
     if holdout is not None:
-        heldout_scores = holdout_scores(features, triplets, train, heldout, holdout, local, start, settings)
+        heldout_scores = holdout_scores(
+            features, triplets, train, heldout, holdout, local, start, settings.beside("holdout")
+        )
     hashes = {"features": array_sha256(features.matrix), "triplets": array_sha256(triplets.answers)}
     if triplets.weights is not None:
         hashes["weights"] = array_sha256(triplets.weights)
@@ -182,7 +215,7 @@ def fit_arm(
         lmbda=lmbda,
         tau=tau if glocal else None,
         bias=bias,
-        squared=squared,
+        squared=settings.squared,
         objective=solution.at.value,
         parts=solution.at.parts,
         converged=solution.converged,
@@ -208,11 +241,29 @@ def fit_arm(
         rank_bound=outcome.rank_bound,
         n_local_blocks=None if local is None else len(local),
         local_change=change,
-        local_standardized=local_standardized if glocal else None,
+        local_standardized=choices.local_standardized if glocal else None,
+        profile=choices.name,
+        solver=choices.solver,
+        gathered=outcome.gathered,
+        **_of_the_loop(outcome, choices),
     )
     _warn(record, outcome)
     meta = {"fit": _json_values(record)}
     return Fit(LinearTransform(outcome.W, outcome.b, scalars.mean, scalars.std, meta), record)
+
+
+def _of_the_loop(outcome: Outcome, choices: Profile) -> dict[str, Any]:
+    """What a record says of a mini-batch fit; nothing of an exact one."""
+    if choices.solver != "minibatch":
+        return {}
+    return {
+        "eta": choices.eta,
+        "optimiser": choices.optimiser,
+        "epochs": outcome.solution.epochs,
+        "steps": outcome.solution.evaluations,
+        "n_fitted": outcome.n_fitted,
+        "watched": outcome.watched,
+    }
 
 
 def _check_data(
@@ -255,4 +306,4 @@ def _json_values(record: FitRecord) -> dict[str, Any]:
     return values
 
 
-__all__ = ["METHODS", "Fit", "Settings", "fit_arm"]
+__all__ = ["METHODS", "Engine", "Fit", "Profile", "Settings", "Validation", "fit_arm"]

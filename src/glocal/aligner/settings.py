@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 import numbers
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from glocal.aligner.profile import MODERN, Profile
 from glocal.errors import ParameterError
+from glocal.solver.minibatch import Engine
 
 METHODS = ("naive", "global", "glocal")
 DEFAULT_TOL = {"float32": 1e-5, "float64": 1e-7}
@@ -36,6 +40,8 @@ class Settings:
     seed: int
     rank: int | str | None = None
     local_blocks: int | None = None
+    profile: Profile = MODERN
+    engine: Engine = field(default=Engine())
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -63,6 +69,18 @@ class Settings:
                 "Choose alpha below 1."
             )
 
+    def with_all_blocks(self) -> Settings:
+        """The mini-batch solver takes all blocks of local images in turn where their number is not given."""
+        if self.profile.solver == "lbfgs" or self.local_blocks is not None:
+            return self
+        return replace(self, local_blocks=sys.maxsize)
+
+    def beside(self, name: str) -> Settings:
+        """The same for a further fit, whose checkpoints go into a folder of their own."""
+        if self.engine.checkpoints is None:
+            return self
+        return replace(self, engine=replace(self.engine, checkpoints=Path(self.engine.checkpoints) / name))
+
     def check_rank_below(self, p: int) -> None:
         """Raise the sentence for more directions than the features have."""
         if isinstance(self.rank, numbers.Integral) and self.rank > p:
@@ -71,6 +89,10 @@ class Settings:
     def _check_rank(self) -> None:
         if self.rank is None:
             return
+        if self.profile.solver != "lbfgs":
+            raise ParameterError(
+                f"rank is given with solver {self.profile.solver}, which has no subspace; leave it out."
+            )
         whole = isinstance(self.rank, numbers.Integral) and not isinstance(self.rank, bool)
         if not whole and self.rank != "auto":
             raise ParameterError(f"rank is {self.rank!r}; give a whole number of directions, auto, or leave it out.")

@@ -42,8 +42,9 @@ def fit(
     tau: Annotated[float, typer.Option("--tau", help="Temperature of the local term, above 0.")] = 0.25,
     bias: Annotated[bool, typer.Option("--bias/--no-bias", help="Learn a bias too.")] = False,
     squared: Annotated[
-        bool, typer.Option("--squared/--no-squared", help="naive: penalise the squared norm, or the norm.")
-    ] = True,
+        bool | None,
+        typer.Option("--squared/--no-squared", help="naive: penalise the squared norm, or the norm. [modern: squared]"),
+    ] = None,
     weights: Weights = None,
     holdout: Annotated[
         int | None, typer.Option("--holdout", help="K: also fit without object fold 0 of K and score it.")
@@ -51,7 +52,28 @@ def fit(
     odd_column: OddColumn = 2,
     base: Base = 0,
     order: Order = None,
-    start: Annotated[str, typer.Option("--start", help="identity, or a transform file to start from.")] = "identity",
+    profile: Annotated[
+        str, typer.Option("--profile", help="modern, or neurips2023: the paper's procedure with all its choices.")
+    ] = "modern",
+    solver: Annotated[
+        str | None,
+        typer.Option("--solver", help="lbfgs (exact), or minibatch (the paper's loop). [default: the profile's]"),
+    ] = None,
+    eta: Annotated[
+        float | None, typer.Option("--eta", help="Learning rate of minibatch. [default: 0.01]", show_default=False)
+    ] = None,
+    optimiser: Annotated[
+        str | None, typer.Option("--optimiser", help="Of minibatch: sgd, adam or adamw. [default: sgd]")
+    ] = None,
+    devices: Annotated[int, typer.Option("--devices", help="Of minibatch: processes that share each batch.")] = 1,
+    precision: Annotated[str, typer.Option("--precision", help="Of minibatch: full, bf16-mixed or 16-mixed.")] = "full",
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option("--checkpoints", help="Of minibatch: a folder to keep a checkpoint in, and to go on from it."),
+    ] = None,
+    start: Annotated[
+        str, typer.Option("--start", help="identity, or a transform file or checkpoint to start from.")
+    ] = "identity",
     dtype: Annotated[str, typer.Option("--dtype", help="float32 or float64.")] = "float32",
     device: Annotated[str, typer.Option("--device", help="Any torch device.")] = "cpu",
     tol: Annotated[
@@ -81,8 +103,10 @@ def fit(
     )  # fmt: skip
     local = None if local_features is None else load_features(local_features, model, layer)
     from glocal.aligner import fit_arm
+    from glocal.aligner.fit import Engine
     from glocal.transform import LinearTransform
 
+    engine = Engine(devices, precision, checkpoints)
     with solver_status("fitting") as on_step:
         fitted = fit_arm(
             loaded, joined.triplets, local_features=local,
@@ -91,9 +115,12 @@ def fit(
             start=None if start == "identity" else LinearTransform.load(start),
             holdout=holdout, dtype=dtype, device=device, tol=tol, max_evaluations=max_evaluations,
             block_size=block_size, seed=seed, rank=_rank(rank),
-            local_blocks=number_of_blocks(local_blocks), n_dropped=joined.n_dropped, on_step=on_step,
+            local_blocks=number_of_blocks(local_blocks), profile=profile, solver=solver, eta=eta, optimiser=optimiser,
+            engine=None if engine == Engine() else engine, n_dropped=joined.n_dropped, on_step=on_step,
         )  # fmt: skip
     fitted.transform.save(out)
+    if fitted.record.gathered:
+        say(f"{fitted.record.n_objects} objects: their rows are gathered, no objects × objects matrix is made.")
     if holdout is None:
         say("generalisation is unmeasured: --holdout 3 also scores answers on held-out objects.")
     if as_json:
@@ -124,6 +151,11 @@ def _summary(record: FitRecord, out: Path) -> None:
     dropped = f" ({record.n_dropped} dropped in the join)" if record.n_dropped else ""
     typer.echo(f"{settings}: {record.n_triplets} answers on {record.n_objects} objects{dropped}")
     typer.echo(f"objective {record.objective:.6f} ({parts})")
+    if record.watched is not None:
+        typer.echo(
+            f"fitted on {record.n_fitted} of the answers; the stopping rule watched {record.watched['n']} others: "
+            f"agreement {record.watched['accuracy_dot']:.3f} (dot product, ties {record.watched['ties']})"
+        )
     typer.echo(f"{record.status} in {record.seconds:.1f} s: {record.reason}")
     if record.local_change is not None:
         typer.echo(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -54,12 +55,19 @@ class LocalLoss:
         value, dW, db = 0.0, torch.zeros_like(W), None if b is None else torch.zeros_like(b)
         for number, X in enumerate(self.blocks):
             Z = X @ W if b is None else torch.addmm(b, X, W)
-            part, dZ, _ = self.of_block(number, Z)
+            part, dZ, _ = self.of_block(number, Z.to(X.dtype))  # NOTE products under autocast come back narrower
             value += part
             dW.addmm_(X.T, dZ)
             if db is not None:
                 db += dZ.sum(0)
         return value, dW, db
+
+    def block(self, number: int) -> LocalLoss:
+        """L_local of one block alone: the mean over its images, with the teacher that is there already."""
+        alone = copy.copy(self)
+        alone.blocks, alone._teachers = (self.blocks[number],), (self._teachers[number],)
+        alone.n = len(self.blocks[number])
+        return alone
 
     def of_block(
         self, number: int, Z: Float[Tensor, "m p"], c: float = 0.0, K: Float[Tensor, "m m"] | None = None
@@ -77,7 +85,7 @@ class LocalLoss:
             norms = torch.hypot(norms, c * K.diagonal().clamp(min=0).sqrt()[:, None])
         norms = norms.clamp_(min=_SMALLEST)
         Z = Z / norms
-        cosines = Z @ Z.T
+        cosines = (Z @ Z.T).to(Z.dtype)
         if K is not None:
             K = (K / norms).div_(norms.T)
             cosines.add_(K, alpha=c * c)
@@ -88,7 +96,7 @@ class LocalLoss:
         D = torch.exp(logits - log_sums[:, None])
         D += logits.sub_(log_sums[None, :]).exp_()
         D -= teacher
-        g = (D @ Z).div_(self.tau * self.n)
+        g = (D @ Z).to(Z.dtype).div_(self.tau * self.n)
         along = (g * Z).sum(1, keepdim=True)
         dc = 0.0
         if K is not None:
@@ -101,7 +109,7 @@ class LocalLoss:
     def _teacher(self, X: Float[Tensor, "m p"]) -> Float[Tensor, "m m"]:
         """P + Pᵀ of one block."""
         X = torch.nn.functional.normalize(X, dim=1, eps=_SMALLEST)
-        logits = self._logits(X @ X.T)
+        logits = self._logits((X @ X.T).to(X.dtype))
         P = torch.softmax(logits, dim=1)
         return P + P.T
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -10,6 +12,7 @@ from torch import Tensor
 GRAM_LIMIT = 20_000  # objects; above that the n × n matrices no longer fit and rows are gathered
 _KERNEL_FROM = 300_000  # answers; below that loading the compiled kernel costs more than it saves
 _ROWS_CHUNK = 1 << 15
+_GATHER_ABOVE = 64  # objects² per answer in a batch: from there on n × n matrices cost more than gathering
 
 
 class TripletLoss:
@@ -37,6 +40,9 @@ class TripletLoss:
     answers : (t, 3) integers
         Rows of X, pair first, odd one last.
     weights : (t,) float64 or None
+    gathered : bool or None
+        Read the rows of Z answer by answer, in memory linear in n, in place of the (n, n) matrices. None does so above
+        20,000 objects.
 
     References
     ----------
@@ -50,14 +56,17 @@ class TripletLoss:
         X: Float[Tensor, "n p"],
         answers: Int[np.ndarray, "t 3"],
         weights: Float[np.ndarray, " t"] | None = None,
+        *,
+        gathered: bool | None = None,
     ) -> None:
         self.X = X
         self._given = (answers, weights)
         self.n = len(X)
+        self.gathered = self.n > GRAM_LIMIT if gathered is None else gathered
         self.n_answers = len(answers)
         self.total_weight = float(len(answers)) if weights is None else float(weights.sum())
         self._kernel = None
-        plain = self.n <= GRAM_LIMIT and X.device.type == "cpu" and X.dtype == torch.float32
+        plain = not self.gathered and X.device.type == "cpu" and X.dtype == torch.float32
         if plain and self.n_answers >= _KERNEL_FROM:
             from glocal.objective.triplet_kernel import TripletKernel
 
@@ -72,12 +81,37 @@ class TripletLoss:
     ) -> tuple[float, Float[Tensor, "p q"], Float[Tensor, " q"] | None]:
         """L and its gradient at (W, b)."""
         Z = self.X @ W if b is None else torch.addmm(b, self.X, W)
-        value, dZ = self._of_embedding(Z)
-        return value, self.X.T @ dZ, None if b is None else dZ.sum(0)
+        value, dZ = self._of_embedding(Z.to(self.X.dtype))  # NOTE products under autocast come back narrower
+        return value, (self.X.T @ dZ).to(W.dtype), None if b is None else dZ.sum(0)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For worker processes: the compiled kernel stays behind and is made anew."""
+        return _rebuilt, (self.X, *self._given, self.gathered)
+
+    def batch(self, rows: Int[np.ndarray, " m"]) -> TripletLoss:
+        """L_global of some of the answers alone, on the rows of X that they name: n is nowhere in its cost.
+
+        Parameters
+        ----------
+        rows : (m,) integers
+            Which answers, m at least 1.
+        """
+        answers, weights = self._given
+        objects, places = np.unique(answers[rows], return_inverse=True)
+        X = self.X[torch.from_numpy(objects).to(self.X.device)]
+        gathered = len(objects) ** 2 > _GATHER_ABOVE * len(rows)
+        return TripletLoss(X, places.reshape(-1, 3), None if weights is None else weights[rows], gathered=gathered)
+
+    @property
+    def given(self) -> tuple[Int[np.ndarray, "t 3"], Float[np.ndarray, " t"] | None]:
+        """The answers and weights this was made of."""
+        return self._given
 
     def double(self) -> TripletLoss:
         """The same loss in float64."""
-        return self if self.X.dtype == torch.float64 else TripletLoss(self.X.double(), *self._given)
+        if self.X.dtype == torch.float64:
+            return self
+        return TripletLoss(self.X.double(), *self._given, gathered=self.gathered)
 
     def of_gram(self, S: Float[Tensor, "n n"]) -> tuple[float, Float[Tensor, "n n"]]:
         """L as a function of the Gram matrix, and G + Gᵀ; only i < j of S is read."""
@@ -96,21 +130,21 @@ class TripletLoss:
     def moment_gradient(self, W: Float[Tensor, "p q"], b: Float[Tensor, " q"] | None = None) -> Float[Tensor, "p p"]:
         """∂L/∂M = Xᵀ (G + Gᵀ)/2 X for M = W Wᵀ, on which L depends convexly."""
         Z = self.X @ W if b is None else torch.addmm(b, self.X, W)
-        if self.n <= GRAM_LIMIT:
+        if not self.gathered:
             _, G = self.of_gram(Z @ Z.T)
             return self.X.T @ (G @ self.X) / 2
-        _, GX = self._gathered(Z, self.X)
+        _, GX = self.gathered_product(Z, self.X)
         return self.X.T @ GX / 2
 
     def _of_embedding(self, Z: Float[Tensor, "n p"]) -> tuple[float, Float[Tensor, "n p"]]:
         if not bool(torch.isfinite(torch.sum(Z * Z))):  # a step far too long: S would overflow
             return float("inf"), torch.full_like(Z, float("nan"))
-        if self.n > GRAM_LIMIT:
-            return self._gathered(Z, Z)
-        value, G = self.of_gram(gram_upper(Z))
-        return value, G @ Z
+        if self.gathered:
+            return self.gathered_product(Z, Z)
+        value, G = self.of_gram(gram_upper(Z).to(Z.dtype))
+        return value, (G @ Z).to(Z.dtype)
 
-    def _gathered(self, Z: Float[Tensor, "n p"], Y: Float[Tensor, "n p"]) -> tuple[float, Float[Tensor, "n p"]]:
+    def gathered_product(self, Z: Float[Tensor, "n p"], Y: Float[Tensor, "n p"]) -> tuple[float, Float[Tensor, "n p"]]:
         """L and (G + Gᵀ) Y without any n × n matrix, answer by answer in chunks."""
         value, GY = 0.0, torch.zeros_like(Y)
         for start in range(0, self.n_answers, _ROWS_CHUNK):
@@ -136,6 +170,10 @@ class TripletLoss:
             residuals *= self._weights[part]
             losses = losses * self._weights[part]
         return float(losses.sum(dtype=torch.float64)) / self.total_weight, residuals / self.total_weight
+
+
+def _rebuilt(X: Tensor, answers: np.ndarray, weights: np.ndarray | None, gathered: bool) -> TripletLoss:
+    return TripletLoss(X, answers, weights, gathered=gathered)
 
 
 def _upper(i: Tensor, j: Tensor, n: int) -> Tensor:

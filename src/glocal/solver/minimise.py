@@ -27,7 +27,8 @@ class Solution:
 
     `status` is ``"converged"`` (the criterion holds), ``"budget"`` (evaluations spent) or ``"stalled"`` (no step lowers
     the objective any more, yet the criterion does not hold); `reason` is that in words; `gap` the criterion's bound
-    or estimate of f - f*, None where none is known; `curvature` the pairs that the inverse Hessian was built from.
+    or estimate of f - f*, None where none is known; `curvature` the pairs that the inverse Hessian was built from;
+    `epochs` those of the mini-batch solver, whose `evaluations` are its steps.
     """
 
     W: Float[Tensor, "p q"]
@@ -38,6 +39,7 @@ class Solution:
     gap: float | None
     evaluations: int
     curvature: tuple[tuple[Tensor, Tensor, float], ...] = ()
+    epochs: int | None = None
 
     @property
     def converged(self) -> bool:

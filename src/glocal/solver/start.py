@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from glocal.objective import Penalty, TripletLoss
-from glocal.objective.triplet_loss import GRAM_LIMIT
 
 _STEP = 2.0  # in log c²
 _TOLERANCE = 1e-2
@@ -39,7 +38,7 @@ def scale_of(
     loss: TripletLoss, Z: Float[Tensor, "n q"], lmbda: float, penalty: Penalty | None, squared_norm: float
 ) -> float:
     """The c > 0 that minimises L_global of c·Z plus λR of a transform whose squared norm is c²·`squared_norm`."""
-    K = Z @ Z.T if loss.n <= GRAM_LIMIT else None
+    K = Z @ Z.T if not loss.gathered else None
     mean_square = float(torch.sum(Z * Z, dtype=torch.float64)) / len(Z)
 
     def derivative(log_m: float) -> float:
@@ -48,7 +47,7 @@ def scale_of(
             _, G = loss.of_gram(m * K)
             slope = float(torch.sum(G * K, dtype=torch.float64)) / 2
         else:
-            _, GZ = loss._gathered(math.sqrt(m) * Z, Z)
+            _, GZ = loss.gathered_product(math.sqrt(m) * Z, Z)
             slope = float(torch.sum(GZ * Z, dtype=torch.float64)) / 2
         if penalty is not None and penalty.kind == "squared-norm":
             slope += lmbda * squared_norm

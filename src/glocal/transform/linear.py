@@ -215,8 +215,18 @@ class LinearTransform:
                 np.savez(stream, allow_pickle=False, **arrays)
 
     @classmethod
+    def from_checkpoint(cls, path: PathLike) -> LinearTransform:
+        """The transform that a checkpoint of the mini-batch solver holds; see `glocal.transform.checkpoint`."""
+        from glocal.transform.checkpoint import read_checkpoint
+
+        weights, bias, mean, std, meta = read_checkpoint(path)
+        return cls(weights, bias, mean, std, meta)
+
+    @classmethod
     def load(cls, path: PathLike) -> LinearTransform:
         """Read a transform of ours (``.npz``, ``.safetensors``) or one of the authors' published ``.npz`` files.
+
+        A ``.ckpt`` is read by `from_checkpoint`.
 
         Raises
         ------
@@ -234,6 +244,8 @@ class LinearTransform:
         from glocal.transform.published import warn_if_wrong
 
         path = existing_file(path, what="transform")
+        if path.suffix == ".ckpt":
+            return cls.from_checkpoint(path)
         arrays = read_safetensors(path) if is_safetensors(path) else _read_npz(path)
         missing = [key for key in ("weights", "mean", "std") if key not in arrays]
         if missing:

@@ -1,0 +1,251 @@
+"""Run a walk: on one device or several, from the start or from a checkpoint, and say why it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from glocal.errors import ClusterError, FileError, MissingDependencyError, ParameterError
+from glocal.files import PathLike, one_line, unwritable
+from glocal.objective import Evaluation, Objective
+from glocal.solver.minibatch.sampled import SampledObjective
+from glocal.solver.minibatch.training import Training
+from glocal.solver.minimise import Solution, Status
+
+if TYPE_CHECKING:
+    from glocal.solver.minibatch.walk import Walk
+
+PRECISIONS = ("full", "bf16-mixed", "16-mixed")
+_CHECKPOINT = "last.ckpt"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where a walk runs; nothing here changes what it computes, apart from rounding.
+
+    Parameters
+    ----------
+    devices : int
+        Processes that share each batch (DDP): each reads a part of its answers, and a whole block of local images of
+        its own.
+    precision : {"full", "bf16-mixed", "16-mixed"}
+        Mixed: matrix products in 16 bits, everything else, and W itself, in the dtype of the features.
+    checkpoints : path or None
+        A folder that gets ``last.ckpt`` after every epoch. A fit that finds its own checkpoint there goes on from it.
+    logger : Lightning logger or None
+        Any of ``lightning.pytorch.loggers``; gets the loss of the steps and the watched loss of the epochs.
+
+    Raises
+    ------
+    ParameterError
+        A value outside its range.
+    """
+
+    devices: int = 1
+    precision: str = "full"
+    checkpoints: PathLike | None = None
+    logger: Any = None
+
+    def __post_init__(self) -> None:
+        if self.devices < 1:
+            raise ParameterError(f"devices is {self.devices}; at least 1 is needed.")
+        if self.precision not in PRECISIONS:
+            raise ParameterError(f"precision is {self.precision!r}; allowed are {', '.join(PRECISIONS)}.")
+
+
+def minimise_by_batches(
+    sampled: SampledObjective,
+    start: tuple[Float[Tensor, "p p"], Float[Tensor, " p"] | None],
+    training: Training,
+    *,
+    watched: Objective | None = None,
+    engine: Engine | None = None,
+    kept_with: dict[str, Any] | None = None,
+    on_epoch: Callable[[int, Evaluation], None] | None = None,
+) -> Solution:
+    """Walk towards the minimum of an objective by stochastic gradients on mini-batches.
+
+    W is not kept symmetric. The solution is never called converged: nothing measures how far it is from the optimum.
+    Its status is ``"stalled"`` where the stopping rule ended it, ``"budget"`` where the epochs are spent, and its
+    `evaluations` are the steps taken, each on a mini-batch; `at` is the whole objective there.
+
+    Parameters
+    ----------
+    sampled : SampledObjective
+    start : (W, b)
+        b None for no bias.
+    training : Training
+    watched : Objective or None
+        What the stopping rule watches; None is the whole objective.
+    engine : Engine or None
+        None is one device without checkpoints.
+    kept_with : dict or None
+        JSON values that identify the fit; they go into every checkpoint and must agree with one that is resumed.
+    on_epoch : function or None
+        Called with the steps taken and the whole objective after every epoch; not with several devices.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    MissingDependencyError
+        Lightning is not installed.
+    ParameterError
+        The loss became infinite, or the checkpoint folder holds another fit.
+    ClusterError
+        A worker process ended.
+
+    References
+    ----------
+    Muttenthaler et al. 2023, Appendix (optimisation); Robbins & Monro (1951).
+    """
+    engine = Engine() if engine is None else engine
+    lightning = _lightning()
+    from glocal.solver.minibatch.walk import Walk
+
+    identity = {**(kept_with or {}), "training": dataclasses.asdict(training)}
+    walk = Walk(sampled, start, training, watched, identity, on_epoch if engine.devices == 1 else None)
+    resumed = _own_checkpoint(engine, identity)
+    with _quiet():
+        trainer = lightning.Trainer(
+            max_epochs=training.max_epochs,
+            gradient_clip_val=training.clip,
+            gradient_clip_algorithm="norm",
+            reload_dataloaders_every_n_epochs=1,
+            callbacks=_callbacks(engine),
+            logger=False if engine.logger is None else engine.logger,
+            enable_checkpointing=engine.checkpoints is not None,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            **_hardware(sampled.answers.X.device, engine),
+        )
+        with _workers(engine):
+            trainer.fit(walk, ckpt_path=resumed, weights_only=True)
+    return _solution(walk, sampled)
+
+
+def _lightning() -> Any:
+    """``lightning.pytorch``, or the sentence that says how to get it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what Lightning imports
+            import lightning.pytorch as lightning
+    except ImportError as error:
+        raise MissingDependencyError(
+            "solver minibatch runs on Lightning, which is not installed. Run: pip install 'glocal[paper]'."
+        ) from error
+    return lightning
+
+
+def _solution(walk: Walk, sampled: SampledObjective) -> Solution:
+    W, b = (None if part is None else part.to(sampled.answers.X) for part in walk.found)
+    assert W is not None
+    stopping, settings = walk.stopping, walk.training_settings
+    at = sampled.whole(W, b)
+    status: Status = "stalled" if stopping.ended else "budget"
+    ending = (
+        f"stopped early: {stopping.waited} epochs without a gain of {settings.min_delta:g}"
+        if stopping.ended
+        else "all epochs are spent"
+    )
+    reason = (
+        f"{ending}, after {stopping.epochs} epochs and {walk.steps} steps at eta {settings.eta:g}; "
+        "how far the optimum lies below is not measured"
+    )
+    return Solution(W, b, at, status, reason, None, walk.steps, epochs=stopping.epochs)
+
+
+def _hardware(device: torch.device, engine: Engine) -> dict[str, Any]:
+    settings: dict[str, Any] = {"precision": "32-true" if engine.precision == "full" else engine.precision}
+    if device.type == "cpu":
+        if engine.precision == "16-mixed":  # NOTE Lightning would take bfloat16 in its place
+            raise ParameterError("precision is 16-mixed, which a CPU has not; take bf16-mixed, or another --device.")
+        settings["accelerator"] = "cpu"
+    else:
+        settings["accelerator"] = "gpu" if device.type == "cuda" else device.type
+    settings["devices"] = engine.devices
+    if engine.devices > 1:
+        # torchrun has started the processes already; else they are spawned, which needs no script to run again
+        settings["strategy"] = "ddp" if "TORCHELASTIC_RUN_ID" in os.environ else "ddp_spawn"
+    elif device.type != "cpu" and device.index is not None:
+        settings["devices"] = [device.index]
+    return settings
+
+
+def _callbacks(engine: Engine) -> list[Any]:
+    if engine.checkpoints is None:
+        return []
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    try:
+        Path(engine.checkpoints).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(Path(engine.checkpoints), error) from error
+    return [
+        ModelCheckpoint(
+            dirpath=Path(engine.checkpoints), filename=_CHECKPOINT.removesuffix(".ckpt"), every_n_epochs=1,
+            save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False,
+        )
+    ]  # fmt: skip
+
+
+def _own_checkpoint(engine: Engine, identity: dict[str, Any]) -> Path | None:
+    """The checkpoint to go on from, if there is one; an error if it is of another fit."""
+    from glocal.solver.minibatch.walk import CHECKPOINT_KEY
+
+    path = None if engine.checkpoints is None else Path(engine.checkpoints) / _CHECKPOINT
+    if path is None or not path.exists():
+        return None
+    try:
+        kept = torch.load(path, map_location="cpu", weights_only=True).get(CHECKPOINT_KEY)
+    except Exception as error:  # whatever a damaged file makes torch raise
+        raise FileError(f"checkpoint {path} cannot be read ({one_line(error)}). Remove it to start anew.") from error
+    if kept != identity:
+        other = sorted(key for key in {*identity, *(kept or {})} if (kept or {}).get(key) != identity.get(key))
+        raise ParameterError(
+            f"checkpoint {path} is of another fit (it differs in {', '.join(other)}). "
+            "Give another folder, or remove it to start anew."
+        )
+    return path
+
+
+@contextlib.contextmanager
+def _workers(engine: Engine) -> Iterator[None]:
+    """Turn the end of a worker process into one sentence."""
+    from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
+
+    try:
+        yield
+    except (ProcessExitedException, ProcessRaisedException) as error:
+        last = str(error).strip().splitlines()[-1]
+        again = "" if engine.checkpoints is None else f" The same fit again goes on from {engine.checkpoints}."
+        raise ClusterError(f"a worker process of the mini-batch fit ended ({last}).{again}") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning talks about hardware and habits of training scripts; none of it is about this fit."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"(lightning|torch)\..*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
