@@ -53,7 +53,7 @@ bench: setup
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/fewshot.py
 	$(BIN)/python benchmarks/scoring.py
-	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/interval_coverage.py
 	$(BIN)/python benchmarks/anomaly.py
 
 clean:

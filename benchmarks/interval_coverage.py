@@ -6,7 +6,7 @@ and answers about them. The truth is the expected accuracy over all sets of thre
 probabilities of the simulated people (two million random sets; its own standard error is printed).
 Two things are covered: the accuracy of the transform, and its paired difference to the untransformed features.
 Last, the answers are permuted (the odd one drawn at random): intervals should hold 1/3 as often.
-Run: python benchmarks/coverage.py [--worlds 200] [--replicates 1000].
+Run: python benchmarks/interval_coverage.py [--worlds 200] [--replicates 1000].
 """
 
 from __future__ import annotations
