@@ -55,6 +55,8 @@ bench: setup
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/interval_coverage.py
 	$(BIN)/python benchmarks/anomaly.py
+	$(BIN)/python benchmarks/extract.py
+	$(BIN)/python benchmarks/procedure.py
 
 clean:
 	rm -rf $(VENV) site demo-out things-out paper-out glocal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
