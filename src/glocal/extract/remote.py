@@ -81,7 +81,7 @@ class _Chunks:
     def run(self, progress: Any) -> None:
         from distributed import as_completed
 
-        finished = as_completed()
+        finished = as_completed(loop=self._client.loop)
         self._fill(finished)
         while self._futures:
             future = next(finished)
