@@ -62,7 +62,7 @@ def _principal(rows: np.ndarray) -> np.ndarray:
 
 def _umap(Z: np.ndarray, seed: int) -> np.ndarray:
     try:
-        from umap import UMAP
+        from umap import UMAP  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
         raise MissingDependencyError(
             "the map umap needs umap-learn. Install it: pip install 'glocal[umap]', or take the map pca."

@@ -79,11 +79,8 @@ def object_view(
     ['dog', 'car']
     """
     n = len(Z)
-    for what, other in (
-        ("names", names),
-        ("categories", categories),
-        ("rows in the baseline", baseline and baseline.names),
-    ):
+    held = None if baseline is None else baseline.names
+    for what, other in (("names", names), ("categories", categories), ("rows in the baseline", held)):
         if other is not None and len(other) != n:
             raise DataError(f"there are {n} objects but {len(other)} {what}; give one an object.")
     if n < 2:
