@@ -1,4 +1,4 @@
-"""Figures and tables from a run folder alone."""
+"""Figures, tables and one page from a run folder alone."""
 
 from glocal.report.front import front_figure, save_figure
 

@@ -148,7 +148,7 @@ def _bundle() -> str:
         import vl_convert
     except ImportError as error:
         raise MissingDependencyError("a report needs vl-convert. Install it: pip install 'glocal[report]'.") from error
-    return f"(() => {{{_closed(vl_convert.javascript_bundle())}\n}})();"
+    return f"(() => {{{_closed(vl_convert.javascript_bundle(None))}\n}})();"
 
 
 def _script() -> str:
