@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import altair as alt
     import pandas as pd
 
+_STAR = "M0,-1L0.24,-0.32L0.95,-0.31L0.38,0.12L0.59,0.81L0,0.4L-0.59,0.81L-0.38,0.12L-0.95,-0.31L-0.24,-0.32Z"
+_FIT = {"type": "fit", "contains": "padding"}
 _SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ"}
 
 
@@ -71,8 +73,9 @@ def task_chart(rows: pd.DataFrame, bounds: pd.DataFrame, arms: Sequence[str], me
             x=alt.X("value:Q", title=metric),
             tooltip=[alt.Tooltip("metric:N", title="people"), alt.Tooltip("value:Q", format=".3f")], **encoded,
         ))  # fmt: skip
-    height = {"step": 17, "for": "offset"} if several else {"step": 26}
-    return _done(alt, alt.layer(*layers), f"{metric} of each arm with its 95 % interval", height)
+    lines = rows.groupby("network")["transform"].nunique().sum() if several else rows["transform"].nunique()
+    description = f"{metric} of each arm with its 95 % interval"
+    return _done(alt.layer(*layers), description, 60 + (17 if several else 26) * int(lines))
 
 
 def _arms_axis(alt: Any, order: Sequence[str]) -> alt.Y:
@@ -116,7 +119,7 @@ def front_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
     )  # fmt: skip
     marks = [
         data.transform_filter("datum.method === 'original'").mark_point(
-            shape="M0,-1L0.24,-0.32L0.95,-0.31L0.38,0.12L0.59,0.81L0,0.4L-0.59,0.81L-0.38,0.12L-0.95,-0.31L-0.24,-0.32Z",
+            shape=_STAR,
             size=220, style="inkfill", filled=True, opacity=1,
         ).encode(x=x, y=y, tooltip=alt.Tooltip("label:N")),
         data.transform_filter("datum.chosen").mark_point(size=240, style="ink", strokeWidth=2, filled=False).encode(
@@ -129,7 +132,7 @@ def front_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
         _text(alt, data, "datum.chosen", "chosen", x, y),
     ]  # fmt: skip
     layered = alt.layer(lines, *bars, dots, *marks).add_params(picked)
-    return _done(alt, layered, "Front: odd-one-out accuracy against neighbours kept, every setting of the sweep", 380)
+    return _done(layered, "Front: odd-one-out accuracy against neighbours kept, every setting of the sweep", 380)
 
 
 def _text(alt: Any, data: Any, which: str, text: str, x: Any, y: Any) -> Any:
@@ -171,7 +174,7 @@ def map_chart(categories: Sequence[str], description: str) -> dict[str, Any]:
     `categories` are those with a colour of their own, besides "other".
     """
     alt = altair()
-    palette = [
+    colours = [
         "#4c78a8",
         "#f58518",
         "#54a24b",
@@ -184,6 +187,7 @@ def map_chart(categories: Sequence[str], description: str) -> dict[str, Any]:
         "#439894",
     ]
     domain = [*categories, "other"]
+    scale = alt.Scale(domain=domain, range=[*colours[: len(categories)], GREY])
     chosen = alt.selection_point(fields=["colour"], bind="legend", name="category")
     hidden = alt.Axis(labels=False, ticks=False, domain=False, grid=True)
     legend = alt.Legend(orient="bottom", columns=3, symbolOpacity=1, labelLimit=110) if categories else None
@@ -192,9 +196,7 @@ def map_chart(categories: Sequence[str], description: str) -> dict[str, Any]:
         tooltip=[alt.Tooltip("name:N"), alt.Tooltip("category:N")],
     )  # fmt: skip
     dots = base.transform_filter("!datum.state").mark_circle(size=22, cursor="pointer").encode(
-        color=alt.Color(
-            "colour:N", title=None, legend=legend, scale=alt.Scale(domain=domain, range=[*palette[: len(categories)], GREY])
-        ),
+        color=alt.Color("colour:N", title=None, legend=legend, scale=scale),
         opacity=alt.condition(chosen, alt.value(0.75), alt.value(0.06)),
     ).add_params(chosen)  # fmt: skip
     near = base.transform_filter("datum.state === 'neighbour'").mark_point(size=70, style="ink", strokeWidth=2)
@@ -205,7 +207,7 @@ def map_chart(categories: Sequence[str], description: str) -> dict[str, Any]:
         dy=-13, fontSize=13, style="inkfill", limit=220
     )
     layered = alt.layer(dots, near, here, name.encode(text="name:N"))
-    return {**_done(alt, layered, description, 380), "datasets": {"objects": []}}
+    return {**_done(layered, description, 380), "datasets": {"objects": []}}
 
 
 def spectrum_chart(field: str, title: str) -> dict[str, Any]:
@@ -228,22 +230,16 @@ def spectrum_chart(field: str, title: str) -> dict[str, Any]:
                 scale=alt.Scale(domain=["before", "after"], range=[GREY, COLOURS[0]]),
             ),
         )  # fmt: skip
-    return {**_done(alt, chart, f"{title} along the principal axes of the features", 220), "datasets": {"axes": []}}
+    return {**_done(chart, f"{title} along the principal axes of the features", 220), "datasets": {"axes": []}}
 
 
-def _done(alt: Any, chart: Any, description: str, height: int | dict[str, Any]) -> dict[str, Any]:
-    size = (
-        alt.Step(height["step"], **{"for": height["for"]} if "for" in height else {})
-        if isinstance(height, dict)
-        else height
-    )
-    finished = chart.properties(width="container", height=size, description=description)
+def _done(chart: Any, description: str, height: int) -> dict[str, Any]:
+    finished = chart.properties(width="container", height=height, description=description)
     # themes and embedding are the page's: nothing of a session's own settings goes into it
     found: dict[str, Any] = finished.to_dict()
-    return {key: value for key, value in found.items() if key != "config"}
+    return {key: value for key, value in found.items() if key != "config"} | {"autosize": _FIT}
 
 
 def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {str(key): None if value != value else value for key, value in row.items()} for row in rows.to_dict("records")
-    ]
+    rows = rows.astype(object).where(rows.notna(), None)
+    return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]

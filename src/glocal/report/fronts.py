@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,14 @@ from glocal.report.run import Run, SweepRun
 _SETTING = ("alpha", "lmbda", "tau")
 _SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ"}
 _NUMBERS = (
-    "accuracy_cosine", "accuracy_dot", "loss", "local_loss", "neighbours_kept", "accuracy_1nn", "evaluations", "seconds",
+    "accuracy_cosine", "accuracy_dot", "loss", "local_loss", "neighbours_kept", "accuracy_1nn", "evaluations",
+    "seconds",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Front:
-    """Sweeps of the same features and answers: points for `front_chart`, slices (parameter → rows) for `slice_chart`."""
+    """Sweeps of the same data: points for `front_chart`, slices (parameter → rows) for `slice_chart`."""
 
     title: str
     points: list[dict[str, Any]]
@@ -26,7 +28,7 @@ class Front:
 
 
 def fronts(run: Run) -> list[Front]:
-    """One front for each data set that was swept; unfinished sweeps, which have no means yet, give slices at most."""
+    """One front for each data set that was swept; an unfinished sweep has no means yet."""
     groups: dict[str, list[SweepRun]] = {}
     for sweep in run.sweeps:
         groups.setdefault(json.dumps(sweep.config.get("data", sweep.name), sort_keys=True), []).append(sweep)
@@ -100,4 +102,5 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    return None if value is None or value != value else value.item() if hasattr(value, "item") else value
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -49,11 +50,13 @@ def _arm(view: View) -> dict[str, Any]:
     if view.axes is not None:
         values = (view.axes.gains, view.axes.share_before, view.axes.share_after)
         axes = [[float(f"{value:.4g}") for value in array.tolist()] for array in values]
+    positions = _packed(view.positions / largest * 32767, "<i2")
     return {
         "name": str(meta.get("arm", "")), "split": meta.get("split"), "n_answers": meta.get("n_answers", 0),
         "n_gained": meta.get("n_gained", 0), "n_lost": meta.get("n_lost", 0), "difference": meta.get("difference"),
-        "map": {"kind": meta.get("map", "pca"), "scale": largest / 32767, "values": _packed(view.positions / largest * 32767, "<i2")},
-        "k": view.neighbours.shape[1], "neighbours": _packed(view.neighbours, "<u4" if len(view.names) > 65535 else "<u2"),
+        "map": {"kind": meta.get("map", "pca"), "scale": largest / 32767, "values": positions},
+        "k": view.neighbours.shape[1], "wide": len(view.names) > 1 << 16,
+        "neighbours": _packed(view.neighbours, "<u4" if len(view.names) > 1 << 16 else "<u2"),
         "gained": view.gained.tolist(), "lost": view.lost.tolist(), "rdm": picture(view.rdm), "axes": axes,
     }  # fmt: skip
 
@@ -82,9 +85,7 @@ def _bands(view: View) -> list[list[Any]]:
         return []
     ordered = np.array(view.categories)[view.order]
     starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1, [len(ordered)]])
-    bands = [
-        [str(ordered[a]), a / len(ordered), b / len(ordered)] for a, b in zip(starts[:-1], starts[1:], strict=True)
-    ]
+    bands = [[str(ordered[a]), a / len(ordered), b / len(ordered)] for a, b in itertools.pairwise(starts)]
     return [band for band in bands if band[2] - band[1] >= _LABELLED]
 
 

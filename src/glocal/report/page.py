@@ -18,7 +18,7 @@ from glocal.report.charts import front_chart, map_chart, slice_chart, spectrum_c
 from glocal.report.findings import findings
 from glocal.report.fronts import Front, fronts
 from glocal.report.objects import object_data
-from glocal.report.provenance import provenance
+from glocal.report.provenance import brief, provenance
 from glocal.report.run import Run, load_run
 from glocal.report.scores import arms, bounds, cell, main_rows
 
@@ -65,7 +65,7 @@ def report_page(run: Run, *, title: str | None = None) -> str:
     return str(
         _template().render(
             title=title or "Report: " + ", ".join(run.names), version=__version__, findings=findings(run),
-            provenance=provenance(run), tasks=tasks, arms=_legend(run), table=_table(run), baseline=run.baseline,
+            provenance=provenance(run), brief=brief(run), tasks=tasks, arms=_legend(run), table=_table(run), baseline=run.baseline,
             fronts=fronts_found, objects=data.get("objects"), bundle=bundle, script=script, style=_asset("style.css"),
             policy=_policy(bundle, script), data=script_json({**data, "charts": charts}),
 
@@ -148,7 +148,8 @@ def _bundle() -> str:
         import vl_convert
     except ImportError as error:
         raise MissingDependencyError("a report needs vl-convert. Install it: pip install 'glocal[report]'.") from error
-    return f"(() => {{{_closed(vl_convert.javascript_bundle(None))}\n}})();"
+    found = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub asks for the optional snippet
+    return f"(() => {{{_closed(found)}\n}})();"
 
 
 def _script() -> str:

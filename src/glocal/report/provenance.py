@@ -21,6 +21,25 @@ def provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     return [*found, ("this page", [("glocal", __version__)])]
 
 
+def brief(run: Run) -> list[str]:
+    """One line a folder for the head of the page; versions and all hashes stand in `provenance`."""
+    lines = []
+    for name in run.names:
+        told = []
+        if name in run.suites:
+            plan = run.suites[name]["plan"]
+            counts = ", ".join(f"{len(plan[what])} {what}" for what in ("networks", "arms", "tasks"))
+            record = run.suites[name].get("provenance") or {}
+            told.append(f"suite of {counts}; fold {plan['fold']} of {plan['folds']} held out, seed {plan['seed']}")
+            told.append(f"glocal {record.get('version')}")
+        for sweep in run.sweeps:
+            if sweep.name == name:
+                told.append(f"sweep of {len(sweep.points)} points, seed {sweep.config.get('seed')}")
+                told += [f"{what} {str(sha)[:12]}" for what, sha in sweep.config.get("data", {}).items()]
+        lines.append(f"{name}: {'; '.join(told) or 'scores without provenance'}")
+    return [*lines, f"page by glocal {__version__}"]
+
+
 def _suite(suite: dict[str, Any]) -> list[tuple[str, str]]:
     plan = suite["plan"]
     lines = [

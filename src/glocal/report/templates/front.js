@@ -29,9 +29,12 @@ function startFronts() {
     const front = Number(list.dataset.front), points = page.fronts[front];
     const order = [...points.keys()].sort((a, b) => points[b].chosen - points[a].chosen
       || (points[b].method === "original") - (points[a].method === "original") || points[b].accuracy - points[a].accuracy);
-    for (const number of order) put(list, "option", points[number].label, { value: number });
+    for (const sweep of new Set(points.map((point) => point.sweep))) {
+      const group = put(list, "optgroup", null, { label: sweep });
+      for (const number of order) if (points[number].sweep === sweep) put(group, "option", points[number].label, { value: number });
+    }
     list.addEventListener("change", () => showPoint(front, Number(list.value)));
-    showPoint(front, order[0]);
+    showPoint(front, Number(list.options[0].value));
   }
   drawn.push((name, view) => {
     if (!name.startsWith("front-")) return;

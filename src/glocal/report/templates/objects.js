@@ -10,8 +10,7 @@ function unpack(text, kind) {
 
 function opened(arm) {
   if (!arm.open) {
-    const wide = arm.neighbours.length * 0.75 > state.network.names.length * arm.k * 2 + 4;
-    arm.open = { map: unpack(arm.map.values, Int16Array), near: unpack(arm.neighbours, wide ? Uint32Array : Uint16Array) };
+    arm.open = { map: unpack(arm.map.values, Int16Array), near: unpack(arm.neighbours, arm.wide ? Uint32Array : Uint16Array) };
   }
   return arm.open;
 }
