@@ -163,9 +163,7 @@ def slice_chart(rows: list[dict[str, Any]], parameter: str) -> dict[str, Any]:
     mean = base.mark_line(style="ink", strokeWidth=3, opacity=0.85).encode(
         x=x, y=alt.Y("mean(accuracy):Q"), detail="sweep:N"
     )
-    return _done(
-        alt, alt.layer(folds, mean), f"Accuracy on held-out objects against {parameter}, each fold and the mean", 240
-    )
+    return _done(alt.layer(folds, mean), f"Held-out accuracy against {parameter}, each fold and the mean", 240)
 
 
 def map_chart(categories: Sequence[str], description: str) -> dict[str, Any]:

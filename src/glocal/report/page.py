@@ -61,14 +61,16 @@ def report_page(run: Run, *, title: str | None = None) -> str:
         _object_charts(charts, data["objects"]["coloured"])
     _front_charts(charts, fronts_found)
     tasks = _tasks(run, charts)
+    shown = {
+        "title": title or "Report: " + ", ".join(run.names), "version": __version__, "brief": brief(run),
+        "findings": findings(run), "provenance": provenance(run), "tasks": tasks, "arms": _legend(run),
+        "table": _table(run), "baseline": run.baseline, "fronts": fronts_found, "objects": data.get("objects"),
+    }  # fmt: skip
     bundle, script = _bundle(), _script()
     return str(
         _template().render(
-            title=title or "Report: " + ", ".join(run.names), version=__version__, findings=findings(run),
-            provenance=provenance(run), brief=brief(run), tasks=tasks, arms=_legend(run), table=_table(run), baseline=run.baseline,
-            fronts=fronts_found, objects=data.get("objects"), bundle=bundle, script=script, style=_asset("style.css"),
-            policy=_policy(bundle, script), data=script_json({**data, "charts": charts}),
-
+            **shown, bundle=bundle, script=script, style=_asset("style.css"), policy=_policy(bundle, script),
+            data=script_json({**data, "charts": charts}),
         )
     )  # fmt: skip
 
