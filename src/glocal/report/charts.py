@@ -91,8 +91,11 @@ def front_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
     alt = altair()
     picked = alt.param(name="picked", value=-1)
     data = alt.Chart(alt.Data(values=points))
-    x = alt.X("kept:Q", title="neighbours kept (fraction)", scale=alt.Scale(zero=False, nice=True))
-    y = alt.Y("accuracy:Q", title="odd-one-out accuracy", scale=alt.Scale(zero=False, nice=True))
+    # NOTE given domains: a layer of marks that shows nothing yet has no extent of its own
+    x, y = (
+        alt.X("kept:Q", title="neighbours kept (fraction)", scale=_domain(points, "kept")),
+        alt.Y("accuracy:Q", title="odd-one-out accuracy", scale=_domain(points, "accuracy")),
+    )
     methods = [method for method in ("glocal", "global", "naive") if any(p["method"] == method for p in points)]
     number = places(methods)
     colour = alt.Color(
@@ -135,6 +138,12 @@ def front_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
     return _done(layered, "Front: odd-one-out accuracy against neighbours kept, every setting of the sweep", 380)
 
 
+def _domain(points: list[dict[str, Any]], name: str) -> alt.Scale:
+    low, high = min(point[f"{name}_low"] for point in points), max(point[f"{name}_high"] for point in points)
+    room = 0.06 * (high - low) or 0.01
+    return altair().Scale(domain=[low - room, high + room], zero=False, nice=True)
+
+
 def _text(alt: Any, data: Any, which: str, text: str, x: Any, y: Any) -> Any:
     return data.transform_filter(which).mark_text(text=text, style="inkfill", dy=-16, fontSize=12).encode(x=x, y=y)
 
@@ -157,7 +166,7 @@ def slice_chart(rows: list[dict[str, Any]], parameter: str) -> dict[str, Any]:
         alt.Tooltip("kept:Q", title="neighbours kept", format=".3f"), alt.Tooltip("sweep:N"),
     ]  # fmt: skip
     folds = base.mark_line(point=True, strokeWidth=1.2, opacity=0.75).encode(
-        x=x, y=y, detail="sweep:N", tooltip=tooltip, strokeDash=alt.StrokeDash("fold:N", legend=None),
+        x=x, y=y, detail="sweep:N", tooltip=tooltip, strokeDash=alt.StrokeDash("fold:N", title="fold", legend=alt.Legend(orient="top")),
         color=alt.Color("fold:N", title="fold", scale=alt.Scale(range=list(COLOURS)), legend=alt.Legend(orient="top")),
     )  # fmt: skip
     mean = base.mark_line(style="ink", strokeWidth=3, opacity=0.85).encode(

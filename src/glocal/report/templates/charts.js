@@ -25,7 +25,8 @@ function theme() {
 }
 
 async function draw(place) {
-  const name = place.dataset.chart, spec = page.charts[name];
+  const name = place.dataset.chart, held = rowsOf(name);
+  const spec = held ? { ...page.charts[name], datasets: held } : page.charts[name];
   if (views.has(name)) views.get(name).finalize();
   const result = await window.vegaEmbed(place, spec, {
     actions: false, renderer: name.startsWith("map") ? "canvas" : "svg", config: theme(),

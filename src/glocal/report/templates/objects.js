@@ -30,19 +30,21 @@ function mapRows(arm) {
   });
 }
 
+// The data of a chart that depends on what is chosen, else null: a chart never starts empty.
+function rowsOf(name) {
+  if (!page.objects) return null;
+  if (name.startsWith("map")) return { objects: mapRows(name === "map-before" ? state.network.arms[0] : state.arm) };
+  if (name !== "gain" && name !== "share") return null;
+  const [gains, before, after] = state.arm.axes || [[1], [1], [1]];
+  const rows = (shares, when) =>
+    shares.map((share, i) => ({ axis: i + 1, share, when })).filter((row) => row.share > 1e-8);
+  return { axes: name === "gain" ? gains.map((gain, i) => ({ axis: i + 1, gain })) : [...rows(before, "before"), ...rows(after, "after")] };
+}
+
 function fill(name) {
   const view = views.get(name);
-  if (!view || !state.network) return;
-  if (name.startsWith("map")) {
-    view.data("objects", mapRows(name === "map-before" ? state.network.arms[0] : state.arm)).runAsync();
-  } else if (state.arm.axes) {
-    const [gains, before, after] = state.arm.axes;
-    const rows = name === "gain"
-      ? gains.map((gain, i) => ({ axis: i + 1, gain }))
-      : [before, after].flatMap((shares, which) =>
-          shares.map((share, i) => ({ axis: i + 1, share, when: which ? "after" : "before" })).filter((row) => row.share > 1e-8));
-    view.data("axes", rows).runAsync();
-  }
+  if (!view) return;
+  for (const [key, rows] of Object.entries(rowsOf(name))) view.data(key, rows).runAsync();
 }
 
 function showNeighbours() {
@@ -189,8 +191,6 @@ function startObjects() {
   at("search").addEventListener("focus", () => at("search").select());
   at("flips-of-object").addEventListener("change", showFlips);
   drawn.push((name, view) => {
-    if (!["map-before", "map-after", "gain", "share"].includes(name)) return;
-    fill(name);
     if (name.startsWith("map")) view.addEventListener("click", (event, item) => {
       if (item && item.datum && item.datum.number !== undefined) choose(item.datum.number);
     });
