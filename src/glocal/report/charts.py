@@ -27,7 +27,7 @@ def altair() -> Any:
 
 
 def task_chart(rows: pd.DataFrame, bounds: pd.DataFrame, arms: Sequence[str], metric: str) -> dict[str, Any]:
-    """Values of one task with their intervals: one line a network and arm; ceilings of people dashed.
+    """Values of one task with their intervals: one line a network and arm; ceilings of people as strokes.
 
     Parameters
     ----------
@@ -58,7 +58,11 @@ def task_chart(rows: pd.DataFrame, bounds: pd.DataFrame, arms: Sequence[str], me
         ), alt.Tooltip("n:Q"), alt.Tooltip("difference:Q", format="+.3f"), alt.Tooltip("p_holm:Q", format=".2g"),
     ]  # fmt: skip
     intervals = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X("low:Q", title=metric, scale=alt.Scale(zero=False)), x2="high:Q", y=y, color=colour, **offset
+        x=alt.X("low:Q", title=metric, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4)),
+        x2="high:Q",
+        y=y,
+        color=colour,
+        **offset,
     )
     points = base.mark_point(filled=True, size=60, opacity=1).encode(
         x=alt.X("value:Q", title=metric), y=y, color=colour, shape=shape, tooltip=tooltip, **offset
@@ -68,8 +72,10 @@ def task_chart(rows: pd.DataFrame, bounds: pd.DataFrame, arms: Sequence[str], me
     if len(ceilings):
         ticks = alt.Chart(alt.Data(values=_records(ceilings[["network", "metric", "value"]])))
         encoded: dict[str, Any] = {"y": y} if several else {}
-        mark = ticks.mark_tick if several else ticks.mark_rule
-        layers.insert(0, mark(style="ink", strokeDash=[4, 3], thickness=1.5, opacity=0.8).encode(
+        strokes = (
+            ticks.mark_tick(style="inkfill", thickness=2) if several else ticks.mark_rule(style="ink", strokeWidth=2)
+        )
+        layers.insert(0, strokes.encode(
             x=alt.X("value:Q", title=metric),
             tooltip=[alt.Tooltip("metric:N", title="people"), alt.Tooltip("value:Q", format=".3f")], **encoded,
         ))  # fmt: skip
@@ -141,7 +147,7 @@ def front_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
 def _domain(points: list[dict[str, Any]], name: str) -> alt.Scale:
     low, high = min(point[f"{name}_low"] for point in points), max(point[f"{name}_high"] for point in points)
     room = 0.06 * (high - low) or 0.01
-    return altair().Scale(domain=[low - room, high + room], zero=False, nice=True)
+    return altair().Scale(domain=[low - room, high + room], zero=False, nice=False)
 
 
 def _text(alt: Any, data: Any, which: str, text: str, x: Any, y: Any) -> Any:
@@ -155,9 +161,11 @@ def slice_chart(rows: list[dict[str, Any]], parameter: str) -> dict[str, Any]:
     """
     alt = altair()
     base = alt.Chart(alt.Data(values=rows))
+    positive = all(row["value"] > 0 for row in rows)
+    kind = "linear" if parameter == "alpha" else "log" if positive else "symlog"
     x = alt.X(
         "value:Q", title=f"{_SIGNS[parameter]} ({parameter})",
-        scale=alt.Scale(type="linear" if parameter == "alpha" else "log", nice=False),
+        scale=alt.Scale(type=kind, nice=False),
         axis=alt.Axis(values=sorted({row["value"] for row in rows}), labelOverlap=True, format="~g", grid=False),
     )  # fmt: skip
     y = alt.Y("accuracy:Q", title="odd-one-out accuracy", scale=alt.Scale(zero=False))
@@ -166,12 +174,11 @@ def slice_chart(rows: list[dict[str, Any]], parameter: str) -> dict[str, Any]:
         alt.Tooltip("kept:Q", title="neighbours kept", format=".3f"), alt.Tooltip("sweep:N"),
     ]  # fmt: skip
     folds = base.mark_line(point=True, strokeWidth=1.2, opacity=0.75).encode(
-        x=x, y=y, detail="sweep:N", tooltip=tooltip, strokeDash=alt.StrokeDash("fold:N", title="fold", legend=alt.Legend(orient="top")),
+        x=x, y=y, tooltip=tooltip,
+        strokeDash=alt.StrokeDash("fold:N", title="fold", legend=alt.Legend(orient="top")),
         color=alt.Color("fold:N", title="fold", scale=alt.Scale(range=list(COLOURS)), legend=alt.Legend(orient="top")),
     )  # fmt: skip
-    mean = base.mark_line(style="ink", strokeWidth=3, opacity=0.85).encode(
-        x=x, y=alt.Y("mean(accuracy):Q"), detail="sweep:N"
-    )
+    mean = base.mark_line(style="ink", strokeWidth=3, opacity=0.85).encode(x=x, y=alt.Y("mean(accuracy):Q"))
     return _done(alt.layer(folds, mean), f"Held-out accuracy against {parameter}, each fold and the mean", 240)
 
 

@@ -20,11 +20,11 @@ _NUMBERS = (
 
 @dataclass(frozen=True)
 class Front:
-    """Sweeps of the same data: points for `front_chart`, slices (parameter → rows) for `slice_chart`."""
+    """Sweeps of the same data: points for `front_chart`, slices (sweep, parameter, rows) for `slice_chart`."""
 
     title: str
     points: list[dict[str, Any]]
-    slices: dict[str, list[dict[str, Any]]]
+    slices: list[tuple[str, str, list[dict[str, Any]]]]
 
 
 def fronts(run: Run) -> list[Front]:
@@ -71,9 +71,9 @@ def _point(row: dict[Any, Any], sweep: SweepRun, front: bool, chosen: bool) -> d
     }  # fmt: skip
 
 
-def _slices(sweeps: list[SweepRun]) -> dict[str, list[dict[str, Any]]]:
+def _slices(sweeps: list[SweepRun]) -> list[tuple[str, str, list[dict[str, Any]]]]:
     """The points that differ from the choice in one parameter alone, for every parameter with several values."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: list[tuple[str, str, list[dict[str, Any]]]] = []
     for sweep in sweeps:
         best = sweep.chosen
         if best is None:
@@ -89,7 +89,7 @@ def _slices(sweeps: list[SweepRun]) -> dict[str, list[dict[str, Any]]]:
                 if _plain(row[name]) is not None and all(_same(row[other], best[other]) for other in rest)
             ]  # fmt: skip
             if len({row["value"] for row in rows}) > 1:
-                found.setdefault(name, []).extend(rows)
+                found.append((sweep.name, name, rows))
     return found
 
 

@@ -19,37 +19,27 @@ from glocal.report.findings import findings
 from glocal.report.fronts import Front, fronts
 from glocal.report.objects import object_data
 from glocal.report.provenance import brief, provenance
-from glocal.report.run import Run, load_run
+from glocal.report.run import Run
 from glocal.report.scores import arms, bounds, cell, main_rows
-
-
-def write_report(folders: PathLike | Sequence[PathLike], out: PathLike, *, title: str | None = None) -> None:
-    """Write the page of one or several run folders.
-
-    Parameters
-    ----------
-    folders : path or sequence of paths
-        As in `load_run`.
-    out : path
-        The HTML file, written whole or not at all.
-    title : str or None
-        None names the folders.
-
-    Raises
-    ------
-    FileError
-        A folder is no run folder, or the page cannot be written.
-    MissingDependencyError
-        jinja2, altair, vl-convert or matplotlib is not installed.
-    """
-    page = report_page(load_run(folders), title=title)
-    with atomic_write(out) as stream:
-        stream.write(page.encode())
 
 
 def report_page(run: Run, *, title: str | None = None) -> str:
     """The page of a run as text.
 
+    Parameters
+    ----------
+    run : Run
+        Of `load_run`.
+    title : str or None
+        None names the folders.
+
+    Raises
+    ------
+    MissingDependencyError
+        jinja2, altair, vl-convert or matplotlib is not installed.
+
+    Notes
+    -----
     Charts are drawn from data in the page by one copy of Vega-Lite. A content security policy lets the page's own
     scripts run (by their hashes) and nothing else, and forbids every request.
     """
@@ -75,6 +65,18 @@ def report_page(run: Run, *, title: str | None = None) -> str:
     )  # fmt: skip
 
 
+def save_page(page: str, out: PathLike) -> None:
+    """Write a page, whole or not at all.
+
+    Raises
+    ------
+    FileError
+        It cannot be written.
+    """
+    with atomic_write(out) as stream:
+        stream.write(page.encode())
+
+
 def script_json(value: Any) -> str:
     r"""JSON that may stand inside a script element: no character of it can end the element or begin another.
 
@@ -98,8 +100,8 @@ def _front_charts(charts: dict[str, Any], found: Sequence[Front]) -> None:
     for number, front in enumerate(found):
         if front.points:
             charts[f"front-{number}"] = front_chart(front.points)
-        for name, rows in front.slices.items():
-            charts[f"slice-{number}-{name}"] = slice_chart(rows, name)
+        for place, (_, parameter, rows) in enumerate(front.slices):
+            charts[f"slice-{number}-{place}"] = slice_chart(rows, parameter)
 
 
 def _tasks(run: Run, charts: dict[str, Any]) -> list[dict[str, str]]:

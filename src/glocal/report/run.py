@@ -111,7 +111,8 @@ def load_run(folders: PathLike | Sequence[PathLike]) -> Run:
         for file in sorted((path / "views").glob("*.npz")):
             view = View.load(file)
             views.setdefault(str(view.meta.get("network") or name), {})[str(view.meta.get("arm", file.stem))] = view
-    views = {network: _ordered(arms, suites) for network, arms in views.items()}
+    first = [network for suite in suites.values() for network in suite["plan"]["networks"] if network in views]
+    views = {network: _ordered(views[network], suites) for network in dict.fromkeys([*first, *views])}
     table = pd.DataFrame(rows, columns=[*COLUMNS]) if rows else pd.DataFrame(columns=[*COLUMNS])
     table["network"] = table["network"].fillna("")
     for column in ("value", "low", "high", "n", "p", "p_holm"):

@@ -12,6 +12,7 @@ const isDark = () =>
 function theme() {
   const dark = isDark();
   const ink = dark ? "#e8eaed" : "#1b1f24", soft = dark ? "#a9b0b9" : "#545b64", line = dark ? "#3a414a" : "#e1e4e9";
+  const mark = dark ? "#ff7ad9" : "#c2007a";
   const text = { labelColor: soft, titleColor: ink, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal" };
   return {
     background: "transparent", font: "system-ui, sans-serif", aria: true, mark: { aria: false },
@@ -19,7 +20,7 @@ function theme() {
     legend: { ...text, aria: false }, view: { stroke: line },
     style: {
       ink: { stroke: ink, color: ink }, inkfill: { fill: ink, color: ink },
-      picked: { stroke: dark ? "#ff7ad9" : "#c2007a", fill: dark ? "#ff7ad9" : "#c2007a" },
+      picked: { stroke: mark, fill: mark, color: mark },
     },
   };
 }
