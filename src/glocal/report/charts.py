@@ -166,7 +166,7 @@ def slice_chart(rows: list[dict[str, Any]], parameter: str) -> dict[str, Any]:
     x = alt.X(
         "value:Q", title=f"{_SIGNS[parameter]} ({parameter})",
         scale=alt.Scale(type=kind, nice=False),
-        axis=alt.Axis(values=sorted({row["value"] for row in rows}), labelOverlap=True, format="~g", grid=False),
+        axis=alt.Axis(values=sorted({row["value"] for row in rows}), labelOverlap=True, format=".3~g", grid=False),
     )  # fmt: skip
     y = alt.Y("accuracy:Q", title="odd-one-out accuracy", scale=alt.Scale(zero=False))
     tooltip = [
