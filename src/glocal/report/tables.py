@@ -45,13 +45,13 @@ def save_tables(run: Run, folder: PathLike) -> list[Path]:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A table in GitHub's Markdown; a bar in a name does not end its cell.
+    r"""A table in GitHub's Markdown; a bar in a name does not end its cell.
 
     >>> import pandas as pd
     >>> print(markdown(pd.DataFrame({"arm": ["a|b"], "n": [0.5]})), end="")
     | arm | n |
     | --- | --- |
-    | a\\|b | 0.5 |
+    | a\|b | 0.5 |
     """
     lines = [list(map(str, table.columns)), ["---"] * len(table.columns), *_cells(table)]
     escaped = [[" ".join(cell.replace("|", "\\|").split()) for cell in line] for line in lines]
