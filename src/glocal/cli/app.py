@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from glocal._version import __version__
-from glocal.cli import apply, data, demo, evaluate, extract, fit, sweep
+from glocal.cli import apply, data, demo, evaluate, extract, fit, report, sweep
 from glocal.cli.output import say
 from glocal.errors import GLocalError, GLocalWarning
 
@@ -27,6 +27,7 @@ app.command("fit")(fit.fit)
 app.command("sweep")(sweep.sweep)
 app.command("apply")(apply.apply)
 app.command("demo")(demo.demo)
+app.command("report")(report.report)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(data.app, name="data")
 

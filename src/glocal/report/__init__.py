@@ -1,5 +1,20 @@
-"""Figures and tables from a run folder alone."""
+"""Figures, tables and one page from a run folder alone: no data, no torch."""
 
+from glocal.report.figures import (
+    map_figure,
+    matrix_figure,
+    save_figures,
+    scores_figure,
+    slices_figure,
+    spectrum_figure,
+)
+from glocal.report.findings import findings
 from glocal.report.front import front_figure, save_figure
+from glocal.report.page import report_page, save_page
+from glocal.report.run import Run, load_run
+from glocal.report.tables import save_tables, tables
 
-__all__ = ["front_figure", "save_figure"]
+__all__ = [
+    "Run", "findings", "front_figure", "load_run", "map_figure", "matrix_figure", "report_page", "save_figure",
+    "save_figures", "save_page", "save_tables", "scores_figure", "slices_figure", "spectrum_figure", "tables",
+]  # fmt: skip

@@ -74,7 +74,7 @@ class Cells:
         files = [network.features, *plan.answers.values()]
         if arm.settings["method"] == "glocal" and network.local is not None:
             files.append(network.local)
-        return _hash({
+        return hash_of({
             "arm": dict(arm.settings), "files": [[text, sources.sha256(text)] for text in files],
             "fold": [plan.seed, plan.folds, plan.fold],
         })  # fmt: skip
@@ -84,10 +84,10 @@ class Cells:
         texts = [network.features, *(value for value in task.settings.values() if isinstance(value, str))]
         texts += plan.answers.values() if task.kind in ("odd-one-out", "repeated", "rsa") else []
         used = {name: table for name, table in plan.labels.items() if f"labels.{name}" in texts}
-        return _hash({
+        return hash_of({
             "format": _FORMAT, "kind": task.kind, "settings": dict(task.settings), "labels": used,
             "files": [[text, sources.sha256(text)] for text in texts if sources.is_file(text)],
-            "fold": [plan.seed, plan.folds, plan.fold], "transform": _content(transform),
+            "fold": [plan.seed, plan.folds, plan.fold], "transform": content_of(transform),
         })  # fmt: skip
 
 
@@ -98,7 +98,8 @@ def embedding(sources: Sources, transform: LinearTransform | None) -> Embed:
     return lambda features: transform.apply(np.asarray(features.matrix, dtype=np.float64))
 
 
-def _content(transform: LinearTransform | None) -> str | None:
+def content_of(transform: LinearTransform | None) -> str | None:
+    """The hash of what a transform does; None for none."""
     if transform is None:
         return None
     digest = hashlib.sha256(np.ascontiguousarray(transform.weights).tobytes())
@@ -107,7 +108,8 @@ def _content(transform: LinearTransform | None) -> str | None:
     return digest.hexdigest()
 
 
-def _hash(content: Mapping[str, Any]) -> str:
+def hash_of(content: Mapping[str, Any]) -> str:
+    """The hash of JSON values, whatever the order of their keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -11,9 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from glocal.errors import FileError, ParameterError
+from glocal.evaluation.views.maps import KINDS as KINDS_OF_MAPS
 from glocal.files import PathLike, existing_file, one_line
 
-_TOP = ("root", "seed", "folds", "fold", "baseline", "networks", "answers", "arms", "labels", "tasks")
+_TOP = (
+    "root",
+    "seed",
+    "folds",
+    "fold",
+    "baseline",
+    "networks",
+    "answers",
+    "arms",
+    "labels",
+    "tasks",
+    "categories",
+    "map",
+)
 _NETWORK = ("features", "local")
 _ANSWERS = ("triplets", "object_ids")
 _ARM = ("method", "alpha", "lmbda", "tau", "bias", "tol", "block_size", "transform", "strength")
@@ -79,6 +93,10 @@ class Plan:
         Name → {label: regular expression}: labels read from the names of images.
     baseline : str
         The arm that the others are compared with.
+    categories : str or None
+        File of the objects' superordinate categories, by which views are coloured and ordered; see `load_categories`.
+    map : {"pca", "umap"}
+        Of the objects in the views.
     """
 
     root: Path
@@ -91,6 +109,8 @@ class Plan:
     seed: int = 42
     folds: int = 3
     fold: int = 0
+    categories: str | None = None
+    map: str = "pca"
 
     @classmethod
     def load(cls, source: PathLike, root: PathLike | None = None) -> Plan:
@@ -146,7 +166,10 @@ class Plan:
                 raise ParameterError(f"{what} has {key} = {value!r}; it must be a whole number.")
         base = Path(root) if root is not None else folder / _expanded(str(values.get("root", ".")), what)
         labels = {name: dict(table) for name, table in values.get("labels", {}).items()}
-        return cls(base, networks, arms, tasks, answers, labels, baseline, **numbers)
+        texts = {key: str(values[key]) for key in ("categories", "map") if key in values}
+        if texts.get("map", "pca") not in KINDS_OF_MAPS:
+            raise ParameterError(f"{what} has map {texts['map']!r}; allowed are {' and '.join(KINDS_OF_MAPS)}.")
+        return cls(base, networks, arms, tasks, answers, labels, baseline, **numbers, **texts)  # type: ignore[arg-type]
 
 
 def _network(name: str, table: Any, what: str) -> Network:

@@ -14,8 +14,11 @@ from glocal.files import PathLike, atomic_write, make_folder
 from glocal.records import to_json
 from glocal.suite.cells import Cells
 from glocal.suite.plan import Plan
+from glocal.suite.provenance import write_provenance
 from glocal.suite.sources import Sources
 from glocal.suite.tasks import Found, Row
+from glocal.suite.views import Views
+from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +41,9 @@ class SuiteResult:
 
 
 def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> SuiteResult:
-    """Score what has not been scored yet, compare the arms and write ``rows.jsonl``, ``table.csv`` and ``table.md``.
+    """Score what has not been scored yet, compare the arms and write the folder of the suite.
+
+    That is ``rows.jsonl``, ``table.csv``, ``table.md``, ``suite.json`` (provenance) and ``views/`` (for a report).
 
     Parameters
     ----------
@@ -58,16 +63,20 @@ def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> Su
     cells = Cells(folder, plan)
     total, done, kept = len(plan.networks) * len(plan.arms) * len(plan.tasks), 0, 0
     rows: list[dict[str, Any]] = []
+    read: list[Sources] = []
     for network in plan.networks:
         sources = Sources(plan, network)
+        read.append(sources)
         found: dict[tuple[str, str], Found] = {}
+        transforms: dict[str, LinearTransform | None] = {}
         for arm in plan.arms:
-            transform = cells.transform(arm, sources)
+            transform = transforms[arm.name] = cells.transform(arm, sources)
             for task in plan.tasks:
                 found[task.name, arm.name], before = cells.found(task, arm, sources, transform)
                 done, kept = done + 1, kept + before
                 if progress is not None:
                     progress(f"{network.name}, {arm.name}, {task.name}", done, total)
+        Views(folder, plan, sources).write(transforms)
         for task in plan.tasks:
             several = {arm.name: found[task.name, arm.name] for arm in plan.arms}
             for arm_name, one in several.items():
@@ -78,6 +87,7 @@ def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> Su
     frame = pd.DataFrame(rows)
     result = SuiteResult(frame, _table(frame, plan), kept)
     _write(folder, result)
+    write_provenance(folder, plan, read)
     return result
 
 

@@ -23,6 +23,7 @@ from glocal.sweep.outcome import Outcome, conclude
 from glocal.sweep.run import Plan, Progress, run
 from glocal.sweep.selection import check_rule
 from glocal.sweep.store import Store
+from glocal.sweep.views import write_views
 
 
 class Sweep(BaseEstimator):
@@ -170,6 +171,7 @@ class Sweep(BaseEstimator):
             outcome = conclude(plan, store, self.select)
             if out is not None:
                 outcome.save(store.folder)
+                write_views(plan, outcome, store.folder)
         return self._learned(outcome)
 
     def _learned(self, outcome: Outcome) -> Sweep:

@@ -51,14 +51,19 @@ def warn_if_wrong(path: Path, weights: np.ndarray) -> None:
     DataWarning
         One sentence: what the weights are, and what they must not be applied to.
     """
+    said = wrong_name(path, weights)
+    if said is not None:
+        warnings.warn(said, DataWarning, stacklevel=3)
+
+
+def wrong_name(path: Path, weights: np.ndarray) -> str | None:
+    """The sentence of `warn_if_wrong`, or None where there is nothing to say."""
     if weights.shape not in {wrong.shape for wrong in WRONG.values()}:
-        return
+        return None
     wrong = WRONG.get(array_sha256(weights.astype(np.float32)))
     if wrong is None or any(wrong.fitted_on in part for part in path.absolute().parts):
-        return
-    warnings.warn(
+        return None
+    return (
         f"transform file {path} holds the transform of {wrong.fitted_on}, which its authors by mistake published as "
-        f"{wrong.published_as} as well: apply it to features of {wrong.fitted_on} only.",
-        DataWarning,
-        stacklevel=3,
+        f"{wrong.published_as} as well: apply it to features of {wrong.fitted_on} only."
     )

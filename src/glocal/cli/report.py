@@ -1,0 +1,52 @@
+"""``glocal report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glocal.cli.options import AsJson
+from glocal.cli.output import put_json
+from glocal.files import make_folder, writable_target
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders that evaluate suite, sweep or demo wrote.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The page: one HTML file.")],
+    title: Annotated[str | None, typer.Option("--title", help="Of the page; else the names of the folders.")] = None,
+    figures: Annotated[Path | None, typer.Option("--figures", help="Folder for figures too, as PNG and PDF.")] = None,
+    tables: Annotated[
+        Path | None, typer.Option("--tables", help="Folder for tables too, as CSV, Markdown and LaTeX.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one page from run folders alone: scores, front, maps, neighbours, flips, spectrum, warnings.
+
+    The page holds all it needs: it opens from the disk and asks nothing of the network.
+
+    Example: glocal report suite-out --out report.html
+    """
+    from glocal.report import findings, load_run, report_page, save_figures, save_page, save_tables
+
+    writable_target(out, what="--out")
+    run = load_run(runs)
+    for folder in (figures, tables):
+        if folder is not None:
+            make_folder(folder)
+    save_page(report_page(run, title=title), out)
+    written = [out]
+    if figures is not None:
+        written += save_figures(run, runs, figures)
+    if tables is not None:
+        written += save_tables(run, tables)
+    said = findings(run)
+    if as_json:
+        put_json({"out": str(out), "bytes": out.stat().st_size, "warnings": said, "files": list(map(str, written))})
+        return
+    for sentence in said:
+        typer.echo(f"warning: {sentence}", err=True)
+    typer.echo(f"written: {out}" + (f" and {len(written) - 1} figures and tables" if len(written) > 1 else ""))

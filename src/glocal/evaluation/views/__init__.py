@@ -1,0 +1,6 @@
+"""What people look at: map, neighbours, flips, dissimilarities and spectrum of one embedding, small enough to keep."""
+
+from glocal.evaluation.views.measure import Part, object_view
+from glocal.evaluation.views.view import View
+
+__all__ = ["Part", "View", "object_view"]

@@ -1,0 +1,128 @@
+"""`object_view`: look at one embedding of the objects beside a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from glocal.data.triplets import Triplets
+from glocal.errors import DataError
+from glocal.evaluation.flips import flips
+from glocal.evaluation.statistics import paired_difference
+from glocal.evaluation.structure.collapse import collapsed
+from glocal.evaluation.structure.neighbourhoods import neighbours
+from glocal.evaluation.structure.spectrum import spectrum
+from glocal.evaluation.views.maps import object_map, turned
+from glocal.evaluation.views.matrices import matrix_of, object_order, people_matrix
+from glocal.evaluation.views.view import Axes, View
+
+_K = 10
+_MOST_FLIPS = 1000
+
+
+class Part(NamedTuple):
+    """Answers on which two embeddings of the objects are compared; those of a fold, under the transform of the fold."""
+
+    before: np.ndarray
+    after: np.ndarray
+    answers: Triplets
+
+
+def object_view(
+    Z: Float[np.ndarray, "n p"],
+    names: Sequence[str],
+    *,
+    categories: Sequence[str] | None = None,
+    baseline: View | None = None,
+    parts: Sequence[Part] = (),
+    people: Triplets | None = None,
+    weights: Float[np.ndarray, "p p"] | None = None,
+    features: Float[np.ndarray, "n p"] | None = None,
+    kind: str = "pca",
+    seed: int = 42,
+    meta: Mapping[str, Any] | None = None,
+) -> View:
+    """Map, ten nearest neighbours, flips, ordered dissimilarities and spectrum of one embedding.
+
+    Parameters
+    ----------
+    Z : (n, p) real array
+        Objects, transformed or not.
+    names, categories : n str
+        Categories order the matrices.
+    baseline : View or None
+        The view beside which this one is looked at: it gives the order, and the map is turned to fit its.
+    parts : sequence of Part
+        Answers whose flips are listed.
+    people : Triplets or None
+        All answers, for people's own matrix.
+    weights, features : (p, p) and (n, p), or None
+        The transform and the standardized features, for the spectrum.
+    kind : {"pca", "umap"}
+        Of the map.
+    seed : int
+    meta : mapping or None
+        JSON values kept with the view.
+
+    Raises
+    ------
+    DataError
+        Another number of names or of rows than the baseline has.
+
+    Examples
+    --------
+    >>> view = object_view(np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), ["cat", "dog", "car"])
+    >>> [view.names[i] for i in view.neighbours[0]]
+    ['dog', 'car']
+    """
+    n = len(Z)
+    held = None if baseline is None else baseline.names
+    for what, other in (("names", names), ("categories", categories), ("rows in the baseline", held)):
+        if other is not None and len(other) != n:
+            raise DataError(f"there are {n} objects but {len(other)} {what}; give one an object.")
+    if n < 2:
+        raise DataError("a view needs at least two objects.")
+    order = object_order(Z, categories) if baseline is None else baseline.order
+    positions = object_map(Z, kind, seed=seed)
+    if baseline is not None:
+        positions = turned(positions, baseline.positions.astype(np.float64))
+    gained, lost, flipped = _flipped(parts)
+    axes = None
+    if weights is not None and features is not None:
+        found = spectrum(weights, features)
+        axes = Axes(found.singular_values, found.gains, found.share_before, found.share_after)
+    return View(
+        tuple(names), None if categories is None else tuple(categories), positions.astype(np.float32),
+        neighbours(Z, min(_K, n - 1)), gained, lost, order, matrix_of(Z, order),
+        None if people is None else people_matrix(people, order), axes,
+        {**(meta or {}), **flipped, "map": kind, "collapsed": bool(collapsed(Z))},
+    )  # fmt: skip
+
+
+def _flipped(parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Flips of all parts, strongest shift of margin first, and the paired difference over all their answers."""
+    if not parts:
+        nothing = np.empty((0, 3), dtype=np.int64)
+        return nothing, nothing, {"n_answers": 0, "n_gained": 0, "n_lost": 0}
+    found = [flips(part.before, part.after, part.answers) for part in parts]
+    sides = []
+    for side in ("gained", "lost"):
+        answers = np.concatenate(
+            [part.answers.answers[getattr(one, side)] for part, one in zip(parts, found, strict=True)]
+        )
+        shifts = np.concatenate([np.abs(one.shift[getattr(one, side)]) for one in found])
+        sides.append(answers[np.argsort(-shifts, kind="stable")].astype(np.int64))
+    weights = [part.answers.weights for part in parts]
+    paired = paired_difference(
+        np.concatenate([one.after for one in found]), np.concatenate([one.before for one in found]),
+        answers=np.concatenate([part.answers.answers for part in parts]),
+        weights=None if any(w is None for w in weights) else np.concatenate(weights),  # type: ignore[arg-type]
+    )  # fmt: skip
+    counts = {
+        "n_answers": sum(len(part.answers) for part in parts), "n_gained": len(sides[0]), "n_lost": len(sides[1]),
+        "difference": [paired.difference, paired.low, paired.high],
+    }  # fmt: skip
+    return sides[0][:_MOST_FLIPS], sides[1][:_MOST_FLIPS], counts

@@ -1,0 +1,143 @@
+"""`View`: all that a page shows of one embedding of the objects, saved and loaded."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from glocal.errors import FileError
+from glocal.files import PathLike, atomic_write, existing_file, one_line
+from glocal.records import to_json
+
+FORMAT = 1
+UNKNOWN = 255  # of an 8-bit matrix: nobody was asked
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """Dissimilarities in 8 bits: 0 … 254 are `low` … `high`, 255 is unknown; objects in order, averaged in groups."""
+
+    cells: UInt8[np.ndarray, "m m"]
+    low: float
+    high: float
+
+    def values(self) -> Float[np.ndarray, "m m"]:
+        """The dissimilarities, to 1/254 of their range; NaN where unknown."""
+        return np.where(self.cells == UNKNOWN, np.nan, self.low + self.cells / 254 * (self.high - self.low))
+
+
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """A transform seen from the principal axes of the features; see `glocal.evaluation.structure.spectrum`."""
+
+    singular_values: Float[np.ndarray, " p"]
+    gains: Float[np.ndarray, " p"]
+    share_before: Float[np.ndarray, " p"]
+    share_after: Float[np.ndarray, " p"]
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One embedding of n objects, to be looked at beside a baseline.
+
+    Parameters
+    ----------
+    names, categories : tuple of n str
+        Categories are None if none were given.
+    positions : (n, 2) float32
+        The map, root mean square distance 1 from its middle; turned so that it fits the baseline's best.
+    neighbours : (n, k) int
+        Nearest first, by cosine.
+    gained, lost : (g, 3) and (l, 3) int
+        Answers (pair found most similar, odd one) that the baseline has wrong and this embedding right, and the
+        reverse; those with the largest shift of margin first, at most 1000.
+    order : (n,) int
+        Objects in the order of the matrices: by category, inside it by likeness in the baseline.
+    rdm, people : Matrix
+        1 - cosine; and the share of people's answers about a pair that found another pair more alike (None: not
+        computed).
+    axes : Axes or None
+        None for no transform.
+    meta : dict
+        network, arm, baseline, how many answers flipped out of how many and of which split, collapsed, notes.
+    """
+
+    names: tuple[str, ...]
+    categories: tuple[str, ...] | None
+    positions: Float[np.ndarray, "n 2"]
+    neighbours: Int[np.ndarray, "n k"]
+    gained: Int[np.ndarray, "g 3"]
+    lost: Int[np.ndarray, "l 3"]
+    order: Int[np.ndarray, " n"]
+    rdm: Matrix
+    people: Matrix | None = None
+    axes: Axes | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, path: PathLike) -> None:
+        """Write the view atomically as a compressed ``.npz`` without pickled objects."""
+        n = len(self.names)
+        index = np.uint16 if n < 1 << 16 else np.uint32
+        text = {"format": FORMAT, "names": self.names, "categories": self.categories, "meta": self.meta}
+        arrays: dict[str, np.ndarray] = {
+            "text": np.array(to_json(text)), "map": self.positions.astype(np.float32),
+            "neighbours": self.neighbours.astype(index), "gained": self.gained.astype(index),
+            "lost": self.lost.astype(index), "order": self.order.astype(index),
+        }  # fmt: skip
+        for name, matrix in (("rdm", self.rdm), ("people", self.people)):
+            if matrix is not None:
+                arrays |= {name: matrix.cells, f"{name}_range": np.array([matrix.low, matrix.high])}
+        if self.axes is not None:
+            arrays |= {name: value.astype(np.float32) for name, value in vars(self.axes).items()}
+        with atomic_write(path) as stream:
+            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, path: PathLike) -> View:
+        """Read a view.
+
+        Raises
+        ------
+        FileError
+            Missing, damaged, of a later format, or no view.
+        """
+        path = existing_file(path, what="view")
+        try:
+            with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+                arrays = {key: archive[key] for key in archive.files}
+            text = json.loads(str(arrays["text"]))
+            if text["format"] > FORMAT:
+                raise FileError(
+                    f"view file {path} is of format {text['format']}; this version reads up to {FORMAT}. "
+                    "Upgrade glocal."
+                )
+            return cls._of(arrays, text)
+        except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+            if isinstance(error, FileError):
+                raise
+            raise FileError(
+                f"view file {path} is damaged ({one_line(error)}). Delete it and run again what wrote it."
+            ) from error
+
+    @classmethod
+    def _of(cls, arrays: dict[str, np.ndarray], text: dict[str, Any]) -> View:
+        def matrix(name: str) -> Matrix | None:
+            return Matrix(arrays[name], *map(float, arrays[f"{name}_range"])) if name in arrays else None
+
+        rdm = matrix("rdm")
+        if rdm is None:
+            raise KeyError("rdm")
+        axes = ("singular_values", "gains", "share_before", "share_after")
+        whole = {name: arrays[name].astype(np.int64) for name in ("neighbours", "gained", "lost", "order")}
+        return cls(
+            tuple(text["names"]), None if text["categories"] is None else tuple(text["categories"]), arrays["map"],
+            rdm=rdm, people=matrix("people"), meta=text["meta"],
+            axes=Axes(*(arrays[name] for name in axes)) if axes[0] in arrays else None, **whole,
+        )  # fmt: skip

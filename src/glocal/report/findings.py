@@ -1,0 +1,98 @@
+"""What must be said before anybody uses a transform: unconverged, collapsed, harmful, overfitted, wrong file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from glocal.report.run import Run, SweepRun
+from glocal.report.scores import differences
+
+_LIKENESS = ("accuracy_cosine", "accuracy_dot", "spearman", "pearson")  # agreement with people
+_EXPECTED = ("neighbours_kept",)  # any transform changes neighbours: a price, not damage downstream
+_CHANCE = math.log(3) - 1e-6  # nats
+
+
+def findings(run: Run) -> list[str]:
+    """Sentences of warning, the gravest first; none if nothing is amiss."""
+    return [*_wrong_files(run), *_collapsed(run), *_harm(run), *_unconverged(run), *_overfit(run)]
+
+
+def _wrong_files(run: Run) -> Iterator[str]:
+    said = (str(note) for arms in run.views.values() for view in arms.values() for note in view.meta.get("notes") or ())
+    for note in dict.fromkeys(said):
+        yield f"Wrong file: {note}"
+
+
+def _collapsed(run: Run) -> Iterator[str]:
+    for network, arms in run.views.items():
+        for arm, view in arms.items():
+            if view.meta.get("collapsed"):
+                yield f"Collapsed: {arm} maps all objects of {network} to one point; its scores are those of chance."
+    for sweep in run.sweeps:
+        if "parts" in sweep.points:
+            losses = [(parts or {}).get("global") for parts in sweep.points["parts"]]
+            count = sum(loss is not None and loss >= _CHANCE for loss in losses)
+            if count:
+                yield (
+                    f"Collapsed: {count} of {len(losses)} points of {sweep.name} predict the fitted answers no better "
+                    "than chance."
+                )
+
+
+def _harm(run: Run) -> Iterator[str]:
+    rows = differences(run)
+    for row in rows[(rows["p_holm"] < 0.05) & (rows["value"] < 0)].to_dict("records"):
+        metric = str(row["metric"]).removesuffix("_difference")
+        if metric in _EXPECTED:
+            continue
+        where = f" on {row['network']}" if row["network"] else ""
+        what = "agrees less with people" if metric.startswith(_LIKENESS) else "hurts downstream"
+        yield (
+            f"{row['transform']} {what}{where}: {row['task']} ({metric}) is {row['value']:+.3f} "
+            f"[{row['low']:+.3f}, {row['high']:+.3f}] beside {run.baseline}, p = {row['p_holm']:.2g} after correction."
+        )
+
+
+def _unconverged(run: Run) -> Iterator[str]:
+    for sweep in run.sweeps:
+        if "converged" not in sweep.points:
+            continue
+        bad = sweep.points[~sweep.points["converged"].astype(bool)]
+        if len(bad):
+            named = "; ".join(_setting(row) for row in bad.head(3).to_dict("records"))
+            more = "" if len(bad) <= 3 else f"; and {len(bad) - 3} more"
+            yield f"Unconverged: {len(bad)} of {len(sweep.points)} points of {sweep.name} ({named}{more})."
+    records = {name: fit for fits in run.fits.values() for name, fit in fits.items()}
+    records |= {f"{sweep.name}, the refitted choice": sweep.meta.get("fit", {}) for sweep in run.sweeps}
+    for name, fit in records.items():
+        if fit.get("converged") is False:
+            yield f"Unconverged: the fit of {name} ended with status {fit.get('status')}: {fit.get('reason')}."
+
+
+def _overfit(run: Run) -> Iterator[str]:
+    for sweep in run.sweeps:
+        chosen, before = sweep.chosen, original(sweep)
+        if chosen and before and chosen.get("loss") and before.get("loss") and chosen["loss"] > before["loss"]:
+            yield (
+                f"Overfitted: the choice of {sweep.name} has a held-out loss of {chosen['loss']:.3f} nats, above "
+                f"{before['loss']:.3f} of the features without a transform."
+            )
+
+
+def original(sweep: SweepRun) -> dict[str, Any] | None:
+    """The row of the untransformed features."""
+    if sweep.front is None:
+        return None
+    rows: list[dict[str, Any]] = sweep.front[sweep.front["method"] == "original"].to_dict("records")
+    return rows[0] if rows else None
+
+
+def _setting(row: dict[Any, Any]) -> str:
+    parts = [f"fold {row['fold']}", str(row["method"])]
+    names = {"alpha": "α", "lmbda": "λ", "tau": "τ"}
+    parts += [
+        f"{sign} {row[name]:g}" for name, sign in names.items() if row[name] is not None and row[name] == row[name]
+    ]
+    return " ".join(parts)

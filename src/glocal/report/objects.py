@@ -1,0 +1,104 @@
+"""Views as the page carries them: numbers in base64, matrices as 8-bit pictures, categories with few colours."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from glocal.errors import MissingDependencyError
+from glocal.evaluation.views import View
+from glocal.evaluation.views.view import Matrix
+from glocal.report.run import Run
+
+_COLOURED = 10
+_OTHER = "other"
+_LABELLED = 0.03  # of the side of a matrix: the room that a label needs
+
+
+def object_data(run: Run) -> dict[str, Any]:
+    """All views as JSON values, and the categories that have a colour of their own (the largest ten)."""
+    counts: Counter[str] = Counter()
+    for arms in run.views.values():
+        counts.update(category for category in next(iter(arms.values())).categories or () if category != _OTHER)
+    coloured = sorted(category for category, _ in counts.most_common(_COLOURED))
+    return {
+        "coloured": coloured,
+        "networks": [_network(network, list(arms.values())) for network, arms in run.views.items()],
+    }
+
+
+def _network(name: str, views: Sequence[View]) -> dict[str, Any]:
+    first = views[0]
+    people = next((view.people for view in views if view.people is not None), None)
+    return {
+        "name": name, "names": _distinct(first.names), "categories": first.categories,
+        "people": None if people is None else picture(people), "bands": _bands(first),
+        "arms": [_arm(view) for view in views if view.names == first.names],
+    }  # fmt: skip
+
+
+def _arm(view: View) -> dict[str, Any]:
+    largest = float(np.abs(view.positions).max()) or 1.0
+    meta = view.meta
+    axes = None
+    if view.axes is not None:
+        values = (view.axes.gains, view.axes.share_before, view.axes.share_after)
+        axes = [[float(f"{value:.4g}") for value in array.tolist()] for array in values]
+    positions = _packed(view.positions / largest * 32767, "<i2")
+    return {
+        "name": str(meta.get("arm", "")), "split": meta.get("split"), "n_answers": meta.get("n_answers", 0),
+        "n_gained": meta.get("n_gained", 0), "n_lost": meta.get("n_lost", 0), "difference": meta.get("difference"),
+        "map": {"kind": meta.get("map", "pca"), "scale": largest / 32767, "values": positions},
+        "k": view.neighbours.shape[1], "wide": len(view.names) > 1 << 16,
+        "neighbours": _packed(view.neighbours, "<u4" if len(view.names) > 1 << 16 else "<u2"),
+        "gained": view.gained.tolist(), "lost": view.lost.tolist(), "rdm": picture(view.rdm), "axes": axes,
+    }  # fmt: skip
+
+
+def picture(matrix: Matrix) -> dict[str, Any]:
+    """A matrix as a PNG in a data URI, dark is alike and bright is not, grey is unknown; with its range and size."""
+    try:
+        from matplotlib import colormaps
+        from PIL import Image
+    except ImportError as error:
+        raise MissingDependencyError("a report needs matplotlib. Install it: pip install 'glocal[report]'.") from error
+    colours = (colormaps["viridis"](np.linspace(0, 1, 255))[:, :3] * 255).round().astype(np.uint8)
+    image = Image.fromarray(np.ascontiguousarray(matrix.cells))
+    image.putpalette(np.vstack([colours, [[127, 127, 127]]]).astype(np.uint8).tobytes())
+    drawn = io.BytesIO()
+    image.save(drawn, format="PNG", optimize=True)
+    return {
+        "url": "data:image/png;base64," + base64.b64encode(drawn.getvalue()).decode(),
+        "low": matrix.low, "high": matrix.high, "cells": len(matrix.cells),
+    }  # fmt: skip
+
+
+def _bands(view: View) -> list[list[Any]]:
+    """Where each category lies along a matrix: [name, from, to] as fractions, those with room for a label."""
+    if view.categories is None:
+        return []
+    ordered = np.array(view.categories)[view.order]
+    starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1, [len(ordered)]])
+    bands = [[str(ordered[a]), a / len(ordered), b / len(ordered)] for a, b in itertools.pairwise(starts)]
+    return [band for band in bands if band[2] - band[1] >= _LABELLED]
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names by which an object can be found: those that occur again have their row behind them."""
+    seen: set[str] = set()
+    found = []
+    for row, name in enumerate(names):
+        found.append(f"{name} (row {row})" if name in seen else name)
+        seen.add(name)
+    return found
+
+
+def _packed(values: np.ndarray, dtype: str) -> str:
+    integers = np.round(values) if values.dtype.kind == "f" else values
+    return base64.b64encode(np.ascontiguousarray(integers.astype(dtype)).tobytes()).decode()

@@ -1,0 +1,180 @@
+"""`report_page`: one HTML file that holds all it needs, opens from the disk and asks nothing of the network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.resources
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from glocal._version import __version__
+from glocal.errors import MissingDependencyError
+from glocal.files import PathLike, atomic_write
+from glocal.records import to_json
+from glocal.report import palette
+from glocal.report.charts import front_chart, map_chart, slice_chart, spectrum_chart, task_chart
+from glocal.report.findings import findings
+from glocal.report.fronts import Front, fronts
+from glocal.report.objects import object_data
+from glocal.report.provenance import brief, provenance
+from glocal.report.run import Run
+from glocal.report.scores import arms, bounds, cell, main_rows
+
+
+def report_page(run: Run, *, title: str | None = None) -> str:
+    """The page of a run as text.
+
+    Parameters
+    ----------
+    run : Run
+        Of `load_run`.
+    title : str or None
+        None names the folders.
+
+    Raises
+    ------
+    MissingDependencyError
+        jinja2, altair, vl-convert or matplotlib is not installed.
+
+    Notes
+    -----
+    Charts are drawn from data in the page by one copy of Vega-Lite. A content security policy lets the page's own
+    scripts run (by their hashes) and nothing else, and forbids every request.
+    """
+    charts: dict[str, Any] = {}
+    fronts_found = fronts(run)
+    data: dict[str, Any] = {"fronts": [front.points for front in fronts_found]}
+    if run.views:
+        data["objects"] = object_data(run)
+        _object_charts(charts, data["objects"]["coloured"])
+    _front_charts(charts, fronts_found)
+    tasks = _tasks(run, charts)
+    shown = {
+        "title": title or "Report: " + ", ".join(run.names), "version": __version__, "brief": brief(run),
+        "findings": findings(run), "provenance": provenance(run), "tasks": tasks, "arms": _legend(run),
+        "table": _table(run), "baseline": run.baseline, "fronts": fronts_found, "objects": data.get("objects"),
+    }  # fmt: skip
+    bundle, script = _bundle(), _script()
+    return str(
+        _template().render(
+            **shown, bundle=bundle, script=script, style=_asset("style.css"), policy=_policy(bundle, script),
+            data=script_json({**data, "charts": charts}),
+        )
+    )  # fmt: skip
+
+
+def save_page(page: str, out: PathLike) -> None:
+    """Write a page, whole or not at all.
+
+    Raises
+    ------
+    FileError
+        It cannot be written.
+    """
+    with atomic_write(out) as stream:
+        stream.write(page.encode())
+
+
+def script_json(value: Any) -> str:
+    r"""JSON that may stand inside a script element: no character of it can end the element or begin another.
+
+    >>> script_json({"name": "</script><b>"})
+    '{"name": "\\u003c/script\\u003e\\u003cb\\u003e"}'
+    """
+    text = to_json(value)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _object_charts(charts: dict[str, Any], coloured: Sequence[str]) -> None:
+    for when in ("before", "after"):
+        charts[f"map-{when}"] = map_chart(coloured, f"Map of the objects {when} the transform")
+    charts["gain"] = spectrum_chart("gain", "gain")
+    charts["share"] = spectrum_chart("share", "share of the variance")
+
+
+def _front_charts(charts: dict[str, Any], found: Sequence[Front]) -> None:
+    for number, front in enumerate(found):
+        if front.points:
+            charts[f"front-{number}"] = front_chart(front.points)
+        for place, (_, parameter, rows) in enumerate(front.slices):
+            charts[f"slice-{number}-{place}"] = slice_chart(rows, parameter)
+
+
+def _tasks(run: Run, charts: dict[str, Any]) -> list[dict[str, str]]:
+    main, people, order = main_rows(run), bounds(run), arms(run)
+    found = []
+    for number, (task, rows) in enumerate(main.groupby("task", sort=False)):
+        metric = str(rows["metric"].iloc[0])
+        charts[f"task-{number}"] = task_chart(rows, people[people["task"] == task], order, metric)
+        found.append({"id": f"task-{number}", "name": str(task), "metric": metric})
+    return found
+
+
+def _legend(run: Run) -> list[dict[str, str]]:
+    return [
+        {"name": arm, "colour": palette.COLOURS[place], "sign": palette.SIGNS[place]}
+        for arm, place in palette.places(arms(run)).items()
+    ]
+
+
+def _table(run: Run) -> dict[str, Any]:
+    """Arms × tasks as lines of cells with what screen readers and hovering say."""
+    main = main_rows(run)
+    tasks = [str(task) for task in dict.fromkeys(main["task"])]
+    lines: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
+    for row in main.to_dict("records"):
+        text = cell(row)
+        line = lines.setdefault((str(row["network"]), str(row["transform"])), {})
+        line[str(row["task"])] = {
+            "value": text.split(" ")[0].rstrip("*"), "interval": text.partition(" ")[2].rstrip("*"),
+            "differs": "" if not text.endswith("*") else "higher" if row["difference"] > 0 else "lower",
+        }  # fmt: skip
+    body = [
+        {"network": network, "arm": arm, "cells": [line.get(task) for task in tasks]}
+        for (network, arm), line in lines.items()
+    ]
+    return {"tasks": tasks, "lines": body, "networks": any(line["network"] for line in body)}
+
+
+def _policy(*scripts: str) -> str:
+    # NOTE Vega compiles the expressions of a chart, which needs unsafe-eval; inline scripts run by their hash alone
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-eval' {hashes}"
+
+
+@cache
+def _bundle() -> str:
+    try:
+        import vl_convert
+    except ImportError as error:
+        raise MissingDependencyError("a report needs vl-convert. Install it: pip install 'glocal[report]'.") from error
+    found = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub asks for the optional snippet
+    return f"(() => {{{_closed(found)}\n}})();"
+
+
+def _script() -> str:
+    return _closed("".join(_asset(name) for name in ("charts.js", "front.js", "objects.js", "start.js")))
+
+
+def _closed(script: str) -> str:
+    """A script without the characters that would end its element; inside its strings they mean the same."""
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _template() -> Any:
+    try:
+        import jinja2
+    except ImportError as error:
+        raise MissingDependencyError("a report needs jinja2. Install it: pip install 'glocal[report]'.") from error
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.from_string(_asset("page.html"))
+
+
+def _asset(name: str) -> str:
+    return (importlib.resources.files("glocal.report") / "templates" / name).read_text(encoding="utf-8")

@@ -1,0 +1,179 @@
+"""What a run folder holds, read back without data and without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glocal.errors import FileError
+from glocal.evaluation.views import View
+from glocal.files import PathLike, one_line, read_lines
+from glocal.records import read_rows
+from glocal.transform import LinearTransform
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ROWS = ("rows.jsonl", "scores.jsonl")
+COLUMNS = ("network", "task", "metric", "value", "low", "high", "n", "split", "transform", "p", "p_holm")
+
+
+@dataclass(frozen=True, eq=False)
+class SweepRun:
+    """A sweep: its settings, points, means over folds and front (None while it is unfinished), and chosen transform."""
+
+    name: str
+    config: dict[str, Any]
+    points: pd.DataFrame
+    means: pd.DataFrame | None
+    front: pd.DataFrame | None
+    meta: dict[str, Any]
+
+    @property
+    def chosen(self) -> dict[str, Any] | None:
+        """The chosen setting with its means."""
+        return self.meta.get("sweep", {}).get("best")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Everything that a report shows.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Of the folders.
+    rows : DataFrame
+        Scores: network, task, metric, value, low, high, n, split, transform (the arm), p, p_holm; maybe none.
+    sweeps : tuple of SweepRun
+    views : dict
+        Network → arm → View, the baseline first. The network of a sweep is its folder.
+    suites : dict
+        Folder → the content of its ``suite.json``.
+    fits : dict
+        Folder → {name: record of the fit} of the transforms of a suite.
+    """
+
+    names: tuple[str, ...]
+    rows: pd.DataFrame
+    sweeps: tuple[SweepRun, ...] = ()
+    views: dict[str, dict[str, View]] = field(default_factory=dict)
+    suites: dict[str, dict[str, Any]] = field(default_factory=dict)
+    fits: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def baseline(self) -> str:
+        """The arm that others are compared with."""
+        return next((str(suite["plan"]["baseline"]) for suite in self.suites.values()), "original")
+
+
+def load_run(folders: PathLike | Sequence[PathLike]) -> Run:
+    """Read what ``glocal evaluate suite``, ``glocal sweep`` and ``glocal demo`` write.
+
+    Parameters
+    ----------
+    folders : path or sequence of paths
+        One or several, e.g. a suite and sweeps of the same networks.
+
+    Raises
+    ------
+    FileError
+        A folder is missing, holds none of these, or a file in it is damaged.
+    """
+    import pandas as pd
+
+    paths = (
+        [Path(folders)] if isinstance(folders, str) or not isinstance(folders, Sequence) else list(map(Path, folders))
+    )
+    rows: list[dict[str, Any]] = []
+    sweeps: list[SweepRun] = []
+    views: dict[str, dict[str, View]] = {}
+    suites: dict[str, dict[str, Any]] = {}
+    fits: dict[str, dict[str, Any]] = {}
+    names = _names(paths)
+    for path, name in zip(paths, names, strict=True):
+        held = [file for file in _ROWS if (path / file).is_file()]
+        swept = (path / "points.jsonl").is_file()
+        if not held and not swept:
+            raise FileError(
+                f"{path} is no run folder: it holds none of {', '.join(_ROWS)} and points.jsonl. "
+                "Give the folder that glocal evaluate suite --out or glocal sweep --out wrote."
+            )
+        rows += [row for file in held for row in read_rows(path / file)]
+        if swept:
+            sweeps.append(_sweep(path, name))
+        if (path / "suite.json").is_file():
+            suites[name] = _json(path / "suite.json")
+            fits[name] = _fits(path, suites[name])
+        for file in sorted((path / "views").glob("*.npz")):
+            view = View.load(file)
+            views.setdefault(str(view.meta.get("network") or name), {})[str(view.meta.get("arm", file.stem))] = view
+    first = [network for suite in suites.values() for network in suite["plan"]["networks"] if network in views]
+    views = {network: _ordered(views[network], suites) for network in dict.fromkeys([*first, *views])}
+    table = pd.DataFrame(rows, columns=[*COLUMNS]) if rows else pd.DataFrame(columns=[*COLUMNS])
+    table["network"] = table["network"].fillna("")
+    for column in ("value", "low", "high", "n", "p", "p_holm"):
+        table[column] = pd.to_numeric(table[column], errors="coerce")
+    return Run(tuple(names), table, tuple(sweeps), views, suites, fits)
+
+
+def _names(paths: list[Path]) -> list[str]:
+    short = [path.resolve().name for path in paths]
+    return (
+        short
+        if len(set(short)) == len(short)
+        else [f"{path.resolve().parent.name}/{path.resolve().name}" for path in paths]
+    )
+
+
+def _sweep(path: Path, name: str) -> SweepRun:
+    import pandas as pd
+
+    config = _json(path / "sweep.json") if (path / "sweep.json").is_file() else {}
+    tables: list[pd.DataFrame | None] = []
+    for file in ("means.csv", "front.csv"):
+        try:
+            tables.append(pd.read_csv(path / file) if (path / file).is_file() else None)
+        except (OSError, ValueError) as error:
+            raise FileError(
+                f"{path / file} is not the table of a sweep ({one_line(error)}). "
+                "Run glocal sweep --resume to write it again."
+            ) from error
+    meta = LinearTransform.load(path / "transform.npz").meta if (path / "transform.npz").is_file() else {}
+    return SweepRun(name, config, pd.DataFrame(read_rows(path / "points.jsonl")), tables[0], tables[1], meta)
+
+
+def _fits(path: Path, suite: dict[str, Any]) -> dict[str, Any]:
+    """The records of the fits that belong to the suite as it is now: of each network and arm the newest file."""
+    found: dict[str, Any] = {}
+    for network in suite["plan"]["networks"]:
+        for arm in suite["plan"]["arms"]:
+            files = sorted(path.glob(f"transforms/{network}-{arm}-" + "[0-9a-f]" * 12 + ".npz"), key=_age)
+            if files:
+                found[f"{network}, {arm}"] = LinearTransform.load(files[-1]).meta.get("fit", {})
+    return found
+
+
+def _age(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def _ordered(arms: dict[str, View], suites: dict[str, dict[str, Any]]) -> dict[str, View]:
+    """Arms in the order of the suite, the baseline first."""
+    wanted = [arm for suite in suites.values() for arm in suite["plan"]["arms"]]
+    baseline = {str(view.meta.get("baseline", "original")) for view in arms.values()}
+
+    def place(arm: str) -> tuple[bool, int]:
+        return arm not in baseline, wanted.index(arm) if arm in wanted else len(wanted)
+
+    return {arm: arms[arm] for arm in sorted(arms, key=place)}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads("\n".join(read_lines(path, what="run"))))
+    except (ValueError, TypeError) as error:
+        raise FileError(f"{path} is no JSON object ({one_line(error)}). Run again what wrote it.") from error

@@ -1,0 +1,47 @@
+// A point of a front: clicked in the chart or chosen from the list, its settings are listed beside it.
+const signs = { alpha: "α", lmbda: "λ", tau: "τ" };
+
+function showPoint(front, number) {
+  const point = page.fronts[front][number], view = views.get(`front-${front}`);
+  if (!point) return;
+  document.getElementById(`point-${front}`).value = String(number);
+  if (view) view.signal("picked", number).runAsync();
+  const list = document.createElement("dl");
+  const line = (name, value) => {
+    const row = put(list, "div", null);
+    put(row, "dt", name);
+    put(row, "dd", value);
+  };
+  line("method", point.method + (point.chosen ? " (chosen)" : ""));
+  for (const name of ["alpha", "lmbda", "tau"]) if (point[name] !== null) line(`${signs[name]} (${name})`, String(point[name]));
+  if (point.method !== "original") {
+    line("on the front", point.front ? "yes" : "no");
+    line("converged", point.converged ? "yes" : "no");
+  }
+  line("sweep", point.sweep);
+  for (const [name, value] of Object.entries(point.scores))
+    if (value !== null) line(name.replaceAll("_", " "), Number.isInteger(value) ? String(value) : value.toPrecision(4));
+  document.getElementById(`settings-${front}`).replaceChildren(list);
+}
+
+function startFronts() {
+  for (const list of document.querySelectorAll("select.point")) {
+    const front = Number(list.dataset.front), points = page.fronts[front];
+    const order = [...points.keys()].sort((a, b) => points[b].chosen - points[a].chosen
+      || (points[b].method === "original") - (points[a].method === "original") || points[b].accuracy - points[a].accuracy);
+    for (const sweep of new Set(points.map((point) => point.sweep))) {
+      const group = put(list, "optgroup", null, { label: sweep });
+      for (const number of order) if (points[number].sweep === sweep) put(group, "option", points[number].label, { value: number });
+    }
+    list.addEventListener("change", () => showPoint(front, Number(list.value)));
+    showPoint(front, Number(list.options[0].value));
+  }
+  drawn.push((name, view) => {
+    if (!name.startsWith("front-")) return;
+    const front = Number(name.slice(6));
+    view.signal("picked", Number(document.getElementById(`point-${front}`).value)).runAsync();
+    view.addEventListener("click", (event, item) => {
+      if (item && item.datum && item.datum.number !== undefined) showPoint(front, item.datum.number);
+    });
+  });
+}

@@ -1,0 +1,14 @@
+// The theme follows the system until the button is pressed.
+startFronts();
+startObjects();
+const button = document.getElementById("theme");
+const told = () => { button.textContent = isDark() ? "Light" : "Dark"; };
+button.hidden = false;
+told();
+button.addEventListener("click", () => {
+  document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+  told();
+  drawAll();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { told(); drawAll(); });
+drawAll();

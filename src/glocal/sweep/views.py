@@ -1,0 +1,72 @@
+"""What a page shows of the choice of a sweep: ``views/original.npz`` and ``views/chosen.npz``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from glocal.data.features import object_name
+from glocal.data.splits import split_triplets
+from glocal.evaluation.views import Part, object_view
+from glocal.files import make_folder
+from glocal.sweep.grid import Point
+from glocal.sweep.outcome import Outcome
+from glocal.sweep.run import Plan
+from glocal.transform import LinearTransform
+
+
+def write_views(plan: Plan, outcome: Outcome, folder: Path) -> None:
+    """Look at the refitted choice beside the original features.
+
+    Flips are those on held-out objects: the answers of each fold under the transform of the choice on that fold. Where
+    the transforms of the points were not kept they are those on all answers, which the refit has seen: the split says
+    ``fitted``.
+
+    Parameters
+    ----------
+    plan : Plan
+    outcome : Outcome
+        Whose choice is looked at.
+    folder : Path
+        Of the sweep.
+    """
+    features, seed = plan.data.features, plan.settings.seed
+    where = make_folder(folder / "views")
+    names = [f"object {row}" for row in range(len(features))] if features.names is None else features.names
+    names = [object_name(name) for name in names]
+    X = features.standardization(features.matrix, "float64")
+    original = object_view(
+        X,
+        names,
+        people=plan.data.triplets,
+        seed=seed,
+        meta={"network": "", "arm": "original", "baseline": "original"},
+    )
+    original.save(where / "original.npz")
+    parts = _heldout(plan, outcome, folder, X)
+    split = "heldout" if parts else "fitted"
+    Z = outcome.transform.apply(np.asarray(features.matrix, dtype=np.float64))
+    object_view(
+        Z, names, baseline=original, parts=parts or [Part(X, Z, plan.data.triplets)], features=X,
+        weights=outcome.transform.weights.astype(np.float64), seed=seed,
+        meta={
+            "network": "", "arm": "chosen", "baseline": "original", "split": split,
+            "settings": {key: outcome.best[key] for key in ("method", "alpha", "lmbda", "tau", "bias")},
+        },
+    ).save(where / "chosen.npz")  # fmt: skip
+
+
+def _heldout(plan: Plan, outcome: Outcome, folder: Path, X: np.ndarray) -> list[Part]:
+    """The answers of each fold under the transform that was fitted without its objects; nothing if one is not kept."""
+    best, data = outcome.best, plan.data
+    parts = []
+    for fold in range(plan.folds):
+        point = Point(fold, best["method"], bool(best["bias"]), best["lmbda"], best["alpha"], best["tau"])
+        path = folder / "transforms" / f"{point.key}.npz"
+        if not path.exists():
+            return []
+        Z = LinearTransform.load(path).apply(np.asarray(data.features.matrix, dtype=np.float64))
+        _, heldout = split_triplets(data.triplets, len(X), folds=plan.folds, fold=fold, seed=plan.settings.seed)
+        parts.append(Part(X, Z, data.triplets.select(heldout)))
+    return parts

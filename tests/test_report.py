@@ -1,0 +1,526 @@
+"""The page, tables and figures of a run: from the folder alone, whole, harmless, and usable in a browser."""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from glocal.cli.app import _run
+from glocal.data.triplets import Triplets
+from glocal.data.world import simulated_world
+from glocal.errors import FileError, MissingDependencyError
+from glocal.evaluation.views import Part, object_view
+from glocal.records import to_json
+from glocal.suite import Plan, run_suite
+from glocal.transform import LinearTransform
+from glocal.transform.published import WRONG, wrong_name
+
+pytest.importorskip("altair")
+pytest.importorskip("vl_convert")
+pytest.importorskip("jinja2")
+pytest.importorskip("matplotlib")
+
+from glocal.report import findings, load_run, report_page, save_figures, save_page, save_tables, tables
+from glocal.report.fronts import fronts
+from glocal.report.page import script_json
+from glocal.report.palette import places
+
+NASTY = [
+    "</script><script>window.hurt = 1</script>",
+    "<img src=x onerror='window.hurt=2'>",
+    "\"quotes\" & 'apostrophes'",
+    "cat 🐈‍⬛ emoji",
+    "خروف عربي",
+    "x" * 300,
+    "<!-- a comment",
+    "{{ 7 * 7 }}",
+    "a|b_c$d%",
+    "tab\there",
+]
+ARMS = ("original", "global", "glocal", "own")
+
+
+def row(task, metric, value, arm, **more):
+    found = {
+        "network": NASTY[1], "task": task, "metric": metric, "value": value, "low": value - 0.02, "high": value + 0.02,
+        "n": 100, "split": "heldout", "transform": arm, "p": None, "p_holm": None,
+    }  # fmt: skip
+    return found | more
+
+
+def suite_rows():
+    rows = []
+    for place, arm in enumerate(ARMS):
+        rows += [row("heldout", "accuracy_cosine", 0.4 + 0.05 * place, arm), row("heldout", "loss", 1.0, arm)]
+        rows.append(row(NASTY[0], "accuracy_logistic", 0.6 - 0.1 * place, arm))
+        rows.append(row("near", "neighbours_kept", 1 - 0.1 * place, arm))
+        if place:
+            rows.append(row("heldout", "accuracy_cosine_difference", 0.05 * place, arm, p=0.001, p_holm=0.004))
+            holm = 0.01 * place**2
+            rows.append(row(NASTY[0], "accuracy_logistic_difference", -0.1 * place, arm, p=0.001, p_holm=holm))
+            rows.append(row("near", "neighbours_kept_difference", -0.1 * place, arm, p=1e-9, p_holm=1e-8))
+    return [*rows, row("heldout", "ceiling_majority", 0.7, "people")]
+
+
+def write_suite(folder, n=60, names=None):
+    """A finished suite of one network whose every name is hostile, without data."""
+    (folder / "views").mkdir(parents=True)
+    (folder / "rows.jsonl").write_text("".join(to_json(line) + "\n" for line in suite_rows()))
+    plan = {
+        "networks": {NASTY[1]: {"features": "f.npy", "local": None}}, "answers": {}, "baseline": "original", "seed": 1,
+        "arms": {arm: {} for arm in ARMS}, "tasks": {"heldout": {"kind": "odd-one-out"}}, "folds": 3, "fold": 0,
+    }  # fmt: skip
+    record = {"plan": plan, "provenance": {"version": "9.9", "data": {NASTY[0]: "0123abcd" * 8}, "seed": 1}}
+    (folder / "suite.json").write_text(to_json(record))
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 6))
+    names = [*NASTY, *(f"object {i}" for i in range(n - len(NASTY)))] if names is None else names
+    categories = [NASTY[i % 3] if i % 5 else "other" for i in range(n)]
+    answers = Triplets.from_array(np.array([rng.permutation(n)[:3] for _ in range(400)]))
+    baseline = None
+    for place, arm in enumerate(ARMS):
+        W = np.diag(np.linspace(1, 1 + place, 6))
+        view = object_view(
+            X @ W, names, categories=categories, baseline=baseline, people=answers if baseline is None else None,
+            parts=[Part(X, X @ W, answers)] if place else [], weights=W if place else None, features=X,
+            meta={"network": NASTY[1], "arm": arm, "baseline": "original", "split": "heldout"},
+        )  # fmt: skip
+        view.save(folder / "views" / f"{place}.npz")
+        baseline = baseline or view
+
+
+def write_sweep(folder, method="glocal", points=4):
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    lines = []
+    for fold in range(2):
+        for alpha in np.linspace(0.05, 0.5, points) if method == "glocal" else [None]:
+            for lmbda in (0.1, 1.0):
+                lines.append({
+                    "fold": fold, "method": method, "bias": False, "alpha": alpha, "lmbda": lmbda,
+                    "tau": None if alpha is None else 0.25, "accuracy_cosine": 0.5 - 0.1 * (alpha or 0) - 0.01 * fold,
+                    "neighbours_kept": 0.6 + 0.5 * (alpha or 0) + 0.01 * rng.random(), "loss": 1.2,
+                    "parts": {"global": 1.0986123 if lmbda == 1 and alpha == 0.05 else 1.0},
+                    "converged": not (lmbda == 1 and alpha == 0.5), "evaluations": 5, "seconds": 0.1,
+                })  # fmt: skip
+    (folder / "points.jsonl").write_text("".join(to_json(line) + "\n" for line in lines))
+    (folder / "sweep.json").write_text(json.dumps({"data": {"features": "f" * 64}, "seed": 3, "folds": 2}))
+    table = pd.DataFrame(lines)
+    keys = ["method", "bias", "alpha", "lmbda", "tau"]
+    means = (
+        table.groupby(keys, dropna=False, sort=False)[["accuracy_cosine", "neighbours_kept", "loss"]]
+        .mean()
+        .reset_index()
+    )
+    for name in ("accuracy_cosine", "neighbours_kept", "loss"):
+        means[f"{name}_se"] = 0.01
+    means["converged"] = True
+    means.to_csv(folder / "means.csv", index=False)
+    front = means.iloc[:3].copy()
+    front.insert(0, "chosen", [False, True, False][: len(front)])
+    first = {"chosen": False, "method": "original", "accuracy_cosine": 0.4, "neighbours_kept": 1.0, "loss": 1.09}
+    pd.concat([pd.DataFrame([first]), front]).to_csv(folder / "front.csv", index=False)
+    best = {key: None if pd.isna(value) else value for key, value in means.iloc[1].to_dict().items()}
+    meta = {"sweep": {"rule": "front-knee", "reason": "because", "best": best}, "fit": {"converged": True}}
+    LinearTransform(np.eye(3, dtype=np.float32), None, 0.0, 1.0, meta).save(folder / "transform.npz")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    where = tmp_path_factory.mktemp("runs")
+    write_suite(where / "suite")
+    write_sweep(where / "sweep")
+    write_sweep(where / "sweep-global", "global")
+    return [where / "suite", where / "sweep", where / "sweep-global"]
+
+
+@pytest.fixture(scope="module")
+def page(folders):
+    return report_page(load_run(folders))
+
+
+def data_of(page):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])
+
+
+def test_a_page_is_written_without_torch_and_without_data(folders, tmp_path):
+    """The library reads folders and makes a page in a process that never loads torch or scikit-learn."""
+    code = (
+        "import sys; from glocal.report import load_run, report_page, save_page\n"
+        f"save_page(report_page(load_run({list(map(str, folders))!r})), {str(tmp_path / 'r.html')!r})\n"
+        "assert not {'torch', 'sklearn', 'numba'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert (tmp_path / "r.html").stat().st_size < 2_000_000
+
+
+def test_the_page_asks_nothing_of_the_network(page):
+    """No element and no rule of the page names another place, and its policy forbids every request."""
+    markup = re.sub(r"<script>.*?</script>", "", page, flags=re.S)
+    assert len(re.findall(r'(?:src|href)="(?:data:|#)', markup)) > 3
+    assert not re.search(r'(?:src|href)="(?!data:|#)', markup)
+    assert not re.search(r"@import|url\(", page.split("</style>")[0])
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
+    assert policy.startswith("default-src &#39;none&#39;")
+    assert "unsafe-inline" not in policy.split("script-src")[1]
+
+
+def test_names_do_not_become_markup(page):
+    """Hostile names stand escaped: three script elements, no image, no comment, no template result."""
+    assert len(re.findall(r"<script\b", page.split("window.vegaEmbed")[0])) == 2
+    assert page.count("<script>") == 2
+    assert "<img src=x" not in page
+    assert "<!-- a comment" not in page
+    assert data_of(page)["objects"]["networks"][0]["names"][:10] == NASTY
+
+
+def test_json_in_a_script_is_the_same_json():
+    """Escaping changes no value, and leaves no angle bracket or ampersand."""
+    text = script_json(NASTY)
+    assert json.loads(text) == NASTY
+    assert not set("<>&") & set(text)
+    assert text.isascii()
+
+
+def test_every_score_is_in_the_table_of_the_page(page):
+    """Each main value stands in the page with its interval; the significant ones are marked."""
+    table = re.search(r"<table>.*?</table>", page, re.S)[0]
+    for line in suite_rows():
+        if line["metric"] in ("accuracy_cosine", "accuracy_logistic", "neighbours_kept"):
+            assert f"{line['value']:.3f}" in table
+            assert f"[{line['low']:.3f}, {line['high']:.3f}]" in table
+    assert table.count("significantly higher") == 3
+    assert table.count("significantly lower") == 5  # two of three tasks, and all of neighbours kept
+
+
+def test_the_front_marks_original_front_and_choice(folders):
+    """Points are the means; original, front and choice of each sweep are marked; sweeps of the same data share one."""
+    (front,) = fronts(load_run(folders))
+    assert [p["method"] for p in front.points].count("original") == 1
+    assert [(p["method"], p["lmbda"]) for p in front.points if p["chosen"]] == [("glocal", 1.0), ("global", 1.0)]
+    assert sum(p["front"] for p in front.points if p["method"] == "glocal") == 3
+    means = pd.read_csv(folders[1] / "means.csv")
+    np.testing.assert_allclose([p["accuracy"] for p in front.points[:8]], means["accuracy_cosine"])
+    assert [p["number"] for p in front.points] == list(range(11))
+
+
+def test_a_slice_changes_one_parameter_alone(folders):
+    """Slices through the choice hold every fold's point at each value, the other parameters as chosen."""
+    slices = {(sweep, name): rows for sweep, name, rows in fronts(load_run(folders))[0].slices}
+    assert set(slices) == {("sweep", "alpha"), ("sweep", "lmbda"), ("sweep-global", "lmbda")}
+    rows = slices["sweep", "alpha"]
+    points = [json.loads(line) for line in (folders[1] / "points.jsonl").read_text().splitlines()]
+    expected = sorted((p["fold"], p["alpha"], p["accuracy_cosine"]) for p in points if p["lmbda"] == 1)
+    assert sorted((int(r["fold"]), r["value"], r["accuracy"]) for r in rows) == expected
+
+
+def test_findings_say_what_is_amiss(folders):
+    """Harm downstream, unconverged and collapsed points and overfitting are said; neighbours and gains are not."""
+    said = findings(load_run(folders))
+    harm = [sentence for sentence in said if "hurts downstream" in sentence]
+    assert [sentence.split(" ")[0] for sentence in harm] == ["global", "glocal"]  # p of the third is 0.09
+    assert "-0.100" in harm[0]
+    assert any(s.startswith("Unconverged: 2 of 16 points of sweep (fold 0 glocal α 0.5 λ 1 τ 0.25;") for s in said)
+    assert any(s.startswith("Collapsed: 2 of 16 points of sweep") for s in said)
+    assert any(s.startswith("Overfitted: the choice of sweep ") for s in said)
+    assert not any("neighbours_kept" in sentence for sentence in said)
+
+
+def test_findings_name_wrong_files_and_collapsed_arms(tmp_path):
+    """What the view of an arm notes about its transform is a warning of the page."""
+    write_suite(tmp_path / "s")
+    view = object_view(
+        np.ones((60, 2)), [str(i) for i in range(60)],
+        meta={"network": "n", "arm": "published", "notes": ["it is another one's."]},
+    )  # fmt: skip
+    view.save(tmp_path / "s" / "views" / "z.npz")
+    said = findings(load_run(tmp_path / "s"))
+    assert said[0] == "Wrong file: it is another one's."
+    assert said[1].startswith("Collapsed: published maps all objects of n to one point")
+
+
+def test_nothing_amiss_is_said_too(tmp_path):
+    """A run without findings says that there are none."""
+    (tmp_path / "scores.jsonl").write_text(to_json(row("a", "accuracy_cosine", 0.5, "original")) + "\n")
+    page = report_page(load_run(tmp_path), title="a <b> title")
+    assert "None: every fit converged" in page
+    assert "a &lt;b&gt; title" in page
+    assert 'id="objects"' not in page
+
+
+def test_the_sentence_for_a_wrong_file_is_that_of_its_warning(tmp_path):
+    """Only weights in the registry are wrong, and not in a folder that names the model they fit."""
+    assert wrong_name(tmp_path / "a.npz", np.eye(3)) is None
+    assert wrong_name(tmp_path / "a.npz", np.eye(next(iter(WRONG.values())).shape[0])) is None
+
+
+def test_an_unfinished_sweep_has_a_page(tmp_path):
+    """Points without means: the page says that the sweep is unfinished."""
+    write_sweep(tmp_path / "s")
+    for name in ("means.csv", "front.csv", "transform.npz"):
+        (tmp_path / "s" / name).unlink()
+    assert "This sweep is unfinished" in report_page(load_run(tmp_path / "s"))
+
+
+def test_what_is_no_run_is_said(tmp_path):
+    """A folder without scores or points, and damaged files, are one sentence each."""
+    with pytest.raises(FileError, match="is no run folder"):
+        load_run(tmp_path)
+    write_sweep(tmp_path / "s")
+    (tmp_path / "s" / "sweep.json").write_text("[1")
+    with pytest.raises(FileError, match=r"sweep\.json is no JSON object") as caught:
+        load_run(tmp_path / "s")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("module", ["altair", "jinja2", "vl_convert"])
+def test_a_missing_extra_is_said(folders, monkeypatch, module):
+    """Without one of the packages of the extra the sentence names it and the extra."""
+    from glocal.report.page import _bundle
+
+    _bundle.cache_clear()
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'glocal\[report\]'"):
+        report_page(load_run(folders))
+
+
+def test_an_arm_looks_alike_everywhere():
+    """Methods keep their colours whatever else is in the report, and no two of the first eight arms share one."""
+    assert places(["original", "glocal", "a", "b", "c", "global", "naive", "d"]) == {
+        "original": 3, "glocal": 0, "a": 4, "b": 5, "c": 6, "global": 1, "naive": 2, "d": 7,
+    }  # fmt: skip
+    assert len(places([str(i) for i in range(30)])) == 30
+
+
+def test_tables_say_the_same_in_three_formats(folders, tmp_path):
+    """CSV reads back; Markdown has as many bars in every line; LaTeX has no bare special character."""
+    run = load_run(folders)
+    written = save_tables(run, tmp_path)
+    assert {path.name for path in written} == {
+        f"{name}.{ending}" for name in ("scores", "differences", "front-sweep", "front-sweep-global")
+        for ending in ("csv", "md", "tex")
+    }  # fmt: skip
+    scores = tables(run)["scores"]
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "scores.csv").astype(str), scores.astype(str))
+    assert scores["heldout"].tolist() == [
+        "0.400 [0.380, 0.420]", "0.450 [0.430, 0.470]*", "0.500 [0.480, 0.520]*", "0.550 [0.530, 0.570]*"
+    ]  # fmt: skip
+    bars = {len(re.findall(r"(?<!\\)\|", line)) for line in (tmp_path / "scores.md").read_text().splitlines()}
+    assert len(bars) == 1
+    body = (tmp_path / "scores.tex").read_text()
+    assert not re.search(r"(?<!\\)[_%$#]", body)
+
+
+def test_figures_are_written_once_each(folders, tmp_path):
+    """Scores, fronts, slices, maps, matrices and spectra come as PNG and PDF, hostile names or not."""
+    run = load_run(folders[:2])
+    network, views = next(iter(run.views.items()))
+    some = dataclasses.replace(run, views={network: dict(list(views.items())[:2])})
+    written = save_figures(some, folders[:2], tmp_path)
+    names = {path.stem for path in written}
+    assert sorted(name.split("-")[0] for name in names) == ["front", "map", "matrix", "scores", "slices", "spectrum"]
+    for path in written:
+        assert path.read_bytes().startswith(b"\x89PNG" if path.suffix == ".png" else b"%PDF")
+
+
+def test_the_command_writes_page_figures_and_tables(folders, tmp_path, capsys):
+    """--json is one object that names every file; warnings are in it and nothing else is on standard output."""
+    out = tmp_path / "r.html"
+    assert _run(["report", *map(str, folders), "--out", str(out), "--tables", str(tmp_path / "t"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["bytes"] == out.stat().st_size
+    assert all(Path(path).is_file() for path in told["files"])
+    assert len(told["files"]) == 13
+    assert told["warnings"] == findings(load_run(folders))
+    assert _run(["report", str(tmp_path), "--out", str(out)]) == 1
+    assert "is no run folder" in capsys.readouterr().err
+    assert _run(["report", str(folders[0])]) == 2
+
+
+SUITE = """
+categories = "c.csv"
+[answers]
+triplets = "t.npy"
+[networks.net]
+features = "net"
+[arms.original]
+[arms.global]
+method = "global"
+lmbda = 0.1
+[tasks.heldout]
+kind = "odd-one-out"
+"""
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """The files of a small suite, and the suite."""
+    where = tmp_path_factory.mktemp("small")
+    made = simulated_world(
+        n_superordinate=3, n_category=4, n_object=4, n_local=40, n_triplets=6_000, dimensions=24, seed=3
+    )
+    (where / "net").mkdir()
+    np.save(where / "net" / "features.npy", made.objects.matrix)
+    (where / "net" / "file_names.txt").write_text("\n".join(made.objects.names) + "\n")
+    np.save(where / "t.npy", made.triplets.answers)
+    lines = [f"{name},kind{i // 16}\n" for i, name in enumerate(made.objects.names)]
+    (where / "c.csv").write_text("object,category\n" + "".join(lines))
+    (where / "suite.toml").write_text(SUITE)
+    return where
+
+
+def test_a_suite_writes_what_its_report_reads(small, tmp_path):
+    """Views of every arm and the provenance lie in the folder; a second run leaves views of the same content alone."""
+    plan = Plan.load(small / "suite.toml")
+    result = run_suite(plan, tmp_path)
+    run = load_run(tmp_path)
+    assert list(run.views["net"]) == ["original", "global"]
+    view = run.views["net"]["global"]
+    differences = result.rows[result.rows["metric"] == "accuracy_cosine_difference"]
+    assert view.meta["difference"][0] == pytest.approx(differences["value"].iloc[0])
+    assert set(view.categories) == {"kind0", "kind1", "kind2"}
+    assert run.suites[tmp_path.name]["provenance"]["data"].keys() == {"net", "t.npy", "c.csv"}
+    assert run.fits[tmp_path.name]["net, global"]["converged"]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "views").iterdir()}
+    run_suite(plan, tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "views").iterdir()} == before
+    changed = (small / "suite.toml").read_text().replace("lmbda = 0.1", "lmbda = 1.0")
+    (small / "changed.toml").write_text(changed)
+    run_suite(Plan.load(small / "changed.toml"), tmp_path)
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "views").iterdir()}
+    assert [path.name for path in after if after[path] != before[path]] == ["net-global.npz"]
+    assert "net" in report_page(load_run(tmp_path))
+
+
+def test_an_unknown_map_of_a_suite_is_said(small):
+    """The suite names the maps there are."""
+    (small / "map.toml").write_text('map = "tsne"\n' + SUITE)
+    from glocal.errors import ParameterError
+
+    with pytest.raises(ParameterError, match="map 'tsne'; allowed are pca and umap"):
+        Plan.load(small / "map.toml")
+
+
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser, page, tmp_path):
+    """Open the page; yields it with what the console said and what was requested."""
+    save_page(page, tmp_path / "r.html")
+    contexts = []
+
+    def opened(**options):
+        context = browser.new_context(**options)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.said, tab.asked = [], []
+        tab.on("console", lambda message: tab.said.append(message.text))
+        tab.on("pageerror", lambda error: tab.said.append(str(error)))
+        tab.on("request", lambda request: tab.asked.append(request.url))
+        tab.goto((tmp_path / "r.html").as_uri())
+        tab.wait_for_selector("html[data-drawn]", timeout=30_000)
+        return tab
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_the_page_opens_whole(visit, scheme, width):
+    """Every chart is drawn, the console is silent, nothing leaves the machine, no name ran, nothing is cut off."""
+    tab = visit(color_scheme=scheme, viewport={"width": width, "height": 800})
+    assert tab.said == []
+    assert [url for url in tab.asked if not url.startswith(("data:", "file:"))] == []
+    places, marks = tab.evaluate(
+        "[document.querySelectorAll('[data-chart]').length, [...document.querySelectorAll('[data-chart]')].filter("
+        "(p) => p.querySelector('canvas, svg .mark-symbol path, svg .mark-line path')).length]"
+    )
+    assert places == marks == 3 + 1 + 3 + 4
+    assert tab.evaluate("window.hurt") is None
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    dark = tab.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+    assert dark == (scheme == "dark")
+
+
+def test_search_finds_an_object_and_its_neighbours(visit, folders):
+    """A name typed by keyboard shows that object's neighbours before and after, and its flips alone if asked."""
+    tab = visit()
+    views = load_run(folders).views[NASTY[1]]
+    tab.select_option("#arm", label="own")
+    for object_, name in ((0, NASTY[0]), (4, NASTY[4]), (20, "object 10")):
+        tab.fill("#search", name)
+        tab.keyboard.press("Enter")
+        for when, view in (("before", views["original"]), ("after", views["own"])):
+            shown = tab.eval_on_selector_all(f"#neighbours-{when} button", "(all) => all.map((b) => b.textContent)")
+            assert shown == [view.names[i] for i in view.neighbours[object_]]
+    tab.check("#flips-of-object")
+    rows = tab.eval_on_selector_all("#gained tbody tr", "(all) => all.map((row) => row.textContent)")
+    assert len(rows) == max(1, sum(20 in answer for answer in views["own"].gained.tolist()))
+    tab.fill("#search", "nothing of this name")
+    assert tab.text_content("#found") == "No object has this in its name."
+    assert tab.said == []
+    assert tab.evaluate("window.hurt") is None
+
+
+def test_a_point_of_the_front_shows_its_settings(visit):
+    """Choosing from the list and clicking a point both show that point's settings."""
+    tab = visit(viewport={"width": 1280, "height": 900})
+    label = tab.eval_on_selector("#point-0 option:nth-child(4)", "(o) => o.textContent")
+    tab.select_option("#point-0", label=label)
+    alpha = re.search(r"α ([\d.]+)", label)[1]
+    assert f"α (alpha){float(alpha):g}"[:12] in tab.text_content("#settings-0")
+    marks = tab.locator('[data-chart="front-0"] .mark-symbol path')
+    marks.first.scroll_into_view_if_needed()
+    before = tab.text_content("#settings-0")
+    for place in range(marks.count()):
+        marks.nth(place).click(force=True)
+        if tab.text_content("#settings-0") != before:
+            break
+    assert tab.text_content("#settings-0") != before
+    assert tab.said == []
+
+
+def test_the_theme_is_switched_by_its_button(visit):
+    """The button turns the page dark, and every chart with it."""
+    tab = visit(color_scheme="light")
+    tab.click("#theme")
+    tab.wait_for_timeout(300)
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 28)"
+    colours = "[...document.querySelectorAll('svg .role-axis-title text')].map((t) => t.getAttribute('fill'))"
+    tab.wait_for_function(f"{colours}.every((c) => c === '#e8eaed')")
+
+
+def test_the_page_is_accessible(visit):
+    """The checks of axe-core, where GLOCAL_AXE names its script, find nothing serious."""
+    script = os.environ.get("GLOCAL_AXE")
+    if not script:
+        pytest.skip("GLOCAL_AXE is unset: it names axe.min.js")
+    for scheme in ("light", "dark"):
+        tab = visit(color_scheme=scheme)
+        run = "(source) => { (0, eval)(source); return axe.run(document); }"
+        found = tab.evaluate(run, Path(script).read_text(encoding="utf-8"))
+        assert len(found["passes"]) > 15
+        assert [(v["id"], v["impact"]) for v in found["violations"] if v["impact"] in ("serious", "critical")] == []

@@ -1,0 +1,256 @@
+"""What is kept of an embedding for people to look at: exact where it is exact, small, and read back whole."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from glocal.data.categories import load_categories
+from glocal.data.triplets import Triplets
+from glocal.errors import DataError, FileError, MissingDependencyError, ParameterError
+from glocal.evaluation.alignment import answer_credit
+from glocal.evaluation.views import Part, View, object_view
+from glocal.evaluation.views.maps import object_map, turned
+from glocal.evaluation.views.matrices import matrix_of, object_order, people_matrix
+from glocal.sweep import Sweep
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(1)
+    groups = np.repeat(np.arange(5), 8)
+    return rng.normal(size=(5, 12))[groups] * 2 + rng.normal(size=(40, 12))
+
+
+@pytest.fixture(scope="module")
+def answers():
+    rng = np.random.default_rng(2)
+    return Triplets.from_array(np.array([rng.permutation(40)[:3] for _ in range(3000)]))
+
+
+@pytest.fixture(scope="module")
+def pair(rows, answers):
+    """A baseline and a transformed embedding beside it."""
+    W = np.diag(np.linspace(0.1, 3, 12))
+    names = [f"o{i}" for i in range(40)]
+    categories = [f"c{i // 8}" for i in range(40)]
+    before = object_view(rows, names, categories=categories, people=answers)
+    after = object_view(
+        rows @ W, names, categories=categories, baseline=before, parts=[Part(rows, rows @ W, answers)],
+        weights=W, features=rows, meta={"arm": "x"},
+    )  # fmt: skip
+    return before, after
+
+
+def test_neighbours_are_those_of_explicit_distances(rows, pair):
+    """The ten nearest by cosine are the first ten of scipy's sorted distances, itself left out."""
+    D = cdist(rows, rows, "cosine")
+    np.fill_diagonal(D, np.inf)
+    np.testing.assert_array_equal(pair[0].neighbours, np.argsort(D, axis=1)[:, :10])
+
+
+def test_flips_are_the_answers_whose_credit_changed(rows, pair, answers):
+    """Gained and lost are exactly the answers right on one side only, the largest shift of margin first."""
+    Z = rows @ np.diag(np.linspace(0.1, 3, 12))
+    a, b = answer_credit(rows, answers), answer_credit(Z, answers)
+    view = pair[1]
+    for found, which in ((view.gained, b > a), (view.lost, b < a)):
+        assert {tuple(x) for x in found.tolist()} == {tuple(x) for x in answers.answers[which].tolist()}
+    assert view.meta["n_answers"] == 3000
+    assert view.meta["difference"][0] == pytest.approx(b.mean() - a.mean())
+    S = [1 - cdist(e, e, "cosine") for e in (rows, Z)]
+    shift = [abs(np.subtract(*[s[i, j] - max(s[i, k], s[j, k]) for s in S])) for i, j, k in view.gained]
+    assert shift == sorted(shift, reverse=True)
+
+
+def test_flips_of_folds_are_joined(rows, answers):
+    """Parts with embeddings of their own give the flips of each, merged by the size of their shift."""
+    first, second = answers.select(np.arange(3000) < 1500), answers.select(np.arange(3000) >= 1500)
+    Z = [rows * np.linspace(1, 2, 12), rows * np.linspace(3, 1, 12)]
+    view = object_view(rows, list(map(str, range(40))), parts=[Part(rows, Z[0], first), Part(rows, Z[1], second)])
+    gained = sum(
+        int((answer_credit(z, t) > answer_credit(rows, t)).sum()) for z, t in zip(Z, (first, second), strict=True)
+    )
+    assert (view.meta["n_gained"], view.meta["n_answers"]) == (gained, 3000)
+
+
+def test_a_matrix_is_the_mean_over_pairs_of_groups(rows):
+    """Each cell is the mean of 1 - cosine over the pairs of two groups, an object never paired with itself."""
+    order = np.random.default_rng(3).permutation(40)
+    found = matrix_of(rows, order, most=7)
+    D = cdist(rows, rows, "cosine")[np.ix_(order, order)]
+    groups = np.array_split(np.arange(40), 7)
+    for i, a in enumerate(groups):
+        for j, b in enumerate(groups):
+            block = D[np.ix_(a, b)]
+            expected = block.mean() if i != j else block[~np.eye(len(a), dtype=bool)].mean()
+            if found.low <= expected <= found.high:
+                assert found.values()[i, j] == pytest.approx(expected, abs=(found.high - found.low) / 254)
+
+
+def test_a_small_matrix_is_whole(rows):
+    """With fewer objects than cells every pair has its own cell."""
+    found = matrix_of(rows, np.arange(40))
+    D = cdist(rows, rows, "cosine")
+    off = ~np.eye(40, dtype=bool)
+    np.testing.assert_allclose(found.values()[off], D[off], atol=(found.high - found.low) / 254)
+
+
+def test_peoples_matrix_counts_answers_about_a_pair(answers):
+    """A cell is the share of answers with a pair of its groups that chose another pair; grey where nobody was asked."""
+    order = np.arange(40)[::-1].copy()
+    found = people_matrix(answers.select(np.arange(3000) < 400), order)
+    m = len(found.cells)
+    sizes = [len(part) for part in np.array_split(np.arange(40), m)]
+    group = np.empty(40, dtype=int)
+    group[order] = np.repeat(np.arange(m), sizes)
+    asked, apart = np.zeros((2, m, m))
+    for a, b, odd in answers.answers[:400]:
+        for i, j, chosen in ((a, b, 1), (a, odd, 0), (b, odd, 0)):
+            for x, y in ((group[i], group[j]), (group[j], group[i])):
+                asked[x, y] += 1
+                apart[x, y] += 1 - chosen
+    off = (asked > 0) & ~np.eye(m, dtype=bool)
+    np.testing.assert_allclose(found.values()[off], (apart / np.maximum(asked, 1))[off], atol=1 / 250)
+    assert (np.isnan(found.values()) == (asked == 0)).all()
+    assert people_matrix(answers.select(np.arange(3000) < 10), order) is None
+
+
+def test_objects_are_ordered_by_category_and_likeness(rows):
+    """Categories are runs, "other" the last; without categories the planted groups are runs."""
+    categories = ["b", "other", "a", "b"] * 10
+    ordered = np.array(categories)[object_order(rows, categories)]
+    assert list(dict.fromkeys(ordered)) == ["a", "b", "other"]
+    assert (ordered[:-1] != ordered[1:]).sum() == 2
+    groups = np.repeat(np.arange(5), 8)
+    tight = np.random.default_rng(0).normal(size=(5, 12))[groups] + 0.01 * rows
+    assert (np.diff(groups[object_order(tight)]) != 0).sum() == 4
+
+
+def test_the_map_is_the_principal_plane_turned(rows):
+    """Distances in the map are those of scikit-learn's PCA up to scale, and turning does not change them."""
+    from sklearn.decomposition import PCA
+
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    expected = PCA(2).fit_transform(unit)
+    found = object_map(rows)
+    assert np.square(found).sum(axis=1).mean() == pytest.approx(1)
+    ratio = cdist(found, found)[0, 1:] / cdist(expected, expected)[0, 1:]
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-6)
+    angle = np.array([[0.0, -1.0], [1.0, 0.0]])
+    np.testing.assert_allclose(turned(found @ angle, found), found, atol=1e-9)
+
+
+def test_a_view_is_read_back_whole_and_small(pair, tmp_path):
+    """Every array, name and number of a view comes back from a compressed file without pickles."""
+    before, after = pair
+    for view in (before, after):
+        view.save(tmp_path / "v.npz")
+        found = View.load(tmp_path / "v.npz")
+        assert (found.names, found.categories, found.meta) == (view.names, view.categories, view.meta)
+        for name in ("positions", "neighbours", "gained", "lost", "order"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(view, name))
+        np.testing.assert_array_equal(found.rdm.cells, view.rdm.cells)
+        assert (found.people is None, found.axes is None) == (view.people is None, view.axes is None)
+    np.testing.assert_allclose(found.axes.gains, after.axes.gains, rtol=1e-6)
+
+
+@pytest.mark.parametrize("content", [b"no archive", b""])
+def test_a_damaged_view_is_one_sentence(tmp_path, content):
+    """A file that is no view says so and what to do."""
+    path = tmp_path / "v.npz"
+    path.write_bytes(content)
+    with pytest.raises(FileError, match=r"view file .*(damaged|empty)") as caught:
+        View.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_view_of_a_later_format_is_refused(pair, tmp_path):
+    """A format that this version does not know is not guessed at."""
+    pair[0].save(tmp_path / "v.npz")
+    with np.load(tmp_path / "v.npz") as archive:
+        arrays = dict(archive)
+    arrays["text"] = np.array(json.dumps({**json.loads(str(arrays["text"])), "format": 9}))
+    np.savez(tmp_path / "v.npz", **arrays)
+    with pytest.raises(FileError, match="format 9; this version reads up to 1"):
+        View.load(tmp_path / "v.npz")
+
+
+def test_a_collapsed_embedding_has_a_view_that_says_so(rows):
+    """One point for all objects: a map at its middle, and the mark."""
+    view = object_view(np.ones((40, 3)), list(map(str, range(40))))
+    assert view.meta["collapsed"]
+    assert (view.positions == 0).all()
+    assert not object_view(rows, list(map(str, range(40)))).meta["collapsed"]
+
+
+def test_what_cannot_be_viewed_is_said(rows):
+    """Another number of names, one object, another map: one sentence each."""
+    with pytest.raises(DataError, match="40 objects but 3 names"):
+        object_view(rows, ["a", "b", "c"])
+    with pytest.raises(DataError, match="at least two objects"):
+        object_view(rows[:1], ["a"])
+    with pytest.raises(ParameterError, match="allowed are pca and umap"):
+        object_map(rows, "tsne")
+
+
+def test_umap_without_its_package_is_said(rows, monkeypatch):
+    """The map umap names the extra that brings it."""
+    monkeypatch.setitem(__import__("sys").modules, "umap", None)
+    with pytest.raises(MissingDependencyError, match=r"glocal\[umap\]"):
+        object_map(rows, "umap")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("c.tsv", "animal\ttool\n1\t0\n0\t0\n0\t1\n1\t1\n", ["animal", "other", "tool", "tool"]),
+        ("c.csv", "object,category\nd.jpg,tool\na,animal\nb,\nc,x\n", ["animal", "other", "x", "tool"]),
+        ("c.csv", "object,animal,tool\na,1,0\nb,0,0\nd,0,1\n", ["animal", "other", "other", "tool"]),
+    ],
+)
+def test_categories_are_read_in_each_form(tmp_path, name, text, expected):
+    """Binary columns, with names or without, and pairs; the smaller of several categories, "other" for none."""
+    text = text.replace("1\t1", "0\t1")
+    (tmp_path / name).write_text(text)
+    assert load_categories(tmp_path / name, ["a", "images/b.png", "c", "d"]).tolist() == expected
+
+
+def test_of_several_categories_the_smaller_is_taken(tmp_path):
+    """An object in two categories belongs to the one with fewer objects."""
+    (tmp_path / "c.tsv").write_text("large\tsmall\n1\t0\n1\t0\n1\t1\n")
+    assert load_categories(tmp_path / "c.tsv", "abc").tolist() == ["large", "large", "small"]
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "match"),
+    [
+        ("a\tb\n1\t0\n", DataError, "1 lines but there are 2 objects"),
+        ("a\tb\n1\n", FileError, "no table"),
+        ("a\tb\tc\nx\ty\tz\n", FileError, "neither"),
+        ("\n", FileError, "empty"),
+    ],
+)
+def test_what_is_no_table_of_categories_is_said(tmp_path, text, error, match):
+    """Another number of lines, a short line, other columns and an empty file are one sentence each."""
+    (tmp_path / "c.tsv").write_text(text)
+    with pytest.raises(error, match=match) as caught:
+        load_categories(tmp_path / "c.tsv", ["a", "b"])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_sweep_keeps_views_of_its_choice(world, tmp_path, kept):
+    """Flips of a sweep are held-out answers of each fold under that fold's transform, where those were kept."""
+    sweep = Sweep({"alpha": [0.5], "lmbda": [0.1], "tau": [0.25]}, folds=2)
+    sweep.fit(world.objects, world.triplets, local_features=world.local, out=tmp_path, keep_transforms=kept)
+    view = View.load(tmp_path / "views" / "chosen.npz")
+    assert View.load(tmp_path / "views" / "original.npz").people is not None
+    assert view.meta["split"] == ("heldout" if kept else "fitted")
+    if kept:
+        held = sweep.results_["n_heldout"]
+        assert view.meta["n_answers"] == held.sum()
+        before = (json.loads(line) for line in (tmp_path / "original.jsonl").read_text().splitlines())
+        change = sweep.results_["accuracy_cosine"] - [row["accuracy_cosine"] for row in before]
+        assert view.meta["difference"][0] == pytest.approx((change * held).sum() / held.sum(), abs=1e-3)
