@@ -9,7 +9,6 @@ import typer
 
 from glocal.cli.options import AsJson
 from glocal.cli.output import put_json, put_table, say
-from glocal.suite import Plan, run_suite
 
 
 def suite_command(
@@ -24,6 +23,7 @@ def suite_command(
 
     Example: glocal evaluate suite suite.toml --out suite-out
     """
+    from glocal.suite import Plan, run_suite  # torch loads only for who runs a suite
 
     def progress(what: str, done: int, total: int) -> None:
         say(f"{done} of {total}: {what}")
