@@ -439,3 +439,21 @@ def test_the_list_of_layers_has_every_module_and_its_shape(vit, picture):
     assert rows["norm"] == ("LayerNorm", "101 × 64")
     assert rows["output"][1] == "1000"
     assert rows["blocks"][1] == "64" or "101 × 64" in rows["blocks"][1]
+
+
+def test_a_library_that_warns_leaves_standard_error_clean(monkeypatch, capfd):
+    """What a library logs while a model loads is not shown, and logging is as it was afterwards."""
+    import logging
+
+    from glocal.extract import registry
+
+    def loud(name):
+        logging.warning("no pretrained weights")
+        logging.getLogger("huggingface_hub.utils").warning("Retrying in 1s")
+        raise ParameterError("one sentence.")
+
+    monkeypatch.setitem(registry._LOADERS, "timm", loud)
+    with pytest.raises(ParameterError, match="one sentence"):
+        registry.load_model("timm:test_vit", "none")
+    assert capfd.readouterr().err == ""
+    assert logging.root.manager.disable == 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
 
 from glocal.errors import ParameterError
 from glocal.extract.model import Model
@@ -42,5 +44,21 @@ def load_model(model: str, weights: str | None = None, *, text: bool = False) ->
     if text:
         if name.library != "openclip":
             raise ParameterError(f"captions need a model with a text tower, openclip:…; {name} has none.")
-        return load_openclip(name, text=True)
-    return _LOADERS[name.library](name)
+        with _calm():
+            return load_openclip(name, text=True)
+    with _calm():
+        return _LOADERS[name.library](name)
+
+
+@contextlib.contextmanager
+def _calm() -> Iterator[None]:
+    """Keep the libraries' warnings off standard error: what concerns the caller is raised, in one sentence.
+
+    A hub that cannot be reached is tried a dozen times with a line for each; weights from a file are called random.
+    """
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
+    try:
+        yield
+    finally:
+        logging.disable(before)
