@@ -101,7 +101,7 @@ class _Walk:
         self._token = secrets.token_hex(8)
         self._folds: dict[int, Any] = {}
         self._running: dict[str, _Path] = {}
-        self._unscored = set(range(plan.folds)) - {row["fold"] for row in store.original()}
+        self._unscored = set(range(plan.folds)) - store.scored_folds()
 
     def results(self) -> Iterator[Result]:
         """The points in the order in which they are finished."""
@@ -172,7 +172,7 @@ class _Walk:
             )
         fold = path.points[0].fold
         self._folds.pop(fold, None)
-        if fold not in {row["fold"] for row in self._store.original()}:
+        if fold not in self._store.scored_folds():
             self._unscored.add(fold)
         self._submit(path, self._stand(path), finished)
 

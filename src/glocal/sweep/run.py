@@ -79,7 +79,7 @@ def run(plan: Plan, store: Store, blocks: int | None, progress: Progress | None 
                     continue
                 if fold is None or fold.number != path[0].fold:
                     fold = Fold(plan.read(path[0].fold, blocks), plan.settings)
-                    if fold.number not in {row["fold"] for row in store.original()}:
+                    if fold.number not in store.scored_folds():
                         store.save_original(fold.number, original_scores(fold))
                 state = store.state(path[0].unit, fold.base.loss.X, done)
                 for result in walk(fold, [p for p in path if p.key not in done], plan.settings, state):

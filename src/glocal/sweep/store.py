@@ -66,6 +66,10 @@ class Store:
         rows = read_rows(path) if path.exists() and path.stat().st_size else []
         return list({row["fold"]: row for row in rows}.values())
 
+    def scored_folds(self) -> set[int]:
+        """The folds whose untransformed features have been scored."""
+        return {row["fold"] for row in self.original()}
+
     def save_original(self, fold: int, scores: dict[str, Any]) -> None:
         """Write the scores of the untransformed features on a fold."""
         append_rows(self.folder / "original.jsonl", [{"fold": fold, **scores}])

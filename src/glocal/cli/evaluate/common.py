@@ -30,14 +30,14 @@ def embedded(features: Features, transform: Path | None, scalars: Standardizatio
 
 def embedded_single(features: Features, transform: Path | None, scalars: Standardization | None = None) -> np.ndarray:
     """The same rows, computed in float64 piece by piece and kept in float32: half the memory."""
-    loaded = None if transform is None else LinearTransform.load(transform)
-    scalars = scalars or (None if transform is not None else features.standardization)
+    if transform is None:
+        given = scalars or features.standardization
+    else:
+        fitted = LinearTransform.load(transform)
     rows = np.empty((len(features), features.dimensions), dtype=np.float32)
     for start, chunk in features.chunks():
         wide = np.asarray(chunk, dtype=np.float64)
-        rows[start : start + len(wide)] = (
-            loaded.apply(wide) if loaded is not None else scalars(wide, "float64")  # type: ignore[misc]
-        )
+        rows[start : start + len(wide)] = given(wide, "float64") if transform is None else fitted.apply(wide)
     return rows
 
 
