@@ -206,8 +206,15 @@ def child(options: argparse.Namespace) -> None:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     data = Data(options.network)
     transform, record = one_run(data, options)
+    record["peak_gb"] = peak_gb()
     transform.save(options.result.with_suffix(".npz"))
     options.result.write_text(json.dumps({**record, "judged": judged(data, options, transform)}))
+
+
+def peak_gb() -> float:
+    """The most memory this process has held; not ru_maxrss, which counts the parent's too."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 2**20
 
 
 def run_in_a_process(options: argparse.Namespace, arm: str, run: str, eta: float | None) -> dict[str, Any]:
@@ -220,11 +227,8 @@ def run_in_a_process(options: argparse.Namespace, arm: str, run: str, eta: float
         arguments += [] if eta is None else ["--this-eta", str(eta)]
         if run == "loop":
             arguments += ["--checkpoints", str(result.with_suffix(""))]
-        process = subprocess.Popen([sys.executable, __file__, *arguments])
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
+        if subprocess.run([sys.executable, __file__, *arguments], check=False).returncode:
             return {}
-        result.write_text(json.dumps({**json.loads(result.read_text()), "peak_gb": usage.ru_maxrss / 2**20}))
     return {"arm": arm, "run": run, "eta": eta, "file": result.name, **json.loads(result.read_text())}
 
 
