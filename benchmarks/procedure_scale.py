@@ -1,10 +1,10 @@
 """The paper's loop at a tenth of the paper's scale, run to its own end, against the exact solver at full scale.
 
-Simulated people answer on 1854 objects, features have 768 dimensions. The loop (`neurips2023`) runs on 470,000 answers until
-its stopping rule, watching answers on 618 further objects, ends it. A step costs the same whatever the number of answers,
-and a pass over 4.7 million has ten times as many: so many epochs of such passes are the loop's time at full scale. The
-exact solver is run there, and timed when it is as near to its optimum as the loop was to that of the tenth. For `glocal`
-the loop is not run to its end: its steps are timed, and its rule's least number of epochs is counted.
+Simulated people answer on 1854 objects, features have 768 dimensions. The loop (`neurips2023`) runs on 470,000 answers
+until its stopping rule, watching answers on 618 further objects, ends it. A step costs the same whatever the number of
+answers, and a pass over 4.7 million has ten times as many: so many epochs of such passes are the loop's time at full
+scale. The exact solver is run there, and timed when it is as near to its optimum as the loop was to that of the tenth.
+For `glocal` the loop is not run to its end: its steps are timed, and its rule's least number of epochs is counted.
 
 Run: python benchmarks/procedure_scale.py --eta 0.01 0.001
 """
@@ -95,7 +95,7 @@ def main() -> None:
             step = walked[-1][0] / walked[-1][1]
             total = step * steps * NEURIPS2023.min_epochs
             print(
-                f"  the loop: {1e3 * step:.1f} ms a step, so at least {total:.0f} s for {NEURIPS2023.min_epochs} epochs: "
+                f"  the loop: {1e3 * step:.1f} ms a step, at least {total:.0f} s for {NEURIPS2023.min_epochs} epochs: "
                 f"{total / curve[-1][0]:.0f} times the whole exact fit"
             )
             continue

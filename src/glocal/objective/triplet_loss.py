@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -119,8 +120,7 @@ class TripletLoss:
             total, upper = self._kernel(S.numpy())
             G = torch.from_numpy(upper)
             return total / self.total_weight, torch.add(G, G.T).div_(self.total_weight)
-        a, b, odd = self._answers
-        positions = torch.stack([_upper(a, b, self.n), _upper(a, odd, self.n), _upper(b, odd, self.n)])
+        positions = self._positions()
         losses, residuals = self._softmax(S.reshape(-1)[positions])
         G = S.new_zeros(self.n * self.n)
         G.index_add_(0, positions.reshape(-1), residuals.reshape(-1))
@@ -135,6 +135,37 @@ class TripletLoss:
             return self.X.T @ (G @ self.X) / 2
         _, GX = self.gathered_product(Z, self.X)
         return self.X.T @ GX / 2
+
+    def along_scales(self, Z: Float[Tensor, "n p"]) -> Callable[[float], float]:
+        """The derivative in m of L at the similarities m Z Zᵀ; the entries that the answers read are read once.
+
+        dL/dm = Σ over answers and their three pairs of ∂ℓ/∂S_pair (Z Zᵀ)_pair
+        """
+        if self._kernel is not None:
+            K = Z @ Z.T
+            return lambda m: float(torch.sum(self.of_gram(m * K)[1] * K, dtype=torch.float64)) / 2
+        pairs = self._pairs(Z)
+
+        def slope(m: float) -> float:
+            _, residuals = self._softmax(m * pairs)
+            return float(torch.sum(residuals * pairs, dtype=torch.float64))
+
+        return slope
+
+    def _pairs(self, Z: Float[Tensor, "n p"]) -> Float[Tensor, "3 t"]:
+        """The three similarities of each answer."""
+        if not self.gathered:
+            return gram_upper(Z).reshape(-1)[self._positions()]
+        parts = []
+        for a, b, odd in zip(*(column.split(_ROWS_CHUNK) for column in self._answers), strict=True):
+            za, zb, zo = Z[a], Z[b], Z[odd]
+            parts.append(torch.stack([(za * zb).sum(1), (za * zo).sum(1), (zb * zo).sum(1)]))
+        return torch.cat(parts, dim=1)
+
+    def _positions(self) -> Int[Tensor, "3 t"]:
+        """Where the answers read S."""
+        a, b, odd = self._answers
+        return torch.stack([_upper(a, b, self.n), _upper(a, odd, self.n), _upper(b, odd, self.n)])
 
     def _of_embedding(self, Z: Float[Tensor, "n p"]) -> tuple[float, Float[Tensor, "n p"]]:
         if not bool(torch.isfinite(torch.sum(Z * Z))):  # a step far too long: S would overflow

@@ -38,17 +38,12 @@ def scale_of(
     loss: TripletLoss, Z: Float[Tensor, "n q"], lmbda: float, penalty: Penalty | None, squared_norm: float
 ) -> float:
     """The c > 0 that minimises L_global of c·Z plus λR of a transform whose squared norm is c²·`squared_norm`."""
-    K = Z @ Z.T if not loss.gathered else None
+    slope_of = loss.along_scales(Z)
     mean_square = float(torch.sum(Z * Z, dtype=torch.float64)) / len(Z)
 
     def derivative(log_m: float) -> float:
         m = math.exp(log_m)
-        if K is not None:
-            _, G = loss.of_gram(m * K)
-            slope = float(torch.sum(G * K, dtype=torch.float64)) / 2
-        else:
-            _, GZ = loss.gathered_product(math.sqrt(m) * Z, Z)
-            slope = float(torch.sum(GZ * Z, dtype=torch.float64)) / 2
+        slope = slope_of(m)
         if penalty is not None and penalty.kind == "squared-norm":
             slope += lmbda * squared_norm
         elif penalty is not None and penalty.kind == "norm":
