@@ -1,7 +1,7 @@
 """How many answers are enough? Agreement on held-out objects against the number of answers fitted, real human answers.
 
 Fold 0 of 3 objects (seed 42) is held out, as everywhere. Random subsets of the other answers are fitted with `global`
-at each λ, and λ is chosen without a look at the held-out fold: a fifth of the training objects is set aside, the answers
+at each λ, and λ is chosen without a look at the held-out fold: a fifth of the training objects is set aside, answers
 without them are fitted, and the λ with the lowest loss (the highest agreement) on the answers that name one of them is
 taken. The columns of fixed λ are for comparison. With --halves also the same number of answers on half and a quarter of
 the objects; with --glocal also `glocal` at that λ with α 0.25, τ 0.1. Neighbours are counted among images that `glocal`
