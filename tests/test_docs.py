@@ -1,6 +1,7 @@
 """The documentation says what is so: examples run, the tree matches, every command and option exists."""
 
 import importlib.util
+import json
 import re
 import runpy
 import shlex
@@ -247,3 +248,30 @@ def test_tests_named_on_the_pages_exist(page):
     named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", page.read_text(encoding="utf-8"))
     sources = {file: (ROOT / "tests" / file).read_text(encoding="utf-8") for file, _ in named}
     assert [(file, name) for file, name in named if name and f"def {name}(" not in sources[file]] == []
+
+
+NOTEBOOK = ROOT / "examples" / "walkthrough.ipynb"
+
+
+def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    """Every cell of the walkthrough runs in an empty folder, and it ends with a page and a transform there."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the matrices are small: more threads only wait for each other
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(notebook, timeout=1500, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert (tmp_path / "report.html").exists()
+    assert (tmp_path / "transform.npz").exists()
+
+
+def test_the_notebook_is_kept_with_its_outputs():
+    """Each code cell that shows something is kept with it, small, without errors and paths of one machine."""
+    text = NOTEBOOK.read_text(encoding="utf-8")
+    cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert len(text) < 300_000
+    assert len(outputs) >= len(cells) - 1
+    assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
+    assert re.findall(r"/(?:home|root|tmp|Users)/", text) == []
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
