@@ -1,7 +1,9 @@
 """The documentation says what is so: examples run, the tree matches, every command and option exists."""
 
 import importlib.util
+import json
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -9,11 +11,14 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from glocal.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+START = ROOT / "docs" / "start.md"
+NOT_RUN = "# install: not run by the tests"  # the first line of a block that installs; all others of START are run
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -70,9 +75,33 @@ def tree(text):
     return found
 
 
+def shell(block):
+    """Run the lines of a shell block in this process: ``glocal ...`` and ``python FILE``; what they print."""
+    printed = ""
+    for line in block.splitlines():
+        words = shlex.split(line)
+        if words[0] == "glocal":
+            done = CliRunner().invoke(app, words[1:])
+            assert done.exit_code == 0, (line, done.stderr, done.exception)
+            printed += done.stdout
+        elif words[0] == "python":
+            runpy.run_path(words[1], run_name="__main__")
+        else:
+            pytest.fail(f"the tests cannot run {line!r}: begin its block with {NOT_RUN!r} if it installs")
+    return printed
+
+
+def masked(text):
+    """A printed text with its numbers and object names left out, and the fractions in it."""
+    text = re.sub(r"object_\d+", "object", text)
+    words = re.sub(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?", "#", text)
+    return [" ".join(line.split()) for line in words.strip().splitlines()], re.findall(r"(?<![\d.])[01]\.\d{3}\b", text)
+
+
 EXAMPLES = [
     pytest.param(code, id=f"{page.relative_to(ROOT)} {number}")
     for page in PAGES
+    if page != START  # run as a whole below: its blocks build on each other
     for number, code in enumerate(blocks(page.read_text(encoding="utf-8"), "python"))
 ]
 
@@ -85,6 +114,35 @@ def test_python_examples_run(code, tmp_path, monkeypatch, as_a_user):
     if code.startswith("# on a cluster"):
         pytest.skip("the example needs a cluster: it is compiled, not run")
     exec(compiled, {"__name__": "example"})
+
+
+def test_the_start_page_works_from_top_to_bottom(tmp_path, monkeypatch, as_a_user, capsys):
+    """Every block of docs/start.md, installation apart, runs in order and prints what the page shows after it."""
+    monkeypatch.chdir(tmp_path)
+    printed, compared = "", 0
+    for language, block in re.findall(
+        r"^```(\w+)\n(.*?)^```", START.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    ):
+        saved = re.match(r"# ([\w.]+\.(?:py|toml))\n", block)
+        if saved:
+            Path(saved[1]).write_text(block, encoding="utf-8")
+        elif language == "python":
+            exec(compile(block, "example", "exec"), {"__name__": "example"})
+        elif language == "sh" and not block.startswith(NOT_RUN):
+            printed = shell(block)
+        elif language == "text":
+            (words, fractions), (told, shown) = masked(printed), masked(block)
+            assert words == told
+            assert [float(one) for one in fractions] == pytest.approx([float(one) for one in shown], abs=0.02)
+            compared += 1
+    assert compared > 8
+    assert "True" in capsys.readouterr().out, "numpy alone gives what glocal apply wrote"
+
+
+def test_only_marked_blocks_install():
+    """On the start page a block that calls pip is marked as not run, and nothing else is."""
+    for block in blocks(START.read_text(encoding="utf-8"), "sh"):
+        assert block.startswith(NOT_RUN) == ("pip install" in block)
 
 
 def test_the_readme_example_converges(tmp_path, monkeypatch, as_a_user, capsys):
@@ -182,3 +240,38 @@ def test_relative_links_lead_somewhere(page):
     """Each relative link of a page leads to a file that exists."""
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_tests_named_on_the_pages_exist(page):
+    """Each ``test_x.py::test_y`` that a page names is a test function of that file."""
+    named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", page.read_text(encoding="utf-8"))
+    sources = {file: (ROOT / "tests" / file).read_text(encoding="utf-8") for file, _ in named}
+    assert [(file, name) for file, name in named if name and f"def {name}(" not in sources[file]] == []
+
+
+NOTEBOOK = ROOT / "examples" / "walkthrough.ipynb"
+
+
+def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    """Every cell of the walkthrough runs in an empty folder, and it ends with a page and a transform there."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the matrices are small: more threads only wait for each other
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(notebook, timeout=1500, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert (tmp_path / "report.html").exists()
+    assert (tmp_path / "transform.npz").exists()
+
+
+def test_the_notebook_is_kept_with_its_outputs():
+    """Each code cell that shows something is kept with it, small, without errors and paths of one machine."""
+    text = NOTEBOOK.read_text(encoding="utf-8")
+    cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert len(text) < 300_000
+    assert len(outputs) >= len(cells) - 1
+    assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
+    assert re.findall(r"/(?:home|root|tmp|Users)/", text) == []
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
