@@ -116,9 +116,10 @@ function showFlips() {
         const together = put(cell, "span", null, { class: "named" });
         putPicture(together, object);
         put(together, "bdi", nameOf(object));
+        return together;
       };
-      name(pair, a);
-      pair.append(", ");
+      name(pair, a).append(",");
+      pair.append(" ");
       name(pair, b);
       name(put(line, "td", null), odd);
     }
