@@ -311,7 +311,7 @@ def test_what_is_no_run_is_said(tmp_path):
     ("name", "content", "match"),
     [
         ("rows.jsonl", b'{"task": 1}\n{"tas\n{"task": 2}\n', r"rows\.jsonl line 2 is not JSON"),
-        ("rows.jsonl", b"[1]\n[2]\n", r"rows\.jsonl line 1 is no row"),
+        ("rows.jsonl", b"[1]\n[2]\n", r"rows\.jsonl line 1 is not a JSON object"),
         ("rows.jsonl", b'{"name": 1}\n', r"rows\.jsonl line 1 is no row"),
         ("points.jsonl", b'{"fold": 0}\n', r"points\.jsonl line 1 is no row"),
         ("points.jsonl", b"", "is empty"),
