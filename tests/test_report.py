@@ -16,7 +16,7 @@ import pytest
 from glocal.cli.app import _run
 from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_world
-from glocal.errors import FileError, MissingDependencyError
+from glocal.errors import DataError, FileError, MissingDependencyError
 from glocal.evaluation.views import Part, object_view
 from glocal.records import to_json
 from glocal.suite import Plan, run_suite
@@ -28,7 +28,7 @@ pytest.importorskip("vl_convert")
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
-from glocal.report import findings, load_run, report_page, save_figures, save_page, save_tables, tables
+from glocal.report import findings, load_run, load_thumbnails, report_page, save_figures, save_page, save_tables, tables
 from glocal.report.fronts import fronts
 from glocal.report.page import script_json
 from glocal.report.palette import places
@@ -247,6 +247,32 @@ def test_findings_name_wrong_files_and_collapsed_arms(tmp_path):
     assert said[1].startswith("Collapsed: published maps all objects of n to one point")
 
 
+def test_each_warning_has_its_cause(tmp_path):
+    """A sweep and a suite without faults have no warning; each fault alone brings its own and no other."""
+    write_suite(tmp_path / "suite")
+    write_sweep(tmp_path / "sweep")
+    rows = [line for line in suite_rows() if line["task"] != NASTY[0]]
+    (tmp_path / "suite" / "rows.jsonl").write_text("".join(to_json(line) + "\n" for line in rows))
+    points = [json.loads(line) for line in (tmp_path / "sweep" / "points.jsonl").read_text().splitlines()]
+    points = [{**point, "converged": True, "parts": {"global": 1.0}} for point in points]
+    front = pd.read_csv(tmp_path / "sweep" / "front.csv").assign(loss=1.25)
+    front.to_csv(tmp_path / "sweep" / "front.csv", index=False)
+
+    def said(**changed):
+        lines = [{**points[0], **changed}, *points[1:]]
+        (tmp_path / "sweep" / "points.jsonl").write_text("".join(to_json(line) + "\n" for line in lines))
+        return findings(load_run([tmp_path / "suite", tmp_path / "sweep"]))
+
+    assert said() == []
+    assert [s.split(":")[0] for s in said(converged=False)] == ["Unconverged"]
+    assert [s.split(":")[0] for s in said(parts={"global": 1.0986123})] == ["Collapsed"]
+    harm = row("few", "accuracy_logistic_difference", -0.1, "global", p=0.001, p_holm=0.004)
+    (tmp_path / "suite" / "rows.jsonl").write_text("".join(to_json(line) + "\n" for line in [*rows, harm]))
+    (found,) = said()
+    assert found.startswith("global hurts downstream")
+    assert f"<bdi>{found.split('<')[0][:20]}" in report_page(load_run(tmp_path / "suite"))
+
+
 def test_nothing_amiss_is_said_too(tmp_path):
     """A run without findings says that there are none."""
     (tmp_path / "scores.jsonl").write_text(to_json(row("a", "accuracy_cosine", 0.5, "original")) + "\n")
@@ -279,6 +305,123 @@ def test_what_is_no_run_is_said(tmp_path):
     with pytest.raises(FileError, match=r"sweep\.json is no JSON object") as caught:
         load_run(tmp_path / "s")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("rows.jsonl", b'{"task": 1}\n{"tas\n{"task": 2}\n', r"rows\.jsonl line 2 is not JSON"),
+        ("rows.jsonl", b"[1]\n[2]\n", r"rows\.jsonl line 1 is not a JSON object"),
+        ("rows.jsonl", b'{"name": 1}\n', r"rows\.jsonl line 1 is no row"),
+        ("points.jsonl", b'{"fold": 0}\n', r"points\.jsonl line 1 is no row"),
+        ("points.jsonl", b"", "is empty"),
+        ("means.csv", b"", r"means\.csv is not the table of a sweep"),
+        ("front.csv", b"a,b\n1,2\n", r"front\.csv is not the table of a sweep"),
+        ("transform.npz", b"PK", "transform"),
+        ("suite.json", b"{}", r"suite\.json is no record of a suite"),
+        ("views/0.npz", b"PK", r"view file .* is damaged"),
+    ],
+)
+def test_a_damaged_run_is_one_sentence(tmp_path, name, content, match):
+    """A broken line, a broken table and a broken file name the file and what to do."""
+    write_sweep(tmp_path / "s")
+    (tmp_path / "s" / "views").mkdir()
+    (tmp_path / "s" / name).write_bytes(content)
+    with pytest.raises(FileError, match=match) as caught:
+        load_run(tmp_path / "s")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_half_written_run_has_page_figures_and_tables(tmp_path):
+    """A last line cut by a killed writer is left out; a sweep without means, a suite without views: what there is."""
+    write_sweep(tmp_path / "sweep")
+    for name in ("means.csv", "front.csv", "transform.npz"):
+        (tmp_path / "sweep" / name).unlink()
+    with (tmp_path / "sweep" / "points.jsonl").open("a") as stream:
+        stream.write('{"fold": 1, "met')
+    write_suite(tmp_path / "suite")
+    shutil.rmtree(tmp_path / "suite" / "views")
+    with (tmp_path / "suite" / "rows.jsonl").open("a") as stream:
+        stream.write('{"task"')
+    for name, figures, held in (("sweep", 0, []), ("suite", 2, ["scores", "differences"])):
+        run = load_run(tmp_path / name)
+        assert "<main" in report_page(run)
+        assert len(save_figures(run, [tmp_path / name], tmp_path / "f")) == figures
+        assert list(tables(run)) == held
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Pictures of the first objects in folders of their own: red above blue, one of them lying on its side."""
+    Image = pytest.importorskip("PIL.Image")
+    where = tmp_path_factory.mktemp("images")
+    for place, name in enumerate([NASTY[2], NASTY[3], NASTY[4], "object 0", "object 1"]):
+        image = Image.new("RGB", (100, 200), (255, 0, 0))
+        image.paste((0, 0, 255), (0, 100, 100, 200))
+        exif = Image.Exif()
+        if name == "object 0":
+            image = image.transpose(Image.Transpose.ROTATE_90)
+            exif[0x0112] = 6
+        (where / str(place)).mkdir()
+        image.save(where / str(place) / f"{name}.JPG", exif=exif)
+    (where / "object 1.png").write_bytes((where / "4" / "object 1.JPG").read_bytes())
+    (where / "object 2.jpg").write_bytes((where / "0" / f"{NASTY[2]}.JPG").read_bytes()[:300])
+    (where / "nobody.png").write_bytes(b"not read")
+    return where
+
+
+def test_pictures_are_joined_by_name(folders, images):
+    """Folder and extension do not count; missing, damaged and several images are a sentence each; others are unread."""
+    found = load_thumbnails(images, load_run(folders))
+    assert list(found.pictures) == [NASTY[2], NASTY[3], NASTY[4], "object 0", "object 1"]
+    missing, damaged, several = found.said
+    assert missing.startswith("Pictures: 54 of 60 objects have no image of their name (</script>")
+    assert damaged.startswith("Pictures: 1 of 60 are left out because the image object 2.jpg is damaged: ")
+    assert "first is shown (object 1)" in several
+    assert all("nobody" not in sentence for sentence in found.said)
+
+
+def test_a_picture_is_small_and_upright(folders, images):
+    """At most 64 pixels, sides in proportion, turned as the camera says, without anything else of the file."""
+    import base64
+    import io
+
+    from PIL import Image
+
+    for uri in load_thumbnails(images, load_run(folders)).pictures.values():
+        assert re.match(r"data:image/(webp|jpeg);base64,[\w+/=]+$", uri)
+        assert len(uri) < 2000
+        with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as image:
+            assert image.size == (32, 64)
+            assert not image.getexif()
+            red, blue = (image.convert("RGB").getpixel((16, y)) for y in (10, 54))
+        assert red[0] > 180 > red[2]
+        assert blue[2] > 180 > blue[0]
+
+
+def test_pictures_that_fit_nothing_are_an_error(folders, images, tmp_path):
+    """No image of any object's name, no image at all, and a run without objects are one sentence each."""
+    run = load_run(folders)
+    (tmp_path / "other.png").write_bytes((images / "object 1.png").read_bytes())
+    with pytest.raises(DataError, match=r"has the name of an object: images are named like other\.png, objects like"):
+        load_thumbnails(tmp_path, run)
+    (tmp_path / "other.png").unlink()
+    with pytest.raises(FileError, match="there is no image"):
+        load_thumbnails(tmp_path, run)
+    with pytest.raises(DataError, match="no objects in this run"):
+        load_thumbnails(images, load_run(folders[1]))
+
+
+def test_a_page_with_pictures_is_as_harmless(folders, images):
+    """Pictures are data of the page like names; the policy is the same, and networks share them."""
+    run = load_run(folders)
+    page = report_page(run, thumbnails=load_thumbnails(images, run))
+    assert page.count("<script>") == 2
+    assert "<img src=x" not in page
+    assert "54 of 60 objects have no image" in page
+    objects = data_of(page)["objects"]
+    assert len(objects["pictures"]) == 5
+    assert objects["networks"][0]["pictures"][:12] == [-1, -1, 0, 1, 2, -1, -1, -1, -1, -1, 3, 4]
 
 
 @pytest.mark.parametrize("module", ["altair", "jinja2", "vl_convert"])
@@ -340,6 +483,7 @@ def test_the_command_writes_page_figures_and_tables(folders, tmp_path, capsys):
     assert all(Path(path).is_file() for path in told["files"])
     assert len(told["files"]) == 13
     assert told["warnings"] == findings(load_run(folders))
+    assert "pictures" not in told
     assert _run(["report", str(tmp_path), "--out", str(out)]) == 1
     assert "is no run folder" in capsys.readouterr().err
     assert _run(["report", str(folders[0])]) == 2
@@ -405,7 +549,7 @@ def test_an_unknown_map_of_a_suite_is_said(small):
     (small / "map.toml").write_text('map = "tsne"\n' + SUITE)
     from glocal.errors import ParameterError
 
-    with pytest.raises(ParameterError, match="map 'tsne'; allowed are pca and umap"):
+    with pytest.raises(ParameterError, match="map 'tsne'; allowed are auto, pca, umap"):
         Plan.load(small / "map.toml")
 
 
@@ -428,10 +572,10 @@ def browser():
 @pytest.fixture
 def visit(browser, page, tmp_path):
     """Open the page; yields it with what the console said and what was requested."""
-    save_page(page, tmp_path / "r.html")
     contexts = []
 
-    def opened(**options):
+    def opened(content=page, **options):
+        save_page(content, tmp_path / "r.html")
         context = browser.new_context(**options)
         contexts.append(context)
         tab = context.new_page()
@@ -501,6 +645,57 @@ def test_a_point_of_the_front_shows_its_settings(visit):
             break
     assert tab.text_content("#settings-0") != before
     assert tab.said == []
+
+
+def test_arrow_keys_go_along_the_front(visit):
+    """From the list or the chart every point of the front is reached by keys: right goes to more neighbours kept."""
+    tab = visit()
+    points = tab.evaluate("page.fronts[0]")
+    strong = sorted(
+        (p for p in points if p["front"] or p["method"] != "glocal"), key=lambda p: (p["kept"], p["accuracy"])
+    )
+    tab.focus("figure.front")
+    tab.keyboard.press("Home")
+    for point in strong:
+        assert tab.input_value("#point-0") == str(point["number"])
+        assert point["method"] in tab.text_content("#settings-0")
+        tab.keyboard.press("ArrowRight")
+    assert tab.input_value("#point-0") == str(strong[-1]["number"])
+    tab.keyboard.press("ArrowLeft")
+    assert tab.input_value("#point-0") == str(strong[-2]["number"])
+    assert tab.said == []
+
+
+def test_pictures_are_shown_beside_names(visit, folders, images):
+    """The object looked for, its neighbours, flips and what the pointer is on in a map have their pictures."""
+    run = load_run(folders)
+    tab = visit(
+        content=report_page(run, thumbnails=load_thumbnails(images, run)), viewport={"width": 1280, "height": 900}
+    )
+    assert tab.is_hidden("#portrait")
+    tab.fill("#search", "object 0")
+    assert tab.get_attribute("#portrait", "alt") == "picture of object 0"
+    assert tab.evaluate("document.getElementById('portrait').naturalHeight") == 64
+    assert tab.locator("#hover").is_hidden()
+    tab.locator('[data-chart="map-before"]').scroll_into_view_if_needed()
+    x, y = tab.evaluate(
+        "(() => { const v = views.get('map-before'), box = document.querySelector('[data-chart=map-before] canvas')"
+        ".getBoundingClientRect(), row = v.data('objects')[10], o = v.origin();"
+        "return [box.x + o[0] + v.scale('x')(row.x), box.y + o[1] + v.scale('y')(row.y)]; })()"
+    )
+    tab.mouse.move(x, y)
+    tab.wait_for_selector("#hover img:not([hidden])")
+    assert tab.text_content("#hover p") == "object 0"
+    tab.mouse.move(0, 0)
+    tab.wait_for_selector("#hover", state="hidden")
+    near = load_run(folders).views[NASTY[1]]["original"].neighbours
+    with_pictures = next(i for i in range(60) if {2, 3, 4, 10, 11} & set(near[i].tolist()))
+    tab.evaluate(f"choose({with_pictures})")
+    shown = tab.locator("#neighbours-before .thumb").count()
+    assert shown == len({2, 3, 4, 10, 11} & set(near[with_pictures].tolist()))
+    assert tab.locator("#gained .thumb, #lost .thumb").count() > 0
+    assert tab.said == []
+    assert tab.evaluate("window.hurt") is None
 
 
 def test_the_theme_is_switched_by_its_button(visit):

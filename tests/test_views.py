@@ -11,7 +11,7 @@ from glocal.data.triplets import Triplets
 from glocal.errors import DataError, FileError, MissingDependencyError, ParameterError
 from glocal.evaluation.alignment import answer_credit
 from glocal.evaluation.views import Part, View, object_view
-from glocal.evaluation.views.maps import object_map, turned
+from glocal.evaluation.views.maps import map_kind, object_map, turned
 from glocal.evaluation.views.matrices import matrix_of, object_order, people_matrix
 from glocal.sweep import Sweep
 
@@ -134,7 +134,7 @@ def test_the_map_is_the_principal_plane_turned(rows):
 
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     expected = PCA(2).fit_transform(unit)
-    found = object_map(rows)
+    found = object_map(rows, "pca")
     assert np.square(found).sum(axis=1).mean() == pytest.approx(1)
     ratio = cdist(found, found)[0, 1:] / cdist(expected, expected)[0, 1:]
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-6)
@@ -191,7 +191,7 @@ def test_what_cannot_be_viewed_is_said(rows):
         object_view(rows, ["a", "b", "c"])
     with pytest.raises(DataError, match="at least two objects"):
         object_view(rows[:1], ["a"])
-    with pytest.raises(ParameterError, match="allowed are pca and umap"):
+    with pytest.raises(ParameterError, match="allowed are auto, pca and umap"):
         object_map(rows, "tsne")
 
 
@@ -200,6 +200,32 @@ def test_umap_without_its_package_is_said(rows, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "umap", None)
     with pytest.raises(MissingDependencyError, match=r"glocal\[umap\]"):
         object_map(rows, "umap")
+
+
+def test_the_map_is_umap_where_it_is_installed(rows, monkeypatch):
+    """Without umap-learn auto is the principal plane, number for number, and the view says so; few objects always."""
+    monkeypatch.setitem(__import__("sys").modules, "umap", None)
+    assert map_kind("auto", 40) == "pca"
+    np.testing.assert_array_equal(object_map(rows, "auto"), object_map(rows, "pca"))
+    assert object_view(rows, list(map(str, range(40)))).meta["map"] == "pca"
+    assert map_kind("auto", 15) == "pca"
+
+
+def test_umap_draws_the_same_map_twice(rows):
+    """UMAP with a seed is one map, in which the planted groups lie apart; the second map lies like the first."""
+    pytest.importorskip("umap")
+    names = list(map(str, range(40)))
+    before = object_view(rows, names, kind="auto", seed=7)
+    assert before.meta["map"] == map_kind("auto", 40) == "umap"
+    np.testing.assert_array_equal(before.positions, object_view(rows, names, kind="umap", seed=7).positions)
+    nearest = cdist(before.positions, before.positions)
+    np.fill_diagonal(nearest, np.inf)
+    assert (nearest.argmin(axis=1) // 8 == np.arange(40) // 8).mean() > 0.9
+    after = object_view(rows * 1.1, names, kind="umap", baseline=before, seed=7)
+    assert np.corrcoef(after.positions.ravel(), before.positions.ravel())[0, 1] > 0.8
+    for few in (2, 3, 5):
+        assert np.isfinite(object_map(rows[:few], "umap")).all()
+    assert (object_map(np.ones((40, 3)), "umap") == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def read_rows(path: PathLike) -> list[dict[str, Any]]:
     Raises
     ------
     FileError
-        The file is missing, or a line other than the last is not JSON.
+        The file is missing, a line is no object, or one other than the last is not JSON.
     """
     lines = read_lines(path, what="score")
     rows: list[dict[str, Any]] = []
@@ -158,11 +158,14 @@ def read_rows(path: PathLike) -> list[dict[str, Any]]:
         if not line:
             continue
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except json.JSONDecodeError as error:
             if number == len(lines):
                 break
             raise FileError(f"score file {path} line {number} is not JSON. Remove that line.") from error
+        if not isinstance(row, dict):
+            raise FileError(f"score file {path} line {number} is not a JSON object. Remove that line.")
+        rows.append(row)
     return rows
 
 

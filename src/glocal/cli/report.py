@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from glocal.cli.options import AsJson
-from glocal.cli.output import put_json
+from glocal.cli.output import progress_bar, put_json, say
 from glocal.files import make_folder, writable_target
 
 
@@ -22,6 +22,9 @@ def report(
     tables: Annotated[
         Path | None, typer.Option("--tables", help="Folder for tables too, as CSV, Markdown and LaTeX.")
     ] = None,
+    thumbnails: Annotated[
+        str | None, typer.Option("--thumbnails", help="Images of the objects (folder, .tar, pattern), joined by name.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write one page from run folders alone: scores, front, maps, neighbours, flips, spectrum, warnings.
@@ -30,23 +33,32 @@ def report(
 
     Example: glocal report suite-out --out report.html
     """
-    from glocal.report import findings, load_run, report_page, save_figures, save_page, save_tables
+    from glocal.report import findings, load_run, load_thumbnails, report_page, save_figures, save_page, save_tables
 
     writable_target(out, what="--out")
     run = load_run(runs)
     for folder in (figures, tables):
         if folder is not None:
             make_folder(folder)
-    save_page(report_page(run, title=title), out)
+    pictures = None
+    if thumbnails is not None:
+        with progress_bar("shrinking") as progress:
+            pictures = load_thumbnails(thumbnails, run, progress=progress)
+    save_page(report_page(run, title=title, thumbnails=pictures), out)
     written = [out]
     if figures is not None:
         written += save_figures(run, runs, figures)
     if tables is not None:
         written += save_tables(run, tables)
-    said = findings(run)
+    said, size = findings(run), out.stat().st_size
     if as_json:
-        put_json({"out": str(out), "bytes": out.stat().st_size, "warnings": said, "files": list(map(str, written))})
+        told = {} if pictures is None else {"pictures": len(pictures.pictures), "pictures_said": pictures.said}
+        put_json({"out": str(out), "bytes": size, "warnings": said, "files": list(map(str, written)), **told})
         return
     for sentence in said:
-        typer.echo(f"warning: {sentence}", err=True)
-    typer.echo(f"written: {out}" + (f" and {len(written) - 1} figures and tables" if len(written) > 1 else ""))
+        say(f"warning: {sentence}")
+    for sentence in () if pictures is None else pictures.said:
+        say(sentence)
+    told_pictures = "" if pictures is None else f", {len(pictures.pictures)} pictures"
+    more = f" and {len(written) - 1} figures and tables" if len(written) > 1 else ""
+    typer.echo(f"written: {out} ({size / 1e6:.1f} MB{told_pictures}){more}")

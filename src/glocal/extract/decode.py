@@ -18,7 +18,7 @@ _ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
 _SIXTEEN = 0xFFFF
 
 
-def decode_image(data: bytes) -> Image:
+def decode_image(data: bytes, *, at_least: int | None = None) -> Image:
     """The first frame of an image as upright 8-bit RGB.
 
     CMYK, palette, gray and 1-bit images are converted; 16-bit values keep their high byte, as PNG readers do; of an
@@ -28,6 +28,8 @@ def decode_image(data: bytes) -> Image:
     ----------
     data : bytes
         A whole file of any format that Pillow reads.
+    at_least : int or None
+        Pixels that the shorter side is needed in: a JPEG is then decoded at the smallest scale that has them.
 
     Raises
     ------
@@ -42,6 +44,8 @@ def decode_image(data: bytes) -> Image:
         ) from error
     try:
         with Image.open(io.BytesIO(data)) as opened:
+            if at_least is not None:
+                opened.draft(None, (at_least, at_least))
             opened.load()
             return _rgb(_upright(opened, ImageOps.exif_transpose))
     except Unreadable:

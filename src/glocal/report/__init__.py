@@ -13,8 +13,10 @@ from glocal.report.front import front_figure, save_figure
 from glocal.report.page import report_page, save_page
 from glocal.report.run import Run, load_run
 from glocal.report.tables import save_tables, tables
+from glocal.report.thumbnails import Thumbnails, load_thumbnails
 
 __all__ = [
-    "Run", "findings", "front_figure", "load_run", "map_figure", "matrix_figure", "report_page", "save_figure",
-    "save_figures", "save_page", "save_tables", "scores_figure", "slices_figure", "spectrum_figure", "tables",
+    "Run", "Thumbnails", "findings", "front_figure", "load_run", "load_thumbnails", "map_figure",
+    "matrix_figure", "report_page", "save_figure", "save_figures", "save_page", "save_tables", "scores_figure",
+    "slices_figure", "spectrum_figure", "tables",
 ]  # fmt: skip

@@ -137,8 +137,13 @@ def front_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
         data.transform_filter("datum.number === picked").mark_point(
             size=420, style="picked", strokeWidth=3, filled=False
         ).encode(x=x, y=y),
-        _text(alt, data, "datum.method === 'original'", "original", x, y),
-        _text(alt, data, "datum.chosen", "chosen", x, y),
+        _text(alt, data, "datum.method === 'original'", "original", x, y, -16),
+        *(
+            # choices of several sweeps may lie on each other: every name has a height of its own
+            _text(alt, data, f"datum.chosen && datum.method === '{method}'",
+                  "chosen" if len(methods) == 1 else f"chosen of {method}", x, y, place)
+            for method, place in zip(methods, (-16, 24, -32), strict=False)
+        ),
     ]  # fmt: skip
     layered = alt.layer(lines, *bars, dots, *marks).add_params(picked)
     return _done(layered, "Front: odd-one-out accuracy against neighbours kept, every setting of the sweep", 380)
@@ -150,8 +155,8 @@ def _domain(points: list[dict[str, Any]], name: str) -> alt.Scale:
     return altair().Scale(domain=[low - room, high + room], zero=False, nice=False)
 
 
-def _text(alt: Any, data: Any, which: str, text: str, x: Any, y: Any) -> Any:
-    return data.transform_filter(which).mark_text(text=text, style="inkfill", dy=-16, fontSize=12).encode(x=x, y=y)
+def _text(alt: Any, data: Any, which: str, text: str, x: Any, y: Any, dy: int) -> Any:
+    return data.transform_filter(which).mark_text(text=text, style="inkfill", dy=dy, fontSize=12).encode(x=x, y=y)
 
 
 def slice_chart(rows: list[dict[str, Any]], parameter: str) -> dict[str, Any]:
@@ -166,14 +171,14 @@ def slice_chart(rows: list[dict[str, Any]], parameter: str) -> dict[str, Any]:
     x = alt.X(
         "value:Q", title=f"{_SIGNS[parameter]} ({parameter})",
         scale=alt.Scale(type=kind, nice=False),
-        axis=alt.Axis(values=sorted({row["value"] for row in rows}), labelOverlap=True, format=".3~g", grid=False),
+        axis=alt.Axis(values=sorted({row["value"] for row in rows}), labelOverlap="greedy", format=".3~g", grid=False),
     )  # fmt: skip
     y = alt.Y("accuracy:Q", title="odd-one-out accuracy", scale=alt.Scale(zero=False))
     tooltip = [
         alt.Tooltip("fold:N"), alt.Tooltip("value:Q", title=parameter), alt.Tooltip("accuracy:Q", format=".3f"),
         alt.Tooltip("kept:Q", title="neighbours kept", format=".3f"), alt.Tooltip("sweep:N"),
     ]  # fmt: skip
-    folds = base.mark_line(point=True, strokeWidth=1.2, opacity=0.75).encode(
+    folds = base.mark_line(point=True, strokeWidth=1.2).encode(
         x=x, y=y, tooltip=tooltip,
         strokeDash=alt.StrokeDash("fold:N", title="fold", legend=alt.Legend(orient="top")),
         color=alt.Color("fold:N", title="fold", scale=alt.Scale(range=list(COLOURS)), legend=alt.Legend(orient="top")),
@@ -182,10 +187,10 @@ def slice_chart(rows: list[dict[str, Any]], parameter: str) -> dict[str, Any]:
     return _done(alt.layer(folds, mean), f"Held-out accuracy against {parameter}, each fold and the mean", 240)
 
 
-def map_chart(categories: Sequence[str], description: str) -> dict[str, Any]:
+def map_chart(categories: Sequence[str], description: str, *, others: bool = True) -> dict[str, Any]:
     """Objects in two dimensions; rows come from the page: x, y, name, category, colour, state.
 
-    `categories` are those with a colour of their own, besides "other".
+    `categories` are those with a colour of their own; with `others` there is "other" besides.
     """
     alt = altair()
     colours = [
@@ -200,15 +205,15 @@ def map_chart(categories: Sequence[str], description: str) -> dict[str, Any]:
         "#ff9da6",
         "#439894",
     ]
-    domain = [*categories, "other"]
-    scale = alt.Scale(domain=domain, range=[*colours[: len(categories)], GREY])
+    rest = ["other"] if others else []
+    domain = [*categories, *rest]
+    scale = alt.Scale(domain=domain, range=[*colours[: len(categories)], *(GREY for _ in rest)])
     chosen = alt.selection_point(fields=["colour"], bind="legend", name="category")
     hidden = alt.Axis(labels=False, ticks=False, domain=False, grid=True)
     legend = alt.Legend(orient="bottom", columns=3, symbolOpacity=1, labelLimit=110) if categories else None
     base = alt.Chart(alt.NamedData("objects")).encode(
-        x=alt.X("x:Q", title=None, axis=hidden), y=alt.Y("y:Q", title=None, axis=hidden),
-        tooltip=[alt.Tooltip("name:N"), alt.Tooltip("category:N")],
-    )  # fmt: skip
+        x=alt.X("x:Q", title=None, axis=hidden), y=alt.Y("y:Q", title=None, axis=hidden), tooltip=alt.Tooltip("name:N")
+    )
     dots = base.transform_filter("!datum.state").mark_circle(size=22, cursor="pointer").encode(
         color=alt.Color("colour:N", title=None, legend=legend, scale=scale),
         opacity=alt.condition(chosen, alt.value(0.75), alt.value(0.06)),
@@ -217,10 +222,14 @@ def map_chart(categories: Sequence[str], description: str) -> dict[str, Any]:
     here = base.transform_filter("datum.state === 'selected'").mark_point(
         size=200, style="picked", filled=True, opacity=1
     )
-    name = base.transform_filter("datum.state === 'selected'").mark_text(
-        dy=-13, fontSize=13, style="inkfill", limit=220
-    )
-    layered = alt.layer(dots, near, here, name.encode(text="name:N"))
+    # its name on a halo, since it lies on other marks
+    names = [
+        base.transform_filter("datum.state === 'selected'")
+        .mark_text(dy=-16, fontSize=13, style=style, limit=220)
+        .encode(text="name:N")
+        for style in ("halo", "inkfill")
+    ]
+    layered = alt.layer(dots, near, here, *names)
     return {**_done(layered, description, 380), "datasets": {"objects": []}}
 
 

@@ -6,7 +6,7 @@ import base64
 import io
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,30 +15,40 @@ from glocal.errors import MissingDependencyError
 from glocal.evaluation.views import View
 from glocal.evaluation.views.view import Matrix
 from glocal.report.run import Run
+from glocal.report.thumbnails import Thumbnails
 
 _COLOURED = 10
 _OTHER = "other"
 _LABELLED = 0.03  # of the side of a matrix: the room that a label needs
 
 
-def object_data(run: Run) -> dict[str, Any]:
-    """All views as JSON values, and the categories that have a colour of their own (the largest ten)."""
+def object_data(run: Run, thumbnails: Thumbnails | None = None) -> dict[str, Any]:
+    """All views as JSON values, the categories that have a colour of their own (the largest ten), and the pictures.
+
+    `others` says whether an object has another category or none; `pictures` are shared by all networks.
+    """
+    pictures = {} if thumbnails is None else thumbnails.pictures
+    places = {name: place for place, name in enumerate(pictures)}
     counts: Counter[str] = Counter()
     for arms in run.views.values():
         counts.update(category for category in next(iter(arms.values())).categories or () if category != _OTHER)
     coloured = sorted(category for category, _ in counts.most_common(_COLOURED))
+    seen = {category for arms in run.views.values() for category in next(iter(arms.values())).categories or (_OTHER,)}
     return {
         "coloured": coloured,
-        "networks": [_network(network, list(arms.values())) for network, arms in run.views.items()],
+        "others": not seen <= set(coloured),
+        "pictures": list(pictures.values()),
+        "networks": [_network(network, list(arms.values()), places) for network, arms in run.views.items()],
     }
 
 
-def _network(name: str, views: Sequence[View]) -> dict[str, Any]:
+def _network(name: str, views: Sequence[View], pictures: Mapping[str, int]) -> dict[str, Any]:
     first = views[0]
     people = next((view.people for view in views if view.people is not None), None)
     return {
         "name": name, "names": _distinct(first.names), "categories": first.categories,
         "people": None if people is None else picture(people), "bands": _bands(first),
+        "pictures": [pictures.get(object_, -1) for object_ in first.names] if pictures else None,
         "arms": [_arm(view) for view in views if view.names == first.names],
     }  # fmt: skip
 

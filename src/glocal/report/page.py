@@ -21,9 +21,10 @@ from glocal.report.objects import object_data
 from glocal.report.provenance import brief, provenance
 from glocal.report.run import Run
 from glocal.report.scores import arms, bounds, cell, main_rows
+from glocal.report.thumbnails import Thumbnails
 
 
-def report_page(run: Run, *, title: str | None = None) -> str:
+def report_page(run: Run, *, title: str | None = None, thumbnails: Thumbnails | None = None) -> str:
     """The page of a run as text.
 
     Parameters
@@ -32,6 +33,8 @@ def report_page(run: Run, *, title: str | None = None) -> str:
         Of `load_run`.
     title : str or None
         None names the folders.
+    thumbnails : Thumbnails or None
+        Pictures of the objects, of `load_thumbnails`.
 
     Raises
     ------
@@ -47,14 +50,15 @@ def report_page(run: Run, *, title: str | None = None) -> str:
     fronts_found = fronts(run)
     data: dict[str, Any] = {"fronts": [front.points for front in fronts_found]}
     if run.views:
-        data["objects"] = object_data(run)
-        _object_charts(charts, data["objects"]["coloured"])
+        data["objects"] = object_data(run, thumbnails)
+        _object_charts(charts, data["objects"])
     _front_charts(charts, fronts_found)
     tasks = _tasks(run, charts)
     shown = {
         "title": title or "Report: " + ", ".join(run.names), "version": __version__, "brief": brief(run),
         "findings": findings(run), "provenance": provenance(run), "tasks": tasks, "arms": _legend(run),
         "table": _table(run), "baseline": run.baseline, "fronts": fronts_found, "objects": data.get("objects"),
+        "pictures_said": () if thumbnails is None else thumbnails.said,
     }  # fmt: skip
     bundle, script = _bundle(), _script()
     return str(
@@ -89,9 +93,11 @@ def script_json(value: Any) -> str:
     return text
 
 
-def _object_charts(charts: dict[str, Any], coloured: Sequence[str]) -> None:
+def _object_charts(charts: dict[str, Any], objects: dict[str, Any]) -> None:
     for when in ("before", "after"):
-        charts[f"map-{when}"] = map_chart(coloured, f"Map of the objects {when} the transform")
+        charts[f"map-{when}"] = map_chart(
+            objects["coloured"], f"Map of the objects {when} the transform", others=objects["others"]
+        )
     charts["gain"] = spectrum_chart("gain", "gain")
     charts["share"] = spectrum_chart("share", "share of the variance")
 

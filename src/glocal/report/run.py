@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ROWS = ("rows.jsonl", "scores.jsonl")
+_SCORE = ("task", "metric", "value", "transform")
+_POINT = ("fold", "method", "alpha", "lmbda", "tau", "accuracy_cosine")
 COLUMNS = ("network", "task", "metric", "value", "low", "high", "n", "split", "transform", "p", "p_holm")
 
 
@@ -102,11 +104,11 @@ def load_run(folders: PathLike | Sequence[PathLike]) -> Run:
                 f"{path} is no run folder: it holds none of {', '.join(_ROWS)} and points.jsonl. "
                 "Give the folder that glocal evaluate suite --out or glocal sweep --out wrote."
             )
-        rows += [row for file in held for row in read_rows(path / file)]
+        rows += [row for file in held for row in _lines(path / file, _SCORE)]
         if swept:
             sweeps.append(_sweep(path, name))
         if (path / "suite.json").is_file():
-            suites[name] = _json(path / "suite.json")
+            suites[name] = _suite(path / "suite.json")
             fits[name] = _fits(path, suites[name])
         for file in sorted((path / "views").glob("*.npz")):
             view = View.load(file)
@@ -136,14 +138,17 @@ def _sweep(path: Path, name: str) -> SweepRun:
     tables: list[pd.DataFrame | None] = []
     for file in ("means.csv", "front.csv"):
         try:
-            tables.append(pd.read_csv(path / file) if (path / file).is_file() else None)
+            table = pd.read_csv(path / file) if (path / file).is_file() else None
+            if table is not None and "method" not in table:
+                raise ValueError("it has no column method")
+            tables.append(table)
         except (OSError, ValueError) as error:
             raise FileError(
                 f"{path / file} is not the table of a sweep ({one_line(error)}). "
                 "Run glocal sweep --resume to write it again."
             ) from error
     meta = LinearTransform.load(path / "transform.npz").meta if (path / "transform.npz").is_file() else {}
-    return SweepRun(name, config, pd.DataFrame(read_rows(path / "points.jsonl")), tables[0], tables[1], meta)
+    return SweepRun(name, config, pd.DataFrame(_lines(path / "points.jsonl", _POINT)), tables[0], tables[1], meta)
 
 
 def _fits(path: Path, suite: dict[str, Any]) -> dict[str, Any]:
@@ -170,6 +175,28 @@ def _ordered(arms: dict[str, View], suites: dict[str, dict[str, Any]]) -> dict[s
         return arm not in baseline, wanted.index(arm) if arm in wanted else len(wanted)
 
     return {arm: arms[arm] for arm in sorted(arms, key=place)}
+
+
+def _lines(path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows that have the keys that a report goes by."""
+    rows = read_rows(path)
+    for number, row in enumerate(rows, start=1):
+        lacking = [key for key in needed if key not in row]
+        if lacking:
+            raise FileError(
+                f"{path} line {number} is no row of a run: it lacks {', '.join(lacking)}. Remove that line."
+            )
+    return rows
+
+
+def _suite(path: Path) -> dict[str, Any]:
+    suite = _json(path)
+    plan = suite.get("plan")
+    if not isinstance(plan, dict) or not {"networks", "arms", "tasks", "baseline", "fold", "folds", "seed"} <= set(
+        plan
+    ):
+        raise FileError(f"{path} is no record of a suite: its plan is not whole. Run glocal evaluate suite again.")
+    return suite
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class Plan:
         The arm that the others are compared with.
     categories : str or None
         File of the objects' superordinate categories, by which views are coloured and ordered; see `load_categories`.
-    map : {"pca", "umap"}
+    map : {"auto", "pca", "umap"}
         Of the objects in the views.
     """
 
@@ -110,7 +110,7 @@ class Plan:
     folds: int = 3
     fold: int = 0
     categories: str | None = None
-    map: str = "pca"
+    map: str = "auto"
 
     @classmethod
     def load(cls, source: PathLike, root: PathLike | None = None) -> Plan:
@@ -167,8 +167,8 @@ class Plan:
         base = Path(root) if root is not None else folder / _expanded(str(values.get("root", ".")), what)
         labels = {name: dict(table) for name, table in values.get("labels", {}).items()}
         texts = {key: str(values[key]) for key in ("categories", "map") if key in values}
-        if texts.get("map", "pca") not in KINDS_OF_MAPS:
-            raise ParameterError(f"{what} has map {texts['map']!r}; allowed are {' and '.join(KINDS_OF_MAPS)}.")
+        if texts.get("map", "auto") not in KINDS_OF_MAPS:
+            raise ParameterError(f"{what} has map {texts['map']!r}; allowed are {', '.join(KINDS_OF_MAPS)}.")
         return cls(base, networks, arms, tasks, answers, labels, baseline, **numbers, **texts)  # type: ignore[arg-type]
 
 

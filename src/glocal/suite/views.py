@@ -10,6 +10,7 @@ import numpy as np
 from glocal.data.categories import load_categories
 from glocal.data.features import object_name
 from glocal.evaluation.views import Part, View, object_view
+from glocal.evaluation.views.maps import map_kind
 from glocal.files import make_folder
 from glocal.suite.cells import content_of, embedding, hash_of
 from glocal.suite.plan import Arm, Plan
@@ -99,8 +100,9 @@ class Views:
         texts = [sources.network.features, *plan.answers.values()]
         texts += [plan.categories] if plan.categories is not None else []
         return hash_of({
-            "format": _FORMAT, "files": [[text, sources.sha256(text)] for text in texts], "map": plan.map,
-            "fold": [plan.seed, plan.folds, plan.fold], "transforms": [content_of(transform), content_of(baseline)],
+            "format": _FORMAT, "files": [[text, sources.sha256(text)] for text in texts],
+            "map": map_kind(plan.map, len(sources.objects)), "fold": [plan.seed, plan.folds, plan.fold],
+            "transforms": [content_of(transform), content_of(baseline)],
         })  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 
 import numpy as np
@@ -10,20 +11,30 @@ from jaxtyping import Float
 from glocal.errors import MissingDependencyError, ParameterError
 from glocal.similarity import unit_rows
 
-KINDS = ("pca", "umap")
+KINDS = ("auto", "pca", "umap")
+_FEW = 16  # objects: with fewer every object is a neighbour of every other
+_NO_SPREAD = 1e-12  # of rows of length 1: all objects at one point
 
 
-def object_map(Z: Float[np.ndarray, "n p"], kind: str = "pca", *, seed: int = 42) -> Float[np.ndarray, "n 2"]:
+def object_map(
+    Z: Float[np.ndarray, "n p"],
+    kind: str = "auto",
+    *,
+    seed: int = 42,
+    start: Float[np.ndarray, "n 2"] | None = None,
+) -> Float[np.ndarray, "n 2"]:
     """Place objects in the plane by their cosines, root mean square distance 1 from the middle.
 
     Parameters
     ----------
     Z : (n, p) real array
-    kind : {"pca", "umap"}
+    kind : {"auto", "pca", "umap"}
         The two leading principal axes of the rows scaled to length 1; or UMAP with 15 neighbours by cosine
-        (McInnes, Healy & Melville 2018).
+        (McInnes, Healy & Melville 2018); see `map_kind` for auto.
     seed : int
-        Of UMAP.
+        Of UMAP: the same seed, the same map.
+    start : (n, 2) real array or None
+        Where UMAP starts, e.g. the map of the baseline, so that two maps can be compared.
 
     Raises
     ------
@@ -32,11 +43,27 @@ def object_map(Z: Float[np.ndarray, "n p"], kind: str = "pca", *, seed: int = 42
     MissingDependencyError
         UMAP without umap-learn.
     """
-    if kind not in KINDS:
-        raise ParameterError(f"the map is {kind!r}; allowed are {' and '.join(KINDS)}.")
+    kind = map_kind(kind, len(Z))
     rows = unit_rows(np.asarray(Z, dtype=np.float64))
-    rows = rows - rows.mean(axis=0)
-    return _scaled(_principal(rows) if kind == "pca" else _umap(np.asarray(Z, dtype=np.float32), seed))
+    centred = rows - rows.mean(axis=0)
+    if np.square(centred).sum(axis=1).mean() < _NO_SPREAD:  # UMAP would scatter what is one point
+        return np.zeros((len(rows), 2))
+    return _scaled(_principal(centred) if kind == "pca" else _umap(rows.astype(np.float32), seed, start))
+
+
+def map_kind(kind: str, n: int) -> str:
+    """The map that is drawn of n objects: ``auto`` is UMAP if umap-learn is installed and n at least 16, else PCA.
+
+    Raises
+    ------
+    ParameterError
+        Another kind.
+    """
+    if kind not in KINDS:
+        raise ParameterError(f"the map is {kind!r}; allowed are {', '.join(KINDS[:-1])} and {KINDS[-1]}.")
+    if kind != "auto":
+        return kind
+    return "umap" if n >= _FEW and importlib.util.find_spec("umap") is not None else "pca"
 
 
 def turned(positions: Float[np.ndarray, "n 2"], onto: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
@@ -60,16 +87,22 @@ def _principal(rows: np.ndarray) -> np.ndarray:
     return found if found.shape[1] == 2 else np.column_stack([found, np.zeros(n)])
 
 
-def _umap(Z: np.ndarray, seed: int) -> np.ndarray:
-    try:
-        from umap import UMAP  # type: ignore[import-not-found, unused-ignore]
-    except ImportError as error:
-        raise MissingDependencyError(
-            "the map umap needs umap-learn. Install it: pip install 'glocal[umap]', or take the map pca."
-        ) from error
+def _umap(rows: np.ndarray, seed: int, start: np.ndarray | None) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own threads and dependencies
-        found = UMAP(n_neighbors=min(15, len(Z) - 1), metric="cosine", random_state=seed).fit_transform(Z)
+        try:
+            from umap import UMAP  # type: ignore[import-not-found, unused-ignore]
+        except ImportError as error:
+            raise MissingDependencyError(
+                "the map umap needs umap-learn. Install it: pip install 'glocal[umap]', or take the map pca."
+            ) from error
+        if start is None or not np.any(start):
+            start = _scaled(_principal(rows - rows.mean(axis=0)))
+        # starting from given positions: its own spectral start fails for few objects
+        neighbours = min(15, len(rows) - 1)
+        found = UMAP(
+            n_neighbors=neighbours, metric="cosine", random_state=seed, n_jobs=1, init=start.astype(np.float32)
+        ).fit_transform(rows)
     return np.asarray(found, dtype=np.float64)
 
 

@@ -15,7 +15,7 @@ from glocal.evaluation.statistics import paired_difference
 from glocal.evaluation.structure.collapse import collapsed
 from glocal.evaluation.structure.neighbourhoods import neighbours
 from glocal.evaluation.structure.spectrum import spectrum
-from glocal.evaluation.views.maps import object_map, turned
+from glocal.evaluation.views.maps import map_kind, object_map, turned
 from glocal.evaluation.views.matrices import matrix_of, object_order, people_matrix
 from glocal.evaluation.views.view import Axes, View
 
@@ -41,7 +41,7 @@ def object_view(
     people: Triplets | None = None,
     weights: Float[np.ndarray, "p p"] | None = None,
     features: Float[np.ndarray, "n p"] | None = None,
-    kind: str = "pca",
+    kind: str = "auto",
     seed: int = 42,
     meta: Mapping[str, Any] | None = None,
 ) -> View:
@@ -61,8 +61,8 @@ def object_view(
         All answers, for people's own matrix.
     weights, features : (p, p) and (n, p), or None
         The transform and the standardized features, for the spectrum.
-    kind : {"pca", "umap"}
-        Of the map.
+    kind : {"auto", "pca", "umap"}
+        Of the map; see `map_kind`.
     seed : int
     meta : mapping or None
         JSON values kept with the view.
@@ -86,9 +86,10 @@ def object_view(
     if n < 2:
         raise DataError("a view needs at least two objects.")
     order = object_order(Z, categories) if baseline is None else baseline.order
-    positions = object_map(Z, kind, seed=seed)
-    if baseline is not None:
-        positions = turned(positions, baseline.positions.astype(np.float64))
+    first = None if baseline is None else baseline.positions.astype(np.float64)
+    positions = object_map(Z, kind, seed=seed, start=first)
+    if first is not None:
+        positions = turned(positions, first)
     gained, lost, flipped = _flipped(parts)
     axes = None
     if weights is not None and features is not None:
@@ -98,7 +99,7 @@ def object_view(
         tuple(names), None if categories is None else tuple(categories), positions.astype(np.float32),
         neighbours(Z, min(_K, n - 1)), gained, lost, order, matrix_of(Z, order),
         None if people is None else people_matrix(people, order), axes,
-        {**(meta or {}), **flipped, "map": kind, "collapsed": bool(collapsed(Z))},
+        {**(meta or {}), **flipped, "map": map_kind(kind, n), "collapsed": bool(collapsed(Z))},
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ function theme() {
     axis: { ...text, gridColor: line, domainColor: soft, tickColor: soft, aria: false },
     legend: { ...text, aria: false }, view: { stroke: line },
     style: {
+      halo: { stroke: dark ? "#15181c" : "#ffffff", strokeWidth: 4, strokeJoin: "round", strokeOpacity: 0.85 },
       ink: { stroke: ink, color: ink }, inkfill: { fill: ink, color: ink },
       picked: { stroke: mark, fill: mark, color: mark },
     },
@@ -31,7 +32,7 @@ async function draw(place) {
   if (views.has(name)) views.get(name).finalize();
   const result = await window.vegaEmbed(place, spec, {
     actions: false, renderer: name.startsWith("map") ? "canvas" : "svg", config: theme(),
-    tooltip: { theme: isDark() ? "dark" : "light" },
+    tooltip: name.startsWith("map") ? hover : { theme: isDark() ? "dark" : "light" },
   });
   views.set(name, result.view);
   for (const then of drawn) then(name, result.view);

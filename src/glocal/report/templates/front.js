@@ -24,7 +24,25 @@ function showPoint(front, number) {
   document.getElementById(`settings-${front}`).replaceChildren(list);
 }
 
+// Left and right along the front, its ends by Home and End: points that are drawn strong, by neighbours kept.
+function walk(front, key) {
+  const points = page.fronts[front], list = document.getElementById(`point-${front}`);
+  const order = [...points.keys()].filter((i) => points[i].front || points[i].method !== "glocal" || points[i].chosen)
+    .sort((a, b) => points[a].kept - points[b].kept || points[a].accuracy - points[b].accuracy);
+  const now = points[Number(list.value)], here = order.indexOf(Number(list.value));
+  const after = here >= 0 ? here + 1 : order.findIndex((i) => points[i].kept > now.kept);
+  const right = after < 0 ? order.length : after, left = (here >= 0 ? here : right) - 1;
+  const to = { ArrowRight: right, ArrowLeft: left, Home: 0, End: order.length - 1 }[key];
+  showPoint(front, order[Math.min(Math.max(to, 0), order.length - 1)]);
+}
+
 function startFronts() {
+  for (const figure of document.querySelectorAll("figure.front"))
+    figure.addEventListener("keydown", (event) => {
+      if (!["ArrowLeft", "ArrowRight", "Home", "End"].includes(event.key) || event.altKey || event.ctrlKey || event.metaKey) return;
+      event.preventDefault();
+      walk(Number(figure.dataset.front), event.key);
+    });
   for (const list of document.querySelectorAll("select.point")) {
     const front = Number(list.dataset.front), points = page.fronts[front];
     const order = [...points.keys()].sort((a, b) => points[b].chosen - points[a].chosen

@@ -17,6 +17,27 @@ function opened(arm) {
 
 const near = (arm, object) => [...opened(arm).near.subarray(object * arm.k, (object + 1) * arm.k)];
 const nameOf = (object) => state.network.names[object];
+const pictureOf = (object) => page.objects.pictures[state.network.pictures ? state.network.pictures[object] : -1];
+
+// The name stands beside a picture, so that its own text would say it twice.
+function putPicture(parent, object) {
+  if (pictureOf(object)) put(parent, "img", null, { src: pictureOf(object), alt: "", class: "thumb" });
+}
+
+// What the pointer is on in a map: its picture, name and category, as text, never as markup.
+function hover(handler, event, item, value) {
+  const box = at("hover"), datum = item && item.datum;
+  box.hidden = !value || !datum || datum.number === undefined;
+  if (box.hidden) return;
+  const picture = box.querySelector("img"), [name, category] = box.querySelectorAll("p");
+  picture.hidden = !pictureOf(datum.number);
+  if (!picture.hidden) picture.src = pictureOf(datum.number);
+  name.textContent = datum.name;
+  category.textContent = datum.category;
+  const { width, height } = box.getBoundingClientRect(), beside = (at, size, room) => (at + 12 + size < room ? at + 12 : Math.max(0, at - 12 - size));
+  box.style.left = `${beside(event.clientX, width, innerWidth)}px`;
+  box.style.top = `${beside(event.clientY, height, innerHeight)}px`;
+}
 
 function mapRows(arm) {
   const { names, categories } = state.network, map = opened(arm).map, close = new Set(near(arm, state.object));
@@ -54,12 +75,18 @@ function showNeighbours() {
     list.replaceChildren();
     for (const object of lists[side]) {
       const line = put(list, "li", null);
-      const button = put(line, "button", nameOf(object), { type: "button", dir: "auto" });
+      const button = put(line, "button", null, { type: "button", dir: "auto" });
+      putPicture(button, object);
+      put(button, "span", nameOf(object));
       button.addEventListener("click", () => choose(object));
       if (!other.has(object)) put(line, "span", side ? "new" : "gone", { class: `tag ${side ? "new" : "gone"}` });
     }
   });
   at("selected").textContent = nameOf(state.object);
+  const portrait = at("portrait"), picture = pictureOf(state.object);
+  portrait.hidden = !picture;
+  if (picture) portrait.src = picture;
+  portrait.alt = picture ? `picture of ${nameOf(state.object)}` : "";
   const kept = lists[0].filter((object) => lists[1].includes(object)).length;
   const category = state.network.categories ? ` (${state.network.categories[state.object]})` : "";
   at("found").textContent = `${nameOf(state.object)}${category}: ${kept} of ${state.arm.k} nearest neighbours stay.`;
@@ -85,10 +112,16 @@ function showFlips() {
     const body = put(table, "tbody", null);
     for (const [a, b, odd] of rows.slice(0, 200)) {
       const line = put(body, "tr", null), pair = put(line, "td", null);
-      put(pair, "bdi", nameOf(a));
-      pair.append(", ");
-      put(pair, "bdi", nameOf(b));
-      put(put(line, "td", null), "bdi", nameOf(odd));
+      const name = (cell, object) => {
+        const together = put(cell, "span", null, { class: "named" });
+        putPicture(together, object);
+        put(together, "bdi", nameOf(object));
+        return together;
+      };
+      name(pair, a).append(",");
+      pair.append(" ");
+      name(pair, b);
+      name(put(line, "td", null), odd);
     }
     if (!rows.length) put(put(body, "tr", null), "td", "none", { colspan: 2 });
     if (rows.length > 200) put(put(body, "tr", null), "td", `and ${rows.length - 200} more`, { colspan: 2 });
@@ -122,10 +155,10 @@ function showMatrices() {
 }
 
 function showArm() {
-  const base = state.network.arms[0], kind = { pca: "two leading principal axes", umap: "UMAP" }[base.map.kind];
+  const base = state.network.arms[0], kind = { pca: "Two leading principal axes", umap: "UMAP" }[base.map.kind];
   for (const place of document.querySelectorAll(".before")) place.textContent = base.name;
   for (const place of document.querySelectorAll(".after")) place.textContent = state.arm.name;
-  at("map-kind").textContent = `${kind} of the cosines; the second map is turned to fit the first. Rings are the nearest neighbours of the object looked for`
+  at("map-kind").textContent = `${kind} of the cosines; the second map is turned to fit the first${base.map.kind === "umap" ? ", from which it starts" : ""}. Rings are the nearest neighbours of the object looked for`
     + (page.objects.coloured.length ? "; click a category to see it alone." : ".");
   at("spectrum").hidden = !state.arm.axes;
   const raised = state.arm.axes ? state.arm.axes[0].filter((gain) => gain > 1 + 1e-6).length : 0;
