@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from glocal.cli.options import AsJson
-from glocal.cli.output import put_json
+from glocal.cli.output import progress_bar, put_json, status
 from glocal.files import make_folder, writable_target
 
 
@@ -33,16 +33,21 @@ def report(
     from glocal.report import findings, load_run, report_page, save_figures, save_page, save_tables
 
     writable_target(out, what="--out")
-    run = load_run(runs)
+    with progress_bar("reading", unit="views") as progress:
+        run = load_run(runs, lambda done, total: progress(done, total))
     for folder in (figures, tables):
         if folder is not None:
             make_folder(folder)
-    save_page(report_page(run, title=title), out)
-    written = [out]
-    if figures is not None:
-        written += save_figures(run, runs, figures)
-    if tables is not None:
-        written += save_tables(run, tables)
+    with status("drawing") as doing:
+        doing("page")
+        save_page(report_page(run, title=title), out)
+        written = [out]
+        if figures is not None:
+            doing("figures")
+            written += save_figures(run, runs, figures)
+        if tables is not None:
+            doing("tables")
+            written += save_tables(run, tables)
     said = findings(run)
     if as_json:
         put_json({"out": str(out), "bytes": out.stat().st_size, "warnings": said, "files": list(map(str, written))})
