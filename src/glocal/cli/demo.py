@@ -82,11 +82,11 @@ def _show(result: SuiteResult) -> None:
     typer.echo("SIMULATED DATA: a world with a known answer, not people\n")
     put_table(["arm", *_COLUMNS.values()], rows)
     typer.echo(
-        "\n[95 % intervals]; all on objects and images that no fit has seen"
-        "\nagreement: odd-one-out accuracy, chance 0.333. The row people answers by the similarities that the simulated"
-        "\n  people used: the best any features can reach"
-        "\nfew-shot: accuracy of a probe on 5 images a class. Classes are superordinate and tested on categories that"
-        "\n  were not trained on: 6, chance 0.167; categories: 60, chance 0.017"
-        "\nanomaly: one category is normal, the others are not; chance 0.5"
+        "\n[95 % intervals]; everything on objects and images that no fit has seen"
+        "\nagreement: odd-one-out accuracy, chance 0.333. The row people answers by the"
+        "\n  similarities that the simulated people used: the best any features can reach"
+        "\nfew-shot: accuracy of a probe on 5 images a class. 6 superordinate classes, tested"
+        "\n  on categories that were not trained on (chance 0.167); 60 categories (0.017)"
+        "\nanomaly: one category is normal, the others are not (chance 0.5)"
         "\nneighbours kept: share of each image's ten nearest neighbours that stay"
     )

@@ -91,11 +91,8 @@ def bar(what: str, total: int | None, unit: str) -> tuple[Progress, TaskID]:
 
 def move(progress: Progress, task: TaskID, done: float | None, total: float | None, what: str | None) -> None:
     """Move a bar; None leaves a part as it is."""
-    told: dict[str, Any] = {"completed": done, "total": total}
-    progress.update(
-        task, **{key: value for key, value in told.items() if value is not None},
-        **({} if what is None else {"description": what}),
-    )  # fmt: skip
+    told: dict[str, Any] = {"completed": done, "total": total, "description": what}
+    progress.update(task, **{key: value for key, value in told.items() if value is not None})
 
 
 @contextlib.contextmanager

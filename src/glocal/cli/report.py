@@ -34,7 +34,7 @@ def report(
 
     writable_target(out, what="--out")
     with progress_bar("reading", unit="views") as progress:
-        run = load_run(runs, lambda done, total: progress(done, total))
+        run = load_run(runs, progress)
     for folder in (figures, tables):
         if folder is not None:
             make_folder(folder)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from glocal.data.world import World, simulated_world
-from glocal.evaluation.alignment import odd_one_out
+from glocal.evaluation.alignment import OddOneOut, odd_one_out
 from glocal.files import PathLike, atomic_write, make_folder
 from glocal.records import Score, to_json
 from glocal.suite.cells import Cells
@@ -17,10 +17,7 @@ from glocal.suite.plan import Plan
 from glocal.suite.run import Progress, SuiteResult, run_suite
 from glocal.suite.sources import Sources
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-PEOPLE = "people"  # as in the rows of every suite: not an arm
+PEOPLE = "the simulated people"
 _KEYS = tuple(field.name for field in fields(Score))
 # naive shrinks toward 0 and not toward an identity: the same λ would be a far stronger penalty
 SUITE = """\
@@ -70,7 +67,7 @@ kind = "few-shot"
 train = "world/images.npy[600:1800]"
 train_labels = "world/category.txt"
 shots = 5
-draws = 5
+draws = 3
 
 [tasks.anomaly] # each category in turn is the normal one
 kind = "anomaly"
@@ -101,8 +98,7 @@ def run_demo(out: PathLike, progress: Progress | None = None) -> SuiteResult:
     Returns
     -------
     SuiteResult
-        Its rows tell also how the simulated people score: by the similarities they answer with, which is the best that
-        any features can reach.
+        Its rows hold a ceiling too: what the similarities reach by which the simulated people answer.
     """
     folder = make_folder(out)
     world = simulated_world(n_local=_IMAGES)
@@ -111,15 +107,17 @@ def run_demo(out: PathLike, progress: Progress | None = None) -> SuiteResult:
     plan = Plan.load(folder / "suite.toml")
     found = run_suite(plan, folder, progress)
     sources = Sources(plan, plan.networks[0])
-    rows = _plain(found.rows) + _people(world, sources)
-    _write(folder / "rows.jsonl", _lines(rows))
-    scored = [row for row in rows if row["p"] is None]
-    _write(folder / "scores.jsonl", _lines([{key: row[key] for key in _KEYS} for row in scored]))
+    people = odd_one_out(world.mind, sources.parts[1], similarity="dot")  # as they compare
+    rows = found.rows.astype(object).where(found.rows.notna(), None).to_dict("records")
+    scores = _scores(rows, people)
+    rows.append(_ceiling(people, sources.network.name))
+    for name, lines in (("rows.jsonl", rows), ("scores.jsonl", scores)):
+        _write(folder / name, "".join(to_json(line) + "\n" for line in lines))
     cells = Cells(folder, plan)
     for arm in plan.arms:
         if (transform := cells.transform(arm, sources)) is not None:
             transform.save(folder / f"{arm.name}.npz")
-    return replace(found, rows=_frame(rows))
+    return replace(found, rows=type(found.rows)(rows))
 
 
 def _write_world(world: World, folder: Path) -> None:
@@ -140,32 +138,22 @@ def _write_world(world: World, folder: Path) -> None:
         _write(folder / f"{name}.txt", "".join(f"{number}\n" for number in numbers))
 
 
-def _people(world: World, sources: Sources) -> list[dict[str, Any]]:
-    """The rows of the simulated people, who compare by dot products, on the answers that the arms are scored on."""
-    found = odd_one_out(world.mind, sources.parts[1], similarity="dot")
-    values = {"accuracy_dot": (found.accuracy, found.low, found.high), "loss": (found.loss, None, None)}
-    return [
-        {
-            "network": sources.network.name, "task": "odd-one-out", "metric": metric, "value": value, "low": low,
-            "high": high, "n": found.n, "split": "heldout", "transform": PEOPLE, "p": None, "p_holm": None,
-        }
-        for metric, (value, low, high) in values.items()
-    ]  # fmt: skip
+def _ceiling(people: OddOneOut, network: str) -> dict[str, Any]:
+    """What the simulated people reach, as the row of a suite for a ceiling."""
+    return {
+        "network": network, "task": "odd-one-out", "metric": "ceiling_people", "value": people.accuracy,
+        "low": people.low, "high": people.high, "n": people.n, "split": "heldout", "transform": "people", "p": None,
+        "p_holm": None,
+    }  # fmt: skip
 
 
-def _plain(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = rows.astype(object).where(rows.notna(), None).to_dict("records")
-    return found
-
-
-def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(rows)
-
-
-def _lines(rows: list[dict[str, Any]]) -> str:
-    return "".join(to_json(row) + "\n" for row in rows)
+def _scores(rows: list[dict[str, Any]], people: OddOneOut) -> list[Score]:
+    arms = [row for row in rows if not row["metric"].endswith("_difference")]
+    n, where = people.n, ("heldout", PEOPLE)
+    return [Score(**{key: row[key] for key in _KEYS}) for row in arms] + [
+        Score("odd-one-out", "accuracy_dot", people.accuracy, people.low, people.high, n, *where),
+        Score("odd-one-out", "loss", people.loss, None, None, n, *where),
+    ]
 
 
 def _write(path: Path, text: str) -> None:
@@ -173,6 +161,6 @@ def _write(path: Path, text: str) -> None:
         stream.write(text.encode())
 
 
-def _write_array(path: Path, array: np.ndarray) -> None:
+def _write_array(path: Path, array: Any) -> None:
     with atomic_write(path) as stream:
-        np.save(stream, array, allow_pickle=False)
+        np.save(stream, np.asarray(array), allow_pickle=False)

@@ -22,7 +22,6 @@ from glocal.evaluation.structure.rdm import rdm_correlation
 from glocal.evaluation.structure.separation import Separation, separation
 from glocal.evaluation.structure.spectrum import directions_for, participation_ratio, variances
 
-
 STEPS = (
     "neighbours",
     "trustworthiness, continuity and local CKA",
