@@ -132,22 +132,6 @@ def test_naive_at_lambda_max_is_refused(files, tmp_path, capsys):
     assert run("fit", *arguments, "--method", "naive", "--lmbda", 0.9 * largest) == 0
 
 
-def test_demo_covers_every_arm(tmp_path, capsys):
-    """The demo scores all four arms, says that its data are simulated, and writes rows and transforms."""
-    result = run_json(capsys, "demo", "--out", tmp_path)
-    assert result["simulated"] is True
-    arms = {row["transform"] for row in read_rows(tmp_path / "scores.jsonl")}
-    assert {"original", "naive", "global", "glocal"} <= arms
-    accuracy = {s["transform"]: s["value"] for s in result["scores"] if s["metric"] == "accuracy_cosine"}
-    kept = {s["transform"]: s["value"] for s in result["scores"] if s["metric"] == "neighbours_kept"}
-    assert min(accuracy[arm] for arm in ("naive", "global", "glocal")) > accuracy["original"] + 0.1
-    assert kept["original"] == 1
-    assert kept["glocal"] > kept["global"] > kept["naive"]
-    assert (tmp_path / "glocal.npz").exists()
-    assert run("demo", "--out", tmp_path) == 0
-    assert "SIMULATED" in capsys.readouterr().out
-
-
 def test_data_check_finds_and_fixes(files, tmp_path, capsys):
     """data check passes good files, warns of a wrong odd column, and exits 1 on a wrong base with the fix."""
     good = ("data", "check", "--features", files, "--triplets", files / "triplets.npy")

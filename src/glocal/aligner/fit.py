@@ -69,6 +69,7 @@ def fit_arm(
     engine: Engine | None = None,
     n_dropped: int = 0,
     on_step: Callable[[int, Evaluation], None] | None = None,
+    on_holdout_step: Callable[[int, Evaluation], None] | None = None,
 ) -> Fit:
     """Learn the transform of one arm.
 
@@ -126,6 +127,8 @@ def fit_arm(
         Answers lost in the join, for the record.
     on_step : function or None
         Progress: (evaluations, evaluation) after each step; of the loop (steps, evaluation) after each epoch.
+    on_holdout_step : function or None
+        The same of the fit without the held-out fold, counted from its start.
 
     Returns
     -------
@@ -201,7 +204,15 @@ def fit_arm(
     heldout_scores = None
     if holdout is not None:
         heldout_scores = holdout_scores(
-            features, triplets, train, heldout, holdout, local, start, settings.beside("holdout")
+            features,
+            triplets,
+            train,
+            heldout,
+            holdout,
+            local,
+            start,
+            settings.beside("holdout"),
+            on_holdout_step,
         )
     hashes = {"features": array_sha256(features.matrix), "triplets": array_sha256(triplets.answers)}
     if triplets.weights is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from glocal.data.features import Features
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError, OverfitWarning
 from glocal.evaluation.alignment import odd_one_out
+from glocal.objective import Evaluation
 from glocal.transform import LinearTransform
 
 
@@ -36,11 +38,12 @@ def holdout_scores(
     local: LocalBlocks | None,
     start: LinearTransform | None,
     settings: Settings,
+    on_step: Callable[[int, Evaluation], None] | None = None,
 ) -> dict[str, Any]:
     """Fit on the objects outside fold 0 and score both sides: overfitting is seen, not guessed."""
     check_parts(train, heldout, folds)
     scalars = features.standardization
-    outcome = solved(features, triplets.select(train), local, scalars, settings, start, None)
+    outcome = solved(features, triplets.select(train), local, scalars, settings, start, on_step)
     X = scalars(features.matrix, "float64")
     Z = LinearTransform(outcome.W, outcome.b, 0.0, 1.0).apply(X)
     scores: dict[str, Any] = {"folds": folds, "seed": settings.seed, "converged": outcome.solution.converged}

@@ -48,7 +48,7 @@ def apply(
     """
     if model is None and is_sharded(features, out):
         fitted = LinearTransform.load(transform)
-        with progress_bar("applying") as progress:
+        with progress_bar("applying", unit="rows") as progress:
             rows = apply_shards(
                 fitted, features, out, column=column, strength=strength, normalize=normalize, scheduler=scheduler,
                 progress=progress,
@@ -62,7 +62,7 @@ def apply(
         writable_target(out, what="--out")
         loaded = load_features(features, model, layer)
         fitted = LinearTransform.load(transform)
-        with progress_bar("applying", len(loaded)) as progress:
+        with progress_bar("applying", len(loaded), unit="rows") as progress:
             rows = apply_file(fitted, loaded, out, strength=strength, normalize=normalize, progress=progress)
     if as_json:
         put_json({"rows": rows, "dimensions": fitted.dimensions, "strength": strength, "out": str(out)})

@@ -21,7 +21,7 @@ from glocal.cli.options import (
     Weights,
     load_answers,
 )
-from glocal.cli.output import put_json
+from glocal.cli.output import progress_bar, put_json
 from glocal.data.check import Finding, check_features, check_triplets
 from glocal.data.features import Features
 from glocal.data.splits import split_triplets
@@ -106,28 +106,33 @@ def check(
 
     Example: glocal data check --features features.npy --triplets triplets.npy --object-ids unique_id.txt
     """
-    loaded = Features.load(features)
-    findings = check_features(loaded)
-    broken = any(finding.severity == "error" for finding in findings)
-    if local_features is not None:
-        local = Features.load(local_features)
-        findings += check_features(local, "local features")
-        if local.dimensions != loaded.dimensions:
-            findings.append(
-                Finding(
-                    "error",
-                    "shape",
-                    f"local features have {local.dimensions} columns, features {loaded.dimensions}",
-                    "extract both with the same model and layer",
-                )  # fmt: skip
-            )
-    if triplets is not None:
-        names = None if object_ids is None else read_lines(object_ids, what="object ids")
-        try:
-            answers = Triplets.load(triplets, odd_column=odd_column, base=base, order=order, weights=weights)
-            findings += [] if broken else check_triplets(loaded, answers, names)
-        except DataError as error:
-            findings.append(Finding("error", "triplets", str(error).rstrip("."), "mend the file"))
+    total = 1 + (local_features is not None) + (triplets is not None)
+    with progress_bar("checking", total, unit="files") as progress:
+        loaded = Features.load(features)
+        progress(0, None, "features")
+        findings = check_features(loaded)
+        broken = any(finding.severity == "error" for finding in findings)
+        if local_features is not None:
+            progress(1, None, "local features")
+            local = Features.load(local_features)
+            findings += check_features(local, "local features")
+            if local.dimensions != loaded.dimensions:
+                findings.append(
+                    Finding(
+                        "error",
+                        "shape",
+                        f"local features have {local.dimensions} columns, features {loaded.dimensions}",
+                        "extract both with the same model and layer",
+                    )  # fmt: skip
+                )
+        if triplets is not None:
+            progress(total - 1, None, "triplets")
+            names = None if object_ids is None else read_lines(object_ids, what="object ids")
+            try:
+                answers = Triplets.load(triplets, odd_column=odd_column, base=base, order=order, weights=weights)
+                findings += [] if broken else check_triplets(loaded, answers, names)
+            except DataError as error:
+                findings.append(Finding("error", "triplets", str(error).rstrip("."), "mend the file"))
     _report(loaded, findings, as_json)
 
 

@@ -99,7 +99,7 @@ def extract(
             "--skip-unreadable to go without them."
         )
     began = time.perf_counter()
-    with others_to_stderr(), progress_bar("extracting", len(source)) as progress:
+    with progress_bar("extracting", len(source), unit="images") as progress, others_to_stderr():
         result = extractor.extract(
             source if scheduler is None or captions is not None else str(images), Path(str(out)), format=file_format,
             shard=part, scheduler=scheduler, chunk_size=chunk_size, progress=lambda done, total: progress(done),

@@ -50,7 +50,7 @@ def load_features(path: Path, model: str | None = None, layer: str | None = None
         identity = extractor.identity  # loads the network
     content = json.dumps([identity, source.content_sha256()], sort_keys=True)
     folder = make_folder(cache_folder() / "features" / hashlib.sha256(content.encode()).hexdigest()[:32])
-    with others_to_stderr(), progress_bar("extracting", len(source)) as progress:
+    with progress_bar("extracting", len(source), unit="images") as progress, others_to_stderr():
         result = extractor.extract(source, folder, progress=lambda done, total: progress(done))
     if not result.finished:
         raise DataError(f"another process is extracting {path} at this moment. Give the command again when it is done.")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from glocal.cli.options import AsJson
-from glocal.cli.output import put_json, say, status
+from glocal.cli.output import progress_bar, put_json, say
 from glocal.data.datasets.download import Fetched, cache_folder, fetch, find
 from glocal.data.datasets.registry import FILES
 from glocal.data.datasets.terms import IMAGE_SETS
@@ -75,10 +75,8 @@ def fetch_command(
 
 
 def _fetched(name: str, out: Path | None, cache: Path | None) -> Fetched:
-    with status(f"fetching {name}") as doing:
-        return fetch(
-            name, out=out, cache=cache, progress=lambda n, total: doing(f"{_megabytes(n)} of {_megabytes(total)}")
-        )
+    with progress_bar(f"fetching {name}", unit="B") as progress:
+        return fetch(name, out=out, cache=cache, progress=lambda n, total: progress(n, total or None))
 
 
 def _megabytes(n: int | None) -> str:

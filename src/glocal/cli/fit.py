@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,7 +22,7 @@ from glocal.cli.options import (
     load_answers,
     number_of_blocks,
 )
-from glocal.cli.output import interval, put_json, put_table, say, solver_status
+from glocal.cli.output import interval, progress_bar, put_json, put_table, say
 from glocal.files import writable_target
 from glocal.records import FitRecord, to_json
 
@@ -104,10 +105,13 @@ def fit(
     local = None if local_features is None else load_features(local_features, model, layer)
     from glocal.aligner import fit_arm
     from glocal.aligner.fit import Engine
+    from glocal.aligner.profile import expanded
     from glocal.transform import LinearTransform
 
     engine = Engine(devices, precision, checkpoints)
-    with solver_status("fitting") as on_step:
+    choices = expanded(profile, solver=solver, eta=eta, optimiser=optimiser, squared=squared, local_standardized=None)
+    epochs = choices.max_epochs if choices.solver == "minibatch" else None
+    with progress_bar("fitting", epochs, unit="epochs" if epochs else "evaluations") as progress:
         fitted = fit_arm(
             loaded, joined.triplets, local_features=local,
             method=method,
@@ -116,7 +120,8 @@ def fit(
             holdout=holdout, dtype=dtype, device=device, tol=tol, max_evaluations=max_evaluations,
             block_size=block_size, seed=seed, rank=_rank(rank),
             local_blocks=number_of_blocks(local_blocks), profile=profile, solver=solver, eta=eta, optimiser=optimiser,
-            engine=None if engine == Engine() else engine, n_dropped=joined.n_dropped, on_step=on_step,
+            engine=None if engine == Engine() else engine, n_dropped=joined.n_dropped,
+            on_step=_steps(progress, epochs, ""), on_holdout_step=_steps(progress, epochs, "without fold 0: "),
         )  # fmt: skip
     fitted.transform.save(out)
     if fitted.record.gathered:
@@ -127,6 +132,20 @@ def fit(
         put_json({**_plain(fitted.record), "out": str(out)})
     else:
         _summary(fitted.record, out)
+
+
+def _steps(progress: Callable[..., None], epochs: int | None, which: str) -> Callable[[int, Any], None]:
+    """What the solver calls after each step, or each epoch of that many: where the objective stands."""
+    an_epoch = 0
+
+    def on_step(count: int, at: Any) -> None:
+        nonlocal an_epoch
+        an_epoch = an_epoch or count  # of a resumed fit the first count is of all epochs so far
+        stands = "" if at.excess is None else f", {at.excess:.3g} × tolerance"
+        done = count if epochs is None else round(count / an_epoch)
+        progress(done, epochs, f"{which}objective {at.value:.6f}{stands}")
+
+    return on_step
 
 
 def _rank(given: str | None) -> int | str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -22,8 +23,16 @@ def put_json(result: Any) -> None:
     typer.echo(to_json(result))
 
 
-def put_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A plain aligned table on standard output, the first column to the left, the others to the right."""
+def put_table(headers: Sequence[str], rows: Sequence[Sequence[str]], keys: int = 1) -> None:
+    """A table on standard output: fitted to a terminal, or plain aligned text where that is none, for scripts.
+
+    The first `keys` columns name the line; they are aligned to the left in a terminal, the first one everywhere.
+    """
+    if sys.stdout.isatty():
+        from glocal.cli.live import print_table
+
+        print_table(headers, rows, keys)
+        return
     widths = [max(len(row[i]) for row in [headers, *rows]) for i in range(len(headers))]
     for row in [headers, ["-" * width for width in widths], *rows]:
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
@@ -35,21 +44,39 @@ def interval(value: float, low: float | None, high: float | None) -> str:
     return f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
+def is_live() -> bool:
+    """Whether standard error is a terminal on which a line can be written again."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+
+
 @contextlib.contextmanager
-def progress_bar(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
-    """A bar on standard error where that is a terminal; yields a function of the number done so far, and of the total.
+def progress_bar(
+    what: str, total: int | None = None, *, unit: str = "", lines: bool = False
+) -> Iterator[Callable[..., None]]:
+    """A bar with rate and remaining time on standard error where that is a terminal.
 
-    The total is given either here or, where it is not known yet, with each number.
+    Yields a function of the number done so far, of the total where it was not known before, and of what is being done;
+    each may be None. Elsewhere nothing is shown, or with `lines` a line for every tenth.
     """
-    if not sys.stderr.isatty():
-        yield lambda done, total=None: None
+    if not is_live():
+        yield _tenths(what, total) if lines else lambda done, total=None, doing=None: None
         return
-    from rich.console import Console
-    from rich.progress import Progress
+    from glocal.cli.live import bar, move
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda done, total=None: progress.update(task, completed=done, total=total)
+    progress, task = bar(what, total, unit)
+    with progress:
+        yield lambda done, total=None, doing=None: move(progress, task, done, total, doing)
+
+
+def _tenths(what: str, total: int | None) -> Callable[..., None]:
+    known = total
+
+    def tell(done: int | None, total: int | None = None, doing: str | None = None) -> None:
+        whole = total or known
+        if done and whole and (done == whole or done * 10 // whole > (done - 1) * 10 // whole):
+            say(f"{done} of {whole}: {doing or what}")
+
+    return tell
 
 
 @contextlib.contextmanager
@@ -61,18 +88,12 @@ def others_to_stderr() -> Iterator[None]:
 
 @contextlib.contextmanager
 def status(what: str) -> Iterator[Callable[[str], None]]:
-    """A live line on standard error where that is a terminal; yields a function of what is being done."""
-    if not sys.stderr.isatty():
+    """A live line with the elapsed time on standard error, if that is a terminal; yields a function of what is done."""
+    if not is_live():
         yield lambda doing: None
         return
-    from rich.console import Console
+    from glocal.cli.live import line
 
-    with Console(stderr=True).status(what) as line:
-        yield lambda doing: line.update(f"{what}: {doing}")
-
-
-@contextlib.contextmanager
-def solver_status(what: str) -> Iterator[Callable[[int, Any], None]]:
-    """A live line with evaluations and objective; yields the solver's `on_step`."""
-    with status(what) as doing:
-        yield lambda evaluations, at: doing(f"{evaluations} evaluations, objective {at.value:.6f}")
+    progress, task = line(what)
+    with progress:
+        yield lambda doing: progress.update(task, description=f"{what}: {doing}")

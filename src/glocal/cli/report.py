@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from glocal.cli.options import AsJson
-from glocal.cli.output import progress_bar, put_json, say
+from glocal.cli.output import progress_bar, put_json, say, status
 from glocal.files import make_folder, writable_target
 
 
@@ -36,20 +36,25 @@ def report(
     from glocal.report import findings, load_run, load_thumbnails, report_page, save_figures, save_page, save_tables
 
     writable_target(out, what="--out")
-    run = load_run(runs)
+    with progress_bar("reading", unit="views") as progress:
+        run = load_run(runs, progress)
     for folder in (figures, tables):
         if folder is not None:
             make_folder(folder)
     pictures = None
     if thumbnails is not None:
-        with progress_bar("shrinking") as progress:
+        with progress_bar("shrinking", unit="pictures") as progress:
             pictures = load_thumbnails(thumbnails, run, progress=progress)
-    save_page(report_page(run, title=title, thumbnails=pictures), out)
-    written = [out]
-    if figures is not None:
-        written += save_figures(run, runs, figures)
-    if tables is not None:
-        written += save_tables(run, tables)
+    with status("drawing") as doing:
+        doing("page")
+        save_page(report_page(run, title=title, thumbnails=pictures), out)
+        written = [out]
+        if figures is not None:
+            doing("figures")
+            written += save_figures(run, runs, figures)
+        if tables is not None:
+            doing("tables")
+            written += save_tables(run, tables)
     said, size = findings(run), out.stat().st_size
     if as_json:
         told = {} if pictures is None else {"pictures": len(pictures.pictures), "pictures_said": pictures.said}

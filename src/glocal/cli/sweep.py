@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,12 +24,17 @@ from glocal.cli.options import (
     load_answers,
     number_of_blocks,
 )
-from glocal.cli.output import put_json, put_table, say
+from glocal.cli.output import is_live, progress_bar, put_json, put_table, say
 from glocal.data.features import Features
 from glocal.data.triplets import read_numbers
 from glocal.errors import ParameterError
 from glocal.files import writable_target
 from glocal.report.front import check_ending, front_figure, save_figure
+
+_POINT = {
+    "fold": "fold", "method": "method", "lmbda": "λ", "alpha": "α", "tau": "τ", "accuracy_cosine": "agreement",
+    "neighbours_kept": "kept", "loss": "loss", "evaluations": "evals",
+}  # fmt: skip
 
 
 def sweep(
@@ -139,28 +143,26 @@ def _number(value: Any) -> str:
 
 @contextlib.contextmanager
 def _live_table() -> Iterator[Callable[[dict[str, Any], int, int], None]]:
-    """The last points as they are finished: a live table on a terminal, a line for every tenth elsewhere."""
-    if not sys.stderr.isatty():
-
-        def tell(row: dict[str, Any], done: int, total: int) -> None:
-            if done % 10 == 0 or done == total:
-                say(f"{done} of {total} points")
-
-        yield tell
+    """The last points as they are finished above a bar: live on a terminal, a line for every tenth elsewhere."""
+    if not is_live():
+        with progress_bar("points", lines=True) as tell:
+            yield lambda row, done, total: tell(done, total)
         return
-    from rich.console import Console
-    from rich.live import Live
+    from rich.console import Group
     from rich.table import Table
 
+    from glocal.cli.live import bar, move, shown
+
     latest: deque[dict[str, Any]] = deque(maxlen=12)
-    columns = ("fold", "method", "lmbda", "alpha", "tau", "accuracy_cosine", "neighbours_kept", "loss", "evaluations")
-    with Live(console=Console(stderr=True), transient=True) as live:
+    progress, task = bar("sweep", None, "points")
+    with shown(progress) as show:
 
-        def show(row: dict[str, Any], done: int, total: int) -> None:
+        def add(row: dict[str, Any], done: int, total: int) -> None:
             latest.append(row)
-            table = Table(*columns, title=f"{done} of {total} points")
+            table = Table(*_POINT.values())
             for line in latest:
-                table.add_row(*(f"{line[c]:.4g}" if isinstance(line[c], float) else str(line[c]) for c in columns))
-            live.update(table)
+                table.add_row(*(f"{line[c]:.3g}" if isinstance(line[c], float) else str(line[c]) for c in _POINT))
+            move(progress, task, done, total, None)
+            show(Group(table, progress))
 
-        yield show
+        yield add

@@ -15,13 +15,15 @@ class Evaluation:
     """The objective at one (W, b).
 
     `value` is the weighted sum, `parts` the unweighted value of each term, `dW` and `db` the gradient
-    (`db` is None without a bias).
+    (`db` is None without a bias). `excess` is how many times what its tolerance allows the solver's criterion still
+    measures there; None where it has not judged.
     """
 
     value: float
     parts: dict[str, float]
     dW: Float[Tensor, "p q"]
     db: Float[Tensor, " q"] | None
+    excess: float | None = None
 
     @property
     def finite(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,13 +72,16 @@ class Run:
         return next((str(suite["plan"]["baseline"]) for suite in self.suites.values()), "original")
 
 
-def load_run(folders: PathLike | Sequence[PathLike]) -> Run:
+def load_run(folders: PathLike | Sequence[PathLike], progress: Callable[[int, int], None] | None = None) -> Run:
     """Read what ``glocal evaluate suite``, ``glocal sweep`` and ``glocal demo`` write.
 
     Parameters
     ----------
     folders : path or sequence of paths
         One or several, e.g. a suite and sweeps of the same networks.
+        Of a folder with ``rows.jsonl`` the ``scores.jsonl`` that ``glocal demo`` writes beside it is not read.
+    progress : function or None
+        Called with the number of views that are read, and of all.
 
     Raises
     ------
@@ -96,8 +99,9 @@ def load_run(folders: PathLike | Sequence[PathLike]) -> Run:
     suites: dict[str, dict[str, Any]] = {}
     fits: dict[str, dict[str, Any]] = {}
     names = _names(paths)
+    n_views, read = sum(len(list((path / "views").glob("*.npz"))) for path in paths), 0
     for path, name in zip(paths, names, strict=True):
-        held = [file for file in _ROWS if (path / file).is_file()]
+        held = [file for file in _ROWS if (path / file).is_file()][:1]
         swept = (path / "points.jsonl").is_file()
         if not held and not swept:
             raise FileError(
@@ -111,7 +115,9 @@ def load_run(folders: PathLike | Sequence[PathLike]) -> Run:
             suites[name] = _suite(path / "suite.json")
             fits[name] = _fits(path, suites[name])
         for file in sorted((path / "views").glob("*.npz")):
-            view = View.load(file)
+            view, read = View.load(file), read + 1
+            if progress is not None:
+                progress(read, n_views)
             views.setdefault(str(view.meta.get("network") or name), {})[str(view.meta.get("arm", file.stem))] = view
     first = [network for suite in suites.values() for network in suite["plan"]["networks"] if network in views]
     views = {network: _ordered(views[network], suites) for network in dict.fromkeys([*first, *views])}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -16,11 +16,15 @@ from glocal.objective.penalty import identity_scale
 
 @dataclass(frozen=True)
 class Verdict:
-    """`gap` is the bound or estimate of f - f* (None where none is known); `reason` says what was compared."""
+    """`gap` is the bound or estimate of f - f* (None where none is known); `reason` says what was compared.
+
+    `excess` is how many times what is allowed was measured.
+    """
 
     converged: bool
     gap: float | None
     reason: str
+    excess: float | None = None
 
 
 @runtime_checkable
@@ -174,7 +178,7 @@ class GradientRatio:
         """Judge (W, b)."""
         norm = gradient_norm(at)
         verdict = compared("gradient norm", norm, 10 * tol * self.reference)
-        return Verdict(verdict.converged, None, verdict.reason)
+        return replace(verdict, gap=None)
 
 
 def gradient_norm(at: Evaluation) -> float:
@@ -197,4 +201,5 @@ def global_certificate(W: Float[Tensor, "p p"]) -> str:
 def compared(what: str, value: float, allowed: float) -> Verdict:
     """The verdict of one figure against what is allowed."""
     converged = value <= allowed
-    return Verdict(converged, value, f"{what} {value:.3g} is {'at most' if converged else 'above'} {allowed:.3g}")
+    reason = f"{what} {value:.3g} is {'at most' if converged else 'above'} {allowed:.3g}"
+    return Verdict(converged, value, reason, value / allowed if allowed > 0 else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -88,7 +88,7 @@ def minimise(
     curvature : tuple
         `Solution.curvature` of a neighbouring problem of the same shape, whose Hessian resembles this one.
     on_step : function or None
-        Called with the number of evaluations and the evaluation after every step.
+        Called with the number of evaluations and the evaluation, its `excess` filled in, after every step.
 
     Returns
     -------
@@ -131,8 +131,12 @@ def minimise(
         raise ParameterError("the objective is not finite at the start; start from a smaller transform.")
     first_step = 0.1 * float(torch.linalg.vector_norm(x))
     lowest, flattest, idle = at.value, gradient_norm(at), 0
+    stepped = False
     while True:
         verdict = criterion(at, *unpack(x), tol)
+        if stepped and on_step is not None:
+            on_step(evaluations, replace(at, excess=verdict.excess))
+        stepped = False
         status: Status | None = None
         if verdict.converged:
             status = "converged"
@@ -157,8 +161,7 @@ def minimise(
                     lowest, idle = at.value, 0
                 if gradient_norm(at) < 0.9 * flattest:
                     flattest, idle = gradient_norm(at), 0
-                if on_step is not None:
-                    on_step(evaluations, at)
+                stepped = True
         if status is not None:
             verdict = criterion(at, *unpack(x), tol, final=True)
             status = "converged" if verdict.converged else ("stalled" if status == "converged" else status)

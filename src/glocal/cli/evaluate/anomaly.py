@@ -75,7 +75,7 @@ def anomaly_command(
         )
     }
     rows = {name: _embedded(features, files["train"], transform) for name, features in files.items()}
-    with progress_bar("comparing", len(files["train"])) as progress:
+    with progress_bar("comparing", len(files["train"]), unit="images") as progress:
         if anomalies is not None:
             result = anomaly_against(rows["train"], rows["test"], rows["other"], k=k, progress=progress)
         else:

@@ -10,7 +10,7 @@ import typer
 from glocal.cli.evaluate.common import Row, ScoresOut, check_scores_out, embedded, put_scores
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, Base, Order, TransformPath
-from glocal.cli.output import interval, put_json, put_table
+from glocal.cli.output import interval, put_json, put_table, status
 from glocal.data.join import join
 from glocal.data.repeated import load_repeated
 from glocal.errors import ParameterError
@@ -57,7 +57,8 @@ def ceiling_command(
         names = None if object_ids is None else read_lines(object_ids, what="object ids")
         joined = join(loaded, triplets, names)
         triplets, dropped = joined.triplets, joined.n_dropped
-    found = ceiling(triplets)
+    with status("ceiling"):
+        found = ceiling(triplets)
     bounds = {"majority": found.majority, "leave_one_out": found.leave_one_out}
     score = None
     if loaded is not None:

@@ -10,7 +10,7 @@ import typer
 from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_scores
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, TransformPath
-from glocal.cli.output import interval, put_json, say
+from glocal.cli.output import interval, progress_bar, put_json, say
 from glocal.data.labels import load_labels
 from glocal.evaluation.fewshot import few_shot
 
@@ -52,20 +52,22 @@ def few_shot_command(
     if same:
         say("train and test are one file: each draw is tested on the rows it did not draw.")
     scalars = shot_rows.standardization if transform is None else None
-    result = few_shot(
-        embedded(shot_rows, transform, scalars),
-        load_labels(train_labels, len(shot_rows)),
-        embedded(test_rows, transform, scalars),
-        load_labels(test_labels, len(test_rows)),
-        shots=shots,
-        draws=draws,
-        probe=probe,
-        seed=seed,
-        train_subclasses=None if train_subclasses is None else load_labels(train_subclasses, len(shot_rows)),
-        test_subclasses=None if test_subclasses is None else load_labels(test_subclasses, len(test_rows)),
-        shots_per=shots_per,
-        leave_out_shots=same,
-    )
+    with progress_bar("few-shot", draws, unit="draws") as progress:
+        result = few_shot(
+            embedded(shot_rows, transform, scalars),
+            load_labels(train_labels, len(shot_rows)),
+            embedded(test_rows, transform, scalars),
+            load_labels(test_labels, len(test_rows)),
+            shots=shots,
+            draws=draws,
+            probe=probe,
+            seed=seed,
+            train_subclasses=None if train_subclasses is None else load_labels(train_subclasses, len(shot_rows)),
+            test_subclasses=None if test_subclasses is None else load_labels(test_subclasses, len(test_rows)),
+            shots_per=shots_per,
+            leave_out_shots=same,
+            progress=progress,
+        )
     metric = f"accuracy_{probe}_{shots}"
     put_scores(out, transform, [("few-shot", metric, result.accuracy, result.low, result.high, result.n, str(test))])
     if as_json:

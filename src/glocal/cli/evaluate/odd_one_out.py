@@ -23,7 +23,7 @@ from glocal.cli.options import (
     Weights,
     load_answers,
 )
-from glocal.cli.output import interval, put_json
+from glocal.cli.output import interval, put_json, status
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.flips import flips
 
@@ -61,13 +61,15 @@ def odd_one_out_command(
         model=model, layer=layer,
     )  # fmt: skip
     Z = embedded(loaded, transform)
-    result = odd_one_out(Z, joined.triplets, similarity=similarity)
     changed = None
-    if baseline is not None:
-        before = embedded(loaded, None if baseline == "original" else Path(baseline))
-        changed = flips(before, Z, joined.triplets, similarity=similarity)
-        if flips_file is not None:
-            save_flips(flips_file, changed, given.answers[joined.kept], np.flatnonzero(joined.kept))
+    with status("scoring") as doing:
+        result = odd_one_out(Z, joined.triplets, similarity=similarity)
+        if baseline is not None:
+            doing("flips")
+            before = embedded(loaded, None if baseline == "original" else Path(baseline))
+            changed = flips(before, Z, joined.triplets, similarity=similarity)
+    if changed is not None and flips_file is not None:
+        save_flips(flips_file, changed, given.answers[joined.kept], np.flatnonzero(joined.kept))
     split = triplets.name
     rows = [
         ("odd-one-out", f"accuracy_{similarity}", result.accuracy, result.low, result.high, result.n, split),

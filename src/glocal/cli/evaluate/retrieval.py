@@ -56,7 +56,7 @@ def retrieval_command(
     if alone and not np.array_equal(labels, others):
         raise ParameterError("queries and gallery are one file but their labels differ; give one label file twice.")
     rows = _rows(Q, G, transform, concat_weight)
-    with progress_bar("searching", len(Q)) as progress:
+    with progress_bar("searching", len(Q), unit="queries") as progress:
         if alone:
             result = retrieval(rows, labels, progress=progress)
         else:

@@ -57,7 +57,7 @@ def rsa_command(
     if joined.n_dropped:
         say(f"{joined.n_dropped} of {joined.n_dropped + len(joined.rows)} objects of the RDM have no features.")
     Z = embedded(loaded, transform)[joined.rows]
-    with progress_bar("bootstrap", replicates) as on_replicate:
+    with progress_bar("bootstrap", replicates, unit="replicates") as on_replicate:
         found = rsa(Z, joined.rdms, kernel=kernel, replicates=replicates, seed=seed, on_replicate=on_replicate)
     n, split = found.n_objects, rdm.name
     put_scores(

@@ -12,9 +12,10 @@ import typer
 from glocal.cli.evaluate.common import Row, ScoresOut, check_scores_out, put_scores
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, FeaturesPath
-from glocal.cli.output import interval, put_json, status
+from glocal.cli.output import interval, progress_bar, put_json
 from glocal.data.labels import load_labels
 from glocal.evaluation.structure import Structure, structure
+from glocal.evaluation.structure.measure import STEPS
 from glocal.evaluation.structure.separation import Separation
 from glocal.evaluation.structure.spectrum import Spectrum, spectrum
 from glocal.transform import LinearTransform
@@ -51,7 +52,12 @@ def structure_command(
     names = None if labels is None else load_labels(labels, len(loaded))
     Z = fitted.apply(np.asarray(loaded.matrix, dtype=np.float64))
     X = fitted.standardization(loaded.matrix, "float64")
-    with status("measuring") as begin:
+    steps = (*STEPS, "spectrum")
+    with progress_bar("measuring", len(steps), unit="measures") as progress:
+
+        def begin(step: str) -> None:
+            progress(steps.index(step), None, step)
+
         result = structure(X, Z, k=k, tau=tau, labels=names, progress=begin)
         begin("spectrum")
         found = spectrum(fitted.weights, X)

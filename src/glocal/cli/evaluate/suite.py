@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from glocal.cli.options import AsJson
-from glocal.cli.output import put_json, put_table, say
+from glocal.cli.output import progress_bar, put_json, put_table
 from glocal.suite import Plan
 
 
@@ -24,20 +24,17 @@ def suite_command(
 
     Example: glocal evaluate suite suite.toml --out suite-out
     """
-
-    def progress(what: str, done: int, total: int) -> None:
-        say(f"{done} of {total}: {what}")
-
     from glocal.suite import run_suite  # torch loads with it
 
     plan = Plan.load(suite, root)
-    result = run_suite(plan, out, progress)
+    with progress_bar("suite", unit="cells", lines=True) as progress:
+        result = run_suite(plan, out, lambda what, done, total: progress(done, total, what))
     if as_json:
         rows = result.rows.astype(object).where(result.rows.notna(), None)
         put_json({"cells_kept": result.n_kept, "out": str(out), "rows": rows.to_dict("records")})
         return
     table = result.table
-    put_table(list(table.columns), table.to_numpy().tolist())
+    put_table(list(table.columns), table.to_numpy().tolist(), keys=2)
     typer.echo(
         f"\n* differs from {plan.baseline} (paired, p < 0.05 after Holm's correction for all comparisons)\n"
         f"written to {out}: rows.jsonl, table.csv, table.md"

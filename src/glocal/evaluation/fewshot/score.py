@@ -63,6 +63,7 @@ def few_shot(
     test_subclasses: np.ndarray | None = None,
     shots_per: str = "class",
     leave_out_shots: bool = False,
+    progress: Callable[[int], None] | None = None,
 ) -> FewShot:
     """Classify test images from `shots` training images of each class, in several draws.
 
@@ -83,6 +84,8 @@ def few_shot(
         Whether the shots are drawn from each class, or from each training subclass.
     leave_out_shots : bool
         Training and test rows are the same images: each draw is tested on those it did not draw.
+    progress : function or None
+        Called with the number of draws that are scored.
 
     Returns
     -------
@@ -133,7 +136,7 @@ def few_shot(
         counts = np.bincount(truth[kept], minlength=len(classes))
         return counts, _earned(scorer, X_test, test[kept], truth[kept], len(classes))
 
-    results = _side_by_side(score, draw_episodes(groups[train], shots, draws, seed))
+    results = _side_by_side(score, draw_episodes(groups[train], shots, draws, seed), progress)
     counts, earned = results[0][0], [right for _, right in results]
     n = int(counts.sum())
     if n == 0:
@@ -231,7 +234,9 @@ def _earned(scorer: Scorer, X: np.ndarray, rows: np.ndarray, truth: np.ndarray, 
     return total
 
 
-def _side_by_side(task: Callable[[np.ndarray], Result], draws: np.ndarray) -> list[Result]:
+def _side_by_side(
+    task: Callable[[np.ndarray], Result], draws: np.ndarray, progress: Callable[[int], None] | None
+) -> list[Result]:
     """Run a task on each draw, one thread a core and one core a draw.
 
     The products of a draw are small: threads inside them mostly wait for each other, several times longer than the
@@ -241,7 +246,12 @@ def _side_by_side(task: Callable[[np.ndarray], Result], draws: np.ndarray) -> li
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(min(cores, len(draws))) as pool:
-        return list(pool.map(task, draws))
+        results = []
+        for result in pool.map(task, draws):
+            results.append(result)
+            if progress is not None:
+                progress(len(results))
+        return results
 
 
 def _finite(rows: np.ndarray) -> np.ndarray:

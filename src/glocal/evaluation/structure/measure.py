@@ -22,6 +22,13 @@ from glocal.evaluation.structure.rdm import rdm_correlation
 from glocal.evaluation.structure.separation import Separation, separation
 from glocal.evaluation.structure.spectrum import directions_for, participation_ratio, variances
 
+STEPS = (
+    "neighbours",
+    "trustworthiness, continuity and local CKA",
+    "CKA and dissimilarities",
+    "variance, divergence and separation",
+)
+
 
 @dataclass(frozen=True)
 class Structure:
@@ -94,7 +101,7 @@ def structure(
     block_size, seed : int
         Blocks of `divergence`, and the sample of `rdm_correlation`.
     progress : function or None
-        Called with the name of each measure as it begins.
+        Called with each of `STEPS` as it begins.
 
     Returns
     -------
@@ -130,7 +137,7 @@ def structure(
         )
     begin = progress or (lambda measure: None)
     kept = _chance(n, k, sizes) if flat else {**_local(X, Z, k, sizes, begin), **_global(X, Z, seed, begin)}
-    begin("variance, divergence and separation")
+    begin(STEPS[3])
     before, after = variances(X), variances(Z)
     return Structure(
         **kept,
@@ -149,12 +156,12 @@ def structure(
 
 
 def _local(X: np.ndarray, Z: np.ndarray, k: int, sizes: list[int], begin: Callable[[str], None]) -> dict[str, Any]:
-    begin("neighbours")
+    begin(STEPS[0])
     most = max([k, *sizes])
     before, after = neighbours(X, most), neighbours(Z, most)
     shared = shared_by_image(before[:, :k], after[:, :k])
     low, high = mean_interval(shared)
-    begin("trustworthiness, continuity and local CKA")
+    begin(STEPS[1])
     return {
         "neighbours_kept": float(shared.mean()),
         "low": low,
@@ -167,7 +174,7 @@ def _local(X: np.ndarray, Z: np.ndarray, k: int, sizes: list[int], begin: Callab
 
 
 def _global(X: np.ndarray, Z: np.ndarray, seed: int, begin: Callable[[str], None]) -> dict[str, Any]:
-    begin("CKA and dissimilarities")
+    begin(STEPS[2])
     rdm = rdm_correlation(X, Z, seed=seed)
     return {
         "cka": linear_cka(X, Z),

@@ -1,0 +1,150 @@
+"""What a terminal shows: live progress on standard error, tables on standard output. Loaded only where there is one."""
+
+from __future__ import annotations
+
+import contextlib
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TimeElapsedColumn
+from rich.table import Column, Table
+from rich.text import Text
+
+_GAP = 3  # between the columns of a table
+_WINDOW = 300.0  # seconds that a rate is the mean of: steps may be slow
+_BAR = 10
+_BESIDE = {True: 56, False: 34}  # columns beside the words, with and without a known total
+
+
+class _Words(ProgressColumn):
+    """What is being done, cut to what the terminal has left."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(Column(no_wrap=True))
+        self._console = console
+
+    def render(self, task: Task) -> Text:
+        room = max(10, self._console.width - _BESIDE[task.total is not None])
+        words = task.description
+        return Text(words if len(words) <= room else words[: room - 1] + "…")
+
+
+class _Bar(BarColumn):
+    """A bar where the total is known."""
+
+    def render(self, task: Task) -> Any:
+        return Text("") if task.total is None else super().render(task)
+
+
+class _Count(ProgressColumn):
+    """``1200/5000``, or the number alone where the total is unknown."""
+
+    def render(self, task: Task) -> Text:
+        unit = str(task.fields["unit"])
+        done, total = (
+            "" if value is None else quantity(value, unit) if unit == "B" else f"{value:.0f}"
+            for value in (task.completed or (None if task.total is None else 0), task.total)
+        )
+        return Text(f"{done}/{total}" if total else done)
+
+
+class _Rate(ProgressColumn):
+    """``340 rows/s``; nothing before there is one."""
+
+    def render(self, task: Task) -> Text:
+        rate = task.finished_speed or task.speed
+        return Text("" if rate is None else f"{quantity(rate, str(task.fields['unit']))}/s")
+
+
+class _Remaining(TimeElapsedColumn):
+    """``0:00:12 left``; where the total is unknown the time since the beginning."""
+
+    def render(self, task: Task) -> Text:
+        if task.total is None:
+            return super().render(task)
+        seconds = task.time_remaining
+        if seconds is None:
+            return Text("-:--:-- left")
+        return Text(f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d} left")
+
+
+def quantity(value: float, unit: str) -> str:
+    """``0.034 cells``, ``8.4 epochs``, ``1250 rows``, ``3.4 MB``."""
+    if unit == "B":
+        return f"{value / 1e6:.3g} MB" if value < 1e9 else f"{value / 1e9:.3g} GB"
+    return f"{value:.0f} {unit}".rstrip() if value >= 100 else f"{value:.2g} {unit}".rstrip()
+
+
+def bar(what: str, total: int | None, unit: str) -> tuple[Progress, TaskID]:
+    """A bar that is not shown yet."""
+    console = Console(stderr=True)
+    progress = Progress(
+        SpinnerColumn(), _Words(console), _Bar(bar_width=_BAR), _Count(), _Rate(), _Remaining(), console=console,
+        transient=True, speed_estimate_period=_WINDOW, redirect_stdout=False,
+    )  # fmt: skip
+    return progress, progress.add_task(what, total=total, unit=unit)
+
+
+def move(progress: Progress, task: TaskID, done: float | None, total: float | None, what: str | None) -> None:
+    """Move a bar; None leaves a part as it is."""
+    told: dict[str, Any] = {"completed": done, "total": total, "description": what}
+    progress.update(task, **{key: value for key, value in told.items() if value is not None})
+
+
+@contextlib.contextmanager
+def shown(what: RenderableType) -> Iterator[Callable[[RenderableType], None]]:
+    """Something live on standard error; yields a function that puts something else in its place."""
+    with Live(what, console=Console(stderr=True), transient=True, redirect_stdout=False) as live:
+        yield live.update
+
+
+def line(what: str) -> tuple[Progress, TaskID]:
+    """A live line without an end: what is being done and the time since it began."""
+    console = Console(stderr=True)
+    progress = Progress(
+        SpinnerColumn(), _Words(console), TimeElapsedColumn(), console=console, transient=True, redirect_stdout=False
+    )
+    return progress, progress.add_task(what, total=None)
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], keys: int) -> None:
+    """A table in the width of the terminal: intervals go below their values, then columns below the others.
+
+    The first `keys` columns name the line and are repeated in each part.
+    """
+    console = Console(highlight=False)
+    if sum(_widths(headers, rows)) + _GAP * len(headers) > console.width:
+        rows = [[cell.replace(" [", "\n[") for cell in row] for row in rows]
+        sizes = _widths([""] * len(headers), rows)
+        headers = ["\n".join(textwrap.wrap(head, max(size, 5))) for head, size in zip(headers, sizes, strict=True)]
+    widths = _widths(headers, rows)
+    for number, part in enumerate(_parts(widths, keys, console.width)):
+        if number:
+            console.print()
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+        for place in part:
+            table.add_column(Text(headers[place]), justify="left" if place < keys else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(row[place]) for place in part))
+        console.print(table)
+
+
+def _widths(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    columns = zip(headers, *rows, strict=True)
+    return [max(len(part) for cell in column for part in (cell.splitlines() or [""])) for column in columns]
+
+
+def _parts(widths: Sequence[int], keys: int, width: int) -> Iterator[list[int]]:
+    """Columns that fit side by side, at least one beside the keys."""
+    key = list(range(min(keys, len(widths))))
+    part: list[int] = []
+    for place in range(len(key), len(widths)):
+        if part and sum(widths[i] + _GAP for i in [*key, *part, place]) > width + _GAP - 1:
+            yield [*key, *part]
+            part = []
+        part.append(place)
+    yield [*key, *part]

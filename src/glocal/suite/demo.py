@@ -1,0 +1,166 @@
+"""A suite over a simulated world whose answer is known: its files, its plan, and how the simulated people score."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glocal.data.world import World, simulated_world
+from glocal.evaluation.alignment import OddOneOut, odd_one_out
+from glocal.files import PathLike, atomic_write, make_folder
+from glocal.records import Score, to_json
+from glocal.suite.cells import Cells
+from glocal.suite.plan import Plan
+from glocal.suite.run import Progress, SuiteResult, run_suite
+from glocal.suite.sources import Sources
+
+PEOPLE = "the simulated people"
+_KEYS = tuple(field.name for field in fields(Score))
+# naive shrinks toward 0 and not toward an identity: the same λ would be a far stronger penalty
+SUITE = """\
+# A simulated world, not people. Again, or changed: glocal evaluate suite suite.toml --out OUT
+seed = 42
+folds = 3 # arms are fitted without the objects of fold 0, on which odd-one-out scores them
+fold = 0
+baseline = "original"
+categories = "world/categories.tsv"
+
+[answers]
+triplets = "world/triplets.npy"
+
+[networks.simulated]
+features = "world/objects"
+local = "world/images.npy[0:600]" # the rest are held out: all other tasks are about them
+
+[arms.original]
+
+[arms.naive]
+method = "naive"
+lmbda = 0.02
+
+[arms.global]
+method = "global"
+lmbda = 0.1
+
+[arms.glocal]
+method = "glocal"
+alpha = 0.25
+lmbda = 0.1
+tau = 0.1
+
+[tasks.odd-one-out]
+kind = "odd-one-out"
+
+[tasks.few-shot-class] # 6 superordinate classes, tested on categories that were not trained on
+kind = "few-shot"
+train = "world/images.npy[600:1800]"
+train_labels = "world/class.txt"
+subclasses = "world/category.txt"
+shots = 5
+draws = 5
+
+[tasks.few-shot-category] # 60 categories
+kind = "few-shot"
+train = "world/images.npy[600:1800]"
+train_labels = "world/category.txt"
+shots = 5
+draws = 3
+
+[tasks.anomaly] # each category in turn is the normal one
+kind = "anomaly"
+train = "world/images.npy[600:1200]"
+train_labels = "world/category_train.txt"
+test = "world/images.npy[1200:1800]"
+test_labels = "world/category_test.txt"
+
+[tasks.structure]
+kind = "structure"
+features = "world/images.npy[1200:1800]"
+"""
+_FITTED, _MIDDLE, _IMAGES = 600, 1200, 1800
+
+
+def run_demo(out: PathLike, progress: Progress | None = None) -> SuiteResult:
+    """Write a simulated world and its suite into a folder, run it, and score the simulated people beside the arms.
+
+    The folder is that of any suite, with ``suite.toml``, ``world/``, the transform of each arm by its name, and
+    ``scores.jsonl``: the scores without networks and comparisons.
+
+    Parameters
+    ----------
+    out : path
+    progress : function or None
+        As in `run_suite`.
+
+    Returns
+    -------
+    SuiteResult
+        Its rows hold a ceiling too: what the similarities reach by which the simulated people answer.
+    """
+    folder = make_folder(out)
+    world = simulated_world(n_local=_IMAGES)
+    _write_world(world, make_folder(folder / "world"))
+    _write(folder / "suite.toml", SUITE)
+    plan = Plan.load(folder / "suite.toml")
+    found = run_suite(plan, folder, progress)
+    sources = Sources(plan, plan.networks[0])
+    people = odd_one_out(world.mind, sources.parts[1], similarity="dot")  # as they compare
+    rows = found.rows.astype(object).where(found.rows.notna(), None).to_dict("records")
+    scores = _scores(rows, people)
+    rows.append(_ceiling(people, sources.network.name))
+    for name, lines in (("rows.jsonl", rows), ("scores.jsonl", scores)):
+        _write(folder / name, "".join(to_json(line) + "\n" for line in lines))
+    cells = Cells(folder, plan)
+    for arm in plan.arms:
+        if (transform := cells.transform(arm, sources)) is not None:
+            transform.save(folder / f"{arm.name}.npz")
+    return replace(found, rows=type(found.rows)(rows))
+
+
+def _write_world(world: World, folder: Path) -> None:
+    names = world.objects.names or ()
+    classes = [f"class {number}" for number in world.superordinate]
+    features = make_folder(folder / "objects")
+    _write_array(features / "features.npy", world.objects.matrix)
+    _write(features / "file_names.txt", "".join(f"{name}\n" for name in names))
+    lines = [f"{name}\t{label}\n" for name, label in zip(names, classes, strict=True)]
+    _write(folder / "categories.tsv", "object\tcategory\n" + "".join(lines))
+    _write_array(folder / "triplets.npy", world.triplets.answers)
+    _write_array(folder / "images.npy", world.local.matrix)
+    per_class = len(np.unique(world.local_category)) // len(np.unique(world.superordinate))
+    category = world.local_category[_FITTED:]
+    labels = {"class": category // per_class, "category": category}
+    labels |= {"category_train": category[: _MIDDLE - _FITTED], "category_test": category[_MIDDLE - _FITTED :]}
+    for name, numbers in labels.items():
+        _write(folder / f"{name}.txt", "".join(f"{number}\n" for number in numbers))
+
+
+def _ceiling(people: OddOneOut, network: str) -> dict[str, Any]:
+    """What the simulated people reach, as the row of a suite for a ceiling."""
+    return {
+        "network": network, "task": "odd-one-out", "metric": "ceiling_people", "value": people.accuracy,
+        "low": people.low, "high": people.high, "n": people.n, "split": "heldout", "transform": "people", "p": None,
+        "p_holm": None,
+    }  # fmt: skip
+
+
+def _scores(rows: list[dict[str, Any]], people: OddOneOut) -> list[Score]:
+    arms = [row for row in rows if not row["metric"].endswith("_difference")]
+    n, where = people.n, ("heldout", PEOPLE)
+    return [Score(**{key: row[key] for key in _KEYS}) for row in arms] + [
+        Score("odd-one-out", "accuracy_dot", people.accuracy, people.low, people.high, n, *where),
+        Score("odd-one-out", "loss", people.loss, None, None, n, *where),
+    ]
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_write(path) as stream:
+        stream.write(text.encode())
+
+
+def _write_array(path: Path, array: Any) -> None:
+    with atomic_write(path) as stream:
+        np.save(stream, np.asarray(array), allow_pickle=False)

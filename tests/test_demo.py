@@ -1,0 +1,125 @@
+"""The demo: a suite over a simulated world, every number with its interval, and a page."""
+
+import json
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from glocal.cli.app import _run
+from glocal.data.splits import split_triplets
+from glocal.data.world import simulated_world
+from glocal.evaluation.alignment import odd_one_out
+from glocal.records import read_rows
+from glocal.report import load_run
+from glocal.suite import Plan
+from glocal.transform import LinearTransform
+
+ARMS = ["original", "naive", "global", "glocal"]
+MEASURES = {
+    "odd-one-out": "accuracy_cosine", "few-shot-class": "accuracy_logistic", "few-shot-category": "accuracy_logistic",
+    "anomaly": "auroc", "structure": "neighbours_kept",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    assert _run(["demo", "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scores(ran):
+    return {(row["transform"], row["task"], row["metric"]): row for row in read_rows(ran / "scores.jsonl")}
+
+
+def test_every_arm_has_every_measure_with_an_interval(scores):
+    """Agreement, few-shot, anomaly detection and neighbours kept of each arm have low ≤ value ≤ high."""
+    for arm in ARMS:
+        for task, metric in MEASURES.items():
+            row = scores[arm, task, metric]
+            assert row["low"] <= row["value"] <= row["high"], row
+            assert row["low"] < row["high"] or arm == "original"
+    people = scores["the simulated people", "odd-one-out", "accuracy_dot"]
+    assert people["low"] > scores["naive", "odd-one-out", "accuracy_cosine"]["value"]
+
+
+def test_the_trade_off_of_the_paper_shows(scores):
+    """All arms agree better than the original; glocal keeps most neighbours; naive loses categories, glocal less."""
+    value = {arm: {task: scores[arm, task, metric]["value"] for task, metric in MEASURES.items()} for arm in ARMS}
+    assert min(value[arm]["odd-one-out"] for arm in ARMS[1:]) > value["original"]["odd-one-out"] + 0.1
+    kept = [value[arm]["structure"] for arm in ARMS]
+    assert kept[0] == 1
+    assert kept[3] > kept[2] > kept[1]
+    assert value["naive"]["few-shot-category"] < value["glocal"]["few-shot-category"] - 0.03
+    assert value["glocal"]["few-shot-class"] > value["original"]["few-shot-class"] + 0.1
+
+
+def test_scores_are_of_held_out_objects(ran, scores):
+    """The agreement of the written transform on the answers of fold 0, computed anew, is the one in the rows."""
+    world = simulated_world(n_local=1800)
+    heldout = world.triplets.select(split_triplets(world.triplets, len(world.objects), seed=42)[1])
+    Z = LinearTransform.load(ran / "glocal.npz").apply(np.asarray(world.objects.matrix, dtype=np.float64))
+    row = scores["glocal", "odd-one-out", "accuracy_cosine"]
+    assert row["value"] == pytest.approx(odd_one_out(Z, heldout).accuracy)
+    assert row["n"] == len(heldout)
+    people = scores["the simulated people", "odd-one-out", "accuracy_dot"]
+    assert people["value"] == pytest.approx(odd_one_out(world.mind, heldout, similarity="dot").accuracy)
+
+
+def test_the_folder_is_that_of_a_suite(ran, scores):
+    """rows.jsonl, views and suite.toml are there; the report counts each score once, and the people as a ceiling."""
+    assert {path.stem for path in (ran / "views").iterdir()} == {f"simulated-{arm}" for arm in ARMS}
+    assert [arm.name for arm in Plan.load(ran / "suite.toml").arms] == ARMS
+    run = load_run(ran)
+    assert set(run.rows["transform"]) == {*ARMS, "people"}
+    assert set(run.rows["network"]) == {"simulated"}
+    assert len(run.rows) == len(read_rows(ran / "rows.jsonl"))
+    assert set(next(iter(scores.values()))) == {
+        "task", "metric", "value", "low", "high", "n", "split", "transform"
+    }  # fmt: skip
+    compared = [row for row in read_rows(ran / "rows.jsonl") if row["metric"].endswith("_difference")]
+    assert {row["transform"] for row in compared} == set(ARMS[1:])
+
+
+def test_the_table_and_json(ran, capsys):
+    """The table has a line for each arm and one for the people, each cell with its interval; --json is one object."""
+    assert _run(["demo", "--out", str(ran)]) == 0
+    text = capsys.readouterr().out
+    assert "SIMULATED" in text
+    lines = {line.split()[0]: line for line in text.splitlines() if line.split()[:1] and "[" in line}
+    for arm in ARMS:
+        assert len(re.findall(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]", lines[arm])) == 5
+    assert len(re.findall(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]", lines["people"])) == 1
+    assert _run(["demo", "--out", str(ran), "--json"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    told = json.loads(out)
+    assert told["simulated"] is True
+    assert len(told["scores"]) == len(read_rows(ran / "scores.jsonl"))
+
+
+def test_the_page_tells_of_the_simulated_world(ran):
+    """report.html holds title, every arm and every task, and says that the data are simulated."""
+    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
+    page = (ran / "report.html").read_text(encoding="utf-8")
+    assert "simulated data, not people" in page
+    for name in [*ARMS, *MEASURES]:
+        assert name in page
+
+
+def test_without_the_extra_the_page_is_left_out(ran, tmp_path, capsys, monkeypatch):
+    """Where jinja2 is not installed one sentence says what to install, no page is written, and the exit code is 0."""
+    for name in ("world", "cells", "transforms", "views"):
+        (tmp_path / name).symlink_to(ran / name)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    monkeypatch.setitem(sys.modules, "altair", None)
+    assert _run(["demo", "--out", str(tmp_path), "--json"]) == 0
+    streams = capsys.readouterr()
+    said = [line for line in streams.err.splitlines() if "report.html" in line]
+    assert said == ["report.html is left out: it needs the extra report. Run: pip install 'glocal[report]'."]
+    assert json.loads(streams.out)["report"] is None
+    assert not (tmp_path / "report.html").exists()
