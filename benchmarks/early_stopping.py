@@ -116,8 +116,9 @@ def chosen(arms: Arms, fold: int, kind: str, level: float) -> str | None:
     return max(enough, key=lambda name: np.mean([one.credit[kind].mean() for one in others[name]]), default=None)
 
 
-def compared(answers: dict[int, np.ndarray], arms: Arms, other: dict[int, Seen | None], kind: str, levels: dict[int, float]
-) -> str:  # fmt: skip
+def compared(
+    answers: dict[int, np.ndarray], arms: Arms, other: dict[int, Seen | None], kind: str, levels: dict[int, float]
+) -> str:
     """What a family reaches at the levels, less `other`: settings chosen on two folds, paired answers of the third."""
     names = {fold: chosen(arms, fold, kind, levels[fold]) for fold in other}
     if any(name is None for name in names.values()) or any(one is None for one in other.values()):
@@ -127,7 +128,8 @@ def compared(answers: dict[int, np.ndarray], arms: Arms, other: dict[int, Seen |
     found = paired_difference(*ends, answers=np.concatenate([answers[fold] for fold in other]))
     kept = np.mean([one.kept for one in ours.values()])
     words = " | ".join(dict.fromkeys(name for name in names.values() if name is not None))
-    return f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}] p {found.p:.1e}, {ends[0].mean():.4f} with {kept:.3f} ({words})"  # noqa: E501
+    between = f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}] p {found.p:.1e}"
+    return f"{between}, {ends[0].mean():.4f} with {kept:.3f} ({words})"
 
 
 def main() -> None:
