@@ -214,7 +214,8 @@ def test_a_lambda_whose_optimum_is_0_is_refused(local):
     options = {"mix": 0.8, "local_features": local, "alpha": 0.3}
     with pytest.raises(TrivialOptimumError, match="is W = 0, which maps every image to one point"):
         fit_arm(WORLD.objects, WORLD.triplets, lmbda=1.01 * share * largest, **options)
-    found = fit_arm(WORLD.objects, WORLD.triplets, lmbda=0.9 * share * largest, **options)
+    below = 0.9 if local is None else 0.2  # nearer to it the local term still draws W toward 0 along the identity
+    found = fit_arm(WORLD.objects, WORLD.triplets, lmbda=below * share * largest, **options)
     assert found.record.parts["global"] < math.log(3) - 1e-4
 
 
@@ -308,7 +309,7 @@ def test_points_of_a_sweep_are_those_of_single_fits(swept):
 def test_a_sweep_goes_on_after_a_point_whose_optimum_is_0():
     """A glocal path whose first points end at W = 0 starts its later ones from the scaled identity."""
     largest = fitted(0.5).record.lambda_max
-    grid = {"alpha": [0.05, 0.9], "lmbda": [0.5 * largest], "tau": [0.25], "mix": [0.5]}
+    grid = {"alpha": [0.05, 0.9], "lmbda": [0.15 * largest], "tau": [0.25], "mix": [0.5]}
     rows = Sweep(grid, select="val-loss").fit(WORLD.objects, WORLD.triplets, local_features=WORLD.local).results_
     heavy, light = (rows[rows["alpha"] == alpha] for alpha in (0.9, 0.05))
     assert (heavy["evaluations"] == 0).all()
