@@ -46,9 +46,10 @@ from glocal.transform import LinearTransform
 
 @dataclass(frozen=True)
 class Data:
-    """Objects, answers on both sides of fold 0 of 3, local images to fit and to judge."""
+    """Objects, answers on both sides of one fold of 3, local images to fit and to judge."""
 
     network: str
+    fold: int = 0
 
     @cached_property
     def folder(self) -> Path:
@@ -63,7 +64,7 @@ class Data:
         things = self.folder / "things"
         names = read_lines(things / "unique_id.txt", what="object ids")
         answers = join(self.objects, Triplets.load(things / "triplets.npy"), names).triplets
-        train, heldout = split_triplets(answers, len(self.objects), folds=3)
+        train, heldout = split_triplets(answers, len(self.objects), folds=3, fold=self.fold)
         return answers.select(train), answers.select(heldout)
 
     @cached_property
@@ -73,6 +74,11 @@ class Data:
     @cached_property
     def unseen(self) -> Features:
         return Features.load(self.folder / "local" / self.network)
+
+    @cached_property
+    def judged(self) -> Features:
+        """Images that no fit without a local term has seen."""
+        return self.unseen if (self.folder / "local" / self.network).exists() else self.local
 
     def objective(self, options: argparse.Namespace, *, modern: bool) -> Objective:
         """The whole objective of one arm in float64, as a function of W and b on the original columns."""

@@ -39,6 +39,7 @@ TERMS = {
     "global": TripletLoss(X, ANSWERS, WEIGHTS),
     "local": LocalLoss(BLOCKS, 0.3),
     "scaled-identity": Penalty("scaled-identity"),
+    "mixed": Penalty("scaled-identity", mix=0.8),
     "squared-norm": Penalty("squared-norm"),
     "norm": Penalty("norm"),
 }
@@ -100,8 +101,8 @@ def definition(term, r, C):
             )
             total = total - (torch.softmax(teacher, 1) * torch.log_softmax(student, 1)).sum()
         return total / sum(len(Y) for Y in BLOCKS)
-    if term == "scaled-identity":
-        return (W * W).sum() - W.trace() ** 2 / P
+    if term in ("scaled-identity", "mixed"):
+        return (W * W).sum() - (0.8 if term == "mixed" else 1) * W.trace() ** 2 / P
     return (W * W).sum() if term == "squared-norm" else (W * W).sum().sqrt()
 
 

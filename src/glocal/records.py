@@ -115,6 +115,7 @@ class FitRecord:
     steps: int | None = None
     n_fitted: int | None = None
     watched: dict[str, Any] | None = None
+    mix: float | None = None
 
 
 def to_json(value: Any) -> str:

@@ -46,7 +46,7 @@ def fit_by_batches(
     elif profile.validation_folds is not None:
         fitted, watched = first_fold(triplets, local, profile.validation_folds, settings)
     loss = _loss(features, fitted.triplets, scalars, settings)
-    penalty = penalty_of(settings.method, profile.squared)
+    penalty = penalty_of(settings.method, profile.squared, settings.mix)
     images: Tensor | None = None
     sizes: tuple[int, ...] = ()
     if fitted.local is not None:
@@ -54,7 +54,7 @@ def fit_by_batches(
         sizes = tuple(len(block) for block in fitted.local.blocks)
     sampled = SampledObjective(loss, penalty, settings.lmbda, images, sizes, settings.alpha, settings.tau)
     judge = None if watched is None else _judge(features, watched, scalars, settings, penalty)
-    scale = best_scale(loss, penalty if settings.method == "naive" else None, settings.lmbda)
+    scale = best_scale(loss, penalty, settings.lmbda)
     solution = minimise_by_batches(
         sampled,
         _start(start, loss.X, scale, settings),

@@ -30,6 +30,9 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Weight of the local term, 0 to below 1 (`glocal`).
     lmbda : float, default 0.1
         Strength of the penalty, at least 0.
+    mix : float, default 1.0
+        Share of the scaled identity in the penalty, above 0 and at most 1: below 1, W is drawn toward 0 too, as by
+        `naive` (`global` and `glocal`).
     tau : float, default 0.25
         Temperature of the local term, above 0 (`glocal`).
     bias : bool, default False
@@ -92,6 +95,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         *,
         alpha: float = 0.1,
         lmbda: float = 0.1,
+        mix: float = 1.0,
         tau: float = 0.25,
         bias: bool = False,
         squared: bool | None = None,
@@ -111,6 +115,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.method = method
         self.alpha = alpha
         self.lmbda = lmbda
+        self.mix = mix
         self.tau = tau
         self.bias = bias
         self.squared = squared
@@ -171,6 +176,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             method=self.method,
             alpha=self.alpha,
             lmbda=self.lmbda,
+            mix=self.mix,
             tau=self.tau,
             bias=self.bias,
             squared=self.squared,

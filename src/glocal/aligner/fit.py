@@ -47,6 +47,7 @@ def fit_arm(
     method: str | None = None,
     alpha: float = 0.1,
     lmbda: float = 0.1,
+    mix: float = 1.0,
     tau: float = 0.25,
     bias: bool = False,
     squared: bool | None = None,
@@ -87,6 +88,9 @@ def fit_arm(
         Weight of the local term, 0 to below 1 (`glocal` only).
     lmbda : float
         Strength of the penalty, at least 0.
+    mix : float
+        Share of the scaled identity in the penalty, mix ‖W - cI‖² + (1 - mix) ‖W‖²: above 0, at most 1 (`global` and
+        `glocal`; 0 would be `naive`).
     tau : float
         Temperature of the local term, above 0 (`glocal` only).
     bias : bool
@@ -157,7 +161,7 @@ def fit_arm(
     settings = Settings(
         method, alpha, lmbda, tau, bias, choices.squared, dtype, device,
         DEFAULT_TOL.get(dtype, 1e-5) if tol is None else tol, max_evaluations, block_size, seed, rank,
-        local_blocks, choices, Engine() if engine is None else engine,
+        local_blocks, choices, Engine() if engine is None else engine, mix,
     )  # fmt: skip
     if choices.solver == "lbfgs" and (validation is not None or engine is not None):
         raise ParameterError("validation and engine are of solver minibatch, but the solver is lbfgs; leave them out.")
@@ -224,6 +228,7 @@ def fit_arm(
         method=method,
         alpha=alpha if glocal else None,
         lmbda=lmbda,
+        mix=None if method == "naive" else mix,
         tau=tau if glocal else None,
         bias=bias,
         squared=settings.squared,

@@ -84,25 +84,25 @@ def solve(
     """Start, criterion, minimisation and certificate of one arm."""
     loss, penalty, lmbda = problem.loss, problem.penalty, settings.lmbda
     p = loss.X.shape[1]
-    scale = best_scale(loss, penalty if settings.method == "naive" else None, lmbda)
+    scale = best_scale(loss, penalty, lmbda)
     identity = scale * torch.eye(p, dtype=loss.X.dtype, device=loss.X.device)
     zero = torch.zeros(p, dtype=loss.X.dtype, device=loss.X.device) if settings.bias else None
     W, b = (identity, zero) if start is None else problem.rotate(start)
     b = zero if not settings.bias or b is None else b
     budget: dict[str, Any] = {"tol": settings.tol, "max_evaluations": settings.max_evaluations}
-    largest = lambda_max(loss.double()) if settings.method == "naive" and settings.squared and lmbda > 0 else None
+    largest = largest_lambda(loss, settings)
     if largest is not None and lmbda >= largest:
         raise TrivialOptimumError(
-            f"lmbda is {lmbda:g}, at or above lambda_max = {largest:.6g} of these answers: the optimum of naive "
-            f"is W = 0, which maps every image to one point. Choose lmbda below {largest:.6g}."
+            f"lmbda is {lmbda:g}, at or above lambda_max = {largest:.6g} of these answers: the optimum of "
+            f"{settings.method} is W = 0, which maps every image to one point. Choose lmbda below {largest:.6g}."
         )
-    if largest is not None and not settings.bias:
+    if settings.method == "naive" and largest is not None and not settings.bias:
         solution = minimise_naive(
             loss, lmbda, start=None if start is None else W, second_moments=problem.second_moments, on_step=on_step,
             **budget,
         )  # fmt: skip
     else:
-        criterion = criterion_of(problem, lmbda, identity, zero)
+        criterion = criterion_of(problem, settings.shrinkage, identity, zero)
         solution = minimise(
             problem.objective, (W, b), criterion=criterion, second_moments=problem.second_moments, on_step=on_step,
             **budget,
@@ -110,16 +110,28 @@ def solve(
     return solution, scale, certificate_of(solution, settings), largest
 
 
+def largest_lambda(loss: TripletLoss, settings: Settings) -> float | None:
+    """The λ from which on the optimum is W = 0; None where there is none, or none is known (a bias, a norm)."""
+    if settings.lmbda == 0:
+        return None
+    if settings.method == "naive":
+        return lambda_max(loss.double()) if settings.squared else None
+    if settings.mix == 1 or settings.bias:
+        return None
+    share = 1 - settings.alpha if settings.method == "glocal" else 1.0  # the local term does not depend on the scale
+    return share * lambda_max(loss.double(), settings.mix)
+
+
 def criterion_of(
-    problem: Problem, lmbda: float, identity: Float[Tensor, "p p"], zero: Float[Tensor, " p"] | None
+    problem: Problem, shrinkage: float, identity: Float[Tensor, "p p"], zero: Float[Tensor, " p"] | None
 ) -> Criterion:
     """The stopping rule of `minimise`: the gap where one is known, else the gradient against that at (identity, zero).
 
-    `zero` is the bias of the best scaled identity, None without a bias.
+    `shrinkage` is λ · mix; `zero` is the bias of the best scaled identity, None without a bias.
     """
-    if zero is not None or lmbda == 0 or problem.penalty.kind != "scaled-identity":
+    if zero is not None or shrinkage == 0 or problem.penalty.kind != "scaled-identity":
         return GradientRatio(gradient_norm(problem.objective(identity, zero)))
-    return ShrinkageGap(lmbda)
+    return ShrinkageGap(shrinkage)
 
 
 def named_objects(
@@ -138,14 +150,14 @@ def objective_of(
 ) -> tuple[Objective, Penalty]:
     """The weighted sum of one arm, and its penalty."""
     local = None if blocks is None else LocalLoss(blocks, settings.tau)
-    penalty = penalty_of(settings.method, settings.squared)
+    penalty = penalty_of(settings.method, settings.squared, settings.mix)
     return weighted(loss, local, settings.alpha, settings.lmbda, penalty), penalty
 
 
-def penalty_of(method: str, squared: bool) -> Penalty:
-    """The penalty of one arm; `squared` counts for `naive` only."""
+def penalty_of(method: str, squared: bool, mix: float = 1.0) -> Penalty:
+    """The penalty of one arm; `squared` counts for `naive` only, `mix` for the others."""
     if method != "naive":
-        return Penalty("scaled-identity")
+        return Penalty("scaled-identity", mix=mix)
     return Penalty("squared-norm" if squared else "norm")
 
 

@@ -42,6 +42,7 @@ class Settings:
     local_blocks: int | None = None
     profile: Profile = MODERN
     engine: Engine = field(default=Engine())
+    mix: float = 1.0
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -52,6 +53,7 @@ class Settings:
             )
         if not (self.lmbda >= 0 and math.isfinite(self.lmbda)):
             raise ParameterError(f"lmbda is {self.lmbda}; the strength of the penalty must be at least 0 and finite.")
+        self._check_mix()
         if not (self.tau > 0 and math.isfinite(self.tau)):
             raise ParameterError(f"tau is {self.tau}; the temperature must be above 0 and finite.")
         if self.dtype not in DEFAULT_TOL:
@@ -85,6 +87,22 @@ class Settings:
         """Raise the sentence for more directions than the features have."""
         if isinstance(self.rank, numbers.Integral) and self.rank > p:
             raise ParameterError(f"rank is {self.rank} but the features have {p} dimensions: at most that many.")
+
+    @property
+    def shrinkage(self) -> float:
+        """λ · mix, the strength of the pull toward a scaled identity: the part of the penalty that bends in W Wᵀ."""
+        return self.lmbda * self.mix
+
+    def _check_mix(self) -> None:
+        if self.mix == 0:
+            raise ParameterError("mix is 0: that is the penalty of naive. Use method naive, or mix above 0.")
+        if not 0 < self.mix <= 1:
+            raise ParameterError(f"mix is {self.mix}; the share of the scaled identity is above 0 and at most 1.")
+        if self.method == "naive" and self.mix != 1:
+            raise ParameterError(
+                f"mix is {self.mix} with method naive, whose penalty has no scaled identity. "
+                "Leave mix out, or use method global."
+            )
 
     def _check_rank(self) -> None:
         if self.rank is None:

@@ -67,9 +67,9 @@ def fit_in_subspace(
     X, answers = named_objects(features, triplets, scalars, settings)
     blocks = None if local is None else [on_device(block, settings.device) for block in local.blocks]
     loss = TripletLoss(X, answers, triplets.weights)
-    objective, _ = objective_of(loss, blocks, settings)
+    objective, penalty = objective_of(loss, blocks, settings)
     axes = _Axes(X, blocks)
-    scale = best_scale(loss)
+    scale = best_scale(loss, penalty, settings.lmbda)
     auto = settings.rank == "auto"
     subspace = axes.leading(_FIRST if auto else int(settings.rank or 0))
     if start is None:
@@ -88,7 +88,7 @@ def fit_in_subspace(
             evaluations, C, curvature = solution.evaluations, solution.W, solution.curvature
             if not exact and settings.lmbda > 0:
                 slope = objective(subspace.embed(C)).dW
-                bound = restriction_gap(slope, subspace, C, settings.lmbda)
+                bound = restriction_gap(slope, subspace, C, settings.shrinkage)
             allowed = _BOUND * abs(solution.at.value)
             if bound is not None and bound > allowed:
                 break
@@ -100,7 +100,7 @@ def fit_in_subspace(
             # the same slope says of more directions whether they could be enough: a fit that could not is left out
             subspace = axes.leading(axes.after(subspace.r))
             C = _extended(C, before, subspace)
-            before, found = subspace, restriction_gap(slope, subspace, C, settings.lmbda)
+            before, found = subspace, restriction_gap(slope, subspace, C, settings.shrinkage)
         expected = found <= allowed
 
 
@@ -170,7 +170,7 @@ def _minimised(
     on_step: Callable[[int, Evaluation], None] | None,
 ) -> Solution:
     """Minimise from C; the evaluations of the fits before it are counted in."""
-    criterion: Criterion = ShrinkageGap(settings.lmbda, subspace.identity)
+    criterion: Criterion = ShrinkageGap(settings.shrinkage, subspace.identity)
     if settings.lmbda == 0:
         criterion = GradientRatio(gradient_norm(problem(scale * torch.diag(subspace.identity))))
     shifted = None if on_step is None else lambda evaluations, at: on_step(spent + evaluations, at)

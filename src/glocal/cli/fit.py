@@ -40,6 +40,9 @@ def fit(
     ] = None,
     alpha: Annotated[float, typer.Option("--alpha", help="Weight of the local term, 0 to below 1.")] = 0.1,
     lmbda: Annotated[float, typer.Option("--lmbda", help="Strength of the penalty, at least 0.")] = 0.1,
+    mix: Annotated[
+        float, typer.Option("--mix", help="Share of the scaled identity in the penalty: above 0, at most 1.")
+    ] = 1.0,
     tau: Annotated[float, typer.Option("--tau", help="Temperature of the local term, above 0.")] = 0.25,
     bias: Annotated[bool, typer.Option("--bias/--no-bias", help="Learn a bias too.")] = False,
     squared: Annotated[
@@ -115,7 +118,7 @@ def fit(
         fitted = fit_arm(
             loaded, joined.triplets, local_features=local,
             method=method,
-            alpha=alpha, lmbda=lmbda, tau=tau, bias=bias, squared=squared,
+            alpha=alpha, lmbda=lmbda, mix=mix, tau=tau, bias=bias, squared=squared,
             start=None if start == "identity" else LinearTransform.load(start),
             holdout=holdout, dtype=dtype, device=device, tol=tol, max_evaluations=max_evaluations,
             block_size=block_size, seed=seed, rank=_rank(rank),
@@ -165,6 +168,7 @@ def _plain(record: FitRecord) -> dict[str, object]:
 
 def _summary(record: FitRecord, out: Path) -> None:
     shown = {"method": record.method, "alpha": record.alpha, "lmbda": record.lmbda, "tau": record.tau}
+    shown |= {} if record.mix in (None, 1) else {"mix": record.mix}
     settings = ", ".join(f"{key} {value}" for key, value in shown.items() if value is not None)
     parts = ", ".join(f"{name} {value:.6f}" for name, value in record.parts.items())
     dropped = f" ({record.n_dropped} dropped in the join)" if record.n_dropped else ""

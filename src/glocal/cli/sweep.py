@@ -43,7 +43,9 @@ def sweep(
     local_features: Annotated[Path, typer.Option("--local-features", help="Local images; folded like the objects.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the sweep.")],
     object_ids: ObjectIds = None,
-    grid: Annotated[str, typer.Option("--grid", help="paper, or a TOML file with lists alpha, lmbda, tau.")] = "paper",
+    grid: Annotated[
+        str, typer.Option("--grid", help="paper, or a TOML file with lists alpha, lmbda, tau, mix.")
+    ] = "paper",
     folds: Annotated[int, typer.Option("--folds", help="Parts of objects and local images.")] = 3,
     select: Annotated[
         str, typer.Option("--select", help="front-knee, val-loss, or a constraint: 'neighbours_kept>=0.8'.")
@@ -125,12 +127,14 @@ def _show(search: Any, out: Path) -> None:
     def mean(line: Any, metric: str) -> str:
         return f"{line[metric]:.3f} ± {line[metric + '_se']:.3f}"
 
+    mixed = search.means_["mix"].nunique() > 1 or search.best_["mix"] != 1
+    shown = ("alpha", "lmbda", "tau", "mix") if mixed else ("alpha", "lmbda", "tau")
     rows = []
     for _, line in search.front_.iterrows():
-        setting = [str(line["method"]), *(_number(line[name]) for name in ("alpha", "lmbda", "tau"))]
+        setting = [str(line["method"]), *(_number(line[name]) for name in shown)]
         scores = [mean(line, metric) for metric in ("accuracy_cosine", "neighbours_kept", "loss")]
         rows.append([*setting, *scores, "<- chosen" if line["chosen"] else ""])
-    put_table(["front", "alpha", "lmbda", "tau", "agreement", "neighbours kept", "loss (nats)", ""], rows)
+    put_table(["front", *shown, "agreement", "neighbours kept", "loss (nats)", ""], rows)
     typer.echo(
         f"\nmeans over folds ± standard error, on held-out objects and held-out local images\nchosen: {search.reason_}"
     )

@@ -17,10 +17,13 @@ class Penalty:
     =================  ==============================  ======================================
     kind               R(W)                            gradient
     =================  ==============================  ======================================
-    scaled-identity    ‖W - (tr W / p) I‖²_F           2 (W - (tr W / p) I)
+    scaled-identity    ‖W‖²_F - mix (tr W)² / p        2 (W - mix (tr W / p) I)
     squared-norm       ‖W‖²_F                          2 W
     norm               ‖W‖_F                           W / ‖W‖_F  (0 at W = 0, a subgradient)
     =================  ==============================  ======================================
+
+    The first is mix ‖W - cI‖²_F + (1 - mix) ‖W‖²_F with c = tr W / p: at `mix` 1 scaled identities cost nothing, below
+    they cost (1 - mix) c² p, and the directions without data are drawn toward mix c instead of c.
 
     In a subspace (`glocal.objective.subspace`) W is a smaller matrix, and `identity` the diagonal e that stands there
     for I: tr W / p becomes ⟨diag W, e⟩ / ⟨e, e⟩.
@@ -31,6 +34,7 @@ class Penalty:
 
     kind: Literal["scaled-identity", "squared-norm", "norm"]
     identity: Float[Tensor, " q"] | None = field(default=None, compare=False)
+    mix: float = 1.0
 
     @property
     def name(self) -> str:
@@ -42,14 +46,22 @@ class Penalty:
     ) -> tuple[float, Float[Tensor, "p q"], None]:
         """R(W) and its gradient."""
         if self.kind == "scaled-identity":
-            W = W.clone()
-            scale = identity_scale(W, self.identity)
-            W.diagonal().sub_(scale if self.identity is None else scale * self.identity)
+            return self._scaled_identity(W)
         squared = float(torch.sum(W * W, dtype=torch.float64))
-        if self.kind != "norm":
+        if self.kind == "squared-norm":
             return squared, 2 * W, None
         norm = squared**0.5
         return norm, W / norm if norm > 0 else torch.zeros_like(W), None
+
+    def _scaled_identity(self, W: Float[Tensor, "p q"]) -> tuple[float, Float[Tensor, "p q"], None]:
+        """‖W - cI‖² + (1 - mix) ‖cI‖²: the same value, without the cancellation of ‖W‖² - mix (tr W)² / p."""
+        scale, rest = identity_scale(W, self.identity), W.clone()
+        identity = torch.ones_like(W.diagonal()) if self.identity is None else self.identity
+        rest.diagonal().sub_(scale * identity)
+        squared = float(torch.sum(rest * rest, dtype=torch.float64))
+        squared += (1 - self.mix) * float(torch.sum((scale * identity) ** 2, dtype=torch.float64))
+        rest.diagonal().add_(scale * identity, alpha=1 - self.mix)
+        return squared, rest.mul_(2), None
 
 
 def identity_scale(W: Float[Tensor, "p q"], identity: Float[Tensor, " q"] | None = None) -> Float[Tensor, ""]:

@@ -186,5 +186,5 @@ def _restricted_term(term: Term, subspace: Subspace) -> Any:
     if isinstance(term, LocalLoss):
         return SubspaceLocal(term, subspace)
     if isinstance(term, Penalty):
-        return Penalty(term.kind, subspace.identity)
+        return Penalty(term.kind, subspace.identity, term.mix)
     raise ParameterError(f"the term {term.name!r} has no form in a subspace; leave rank out.")

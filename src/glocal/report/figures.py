@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MARKERS = ("o", "s", "^", "D", "P", "v", ">", "<")
-_SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ"}
+_SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "share of the scaled identity"}
 
 
 def scores_figure(run: Run) -> Figure:
@@ -70,7 +70,7 @@ def slices_figure(run: Run) -> Figure:
             )
         mean = [np.mean([row["accuracy"] for row in rows if row["value"] == value]) for value in values]
         panel.plot(values, mean, color="black", linewidth=2)
-        panel.set_xscale("linear" if parameter == "alpha" else "log" if min(values) > 0 else "symlog")
+        panel.set_xscale("linear" if parameter in ("alpha", "mix") else "log" if min(values) > 0 else "symlog")
         panel.set_xlabel(f"{_SIGNS[parameter]} ({parameter})")
         panel.set_title(_plain(sweep), fontsize=9)
         panel.grid(alpha=0.3)

@@ -95,4 +95,5 @@ def _setting(row: dict[Any, Any]) -> str:
     parts += [
         f"{sign} {row[name]:g}" for name, sign in names.items() if row[name] is not None and row[name] == row[name]
     ]
+    parts += [] if row.get("mix") in (None, 1.0) else [f"mix {row['mix']:g}"]
     return " ".join(parts)

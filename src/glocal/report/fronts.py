@@ -10,8 +10,8 @@ from typing import Any
 from glocal.report.findings import original
 from glocal.report.run import Run, SweepRun
 
-_SETTING = ("alpha", "lmbda", "tau")
-_SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ"}
+_SETTING = ("alpha", "lmbda", "tau", "mix")
+_SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "mix"}
 _NUMBERS = (
     "accuracy_cosine", "accuracy_dot", "loss", "local_loss", "neighbours_kept", "accuracy_1nn", "evaluations",
     "seconds",
@@ -58,7 +58,8 @@ def _numbered(sweeps: list[SweepRun]) -> list[dict[str, Any]]:
 def _point(row: dict[Any, Any], sweep: SweepRun, front: bool, chosen: bool) -> dict[str, Any]:
     setting = {name: _plain(row.get(name)) for name in _SETTING}
     numbers = {name: _plain(row[name]) for name in _NUMBERS if name in row}
-    words = [str(row["method"]), *(f"{_SIGNS[name]} {value:g}" for name, value in setting.items() if value is not None)]
+    told = {name: value for name, value in setting.items() if value is not None and (name, value) != ("mix", 1)}
+    words = [str(row["method"]), *(f"{_SIGNS[name]} {value:g}" for name, value in told.items())]
     accuracy, kept = numbers["accuracy_cosine"], numbers["neighbours_kept"]
     at_accuracy, at_kept = (_plain(row.get(f"{name}_se")) or 0.0 for name in ("accuracy_cosine", "neighbours_kept"))
     return {
@@ -82,11 +83,11 @@ def _slices(sweeps: list[SweepRun]) -> list[tuple[str, str, list[dict[str, Any]]
             rest = [other for other in ("method", "bias", *_SETTING) if other != name]
             rows = [
                 {
-                    "value": row[name], "fold": str(row["fold"]), "accuracy": row["accuracy_cosine"],
+                    "value": row.get(name), "fold": str(row["fold"]), "accuracy": row["accuracy_cosine"],
                     "kept": _plain(row.get("neighbours_kept")), "sweep": sweep.name,
                 }
                 for row in sweep.points.to_dict("records")
-                if _plain(row[name]) is not None and all(_same(row[other], best[other]) for other in rest)
+                if _plain(row.get(name)) is not None and all(_same(row.get(other), best.get(other)) for other in rest)
             ]  # fmt: skip
             if len({row["value"] for row in rows}) > 1:
                 found.append((sweep.name, name, rows))

@@ -46,7 +46,7 @@ class Criterion(Protocol):
 
 @dataclass(frozen=True)
 class ShrinkageGap:
-    """For a penalty λ‖W - cI‖²_F, c = tr W / p, without bias.
+    """For a penalty λ‖W - cI‖²_F, c = tr W / p, without bias; a multiple of ‖W‖²_F beside it is linear in M.
 
     In M = W Wᵀ the penalty bends upward at least like λ|c| / σ_max(W) around a symmetric positive definite W, so
 

@@ -20,16 +20,32 @@ _TINY = 3e-2  # relative singular value below which a column that the slope want
 _TINY_DECAY = 0.7  # every round, so that a column that is small at the optimum is not dropped and added for ever
 
 
-def lambda_max(loss: TripletLoss) -> float:
-    """The λ from which on the optimum of `naive` is W = 0: -λ_min(sym ∂L/∂M) at M = 0, or 0 if that is negative.
+def lambda_max(loss: TripletLoss, mix: float = 0.0) -> float:
+    """The λ from which on the optimum is W = 0.
+
+    With a_i the eigenvalues of sym ∂L/∂M at M = 0, that of `naive` (`mix` 0) is -min a_i, or 0 if that is negative.
+    With 0 < mix < 1 the slope at M = 0 toward W² is smallest where W shares these eigenvectors, with eigenvalues w:
+
+        Σ (a_i + λ) w_i² - λ mix (Σ w_i)² / p  ≥  0 for all w     ⟺     λ > -min a_i  and  λ mix Σ 1 / (a_i + λ) ≤ p
 
     Parameters
     ----------
     loss : TripletLoss
         In float64.
+    mix : float
+        Of the penalty, 0 to below 1.
     """
     p = loss.X.shape[1]
-    return max(0.0, -float(torch.linalg.eigvalsh(_slope(loss, loss.X.new_zeros(p, 1), 0.0))[0]))
+    a = torch.linalg.eigvalsh(_slope(loss, loss.X.new_zeros(p, 1), 0.0))
+    low = max(0.0, -float(a[0]))
+    if mix == 0 or low == 0:
+        return low
+    high = low / (1 - mix)  # there λ mix / (a_i + λ) is at most 1 for every i
+    for _ in range(60):
+        middle = (low + high) / 2
+        trivial = middle * mix * float((1 / (a + middle)).mean()) <= 1
+        low, high = (low, middle) if trivial else (middle, high)
+    return high
 
 
 def minimise_naive(

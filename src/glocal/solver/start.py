@@ -24,7 +24,7 @@ def best_scale(loss: TripletLoss, penalty: Penalty | None = None, lmbda: float =
     ----------
     loss : TripletLoss
     penalty, lmbda : Penalty or None, float
-        Of `naive`; the penalty of `global` and `glocal` vanishes on scaled identities.
+        That of `global` and `glocal` vanishes on scaled identities where its `mix` is 1.
 
     Returns
     -------
@@ -46,6 +46,8 @@ def scale_of(
         slope = slope_of(m)
         if penalty is not None and penalty.kind == "squared-norm":
             slope += lmbda * squared_norm
+        elif penalty is not None and penalty.kind == "scaled-identity":  # Z is of a scaled identity
+            slope += lmbda * (1 - penalty.mix) * squared_norm
         elif penalty is not None and penalty.kind == "norm":
             slope += lmbda * math.sqrt(squared_norm / m) / 2
         return slope

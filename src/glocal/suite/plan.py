@@ -30,7 +30,7 @@ _TOP = (
 )
 _NETWORK = ("features", "local")
 _ANSWERS = ("triplets", "object_ids")
-_ARM = ("method", "alpha", "lmbda", "tau", "bias", "tol", "block_size", "transform", "strength")
+_ARM = ("method", "alpha", "lmbda", "mix", "tau", "bias", "tol", "block_size", "transform", "strength")
 _FILES = {
     "odd-one-out": ((), ("triplets", "similarity")),
     "repeated": (("answers",), ("similarity",)),

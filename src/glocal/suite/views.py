@@ -109,5 +109,17 @@ class Views:
 def _fit(transform: LinearTransform | None) -> dict[str, Any] | None:
     """How the fit of a transform of ours ended."""
     fit = {} if transform is None else transform.meta.get("fit", {})
-    kept = ("method", "alpha", "lmbda", "tau", "objective", "converged", "status", "reason", "gap", "evaluations")
+    kept = (
+        "method",
+        "alpha",
+        "lmbda",
+        "mix",
+        "tau",
+        "objective",
+        "converged",
+        "status",
+        "reason",
+        "gap",
+        "evaluations",
+    )
     return {key: fit.get(key) for key in kept} if fit else None

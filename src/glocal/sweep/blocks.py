@@ -38,7 +38,7 @@ def blocks_needed(
     """Measure on fold 0 how many blocks the most demanding setting of the grid needs; all points then use as many.
 
     That setting has the local term weigh most and the penalty least: the largest alpha below 1, the smallest tau and
-    the smallest lmbda. Up to 16 blocks are all used and nothing is measured; else see `fit_on_blocks`.
+    lmbda, the largest mix. Up to 16 blocks are all used and nothing is measured; else see `fit_on_blocks`.
 
     Returns
     -------
@@ -58,7 +58,13 @@ def blocks_needed(
     train, _ = split_triplets(data.triplets, len(data.features), folds=folds, fold=0, seed=settings.seed)
     answers, scalars = data.triplets.select(train), data.features.standardization
     hardest = replace(
-        settings, method="glocal", alpha=max(alphas), lmbda=min(grid.lmbda), tau=min(grid.tau), bias=False
+        settings,
+        method="glocal",
+        alpha=max(alphas),
+        lmbda=min(grid.lmbda),
+        tau=min(grid.tau),
+        bias=False,
+        mix=max(grid.mix),
     )
 
     def fit(local: LocalBlocks, start: LinearTransform | None) -> tuple[Outcome, LinearTransform, float]:

@@ -33,7 +33,7 @@ class Sweep(BaseEstimator):
     ----------
     grid : "paper", Grid, mapping or path
         The paper's grid without its learning rates (this solver has none), or lists of alpha, lmbda, tau and optionally
-        method, bias.
+        mix, method, bias.
     folds : int
         Parts of the objects, and of the local images; each is held out once.
     select : str

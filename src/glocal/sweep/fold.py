@@ -25,7 +25,7 @@ class Fold:
     ----------
     data : FoldData
     settings : Settings
-        dtype, device, block size and seed count; method, alpha, lmbda and tau come with each point.
+        dtype, device, block size and seed count; method, alpha, lmbda, tau and mix come with each point.
     """
 
     def __init__(self, data: FoldData, settings: Settings) -> None:
@@ -51,7 +51,7 @@ class Fold:
     def problem(self, point: Point) -> Problem:
         """The objective at one point, in the axes of this fold; teachers are computed once for each tau."""
         local = None if point.tau is None else self._local_loss("training", point.tau)
-        penalty = penalty_of(point.method, self._settings.squared)
+        penalty = penalty_of(point.method, self._settings.squared, point.mix)
         objective = weighted(self.base.loss, local, point.alpha or 0.0, point.lmbda, penalty)
         return replace(self.base, objective=objective, penalty=penalty)
 

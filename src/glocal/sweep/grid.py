@@ -1,4 +1,4 @@
-"""The grid: lists of alpha, lmbda and tau, their check, and the paths that walk through them."""
+"""The grid: lists of alpha, lmbda, tau and mix, their check, and the paths that walk through them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from glocal.files import PathLike, existing_file, one_line
 
 @dataclass(frozen=True)
 class Point:
-    """One setting of one fold; `alpha` and `tau` are None for `naive` and `global`."""
+    """One setting of one fold; `alpha` and `tau` are None for `naive` and `global`, `mix` is 1 for `naive`."""
 
     fold: int
     method: str
@@ -24,6 +25,7 @@ class Point:
     lmbda: float
     alpha: float | None
     tau: float | None
+    mix: float = 1.0
 
     @property
     def key(self) -> str:
@@ -33,8 +35,9 @@ class Point:
 
     @property
     def unit(self) -> str:
-        """The name of the path it lies on: one (fold, method, lmbda)."""
-        return f"fold{self.fold}-{self.method}{'-bias' if self.bias else ''}-lmbda{self.lmbda:g}"
+        """The name of the path it lies on: one (fold, method, lmbda, mix)."""
+        mix = "" if self.mix == 1 else f"-mix{self.mix:g}"
+        return f"fold{self.fold}-{self.method}{'-bias' if self.bias else ''}-lmbda{self.lmbda:g}{mix}"
 
     @property
     def fitted(self) -> bool:
@@ -53,6 +56,8 @@ class Grid:
     method : tuple of str
         Arms; `naive` and `global` are swept over lmbda alone.
     bias : tuple of bool
+    mix : tuple of float
+        0 < mix ≤ 1, the share of the scaled identity in the penalty; `naive` has none and is fitted once.
 
     Raises
     ------
@@ -65,6 +70,7 @@ class Grid:
     tau: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0)
     method: tuple[str, ...] = ("glocal",)
     bias: tuple[bool, ...] = (False,)
+    mix: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         for name, allowed in _ALLOWED.items():
@@ -84,7 +90,7 @@ class Grid:
 
     @classmethod
     def load(cls, source: PathLike) -> Grid:
-        """``"paper"``, or a TOML file with lists alpha, lmbda, tau and optionally method, bias.
+        """``"paper"``, or a TOML file with lists alpha, lmbda, tau and optionally method, bias, mix.
 
         Raises
         ------
@@ -111,7 +117,7 @@ class Grid:
         if unknown:
             raise ParameterError(f"{what} has the unknown key {unknown[0]!r}; allowed are {', '.join(_ALLOWED)}.")
         lists = {key: tuple(value) if isinstance(value, list | tuple) else (value,) for key, value in values.items()}
-        numbers = ("alpha", "lmbda", "tau")
+        numbers = ("alpha", "lmbda", "tau", "mix")
         for key in numbers:
             if any(isinstance(value, bool) or not isinstance(value, int | float) for value in lists.get(key, ())):
                 raise ParameterError(f"{what} has {key} = {values[key]!r}; it must be a list of numbers.")
@@ -119,18 +125,18 @@ class Grid:
         return cls(**kept)
 
     def paths(self, folds: int) -> list[list[Point]]:
-        """The units of work: one path for each (fold, method, bias, lmbda), walking tau back and forth through alpha.
+        """The units of work: one path for each (fold, method, bias, mix, lmbda).
 
-        Neighbouring points have neighbouring optima: a fit starts from the one before. lmbda is not walked, since
-        its optima lie too far apart to save anything.
+        A path walks tau back and forth through alpha. Neighbouring points have neighbouring optima: a fit starts from
+        the one before. lmbda is not walked, since its optima lie too far apart to save anything.
         """
         paths = []
         for fold in range(folds):
             for method in self.method:
-                for bias in self.bias:
-                    for lmbda in sorted(self.lmbda, reverse=True):
-                        settings = self._snake() if method == "glocal" else _NO_LOCAL
-                        paths.append([Point(fold, method, bias, lmbda, alpha, tau) for alpha, tau in settings])
+                settings = self._snake() if method == "glocal" else _NO_LOCAL
+                mixes = (1.0,) if method == "naive" else self.mix
+                for bias, mix, lmbda in product(self.bias, mixes, sorted(self.lmbda, reverse=True)):
+                    paths.append([Point(fold, method, bias, lmbda, alpha, tau, mix) for alpha, tau in settings])
         return paths
 
     def _snake(self) -> list[tuple[float | None, float | None]]:
@@ -159,4 +165,5 @@ _ALLOWED = {
     "tau": _Allowed(lambda value: _number(value) and value > 0, "a finite number above 0"),
     "method": _Allowed(lambda value: value in METHODS, ", ".join(METHODS)),
     "bias": _Allowed(lambda value: isinstance(value, bool), "true and false"),
+    "mix": _Allowed(lambda value: _number(value) and 0 < value <= 1, "above 0, at most 1 (0 is method naive)"),
 }

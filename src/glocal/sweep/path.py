@@ -11,15 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glocal.aligner.problem import criterion_of
+from glocal.aligner.problem import criterion_of, largest_lambda
 from glocal.aligner.settings import Settings
-from glocal.solver import (
-    Solution,
-    best_scale,
-    lambda_max,
-    minimise,
-    minimise_naive,
-)
+from glocal.solver import Solution, best_scale, minimise, minimise_naive
 from glocal.sweep.fold import Fold
 from glocal.sweep.grid import Point
 from glocal.transform import LinearTransform
@@ -81,7 +75,8 @@ def step(fold: Fold, point: Point, settings: Settings, state: State | None) -> R
     if point.fitted:
         solution = _fit(fold, point, settings, state, identity)
         found = _row(solution)
-        state = State(solution.W, solution.b, _shortened(solution.curvature))
+        if bool(solution.W.any()):  # no fit starts at W = 0, which is stationary
+            state = State(solution.W, solution.b, _shortened(solution.curvature))
         W, b = fold.base.rotate_back(solution)
     else:
         W, b = scale * np.eye(like.shape[1], dtype=np.float32), None
@@ -89,7 +84,7 @@ def step(fold: Fold, point: Point, settings: Settings, state: State | None) -> R
     scores = fold.scores(W, b, point.tau)
     row = {
         "fold": point.fold, "method": point.method, "bias": point.bias,
-        "alpha": point.alpha, "lmbda": point.lmbda, "tau": point.tau,
+        "alpha": point.alpha, "lmbda": point.lmbda, "tau": point.tau, "mix": point.mix,
         **scores, **found, "n_train": fold.n_train, "seconds": time.perf_counter() - began,
     }  # fmt: skip
     return Result(point, row, LinearTransform(W, b, 0.0, 1.0), state)
@@ -104,12 +99,13 @@ def _fit(fold: Fold, point: Point, settings: Settings, state: State | None, iden
     problem, lmbda = fold.problem(point), point.lmbda
     budget: dict[str, Any] = {"tol": settings.tol, "max_evaluations": settings.max_evaluations}
     zero = torch.zeros_like(identity[0]) if point.bias else None
-    if point.method == "naive" and settings.squared and lmbda > 0 and not point.bias:
-        largest = lambda_max(problem.loss.double())
-        if lmbda >= largest:
-            return _trivial(problem.objective(torch.zeros_like(identity)), identity, largest)
+    here = replace(settings, method=point.method, alpha=point.alpha or 0.0, lmbda=lmbda, bias=point.bias, mix=point.mix)
+    largest = None if point.bias else largest_lambda(problem.loss, here)
+    if largest is not None and lmbda >= largest:
+        return _trivial(problem.objective(torch.zeros_like(identity)), identity, largest)
+    if largest is not None and point.method == "naive":
         return minimise_naive(problem.loss, lmbda, second_moments=problem.second_moments, **budget)
-    criterion = criterion_of(problem, lmbda, identity, zero)
+    criterion = criterion_of(problem, here.shrinkage, identity, zero)
     W, b, curvature = (identity, zero, ()) if state is None else (state.W, state.b, state.curvature)
     return minimise(
         problem.objective, (W, b), criterion=criterion, second_moments=problem.second_moments, curvature=curvature,
@@ -118,7 +114,7 @@ def _fit(fold: Fold, point: Point, settings: Settings, state: State | None, iden
 
 
 def _trivial(at: Any, identity: Tensor, largest: float) -> Solution:
-    """`naive` at or above lambda_max: the optimum is W = 0, which no score can be made of."""
+    """At or above lambda_max: the optimum is W = 0, which no score can be made of."""
     reason = f"the optimum is W = 0 from lambda_max = {largest:.6g} on"
     return Solution(torch.zeros_like(identity), None, at, "converged", reason, 0.0, 0)
 

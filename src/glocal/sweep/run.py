@@ -34,8 +34,9 @@ class Plan:
         hashes = {"features": array_sha256(data.features.matrix), "triplets": array_sha256(data.triplets.answers)}
         if data.triplets.weights is not None:
             hashes["weights"] = array_sha256(data.triplets.weights)
+        mix = {} if grid.mix == (1.0,) else {"mix": grid.mix}  # folders from before there was a mix are gone on with
         return {
-            "alpha": grid.alpha, "lmbda": grid.lmbda, "tau": grid.tau, "method": grid.method, "bias": grid.bias,
+            **mix, "alpha": grid.alpha, "lmbda": grid.lmbda, "tau": grid.tau, "method": grid.method, "bias": grid.bias,
             "folds": self.folds, "seed": settings.seed, "dtype": settings.dtype, "tol": settings.tol,
             "max_evaluations": settings.max_evaluations, "block_size": settings.block_size, "data": hashes,
             "local": [*data.local.matrix.shape], "local_blocks": settings.local_blocks,

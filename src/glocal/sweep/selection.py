@@ -12,7 +12,7 @@ from glocal.errors import ParameterError
 if TYPE_CHECKING:
     import pandas as pd
 
-SETTING = ["method", "bias", "alpha", "lmbda", "tau"]
+SETTING = ["method", "bias", "alpha", "lmbda", "tau", "mix"]
 METRICS = ["accuracy_cosine", "accuracy_dot", "loss", "local_loss", "neighbours_kept", "accuracy_1nn"]
 _LESS_IS_BETTER = ("loss", "local_loss")
 _CONSTRAINT = re.compile(r"^\s*(?:constraint[\s:]+)?([a-z_0-9]+)\s*(>=|<=)\s*([-+0-9.eE]+)\s*$")
@@ -25,7 +25,8 @@ def means_over_folds(rows: list[dict[str, Any]], folds: int) -> pd.DataFrame:
     """
     import pandas as pd
 
-    table = pd.DataFrame(rows).drop_duplicates(subset=["fold", *SETTING])
+    table = pd.DataFrame([{"mix": 1.0, **row} for row in rows])  # rows from before there was a mix
+    table = table.drop_duplicates(subset=["fold", *SETTING])
     groups = table.groupby(SETTING, dropna=False, sort=False)
     lines = []
     for setting, group in groups:

@@ -147,7 +147,8 @@ class Store:
 
 
 def _identity(values: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(values[name] for name in ("fold", "method", "bias", "alpha", "lmbda", "tau"))
+    setting = (values[name] for name in ("fold", "method", "bias", "alpha", "lmbda", "tau"))
+    return (*setting, values.get("mix", 1.0))
 
 
 def _save_state(path: Path, result: Result) -> None:

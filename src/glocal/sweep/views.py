@@ -52,7 +52,7 @@ def write_views(plan: Plan, outcome: Outcome, folder: Path) -> None:
         weights=outcome.transform.weights.astype(np.float64), seed=seed,
         meta={
             "network": "", "arm": "chosen", "baseline": "original", "split": split,
-            "settings": {key: outcome.best[key] for key in ("method", "alpha", "lmbda", "tau", "bias")},
+            "settings": {key: outcome.best[key] for key in ("method", "alpha", "lmbda", "tau", "bias", "mix")},
         },
     ).save(where / "chosen.npz")  # fmt: skip
 
@@ -62,7 +62,7 @@ def _heldout(plan: Plan, outcome: Outcome, folder: Path, X: np.ndarray) -> list[
     best, data = outcome.best, plan.data
     parts = []
     for fold in range(plan.folds):
-        point = Point(fold, best["method"], bool(best["bias"]), best["lmbda"], best["alpha"], best["tau"])
+        point = Point(fold, best["method"], bool(best["bias"]), best["lmbda"], best["alpha"], best["tau"], best["mix"])
         path = folder / "transforms" / f"{point.key}.npz"
         if not path.exists():
             return []
