@@ -13,6 +13,7 @@ from glocal.similarity import unit_rows
 
 KINDS = ("auto", "pca", "umap")
 _FEW = 16  # objects: with fewer every object is a neighbour of every other
+_LEAST = 5  # objects that UMAP needs
 _NO_SPREAD = 1e-12  # of rows of length 1: all objects at one point
 
 
@@ -54,6 +55,8 @@ def object_map(
 def map_kind(kind: str, n: int) -> str:
     """The map that is drawn of n objects: ``auto`` is UMAP if umap-learn is installed and n at least 16, else PCA.
 
+    Of fewer than 5 objects there is no UMAP.
+
     Raises
     ------
     ParameterError
@@ -61,9 +64,9 @@ def map_kind(kind: str, n: int) -> str:
     """
     if kind not in KINDS:
         raise ParameterError(f"the map is {kind!r}; allowed are {', '.join(KINDS[:-1])} and {KINDS[-1]}.")
-    if kind != "auto":
-        return kind
-    return "umap" if n >= _FEW and importlib.util.find_spec("umap") is not None else "pca"
+    if kind == "auto":
+        return "umap" if n >= _FEW and importlib.util.find_spec("umap") is not None else "pca"
+    return "pca" if n < _LEAST else kind
 
 
 def turned(positions: Float[np.ndarray, "n 2"], onto: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
