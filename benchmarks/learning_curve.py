@@ -161,7 +161,7 @@ def picture(rows: pd.DataFrame, base: dict[str, float], path: Path) -> None:
     from matplotlib.figure import Figure
 
     networks = list(base)
-    figure = Figure(figsize=(3.3 * len(networks), 3.3), layout="constrained")
+    figure = Figure(figsize=(max(6.4, 3.3 * len(networks)), 3.6), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(networks)))
     for panel, network in zip(panels, networks, strict=True):
         mine = rows[(rows["network"] == network) & (rows["share"] == 1)].sort_values("size")
