@@ -24,7 +24,7 @@ class _Words(ProgressColumn):
     """What is being done, cut to what the terminal has left."""
 
     def __init__(self, console: Console) -> None:
-        super().__init__(Column(no_wrap=True))
+        super().__init__(table_column=Column(no_wrap=True))
         self._console = console
 
     def render(self, task: Task) -> Text:
@@ -83,7 +83,7 @@ def bar(what: str, total: int | None, unit: str) -> tuple[Progress, TaskID]:
     """A bar that is not shown yet."""
     console = Console(stderr=True)
     progress = Progress(
-        SpinnerColumn(), _Words(console), _Bar(bar_width=_BAR), _Count(), _Rate(), _Remaining(), console=console,
+        SpinnerColumn(), _Words(console), _Bar(bar_width=_BAR), *(part(table_column=Column(no_wrap=True)) for part in (_Count, _Rate, _Remaining)), console=console,
         transient=True, speed_estimate_period=_WINDOW, redirect_stdout=False,
     )  # fmt: skip
     return progress, progress.add_task(what, total=total, unit=unit)
@@ -120,7 +120,10 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], keys: int
     if sum(_widths(headers, rows)) + _GAP * len(headers) > console.width:
         rows = [[cell.replace(" [", "\n[") for cell in row] for row in rows]
         sizes = _widths([""] * len(headers), rows)
-        headers = ["\n".join(textwrap.wrap(head, max(size, 5))) for head, size in zip(headers, sizes, strict=True)]
+        headers = [
+            "\n".join(textwrap.wrap(head, max(size, 1), break_long_words=False))
+            for head, size in zip(headers, sizes, strict=True)
+        ]
     widths = _widths(headers, rows)
     for number, part in enumerate(_parts(widths, keys, console.width)):
         if number:
