@@ -39,7 +39,9 @@ def sweep(
     local_features: Annotated[Path, typer.Option("--local-features", help="Local images; folded like the objects.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the sweep.")],
     object_ids: ObjectIds = None,
-    grid: Annotated[str, typer.Option("--grid", help="paper, or a TOML file with lists alpha, lmbda, tau.")] = "paper",
+    grid: Annotated[
+        str, typer.Option("--grid", help="paper, or a TOML file of lists: alpha, lmbda, tau, eta.")
+    ] = "paper",
     folds: Annotated[int, typer.Option("--folds", help="Parts of objects and local images.")] = 3,
     select: Annotated[
         str, typer.Option("--select", help="front-knee, val-loss, or a constraint: 'neighbours_kept>=0.8'.")
@@ -63,6 +65,16 @@ def sweep(
     block_size: Annotated[int, typer.Option("--block-size", help="Local images compared with each other.")] = 1024,
     seed: Annotated[int, typer.Option("--seed", help="Of folds and blocks.")] = 42,
     local_blocks: LocalBlocks = "auto",
+    profile: Annotated[
+        str, typer.Option("--profile", help="modern, or neurips2023: the paper's procedure with all its choices.")
+    ] = "modern",
+    solver: Annotated[
+        str | None,
+        typer.Option("--solver", help="lbfgs (exact), or minibatch (the paper's loop). [default: the profile's]"),
+    ] = None,
+    optimiser: Annotated[
+        str | None, typer.Option("--optimiser", help="Of minibatch: sgd, adam or adamw. [default: sgd]")
+    ] = None,
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", help="Dask cluster to run on: its address, or its scheduler file.")
     ] = None,
@@ -75,7 +87,7 @@ def sweep(
 ) -> None:
     """Fit and score a grid on object folds; choose one setting and refit it on all objects.
 
-    The paper's grid is built in without its learning rates: this solver has none.
+    The paper's grid is built in; its learning rates belong to solver minibatch, the exact solver has none.
 
     Example: glocal sweep --features features.npy --triplets triplets.npy --local-features local.npy --out sweep
     """
@@ -95,7 +107,8 @@ def sweep(
 
     search = Sweep(
         grid, folds=folds, select=select, tol=tol, max_evaluations=max_evaluations, block_size=block_size, seed=seed,
-        dtype=dtype, device=device, local_blocks=number_of_blocks(local_blocks),
+        dtype=dtype, device=device, local_blocks=number_of_blocks(local_blocks), profile=profile, solver=solver,
+        optimiser=optimiser,
     )  # fmt: skip
     with _live_table() as progress:
         search.fit(
@@ -105,7 +118,14 @@ def sweep(
     if figure is not None:
         save_figure(front_figure(out), figure)
     unconverged = int((~search.results_["converged"].astype(bool)).sum())
-    if unconverged:
+    if "eta" in search.results_:
+        ended = search.results_["status"].value_counts()
+        say(
+            f"of {len(search.results_)} points the stopping rule ended {ended.get('stalled', 0)}, "
+            f"{ended.get('budget', 0)} spent their epochs, {ended.get('diverged', 0)} diverged; how far the optima lie "
+            "below is not measured."
+        )
+    elif unconverged:
         say(f"warning: {unconverged} of {len(search.results_)} points are not converged; see points.jsonl.")
     if as_json:
         put_json({
@@ -121,12 +141,13 @@ def _show(search: Any, out: Path) -> None:
     def mean(line: Any, metric: str) -> str:
         return f"{line[metric]:.3f} ± {line[metric + '_se']:.3f}"
 
+    numbers = [name for name in ("alpha", "lmbda", "tau", "eta") if name in search.front_]
     rows = []
     for _, line in search.front_.iterrows():
-        setting = [str(line["method"]), *(_number(line[name]) for name in ("alpha", "lmbda", "tau"))]
+        setting = [str(line["method"]), *(_number(line[name]) for name in numbers)]
         scores = [mean(line, metric) for metric in ("accuracy_cosine", "neighbours_kept", "loss")]
         rows.append([*setting, *scores, "<- chosen" if line["chosen"] else ""])
-    put_table(["front", "alpha", "lmbda", "tau", "agreement", "neighbours kept", "loss (nats)", ""], rows)
+    put_table(["front", *numbers, "agreement", "neighbours kept", "loss (nats)", ""], rows)
     typer.echo(
         f"\nmeans over folds ± standard error, on held-out objects and held-out local images\nchosen: {search.reason_}"
     )
@@ -158,9 +179,10 @@ def _live_table() -> Iterator[Callable[[dict[str, Any], int, int], None]]:
 
         def show(row: dict[str, Any], done: int, total: int) -> None:
             latest.append(row)
-            table = Table(*columns, title=f"{done} of {total} points")
+            shown = [*columns[:5], "eta", *columns[5:]] if "eta" in row else columns
+            table = Table(*shown, title=f"{done} of {total} points")
             for line in latest:
-                table.add_row(*(f"{line[c]:.4g}" if isinstance(line[c], float) else str(line[c]) for c in columns))
+                table.add_row(*(f"{line[c]:.4g}" if isinstance(line[c], float) else str(line[c]) for c in shown))
             live.update(table)
 
         yield show

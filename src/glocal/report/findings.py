@@ -91,8 +91,7 @@ def original(sweep: SweepRun) -> dict[str, Any] | None:
 
 def _setting(row: dict[Any, Any]) -> str:
     parts = [f"fold {row['fold']}", str(row["method"])]
-    names = {"alpha": "α", "lmbda": "λ", "tau": "τ"}
-    parts += [
-        f"{sign} {row[name]:g}" for name, sign in names.items() if row[name] is not None and row[name] == row[name]
-    ]
+    names = {"alpha": "α", "lmbda": "λ", "tau": "τ", "eta": "η"}
+    values = {sign: row.get(name) for name, sign in names.items()}
+    parts += [f"{sign} {value:g}" for sign, value in values.items() if value is not None and not math.isnan(value)]
     return " ".join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from glocal.errors import ClusterError, FileError, MissingDependencyError, ParameterError
+from glocal.errors import ClusterError, DivergedError, FileError, MissingDependencyError, ParameterError
 from glocal.files import PathLike, one_line, unwritable
 from glocal.objective import Evaluation, Objective
 from glocal.solver.minibatch.sampled import SampledObjective
@@ -103,8 +104,10 @@ def minimise_by_batches(
     ------
     MissingDependencyError
         Lightning is not installed.
+    DivergedError
+        The loss became infinite.
     ParameterError
-        The loss became infinite, or the checkpoint folder holds another fit.
+        The checkpoint folder holds another fit.
     ClusterError
         A worker process ended.
 
@@ -155,6 +158,12 @@ def _solution(walk: Walk, sampled: SampledObjective) -> Solution:
     assert W is not None
     stopping, settings = walk.stopping, walk.training_settings
     at = sampled.whole(W, b)
+    if not math.isfinite(at.value):  # the very last steps were too long: no step after them has said so
+        raise DivergedError(
+            f"the mini-batch solver diverged in its last epoch at eta {settings.eta:g}: the loss is not finite. "
+            "Lower eta.",
+            walk.steps,
+        )
     status: Status = "stalled" if stopping.ended else "budget"
     ending = (
         f"stopped early: {stopping.waited} epochs without a gain of {settings.min_delta:g}"
