@@ -96,10 +96,11 @@ def step(fold: Fold, point: Point, settings: Settings, state: State | None) -> R
         state = State(solution.W, solution.b, _shortened(solution.curvature))
         transform = LinearTransform(*fold.base.rotate_back(solution), 0.0, 1.0)
     scores = _NO_SCORES if transform is None else fold.scores(transform.weights, transform.bias, point.tau)
+    eta = {} if point.eta is None else {"eta": point.eta}
     row = {
         "fold": point.fold, "method": point.method, "bias": point.bias,
-        "alpha": point.alpha, "lmbda": point.lmbda, "tau": point.tau,
-        **({} if point.eta is None else {"eta": point.eta}), **scores, **found, "n_train": fold.n_train, "seconds": time.perf_counter() - began,
+        "alpha": point.alpha, "lmbda": point.lmbda, "tau": point.tau, **eta,
+        **scores, **found, "n_train": fold.n_train, "seconds": time.perf_counter() - began,
     }  # fmt: skip
     return Result(point, row, transform, state)
 
