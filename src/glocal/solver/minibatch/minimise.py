@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import math
+import multiprocessing
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -187,11 +188,23 @@ def _hardware(device: torch.device, engine: Engine) -> dict[str, Any]:
         settings["accelerator"] = "gpu" if device.type == "cuda" else device.type
     settings["devices"] = engine.devices
     if engine.devices > 1:
-        # torchrun has started the processes already; else they are spawned, which needs no script to run again
-        settings["strategy"] = "ddp" if "TORCHELASTIC_RUN_ID" in os.environ else "ddp_spawn"
+        settings["strategy"] = _processes(device)
     elif device.type != "cpu" and device.index is not None:
         settings["devices"] = [device.index]
     return settings
+
+
+def _processes(device: torch.device) -> Any:
+    """How the processes of a fit come to be: torchrun has started them already, else they are started here."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return "ddp"
+    if device.type != "cpu" or "forkserver" not in multiprocessing.get_all_start_methods():
+        return "ddp_spawn"
+    from lightning.pytorch.strategies import DDPStrategy
+
+    # a spawned process imports torch and Lightning, which takes longer than a small fit; the server imports them once
+    multiprocessing.set_forkserver_preload(["glocal.solver.minibatch.walk"])
+    return DDPStrategy(start_method="forkserver")
 
 
 def _callbacks(engine: Engine) -> list[Any]:
