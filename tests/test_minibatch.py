@@ -1,12 +1,14 @@
 """The paper's loop: steps with the exact solver's terms, on one device or two, ended, resumed and said as they are."""
 
 import copy
+import multiprocessing
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +21,9 @@ from hypothesis import strategies as st
 
 from glocal.aligner.fit import Engine, fit_arm
 from glocal.aligner.profile import MODERN
+from glocal.cli.app import _run
 from glocal.errors import (
+    ClusterError,
     FileError,
     MissingDependencyError,
     NotConvergedWarning,
@@ -289,28 +293,53 @@ def start(bias=False, scale=0.3):
 SHORT = Training(eta=0.05, max_epochs=4, min_epochs=4, batch_size=16, seed=7)
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adam", "adamw"])
-def test_the_walk_is_that_of_a_plain_loop(optimiser):
-    """After four epochs W and b equal those of a loop over the same batches in autograd, with torch's clipping."""
-    settings = replace(SHORT, optimiser=optimiser, warmup_epochs=4, clip=0.2)
-    found = minimise_by_batches(sampled(sizes=(10, 14)), start(bias=True), settings)
+def plain_loop(settings, schedule_of):
+    """W and b after a loop over the same batches in autograd, with torch's optimiser, clipping and schedule."""
     W, b = (part.clone().requires_grad_() for part in start(bias=True))
     walker = {
-        "sgd": lambda: torch.optim.SGD([W, b], lr=0.05, momentum=0.9),
-        "adam": lambda: torch.optim.Adam([W, b], lr=0.05),
-        "adamw": lambda: torch.optim.AdamW([W, b], lr=0.05),
-    }[optimiser]()
-    schedule = torch.optim.lr_scheduler.LinearLR(walker, total_iters=4)
-    for epoch in range(4):
-        for step in epoch_steps(T, 16, seed=7, epoch=epoch, n_blocks=2):
+        "sgd": lambda: torch.optim.SGD([W, b], lr=settings.eta, momentum=0.9),
+        "adam": lambda: torch.optim.Adam([W, b], lr=settings.eta),
+        "adamw": lambda: torch.optim.AdamW([W, b], lr=settings.eta),
+    }[settings.optimiser]()
+    schedule = schedule_of(walker)
+    for epoch in range(settings.max_epochs):
+        for step in epoch_steps(T, settings.batch_size, seed=settings.seed, epoch=epoch, n_blocks=2):
             walker.zero_grad()
             plain_objective(W, b, answers()[step.answers], IMAGES[:10] if step.block == 0 else IMAGES[10:]).backward()
-            torch.nn.utils.clip_grad_norm_([W, b], 0.2)
+            torch.nn.utils.clip_grad_norm_([W, b], float("inf") if settings.clip is None else settings.clip)
             walker.step()
         schedule.step()
-    torch.testing.assert_close(found.W, W.detach(), atol=1e-7, rtol=1e-6)
-    torch.testing.assert_close(found.b, b.detach(), atol=1e-7, rtol=1e-6)
+    return W.detach(), b.detach()
+
+
+@pytest.mark.parametrize("clip", [0.2, None])
+@pytest.mark.parametrize("optimiser", ["sgd", "adam", "adamw"])
+def test_the_walk_is_that_of_a_plain_loop(optimiser, clip):
+    """After four epochs W and b equal those of a loop over the same batches in autograd, with torch's clipping."""
+    settings = replace(SHORT, optimiser=optimiser, warmup_epochs=4, clip=clip)
+    found = minimise_by_batches(sampled(sizes=(10, 14)), start(bias=True), settings)
+    W, b = plain_loop(settings, lambda walker: torch.optim.lr_scheduler.LinearLR(walker, total_iters=4))
+    torch.testing.assert_close(found.W, W, atol=1e-7, rtol=1e-6)
+    torch.testing.assert_close(found.b, b, atol=1e-7, rtol=1e-6)
     assert found.evaluations == 4 * 6
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:torch.optim.lr_scheduler")  # SequentialLR of torch warns of itself
+def test_the_walk_warms_up_and_decays():
+    """The steps have the lengths of torch's linear warm-up followed by its cosine decay."""
+    settings = replace(SHORT, warmup_epochs=2, warmup_from=0.5, decay="cosine", max_epochs=6, min_epochs=6)
+
+    def schedule_of(walker):
+        parts = [
+            torch.optim.lr_scheduler.LinearLR(walker, start_factor=0.5, total_iters=2),
+            torch.optim.lr_scheduler.CosineAnnealingLR(walker, T_max=4),
+        ]
+        return torch.optim.lr_scheduler.SequentialLR(walker, parts, milestones=[2])
+
+    found = minimise_by_batches(sampled(sizes=(10, 14)), start(bias=True), settings)
+    W, b = plain_loop(settings, schedule_of)
+    torch.testing.assert_close(found.W, W, atol=1e-7, rtol=1e-6)
+    torch.testing.assert_close(found.b, b, atol=1e-7, rtol=1e-6)
 
 
 def test_the_seed_decides():
@@ -411,6 +440,20 @@ def test_without_lightning_a_sentence_says_what_to_install(monkeypatch):
         minimise_by_batches(sampled(), start(), SHORT)
 
 
+def test_the_command_without_lightning_is_one_sentence(world, monkeypatch, tmp_path, capsys):
+    """glocal fit --solver minibatch names the extra on one line, and writes nothing."""
+    monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
+    np.save(tmp_path / "x.npy", world.objects.matrix)
+    np.save(tmp_path / "t.npy", world.triplets.answers)
+    command = ["fit", "--features", "x.npy", "--triplets", "t.npy", "--out", "w.npz", "--solver", "minibatch"]
+    monkeypatch.chdir(tmp_path)
+    assert _run(command) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "pip install 'glocal[paper]'" in said[0]
+    assert not (tmp_path / "w.npz").exists()
+
+
 def test_a_logger_gets_losses_of_steps_and_epochs(tmp_path):
     """Any Lightning logger is passed through: Lightning's own CSV logger here."""
     from lightning.pytorch.loggers import CSVLogger
@@ -418,6 +461,26 @@ def test_a_logger_gets_losses_of_steps_and_epochs(tmp_path):
     minimise_by_batches(sampled(), start(), replace(SHORT, batch_size=1), engine=Engine(logger=CSVLogger(tmp_path)))
     header = next(tmp_path.rglob("metrics.csv")).read_text().splitlines()[0].split(",")
     assert {"train_objective", "train_global", "train_local", "watched", "watched_penalty"} <= set(header)
+
+
+def test_a_logger_of_ones_own_gets_every_epoch():
+    """Any subclass of Lightning's Logger will do, here one that only remembers: the watched loss of each epoch."""
+    from lightning.pytorch.loggers.logger import Logger
+
+    class Memory(Logger):
+        name, version, seen = "memory", 0, ()
+
+        def log_metrics(self, metrics, step=None):
+            self.seen += tuple(metrics[key] for key in ("watched",) if key in metrics)
+
+        def log_hyperparams(self, params, *args, **kwargs):
+            pass
+
+    logger, curve = Memory(), []
+    minimise_by_batches(
+        sampled(), start(), SHORT, engine=Engine(logger=logger), on_epoch=lambda _, at: curve.append(at.value)
+    )
+    assert logger.seen == pytest.approx(curve)
 
 
 def test_mixed_precision_ends_close_by():
@@ -559,68 +622,31 @@ def test_a_record_says_how_the_loop_went(world, quick):
 
 # several processes
 
-EPOCHS = 12
-SCRIPT = textwrap.dedent(
-    """
-    import sys, warnings
-    from dataclasses import replace
-    from glocal.aligner.fit import Engine, fit_arm
-    from glocal.aligner.profile import MODERN
-    from glocal.data.world import simulated_world
-    from glocal.errors import ClusterError
 
-    if __name__ == "__main__":
-        warnings.simplefilter("ignore")
-        world = simulated_world(
-            n_superordinate=6, n_category=8, n_object=5, n_local=300, n_triplets=12_000, dimensions=32, seed=3
-        )
-        profile = replace(MODERN, solver="minibatch", max_epochs=int(sys.argv[2]), min_epochs=0)
-
-        def fit():
-            return fit_arm(
-                world.objects, world.triplets, local_features=world.local, block_size=100, profile=profile,
-                engine=Engine(devices=2, checkpoints=sys.argv[1]),
-            )
-
-        try:
-            fit()
-        except ClusterError as error:
-            print(error, flush=True)
-            record = fit().record
-            print(record.objective, record.steps)
-    """
-)
+def kill_a_worker_after(checkpoint):
+    """End one of the worker processes of this one by SIGKILL as soon as the checkpoint is there."""
+    deadline = time.monotonic() + 240
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(multiprocessing.active_children()[-1].pid, signal.SIGKILL)
 
 
-def workers_of(pid):
-    """The processes that a fit has spawned."""
-    found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [child for child in found if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds worker processes through /proc")
-def test_two_processes_share_the_work_and_survive_a_kill(world, tmp_path):
+def test_two_processes_share_the_work_and_survive_a_kill(world, tmp_path, monkeypatch):
     """A killed worker is a sentence, the same fit goes on from its checkpoint, and ends where one process ends."""
-    (tmp_path / "fit.py").write_text(SCRIPT)
-    process = subprocess.Popen(
-        [sys.executable, str(tmp_path / "fit.py"), str(tmp_path / "kept"), str(EPOCHS)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    checkpoint, deadline = tmp_path / "kept" / "last.ckpt", time.monotonic() + 240
-    while not checkpoint.exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.02)
-    assert process.poll() is None, process.communicate()
-    os.kill(workers_of(process.pid)[-1], signal.SIGKILL)
-    said, talk = process.communicate(timeout=240)
-    assert process.returncode == 0, talk
-    sentence, numbers = said.splitlines()
-    assert sentence.startswith("a worker process of the mini-batch fit ended")
-    assert sentence.endswith(f"The same fit again goes on from {tmp_path / 'kept'}.")
-    objective, steps = map(float, numbers.split())
-    assert steps == EPOCHS * 47
-    profile = replace(MODERN, solver="minibatch", max_epochs=EPOCHS, min_epochs=0)
-    alone = fitted(world, local_features=world.local, block_size=100, profile=profile)
-    assert objective == pytest.approx(alone.record.objective, rel=1e-3)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the workers
+    profile = replace(MODERN, solver="minibatch", max_epochs=8, min_epochs=0)
+    options = {"local_features": world.local, "block_size": 100, "profile": profile}
+    engine = Engine(devices=2, checkpoints=tmp_path / "kept")
+    killer = threading.Thread(target=kill_a_worker_after, args=[tmp_path / "kept" / "last.ckpt"])
+    killer.start()
+    with pytest.raises(ClusterError) as caught:
+        fit_arm(world.objects, world.triplets, engine=engine, **options)
+    killer.join()
+    assert str(caught.value).startswith("a worker process of the mini-batch fit ended")
+    assert str(caught.value).endswith(f"The same fit again goes on from {tmp_path / 'kept'}.")
+    pair, alone = fitted(world, engine=engine, **options), fitted(world, **options)
+    assert pair.record.steps == alone.record.steps == 8 * 47
+    assert pair.record.objective == pytest.approx(alone.record.objective, rel=1e-3)
 
 
 # more objects than a Gram matrix is made for

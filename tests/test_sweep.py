@@ -74,7 +74,7 @@ def test_a_path_moves_to_neighbours_only():
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("alpha = [0.1]\neta = [0.1]", "unknown key 'eta'"),
+        ("alpha = [0.1]\ngamma = [0.1]", "unknown key 'gamma'"),
         ("alpha = [1.5]", "alpha = 1.5; allowed is 0 to 1"),
         ("lmbda = [-1]", "lmbda = -1"),
         ("tau = [0]", "tau = 0"),

@@ -18,6 +18,21 @@ class ParameterError(GLocalError, ValueError):
     """A setting lies outside its allowed range, or settings contradict each other."""
 
 
+class DivergedError(ParameterError):
+    """The steps of the mini-batch solver were too long: its loss is no number.
+
+    Parameters
+    ----------
+    message : str
+    steps : int
+        Taken until then.
+    """
+
+    def __init__(self, message: str, steps: int = 0) -> None:
+        super().__init__(message)
+        self.steps = steps
+
+
 class FileError(GLocalError, OSError):
     """A file is missing, unreadable, of the wrong kind, damaged, or cannot be written."""
 

@@ -32,8 +32,8 @@ from glocal.files import writable_target
 from glocal.report.front import check_ending, front_figure, save_figure
 
 _POINT = {
-    "fold": "fold", "method": "method", "lmbda": "λ", "alpha": "α", "tau": "τ", "accuracy_cosine": "agreement",
-    "neighbours_kept": "kept", "loss": "loss", "evaluations": "evals",
+    "fold": "fold", "method": "method", "lmbda": "λ", "alpha": "α", "tau": "τ", "eta": "η",
+    "accuracy_cosine": "agreement", "neighbours_kept": "kept", "loss": "loss", "evaluations": "evals",
 }  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def sweep(
     out: Annotated[Path, typer.Option("--out", help="Folder of the sweep.")],
     object_ids: ObjectIds = None,
     grid: Annotated[
-        str, typer.Option("--grid", help="paper, or a TOML file with lists alpha, lmbda, tau, mix.")
+        str, typer.Option("--grid", help="paper, or a TOML file of lists: alpha, lmbda, tau, mix, eta.")
     ] = "paper",
     folds: Annotated[int, typer.Option("--folds", help="Parts of objects and local images.")] = 3,
     select: Annotated[
@@ -69,6 +69,16 @@ def sweep(
     block_size: Annotated[int, typer.Option("--block-size", help="Local images compared with each other.")] = 1024,
     seed: Annotated[int, typer.Option("--seed", help="Of folds and blocks.")] = 42,
     local_blocks: LocalBlocks = "auto",
+    profile: Annotated[
+        str, typer.Option("--profile", help="modern, or neurips2023: the paper's procedure with all its choices.")
+    ] = "modern",
+    solver: Annotated[
+        str | None,
+        typer.Option("--solver", help="lbfgs (exact), or minibatch (the paper's loop). [default: the profile's]"),
+    ] = None,
+    optimiser: Annotated[
+        str | None, typer.Option("--optimiser", help="Of minibatch: sgd, adam or adamw. [default: sgd]")
+    ] = None,
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", help="Dask cluster to run on: its address, or its scheduler file.")
     ] = None,
@@ -81,7 +91,7 @@ def sweep(
 ) -> None:
     """Fit and score a grid on object folds; choose one setting and refit it on all objects.
 
-    The paper's grid is built in without its learning rates: this solver has none.
+    The paper's grid is built in; its learning rates belong to solver minibatch, the exact solver has none.
 
     Example: glocal sweep --features features.npy --triplets triplets.npy --local-features local.npy --out sweep
     """
@@ -101,7 +111,8 @@ def sweep(
 
     search = Sweep(
         grid, folds=folds, select=select, tol=tol, max_evaluations=max_evaluations, block_size=block_size, seed=seed,
-        dtype=dtype, device=device, local_blocks=number_of_blocks(local_blocks),
+        dtype=dtype, device=device, local_blocks=number_of_blocks(local_blocks), profile=profile, solver=solver,
+        optimiser=optimiser,
     )  # fmt: skip
     with _live_table() as progress:
         search.fit(
@@ -111,7 +122,14 @@ def sweep(
     if figure is not None:
         save_figure(front_figure(out), figure)
     unconverged = int((~search.results_["converged"].astype(bool)).sum())
-    if unconverged:
+    if "eta" in search.results_:
+        ended = search.results_["status"].value_counts()
+        say(
+            f"of {len(search.results_)} points the stopping rule ended {ended.get('stalled', 0)}, "
+            f"{ended.get('budget', 0)} spent their epochs, {ended.get('diverged', 0)} diverged; how far the optima lie "
+            "below is not measured."
+        )
+    elif unconverged:
         say(f"warning: {unconverged} of {len(search.results_)} points are not converged; see points.jsonl.")
     if as_json:
         put_json({
@@ -128,7 +146,8 @@ def _show(search: Any, out: Path) -> None:
         return f"{line[metric]:.3f} ± {line[metric + '_se']:.3f}"
 
     mixed = search.means_["mix"].nunique() > 1 or search.best_["mix"] != 1
-    shown = ("alpha", "lmbda", "tau", "mix") if mixed else ("alpha", "lmbda", "tau")
+    shown = [name for name in ("alpha", "lmbda", "tau", "mix", "eta") if name in search.front_]
+    shown = [name for name in shown if name != "mix" or mixed]
     rows = []
     for _, line in search.front_.iterrows():
         setting = [str(line["method"]), *(_number(line[name]) for name in shown)]
@@ -163,9 +182,10 @@ def _live_table() -> Iterator[Callable[[dict[str, Any], int, int], None]]:
 
         def add(row: dict[str, Any], done: int, total: int) -> None:
             latest.append(row)
-            table = Table(*_POINT.values())
+            columns = {key: head for key, head in _POINT.items() if key != "eta" or "eta" in row}
+            table = Table(*columns.values())
             for line in latest:
-                table.add_row(*(f"{line[c]:.3g}" if isinstance(line[c], float) else str(line[c]) for c in _POINT))
+                table.add_row(*(f"{line[c]:.3g}" if isinstance(line[c], float) else str(line[c]) for c in columns))
             move(progress, task, done, total, None)
             show(Group(table, progress))
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _STAR = "M0,-1L0.24,-0.32L0.95,-0.31L0.38,0.12L0.59,0.81L0,0.4L-0.59,0.81L-0.38,0.12L-0.95,-0.31L-0.24,-0.32Z"
 _FIT = {"type": "fit", "contains": "padding"}
-_SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "share of the scaled identity"}
+_SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "share of the scaled identity", "eta": "η"}
 
 
 def altair() -> Any:
@@ -162,7 +162,7 @@ def _text(alt: Any, data: Any, which: str, text: str, x: Any, y: Any, dy: int) -
 def slice_chart(rows: list[dict[str, Any]], parameter: str) -> dict[str, Any]:
     """Held-out accuracy against one parameter, the others as chosen: a line a fold, their mean thick.
 
-    `rows` have value, fold, accuracy, kept, sweep; `parameter` is alpha, lmbda, tau or mix.
+    `rows` have value, fold, accuracy, kept, sweep; `parameter` is alpha, lmbda, tau, mix or eta.
     """
     alt = altair()
     base = alt.Chart(alt.Data(values=rows))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MARKERS = ("o", "s", "^", "D", "P", "v", ">", "<")
-_SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "share of the scaled identity"}
+_SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "share of the scaled identity", "eta": "η"}
 
 
 def scores_figure(run: Run) -> Figure:

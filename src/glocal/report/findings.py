@@ -91,9 +91,8 @@ def original(sweep: SweepRun) -> dict[str, Any] | None:
 
 def _setting(row: dict[Any, Any]) -> str:
     parts = [f"fold {row['fold']}", str(row["method"])]
-    names = {"alpha": "α", "lmbda": "λ", "tau": "τ"}
-    parts += [
-        f"{sign} {row[name]:g}" for name, sign in names.items() if row[name] is not None and row[name] == row[name]
-    ]
+    names = {"alpha": "α", "lmbda": "λ", "tau": "τ", "eta": "η"}
+    values = {sign: row.get(name) for name, sign in names.items()}
+    parts += [f"{sign} {value:g}" for sign, value in values.items() if value is not None and not math.isnan(value)]
     parts += [] if row.get("mix") in (None, 1.0) else [f"mix {row['mix']:g}"]
     return " ".join(parts)

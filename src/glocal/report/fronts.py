@@ -10,8 +10,8 @@ from typing import Any
 from glocal.report.findings import original
 from glocal.report.run import Run, SweepRun
 
-_SETTING = ("alpha", "lmbda", "tau", "mix")
-_SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "mix"}
+_SETTING = ("alpha", "lmbda", "tau", "mix", "eta")
+_SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "mix", "eta": "η"}
 _NUMBERS = (
     "accuracy_cosine", "accuracy_dot", "loss", "local_loss", "neighbours_kept", "accuracy_1nn", "evaluations",
     "seconds",
@@ -87,7 +87,9 @@ def _slices(sweeps: list[SweepRun]) -> list[tuple[str, str, list[dict[str, Any]]
                     "kept": _plain(row.get("neighbours_kept")), "sweep": sweep.name,
                 }
                 for row in sweep.points.to_dict("records")
-                if _plain(row.get(name)) is not None and all(_same(row.get(other), best.get(other)) for other in rest)
+                if _plain(row.get(name)) is not None
+                and _plain(row["accuracy_cosine"]) is not None  # a diverged fit has no scores
+                and all(_same(row.get(other), best.get(other)) for other in rest)
             ]  # fmt: skip
             if len({row["value"] for row in rows}) > 1:
                 found.append((sweep.name, name, rows))

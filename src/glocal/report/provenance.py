@@ -52,11 +52,13 @@ def _suite(suite: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _sweep(sweep: SweepRun) -> list[tuple[str, str]]:
-    kept = ("method", "alpha", "lmbda", "mix", "tau", "bias", "folds", "seed", "tol", "block_size", "dtype", "local")
+    kept = (
+        "method", "alpha", "lmbda", "mix", "tau", "eta", "bias", "folds", "seed", "tol", "block_size", "dtype", "local",
+    )  # fmt: skip
     lines = [("kind", "sweep"), *((key, _text(sweep.config[key])) for key in kept if key in sweep.config)]
     chosen = sweep.meta.get("sweep", {})
     if chosen:
-        settings = {key: chosen["best"].get(key) for key in ("method", "alpha", "lmbda", "mix", "tau", "bias")}
+        settings = {key: chosen["best"].get(key) for key in ("method", "alpha", "lmbda", "mix", "tau", "eta", "bias")}
         lines += [
             ("rule", str(chosen.get("rule"))),
             ("chosen", _settings(settings)),

@@ -17,7 +17,7 @@ _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
 }  # fmt: skip
-_FRONT = ("chosen", "method", "alpha", "lmbda", "mix", "tau", "accuracy_cosine", "neighbours_kept", "loss")
+_FRONT = ("chosen", "method", "alpha", "lmbda", "mix", "tau", "eta", "accuracy_cosine", "neighbours_kept", "loss")
 
 
 def tables(run: Run) -> dict[str, pd.DataFrame]:

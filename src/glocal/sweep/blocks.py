@@ -38,7 +38,8 @@ def blocks_needed(
     """Measure on fold 0 how many blocks the most demanding setting of the grid needs; all points then use as many.
 
     That setting has the local term weigh most and the penalty least: the largest alpha below 1, the smallest tau and
-    lmbda, the largest mix. Up to 16 blocks are all used and nothing is measured; else see `fit_on_blocks`.
+    lmbda, the largest mix. Up to 16 blocks are all used and nothing is measured; else see `fit_on_blocks`. The
+    mini-batch solver takes all blocks in turn, as it does in a single fit.
 
     Returns
     -------
@@ -51,7 +52,7 @@ def blocks_needed(
         return settings.local_blocks, None
     images = data.training_images(0, folds, settings.seed)
     alphas = [alpha for alpha in grid.alpha if alpha < 1]
-    if "glocal" not in grid.method or not alphas:
+    if "glocal" not in grid.method or not alphas or settings.profile.solver != "lbfgs":
         return None, None
     if len(local_blocks(len(images), settings.block_size, settings.seed)) <= ALL_UP_TO:
         return None, None

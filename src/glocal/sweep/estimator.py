@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator
 
+from glocal.aligner.profile import Profile, expanded
 from glocal.aligner.settings import Settings
 from glocal.data.features import Features
 from glocal.data.triplets import Triplets
@@ -32,8 +33,8 @@ class Sweep(BaseEstimator):
     Parameters
     ----------
     grid : "paper", Grid, mapping or path
-        The paper's grid without its learning rates (this solver has none), or lists of alpha, lmbda, tau and optionally
-        mix, method, bias.
+        The paper's grid, or lists of alpha, lmbda, tau and optionally mix, method, bias, eta. Learning rates, the
+        paper's or listed, are of solver ``minibatch`` only; without any it takes the profile's.
     folds : int
         Parts of the objects, and of the local images; each is held out once.
     select : str
@@ -41,8 +42,10 @@ class Sweep(BaseEstimator):
         `glocal.sweep.selection.choose`.
     tol : float
         Relative tolerance of the points; the refit of the choice uses that of `glocal.fit_arm`.
-    max_evaluations, block_size, seed, dtype, device, local_standardized
-        As in `glocal.fit_arm`.
+    max_evaluations, block_size, seed, dtype, device, local_standardized, solver, profile, optimiser
+        As in `glocal.fit_arm`. With solver ``minibatch`` every point is a fit of its own from the start of the profile;
+        where the profile keeps a fold for the stopping rule (``validation_folds``), the rule watches what the sweep
+        holds out.
     local_blocks : int or None
         Blocks of local images that every point trains on. None uses all up to 16, and of more as many as the most
         demanding setting of the grid needs on fold 0, measured once; see `glocal.sweep.blocks.blocks_needed`.
@@ -50,7 +53,8 @@ class Sweep(BaseEstimator):
     Attributes
     ----------
     results_ : DataFrame
-        One row for each point: fold, setting, held-out scores, objective, evaluations, converged, seconds.
+        One row for each point: fold, setting, held-out scores, objective, evaluations, converged, status, seconds; of
+        the mini-batch solver also eta, steps, epochs and the reason of its end.
     means_ : DataFrame
         Means and standard errors over folds, one row for each setting.
     front_ : DataFrame
@@ -85,7 +89,10 @@ class Sweep(BaseEstimator):
         dtype: str = "float32",
         device: str = "cpu",
         local_blocks: int | None = None,
-        local_standardized: bool = True,
+        local_standardized: bool | None = None,
+        solver: str | None = None,
+        profile: str | Profile = "modern",
+        optimiser: str | None = None,
     ) -> None:
         self.grid = grid
         self.folds = folds
@@ -98,6 +105,9 @@ class Sweep(BaseEstimator):
         self.device = device
         self.local_blocks = local_blocks
         self.local_standardized = local_standardized
+        self.solver = solver
+        self.profile = profile
+        self.optimiser = optimiser
 
     def fit(
         self,
@@ -148,8 +158,11 @@ class Sweep(BaseEstimator):
         if local_features is None:
             raise ParameterError("a sweep needs local_features: neighbours kept are counted on held-out local images.")
         check_rule(self.select)
-        grid = self.grid if isinstance(self.grid, Grid) else self._read_grid()
-        settings = self._settings()
+        choices = expanded(
+            self.profile, solver=self.solver, optimiser=self.optimiser, local_standardized=self.local_standardized
+        )
+        grid = self._read_grid(choices.solver).walked_by(choices)
+        settings = self._settings(choices)
         data = SweepData(
             _features(X, "X"),
             y if isinstance(y, Triplets) else Triplets.from_array(y),
@@ -160,7 +173,7 @@ class Sweep(BaseEstimator):
         data.check(self.folds, self.seed)
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) if out is None else out
-            plan = Plan(data, grid, self.folds, settings, self.local_standardized)
+            plan = Plan(data, grid, self.folds, settings, choices.local_standardized)
             store = Store(folder, plan.config(), resume=resume, keep_transforms=keep_transforms and out is not None)
             blocks = blocks_of(plan, store)
             if scheduler is not None:
@@ -183,14 +196,16 @@ class Sweep(BaseEstimator):
         self.transform_ = outcome.transform
         return self
 
-    def _read_grid(self) -> Grid:
-        return Grid.of(self.grid) if isinstance(self.grid, Mapping) else Grid.load(self.grid)  # type: ignore[arg-type]
+    def _read_grid(self, solver: str) -> Grid:
+        if isinstance(self.grid, Grid):
+            return self.grid
+        return Grid.of(self.grid) if isinstance(self.grid, Mapping) else Grid.load(self.grid, solver)
 
-    def _settings(self) -> Settings:
+    def _settings(self, choices: Profile) -> Settings:
         return Settings(
-            method="global", alpha=0.0, lmbda=0.0, tau=1.0, bias=False, squared=True, dtype=self.dtype,
+            method="global", alpha=0.0, lmbda=0.0, tau=1.0, bias=False, squared=choices.squared, dtype=self.dtype,
             device=self.device, tol=self.tol, max_evaluations=self.max_evaluations, block_size=self.block_size,
-            seed=self.seed, local_blocks=self.local_blocks,
+            seed=self.seed, local_blocks=self.local_blocks, profile=choices,
         )  # fmt: skip
 
 

@@ -34,6 +34,8 @@ class Fold:
         self.base = Problem.build(data.features, data.train, None, data.scalars, replace(settings, method="global"))
         axes = self.base.axes.to(self.base.loss.X)
         self._training = [on_device(block, settings.device) @ axes for block in data.local.blocks]
+        # NOTE the exact solver works on the copies in these axes alone, and must not keep the data of the fold too
+        self._data = data if settings.profile.solver == "minibatch" else None
         self.images = data.scalars(data.images, "float64")
         judged = self.images if data.local_standardized else data.images
         self._heldout_blocks = [
@@ -47,6 +49,12 @@ class Fold:
         if data.downstream is not None and data.labels is not None:
             self._downstream = data.scalars(data.downstream, "float64"), data.labels
         self._local: dict[tuple[str, float], LocalLoss] = {}
+
+    @property
+    def data(self) -> FoldData:
+        """The data on their original columns, kept for the mini-batch solver only."""
+        assert self._data is not None
+        return self._data
 
     def problem(self, point: Point) -> Problem:
         """The objective at one point, in the axes of this fold; teachers are computed once for each tau."""

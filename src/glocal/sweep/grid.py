@@ -1,23 +1,29 @@
-"""The grid: lists of alpha, lmbda, tau and mix, their check, and the paths that walk through them."""
+"""The grid: lists of alpha, lmbda, tau, mix and eta, their check, and the paths that walk through them."""
 
 from __future__ import annotations
 
 import math
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from glocal.aligner.profile import Profile
 from glocal.aligner.settings import METHODS
 from glocal.errors import FileError, ParameterError
 from glocal.files import PathLike, existing_file, one_line
 
+PAPER_ETA = (1e-4, 1e-3, 1e-2, 1e-1)
+
 
 @dataclass(frozen=True)
 class Point:
-    """One setting of one fold; `alpha` and `tau` are None for `naive` and `global`, `mix` is 1 for `naive`."""
+    """One setting of one fold.
+
+    `alpha` and `tau` are None for `naive` and `global`, `mix` is 1 for `naive`, `eta` None for the exact solver.
+    """
 
     fold: int
     method: str
@@ -26,6 +32,7 @@ class Point:
     alpha: float | None
     tau: float | None
     mix: float = 1.0
+    eta: float | None = None
 
     @property
     def key(self) -> str:
@@ -35,9 +42,10 @@ class Point:
 
     @property
     def unit(self) -> str:
-        """The name of the path it lies on: one (fold, method, lmbda, mix)."""
+        """The name of the path it lies on: one (fold, method, lmbda, mix, eta)."""
         mix = "" if self.mix == 1 else f"-mix{self.mix:g}"
-        return f"fold{self.fold}-{self.method}{'-bias' if self.bias else ''}-lmbda{self.lmbda:g}{mix}"
+        rate = "" if self.eta is None else f"-eta{self.eta:g}"
+        return f"fold{self.fold}-{self.method}{'-bias' if self.bias else ''}-lmbda{self.lmbda:g}{mix}{rate}"
 
     @property
     def fitted(self) -> bool:
@@ -58,6 +66,8 @@ class Grid:
     bias : tuple of bool
     mix : tuple of float
         0 < mix ≤ 1, the share of the scaled identity in the penalty; `naive` has none and is fitted once.
+    eta : tuple of float or None
+        Learning rates of the mini-batch solver, above 0; None for the exact solver, which has none.
 
     Raises
     ------
@@ -71,10 +81,13 @@ class Grid:
     method: tuple[str, ...] = ("glocal",)
     bias: tuple[bool, ...] = (False,)
     mix: tuple[float, ...] = (1.0,)
+    eta: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         for name, allowed in _ALLOWED.items():
             values = getattr(self, name)
+            if values is None:
+                continue
             if not values:
                 raise ParameterError(f"the grid lists no {name}; give at least one value.")
             if len(set(values)) < len(values):
@@ -84,13 +97,19 @@ class Grid:
                     raise ParameterError(f"the grid has {name} = {value!r}; allowed is {allowed.text}.")
 
     @classmethod
-    def paper(cls) -> Grid:
-        """The grid of Muttenthaler et al. 2023 without its learning rates: this solver has none."""
-        return cls()
+    def paper(cls, solver: str = "lbfgs") -> Grid:
+        """The grid of Muttenthaler et al. 2023; its learning rates only for solver ``"minibatch"``."""
+        return cls(eta=PAPER_ETA if solver == "minibatch" else None)
 
     @classmethod
-    def load(cls, source: PathLike) -> Grid:
-        """``"paper"``, or a TOML file with lists alpha, lmbda, tau and optionally method, bias, mix.
+    def load(cls, source: PathLike, solver: str = "lbfgs") -> Grid:
+        """``"paper"``, or a TOML file with lists alpha, lmbda, tau and optionally method, bias, mix, eta.
+
+        Parameters
+        ----------
+        source : path
+        solver : {"lbfgs", "minibatch"}
+            Whose grid the paper's is; a file says all by itself.
 
         Raises
         ------
@@ -100,7 +119,7 @@ class Grid:
             An unknown key or a disallowed value.
         """
         if str(source) == "paper":
-            return cls.paper()
+            return cls.paper(solver)
         path = existing_file(source, what="grid")
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -117,26 +136,45 @@ class Grid:
         if unknown:
             raise ParameterError(f"{what} has the unknown key {unknown[0]!r}; allowed are {', '.join(_ALLOWED)}.")
         lists = {key: tuple(value) if isinstance(value, list | tuple) else (value,) for key, value in values.items()}
-        numbers = ("alpha", "lmbda", "tau", "mix")
+        numbers = ("alpha", "lmbda", "tau", "mix", "eta")
         for key in numbers:
             if any(isinstance(value, bool) or not isinstance(value, int | float) for value in lists.get(key, ())):
                 raise ParameterError(f"{what} has {key} = {values[key]!r}; it must be a list of numbers.")
         kept: dict[str, Any] = {key: tuple(map(float, lists[key])) if key in numbers else lists[key] for key in lists}
         return cls(**kept)
 
-    def paths(self, folds: int) -> list[list[Point]]:
-        """The units of work: one path for each (fold, method, bias, mix, lmbda).
+    def walked_by(self, profile: Profile) -> Grid:
+        """The grid of one solver: without learning rates for ``lbfgs``, else with those listed, or the profile's one.
 
-        A path walks tau back and forth through alpha. Neighbouring points have neighbouring optima: a fit starts from
-        the one before. lmbda is not walked, since its optima lie too far apart to save anything.
+        Raises
+        ------
+        ParameterError
+            Learning rates for the exact solver.
+        """
+        if profile.solver == "minibatch":
+            return self if self.eta is not None else replace(self, eta=(profile.eta,))
+        if self.eta is not None:
+            raise ParameterError(
+                "the grid lists eta but solver lbfgs has no learning rate. Pass --solver minibatch (solver=) or "
+                "--profile neurips2023 (profile=), or remove eta from the grid."
+            )
+        return self
+
+    def paths(self, folds: int) -> list[list[Point]]:
+        """The units of work: one path for each (fold, method, bias, mix, lmbda, eta).
+
+        A path walks tau back and forth through alpha. Neighbouring points have neighbouring optima: an exact fit starts
+        from the one before. lmbda is not walked, since its optima lie too far apart to save anything. With eta each
+        point is a fit of its own.
         """
         paths = []
         for fold in range(folds):
             for method in self.method:
                 settings = self._snake() if method == "glocal" else _NO_LOCAL
                 mixes = (1.0,) if method == "naive" else self.mix
-                for bias, mix, lmbda in product(self.bias, mixes, sorted(self.lmbda, reverse=True)):
-                    paths.append([Point(fold, method, bias, lmbda, alpha, tau, mix) for alpha, tau in settings])
+                lambdas = sorted(self.lmbda, reverse=True)
+                for bias, mix, lmbda, eta in product(self.bias, mixes, lambdas, self.eta or (None,)):
+                    paths.append([Point(fold, method, bias, lmbda, alpha, tau, mix, eta) for alpha, tau in settings])
         return paths
 
     def _snake(self) -> list[tuple[float | None, float | None]]:
@@ -166,4 +204,5 @@ _ALLOWED = {
     "method": _Allowed(lambda value: value in METHODS, ", ".join(METHODS)),
     "bias": _Allowed(lambda value: isinstance(value, bool), "true and false"),
     "mix": _Allowed(lambda value: _number(value) and 0 < value <= 1, "above 0, at most 1 (0 is method naive)"),
+    "eta": _Allowed(lambda value: _number(value) and value > 0, "a finite number above 0"),
 }

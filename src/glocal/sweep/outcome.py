@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from glocal.aligner.problem import Problem
 from glocal.files import atomic_write
 from glocal.solver import best_scale
 from glocal.sweep.run import Plan
-from glocal.sweep.selection import METRICS, SETTING, choose, means_over_folds, pareto_front
+from glocal.sweep.selection import METRICS, choose, means_over_folds, pareto_front, setting_of
 from glocal.sweep.store import Store
 from glocal.transform import LinearTransform
 
@@ -80,11 +80,12 @@ def _refit(plan: Plan, best: dict[str, Any]) -> LinearTransform:
         return LinearTransform(W, None, scalars.mean, scalars.std, {"fit": {"method": "glocal", "alpha": 1.0}})
     glocal = best["method"] == "glocal"
     local = {"local_features": data.local, "alpha": best["alpha"], "tau": best["tau"]} if glocal else {}
+    profile = replace(settings.profile, eta=best["eta"]) if "eta" in best else settings.profile
     return fit_arm(
         data.features, data.triplets, method=best["method"], lmbda=best["lmbda"], bias=bool(best["bias"]),
         mix=best["mix"], block_size=settings.block_size, seed=settings.seed, dtype=settings.dtype,
         device=settings.device, max_evaluations=settings.max_evaluations, local_blocks=settings.local_blocks,
-        local_standardized=plan.local_standardized, **local,
+        local_standardized=plan.local_standardized, profile=profile, **local,
     ).transform  # fmt: skip
 
 
@@ -92,7 +93,7 @@ def _same(line: Any, best: dict[str, Any]) -> bool:
     def plain(value: Any) -> Any:
         return None if isinstance(value, float) and math.isnan(value) else value
 
-    return all(plain(line[name]) == best[name] for name in SETTING)
+    return all(plain(line[name]) == best[name] for name in setting_of(best))
 
 
 def _original(rows: list[dict[str, Any]], front: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""One path: the points of one (fold, lmbda), each fit started from the one before."""
+"""One path: the points of one (fold, lmbda), each exact fit started from the one before."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from torch import Tensor
 
 from glocal.aligner.problem import criterion_of, largest_lambda
 from glocal.aligner.settings import Settings
+from glocal.errors import DivergedError
 from glocal.solver import Solution, best_scale, minimise, minimise_naive
 from glocal.sweep.fold import Fold
 from glocal.sweep.grid import Point
+from glocal.sweep.loop import fit_by_loop
 from glocal.transform import LinearTransform
 
 _CARRIED = 30
+_NO_SCORES = dict.fromkeys(("accuracy_cosine", "accuracy_dot", "tie_rate", "loss", "local_loss", "neighbours_kept"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +38,14 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One finished point: its row, its transform, and the state of its path (None before its first fit)."""
+    """One finished point: its row, its transform (None if the fit diverged), and the state of its path.
+
+    The state is None before the first fit, and on paths of the mini-batch solver, whose fits start cold.
+    """
 
     point: Point
     row: dict[str, Any]
-    transform: LinearTransform
+    transform: LinearTransform | None
     state: State | None
 
 
@@ -52,7 +58,7 @@ def walk(fold: Fold, points: Sequence[Point], settings: Settings, state: State |
     points : sequence of Point
         What is left of the path, in its order.
     settings : Settings
-        tol, max_evaluations, dtype.
+        tol, max_evaluations, dtype; of the mini-batch solver the profile.
     state : State or None
         Of the last fitted point before these.
 
@@ -72,22 +78,26 @@ def step(fold: Fold, point: Point, settings: Settings, state: State | None) -> R
     scale = best_scale(fold.base.loss)
     like = fold.base.loss.X
     identity = scale * torch.eye(like.shape[1], dtype=like.dtype, device=like.device)
-    if point.fitted:
+    transform: LinearTransform | None = None
+    if not point.fitted:
+        transform = LinearTransform(scale * np.eye(like.shape[1], dtype=np.float32), None, 0.0, 1.0)
+        found = _row_without_fit(fold, point, identity)
+    elif point.eta is not None:
+        transform, found = _by_loop(fold, point, settings)
+    else:
         solution = _fit(fold, point, settings, state, identity)
         found = _row(solution)
         if bool(solution.W.any()):  # no fit starts at W = 0, which is stationary
             state = State(solution.W, solution.b, _shortened(solution.curvature))
-        W, b = fold.base.rotate_back(solution)
-    else:
-        W, b = scale * np.eye(like.shape[1], dtype=np.float32), None
-        found = _row_without_fit(fold, point, identity)
-    scores = fold.scores(W, b, point.tau)
+        transform = LinearTransform(*fold.base.rotate_back(solution), 0.0, 1.0)
+    scores = _NO_SCORES if transform is None else fold.scores(transform.weights, transform.bias, point.tau)
+    eta = {} if point.eta is None else {"eta": point.eta}
     row = {
         "fold": point.fold, "method": point.method, "bias": point.bias,
-        "alpha": point.alpha, "lmbda": point.lmbda, "tau": point.tau, "mix": point.mix,
+        "alpha": point.alpha, "lmbda": point.lmbda, "tau": point.tau, "mix": point.mix, **eta,
         **scores, **found, "n_train": fold.n_train, "seconds": time.perf_counter() - began,
     }  # fmt: skip
-    return Result(point, row, LinearTransform(W, b, 0.0, 1.0), state)
+    return Result(point, row, transform, state)
 
 
 def original_scores(fold: Fold) -> dict[str, Any]:
@@ -113,6 +123,19 @@ def _fit(fold: Fold, point: Point, settings: Settings, state: State | None, iden
     )  # fmt: skip
 
 
+def _by_loop(fold: Fold, point: Point, settings: Settings) -> tuple[LinearTransform | None, dict[str, Any]]:
+    """A cold mini-batch fit; one that diverges is a row without scores, so that the rest of the grid goes on."""
+    try:
+        outcome = fit_by_loop(fold.data, point, settings)
+    except DivergedError as error:
+        found = dict.fromkeys(("objective", "parts", "gap", "epochs"))
+        steps = {"evaluations": error.steps, "steps": error.steps}
+        return None, {**found, **steps, "converged": False, "status": "diverged", "reason": str(error)}
+    solution = outcome.solution
+    loop = {"steps": solution.evaluations, "epochs": solution.epochs, "reason": solution.reason}
+    return LinearTransform(outcome.W, outcome.b, 0.0, 1.0), {**_row(solution), **loop}
+
+
 def _trivial(at: Any, identity: Tensor, largest: float) -> Solution:
     """At or above lambda_max: the optimum is W = 0, which no score can be made of."""
     reason = f"the optimum is W = 0 from lambda_max = {largest:.6g} on"
@@ -134,7 +157,7 @@ def _row_without_fit(fold: Fold, point: Point, identity: Tensor) -> dict[str, An
     """At alpha = 1 the optimum is any scaled identity, and the value is the mean entropy of the teacher."""
     at = fold.problem(point).objective(identity)
     found = {"objective": at.value, "parts": at.parts, "evaluations": 0, "converged": True, "status": "converged"}
-    return {**found, "gap": 0.0}
+    return {**found, "gap": 0.0, **({} if point.eta is None else {"steps": 0, "epochs": 0})}
 
 
 def _shortened(curvature: tuple[tuple[Tensor, Tensor, float], ...]) -> tuple[tuple[Tensor, Tensor, float], ...]:
@@ -142,6 +165,8 @@ def _shortened(curvature: tuple[tuple[Tensor, Tensor, float], ...]) -> tuple[tup
     return curvature[-_CARRIED:]
 
 
-def standardized_by(result: Result, mean: float, std: float) -> LinearTransform:
-    """The transform of a point with the standardization of its features and its row as provenance."""
+def standardized_by(result: Result, mean: float, std: float) -> LinearTransform | None:
+    """The transform of a point, if it has one, with the standardization of its features and its row as provenance."""
+    if result.transform is None:
+        return None
     return replace(result.transform, mean=mean, std=std, meta={"point": result.row})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from glocal.aligner.settings import Settings
@@ -34,13 +34,18 @@ class Plan:
         hashes = {"features": array_sha256(data.features.matrix), "triplets": array_sha256(data.triplets.answers)}
         if data.triplets.weights is not None:
             hashes["weights"] = array_sha256(data.triplets.weights)
-        mix = {} if grid.mix == (1.0,) else {"mix": grid.mix}  # folders from before there was a mix are gone on with
+        # NOTE what a sweep has not is left out, so that folders written before there was any go on
+        rest: dict[str, Any] = {} if grid.mix == (1.0,) else {"mix": grid.mix}
+        if settings.profile.solver == "minibatch":
+            rest |= {"eta": grid.eta, "profile": asdict(settings.profile)}
+        elif not settings.squared:
+            rest |= {"squared": False}
         return {
-            **mix, "alpha": grid.alpha, "lmbda": grid.lmbda, "tau": grid.tau, "method": grid.method, "bias": grid.bias,
+            "alpha": grid.alpha, "lmbda": grid.lmbda, "tau": grid.tau, "method": grid.method, "bias": grid.bias,
             "folds": self.folds, "seed": settings.seed, "dtype": settings.dtype, "tol": settings.tol,
             "max_evaluations": settings.max_evaluations, "block_size": settings.block_size, "data": hashes,
             "local": [*data.local.matrix.shape], "local_blocks": settings.local_blocks,
-            "local_standardized": self.local_standardized, "mean": scalars.mean, "std": scalars.std,
+            "local_standardized": self.local_standardized, "mean": scalars.mean, "std": scalars.std, **rest,
         }  # fmt: skip
 
     def paths(self) -> list[list[Point]]:

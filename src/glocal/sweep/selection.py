@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,27 +13,36 @@ from glocal.errors import ParameterError
 if TYPE_CHECKING:
     import pandas as pd
 
-SETTING = ["method", "bias", "alpha", "lmbda", "tau", "mix"]
+SETTING = ["method", "bias", "alpha", "lmbda", "tau", "mix", "eta"]
 METRICS = ["accuracy_cosine", "accuracy_dot", "loss", "local_loss", "neighbours_kept", "accuracy_1nn"]
 _LESS_IS_BETTER = ("loss", "local_loss")
 _CONSTRAINT = re.compile(r"^\s*(?:constraint[\s:]+)?([a-z_0-9]+)\s*(>=|<=)\s*([-+0-9.eE]+)\s*$")
 
 
+def setting_of(columns: Iterable[str]) -> list[str]:
+    """The names that make up a setting, of those that are there: only the mini-batch solver has an eta."""
+    present = set(columns)
+    return [name for name in SETTING if name in present]
+
+
 def means_over_folds(rows: list[dict[str, Any]], folds: int) -> pd.DataFrame:
     """One line for each setting that all folds have finished: mean and standard error over folds of each metric.
+
+    A setting that diverged on some fold has no mean and no line.
 
     Columns: the setting, each metric, ``<metric>_se``, evaluations (sum), converged (all), seconds (sum).
     """
     import pandas as pd
 
     table = pd.DataFrame([{"mix": 1.0, **row} for row in rows])  # rows from before there was a mix
-    table = table.drop_duplicates(subset=["fold", *SETTING])
-    groups = table.groupby(SETTING, dropna=False, sort=False)
+    names = setting_of(table)
+    table = table.drop_duplicates(subset=["fold", *names])
+    groups = table.groupby(names, dropna=False, sort=False)
     lines = []
     for setting, group in groups:
-        if len(group) < folds:
+        if len(group) < folds or ("status" in group and (group["status"] == "diverged").any()):
             continue
-        line: dict[str, Any] = dict(zip(SETTING, setting, strict=True))
+        line: dict[str, Any] = dict(zip(names, setting, strict=True))
         for metric in METRICS:
             if metric not in group or group[metric].isna().all():
                 continue
@@ -52,7 +62,7 @@ def pareto_front(table: pd.DataFrame) -> pd.DataFrame:
     A setting is dropped if another is at least as good in both and better in one. Of several that are equal in
     both, the one with the smaller alpha stays.
     """
-    ordered = table.sort_values(["alpha", "lmbda", "tau"], na_position="first")
+    ordered = table.sort_values(setting_of(table)[2:], na_position="first")
     ordered = ordered.drop_duplicates(subset=["accuracy_cosine", "neighbours_kept"])
     agreement, kept = ordered["accuracy_cosine"].to_numpy(), ordered["neighbours_kept"].to_numpy()
     at_least = (agreement[None] >= agreement[:, None]) & (kept[None] >= kept[:, None])
@@ -79,7 +89,10 @@ def choose(table: pd.DataFrame, rule: str) -> tuple[dict[str, Any], str]:
         An unknown rule or metric, or a constraint that no setting satisfies.
     """
     if not len(table):
-        raise ParameterError("no setting has been scored on every fold yet, so there is nothing to choose from.")
+        raise ParameterError(
+            "no setting has been scored on every fold, so there is nothing to choose from. If points.jsonl says that "
+            "fits diverged, lower eta."
+        )
     if rule == "val-loss":
         best = table.sort_values(["loss", "alpha"], na_position="first").iloc[0]
         return _plain(best), f"smallest mean held-out loss, {best['loss']:.4f} nats"

@@ -108,9 +108,9 @@ class Store:
                 return
             yield True
 
-    def save(self, result: Result, transform: LinearTransform) -> None:
-        """Write a finished point: its transform, then the state of its path, then its row."""
-        if self._keep_transforms:
+    def save(self, result: Result, transform: LinearTransform | None) -> None:
+        """Write a finished point: its transform if it has one, then the state of its path, then its row."""
+        if self._keep_transforms and transform is not None:
             transform.save(self.folder / "transforms" / f"{result.point.key}.npz")
         if result.state is not None:
             _save_state(self.folder / "paths" / f"{result.point.unit}.npz", result)
@@ -148,7 +148,7 @@ class Store:
 
 def _identity(values: dict[str, Any]) -> tuple[Any, ...]:
     setting = (values[name] for name in ("fold", "method", "bias", "alpha", "lmbda", "tau"))
-    return (*setting, values.get("mix", 1.0))
+    return (*setting, values.get("mix", 1.0), values.get("eta"))
 
 
 def _save_state(path: Path, result: Result) -> None:

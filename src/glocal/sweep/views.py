@@ -13,6 +13,7 @@ from glocal.files import make_folder
 from glocal.sweep.grid import Point
 from glocal.sweep.outcome import Outcome
 from glocal.sweep.run import Plan
+from glocal.sweep.selection import setting_of
 from glocal.transform import LinearTransform
 
 
@@ -52,7 +53,7 @@ def write_views(plan: Plan, outcome: Outcome, folder: Path) -> None:
         weights=outcome.transform.weights.astype(np.float64), seed=seed,
         meta={
             "network": "", "arm": "chosen", "baseline": "original", "split": split,
-            "settings": {key: outcome.best[key] for key in ("method", "alpha", "lmbda", "tau", "bias", "mix")},
+            "settings": {key: outcome.best[key] for key in setting_of(outcome.best)},
         },
     ).save(where / "chosen.npz")  # fmt: skip
 
@@ -62,7 +63,10 @@ def _heldout(plan: Plan, outcome: Outcome, folder: Path, X: np.ndarray) -> list[
     best, data = outcome.best, plan.data
     parts = []
     for fold in range(plan.folds):
-        point = Point(fold, best["method"], bool(best["bias"]), best["lmbda"], best["alpha"], best["tau"], best["mix"])
+        point = Point(
+            fold, best["method"], bool(best["bias"]), best["lmbda"], best["alpha"], best["tau"], best["mix"],
+            best.get("eta"),
+        )  # fmt: skip
         path = folder / "transforms" / f"{point.key}.npz"
         if not path.exists():
             return []

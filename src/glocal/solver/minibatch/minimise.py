@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
+import multiprocessing
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from glocal.errors import ClusterError, FileError, MissingDependencyError, ParameterError
+from glocal.errors import ClusterError, DivergedError, FileError, MissingDependencyError, ParameterError
 from glocal.files import PathLike, one_line, unwritable
 from glocal.objective import Evaluation, Objective
 from glocal.solver.minibatch.sampled import SampledObjective
@@ -103,8 +105,10 @@ def minimise_by_batches(
     ------
     MissingDependencyError
         Lightning is not installed.
+    DivergedError
+        The loss became infinite.
     ParameterError
-        The loss became infinite, or the checkpoint folder holds another fit.
+        The checkpoint folder holds another fit.
     ClusterError
         A worker process ended.
 
@@ -155,6 +159,12 @@ def _solution(walk: Walk, sampled: SampledObjective) -> Solution:
     assert W is not None
     stopping, settings = walk.stopping, walk.training_settings
     at = sampled.whole(W, b)
+    if not math.isfinite(at.value):  # the very last steps were too long: no step after them has said so
+        raise DivergedError(
+            f"the mini-batch solver diverged in its last epoch at eta {settings.eta:g}: the loss is not finite. "
+            "Lower eta.",
+            walk.steps,
+        )
     status: Status = "stalled" if stopping.ended else "budget"
     ending = (
         f"stopped early: {stopping.waited} epochs without a gain of {settings.min_delta:g}"
@@ -178,11 +188,23 @@ def _hardware(device: torch.device, engine: Engine) -> dict[str, Any]:
         settings["accelerator"] = "gpu" if device.type == "cuda" else device.type
     settings["devices"] = engine.devices
     if engine.devices > 1:
-        # torchrun has started the processes already; else they are spawned, which needs no script to run again
-        settings["strategy"] = "ddp" if "TORCHELASTIC_RUN_ID" in os.environ else "ddp_spawn"
+        settings["strategy"] = _processes(device)
     elif device.type != "cpu" and device.index is not None:
         settings["devices"] = [device.index]
     return settings
+
+
+def _processes(device: torch.device) -> Any:
+    """How the processes of a fit come to be: torchrun has started them already, else they are started here."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return "ddp"
+    if device.type != "cpu" or "forkserver" not in multiprocessing.get_all_start_methods():
+        return "ddp_spawn"
+    from lightning.pytorch.strategies import DDPStrategy
+
+    # a spawned process imports torch and Lightning, which takes longer than a small fit; the server imports them once
+    multiprocessing.set_forkserver_preload(["glocal.solver.minibatch.walk"])
+    return DDPStrategy(start_method="forkserver")
 
 
 def _callbacks(engine: Engine) -> list[Any]:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from glocal.errors import ParameterError
+from glocal.errors import DivergedError
 from glocal.objective import Evaluation, Objective
 from glocal.solver.minibatch.batches import Step, epoch_steps
 from glocal.solver.minibatch.sampled import SampledObjective
@@ -135,9 +135,10 @@ class Walk(lightning.LightningModule):
 
         loss: Tensor = HandGradient.apply(self.W, self.b, objective)  # type: ignore[no-untyped-call]
         if not math.isfinite(evaluations[0].value):
-            raise ParameterError(
+            raise DivergedError(
                 f"the mini-batch solver diverged in epoch {self.current_epoch + 1} at eta "
-                f"{self.training_settings.eta:g}: the loss is not finite. Lower eta."
+                f"{self.training_settings.eta:g}: the loss is not finite. Lower eta.",
+                self.trainer.global_step,
             )
         if self.trainer.logger is not None:
             parts = {f"train_{name}": part for name, part in evaluations[0].parts.items()}
