@@ -181,6 +181,9 @@ def picture(rows: pd.DataFrame, base: dict[str, float], path: Path) -> None:
                 )  # fmt: skip
         panel.axhline(base[network], color="black", linewidth=0.8, label="original")
         panel.set_xscale("log")
+        panel.set_xlim(400, 60_000)
+        panel.set_xticks([500, 2000, 10_000, 40_000], ["500", "2,000", "10,000", "40,000"], minor=False)
+        panel.minorticks_off()
         panel.set_title(network, fontsize=10)
         panel.set_xlabel("answers fitted", fontsize=9)
         panel.grid(alpha=0.3)
