@@ -83,8 +83,9 @@ def bar(what: str, total: int | None, unit: str) -> tuple[Progress, TaskID]:
     """A bar that is not shown yet."""
     console = Console(stderr=True)
     progress = Progress(
-        SpinnerColumn(), _Words(console), _Bar(bar_width=_BAR), *(part(table_column=Column(no_wrap=True)) for part in (_Count, _Rate, _Remaining)), console=console,
-        transient=True, speed_estimate_period=_WINDOW, redirect_stdout=False,
+        SpinnerColumn(), _Words(console), _Bar(bar_width=_BAR),
+        *(part(table_column=Column(no_wrap=True)) for part in (_Count, _Rate, _Remaining)),
+        console=console, transient=True, speed_estimate_period=_WINDOW, redirect_stdout=False,
     )  # fmt: skip
     return progress, progress.add_task(what, total=total, unit=unit)
 
