@@ -192,8 +192,9 @@ def test_plain_tables_stay_as_they_are(capsys):
 
 def test_rates_are_readable():
     """Slow things keep two digits, fast ones none, bytes are megabytes."""
-    shown = [live.quantity(*given) for given in ((0.0342, "cells"), (8.44, ""), (1250.4, "rows"), (3.41e6, "B"))]
-    assert shown == ["0.034 cells", "8.4", "1250 rows", "3.41 MB"]
+    shown = [live.quantity(*given) for given in ((0.0342, "cells"), (8.44, ""), (99.6, ""), (1250.4, "rows"))]
+    assert shown == ["0.034 cells", "8.4", "100", "1250 rows"]
+    assert live.quantity(3.41e6, "B") == "3.41 MB"
 
 
 def test_a_bar_at_eighty_columns_is_one_line():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -76,16 +77,16 @@ def quantity(value: float, unit: str) -> str:
     """``0.034 cells``, ``8.4 epochs``, ``1250 rows``, ``3.4 MB``."""
     if unit == "B":
         return f"{value / 1e6:.3g} MB" if value < 1e9 else f"{value / 1e9:.3g} GB"
-    return f"{value:.0f} {unit}".rstrip() if value >= 100 else f"{value:.2g} {unit}".rstrip()
+    return f"{value:.0f} {unit}".rstrip() if value >= 10 else f"{value:.2g} {unit}".rstrip()
 
 
 def bar(what: str, total: int | None, unit: str) -> tuple[Progress, TaskID]:
     """A bar that is not shown yet."""
     console = Console(stderr=True)
+    numbers = (part(table_column=Column(no_wrap=True)) for part in (_Count, _Rate, _Remaining))
     progress = Progress(
-        SpinnerColumn(), _Words(console), _Bar(bar_width=_BAR),
-        *(part(table_column=Column(no_wrap=True)) for part in (_Count, _Rate, _Remaining)),
-        console=console, transient=True, speed_estimate_period=_WINDOW, redirect_stdout=False,
+        SpinnerColumn(), _Words(console), _Bar(bar_width=_BAR), *numbers, console=console, transient=True,
+        speed_estimate_period=_WINDOW, redirect_stdout=False,
     )  # fmt: skip
     return progress, progress.add_task(what, total=total, unit=unit)
 
@@ -117,7 +118,8 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], keys: int
 
     The first `keys` columns name the line and are repeated in each part.
     """
-    console = Console(highlight=False)
+    size = shutil.get_terminal_size()  # NOTE rich takes a dumb terminal for 80 columns wide unless it is told both
+    console = Console(highlight=False, width=size.columns, height=size.lines)
     if sum(_widths(headers, rows)) + _GAP * len(headers) > console.width:
         rows = [[cell.replace(" [", "\n[") for cell in row] for row in rows]
         sizes = _widths([""] * len(headers), rows)
