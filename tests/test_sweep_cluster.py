@@ -2,11 +2,13 @@
 
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from glocal.aligner.profile import NEURIPS2023
 from glocal.cli.app import _run
 from glocal.data.world import simulated_world
 from glocal.errors import ClusterError, ParameterError
@@ -47,6 +49,20 @@ def test_a_cluster_gives_the_points_of_one_process(small, alone, cluster, tmp_pa
     assert sweep.front_["neighbours_kept"].iloc[0] == alone.front_["neighbours_kept"].iloc[0] == 1
     assert len(read_rows(tmp_path / "s" / "original.jsonl")) == 3
     assert len(list((tmp_path / "s" / "transforms").iterdir())) == 36
+
+
+@pytest.mark.filterwarnings("ignore::glocal.errors.NotConvergedWarning")  # of the refit
+def test_the_mini_batch_solver_sweeps_on_a_cluster(small, cluster):
+    """Cold fits with their learning rates give on workers what they give in process; a path is just their order."""
+    profile = replace(NEURIPS2023, max_epochs=2, min_epochs=2)
+    grid = {"alpha": [0.1, 1.0], "lmbda": [0.1], "tau": [0.25], "eta": [1e-3, 1e-2]}
+    tables = []
+    for scheduler in (cluster.address, None):
+        sweep = Sweep(grid, folds=2, select="val-loss", profile=profile)
+        sweep.fit(small.objects, small.triplets, local_features=small.local, scheduler=scheduler)
+        tables.append(sweep.results_.sort_values([*KEY, "eta"]).reset_index(drop=True)[[*SCORES, "eta", "steps"]])
+    assert len(tables[0]) == 8
+    assert np.allclose(*tables, atol=1e-4, rtol=0)
 
 
 def test_a_dead_worker_costs_no_finished_point(small, alone, dask_cluster, tmp_path):
