@@ -57,6 +57,10 @@ bench: setup
 	$(BIN)/python benchmarks/anomaly.py
 	$(BIN)/python benchmarks/extract.py
 	$(BIN)/python benchmarks/procedure.py
+	$(BIN)/python benchmarks/procedure_scale.py
+	$(BIN)/python benchmarks/many_objects.py
+	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/learning_curve.py
 
 clean:
 	rm -rf $(VENV) site demo-out things-out paper-out glocal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
