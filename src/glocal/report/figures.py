@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +140,7 @@ def spectrum_figure(view: View) -> Figure:
     return figure
 
 
-def save_figures(run: Run, folders: list[Path], out: PathLike) -> list[Path]:
+def save_figures(run: Run, folders: Sequence[PathLike], out: PathLike) -> list[Path]:
     """Write every figure that the run has material for, as PNG and PDF; the files."""
     from glocal.report.front import front_figure
 
@@ -147,7 +148,7 @@ def save_figures(run: Run, folders: list[Path], out: PathLike) -> list[Path]:
     drawn: dict[str, Figure] = {}
     if len(run.rows):
         drawn["scores"] = scores_figure(run)
-    swept = [folder for folder in folders if (folder / "means.csv").is_file() and (folder / "front.csv").is_file()]
+    swept = [path for path in map(Path, folders) if (path / "means.csv").is_file() and (path / "front.csv").is_file()]
     for folder in swept:
         drawn["front" if len(swept) == 1 else f"front-{_word(folder.resolve().name)}"] = front_figure(folder)
     if any(front.slices for front in fronts(run)):
