@@ -157,6 +157,14 @@ def test_features_keep_their_float_type(world, aligner, as_a_user, dtype, out):
     np.testing.assert_allclose(Z, aligner.transform_.apply(X), rtol=1e-4, atol=1e-3)
 
 
+def test_features_as_they_are_loaded_are_taken_like_arrays(world, aligner):
+    """`Features` fit, transform and score to the same numbers as their matrices."""
+    again = Aligner(alpha=0.2, lmbda=0.2).fit(world.objects, world.triplets, local_features=world.local)
+    np.testing.assert_array_equal(again.transform_.weights, aligner.transform_.weights)
+    np.testing.assert_array_equal(again.transform(world.objects), aligner.transform(world.objects.matrix))
+    assert again.score(world.objects, world.triplets) == aligner.score(world.objects.matrix, world.triplets)
+
+
 def test_features_of_another_model_are_refused(world, aligner):
     """Features with another number of columns are refused by scikit-learn's own sentence."""
     with pytest.raises(ValueError, match="X has 31 features, but Aligner is expecting 32 features"):

@@ -134,25 +134,25 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def fit(
         self,
-        X: Float[np.ndarray, "n p"],
+        X: Float[np.ndarray, "n p"] | Features,
         y: Any = None,
         *,
         triplets: Triplets | Int[np.ndarray, "t 3"] | None = None,
-        local_features: Float[np.ndarray, "m p"] | None = None,
+        local_features: Float[np.ndarray, "m p"] | Features | None = None,
         sample_weight: Float[np.ndarray, " t"] | None = None,
     ) -> Aligner:
         """Learn the transform.
 
         Parameters
         ----------
-        X : (n, p) array
+        X : (n, p) array or Features
             Features of the objects, not standardized.
         y : Triplets, (t, 3) integers, or anything
             The answers; ignored if `triplets` is given, so that in a Pipeline y may be a classifier's labels and the
             answers come as ``fit(X, y, aligner__triplets=answers)``.
         triplets : Triplets or (t, 3) integers
             Rows of X, 0-based, pair first, odd one last.
-        local_features : (m, p) array or None
+        local_features : (m, p) array, Features or None
             Features of the local images.
         sample_weight : (t,) array or None
             A weight for each answer.
@@ -167,10 +167,10 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         DataError, ParameterError, TrivialOptimumError
             See `glocal.fit_arm`.
         """
-        X = validate_data(self, X, dtype=[np.float32, np.float64], ensure_min_samples=3)
+        rows: np.ndarray = validate_data(self, X, dtype=[np.float32, np.float64], ensure_min_samples=3)
         local = None if local_features is None else Features(np.asarray(local_features), None, "local_features")
         fit = fit_arm(
-            Features(X, None, "X"),
+            Features(rows, None, "X"),
             self._answers(y if triplets is None else triplets, sample_weight),
             local_features=local,
             method=self.method,
@@ -198,15 +198,15 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.method_ = fit.record.method
         return self
 
-    def transform(self, X: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
+    def transform(self, X: Float[np.ndarray, "n p"] | Features) -> Float[np.ndarray, "n p"]:
         """Standardize by the scalars of the fit and apply W and b; float32 and float64 stay what they are."""
         self._check_fitted()
-        X = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
-        return self.transform_.apply(X)
+        rows: np.ndarray = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
+        return self.transform_.apply(rows)
 
     def score(
         self,
-        X: Float[np.ndarray, "n p"],
+        X: Float[np.ndarray, "n p"] | Features,
         y: Triplets | Int[np.ndarray, "t 3"],
         sample_weight: Float[np.ndarray, " t"] | None = None,
         *,

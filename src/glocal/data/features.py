@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
+from numpy.typing import DTypeLike
 
 from glocal.data.parquet import PARQUET
 from glocal.data.readers import READERS, read_matrix
@@ -85,6 +86,11 @@ class Features:
                 f"{self.source} has {len(matrix)} rows but {len(self.names)} names. "
                 f"{NAMES_FILE} must have one line a row, in the order of the rows."
             )
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        """The matrix for numpy and scikit-learn; rows on disk are read."""
+        rows = np.asarray(self.matrix[:], dtype=dtype)
+        return rows.copy() if copy and np.shares_memory(rows, self.matrix) else rows
 
     @classmethod
     def load(cls, path: PathLike) -> Features:
