@@ -123,6 +123,16 @@ def test_progress_of_the_other_commands(files, tmp_path):
             assert "without fold 0: objective" in plain
 
 
+def test_the_mini_batch_solver_shows_epochs(files, tmp_path):
+    """fit --solver minibatch counts epochs of those it may take, at a rate, with the time left."""
+    pytest.importorskip("lightning")
+    given = ["--features", files / "features.npy", "--triplets", files / "triplets.npy", "--out", tmp_path / "t.npz"]
+    code, out, shown = terminal(["fit", *given, "--solver", "minibatch", "--eta", 0.05, "--json"])
+    assert code == 0, shown
+    assert json.loads(out)["solver"] == "minibatch"
+    assert re.search(r"\d+/100 " + RATE.format("epochs") + " +" + LEFT, ESCAPE.sub("", shown))
+
+
 def test_no_escape_code_and_no_bar_in_a_pipe(files, tmp_path):
     """With both streams piped there is no escape code anywhere, even where colour is asked for; tenths are told."""
     arguments = ["evaluate", "suite", files / "suite.toml", "--out", tmp_path / "u"]
