@@ -119,8 +119,8 @@ def test_progress_of_the_other_commands(files, tmp_path):
         assert re.search(RATE.format(unit), plain), (unit, plain)
         assert unit == "evaluations" or re.search(LEFT, plain), (unit, plain)
         if unit == "evaluations":
-            assert re.search(r"objective \d\.\d{6}, [0-9.e+-]+ × tolerance", plain)
-            assert "without fold 0: objective" in plain
+            assert re.search(r"objective \d\.\d{6}, [0-9.e+-]+ × tol", plain)
+            assert "holdout: objective" in plain
 
 
 def test_the_mini_batch_solver_shows_epochs(files, tmp_path):
