@@ -119,8 +119,18 @@ def test_progress_of_the_other_commands(files, tmp_path):
         assert re.search(RATE.format(unit), plain), (unit, plain)
         assert unit == "evaluations" or re.search(LEFT, plain), (unit, plain)
         if unit == "evaluations":
-            assert re.search(r"objective \d\.\d{6}, [0-9.e+-]+ × tolerance", plain)
-            assert "without fold 0: objective" in plain
+            assert re.search(r"objective \d\.\d{6}, [0-9.e+-]+ × tol", plain)
+            assert "holdout: objective" in plain
+
+
+def test_the_mini_batch_solver_shows_epochs(files, tmp_path):
+    """fit --solver minibatch counts epochs of those it may take, at a rate, with the time left."""
+    pytest.importorskip("lightning")
+    given = ["--features", files / "features.npy", "--triplets", files / "triplets.npy", "--out", tmp_path / "t.npz"]
+    code, out, shown = terminal(["fit", *given, "--solver", "minibatch", "--eta", 0.05, "--json"])
+    assert code == 0, shown
+    assert json.loads(out)["solver"] == "minibatch"
+    assert re.search(r"\d+/100 " + RATE.format("epochs") + " +" + LEFT, ESCAPE.sub("", shown))
 
 
 def test_no_escape_code_and_no_bar_in_a_pipe(files, tmp_path):

@@ -124,7 +124,7 @@ def fit(
             block_size=block_size, seed=seed, rank=_rank(rank),
             local_blocks=number_of_blocks(local_blocks), profile=profile, solver=solver, eta=eta, optimiser=optimiser,
             engine=None if engine == Engine() else engine, n_dropped=joined.n_dropped,
-            on_step=_steps(progress, epochs, ""), on_holdout_step=_steps(progress, epochs, "without fold 0: "),
+            on_step=_steps(progress, epochs, ""), on_holdout_step=_steps(progress, epochs, "holdout: "),
         )  # fmt: skip
     fitted.transform.save(out)
     if fitted.record.gathered:
@@ -144,7 +144,7 @@ def _steps(progress: Callable[..., None], epochs: int | None, which: str) -> Cal
     def on_step(count: int, at: Any) -> None:
         nonlocal an_epoch
         an_epoch = an_epoch or count  # of a resumed fit the first count is of all epochs so far
-        stands = "" if at.excess is None else f", {at.excess:.3g} × tolerance"
+        stands = "" if at.excess is None else f", {at.excess:.3g} × tol"
         done = count if epochs is None else round(count / an_epoch)
         progress(done, epochs, f"{which}objective {at.value:.6f}{stands}")
 
