@@ -16,7 +16,10 @@ from glocal.cli.options import (
     LocalBlocks,
     ObjectIds,
     OddColumn,
+    Optimiser,
     Order,
+    ProfileName,
+    Solver,
     TripletsPath,
     Weights,
     load_answers,
@@ -56,19 +59,12 @@ def fit(
     odd_column: OddColumn = 2,
     base: Base = 0,
     order: Order = None,
-    profile: Annotated[
-        str, typer.Option("--profile", help="modern, or neurips2023: the paper's procedure with all its choices.")
-    ] = "modern",
-    solver: Annotated[
-        str | None,
-        typer.Option("--solver", help="lbfgs (exact), or minibatch (the paper's loop). [default: the profile's]"),
-    ] = None,
+    profile: ProfileName = "modern",
+    solver: Solver = None,
     eta: Annotated[
         float | None, typer.Option("--eta", help="Learning rate of minibatch. [default: 0.01]", show_default=False)
     ] = None,
-    optimiser: Annotated[
-        str | None, typer.Option("--optimiser", help="Of minibatch: sgd, adam or adamw. [default: sgd]")
-    ] = None,
+    optimiser: Optimiser = None,
     devices: Annotated[int, typer.Option("--devices", help="Of minibatch: processes that share each batch.")] = 1,
     precision: Annotated[str, typer.Option("--precision", help="Of minibatch: full, bf16-mixed or 16-mixed.")] = "full",
     checkpoints: Annotated[

@@ -37,6 +37,14 @@ LocalBlocks = Annotated[
     str,
     typer.Option("--local-blocks", help="Blocks of local images to use, or auto: as many as a measurement calls for."),
 ]
+ProfileName = Annotated[
+    str, typer.Option("--profile", help="modern, or neurips2023: the paper's procedure with all its choices.")
+]
+Solver = Annotated[
+    str | None,
+    typer.Option("--solver", help="lbfgs (exact), or minibatch (the paper's loop). [default: the profile's]"),
+]
+Optimiser = Annotated[str | None, typer.Option("--optimiser", help="Of minibatch: sgd, adam or adamw. [default: sgd]")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 

@@ -18,7 +18,10 @@ from glocal.cli.options import (
     LocalBlocks,
     ObjectIds,
     OddColumn,
+    Optimiser,
     Order,
+    ProfileName,
+    Solver,
     TripletsPath,
     Weights,
     load_answers,
@@ -69,16 +72,9 @@ def sweep(
     block_size: Annotated[int, typer.Option("--block-size", help="Local images compared with each other.")] = 1024,
     seed: Annotated[int, typer.Option("--seed", help="Of folds and blocks.")] = 42,
     local_blocks: LocalBlocks = "auto",
-    profile: Annotated[
-        str, typer.Option("--profile", help="modern, or neurips2023: the paper's procedure with all its choices.")
-    ] = "modern",
-    solver: Annotated[
-        str | None,
-        typer.Option("--solver", help="lbfgs (exact), or minibatch (the paper's loop). [default: the profile's]"),
-    ] = None,
-    optimiser: Annotated[
-        str | None, typer.Option("--optimiser", help="Of minibatch: sgd, adam or adamw. [default: sgd]")
-    ] = None,
+    profile: ProfileName = "modern",
+    solver: Solver = None,
+    optimiser: Optimiser = None,
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", help="Dask cluster to run on: its address, or its scheduler file.")
     ] = None,

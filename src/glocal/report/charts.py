@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from glocal.errors import MissingDependencyError
+from glocal.report.fronts import axis_title
 from glocal.report.palette import COLOURS, GREY, SHAPES, places
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 _STAR = "M0,-1L0.24,-0.32L0.95,-0.31L0.38,0.12L0.59,0.81L0,0.4L-0.59,0.81L-0.38,0.12L-0.95,-0.31L-0.24,-0.32Z"
 _FIT = {"type": "fit", "contains": "padding"}
-_SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "share of the scaled identity", "eta": "η"}
 
 
 def altair() -> Any:
@@ -169,7 +169,7 @@ def slice_chart(rows: list[dict[str, Any]], parameter: str) -> dict[str, Any]:
     positive = all(row["value"] > 0 for row in rows)
     kind = "linear" if parameter in ("alpha", "mix") else "log" if positive else "symlog"
     x = alt.X(
-        "value:Q", title=f"{_SIGNS[parameter]} ({parameter})",
+        "value:Q", title=axis_title(parameter),
         scale=alt.Scale(type=kind, nice=False),
         axis=alt.Axis(values=sorted({row["value"] for row in rows}), labelOverlap="greedy", format=".3~g", grid=False),
     )  # fmt: skip

@@ -13,7 +13,7 @@ from glocal.errors import MissingDependencyError
 from glocal.evaluation.views import View
 from glocal.files import PathLike, make_folder
 from glocal.report.front import save_figure
-from glocal.report.fronts import fronts
+from glocal.report.fronts import axis_title, fronts
 from glocal.report.palette import COLOURS, GREY, places
 from glocal.report.run import Run
 from glocal.report.scores import arms, main_rows
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MARKERS = ("o", "s", "^", "D", "P", "v", ">", "<")
-_SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "share of the scaled identity", "eta": "η"}
 
 
 def scores_figure(run: Run) -> Figure:
@@ -72,7 +71,7 @@ def slices_figure(run: Run) -> Figure:
         mean = [np.mean([row["accuracy"] for row in rows if row["value"] == value]) for value in values]
         panel.plot(values, mean, color="black", linewidth=2)
         panel.set_xscale("linear" if parameter in ("alpha", "mix") else "log" if min(values) > 0 else "symlog")
-        panel.set_xlabel(f"{_SIGNS[parameter]} ({parameter})")
+        panel.set_xlabel(axis_title(parameter))
         panel.set_title(_plain(sweep), fontsize=9)
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("odd-one-out accuracy")

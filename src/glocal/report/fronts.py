@@ -12,6 +12,7 @@ from glocal.report.run import Run, SweepRun
 
 _SETTING = ("alpha", "lmbda", "tau", "mix", "eta")
 _SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "mix", "eta": "η"}
+_IN_WORDS = {"mix": "share of the scaled identity"}
 _NUMBERS = (
     "accuracy_cosine", "accuracy_dot", "loss", "local_loss", "neighbours_kept", "accuracy_1nn", "evaluations",
     "seconds",
@@ -70,6 +71,11 @@ def _point(row: dict[Any, Any], sweep: SweepRun, front: bool, chosen: bool) -> d
         "path": kept if str(row["method"]) == "glocal" else setting["lmbda"],
         "label": f"{', '.join(words)}: accuracy {accuracy:.3f}, kept {kept:.3f}{', chosen' if chosen else ''}",
     }  # fmt: skip
+
+
+def axis_title(parameter: str) -> str:
+    """What stands at the axis of a setting: its sign or words, and its name."""
+    return f"{_IN_WORDS.get(parameter, _SIGNS[parameter])} ({parameter})"
 
 
 def _slices(sweeps: list[SweepRun]) -> list[tuple[str, str, list[dict[str, Any]]]]:
