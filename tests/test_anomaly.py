@@ -274,7 +274,7 @@ def test_permuted_labels_are_chance_inside_the_interval():
 @pytest.mark.parametrize("kind", ["point", "zero", "ray", "nearly"])
 @pytest.mark.parametrize("mode", ["one-vs-rest", "leave-one-out"])
 def test_collapsed_features_are_exactly_chance(kind, mode):
-    """Everything on one point, at zero, on one ray, or apart by rounding only: AUROC 0.5 exactly, and a warning."""
+    """Everything on one point, at zero, on one ray, or apart by rounding only: AUROC 0.5 exactly, no interval."""
     train, labels, test, truth = simulated(1)
     rng = np.random.default_rng(0)
     point = np.ones(12) / 3
@@ -287,7 +287,17 @@ def test_collapsed_features_are_exactly_chance(kind, mode):
     with pytest.warns(CollapseWarning, match="every AUROC is 0.5"):
         result = anomaly(move(train), labels, move(test), truth, mode=mode)
     assert result.by_class.auroc.tolist() == [0.5] * 4
-    assert (result.auroc, result.low, result.high) == (0.5, 0.5, 0.5)
+    assert (result.auroc, result.low, result.high) == (0.5, None, None)
+
+
+def test_a_single_anomaly_has_no_interval():
+    """One anomalous image says nothing of another one, and a perfect AUROC shows no spread."""
+    scores = np.array([0.1, 0.2, 0.3, 0.25])
+    for kinds in ([0, 0, 0, 1], [1, 1, 1, 0], [0, 0, 1, 0], [0, 1, 1, 1]):
+        found = detection([(scores, np.array(kinds))])
+        assert (found.low, found.high) == (None, None)
+    perfect = detection([(np.arange(20.0), (np.arange(20) >= 10).astype(int))] * 2)
+    assert (perfect.auroc.tolist(), perfect.low, perfect.high) == ([1.0, 1.0], None, None)
 
 
 def test_a_line_is_all_ties():

@@ -13,9 +13,9 @@ from glocal.cli.app import _run
 from glocal.errors import DataError, FileError, GLocalError, NotConvergedWarning, ParameterError
 from glocal.evaluation.fewshot import PROBES, draw_episodes, few_shot, logistic, superclass_split
 from glocal.evaluation.fewshot.breeds import TASKS, breeds_task
-from glocal.evaluation.fewshot.interval import crossed_interval
 from glocal.evaluation.fewshot.logistic import Rows, minimise_logistic, row_space
 from glocal.evaluation.fewshot.probes import RIDGE_STRENGTHS, STRENGTHS, shared_credit, stratified_folds
+from glocal.evaluation.statistics import two_way_estimate
 from glocal.records import read_rows
 
 
@@ -366,64 +366,6 @@ def test_permuted_labels_score_chance(probe):
     assert inside >= 8
 
 
-# --- the interval
-
-
-def test_the_interval_equals_the_analysis_of_variance_with_loops():
-    """Variance components by plain loops over the cells, Student's quantile from scipy."""
-    from scipy.stats import t
-
-    rng = np.random.default_rng(0)
-    D, K = 4, 6
-    cells = 0.5 + 0.1 * rng.normal(size=(D, 1)) + 0.1 * rng.normal(size=K) + 0.05 * rng.normal(size=(D, K))
-    mean = cells.mean()
-    ms_draws = sum(K * (cells[d].mean() - mean) ** 2 for d in range(D)) / (D - 1)
-    ms_classes = sum(D * (cells[:, c].mean() - mean) ** 2 for c in range(K)) / (K - 1)
-    ms_error = sum(
-        (cells[d, c] - cells[d].mean() - cells[:, c].mean() + mean) ** 2 for d in range(D) for c in range(K)
-    ) / ((D - 1) * (K - 1))
-    variance = (ms_draws + ms_classes - ms_error) / (D * K)
-    freedom = variance**2 / (ms_draws**2 / (D - 1) + ms_classes**2 / (K - 1)) * (D * K) ** 2
-    low, high = crossed_interval(cells)
-    assert (low + high) / 2 == pytest.approx(mean, rel=1e-12)
-    assert (high - low) / 2 == pytest.approx(t.ppf(0.975, freedom) * math.sqrt(variance), rel=1e-9)
-
-
-def test_the_interval_covers_new_draws_and_classes():
-    """With random draws and classes it covers the truth about as often as it says; one over draws alone does not."""
-    rng = np.random.default_rng(1)
-    crossed = alone = 0
-    for _ in range(400):
-        cells = 0.5 + 0.03 * rng.normal(size=(5, 1)) + 0.1 * rng.normal(size=10) + 0.05 * rng.normal(size=(5, 10))
-        low, high = crossed_interval(cells)
-        crossed += low <= 0.5 <= high
-        by_draw = cells.mean(axis=1)
-        alone += abs(by_draw.mean() - 0.5) <= 2.776 * by_draw.std(ddof=1) / math.sqrt(5)
-    assert 0.91 <= crossed / 400 <= 0.99
-    assert alone / 400 < 0.85
-
-
-def test_weights_of_the_interval_are_sizes_of_classes():
-    """Equal weights are no weights, and the middle is the weighted mean."""
-    cells = np.random.default_rng(0).uniform(size=(3, 4))
-    assert crossed_interval(cells, np.full(4, 7.0)) == pytest.approx(crossed_interval(cells), rel=1e-12)
-    weights = np.array([1.0, 2.0, 3.0, 4.0])
-    low, high = crossed_interval(cells, weights)
-    assert (low + high) / 2 == pytest.approx(float((cells @ weights).mean() / 10), rel=1e-12)
-
-
-def test_one_draw_or_one_class_is_an_interval_over_the_other():
-    """A single draw gives the interval of a mean of classes, a single cell gives none, equal cells a point."""
-    from scipy.stats import t
-
-    row = np.array([[0.1, 0.5, 0.6, 0.3]])
-    half = t.ppf(0.975, 3) * row.std(ddof=1) / 2
-    assert crossed_interval(row) == pytest.approx((row.mean() - half, row.mean() + half), rel=1e-9)
-    assert crossed_interval(row.T) == pytest.approx((row.mean() - half, row.mean() + half), rel=1e-9)
-    assert crossed_interval(row[:, :1]) == (None, None)
-    assert crossed_interval(np.full((3, 4), 0.25)) == pytest.approx((0.25, 0.25))
-
-
 # --- few_shot
 
 
@@ -480,9 +422,26 @@ def test_chunks_of_test_rows_add_up(monkeypatch):
     np.testing.assert_allclose(few_shot(X, y, X, y, draws=2, probe="ncm").cells, whole.cells)
 
 
+def test_the_interval_is_that_of_draws_and_classes_weighted_by_their_images():
+    """Accuracy and interval are of one estimate, of the cells weighted by the test images of each class."""
+    X, y = mixture(spread=3.0)
+    some = np.flatnonzero((y != 1) | (np.cumsum(y == 1) <= 4))  # class 1 has 4 test images, the others 20
+    score = few_shot(X, y, X[some], y[some], probe="ncm", shots=3)
+    estimate = two_way_estimate(score.cells, np.array(score.counts, dtype=float))
+    assert score.counts == (20, 4, 20, 20, 20, 20)
+    assert estimate.mean == pytest.approx(score.accuracy)
+    assert estimate.interval(fraction=True) == pytest.approx((score.low, score.high))
+
+
+def test_equal_cells_have_no_interval():
+    """Perfect accuracy in every class and draw shows no spread: the interval is None, not a point."""
+    score = few_shot(np.eye(3)[np.repeat([0, 1, 2], 9)], y := np.repeat([0, 1, 2], 9), np.eye(3)[y], y, probe="ncm")
+    assert (score.accuracy, score.low, score.high) == (1.0, None, None)
+
+
 def test_a_class_without_test_images_is_a_wrong_answer_only():
     """It stays among the answers, its cells are NaN, and accuracy and interval rest on the others."""
-    X, y = mixture(classes=4)
+    X, y = mixture(classes=4, spread=3.0)
     tested = y != 2
     score = few_shot(X, y, X[tested], y[tested], probe="ncm", draws=3)
     assert np.isnan(score.cells[:, 2]).all()

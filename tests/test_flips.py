@@ -82,20 +82,21 @@ def test_answers_that_share_nothing_have_mcnemars_p_value():
     assert stats.norm.isf(found.difference.p / 2) == pytest.approx(mcnemar, rel=0.05)
 
 
-def test_one_hub_object_widens_the_interval():
-    """Flips that all go through one object are weaker evidence than as many flips of separate objects."""
+def test_hub_objects_widen_the_interval():
+    """Flips that share one of two objects are weaker evidence than flips that share none; with one hub they are none."""
     rng = np.random.default_rng(2)
-    Z = np.eye(300)
-    hub = np.stack([np.zeros(100, int), *np.arange(1, 201).reshape(2, 100)], axis=1)
+    Z = np.eye(302)
+    rest = np.arange(2, 202).reshape(2, 100)
+    hub, hubs = (np.stack([np.arange(100) % count, *rest], axis=1) for count in (1, 2))
     separate = np.arange(300).reshape(100, 3)
-    widths = []
-    for answers in (hub, separate):
+    found = []
+    for answers in (hub, hubs, separate):
         after = Z.copy()
         right = rng.permutation(100)[:30]
         after[answers[right, 1]] = after[answers[right, 0]]
-        found = flips(Z + 1e-3 * rng.normal(size=Z.shape), after, Triplets.from_array(answers)).difference
-        widths.append(found.high - found.low)
-    assert widths[0] > widths[1]
+        found.append(flips(Z + 1e-3 * rng.normal(size=Z.shape), after, Triplets.from_array(answers)).difference)
+    assert (found[0].low, found[0].p) == (None, None)
+    assert found[1].high - found[1].low > found[2].high - found[2].low
 
 
 def test_the_same_embedding_flips_nothing():
@@ -135,6 +136,36 @@ def run(files, *arguments):
     named = [str(files / a) if "." in a else a for a in arguments]
     common = ("--features", files / "features.npy", "--triplets", files / "triplets.npy", "--object-ids")
     return _run(["evaluate", "odd-one-out", *map(str, common), str(files / "ids.txt"), *named])
+
+
+def test_one_answer_has_no_interval(files, capsys):
+    """One answer is one cluster: no interval and no p-value, null in JSON and in the rows, said in words in the text."""
+    np.save(files / "one.npy", ANSWERS[5:6] + 1)
+    right = np.zeros((5, 5), dtype="f4")
+    right[:, 0] = (BEFORE[ANSWERS[5, 0]] + BEFORE[ANSWERS[5, 1]] - 2 * BEFORE[ANSWERS[5, 2]]).astype("f4")
+    np.savez(files / "right.npz", weights=right, mean=0.0, std=1.0)
+    common = [
+        "evaluate",
+        "odd-one-out",
+        "--features",
+        str(files / "features.npy"),
+        "--triplets",
+        str(files / "one.npy"),
+    ]
+    common += ["--object-ids", str(files / "ids.txt"), "--transform", str(files / "right.npz")]
+    common += ["--similarity", "dot", "--baseline", "original"]
+    assert _run([*common, "--json", "--out", str(files / "s.jsonl")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["n"], found["low"], found["high"]) == (1, None, None)
+    against = found["baseline"]
+    assert (against["low"], against["high"]) == (None, None)
+    assert against["p"] == (1.0 if against["difference"] == 0 else None)
+    rows = {row["metric"]: row for row in read_rows(files / "s.jsonl")}
+    assert (rows["accuracy_dot"]["low"], rows["gain_dot_over_original"]["high"]) == (None, None)
+    assert _run(common) == 0
+    said = capsys.readouterr().out
+    assert f"accuracy (dot)  {found['accuracy']:.3f} (no interval: one cluster of scores, or all are equal)" in said
+    assert "(no interval: one cluster of answers, or all are equal)   p " in said
 
 
 def test_a_baseline_adds_the_paired_difference(files, capsys):

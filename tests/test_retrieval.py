@@ -6,14 +6,15 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 from sklearn.metrics import average_precision_score
 from sklearn.neighbors import NearestNeighbors
 
 from glocal.cli.app import _run
 from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
 from glocal.evaluation import retrieval as module
-from glocal.evaluation.intervals import mean_interval
 from glocal.evaluation.retrieval import concatenated, retrieval
+from glocal.evaluation.statistics import mean_estimate
 from glocal.records import read_rows
 from glocal.similarity import unit_rows
 
@@ -188,30 +189,23 @@ def test_bad_input_is_one_sentence(as_a_user):
 # --- the interval of a mean --------------------------------------------------------------------------------------
 
 
-def test_the_interval_of_independent_images_is_the_normal_one():
-    """Without clusters, or with one image each, or all in one, it is mean ± 1.96 standard errors."""
-    values = np.random.default_rng(0).uniform(0.3, 0.7, size=50)
-    half = 1.959963984540054 * values.std(ddof=1) / math.sqrt(50)
-    for clusters in (None, np.arange(50), np.zeros(50)):
-        low, high = mean_interval(values, clusters)
-        assert (low, high) == (
-            pytest.approx(values.mean() - half, rel=1e-9),
-            pytest.approx(values.mean() + half, rel=1e-9),
-        )
-    assert mean_interval(np.array([0.4])) == (0.0, 1.0)
-    assert mean_interval(np.array([1.0, 1.0, 0.9])) == (pytest.approx(0.9013, abs=1e-3), 1.0)
-
-
 def test_images_of_easy_and_hard_classes_have_a_wider_interval():
     """The cluster-robust variance by explicit loops, where the classes differ; it covers their spread."""
     clusters = np.repeat(np.arange(6), 10)
     values = np.clip(np.linspace(0.2, 0.8, 6)[clusters] + 0.01 * RNG.normal(size=60), 0, 1)
     e = values - values.mean()
     shared = sum(float(e[i] * e[j]) for i in range(60) for j in range(60) if clusters[i] == clusters[j])
-    low, high = mean_interval(values, clusters)
-    assert (high - low) / 2 == pytest.approx(1.959963984540054 * math.sqrt(6 / 5 * shared) / 60, rel=1e-9)
-    plain = mean_interval(values)
+    low, high = mean_estimate(values, clusters).interval()
+    assert (high - low) / 2 == pytest.approx(stdtrit(5, 0.975) * math.sqrt(6 / 5 * shared) / 60, rel=1e-9)
+    plain = mean_estimate(values).interval()
     assert high - low > 2 * (plain[1] - plain[0])
+
+
+def test_queries_of_one_label_have_no_interval():
+    """The queries of a single label are one cluster: they say nothing of how another label would turn out."""
+    result = retrieval(Q[LABELS == 0], LABELS[LABELS == 0], G, G_LABELS)
+    assert result.mean_average_precision[1:] == (None, None)
+    assert {ends[1:] for ends in result.recall.values()} == {(None, None)}
 
 
 # --- the command -------------------------------------------------------------------------------------------------

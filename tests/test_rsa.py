@@ -13,11 +13,11 @@ from scipy.spatial import distance
 from glocal.cli.app import _run
 from glocal.data.features import Features
 from glocal.data.rdm import check_rdms, join_rdms, load_index, load_rdms
-from glocal.errors import CollapseWarning, DataError, FileError, MissingDependencyError, ParameterError
-from glocal.evaluation import rsatoolbox as bridge
+from glocal.errors import CollapseWarning, DataError, FileError, ParameterError
 from glocal.evaluation.model_rdm import KERNELS, model_rdm
 from glocal.evaluation.rsa import rsa
-from glocal.evaluation.rsatoolbox import from_rsatoolbox, to_rsatoolbox
+from glocal.evaluation.rsa_objects import object_values
+from glocal.evaluation.statistics import paired_difference, two_way_estimate
 from glocal.records import read_rows
 
 RNG = np.random.default_rng(0)
@@ -234,7 +234,7 @@ def test_the_noise_ceiling_is_that_of_rsatoolbox(rsatoolbox):
     from rsatoolbox.inference.noise_ceiling import boot_noise_ceiling
 
     found = rsa(Z, PEOPLE, replicates=0)
-    objects = to_rsatoolbox(PEOPLE)
+    objects = rsatoolbox.rdm.RDMs(PEOPLE)
     for bound, method in ((found.ceiling, "spearman"), (found.pearson_ceiling, "corr")):
         assert (bound.lower, bound.upper) == pytest.approx(boot_noise_ceiling(objects, method=method), rel=1e-6)
 
@@ -243,34 +243,49 @@ def test_correlations_and_rdms_are_those_of_rsatoolbox(rsatoolbox):
     """Model RDM and its comparison with people are those of rsatoolbox, up to a factor of the RDM."""
     data = rsatoolbox.data.Dataset(Z)
     theirs = rsatoolbox.rdm.calc_rdm(data, method="correlation")
-    assert model_rdm(Z, "correlation") == pytest.approx(from_rsatoolbox(theirs)[0], rel=1e-9)
+    assert model_rdm(Z, "correlation") == pytest.approx(theirs.get_matrices()[0], rel=1e-9)
     found = rsa(Z, PEOPLE, kernel="correlation", replicates=0)
-    people = to_rsatoolbox(PEOPLE)
+    people = rsatoolbox.rdm.RDMs(PEOPLE)
     assert found.spearman == pytest.approx(float(rsatoolbox.rdm.compare(theirs, people, "spearman").mean()), rel=1e-9)
     assert found.pearson == pytest.approx(float(rsatoolbox.rdm.compare(theirs, people, "corr").mean()), rel=1e-9)
 
 
-def test_rdms_survive_the_way_to_rsatoolbox_and_back(rsatoolbox):
-    """Dissimilarities, missing pairs, names and measure go through rsatoolbox unchanged."""
-    people = PEOPLE.copy()
-    people[1, 0, 3] = people[1, 3, 0] = np.nan
-    there = to_rsatoolbox(people, names=[f"object {i}" for i in range(14)], measure="human")
-    assert there.n_rdm == 4
-    assert there.dissimilarity_measure == "human"
-    assert list(there.pattern_descriptors["name"])[3] == "object 3"
-    np.testing.assert_array_equal(from_rsatoolbox(there), people)
-    np.testing.assert_array_equal(from_rsatoolbox(to_rsatoolbox(HUMAN)), HUMAN[None])
+def test_object_values_are_the_jackknife_of_the_correlation():
+    """Their mean over objects is the correlation with each person, their spread that of leaving out an object."""
+    values = object_values(Z, PEOPLE)
+    for person, human in enumerate(PEOPLE):
+        whole = rsa(Z, human, replicates=0).spearman
+        kept = [np.delete(np.arange(14), i) for i in range(14)]
+        left = np.array([rsa(Z[k], human[np.ix_(k, k)], replicates=0).spearman for k in kept])
+        np.testing.assert_allclose(values[person], whole + 13 * (left.mean() - left), atol=1e-9)
+        assert values[person].mean() == pytest.approx(whole)
+    error = math.sqrt(13 / 14 * np.square(left - left.mean()).sum())
+    assert two_way_estimate(values[-1:]).error == pytest.approx(error)
+    assert values.mean() == pytest.approx(rsa(Z, PEOPLE, replicates=0).spearman)
 
 
-def test_what_is_no_rsatoolbox_object_is_refused(monkeypatch, rsatoolbox):
-    """Wrong objects, wrong names and a missing package are one sentence each."""
-    with pytest.raises(DataError, match="list is no rsatoolbox RDMs object"):
-        from_rsatoolbox([1, 2])
-    with pytest.raises(DataError, match="there are 2 names but the RDM is about 14"):
-        to_rsatoolbox(HUMAN, names=["a", "b"])
-    monkeypatch.setitem(__import__("sys").modules, "rsatoolbox.rdm", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'glocal\[rsa\]'"):
-        bridge.to_rsatoolbox(HUMAN)
+def test_many_objects_are_left_out_in_groups(monkeypatch):
+    """Where there are more objects than are left out one at a time, groups of them are; mean and error hardly move."""
+    one = object_values(Z, PEOPLE)
+    monkeypatch.setattr("glocal.evaluation.rsa_objects.MOST", 9)
+    few = object_values(Z, PEOPLE)
+    assert few.shape == (4, 9)
+    assert few.mean() == pytest.approx(one.mean())
+    assert two_way_estimate(few).error == pytest.approx(two_way_estimate(one).error, rel=0.5)
+
+
+def test_equal_models_are_seldom_told_apart_by_rsa():
+    """Two models with noise of one size differ by chance: about 5 % of the paired intervals leave 0 out."""
+    rng = np.random.default_rng(1)
+    apart = 0
+    for _ in range(150):
+        mind = rng.normal(size=(25, 4))
+        human = 1 - np.corrcoef(np.hstack([mind, 0.5 * rng.normal(size=(25, 4))]))
+        human = (human + human.T) / 2 * (1 - np.eye(25))
+        first, second = (np.hstack([mind, rng.normal(size=(25, 4))]) for _ in range(2))
+        found = paired_difference(*(object_values(model, human) for model in (first, second)))
+        apart += found.low > 0 or found.high < 0
+    assert 1 <= apart <= 16
 
 
 def _with(rdm, where, value):

@@ -14,10 +14,9 @@ from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.statistics import (
     Estimate,
     clusters,
-    compare,
     holm,
+    mean_estimate,
     paired_difference,
-    triplet_bootstrap,
     triplet_estimate,
     triplet_interval,
     two_way_estimate,
@@ -124,56 +123,46 @@ def test_an_integer_weight_is_that_many_copies_in_the_error():
     assert copied.error == pytest.approx(weighted.error, rel=1e-9)
 
 
-def test_three_objects_give_an_interval():
-    """Where every answer shares its objects with every other one there is still a finite, positive error."""
-    estimate = triplet_estimate(np.array([1.0, 0.0, 1.0]), np.array([[0, 1, 2], [1, 2, 0], [0, 2, 1]]))
-    assert 0 < estimate.error < math.inf
-
-
-def bootstrap_by_loops(values, answers, weights, replicates, seed):
-    """The plain pigeonhole bootstrap, one replicate after the other."""
-    rng = np.random.default_rng(seed)
-    n = answers.max() + 1
-    means = []
-    for start in range(0, replicates, 64):
-        eta = rng.standard_exponential((n, min(64, replicates - start)), dtype=np.float32).astype(float)
-        for column in eta.T:
-            w = weights * column[answers].prod(axis=1)
-            means.append(float(w @ values) / w.sum())
-    return np.quantile(means, [0.025, 0.975])
-
-
+@pytest.mark.parametrize(
+    "answers",
+    [[[0, 1, 2]], [[0, 1, 2], [1, 2, 0], [0, 2, 1]], [[0, 1, 2], [0, 3, 4], [1, 3, 2], [2, 4, 0]]],
+    ids=["one answer", "three objects", "five objects"],
+)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_pigeonhole_bootstrap_equals_explicit_loops(weighted):
-    """Each replicate weighs an answer by the product of the weights of its three objects."""
-    rng = np.random.default_rng(6)
-    answers = np.array([rng.permutation(15)[:3] for _ in range(3000)])  # more than one chunk of answers
-    values = rng.uniform(size=3000)
-    weights = rng.uniform(size=3000) if weighted else np.ones(3000)
-    found = triplet_bootstrap(values, answers, weights if weighted else None, replicates=100, seed=3, shrink=False)
-    assert found == pytest.approx(bootstrap_by_loops(values, answers, weights, 100, 3), rel=1e-4)  # float32 sums
+def test_one_cluster_of_answers_has_no_interval(answers, weighted):
+    """Answers of which no two are without a common object tell no error: no interval, and no p-value."""
+    answers = np.array(answers)
+    values = np.arange(1.0, len(answers) + 1)
+    weights = values if weighted else None
+    estimate = triplet_estimate(values, answers, weights)
+    assert (estimate.error, estimate.p) == (None, None)
+    assert triplet_interval(values, answers, weights) == (None, None)
+    found = paired_difference(values, np.zeros(len(answers)), answers=answers, weights=weights)
+    assert (found.low, found.high, found.p) == (None, None, None)
 
 
-def test_the_bootstrap_agrees_with_the_analytic_interval():
-    """Shrunk, it is as wide as the analytic interval; plain, it is up to √7 times wider where single answers decide."""
-    rng = np.random.default_rng(7)
-    answers = np.array([rng.permutation(300)[:3] for _ in range(1000)])
-    values = (rng.uniform(size=1000) < 0.6).astype(float)
-    width = np.diff(triplet_interval(values, answers)).item()
-    shrunk, plain = (np.diff(triplet_bootstrap(values, answers, shrink=s)).item() for s in (True, False))
-    assert shrunk == pytest.approx(width, rel=0.1)
-    assert 1.8 < plain / width < 3
+def test_the_fewest_answers_with_an_interval_are_two_without_a_common_object():
+    """Two disjoint answers are two clusters, with the error of two independent values."""
+    estimate = triplet_estimate(np.array([1.0, 0.0]), np.array([[0, 1, 2], [3, 4, 5]]))
+    assert estimate.error == pytest.approx(0.5)
+    assert estimate.freedom == 5
 
 
-def test_the_bootstrap_depends_on_its_seed_alone():
-    """The same seed gives the same interval, another seed another one; too few replicates are refused."""
-    rng = np.random.default_rng(8)
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.1, 1 / 3])
+def test_equal_scores_show_no_spread_and_have_no_interval(value):
+    """All right is no proof of a value of exactly 1: equal scores have no interval, whatever their number and kind."""
+    rng = np.random.default_rng(0)
     answers = np.array([rng.permutation(30)[:3] for _ in range(200)])
-    values = rng.uniform(size=200)
-    first, again, other = (triplet_bootstrap(values, answers, replicates=100, seed=seed) for seed in (0, 0, 1))
-    assert first == again != other
-    with pytest.raises(ParameterError, match="at least 40 are needed"):
-        triplet_bootstrap(values, answers, replicates=10)
+    for estimate in (
+        triplet_estimate(np.full(200, value), answers),
+        triplet_estimate(np.full(200, value), answers, rng.uniform(size=200)),
+        mean_estimate(np.full(200, value)),
+        mean_estimate(np.full(200, value), rng.integers(0, 9, size=200)),
+        two_way_estimate(np.full((5, 40), value)),
+        two_way_estimate(np.full((5, 40), value), rng.uniform(size=40)),
+    ):
+        assert estimate.mean == pytest.approx(value)
+        assert estimate.interval() == (None, None)
 
 
 @pytest.fixture(scope="module")
@@ -195,20 +184,15 @@ def population():
 
 
 def test_intervals_cover_the_accuracy_on_new_objects_and_answers(population):
-    """Over 100 draws of objects and answers both intervals hold the expected accuracy at least 90 times."""
+    """Over 100 draws of objects and answers the interval holds the expected accuracy at least 90 times."""
     mind, Z, truth = population
-    held = np.zeros(2)
+    held = 0
     for world in range(100):
         drawn = np.random.default_rng(world).choice(400, 60, replace=False)
         answers = simulated_answers(mind[drawn], 800, seed=world)
         score = odd_one_out(Z[drawn], answers, similarity="dot")
-        S = Z[drawn] @ Z[drawn].T
-        a, b, o = answers.answers.T
-        credit = ((S[a, b] > S[a, o]) & (S[a, b] > S[b, o])).astype(float)
-        low, high = triplet_bootstrap(credit, answers.answers, replicates=200, seed=world)
-        held += score.low <= truth <= score.high, low <= truth <= high
-    assert held.min() >= 90
-    assert held.max() < 100, "an interval that always holds it is too wide"
+        held += score.low <= truth <= score.high
+    assert 90 <= held < 100, "an interval that always holds it is too wide"
 
 
 def test_permuted_answers_are_at_chance(population):
@@ -264,6 +248,7 @@ def test_one_draw_or_one_class_is_a_plain_mean(shape):
     values = np.random.default_rng(13).normal(size=7)
     found = two_way_estimate(values.reshape(shape))
     assert found.interval() == pytest.approx(stats.t.interval(0.95, 6, values.mean(), stats.sem(values)))
+    assert two_way_estimate(values[:1, None]).interval() == (None, None)
 
 
 def test_the_two_way_interval_covers_where_the_plain_one_does_not():
@@ -277,6 +262,113 @@ def test_the_two_way_interval_covers_where_the_plain_one_does_not():
         plain += abs(scores.mean()) <= 1.96 * scores.std() / math.sqrt(50)
     assert 0.9 <= crossed / 300 <= 0.99
     assert plain / 300 < 0.8
+
+
+def unequal_table(rng, sizes):
+    """A (draws, classes) table around 0, of classes with some numbers of images."""
+    k = len(sizes)
+    return 0.3 * rng.normal(size=(4, 1)) + rng.normal(size=(1, k)) + 0.5 * rng.normal(size=(4, k)) / np.sqrt(sizes)
+
+
+def test_weights_of_a_table_are_the_sizes_of_its_classes():
+    """The mean is that over images; equal weights are none; a class of weight 0 is not there."""
+    rng = np.random.default_rng(20)
+    sizes = np.array([40.0, 8, 6, 5, 4, 3])
+    scores = unequal_table(rng, sizes)
+    found = two_way_estimate(scores, sizes)
+    assert found.mean == pytest.approx(np.repeat(scores, sizes.astype(int), axis=1).mean())
+    plain, equal = two_way_estimate(scores), two_way_estimate(scores, np.full(6, 7.0))
+    assert (equal.mean, equal.error, equal.freedom) == pytest.approx((plain.mean, plain.error, plain.freedom))
+    without = two_way_estimate(np.hstack([scores, 99 * np.ones((4, 1))]), np.append(sizes, 0.0))
+    assert (without.mean, without.error) == pytest.approx((found.mean, found.error))
+    for wrong in (-sizes, 0 * sizes, np.full(6, np.nan)):
+        with pytest.raises(DataError, match="give each a weight"):
+            two_way_estimate(scores, wrong)
+
+
+def test_weighted_classes_have_the_error_of_the_jackknife():
+    """With one draw the variance is that of leaving out one class at a time, by an explicit loop."""
+    sizes = np.array([40.0, 8, 6, 5, 4, 3])
+    scores = np.random.default_rng(21).normal(size=(1, 6))
+    mean = np.average(scores[0], weights=sizes)
+    left = [np.average(np.delete(scores[0], c), weights=np.delete(sizes, c)) for c in range(6)]
+    found = two_way_estimate(scores, sizes)
+    assert found.error == pytest.approx(math.sqrt(5 / 6 * sum((one - mean) ** 2 for one in left)))
+    assert found.freedom == pytest.approx(sizes.sum() ** 2 / np.square(sizes).sum() - 1)
+
+
+def test_weighted_differences_have_value_interval_and_p_of_one_mean():
+    """A large class that gets worse while small ones get better: the weighted mean falls, and p speaks of that mean."""
+    rng = np.random.default_rng(22)
+    sizes = np.array([300.0, *[10] * 9])
+    change = np.array([-0.02, *[0.02] * 9])
+    a, b = rng.uniform(size=(2, 5, 10)) * 0.002
+    found = paired_difference(a + change, b, weights=sizes)
+    assert found.difference == pytest.approx(np.average((a + change - b).mean(axis=0), weights=sizes))
+    assert found.difference < 0
+    plain = paired_difference(a + change, b)
+    assert plain.difference > 0
+    assert plain.p < 0.05
+    assert found.p > 0.05, "one class decides: the sign of a mean over other classes is open"
+
+
+def a_difference(kind, rng, shift):
+    """Two arms of some kind of scores whose difference is about `shift` of its standard error."""
+    if kind == "answers":
+        answers = np.array([rng.permutation(25)[:3] for _ in range(120)])
+        noise, share = rng.normal(size=120), {"answers": answers, "weights": rng.uniform(0.2, 2, size=120)}
+    elif kind == "table":
+        noise, share = rng.normal(size=(4, 9)), {"weights": rng.uniform(0.2, 2, size=9)}
+    elif kind == "clusters":
+        noise, share = rng.normal(size=60), {"clusters": rng.integers(0, 8, size=60)}
+    else:
+        noise, share = rng.normal(size=30), {}
+    return noise + shift / math.sqrt(noise.size), np.zeros_like(noise), share
+
+
+@pytest.mark.parametrize("kind", ["answers", "table", "clusters", "list"])
+def test_the_interval_leaves_0_out_exactly_where_p_is_small(kind):
+    """Interval and p-value are of one distribution around one value, at every level, weighted or not."""
+    rng = np.random.default_rng(23)
+    small = 0
+    for _ in range(60):
+        a, b, share = a_difference(kind, rng, shift=2.5)
+        for level in (0.8, 0.95, 0.99):
+            found = paired_difference(a, b, **share, level=level)
+            assert (found.low > 0 or found.high < 0) == (found.p < 1 - level)
+            assert (found.low + found.high) / 2 == pytest.approx(found.difference)
+            small += found.p < 1 - level
+    assert 10 < small < 170, "both sides are met"
+
+
+def test_clusters_of_unequal_size_are_covered_where_the_plain_mean_is_not():
+    """A class with most of the images does not hide its own spread: about 95 % of intervals hold the truth."""
+    rng = np.random.default_rng(24)
+    sizes = np.array([50, *[5] * 10])
+    codes = np.repeat(np.arange(11), sizes)
+    clustered = crossed = plain = 0
+    for _ in range(300):
+        values = rng.normal(size=11)[codes] + rng.normal(size=100)
+        low, high = mean_estimate(values, codes).interval()
+        clustered += low <= 0 <= high
+        low, high = two_way_estimate(unequal_table(rng, sizes), sizes.astype(float)).interval()
+        crossed += low <= 0 <= high
+        low, high = mean_estimate(values).interval()
+        plain += low <= 0 <= high
+    assert clustered / 300 >= 0.93
+    assert crossed / 300 >= 0.93
+    assert plain / 300 < 0.6
+
+
+def test_single_scores_have_students_interval_and_clusters_of_one_are_single_scores():
+    """Without clusters the interval is Student's of a mean, and so it is with one score in each cluster."""
+    values = np.random.default_rng(25).uniform(0.3, 0.7, size=20)
+    wanted = stats.t.interval(0.95, 19, values.mean(), stats.sem(values))
+    assert mean_estimate(values).interval() == pytest.approx(wanted)
+    assert mean_estimate(values, np.arange(20)).interval() == pytest.approx(wanted)
+    for one in (mean_estimate(values[:1]), mean_estimate(values, np.zeros(20))):
+        assert one.interval() == (None, None)
+    assert mean_estimate(np.array([1.0, 1.0, 0.9])).interval(fraction=True)[1] == 1.0
 
 
 def test_paired_lists_have_the_paired_t_test():
@@ -309,10 +401,11 @@ def test_paired_answers_and_tables_are_estimates_of_the_difference():
 
 
 def test_an_arm_does_not_differ_from_itself():
-    """The difference of equal scores is 0 with p = 1; a constant difference without any spread has p = 0."""
+    """Equal scores differ by 0 with p = 1; without any spread there is neither an interval nor another p-value."""
     same = paired_difference(np.ones(5), np.ones(5))
-    assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
-    assert paired_difference(np.full(5, 2.0), np.ones(5)).p == 0
+    assert (same.difference, same.low, same.high, same.p) == (0, None, None, 1)
+    apart = paired_difference(np.full(5, 2.0), np.ones(5))
+    assert (apart.difference, apart.low, apart.high, apart.p) == (1, None, None, None)
 
 
 def test_pairing_beats_two_intervals():
@@ -340,27 +433,13 @@ def test_holm_equals_its_definition(p):
         assert {k for k, value in enumerate(corrected) if value <= level} == rejected
 
 
-def test_arms_are_compared_with_a_baseline_and_corrected():
-    """Each arm has its paired difference, Holm's p-value and an interval that holds for all arms at once."""
-    rng = np.random.default_rng(18)
-    answers = np.array([rng.permutation(40)[:3] for _ in range(400)])
-    arms = {"original": rng.uniform(size=400)} | {f"arm{k}": rng.uniform(size=400) + 0.02 * k for k in range(4)}
-    found = compare(arms, "original", answers=answers)
-    assert list(found) == ["arm0", "arm1", "arm2", "arm3"]
-    p = [paired_difference(arms[name], arms["original"], answers=answers).p for name in found]
-    assert [c.p_holm for c in found.values()] == pytest.approx(holm(p))
-    wide = paired_difference(arms["arm3"], arms["original"], answers=answers, level=1 - 0.05 / 4)
-    assert (found["arm3"].low, found["arm3"].high) == (wide.low, wide.high)
-    assert wide.low < found["arm3"].paired.low
-
-
 def test_equal_arms_are_seldom_told_apart():
     """With five arms that do not differ, any corrected p-value below 0.05 is as rare as promised."""
     rng = np.random.default_rng(19)
     false_claims = 0
     for _ in range(200):
-        arms = {str(k): rng.normal(size=20) for k in range(6)}
-        false_claims += min(c.p_holm for c in compare(arms, "0").values()) < 0.05
+        first, *others = rng.normal(size=(6, 20))
+        false_claims += min(holm([paired_difference(arm, first).p for arm in others])) < 0.05
     assert false_claims <= 17  # 200 × 0.05 and two standard errors
 
 
@@ -376,10 +455,9 @@ def test_scores_that_cannot_be_compared_are_refused():
         (lambda: paired_difference(a, a, answers=answers[:3]), DataError, "there are 3 answers"),
         (lambda: paired_difference(a, a, weights=a), DataError, "weights belong to answers"),
         (lambda: paired_difference(a, a, level=1.0), ParameterError, "between 0 and 1"),
-        (lambda: two_way_estimate(np.array([[1.0]])), DataError, "at least two scores"),
+        (lambda: paired_difference(a, a, answers=answers, clusters=a), DataError, "clusters are of a list"),
+        (lambda: paired_difference(a, a, clusters=a[:2]), DataError, "give each score one"),
         (lambda: two_way_estimate(np.array([[1.0, np.inf]])), DataError, "NaN or infinity"),
-        (lambda: compare({"a": a}, "a"), ParameterError, "at least two arms"),
-        (lambda: compare({"a": a, "b": a}, "c"), ParameterError, "'c' must be one of"),
     ]
     for call, error, words in cases:
         with pytest.raises(error, match=words) as caught:

@@ -173,19 +173,68 @@ def test_arms_are_compared_on_the_same_answers(result, made, embedded):
     )
     compared = result.rows[result.rows["p"].notna()]
     assert compared["p_holm"].tolist() == pytest.approx(holm(compared["p"].tolist()))
-    assert set(compared["task"]) == set(TASKS) - {"rdm"}
+    assert set(compared["task"]) == set(TASKS)
     assert not (compared["transform"] == "original").any()
 
 
 def test_a_difference_is_that_of_the_values_shown(result):
-    """The value of a difference is arm minus baseline of the first metric, inside its interval."""
+    """Of every task: arm minus baseline of the first metric, in the middle of its interval, and p agrees with it."""
     rows = result.rows
-    for task in set(TASKS) - {"rdm"}:
+    for task in TASKS:
         first = rows[(rows["task"] == task) & (rows["transform"] == "global")].iloc[0]
         base = rows_of(result, task, "original", first["metric"])["value"]
         row = rows_of(result, task, "global", f"{first['metric']}_difference")
         assert row["value"] == pytest.approx(first["value"] - base)
-        assert row["low"] <= row["value"] <= row["high"]
+        assert (row["low"] + row["high"]) / 2 == pytest.approx(row["value"])
+        assert (row["low"] > 0 or row["high"] < 0) == (row["p"] < 0.05)
+
+
+@pytest.fixture
+def uneven():
+    """Images of one large class and nine small ones, before and after losing what marks the large class."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(10), [120, *[12] * 9])
+    centres = np.hstack([rng.normal(size=(10, 12)), np.zeros((10, 6))])
+    centres[0, 12:] = 3 * rng.normal(size=6)  # what marks the large class
+    X = centres[labels] + 1.1 * rng.normal(size=(len(labels), 18))
+    X = (X - X.mean()) / X.std()
+    worse_for_one = X * np.r_[np.full(12, 1.0), np.zeros(6)]
+    return labels, X, worse_for_one
+
+
+@pytest.mark.parametrize("kind", ["few-shot", "retrieval"])
+def test_a_weighted_difference_has_the_interval_and_p_of_its_weighted_mean(uneven, tmp_path, kind):
+    """Where classes have unlike numbers of images, value, interval and p are still of one mean, that over images."""
+    labels, X, Z = uneven
+    (tmp_path / "f").mkdir()
+    np.save(tmp_path / "f" / "features.npy", X)
+    np.save(tmp_path / "y.npy", labels)
+    np.save(tmp_path / "t.npy", np.arange(228).reshape(76, 3))
+    np.savez(tmp_path / "w.npz", weights=np.diag(np.r_[np.ones(12), np.zeros(6)]).astype("f4"), mean=0.0, std=1.0)
+    task = {
+        "few-shot": 'kind = "few-shot"\ntrain = "f"\ntrain_labels = "y.npy"\nprobe = "ncm"\nshots = 2\ndraws = 4',
+        "retrieval": 'kind = "retrieval"\nfeatures = "f"\nlabels = "y.npy"',
+    }[kind]
+    (tmp_path / "suite.toml").write_text(
+        '[answers]\ntriplets = "t.npy"\n[networks.net]\nfeatures = "f"\n[arms.original]\n'
+        f'[arms.cut]\ntransform = "w.npz"\n[tasks.one]\n{task}\n'
+    )
+    found = run_suite(Plan.load(tmp_path / "suite.toml"), tmp_path / "s")
+    first = found.rows.iloc[0]
+    value = rows_of(found, "one", "cut", first["metric"])["value"] - first["value"]
+    row = rows_of(found, "one", "cut", f"{first['metric']}_difference")
+    assert row["value"] == pytest.approx(value)
+    assert (row["low"] + row["high"]) / 2 == pytest.approx(value)
+    assert (row["low"] > 0 or row["high"] < 0) == (row["p"] < 0.05)
+    if kind == "retrieval":
+        a, b = retrieval(Z, labels).precisions, retrieval(X, labels).precisions
+        expected = paired_difference(a, b, clusters=labels)
+        assert row["p"] == pytest.approx(expected.p, rel=1e-3)
+    else:
+        options = {"shots": 2, "draws": 4, "probe": "ncm", "leave_out_shots": True}
+        arms = [few_shot(E, labels, E, labels, **options) for E in (Z, X)]
+        expected = paired_difference(*(arm.cells for arm in arms), weights=np.array(arms[0].counts, dtype=float))
+        assert row["value"] == pytest.approx(expected.difference, abs=1e-3)
 
 
 def test_the_table_has_a_line_for_each_arm_and_a_column_for_each_task(result):

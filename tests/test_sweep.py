@@ -218,6 +218,38 @@ def test_downstream_labels_are_scored(small_world):
     assert sweep.results_["accuracy_1nn"].between(1 / 6, 1).all()
 
 
+@pytest.mark.parametrize("kind", ["numbers", "names", "npy"])
+def test_downstream_labels_are_read_as_few_shot_reads_them(files, small_world, tmp_path, capsys, kind):
+    """Numbers or names one a line, or .npy: every point has its accuracy_1nn, and the table shows it."""
+    labels = small_world.local_category // 10
+    path = tmp_path / ("y.npy" if kind == "npy" else "y.txt")
+    if kind == "npy":
+        np.save(path, labels)
+    else:
+        path.write_text("".join(f"{'class ' if kind == 'names' else ''}{label}\n" for label in labels))
+    (tmp_path / "grid.toml").write_text("alpha = [0.1]\nlmbda = [1]\ntau = [0.5]\n")
+    more = ["--downstream", files / "l.npy", "--downstream-labels", path, "--grid", tmp_path / "grid.toml"]
+    assert _run(arguments(files, tmp_path / "s", *more)) == 0
+    said = capsys.readouterr().out
+    points = read_rows(tmp_path / "s" / "points.jsonl")
+    mean = np.mean([row["accuracy_1nn"] for row in points if row["alpha"] == 0.1])
+    assert "1-NN downstream" in said
+    assert f"{mean:.3f} ±" in said
+    X = small_world.objects.standardization(small_world.local.matrix, "float64")
+    X = X / np.linalg.norm(X, axis=1, keepdims=True)
+    nearest = (X @ X.T - 2 * np.eye(len(X))).argmax(axis=1)
+    before = [row["accuracy_1nn"] for row in points if row["method"] == "original"]
+    assert before == pytest.approx([np.mean(labels[nearest] == labels)] * len(before))
+
+
+def test_downstream_labels_of_another_number_are_refused(files, tmp_path, capsys):
+    """Labels that do not fit the downstream rows are one sentence, before any fit."""
+    (tmp_path / "y.txt").write_text("1\n2\n")
+    more = ["--downstream", files / "l.npy", "--downstream-labels", tmp_path / "y.txt"]
+    assert _run(arguments(files, tmp_path / "s", *more)) == 1
+    assert "has 2 labels but there are" in capsys.readouterr().err
+
+
 def test_folds_that_cannot_be_scored_are_refused(small_world):
     """Too many folds, too few local images and a fold without answers are one sentence before any fit."""
     world = small_world

@@ -39,9 +39,13 @@ def put_table(headers: Sequence[str], rows: Sequence[Sequence[str]], keys: int =
         typer.echo("  ".join(cells).rstrip())
 
 
-def interval(value: float, low: float | None, high: float | None) -> str:
-    """``0.469 [0.451, 0.487]``."""
-    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+def interval(
+    value: float, low: float | None, high: float | None, why: str | None = "one cluster of scores, or all are equal"
+) -> str:
+    """``0.469 [0.451, 0.487]``; where there is no interval, why, or for None (not asked for) the value alone."""
+    if low is not None and high is not None:
+        return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{value:.3f}" + (f" (no interval: {why})" if why else "")
 
 
 def is_live() -> bool:

@@ -29,7 +29,7 @@ from glocal.cli.options import (
 )
 from glocal.cli.output import is_live, progress_bar, put_json, put_table, say
 from glocal.data.features import Features
-from glocal.data.triplets import read_numbers
+from glocal.data.labels import load_labels
 from glocal.errors import ParameterError
 from glocal.files import writable_target
 from glocal.report.front import check_ending, front_figure, save_figure
@@ -61,7 +61,7 @@ def sweep(
         Path | None, typer.Option("--downstream", help="Features of labelled images to score every point on.")
     ] = None,
     downstream_labels: Annotated[
-        Path | None, typer.Option("--downstream-labels", help="Their labels: integers, .npy or text.")
+        Path | None, typer.Option("--downstream-labels", help="Class of each of their rows, .npy or one a line.")
     ] = None,
     weights: Weights = None,
     odd_column: OddColumn = 2,
@@ -99,7 +99,8 @@ def sweep(
         raise ParameterError("--downstream and --downstream-labels go together; one of them is missing.")
     labelled = None
     if downstream is not None and downstream_labels is not None:
-        labelled = (Features.load(downstream), read_numbers(downstream_labels, what="labels"))
+        images = Features.load(downstream)
+        labelled = (images, load_labels(downstream_labels, len(images)))
     if figure is not None:
         check_ending(figure)
         writable_target(figure, what="--figure")
@@ -144,12 +145,14 @@ def _show(search: Any, out: Path) -> None:
     mixed = search.means_["mix"].nunique() > 1 or search.best_["mix"] != 1
     shown = [name for name in ("alpha", "lmbda", "tau", "mix", "eta") if name in search.front_]
     shown = [name for name in shown if name != "mix" or mixed]
+    metrics = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept", "loss": "loss (nats)"}
+    metrics |= {"accuracy_1nn": "1-NN downstream"} if "accuracy_1nn" in search.front_ else {}
     rows = []
     for _, line in search.front_.iterrows():
         setting = [str(line["method"]), *(_number(line[name]) for name in shown)]
-        scores = [mean(line, metric) for metric in ("accuracy_cosine", "neighbours_kept", "loss")]
+        scores = [mean(line, metric) for metric in metrics]
         rows.append([*setting, *scores, "<- chosen" if line["chosen"] else ""])
-    put_table(["front", *shown, "agreement", "neighbours kept", "loss (nats)", ""], rows)
+    put_table(["front", *shown, *metrics.values(), ""], rows)
     typer.echo(
         f"\nmeans over folds ± standard error, on held-out objects and held-out local images\nchosen: {search.reason_}"
     )

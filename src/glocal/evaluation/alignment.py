@@ -18,8 +18,8 @@ class OddOneOut:
     """Odd-one-out agreement of one embedding with one set of answers.
 
     `accuracy` is a fraction (ties shared), `low` and `high` its 95 % interval over objects and answers (None if it
-    was not asked for), `tie_rate` the fraction of answers whose highest similarity is tied, `loss` the cross-entropy
-    of dot products in nats (log 3 is chance), `chance` 1/3, `n` the number of answers.
+    was not asked for, or the answers cannot tell it), `tie_rate` the fraction of answers whose highest similarity is
+    tied, `loss` the cross-entropy of dot products in nats (log 3 is chance), `chance` 1/3, `n` the number of answers.
     """
 
     accuracy: float

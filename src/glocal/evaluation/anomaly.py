@@ -40,8 +40,8 @@ class Anomaly:
     auroc: float
     aupr: float
     fpr95: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     mode: str
     k: int
     n: int

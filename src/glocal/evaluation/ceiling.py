@@ -22,11 +22,11 @@ repeated triplets than yours."""
 
 @dataclass(frozen=True)
 class Bound:
-    """A bound of the accuracy, a fraction, with its 95 % interval over triplets."""
+    """A bound of the accuracy, a fraction, with its 95 % interval over triplets (None where they cannot tell it)."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from glocal.errors import DataError
-from glocal.evaluation.intervals import Z95
 
+Z95 = 1.959963984540054
 NORMAL, ANOMALOUS, LEFT_OUT = 0, 1, -1
 
 
@@ -19,7 +19,8 @@ class Detection:
     """Detection of anomalies in one task a class.
 
     `auroc`, `aupr` and `fpr95` are (c,) fractions, one a class; `normal` and `anomalous` (c,) the numbers of test
-    images of each kind; `low` and `high` the 95 % interval of the mean of `auroc` over classes.
+    images of each kind; `low` and `high` the 95 % interval of the mean of `auroc` over classes, None where nothing
+    varies (every AUROC is 0 or 1) or the only task has a single image of a kind.
     """
 
     auroc: Float[np.ndarray, " c"]
@@ -27,8 +28,8 @@ class Detection:
     fpr95: Float[np.ndarray, " c"]
     normal: Int[np.ndarray, " c"]
     anomalous: Int[np.ndarray, " c"]
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 def placements(scores: Float[np.ndarray, " n"], anomalous: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -119,7 +120,10 @@ def detection(tasks: Iterable[tuple[Float[np.ndarray, " n"], Int[np.ndarray, " n
     auroc_c, aupr_c, fpr_c, normal, anomalies = (np.array(column) for column in zip(*rows, strict=True))
     half = _half_width(auroc_c, float(np.sum(np.square(summed))), own)
     mean = float(auroc_c.mean())
-    return Detection(auroc_c, aupr_c, fpr_c, normal, anomalies, max(0.0, mean - half), min(1.0, mean + half))
+    low, high = max(0.0, mean - half), min(1.0, mean + half)
+    if half == 0 or (len(rows) == 1 and min(normal[0], anomalies[0]) < 2):
+        return Detection(auroc_c, aupr_c, fpr_c, normal, anomalies, None, None)
+    return Detection(auroc_c, aupr_c, fpr_c, normal, anomalies, low, high)
 
 
 def _half_width(auroc: np.ndarray, summed: float, own: float) -> float:

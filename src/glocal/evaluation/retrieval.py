@@ -11,12 +11,13 @@ from jaxtyping import Float, Shaped
 
 from glocal.data.labels import check_labels
 from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
-from glocal.evaluation.intervals import mean_interval
 from glocal.evaluation.ranking import Ranking
+from glocal.evaluation.statistics import mean_estimate
 from glocal.evaluation.structure.collapse import collapsed
 from glocal.similarity import unit_rows
 
 RANKS = (1, 5, 10)
+WithInterval = tuple[float, float | None, float | None]
 _BLOCK_NUMBERS = 1 << 20
 
 
@@ -24,14 +25,15 @@ _BLOCK_NUMBERS = 1 << 20
 class Retrieval:
     """Retrieval of relevant gallery rows by cosine.
 
-    `recall` and `mean_average_precision` map to (value, low, high), fractions with 95 % intervals over queries;
+    `recall` and `mean_average_precision` map to (value, low, high), fractions with 95 % intervals over queries (None
+    for queries of a single label, or that are all equal);
     `hits` (n, ranks) and `precisions` (n,) hold each query's own values, in the order of the queries kept (`kept`,
     their row numbers), for paired comparisons. `n` queries were scored against `n_gallery` rows (the query itself not
     counted), `n_without` had no relevant row and were left out.
     """
 
-    recall: dict[int, tuple[float, float, float]]
-    mean_average_precision: tuple[float, float, float]
+    recall: dict[int, WithInterval]
+    mean_average_precision: WithInterval
     n: int
     n_gallery: int
     n_without: int
@@ -166,5 +168,5 @@ def retrieval(
     return Retrieval(recall, scored, len(kept), n_gallery, len(labels) - len(kept), hits, precisions, kept)
 
 
-def _with_interval(values: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
-    return float(values.mean()), *mean_interval(values, labels)
+def _with_interval(values: np.ndarray, labels: np.ndarray) -> WithInterval:
+    return float(values.mean()), *mean_estimate(values, labels).interval(fraction=True)

@@ -20,7 +20,7 @@ from glocal.suite.sources import Sources
 from glocal.suite.tasks import Embed, Found, Row, perform
 from glocal.transform import LinearTransform
 
-_FORMAT = 2  # a change in what tasks compute makes kept cells another content
+_FORMAT = 3  # a change in what tasks compute makes kept cells another content
 
 
 class Cells:
@@ -115,7 +115,7 @@ def hash_of(content: Mapping[str, Any]) -> str:
 
 def _save(path: Path, found: Found) -> None:
     rows = {"rows": [row._asdict() for row in found.rows], "bounds": [row._asdict() for row in found.bounds]}
-    arrays = {name: getattr(found, name) for name in ("units", "answers", "weights")}
+    arrays = {name: getattr(found, name) for name in ("units", "answers", "weights", "clusters")}
     kept = {name: array for name, array in arrays.items() if array is not None}
     with atomic_write(path) as stream:
         np.savez(stream, allow_pickle=False, found=np.array(to_json(rows)), **kept)

@@ -96,18 +96,22 @@ def _row(network: str, task: str, row: Row, arm: str) -> dict[str, Any]:
 
 
 def _differences(network: str, task: str, found: dict[str, Found], baseline: str) -> list[dict[str, Any]]:
-    """Each arm less the baseline on the same answers, draws and classes, or images."""
+    """Each arm less the baseline on the same answers, draws and classes, images, or objects.
+
+    Value, interval and p-value are of one estimate, the mean of the paired units, which is the difference of the two
+    scores that the table shows.
+    """
     base = found[baseline]
     rows: list[dict[str, Any]] = []
     for arm, one in found.items():
         if arm == baseline or one.units is None or base.units is None:
             continue
+        paired = paired_difference(
+            one.units, base.units, answers=one.answers, weights=one.weights, clusters=one.clusters
+        )
         first = one.rows[0]
-        paired = paired_difference(one.units, base.units, answers=one.answers, weights=one.weights)
-        difference = first.value - base.rows[0].value
-        shift = difference - paired.difference  # the mean over images where units are means over classes
         row = first._replace(
-            metric=f"{first.metric}_difference", value=difference, low=paired.low + shift, high=paired.high + shift
+            metric=f"{first.metric}_difference", value=paired.difference, low=paired.low, high=paired.high
         )
         rows.append({**_row(network, task, row, arm), "p": paired.p})
     return rows
@@ -140,7 +144,7 @@ def _cell(row: pd.Series[Any]) -> str:
     if np.isnan(float(row["value"])):
         return "-"
     low, high = row["low"], row["high"]
-    interval = "" if low is None or np.isnan(low) else f" [{low:.3f}, {high:.3f}]"
+    interval = " (no interval)" if low is None or np.isnan(low) else f" [{low:.3f}, {high:.3f}]"
     return f"{row['value']:.3f}{interval}"
 
 

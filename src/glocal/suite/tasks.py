@@ -18,6 +18,7 @@ from glocal.evaluation.ceiling import ceiling, reached, repeated
 from glocal.evaluation.fewshot import few_shot
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
+from glocal.evaluation.rsa_objects import object_values
 from glocal.evaluation.structure import neighbours, structure
 from glocal.evaluation.structure.neighbourhoods import shared_by_image
 from glocal.suite.plan import Task
@@ -41,15 +42,17 @@ class Row(NamedTuple):
 class Found:
     """What a task found about one arm.
 
-    `rows` are its scores, the first of them the one that the table shows; `units` the scores it is the mean of, for
-    paired comparisons: one an answer (`answers` and `weights` say of what), one a cell of (draws, classes), or one an
-    independent thing; None where arms are not compared. `bounds` are scores that belong to people, not to the arm.
+    `rows` are its scores, the first of them the one that the table shows. `units` are the scores that the first one is
+    the (weighted) mean of, in which two arms are paired, and `answers`, `weights` and `clusters` say what these share,
+    as `paired_difference` takes them; None where the first score is not defined. `bounds` are scores that belong to
+    people, not to the arm.
     """
 
     rows: tuple[Row, ...]
     units: np.ndarray | None = None
     answers: np.ndarray | None = None
     weights: np.ndarray | None = None
+    clusters: np.ndarray | None = None
     bounds: tuple[Row, ...] = ()
 
 
@@ -100,7 +103,7 @@ def _repeated(settings: Any, sources: Sources, embed: Embed, seed: int) -> Found
     )
     several = repeated(tally(answers))[0].triplets()
     credit = answer_credit(Z, several, similarity=similarity)
-    return Found(tuple(rows), credit, several.answers, several.weights, people)
+    return Found(tuple(rows), credit, several.answers, several.weights, bounds=people)
 
 
 def _rsa(settings: Any, sources: Sources, embed: Embed, seed: int) -> Found:
@@ -118,7 +121,8 @@ def _rsa(settings: Any, sources: Sources, embed: Embed, seed: int) -> Found:
     if found.ceiling is not None:
         names = (("lower", found.ceiling.lower), ("upper", found.ceiling.upper))
         people = tuple(Row(f"ceiling_{name}", value, None, None, found.n_objects, split) for name, value in names)
-    return Found(rows, bounds=people)
+    units = None if np.isnan(found.spearman) else object_values(Z, joined.rdms, kernel=kernel)
+    return Found(rows, units, bounds=people)
 
 
 def _few_shot(settings: Any, sources: Sources, embed: Embed, seed: int) -> Found:
@@ -140,9 +144,10 @@ def _few_shot(settings: Any, sources: Sources, embed: Embed, seed: int) -> Found
         leave_out_shots=same and not subclasses, **subclasses,
     )  # fmt: skip
     split = settings["train" if same else "test"]
-    tested = np.asarray(found.counts) > 0
+    counts = np.asarray(found.counts)
+    tested = counts > 0
     row = Row(f"accuracy_{found.probe}", found.accuracy, found.low, found.high, found.n, split)
-    return Found((row,), found.cells[:, tested])
+    return Found((row,), found.cells[:, tested], weights=counts[tested].astype(np.float64))
 
 
 def _anomaly(settings: Any, sources: Sources, embed: Embed, seed: int) -> Found:
@@ -171,7 +176,8 @@ def _structure(settings: Any, sources: Sources, embed: Embed, seed: int) -> Foun
     values = [(name, getattr(found, name)) for name in names]
     rows = [Row("neighbours_kept", found.neighbours_kept, found.low, found.high, n, split)]
     rows += [Row(name, value, None, None, n, split) for name, value in values if value is not None]
-    return Found(tuple(rows), shared_by_image(neighbours(X, k), neighbours(Z, k)))
+    kept = shared_by_image(neighbours(X, k), neighbours(Z, k))
+    return Found(tuple(rows), np.full(n, found.neighbours_kept) if found.collapsed else kept)
 
 
 def _retrieval(settings: Any, sources: Sources, embed: Embed, seed: int) -> Found:
@@ -182,7 +188,7 @@ def _retrieval(settings: Any, sources: Sources, embed: Embed, seed: int) -> Foun
     rows = [Row("map", *found.mean_average_precision, found.n, split)]
     rows += [Row(f"recall_at_{rank}", *values, found.n, split) for rank, values in found.recall.items()]
     _, codes = np.unique(labels[found.kept], return_inverse=True)
-    return Found(tuple(rows), np.bincount(codes, found.precisions) / np.bincount(codes))  # queries of a label are alike
+    return Found(tuple(rows), found.precisions, clusters=codes)  # queries of a label are alike
 
 
 _KINDS: dict[str, Callable[[Any, Sources, Embed, int], Found]] = {

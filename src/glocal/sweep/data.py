@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from glocal.aligner.local import LocalBlocks
 from glocal.aligner.settings import Settings
 from glocal.data.features import Features, Standardization
+from glocal.data.labels import check_labels
 from glocal.data.splits import object_folds, split_triplets
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError, ParameterError
@@ -46,12 +47,9 @@ class SweepData:
         self._check_width(self.local, "local features")
         if self.downstream is not None:
             self._check_width(self.downstream, "downstream features")
-            if self.labels is None or self.labels.shape != (len(self.downstream),):
-                shape = None if self.labels is None else self.labels.shape
-                raise DataError(
-                    f"there are {len(self.downstream)} downstream images but their labels have shape {shape}; "
-                    "give one label a row."
-                )
+            if self.labels is None:
+                raise DataError("downstream images have no labels; give one class a row.")
+            check_labels(self.labels, len(self.downstream), "downstream labels")
 
     def training_images(self, fold: int, folds: int, seed: int) -> Int[np.ndarray, " k"]:
         """The rows of the local features outside a fold, in the order of the file."""

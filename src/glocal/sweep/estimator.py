@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from sklearn.base import BaseEstimator
 
 from glocal.aligner.profile import Profile, expanded
@@ -115,7 +115,7 @@ class Sweep(BaseEstimator):
         y: Triplets | Int[np.ndarray, "t 3"],
         *,
         local_features: Features | Float[np.ndarray, "m p"] | None = None,
-        downstream: tuple[Features | Float[np.ndarray, "d p"], Int[np.ndarray, " d"]] | None = None,
+        downstream: tuple[Features | Float[np.ndarray, "d p"], Shaped[np.ndarray, " d"]] | None = None,
         out: PathLike | None = None,
         resume: bool = False,
         keep_transforms: bool = True,
@@ -133,7 +133,8 @@ class Sweep(BaseEstimator):
         local_features : Features or (m, p) array
             Local images: trained on outside the fold, scored inside it.
         downstream : (features, labels) or None
-            Labelled images on which every point is scored too: leave-one-out 1-nearest-neighbour accuracy.
+            Labelled images (integers or names) on which every point is scored too: leave-one-out 1-nearest-neighbour
+            accuracy.
         out : path or None
             Folder of the sweep, which a later call with `resume` goes on with; None keeps nothing.
         resume, keep_transforms : bool

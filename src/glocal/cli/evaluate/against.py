@@ -78,10 +78,11 @@ def baseline_values(baseline: str, changed: Flips, features: Features, triplets:
 
 def put_baseline(values: dict[str, Any]) -> None:
     """The comparison as text."""
-    difference, low, high = values["difference"], values["low"], values["high"]
+    low, high, p = values["low"], values["high"], values["p"]
+    ends = "(no interval: one cluster of answers, or all are equal)" if low is None else f"[{low:+.4f}, {high:+.4f}]"
     typer.echo(
-        f"difference to {values['transform']}  {difference:+.4f} [{low:+.4f}, {high:+.4f}]"
-        f"   p {values['p']:.2g}   {values['n_gained']} answers gained, {values['n_lost']} lost"
+        f"difference to {values['transform']}  {values['difference']:+.4f} {ends}"
+        f"   p {'-' if p is None else format(p, '.2g')}   {values['n_gained']} answers gained, {values['n_lost']} lost"
     )
     for side in ("gained", "lost"):
         for a, b, odd in values[f"most_{side}"]:

@@ -15,7 +15,7 @@ from glocal.cli.output import interval, progress_bar, put_json
 from glocal.data.features import Features, Standardization
 from glocal.data.labels import load_labels
 from glocal.errors import ParameterError
-from glocal.evaluation.retrieval import Retrieval, concatenated, retrieval
+from glocal.evaluation.retrieval import Retrieval, WithInterval, concatenated, retrieval
 from glocal.transform import LinearTransform
 
 
@@ -82,7 +82,7 @@ def _rows(features: Features, gallery: Features, transform: Path | None, weight:
     return concatenated(scalars(features.matrix, "float64"), Z, weight)
 
 
-def _named(result: Retrieval) -> dict[str, tuple[float, float, float]]:
+def _named(result: Retrieval) -> dict[str, WithInterval]:
     return {f"recall_{rank}": triple for rank, triple in result.recall.items()} | {"map": result.mean_average_precision}
 
 

@@ -71,8 +71,9 @@ def rsa_command(
     if as_json:
         put_json({**vars(found), "n_dropped": joined.n_dropped})
         return
-    typer.echo(f"Spearman ({kernel})  {interval(found.spearman, found.low, found.high)}")
-    typer.echo(f"Pearson ({kernel})  {interval(found.pearson, found.pearson_low, found.pearson_high)}")
+    why = "undefined in most replicates" if replicates else None
+    typer.echo(f"Spearman ({kernel})  {interval(found.spearman, found.low, found.high, why)}")
+    typer.echo(f"Pearson ({kernel})  {interval(found.pearson, found.pearson_low, found.pearson_high, why)}")
     if found.ceiling is not None:
         typer.echo(f"noise ceiling (Spearman)  {found.ceiling.lower:.3f} to {found.ceiling.upper:.3f}")
     typer.echo(f"objects {n}, {joined.n_dropped} dropped in the join   people {found.n_people}")

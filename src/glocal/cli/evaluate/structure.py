@@ -103,7 +103,8 @@ def _summary(found: Spectrum) -> dict[str, Any]:
 
 
 def _show(result: Structure, found: Spectrum) -> None:
-    kept = interval(result.neighbours_kept, result.low, result.high)
+    why = "collapsed" if result.collapsed else "all images are equal"
+    kept = interval(result.neighbours_kept, result.low, result.high, why)
     typer.echo(f"neighbours kept (k = {result.k})  {kept}   chance {result.k / (result.n - 1):.3f}   images {result.n}")
     typer.echo("at other k  " + "  ".join(f"{size}: {value:.3f}" for size, value in result.overlap.items()))
     typer.echo(f"trustworthiness  {result.trustworthiness:.4f}   continuity  {result.continuity:.4f}")

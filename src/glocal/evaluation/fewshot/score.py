@@ -14,8 +14,8 @@ from jaxtyping import Float
 from glocal.data.labels import check_labels
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.fewshot.episodes import draw_episodes, superclass_split
-from glocal.evaluation.fewshot.interval import crossed_interval
 from glocal.evaluation.fewshot.probes import Scorer, probe_named, shared_credit
+from glocal.evaluation.statistics import two_way_estimate
 
 SHOTS_PER = ("class", "subclass")
 Result = TypeVar("Result")
@@ -27,10 +27,11 @@ class FewShot:
     """Few-shot accuracy of one set of features.
 
     `accuracy` is the fraction of test images that are right (ties shared), averaged over draws; `low` and `high` its
-    95 % interval over draws and classes (None for a single draw of a single class); `per_draw` the accuracy of each
-    draw; `cells` (draws, classes) the accuracy of each class in each draw, in the order of `classes`, NaN for a class
-    without test image, and `counts` the test images of each: the differences of two arms are paired in them.
-    `n` is the number of test images of a draw, `chance` one over the number of training classes.
+    95 % interval over draws and classes (None for a single draw of a single class, or where all are equal); `per_draw`
+    the accuracy of each draw; `cells` (draws, classes) the accuracy of each class in each draw, in the order of
+    `classes`, NaN for a class without test image, and `counts` the test images of each: the differences of two arms are
+    paired in them, weighted by `counts`. `n` is the number of test images of a draw, `chance` one over the number of
+    training classes.
     """
 
     accuracy: float
@@ -143,12 +144,12 @@ def few_shot(
         raise DataError(f"no test image is left beside the {shots} shots of each class. Ask for fewer shots.")
     cells = np.stack(earned) / np.where(counts, counts, np.nan)
     tested = counts > 0
-    low, high = crossed_interval(cells[:, tested], counts[tested].astype(np.float64))
+    low, high = two_way_estimate(cells[:, tested], counts[tested].astype(np.float64)).interval(fraction=True)
     per_draw = np.stack(earned).sum(axis=1) / n
     return FewShot(
         accuracy=float(per_draw.mean()),
-        low=None if low is None else max(0.0, low),
-        high=None if high is None else min(1.0, high),
+        low=low,
+        high=high,
         per_draw=tuple(per_draw.tolist()),
         per_class=dict(zip(map(str, classes), cells.mean(axis=0).tolist(), strict=True)),
         cells=cells,

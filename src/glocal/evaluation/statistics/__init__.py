@@ -1,19 +1,17 @@
 """Intervals and comparisons that respect what scores share: objects, draws, classes."""
 
-from glocal.evaluation.statistics.bootstrap import triplet_bootstrap
 from glocal.evaluation.statistics.clusters import triplet_estimate, triplet_interval
 from glocal.evaluation.statistics.crossed import two_way_estimate
-from glocal.evaluation.statistics.differences import Comparison, PairedDifference, compare, holm, paired_difference
+from glocal.evaluation.statistics.differences import PairedDifference, holm, paired_difference
 from glocal.evaluation.statistics.estimate import Estimate
+from glocal.evaluation.statistics.means import mean_estimate
 
 __all__ = [
-    "Comparison",
     "Estimate",
     "PairedDifference",
-    "compare",
     "holm",
+    "mean_estimate",
     "paired_difference",
-    "triplet_bootstrap",
     "triplet_estimate",
     "triplet_interval",
     "two_way_estimate",

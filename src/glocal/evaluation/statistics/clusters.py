@@ -9,13 +9,14 @@ from glocal.evaluation.statistics.estimate import Estimate
 
 _MOST_CELLS = 1 << 26
 _LEAST_DISJOINT = 0.1
+_NO_PAIR = 1e-12  # a share of pairs below this is rounding
 
 
 def triplet_interval(
     values: Float[np.ndarray, " t"],
     answers: Int[np.ndarray, "t 3"],
     weights: Float[np.ndarray, " t"] | None = None,
-) -> tuple[float, float]:
+) -> tuple[float | None, float | None]:
     """95 % interval of a (weighted) mean over answers, in which answers that share an object are dependent.
 
     It is meant for a fixed transform and speaks of new objects and new answers from where these came from.
@@ -29,11 +30,10 @@ def triplet_interval(
 
     Returns
     -------
-    low, high : float
+    low, high : float or None
         Those of `triplet_estimate`, clipped to [0, 1].
     """
-    low, high = triplet_estimate(values, answers, weights).interval()
-    return max(0.0, low), min(1.0, high)
+    return triplet_estimate(values, answers, weights).interval(fraction=True)
 
 
 def triplet_estimate(
@@ -64,7 +64,9 @@ def triplet_estimate(
     Returns
     -------
     Estimate
-        Its degrees of freedom are the number of objects named, less 1.
+        Its degrees of freedom are the number of objects named, less 1. Without an error where the answers are one
+        cluster, no two of them without a common object (one answer; any answers about five objects), or all values
+        are equal.
 
     References
     ----------
@@ -76,8 +78,10 @@ def triplet_estimate(
     (shared, by_set), (overlap, _), objects = _shared_sums(answers, e, weights)
     # the estimate can fall below that of independent sets, or below 0, in small samples
     least = float(by_set @ by_set) if len(by_set) > 1 else float(e @ e)
-    variance = max(shared, least) / max(1 - overlap / total**2, _LEAST_DISJOINT)
-    return Estimate(mean, float(np.sqrt(variance)) / total, objects - 1.0)
+    disjoint = 1 - overlap / total**2
+    variance = max(shared, least) / max(disjoint, _LEAST_DISJOINT) / total**2
+    freedom = objects - 1.0 if disjoint > _NO_PAIR else 0.0
+    return Estimate.of_variance(mean, variance, freedom, float(np.abs(values).max()))
 
 
 def _shared_sums(

@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
-from glocal.errors import DataError, ParameterError
+from glocal.errors import DataError
 from glocal.evaluation.statistics.clusters import triplet_estimate
 from glocal.evaluation.statistics.crossed import two_way_estimate
+from glocal.evaluation.statistics.estimate import Estimate
+from glocal.evaluation.statistics.means import mean_estimate
 
 
 @dataclass(frozen=True)
 class PairedDifference:
     """How much arm a scores above arm b on the same things.
 
-    `difference` is the mean of a - b, `low` and `high` its interval, `p` the two-sided p-value of no difference, `n`
-    the number of answers or cells.
+    `difference` is the (weighted) mean of a - b, which is that of a less that of b; `low` and `high` are its interval
+    and `p` the two-sided p-value of no difference, None where the scores cannot tell them (`Estimate`); `n` is the
+    number of answers or cells.
     """
 
     difference: float
-    low: float
-    high: float
-    p: float
+    low: float | None
+    high: float | None
+    p: float | None
     n: int
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One of several arms against the baseline.
-
-    `paired` is the comparison by itself; `p_holm` the p-value corrected for the number of arms; `low` and `high`
-    hold for all arms at once with 95 % confidence.
-    """
-
-    paired: PairedDifference
-    p_holm: float
-    low: float
-    high: float
 
 
 def paired_difference(
@@ -47,29 +36,40 @@ def paired_difference(
     values_b: Float[np.ndarray, "*shape"],
     *,
     answers: Int[np.ndarray, "t 3"] | None = None,
-    weights: Float[np.ndarray, " t"] | None = None,
+    weights: Float[np.ndarray, " w"] | None = None,
+    clusters: Shaped[np.ndarray, " n"] | None = None,
     level: float = 0.95,
 ) -> PairedDifference:
     """The mean of a - b with an interval and a p-value that respect what the scores share.
 
-    With `answers`, values are credits of odd-one-out answers, dependent through their objects (`triplet_estimate`).
-    Without, they are a (draws, classes) table, dependent through both (`two_way_estimate`), or one list of independent
-    scores.
+    Value, interval and p-value are of one estimate of that mean: the interval leaves 0 out exactly where p is below
+    1 - level. The estimate is the one that a single arm's mean has:
+
+    ========================= ============================================ ==================
+    scores                    dependent through                            estimate
+    ========================= ============================================ ==================
+    (t,) with `answers`       the objects that the answers name            `triplet_estimate`
+    (draws, classes)          draws and classes                            `two_way_estimate`
+    (n,) with `clusters`      their cluster, for example a class           `mean_estimate`
+    (n,)                      nothing                                      `mean_estimate`
+    ========================= ============================================ ==================
 
     Parameters
     ----------
-    values_a, values_b : (t,) or (draws, classes) float
-        The scores of the two arms on the same answers, or draws and classes, in the same order.
+    values_a, values_b : (t,), (draws, classes) or (n,) float
+        The scores of the two arms on the same things in the same order.
     answers : (t, 3) integers or None
-    weights : (t,) float or None
-        Weights of the answers.
+    weights : (t,) or (classes,) float or None
+        Of the answers, or of the classes of a table (their test images).
+    clusters : (n,) array or None
+        Which cluster each score of a list belongs to.
     level : float
         Confidence in (0, 1).
 
     Raises
     ------
     DataError
-        Different shapes, more than two axes, no score, NaN or infinity, or weights without answers.
+        Different shapes, more than two axes, no score, NaN or infinity, or weights or clusters that do not fit.
     ParameterError
         A level outside (0, 1).
 
@@ -87,61 +87,26 @@ def paired_difference(
     values = np.asarray(values_a, dtype=np.float64) - values_b
     if not values.size or not np.isfinite(values).all():
         raise DataError("the scores to compare are none, or hold NaN or infinity; every answer or cell needs a score.")
-    if answers is None:
-        if weights is not None:
-            raise DataError("weights belong to answers; give the answers too.")
-        estimate = two_way_estimate(values.reshape(1, -1) if values.ndim == 1 else values)
-    elif values.shape != (len(answers),):
-        raise DataError(f"there are {len(answers)} answers but the scores have shape {values.shape}.")
-    else:
-        estimate = triplet_estimate(values, answers, weights)
-    low, high = estimate.interval(level)
-    return PairedDifference(estimate.mean, low, high, estimate.p, values.size)
+    found = _estimate(values, answers, weights, clusters)
+    low, high = found.interval(level)
+    return PairedDifference(found.mean, low, high, found.p, values.size)
 
 
-def compare(
-    arms: Mapping[str, Float[np.ndarray, "*shape"]],
-    baseline: str,
-    *,
-    answers: Int[np.ndarray, "t 3"] | None = None,
-    weights: Float[np.ndarray, " t"] | None = None,
-) -> dict[str, Comparison]:
-    """Each arm against the baseline, corrected for their number.
-
-    p-values by Holm's steps; simultaneous 95 % intervals by Bonferroni, at level 1 - 0.05 / (number of arms). Both hold
-    however the arms depend on each other, which they do: they are scored on the same things.
-
-    Parameters
-    ----------
-    arms : name → (t,) or (draws, classes) float
-        With the baseline among them.
-    baseline : str
-    answers, weights
-        As in `paired_difference`.
-
-    Raises
-    ------
-    ParameterError
-        The baseline is no arm, or the only one.
-
-    References
-    ----------
-    Holm (1979), Scand. J. Stat. 6:65.
-    """
-    others = [name for name in arms if name != baseline]
-    if baseline not in arms or not others:
-        raise ParameterError(f"the baseline {baseline!r} must be one of at least two arms; given are {sorted(arms)}.")
-
-    def against(name: str, level: float) -> PairedDifference:
-        return paired_difference(arms[name], arms[baseline], answers=answers, weights=weights, level=level)
-
-    alone = {name: against(name, 0.95) for name in others}
-    together = {name: against(name, 1 - 0.05 / len(others)) for name in others}
-    corrected = holm([found.p for found in alone.values()])
-    return {
-        name: Comparison(alone[name], p, together[name].low, together[name].high)
-        for name, p in zip(others, corrected, strict=True)
-    }
+def _estimate(
+    values: np.ndarray, answers: np.ndarray | None, weights: np.ndarray | None, clusters: np.ndarray | None
+) -> Estimate:
+    """The estimate of a mean that fits what its scores share."""
+    if clusters is not None and (answers is not None or clusters.shape != values.shape):
+        raise DataError("clusters are of a list of scores without answers; give each score one.")
+    if answers is not None:
+        if values.shape != (len(answers),):
+            raise DataError(f"there are {len(answers)} answers but the scores have shape {values.shape}.")
+        return triplet_estimate(values, answers, weights)
+    if values.ndim == 2:
+        return two_way_estimate(values, weights)
+    if weights is not None:
+        raise DataError("weights belong to answers, or to the classes of a table; give the answers too.")
+    return mean_estimate(values, clusters)
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Shaped
 
 from glocal.data.labels import check_labels
 from glocal.errors import CollapseWarning, DataError, ParameterError
-from glocal.evaluation.intervals import mean_interval
+from glocal.evaluation.statistics import mean_estimate
 from glocal.evaluation.structure.cka import linear_cka, local_cka
 from glocal.evaluation.structure.collapse import collapsed
 from glocal.evaluation.structure.divergence import divergence
@@ -35,8 +35,8 @@ class Structure:
     """What stays of the structure of n images under a transform.
 
     Local: `neighbours_kept` at k with its 95 % interval `low`, `high` over images (the candidates fixed; images share
-    them, so that it is a little narrow; None if collapsed), `overlap` the same value for other k, `trustworthiness`,
-    `continuity`, `local_cka` (None for k below 3), `divergence` in nats at `tau`.
+    them, so that it is a little narrow; None if collapsed or all equal), `overlap` the same value for other k,
+    `trustworthiness`, `continuity`, `local_cka` (None for k below 3), `divergence` in nats at `tau`.
     Global: `cka`, `cka_debiased`, `rdm_spearman` and `rdm_pearson` over `rdm_images` images; `participation_*` and
     `directions90_*`, the effective number of directions and the number that hold 90 % of the variance, before and
     after; `separation_before`, `separation_after` of the classes, if labels were given.
@@ -160,7 +160,7 @@ def _local(X: np.ndarray, Z: np.ndarray, k: int, sizes: list[int], begin: Callab
     most = max([k, *sizes])
     before, after = neighbours(X, most), neighbours(Z, most)
     shared = shared_by_image(before[:, :k], after[:, :k])
-    low, high = mean_interval(shared)
+    low, high = mean_estimate(shared).interval(fraction=True)
     begin(STEPS[1])
     return {
         "neighbours_kept": float(shared.mean()),

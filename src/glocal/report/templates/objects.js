@@ -97,8 +97,8 @@ function showFlips() {
   const kind = arm.split === "heldout" ? "held-out answers" : "answers, which the transform was fitted on,";
   let told = `Of ${arm.n_answers} ${kind} ${arm.n_gained} became right and ${arm.n_lost} wrong.`;
   if (arm.difference) {
-    const [value, low, high] = arm.difference.map((x) => (x >= 0 ? "+" : "") + x.toFixed(3));
-    told += ` Accuracy changed by ${value} [${low}, ${high}].`;
+    const [value, low, high] = arm.difference.map((x) => x === null ? null : (x >= 0 ? "+" : "") + x.toFixed(3));
+    told += ` Accuracy changed by ${value} ${low === null ? "(no interval)" : `[${low}, ${high}]`}.`;
   }
   if (!arm.n_answers) told = arm === state.network.arms[0]
     ? "This is the baseline itself: choose another transform." : "There were no answers to compare.";
