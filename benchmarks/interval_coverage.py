@@ -6,7 +6,7 @@ and answers about them. The truth is the expected accuracy over all sets of thre
 probabilities of the simulated people (two million random sets; its own standard error is printed).
 Two things are covered: the accuracy of the transform, and its paired difference to the untransformed features.
 Last, the answers are permuted (the odd one drawn at random): intervals should hold 1/3 as often.
-Run: python benchmarks/interval_coverage.py [--worlds 200] [--replicates 1000].
+Run: python benchmarks/interval_coverage.py [--worlds 200].
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from glocal.data.features import Features
 from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.evaluation.alignment import answer_credit
-from glocal.evaluation.statistics import triplet_bootstrap, triplet_estimate, triplet_interval
+from glocal.evaluation.statistics import triplet_estimate, triplet_interval
 
 FITTED, SETS = 300, 2_000_000
 DESIGNS = ((60, 3000), (200, 5000), (1000, 3000))  # objects, answers: objects decide; between; answers decide
@@ -50,7 +50,6 @@ def permuted(answers: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--worlds", type=int, default=200)
-    parser.add_argument("--replicates", type=int, default=1000)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     population = simulated_world(
@@ -84,11 +83,6 @@ def main() -> None:
             }
             for name, value in values.items():
                 found.setdefault((name, "analytic"), []).append(triplet_estimate(value, answers.answers).interval())
-                for label, shrink in (("bootstrap", True), ("pigeonhole", False)):
-                    ends = triplet_bootstrap(
-                        value, answers.answers, replicates=options.replicates, seed=world, shrink=shrink
-                    )
-                    found.setdefault((name, label), []).append(ends)
                 half = 1.959964 * value.std() / np.sqrt(len(value))
                 found.setdefault((name, "independent"), []).append((value.mean() - half, value.mean() + half))
             if world == 0:

@@ -83,7 +83,7 @@ def test_answers_that_share_nothing_have_mcnemars_p_value():
 
 
 def test_hub_objects_widen_the_interval():
-    """Flips that share one of two objects are weaker evidence than flips that share none; with one hub they are none."""
+    """Flips that share one of two hubs are weaker evidence than flips that share none; one hub leaves no interval."""
     rng = np.random.default_rng(2)
     Z = np.eye(302)
     rest = np.arange(2, 202).reshape(2, 100)
@@ -139,7 +139,7 @@ def run(files, *arguments):
 
 
 def test_one_answer_has_no_interval(files, capsys):
-    """One answer is one cluster: no interval and no p-value, null in JSON and in the rows, said in words in the text."""
+    """One answer is one cluster: no interval and no p-value, null in JSON and in the rows, words in the text."""
     np.save(files / "one.npy", ANSWERS[5:6] + 1)
     right = np.zeros((5, 5), dtype="f4")
     right[:, 0] = (BEFORE[ANSWERS[5, 0]] + BEFORE[ANSWERS[5, 1]] - 2 * BEFORE[ANSWERS[5, 2]]).astype("f4")

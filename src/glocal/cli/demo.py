@@ -78,7 +78,9 @@ def _show(result: SuiteResult) -> None:
     rows = []
     for arm in arms:
         cells = [main.loc[(arm, task)] if (arm, task) in main.index else None for task in _COLUMNS]
-        rows.append([arm, *("" if one is None else interval(one["value"], one["low"], one["high"]) for one in cells)])
+        rows.append(
+            [arm, *("" if one is None else interval(one["value"], one["low"], one["high"], None) for one in cells)]
+        )
     typer.echo("SIMULATED DATA: a world with a known answer, not people\n")
     put_table(["arm", *_COLUMNS.values()], rows)
     typer.echo(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +44,7 @@ def interval(
     value: float, low: float | None, high: float | None, why: str | None = "one cluster of scores, or all are equal"
 ) -> str:
     """``0.469 [0.451, 0.487]``; where there is no interval, why, or for None (not asked for) the value alone."""
-    if low is not None and high is not None:
+    if low is not None and high is not None and not math.isnan(low + high):  # a data frame has NaN for None
         return f"{value:.3f} [{low:.3f}, {high:.3f}]"
     return f"{value:.3f}" + (f" (no interval: {why})" if why else "")
 
