@@ -88,7 +88,7 @@ def test_the_folder_is_that_of_a_suite(ran, scores):
 
 
 def test_the_table_and_json(ran, capsys):
-    """The table has a line for each arm and one for the people, each cell with its interval; only original keeps all."""
+    """The table has a line for each arm and one for the people, each cell an interval; original keeps all."""
     assert _run(["demo", "--out", str(ran)]) == 0
     text = capsys.readouterr().out
     assert "SIMULATED" in text
