@@ -311,6 +311,25 @@ def test_a_line_is_all_ties():
         assert result.by_class.auroc[c] == pytest.approx(wanted, rel=1e-12)
 
 
+@pytest.mark.parametrize("mode", ["one-vs-rest", "leave-one-out"])
+def test_ties_of_whole_numbers_are_ties(mode):
+    """On rows of signs, whose cosines are whole numbers over p, all three metrics are exact, also after a rotation."""
+    rng = np.random.default_rng(2)
+    train, test = (rng.choice([-1.0, 1.0], size=(n, 24)) for n in (90, 60))
+    labels, truth = np.arange(90) % 3, np.arange(60) % 3
+    Q = np.linalg.qr(rng.normal(size=(24, 24)))[0]
+    for X, Y in ((train, test), (train @ Q, test @ Q)):
+        found = anomaly(X, labels, Y, truth, mode=mode, k=3).by_class
+        for c in range(3):
+            shown = train[labels == c] if mode == "one-vs-rest" else train[labels != c]
+            anomalous = (truth != c) == (mode == "one-vs-rest")
+            scores = -np.sort(test @ shown.T, axis=1)[:, -3:].sum(axis=1)
+            assert len(np.unique(scores)) < 40
+            assert found.auroc[c] == pytest.approx(roc_auc_score(anomalous, scores), rel=1e-12)
+            assert found.aupr[c] == pytest.approx(average_precision_score(anomalous, scores), rel=1e-12)
+            assert found.fpr95[c] == pytest.approx(fpr_at_95(scores, anomalous), rel=1e-12)
+
+
 def test_fewer_training_images_than_k_are_an_error():
     """A class with fewer than k training images is named, whatever the mode needs."""
     train, labels, test, truth = simulated(1)

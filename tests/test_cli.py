@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 
 from glocal.cli.app import _run
+from glocal.data.check import check_triplets
+from glocal.data.features import Features
+from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_world
 from glocal.records import read_rows
 
@@ -145,6 +148,15 @@ def test_data_check_finds_and_fixes(files, tmp_path, capsys):
     assert run("data", "check", "--features", files, "--triplets", tmp_path / "based.npy", "--json") == 1
     found = json.loads(capsys.readouterr().out)["findings"]
     assert [(f["severity"], f["check"], f["fix"]) for f in found] == [("error", "range", "pass --base 1")]
+
+
+def test_data_check_shares_ties():
+    """Features whose pairs are all tied favour no column as the odd one."""
+    rng = np.random.default_rng(0)
+    triplets = Triplets.from_array(np.array([rng.permutation(20)[:3] for _ in range(2000)]))
+    found = check_triplets(Features(np.eye(20)), triplets)
+    assert [finding.check for finding in found if finding.severity == "warning"] == ["order"]
+    assert "agree with 0.333 of the answers, which is chance" in found[-1].message
 
 
 def test_data_check_notices_the_odd_column(tmp_path, capsys):

@@ -48,6 +48,17 @@ def test_recall_and_precision_equal_scikit_learn(monkeypatch, numbers):
     assert (result.n, result.n_gallery, result.n_without, done[-1]) == (60, 45, 0, 60)
 
 
+def test_a_rotation_breaks_no_tie():
+    """Rows of two signs tie often; a rotation of the space changes no query's score."""
+    rng = np.random.default_rng(6)
+    signs = rng.choice([-1.0, 1.0], size=(60, 2))
+    before = retrieval(signs, LABELS)
+    for _ in range(5):
+        after = retrieval(signs @ np.linalg.qr(rng.normal(size=(2, 2)))[0], LABELS)
+        np.testing.assert_allclose(after.hits, before.hits, rtol=1e-12)
+        np.testing.assert_allclose(after.precisions, before.precisions, rtol=1e-12)
+
+
 def test_the_query_itself_is_left_out():
     """Without a gallery each query is searched among the other queries, by explicit loops."""
     result = retrieval(Q, LABELS)

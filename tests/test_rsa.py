@@ -114,6 +114,18 @@ def test_rounding_does_not_break_ties():
     assert found == pytest.approx(exact, rel=1e-9)
 
 
+@pytest.mark.parametrize("kernel", ["cosine", "dot", "choice"])
+def test_a_reflection_of_many_dimensions_breaks_no_tie(kernel):
+    """Ties of binary rows of 2,000 dimensions stay ties after a reflection: both rank correlations are the same."""
+    rng = np.random.default_rng(1)
+    base = rng.integers(0, 2, size=(4, 2000)).astype(float) / 50
+    rows = base[np.arange(14) % 4][:, rng.permutation(2000)]
+    v = rng.normal(size=2000)
+    mirrored = rows - 2 * np.outer(rows @ v, v) / (v @ v)
+    before, after = (rsa(Z, HUMAN, kernel=kernel, replicates=0) for Z in (rows, mirrored))
+    assert after.spearman == pytest.approx(before.spearman, rel=1e-12)
+
+
 def test_missing_pairs_are_left_out():
     """NaN pairs count for nobody; each person keeps the others."""
     people = PEOPLE.copy()

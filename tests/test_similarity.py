@@ -7,7 +7,8 @@ import pytest
 
 from glocal import similarity
 from glocal.errors import ParameterError
-from glocal.similarity import PairSimilarities, choice_loss, credit, unit_rows
+from glocal.similarity import PairSimilarities, choice, choice_loss, credit, unit_rows
+from glocal.ties import joined, tie_tolerance
 
 RNG = np.random.default_rng(0)
 ANSWERS = np.array([RNG.permutation(12)[:3] for _ in range(200)], dtype=np.int32)
@@ -37,7 +38,7 @@ def loop_credit(Z, answers, kind):
 
 def scored(Z, answers, kind):
     pairs = PairSimilarities(Z, kind)
-    parts = [credit(chunk, pairs.largest) for _, chunk in pairs.chunks(answers)]
+    parts = [credit(chunk, pairs.tolerance) for _, chunk in pairs.chunks(answers)]
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
@@ -93,10 +94,11 @@ def test_scaling_the_embedding_changes_no_credit(kind):
 
 
 def test_a_tie_is_a_difference_of_a_few_roundings():
-    """Pairs closer than 8 eps max|S| are tied, pairs farther apart are not."""
-    tolerance = 8 * np.finfo(float).eps * 4.0
+    """Pairs closer than 8 √p eps max|S| are tied, pairs farther apart are not."""
+    tolerance = tie_tolerance(9, 4.0)
+    assert tolerance == 8 * 3 * np.finfo(float).eps * 4
     pairs = np.array([[1.0, 1.0, 1.0], [1.0 + 0.9 * tolerance, 1.0 + 1.2 * tolerance, 0.0], [0.0, 0.0, 0.0]])
-    shares, ties = credit(pairs, 4.0)
+    shares, ties = credit(pairs, tolerance)
     assert shares.tolist() == [0.5, 0.0, 1.0]
     assert ties.tolist() == [True, False, False]
 
@@ -146,3 +148,37 @@ def test_an_unknown_similarity_is_refused(as_a_user):
     """Only cosine and dot are similarities here."""
     with pytest.raises(ParameterError, match="similarity is 'euclid'; allowed are cosine and dot"):
         PairSimilarities(EMBEDDING, "euclid")
+
+
+@pytest.mark.parametrize("kind", ["cosine", "dot"])
+def test_many_dimensions_break_no_tie(kind):
+    """Sums of 2,000 products err by more than those of 3: a reflection of binary rows still changes no credit."""
+    rng = np.random.default_rng(3)
+    Z = rng.integers(0, 2, size=(12, 2000)).astype(float)
+    Z[6:] = Z[:6][:, rng.permutation(2000)]  # equal lengths, and below equal rows
+    Z[[3, 9]] = Z[0]
+    v = rng.normal(size=2000)
+    mirrored = Z - 2 * np.outer(Z @ v, v) / (v @ v)
+    for ours, theirs in zip(scored(Z, ANSWERS, kind), scored(mirrored, ANSWERS, kind), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert scored(Z, ANSWERS, kind)[1].any()
+
+
+def test_the_choice_is_shared_among_the_highest():
+    """Each of k highest pairs gets 1/k, the others nothing; the shares of an answer add up to 1."""
+    pairs = np.array([[3.0, 2.0, 1.0], [3.0, 2.0, 2.0], [1.0, 2.0, 2.0]])
+    wanted = [[1 / 2, 1 / 3, 0], [1 / 2, 1 / 3, 1 / 2], [0, 1 / 3, 1 / 2]]
+    np.testing.assert_allclose(choice(pairs, 1e-12), wanted)
+
+
+def test_joined_values_are_equal_where_neighbours_are_near():
+    """Sorted values that differ by at most the tolerance are one value, wherever the edges of a grid would lie."""
+    rng = np.random.default_rng(0)
+    levels = np.repeat(np.arange(50) / 7, 6)
+    order = rng.permutation(300)
+    noisy = (levels + rng.uniform(-1e-13, 1e-13, size=300))[order]
+    assert len(np.unique(noisy)) > 250
+    found = joined(noisy, 3e-13)
+    assert len(np.unique(found)) == 50
+    np.testing.assert_allclose(found, levels[order], atol=2e-13)
+    np.testing.assert_array_equal(joined(noisy, 0.0), noisy)

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import hadamard
 from scipy.spatial.distance import pdist
 from scipy.special import kl_div, softmax
 from scipy.stats import pearsonr, spearmanr
@@ -19,7 +20,8 @@ from glocal.errors import CollapseWarning, DataError, ParameterError
 from glocal.evaluation.structure import collapsed, neighbourhoods, neighbours, neighbours_kept, structure
 from glocal.evaluation.structure.cka import linear_cka, local_cka
 from glocal.evaluation.structure.divergence import divergence
-from glocal.evaluation.structure.neighbourhoods import shared_by_image
+from glocal.evaluation.structure.measure import STEPS
+from glocal.evaluation.structure.neighbourhoods import nearest_label_accuracy, shared_by_image
 from glocal.evaluation.structure.ranks import chance_of_ranks, trustworthiness
 from glocal.evaluation.structure.rdm import rdm_correlation
 from glocal.evaluation.structure.separation import separation
@@ -114,8 +116,104 @@ def test_shares_by_image_average_to_neighbours_kept():
     """Each image's share is counted by sets, and their mean is neighbours kept."""
     before, after = neighbours(X, 5), neighbours(Z, 5)
     shares = [len(set(b) & set(a)) / 5 for b, a in zip(before.tolist(), after.tolist(), strict=True)]
-    np.testing.assert_allclose(shared_by_image(before, after), shares)
+    np.testing.assert_allclose(shared_by_image(X, Z, 5), shares)
     assert neighbours_kept(X, Z, 5) == pytest.approx(np.mean(shares), rel=1e-12)
+
+
+# --- ties --------------------------------------------------------------------------------------------------------
+
+# signs: all rows of one length, so that cosines are whole numbers over p and their ties are known exactly
+SIGNS = np.random.default_rng(5).choice([-1.0, 1.0], size=(60, 16))
+FEWER = SIGNS[:, :9]
+
+
+def isometries(p):
+    """Signed permutation, Hadamard matrix, random rotation."""
+    rng = np.random.default_rng(p)
+    flip = np.eye(p)[rng.permutation(p)] * rng.choice([-1, 1], size=p)
+    return {"signs": flip, "hadamard": hadamard(p) / p**0.5, "random": np.linalg.qr(rng.normal(size=(p, p)))[0]}
+
+
+def loop_shares(signs, k):
+    """P(j among the k nearest of i) by whole numbers, ties in random order."""
+    n = len(signs)
+    P = np.zeros((n, n))
+    for i in range(n):
+        dots = {j: int(signs[i] @ signs[j]) for j in range(n) if j != i}
+        for j, own in dots.items():
+            nearer, tied = sum(s > own for s in dots.values()), sum(s == own for s in dots.values())
+            P[i, j] = min(1, max(0, (k - nearer) / tied))
+    return P
+
+
+@pytest.mark.parametrize("p", [16, 128])
+@pytest.mark.parametrize("kind", ["signs", "hadamard", "random"])
+def test_a_rotation_of_binary_features_keeps_everything(kind, p):
+    """Whatever ties there are, duplicates too, a rotation keeps all neighbours, ranks and their correlation exactly."""
+    binary = np.random.default_rng(p).integers(0, 2, size=(150, p)).astype(float)
+    binary[::7] = binary[1]
+    found = structure(binary, 3 * binary @ isometries(p)[kind])
+    assert (found.neighbours_kept, found.trustworthiness, found.continuity) == (1, 1, 1)
+    assert found.overlap == {1: 1, 5: 1, 10: 1, 50: 1}
+    assert found.rdm_spearman == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 5, 10, 59])
+def test_ties_share_the_last_places(k, monkeypatch):
+    """Neighbours kept is the mean over images of Σ min(P, P') / k, P by whole numbers; blocks change nothing."""
+    wanted = np.minimum(loop_shares(SIGNS, k), loop_shares(FEWER, k)).sum(axis=1) / k
+    rotation = isometries(16)["random"]
+    for rows in (SIGNS, SIGNS @ rotation):
+        np.testing.assert_allclose(shared_by_image(rows, FEWER, k), wanted, rtol=1e-12)
+        assert neighbours_kept(FEWER, rows, k) == pytest.approx(wanted.mean(), rel=1e-12)
+    monkeypatch.setattr(neighbourhoods, "_BLOCK", 7)
+    np.testing.assert_allclose(shared_by_image(SIGNS, FEWER, k), wanted, rtol=1e-12)
+
+
+def test_the_places_that_ties_share_add_up_to_k():
+    """The memberships of each image are those of loops and add up to k."""
+    [block] = neighbourhoods.neighbourhoods(SIGNS, 10)
+    sure, tied, places, size = block.members(np.arange(60))
+    P = sure + tied * (places / size)[:, None]
+    np.testing.assert_allclose(P, loop_shares(SIGNS, 10))
+    np.testing.assert_allclose(P.sum(axis=1), 10)
+    assert 0 < len(block.rows) < 60
+
+
+def test_tied_neighbours_come_in_the_order_of_the_images():
+    """The list of neighbours is that of a stable sort of whole numbers, also after a rotation."""
+    dots = SIGNS @ SIGNS.T - 99 * np.eye(60)
+    wanted = np.argsort(-dots, axis=1, kind="stable")[:, :10]
+    for rows in (SIGNS, SIGNS @ isometries(16)["random"]):
+        np.testing.assert_array_equal(neighbours(rows, 10), wanted)
+
+
+@pytest.mark.parametrize("k", [1, 6])
+def test_trustworthiness_of_ties_equals_loops(k):
+    """Each neighbour counts by its probability, and its rank is one more than the images that are strictly nearer."""
+    P, penalty = loop_shares(FEWER, k), 0.0
+    for i in range(60):
+        dots = np.delete(SIGNS @ SIGNS[i], i)
+        ranks = np.array([1 + np.count_nonzero(dots > dot) for dot in SIGNS @ SIGNS[i]])
+        penalty += float(P[i] @ np.maximum(ranks - k, 0))
+    wanted = 1 - 2 * penalty / (60 * k * (120 - 3 * k - 1))
+    assert trustworthiness(SIGNS @ isometries(16)["hadamard"], FEWER, k) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_tied_nearest_images_share_the_label():
+    """Accuracy of the nearest image: t tied ones count 1/t each."""
+    labels = np.arange(60) % 3
+    wanted = (loop_shares(SIGNS, 1) * (labels == labels[:, None])).sum() / 60
+    for rows in (SIGNS, SIGNS @ isometries(16)["random"]):
+        assert nearest_label_accuracy(rows, labels) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_rank_correlation_of_ties_is_that_of_whole_numbers():
+    """Spearman over all pairs is scipy's on the whole numbers behind the cosines, also after a rotation."""
+    upper = np.triu_indices(60, 1)
+    wanted = spearmanr((SIGNS @ SIGNS.T)[upper], (FEWER @ FEWER.T)[upper]).statistic
+    for rows in (SIGNS, SIGNS @ isometries(16)["random"]):
+        assert rdm_correlation(rows, FEWER).spearman == pytest.approx(wanted, rel=1e-12)
 
 
 # --- collapse ----------------------------------------------------------------------------------------------------
@@ -164,24 +262,23 @@ def test_a_collapsed_transform_scores_chance(kind):
 def test_trustworthiness_and_continuity_equal_scikit_learn(k):
     """Both equal sklearn.manifold.trustworthiness on cosine distances; continuity with the two sides exchanged."""
     wanted = sklearn_trustworthiness(X, unit_rows(Z), n_neighbors=k, metric="cosine")
-    assert trustworthiness(X, neighbours(Z, k)) == pytest.approx(wanted, rel=1e-12)
+    assert trustworthiness(X, Z, k) == pytest.approx(wanted, rel=1e-12)
     wanted = sklearn_trustworthiness(Z, unit_rows(X), n_neighbors=k, metric="cosine")
-    assert trustworthiness(Z, neighbours(X, k)) == pytest.approx(wanted, rel=1e-12)
+    assert trustworthiness(Z, X, k) == pytest.approx(wanted, rel=1e-12)
 
 
 def test_trustworthiness_in_blocks_and_of_the_same(monkeypatch):
     """Blocks of rows change nothing, and an embedding trusts its own neighbours to 1."""
-    whole = trustworthiness(X, neighbours(Z, 5))
+    whole = trustworthiness(X, Z, 5)
     monkeypatch.setattr(neighbourhoods, "_BLOCK", 7)
-    assert trustworthiness(X, neighbours(Z, 5)) == pytest.approx(whole, rel=1e-12)
-    assert trustworthiness(X, neighbours(3 * X, 5)) == 1
+    assert trustworthiness(X, Z, 5) == pytest.approx(whole, rel=1e-12)
+    assert trustworthiness(X, 3 * X, 5) == 1
 
 
 def test_the_chance_of_ranks_is_that_of_random_neighbours():
-    """Averaged over random neighbours, trustworthiness is the stated chance."""
+    """Averaged over unrelated embeddings, trustworthiness is the stated chance."""
     rng = np.random.default_rng(0)
-    others = [np.delete(np.arange(60), i) for i in range(60)]
-    draws = [trustworthiness(X, np.stack([rng.permutation(rest)[:8] for rest in others])) for _ in range(100)]
+    draws = [trustworthiness(X, rng.normal(size=(60, 9)), 8) for _ in range(100)]
     assert np.mean(draws) == pytest.approx(chance_of_ranks(60, 8), abs=4 * np.std(draws) / 10)
 
 
@@ -359,8 +456,8 @@ def test_structure_gathers_the_measures():
     assert found.neighbours_kept == pytest.approx(neighbours_kept(X, Z, 7), rel=1e-12)
     assert found.low < found.neighbours_kept < found.high
     assert found.overlap == {k: pytest.approx(neighbours_kept(X, Z, k), rel=1e-12) for k in (1, 5)}
-    assert found.trustworthiness == trustworthiness(X, neighbours(Z, 7))
-    assert found.continuity == trustworthiness(Z, neighbours(X, 7))
+    assert found.trustworthiness == trustworthiness(X, Z, 7)
+    assert found.continuity == trustworthiness(Z, X, 7)
     assert found.local_cka == local_cka(X, Z, neighbours(X, 7))
     assert found.divergence == divergence(X, Z, tau=0.5)
     assert (found.cka, found.cka_debiased) == (linear_cka(X, Z), linear_cka(X, Z, debiased=True))
@@ -368,7 +465,7 @@ def test_structure_gathers_the_measures():
     assert (found.separation_before, found.separation_after) == (separation(X, labels), separation(Z, labels))
     assert found.participation_after == participation_ratio(variances(Z))
     assert (found.n, found.k, found.tau, found.collapsed) == (60, 7, 0.5, False)
-    assert "neighbours" in begun
+    assert begun == list(STEPS)
 
 
 def test_structure_of_the_same_up_to_rotation_is_kept():

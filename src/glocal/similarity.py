@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.errors import ParameterError
+from glocal.ties import tie_tolerance
 
 SIMILARITIES = ("cosine", "dot")
 CHANCE = 1.0 / 3.0
@@ -42,7 +43,8 @@ class PairSimilarities:
         self.rows = unit_rows(Z) if similarity == "cosine" else Z
         self.gram = self.rows @ self.rows.T if len(Z) <= _GRAM_LIMIT else None
         # |S_ij| is at most the largest squared norm, which is also the largest |S_ij| of the Gram matrix
-        self.largest = float(np.einsum("ij,ij->i", self.rows, self.rows).max(initial=0.0))
+        largest = float(np.einsum("ij,ij->i", self.rows, self.rows).max(initial=0.0))
+        self.tolerance = tie_tolerance(Z.shape[1], largest)
 
     def chunks(self, answers: Int[np.ndarray, "t 3"]) -> Iterator[tuple[slice, Float[np.ndarray, "3 c"]]]:
         """Yield, for a run of answers, the similarities (pair found similar; first with odd; second with odd)."""
@@ -62,18 +64,27 @@ class PairSimilarities:
         )
 
 
-def credit(pairs: Float[np.ndarray, "3 c"], largest: float) -> tuple[Float[np.ndarray, " c"], np.ndarray]:
+def choice(pairs: Float[np.ndarray, "3 c"], tolerance: float) -> Float[np.ndarray, "3 c"]:
+    """The share of the model's choice that each of three pairs gets.
+
+    The model finds the pair of highest similarity most alike. Pairs within the tolerance of the highest are tied, and
+    each of k tied ones gets 1/k.
+    """
+    among = pairs >= pairs.max(axis=0) - tolerance
+    return among / among.sum(axis=0, dtype=np.int8)
+
+
+def credit(pairs: Float[np.ndarray, "3 c"], tolerance: float) -> tuple[Float[np.ndarray, " c"], np.ndarray]:
     """How right the model is on each answer, with ties shared, and which answers are ties.
 
-    The model finds the pair of highest similarity most alike. Pairs within 8 eps·max|S| of the highest are tied;
-    an answer whose pair is among k tied ones earns 1/k, so that a collapsed model scores chance.
+    An answer earns the share of its pair in the model's `choice`, so that a collapsed model scores chance.
 
     Parameters
     ----------
     pairs : (3, c) float
         Row 0 is the similarity of the pair that people chose.
-    largest : float
-        max |S| of the embedding.
+    tolerance : float
+        The difference below which similarities are tied: `PairSimilarities.tolerance`.
 
     Returns
     -------
@@ -81,12 +92,8 @@ def credit(pairs: Float[np.ndarray, "3 c"], largest: float) -> tuple[Float[np.nd
     tied : (c,) bool
         More than one pair within the tolerance of the highest.
     """
-    tolerance = 8 * np.finfo(pairs.dtype).eps * largest
-    s0, s1, s2 = pairs
-    threshold = np.maximum(np.maximum(s0, s1), s2) - tolerance
-    among = s0 >= threshold
-    n_tied = among.astype(np.int8) + (s1 >= threshold) + (s2 >= threshold)
-    return among / n_tied, n_tied > 1
+    shares = choice(pairs, tolerance)
+    return shares[0], shares.max(axis=0) < 1
 
 
 def strict_credit(pairs: Float[np.ndarray, "3 c"]) -> Float[np.ndarray, " c"]:

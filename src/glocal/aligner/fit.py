@@ -23,6 +23,7 @@ from glocal.data.features import Features
 from glocal.data.splits import split_triplets
 from glocal.data.triplets import Triplets
 from glocal.errors import CollapseWarning, DataError, NotConvergedWarning, ParameterError
+from glocal.evaluation.structure.collapse import one_point
 from glocal.files import array_sha256
 from glocal.objective import Evaluation
 from glocal.records import FitRecord, Provenance, to_json
@@ -305,9 +306,7 @@ def _check_data(
 def _warn(record: FitRecord, outcome: Outcome) -> None:
     if not record.converged:
         warnings.warn(f"not converged ({record.status}): {record.reason}.", NotConvergedWarning, stacklevel=3)
-    Z = outcome.embedded.double()
-    spread, size = float(Z.var(dim=0, correction=0).sum()), float(Z.square().sum(dim=1).mean())
-    if record.parts["global"] >= math.log(3) - 1e-6 or spread < 1e-12 * size:
+    if record.parts["global"] >= math.log(3) - 1e-6 or one_point(outcome.embedded.double().cpu().numpy()):
         warnings.warn(
             f"collapse: the global loss {record.parts['global']:.6f} is that of chance (log 3 = {math.log(3):.6f}) "
             "or all objects are mapped to one point. Lower lmbda, or check that triplets and features belong together.",

@@ -91,7 +91,7 @@ def watched_accuracy(Z: Float[np.ndarray, "n p"], triplets: Triplets, ties: str)
     """Agreement of dot products with the watched answers under one of the two tie rules, unweighted."""
     similarities = PairSimilarities(Z, "dot")
     earned = [
-        credit(pairs, similarities.largest)[0] if ties == "shared" else strict_credit(pairs)
+        credit(pairs, similarities.tolerance)[0] if ties == "shared" else strict_credit(pairs)
         for _, pairs in similarities.chunks(triplets.answers)
     ]
     return float(np.concatenate(earned).mean())

@@ -13,6 +13,7 @@ from glocal.data.features import Features, object_name
 from glocal.data.join import feature_rows
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError
+from glocal.similarity import PairSimilarities, choice
 
 Severity = Literal["error", "warning", "note"]
 _MANY_ANSWERS = 200_000
@@ -211,7 +212,6 @@ def _agreement(features: Features, triplets: Triplets) -> list[Finding]:
     if len(answers) > _MANY_ANSWERS:
         answers = answers[:: -(-len(answers) // _MANY_ANSWERS)]
     X = features.standardization(features.matrix, "float64")
-    X /= np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1e-300)
     shares = _odd_shares(X, answers)
     error = math.sqrt(2 / 9 / len(answers))
     findings = []
@@ -239,13 +239,11 @@ def _agreement(features: Features, triplets: Triplets) -> list[Finding]:
 
 
 def _odd_shares(X: Float[np.ndarray, "n p"], answers: Int[np.ndarray, "t 3"]) -> Float[np.ndarray, " 3"]:
-    """For each column, the share of answers whose other two objects are the most similar pair."""
-    most_odd = np.zeros(3)
-    for start in range(0, len(answers), 8192):
-        a, b, c = (X[column] for column in answers[start : start + 8192].T)
-        pairs = np.stack([(b * c).sum(1), (a * c).sum(1), (a * b).sum(1)])
-        most_odd += np.bincount(pairs.argmax(axis=0), minlength=3)
-    return most_odd / len(answers)
+    """For each column, the share of answers whose other two objects are the most similar pair by cosine."""
+    similarities = PairSimilarities(X)
+    chosen = sum(choice(pairs, similarities.tolerance).sum(axis=1) for _, pairs in similarities.chunks(answers))
+    shares: np.ndarray = chosen[::-1] / len(answers)  # the pairs come as (0, 1), (0, 2), (1, 2)
+    return shares
 
 
 def _row_hashes(features: Features) -> Int[np.ndarray, " n"]:

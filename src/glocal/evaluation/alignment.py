@@ -76,7 +76,7 @@ def odd_one_out(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosine"
     for (part, pairs), (_, dot_pairs) in zip(
         deciding.chunks(triplets.answers), dots.chunks(triplets.answers), strict=True
     ):
-        share, tied = credit(pairs, deciding.largest)
+        share, tied = credit(pairs, deciding.tolerance)
         nats = choice_loss(dot_pairs)
         earned[part] = share
         w = None if weights is None else weights[part]
@@ -112,5 +112,5 @@ def answer_credit(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosin
     deciding = PairSimilarities(Z, similarity)
     earned = np.empty(len(triplets))
     for part, pairs in deciding.chunks(triplets.answers):
-        earned[part] = credit(pairs, deciding.largest)[0]
+        earned[part] = credit(pairs, deciding.tolerance)[0]
     return earned

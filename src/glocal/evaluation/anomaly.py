@@ -84,7 +84,8 @@ def anomaly(
     In `shift` labels are superclasses: the first half (rounded up) of the subclasses that a superclass has in training,
     in sorted order, is trained on; test images of these are left out; that is CIFAR-100-shift with 3 of 5 subclasses.
     Files that already hold other subclasses in training than in testing (BREEDS) need no `shift` but `one-vs-rest`.
-    All classes are scored in one pass over test × training products; scores equal to 2⁻¹⁸ of their scale are ties.
+    All classes are scored in one pass over test × training products; scores that differ by no more than rounding
+    (`tie_tolerance`) are ties.
 
     Parameters
     ----------
@@ -210,7 +211,7 @@ def _score(tasks: Iterator[Task], classes: np.ndarray, mode: str, k: int, n_trai
 
 def _compared(train: np.ndarray, groups: np.ndarray, test: np.ndarray) -> Comparison:
     comparison = compare(train, groups, test)
-    if comparison.grid == 0:
+    if comparison.collapsed:
         warnings.warn(
             "collapse: all training and test images are one point; no anomaly can be told, every AUROC is 0.5.",
             CollapseWarning,

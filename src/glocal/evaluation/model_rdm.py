@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from glocal.errors import ParameterError
 from glocal.similarity import unit_rows
+from glocal.ties import joined, tie_tolerance
 
 KERNELS = ("cosine", "correlation", "dot", "choice")
 
@@ -52,11 +53,21 @@ def model_rdm(Z: Float[np.ndarray, "n p"], kernel: str = "cosine") -> Float[np.n
     >>> model_rdm(np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]])).tolist()
     [[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
     """
-    return dissimilarities(Z, kernel)[0]
+    return _dissimilarities(Z, kernel)[0]
 
 
-def dissimilarities(Z: Float[np.ndarray, "n p"], kernel: str) -> tuple[Float[np.ndarray, "n n"], float]:
-    """`model_rdm`, and the difference below which two of its entries are tied: 8 eps · max|S|."""
+def pair_dissimilarities(Z: Float[np.ndarray, "n p"], kernel: str = "cosine") -> Float[np.ndarray, " pairs"]:
+    """The upper triangle of `model_rdm`, row by row; entries that differ by no more than rounding are made equal."""
+    rdm, tolerance = _dissimilarities(Z, kernel)
+    return joined(rdm[np.triu_indices(len(rdm), 1)], tolerance)
+
+
+def _dissimilarities(Z: Float[np.ndarray, "n p"], kernel: str) -> tuple[Float[np.ndarray, "n n"], float]:
+    """`model_rdm`, and the difference up to which two of its entries are tied: `tie_tolerance`.
+
+    That of a share of choices is the one of the dot products, to which it is less than twice as sensitive, and of its
+    own sum over third objects.
+    """
     if kernel not in KERNELS:
         raise ParameterError(f"kernel is {kernel!r}; allowed are {', '.join(KERNELS)}.")
     Z = np.asarray(Z, dtype=np.float64)
@@ -64,10 +75,12 @@ def dissimilarities(Z: Float[np.ndarray, "n p"], kernel: str) -> tuple[Float[np.
         Z = Z - Z.mean(axis=1, keepdims=True)
     rows = unit_rows(Z) if kernel in ("cosine", "correlation") else Z
     S = rows @ rows.T
+    tolerance = tie_tolerance(Z.shape[1], np.abs(S).max(initial=0.0))
     if kernel == "choice":
         S = _choice_share(S)
+        tolerance = 2 * tolerance + tie_tolerance(len(S))
     np.fill_diagonal(rdm := 1 - (S + S.T) / 2, 0.0)
-    return rdm, float(8 * np.finfo(np.float64).eps * np.abs(S).max(initial=0.0))
+    return rdm, tolerance
 
 
 def _choice_share(S: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:

@@ -41,7 +41,7 @@ def leave_one_out(
                 "Lower k or add images."
             )
     m = len(codes)
-    values: np.ndarray = np.empty((m, 0), dtype=np.float32)
+    values: np.ndarray = np.empty((m, 0))
     owners: np.ndarray = np.empty((m, 0), dtype=np.int64)
     for c, nearest in enumerate(nearest_by_class(comparison, k, progress)):
         values = np.concatenate([values, nearest], axis=1)
@@ -51,7 +51,7 @@ def leave_one_out(
             values = np.take_along_axis(values, kept, axis=1)
             owners = np.take_along_axis(owners, kept, axis=1)
     for c in range(len(classes)):
-        nearest = largest(np.where(owners == c, np.float32(-np.inf), values), k)
+        nearest = largest(np.where(owners == c, -np.inf, values), k)
         yield c, comparison.typical(nearest), np.where((codes == c) | (codes < 0), ANOMALOUS, NORMAL)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
+
+from glocal.ties import new_group
 
 _SMALLEST = 1e-20
 
@@ -46,26 +48,27 @@ class PairTable:
     place: Int[np.ndarray, " k"]
 
     @classmethod
-    def of(cls, x: Float[np.ndarray, " pairs"], y: Float[np.ndarray, " pairs"], n: int, tolerance: float) -> PairTable:
+    def of(cls, x: Float[np.ndarray, " pairs"], y: Float[np.ndarray, " pairs"], n: int) -> PairTable:
         """Build from the upper triangles of two RDMs.
 
-        Pairs where y is NaN are left out; values of x within `tolerance` of the next smaller one are tied.
+        Pairs where y is NaN are left out. Ties are equal values: join beforehand what rounding set apart.
         """
         known = ~np.isnan(y)
         first, second = (index[known] for index in np.triu_indices(n, 1))
         x, y = x[known], y[known]
         x_order, y_order = np.argsort(x, kind="stable"), np.argsort(y, kind="stable")
         first, second = first.astype(np.int32), second.astype(np.int32)
-        new_x, new_y = _new_group(x[x_order], tolerance), _new_group(y[y_order], 0.0)
         place = np.empty(len(y), dtype=np.int32)
         place[y_order] = np.arange(len(y), dtype=np.int32)
-        starts = np.flatnonzero(new_x)
-        x, y = _standardized(x[x_order][starts][np.cumsum(new_x) - 1]), _standardized(y[x_order])
+        x, y = x[x_order], y[y_order]
+        starts = [np.flatnonzero(new_group(ordered, 0.0)) for ordered in (x, y)]
+        place = place[x_order]
+        x, y = _standardized(x), _standardized(y)[place]
         return cls(
             np.stack([np.ones(len(x)), x, y, x * x, y * y, x * y], axis=1),
-            Sorted(first[x_order], second[x_order], starts),
-            Sorted(first[y_order], second[y_order], np.flatnonzero(new_y)),
-            place[x_order],
+            Sorted(first[x_order], second[x_order], starts[0]),
+            Sorted(first[y_order], second[y_order], starts[1]),
+            place,
         )
 
     @property
@@ -106,7 +109,3 @@ def _standardized(values: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
     values = values - values.mean()
     scaled: np.ndarray = values / (values.std() or 1.0)
     return scaled
-
-
-def _new_group(ascending: Float[np.ndarray, " k"], tolerance: float) -> Bool[np.ndarray, " k"]:
-    return np.concatenate([[True], np.diff(ascending) > tolerance])

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
+from glocal.ties import new_group
+
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
@@ -31,8 +33,7 @@ class Ranking:
     def of(cls, S: Float[np.ndarray, "b m"], relevant: Bool[np.ndarray, "b m"], tolerance: float) -> Ranking:
         """From similarities in falling order: neighbours in it that differ by at most `tolerance` are tied."""
         at = np.broadcast_to(np.arange(S.shape[1]), S.shape)
-        new = np.ones(S.shape, dtype=bool)
-        new[:, 1:] = S[:, :-1] - S[:, 1:] > tolerance
+        new = new_group(S, tolerance)
         last_of = np.ones(S.shape, dtype=bool)
         last_of[:, :-1] = new[:, 1:]
         first = np.maximum.accumulate(np.where(new, at, 0), axis=1)

@@ -15,6 +15,7 @@ from glocal.evaluation.ranking import Ranking
 from glocal.evaluation.statistics import mean_estimate
 from glocal.evaluation.structure.collapse import collapsed
 from glocal.similarity import unit_rows
+from glocal.ties import tie_tolerance
 
 RANKS = (1, 5, 10)
 WithInterval = tuple[float, float | None, float | None]
@@ -73,9 +74,9 @@ def retrieval(
     """Recall at some ranks and mean average precision of cosine retrieval; a row is relevant if its label is the same.
 
     R@K is the share of queries with a relevant row among the K nearest; AP = mean over the relevant rows of the
-    precision at their rank, over the whole gallery; mAP its mean over queries. Rows whose cosines differ by less than
-    p · eps (what rounding can do to a product of p terms) are tied, and a query earns what it would on average if
-    tied rows came in random order: a collapsed gallery scores chance, never more. Blocked and exact, float64.
+    precision at their rank, over the whole gallery; mAP its mean over queries. Rows whose cosines differ by no more
+    than `tie_tolerance` are tied, and a query earns what it would on average if tied rows came in random order: a
+    collapsed gallery scores chance, never more. Blocked and exact, float64.
 
     The intervals are over queries, wider where the queries of a label are alike; the gallery counts as fixed.
 
@@ -146,7 +147,7 @@ def retrieval(
         warnings.warn("collapse: the gallery is one point; scores are those of chance.", CollapseWarning, stacklevel=2)
     possible = tuple(rank for rank in ranks if rank < n_gallery)
     Q, G = unit_rows(np.asarray(queries, dtype=np.float64)), unit_rows(np.asarray(G, dtype=np.float64))
-    tolerance = np.inf if flat else G.shape[1] * np.finfo(np.float64).eps
+    tolerance = np.inf if flat else tie_tolerance(G.shape[1])
     hits, precisions = np.empty((len(kept), len(possible))), np.empty(len(kept))
     step = max(1, _BLOCK_NUMBERS // len(G))
     for start in range(0, len(kept), step):

@@ -11,11 +11,11 @@ from jaxtyping import Float
 
 from glocal.data.rdm import check_rdms
 from glocal.errors import CollapseWarning, DataError, ParameterError
-from glocal.evaluation.model_rdm import dissimilarities
+from glocal.evaluation.model_rdm import pair_dissimilarities
 from glocal.evaluation.rank_correlation import PairTable
 from glocal.evaluation.rsa_ceiling import NoiseCeiling, noise_ceiling
+from glocal.evaluation.structure.collapse import one_point
 
-_COLLAPSED = 1e-12
 _FEWEST = 40
 
 
@@ -53,8 +53,8 @@ def rsa(
 ) -> RSA:
     """Correlate the dissimilarities of an embedding with people's.
 
-    Pairs are the upper triangle; a pair of NaN is left out for that person. Model dissimilarities that differ by at
-    most 8 eps · max|S| are tied, as odd-one-out choices are.
+    Pairs are the upper triangle; a pair of NaN is left out for that person. Model dissimilarities that differ by no
+    more than rounding (`tie_tolerance`) are tied, as odd-one-out choices are.
 
     The interval is by bootstrap: objects are drawn again with replacement, pairs of an object with itself are
     dropped, ranks are taken anew; with several people they are drawn again too. It is a percentile interval.
@@ -111,17 +111,15 @@ def rsa(
     human = rdms[:, *np.triu_indices(n, 1)]
     ceiling = noise_ceiling(human, "spearman") if people > 1 else None
     pearson_ceiling = noise_ceiling(human, "pearson") if people > 1 else None
-    model, tolerance = dissimilarities(Z, kernel)
-    x = model[np.triu_indices(n, 1)]
-    Z = np.asarray(Z, dtype=np.float64)
-    if x.max() - x.min() <= tolerance or Z.var(axis=0).sum() <= _COLLAPSED * np.square(Z).sum(axis=1).mean():
+    x = pair_dissimilarities(Z, kernel)
+    if x.max() == x.min() or one_point(np.asarray(Z, dtype=np.float64)):
         warnings.warn(
             "collapse: all objects are at one point, so that no pair is more alike than another and RSA is undefined.",
             CollapseWarning,
             stacklevel=2,
         )
         return RSA(np.nan, np.nan, None, None, None, None, ceiling, pearson_ceiling, kernel, n, people)
-    tables = [PairTable.of(x, y, n, tolerance) for y in human]
+    tables = [PairTable.of(x, y, n) for y in human]
     values = np.mean([table.correlations(np.ones((1, n)))[:, 0] for table in tables], axis=0)
     low, high = _interval(tables, n, replicates, seed, on_replicate)
     spearman, pearson = (float(value) for value in values)

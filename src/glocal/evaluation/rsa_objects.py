@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.data.rdm import check_rdms
-from glocal.evaluation.model_rdm import dissimilarities
+from glocal.evaluation.model_rdm import pair_dissimilarities
 from glocal.evaluation.rank_correlation import PairTable
 
 MOST = 200  # more objects are left out some at a time: the time grows with their number cubed, the error hardly changes
@@ -42,11 +42,11 @@ def object_values(
     n = people.shape[1]
     groups = min(n, MOST)
     pairs = np.triu_indices(n, 1)
-    model, tolerance = dissimilarities(Z, kernel)
+    model = pair_dissimilarities(Z, kernel)
     kept = np.arange(n) % groups != np.arange(groups)[:, None]
     values = np.empty((len(people), groups))
     for person, rdm in enumerate(people):
-        table = PairTable.of(model[pairs], rdm[pairs], n, tolerance)
+        table = PairTable.of(model, rdm[pairs], n)
         step = max(1, _BLOCK_NUMBERS // table.size)
         blocks = [kept[start : start + step].astype(np.float64) for start in range(0, groups, step)]
         without = np.concatenate([table.correlations(counts)[0] for counts in blocks])

@@ -19,7 +19,7 @@ from glocal.evaluation.fewshot import few_shot
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.rsa_objects import object_values
-from glocal.evaluation.structure import neighbours, structure
+from glocal.evaluation.structure import structure
 from glocal.evaluation.structure.neighbourhoods import shared_by_image
 from glocal.suite.plan import Task
 from glocal.suite.sources import Sources, option
@@ -176,7 +176,7 @@ def _structure(settings: Any, sources: Sources, embed: Embed, seed: int) -> Foun
     values = [(name, getattr(found, name)) for name in names]
     rows = [Row("neighbours_kept", found.neighbours_kept, found.low, found.high, n, split)]
     rows += [Row(name, value, None, None, n, split) for name, value in values if value is not None]
-    kept = shared_by_image(neighbours(X, k), neighbours(Z, k))
+    kept = shared_by_image(X, Z, k)
     return Found(tuple(rows), np.full(n, found.neighbours_kept) if found.collapsed else kept)
 
 

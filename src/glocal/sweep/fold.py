@@ -12,7 +12,7 @@ from glocal.aligner.problem import Problem, on_device, penalty_of, weighted
 from glocal.aligner.settings import Settings
 from glocal.data.splits import local_blocks
 from glocal.evaluation.alignment import odd_one_out
-from glocal.evaluation.structure import neighbours, shared_neighbours
+from glocal.evaluation.structure.neighbourhoods import nearest_label_accuracy, neighbourhoods, shared
 from glocal.objective import LocalLoss
 from glocal.sweep.data import FoldData, K
 from glocal.sweep.grid import Point
@@ -42,7 +42,7 @@ class Fold:
             on_device(judged[rows].astype(settings.dtype), settings.device)
             for rows in local_blocks(len(judged), settings.block_size, settings.seed)
         ]
-        self._before = neighbours(self.images, K)
+        self._before = list(neighbourhoods(self.images, K))
         self.heldout = data.heldout
         self.objects = data.scalars(np.asarray(data.features.matrix[data.objects]), "float64")
         self._downstream = None
@@ -71,6 +71,8 @@ class Fold:
             return Z if b is None else Z + b
 
         Z = embedded(self.objects)
+        after = neighbourhoods(embedded(self.images), K)
+        kept = np.concatenate([shared(*pair) for pair in zip(self._before, after, strict=True)])
         cosine = odd_one_out(Z, self.heldout, interval=False)
         dot = odd_one_out(Z, self.heldout, similarity="dot", interval=False)
         found: dict[str, Any] = {
@@ -79,14 +81,13 @@ class Fold:
             "tie_rate": cosine.tie_rate,
             "loss": cosine.loss,
             "local_loss": None if tau is None else self._heldout_local_loss(W, b, tau),
-            "neighbours_kept": shared_neighbours(self._before, neighbours(embedded(self.images), K)),
+            "neighbours_kept": float(kept.mean()),
             "n_heldout": len(self.heldout),
             "n_images": len(self.images),
         }
         if self._downstream is not None:
             X, labels = self._downstream
-            nearest = neighbours(embedded(X), 1)[:, 0]
-            found["accuracy_1nn"] = float(np.mean(labels[nearest] == labels))
+            found["accuracy_1nn"] = nearest_label_accuracy(embedded(X), labels)
         return found
 
     def _heldout_local_loss(self, W: np.ndarray, b: np.ndarray | None, tau: float) -> float:

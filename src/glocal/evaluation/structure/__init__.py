@@ -2,6 +2,6 @@
 
 from glocal.evaluation.structure.collapse import collapsed
 from glocal.evaluation.structure.measure import Structure, structure
-from glocal.evaluation.structure.neighbourhoods import neighbours, neighbours_kept, shared_neighbours
+from glocal.evaluation.structure.neighbourhoods import neighbours, neighbours_kept
 
-__all__ = ["Structure", "collapsed", "neighbours", "neighbours_kept", "shared_neighbours", "structure"]
+__all__ = ["Structure", "collapsed", "neighbours", "neighbours_kept", "structure"]

@@ -16,15 +16,16 @@ from glocal.evaluation.statistics import mean_estimate
 from glocal.evaluation.structure.cka import linear_cka, local_cka
 from glocal.evaluation.structure.collapse import collapsed
 from glocal.evaluation.structure.divergence import divergence
-from glocal.evaluation.structure.neighbourhoods import neighbours, shared_by_image, shared_neighbours
-from glocal.evaluation.structure.ranks import chance_of_ranks, check_k, trustworthiness
+from glocal.evaluation.structure.neighbourhoods import cosine_blocks, nearest, shared
+from glocal.evaluation.structure.ranks import chance_of_ranks, check_k, rank_penalty, trust
 from glocal.evaluation.structure.rdm import rdm_correlation
 from glocal.evaluation.structure.separation import Separation, separation
 from glocal.evaluation.structure.spectrum import directions_for, participation_ratio, variances
+from glocal.ties import tie_tolerance
 
 STEPS = (
-    "neighbours",
-    "trustworthiness, continuity and local CKA",
+    "neighbours, trustworthiness and continuity",
+    "local CKA",
     "CKA and dissimilarities",
     "variance, divergence and separation",
 )
@@ -157,19 +158,29 @@ def structure(
 
 def _local(X: np.ndarray, Z: np.ndarray, k: int, sizes: list[int], begin: Callable[[str], None]) -> dict[str, Any]:
     begin(STEPS[0])
-    most = max([k, *sizes])
-    before, after = neighbours(X, most), neighbours(Z, most)
-    shared = shared_by_image(before[:, :k], after[:, :k])
-    low, high = mean_estimate(shared).interval(fraction=True)
+    n = len(X)
+    every = sorted({k, *sizes})
+    tolerance_x, tolerance_z = tie_tolerance(X.shape[1]), tie_tolerance(Z.shape[1])
+    index = np.empty((n, k), dtype=np.int64)
+    kept = {size: np.empty(n) for size in every}
+    came, went = 0.0, 0.0
+    for (part, S), (_, T) in zip(cosine_blocks(X), cosine_blocks(Z), strict=True):
+        before, after = nearest(S, every, tolerance_x), nearest(T, every, tolerance_z)
+        for size in every:
+            kept[size][part] = shared(before[size], after[size])
+        came += rank_penalty(S, after[k], tolerance_x)
+        went += rank_penalty(T, before[k], tolerance_z)
+        index[part] = before[k].index
+    low, high = mean_estimate(kept[k]).interval(fraction=True)
     begin(STEPS[1])
     return {
-        "neighbours_kept": float(shared.mean()),
+        "neighbours_kept": float(kept[k].mean()),
         "low": low,
         "high": high,
-        "overlap": {size: shared_neighbours(before[:, :size], after[:, :size]) for size in sizes},
-        "trustworthiness": trustworthiness(X, after[:, :k]),
-        "continuity": trustworthiness(Z, before[:, :k]),
-        "local_cka": local_cka(X, Z, before[:, :k]) if k >= 3 else None,
+        "overlap": {size: float(kept[size].mean()) for size in sizes},
+        "trustworthiness": trust(came, n, k),
+        "continuity": trust(went, n, k),
+        "local_cka": local_cka(X, Z, index) if k >= 3 else None,
     }
 
 

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from glocal.errors import ParameterError
-from glocal.evaluation.structure.neighbourhoods import cosine_blocks
+from glocal.evaluation.structure.neighbourhoods import Nearest, cosine_blocks, neighbourhoods
+from glocal.ties import tie_tolerance
 
 
-def trustworthiness(X: Float[np.ndarray, "n p"], after: Int[np.ndarray, "n k"]) -> float:
+def trustworthiness(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], k: int) -> float:
     """One less the penalty for images that are neighbours after the transform and were far before.
 
-        T = 1 - 2 / (n k (2n - 3k - 1)) · Σ_i Σ_{j ∈ N_k(i; Z)} max(0, r(i, j) - k)
+        T = 1 - 2 / (n k (2n - 3k - 1)) · Σ_i Σ_j P_k(j | i; Z) max(0, r(i, j) - k)
 
-    with r(i, j) the rank of j by cosine to i in X, 1 for the nearest. Continuity is the same with X and Z exchanged: a
-    penalty for neighbours before that are far after.
+    with P_k as in `neighbours_kept`, 1 for the k nearest to i in Z unless ties share the last places, and r(i, j) the
+    rank of j by cosine to i in X, one more than the images that are nearer by more than rounding. Continuity is the
+    same with X and Z exchanged: a penalty for neighbours before that are far after.
 
     Parameters
     ----------
-    X : (n, p) real array
-        The embedding that ranks.
-    after : (n, k) integers
-        The k nearest neighbours of each image in the other one; 2k < n.
+    X, Z : (n, p) and (n, q) real arrays
+        Before and after the transform, the same images in the same order.
+    k : int
+        2k < n.
 
     Returns
     -------
@@ -38,15 +40,31 @@ def trustworthiness(X: Float[np.ndarray, "n p"], after: Int[np.ndarray, "n k"]) 
     ----------
     Venna & Kaski (2001), ICANN, LNCS 2130:485.
     """
-    n, k = after.shape
-    check_k(n, k)
-    penalty = 0
-    for part, S in cosine_blocks(X):
-        rows = np.arange(len(S))
-        for column in after[part].T:
-            rank = 1 + np.count_nonzero(S[rows, column][:, None] < S, axis=1)
-            penalty += int(np.maximum(rank - k, 0).sum())
+    check_k(len(X), k)
+    tolerance = tie_tolerance(X.shape[1])
+    pairs = zip(cosine_blocks(X), neighbourhoods(Z, k), strict=True)
+    return trust(sum(rank_penalty(S, after, tolerance) for (_, S), after in pairs), len(X), k)
+
+
+def trust(penalty: float, n: int, k: int) -> float:
+    """Trustworthiness, or continuity, from the sum of the penalties of all images."""
     return 1 - 2 * penalty / (n * k * (2 * n - 3 * k - 1))
+
+
+def rank_penalty(S: Float[np.ndarray, "b n"], near: Nearest, tolerance: float) -> float:
+    """Σ over a block of images of P_k(j) max(0, r(j) - k), j ranked by the cosines S and near in the other space."""
+    k, n = near.index.shape[1], S.shape[1]
+    image = np.arange(len(S))
+    sure = np.full(len(S), k)
+    sure[near.rows] = near.certain
+    penalty = 0.0
+    for place, column in enumerate(near.index.T):
+        rank = 1 + np.count_nonzero(S[image, column][:, None] + tolerance < S, axis=1)
+        penalty += int(np.maximum(rank - k, 0)[place < sure].sum())
+    for row, certain, tied in zip(near.rows, near.certain, near.tied, strict=True):
+        rank = 1 + n - np.searchsorted(np.sort(S[row]), S[row, tied] + tolerance, "right")
+        penalty += (k - certain) * int(np.maximum(rank - k, 0).sum()) / len(rank)
+    return penalty
 
 
 def chance_of_ranks(n: int, k: int) -> float:

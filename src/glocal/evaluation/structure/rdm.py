@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from glocal.similarity import unit_rows
+from glocal.evaluation.model_rdm import pair_dissimilarities
 
 _MOST = 2000
 
@@ -26,7 +26,8 @@ def rdm_correlation(
     """Spearman and Pearson correlation between the upper triangles of 1 - cos(x_i, x_j) and of 1 - cos(z_i, z_j).
 
     Of more than `most` images a random sample drawn with the seed is compared, since the pairs are their square; the
-    number compared is part of the result. A constant matrix correlates 0 with any other.
+    number compared is part of the result. Dissimilarities that differ by no more than rounding are tied, as in `rsa`.
+    A constant matrix correlates 0 with any other.
     """
     n = len(X)
     if n > most:
@@ -34,13 +35,8 @@ def rdm_correlation(
         X, Z = X[rows], Z[rows]
     from scipy.stats import rankdata
 
-    before, after = _dissimilarities(X), _dissimilarities(Z)
+    before, after = pair_dissimilarities(X), pair_dissimilarities(Z)
     return RdmCorrelation(_pearson(rankdata(before), rankdata(after)), _pearson(before, after), len(X))
-
-
-def _dissimilarities(Z: np.ndarray) -> np.ndarray:
-    rows = unit_rows(np.asarray(Z, dtype=np.float64))
-    return (1 - rows @ rows.T)[np.triu_indices(len(rows), 1)]
 
 
 def _pearson(a: np.ndarray, b: np.ndarray) -> float:

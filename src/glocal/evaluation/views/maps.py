@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.errors import MissingDependencyError, ParameterError
+from glocal.evaluation.structure.collapse import one_point
 from glocal.similarity import unit_rows
 
 KINDS = ("auto", "pca", "umap")
 _FEW = 16  # objects: with fewer every object is a neighbour of every other
 _LEAST = 5  # objects that UMAP needs
-_NO_SPREAD = 1e-12  # of rows of length 1: all objects at one point
 
 
 def object_map(
@@ -46,10 +46,11 @@ def object_map(
     """
     kind = map_kind(kind, len(Z))
     rows = unit_rows(np.asarray(Z, dtype=np.float64))
-    centred = rows - rows.mean(axis=0)
-    if np.square(centred).sum(axis=1).mean() < _NO_SPREAD:  # UMAP would scatter what is one point
+    if one_point(rows):  # UMAP would scatter it
         return np.zeros((len(rows), 2))
-    return _scaled(_principal(centred) if kind == "pca" else _umap(rows.astype(np.float32), seed, start))
+    if kind == "pca":
+        return _scaled(_principal(rows - rows.mean(axis=0)))
+    return _scaled(_umap(rows.astype(np.float32), seed, start))
 
 
 def map_kind(kind: str, n: int) -> str:
