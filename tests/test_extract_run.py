@@ -495,3 +495,74 @@ def test_images_that_changed_their_size_are_other_images(toy, photos, tmp_path):
     assert len(open_images(copy)) == 61
     with pytest.raises(ParameterError, match="inputs differ"):
         Extractor(toy).extract(copy, tmp_path / "out")
+
+
+def copied(photos, folder):
+    folder.mkdir()
+    for file in photos.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+        os.utime(folder / file.name, ns=(10**18, 10**18))
+    return folder
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_images_that_changed_places_are_other_images(toy, tmp_path, finished):
+    """Two images of equal name, size and time of change that were exchanged are noticed, finished or not."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(4):
+        bitmap = Image.new("RGB", (4, 4), (number, 0, 0))
+        bitmap.save(images / f"{number}.bmp")
+        os.utime(images / f"{number}.bmp", ns=(10**18, 10**18))
+    extract = lambda **options: Extractor(toy, batch_size=2).extract(images, tmp_path / "out", chunk_size=2, **options)
+    extract(shard=None if finished else (1, 2))
+    zero, one = (images / "0.bmp").read_bytes(), (images / "1.bmp").read_bytes()
+    for name, data in (("0.bmp", one), ("1.bmp", zero)):
+        (images / name).write_bytes(data)
+        os.utime(images / name, ns=(10**18, 10**18))
+    with pytest.raises(ParameterError, match=r"from 0\.bmp to [13]\.bmp has changed .* Choose another --out\."):
+        extract()
+    (images / "0.bmp").write_bytes(zero)
+    (images / "1.bmp").write_bytes(one)
+    assert extract().finished
+
+
+def test_files_that_were_only_copied_are_the_same_images(toy, photos, tmp_path, monkeypatch):
+    """A copy has other stamps: its content is read and compared; where the stamps are the same nothing is read."""
+    from glocal.extract import source
+
+    images = copied(photos, tmp_path / "images")
+    extract = lambda: Extractor(toy).extract(images, tmp_path / "out")
+    record = extract().record
+    images.rename(tmp_path / "moved")
+    copied(tmp_path / "moved", images)
+    assert extract().record == record
+    images.rename(tmp_path / "again")
+    (tmp_path / "moved").rename(images)
+    monkeypatch.setattr(source.Source, "read_bytes", None)
+    assert extract().record == record
+
+
+def test_an_extraction_without_hashes_of_content_is_taken_up(toy, photos, tmp_path):
+    """Folders of versions that kept no hash of the content are gone on with."""
+    extract = lambda shard: Extractor(toy, batch_size=8).extract(photos, tmp_path / "out", chunk_size=8, shard=shard)
+    extract((1, 2))
+    lines = tmp_path / "out" / ".extract" / "done.jsonl"
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    lines.write_text("".join(json.dumps({"chunk": r["chunk"], "missing": r["missing"]}) + "\n" for r in rows))
+    assert extract(None).record["contents"] is None
+    assert extract(None).finished
+
+
+def test_without_locks_an_extraction_is_one_sentence(toy, photos, tmp_path, monkeypatch):
+    """A file system without locks is said before the network runs."""
+    import errno
+
+    import filelock
+
+    def none(descriptor, **options):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(filelock, "lock_descriptor", none)
+    with pytest.raises(FileError, match="cannot be locked"):
+        Extractor(toy).extract(photos, tmp_path / "out")

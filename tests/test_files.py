@@ -7,13 +7,15 @@ import resource
 import subprocess
 import sys
 
+import filelock
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
-from glocal.errors import FileError, GLocalError
+from glocal.errors import FileError, GLocalError, ParameterError
 from glocal.files import array_sha256, atomic_write, existing_file, make_folder, read_lines, read_npy, writable_target
+from glocal.locks import lock
 
 
 def one_sentence(error) -> bool:
@@ -239,3 +241,160 @@ def test_a_hash_over_chunks_is_the_hash_of_the_whole():
     """Arrays larger than a chunk of 16 MB hash like their bytes in one piece."""
     array = np.arange(5_000_000, dtype=np.float64).reshape(-1, 2)
     assert array_sha256(array) == hashlib.sha256(f"<f8{array.shape}".encode() + array.tobytes()).hexdigest()
+
+
+# outputs that are checked before the work
+
+
+def test_an_output_that_is_a_link_is_checked_where_it_leads(tmp_path):
+    """A link into a missing folder, or back to itself, is refused before the work and while writing."""
+    (tmp_path / "away").symlink_to(tmp_path / "missing" / "out.bin")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "other").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("other")
+    for name, sentence in (("away", "cannot write|missing does not exist"), ("loop", "leads back to itself")):
+        with pytest.raises(FileError, match=sentence) as early:
+            writable_target(tmp_path / name)
+        with pytest.raises(FileError, match=sentence) as late, atomic_write(tmp_path / name) as stream:
+            stream.write(b"x")
+        assert one_sentence(early.value)
+        assert one_sentence(late.value)
+    writable_target(tmp_path / "link")
+    with atomic_write(tmp_path / "link") as stream:
+        stream.write(b"new")
+    assert (tmp_path / "other").read_bytes() == b"new"
+    with pytest.raises(FileError, match="leads nowhere") as caught:
+        make_folder(tmp_path / "away")
+    assert one_sentence(caught.value)
+
+
+def test_a_name_that_says_another_format_is_refused_before_the_work(tmp_path):
+    """With endings given, another ending is one sentence that offers a name; devices have no ending."""
+    with pytest.raises(ParameterError, match=r"allowed are \.npz, \.safetensors\. Name it out\.npz\.") as caught:
+        writable_target(tmp_path / "out.txt", endings=(".npz", ".safetensors"))
+    assert one_sentence(caught.value)
+    assert writable_target(tmp_path / "out.NPZ", endings=(".npz",)) == tmp_path / "out.NPZ"
+    assert writable_target("/dev/null", endings=(".npz",)).name == "null"
+
+
+# what killed processes leave
+
+KILLED = """
+import os, signal, sys
+from glocal.files import atomic_write
+with atomic_write(sys.argv[1]) as stream:
+    stream.write(b"half"); stream.flush(); os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("look", ["write", "check"])
+def test_what_a_killed_writer_left_is_removed_by_the_next_one(tmp_path, look):
+    """The next writer of a file, and the next check of it as an output, removes partial files of dead writers."""
+    path = tmp_path / "out.bin"
+    subprocess.run([sys.executable, "-c", KILLED, path], check=False)
+    (tmp_path / ".out.bin.5.partial").touch()  # of the last of six writers at once, which died too
+    assert len(os.listdir(tmp_path)) == 2
+    if look == "check":
+        writable_target(path)
+        assert os.listdir(tmp_path) == []
+    else:
+        with atomic_write(path) as stream:
+            stream.write(b"new")
+        assert os.listdir(tmp_path) == ["out.bin"]
+
+
+def test_what_a_live_writer_has_begun_is_left_alone(tmp_path):
+    """Writers of one file at once do not disturb each other: each has a partial file, and the last one wins."""
+    path = tmp_path / "out.bin"
+    with atomic_write(path) as first:
+        first.write(b"first")
+        with atomic_write(path) as second:
+            second.write(b"second")
+            writable_target(path)
+            assert len(os.listdir(tmp_path)) == 2
+        assert path.read_bytes() == b"second"
+    assert path.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["out.bin"]
+
+
+def test_a_partial_file_is_never_one_that_somebody_else_put_there(tmp_path):
+    """A link or a folder under the name of a partial file is neither written to nor removed."""
+    (tmp_path / "treasure").write_bytes(b"gold")
+    (tmp_path / ".out.bin.0.partial").symlink_to("treasure")
+    (tmp_path / ".out.bin.1.partial").mkdir()
+    with atomic_write(tmp_path / "out.bin") as stream:
+        stream.write(b"new")
+    assert (tmp_path / "treasure").read_bytes() == b"gold"
+    assert sorted(os.listdir(tmp_path)) == [".out.bin.0.partial", ".out.bin.1.partial", "out.bin", "treasure"]
+
+
+# locks
+
+
+def test_a_lock_is_held_by_one_and_free_when_its_holder_dies(tmp_path):
+    """A second block gets False while the first one runs; a killed process holds nothing."""
+    path = tmp_path / "lock"
+    code = (
+        "import os, signal, sys; from pathlib import Path; from glocal.locks import lock\n"
+        "with lock(Path(sys.argv[1])) as held:\n"
+        "    print(held, flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout.readline().strip() == b"True"
+    with lock(path) as held:
+        assert not held
+    holder.kill()
+    holder.communicate()
+    with lock(path) as held, lock(path) as again:
+        assert held
+        assert not again
+
+
+def test_a_lock_whose_file_was_removed_is_taken_on_the_new_file(tmp_path, monkeypatch):
+    """A holder may remove the lock file with its folder: who opened it before then holds the file that is there."""
+    path, taken, removals = tmp_path / "lock", filelock.lock_descriptor, iter([os.unlink])
+
+    def removed_meanwhile(descriptor, **options):
+        for remove in removals:
+            remove(path)
+        return taken(descriptor, **options)
+
+    monkeypatch.setattr(filelock, "lock_descriptor", removed_meanwhile)
+    with lock(path) as held, lock(path) as again:
+        assert held
+        assert not again
+
+
+@pytest.mark.parametrize("code", ["ENOLCK", "ENOSYS", "EOPNOTSUPP"])
+def test_without_locks_files_are_written_and_shared_folders_refused(tmp_path, monkeypatch, code):
+    """On a file system without locks a whole file is written all the same; what needs a lock is one sentence."""
+
+    def none(descriptor, **options):
+        raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
+
+    monkeypatch.setattr(filelock, "lock_descriptor", none)
+    with atomic_write(tmp_path / "out.bin") as stream:
+        stream.write(b"new")
+    writable_target(tmp_path / "out.bin")
+    assert os.listdir(tmp_path) == ["out.bin"]
+    assert (tmp_path / "out.bin").read_bytes() == b"new"
+    with pytest.raises(FileError, match="cannot be locked") as caught, lock(tmp_path / "lock"):
+        raise AssertionError
+    assert one_sentence(caught.value)
+
+
+def test_a_system_without_fcntl_and_fdatasync_runs_commands(tmp_path):
+    """As on Windows and macOS: no command needs the fcntl module or os.fdatasync."""
+    np.save(tmp_path / "x.npy", np.ones((300, 4), "f4"))
+    code = (
+        "import os, sys; sys.modules['fcntl'] = None; del os.fdatasync\n"
+        "from glocal.cli.app import _run\n"
+        "from glocal.transform import LinearTransform, streaming\n"
+        "import glocal.extract.store, glocal.sweep.store, numpy as np\n"
+        "streaming._Writer.__init__.__defaults__ = (1,)\n"
+        "LinearTransform(np.eye(4, dtype='f4'), None, 0.0, 1.0).save('t.npz')\n"
+        "sys.exit(_run(['--version']) or _run(['apply', 't.npz', 'x.npy', '--out', 'o.npy']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert np.array_equal(np.load(tmp_path / "o.npy"), np.ones((300, 4), "f4"))

@@ -433,10 +433,13 @@ def test_a_killed_run_leaves_the_previous_output_and_is_taken_up_again(tmp_path,
     assert after != previous
 
 
-@pytest.mark.parametrize("changed", ["transform", "options", "input"])
-def test_with_anything_else_it_begins_anew(tmp_path, changed):
-    """What another transform, option or input has begun is not taken up."""
+@pytest.mark.parametrize("changed", ["transform", "options", "input", "exchanged input", "version"])
+def test_with_anything_else_it_begins_anew(tmp_path, monkeypatch, changed):
+    """What another transform, option, input or version has begun is not taken up."""
     write_shards(tmp_path / "x", [10] * 5)
+    when = 10**18
+    for part in (tmp_path / "x").iterdir():
+        os.utime(part, ns=(when, when))
 
     def stop(rows, total):
         if rows == 30:
@@ -447,6 +450,15 @@ def test_with_anything_else_it_begins_anew(tmp_path, changed):
     assert (tmp_path / ".z.partial").exists()
     if changed == "input":
         pq.write_table(table(X[:10]), tmp_path / "x" / "part-000.parquet")
+    if changed == "version":
+        monkeypatch.setattr(plan, "__version__", "0")
+    if changed == "exchanged input":  # equal in names, sizes and times of change
+        parts = [tmp_path / "x" / f"part-00{i}.parquet" for i in range(2)]
+        parts[0].rename(tmp_path / "x" / "t")
+        parts[1].rename(parts[0])
+        (tmp_path / "x" / "t").rename(parts[1])
+        for part in parts:
+            os.utime(part, ns=(when, when))
     other = dataclasses.replace(TRANSFORM, mean=0.0) if changed == "transform" else TRANSFORM
     options = {"normalize": True} if changed == "options" else {}
     counts = []
@@ -469,6 +481,53 @@ def test_an_exchange_that_was_cut_short_is_undone(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["x", "z"]
     apply_shards(TRANSFORM, tmp_path / "x", tmp_path / "z")
     assert sorted(os.listdir(tmp_path)) == ["x", "z"]
+
+
+DIES = """
+import os, signal, sys
+import numpy as np
+from glocal.transform import LinearTransform, apply_shards, partial
+module, name = (partial.shutil, "rmtree") if sys.argv[3] == "rmtree" else (partial.os, sys.argv[3])
+original, count = getattr(module, name), [0]
+def dying(*arguments, **options):
+    count[0] += 1
+    if count[0] == int(sys.argv[4]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*arguments, **options)
+setattr(module, name, dying)
+apply_shards(LinearTransform.load("t.npz"), sys.argv[1], sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("call", [("rename", "1"), ("replace", "3"), ("rmtree", "1"), ("rmtree", "2"), ("rmtree", "3")])
+def test_wherever_the_exchange_is_killed_the_next_run_goes_on(tmp_path, call):
+    """Killed before, between or after the renames, or while it cleans up: the same command then runs through."""
+    TRANSFORM.save(tmp_path / "t.npz")
+    write_shards(tmp_path / "x", (5, 5))
+    (tmp_path / "z").mkdir()
+    pq.write_table(table(X[:5]), tmp_path / "z" / "old.parquet")
+    arguments = [sys.executable, "-c", DIES, "x", "z", *call]
+    done = subprocess.run(arguments, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    apply_shards(TRANSFORM, tmp_path / "x", tmp_path / "z")
+    assert sorted(os.listdir(tmp_path)) == ["t.npz", "x", "z"]
+    apply_shards(TRANSFORM, tmp_path / "x", tmp_path / "whole")
+    assert contents(tmp_path / "z") == contents(tmp_path / "whole")
+
+
+def test_an_output_that_is_a_link_stays_one(tmp_path):
+    """The folder that a link leads to is replaced, and a link into a missing folder is refused before the work."""
+    write_shards(tmp_path / "x", (5, 5))
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "z")
+    for _ in range(2):
+        apply_shards(TRANSFORM, tmp_path / "x", tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert os.listdir(tmp_path / "real") == ["z"]
+    (tmp_path / "away").symlink_to(tmp_path / "missing" / "z")
+    with pytest.raises(FileError, match="missing does not exist"):
+        apply_shards(TRANSFORM, tmp_path / "x", tmp_path / "away")
+    assert sorted(os.listdir(tmp_path)) == ["away", "link", "real", "x"]
 
 
 def test_two_processes_do_not_write_one_output(tmp_path):

@@ -7,17 +7,25 @@ import errno
 import hashlib
 import os
 import secrets
+import struct
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy_format
 
-from glocal.errors import FileError
+from glocal.errors import FileError, ParameterError
 
 PathLike = str | os.PathLike[str]
+
+_SLOTS = 8  # names of partial files: as many processes may write one output at once
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+
+
+class UnlockableError(FileError):
+    """A file system, or a system, on which no file can be locked."""
 
 
 def read_npy(path: PathLike, *, what: str) -> np.ndarray:
@@ -102,9 +110,10 @@ def existing_file(path: PathLike, *, what: str) -> Path:
 def atomic_write(path: PathLike, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Write to a hidden neighbour, flush it to disk, then move it into place.
 
-    A killed process, a full disk or an exception leaves the previous file whole. A symbolic link is followed; a device
-    or a pipe is written to as it is. `durable` false leaves it to the system when the bytes reach the disk: whole after
-    a killed process, not after a power cut.
+    A killed process, a full disk or an exception leaves the previous file whole. What a killed process leaves is the
+    neighbour, ``.NAME.0.partial``, which the next writer of `path` removes. A symbolic link is followed; a device or a
+    pipe is written to as it is. `durable` false leaves it to the system when the bytes reach the disk: whole after a
+    killed process, not after a power cut.
 
     Raises
     ------
@@ -112,59 +121,189 @@ def atomic_write(path: PathLike, *, durable: bool = True) -> Iterator[BinaryIO]:
         The folder does not exist, is not writable, or the disk is full.
     """
     path = Path(path)
-    if _is_special(path):
-        try:
+    try:
+        if _is_special(path):
             with path.open("wb") as stream:
                 yield stream
-        except OSError as error:
-            raise unwritable(path, error) from error
-        return
-    path = path.resolve() if path.is_symlink() else path
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with partial.open("xb") as stream:
-            yield stream
-            stream.flush()
-            if durable:
-                os.fsync(stream.fileno())
-        os.replace(partial, path)
+            return
+        path = followed(path)
+        with _new_partial(path) as stream:
+            partial = Path(stream.name)
+            try:
+                yield stream
+                stream.flush()
+                if durable:
+                    os.fsync(stream.fileno())
+                _close_on_windows(stream)
+                os.replace(partial, path)  # while it is held: nobody may take it for that of a dead writer
+            except BaseException:
+                _discard(partial, stream)
+                raise
     except OSError as error:
         if isinstance(error, FileError):
             raise
         raise unwritable(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
 
 
-def writable_target(path: PathLike, *, what: str = "output") -> Path:
-    """Fail before hours of work, not after them: check that `path` can be created.
+def writable_target(path: PathLike, *, what: str = "output", endings: Sequence[str] = ()) -> Path:
+    """Fail before hours of work, not after them: check that `path` can be created, and how its name ends.
 
     Raises
     ------
     FileError
         The folder is missing or not writable, or `path` is itself a folder.
+    ParameterError
+        The name ends in none of `endings`, if there are any.
     """
     path = Path(path)
     try:
         if path.is_dir():
             raise FileError(f"{what} {path} is a folder. Name a file inside it.")
-    except PermissionError as error:
-        raise unwritable(path, error) from error
-    if _is_special(path):
-        return path
-    folder = path.parent
-    try:
-        if not folder.exists():
-            raise FileError(f"{what} folder {folder} does not exist. Create it first: mkdir -p {folder}.")
-        probe = folder / f".{path.name}.{secrets.token_hex(4)}.probe"
-        probe.open("xb").close()
-        probe.unlink()
+        if _is_special(path):
+            return path
+        check_ending(path, endings, what=what)
+        target = followed(path)
+        if not target.parent.exists():
+            raise FileError(f"{what} folder {target.parent} does not exist. Create it first: mkdir -p {target.parent}.")
+        with _new_partial(target) as probe:
+            _discard(Path(probe.name), probe)
     except OSError as error:
         if isinstance(error, FileError):
             raise
         raise unwritable(path, error) from error
     return path
+
+
+def check_ending(path: PathLike, endings: Sequence[str], *, what: str = "output") -> str:
+    """The ending of a file name in lower case: a file is of the kind that its name says.
+
+    Raises
+    ------
+    ParameterError
+        It is none of `endings`, if there are any, and `path` is no device or pipe.
+    """
+    path = Path(path)
+    ending = path.suffix.lower()
+    if endings and ending not in endings and not _is_special(path):
+        raise ParameterError(
+            f"{what} {path} ends in {ending or 'nothing'}; allowed are {', '.join(endings)}. "
+            f"Name it {path.with_suffix(endings[0]).name}."
+        )
+    return ending
+
+
+def followed(path: Path) -> Path:
+    """Where a symbolic link leads, else `path` as it is.
+
+    Raises
+    ------
+    FileError
+        The link leads back to itself.
+    """
+    real = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if real.is_symlink():
+        raise FileError(f"cannot write {path}: it is a link that leads back to itself. Choose another name.")
+    return real
+
+
+def claimed(path: Path, *, wait: bool = False, new: bool = False) -> BinaryIO | None:
+    """Open a file for writing, and hold it until it is closed or this process dies.
+
+    Parameters
+    ----------
+    path : path
+        Created if it is missing; what it holds is kept.
+    wait : bool
+        Whether to wait for another holder.
+    new : bool
+        Whether `path` must not exist yet.
+
+    Returns
+    -------
+    binary stream or None
+        None where another one holds the file, or, with `new`, where it exists.
+
+    Raises
+    ------
+    UnlockableError
+        Nothing can be locked there.
+    OSError
+        `path` cannot be opened for writing.
+    """
+    from filelock import lock_descriptor
+
+    flags = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | (os.O_EXCL if new else 0)
+    while True:
+        try:
+            stream = open(path, "r+b", opener=lambda name, mode: os.open(name, mode | flags, 0o666))  # noqa: SIM115  returned
+        except FileExistsError:
+            return None
+        try:
+            held = lock_descriptor(stream.fileno(), blocking=wait)
+            if held and _is_file_at(stream, path):
+                return stream
+        except OSError as error:
+            stream.close()
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise UnlockableError(
+                f"{path} cannot be locked ({error.strerror}), and without locks two processes could write the same at "
+                "once. Choose an output on a file system with file locks, such as a local disk."
+            ) from error
+        except BaseException:
+            stream.close()
+            raise
+        stream.close()  # held by another one; or moved or removed by its holder after it was opened here
+        if not held or new:
+            return None
+
+
+def _is_file_at(stream: BinaryIO, path: Path) -> bool:
+    """Whether `path` is still the name of the open file."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _new_partial(path: Path) -> BinaryIO:
+    """Create and hold a hidden neighbour of `path`; those that no live process holds are removed."""
+    partials = [path.with_name(f".{path.name}.{slot}.partial") for slot in range(_SLOTS)]
+    try:
+        for partial in filter(os.path.lexists, partials):
+            try:
+                left = claimed(partial)
+            except UnlockableError:
+                raise
+            except OSError:  # another user's, or no plain file: not ours to remove
+                continue
+            if left is not None:
+                with left:
+                    _discard(partial, left)
+        for partial in partials:
+            stream = claimed(partial, new=True)
+            if stream is not None:
+                return stream
+    except UnlockableError:
+        _unlink(partial)
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial").open("xb")
+
+
+def _discard(partial: Path, stream: BinaryIO) -> None:
+    """Remove a partial file that this process holds."""
+    _close_on_windows(stream)
+    _unlink(partial)
+
+
+def _unlink(path: Path) -> None:
+    with contextlib.suppress(OSError):  # what cannot be removed is no worse than what a killed process leaves
+        path.unlink()
+
+
+def _close_on_windows(stream: BinaryIO) -> None:
+    """Windows neither moves nor removes a file that is open."""
+    if os.name == "nt":
+        stream.close()
 
 
 def _is_special(path: Path) -> bool:
@@ -181,7 +320,8 @@ def make_folder(path: PathLike) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise FileError(f"output folder {path} exists as a file. Choose another name.") from error
+        found = "is a link that leads nowhere" if path.is_symlink() and not path.exists() else "exists as a file"
+        raise FileError(f"output folder {path} {found}. Choose another name.") from error
     except OSError as error:
         raise unwritable(path, error) from error
     return path
@@ -214,6 +354,14 @@ def array_sha256(array: Any, rows: np.ndarray | None = None) -> str:
         part = slice(start, start + step) if rows is None else rows[start : start + step]
         digest.update(np.ascontiguousarray(array[part]).data)
     return digest.hexdigest()
+
+
+def stamp_of(status: os.stat_result) -> bytes:
+    """What changes when a file is written, replaced or renamed: size, times of both changes, place on the disk.
+
+    A file with the same stamp has the same content; one with another stamp may have it too.
+    """
+    return struct.pack("<QqqQ", status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def one_line(error: BaseException) -> str:

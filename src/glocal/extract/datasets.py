@@ -11,7 +11,7 @@ from typing import Any
 
 from glocal.errors import DataError, FileError, MissingDependencyError
 from glocal.extract.source import Item
-from glocal.files import one_line, read_lines
+from glocal.files import one_line, read_lines, stamp_of
 
 _STATE, _INFO, _SPLITS = "state.json", "dataset_info.json", "dataset_dict.json"
 
@@ -45,7 +45,8 @@ def dataset_items(folder: Path) -> list[Item]:
     state = _json(folder / _STATE)
     if state.get("_indices_data_files"):
         raise FileError(f"dataset {folder} was saved with a row selection; save it again after flatten_indices().")
-    column, parts = _image_column(folder, [folder / entry["filename"] for entry in state["_data_files"]])
+    files = [folder / entry["filename"] for entry in state["_data_files"]]
+    column, parts = _image_column(folder, files)
     starts = [0]
     for part in parts:
         starts.append(starts[-1] + len(part))
@@ -53,19 +54,20 @@ def dataset_items(folder: Path) -> list[Item]:
     names = [path for path in paths if path and path.strip()]
     if len(set(names)) != len(paths):
         names = [f"{row:08d}" for row in range(len(paths))]
-    rows = _Rows(parts, starts, folder)
+    rows = _Rows(parts, starts, folder, b"".join(stamp_of(file.stat()) for file in files))
     return [
-        Item(name, rows.size(row), partial(rows.read, row), rows.reason(row, column)) for row, name in enumerate(names)
+        Item(name, rows.size(row), partial(rows.read, row), rows.reason(row, column), rows.stamp(row))
+        for row, name in enumerate(names)
     ]
 
 
 class _Rows:
     """The image column, one memory-mapped piece after another."""
 
-    def __init__(self, parts: Sequence[Any], starts: Sequence[int], folder: Path) -> None:
+    def __init__(self, parts: Sequence[Any], starts: Sequence[int], folder: Path, stamp: bytes) -> None:
         self._bytes = [part.field("bytes") for part in parts]
         self._paths = [part.field("path") for part in parts]
-        self._starts, self._folder = starts, folder
+        self._starts, self._folder, self._stamp = starts, folder, stamp
 
     def _place(self, row: int) -> tuple[int, int]:
         part = bisect_right(self._starts, row) - 1
@@ -84,6 +86,12 @@ class _Rows:
             return int(value.as_buffer().size)
         file = self._file(row)
         return file.stat().st_size if file is not None and file.is_file() else 0
+
+    def stamp(self, row: int) -> bytes:
+        """That of the Arrow files, and of the file that the row names in place of holding it."""
+        part, at = self._place(row)
+        file = None if self._bytes[part][at].is_valid else self._file(row)
+        return self._stamp if file is None or not file.is_file() else self._stamp + stamp_of(file.stat())
 
     def reason(self, row: int, column: str) -> str | None:
         """Why a row has no image, where that is known."""

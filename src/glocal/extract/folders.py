@@ -10,7 +10,7 @@ from pathlib import Path
 
 from glocal.extract.order import is_image_name, natural_key
 from glocal.extract.source import Item
-from glocal.files import read_lines
+from glocal.files import read_lines, stamp_of
 
 _MAGIC = "*?["
 
@@ -66,7 +66,7 @@ def file_item(path: Path, name: str) -> Item:
     except OSError as error:
         return Item(name, 0, partial(_read, str(path)), f"cannot be read: {error.strerror}")
     reason = None if path.is_file() else "is no regular file"
-    return Item(name, found.st_size, partial(_read, str(path)), reason)
+    return Item(name, found.st_size, partial(_read, str(path)), reason, stamp_of(found))
 
 
 def _read(path: str) -> bytes:  # a str: a Path for each of a million images would weigh several hundred megabytes

@@ -100,7 +100,7 @@ class _Chunks:
             if found.run not in self._runs:
                 self._runs.append(found.run)
                 self._store.joined_by(found.run)
-            self._store.save(number, found.rows, found.missing)
+            self._store.save(number, found.rows, found.missing, found.content)
             self._store.release(number)
             if progress is not None:
                 progress(sum(len(self._store.chunks()[n]) for n in self._store.done()), len(self._source))
@@ -140,6 +140,7 @@ class Returned:
 
     rows: dict[str, np.ndarray]
     missing: list[tuple[int, str]]
+    content: str
     run: dict[str, Any]
 
 
@@ -152,7 +153,7 @@ def remote_chunk(expected: Expected, number: int, items: range) -> Returned:
         torch.set_num_threads(threads)
         network, source = _network_of(expected)
         chunk = next(iter(run_chunks(network, source, [(number, items)])))
-        return Returned(chunk.rows, chunk.missing, network.run())
+        return Returned(chunk.rows, chunk.missing, source.content_sha256(items), network.run())
 
 
 def _network_of(expected: Expected) -> tuple[Network, Source]:

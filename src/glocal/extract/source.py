@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 from glocal.errors import FileError
 from glocal.files import one_line
@@ -17,12 +19,16 @@ class Unreadable(Exception):  # noqa: N818  not an error of the run: one item th
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Item:
-    """One input: its name, its size in bytes, how to read it, or why it cannot be."""
+    """One input: its name, its size in bytes, how to read it, or why it cannot be.
+
+    `stamp` changes whenever the file that holds it changes (see `glocal.files.stamp_of`); empty where there is none.
+    """
 
     name: str
     size: int
     read: Callable[[], bytes]
     reason: str | None = None
+    stamp: bytes = b""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +53,10 @@ class Source:
     order: str
     described: str
     ignored: tuple[str, ...] = field(default=())
+    _digests: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_digests", np.zeros((len(self.items), 32), dtype=np.uint8))  # of what has been read
 
     def __len__(self) -> int:
         return len(self.items)
@@ -72,6 +82,7 @@ class Source:
             raise Unreadable(f"cannot be read: {error.strerror or one_line(error)}") from error
         if not data:
             raise Unreadable("is empty")
+        self._digests[number] = np.frombuffer(hashlib.sha256(data).digest(), dtype=np.uint8)
         return data
 
     def known_missing(self) -> list[tuple[int, str]]:
@@ -90,16 +101,26 @@ class Source:
             digest.update(f"{item.size} {item.name}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
-    def content_sha256(self) -> str:
-        """Hash of the names and bytes of all items; what cannot be read counts by its reason."""
+    def content_sha256(self, numbers: range | None = None) -> str:
+        """Hash of the names and bytes of items, by default of all; what cannot be read counts by its reason.
+
+        What this source has read before is not read again.
+        """
         digest = hashlib.sha256()
-        for number, item in enumerate(self.items):
-            digest.update(f"{item.name}\n".encode("utf-8", "surrogateescape"))
+        for number in range(len(self)) if numbers is None else numbers:
+            digest.update(f"{self.items[number].name}\n".encode("utf-8", "surrogateescape"))
             try:
-                digest.update(hashlib.sha256(self.read_bytes(number)).digest())
+                if not self._digests[number].any():
+                    self.read_bytes(number)
+                digest.update(self._digests[number].tobytes())
             except Unreadable as reason:
                 digest.update(str(reason).encode())
         return digest.hexdigest()
+
+    def stamps_sha256(self, numbers: range) -> str:
+        """Hash of the stamps of items: while it is the same, so is their content. Empty where one has no stamp."""
+        stamps = [self.items[number].stamp for number in numbers]
+        return hashlib.sha256(b"\n".join(stamps)).hexdigest() if all(stamps) else ""
 
 
 def checked_items(items: Sequence[Item], described: str) -> list[Item]:
@@ -117,4 +138,4 @@ def _with_a_line(item: Item) -> Item:
         reason = "has a name that is not UTF-8; rename it"
     if len(item.name.splitlines()) != 1 or item.name != item.name.strip():
         reason = "has a name with a line break or with spaces at its ends; rename it"
-    return Item(item.name, item.size, item.read, reason)
+    return replace(item, reason=reason)

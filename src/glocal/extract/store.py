@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import hashlib
 import json
-import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from glocal.data.features import NAMES_FILE
 from glocal.errors import DataError, FileError, ParameterError
 from glocal.extract.rows_file import rows_file
 from glocal.extract.source import Source
-from glocal.files import PathLike, atomic_write, make_folder, read_lines, unwritable
+from glocal.files import PathLike, atomic_write, make_folder, read_lines
+from glocal.locks import lock
 from glocal.records import append_rows, read_rows, to_json
 
 RECORD = "record.json"
 _WORK = ".extract"
+_ALL = "all"
 
 
 class Store:
@@ -32,7 +34,10 @@ class Store:
     folder for each layer if there are several, and ``record.json``. An unfinished one has everything under
     ``.extract``, so that nothing half written can be taken for features: ``run.json`` says what is extracted,
     ``done.jsonl`` has a line for each chunk that is whole on the disk, ``runs.jsonl`` one for each process that took
-    part. A chunk is held by a lock on one byte of ``locks``, which is free when its process dies.
+    part. A chunk is held by a lock on its file in ``held``, which is free when its process dies.
+
+    What is done is of the inputs as they were: each line and the record have hashes of their content and of the stamps
+    of their files. Where a stamp differs from what is there now, the content is read again and compared.
 
     Parameters
     ----------
@@ -51,7 +56,7 @@ class Store:
     Raises
     ------
     ParameterError
-        The folder holds another extraction, or features that no run wrote.
+        The folder holds another extraction, features of inputs that have changed, or features that no run wrote.
     """
 
     def __init__(
@@ -71,22 +76,23 @@ class Store:
             to_json({"format": 1, **identity, "chunk_rows": chunk_rows, "storage": format, "inputs": images})
         )
         self._work = self.folder / _WORK
-        self._locks = -1
+        self._locks = self._work / "held"
+        self._held: dict[int, contextlib.ExitStack] = {}
         self._check()
+        self._check_contents()
         if self.finished:
             shutil.rmtree(self._work, ignore_errors=True)  # left by a process that died while it cleaned up
         else:
             make_folder(self._work)
             self._begin()
-            self._locks = self._open_locks()
+            make_folder(self._locks)
 
     def __enter__(self) -> Store:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._locks >= 0:
-            os.close(self._locks)
-            self._locks = -1
+        for chunk in list(self._held):
+            self.release(chunk)
 
     @property
     def finished(self) -> bool:
@@ -109,9 +115,7 @@ class Store:
 
     def done(self) -> dict[int, list[tuple[int, str]]]:
         """Chunks that are whole on the disk, with the items they lack and why."""
-        path = self._work / "done.jsonl"
-        rows = read_rows(path) if path.exists() and path.stat().st_size else []
-        return {row["chunk"]: [(number, reason) for number, reason in row["missing"]] for row in rows}
+        return {chunk: [(number, reason) for number, reason in row["missing"]] for chunk, row in self._lines().items()}
 
     def joined_by(self, run: dict[str, Any]) -> None:
         """Note a process that takes part: versions and device."""
@@ -119,27 +123,38 @@ class Store:
 
     def take(self, chunk: int) -> bool:
         """Hold a chunk until `release` or the death of this process; False if another one holds it."""
-        try:
-            fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, chunk)
-        except (BlockingIOError, PermissionError):
-            return False
-        return True
+        held = self._lock(str(chunk))
+        if held is not None:
+            self._held[chunk] = held
+        return held is not None
 
     def release(self, chunk: int) -> None:
         """Let go of a chunk."""
-        fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, chunk)
+        self._held.pop(chunk).close()
 
-    def save(self, chunk: int, rows: dict[str, np.ndarray], missing: Sequence[tuple[int, str]]) -> None:
+    def save(
+        self,
+        chunk: int,
+        rows: dict[str, np.ndarray],
+        missing: Sequence[tuple[int, str]],
+        content: str | None = None,
+    ) -> None:
         """Write a chunk, rows of zeros for missing items, and then the line that says it is whole.
 
-        `rows` is empty where every item is missing.
+        `rows` is empty where every item is missing. `content` is the hash of the items where another process read them.
         """
+        items = self.chunks()[chunk]
         for layer, matrix in rows.items():
             file = self._growing(layer)
-            with self._alone():
+            with self._lock(_ALL, wait=True) or contextlib.nullcontext():
                 file.create((len(self._source), matrix.shape[1]), matrix.dtype)
-            file.write(self.chunks()[chunk].start, matrix)
-        append_rows(self._work / "done.jsonl", [{"chunk": chunk, "missing": [list(pair) for pair in missing]}])
+            file.write(items.start, matrix)
+        contents = {
+            "sha256": content or self._source.content_sha256(items),
+            "stamps": self._source.stamps_sha256(items),
+        }
+        line = {"chunk": chunk, "missing": [list(pair) for pair in missing], "contents": contents}
+        append_rows(self._work / "done.jsonl", [line])
 
     def finish(self) -> bool:
         """Move everything to its final place if all chunks are there; False if some are not.
@@ -149,18 +164,21 @@ class Store:
         DataError
             There is not one row.
         """
-        with self._alone():
+        alone = self._lock(_ALL, wait=True)
+        if alone is None:
+            return True
+        with alone:
             if self.finished:
                 return True
-            done = self.done()
-            if len(done) < len(self.chunks()):
+            lines = self._lines()
+            if len(lines) < len(self.chunks()):
                 return False
-            missing = sorted((pair for pairs in done.values() for pair in pairs), key=lambda pair: pair[0])
-            self._move(missing)
+            missing = sorted(pair for pairs in self.done().values() for pair in pairs)
+            self._move(missing, [lines[chunk].get("contents") for chunk in range(len(lines))])
         shutil.rmtree(self._work, ignore_errors=True)
         return True
 
-    def _move(self, missing: list[tuple[int, str]]) -> None:
+    def _move(self, missing: list[tuple[int, str]], contents: list[dict[str, str] | None]) -> None:
         items, gone = self._source.items, {number for number, _ in missing}
         names = [item.name for number, item in enumerate(items) if number not in gone]
         if not names:
@@ -182,6 +200,11 @@ class Store:
             "rows": len(names),
             "dimensions": dimensions,
             "missing": [{"name": items[number].name, "reason": reason} for number, reason in missing],
+            "contents": {
+                key: _joined(kept[key] for kept in contents if kept is not None) for key in ("sha256", "stamps")
+            }
+            if all(contents)
+            else None,
             "ignored": list(self._source.ignored),
             "runs": [run for number, run in enumerate(runs) if run not in runs[:number]],
         }
@@ -217,28 +240,56 @@ class Store:
                 f"{self.folder} holds another extraction: {', '.join(different)} differ ({said}). Choose another --out."
             )
 
+    def _check_contents(self) -> None:
+        """Refuse features of inputs whose names and sizes are those of today's but whose content is not."""
+        source, chunks = self._source, self.chunks()
+        changed = None
+        if self.finished:
+            stamps = _joined(map(source.stamps_sha256, chunks))
+            if not _same(self.record.get("contents"), stamps, lambda: _joined(map(source.content_sha256, chunks))):
+                changed = range(len(source))
+        for chunk, row in self._lines().items():
+            items = chunks[chunk]
+            if not _same(row.get("contents"), source.stamps_sha256(items), partial(source.content_sha256, items)):
+                changed = items
+        if changed is not None:
+            raise ParameterError(
+                f"{self.folder} holds features of other images: one of those from {source.items[changed[0]].name} to "
+                f"{source.items[changed[-1]].name} has changed since they were extracted. Choose another --out."
+            )
+
+    def _lines(self) -> dict[int, dict[str, Any]]:
+        """The line of each chunk that is whole on the disk."""
+        path = self._work / "done.jsonl"
+        rows = read_rows(path) if path.exists() and path.stat().st_size else []
+        return {row["chunk"]: row for row in rows}
+
     def _begin(self) -> None:
         path = self._work / "run.json"
         if not path.exists():
             with atomic_write(path) as stream:
                 stream.write((json.dumps(self.identity) + "\n").encode())
 
-    def _open_locks(self) -> int:
-        path = self._work / "locks"
+    def _lock(self, name: str, *, wait: bool = False) -> contextlib.ExitStack | None:
+        """Hold a lock until it is closed; None where another one holds it, or has finished and removed all locks."""
+        held = contextlib.ExitStack()
         try:
-            return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise unwritable(path, error) from error
+            return held if held.enter_context(lock(self._locks / name, wait=wait)) else None
+        except FileError:
+            if self.finished:
+                return None
+            raise
 
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One process at a time: a lock on the byte behind those of the chunks."""
-        byte = len(self.chunks())
-        fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, byte)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, byte)
+
+def _same(kept: dict[str, str] | None, stamps: str, content: Callable[[], str]) -> bool:
+    """Whether inputs are as they were; they are read only where a stamp differs. True where nothing was kept."""
+    return not kept or (bool(stamps) and kept["stamps"] == stamps) or kept["sha256"] == content()
+
+
+def _joined(hashes: Iterable[str]) -> str:
+    """One hash of many; empty where one of them is."""
+    hashes = list(hashes)
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest() if all(hashes) else ""
 
 
 def _folder_name(layer: str) -> str:

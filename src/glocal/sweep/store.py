@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import zipfile
 from collections.abc import Iterator
@@ -15,7 +14,8 @@ import torch
 from torch import Tensor
 
 from glocal.errors import FileError, ParameterError
-from glocal.files import PathLike, atomic_write, make_folder, one_line, read_lines, unwritable
+from glocal.files import PathLike, atomic_write, make_folder, one_line, read_lines
+from glocal.locks import lock
 from glocal.records import append_rows, read_rows, to_json
 from glocal.sweep.grid import Point
 from glocal.sweep.path import Result, State
@@ -95,18 +95,8 @@ class Store:
     @contextlib.contextmanager
     def claim(self, unit: str, *, wait: bool = False) -> Iterator[bool]:
         """Hold the path for this process; yields False if another one holds it and `wait` is false."""
-        path = self.folder / "paths" / f"{unit}.lock"
-        try:
-            stream = path.open("a")
-        except OSError as error:
-            raise unwritable(path, error) from error
-        with stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+        with lock(self.folder / "paths" / f"{unit}.lock", wait=wait) as held:
+            yield held
 
     def save(self, result: Result, transform: LinearTransform | None) -> None:
         """Write a finished point: its transform if it has one, then the state of its path, then its row."""

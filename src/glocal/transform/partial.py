@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from glocal.errors import DataError, FileError
 from glocal.files import make_folder, unwritable
+from glocal.locks import lock
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ class Partial:
     def commit(self, whole: Path) -> None:
         """Move `whole`, which lies in `data`, to the place of the output, and what was there away.
 
-        A file is replaced at once. A folder is exchanged by two renames; if the process is killed between them, the
-        previous output is put back by the next run.
+        A file is replaced at once. A folder is exchanged by two renames. Wherever the process is killed, the next run
+        of `holding` finds one of two states: no output, then the previous one is put back; or the new one, then what
+        is left of the previous one and of this folder is removed.
         """
         try:
             for stray in self.data.rglob(".*.partial"):  # of a process that was killed while it wrote
@@ -58,9 +59,9 @@ class Partial:
             if self.out.is_dir():
                 os.rename(self.out, _previous(self.out))
             os.replace(whole, self.out)
+            _remove(_previous(self.out))
         except OSError as error:
             raise unwritable(self.out, error) from error
-        shutil.rmtree(_previous(self.out), ignore_errors=True)
         shutil.rmtree(_folder(self.out), ignore_errors=True)
 
 
@@ -82,27 +83,40 @@ def holding(partial: Partial) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             make_folder(folder)
-            lock = stack.enter_context((folder / "lock").open("a"))
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _previous(out).exists() and not out.exists():
-                os.rename(_previous(out), out)
-            for other in folder.iterdir():
-                if other.is_dir() and other != partial.data.parent:
-                    shutil.rmtree(other)
+            if not stack.enter_context(lock(folder / "lock")):
+                raise FileError(f"output {out} is being written by another process. Wait for it, or name another.")
+            _mend(partial)
             make_folder(partial.data)
             make_folder(partial.done)
-        except BlockingIOError as error:
-            raise FileError(
-                f"output {out} is being written by another process. Wait for it, or name another."
-            ) from error
         except OSError as error:
             raise error if isinstance(error, FileError) else unwritable(out, error) from error
         try:
             yield
         except BaseException as error:
             if isinstance(error, DataError) or not any(partial.done.iterdir()):
+                shutil.rmtree(partial.done, ignore_errors=True)
                 shutil.rmtree(folder, ignore_errors=True)
             raise
+
+
+def _mend(partial: Partial) -> None:
+    """Undo or complete an exchange that was cut short, and remove what is of no use to this run."""
+    out, ours = partial.out, partial.data.parent
+    if out.exists():
+        _remove(_previous(out))
+    elif _previous(out).exists():
+        os.rename(_previous(out), out)
+    for other in _folder(out).iterdir():
+        moved = other == ours and partial.done.is_dir() and not (partial.data / out.name).exists()  # to its place
+        if other.is_dir() and (other != ours or moved):
+            _remove(other)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, and first what says that parts in it are finished, so that no kill leaves that alone."""
+    shutil.rmtree(folder / "done", ignore_errors=True)
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def _folder(out: Path) -> Path:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from glocal._version import __version__
 from glocal.data.features import Features
 from glocal.data.parquet import PARQUET, shards_of
 from glocal.data.store import ZARR, RowStore
 from glocal.errors import FileError, ParameterError
-from glocal.files import PathLike, unreadable
+from glocal.files import PathLike, stamp_of, unreadable
 from glocal.transform.linear import LinearTransform
 from glocal.transform.parquet_shards import ParquetShard, parquet_shard
 from glocal.transform.regions import Region, create_like, regions_of
-
-_FORMAT = 1  # of the outputs: what another version has begun is begun anew
-
 
 Part = ParquetShard | Region
 """A piece of the output that is written by itself: what it writes depends on nothing else, twice does no harm."""
@@ -107,15 +106,14 @@ def check_places(source: Path, out: Path) -> None:
 
 
 def key_of(transform: LinearTransform, normalize: bool, column: str | None, source: Path) -> str:
-    """Hash whatever determines the output; of the input, the names, sizes and times of change of its files."""
-    digest = hashlib.sha256(f"{_FORMAT} {normalize} {column!r} {transform.mean!r} {transform.std!r}".encode())
+    """Hash whatever determines the output: this version too, and of the input the names and stamps of its files."""
+    digest = hashlib.sha256(f"{__version__} {normalize} {column!r} {transform.mean!r} {transform.std!r}".encode())
     for array in (transform.weights, transform.bias):
         digest.update(b"-" if array is None else np.ascontiguousarray(array).data)
     try:
         files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
         for file in files:
-            status = file.stat()
-            digest.update(f"{file} {status.st_size} {status.st_mtime_ns}\n".encode())
+            digest.update(os.fsencode(file) + b"\n" + stamp_of(file.stat()))
     except FileNotFoundError as error:
         raise FileError(f"features file {source} does not exist. Check the path.") from error
     except OSError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from glocal.cluster import connected, mapped
 from glocal.errors import FileError
-from glocal.files import PathLike, unwritable
+from glocal.files import PathLike, followed, unwritable
 from glocal.transform.linear import LinearTransform
 from glocal.transform.partial import Partial, holding
 from glocal.transform.plan import Part, check_places, key_of, parts_of
@@ -35,7 +35,7 @@ def apply_shards(
     A zarr array is worked on in regions of whole chunks of about 32 MB, Parquet shards one by one and each in row
     groups of at most 32 MB, so that memory does not grow with the input. The output appears when it is whole. What a
     run that was killed has finished is kept in ``.OUT.partial`` beside `out`; a run with the same transform, options
-    and input (names, sizes, times of change) does only the rest, any other one starts anew.
+    and input (names, sizes, times of change of its files) does only the rest, any other one starts anew.
 
     With a `scheduler`, the parts are tasks of a Dask cluster that runs already: the transform is sent once to each
     worker, and a worker that dies costs only the parts that it was given. All workers and this process must see
@@ -74,7 +74,7 @@ def apply_shards(
     ClusterError
         The cluster does not do its work to the end.
     """
-    source, out = Path(os.path.abspath(source)), Path(os.path.abspath(out))  # workers start in other folders
+    source, out = Path(os.path.abspath(source)), followed(Path(os.path.abspath(out)))  # workers start in other folders
     check_places(source, out)
     transform = transform if strength == 1.0 else transform.at_strength(strength)
     partial = Partial.of(out, key_of(transform, normalize, column, source))

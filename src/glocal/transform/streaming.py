@@ -19,6 +19,7 @@ from glocal.transform.linear import LinearTransform
 
 _CHUNK_BYTES = 1 << 24
 _QUEUED = 3
+_sync = getattr(os, "fdatasync", os.fsync)  # which macOS and Windows do not have
 
 
 def apply_file(
@@ -164,7 +165,7 @@ class _Writer:
                 self._stream.write(rows.data)
                 pending += rows.nbytes
                 if pending >= self._flush_bytes:
-                    os.fdatasync(self._stream.fileno())
+                    _sync(self._stream.fileno())
                     pending = 0
             except Exception as error:  # noqa: BLE001  raised again by the thread that produces
                 self._error = error
