@@ -314,6 +314,40 @@ def test_a_damaged_shard_is_said_and_its_whole_members_are_kept(tmp_path, where)
     assert all("cut off" in reason or "damaged after" in reason for _, reason in source.known_missing())
 
 
+def linked(archive, name, target, kind):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    archive.addfile(info)
+
+
+def test_links_in_a_tar_are_the_images_that_they_lead_to(tmp_path):
+    """Hard and symbolic links, chains too, give the image they lead to; one that leads nowhere is an item with why."""
+    red, blue = encoded(flat(), "PNG"), encoded(flat(color=BLUE), "PNG")
+    with tarfile.open(tmp_path / "s.tar", "w") as archive:
+        linked(archive, "k/before.png", "../a/blue.png", tarfile.SYMTYPE)  # before what it leads to
+        for name, data in (("./a/red.png", red), ("a/blue.png", blue)):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+        linked(archive, "k/hard.png", "./a/red.png", tarfile.LNKTYPE)
+        linked(archive, "k/chain.png", "hard.png", tarfile.SYMTYPE)
+        linked(archive, "k/out.png", "../../away.png", tarfile.SYMTYPE)
+        linked(archive, "k/loop.png", "loop.png", tarfile.SYMTYPE)
+        linked(archive, "k/pipe.png", "", tarfile.FIFOTYPE)
+        linked(archive, "folder", "a", tarfile.SYMTYPE)
+    source = open_images(tmp_path / "s.tar")
+    whole = ["k/before.png", "a/red.png", "a/blue.png", "k/hard.png", "k/chain.png"]
+    assert names_of(source) == [*whole, "k/out.png", "k/loop.png", "k/pipe.png"]
+    pixels = [np.asarray(source.read(number))[0, 0].tolist() for number in range(5)]
+    assert pixels == [list(BLUE), list(RED), list(BLUE), list(RED), list(RED)]
+    assert [reason for _, reason in source.known_missing()] == [
+        "is a link that leads to ../away.png, which is not in the shard",
+        "is a link that leads back to itself",
+        "is no regular file",
+    ]
+    assert source.ignored == ("folder -> a",)
+
+
 def saved_dataset(folder, images, paths, column="image"):
     """What ``Dataset.save_to_disk`` writes, written with pyarrow alone."""
     pa = pytest.importorskip("pyarrow")

@@ -18,7 +18,7 @@ from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.data.readers import READERS, read_matrix
 from glocal.data.triplets import Triplets
-from glocal.errors import DataError, FileError, MissingDependencyError
+from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError
 
 
 def write(path: Path, arrays: dict[str, np.ndarray]) -> Path:
@@ -374,3 +374,40 @@ def test_features_judge_the_shape(tmp_path):
         path = write(tmp_path / "a.npz", {"features": array})
         with pytest.raises(DataError, match=said):
             Features.load(path)
+
+
+@pytest.mark.parametrize("kind", ["chunks", "compressed", "contiguous", "virtual", "zarr", "shards"])
+def test_stored_pieces_that_are_not_there_are_said(tmp_path, kind):
+    """Pieces of an HDF5 or zarr array that were lost or never written, read as a fill value, are one warning."""
+    rows = np.ones((40, 3), "f4")
+    if kind in ("zarr", "shards"):
+        zarr = pytest.importorskip("zarr", minversion="3", reason="shards need zarr 3")
+        shards = {"shards": (10, 3)} if kind == "shards" else {}
+        path, whole = tmp_path / "x.zarr", tmp_path / "whole.zarr"
+        for place in (path, whole):
+            zarr.create_array(place, data=rows, chunks=(5, 3), **shards)
+        (path / "c" / "2" / "0").unlink()
+        sentence = "lacks 1 of 4 shards" if shards else "lacks 1 of 8 chunks"
+    else:
+        h5py = pytest.importorskip("h5py", reason="HDF5 needs glocal[io]")
+        path, whole = tmp_path / "x.h5", tmp_path / "whole.h5"
+        settings = {"chunks": {"chunks": (5, 3)}, "compressed": {"chunks": (5, 3), "compression": "gzip"}}
+        for place in (path, whole):
+            with h5py.File(place, "w") as file:
+                if kind == "virtual":
+                    layout = h5py.VirtualLayout((40, 3), "f4")
+                    layout[:] = h5py.VirtualSource(f"part-of-{place.name}", "rows", (40, 3), "f4")
+                    file.create_virtual_dataset("features", layout)
+                else:
+                    dataset = file.create_dataset("features", (40, 3), "f4", **settings.get(kind, {}))
+                    if place == whole:
+                        dataset[:] = rows
+                    elif kind != "contiguous":
+                        dataset[5:] = rows[5:]
+        with h5py.File(tmp_path / "part-of-whole.h5", "w") as file:
+            file["rows"] = rows
+        lost = {"contiguous": "1 of 1 pieces", "virtual": "1 of 1 source files"}
+        sentence = f"lacks {lost.get(kind, '1 of 8 chunks')}"
+    with pytest.warns(DataWarning, match=rf"{sentence}, which are read as 0\.0"):
+        read_matrix(path)
+    assert (np.asarray(read_matrix(whole)) == 1).all()

@@ -17,7 +17,7 @@ from glocal.data import store
 from glocal.data.container import KEY, Held, choose, load_h5py, native, pickled, whole
 from glocal.data.parquet import PARQUET, read_parquet, shards_of
 from glocal.data.store import ZARR, RowStore, open_hdf5, open_zarr
-from glocal.errors import DataWarning, FileError
+from glocal.errors import FileError
 from glocal.files import PathLike, read_lines, read_npy
 
 _NUMBERS = "fiuV"  # V: bfloat16, for which numpy has no type
@@ -130,6 +130,7 @@ def _read_torch(path: Path) -> np.ndarray:
 def _read_hdf5(path: Path) -> np.ndarray | RowStore:
     with open_hdf5(path) as file:
         dataset = _choose_dataset(path, file)
+        store.warn_unwritten(path, dataset)
         if dataset.size * dataset.dtype.itemsize > store.IN_MEMORY_BYTES:
             return RowStore.of(path, dataset.name, dataset)
         return native(dataset[()])
@@ -143,15 +144,7 @@ def _read_zarr(path: Path) -> RowStore:
             held = {name: (tuple(array.shape), array.dtype.kind in _NUMBERS) for name, array in arrays.items()}
             name = choose(path, held)
             array = arrays[name]
-        if getattr(array, "shards", None) is None and array.nchunks_initialized < array.nchunks:
-            # NOTE: zarr reads a chunk that is not there as its fill value, without a word
-            lost, fill = array.nchunks - array.nchunks_initialized, array.fill_value
-            warnings.warn(
-                f"features file {path} lacks {lost} of {array.nchunks} chunks, which are read as {fill}. "
-                f"If they do not hold {fill} alone, copy or write the folder again.",
-                DataWarning,
-                stacklevel=4,
-            )
+        store.warn_unwritten(path, array)
         return RowStore.of(path, name, array)
 
 
@@ -172,7 +165,9 @@ def _read_mat(path: Path) -> np.ndarray:
             head = stream.read(512 + len(_HDF5_SIGNATURE))
         if _HDF5_SIGNATURE in (head[: len(_HDF5_SIGNATURE)], head[512:]):  # v7.3, which is HDF5 with the axes reversed
             with load_h5py(path).File(path, "r") as file:
-                return native(_choose_dataset(path, file)[()].T)
+                dataset = _choose_dataset(path, file)
+                store.warn_unwritten(path, dataset)
+                return native(dataset[()].T)
         classes = {name: (tuple(shape), kind) for name, shape, kind in whosmat(path) if not name.startswith("__")}
         held = {name: (shape, kind in _MATLAB_NUMBERS) for name, (shape, kind) in classes.items()}
         rows = [] if KEY in held else _rows_of_thingsvision(path, held)

@@ -6,6 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from glocal.data.container import load_h5py, load_zarr, native, whole
+from glocal.errors import DataWarning
 
 IN_MEMORY_BYTES = 1 << 28  # a smaller HDF5 array is read at once: faster, and no burden
 ZARR = ".zarr"
@@ -116,6 +118,49 @@ class RowStore:
         opener = open_zarr if self.path.suffix.lower() == ZARR else open_hdf5
         with opener(self.path) as root:
             yield root[self.name] if self.name else root
+
+
+def warn_unwritten(path: Path, array: Any) -> None:
+    """Warn of stored pieces of an open h5py dataset or zarr array that are not there.
+
+    Both libraries read them as the fill value, without a word: pieces of that value alone need not be stored, and look
+    like lost ones.
+    """
+    zarr = path.suffix.lower() == ZARR
+    lost, of, pieces = _unwritten_zarr(path, array) if zarr else _unwritten_hdf5(array)
+    if lost:
+        fill = array.fill_value if zarr else array.fillvalue
+        warnings.warn(
+            f"features file {path} lacks {lost} of {of} {pieces}, which are read as {fill}. "
+            f"If they do not hold {fill} alone, copy or write it again.",
+            DataWarning,
+            stacklevel=5,
+        )
+
+
+def _unwritten_zarr(path: Path, array: Any) -> tuple[int, int, str]:
+    shards = getattr(array, "shards", None)
+    if shards is None:
+        return array.nchunks - array.nchunks_initialized, array.nchunks, "chunks"
+    place = path / array.path
+    keys = [array.metadata.encode_chunk_key(at) for at in np.ndindex(*_grid(array.shape, shards))]
+    return sum(not (place / key).exists() for key in keys), len(keys), "shards"
+
+
+def _unwritten_hdf5(dataset: Any) -> tuple[int, int, str]:
+    if dataset.is_virtual:  # a source that is not there is read as the fill value too
+        folder = Path(dataset.file.filename).parent
+        sources = {source.file_name for source in dataset.virtual_sources()} - {"."}
+        return sum(not (folder / source).exists() for source in sources), len(sources), "source files"
+    if dataset.chunks:
+        of = prod(_grid(dataset.shape, dataset.chunks))
+        return of - dataset.id.get_num_chunks(), of, "chunks"
+    inside = dataset.external is None and dataset.size > 0
+    return int(inside and dataset.id.get_storage_size() == 0), 1, "pieces"
+
+
+def _grid(shape: tuple[int, ...], piece: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(-(-length // step) for length, step in zip(shape, piece, strict=True))
 
 
 @contextlib.contextmanager
