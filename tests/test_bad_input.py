@@ -70,6 +70,9 @@ OPTIONS = {
     "ids without names": (["--object-ids", "ids.txt"], "has no names"),
     "no folder": (["--out", "no/where.npz"], "mkdir -p"),
     "a folder": (["--out", "."], "is a folder"),
+    "another format": (["--out", "o.txt"], "allowed are .npz, .safetensors. Name it o.npz"),
+    "a link to nowhere": (["--out", "nowhere.npz"], "no/where does not exist"),
+    "a link to itself": (["--out", "loop.npz"], "leads back to itself"),
     "start of another kind": (["--start", "x.npy"], "not an .npz"),
     "unknown device": (["--device", "nope"], "cannot be used here"),
     "half precision": (["--dtype", "float16"], "float32 and float64"),
@@ -94,6 +97,8 @@ def folder(tmp_path, monkeypatch):
     np.save(tmp_path / "short.npy", np.ones(5))
     np.save(tmp_path / "negative.npy", -np.ones(300))
     (tmp_path / "ids.txt").write_text("\n".join(f"object{i}" for i in range(30)))
+    (tmp_path / "nowhere.npz").symlink_to("no/where/o.npz")
+    (tmp_path / "loop.npz").symlink_to("loop.npz")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -153,6 +158,42 @@ def test_constant_columns_only_warn(folder):
     np.save(folder / "c.npy", _with(X, (slice(None), 1), 2))
     with pytest.warns(match="1 constant columns of 8"):
         assert _run(["fit", "--features", "c.npy", "--triplets", "t.npy", "--out", "o.npz"]) == 0
+
+
+@pytest.mark.parametrize("name", ["o.csv", "o.npz", "o.h5", "o.pt", "o.mat", "o", "o.zarr"])
+def test_an_output_of_apply_is_what_its_name_says(name, folder, capsys):
+    """Aligned features are written as .npy, zarr or Parquet; every other name is refused before the input is read."""
+    arguments = ["apply", "missing.npz", "x.npy", *(["--model", "timm:none"] if name == "o.zarr" else []), "--out"]
+    _refused(capsys, folder, [*arguments, name], "Name it o.npy")
+
+
+OUTPUTS = {
+    "scores": (["evaluate", "odd-one-out", "--features", "x.npy", "--triplets", "t.npy", "--out"], "s.csv", ".jsonl"),
+    "page": (["report", ".", "--out"], "page.pdf", ".html"),
+    "Parquet": (["apply", "w.npz", "x.parquet", "--out"], "x.h5", ".parquet, .zarr and .npy"),
+}
+
+
+@pytest.mark.parametrize("case", OUTPUTS)
+def test_an_output_of_another_kind_is_refused(case, folder, capsys):
+    """No command writes one format under the name of another."""
+    np.savez(folder / "w.npz", weights=np.eye(8, dtype="f4"), mean=0.0, std=1.0)
+    arguments, name, allowed = OUTPUTS[case]
+    _refused(capsys, folder, [*arguments, name], allowed)
+
+
+def test_standard_output_on_a_full_disk(folder):
+    """A table that cannot be written to standard output is one sentence."""
+    if not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", "from glocal.cli import main; main()", "--version"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    sentence = "error: cannot write standard output: the disk is full. Free some space or choose another place.\n"
+    assert done.stderr == sentence
 
 
 @pytest.mark.parametrize("out", ["fit", "apply", "evaluate"])

@@ -314,6 +314,16 @@ def test_a_damaged_shard_is_said_and_its_whole_members_are_kept(tmp_path, where)
     assert all("cut off" in reason or "damaged after" in reason for _, reason in source.known_missing())
 
 
+def test_a_name_that_is_no_utf8_before_damage_is_hashed(tmp_path):
+    """A shard damaged behind a member whose name is not UTF-8 has a content hash, as every source."""
+    name = b"\xff.png".decode("utf-8", "surrogateescape")
+    path = shard(tmp_path / "s.tar", [("a.png", encoded(flat(), "PNG")), (name, encoded(flat(), "PNG"))])
+    path.write_bytes(path.read_bytes().rstrip(b"\0") + b"\0" * 700 + b"x" * 1200)
+    source = open_images(path)
+    assert any("damaged after" in reason for _, reason in source.known_missing())
+    assert source.content_sha256() == open_images(path).content_sha256()
+
+
 def linked(archive, name, target, kind):
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, target

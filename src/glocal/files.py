@@ -180,13 +180,13 @@ def check_ending(path: PathLike, endings: Sequence[str], *, what: str = "output"
     Raises
     ------
     ParameterError
-        It is none of `endings`, if there are any, and `path` is no device or pipe.
+        It is none of `endings`, if there are any, and `path` is no device or pipe. An empty one allows names without.
     """
     path = Path(path)
     ending = path.suffix.lower()
     if endings and ending not in endings and not _is_special(path):
         raise ParameterError(
-            f"{what} {path} ends in {ending or 'nothing'}; allowed are {', '.join(endings)}. "
+            f"{what} {path} ends in {ending or 'nothing'}; allowed are {', '.join(filter(None, endings))}. "
             f"Name it {path.with_suffix(endings[0]).name}."
         )
     return ending

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +15,7 @@ from glocal._version import __version__
 from glocal.cli import apply, data, demo, evaluate, extract, fit, report, sweep
 from glocal.cli.output import say
 from glocal.errors import GLocalError, GLocalWarning
+from glocal.files import unwritable
 
 app = typer.Typer(
     name="glocal",
@@ -70,6 +73,11 @@ def _run(arguments: list[str]) -> int:
     except typer.Exit as ended:
         return _interrupted() if ended.exit_code == 130 else ended.exit_code
     except BrokenPipeError:
+        return 1
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise
+        say(f"error: {unwritable(Path('standard output'), error)}")
         return 1
     except MemoryError:
         say("error: there is not enough memory for this. Use fewer objects or local images, or float32.")

@@ -10,6 +10,7 @@ import typer
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson
 from glocal.cli.output import progress_bar, put_json
+from glocal.data.store import ZARR
 from glocal.errors import ParameterError
 from glocal.files import writable_target
 from glocal.transform import LinearTransform, apply_file, apply_shards
@@ -59,7 +60,7 @@ def apply(
                 f"--{'column' if scheduler is None else 'scheduler'} goes with zarr and Parquet outputs and {out} is "
                 "neither. Name an --out that ends in .zarr, or from Parquet a folder or a .parquet."
             )
-        writable_target(out, what="--out")
+        writable_target(out, what="--out", endings=(".npy",) if model else (".npy", ZARR))
         loaded = load_features(features, model, layer)
         fitted = LinearTransform.load(transform)
         with progress_bar("applying", len(loaded), unit="rows") as progress:

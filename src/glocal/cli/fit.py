@@ -28,6 +28,7 @@ from glocal.cli.options import (
 from glocal.cli.output import interval, progress_bar, put_json, put_table, say
 from glocal.files import writable_target
 from glocal.records import FitRecord, to_json
+from glocal.transform.linear import TRANSFORM_ENDINGS
 
 
 def fit(
@@ -96,7 +97,7 @@ def fit(
 
     Example: glocal fit --features features.npy --triplets triplets.npy --method global --holdout 3 --out transform.npz
     """
-    writable_target(out, what="--out")
+    writable_target(out, what="--out", endings=TRANSFORM_ENDINGS)
     loaded, _, joined = load_answers(
         features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights,
         model=model, layer=layer,

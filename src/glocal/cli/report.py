@@ -35,12 +35,12 @@ def report(
     """
     from glocal.report import findings, load_run, load_thumbnails, report_page, save_figures, save_page, save_tables
 
-    writable_target(out, what="--out")
-    with progress_bar("reading", unit="views") as progress:
-        run = load_run(runs, progress)
+    writable_target(out, what="--out", endings=(".html", ".htm", ""))
     for folder in (figures, tables):
         if folder is not None:
             make_folder(folder)
+    with progress_bar("reading", unit="views") as progress:
+        run = load_run(runs, progress)
     pictures = None
     if thumbnails is not None:
         with progress_bar("shrinking", unit="pictures") as progress:

@@ -32,7 +32,7 @@ from glocal.data.features import Features
 from glocal.data.labels import load_labels
 from glocal.errors import ParameterError
 from glocal.files import writable_target
-from glocal.report.front import check_ending, front_figure, save_figure
+from glocal.report.front import FORMATS, front_figure, save_figure
 
 _POINT = {
     "fold": "fold", "method": "method", "lmbda": "λ", "alpha": "α", "tau": "τ", "eta": "η",
@@ -102,8 +102,7 @@ def sweep(
         images = Features.load(downstream)
         labelled = (images, load_labels(downstream_labels, len(images)))
     if figure is not None:
-        check_ending(figure)
-        writable_target(figure, what="--figure")
+        writable_target(figure, what="--figure", endings=FORMATS)
     from glocal.sweep import Sweep
 
     search = Sweep(

@@ -114,7 +114,7 @@ class Source:
                     self.read_bytes(number)
                 digest.update(self._digests[number].tobytes())
             except Unreadable as reason:
-                digest.update(str(reason).encode())
+                digest.update(str(reason).encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
     def stamps_sha256(self, numbers: range) -> str:

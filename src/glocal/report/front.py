@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glocal.errors import FileError, MissingDependencyError, ParameterError
-from glocal.files import PathLike, atomic_write, existing_file
+from glocal.errors import FileError, MissingDependencyError
+from glocal.files import PathLike, atomic_write, check_ending, existing_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,19 +81,11 @@ def save_figure(figure: Figure, out: PathLike) -> None:
     FileError
         It cannot be written.
     """
-    ending = check_ending(out)
+    ending = check_ending(out, FORMATS, what="the figure")
     drawn = io.BytesIO()
     figure.savefig(drawn, format=ending[1:], dpi=200)
     with atomic_write(out) as stream:
         stream.write(drawn.getvalue())
-
-
-def check_ending(out: PathLike) -> str:
-    """The ending of a figure file, or a ParameterError that says which there are."""
-    ending = Path(out).suffix.lower()
-    if ending not in FORMATS:
-        raise ParameterError(f"the figure {out} ends in {ending or 'nothing'}; allowed are {', '.join(FORMATS)}.")
-    return ending
 
 
 def _table(folder: PathLike, name: str) -> pd.DataFrame:

@@ -15,13 +15,15 @@ from jaxtyping import Float
 
 from glocal.data.features import Standardization
 from glocal.errors import DataError, FileError, ParameterError
-from glocal.files import PathLike, atomic_write, existing_file, one_line
+from glocal.files import PathLike, atomic_write, check_ending, existing_file, one_line
 from glocal.records import to_json
 
 if TYPE_CHECKING:
     import torch
 
 FORMAT = 1
+TRANSFORM_ENDINGS = (".npz", ".safetensors", "")
+"""Of the names of transform files; without any it is npz."""
 
 Rows = TypeVar("Rows")
 
@@ -195,11 +197,14 @@ class LinearTransform:
         ------
         MissingDependencyError
             A ``.safetensors`` path without safetensors installed.
+        ParameterError
+            The name says that it is another kind of file.
         FileError
             The file cannot be written; a previous file stays whole.
         """
         from glocal.transform.export import is_safetensors, safetensors_bytes
 
+        check_ending(path, TRANSFORM_ENDINGS, what="transform file")
         arrays: dict[str, np.ndarray] = {
             "weights": self.weights.astype(np.float32),
             "mean": np.float64(self.mean),  # type: ignore[dict-item]

@@ -12,6 +12,7 @@ import numpy as np
 from glocal._version import __version__
 from glocal.data.features import Features
 from glocal.data.parquet import PARQUET, shards_of
+from glocal.data.readers import READERS
 from glocal.data.store import ZARR, RowStore
 from glocal.errors import FileError, ParameterError
 from glocal.files import PathLike, stamp_of, unreadable
@@ -89,6 +90,11 @@ def _parquet_parts(
 
 def check_places(source: Path, out: Path) -> None:
     """Refuse an output that would destroy anything else than a previous output."""
+    if out.suffix.lower() in {*READERS, ".csv"} - {ZARR, PARQUET}:
+        raise ParameterError(
+            f"output {out} ends in {out.suffix}; from Parquet allowed are a folder, .parquet, .zarr and .npy. Name it "
+            f"{out.with_suffix(PARQUET).name}."
+        )
     real, place = source.resolve(), out.resolve()
     if real == place or real in place.parents or place in real.parents:
         raise ParameterError(f"output {out} and input {source} contain each other. Name another place for the output.")

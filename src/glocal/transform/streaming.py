@@ -13,7 +13,7 @@ import numpy as np
 
 from glocal.data.features import Features
 from glocal.errors import FileError
-from glocal.files import PathLike, atomic_write, unreadable
+from glocal.files import PathLike, atomic_write, check_ending, unreadable
 from glocal.transform.checked import apply_checked
 from glocal.transform.linear import LinearTransform
 
@@ -59,7 +59,10 @@ def apply_file(
         The dimensions differ, or a row holds NaN or infinity.
     FileError
         `out` cannot be written.
+    ParameterError
+        Its name says that it is another kind of file.
     """
+    check_ending(out, (".npy",))
     if strength != 1.0:
         transform = transform.at_strength(strength)
     n, p = features.matrix.shape

@@ -44,7 +44,7 @@ def embedded_single(features: Features, transform: Path | None, scalars: Standar
 def check_scores_out(out: Path | None) -> None:
     """Say before any work that scores could not be written."""
     if out is not None:
-        writable_target(out, what="--out")
+        writable_target(out, what="--out", endings=(".jsonl", ".ndjson", ".json", ".txt", ""))
 
 
 def put_scores(out: Path | None, transform: Path | None, rows: Iterable[Row]) -> None:
