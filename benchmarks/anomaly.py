@@ -2,7 +2,7 @@
 
 Each line is a process of its own that loads float16 feature files, standardizes or transforms them in float64, keeps
 them in float32 and scores every class (`whole`), so that its peak resident memory is that of the command; `scoring` is
-the library call alone, `cpu` its processor seconds over all cores, and `bare` the time of the same float32 products
+the library call alone, `cpu` its processor seconds over all cores, and `bare` the time of the same float64 products
 with nothing done to them, run right after it (compare the two where the machine is busy). Features are simulated: class
 centres with noise and a large common part. Run: make bench, or python benchmarks/anomaly.py [--quick].
 """
@@ -58,8 +58,8 @@ def measure(folder: Path, mode: str, transformed: bool) -> None:
 
 
 def bare(X: np.ndarray, Z: np.ndarray) -> float:
-    """Seconds for the products alone, in blocks that fit 64 MB."""
-    X, Z = X.astype("f4"), Z.astype("f4")
+    """Seconds for the products alone, in blocks that fit 120 MB."""
+    X, Z = X.astype("f8"), Z.astype("f8")
     began = time.perf_counter()
     for start in range(0, len(Z), 3000):
         for first in range(0, len(X), 5000):

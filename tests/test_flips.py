@@ -219,3 +219,15 @@ def test_bad_options_exit_1_with_one_sentence(files, capsys, options, words):
     said = capsys.readouterr().err
     assert words in said
     assert said.count("\n") == 1
+
+
+def test_a_rotation_leaves_the_order_of_equal_flips():
+    """Answers whose margins shift alike come in their own order, whatever rounding does to the shifts."""
+    rng = np.random.default_rng(7)
+    before, after = (rng.integers(0, 2, size=(30, 12)).astype(float) for _ in range(2))
+    triplets = Triplets.from_array(np.array([rng.permutation(30)[:3] for _ in range(400)]))
+    found = flips(before, after, triplets, similarity="dot")
+    assert len(np.unique(found.shift)) < 30
+    rotation = np.linalg.qr(rng.normal(size=(12, 12)))[0]
+    turned = flips(before @ rotation, after @ rotation, triplets, similarity="dot")
+    np.testing.assert_array_equal(turned.table(), found.table())

@@ -12,6 +12,7 @@ from glocal.errors import DataError
 from glocal.evaluation.alignment import answer_credit
 from glocal.evaluation.statistics import PairedDifference, paired_difference
 from glocal.similarity import PairSimilarities
+from glocal.ties import joined
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +100,8 @@ def flips(
     if not len(triplets):
         raise DataError("there is no triplet to compare.")
     credit_before, credit_after = (answer_credit(Z, triplets, similarity=similarity) for Z in (before, after))
-    shift = _margins(after, triplets, similarity) - _margins(before, triplets, similarity)
+    (margins_before, error), (margins_after, error_after) = (_margins(Z, triplets, similarity) for Z in (before, after))
+    shift = joined(margins_after - margins_before, error + error_after)  # equal shifts keep the order of the answers
     n = len(before)
     gained, lost = (
         np.bincount(triplets.answers[which].reshape(-1), minlength=n)
@@ -109,9 +111,10 @@ def flips(
     return Flips(credit_before, credit_after, shift, difference, gained, lost)
 
 
-def _margins(Z: np.ndarray, triplets: Triplets, similarity: str) -> Float[np.ndarray, " t"]:
+def _margins(Z: np.ndarray, triplets: Triplets, similarity: str) -> tuple[Float[np.ndarray, " t"], float]:
+    """The margin of the chosen pair on each answer, and how far apart two equal ones can be computed to be."""
     found = PairSimilarities(Z, similarity)
     margins = np.empty(len(triplets))
     for part, (chosen, second, third) in found.chunks(triplets.answers):
         margins[part] = chosen - np.maximum(second, third)
-    return margins
+    return margins, 2 * found.tolerance
