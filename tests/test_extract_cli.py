@@ -197,10 +197,11 @@ def test_captions_become_text_features(run, tmp_path):
 # --- straight through ---
 
 
-def test_apply_takes_images_and_keeps_what_it_extracts(run, images, tmp_path):
-    """The result equals apply of extracted features; the network runs once for the same content."""
+def test_apply_takes_images_and_keeps_what_it_extracts(run, images, tmp_path, monkeypatch):
+    """The result equals apply of extracted features; the network runs once for the same content and versions."""
     import toy_for_cli
 
+    from glocal.extract import runner
     from glocal.transform import LinearTransform
 
     rng = np.random.default_rng(0)
@@ -219,6 +220,9 @@ def test_apply_takes_images_and_keeps_what_it_extracts(run, images, tmp_path):
     assert len(toy_for_cli.RUNS) == passes + 2
     changed = np.load(tmp_path / "d.npy", allow_pickle=False)
     assert np.array_equal(changed[0], changed[1])
+    monkeypatch.setattr(runner, "__version__", "0")
+    run("apply", tmp_path / "t.npz", images, "--model", MODEL, "--out", tmp_path / "d.npy")
+    assert len(toy_for_cli.RUNS) == passes + 3
 
 
 def test_fit_and_every_evaluation_take_images(run, images, tmp_path):

@@ -28,7 +28,7 @@ def load_features(path: Path, model: str | None = None, layer: str | None = None
     """Load a feature file or folder; with a model, extract the features of images, or find them in the cache.
 
     What was extracted is kept in the folder that ``GLOCAL_CACHE_DIR`` names (else ``~/.cache/glocal``) by the content
-    of the images and the hash of the weights: it is computed once.
+    of the images, the hash of the weights and the versions of what computes it: it is computed once.
 
     Raises
     ------
@@ -43,12 +43,13 @@ def load_features(path: Path, model: str | None = None, layer: str | None = None
         say(f"{path} holds features; --model is not used for it.")
         return Features.load(path)
     from glocal.extract import Extractor, open_images
+    from glocal.extract.runner import versions
 
     source = open_images(path)
     extractor = Extractor(model, () if layer is None else (layer,))
     with others_to_stderr():
         identity = extractor.identity  # loads the network
-    content = json.dumps([identity, source.content_sha256()], sort_keys=True)
+    content = json.dumps([identity, versions(), source.content_sha256()], sort_keys=True)
     folder = make_folder(cache_folder() / "features" / hashlib.sha256(content.encode()).hexdigest()[:32])
     with progress_bar("extracting", len(source), unit="images") as progress, others_to_stderr():
         result = extractor.extract(source, folder, progress=lambda done, total: progress(done))

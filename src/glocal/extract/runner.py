@@ -38,15 +38,19 @@ class Network:
 
     def run(self) -> dict[str, Any]:
         """Versions and hardware of this process, for the record."""
-        installed = {}
-        for package in _PACKAGES:
-            try:
-                installed[package] = version(package)
-            except PackageNotFoundError:
-                continue
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.machine()
-        versions = {"glocal": __version__, "python": platform.python_version(), "torch": torch.__version__, **installed}
-        return {"device": name, "versions": versions}
+        return {"device": name, "versions": versions()}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decodes images and runs networks in this process."""
+    installed = {"glocal": __version__, "python": platform.python_version(), "torch": torch.__version__}
+    for package in _PACKAGES:
+        try:
+            installed[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return installed
 
 
 @dataclass(eq=False)
