@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glocal.errors import FileError
-from glocal.records import Provenance, Score, append_rows, read_rows, to_json
+from glocal.records import NULL, NUMBER, TEXT, Provenance, Score, append_rows, read_rows, to_json
 
 SCORE = Score("odd-one-out", "accuracy_cosine", 0.47, 0.45, 0.49, 5362, "heldout", "global")
 VALUES = (
@@ -88,16 +88,15 @@ def test_a_torn_last_line_is_left_out(tmp_path, cut):
 
 
 def test_a_row_after_a_torn_line_is_not_lost(tmp_path):
-    """Appending after a torn line starts a new line: the new row is whole and the torn one is said."""
+    """A line cut anywhere is left out, the rows appended after it are read, however often writers are killed."""
+    whole = to_json({"row": 2, "text": "a } in {text\n", "parts": {"global": 1.5, "none": None}, "n": [1, {"a": True}]})
     path = tmp_path / "scores.jsonl"
     append_rows(path, [{"row": 1}])
-    with path.open("a") as stream:
-        stream.write('{"row": 2, "te')
-    append_rows(path, [{"row": 3}])
-    lines = path.read_text().splitlines()
-    assert [lines[0], lines[-1]] == ['{"row": 1}', '{"row": 3}']
-    with pytest.raises(FileError, match=r"line 2 is not JSON\. Remove that line"):
-        read_rows(path)
+    for cut in range(1, len(whole)):
+        with path.open("a") as stream:
+            stream.write(whole[:cut])
+        append_rows(path, [{"row": cut}])
+    assert read_rows(path) == [{"row": 1}, *({"row": cut} for cut in range(1, len(whole)))]
 
 
 def test_a_whole_last_line_without_a_newline_is_kept(tmp_path):
@@ -116,11 +115,42 @@ def test_empty_lines_are_no_rows(tmp_path):
 
 
 def test_a_bad_line_in_the_middle_is_said(tmp_path):
-    """A line that is no JSON before the last one is an error that names the line."""
+    """A line that no killed writer can have left is an error that names the line."""
     path = tmp_path / "scores.jsonl"
-    path.write_text('{"row": 1}\nnonsense\n{"row": 3}\n')
-    with pytest.raises(FileError, match="line 2 is not JSON"):
+    for bad in ("nonsense", '{"row": 2 "text": 3}', '{"row": 2}}', "{'row': 2}"):
+        path.write_text(f'{{"row": 1}}\n{bad}\n{{"row": 3}}\n')
+        with pytest.raises(FileError, match="line 2 is not JSON"):
+            read_rows(path)
+    path.write_text("[" * 100_000 + "\n")
+    with pytest.raises(FileError, match="line 1 is"):
         read_rows(path)
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ({"name": "a"}, "line 2 is no row of a run: it lacks value"),
+        ({"name": ["a"], "value": 1}, 'its name is ["a"], not text'),
+        ({"name": "a", "value": "b"}, 'its value is "b", not a number or null'),
+        ({"name": "a", "value": True}, "its value is true, not a number or null"),
+        ({"name": "a", "value": None, "n": {"b": 1}}, 'its n is {"b": 1}, not a number'),
+    ],
+)
+def test_a_row_of_odd_types_is_said(tmp_path, row, sentence):
+    """A row that lacks a key or holds another type under it is one sentence with its line and value."""
+    path = tmp_path / "scores.jsonl"
+    append_rows(path, [{"name": "a", "value": 1.5, "n": 3, "more": []}, row])
+    with pytest.raises(FileError) as caught:
+        read_rows(path, needed={"name": TEXT, "value": (*NUMBER, NULL)}, known={"n": NUMBER})
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_number_too_large_for_an_array_is_a_float(tmp_path):
+    """Whole numbers of any length are read, those beyond 64 bits as floats."""
+    path = tmp_path / "scores.jsonl"
+    path.write_text(f'{{"a": {2**53}, "b": 1{"0" * 5000}}}\n')
+    assert read_rows(path) == [{"a": 2**53, "b": float("inf")}]
 
 
 def test_a_missing_file_is_said(tmp_path):

@@ -241,6 +241,9 @@ def test_findings_name_wrong_files_and_collapsed_arms(tmp_path):
         np.ones((60, 2)), [str(i) for i in range(60)],
         meta={"network": "n", "arm": "published", "notes": ["it is another one's."]},
     )  # fmt: skip
+    record = json.loads((tmp_path / "s" / "suite.json").read_text())
+    record["plan"]["networks"]["n"], record["plan"]["arms"]["published"] = {}, {}
+    (tmp_path / "s" / "suite.json").write_text(json.dumps(record))
     view.save(tmp_path / "s" / "views" / "z.npz")
     said = findings(load_run(tmp_path / "s"))
     assert said[0] == "Wrong file: it is another one's."
@@ -307,10 +310,26 @@ def test_what_is_no_run_is_said(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+_A_ROW = b'{"task": "t", "metric": "m", "value": 0.5, "transform": "a", "n": 3}\n'
+_A_POINT = to_json({
+    "fold": 0, "method": "glocal", "alpha": 0.1, "lmbda": 1.0, "tau": 1.0, "accuracy_cosine": 0.5, "converged": True,
+}).encode()  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "content", "match"),
     [
-        ("rows.jsonl", b'{"task": 1}\n{"tas\n{"task": 2}\n', r"rows\.jsonl line 2 is not JSON"),
+        ("rows.jsonl", b"\n{'tas'}\n", r"rows\.jsonl line 2 is not JSON"),
+        ("rows.jsonl", _A_ROW.replace(b"0.5", b'"0.5"'), r"rows\.jsonl line 1 .*: its value is \"0.5\", not a number"),
+        ("rows.jsonl", _A_ROW.replace(b'"a"', b"[1]"), r"rows\.jsonl line 1 .*: its transform is \[1\], not text"),
+        ("rows.jsonl", _A_ROW.replace(b'"n": 3', b'"n": {}'), r"rows\.jsonl line 1 .*: its n is {}, not a number"),
+        ("points.jsonl", _A_POINT.replace(b"0.1", b'"0.1"'), r"points\.jsonl line 1 .*: its alpha is \"0.1\", not"),
+        ("points.jsonl", _A_POINT.replace(b'"glocal"', b"{}"), r"points\.jsonl line 1 .*: its method is {}, not text"),
+        (
+            "points.jsonl",
+            _A_POINT.replace(b"true", b'"yes"'),
+            r"points\.jsonl .*: its converged is \"yes\", not true or",
+        ),
         ("rows.jsonl", b"[1]\n[2]\n", r"rows\.jsonl line 1 is not a JSON object"),
         ("rows.jsonl", b'{"name": 1}\n', r"rows\.jsonl line 1 is no row"),
         ("points.jsonl", b'{"fold": 0}\n', r"points\.jsonl line 1 is no row"),
@@ -542,6 +561,48 @@ def test_a_suite_writes_what_its_report_reads(small, tmp_path):
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "views").iterdir()}
     assert [path.name for path in after if after[path] != before[path]] == ["net-global.npz"]
     assert "net" in report_page(load_run(tmp_path))
+
+
+def test_no_two_arms_share_a_file_and_an_arm_that_is_gone_is_not_shown(small, tmp_path):
+    """Networks a and a-b with arms b-c, c and b/c have views and fits of their own; a removed arm has none."""
+    arms = '[arms.b-c]\nmethod = "global"\nlmbda = 0.5\n[arms.c]\n[arms."b/c"]\nmethod = "global"\nlmbda = 2.0\n'
+    networks = '[networks.a]\nfeatures = "net"\n[networks.a-b]\nfeatures = "net"\n'
+    text = SUITE[: SUITE.index("[networks")] + networks + arms + SUITE[SUITE.index("[tasks") :]
+    text = 'baseline = "c"\n' + text
+    (small / "pairs.toml").write_text(text)
+    run_suite(Plan.load(small / "pairs.toml"), tmp_path)
+    run = load_run(tmp_path)
+    for network in ("a", "a-b"):
+        assert list(run.views[network]) == ["c", "b-c", "b/c"]
+        for arm, view in run.views[network].items():
+            assert (view.meta["network"], view.meta["arm"]) == (network, arm)
+        assert run.views[network]["c"].axes is None
+        assert {arm: view.meta["settings"].get("lmbda") for arm, view in run.views[network].items()} == {
+            "c": None, "b-c": 0.5, "b/c": 2.0,
+        }  # fmt: skip
+        assert [run.fits[tmp_path.name][f"{network}, {arm}"]["lmbda"] for arm in ("b-c", "b/c")] == [0.5, 2.0]
+    written = {path.stem for path in save_figures(run, [tmp_path], tmp_path / "figures")}
+    assert len([name for name in written if name.startswith("map-")]) == 4
+    (small / "fewer.toml").write_text(text.replace(arms[arms.index('[arms."b/c"]') :], ""))
+    run_suite(Plan.load(small / "fewer.toml"), tmp_path)
+    fewer = load_run(tmp_path)
+    assert {network: list(views) for network, views in fewer.views.items()} == {"a": ["c", "b-c"], "a-b": ["c", "b-c"]}
+    assert set(fewer.fits[tmp_path.name]) == {"a, b-c", "a-b, b-c"}
+
+
+def test_a_view_is_of_all_that_it_shows(small, tmp_path):
+    """Names of objects that were mended are in the next view, though the numbers are the same."""
+    shutil.copytree(small, tmp_path / "files")
+    names = tmp_path / "files" / "file_names.txt"
+    shutil.move(tmp_path / "files" / "net" / "features.npy", tmp_path / "files" / "o.npy")
+    shutil.move(tmp_path / "files" / "net" / "file_names.txt", names)
+    text = SUITE.replace('"net"', '"o.npy"').replace('categories = "c.csv"\n', "")
+    (tmp_path / "files" / "suite.toml").write_text(text)
+    plan = Plan.load(tmp_path / "files" / "suite.toml")
+    run_suite(plan, tmp_path / "s")
+    names.write_text(names.read_text().replace("object", "thing"))
+    run_suite(plan, tmp_path / "s")
+    assert all(name.startswith("thing") for name in load_run(tmp_path / "s").views["net"]["global"].names)
 
 
 def test_an_unknown_map_of_a_suite_is_said(small):

@@ -284,6 +284,36 @@ def test_what_is_done_is_not_done_again(folder, tmp_path, monkeypatch):
     assert (out / "rows.jsonl").read_bytes() == before
 
 
+def test_scores_are_of_all_that_they_depend_on(made, tmp_path, monkeypatch):
+    """Names beside a features file are part of what a cell is kept for, and so is the version of this package."""
+    np.save(tmp_path / "o.npy", made.objects.matrix)
+    np.save(tmp_path / "t.npy", made.triplets.answers)
+    names, mended = list(made.objects.names)[::-1], list(made.objects.names)
+    (tmp_path / "ids.txt").write_text("\n".join(mended) + "\n")
+    tables = {
+        "answers": {"triplets": "t.npy", "object_ids": "ids.txt"}, "networks": {"net": {"features": "o.npy"}},
+        "arms": {"original": {}, "global": {"method": "global"}},
+        "tasks": {
+            "heldout": {"kind": "odd-one-out"},
+            "kinds": {"kind": "few-shot", "train": "o.npy[0:72]", "train_labels": "names:(.)$", "probe": "1nn",
+                      "shots": 2, "draws": 2},
+        },
+    }  # fmt: skip
+    plan = Plan.of(tables, root=None, folder=tmp_path)
+    (tmp_path / "file_names.txt").write_text("\n".join(names) + "\n")
+    run_suite(plan, tmp_path / "s")
+    (tmp_path / "file_names.txt").write_text("\n".join(mended) + "\n")
+    again = run_suite(plan, tmp_path / "s")
+    assert again.n_kept == 0
+    assert (tmp_path / "s" / "rows.jsonl").read_text() != ""
+    run_suite(plan, tmp_path / "anew")
+    assert (tmp_path / "s" / "rows.jsonl").read_bytes() == (tmp_path / "anew" / "rows.jsonl").read_bytes()
+    assert "file_names.txt" in json.loads((tmp_path / "s" / "suite.json").read_text())["provenance"]["data"]
+    assert run_suite(plan, tmp_path / "s").n_kept == 4
+    monkeypatch.setattr("glocal.suite.cells.__version__", "0.0.1")
+    assert run_suite(plan, tmp_path / "s").n_kept == 0
+
+
 def test_a_killed_suite_goes_on(folder, tmp_path):
     """After kill -9 the finished cells are used, and the rows are those of an undisturbed run."""
     out = tmp_path / "s"
@@ -337,6 +367,26 @@ def test_the_command_shows_the_table(folder, tmp_path, capsys):
         ('answers = "again.npy"', "", "names no answers"),
         ("shots = 2", "shot = 2", "unknown key 'shot'"),
         ('[answers]\ntriplets = "t.npy"', "", "has no answers; global needs"),
+        ('[answers]\ntriplets = "t.npy"', "answers = true", "[answers] is True; it must be a table"),
+        ('triplets = "t.npy"', "triplets = 3", "[answers] has triplets = 3; it must be text in quotes"),
+        (
+            '[labels.kind]\neven = "[02468]$"\nodd = "[13579]$"\n',
+            "[labels]\nkind = 3\n",
+            "[labels.kind] is 3; it must be",
+        ),
+        ("seed = 42", "seed = true", "seed = True; it must be a whole number"),
+        ("seed = 42", "map = 3", "map = 3; it must be text"),
+        ('features = "{network}"', "features = ['a']", "features = ['a']; it must be text"),
+        ("lmbda = 0.1", 'lmbda = "0.1"', "[arms.global] has lmbda = '0.1'; it must be a number"),
+        ("lmbda = 0.1", "bias = 1", "[arms.global] has bias = 1; it must be true or false"),
+        ('method = "global"', 'method = "best"', "method 'best'; allowed are naive, global, glocal"),
+        ('transform = "w.npz"', "transform = 3", "transform = 3; it must be text"),
+        ("[arms.half]", "[arms.people]", "people stands for people themselves"),
+        ("[arms.half]", '[arms."\\u001b[31m"]', r"has the name '\x1b[31m'"),
+        ('even = "[02468]$"', 'even = "[02468$"', "[labels.kind] even is no regular expression"),
+        ('even = "[02468]$"', "even = 3", "[labels.kind] has even = 3; it must be text"),
+        ('"names:(object_....)"', '"names:(object_"', "subclasses is no regular expression"),
+        ('train = "l.npy[60:120]"', "train = 3", "train = 3; it must be text"),
     ],
 )
 def test_bad_suites_are_one_sentence(tmp_path, old, new, sentence):

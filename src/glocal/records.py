@@ -8,13 +8,18 @@ import json
 import math
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from glocal.errors import FileError
 from glocal.files import PathLike, read_lines, unwritable
+
+Kinds = tuple[type, ...]
+TEXT: Kinds = (str,)
+NUMBER: Kinds = (int, float)
+NULL = type(None)
 
 
 @dataclass(frozen=True)
@@ -145,35 +150,75 @@ def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
         raise unwritable(Path(path), error) from error
 
 
-def read_rows(path: PathLike) -> list[dict[str, Any]]:
-    """Read a JSON-lines file; a last line cut by a killed writer is left out.
+def read_rows(
+    path: PathLike, needed: Mapping[str, Kinds] = {}, known: Mapping[str, Kinds] = {}
+) -> list[dict[str, Any]]:
+    """Read a JSON-lines file; lines cut by a killed writer, wherever they stand, are left out.
+
+    Parameters
+    ----------
+    path : path
+    needed, known : mapping
+        The types that values must have under keys that each row must have, or may have.
 
     Raises
     ------
     FileError
-        The file is missing, a line is no object, or one other than the last is not JSON.
+        The file is missing, or a line is no such object and not the beginning of one.
     """
-    lines = read_lines(path, what="score")
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_lines(path, what="score"), start=1):
+        try:
+            row = json.loads(line, parse_int=_whole) if line else None
+        except json.JSONDecodeError as error:
+            if _is_cut(line, error):
+                continue
+            raise FileError(f"score file {path} line {number} is not JSON. Remove that line.") from error
+        except RecursionError as error:
+            raise FileError(f"score file {path} line {number} is nested too deep. Remove that line.") from error
         if not line:
             continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            if number == len(lines):
-                break
-            raise FileError(f"score file {path} line {number} is not JSON. Remove that line.") from error
         if not isinstance(row, dict):
             raise FileError(f"score file {path} line {number} is not a JSON object. Remove that line.")
+        lacking = [key for key in needed if key not in row]
+        if lacking:
+            raise FileError(
+                f"{path} line {number} is no row of a run: it lacks {', '.join(lacking)}. Remove that line."
+            )
+        for key, kinds in {**known, **needed}.items():
+            if key in row and type(row[key]) not in kinds:
+                raise FileError(
+                    f"{path} line {number} is no row of a run: its {key} is {to_json(row[key])[:40]}, not "
+                    f"{' or '.join(_IN_WORDS[kind] for kind in kinds if kind is not float)}. Remove that line."
+                )
         rows.append(row)
     return rows
 
 
+_IN_WORDS = {str: "text", int: "a number", NULL: "null", bool: "true or false"}
+
+
+def _whole(digits: str) -> int | float:
+    """A whole number as JSON has it; one that no array could hold becomes a float."""
+    return int(digits) if len(digits) < 19 else float(digits)
+
+
+def _is_cut(line: str, error: json.JSONDecodeError) -> bool:
+    """Whether a line is the beginning of an object whose rest was never written.
+
+    It need not be the last one: writers who come later begin a line of their own, for to cut the file could take away
+    what another process is just writing.
+    """
+    unfinished = error.pos >= len(line) or error.msg.startswith("Unterminated string")
+    return line.startswith("{") and (unfinished or not line.endswith("}"))
+
+
 def _missing_newline(descriptor: int) -> bytes:
     """The newline that the last line lacks, else nothing."""
-    size = os.fstat(descriptor).st_size
-    return b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
+    if not os.fstat(descriptor).st_size:
+        return b""
+    os.lseek(descriptor, -1, os.SEEK_END)
+    return b"" if os.read(descriptor, 1) == b"\n" else b"\n"
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,16 +10,18 @@ import numpy as np
 
 from glocal.errors import MissingDependencyError
 from glocal.evaluation.views import View
+from glocal.file_names import file_stems
 from glocal.files import PathLike, make_folder
 from glocal.report.front import save_figure
 from glocal.report.fronts import axis_title, fronts
 from glocal.report.palette import COLOURS, GREY, places
-from glocal.report.run import Run
+from glocal.report.run import Run, run_names
 from glocal.report.scores import arms, main_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_FRONT = ("means.csv", "front.csv")
 _MARKERS = ("o", "s", "^", "D", "P", "v", ">", "<")
 
 
@@ -147,15 +148,20 @@ def save_figures(run: Run, folders: Sequence[PathLike], out: PathLike) -> list[P
     drawn: dict[str, Figure] = {}
     if len(run.rows):
         drawn["scores"] = scores_figure(run)
-    swept = [path for path in map(Path, folders) if (path / "means.csv").is_file() and (path / "front.csv").is_file()]
-    for folder in swept:
-        drawn["front" if len(swept) == 1 else f"front-{_word(folder.resolve().name)}"] = front_figure(folder)
+    paths = [Path(folder) for folder in folders]
+    named = zip(paths, run_names(paths), strict=True)
+    swept: dict[tuple[str, ...], Path] = {
+        (name,): path for path, name in named if all((path / file).is_file() for file in _FRONT)
+    }
+    for one, stem in file_stems(swept).items():
+        drawn["front" if len(swept) == 1 else f"front-{stem}"] = front_figure(swept[one])
     if any(front.slices for front in fronts(run)):
         drawn["slices"] = slices_figure(run)
+    stems = file_stems((network, arm) for network, views in run.views.items() for arm in views)
     for network, views in run.views.items():
         before, *others = views.values()
         for arm, after in list(views.items())[1:] if others else []:
-            name = _word(f"{network}-{arm}")
+            name = stems[network, arm]
             drawn |= {f"map-{name}": map_figure(before, after), f"matrix-{name}": matrix_figure(before, after)}
             if after.axes is not None:
                 drawn[f"spectrum-{name}"] = spectrum_figure(after)
@@ -179,7 +185,3 @@ def _plain(name: str) -> str:
     """A name as it stands: no mathematics between dollar signs, no longer than a panel, no characters fonts lack."""
     shown = "".join(character if character.isprintable() else " " for character in name)
     return (shown if len(shown) <= 40 else shown[:39] + "…").replace("$", r"\$")
-
-
-def _word(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name)[:80]

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glocal.errors import FileError
 from glocal.evaluation.views import View
+from glocal.file_names import file_stems
 from glocal.files import PathLike, one_line, read_lines
-from glocal.records import read_rows
+from glocal.records import NULL, NUMBER, TEXT, read_rows
 from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _ROWS = ("rows.jsonl", "scores.jsonl")
-_SCORE = ("task", "metric", "value", "transform")
-_POINT = ("fold", "method", "alpha", "lmbda", "tau", "accuracy_cosine")
+_MAYBE = (*NUMBER, NULL)
+_SCORE = {"task": TEXT, "metric": TEXT, "value": _MAYBE, "transform": TEXT}
+_SCORE_TOO = {"network": (*TEXT, NULL), "low": _MAYBE, "high": _MAYBE, "n": _MAYBE, "p": _MAYBE, "p_holm": _MAYBE}
+_POINT = {"fold": (int,), "method": TEXT, **dict.fromkeys(("alpha", "lmbda", "tau", "accuracy_cosine"), _MAYBE)}
+_POINT_TOO = {
+    "bias": (bool,), "converged": (bool,), "status": TEXT, "parts": (dict, NULL),
+    **dict.fromkeys(
+        ("mix", "eta", "accuracy_dot", "loss", "local_loss", "neighbours_kept", "accuracy_1nn", "evaluations",
+         "seconds", "objective", "gap"), _MAYBE,
+    ),
+}  # fmt: skip
 COLUMNS = ("network", "task", "metric", "value", "low", "high", "n", "split", "transform", "p", "p_holm")
 
 
@@ -98,7 +110,7 @@ def load_run(folders: PathLike | Sequence[PathLike], progress: Callable[[int, in
     views: dict[str, dict[str, View]] = {}
     suites: dict[str, dict[str, Any]] = {}
     fits: dict[str, dict[str, Any]] = {}
-    names = _names(paths)
+    names = run_names(paths)
     n_views, read = sum(len(list((path / "views").glob("*.npz"))) for path in paths), 0
     for path, name in zip(paths, names, strict=True):
         held = [file for file in _ROWS if (path / file).is_file()][:1]
@@ -108,17 +120,23 @@ def load_run(folders: PathLike | Sequence[PathLike], progress: Callable[[int, in
                 f"{path} is no run folder: it holds none of {', '.join(_ROWS)} and points.jsonl. "
                 "Give the folder that glocal evaluate suite --out or glocal sweep --out wrote."
             )
-        rows += [row for file in held for row in _lines(path / file, _SCORE)]
+        rows += [row for file in held for row in read_rows(path / file, _SCORE, _SCORE_TOO)]
         if swept:
             sweeps.append(_sweep(path, name))
         if (path / "suite.json").is_file():
             suites[name] = _suite(path / "suite.json")
             fits[name] = _fits(path, suites[name])
+        known = _arms_of(suites[name]) if name in suites else None
         for file in sorted((path / "views").glob("*.npz")):
             view, read = View.load(file), read + 1
             if progress is not None:
                 progress(read, n_views)
-            views.setdefault(str(view.meta.get("network") or name), {})[str(view.meta.get("arm", file.stem))] = view
+            network, arm = str(view.meta.get("network") or name), str(view.meta.get("arm", file.stem))
+            seen = views.setdefault(network, {})
+            # NOTE a folder may hold views of arms that its suite has no more, and older ones under another file name
+            if known is None or ((network, arm) in known and (arm not in seen or known[network, arm] == file.stem)):
+                seen[arm] = view
+    views = {network: arms for network, arms in views.items() if arms}
     first = [network for suite in suites.values() for network in suite["plan"]["networks"] if network in views]
     views = {network: _ordered(views[network], suites) for network in dict.fromkeys([*first, *views])}
     table = pd.DataFrame(rows, columns=[*COLUMNS]) if rows else pd.DataFrame(columns=[*COLUMNS])
@@ -128,13 +146,12 @@ def load_run(folders: PathLike | Sequence[PathLike], progress: Callable[[int, in
     return Run(tuple(names), table, tuple(sweeps), views, suites, fits)
 
 
-def _names(paths: list[Path]) -> list[str]:
+def run_names(paths: Sequence[Path]) -> list[str]:
+    """The folders of a run as it calls them: by their own names where these differ."""
     short = [path.resolve().name for path in paths]
-    return (
-        short
-        if len(set(short)) == len(short)
-        else [f"{path.resolve().parent.name}/{path.resolve().name}" for path in paths]
-    )
+    longer = [f"{path.resolve().parent.name}/{path.resolve().name}" for path in paths]
+    choices = (short, longer, [str(path.resolve()) for path in paths])
+    return next((names for names in choices if len(set(names)) == len(names)), choices[-1])
 
 
 def _sweep(path: Path, name: str) -> SweepRun:
@@ -154,17 +171,32 @@ def _sweep(path: Path, name: str) -> SweepRun:
                 "Run glocal sweep --resume to write it again."
             ) from error
     meta = LinearTransform.load(path / "transform.npz").meta if (path / "transform.npz").is_file() else {}
-    return SweepRun(name, config, pd.DataFrame(_lines(path / "points.jsonl", _POINT)), tables[0], tables[1], meta)
+    points = pd.DataFrame(read_rows(path / "points.jsonl", _POINT, _POINT_TOO))
+    return SweepRun(name, config, points, tables[0], tables[1], meta)
+
+
+def _arms_of(suite: dict[str, Any]) -> dict[tuple[str, ...], str]:
+    """The networks and arms of a suite, and how files of them are called."""
+    return file_stems(product(suite["plan"]["networks"], suite["plan"]["arms"]))
 
 
 def _fits(path: Path, suite: dict[str, Any]) -> dict[str, Any]:
-    """The records of the fits that belong to the suite as it is now: of each network and arm the newest file."""
-    found: dict[str, Any] = {}
-    for network in suite["plan"]["networks"]:
-        for arm in suite["plan"]["arms"]:
-            files = sorted(path.glob(f"transforms/{network}-{arm}-" + "[0-9a-f]" * 12 + ".npz"), key=_age)
-            if files:
-                found[f"{network}, {arm}"] = LinearTransform.load(files[-1]).meta.get("fit", {})
+    """The records of the fits that belong to the suite as it is now.
+
+    Suites written before ``transforms`` was recorded have of each network and arm the newest file.
+    """
+    recorded, found = suite.get("transforms"), {}
+    for network, arm in _arms_of(suite):
+        if isinstance(recorded, dict):
+            names = recorded.get(network, {})
+            files = (
+                [path / "transforms" / Path(str(names[arm])).name] if isinstance(names, dict) and arm in names else []
+            )
+        else:
+            pattern = glob.escape(f"{network}-{arm}-") + "[0-9a-f]" * 12 + ".npz"
+            files = sorted((path / "transforms").glob(pattern), key=_age)
+        if files and files[-1].is_file():
+            found[f"{network}, {arm}"] = LinearTransform.load(files[-1]).meta.get("fit", {})
     return found
 
 
@@ -181,18 +213,6 @@ def _ordered(arms: dict[str, View], suites: dict[str, dict[str, Any]]) -> dict[s
         return arm not in baseline, wanted.index(arm) if arm in wanted else len(wanted)
 
     return {arm: arms[arm] for arm in sorted(arms, key=place)}
-
-
-def _lines(path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows that have the keys that a report goes by."""
-    rows = read_rows(path)
-    for number, row in enumerate(rows, start=1):
-        lacking = [key for key in needed if key not in row]
-        if lacking:
-            raise FileError(
-                f"{path} line {number} is no row of a run: it lacks {', '.join(lacking)}. Remove that line."
-            )
-    return rows
 
 
 def _suite(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from glocal._version import __version__
 from glocal.aligner import fit_arm
 from glocal.errors import FileError
 from glocal.files import PathLike, atomic_write, make_folder, one_line
@@ -27,7 +28,8 @@ class Cells:
     """The cells of one suite in its folder.
 
     ``transforms/NETWORK-ARM-KEY.npz`` is a fitted arm, ``cells/KEY.npz`` one task of one arm of one network. A key is a
-    hash of everything that the content depends on, so that a killed or changed suite computes what is missing only.
+    hash of everything that the content depends on, the version of this package included, so that a killed or changed
+    suite computes what is missing only.
 
     Parameters
     ----------
@@ -40,16 +42,23 @@ class Cells:
         self._transforms = make_folder(Path(folder) / "transforms")
         self._cells = make_folder(Path(folder) / "cells")
 
+    def file(self, arm: Arm, sources: Sources) -> Path | None:
+        """Where the transform of an arm that is fitted lies; None for other arms."""
+        if not arm.fitted:
+            return None
+        stem = self._plan.stems[sources.network.name, arm.name]
+        return self._transforms / f"{stem}-{self._arm_key(arm, sources)[:12]}.npz"
+
     def transform(self, arm: Arm, sources: Sources) -> LinearTransform | None:
         """The transform of an arm, fitted if it has not been; None for the original features."""
         settings = dict(arm.settings)
         if not settings:
             return None
-        if not arm.fitted:
+        path = self.file(arm, sources)
+        if path is None:
             strength = float(settings.get("strength", 1.0))
             loaded = LinearTransform.load(sources.path(settings["transform"]))
             return loaded if strength == 1 else loaded.at_strength(strength)
-        path = self._transforms / f"{sources.network.name}-{arm.name}-{self._arm_key(arm, sources)[:12]}.npz"
         if not path.exists():
             strength = float(settings.pop("strength", 1.0))
             local = sources.network.local if settings["method"] == "glocal" else None
@@ -75,8 +84,8 @@ class Cells:
         if arm.settings["method"] == "glocal" and network.local is not None:
             files.append(network.local)
         return hash_of({
-            "arm": dict(arm.settings), "files": [[text, sources.sha256(text)] for text in files],
-            "fold": [plan.seed, plan.folds, plan.fold],
+            "version": __version__, "arm": dict(arm.settings), "fold": [plan.seed, plan.folds, plan.fold],
+            "files": [[text, sources.hashes(text)] for text in files],
         })  # fmt: skip
 
     def _cell_key(self, task: Task, sources: Sources, transform: LinearTransform | None) -> str:
@@ -85,8 +94,8 @@ class Cells:
         texts += plan.answers.values() if task.kind in ("odd-one-out", "repeated", "rsa") else []
         used = {name: table for name, table in plan.labels.items() if f"labels.{name}" in texts}
         return hash_of({
-            "format": _FORMAT, "kind": task.kind, "settings": dict(task.settings), "labels": used,
-            "files": [[text, sources.sha256(text)] for text in texts if sources.is_file(text)],
+            "format": _FORMAT, "version": __version__, "kind": task.kind, "settings": dict(task.settings),
+            "labels": used, "files": [[text, sources.hashes(text)] for text in texts if sources.is_file(text)],
             "fold": [plan.seed, plan.folds, plan.fold], "transform": content_of(transform),
         })  # fmt: skip
 

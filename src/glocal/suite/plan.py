@@ -7,11 +7,15 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+from glocal.aligner.settings import METHODS
 from glocal.errors import FileError, ParameterError
 from glocal.evaluation.views.maps import KINDS as KINDS_OF_MAPS
+from glocal.file_names import file_stems
 from glocal.files import PathLike, existing_file, one_line
 
 _TOP = (
@@ -41,6 +45,10 @@ _FILES = {
     "retrieval": (("features", "labels"), ()),
 }
 KINDS = tuple(_FILES)
+_TEXTS = ("triplets", "similarity", "index", "kernel", "test", "test_labels", "subclasses", "probe", "mode")
+_NUMBERS = ("alpha", "lmbda", "mix", "tau", "tol", "strength")
+PEOPLE = "people"
+"""Stands in rows where an arm would: no arm may be called so."""
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -112,6 +120,11 @@ class Plan:
     categories: str | None = None
     map: str = "auto"
 
+    @cached_property
+    def stems(self) -> dict[tuple[str, ...], str]:
+        """How the files of each network and arm are called."""
+        return file_stems(product((one.name for one in self.networks), (one.name for one in self.arms)))
+
     @classmethod
     def load(cls, source: PathLike, root: PathLike | None = None) -> Plan:
         """Read a suite file.
@@ -144,16 +157,21 @@ class Plan:
         for key in ("networks", "arms", "tasks"):
             if not isinstance(values.get(key), Mapping) or not values[key]:
                 raise ParameterError(f"{what} names no {key}; give at least one table [{key}.NAME].")
+            for name in values[key]:
+                _check_name(name, f"{what} [{key}]")
         arms = tuple(_arm(name, table, what) for name, table in values["arms"].items())
         networks = tuple(_network(name, table, what) for name, table in values["networks"].items())
-        answers = dict(values.get("answers", {}))
+        answers = values.get("answers", {})
         _known(answers, _ANSWERS, f"{what} [answers]")
+        _check(answers, _ANSWERS, str, f"{what} [answers]")
         tasks = tuple(_task(name, table, what) for name, table in values["tasks"].items())
         needs = [arm.name for arm in arms if arm.fitted]
         needs += [task.name for task in tasks if task.kind == "odd-one-out" and "triplets" not in task.settings]
         if needs and "triplets" not in answers:
             raise ParameterError(f"{what} has no answers; {needs[0]} needs [answers] triplets = a file.")
-        baseline = str(values.get("baseline", arms[0].name))
+        _check(values, ("root", "baseline", "categories", "map"), str, what)
+        _check(values, ("seed", "folds", "fold"), int, what)
+        baseline = values.get("baseline", arms[0].name)
         if baseline not in {arm.name for arm in arms}:
             raise ParameterError(f"{what} has baseline {baseline!r}, which is none of its arms.")
         for arm in arms:
@@ -161,21 +179,19 @@ class Plan:
             if arm.settings.get("method") == "glocal" and lacking:
                 raise ParameterError(f"{what}: arm {arm.name} needs local images and network {lacking[0]} has none.")
         numbers = {key: values[key] for key in ("seed", "folds", "fold") if key in values}
-        for key, value in numbers.items():
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise ParameterError(f"{what} has {key} = {value!r}; it must be a whole number.")
-        base = Path(root) if root is not None else folder / _expanded(str(values.get("root", ".")), what)
-        labels = {name: dict(table) for name, table in values.get("labels", {}).items()}
-        texts = {key: str(values[key]) for key in ("categories", "map") if key in values}
+        base = Path(root) if root is not None else folder / _expanded(values.get("root", "."), what)
+        labels = _labels(values.get("labels", {}), what)
+        texts = {key: values[key] for key in ("categories", "map") if key in values}
         if texts.get("map", "auto") not in KINDS_OF_MAPS:
             raise ParameterError(f"{what} has map {texts['map']!r}; allowed are {', '.join(KINDS_OF_MAPS)}.")
-        return cls(base, networks, arms, tasks, answers, labels, baseline, **numbers, **texts)  # type: ignore[arg-type]
+        return cls(base, networks, arms, tasks, dict(answers), labels, baseline, **numbers, **texts)
 
 
 def _network(name: str, table: Any, what: str) -> Network:
     _known(table, _NETWORK, f"{what} [networks.{name}]")
     if "features" not in table:
         raise ParameterError(f"{what} [networks.{name}] names no features file.")
+    _check(table, _NETWORK, str, f"{what} [networks.{name}]")
     return Network(name, table["features"], table.get("local"))
 
 
@@ -184,7 +200,16 @@ def _arm(name: str, table: Any, what: str) -> Arm:
     if "transform" in table and set(table) - {"transform", "strength"}:
         raise ParameterError(f"{what} [arms.{name}] has a transform and settings of a fit; leave one of them out.")
     if table and "transform" not in table and "method" not in table:
-        raise ParameterError(f"{what} [arms.{name}] has settings but no method; allowed are naive, global and glocal.")
+        raise ParameterError(f"{what} [arms.{name}] has settings but no method; allowed are {', '.join(METHODS)}.")
+    here = f"{what} [arms.{name}]"
+    _check(table, ("method", "transform"), str, here)
+    _check(table, _NUMBERS, float, here)
+    _check(table, ("block_size",), int, here)
+    _check(table, ("bias",), bool, here)
+    if table.get("method", METHODS[0]) not in METHODS:
+        raise ParameterError(f"{here} has method {table['method']!r}; allowed are {', '.join(METHODS)}.")
+    if name == PEOPLE:
+        raise ParameterError(f"{here}: {PEOPLE} stands for people themselves in the rows of a suite. Rename the arm.")
     return Arm(name, dict(table))
 
 
@@ -199,7 +224,48 @@ def _task(name: str, table: Any, what: str) -> Task:
     missing = [key for key in needed if key not in settings]
     if missing:
         raise ParameterError(f"{here} names no {missing[0]}, which a task of kind {kind} needs.")
+    _check(settings, (*needed, *_TEXTS), str, here)
+    for key, value in settings.items():
+        if isinstance(value, str) and value.startswith("names:"):
+            _check_pattern(value.removeprefix("names:"), f"{here} {key}")
     return Task(name, kind, settings)
+
+
+def _labels(tables: Any, what: str) -> dict[str, dict[str, str]]:
+    if not isinstance(tables, Mapping):
+        raise ParameterError(f"{what} has labels = {tables!r}; write tables [labels.NAME] of patterns.")
+    for name, table in tables.items():
+        here = f"{what} [labels.{name}]"
+        _known(table, tuple(table) if isinstance(table, Mapping) else (), here)
+        _check(table, tuple(table), str, here)
+        for label, pattern in table.items():
+            _check_pattern(pattern, f"{here} {label}")
+    return {name: dict(table) for name, table in tables.items()}
+
+
+def _check_pattern(pattern: str, here: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ParameterError(f"{here} is no regular expression ({one_line(error)}): {pattern}.") from error
+
+
+def _check(table: Mapping[str, Any], keys: tuple[str, ...], kind: type, here: str) -> None:
+    """Refuse values of another type; a whole number is a number too."""
+    for key in keys:
+        value = table.get(key)
+        if key in table and type(value) is not kind and not (kind is float and type(value) is int):
+            raise ParameterError(f"{here} has {key} = {value!r}; it must be {_KINDS_IN_WORDS[kind]}.")
+
+
+_KINDS_IN_WORDS = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def _check_name(name: str, here: str) -> None:
+    if not name.strip() or not name.isprintable():
+        raise ParameterError(
+            f"{here} has the name {name!r}; tables and files show it, so it must be readable. Rename it."
+        )
 
 
 def _known(table: Any, allowed: tuple[str, ...], what: str) -> None:

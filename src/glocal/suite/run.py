@@ -13,7 +13,7 @@ from glocal.evaluation.statistics import holm, paired_difference
 from glocal.files import PathLike, atomic_write, make_folder
 from glocal.records import to_json
 from glocal.suite.cells import Cells
-from glocal.suite.plan import Plan
+from glocal.suite.plan import PEOPLE, Plan
 from glocal.suite.provenance import write_provenance
 from glocal.suite.sources import Sources
 from glocal.suite.tasks import Found, Row
@@ -81,13 +81,13 @@ def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> Su
             several = {arm.name: found[task.name, arm.name] for arm in plan.arms}
             for arm_name, one in several.items():
                 rows += [_row(network.name, task.name, row, arm_name) for row in one.rows]
-            rows += [_row(network.name, task.name, row, "people") for row in several[plan.baseline].bounds]
+            rows += [_row(network.name, task.name, row, PEOPLE) for row in several[plan.baseline].bounds]
             rows += _differences(network.name, task.name, several, plan.baseline)
     _correct(rows)
     frame = pd.DataFrame(rows)
     result = SuiteResult(frame, _table(frame, plan), kept)
     _write(folder, result)
-    write_provenance(folder, plan, read)
+    write_provenance(folder, plan, read, cells)
     return result
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from glocal.data.features import Features
+from glocal.data.features import NAMES_FILE, Features
 from glocal.data.join import join
 from glocal.data.labels import load_labels
 from glocal.data.splits import split_triplets
+from glocal.data.store import ZARR
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError, ParameterError
 from glocal.files import read_lines, tree_sha256
@@ -34,7 +35,7 @@ class Sources:
     def __init__(self, plan: Plan, network: Network) -> None:
         self._plan, self.network = plan, network
         self._loaded: dict[str, Features] = {}
-        self._hashes: dict[str, str] = {}
+        self._hashes: dict[str, dict[str, str]] = {}
 
     def path(self, text: str) -> Path:
         """A path of the suite file, ``{network}`` replaced."""
@@ -91,10 +92,16 @@ class Sources:
         ids = self._plan.answers.get("object_ids")
         return None if ids is None else tuple(read_lines(self.path(ids), what="object ids"))
 
-    def sha256(self, text: str) -> str:
-        """The hash of what a text names: the bytes of a file, or of the only feature file of a folder."""
+    def hashes(self, text: str) -> dict[str, str]:
+        """The SHA-256 of the file or folder that a text names, and of the names that lie beside a file."""
         if text not in self._hashes:
-            self._hashes[text] = tree_sha256(self.path(_ROWS.sub(r"\1", text)))
+            file = _ROWS.sub(r"\1", text)
+            path = self.path(file)
+            found = {text: tree_sha256(path)}
+            names = path.parent / NAMES_FILE
+            if names.is_file() and (path.is_file() or path.suffix.lower() == ZARR):
+                found[(PurePosixPath(file).parent / NAMES_FILE).as_posix()] = tree_sha256(names)
+            self._hashes[text] = found
         return self._hashes[text]
 
     def is_file(self, text: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from glocal._version import __version__
 from glocal.data.categories import load_categories
 from glocal.data.features import object_name
 from glocal.evaluation.views import Part, View, object_view
@@ -43,8 +44,8 @@ class Views:
         arms = sorted(plan.arms, key=lambda arm: arm.name != plan.baseline)
         baseline: View | None = None
         for arm in arms:
-            path = self._folder / f"{self._sources.network.name}-{arm.name}.npz"
-            key = self._key(transforms[arm.name], transforms[plan.baseline])
+            path = self._folder / f"{plan.stems[self._sources.network.name, arm.name]}.npz"
+            key = self._key(arm, transforms)
             view = View.load(path) if path.exists() else None
             if view is None or view.meta.get("key") != key:
                 view = self._view(arm, transforms, baseline, key)
@@ -95,12 +96,15 @@ class Views:
         said = wrong_name(path, LinearTransform.load(path).weights)
         return [] if said is None else [said]
 
-    def _key(self, transform: LinearTransform | None, baseline: LinearTransform | None) -> str:
+    def _key(self, arm: Arm, transforms: dict[str, LinearTransform | None]) -> str:
         plan, sources = self._plan, self._sources
+        transform, baseline = transforms[arm.name], transforms[plan.baseline]
         texts = [sources.network.features, *plan.answers.values()]
         texts += [plan.categories] if plan.categories is not None else []
         return hash_of({
-            "format": _FORMAT, "files": [[text, sources.sha256(text)] for text in texts],
+            "format": _FORMAT, "version": __version__, "files": [[text, sources.hashes(text)] for text in texts],
+            "shown": [sources.network.name, arm.name, plan.baseline, dict(arm.settings), _fit(transform)],
+            "notes": self._notes(arm),
             "map": map_kind(plan.map, len(sources.objects)), "fold": [plan.seed, plan.folds, plan.fold],
             "transforms": [content_of(transform), content_of(baseline)],
         })  # fmt: skip
