@@ -74,11 +74,20 @@ class DaskCluster:
     def address(self) -> str:
         return json.loads(self.scheduler_file.read_text())["address"]
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
         """Start one more worker: one process, so that killing it kills the worker, with one thread."""
         options = ("--nthreads", "1", "--no-nanny", "--local-directory", str(self.folder / "workers"))
-        self.workers.append(self._start("worker", *options))
+        self.workers.append(self._start("worker", *options, **environment))
         return self.workers[-1]
+
+    def mend(self, count: int) -> None:
+        """Have `count` live workers, whatever a test did to them or left behind."""
+        self.workers = [worker for worker in self.workers if worker.poll() is None]
+        while len(self.workers) > count:
+            self.kill_worker()
+        while len(self.workers) < count:
+            self.start_worker()
+        self.wait_for_workers(count)
 
     def kill_worker(self) -> None:
         """End the oldest worker by SIGKILL."""
@@ -98,11 +107,11 @@ class DaskCluster:
             process.kill()
             process.wait()
 
-    def _start(self, what: str, *options: str) -> subprocess.Popen[bytes]:
+    def _start(self, what: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "dask", what, "--scheduler-file", str(self.scheduler_file), *options]
         command += ["--no-dashboard", "--dashboard-address", ":0"]
         with (self.folder / "log.txt").open("ab") as log:
-            return subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+            return subprocess.Popen(command, env={**self._environment, **environment}, stdout=log, stderr=log)
 
     def _wait_until(self, true) -> None:
         deadline = time.monotonic() + 60
@@ -127,10 +136,15 @@ def dask_cluster(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cluster(dask_cluster):
-    """A Dask cluster of two workers with one thread each."""
-    running = dask_cluster()
-    running.start_worker()
-    running.start_worker()
-    running.wait_for_workers(2)
-    return running
+def _kept_cluster(dask_cluster):
+    """One cluster in a list: the next one comes in its place if a test has ended its scheduler."""
+    return [dask_cluster()]
+
+
+@pytest.fixture
+def cluster(_kept_cluster, dask_cluster):
+    """A Dask cluster of two workers with one thread each, shared by a module and mended before each test."""
+    if _kept_cluster[0].scheduler.poll() is not None:
+        _kept_cluster[0] = dask_cluster()
+    _kept_cluster[0].mend(2)
+    return _kept_cluster[0]

@@ -2,14 +2,17 @@
 
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
 
+import glocal
+from glocal import __version__
 from glocal.cluster import _explained, connected, mapped
 from glocal.errors import ClusterError, DataError, FileError, MissingDependencyError, ParameterError
 
@@ -42,11 +45,12 @@ def test_a_cluster_is_found_by_address_and_by_file_and_left_running(cluster):
     ],
 )
 def test_a_scheduler_that_is_not_there_is_one_sentence_at_once(scheduler, sentence, capfd):
-    """Where nothing listens it is said within seconds, in one line, and nothing else is on standard error."""
-    begin = time.monotonic()
-    with pytest.raises(ParameterError, match="no Dask scheduler answers at") as caught, connected(scheduler):
+    """Where nothing listens the timeout is not waited for; one line, and nothing else is on standard error."""
+    with (
+        pytest.raises(ParameterError, match="no Dask scheduler answers at") as caught,
+        connected(scheduler, timeout=10_000),
+    ):
         pass
-    assert time.monotonic() - begin < 5
     assert sentence in str(caught.value)
     assert "tcp://10.0.0.1:8786" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -70,10 +74,8 @@ def test_a_program_that_is_no_scheduler_is_one_sentence_in_time(capfd):
     """Something that accepts connections and says nothing is given up after the timeout, not waited for forever."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
-        begin = time.monotonic()
         with pytest.raises(ParameterError, match="no Dask scheduler answers"), connected(address, timeout=0.5):
             pass
-        assert time.monotonic() - begin < 5
     assert capfd.readouterr().err == ""
 
 
@@ -137,11 +139,22 @@ def test_mapping_gives_what_a_loop_gives(cluster):
     assert found == {number: 3 * number for number in range(50)}
 
 
-def test_what_is_shared_is_sent_once_to_each_worker(cluster):
-    """All tasks of a worker see one and the same object."""
+def test_what_is_shared_is_sent_once(cluster):
+    """However many tasks there are, the shared object leaves this process as often as for one."""
+    sent = []
+
+    class Shared:
+        def __reduce__(self):
+            sent.append(1)
+            return int, (3,)
+
+    counts = []
     with connected(cluster.address) as client:
-        found = dict(mapped(client, lambda item, shared: (os.getpid(), id(shared)), range(40), list(range(1000))))
-    assert len(set(found.values())) == len({process for process, _ in found.values()}) <= 2
+        for n in (1, 40):
+            sent.clear()
+            assert dict(mapped(client, lambda item, shared: item * shared, range(n), Shared()))[n - 1] == 3 * (n - 1)
+            counts.append(len(sent))
+    assert counts[0] == counts[1] >= 1
 
 
 def test_an_error_of_a_task_arrives_as_it_is_and_ends_the_rest(cluster, tmp_path):
@@ -152,18 +165,18 @@ def test_an_error_of_a_task_arrives_as_it_is_and_ends_the_rest(cluster, tmp_path
 
         from glocal.errors import DataError
 
-        if item == 3:
-            raise DataError("row 3 is bad. Remove it.")
+        if item == 0:
+            raise DataError("row 0 is bad. Remove it.")
         (folder / str(item)).touch()
-        time.sleep(0.05)
+        while not (folder / "go").exists():
+            time.sleep(0.01)
 
     with connected(cluster.address) as client:
-        with pytest.raises(DataError, match=r"^row 3 is bad. Remove it.$"):
+        with pytest.raises(DataError, match=r"^row 0 is bad. Remove it.$"):
             list(mapped(client, fail, range(200), tmp_path))
-        time.sleep(0.3)
-        begun = len(list(tmp_path.iterdir()))
-        time.sleep(0.3)
-    assert len(list(tmp_path.iterdir())) == begun < 50
+        (tmp_path / "go").touch()
+        list(mapped(client, lambda item, shared: item, range(8), None))  # behind all that had begun
+    assert {path.name for path in tmp_path.iterdir()} <= {"1", "2", "3", "go"}
 
 
 def test_any_other_error_of_a_task_is_one_sentence(cluster):
@@ -197,8 +210,6 @@ def test_a_worker_that_dies_costs_only_what_it_was_given(cluster, tmp_path):
     done = [len((tmp_path / str(number)).read_text()) for number in range(60)]
     assert min(done) == 1
     assert sum(done) <= 64, "a worker of one thread is given two tasks at most; two results may be on their way"
-    cluster.start_worker()
-    cluster.wait_for_workers(2)
 
 
 def test_the_last_worker_may_die_too(cluster):
@@ -219,8 +230,77 @@ def test_the_last_worker_may_die_too(cluster):
                 cluster.kill_worker()
                 cluster.start_worker()
     assert found == {number: number + 5 for number in range(40)}
-    cluster.start_worker()
-    cluster.wait_for_workers(2)
+
+
+@pytest.mark.parametrize("wound", [0, 1, 2])
+def test_a_test_that_lost_workers_does_not_starve_the_next(cluster, wound):
+    """Each test finds two live workers, though the one before killed some, or started one too many."""
+    assert [worker.poll() for worker in cluster.workers] == [None, None]
+    with connected(cluster.address) as client:
+        assert len(client.nthreads()) == 2
+    for _ in range(wound):
+        cluster.kill_worker()
+    if not wound:
+        cluster.start_worker()
+
+
+def test_a_cluster_whose_workers_are_gone_is_given_up(cluster):
+    """Without workers a run ends after the stated time with a sentence; what was finished has been yielded."""
+    found = {}
+
+    def collect(client):
+        for number, result in mapped(client, lambda item, shared: item, range(10_000), None, patience=0.5):
+            found[number] = result
+            if len(found) == 5:
+                cluster.kill_worker()
+                cluster.kill_worker()
+
+    with connected(cluster.address) as client:
+        with pytest.raises(ClusterError, match=r"had no workers for 0\.5 s") as caught:
+            collect(client)
+        assert client.status == "running"
+    assert all(number == result for number, result in found.items())
+    assert 5 <= len(found) < 10_000
+    assert f"dask worker {cluster.address}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_items_are_asked_for_as_workers_can_take_them(cluster):
+    """Of items that come one by one only two for each thread are under way: the rest is left to other processes."""
+    asked = []
+
+    def items():
+        for number in range(30):
+            asked.append(number)
+            yield number
+
+    with connected(cluster.address) as client:
+        for done, _ in enumerate(mapped(client, lambda item, shared: item, items(), None)):
+            assert len(asked) <= done + 1 + 4
+    assert asked == list(range(30))
+
+
+def test_a_worker_with_another_version_is_refused(dask_cluster, tmp_path):
+    """A worker whose glocal is another version, or has other code, does no task, even if it joins later."""
+    package = Path(glocal.__file__).parent
+    mixed = dask_cluster()
+    for number, (file, old, new) in enumerate(
+        [("_version.py", __version__, "0.0.1"), ("similarity.py", "import numpy as np", "import numpy as np  # other")]
+    ):
+        shutil.copytree(package, tmp_path / str(number) / "glocal", ignore=shutil.ignore_patterns("__pycache__"))
+        text = (package / file).read_text()
+        assert old in text
+        (tmp_path / str(number) / "glocal" / file).write_text(text.replace(old, new, 1))
+        mixed.start_worker(PYTHONPATH=str(tmp_path / str(number)))
+        mixed.wait_for_workers(1)
+        with (
+            connected(mixed.address) as client,
+            pytest.raises(ClusterError, match="results of two versions are not mixed") as caught,
+        ):
+            list(mapped(client, lambda item, shared: item, range(3), None))
+        assert "\n" not in str(caught.value)
+        assert ("runs glocal 0.0.1 (" in str(caught.value)) == (number == 0)
+        mixed.kill_worker()
 
 
 def test_a_scheduler_that_dies_is_one_sentence(dask_cluster, capfd):
@@ -238,10 +318,8 @@ def test_a_scheduler_that_dies_is_one_sentence(dask_cluster, capfd):
         results = mapped(client, work, range(500), None)
         next(results)
         os.kill(dying.scheduler.pid, signal.SIGKILL)
-        begin = time.monotonic()
         with pytest.raises(ClusterError, match="connection to the Dask scheduler was lost") as caught:
             list(results)
-    assert time.monotonic() - begin < 60
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from glocal.errors import ParameterError
+import glocal.cluster
+from glocal.errors import ClusterError, ParameterError
 from glocal.extract import Extractor, open_images
 
 Image = pytest.importorskip("PIL.Image")
@@ -62,6 +63,29 @@ def test_a_cluster_goes_on_with_what_is_there(cluster, photos, alone, tmp_path):
     )  # fmt: skip
     assert counts[0] > 16
     assert counts[-1] == 30
+
+
+def test_without_workers_an_extraction_ends_and_goes_on_later(cluster, photos, alone, tmp_path, monkeypatch):
+    """When all workers are gone it is said after the stated time; finished chunks are kept and not done again."""
+    monkeypatch.setattr(glocal.cluster, "PATIENCE", 0.5)
+    extractor = Extractor(MODEL, ["penultimate", "logits"], batch_size=2)
+    done = []
+
+    def kill(number, total):
+        done.append(number)
+        if len(done) == 2:
+            cluster.kill_worker()
+            cluster.kill_worker()
+
+    with pytest.raises(ClusterError, match=r"had no workers for 0\.5 s"):
+        extractor.extract(photos, tmp_path / "out", scheduler=cluster.address, chunk_size=2, progress=kill)
+    assert done[1] < 30
+    rest = []
+    result = extractor.extract(photos, tmp_path / "out", chunk_size=2, progress=lambda n, total: rest.append(n))
+    assert result.finished
+    assert rest[0] > done[-1]
+    for layer in ("penultimate", "logits"):
+        assert np.allclose(result.features(layer).matrix, alone.features(layer).matrix, rtol=1e-5, atol=1e-6)
 
 
 def test_a_cluster_needs_names_and_paths(photos, tmp_path):

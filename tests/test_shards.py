@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import glocal.cluster
 from glocal.cli.app import _run
 from glocal.data import parquet as parquet_data
 from glocal.data.features import Features
-from glocal.errors import DataError, FileError, ParameterError
+from glocal.errors import ClusterError, DataError, FileError, ParameterError
 from glocal.transform import LinearTransform, apply_shards, plan, regions, shards
 from glocal.transform.partial import Partial, holding
 
@@ -566,8 +567,6 @@ def test_on_a_cluster_whose_worker_is_killed_the_output_is_the_same_to_the_byte(
     assert 10 <= len(finished) < len(counts)
     assert contents(Path(out)) == contents(Path(f"here-{out}"))
     assert not Path(f".{out}.partial").exists()
-    cluster.start_worker()
-    cluster.wait_for_workers(2)
 
 
 @pytest.mark.parametrize("bad", ["nan", "ragged"])
@@ -582,6 +581,29 @@ def test_an_error_in_a_shard_is_the_same_sentence_from_a_worker(tmp_path, cluste
         sentences.append(str(caught.value))
     assert sentences[0] == sentences[1]
     assert not (tmp_path / "z").exists()
+
+
+def test_without_workers_apply_ends_and_goes_on_later(tmp_path, monkeypatch, cluster):
+    """When all workers are gone apply says so after the stated time; what was done is kept and not done again."""
+    monkeypatch.setattr(glocal.cluster, "PATIENCE", 0.5)
+    write_shards(tmp_path / "x", [10] * 45)
+    counts = []
+
+    def kill(rows, total):
+        counts.append(rows)
+        if len(counts) == 5:
+            cluster.kill_worker()
+            cluster.kill_worker()
+
+    with pytest.raises(ClusterError, match=r"had no workers for 0\.5 s"):
+        apply_shards(TRANSFORM, tmp_path / "x", tmp_path / "z", scheduler=cluster.address, progress=kill)
+    kept = {marker.name: marker.stat().st_mtime_ns for marker in tmp_path.glob(".z.partial/*/done/*")}
+    assert len(counts) <= len(kept) < 45
+    seen = []
+    apply_shards(TRANSFORM, tmp_path / "x", tmp_path / "z", progress=lambda rows, total: seen.append(rows))
+    assert len(seen) == 45 - len(kept)
+    apply_shards(TRANSFORM, tmp_path / "x", tmp_path / "here")
+    assert contents(tmp_path / "z") == contents(tmp_path / "here")
 
 
 def test_a_worker_that_does_not_see_the_files_says_so(tmp_path):

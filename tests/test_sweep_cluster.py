@@ -1,13 +1,16 @@
 """The sweep on a Dask cluster: a real scheduler, workers that die, finished points that stay."""
 
 import os
+import shutil
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import glocal
 from glocal.aligner.profile import NEURIPS2023
 from glocal.cli.app import _run
 from glocal.data.world import simulated_world
@@ -131,6 +134,21 @@ def test_a_lost_scheduler_is_one_sentence_and_the_sweep_goes_on_without(small, a
     assert after[: len(before)] == before
     assert not pd.DataFrame(after).duplicated(KEY).any()
     same(sweep, alone)
+
+
+def test_a_worker_of_another_version_adds_no_point(small, dask_cluster, tmp_path):
+    """A sweep ends at the first task that a worker with another version refuses; --resume is named."""
+    package = Path(glocal.__file__).parent
+    shutil.copytree(package, tmp_path / "glocal", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "glocal" / "_version.py").write_text('__version__ = "0.0.1"\n')
+    running = dask_cluster()
+    running.start_worker(PYTHONPATH=str(tmp_path))
+    running.wait_for_workers(1)
+    with pytest.raises(ClusterError, match=r"runs glocal 0\.0\.1 .* A sweep goes on with --resume"):
+        Sweep(GRID).fit(
+            small.objects, small.triplets, local_features=small.local, out=tmp_path / "s", scheduler=running.address
+        )
+    assert not (tmp_path / "s" / "points.jsonl").exists()
 
 
 def test_what_fails_on_a_worker_is_said_here(small, cluster, tmp_path):

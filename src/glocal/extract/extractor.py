@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from glocal.extract.pooling import check_pool
 from glocal.extract.python_models import user_model
 from glocal.extract.registry import load_model
 from glocal.extract.rows_file import check_format
-from glocal.extract.runner import Network, run_chunks
+from glocal.extract.runner import Network, open_chunks, run_chunks
 from glocal.extract.source import Source
 from glocal.extract.store import Store
 from glocal.extract.stream import default_workers
@@ -232,17 +232,7 @@ class Extractor:
         if all(number in done for number, _ in chunks):
             return
         store.joined_by(self.network.run())
-
-        def to_do() -> Iterator[tuple[int, range]]:
-            for number, items in chunks:
-                if number in done or not store.take(number):
-                    continue
-                if store.finished or number in store.done():  # by another process, since this one looked
-                    store.release(number)
-                    continue
-                yield number, items
-
-        for chunk in run_chunks(self.network, source, to_do()):
+        for chunk in run_chunks(self.network, source, open_chunks(store, chunks)):
             store.save(chunk.number, chunk.rows, chunk.missing)
             store.release(chunk.number)
             report(store, source, progress)

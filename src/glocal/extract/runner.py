@@ -18,6 +18,7 @@ from glocal.errors import DataError
 from glocal.extract.model import DTYPES, Model
 from glocal.extract.pooling import pooled
 from glocal.extract.source import Source
+from glocal.extract.store import Store
 from glocal.extract.stream import Batch, Job, batches
 from glocal.extract.taps import Tap, read_layers
 
@@ -76,6 +77,18 @@ class Chunk:
         self.missing += batch.missing
         self._seen += len(numbers)
         return self._seen == len(self.items)
+
+
+def open_chunks(store: Store, chunks: Iterable[tuple[int, range]]) -> Iterator[tuple[int, range]]:
+    """Take the chunks that are not done, one when it is asked for; those that other processes hold are left to them."""
+    done = store.done()
+    for number, items in chunks:
+        if number in done or not store.take(number):
+            continue
+        if store.finished or number in store.done():  # by another process, since this one looked
+            store.release(number)
+            continue
+        yield number, items
 
 
 def run_chunks(network: Network, source: Source, chunks: Iterable[tuple[int, range]]) -> Iterator[Chunk]:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import secrets
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from glocal.aligner.settings import Settings
-from glocal.cluster import connected
-from glocal.errors import ClusterError, GLocalError
-from glocal.files import one_line
+from glocal.cluster import Watch, connected
+from glocal.errors import ClusterError
 from glocal.sweep.data import FoldData
 from glocal.sweep.fold import Fold
 from glocal.sweep.grid import Point
@@ -25,7 +24,6 @@ from glocal.sweep.run import Plan, Progress
 from glocal.sweep.store import Store
 
 _ATTEMPTS = 3  # starts of a path whose data went down with the workers that held them
-_PATIENCE = 60  # seconds without any worker before the cluster counts as lost
 
 _walking = threading.Lock()
 _latest: dict[str, Fold] = {}
@@ -46,7 +44,8 @@ def run_on_cluster(
     ParameterError, MissingDependencyError, FileError
         See `glocal.cluster.connected`.
     ClusterError
-        The scheduler went away, or a path took several workers down. Finished points are kept.
+        The scheduler or all workers went away, a path took several workers down, or a worker has another version of
+        this package. Finished points are kept.
     """
     paths = plan.paths()
     total = sum(map(len, paths))
@@ -64,15 +63,8 @@ def run_on_cluster(
                 plan.save(store, result)
                 if progress is not None:
                     progress(result.row, len(store.rows()), total)
-        except GLocalError:
-            raise
-        except Exception as error:  # a client without a scheduler fails in many ways
-            if client.status == "running" and not isinstance(error, _lost()):
-                raise
-            raise ClusterError(
-                f"the Dask cluster at {scheduler} failed ({one_line(error)[:120]}). Finished points are kept: mend the "
-                "cluster and go on with --resume."
-            ) from error
+        except ClusterError as error:
+            raise ClusterError(f"{error} A sweep goes on with --resume.") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,85 +88,84 @@ class _Walk:
     """The paths under way on a cluster."""
 
     def __init__(self, client: Any, plan: Plan, store: Store, blocks: int | None, waiting: deque[_Path]) -> None:
-        self._client, self._plan, self._store, self._blocks = client, plan, store, blocks
+        from distributed import as_completed
+
+        self._watch, self._plan, self._store, self._blocks = Watch(client), plan, store, blocks
         self._waiting = waiting
         self._token = secrets.token_hex(8)
         self._folds: dict[int, Any] = {}
         self._running: dict[str, _Path] = {}
+        self._ended = as_completed(loop=client.loop)
         self._unscored = set(range(plan.folds)) - store.scored_folds()
 
     def results(self) -> Iterator[Result]:
         """The points in the order in which they are finished."""
-        from distributed import as_completed
-
-        finished = as_completed(loop=self._client.loop)
-        self._start(finished)
+        self._start()
         while self._running:
-            future = next(finished)
-            path = self._running.pop(future.key)
-            if future.status in ("cancelled", "lost"):
-                self._again(path, finished)
-                continue
-            path.points.popleft()
-            if path.points and future.status == "finished":
-                self._submit(path, future, finished)  # before its result is fetched, so that no worker waits for us
-            found: Finished = future.result()
-            path.state = found.result.state
-            if found.original is not None:
-                self._store.save_original(found.result.point.fold, found.original)
-            yield found.result
-            self._start(finished)
+            for future in self._watch.ended(self._ended):
+                path = self._running.pop(future.key, None)
+                if path is None:  # of a path that was started anew since
+                    continue
+                found = self._fetch(path, future)
+                if found is None:
+                    self._again(path)
+                    continue
+                path.points.popleft()
+                path.state = found.result.state
+                if found.original is not None:
+                    self._store.save_original(found.result.point.fold, found.original)
+                yield found.result
+                self._start()
 
-    def _start(self, finished: Any) -> None:
-        workers = len(self._client.scheduler_info(n_workers=-1)["workers"])
-        while self._waiting and len(self._running) < max(1, workers):
+    def _fetch(self, path: _Path, future: Any) -> Finished | None:
+        """What a point has found; the one after it is sent before, so that no worker waits. None if it was lost."""
+        ahead = ""
+        if future.status == "finished" and len(path.points) > 1:
+            ahead = self._submit(path, path.points[1], future)
+        try:
+            found: Finished = self._watch.result(future)
+        except CancelledError:
+            self._running.pop(ahead, None)
+            return None
+        return found
+
+    def _start(self) -> None:
+        while self._waiting and len(self._running) < max(1, len(self._watch.workers)):
             path = self._waiting.popleft()
-            self._submit(path, self._stand(path), finished)
+            self._submit(path, path.points[0], self._stand(path))
 
     def _stand(self, path: _Path) -> Any:
         """Where a path stands, on the workers."""
-        return None if path.state is None else self._scatter(path.state)
+        return None if path.state is None else self._watch.scattered(path.state)
 
-    def _scatter(self, value: Any, *, broadcast: bool = False) -> Any:
-        """Send a value to the workers; where the last of them has just died, wait for a new one."""
-        from distributed.comm import CommClosedError
-
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                self._client.wait_for_workers(1, timeout=_PATIENCE)
-                return self._client.scatter(value, broadcast=broadcast, hash=False)
-            except CommClosedError:  # sent to a worker that is gone, before the scheduler knew
-                if time.monotonic() > deadline or self._client.status != "running":
-                    raise
-                time.sleep(0.5)
-
-    def _submit(self, path: _Path, start: Any, finished: Any) -> None:
-        point = path.points[0]
+    def _submit(self, path: _Path, point: Point, start: Any) -> str:
+        """Send a point to the workers; the key of its task."""
         if point.fold not in self._folds:
-            self._folds[point.fold] = self._scatter(self._plan.read(point.fold, self._blocks), broadcast=True)
+            data = self._plan.read(point.fold, self._blocks)
+            self._folds[point.fold] = self._watch.scattered(data, broadcast=True)
         original = point.fold in self._unscored
         self._unscored.discard(point.fold)
-        future = self._client.submit(
+        future = self._watch.submit(
             remote_step, self._folds[point.fold], f"{self._token}-{point.fold}", point, self._plan.settings, start,
-            original, key=f"{point.key}-{secrets.token_hex(4)}", pure=False,
+            original, key=f"{point.key}-{secrets.token_hex(4)}",
         )  # fmt: skip
         self._running[future.key] = path
-        finished.add(future)
+        self._ended.add(future)
+        return str(future.key)
 
-    def _again(self, path: _Path, finished: Any) -> None:
+    def _again(self, path: _Path) -> None:
         """Start a path anew from its last point that is here: its data were lost with all workers that held them."""
         path.attempts += 1
         if path.attempts > _ATTEMPTS:
             raise ClusterError(
-                f"path {path.points[0].unit} lost its workers {path.attempts} times; give them more memory and go on "
-                "with --resume. Finished points are kept."
+                f"path {path.points[0].unit} lost its workers {path.attempts} times; give them more memory. "
+                "Finished points are kept."
             )
         fold = path.points[0].fold
         self._folds.pop(fold, None)
         if fold not in self._store.scored_folds():
             self._unscored.add(fold)
-        self._submit(path, self._stand(path), finished)
+        self._submit(path, path.points[0], self._stand(path))
 
 
 def remote_step(
@@ -202,12 +193,3 @@ def _fold_of(data: FoldData, token: str, settings: Settings) -> Iterator[Fold]:
             _latest.clear()
             _latest[token] = Fold(data, settings)
         yield _latest[token]
-
-
-def _lost() -> tuple[type[BaseException], ...]:
-    """What distributed raises when a scheduler or its workers are gone."""
-    from distributed import KilledWorker
-    from distributed.client import FutureCancelledError
-    from distributed.comm import CommClosedError
-
-    return CommClosedError, KilledWorker, FutureCancelledError, OSError
