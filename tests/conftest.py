@@ -59,6 +59,24 @@ def data_dir() -> Path:
     return Path(folder)
 
 
+@pytest.fixture
+def started():
+    """Start processes, as `subprocess.Popen` does, that do not outlive the test, however it ends."""
+    running: list[subprocess.Popen] = []
+
+    def start(*arguments, **options):
+        running.append(subprocess.Popen(*arguments, **options))
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
 class DaskCluster:
     """A Dask scheduler and its workers as processes of their own, on this machine; nothing is imported here."""
 

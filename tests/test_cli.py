@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -199,7 +198,22 @@ def test_version_and_exit_codes():
         assert done.stdout.startswith("glocal ") == (arguments == ["--version"])
 
 
-def test_interrupt_exits_130_and_keeps_the_previous_file(files, tmp_path):
+FITTING = """
+from glocal.objective import TripletLoss
+evaluate, said = TripletLoss.__call__, []
+
+def tell(self, *arguments, **options):
+    said or print("inside the solver", flush=True)
+    said.append(1)
+    return evaluate(self, *arguments, **options)
+
+TripletLoss.__call__ = tell
+from glocal.cli import main
+main()
+"""
+
+
+def test_interrupt_exits_130_and_keeps_the_previous_file(files, tmp_path, started):
     """Ctrl-C during a fit exits 130 and leaves the previous transform whole and no partial file."""
     out = tmp_path / "t.npz"
     out.write_bytes(b"previous")
@@ -207,13 +221,11 @@ def test_interrupt_exits_130_and_keeps_the_previous_file(files, tmp_path):
             "100000000", "--lmbda", "0.001", "--bias", "--dtype", "float64", "--out", out]  # fmt: skip
     # NOTE: a shell starts its background jobs with SIGINT ignored, and children inherit that
     heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-    with subprocess.Popen([*COMMAND, *map(str, slow)], stderr=subprocess.PIPE, text=True, **heard) as process:
-        time.sleep(8)  # long enough to be inside the solver, which would run for hours
-        process.send_signal(signal.SIGINT)
-        try:
-            said = process.communicate(timeout=60)[1]
-        finally:
-            process.kill()
+    command = [sys.executable, "-c", FITTING, *map(str, slow)]
+    process = started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heard)
+    assert process.stdout.readline() == "inside the solver\n"
+    process.send_signal(signal.SIGINT)
+    said = process.communicate()[1]
     assert process.returncode == 130
     assert said.splitlines()[-1].startswith("interrupted")
     assert out.read_bytes() == b"previous"

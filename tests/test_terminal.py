@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from fcntl import ioctl
 
 import numpy as np
@@ -64,24 +63,26 @@ def terminal(arguments, *, stdout="pipe", columns=80, when=None, **environment):
     os.close(slave)
     seen, done = {"shown": b"", "out": b""}, False
     streams = {master: "shown"} | ({process.stdout.fileno(): "out"} if process.stdout else {})
-    until = time.monotonic() + 600
-    while streams and time.monotonic() < until:
-        for stream in select.select(list(streams), [], [], 1)[0]:
-            try:
-                read = os.read(stream, 1 << 16)
-            except OSError:  # the terminal ends with its last writer
-                read = b""
-            seen[streams[stream]] += read
-            if not read:
-                del streams[stream]
-        if when is not None and not done and when in ESCAPE.sub("", seen["shown"].decode(errors="ignore")):
-            process.send_signal(signal.SIGINT)
-            done = True
-    process.kill() if streams else None
-    code = process.wait()
-    os.close(master)
-    if process.stdout:
-        process.stdout.close()
+    try:
+        while streams:
+            for stream in select.select(list(streams), [], [], 1)[0]:
+                try:
+                    read = os.read(stream, 1 << 16)
+                except OSError:  # the terminal ends with its last writer
+                    read = b""
+                seen[streams[stream]] += read
+                if not read:
+                    del streams[stream]
+            if when is not None and not done and when in ESCAPE.sub("", seen["shown"].decode(errors="ignore")):
+                process.send_signal(signal.SIGINT)
+                done = True
+        code = process.wait()
+    finally:  # a test that is given up leaves no process
+        process.kill()
+        process.wait()
+        os.close(master)
+        if process.stdout:
+            process.stdout.close()
     return code, seen["out"].decode(), seen["shown"].decode()
 
 

@@ -110,7 +110,7 @@ def sweep(
         dtype=dtype, device=device, local_blocks=number_of_blocks(local_blocks), profile=profile, solver=solver,
         optimiser=optimiser,
     )  # fmt: skip
-    with _live_table() as progress:
+    with _live_table() as progress, _named_again(out):
         search.fit(
             loaded, joined.triplets, local_features=local, downstream=labelled, out=out, resume=resume,
             keep_transforms=keep_transforms, scheduler=scheduler, progress=progress,
@@ -135,6 +135,16 @@ def sweep(
         })  # fmt: skip
         return
     _show(search, out)
+
+
+@contextlib.contextmanager
+def _named_again(out: Path) -> Iterator[None]:
+    """Say how an interrupted sweep goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"finished points are kept in {out}: give the same command with --resume to go on.")
+        raise
 
 
 def _show(search: Any, out: Path) -> None:

@@ -175,7 +175,9 @@ class Sweep(BaseEstimator):
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) if out is None else out
             plan = Plan(data, grid, self.folds, settings, choices.local_standardized)
-            store = Store(folder, plan.config(), resume=resume, keep_transforms=keep_transforms and out is not None)
+            points = [point for path in plan.paths() for point in path]
+            keep = keep_transforms and out is not None
+            store = Store(folder, plan.config(), points, resume=resume, keep_transforms=keep)
             blocks = blocks_of(plan, store)
             if scheduler is not None:
                 from glocal.sweep.remote import run_on_cluster

@@ -37,20 +37,25 @@ class Point:
     @property
     def key(self) -> str:
         """A name that is unique in a sweep, usable as a file name."""
-        local = "" if self.alpha is None else f"-alpha{self.alpha:g}-tau{self.tau:g}"
+        local = "" if self.alpha is None or self.tau is None else f"-alpha{_short(self.alpha)}-tau{_short(self.tau)}"
         return f"{self.unit}{local}"
 
     @property
     def unit(self) -> str:
         """The name of the path it lies on: one (fold, method, lmbda, mix, eta)."""
-        mix = "" if self.mix == 1 else f"-mix{self.mix:g}"
-        rate = "" if self.eta is None else f"-eta{self.eta:g}"
-        return f"fold{self.fold}-{self.method}{'-bias' if self.bias else ''}-lmbda{self.lmbda:g}{mix}{rate}"
+        mix = "" if self.mix == 1 else f"-mix{_short(self.mix)}"
+        rate = "" if self.eta is None else f"-eta{_short(self.eta)}"
+        return f"fold{self.fold}-{self.method}{'-bias' if self.bias else ''}-lmbda{_short(self.lmbda)}{mix}{rate}"
 
     @property
     def fitted(self) -> bool:
         """Whether a fit is run: at alpha = 1 every scaled identity is optimal."""
         return self.alpha != 1
+
+
+def _short(value: float) -> str:
+    """A number in six digits if those are all it has, else in all: no two numbers are one in a file name."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(float(value))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
+from glocal._version import __version__
 from glocal.aligner.settings import Settings
 from glocal.files import array_sha256
 from glocal.sweep.data import FoldData, SweepData
@@ -31,7 +34,10 @@ class Plan:
         """What determines the results; a folder that holds another sweep is refused."""
         data, grid, settings = self.data, self.grid, self.settings
         scalars = data.features.standardization
-        hashes = {"features": array_sha256(data.features.matrix), "triplets": array_sha256(data.triplets.answers)}
+        hashes = {
+            "features": array_sha256(data.features.matrix), "triplets": array_sha256(data.triplets.answers),
+            "local": array_sha256(data.local.matrix),
+        }  # fmt: skip
         if data.triplets.weights is not None:
             hashes["weights"] = array_sha256(data.triplets.weights)
         # NOTE what a sweep has not is left out, so that folders written before there was any go on
@@ -40,12 +46,16 @@ class Plan:
             rest |= {"eta": grid.eta, "profile": asdict(settings.profile)}
         elif not settings.squared:
             rest |= {"squared": False}
+        if data.downstream is not None:
+            labels = np.asarray(data.labels).astype(np.str_)
+            rest["downstream"] = {"features": array_sha256(data.downstream.matrix), "labels": array_sha256(labels)}
         return {
             "alpha": grid.alpha, "lmbda": grid.lmbda, "tau": grid.tau, "method": grid.method, "bias": grid.bias,
             "folds": self.folds, "seed": settings.seed, "dtype": settings.dtype, "tol": settings.tol,
             "max_evaluations": settings.max_evaluations, "block_size": settings.block_size, "data": hashes,
             "local": [*data.local.matrix.shape], "local_blocks": settings.local_blocks,
-            "local_standardized": self.local_standardized, "mean": scalars.mean, "std": scalars.std, **rest,
+            "local_standardized": self.local_standardized, "mean": scalars.mean, "std": scalars.std,
+            "version": __version__, **rest,
         }  # fmt: skip
 
     def paths(self) -> list[list[Point]]:

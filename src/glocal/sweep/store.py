@@ -16,9 +16,10 @@ from torch import Tensor
 from glocal.errors import FileError, ParameterError
 from glocal.files import PathLike, atomic_write, make_folder, one_line, read_lines
 from glocal.locks import lock
-from glocal.records import append_rows, read_rows, to_json
+from glocal.records import NULL, NUMBER, TEXT, append_rows, read_rows, to_json
 from glocal.sweep.grid import Point
 from glocal.sweep.path import Result, State
+from glocal.sweep.selection import METRICS
 from glocal.transform import LinearTransform
 
 
@@ -35,7 +36,9 @@ class Store:
     folder : path
         Created if it is missing.
     config : dict
-        Whatever determines the results: grid, folds, seed, settings, hashes of the data.
+        Whatever determines the results: grid, folds, seed, settings, hashes of the data, version of this package.
+    points : list of Point
+        All that are swept.
     resume : bool
         Go on with a sweep that the folder holds.
     keep_transforms : bool
@@ -44,26 +47,36 @@ class Store:
     Raises
     ------
     ParameterError
-        The folder holds points and `resume` is false, or holds another sweep.
+        The folder holds points and `resume` is false, or holds another sweep, or one that another version began.
     """
 
-    def __init__(self, folder: PathLike, config: dict[str, Any], *, resume: bool, keep_transforms: bool = True) -> None:
+    def __init__(
+        self,
+        folder: PathLike,
+        config: dict[str, Any],
+        points: list[Point],
+        *,
+        resume: bool,
+        keep_transforms: bool = True,
+    ) -> None:
         self.folder = make_folder(folder)
         self.points_file = self.folder / "points.jsonl"
         self._keep_transforms = keep_transforms
-        self._check(json.loads(to_json(config)), resume)
+        self._check(json.loads(to_json(config)), points, resume)
         make_folder(self.folder / "paths")
         if keep_transforms:
             make_folder(self.folder / "transforms")
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of all finished points, whoever finished them."""
-        return read_rows(self.points_file) if self.points_file.exists() and self.points_file.stat().st_size else []
+        if not self.points_file.exists() or not self.points_file.stat().st_size:
+            return []
+        return read_rows(self.points_file, _POINT, _POINT_TOO)
 
     def original(self) -> list[dict[str, Any]]:
         """The scores of the untransformed features, one row a fold."""
         path = self.folder / "original.jsonl"
-        rows = read_rows(path) if path.exists() and path.stat().st_size else []
+        rows = read_rows(path, {"fold": (int,)}) if path.exists() and path.stat().st_size else []
         return list({row["fold"]: row for row in rows}.values())
 
     def scored_folds(self) -> set[int]:
@@ -79,8 +92,11 @@ class Store:
         path = self.folder / "blocks.json"
         if not path.exists():
             return None
-        found = json.loads("\n".join(read_lines(path, what="blocks")))
-        return found["local_blocks"], found["change"]
+        found = _object(path, "blocks")
+        try:
+            return found["local_blocks"], found["change"]
+        except KeyError as error:
+            raise FileError(f"blocks file {path} lacks {one_line(error)}. Delete it: it is measured anew.") from error
 
     def save_blocks(self, blocks: int | None, change: float | None) -> None:
         """Write how many blocks of local images all points train on."""
@@ -117,11 +133,11 @@ class Store:
             done.add(key)
         return state
 
-    def _check(self, config: dict[str, Any], resume: bool) -> None:
+    def _check(self, config: dict[str, Any], points: list[Point], resume: bool) -> None:
         path = self.folder / "sweep.json"
         if path.exists():
-            held = json.loads("\n".join(read_lines(path, what="sweep")) or "{}")
-            different = sorted(key for key in {*held, *config} if held.get(key) != config.get(key))
+            held = _object(path, "sweep")
+            different = _different(held, config)
             if different:
                 raise ParameterError(
                     f"{self.folder} holds another sweep: {', '.join(different)} differ. Choose another --out."
@@ -131,9 +147,51 @@ class Store:
                     f"{self.folder} holds {len(self.rows())} finished points of this sweep. "
                     "Pass --resume to go on with it, or choose another folder for --out."
                 )
+            if held.get("version") != config["version"] and len(self.done(points)) < len(points):
+                raise ParameterError(
+                    f"{self.folder} holds an unfinished sweep of {_maker(held)}, and "
+                    f"this is {config['version']}: points of two versions are not mixed. Finish it with that version, "
+                    "or choose another --out."
+                )
             return
         with atomic_write(path) as stream:
             stream.write((json.dumps(config) + "\n").encode())
+
+
+_NUMBER_OR_NONE = (*NUMBER, NULL)
+_POINT = {
+    "fold": (int,), "method": TEXT, "bias": (bool,), "lmbda": NUMBER, "alpha": _NUMBER_OR_NONE, "tau": _NUMBER_OR_NONE,
+    "evaluations": NUMBER, "converged": (bool,), "seconds": NUMBER,
+}  # fmt: skip
+_POINT_TOO = {"mix": NUMBER, "eta": NUMBER, "status": TEXT, **dict.fromkeys(METRICS, _NUMBER_OR_NONE)}
+
+
+def _object(path: Path, what: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads("\n".join(read_lines(path, what=what))))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise FileError(
+            f"{what} file {path} is no JSON object ({one_line(error)[:120]}). Choose another --out, or copy it again."
+        ) from error
+
+
+def _maker(held: dict[str, Any]) -> str:
+    return f"glocal {held['version']}" if "version" in held else "an earlier glocal, which recorded no version"
+
+
+def _different(held: dict[str, Any], config: dict[str, Any]) -> list[str]:
+    """The keys under which two sweeps differ; where no version is recorded, those of what was recorded then."""
+    here, there = _flat(config), _flat(held)
+    unrecorded = () if "version" in held else ("data.local", "downstream.features", "downstream.labels")
+    keys = {*here, *there} - {"version", *unrecorded}
+    return sorted(key for key in keys if here.get(key) != there.get(key))
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= {f"{key}.{name}": part for name, part in value.items()} if isinstance(value, dict) else {key: value}
+    return flat
 
 
 def _identity(values: dict[str, Any]) -> tuple[Any, ...]:
@@ -165,9 +223,12 @@ def _load_state(path: Path, like: Tensor) -> tuple[str, dict[str, Any], State]:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        return _unpacked(arrays, like)
+    except (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, RuntimeError) as error:
         raise FileError(f"path file {path} is damaged ({one_line(error)}). Delete it: its path starts anew.") from error
 
+
+def _unpacked(arrays: dict[str, np.ndarray], like: Tensor) -> tuple[str, dict[str, Any], State]:
     def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(like)
 
