@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from glocal.errors import FileError
 from glocal.evaluation.views import View
-from glocal.file_names import file_stems
 from glocal.files import PathLike, one_line, read_lines
 from glocal.records import NULL, NUMBER, TEXT, read_rows
+from glocal.stems import file_stems
 from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:

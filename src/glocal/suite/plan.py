@@ -15,8 +15,8 @@ from typing import Any
 from glocal.aligner.settings import METHODS
 from glocal.errors import FileError, ParameterError
 from glocal.evaluation.views.maps import KINDS as KINDS_OF_MAPS
-from glocal.file_names import file_stems
 from glocal.files import PathLike, existing_file, one_line
+from glocal.stems import file_stems
 
 _TOP = (
     "root",
