@@ -68,7 +68,7 @@ def fit_by_batches(
     b = None if solution.b is None else solution.b.float().cpu().numpy()
     scores = None
     if watched is not None and judge is not None:
-        Z = LinearTransform(W, b, scalars.mean, scalars.std).apply(np.asarray(features.matrix, dtype=np.float32))
+        Z = LinearTransform(W, b, scalars.mean, scalars.std).apply(np.asarray(features.matrix))
         parts = judge(solution.W, solution.b).parts
         accuracy = watched_accuracy(Z, watched.triplets, profile.ties)
         scores = {"n": len(watched.triplets), "accuracy_dot": accuracy, "ties": profile.ties, "parts": parts}

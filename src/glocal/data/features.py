@@ -35,13 +35,17 @@ class Standardization:
     std: float
 
     def __call__(self, features: np.ndarray | RowStore, dtype: str | np.dtype = "float32") -> np.ndarray:
-        """Standardize (n, p) features into a new array of `dtype`, rounding once."""
-        features = np.asarray(features)
-        if np.dtype(dtype) == np.float64:
-            return (features.astype(np.float64) - self.mean) / self.std
-        standardized = features.astype(dtype)
-        standardized -= self.mean
-        standardized /= self.std
+        """Standardize (n, p) features into a new array of `dtype`, rounding once.
+
+        The difference is taken in float64, a block of rows at a time: an offset that is large beside the spread would
+        leave no digits in float32.
+        """
+        standardized = np.empty(features.shape, dtype=dtype)
+        for start, stop in row_blocks(*features.shape):
+            block = np.asarray(features[start:stop]).astype(np.float64)
+            block -= self.mean
+            block /= self.std
+            standardized[start:stop] = block
         return standardized
 
 
@@ -129,9 +133,8 @@ class Features:
 
     def chunks(self, rows: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (first row, rows) in order; by default about 32 MB of float64 at a time."""
-        rows = rows or max(1, _CHUNK_BYTES // (8 * self.dimensions))
-        for start in range(0, len(self), rows):
-            yield start, self.matrix[start : start + rows]
+        for start, stop in row_blocks(*self.matrix.shape, rows):
+            yield start, self.matrix[start:stop]
 
     @cached_property
     def standardization(self) -> Standardization:
@@ -171,9 +174,8 @@ class Features:
             NaN or infinity in one of them.
         """
         order = np.argsort(numbers, kind="stable")
-        step = max(1, _CHUNK_BYTES // (8 * self.dimensions))
-        for start in range(0, len(order), step):
-            positions = order[start : start + step]
+        for start, stop in row_blocks(len(order), self.dimensions):
+            positions = order[start:stop]
             chunk = np.asarray(self.matrix[numbers[positions]])
             self._check_chunk(chunk, numbers[positions])
             yield positions, chunk
@@ -204,6 +206,13 @@ class Features:
                 DataWarning,
                 stacklevel=2,
             )
+
+
+def row_blocks(n: int, p: int, rows: int | None = None) -> Iterator[tuple[int, int]]:
+    """Yield (first row, row after the last) of blocks of n rows; by default 32 MB of float64 each."""
+    rows = rows or max(1, _CHUNK_BYTES // (8 * max(1, p)))
+    for start in range(0, n, rows):
+        yield start, min(start + rows, n)
 
 
 def object_name(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import zipfile
 import zlib
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from glocal.data.features import Standardization
+from glocal.data.features import Standardization, row_blocks
 from glocal.errors import DataError, FileError, ParameterError
 from glocal.files import PathLike, atomic_write, check_ending, existing_file, one_line
 from glocal.records import to_json
@@ -119,26 +118,31 @@ class LinearTransform:
 
     def _apply_numpy(self, X: np.ndarray, normalize: bool) -> np.ndarray:
         dtype = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
-        scale, shift = self._folded(dtype)
-        Z: np.ndarray = X.astype(dtype, copy=False) @ scale
-        Z += shift
-        if normalize:
-            norms = np.linalg.norm(Z, axis=1, keepdims=True)
-            Z /= np.where(norms > 0, norms, 1)
-        return Z.astype(X.dtype, copy=False) if X.dtype.kind == "f" else Z
+        W = self.weights.astype(dtype, copy=False)
+        Z: np.ndarray = np.empty(X.shape, dtype=X.dtype if X.dtype.kind == "f" else dtype)
+        # NOTE the scalars come off before the product: folded into it, a large offset would cancel in float32
+        for start, stop in row_blocks(*X.shape):
+            block = self.standardization(X[start:stop], dtype) @ W
+            if self.bias is not None:
+                block += self.bias
+            if normalize:
+                norms = np.linalg.norm(block, axis=1, keepdims=True)
+                block /= np.where(norms > 0, norms, 1)
+            Z[start:stop] = block
+        return Z
 
     def _apply_torch(self, X: Any, normalize: bool) -> Any:
         import torch
 
         dtype = torch.float64 if X.dtype == torch.float64 else torch.float32
-        scale, shift = (torch.as_tensor(part, device=X.device) for part in self._folded(np.dtype(str(dtype)[6:])))
-        Z = torch.addmm(shift, X.to(dtype), scale)
+        W = torch.as_tensor(self.weights, dtype=dtype, device=X.device)
+        near = float(np.float32(self.mean))  # NOTE in two parts: not every device computes in float64
+        Z = ((X.to(dtype) - near) - (self.mean - near)) / self.std @ W
+        if self.bias is not None:
+            Z += torch.as_tensor(self.bias, dtype=dtype, device=X.device)
         if normalize:
             Z = torch.nn.functional.normalize(Z, dim=1)
         return Z.to(X.dtype) if X.is_floating_point() else Z
-
-    def _folded(self, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-        return _fold(self, dtype)
 
     def folded(self) -> tuple[Float[np.ndarray, "p p"], Float[np.ndarray, " p"]]:
         """Give A, c (float64) of this map on raw features, z = x A + c: A = W / std, c = b - mean/std · Σ_rows W."""
@@ -280,13 +284,6 @@ class LinearTransform:
             raise DataError(f"transform file {path}: {one_line(error)}.") from error
         warn_if_wrong(path, transform.weights)
         return transform
-
-
-@functools.lru_cache(maxsize=8)
-def _fold(transform: LinearTransform, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """`folded` in the dtype of the computation, remembered while rows stream through."""
-    A, c = transform.folded()
-    return A.astype(dtype), c.astype(dtype)
 
 
 def _parse_meta(path: Path, text: str) -> dict[str, Any]:
