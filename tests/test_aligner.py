@@ -1,19 +1,23 @@
 """The scikit-learn face: an estimator like any other, whose y is people's answers."""
 
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
+import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from glocal import Aligner, LinearTransform, Triplets, fit_arm, odd_one_out
 from glocal.data.features import Features
-from glocal.errors import DataError, FileError, ParameterError
+from glocal.errors import DataError, FileError, NotConvergedWarning, ParameterError, UnusedWarning
 
 EXEMPT: dict[str, str] = {}  # a check and why it does not apply: none, for answers made up from the rows suit them all
 
@@ -246,3 +250,76 @@ def test_saving_keeps_the_bias_and_the_scalars(world, tmp_path):
     scalars = Features(world.objects.matrix).standardization
     np.testing.assert_array_equal(transform.bias, fitted.transform_.bias)
     assert (transform.mean, transform.std) == (scalars.mean, scalars.std)
+
+
+def test_tensors_and_tables_are_fitted(world, as_a_user):
+    """Features as bfloat16 tensors or tensors with a graph, and answers as a data frame, are what they hold."""
+    X, answers = world.objects.matrix, world.triplets.answers
+    wanted = Aligner("global", max_evaluations=3).fit
+    with pytest.warns(NotConvergedWarning):
+        by_array = wanted(X, answers).transform_.weights
+    tensor = torch.tensor(X, requires_grad=True)
+    with pytest.warns(NotConvergedWarning):
+        by_tensor = wanted(tensor, pd.DataFrame(answers, columns=["a", "b", "odd"])).transform_.weights
+    np.testing.assert_array_equal(by_tensor, by_array)
+    with pytest.warns(NotConvergedWarning):
+        rounded = wanted(tensor.bfloat16(), answers)
+    np.testing.assert_allclose(rounded.transform(tensor.bfloat16()), rounded.transform(X), atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"lmbda": "x"}, "lmbda is 'x'; it must be a number"),
+        ({"alpha": None}, "alpha is None; it must be a number"),
+        ({"tol": "1e-5"}, "tol is '1e-5'; it must be a number"),
+        ({"seed": None}, "seed is None; it must be a whole number"),
+        ({"seed": -1}, "seed is -1; allowed is 0 to 4294967295"),
+        ({"max_evaluations": 1.5}, "max_evaluations is 1.5; it must be a whole number"),
+        ({"local_blocks": "x"}, "local_blocks is 'x'; it must be a whole number"),
+        ({"bias": "yes"}, "bias is 'yes'; allowed are True and False"),
+        ({"eta": "x", "solver": "minibatch"}, "eta is 'x'; it must be a number"),
+        ({"method": "glboal"}, "method is 'glboal'; allowed are naive, global, glocal"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::glocal.errors.UnusedWarning")
+def test_a_setting_of_another_kind_is_a_sentence(world, as_a_user, options, sentence):
+    """A text or nothing where a number belongs is said before any work."""
+    with pytest.raises(ParameterError, match=sentence):
+        Aligner(**{"method": "global", **options}).fit(world.objects.matrix, world.triplets)
+
+
+def test_local_features_of_another_scale_are_said(world, as_a_user):
+    """A step before the Aligner scales X alone: that is said, and routing the local features through it mends it."""
+    X, local, answers = world.objects.matrix, world.local.matrix, world.triplets
+    options = {"alpha": 0.5, "max_evaluations": 15, "tol": 0.01}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        halves = make_pipeline(StandardScaler(), Aligner(**options)).fit(X, answers, aligner__local_features=local)
+    assert any("local features: by the mean and std of the object features" in str(w.message) for w in said)
+    with sklearn.config_context(enable_metadata_routing=True):
+        aligner = Aligner(**options).set_fit_request(triplets=True, local_features=True)
+        routed = make_pipeline(StandardScaler(), aligner, transform_input=["local_features"])
+        routed.fit(X, triplets=answers, local_features=local)
+    scaler = StandardScaler().fit(X)
+    wanted = Aligner(**options).fit(scaler.transform(X), answers, local_features=scaler.transform(local))
+    np.testing.assert_array_equal(routed[-1].transform_.weights, wanted.transform_.weights)
+    assert not np.allclose(halves[-1].transform_.weights, wanted.transform_.weights, atol=1e-3)
+
+
+def test_local_tables_with_other_columns_are_refused(world, as_a_user):
+    """Columns in another order are not taken for those of X."""
+    names = [f"c{i}" for i in range(world.objects.dimensions)]
+    X, local = (pd.DataFrame(f.matrix, columns=names) for f in (world.objects, world.local))
+    with pytest.raises(
+        DataError, match=r"other columns than X \(the first is 'c31' for 'c0'\).*local_features\[X.columns\]"
+    ):
+        Aligner().fit(X, world.triplets, local_features=local[names[::-1]])
+
+
+def test_settings_that_nothing_reads_are_named(world):
+    """What the method or the solver does not read is said in one sentence, not dropped."""
+    with pytest.warns(UnusedWarning, match="alpha and local_features have no effect: only method glocal reads them"):
+        Aligner("global", alpha=0.5).fit(world.objects.matrix, world.triplets, local_features=world.local.matrix)
+    with pytest.warns(UnusedWarning, match="squared has no effect: only method naive reads it"):
+        Aligner("global", squared=False).fit(world.objects.matrix, world.triplets)

@@ -1,10 +1,12 @@
 """The command line: every command end to end, exit codes, streams."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from glocal.data.check import check_triplets
 from glocal.data.features import Features
 from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_world
+from glocal.errors import DataWarning, UnusedWarning
 from glocal.records import read_rows
 
 COMMAND = [sys.executable, "-c", "from glocal.cli import main; main()"]
@@ -276,3 +279,87 @@ def test_apply_memory_is_constant(tmp_path):
         peaks.append(int(done.stdout.split()[-1]))
     assert peaks[1] < peaks[0] + 64, peaks
     assert max(peaks) < 600
+
+
+def test_an_odd_column_elsewhere_is_said_by_fit(files, tmp_path, capsys):
+    """`fit` runs the check of `data check` and names the cause before a warning about overfitting does."""
+    turned = tmp_path / "turned.npy"
+    np.save(turned, np.load(files / "triplets.npy")[:, [2, 0, 1]])
+    arguments = ("fit", "--features", files / "features.npy", "--triplets", turned, "--out", tmp_path / "t.npz")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert run(*arguments, "--method", "global", "--holdout", 3, "--max-evaluations", 5) == 0
+    told = [str(w.message) for w in said]
+    assert "the features find column 0 of the answers odd" in told[0]
+    assert "--odd-column" in told[0]
+    assert any("unless a warning about the answers names another cause" in one for one in told[1:])
+
+
+def test_local_features_of_another_length_are_said(files, tmp_path, capsys):
+    """Rows of length 1 beside raw object features are found by `data check` and by `fit`."""
+    rows = np.load(files / "local.npy")
+    np.save(tmp_path / "unit.npy", rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    arguments = ("--features", files / "features.npy", "--local-features", tmp_path / "unit.npy")
+    assert run("data", "check", *arguments) == 0
+    out = capsys.readouterr().out
+    assert "where features made alike have about 0 and 1" in out
+    assert "0 errors, 1 warning, 0 notes" in out
+    with pytest.warns(DataWarning, match="local features: by the mean and std of the object features"):
+        run("fit", *arguments, "--triplets", files / "triplets.npy", "--out", tmp_path / "t.npz", "--tol", "0.1")
+
+
+def test_options_without_effect_are_named(files, tmp_path):
+    """Local features and their weight beside another method are said to do nothing."""
+    arguments = (
+        "--features",
+        files / "features.npy",
+        "--triplets",
+        files / "triplets.npy",
+        "--out",
+        tmp_path / "t.npz",
+    )
+    with pytest.warns(UnusedWarning, match="--local-features and --alpha and --tau have no effect"):
+        code = run(
+            "fit",
+            *arguments,
+            "--method",
+            "global",
+            "--alpha",
+            0.5,
+            "--tau",
+            0.1,
+            "--local-features",
+            files / "local.npy",
+        )
+    assert code == 0
+
+
+def test_a_header_in_the_answers_is_read_by_fit(files, tmp_path, capsys):
+    """The file that `evaluate ceiling` asks for is one that `fit` reads."""
+    answers = np.load(files / "triplets.npy")[:3000]
+    np.savetxt(tmp_path / "t.csv", answers, fmt="%d", delimiter=",", header="a,b,odd", comments="")
+    out = ("--out", tmp_path / "t.npz", "--tol", "0.1")
+    assert run("fit", "--features", files / "features.npy", "--triplets", tmp_path / "t.csv", *out) == 0
+    assert run("evaluate", "ceiling", "--answers", tmp_path / "t.csv", "--base", "0") in (0, 1)
+    assert "columns" not in capsys.readouterr().err
+
+
+def test_a_question_is_not_followed_by_a_full_stop(capsys):
+    """A suggestion for a mistyped command keeps its question mark."""
+    assert run("fi") == 2
+    assert "?." not in capsys.readouterr().err
+
+
+def test_the_package_is_run_as_a_module_and_completes():
+    """``python -m glocal`` is the command line; a shell can ask it for completions."""
+    asked = subprocess.run([sys.executable, "-m", "glocal", "--version"], capture_output=True, text=True, check=True)
+    assert asked.stdout.startswith("glocal ")
+    shell = {**os.environ, "_GLOCAL_COMPLETE": "complete_bash", "COMP_WORDS": "glocal sw", "COMP_CWORD": "1"}
+    done = subprocess.run(COMMAND, env=shell, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["sweep"]
+
+
+def test_features_are_about_features(files, capsys):
+    """`evaluate ceiling` refuses what only features would use."""
+    assert run("evaluate", "ceiling", "--answers", files / "triplets.npy", "--similarity", "dot") == 1
+    assert "--similarity would need features" in capsys.readouterr().err

@@ -219,6 +219,14 @@ def test_numbers_sort_by_value_and_folders_before_names():
     ]  # fmt: skip
 
 
+def test_the_stem_is_compared_before_the_extension():
+    """paint.png comes before paint2.png, and what lies in a folder before the file of that name."""
+    names = ["paint2.png", "paint/x.png", "paint.png", "paint_a.png", "paint.jpg", "paint10.png"]
+    assert sorted(names, key=natural_key) == [
+        "paint/x.png", "paint.jpg", "paint.png", "paint2.png", "paint10.png", "paint_a.png",
+    ]  # fmt: skip
+
+
 @pytest.fixture
 def few(tmp_path):
     """Three images in two folders."""

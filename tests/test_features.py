@@ -225,3 +225,52 @@ def test_no_answers_at_all_are_refused():
     """An empty list of answers leaves nothing to fit or score."""
     with pytest.raises(DataError, match="no triplet is left: 0 were given"):
         join(Features(MATRIX), Triplets.from_array(np.empty((0, 3), dtype=int)))
+
+
+@pytest.mark.parametrize("offset", [1e7, 1e12, -1e9])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_offset_costs_no_digits(offset, dtype):
+    """The same features plus a constant standardize to the same numbers: the difference is taken before the cast."""
+    raised = MATRIX + offset
+    kept = raised - offset  # the digits that the file holds
+    wanted = (kept - kept.mean()) / kept.std()
+    standardized = Features(raised).standardization(raised, dtype)
+    atol = 1e-6 + 4 * np.finfo(float).eps * abs(offset) / kept.std()
+    np.testing.assert_allclose(standardized, wanted, rtol=0, atol=atol)
+
+
+def test_values_beyond_float32_are_standardized():
+    """Features times 1e39 standardize to the same float32; times 1e200 their spread is said to be out of reach."""
+    large = Features(MATRIX * 1e39)
+    wanted = (MATRIX - MATRIX.mean()) / MATRIX.std()
+    np.testing.assert_allclose(large.standardization(large.matrix), wanted, rtol=0, atol=1e-6)
+    with pytest.raises(DataError, match="too large to be squared"):
+        _ = Features(MATRIX * 1e200).standardization
+
+
+def test_tensors_and_tables_are_taken_as_arrays(as_a_user):
+    """A tensor that requires a gradient, bfloat16 and a data frame hold features; ragged rows do not."""
+    import pandas as pd
+    import torch
+
+    tensor = torch.tensor(MATRIX, dtype=torch.float32)
+    for given_matrix in (tensor.clone().requires_grad_(), tensor.bfloat16(), pd.DataFrame(MATRIX)):
+        np.testing.assert_allclose(Features(given_matrix).matrix, MATRIX, rtol=1e-2)
+    with pytest.raises(DataError, match="different lengths"):
+        Features([[1.0, 2.0], [1.0]])
+
+
+def test_features_are_shown_in_one_line():
+    """What is printed of features and answers is what they are, not thousands of numbers."""
+    shown = repr(Features(MATRIX, tuple("abcdefghij" * 5), "f.npy"))
+    assert shown == "Features('f.npy', 50 × 7, float64, named)"
+    assert repr(Triplets.from_array([[0, 1, 2]])) == "Triplets(1 answers)"
+
+
+def test_the_path_of_a_list_is_not_the_list(as_a_user):
+    """A text in place of names is refused, not taken for names of one letter."""
+    features = Features(MATRIX, tuple(f"n{i}" for i in range(50)))
+    answers = Triplets.from_array([[0, 1, 2]])
+    with pytest.raises(DataError, match=r"object_ids is the text 'path\.txt'; give the names themselves"):
+        join(features, answers, "path.txt")
+    assert len(join(features, answers, [f"n{i}" for i in range(50)]).triplets) == 1

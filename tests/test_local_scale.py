@@ -311,6 +311,7 @@ def test_no_block_is_refused(many, count):
         fit_arm(many.objects, many.triplets, local_features=many.local, local_blocks=count)
 
 
+@pytest.mark.filterwarnings("ignore:local features. by the mean and std:glocal.errors.DataWarning")
 def test_local_images_can_stay_raw(many):
     """With local_standardized=False teacher and student see the features as they are, and the record says so."""
     given, scalars = settings(), many.objects.standardization

@@ -276,6 +276,22 @@ def test_each_warning_has_its_cause(tmp_path):
     assert f"<bdi>{found.split('<')[0][:20]}" in report_page(load_run(tmp_path / "suite"))
 
 
+def test_neighbours_lost_and_a_sweep_without_a_choice_are_said(tmp_path):
+    """What the table marks as lower is said once for neighbours; a sweep that has not chosen is unfinished."""
+    lost = [
+        row(task, "neighbours_kept_difference", -value, "global", p=1e-9, p_holm=1e-8)
+        for task, value in (("near", 0.1), ("far", 0.353))
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(to_json(line) + "\n" for line in lost))
+    (found,) = findings(load_run(tmp_path))
+    assert found.startswith("Price: fewer neighbours are kept than by original in 2 of 2 comparisons, most by global")
+    assert "far (neighbours_kept) is -0.353" in found
+    write_sweep(tmp_path / "sweep")
+    (tmp_path / "sweep" / "front.csv").unlink()
+    (unfinished,) = [one for one in findings(load_run(tmp_path / "sweep")) if one.startswith("Unfinished")]
+    assert "sweep has 16 points and no choice yet" in unfinished
+
+
 def test_nothing_amiss_is_said_too(tmp_path):
     """A run without findings says that there are none."""
     (tmp_path / "scores.jsonl").write_text(to_json(row("a", "accuracy_cosine", 0.5, "original")) + "\n")

@@ -244,3 +244,14 @@ def test_callbacks_tell_how_far(files, tmp_path):
     views = []
     load_run(tmp_path, lambda done, total: views.append((done, total)))
     assert views == [(1, 2), (2, 2)]
+
+
+def test_a_pipe_is_told_the_time_that_is_left(capsys, monkeypatch):
+    """Where no bar is drawn, each tenth says how long the rest will take at the rate so far."""
+    clock = iter([0.0, 50.0, 100.0])
+    monkeypatch.setattr(output.time, "monotonic", lambda: next(clock))
+    with output.progress_bar("points", 20, lines=True) as tell:
+        tell(1)
+        tell(2)
+        tell(20)
+    assert capsys.readouterr().err.splitlines() == ["2 of 20: points, about 7 min 30 s left", "20 of 20: points"]

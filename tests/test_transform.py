@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import glocal.data.features
 from glocal.data.features import Features
 from glocal.errors import DataError, FileError, ParameterError
 from glocal.evaluation.structure import neighbours_kept
@@ -431,3 +432,40 @@ def test_a_failing_disk_ends_the_stream(tmp_path, monkeypatch, fails, sentence):
             apply_file(TRANSFORM, features, tmp_path / "z.npy")
     assert threading.active_count() == before
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor], ids=["numpy", "torch"])
+def test_an_offset_does_not_cancel_in_the_product(kind):
+    """Float32 features far from 0 are mapped as their differences from the mean are: the mean comes off first."""
+    offset = 4096.3
+    transform = LinearTransform(W, None, offset, 1.0)
+    x = (X + offset).astype(np.float32)
+    wanted = (x.astype(np.float64) - offset) @ W.astype(np.float64)
+    np.testing.assert_allclose(np.asarray(transform.apply(kind(x))), wanted, rtol=0, atol=1e-5)
+
+
+def test_rows_are_mapped_in_blocks_alike(monkeypatch):
+    """How many rows are mapped at a time changes nothing but rounding."""
+    whole = TRANSFORM.apply(X, normalize=True)
+    monkeypatch.setattr(glocal.data.features, "_CHUNK_BYTES", 8 * P * 3)
+    np.testing.assert_allclose(TRANSFORM.apply(X, normalize=True), whole, rtol=0, atol=1e-12)
+
+
+def test_what_is_no_array_is_refused(as_a_user):
+    """A list or an array of objects is a sentence, not an attribute error."""
+    with pytest.raises(DataError, match="features are a list; a transform maps numpy arrays and tensors"):
+        TRANSFORM.apply(X.tolist())
+    with pytest.raises(DataError, match="features hold object values"):
+        TRANSFORM.apply(X.astype(object))
+
+
+def test_a_file_of_another_width_is_named_with_its_shape(tmp_path):
+    """The shape in the sentence is that of the file, not of a sample of it."""
+    np.save(tmp_path / "x.npy", np.zeros((5, P + 1)))
+    with pytest.raises(DataError, match=rf"features have shape \(5, {P + 1}\)"):
+        apply_file(TRANSFORM, Features.load(tmp_path / "x.npy"), tmp_path / "z.npy")
+
+
+def test_a_transform_is_shown_in_one_line():
+    """What is printed of a transform is what it is, not its weights."""
+    assert repr(TRANSFORM) == "LinearTransform(global, 6 dimensions, bias, mean 0.7, std 2.3)"

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from glocal.data.repeated import load_repeated
 from glocal.data.triplets import Triplets, read_numbers
-from glocal.errors import DataError, FileError
+from glocal.errors import DataError, DataWarning, FileError
 
 RAW = np.array([[4, 0, 2], [1, 3, 0], [2, 3, 4]])
 TRIPLE = st.lists(st.integers(0, 2**31 - 1), min_size=3, max_size=3, unique=True)
@@ -238,3 +239,38 @@ def test_relabelling_drops_and_counts_what_has_no_new_label():
     mapped, dropped = triplets.relabel(np.arange(5)[::-1].copy())
     assert mapped.answers.tolist() == (4 - RAW).tolist()
     assert dropped == 0
+
+
+def test_arrays_that_cannot_be_shared_are_copied():
+    """Read-only answers in Fortran order, as a data frame gives them, are answers."""
+    rows = np.asfortranarray(np.array([[0, 1, 2], [3, 1, 0]], dtype=np.int32))
+    rows.flags.writeable = False
+    taken = Triplets.from_array(rows).answers
+    assert taken.flags.c_contiguous
+    np.testing.assert_array_equal(taken, rows)
+
+
+@pytest.mark.parametrize(
+    "text", ["a,b,odd\n0,1,2\n4,3,5\n", "odd;a;b\n2;0;1\n5;4;3\n", '"a" "b" "odd"\n0 1 2\n\n4 3 5\n']
+)
+def test_a_first_line_may_name_the_columns(tmp_path, text):
+    """The header that repeated answers have is read here too, columns in any order."""
+    (tmp_path / "t.csv").write_text(text)
+    assert Triplets.load(tmp_path / "t.csv").answers.tolist() == [[0, 1, 2], [4, 3, 5]]
+    assert load_repeated(tmp_path / "t.csv").triplets.answers.tolist() == [[0, 1, 2], [4, 3, 5]]
+
+
+def test_a_header_is_held_to_what_it_says(tmp_path):
+    """Other columns are named as not read; a header without odd, a second odd column and other cells are refused."""
+    file = tmp_path / "t.csv"
+    file.write_text("a,b,odd,person\n0,1,2,ann b\n")
+    with pytest.warns(DataWarning, match="person is not read"):
+        assert Triplets.load(file).answers.tolist() == [[0, 1, 2]]
+    with pytest.raises(DataError, match="leave out --odd-column"):
+        Triplets.load(file, odd_column=0)
+    file.write_text("i,j,k\n0,1,2\n")
+    with pytest.raises(DataError, match=r"has the columns i, j, k; answers need a, b and odd.* Name them so"):
+        Triplets.load(file)
+    file.write_text("a,b,odd\n0,1\n")
+    with pytest.raises(DataError, match="answer 0 is '0,1'"):
+        Triplets.load(file)

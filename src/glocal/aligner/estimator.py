@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,7 +11,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import validate_data
 
 from glocal.aligner.fit import fit_arm
-from glocal.data.features import Features
+from glocal.aligner.profile import OptimiserName, ProfileName, SolverName, expanded
+from glocal.aligner.settings import Dtype, Method, warn_unused
+from glocal.data.features import Features, as_matrix
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError
 from glocal.evaluation.alignment import odd_one_out
@@ -91,7 +93,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        method: str | None = None,
+        method: Method | None = None,
         *,
         alpha: float = 0.1,
         lmbda: float = 0.1,
@@ -103,14 +105,14 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         max_evaluations: int = 1000,
         block_size: int = 1024,
         seed: int = 42,
-        dtype: str = "float32",
+        dtype: Dtype = "float32",
         device: str = "cpu",
-        rank: int | str | None = None,
+        rank: int | Literal["auto"] | None = None,
         local_blocks: int | None = None,
-        solver: str | None = None,
-        profile: str = "modern",
+        solver: SolverName | None = None,
+        profile: ProfileName = "modern",
         eta: float | None = None,
-        optimiser: str | None = None,
+        optimiser: OptimiserName | None = None,
     ) -> None:
         self.method = method
         self.alpha = alpha
@@ -153,7 +155,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         triplets : Triplets or (t, 3) integers
             Rows of X, 0-based, pair first, odd one last.
         local_features : (m, p) array, Features or None
-            Features of the local images.
+            Features of the local images, made as X was: with the same columns, and through the same steps.
         sample_weight : (t,) array or None
             A weight for each answer.
 
@@ -165,10 +167,30 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         DataError, ParameterError, TrivialOptimumError
-            See `glocal.fit_arm`.
+            See `glocal.fit_arm`; also a table of local features whose columns have other names than those of X.
+
+        Warns
+        -----
+        UnusedWarning
+            A setting that this method or solver does not read differs from its default, or local features are given to
+            a method other than `glocal`.
+        GLocalWarning
+            As `glocal.fit_arm` does: among others where the local features are of another scale than X.
+
+        Notes
+        -----
+        In a Pipeline only X goes through the steps before this one. To send the local features through them too, let
+        scikit-learn route them (version 1.6 or later)::
+
+            sklearn.set_config(enable_metadata_routing=True)
+            aligner = Aligner().set_fit_request(triplets=True, local_features=True)
+            steps = [("scaler", StandardScaler()), ("aligner", aligner)]
+            pipeline = Pipeline(steps, transform_input=["local_features"])
+            pipeline.fit(X, triplets=answers, local_features=local)
         """
-        rows: np.ndarray = validate_data(self, X, dtype=[np.float32, np.float64], ensure_min_samples=3)
-        local = None if local_features is None else Features(np.asarray(local_features), None, "local_features")
+        rows = self._validated(X, ensure_min_samples=3)
+        local = None if local_features is None else self._local(local_features)
+        self._warn_unused(local)
         fit = fit_arm(
             Features(rows, None, "X"),
             self._answers(y if triplets is None else triplets, sample_weight),
@@ -201,7 +223,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def transform(self, X: Float[np.ndarray, "n p"] | Features) -> Float[np.ndarray, "n p"]:
         """Standardize by the scalars of the fit and apply W and b; float32 and float64 stay what they are."""
         self._check_fitted()
-        rows: np.ndarray = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
+        rows = self._validated(X, reset=False)
         return self.transform_.apply(rows)
 
     def score(
@@ -228,12 +250,44 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Read what `save`, ``glocal fit`` or the authors wrote; `record_` exists only in the process that fitted."""
         transform = LinearTransform.load(path)
         names = cls._get_param_names()
-        known = {**transform.meta.get("fit", {}), **transform.meta.get("aligner", {})}
+        fitted = transform.meta.get("fit", {})
+        known = {**fitted, **transform.meta.get("aligner", {})}
+        if fitted.get("method") != "naive" and "aligner" not in transform.meta:
+            known.pop("squared", None)  # the record has it for all methods
         aligner = cls(**{key: value for key, value in known.items() if key in names and value is not None})
         aligner.transform_ = transform
         aligner.method_ = transform.meta.get("fit", {}).get("method")
         aligner.n_features_in_ = transform.dimensions
         return aligner
+
+    def _validated(self, X: Any, **how: Any) -> np.ndarray:
+        """X as scikit-learn checks it; a tensor without its graph, bfloat16 as float32."""
+        X = as_matrix(X) if hasattr(X, "detach") else X
+        rows: np.ndarray = validate_data(self, X, dtype=[np.float32, np.float64], **how)
+        return rows
+
+    def _warn_unused(self, local: Features | None) -> None:
+        """Name what was set, or given, although the method or solver does not read it."""
+        defaults = type(self)().get_params()
+        changed = [name for name, value in self.get_params().items() if value is not None and value != defaults[name]]
+        given = {name: name for name in [*changed, *([] if local is None else ["local_features"])]}
+        method = self.method or ("global" if local is None else "glocal")
+        warn_unused(given, method, expanded(self.profile, solver=self.solver).solver)
+
+    def _local(self, local: Any) -> Features:
+        if isinstance(local, Features):
+            return local
+        columns, known = getattr(local, "columns", None), getattr(self, "feature_names_in_", None)
+        if columns is not None and known is not None and list(columns) != list(known):
+            first = next((pair for pair in zip(columns, known, strict=False) if pair[0] != pair[1]), None)
+            differ = (
+                f"{len(columns)} for {len(known)}" if first is None else f"the first is {first[0]!r} for {first[1]!r}"
+            )
+            raise DataError(
+                f"local_features has other columns than X ({differ}). Give both the same columns in one order: "
+                "local_features[X.columns]."
+            )
+        return Features(as_matrix(local), None, "local_features")
 
     @property
     def _n_features_out(self) -> int:

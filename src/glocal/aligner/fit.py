@@ -16,10 +16,12 @@ from glocal._version import __version__
 from glocal.aligner.holdout import check_parts, holdout_scores
 from glocal.aligner.local import LocalBlocks, fit_on_blocks
 from glocal.aligner.outcome import Outcome, solved
-from glocal.aligner.profile import Profile, expanded
-from glocal.aligner.settings import DEFAULT_TOL, METHODS, Settings
+from glocal.aligner.profile import OptimiserName, Profile, ProfileName, SolverName, expanded
+from glocal.aligner.settings import DEFAULT_TOL, METHODS, Dtype, Method, Settings
 from glocal.aligner.validation import Validation
+from glocal.data.check import warn_of_answers, warn_of_local
 from glocal.data.features import Features
+from glocal.data.splits import local_blocks as local_blocks_of
 from glocal.data.splits import split_triplets
 from glocal.data.triplets import Triplets
 from glocal.errors import CollapseWarning, DataError, NotConvergedWarning, ParameterError
@@ -45,7 +47,7 @@ def fit_arm(
     triplets: Triplets,
     *,
     local_features: Features | None = None,
-    method: str | None = None,
+    method: Method | None = None,
     alpha: float = 0.1,
     lmbda: float = 0.1,
     mix: float = 1.0,
@@ -54,7 +56,7 @@ def fit_arm(
     squared: bool | None = None,
     start: LinearTransform | None = None,
     holdout: int | None = None,
-    dtype: str = "float32",
+    dtype: Dtype = "float32",
     device: str = "cpu",
     tol: float | None = None,
     max_evaluations: int = 1000,
@@ -63,10 +65,10 @@ def fit_arm(
     rank: int | str | None = None,
     local_blocks: int | None = None,
     local_standardized: bool | None = None,
-    solver: str | None = None,
-    profile: str | Profile = "modern",
+    solver: SolverName | None = None,
+    profile: ProfileName | Profile = "modern",
     eta: float | None = None,
-    optimiser: str | None = None,
+    optimiser: OptimiserName | None = None,
     validation: Validation | None = None,
     engine: Engine | None = None,
     n_dropped: int = 0,
@@ -82,7 +84,7 @@ def fit_arm(
     triplets : Triplets
         Answers whose indices are rows of `features`.
     local_features : Features or None
-        (m, p) features of local images; needed by `glocal`, not used by the other arms.
+        (m, p) features of local images, as raw as `features`; needed by `glocal`, not used by the other arms.
     method : str or None
         ``"naive"``, ``"global"`` or ``"glocal"``; None: `glocal` with local features, `global` without.
     alpha : float
@@ -148,6 +150,9 @@ def fit_arm(
 
     Warns
     -----
+    DataWarning
+        Another column of the answers looks like the odd one, the features know nothing of the answers, or the local
+        features are of another scale than the object features.
     NotConvergedWarning, CollapseWarning, OverfitWarning
 
     References
@@ -165,12 +170,17 @@ def fit_arm(
         local_blocks, choices, Engine() if engine is None else engine, mix,
     )  # fmt: skip
     if choices.solver == "lbfgs" and (validation is not None or engine is not None):
-        raise ParameterError("validation and engine are of solver minibatch, but the solver is lbfgs; leave them out.")
+        raise ParameterError(
+            "validation and engine are of solver minibatch (with --devices, --precision and --checkpoints), but the "
+            "solver is lbfgs; leave them out, or pass --solver minibatch (solver=)."
+        )
     if method == "glocal" and local_features is None:
         raise ParameterError(
             "method glocal needs local features: give --local-features (local_features=) or use global."
         )
     _check_data(features, triplets, local_features, start)
+    if method == "glocal" and local_features is not None:
+        warn_of_local(features, local_features, local_blocks_of(len(local_features), block_size, seed)[0])
     settings.check_rank_below(features.dimensions)
     scalars = features.standardization
     if holdout is not None:
@@ -301,6 +311,7 @@ def _check_data(
         )
     if start is not None and start.dimensions != p:
         raise DataError(f"the start transform maps {start.dimensions} dimensions but the features have {p}.")
+    warn_of_answers(features, triplets)
 
 
 def _warn(record: FitRecord, outcome: Outcome) -> None:

@@ -64,7 +64,8 @@ def holdout_scores(
         warnings.warn(
             f"overfitting: held-out loss {scores['heldout']['loss']:.4f} is above "
             f"{scores['heldout']['original_loss']:.4f}, "
-            f"that of scaled features without a transform (fitted loss {scores['fitted']['loss']:.4f}). Raise lmbda.",
+            f"that of scaled features without a transform (fitted loss {scores['fitted']['loss']:.4f}). Raise lmbda, "
+            "unless a warning about the answers names another cause: mend that first.",
             OverfitWarning,
             stacklevel=3,
         )

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from glocal.errors import ParameterError
 from glocal.solver.minibatch import Training
 
-SOLVERS = ("lbfgs", "minibatch")
+SolverName = Literal["lbfgs", "minibatch"]
+ProfileName = Literal["modern", "neurips2023"]
+OptimiserName = Literal["sgd", "adam", "adamw"]
+SOLVERS: tuple[str, ...] = get_args(SolverName)
+if not TYPE_CHECKING:  # for type checkers; at run time `expanded` says in a sentence which are allowed
+    SolverName = ProfileName = OptimiserName = str
 TIES = ("shared", "wrong")
 _OF_THE_LOOP = ("eta", "optimiser")
 
@@ -186,6 +192,8 @@ def expanded(profile: str | Profile, **given: Any) -> Profile:
             raise ParameterError(f"profile is {profile!r}; allowed are {' and '.join(PROFILES)}.")
         profile = PROFILES[profile]
     changed = {name: value for name, value in given.items() if value is not None}
+    if "eta" in changed:
+        check_number("eta", changed["eta"])
     profile = dataclasses.replace(profile, **changed)
     if profile.solver == "lbfgs":
         for name in _OF_THE_LOOP:
@@ -194,3 +202,10 @@ def expanded(profile: str | Profile, **given: Any) -> Profile:
                     f"{name} is given but solver lbfgs has none. Pass --solver minibatch (solver=), or leave it out."
                 )
     return profile
+
+
+def check_number(name: str, value: Any, *, whole: bool = False) -> None:
+    """Raise a ParameterError for a setting that is no number, or no whole one."""
+    kind, said = (numbers.Integral, "a whole number") if whole else (numbers.Real, "a number")
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ParameterError(f"{name} is {value!r}; it must be {said}.")

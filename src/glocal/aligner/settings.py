@@ -5,15 +5,53 @@ from __future__ import annotations
 import math
 import numbers
 import sys
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
 
-from glocal.aligner.profile import MODERN, Profile
-from glocal.errors import ParameterError
+from glocal.aligner.profile import MODERN, Profile, check_number
+from glocal.errors import ParameterError, UnusedWarning
 from glocal.solver.minibatch import Engine
 
-METHODS = ("naive", "global", "glocal")
+Method = Literal["naive", "global", "glocal"]
+Dtype = Literal["float32", "float64"]
+METHODS: tuple[str, ...] = get_args(Method)
+if not TYPE_CHECKING:  # for type checkers; at run time `Settings` says in a sentence which are allowed
+    Method = Dtype = str
+# what only one method or solver reads; what contradicts one is refused where it is checked
+_READ_BY = {
+    "local_features": "glocal", "alpha": "glocal", "tau": "glocal", "block_size": "glocal", "local_blocks": "glocal",
+    "squared": "naive", "tol": "lbfgs", "max_evaluations": "lbfgs",
+}  # fmt: skip
 DEFAULT_TOL = {"float32": 1e-5, "float64": 1e-7}
+
+
+def warn_unused(given: Mapping[str, str], *in_use: str) -> None:
+    """Name the settings that no method or solver in use reads.
+
+    Parameters
+    ----------
+    given : mapping
+        Each setting that was given, and how it is spelled where it was.
+    *in_use : str
+        The method and the solver.
+    """
+    idle: dict[str, list[str]] = {}
+    for name, spelled in given.items():
+        reader = _READ_BY.get(name)
+        if reader is not None and reader not in in_use:
+            idle.setdefault(reader, []).append(spelled)
+    for reader, names in idle.items():
+        kind = "method" if reader in METHODS else "solver"
+        one = len(names) == 1
+        warnings.warn(
+            f"{' and '.join(names)} {'has' if one else 'have'} no effect: only {kind} {reader} reads "
+            f"{'it' if one else 'them'}, and this is {' with '.join(in_use)}.",
+            UnusedWarning,
+            stacklevel=3,
+        )
 
 
 @dataclass(frozen=True)
@@ -47,6 +85,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ParameterError(f"method is {self.method!r}; allowed are {', '.join(METHODS)}.")
+        self._check_types()
         if not 0 <= self.alpha <= 1:
             raise ParameterError(
                 f"alpha is {self.alpha}; it weighs the local term against the global one: 0 to below 1."
@@ -62,6 +101,8 @@ class Settings:
             raise ParameterError(f"tol is {self.tol}; it must be above 0 and finite.")
         if self.max_evaluations < 1:
             raise ParameterError(f"max_evaluations is {self.max_evaluations}; at least 1 is needed.")
+        if not 0 <= self.seed < 2**32:
+            raise ParameterError(f"seed is {self.seed}; allowed is 0 to {2**32 - 1}.")
         if self.local_blocks is not None and self.local_blocks < 1:
             raise ParameterError(f"local_blocks is {self.local_blocks}; at least 1 is needed, or auto (None).")
         self._check_rank()
@@ -92,6 +133,17 @@ class Settings:
     def shrinkage(self) -> float:
         """λ · mix, the strength of the pull toward a scaled identity: the part of the penalty that bends in W Wᵀ."""
         return self.lmbda * self.mix
+
+    def _check_types(self) -> None:
+        for name in ("alpha", "lmbda", "mix", "tau", "tol"):
+            check_number(name, getattr(self, name))
+        for name in ("max_evaluations", "block_size", "seed"):
+            check_number(name, getattr(self, name), whole=True)
+        if self.local_blocks is not None:
+            check_number("local_blocks", self.local_blocks, whole=True)
+        for name in ("bias", "squared"):
+            if getattr(self, name) not in (True, False):
+                raise ParameterError(f"{name} is {getattr(self, name)!r}; allowed are True and False.")
 
     def _check_mix(self) -> None:
         if self.mix == 0:

@@ -21,7 +21,7 @@ app = typer.Typer(
     name="glocal",
     help="Align features with people's odd-one-out answers; keep each image's neighbours.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Exit codes: 0 ok; 1 bad content, with one sentence; 2 unknown or missing options; 130 interrupted.
     """
     warnings.showwarning = _show_warning
-    warnings.simplefilter("always", GLocalWarning)
+    warnings.simplefilter("once", GLocalWarning)  # a sweep and the refit of its choice find the same
     sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
@@ -104,7 +104,7 @@ def _usage_error(error: Exception) -> int:
         typer.echo(str(error.format_message()), err=True)  # type: ignore[attr-defined]
         return 2
     asked = getattr(getattr(error, "ctx", None), "command_path", "glocal")
-    say(f"error: {message}." + ("" if bad_value else f" See {asked} --help."))
+    say(f"error: {message}" + ("" if message.endswith("?") else ".") + ("" if bad_value else f" See {asked} --help."))
     return 1 if bad_value else 2
 
 

@@ -22,7 +22,7 @@ from glocal.cli.options import (
     load_answers,
 )
 from glocal.cli.output import progress_bar, put_json
-from glocal.data.check import Finding, check_features, check_triplets
+from glocal.data.check import Finding, check_features, check_local, check_triplets
 from glocal.data.features import Features
 from glocal.data.splits import split_triplets
 from glocal.data.triplets import Triplets
@@ -125,6 +125,8 @@ def check(
                         "extract both with the same model and layer",
                     )  # fmt: skip
                 )
+            elif not any(finding.severity == "error" for finding in findings):
+                findings += check_local(loaded, local)
         if triplets is not None:
             progress(total - 1, None, "triplets")
             names = None if object_ids is None else read_lines(object_ids, what="object ids")
@@ -145,6 +147,10 @@ def _report(features: Features, findings: list[Finding], as_json: bool) -> None:
         typer.echo(f"features: {len(features)} rows, {features.dimensions} columns, {features.matrix.dtype}")
         for finding in sorted(findings, key=lambda finding: ("error", "warning", "note").index(finding.severity)):
             typer.echo(f"{finding.severity}: {finding.message}. Fix: {finding.fix}.")
-        typer.echo(f"{counts['error']} errors, {counts['warning']} warnings, {counts['note']} notes")
+        typer.echo(", ".join(_counted(counts[kind], kind) for kind in ("error", "warning", "note")))
     if counts["error"]:
         raise typer.Exit(1)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -22,6 +22,7 @@ from glocal.cli.options import (
     Solver,
     TripletsPath,
     Weights,
+    changed,
     load_answers,
     number_of_blocks,
 )
@@ -97,6 +98,7 @@ def fit(
 
     Example: glocal fit --features features.npy --triplets triplets.npy --method global --holdout 3 --out transform.npz
     """
+    given = changed(fit, locals())
     writable_target(out, what="--out", endings=TRANSFORM_ENDINGS)
     loaded, _, joined = load_answers(
         features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights,
@@ -106,22 +108,26 @@ def fit(
     from glocal.aligner import fit_arm
     from glocal.aligner.fit import Engine
     from glocal.aligner.profile import expanded
+    from glocal.aligner.settings import warn_unused
     from glocal.transform import LinearTransform
 
     engine = Engine(devices, precision, checkpoints)
     choices = expanded(profile, solver=solver, eta=eta, optimiser=optimiser, squared=squared, local_standardized=None)
+    warn_unused(given, method or ("global" if local is None else "glocal"), choices.solver)
     epochs = choices.max_epochs if choices.solver == "minibatch" else None
+    words: dict[str, Any] = {  # `fit_arm` says which are allowed
+        "method": method, "dtype": dtype, "profile": profile, "solver": solver, "optimiser": optimiser
+    }  # fmt: skip
     with progress_bar("fitting", epochs, unit="epochs" if epochs else "evaluations") as progress:
         fitted = fit_arm(
             loaded, joined.triplets, local_features=local,
-            method=method,
             alpha=alpha, lmbda=lmbda, mix=mix, tau=tau, bias=bias, squared=squared,
             start=None if start == "identity" else LinearTransform.load(start),
-            holdout=holdout, dtype=dtype, device=device, tol=tol, max_evaluations=max_evaluations,
+            holdout=holdout, device=device, tol=tol, max_evaluations=max_evaluations,
             block_size=block_size, seed=seed, rank=_rank(rank),
-            local_blocks=number_of_blocks(local_blocks), profile=profile, solver=solver, eta=eta, optimiser=optimiser,
+            local_blocks=number_of_blocks(local_blocks), eta=eta,
             engine=None if engine == Engine() else engine, n_dropped=joined.n_dropped,
-            on_step=_steps(progress, epochs, ""), on_holdout_step=_steps(progress, epochs, "holdout: "),
+            on_step=_steps(progress, epochs, ""), on_holdout_step=_steps(progress, epochs, "holdout: "), **words,
         )  # fmt: skip
     fitted.transform.save(out)
     if fitted.record.gathered:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from inspect import signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -46,6 +48,13 @@ Solver = Annotated[
 ]
 Optimiser = Annotated[str | None, typer.Option("--optimiser", help="Of minibatch: sgd, adam or adamw. [default: sgd]")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+def changed(command: Callable[..., None], values: Mapping[str, Any]) -> dict[str, str]:
+    """The parameters of a command whose values differ from its defaults, and their options."""
+    parameters = signature(command).parameters
+    names = [name for name, parameter in parameters.items() if values[name] != parameter.default]
+    return {name: "--" + name.replace("_", "-") for name in names}
 
 
 def number_of_blocks(given: str) -> int | None:

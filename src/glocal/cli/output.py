@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -61,7 +62,8 @@ def progress_bar(
     """A bar with rate and remaining time on standard error where that is a terminal.
 
     Yields a function of the number done so far, of the total where it was not known before, and of what is being done;
-    each may be None. Elsewhere nothing is shown, or with `lines` a line for every tenth.
+    each may be None. Elsewhere nothing is shown, or with `lines` a line for every tenth, with the time
+    that is left.
     """
     if not is_live():
         yield _tenths(what, total) if lines else lambda done, total=None, doing=None: None
@@ -74,14 +76,21 @@ def progress_bar(
 
 
 def _tenths(what: str, total: int | None) -> Callable[..., None]:
-    known = total
+    known, began = total, time.monotonic()
 
     def tell(done: int | None, total: int | None = None, doing: str | None = None) -> None:
         whole = total or known
         if done and whole and (done == whole or done * 10 // whole > (done - 1) * 10 // whole):
-            say(f"{done} of {whole}: {doing or what}")
+            left = (time.monotonic() - began) * (whole - done) / done
+            say(f"{done} of {whole}: {doing or what}" + (f", about {_duration(left)} left" if done < whole else ""))
 
     return tell
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 @contextlib.contextmanager

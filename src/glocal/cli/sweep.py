@@ -24,6 +24,7 @@ from glocal.cli.options import (
     Solver,
     TripletsPath,
     Weights,
+    changed,
     load_answers,
     number_of_blocks,
 )
@@ -51,7 +52,10 @@ def sweep(
     ] = "paper",
     folds: Annotated[int, typer.Option("--folds", help="Parts of objects and local images.")] = 3,
     select: Annotated[
-        str, typer.Option("--select", help="front-knee, val-loss, or a constraint: 'neighbours_kept>=0.8'.")
+        str,
+        typer.Option(
+            "--select", help="front-knee, val-loss, or a constraint: 'neighbours_kept>=0.8' or 'agreement>=0.5'."
+        ),
     ] = "front-knee",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep in --out; repeat nothing.")] = False,
     keep_transforms: Annotated[
@@ -91,6 +95,7 @@ def sweep(
 
     Example: glocal sweep --features features.npy --triplets triplets.npy --local-features local.npy --out sweep
     """
+    given = changed(sweep, locals())
     loaded, _, joined = load_answers(
         features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights
     )
@@ -103,12 +108,18 @@ def sweep(
         labelled = (images, load_labels(downstream_labels, len(images)))
     if figure is not None:
         writable_target(figure, what="--figure", endings=FORMATS)
+    from glocal.aligner.profile import expanded
+    from glocal.aligner.settings import METHODS, warn_unused
     from glocal.sweep import Sweep
 
+    warn_unused(given, *METHODS, expanded(profile, solver=solver).solver)
+
+    words: dict[str, Any] = {  # `Sweep` says which are allowed
+        "dtype": dtype, "profile": profile, "solver": solver, "optimiser": optimiser
+    }  # fmt: skip
     search = Sweep(
         grid, folds=folds, select=select, tol=tol, max_evaluations=max_evaluations, block_size=block_size, seed=seed,
-        dtype=dtype, device=device, local_blocks=number_of_blocks(local_blocks), profile=profile, solver=solver,
-        optimiser=optimiser,
+        device=device, local_blocks=number_of_blocks(local_blocks), **words,
     )  # fmt: skip
     with _live_table() as progress, _named_again(out):
         search.fit(

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -42,8 +43,7 @@ class Standardization:
         """
         standardized = np.empty(features.shape, dtype=dtype)
         for start, stop in row_blocks(*features.shape):
-            block = np.asarray(features[start:stop]).astype(np.float64)
-            block -= self.mean
+            block = np.subtract(features[start:stop], self.mean, dtype=np.float64)
             block /= self.std
             standardized[start:stop] = block
         return standardized
@@ -73,7 +73,8 @@ class Features:
     source: str = "features"
 
     def __post_init__(self) -> None:
-        matrix = self.matrix
+        matrix = as_matrix(self.matrix)
+        object.__setattr__(self, "matrix", matrix)
         if matrix.ndim != 2:
             raise DataError(
                 f"{self.source} has shape {matrix.shape}; features must be (n, p): one row an image. "
@@ -90,6 +91,10 @@ class Features:
                 f"{self.source} has {len(matrix)} rows but {len(self.names)} names. "
                 f"{NAMES_FILE} must have one line a row, in the order of the rows."
             )
+
+    def __repr__(self) -> str:
+        named = "" if self.names is None else ", named"
+        return f"Features({self.source!r}, {len(self)} × {self.dimensions}, {self.matrix.dtype}{named})"
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         """The matrix for numpy and scikit-learn; rows on disk are read."""
@@ -133,7 +138,7 @@ class Features:
 
     def chunks(self, rows: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (first row, rows) in order; by default about 32 MB of float64 at a time."""
-        for start, stop in row_blocks(*self.matrix.shape, rows):
+        for start, stop in row_blocks(len(self), self.dimensions, rows):
             yield start, self.matrix[start:stop]
 
     @cached_property
@@ -147,13 +152,19 @@ class Features:
         """
         size = self.matrix.size
         total = 0.0
-        for start, rows in self.chunks():
-            chunk = rows.astype(np.float64)
-            self._check_chunk(chunk, range(start, start + len(chunk)))
-            total += float(chunk.sum())
-        mean = total / size
-        squares = sum(float(np.square(rows.astype(np.float64) - mean).sum()) for _, rows in self.chunks())
+        with np.errstate(over="ignore", invalid="ignore"):  # said below, as an error
+            for start, rows in self.chunks():
+                chunk = rows.astype(np.float64)
+                self._check_chunk(chunk, range(start, start + len(chunk)))
+                total += float(chunk.sum())
+            mean = total / size
+            squares = sum(float(np.square(rows.astype(np.float64) - mean).sum()) for _, rows in self.chunks())
         std = float(np.sqrt(squares / size))
+        if not np.isfinite(std):
+            raise DataError(
+                f"{self.source} holds values too large to be squared and summed in float64. Divide the features by a "
+                "constant: nothing else depends on their unit."
+            )
         if not std > 1e-12 * max(1.0, abs(mean)):
             raise DataError(f"{self.source} is constant ({mean:g} everywhere); there is nothing to transform.")
         return Standardization(mean, std)
@@ -206,6 +217,19 @@ class Features:
                 DataWarning,
                 stacklevel=2,
             )
+
+
+def as_matrix(value: Any) -> np.ndarray | RowStore:
+    """What stands for a matrix as a numpy array: a tensor without its graph, bfloat16 as float32, a table's values."""
+    if isinstance(value, (np.ndarray, RowStore)):
+        return value
+    if hasattr(value, "detach"):
+        tensor = value.detach().cpu()
+        return np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise DataError("features have rows of different lengths; they must be (n, p): one row an image.") from error
 
 
 def row_blocks(n: int, p: int, rows: int | None = None) -> Iterator[tuple[int, int]]:

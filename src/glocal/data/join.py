@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +36,7 @@ class Joined:
     n_missing: int
 
 
-def join(features: Features, triplets: Triplets, object_ids: tuple[str, ...] | None = None) -> Joined:
+def join(features: Features, triplets: Triplets, object_ids: Sequence[str] | None = None) -> Joined:
     """Express triplets in rows of `features`.
 
     Parameters
@@ -43,8 +45,8 @@ def join(features: Features, triplets: Triplets, object_ids: tuple[str, ...] | N
         With names if `object_ids` is given.
     triplets : Triplets
         Indices name rows of `features`, or entries of `object_ids` if that is given.
-    object_ids : names or None
-        The list of objects that the triplets index; folder and extension are ignored.
+    object_ids : sequence of str, or None
+        The list of objects that the triplets index, not the path of such a list; folder and extension are ignored.
 
     Raises
     ------
@@ -55,8 +57,8 @@ def join(features: Features, triplets: Triplets, object_ids: tuple[str, ...] | N
         triplets.check_range(len(features))
         joined = Joined(triplets, np.ones(len(triplets), dtype=bool), 0, 0)
     else:
-        triplets.check_range(len(object_ids), what="the list of object ids", unit="lines")
         rows = feature_rows(features, object_ids)
+        triplets.check_range(len(rows), what="the list of object ids", unit="lines")
         mapped, dropped = triplets.relabel(rows)
         kept = (rows[triplets.answers] >= 0).all(axis=1)
         joined = Joined(mapped, kept, dropped, int(np.count_nonzero(rows < 0)))
@@ -68,12 +70,17 @@ def join(features: Features, triplets: Triplets, object_ids: tuple[str, ...] | N
     return joined
 
 
-def feature_rows(features: Features, object_ids: tuple[str, ...]) -> Int[np.ndarray, " k"]:
+def feature_rows(features: Features, object_ids: Sequence[str]) -> Int[np.ndarray, " k"]:
     """For each object id the row of its features, or -1 where it has none."""
+    if isinstance(object_ids, (str, os.PathLike)):
+        raise DataError(
+            f"object_ids is the text {os.fspath(object_ids)!r}; give the names themselves. "
+            f"Read a file of names with pathlib.Path({os.fspath(object_ids)!r}).read_text().splitlines()."
+        )
     if features.names is None:
         raise DataError(
             f"object ids were given but {features.source} has no names to join them with. "
-            "Put a file_names.txt with one line a row beside it."
+            f"Put a file_names.txt with one line a row, {len(features)} here, beside it."
         )
     row_of = _unique_index(features.names, f"names of {features.source}")
     wanted = _unique_index(object_ids, "object ids")
@@ -86,10 +93,10 @@ def feature_rows(features: Features, object_ids: tuple[str, ...]) -> Int[np.ndar
     return rows
 
 
-def _unique_index(names: tuple[str, ...], what: str) -> dict[str, int]:
+def _unique_index(names: Sequence[str], what: str) -> dict[str, int]:
     index: dict[str, int] = {}
     for position, name in enumerate(names):
-        key = object_name(name)
+        key = object_name(str(name))
         if key in index:
             raise DataError(
                 f"the {what} hold {key!r} twice (lines {index[key] + 1} and {position + 1}, "

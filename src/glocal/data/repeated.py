@@ -8,11 +8,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.data.triplets import Triplets, read_numbers
+from glocal.data.triplets import COLUMNS, Triplets, cells_of, check_columns, header_of, read_numbers
 from glocal.errors import DataError
 from glocal.files import PathLike, read_lines
-
-_COLUMNS = ("a", "b", "odd", "person")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,26 +108,17 @@ def tally(triplets: Triplets) -> Tally:
 
 def _from_text(path: PathLike) -> tuple[np.ndarray, np.ndarray | None]:
     lines = [line for line in read_lines(path, what="answers") if line]
-    rows = [[cell.strip().strip('"') for cell in line.replace(";", ",").split(",")] for line in lines]
-    if len(rows[0]) == 1:
-        rows = [line.split() for line in lines]
-    header = [cell.lower() for cell in rows[0]]
-    if _is_integer(header[0]):
-        header = list(_COLUMNS[: len(header)])
-    else:
-        rows = rows[1:]
-    if not {"a", "b", "odd"} <= set(header):
-        raise DataError(
-            f"{path} has the columns {', '.join(header)}; answers need a, b and odd, and may have person. "
-            "Name them in the first line."
-        )
+    header = header_of(lines[0])
+    rows = [cells_of(line) for line in (lines if header is None else lines[1:])]
+    header = [*COLUMNS, "person"][: len(rows[0])] if header is None else header
+    check_columns(path, header)
     for number, row in enumerate(rows):
-        if len(row) != len(header) or not all(_is_integer(row[header.index(name)]) for name in ("a", "b", "odd")):
+        if len(row) != len(header) or not all(_is_integer(row[header.index(name)]) for name in COLUMNS):
             raise DataError(
                 f"{path}: answer {number} is {','.join(row)!r}; it must be {', '.join(header)}, as integers."
             )
     table = np.array(rows).reshape(-1, len(header))
-    answers = np.stack([table[:, header.index(name)].astype(np.int64) for name in ("a", "b", "odd")], axis=1)
+    answers = np.stack([table[:, header.index(name)].astype(np.int64) for name in COLUMNS], axis=1)
     return answers, table[:, header.index("person")] if "person" in header else None
 
 

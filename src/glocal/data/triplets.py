@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
 
-from glocal.errors import DataError, FileError
-from glocal.files import PathLike, atomic_write, existing_file, one_line, read_npy
+from glocal.errors import DataError, DataWarning, FileError
+from glocal.files import PathLike, atomic_write, existing_file, one_line, read_lines, read_npy
+
+COLUMNS = ("a", "b", "odd")
+_SEPARATORS = str.maketrans(",;", "  ")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +80,7 @@ class Triplets:
         Triplets
         """
         try:
-            answers = np.asarray(array)
+            answers = np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)
         except ValueError as error:
             raise DataError(
                 "triplets have rows of different lengths; they must be (t, 3): pair, pair, odd one."
@@ -107,7 +111,9 @@ class Triplets:
         order: PathLike | None = None,
         weights: PathLike | None = None,
     ) -> Triplets:
-        """Read triplets from ``.npy`` or from text (three integers a line, blanks or commas between).
+        """Read triplets from ``.npy`` or from text (three integers a line; blanks, commas or semicolons between).
+
+        The first line of a text may name the columns a, b and odd, in any order; others are not read, and named.
 
         Parameters
         ----------
@@ -123,7 +129,8 @@ class Triplets:
         DataError
             The content is not what `Triplets` allows; the message names the file.
         """
-        array = read_numbers(path, what="triplets")
+        array = _named_columns(path, odd_column)
+        array = read_numbers(path, what="triplets") if array is None else array
         sort_index = None if order is None else _list(read_numbers(order, what="order"))
         values = None if weights is None else _list(read_numbers(weights, what="weights"))
         try:
@@ -138,6 +145,10 @@ class Triplets:
 
     def __len__(self) -> int:
         return len(self.answers)
+
+    def __repr__(self) -> str:
+        weighted = "" if self.weights is None else ", weighted"
+        return f"Triplets({len(self)} answers{weighted})"
 
     @property
     def total_weight(self) -> float:
@@ -189,13 +200,68 @@ def read_numbers(path: PathLike, *, what: str) -> np.ndarray:
         ) from error
     if not text.strip():
         raise FileError(f"{what} file {path} is empty. Write it again.")
-    lines = text.replace(",", " ").splitlines()
+    lines = text.translate(_SEPARATORS).splitlines()
     for dtype in (np.int64, np.float64):
         try:
             return np.loadtxt(lines, dtype=dtype, ndmin=2)
         except (ValueError, OverflowError) as error:
             failure = error
     raise FileError(f"{what} file {path} holds something other than rows of numbers ({one_line(failure)}).")
+
+
+def cells_of(line: str) -> list[str]:
+    """The cells of one line of a table: between commas or semicolons, or else between blanks."""
+    row = line.replace(";", ",")
+    cells = row.split(",") if "," in row else row.split()
+    return [cell.strip().strip('"') for cell in cells]
+
+
+def header_of(line: str) -> list[str] | None:
+    """The names of columns that a line holds, in small letters; None for a line of numbers."""
+    cells = cells_of(line)
+    try:
+        float(cells[0] if cells else "nan")
+    except ValueError:
+        return [cell.lower() for cell in cells]
+    return None
+
+
+def check_columns(path: PathLike, header: list[str]) -> None:
+    """Raise a DataError unless a header names the three columns of an answer."""
+    if not set(COLUMNS) <= set(header) or len(set(header)) < len(header):
+        raise DataError(
+            f"{path} has the columns {', '.join(header)}; answers need a, b and odd, once each, and may have person. "
+            "Name them so in the first line."
+        )
+
+
+def _named_columns(path: PathLike, odd_column: int) -> np.ndarray | None:
+    """The answers of a text whose first line names its columns; None for any other file."""
+    if Path(path).suffix.lower() == ".npy" or not Path(path).is_file():
+        return None
+    with Path(path).open("rb") as stream:
+        first = stream.readline(4096).decode("utf-8-sig", errors="replace")
+    header = header_of(first)
+    if header is None or not first.strip().isprintable():
+        return None
+    check_columns(path, header)
+    if odd_column != 2:
+        raise DataError(f"{path} names its column odd in the first line; leave out --odd-column (odd_column=).")
+    lines = [line for line in read_lines(path, what="triplets")[1:] if line]
+    others = [name for name in header if name not in COLUMNS]
+    if others:
+        warnings.warn(f"{path}: {', '.join(others)} is not read; a, b and odd are.", DataWarning, stacklevel=3)
+    answers = np.empty((len(lines), 3), dtype=np.int64)
+    places = [header.index(name) for name in COLUMNS]
+    for number, line in enumerate(lines):
+        cells = cells_of(line)
+        try:
+            answers[number] = [int(cells[place]) for place in places]
+        except (ValueError, IndexError, OverflowError) as error:
+            raise DataError(
+                f"{path}: answer {number} is {line!r}; it must be {', '.join(header)}, with a, b and odd as integers."
+            ) from error
+    return answers
 
 
 def _list(numbers: np.ndarray) -> np.ndarray:
@@ -260,7 +326,8 @@ def _through_order(answers: np.ndarray, order: np.ndarray) -> np.ndarray:
 def _frozen(array: np.ndarray) -> np.ndarray:
     """An unaliased read-only array: a frozen dataclass must not change under its owner."""
     if array.dtype.kind in "iu":
-        array = np.array(array, dtype=np.int32, order="C", copy=array.dtype != np.int32 or array.flags.writeable)
+        shared = array.dtype == np.int32 and array.flags.c_contiguous and not array.flags.writeable
+        array = array if shared else np.array(array, dtype=np.int32, order="C")
     elif array.flags.writeable:
         array = array.copy()
     array.flags.writeable = False

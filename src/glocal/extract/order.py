@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 _NUMBER = re.compile(r"[0-9]+")
@@ -15,12 +16,15 @@ IMAGE_EXTENSIONS = frozenset(
 def natural_key(name: str) -> tuple[str, str]:
     """The sort key of the natural order: folder by folder, numbers by their value, letters without their case.
 
+    The extension of a file comes last: ``paint.png`` stands before ``paint2.png``.
+
     >>> sorted(["b/1.png", "a10.png", "a2.png", "B/0.png"], key=natural_key)
     ['a2.png', 'a10.png', 'B/0.png', 'b/1.png']
     """
-    # the end of a folder's name sorts before a number, a number by its length and digits before letters: plain
-    # strings, since nested tuples for each of a million names would weigh a gigabyte
-    folded = _NUMBER.sub(_by_value, name.casefold()).replace("/", "\0")
+    # the end of a folder's name sorts before that of a stem, that before a number, a number by its length and digits
+    # before letters: plain strings, since nested tuples for each of a million names would weigh a gigabyte
+    stem, extension = os.path.splitext(name.casefold())
+    folded = _NUMBER.sub(_by_value, f"{stem}\1{extension}").replace("/", "\0")
     return folded, name  # names that differ in case or leading zeros only still have one order
 
 
@@ -37,4 +41,4 @@ def is_image_name(name: str) -> bool:
 
 def _by_value(number: re.Match[str]) -> str:
     digits = number[0].lstrip("0")
-    return f"\1{chr(1 + min(len(digits), 50_000))}{digits}\1"
+    return f"\2{chr(1 + min(len(digits), 50_000))}{digits}\2"

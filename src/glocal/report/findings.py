@@ -10,13 +10,16 @@ from glocal.report.run import Run, SweepRun
 from glocal.report.scores import differences
 
 _LIKENESS = ("accuracy_cosine", "accuracy_dot", "spearman", "pearson")  # agreement with people
-_EXPECTED = ("neighbours_kept",)  # any transform changes neighbours: a price, not damage downstream
+_PRICE = "neighbours_kept"  # any transform changes neighbours: a price, said in one sentence, not damage downstream
 _CHANCE = math.log(3) - 1e-6  # nats
 
 
 def findings(run: Run) -> list[str]:
     """Sentences of warning, the gravest first; none if nothing is amiss."""
-    return [*_wrong_files(run), *_collapsed(run), *_harm(run), *_unconverged(run), *_overfit(run)]
+    return [
+        *_wrong_files(run), *_collapsed(run), *_harm(run), *_price(run), *_unfinished(run), *_unconverged(run),
+        *_overfit(run),
+    ]  # fmt: skip
 
 
 def _wrong_files(run: Run) -> Iterator[str]:
@@ -42,10 +45,9 @@ def _collapsed(run: Run) -> Iterator[str]:
 
 
 def _harm(run: Run) -> Iterator[str]:
-    rows = differences(run)
-    for row in rows[(rows["p_holm"] < 0.05) & (rows["value"] < 0)].to_dict("records"):
+    for row in _worse(run):
         metric = str(row["metric"]).removesuffix("_difference")
-        if metric in _EXPECTED:
+        if metric == _PRICE:
             continue
         where = f" on {row['network']}" if row["network"] else ""
         what = "agrees less with people" if metric.startswith(_LIKENESS) else "hurts downstream"
@@ -53,6 +55,34 @@ def _harm(run: Run) -> Iterator[str]:
             f"{row['transform']} {what}{where}: {row['task']} ({metric}) is {row['value']:+.3f} "
             f"[{row['low']:+.3f}, {row['high']:+.3f}] beside {run.baseline}, p = {row['p_holm']:.2g} after correction."
         )
+
+
+def _price(run: Run) -> Iterator[str]:
+    paid = [row for row in _worse(run) if row["metric"] == f"{_PRICE}_difference"]
+    if paid:
+        most = min(paid, key=lambda row: row["value"])
+        compared = int((differences(run)["metric"] == f"{_PRICE}_difference").sum())
+        where = f" on {most['network']}" if most["network"] else ""
+        yield (
+            f"Price: fewer neighbours are kept than by {run.baseline} in {len(paid)} of {compared} comparisons, most "
+            f"by {most['transform']}{where}: {most['task']} ({_PRICE}) is {most['value']:+.3f} "
+            f"[{most['low']:+.3f}, {most['high']:+.3f}]."
+        )
+
+
+def _worse(run: Run) -> list[dict[Any, Any]]:
+    """The rows of differences that the table marks as lower."""
+    rows = differences(run)
+    return rows[(rows["p_holm"] < 0.05) & (rows["value"] < 0)].to_dict("records")
+
+
+def _unfinished(run: Run) -> Iterator[str]:
+    for sweep in run.sweeps:
+        if sweep.front is None:
+            yield (
+                f"Unfinished: {sweep.name} has {len(sweep.points)} points and no choice yet; what is shown of it is "
+                "not all of its grid. glocal sweep --resume goes on with it."
+            )
 
 
 def _unconverged(run: Run) -> Iterator[str]:

@@ -13,6 +13,8 @@ import numpy as np
 
 from glocal._version import __version__
 from glocal.aligner import fit_arm
+from glocal.aligner.profile import expanded
+from glocal.aligner.settings import warn_unused
 from glocal.errors import FileError
 from glocal.files import PathLike, atomic_write, make_folder, one_line
 from glocal.records import to_json
@@ -61,6 +63,8 @@ class Cells:
             return loaded if strength == 1 else loaded.at_strength(strength)
         if not path.exists():
             strength = float(settings.pop("strength", 1.0))
+            solver = expanded(settings.get("profile", "modern"), solver=settings.get("solver")).solver
+            warn_unused({name: f"{arm.name}.{name}" for name in settings}, settings["method"], solver)
             local = sources.network.local if settings["method"] == "glocal" else None
             fitted = fit_arm(
                 sources.objects, sources.parts[0], local_features=None if local is None else sources.features(local),

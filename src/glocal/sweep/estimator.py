@@ -11,9 +11,11 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from sklearn.base import BaseEstimator
 
-from glocal.aligner.profile import Profile, expanded
-from glocal.aligner.settings import Settings
-from glocal.data.features import Features
+from glocal.aligner.profile import OptimiserName, Profile, ProfileName, SolverName, expanded
+from glocal.aligner.settings import Dtype, Settings
+from glocal.data.check import warn_of_answers, warn_of_local
+from glocal.data.features import Features, as_matrix
+from glocal.data.splits import local_blocks
 from glocal.data.triplets import Triplets
 from glocal.errors import ParameterError
 from glocal.files import PathLike
@@ -86,13 +88,13 @@ class Sweep(BaseEstimator):
         max_evaluations: int = 1000,
         block_size: int = 1024,
         seed: int = 42,
-        dtype: str = "float32",
+        dtype: Dtype = "float32",
         device: str = "cpu",
         local_blocks: int | None = None,
         local_standardized: bool | None = None,
-        solver: str | None = None,
-        profile: str | Profile = "modern",
-        optimiser: str | None = None,
+        solver: SolverName | None = None,
+        profile: ProfileName | Profile = "modern",
+        optimiser: OptimiserName | None = None,
     ) -> None:
         self.grid = grid
         self.folds = folds
@@ -172,6 +174,8 @@ class Sweep(BaseEstimator):
             None if downstream is None else np.asarray(downstream[1]),
         )
         data.check(self.folds, self.seed)
+        warn_of_answers(data.features, data.triplets)
+        warn_of_local(data.features, data.local, local_blocks(len(data.local), self.block_size, self.seed)[0])
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) if out is None else out
             plan = Plan(data, grid, self.folds, settings, choices.local_standardized)
@@ -213,4 +217,4 @@ class Sweep(BaseEstimator):
 
 
 def _features(value: Any, source: str) -> Features:
-    return value if isinstance(value, Features) else Features(np.asarray(value), None, source)
+    return value if isinstance(value, Features) else Features(as_matrix(value), None, source)

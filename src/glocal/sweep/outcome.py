@@ -79,13 +79,17 @@ def _refit(plan: Plan, best: dict[str, Any]) -> LinearTransform:
         W = best_scale(problem.loss) * np.eye(data.features.dimensions, dtype=np.float32)
         return LinearTransform(W, None, scalars.mean, scalars.std, {"fit": {"method": "glocal", "alpha": 1.0}})
     glocal = best["method"] == "glocal"
-    local = {"local_features": data.local, "alpha": best["alpha"], "tau": best["tau"]} if glocal else {}
+    more: dict[str, Any] = {"dtype": settings.dtype}
+    if glocal:
+        more |= {
+            "local_features": data.local, "alpha": best["alpha"], "tau": best["tau"],
+            "block_size": settings.block_size, "local_blocks": settings.local_blocks,
+        }  # fmt: skip
     profile = replace(settings.profile, eta=best["eta"]) if "eta" in best else settings.profile
     return fit_arm(
         data.features, data.triplets, method=best["method"], lmbda=best["lmbda"], bias=bool(best["bias"]),
-        mix=best["mix"], block_size=settings.block_size, seed=settings.seed, dtype=settings.dtype,
-        device=settings.device, max_evaluations=settings.max_evaluations, local_blocks=settings.local_blocks,
-        local_standardized=plan.local_standardized, profile=profile, **local,
+        mix=best["mix"], seed=settings.seed, device=settings.device,
+        max_evaluations=settings.max_evaluations, local_standardized=plan.local_standardized, profile=profile, **more,
     ).transform  # fmt: skip
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SETTING = ["method", "bias", "alpha", "lmbda", "tau", "mix", "eta"]
 METRICS = ["accuracy_cosine", "accuracy_dot", "loss", "local_loss", "neighbours_kept", "accuracy_1nn"]
+_SHORT = {"agreement": "accuracy_cosine"}  # as the tables have it
 _LESS_IS_BETTER = ("loss", "local_loss")
 _CONSTRAINT = re.compile(r"^\s*(?:constraint[\s:]+)?([a-z_0-9]+)\s*(>=|<=)\s*([-+0-9.eE]+)\s*$")
 
@@ -80,8 +81,8 @@ def choose(table: pd.DataFrame, rule: str) -> tuple[dict[str, Any], str]:
     rule : str
         ``"val-loss"``: the smallest mean held-out loss. ``"front-knee"``: the point of the front farthest above the
         chord between its two ends after both axes are scaled to [0, 1], ties to the smaller alpha. A constraint such
-        as ``"neighbours_kept>=0.8"``: among the settings that satisfy it, the best agreement (accuracy_cosine), or
-        the most neighbours kept if the constraint is on agreement or loss.
+        as ``"neighbours_kept>=0.8"`` or ``"agreement>=0.5"`` (accuracy_cosine): among the settings that satisfy it, the
+        best agreement, or the most neighbours kept if the constraint is on agreement or loss.
 
     Raises
     ------
@@ -110,8 +111,8 @@ def check_rule(rule: str) -> None:
         raise ParameterError(
             f"select is {rule!r}; allowed are val-loss, front-knee and a constraint such as 'neighbours_kept>=0.8'."
         )
-    if match[1] not in METRICS:
-        raise ParameterError(f"the constraint names {match[1]!r}; allowed are {', '.join(METRICS)}.")
+    if _SHORT.get(match[1], match[1]) not in METRICS:
+        raise ParameterError(f"the constraint names {match[1]!r}; allowed are {', '.join([*_SHORT, *METRICS])}.")
     try:
         float(match[3])
     except ValueError as error:
@@ -136,7 +137,7 @@ def _constrained(table: pd.DataFrame, rule: str) -> tuple[dict[str, Any], str]:
     check_rule(rule)
     match = _CONSTRAINT.match(rule)
     assert match is not None
-    metric, sign, bound = match[1], match[2], float(match[3])
+    metric, sign, bound = _SHORT.get(match[1], match[1]), match[2], float(match[3])
     if metric not in table:
         raise ParameterError(f"the constraint names {metric}, which this sweep has not scored.")
     satisfied = table[table[metric] >= bound if sign == ">=" else table[metric] <= bound]

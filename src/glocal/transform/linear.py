@@ -71,6 +71,12 @@ class LinearTransform:
         if not (np.isfinite(self.mean) and np.isfinite(self.std) and self.std > 0):
             raise DataError(f"transform mean is {self.mean} and std {self.std}; they must be finite and std above 0.")
 
+    def __repr__(self) -> str:
+        method = self.meta.get("fit", {}).get("method")
+        known = [] if method is None else [str(method)]
+        known += [f"{self.dimensions} dimensions", *([] if self.bias is None else ["bias"])]
+        return f"LinearTransform({', '.join(known)}, mean {self.mean:.6g}, std {self.std:.6g})"
+
     @property
     def dimensions(self) -> int:
         """The number p of features."""
@@ -106,15 +112,26 @@ class LinearTransform:
         """
         if strength != 1.0:
             return self.at_strength(strength).apply(features, normalize=normalize)
-        shape = tuple(getattr(features, "shape", ()))
+        shape = getattr(features, "shape", None)
+        if not (isinstance(features, np.ndarray) or hasattr(features, "detach")) or shape is None:
+            raise DataError(
+                f"features are a {type(features).__name__}; a transform maps numpy arrays and tensors. "
+                "Pass numpy.asarray(features)."
+            )
+        self.check_shape(tuple(shape))
+        if isinstance(features, np.ndarray):
+            if features.dtype.kind not in "fiub":
+                raise DataError(f"features hold {features.dtype} values; they must be real numbers.")
+            return self._apply_numpy(features, normalize)  # type: ignore[return-value]
+        return self._apply_torch(features, normalize)
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Raise a DataError for features of a shape that is not (n, p)."""
         if len(shape) != 2 or shape[1] != self.dimensions:
             raise DataError(
                 f"features have shape {shape} but the transform maps {self.dimensions} dimensions; "
                 f"it needs (n, {self.dimensions}): features of the model and layer it was fitted on."
             )
-        if isinstance(features, np.ndarray):
-            return self._apply_numpy(features, normalize)  # type: ignore[return-value]
-        return self._apply_torch(features, normalize)
 
     def _apply_numpy(self, X: np.ndarray, normalize: bool) -> np.ndarray:
         dtype = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)

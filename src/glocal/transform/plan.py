@@ -65,7 +65,7 @@ def _zarr_parts(transform: LinearTransform, source: Path, target: Path, column: 
         raise ParameterError(
             f"--scheduler maps zarr to zarr and Parquet to Parquet; {source} is neither. Leave out --scheduler."
         )
-    transform.apply(np.empty((0, features.dimensions), dtype=np.float32))  # says so if the dimensions differ
+    transform.check_shape((len(features), features.dimensions))
     return regions_of(features, target), lambda: create_like(features, target)
 
 

@@ -68,7 +68,7 @@ def apply_file(
     n, p = features.matrix.shape
     dtype = features.matrix.dtype if features.matrix.dtype.kind == "f" else np.dtype(np.float32)
     dtype = dtype.newbyteorder("=")
-    transform.apply(np.empty((0, p), dtype=dtype))  # says so if the dimensions differ, before anything is written
+    transform.check_shape((n, p))
     rows = max(1, _CHUNK_BYTES // (p * max(4, dtype.itemsize)))
     with atomic_write(out) as stream:
         np.lib.format.write_array_header_1_0(

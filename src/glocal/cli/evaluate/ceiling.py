@@ -48,8 +48,13 @@ def ceiling_command(
     Example: glocal evaluate ceiling --answers repeated_answers.csv --features features.npy --transform transform.npz
     """
     check_scores_out(out)
-    if features is None and (transform is not None or object_ids is not None):
-        raise ParameterError("--transform and --object-ids are about features; pass --features too.")
+    about_features = {
+        "--object-ids": object_ids, "--transform": transform, "--similarity": similarity != "cosine", "--model": model,
+        "--layer": layer,
+    }  # fmt: skip
+    if features is None and any(about_features.values()):
+        named = " and ".join(name for name, value in about_features.items() if value)
+        raise ParameterError(f"{named} would need features to be about; pass --features too.")
     given = load_repeated(answers, base=base, order=order)
     triplets, dropped, loaded = given.triplets, 0, None
     if features is not None:
