@@ -12,7 +12,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from glocal.aligner.settings import METHODS
 from glocal.errors import FileError, ParameterError
 from glocal.evaluation.views.maps import KINDS as KINDS_OF_MAPS
 from glocal.files import PathLike, existing_file, one_line
@@ -196,6 +195,8 @@ def _network(name: str, table: Any, what: str) -> Network:
 
 
 def _arm(name: str, table: Any, what: str) -> Arm:
+    from glocal.aligner.settings import METHODS  # NOTE here: torch loads with it, which other commands do without
+
     _known(table, _ARM, f"{what} [arms.{name}]")
     if "transform" in table and set(table) - {"transform", "strength"}:
         raise ParameterError(f"{what} [arms.{name}] has a transform and settings of a fit; leave one of them out.")
