@@ -13,12 +13,13 @@ import pytest
 import torch
 from torch import nn
 
+from glocal.data.decode import Unreadable
 from glocal.data.features import Features
 from glocal.errors import DataError, FileError, GLocalError, ParameterError
 from glocal.extract import Extractor, open_images
 from glocal.extract.extractor import parse_shard
 from glocal.extract.rows_file import _spans
-from glocal.extract.source import Item, Source, Unreadable
+from glocal.extract.source import Item, Source
 
 Image = pytest.importorskip("PIL.Image")
 

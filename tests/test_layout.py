@@ -13,8 +13,9 @@ import pytest
 SOURCE = Path(importlib.util.find_spec("glocal").origin).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 ORDER = (
-    "errors", "files", "locks", "stems", "cluster", "records", "ties", "similarity", "data", "objective", "solver",
-    "transform", "evaluation", "aligner", "sweep", "suite", "extract", "report", "cli", "__main__",
+    "errors", "files", "locks", "stems", "documents", "tables", "cluster", "records", "ties", "similarity", "data",
+    "objective", "solver", "transform", "evaluation", "aligner", "sweep", "suite", "extract", "report", "cli",
+    "__main__",
 )  # fmt: skip
 
 

@@ -321,7 +321,7 @@ def test_what_is_no_run_is_said(tmp_path):
         load_run(tmp_path)
     write_sweep(tmp_path / "s")
     (tmp_path / "s" / "sweep.json").write_text("[1")
-    with pytest.raises(FileError, match=r"sweep\.json is no JSON object") as caught:
+    with pytest.raises(FileError, match=r"sweep\.json is not readable JSON") as caught:
         load_run(tmp_path / "s")
     assert "\n" not in str(caught.value)
 
@@ -354,7 +354,7 @@ _A_POINT = to_json({
         ("front.csv", b"a,b\n1,2\n", r"front\.csv is not the table of a sweep"),
         ("transform.npz", b"PK", "transform"),
         ("suite.json", b"{}", r"suite\.json is no record of a suite"),
-        ("views/0.npz", b"PK", r"view file .* is damaged"),
+        ("views/0.npz", b"PK", r"view file .* is no readable"),
     ],
 )
 def test_a_damaged_run_is_one_sentence(tmp_path, name, content, match):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import json
 import logging
 import math
 import socket
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from glocal._version import __version__
+from glocal.documents import read_object
 from glocal.errors import ClusterError, FileError, GLocalError, MissingDependencyError, ParameterError
 from glocal.files import one_line
 
@@ -339,13 +339,11 @@ def _address(scheduler: str) -> str:
         return scheduler
     if not path.is_file():
         raise FileError(f"scheduler file {path} does not exist. Start one: dask scheduler --scheduler-file {path}.")
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["address"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FileError(
-            f"scheduler file {path} holds no address of a scheduler ({one_line(error)[:120]}). "
-            f"Start one: dask scheduler --scheduler-file {path}."
-        ) from error
+    start = f"Start one: dask scheduler --scheduler-file {path}."
+    address = read_object(path, what="scheduler", fix=start).get("address")
+    if not isinstance(address, str):
+        raise FileError(f"scheduler file {path} holds no address of a scheduler. {start}")
+    return address
 
 
 def _probe(address: str, timeout: float) -> None:

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+import unicodedata
+
+_JOINERS = "\u200c\u200d"  # letters of some scripts, and emoji, are wrong without them
+
+
+def printable(text: str) -> str:
+    r"""Make a text safe to show: control characters, and what turns or splits a line, become escapes that can be read.
+
+    Names and keys of files may hold sequences that move the cursor of a terminal, rewrite its lines or set its title.
+
+    >>> print(printable("cat\x1b[2J\n"))
+    cat\x1b[2J\n
+    """
+    if text.isprintable():
+        return text
+    return "".join(_shown(character) for character in text)
+
+
+def _shown(character: str) -> str:
+    hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in _JOINERS
+    return character.encode("unicode_escape").decode() if hidden else character
+
 
 class GLocalError(Exception):
     """Base of every error raised on purpose by this package.
 
-    The message says what is wrong, what was given, what is allowed and what to do.
+    The message says what is wrong, what was given, what is allowed and what to do. Shown, it is one line: names from
+    files cannot write to a terminal what they want.
     """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class DataError(GLocalError, ValueError):
@@ -37,7 +63,7 @@ class FileError(GLocalError, OSError):
     """A file is missing, unreadable, of the wrong kind, damaged, or cannot be written."""
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        return printable(str(self.args[0]))
 
 
 class MissingDependencyError(GLocalError, ImportError):
@@ -54,6 +80,9 @@ class TrivialOptimumError(GLocalError):
 
 class GLocalWarning(UserWarning):
     """Base of every warning issued by this package."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class DataWarning(GLocalWarning):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
+import math
 import os
 import secrets
 import struct
-import tokenize
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -22,10 +24,25 @@ PathLike = str | os.PathLike[str]
 
 _SLOTS = 8  # names of partial files: as many processes may write one output at once
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+_HEADER_BYTES = 1 << 14  # numpy refuses a header above 10,000 bytes
+_MOST_AXES = 32
 
 
 class UnlockableError(FileError):
     """A file system, or a system, on which no file can be locked."""
+
+
+class NpyHeader(NamedTuple):
+    """What a ``.npy`` file says of itself; the values begin at byte `offset`."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the whole file must have."""
+        return self.offset + self.dtype.itemsize * math.prod(self.shape)
 
 
 def read_npy(path: PathLike, *, what: str) -> np.ndarray:
@@ -46,26 +63,22 @@ def read_npy(path: PathLike, *, what: str) -> np.ndarray:
     path = existing_file(path, what=what)
     try:
         with path.open("rb") as stream:
-            version = npy_format.read_magic(stream)
-            read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-            shape, _, dtype = read_header(stream)
-            offset = stream.tell()
+            header = read_npy_header(stream)
     except OSError as error:
         raise unreadable(path, what, error) from error
-    except (ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:
+    except ValueError as error:
         raise FileError(
             f"{what} file {path} is not a whole .npy file ({one_line(error)}). Write it again with numpy.save."
         ) from error
-    if dtype.hasobject:
+    if header.dtype.hasobject:
         raise FileError(
             f"{what} file {path} holds pickled Python objects, which are never loaded. "
             "Save a plain numeric array: numpy.save(path, numpy.asarray(values, dtype='float32'))."
         )
-    wanted = offset + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
     found = path.stat().st_size
-    if found < wanted:
+    if found < header.nbytes:
         raise FileError(
-            f"{what} file {path} is truncated: its header promises {wanted} bytes and it has {found}. "
+            f"{what} file {path} is truncated: its header promises {header.nbytes} bytes and it has {found}. "
             "Copy or write it again."
         )
     try:
@@ -75,6 +88,31 @@ def read_npy(path: PathLike, *, what: str) -> np.ndarray:
     except OSError as error:
         raise unreadable(path, what, error) from error
     return array
+
+
+def read_npy_header(stream: IO[bytes] | io.BufferedIOBase) -> NpyHeader:
+    """Read what a ``.npy`` stream says of itself, without believing more of it than numpy can make an array of.
+
+    At most 16 kB are read, so that nothing is spent on a header that lies about its own length.
+
+    Raises
+    ------
+    ValueError
+        No header of a ``.npy`` file, or of an array that cannot be; the reason in a few words.
+    """
+    start = io.BytesIO(stream.read(_HEADER_BYTES))
+    try:
+        version = npy_format.read_magic(start)
+        read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+        shape, _, dtype = read_header(start)
+    except Exception as error:  # numpy raises whatever a damaged header leads its parser to
+        raise ValueError(one_line(error)) from error
+    if dtype.itemsize == 0:
+        raise ValueError(f"its values are {dtype}, of no size")
+    values = math.prod(max(n, 1) for n in shape)  # numpy counts an axis of length 0 as 1 too
+    if min(shape, default=0) < 0 or len(shape) > _MOST_AXES or values > sys.maxsize // dtype.itemsize:
+        raise ValueError(f"no array has the shape {str(shape)[:80]}")
+    return NpyHeader(shape, dtype, start.tell())
 
 
 def read_lines(path: PathLike, *, what: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from glocal.documents import check_depth
 from glocal.errors import FileError
 from glocal.files import PathLike, read_lines, unwritable
 
@@ -170,11 +171,12 @@ def read_rows(
     for number, line in enumerate(read_lines(path, what="score"), start=1):
         try:
             row = json.loads(line, parse_int=_whole) if line else None
+            check_depth(row)
         except json.JSONDecodeError as error:
             if _is_cut(line, error):
                 continue
             raise FileError(f"score file {path} line {number} is not JSON. Remove that line.") from error
-        except RecursionError as error:
+        except (RecursionError, ValueError) as error:
             raise FileError(f"score file {path} line {number} is nested too deep. Remove that line.") from error
         if not line:
             continue

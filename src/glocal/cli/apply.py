@@ -9,7 +9,7 @@ import typer
 
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson
-from glocal.cli.output import progress_bar, put_json
+from glocal.cli.output import progress_bar, put, put_json
 from glocal.data.store import ZARR
 from glocal.errors import ParameterError
 from glocal.files import writable_target
@@ -68,4 +68,4 @@ def apply(
     if as_json:
         put_json({"rows": rows, "dimensions": fitted.dimensions, "strength": strength, "out": str(out)})
     else:
-        typer.echo(f"{rows} rows of {fitted.dimensions} dimensions written to {out}")
+        put(f"{rows} rows of {fitted.dimensions} dimensions written to {out}")

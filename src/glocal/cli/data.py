@@ -21,7 +21,7 @@ from glocal.cli.options import (
     Weights,
     load_answers,
 )
-from glocal.cli.output import progress_bar, put_json
+from glocal.cli.output import progress_bar, put, put_json
 from glocal.data.check import Finding, check_features, check_local, check_triplets
 from glocal.data.features import Features
 from glocal.data.splits import split_triplets
@@ -83,11 +83,9 @@ def split(
         put_json({**counts, "between": between, "n_dropped": joined.n_dropped, "folds": folds, "fold": fold,
                   "seed": seed, "out": str(out)})  # fmt: skip
         return
-    typer.echo(
-        f"{counts['train']} answers to train on, {counts['heldout']} held out (fold {fold} of {folds}, seed {seed})"
-    )
-    typer.echo(f"{between} left out: their objects lie in both parts; {joined.n_dropped} dropped: no features")
-    typer.echo(f"written to {out / 'train.npy'} and {out / 'heldout.npy'}, 0-based, odd one last")
+    put(f"{counts['train']} answers to train on, {counts['heldout']} held out (fold {fold} of {folds}, seed {seed})")
+    put(f"{between} left out: their objects lie in both parts; {joined.n_dropped} dropped: no features")
+    put(f"written to {out / 'train.npy'} and {out / 'heldout.npy'}, 0-based, odd one last")
 
 
 @app.command("check")
@@ -144,10 +142,10 @@ def _report(features: Features, findings: list[Finding], as_json: bool) -> None:
         shape = {"n": len(features), "p": features.dimensions}
         put_json({**shape, "errors": counts["error"], "warnings": counts["warning"], "findings": findings})
     else:
-        typer.echo(f"features: {len(features)} rows, {features.dimensions} columns, {features.matrix.dtype}")
+        put(f"features: {len(features)} rows, {features.dimensions} columns, {features.matrix.dtype}")
         for finding in sorted(findings, key=lambda finding: ("error", "warning", "note").index(finding.severity)):
-            typer.echo(f"{finding.severity}: {finding.message}. Fix: {finding.fix}.")
-        typer.echo(", ".join(_counted(counts[kind], kind) for kind in ("error", "warning", "note")))
+            put(f"{finding.severity}: {finding.message}. Fix: {finding.fix}.")
+        put(", ".join(_counted(counts[kind], kind) for kind in ("error", "warning", "note")))
     if counts["error"]:
         raise typer.Exit(1)
 

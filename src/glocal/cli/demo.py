@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glocal.cli.options import AsJson
-from glocal.cli.output import interval, progress_bar, put_json, put_table, say
+from glocal.cli.output import interval, progress_bar, put, put_json, put_table, say
 from glocal.errors import MissingDependencyError
 from glocal.files import make_folder
 from glocal.records import read_rows
@@ -54,9 +54,10 @@ def demo(
         put_json({"simulated": True, "seconds": seconds, "scores": scores, "out": str(out), "report": page})
         return
     _show(result)
-    typer.echo(
-        f"\n{seconds:.1f} s; scores, transforms and the suite file written to {out}"
-        + (f"; look at {page}" if page else "")
+    put(
+        "",
+        f"{seconds:.1f} s; scores, transforms and the suite file written to {out}"
+        + (f"; look at {page}" if page else ""),
     )
 
 
@@ -81,14 +82,15 @@ def _show(result: SuiteResult) -> None:
         rows.append(
             [arm, *("" if one is None else interval(one["value"], one["low"], one["high"], None) for one in cells)]
         )
-    typer.echo("SIMULATED DATA: a world with a known answer, not people\n")
+    put("SIMULATED DATA: a world with a known answer, not people", "")
     put_table(["arm", *_COLUMNS.values()], rows)
-    typer.echo(
-        "\n[95 % intervals]; everything on objects and images that no fit has seen"
-        "\nagreement: odd-one-out accuracy, chance 0.333. The row people answers by the"
-        "\n  similarities that the simulated people used: the best any features can reach"
-        "\nfew-shot: accuracy of a probe on 5 images a class. 6 superordinate classes, tested"
-        "\n  on categories that were not trained on (chance 0.167); 60 categories (0.017)"
-        "\nanomaly: one category is normal, the others are not (chance 0.5)"
-        "\nneighbours kept: share of each image's ten nearest neighbours that stay"
+    put(
+        "",
+        "[95 % intervals]; everything on objects and images that no fit has seen",
+        "agreement: odd-one-out accuracy, chance 0.333. The row people answers by the",
+        "  similarities that the simulated people used: the best any features can reach",
+        "few-shot: accuracy of a probe on 5 images a class. 6 superordinate classes, tested",
+        "  on categories that were not trained on (chance 0.167); 60 categories (0.017)",
+        "anomaly: one category is normal, the others are not (chance 0.5)",
+        "neighbours kept: share of each image's ten nearest neighbours that stay",
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glocal.cli.options import AsJson
-from glocal.cli.output import others_to_stderr, progress_bar, put_json, put_table, say
+from glocal.cli.output import others_to_stderr, progress_bar, put, put_json, put_table, say
 from glocal.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _say_left_out(result: Extraction) -> None:
 
 def _name_missing(missing: Any) -> None:
     for name, reason in missing[:_NAMED]:
-        say(f"no row: {name!r} {reason}" if not name.isprintable() else f"no row: {name} {reason}")
+        say(f"no row: {name} {reason}")
     if len(missing) > _NAMED:
         say(f"no row: {len(missing) - _NAMED} more; record.json lists all once the run is finished.")
 
@@ -143,14 +143,14 @@ def _put(result: Extraction, source: Source, seconds: float, as_json: bool) -> N
         })  # fmt: skip
         return
     if not result.finished:
-        typer.echo(
+        put(
             f"{result.rows + len(result.missing)} of {result.total} inputs are done in {result.folder}; other parts "
             "are still missing. The features appear with the last of them."
         )
         return
     for layer, file in result.files.items():
-        typer.echo(f"{result.rows} rows of {result.record['dimensions'][layer]} dimensions ({layer}) written to {file}")
-    typer.echo(f"order: {source.order}")
+        put(f"{result.rows} rows of {result.record['dimensions'][layer]} dimensions ({layer}) written to {file}")
+    put(f"order: {source.order}")
 
 
 def _list(extractor: Extractor, as_json: bool) -> None:
@@ -174,5 +174,5 @@ def _list(extractor: Extractor, as_json: bool) -> None:
         return
     put_table(["layer", "type", "shape for one image"], rows)
     for name, meant in meaning.items():
-        typer.echo(f"{name} is the {meant}")
-    typer.echo(f"default: {model.default_layer}")
+        put(f"{name} is the {meant}")
+    put(f"default: {model.default_layer}")

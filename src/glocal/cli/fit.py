@@ -26,7 +26,7 @@ from glocal.cli.options import (
     load_answers,
     number_of_blocks,
 )
-from glocal.cli.output import interval, progress_bar, put_json, put_table, say
+from glocal.cli.output import interval, progress_bar, put, put_json, put_table, say
 from glocal.files import writable_target
 from glocal.records import FitRecord, to_json
 from glocal.transform.linear import TRANSFORM_ENDINGS
@@ -175,23 +175,23 @@ def _summary(record: FitRecord, out: Path) -> None:
     settings = ", ".join(f"{key} {value}" for key, value in shown.items() if value is not None)
     parts = ", ".join(f"{name} {value:.6f}" for name, value in record.parts.items())
     dropped = f" ({record.n_dropped} dropped in the join)" if record.n_dropped else ""
-    typer.echo(f"{settings}: {record.n_triplets} answers on {record.n_objects} objects{dropped}")
-    typer.echo(f"objective {record.objective:.6f} ({parts})")
+    put(f"{settings}: {record.n_triplets} answers on {record.n_objects} objects{dropped}")
+    put(f"objective {record.objective:.6f} ({parts})")
     if record.watched is not None:
-        typer.echo(
+        put(
             f"fitted on {record.n_fitted} of the answers; the stopping rule watched {record.watched['n']} others: "
             f"agreement {record.watched['accuracy_dot']:.3f} (dot product, ties {record.watched['ties']})"
         )
-    typer.echo(f"{record.status} in {record.seconds:.1f} s: {record.reason}")
+    put(f"{record.status} in {record.seconds:.1f} s: {record.reason}")
     if record.local_change is not None:
-        typer.echo(
+        put(
             f"local images: {record.n_local} in {record.n_local_blocks} blocks; "
             f"the last doubling changed the objective by {record.local_change:.1e} of its value"
         )
     if record.rank is not None:
         bound = "" if record.rank_bound is None else f", the others would gain about {record.rank_bound:.3g} at most"
-        typer.echo(f"rank {record.rank}{bound}")
-    typer.echo(f"certificate: {record.certificate}")
+        put(f"rank {record.rank}{bound}")
+    put(f"certificate: {record.certificate}")
     if record.holdout is not None:
         rows = []
         for part in ("fitted", "heldout"):
@@ -210,4 +210,4 @@ def _summary(record: FitRecord, out: Path) -> None:
         put_table(
             ["answers", "n", "original accuracy", "accuracy (cosine)", "scaled original loss", "loss (nats)"], rows
         )
-    typer.echo(f"written to {out}")
+    put(f"written to {out}")

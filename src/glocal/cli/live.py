@@ -15,6 +15,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column, Table
 from rich.text import Text
 
+from glocal.errors import printable
+
 _GAP = 3  # between the columns of a table
 _WINDOW = 300.0  # seconds that a rate is the mean of: steps may be slow
 _BAR = 10
@@ -30,7 +32,7 @@ class _Words(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         room = max(10, self._console.width - _BESIDE[task.total is not None])
-        words = task.description
+        words = printable(task.description)
         return Text(words if len(words) <= room else words[: room - 1] + "…")
 
 

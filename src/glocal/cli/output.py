@@ -12,12 +12,19 @@ from typing import Any
 
 import typer
 
+from glocal.errors import printable
 from glocal.records import to_json
 
 
 def say(sentence: str) -> None:
     """One line on standard error."""
-    typer.echo(sentence, err=True)
+    typer.echo(printable(sentence), err=True)
+
+
+def put(*lines: str) -> None:
+    """Lines on standard output."""
+    for line in lines:
+        typer.echo(printable(line))
 
 
 def put_json(result: Any) -> None:
@@ -30,6 +37,7 @@ def put_table(headers: Sequence[str], rows: Sequence[Sequence[str]], keys: int =
 
     The first `keys` columns name the line; they are aligned to the left in a terminal, the first one everywhere.
     """
+    headers, rows = [printable(head) for head in headers], [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         from glocal.cli.live import print_table
 
@@ -38,7 +46,7 @@ def put_table(headers: Sequence[str], rows: Sequence[Sequence[str]], keys: int =
     widths = [max(len(row[i]) for row in [headers, *rows]) for i in range(len(headers))]
     for row in [headers, ["-" * width for width in widths], *rows]:
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        typer.echo("  ".join(cells).rstrip())
+        put("  ".join(cells).rstrip())
 
 
 def interval(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from glocal.cli.options import AsJson
-from glocal.cli.output import progress_bar, put_json, say, status
+from glocal.cli.output import progress_bar, put, put_json, say, status
 from glocal.files import make_folder, writable_target
 
 
@@ -66,4 +66,4 @@ def report(
         say(sentence)
     told_pictures = "" if pictures is None else f", {len(pictures.pictures)} pictures"
     more = f" and {len(written) - 1} figures and tables" if len(written) > 1 else ""
-    typer.echo(f"written: {out} ({size / 1e6:.1f} MB{told_pictures}){more}")
+    put(f"written: {out} ({size / 1e6:.1f} MB{told_pictures}){more}")

@@ -28,7 +28,7 @@ from glocal.cli.options import (
     load_answers,
     number_of_blocks,
 )
-from glocal.cli.output import is_live, progress_bar, put_json, put_table, say
+from glocal.cli.output import is_live, progress_bar, put, put_json, put_table, say
 from glocal.data.features import Features
 from glocal.data.labels import load_labels
 from glocal.errors import ParameterError
@@ -173,10 +173,9 @@ def _show(search: Any, out: Path) -> None:
         scores = [mean(line, metric) for metric in metrics]
         rows.append([*setting, *scores, "<- chosen" if line["chosen"] else ""])
     put_table(["front", *shown, *metrics.values(), ""], rows)
-    typer.echo(
-        f"\nmeans over folds ± standard error, on held-out objects and held-out local images\nchosen: {search.reason_}"
-    )
-    typer.echo(f"written to {out}: transform.npz (refitted on all objects), front.csv, means.csv, points.jsonl")
+    put("", "means over folds ± standard error, on held-out objects and held-out local images")
+    put(f"chosen: {search.reason_}")
+    put(f"written to {out}: transform.npz (refitted on all objects), front.csv, means.csv, points.jsonl")
 
 
 def _number(value: Any) -> str:

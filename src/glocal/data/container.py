@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import lzma
 import pickle
 import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,13 @@ from glocal.errors import FileError, GLocalError, MissingDependencyError
 from glocal.files import existing_file, one_line, unreadable
 
 KEY = "features"
+_INFLATED = 1 << 28  # bytes: what a file may inflate to, however small it is
+_PROPORTION = 100  # real features compress by less; zlib compresses zeros by 1000
 _LISTED = 6
-_DAMAGE: tuple[type[Exception], ...] = (
+DAMAGE: tuple[type[Exception], ...] = (
     *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError),
-    *(RuntimeError, struct.error, zlib.error, zipfile.BadZipFile, pickle.UnpicklingError, tokenize.TokenError),
+    *(RuntimeError, struct.error, zlib.error, zipfile.BadZipFile, lzma.LZMAError, pickle.UnpicklingError),
+    *(SyntaxError, tokenize.TokenError, MemoryError),
 )
 
 Held = Mapping[str, tuple[tuple[int, ...], bool]]
@@ -63,11 +67,33 @@ def whole(path: Path, kind: str, writer: str, *errors: type[Exception], folder: 
         raise FileError(
             f"features file {path} does not fit in memory ({one_line(error)}). Save it as .npy, read in pieces."
         ) from error
-    except _DAMAGE + errors as error:
+    except DAMAGE + errors as error:
         reason = one_line(error)[:160]
         raise FileError(
             f"features file {path} is not a whole {kind} ({reason}). Write it again with {writer}."
         ) from error
+
+
+def refuse_inflated(declared: int, stored: int) -> None:
+    """Refuse what is out of all proportion to the bytes that are stored, before memory or time are spent on it.
+
+    Raises
+    ------
+    ValueError
+        Above 256 MB and above 100 times what is stored.
+    """
+    if declared > max(_INFLATED, _PROPORTION * stored):
+        raise ValueError(f"it declares {declared} bytes of values and stores {stored}, less than a hundredth")
+
+
+def check_members(path: Path, what: str, required: Sequence[str], held: Collection[str], fix: str) -> None:
+    """Raise a FileError that names the required arrays which a file does not hold."""
+    missing = [name for name in required if name not in held]
+    if missing:
+        names = sorted(held)
+        more = [f"{len(names) - _LISTED} more"] * (len(names) > _LISTED)
+        found = ", ".join(names[:_LISTED] + more) or "nothing"
+        raise FileError(f"{what} file {path} has no {' and '.join(missing)} (it has {found}). {fix}")
 
 
 def _existing_folder(path: Path, kind: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +11,9 @@ from jaxtyping import Float, Int
 from glocal.data.features import Features
 from glocal.data.join import feature_rows
 from glocal.data.triplets import read_numbers
+from glocal.documents import read_json
 from glocal.errors import DataError, FileError
-from glocal.files import PathLike, existing_file, one_line
+from glocal.files import PathLike
 
 # RDMs are often float32 and written as text: pairs (i, j) and (j, i) may differ in the last digits
 _TOLERANCE = 1e-5
@@ -96,7 +96,7 @@ def load_index(path: PathLike) -> Int[np.ndarray, " m"]:
         Not a list of integers.
     """
     if Path(path).suffix.lower() == ".json":
-        return np.array(_json_list(existing_file(path, what="RDM index")), dtype=np.int64)
+        return np.array(_json_list(path), dtype=np.int64)
     index = read_numbers(path, what="RDM index")
     if index.ndim == 2 and 1 in index.shape:
         index = index.reshape(-1)
@@ -176,11 +176,8 @@ def _check_one(rdm: np.ndarray, which: str) -> None:
         raise DataError(f"{which} is constant ({pairs[0]:g} for every pair); nothing can be correlated with it.")
 
 
-def _json_list(path: Path) -> list[int]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise FileError(f"RDM index file {path} is not readable JSON ({one_line(error)}). Write it again.") from error
+def _json_list(path: PathLike) -> list[int]:
+    value = read_json(path, what="RDM index", fix="Write it again.")
     lists = [part for part in (value.values() if isinstance(value, dict) else [value]) if _is_integers(part)]
     if len(lists) != 1:
         raise FileError(

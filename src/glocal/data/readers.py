@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
-import pickle
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy_format
 
 from glocal.data import store
-from glocal.data.container import KEY, Held, choose, load_h5py, native, pickled, whole
+from glocal.data.container import KEY, Held, choose, load_h5py, native, pickled, refuse_inflated, whole
+from glocal.data.mat5 import check_number_types
+from glocal.data.npz import member_header, member_names, read_member
 from glocal.data.parquet import PARQUET, read_parquet, shards_of
 from glocal.data.store import ZARR, RowStore, open_hdf5, open_zarr
+from glocal.data.tensors import plain_array, read_tensors
 from glocal.errors import FileError
-from glocal.files import PathLike, read_lines, read_npy
+from glocal.files import PathLike, one_line, read_lines, read_npy
 
 _NUMBERS = "fiuV"  # V: bfloat16, for which numpy has no type
 _MATLAB_NUMBERS = {"double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
@@ -75,61 +76,48 @@ def _read_npy(path: Path) -> np.ndarray:
 
 def _read_npz(path: Path) -> np.ndarray:
     with whole(path, ".npz archive", "numpy.savez(path, features=features)"), zipfile.ZipFile(path) as archive:
-        headers = {}
-        for member in archive.namelist():
-            if member.endswith(".npy"):
-                with archive.open(member) as stream:
-                    version = npy_format.read_magic(stream)
-                    old = version == (1, 0)
-                    read = npy_format.read_array_header_1_0 if old else npy_format.read_array_header_2_0
-                    shape, _, dtype = read(stream)
-                    headers[member.removesuffix(".npy")] = shape, dtype
+        headers = {name: member_header(archive, name) for name in member_names(archive)}
         if {"weights", "mean", "std"} <= headers.keys():
             raise FileError(
                 f"features file {path} is a transform, not features. Name the file that it is to be applied to."
             )
-        name = choose(path, {key: (shape, dtype.kind in _NUMBERS) for key, (shape, dtype) in headers.items()})
-        if headers[name][1].hasobject:
+        name = choose(path, {key: (header.shape, header.dtype.kind in _NUMBERS) for key, header in headers.items()})
+        if headers[name].dtype.hasobject:
             raise FileError(pickled(path, "numpy.savez(path, features=numpy.asarray(values, dtype='float32'))"))
-        with archive.open(name + ".npy") as stream:
-            return native(npy_format.read_array(stream, allow_pickle=False))
+        return native(read_member(archive, name))
 
 
 def _read_torch(path: Path) -> np.ndarray:
     import torch
 
-    with whole(path, "PyTorch file", "torch.save(features, path)"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns of foreign pickles before it refuses them
-        try:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError) as error:
-            if isinstance(error, pickle.UnpicklingError) and "global" in str(error).lower():
-                raise FileError(pickled(path, "torch.save(torch.as_tensor(features), path)")) from error
-            if "weights_only" in str(error):  # NOTE: torch advises to load it unsafely; we do not pass that on
-                raise ValueError("no tensors as torch.save writes them") from error
-            raise
+    loaded = read_tensors(path, what="features", fix="Write it again with torch.save(torch.as_tensor(features), path).")
     if isinstance(loaded, dict):
         tensors = {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
         real = {key: (tuple(tensor.shape), not tensor.is_complex()) for key, tensor in tensors.items()}
-        loaded = tensors[choose(path, real)]
+        loaded = tensors.get(choose(path, real))
     if not isinstance(loaded, torch.Tensor):
         raise FileError(
             f"features file {path} holds a {type(loaded).__name__}; allowed are a tensor and a dict of tensors. "
             "Save the tensor: torch.save(features, path)."
         )
-    tensor = loaded.detach()
     try:
-        return native((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy())
+        return native(plain_array(loaded, path))
     except (TypeError, RuntimeError) as error:
         raise FileError(
-            f"features file {path} holds a {tensor.dtype} tensor of layout {tensor.layout} on {tensor.device}, which "
+            f"features file {path} holds a {loaded.dtype} tensor of layout {loaded.layout} on {loaded.device}, which "
             "is no plain array. Save it dense and as float32: torch.save(features.to_dense().float(), path)."
+        ) from error
+    except ValueError as error:
+        raise FileError(
+            f"features file {path} is not a whole PyTorch file ({one_line(error)}). "
+            "Write it again with torch.save(features.contiguous(), path)."
         ) from error
 
 
 def _read_hdf5(path: Path) -> np.ndarray | RowStore:
     with open_hdf5(path) as file:
         dataset = _choose_dataset(path, file)
+        _refuse_unstored(dataset)
         store.warn_unwritten(path, dataset)
         if dataset.size * dataset.dtype.itemsize > store.IN_MEMORY_BYTES:
             return RowStore.of(path, dataset.name, dataset)
@@ -144,8 +132,23 @@ def _read_zarr(path: Path) -> RowStore:
             held = {name: (tuple(array.shape), array.dtype.kind in _NUMBERS) for name, array in arrays.items()}
             name = choose(path, held)
             array = arrays[name]
+        refuse_inflated(array.size * array.dtype.itemsize, _folder_bytes(path))
         store.warn_unwritten(path, array)
         return RowStore.of(path, name, array)
+
+
+def _refuse_unstored(dataset: Any) -> None:
+    """Refuse an HDF5 dataset that declares far more than is allocated: the rest is read as zeros, without end."""
+    stored = dataset.id.get_storage_size()
+    if dataset.is_virtual:  # its values lie in other files
+        folder = Path(dataset.file.filename).parent
+        files = {folder / source.file_name for source in dataset.virtual_sources() if source.file_name != "."}
+        stored = sum(file.stat().st_size for file in (*files, Path(dataset.file.filename)) if file.is_file())
+    refuse_inflated(dataset.size * dataset.dtype.itemsize, stored)
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _zarr_arrays(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -166,13 +169,17 @@ def _read_mat(path: Path) -> np.ndarray:
         if _HDF5_SIGNATURE in (head[: len(_HDF5_SIGNATURE)], head[512:]):  # v7.3, which is HDF5 with the axes reversed
             with load_h5py(path).File(path, "r") as file:
                 dataset = _choose_dataset(path, file)
+                _refuse_unstored(dataset)
                 store.warn_unwritten(path, dataset)
                 return native(dataset[()].T)
+        check_number_types(path)
         classes = {name: (tuple(shape), kind) for name, shape, kind in whosmat(path) if not name.startswith("__")}
         held = {name: (shape, kind in _MATLAB_NUMBERS) for name, (shape, kind) in classes.items()}
+        for shape, _ in held.values():
+            refuse_inflated(8 * math.prod(shape), path.stat().st_size)
         rows = [] if KEY in held else _rows_of_thingsvision(path, held)
         if rows:
-            variables = loadmat(path)
+            variables = loadmat(path, variable_names=rows)
             return native(np.concatenate([variables[row] for row in rows]))
         name = choose(path, held)
         if not held[name][1]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from glocal.documents import read_object
 from glocal.errors import DataError, FileError, MissingDependencyError
 from glocal.extract.source import Item
-from glocal.files import one_line, read_lines, stamp_of
+from glocal.files import one_line, stamp_of
 
 _STATE, _INFO, _SPLITS = "state.json", "dataset_info.json", "dataset_dict.json"
 
@@ -146,8 +146,4 @@ def _image_column(folder: Path, files: list[Path]) -> tuple[str, list[Any]]:
 
 
 def _json(file: Path) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = json.loads("\n".join(read_lines(file, what="dataset")))
-    except json.JSONDecodeError as error:
-        raise FileError(f"dataset file {file} is not JSON ({one_line(error)}). Save the dataset again.") from error
-    return values
+    return read_object(file, what="dataset", fix="Save the dataset again.")

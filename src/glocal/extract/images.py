@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from glocal.data.decode import decode_image
 from glocal.errors import FileError
 from glocal.extract.archives import TAR, is_compressed, refuse_compressed, shard_items
 from glocal.extract.datasets import dataset_items, is_saved_dataset
-from glocal.extract.decode import decode_image
 from glocal.extract.folders import file_item, glob_items, list_items, tree_items
 from glocal.extract.order import is_image_name, natural_key
 from glocal.extract.source import Item, Source, checked_items

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from glocal.errors import FileError, MissingDependencyError, ParameterError
+from glocal.data.tensors import read_tensors
+from glocal.errors import FileError, GLocalError, MissingDependencyError, ParameterError
 from glocal.extract.names import RANDOM, ModelName
 from glocal.files import existing_file, one_line
 
@@ -157,12 +158,14 @@ def _read_state(file: Path) -> dict[str, Any]:
             from safetensors.torch import load_file
 
             return dict(load_file(file))
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        state = read_tensors(file, what="weights", fix="Save one: torch.save(module.state_dict(), path).")
+    except GLocalError:
+        raise
     except ImportError as error:
         raise MissingDependencyError(
             f"weights file {file} needs safetensors, which is not installed. Install it: pip install safetensors."
         ) from error
-    except Exception as error:  # torch and safetensors raise whatever damaged bytes lead them to
+    except Exception as error:  # safetensors raises whatever damaged bytes lead them to
         raise FileError(
             f"weights file {file} is no whole state dict of plain tensors ({one_line(error)[:160]}). Save one: "
             "torch.save(module.state_dict(), path)."

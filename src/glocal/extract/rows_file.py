@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from glocal.errors import DataError, FileError, MissingDependencyError
-from glocal.files import atomic_write, read_npy, unwritable
+from glocal.files import atomic_write, read_npy, read_npy_header, unwritable
 
 FORMATS = ("npy", "zarr")
 _STEP_BYTES = 1 << 24
@@ -59,19 +59,12 @@ class _Npy:
         data = np.ascontiguousarray(rows)
         try:
             with self.path.open("r+b") as stream:
-                stream.seek(self.path.stat().st_size - self._bytes(stream) + first * data.strides[0])
+                stream.seek(read_npy_header(stream).offset + first * data.strides[0])
                 stream.write(data.data)
                 stream.flush()
                 os.fsync(stream.fileno())
         except OSError as error:
             raise unwritable(self.path, error) from error
-
-    @staticmethod
-    def _bytes(stream: Any) -> int:
-        """The size of the data behind the header, where the stream stands after it."""
-        np.lib.format.read_magic(stream)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
 
     def move(self, target: Path, kept: np.ndarray | None) -> None:
         if not self.path.exists():

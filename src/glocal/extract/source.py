@@ -9,12 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from glocal.data.decode import Unreadable
 from glocal.errors import FileError
 from glocal.files import one_line
-
-
-class Unreadable(Exception):  # noqa: N818  not an error of the run: one item that is reported by name
-    """Why one item has no row; the run goes on without it."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from glocal.data.features import NAMES_FILE
-from glocal.errors import DataError, FileError, ParameterError
+from glocal.documents import read_object
+from glocal.errors import DataError, ParameterError
 from glocal.extract.rows_file import rows_file
 from glocal.extract.source import Source
-from glocal.files import PathLike, atomic_write, make_folder, read_lines
+from glocal.files import PathLike, atomic_write, make_folder
 from glocal.locks import lock
 from glocal.records import append_rows, read_rows, to_json
 
@@ -304,11 +305,7 @@ def _columns(path: Path) -> int:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = json.loads("\n".join(read_lines(path, what="record")))
-    except json.JSONDecodeError as error:
-        raise FileError(f"record {path} is damaged. Remove its folder and extract anew.") from error
-    return values
+    return read_object(path, what="record", fix="Remove its folder and extract anew.")
 
 
 def _short(value: object) -> str:

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from glocal.data.decode import Unreadable
 from glocal.errors import DataError, GLocalError
 from glocal.extract.model import Model
-from glocal.extract.source import Source, Unreadable
+from glocal.extract.source import Source
 from glocal.files import one_line
 
 _AHEAD = 2  # batches prepared besides the one in the network: a slow image delays nothing, memory stays small

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import glob
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from glocal.documents import read_object
 from glocal.errors import FileError
 from glocal.evaluation.views import View
-from glocal.files import PathLike, one_line, read_lines
+from glocal.files import PathLike, one_line
 from glocal.records import NULL, NUMBER, TEXT, read_rows
 from glocal.stems import file_stems
 from glocal.transform import LinearTransform
@@ -226,7 +226,4 @@ def _suite(path: Path) -> dict[str, Any]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads("\n".join(read_lines(path, what="run"))))
-    except (ValueError, TypeError) as error:
-        raise FileError(f"{path} is no JSON object ({one_line(error)}). Run again what wrote it.") from error
+    return read_object(path, what="run", fix="Run again what wrote it.")

@@ -58,8 +58,8 @@ def load_thumbnails(images: PathLike, run: Run, *, progress: Callable[[int], Non
     DataError
         The run has no views, or no image has the name of an object.
     """
+    from glocal.data.decode import Unreadable
     from glocal.extract.images import open_images
-    from glocal.extract.source import Unreadable
 
     names = list(dict.fromkeys(n for arms in run.views.values() for n in next(iter(arms.values())).names))
     if not names:
@@ -120,7 +120,7 @@ def _key(name: str) -> str:
 def _data_uri(data: bytes) -> str:
     from PIL import features
 
-    from glocal.extract.decode import decode_image
+    from glocal.data.decode import decode_image
 
     image: Image = decode_image(data, at_least=2 * SIDE)
     image.thumbnail((SIDE, SIDE))

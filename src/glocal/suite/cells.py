@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,9 @@ from glocal._version import __version__
 from glocal.aligner import fit_arm
 from glocal.aligner.profile import expanded
 from glocal.aligner.settings import warn_unused
+from glocal.data.container import DAMAGE
+from glocal.data.npz import read_npz
+from glocal.documents import parse_json
 from glocal.errors import FileError
 from glocal.files import PathLike, atomic_write, make_folder, one_line
 from glocal.records import to_json
@@ -23,6 +25,7 @@ from glocal.suite.sources import Sources
 from glocal.suite.tasks import Embed, Found, Row, perform
 from glocal.transform import LinearTransform
 
+_ARRAYS = ("units", "answers", "weights", "clusters")
 _FORMAT = 3  # a change in what tasks compute makes kept cells another content
 
 
@@ -128,22 +131,20 @@ def hash_of(content: Mapping[str, Any]) -> str:
 
 def _save(path: Path, found: Found) -> None:
     rows = {"rows": [row._asdict() for row in found.rows], "bounds": [row._asdict() for row in found.bounds]}
-    arrays = {name: getattr(found, name) for name in ("units", "answers", "weights", "clusters")}
+    arrays = {name: getattr(found, name) for name in _ARRAYS}
     kept = {name: array for name, array in arrays.items() if array is not None}
     with atomic_write(path) as stream:
         np.savez(stream, allow_pickle=False, found=np.array(to_json(rows)), **kept)
 
 
 def _load(path: Path) -> Found:
+    fix = "Delete it: its task is scored anew."
+    arrays = read_npz(path, what="cell", fix=fix, required=("found",), optional=_ARRAYS)
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        told = json.loads(str(arrays.pop("found")))
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise FileError(
-            f"cell file {path} is damaged ({one_line(error)}). Delete it: its task is scored anew."
-        ) from error
-    rows, bounds = (tuple(Row(**_numbers(row)) for row in told[name]) for name in ("rows", "bounds"))
+        told = parse_json(str(arrays.pop("found")))
+        rows, bounds = (tuple(Row(**_numbers(row)) for row in told[name]) for name in ("rows", "bounds"))
+    except DAMAGE as error:
+        raise FileError(f"cell file {path} is damaged ({one_line(error)[:160]}). {fix}") from error
     return Found(rows, bounds=bounds, **arrays)
 
 

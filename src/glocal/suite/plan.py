@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,9 +11,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from glocal.errors import FileError, ParameterError
+from glocal.documents import read_toml
+from glocal.errors import ParameterError
 from glocal.evaluation.views.maps import KINDS as KINDS_OF_MAPS
-from glocal.files import PathLike, existing_file, one_line
+from glocal.files import PathLike, one_line
 from glocal.stems import file_stems
 
 _TOP = (
@@ -142,11 +142,8 @@ class Plan:
         ParameterError
             An unknown key, a missing one, or an arm or task that is not allowed.
         """
-        path = existing_file(source, what="suite")
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise FileError(f"suite file {path} is not TOML ({one_line(error)}). Mend that line.") from error
+        path = Path(source)
+        values = read_toml(path, what="suite", fix="Mend that line.")
         return cls.of(values, root=root, folder=path.parent, what=str(path))
 
     @classmethod

@@ -18,6 +18,7 @@ from glocal.suite.provenance import write_provenance
 from glocal.suite.sources import Sources
 from glocal.suite.tasks import Found, Row
 from glocal.suite.views import Views
+from glocal.tables import csv, markdown
 from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:
@@ -150,11 +151,7 @@ def _cell(row: pd.Series[Any]) -> str:
 
 def _write(folder: Path, result: SuiteResult) -> None:
     lines = "".join(to_json(row) + "\n" for row in result.rows.to_dict("records"))
-    columns = list(result.table.columns)
-    body = [columns, ["---"] * len(columns), *result.table.to_numpy().tolist()]
-    markdown = "".join("| " + " | ".join(map(str, line)) + " |\n" for line in body)
-    for name, text in (
-        ("rows.jsonl", lines), ("table.csv", result.table.to_csv(index=False)), ("table.md", markdown),
-    ):  # fmt: skip
+    table = result.table
+    for name, text in (("rows.jsonl", lines), ("table.csv", csv(table)), ("table.md", markdown(table))):
         with atomic_write(folder / name) as stream:
             stream.write(text.encode())

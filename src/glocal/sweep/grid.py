@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
@@ -12,8 +11,9 @@ from typing import Any, NamedTuple
 
 from glocal.aligner.profile import Profile
 from glocal.aligner.settings import METHODS
-from glocal.errors import FileError, ParameterError
-from glocal.files import PathLike, existing_file, one_line
+from glocal.documents import read_toml
+from glocal.errors import ParameterError
+from glocal.files import PathLike
 
 PAPER_ETA = (1e-4, 1e-3, 1e-2, 1e-1)
 
@@ -125,14 +125,8 @@ class Grid:
         """
         if str(source) == "paper":
             return cls.paper(solver)
-        path = existing_file(source, what="grid")
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise FileError(
-                f"grid file {path} is not TOML ({one_line(error)}). Write e.g. alpha = [0.1, 0.5]."
-            ) from error
-        return cls.of(values, str(Path(path)))
+        values = read_toml(source, what="grid", fix="Write e.g. alpha = [0.1, 0.5].")
+        return cls.of(values, str(Path(source)))
 
     @classmethod
     def of(cls, values: Mapping[str, Any], what: str = "the grid") -> Grid:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from glocal.data.container import DAMAGE
+from glocal.data.npz import read_npz
+from glocal.documents import parse_json, read_object
 from glocal.errors import FileError, ParameterError
-from glocal.files import PathLike, atomic_write, make_folder, one_line, read_lines
+from glocal.files import PathLike, atomic_write, make_folder, one_line
 from glocal.locks import lock
 from glocal.records import NULL, NUMBER, TEXT, append_rows, read_rows, to_json
 from glocal.sweep.grid import Point
 from glocal.sweep.path import Result, State
 from glocal.sweep.selection import METRICS
 from glocal.transform import LinearTransform
+
+_OPTIONAL = ("b", "rho", "s", "s_bias", "y", "y_bias")
 
 
 class Store:
@@ -93,10 +97,9 @@ class Store:
         if not path.exists():
             return None
         found = _object(path, "blocks")
-        try:
-            return found["local_blocks"], found["change"]
-        except KeyError as error:
-            raise FileError(f"blocks file {path} lacks {one_line(error)}. Delete it: it is measured anew.") from error
+        if not {"local_blocks", "change"} <= found.keys():
+            raise FileError(f"blocks file {path} lacks local_blocks or change. Delete it: it is measured anew.")
+        return found["local_blocks"], found["change"]
 
     def save_blocks(self, blocks: int | None, change: float | None) -> None:
         """Write how many blocks of local images all points train on."""
@@ -167,12 +170,7 @@ _POINT_TOO = {"mix": NUMBER, "eta": NUMBER, "status": TEXT, **dict.fromkeys(METR
 
 
 def _object(path: Path, what: str) -> dict[str, Any]:
-    try:
-        return dict(json.loads("\n".join(read_lines(path, what=what))))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise FileError(
-            f"{what} file {path} is no JSON object ({one_line(error)[:120]}). Choose another --out, or copy it again."
-        ) from error
+    return read_object(path, what=what, fix="Choose another --out, or copy it again.")
 
 
 def _maker(held: dict[str, Any]) -> str:
@@ -220,12 +218,12 @@ def _save_state(path: Path, result: Result) -> None:
 
 
 def _load_state(path: Path, like: Tensor) -> tuple[str, dict[str, Any], State]:
+    fix = "Delete it: its path starts anew."
+    arrays = read_npz(path, what="path", fix=fix, required=("W", "row", "key"), optional=_OPTIONAL)
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
         return _unpacked(arrays, like)
-    except (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, RuntimeError) as error:
-        raise FileError(f"path file {path} is damaged ({one_line(error)}). Delete it: its path starts anew.") from error
+    except DAMAGE as error:
+        raise FileError(f"path file {path} is damaged ({one_line(error)[:160]}). {fix}") from error
 
 
 def _unpacked(arrays: dict[str, np.ndarray], like: Tensor) -> tuple[str, dict[str, Any], State]:
@@ -238,7 +236,7 @@ def _unpacked(arrays: dict[str, np.ndarray], like: Tensor) -> tuple[str, dict[st
         s, y = (_full(tensor(arrays[name]), tensor(arrays[f"{name}_bias"]), len(W)) for name in ("s", "y"))
         curvature = [(s[i], y[i], float(rho)) for i, rho in enumerate(arrays["rho"])]
     b = tensor(arrays["b"]) if "b" in arrays else None
-    return str(arrays["key"]), json.loads(str(arrays["row"])), State(W, b, tuple(curvature))
+    return str(arrays["key"]), parse_json(str(arrays["row"])), State(W, b, tuple(curvature))
 
 
 def _full(upper: Tensor, bias: Tensor, p: int) -> list[Tensor]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from glocal.data.tensors import plain_array, read_tensors
+from glocal.documents import check_depth
 from glocal.errors import FileError
-from glocal.files import PathLike, existing_file, one_line
+from glocal.files import PathLike, one_line
+from glocal.records import to_json
 
 
 def read_checkpoint(
@@ -25,18 +28,28 @@ def read_checkpoint(
     FileError
         Missing, damaged, or no checkpoint that ``fit_arm`` wrote.
     """
-    import torch
-
-    path = existing_file(path, what="checkpoint")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise FileError(f"checkpoint {path} cannot be read ({one_line(error)}). Copy it again.") from error
-    state = checkpoint.get("state_dict", {}) if isinstance(checkpoint, dict) else {}
-    kept = checkpoint.get("glocal", {}) if isinstance(checkpoint, dict) else {}
-    if "W" not in state or not {"mean", "std"} <= set(kept):
+    path = Path(path)
+    checkpoint = read_tensors(path, what="checkpoint", fix="Copy it again.")
+    state, kept = (_part(checkpoint, name) for name in ("state_dict", "glocal"))
+    if "W" not in state or not {"mean", "std"} <= kept.keys():
         raise FileError(f"checkpoint {path} holds no fit of ours: W, mean and std are needed.")
     W, b = state.get("best_W", state["W"]), state.get("best_b", state.get("b"))
-    meta = {"checkpoint": {"epochs": checkpoint.get("epoch", -1) + 1, "steps": checkpoint.get("global_step"), **kept}}
-    bias = None if b is None else b.float().numpy()
-    return W.float().numpy(), bias, float(kept["mean"]), float(kept["std"]), meta
+    try:
+        epochs, steps = checkpoint.get("epoch", -1) + 1, checkpoint.get("global_step")
+        meta = {"checkpoint": {"epochs": epochs, "steps": steps, **kept}}
+        check_depth(meta)
+        to_json(meta)
+        weights = plain_array(W, path).astype(np.float32)
+        bias = None if b is None else plain_array(b, path).astype(np.float32)
+        mean, std = float(kept["mean"]), float(kept["std"])
+    except (ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
+        raise FileError(f"checkpoint {path} holds no fit of ours ({one_line(error)[:160]}). Copy it again.") from error
+    p = len(weights) if weights.ndim else 0
+    if weights.shape != (p, p) or (bias is not None and bias.shape != (p,)):
+        raise FileError(f"checkpoint {path} holds no fit of ours: W must be (p, p) and b (p,). Copy it again.")
+    return weights, bias, mean, std, meta
+
+
+def _part(checkpoint: Any, name: str) -> dict[str, Any]:
+    part = checkpoint.get(name) if isinstance(checkpoint, dict) else None
+    return part if isinstance(part, dict) else {}

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from glocal.errors import DataError, FileError, MissingDependencyError, ParameterError
+from glocal.data.container import DAMAGE, check_members
+from glocal.errors import DataError, FileError, GLocalError, MissingDependencyError, ParameterError
 from glocal.files import PathLike, atomic_write, one_line, unreadable
 from glocal.records import to_json
-from glocal.transform.linear import FORMAT, LinearTransform
+from glocal.transform.linear import FORMAT, MEMBERS, LinearTransform
 
 if TYPE_CHECKING:
     import torch
@@ -173,15 +174,20 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
         Unreadable, or no whole safetensors file.
     """
     safetensors = _import_safetensors()
+    fix = "A transform file holds weights, mean and std: name one, or copy it again."
     try:
         with path.open("rb"), safetensors.safe_open(path, framework="numpy") as file:
-            arrays: dict[str, np.ndarray] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            held = list(file.keys())
+            check_members(path, "transform", MEMBERS, held, fix)
+            arrays: dict[str, np.ndarray] = {name: file.get_tensor(name) for name in (*MEMBERS, "bias") if name in held}
             meta = (file.metadata() or {}).get("meta")
+    except GLocalError:
+        raise
     except OSError as error:
         raise unreadable(path, "transform", error) from error
-    except (safetensors.SafetensorError, ValueError, TypeError, AttributeError) as error:
+    except (safetensors.SafetensorError, *DAMAGE) as error:
         raise FileError(
-            f"transform file {path} is no readable safetensors file ({one_line(error)}). Copy it again."
+            f"transform file {path} is no readable safetensors file ({one_line(error)[:160]}). {fix}"
         ) from error
     return arrays if meta is None else {**arrays, "meta": np.array(meta)}
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.data.features import Standardization, row_blocks
+from glocal.data.npz import read_npz
+from glocal.documents import parse_json
 from glocal.errors import DataError, FileError, ParameterError
 from glocal.files import PathLike, atomic_write, check_ending, existing_file, one_line
 from glocal.records import to_json
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 FORMAT = 1
+MEMBERS = ("weights", "mean", "std")
 TRANSFORM_ENDINGS = (".npz", ".safetensors", "")
 """Of the names of transform files; without any it is npz."""
 
@@ -273,13 +273,6 @@ class LinearTransform:
         if path.suffix == ".ckpt":
             return cls.from_checkpoint(path)
         arrays = read_safetensors(path) if is_safetensors(path) else _read_npz(path)
-        missing = [key for key in ("weights", "mean", "std") if key not in arrays]
-        if missing:
-            found = ", ".join(sorted(arrays)) or "nothing"
-            raise FileError(
-                f"transform file {path} has no {' and '.join(missing)} (it has {found}). "
-                "A transform file holds weights, mean and std."
-            )
         for key in {"weights", "bias", "mean", "std"} & arrays.keys():
             if arrays[key].dtype.kind not in "fiu":
                 raise DataError(f"transform file {path} holds {arrays[key].dtype} {key}; they must be real numbers.")
@@ -288,28 +281,30 @@ class LinearTransform:
             raise FileError(
                 f"transform file {path} has mean and std of {mean.size} and {std.size} values; each is one."
             )
-        meta = _parse_meta(path, str(arrays["meta"])) if "meta" in arrays else {}
+        meta = _parse_meta(path, arrays["meta"]) if "meta" in arrays else {}
         try:
-            transform = cls(
-                arrays["weights"].astype(np.float32),
-                arrays["bias"].astype(np.float32) if "bias" in arrays else None,
-                float(mean.reshape(())),
-                float(std.reshape(())),
-                meta,
-            )
+            with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is said as infinity
+                transform = cls(
+                    arrays["weights"].astype(np.float32),
+                    arrays["bias"].astype(np.float32) if "bias" in arrays else None,
+                    float(mean.reshape(())),
+                    float(std.reshape(())),
+                    meta,
+                )
         except (DataError, ValueError, TypeError) as error:
             raise DataError(f"transform file {path}: {one_line(error)}.") from error
         warn_if_wrong(path, transform.weights)
         return transform
 
 
-def _parse_meta(path: Path, text: str) -> dict[str, Any]:
+def _parse_meta(path: Path, text: np.ndarray) -> dict[str, Any]:
     try:
-        meta = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise FileError(f"transform file {path} has a damaged meta record ({one_line(error)}).") from error
+        meta = parse_json(str(text))
+    except ValueError as error:
+        raise FileError(f"transform file {path} has a damaged meta record ({one_line(error)[:160]}).") from error
     version = meta.get("format", FORMAT) if isinstance(meta, dict) else None
-    if not isinstance(version, int):
+    strength = meta.get("strength", 1.0) if isinstance(meta, dict) else None
+    if not isinstance(version, int) or not isinstance(strength, int | float):
         raise FileError(
             f"transform file {path} has a meta record that is no JSON object of ours. Fit or copy it again."
         )
@@ -321,18 +316,8 @@ def _parse_meta(path: Path, text: str) -> dict[str, Any]:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with path.open("rb") as stream:  # NOTE: given a path, numpy leaves a damaged file open
-            archive = np.load(stream, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise FileError(f"transform file {path} is a plain array, not an .npz of weights, mean and std.")
-            return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, FileError):
-            raise
-        raise FileError(
-            f"transform file {path} is no readable .npz archive ({one_line(error)}). Copy it again."
-        ) from error
+    fix = "A transform file holds weights, mean and std: name one, or copy it again."
+    return read_npz(path, what="transform", fix=fix, required=MEMBERS, optional=("bias", "meta"))
 
 
 def load_transform(path: PathLike | None) -> LinearTransform | None:

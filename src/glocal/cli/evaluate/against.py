@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import typer
 from jaxtyping import Int
 
+from glocal.cli.output import put
 from glocal.data.features import Features, object_name
 from glocal.data.triplets import Triplets
 from glocal.errors import ParameterError
@@ -80,10 +80,10 @@ def put_baseline(values: dict[str, Any]) -> None:
     """The comparison as text."""
     low, high, p = values["low"], values["high"], values["p"]
     ends = "(no interval: one cluster of answers, or all are equal)" if low is None else f"[{low:+.4f}, {high:+.4f}]"
-    typer.echo(
+    put(
         f"difference to {values['transform']}  {values['difference']:+.4f} {ends}"
         f"   p {'-' if p is None else format(p, '.2g')}   {values['n_gained']} answers gained, {values['n_lost']} lost"
     )
     for side in ("gained", "lost"):
         for a, b, odd in values[f"most_{side}"]:
-            typer.echo(f"  {side}: {a}, {b} | {odd}")
+            put(f"  {side}: {a}, {b} | {odd}")

@@ -11,7 +11,7 @@ import typer
 from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded_single, put_scores
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, TransformPath
-from glocal.cli.output import interval, progress_bar, put_json, put_table, say
+from glocal.cli.output import interval, progress_bar, put, put_json, put_table, say
 from glocal.data.features import Features
 from glocal.data.labels import load_labels
 from glocal.errors import ParameterError
@@ -103,8 +103,8 @@ def _embedded(features: Features, train: Features, transform: Path | None) -> np
 
 
 def _show(result: Anomaly) -> None:
-    typer.echo(f"AUROC ({result.mode}, k = {result.k})  {interval(result.auroc, result.low, result.high)}   chance 0.5")
-    typer.echo(f"AUPR  {result.aupr:.3f}   FPR95  {result.fpr95:.3f}   test images {result.n}")
+    put(f"AUROC ({result.mode}, k = {result.k})  {interval(result.auroc, result.low, result.high)}   chance 0.5")
+    put(f"AUPR  {result.aupr:.3f}   FPR95  {result.fpr95:.3f}   test images {result.n}")
     rows = result.per_class()
     if 1 < len(rows) <= _MOST_SHOWN:
         numbers = ("auroc", "aupr", "fpr95")

@@ -10,7 +10,7 @@ import typer
 from glocal.cli.evaluate.common import Row, ScoresOut, check_scores_out, embedded, put_scores
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, Base, Order, TransformPath
-from glocal.cli.output import interval, put_json, put_table, status
+from glocal.cli.output import interval, put, put_json, put_table, status
 from glocal.data.join import join
 from glocal.data.repeated import load_repeated
 from glocal.errors import ParameterError
@@ -89,10 +89,10 @@ def ceiling_command(
         ("majority share (optimistic)", found.majority),
         ("leave one out (cautious)", found.leave_one_out),
     ):
-        typer.echo(f"{label}  {interval(bound.value, bound.low, bound.high)}")
-    typer.echo(f"triplets {found.n_triplets}, answers {found.n_answers}, {dropped} dropped in the join")
+        put(f"{label}  {interval(bound.value, bound.low, bound.high)}")
+    put(f"triplets {found.n_triplets}, answers {found.n_answers}, {dropped} dropped in the join")
     if score is not None:
-        typer.echo(f"accuracy ({similarity}) on them  {interval(score.accuracy, score.low, score.high)}")
+        put(f"accuracy ({similarity}) on them  {interval(score.accuracy, score.low, score.high)}")
         put_table(
             ["ceiling", "(accuracy - 1/3) / (ceiling - 1/3)", "accuracy / ceiling"],
             [[name, f"{value:.3f}", f"{score.ratio[name]:.3f}"] for name, value in score.normalised.items()],

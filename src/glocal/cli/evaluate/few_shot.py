@@ -10,7 +10,7 @@ import typer
 from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_scores
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, TransformPath
-from glocal.cli.output import interval, progress_bar, put_json, say
+from glocal.cli.output import interval, progress_bar, put, put_json, say
 from glocal.data.labels import load_labels
 from glocal.evaluation.fewshot import few_shot
 
@@ -74,9 +74,9 @@ def few_shot_command(
         names = ("accuracy", "low", "high", "per_draw", "per_class", "probe", "shots", "draws", "seed", "n", "chance")
         put_json({name: getattr(result, name) for name in names} | {"n_classes": len(result.classes)})
         return
-    typer.echo(
+    put(
         f"accuracy ({probe}, {shots} shots)  {interval(result.accuracy, result.low, result.high)}"
         f"   chance {result.chance:.3f}"
     )
-    typer.echo(f"each draw  {'  '.join(f'{value:.3f}' for value in result.per_draw)}")
-    typer.echo(f"{result.n} test images, {len(result.classes)} classes, seed {seed}")
+    put(f"each draw  {'  '.join(f'{value:.3f}' for value in result.per_draw)}")
+    put(f"{result.n} test images, {len(result.classes)} classes, seed {seed}")

@@ -23,7 +23,7 @@ from glocal.cli.options import (
     Weights,
     load_answers,
 )
-from glocal.cli.output import interval, put_json, status
+from glocal.cli.output import interval, put, put_json, status
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.flips import flips
 
@@ -89,12 +89,10 @@ def odd_one_out_command(
         )
         put_json({**values, "similarity": similarity, "n_dropped": joined.n_dropped, **against})
         return
-    typer.echo(
-        f"accuracy ({similarity})  {interval(result.accuracy, result.low, result.high)}   chance {result.chance:.3f}"
-    )
-    typer.echo(f"loss (dot products)  {result.loss:.4f} nats   chance {np.log(3):.4f}")
+    put(f"accuracy ({similarity})  {interval(result.accuracy, result.low, result.high)}   chance {result.chance:.3f}")
+    put(f"loss (dot products)  {result.loss:.4f} nats   chance {np.log(3):.4f}")
     if transform is None:
-        typer.echo("(without a transform the scale of the features, and with it this loss, is arbitrary)")
-    typer.echo(f"tie rate  {result.tie_rate:.4f}   answers {result.n}, {joined.n_dropped} dropped in the join")
+        put("(without a transform the scale of the features, and with it this loss, is arbitrary)")
+    put(f"tie rate  {result.tie_rate:.4f}   answers {result.n}, {joined.n_dropped} dropped in the join")
     if changed is not None:
         put_baseline(baseline_values(str(baseline), changed, loaded, joined.triplets))

@@ -11,7 +11,7 @@ import typer
 from glocal.cli.evaluate.common import Row, ScoresOut, check_scores_out, embedded, put_scores
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, TransformPath
-from glocal.cli.output import interval, progress_bar, put_json
+from glocal.cli.output import interval, progress_bar, put, put_json
 from glocal.data.features import Features, Standardization
 from glocal.data.labels import load_labels
 from glocal.errors import ParameterError
@@ -66,9 +66,9 @@ def retrieval_command(
         put_json(_plain(result, concat_weight))
         return
     for rank, (value, low, high) in result.recall.items():
-        typer.echo(f"R@{rank}  {interval(value, low, high)}")
-    typer.echo(f"mAP  {interval(*result.mean_average_precision)}")
-    typer.echo(f"queries {result.n}, {result.n_without} without a relevant row left out   gallery {result.n_gallery}")
+        put(f"R@{rank}  {interval(value, low, high)}")
+    put(f"mAP  {interval(*result.mean_average_precision)}")
+    put(f"queries {result.n}, {result.n_without} without a relevant row left out   gallery {result.n_gallery}")
 
 
 def _rows(features: Features, gallery: Features, transform: Path | None, weight: float) -> np.ndarray:

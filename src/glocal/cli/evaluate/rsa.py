@@ -10,7 +10,7 @@ import typer
 from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_scores
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, FeaturesPath, TransformPath
-from glocal.cli.output import interval, progress_bar, put_json, say
+from glocal.cli.output import interval, progress_bar, put, put_json, say
 from glocal.data.rdm import join_rdms, load_index, load_rdms
 from glocal.evaluation.rsa import rsa
 from glocal.files import read_lines
@@ -72,8 +72,8 @@ def rsa_command(
         put_json({**vars(found), "n_dropped": joined.n_dropped})
         return
     why = "undefined in most replicates" if replicates else None
-    typer.echo(f"Spearman ({kernel})  {interval(found.spearman, found.low, found.high, why)}")
-    typer.echo(f"Pearson ({kernel})  {interval(found.pearson, found.pearson_low, found.pearson_high, why)}")
+    put(f"Spearman ({kernel})  {interval(found.spearman, found.low, found.high, why)}")
+    put(f"Pearson ({kernel})  {interval(found.pearson, found.pearson_low, found.pearson_high, why)}")
     if found.ceiling is not None:
-        typer.echo(f"noise ceiling (Spearman)  {found.ceiling.lower:.3f} to {found.ceiling.upper:.3f}")
-    typer.echo(f"objects {n}, {joined.n_dropped} dropped in the join   people {found.n_people}")
+        put(f"noise ceiling (Spearman)  {found.ceiling.lower:.3f} to {found.ceiling.upper:.3f}")
+    put(f"objects {n}, {joined.n_dropped} dropped in the join   people {found.n_people}")

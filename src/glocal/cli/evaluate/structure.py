@@ -12,7 +12,7 @@ import typer
 from glocal.cli.evaluate.common import Row, ScoresOut, check_scores_out, put_scores
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, FeaturesPath
-from glocal.cli.output import interval, progress_bar, put_json
+from glocal.cli.output import interval, progress_bar, put, put_json
 from glocal.data.labels import load_labels
 from glocal.evaluation.structure import Structure, structure
 from glocal.evaluation.structure.measure import STEPS
@@ -105,25 +105,23 @@ def _summary(found: Spectrum) -> dict[str, Any]:
 def _show(result: Structure, found: Spectrum) -> None:
     why = "collapsed" if result.collapsed else "all images are equal"
     kept = interval(result.neighbours_kept, result.low, result.high, why)
-    typer.echo(f"neighbours kept (k = {result.k})  {kept}   chance {result.k / (result.n - 1):.3f}   images {result.n}")
-    typer.echo("at other k  " + "  ".join(f"{size}: {value:.3f}" for size, value in result.overlap.items()))
-    typer.echo(f"trustworthiness  {result.trustworthiness:.4f}   continuity  {result.continuity:.4f}")
+    put(f"neighbours kept (k = {result.k})  {kept}   chance {result.k / (result.n - 1):.3f}   images {result.n}")
+    put("at other k  " + "  ".join(f"{size}: {value:.3f}" for size, value in result.overlap.items()))
+    put(f"trustworthiness  {result.trustworthiness:.4f}   continuity  {result.continuity:.4f}")
     inside = "" if result.local_cka is None else f"   local CKA  {result.local_cka:.3f}"
-    typer.echo(f"divergence of neighbourhoods (tau = {result.tau})  {result.divergence:.4f} nats{inside}")
-    typer.echo(f"CKA  {result.cka:.3f} (debiased {result.cka_debiased:.3f})")
-    typer.echo(
+    put(f"divergence of neighbourhoods (tau = {result.tau})  {result.divergence:.4f} nats{inside}")
+    put(f"CKA  {result.cka:.3f} (debiased {result.cka_debiased:.3f})")
+    put(
         f"dissimilarities  Spearman {result.rdm_spearman:.3f}   Pearson {result.rdm_pearson:.3f}   "
         f"images compared {result.rdm_images}"
     )
-    typer.echo(
+    put(
         f"effective directions  {result.participation_before:.1f} before, {result.participation_after:.1f} after; "
         f"for 90 % of the variance {result.directions90_before} and {result.directions90_after}"
     )
-    typer.echo(
-        f"principal directions raised  {found.raised} of {len(found.gains)}, at most {found.gains.max():.2f} times"
-    )
+    put(f"principal directions raised  {found.raised} of {len(found.gains)}, at most {found.gains.max():.2f} times")
     if result.separation_before is not None and result.separation_after is not None:
-        typer.echo(
+        put(
             f"classes apart (cosine within less between)  {result.separation_before.gap:.3f} before, "
             f"{result.separation_after.gap:.3f} after; silhouette {result.separation_before.silhouette:.3f} and "
             f"{result.separation_after.silhouette:.3f}"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from glocal.cli.options import AsJson
-from glocal.cli.output import progress_bar, put_json, put_table
+from glocal.cli.output import progress_bar, put, put_json, put_table
 from glocal.suite import Plan
 
 
@@ -35,7 +35,8 @@ def suite_command(
         return
     table = result.table
     put_table(list(table.columns), table.to_numpy().tolist(), keys=2)
-    typer.echo(
-        f"\n* differs from {plan.baseline} (paired, p < 0.05 after Holm's correction for all comparisons)\n"
-        f"written to {out}: rows.jsonl, table.csv, table.md"
+    put(
+        "",
+        f"* differs from {plan.baseline} (paired, p < 0.05 after Holm's correction for all comparisons)",
+        f"written to {out}: rows.jsonl, table.csv, table.md",
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from glocal.data.decode import Unreadable, decode_image
 from glocal.errors import FileError
 from glocal.files import one_line
 
@@ -58,20 +59,16 @@ class FilePictures(Pictures):
         return len(self.paths)
 
     def open(self, i: int) -> Image:
-        """Read file i, whole, and convert it to RGB.
+        """Read file i, whole, as upright RGB; see `glocal.data.decode.decode_image`.
 
         Raises
         ------
         FileError
             Missing, unreadable or damaged.
         """
-        from PIL import Image
-
         path = self.paths[i]
         try:
-            with Image.open(path) as image:
-                return image.convert("RGB")
-        # NOTE a damaged file makes PIL raise any of these, and a SyntaxError from its PNG reader
-        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+            return decode_image(path.read_bytes())
+        except (OSError, Unreadable) as error:
             reason = getattr(error, "strerror", None) or one_line(error)
             raise FileError(f"image file {path} cannot be opened ({reason}). Copy it again, or remove it.") from error

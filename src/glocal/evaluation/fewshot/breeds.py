@@ -6,15 +6,14 @@ and the three files of the hierarchy, which the user has: they are neither carri
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from glocal.documents import read_json
 from glocal.errors import DataError, FileError, ParameterError
-from glocal.files import PathLike, existing_file, one_line, read_lines
+from glocal.files import PathLike, one_line, read_lines
 
 ROOT = "n00001740"
 # task: (ancestor of its superclasses, their level below the root, subclasses of each)
@@ -173,11 +172,10 @@ def _pairs(path: Path, separator: str | None) -> list[tuple[str, str]]:
 
 
 def _class_numbers(path: Path) -> dict[str, int]:
-    path = existing_file(path, what="class info")
+    entries = read_json(path, what="class info", fix="Copy it again.")
     try:
-        entries: Any = json.loads(path.read_text(encoding="utf-8"))
         return {str(entry[1]): int(entry[0]) for entry in entries}
-    except (OSError, UnicodeDecodeError, ValueError, TypeError, LookupError) as error:
+    except (ValueError, TypeError, LookupError, OverflowError) as error:
         raise FileError(
             f"class info file {path} is no JSON list of [number, id, name] ({one_line(error)}). Copy it again."
         ) from error

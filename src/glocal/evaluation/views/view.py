@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from glocal.data.container import DAMAGE
+from glocal.data.npz import read_npz
+from glocal.documents import parse_json
 from glocal.errors import FileError
-from glocal.files import PathLike, atomic_write, existing_file, one_line
+from glocal.files import PathLike, atomic_write, one_line
 from glocal.records import to_json
 
 FORMAT = 1
+_REQUIRED = ("text", "map", "neighbours", "gained", "lost", "order", "rdm", "rdm_range")
+_OPTIONAL = ("people", "people_range")
+_AXES = ("singular_values", "gains", "share_before", "share_after")
 UNKNOWN = 255  # of an 8-bit matrix: nobody was asked
 
 
@@ -108,23 +110,20 @@ class View:
         FileError
             Missing, damaged, of a later format, or no view.
         """
-        path = existing_file(path, what="view")
+        fix = "Delete it and run again what wrote it."
+        arrays = read_npz(path, what="view", fix=fix, required=_REQUIRED, optional=(*_OPTIONAL, *_AXES))
         try:
-            with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-                arrays = {key: archive[key] for key in archive.files}
-            text = json.loads(str(arrays["text"]))
+            text = parse_json(str(arrays["text"]))
             if text["format"] > FORMAT:
                 raise FileError(
                     f"view file {path} is of format {text['format']}; this version reads up to {FORMAT}. "
                     "Upgrade glocal."
                 )
             return cls._of(arrays, text)
-        except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-            if isinstance(error, FileError):
-                raise
-            raise FileError(
-                f"view file {path} is damaged ({one_line(error)}). Delete it and run again what wrote it."
-            ) from error
+        except FileError:
+            raise
+        except DAMAGE as error:
+            raise FileError(f"view file {path} is damaged ({one_line(error)[:160]}). {fix}") from error
 
     @classmethod
     def _of(cls, arrays: dict[str, np.ndarray], text: dict[str, Any]) -> View:
@@ -134,10 +133,9 @@ class View:
         rdm = matrix("rdm")
         if rdm is None:
             raise KeyError("rdm")
-        axes = ("singular_values", "gains", "share_before", "share_after")
         whole = {name: arrays[name].astype(np.int64) for name in ("neighbours", "gained", "lost", "order")}
         return cls(
             tuple(text["names"]), None if text["categories"] is None else tuple(text["categories"]), arrays["map"],
             rdm=rdm, people=matrix("people"), meta=text["meta"],
-            axes=Axes(*(arrays[name] for name in axes)) if axes[0] in arrays else None, **whole,
+            axes=Axes(*(arrays[name] for name in _AXES)) if _AXES[0] in arrays else None, **whole,
         )  # fmt: skip

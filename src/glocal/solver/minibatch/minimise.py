@@ -18,8 +18,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from glocal.errors import ClusterError, DivergedError, FileError, MissingDependencyError, ParameterError
-from glocal.files import PathLike, one_line, unwritable
+from glocal.data.tensors import read_tensors
+from glocal.errors import ClusterError, DivergedError, MissingDependencyError, ParameterError
+from glocal.files import PathLike, unwritable
 from glocal.objective import Evaluation, Objective
 from glocal.solver.minibatch.sampled import SampledObjective
 from glocal.solver.minibatch.training import Training
@@ -231,12 +232,11 @@ def _own_checkpoint(engine: Engine, identity: dict[str, Any]) -> Path | None:
     path = None if engine.checkpoints is None else Path(engine.checkpoints) / _CHECKPOINT
     if path is None or not path.exists():
         return None
-    try:
-        kept = torch.load(path, map_location="cpu", weights_only=True).get(CHECKPOINT_KEY)
-    except Exception as error:  # whatever a damaged file makes torch raise
-        raise FileError(f"checkpoint {path} cannot be read ({one_line(error)}). Remove it to start anew.") from error
+    checkpoint = read_tensors(path, what="checkpoint", fix="Remove it to start anew.")
+    kept = checkpoint.get(CHECKPOINT_KEY) if isinstance(checkpoint, dict) else None
     if kept != identity:
-        other = sorted(key for key in {*identity, *(kept or {})} if (kept or {}).get(key) != identity.get(key))
+        known = kept if isinstance(kept, dict) else {}
+        other = sorted(key for key in {*identity, *known} if known.get(key) != identity.get(key))
         raise ParameterError(
             f"checkpoint {path} is of another fit (it differs in {', '.join(other)}). "
             "Give another folder, or remove it to start anew."

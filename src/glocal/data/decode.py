@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from glocal.errors import MissingDependencyError
-from glocal.extract.source import Unreadable
 from glocal.files import one_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+# NOTE what Pillow opens besides starts other programs (EPS: gs), or is no format of photographs and drawings
+FORMATS = (
+    "AVIF", "BMP", "DIB", "GIF", "ICNS", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "SUN",
+    "TGA", "TIFF", "WEBP", "XBM",
+)  # fmt: skip
+MOST_PIXELS = 89_478_485  # above it Pillow warns of bombs; up to 12 bytes a pixel are held at once
 _ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
 _SIXTEEN = 0xFFFF
+
+
+class Unreadable(Exception):  # noqa: N818  not an error of the run: one item that is reported by name
+    """Why one item has no row; the run goes on without it."""
 
 
 def decode_image(data: bytes, *, at_least: int | None = None) -> Image:
@@ -27,7 +37,7 @@ def decode_image(data: bytes, *, at_least: int | None = None) -> Image:
     Parameters
     ----------
     data : bytes
-        A whole file of any format that Pillow reads.
+        A whole file of one of `FORMATS`, of up to 89 million pixels.
     at_least : int or None
         Pixels that the shorter side is needed in: a JPEG is then decoded at the smallest scale that has them.
 
@@ -37,33 +47,47 @@ def decode_image(data: bytes, *, at_least: int | None = None) -> Image:
         No image, damaged, truncated, too large, or with pixels of unknown range.
     """
     try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise MissingDependencyError(
             "images need pillow, which is not installed. Install it: pip install 'glocal[extract]'."
         ) from error
     try:
-        with Image.open(io.BytesIO(data)) as opened:
+        with Image.open(io.BytesIO(data), formats=_known_formats()) as opened:
             if at_least is not None:
                 opened.draft(None, (at_least, at_least))
+            width, height = opened.size
+            if width * height > MOST_PIXELS:
+                raise Unreadable(f"has {width} x {height} pixels; allowed are {MOST_PIXELS} in all. Shrink it")
             opened.load()
-            return _rgb(_upright(opened, ImageOps.exif_transpose))
+            return _rgb(_upright(opened))
     except Unreadable:
         raise
     except MemoryError as error:
         raise Unreadable("does not fit in memory") from error
     except UnidentifiedImageError as error:
-        raise Unreadable("is no image that Pillow knows") from error
+        raise Unreadable("is no image of a known format") from error
     except Exception as error:  # decoders raise whatever damaged bytes lead them to
         raise Unreadable(f"is damaged: {one_line(error)[:120]}") from error
 
 
-def _upright(image: Image, transpose: object) -> Image:
+@functools.cache
+def _known_formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this Pillow was built with."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _upright(image: Image) -> Image:
+    from PIL import ExifTags, ImageOps
+
     try:
-        turned: Image = transpose(image)  # type: ignore[operator]
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image  # a copy only where it is needed
     except Exception:  # noqa: BLE001  damaged EXIF does not damage the pixels
         return image
-    return turned
 
 
 def _rgb(image: Image) -> Image:
@@ -81,7 +105,7 @@ def _on_white(image: Image) -> Image:
         key, values = image.info.pop("transparency", None), np.asarray(image)
         shown = np.where(values == key, _SIXTEEN, values) if isinstance(key, int) else values
         return Image.fromarray((shown >> 8).astype(np.uint8)).convert("RGB")
-    pixels = image.convert("RGBA")
+    pixels = image if image.mode == "RGBA" else image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels).convert("RGB")
 
 

@@ -1,0 +1,96 @@
+"""Members of ``.npz`` archives: their sizes are checked against the file before anything is read into memory."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+
+from glocal.data.container import DAMAGE, check_members, refuse_inflated
+from glocal.errors import FileError, GLocalError
+from glocal.files import NpyHeader, PathLike, existing_file, one_line, read_npy_header, unreadable
+
+_NPY_MAGIC = b"\x93NUMPY"
+_SUFFIX = ".npy"
+
+
+def read_npz(
+    path: PathLike, *, what: str, fix: str, required: Sequence[str], optional: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
+    """Read arrays of an ``.npz`` archive by their names; other members are neither read nor inflated.
+
+    Parameters
+    ----------
+    path : path
+    what, fix : str
+        The role of the file, and what to do where it is damaged, for the sentence of an error.
+    required, optional : sequence of str
+        Names of arrays; an optional one that is not there is left out.
+
+    Raises
+    ------
+    FileError
+        Missing, unreadable, damaged, pickled, without a required array, or inflating out of all proportion.
+    """
+    path = existing_file(path, what=what)
+    try:
+        with path.open("rb") as stream:
+            if stream.read(len(_NPY_MAGIC)) == _NPY_MAGIC:
+                raise FileError(f"{what} file {path} is a plain array, not an .npz of {', '.join(required)}. {fix}")
+            with zipfile.ZipFile(stream) as archive:
+                held = member_names(archive)
+                check_members(path, what, required, held, fix)
+                return {name: read_member(archive, name) for name in (*required, *optional) if name in held}
+    except GLocalError:
+        raise
+    except OSError as error:
+        if error.errno is not None:
+            raise unreadable(path, what, error) from error
+        raise FileError(f"{what} file {path} is no readable .npz archive ({one_line(error)}). {fix}") from error
+    except DAMAGE as error:
+        raise FileError(f"{what} file {path} is no readable .npz archive ({one_line(error)[:160]}). {fix}") from error
+
+
+def member_names(archive: zipfile.ZipFile) -> list[str]:
+    """The names of the arrays in an archive."""
+    return [name.removesuffix(_SUFFIX) for name in archive.namelist() if name.endswith(_SUFFIX)]
+
+
+def member_header(archive: zipfile.ZipFile, name: str) -> NpyHeader:
+    """What an array of an archive says of itself; a ValueError or zipfile's own error where it is damaged."""
+    with archive.open(name + _SUFFIX) as stream:
+        return read_npy_header(stream)
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """Read one array of an archive, once its declared sizes agree with each other and with the size of the file.
+
+    Raises
+    ------
+    ValueError
+        Pickled, sizes that contradict each other, or an array out of all proportion to the file; zipfile's and zlib's
+        own errors where the bytes are damaged.
+    """
+    header = member_header(archive, name)
+    if header.dtype.hasobject:
+        raise ValueError(f"{name} holds pickled Python objects, which are never loaded")
+    promised, inflated = header.nbytes, archive.getinfo(name + _SUFFIX).file_size
+    if promised != inflated:
+        raise ValueError(f"{name} promises {promised} bytes and has {inflated}")
+    refuse_inflated(inflated, _size(archive.fp))
+    with archive.open(name + _SUFFIX) as stream:
+        array: np.ndarray = npy_format.read_array(stream, allow_pickle=False)
+        if stream.read(1):  # to the end, where the checksum is compared
+            raise ValueError(f"{name} is longer than it says")
+    return array
+
+
+def _size(stream: Any) -> int:
+    return os.fstat(stream.fileno()).st_size
+
+
+__all__ = ["member_header", "member_names", "read_member", "read_npz"]

@@ -1,0 +1,84 @@
+"""Tables as text that others read, CSV, Markdown and LaTeX: no name in a cell is more there than a name."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from glocal.errors import printable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+}  # fmt: skip
+_MARKDOWN = str.maketrans({"\\": "\\\\", "|": "\\|", "<": "\\<"})
+_FORMULA = re.compile(r"\s*[=+\-@]|[\t\r]")
+_NUMBERS = re.compile(r"[-+]?([\d.]+(e[-+]?\d+)?( \[[-+\d., ]+\])?\*?)?")  # ours: "-", "-0.004 [-0.008, +0.000]*"
+
+
+def csv(table: pd.DataFrame) -> str:
+    """A table as CSV; a text that a spreadsheet would take for a formula has an apostrophe before it.
+
+    >>> import pandas as pd
+    >>> print(csv(pd.DataFrame({"arm": ["=1+1", "a"], "gain": ["-0.5 [-0.6, +0.1]", "-"]})), end="")
+    arm,gain
+    '=1+1,"-0.5 [-0.6, +0.1]"
+    a,-
+    """
+    shown: str = table.rename(columns=_plain).map(_plain).to_csv(index=False)
+    return shown
+
+
+def markdown(table: pd.DataFrame) -> str:
+    r"""A table in GitHub's Markdown; a bar in a name does not end its cell.
+
+    >>> import pandas as pd
+    >>> print(markdown(pd.DataFrame({"arm": ["a|b"], "n": [0.5]})), end="")
+    | arm | n |
+    | --- | --- |
+    | a\|b | 0.5 |
+    """
+    lines = [list(map(str, table.columns)), ["---"] * len(table.columns), *_cells(table)]
+    escaped = [[printable(" ".join(cell.split())).translate(_MARKDOWN) for cell in line] for line in lines]
+    return "".join("| " + " | ".join(line) + " |\n" for line in escaped)
+
+
+def latex(table: pd.DataFrame) -> str:
+    r"""A ``tabular`` with the rules of the package booktabs; every character of a name stands for itself.
+
+    >>> import pandas as pd
+    >>> print(latex(pd.DataFrame({"arm": ["50% a_b"]})), end="")
+    \begin{tabular}{l}
+    \toprule
+    arm \\
+    \midrule
+    50\% a\_b \\
+    \bottomrule
+    \end{tabular}
+    """
+    head, *body = [list(map(str, table.columns)), *_cells(table)]
+    columns = "l" * len(head)
+
+    def line(cells: list[str]) -> str:
+        return " & ".join("".join(_LATEX.get(character, character) for character in cell) for cell in cells) + r" \\"
+
+    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", line(head), r"\midrule", *map(line, body)]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _plain(value: object) -> object:
+    formula = isinstance(value, str) and _FORMULA.match(value) and not _NUMBERS.fullmatch(value)
+    return f"'{value}" if formula else value
+
+
+def _cells(table: pd.DataFrame) -> list[list[str]]:
+    return [[_text(value) for value in line] for line in table.astype(object).to_numpy().tolist()]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.4g}"  # noqa: PLR0124 - NaN is no value
+    return "" if value is None else str(value)

@@ -1,0 +1,522 @@
+"""Damaged and hostile files: every reader ends in a result or in one sentence, in bounded time and memory."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import random
+import re
+import resource
+import shutil
+import signal
+import struct
+import warnings
+import zipfile
+from csv import reader
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from scipy.io import savemat
+
+from glocal import tables
+from glocal.cli import output
+from glocal.cli.app import _run
+from glocal.data.datasets.pictures import FilePictures
+from glocal.data.decode import Unreadable, decode_image
+from glocal.data.features import Features
+from glocal.data.labels import load_labels
+from glocal.data.rdm import load_index, load_rdms
+from glocal.data.triplets import Triplets
+from glocal.documents import parse_json, read_json, read_toml
+from glocal.errors import FileError, GLocalError, printable
+from glocal.evaluation.views.view import View
+from glocal.files import read_lines, read_npy
+from glocal.records import read_rows
+from glocal.suite.plan import Plan
+from glocal.sweep.grid import Grid
+from glocal.transform import LinearTransform
+
+CASES = 100  # a reader
+CPU_SECONDS = 5.0  # a case; an undamaged file takes milliseconds
+MEMORY = 3 << 29  # bytes of address space above what the tests have: what is small may inflate to 256 MB
+WORDS = (
+    b"\x1b[2J", b"\0", b"\xff\xfe", b"1e999", b"-1", b"nan", b"[" * 300, b'{"a":' * 300, b"true", b"null", b'"', b"\n",
+    b"9" * 400, b"(2**64, 3)", b"(-1, 3)", b"|V0", b"<U0", b"|O", b"{}", b"'", b"=", b"..", b"\xed\xa0\x80",
+)  # fmt: skip
+
+
+class TooLong(BaseException):
+    """Not an Exception: no reader catches it."""
+
+
+@contextlib.contextmanager
+def bounded():
+    """End what takes more processor time than `CPU_SECONDS`, and let no more than `MEMORY` be taken."""
+
+    def stop(*_):
+        raise TooLong
+
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before, old = resource.getrlimit(resource.RLIMIT_AS), signal.signal(signal.SIGPROF, stop)
+    resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, before[1]))
+    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, old)
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    """One of several ways to damage bytes: cut, bits turned, numbers exaggerated, pieces moved or put in."""
+    at, end = sorted((rng.randrange(len(data) + 1), rng.randrange(len(data) + 1)))
+    head = rng.randrange(min(len(data), 256) + 1)
+    kind = rng.randrange(7)
+    if kind == 0:
+        return data[:at]
+    if kind == 1:
+        turned = bytearray(data)
+        for _ in range(rng.choice((1, 1, 2, 8, 64))):
+            turned[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        return bytes(turned)
+    if kind == 2:
+        number = rng.choice((b"\xff", b"\x7f", b"\0", b"\x80")) * rng.choice((1, 2, 4, 8))
+        place = rng.choice((at, head, len(data) - min(len(data), head)))
+        return data[:place] + number + data[place + len(number) :]
+    if kind == 3:
+        return data[:at] + data[end:]
+    if kind == 4:
+        return data[:at] + rng.choice(WORDS) + data[at:]
+    if kind == 5:
+        return data[:head] + rng.choice(WORDS) + data[head:]
+    digits = [place for place, byte in enumerate(data[:4096]) if 48 <= byte < 58]
+    if not digits:
+        return data[end:] + data[:at]
+    place = rng.choice(digits)
+    return data[:place] + rng.choice((b"-9", b"99999999999", b"0", b"1e5", b"'")) + data[place + 1 :]
+
+
+def damaged_member(data: bytes, rng: random.Random) -> bytes:
+    """A zip archive of which one member is damaged, and the checksum is that of the damage."""
+    made = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(data)) as old,
+        zipfile.ZipFile(made, "w", rng.choice((0, zipfile.ZIP_DEFLATED))) as new,
+    ):
+        one = rng.choice(old.namelist())
+        for name in old.namelist():
+            new.writestr(name, damaged(old.read(name), rng) if name == one else old.read(name))
+    return made.getvalue()
+
+
+def use(features: Features) -> None:
+    features.standardization  # noqa: B018  reads every row
+    features.constant_columns()
+
+
+def features_file(path: Path, **more) -> Path:
+    """Features, and other arrays beside them, as each program would write them."""
+    arrays, suffix = {"features": ROWS, **more}, path.suffix
+    if suffix == ".npy":
+        np.save(path, ROWS, allow_pickle=False)
+    elif suffix == ".npz":
+        np.savez_compressed(path, **arrays)
+    elif suffix == ".pt":
+        torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
+    elif suffix == ".h5":
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            file.create_dataset("features", data=ROWS, chunks=(2, 4), compression="gzip")
+    elif suffix == ".zarr":
+        pytest.importorskip("zarr").save_array(str(path), ROWS)
+    elif suffix == ".parquet":
+        pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pa.table({"features": list(ROWS)}), path)
+    else:
+        savemat(path, arrays, do_compression=bool(more))
+    return path
+
+
+def matlab4(path: Path) -> Path:
+    savemat(path, {"features": ROWS}, format="4")
+    return path
+
+
+def matlab73(path: Path) -> Path:
+    with pytest.importorskip("h5py").File(path, "w", userblock_size=512) as file:
+        file.create_dataset("features", data=ROWS.T).attrs["MATLAB_class"] = np.bytes_("single")
+    with path.open("r+b") as stream:
+        stream.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(116) + bytes(8) + b"\x00\x02IM")
+    return path
+
+
+def load_features(path: Path) -> None:
+    use(Features.load(path))
+
+
+def text_file(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def npy_file(path: Path, array) -> Path:
+    np.save(path, array, allow_pickle=False)
+    return path
+
+
+def transform_file(path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    LinearTransform(rng.normal(size=(4, 4)).astype("f4"), np.ones(4, "f4"), 0.5, 2.0, {"strength": 1.0}).save(path)
+    return path
+
+
+def checkpoint_file(path: Path) -> Path:
+    state = {"W": torch.eye(4), "b": torch.zeros(4)}
+    kept = {"mean": 0.0, "std": 1.0, "seed": 3}
+    torch.save({"state_dict": state, "glocal": kept, "epoch": 3, "global_step": 9}, path)
+    return path
+
+
+def view_file(path: Path) -> Path:
+    text = json.dumps({"format": 1, "names": ["a", "b"], "categories": None, "meta": {}})
+    index = {name: np.zeros((1, 3), "u2") for name in ("gained", "lost")}
+    index |= {"neighbours": np.zeros((2, 1), "u2"), "order": np.zeros(2, "u2")}
+    matrix = {"rdm": np.zeros((2, 2), "u1"), "rdm_range": np.zeros(2)}
+    np.savez_compressed(path, text=np.array(text), map=np.zeros((2, 2), "f4"), **index, **matrix)
+    return path
+
+
+def picture(kind: str, mode: str = "RGB"):
+    def make(path: Path) -> Path:
+        pixels = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8)
+        Image.fromarray(pixels).convert(mode).save(path, format=kind)
+        return path
+
+    return make
+
+
+def decoded(path: Path) -> None:
+    try:
+        decode_image(path.read_bytes())
+    except Unreadable as reason:  # what is reported by the name of the image
+        raise FileError(str(reason)) from reason
+
+
+def applied(path: Path) -> None:
+    transform = LinearTransform.load(path)
+    transform.apply(np.zeros((2, transform.dimensions), np.float32), strength=0.5)
+
+
+ROWS = np.random.default_rng(0).normal(size=(6, 4)).astype("f4")
+ANSWERS = np.array([[0, 1, 2], [1, 2, 3], [3, 4, 5]], "i4")
+RDM = np.abs(np.subtract.outer(np.arange(4.0), np.arange(4.0)))
+GRID = 'method = ["glocal", "naive"]\nalpha = [0.1, 0.5]\nlmbda = [1.0]\ntau = [0.1]\n'
+SUITE = (
+    '[answers]\ntriplets = "t.npy"\n[networks.n]\nfeatures = "f.npy"\n[arms.original]\n[arms.g]\nmethod = "global"\n'
+    'lmbda = 0.1\n[tasks.o]\nkind = "odd-one-out"\n[tasks.s]\nkind = "structure"\nfeatures = "f.npy"\nk = 5\n'
+)
+KINDS = ("npy", "npz", "pt", "h5", "mat", "parquet")
+READERS = {
+    **{f"features.{kind}": (features_file, load_features) for kind in KINDS},
+    **{f"two.{kind}": (lambda path: features_file(path, x=ROWS), load_features) for kind in ("npz", "pt", "mat")},
+    "matlab4.mat": (matlab4, load_features),
+    "matlab73.mat": (matlab73, load_features),
+    "triplets.npy": (lambda path: npy_file(path, ANSWERS), Triplets.load),
+    "triplets.txt": (lambda path: text_file(path, "0 1 2\n1,2,3\n3 4 5\n"), Triplets.load),
+    "labels.npy": (lambda path: npy_file(path, np.array(["cat", "dog"])), load_labels),
+    "labels.txt": (lambda path: text_file(path, "1\n2\n3\n"), load_labels),
+    "rdm.npy": (lambda path: npy_file(path, RDM), load_rdms),
+    "rdm.txt": (lambda path: text_file(path, "0 1 2\n1 0 3\n2 3 0\n"), load_rdms),
+    "index.json": (lambda path: text_file(path, '{"index": [0, 2, 1], "of": "things"}'), load_index),
+    "index.npy": (lambda path: npy_file(path, np.arange(4)), load_index),
+    "order.txt": (
+        lambda path: text_file(path, "5 4 3 2 1 0\n"),
+        lambda path: Triplets.load(npy_file(path.with_name("t.npy"), ANSWERS), order=path),
+    ),
+    "object_ids.txt": (lambda path: text_file(path, "ant\nbee\ncat\n"), lambda path: read_lines(path, what="names")),
+    "transform.npz": (transform_file, applied),
+    "transform.safetensors": (transform_file, applied),
+    "last.ckpt": (checkpoint_file, applied),
+    "view.npz": (view_file, View.load),
+    "rows.jsonl": (lambda path: text_file(path, '{"task": "a", "value": 0.5}\n{"task": "b"}\n'), read_rows),
+    "grid.toml": (lambda path: text_file(path, GRID), Grid.load),
+    "suite.toml": (lambda path: text_file(path, SUITE), Plan.load),
+    **{f"image.{kind}": (picture(kind), decoded) for kind in ("png", "jpeg", "gif", "tiff", "webp", "bmp", "ppm")},
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_damaged_bytes_end_in_a_result_or_one_sentence(name, tmp_path, as_a_user):
+    """Each of 100 damaged copies is read or refused by a GLocalError of one line, within its time and memory."""
+    if name.endswith(".safetensors"):
+        pytest.importorskip("safetensors")
+    make, read = READERS[name]
+    whole = make(tmp_path / name)
+    read(whole)
+    data, rng = whole.read_bytes(), random.Random(name)
+    refused = 0
+    for case in range(CASES):
+        inside = data.startswith(b"PK") and case % 2
+        whole.write_bytes((damaged_member if inside else damaged)(data, rng))
+        refused += ends_well(read, whole, f"{name}, case {case}")
+    assert refused > CASES // 20, "the damage must be such that it is noticed"
+
+
+def test_damaged_zarr_folders_end_in_a_result_or_one_sentence(tmp_path, as_a_user):
+    """So does a zarr folder of which one file is damaged."""
+    pytest.importorskip("zarr")
+    folder, rng = tmp_path / "features.zarr", random.Random(0)
+    features_file(folder)
+    for case in range(CASES // 3):
+        copy = tmp_path / f"{case}.zarr"
+        shutil.copytree(folder, copy)
+        file = rng.choice(sorted(part for part in copy.rglob("*") if part.is_file()))
+        file.write_bytes(damaged(file.read_bytes(), rng))
+        ends_well(load_features, copy, f"case {case}")
+
+
+def ends_well(read, path: Path, case: str) -> bool:
+    """Whether the file was refused, after checking that it was by one sentence."""
+    try:
+        with warnings.catch_warnings(), bounded():
+            warnings.simplefilter("ignore")
+            read(path)
+    except GLocalError as refused:
+        said = str(refused)
+    except (Exception, TooLong) as error:
+        raise AssertionError(f"{case}: {type(error).__name__}: {error}") from error
+    else:
+        return False
+    assert said.isprintable(), case
+    assert "weights_only" not in said, case
+    return True
+
+
+LIES = {
+    "a negative axis": ("<i4", (-1, 3)),
+    "an axis beyond all integers": ("<i4", (2**64, 3)),
+    "values of no size": ("|V0", (10**12,)),
+    "texts of no length": ("<U0", (-1,)),
+    "more values than the file has": ("<f8", (10**6, 10**6)),
+    "a product that overflows": ("<f8", (2**32, 2**32)),
+    "forty axes": ("<f8", (1,) * 40),
+    "nothing, very often": ("<f8", (0, 2**62, 2**62)),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_an_npy_header_that_lies_is_one_sentence(lie, tmp_path, as_a_user):
+    """No reader of .npy believes a header whose shape cannot be, or whose values have no size."""
+    descr, shape = LIES[lie]
+    path = tmp_path / "a.npy"
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, {"descr": descr, "fortran_order": False, "shape": shape})
+        stream.write(bytes(96))
+    for read in (Triplets.load, load_labels, load_rdms, load_index, load_features, lambda p: read_npy(p, what="any")):
+        assert ends_well(read, path, lie)
+
+
+def test_a_header_longer_than_numpy_reads_costs_nothing(tmp_path):
+    """A member of an archive whose header says that it has 4 GB is refused after 16 kB of it."""
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("features.npy", "w") as stream:
+        stream.write(b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**32 - 1))
+        for _ in range(64):
+            stream.write(bytes(1 << 20))
+    assert ends_well(load_features, path, "header")
+
+
+def zeros_in_a_zip(path: Path, name: str, megabytes: int) -> None:
+    described = {"descr": "<f4", "fortran_order": False, "shape": (512, megabytes * 512)}
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive, archive.open(name, "w") as stream:
+        np.lib.format.write_array_header_1_0(stream, described)
+        for _ in range(megabytes):
+            stream.write(bytes(1 << 20))
+
+
+def test_members_that_nobody_asked_for_are_not_inflated(tmp_path, monkeypatch):
+    """A transform with one more member is read without that member."""
+    path = transform_file(tmp_path / "transform.npz")
+    zeros_in_a_zip(path, "unknown.npy", 8)
+    opened, open_member = [], zipfile.ZipFile.open
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda self, name: opened.append(name) or open_member(self, name))
+    assert LinearTransform.load(path).dimensions == 4
+    assert "weights.npy" in opened
+    assert "unknown.npy" not in opened
+
+
+def test_what_inflates_out_of_proportion_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    """Features or weights that declare more than 100 times what is stored, and more than the limit, are refused."""
+    monkeypatch.setattr("glocal.data.container._INFLATED", 1 << 20)
+    zeros_in_a_zip(tmp_path / "features.npz", "features.npy", 4)
+    with pytest.raises(FileError, match="less than a hundredth"):
+        Features.load(tmp_path / "features.npz")
+    zeros_in_a_zip(tmp_path / "transform.npz", "weights.npy", 4)
+    for name in ("mean.npy", "std.npy"):
+        zeros_in_a_zip(tmp_path / "transform.npz", name, 1)
+    with pytest.raises(FileError, match="less than a hundredth"):
+        LinearTransform.load(tmp_path / "transform.npz")
+    torch.save({"features": torch.zeros(1).expand(2000, 2000)}, tmp_path / "a.pt")
+    with pytest.raises(FileError, match="less than a hundredth"):
+        Features.load(tmp_path / "a.pt")
+
+
+def test_an_array_that_is_declared_and_not_stored_is_refused(tmp_path):
+    """HDF5 and zarr arrays of 4 PB without chunks, and a virtual one, are one sentence, not zeros without end."""
+    h5py, zarr = pytest.importorskip("h5py"), pytest.importorskip("zarr")
+    shape = (10**9, 10**6)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("features", shape=shape, dtype="f4", chunks=(1000, 1000))
+    layout = h5py.VirtualLayout(shape=shape, dtype="f4")
+    layout[:2] = h5py.VirtualSource("a.h5", "features", shape=shape)[:2]
+    with h5py.File(tmp_path / "virtual.h5", "w") as file:
+        file.create_virtual_dataset("features", layout)
+    zarr.open_array(str(tmp_path / "a.zarr"), mode="w", shape=shape, chunks=(1000, 1000), dtype="f4")
+    for name in ("a.h5", "virtual.h5", "a.zarr"):
+        with pytest.raises(FileError, match=f"declares {4 * 10**15} bytes of values"):
+            Features.load(tmp_path / name)
+
+
+def test_a_virtual_dataset_is_read_from_its_files(tmp_path):
+    """What a virtual HDF5 dataset stores lies in other files, and counts."""
+    h5py = pytest.importorskip("h5py")
+    features_file(tmp_path / "part.h5")
+    layout = h5py.VirtualLayout(shape=ROWS.shape, dtype="f4")
+    layout[:] = h5py.VirtualSource("part.h5", "features", shape=ROWS.shape)
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file.create_virtual_dataset("features", layout)
+    assert np.array_equal(Features.load(tmp_path / "all.h5").matrix, ROWS)
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg"])
+def test_no_image_starts_a_program(extension, tmp_path, monkeypatch):
+    """PostScript under the name of a photograph is no image of a known format; no interpreter is started."""
+    monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("a program was started"))
+    monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("a program was started"))
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    (tmp_path / f"a.{extension}").write_bytes(script)
+    with pytest.raises(Unreadable, match="known format"):
+        decode_image(script)
+    with pytest.raises(FileError, match="known format"):
+        FilePictures([tmp_path / f"a.{extension}"])[0]
+
+
+def test_an_image_of_too_many_pixels_is_not_decoded(monkeypatch):
+    """The size in the header is compared with the limit before a pixel is decoded."""
+    drawn = io.BytesIO()
+    Image.new("L", (40, 30)).save(drawn, format="PNG")
+    monkeypatch.setattr("glocal.data.decode.MOST_PIXELS", 1199)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("it was decoded"))
+    with pytest.raises(Unreadable, match="40 x 30 pixels; allowed are 1199"):
+        decode_image(drawn.getvalue())
+
+
+def test_pictures_of_a_data_set_are_decoded_like_those_of_a_folder(tmp_path):
+    """A picture that is turned by its EXIF, and half transparent, has the same pixels however it is opened."""
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 4, 4), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "a.png", exif=exif)
+    expected = decode_image((tmp_path / "a.png").read_bytes())
+    found = FilePictures([tmp_path / "a.png"])[0]
+    assert found.size == (6, 4)
+    assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"state_dict": [1]}, "holds no fit of ours"),
+        ({"state_dict": {"W": 3}}, "holds no fit of ours"),
+        ({"state_dict": {"W": torch.zeros(2, 3)}}, "must be"),
+        ({"state_dict": {"W": torch.zeros(2)}}, "must be"),
+        ({"state_dict": {"W": torch.eye(2), "b": "x"}}, "holds no fit of ours"),
+        ({"glocal": {"mean": "x", "std": 1.0}}, "holds no fit of ours"),
+        ({"glocal": {"mean": 0.0, "std": 1.0, "other": torch.zeros(2)}}, "holds no fit of ours"),
+        ({"epoch": "x"}, "holds no fit of ours"),
+    ],
+)
+def test_a_malformed_checkpoint_is_one_sentence(change, said, tmp_path, as_a_user):
+    """Whatever a checkpoint holds under the names of ours, it is a transform or one sentence."""
+    torch.save({"state_dict": {"W": torch.eye(2)}, "glocal": {"mean": 0.0, "std": 1.0}, **change}, tmp_path / "a.ckpt")
+    with pytest.raises(FileError, match=said):
+        LinearTransform.load(tmp_path / "a.ckpt")
+
+
+def test_torchs_advice_to_run_foreign_code_is_not_passed_on(tmp_path):
+    """A pickle under the name of a checkpoint, or of features, is refused without a word of how to load it."""
+    for name, read in (("a.ckpt", LinearTransform.load), ("a.pt", Features.load)):
+        torch.save({"state_dict": Path("x")}, tmp_path / name)
+        with pytest.raises(FileError, match="pickled Python objects, which are never loaded") as caught:
+            read(tmp_path / name)
+        assert "weights_only" not in str(caught.value)
+
+
+@pytest.mark.parametrize("meta", ["[" * 5000, '{"a":' * 200 + "1" + "}" * 200, '{"strength": "x"}', "[]", "3"])
+def test_odd_meta_of_a_transform_is_one_sentence(meta, tmp_path):
+    """Deep JSON, JSON that is no object, and a strength that is no number are refused when the file is read."""
+    np.savez(tmp_path / "a.npz", weights=np.eye(2), mean=0.0, std=1.0, meta=np.array(meta), allow_pickle=False)
+    assert ends_well(LinearTransform.load, tmp_path / "a.npz", meta[:20])
+
+
+def test_json_and_toml_are_bounded_in_depth_and_size(tmp_path, monkeypatch):
+    """A hundred levels are read, a hundred and one are not; nor is a TOML file above 256 kB."""
+    assert parse_json("[" * 99 + "]" * 99)
+    for text in ("[" * 101 + "]" * 101, "[" * 100_000):
+        with pytest.raises(ValueError, match="more than 100 lists or objects deep"):
+            parse_json(text)
+    path = text_file(tmp_path / "a.toml", "x = " + "[" * 5000 + "]" * 5000)
+    with pytest.raises(FileError, match="is not TOML"):
+        read_toml(path, what="grid", fix="Mend it.")
+    text_file(path, "a" + ".a" * 200_000 + " = 1")
+    with pytest.raises(FileError, match="more than 262144 bytes"):
+        read_toml(path, what="grid", fix="Mend it.")
+    with pytest.raises(FileError, match="is not readable JSON"):
+        read_json(path, what="index", fix="Mend it.")
+
+
+def test_a_sentence_is_safe_for_a_terminal(tmp_path):
+    """Control characters, line ends and turned directions of a file's name or keys are shown as escapes."""
+    path = tmp_path / "cat\x1b]0;owned\x07\u202e\n.npz"
+    np.savez(path, **{"key\x1b[2J": np.zeros(3), "b\x9b2J": np.zeros(3)})
+    for read in (Features.load, LinearTransform.load):
+        with pytest.raises(FileError) as caught:
+            read(path)
+        said = str(caught.value)
+        assert said.isprintable()
+        assert "cat\\x1b]0;owned\\x07\\u202e\\n.npz" in said
+        assert "key\\x1b[2J" in said
+    assert printable("Ünïcödé 日本 👩\u200d🚀 ok") == "Ünïcödé 日本 👩\u200d🚀 ok"
+    assert printable("\udcff") == "\\udcff"
+
+
+def test_what_the_command_line_prints_is_safe_for_a_terminal(tmp_path, capsys):
+    """Lines and tables on both streams show escapes of what files bring."""
+    output.say("no \x1b[2J")
+    output.put("line \x1b[2J\r")
+    output.put_table(["arm\x1b[1m", "n"], [["a\nb\x07", "1"]])
+    absent = str(tmp_path / "x\x1b[2J.npy")
+    assert _run(["apply", absent, absent, "--out", str(tmp_path / "z.npy")]) == 1
+    streams = capsys.readouterr()
+    assert (streams.out + streams.err).replace("\n", "").isprintable()
+    assert "a\\nb\\x07" in streams.out
+    assert "x\\x1b[2J" in streams.err
+
+
+def test_a_name_in_a_table_is_a_name():
+    """A spreadsheet computes nothing, and Markdown splits nothing, because of what an arm is called."""
+    names = ["=1+1", "+1", "-1+cmd|' /C calc'!A0", "@SUM(A1)", "a|b\\|c", "<b>", "\x1b[2J"]
+    table = pd.DataFrame({"arm": names, "=x": ["-0.004 [-0.008, +0.000]*"] * 7, "n": [-1.5] * 7})
+    cells = list(reader(io.StringIO(tables.csv(table))))
+    assert cells[0] == ["arm", "'=x", "n"]
+    assert [line[0] for line in cells[1:]] == ["'=1+1", "+1", "'-1+cmd|' /C calc'!A0", "'@SUM(A1)", *names[4:]]
+    assert all(line[1:] == ["-0.004 [-0.008, +0.000]*", "-1.5"] for line in cells[1:])
+    lines = tables.markdown(table).splitlines()
+    assert all(len(re.sub(r"\\.", "", line).split("|")) == 5 for line in lines)
+    assert "\\<b>" in lines[-2]
+    assert "\x1b" not in lines[-1]
