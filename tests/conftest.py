@@ -11,8 +11,6 @@ import pytest
 from hypothesis import settings
 from jaxtyping import config, install_import_hook
 
-# NOTE before torch loads its OpenMP: threads that spin while they wait are ten times slower on a busy machine
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if any(name.split(".")[0] == "glocal" for name in sys.modules):
     raise RuntimeError("glocal was imported before the tests could hook their type checks into it")
 # NOTE an int may stand for a float, as in PEP 484: lmbda=1 is a valid call

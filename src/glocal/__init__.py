@@ -4,6 +4,8 @@ Names load when they are used, so that ``import glocal`` costs a few millisecond
 """
 
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from glocal._version import __version__
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
     from glocal.evaluation.structure import neighbours_kept
     from glocal.extract.extractor import Extractor
     from glocal.transform.linear import LinearTransform
+
+if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
+    # NOTE OpenMP reads it once, when torch loads it. Its threads wait for each other by spinning for milliseconds, which
+    # makes fits many times slower where the machine is busy elsewhere; a tenth of a millisecond does where it is not
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 _HOME = {
     "Aligner": "glocal.aligner.estimator",

@@ -19,6 +19,7 @@ from glocal.data.features import Features, Standardization
 from glocal.data.triplets import Triplets
 from glocal.objective import Evaluation
 from glocal.solver import Solution
+from glocal.threads import threads_for, work_of
 from glocal.transform import LinearTransform
 
 
@@ -60,16 +61,18 @@ def solved(
         from glocal.aligner.batches import fit_by_batches
 
         return fit_by_batches(features, triplets, local, scalars, settings, start, validation, on_step)
-    if settings.rank is not None:
-        found = fit_in_subspace(features, triplets, local, scalars, settings, start, on_step)
+    blocks = () if local is None else map(len, local.blocks)
+    with threads_for(work_of(len(features), features.dimensions, len(triplets), blocks)):
+        if settings.rank is not None:
+            found = fit_in_subspace(features, triplets, local, scalars, settings, start, on_step)
+            return Outcome(
+                found.weights, None, found.solution, found.scale, found.certificate, None, found.embedded,
+                found.subspace.r, found.bound,
+            )  # fmt: skip
+        problem = Problem.build(features, triplets, local, scalars, settings)
+        solution, scale, certificate, lambda_max = solve(problem, settings, start, on_step)
+        W, b = problem.rotate_back(solution)
         return Outcome(
-            found.weights, None, found.solution, found.scale, found.certificate, None, found.embedded,
-            found.subspace.r, found.bound,
+            W, b, solution, scale, certificate, lambda_max, problem.loss.X @ solution.W,
+            gathered=problem.loss.gathered,
         )  # fmt: skip
-    problem = Problem.build(features, triplets, local, scalars, settings)
-    solution, scale, certificate, lambda_max = solve(problem, settings, start, on_step)
-    W, b = problem.rotate_back(solution)
-    return Outcome(
-        W, b, solution, scale, certificate, lambda_max, problem.loss.X @ solution.W,
-        gathered=problem.loss.gathered,
-    )  # fmt: skip

@@ -16,6 +16,7 @@ from glocal.evaluation.structure.neighbourhoods import nearest_label_accuracy, n
 from glocal.objective import LocalLoss
 from glocal.sweep.data import FoldData, K
 from glocal.sweep.grid import Point
+from glocal.threads import work_of
 
 
 class Fold:
@@ -55,6 +56,12 @@ class Fold:
         """The data on their original columns, kept for the mini-batch solver only."""
         assert self._data is not None
         return self._data
+
+    @property
+    def work(self) -> float:
+        """Operations of one evaluation of the objective, for `threads_for`."""
+        n, p = self.base.loss.X.shape
+        return work_of(n, p, self.n_train, map(len, self._training))
 
     def problem(self, point: Point) -> Problem:
         """The objective at one point, in the axes of this fold; teachers are computed once for each tau."""

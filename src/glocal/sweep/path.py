@@ -18,6 +18,7 @@ from glocal.solver import Solution, best_scale, minimise, minimise_naive
 from glocal.sweep.fold import Fold
 from glocal.sweep.grid import Point
 from glocal.sweep.loop import fit_by_loop
+from glocal.threads import threads_for
 from glocal.transform import LinearTransform
 
 _CARRIED = 30
@@ -67,7 +68,8 @@ def walk(fold: Fold, points: Sequence[Point], settings: Settings, state: State |
     Result
     """
     for point in points:
-        result = step(fold, point, settings, state)
+        with threads_for(fold.work):
+            result = step(fold, point, settings, state)
         state = result.state
         yield result
 

@@ -22,6 +22,7 @@ from glocal.sweep.grid import Point
 from glocal.sweep.path import Result, State, original_scores, step
 from glocal.sweep.run import Plan, Progress
 from glocal.sweep.store import Store
+from glocal.threads import threads_for
 
 _ATTEMPTS = 3  # starts of a path whose data went down with the workers that held them
 
@@ -178,7 +179,7 @@ def remote_step(
 ) -> Finished:
     """Fit and score one point on a worker, from the point before or from a state."""
     state = start.result.state if isinstance(start, Finished) else start
-    with _fold_of(data, token, settings) as fold:
+    with _fold_of(data, token, settings) as fold, threads_for(fold.work):
         return Finished(step(fold, point, settings, state), original_scores(fold) if original else None)
 
 
