@@ -123,6 +123,7 @@ def test_without_the_extra_the_page_is_left_out(ran, tmp_path, capsys, monkeypat
     assert _run(["demo", "--out", str(tmp_path), "--json"]) == 0
     streams = capsys.readouterr()
     said = [line for line in streams.err.splitlines() if "report.html" in line]
-    assert said == ["report.html is left out: it needs the extra report. Run: pip install 'glocal[report]'."]
+    wanted = "a report needs jinja2, which is not installed. Install it: pip install 'glocal[report]'."
+    assert said == [f"report.html is left out: {wanted}"]
     assert json.loads(streams.out)["report"] is None
     assert not (tmp_path / "report.html").exists()

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from glocal.transform.linear import LinearTransform
 
 if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
-    # NOTE OpenMP reads it once, when torch loads it. Its threads wait for each other by spinning for milliseconds, which
-    # makes fits many times slower where the machine is busy elsewhere; a tenth of a millisecond does where it is not
+    # NOTE OpenMP reads it once, when torch loads it. Its threads wait for each other by spinning for milliseconds,
+    # which makes fits many times slower where the machine is busy elsewhere; a tenth of a millisecond does where not
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 _HOME = {

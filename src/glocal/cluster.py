@@ -19,7 +19,8 @@ from typing import Any
 
 from glocal._version import __version__
 from glocal.documents import read_object
-from glocal.errors import ClusterError, FileError, GLocalError, MissingDependencyError, ParameterError
+from glocal.errors import ClusterError, FileError, GLocalError, ParameterError
+from glocal.extras import needed
 from glocal.files import one_line
 
 _EXAMPLE = "Give the address it prints when it starts, e.g. tcp://10.0.0.1:8786, or its scheduler file."
@@ -305,13 +306,8 @@ def _call(item: Any, shared: tuple[Callable[[Any, Any], Any], Any]) -> Any:
 
 
 def _distributed() -> Any:
-    try:
-        import distributed.comm
-    except ImportError as error:
-        raise MissingDependencyError(
-            "--scheduler needs dask and distributed. Install them: pip install 'glocal[distributed]'."
-        ) from error
-    return distributed
+    needed("distributed.comm", "--scheduler")
+    return needed("distributed", "--scheduler")
 
 
 def _explained(error: BaseException) -> BaseException:

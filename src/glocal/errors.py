@@ -103,3 +103,13 @@ class OverfitWarning(GLocalWarning):
 
 class CollapseWarning(GLocalWarning):
     """The transform maps all objects to (nearly) one point, or predicts no better than chance."""
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an error came of Ctrl-C: compiled modules turn one that falls into their import into an ImportError."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

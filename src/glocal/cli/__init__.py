@@ -1,5 +1,21 @@
 """The command line: each command parses, loads, makes one library call and writes."""
 
-from glocal.cli.app import main
+import sys
+from collections.abc import Sequence
+
+from glocal.errors import is_interrupt
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit, as `glocal.cli.app` says; it is imported here, so that Ctrl-C may come at any time."""
+    try:
+        from glocal.cli import app
+    except (KeyboardInterrupt, ImportError) as error:
+        if not is_interrupt(error):
+            raise
+        sys.stderr.write("interrupted before anything was done.\n")
+        sys.exit(130)
+    app.main(arguments)
+
 
 __all__ = ["main"]

@@ -14,7 +14,7 @@ import typer
 from glocal._version import __version__
 from glocal.cli import apply, data, demo, evaluate, extract, fit, report, sweep
 from glocal.cli.output import say
-from glocal.errors import GLocalError, GLocalWarning
+from glocal.errors import GLocalError, GLocalWarning, is_interrupt
 from glocal.files import unwritable
 
 app = typer.Typer(
@@ -66,6 +66,8 @@ def _run(arguments: list[str]) -> int:
     try:
         result = command(arguments, prog_name="glocal", standalone_mode=False)
     except GLocalError as error:
+        if is_interrupt(error):
+            return _interrupted()
         say(f"error: {error}")
         return 1
     except (KeyboardInterrupt, typer.Abort):
@@ -83,6 +85,8 @@ def _run(arguments: list[str]) -> int:
         say("error: there is not enough memory for this. Use fewer objects or local images, or float32.")
         return 1
     except Exception as error:
+        if is_interrupt(error):
+            return _interrupted()
         if not hasattr(error, "format_message"):
             raise
         return _usage_error(error)

@@ -47,8 +47,6 @@ def demo(
         progress(None, None, "report")
         page = _page(out)
     seconds = time.perf_counter() - began
-    if page is None:
-        say("report.html is left out: it needs the extra report. Run: pip install 'glocal[report]'.")
     if as_json:
         scores = read_rows(out / "scores.jsonl")
         put_json({"simulated": True, "seconds": seconds, "scores": scores, "out": str(out), "report": page})
@@ -67,7 +65,8 @@ def _page(out: Path) -> str | None:
 
     try:
         page = report_page(load_run(out), title="glocal demo: simulated data, not people")
-    except MissingDependencyError:
+    except MissingDependencyError as error:
+        say(f"report.html is left out: {error}")
         return None
     save_page(page, out / "report.html")
     return str(out / "report.html")

@@ -11,6 +11,7 @@ import typer
 from glocal.cli.options import AsJson
 from glocal.cli.output import others_to_stderr, progress_bar, put, put_json, put_table, say
 from glocal.errors import DataError, ParameterError
+from glocal.extras import needed
 
 if TYPE_CHECKING:
     from glocal.extract import Extraction, Extractor
@@ -158,10 +159,9 @@ def _list(extractor: Extractor, as_json: bool) -> None:
 
     if extractor.text:
         raise ParameterError("--list-layers is about the image tower; leave --captions out.")
-    from PIL import Image
-
     with others_to_stderr():
         model = extractor.loaded
+        Image = needed("PIL.Image", "--list-layers")
         if model.module is not None:
             model.module.eval()
         rows = [list(row) for row in list_layers(model, Image.new("RGB", (256, 256), "gray"))]

@@ -27,6 +27,7 @@ from glocal.cli.options import (
     number_of_blocks,
 )
 from glocal.cli.output import interval, progress_bar, put, put_json, put_table, say
+from glocal.extras import needed
 from glocal.files import writable_target
 from glocal.records import FitRecord, to_json
 from glocal.transform.linear import TRANSFORM_ENDINGS
@@ -100,6 +101,10 @@ def fit(
     """
     given = changed(fit, locals())
     writable_target(out, what="--out", endings=TRANSFORM_ENDINGS)
+    from glocal.transform.export import is_safetensors
+
+    if is_safetensors(out):
+        needed("safetensors", f"--out {out}")
     loaded, _, joined = load_answers(
         features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights,
         model=model, layer=layer,

@@ -33,9 +33,19 @@ def report(
 
     Example: glocal report suite-out --out report.html
     """
-    from glocal.report import findings, load_run, load_thumbnails, report_page, save_figures, save_page, save_tables
+    from glocal.report import (
+        check_extra,
+        findings,
+        load_run,
+        load_thumbnails,
+        report_page,
+        save_figures,
+        save_page,
+        save_tables,
+    )
 
     writable_target(out, what="--out", endings=(".html", ".htm", ""))
+    check_extra()
     for folder in (figures, tables):
         if folder is not None:
             make_folder(folder)

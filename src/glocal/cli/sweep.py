@@ -32,6 +32,7 @@ from glocal.cli.output import is_live, progress_bar, put, put_json, put_table, s
 from glocal.data.features import Features
 from glocal.data.labels import load_labels
 from glocal.errors import ParameterError
+from glocal.extras import needed
 from glocal.files import writable_target
 from glocal.report.front import FORMATS, front_figure, save_figure
 
@@ -96,6 +97,9 @@ def sweep(
     Example: glocal sweep --features features.npy --triplets triplets.npy --local-features local.npy --out sweep
     """
     given = changed(sweep, locals())
+    if figure is not None:
+        writable_target(figure, what="--figure", endings=FORMATS)
+        needed("matplotlib.figure", "--figure")
     loaded, _, joined = load_answers(
         features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights
     )
@@ -106,8 +110,6 @@ def sweep(
     if downstream is not None and downstream_labels is not None:
         images = Features.load(downstream)
         labelled = (images, load_labels(downstream_labels, len(images)))
-    if figure is not None:
-        writable_target(figure, what="--figure", endings=FORMATS)
     from glocal.aligner.profile import expanded
     from glocal.aligner.settings import METHODS, warn_unused
     from glocal.sweep import Sweep

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from glocal.errors import FileError, GLocalError, MissingDependencyError
+from glocal.errors import FileError, GLocalError
+from glocal.extras import needed
 from glocal.files import existing_file, one_line, unreadable
 
 KEY = "features"
@@ -115,21 +116,9 @@ def native(matrix: Any) -> np.ndarray:
 
 def load_h5py(path: Path) -> Any:
     """Import h5py, or say which extra brings it."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"features file {path} is HDF5 and h5py is not installed. Install it: pip install 'glocal[io]'."
-        ) from error
-    return h5py
+    return needed("h5py", f"features file {path}")
 
 
 def load_zarr(path: Path) -> Any:
     """Import zarr, or say which extra brings it."""
-    try:
-        import zarr
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"features file {path} is a zarr folder and zarr is not installed. Install it: pip install 'glocal[io]'."
-        ) from error
-    return zarr
+    return needed("zarr", f"features file {path}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from glocal.errors import MissingDependencyError
+from glocal.extras import needed
 from glocal.files import one_line
 
 if TYPE_CHECKING:
@@ -46,12 +46,9 @@ def decode_image(data: bytes, *, at_least: int | None = None) -> Image:
     Unreadable
         No image, damaged, truncated, too large, or with pixels of unknown range.
     """
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise MissingDependencyError(
-            "images need pillow, which is not installed. Install it: pip install 'glocal[extract]'."
-        ) from error
+    needed("PIL.Image", "decoding images")
+    from PIL import Image, UnidentifiedImageError
+
     try:
         with Image.open(io.BytesIO(data), formats=_known_formats()) as opened:
             if at_least is not None:

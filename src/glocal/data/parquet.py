@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Shaped
 
 from glocal.data.container import KEY, whole
-from glocal.errors import DataError, FileError, MissingDependencyError
+from glocal.errors import DataError, FileError
+from glocal.extras import needed
 
 PARQUET = ".parquet"
 _PREFERRED = (KEY, "embedding", "embeddings")
@@ -35,12 +36,7 @@ def shards_of(path: Path) -> list[Path]:
 @contextlib.contextmanager
 def open_parquet(path: Path) -> Iterator[Any]:
     """Open a `pyarrow.parquet.ParquetFile`; what goes wrong inside becomes one sentence."""
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"features file {path} is Parquet and pyarrow is not installed. Install it: pip install 'glocal[io]'."
-        ) from error
+    parquet = needed("pyarrow.parquet", f"features file {path}")
     # NOTE: without a buffer, or with pre_buffer, a column's whole row group is held while it is read in pieces
     with (
         whole(path, "Parquet file", _WRITER),

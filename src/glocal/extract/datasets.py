@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from glocal.documents import read_object
-from glocal.errors import DataError, FileError, MissingDependencyError
+from glocal.errors import DataError, FileError
 from glocal.extract.source import Item
+from glocal.extras import needed
 from glocal.files import one_line, stamp_of
 
 _STATE, _INFO, _SPLITS = "state.json", "dataset_info.json", "dataset_dict.json"
@@ -114,12 +115,7 @@ class _Rows:
 
 
 def _image_column(folder: Path, files: list[Path]) -> tuple[str, list[Any]]:
-    try:
-        import pyarrow as pa
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"dataset {folder} is read with pyarrow, which is not installed. Install it: pip install 'glocal[io]'."
-        ) from error
+    pa = needed("pyarrow", f"dataset {folder}")
     tables = []
     for file in files:
         try:

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from glocal.data.tensors import read_tensors
-from glocal.errors import FileError, GLocalError, MissingDependencyError, ParameterError
+from glocal.errors import FileError, GLocalError, ParameterError
 from glocal.extract.names import RANDOM, ModelName
+from glocal.extras import needed
 from glocal.files import existing_file, one_line
 
 if TYPE_CHECKING:
@@ -145,27 +146,15 @@ def unreachable(name: ModelName, error: BaseException) -> FileError:
     )
 
 
-def missing_library(name: ModelName, package: str) -> MissingDependencyError:
-    """The sentence for a library that is not installed."""
-    return MissingDependencyError(
-        f"model {name} needs {package}, which is not installed. Install it: pip install 'glocal[extract]'."
-    )
-
-
 def _read_state(file: Path) -> dict[str, Any]:
+    safetensors = needed("safetensors.torch", f"weights file {file}") if file.suffix == ".safetensors" else None
     try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return dict(load_file(file))
+        if safetensors is not None:
+            return dict(safetensors.load_file(file))
         state = read_tensors(file, what="weights", fix="Save one: torch.save(module.state_dict(), path).")
     except GLocalError:
         raise
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"weights file {file} needs safetensors, which is not installed. Install it: pip install safetensors."
-        ) from error
-    except Exception as error:  # safetensors raises whatever damaged bytes lead them to
+    except Exception as error:  # safetensors raises whatever damaged bytes lead it to
         raise FileError(
             f"weights file {file} is no whole state dict of plain tensors ({one_line(error)[:160]}). Save one: "
             "torch.save(module.state_dict(), path)."

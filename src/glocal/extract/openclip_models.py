@@ -13,13 +13,13 @@ from glocal.extract.model import (
     described,
     is_file,
     load_checkpoint,
-    missing_library,
     random_weights,
     unreachable,
     weights_sha256,
 )
 from glocal.extract.names import RANDOM, ModelName
 from glocal.extract.taps import Tap
+from glocal.extras import needed
 from glocal.files import one_line
 
 
@@ -36,10 +36,7 @@ def load_openclip(name: ModelName, *, text: bool = False) -> Model:
     FileError
         The weights or the tokenizer can be neither fetched nor read.
     """
-    try:
-        import open_clip
-    except ImportError as error:
-        raise missing_library(name, "open-clip-torch") from error
+    open_clip = needed("open_clip", f"model {name}")
     if name.name not in open_clip.list_models():
         near = [known for known in open_clip.list_models() if known.lower()[:6] == name.name.lower()[:6]][:4]
         hint = f" Near are {', '.join(near)}." if near else ""

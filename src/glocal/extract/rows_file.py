@@ -11,7 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from glocal.errors import DataError, FileError, MissingDependencyError
+from glocal.errors import DataError, FileError
+from glocal.extras import needed
 from glocal.files import atomic_write, read_npy, read_npy_header, unwritable
 
 FORMATS = ("npy", "zarr")
@@ -143,13 +144,7 @@ def check_format(format: str) -> str:
 
 
 def _zarr() -> Any:
-    try:
-        import zarr
-    except ImportError as error:
-        raise MissingDependencyError(
-            "--format zarr needs zarr, which is not installed. Install it: pip install 'glocal[io]'."
-        ) from error
-    return zarr
+    return needed("zarr", "--format zarr")
 
 
 def _header(stream: Any, shape: tuple[int, int], dtype: np.dtype) -> None:

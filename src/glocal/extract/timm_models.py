@@ -13,13 +13,13 @@ from glocal.extract.model import (
     described,
     is_file,
     load_checkpoint,
-    missing_library,
     random_weights,
     unreachable,
     weights_sha256,
 )
 from glocal.extract.names import RANDOM, ModelName
 from glocal.extract.taps import Tap
+from glocal.extras import needed
 
 
 def load_timm(name: ModelName) -> Model:
@@ -32,11 +32,9 @@ def load_timm(name: ModelName) -> Model:
     FileError
         The weights can be neither fetched nor read.
     """
-    try:
-        import timm
-        from timm.data import create_transform, resolve_model_data_config
-    except ImportError as error:
-        raise missing_library(name, "timm") from error
+    timm = needed("timm", f"model {name}")
+    from timm.data import create_transform, resolve_model_data_config
+
     architecture = name.name.partition(".")[0]
     if not timm.is_model(architecture):
         near = timm.list_models(f"*{architecture[:12]}*")[:3]

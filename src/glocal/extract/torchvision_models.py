@@ -13,13 +13,13 @@ from glocal.extract.model import (
     described,
     is_file,
     load_checkpoint,
-    missing_library,
     random_weights,
     unreachable,
     weights_sha256,
 )
 from glocal.extract.names import RANDOM, ModelName
 from glocal.extract.taps import Tap
+from glocal.extras import needed
 from glocal.files import one_line
 
 # where the paper takes the penultimate layer before its activation (Muttenthaler et al. 2023, Appendix)
@@ -37,10 +37,7 @@ def load_torchvision(name: ModelName) -> Model:
     FileError
         The weights can be neither fetched nor read.
     """  # noqa: D205
-    try:
-        from torchvision import models
-    except ImportError as error:
-        raise missing_library(name, "torchvision") from error
+    models = needed("torchvision.models", f"model {name}")
     known = models.list_models(module=models)
     if name.name not in known:
         near = [other for other in known if other[:4] == name.name[:4]][:4]

@@ -10,13 +10,13 @@ from glocal.report.figures import (
 )
 from glocal.report.findings import findings
 from glocal.report.front import front_figure, save_figure
-from glocal.report.page import report_page, save_page
+from glocal.report.page import check_extra, report_page, save_page
 from glocal.report.run import Run, load_run
 from glocal.report.tables import save_tables, tables
 from glocal.report.thumbnails import Thumbnails, load_thumbnails
 
 __all__ = [
-    "Run", "Thumbnails", "findings", "front_figure", "load_run", "load_thumbnails", "map_figure",
+    "Run", "Thumbnails", "check_extra", "findings", "front_figure", "load_run", "load_thumbnails", "map_figure",
     "matrix_figure", "report_page", "save_figure", "save_figures", "save_page", "save_tables", "scores_figure",
     "slices_figure", "spectrum_figure", "tables",
 ]  # fmt: skip

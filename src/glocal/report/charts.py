@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from glocal.errors import MissingDependencyError
+from glocal.extras import needed
 from glocal.report.fronts import axis_title
 from glocal.report.palette import COLOURS, GREY, SHAPES, places
 
@@ -19,11 +19,7 @@ _FIT = {"type": "fit", "contains": "padding"}
 
 def altair() -> Any:
     """The module, or the sentence that says how to install it."""
-    try:
-        import altair
-    except ImportError as error:
-        raise MissingDependencyError("a report needs altair. Install it: pip install 'glocal[report]'.") from error
-    return altair
+    return needed("altair", "a report")
 
 
 def task_chart(rows: pd.DataFrame, bounds: pd.DataFrame, arms: Sequence[str], metric: str) -> dict[str, Any]:

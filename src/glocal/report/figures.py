@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.errors import MissingDependencyError
 from glocal.evaluation.views import View
+from glocal.extras import needed
 from glocal.files import PathLike, make_folder
 from glocal.report.front import save_figure
 from glocal.report.fronts import axis_title, fronts
@@ -174,10 +174,7 @@ def save_figures(run: Run, folders: Sequence[PathLike], out: PathLike) -> list[P
 
 
 def _figure(size: tuple[float, float]) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError("a figure needs matplotlib. Install it: pip install 'glocal[report]'.") from error
+    Figure = needed("matplotlib.figure", "a figure").Figure
     return Figure(figsize=size, layout="constrained")
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glocal.errors import FileError, MissingDependencyError
+from glocal.errors import FileError
+from glocal.extras import needed
 from glocal.files import PathLike, atomic_write, check_ending, existing_file
 
 if TYPE_CHECKING:
@@ -42,10 +43,7 @@ def front_figure(folders: PathLike | Sequence[PathLike], *, title: str = "") -> 
     MissingDependencyError
         matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError("a figure needs matplotlib. Install it: pip install 'glocal[report]'.") from error
+    Figure = needed("matplotlib.figure", "a figure").Figure
     several = [folders] if isinstance(folders, str) or not isinstance(folders, Sequence) else list(folders)
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.add_subplot()

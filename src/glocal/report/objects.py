@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from glocal.errors import MissingDependencyError
 from glocal.evaluation.views import View
 from glocal.evaluation.views.view import Matrix
+from glocal.extras import needed
 from glocal.report.run import Run
 from glocal.report.thumbnails import Thumbnails
 
@@ -73,11 +73,8 @@ def _arm(view: View) -> dict[str, Any]:
 
 def picture(matrix: Matrix) -> dict[str, Any]:
     """A matrix as a PNG in a data URI, dark is alike and bright is not, grey is unknown; with its range and size."""
-    try:
-        from matplotlib import colormaps
-        from PIL import Image
-    except ImportError as error:
-        raise MissingDependencyError("a report needs matplotlib. Install it: pip install 'glocal[report]'.") from error
+    colormaps = needed("matplotlib", "a report").colormaps
+    Image = needed("PIL.Image", "a report", extra="report")
     colours = (colormaps["viridis"](np.linspace(0, 1, 255))[:, :3] * 255).round().astype(np.uint8)
     image = Image.fromarray(np.ascontiguousarray(matrix.cells))
     image.putpalette(np.vstack([colours, [[127, 127, 127]]]).astype(np.uint8).tobytes())

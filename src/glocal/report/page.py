@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.resources
+import subprocess
+import sys
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from glocal._version import __version__
 from glocal.errors import MissingDependencyError
+from glocal.extras import needed
 from glocal.files import PathLike, atomic_write
 from glocal.records import to_json
 from glocal.report import palette
@@ -46,6 +49,7 @@ def report_page(run: Run, *, title: str | None = None, thumbnails: Thumbnails | 
     Charts are drawn from data in the page by one copy of Vega-Lite. A content security policy lets the page's own
     scripts run (by their hashes) and nothing else, and forbids every request.
     """
+    check_extra()
     charts: dict[str, Any] = {}
     fronts_found = fronts(run)
     data: dict[str, Any] = {"fronts": [front.points for front in fronts_found]}
@@ -67,6 +71,18 @@ def report_page(run: Run, *, title: str | None = None, thumbnails: Thumbnails | 
             data=script_json({**data, "charts": charts}),
         )
     )  # fmt: skip
+
+
+def check_extra() -> None:
+    """Import all that a page needs, so that what is missing is said before any work.
+
+    Raises
+    ------
+    MissingDependencyError
+        One of the libraries of the extra ``report`` cannot be imported.
+    """
+    for module in ("PIL.Image", "matplotlib", "jinja2", "altair", "vl_convert"):
+        needed(module, "a report", extra="report")
 
 
 def save_page(page: str, out: PathLike) -> None:
@@ -154,12 +170,16 @@ def _policy(*scripts: str) -> str:
 
 @cache
 def _bundle() -> str:
-    try:
-        import vl_convert
-    except ImportError as error:
-        raise MissingDependencyError("a report needs vl-convert. Install it: pip install 'glocal[report]'.") from error
-    found = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub asks for the optional snippet
-    return f"(() => {{{_closed(found)}\n}})();"
+    # NOTE in a process of its own: where address space is short, its JavaScript engine kills the process it is in
+    code = "import sys, vl_convert; sys.stdout.buffer.write(vl_convert.javascript_bundle().encode())"
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    if made.returncode:
+        how = f"signal {-made.returncode}" if made.returncode < 0 else f"exit code {made.returncode}"
+        raise MissingDependencyError(
+            f"vl-convert, which brings the scripts of the page, ended with {how}. Its JavaScript engine reserves more "
+            "address space than it uses: lift the limit (ulimit -v unlimited), or run glocal report on another machine."
+        )
+    return f"(() => {{{_closed(made.stdout.decode())}\n}})();"
 
 
 def _script() -> str:
@@ -172,10 +192,7 @@ def _closed(script: str) -> str:
 
 
 def _template() -> Any:
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingDependencyError("a report needs jinja2. Install it: pip install 'glocal[report]'.") from error
+    jinja2 = needed("jinja2", "a report")
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glocal.evaluation.statistics import holm, paired_difference
+from glocal.extras import needed
 from glocal.files import PathLike, atomic_write, make_folder
 from glocal.records import to_json
 from glocal.suite.cells import Cells
@@ -60,6 +61,8 @@ def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> Su
     """
     import pandas as pd
 
+    if plan.map == "umap":
+        needed("umap", "the map umap")
     folder = make_folder(out)
     cells = Cells(folder, plan)
     total, done, kept = len(plan.networks) * len(plan.arms) * len(plan.tasks), 0, 0

@@ -18,6 +18,7 @@ from glocal.data.features import Features, as_matrix
 from glocal.data.splits import local_blocks
 from glocal.data.triplets import Triplets
 from glocal.errors import ParameterError
+from glocal.extras import needed
 from glocal.files import PathLike
 from glocal.sweep.blocks import blocks_of
 from glocal.sweep.data import SweepData
@@ -161,6 +162,8 @@ class Sweep(BaseEstimator):
         if local_features is None:
             raise ParameterError("a sweep needs local_features: neighbours kept are counted on held-out local images.")
         check_rule(self.select)
+        if scheduler is not None:
+            needed("distributed", "--scheduler")
         choices = expanded(
             self.profile, solver=self.solver, optimiser=self.optimiser, local_standardized=self.local_standardized
         )

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.data.container import DAMAGE, check_members
-from glocal.errors import DataError, FileError, GLocalError, MissingDependencyError, ParameterError
+from glocal.errors import DataError, FileError, GLocalError, ParameterError
+from glocal.extras import needed
 from glocal.files import PathLike, atomic_write, one_line, unreadable
 from glocal.records import to_json
 from glocal.transform.linear import FORMAT, MEMBERS, LinearTransform
@@ -117,12 +118,7 @@ def to_onnx(transform: LinearTransform, path: PathLike) -> None:
     FileError
         The file cannot be written; a previous file stays whole.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise MissingDependencyError(
-            "onnx is needed to write an ONNX model and is not installed. Install it: pip install 'glocal[onnx]'."
-        ) from error
+    onnx = needed("onnx", "an ONNX model")
     from onnx import TensorProto, helper, numpy_helper
 
     p = transform.dimensions
@@ -206,10 +202,4 @@ def _layer(
 
 
 def _import_safetensors() -> Any:
-    try:
-        import safetensors
-    except ImportError as error:
-        raise MissingDependencyError(
-            "safetensors is needed for a .safetensors file and is not installed. Install it: pip install 'glocal[io]'."
-        ) from error
-    return safetensors
+    return needed("safetensors", "a .safetensors file")

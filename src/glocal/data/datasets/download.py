@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from glocal.data.datasets.registry import FILES, RemoteFile
-from glocal.errors import DataWarning, FileError, MissingDependencyError, ParameterError
+from glocal.errors import DataWarning, FileError, ParameterError
+from glocal.extras import needed
 from glocal.files import PathLike, atomic_write, make_folder, one_line, unreadable, unwritable
 
 CACHE_VARIABLE = "GLOCAL_CACHE"
@@ -109,11 +110,7 @@ def cache_folder() -> Path:
 
 
 def _pooch() -> Any:
-    try:
-        import pooch
-    except ImportError as error:
-        raise MissingDependencyError("fetching needs pooch. Install it: pip install pooch.") from error
-    return pooch
+    return needed("pooch", "fetching")
 
 
 def _download(entry: RemoteFile, path: Path, progress: Progress | None) -> None:

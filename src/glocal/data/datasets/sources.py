@@ -14,7 +14,8 @@ from urllib.error import URLError
 from glocal.data.datasets.coarse import coarse_labels
 from glocal.data.datasets.pictures import FilePictures, Pictures, PixelPictures
 from glocal.data.datasets.terms import ImageSetTerms
-from glocal.errors import FileError, MissingDependencyError
+from glocal.errors import FileError
+from glocal.extras import needed
 from glocal.files import one_line
 
 _SPLIT_FOLDERS = ("train", "val", "test")
@@ -67,12 +68,7 @@ def open_set(known: ImageSetTerms, root: Path, split: str, download: bool) -> Op
     FileError
         Files are damaged or incomplete, or could not be downloaded.
     """
-    try:
-        from torchvision import datasets
-    except ImportError as error:
-        raise MissingDependencyError(
-            "image data sets need torchvision. Install it: pip install 'glocal[extract]'."
-        ) from error
+    datasets = needed("torchvision.datasets", f"data set {known.name}")
     with _one_sentence(known, root, download):
         if known.name in ("cifar10", "cifar100"):
             return _cifar(datasets, known, root, split, download)

@@ -8,8 +8,9 @@ import warnings
 import numpy as np
 from jaxtyping import Float
 
-from glocal.errors import MissingDependencyError, ParameterError
+from glocal.errors import ParameterError
 from glocal.evaluation.structure.collapse import one_point
+from glocal.extras import needed
 from glocal.similarity import unit_rows
 
 KINDS = ("auto", "pca", "umap")
@@ -94,17 +95,12 @@ def _principal(rows: np.ndarray) -> np.ndarray:
 def _umap(rows: np.ndarray, seed: int, start: np.ndarray | None) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own threads and dependencies
-        try:
-            from umap import UMAP  # type: ignore[import-not-found, unused-ignore]
-        except ImportError as error:
-            raise MissingDependencyError(
-                "the map umap needs umap-learn. Install it: pip install 'glocal[umap]', or take the map pca."
-            ) from error
+        umap = needed("umap", "the map umap")
         if start is None or not np.any(start):
             start = _scaled(_principal(rows - rows.mean(axis=0)))
         # starting from given positions: its own spectral start fails for few objects
         neighbours = min(15, len(rows) - 1)
-        found = UMAP(
+        found = umap.UMAP(
             n_neighbors=neighbours, metric="cosine", random_state=seed, n_jobs=1, init=start.astype(np.float32)
         ).fit_transform(rows)
     return np.asarray(found, dtype=np.float64)

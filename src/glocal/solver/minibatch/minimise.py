@@ -19,7 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from glocal.data.tensors import read_tensors
-from glocal.errors import ClusterError, DivergedError, MissingDependencyError, ParameterError
+from glocal.errors import ClusterError, DivergedError, ParameterError
+from glocal.extras import needed
 from glocal.files import PathLike, unwritable
 from glocal.objective import Evaluation, Objective
 from glocal.solver.minibatch.sampled import SampledObjective
@@ -144,15 +145,9 @@ def minimise_by_batches(
 
 def _lightning() -> Any:
     """``lightning.pytorch``, or the sentence that says how to get it."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what Lightning imports
-            import lightning.pytorch as lightning
-    except ImportError as error:
-        raise MissingDependencyError(
-            "solver minibatch runs on Lightning, which is not installed. Run: pip install 'glocal[paper]'."
-        ) from error
-    return lightning
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what Lightning imports
+        return needed("lightning.pytorch", "solver minibatch")
 
 
 def _solution(walk: Walk, sampled: SampledObjective) -> Solution:
