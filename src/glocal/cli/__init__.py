@@ -7,7 +7,7 @@ from glocal.errors import is_interrupt
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit, as `glocal.cli.app` says; it is imported here, so that Ctrl-C may come at any time."""
+    """Run the command line and exit; see `glocal.cli.app`, imported here so that Ctrl-C may come at any time."""
     try:
         from glocal.cli import app
     except (KeyboardInterrupt, ImportError) as error:
