@@ -2,17 +2,19 @@
 # make test    the test suite
 # make demo    every arm on a simulated world; then the real run, where real data is at hand; a page of each
 # make check   lint, types, tests, docs: what must pass before a change is handed in
+# make lowest  the tests with the lowest versions that pyproject.toml allows, in .venv-lowest; several gigabytes
 # make paper   the arms of the paper in all tasks, on the real data of GLOCAL_DATA_DIR; minutes
 # make bench   timings beside the authors' procedure; minutes, never part of check
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOWEST := .venv-lowest/bin
 ifneq ($(wildcard ../shared/data),)
 export GLOCAL_DATA_DIR ?= $(abspath ../shared/data)
 endif
 
-.PHONY: setup test demo check paper bench lint types docs clean
+.PHONY: setup test demo check lowest paper bench lint types docs clean
 
 setup: $(VENV)/.ready
 
@@ -43,6 +45,13 @@ docs: setup
 
 check: lint types test docs
 
+lowest:
+	test -x $(LOWEST)/python || $(PYTHON) -m venv .venv-lowest
+	$(LOWEST)/python -m pip install --quiet uv
+	$(LOWEST)/uv pip install --quiet --upgrade --python $(LOWEST)/python --resolution lowest-direct \
+		--editable '.[io,distributed,report,extract,umap,paper,onnx,test]'
+	$(LOWEST)/python -m pytest -q -n 2
+
 paper: setup
 	$(BIN)/glocal evaluate suite examples/paper.toml --out paper-out
 
@@ -63,4 +72,4 @@ bench: setup
 	$(BIN)/python benchmarks/learning_curve.py
 
 clean:
-	rm -rf $(VENV) site demo-out things-out paper-out glocal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest site demo-out things-out paper-out glocal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -208,6 +208,7 @@ def test_the_start_does_not_matter():
 @pytest.mark.parametrize("seed", range(3))
 def test_the_chosen_logistic_probe_agrees_with_cross_validation_in_scikit_learn(seed):
     """C is chosen as LogisticRegressionCV on the same folds chooses it, up to ties, and the predictions agree."""
+    pytest.importorskip("sklearn", minversion="1.8", reason="LogisticRegressionCV chose in another way before 1.8")
     X, y = mixture(spread=1.5, seed=seed)
     test, truth = mixture(spread=1.5, per_class=60, seed=seed)
     X, y = shots_of(X, y, seed=seed)

@@ -62,7 +62,7 @@ def conclude(plan: Plan, store: Store, rule: str) -> Outcome:
     best, reason = choose(means, rule)
     front = pareto_front(means)
     front.insert(0, "chosen", [_same(line, best) for _, line in front.iterrows()])
-    front = pd.concat([_original(store.original(), front), front], ignore_index=True)
+    front = pd.concat([_original(store.original(), front), front.astype(object)], ignore_index=True)
     transform = _refit(plan, best)
     record = {"rule": rule, "reason": reason, "folds": plan.folds, "seed": plan.settings.seed, "best": best}
     lines = front.astype(object).where(front.notna(), None).to_dict("records")

@@ -99,7 +99,7 @@ class View:
         if self.axes is not None:
             arrays |= {name: value.astype(np.float32) for name, value in vars(self.axes).items()}
         with atomic_write(path) as stream:
-            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(stream, allow_pickle=False, **arrays)
 
     @classmethod
     def load(cls, path: PathLike) -> View:
