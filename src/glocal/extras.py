@@ -56,6 +56,7 @@ def needed(module: str, what: str, *, extra: str | None = None) -> Any:
     package, usual = _EXTRAS[name]
     extra = extra or usual
     try:
+        import_module(name)
         return import_module(module)
     except ImportError as error:
         if is_interrupt(error):
