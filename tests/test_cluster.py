@@ -83,10 +83,10 @@ def test_a_program_that_is_no_scheduler_is_one_sentence_in_time(capfd):
     ("content", "sentence"),
     [
         (None, "does not exist"),
-        ("", "holds no address"),
-        ("no json", "holds no address"),
+        ("", "is empty"),
+        ("no json", "is not readable JSON"),
         ("{}", "holds no address"),
-        ("[1]", "holds no address"),
+        ("[1]", "holds a JSON list"),
     ],
 )
 def test_a_scheduler_file_that_is_none_is_one_sentence(tmp_path, content, sentence):

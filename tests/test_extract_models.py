@@ -122,7 +122,7 @@ def test_a_weights_file_that_does_not_fit_is_refused_in_one_sentence(tmp_path):
     torch.save({"weight": torch.zeros(3, 3)}, tmp_path / "other.pth")
     torch.save([torch.zeros(1)], tmp_path / "list.pth")
     for name, part in (
-        ("none.pth", "does not exist"), ("damaged.pth", "no whole state dict"), ("pickled.pth", "no whole state dict"),
+        ("none.pth", "does not exist"), ("damaged.pth", "not a whole PyTorch file"), ("pickled.pth", "holds pickled"),
         ("other.pth", "of another network"), ("list.pth", "holds a list"),
     ):  # fmt: skip
         with pytest.raises(FileError, match=part) as caught:

@@ -551,7 +551,7 @@ def test_a_checkpoint_of_another_fit_is_refused(tmp_path):
     with pytest.raises(ParameterError, match=r"of another fit \(it differs in data, training\)"):
         minimise_by_batches(sampled(), start(), replace(SHORT, eta=0.1), engine=engine, kept_with={"data": "b"})
     (tmp_path / "last.ckpt").write_bytes(b"nonsense")
-    with pytest.raises(FileError, match="cannot be read"):
+    with pytest.raises(FileError, match="is not a whole PyTorch file"):
         minimise_by_batches(sampled(), start(), SHORT, engine=engine)
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError):
@@ -590,7 +590,7 @@ def test_what_is_no_checkpoint_of_ours_is_a_sentence(tmp_path):
     """Damaged, foreign, or without scalars: one sentence each."""
     path = tmp_path / "a.ckpt"
     path.write_bytes(b"nonsense")
-    with pytest.raises(FileError, match="cannot be read"):
+    with pytest.raises(FileError, match="is not a whole PyTorch file"):
         LinearTransform.load(path)
     torch.save({"state_dict": {"W": torch.eye(2)}}, path)
     with pytest.raises(FileError, match="holds no fit of ours"):

@@ -333,9 +333,9 @@ def _address(scheduler: str) -> str:
     path = Path(scheduler)
     if "://" in scheduler or not (path.suffix == ".json" or path.is_file()):
         return scheduler
-    if not path.is_file():
-        raise FileError(f"scheduler file {path} does not exist. Start one: dask scheduler --scheduler-file {path}.")
     start = f"Start one: dask scheduler --scheduler-file {path}."
+    if not path.is_file() or not path.stat().st_size:
+        raise FileError(f"scheduler file {path} {'is empty' if path.is_file() else 'does not exist'}. {start}")
     address = read_object(path, what="scheduler", fix=start).get("address")
     if not isinstance(address, str):
         raise FileError(f"scheduler file {path} holds no address of a scheduler. {start}")
