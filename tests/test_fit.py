@@ -160,7 +160,7 @@ def test_the_record_says_how_the_fit_came_about(world, split, fits):
         assert fit.transform.meta["fit"]["objective"] == record.objective
         assert json.loads(json.dumps(fit.transform.meta)) == fit.transform.meta
     assert fits["naive"].record.certificate == "global optimum: duality gap"
-    assert fits["global"].record.certificate == "global optimum: stationary with a symmetric definite W"
+    assert fits["global"].record.certificate == "global optimum: duality gap"
     assert fits["glocal"].record.certificate == "none: the local term is not convex"
 
 
@@ -223,11 +223,12 @@ def test_alpha_0_is_global(world, split, fits):
 
 
 def test_a_bias_lowers_the_objective(world, split, fits):
-    """With a bias the objective is lower, the bias is in the transform, and no gap is claimed."""
+    """With a bias the objective is lower, the bias is in the transform, and there is a gap but no certificate."""
     fit = fit_arm(world.objects, split[0], method="global", lmbda=0.1, bias=True)
     assert fit.record.objective < fits["global"].record.objective
     assert fit.transform.bias.shape == (32,)
-    assert fit.record.gap is None
+    assert fit.record.gap <= 1e-5 * fit.record.objective
+    assert fit.record.certificate.startswith("none: with a bias")
     assert fits["global"].transform.bias is None
 
 

@@ -232,6 +232,26 @@ def test_the_schedule_ends_within_its_tolerance(many):
         assert 0 < chosen.record.local_change <= 1e-3
 
 
+def test_the_measured_change_is_that_of_the_objective_on_fresh_blocks(many):
+    """`local_change` is (|f'(V) - f'(W)| + 2 se) / |f'(W)| of the last two fits, f' the objective on fresh blocks."""
+    options = {"local_features": many.local, "block_size": 30, "alpha": 0.3, "lmbda": 0.1}
+    chosen = fit_arm(many.objects, many.triplets, **options)
+    k, scalars, given = chosen.record.n_local_blocks, many.objects.standardization, settings(alpha=0.3, lmbda=0.1)
+    fits, start = [], None
+    while not fits or fits[-1].record.n_local_blocks < k:
+        count = 4 * 2 ** len(fits)
+        fits.append(fit_arm(many.objects, many.triplets, local_blocks=count, start=start, **options))
+        start = fits[-1].transform
+    fresh = LocalBlocks.standardized(many.local, scalars, given, first=k, last=2 * k).blocks
+    V, W = (
+        np.array([objective_at(many, LocalBlocks([block]), fit.transform.weights, given) for block in fresh])
+        for fit in fits[-2:]
+    )
+    wanted = (abs((V - W).mean()) + 2 * (V - W).std(ddof=1) / np.sqrt(len(fresh))) / abs(W.mean())
+    assert k < 40
+    assert chosen.record.local_change == pytest.approx(wanted, rel=0.02)
+
+
 @pytest.mark.parametrize("tolerance", [3e-2, 1e-2, 3e-3])
 def test_what_the_schedule_loses_is_below_what_it_measures(many, tolerance):
     """Over all 40 blocks the chosen fit loses less than what the last doubling changed on fresh blocks."""

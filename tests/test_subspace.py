@@ -14,7 +14,7 @@ from glocal.data.world import simulated_answers, simulated_world
 from glocal.errors import ParameterError
 from glocal.objective import LocalLoss, Objective, Penalty, Subspace, TripletLoss, restricted
 from glocal.objective import triplet_loss as triplet_module
-from glocal.solver import ShrinkageGap
+from glocal.solver import DualityGap, minimise
 from glocal.solver.criterion import restriction_gap
 
 F64 = torch.float64
@@ -127,14 +127,32 @@ def test_all_directions_are_the_full_objective():
 
 
 def test_the_criterion_sees_the_embedded_transform():
-    """The gap in a subspace is ‖∇f‖² σ_max(W) / (4 λ |c̄|) of the embedded W, with the gradient along the subspace."""
+    """The estimate in a subspace is at most ‖∇f‖² σ_max(W) / (4 λ |c̄|) of the embedded W, ∇f along the subspace, and
+    the slopes of the loss are those of the full loss: Vᵀ A V, and the mean of A off V."""
     full = Objective(((1.0, TERMS["global"]), (0.1, TERMS["scaled-identity"])))
-    C = point(R)
-    at = restricted(full, subspace(R))(C)
-    W = subspace(R).embed(C)
-    squared = float((at.dW**2).sum())
-    expected = squared * float(torch.linalg.eigvalsh(W).abs().max()) / (0.4 * abs(float(W.trace()) / P))
-    assert ShrinkageGap(0.1, subspace(R).identity)(at, C, None, 1e-9, final=True).gap == pytest.approx(expected)
+    C, small = point(R), restricted(full, subspace(R))
+    at, W = small(C), subspace(R).embed(C)
+    most = float((at.dW**2).sum()) * float(torch.linalg.eigvalsh(W).abs().max()) / (0.4 * abs(float(W.trace()) / P))
+    assert 0.1 * most <= DualityGap(small).estimate(at, C, None) <= most
+    A, found = TERMS["global"].slopes(W), small.term("global")[1].slopes(C)
+    axes = subspace(R).axes
+    torch.testing.assert_close(found.M[:-1, :-1], axes.T @ A.M @ axes)
+    off = float(A.M.trace() - (axes.T @ A.M @ axes).trace()) / (P - R)
+    assert float(found.M[-1, -1]) == pytest.approx(off)
+    assert (found.value, found.along) == pytest.approx((A.value, A.along))
+    bend = TERMS["global"].bend_along_scales(W)
+    assert small.term("global")[1].bend_along_scales(C) == pytest.approx(bend)
+
+
+def test_the_gap_in_a_subspace_is_that_of_the_directions_it_has():
+    """With all directions the duality gap is that of the full W; with fewer it bounds what is left within them."""
+    full = Objective(((1.0, TERMS["global"]), (0.1, TERMS["scaled-identity"])))
+    for r in (R, P):
+        small, start = restricted(full, subspace(r)), 0.4 * torch.diag(subspace(r).identity)
+        tight = minimise(small, (start, None), criterion=DualityGap(small), tol=1e-11)
+        loose = minimise(small, (start, None), criterion=DualityGap(small), tol=1e-3)
+        assert loose.converged
+        assert 0 <= loose.at.value - tight.at.value <= loose.gap
 
 
 def test_the_restriction_gap_is_its_sum_over_pairs():

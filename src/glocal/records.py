@@ -71,7 +71,8 @@ class FitRecord:
     """Everything a fit says of itself; the ``--json`` of ``glocal fit`` and part of the transform file.
 
     `parts` are unweighted; `gap` bounds or estimates how far `objective` lies above the optimum
-    (None where no such bound is known); `status` is ``"converged"``, ``"budget"`` or ``"stalled"``. Of a subspace fit,
+    (None where no such bound is known); `status` is ``"converged"``, ``"stationary"``, ``"budget"`` or ``"stalled"``.
+    Of a subspace fit,
     `rank` is the number of directions, `gap` counts within them, and `rank_bound` estimates what leaving out the
     others costs at most. Where a schedule decided on the `n_local_blocks` blocks of local images, `local_change`
     is the fraction of the objective by which the last doubling of their number changed it on fresh blocks.

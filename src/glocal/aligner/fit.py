@@ -315,7 +315,7 @@ def _check_data(
 
 
 def _warn(record: FitRecord, outcome: Outcome) -> None:
-    if not record.converged:
+    if not record.converged and record.status != "stationary":
         warnings.warn(f"not converged ({record.status}): {record.reason}.", NotConvergedWarning, stacklevel=3)
     if record.parts["global"] >= math.log(3) - 1e-6 or one_point(outcome.embedded.double().cpu().numpy()):
         warnings.warn(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ from glocal.errors import ParameterError, TrivialOptimumError
 from glocal.objective import Evaluation, LocalLoss, Objective, Penalty, TripletLoss
 from glocal.solver import (
     Criterion,
+    DualityGap,
     GradientRatio,
-    ShrinkageGap,
     Solution,
     best_scale,
     lambda_max,
@@ -28,7 +28,8 @@ from glocal.solver import (
     minimise_naive,
     symmetric_start,
 )
-from glocal.solver.criterion import global_certificate, gradient_norm
+from glocal.solver.criterion import gradient_norm
+from glocal.solver.start import knows_nothing
 from glocal.transform import LinearTransform
 
 
@@ -102,12 +103,40 @@ def solve(
             **budget,
         )  # fmt: skip
     else:
-        criterion = criterion_of(problem, settings.shrinkage, identity, zero)
-        solution = minimise(
-            problem.objective, (W, b), criterion=criterion, second_moments=problem.second_moments, on_step=on_step,
-            **budget,
-        )  # fmt: skip
+        solution = minimise_from(
+            problem, (W, b), (identity, zero), scale if start is None else None, on_step=on_step, **budget
+        )
     return solution, scale, certificate_of(solution, settings), largest
+
+
+def minimise_from(
+    problem: Problem,
+    start: tuple[Tensor, Tensor | None],
+    identity: tuple[Tensor, Tensor | None],
+    scale: float | None,
+    **options: Any,
+) -> Solution:
+    """Minimise from a start, and where `scale`, that of the best scaled identity, is nearly 0 from a second one.
+
+    With a local term W may stay near 0 then, along the identity, where L_local is least and L_global that of chance. So
+    `glocal` starts from the optimum of `global` as well, and the lower of the two ends is kept.
+    """
+    criterion = criterion_of(problem, *identity)
+    solution = minimise(problem.objective, start, criterion=criterion, second_moments=problem.second_moments, **options)
+    local = problem.objective.term("local")[1]
+    if local is None or start[1] is not None or scale is None or not knows_nothing(problem.loss, scale):
+        return solution
+    alone = Objective(tuple(term for term in problem.objective.terms if term[1] is not local))
+    first = minimise(
+        alone, identity, criterion=DualityGap(alone), second_moments=problem.second_moments,
+        **{**options, "tol": 1e-2, "curvature": (), "on_step": None},
+    )  # fmt: skip
+    other = minimise(
+        problem.objective, (first.W, None), criterion=criterion, second_moments=problem.second_moments,
+        **{**options, "curvature": (), "on_step": None},
+    )  # fmt: skip
+    spent = solution.evaluations + first.evaluations + other.evaluations
+    return replace(min(solution, other, key=lambda end: end.at.value), evaluations=spent)
 
 
 def largest_lambda(loss: TripletLoss, settings: Settings) -> float | None:
@@ -122,16 +151,15 @@ def largest_lambda(loss: TripletLoss, settings: Settings) -> float | None:
     return share * lambda_max(loss.double(), settings.mix)
 
 
-def criterion_of(
-    problem: Problem, shrinkage: float, identity: Float[Tensor, "p p"], zero: Float[Tensor, " p"] | None
-) -> Criterion:
-    """The stopping rule of `minimise`: the gap where one is known, else the gradient against that at (identity, zero).
+def criterion_of(problem: Problem, identity: Float[Tensor, "p p"], zero: Float[Tensor, " p"] | None) -> Criterion:
+    """The stopping rule of `minimise`: the duality gap, or where none is known the gradient against that at the start.
 
-    `shrinkage` is λ · mix; `zero` is the bias of the best scaled identity, None without a bias.
+    `zero` is the bias of the best scaled identity, None without a bias.
     """
-    if zero is not None or shrinkage == 0 or problem.penalty.kind != "scaled-identity":
+    with_local = problem.objective.term("local")[1] is not None
+    if problem.penalty.kind == "norm" or (zero is not None and with_local):
         return GradientRatio(gradient_norm(problem.objective(identity, zero)))
-    return ShrinkageGap(shrinkage)
+    return DualityGap(problem.objective)
 
 
 def named_objects(
@@ -170,17 +198,17 @@ def weighted(loss: TripletLoss, local: LocalLoss | None, alpha: float, lmbda: fl
 
 def certificate_of(solution: Solution, settings: Settings) -> str:
     """What is known of how good the solution is among all transforms."""
+    if settings.method == "naive" and not settings.squared:
+        return "none: the unsquared norm is not convex in W Wᵀ"
     if not solution.converged:
         return "none: not converged"
     if settings.method == "glocal" and settings.alpha > 0:
         return "none: the local term is not convex"
     if settings.lmbda == 0:
         return "none: without a penalty"
-    if settings.method == "naive":
-        if not settings.squared:
-            return "none: the unsquared norm is not convex in W Wᵀ"
-        return "none: with a bias only the gradient is judged" if settings.bias else "global optimum: duality gap"
-    return global_certificate(solution.W)
+    if settings.bias:
+        return "none: with a bias the gap is known up to the precision of the best bias"
+    return "global optimum: duality gap"
 
 
 def on_device(array: np.ndarray, device: str) -> Tensor:

@@ -16,8 +16,8 @@ from glocal.aligner.settings import Settings
 from glocal.data.features import Features, Standardization
 from glocal.data.triplets import Triplets
 from glocal.objective import Evaluation, Objective, Subspace, TripletLoss, restricted
-from glocal.solver import Criterion, GradientRatio, ShrinkageGap, Solution, best_scale, minimise, symmetric_start
-from glocal.solver.criterion import gradient_norm, restriction_gap
+from glocal.solver import DualityGap, Solution, best_scale, minimise, symmetric_start
+from glocal.solver.criterion import restriction_gap
 from glocal.transform import LinearTransform
 
 _FIRST = 64  # directions: below that a fit costs little more than its pass over the answers
@@ -170,12 +170,9 @@ def _minimised(
     on_step: Callable[[int, Evaluation], None] | None,
 ) -> Solution:
     """Minimise from C; the evaluations of the fits before it are counted in."""
-    criterion: Criterion = ShrinkageGap(settings.shrinkage, subspace.identity)
-    if settings.lmbda == 0:
-        criterion = GradientRatio(gradient_norm(problem(scale * torch.diag(subspace.identity))))
     shifted = None if on_step is None else lambda evaluations, at: on_step(spent + evaluations, at)
     solution = minimise(
-        problem, (C, None), criterion=criterion, second_moments=moments, tol=tol, curvature=curvature,
+        problem, (C, None), criterion=DualityGap(problem), second_moments=moments, tol=tol, curvature=curvature,
         memory=_MEMORY,
         max_evaluations=max(1, settings.max_evaluations - spent), on_step=shifted,
     )  # fmt: skip
@@ -198,8 +195,7 @@ def _extended(C: Float[Tensor, "k k"], before: Subspace, subspace: Subspace) -> 
 
 
 def _certificate(solution: Solution, subspace: Subspace, settings: Settings, exact: bool) -> str:
-    W = solution.W / subspace.identity.clamp(min=1) if subspace.q else solution.W[:-1, :-1]
-    certificate = certificate_of(replace(solution, W=W), settings)
+    certificate = certificate_of(solution, settings)
     if exact or certificate.startswith("none"):
         return certificate
     return f"none: optimal in {subspace.r} directions; rank_bound estimates what the others would gain"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -70,3 +70,7 @@ class Objective:
             if db is not None and part_db is not None:
                 db.add_(part_db, alpha=weight)
         return Evaluation(value, parts, dW, db)
+
+    def term(self, name: str) -> tuple[float, Any]:
+        """The weight and the term of that name; a weight of 0 and None if the objective has none."""
+        return next(((weight, term) for weight, term in self.terms if term.name == name), (0.0, None))

@@ -69,3 +69,8 @@ def identity_scale(W: Float[Tensor, "p q"], identity: Float[Tensor, " q"] | None
     if identity is None:
         return W.diagonal().mean()
     return torch.dot(W.diagonal(), identity) / torch.dot(identity, identity)
+
+
+def counted(W: Float[Tensor, "p p"], identity: Float[Tensor, " p"] | None) -> Float[Tensor, "q q"]:
+    """W without the last row and column of a subspace that leaves no direction out, which count for nothing."""
+    return W[:-1, :-1] if identity is not None and float(identity[-1]) == 0 else W

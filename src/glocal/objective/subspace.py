@@ -15,7 +15,7 @@ from glocal.errors import ParameterError
 from glocal.objective.local_loss import LocalLoss
 from glocal.objective.objective import Objective, Term
 from glocal.objective.penalty import Penalty
-from glocal.objective.triplet_loss import GRAM_LIMIT, TripletLoss, gram_upper
+from glocal.objective.triplet_loss import GRAM_LIMIT, Slopes, TripletLoss, gram_upper
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +132,20 @@ class SubspaceTriplets:
         dC[:-1, :-1] = self._X.T @ (G @ Z)
         dC[-1, -1] = kappa * torch.dot(G.view(-1), self._K.view(-1))
         return value, dC, None
+
+    def slopes(self, W: Float[Tensor, "k k"], b: Float[Tensor, " k"] | None = None) -> Slopes:
+        """Those of `TripletLoss` toward B² and, in the last place, toward κ²."""
+        Z, kappa = self._X @ W[:-1, :-1].contiguous(), float(W[-1, -1])
+        value, G = self._loss.of_gram(gram_upper(Z).add_(self._K, alpha=kappa * kappa))
+        inside, A = self._X.T @ (G @ self._X), torch.zeros_like(W)
+        A[:-1, :-1] = (inside + inside.T) / 4
+        A[-1, -1] = torch.dot(G.view(-1), self._K.view(-1)) / 2
+        return Slopes(value, A.double(), None, float(torch.sum((A @ W) * W, dtype=torch.float64)))
+
+    def bend_along_scales(self, W: Float[Tensor, "k k"], b: Float[Tensor, " k"] | None = None) -> float:
+        """That of `TripletLoss` at C."""
+        S = gram_upper(self._X @ W[:-1, :-1].contiguous()).add_(self._K, alpha=float(W[-1, -1]) ** 2)
+        return self._loss.bend_of(self._loss.pairs_of_gram(S))
 
 
 class SubspaceLocal:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -14,6 +16,24 @@ GRAM_LIMIT = 20_000  # objects; above that the n × n matrices no longer fit and
 _KERNEL_FROM = 300_000  # answers; below that loading the compiled kernel costs more than it saves
 _ROWS_CHUNK = 1 << 15
 _GATHER_ABOVE = 64  # objects² per answer in a batch: from there on n × n matrices cost more than gathering
+
+
+@dataclass(frozen=True, eq=False)
+class Slopes:
+    """L at one point, and its slopes toward M = W Wᵀ and v = W b, on which it depends convexly.
+
+    `along` is dL/dm at the similarities mS, m = 1: ⟨∂L/∂M, M⟩ + ⟨∂L/∂v, v⟩. M, v and `along` are float64.
+    """
+
+    value: float
+    M: Float[Tensor, "p p"]
+    v: Float[Tensor, " p"] | None
+    along: float
+
+    @property
+    def entropy(self) -> float:
+        """The mean entropy of the model's choices, L - along, nats."""
+        return self.value - self.along
 
 
 class TripletLoss:
@@ -127,14 +147,48 @@ class TripletLoss:
         G = G.view(self.n, self.n)
         return losses, G + G.T
 
-    def moment_gradient(self, W: Float[Tensor, "p q"], b: Float[Tensor, " q"] | None = None) -> Float[Tensor, "p p"]:
-        """∂L/∂M = Xᵀ (G + Gᵀ)/2 X for M = W Wᵀ, on which L depends convexly."""
-        Z = self.X @ W if b is None else torch.addmm(b, self.X, W)
-        if not self.gathered:
-            _, G = self.of_gram(Z @ Z.T)
-            return self.X.T @ (G @ self.X) / 2
-        _, GX = self.gathered_product(Z, self.X)
-        return self.X.T @ GX / 2
+    def slopes(self, W: Float[Tensor, "p q"], b: Float[Tensor, " q"] | None = None) -> Slopes:
+        """∂L/∂M = Xᵀ (G + Gᵀ)/2 X and ∂L/∂v = Xᵀ (G + Gᵀ) 1, at M = W Wᵀ and v = W b."""
+        Z = (self.X @ W if b is None else torch.addmm(b, self.X, W)).to(self.X.dtype)
+        if self.gathered:
+            value, GX = self.gathered_product(Z, torch.cat([self.X, torch.ones_like(self.X[:, :1])], dim=1))
+            GX, G1 = GX[:, :-1], GX[:, -1]
+        else:
+            value, G = self.of_gram(gram_upper(Z).to(Z.dtype))
+            GX, G1 = G @ self.X, G.sum(1)
+        A = self.X.T @ GX
+        A = (A + A.T).div_(4)
+        along = float(torch.sum((A @ W) * W, dtype=torch.float64))
+        if b is None:
+            return Slopes(value, A.double(), None, along)
+        v = (self.X.T @ G1).double()
+        return Slopes(value, A.double(), v, along + float(v @ W.double() @ b.double()))
+
+    def bend_along_scales(self, W: Float[Tensor, "p q"], b: Float[Tensor, " q"] | None = None) -> float:
+        """d²L/dm² at the similarities mS, m = 1: the mean variance of an answer's similarities under its softmax."""
+        return self.bend_of(self._pairs((self.X @ W if b is None else torch.addmm(b, self.X, W)).to(self.X.dtype)))
+
+    def bend_of(self, pairs: Float[Tensor, "3 t"]) -> float:
+        """The same from the similarities of each answer's pairs."""
+        q = torch.softmax(pairs, dim=0)
+        centred = pairs - (q * pairs).sum(0)
+        variance = (q * centred.square_()).sum(0).double()
+        if self._given[1] is not None:
+            variance *= torch.tensor(self._given[1], device=variance.device)
+        return float(variance.sum()) / self.total_weight
+
+    def bend_of_bias(self, W: Float[Tensor, "p q"], b: Float[Tensor, " q"]) -> Float[Tensor, "p p"]:
+        """∂²L/∂v² = Xᵀ K X, float64, where an answer adds w (diag o - o oᵀ) to K, o its objects' chances to be odd."""
+        pairs = self._pairs(torch.addmm(b, self.X, W).to(self.X.dtype)).double()
+        odd = torch.softmax(pairs, dim=0).flip(0).cpu().numpy()  # the pairs ab, ao, bo leave out odd, b and a
+        answers, weights = self._given
+        share = np.full(len(answers), 1.0) if weights is None else weights
+        places = [(i, j) for i in range(3) for j in range(3)]
+        values = np.concatenate([share * odd[i] * ((i == j) - odd[j]) for i, j in places])
+        rows, columns = (np.concatenate([answers[:, place[end]] for place in places]) for end in (0, 1))
+        K = scipy.sparse.csr_matrix((values / self.total_weight, (rows, columns)), shape=(self.n, self.n))
+        X = self.X.double().cpu().numpy()
+        return torch.from_numpy(X.T @ (K @ X)).to(self.X.device)
 
     def along_scales(self, Z: Float[Tensor, "n p"]) -> Callable[[float], float]:
         """The derivative in m of L at the similarities m Z Zᵀ; the entries that the answers read are read once.
@@ -155,16 +209,20 @@ class TripletLoss:
     def _pairs(self, Z: Float[Tensor, "n p"]) -> Float[Tensor, "3 t"]:
         """The three similarities of each answer."""
         if not self.gathered:
-            return gram_upper(Z).reshape(-1)[self._positions()]
+            return self.pairs_of_gram(gram_upper(Z))
         parts = []
         for a, b, odd in zip(*(column.split(_ROWS_CHUNK) for column in self._answers), strict=True):
             za, zb, zo = Z[a], Z[b], Z[odd]
             parts.append(torch.stack([(za * zb).sum(1), (za * zo).sum(1), (zb * zo).sum(1)]))
         return torch.cat(parts, dim=1)
 
+    def pairs_of_gram(self, S: Float[Tensor, "n n"]) -> Float[Tensor, "3 t"]:
+        """The three entries of S that each answer reads; only i < j of S is read."""
+        return S.reshape(-1)[self._positions()]
+
     def _positions(self) -> Int[Tensor, "3 t"]:
         """Where the answers read S."""
-        a, b, odd = self._answers
+        a, b, odd = self._answers if self._kernel is None else torch.tensor(self._given[0].T, dtype=torch.int64)
         return torch.stack([_upper(a, b, self.n), _upper(a, odd, self.n), _upper(b, odd, self.n)])
 
     def _of_embedding(self, Z: Float[Tensor, "n p"]) -> tuple[float, Float[Tensor, "n p"]]:
@@ -175,7 +233,7 @@ class TripletLoss:
         value, G = self.of_gram(gram_upper(Z).to(Z.dtype))
         return value, (G @ Z).to(Z.dtype)
 
-    def gathered_product(self, Z: Float[Tensor, "n p"], Y: Float[Tensor, "n p"]) -> tuple[float, Float[Tensor, "n p"]]:
+    def gathered_product(self, Z: Float[Tensor, "n p"], Y: Float[Tensor, "n r"]) -> tuple[float, Float[Tensor, "n r"]]:
         """L and (G + Gᵀ) Y without any n × n matrix, answer by answer in chunks."""
         value, GY = 0.0, torch.zeros_like(Y)
         for start in range(0, self.n_answers, _ROWS_CHUNK):

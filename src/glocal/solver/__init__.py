@@ -1,14 +1,14 @@
 """Minimise an objective: preconditioned L-BFGS, its start, its stopping rule and its certificates."""
 
-from glocal.solver.criterion import Criterion, GradientRatio, ShrinkageGap, Verdict
+from glocal.solver.criterion import Criterion, DualityGap, GradientRatio, Verdict
 from glocal.solver.minimise import Solution, minimise
 from glocal.solver.naive import lambda_max, minimise_naive
 from glocal.solver.start import best_scale, symmetric_start
 
 __all__ = [
     "Criterion",
+    "DualityGap",
     "GradientRatio",
-    "ShrinkageGap",
     "Solution",
     "Verdict",
     "best_scale",

@@ -3,94 +3,115 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from glocal.objective import Evaluation, Subspace
-from glocal.objective.penalty import identity_scale
+from glocal.objective import Evaluation, Objective, Subspace
+from glocal.objective.penalty import counted, identity_scale
+from glocal.solver.duality import duality_gap
+
+Status = Literal["converged", "stationary", "budget", "stalled"]
 
 
 @dataclass(frozen=True)
 class Verdict:
     """`gap` is the bound or estimate of f - f* (None where none is known); `reason` says what was compared.
 
-    `excess` is how many times what is allowed was measured.
+    `stationary` is said where the gradient is small enough and nothing else is known.
     """
 
     converged: bool
     gap: float | None
     reason: str
-    excess: float | None = None
+    stationary: bool = False
+
+    @property
+    def status(self) -> Status | None:
+        """How a fit that ends here ends; None where it has to go on."""
+        return "converged" if self.converged else "stationary" if self.stationary else None
 
 
 @runtime_checkable
 class Criterion(Protocol):
-    """Judges one point; `final` asks for the exact figure even if a cheap test already says no."""
+    """Judges one point (W, b): by a cheap figure after every step, and by an exact one where that is small enough."""
 
-    def __call__(
-        self,
-        at: Evaluation,
-        W: Float[Tensor, "p p"],
-        b: Float[Tensor, " p"] | None,
-        tol: float,
-        *,
-        final: bool = False,
-    ) -> Verdict:
-        """Converged or not at (W, b), relative to `tol`."""
+    def estimate(self, at: Evaluation, W: Float[Tensor, "p q"], b: Float[Tensor, " q"] | None) -> float:
+        """The cheap figure, in the unit of `allowed`."""
+        ...
+
+    def allowed(self, at: Evaluation, tol: float) -> float:
+        """What the figures may be at most."""
+        ...
+
+    def judge(self, at: Evaluation, W: Float[Tensor, "p q"], b: Float[Tensor, " q"] | None, tol: float) -> Verdict:
+        """Converged or not, by the exact figure."""
+        ...
+
+    def definite(self, W: Float[Tensor, "p q"]) -> bool:
+        """False where (W Wᵀ)^½ is lower than W: the penalty is toward scaled identities and W is indefinite."""
         ...
 
 
-@dataclass(frozen=True)
-class ShrinkageGap:
-    """For a penalty λ‖W - cI‖²_F, c = tr W / p, without bias; a multiple of ‖W‖²_F beside it is linear in M.
+def allowed_gap(at: Evaluation, tol: float) -> float:
+    """What a gap may be: tol · |f|, where |f| counts as the rounding of a loss of order 1 if it is below that."""
+    return tol * max(abs(at.value), float(torch.finfo(at.dW.dtype).eps))
 
-    In M = W Wᵀ the penalty bends upward at least like λ|c| / σ_max(W) around a symmetric positive definite W, so
 
-        f - f* ≲ ‖∇f‖²_F σ_max(W) / (4 λ |c|)  ≤  tol · |f|.
+@dataclass(frozen=True, eq=False)
+class DualityGap:
+    """The duality gap, which takes about two evaluations; after every step only a lower figure is made.
 
-    On real features the estimate lies above the true gap, or within a factor 2 of it.
+    In M = W Wᵀ a penalty λ mix ‖W - cI‖²_F + λ (1 - mix) ‖W‖²_F, c = tr W / p, bends upward at least like
+    λ mix |c| / σ_max(W). Near the optimum, and not elsewhere, it follows that
+
+        f - f* ≲ ‖∇f‖²_F σ_max(W) / (4 λ mix |c|).
 
     Parameters
     ----------
-    lmbda : float
-        λ > 0.
-    identity : (p,) tensor or None
-        In a subspace: the diagonal that stands for I, see `Subspace`. ∇f is then the gradient along the subspace.
+    objective : Objective
+        As `duality_gap` takes it.
     """
 
-    lmbda: float
-    identity: Float[Tensor, " p"] | None = None
+    objective: Objective
 
-    def __call__(
-        self,
-        at: Evaluation,
-        W: Float[Tensor, "p p"],
-        b: Float[Tensor, " p"] | None,
-        tol: float,
-        *,
-        final: bool = False,
-    ) -> Verdict:
-        """Judge (W, b); the largest row norm is a lower bound of σ_max that spares most eigenvalues."""
-        scale = abs(float(identity_scale(W, self.identity)))
-        squared = float(torch.sum(at.dW * at.dW, dtype=torch.float64))
-        allowed = tol * abs(at.value)
-        factor = squared / (4 * self.lmbda * max(scale, 1e-300))
-        if self.identity is not None:
-            W = W / self.identity.clamp(min=1)  # block-diagonal: c√q becomes c
-        gap = factor * float(torch.linalg.vector_norm(W, dim=1).max())
-        if gap <= allowed or final:
-            gap = factor * float(torch.linalg.eigvalsh(W.double()).abs().max())  # W is symmetric
-        return compared("estimated gap", gap, allowed)
+    def estimate(self, at: Evaluation, W: Float[Tensor, "p p"], b: Float[Tensor, " p"] | None) -> float:
+        """The estimate, with the largest row norm for σ_max; without a bend, what the length of W alone can gain."""
+        lmbda, penalty = self.objective.term("penalty")
+        if penalty.kind == "squared-norm" or lmbda == 0:
+            return stationarity(at, W, lmbda)
+        scale = abs(float(identity_scale(W, penalty.identity)))
+        if penalty.identity is not None:
+            W = W / penalty.identity.clamp(min=1)  # block-diagonal: c√q becomes c
+        longest = float(torch.linalg.vector_norm(W, dim=1).max())
+        return gradient_norm(at) ** 2 * longest / (4 * lmbda * penalty.mix * max(scale, 1e-300))
+
+    def allowed(self, at: Evaluation, tol: float) -> float:
+        """A share tol of |f|, in nats."""
+        return allowed_gap(at, tol)
+
+    def judge(self, at: Evaluation, W: Float[Tensor, "p p"], b: Float[Tensor, " p"] | None, tol: float) -> Verdict:
+        """The duality gap against tol · |f|."""
+        allowed = allowed_gap(at, tol)
+        return compared("duality gap", duality_gap(self.objective, at, W, b, allowed), allowed)
+
+    def definite(self, W: Float[Tensor, "p p"]) -> bool:
+        """Whether W or -W is positive definite, where the penalty asks for it."""
+        penalty = self.objective.term("penalty")[1]
+        if penalty.kind != "scaled-identity":
+            return True
+        W = counted(W, penalty.identity)
+        sign = -1.0 if float(W.trace()) < 0 else 1.0
+        return not int(torch.linalg.cholesky_ex(sign * W.double()).info)
 
 
 def restriction_gap(dW: Float[Tensor, "p p"], subspace: Subspace, C: Float[Tensor, "k k"], lmbda: float) -> float:
     """What a subspace may cost: the part of the gap that the gradient outside of it can close.
 
-    The second-order bound behind `ShrinkageGap`, entry by entry in the eigenbasis of W with eigenvalues w, is
+    The second-order bound behind `DualityGap`, entry by entry in the eigenbasis of W with eigenvalues w, is
 
         f - f* ≲ Σ_ij (∇f)²_ij w_i w_j / (2 λ c̄ (w_i + w_j)),     c̄ = tr W / p.
 
@@ -127,8 +148,16 @@ def restriction_gap(dW: Float[Tensor, "p p"], subspace: Subspace, C: Float[Tenso
     return c / (lmbda * mean) * (max(outside, 0.0) / 4 + float((across * w / (w + c)).sum()))
 
 
+class _AnyRotation:
+    """A criterion for objectives that no rotation of W lowers."""
+
+    def definite(self, W: Float[Tensor, "p q"]) -> bool:
+        """Nothing is asked for."""
+        return True
+
+
 @dataclass(frozen=True)
-class Stationarity:
+class Stationarity(_AnyRotation):
     """For `naive` on a fixed number of columns V, M = V Vᵀ: the part of the duality gap that V alone can close.
 
     Parameters
@@ -139,24 +168,24 @@ class Stationarity:
 
     lmbda: float
 
-    def __call__(
-        self,
-        at: Evaluation,
-        W: Float[Tensor, "p k"],
-        b: Float[Tensor, " p"] | None,
-        tol: float,
-        *,
-        final: bool = False,
-    ) -> Verdict:
-        """|⟨H, M⟩| = |⟨∇f, V⟩| / 2 and ‖∇f‖²/(4λ), both at most tol · |f|."""
-        complementarity = abs(float(torch.sum(at.dW * W, dtype=torch.float64))) / 2
-        decrease = float(torch.sum(at.dW * at.dW, dtype=torch.float64)) / (4 * self.lmbda)
-        return compared("stationarity", max(complementarity, decrease), tol * abs(at.value))
+    def estimate(self, at: Evaluation, W: Float[Tensor, "p k"], b: Float[Tensor, " k"] | None) -> float:
+        """|⟨H, M⟩| = |⟨∇f, V⟩| / 2 or ‖∇f‖²/(4λ), whichever is larger."""
+        return stationarity(at, W, self.lmbda)
+
+    def allowed(self, at: Evaluation, tol: float) -> float:
+        """A share tol of |f|, in nats."""
+        return allowed_gap(at, tol)
+
+    def judge(self, at: Evaluation, W: Float[Tensor, "p k"], b: Float[Tensor, " k"] | None, tol: float) -> Verdict:
+        """The estimate is exact."""
+        return compared("stationarity", self.estimate(at, W, b), self.allowed(at, tol))
 
 
 @dataclass(frozen=True)
-class GradientRatio:
-    """With a bias, λ = 0 or the unsquared norm no gap is known: ‖∇f‖ ≤ 10 tol · ‖∇f‖ at the best scaled identity.
+class GradientRatio(_AnyRotation):
+    """No gap is known for the unsquared norm, or a bias beside a local term: ‖∇f‖ against that at the start.
+
+    A fit ends as stationary where ‖∇f‖ ≤ 10 tol · ‖∇f‖ at the best scaled identity.
 
     Parameters
     ----------
@@ -166,19 +195,24 @@ class GradientRatio:
 
     reference: float
 
-    def __call__(
-        self,
-        at: Evaluation,
-        W: Float[Tensor, "p p"],
-        b: Float[Tensor, " p"] | None,
-        tol: float,
-        *,
-        final: bool = False,
-    ) -> Verdict:
-        """Judge (W, b)."""
-        norm = gradient_norm(at)
-        verdict = compared("gradient norm", norm, 10 * tol * self.reference)
-        return replace(verdict, gap=None)
+    def estimate(self, at: Evaluation, W: Float[Tensor, "p q"], b: Float[Tensor, " q"] | None) -> float:
+        """‖∇f‖."""
+        return gradient_norm(at)
+
+    def allowed(self, at: Evaluation, tol: float) -> float:
+        """10 tol · ‖∇f‖ at the best scaled identity."""
+        return 10 * tol * self.reference
+
+    def judge(self, at: Evaluation, W: Float[Tensor, "p q"], b: Float[Tensor, " q"] | None, tol: float) -> Verdict:
+        """‖∇f‖ against what is allowed; no gap is stated."""
+        verdict = compared("gradient norm", gradient_norm(at), self.allowed(at, tol))
+        return Verdict(False, None, verdict.reason, stationary=verdict.converged)
+
+
+def stationarity(at: Evaluation, W: Float[Tensor, "p k"], lmbda: float) -> float:
+    """|⟨∇f, W⟩| / 2, the slope along the length of W, or ‖∇f‖²/(4λ), the larger; the first alone with λ = 0."""
+    along = abs(float(torch.sum(at.dW * W, dtype=torch.float64))) / 2
+    return max(along, gradient_norm(at) ** 2 / (4 * lmbda)) if lmbda > 0 else along
 
 
 def gradient_norm(at: Evaluation) -> float:
@@ -189,17 +223,8 @@ def gradient_norm(at: Evaluation) -> float:
     return math.sqrt(squared)
 
 
-def global_certificate(W: Float[Tensor, "p p"]) -> str:
-    """What the definiteness of a stationary W says about `global` (see docs/method.md)."""
-    eigenvalues = torch.linalg.eigvalsh((W.double() + W.double().T) / 2)
-    low, high = float(eigenvalues[0]), float(eigenvalues[-1])
-    if low > 0 or high < 0:
-        return "global optimum: stationary with a symmetric definite W"
-    return f"none: W is indefinite (eigenvalues {low:.3g} to {high:.3g})"
-
-
 def compared(what: str, value: float, allowed: float) -> Verdict:
     """The verdict of one figure against what is allowed."""
     converged = value <= allowed
     reason = f"{what} {value:.3g} is {'at most' if converged else 'above'} {allowed:.3g}"
-    return Verdict(converged, value, reason, value / allowed if allowed > 0 else None)
+    return Verdict(converged, value if math.isfinite(value) else None, reason)

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from glocal.objective import Evaluation, Objective, Penalty, TripletLoss
-from glocal.solver.criterion import Stationarity, Verdict, compared
-from glocal.solver.minimise import Solution, Status, minimise
+from glocal.solver.criterion import Stationarity, Status, Verdict, allowed_gap, compared
+from glocal.solver.minimise import Solution, minimise
 from glocal.solver.start import scale_of
 
 _ROUNDS = 60
@@ -102,7 +102,7 @@ def minimise_naive(
         eigenvalues, vectors = torch.linalg.eigh(H)
         missing = max(0.0, -float(eigenvalues[0])) * inner.at.value / lmbda
         along = abs(float(torch.sum((H @ V.double()) * V.double())))
-        verdict = compared("duality gap", along + missing, tol * abs(inner.at.value))
+        verdict = compared("duality gap", along + missing, allowed_gap(inner.at, tol))
         if verdict.converged or evaluations >= max_evaluations:
             break
         V = _without_tiny(V.double(), H, _TINY * _TINY_DECAY**round_)
@@ -114,8 +114,7 @@ def minimise_naive(
 
 def _slope(exact: TripletLoss, V: Float[Tensor, "p k"], lmbda: float) -> Float[Tensor, "p p"]:
     """H = sym(∂L/∂M) + λI at M = V Vᵀ, float64."""
-    H = exact.moment_gradient(V.to(exact.X))
-    H = (H + H.T) / 2
+    H = exact.slopes(V.to(exact.X)).M
     H.diagonal().add_(lmbda)
     return H
 

@@ -12,6 +12,7 @@ from glocal.objective import Penalty, TripletLoss
 
 _STEP = 2.0  # in log c²
 _TOLERANCE = 1e-2
+_SMALLEST = 1e-2  # of the mean squared norm after scaling: no smaller scale is looked for
 
 
 def best_scale(loss: TripletLoss, penalty: Penalty | None = None, lmbda: float = 0.0) -> float:
@@ -34,6 +35,11 @@ def best_scale(loss: TripletLoss, penalty: Penalty | None = None, lmbda: float =
     return scale_of(loss, loss.X, 0.0 if penalty is None else lmbda, penalty, loss.X.shape[1])
 
 
+def knows_nothing(loss: TripletLoss, scale: float) -> bool:
+    """Whether the best scale is the smallest looked for: the features as they are know nothing of the answers."""
+    return scale**2 * float(torch.sum(loss.X * loss.X, dtype=torch.float64)) <= 1.1 * _SMALLEST * len(loss.X)
+
+
 def scale_of(
     loss: TripletLoss, Z: Float[Tensor, "n q"], lmbda: float, penalty: Penalty | None, squared_norm: float
 ) -> float:
@@ -52,7 +58,7 @@ def scale_of(
             slope += lmbda * math.sqrt(squared_norm / m) / 2
         return slope
 
-    smallest, largest = math.log(1e-2 / mean_square), math.log(1 / mean_square) + 20 * _STEP
+    smallest, largest = math.log(_SMALLEST / mean_square), math.log(1 / mean_square) + 20 * _STEP
     low = high = math.log(1 / mean_square)
     at_low = at_high = derivative(low)
     while at_low > 0 and low > smallest:
@@ -67,7 +73,8 @@ def scale_of(
         return math.exp(max(low, smallest) / 2 if at_low > 0 else high / 2)
     side = 0
     while high - low > _TOLERANCE:  # regula falsi with the Illinois rule
-        middle = (low * at_high - high * at_low) / (at_high - at_low)
+        rise = at_high - at_low  # 0 where both are below the smallest number: any point between will do
+        middle = (low * at_high - high * at_low) / rise if rise > 0 else (low + high) / 2
         middle = min(max(middle, low + _TOLERANCE / 4), high - _TOLERANCE / 4)
         value = derivative(middle)
         if value < 0:

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glocal.aligner.problem import criterion_of, largest_lambda
+from glocal.aligner.problem import largest_lambda, minimise_from
 from glocal.aligner.settings import Settings
 from glocal.errors import DivergedError
-from glocal.solver import Solution, best_scale, minimise, minimise_naive
+from glocal.solver import Solution, best_scale, minimise_naive
 from glocal.sweep.fold import Fold
 from glocal.sweep.grid import Point
 from glocal.sweep.loop import fit_by_loop
@@ -87,7 +87,7 @@ def step(fold: Fold, point: Point, settings: Settings, state: State | None) -> R
     elif point.eta is not None:
         transform, found = _by_loop(fold, point, settings)
     else:
-        solution = _fit(fold, point, settings, state, identity)
+        solution = _fit(fold, point, settings, state, identity, scale)
         found = _row(solution)
         if bool(solution.W.any()):  # no fit starts at W = 0, which is stationary
             state = State(solution.W, solution.b, _shortened(solution.curvature))
@@ -107,7 +107,7 @@ def original_scores(fold: Fold) -> dict[str, Any]:
     return fold.scores(best_scale(fold.base.loss) * np.eye(fold.objects.shape[1], dtype=np.float32), None, None)
 
 
-def _fit(fold: Fold, point: Point, settings: Settings, state: State | None, identity: Tensor) -> Solution:
+def _fit(fold: Fold, point: Point, settings: Settings, state: State | None, identity: Tensor, scale: float) -> Solution:
     problem, lmbda = fold.problem(point), point.lmbda
     budget: dict[str, Any] = {"tol": settings.tol, "max_evaluations": settings.max_evaluations}
     zero = torch.zeros_like(identity[0]) if point.bias else None
@@ -117,12 +117,8 @@ def _fit(fold: Fold, point: Point, settings: Settings, state: State | None, iden
         return _trivial(problem.objective(torch.zeros_like(identity)), identity, largest)
     if largest is not None and point.method == "naive":
         return minimise_naive(problem.loss, lmbda, second_moments=problem.second_moments, **budget)
-    criterion = criterion_of(problem, here.shrinkage, identity, zero)
     W, b, curvature = (identity, zero, ()) if state is None else (state.W, state.b, state.curvature)
-    return minimise(
-        problem.objective, (W, b), criterion=criterion, second_moments=problem.second_moments, curvature=curvature,
-        **budget,
-    )  # fmt: skip
+    return minimise_from(problem, (W, b), (identity, zero), scale, curvature=curvature, **budget)
 
 
 def _by_loop(fold: Fold, point: Point, settings: Settings) -> tuple[LinearTransform | None, dict[str, Any]]:

@@ -23,9 +23,10 @@ from glocal.errors import ClusterError, DivergedError, ParameterError
 from glocal.extras import needed
 from glocal.files import PathLike, unwritable
 from glocal.objective import Evaluation, Objective
+from glocal.solver.criterion import Status
 from glocal.solver.minibatch.sampled import SampledObjective
 from glocal.solver.minibatch.training import Training
-from glocal.solver.minimise import Solution, Status
+from glocal.solver.minimise import Solution
 
 if TYPE_CHECKING:
     from glocal.solver.minibatch.walk import Walk
