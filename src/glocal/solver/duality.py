@@ -15,6 +15,7 @@ from glocal.objective.penalty import counted
 
 _FARTHER = 2.0  # times the squared norm: how far the gap reaches where nothing bounds the optimum
 _REFINEMENTS = 4
+_SETTLED = 1e-10  # nats: what a further step toward the best bias may gain
 _NEWTON = 10  # steps toward the best bias; from near the optimum two or three are taken
 
 
@@ -65,9 +66,11 @@ def duality_gap(
     (share, loss), (lmbda, penalty) = objective.term("global"), objective.term("penalty")
     found, slack = loss.slopes(W, b), 0.0
     if b is not None:
-        b = _best_bias(loss, W, b)
+        b, left = _best_bias(loss, W, b)
         given, found = found.value, loss.slopes(W, b)
-        slack = share * (given - found.value) + _FARTHER * float(found.v.norm() * (W @ b).norm())
+        slack = share * (given - found.value + left) + _FARTHER * float(found.v.norm() * (W @ b).norm())
+        if left > _SETTLED:
+            return math.inf
     A, norm = share * found.M, lmbda * at.parts["penalty"]
     local, along_local = _local_slope(objective, at, W, A)
     along = share * found.along + norm + along_local
@@ -92,7 +95,7 @@ def duality_gap(
     for margin in (0.5, 4.0):  # the shorter suffices for a gap that is allowed
         m = (best if here.met else max(best, 1.0)) + margin * allowed / bend
         root = math.sqrt(max(m, 0.25))
-        at_m = loss.slopes(root * W, None if b is None else _best_bias(loss, root * W, root * b))
+        at_m = loss.slopes(root * W, None if b is None else _best_bias(loss, root * W, root * b)[0])
         there = _Dual(at_m.entropy, share * at_m.M, _excess(share * at_m.M + local, lmbda, penalty))
         met, missed = (there, missed) if there.met else (met, there)
         if met is not None:
@@ -161,14 +164,16 @@ def _fraction(met: float, missed: float) -> float:
     return min(max(-0.9 * met / (missed - met), 0.05), 0.95) if math.isfinite(missed) else 0.5
 
 
-def _best_bias(loss: Any, W: Float[Tensor, "p p"], b: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
-    """The b at which L does not change with v = W b, by Newton's method."""
+def _best_bias(loss: Any, W: Float[Tensor, "p p"], b: Float[Tensor, " p"]) -> tuple[Float[Tensor, " p"], float]:
+    """The b at which L does not change with v = W b, by Newton's method, and twice what a further step would gain."""
+    left = math.inf
     for _ in range(_NEWTON):
         slope, bend = loss.slopes(W, b).v, loss.bend_of_bias(W, b)
         bend.diagonal().add_(1e-12 * float(bend.trace()) + 1e-300)
         step, _ = torch.linalg.solve_ex(bend, slope)
+        left = float(slope @ step)
         change, singular = torch.linalg.solve_ex(W.double(), step)
-        if int(singular) or not float(slope @ step) > 1e-14:
+        if int(singular) or not left > 1e-14:
             break
         b = b - change.to(b)
-    return b
+    return b, max(left, 0.0)
