@@ -495,7 +495,7 @@ def test_mixed_precision_ends_close_by():
     assert mixed.W.dtype == torch.float32
     assert not torch.equal(full.W, mixed.W)
     assert mixed.at.value == pytest.approx(full.at.value, rel=1e-2)
-    with pytest.raises(ParameterError, match="which a CPU has not"):
+    with pytest.raises(ParameterError, match="16-mixed is not supported on a CPU"):
         minimise_by_batches(problem, (W, None), SHORT, engine=Engine(precision="16-mixed"))
 
 

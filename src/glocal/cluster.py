@@ -56,7 +56,7 @@ def connected(scheduler: str, *, timeout: float = 10.0) -> Iterator[Any]:
     ParameterError
         No scheduler answers, or it has no worker.
     FileError
-        There is no such scheduler file, or it is none.
+        The file is missing, or it is not a scheduler file.
     """
     distributed = _distributed()
     address = _address(scheduler)
@@ -183,7 +183,7 @@ def mapped(
     ----------
     client : distributed.Client
     function : function of (item, shared)
-        A name of a module that the workers can import. What it does must bear to be done twice.
+        Defined in a module that the workers can import. It must be idempotent.
     items, shared
         Whatever can be pickled.
     patience : float or None

@@ -45,13 +45,13 @@ class ParameterError(GLocalError, ValueError):
 
 
 class DivergedError(ParameterError):
-    """The steps of the mini-batch solver were too long: its loss is no number.
+    """The steps of the mini-batch solver were too long: the loss became NaN or infinite.
 
     Parameters
     ----------
     message : str
     steps : int
-        Taken until then.
+        Number of steps taken before it diverged.
     """
 
     def __init__(self, message: str, steps: int = 0) -> None:

@@ -115,9 +115,9 @@ def fit_arm(
         ``"auto"`` takes as many as bring an estimate of the cost, the record's `rank_bound`, to 1e-3 of the objective.
         None fits all.
     local_blocks : int or None
-        Blocks of local images to use, the first ones; more than there are means all. None uses all up to 16, and of
-        more as many as bring the record's `local_change` to 1e-3 of the objective, 64 at most; each of these fits may
-        spend `max_evaluations`.
+        Number of blocks of local images to use, counted from the first; all if there are fewer. None: all if at most
+        16; otherwise doubled until the record's `local_change` is at most 1e-3 of the objective, and at most 64. Each
+        of these fits may spend `max_evaluations`.
     local_standardized : bool or None
         False trains the local term on raw local features, as the authors' code does. None: what the profile says.
     solver : {"lbfgs", "minibatch"} or None

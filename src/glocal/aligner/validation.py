@@ -76,7 +76,7 @@ def first_fold(
 def given_fold(
     validation: Validation, triplets: Triplets, local: LocalBlocks | None, scalars: Any, settings: Settings
 ) -> tuple[Watched, Watched]:
-    """The data of the fit as they are, and what was given to be watched."""
+    """The training data unchanged, and the user's validation set."""
     watched = None
     if local is not None:
         if validation.local_features is None:

@@ -25,7 +25,7 @@ _SHIFT, _SPREAD = 0.25, 2.0  # of one network on objects, ImageNet and CIFAR-10:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found: `error` makes results wrong, `warning` may, `note` is only told. `fix` says what to do."""
+    """One problem: an `error` makes results wrong, a `warning` may, a `note` is informational; `fix` is the remedy."""
 
     severity: Severity
     check: str

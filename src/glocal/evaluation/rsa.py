@@ -66,7 +66,7 @@ def rsa(
     rdms : (n, n) or (people, n, n) real array
         Human dissimilarities, symmetric, with a diagonal of 0; NaN where a pair is missing.
     kernel : {"cosine", "correlation", "dot", "choice"}
-        How the model's dissimilarities are had, see `model_rdm`.
+        The kernel that computes the model's dissimilarities; see `model_rdm`.
     replicates : int
         Bootstrap replicates, at least 40; 0 for no interval.
     seed : int

@@ -26,7 +26,7 @@ from glocal.suite.tasks import Embed, Found, Row, perform
 from glocal.transform import LinearTransform
 
 _ARRAYS = ("units", "answers", "weights", "clusters")
-_FORMAT = 3  # a change in what tasks compute makes kept cells another content
+_FORMAT = 3  # bump to invalidate cached cells when what the tasks compute changes
 
 
 class Cells:

@@ -162,9 +162,9 @@ class Grid:
     def paths(self, folds: int) -> list[list[Point]]:
         """The units of work: one path for each (fold, method, bias, mix, lmbda, eta).
 
-        A path walks tau back and forth through alpha. Neighbouring points have neighbouring optima: an exact fit starts
-        from the one before. lmbda is not walked, since its optima lie too far apart to save anything. With eta each
-        point is a fit of its own.
+        A path runs through tau, back and forth along alpha. Neighbouring points have neighbouring optima, so an exact
+        fit is warm-started from the previous one. Fits are not warm-started across lmbda: the optima lie too far apart
+        to save anything. With eta each point is an independent fit.
         """
         paths = []
         for fold in range(folds):

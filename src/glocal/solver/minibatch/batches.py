@@ -37,15 +37,15 @@ def epoch_steps(
     """The steps of one epoch: shuffled answers zipped with blocks of local images, the shorter of the two repeated.
 
     An epoch has as many steps as the longer of the two needs for one pass; what is repeated is shuffled anew in each
-    pass. The batches of answers do not depend on the number of devices: each takes every so-manieth answer of a batch.
-    Of the blocks each device takes a whole one, so that `devices` blocks meet in a step.
+    pass. The batches of answers do not depend on the number of devices D: device r of D takes answers r, r + D, …
+    of each batch. Each device takes a whole block of images, so that a step uses `devices` blocks.
 
     Parameters
     ----------
     n_answers, batch_size : int
         The last batch of a pass may be smaller.
     seed, epoch : int
-        What the shuffling depends on, so that any epoch can be had without the ones before it.
+        The shuffling depends on these two alone, so that any epoch can be reproduced without the earlier ones.
     rank, devices : int
         Which device, of how many.
     n_blocks : int

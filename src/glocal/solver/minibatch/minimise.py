@@ -179,7 +179,7 @@ def _hardware(device: torch.device, engine: Engine) -> dict[str, Any]:
     settings: dict[str, Any] = {"precision": "32-true" if engine.precision == "full" else engine.precision}
     if device.type == "cpu":
         if engine.precision == "16-mixed":  # NOTE Lightning would take bfloat16 in its place
-            raise ParameterError("precision is 16-mixed, which a CPU has not; take bf16-mixed, or another --device.")
+            raise ParameterError("precision 16-mixed is not supported on a CPU; use bf16-mixed, or another --device.")
         settings["accelerator"] = "cpu"
     else:
         settings["accelerator"] = "gpu" if device.type == "cuda" else device.type
