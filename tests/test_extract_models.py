@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from glocal.errors import DataError, FileError, ParameterError
-from glocal.extract.model import load_checkpoint, weights_sha256
+from glocal.extract.layers import list_layers, read_layers, resolve
+from glocal.extract.model import Layer, load_checkpoint, weights_sha256
 from glocal.extract.names import ModelName
 from glocal.extract.pooling import pooled
 from glocal.extract.python_models import user_model
 from glocal.extract.registry import load_model
-from glocal.extract.taps import Tap, list_layers, read_layers, resolve
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -79,8 +79,8 @@ def test_the_norm_of_a_dino_network_gives_its_class_token(picture):
 
     model = user_model((module, load_model("timm:test_vit:none").preprocess), "vit")
     batch = model.preprocess(picture)[None]
-    taps = {"norm": Tap("norm"), **{"penultimate": _named(module)["penultimate"]}}
-    found = read_layers(model, batch, taps)
+    layers = {"norm": Layer("norm"), **{"penultimate": _named(module)["penultimate"]}}
+    found = read_layers(model, batch, layers)
     assert torch.equal(pooled(found["norm"], "cls"), pooled(found["penultimate"], "auto"))
     assert "logits" not in _named(module)
 
@@ -178,10 +178,10 @@ def test_what_comes_after_in_place_does_not_change_a_layer(picture):
     parts = (nn.Linear(512 * 49, 8), nn.ReLU(True), nn.Dropout(), nn.Linear(8, 8), nn.ReLU(True), nn.Dropout())
     module.classifier = nn.Sequential(*parts, nn.Linear(8, 5))
     module.eval()
-    assert _named(module)["penultimate"] == Tap("classifier.3")
+    assert _named(module)["penultimate"] == Layer("classifier.3")
     model = user_model((module, lambda image: torch.ones(3, 128, 128)), "vgg")
     batch = model.preprocess(picture)[None]
-    found = read_layers(model, batch, {"classifier.3": Tap("classifier.3")})["classifier.3"]
+    found = read_layers(model, batch, {"classifier.3": Layer("classifier.3")})["classifier.3"]
     with torch.inference_mode():
         features = torch.flatten(module.avgpool(module.features(batch)), 1)
         expected = module.classifier[3](module.classifier[:3](features))

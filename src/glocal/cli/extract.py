@@ -155,7 +155,7 @@ def _put(result: Extraction, source: Source, seconds: float, as_json: bool) -> N
 
 
 def _list(extractor: Extractor, as_json: bool) -> None:
-    from glocal.extract.taps import list_layers
+    from glocal.extract.layers import list_layers
 
     if extractor.text:
         raise ParameterError("--list-layers is about the image tower; leave --captions out.")

@@ -30,7 +30,7 @@ from glocal.cli.output import interval, progress_bar, put, put_json, put_table, 
 from glocal.extras import needed
 from glocal.files import writable_target
 from glocal.records import FitRecord, to_json
-from glocal.transform.linear import TRANSFORM_ENDINGS
+from glocal.transform.file_format import TRANSFORM_ENDINGS, is_safetensors
 
 
 def fit(
@@ -101,8 +101,6 @@ def fit(
     """
     given = changed(fit, locals())
     writable_target(out, what="--out", endings=TRANSFORM_ENDINGS)
-    from glocal.transform.export import is_safetensors
-
     if is_safetensors(out):
         needed("safetensors", f"--out {out}")
     loaded, _, joined = load_answers(

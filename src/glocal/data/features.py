@@ -15,12 +15,11 @@ from jaxtyping import Int
 from numpy.typing import DTypeLike
 
 from glocal.data.parquet import PARQUET
-from glocal.data.readers import READERS, read_matrix
+from glocal.data.readers import NAMES_FILE, READERS, read_matrix
 from glocal.data.store import ZARR, RowStore
 from glocal.errors import DataError, DataWarning, FileError
 from glocal.files import PathLike, read_lines
 
-NAMES_FILE = "file_names.txt"
 _CHUNK_BYTES = 1 << 25
 _EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 

@@ -21,6 +21,7 @@ from glocal.data.tensors import plain_array, read_tensors
 from glocal.errors import FileError
 from glocal.files import PathLike, one_line, read_lines, read_npy
 
+NAMES_FILE = "file_names.txt"
 _NUMBERS = "fiuV"  # V: bfloat16, for which numpy has no type
 _MATLAB_NUMBERS = {"double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -191,8 +192,6 @@ def _read_mat(path: Path) -> np.ndarray:
 
 def _rows_of_thingsvision(path: Path, held: Held) -> list[str]:
     """Order the variables by file_names.txt beside the file: thingsvision saves a (1, p) variable for each image."""
-    from glocal.data.features import NAMES_FILE
-
     if not (path.parent / NAMES_FILE).is_file():
         return []
     names = read_lines(path.parent / NAMES_FILE, what="names")

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,17 @@ from torch import nn
 from glocal.data.features import Features
 from glocal.errors import ParameterError
 from glocal.extract.images import open_images
-from glocal.extract.model import Model
+from glocal.extract.layers import resolve
+from glocal.extract.model import Layer, Model
 from glocal.extract.pooling import check_pool
 from glocal.extract.python_models import user_model
 from glocal.extract.registry import load_model
+from glocal.extract.remote import extract_on_cluster
 from glocal.extract.rows_file import check_format
 from glocal.extract.runner import Network, open_chunks, run_chunks
 from glocal.extract.source import Source
 from glocal.extract.store import Store
 from glocal.extract.stream import default_workers
-from glocal.extract.taps import Tap, resolve
 from glocal.files import PathLike
 
 _CHUNK = 512  # items of a chunk, about: what a killed process does again
@@ -131,7 +132,7 @@ class Extractor:
         return user_model(self.model, f"python:{kind or 'callable'}")
 
     @cached_property
-    def taps(self) -> dict[str, Tap]:
+    def taps(self) -> dict[str, Layer]:
         """The layers by name, and where each is read."""
         return resolve(self.loaded, self.layers)
 
@@ -208,9 +209,8 @@ class Extractor:
                 if scheduler is None or isinstance(images, Source):
                     self._here(store, source, shard, progress)
                 else:
-                    from glocal.extract.remote import extract_on_cluster
-
-                    extract_on_cluster(scheduler, self._settings, os.path.abspath(images), source, store, progress)
+                    again = partial(Extractor, **self._settings)
+                    extract_on_cluster(scheduler, again, os.path.abspath(images), source, store, progress)
                 store.finish()
             return _outcome(store, source)
 

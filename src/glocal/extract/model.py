@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +18,25 @@ from glocal.extract.names import RANDOM, ModelName
 from glocal.extras import needed
 from glocal.files import existing_file, one_line
 
-if TYPE_CHECKING:
-    from glocal.extract.taps import Tap
-
+OUTPUT = "output"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 T = TypeVar("T")
 _SEED = 0
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Where features are taken: what a module returns, what goes into it, or what the whole network returns.
+
+    `module` is empty for the network's own output. `side` is ``"output"`` or ``"input"``.
+    """
+
+    module: str = ""
+    side: str = OUTPUT
+
+    def __str__(self) -> str:
+        return f"{self.side} of {self.module or 'the network'}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +69,7 @@ class Model:
     preprocess: Callable[[Any], Tensor]
     module: nn.Module | None
     identity: dict[str, Any]
-    named: dict[str, Tap] = field(default_factory=dict)
+    named: dict[str, Layer] = field(default_factory=dict)
     default_layer: str = "penultimate"
     prefix_tokens: int = 0
     channels_last: bool = False

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from glocal.errors import ParameterError
 from glocal.extract.model import (
+    Layer,
     Model,
     described,
     is_file,
@@ -18,7 +19,6 @@ from glocal.extract.model import (
     weights_sha256,
 )
 from glocal.extract.names import RANDOM, ModelName
-from glocal.extract.taps import Tap
 from glocal.extras import needed
 from glocal.files import one_line
 
@@ -73,7 +73,7 @@ def load_openclip(name: ModelName, *, text: bool = False) -> Model:
         preprocess=preprocess,
         module=module,
         identity={**identity, "preprocessing": described(preprocess)},
-        named={"penultimate": Tap("visual")},
+        named={"penultimate": Layer("visual")},
         prefix_tokens=_prefix_tokens(module.visual),
     )
 

@@ -11,9 +11,8 @@ from typing import Any
 from torch import nn
 
 from glocal.errors import ParameterError
-from glocal.extract.model import Model, described, weights_sha256
+from glocal.extract.model import Layer, Model, described, weights_sha256
 from glocal.extract.names import ModelName
-from glocal.extract.taps import Tap
 from glocal.files import one_line, tree_sha256
 
 
@@ -72,7 +71,7 @@ def user_model(pair: Any, name: str, identity: dict[str, Any] | None = None) -> 
             preprocess=preprocess,
             module=network,
             identity={**known, "weights": "its own", "weights_sha256": weights_sha256(network)},
-            named={"penultimate": Tap(linear[-1], "input")} if linear else {},
+            named={"penultimate": Layer(linear[-1], "input")} if linear else {},
             default_layer="output",
         )
     file = getattr(network, "weights_file", None)

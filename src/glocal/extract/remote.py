@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ _latest: dict[str, tuple[Network, Source]] = {}
 
 
 def extract_on_cluster(
-    scheduler: str, settings: dict[str, Any], images: str, source: Source, store: Store, progress: Any = None
+    scheduler: str, extractor: Callable[[], Any], images: str, source: Source, store: Store, progress: Any = None
 ) -> None:
     """Extract every chunk that no other process holds on the workers of a Dask cluster.
 
@@ -34,8 +35,8 @@ def extract_on_cluster(
     ----------
     scheduler : str
         Its address, or its scheduler file.
-    settings : dict
-        The arguments of `Extractor`.
+    extractor : function
+        Builds the `Extractor` on a worker, which imports it by name.
     images : str
         A path that the workers see.
     source, store, progress
@@ -52,7 +53,7 @@ def extract_on_cluster(
         this package. Finished chunks are kept.
     """
     images_here, network_here = source.fingerprint(), _plain(store.identity)
-    expected = Expected(secrets.token_hex(8), settings, images, images_here, network_here)
+    expected = Expected(secrets.token_hex(8), extractor, images, images_here, network_here)
     runs: list[dict[str, Any]] = []
     with connected(scheduler) as client:
         for _, found in mapped(client, remote_chunk, open_chunks(store, enumerate(store.chunks())), expected):
@@ -70,7 +71,7 @@ class Expected:
     """What a worker must find: the same images, and the same network."""
 
     token: str
-    settings: dict[str, Any]
+    extractor: Callable[[], Any]
     images: str
     fingerprint: str
     identity: dict[str, Any]
@@ -101,8 +102,6 @@ def remote_chunk(chunk: tuple[int, range], expected: Expected) -> Returned:
 
 def _network_of(expected: Expected) -> tuple[Network, Source]:
     """The network and the images as this worker opened them first."""
-    from glocal.extract.extractor import Extractor
-
     if expected.token not in _latest:
         source = open_images(expected.images)
         if source.fingerprint() != expected.fingerprint:
@@ -110,7 +109,7 @@ def _network_of(expected: Expected) -> tuple[Network, Source]:
                 f"a worker sees other images under {expected.images} than this process. Put "
                 "them where all see the same."
             )
-        extractor = Extractor(**expected.settings)
+        extractor = expected.extractor()
         here = _plain({**extractor.identity})
         different = [key for key in here if here[key] != expected.identity.get(key)]
         if different:

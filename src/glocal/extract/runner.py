@@ -15,12 +15,12 @@ from torch import Tensor
 
 from glocal._version import __version__
 from glocal.errors import DataError
-from glocal.extract.model import DTYPES, Model
+from glocal.extract.layers import read_layers
+from glocal.extract.model import DTYPES, Layer, Model
 from glocal.extract.pooling import pooled
 from glocal.extract.source import Source
 from glocal.extract.store import Store
 from glocal.extract.stream import Batch, Job, batches
-from glocal.extract.taps import Tap, read_layers
 
 _PACKAGES = ("numpy", "pillow", "timm", "torchvision", "open-clip-torch", "onnxruntime")
 
@@ -30,7 +30,7 @@ class Network:
     """A model on its device, the layers that are read, and how they are pooled."""
 
     model: Model
-    taps: dict[str, Tap]
+    layers: dict[str, Layer]
     pool: str
     device: torch.device
     dtype: str
@@ -129,7 +129,7 @@ def extract_batch(network: Network, inputs: Tensor) -> dict[str, np.ndarray]:
         dtype = DTYPES[network.dtype] if inputs.is_floating_point() else None  # tokens of captions stay integers
         inputs = inputs.to(device=network.device, dtype=dtype, non_blocking=True)
     found = {}
-    for layer, activations in read_layers(model, inputs, network.taps).items():
+    for layer, activations in read_layers(model, inputs, network.layers).items():
         rows = pooled(activations, network.pool, prefix_tokens=model.prefix_tokens, channels_last=model.channels_last)
         rows = rows.to(torch.float16 if rows.dtype == torch.float16 else torch.float32)
         found[layer] = rows.cpu().numpy()

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from glocal.data.features import NAMES_FILE
+from glocal.data.readers import NAMES_FILE
 from glocal.documents import read_object
 from glocal.errors import DataError, ParameterError
 from glocal.extract.rows_file import rows_file

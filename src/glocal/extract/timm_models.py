@@ -9,6 +9,7 @@ from torch import nn
 
 from glocal.errors import ParameterError
 from glocal.extract.model import (
+    Layer,
     Model,
     described,
     is_file,
@@ -18,7 +19,6 @@ from glocal.extract.model import (
     weights_sha256,
 )
 from glocal.extract.names import RANDOM, ModelName
-from glocal.extract.taps import Tap
 from glocal.extras import needed
 
 
@@ -85,12 +85,12 @@ def load_timm(name: ModelName) -> Model:
     )
 
 
-def _named(module: nn.Module) -> dict[str, Tap]:
+def _named(module: nn.Module) -> dict[str, Layer]:
     find: Any = getattr(module, "get_classifier", None)
     head = None if find is None else find()
     head = head[0] if isinstance(head, list | tuple) else head  # a distilled network has a second head
     path = next((path for path, part in module.named_modules() if part is head and path), None)
     if path is None:
         return {}
-    taps = {"penultimate": Tap(path, "input")}
-    return taps if isinstance(head, nn.Identity) else {**taps, "logits": Tap()}
+    layers = {"penultimate": Layer(path, "input")}
+    return layers if isinstance(head, nn.Identity) else {**layers, "logits": Layer()}

@@ -9,6 +9,7 @@ from torch import nn
 
 from glocal.errors import ParameterError
 from glocal.extract.model import (
+    Layer,
     Model,
     described,
     is_file,
@@ -18,7 +19,6 @@ from glocal.extract.model import (
     weights_sha256,
 )
 from glocal.extract.names import RANDOM, ModelName
-from glocal.extract.taps import Tap
 from glocal.extras import needed
 from glocal.files import one_line
 
@@ -85,12 +85,12 @@ def load_torchvision(name: ModelName) -> Model:
     )
 
 
-def _named(module: nn.Module) -> dict[str, Tap]:
-    taps: dict[str, Any] = {"logits": Tap()}
+def _named(module: nn.Module) -> dict[str, Layer]:
+    layers: dict[str, Any] = {"logits": Layer()}
     linear = [path for path, part in module.named_modules() if isinstance(part, nn.Linear)]
     before = _BEFORE_ACTIVATION.get(type(module).__name__)
     if before is not None:
-        return {**taps, "penultimate": Tap(before)}
+        return {**layers, "penultimate": Layer(before)}
     if linear:
-        return {**taps, "penultimate": Tap(linear[-1], "input")}
-    return taps
+        return {**layers, "penultimate": Layer(linear[-1], "input")}
+    return layers

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from glocal.data.features import NAMES_FILE, Features
+from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.data.labels import load_labels
+from glocal.data.readers import NAMES_FILE
 from glocal.data.splits import split_triplets
 from glocal.data.store import ZARR
 from glocal.data.triplets import Triplets

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
-from glocal.data.container import DAMAGE, check_members
-from glocal.errors import DataError, FileError, GLocalError, ParameterError
+from glocal.errors import DataError, ParameterError
 from glocal.extras import needed
-from glocal.files import PathLike, atomic_write, one_line, unreadable
+from glocal.files import PathLike, atomic_write
 from glocal.records import to_json
-from glocal.transform.linear import FORMAT, MEMBERS, LinearTransform
+from glocal.transform.file_format import FORMAT
 
 if TYPE_CHECKING:
     import torch
 
-SAFETENSORS = ".safetensors"
 ONNX_OPSET = 17
 _ONNX_IR = 8  # what runtimes of the age of opset 17 read
 _ONNX_BYTES = (1 << 31) - (1 << 20)  # one protobuf message ends at 2 GiB
 
 
-def to_linear(transform: LinearTransform) -> torch.nn.Linear:
+@runtime_checkable
+class AffineMap(Protocol):
+    """What is exported: z = x A + c on raw features, and where it comes from. `glocal.LinearTransform` is one."""
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Provenance, JSON values only."""
+
+    @property
+    def dimensions(self) -> int:
+        """The number p of features."""
+
+    def folded(self) -> tuple[Float[np.ndarray, "p p"], Float[np.ndarray, " p"]]:
+        """A and c in float64."""
+
+
+def to_linear(transform: AffineMap) -> torch.nn.Linear:
     """Make the ``torch.nn.Linear`` that maps raw features as `transform` does, z = x A + c.
 
     Parameters
     ----------
-    transform : LinearTransform
+    transform : AffineMap
         With (p, p) weights.
 
     Returns
@@ -40,6 +53,7 @@ def to_linear(transform: LinearTransform) -> torch.nn.Linear:
     Examples
     --------
     >>> import torch
+    >>> from glocal import LinearTransform
     >>> layer = to_linear(LinearTransform(np.eye(2, dtype=np.float32), None, mean=1.0, std=2.0))
     >>> layer(torch.tensor([[3.0, 1.0]])).tolist()
     [[1.0, 0.0]]
@@ -48,7 +62,7 @@ def to_linear(transform: LinearTransform) -> torch.nn.Linear:
     return _layer(A.T, c)
 
 
-def fold_into(transform: LinearTransform, linear: torch.nn.Linear) -> torch.nn.Linear:
+def fold_into(transform: AffineMap, linear: torch.nn.Linear) -> torch.nn.Linear:
     """Fold `transform` into the last projection of a model, so that the model itself yields aligned features.
 
     The layer computes the raw features x = y Lᵀ + l; the new one computes x A + c = y (Aᵀ L)ᵀ + (l A + c). The
@@ -56,7 +70,7 @@ def fold_into(transform: LinearTransform, linear: torch.nn.Linear) -> torch.nn.L
 
     Parameters
     ----------
-    transform : LinearTransform
+    transform : AffineMap
         Fitted on the output of `linear`.
     linear : torch.nn.Linear
         q → p; it is not changed.
@@ -98,14 +112,14 @@ def fold_into(transform: LinearTransform, linear: torch.nn.Linear) -> torch.nn.L
     return folded.requires_grad_(linear.weight.requires_grad)
 
 
-def to_onnx(transform: LinearTransform, path: PathLike) -> None:
+def to_onnx(transform: AffineMap, path: PathLike) -> None:
     """Write `transform` atomically as an ONNX model: ``features`` (n, p) raw float32 in, ``aligned`` (n, p) out.
 
     n is free. The model's metadata carry the provenance of the transform as one JSON string ``meta``.
 
     Parameters
     ----------
-    transform : LinearTransform
+    transform : AffineMap
     path : path
         Usually ``.onnx``; overwritten.
 
@@ -146,48 +160,6 @@ def to_onnx(transform: LinearTransform, path: PathLike) -> None:
         stream.write(model.SerializeToString())
 
 
-def is_safetensors(path: PathLike) -> bool:
-    """Tell by its suffix whether a transform file is safetensors rather than npz."""
-    return Path(path).suffix.lower() == SAFETENSORS
-
-
-def safetensors_bytes(arrays: dict[str, np.ndarray]) -> bytes:
-    """Encode the arrays of a transform file; scalars become (1,) tensors, the text `meta` goes to the metadata."""
-    _import_safetensors()
-    from safetensors.numpy import save
-
-    tensors = {key: np.atleast_1d(np.ascontiguousarray(value)) for key, value in arrays.items() if key != "meta"}
-    encoded: bytes = save(tensors, metadata={"meta": str(arrays["meta"])})
-    return encoded
-
-
-def read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of a transform file that `safetensors_bytes` encoded, as ``LinearTransform.load`` wants them.
-
-    Raises
-    ------
-    FileError
-        Unreadable, or no whole safetensors file.
-    """
-    safetensors = _import_safetensors()
-    fix = "A transform file holds weights, mean and std: name one, or copy it again."
-    try:
-        with path.open("rb"), safetensors.safe_open(path, framework="numpy") as file:
-            held = list(file.keys())
-            check_members(path, "transform", MEMBERS, held, fix)
-            arrays: dict[str, np.ndarray] = {name: file.get_tensor(name) for name in (*MEMBERS, "bias") if name in held}
-            meta = (file.metadata() or {}).get("meta")
-    except GLocalError:
-        raise
-    except OSError as error:
-        raise unreadable(path, "transform", error) from error
-    except (safetensors.SafetensorError, *DAMAGE) as error:
-        raise FileError(
-            f"transform file {path} is no readable safetensors file ({one_line(error)[:160]}). {fix}"
-        ) from error
-    return arrays if meta is None else {**arrays, "meta": np.array(meta)}
-
-
 def _layer(
     weight: Float[np.ndarray, "p q"], bias: Float[np.ndarray, " p"], dtype: Any = None, device: Any = None
 ) -> torch.nn.Linear:
@@ -199,7 +171,3 @@ def _layer(
     layer.weight = torch.nn.Parameter(torch.from_numpy(np.ascontiguousarray(weight)).to(**like), requires_grad=False)
     layer.bias = torch.nn.Parameter(torch.from_numpy(bias).to(**like), requires_grad=False)
     return layer
-
-
-def _import_safetensors() -> Any:
-    return needed("safetensors", "a .safetensors file")

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
 from glocal.data.features import Standardization, row_blocks
-from glocal.data.npz import read_npz
-from glocal.documents import parse_json
 from glocal.errors import DataError, FileError, ParameterError
 from glocal.files import PathLike, atomic_write, check_ending, existing_file, one_line
 from glocal.records import to_json
+from glocal.transform.file_format import (
+    FORMAT,
+    TRANSFORM_ENDINGS,
+    is_safetensors,
+    parse_meta,
+    read_arrays,
+    safetensors_bytes,
+)
 
 if TYPE_CHECKING:
     import torch
-
-FORMAT = 1
-MEMBERS = ("weights", "mean", "std")
-TRANSFORM_ENDINGS = (".npz", ".safetensors", "")
-"""Of the names of transform files; without any it is npz."""
 
 Rows = TypeVar("Rows")
 
@@ -223,8 +223,6 @@ class LinearTransform:
         FileError
             The file cannot be written; a previous file stays whole.
         """
-        from glocal.transform.export import is_safetensors, safetensors_bytes
-
         check_ending(path, TRANSFORM_ENDINGS, what="transform file")
         arrays: dict[str, np.ndarray] = {
             "weights": self.weights.astype(np.float32),
@@ -266,13 +264,12 @@ class LinearTransform:
         DataWarning
             A published file that is known to be wrong; see `glocal.transform.published`.
         """
-        from glocal.transform.export import is_safetensors, read_safetensors
         from glocal.transform.published import warn_if_wrong
 
         path = existing_file(path, what="transform")
         if path.suffix == ".ckpt":
             return cls.from_checkpoint(path)
-        arrays = read_safetensors(path) if is_safetensors(path) else _read_npz(path)
+        arrays = read_arrays(path)
         for key in {"weights", "bias", "mean", "std"} & arrays.keys():
             if arrays[key].dtype.kind not in "fiu":
                 raise DataError(f"transform file {path} holds {arrays[key].dtype} {key}; they must be real numbers.")
@@ -281,7 +278,7 @@ class LinearTransform:
             raise FileError(
                 f"transform file {path} has mean and std of {mean.size} and {std.size} values; each is one."
             )
-        meta = _parse_meta(path, arrays["meta"]) if "meta" in arrays else {}
+        meta = parse_meta(path, arrays["meta"]) if "meta" in arrays else {}
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is said as infinity
                 transform = cls(
@@ -295,29 +292,6 @@ class LinearTransform:
             raise DataError(f"transform file {path}: {one_line(error)}.") from error
         warn_if_wrong(path, transform.weights)
         return transform
-
-
-def _parse_meta(path: Path, text: np.ndarray) -> dict[str, Any]:
-    try:
-        meta = parse_json(str(text))
-    except ValueError as error:
-        raise FileError(f"transform file {path} has a damaged meta record ({one_line(error)[:160]}).") from error
-    version = meta.get("format", FORMAT) if isinstance(meta, dict) else None
-    strength = meta.get("strength", 1.0) if isinstance(meta, dict) else None
-    if not isinstance(version, int) or not isinstance(strength, int | float):
-        raise FileError(
-            f"transform file {path} has a meta record that is no JSON object of ours. Fit or copy it again."
-        )
-    if version > FORMAT:
-        raise FileError(
-            f"transform file {path} is of format {version}; this version reads up to {FORMAT}. Upgrade glocal."
-        )
-    return dict(meta)
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    fix = "A transform file holds weights, mean and std: name one, or copy it again."
-    return read_npz(path, what="transform", fix=fix, required=MEMBERS, optional=("bias", "meta"))
 
 
 def load_transform(path: PathLike | None) -> LinearTransform | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -12,26 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from glocal.errors import DataError, ParameterError
-from glocal.extract.model import Model
-
-OUTPUT = "output"
+from glocal.extract.model import OUTPUT, Layer, Model
 
 
-@dataclass(frozen=True)
-class Tap:
-    """Where features are taken: what a module returns, what goes into it, or what the whole network returns.
-
-    `module` is empty for the network's own output. `side` is ``"output"`` or ``"input"``.
-    """
-
-    module: str = ""
-    side: str = OUTPUT
-
-    def __str__(self) -> str:
-        return f"{self.side} of {self.module or 'the network'}"
-
-
-def resolve(model: Model, layers: Sequence[str]) -> dict[str, Tap]:
+def resolve(model: Model, layers: Sequence[str]) -> dict[str, Layer]:
     """What each layer name stands for; none given is the default layer of the model.
 
     Raises
@@ -42,7 +25,7 @@ def resolve(model: Model, layers: Sequence[str]) -> dict[str, Tap]:
     names = list(layers) or [model.default_layer]
     if len(set(names)) != len(names):
         raise ParameterError(f"layers {', '.join(names)} name one layer twice; name each once.")
-    return {name: _tap(model, name) for name in names}
+    return {name: _layer(model, name) for name in names}
 
 
 def layer_names(model: Model) -> list[str]:
@@ -51,7 +34,7 @@ def layer_names(model: Model) -> list[str]:
 
 
 @torch.inference_mode()
-def read_layers(model: Model, batch: Tensor, taps: dict[str, Tap]) -> dict[str, Tensor]:
+def read_layers(model: Model, batch: Tensor, layers: dict[str, Layer]) -> dict[str, Tensor]:
     """Run a batch once and return what each layer gave, first axis the batch.
 
     Raises
@@ -59,11 +42,11 @@ def read_layers(model: Model, batch: Tensor, taps: dict[str, Tap]) -> dict[str, 
     DataError
         A layer that did not run or ran several times, or that gave no tensor with one row for each input.
     """
-    with _recorded(model, taps) as caught:
+    with _recorded(model, layers) as caught:
         result = model.forward(batch)
     found = {}
-    for name, tap in taps.items():
-        if tap.module:
+    for name, layer in layers.items():
+        if layer.module:
             values = caught[name]
             if len(values) != 1:
                 raise DataError(
@@ -82,15 +65,15 @@ def read_layers(model: Model, batch: Tensor, taps: dict[str, Tap]) -> dict[str, 
 
 def list_layers(model: Model, image: Any) -> Iterator[tuple[str, str, str]]:
     """Yield (name, type, shape for one image or why there is none) of every layer, after one pass over an image."""
-    taps = {name: Tap(name) for name in layer_names(model)}
+    layers = {name: Layer(name) for name in layer_names(model)}
     parameter = next(iter(model.module.parameters()), None) if model.module is not None else None
     batch = model.preprocess(image)[None]
     if parameter is not None and batch.is_floating_point():
         batch = batch.to(parameter)
-    with torch.inference_mode(), _recorded(model, taps) as caught:
+    with torch.inference_mode(), _recorded(model, layers) as caught:
         result = model.forward(batch)
     modules = {} if model.module is None else dict(model.module.named_modules())
-    for name in taps:
+    for name in layers:
         yield name, type(modules[name]).__name__, _shape(caught[name])
     if isinstance(result, dict):
         for name, value in result.items():
@@ -99,13 +82,13 @@ def list_layers(model: Model, image: Any) -> Iterator[tuple[str, str, str]]:
         yield OUTPUT, OUTPUT, _shape([result])
 
 
-def _tap(model: Model, name: str) -> Tap:
+def _layer(model: Model, name: str) -> Layer:
     if name in model.named:
         return model.named[name]
     if name in layer_names(model):
-        return Tap(name)
+        return Layer(name)
     if name == OUTPUT or model.module is None:
-        return Tap()  # the layers of a callable are the keys of the dict it returns
+        return Layer()  # the layers of a callable are the keys of the dict it returns
     if name in ("penultimate", "logits"):
         raise ParameterError(f"{model.name} has no {name} layer. Name one; glocal extract --list-layers lists them.")
     near = get_close_matches(name, layer_names(model), n=3)
@@ -114,25 +97,25 @@ def _tap(model: Model, name: str) -> Tap:
 
 
 @contextmanager
-def _recorded(model: Model, taps: dict[str, Tap]) -> Iterator[dict[str, list[Any]]]:
-    """Hooks on the tapped modules while the block runs."""
-    caught: dict[str, list[Any]] = {name: [] for name in taps}
+def _recorded(model: Model, layers: dict[str, Layer]) -> Iterator[dict[str, list[Any]]]:
+    """Hooks on the modules that are read while the block runs."""
+    caught: dict[str, list[Any]] = {name: [] for name in layers}
     with ExitStack() as hooks:
-        for name, tap in taps.items():
-            if not tap.module or model.module is None:
+        for name, layer in layers.items():
+            if not layer.module or model.module is None:
                 continue
-            module = model.module.get_submodule(tap.module)
-            hooks.callback(_hook(module, tap, caught[name]).remove)
+            module = model.module.get_submodule(layer.module)
+            hooks.callback(_hook(module, layer, caught[name]).remove)
         yield caught
 
 
-def _hook(module: nn.Module, tap: Tap, kept: list[Any]) -> Any:
+def _hook(module: nn.Module, layer: Layer, kept: list[Any]) -> Any:
     # NOTE cloned: what comes next may work in place, as the ReLU after VGG's classifier.3 does
     def keep(value: Any) -> None:
         tensor = _first_tensor(value)
         kept.append(value if tensor is None else tensor.clone())
 
-    if tap.side == "input":
+    if layer.side == "input":
         return module.register_forward_pre_hook(lambda _, inputs: keep(inputs))
     return module.register_forward_hook(lambda _, __, output: keep(output))
 
