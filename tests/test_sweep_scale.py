@@ -103,22 +103,25 @@ def test_the_blocks_found_are_enough_for_the_other_settings(many):
     assert np.allclose(few["neighbours_kept"], everything["neighbours_kept"], atol=0.02)
 
 
-def test_raw_local_images_are_trained_and_judged_raw(many):
+def test_raw_local_images_are_trained_raw_and_judged_standardized(many):
     """With local_standardized=False the local term sees raw features; neighbours stay those of standardized ones."""
-    moved = Features(many.local.matrix * 1.0 + 0.3)
-    raw = Sweep(GRID, block_size=600, local_standardized=False)
-    raw.fit(many.objects, many.triplets, local_features=moved)
-    scalars = many.objects.standardization
-    standardized = Features(scalars(moved.matrix, "float64") * scalars.std + scalars.mean)
-    usual = Sweep(GRID, block_size=600).fit(many.objects, many.triplets, local_features=standardized)
+    objects, local = Features(2 * many.objects.matrix + 0.6), Features(2 * many.local.matrix + 0.6)
+
+    def swept(features, images, raw, alpha=0.5):
+        sweep = Sweep(GRID | {"alpha": [alpha]}, block_size=600, local_standardized=not raw, select="val-loss")
+        return sweep.fit(features, many.triplets, local_features=images)
+
+    raw, usual = swept(objects, local, raw=True), swept(objects, local, raw=False)
     assert not np.allclose(raw.results_["local_loss"], usual.results_["local_loss"], rtol=1e-4)
     assert raw.transform_.meta["fit"]["local_standardized"] is False
+    # where the local term has no weight the transforms are equal, and so are the neighbours they keep
+    raw, usual = swept(objects, local, raw=True, alpha=0.0), swept(objects, local, raw=False, alpha=0.0)
+    assert raw.results_["neighbours_kept"].tolist() == pytest.approx(usual.results_["neighbours_kept"].tolist())
     # features that are standardized already are the same raw
-    same = Features(scalars(many.local.matrix, "float64"))
-    objects = Features(scalars(many.objects.matrix, "float64"))
-    one = Sweep(GRID, block_size=600, local_standardized=False).fit(objects, many.triplets, local_features=same)
-    two = Sweep(GRID, block_size=600).fit(objects, many.triplets, local_features=same)
-    assert one.results_["objective"].tolist() == pytest.approx(two.results_["objective"].tolist(), rel=1e-4)
+    scalars = many.objects.standardization
+    objects, local = (Features(scalars(one.matrix, "float64")) for one in (many.objects, many.local))
+    raw, usual = swept(objects, local, raw=True), swept(objects, local, raw=False)
+    assert raw.results_["objective"].tolist() == pytest.approx(usual.results_["objective"].tolist(), rel=1e-4)
 
 
 CODE = """
