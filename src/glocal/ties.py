@@ -44,7 +44,7 @@ def joined(values: Float[np.ndarray, " n"], tolerance: float) -> Float[np.ndarra
     Examples
     --------
     >>> joined(np.array([2.0, 3.0, 2.0 - 1e-15]), 1e-12).tolist()
-    [1.9999999999999991, 3.0, 1.9999999999999991]
+    [1.999999999999999, 3.0, 1.999999999999999]
     """
     order = np.argsort(values, kind="stable")
     ordered = values[order]

@@ -135,9 +135,6 @@ def minimise(
     stepped, worth_judging = False, math.inf
     while True:
         estimate, allowed = criterion.estimate(at, *unpack(x)), criterion.allowed(at, tol)
-        if stepped and on_step is not None:
-            on_step(evaluations, replace(at, excess=estimate / allowed if allowed > 0 else None))
-        stepped = False
         verdict: Verdict | None = None
         status: Status | None = None
         if estimate <= min(_SLACK * allowed, worth_judging):
@@ -145,6 +142,10 @@ def minimise(
             status = verdict.status
             # the gap falls about as the estimate does
             worth_judging = estimate * (0.5 if not verdict.gap else max(0.1, min(0.9, allowed / verdict.gap)))
+        if stepped and on_step is not None:
+            left = estimate if verdict is None or verdict.gap is None else verdict.gap
+            on_step(evaluations, replace(at, excess=left / allowed if allowed > 0 else None))
+        stepped = False
         if status is None and evaluations >= max_evaluations:
             status = "budget"
         if status is None:
