@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import lzma
+import os
 import pickle
 import struct
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from glocal.errors import FileError, GLocalError
+from glocal.errors import DataWarning, FileError, GLocalError
 from glocal.extras import needed
 from glocal.files import existing_file, one_line, unreadable
 
@@ -75,16 +77,37 @@ def whole(path: Path, kind: str, writer: str, *errors: type[Exception], folder: 
         ) from error
 
 
-def refuse_inflated(declared: int, stored: int) -> None:
+def refuse_inflated(declared: int, stored: int, *, piece: int | None = None) -> None:
     """Refuse what is out of all proportion to the bytes that are stored, before memory or time are spent on it.
+
+    Parameters
+    ----------
+    declared, stored : int
+        Bytes of values, and bytes on the disk.
+    piece : int or None
+        Bytes that are inflated together where values are read piece by piece; None where all are read at once. Rows of
+        equal values compress without limit, so that an array in small pieces is refused above the memory of this
+        machine only, and warned of below.
 
     Raises
     ------
     ValueError
         Above 256 MB and above 100 times what is stored.
     """
-    if declared > max(_INFLATED, _PROPORTION * stored):
-        raise ValueError(f"it declares {declared} bytes of values and stores {stored}, less than a hundredth")
+    if declared <= max(_INFLATED, _PROPORTION * stored):
+        return
+    said = f"it declares {declared} bytes of values and stores {stored}, less than a hundredth"
+    if piece is None or piece > _INFLATED or declared > _memory():
+        raise ValueError(said)
+    warnings.warn(f"of a features file: {said}. Is it whole?", DataWarning, stacklevel=5)
+
+
+def _memory() -> int:
+    """Bytes of memory that this machine has; 32 GB where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 35
 
 
 def check_members(path: Path, what: str, required: Sequence[str], held: Collection[str], fix: str) -> None:

@@ -133,19 +133,21 @@ def _read_zarr(path: Path) -> RowStore:
             held = {name: (tuple(array.shape), array.dtype.kind in _NUMBERS) for name, array in arrays.items()}
             name = choose(path, held)
             array = arrays[name]
-        refuse_inflated(array.size * array.dtype.itemsize, _folder_bytes(path))
+        piece = math.prod(getattr(array, "shards", None) or array.chunks) * array.dtype.itemsize
+        refuse_inflated(array.size * array.dtype.itemsize, _folder_bytes(path), piece=piece)
         store.warn_unwritten(path, array)
         return RowStore.of(path, name, array)
 
 
-def _refuse_unstored(dataset: Any) -> None:
+def _refuse_unstored(dataset: Any, *, at_once: bool = False) -> None:
     """Refuse an HDF5 dataset that declares far more than is allocated: the rest is read as zeros, without end."""
     stored = dataset.id.get_storage_size()
     if dataset.is_virtual:  # its values lie in other files
         folder = Path(dataset.file.filename).parent
         files = {folder / source.file_name for source in dataset.virtual_sources() if source.file_name != "."}
         stored = sum(file.stat().st_size for file in (*files, Path(dataset.file.filename)) if file.is_file())
-    refuse_inflated(dataset.size * dataset.dtype.itemsize, stored)
+    piece = None if at_once else math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize
+    refuse_inflated(dataset.size * dataset.dtype.itemsize, stored, piece=piece)
 
 
 def _folder_bytes(folder: Path) -> int:
@@ -170,7 +172,7 @@ def _read_mat(path: Path) -> np.ndarray:
         if _HDF5_SIGNATURE in (head[: len(_HDF5_SIGNATURE)], head[512:]):  # v7.3, which is HDF5 with the axes reversed
             with load_h5py(path).File(path, "r") as file:
                 dataset = _choose_dataset(path, file)
-                _refuse_unstored(dataset)
+                _refuse_unstored(dataset, at_once=True)
                 store.warn_unwritten(path, dataset)
                 return native(dataset[()].T)
         check_number_types(path)

@@ -16,7 +16,7 @@ import numpy as np
 
 from glocal.data.readers import NAMES_FILE
 from glocal.documents import read_object
-from glocal.errors import DataError, ParameterError
+from glocal.errors import DataError, FileError, ParameterError
 from glocal.extract.rows_file import rows_file
 from glocal.extract.source import Source
 from glocal.files import PathLike, atomic_write, make_folder
@@ -94,6 +94,8 @@ class Store:
     def __exit__(self, *_: object) -> None:
         for chunk in list(self._held):
             self.release(chunk)
+        if self.finished:  # perhaps by another process, after this one had made the folder anew
+            shutil.rmtree(self._work, ignore_errors=True)
 
     @property
     def finished(self) -> bool:
@@ -120,7 +122,11 @@ class Store:
 
     def joined_by(self, run: dict[str, Any]) -> None:
         """Note a process that takes part: versions and device."""
-        append_rows(self._work / "runs.jsonl", [run])
+        try:
+            append_rows(self._work / "runs.jsonl", [run])
+        except FileError:
+            if not self.finished:  # by another process, which has removed the folder
+                raise
 
     def take(self, chunk: int) -> bool:
         """Hold a chunk until `release` or the death of this process; False if another one holds it."""
