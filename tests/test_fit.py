@@ -209,10 +209,18 @@ def test_objects_without_answers_do_not_enter_the_loss(world, split, fits):
 
 
 def test_blocks_change_the_local_term(world, split):
-    """Smaller blocks are another objective, and the block size is on record."""
-    small = fit_arm(world.objects, split[0], local_features=world.local, block_size=64)
-    assert small.record.block_size == 64
-    assert small.record.parts["local"] < math.log(64)
+    """Each block size is an objective of its own: its local part at W is L_local over blocks of that size."""
+    whole, small = (
+        fit_arm(world.objects, split[0], local_features=world.local, alpha=0.5, block_size=size, dtype="float64")
+        for size in (300, 64)
+    )
+    assert (whole.record.block_size, small.record.block_size) == (300, 64)
+    images = torch.as_tensor(world.objects.standardization(world.local.matrix, "float64"))
+    for fit, size in ((whole, 300), (small, 64)):
+        blocks = [images[block] for block in local_blocks(len(images), size, 42)]
+        by_hand = LocalLoss(blocks, 0.25)(torch.as_tensor(fit.transform.weights, dtype=torch.float64))[0]
+        assert fit.record.parts["local"] == pytest.approx(float(by_hand), rel=1e-6)
+    assert whole.record.objective > small.record.objective + 0.1  # a block of m images has about log(m - 1) nats
 
 
 def test_alpha_0_is_global(world, split, fits):
