@@ -23,7 +23,6 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from glocal import tables
 from glocal.cli import output
 from glocal.cli.app import _run
 from glocal.data.datasets.pictures import FilePictures
@@ -32,10 +31,10 @@ from glocal.data.features import Features
 from glocal.data.labels import load_labels
 from glocal.data.rdm import load_index, load_rdms
 from glocal.data.triplets import Triplets
-from glocal.documents import parse_json, read_json, read_toml
 from glocal.errors import FileError, GLocalError, printable
 from glocal.evaluation.views.view import View
-from glocal.files import read_lines, read_npy
+from glocal.files import read_lines, read_npy, tables
+from glocal.files.documents import parse_json, read_json, read_toml
 from glocal.records import read_rows
 from glocal.suite.plan import Plan
 from glocal.sweep.grid import Grid

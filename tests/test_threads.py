@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from glocal.aligner.fit import fit_arm
+from glocal.solver.threads import threads_for, work_of
 from glocal.sweep import Sweep
-from glocal.threads import threads_for, work_of
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from glocal._version import __version__
-from glocal.documents import read_object
 from glocal.errors import ClusterError, FileError, GLocalError, ParameterError
 from glocal.extras import needed
 from glocal.files import one_line
+from glocal.files.documents import read_object
 
 _EXAMPLE = "Give the address it prints when it starts, e.g. tcp://10.0.0.1:8786, or its scheduler file."
 PATIENCE = 60.0  # seconds without any worker before a cluster counts as lost

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from glocal.documents import check_depth
 from glocal.errors import FileError
 from glocal.files import PathLike, read_lines, unwritable
+from glocal.files.documents import check_depth
 
 Kinds = tuple[type, ...]
 TEXT: Kinds = (str,)

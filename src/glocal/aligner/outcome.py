@@ -19,7 +19,7 @@ from glocal.data.features import Features, Standardization
 from glocal.data.triplets import Triplets
 from glocal.objective import Evaluation
 from glocal.solver import Solution
-from glocal.threads import threads_for, work_of
+from glocal.solver.threads import threads_for, work_of
 from glocal.transform import LinearTransform
 
 

@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from glocal.documents import read_object
 from glocal.errors import DataError, FileError
 from glocal.extract.source import Item
 from glocal.extras import needed
 from glocal.files import one_line, stamp_of
+from glocal.files.documents import read_object
 
 _STATE, _INFO, _SPLITS = "state.json", "dataset_info.json", "dataset_dict.json"
 

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from glocal.data.readers import NAMES_FILE
-from glocal.documents import read_object
 from glocal.errors import DataError, FileError, ParameterError
 from glocal.extract.rows_file import rows_file
 from glocal.extract.source import Source
 from glocal.files import PathLike, atomic_write, make_folder
+from glocal.files.documents import read_object
 from glocal.locks import lock
 from glocal.records import append_rows, read_rows, to_json
 

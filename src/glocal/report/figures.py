@@ -11,12 +11,12 @@ import numpy as np
 from glocal.evaluation.views import View
 from glocal.extras import needed
 from glocal.files import PathLike, make_folder
+from glocal.files.stems import file_stems
 from glocal.report.front import save_figure
 from glocal.report.fronts import axis_title, fronts
 from glocal.report.palette import COLOURS, GREY, places
 from glocal.report.run import Run, run_names
 from glocal.report.scores import arms, main_rows
-from glocal.stems import file_stems
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

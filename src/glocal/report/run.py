@@ -9,12 +9,12 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glocal.documents import read_object
 from glocal.errors import FileError
 from glocal.evaluation.views import View
 from glocal.files import PathLike, one_line
+from glocal.files.documents import read_object
+from glocal.files.stems import file_stems
 from glocal.records import NULL, NUMBER, TEXT, read_rows
-from glocal.stems import file_stems
 from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:

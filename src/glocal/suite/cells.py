@@ -16,9 +16,9 @@ from glocal.aligner.profile import expanded
 from glocal.aligner.settings import warn_unused
 from glocal.data.container import DAMAGE
 from glocal.data.npz import read_npz
-from glocal.documents import parse_json
 from glocal.errors import FileError
 from glocal.files import PathLike, atomic_write, make_folder, one_line
+from glocal.files.documents import parse_json
 from glocal.records import to_json
 from glocal.suite.plan import Arm, Plan, Task
 from glocal.suite.sources import Sources

@@ -11,11 +11,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from glocal.documents import read_toml
 from glocal.errors import ParameterError
 from glocal.evaluation.views.maps import KINDS as KINDS_OF_MAPS
 from glocal.files import PathLike, one_line
-from glocal.stems import file_stems
+from glocal.files.documents import read_toml
+from glocal.files.stems import file_stems
 
 _TOP = (
     "root",

@@ -12,6 +12,7 @@ import numpy as np
 from glocal.evaluation.statistics import holm, paired_difference
 from glocal.extras import needed
 from glocal.files import PathLike, atomic_write, make_folder
+from glocal.files.tables import csv, markdown
 from glocal.records import to_json
 from glocal.suite.cells import Cells
 from glocal.suite.plan import PEOPLE, Plan
@@ -19,7 +20,6 @@ from glocal.suite.provenance import write_provenance
 from glocal.suite.sources import Sources
 from glocal.suite.tasks import Found, Row
 from glocal.suite.views import Views
-from glocal.tables import csv, markdown
 from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:

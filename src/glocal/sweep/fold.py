@@ -14,9 +14,9 @@ from glocal.data.splits import local_blocks
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.structure.neighbourhoods import nearest_label_accuracy, neighbourhoods, shared
 from glocal.objective import LocalLoss
+from glocal.solver.threads import work_of
 from glocal.sweep.data import FoldData, K
 from glocal.sweep.grid import Point
-from glocal.threads import work_of
 
 
 class Fold:

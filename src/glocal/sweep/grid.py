@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from glocal.aligner.profile import Profile
 from glocal.aligner.settings import METHODS
-from glocal.documents import read_toml
 from glocal.errors import ParameterError
 from glocal.files import PathLike
+from glocal.files.documents import read_toml
 
 PAPER_ETA = (1e-4, 1e-3, 1e-2, 1e-1)
 

@@ -15,10 +15,10 @@ from glocal.aligner.problem import largest_lambda, minimise_from
 from glocal.aligner.settings import Settings
 from glocal.errors import DivergedError
 from glocal.solver import Solution, best_scale, minimise_naive
+from glocal.solver.threads import threads_for
 from glocal.sweep.fold import Fold
 from glocal.sweep.grid import Point
 from glocal.sweep.loop import fit_by_loop
-from glocal.threads import threads_for
 from glocal.transform import LinearTransform
 
 _CARRIED = 30

@@ -16,13 +16,13 @@ import torch
 from glocal.aligner.settings import Settings
 from glocal.cluster import Watch, connected
 from glocal.errors import ClusterError
+from glocal.solver.threads import threads_for
 from glocal.sweep.data import FoldData
 from glocal.sweep.fold import Fold
 from glocal.sweep.grid import Point
 from glocal.sweep.path import Result, State, original_scores, step
 from glocal.sweep.run import Plan, Progress
 from glocal.sweep.store import Store
-from glocal.threads import threads_for
 
 _ATTEMPTS = 3  # starts of a path whose data went down with the workers that held them
 

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.data.tensors import plain_array, read_tensors
-from glocal.documents import check_depth
 from glocal.errors import FileError
 from glocal.files import PathLike, one_line
+from glocal.files.documents import check_depth
 from glocal.records import to_json
 
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from glocal.data.container import DAMAGE, check_members
 from glocal.data.npz import read_npz
-from glocal.documents import parse_json
 from glocal.errors import FileError, GLocalError
 from glocal.extras import needed
 from glocal.files import PathLike, one_line, unreadable
+from glocal.files.documents import parse_json
 
 SAFETENSORS = ".safetensors"
 FORMAT = 1

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from glocal.documents import read_json
 from glocal.errors import DataError, FileError, ParameterError
 from glocal.files import PathLike, one_line, read_lines
+from glocal.files.documents import read_json
 
 ROOT = "n00001740"
 # task: (ancestor of its superclasses, their level below the root, subclasses of each)

@@ -10,9 +10,9 @@ from jaxtyping import Float, Int, UInt8
 
 from glocal.data.container import DAMAGE
 from glocal.data.npz import read_npz
-from glocal.documents import parse_json
 from glocal.errors import FileError
 from glocal.files import PathLike, atomic_write, one_line
+from glocal.files.documents import parse_json
 from glocal.records import to_json
 
 FORMAT = 1

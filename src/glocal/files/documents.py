@@ -1,4 +1,4 @@
-"""JSON and TOML from files: of bounded size and depth, and one sentence where they are damaged."""
+"""Text, JSON and TOML from files: of bounded size and depth, and one sentence where they are damaged."""
 
 from __future__ import annotations
 
@@ -8,11 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from glocal.errors import FileError
-from glocal.files import PathLike, existing_file, one_line, unreadable
+from glocal.files.paths import PathLike, existing_file, one_line, unreadable
 
 _DEPTH = 100  # lists in lists: Python's own limit of recursion is 1000 calls, several of them a level
 _JSON_BYTES = 1 << 28
 _TOML_BYTES = 1 << 18  # the time of tomllib grows with the square of a dotted key
+
+
+def read_lines(path: PathLike, *, what: str) -> tuple[str, ...]:
+    """Read a UTF-8 text file as its stripped lines; trailing empty lines are dropped."""
+    path = existing_file(path, what=what)
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except OSError as error:
+        raise unreadable(path, what, error) from error
+    except UnicodeDecodeError as error:
+        raise FileError(f"{what} file {path} is not UTF-8 text ({one_line(error)}). Save it as UTF-8.") from error
+    while lines and not lines[-1]:
+        lines.pop()
+    return tuple(lines)
 
 
 def parse_json(text: str) -> Any:
