@@ -45,7 +45,7 @@ def toy(tmp_path_factory, monkeypatch):
     (folder / "toy_for_cli.py").write_text(TOY)
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "toy_for_cli", raising=False)
-    monkeypatch.setenv("GLOCAL_CACHE_DIR", str(folder / "cache"))
+    monkeypatch.setenv("GLOCAL_CACHE", str(folder / "cache"))
     return folder
 
 

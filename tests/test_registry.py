@@ -240,9 +240,12 @@ def test_without_pooch_the_sentence_names_it(register, monkeypatch):
 
 
 def test_the_cache_is_named_by_the_environment_or_the_system(cache, monkeypatch):
-    """GLOCAL_CACHE names the cache; without it, it is the system's, of that name."""
+    """GLOCAL_CACHE names the cache, or else its former name GLOCAL_CACHE_DIR; without them it is the system's."""
+    monkeypatch.setenv("GLOCAL_CACHE_DIR", str(cache.parent / "former"))
     assert cache_folder() == cache
     monkeypatch.delenv("GLOCAL_CACHE")
+    assert cache_folder() == cache.parent / "former"
+    monkeypatch.delenv("GLOCAL_CACHE_DIR")
     assert cache_folder().name == "glocal"
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from glocal.cli.output import others_to_stderr, progress_bar, say
+from glocal.data.datasets.download import cache_folder
 from glocal.data.features import Features
 from glocal.data.readers import READERS
 from glocal.errors import DataError, ParameterError
@@ -21,14 +21,13 @@ ModelName = Annotated[
     typer.Option("--model", help="Network to run where images are given for features; as in glocal extract."),
 ]
 LayerName = Annotated[str | None, typer.Option("--layer", help="Its layer. [default: penultimate]")]
-CACHE_VARIABLE = "GLOCAL_CACHE_DIR"
 
 
 def load_features(path: Path, model: str | None = None, layer: str | None = None) -> Features:
     """Load a feature file or folder; with a model, extract the features of images, or find them in the cache.
 
-    What was extracted is kept in the folder that ``GLOCAL_CACHE_DIR`` names (else ``~/.cache/glocal``) by the content
-    of the images, the hash of the weights and the versions of what computes it: it is computed once.
+    What was extracted is kept in the folder that ``GLOCAL_CACHE`` names (else the cache folder of this system) by the
+    content of the images, the hash of the weights and the versions of what computes it: it is computed once.
 
     Raises
     ------
@@ -71,9 +70,3 @@ def _holds_features(path: Path) -> bool:
     if path.suffix.lower() in READERS:
         return True
     return path.is_dir() and any((path / f"features{ending}").exists() for ending in READERS)
-
-
-def cache_folder() -> Path:
-    """Where extracted features are kept."""
-    named = os.environ.get(CACHE_VARIABLE)
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glocal"

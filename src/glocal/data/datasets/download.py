@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import logging
 import os
 import shutil
 import warnings
@@ -16,9 +15,9 @@ from typing import Any
 from glocal.data.datasets.registry import FILES, RemoteFile
 from glocal.errors import DataWarning, FileError, ParameterError
 from glocal.extras import needed
-from glocal.files import PathLike, atomic_write, make_folder, one_line, unreadable, unwritable
+from glocal.files import PathLike, atomic_write, make_folder, one_line, unreadable
 
-CACHE_VARIABLE = "GLOCAL_CACHE"
+CACHE_VARIABLES = ("GLOCAL_CACHE", "GLOCAL_CACHE_DIR")  # the second is the former name of the cache of features
 _PIECE = 1 << 16  # bytes read, hashed or downloaded at a time
 
 Progress = Callable[[int, int], None]
@@ -80,7 +79,7 @@ def fetch(
     downloaded = not (path.is_file() and _matches(path, entry))
     if downloaded:
         _download(entry, path, progress)
-    digest = _sha256(path)
+    digest = _digest(path)
     if entry.checksum is None:
         warnings.warn(f"{name} is unverified: no checksum is known; its sha256 is {digest}.", DataWarning, stacklevel=2)
     if entry.warning:
@@ -105,7 +104,7 @@ def find(name: str) -> RemoteFile:
 
 def cache_folder() -> Path:
     """``$GLOCAL_CACHE``, or the cache folder of this system (not created here)."""
-    named = os.environ.get(CACHE_VARIABLE)
+    named = next(filter(None, map(os.environ.get, CACHE_VARIABLES)), None)
     return Path(named) if named else Path(_pooch().os_cache("glocal"))
 
 
@@ -115,49 +114,32 @@ def _pooch() -> Any:
 
 def _download(entry: RemoteFile, path: Path, progress: Progress | None) -> None:
     pooch = _pooch()
-    import requests
+    from requests.exceptions import RequestException
 
     offline = f"Download it elsewhere and put it at {path}."
+    answers: list[Any] = []  # NOTE pooch does not close an answer that it refuses
+    fetching = pooch.HTTPDownloader(
+        progressbar=_Bar(progress) if progress else False,
+        chunk_size=_PIECE,
+        hooks={"response": lambda answer, *_, **__: answers.append(answer)},
+    )
     make_folder(path.parent)
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel(logging.WARNING)  # NOTE pooch tells of each download on standard error: ours to say
-    try:
-        path.unlink(missing_ok=True)  # only a damaged one can be here, which pooch would take for whole
-        pooch.retrieve(entry.url, None, path.name, path.parent, downloader=_Downloader(entry, offline, progress))
-    except FileError:
-        raise
-    except requests.exceptions.RequestException as error:
-        raise FileError(f"cannot fetch {entry.name} from {entry.url} ({_reason(error)}). {offline}") from error
-    except OSError as error:
-        raise unwritable(path, error) from error
-    finally:
-        logger.setLevel(level)
-
-
-class _Downloader:
-    """What pooch calls with a hidden file: fills it, and refuses what is truncated or not what was published."""
-
-    def __init__(self, entry: RemoteFile, offline: str, progress: Progress | None) -> None:
-        self.entry, self.offline, self.progress = entry, offline, progress
-
-    def __call__(self, url: str, output_file: str, pooch: Any) -> None:
-        bar = _Bar(self.progress) if self.progress else False
-        answers: list[Any] = []  # NOTE pooch does not close an answer that it refuses
-        hooks = {"response": lambda answer, *_, **__: answers.append(answer)}
+    with atomic_write(path) as stream:
         try:
-            _pooch().HTTPDownloader(progressbar=bar, chunk_size=_PIECE, hooks=hooks)(url, output_file, pooch)
+            fetching(entry.url, stream, None)
+        except RequestException as error:
+            raise FileError(f"cannot fetch {entry.name} from {entry.url} ({_reason(error)}). {offline}") from error
         finally:
             for answer in answers:
                 answer.close()
-        path, entry = Path(output_file), self.entry
-        if not _matches(path, entry):
+        stream.flush()
+        found = Path(stream.name)
+        if not _matches(found, entry):
             wanted = entry.checksum if entry.size is None else f"{entry.size} bytes, {entry.checksum}"
             raise FileError(
-                f"{entry.name} as {url} serves it is not the file that was published: it has {path.stat().st_size} "
-                f"bytes, sha256:{_sha256(path)}, not {wanted}; nothing was kept. {self.offline}"
+                f"{entry.name} as {entry.url} serves it is not the file that was published: it has "
+                f"{found.stat().st_size} bytes, sha256:{_digest(found)}, not {wanted}; nothing was kept. {offline}"
             )
-        path.chmod(0o644)  # pooch's hidden file is readable by its owner alone; a cache may be shared
 
 
 class _Bar:
@@ -195,22 +177,15 @@ def _matches(path: Path, entry: RemoteFile) -> bool:
     if entry.size is not None and path.stat().st_size != entry.size:
         return False
     kind, _, digest = (entry.checksum or "").partition(":")
-    return not kind or digest == (_git_id(path) if kind == "git" else _sha256(path))
+    return not kind or digest == _digest(path, kind)
 
 
-def _sha256(path: Path) -> str:
+def _digest(path: Path, kind: str = "sha256") -> str:
+    """The sha256 of a file, or with kind ``git`` the id of its content as a git object."""
     try:
         with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise unreadable(path, "cached", error) from error
-
-
-def _git_id(path: Path) -> str:
-    """The id of the content as a git object."""
-    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
-    try:
-        with path.open("rb") as stream:
+            start = b"blob %d\0" % os.fstat(stream.fileno()).st_size if kind == "git" else b""
+            digest = hashlib.new("sha1" if kind == "git" else kind, start, usedforsecurity=False)
             while piece := stream.read(_PIECE):
                 digest.update(piece)
     except OSError as error:
