@@ -9,11 +9,12 @@ from torch import nn
 
 from glocal.errors import DataError, FileError, ParameterError
 from glocal.extract.layers import list_layers, read_layers, resolve
-from glocal.extract.model import Layer, load_checkpoint, weights_sha256
+from glocal.extract.model import Layer
 from glocal.extract.names import ModelName
 from glocal.extract.pooling import pooled
 from glocal.extract.python_models import user_model
 from glocal.extract.registry import load_model
+from glocal.extract.weights import load_checkpoint, weights_sha256
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -302,12 +303,12 @@ def test_dinov2_of_thingsvision_sees_224_pixels(monkeypatch):
         ("python:no_such_module:f", "PYTHONPATH"),
         ("python:json:no_such_factory", "Name the factory"),
         ("timm:vit_bas", "timm has no model vit_bas"),
-        ("timm:test_vit:some_tag", "write them as timm does"),
-        ("torchvision:resnet17", "torchvision has no model"),
-        ("torchvision:resnet18:V9", "allowed are IMAGENET1K_V1"),
+        ("timm:test_vit:some_tag", r"has no weights some_tag; allowed are test_vit\.r160_in1k"),
+        ("torchvision:resnet17", r"has no model resnet17\. Did you mean resnet1"),
+        ("torchvision:resnet18:V9", "has no weights V9; allowed are IMAGENET1K_V1"),
         ("openclip:ViT-Z", "open_clip has no model"),
-        ("openclip:ViT-B-32", "are not named; allowed are"),
-        ("openclip:ViT-B-32:nope", "nope are not known"),
+        ("openclip:ViT-B-32", "needs the name of its weights; allowed are"),
+        ("openclip:ViT-B-32:nope", "has no weights nope"),
     ],
 )
 def test_a_name_that_means_nothing_is_refused_in_one_sentence(given, sentence):

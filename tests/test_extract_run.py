@@ -158,7 +158,7 @@ def test_several_layers_lie_in_a_folder_each(toy, photos, tmp_path):
 def test_the_record_says_what_was_run(toy, photos, tmp_path):
     """Model, hash of weights, preprocessing, layer, versions, images and what is missing are in the record."""
     record = Extractor(toy).extract(photos, tmp_path / "out").record
-    from glocal.extract.model import weights_sha256
+    from glocal.extract.weights import weights_sha256
 
     assert record["weights_sha256"] == weights_sha256(toy_model()[0])
     assert record["model"] == toy

@@ -8,7 +8,8 @@ from typing import Any
 
 from glocal.errors import ParameterError
 
-LIBRARIES = ("timm", "openclip", "torchvision", "python")
+LIBRARIES = {"timm": "timm", "openclip": "open_clip", "torchvision": "torchvision.models", "python": ""}
+"""The libraries by the names they have here, and the package that lists the models of each."""
 RANDOM = "none"
 
 _CLIP = "clip_"
@@ -58,6 +59,11 @@ class ModelName:
 
     def __str__(self) -> str:
         return ":".join(part for part in (self.library, self.name, self.weights) if part)
+
+    @property
+    def package(self) -> str:
+        """The Python package that has the model."""
+        return LIBRARIES[self.library]
 
     @classmethod
     def parse(cls, text: str, weights: str | None = None) -> ModelName:

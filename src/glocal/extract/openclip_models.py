@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
-from glocal.errors import ParameterError
-from glocal.extract.model import (
-    Layer,
-    Model,
-    described,
-    is_file,
-    load_checkpoint,
-    random_weights,
-    unreachable,
-    weights_sha256,
-)
-from glocal.extract.names import RANDOM, ModelName
+from glocal.extract.library import library_model, unreachable
+from glocal.extract.model import Layer, Model
+from glocal.extract.names import ModelName
 from glocal.extras import needed
-from glocal.files import one_line
 
 
 def load_openclip(name: ModelName, *, text: bool = False) -> Model:
@@ -31,54 +21,31 @@ def load_openclip(name: ModelName, *, text: bool = False) -> Model:
 
     Raises
     ------
-    ParameterError
-        open_clip has no such model or weights, or weights are not named.
-    FileError
-        The weights or the tokenizer can be neither fetched nor read.
+    ParameterError, FileError
+        See `library_model`; also a tokenizer that can be neither fetched nor read.
     """
     open_clip = needed("open_clip", f"model {name}")
-    if name.name not in open_clip.list_models():
-        near = [known for known in open_clip.list_models() if known.lower()[:6] == name.name.lower()[:6]][:4]
-        hint = f" Near are {', '.join(near)}." if near else ""
-        raise ParameterError(f"open_clip has no model {name.name}.{hint} open_clip.list_models() lists all.")
-    known = [tag for architecture, tag in open_clip.list_pretrained() if architecture == name.name]
-    from_file = is_file(name.weights)
-    fetch = not from_file and name.weights != RANDOM
-    if name.weights is None or (fetch and name.weights not in known):
-        given = "are not named" if name.weights is None else f"{name.weights} are not known"
-        raise ParameterError(
-            f"weights of openclip:{name.name} {given}; allowed are {', '.join(known) or 'none of its own'}, a "
-            "checkpoint file, or none for random ones."
-        )
 
-    def build() -> Any:
+    def build(tag: str | None) -> tuple[nn.Module, Any]:
         # NOTE without load_weights=False even a text tower with random weights would be fetched
-        options: dict[str, Any] = {"pretrained": name.weights} if fetch else {"load_weights": False}
-        return open_clip.create_model_and_transforms(name.name, pretrained_text=False, **options)
+        options: dict[str, Any] = {"load_weights": False} if tag is None else {"pretrained": tag}
+        module, _, preprocess = open_clip.create_model_and_transforms(name.name, pretrained_text=False, **options)
+        return module, preprocess
 
-    try:
-        module, _, preprocess = build() if fetch else random_weights(build)
-    except Exception as error:
-        if fetch:
-            raise unreachable(name, error) from error
-        raise ParameterError(f"open_clip cannot build {name.name}: {one_line(error)}.") from error
-    if from_file:
-        load_checkpoint(module, Path(str(name.weights)))
-    identity = {"weights": name.weights, "weights_sha256": weights_sha256(module)}
+    tags = [tag for architecture, tag in open_clip.list_pretrained() if architecture == name.name]
+    model = library_model(name, build, models=open_clip.list_models(), tags=tags, default=None)
+    module: Any = model.module
     if text:
-        return _text_tower(name, module, identity)
-    return Model(
-        name=str(name),
+        return _text_tower(name, model, module)
+    return replace(
+        model,
         forward=module.encode_image,
-        preprocess=preprocess,
-        module=module,
-        identity={**identity, "preprocessing": described(preprocess)},
         named={"penultimate": Layer("visual")},
         prefix_tokens=_prefix_tokens(module.visual),
     )
 
 
-def _text_tower(name: ModelName, module: nn.Module, identity: dict[str, Any]) -> Model:
+def _text_tower(name: ModelName, model: Model, module: Any) -> Model:
     import open_clip
 
     try:
@@ -91,14 +58,8 @@ def _text_tower(name: ModelName, module: nn.Module, identity: dict[str, Any]) ->
         return tokens
 
     length = getattr(tokenizer, "context_length", None)
-    return Model(
-        name=str(name),
-        forward=module.encode_text,  # type: ignore[arg-type]
-        preprocess=preprocess,
-        module=module,
-        identity={**identity, "preprocessing": f"{type(tokenizer).__name__}(context_length={length})"},
-        default_layer="output",
-    )
+    identity = {**model.identity, "preprocessing": f"{type(tokenizer).__name__}(context_length={length})"}
+    return replace(model, forward=module.encode_text, preprocess=preprocess, identity=identity, default_layer="output")
 
 
 def _prefix_tokens(visual: nn.Module) -> int:

@@ -11,8 +11,9 @@ from typing import Any
 from torch import nn
 
 from glocal.errors import ParameterError
-from glocal.extract.model import Layer, Model, described, weights_sha256
+from glocal.extract.model import Layer, Model, described
 from glocal.extract.names import ModelName
+from glocal.extract.weights import weights_sha256
 from glocal.files import one_line, tree_sha256
 
 
@@ -42,9 +43,8 @@ def load_python(name: ModelName) -> Model:
     try:
         pair = factory()
     except Exception as error:
-        raise ParameterError(f"model {name}: its factory failed with {type(error).__name__}: {one_line(error)}.") from (
-            error
-        )
+        kind = type(error).__name__
+        raise ParameterError(f"model {name}: its factory failed with {kind}: {one_line(error)}.") from error
     source = _source_sha256(factory)
     return user_model(pair, str(name), {"factory_sha256": source} if source else {})
 
@@ -62,27 +62,17 @@ def user_model(pair: Any, name: str, identity: dict[str, Any] | None = None) -> 
     if not (isinstance(pair, tuple | list) and len(pair) == 2 and all(callable(part) for part in pair)):
         raise ParameterError(f"model {name} must be (module or callable, preprocess); it is {type(pair).__name__}.")
     network, preprocess = pair
-    known = {**(identity or {}), "preprocessing": described(preprocess)}
-    if isinstance(network, nn.Module):
-        linear = [path for path, part in network.named_modules() if isinstance(part, nn.Linear) and path]
-        return Model(
-            name=name,
-            forward=network,
-            preprocess=preprocess,
-            module=network,
-            identity={**known, "weights": "its own", "weights_sha256": weights_sha256(network)},
-            named={"penultimate": Layer(linear[-1], "input")} if linear else {},
-            default_layer="output",
-        )
-    file = getattr(network, "weights_file", None)
-    return Model(
-        name=name,
-        forward=network,
-        preprocess=preprocess,
-        module=None,
-        identity={**known, "weights": "its own", "weights_sha256": None if file is None else tree_sha256(file)},
-        default_layer="output",
-    )
+    module = network if isinstance(network, nn.Module) else None
+    if module is not None:
+        digest: str | None = weights_sha256(module)
+    else:
+        file = getattr(network, "weights_file", None)
+        digest = None if file is None else tree_sha256(file)
+    known = {"preprocessing": described(preprocess), "weights": "its own", "weights_sha256": digest}
+    parts = [] if module is None else list(module.named_modules())
+    linear = [path for path, part in parts if isinstance(part, nn.Linear) and path]
+    named = {"penultimate": Layer(linear[-1], "input")} if linear else {}
+    return Model(name, network, preprocess, module, {**(identity or {}), **known}, named, default_layer="output")
 
 
 def _source_sha256(factory: Any) -> str | None:
