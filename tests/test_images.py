@@ -267,6 +267,23 @@ def test_saved_labels_are_what_evaluate_reads(cifar100, tmp_path):
     assert tuple((folder / "classes.txt").read_text().splitlines()) == FINE
 
 
+def test_features_are_extracted_from_a_data_set(cifar10, tmp_path):
+    """Rows are in the order of the data set, from pixels in memory and from files: here the mean of each channel."""
+    torch = pytest.importorskip("torch")
+    from glocal.extract import Extractor
+
+    def preprocess(image):
+        return torch.from_numpy(np.array(image, dtype=np.float32))
+
+    mean = torch.nn.Sequential(torch.nn.Flatten(1, 2), torch.nn.AdaptiveAvgPool2d((1, 3)), torch.nn.Flatten())
+    folders = load_images("imagefolder", make_folders(tmp_path / "images", "a", "b"))
+    for found in (load_images("cifar10", cifar10[0], split="train"), folders):
+        result = Extractor((mean, preprocess), batch_size=4).extract(found, tmp_path / f"features {len(found)}")
+        expected = np.stack([np.asarray(image, dtype=np.float64).mean((0, 1)) for image in found.images])
+        assert result.features().names == found.names
+        assert np.allclose(result.features().matrix, expected, atol=1e-4)
+
+
 def test_without_superclasses_only_labels_are_saved(tmp_path):
     """No superlabels, no file of them."""
     load_images("imagefolder", make_folders(tmp_path / "images", "a", "b")).save_labels(tmp_path / "out")

@@ -19,29 +19,26 @@ _BLOCK = 512
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 
 
-def is_compressed(path: Path) -> bool:
-    """Whether the name is that of a compressed tar file."""
-    return path.name.lower().endswith(COMPRESSED)
-
-
-def refuse_compressed(path: Path) -> FileError:
-    """The sentence for a tar file whose members cannot be read one by one."""
-    return FileError(
-        f"image shard {path} is compressed, so that one image cannot be read without all before it. "
-        "Decompress it to a plain .tar, or unpack it into a folder."
-    )
-
-
 def shard_items(shards: list[Path]) -> tuple[list[Item], tuple[str, ...]]:
     """The images of tar shards, shard by shard in the order of the archive, and the names of other members.
 
     A name is that of the member; with several shards that of the shard goes before it. A link is the image that it
     leads to inside its shard, under its own name. A shard that ends early is an item with its reason, after the images
     that are whole.
+
+    Raises
+    ------
+    FileError
+        A shard is compressed, is not a tar file, or cannot be read.
     """
     items: list[Item] = []
     others: list[str] = []
     for shard in shards:
+        if shard.name.lower().endswith(COMPRESSED):
+            raise FileError(
+                f"image shard {shard} is compressed, so that one image cannot be read without all before it. "
+                "Decompress it to a plain .tar, or unpack it into a folder."
+            )
         prefix = f"{shard.stem}/" if len(shards) > 1 else ""
         try:
             members, damage = _members(shard)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from glocal.errors import DataError, FileError
+from glocal.extract.folders import file_item
 from glocal.extract.source import Item
 from glocal.extras import needed
 from glocal.files import one_line, stamp_of
@@ -48,70 +48,33 @@ def dataset_items(folder: Path) -> list[Item]:
         raise FileError(f"dataset {folder} was saved with a row selection; save it again after flatten_indices().")
     files = [folder / entry["filename"] for entry in state["_data_files"]]
     column, parts = _image_column(folder, files)
-    starts = [0]
-    for part in parts:
-        starts.append(starts[-1] + len(part))
-    paths: list[str | None] = [value for part in parts for value in part.field("path").to_pylist()]
-    names = [path for path in paths if path and path.strip()]
-    if len(set(names)) != len(paths):
-        names = [f"{row:08d}" for row in range(len(paths))]
-    rows = _Rows(parts, starts, folder, b"".join(stamp_of(file.stat()) for file in files))
+    paths = [path or "" for part in parts for path in part.field("path").to_pylist()]
+    names = paths if len({path for path in paths if path.strip()}) == len(paths) else _numbers(len(paths))
+    stamp = b"".join(stamp_of(file.stat()) for file in files)
+    cells = ((part.field("bytes"), at) for part in parts for at in range(len(part)))
     return [
-        Item(name, rows.size(row), partial(rows.read, row), rows.reason(row, column), rows.stamp(row))
-        for row, name in enumerate(names)
+        _item(values, at, name, folder / path if path else None, column, stamp)
+        for (values, at), name, path in zip(cells, names, paths, strict=True)
     ]
 
 
-class _Rows:
-    """The image column, one memory-mapped piece after another."""
+def _numbers(rows: int) -> list[str]:
+    return [f"{row:08d}" for row in range(rows)]
 
-    def __init__(self, parts: Sequence[Any], starts: Sequence[int], folder: Path, stamp: bytes) -> None:
-        self._bytes = [part.field("bytes") for part in parts]
-        self._paths = [part.field("path") for part in parts]
-        self._starts, self._folder, self._stamp = starts, folder, stamp
 
-    def _place(self, row: int) -> tuple[int, int]:
-        part = bisect_right(self._starts, row) - 1
-        return part, row - self._starts[part]
+def _item(values: Any, at: int, name: str, file: Path | None, column: str, stamp: bytes) -> Item:
+    """A row that holds the bytes of an image, names its file, or does neither."""
+    if values[at].is_valid:
+        return Item(name, values[at].as_buffer().size, partial(_stored, values, at), None, stamp)
+    if file is None:
+        return Item(name, 0, bytes, f"has no image in column {column}", stamp)
+    found = file_item(file, name)
+    reason = found.reason and f"names the file {file}, which {found.reason}"
+    return replace(found, reason=reason, stamp=stamp + found.stamp)
 
-    def _file(self, row: int) -> Path | None:
-        part, at = self._place(row)
-        path = self._paths[part][at].as_py()
-        return self._folder / path if path else None
 
-    def size(self, row: int) -> int:
-        """Bytes of the stored image, or of the file it names."""
-        part, at = self._place(row)
-        value = self._bytes[part][at]
-        if value.is_valid:
-            return int(value.as_buffer().size)
-        file = self._file(row)
-        return file.stat().st_size if file is not None and file.is_file() else 0
-
-    def stamp(self, row: int) -> bytes:
-        """That of the Arrow files, and of the file that the row names in place of holding it."""
-        part, at = self._place(row)
-        file = None if self._bytes[part][at].is_valid else self._file(row)
-        return self._stamp if file is None or not file.is_file() else self._stamp + stamp_of(file.stat())
-
-    def reason(self, row: int, column: str) -> str | None:
-        """Why a row has no image, where that is known."""
-        part, at = self._place(row)
-        if self._bytes[part][at].is_valid:
-            return None
-        file = self._file(row)
-        if file is None:
-            return f"has no image in column {column}"
-        return None if file.is_file() else f"names the file {file}, which does not exist"
-
-    def read(self, row: int) -> bytes:
-        """The bytes of a row."""
-        part, at = self._place(row)
-        value = self._bytes[part][at]
-        if value.is_valid:
-            return bytes(value.as_py())
-        file = self._file(row)
-        return b"" if file is None else file.read_bytes()
+def _stored(values: Any, at: int) -> bytes:
+    return bytes(values[at].as_py())
 
 
 def _image_column(folder: Path, files: list[Path]) -> tuple[str, list[Any]]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from glocal.data.datasets.images import ImageSet
 from glocal.data.features import Features
 from glocal.errors import ParameterError
 from glocal.extract.images import open_images
@@ -157,7 +158,7 @@ class Extractor:
 
     def extract(
         self,
-        images: PathLike | Source,
+        images: PathLike | ImageSet | Source,
         out: PathLike,
         *,
         format: str = "npy",
@@ -173,7 +174,7 @@ class Extractor:
 
         Parameters
         ----------
-        images : path, pattern or Source
+        images : path, pattern, ImageSet or Source
             See `open_images`.
         out : path
         format : str
@@ -200,13 +201,13 @@ class Extractor:
             raise ParameterError(
                 "on a cluster a model goes by its name; write a factory: python:package.module:factory."
             )
-        if scheduler is not None and (isinstance(images, Source) or shard is not None):
+        if scheduler is not None and (isinstance(images, Source | ImageSet) or shard is not None):
             raise ParameterError(
                 "a cluster needs the path of the images, and shares them out itself: leave shards out."
             )
         with Store(out, source, list(self.taps), chunk_rows=chunk_rows, format=format, identity=self.identity) as store:
             if not store.finished:
-                if scheduler is None or isinstance(images, Source):
+                if scheduler is None or isinstance(images, Source | ImageSet):
                     self._here(store, source, shard, progress)
                 else:
                     again = partial(Extractor, **self._settings)

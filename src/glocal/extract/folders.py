@@ -12,7 +12,7 @@ from glocal.extract.order import is_image_name, natural_key
 from glocal.extract.source import Item
 from glocal.files import read_lines, stamp_of
 
-_MAGIC = "*?["
+MAGIC = "*?["
 
 
 def tree_items(folder: Path) -> tuple[list[Item], tuple[str, ...]]:
@@ -38,7 +38,7 @@ def tree_items(folder: Path) -> tuple[list[Item], tuple[str, ...]]:
 def glob_items(pattern: str) -> list[Item]:
     """Every file that a pattern fits, ``**`` included, in natural order; names are below its fixed folder."""
     parts = Path(pattern).parts
-    fixed = next((i for i, part in enumerate(parts) if any(sign in part for sign in _MAGIC)), len(parts) - 1)
+    fixed = next((i for i, part in enumerate(parts) if any(sign in part for sign in MAGIC)), len(parts) - 1)
     root = Path(*parts[:fixed]) if fixed else Path()
     paths = [Path(found) for found in glob.glob(pattern, recursive=True, include_hidden=False)]
     items = [file_item(path, path.relative_to(root).as_posix()) for path in paths if not path.is_dir()]

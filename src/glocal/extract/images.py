@@ -1,73 +1,77 @@
-"""Open whatever images are given as: a folder, a glob, a list, tar shards, a saved dataset, or one file."""
+"""Open whatever images are given as: a folder, a glob, a list, tar shards, a saved dataset, one file, a data set."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from glocal.data.datasets.images import ImageSet
+from glocal.data.datasets.pictures import FilePictures
 from glocal.data.decode import decode_image
 from glocal.errors import FileError
-from glocal.extract.archives import TAR, is_compressed, refuse_compressed, shard_items
+from glocal.extract.archives import COMPRESSED, TAR, shard_items
 from glocal.extract.datasets import dataset_items, is_saved_dataset
-from glocal.extract.folders import file_item, glob_items, list_items, tree_items
+from glocal.extract.folders import MAGIC, file_item, glob_items, list_items, tree_items
 from glocal.extract.order import is_image_name, natural_key
 from glocal.extract.source import Item, Source, checked_items
 
-_LISTS = (".txt", ".lst", ".list")
 NATURAL = "natural order of the paths: numbers by value, letters without case"
+_ARCHIVES = "shards in natural order, members in the order of the archive"
+_LISTS = (".txt", ".lst", ".list")
+_Listing = tuple[list[Item], str, tuple[str, ...]]
+"""Items, their order in words, and the names of files that are not images."""
 
 
-def open_images(images: str | os.PathLike[str]) -> Source:
-    """The images that a path or pattern names, in the order of the rows to come.
+def open_images(images: str | os.PathLike[str] | ImageSet) -> Source:
+    """The images that a path or pattern names, or those of a data set, in the order of the rows to come.
 
     Parameters
     ----------
-    images : path or pattern
+    images : path, pattern or ImageSet
         A folder, searched with its subfolders; a folder that ``Dataset.save_to_disk`` wrote; a folder of ``.tar``
-        shards and nothing else; a ``.tar`` file; a text file with one path a line; an image file; or a pattern with
-        ``*``, ``?``, ``[`` (``**`` for any depth). Folders and patterns are taken in natural order, shards in the
-        order of the archive, lists and datasets in their own.
+        shards and nothing else; a ``.tar`` file; a text file with one path a line; an image file; a pattern with
+        ``*``, ``?``, ``[`` (``**`` for any depth); or what `glocal.data.datasets.load_images` opened. Folders and
+        patterns are taken in natural order, shards in the order of the archive, lists and data sets in their own.
 
     Raises
     ------
     FileError
         Nothing is there, no image is in it, or it cannot be read.
     """
-    text = os.fspath(images)
-    path = Path(text)
-    described = f"{'folder ' if path.is_dir() else ''}{text}"
-    ignored: tuple[str, ...] = ()
-    try:
-        if path.is_dir():
-            items, order, ignored = _folder(path)
-        elif path.exists():
-            items, order, ignored = _file(path)
-        elif any(sign in text for sign in "*?["):
-            items, order, ignored = _pattern(text)
-        else:
-            raise FileError(f"images {text} do not exist. Name a folder, a .tar, a list of paths or a pattern.")
-    except PermissionError as error:
-        raise FileError(f"images {text} cannot be read: {error.strerror}. Check the permissions.") from error
+    if isinstance(images, ImageSet):
+        (items, order, ignored), described = _data_set(images), images.source
+    else:
+        path = Path(images)
+        described = f"{'folder ' if path.is_dir() else ''}{os.fspath(images)}"
+        try:
+            items, order, ignored = _folder(path) if path.is_dir() else _file(path) or _pattern(os.fspath(images))
+        except PermissionError as error:
+            raise FileError(f"images {path} cannot be read: {error.strerror}. Check the permissions.") from error
     return Source(checked_items(items, described), decode_image, order, described, ignored)
 
 
-def _folder(path: Path) -> tuple[list[Item], str, tuple[str, ...]]:
+def _folder(path: Path) -> _Listing:
     if is_saved_dataset(path):
         return dataset_items(path), "rows of the dataset", ()
     os.listdir(path)  # raises here what a walk would pass over
     items, others = tree_items(path)
     shards = [name for name in others if name.lower().endswith(TAR)]
-    if shards and not items:
-        found, members = shard_items([path / name for name in shards])
-        return found, _ARCHIVES, (*(name for name in others if name not in shards), *members)
-    return items, NATURAL, others
+    if items or not shards:
+        return items, NATURAL, others
+    found, order, members = _shards([path / name for name in shards])
+    return found, order, (*(name for name in others if name not in shards), *members)
 
 
-def _file(path: Path) -> tuple[list[Item], str, tuple[str, ...]]:
-    if is_compressed(path):
-        raise refuse_compressed(path)
-    if path.suffix.lower() == TAR:
-        return _tar([path])
+def _file(path: Path) -> _Listing | None:
+    if not path.exists():
+        return None
+    if path.name.lower().endswith((TAR, *COMPRESSED)):
+        return _shards([path])
     if path.suffix.lower() in _LISTS:
         return list_items(path), "order of the list", ()
     if is_image_name(path.name):
@@ -78,19 +82,32 @@ def _file(path: Path) -> tuple[list[Item], str, tuple[str, ...]]:
     )
 
 
-def _pattern(text: str) -> tuple[list[Item], str, tuple[str, ...]]:
+def _pattern(text: str) -> _Listing:
+    if not any(sign in text for sign in MAGIC):
+        raise FileError(f"images {text} do not exist. Name a folder, a .tar, a list of paths or a pattern.")
     items = glob_items(text)
     if items and all(item.name.lower().endswith(TAR) for item in items):
         root = text
-        while any(sign in root for sign in "*?["):
+        while any(sign in root for sign in MAGIC):
             root = os.path.dirname(root)
-        return _tar([Path(root, item.name) for item in items])
+        return _shards([Path(root, item.name) for item in items])
     return items, NATURAL, ()
 
 
-def _tar(shards: list[Path]) -> tuple[list[Item], str, tuple[str, ...]]:
+def _shards(shards: list[Path]) -> _Listing:
     items, others = shard_items(sorted(shards, key=lambda shard: natural_key(shard.as_posix())))
     return items, _ARCHIVES, others
 
 
-_ARCHIVES = "shards in natural order, members in the order of the archive"
+def _data_set(images: ImageSet) -> _Listing:
+    if isinstance(images.images, FilePictures):
+        items = [file_item(path, name) for path, name in zip(images.images.paths, images.names, strict=True)]
+    else:  # pixels in memory, whose size is known when they are asked for
+        items = [Item(name, 1, partial(_pixmap, images.images, i)) for i, name in enumerate(images.names)]
+    return items, "order of the data set", ()
+
+
+def _pixmap(pictures: Sequence[Any], i: int) -> bytes:
+    """A picture in memory as the bytes of a PPM file, which loses nothing."""
+    pixels = np.asarray(pictures[i].convert("RGB"))
+    return b"P6 %d %d 255\n" % (pixels.shape[1], pixels.shape[0]) + pixels.tobytes()
