@@ -37,6 +37,7 @@ from glocal.data.triplets import Triplets
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.structure import neighbours_kept
 from glocal.files import atomic_write, read_lines
+from glocal.report import save_figure
 from glocal.report.palette import COLOURS, GREY
 from glocal.transform import LinearTransform
 
@@ -158,40 +159,34 @@ def _mean(values: pd.Series) -> float:
 
 def picture(rows: pd.DataFrame, base: dict[str, float], path: Path) -> None:
     """One panel a network: agreement against the number of answers."""
-    from matplotlib.figure import Figure
+    import altair as alt
 
-    networks = list(base)
-    figure = Figure(figsize=(max(6.4, 3.3 * len(networks)), 3.6), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(1, len(networks)))
-    for panel, network in zip(panels, networks, strict=True):
-        mine = rows[(rows["network"] == network) & (rows["share"] == 1)].sort_values("size")
-        for lmbda, style in ((0.1, ":"), (1.0, "--"), (10.0, "-.")):
-            one = mine[(mine["arm"] == "global") & (mine["lmbda"] == lmbda)].groupby("size", sort=False)
-            panel.plot(
-                one["n"].mean(), one["accuracy"].mean(), style, color=GREY, linewidth=1, label=f"global, λ {lmbda:g}"
-            )
-        for place, arm in ((1, "global"), (0, "glocal")):
-            best = mine[(mine["arm"] == arm) & mine["chosen"]].groupby("size", sort=False)
-            if len(best):
-                error = (best["accuracy"].std() / np.sqrt(best["accuracy"].count())).fillna(0)
-                label = f"{arm}, λ chosen" + (", α 0.25, τ 0.1" if arm == "glocal" else "")
-                panel.errorbar(
-                    best["n"].mean(), best["accuracy"].mean(), yerr=error, color=COLOURS[place], marker="os"[place],
-                    markersize=4, linewidth=1.5, label=label,
-                )  # fmt: skip
-        panel.axhline(base[network], color="black", linewidth=0.8, label="original")
-        panel.set_xscale("log")
-        panel.set_xlim(400, 60_000)
-        panel.set_xticks([500, 2000, 10_000, 40_000], ["500", "2,000", "10,000", "40,000"], minor=False)
-        panel.minorticks_off()
-        panel.set_title(network, fontsize=10)
-        panel.set_xlabel("answers fitted", fontsize=9)
-        panel.grid(alpha=0.3)
-    panels[0].set_ylabel("odd-one-out accuracy (held-out objects)", fontsize=9)
-    most = max((panel.get_legend_handles_labels() for panel in panels), key=lambda found: len(found[1]))
-    figure.legend(*most, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-    with atomic_write(path) as stream:
-        figure.savefig(stream, format="png", dpi=130, facecolor="white")
+    whole = rows[rows["share"] == 1]
+    lines = [
+        whole[(whole["arm"] == "global") & (whole["lmbda"] == lmbda)].assign(line=f"global, λ {lmbda:g}")
+        for lmbda in (0.1, 1.0, 10.0)
+    ]
+    lines += [
+        whole[(whole["arm"] == arm) & whole["chosen"]].assign(line=f"{arm}, λ chosen{beside}")
+        for arm, beside in (("global", ""), ("glocal", ", α 0.25, τ 0.1"))
+    ]
+    drawn = pd.concat(lines)
+    names = list(dict.fromkeys(drawn["line"]))
+    looks = [*("#c8c8c8", "#a0a0a0", GREY), COLOURS[1], COLOURS[0]]
+    title, scale = "odd-one-out accuracy (held-out objects)", alt.Scale(zero=False)
+    panels = []
+    for network, original in base.items():
+        mine = drawn[drawn["network"] == network]
+        mine = mine.assign(n=mine.groupby(["line", "size"])["n"].transform("mean"))[["line", "n", "accuracy"]]
+        chart = alt.Chart(alt.Data(values=mine.to_dict("records"))).encode(
+            x=alt.X("n:Q", title="answers fitted", scale=alt.Scale(type="log", domain=[400, 60_000])),
+            color=alt.Color("line:N", title=None, scale=alt.Scale(domain=names, range=looks)),
+        )
+        error = chart.mark_errorbar(extent="stderr").encode(y=alt.Y("accuracy:Q", title=title, scale=scale))
+        point = chart.mark_line(point=True).encode(y=alt.Y("mean(accuracy):Q", title=title, scale=scale))
+        level = alt.Chart(alt.Data(values=[{"accuracy": original}])).mark_rule().encode(y="accuracy:Q")
+        panels.append(alt.layer(error, point, level).properties(title=f"{network} (line: original)", width=300))
+    save_figure(alt.hconcat(*panels).configure(background="white"), path)
 
 
 def main() -> None:

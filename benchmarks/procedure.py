@@ -252,7 +252,7 @@ def main() -> None:
     parser.add_argument("--suffix", default="", help="of the files, to tell changed settings apart")
     parser.add_argument("--authors", help="a checkout of the authors' repository")
     parser.add_argument("--out", type=Path, default=Path("procedure"))
-    parser.add_argument("--png", action="store_true", help="draw the curves too (matplotlib)")
+    parser.add_argument("--png", action="store_true", help="draw the curves too")
     for hidden in ("--run", "--arm", "--checkpoints"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
@@ -341,22 +341,29 @@ def curves(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
             writer.writerows([*name, *point] for point in row["curve"])
     if not options.png:
         return
-    import matplotlib
+    import altair as alt
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from glocal.report import save_figure
 
-    figure, axes = pyplot.subplots(1, len(options.method), figsize=(6 * len(options.method), 4), squeeze=False)
-    for arm, axis in zip(options.method, axes[0], strict=True):
-        for row in rows:
-            if row["arm"] == arm:
-                seconds, _, values = zip(*row["curve"], strict=True)
-                axis.plot(
-                    seconds, values, label=f"{row['run']} {eta_of(row)}", marker="." if row["eta"] is None else None
-                )
-        axis.set(xscale="log", xlabel="seconds", ylabel="objective", title=arm)
-        axis.legend()
-    figure.savefig(str(stem) + ".png", dpi=150, bbox_inches="tight")
+    panels = []
+    for arm in options.method:
+        values = [
+            {"run": f"{row['run']} {eta_of(row)}", "seconds": seconds, "objective": value}
+            for row in rows
+            if row["arm"] == arm
+            for seconds, _, value in row["curve"]
+            if seconds > 0
+        ]
+        panels.append(
+            alt.Chart(alt.Data(values=values), title=arm, width=420)
+            .mark_line()
+            .encode(
+                x=alt.X("seconds:Q", scale=alt.Scale(type="log")),
+                y=alt.Y("objective:Q", scale=alt.Scale(zero=False)),
+                color=alt.Color("run:N", title=None),
+            )
+        )
+    save_figure(alt.hconcat(*panels).configure(background="white"), f"{stem}.png")
 
 
 if __name__ == "__main__":

@@ -102,13 +102,12 @@ def files(tmp_path):
 @pytest.mark.parametrize(
     ("missing", "command", "package"),
     [
-        ("matplotlib", "sweep --features x.npy --triplets t.npy --local-features x.npy --out o --figure f.png", None),
+        ("altair", "sweep --features x.npy --triplets t.npy --local-features x.npy --out o --figure f.png", None),
         ("distributed", "sweep --features x.npy --triplets t.npy --local-features x.npy --out o --scheduler s", None),
         ("safetensors", "fit --features x.npy --triplets t.npy --out w.safetensors", None),
         ("jinja2", "report nowhere --out p.html", None),
         ("altair", "report nowhere --out p.html", None),
         ("vl_convert", "report nowhere --out p.html", "vl-convert-python"),
-        ("matplotlib", "report nowhere --out p.html", None),
         ("PIL", "report nowhere --out p.html", "pillow"),
         ("torchvision", "extract --model torchvision:resnet18 --list-layers", None),
     ],
@@ -132,12 +131,22 @@ def test_a_missing_extra_is_said_before_the_work(files, monkeypatch, capsys, mis
 
 
 def test_a_script_engine_that_dies_is_one_sentence(monkeypatch, tmp_path):
-    """What kills the engine that brings the page's scripts does not kill the report: it is told as one sentence."""
-    from glocal.report import page
+    """What kills the engine that draws does not kill the report: page and figures say it in one sentence."""
+    from glocal.report import vega
 
-    (tmp_path / "vl_convert.py").write_text("def javascript_bundle():\n    import os\n    os.kill(os.getpid(), 5)\n")
+    dies = "(*given):\n    import os\n    os.kill(os.getpid(), 5)\n"
+    (tmp_path / "vl_convert.py").write_text(f"def javascript_bundle{dies}def vegalite_to_pdf{dies}")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    page._bundle.cache_clear()
-    with pytest.raises(MissingDependencyError, match=rf"signal {int(signal.SIGTRAP)}\. .*ulimit -v unlimited"):
-        page._bundle()
-    page._bundle.cache_clear()
+    for work in (vega.bundle, lambda: vega.drawn([{}], [".pdf"])):
+        with pytest.raises(MissingDependencyError, match=rf"signal {int(signal.SIGTRAP)}\. .*ulimit -v unlimited"):
+            work()
+
+
+def test_a_script_engine_that_fails_is_one_sentence(monkeypatch, tmp_path):
+    """What the engine says last is in the sentence, and how to install it again."""
+    from glocal.report import vega
+
+    (tmp_path / "vl_convert.py").write_text("def javascript_bundle():\n    raise ValueError('no engine')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(MissingDependencyError, match=r"exit code 1: ValueError: no engine\. Install it again"):
+        vega.bundle()

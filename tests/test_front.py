@@ -5,9 +5,14 @@ import pandas as pd
 import pytest
 
 from glocal.errors import FileError, ParameterError
+from glocal.records import to_json
 from glocal.report import front_figure, save_figure
+from glocal.transform import LinearTransform
 
-MAGIC = {"f.png": b"\x89PNG", "f.pdf": b"%PDF", "f.svg": b"<?xml"}
+pytest.importorskip("altair")
+pytest.importorskip("vl_convert")
+
+MAGIC = {"f.png": b"\x89PNG", "f.pdf": b"%PDF", "f.svg": b"<svg"}
 
 
 def line(method, alpha, lmbda, agreement, kept, chosen=False):
@@ -31,22 +36,30 @@ def folders(tmp_path):
         ("global", [line("global", np.nan, 1, 0.5, 0.6), line("global", np.nan, 10, 0.42, 0.8)], []),
     ):
         (tmp_path / name).mkdir()
+        (tmp_path / name / "points.jsonl").write_text("".join(to_json({"fold": 0, **row}) + "\n" for row in means))
         pd.DataFrame(means).drop(columns="chosen").to_csv(tmp_path / name / "means.csv", index=False)
         pd.DataFrame(front, columns=list(glocal[0])).to_csv(tmp_path / name / "front.csv", index=False)
+    best = {"sweep": {"best": {**glocal[1], "bias": None}}}
+    LinearTransform(np.eye(2, dtype="f4"), None, 0.0, 1.0, best).save(tmp_path / "glocal" / "transform.npz")
     return [tmp_path / "glocal", tmp_path / "global"]
 
 
 def test_every_setting_is_drawn_where_it_lies(folders):
     """All settings, the front, the path of global, the original and the choice stand at their means."""
-    axes = front_figure(folders, title="a network").axes[0]
-    clouds = {c.get_label(): np.asarray(c.get_offsets()).tolist() for c in axes.collections if c.get_label()[0] != "_"}
-    assert clouds["glocal, every setting"] == [[0.9, 0.4], [0.7, 0.5], [0.7, 0.39]]
-    assert clouds["original"] == [[1.0, 0.35]]
-    assert clouds["chosen"] == [[0.7, 0.5]]
-    bars = {c.get_label(): c.lines[0].get_xydata().tolist() for c in axes.containers}
-    assert bars["glocal, front"] == [[0.7, 0.5], [0.9, 0.4]]
-    assert bars["global, from λ to λ"] == [[0.6, 0.5], [0.8, 0.42]]
-    assert axes.get_title() == "a network"
+    figure = front_figure(folders, title="a network").to_dict()
+    points = figure["data"]["values"]
+
+    def places(**wanted):
+        return [[p["kept"], p["accuracy"]] for p in points if wanted.items() <= p.items()]
+
+    assert places(method="glocal") == [[0.9, 0.4], [0.7, 0.5], [0.7, 0.39]]
+    assert places(method="glocal", front=True) == [[0.9, 0.4], [0.7, 0.5]]
+    assert places(method="global") == [[0.6, 0.5], [0.8, 0.42]]
+    assert places(method="original") == [[1.0, 0.35]]
+    assert places(chosen=True) == [[0.7, 0.5]]
+    bars = [points[0][name] for name in ("accuracy_low", "accuracy_high", "kept_low", "kept_high")]
+    assert bars == pytest.approx([0.39, 0.41, 0.88, 0.92])
+    assert figure["title"] == "a network"
 
 
 @pytest.mark.parametrize("name", MAGIC)
@@ -60,8 +73,11 @@ def test_what_cannot_be_drawn_is_said(folders, tmp_path):
     """Another ending, a folder without a sweep and a foreign table are one sentence each."""
     with pytest.raises(ParameterError, match=r"ends in \.doc; allowed are \.png, \.pdf, \.svg"):
         save_figure(front_figure(folders[0]), tmp_path / "f.doc")
-    with pytest.raises(FileError, match=r"means\.csv does not exist"):
+    with pytest.raises(FileError, match="is no run folder"):
         front_figure(tmp_path)
+    (folders[1] / "front.csv").unlink()
+    with pytest.raises(FileError, match="global: no finished sweep"):
+        front_figure(folders)
     (folders[0] / "means.csv").write_text("a,b\n1,2\n")
     with pytest.raises(FileError, match="is not the table of a sweep"):
         front_figure(folders[0])

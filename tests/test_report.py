@@ -26,7 +26,6 @@ from glocal.transform.published import WRONG, wrong_name
 pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
 pytest.importorskip("jinja2")
-pytest.importorskip("matplotlib")
 
 from glocal.report import findings, load_run, load_thumbnails, report_page, save_figures, save_page, save_tables, tables
 from glocal.report.fronts import fronts
@@ -383,7 +382,7 @@ def test_a_half_written_run_has_page_figures_and_tables(tmp_path):
     for name, figures, held in (("sweep", 0, []), ("suite", 2, ["scores", "differences"])):
         run = load_run(tmp_path / name)
         assert "<main" in report_page(run)
-        assert len(save_figures(run, [tmp_path / name], tmp_path / "f")) == figures
+        assert len(save_figures(run, tmp_path / "f")) == figures
         assert list(tables(run)) == held
 
 
@@ -504,7 +503,7 @@ def test_figures_are_written_once_each(folders, tmp_path):
     run = load_run(folders[:2])
     network, views = next(iter(run.views.items()))
     some = dataclasses.replace(run, views={network: dict(list(views.items())[:2])})
-    written = save_figures(some, folders[:2], tmp_path)
+    written = save_figures(some, tmp_path)
     names = {path.stem for path in written}
     assert sorted(name.split("-")[0] for name in names) == ["front", "map", "matrix", "scores", "slices", "spectrum"]
     for path in written:
@@ -599,7 +598,7 @@ def test_no_two_arms_share_a_file_and_an_arm_that_is_gone_is_not_shown(small, tm
             "c": None, "b-c": 0.5, "b/c": 2.0,
         }  # fmt: skip
         assert [run.fits[tmp_path.name][f"{network}, {arm}"]["lmbda"] for arm in ("b-c", "b/c")] == [0.5, 2.0]
-    written = {path.stem for path in save_figures(run, [tmp_path], tmp_path / "figures")}
+    written = {path.stem for path in save_figures(run, tmp_path / "figures")}
     assert len([name for name in written if name.startswith("map-")]) == 4
     (small / "fewer.toml").write_text(text.replace(arms[arms.index('[arms."b/c"]') :], ""))
     run_suite(Plan.load(small / "fewer.toml"), tmp_path)

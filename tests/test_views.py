@@ -1,5 +1,6 @@
 """What is kept of an embedding for people to look at: exact where it is exact, small, and read back whole."""
 
+import itertools
 import json
 
 import numpy as np
@@ -80,7 +81,8 @@ def test_a_matrix_is_the_mean_over_pairs_of_groups(rows):
     order = np.random.default_rng(3).permutation(40)
     found = matrix_of(rows, order, most=7)
     D = cdist(rows, rows, "cosine")[np.ix_(order, order)]
-    groups = np.array_split(np.arange(40), 7)
+    edges = np.arange(8) * 40 // 7
+    groups = [np.arange(*pair) for pair in itertools.pairwise(edges)]
     for i, a in enumerate(groups):
         for j, b in enumerate(groups):
             block = D[np.ix_(a, b)]
@@ -97,12 +99,18 @@ def test_a_small_matrix_is_whole(rows):
     np.testing.assert_allclose(found.values()[off], D[off], atol=(found.high - found.low) / 254)
 
 
+def test_a_place_in_a_matrix_is_a_share_of_the_objects():
+    """Where cells hold one or two objects, two halves of the objects are two halves of the matrix."""
+    found = matrix_of(np.repeat(np.eye(2), 15, axis=0), np.arange(30), most=20).values()
+    np.testing.assert_array_equal(found > 0.5, np.kron(1 - np.eye(2), np.ones((10, 10))) > 0)
+
+
 def test_peoples_matrix_counts_answers_about_a_pair(answers):
     """A cell is the share of answers with a pair of its groups that chose another pair; grey where nobody was asked."""
     order = np.arange(40)[::-1].copy()
     found = people_matrix(answers.select(np.arange(3000) < 400), order)
     m = len(found.cells)
-    sizes = [len(part) for part in np.array_split(np.arange(40), m)]
+    sizes = np.diff(np.arange(m + 1) * 40 // m)
     group = np.empty(40, dtype=int)
     group[order] = np.repeat(np.arange(m), sizes)
     asked, apart = np.zeros((2, m, m))

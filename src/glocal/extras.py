@@ -16,7 +16,6 @@ _EXTRAS = {
     "h5py": ("h5py", "io"),
     "jinja2": ("jinja2", "report"),
     "lightning": ("lightning", "paper"),
-    "matplotlib": ("matplotlib", "report"),
     "onnx": ("onnx", "onnx"),
     "open_clip": ("open-clip-torch", "extract"),
     "pooch": ("pooch", None),
@@ -39,7 +38,7 @@ def needed(module: str, what: str, *, extra: str | None = None) -> Any:
     Parameters
     ----------
     module : str
-        Of one of the extras, e.g. ``matplotlib.figure``.
+        Of one of the extras, e.g. ``PIL.Image``.
     what : str
         The subject of the sentence.
     extra : str or None

@@ -61,7 +61,7 @@ def report(
         written = [out]
         if figures is not None:
             doing("figures")
-            written += save_figures(run, runs, figures)
+            written += save_figures(run, figures)
         if tables is not None:
             doing("tables")
             written += save_tables(run, tables)

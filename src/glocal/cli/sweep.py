@@ -34,7 +34,7 @@ from glocal.data.labels import load_labels
 from glocal.errors import ParameterError
 from glocal.extras import needed
 from glocal.files import writable_target
-from glocal.report.front import FORMATS, front_figure, save_figure
+from glocal.report.figures import FORMATS, front_figure, save_figure
 
 _POINT = {
     "fold": "fold", "method": "method", "lmbda": "λ", "alpha": "α", "tau": "τ", "eta": "η",
@@ -99,7 +99,8 @@ def sweep(
     given = changed(sweep, locals())
     if figure is not None:
         writable_target(figure, what="--figure", endings=FORMATS)
-        needed("matplotlib.figure", "--figure")
+        for module in ("altair", "vl_convert"):
+            needed(module, "--figure")
     loaded, _, joined = load_answers(
         features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights
     )

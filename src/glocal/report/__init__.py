@@ -1,15 +1,16 @@
 """Figures, tables and one page from a run folder alone: no data, no torch."""
 
 from glocal.report.figures import (
+    front_figure,
     map_figure,
     matrix_figure,
+    save_figure,
     save_figures,
     scores_figure,
     slices_figure,
     spectrum_figure,
 )
 from glocal.report.findings import findings
-from glocal.report.front import front_figure, save_figure
 from glocal.report.page import check_extra, report_page, save_page
 from glocal.report.run import Run, load_run
 from glocal.report.tables import save_tables, tables

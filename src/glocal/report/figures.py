@@ -1,184 +1,201 @@
-"""Figures for papers from a run, one call each: PNG and PDF by matplotlib."""
+"""Figures for papers from a run, one call each: the charts of the page as SVG, PNG and PDF."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from glocal.errors import DataError, FileError
 from glocal.evaluation.views import View
-from glocal.extras import needed
-from glocal.files import PathLike, make_folder
+from glocal.evaluation.views.view import UNKNOWN, Matrix
+from glocal.files import PathLike, atomic_write, check_ending, make_folder
 from glocal.files.stems import file_stems
-from glocal.report.front import save_figure
-from glocal.report.fronts import axis_title, fronts
-from glocal.report.palette import COLOURS, GREY, places
-from glocal.report.run import Run, run_names
-from glocal.report.scores import arms, main_rows
+from glocal.report.charts import altair, front_chart, map_chart, matrix_chart, slice_chart, spectrum_chart, task_chart
+from glocal.report.fronts import Front, front_points, fronts
+from glocal.report.objects import category_bands, coloured, picture
+from glocal.report.palette import theme
+from glocal.report.run import Run, load_run
+from glocal.report.scores import arms, bounds, main_rows
+from glocal.report.vega import drawn
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    import altair as alt
 
-_FRONT = ("means.csv", "front.csv")
-_MARKERS = ("o", "s", "^", "D", "P", "v", ">", "<")
-
-
-def scores_figure(run: Run) -> Figure:
-    """One panel a task: every arm with its 95 % interval, networks below each other."""
-    main, order = main_rows(run), arms(run)
-    tasks = list(dict.fromkeys(main["task"]))
-    number, across = places(order), min(3, len(tasks))
-    down = -(-len(tasks) // across)
-    figure = _figure((3.1 * across, (0.9 + 0.17 * len(main) / max(1, len(tasks))) * down))
-    panels = np.atleast_1d(figure.subplots(down, across)).ravel()
-    for panel, task in zip(panels, tasks, strict=False):
-        rows = main[main["task"] == task]
-        networks = list(dict.fromkeys(rows["network"]))
-        for arm in order:
-            mine = rows[rows["transform"] == arm]
-            height = [networks.index(n) + 0.7 * (order.index(arm) + 0.5) / len(order) - 0.35 for n in mine["network"]]
-            bars = np.nan_to_num(np.array([mine["value"] - mine["low"], mine["high"] - mine["value"]], dtype=float))
-            panel.errorbar(
-                mine["value"], height, xerr=np.maximum(bars, 0), fmt=_MARKERS[number[arm]], markersize=4,
-                color=COLOURS[number[arm]], linewidth=1.2, label=_plain(arm),
-            )  # fmt: skip
-        panel.set_yticks(range(len(networks)), [_plain(network) for network in networks], fontsize=7)
-        panel.invert_yaxis()
-        panel.set_title(_plain(task), fontsize=9)
-        panel.set_xlabel(str(rows["metric"].iloc[0]), fontsize=8)
-        panel.tick_params(axis="x", labelsize=7)
-        panel.grid(axis="x", alpha=0.3)
-    for panel in panels[len(tasks) :]:
-        panel.set_axis_off()
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)), frameon=False, fontsize=8)
-    return figure
+FORMATS = (".png", ".pdf", ".svg")
+_NAME = 40  # characters of a title
 
 
-def slices_figure(run: Run) -> Figure:
+def front_figure(folders: PathLike | Sequence[PathLike], *, title: str = "") -> alt.TopLevelMixin:
+    """Draw the settings of one or several sweeps, their fronts, the original features and the choices.
+
+    Parameters
+    ----------
+    folders : path or sequence of paths
+        Output folders of sweeps of the same features and answers, e.g. one of `glocal` and one of `global`; the
+        settings of `global` and `naive` are joined along lmbda.
+    title : str
+
+    Returns
+    -------
+    altair.TopLevelMixin
+        A chart of means over folds; bars are standard errors.
+
+    Raises
+    ------
+    FileError
+        A folder holds no finished sweep.
+    MissingDependencyError
+        Altair is not installed.
+    """
+    run = load_run(folders)
+    points = front_points(run.sweeps)
+    if not points or any(sweep.means is None or sweep.front is None for sweep in run.sweeps):
+        raise FileError(f"{', '.join(run.names)}: no finished sweep. glocal sweep --resume goes on with it.")
+    return _figure([(title, front_chart(points))], width=420)
+
+
+def scores_figure(run: Run) -> alt.TopLevelMixin:
+    """One panel a task: every arm with its 95 % interval, networks below each other, ceilings of people as strokes."""
+    people, order = bounds(run), arms(run)
+    return _figure([
+        (str(task), task_chart(rows, people[people["task"] == task], order, legend=True))
+        for task, rows in main_rows(run).groupby("task", sort=False)
+    ])  # fmt: skip
+
+
+def slices_figure(run: Run) -> alt.TopLevelMixin:
     """Held-out accuracy against one parameter, the others as chosen: a line a fold, their mean thick."""
     slices = [one for front in fronts(run) for one in front.slices]
-    figure = _figure((3.1 * max(1, len(slices)), 2.6))
-    panels = np.atleast_1d(figure.subplots(1, max(1, len(slices)))).ravel()
-    for panel, (sweep, parameter, rows) in zip(panels, slices, strict=False):
-        values = sorted({row["value"] for row in rows})
-        for place, fold in enumerate(sorted({row["fold"] for row in rows})):
-            mine = sorted((row["value"], row["accuracy"]) for row in rows if row["fold"] == fold)
-            panel.plot(
-                *zip(*mine, strict=True), color=COLOURS[place % len(COLOURS)], marker="o", markersize=3, linewidth=0.8
-            )
-        mean = [np.mean([row["accuracy"] for row in rows if row["value"] == value]) for value in values]
-        panel.plot(values, mean, color="black", linewidth=2)
-        panel.set_xscale("linear" if parameter in ("alpha", "mix") else "log" if min(values) > 0 else "symlog")
-        panel.set_xlabel(axis_title(parameter))
-        panel.set_title(_plain(sweep), fontsize=9)
-        panel.grid(alpha=0.3)
-    panels[0].set_ylabel("odd-one-out accuracy")
-    return figure
+    return _figure([(sweep, slice_chart(rows, parameter)) for sweep, parameter, rows in slices])
 
 
-def map_figure(before: View, after: View) -> Figure:
+def map_figure(before: View, after: View) -> alt.TopLevelMixin:
     """Objects in two dimensions before and after, coloured by category (the largest ten)."""
-    figure = _figure((8, 4.2))
-    categories = np.array(before.categories or [""] * len(before.names))
-    names, counts = np.unique(categories[categories != "other"], return_counts=True)
-    shown = sorted(str(name) for name in names[np.argsort(-counts, kind="stable")][:10] if name)
-    from matplotlib import colormaps
-
-    for panel, view in zip(figure.subplots(1, 2), (before, after), strict=True):
-        rest = ~np.isin(categories, shown)
-        panel.scatter(*view.positions[rest].T, s=4, color=GREY, alpha=0.5, linewidths=0)
-        for place, name in enumerate(shown):
-            panel.scatter(
-                *view.positions[categories == name].T,
-                s=6,
-                color=colormaps["tab10"](place),
-                linewidths=0,
-                label=_plain(name),
-            )
-        panel.set_title(_plain(str(view.meta.get("arm", ""))), fontsize=10)
-        panel.set_xticks([])
-        panel.set_yticks([])
-    if shown:
-        handles, labels = panel.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False, fontsize=7, markerscale=2.5)
-    return figure
+    categories = before.categories or [""] * len(before.names)
+    shown = coloured(categories)
+    colours = [category if category in shown else "other" for category in categories]
+    panels = []
+    for when, view in (("before", before), ("after", after)):
+        rows = [
+            {"x": x, "y": y, "name": name, "colour": colour, "state": ""}
+            for (x, y), name, colour in zip(view.positions.tolist(), view.names, colours, strict=True)
+        ]
+        chart = map_chart(shown, when, others="other" in colours, rows=rows)
+        panels.append((_arm(view), chart.properties(height=300)))
+    return _figure(panels, width=300)
 
 
-def matrix_figure(before: View, after: View) -> Figure:
-    """Dissimilarities of all pairs before and after, and people's own where there are answers."""
-    shown: list[tuple[str, Any]] = [(str(view.meta.get("arm", "")), view.rdm) for view in (before, after)]
+def matrix_figure(before: View, after: View) -> alt.TopLevelMixin:
+    """Dissimilarities of all pairs before and after on one scale, and people's own where there are answers."""
+    low, high = (
+        pick(getattr(view.rdm, name) for view in (before, after)) for pick, name in ((min, "low"), (max, "high"))
+    )
+    shown = [(_arm(view), _scaled(view.rdm, low, high), "1 - cosine") for view in (before, after)]
     if before.people is not None:
-        shown.append(("people", before.people))
-    figure = _figure((3.2 * len(shown), 3.1))
-    for panel, (name, matrix) in zip(figure.subplots(1, len(shown)), shown, strict=True):
-        image = panel.imshow(matrix.values(), vmin=matrix.low, vmax=matrix.high, interpolation="nearest")
-        figure.colorbar(image, ax=panel, shrink=0.8)
-        panel.set_title(_plain(name), fontsize=10)
-        panel.set_xticks([])
-        panel.set_yticks([])
-    return figure
+        shown.append(("people", before.people, "share that found another pair more alike"))
+    bands = category_bands(before)
+    panels = [
+        (name, matrix_chart(picture(matrix)["url"], matrix.low, matrix.high, unit, bands))
+        for name, matrix, unit in shown
+    ]
+    return _figure(panels, legends="independent")
 
 
-def spectrum_figure(view: View) -> Figure:
-    """Gain of each principal direction, and where the variance lies before and after."""
-    figure = _figure((7, 2.8))
-    gain, share = figure.subplots(1, 2)
-    if view.axes is not None:
-        axes = np.arange(1, len(view.axes.gains) + 1)
-        gain.semilogx(axes, view.axes.gains, color=COLOURS[0], linewidth=1)
-        gain.axhline(1, color="black", linewidth=0.8, linestyle="--")
-        share.loglog(axes, np.maximum(view.axes.share_before, 1e-8), color=GREY, linewidth=1, label="before")
-        share.loglog(axes, np.maximum(view.axes.share_after, 1e-8), color=COLOURS[0], linewidth=1, label="after")
-        share.legend(frameon=False)
-    for panel, label in ((gain, "gain"), (share, "share of the variance")):
-        panel.set_xlabel("principal axis of the features")
-        panel.set_ylabel(label)
-        panel.grid(alpha=0.3)
-    return figure
+def spectrum_figure(view: View) -> alt.TopLevelMixin:
+    """Gain of each principal direction, and where the variance lies before and after.
+
+    The view is that of an arm with a transform.
+    """
+    axes = view.axes
+    if axes is None:
+        raise DataError(f"the view of {_arm(view)} has no spectrum, since it has no transform.")
+    gains = [{"axis": place, "gain": gain} for place, gain in enumerate(axes.gains.tolist(), start=1)]
+    shares = [
+        {"axis": place, "share": share, "when": when}
+        for when, of in (("before", axes.share_before), ("after", axes.share_after))
+        for place, share in enumerate(of.tolist(), start=1)
+        if share > 1e-8
+    ]
+    panels = [
+        (_arm(view), spectrum_chart("gain", "gain", rows=gains)),
+        ("", spectrum_chart("share", "share of the variance", rows=shares)),
+    ]
+    return _figure(panels, legends="independent")
 
 
-def save_figures(run: Run, folders: Sequence[PathLike], out: PathLike) -> list[Path]:
+def save_figure(figure: alt.TopLevelMixin, out: PathLike) -> None:
+    """Write a figure, or any chart of Altair, as PNG (200 dots an inch), PDF or SVG, by its ending, atomically.
+
+    Raises
+    ------
+    ParameterError
+        Another ending.
+    FileError
+        It cannot be written.
+    MissingDependencyError
+        vl-convert is not installed.
+    """
+    ending = check_ending(out, FORMATS, what="the figure")
+    ((content,),) = drawn([figure.to_dict()], [ending])
+    with atomic_write(out) as stream:
+        stream.write(content)
+
+
+def save_figures(run: Run, out: PathLike) -> list[Path]:
     """Write every figure that the run has material for, as PNG and PDF; the files."""
-    from glocal.report.front import front_figure
-
-    where = make_folder(out)
-    drawn: dict[str, Figure] = {}
-    if len(run.rows):
-        drawn["scores"] = scores_figure(run)
-    paths = [Path(folder) for folder in folders]
-    named = zip(paths, run_names(paths), strict=True)
-    swept: dict[tuple[str, ...], Path] = {
-        (name,): path for path, name in named if all((path / file).is_file() for file in _FRONT)
-    }
-    for one, stem in file_stems(swept).items():
-        drawn["front" if len(swept) == 1 else f"front-{stem}"] = front_figure(swept[one])
-    if any(front.slices for front in fronts(run)):
-        drawn["slices"] = slices_figure(run)
-    stems = file_stems((network, arm) for network, views in run.views.items() for arm in views)
-    for network, views in run.views.items():
-        before, *others = views.values()
-        for arm, after in list(views.items())[1:] if others else []:
-            name = stems[network, arm]
-            drawn |= {f"map-{name}": map_figure(before, after), f"matrix-{name}": matrix_figure(before, after)}
-            if after.axes is not None:
-                drawn[f"spectrum-{name}"] = spectrum_figure(after)
+    where, endings = make_folder(out), (".png", ".pdf")
+    figures = _figures(run)
     written = []
-    for name, figure in drawn.items():
-        for ending in ("png", "pdf"):
-            written.append(where / f"{name}.{ending}")
-            save_figure(figure, written[-1])
+    for name, contents in zip(figures, drawn([one.to_dict() for one in figures.values()], endings), strict=True):
+        for ending, content in zip(endings, contents, strict=True):
+            written.append(where / f"{name}{ending}")
+            with atomic_write(written[-1]) as stream:
+                stream.write(content)
     return written
 
 
-def _figure(size: tuple[float, float]) -> Figure:
-    Figure = needed("matplotlib.figure", "a figure").Figure
-    return Figure(figsize=size, layout="constrained")
+def _figures(run: Run) -> dict[str, alt.TopLevelMixin]:
+    """The figures of a run by name."""
+    found: dict[str, alt.TopLevelMixin] = {}
+    if len(main_rows(run)):
+        found["scores"] = scores_figure(run)
+    swept: dict[tuple[str, ...], Front] = {(front.title,): front for front in fronts(run) if front.points}
+    for key, stem in file_stems(swept).items():
+        name = "front" if len(swept) == 1 else f"front-{stem}"
+        found[name] = _figure([(swept[key].title, front_chart(swept[key].points))], width=420)
+    if any(front.slices for front in fronts(run)):
+        found["slices"] = slices_figure(run)
+    stems = file_stems((network, arm) for network, views in run.views.items() for arm in views)
+    for network, views in run.views.items():
+        before, *others = views.items()
+        for arm, after in others:
+            name = stems[network, arm]
+            found |= {f"map-{name}": map_figure(before[1], after), f"matrix-{name}": matrix_figure(before[1], after)}
+            if after.axes is not None:
+                found[f"spectrum-{name}"] = spectrum_figure(after)
+    return found
 
 
-def _plain(name: str) -> str:
-    """A name as it stands: no mathematics between dollar signs, no longer than a panel, no characters fonts lack."""
-    shown = "".join(character if character.isprintable() else " " for character in name)
-    return (shown if len(shown) <= 40 else shown[:39] + "…").replace("$", r"\$")
+def _figure(
+    panels: Sequence[tuple[str, Any]], *, width: int = 240, legends: Literal["shared", "independent"] = "shared"
+) -> alt.TopLevelMixin:
+    """Titles and charts side by side, three in a row, on white paper; a shared legend stands once."""
+    charts = [
+        chart.properties(width=width, title=title if len(title) <= _NAME else title[: _NAME - 1] + "…")
+        for title, chart in panels
+    ]
+    whole = charts[0] if len(charts) == 1 else altair().concat(*charts, columns=3).resolve_scale(color=legends)
+    return whole.configure(**theme() | {"background": "#ffffff"})
+
+
+def _arm(view: View) -> str:
+    return str(view.meta.get("arm", ""))
+
+
+def _scaled(matrix: Matrix, low: float, high: float) -> Matrix:
+    """The same matrix in 8 bits from `low` to `high`."""
+    cells = np.rint((matrix.values() - low) / (high - low or 1.0) * 254)
+    return Matrix(np.where(np.isnan(cells), UNKNOWN, cells).astype(np.uint8), low, high)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,12 +35,17 @@ def fronts(run: Run) -> list[Front]:
     for sweep in run.sweeps:
         groups.setdefault(json.dumps(sweep.config.get("data", sweep.name), sort_keys=True), []).append(sweep)
     return [
-        Front(", ".join(sweep.name for sweep in sweeps), _numbered(sweeps), _slices(sweeps))
+        Front(", ".join(sweep.name for sweep in sweeps), front_points(sweeps), _slices(sweeps))
         for sweeps in groups.values()
     ]
 
 
-def _numbered(sweeps: list[SweepRun]) -> list[dict[str, Any]]:
+def front_points(sweeps: Sequence[SweepRun]) -> list[dict[str, Any]]:
+    """The settings of sweeps of the same data, each with its means over folds, and the original features.
+
+    A point has number, sweep, method, alpha, lmbda, tau, mix, eta, accuracy, accuracy_low, accuracy_high, kept,
+    kept_low, kept_high, scores, front, chosen, label; low and high are one standard error away.
+    """
     found: list[dict[str, Any]] = []
     for place, sweep in enumerate(sweeps):
         if sweep.means is None or not {"accuracy_cosine", "neighbours_kept"} <= set(sweep.means):
@@ -78,7 +84,7 @@ def axis_title(parameter: str) -> str:
     return f"{_IN_WORDS.get(parameter, _SIGNS[parameter])} ({parameter})"
 
 
-def _slices(sweeps: list[SweepRun]) -> list[tuple[str, str, list[dict[str, Any]]]]:
+def _slices(sweeps: Sequence[SweepRun]) -> list[tuple[str, str, list[dict[str, Any]]]]:
     """The points that differ from the choice in one parameter alone, for every parameter with several values."""
     found: list[tuple[str, str, list[dict[str, Any]]]] = []
     for sweep in sweeps:

@@ -6,7 +6,7 @@ import base64
 import io
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ import numpy as np
 from glocal.evaluation.views import View
 from glocal.evaluation.views.view import Matrix
 from glocal.extras import needed
+from glocal.report.palette import CATEGORIES, VIRIDIS
 from glocal.report.run import Run
 from glocal.report.thumbnails import Thumbnails
 
-_COLOURED = 10
 _OTHER = "other"
 _LABELLED = 0.03  # of the side of a matrix: the room that a label needs
 
@@ -29,17 +29,20 @@ def object_data(run: Run, thumbnails: Thumbnails | None = None) -> dict[str, Any
     """
     pictures = {} if thumbnails is None else thumbnails.pictures
     places = {name: place for place, name in enumerate(pictures)}
-    counts: Counter[str] = Counter()
-    for arms in run.views.values():
-        counts.update(category for category in next(iter(arms.values())).categories or () if category != _OTHER)
-    coloured = sorted(category for category, _ in counts.most_common(_COLOURED))
-    seen = {category for arms in run.views.values() for category in next(iter(arms.values())).categories or (_OTHER,)}
+    seen = [name for arms in run.views.values() for name in next(iter(arms.values())).categories or (_OTHER,)]
+    named = coloured(seen)
     return {
-        "coloured": coloured,
-        "others": not seen <= set(coloured),
+        "coloured": named,
+        "others": not set(seen) <= set(named),
         "pictures": list(pictures.values()),
         "networks": [_network(network, list(arms.values()), places) for network, arms in run.views.items()],
     }
+
+
+def coloured(categories: Iterable[str]) -> list[str]:
+    """The categories that have a colour of their own: the largest ten, by name."""
+    counts = Counter(category for category in categories if category not in ("", _OTHER))
+    return sorted(category for category, _ in counts.most_common(len(CATEGORIES)))
 
 
 def _network(name: str, views: Sequence[View], pictures: Mapping[str, int]) -> dict[str, Any]:
@@ -47,7 +50,7 @@ def _network(name: str, views: Sequence[View], pictures: Mapping[str, int]) -> d
     people = next((view.people for view in views if view.people is not None), None)
     return {
         "name": name, "names": _distinct(first.names), "categories": first.categories,
-        "people": None if people is None else picture(people), "bands": _bands(first),
+        "people": None if people is None else picture(people), "bands": category_bands(first),
         "pictures": [pictures.get(object_, -1) for object_ in first.names] if pictures else None,
         "arms": [_arm(view) for view in views if view.names == first.names],
     }  # fmt: skip
@@ -73,9 +76,10 @@ def _arm(view: View) -> dict[str, Any]:
 
 def picture(matrix: Matrix) -> dict[str, Any]:
     """A matrix as a PNG in a data URI, dark is alike and bright is not, grey is unknown; with its range and size."""
-    colormaps = needed("matplotlib", "a report").colormaps
     Image = needed("PIL.Image", "a report", extra="report")
-    colours = (colormaps["viridis"](np.linspace(0, 1, 255))[:, :3] * 255).round().astype(np.uint8)
+    stops = np.array([[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in VIRIDIS])
+    steps = np.linspace(0, len(VIRIDIS) - 1, 255)
+    colours = np.stack([np.interp(steps, np.arange(len(VIRIDIS)), channel) for channel in stops.T], axis=1).round()
     image = Image.fromarray(np.ascontiguousarray(matrix.cells))
     image.putpalette(np.vstack([colours, [[127, 127, 127]]]).astype(np.uint8).tobytes())
     drawn = io.BytesIO()
@@ -86,7 +90,7 @@ def picture(matrix: Matrix) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _bands(view: View) -> list[list[Any]]:
+def category_bands(view: View) -> list[list[Any]]:
     """Where each category lies along a matrix: [name, from, to] as fractions, those with room for a label."""
     if view.categories is None:
         return []

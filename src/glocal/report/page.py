@@ -5,18 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.resources
-import subprocess
-import sys
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from glocal._version import __version__
-from glocal.errors import MissingDependencyError
 from glocal.extras import needed
 from glocal.files import PathLike, atomic_write
 from glocal.records import to_json
-from glocal.report import palette
+from glocal.report import palette, vega
 from glocal.report.charts import front_chart, map_chart, slice_chart, spectrum_chart, task_chart
 from glocal.report.findings import findings
 from glocal.report.fronts import Front, fronts
@@ -42,7 +39,7 @@ def report_page(run: Run, *, title: str | None = None, thumbnails: Thumbnails | 
     Raises
     ------
     MissingDependencyError
-        jinja2, altair, vl-convert or matplotlib is not installed.
+        jinja2, altair, vl-convert or pillow is not installed.
 
     Notes
     -----
@@ -52,7 +49,10 @@ def report_page(run: Run, *, title: str | None = None, thumbnails: Thumbnails | 
     check_extra()
     charts: dict[str, Any] = {}
     fronts_found = fronts(run)
-    data: dict[str, Any] = {"fronts": [front.points for front in fronts_found]}
+    data: dict[str, Any] = {
+        "fronts": [front.points for front in fronts_found],
+        "themes": {"light": palette.theme(), "dark": palette.theme(dark=True)},
+    }
     if run.views:
         data["objects"] = object_data(run, thumbnails)
         _object_charts(charts, data["objects"])
@@ -81,7 +81,7 @@ def check_extra() -> None:
     MissingDependencyError
         One of the libraries of the extra ``report`` cannot be imported.
     """
-    for module in ("PIL.Image", "matplotlib", "jinja2", "altair", "vl_convert"):
+    for module in ("PIL.Image", "jinja2", "altair", "vl_convert"):
         needed(module, "a report", extra="report")
 
 
@@ -111,19 +111,25 @@ def script_json(value: Any) -> str:
 
 def _object_charts(charts: dict[str, Any], objects: dict[str, Any]) -> None:
     for when in ("before", "after"):
-        charts[f"map-{when}"] = map_chart(
-            objects["coloured"], f"Map of the objects {when} the transform", others=objects["others"]
-        )
-    charts["gain"] = spectrum_chart("gain", "gain")
-    charts["share"] = spectrum_chart("share", "share of the variance")
+        charts[f"map-{when}"] = _drawn(map_chart(objects["coloured"], when, others=objects["others"]))
+    charts["gain"] = _drawn(spectrum_chart("gain", "gain"))
+    charts["share"] = _drawn(spectrum_chart("share", "share of the variance"))
 
 
 def _front_charts(charts: dict[str, Any], found: Sequence[Front]) -> None:
     for number, front in enumerate(found):
         if front.points:
-            charts[f"front-{number}"] = front_chart(front.points)
+            charts[f"front-{number}"] = _drawn(front_chart(front.points))
         for place, (_, parameter, rows) in enumerate(front.slices):
-            charts[f"slice-{number}-{place}"] = slice_chart(rows, parameter)
+            charts[f"slice-{number}-{place}"] = _drawn(slice_chart(rows, parameter))
+
+
+def _drawn(chart: Any) -> dict[str, Any]:
+    """A chart as wide as its place; its colours come with the theme of the page."""
+    spec: dict[str, Any] = chart.properties(width="container").to_dict()
+    return {key: value for key, value in spec.items() if key != "config"} | {
+        "autosize": {"type": "fit", "contains": "padding"}
+    }
 
 
 def _tasks(run: Run, charts: dict[str, Any]) -> list[dict[str, str]]:
@@ -131,7 +137,7 @@ def _tasks(run: Run, charts: dict[str, Any]) -> list[dict[str, str]]:
     found = []
     for number, (task, rows) in enumerate(main.groupby("task", sort=False)):
         metric = str(rows["metric"].iloc[0])
-        charts[f"task-{number}"] = task_chart(rows, people[people["task"] == task], order, metric)
+        charts[f"task-{number}"] = _drawn(task_chart(rows, people[people["task"] == task], order))
         found.append({"id": f"task-{number}", "name": str(task), "metric": metric})
     return found
 
@@ -170,16 +176,7 @@ def _policy(*scripts: str) -> str:
 
 @cache
 def _bundle() -> str:
-    # NOTE in a process of its own: where address space is short, its JavaScript engine kills the process it is in
-    code = "import sys, vl_convert; sys.stdout.buffer.write(vl_convert.javascript_bundle().encode())"
-    made = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
-    if made.returncode:
-        how = f"signal {-made.returncode}" if made.returncode < 0 else f"exit code {made.returncode}"
-        raise MissingDependencyError(
-            f"vl-convert, which brings the scripts of the page, ended with {how}. Its JavaScript engine reserves more "
-            "address space than it uses: lift the limit (ulimit -v unlimited), or run glocal report on another machine."
-        )
-    return f"(() => {{{_closed(made.stdout.decode())}\n}})();"
+    return f"(() => {{{_closed(vega.bundle())}\n}})();"
 
 
 def _script() -> str:

@@ -86,8 +86,9 @@ def eight_bit(D: Float[np.ndarray, "m m"]) -> Matrix:
 
 
 def _groups(n: int, most: int) -> tuple[np.ndarray, np.ndarray]:
-    sizes = np.array([len(part) for part in np.array_split(np.arange(n), min(n, most))])
-    return sizes, np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    # NOTE the larger groups are spread evenly: a place along the matrix is the same share of the objects everywhere
+    edges = np.arange(min(n, most) + 1) * n // min(n, most)
+    return np.diff(edges), edges[:-1]
 
 
 def _leaves(rows: np.ndarray) -> np.ndarray:
