@@ -90,15 +90,76 @@ def test_fold_into_keeps(dtype):
     torch.testing.assert_close(folded(Y), planted().apply(linear(Y)), atol=40 * eps, rtol=8 * eps)
 
 
+@pytest.mark.parametrize("kind", [torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d])
+def test_fold_into_a_convolution(kind):
+    """A convolution of kernel size 1 is folded at every position, its stride and padding kept."""
+    layer = kind(3, P, 1, stride=2, padding=1, bias=False, dtype=torch.float64).requires_grad_(False)
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 3, *[5] * (layer.weight.ndim - 2))))
+    found, raw = planted().fold_into(layer)(x), layer(x)
+    wanted = planted().apply(raw.movedim(1, -1).reshape(-1, P))
+    torch.testing.assert_close(found.movedim(1, -1).reshape(-1, P), wanted)
+
+
+def test_fold_into_a_parameter_as_open_clip_has_it():
+    """The projection of an open_clip image tower, folded and hooked in, yields the aligned features."""
+    transformer = pytest.importorskip("open_clip.transformer", reason="open_clip needs glocal[extract]")
+    tower = transformer.VisionTransformer(
+        image_size=16, patch_size=8, width=8, layers=1, heads=2, mlp_ratio=2, output_dim=P
+    ).eval()
+    image = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wanted = planted()(tower(image))
+        aligned = planted().fold_into(tower.proj)
+        tower.proj = None
+        tower.register_forward_hook(lambda module, inputs, pooled: aligned(pooled))
+        torch.testing.assert_close(tower(image), wanted, atol=1e-5, rtol=1e-4)
+    assert aligned.weight.requires_grad
+
+
 def test_fold_into_refuses():
     """Another width, another kind of layer and values beyond float16 are refused with what to do."""
     with pytest.raises(ParameterError, match="yields 4 features but the transform maps 5"):
         planted().fold_into(torch.nn.Linear(3, 4))
-    with pytest.raises(ParameterError, match=r"is a Conv2d; allowed is a torch\.nn\.Linear"):
-        export.fold_into(planted(), torch.nn.Conv2d(3, P, 1))
+    for layer in (torch.nn.Conv2d(3, P, 3), torch.nn.Conv2d(P, P, 1, groups=P), torch.nn.Parameter(torch.ones(P))):
+        with pytest.raises(ParameterError, match=r"allowed are a torch\.nn\.Linear"):
+            planted().fold_into(layer)
     large = LinearTransform(np.eye(P, dtype=np.float32), None, mean=0.0, std=1e-7)
     with pytest.raises(DataError, match=r"leaves the range of torch\.float16"):
         large.fold_into(torch.nn.Linear(3, P, dtype=torch.float16))
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy])
+def test_a_transform_is_a_function(make):
+    """Called, a transform maps arrays to arrays and tensors to tensors as apply does, strength and lengths included."""
+    X = make(rows(6))
+    Z = planted()(X, strength=0.5, normalize=True)
+    assert type(Z) is type(X)
+    np.testing.assert_array_equal(np.asarray(Z), np.asarray(planted().apply(X, strength=0.5, normalize=True)))
+
+
+def test_gradients_pass_through_a_transform():
+    """Of a tensor that requires gradients, the gradient of a sum of outputs is that of z = x A + c."""
+    X = torch.from_numpy(rows(3)).double().requires_grad_()
+    planted()(X).sum().backward()
+    A, _ = planted().folded()
+    np.testing.assert_allclose(X.grad.numpy(), np.tile(A.sum(axis=1), (3, 1)))
+
+
+@given(seed=seeds, biases=st.tuples(st.booleans(), st.booleans()))
+def test_transforms_compose(seed, biases):
+    """(second @ first)(X) is second(first(X)), with any biases; its record lists both."""
+    first, second = (planted(seed + i, bias=bias) for i, bias in enumerate(biases))
+    X = rows(6).astype(np.float64)
+    np.testing.assert_allclose((second @ first)(X), second(first(X)), rtol=1e-5, atol=1e-5)
+    assert (second @ first).meta == {"composed": [first.meta, second.meta]}
+
+
+def test_only_transforms_of_one_width_compose():
+    """Transforms of different dimensions, or a matrix, do not compose."""
+    with pytest.raises(DataError, match="5 dimensions cannot be followed by one of 4"):
+        planted(p=4) @ planted(p=5)
+    with pytest.raises(TypeError):
+        planted() @ "x"
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -594,7 +594,7 @@ def test_what_is_no_checkpoint_of_ours_is_a_sentence(tmp_path):
         LinearTransform.load(path)
     torch.save({"state_dict": {"W": torch.eye(2)}}, path)
     with pytest.raises(FileError, match="holds no fit of ours"):
-        LinearTransform.from_checkpoint(path)
+        LinearTransform.load(path)
 
 
 @pytest.mark.parametrize(("method", "lmbda"), [("global", 0.1), ("glocal", 0.1), ("naive", 0.05)])

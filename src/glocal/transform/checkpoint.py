@@ -6,18 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from glocal.data.tensors import plain_array, read_tensors
 from glocal.errors import FileError
-from glocal.files import PathLike, one_line
+from glocal.files import one_line
 from glocal.files.documents import check_depth
 from glocal.records import to_json
+from glocal.transform.file_format import Parts
 
 
-def read_checkpoint(
-    path: PathLike,
-) -> tuple[Float[np.ndarray, "p p"], Float[np.ndarray, " p"] | None, float, float, dict[str, Any]]:
+def read_checkpoint(path: Path) -> Parts:
     """Weights, bias, mean, std and meta of a checkpoint.
 
     The weights are the best ones where the fit keeps those, else the last. Only tensors and plain values are read, so
@@ -28,7 +26,6 @@ def read_checkpoint(
     FileError
         Missing, damaged, or no checkpoint that ``fit_arm`` wrote.
     """
-    path = Path(path)
     checkpoint = read_tensors(path, what="checkpoint", fix="Copy it again.")
     state, kept = (_part(checkpoint, name) for name in ("state_dict", "glocal"))
     if "W" not in state or not {"mean", "std"} <= kept.keys():

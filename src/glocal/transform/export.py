@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -16,34 +18,15 @@ from glocal.transform.file_format import FORMAT
 if TYPE_CHECKING:
     import torch
 
+    Layer = torch.nn.Linear | torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Conv3d | torch.nn.Parameter
+
 ONNX_OPSET = 17
 _ONNX_IR = 8  # what runtimes of the age of opset 17 read
 _ONNX_BYTES = (1 << 31) - (1 << 20)  # one protobuf message ends at 2 GiB
 
 
-@runtime_checkable
-class AffineMap(Protocol):
-    """What is exported: z = x A + c on raw features, and where it comes from. `glocal.LinearTransform` is one."""
-
-    @property
-    def meta(self) -> dict[str, Any]:
-        """Provenance, JSON values only."""
-
-    @property
-    def dimensions(self) -> int:
-        """The number p of features."""
-
-    def folded(self) -> tuple[Float[np.ndarray, "p p"], Float[np.ndarray, " p"]]:
-        """A and c in float64."""
-
-
-def to_linear(transform: AffineMap) -> torch.nn.Linear:
-    """Make the ``torch.nn.Linear`` that maps raw features as `transform` does, z = x A + c.
-
-    Parameters
-    ----------
-    transform : AffineMap
-        With (p, p) weights.
+def to_linear(A: Float[np.ndarray, "p p"], c: Float[np.ndarray, " p"]) -> torch.nn.Linear:
+    """Make the ``torch.nn.Linear`` of the map z = x A + c on raw features; `LinearTransform.to_linear` gives both.
 
     Returns
     -------
@@ -54,74 +37,95 @@ def to_linear(transform: AffineMap) -> torch.nn.Linear:
     --------
     >>> import torch
     >>> from glocal import LinearTransform
-    >>> layer = to_linear(LinearTransform(np.eye(2, dtype=np.float32), None, mean=1.0, std=2.0))
+    >>> layer = LinearTransform(np.eye(2, dtype=np.float32), None, mean=1.0, std=2.0).to_linear()
     >>> layer(torch.tensor([[3.0, 1.0]])).tolist()
     [[1.0, 0.0]]
     """
-    A, c = transform.folded()
-    return _layer(A.T, c)
+    import torch
+
+    layer = torch.nn.Linear(len(A), len(A), device="meta")  # NOTE no values are drawn: the random state stays as it is
+    return _set(layer, A.T, c, torch.float32, None).requires_grad_(False)
 
 
-def fold_into(transform: AffineMap, linear: torch.nn.Linear) -> torch.nn.Linear:
-    """Fold `transform` into the last projection of a model, so that the model itself yields aligned features.
+def fold_into(A: Float[np.ndarray, "p p"], c: Float[np.ndarray, " p"], layer: Layer) -> torch.nn.Module:
+    """Fold z = x A + c into the last projection of a model, so that the model itself yields aligned features.
 
     The layer computes the raw features x = y Lᵀ + l; the new one computes x A + c = y (Aᵀ L)ᵀ + (l A + c). The
     products are in float64 and rounded once to the dtype of the layer.
 
     Parameters
     ----------
-    transform : AffineMap
-        Fitted on the output of `linear`.
-    linear : torch.nn.Linear
-        q → p; it is not changed.
+    A, c : (p, p) and (p,) float64
+        Of ``LinearTransform.folded()``, fitted on the output of `layer`; ``transform.fold_into(layer)`` passes them.
+    layer : torch.nn.Linear, 1 x 1 convolution, or torch.nn.Parameter
+        q → p; it is not changed. A (q, p) Parameter is one that the model multiplies by, as the ``visual.proj`` of
+        open_clip: y P. It has no place for c, so that a Linear takes its place; see the example.
 
     Returns
     -------
-    torch.nn.Linear
-        q → p, with a bias, of the dtype, device, training mode and ``requires_grad`` of `linear`.
+    torch.nn.Module
+        With a bias, of the kind, dtype, device, training mode and ``requires_grad`` of `layer`; a ``torch.nn.Linear``
+        for a Parameter.
 
     Raises
     ------
     ParameterError
-        Not a ``torch.nn.Linear``, or it does not yield p features.
+        Another kind of layer, or it does not yield p features.
     DataError
         The folded values overflow the dtype of the layer.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from glocal import LinearTransform
+    >>> transform = LinearTransform(np.eye(2, dtype=np.float32), None, mean=1.0, std=2.0)
+    >>> visual = torch.nn.Identity()  # stands for model.visual of open_clip, which ends in pooled @ visual.proj
+    >>> visual.proj = torch.nn.Parameter(torch.ones(3, 2))
+    >>> aligned = transform.fold_into(visual.proj)
+    >>> visual.proj = None
+    >>> hook = visual.register_forward_hook(lambda module, inputs, pooled: aligned(pooled))
+    >>> visual(torch.ones(1, 3)).tolist()
+    [[1.0, 1.0]]
     """
     import torch
 
-    p = transform.dimensions
-    if not isinstance(linear, torch.nn.Linear):
+    convolutions = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
+    if isinstance(layer, torch.nn.Parameter) and layer.ndim == 2:
+        folded: torch.nn.Module = torch.nn.Linear(layer.shape[0], layer.shape[1], device="meta")
+        given = layer.T
+    elif isinstance(layer, torch.nn.Linear) or (
+        isinstance(layer, convolutions) and set(layer.kernel_size) == {1} and layer.groups == 1
+    ):
+        given, folded = layer.weight, copy.deepcopy(layer)
+    else:
         raise ParameterError(
-            f"the layer to fold into is a {type(linear).__name__}; allowed is a torch.nn.Linear. "
-            "Append to_linear() to the model instead."
+            f"the layer to fold into is a {type(layer).__name__}; allowed are a torch.nn.Linear, a convolution of "
+            "kernel size 1 without groups, and a (q, p) torch.nn.Parameter. Append to_linear() to the model instead."
         )
-    if linear.out_features != p:
+    if len(given) != len(A):
         raise ParameterError(
-            f"the layer yields {linear.out_features} features but the transform maps {p}; "
-            f"it must be the layer whose {p} outputs the transform was fitted on."
+            f"the layer yields {len(given)} features but the transform maps {len(A)}; "
+            f"it must be the layer whose {len(A)} outputs the transform was fitted on."
         )
-    A, c = transform.folded()
-    L = linear.weight.detach().cpu().double().numpy()
-    if linear.bias is not None:
-        c = c + linear.bias.detach().cpu().double().numpy() @ A
-    folded = _layer(A.T @ L, c, linear.weight.dtype, linear.weight.device).train(linear.training)
+    L = given.detach().cpu().double().numpy()
+    bias = getattr(layer, "bias", None)
+    if bias is not None:
+        c = c + bias.detach().cpu().double().numpy() @ A
+    weight = (A.T @ L.reshape(len(A), -1)).reshape(L.shape)
+    _set(folded, weight, c, given.dtype, given.device).requires_grad_(given.requires_grad)
     if not all(bool(torch.isfinite(part).all()) for part in folded.parameters()):
         raise DataError(
-            f"the folded layer leaves the range of {linear.weight.dtype}. Convert the layer first: linear.float()."
+            f"the folded layer leaves the range of {given.dtype}. Convert the layer first, e.g. with .float()."
         )
-    return folded.requires_grad_(linear.weight.requires_grad)
+    return folded
 
 
-def to_onnx(transform: AffineMap, path: PathLike) -> None:
-    """Write `transform` atomically as an ONNX model: ``features`` (n, p) raw float32 in, ``aligned`` (n, p) out.
+def to_onnx(
+    A: Float[np.ndarray, "p p"], c: Float[np.ndarray, " p"], path: PathLike, *, meta: Mapping[str, Any]
+) -> None:
+    """Write z = x A + c atomically as an ONNX model: ``features`` (n, p) raw float32 in, ``aligned`` (n, p) out.
 
-    n is free. The model's metadata carry the provenance of the transform as one JSON string ``meta``.
-
-    Parameters
-    ----------
-    transform : AffineMap
-    path : path
-        Usually ``.onnx``; overwritten.
+    n is free. `meta`, the provenance of the transform, becomes one JSON string ``meta`` of the model's metadata.
 
     Raises
     ------
@@ -135,13 +139,12 @@ def to_onnx(transform: AffineMap, path: PathLike) -> None:
     onnx = needed("onnx", "an ONNX model")
     from onnx import TensorProto, helper, numpy_helper
 
-    p = transform.dimensions
+    p = len(A)
     if 4 * p * (p + 1) > _ONNX_BYTES:
         raise ParameterError(
             f"the transform maps {p} dimensions and its weights take {4 * p * p} bytes; one ONNX file holds less than "
             "2 GiB. Save it as .npz or .safetensors."
         )
-    parts = zip(("weights", "bias"), transform.folded(), strict=True)
     graph = helper.make_graph(
         [
             helper.make_node("MatMul", ["features", "weights"], ["product"]),
@@ -150,24 +153,20 @@ def to_onnx(transform: AffineMap, path: PathLike) -> None:
         "glocal",
         [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", p])],
         [helper.make_tensor_value_info("aligned", TensorProto.FLOAT, ["n", p])],
-        [numpy_helper.from_array(part.astype(np.float32), name) for name, part in parts],
+        [numpy_helper.from_array(part.astype(np.float32), name) for name, part in (("weights", A), ("bias", c))],
     )
     opsets = [helper.make_opsetid("", ONNX_OPSET)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=_ONNX_IR, producer_name="glocal")
-    helper.set_model_props(model, {"meta": to_json({"format": FORMAT, **transform.meta})})
+    helper.set_model_props(model, {"meta": to_json({"format": FORMAT, **meta})})
     onnx.checker.check_model(model)
     with atomic_write(path) as stream:
         stream.write(model.SerializeToString())
 
 
-def _layer(
-    weight: Float[np.ndarray, "p q"], bias: Float[np.ndarray, " p"], dtype: Any = None, device: Any = None
-) -> torch.nn.Linear:
-    """Build a frozen ``torch.nn.Linear`` of these values without touching the global random state."""
+def _set(layer: Any, weight: np.ndarray, bias: np.ndarray, dtype: Any, device: Any) -> Any:
     import torch
 
-    like: dict[str, Any] = {"dtype": dtype or torch.float32, "device": device}
-    layer = torch.nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-    layer.weight = torch.nn.Parameter(torch.from_numpy(np.ascontiguousarray(weight)).to(**like), requires_grad=False)
-    layer.bias = torch.nn.Parameter(torch.from_numpy(bias).to(**like), requires_grad=False)
+    for name, values in (("weight", weight), ("bias", bias)):
+        tensor = torch.from_numpy(np.ascontiguousarray(values)).to(dtype=dtype, device=device)
+        setattr(layer, name, torch.nn.Parameter(tensor))
     return layer

@@ -6,42 +6,99 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from glocal.data.container import DAMAGE, check_members
 from glocal.data.npz import read_npz
-from glocal.errors import FileError, GLocalError
+from glocal.errors import DataError, FileError, GLocalError
 from glocal.extras import needed
-from glocal.files import PathLike, one_line, unreadable
+from glocal.files import PathLike, atomic_write, check_ending, one_line, unreadable
 from glocal.files.documents import parse_json
+from glocal.records import to_json
 
-SAFETENSORS = ".safetensors"
 FORMAT = 1
-MEMBERS = ("weights", "mean", "std")
 TRANSFORM_ENDINGS = (".npz", ".safetensors", "")
 """Of the names of transform files; without any it is npz."""
+
+Parts = tuple[Float[np.ndarray, "p p"], Float[np.ndarray, " p"] | None, float, float, dict[str, Any]]
+"""Weights, bias, mean, std and meta."""
+
+_REQUIRED = ("weights", "mean", "std")
+_FIX = "A transform file holds weights, mean and std: name one, or copy it again."
 
 
 def is_safetensors(path: PathLike) -> bool:
     """Tell by its suffix whether a transform file is safetensors rather than npz."""
-    return Path(path).suffix.lower() == SAFETENSORS
+    return Path(path).suffix.lower() == ".safetensors"
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of a transform file of either kind: `MEMBERS`, and ``bias`` and ``meta`` where it has them."""
-    return _read_safetensors(path) if is_safetensors(path) else _read_npz(path)
+def write_transform(path: PathLike, parts: Parts) -> None:
+    """Write a transform file of the kind that its name says, whole or not at all; see `LinearTransform.save`."""
+    check_ending(path, TRANSFORM_ENDINGS, what="transform file")
+    weights, bias, mean, std, meta = parts
+    record = to_json({"format": FORMAT, **meta})
+    arrays: dict[str, Any] = {"weights": weights.astype(np.float32), "mean": np.float64(mean), "std": np.float64(std)}
+    if bias is not None:
+        arrays["bias"] = bias.astype(np.float32)
+    with atomic_write(path) as stream:
+        if is_safetensors(path):
+            _import_safetensors()
+            from safetensors.numpy import save
+
+            tensors = {key: np.atleast_1d(np.ascontiguousarray(value)) for key, value in arrays.items()}
+            stream.write(save(tensors, metadata={"meta": record}))
+        else:
+            np.savez(stream, allow_pickle=False, **arrays, meta=np.array(record))
 
 
-def safetensors_bytes(arrays: dict[str, np.ndarray]) -> bytes:
-    """Encode the arrays of a transform file; scalars become (1,) tensors, the text `meta` goes to the metadata."""
-    _import_safetensors()
-    from safetensors.numpy import save
+def read_transform(path: Path) -> Parts:
+    """Read a transform file of either kind; see `LinearTransform.load`."""
+    arrays = _read_safetensors(path) if is_safetensors(path) else _read_npz(path)
+    for key in {"weights", "bias", "mean", "std"} & arrays.keys():
+        if arrays[key].dtype.kind not in "fiu":
+            raise DataError(f"it holds {arrays[key].dtype} {key}; they must be real numbers.")
+    mean, std = arrays["mean"], arrays["std"]
+    if mean.size != 1 or std.size != 1:
+        raise FileError(f"transform file {path} has mean and std of {mean.size} and {std.size} values; each is one.")
+    bias = arrays.get("bias")
+    with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is said as infinity
+        return (
+            arrays["weights"].astype(np.float32),
+            None if bias is None else bias.astype(np.float32),
+            float(mean.reshape(())),
+            float(std.reshape(())),
+            _parse_meta(path, arrays["meta"]) if "meta" in arrays else {},
+        )
 
-    tensors = {key: np.atleast_1d(np.ascontiguousarray(value)) for key, value in arrays.items() if key != "meta"}
-    encoded: bytes = save(tensors, metadata={"meta": str(arrays["meta"])})
-    return encoded
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    return read_npz(path, what="transform", fix=_FIX, required=_REQUIRED, optional=("bias", "meta"))
 
 
-def parse_meta(path: Path, text: np.ndarray) -> dict[str, Any]:
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    safetensors = _import_safetensors()
+    try:
+        with path.open("rb"), safetensors.safe_open(path, framework="numpy") as file:
+            held = list(file.keys())
+            check_members(path, "transform", _REQUIRED, held, _FIX)
+            arrays = {name: file.get_tensor(name) for name in (*_REQUIRED, "bias") if name in held}
+            meta = (file.metadata() or {}).get("meta")
+    except GLocalError:
+        raise
+    except OSError as error:
+        raise unreadable(path, "transform", error) from error
+    except (safetensors.SafetensorError, *DAMAGE) as error:
+        raise FileError(
+            f"transform file {path} is no readable safetensors file ({one_line(error)[:160]}). {_FIX}"
+        ) from error
+    return arrays if meta is None else {**arrays, "meta": np.array(meta)}
+
+
+def _import_safetensors() -> Any:
+    return needed("safetensors", "a .safetensors file")
+
+
+def _parse_meta(path: Path, text: np.ndarray) -> dict[str, Any]:
     """Read the record of a transform; a FileError for one that is damaged or of a later format."""
     try:
         meta = parse_json(str(text))
@@ -58,39 +115,3 @@ def parse_meta(path: Path, text: np.ndarray) -> dict[str, Any]:
             f"transform file {path} is of format {version}; this version reads up to {FORMAT}. Upgrade glocal."
         )
     return dict(meta)
-
-
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of a transform file that `safetensors_bytes` encoded, as `read_arrays` returns them.
-
-    Raises
-    ------
-    FileError
-        Unreadable, or no whole safetensors file.
-    """
-    safetensors = _import_safetensors()
-    fix = "A transform file holds weights, mean and std: name one, or copy it again."
-    try:
-        with path.open("rb"), safetensors.safe_open(path, framework="numpy") as file:
-            held = list(file.keys())
-            check_members(path, "transform", MEMBERS, held, fix)
-            arrays: dict[str, np.ndarray] = {name: file.get_tensor(name) for name in (*MEMBERS, "bias") if name in held}
-            meta = (file.metadata() or {}).get("meta")
-    except GLocalError:
-        raise
-    except OSError as error:
-        raise unreadable(path, "transform", error) from error
-    except (safetensors.SafetensorError, *DAMAGE) as error:
-        raise FileError(
-            f"transform file {path} is no readable safetensors file ({one_line(error)[:160]}). {fix}"
-        ) from error
-    return arrays if meta is None else {**arrays, "meta": np.array(meta)}
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    fix = "A transform file holds weights, mean and std: name one, or copy it again."
-    return read_npz(path, what="transform", fix=fix, required=MEMBERS, optional=("bias", "meta"))
-
-
-def _import_safetensors() -> Any:
-    return needed("safetensors", "a .safetensors file")

@@ -9,20 +9,14 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.data.features import Standardization, row_blocks
-from glocal.errors import DataError, FileError, ParameterError
-from glocal.files import PathLike, atomic_write, check_ending, existing_file, one_line
-from glocal.records import to_json
-from glocal.transform.file_format import (
-    FORMAT,
-    TRANSFORM_ENDINGS,
-    is_safetensors,
-    parse_meta,
-    read_arrays,
-    safetensors_bytes,
-)
+from glocal.errors import DataError, ParameterError
+from glocal.files import PathLike, existing_file, one_line
+from glocal.transform.file_format import read_transform, write_transform
 
 if TYPE_CHECKING:
     import torch
+
+    from glocal.transform.export import Layer
 
 Rows = TypeVar("Rows")
 
@@ -50,8 +44,11 @@ class LinearTransform:
     Examples
     --------
     >>> transform = LinearTransform(np.eye(2, dtype=np.float32), None, mean=1.0, std=2.0)
-    >>> transform.apply(np.array([[3.0, 1.0]], dtype=np.float32)).tolist()
+    >>> transform(np.array([[3.0, 1.0]], dtype=np.float32)).tolist()
     [[1.0, 0.0]]
+    >>> twice = transform @ transform
+    >>> twice(np.array([[3.0, 1.0]], dtype=np.float32)).tolist()
+    [[0.0, -0.5]]
     """
 
     weights: Float[np.ndarray, "p p"]
@@ -86,6 +83,40 @@ class LinearTransform:
     def standardization(self) -> Standardization:
         """The two scalars as a function of features."""
         return Standardization(self.mean, self.std)
+
+    def __call__(self, features: Rows, *, strength: float = 1.0, normalize: bool = False) -> Rows:
+        """Transform rows, arrays to arrays and tensors to tensors, with their gradients; the same as `apply`."""
+        return self.apply(features, strength=strength, normalize=normalize)
+
+    def __matmul__(self, first: LinearTransform) -> LinearTransform:
+        """Compose as functions are: ``(second @ first)(X)`` is ``second(first(X))``, as one transform.
+
+        W = W₁ W₂ / std₂ and b = ((b₁ - mean₂) / std₂) W₂ + b₂ on features standardized by `first`. Its `meta` lists
+        those of both, `first` first, under ``composed``.
+
+        Raises
+        ------
+        DataError
+            The two map different numbers of dimensions.
+        """
+        if not isinstance(first, LinearTransform):
+            return NotImplemented
+        if first.dimensions != self.dimensions:
+            raise DataError(
+                f"a transform of {first.dimensions} dimensions cannot be followed by one of {self.dimensions}; "
+                "both must map the same features."
+            )
+        A, c = self.folded()
+        b = c if first.bias is None else first.bias.astype(np.float64) @ A + c
+        weights, bias = first.weights.astype(np.float64) @ A, b if b.any() else None
+        dtype = np.result_type(self.weights, first.weights)
+        return LinearTransform(
+            weights.astype(dtype),
+            None if bias is None else bias.astype(dtype),
+            first.mean,
+            first.std,
+            {"composed": [first.meta, self.meta]},
+        )
 
     def apply(self, features: Rows, *, strength: float = 1.0, normalize: bool = False) -> Rows:
         """Transform rows.
@@ -194,19 +225,19 @@ class LinearTransform:
         """Make the ``torch.nn.Linear`` that maps raw features alike; see `glocal.transform.export.to_linear`."""
         from glocal.transform.export import to_linear
 
-        return to_linear(self)
+        return to_linear(*self.folded())
 
-    def fold_into(self, linear: torch.nn.Linear) -> torch.nn.Linear:
+    def fold_into(self, layer: Layer) -> torch.nn.Module:
         """Fold into the layer that yields the features; see `glocal.transform.export.fold_into`."""
         from glocal.transform.export import fold_into
 
-        return fold_into(self, linear)
+        return fold_into(*self.folded(), layer)
 
     def to_onnx(self, path: PathLike) -> None:
         """Write an ONNX model from raw ``features`` to ``aligned``; see `glocal.transform.export.to_onnx`."""
         from glocal.transform.export import to_onnx
 
-        to_onnx(self, path)
+        to_onnx(*self.folded(), path, meta=self.meta)
 
     def save(self, path: PathLike) -> None:
         """Write the transform atomically as ``.npz``: the authors' format plus one JSON string `meta`.
@@ -223,34 +254,13 @@ class LinearTransform:
         FileError
             The file cannot be written; a previous file stays whole.
         """
-        check_ending(path, TRANSFORM_ENDINGS, what="transform file")
-        arrays: dict[str, np.ndarray] = {
-            "weights": self.weights.astype(np.float32),
-            "mean": np.float64(self.mean),  # type: ignore[dict-item]
-            "std": np.float64(self.std),  # type: ignore[dict-item]
-            "meta": np.array(to_json({"format": FORMAT, **self.meta})),
-        }
-        if self.bias is not None:
-            arrays["bias"] = self.bias.astype(np.float32)
-        with atomic_write(path) as stream:
-            if is_safetensors(path):
-                stream.write(safetensors_bytes(arrays))
-            else:
-                np.savez(stream, allow_pickle=False, **arrays)
-
-    @classmethod
-    def from_checkpoint(cls, path: PathLike) -> LinearTransform:
-        """The transform that a checkpoint of the mini-batch solver holds; see `glocal.transform.checkpoint`."""
-        from glocal.transform.checkpoint import read_checkpoint
-
-        weights, bias, mean, std, meta = read_checkpoint(path)
-        return cls(weights, bias, mean, std, meta)
+        write_transform(path, (self.weights, self.bias, self.mean, self.std, self.meta))
 
     @classmethod
     def load(cls, path: PathLike) -> LinearTransform:
         """Read a transform of ours (``.npz``, ``.safetensors``) or one of the authors' published ``.npz`` files.
 
-        A ``.ckpt`` is read by `from_checkpoint`.
+        Of a ``.ckpt`` of the mini-batch solver it is the transform that the checkpoint holds, without Lightning.
 
         Raises
         ------
@@ -264,30 +274,12 @@ class LinearTransform:
         DataWarning
             A published file that is known to be wrong; see `glocal.transform.published`.
         """
+        from glocal.transform.checkpoint import read_checkpoint
         from glocal.transform.published import warn_if_wrong
 
         path = existing_file(path, what="transform")
-        if path.suffix == ".ckpt":
-            return cls.from_checkpoint(path)
-        arrays = read_arrays(path)
-        for key in {"weights", "bias", "mean", "std"} & arrays.keys():
-            if arrays[key].dtype.kind not in "fiu":
-                raise DataError(f"transform file {path} holds {arrays[key].dtype} {key}; they must be real numbers.")
-        mean, std = arrays["mean"], arrays["std"]
-        if mean.size != 1 or std.size != 1:
-            raise FileError(
-                f"transform file {path} has mean and std of {mean.size} and {std.size} values; each is one."
-            )
-        meta = parse_meta(path, arrays["meta"]) if "meta" in arrays else {}
         try:
-            with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is said as infinity
-                transform = cls(
-                    arrays["weights"].astype(np.float32),
-                    arrays["bias"].astype(np.float32) if "bias" in arrays else None,
-                    float(mean.reshape(())),
-                    float(std.reshape(())),
-                    meta,
-                )
+            transform = cls(*(read_checkpoint if path.suffix == ".ckpt" else read_transform)(path))
         except (DataError, ValueError, TypeError) as error:
             raise DataError(f"transform file {path}: {one_line(error)}.") from error
         warn_if_wrong(path, transform.weights)
