@@ -13,10 +13,17 @@ import pytest
 
 import glocal
 from glocal import __version__
-from glocal.cluster import _explained, connected, mapped
 from glocal.errors import ClusterError, DataError, FileError, MissingDependencyError, ParameterError
+from glocal.jobs.cluster import connected
+from glocal.jobs.run import Chain, _explained, run, run_on
 
 distributed = pytest.importorskip("distributed")
+
+
+def mapped(client, function, items, shared, patience=None):
+    """(item, ``function(item, shared)``) of single steps, as they are finished."""
+    chains = (Chain([item]) for item in items)
+    return run_on(client, lambda item, _, shared: function(item, shared), chains, lambda _: shared, patience)
 
 
 # finding it
@@ -60,7 +67,7 @@ def test_a_scheduler_that_is_not_there_is_one_sentence_at_once(scheduler, senten
 def test_the_command_says_so_in_one_line(tmp_path):
     """A program that ends with the sentence leaves nothing else on standard error, not even while it exits."""
     code = (
-        "from glocal.cluster import connected; from glocal.errors import GLocalError\n"
+        "from glocal.jobs.cluster import connected; from glocal.errors import GLocalError\n"
         "try:\n    connected('tcp://127.0.0.1:1').__enter__()\n"
         "except GLocalError as error:\n    raise SystemExit(str(error))"
     )
@@ -128,7 +135,41 @@ def test_loggers_are_left_as_they_were(cluster):
     assert not logger.disabled
 
 
-# mapping on it
+# running on it
+
+
+def test_chains_give_here_and_there_what_a_loop_gives(cluster):
+    """Each step gets the result of the one before, the start of its chain, and the value its chain shares."""
+
+    def step(item, before, shared):
+        return before + item * shared
+
+    chains = [Chain([1, 2, 3], 10, "a"), Chain([4, 5], 20, "b"), Chain([6], 30, "a")]
+    load, asked = {"a": 1, "b": 100}.__getitem__, []
+    wanted = [(1, 11), (2, 13), (3, 16), (4, 420), (5, 920), (6, 36)]
+    assert list(run(step, chains, load)) == wanted
+    found = run(step, chains, lambda name: asked.append(name) or load(name), scheduler=cluster.address)
+    assert sorted(found) == wanted
+    assert asked == ["a", "b"]
+    assert list(run(step, [], load, scheduler="tcp://127.0.0.1:1")) == []
+
+
+def test_a_chain_whose_worker_dies_is_walked_again_and_each_item_yielded_once(cluster):
+    """The result a step needs goes down with its worker: Dask makes it again, and nothing is told twice."""
+
+    def step(item, before, shared):
+        import time
+
+        time.sleep(0.02)
+        return before + item
+
+    found = []
+    for item, result in run(step, [Chain(range(20), 0), Chain(range(20, 40), 0)], scheduler=cluster.address):
+        found.append((item, result))
+        if len(found) == 6:
+            cluster.kill_worker()
+    sums = [sum(range(n + 1)) for n in range(20)] + [sum(range(20, n + 1)) for n in range(20, 40)]
+    assert sorted(found) == list(enumerate(sums))
 
 
 def test_mapping_gives_what_a_loop_gives(cluster):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-import glocal.cluster
+import glocal.jobs.run
 from glocal.errors import ClusterError, ParameterError
 from glocal.extract import Extractor, open_images
 
@@ -67,7 +67,7 @@ def test_a_cluster_goes_on_with_what_is_there(cluster, photos, alone, tmp_path):
 
 def test_without_workers_an_extraction_ends_and_goes_on_later(cluster, photos, alone, tmp_path, monkeypatch):
     """When all workers are gone it is said after the stated time; finished chunks are kept and not done again."""
-    monkeypatch.setattr(glocal.cluster, "PATIENCE", 0.5)
+    monkeypatch.setattr(glocal.jobs.run, "PATIENCE", 0.5)
     extractor = Extractor(MODEL, ["penultimate", "logits"], batch_size=2)
     done = []
 

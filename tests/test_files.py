@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from glocal.errors import FileError, GLocalError, ParameterError
 from glocal.files import array_sha256, atomic_write, existing_file, make_folder, read_lines, read_npy, writable_target
-from glocal.locks import lock
+from glocal.jobs.lock import lock
 
 
 def one_sentence(error) -> bool:
@@ -335,7 +335,7 @@ def test_a_lock_is_held_by_one_and_free_when_its_holder_dies(tmp_path):
     """A second block gets False while the first one runs; a killed process holds nothing."""
     path = tmp_path / "lock"
     code = (
-        "import os, signal, sys; from pathlib import Path; from glocal.locks import lock\n"
+        "import os, signal, sys; from pathlib import Path; from glocal.jobs.lock import lock\n"
         "with lock(Path(sys.argv[1])) as held:\n"
         "    print(held, flush=True); sys.stdin.read()"
     )
@@ -391,7 +391,7 @@ def test_a_system_without_fcntl_and_fdatasync_runs_commands(tmp_path):
         "from glocal.cli.app import _run\n"
         "from glocal.transform import LinearTransform, streaming\n"
         "import glocal.extract.store, glocal.sweep.store, numpy as np\n"
-        "streaming._Writer.__init__.__defaults__ = (1,)\n"
+        "streaming._FLUSH_BYTES = 1\n"
         "LinearTransform(np.eye(4, dtype='f4'), None, 0.0, 1.0).save('t.npz')\n"
         "sys.exit(_run(['--version']) or _run(['apply', 't.npz', 'x.npy', '--out', 'o.npy']))"
     )

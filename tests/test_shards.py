@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import glocal.cluster
+import glocal.jobs.run
 from glocal.cli.app import _run
 from glocal.data import parquet as parquet_data
 from glocal.data.features import Features
 from glocal.errors import ClusterError, DataError, FileError, ParameterError
-from glocal.transform import LinearTransform, apply_shards, plan, regions, shards
-from glocal.transform.partial import Partial, holding
+from glocal.jobs.output import Output, building
+from glocal.transform import LinearTransform, apply_shards, regions, shards
 
 pa = pytest.importorskip("pyarrow")
 zarr = pytest.importorskip("zarr")
@@ -452,7 +452,7 @@ def test_with_anything_else_it_begins_anew(tmp_path, monkeypatch, changed):
     if changed == "input":
         pq.write_table(table(X[:10]), tmp_path / "x" / "part-000.parquet")
     if changed == "version":
-        monkeypatch.setattr(plan, "__version__", "0")
+        monkeypatch.setattr(shards, "__version__", "0")
     if changed == "exchanged input":  # equal in names, sizes and times of change
         parts = [tmp_path / "x" / f"part-00{i}.parquet" for i in range(2)]
         parts[0].rename(tmp_path / "x" / "t")
@@ -476,7 +476,7 @@ def test_an_exchange_that_was_cut_short_is_undone(tmp_path):
     write_shards(tmp_path / "x", (5, 5))
     (tmp_path / ".z.previous").mkdir()
     (tmp_path / ".z.previous" / "old.parquet").write_bytes(b"old")
-    with pytest.raises(KeyboardInterrupt), holding(Partial.of(tmp_path / "z", "key")):
+    with pytest.raises(KeyboardInterrupt), building(Output.of(tmp_path / "z", "key")):
         raise KeyboardInterrupt
     assert contents(tmp_path / "z") == {Path("old.parquet"): b"old"}
     assert sorted(os.listdir(tmp_path)) == ["x", "z"]
@@ -487,8 +487,9 @@ def test_an_exchange_that_was_cut_short_is_undone(tmp_path):
 DIES = """
 import os, signal, sys
 import numpy as np
-from glocal.transform import LinearTransform, apply_shards, partial
-module, name = (partial.shutil, "rmtree") if sys.argv[3] == "rmtree" else (partial.os, sys.argv[3])
+from glocal.jobs import output
+from glocal.transform import LinearTransform, apply_shards
+module, name = (output.shutil, "rmtree") if sys.argv[3] == "rmtree" else (output.os, sys.argv[3])
 original, count = getattr(module, name), [0]
 def dying(*arguments, **options):
     count[0] += 1
@@ -500,7 +501,7 @@ apply_shards(LinearTransform.load("t.npz"), sys.argv[1], sys.argv[2])
 """
 
 
-@pytest.mark.parametrize("call", [("rename", "1"), ("replace", "3"), ("rmtree", "1"), ("rmtree", "2"), ("rmtree", "3")])
+@pytest.mark.parametrize("call", [("rename", "1"), ("replace", "3"), ("rmtree", "1"), ("rmtree", "2")])
 def test_wherever_the_exchange_is_killed_the_next_run_goes_on(tmp_path, call):
     """Killed before, between or after the renames, or while it cleans up: the same command then runs through."""
     TRANSFORM.save(tmp_path / "t.npz")
@@ -534,7 +535,7 @@ def test_an_output_that_is_a_link_stays_one(tmp_path):
 def test_two_processes_do_not_write_one_output(tmp_path):
     """A second run of the same output is refused while the first one works."""
     write_shards(tmp_path / "x", (5, 5))
-    with holding(Partial.of(tmp_path / "z", "key")), pytest.raises(FileError, match="written by another process"):
+    with building(Output.of(tmp_path / "z", "key")), pytest.raises(FileError, match="written by another process"):
         apply_shards(TRANSFORM, tmp_path / "x", tmp_path / "z")
 
 
@@ -552,19 +553,16 @@ def test_on_a_cluster_whose_worker_is_killed_the_output_is_the_same_to_the_byte(
     else:
         write_shards(Path(source), [10] * 45)
     apply_shards(TRANSFORM, source, f"here-{out}")
-    counts, finished = [], {}
+    counts = []
 
     def kill(rows, total):
         counts.append((rows, total))
         if len(counts) == 10:
-            for marker in Path().glob(f".{out}.partial/*/done/*"):
-                finished[marker.name] = marker.stat().st_mtime_ns
             cluster.kill_worker()
 
     n = apply_shards(TRANSFORM, source, out, scheduler=str(cluster.scheduler_file), progress=kill)
     assert n == counts[-1][0] == counts[-1][1]
     assert len(counts) == n // 10, "every part is reported once"
-    assert 10 <= len(finished) < len(counts)
     assert contents(Path(out)) == contents(Path(f"here-{out}"))
     assert not Path(f".{out}.partial").exists()
 
@@ -585,7 +583,7 @@ def test_an_error_in_a_shard_is_the_same_sentence_from_a_worker(tmp_path, cluste
 
 def test_without_workers_apply_ends_and_goes_on_later(tmp_path, monkeypatch, cluster):
     """When all workers are gone apply says so after the stated time; what was done is kept and not done again."""
-    monkeypatch.setattr(glocal.cluster, "PATIENCE", 0.5)
+    monkeypatch.setattr(glocal.jobs.run, "PATIENCE", 0.5)
     write_shards(tmp_path / "x", [10] * 45)
     counts = []
 
@@ -597,11 +595,10 @@ def test_without_workers_apply_ends_and_goes_on_later(tmp_path, monkeypatch, clu
 
     with pytest.raises(ClusterError, match=r"had no workers for 0\.5 s"):
         apply_shards(TRANSFORM, tmp_path / "x", tmp_path / "z", scheduler=cluster.address, progress=kill)
-    kept = {marker.name: marker.stat().st_mtime_ns for marker in tmp_path.glob(".z.partial/*/done/*")}
-    assert len(counts) <= len(kept) < 45
+    assert 5 <= len(counts) < 45
     seen = []
     apply_shards(TRANSFORM, tmp_path / "x", tmp_path / "z", progress=lambda rows, total: seen.append(rows))
-    assert len(seen) == 45 - len(kept)
+    assert len(seen) == 45 - len(counts)
     apply_shards(TRANSFORM, tmp_path / "x", tmp_path / "here")
     assert contents(tmp_path / "z") == contents(tmp_path / "here")
 
@@ -609,13 +606,10 @@ def test_without_workers_apply_ends_and_goes_on_later(tmp_path, monkeypatch, clu
 def test_a_worker_that_does_not_see_the_files_says_so(tmp_path):
     """Input or output that is not there for a worker is one sentence about shared file systems."""
     write_shards(tmp_path / "x", (5, 5))
-    parts, _ = plan.parts_of(TRANSFORM, tmp_path / "x", tmp_path / "z", column=None, mapped=True)
-    with pytest.raises(FileError, match=r"a Dask worker on .* does not see .*done; .* same files under the same"):
-        shards._finish_there((parts[0], tmp_path / "done" / "0"), (TRANSFORM, False))
-    gone = dataclasses.replace(parts[0], source=tmp_path / "gone.parquet")
-    (tmp_path / "done").mkdir()
-    with pytest.raises(FileError, match=r"a Dask worker on .* does not see .*gone.parquet"):
-        shards._finish_there((gone, tmp_path / "done" / "0"), (TRANSFORM, False))
+    (part, _) = shards._parquet_parts(TRANSFORM, tmp_path / "x", tmp_path / "z", None)
+    for lost, folder in ((part, tmp_path / "away"), (dataclasses.replace(part, source=tmp_path / "away"), tmp_path)):
+        with pytest.raises(FileError, match=r"does not see .*away\. .* same files under the same paths"):
+            shards._write((0, lost), None, (TRANSFORM, False, folder))
 
 
 def test_what_only_this_process_can_read_is_not_mapped(tmp_path):

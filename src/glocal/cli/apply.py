@@ -14,7 +14,7 @@ from glocal.data.store import ZARR
 from glocal.errors import ParameterError
 from glocal.files import writable_target
 from glocal.transform import LinearTransform, apply_file, apply_shards
-from glocal.transform.plan import is_sharded
+from glocal.transform.shards import is_sharded
 
 
 def apply(

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from glocal.cluster import connected, mapped
 from glocal.errors import DataError
 from glocal.extract.images import open_images
 from glocal.extract.runner import Network, open_chunks, run_chunks
 from glocal.extract.source import Source
 from glocal.extract.store import Store
+from glocal.jobs.run import Chain, run
 
 _running = threading.Lock()
 _latest: dict[str, tuple[Network, Source]] = {}
@@ -47,7 +47,7 @@ def extract_on_cluster(
     DataError
         A worker sees other images or another network.
     ParameterError, MissingDependencyError, FileError
-        See `glocal.cluster.connected`.
+        See `glocal.jobs.cluster.connected`.
     ClusterError
         The scheduler or all workers went away, a chunk took several workers down, or a worker has another version of
         this package. Finished chunks are kept.
@@ -55,15 +55,15 @@ def extract_on_cluster(
     images_here, network_here = source.fingerprint(), _plain(store.identity)
     expected = Expected(secrets.token_hex(8), extractor, images, images_here, network_here)
     runs: list[dict[str, Any]] = []
-    with connected(scheduler) as client:
-        for _, found in mapped(client, remote_chunk, open_chunks(store, enumerate(store.chunks())), expected):
-            if found.run not in runs:
-                runs.append(found.run)
-                store.joined_by(found.run)
-            store.save(found.number, found.rows, found.missing, found.content)
-            store.release(found.number)
-            if progress is not None:
-                progress(sum(len(store.chunks()[n]) for n in store.done()), len(source))
+    chains = (Chain([chunk]) for chunk in open_chunks(store, enumerate(store.chunks())))
+    for _, found in run(remote_chunk, chains, lambda _: expected, scheduler=scheduler):
+        if found.run not in runs:
+            runs.append(found.run)
+            store.joined_by(found.run)
+        store.save(found.number, found.rows, found.missing, found.content)
+        store.release(found.number)
+        if progress is not None:
+            progress(sum(len(store.chunks()[n]) for n in store.done()), len(source))
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Returned:
     run: dict[str, Any]
 
 
-def remote_chunk(chunk: tuple[int, range], expected: Expected) -> Returned:
+def remote_chunk(chunk: tuple[int, range], _: None, expected: Expected) -> Returned:
     """Extract one chunk on a worker."""
     from distributed import get_worker
 

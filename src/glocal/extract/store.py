@@ -20,7 +20,7 @@ from glocal.extract.rows_file import rows_file
 from glocal.extract.source import Source
 from glocal.files import PathLike, atomic_write, make_folder
 from glocal.files.documents import read_object
-from glocal.locks import lock
+from glocal.jobs.lock import lock
 from glocal.records import append_rows, read_rows, to_json
 
 RECORD = "record.json"

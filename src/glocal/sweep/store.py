@@ -17,7 +17,7 @@ from glocal.data.npz import read_npz
 from glocal.errors import FileError, ParameterError
 from glocal.files import PathLike, atomic_write, make_folder, one_line
 from glocal.files.documents import parse_json, read_object
-from glocal.locks import lock
+from glocal.jobs.lock import lock
 from glocal.records import NULL, NUMBER, TEXT, append_rows, read_rows, to_json
 from glocal.sweep.grid import Point
 from glocal.sweep.path import Result, State

@@ -25,16 +25,11 @@ class ParquetShard:
     column: str
     rows: int
 
-    @property
-    def inputs(self) -> Path:
-        """What must be there to be read."""
-        return self.source
-
     def run(self, transform: LinearTransform, normalize: bool) -> None:
         """Write the target atomically, a row group at a time; row groups of more than 32 MB become several.
 
-        The other columns, the order of all, their compression and the metadata of the schema are kept. The vectors
-        keep their float type; integers become float32.
+        The other columns, the order of all, the compression of the first and the metadata of the schema are kept. The
+        vectors keep their float type; integers become float32.
         """
         from pyarrow import Table, parquet
 
@@ -112,19 +107,9 @@ def _lists(Z: Float[np.ndarray, "n p"], kind: Any) -> Any:
 
 
 def _settings(file: Any, column: str) -> dict[str, Any]:
-    """Compression and dictionaries of each stored column; vectors repeat too little for a dictionary."""
-    if not file.num_row_groups:
-        return {}
-    group = file.metadata.row_group(0)
-    chunks = {chunk.path_in_schema: chunk for chunk in (group.column(i) for i in range(group.num_columns))}
+    """The compression of the input, and no dictionary of vectors, which repeat too little for it."""
+    compression = file.metadata.row_group(0).column(0).compression if file.num_row_groups else "SNAPPY"
     return {
-        "compression": {path: chunk.compression.replace("UNCOMPRESSED", "NONE") for path, chunk in chunks.items()},
-        "use_dictionary": [
-            path
-            for path, chunk in chunks.items()
-            if not path.startswith(f"{column}.") and any("DICTIONARY" in encoding for encoding in chunk.encodings)
-        ],
+        "compression": compression.replace("UNCOMPRESSED", "NONE"),
+        "use_dictionary": [name for name in file.schema_arrow.names if name != column],
     }
-
-
-__all__ = ["ParquetShard", "parquet_shard"]

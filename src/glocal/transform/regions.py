@@ -27,7 +27,7 @@ class Region:
     """Rows `start` to `stop` of `matrix`, and the zarr array `target` that they go to; regions share no chunk."""
 
     matrix: RowStore | np.ndarray
-    source: str
+    source: Path
     target: Path
     start: int
     stop: int
@@ -37,20 +37,16 @@ class Region:
         """The number of rows."""
         return self.stop - self.start
 
-    @property
-    def inputs(self) -> Path:
-        """What must be there to be read."""
-        return Path(self.source)
-
     def run(self, transform: LinearTransform, normalize: bool) -> None:
         """Read the rows, transform them and write them; twice does no harm."""
         X = self.matrix[self.start : self.stop]
-        Z = apply_checked(transform, X, source=self.source, start=self.start, normalize=normalize)
+        Z = apply_checked(transform, X, source=str(self.source), start=self.start, normalize=normalize)
         with _writing(self.target):
-            array = load_zarr(self.target).open_array(str(self.target), mode="r+")
-            if hasattr(array, "with_config"):  # zarr 3 leaves out chunks of zeros, which look like lost ones
-                array = array.with_config({"write_empty_chunks": True})
-            array[self.start : self.stop] = Z
+            zarr = load_zarr(self.target)
+            with zarr.config.set(
+                {"array.write_empty_chunks": True}
+            ):  # chunks of zeros left out would look like lost ones
+                zarr.open_array(str(self.target), mode="r+")[self.start : self.stop] = Z
 
 
 def regions_of(features: Features, target: Path) -> list[Region]:
@@ -58,7 +54,7 @@ def regions_of(features: Features, target: Path) -> list[Region]:
     (n, p), itemsize = features.matrix.shape, _float(features.matrix.dtype).itemsize
     step = _chunk_rows(features)
     step *= max(1, _REGION_BYTES // (step * p * max(4, itemsize)))
-    matrix, source = features.matrix, features.source
+    matrix, source = features.matrix, Path(features.source)
     return [Region(matrix, source, target, start, min(n, start + step)) for start in range(0, n, step)]
 
 
@@ -70,23 +66,19 @@ def create_like(features: Features, target: Path) -> None:
     """
     zarr = load_zarr(target)
     matrix = features.matrix
+    dtype = _float(matrix.dtype)
     settings: dict[str, Any] = {"chunks": (_chunk_rows(features), matrix.shape[1])}
-    attributes: dict[str, Any] = {}
-    compressor = "compressors" if hasattr(zarr, "create_array") else "compressor"
     if isinstance(matrix, RowStore) and matrix.path.suffix.lower() == ZARR:
         with open_zarr(matrix.path) as root:
             array = root[matrix.name] if matrix.name else root
-            settings["chunks"] = tuple(array.chunks)
-            attributes = dict(array.attrs)
+            settings = {
+                "chunks": tuple(array.chunks), "shards": array.shards, "zarr_format": array.metadata.zarr_format,
+                "attributes": dict(array.attrs),
+            }  # fmt: skip
             if matrix.dtype.kind == "f":
-                settings[compressor] = getattr(array, compressor)
-            if compressor == "compressors":
-                settings |= {"shards": array.shards, "zarr_format": array.metadata.zarr_format}
-    dtype = _float(matrix.dtype)
+                settings["compressors"] = array.compressors
     with _writing(target):
-        create = zarr.create_array if compressor == "compressors" else zarr.create
-        array = create(store=str(target), shape=matrix.shape, dtype=dtype, fill_value=0, overwrite=True, **settings)
-        array.attrs.update(attributes)
+        zarr.create_array(str(target), shape=matrix.shape, dtype=dtype, fill_value=0, overwrite=True, **settings)
 
 
 def _chunk_rows(features: Features) -> int:

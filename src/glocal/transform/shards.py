@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from glocal.cluster import connected, mapped
-from glocal.errors import FileError
-from glocal.files import PathLike, followed, unwritable
+import numpy as np
+
+from glocal._version import __version__
+from glocal.data.features import Features
+from glocal.data.parquet import PARQUET, shards_of
+from glocal.data.readers import READERS
+from glocal.data.store import ZARR, RowStore
+from glocal.errors import FileError, ParameterError
+from glocal.files import PathLike, followed, stamp_of, unreadable
+from glocal.jobs.output import Output, building
+from glocal.jobs.run import Chain, run
 from glocal.transform.linear import LinearTransform
-from glocal.transform.partial import Partial, holding
-from glocal.transform.plan import Part, check_places, key_of, parts_of
+from glocal.transform.parquet_shards import ParquetShard, parquet_shard
+from glocal.transform.regions import Region, create_like, regions_of
 
-Task = tuple[Part, Path]
+Part = ParquetShard | Region
+"""A piece of the output that is written by itself: what it writes depends on nothing else, twice does no harm."""
+
+
+def is_sharded(source: PathLike, out: PathLike) -> bool:
+    """Whether `apply_shards` writes this output: it is a zarr array, or Parquet from Parquet."""
+    source, kind = Path(source), Path(out).suffix.lower()
+    if kind in (ZARR, PARQUET):
+        return True
+    return kind != ".npy" and (source.suffix.lower() == PARQUET or (source.is_dir() and _holds_shards(source)))
 
 
 def apply_shards(
@@ -75,57 +91,111 @@ def apply_shards(
         The cluster does not do its work to the end.
     """
     source, out = Path(os.path.abspath(source)), followed(Path(os.path.abspath(out)))  # workers start in other folders
-    check_places(source, out)
+    _check_places(source, out)
     transform = transform if strength == 1.0 else transform.at_strength(strength)
-    partial = Partial.of(out, key_of(transform, normalize, column, source))
-    parts, create = parts_of(transform, source, partial.data / out.name, column=column, mapped=scheduler is not None)
+    output = Output.of(out, _key_of(transform, normalize, column, source))
+    features = _zarr_input(transform, source, column, scheduler) if out.suffix.lower() == ZARR else None
+    parts = regions_of(features, output.whole) if features else _parquet_parts(transform, source, output.whole, column)
     total = sum(part.rows for part in parts)
-    with ExitStack() as stack:
-        client = None if scheduler is None else stack.enter_context(connected(scheduler))
-        stack.enter_context(holding(partial))
-        finished = partial.finished()
-        if not finished:
-            create()
+    with building(output) as tasks:
+        finished = set(tasks.done())
+        if features and not finished:
+            create_like(features, output.whole)
         done = sum(parts[number].rows for number in finished)
-        open_parts = [(part, partial.marker(i)) for i, part in enumerate(parts) if i not in finished]
-        for rows in _run(open_parts, (transform, normalize), client):
+        chains = (Chain([(number, part)]) for number, part in enumerate(parts) if number not in finished)
+        how = transform, normalize, output.folder
+        for (number, _), rows in run(_write, chains, lambda _: how, scheduler=scheduler):
+            tasks.commit({"part": number})
             done += rows
             if progress is not None:
                 progress(done, total)
-        partial.commit(partial.data / out.name)
+        output.commit()
     return total
 
 
-def _run(tasks: Sequence[Task], how: tuple[LinearTransform, bool], client: Any) -> Iterator[int]:
-    """Do the parts, here or on the cluster; yields the rows of each as it is finished."""
-    if client is None:
-        for task in tasks:
-            yield _finish(task, how)
-    else:
-        for _, rows in mapped(client, _finish_there, tasks, how):
-            yield rows
-
-
-def _finish(task: Task, how: tuple[LinearTransform, bool]) -> int:
-    part, marker = task
-    part.run(*how)
-    try:
-        marker.touch()
-    except OSError as error:
-        raise unwritable(marker, error) from error
+def _write(task: tuple[int, Part], _: None, how: tuple[LinearTransform, bool, Path]) -> int:
+    """Write a part, here or on a worker, which may have another file system; its rows."""
+    _, part = task
+    transform, normalize, folder = how
+    for path in (part.source, folder):
+        if not path.exists():
+            raise FileError(
+                f"{socket.gethostname()} does not see {path}. With --scheduler all workers must see the same files "
+                "under the same paths: mount the folder there, or leave out --scheduler."
+            )
+    part.run(transform, normalize)
     return part.rows
 
 
-def _finish_there(task: Task, how: tuple[LinearTransform, bool]) -> int:
-    """`_finish` on a worker, which may have another file system."""
-    part, marker = task
-    for path in (part.inputs, marker.parent):
-        if not path.exists():
-            raise FileError(
-                f"a Dask worker on {socket.gethostname()} does not see {path}; with --scheduler all workers must see "
-                "the same files under the same paths. Mount the folder there, or leave out --scheduler."
-            )
-    return part.rows if marker.exists() else _finish(task, how)
+def _zarr_input(transform: LinearTransform, source: Path, column: str | None, scheduler: str | None) -> Features:
+    if column is not None:
+        raise ParameterError("--column names a column of Parquet, for a Parquet output. Leave it out for zarr.")
+    features = Features.load(source)
+    if scheduler is not None and not isinstance(features.matrix, RowStore):
+        raise ParameterError(
+            f"--scheduler maps zarr to zarr and Parquet to Parquet; {source} is neither. Leave out --scheduler."
+        )
+    transform.check_shape((len(features), features.dimensions))
+    return features
 
 
-__all__ = ["apply_shards"]
+def _parquet_parts(transform: LinearTransform, source: Path, target: Path, column: str | None) -> list[ParquetShard]:
+    shards = shards_of(source)
+    if not shards or (not source.is_dir() and source.suffix.lower() != PARQUET):
+        raise FileError(
+            f"a Parquet output needs a .parquet file or a folder of them; {source} is neither. "
+            "Name an --out that ends in .npy or .zarr."
+        )
+    parts: list[ParquetShard] = []
+    for shard in shards:
+        if source.is_dir():
+            place = target / shard.relative_to(source)
+        else:
+            place = target if target.suffix.lower() == PARQUET else target / shard.name
+        parts.append(parquet_shard(shard, place, parts[0].column if parts else column, transform.dimensions))
+    return parts
+
+
+def _check_places(source: Path, out: Path) -> None:
+    """Refuse an output that would destroy anything else than a previous output."""
+    if out.suffix.lower() in {*READERS, ".csv"} - {ZARR, PARQUET}:
+        raise ParameterError(
+            f"output {out} ends in {out.suffix}; from Parquet allowed are a folder, .parquet, .zarr and .npy. Name it "
+            f"{out.with_suffix(PARQUET).name}."
+        )
+    real, place = source.resolve(), out.resolve()
+    if real == place or real in place.parents or place in real.parents:
+        raise ParameterError(f"output {out} and input {source} contain each other. Name another place for the output.")
+    if out.suffix.lower() == ZARR:
+        ours = out.is_dir() and any((out / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))
+        what = "a zarr folder"
+    elif source.is_file() and out.suffix.lower() == PARQUET:
+        ours, what = out.is_file(), "a Parquet file"
+    else:
+        files = [path for path in out.rglob("*") if not path.is_dir()] if out.is_dir() else []
+        ours = out.is_dir() and all(path.suffix.lower() == PARQUET for path in files)
+        what = "a folder of Parquet files alone"
+    if out.exists() and not ours and not (out.is_dir() and not any(out.iterdir())):
+        raise FileError(f"output {out} exists and is not {what}, so it is not replaced. Name another.")
+
+
+def _key_of(transform: LinearTransform, normalize: bool, column: str | None, source: Path) -> str:
+    """Hash whatever determines the output: this version too, and of the input the names and stamps of its files."""
+    digest = hashlib.sha256(f"{__version__} {normalize} {column!r} {transform.mean!r} {transform.std!r}".encode())
+    for array in (transform.weights, transform.bias):
+        digest.update(b"-" if array is None else np.ascontiguousarray(array).data)
+    try:
+        files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+        for file in files:
+            digest.update(os.fsencode(file) + b"\n" + stamp_of(file.stat()))
+    except FileNotFoundError as error:
+        raise FileError(f"features file {source} does not exist. Check the path.") from error
+    except OSError as error:
+        raise unreadable(source, "features", error) from error
+    return digest.hexdigest()[:16]
+
+
+def _holds_shards(folder: Path) -> bool:
+    if folder.suffix.lower() == ZARR or (folder / "features.npy").is_file():
+        return False
+    return bool(shards_of(folder))

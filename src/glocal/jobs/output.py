@@ -11,54 +11,53 @@ from pathlib import Path
 
 from glocal.errors import DataError, FileError
 from glocal.files import make_folder, unwritable
-from glocal.locks import lock
+from glocal.jobs.folder import TaskFolder
+from glocal.jobs.lock import lock
+
+_LOG = "done.jsonl"
 
 
 @dataclass(frozen=True)
-class Partial:
+class Output:
     """The folder ``.OUT.partial/KEY`` beside the output OUT, where KEY is a hash of all that determines it.
 
     Parameters
     ----------
     out : path
         The output, a folder or a file.
-    data : path
-        Folder of what is written.
-    done : path
-        Folder of one empty file for each finished part, named by its number.
+    folder : path
     """
 
     out: Path
-    data: Path
-    done: Path
+    folder: Path
 
     @classmethod
-    def of(cls, out: Path, key: str) -> Partial:
+    def of(cls, out: Path, key: str) -> Output:
         """Say where the folder lies; nothing is created."""
-        folder = _folder(out) / key
-        return cls(out, folder / "data", folder / "done")
+        return cls(out, _folder(out) / key)
 
-    def marker(self, number: int) -> Path:
-        """The file that says that a part is finished."""
-        return self.done / str(number)
+    @property
+    def whole(self) -> Path:
+        """Where the output is made."""
+        return self.folder / "data" / self.out.name
 
-    def finished(self) -> set[int]:
-        """The numbers of the finished parts."""
-        return {int(marker.name) for marker in self.done.iterdir()}
+    def tasks(self) -> TaskFolder:
+        """The finished parts, each by its number."""
+        return TaskFolder(self.folder, _LOG, lambda row: row["part"])
 
-    def commit(self, whole: Path) -> None:
-        """Move `whole`, which lies in `data`, to the place of the output, and what was there away.
+    def commit(self) -> None:
+        """Move what was made to the place of the output, and what was there away.
 
         A file is replaced at once. A folder is exchanged by two renames. Wherever the process is killed, the next run
-        of `holding` finds one of two states: no output, then the previous one is put back; or the new one, then what
+        of `building` finds one of two states: no output, then the previous one is put back; or the new one, then what
         is left of the previous one and of this folder is removed.
         """
         try:
-            for stray in self.data.rglob(".*.partial"):  # of a process that was killed while it wrote
+            for stray in self.whole.parent.rglob(".*.partial"):  # of a process that was killed while it wrote
                 stray.unlink()
             if self.out.is_dir():
                 os.rename(self.out, _previous(self.out))
-            os.replace(whole, self.out)
+            os.replace(self.whole, self.out)
             _remove(_previous(self.out))
         except OSError as error:
             raise unwritable(self.out, error) from error
@@ -66,7 +65,7 @@ class Partial:
 
 
 @contextlib.contextmanager
-def holding(partial: Partial) -> Iterator[None]:
+def building(output: Output) -> Iterator[TaskFolder]:
     """Create the folder, or take it up, for this process alone; what was begun with another key is thrown away.
 
     What is finished stays when the block ends early, unless its input is at fault.
@@ -74,9 +73,9 @@ def holding(partial: Partial) -> Iterator[None]:
     Raises
     ------
     FileError
-        The folder of `out` is missing or not writable, or another process writes this output.
+        The folder of the output is missing or not writable, or another process writes this output.
     """
-    out = partial.out
+    out = output.out
     if not out.parent.is_dir():
         raise FileError(f"output folder {out.parent} does not exist. Create it first: mkdir -p {out.parent}.")
     folder = _folder(out)
@@ -85,36 +84,36 @@ def holding(partial: Partial) -> Iterator[None]:
             make_folder(folder)
             if not stack.enter_context(lock(folder / "lock")):
                 raise FileError(f"output {out} is being written by another process. Wait for it, or name another.")
-            _mend(partial)
-            make_folder(partial.data)
-            make_folder(partial.done)
+            _mend(output)
+            make_folder(output.whole.parent)
+            tasks = output.tasks()
         except OSError as error:
             raise error if isinstance(error, FileError) else unwritable(out, error) from error
         try:
-            yield
+            yield tasks
         except BaseException as error:
-            if isinstance(error, DataError) or not any(partial.done.iterdir()):
-                shutil.rmtree(partial.done, ignore_errors=True)
+            if isinstance(error, DataError) or not tasks.done():
+                _remove(output.folder)
                 shutil.rmtree(folder, ignore_errors=True)
             raise
 
 
-def _mend(partial: Partial) -> None:
+def _mend(output: Output) -> None:
     """Undo or complete an exchange that was cut short, and remove what is of no use to this run."""
-    out, ours = partial.out, partial.data.parent
+    out, ours = output.out, output.folder
     if out.exists():
         _remove(_previous(out))
     elif _previous(out).exists():
         os.rename(_previous(out), out)
     for other in _folder(out).iterdir():
-        moved = other == ours and partial.done.is_dir() and not (partial.data / out.name).exists()  # to its place
+        moved = other == ours and (ours / _LOG).exists() and not output.whole.exists()  # to its place
         if other.is_dir() and (other != ours or moved):
             _remove(other)
 
 
 def _remove(folder: Path) -> None:
     """Remove a folder, and first what says that parts in it are finished, so that no kill leaves that alone."""
-    shutil.rmtree(folder / "done", ignore_errors=True)
+    (folder / _LOG).unlink(missing_ok=True)
     if folder.exists():
         shutil.rmtree(folder)
 
@@ -125,6 +124,3 @@ def _folder(out: Path) -> Path:
 
 def _previous(out: Path) -> Path:
     return out.with_name(f".{out.name}.previous")
-
-
-__all__ = ["Partial", "holding"]

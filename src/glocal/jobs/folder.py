@@ -1,0 +1,145 @@
+"""A folder of keyed tasks: what is claimed, and what is done; nothing is lost by a kill, nothing done twice."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from glocal.errors import FileError
+from glocal.files import PathLike, UnlockableError, claimed, make_folder
+from glocal.jobs.lock import lock
+from glocal.records import append_rows, read_rows
+
+Row = dict[str, Any]
+
+
+class TaskFolder:
+    """The tasks of one piece of work, shared by all processes that take part in it.
+
+    A log holds one line of JSON for each finished task, appended in one write after the result of the task is on the
+    disk: a task is done when its line is there. A process claims a task, or several that belong together, by a lock on
+    ``claims/NAME``, which the system frees when the process dies.
+
+    Parameters
+    ----------
+    folder : path
+        Created if it is missing.
+    log : str
+        Name of the log in the folder.
+    key : function
+        The key of the task that a line of the log is of.
+    claims : str
+        Name of the folder of locks, and what their names end in.
+    read : function
+        Reads the rows of a log.
+    """
+
+    def __init__(
+        self,
+        folder: PathLike,
+        log: str,
+        key: Callable[[Row], Hashable],
+        *,
+        claims: tuple[str, str] = ("claims", ""),
+        read: Callable[[Path], list[Row]] = read_rows,
+    ) -> None:
+        self.folder = Path(folder)
+        self.log = self.folder / log
+        self._key, self._read = key, read
+        self._claims, self._ending = make_folder(self.folder / claims[0]), claims[1]
+        self._held: dict[str, contextlib.ExitStack] = {}
+
+    def __enter__(self) -> TaskFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in list(self._held):
+            self.release(name)
+
+    def rows(self) -> list[Row]:
+        """The lines of the log, by whomever; of a task that has several the first."""
+        if not self.log.exists() or not self.log.stat().st_size:
+            return []
+        rows: dict[Hashable, Row] = {}
+        for row in self._read(self.log):
+            rows.setdefault(self._key(row), row)
+        return list(rows.values())
+
+    def done(self) -> dict[Hashable, Row]:
+        """The line of each finished task by its key."""
+        return {self._key(row): row for row in self.rows()}
+
+    def commit(self, row: Row) -> None:
+        """Say that a task is done: its result is on the disk."""
+        append_rows(self.log, [row])
+
+    def take(self, name: str, *, wait: bool = False) -> bool:
+        """Claim `name` until `release`, or the death of this process.
+
+        False if another process holds it and `wait` is false, or has finished all and removed the folder.
+        """
+        held = contextlib.ExitStack()
+        try:
+            mine = held.enter_context(lock(self._claims / f"{name}{self._ending}", wait=wait))
+        except FileError:
+            if self._claims.is_dir():
+                raise
+            return False
+        if mine:
+            self._held[name] = held
+        return mine
+
+    def release(self, name: str) -> None:
+        """Let go of a claim."""
+        self._held.pop(name).close()
+
+    def claim(self, tasks: Iterable[tuple[str, Collection[Hashable]]], *, wait: bool = False) -> Iterator[str]:
+        """Claim what is not done, each name when it is asked for; what other processes hold is left to them.
+
+        Parameters
+        ----------
+        tasks : iterable of (name, keys)
+            What is claimed together, and the keys of its tasks.
+        wait : bool
+            Whether to wait for other holders.
+        """
+        done = self.done()
+        for name, keys in tasks:
+            if done.keys() >= set(keys) or not self.take(name, wait=wait):
+                continue
+            done = self.done()  # again: whoever held it may have done it
+            if done.keys() >= set(keys):
+                self.release(name)
+            else:
+                yield name
+
+
+@contextlib.contextmanager
+def once(path: Path) -> Iterator[bool]:
+    """Make a file once: yields whether it is to be made, after waiting for another process that is making it.
+
+    Where nothing can be locked, two processes may both make it; it is whole all the same.
+    """
+    if path.exists():
+        yield False
+        return
+    place = path.with_name(f".{path.name}.lock")
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(UnlockableError):
+            stack.enter_context(lock(place, wait=True))
+        try:
+            yield not path.exists()
+        finally:
+            place.unlink(missing_ok=True)
+
+
+def sweep_out(folder: Path) -> None:
+    """Remove the locks and partial files that killed processes left in a folder; live ones keep theirs."""
+    for left in [*folder.glob(".*.lock"), *folder.glob(".*.partial")]:
+        with contextlib.suppress(OSError):  # another user's, or on a file system without locks: left alone
+            stream = claimed(left)
+            if stream is not None:
+                with stream:
+                    left.unlink()

@@ -1,0 +1,277 @@
+"""Run tasks, in process or on a Dask cluster: chains of steps, each from the one before."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import socket
+import time
+import warnings
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from glocal._version import __version__
+from glocal.errors import ClusterError, GLocalError
+from glocal.files import one_line
+from glocal.jobs.cluster import UNCONNECTED, connected, connection
+
+PATIENCE = 60.0  # seconds without any worker before a cluster counts as lost
+_PAUSE, _ANSWER = 0.5, 5.0  # seconds between two looks at the workers, and for the scheduler to answer one
+_FOREIGN = ("deserializ", "ModuleNotFoundError", "ImportError", "AttributeError")
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """Items whose steps follow each other; one item where nothing does.
+
+    Parameters
+    ----------
+    items : sequence
+    start : object
+        What the first step gets as the result of the one before.
+    shared : hashable
+        Names the value that the steps of several chains share.
+    """
+
+    items: Sequence[Any]
+    start: Any = None
+    shared: Hashable = None
+
+
+Step = Callable[[Any, Any, Any], Any]
+"""(item, result of the item before, shared value) → result; a function of a module, and idempotent."""
+Shared = Callable[[Hashable], Any]
+
+
+def run(
+    step: Step, chains: Iterable[Chain], shared: Shared = lambda _: None, *, scheduler: str | None = None
+) -> Iterator[tuple[Any, Any]]:
+    """Yield (item, result) of every item, in process in order, on a cluster in the order in which they are finished.
+
+    Chains are asked for when there is room for them: one in process, on a cluster two for each thread.
+
+    Parameters
+    ----------
+    step : function
+        See `Step`.
+    chains : iterable of Chain
+    shared : function
+        Name → the value that steps share; called once for each name.
+    scheduler : str or None
+        Address or scheduler file of a Dask cluster; None works in this process, and needs no Dask.
+
+    Raises
+    ------
+    GLocalError
+        As `step` raised it; what has not started is not started.
+    ClusterError
+        See `run_on`.
+    """
+    chains = iter(chains)
+    first = next(chains, None)
+    if first is None:
+        return
+    chains = chain([first], chains)
+    if scheduler is not None:
+        with connected(scheduler) as client:
+            yield from run_on(client, step, chains, shared)
+        return
+    name, value = first.shared, shared(first.shared)
+    for one in chains:
+        if one.shared != name:
+            name, value = one.shared, shared(one.shared)
+        result = one.start
+        for item in one.items:
+            result = step(item, result, value)
+            yield item, result
+
+
+def run_on(
+    client: Any, step: Step, chains: Iterable[Chain], shared: Shared, patience: float | None = None
+) -> Iterator[tuple[Any, Any]]:
+    """`run` on the workers of a cluster.
+
+    What is sent stays with the scheduler as part of its tasks, a shared value as a task of its own whose result the
+    workers pass on to each other. So whatever a worker takes with it when it dies is made again by Dask on another
+    one, and nothing is sent twice. A worker that comes later takes its part.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    step, chains, shared
+        As in `run`; items and results can be pickled.
+    patience : float or None
+        Seconds without any worker after which the cluster counts as lost; None for a minute.
+
+    Raises
+    ------
+    GLocalError
+        As `step` raised it; the tasks that have not started are cancelled.
+    ClusterError
+        The connection is lost, or all workers; workers die over one task again and again; a worker has another version
+        of this package; or they cannot run it at all.
+    """
+    from distributed import as_completed
+
+    watch = _Watch(client, PATIENCE if patience is None else patience)
+    source = iter(chains)
+    values: dict[Hashable, Any] = {}
+    running: dict[Any, tuple[Any, list[int]]] = {}  # future → its item, and how many steps its chain still has
+    ended = as_completed(with_results=True, raise_errors=False, loop=client.loop)
+    n_chains = 0
+    with connection(client):
+        try:
+            while True:
+                watch.look()
+                room = 2 * max(1, sum(watch.workers.values())) - n_chains
+                for one in islice(source, max(0, room)):
+                    if one.shared not in values:
+                        values[one.shared] = _sent(client, _same, _Held((step, shared(one.shared))))
+                    left = [len(one.items)]
+                    for item, future in _steps(client, one, values[one.shared]):
+                        running[future] = item, left
+                        ended.add(future)
+                    del future
+                    n_chains += 1
+                if not running:
+                    return
+                for future, result in watch.ended(ended):
+                    item, left = running.pop(future)
+                    del future  # NOTE a result that is here need not be computed again if its worker dies
+                    left[0] -= 1
+                    n_chains -= not left[0]
+                    yield item, _value(result)
+        finally:
+            if running and client.status == "running":
+                client.cancel(list(running))
+
+
+def _steps(client: Any, one: Chain, shared: Any) -> Iterator[tuple[Any, Any]]:
+    """(item, future of its step) of a chain that is sent."""
+    before: Any = _Held(one.start)
+    for item in one.items:
+        before = _sent(client, _step, _Held(item), before, shared)
+        yield item, before
+
+
+class _Watch:
+    """Waits for what the workers of a cluster do, but not for ever for a cluster that is gone."""
+
+    def __init__(self, client: Any, patience: float) -> None:
+        self._client, self._patience = client, patience
+        self._seen, self._looked = time.monotonic(), -math.inf
+        self.workers: dict[str, int] = {}
+        """Address → threads, as they were when the cluster was looked at last."""
+
+    def look(self) -> None:
+        """Look for workers, if that was not done just now.
+
+        Raises
+        ------
+        ClusterError
+            The scheduler is gone, or there has been no worker for too long.
+        """
+        client, now = self._client, time.monotonic()
+        if client.status not in ("running", "connecting"):
+            raise ClusterError(UNCONNECTED)
+        if now < self._looked + _PAUSE:
+            return
+        try:
+            self.workers = client.sync(client.scheduler.ncores, callback_timeout=_ANSWER)
+        except (OSError, RuntimeError, CancelledError):  # it is being connected again, or closed
+            self.workers = {}
+        self._looked = time.monotonic()
+        if self.workers:
+            self._seen = self._looked
+        elif self._looked > self._seen + self._patience:
+            raise ClusterError(
+                f"the Dask cluster has had no workers for {self._patience:g} s. Start some: dask worker "
+                f"{client.scheduler.address}. Then give the same command again: what was finished is kept."
+            )
+
+    def ended(self, futures: Any) -> list[Any]:
+        """What an `as_completed` has next; at least one."""
+        while not (found := futures.next_batch(block=False)):
+            time.sleep(0.01)
+            self.look()
+        return list(found)
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """A value that Dask does not look into: of lists and tuples it makes copies."""
+
+    value: Any
+
+
+def _sent(client: Any, function: Callable[..., Any], *values: Any) -> Any:
+    """A future of ``function(*values)`` on a worker that has this very code; futures stand for their values."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sending large graph")  # as meant: who keeps the value can send it again
+        return client.submit(run_here, code_version(), function, *values, pure=False)
+
+
+def run_here(code: str, function: Callable[..., Any], *values: Any) -> _Held:
+    """Run a task on a worker, if it has the code of who sent it.
+
+    NOTE Tasks of all kinds come by this name, which versions that do not ask lack: they fail, and mix nothing in.
+    """
+    if code != code_version():
+        raise ClusterError(
+            f"a Dask worker on {socket.gethostname()} runs glocal {code_version()}, and this process glocal {code}; "
+            "results of two versions are not mixed. Install the same version for scheduler, workers and this process, "
+            "start them anew and give the same command again: what was finished is kept."
+        )
+    return _Held(function(*(value.value for value in values)))
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _step(item: Any, before: Any, shared: tuple[Step, Any]) -> Any:
+    step, value = shared
+    return step(item, before, value)
+
+
+@cache
+def code_version() -> str:
+    """The version of this package, and the beginning of a hash of its code: what two installations must share."""
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    return f"{__version__} ({digest.hexdigest()[:12]})"
+
+
+def _value(result: Any) -> Any:
+    """The value of a task, or its error: of this package as it is, others in a sentence."""
+    if isinstance(result, _Held):
+        return result.value
+    if isinstance(result, CancelledError):  # the scheduler has been started anew
+        raise ClusterError(UNCONNECTED) from result
+    raise _explained(result[1]) from result[1]
+
+
+def _explained(error: BaseException) -> BaseException:
+    """An error of this package as it is; others say that they come from a worker."""
+    if isinstance(error, GLocalError):
+        return error
+    name, reason = type(error).__name__, one_line(error)
+    if name == "KilledWorker":
+        return ClusterError(
+            "several Dask workers died while they ran one and the same task, perhaps for want of memory. "
+            "See the workers' logs; give each worker more memory, or fewer tasks at once (--nthreads 1)."
+        )
+    if isinstance(error, ImportError | AttributeError) or any(sign in reason for sign in _FOREIGN):
+        cause = f"{type(error.__cause__).__name__}: {one_line(error.__cause__)}" if error.__cause__ else reason
+        return ClusterError(
+            f"the Dask cluster cannot run this version of glocal ({cause[:160]}). "
+            "Install the same versions of Python, glocal and its dependencies for scheduler, workers and this process."
+        )
+    return ClusterError(f"a Dask worker failed with {name}: {reason[:300]}. See the worker's log.")
