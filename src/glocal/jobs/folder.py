@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class TaskFolder:
         self,
         folder: PathLike,
         log: str,
-        key: Callable[[Row], Hashable],
+        key: Callable[[Row], Any],
         *,
         claims: tuple[str, str] = ("claims", ""),
         read: Callable[[Path], list[Row]] = read_rows,
@@ -62,12 +62,12 @@ class TaskFolder:
         """The lines of the log, by whomever; of a task that has several the first."""
         if not self.log.exists() or not self.log.stat().st_size:
             return []
-        rows: dict[Hashable, Row] = {}
+        rows: dict[Any, Row] = {}
         for row in self._read(self.log):
             rows.setdefault(self._key(row), row)
         return list(rows.values())
 
-    def done(self) -> dict[Hashable, Row]:
+    def done(self) -> dict[Any, Row]:
         """The line of each finished task by its key."""
         return {self._key(row): row for row in self.rows()}
 
@@ -95,7 +95,7 @@ class TaskFolder:
         """Let go of a claim."""
         self._held.pop(name).close()
 
-    def claim(self, tasks: Iterable[tuple[str, Collection[Hashable]]], *, wait: bool = False) -> Iterator[str]:
+    def claim(self, tasks: Iterable[tuple[str, Collection[Any]]], *, wait: bool = False) -> Iterator[str]:
         """Claim what is not done, each name when it is asked for; what other processes hold is left to them.
 
         Parameters

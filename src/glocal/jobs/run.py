@@ -45,7 +45,7 @@ class Chain:
 
 Step = Callable[[Any, Any, Any], Any]
 """(item, result of the item before, shared value) → result; a function of a module, and idempotent."""
-Shared = Callable[[Hashable], Any]
+Shared = Callable[[Any], Any]
 
 
 def run(

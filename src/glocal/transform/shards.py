@@ -104,17 +104,17 @@ def apply_shards(
         done = sum(parts[number].rows for number in finished)
         chains = (Chain([(number, part)]) for number, part in enumerate(parts) if number not in finished)
         how = transform, normalize, output.folder
-        for (number, _), rows in run(_write, chains, lambda _: how, scheduler=scheduler):
+        for (number, part), _ in run(_write, chains, lambda _: how, scheduler=scheduler):
             tasks.commit({"part": number})
-            done += rows
+            done += part.rows
             if progress is not None:
                 progress(done, total)
         output.commit()
     return total
 
 
-def _write(task: tuple[int, Part], _: None, how: tuple[LinearTransform, bool, Path]) -> int:
-    """Write a part, here or on a worker, which may have another file system; its rows."""
+def _write(task: tuple[int, Part], before: None, how: tuple[LinearTransform, bool, Path]) -> None:
+    """Write a part, here or on a worker, which may have another file system."""
     _, part = task
     transform, normalize, folder = how
     for path in (part.source, folder):
@@ -124,7 +124,6 @@ def _write(task: tuple[int, Part], _: None, how: tuple[LinearTransform, bool, Pa
                 "under the same paths: mount the folder there, or leave out --scheduler."
             )
     part.run(transform, normalize)
-    return part.rows
 
 
 def _zarr_input(transform: LinearTransform, source: Path, column: str | None, scheduler: str | None) -> Features:
