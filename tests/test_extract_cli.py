@@ -103,13 +103,13 @@ def test_a_damaged_image_is_named_and_the_exit_code_is_one(run, images, tmp_path
     (images / "notes.txt").write_text("x")
     code, _, err = run("extract", images, "--model", MODEL, "--out", tmp_path / "f")
     assert code == 1
-    assert "no row: 3.png is no image of a known format" in err
+    assert "no row: 3.png is not an image of a known format" in err
     assert "error: 1 of 12 images have no row" in err
-    assert "1 files are no images by their extension and were left out: notes.txt" in err
+    assert "1 files do not have the extension of an image and were left out: notes.txt" in err
     assert "3.png" not in Features.load(tmp_path / "f").names
     code, out, err = run("extract", images, "--model", MODEL, "--out", tmp_path / "f", "--skip-unreadable", "--json")
     assert code == 0
-    assert json.loads(out)["missing"] == [{"name": "3.png", "reason": "is no image of a known format"}]
+    assert json.loads(out)["missing"] == [{"name": "3.png", "reason": "is not an image of a known format"}]
     assert "no row: 3.png" in err
 
 
@@ -269,7 +269,7 @@ def test_straight_through_refuses_what_would_shift_rows(run, images, tmp_path):
     code, _, err = run(*command, "--model", MODEL)
     assert code == 1
     assert "1 of 12 images" in err
-    assert "4.png is no image" in err
+    assert "4.png is not an image" in err
     code, _, err = run(*command, "--layer", "first")
     assert code == 1
     assert "pass --model too" in err

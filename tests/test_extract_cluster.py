@@ -44,7 +44,7 @@ def test_a_cluster_gives_the_rows_of_one_process(cluster, photos, alone, tmp_pat
     result = extractor.extract(photos, tmp_path / "out", scheduler=cluster.address, chunk_size=4, progress=progress)
     assert began[0] <= 8
     assert result.finished
-    assert result.missing == alone.missing == (("3.png", "is no image of a known format"),)
+    assert result.missing == alone.missing == (("3.png", "is not an image of a known format"),)
     for layer in ("penultimate", "logits"):
         found, expected = result.features(layer), alone.features(layer)
         assert found.names == expected.names

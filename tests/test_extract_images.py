@@ -110,13 +110,13 @@ def damaged_files():
     """(name, bytes, a part of the reason) of files that cannot have a row."""
     return [
         ("empty.png", b"", "is empty"),
-        ("text.jpg", b"this is no picture", "no image of a known format"),
-        ("page.png", b"<!doctype html><title>404</title>", "no image of a known format"),
-        ("zeros.jpg", bytes(2000), "no image of a known format"),
+        ("text.jpg", b"this is no picture", "not an image of a known format"),
+        ("page.png", b"<!doctype html><title>404</title>", "not an image of a known format"),
+        ("zeros.jpg", bytes(2000), "not an image of a known format"),
         ("cut.jpg", noise("JPEG")[:1500], "damaged"),
         ("cut.png", noise("PNG")[:3000], "damaged"),
         ("cut.webp", noise("WEBP")[:300], "damaged"),
-        ("header.gif", b"GIF89a\x10\x00", "no image of a known format"),
+        ("header.gif", b"GIF89a\x10\x00", "not an image of a known format"),
         ("huge.png", png_header(60_000, 60_000), "damaged: Image size (3600000000 pixels) exceeds limit"),
         ("negative.tif", encoded(Image.fromarray(np.full((4, 4), -5, np.int32)), "TIFF"), "values from -5 to -5"),
         ("real.tiff", encoded(Image.fromarray(np.full((4, 4), 1e6, np.float32)), "TIFF"), "real values"),
@@ -360,7 +360,7 @@ def test_links_in_a_tar_are_the_images_that_they_lead_to(tmp_path):
     assert [reason for _, reason in source.known_missing()] == [
         "is a link that leads to ../away.png, which is not in the shard",
         "is a link that leads back to itself",
-        "is no regular file",
+        "is not a regular file",
     ]
     assert source.ignored == ("folder -> a",)
 
@@ -408,7 +408,7 @@ def test_the_splits_of_a_dataset_are_named(tmp_path):
         (lambda d: d / "none", "do not exist"),
         (lambda d: (d / "e").mkdir() or d / "e", "there is no image in folder"),
         (lambda d: (d / "f.csv").write_text("a") and d / "f.csv", "file of another kind"),
-        (lambda d: (d / "f.tar").write_text("a" * 600) and d / "f.tar", "no tar file"),
+        (lambda d: (d / "f.tar").write_text("a" * 600) and d / "f.tar", "not a tar file"),
         (lambda d: (d / "f.tar.gz").write_text("a") and d / "f.tar.gz", "is compressed"),
         (lambda d: f"{d}/*.png", "there is no image"),
         (lambda d: (d / "l.txt").write_bytes(b"\xff\xfe\xff") and d / "l.txt", "not UTF-8"),

@@ -73,7 +73,7 @@ def test_what_cannot_be_drawn_is_said(folders, tmp_path):
     """Another ending, a folder without a sweep and a foreign table are one sentence each."""
     with pytest.raises(ParameterError, match=r"ends in \.doc; allowed are \.png, \.pdf, \.svg"):
         save_figure(front_figure(folders[0]), tmp_path / "f.doc")
-    with pytest.raises(FileError, match="is no run folder"):
+    with pytest.raises(FileError, match="is not a run folder"):
         front_figure(tmp_path)
     (folders[1] / "front.csv").unlink()
     with pytest.raises(FileError, match="global: no finished sweep"):

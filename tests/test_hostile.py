@@ -394,7 +394,7 @@ def test_a_virtual_dataset_is_read_from_its_files(tmp_path):
 
 @pytest.mark.parametrize("extension", ["png", "jpg"])
 def test_no_image_starts_a_program(extension, tmp_path, monkeypatch):
-    """PostScript under the name of a photograph is no image of a known format; no interpreter is started."""
+    """PostScript under the name of a photograph is not an image of a known format; no interpreter is started."""
     monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("a program was started"))
     monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("a program was started"))
     script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
@@ -430,14 +430,14 @@ def test_pictures_of_a_data_set_are_decoded_like_those_of_a_folder(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"state_dict": [1]}, "holds no fit of ours"),
-        ({"state_dict": {"W": 3}}, "holds no fit of ours"),
+        ({"state_dict": [1]}, "is not a fit of glocal"),
+        ({"state_dict": {"W": 3}}, "is not a fit of glocal"),
         ({"state_dict": {"W": torch.zeros(2, 3)}}, "must be"),
         ({"state_dict": {"W": torch.zeros(2)}}, "must be"),
-        ({"state_dict": {"W": torch.eye(2), "b": "x"}}, "holds no fit of ours"),
-        ({"glocal": {"mean": "x", "std": 1.0}}, "holds no fit of ours"),
-        ({"glocal": {"mean": 0.0, "std": 1.0, "other": torch.zeros(2)}}, "holds no fit of ours"),
-        ({"epoch": "x"}, "holds no fit of ours"),
+        ({"state_dict": {"W": torch.eye(2), "b": "x"}}, "is not a fit of glocal"),
+        ({"glocal": {"mean": "x", "std": 1.0}}, "is not a fit of glocal"),
+        ({"glocal": {"mean": 0.0, "std": 1.0, "other": torch.zeros(2)}}, "is not a fit of glocal"),
+        ({"epoch": "x"}, "is not a fit of glocal"),
     ],
 )
 def test_a_malformed_checkpoint_is_one_sentence(change, said, tmp_path, as_a_user):

@@ -593,7 +593,7 @@ def test_what_is_no_checkpoint_of_ours_is_a_sentence(tmp_path):
     with pytest.raises(FileError, match="is not a whole PyTorch file"):
         LinearTransform.load(path)
     torch.save({"state_dict": {"W": torch.eye(2)}}, path)
-    with pytest.raises(FileError, match="holds no fit of ours"):
+    with pytest.raises(FileError, match="is not a fit of glocal"):
         LinearTransform.load(path)
 
 

@@ -129,7 +129,7 @@ def test_a_bad_line_in_the_middle_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
-        ({"name": "a"}, "line 2 is no row of a run: it lacks value"),
+        ({"name": "a"}, "line 2 is not a row of a run: it lacks value"),
         ({"name": ["a"], "value": 1}, 'its name is ["a"], not text'),
         ({"name": "a", "value": "b"}, 'its value is "b", not a number or null'),
         ({"name": "a", "value": True}, "its value is true, not a number or null"),

@@ -318,7 +318,7 @@ def test_an_unfinished_sweep_has_a_page(tmp_path):
 
 def test_what_is_no_run_is_said(tmp_path):
     """A folder without scores or points, and damaged files, are one sentence each."""
-    with pytest.raises(FileError, match="is no run folder"):
+    with pytest.raises(FileError, match="is not a run folder"):
         load_run(tmp_path)
     write_sweep(tmp_path / "s")
     (tmp_path / "s" / "sweep.json").write_text("[1")
@@ -348,14 +348,14 @@ _A_POINT = to_json({
             r"points\.jsonl .*: its converged is \"yes\", not true or",
         ),
         ("rows.jsonl", b"[1]\n[2]\n", r"rows\.jsonl line 1 is not a JSON object"),
-        ("rows.jsonl", b'{"name": 1}\n', r"rows\.jsonl line 1 is no row"),
-        ("points.jsonl", b'{"fold": 0}\n', r"points\.jsonl line 1 is no row"),
+        ("rows.jsonl", b'{"name": 1}\n', r"rows\.jsonl line 1 is not a row"),
+        ("points.jsonl", b'{"fold": 0}\n', r"points\.jsonl line 1 is not a row"),
         ("points.jsonl", b"", "is empty"),
         ("means.csv", b"", r"means\.csv is not the table of a sweep"),
         ("front.csv", b"a,b\n1,2\n", r"front\.csv is not the table of a sweep"),
         ("transform.npz", b"PK", "transform"),
-        ("suite.json", b"{}", r"suite\.json is no record of a suite"),
-        ("views/0.npz", b"PK", r"view file .* is no readable"),
+        ("suite.json", b"{}", r"suite\.json is not a complete record of a suite"),
+        ("views/0.npz", b"PK", r"view file .* is not a readable"),
     ],
 )
 def test_a_damaged_run_is_one_sentence(tmp_path, name, content, match):
@@ -521,7 +521,7 @@ def test_the_command_writes_page_figures_and_tables(folders, tmp_path, capsys):
     assert told["warnings"] == findings(load_run(folders))
     assert "pictures" not in told
     assert _run(["report", str(tmp_path), "--out", str(out)]) == 1
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is not a run folder" in capsys.readouterr().err
     assert _run(["report", str(folders[0])]) == 2
 
 

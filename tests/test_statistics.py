@@ -150,7 +150,7 @@ def test_the_fewest_answers_with_an_interval_are_two_without_a_common_object():
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1, 1 / 3])
 def test_equal_scores_show_no_spread_and_have_no_interval(value):
-    """All right is no proof of a value of exactly 1: equal scores have no interval, whatever their number and kind."""
+    """All right does not prove a value of exactly 1: equal scores have no interval, whatever their number and kind."""
     rng = np.random.default_rng(0)
     answers = np.array([rng.permutation(30)[:3] for _ in range(200)])
     for estimate in (

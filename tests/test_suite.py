@@ -276,7 +276,7 @@ def test_what_is_done_is_not_done_again(folder, tmp_path, monkeypatch):
     assert run_suite(Plan.load(folder / "more.toml"), out).n_kept == 3 * (len(TASKS) - 1)
     one = next(iter((out / "cells").iterdir()))
     one.write_bytes(one.read_bytes()[:100])
-    with pytest.raises(FileError, match="is no readable"):
+    with pytest.raises(FileError, match="is not a readable"):
         run_suite(plan, out)
     one.unlink()
     assert run_suite(plan, out).n_kept >= 3 * len(TASKS) - 1
@@ -382,9 +382,9 @@ def test_the_command_shows_the_table(folder, tmp_path, capsys):
         ('transform = "w.npz"', "transform = 3", "transform = 3; it must be text"),
         ("[arms.half]", "[arms.people]", "people stands for people themselves"),
         ("[arms.half]", '[arms."\\u001b[31m"]', r"has the name '\x1b[31m'"),
-        ('even = "[02468]$"', 'even = "[02468$"', "[labels.kind] even is no regular expression"),
+        ('even = "[02468]$"', 'even = "[02468$"', "[labels.kind] even is not a regular expression"),
         ('even = "[02468]$"', "even = 3", "[labels.kind] has even = 3; it must be text"),
-        ('"names:(object_....)"', '"names:(object_"', "subclasses is no regular expression"),
+        ('"names:(object_....)"', '"names:(object_"', "subclasses is not a regular expression"),
         ('train = "l.npy[60:120]"', "train = 3", "train = 3; it must be text"),
     ],
 )

@@ -388,12 +388,12 @@ def test_an_interrupted_sweep_says_how_it_goes_on(files, tmp_path, capsys, monke
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("points.jsonl", '{"fold": 0}\n', "line 1 is no row of a run: it lacks method"),
+        ("points.jsonl", '{"fold": 0}\n', "line 1 is not a row of a run: it lacks method"),
         ("points.jsonl", "POINT", "its alpha is [1], not a number or null"),
         ("sweep.json", "[1", "sweep file"),
         ("sweep.json", "3", "sweep file"),
         ("original.jsonl", '{"fold": []}\n', "its fold is [], not a number"),
-        ("paths", "PK", "is no readable"),
+        ("paths", "PK", "is not a readable"),
     ],
 )
 def test_a_damaged_sweep_is_one_sentence(files, tmp_path, capsys, name, content, sentence):

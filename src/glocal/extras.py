@@ -8,7 +8,7 @@ from typing import Any
 from glocal.errors import MissingDependencyError, is_interrupt
 from glocal.files import one_line
 
-# package and extra of a module; what is no extra is a dependency of the package itself
+# package and extra of a module; what is not an extra is a dependency of the package itself
 _EXTRAS = {
     "PIL": ("pillow", "extract"),
     "altair": ("altair", "report"),

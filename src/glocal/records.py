@@ -186,12 +186,12 @@ def read_rows(
         lacking = [key for key in needed if key not in row]
         if lacking:
             raise FileError(
-                f"{path} line {number} is no row of a run: it lacks {', '.join(lacking)}. Remove that line."
+                f"{path} line {number} is not a row of a run: it lacks {', '.join(lacking)}. Remove that line."
             )
         for key, kinds in {**known, **needed}.items():
             if key in row and type(row[key]) not in kinds:
                 raise FileError(
-                    f"{path} line {number} is no row of a run: its {key} is {to_json(row[key])[:40]}, not "
+                    f"{path} line {number} is not a row of a run: its {key} is {to_json(row[key])[:40]}, not "
                     f"{' or '.join(_IN_WORDS[kind] for kind in kinds if kind is not float)}. Remove that line."
                 )
         rows.append(row)

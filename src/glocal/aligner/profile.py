@@ -205,7 +205,7 @@ def expanded(profile: str | Profile, **given: Any) -> Profile:
 
 
 def check_number(name: str, value: Any, *, whole: bool = False) -> None:
-    """Raise a ParameterError for a setting that is no number, or no whole one."""
+    """Raise a ParameterError for a setting that is not a number, or not an integer."""
     kind, said = (numbers.Integral, "a whole number") if whole else (numbers.Real, "a number")
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ParameterError(f"{name} is {value!r}; it must be {said}.")

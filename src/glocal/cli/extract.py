@@ -123,7 +123,7 @@ def _say_left_out(result: Extraction) -> None:
     _name_missing(result.missing)
     if result.ignored:
         shown = ", ".join(result.ignored[:5]) + (", …" if len(result.ignored) > 5 else "")
-        say(f"{len(result.ignored)} files are no images by their extension and were left out: {shown}")
+        say(f"{len(result.ignored)} files do not have the extension of an image and were left out: {shown}")
 
 
 def _name_missing(missing: Any) -> None:

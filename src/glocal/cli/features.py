@@ -61,7 +61,7 @@ def load_features(path: Path, model: str | None = None, layer: str | None = None
             "them, or use glocal extract --skip-unreadable and its folder."
         )
     if result.ignored:
-        say(f"{len(result.ignored)} files under {path} are no images by their extension and are left out.")
+        say(f"{len(result.ignored)} files under {path} do not have the extension of an image and are left out.")
     return result.features()
 
 

@@ -29,7 +29,7 @@ def report(
 ) -> None:
     """Write one page from run folders alone: scores, front, maps, neighbours, flips, spectrum, warnings.
 
-    The page holds all it needs: it opens from the disk and asks nothing of the network.
+    The page holds all it needs: it opens from the disk and makes no network requests.
 
     Example: glocal report suite-out --out report.html
     """

@@ -45,7 +45,7 @@ def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " 
     header, *lines = list(csv.reader(_raw(path), delimiter=separator))
     if not lines or any(len(line) != len(header) for line in lines):
         raise FileError(
-            f"categories file {path} is no table with a line of column names and as many columns in every line. "
+            f"categories file {path} is not a table with a line of column names and as many columns in every line. "
             "Write (object, category), or one column of 0 and 1 a category."
         )
     numeric = [all(line[column].strip() in ("0", "1") for line in lines) for column in range(len(header))]

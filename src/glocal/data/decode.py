@@ -14,7 +14,7 @@ from glocal.files import one_line
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# NOTE what Pillow opens besides starts other programs (EPS: gs), or is no format of photographs and drawings
+# NOTE what Pillow opens besides starts other programs (EPS: gs), or is not a format of photographs and drawings
 FORMATS = (
     "AVIF", "BMP", "DIB", "GIF", "ICNS", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "SUN",
     "TGA", "TIFF", "WEBP", "XBM",
@@ -63,7 +63,7 @@ def decode_image(data: bytes, *, at_least: int | None = None) -> Image:
     except MemoryError as error:
         raise Unreadable("does not fit in memory") from error
     except UnidentifiedImageError as error:
-        raise Unreadable("is no image of a known format") from error
+        raise Unreadable("is not an image of a known format") from error
     except Exception as error:  # decoders raise whatever damaged bytes lead them to
         raise Unreadable(f"is damaged: {one_line(error)[:120]}") from error
 

@@ -115,7 +115,7 @@ class Features:
         FileError
             Missing, unreadable, damaged, or a folder without a single feature file.
         DataError
-            The content is no real (n, p) matrix.
+            The content is not a real (n, p) matrix.
         """
         path = Path(path)
         folder = path.is_dir() and path.suffix.lower() != ZARR  # a zarr array is a folder of chunks

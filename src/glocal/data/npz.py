@@ -50,9 +50,11 @@ def read_npz(
     except OSError as error:
         if error.errno is not None:
             raise unreadable(path, what, error) from error
-        raise FileError(f"{what} file {path} is no readable .npz archive ({one_line(error)}). {fix}") from error
+        raise FileError(f"{what} file {path} is not a readable .npz archive ({one_line(error)}). {fix}") from error
     except DAMAGE as error:
-        raise FileError(f"{what} file {path} is no readable .npz archive ({one_line(error)[:160]}). {fix}") from error
+        raise FileError(
+            f"{what} file {path} is not a readable .npz archive ({one_line(error)[:160]}). {fix}"
+        ) from error
 
 
 def member_names(archive: zipfile.ZipFile) -> list[str]:

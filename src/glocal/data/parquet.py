@@ -25,7 +25,7 @@ _LISTED = 8
 def shards_of(path: Path) -> list[Path]:
     """List the Parquet files under a folder in order of their names, or the one file that `path` is.
 
-    Files and folders whose name begins with ``.`` or ``_`` are passed over: they are no data by convention.
+    Files and folders whose name begins with ``.`` or ``_`` are passed over: by convention they are not data.
     """
     if not path.is_dir():
         return [path]

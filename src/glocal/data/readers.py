@@ -106,7 +106,7 @@ def _read_torch(path: Path) -> np.ndarray:
     except (TypeError, RuntimeError) as error:
         raise FileError(
             f"features file {path} holds a {loaded.dtype} tensor of layout {loaded.layout} on {loaded.device}, which "
-            "is no plain array. Save it dense and as float32: torch.save(features.to_dense().float(), path)."
+            "is not a plain array. Save it dense and as float32: torch.save(features.to_dense().float(), path)."
         ) from error
     except ValueError as error:
         raise FileError(

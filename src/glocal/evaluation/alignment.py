@@ -57,7 +57,7 @@ def odd_one_out(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosine"
     Raises
     ------
     DataError
-        No answer, or an index that is no row of Z.
+        No answer, or an index that is not a row of Z.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def answer_credit(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosin
     Raises
     ------
     DataError
-        An index that is no row of Z.
+        An index that is not a row of Z.
     """
     triplets.check_range(len(Z))
     deciding = PairSimilarities(Z, similarity)

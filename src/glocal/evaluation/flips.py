@@ -72,7 +72,7 @@ def flips(
     """Compare two embeddings of the same objects answer by answer.
 
     The difference of accuracies is paired, as McNemar's test is: only answers that changed count,
-    (gained - lost) / answers; unlike McNemar's its interval knows that answers share objects (`paired_difference`).
+    (gained - lost) / answers; unlike McNemar's its interval accounts for shared objects (`paired_difference`).
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def flips(
     Raises
     ------
     DataError
-        Different numbers of rows, no answer, or an index that is no row.
+        Different numbers of rows, no answer, or an index that is not a row.
 
     Examples
     --------

@@ -18,7 +18,7 @@ def object_values(
 ) -> Float[np.ndarray, "people g"]:
     """A value for each person and object, whose mean over objects and people is the Spearman correlation of `rsa`.
 
-    A correlation over pairs is no mean over independent things, since each object is in n - 1 pairs. The jackknife
+    A correlation over pairs is not a mean over independent items, since each object is in n - 1 pairs. The jackknife
     makes it one: with ρ_p the correlation with person p and ρ_p(i) that without object i,
 
         u_pi = ρ_p + (n - 1) (mean_j ρ_p(j) - ρ_p(i)),        mean_i u_pi = ρ_p,

@@ -72,7 +72,7 @@ class _Member(NamedTuple):
 
 
 def _members(shard: Path) -> tuple[list[_Member], str | None]:
-    """The members of a shard that are no folders, and what is wrong with the shard where it is damaged."""
+    """The members of a shard that are not folders, and what is wrong with the shard where it is damaged."""
     found: list[_Member] = []
     size = shard.stat().st_size
     last = "its beginning"
@@ -89,7 +89,7 @@ def _members(shard: Path) -> tuple[list[_Member], str | None]:
                 return found, f"is a shard damaged after {last}"
     except (tarfile.TarError, EOFError, ValueError) as error:
         if last == "its beginning":
-            raise FileError(f"image shard {shard} is no tar file ({one_line(error)}). Pack it again.") from error
+            raise FileError(f"image shard {shard} is not a tar file ({one_line(error)}). Pack it again.") from error
         return found, f"is a shard damaged after {last}: {one_line(error)}"
     return found, None
 
@@ -101,7 +101,7 @@ def _member(member: tarfile.TarInfo, size: int) -> _Member:
     elif member.islnk():
         leads_to = member.linkname
     elif not member.isfile():
-        reason = "is no regular file"
+        reason = "is not a regular file"
     elif member.sparse:
         reason = "is stored sparse; pack it again without that"
     elif member.offset_data + member.size > size:

@@ -51,7 +51,7 @@ class Extraction:
     missing : tuple of (name, reason)
         Inputs without a row, in order; those known so far if it is not finished.
     ignored : tuple of str
-        Files that are no images by their extension.
+        Files whose extension is not that of an image.
     record : dict
         The record of a finished extraction, else what determines it.
     """

@@ -65,7 +65,7 @@ def file_item(path: Path, name: str) -> Item:
         return Item(name, 0, partial(_read, str(path)), missing)
     except OSError as error:
         return Item(name, 0, partial(_read, str(path)), f"cannot be read: {error.strerror}")
-    reason = None if path.is_file() else "is no regular file"
+    reason = None if path.is_file() else "is not a regular file"
     return Item(name, found.st_size, partial(_read, str(path)), reason, stamp_of(found))
 
 

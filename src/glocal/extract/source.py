@@ -42,7 +42,7 @@ class Source:
     described : str
         Where they come from, for messages.
     ignored : tuple of str
-        Names of files that are no images by their extension.
+        Names of files whose extension is not that of an image.
     """
 
     items: Sequence[Item]

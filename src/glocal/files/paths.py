@@ -33,7 +33,7 @@ def check_ending(path: PathLike, endings: Sequence[str], *, what: str = "output"
     Raises
     ------
     ParameterError
-        It is none of `endings`, if there are any, and `path` is no device or pipe. An empty one allows names without.
+        It is none of `endings`, if there are any, and `path` is not a device or pipe. An empty one allows none.
     """
     path = Path(path)
     ending = path.suffix.lower()

@@ -80,5 +80,5 @@ def _cells(table: pd.DataFrame) -> list[list[str]]:
 
 def _text(value: object) -> str:
     if isinstance(value, float):
-        return "" if value != value else f"{value:.4g}"  # noqa: PLR0124 - NaN is no value
+        return "" if value != value else f"{value:.4g}"  # noqa: PLR0124 - NaN is not a value
     return "" if value is None else str(value)

@@ -114,7 +114,7 @@ def _discard(partial: Path, stream: BinaryIO) -> None:
 
 
 def _unlink(path: Path) -> None:
-    with contextlib.suppress(OSError):  # what cannot be removed is no worse than what a killed process leaves
+    with contextlib.suppress(OSError):  # what cannot be removed is not worse than what a killed process leaves
         path.unlink()
 
 

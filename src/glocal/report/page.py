@@ -1,4 +1,4 @@
-"""`report_page`: one HTML file that holds all it needs, opens from the disk and asks nothing of the network."""
+"""`report_page`: one HTML file that holds all it needs, opens from the disk and makes no network requests."""
 
 from __future__ import annotations
 

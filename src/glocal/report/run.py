@@ -117,7 +117,7 @@ def load_run(folders: PathLike | Sequence[PathLike], progress: Callable[[int, in
         swept = (path / "points.jsonl").is_file()
         if not held and not swept:
             raise FileError(
-                f"{path} is no run folder: it holds none of {', '.join(_ROWS)} and points.jsonl. "
+                f"{path} is not a run folder: it holds none of {', '.join(_ROWS)} and points.jsonl. "
                 "Give the folder that glocal evaluate suite --out or glocal sweep --out wrote."
             )
         rows += [row for file in held for row in read_rows(path / file, _SCORE, _SCORE_TOO)]
@@ -221,7 +221,7 @@ def _suite(path: Path) -> dict[str, Any]:
     if not isinstance(plan, dict) or not {"networks", "arms", "tasks", "baseline", "fold", "folds", "seed"} <= set(
         plan
     ):
-        raise FileError(f"{path} is no record of a suite: its plan is not whole. Run glocal evaluate suite again.")
+        raise FileError(f"{path} is not a complete record of a suite. Run glocal evaluate suite again.")
     return suite
 
 

@@ -245,7 +245,7 @@ def _check_pattern(pattern: str, here: str) -> None:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise ParameterError(f"{here} is no regular expression ({one_line(error)}): {pattern}.") from error
+        raise ParameterError(f"{here} is not a regular expression ({one_line(error)}): {pattern}.") from error
 
 
 def _check(table: Mapping[str, Any], keys: tuple[str, ...], kind: type, here: str) -> None:

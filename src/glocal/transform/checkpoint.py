@@ -29,7 +29,7 @@ def read_checkpoint(path: Path) -> Parts:
     checkpoint = read_tensors(path, what="checkpoint", fix="Copy it again.")
     state, kept = (_part(checkpoint, name) for name in ("state_dict", "glocal"))
     if "W" not in state or not {"mean", "std"} <= kept.keys():
-        raise FileError(f"checkpoint {path} holds no fit of ours: W, mean and std are needed.")
+        raise FileError(f"checkpoint {path} is not a fit of glocal: W, mean and std are needed.")
     W, b = state.get("best_W", state["W"]), state.get("best_b", state.get("b"))
     try:
         epochs, steps = checkpoint.get("epoch", -1) + 1, checkpoint.get("global_step")
@@ -40,10 +40,12 @@ def read_checkpoint(path: Path) -> Parts:
         bias = None if b is None else plain_array(b, path).astype(np.float32)
         mean, std = float(kept["mean"]), float(kept["std"])
     except (ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
-        raise FileError(f"checkpoint {path} holds no fit of ours ({one_line(error)[:160]}). Copy it again.") from error
+        raise FileError(
+            f"checkpoint {path} is not a fit of glocal ({one_line(error)[:160]}). Copy it again."
+        ) from error
     p = len(weights) if weights.ndim else 0
     if weights.shape != (p, p) or (bias is not None and bias.shape != (p,)):
-        raise FileError(f"checkpoint {path} holds no fit of ours: W must be (p, p) and b (p,). Copy it again.")
+        raise FileError(f"checkpoint {path} is not a fit of glocal: W must be (p, p) and b (p,). Copy it again.")
     return weights, bias, mean, std, meta
 
 

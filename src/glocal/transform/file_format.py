@@ -89,7 +89,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         raise unreadable(path, "transform", error) from error
     except (safetensors.SafetensorError, *DAMAGE) as error:
         raise FileError(
-            f"transform file {path} is no readable safetensors file ({one_line(error)[:160]}). {_FIX}"
+            f"transform file {path} is not a readable safetensors file ({one_line(error)[:160]}). {_FIX}"
         ) from error
     return arrays if meta is None else {**arrays, "meta": np.array(meta)}
 

@@ -56,7 +56,7 @@ def row_space(X: Float[np.ndarray, "n p"]) -> tuple[Float[np.ndarray, "n r1"], F
     """
     largest = float(np.abs(X).max(initial=0.0))
     U, s, Vt = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)
-    # what rounding of the mean leaves is no direction of the data
+    # what rounding of the mean leaves is not a direction of the data
     kept = s > max(1e-10 * s.max(initial=0.0), 1e-13 * largest * X.size**0.5)
     return np.hstack([U[:, kept] * s[kept], np.ones((len(X), 1))]), Vt[kept].T
 

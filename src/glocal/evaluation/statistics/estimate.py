@@ -15,7 +15,7 @@ class Estimate:
 
     `error` is None where the scores cannot tell it, and then there is no interval: of a single score or a single
     cluster of dependent scores nothing is known of how another would turn out, and scores that are all equal show no
-    spread to judge by. (All of five answers right is no proof of an accuracy of exactly 1.)
+    spread to judge by. (All of five answers right does not prove an accuracy of exactly 1.)
 
     Interval and p-value are of one Student's t distribution: the 95 % interval leaves 0 out exactly where p < 0.05.
 
