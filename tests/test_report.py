@@ -204,7 +204,9 @@ def test_the_front_marks_original_front_and_choice(folders):
     """Points are the means; original, front and choice of each sweep are marked; sweeps of the same data share one."""
     (front,) = fronts(load_run(folders))
     assert [p["method"] for p in front.points].count("original") == 1
-    assert [(p["method"], p["lmbda"]) for p in front.points if p["chosen"]] == [("glocal", 1.0), ("global", 1.0)]
+    assert [(p["method"], p["settings"]["λ (lmbda)"]) for p in front.points if p["chosen"]] == [
+        ("glocal", 1.0), ("global", 1.0),
+    ]  # fmt: skip
     assert sum(p["front"] for p in front.points if p["method"] == "glocal") == 3
     means = pd.read_csv(folders[1] / "means.csv")
     np.testing.assert_allclose([p["accuracy"] for p in front.points[:8]], means["accuracy_cosine"])

@@ -203,10 +203,9 @@ def test_plain_tables_stay_as_they_are(capsys):
 
 
 def test_rates_are_readable():
-    """Slow things keep two digits, fast ones none, bytes are megabytes."""
+    """Slow things keep two digits, fast ones none."""
     shown = [live.quantity(*given) for given in ((0.0342, "cells"), (8.44, ""), (99.6, ""), (1250.4, "rows"))]
     assert shown == ["0.034 cells", "8.4", "100", "1250 rows"]
-    assert live.quantity(3.41e6, "B") == "3.41 MB"
 
 
 def test_a_bar_at_eighty_columns_is_one_line():
@@ -214,7 +213,6 @@ def test_a_bar_at_eighty_columns_is_one_line():
     stream = io.StringIO()
     progress, task = live.bar("x" * 100, 9_000_000, "rows")
     console = live.Console(file=stream, width=80, force_terminal=True)
-    progress.columns[1]._console = console
     for second, done in enumerate((3_900_000, 4_000_000, 4_500_000)):
         progress.get_time = lambda second=second: 1e6 + second
         live.move(progress, task, done, None, "y" * 100)

@@ -11,7 +11,19 @@ from typing import Any
 from rich import box
 from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -20,39 +32,23 @@ from glocal.errors import printable
 _GAP = 3  # between the columns of a table
 _WINDOW = 300.0  # seconds that a rate is the mean of: steps may be slow
 _BAR = 10
-_BESIDE = {True: 56, False: 34}  # columns beside the words, with and without a known total
 
 
 class _Words(ProgressColumn):
-    """What is being done, cut to what the terminal has left."""
+    """What is being done: the one column that gives way where the terminal is narrow."""
 
-    def __init__(self, console: Console) -> None:
-        super().__init__(table_column=Column(no_wrap=True))
-        self._console = console
+    def __init__(self) -> None:
+        super().__init__(table_column=Column())
 
     def render(self, task: Task) -> Text:
-        room = max(10, self._console.width - _BESIDE[task.total is not None])
-        words = printable(task.description)
-        return Text(words if len(words) <= room else words[: room - 1] + "…")
+        return Text(printable(task.description), no_wrap=True, overflow="ellipsis")
 
 
 class _Bar(BarColumn):
-    """A bar where the total is known."""
+    """A bar where the total is known; elsewhere its room belongs to the words."""
 
     def render(self, task: Task) -> Any:
         return Text("") if task.total is None else super().render(task)
-
-
-class _Count(ProgressColumn):
-    """``1200/5000``, or the number alone where the total is unknown."""
-
-    def render(self, task: Task) -> Text:
-        unit = str(task.fields["unit"])
-        done, total = (
-            "" if value is None else quantity(value, unit) if unit == "B" else f"{value:.0f}"
-            for value in (task.completed or (None if task.total is None else 0), task.total)
-        )
-        return Text(f"{done}/{total}" if total else done)
 
 
 class _Rate(ProgressColumn):
@@ -63,32 +59,29 @@ class _Rate(ProgressColumn):
         return Text("" if rate is None else f"{quantity(rate, str(task.fields['unit']))}/s")
 
 
-class _Remaining(TimeElapsedColumn):
+class _Remaining(TimeRemainingColumn):
     """``0:00:12 left``; where the total is unknown the time since the beginning."""
 
     def render(self, task: Task) -> Text:
-        if task.total is None:
-            return super().render(task)
-        seconds = task.time_remaining
-        if seconds is None:
-            return Text("-:--:-- left")
-        return Text(f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d} left")
+        return TimeElapsedColumn().render(task) if task.total is None else super().render(task) + " left"
 
 
 def quantity(value: float, unit: str) -> str:
-    """``0.034 cells``, ``8.4 epochs``, ``1250 rows``, ``3.4 MB``."""
-    if unit == "B":
-        return f"{value / 1e6:.3g} MB" if value < 1e9 else f"{value / 1e9:.3g} GB"
+    """``0.034 cells``, ``8.4 epochs``, ``1250 rows``."""
     return f"{value:.0f} {unit}".rstrip() if value >= 10 else f"{value:.2g} {unit}".rstrip()
 
 
 def bar(what: str, total: int | None, unit: str) -> tuple[Progress, TaskID]:
     """A bar that is not shown yet."""
-    console = Console(stderr=True)
-    numbers = (part(table_column=Column(no_wrap=True)) for part in (_Count, _Rate, _Remaining))
+    fixed = [Column(no_wrap=True) for _ in range(3)]
+    count, rate = (
+        (DownloadColumn(table_column=fixed[0]), TransferSpeedColumn(table_column=fixed[1]))
+        if unit == "B"
+        else (MofNCompleteColumn(table_column=fixed[0]), _Rate(table_column=fixed[1]))
+    )
     progress = Progress(
-        SpinnerColumn(), _Words(console), _Bar(bar_width=_BAR), *numbers, console=console, transient=True,
-        speed_estimate_period=_WINDOW, redirect_stdout=False,
+        SpinnerColumn(), _Words(), _Bar(bar_width=_BAR), count, rate, _Remaining(table_column=fixed[2]),
+        console=Console(stderr=True), transient=True, speed_estimate_period=_WINDOW, redirect_stdout=False,
     )  # fmt: skip
     return progress, progress.add_task(what, total=total, unit=unit)
 
@@ -108,10 +101,10 @@ def shown(what: RenderableType) -> Iterator[Callable[[RenderableType], None]]:
 
 def line(what: str) -> tuple[Progress, TaskID]:
     """A live line without an end: what is being done and the time since it began."""
-    console = Console(stderr=True)
     progress = Progress(
-        SpinnerColumn(), _Words(console), TimeElapsedColumn(), console=console, transient=True, redirect_stdout=False
-    )
+        SpinnerColumn(), _Words(), TimeElapsedColumn(), console=Console(stderr=True), transient=True,
+        redirect_stdout=False,
+    )  # fmt: skip
     return progress, progress.add_task(what, total=None)
 
 

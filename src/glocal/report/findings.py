@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from glocal.report.run import Run, SweepRun
+from glocal.report.fronts import setting
+from glocal.report.run import Run
 from glocal.report.scores import differences
 
 _LIKENESS = ("accuracy_cosine", "accuracy_dot", "spearman", "pearson")  # agreement with people
@@ -91,7 +92,9 @@ def _unconverged(run: Run) -> Iterator[str]:
             continue
         bad = sweep.points[~sweep.points["converged"].astype(bool)]
         if len(bad):
-            named = "; ".join(_setting(row) for row in bad.head(3).to_dict("records"))
+            named = "; ".join(
+                " ".join([f"fold {row['fold']}", *setting(row)]) for row in bad.head(3).to_dict("records")
+            )
             more = "" if len(bad) <= 3 else f"; and {len(bad) - 3} more"
             yield f"Unconverged: {len(bad)} of {len(sweep.points)} points of {sweep.name} ({named}{more})."
     records = {name: fit for fits in run.fits.values() for name, fit in fits.items()}
@@ -103,26 +106,9 @@ def _unconverged(run: Run) -> Iterator[str]:
 
 def _overfit(run: Run) -> Iterator[str]:
     for sweep in run.sweeps:
-        chosen, before = sweep.chosen, original(sweep)
+        chosen, before = sweep.chosen, sweep.original
         if chosen and before and chosen.get("loss") and before.get("loss") and chosen["loss"] > before["loss"]:
             yield (
                 f"Overfitted: the choice of {sweep.name} has a held-out loss of {chosen['loss']:.3f} nats, above "
                 f"{before['loss']:.3f} of the features without a transform."
             )
-
-
-def original(sweep: SweepRun) -> dict[str, Any] | None:
-    """The row of the untransformed features."""
-    if sweep.front is None:
-        return None
-    rows: list[dict[str, Any]] = sweep.front[sweep.front["method"] == "original"].to_dict("records")
-    return rows[0] if rows else None
-
-
-def _setting(row: dict[Any, Any]) -> str:
-    parts = [f"fold {row['fold']}", str(row["method"])]
-    names = {"alpha": "α", "lmbda": "λ", "tau": "τ", "eta": "η"}
-    values = {sign: row.get(name) for name, sign in names.items()}
-    parts += [f"{sign} {value:g}" for sign, value in values.items() if value is not None and not math.isnan(value)]
-    parts += [] if row.get("mix") in (None, 1.0) else [f"mix {row['mix']:g}"]
-    return " ".join(parts)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from glocal.report.findings import original
 from glocal.report.run import Run, SweepRun
 
 _SETTING = ("alpha", "lmbda", "tau", "mix", "eta")
@@ -43,7 +42,7 @@ def fronts(run: Run) -> list[Front]:
 def front_points(sweeps: Sequence[SweepRun]) -> list[dict[str, Any]]:
     """The settings of sweeps of the same data, each with its means over folds, and the original features.
 
-    A point has number, sweep, method, alpha, lmbda, tau, mix, eta, accuracy, accuracy_low, accuracy_high, kept,
+    A point has number, sweep, method, bias, settings (name and value), accuracy, accuracy_low, accuracy_high, kept,
     kept_low, kept_high, scores, front, chosen, label; low and high are one standard error away.
     """
     found: list[dict[str, Any]] = []
@@ -55,7 +54,7 @@ def front_points(sweeps: Sequence[SweepRun]) -> list[dict[str, Any]]:
         lines = [
             _point(row, sweep, _key(row) in on_front, _key(row) == chosen) for row in sweep.means.to_dict("records")
         ]
-        before = original(sweep)
+        before = sweep.original
         if before is not None and place == 0:
             lines.append(_point(before, sweep, True, False))
         found += lines
@@ -63,20 +62,26 @@ def front_points(sweeps: Sequence[SweepRun]) -> list[dict[str, Any]]:
 
 
 def _point(row: dict[Any, Any], sweep: SweepRun, front: bool, chosen: bool) -> dict[str, Any]:
-    setting = {name: _plain(row.get(name)) for name in _SETTING}
+    settings = {name: _plain(row.get(name)) for name in _SETTING}
     numbers = {name: _plain(row[name]) for name in _NUMBERS if name in row}
-    told = {name: value for name, value in setting.items() if value is not None and (name, value) != ("mix", 1)}
-    words = [str(row["method"]), *(f"{_SIGNS[name]} {value:g}" for name, value in told.items())]
     accuracy, kept = numbers["accuracy_cosine"], numbers["neighbours_kept"]
     at_accuracy, at_kept = (_plain(row.get(f"{name}_se")) or 0.0 for name in ("accuracy_cosine", "neighbours_kept"))
     return {
-        "sweep": sweep.name, "method": str(row["method"]), "bias": str(row.get("bias")), **setting, "front": front,
+        "sweep": sweep.name, "method": str(row["method"]), "bias": str(row.get("bias")), "front": front,
+        "settings": {axis_title(name): value for name, value in settings.items() if value is not None},
         "chosen": chosen, "accuracy": accuracy, "kept": kept, "accuracy_low": accuracy - at_accuracy,
         "accuracy_high": accuracy + at_accuracy, "kept_low": kept - at_kept, "kept_high": kept + at_kept,
         "converged": str(row.get("converged")) != "False", "scores": numbers,
-        "path": kept if str(row["method"]) == "glocal" else setting["lmbda"],
-        "label": f"{', '.join(words)}: accuracy {accuracy:.3f}, kept {kept:.3f}{', chosen' if chosen else ''}",
+        "path": kept if str(row["method"]) == "glocal" else settings["lmbda"],
+        "label": f"{', '.join(setting(row))}: accuracy {accuracy:.3f}, kept {kept:.3f}{', chosen' if chosen else ''}",
     }  # fmt: skip
+
+
+def setting(row: dict[Any, Any]) -> list[str]:
+    """A setting in words: its method, and what it has of α, λ, τ and η; the mix where it is not 1."""
+    values = {name: _plain(row.get(name)) for name in _SETTING}
+    told = {name: value for name, value in values.items() if value is not None and (name, value) != ("mix", 1)}
+    return [str(row["method"]), *(f"{_SIGNS[name]} {value:g}" for name, value in told.items())]
 
 
 def axis_title(parameter: str) -> str:

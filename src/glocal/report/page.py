@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.resources
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -47,28 +47,27 @@ def report_page(run: Run, *, title: str | None = None, thumbnails: Thumbnails | 
     scripts run (by their hashes) and nothing else, and forbids every request.
     """
     check_extra()
-    charts: dict[str, Any] = {}
-    fronts_found = fronts(run)
+    found = fronts(run)
     data: dict[str, Any] = {
-        "fronts": [front.points for front in fronts_found],
+        "fronts": [front.points for front in found],
         "themes": {"light": palette.theme(), "dark": palette.theme(dark=True)},
     }
     if run.views:
         data["objects"] = object_data(run, thumbnails)
-        _object_charts(charts, data["objects"])
-    _front_charts(charts, fronts_found)
-    tasks = _tasks(run, charts)
+    data["charts"] = {name: _in_place(chart) for name, chart in _charts(run, found, data.get("objects"))}
+    looks = palette.places(arms(run))
     shown = {
         "title": title or "Report: " + ", ".join(run.names), "version": __version__, "brief": brief(run),
-        "findings": findings(run), "provenance": provenance(run), "tasks": tasks, "arms": _legend(run),
-        "table": _table(run), "baseline": run.baseline, "fronts": fronts_found, "objects": data.get("objects"),
+        "findings": findings(run), "provenance": provenance(run), "table": _table(run), "baseline": run.baseline,
+        "arms": [(arm, palette.COLOURS[place], palette.SIGNS[place]) for arm, place in looks.items()],
+        "fronts": found, "objects": data.get("objects"),
         "pictures_said": () if thumbnails is None else thumbnails.said,
     }  # fmt: skip
     bundle, script = _bundle(), _script()
     return str(
         _template().render(
             **shown, bundle=bundle, script=script, style=_asset("style.css"), policy=_policy(bundle, script),
-            data=script_json({**data, "charts": charts}),
+            data=script_json(data),
         )
     )  # fmt: skip
 
@@ -109,63 +108,41 @@ def script_json(value: Any) -> str:
     return text
 
 
-def _object_charts(charts: dict[str, Any], objects: dict[str, Any]) -> None:
-    for when in ("before", "after"):
-        charts[f"map-{when}"] = _drawn(map_chart(objects["coloured"], when, others=objects["others"]))
-    charts["gain"] = _drawn(spectrum_chart("gain", "gain"))
-    charts["share"] = _drawn(spectrum_chart("share", "share of the variance"))
-
-
-def _front_charts(charts: dict[str, Any], found: Sequence[Front]) -> None:
+def _charts(run: Run, found: Sequence[Front], objects: dict[str, Any] | None) -> Iterator[tuple[str, Any]]:
+    """The charts of the page by the name of their place."""
+    people, order = bounds(run), arms(run)
+    for number, (task, rows) in enumerate(main_rows(run).groupby("task", sort=False)):
+        yield f"task-{number}", task_chart(rows, people[people["task"] == task], order)
     for number, front in enumerate(found):
         if front.points:
-            charts[f"front-{number}"] = _drawn(front_chart(front.points))
+            yield f"front-{number}", front_chart(front.points)
         for place, (_, parameter, rows) in enumerate(front.slices):
-            charts[f"slice-{number}-{place}"] = _drawn(slice_chart(rows, parameter))
+            yield f"slice-{number}-{place}", slice_chart(rows, parameter)
+    if objects is not None:
+        for when in ("before", "after"):
+            yield f"map-{when}", map_chart(objects["coloured"], when, others=objects["others"])
+        yield "gain", spectrum_chart("gain", "gain")
+        yield "share", spectrum_chart("share", "share of the variance")
 
 
-def _drawn(chart: Any) -> dict[str, Any]:
-    """A chart as wide as its place; its colours come with the theme of the page."""
+def _in_place(chart: Any) -> dict[str, Any]:
+    """The specification of a chart as wide as its place; its colours come with the theme of the page."""
     spec: dict[str, Any] = chart.properties(width="container").to_dict()
-    return {key: value for key, value in spec.items() if key != "config"} | {
-        "autosize": {"type": "fit", "contains": "padding"}
-    }
-
-
-def _tasks(run: Run, charts: dict[str, Any]) -> list[dict[str, str]]:
-    main, people, order = main_rows(run), bounds(run), arms(run)
-    found = []
-    for number, (task, rows) in enumerate(main.groupby("task", sort=False)):
-        metric = str(rows["metric"].iloc[0])
-        charts[f"task-{number}"] = _drawn(task_chart(rows, people[people["task"] == task], order))
-        found.append({"id": f"task-{number}", "name": str(task), "metric": metric})
-    return found
-
-
-def _legend(run: Run) -> list[dict[str, str]]:
-    return [
-        {"name": arm, "colour": palette.COLOURS[place], "sign": palette.SIGNS[place]}
-        for arm, place in palette.places(arms(run)).items()
-    ]
+    del spec["config"]
+    return {**spec, "autosize": {"type": "fit", "contains": "padding"}}
 
 
 def _table(run: Run) -> dict[str, Any]:
-    """Arms × tasks as lines of cells with what screen readers and hovering say."""
+    """Arms × tasks: for each network and arm the cells by task, with what screen readers say of a difference."""
     main = main_rows(run)
-    tasks = [str(task) for task in dict.fromkeys(main["task"])]
     lines: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
     for row in main.to_dict("records"):
-        text = cell(row)
+        value, _, interval = cell(row).rstrip("*").partition(" ")
+        differs = "" if not row["p_holm"] < 0.05 else "higher" if row["difference"] > 0 else "lower"
         line = lines.setdefault((str(row["network"]), str(row["transform"])), {})
-        line[str(row["task"])] = {
-            "value": text.split(" ")[0].rstrip("*"), "interval": text.partition(" ")[2].rstrip("*"),
-            "differs": "" if not text.endswith("*") else "higher" if row["difference"] > 0 else "lower",
-        }  # fmt: skip
-    body = [
-        {"network": network, "arm": arm, "cells": [line.get(task) for task in tasks]}
-        for (network, arm), line in lines.items()
-    ]
-    return {"tasks": tasks, "lines": body, "networks": any(line["network"] for line in body)}
+        line[str(row["task"])] = {"value": value, "interval": interval, "differs": differs}
+    tasks = list(dict.fromkeys(map(str, main["task"])))
+    return {"tasks": tasks, "lines": list(lines.items()), "networks": any(network for network, _ in lines)}
 
 
 def _policy(*scripts: str) -> str:

@@ -51,6 +51,13 @@ class SweepRun:
         """The chosen setting with its means."""
         return self.meta.get("sweep", {}).get("best")
 
+    @property
+    def original(self) -> dict[str, Any] | None:
+        """The means of the untransformed features."""
+        if self.front is None:
+            return None
+        return next(iter(self.front[self.front["method"] == "original"].to_dict("records")), None)
+
 
 @dataclass(frozen=True, eq=False)
 class Run:

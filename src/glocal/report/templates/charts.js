@@ -1,6 +1,7 @@
 "use strict";
 // Charts are specifications in the page's data, drawn by Vega-Lite in the colours of the theme.
-const page = JSON.parse(document.getElementById("data").textContent);
+const at = (id) => document.getElementById(id);
+const page = JSON.parse(at("data").textContent);
 const views = new Map(); // chart → Vega view
 const drawn = []; // functions called with (chart, view) after a chart is drawn
 

@@ -1,10 +1,9 @@
 // A point of a front: clicked in the chart or chosen from the list, its settings are listed beside it.
-const signs = { alpha: "α", lmbda: "λ", tau: "τ" };
 
 function showPoint(front, number) {
   const point = page.fronts[front][number], view = views.get(`front-${front}`);
   if (!point) return;
-  document.getElementById(`point-${front}`).value = String(number);
+  at(`point-${front}`).value = String(number);
   if (view) view.signal("picked", number).runAsync();
   const list = document.createElement("dl");
   const line = (name, value) => {
@@ -13,7 +12,7 @@ function showPoint(front, number) {
     put(row, "dd", value);
   };
   line("method", point.method + (point.chosen ? " (chosen)" : ""));
-  for (const name of ["alpha", "lmbda", "tau"]) if (point[name] !== null) line(`${signs[name]} (${name})`, String(point[name]));
+  for (const [name, value] of Object.entries(point.settings)) line(name, String(value));
   if (point.method !== "original") {
     line("on the front", point.front ? "yes" : "no");
     line("converged", point.converged ? "yes" : "no");
@@ -21,12 +20,12 @@ function showPoint(front, number) {
   line("sweep", point.sweep);
   for (const [name, value] of Object.entries(point.scores))
     if (value !== null) line(name.replaceAll("_", " "), Number.isInteger(value) ? String(value) : value.toPrecision(4));
-  document.getElementById(`settings-${front}`).replaceChildren(list);
+  at(`settings-${front}`).replaceChildren(list);
 }
 
 // Left and right along the front, its ends by Home and End: points that are drawn strong, by neighbours kept.
 function walk(front, key) {
-  const points = page.fronts[front], list = document.getElementById(`point-${front}`);
+  const points = page.fronts[front], list = at(`point-${front}`);
   const order = [...points.keys()].filter((i) => points[i].front || points[i].method !== "glocal" || points[i].chosen)
     .sort((a, b) => points[a].kept - points[b].kept || points[a].accuracy - points[b].accuracy);
   const now = points[Number(list.value)], here = order.indexOf(Number(list.value));
@@ -57,7 +56,7 @@ function startFronts() {
   drawn.push((name, view) => {
     if (!name.startsWith("front-")) return;
     const front = Number(name.slice(6));
-    view.signal("picked", Number(document.getElementById(`point-${front}`).value)).runAsync();
+    view.signal("picked", Number(at(`point-${front}`).value)).runAsync();
     view.addEventListener("click", (event, item) => {
       if (item && item.datum && item.datum.number !== undefined) showPoint(front, item.datum.number);
     });

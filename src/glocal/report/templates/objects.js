@@ -1,5 +1,4 @@
 // Objects: one network, one arm beside the baseline, one object looked for.
-const at = (id) => document.getElementById(id);
 const state = { network: null, arm: null, object: 0 };
 
 function unpack(text, kind) {

@@ -1,7 +1,7 @@
 // The theme follows the system until the button is pressed.
 startFronts();
 startObjects();
-const button = document.getElementById("theme");
+const button = at("theme");
 const told = () => { button.textContent = isDark() ? "Light" : "Dark"; };
 button.hidden = false;
 told();
