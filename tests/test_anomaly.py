@@ -456,7 +456,8 @@ def test_the_command_gives_what_the_library_gives(files, tmp_path, capsys, mode)
     assert found["auroc"] == pytest.approx(wanted.auroc, rel=1e-12)
     assert [row["auroc"] for row in found["per_class"]] == pytest.approx(wanted.by_class.auroc.tolist())
     rows = read_rows(out)
-    assert [row["metric"] for row in rows] == [f"{name}_{mode}" for name in ("auroc", "aupr", "fpr95")]
+    assert [row["metric"] for row in rows] == ["auroc", "aupr", "fpr95"]
+    assert [row["settings"] for row in rows] == [{"mode": mode, "k": 5}] * 3
     assert rows[0]["transform"] == "original"
     assert rows[0]["low"] == pytest.approx(wanted.low)
     assert rows[0]["split"] == "test.npy"

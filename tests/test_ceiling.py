@@ -255,7 +255,9 @@ def test_the_command_without_features_gives_the_ceilings(files, capsys):
     assert (found["n_triplets"], found["n_answers"], found["n_people"]) == (wanted.n_triplets, len(ANSWERS), 7)
     assert found["brain_score"] == BRAIN_SCORE
     assert "accuracy" not in found
-    assert [row["metric"] for row in read_rows(files / "s.jsonl")] == ["majority", "leave_one_out"]
+    assert [(row["metric"], row["transform"]) for row in read_rows(files / "s.jsonl")] == [
+        ("ceiling_majority", "people"), ("ceiling_leave_one_out", "people"),
+    ]  # fmt: skip
 
 
 def test_the_command_scores_features_on_the_same_triplets(files, capsys):
@@ -267,7 +269,10 @@ def test_the_command_scores_features_on_the_same_triplets(files, capsys):
     assert found["normalised"] == pytest.approx(wanted.normalised)
     assert found["ratio"] == pytest.approx(wanted.ratio)
     metrics = [row["metric"] for row in read_rows(files / "s.jsonl")]
-    assert metrics[2:] == ["accuracy_cosine", "normalised_cosine_majority", "normalised_cosine_leave_one_out"]
+    assert metrics == [
+        "accuracy_cosine", "normalised_by_majority", "normalised_by_leave_one_out", "ceiling_majority",
+        "ceiling_leave_one_out",
+    ]  # fmt: skip
     assert run(files, "--features", "features.npy", "--object-ids", "ids.txt", "--brain-score") == 0
     assert "brain_score" in capsys.readouterr().out
 

@@ -659,7 +659,8 @@ def test_scores_are_appended_as_rows(files, capsys):
     run_json(capsys, *arguments_of(files, "--probe", "ncm", "--out", out, "--transform", files / "t.npz"))
     rows = read_rows(out)
     assert [row["transform"] for row in rows] == ["original", str(files / "t.npz")]
-    assert {(row["task"], row["metric"], row["n"]) for row in rows} == {("few-shot", "accuracy_ncm_5", 60)}
+    assert {(row["task"], row["metric"], row["n"]) for row in rows} == {("few-shot", "accuracy_ncm", 60)}
+    assert {row["settings"]["shots"] for row in rows} == {5}
     assert (rows[0]["value"], rows[0]["low"], rows[0]["high"]) == (first["accuracy"], first["low"], first["high"])
 
 

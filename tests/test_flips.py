@@ -161,7 +161,7 @@ def test_one_answer_has_no_interval(files, capsys):
     assert (against["low"], against["high"]) == (None, None)
     assert against["p"] == (1.0 if against["difference"] == 0 else None)
     rows = {row["metric"]: row for row in read_rows(files / "s.jsonl")}
-    assert (rows["accuracy_dot"]["low"], rows["gain_dot_over_original"]["high"]) == (None, None)
+    assert (rows["accuracy_dot"]["low"], rows["accuracy_dot_difference"]["high"]) == (None, None)
     assert _run(common) == 0
     said = capsys.readouterr().out
     assert f"accuracy (dot)  {found['accuracy']:.3f} (no interval: one cluster of scores, or all are equal)" in said
@@ -184,7 +184,8 @@ def test_a_baseline_adds_the_paired_difference(files, capsys):
     assert against["accuracy"] + against["difference"] == pytest.approx(found["accuracy"])
     first = [f"object{i}" for i in ANSWERS[3:][wanted.gained[0]]]
     assert against["most_gained"][0] == first
-    assert read_rows(files / "s.jsonl")[-1]["metric"] == "gain_cosine_over_original"
+    last = read_rows(files / "s.jsonl")[-1]
+    assert (last["metric"], last["settings"]) == ("accuracy_cosine_difference", {"baseline": "original"})
     assert run(files, "--transform", "a.npz", "--baseline", "b.npz") == 0
     assert "answers gained" in capsys.readouterr().out
 

@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glocal.errors import FileError
-from glocal.records import NULL, NUMBER, TEXT, Provenance, Score, append_rows, read_rows, to_json
+from glocal.records import NULL, NUMBER, TEXT, Provenance, append_rows, read_rows, to_json
 
-SCORE = Score("odd-one-out", "accuracy_cosine", 0.47, 0.45, 0.49, 5362, "heldout", "global")
 VALUES = (
     st.none()
     | st.booleans()
@@ -33,18 +32,6 @@ def test_rows_come_back_in_order(tmp_path_factory, first, second):
     append_rows(path, second)
     if first or second:
         assert read_rows(path) == first + second
-
-
-def test_scores_become_objects(tmp_path):
-    """A Score is written as one flat JSON object with its fields."""
-    path = tmp_path / "scores.jsonl"
-    append_rows(path, [SCORE, SCORE])
-    row = {
-        "task": "odd-one-out", "metric": "accuracy_cosine", "value": 0.47, "low": 0.45, "high": 0.49, "n": 5362,
-        "split": "heldout", "transform": "global",
-    }  # fmt: skip
-    assert read_rows(path) == [row, row]
-    assert len(path.read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), np.float32("nan"), np.float64("inf")])
@@ -158,7 +145,7 @@ def test_a_missing_file_is_said(tmp_path):
     with pytest.raises(FileError, match=r"score file .* does not exist"):
         read_rows(tmp_path / "none.jsonl")
     with pytest.raises(FileError, match="cannot write"):
-        append_rows(tmp_path / "none" / "scores.jsonl", [SCORE])
+        append_rows(tmp_path / "none" / "scores.jsonl", [{"value": 1}])
 
 
 def test_parallel_writers_never_mix_lines(tmp_path):

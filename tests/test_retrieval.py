@@ -251,7 +251,7 @@ def test_the_command_gives_what_the_library_gives(files, tmp_path, capsys):
     assert [found[f"recall_{k}"] for k in (1, 5, 10)] == pytest.approx([wanted.recall[k][0] for k in (1, 5, 10)])
     assert found["map_low"] < found["map"] < found["map_high"]
     assert (found["n"], found["n_gallery"], found["n_without"], found["concat_weight"]) == (60, 45, 0, 1)
-    assert [row["metric"] for row in read_rows(out)] == ["recall_1", "recall_5", "recall_10", "map"]
+    assert [row["metric"] for row in read_rows(out)] == ["map", "recall_1", "recall_5", "recall_10"]
 
 
 @pytest.mark.parametrize("weight", [1, 0.4])
@@ -266,7 +266,8 @@ def test_the_command_maps_both_sides_and_blends(files, tmp_path, capsys, weight)
     A, B = (Q - 0.1) / 2, (G + 1 - 0.1) / 2
     wanted = retrieval(concatenated(A, A @ W, weight), LABELS, concatenated(B, B @ W, weight), G_LABELS)
     assert found["map"] == pytest.approx(wanted.mean_average_precision[0], rel=1e-6)
-    assert read_rows(out)[-1]["metric"] == ("map" if weight == 1 else "map_concat_0.4")
+    first = read_rows(out)[0]
+    assert (first["metric"], first["settings"]) == ("map", {} if weight == 1 else {"concat_weight": 0.4})
 
 
 def test_the_command_with_one_file_leaves_the_query_out(files, capsys):

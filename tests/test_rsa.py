@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,6 @@ from glocal.data.rdm import check_rdms, join_rdms, load_index, load_rdms
 from glocal.errors import CollapseWarning, DataError, FileError, ParameterError
 from glocal.evaluation.model_rdm import KERNELS, model_rdm
 from glocal.evaluation.rsa import rsa
-from glocal.evaluation.rsa_objects import object_values
 from glocal.evaluation.statistics import paired_difference, two_way_estimate
 from glocal.records import read_rows
 
@@ -262,9 +262,14 @@ def test_correlations_and_rdms_are_those_of_rsatoolbox(rsatoolbox):
     assert found.pearson == pytest.approx(float(rsatoolbox.rdm.compare(theirs, people, "corr").mean()), rel=1e-9)
 
 
+def values_of(model, human):
+    """What people and objects contribute to the correlation of two models with people."""
+    return rsa(model, human, replicates=0).units.values
+
+
 def test_object_values_are_the_jackknife_of_the_correlation():
     """Their mean over objects is the correlation with each person, their spread that of leaving out an object."""
-    values = object_values(Z, PEOPLE)
+    values = values_of(Z, PEOPLE)
     for person, human in enumerate(PEOPLE):
         whole = rsa(Z, human, replicates=0).spearman
         kept = [np.delete(np.arange(14), i) for i in range(14)]
@@ -278,9 +283,9 @@ def test_object_values_are_the_jackknife_of_the_correlation():
 
 def test_many_objects_are_left_out_in_groups(monkeypatch):
     """Where there are more objects than are left out one at a time, groups of them are; mean and error hardly move."""
-    one = object_values(Z, PEOPLE)
+    one = values_of(Z, PEOPLE)
     monkeypatch.setattr("glocal.evaluation.rsa_objects.MOST", 9)
-    few = object_values(Z, PEOPLE)
+    few = values_of(Z, PEOPLE)
     assert few.shape == (4, 9)
     assert few.mean() == pytest.approx(one.mean())
     assert two_way_estimate(few).error == pytest.approx(two_way_estimate(one).error, rel=0.5)
@@ -295,7 +300,7 @@ def test_equal_models_are_seldom_told_apart_by_rsa():
         human = 1 - np.corrcoef(np.hstack([mind, 0.5 * rng.normal(size=(25, 4))]))
         human = (human + human.T) / 2 * (1 - np.eye(25))
         first, second = (np.hstack([mind, rng.normal(size=(25, 4))]) for _ in range(2))
-        found = paired_difference(*(object_values(model, human) for model in (first, second)))
+        found = paired_difference(*(values_of(model, human) for model in (first, second)))
         apart += found.low > 0 or found.high < 0
     assert 1 <= apart <= 16
 
@@ -442,8 +447,10 @@ def test_the_command_prints_one_json_object_and_appends_rows(files, capsys):
     assert [(row["task"], row["metric"], row["n"], row["split"]) for row in rows] == [
         ("rsa", "spearman_cosine", 14, "rdm.npy"),
         ("rsa", "pearson_cosine", 14, "rdm.npy"),
+        ("rsa", "ceiling_lower", 14, "rdm.npy"),
+        ("rsa", "ceiling_upper", 14, "rdm.npy"),
     ]
-    assert rows[0]["transform"].endswith("t.npz")
+    assert [Path(row["transform"]).name for row in rows] == ["t.npz", "t.npz", "people", "people"]
 
 
 def test_the_command_joins_by_name_and_says_what_it_dropped(files, capsys):

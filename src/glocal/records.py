@@ -1,4 +1,4 @@
-"""What a result is on disk: score rows, the record of a fit, and where both came from."""
+"""Results on disk: the record of a fit, where a result came from, and lines of JSON."""
 
 from __future__ import annotations
 
@@ -21,36 +21,6 @@ Kinds = tuple[type, ...]
 TEXT: Kinds = (str,)
 NUMBER: Kinds = (int, float)
 NULL = type(None)
-
-
-@dataclass(frozen=True)
-class Score:
-    """One row of results.
-
-    Parameters
-    ----------
-    task, metric : str
-        What was measured, e.g. ``"odd-one-out"`` and ``"accuracy_cosine"``.
-    value : float
-        Fractions are in [0, 1]; losses in nats.
-    low, high : float or None
-        The 95 % interval; None where no interval is defined.
-    n : int
-        How many answers, images or draws the value rests on.
-    split : str
-        ``"all"``, ``"train"``, ``"heldout"`` or the name of a file.
-    transform : str
-        The arm, or the path of the transform file; ``"original"`` for none.
-    """
-
-    task: str
-    metric: str
-    value: float
-    low: float | None
-    high: float | None
-    n: int
-    split: str
-    transform: str
 
 
 @dataclass(frozen=True)

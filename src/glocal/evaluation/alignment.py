@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
 
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError
+from glocal.evaluation.result import Units
 from glocal.evaluation.statistics import triplet_interval
+from glocal.scores import Score
 from glocal.similarity import CHANCE, PairSimilarities, choice_loss, credit
 
 
@@ -19,7 +21,8 @@ class OddOneOut:
 
     `accuracy` is a fraction (ties shared), `low` and `high` its 95 % interval over objects and answers (None if it
     was not asked for, or the answers cannot tell it), `tie_rate` the fraction of answers whose highest similarity is
-    tied, `loss` the cross-entropy of dot products in nats (log 3 is chance), `chance` 1/3, `n` the number of answers.
+    tied, `loss` the cross-entropy of dot products in nats (log 3 is chance), `chance` 1/3, `n` the number of answers;
+    `units` holds the credit of each answer.
     """
 
     accuracy: float
@@ -30,6 +33,17 @@ class OddOneOut:
     chance: float
     n: int
     similarity: str
+    units: Units = field(repr=False, compare=False)
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Accuracy, loss and tie rate."""
+        task = "odd-one-out"
+        return (
+            Score(task, f"accuracy_{self.similarity}", self.accuracy, self.low, self.high, self.n),
+            Score(task, "loss", self.loss, n=self.n),
+            Score(task, f"tie_rate_{self.similarity}", self.tie_rate, n=self.n),
+        )
 
 
 def odd_one_out(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosine", interval: bool = True) -> OddOneOut:
@@ -85,7 +99,11 @@ def odd_one_out(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosine"
         loss += float(nats.sum() if w is None else w @ nats)
     total = triplets.total_weight
     low, high = triplet_interval(earned, triplets.answers, weights) if interval else (None, None)
-    return OddOneOut(right / total, low, high, ties / total, loss / total, CHANCE, len(triplets), similarity)
+    return OddOneOut(
+        accuracy=right / total, low=low, high=high, tie_rate=ties / total, loss=loss / total, chance=CHANCE,
+        n=len(triplets), similarity=similarity,
+        units=Units(values=earned, answers=triplets.answers, weights=weights),
+    )  # fmt: skip
 
 
 def answer_credit(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosine") -> Float[np.ndarray, " t"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -23,12 +23,14 @@ from glocal.evaluation.normality import (
     shift,
     trained_half,
 )
+from glocal.evaluation.result import Units
+from glocal.scores import Score
 
 MODES = ("one-vs-rest", "leave-one-out", "shift")
 AGAINST = "against"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Anomaly:
     """Anomaly detection of one embedding.
 
@@ -46,8 +48,23 @@ class Anomaly:
     k: int
     n: int
     n_train: int
-    classes: tuple[int | str, ...]
-    by_class: Detection
+    classes: tuple[int | str, ...] = field(repr=False)
+    by_class: Detection = field(repr=False)
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """The three means over classes."""
+        settings, n = {"mode": self.mode, "k": self.k}, self.n
+        return (
+            Score("anomaly", "auroc", self.auroc, self.low, self.high, n, settings=settings),
+            Score("anomaly", "aupr", self.aupr, n=n, settings=settings),
+            Score("anomaly", "fpr95", self.fpr95, n=n, settings=settings),
+        )
+
+    @property
+    def units(self) -> Units:
+        """The AUROC of each class."""
+        return Units(values=self.by_class.auroc)
 
     def per_class(self) -> list[dict[str, int | float | str]]:
         """One row a class: class, auroc, aupr, fpr95, normal, anomalous."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,7 +10,9 @@ from glocal.data.repeated import Tally, tally
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError
 from glocal.evaluation.alignment import odd_one_out
+from glocal.evaluation.result import Units
 from glocal.evaluation.statistics import triplet_interval
+from glocal.scores import PEOPLE, Score
 from glocal.similarity import CHANCE
 
 BRAIN_SCORE = 0.6767
@@ -44,6 +46,16 @@ class Ceiling:
     n_triplets: int
     n_answers: int
     n_single: int
+    units: Units = field(repr=False, compare=False)
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Both bounds, of people themselves."""
+        bounds = {"majority": self.majority, "leave_one_out": self.leave_one_out}
+        return tuple(
+            Score("ceiling", f"ceiling_{name}", bound.value, bound.low, bound.high, self.n_answers, transform=PEOPLE)
+            for name, bound in bounds.items()
+        )
 
 
 def ceiling(triplets: Triplets) -> Ceiling:
@@ -85,6 +97,7 @@ def ceiling(triplets: Triplets) -> Ceiling:
         len(counts),
         int(total.sum()),
         n_single,
+        Units(values=majority, answers=kept.sets),
     )
 
 
@@ -93,7 +106,7 @@ class Reached:
     """How near an embedding comes to the ceilings of the same repeated answers.
 
     `accuracy` is weighted by answers, with its 95 % interval `low` to `high`; `normalised` and `ratio` hold, for each
-    ceiling by name, (accuracy - 1/3) / (ceiling - 1/3) and accuracy / ceiling.
+    ceiling by name, (accuracy - 1/3) / (ceiling - 1/3) and accuracy / ceiling; `units` the credit of each answer.
     """
 
     accuracy: float
@@ -103,6 +116,21 @@ class Reached:
     similarity: str
     normalised: dict[str, float]
     ratio: dict[str, float]
+    ceiling: Ceiling = field(repr=False)
+    units: Units = field(repr=False, compare=False)
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Accuracy, what it is beside each ceiling, and the ceilings."""
+        n, settings = self.ceiling.n_answers, {"similarity": self.similarity}
+        return (
+            Score("ceiling", f"accuracy_{self.similarity}", self.accuracy, self.low, self.high, n),
+            *(
+                Score("ceiling", f"normalised_by_{name}", value, n=n, settings=settings)
+                for name, value in self.normalised.items()
+            ),
+            *self.ceiling.scores,
+        )
 
 
 def reached(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosine", brain_score: bool = False) -> Reached:
@@ -130,6 +158,8 @@ def reached(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosine", br
         similarity,
         {name: normalised(score.accuracy, bound) for name, bound in bounds.items()},
         {name: score.accuracy / bound for name, bound in bounds.items()},
+        found,
+        score.units,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -12,8 +12,10 @@ from jaxtyping import Float, Shaped
 from glocal.data.labels import check_labels
 from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
 from glocal.evaluation.ranking import Ranking
+from glocal.evaluation.result import Units
 from glocal.evaluation.statistics import mean_estimate
 from glocal.evaluation.structure.collapse import collapsed
+from glocal.scores import Score
 from glocal.similarity import unit_rows
 from glocal.ties import tie_tolerance
 
@@ -22,15 +24,15 @@ WithInterval = tuple[float, float | None, float | None]
 _BLOCK_NUMBERS = 1 << 20
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Retrieval:
     """Retrieval of relevant gallery rows by cosine.
 
     `recall` and `mean_average_precision` map to (value, low, high), fractions with 95 % intervals over queries (None
     for queries of a single label, or that are all equal);
     `hits` (n, ranks) and `precisions` (n,) hold each query's own values, in the order of the queries kept (`kept`,
-    their row numbers), for paired comparisons. `n` queries were scored against `n_gallery` rows (the query itself not
-    counted), `n_without` had no relevant row and were left out.
+    their row numbers, and `labels`), for paired comparisons. `n` queries were scored
+    against `n_gallery` rows (the query itself not counted), `n_without` had no relevant row and were left out.
     """
 
     recall: dict[int, WithInterval]
@@ -38,9 +40,21 @@ class Retrieval:
     n: int
     n_gallery: int
     n_without: int
-    hits: Float[np.ndarray, "n ranks"]
-    precisions: Float[np.ndarray, " n"]
-    kept: Shaped[np.ndarray, " n"]
+    hits: Float[np.ndarray, "n ranks"] = field(repr=False)
+    precisions: Float[np.ndarray, " n"] = field(repr=False)
+    kept: Shaped[np.ndarray, " n"] = field(repr=False)
+    labels: Shaped[np.ndarray, " n"] = field(repr=False)
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Mean average precision, then recall at each rank."""
+        named = {"map": self.mean_average_precision, **{f"recall_{k}": value for k, value in self.recall.items()}}
+        return tuple(Score("retrieval", name, *value, self.n) for name, value in named.items())
+
+    @property
+    def units(self) -> Units:
+        """The average precision of each query; queries of a label are alike."""
+        return Units(values=self.precisions, clusters=np.unique(self.labels, return_inverse=True)[1])
 
 
 def concatenated(
@@ -166,7 +180,10 @@ def retrieval(
             progress(start + len(rows))
     recall = {rank: _with_interval(hits[:, i], labels[kept]) for i, rank in enumerate(possible)}
     scored = _with_interval(precisions, labels[kept])
-    return Retrieval(recall, scored, len(kept), n_gallery, len(labels) - len(kept), hits, precisions, kept)
+    return Retrieval(
+        recall=recall, mean_average_precision=scored, n=len(kept), n_gallery=n_gallery,
+        n_without=len(labels) - len(kept), hits=hits, precisions=precisions, kept=kept, labels=labels[kept],
+    )  # fmt: skip
 
 
 def _with_interval(values: np.ndarray, labels: np.ndarray) -> WithInterval:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -13,33 +14,53 @@ from glocal.data.rdm import check_rdms
 from glocal.errors import CollapseWarning, DataError, ParameterError
 from glocal.evaluation.model_rdm import pair_dissimilarities
 from glocal.evaluation.rank_correlation import PairTable
+from glocal.evaluation.result import Units
 from glocal.evaluation.rsa_ceiling import NoiseCeiling, noise_ceiling
+from glocal.evaluation.rsa_objects import object_values
 from glocal.evaluation.structure.collapse import one_point
+from glocal.scores import PEOPLE, Score
 
 _FEWEST = 40
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RSA:
     """Agreement of one embedding with human dissimilarities.
 
     `spearman` and `pearson` are correlations over pairs of objects, averaged over people; NaN if the embedding is
     collapsed. `low` and `high` are the 95 % interval of `spearman`, `pearson_low` and `pearson_high` that of `pearson`
     (None if not asked for, or not defined). `ceiling` and `pearson_ceiling` bound what any model can reach (None with
-    one RDM).
+    one RDM). `tables` holds the pairs of objects for each person, none if the embedding is collapsed.
     """
 
-    spearman: float
-    pearson: float
-    low: float | None
-    high: float | None
-    pearson_low: float | None
-    pearson_high: float | None
+    spearman: float = np.nan
+    pearson: float = np.nan
+    low: float | None = None
+    high: float | None = None
+    pearson_low: float | None = None
+    pearson_high: float | None = None
     ceiling: NoiseCeiling | None
     pearson_ceiling: NoiseCeiling | None
     kernel: str
     n_objects: int
     n_people: int
+    tables: tuple[PairTable, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Both correlations, and the ceiling of Spearman's that people set."""
+        task, n = "rsa", self.n_objects
+        people = () if self.ceiling is None else (("lower", self.ceiling.lower), ("upper", self.ceiling.upper))
+        return (
+            Score(task, f"spearman_{self.kernel}", self.spearman, self.low, self.high, n),
+            Score(task, f"pearson_{self.kernel}", self.pearson, self.pearson_low, self.pearson_high, n),
+            *(Score(task, f"ceiling_{name}", value, n=n, transform=PEOPLE) for name, value in people),
+        )
+
+    @property
+    def units(self) -> Units | None:
+        """What each person and object, or group of objects, contributes to Spearman's correlation."""
+        return Units(values=object_values(self.tables, self.n_objects)) if self.tables else None
 
 
 def rsa(
@@ -109,8 +130,12 @@ def rsa(
     if len(Z) != n:
         raise DataError(f"the RDM is about {n} objects but there are {len(Z)} rows of features; they must be the same.")
     human = rdms[:, *np.triu_indices(n, 1)]
-    ceiling = noise_ceiling(human, "spearman") if people > 1 else None
-    pearson_ceiling = noise_ceiling(human, "pearson") if people > 1 else None
+    ceiling, pearson_ceiling = (
+        noise_ceiling(human, method) if people > 1 else None for method in ("spearman", "pearson")
+    )
+    about: dict[str, Any] = {
+        "ceiling": ceiling, "pearson_ceiling": pearson_ceiling, "kernel": kernel, "n_objects": n, "n_people": people,
+    }  # fmt: skip
     x = pair_dissimilarities(Z, kernel)
     if x.max() == x.min() or one_point(np.asarray(Z, dtype=np.float64)):
         warnings.warn(
@@ -118,16 +143,19 @@ def rsa(
             CollapseWarning,
             stacklevel=2,
         )
-        return RSA(np.nan, np.nan, None, None, None, None, ceiling, pearson_ceiling, kernel, n, people)
-    tables = [PairTable.of(x, y, n) for y in human]
+        return RSA(**about)
+    tables = tuple(PairTable.of(x, y, n) for y in human)
     values = np.mean([table.correlations(np.ones((1, n)))[:, 0] for table in tables], axis=0)
     low, high = _interval(tables, n, replicates, seed, on_replicate)
     spearman, pearson = (float(value) for value in values)
-    return RSA(spearman, pearson, low[0], high[0], low[1], high[1], ceiling, pearson_ceiling, kernel, n, people)
+    return RSA(
+        spearman=spearman, pearson=pearson, low=low[0], high=high[0], pearson_low=low[1], pearson_high=high[1],
+        tables=tables, **about,
+    )  # fmt: skip
 
 
 def _interval(
-    tables: list[PairTable], n: int, replicates: int, seed: int, on_replicate: Callable[[int], None] | None
+    tables: Sequence[PairTable], n: int, replicates: int, seed: int, on_replicate: Callable[[int], None] | None
 ) -> tuple[list[float | None], list[float | None]]:
     """Ends of the percentile intervals of (spearman, pearson)."""
     rng = np.random.default_rng(seed)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 
-from glocal.data.rdm import check_rdms
-from glocal.evaluation.model_rdm import pair_dissimilarities
 from glocal.evaluation.rank_correlation import PairTable
 
 MOST = 200  # more objects are left out some at a time: the time grows with their number cubed, the error hardly changes
 _BLOCK_NUMBERS = 1 << 18
 
 
-def object_values(
-    Z: Float[np.ndarray, "n p"], rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "cosine"
-) -> Float[np.ndarray, "people g"]:
+def object_values(tables: Sequence[PairTable], n: int) -> Float[np.ndarray, "people g"]:
     """A value for each person and object, whose mean over objects and people is the Spearman correlation of `rsa`.
 
     A correlation over pairs is not a mean over independent items, since each object is in n - 1 pairs. The jackknife
@@ -29,24 +27,18 @@ def object_values(
 
     Parameters
     ----------
-    Z : (n, p) real array
-    rdms : (n, n) or (people, n, n) real array
-    kernel : {"cosine", "correlation", "dot", "choice"}
-        All three as in `rsa`; the embedding is not collapsed.
+    tables : sequence of PairTable
+        The pairs of the n objects, the model beside each person: `RSA.tables`.
+    n : int
 
     References
     ----------
     Efron & Stein (1981), Ann. Stat. 9:586; Schütt et al. (2023), eLife 12:e82566 (objects and people both vary).
     """
-    people = check_rdms(np.asarray(rdms))
-    n = people.shape[1]
     groups = min(n, MOST)
-    pairs = np.triu_indices(n, 1)
-    model = pair_dissimilarities(Z, kernel)
     kept = np.arange(n) % groups != np.arange(groups)[:, None]
-    values = np.empty((len(people), groups))
-    for person, rdm in enumerate(people):
-        table = PairTable.of(model, rdm[pairs], n)
+    values = np.empty((len(tables), groups))
+    for person, table in enumerate(tables):
         step = max(1, _BLOCK_NUMBERS // table.size)
         blocks = [kept[start : start + step].astype(np.float64) for start in range(0, groups, step)]
         without = np.concatenate([table.correlations(counts)[0] for counts in blocks])

@@ -16,7 +16,9 @@ _LATEX = {
 }  # fmt: skip
 _MARKDOWN = str.maketrans({"\\": "\\\\", "|": "\\|", "<": "\\<"})
 _FORMULA = re.compile(r"\s*[=+\-@]|[\t\r]")
-_NUMBERS = re.compile(r"[-+]?([\d.]+(e[-+]?\d+)?( \[[-+\d., ]+\])?\*?)?")  # ours: "-", "-0.004 [-0.008, +0.000]*"
+_NUMBERS = re.compile(
+    r"[-+]?([\d.]+(e[-+]?\d+)?( \[[-+\d., ]+\]| \(no interval\))?\*?)?"
+)  # ours: "-", "-0.004 [-0.008, +0.000]*"
 
 
 def csv(table: pd.DataFrame) -> str:

@@ -18,8 +18,8 @@ from glocal.report.fronts import Front, front_points, fronts
 from glocal.report.objects import category_bands, coloured, picture
 from glocal.report.palette import theme
 from glocal.report.run import Run, load_run
-from glocal.report.scores import arms, bounds, main_rows
 from glocal.report.vega import drawn
+from glocal.suite.table import arms, bounds, main_rows
 
 if TYPE_CHECKING:
     import altair as alt
@@ -59,10 +59,10 @@ def front_figure(folders: PathLike | Sequence[PathLike], *, title: str = "") -> 
 
 def scores_figure(run: Run) -> alt.TopLevelMixin:
     """One panel a task: every arm with its 95 % interval, networks below each other, ceilings of people as strokes."""
-    people, order = bounds(run), arms(run)
+    people, order = bounds(run.rows), arms(run.rows)
     return _figure([
         (str(task), task_chart(rows, people[people["task"] == task], order, legend=True))
-        for task, rows in main_rows(run).groupby("task", sort=False)
+        for task, rows in main_rows(run.rows).groupby("task", sort=False)
     ])  # fmt: skip
 
 
@@ -160,7 +160,7 @@ def save_figures(run: Run, out: PathLike) -> list[Path]:
 def _figures(run: Run) -> dict[str, alt.TopLevelMixin]:
     """The figures of a run by name."""
     found: dict[str, alt.TopLevelMixin] = {}
-    if len(main_rows(run)):
+    if len(main_rows(run.rows)):
         found["scores"] = scores_figure(run)
     swept: dict[tuple[str, ...], Front] = {(front.title,): front for front in fronts(run) if front.points}
     for key, stem in file_stems(swept).items():

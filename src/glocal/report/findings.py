@@ -8,7 +8,7 @@ from typing import Any
 
 from glocal.report.fronts import setting
 from glocal.report.run import Run
-from glocal.report.scores import differences
+from glocal.suite.table import differences
 
 _LIKENESS = ("accuracy_cosine", "accuracy_dot", "spearman", "pearson")  # agreement with people
 _PRICE = "neighbours_kept"  # any transform changes neighbours: a price, said in one sentence, not damage downstream
@@ -62,7 +62,7 @@ def _price(run: Run) -> Iterator[str]:
     paid = [row for row in _worse(run) if row["metric"] == f"{_PRICE}_difference"]
     if paid:
         most = min(paid, key=lambda row: row["value"])
-        compared = int((differences(run)["metric"] == f"{_PRICE}_difference").sum())
+        compared = int((differences(run.rows)["metric"] == f"{_PRICE}_difference").sum())
         where = f" on {most['network']}" if most["network"] else ""
         yield (
             f"Price: fewer neighbours are kept than by {run.baseline} in {len(paid)} of {compared} comparisons, most "
@@ -73,7 +73,7 @@ def _price(run: Run) -> Iterator[str]:
 
 def _worse(run: Run) -> list[dict[Any, Any]]:
     """The rows of differences that the table marks as lower."""
-    rows = differences(run)
+    rows = differences(run.rows)
     return rows[(rows["p_holm"] < 0.05) & (rows["value"] < 0)].to_dict("records")
 
 

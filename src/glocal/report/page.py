@@ -20,8 +20,8 @@ from glocal.report.fronts import Front, fronts
 from glocal.report.objects import object_data
 from glocal.report.provenance import brief, provenance
 from glocal.report.run import Run
-from glocal.report.scores import arms, bounds, cell, main_rows
 from glocal.report.thumbnails import Thumbnails
+from glocal.suite.table import arms, bounds, cell, main_rows
 
 
 def report_page(run: Run, *, title: str | None = None, thumbnails: Thumbnails | None = None) -> str:
@@ -55,7 +55,7 @@ def report_page(run: Run, *, title: str | None = None, thumbnails: Thumbnails | 
     if run.views:
         data["objects"] = object_data(run, thumbnails)
     data["charts"] = {name: _in_place(chart) for name, chart in _charts(run, found, data.get("objects"))}
-    looks = palette.places(arms(run))
+    looks = palette.places(arms(run.rows))
     shown = {
         "title": title or "Report: " + ", ".join(run.names), "version": __version__, "brief": brief(run),
         "findings": findings(run), "provenance": provenance(run), "table": _table(run), "baseline": run.baseline,
@@ -110,8 +110,8 @@ def script_json(value: Any) -> str:
 
 def _charts(run: Run, found: Sequence[Front], objects: dict[str, Any] | None) -> Iterator[tuple[str, Any]]:
     """The charts of the page by the name of their place."""
-    people, order = bounds(run), arms(run)
-    for number, (task, rows) in enumerate(main_rows(run).groupby("task", sort=False)):
+    people, order = bounds(run.rows), arms(run.rows)
+    for number, (task, rows) in enumerate(main_rows(run.rows).groupby("task", sort=False)):
         yield f"task-{number}", task_chart(rows, people[people["task"] == task], order)
     for number, front in enumerate(found):
         if front.points:
@@ -134,7 +134,7 @@ def _in_place(chart: Any) -> dict[str, Any]:
 
 def _table(run: Run) -> dict[str, Any]:
     """Arms × tasks: for each network and arm the cells by task, with what screen readers say of a difference."""
-    main = main_rows(run)
+    main = main_rows(run.rows)
     lines: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
     for row in main.to_dict("records"):
         value, _, interval = cell(row).rstrip("*").partition(" ")

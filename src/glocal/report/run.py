@@ -15,6 +15,8 @@ from glocal.files import PathLike, one_line
 from glocal.files.documents import read_object
 from glocal.files.stems import file_stems
 from glocal.records import NULL, NUMBER, TEXT, read_rows
+from glocal.scores import Score, read_scores
+from glocal.suite.table import score_frame
 from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 
 _ROWS = ("rows.jsonl", "scores.jsonl")
 _MAYBE = (*NUMBER, NULL)
-_SCORE = {"task": TEXT, "metric": TEXT, "value": _MAYBE, "transform": TEXT}
-_SCORE_TOO = {"network": (*TEXT, NULL), "low": _MAYBE, "high": _MAYBE, "n": _MAYBE, "p": _MAYBE, "p_holm": _MAYBE}
 _POINT = {"fold": (int,), "method": TEXT, **dict.fromkeys(("alpha", "lmbda", "tau", "accuracy_cosine"), _MAYBE)}
 _POINT_TOO = {
     "bias": (bool,), "converged": (bool,), "status": TEXT, "parts": (dict, NULL),
@@ -32,7 +32,6 @@ _POINT_TOO = {
          "seconds", "objective", "gap"), _MAYBE,
     ),
 }  # fmt: skip
-COLUMNS = ("network", "task", "metric", "value", "low", "high", "n", "split", "transform", "p", "p_holm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +67,7 @@ class Run:
     names : tuple of str
         Of the folders.
     rows : DataFrame
-        Scores: network, task, metric, value, low, high, n, split, transform (the arm), p, p_holm; maybe none.
+        Scores, one column a field of `Score`; maybe none.
     sweeps : tuple of SweepRun
     views : dict
         Network → arm → View, the baseline first. The network of a sweep is its folder.
@@ -107,12 +106,10 @@ def load_run(folders: PathLike | Sequence[PathLike], progress: Callable[[int, in
     FileError
         A folder is missing, holds none of these, or a file in it is damaged.
     """
-    import pandas as pd
-
     paths = (
         [Path(folders)] if isinstance(folders, str) or not isinstance(folders, Sequence) else list(map(Path, folders))
     )
-    rows: list[dict[str, Any]] = []
+    scores: list[Score] = []
     sweeps: list[SweepRun] = []
     views: dict[str, dict[str, View]] = {}
     suites: dict[str, dict[str, Any]] = {}
@@ -127,7 +124,7 @@ def load_run(folders: PathLike | Sequence[PathLike], progress: Callable[[int, in
                 f"{path} is not a run folder: it holds none of {', '.join(_ROWS)} and points.jsonl. "
                 "Give the folder that glocal evaluate suite --out or glocal sweep --out wrote."
             )
-        rows += [row for file in held for row in read_rows(path / file, _SCORE, _SCORE_TOO)]
+        scores += [score for file in held for score in read_scores(path / file)]
         if swept:
             sweeps.append(_sweep(path, name))
         if (path / "suite.json").is_file():
@@ -146,11 +143,7 @@ def load_run(folders: PathLike | Sequence[PathLike], progress: Callable[[int, in
     views = {network: arms for network, arms in views.items() if arms}
     first = [network for suite in suites.values() for network in suite["plan"]["networks"] if network in views]
     views = {network: _ordered(views[network], suites) for network in dict.fromkeys([*first, *views])}
-    table = pd.DataFrame(rows, columns=[*COLUMNS]) if rows else pd.DataFrame(columns=[*COLUMNS])
-    table["network"] = table["network"].fillna("")
-    for column in ("value", "low", "high", "n", "p", "p_holm"):
-        table[column] = pd.to_numeric(table[column], errors="coerce")
-    return Run(tuple(names), table, tuple(sweeps), views, suites, fits)
+    return Run(tuple(names), score_frame(scores), tuple(sweeps), views, suites, fits)
 
 
 def run_names(paths: Sequence[Path]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from glocal.files import PathLike, atomic_write, make_folder
 from glocal.files.tables import csv, latex, markdown
 from glocal.report.run import Run
-from glocal.report.scores import differences, score_table
+from glocal.suite.table import differences, score_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +19,7 @@ _FRONT = ("chosen", "method", "alpha", "lmbda", "mix", "tau", "eta", "accuracy_c
 
 def tables(run: Run) -> dict[str, pd.DataFrame]:
     """All tables of a run by name: ``scores``, ``differences`` and one ``front`` a sweep, without empty ones."""
-    found = {"scores": score_table(run), "differences": _differences(run)}
+    found = {"scores": score_table(run.rows), "differences": _differences(run)}
     for sweep in run.sweeps:
         if sweep.front is not None:
             name = "front" if len(run.sweeps) == 1 else "front-" + re.sub(r"\W+", "-", sweep.name)
@@ -42,6 +42,6 @@ def save_tables(run: Run, folder: PathLike) -> list[Path]:
 
 
 def _differences(run: Run) -> pd.DataFrame:
-    found = differences(run)[["network", "task", "transform", "value", "low", "high", "p", "p_holm"]]
+    found = differences(run.rows)[["network", "task", "transform", "value", "low", "high", "p", "p_holm"]]
     found = found.rename(columns={"transform": "arm", "value": f"minus {run.baseline}"})
     return found.drop(columns="network") if (found["network"] == "").all() else found

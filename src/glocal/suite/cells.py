@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,18 @@ from glocal.aligner.settings import warn_unused
 from glocal.data.container import DAMAGE
 from glocal.data.npz import read_npz
 from glocal.errors import FileError
+from glocal.evaluation.result import KeptResult, Units
 from glocal.files import PathLike, atomic_write, make_folder, one_line
 from glocal.files.documents import parse_json
 from glocal.records import to_json
+from glocal.scores import Score, defined
 from glocal.suite.plan import Arm, Plan, Task
 from glocal.suite.sources import Sources
-from glocal.suite.tasks import Embed, Found, Row, perform
+from glocal.suite.tasks import Embed, perform
 from glocal.transform import LinearTransform
 
-_ARRAYS = ("units", "answers", "weights", "clusters")
-_FORMAT = 3  # bump to invalidate cached cells when what the tasks compute changes
+_ARRAYS = ("values", "answers", "weights", "clusters")
+_FORMAT = 4  # bump to invalidate cached cells when what the tasks compute changes
 
 
 class Cells:
@@ -76,7 +79,9 @@ class Cells:
             (fitted if strength == 1 else fitted.at_strength(strength)).save(path)
         return LinearTransform.load(path)
 
-    def found(self, task: Task, arm: Arm, sources: Sources, transform: LinearTransform | None) -> tuple[Found, bool]:
+    def found(
+        self, task: Task, arm: Arm, sources: Sources, transform: LinearTransform | None
+    ) -> tuple[KeptResult, bool]:
         """What a task found about an arm, and whether it was found before."""
         path = self._cells / f"{self._cell_key(task, sources, transform)}.npz"
         if path.exists():
@@ -129,25 +134,20 @@ def hash_of(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _save(path: Path, found: Found) -> None:
-    rows = {"rows": [row._asdict() for row in found.rows], "bounds": [row._asdict() for row in found.bounds]}
-    arrays = {name: getattr(found, name) for name in _ARRAYS}
+def _save(path: Path, found: KeptResult) -> None:
+    arrays = {} if found.units is None else {name: getattr(found.units, name) for name in _ARRAYS}
     kept = {name: array for name, array in arrays.items() if array is not None}
     with atomic_write(path) as stream:
-        np.savez(stream, allow_pickle=False, found=np.array(to_json(rows)), **kept)
+        np.savez(
+            stream, allow_pickle=False, scores=np.array(to_json([asdict(score) for score in found.scores])), **kept
+        )
 
 
-def _load(path: Path) -> Found:
+def _load(path: Path) -> KeptResult:
     fix = "Delete it: its task is scored anew."
-    arrays = read_npz(path, what="cell", fix=fix, required=("found",), optional=_ARRAYS)
+    arrays = read_npz(path, what="cell", fix=fix, required=("scores",), optional=_ARRAYS)
     try:
-        told = parse_json(str(arrays.pop("found")))
-        rows, bounds = (tuple(Row(**_numbers(row)) for row in told[name]) for name in ("rows", "bounds"))
+        scores = tuple(Score(**defined(row)) for row in parse_json(str(arrays.pop("scores"))))
     except DAMAGE as error:
         raise FileError(f"cell file {path} is damaged ({one_line(error)[:160]}). {fix}") from error
-    return Found(rows, bounds=bounds, **arrays)
-
-
-def _numbers(row: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN: a value that is not defined comes back as one."""
-    return {**row, "value": float("nan") if row["value"] is None else row["value"]}
+    return KeptResult(scores, Units(**arrays) if "values" in arrays else None)

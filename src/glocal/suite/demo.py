@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from glocal.data.world import World, simulated_world
-from glocal.evaluation.alignment import OddOneOut, odd_one_out
+from glocal.evaluation.alignment import odd_one_out
 from glocal.files import PathLike, atomic_write, make_folder
-from glocal.records import Score, to_json
+from glocal.records import to_json
+from glocal.scores import DIFFERENCE, PEOPLE
 from glocal.suite.cells import Cells
 from glocal.suite.plan import Plan
 from glocal.suite.run import Progress, SuiteResult, run_suite
 from glocal.suite.sources import Sources
 
-PEOPLE = "the simulated people"
-_KEYS = tuple(field.name for field in fields(Score))
+SIMULATED = "the simulated people"
 # naive shrinks toward 0 and not toward an identity: the same λ would be a far stronger penalty
 SUITE = """\
 # A simulated world, not people. Again, or changed: glocal evaluate suite suite.toml --out OUT
@@ -98,7 +98,7 @@ def run_demo(out: PathLike, progress: Progress | None = None) -> SuiteResult:
     Returns
     -------
     SuiteResult
-        Its rows hold a ceiling too: what the similarities reach by which the simulated people answer.
+        Its scores hold a ceiling too: what the similarities reach by which the simulated people answer.
     """
     folder = make_folder(out)
     world = simulated_world(n_local=_IMAGES)
@@ -107,17 +107,20 @@ def run_demo(out: PathLike, progress: Progress | None = None) -> SuiteResult:
     plan = Plan.load(folder / "suite.toml")
     found = run_suite(plan, folder, progress)
     sources = Sources(plan, plan.networks[0])
-    people = odd_one_out(world.mind, sources.parts[1], similarity="dot")  # as they compare
-    rows = found.rows.astype(object).where(found.rows.notna(), None).to_dict("records")
-    scores = _scores(rows, people)
-    rows.append(_ceiling(people, sources.network.name))
-    for name, lines in (("rows.jsonl", rows), ("scores.jsonl", scores)):
-        _write(folder / name, "".join(to_json(line) + "\n" for line in lines))
+    people = odd_one_out(world.mind, sources.parts[1], similarity="dot").scores  # as they compare
+    ceiling = replace(
+        people[0], metric="ceiling_people", split="heldout", transform=PEOPLE, network=sources.network.name
+    )
+    result = replace(found, scores=(*found.scores, ceiling))
+    arms = [replace(score, network=None) for score in found.scores if not score.metric.endswith(DIFFERENCE)]
+    beside = [replace(score, split="heldout", transform=SIMULATED) for score in people[:2]]
+    for name, scores in (("rows.jsonl", result.scores), ("scores.jsonl", (*arms, *beside))):
+        _write(folder / name, "".join(to_json(score.row()) + "\n" for score in scores))
     cells = Cells(folder, plan)
     for arm in plan.arms:
         if (transform := cells.transform(arm, sources)) is not None:
             transform.save(folder / f"{arm.name}.npz")
-    return replace(found, rows=type(found.rows)(rows))
+    return result
 
 
 def _write_world(world: World, folder: Path) -> None:
@@ -136,24 +139,6 @@ def _write_world(world: World, folder: Path) -> None:
     labels |= {"category_train": category[: _MIDDLE - _FITTED], "category_test": category[_MIDDLE - _FITTED :]}
     for name, numbers in labels.items():
         _write(folder / f"{name}.txt", "".join(f"{number}\n" for number in numbers))
-
-
-def _ceiling(people: OddOneOut, network: str) -> dict[str, Any]:
-    """What the simulated people reach, as the row of a suite for a ceiling."""
-    return {
-        "network": network, "task": "odd-one-out", "metric": "ceiling_people", "value": people.accuracy,
-        "low": people.low, "high": people.high, "n": people.n, "split": "heldout", "transform": "people", "p": None,
-        "p_holm": None,
-    }  # fmt: skip
-
-
-def _scores(rows: list[dict[str, Any]], people: OddOneOut) -> list[Score]:
-    arms = [row for row in rows if not row["metric"].endswith("_difference")]
-    n, where = people.n, ("heldout", PEOPLE)
-    return [Score(**{key: row[key] for key in _KEYS}) for row in arms] + [
-        Score("odd-one-out", "accuracy_dot", people.accuracy, people.low, people.high, n, *where),
-        Score("odd-one-out", "loss", people.loss, None, None, n, *where),
-    ]
 
 
 def _write(path: Path, text: str) -> None:

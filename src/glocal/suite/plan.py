@@ -16,6 +16,7 @@ from glocal.evaluation.views.maps import KINDS as KINDS_OF_MAPS
 from glocal.files import PathLike, one_line
 from glocal.files.documents import read_toml
 from glocal.files.stems import file_stems
+from glocal.scores import PEOPLE
 
 _TOP = (
     "root",
@@ -46,8 +47,6 @@ _FILES = {
 KINDS = tuple(_FILES)
 _TEXTS = ("triplets", "similarity", "index", "kernel", "test", "test_labels", "subclasses", "probe", "mode")
 _NUMBERS = ("alpha", "lmbda", "mix", "tau", "tol", "strength")
-PEOPLE = "people"
-"""Stands in rows where an arm would: no arm may be called so."""
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 

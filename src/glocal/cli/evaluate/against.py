@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
-from glocal.cli.output import put
 from glocal.data.features import Features, object_name
 from glocal.data.triplets import Triplets
 from glocal.errors import ParameterError
@@ -76,14 +76,14 @@ def baseline_values(baseline: str, changed: Flips, features: Features, triplets:
     }
 
 
-def put_baseline(values: dict[str, Any]) -> None:
+def baseline_lines(values: dict[str, Any]) -> Iterator[str]:
     """The comparison as text."""
     low, high, p = values["low"], values["high"], values["p"]
     ends = "(no interval: one cluster of answers, or all are equal)" if low is None else f"[{low:+.4f}, {high:+.4f}]"
-    put(
+    yield (
         f"difference to {values['transform']}  {values['difference']:+.4f} {ends}"
         f"   p {'-' if p is None else format(p, '.2g')}   {values['n_gained']} answers gained, {values['n_lost']} lost"
     )
     for side in ("gained", "lost"):
         for a, b, odd in values[f"most_{side}"]:
-            put(f"  {side}: {a}, {b} | {odd}")
+            yield f"  {side}: {a}, {b} | {odd}"

@@ -8,14 +8,14 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded_single, put_scores
+from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_result, record
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, TransformPath
-from glocal.cli.output import interval, progress_bar, put, put_json, put_table, say
+from glocal.cli.output import interval, progress_bar, put_table, say
 from glocal.data.features import Features
 from glocal.data.labels import load_labels
 from glocal.errors import ParameterError
-from glocal.evaluation.anomaly import Anomaly, anomaly, anomaly_against
+from glocal.evaluation.anomaly import anomaly, anomaly_against
 
 _MOST_SHOWN = 30
 
@@ -56,67 +56,45 @@ def anomaly_command(
     check_scores_out(out)
     if anomalies is not None and (mode != "one-vs-rest" or train_labels or test_labels):
         raise ParameterError("--anomalies is a task of its own, without labels and mode; leave those out.")
-    if anomalies is None and (train_labels is None or test_labels is None):
+    labels = () if anomalies is not None else _needed(train_labels, test_labels)
+    shown, seen = load_features(train, model, layer), load_features(test, model, layer)
+    scalars = None if transform else shown.standardization
+
+    def rows(features: Features) -> np.ndarray:
+        features.check_finite()
+        return embedded(features, transform, scalars, "float32")  # half the memory
+
+    with progress_bar("comparing", len(shown), unit="images") as progress:
+        if anomalies is not None:
+            others = rows(load_features(anomalies, model, layer))
+            result = anomaly_against(rows(shown), rows(seen), others, k=k, progress=progress)
+        else:
+            y_train, y_test = (load_labels(path, len(given)) for path, given in zip(labels, (shown, seen), strict=True))
+            result = anomaly(
+                rows(shown), y_train, rows(seen), y_test, mode=mode, k=k, progress=progress,
+                train_subclasses=None if train_subclasses is None else load_labels(train_subclasses, len(shown)),
+                test_subclasses=None if test_subclasses is None else load_labels(test_subclasses, len(seen)),
+            )  # fmt: skip
+    lines = (
+        f"AUROC ({result.mode}, k = {k})  {interval(result.auroc, result.low, result.high)}   chance 0.5",
+        f"AUPR  {result.aupr:.3f}   FPR95  {result.fpr95:.3f}   test images {result.n}",
+    )
+    per_class = result.per_class()
+    put_result(
+        result.scores, lines, {**record(result), "per_class": per_class},
+        out=out, as_json=as_json, transform=transform, split=test.name,
+    )  # fmt: skip
+    if not as_json and 1 < len(per_class) <= _MOST_SHOWN:
+        put_table(
+            list(per_class[0]),
+            [[f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row.values()] for row in per_class],
+        )
+
+
+def _needed(train_labels: Path | None, test_labels: Path | None) -> tuple[Path, Path]:
+    """Both label files, or the error of a command line that lacks one."""
+    if train_labels is None or test_labels is None:
         missing = "--test-labels" if train_labels else "--train-labels"
         say(f"error: Missing option '{missing}'; only --anomalies does without. See glocal evaluate anomaly --help.")
         raise typer.Exit(2)
-    files = {
-        name: load_features(path, model, layer)
-        for name, path in (("train", train), ("test", test), ("other", anomalies))
-        if path
-    }
-    labels = {
-        name: None if path is None else load_labels(path, len(files[side]))
-        for name, side, path in (
-            ("train_labels", "train", train_labels),
-            ("test_labels", "test", test_labels),
-            ("train_subclasses", "train", train_subclasses),
-            ("test_subclasses", "test", test_subclasses),
-        )
-    }
-    rows = {name: _embedded(features, files["train"], transform) for name, features in files.items()}
-    with progress_bar("comparing", len(files["train"]), unit="images") as progress:
-        if anomalies is not None:
-            result = anomaly_against(rows["train"], rows["test"], rows["other"], k=k, progress=progress)
-        else:
-            result = anomaly(**rows, **labels, mode=mode, k=k, progress=progress)  # type: ignore[arg-type]
-    means = {name: getattr(result, name) for name in ("auroc", "aupr", "fpr95", "low", "high")}
-    ends = {"auroc": (result.low, result.high)}
-    put_scores(
-        out,
-        transform,
-        [
-            ("anomaly", f"{name}_{result.mode}", means[name], *ends.get(name, (None, None)), result.n, test.name)
-            for name in ("auroc", "aupr", "fpr95")
-        ],
-    )
-    if as_json:
-        rest = {name: getattr(result, name) for name in ("mode", "k", "n", "n_train")}
-        put_json({**means, "per_class": result.per_class(), **rest})
-        return
-    _show(result)
-
-
-def _embedded(features: Features, train: Features, transform: Path | None) -> np.ndarray:
-    features.check_finite()
-    return embedded_single(features, transform, None if transform else train.standardization)
-
-
-def _show(result: Anomaly) -> None:
-    put(f"AUROC ({result.mode}, k = {result.k})  {interval(result.auroc, result.low, result.high)}   chance 0.5")
-    put(f"AUPR  {result.aupr:.3f}   FPR95  {result.fpr95:.3f}   test images {result.n}")
-    rows = result.per_class()
-    if 1 < len(rows) <= _MOST_SHOWN:
-        numbers = ("auroc", "aupr", "fpr95")
-        put_table(
-            ("class", *numbers, "normal", "anomalous"),
-            [
-                (
-                    str(row["class"]),
-                    *(f"{row[name]:.3f}" for name in numbers),
-                    str(row["normal"]),
-                    str(row["anomalous"]),
-                )
-                for row in rows
-            ],
-        )
+    return train_labels, test_labels

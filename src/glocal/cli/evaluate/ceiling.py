@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from glocal.cli.evaluate.common import Row, ScoresOut, check_scores_out, embedded, put_scores
+from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_result, record, with_ends
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, Base, Order, TransformPath
-from glocal.cli.output import interval, put, put_json, put_table, status
+from glocal.cli.output import interval, put_table, status
 from glocal.data.join import join
 from glocal.data.repeated import load_repeated
 from glocal.errors import ParameterError
-from glocal.evaluation.ceiling import BRAIN_SCORE, ceiling, reached
+from glocal.evaluation.ceiling import BRAIN_SCORE, Ceiling, Reached, ceiling, reached
 from glocal.files import read_lines
 
 
@@ -56,44 +57,39 @@ def ceiling_command(
         named = " and ".join(name for name, value in about_features.items() if value)
         raise ParameterError(f"{named} would need features to be about; pass --features too.")
     given = load_repeated(answers, base=base, order=order)
-    triplets, dropped, loaded = given.triplets, 0, None
-    if features is not None:
-        loaded = load_features(features, model, layer)
-        names = None if object_ids is None else read_lines(object_ids, what="object ids")
-        joined = join(loaded, triplets, names)
-        triplets, dropped = joined.triplets, joined.n_dropped
+    triplets, dropped, score = given.triplets, 0, None
     with status("ceiling"):
-        found = ceiling(triplets)
-    bounds = {"majority": found.majority, "leave_one_out": found.leave_one_out}
-    score = None
-    if loaded is not None:
-        score = reached(embedded(loaded, transform), triplets, similarity=similarity, brain_score=brain_score)
-    n, split = found.n_answers, answers.name
-    rows: list[Row] = [
-        ("ceiling", name, bound.value, bound.low, bound.high, n, split) for name, bound in bounds.items()
-    ]
-    if score is not None:
-        rows.append(("ceiling", f"accuracy_{similarity}", score.accuracy, score.low, score.high, n, split))
-        for name, value in score.normalised.items():
-            rows.append(("ceiling", f"normalised_{similarity}_{name}", value, None, None, n, split))
-    put_scores(out, transform, rows)
-    if as_json:
-        values: dict[str, Any] = {"n_people": given.n_people, "n_dropped": dropped}
-        for name, bound in bounds.items():
-            values |= {name: bound.value, f"{name}_low": bound.low, f"{name}_high": bound.high}
-        values |= {key: getattr(found, key) for key in ("n_triplets", "n_answers", "n_single")}
-        values |= {"brain_score": BRAIN_SCORE} if brain_score else {}
-        put_json(values | ({} if score is None else vars(score)))
-        return
-    for label, bound in (
-        ("majority share (optimistic)", found.majority),
-        ("leave one out (cautious)", found.leave_one_out),
-    ):
-        put(f"{label}  {interval(bound.value, bound.low, bound.high)}")
-    put(f"triplets {found.n_triplets}, answers {found.n_answers}, {dropped} dropped in the join")
-    if score is not None:
-        put(f"accuracy ({similarity}) on them  {interval(score.accuracy, score.low, score.high)}")
+        if features is not None:
+            loaded = load_features(features, model, layer)
+            names = None if object_ids is None else read_lines(object_ids, what="object ids")
+            joined = join(loaded, triplets, names)
+            triplets, dropped = joined.triplets, joined.n_dropped
+            score = reached(embedded(loaded, transform), triplets, similarity=similarity, brain_score=brain_score)
+        found = ceiling(triplets) if score is None else score.ceiling
+    values = {"n_people": given.n_people, "n_dropped": dropped, **_values(found)}
+    values |= {"brain_score": BRAIN_SCORE} if brain_score else {}
+    put_result(
+        (score or found).scores, _lines(found, score, dropped), values | ({} if score is None else record(score)),
+        out=out, as_json=as_json, transform=transform, split=answers.name,
+    )  # fmt: skip
+    if score is not None and not as_json:
         put_table(
             ["ceiling", "(accuracy - 1/3) / (ceiling - 1/3)", "accuracy / ceiling"],
             [[name, f"{value:.3f}", f"{score.ratio[name]:.3f}"] for name, value in score.normalised.items()],
         )
+
+
+def _values(found: Ceiling) -> dict[str, Any]:
+    bounds = {name.removeprefix("ceiling_"): value for name, value in with_ends(found.scores).items()}
+    return bounds | {name: getattr(found, name) for name in ("n_triplets", "n_answers", "n_single")}
+
+
+def _lines(found: Ceiling, score: Reached | None, dropped: int) -> Iterator[str]:
+    for label, bound in (
+        ("majority share (optimistic)", found.majority),
+        ("leave one out (cautious)", found.leave_one_out),
+    ):
+        yield f"{label}  {interval(bound.value, bound.low, bound.high)}"
+    yield f"triplets {found.n_triplets}, answers {found.n_answers}, {dropped} dropped in the join"
+    if score is not None:
+        yield f"accuracy ({score.similarity}) on them  {interval(score.accuracy, score.low, score.high)}"

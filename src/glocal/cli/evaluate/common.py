@@ -1,40 +1,37 @@
-"""What every ``glocal evaluate`` command does: embed features, read labels, append rows."""
+"""What every ``glocal evaluate`` command does: embed features, append the rows of a result, show it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
+from glocal.cli.output import put, put_json
 from glocal.data.features import Features, Standardization
 from glocal.files import writable_target
-from glocal.records import Score, append_rows
+from glocal.records import append_rows
+from glocal.scores import PEOPLE, Score
 from glocal.transform import LinearTransform
 
 ScoresOut = Annotated[Path | None, typer.Option("--out", help="JSON-lines file that the scores are appended to.")]
-Row = tuple[str, str, float, float | None, float | None, int, str]
 
 
-def embedded(features: Features, transform: Path | None, scalars: Standardization | None = None) -> np.ndarray:
-    """Float64 rows of the standardized features, or of the transformed ones.
+def embedded(
+    features: Features, transform: Path | None, scalars: Standardization | None = None, dtype: str = "float64"
+) -> np.ndarray:
+    """Rows of the standardized features, or of the transformed ones, computed in float64 piece by piece.
 
     A transform brings its own two scalars. Without one they are `scalars`, or those of these features.
     """
     if transform is None:
-        return (scalars or features.standardization)(features.matrix, "float64")
-    return LinearTransform.load(transform).apply(np.asarray(features.matrix, dtype=np.float64))
-
-
-def embedded_single(features: Features, transform: Path | None, scalars: Standardization | None = None) -> np.ndarray:
-    """The same rows, computed in float64 piece by piece and kept in float32: half the memory."""
-    if transform is None:
         given = scalars or features.standardization
     else:
         fitted = LinearTransform.load(transform)
-    rows = np.empty((len(features), features.dimensions), dtype=np.float32)
+    rows = np.empty((len(features), features.dimensions), dtype=dtype)
     for start, chunk in features.chunks():
         wide = np.asarray(chunk, dtype=np.float64)
         rows[start : start + len(wide)] = given(wide, "float64") if transform is None else fitted.apply(wide)
@@ -47,8 +44,42 @@ def check_scores_out(out: Path | None) -> None:
         writable_target(out, what="--out", endings=(".jsonl", ".ndjson", ".json", ".txt", ""))
 
 
-def put_scores(out: Path | None, transform: Path | None, rows: Iterable[Row]) -> None:
-    """Append (task, metric, value, low, high, n, split) under the name of the transform, if a file was asked for."""
+def record(result: Any) -> dict[str, Any]:
+    """The fields of a result but for the arrays behind them, which its repr leaves out too."""
+    return {field.name: getattr(result, field.name) for field in dataclasses.fields(result) if field.repr}
+
+
+def with_ends(scores: Iterable[Score]) -> dict[str, Any]:
+    """Each score under its metric, its interval under ``METRIC_low`` and ``METRIC_high``."""
+    values: dict[str, Any] = {}
+    for score in scores:
+        values |= {score.metric: score.value, f"{score.metric}_low": score.low, f"{score.metric}_high": score.high}
+    return values
+
+
+def put_result(
+    scores: Iterable[Score],
+    lines: Iterable[str],
+    values: Mapping[str, Any],
+    *,
+    out: Path | None,
+    as_json: bool,
+    transform: Path | None,
+    split: str,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
+    """Append the rows to a file, if one was asked for, and show the result: its lines, or its values as JSON."""
     if out is not None:
         arm = "original" if transform is None else str(transform)
-        append_rows(out, [Score(*row, arm) for row in rows])
+        placed = (
+            dataclasses.replace(
+                score, split=split, transform=PEOPLE if score.transform == PEOPLE else arm,
+                settings={**score.settings, **(settings or {})},
+            )
+            for score in scores
+        )  # fmt: skip
+        append_rows(out, [score.row() for score in placed])
+    if as_json:
+        put_json(values)
+    else:
+        put(*lines)

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_scores
+from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_result, record
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, TransformPath
-from glocal.cli.output import interval, progress_bar, put, put_json, say
+from glocal.cli.output import interval, progress_bar, say
 from glocal.data.labels import load_labels
 from glocal.evaluation.fewshot import few_shot
 
@@ -54,29 +54,20 @@ def few_shot_command(
     scalars = shot_rows.standardization if transform is None else None
     with progress_bar("few-shot", draws, unit="draws") as progress:
         result = few_shot(
-            embedded(shot_rows, transform, scalars),
-            load_labels(train_labels, len(shot_rows)),
-            embedded(test_rows, transform, scalars),
-            load_labels(test_labels, len(test_rows)),
-            shots=shots,
-            draws=draws,
-            probe=probe,
-            seed=seed,
+            embedded(shot_rows, transform, scalars), load_labels(train_labels, len(shot_rows)),
+            embedded(test_rows, transform, scalars), load_labels(test_labels, len(test_rows)),
+            shots=shots, draws=draws, probe=probe, seed=seed, shots_per=shots_per, leave_out_shots=same,
             train_subclasses=None if train_subclasses is None else load_labels(train_subclasses, len(shot_rows)),
             test_subclasses=None if test_subclasses is None else load_labels(test_subclasses, len(test_rows)),
-            shots_per=shots_per,
-            leave_out_shots=same,
             progress=progress,
-        )
-    metric = f"accuracy_{probe}_{shots}"
-    put_scores(out, transform, [("few-shot", metric, result.accuracy, result.low, result.high, result.n, str(test))])
-    if as_json:
-        names = ("accuracy", "low", "high", "per_draw", "per_class", "probe", "shots", "draws", "seed", "n", "chance")
-        put_json({name: getattr(result, name) for name in names} | {"n_classes": len(result.classes)})
-        return
-    put(
+        )  # fmt: skip
+    lines = (
         f"accuracy ({probe}, {shots} shots)  {interval(result.accuracy, result.low, result.high)}"
-        f"   chance {result.chance:.3f}"
+        f"   chance {result.chance:.3f}",
+        f"each draw  {'  '.join(f'{value:.3f}' for value in result.per_draw)}",
+        f"{result.n} test images, {len(result.classes)} classes, seed {seed}",
     )
-    put(f"each draw  {'  '.join(f'{value:.3f}' for value in result.per_draw)}")
-    put(f"{result.n} test images, {len(result.classes)} classes, seed {seed}")
+    put_result(
+        result.scores, lines, {**record(result), "n_classes": len(result.classes)},
+        out=out, as_json=as_json, transform=transform, split=str(test),
+    )  # fmt: skip

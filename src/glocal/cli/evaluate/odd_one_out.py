@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from glocal.cli.evaluate.against import baseline_values, check_flips_file, put_baseline, save_flips
-from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_scores
+from glocal.cli.evaluate.against import baseline_lines, baseline_values, check_flips_file, save_flips
+from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_result, record
 from glocal.cli.features import LayerName, ModelName
 from glocal.cli.options import (
     AsJson,
@@ -23,9 +24,10 @@ from glocal.cli.options import (
     Weights,
     load_answers,
 )
-from glocal.cli.output import interval, put, put_json, status
-from glocal.evaluation.alignment import odd_one_out
+from glocal.cli.output import interval, status
+from glocal.evaluation.alignment import OddOneOut, odd_one_out
 from glocal.evaluation.flips import flips
+from glocal.evaluation.result import difference_score
 
 
 def odd_one_out_command(
@@ -70,29 +72,22 @@ def odd_one_out_command(
             changed = flips(before, Z, joined.triplets, similarity=similarity)
     if changed is not None and flips_file is not None:
         save_flips(flips_file, changed, given.answers[joined.kept], np.flatnonzero(joined.kept))
-    split = triplets.name
-    rows = [
-        ("odd-one-out", f"accuracy_{similarity}", result.accuracy, result.low, result.high, result.n, split),
-        ("odd-one-out", "loss", result.loss, None, None, result.n, split),
-        ("odd-one-out", f"tie_rate_{similarity}", result.tie_rate, None, None, result.n, split),
-    ]
+    scores, values = list(result.scores), {**record(result), "n_dropped": joined.n_dropped}
     if changed is not None:
-        d = changed.difference
-        rows.append(("odd-one-out", f"gain_{similarity}_over_{baseline}", d.difference, d.low, d.high, d.n, split))
-    put_scores(out, transform, rows)
-    if as_json:
-        values = {
-            name: getattr(result, name) for name in ("accuracy", "low", "high", "tie_rate", "loss", "chance", "n")
-        }
-        against = (
-            {} if changed is None else {"baseline": baseline_values(str(baseline), changed, loaded, joined.triplets)}
-        )
-        put_json({**values, "similarity": similarity, "n_dropped": joined.n_dropped, **against})
-        return
-    put(f"accuracy ({similarity})  {interval(result.accuracy, result.low, result.high)}   chance {result.chance:.3f}")
-    put(f"loss (dot products)  {result.loss:.4f} nats   chance {np.log(3):.4f}")
-    if transform is None:
-        put("(without a transform the scale of the features, and with it this loss, is arbitrary)")
-    put(f"tie rate  {result.tie_rate:.4f}   answers {result.n}, {joined.n_dropped} dropped in the join")
-    if changed is not None:
-        put_baseline(baseline_values(str(baseline), changed, loaded, joined.triplets))
+        scores.append(difference_score(scores[0], changed.difference, str(baseline)))
+        values["baseline"] = baseline_values(str(baseline), changed, loaded, joined.triplets)
+    put_result(
+        scores, _lines(result, values, scaled=transform is not None), values,
+        out=out, as_json=as_json, transform=transform, split=triplets.name,
+    )  # fmt: skip
+
+
+def _lines(result: OddOneOut, values: dict[str, Any], scaled: bool) -> Iterator[str]:
+    ends = interval(result.accuracy, result.low, result.high)
+    yield f"accuracy ({result.similarity})  {ends}   chance {result.chance:.3f}"
+    yield f"loss (dot products)  {result.loss:.4f} nats   chance {np.log(3):.4f}"
+    if not scaled:
+        yield "(without a transform the scale of the features, and with it this loss, is arbitrary)"
+    yield f"tie rate  {result.tie_rate:.4f}   answers {result.n}, {values['n_dropped']} dropped in the join"
+    if "baseline" in values:
+        yield from baseline_lines(values["baseline"])

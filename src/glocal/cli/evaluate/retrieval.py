@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 
-from glocal.cli.evaluate.common import Row, ScoresOut, check_scores_out, embedded, put_scores
+from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_result, with_ends
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, TransformPath
-from glocal.cli.output import interval, progress_bar, put, put_json
+from glocal.cli.output import interval, progress_bar
 from glocal.data.features import Features, Standardization
 from glocal.data.labels import load_labels
 from glocal.errors import ParameterError
-from glocal.evaluation.retrieval import Retrieval, WithInterval, concatenated, retrieval
+from glocal.evaluation.retrieval import Retrieval, concatenated, retrieval
 from glocal.transform import LinearTransform
 
 
@@ -61,14 +62,12 @@ def retrieval_command(
             result = retrieval(rows, labels, progress=progress)
         else:
             result = retrieval(rows, labels, _rows(G, G, transform, concat_weight), others, progress=progress)
-    put_scores(out, transform, _scores(result, queries.name, concat_weight))
-    if as_json:
-        put_json(_plain(result, concat_weight))
-        return
-    for rank, (value, low, high) in result.recall.items():
-        put(f"R@{rank}  {interval(value, low, high)}")
-    put(f"mAP  {interval(*result.mean_average_precision)}")
-    put(f"queries {result.n}, {result.n_without} without a relevant row left out   gallery {result.n_gallery}")
+    counts = {name: getattr(result, name) for name in ("n", "n_gallery", "n_without")}
+    put_result(
+        result.scores, _lines(result), {**with_ends(result.scores), "concat_weight": concat_weight, **counts},
+        out=out, as_json=as_json, transform=transform, split=queries.name,
+        settings={} if concat_weight == 1 else {"concat_weight": concat_weight},
+    )  # fmt: skip
 
 
 def _rows(features: Features, gallery: Features, transform: Path | None, weight: float) -> np.ndarray:
@@ -82,26 +81,8 @@ def _rows(features: Features, gallery: Features, transform: Path | None, weight:
     return concatenated(scalars(features.matrix, "float64"), Z, weight)
 
 
-def _named(result: Retrieval) -> dict[str, WithInterval]:
-    return {f"recall_{rank}": triple for rank, triple in result.recall.items()} | {"map": result.mean_average_precision}
-
-
-def _scores(result: Retrieval, split: str, weight: float) -> list[Row]:
-    suffix = "" if weight == 1 else f"_concat_{weight:g}"
-    return [
-        ("retrieval", name + suffix, value, low, high, result.n, split)
-        for name, (value, low, high) in _named(result).items()
-    ]
-
-
-def _plain(result: Retrieval, weight: float) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, (value, low, high) in _named(result).items():
-        values |= {name: value, f"{name}_low": low, f"{name}_high": high}
-    return {
-        **values,
-        "concat_weight": weight,
-        "n": result.n,
-        "n_gallery": result.n_gallery,
-        "n_without": result.n_without,
-    }
+def _lines(result: Retrieval) -> Iterator[str]:
+    for rank, (value, low, high) in result.recall.items():
+        yield f"R@{rank}  {interval(value, low, high)}"
+    yield f"mAP  {interval(*result.mean_average_precision)}"
+    yield f"queries {result.n}, {result.n_without} without a relevant row left out   gallery {result.n_gallery}"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_scores
+from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_result, record
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, FeaturesPath, TransformPath
-from glocal.cli.output import interval, progress_bar, put, put_json, say
+from glocal.cli.output import interval, progress_bar, say
 from glocal.data.rdm import join_rdms, load_index, load_rdms
-from glocal.evaluation.rsa import rsa
+from glocal.evaluation.rsa import RSA, rsa
 from glocal.files import read_lines
 
 
@@ -59,21 +60,17 @@ def rsa_command(
     Z = embedded(loaded, transform)[joined.rows]
     with progress_bar("bootstrap", replicates, unit="replicates") as on_replicate:
         found = rsa(Z, joined.rdms, kernel=kernel, replicates=replicates, seed=seed, on_replicate=on_replicate)
-    n, split = found.n_objects, rdm.name
-    put_scores(
-        out,
-        transform,
-        [
-            ("rsa", f"spearman_{kernel}", found.spearman, found.low, found.high, n, split),
-            ("rsa", f"pearson_{kernel}", found.pearson, found.pearson_low, found.pearson_high, n, split),
-        ],
-    )
-    if as_json:
-        put_json({**vars(found), "n_dropped": joined.n_dropped})
-        return
-    why = "undefined in most replicates" if replicates else None
-    put(f"Spearman ({kernel})  {interval(found.spearman, found.low, found.high, why)}")
-    put(f"Pearson ({kernel})  {interval(found.pearson, found.pearson_low, found.pearson_high, why)}")
+    put_result(
+        found.scores, _lines(found, joined.n_dropped, asked=replicates > 0),
+        {**record(found), "n_dropped": joined.n_dropped},
+        out=out, as_json=as_json, transform=transform, split=rdm.name,
+    )  # fmt: skip
+
+
+def _lines(found: RSA, n_dropped: int, asked: bool) -> Iterator[str]:
+    why = "undefined in most replicates" if asked else None
+    yield f"Spearman ({found.kernel})  {interval(found.spearman, found.low, found.high, why)}"
+    yield f"Pearson ({found.kernel})  {interval(found.pearson, found.pearson_low, found.pearson_high, why)}"
     if found.ceiling is not None:
-        put(f"noise ceiling (Spearman)  {found.ceiling.lower:.3f} to {found.ceiling.upper:.3f}")
-    put(f"objects {n}, {joined.n_dropped} dropped in the join   people {found.n_people}")
+        yield f"noise ceiling (Spearman)  {found.ceiling.lower:.3f} to {found.ceiling.upper:.3f}"
+    yield f"objects {found.n_objects}, {n_dropped} dropped in the join   people {found.n_people}"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from glocal.cli.evaluate.common import Row, ScoresOut, check_scores_out, put_scores
+from glocal.cli.evaluate.common import ScoresOut, check_scores_out, put_result, record
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson, FeaturesPath
-from glocal.cli.output import interval, progress_bar, put, put_json
+from glocal.cli.output import interval, progress_bar
 from glocal.data.labels import load_labels
 from glocal.evaluation.structure import Structure, structure
 from glocal.evaluation.structure.measure import STEPS
@@ -20,10 +20,6 @@ from glocal.evaluation.structure.separation import Separation
 from glocal.evaluation.structure.spectrum import Spectrum, spectrum
 from glocal.transform import LinearTransform
 
-_PLAIN = (
-    "trustworthiness", "continuity", "local_cka", "divergence", "cka", "cka_debiased", "rdm_spearman", "rdm_pearson",
-    "participation_before", "participation_after", "directions90_before", "directions90_after",
-)  # fmt: skip
 _SHOWN = 10
 
 
@@ -61,32 +57,14 @@ def structure_command(
         result = structure(X, Z, k=k, tau=tau, labels=names, progress=begin)
         begin("spectrum")
         found = spectrum(fitted.weights, X)
-    put_scores(out, transform, _rows(result, features.name))
-    if as_json:
-        put_json({**_plain(result), "spectrum": _summary(found)})
-        return
-    _show(result, found)
-
-
-def _rows(result: Structure, split: str) -> list[Row]:
-    n, task = result.n, "structure"
-    rows: list[Row] = [(task, "neighbours_kept", result.neighbours_kept, result.low, result.high, n, split)]
-    values = {f"neighbours_kept_{size}": value for size, value in result.overlap.items()}
-    values |= {name: getattr(result, name) for name in _PLAIN}
-    for when, apart in (("before", result.separation_before), ("after", result.separation_after)):
-        if apart is not None:
-            values |= {f"class_gap_{when}": apart.gap, f"silhouette_{when}": apart.silhouette}
-    return rows + [
-        (task, name, float(value), None, None, n, split) for name, value in values.items() if value is not None
-    ]
-
-
-def _plain(result: Structure) -> dict[str, Any]:
-    values = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    values = record(result)
     for name, value in values.items():
         if isinstance(value, Separation):
             values[name] = {**value._asdict(), "gap": value.gap}
-    return values
+    put_result(
+        result.scores, _lines(result, found), {**values, "spectrum": _summary(found)},
+        out=out, as_json=as_json, transform=transform, split=features.name,
+    )  # fmt: skip
 
 
 def _summary(found: Spectrum) -> dict[str, Any]:
@@ -102,26 +80,26 @@ def _summary(found: Spectrum) -> dict[str, Any]:
     }
 
 
-def _show(result: Structure, found: Spectrum) -> None:
+def _lines(result: Structure, found: Spectrum) -> Iterator[str]:
     why = "collapsed" if result.collapsed else "all images are equal"
     kept = interval(result.neighbours_kept, result.low, result.high, why)
-    put(f"neighbours kept (k = {result.k})  {kept}   chance {result.k / (result.n - 1):.3f}   images {result.n}")
-    put("at other k  " + "  ".join(f"{size}: {value:.3f}" for size, value in result.overlap.items()))
-    put(f"trustworthiness  {result.trustworthiness:.4f}   continuity  {result.continuity:.4f}")
+    yield f"neighbours kept (k = {result.k})  {kept}   chance {result.k / (result.n - 1):.3f}   images {result.n}"
+    yield "at other k  " + "  ".join(f"{size}: {value:.3f}" for size, value in result.overlap.items())
+    yield f"trustworthiness  {result.trustworthiness:.4f}   continuity  {result.continuity:.4f}"
     inside = "" if result.local_cka is None else f"   local CKA  {result.local_cka:.3f}"
-    put(f"divergence of neighbourhoods (tau = {result.tau})  {result.divergence:.4f} nats{inside}")
-    put(f"CKA  {result.cka:.3f} (debiased {result.cka_debiased:.3f})")
-    put(
+    yield f"divergence of neighbourhoods (tau = {result.tau})  {result.divergence:.4f} nats{inside}"
+    yield f"CKA  {result.cka:.3f} (debiased {result.cka_debiased:.3f})"
+    yield (
         f"dissimilarities  Spearman {result.rdm_spearman:.3f}   Pearson {result.rdm_pearson:.3f}   "
         f"images compared {result.rdm_images}"
     )
-    put(
+    yield (
         f"effective directions  {result.participation_before:.1f} before, {result.participation_after:.1f} after; "
         f"for 90 % of the variance {result.directions90_before} and {result.directions90_after}"
     )
-    put(f"principal directions raised  {found.raised} of {len(found.gains)}, at most {found.gains.max():.2f} times")
+    yield f"principal directions raised  {found.raised} of {len(found.gains)}, at most {found.gains.max():.2f} times"
     if result.separation_before is not None and result.separation_after is not None:
-        put(
+        yield (
             f"classes apart (cosine within less between)  {result.separation_before.gap:.3f} before, "
             f"{result.separation_after.gap:.3f} after; silhouette {result.separation_before.silhouette:.3f} and "
             f"{result.separation_after.silhouette:.3f}"

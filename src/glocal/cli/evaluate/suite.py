@@ -30,8 +30,8 @@ def suite_command(
     with progress_bar("suite", unit="cells", lines=True) as progress:
         result = run_suite(plan, out, lambda what, done, total: progress(done, total, what))
     if as_json:
-        rows = result.rows.astype(object).where(result.rows.notna(), None)
-        put_json({"cells_kept": result.n_kept, "out": str(out), "rows": rows.to_dict("records")})
+        rows = [score.row() for score in result.scores]
+        put_json({"cells_kept": result.n_kept, "out": str(out), "rows": rows})
         return
     table = result.table
     put_table(list(table.columns), table.to_numpy().tolist(), keys=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -15,14 +15,16 @@ from glocal.data.labels import check_labels
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.fewshot.episodes import draw_episodes, superclass_split
 from glocal.evaluation.fewshot.probes import Scorer, probe_named, shared_credit
+from glocal.evaluation.result import Units
 from glocal.evaluation.statistics import two_way_estimate
+from glocal.scores import Score
 
 SHOTS_PER = ("class", "subclass")
 Result = TypeVar("Result")
 _CHUNK = 4096
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class FewShot:
     """Few-shot accuracy of one set of features.
 
@@ -39,15 +41,28 @@ class FewShot:
     high: float | None
     per_draw: tuple[float, ...]
     per_class: dict[str, float]
-    cells: Float[np.ndarray, "draws k"]
-    counts: tuple[int, ...]
-    classes: tuple[str, ...]
+    cells: Float[np.ndarray, "draws k"] = field(repr=False)
+    counts: tuple[int, ...] = field(repr=False)
+    classes: tuple[str, ...] = field(repr=False)
     n: int
     chance: float
     probe: str
     shots: int
     draws: int
     seed: int
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """The accuracy."""
+        settings = {"shots": self.shots, "draws": self.draws, "seed": self.seed}
+        metric = f"accuracy_{self.probe}"
+        return (Score("few-shot", metric, self.accuracy, self.low, self.high, self.n, settings=settings),)
+
+    @property
+    def units(self) -> Units:
+        """The accuracy of each tested class in each draw."""
+        counts = np.array(self.counts, dtype=np.float64)
+        return Units(values=self.cells[:, counts > 0], weights=counts[counts > 0])
 
 
 def few_shot(

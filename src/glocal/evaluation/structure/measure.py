@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Float, Shaped
 
 from glocal.data.labels import check_labels
 from glocal.errors import CollapseWarning, DataError, ParameterError
+from glocal.evaluation.result import Units
 from glocal.evaluation.statistics import mean_estimate
 from glocal.evaluation.structure.cka import linear_cka, local_cka
 from glocal.evaluation.structure.collapse import collapsed
@@ -21,8 +22,13 @@ from glocal.evaluation.structure.ranks import chance_of_ranks, check_k, rank_pen
 from glocal.evaluation.structure.rdm import rdm_correlation
 from glocal.evaluation.structure.separation import Separation, separation
 from glocal.evaluation.structure.spectrum import directions_for, participation_ratio, variances
+from glocal.scores import Score
 from glocal.ties import tie_tolerance
 
+_MEASURES = (
+    "trustworthiness", "continuity", "local_cka", "divergence", "cka", "cka_debiased", "rdm_spearman", "rdm_pearson",
+    "participation_before", "participation_after", "directions90_before", "directions90_after",
+)  # fmt: skip
 STEPS = (
     "neighbours, trustworthiness and continuity",
     "local CKA",
@@ -31,7 +37,7 @@ STEPS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Structure:
     """What stays of the structure of n images under a transform.
 
@@ -41,7 +47,8 @@ class Structure:
     Global: `cka`, `cka_debiased`, `rdm_spearman` and `rdm_pearson` over `rdm_images` images; `participation_*` and
     `directions90_*`, the effective number of directions and the number that hold 90 % of the variance, before and
     after; `separation_before`, `separation_after` of the classes, if labels were given.
-    `collapsed` says that one side is a single point; then every measure has the value of chance.
+    `collapsed` says that one side is a single point; then every measure has the value of chance. `kept` (n,) is the
+    share of its neighbours that each image keeps.
     """
 
     neighbours_kept: float
@@ -67,6 +74,30 @@ class Structure:
     k: int
     tau: float
     n: int
+    kept: Float[np.ndarray, " n"] = field(repr=False, compare=False)
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Neighbours kept, and every other measure that is a number."""
+        values = {f"neighbours_kept_{size}": value for size, value in self.overlap.items()}
+        values |= {name: getattr(self, name) for name in _MEASURES}
+        for when, apart in (("before", self.separation_before), ("after", self.separation_after)):
+            if apart is not None:
+                values |= {f"class_gap_{when}": apart.gap, f"silhouette_{when}": apart.silhouette}
+        settings, n = {"k": self.k, "tau": self.tau}, self.n
+        return (
+            Score("structure", "neighbours_kept", self.neighbours_kept, self.low, self.high, n, settings=settings),
+            *(
+                Score("structure", name, float(value), n=n, settings=settings)
+                for name, value in values.items()
+                if value is not None
+            ),
+        )
+
+    @property
+    def units(self) -> Units:
+        """The share of its neighbours that each image keeps."""
+        return Units(values=self.kept)
 
 
 def structure(
@@ -177,6 +208,7 @@ def _local(X: np.ndarray, Z: np.ndarray, k: int, sizes: list[int], begin: Callab
         "neighbours_kept": float(kept[k].mean()),
         "low": low,
         "high": high,
+        "kept": kept[k],
         "overlap": {size: float(kept[size].mean()) for size in sizes},
         "trustworthiness": trust(came, n, k),
         "continuity": trust(went, n, k),
@@ -199,10 +231,11 @@ def _global(X: np.ndarray, Z: np.ndarray, seed: int, begin: Callable[[str], None
 def _chance(n: int, k: int, sizes: list[int]) -> dict[str, Any]:
     """What unrelated embeddings get, in place of what rounding would."""
     ranks = chance_of_ranks(n, k)
-    local = {"neighbours_kept": k / (n - 1), "low": None, "high": None, "local_cka": 0.0 if k >= 3 else None}
-    overlap = {size: size / (n - 1) for size in sizes}
+    chance = k / (n - 1)
+    local: dict[str, Any] = {"neighbours_kept": chance, "low": None, "high": None, "kept": np.full(n, chance)}
     nothing = dict.fromkeys(("cka", "cka_debiased", "rdm_spearman", "rdm_pearson"), 0.0)
-    return {**local, **nothing, "overlap": overlap, "trustworthiness": ranks, "continuity": ranks, "rdm_images": n}
+    local |= {"overlap": {size: size / (n - 1) for size in sizes}, "local_cka": 0.0 if k >= 3 else None}
+    return {**local, **nothing, "trustworthiness": ranks, "continuity": ranks, "rdm_images": n}
 
 
 def _separation(Z: np.ndarray, labels: np.ndarray) -> Separation:
