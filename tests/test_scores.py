@@ -71,12 +71,12 @@ def test_the_first_score_is_the_mean_of_the_units():
 
 
 def test_scores_become_objects(tmp_path):
-    """A Score is written as one JSON object with its fields, of which only suites have network and p-values."""
+    """A Score is written as one JSON object with its fields, the last ones only where it has them."""
     path = tmp_path / "scores.jsonl"
     append_rows(path, [SCORE.row(), SCORE.row()])
     row = {
         "task": "odd-one-out", "metric": "accuracy_cosine", "value": 0.47, "low": 0.45, "high": 0.49, "n": 5362,
-        "split": "heldout", "transform": "global", "settings": {},
+        "split": "heldout", "transform": "global",
     }  # fmt: skip
     assert read_rows(path) == [row, row]
     assert len(path.read_text().splitlines()) == 2

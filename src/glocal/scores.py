@@ -13,7 +13,6 @@ from glocal.records import NULL, NUMBER, TEXT, read_rows
 PEOPLE = "people"
 """Stands where an arm would in rows about people themselves: no arm of a suite may be called so."""
 DIFFERENCE = "_difference"
-_SUITE = ("network", "p_holm")
 _MAYBE = (*NUMBER, NULL)
 _NEEDED = {"task": TEXT, "metric": TEXT, "value": _MAYBE, "transform": TEXT}
 _KNOWN = {
@@ -63,10 +62,13 @@ class Score:
     p_holm: float | None = None
 
     def row(self) -> dict[str, Any]:
-        """The row of a file: only suites have networks and corrected p-values, only differences p-values."""
+        """The row of a file: what it has besides the first eight fields; in a suite all but empty settings."""
         row = asdict(self)
-        left_out = () if self.network is not None else (*_SUITE, *(() if self.p is not None else ("p",)))
-        return {key: value for key, value in row.items() if key not in left_out}
+        extra = {key: row.pop(key) for key in ("settings", "network", "p", "p_holm")}
+        in_suite = self.network is not None
+        return row | {
+            key: value for key, value in extra.items() if value not in (None, {}) or (key != "settings" and in_suite)
+        }
 
 
 def read_scores(path: PathLike) -> list[Score]:
