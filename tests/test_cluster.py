@@ -23,7 +23,7 @@ distributed = pytest.importorskip("distributed")
 def mapped(client, function, items, shared, patience=None):
     """(item, ``function(item, shared)``) of single steps, as they are finished."""
     chains = (Chain([item]) for item in items)
-    return run_on(client, lambda item, _, shared: function(item, shared), chains, lambda _: shared, patience)
+    return run_on(client, lambda item, _, shared: function(item, shared), chains, lambda _: shared, None, patience)
 
 
 # finding it

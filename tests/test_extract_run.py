@@ -15,10 +15,9 @@ from torch import nn
 
 from glocal.data.decode import Unreadable
 from glocal.data.features import Features
-from glocal.errors import DataError, FileError, GLocalError, ParameterError
+from glocal.errors import FileError, GLocalError, ParameterError
 from glocal.extract import Extractor, open_images
 from glocal.extract.extractor import parse_shard
-from glocal.extract.rows_file import _spans
 from glocal.extract.source import Item, Source
 
 Image = pytest.importorskip("PIL.Image")
@@ -131,16 +130,12 @@ def test_a_row_does_not_depend_on_the_images_beside_it(toy, photos, tmp_path):
         assert np.array_equal(fewer.matrix[row], everything.matrix[everything.names.index(name)])
 
 
-@pytest.mark.parametrize("kind", ["npy", "zarr"])
 @pytest.mark.parametrize("chunk_size", [1, 8, 1000])
-def test_neither_chunks_nor_format_change_a_value(toy, photos, tmp_path, kind, chunk_size):
-    """One batch a chunk, a few, or all in one, in npy or zarr: the same matrix to the byte."""
-    if kind == "zarr":
-        pytest.importorskip("zarr")
+def test_chunks_change_no_value(toy, photos, tmp_path, chunk_size):
+    """One batch a chunk, a few, or all in one: the same matrix to the byte."""
     reference = Extractor(toy, batch_size=8).extract(photos, tmp_path / "a").features()
-    result = Extractor(toy, batch_size=8, workers=1).extract(photos, tmp_path / "b", format=kind, chunk_size=chunk_size)
+    result = Extractor(toy, batch_size=8, workers=1).extract(photos, tmp_path / "b", chunk_size=chunk_size)
     found = result.features()
-    assert result.files["output"].name == f"features.{kind}"
     assert np.asarray(found.matrix).tobytes() == np.asarray(reference.matrix).tobytes()
     assert found.names == reference.names
 
@@ -314,15 +309,12 @@ def test_processes_share_a_folder_without_shards(toy, photos, tmp_path, undistur
     assert files_of(tmp_path / "out") == undisturbed
 
 
-@pytest.mark.parametrize("kind", ["npy", "zarr"])
 @pytest.mark.parametrize("when", ["names", "features", "record"])
-def test_a_death_while_finishing_is_mended(toy, photos, tmp_path, monkeypatch, when, kind):
+def test_a_death_while_finishing_is_mended(toy, photos, tmp_path, monkeypatch, when):
     """Dying before the names, between layers, or before the record leaves what the next run completes to the byte."""
-    from glocal.extract import rows_file, store
+    from glocal.extract import store
 
-    if kind == "zarr":
-        pytest.importorskip("zarr")
-    extract = lambda out: Extractor(toy, ["conv", "output"], batch_size=8).extract(photos, out, format=kind)
+    extract = lambda out: Extractor(toy, ["conv", "output"], batch_size=8).extract(photos, out)
     extract(tmp_path / "whole")
 
     class Death(BaseException):
@@ -338,15 +330,15 @@ def test_a_death_while_finishing_is_mended(toy, photos, tmp_path, monkeypatch, w
             return write(path, **options)
 
         patched.setattr(store, "atomic_write", dying)
-        for cls in (rows_file._Npy, rows_file._Zarr):
+        move_matrix = store.move_matrix
 
-            def move(self, *arguments, original=cls.move):
-                if len(moves) == count:
-                    raise Death
-                moves.append(1)
-                original(self, *arguments)
+        def move(*arguments):
+            if len(moves) == count:
+                raise Death
+            moves.append(1)
+            move_matrix(*arguments)
 
-            patched.setattr(cls, "move", move)
+        patched.setattr(store, "move_matrix", move)
         with pytest.raises(Death):
             extract(tmp_path / "out")
     assert not (tmp_path / "out" / "record.json").exists()
@@ -435,8 +427,6 @@ def test_errors_of_the_run_are_one_sentence(tmp_path):
         Extractor((same, number_tensor), pool="max")
     with pytest.raises(ParameterError, match="device is 'quantum'"):
         Extractor((same, number_tensor), device="quantum")
-    with pytest.raises(DataError, match="format is 'csv'"):
-        Extractor((same, number_tensor)).extract(flat_source(2), tmp_path / "x", format="csv")
 
 
 def test_an_error_in_the_network_stops_the_threads(tmp_path):
@@ -460,12 +450,32 @@ def test_an_error_in_the_network_stops_the_threads(tmp_path):
     assert len(calls) == 3 + 8
 
 
-def test_kept_rows_are_copied_in_runs_without_gaps():
-    """The runs cover exactly the kept numbers, in order, none longer than asked for."""
+def test_kept_rows_are_copied_in_order(tmp_path, monkeypatch):
+    """Over several pieces the final matrix holds exactly the kept rows, and the growing one is gone."""
+    from glocal.extract import matrix
+
+    monkeypatch.setattr(matrix, "_STEP_BYTES", 3 * 8)
+    matrix.create_matrix(tmp_path / "a.npy", (31, 2), np.dtype("f4"))
+    matrix.write_rows(tmp_path / "a.npy", 0, np.arange(62, dtype="f4").reshape(31, 2))
     kept = np.array([0, 1, 2, 3, 7, 8, 20, 21, 22, 23, 24, 30])
-    spans = list(_spans(kept, 3))
-    assert [number for first, last in spans for number in range(first, last)] == kept.tolist()
-    assert max(last - first for first, last in spans) == 3
+    matrix.move_matrix(tmp_path / "a.npy", tmp_path / "b.npy", kept)
+    assert np.array_equal(np.load(tmp_path / "b.npy"), np.arange(62, dtype="f4").reshape(31, 2)[kept])
+    assert os.listdir(tmp_path) == ["b.npy"]
+
+
+def test_an_unfinished_extraction_of_another_version_is_refused(toy, photos, tmp_path, monkeypatch):
+    """Rows of two versions are not mixed; a finished extraction stays what it is."""
+    from glocal.extract import store
+
+    extract = lambda shard: Extractor(toy, batch_size=8).extract(photos, tmp_path / "out", chunk_size=8, shard=shard)
+    extract((1, 2))
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "__version__", "0")
+        with pytest.raises(ParameterError, match="rows of two versions are not mixed"):
+            extract(None)
+    done = extract(None)
+    monkeypatch.setattr(store, "__version__", "0")
+    assert extract(None) == done
 
 
 def test_progress_counts_what_is_done_by_whomever(toy, photos, tmp_path):

@@ -57,7 +57,6 @@ def extract(
     chunk_size: Annotated[
         int, typer.Option("--chunk-size", help="Images written together: what a killed run does again at most.")
     ] = 512,
-    file_format: Annotated[str, typer.Option("--format", help="npy or zarr.")] = "npy",
     shard: Annotated[
         str | None, typer.Option("--shard", help="i/n: do the i-th of n parts; all write into one folder.")
     ] = None,
@@ -102,7 +101,7 @@ def extract(
     began = time.perf_counter()
     with progress_bar("extracting", len(source), unit="images") as progress, others_to_stderr():
         result = extractor.extract(
-            source if scheduler is None or captions is not None else str(images), Path(str(out)), format=file_format,
+            source if scheduler is None or captions is not None else str(images), Path(str(out)),
             shard=part, scheduler=scheduler, chunk_size=chunk_size, progress=lambda done, total: progress(done),
         )  # fmt: skip
     _say_left_out(result)

@@ -22,9 +22,8 @@ from glocal.extract.model import Layer, Model
 from glocal.extract.pooling import check_pool
 from glocal.extract.python_models import user_model
 from glocal.extract.registry import load_model
-from glocal.extract.remote import extract_on_cluster
-from glocal.extract.rows_file import check_format
-from glocal.extract.runner import Network, open_chunks, run_chunks
+from glocal.extract.remote import Remote, run_chunks_on_cluster
+from glocal.extract.runner import Network, run_chunks
 from glocal.extract.source import Source
 from glocal.extract.store import Store
 from glocal.extract.stream import default_workers
@@ -161,7 +160,6 @@ class Extractor:
         images: PathLike | ImageSet | Source,
         out: PathLike,
         *,
-        format: str = "npy",
         shard: tuple[int, int] | None = None,
         scheduler: str | None = None,
         chunk_size: int = _CHUNK,
@@ -177,8 +175,6 @@ class Extractor:
         images : path, pattern, ImageSet or Source
             See `open_images`.
         out : path
-        format : str
-            ``npy`` or ``zarr``.
         shard : (i, n) or None
             Do every n-th chunk only, from the i-th (1 to n).
         scheduler : str or None
@@ -195,7 +191,6 @@ class Extractor:
             Nothing can be read, layers do not fit, the disk is full, the cluster is gone, a library is missing.
         """
         source = images if isinstance(images, Source) else open_images(images)
-        check_format(format)
         chunk_rows = self.batch_size * max(1, _at_least_one("chunk_size", chunk_size) // self.batch_size)
         if scheduler is not None and not isinstance(self.model, str):
             raise ParameterError(
@@ -205,13 +200,20 @@ class Extractor:
             raise ParameterError(
                 "a cluster needs the path of the images, and shares them out itself: leave shards out."
             )
-        with Store(out, source, list(self.taps), chunk_rows=chunk_rows, format=format, identity=self.identity) as store:
+        first, step = check_shard(shard or (1, 1))
+        with Store(out, source, list(self.taps), chunk_rows=chunk_rows, identity=self.identity) as store:
+            chunks = list(enumerate(store.chunks()))[first - 1 :: step]
             if not store.finished:
                 if scheduler is None or isinstance(images, Source | ImageSet):
-                    self._here(store, source, shard, progress)
+                    found = run_chunks(self.network, source, store.open(chunks))
                 else:
                     again = partial(Extractor, **self._settings)
-                    extract_on_cluster(scheduler, again, os.path.abspath(images), source, store, progress)
+                    remote = Remote(again, os.path.abspath(images), source.fingerprint(), store.identity)
+                    found = run_chunks_on_cluster(scheduler, remote, store.open(chunks))
+                for chunk in found:
+                    store.save(chunk)
+                    if progress is not None:
+                        progress(store.items_done(), len(source))
                 store.finish()
             return _outcome(store, source)
 
@@ -222,28 +224,6 @@ class Extractor:
             "model": self.model, "layers": self.layers, "pool": self.pool, "weights": self.weights,
             "device": str(self.device), "dtype": self.dtype, "batch_size": self.batch_size, "text": self.text,
         }  # fmt: skip
-
-    def _here(self, store: Store, source: Source, shard: tuple[int, int] | None, progress: Progress | None) -> None:
-        """Extract in this process every chunk of its shard that no other process has."""
-        chunks = list(enumerate(store.chunks()))
-        if shard is not None:
-            first, step = check_shard(shard)
-            chunks = chunks[first - 1 :: step]
-        done = store.done()
-        if all(number in done for number, _ in chunks):
-            return
-        store.joined_by(self.network.run())
-        for chunk in run_chunks(self.network, source, open_chunks(store, chunks)):
-            store.save(chunk.number, chunk.rows, chunk.missing)
-            store.release(chunk.number)
-            report(store, source, progress)
-
-
-def report(store: Store, source: Source, progress: Progress | None) -> None:
-    """Say how many items are done, by whomever."""
-    if progress is not None:
-        chunks = store.chunks()
-        progress(sum(len(chunks[number]) for number in store.done()), len(source))
 
 
 def parse_shard(text: str) -> tuple[int, int]:

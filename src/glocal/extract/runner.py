@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -15,11 +15,11 @@ from torch import Tensor
 
 from glocal._version import __version__
 from glocal.errors import DataError
+from glocal.extract.chunk import Chunk
 from glocal.extract.layers import read_layers
 from glocal.extract.model import DTYPES, Layer, Model
 from glocal.extract.pooling import pooled
 from glocal.extract.source import Source
-from glocal.extract.store import Store
 from glocal.extract.stream import Batch, Job, batches
 
 _PACKAGES = ("numpy", "pillow", "timm", "torchvision", "open-clip-torch", "onnxruntime")
@@ -54,43 +54,6 @@ def versions() -> dict[str, str]:
     return installed
 
 
-@dataclass(eq=False)
-class Chunk:
-    """Rows of one chunk, zeros where an item is missing; no rows at all where all are."""
-
-    number: int
-    items: range
-    rows: dict[str, np.ndarray] = field(default_factory=dict)
-    missing: list[tuple[int, str]] = field(default_factory=list)
-    _seen: int = 0
-
-    def add(self, batch: Batch, features: dict[str, np.ndarray]) -> bool:
-        """Put the rows of a batch in place; True when the chunk is whole."""
-        numbers = batch.job.numbers
-        gone = [number - numbers.start for number, _ in batch.missing]
-        for layer, matrix in features.items():
-            if layer not in self.rows:
-                self.rows[layer] = np.zeros((len(self.items), matrix.shape[1]), matrix.dtype)
-            here = self.rows[layer][numbers.start - self.items.start :][: len(numbers)]
-            here[:] = matrix[: len(numbers)]
-            here[gone] = 0
-        self.missing += batch.missing
-        self._seen += len(numbers)
-        return self._seen == len(self.items)
-
-
-def open_chunks(store: Store, chunks: Iterable[tuple[int, range]]) -> Iterator[tuple[int, range]]:
-    """Take the chunks that are not done, one when it is asked for; those that other processes hold are left to them."""
-    done = store.done()
-    for number, items in chunks:
-        if number in done or not store.take(number):
-            continue
-        if store.finished or number in store.done():  # by another process, since this one looked
-            store.release(number)
-            continue
-        yield number, items
-
-
 def run_chunks(network: Network, source: Source, chunks: Iterable[tuple[int, range]]) -> Iterator[Chunk]:
     """Extract chunks in order; images of the next ones are prepared while the network runs.
 
@@ -102,10 +65,11 @@ def run_chunks(network: Network, source: Source, chunks: Iterable[tuple[int, ran
         A layer gives no row for each image, or NaN or infinity.
     """
     under_way: dict[int, Chunk] = {}
+    run = network.run()
 
     def jobs() -> Iterator[Job]:
         for number, items in chunks:
-            under_way[number] = Chunk(number, items)
+            under_way[number] = Chunk(number, items, run)
             for start in range(items.start, items.stop, network.batch_size):
                 yield Job(number, range(start, min(start + network.batch_size, items.stop)))
 
@@ -115,7 +79,7 @@ def run_chunks(network: Network, source: Source, chunks: Iterable[tuple[int, ran
         for batch in batches(jobs(), source, network.model, batch_size=size, workers=workers, pin=pin):
             features = {} if batch.inputs is None else extract_batch(network, batch.inputs)
             _check_finite(features, batch, source)
-            if under_way[batch.job.chunk].add(batch, features):
+            if under_way[batch.job.chunk].add(batch.job.numbers, features, batch.missing):
                 yield under_way.pop(batch.job.chunk)
 
 

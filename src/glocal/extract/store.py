@@ -7,20 +7,22 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from glocal._version import __version__
 from glocal.data.readers import NAMES_FILE
-from glocal.errors import DataError, FileError, ParameterError
-from glocal.extract.rows_file import rows_file
+from glocal.errors import DataError, ParameterError
+from glocal.extract.chunk import Chunk
+from glocal.extract.matrix import create_matrix, move_matrix, write_rows
 from glocal.extract.source import Source
 from glocal.files import PathLike, atomic_write, make_folder
 from glocal.files.documents import read_object
-from glocal.jobs.lock import lock
+from glocal.jobs.folder import TaskFolder
 from glocal.records import append_rows, read_rows, to_json
 
 RECORD = "record.json"
@@ -31,11 +33,10 @@ _ALL = "all"
 class Store:
     """Where features of a run grow, and where they are when it is finished.
 
-    A finished folder has thingsvision's layout, ``features.npy`` (or ``features.zarr``) and ``file_names.txt``, one
-    folder for each layer if there are several, and ``record.json``. An unfinished one has everything under
-    ``.extract``, so that nothing half written can be taken for features: ``run.json`` says what is extracted,
-    ``done.jsonl`` has a line for each chunk that is whole on the disk, ``runs.jsonl`` one for each process that took
-    part. A chunk is held by a lock on its file in ``held``, which is free when its process dies.
+    A finished folder has thingsvision's layout, ``features.npy`` and ``file_names.txt``, one folder for each layer
+    if there are several, and ``record.json``. An unfinished one has everything under ``.extract``, so that nothing half
+    written can be taken for features: a `TaskFolder` with the log ``done.jsonl`` of the chunks that are whole on the
+    disk, ``run.json``, which says what is extracted, and ``runs.jsonl``, versions and devices that took part.
 
     What is done is of the inputs as they were: each line and the record have hashes of their content and of the stamps
     of their files. Where a stamp differs from what is there now, the content is read again and compared.
@@ -49,8 +50,6 @@ class Store:
     layers : sequence of str
     chunk_rows : int
         Items of a chunk: what a killed process loses at most.
-    format : str
-        ``npy`` or ``zarr``.
     identity : dict
         Whatever determines the features.
 
@@ -67,33 +66,29 @@ class Store:
         layers: Sequence[str],
         *,
         chunk_rows: int,
-        format: str,
         identity: dict[str, Any],
     ) -> None:
         self.folder = make_folder(folder)
-        self._source, self.layers, self._chunk_rows, self._format = source, tuple(layers), chunk_rows, format
+        self._source, self.layers, self._chunk_rows = source, tuple(layers), chunk_rows
         images = {"count": len(source), "sha256_of_names_and_sizes": source.fingerprint(), "order": source.order}
         self.identity: dict[str, Any] = json.loads(
-            to_json({"format": 1, **identity, "chunk_rows": chunk_rows, "storage": format, "inputs": images})
+            to_json({"format": 1, **identity, "chunk_rows": chunk_rows, "storage": "npy", "inputs": images})
         )
         self._work = self.folder / _WORK
-        self._locks = self._work / "held"
-        self._held: dict[int, contextlib.ExitStack] = {}
+        self._runs: list[dict[str, Any]] = []
         self._check()
         self._check_contents()
         if self.finished:
             shutil.rmtree(self._work, ignore_errors=True)  # left by a process that died while it cleaned up
         else:
-            make_folder(self._work)
+            self.tasks.create()
             self._begin()
-            make_folder(self._locks)
 
     def __enter__(self) -> Store:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for chunk in list(self._held):
-            self.release(chunk)
+        self.tasks.close()
         if self.finished:  # perhaps by another process, after this one had made the folder anew
             shutil.rmtree(self._work, ignore_errors=True)
 
@@ -114,54 +109,50 @@ class Store:
 
     def matrix(self, layer: str) -> Path:
         """The final place of the features of a layer."""
-        return self._place(layer) / f"features.{self._format}"
+        return self._place(layer) / "features.npy"
+
+    @cached_property
+    def tasks(self) -> TaskFolder:
+        """The chunks, each by its number."""
+        return TaskFolder(self._work, "done.jsonl", lambda row: row["chunk"])
+
+    def open(self, chunks: Iterable[tuple[int, range]]) -> Iterator[tuple[int, range]]:
+        """Claim the chunks that are not done, one when it is asked for; those that other processes hold are left."""
+        items = dict(chunks)
+        for name in self.tasks.claim((str(number), [number]) for number in items):
+            if self.finished:  # by another process, which is removing its claims
+                self.tasks.release(name)
+                return
+            yield int(name), items[int(name)]
 
     def done(self) -> dict[int, list[tuple[int, str]]]:
         """Chunks that are whole on the disk, with the items they lack and why."""
-        return {chunk: [(number, reason) for number, reason in row["missing"]] for chunk, row in self._lines().items()}
-
-    def joined_by(self, run: dict[str, Any]) -> None:
-        """Note a process that takes part: versions and device."""
-        try:
-            append_rows(self._work / "runs.jsonl", [run])
-        except FileError:
-            if not self.finished:  # by another process, which has removed the folder
-                raise
-
-    def take(self, chunk: int) -> bool:
-        """Hold a chunk until `release` or the death of this process; False if another one holds it."""
-        held = self._lock(str(chunk))
-        if held is not None:
-            self._held[chunk] = held
-        return held is not None
-
-    def release(self, chunk: int) -> None:
-        """Let go of a chunk."""
-        self._held.pop(chunk).close()
-
-    def save(
-        self,
-        chunk: int,
-        rows: dict[str, np.ndarray],
-        missing: Sequence[tuple[int, str]],
-        content: str | None = None,
-    ) -> None:
-        """Write a chunk, rows of zeros for missing items, and then the line that says it is whole.
-
-        `rows` is empty where every item is missing. `content` is the hash of the items where another process read them.
-        """
-        items = self.chunks()[chunk]
-        for layer, matrix in rows.items():
-            file = self._growing(layer)
-            with self._lock(_ALL, wait=True) or contextlib.nullcontext():
-                file.create((len(self._source), matrix.shape[1]), matrix.dtype)
-            file.write(items.start, matrix)
-        contents = {
-            "sha256": content or self._source.content_sha256(items),
-            "stamps": self._source.stamps_sha256(items),
+        return {
+            chunk: [(number, reason) for number, reason in row["missing"]] for chunk, row in self.tasks.done().items()
         }
-        line = {"chunk": chunk, "missing": [list(pair) for pair in missing], "contents": contents}
-        append_rows(self._work / "done.jsonl", [line])
+
+    def items_done(self) -> int:
+        """The number of items in the chunks that are whole on the disk."""
+        chunks = self.chunks()
+        return sum(len(chunks[number]) for number in self.tasks.done())
+
+    def save(self, chunk: Chunk) -> None:
+        """Write a chunk, rows of zeros for missing items, then the line that says it is whole, and let go of it."""
+        for layer, matrix in chunk.rows.items():
+            path = self._growing(layer)
+            with self._all():
+                create_matrix(path, (len(self._source), matrix.shape[1]), matrix.dtype)
+            write_rows(path, chunk.items.start, matrix)
+        if chunk.run not in self._runs:
+            self._runs.append(chunk.run)
+            append_rows(self._work / "runs.jsonl", [chunk.run])
+        contents = {
+            "sha256": chunk.content or self._source.content_sha256(chunk.items),
+            "stamps": self._source.stamps_sha256(chunk.items),
+        }
+        missing = [list(pair) for pair in chunk.missing]
+        self.tasks.commit({"chunk": chunk.number, "missing": missing, "contents": contents})
+        self.tasks.release(str(chunk.number))
 
     def finish(self) -> bool:
         """Move everything to its final place if all chunks are there; False if some are not.
@@ -171,13 +162,10 @@ class Store:
         DataError
             There is not one row.
         """
-        alone = self._lock(_ALL, wait=True)
-        if alone is None:
-            return True
-        with alone:
+        with self._all():
             if self.finished:
                 return True
-            lines = self._lines()
+            lines = self.tasks.done()
             if len(lines) < len(self.chunks()):
                 return False
             missing = sorted(pair for pairs in self.done().values() for pair in pairs)
@@ -199,7 +187,7 @@ class Store:
             place = make_folder(self._place(layer))
             with atomic_write(place / NAMES_FILE) as stream:
                 stream.write("".join(f"{name}\n" for name in names).encode())
-            self._growing(layer).move(self.matrix(layer), kept)
+            move_matrix(self._growing(layer), self.matrix(layer), kept)
             dimensions[layer] = _columns(self.matrix(layer))
         runs = read_rows(self._work / "runs.jsonl") if (self._work / "runs.jsonl").exists() else []
         record = {
@@ -221,8 +209,8 @@ class Store:
     def _place(self, layer: str) -> Path:
         return self.folder if len(self.layers) == 1 else self.folder / _folder_name(layer)
 
-    def _growing(self, layer: str) -> Any:
-        return rows_file(self._work / f"{_folder_name(layer)}.{self._format}", self._format, self._chunk_rows)
+    def _growing(self, layer: str) -> Path:
+        return self._work / f"{_folder_name(layer)}.npy"
 
     def _check(self) -> None:
         """Refuse a folder that holds something else, and layers whose folders would be one."""
@@ -238,6 +226,11 @@ class Store:
                 raise ParameterError(f"{self.folder} holds features that no extraction recorded. Choose another --out.")
             return
         found = _read_json(path)
+        if path == run and found.get("version", __version__) != __version__:
+            raise ParameterError(
+                f"{self.folder} holds an unfinished extraction of glocal {found['version']}, and this is "
+                f"{__version__}: rows of two versions are not mixed. Finish it with that one, or choose another --out."
+            )
         different = sorted(key for key in self.identity if found.get(key) != self.identity[key])
         if different:
             said = "; ".join(
@@ -255,7 +248,7 @@ class Store:
             stamps = _joined(map(source.stamps_sha256, chunks))
             if not _same(self.record.get("contents"), stamps, lambda: _joined(map(source.content_sha256, chunks))):
                 changed = range(len(source))
-        for chunk, row in self._lines().items():
+        for chunk, row in self.tasks.done().items():
             items = chunks[chunk]
             if not _same(row.get("contents"), source.stamps_sha256(items), partial(source.content_sha256, items)):
                 changed = items
@@ -265,27 +258,21 @@ class Store:
                 f"{source.items[changed[-1]].name} has changed since they were extracted. Choose another --out."
             )
 
-    def _lines(self) -> dict[int, dict[str, Any]]:
-        """The line of each chunk that is whole on the disk."""
-        path = self._work / "done.jsonl"
-        rows = read_rows(path) if path.exists() and path.stat().st_size else []
-        return {row["chunk"]: row for row in rows}
-
     def _begin(self) -> None:
         path = self._work / "run.json"
         if not path.exists():
             with atomic_write(path) as stream:
-                stream.write((json.dumps(self.identity) + "\n").encode())
+                stream.write((json.dumps({**self.identity, "version": __version__}) + "\n").encode())
 
-    def _lock(self, name: str, *, wait: bool = False) -> contextlib.ExitStack | None:
-        """Hold a lock until it is closed; None where another one holds it, or has finished and removed all locks."""
-        held = contextlib.ExitStack()
+    @contextlib.contextmanager
+    def _all(self) -> Iterator[None]:
+        """Hold all chunks, to make a matrix or to move them; where another process has finished, nothing is held."""
+        mine = self.tasks.take(_ALL, wait=True)
         try:
-            return held if held.enter_context(lock(self._locks / name, wait=wait)) else None
-        except FileError:
-            if self.finished:
-                return None
-            raise
+            yield
+        finally:
+            if mine:
+                self.tasks.release(_ALL)
 
 
 def _same(kept: dict[str, str] | None, stamps: str, content: Callable[[], str]) -> bool:

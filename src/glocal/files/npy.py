@@ -98,3 +98,9 @@ def read_npy_header(stream: IO[bytes] | io.BufferedIOBase) -> NpyHeader:
     if min(shape, default=0) < 0 or len(shape) > _MOST_AXES or values > sys.maxsize // dtype.itemsize:
         raise ValueError(f"no array has the shape {str(shape)[:80]}")
     return NpyHeader(shape, dtype, start.tell())
+
+
+def write_npy_header(stream: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Write what precedes the values of a ``.npy`` file, row after row."""
+    described = {"descr": npy_format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    npy_format.write_array_header_1_0(stream, described)

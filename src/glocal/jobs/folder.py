@@ -25,7 +25,6 @@ class TaskFolder:
     Parameters
     ----------
     folder : path
-        Created if it is missing.
     log : str
         Name of the log in the folder.
     key : function
@@ -48,13 +47,16 @@ class TaskFolder:
         self.folder = Path(folder)
         self.log = self.folder / log
         self._key, self._read = key, read
-        self._claims, self._ending = make_folder(self.folder / claims[0]), claims[1]
+        self._claims, self._ending = self.folder / claims[0], claims[1]
         self._held: dict[str, contextlib.ExitStack] = {}
 
-    def __enter__(self) -> TaskFolder:
+    def create(self) -> TaskFolder:
+        """Create the folder, or take it up."""
+        make_folder(self._claims)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Let go of all claims."""
         for name in list(self._held):
             self.release(name)
 

@@ -86,7 +86,7 @@ def building(output: Output) -> Iterator[TaskFolder]:
                 raise FileError(f"output {out} is being written by another process. Wait for it, or name another.")
             _mend(output)
             make_folder(output.whole.parent)
-            tasks = output.tasks()
+            tasks = output.tasks().create()
         except OSError as error:
             raise error if isinstance(error, FileError) else unwritable(out, error) from error
         try:

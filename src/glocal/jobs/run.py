@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
+import secrets
 import socket
+import threading
 import time
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -22,6 +25,7 @@ from glocal.jobs.cluster import UNCONNECTED, connected, connection
 
 PATIENCE = 60.0  # seconds without any worker before a cluster counts as lost
 _PAUSE, _ANSWER = 0.5, 5.0  # seconds between two looks at the workers, and for the scheduler to answer one
+_SILENCE = 60.0  # seconds without any answer before a scheduler counts as lost
 _FOREIGN = ("deserializ", "ModuleNotFoundError", "ImportError", "AttributeError")
 
 
@@ -48,8 +52,20 @@ Step = Callable[[Any, Any, Any], Any]
 Shared = Callable[[Any], Any]
 
 
+Prepare = Callable[[Any], Any]
+"""Shared value → what the steps are given in its place, made where they run."""
+
+_working = threading.Lock()
+_latest: dict[str, Any] = {}
+
+
 def run(
-    step: Step, chains: Iterable[Chain], shared: Shared = lambda _: None, *, scheduler: str | None = None
+    step: Step,
+    chains: Iterable[Chain],
+    shared: Shared = lambda _: None,
+    *,
+    prepare: Prepare | None = None,
+    scheduler: str | None = None,
 ) -> Iterator[tuple[Any, Any]]:
     """Yield (item, result) of every item, in process in order, on a cluster in the order in which they are finished.
 
@@ -62,6 +78,9 @@ def run(
     chains : iterable of Chain
     shared : function
         Name → the value that steps share; called once for each name.
+    prepare : function or None
+        What a worker makes of a shared value and keeps while it runs steps that share it, such as a network on its
+        device. Then it runs one step at a time, with all its threads.
     scheduler : str or None
         Address or scheduler file of a Dask cluster; None works in this process, and needs no Dask.
 
@@ -79,12 +98,12 @@ def run(
     chains = chain([first], chains)
     if scheduler is not None:
         with connected(scheduler) as client:
-            yield from run_on(client, step, chains, shared)
+            yield from run_on(client, step, chains, shared, prepare)
         return
-    name, value = first.shared, shared(first.shared)
+    name: Any = _same  # which no chain has
     for one in chains:
         if one.shared != name:
-            name, value = one.shared, shared(one.shared)
+            name, value = one.shared, (prepare or _same)(shared(one.shared))
         result = one.start
         for item in one.items:
             result = step(item, result, value)
@@ -92,7 +111,12 @@ def run(
 
 
 def run_on(
-    client: Any, step: Step, chains: Iterable[Chain], shared: Shared, patience: float | None = None
+    client: Any,
+    step: Step,
+    chains: Iterable[Chain],
+    shared: Shared,
+    prepare: Prepare | None = None,
+    patience: float | None = None,
 ) -> Iterator[tuple[Any, Any]]:
     """`run` on the workers of a cluster.
 
@@ -103,7 +127,7 @@ def run_on(
     Parameters
     ----------
     client : distributed.Client
-    step, chains, shared
+    step, chains, shared, prepare
         As in `run`; items and results can be pickled.
     patience : float or None
         Seconds without any worker after which the cluster counts as lost; None for a minute.
@@ -131,7 +155,9 @@ def run_on(
                 room = 2 * max(1, sum(watch.workers.values())) - n_chains
                 for one in islice(source, max(0, room)):
                     if one.shared not in values:
-                        values[one.shared] = _sent(client, _same, _Held((step, shared(one.shared))))
+                        values[one.shared] = _sent(
+                            client, _same, _Held(_Shared(secrets.token_hex(8), step, prepare, shared(one.shared)))
+                        )
                     left = [len(one.items)]
                     for item, future in _steps(client, one, values[one.shared]):
                         running[future] = item, left
@@ -164,7 +190,8 @@ class _Watch:
 
     def __init__(self, client: Any, patience: float) -> None:
         self._client, self._patience = client, patience
-        self._seen, self._looked = time.monotonic(), -math.inf
+        self._looked, self._answered = -math.inf, time.monotonic()
+        self._none_since: float | None = None
         self.workers: dict[str, int] = {}
         """Address → threads, as they were when the cluster was looked at last."""
 
@@ -183,12 +210,13 @@ class _Watch:
             return
         try:
             self.workers = client.sync(client.scheduler.ncores, callback_timeout=_ANSWER)
-        except (OSError, RuntimeError, CancelledError):  # it is being connected again, or closed
-            self.workers = {}
+            self._answered = time.monotonic()
+        except (OSError, RuntimeError, CancelledError) as error:  # it is busy, being connected again, or closed
+            if time.monotonic() > self._answered + _SILENCE:
+                raise ClusterError(UNCONNECTED) from error
         self._looked = time.monotonic()
-        if self.workers:
-            self._seen = self._looked
-        elif self._looked > self._seen + self._patience:
+        self._none_since = None if self.workers else self._none_since or self._answered
+        if self._none_since is not None and self._answered > self._none_since + self._patience:
             raise ClusterError(
                 f"the Dask cluster has had no workers for {self._patience:g} s. Start some: dask worker "
                 f"{client.scheduler.address}. Then give the same command again: what was finished is kept."
@@ -234,9 +262,36 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _step(item: Any, before: Any, shared: tuple[Step, Any]) -> Any:
-    step, value = shared
-    return step(item, before, value)
+@dataclass(frozen=True, eq=False)
+class _Shared:
+    """What all steps of some chains need."""
+
+    token: str
+    step: Step
+    prepare: Prepare | None
+    value: Any
+
+
+def _step(item: Any, before: Any, shared: _Shared) -> Any:
+    with _prepared(shared) as value:
+        return shared.step(item, before, value)
+
+
+@contextlib.contextmanager
+def _prepared(shared: _Shared) -> Iterator[Any]:
+    """What this worker made of a shared value, or makes now; the latest is kept."""
+    if shared.prepare is None:
+        yield shared.value
+        return
+    import torch
+    from distributed import get_worker
+
+    with _working:
+        torch.set_num_threads(max(1, int(get_worker().state.nthreads)))
+        if shared.token not in _latest:
+            _latest.clear()
+            _latest[shared.token] = shared.prepare(shared.value)
+        yield _latest[shared.token]
 
 
 @cache

@@ -14,6 +14,7 @@ import numpy as np
 from glocal.data.features import Features
 from glocal.errors import FileError
 from glocal.files import PathLike, atomic_write, check_ending, unreadable
+from glocal.files.npy import write_npy_header
 from glocal.transform.checked import apply_checked
 from glocal.transform.linear import LinearTransform
 
@@ -71,9 +72,7 @@ def apply_file(
     transform.check_shape((n, p))
     rows = max(1, _CHUNK_BYTES // (p * max(4, dtype.itemsize)))
     with atomic_write(out) as stream, ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        np.lib.format.write_array_header_1_0(
-            stream, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (n, p)}
-        )
+        write_npy_header(stream, (n, p), dtype)
         write, waiting = _Writer(stream), deque[Future[None]]()
         chunks = _chunks(features, rows)
         ahead = reader.submit(next, chunks, None)
