@@ -9,7 +9,6 @@ Random weights: nothing is downloaded. Run: python benchmarks/extract.py [--quic
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import statistics
 import subprocess
@@ -18,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin are far slower on a busy machine
+import workbench  # noqa: F401  # isort: skip  before torch
 
 import numpy as np
 import torch

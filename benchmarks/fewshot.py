@@ -8,11 +8,11 @@ Run: python benchmarks/fewshot.py [--quick] [--only simulated|real].
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import time
 import warnings
-from pathlib import Path
+
+import workbench  # isort: skip  before torch
 
 import numpy as np
 from sklearn.linear_model import LogisticRegressionCV
@@ -35,10 +35,9 @@ def simulated(spread: float = 2.0, per_class: int = 30) -> tuple[np.ndarray, np.
 
 
 def photographs(network: str) -> tuple[np.ndarray, np.ndarray] | None:
-    data = os.environ.get("GLOCAL_DATA_DIR")
-    if not data:
+    if workbench.DATA is None:
         return None
-    features = Features.load(Path(data) / "imagenet200" / network)
+    features = Features.load(workbench.DATA / "imagenet200" / network)
     _, y = np.unique([name.split("_")[0] for name in features.names or ()], return_inverse=True)
     return features.standardization(features.matrix, "float64")[y < K], y[y < K]
 

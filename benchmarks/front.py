@@ -9,15 +9,13 @@ Run: python benchmarks/front.py DIR [--network NAME].
 from __future__ import annotations
 
 import argparse
-import os
 import warnings
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+import workbench  # isort: skip  before torch
 
 import numpy as np
 import pandas as pd
-import torch
 from sweep import NETWORKS, real
 
 from glocal.report import front_figure, save_figure
@@ -46,12 +44,12 @@ def main() -> None:
     parser.add_argument("--network", choices=NETWORKS)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    workbench.all_threads()
     for network in [options.network] if options.network else NETWORKS:
         here, there = options.folder / network, options.folder / f"{network}-global"
         if not (here / "front.csv").exists():
             continue
-        data = real(Path(os.environ["GLOCAL_DATA_DIR"]), network)
+        data = real(workbench.real_data(), network)
         sweep = Sweep(Grid.of({"method": ["global"], "lmbda": list(LMBDA)}), folds=3, tol=1e-4, select="val-loss")
         sweep.fit(data.features, data.triplets, local_features=data.local, out=there, resume=True)
         glocal = pd.read_json(here / "points.jsonl", lines=True)

@@ -12,10 +12,9 @@ Run: python benchmarks/interval_coverage.py [--worlds 200].
 from __future__ import annotations
 
 import argparse
-import os
 import warnings
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin are far slower on a busy machine
+import workbench  # noqa: F401  # isort: skip  before torch
 
 import numpy as np
 

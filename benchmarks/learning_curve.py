@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+import workbench  # isort: skip  before torch
 
 import numpy as np
 import pandas as pd
@@ -200,17 +200,14 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, default=Path("learning_curve.jsonl"), help="where the rows are kept")
     parser.add_argument("--png", type=Path, help="draw the figure")
     options = parser.parse_args()
-    folder = os.environ.get("GLOCAL_DATA_DIR")
-    if not folder:
-        print("GLOCAL_DATA_DIR is not set: nothing real to measure")
-        return
+    folder = workbench.real_data()
     warnings.simplefilter("ignore")
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0)))))
     lines = options.rows.read_text(encoding="utf-8").splitlines() if options.rows.exists() else []
     rows = [json.loads(line) for line in lines]
     base = {}
     for network in options.network:
-        data = Data.of(Path(folder), network)
+        data = Data.of(folder, network)
         base[network] = original(data)
         sizes = [(size, 1.0) for size in options.sizes]
         if options.halves:

@@ -27,6 +27,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import workbench  # isort: skip  before torch
+
 import numpy as np
 import torch
 
@@ -53,7 +55,7 @@ class Data:
 
     @cached_property
     def folder(self) -> Path:
-        return Path(os.environ["GLOCAL_DATA_DIR"])
+        return workbench.real_data()
 
     @cached_property
     def objects(self) -> Features:
@@ -209,7 +211,7 @@ def judged(data: Data, options: argparse.Namespace, transform: LinearTransform) 
 def child(options: argparse.Namespace) -> None:
     """One run, judged, written as JSON."""
     warnings.simplefilter("ignore")
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    workbench.all_threads()
     data = Data(options.network)
     transform, record = one_run(data, options)
     record["peak_gb"] = peak_gb()
@@ -258,9 +260,7 @@ def main() -> None:
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--this-eta", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if not os.environ.get("GLOCAL_DATA_DIR"):
-        print("GLOCAL_DATA_DIR is not set: nothing real to measure")
-        return
+    workbench.real_data()
     if options.result is not None:
         options.eta = options.this_eta
         child(options)

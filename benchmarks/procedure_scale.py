@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import time
 import warnings
+
+import workbench  # isort: skip  before torch
 
 import numpy as np
 import torch
@@ -71,7 +72,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     import lightning.pytorch  # noqa: F401  loading it is no part of a fit
 
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    workbench.all_threads()
     mind, objects, images = world(np.random.default_rng(0))
     full = simulated_answers(mind[:N], options.full)
     tenth = full.select(np.arange(options.full // 10))

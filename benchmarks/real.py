@@ -7,12 +7,13 @@ Run: make bench, or python benchmarks/real.py.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import workbench
 
 GLOCAL = Path(sys.executable).with_name("glocal")
 GOLDEN = {
@@ -35,11 +36,8 @@ def glocal(*arguments: object) -> tuple[dict, float]:
 
 
 def main() -> None:
-    data = os.environ.get("GLOCAL_DATA_DIR")
-    if not data:
-        print("GLOCAL_DATA_DIR is not set: nothing real to measure")
-        return
-    things, ids = Path(data) / "things", Path(data) / "things" / "unique_id.txt"
+    data = workbench.real_data()
+    things, ids = data / "things", data / "things" / "unique_id.txt"
     print(
         "network              arm      λ    dtype    objective   - golden  evaluations  command  held out: cosine  loss"
     )
@@ -48,7 +46,7 @@ def main() -> None:
         for (network, method, lmbda), golden in GOLDEN.items():
             features = ("--features", things / "features" / network, "--object-ids", ids)
             glocal("data", "split", *features, "--triplets", things / "triplets.npy", "--out", out)
-            local = ("--local-features", Path(data) / "imagenet200" / network)
+            local = ("--local-features", data / "imagenet200" / network)
             for dtype in ("float32", "float64"):
                 fit, seconds = glocal(
                     "fit", *features, "--triplets", out / "train.npy", *local, "--method", method, "--lmbda", lmbda,

@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import workbench  # isort: skip  before torch
+
 import numpy as np
 import torch
 
@@ -198,13 +200,10 @@ def main() -> None:
     parser.add_argument("--only", choices=["gradient", "scoring", "fit", "apply"])
     options = parser.parse_args()
     scale, rounds = (0.1, 1) if options.quick else (1.0, 3)
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    data = os.environ.get("GLOCAL_DATA_DIR")
-    spose = Path(data) / "things" / "spose_49d.npy" if data else None
+    workbench.all_threads()
     rng = np.random.default_rng(0)
-    mind = np.load(spose) if spose and spose.exists() else np.abs(rng.normal(size=(N, 49))) * 0.5
-    print(f"simulated answers from {'SPoSE-49' if spose and spose.exists() else 'a random embedding'}, "
-          f"{torch.get_num_threads()} threads")  # fmt: skip
+    mind = workbench.embedding(rng, N)
+    print(f"simulated answers, {torch.get_num_threads()} threads")
     triplets = simulated_answers(mind, int(4.7e6 * scale))
     # features that know the answers a little: the embedding in noise, with a spectrum like that of real networks
     mixing = rng.normal(size=(mind.shape[1], P)) / 7

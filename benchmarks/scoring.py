@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin are far slower on a busy machine
+import workbench  # isort: skip  before torch
 
 import numpy as np
 import torch
@@ -58,11 +56,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the answers, one round")
     options = parser.parse_args()
     count, rounds = (470_000, 1) if options.quick else (4_700_000, 5)
-    data = os.environ.get("GLOCAL_DATA_DIR")
-    spose = Path(data) / "things" / "spose_49d.npy" if data else None
     rng = np.random.default_rng(0)
-    mind = np.load(spose) if spose and spose.exists() else np.abs(rng.normal(size=(N, 49))) * 0.5
-    triplets = simulated_answers(mind, count)
+    triplets = simulated_answers(workbench.embedding(rng, N), count)
     X = rng.standard_normal((N, P), dtype=np.float32)
     few = Triplets(triplets.answers[:SUBSET])
     theirs, ours = authors_loop(X, few.answers), odd_one_out(X, few, interval=False).accuracy

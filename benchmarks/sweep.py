@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import statistics
 import tempfile
 import time
@@ -24,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin are far slower on a busy machine
+import workbench  # isort: skip  before torch
 
 import numpy as np
 import torch
@@ -57,11 +56,10 @@ def real(data: Path, network: str) -> SweepData:
     return SweepData(features, answers, Features.load(local if local.is_dir() else data / "imagenet200" / network))
 
 
-def simulated(data: Path | None) -> SweepData:
+def simulated() -> SweepData:
     """Two thirds of the objects, and of the local images, are as many as the paper trains on."""
     rng = np.random.default_rng(0)
-    spose = data / "things" / "spose_49d.npy" if data else None
-    mind = np.load(spose) if spose and spose.exists() else np.abs(rng.normal(size=(N, 49))) * 0.5
+    mind = workbench.embedding(rng, N)
     n, n_local = 3 * N // 2, 12 * LOCAL
     heldout = object_folds(n, 3, 42)[0]
     training = np.setdiff1d(np.arange(n), heldout)
@@ -170,21 +168,20 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder for the folders of the real sweeps")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # the rows say what is not converged
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    folder = Path(os.environ["GLOCAL_DATA_DIR"]) if os.environ.get("GLOCAL_DATA_DIR") else None
+    workbench.all_threads()
     grid = replace(Grid.paper(), lmbda=tuple(options.lmbda))
     networks = [options.network] if options.network else NETWORKS[:2]
-    for network in networks if folder else []:
-        data = real(folder, network)
+    for network in networks if workbench.DATA else []:
+        data = real(workbench.real_data(), network)
         if options.what in (None, "real"):
             whole_sweep(data, network, grid, options.keep)
         if options.what in (None, "warm"):
             print(f"\n{network}, fold 0")
             warm_against_cold(data, grid)
     if options.what in (None, "scale"):
-        paper_scale(simulated(folder), grid)
+        paper_scale(simulated(), grid)
     if options.what == "warm-scale":
-        warm_against_cold(simulated(folder), grid, every=4)
+        warm_against_cold(simulated(), grid, every=4)
 
 
 if __name__ == "__main__":

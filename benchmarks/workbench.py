@@ -1,0 +1,35 @@
+"""What benchmarks start with: threads that do not spin, the data folder, and what people know about the objects."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin are far slower on a busy machine
+
+import numpy as np
+import torch
+
+DATA = Path(os.environ["GLOCAL_DATA_DIR"]) if os.environ.get("GLOCAL_DATA_DIR") else None
+"""The real data, where there are any."""
+
+
+def real_data() -> Path:
+    """The folder of the real data, or the end of a benchmark that measures nothing without them."""
+    if DATA is None:
+        sys.exit("GLOCAL_DATA_DIR is not set: nothing real to measure")
+    return DATA
+
+
+def all_threads() -> None:
+    """Let torch use every processor that this process may use."""
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+
+def embedding(rng: np.random.Generator, n: int) -> np.ndarray:
+    """(n, 49) SPoSE dimensions to simulate answers from; random ones where the data folder has none."""
+    spose = DATA / "things" / "spose_49d.npy" if DATA else None
+    if spose is not None and spose.exists():
+        return np.asarray(np.load(spose)[:n])
+    return np.abs(rng.normal(size=(n, 49))) * 0.5
