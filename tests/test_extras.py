@@ -135,7 +135,7 @@ def test_a_script_engine_that_dies_is_one_sentence(monkeypatch, tmp_path):
     from glocal.report import vega
 
     dies = "(*given):\n    import os\n    os.kill(os.getpid(), 5)\n"
-    (tmp_path / "vl_convert.py").write_text(f"def javascript_bundle{dies}def vegalite_to_pdf{dies}")
+    (tmp_path / "vl_convert.py").write_text(f"def javascript_bundle{dies}def vegalite_to_svg{dies}")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     for work in (vega.bundle, lambda: vega.drawn([{}], [".pdf"])):
         with pytest.raises(MissingDependencyError, match=rf"signal {int(signal.SIGTRAP)}\. .*ulimit -v unlimited"):

@@ -19,12 +19,13 @@ _BUNDLE = "import sys, vl_convert; sys.stdout.buffer.write(vl_convert.javascript
 _DRAW = f"""
 import base64, json, sys, vl_convert
 kinds = {{
-    ".svg": lambda spec: vl_convert.vegalite_to_svg(spec).encode(),
-    ".png": lambda spec: vl_convert.vegalite_to_png(spec, ppi={_DOTS}),
-    ".pdf": vl_convert.vegalite_to_pdf,
+    ".svg": str.encode,
+    ".png": lambda svg: vl_convert.svg_to_png(svg, ppi={_DOTS}),
+    ".pdf": lambda svg: vl_convert.svg_to_pdf(svg),
 }}
 specs, endings = json.load(sys.stdin)
-json.dump([[base64.b64encode(kinds[ending](spec)).decode() for ending in endings] for spec in specs], sys.stdout)
+svgs = map(vl_convert.vegalite_to_svg, specs)
+json.dump([[base64.b64encode(kinds[ending](svg)).decode() for ending in endings] for svg in svgs], sys.stdout)
 """
 
 
