@@ -357,7 +357,7 @@ _A_POINT = to_json({
         ("front.csv", b"a,b\n1,2\n", r"front\.csv is not the table of a sweep"),
         ("transform.npz", b"PK", "transform"),
         ("suite.json", b"{}", r"suite\.json is not a complete record of a suite"),
-        ("views/0.npz", b"PK", r"view file .* is not a readable"),
+        ("views/0.npz", b"PK", r"view file .* is not a whole"),
     ],
 )
 def test_a_damaged_run_is_one_sentence(tmp_path, name, content, match):

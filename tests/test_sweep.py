@@ -393,7 +393,7 @@ def test_an_interrupted_sweep_says_how_it_goes_on(files, tmp_path, capsys, monke
         ("sweep.json", "[1", "sweep file"),
         ("sweep.json", "3", "sweep file"),
         ("original.jsonl", '{"fold": []}\n', "its fold is [], not a number"),
-        ("paths", "PK", "is not a readable"),
+        ("paths", "PK", "is not a whole"),
     ],
 )
 def test_a_damaged_sweep_is_one_sentence(files, tmp_path, capsys, name, content, sentence):

@@ -262,9 +262,9 @@ def saved(path, **changes):
         (lambda path: None, FileError, "does not exist"),
         (lambda path: path.mkdir(), FileError, "is a folder"),
         (lambda path: path.write_bytes(b""), FileError, "is empty"),
-        (lambda path: path.write_bytes(b"PK\x03\x04 no archive"), FileError, "not a readable .npz archive"),
-        (lambda path: path.write_text("weights"), FileError, "not a readable .npz archive"),
-        (lambda path: (saved(path), os.truncate(path, 300)), FileError, "not a readable .npz archive"),
+        (lambda path: path.write_bytes(b"PK\x03\x04 no archive"), FileError, "not a whole .npz archive"),
+        (lambda path: path.write_text("weights"), FileError, "not a whole .npz archive"),
+        (lambda path: (saved(path), os.truncate(path, 300)), FileError, "not a whole .npz archive"),
         (
             lambda path: (np.save(path.with_suffix(".npy"), W), path.with_suffix(".npy").rename(path)),
             FileError,
@@ -276,7 +276,7 @@ def saved(path, **changes):
             r"has no weights and std \(it has bias, mean, meta\)",
         ),
         (lambda path: saved(path, mean=np.zeros(P)), FileError, "mean and std of 6 and 1 values"),
-        (lambda path: saved(path, weights=np.array([[{}]])), FileError, "not a readable .npz archive"),
+        (lambda path: saved(path, weights=np.array([[{}]])), FileError, "not a whole .npz archive"),
         (lambda path: saved(path, meta=np.array("{no json")), FileError, "damaged meta record"),
         (lambda path: saved(path, meta=np.array("[1, 2]")), FileError, "meta record that is no JSON object"),
         (lambda path: saved(path, meta=np.array('{"format": "x"}')), FileError, "no JSON object of ours"),
@@ -316,7 +316,7 @@ def test_a_flipped_byte_is_noticed(tmp_path, position):
     content = bytearray(path.read_bytes())
     content[int(position * 64 * 64 * 4)] ^= 0xFF
     path.write_bytes(content)
-    with pytest.raises(FileError, match=r"not a readable \.npz archive"):
+    with pytest.raises(FileError, match=r"not a whole \.npz archive"):
         LinearTransform.load(path)
 
 

@@ -10,7 +10,7 @@ import typer
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import AsJson
 from glocal.cli.output import progress_bar, put, put_json
-from glocal.data.store import ZARR
+from glocal.data.zarr import ZARR
 from glocal.errors import ParameterError
 from glocal.files import writable_target
 from glocal.transform import LinearTransform, apply_file, apply_shards

@@ -23,6 +23,8 @@ from glocal.extras import needed
 from glocal.files import existing_file, one_line, unreadable
 
 KEY = "features"
+NAMES_FILE = "file_names.txt"
+NUMBERS = "fiuV"  # V: bfloat16, for which numpy has no type
 _INFLATED = 1 << 28  # bytes: what a file may inflate to, however small it is
 _PROPORTION = 100  # real features compress by less; zlib compresses zeros by 1000
 _LISTED = 6
@@ -43,38 +45,49 @@ def choose(path: Path, held: Held) -> str:
     matrices = [name for name, (shape, number) in held.items() if number and len(shape) == 2 and prod(shape) > 1]
     if len(matrices) == 1:
         return matrices[0]
-    listed = [f"{name} {shape}" for name, (shape, _) in list(held.items())[:_LISTED]]
-    more = [f"{len(held) - _LISTED} more"] * (len(held) > _LISTED)
+    found = listed([f"{name} {shape}" for name, (shape, _) in held.items()]) or "no arrays"
     raise FileError(
         f"features file {path} has no array named {KEY!r} and {len(matrices) or 'no'} 2-d arrays of numbers to choose "
-        f"from (it holds {', '.join(listed + more) or 'no arrays'}). Save one (n, p) matrix in it, named {KEY!r}."
+        f"from (it holds {found}). Save one (n, p) matrix in it, named {KEY!r}."
     )
 
 
 @contextlib.contextmanager
-def whole(path: Path, kind: str, writer: str, *errors: type[Exception], folder: bool = False) -> Iterator[None]:
-    """Turn whatever a library raises on a damaged file, or a damaged folder, into one sentence."""
+def whole(
+    path: Path, kind: str, fix: str, *errors: type[Exception], what: str = "features", folder: bool = False
+) -> Iterator[None]:
+    """Turn whatever a library raises on a damaged file, or a damaged folder, into one sentence.
+
+    Parameters
+    ----------
+    path : Path
+    kind, fix : str
+        What the file should be, and what to do where it is not.
+    *errors
+        Those of the library that are none of Python's own.
+    what : str
+        The role of the file in the sentence.
+    folder : bool
+        Whether it is a folder.
+    """
     if folder:
-        _existing_folder(path, kind)
+        _existing_folder(path, what, kind)
     else:
-        existing_file(path, what="features")
+        existing_file(path, what=what)
     try:
         next(path.iterdir(), None) if folder else path.open("rb").close()
     except OSError as error:
-        raise unreadable(path, "features", error) from error
+        raise unreadable(path, what, error) from error
     try:
         yield
     except GLocalError:
         raise
     except MemoryError as error:
         raise FileError(
-            f"features file {path} does not fit in memory ({one_line(error)}). Save it as .npy, read in pieces."
+            f"{what} file {path} does not fit in memory ({one_line(error)}). Save it as .npy, read in pieces."
         ) from error
     except DAMAGE + errors as error:
-        reason = one_line(error)[:160]
-        raise FileError(
-            f"features file {path} is not a whole {kind} ({reason}). Write it again with {writer}."
-        ) from error
+        raise FileError(f"{what} file {path} is not a whole {kind} ({one_line(error)[:160]}). {fix}") from error
 
 
 def refuse_inflated(declared: int, stored: int, *, piece: int | None = None) -> None:
@@ -102,6 +115,26 @@ def refuse_inflated(declared: int, stored: int, *, piece: int | None = None) -> 
     warnings.warn(f"of a features file: {said}. Is it whole?", DataWarning, stacklevel=5)
 
 
+def warn_unwritten(path: Path, lost: int, of: int, pieces: str, fill: object) -> None:
+    """Warn of stored pieces of an HDF5 or zarr array that are not there.
+
+    Both libraries read them as the fill value, without a word: pieces of that value alone need not be stored, and look
+    like lost ones.
+    """
+    if lost:
+        warnings.warn(
+            f"features file {path} lacks {lost} of {of} {pieces}, which are read as {fill}. "
+            f"If they do not hold {fill} alone, copy or write it again.",
+            DataWarning,
+            stacklevel=5,
+        )
+
+
+def grid(shape: tuple[int, ...], piece: tuple[int, ...]) -> tuple[int, ...]:
+    """How many pieces an array has along each axis."""
+    return tuple(-(-length // step) for length, step in zip(shape, piece, strict=True))
+
+
 def _memory() -> int:
     """Bytes of memory that this machine has; 32 GB where the system does not say."""
     try:
@@ -114,32 +147,31 @@ def check_members(path: Path, what: str, required: Sequence[str], held: Collecti
     """Raise a FileError that names the required arrays which a file does not hold."""
     missing = [name for name in required if name not in held]
     if missing:
-        names = sorted(held)
-        more = [f"{len(names) - _LISTED} more"] * (len(names) > _LISTED)
-        found = ", ".join(names[:_LISTED] + more) or "nothing"
+        found = listed(sorted(held)) or "nothing"
         raise FileError(f"{what} file {path} has no {' and '.join(missing)} (it has {found}). {fix}")
 
 
-def _existing_folder(path: Path, kind: str) -> None:
+def listed(names: Sequence[str]) -> str:
+    """Some names in a sentence, and how many there are besides."""
+    more = [f"{len(names) - _LISTED} more"] * (len(names) > _LISTED)
+    return ", ".join([*names[:_LISTED], *more])
+
+
+def _existing_folder(path: Path, what: str, kind: str) -> None:
     if not path.is_dir():
         wrong = f"is a file, not a {kind}. Unpack it" if path.exists() else "does not exist. Check the path"
-        raise FileError(f"features file {path} {wrong}.")
+        raise FileError(f"{what} file {path} {wrong}.")
 
 
-def pickled(path: Path, writer: str) -> str:
-    """Say that a file needs unpickling, which runs whatever code it carries."""
-    return f"features file {path} holds pickled Python objects, which are never loaded. Save plain numbers: {writer}."
+def pickled(path: Path, fix: str, *, what: str = "features") -> FileError:
+    """The sentence for a file that needs unpickling, which runs whatever code it carries."""
+    return FileError(f"{what} file {path} holds pickled Python objects, which are never loaded. {fix}")
 
 
 def native(matrix: Any) -> np.ndarray:
     """Rows one after another in memory, in the byte order of this machine; a copy only if they are not yet."""
     array = np.asarray(matrix)
     return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
-
-
-def load_h5py(path: Path) -> Any:
-    """Import h5py, or say which extra brings it."""
-    return needed("h5py", f"features file {path}")
 
 
 def load_zarr(path: Path) -> Any:

@@ -14,9 +14,11 @@ import numpy as np
 from jaxtyping import Int
 from numpy.typing import DTypeLike
 
+from glocal.data.container import NAMES_FILE
 from glocal.data.parquet import PARQUET
-from glocal.data.readers import NAMES_FILE, READERS, read_matrix
-from glocal.data.store import ZARR, RowStore
+from glocal.data.readers import READERS, read_matrix
+from glocal.data.store import RowStore
+from glocal.data.zarr import ZARR
 from glocal.errors import DataError, DataWarning, FileError
 from glocal.files import PathLike, read_lines
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy_format
 
-from glocal.data.container import DAMAGE, check_members, refuse_inflated
-from glocal.errors import FileError, GLocalError
-from glocal.files import NpyHeader, PathLike, existing_file, one_line, read_npy_header, unreadable
+from glocal.data.container import NUMBERS, check_members, choose, native, pickled, refuse_inflated, whole
+from glocal.errors import FileError
+from glocal.files import NpyHeader, PathLike, read_npy_header
 
 _NPY_MAGIC = b"\x93NUMPY"
 _SUFFIX = ".npy"
@@ -36,25 +37,30 @@ def read_npz(
     FileError
         Missing, unreadable, damaged, pickled, without a required array, or inflating out of all proportion.
     """
-    path = existing_file(path, what=what)
-    try:
-        with path.open("rb") as stream:
-            if stream.read(len(_NPY_MAGIC)) == _NPY_MAGIC:
-                raise FileError(f"{what} file {path} is a plain array, not an .npz of {', '.join(required)}. {fix}")
-            with zipfile.ZipFile(stream) as archive:
-                held = member_names(archive)
-                check_members(path, what, required, held, fix)
-                return {name: read_member(archive, name) for name in (*required, *optional) if name in held}
-    except GLocalError:
-        raise
-    except OSError as error:
-        if error.errno is not None:
-            raise unreadable(path, what, error) from error
-        raise FileError(f"{what} file {path} is not a readable .npz archive ({one_line(error)}). {fix}") from error
-    except DAMAGE as error:
-        raise FileError(
-            f"{what} file {path} is not a readable .npz archive ({one_line(error)[:160]}). {fix}"
-        ) from error
+    path = Path(path)
+    with whole(path, ".npz archive", fix, what=what), path.open("rb") as stream:
+        if stream.read(len(_NPY_MAGIC)) == _NPY_MAGIC:
+            raise FileError(f"{what} file {path} is a plain array, not an .npz of {', '.join(required)}. {fix}")
+        with zipfile.ZipFile(stream) as archive:
+            held = member_names(archive)
+            check_members(path, what, required, held, fix)
+            return {name: read_member(archive, name) for name in (*required, *optional) if name in held}
+
+
+def read_npz_features(path: Path) -> np.ndarray:
+    """Read the features among the arrays of an ``.npz`` archive."""
+    writer = "numpy.savez(path, features=numpy.asarray(values, dtype='float32'))"
+    fix = f"Write it again with {writer}."
+    with whole(path, ".npz archive", fix), zipfile.ZipFile(path) as archive:
+        headers = {name: member_header(archive, name) for name in member_names(archive)}
+        if {"weights", "mean", "std"} <= headers.keys():
+            raise FileError(
+                f"features file {path} is a transform, not features. Name the file that it is to be applied to."
+            )
+        name = choose(path, {key: (header.shape, header.dtype.kind in NUMBERS) for key, header in headers.items()})
+        if headers[name].dtype.hasobject:
+            raise pickled(path, f"Save plain numbers: {writer}.")
+        return native(read_member(archive, name))
 
 
 def member_names(archive: zipfile.ZipFile) -> list[str]:
@@ -93,6 +99,3 @@ def read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 
 def _size(stream: Any) -> int:
     return os.fstat(stream.fileno()).st_size
-
-
-__all__ = ["member_header", "member_names", "read_member", "read_npz"]

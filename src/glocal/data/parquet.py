@@ -16,7 +16,7 @@ from glocal.extras import needed
 
 PARQUET = ".parquet"
 _PREFERRED = (KEY, "embedding", "embeddings")
-_WRITER = "pyarrow: pyarrow.parquet.write_table(table, path)"
+_FIX = "Write it again with pyarrow: pyarrow.parquet.write_table(table, path)."
 _PIECE_BYTES = 1 << 25  # of vectors read at once
 _BUFFER_BYTES = 1 << 20
 _LISTED = 8
@@ -39,7 +39,7 @@ def open_parquet(path: Path) -> Iterator[Any]:
     parquet = needed("pyarrow.parquet", f"features file {path}")
     # NOTE: without a buffer, or with pre_buffer, a column's whole row group is held while it is read in pieces
     with (
-        whole(path, "Parquet file", _WRITER),
+        whole(path, "Parquet file", _FIX),
         parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file,
     ):
         yield file

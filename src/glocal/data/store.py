@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
-from glocal.data.container import load_h5py, load_zarr, native, whole
-from glocal.errors import DataWarning
+from glocal.data.container import native
+from glocal.data.hdf5 import features_in_hdf5, open_hdf5
+from glocal.data.zarr import ZARR, features_in_zarr, open_zarr
 
 IN_MEMORY_BYTES = 1 << 28  # a smaller HDF5 array is read at once: faster, and no burden
-ZARR = ".zarr"
-HDF5_WRITER = "h5py: file.create_dataset('features', data=features)"
-ZARR_WRITER = "zarr: zarr.save(path, features)"
 _SPAN_BYTES = 1 << 23  # read in one piece at most; zarr needs several times that while it decodes
 _GAP_BYTES = 1 << 16  # reading over a smaller gap is cheaper than starting anew behind it
 
@@ -120,61 +116,15 @@ class RowStore:
             yield root[self.name] if self.name else root
 
 
-def warn_unwritten(path: Path, array: Any) -> None:
-    """Warn of stored pieces of an open h5py dataset or zarr array that are not there.
-
-    Both libraries read them as the fill value, without a word: pieces of that value alone need not be stored, and look
-    like lost ones.
-    """
-    zarr = path.suffix.lower() == ZARR
-    lost, of, pieces = _unwritten_zarr(path, array) if zarr else _unwritten_hdf5(array)
-    if lost:
-        fill = array.fill_value if zarr else array.fillvalue
-        warnings.warn(
-            f"features file {path} lacks {lost} of {of} {pieces}, which are read as {fill}. "
-            f"If they do not hold {fill} alone, copy or write it again.",
-            DataWarning,
-            stacklevel=5,
-        )
+def read_hdf5(path: Path) -> np.ndarray | RowStore:
+    """Read the features of an HDF5 file into memory, or leave them on the disk above 256 MB."""
+    with features_in_hdf5(path) as dataset:
+        if dataset.size * dataset.dtype.itemsize > IN_MEMORY_BYTES:
+            return RowStore.of(path, dataset.name, dataset)
+        return native(dataset[()])
 
 
-def _unwritten_zarr(path: Path, array: Any) -> tuple[int, int, str]:
-    shards = getattr(array, "shards", None)
-    if shards is None:
-        return array.nchunks - array.nchunks_initialized, array.nchunks, "chunks"
-    place = path / array.path
-    keys = [array.metadata.encode_chunk_key(at) for at in np.ndindex(*_grid(array.shape, shards))]
-    return sum(not (place / key).exists() for key in keys), len(keys), "shards"
-
-
-def _unwritten_hdf5(dataset: Any) -> tuple[int, int, str]:
-    if dataset.is_virtual:  # a source that is not there is read as the fill value too
-        folder = Path(dataset.file.filename).parent
-        sources = {source.file_name for source in dataset.virtual_sources()} - {"."}
-        return sum(not (folder / source).exists() for source in sources), len(sources), "source files"
-    if dataset.chunks:
-        of = prod(_grid(dataset.shape, dataset.chunks))
-        return of - dataset.id.get_num_chunks(), of, "chunks"
-    inside = dataset.external is None and dataset.size > 0
-    return int(inside and dataset.id.get_storage_size() == 0), 1, "pieces"
-
-
-def _grid(shape: tuple[int, ...], piece: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(-(-length // step) for length, step in zip(shape, piece, strict=True))
-
-
-@contextlib.contextmanager
-def open_hdf5(path: Path) -> Iterator[Any]:
-    """Open an HDF5 file for reading; what goes wrong inside becomes one sentence."""
-    with whole(path, "HDF5 file", HDF5_WRITER), load_h5py(path).File(path, "r") as file:
-        yield file
-
-
-@contextlib.contextmanager
-def open_zarr(path: Path) -> Iterator[Any]:
-    """Open a zarr array or group for reading; what goes wrong inside becomes one sentence."""
-    with whole(path, "zarr folder", ZARR_WRITER, folder=True):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of other arrays in the group, whose types have no stable specification
-            root = load_zarr(path).open(str(path), mode="r")
-        yield root
+def read_zarr(path: Path) -> RowStore:
+    """Describe the features of a zarr folder, which stay on the disk."""
+    with features_in_zarr(path) as (name, array):
+        return RowStore.of(path, name, array)

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from glocal.data.container import refuse_inflated
+from glocal.data.container import choose, native, pickled, refuse_inflated, whole
 from glocal.errors import FileError
-from glocal.files import existing_file, one_line, unreadable
 
 
 def read_tensors(path: Path, *, what: str, fix: str) -> Any:
@@ -32,30 +31,46 @@ def read_tensors(path: Path, *, what: str, fix: str) -> Any:
     """
     import torch
 
-    path = existing_file(path, what=what)
-    try:
-        with path.open("rb") as stream:
-            if zipfile.is_zipfile(stream):
-                with zipfile.ZipFile(stream) as archive:
-                    refuse_inflated(sum(part.file_size for part in archive.infolist()), path.stat().st_size)
-    except OSError as error:
-        raise unreadable(path, what, error) from error
-    except Exception as error:  # zipfile raises whatever damaged bytes lead it to
-        raise FileError(f"{what} file {path} is not a whole PyTorch file ({one_line(error)[:160]}). {fix}") from error
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of foreign pickles before it refuses them
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever damaged bytes lead it to
-        said = str(error)
-        if "global" in said.lower():
+    with whole(path, "PyTorch file", fix, Exception, what=what):  # both raise whatever damaged bytes lead them to
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                refuse_inflated(sum(part.file_size for part in archive.infolist()), path.stat().st_size)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch warns of foreign pickles before it refuses them
+                return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            said = str(error)
+            if "global" in said.lower():
+                raise pickled(path, fix, what=what) from error
+            if "weights_only" in said or "torch.load" in said:  # NOTE: advice to load it unsafely, not passed on
+                raise ValueError("no tensors as torch.save writes them") from error
+            raise
+
+
+def read_torch_features(path: Path) -> np.ndarray:
+    """Read the features in a file of ``torch.save``: a tensor, or one in a dict of tensors."""
+    import torch
+
+    loaded = read_tensors(path, what="features", fix="Write it again with torch.save(torch.as_tensor(features), path).")
+    if isinstance(loaded, dict):
+        tensors = {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
+        real = {key: (tuple(tensor.shape), not tensor.is_complex()) for key, tensor in tensors.items()}
+        loaded = tensors.get(choose(path, real))
+    if not isinstance(loaded, torch.Tensor):
+        raise FileError(
+            f"features file {path} holds a {type(loaded).__name__}; allowed are a tensor and a dict of tensors. "
+            "Save the tensor: torch.save(features, path)."
+        )
+    with whole(path, "PyTorch file", "Write it again with torch.save(features.contiguous(), path)."):
+        try:
+            return native(plain_array(loaded, path))
+        except (TypeError, RuntimeError) as error:
             raise FileError(
-                f"{what} file {path} holds pickled Python objects, which are never loaded. {fix}"
+                f"features file {path} holds a {loaded.dtype} tensor of layout {loaded.layout} on {loaded.device}, "
+                "which is not a plain array. Save it dense and as float32: "
+                "torch.save(features.to_dense().float(), path)."
             ) from error
-        # NOTE: torch advises to load it unsafely; we do not pass that on
-        advises = "weights_only" in said or "torch.load" in said
-        reason = "no tensors as torch.save writes them" if advises else one_line(error)[:160]
-        raise FileError(f"{what} file {path} is not a whole PyTorch file ({reason}). {fix}") from error
 
 
 def plain_array(tensor: Any, path: Path) -> np.ndarray:
@@ -74,6 +89,3 @@ def plain_array(tensor: Any, path: Path) -> np.ndarray:
     refuse_inflated(tensor.numel() * tensor.element_size(), os.stat(path).st_size)
     array: np.ndarray = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
     return array
-
-
-__all__ = ["plain_array", "read_tensors"]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from glocal._version import __version__
-from glocal.data.readers import NAMES_FILE
+from glocal.data.container import NAMES_FILE
 from glocal.errors import DataError, ParameterError
 from glocal.extract.chunk import Chunk
 from glocal.extract.matrix import create_matrix, move_matrix, write_rows

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from glocal.data.container import NAMES_FILE
 from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.data.labels import load_labels
-from glocal.data.readers import NAMES_FILE
 from glocal.data.splits import split_triplets
-from glocal.data.store import ZARR
 from glocal.data.triplets import Triplets
+from glocal.data.zarr import ZARR
 from glocal.errors import DataError, ParameterError
 from glocal.files import read_lines, tree_sha256
 from glocal.suite.plan import Network, Plan

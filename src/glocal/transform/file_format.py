@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from glocal.data.container import DAMAGE, check_members
+from glocal.data.container import check_members, whole
 from glocal.data.npz import read_npz
-from glocal.errors import DataError, FileError, GLocalError
+from glocal.errors import DataError, FileError
 from glocal.extras import needed
-from glocal.files import PathLike, atomic_write, check_ending, one_line, unreadable
+from glocal.files import PathLike, atomic_write, check_ending, one_line
 from glocal.files.documents import parse_json
 from glocal.records import to_json
 
@@ -77,20 +77,14 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     safetensors = _import_safetensors()
-    try:
-        with path.open("rb"), safetensors.safe_open(path, framework="numpy") as file:
-            held = list(file.keys())
-            check_members(path, "transform", _REQUIRED, held, _FIX)
-            arrays = {name: file.get_tensor(name) for name in (*_REQUIRED, "bias") if name in held}
-            meta = (file.metadata() or {}).get("meta")
-    except GLocalError:
-        raise
-    except OSError as error:
-        raise unreadable(path, "transform", error) from error
-    except (safetensors.SafetensorError, *DAMAGE) as error:
-        raise FileError(
-            f"transform file {path} is not a readable safetensors file ({one_line(error)[:160]}). {_FIX}"
-        ) from error
+    with (
+        whole(path, "safetensors file", _FIX, safetensors.SafetensorError, what="transform"),
+        safetensors.safe_open(path, framework="numpy") as file,
+    ):
+        held = list(file.keys())
+        check_members(path, "transform", _REQUIRED, held, _FIX)
+        arrays: dict[str, np.ndarray] = {name: file.get_tensor(name) for name in (*_REQUIRED, "bias") if name in held}
+        meta = (file.metadata() or {}).get("meta")
     return arrays if meta is None else {**arrays, "meta": np.array(meta)}
 
 

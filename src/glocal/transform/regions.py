@@ -13,7 +13,8 @@ import numpy as np
 
 from glocal.data.container import load_zarr
 from glocal.data.features import Features
-from glocal.data.store import ZARR, RowStore, open_zarr
+from glocal.data.store import RowStore
+from glocal.data.zarr import ZARR, open_zarr
 from glocal.files import unwritable
 from glocal.transform.checked import apply_checked
 from glocal.transform.linear import LinearTransform

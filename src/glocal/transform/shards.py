@@ -14,7 +14,8 @@ from glocal._version import __version__
 from glocal.data.features import Features
 from glocal.data.parquet import PARQUET, shards_of
 from glocal.data.readers import READERS
-from glocal.data.store import ZARR, RowStore
+from glocal.data.store import RowStore
+from glocal.data.zarr import ZARR
 from glocal.errors import FileError, ParameterError
 from glocal.files import PathLike, followed, stamp_of, unreadable
 from glocal.jobs.output import Output, building
