@@ -10,9 +10,9 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, Ridge
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from glocal.cli.app import _run
+from glocal.data.datasets.breeds import TASKS, breeds_task
 from glocal.errors import DataError, FileError, GLocalError, NotConvergedWarning, ParameterError
 from glocal.evaluation.fewshot import PROBES, draw_episodes, few_shot, logistic, superclass_split
-from glocal.evaluation.fewshot.breeds import TASKS, breeds_task
 from glocal.evaluation.fewshot.logistic import Rows, minimise_logistic, row_space
 from glocal.evaluation.fewshot.probes import RIDGE_STRENGTHS, STRENGTHS, shared_credit, stratified_folds
 from glocal.evaluation.statistics import two_way_estimate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -134,19 +134,9 @@ def retrieval(
     if alone != (gallery_labels is None):
         raise ParameterError("a gallery and its labels come together; give both or neither.")
     G = queries if gallery is None else gallery
-    labels = check_labels(query_labels, len(queries), "query labels")
-    others = labels if gallery_labels is None else check_labels(gallery_labels, len(G), "gallery labels")
-    if labels.dtype.kind != others.dtype.kind:
-        raise DataError("query labels and gallery labels are integers on one side and names on the other; use one.")
-    if queries.shape[1] != G.shape[1]:
-        raise DataError(
-            f"queries have {queries.shape[1]} columns and the gallery {G.shape[1]}; both must come from one space."
-        )
+    labels, own, theirs = _codes(queries, query_labels, G, gallery_labels)
     n_gallery = len(G) - alone
-    _, codes = np.unique(np.concatenate([labels, others]), return_inverse=True)
-    own, theirs = codes[: len(labels)], codes[len(labels) :]
-    relevant = np.bincount(theirs, minlength=int(codes.max()) + 1)[own] - alone
-    kept = np.flatnonzero(relevant > 0)
+    kept = np.flatnonzero(np.bincount(theirs, minlength=int(own.max()) + 1)[own] > alone)
     if not len(kept):
         raise DataError("no query has a gallery row of the same label; are the two label files of one kind?")
     if len(kept) < len(labels):
@@ -159,31 +149,54 @@ def retrieval(
     flat = collapsed(G)
     if flat:
         warnings.warn("collapse: the gallery is one point; scores are those of chance.", CollapseWarning, stacklevel=2)
-    possible = tuple(rank for rank in ranks if rank < n_gallery)
-    Q, G = unit_rows(np.asarray(queries, dtype=np.float64)), unit_rows(np.asarray(G, dtype=np.float64))
     tolerance = np.inf if flat else tie_tolerance(G.shape[1])
+    possible = tuple(rank for rank in ranks if rank < n_gallery)
     hits, precisions = np.empty((len(kept), len(possible))), np.empty(len(kept))
-    step = max(1, _BLOCK_NUMBERS // len(G))
-    for start in range(0, len(kept), step):
-        rows = kept[start : start + step]
-        S = Q[rows] @ G.T
-        same = own[rows, None] == theirs
-        if alone:  # the query goes last, and the last column away
-            S[np.arange(len(rows)), rows] = -np.inf
+    for part, S in _similarities(queries, G, kept, alone):
         order = np.argsort(-S, axis=1, kind="stable")[:, :n_gallery]
-        ranked = Ranking.of(np.take_along_axis(S, order, 1), np.take_along_axis(same, order, 1), tolerance)
-        part = slice(start, start + len(rows))
+        same = own[kept[part], None] == theirs[order]
+        ranked = Ranking.of(np.take_along_axis(S, order, 1), same, tolerance)
         precisions[part] = ranked.average_precision()
-        for column, rank in enumerate(possible):
-            hits[part, column] = ranked.hit(rank)
+        hits[part] = np.stack([ranked.hit(rank) for rank in possible], axis=1) if possible else 0
         if progress is not None:
-            progress(start + len(rows))
-    recall = {rank: _with_interval(hits[:, i], labels[kept]) for i, rank in enumerate(possible)}
-    scored = _with_interval(precisions, labels[kept])
+            progress(part.stop)
     return Retrieval(
-        recall=recall, mean_average_precision=scored, n=len(kept), n_gallery=n_gallery,
+        recall={rank: _with_interval(hits[:, i], labels[kept]) for i, rank in enumerate(possible)},
+        mean_average_precision=_with_interval(precisions, labels[kept]), n=len(kept), n_gallery=n_gallery,
         n_without=len(labels) - len(kept), hits=hits, precisions=precisions, kept=kept, labels=labels[kept],
     )  # fmt: skip
+
+
+def _codes(
+    queries: np.ndarray, query_labels: np.ndarray, gallery: np.ndarray, gallery_labels: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The checked labels of the queries, and the labels of both sides as numbers."""
+    labels = check_labels(query_labels, len(queries), "query labels")
+    others = labels if gallery_labels is None else check_labels(gallery_labels, len(gallery), "gallery labels")
+    if labels.dtype.kind != others.dtype.kind:
+        raise DataError("query labels and gallery labels are integers on one side and names on the other; use one.")
+    if queries.shape[1] != gallery.shape[1]:
+        raise DataError(
+            f"queries have {queries.shape[1]} columns and the gallery {gallery.shape[1]}; both must come from one "
+            "space."
+        )
+    _, codes = np.unique(np.concatenate([labels, others]), return_inverse=True)
+    return labels, codes[: len(labels)], codes[len(labels) :]
+
+
+def _similarities(
+    queries: np.ndarray, gallery: np.ndarray, kept: np.ndarray, alone: bool
+) -> Iterator[tuple[slice, Float[np.ndarray, "b m"]]]:
+    """Yield (some of the queries kept, their cosines to the gallery); alone, -inf to itself: it goes last."""
+    Q, G = (unit_rows(np.asarray(rows, dtype=np.float64)) for rows in (queries, gallery))
+    step = max(1, _BLOCK_NUMBERS // len(G))
+    for start in range(0, len(kept), step):
+        part = slice(start, min(start + step, len(kept)))
+        rows = kept[part]
+        S = Q[rows] @ G.T
+        if alone:
+            S[np.arange(len(rows)), rows] = -np.inf
+        yield part, S
 
 
 def _with_interval(values: np.ndarray, labels: np.ndarray) -> WithInterval:

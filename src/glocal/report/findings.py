@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from glocal.evaluation.structure.collapse import at_chance
 from glocal.report.fronts import setting
 from glocal.report.run import Run
 from glocal.suite.table import differences
 
 _LIKENESS = ("accuracy_cosine", "accuracy_dot", "spearman", "pearson")  # agreement with people
 _PRICE = "neighbours_kept"  # any transform changes neighbours: a price, said in one sentence, not damage downstream
-_CHANCE = math.log(3) - 1e-6  # nats
 
 
 def findings(run: Run) -> list[str]:
@@ -37,7 +37,7 @@ def _collapsed(run: Run) -> Iterator[str]:
     for sweep in run.sweeps:
         if "parts" in sweep.points:
             losses = [(parts or {}).get("global") for parts in sweep.points["parts"]]
-            count = sum(loss is not None and loss >= _CHANCE for loss in losses)
+            count = sum(loss is not None and at_chance(loss, math.log(3)) for loss in losses)
             if count:
                 yield (
                     f"Collapsed: {count} of {len(losses)} points of {sweep.name} predict the fitted answers no better "

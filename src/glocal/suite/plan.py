@@ -51,7 +51,7 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkFiles:
     """The features of one network: of the objects people judged, and of local images (None if no arm needs them)."""
 
     name: str
@@ -106,7 +106,7 @@ class Plan:
     """
 
     root: Path
-    networks: tuple[Network, ...]
+    networks: tuple[NetworkFiles, ...]
     arms: tuple[Arm, ...]
     tasks: tuple[Task, ...]
     answers: Mapping[str, str]
@@ -182,12 +182,12 @@ class Plan:
         return cls(base, networks, arms, tasks, dict(answers), labels, baseline, **numbers, **texts)
 
 
-def _network(name: str, table: Any, what: str) -> Network:
+def _network(name: str, table: Any, what: str) -> NetworkFiles:
     _known(table, _NETWORK, f"{what} [networks.{name}]")
     if "features" not in table:
         raise ParameterError(f"{what} [networks.{name}] names no features file.")
     _check(table, _NETWORK, str, f"{what} [networks.{name}]")
-    return Network(name, table["features"], table.get("local"))
+    return NetworkFiles(name, table["features"], table.get("local"))
 
 
 def _arm(name: str, table: Any, what: str) -> Arm:

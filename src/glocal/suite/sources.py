@@ -19,7 +19,7 @@ from glocal.data.triplets import Triplets
 from glocal.data.zarr import ZARR
 from glocal.errors import DataError, ParameterError
 from glocal.files import read_lines, tree_sha256
-from glocal.suite.plan import Network, Plan
+from glocal.suite.plan import NetworkFiles, Plan
 
 _ROWS = re.compile(r"^(.*)\[(\d*):(\d*)\]$")
 
@@ -30,10 +30,10 @@ class Sources:
     Parameters
     ----------
     plan : Plan
-    network : Network
+    network : NetworkFiles
     """
 
-    def __init__(self, plan: Plan, network: Network) -> None:
+    def __init__(self, plan: Plan, network: NetworkFiles) -> None:
         self._plan, self.network = plan, network
         self._loaded: dict[str, Features] = {}
         self._hashes: dict[str, dict[str, str]] = {}

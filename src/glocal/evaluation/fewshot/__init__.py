@@ -1,4 +1,4 @@
-"""Few-shot classification of any features under any transform: draws, probes, BREEDS tasks, accuracy."""
+"""Few-shot classification of any features under any transform: draws, probes, accuracy."""
 
 from glocal.evaluation.fewshot.episodes import draw_episodes, superclass_split
 from glocal.evaluation.fewshot.probes import PROBES

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -128,55 +128,77 @@ def few_shot(
     1.0
     """
     fit = probe_named(probe)
-    y_train, y_test = (
-        _labels(X_train, y_train, "training labels"),
-        _labels(X_test, y_test, "test labels"),
-    )
+    task = _task(X_train, y_train, X_test, y_test, train_subclasses, test_subclasses, shots_per, leave_out_shots, seed)
+    k = len(task.classes)
+
+    def score(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The test images of each class, and how many of them are right."""
+        rows = task.train[drawn]
+        scorer = fit(_finite(X_train[rows]), task.codes[drawn], k)
+        kept = ~np.isin(task.test, rows) if leave_out_shots else np.ones(len(task.test), dtype=bool)
+        truth = task.truth[kept]
+        return np.bincount(truth, minlength=k), _earned(scorer, X_test, task.test[kept], truth, k)
+
+    results = _side_by_side(score, draw_episodes(task.groups, shots, draws, seed), progress)
+    counts, earned = results[0][0], np.stack([right for _, right in results])
+    n, tested = int(counts.sum()), counts > 0
+    if n == 0:
+        raise DataError(f"no test image is left beside the {shots} shots of each class. Ask for fewer shots.")
+    cells = earned / np.where(tested, counts, np.nan)
+    low, high = two_way_estimate(cells[:, tested], counts[tested].astype(np.float64)).interval(fraction=True)
+    per_draw = earned.sum(axis=1) / n
+    names = tuple(map(str, task.classes))
+    return FewShot(
+        accuracy=float(per_draw.mean()), low=low, high=high, per_draw=tuple(per_draw.tolist()),
+        per_class=dict(zip(names, cells.mean(axis=0).tolist(), strict=True)), cells=cells,
+        counts=tuple(counts.tolist()), classes=names, n=n, chance=1 / k, probe=probe, shots=shots, draws=draws,
+        seed=seed,
+    )  # fmt: skip
+
+
+class _Task(NamedTuple):
+    """Which rows may train and which test, and their classes.
+
+    `classes` (k,) are those of the training rows, `codes` and `truth` the class of each row of `train` and `test`,
+    `groups` what the shots are drawn from.
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    classes: np.ndarray
+    codes: np.ndarray
+    truth: np.ndarray
+    groups: np.ndarray
+
+
+def _task(
+    X_train: np.ndarray,
+    y_train: np.ndarray,
+    X_test: np.ndarray,
+    y_test: np.ndarray,
+    train_subclasses: np.ndarray | None,
+    test_subclasses: np.ndarray | None,
+    shots_per: str,
+    same: bool,
+    seed: int,
+) -> _Task:
+    """The task that checked labels make."""
+    y_train, y_test = _labels(X_train, y_train, "training labels"), _labels(X_test, y_test, "test labels")
     if X_train.shape[1] != X_test.shape[1]:
         raise DataError(
             f"training features have {X_train.shape[1]} columns and test features {X_test.shape[1]}; "
             "both must come from the same model and layer."
         )
-    if leave_out_shots and not np.array_equal(y_train, y_test):
+    if same and not np.array_equal(y_train, y_test):
         raise DataError("training and test rows are the same images but their labels differ. Give both the same file.")
-    train, test = _rows(y_train, y_test, train_subclasses, test_subclasses, seed)
+    subclasses = None if train_subclasses is None else _labels(X_train, train_subclasses, "training subclasses")
+    unseen = None if test_subclasses is None else _labels(X_test, test_subclasses, "test subclasses")
+    train, test = _rows(y_train, y_test, subclasses, unseen, seed)
     classes, codes = np.unique(y_train[train], return_inverse=True)
     if len(classes) < 2:
         raise DataError(f"the training labels name {len(classes)} class; at least 2 are needed to tell apart.")
-    truth = _codes(classes, y_test[test])
-    groups = _groups(shots_per, y_train, train_subclasses, test_subclasses)
-
-    def score(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        scorer = fit(_finite(X_train[train[drawn]]), codes[drawn], len(classes))
-        kept = ~np.isin(test, train[drawn]) if leave_out_shots else np.ones(len(test), dtype=bool)
-        counts = np.bincount(truth[kept], minlength=len(classes))
-        return counts, _earned(scorer, X_test, test[kept], truth[kept], len(classes))
-
-    results = _side_by_side(score, draw_episodes(groups[train], shots, draws, seed), progress)
-    counts, earned = results[0][0], [right for _, right in results]
-    n = int(counts.sum())
-    if n == 0:
-        raise DataError(f"no test image is left beside the {shots} shots of each class. Ask for fewer shots.")
-    cells = np.stack(earned) / np.where(counts, counts, np.nan)
-    tested = counts > 0
-    low, high = two_way_estimate(cells[:, tested], counts[tested].astype(np.float64)).interval(fraction=True)
-    per_draw = np.stack(earned).sum(axis=1) / n
-    return FewShot(
-        accuracy=float(per_draw.mean()),
-        low=low,
-        high=high,
-        per_draw=tuple(per_draw.tolist()),
-        per_class=dict(zip(map(str, classes), cells.mean(axis=0).tolist(), strict=True)),
-        cells=cells,
-        counts=tuple(counts.tolist()),
-        classes=tuple(map(str, classes)),
-        n=n,
-        chance=1 / len(classes),
-        probe=probe,
-        shots=shots,
-        draws=draws,
-        seed=seed,
-    )
+    groups = _groups(shots_per, y_train, subclasses, halved=unseen is not None)
+    return _Task(train, test, classes, codes, _codes(classes, y_test[test]), groups[train])
 
 
 def _labels(X: np.ndarray, y: np.ndarray, what: str) -> np.ndarray:
@@ -186,42 +208,34 @@ def _labels(X: np.ndarray, y: np.ndarray, what: str) -> np.ndarray:
 
 
 def _rows(
-    y_train: np.ndarray,
-    y_test: np.ndarray,
-    train_subclasses: np.ndarray | None,
-    test_subclasses: np.ndarray | None,
-    seed: int,
+    y_train: np.ndarray, y_test: np.ndarray, subclasses: np.ndarray | None, unseen: np.ndarray | None, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers that may train and that test: all of them, unless subclasses have to be kept apart."""
     train, test = np.arange(len(y_train)), np.arange(len(y_test))
-    if test_subclasses is None:
+    if unseen is None:
         return train, test
-    if train_subclasses is None:
+    if subclasses is None:
         raise ParameterError("test_subclasses are given without train_subclasses; give both, or neither.")
-    sub_train = check_labels(np.asarray(train_subclasses), len(y_train), "training subclasses")
-    sub_test = check_labels(np.asarray(test_subclasses), len(y_test), "test subclasses")
-    if not np.isin(sub_test, sub_train).any():
+    if not np.isin(unseen, subclasses).any():
         return train, test
-    source, target = superclass_split(np.concatenate([y_train, y_test]), np.concatenate([sub_train, sub_test]), seed)
-    return train[np.isin(sub_train, source)], test[np.isin(sub_test, target)]
+    source, target = superclass_split(np.concatenate([y_train, y_test]), np.concatenate([subclasses, unseen]), seed)
+    return train[np.isin(subclasses, source)], test[np.isin(unseen, target)]
 
 
-def _groups(
-    shots_per: str, y_train: np.ndarray, train_subclasses: np.ndarray | None, test_subclasses: np.ndarray | None
-) -> np.ndarray:
+def _groups(shots_per: str, y_train: np.ndarray, subclasses: np.ndarray | None, halved: bool) -> np.ndarray:
     """What the shots are drawn from."""
     if shots_per not in SHOTS_PER:
         raise ParameterError(f"shots_per is {shots_per!r}; allowed are {' and '.join(SHOTS_PER)}.")
     if shots_per == "class":
-        if train_subclasses is not None and test_subclasses is None:
+        if subclasses is not None and not halved:
             raise ParameterError(
                 "train_subclasses alone change nothing while shots_per is 'class'. "
                 "Give test_subclasses too, or draw shots_per='subclass'."
             )
         return y_train
-    if train_subclasses is None:
+    if subclasses is None:
         raise ParameterError("shots_per is 'subclass' but no training subclasses are given. Give train_subclasses.")
-    return check_labels(np.asarray(train_subclasses), len(y_train), "training subclasses")
+    return subclasses
 
 
 def _codes(classes: np.ndarray, y: np.ndarray) -> np.ndarray:

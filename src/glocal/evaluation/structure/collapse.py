@@ -8,6 +8,7 @@ from jaxtyping import Float
 from glocal.similarity import unit_rows
 
 _SMALLEST_SPREAD = 1e-12
+_CHANCE_SLACK = 1e-6  # nats
 
 
 def one_point(rows: Float[np.ndarray, "n p"]) -> bool:
@@ -24,3 +25,8 @@ def collapsed(Z: Float[np.ndarray, "n p"]) -> bool:
     """
     Z = np.asarray(Z, dtype=np.float64)
     return one_point(Z) or one_point(unit_rows(Z))
+
+
+def at_chance(loss: float, chance: float) -> bool:
+    """Whether a loss on the fitted answers is that of guessing, in nats: nothing was learned of them."""
+    return loss >= chance - _CHANCE_SLACK

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.evaluation.model_rdm import pair_dissimilarities
+from glocal.evaluation.rank_correlation import PairTable
 
 _MOST = 2000
 
@@ -29,17 +30,10 @@ def rdm_correlation(
     number compared is part of the result. Dissimilarities that differ by no more than rounding are tied, as in `rsa`.
     A constant matrix correlates 0 with any other.
     """
-    n = len(X)
-    if n > most:
-        rows = np.sort(np.random.RandomState(seed).permutation(n)[:most])
+    if len(X) > most:
+        rows = np.sort(np.random.RandomState(seed).permutation(len(X))[:most])
         X, Z = X[rows], Z[rows]
-    from scipy.stats import rankdata
-
-    before, after = pair_dissimilarities(X), pair_dissimilarities(Z)
-    return RdmCorrelation(_pearson(rankdata(before), rankdata(after)), _pearson(before, after), len(X))
-
-
-def _pearson(a: np.ndarray, b: np.ndarray) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    scale = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / scale if scale > 1e-14 * len(a) else 0.0
+    n = len(X)
+    table = PairTable.of(pair_dissimilarities(X), pair_dissimilarities(Z), n)
+    spearman, pearson = np.nan_to_num(table.correlations(np.ones((1, n)))[:, 0])
+    return RdmCorrelation(float(spearman), float(pearson), n)
