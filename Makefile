@@ -1,7 +1,7 @@
 # make setup   .venv with the package and its development tools
 # make test    the test suite
 # make demo    every arm on a simulated world; then the real run, where real data is at hand; a page of each
-# make check   lint, types, tests, docs: what must pass before a change is handed in
+# make check   lint, types, tests, docs: what must pass before you submit a change
 # make lowest  the tests with the lowest versions that pyproject.toml allows, in .venv-lowest; several gigabytes
 # make paper   the arms of the paper in all tasks, on the real data of GLOCAL_DATA_DIR; minutes
 # make bench   timings beside the authors' procedure; minutes, never part of check
