@@ -21,6 +21,7 @@ from glocal.errors import FileError
 from glocal.evaluation.result import KeptResult, Units
 from glocal.files import PathLike, atomic_write, make_folder, one_line
 from glocal.files.documents import parse_json
+from glocal.jobs.folder import once, sweep_out
 from glocal.records import to_json
 from glocal.scores import Score, defined
 from glocal.suite.plan import Arm, Plan, Task
@@ -37,7 +38,7 @@ class Cells:
 
     ``transforms/NETWORK-ARM-KEY.npz`` is a fitted arm, ``cells/KEY.npz`` one task of one arm of one network. A key is a
     hash of everything that the content depends on, the version of this package included, so that a killed or changed
-    suite computes what is missing only.
+    suite computes what is missing only; of two processes in one folder one computes what both miss.
 
     Parameters
     ----------
@@ -49,6 +50,8 @@ class Cells:
         self._plan = plan
         self._transforms = make_folder(Path(folder) / "transforms")
         self._cells = make_folder(Path(folder) / "cells")
+        for place in (self._transforms, self._cells):
+            sweep_out(place)
 
     def file(self, arm: Arm, sources: Sources) -> Path | None:
         """Where the transform of an arm that is fitted lies; None for other arms."""
@@ -67,16 +70,9 @@ class Cells:
             strength = float(settings.get("strength", 1.0))
             loaded = LinearTransform.load(sources.path(settings["transform"]))
             return loaded if strength == 1 else loaded.at_strength(strength)
-        if not path.exists():
-            strength = float(settings.pop("strength", 1.0))
-            solver = expanded(settings.get("profile", "modern"), solver=settings.get("solver")).solver
-            warn_unused({name: f"{arm.name}.{name}" for name in settings}, settings["method"], solver)
-            local = sources.network.local if settings["method"] == "glocal" else None
-            fitted = fit_arm(
-                sources.objects, sources.parts[0], local_features=None if local is None else sources.features(local),
-                seed=self._plan.seed, **settings,
-            ).transform  # fmt: skip
-            (fitted if strength == 1 else fitted.at_strength(strength)).save(path)
+        with once(path) as missing:
+            if missing:
+                self._fitted(arm, sources).save(path)
         return LinearTransform.load(path)
 
     def found(
@@ -84,11 +80,24 @@ class Cells:
     ) -> tuple[KeptResult, bool]:
         """What a task found about an arm, and whether it was found before."""
         path = self._cells / f"{self._cell_key(task, sources, transform)}.npz"
-        if path.exists():
-            return _load(path), True
-        found = perform(task, sources, embedding(sources, transform), self._plan.seed)
-        _save(path, found)
-        return found, False
+        with once(path) as missing:
+            if not missing:
+                return _load(path), True
+            found = perform(task, sources, embedding(sources, transform), self._plan.seed)
+            _save(path, found)
+            return found, False
+
+    def _fitted(self, arm: Arm, sources: Sources) -> LinearTransform:
+        settings = dict(arm.settings)
+        strength = float(settings.pop("strength", 1.0))
+        solver = expanded(settings.get("profile", "modern"), solver=settings.get("solver")).solver
+        warn_unused({name: f"{arm.name}.{name}" for name in settings}, settings["method"], solver)
+        local = sources.network.local if settings["method"] == "glocal" else None
+        fitted = fit_arm(
+            sources.objects, sources.parts[0], local_features=None if local is None else sources.features(local),
+            seed=self._plan.seed, **settings,
+        ).transform  # fmt: skip
+        return fitted if strength == 1 else fitted.at_strength(strength)
 
     def _arm_key(self, arm: Arm, sources: Sources) -> str:
         plan, network = self._plan, sources.network
