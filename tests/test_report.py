@@ -1,6 +1,8 @@
 """The page, tables and figures of a run: from the folder alone, whole, harmless, and usable in a browser."""
 
+import base64
 import dataclasses
+import io
 import json
 import os
 import re
@@ -27,7 +29,20 @@ pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
 pytest.importorskip("jinja2")
 
-from glocal.report import findings, load_run, load_thumbnails, report_page, save_figures, save_page, save_tables, tables
+from glocal.report import (
+    findings,
+    load_run,
+    load_thumbnails,
+    matrix_figure,
+    report_page,
+    save_figures,
+    save_page,
+    save_tables,
+    scores_figure,
+    slices_figure,
+    spectrum_figure,
+    tables,
+)
 from glocal.report.fronts import fronts
 from glocal.report.page import script_json
 from glocal.report.palette import places
@@ -421,9 +436,6 @@ def test_pictures_are_joined_by_name(folders, images):
 
 def test_a_picture_is_small_and_upright(folders, images):
     """At most 64 pixels, sides in proportion, turned as the camera says, without anything else of the file."""
-    import base64
-    import io
-
     from PIL import Image
 
     for uri in load_thumbnails(images, load_run(folders)).pictures.values():
@@ -510,6 +522,40 @@ def test_figures_are_written_once_each(folders, tmp_path):
     assert sorted(name.split("-")[0] for name in names) == ["front", "map", "matrix", "scores", "slices", "spectrum"]
     for path in written:
         assert path.read_bytes().startswith(b"\x89PNG" if path.suffix == ".png" else b"%PDF")
+
+
+def layers(figure):
+    """The layers of all panels of a figure that are drawn with a colour of their own scale."""
+    return [layer for panel in figure["concat"] for layer in panel["layer"] if "color" in layer["encoding"]]
+
+
+def test_figures_name_what_they_show(folders):
+    """Scores have the ceiling of people, slices a legend of folds, matrices the names of categories and of the unit."""
+    run = load_run(folders)
+    views = run.views[NASTY[1]]
+    assert "ceiling_majority" in json.dumps(scores_figure(run).to_dict())
+    assert all(layer["encoding"]["color"]["title"] == "fold" for layer in layers(slices_figure(run).to_dict()))
+    matrices = matrix_figure(views["original"], views["own"]).to_dict()
+    text = json.dumps(matrices)
+    assert all(json.dumps(category) in text for category in {*NASTY[:3], "other"})
+    units = [layer["encoding"]["color"]["title"] for layer in layers(matrices)]
+    assert units == ["1 - cosine", "1 - cosine", "share that found another pair more alike"]
+    with pytest.raises(DataError, match="original has no spectrum"):
+        spectrum_figure(views["original"])
+
+
+def test_matrices_before_and_after_share_a_scale(folders):
+    """The same colour is the same dissimilarity in both, and the pictures are the matrices, to the 8 bits of each."""
+    views = load_run(folders).views[NASTY[1]]
+    figure = matrix_figure(views["original"], views["own"]).to_dict()
+    (low, high), after, _ = (layer["encoding"]["color"]["scale"]["domain"] for layer in layers(figure))
+    assert after == [low, high]
+    urls = re.findall(r"data:image/png;base64,([\w+/=]+)", json.dumps(figure))
+    Image = pytest.importorskip("PIL.Image")
+    for url, matrix in zip(urls, (views["original"].rdm, views["own"].rdm), strict=False):
+        with Image.open(io.BytesIO(base64.b64decode(url))) as picture:
+            shown = low + np.asarray(picture) / 254 * (high - low)
+        np.testing.assert_allclose(shown, matrix.values(), atol=0.51 * (high - low) / 254)
 
 
 def test_the_command_writes_page_figures_and_tables(folders, tmp_path, capsys):
