@@ -164,7 +164,7 @@ def _list(extractor: Extractor, as_json: bool) -> None:
         if model.module is not None:
             model.module.eval()
         rows = [list(row) for row in list_layers(model, Image.new("RGB", (256, 256), "gray"))]
-    meaning = {name: str(tap) for name, tap in model.named.items()}
+    meaning = {name: str(layer) for name, layer in model.named.items()}
     if as_json:
         put_json({
             "model": model.name, "default": model.default_layer, "named": meaning,

@@ -100,7 +100,7 @@ class Extractor:
     >>> from glocal.extract import Extractor
     >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3))
     >>> extractor = Extractor((net, lambda image: torch.zeros(3, 2, 2)), batch_size=4)
-    >>> list(extractor.taps)
+    >>> list(extractor.read_from)
     ['output']
     """
 
@@ -132,7 +132,7 @@ class Extractor:
         return user_model(self.model, f"python:{kind or 'callable'}")
 
     @cached_property
-    def taps(self) -> dict[str, Layer]:
+    def read_from(self) -> dict[str, Layer]:
         """The layers by name, and where each is read."""
         return resolve(self.loaded, self.layers)
 
@@ -140,7 +140,7 @@ class Extractor:
     def network(self) -> Network:
         """The model on its device, ready to run."""
         ready = self.loaded.on(self.device, self.dtype)
-        return Network(ready, self.taps, self.pool, self.device, self.dtype, self.batch_size, self.workers)
+        return Network(ready, self.read_from, self.pool, self.device, self.dtype, self.batch_size, self.workers)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -148,7 +148,7 @@ class Extractor:
         return {
             "model": self.loaded.name,
             **self.loaded.identity,
-            "layers": {layer: str(tap) for layer, tap in self.taps.items()},
+            "layers": {layer: str(place) for layer, place in self.read_from.items()},
             "pool": self.pool,
             "dtype": self.dtype,
             "device": self.device.type,
@@ -201,7 +201,7 @@ class Extractor:
                 "a cluster needs the path of the images, and shares them out itself: leave shards out."
             )
         first, step = check_shard(shard or (1, 1))
-        with Store(out, source, list(self.taps), chunk_rows=chunk_rows, identity=self.identity) as store:
+        with Store(out, source, list(self.read_from), chunk_rows=chunk_rows, identity=self.identity) as store:
             chunks = list(enumerate(store.chunks()))[first - 1 :: step]
             if not store.finished:
                 if scheduler is None or isinstance(images, Source | ImageSet):
