@@ -386,6 +386,7 @@ def test_the_command_shows_the_table(folder, tmp_path, capsys):
         ('even = "[02468]$"', "even = 3", "[labels.kind] has even = 3; it must be text"),
         ('"names:(object_....)"', '"names:(object_"', "subclasses is not a regular expression"),
         ('train = "l.npy[60:120]"', "train = 3", "train = 3; it must be text"),
+        ("shots = 2", "shots = 2.5", "[tasks.few] has shots = 2.5; it must be a whole number"),
     ],
 )
 def test_bad_suites_are_one_sentence(tmp_path, old, new, sentence):
@@ -404,12 +405,11 @@ def test_bad_suites_are_one_sentence(tmp_path, old, new, sentence):
         ('"labels.kind"', '"labels.none"', "no table [labels.none]"),
         ('even = "[02468]$"', 'even = "[024]$"', "fits 0 of the patterns"),
         ('"names:(object_....)"', '"names:object"', "must fit with one group"),
-        ("shots = 2", "shots = 2.5", "shots is 2.5; a int is needed"),
         ('[60:120]"\ntrain_labels = "y.txt"\nprobe', '"\ntrain_labels = "y.txt"\nprobe', "60 labels"),
     ],
 )  # fmt: skip
 def test_what_files_have_wrong_is_one_sentence(folder, tmp_path, old, new, sentence):
-    """Labels that are missing or do not fit, and options of the wrong kind, are said when their task is reached."""
+    """Labels that are missing or do not fit are said when their task is reached."""
     assert old in SUITE
     (folder / "bad.toml").write_text(SUITE.replace(old, new, 1))
     with pytest.raises((ParameterError, DataError)) as caught:

@@ -18,35 +18,32 @@ from glocal.files.documents import read_toml
 from glocal.files.stems import file_stems
 from glocal.scores import PEOPLE
 
-_TOP = (
-    "root",
-    "seed",
-    "folds",
-    "fold",
-    "baseline",
-    "networks",
-    "answers",
-    "arms",
-    "labels",
-    "tasks",
-    "categories",
-    "map",
-)
-_NETWORK = ("features", "local")
-_ANSWERS = ("triplets", "object_ids")
-_ARM = ("method", "alpha", "lmbda", "mix", "tau", "bias", "tol", "block_size", "transform", "strength")
-_FILES = {
-    "odd-one-out": ((), ("triplets", "similarity")),
-    "repeated": (("answers",), ("similarity",)),
-    "rsa": (("rdm",), ("index", "kernel", "replicates")),
-    "few-shot": (("train", "train_labels"), ("test", "test_labels", "subclasses", "shots", "draws", "probe")),
-    "anomaly": (("train", "train_labels", "test", "test_labels"), ("mode", "k")),
-    "structure": (("features",), ("k", "tau")),
-    "retrieval": (("features", "labels"), ()),
+Types = Mapping[str, type | None]
+_TOP: Types = {
+    "root": str, "seed": int, "folds": int, "fold": int, "baseline": str, "networks": None, "answers": None,
+    "arms": None, "labels": None, "tasks": None, "categories": str, "map": str,
+}  # fmt: skip
+_NETWORK: Types = {"features": str, "local": str}
+_ANSWERS: Types = {"triplets": str, "object_ids": str}
+_ARM: Types = {
+    "method": str, "alpha": float, "lmbda": float, "mix": float, "tau": float, "bias": bool, "tol": float,
+    "block_size": int, "transform": str, "strength": float,
+}  # fmt: skip
+# of each kind of task the files it needs, and its options
+_TASKS: dict[str, tuple[tuple[str, ...], Types]] = {
+    "odd-one-out": ((), {"triplets": str, "similarity": str}),
+    "repeated": (("answers",), {"similarity": str}),
+    "rsa": (("rdm",), {"index": str, "kernel": str, "replicates": int}),
+    "few-shot": (
+        ("train", "train_labels"),
+        {"test": str, "test_labels": str, "subclasses": str, "shots": int, "draws": int, "probe": str},
+    ),
+    "anomaly": (("train", "train_labels", "test", "test_labels"), {"mode": str, "k": int}),
+    "structure": (("features",), {"k": int, "tau": float}),
+    "retrieval": (("features", "labels"), {}),
 }
-KINDS = tuple(_FILES)
-_TEXTS = ("triplets", "similarity", "index", "kernel", "test", "test_labels", "subclasses", "probe", "mode")
-_NUMBERS = ("alpha", "lmbda", "mix", "tau", "tol", "strength")
+KINDS = tuple(_TASKS)
+_IN_WORDS = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -148,61 +145,59 @@ class Plan:
     @classmethod
     def of(cls, values: Mapping[str, Any], *, root: PathLike | None, folder: Path, what: str = "the suite") -> Plan:
         """A plan from the values of a suite file that lies in `folder`."""
-        _known(values, _TOP, what)
+        _check(values, _TOP, what)
         for key in ("networks", "arms", "tasks"):
             if not isinstance(values.get(key), Mapping) or not values[key]:
                 raise ParameterError(f"{what} names no {key}; give at least one table [{key}.NAME].")
             for name in values[key]:
                 _check_name(name, f"{what} [{key}]")
-        arms = tuple(_arm(name, table, what) for name, table in values["arms"].items())
-        networks = tuple(_network(name, table, what) for name, table in values["networks"].items())
+        arms = tuple(_arm(name, table, f"{what} [arms.{name}]") for name, table in values["arms"].items())
+        networks = tuple(
+            _network(name, table, f"{what} [networks.{name}]") for name, table in values["networks"].items()
+        )
+        tasks = tuple(_task(name, table, f"{what} [tasks.{name}]") for name, table in values["tasks"].items())
         answers = values.get("answers", {})
-        _known(answers, _ANSWERS, f"{what} [answers]")
-        _check(answers, _ANSWERS, str, f"{what} [answers]")
-        tasks = tuple(_task(name, table, what) for name, table in values["tasks"].items())
-        needs = [arm.name for arm in arms if arm.fitted]
-        needs += [task.name for task in tasks if task.kind == "odd-one-out" and "triplets" not in task.settings]
-        if needs and "triplets" not in answers:
+        _check(answers, _ANSWERS, f"{what} [answers]")
+        settings = {key: values[key] for key in ("seed", "folds", "fold", "categories", "map") if key in values}
+        base = Path(root) if root is not None else folder / _expanded(values.get("root", "."), what)
+        plan = cls(
+            base, networks, arms, tasks, dict(answers), _labels(values.get("labels", {}), what),
+            values.get("baseline", arms[0].name), **settings,
+        )  # fmt: skip
+        plan._check_whole(what)
+        return plan
+
+    def _check_whole(self, what: str) -> None:
+        """Raise the sentence for parts that do not fit each other."""
+        needs = [arm.name for arm in self.arms if arm.fitted]
+        needs += [task.name for task in self.tasks if task.kind == "odd-one-out" and "triplets" not in task.settings]
+        if needs and "triplets" not in self.answers:
             raise ParameterError(f"{what} has no answers; {needs[0]} needs [answers] triplets = a file.")
-        _check(values, ("root", "baseline", "categories", "map"), str, what)
-        _check(values, ("seed", "folds", "fold"), int, what)
-        baseline = values.get("baseline", arms[0].name)
-        if baseline not in {arm.name for arm in arms}:
-            raise ParameterError(f"{what} has baseline {baseline!r}, which is none of its arms.")
-        for arm in arms:
-            lacking = [network.name for network in networks if network.local is None]
+        if self.baseline not in {arm.name for arm in self.arms}:
+            raise ParameterError(f"{what} has baseline {self.baseline!r}, which is none of its arms.")
+        lacking = [network.name for network in self.networks if network.local is None]
+        for arm in self.arms:
             if arm.settings.get("method") == "glocal" and lacking:
                 raise ParameterError(f"{what}: arm {arm.name} needs local images and network {lacking[0]} has none.")
-        numbers = {key: values[key] for key in ("seed", "folds", "fold") if key in values}
-        base = Path(root) if root is not None else folder / _expanded(values.get("root", "."), what)
-        labels = _labels(values.get("labels", {}), what)
-        texts = {key: values[key] for key in ("categories", "map") if key in values}
-        if texts.get("map", "auto") not in KINDS_OF_MAPS:
-            raise ParameterError(f"{what} has map {texts['map']!r}; allowed are {', '.join(KINDS_OF_MAPS)}.")
-        return cls(base, networks, arms, tasks, dict(answers), labels, baseline, **numbers, **texts)
+        if self.map not in KINDS_OF_MAPS:
+            raise ParameterError(f"{what} has map {self.map!r}; allowed are {', '.join(KINDS_OF_MAPS)}.")
 
 
-def _network(name: str, table: Any, what: str) -> NetworkFiles:
-    _known(table, _NETWORK, f"{what} [networks.{name}]")
+def _network(name: str, table: Any, here: str) -> NetworkFiles:
+    _check(table, _NETWORK, here)
     if "features" not in table:
-        raise ParameterError(f"{what} [networks.{name}] names no features file.")
-    _check(table, _NETWORK, str, f"{what} [networks.{name}]")
+        raise ParameterError(f"{here} names no features file.")
     return NetworkFiles(name, table["features"], table.get("local"))
 
 
-def _arm(name: str, table: Any, what: str) -> Arm:
+def _arm(name: str, table: Any, here: str) -> Arm:
     from glocal.aligner.settings import METHODS  # NOTE here: torch loads with it, which other commands do without
 
-    _known(table, _ARM, f"{what} [arms.{name}]")
+    _check(table, _ARM, here)
     if "transform" in table and set(table) - {"transform", "strength"}:
-        raise ParameterError(f"{what} [arms.{name}] has a transform and settings of a fit; leave one of them out.")
+        raise ParameterError(f"{here} has a transform and settings of a fit; leave one of them out.")
     if table and "transform" not in table and "method" not in table:
-        raise ParameterError(f"{what} [arms.{name}] has settings but no method; allowed are {', '.join(METHODS)}.")
-    here = f"{what} [arms.{name}]"
-    _check(table, ("method", "transform"), str, here)
-    _check(table, _NUMBERS, float, here)
-    _check(table, ("block_size",), int, here)
-    _check(table, ("bias",), bool, here)
+        raise ParameterError(f"{here} has settings but no method; allowed are {', '.join(METHODS)}.")
     if table.get("method", METHODS[0]) not in METHODS:
         raise ParameterError(f"{here} has method {table['method']!r}; allowed are {', '.join(METHODS)}.")
     if name == PEOPLE:
@@ -210,18 +205,16 @@ def _arm(name: str, table: Any, what: str) -> Arm:
     return Arm(name, dict(table))
 
 
-def _task(name: str, table: Any, what: str) -> Task:
-    here = f"{what} [tasks.{name}]"
+def _task(name: str, table: Any, here: str) -> Task:
     kind = table.get("kind") if isinstance(table, Mapping) else None
     if kind not in KINDS:
         raise ParameterError(f"{here} has kind {kind!r}; allowed are {', '.join(KINDS)}.")
     settings = {key: value for key, value in table.items() if key != "kind"}
-    needed, optional = _FILES[kind]
-    _known(settings, (*needed, *optional), here)
+    needed, optional = _TASKS[kind]
+    _check(settings, {**dict.fromkeys(needed, str), **optional}, here)
     missing = [key for key in needed if key not in settings]
     if missing:
         raise ParameterError(f"{here} names no {missing[0]}, which a task of kind {kind} needs.")
-    _check(settings, (*needed, *_TEXTS), str, here)
     for key, value in settings.items():
         if isinstance(value, str) and value.startswith("names:"):
             _check_pattern(value.removeprefix("names:"), f"{here} {key}")
@@ -233,11 +226,23 @@ def _labels(tables: Any, what: str) -> dict[str, dict[str, str]]:
         raise ParameterError(f"{what} has labels = {tables!r}; write tables [labels.NAME] of patterns.")
     for name, table in tables.items():
         here = f"{what} [labels.{name}]"
-        _known(table, tuple(table) if isinstance(table, Mapping) else (), here)
-        _check(table, tuple(table), str, here)
+        _check(table, dict.fromkeys(table, str) if isinstance(table, Mapping) else {}, here)
         for label, pattern in table.items():
             _check_pattern(pattern, f"{here} {label}")
     return {name: dict(table) for name, table in tables.items()}
+
+
+def _check(table: Any, types: Types, here: str) -> None:
+    """Refuse what is not a table, unknown keys, and values of another type; a whole number is a number too."""
+    if not isinstance(table, Mapping):
+        raise ParameterError(f"{here} is {table!r}; it must be a table of keys and values.")
+    unknown = sorted(set(table) - set(types))
+    if unknown:
+        raise ParameterError(f"{here} has the unknown key {unknown[0]!r}; allowed are {', '.join(types)}.")
+    for key, value in table.items():
+        kind = types[key]
+        if kind is not None and type(value) is not kind and not (kind is float and type(value) is int):
+            raise ParameterError(f"{here} has {key} = {value!r}; it must be {_IN_WORDS[kind]}.")
 
 
 def _check_pattern(pattern: str, here: str) -> None:
@@ -247,30 +252,11 @@ def _check_pattern(pattern: str, here: str) -> None:
         raise ParameterError(f"{here} is not a regular expression ({one_line(error)}): {pattern}.") from error
 
 
-def _check(table: Mapping[str, Any], keys: tuple[str, ...], kind: type, here: str) -> None:
-    """Refuse values of another type; a whole number is a number too."""
-    for key in keys:
-        value = table.get(key)
-        if key in table and type(value) is not kind and not (kind is float and type(value) is int):
-            raise ParameterError(f"{here} has {key} = {value!r}; it must be {_KINDS_IN_WORDS[kind]}.")
-
-
-_KINDS_IN_WORDS = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
-
-
 def _check_name(name: str, here: str) -> None:
     if not name.strip() or not name.isprintable():
         raise ParameterError(
             f"{here} has the name {name!r}; tables and files show it, so it must be readable. Rename it."
         )
-
-
-def _known(table: Any, allowed: tuple[str, ...], what: str) -> None:
-    if not isinstance(table, Mapping):
-        raise ParameterError(f"{what} is {table!r}; it must be a table of keys and values.")
-    unknown = sorted(set(table) - set(allowed))
-    if unknown:
-        raise ParameterError(f"{what} has the unknown key {unknown[0]!r}; allowed are {', '.join(allowed)}.")
 
 
 def _expanded(text: str, what: str) -> str:

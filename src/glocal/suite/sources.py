@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
@@ -138,13 +136,3 @@ def _names(features: Features) -> tuple[str, ...]:
     if features.names is None:
         raise DataError(f"{features.source} has no file_names.txt, from which labels were to be read.")
     return features.names
-
-
-def option(settings: Mapping[str, Any], name: str, default: Any) -> Any:
-    """An option of a task, of the type of its default."""
-    value = settings.get(name, default)
-    if default is not None and (not isinstance(value, type(default)) or isinstance(value, bool)):
-        if isinstance(default, float) and isinstance(value, int):
-            return float(value)
-        raise ParameterError(f"{name} is {value!r}; a {type(default).__name__} is needed.")
-    return value

@@ -21,7 +21,7 @@ from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure
 from glocal.suite.plan import Task
-from glocal.suite.sources import Sources, option
+from glocal.suite.sources import Sources
 
 Embed = Callable[[Features], np.ndarray]
 
@@ -48,12 +48,12 @@ def _odd_one_out(settings: Any, sources: Sources, embed: Embed, seed: int) -> tu
         answers, split = sources.joined(Triplets.load(sources.path(settings["triplets"]))), settings["triplets"]
     else:
         answers, split = sources.parts[1], "heldout"
-    return odd_one_out(embed(sources.objects), answers, similarity=option(settings, "similarity", "cosine")), split
+    return odd_one_out(embed(sources.objects), answers, similarity=settings.get("similarity", "cosine")), split
 
 
 def _repeated(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[Result, str]:
     answers = sources.joined(load_repeated(sources.path(settings["answers"])).triplets)
-    similarity = option(settings, "similarity", "cosine")
+    similarity = settings.get("similarity", "cosine")
     return reached(embed(sources.objects), answers, similarity=similarity), settings["answers"]
 
 
@@ -62,8 +62,8 @@ def _rsa(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[Resu
     ids = None if index is None else sources.object_ids
     joined = join_rdms(sources.objects, load_rdms(sources.path(settings["rdm"])), index, ids)
     found = rsa(
-        embed(sources.objects)[joined.rows], joined.rdms, kernel=option(settings, "kernel", "cosine"),
-        replicates=option(settings, "replicates", 1000), seed=seed,
+        embed(sources.objects)[joined.rows], joined.rdms, kernel=settings.get("kernel", "cosine"),
+        replicates=settings.get("replicates", 1000), seed=seed,
     )  # fmt: skip
     return found, settings["rdm"]
 
@@ -82,8 +82,8 @@ def _few_shot(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple
     X = embed(train)
     found = few_shot(
         X, y_train, X if same else embed(test), y_train if same else sources.labels(settings["test_labels"], test),
-        shots=option(settings, "shots", 5), draws=option(settings, "draws", 5),
-        probe=option(settings, "probe", "logistic"), seed=seed, leave_out_shots=same and not subclasses, **subclasses,
+        shots=settings.get("shots", 5), draws=settings.get("draws", 5),
+        probe=settings.get("probe", "logistic"), seed=seed, leave_out_shots=same and not subclasses, **subclasses,
     )  # fmt: skip
     return found, settings["train" if same else "test"]
 
@@ -92,8 +92,8 @@ def _anomaly(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[
     train, test = sources.features(settings["train"]), sources.features(settings["test"])
     found = anomaly(
         embed(train), sources.labels(settings["train_labels"], train), embed(test),
-        sources.labels(settings["test_labels"], test), mode=option(settings, "mode", "one-vs-rest"),
-        k=option(settings, "k", 5),
+        sources.labels(settings["test_labels"], test), mode=settings.get("mode", "one-vs-rest"),
+        k=settings.get("k", 5),
     )  # fmt: skip
     return found, settings["test"]
 
@@ -101,7 +101,7 @@ def _anomaly(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[
 def _structure(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[Result, str]:
     features = sources.features(settings["features"])
     X = sources.objects.standardization(features.matrix, "float64")
-    k, tau = option(settings, "k", 10), option(settings, "tau", 0.25)
+    k, tau = settings.get("k", 10), settings.get("tau", 0.25)
     return structure(X, embed(features), k=k, tau=tau, seed=seed), settings["features"]
 
 

@@ -19,6 +19,9 @@ from glocal.suite.sources import Sources
 from glocal.transform import LinearTransform
 from glocal.transform.published import wrong_name
 
+_SHOWN = (
+    "method", "alpha", "lmbda", "mix", "tau", "objective", "converged", "status", "reason", "gap", "evaluations",
+)  # fmt: skip
 _FORMAT = 1  # a change in what views hold makes kept ones another content
 
 
@@ -113,17 +116,4 @@ class Views:
 def _fit(transform: LinearTransform | None) -> dict[str, Any] | None:
     """How the fit of a transform of ours ended."""
     fit = {} if transform is None else transform.meta.get("fit", {})
-    kept = (
-        "method",
-        "alpha",
-        "lmbda",
-        "mix",
-        "tau",
-        "objective",
-        "converged",
-        "status",
-        "reason",
-        "gap",
-        "evaluations",
-    )
-    return {key: fit.get(key) for key in kept} if fit else None
+    return {key: fit.get(key) for key in _SHOWN} if fit else None
