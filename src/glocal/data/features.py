@@ -156,7 +156,7 @@ class Features:
         with np.errstate(over="ignore", invalid="ignore"):  # said below, as an error
             for start, rows in self.chunks():
                 chunk = rows.astype(np.float64)
-                self._check_chunk(chunk, range(start, start + len(chunk)))
+                check_finite(chunk, self.source, range(start, start + len(chunk)))
                 total += float(chunk.sum())
             mean = total / size
             squares = sum(float(np.square(rows.astype(np.float64) - mean).sum()) for _, rows in self.chunks())
@@ -173,7 +173,7 @@ class Features:
     def check_finite(self) -> None:
         """Raise a DataError where a value is NaN or infinite."""
         for start, rows in self.chunks():
-            self._check_chunk(rows, range(start, start + len(rows)))
+            check_finite(rows, self.source, range(start, start + len(rows)))
 
     def rows(self, numbers: Int[np.ndarray, " k"]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (positions in `numbers`, their rows) in the order of the file, about 32 MB of float64 at a time.
@@ -189,17 +189,8 @@ class Features:
         for start, stop in row_blocks(len(order), self.dimensions):
             positions = order[start:stop]
             chunk = np.asarray(self.matrix[numbers[positions]])
-            self._check_chunk(chunk, numbers[positions])
+            check_finite(chunk, self.source, numbers[positions])
             yield positions, chunk
-
-    def _check_chunk(self, chunk: np.ndarray, numbers: Sequence[int] | np.ndarray) -> None:
-        finite = np.isfinite(chunk)
-        if not finite.all():
-            row, column = np.argwhere(~finite)[0]
-            raise DataError(
-                f"{self.source} holds {chunk[row, column]} at row {numbers[row]}, column {column}; features must "
-                "be finite. Remove or recompute that image's features."
-            )
 
     def constant_columns(self) -> int:
         """The number of columns that hold one value only."""
@@ -218,6 +209,17 @@ class Features:
                 DataWarning,
                 stacklevel=2,
             )
+
+
+def check_finite(rows: np.ndarray, source: str, numbers: Sequence[int] | np.ndarray, *, found: str = "holds") -> None:
+    """Raise a DataError where rows of these numbers in the file `source` hold, or are mapped to, NaN or infinity."""
+    finite = np.isfinite(rows)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        raise DataError(
+            f"{source} {found} {rows[row, column]} at row {numbers[row]}, column {column}; features must be finite and "
+            "in the range of their dtype. Remove or recompute that image's features."
+        )
 
 
 def as_matrix(value: Any) -> np.ndarray | RowStore:

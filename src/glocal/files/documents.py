@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,8 @@ _TOML_BYTES = 1 << 18  # the time of tomllib grows with the square of a dotted k
 
 def read_lines(path: PathLike, *, what: str) -> tuple[str, ...]:
     """Read a UTF-8 text file as its stripped lines; trailing empty lines are dropped."""
-    path = existing_file(path, what=what)
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except OSError as error:
-        raise unreadable(path, what, error) from error
-    except UnicodeDecodeError as error:
-        raise FileError(f"{what} file {path} is not UTF-8 text ({one_line(error)}). Save it as UTF-8.") from error
+    _, text = _text(path, what, "Save it as UTF-8.")
+    lines = [line.strip() for line in text.splitlines()]
     while lines and not lines[-1]:
         lines.pop()
     return tuple(lines)
@@ -97,11 +93,11 @@ def check_depth(value: Any) -> None:
     raise ValueError(f"it is more than {_DEPTH} lists or objects deep")
 
 
-def _text(path: PathLike, what: str, fix: str, largest: int) -> tuple[Path, str]:
+def _text(path: PathLike, what: str, fix: str, largest: int = sys.maxsize) -> tuple[Path, str]:
     path = existing_file(path, what=what)
     try:
         with path.open("rb") as stream:
-            data = stream.read(largest + 1)
+            data = stream.read() if largest == sys.maxsize else stream.read(largest + 1)
     except OSError as error:
         raise unreadable(path, what, error) from error
     if len(data) > largest:

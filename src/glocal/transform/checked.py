@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Shaped
 
-from glocal.errors import DataError
+from glocal.data.features import check_finite
 from glocal.transform.linear import LinearTransform
 
 
@@ -28,15 +28,7 @@ def apply_checked(
         Z = transform.apply(X, normalize=normalize)
         total = Z.sum(dtype=np.float64)
     if not np.isfinite(total):  # finite values may still have a sum that overflows
-        for rows, what in ((X, "holds"), (Z, "is mapped to")):
-            bad = ~np.isfinite(rows)
-            if bad.any():
-                row, column = np.argwhere(bad)[0]
-                raise DataError(
-                    f"{source} {what} {rows[row, column]} at row {start + row}, column {column}; features must be "
-                    "finite and in the range of their dtype. Remove or recompute that image's features."
-                )
+        numbers = range(start, start + len(X))
+        check_finite(X, source, numbers)
+        check_finite(Z, source, numbers, found="is mapped to")
     return Z
-
-
-__all__ = ["apply_checked"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.data.features import Standardization, row_blocks
-from glocal.errors import DataError, ParameterError
+from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.files import PathLike, existing_file, one_line
 from glocal.transform.file_format import read_transform, write_transform
 
@@ -275,14 +276,15 @@ class LinearTransform:
             A published file that is known to be wrong; see `glocal.transform.published`.
         """
         from glocal.transform.checkpoint import read_checkpoint
-        from glocal.transform.published import warn_if_wrong
+        from glocal.transform.published import wrong_name
 
         path = existing_file(path, what="transform")
         try:
             transform = cls(*(read_checkpoint if path.suffix == ".ckpt" else read_transform)(path))
         except (DataError, ValueError, TypeError) as error:
             raise DataError(f"transform file {path}: {one_line(error)}.") from error
-        warn_if_wrong(path, transform.weights)
+        if said := wrong_name(path, transform.weights):
+            warnings.warn(said, DataWarning, stacklevel=2)
         return transform
 
 

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from glocal.errors import DataWarning
 from glocal.files import array_sha256
 
 
-@dataclass(frozen=True)
-class WrongTransform:
-    """A transform published under the name of a model that it was not fitted on.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Of its weights: only these are hashed.
-    fitted_on, published_as : str
-        The model it fits, and the other one whose name it also bears.
-    """
+class WrongTransform(NamedTuple):
+    """A transform published under the name of a model that it was not fitted on; `shape` is that of its weights."""
 
     shape: tuple[int, int]
     fitted_on: str
@@ -37,28 +26,12 @@ WRONG: dict[str, WrongTransform] = {
 }
 
 
-def warn_if_wrong(path: Path, weights: np.ndarray) -> None:
-    """Warn of weights that were published under a wrong name too, unless the path names the model they fit.
-
-    Parameters
-    ----------
-    path : Path
-        Of the file they were read from; only its words are used.
-    weights : (p, p) array
-
-    Warns
-    -----
-    DataWarning
-        One sentence: what the weights are, and what they must not be applied to.
-    """
-    said = wrong_name(path, weights)
-    if said is not None:
-        warnings.warn(said, DataWarning, stacklevel=3)
-
-
 def wrong_name(path: Path, weights: np.ndarray) -> str | None:
-    """The sentence of `warn_if_wrong`, or None where there is nothing to say."""
-    if weights.shape not in {wrong.shape for wrong in WRONG.values()}:
+    """The sentence to warn with of weights that were published under a wrong name too, else None.
+
+    There is nothing to say where the path, of which only the words are used, names the model that they fit.
+    """
+    if weights.shape not in {wrong.shape for wrong in WRONG.values()}:  # only these are hashed
         return None
     wrong = WRONG.get(array_sha256(weights.astype(np.float32)))
     if wrong is None or any(wrong.fitted_on in part for part in path.absolute().parts):
