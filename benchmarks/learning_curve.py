@@ -110,7 +110,7 @@ def curve(
     for draw in range(1 if whole else draws):
         answers = subset(data, size, share, draw)
         best, agreeing = chosen(data, answers, lambdas, draw)
-        row = {"n": len(answers), "size": size, "share": share, "draw": draw, "objects": len(answers.objects())}
+        row = {"n": len(answers), "size": size, "share": share, "draw": draw, "objects": len(answers.named())}
         for lmbda in lambdas:
             fit = fit_arm(data.objects, answers, method="global", lmbda=lmbda, tol=_TOL).transform
             marks = {"chosen": lmbda == best, "by_agreement": lmbda == agreeing}

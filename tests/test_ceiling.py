@@ -84,7 +84,7 @@ def test_bounds_on_paper(odds, majority, left_out):
 
 def test_an_integer_weight_is_that_many_answers():
     """Answers counted by weights have the ceiling of the answers one by one; fractions are refused."""
-    counted = tally(Triplets.from_array(ANSWERS)).triplets()
+    counted = tally(Triplets.from_array(ANSWERS))[0].answers()
     assert len(counted) < len(ANSWERS)
     assert ceiling(counted) == ceiling(Triplets.from_array(ANSWERS))
     with pytest.raises(DataError, match="not whole numbers"):
@@ -122,7 +122,7 @@ def test_people_who_answer_at_random_leave_a_cautious_bound_of_chance():
 
 def test_no_model_exceeds_the_majority_share():
     """A model that answers each triplet with the most frequent answer reaches the answer-weighted majority share."""
-    counts = tally(Triplets.from_array(ANSWERS)).counts
+    counts = tally(Triplets.from_array(ANSWERS))[0].counts
     best = counts.max(axis=1).sum() / counts.sum()
     for seed in range(20):
         embedding = np.random.default_rng(seed).normal(size=(12, 4))
@@ -179,7 +179,7 @@ def test_answers_are_read_from_every_format(tmp_path):
     np.save(tmp_path / "a.npy", np.array(rows))
     for name in [*texts, "a.npy"]:
         found = load_repeated(tmp_path / name)
-        assert found.triplets.answers.tolist() == [row[:3] for row in rows], name
+        assert found.answers.tolist() == [row[:3] for row in rows], name
         assert found.n_people == 2, name
     np.save(tmp_path / "anonymous.npy", np.array(rows)[:, :3])
     assert load_repeated(tmp_path / "anonymous.npy").n_people is None
@@ -189,16 +189,16 @@ def test_base_and_order_are_applied(tmp_path):
     """A stated base is subtracted and a sort index maps the objects, as for triplets."""
     (tmp_path / "a.csv").write_text("a,b,odd\n1,2,3\n")
     (tmp_path / "order.txt").write_text("2\n0\n1\n")
-    assert load_repeated(tmp_path / "a.csv", base=1).triplets.answers.tolist() == [[0, 1, 2]]
+    assert load_repeated(tmp_path / "a.csv", base=1).answers.tolist() == [[0, 1, 2]]
     mapped = load_repeated(tmp_path / "a.csv", base=1, order=tmp_path / "order.txt")
-    assert mapped.triplets.answers.tolist() == [np.argsort([2, 0, 1]).tolist()]
+    assert mapped.answers.tolist() == [np.argsort([2, 0, 1]).tolist()]
 
 
 BAD = {
     "no odd": ("a,b,c\n1,2,3\n", DataError, "answers need a, b and odd"),
     "short row": ("a,b,odd\n1,2,3\n1,2\n", DataError, "answer 1 is '1,2'"),
     "halves": ("a,b,odd\n1,2.5,3\n", DataError, "answer 0 is '1,2.5,3'"),
-    "two columns": ("1,2\n", DataError, "has the columns a, b"),
+    "two columns": ("1,2\n", DataError, "have shape (1, 2)"),
     "repeated": ("a,b,odd\n1,1,3\n", DataError, "repeats an object"),
     "negative": ("a,b,odd\n1,-1,3\n", DataError, "at least 0"),
     "empty": ("", FileError, "is empty"),
@@ -221,9 +221,9 @@ def test_a_table_without_answers_is_refused(tmp_path):
     """Nothing but names of columns, or an array of another shape, is an error."""
     (tmp_path / "a.csv").write_text("a,b,odd\n")
     with pytest.raises(DataError, match="no answer to tally"):
-        tally(load_repeated(tmp_path / "a.csv").triplets)
+        tally(load_repeated(tmp_path / "a.csv"))
     np.save(tmp_path / "a.npy", np.zeros((3, 5), dtype=int))
-    with pytest.raises(DataError, match=r"has shape \(3, 5\)"):
+    with pytest.raises(DataError, match=r"have shape \(3, 5\)"):
         load_repeated(tmp_path / "a.npy")
 
 
@@ -297,9 +297,9 @@ def test_options_that_contradict_are_refused(files, capsys):
 def test_the_published_repeated_answers_have_their_ceiling(data_dir):
     """500 triplets of about 20 answers: majority share 0.6717, leave-one-answer-out 0.6426."""
     answers = load_repeated(data_dir / "things/repeated_answers.csv")
-    found = ceiling(answers.triplets)
+    found = ceiling(answers)
     assert found.majority.value == pytest.approx(0.6717, abs=5e-5)
     assert found.leave_one_out.value == pytest.approx(0.6426, abs=5e-5)
     assert (found.n_triplets, found.n_answers, answers.n_people) == (500, 9988, 325)
-    spose = reached(np.load(data_dir / "things/spose_49d.npy"), answers.triplets, similarity="dot")
+    spose = reached(np.load(data_dir / "things/spose_49d.npy"), answers, similarity="dot")
     assert 0.8 < spose.normalised["leave_one_out"] < 1.1

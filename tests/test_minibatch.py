@@ -149,7 +149,7 @@ def test_drawn_images_are_a_block(point):
 
 def test_gathered_rows_and_gram_matrix_agree_in_a_batch(point, monkeypatch):
     """A batch reads rows where the matrices would be larger, and the result is the same."""
-    monkeypatch.setattr("glocal.objective.triplet_loss._GATHER_ABOVE", 20)
+    monkeypatch.setattr("glocal.objective.choice_loss._GATHER_ABOVE", 20)
     loss = TripletLoss(X, answers(), WEIGHTS)
     few, many = loss.batch(np.arange(3)), loss.batch(np.arange(T))
     assert few.gathered
@@ -690,7 +690,7 @@ def test_memory_is_linear_in_objects_above_the_limit(solver):
 
 def test_the_switch_is_automatic_and_can_be_asked_for(point, monkeypatch):
     """Up to the limit the Gram matrix is used, above it rows are gathered; both give the same."""
-    monkeypatch.setattr("glocal.objective.triplet_loss.GRAM_LIMIT", N - 1)
+    monkeypatch.setattr("glocal.objective.choice_loss.GRAM_LIMIT", N - 1)
     above = TripletLoss(X, answers())
     below = TripletLoss(X, answers(), gathered=False)
     assert above.gathered

@@ -167,7 +167,7 @@ def test_lambda_max_parts_optima_from_zero(mix):
 
 def test_lambda_max_in_one_dimension():
     """With p = 1 the penalty is (1 - mix) w², so λ_max is that of naive over 1 - mix."""
-    loss = TripletLoss(X[:, :1].contiguous(), LOSS._given[0])
+    loss = TripletLoss(X[:, :1].contiguous(), LOSS.given[0])
     assert lambda_max(loss, 0.7) == pytest.approx(lambda_max(loss) / 0.3, rel=1e-9)
 
 

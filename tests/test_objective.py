@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from glocal.objective import LocalLoss, Objective, Penalty, TripletLoss, triplet_kernel, triplet_loss
+from glocal.data.answers import Answers
+from glocal.objective import ChoiceLoss, LocalLoss, Objective, Penalty, choice_kernel, choice_loss
 
 F64 = torch.float64
 N, P, T = 14, 5, 90
@@ -20,6 +21,10 @@ def normal(*shape, seed=0, scale=1.0):
 def answers_of(n, t, seed=0):
     rng = np.random.default_rng(seed)
     return np.array([rng.permutation(n)[:3] for _ in range(t)], dtype=np.int32)
+
+
+def parts_of(answers):
+    return Answers(answers).parts
 
 
 X = normal(N, P)
@@ -124,7 +129,7 @@ def value(term, W, b=None):
 def test_triplet_loss_equals_explicit_loops(weights, b):
     """L_global is the weighted mean of -log softmax of the three dot products at people's pair."""
     wanted = loop_triplet_loss(X, W, b, ANSWERS, np.ones(T) if weights is None else weights)
-    assert value(TripletLoss(X, ANSWERS, weights), W, b) == pytest.approx(wanted, rel=1e-12)
+    assert value(ChoiceLoss(X, ANSWERS, weights), W, b) == pytest.approx(wanted, rel=1e-12)
 
 
 @weighting
@@ -132,23 +137,23 @@ def test_triplet_loss_equals_explicit_loops(weights, b):
 @pytest.mark.parametrize("limit", [20_000, 3], ids=["gram", "gathered"])
 def test_triplet_gradient_is_the_derivative(monkeypatch, weights, b, limit):
     """The gradient through the Gram matrix, and that of gathered rows, equal autograd and finite differences."""
-    monkeypatch.setattr(triplet_loss, "GRAM_LIMIT", limit)
-    monkeypatch.setattr(triplet_loss, "_ROWS_CHUNK", 37)  # several chunks
-    loss = TripletLoss(X, ANSWERS, weights)
+    monkeypatch.setattr(choice_loss, "GRAM_LIMIT", limit)
+    monkeypatch.setattr(choice_loss, "_ROWS_CHUNK", 37)  # several chunks
+    loss = ChoiceLoss(X, ANSWERS, weights)
     assert_gradient(loss, lambda W, b: torch_triplet_loss(X, W, b, ANSWERS, weights), W, b)
 
 
 def test_a_rectangular_map_has_a_gradient():
     """The loss takes W of any number of columns, as the low-rank solver needs."""
     V = normal(P, 2, seed=5)
-    assert_gradient(TripletLoss(X, ANSWERS), lambda W, b: torch_triplet_loss(X, W, b, ANSWERS), V, None)
+    assert_gradient(ChoiceLoss(X, ANSWERS), lambda W, b: torch_triplet_loss(X, W, b, ANSWERS), V, None)
 
 
 def test_many_objects_use_the_same_gradient():
     """From 1024 objects on only the upper blocks of the Gram matrix are computed, and nothing changes."""
     X, W = normal(1100, 3, seed=3), normal(3, 3, seed=4)
     answers = answers_of(1100, 400, seed=5)
-    value, dW, _ = TripletLoss(X, answers)(W, None)
+    value, dW, _ = ChoiceLoss(X, answers)(W, None)
     W_ = W.clone().requires_grad_()
     expected = torch_triplet_loss(X, W_, None, answers)
     expected.backward()
@@ -158,13 +163,13 @@ def test_many_objects_use_the_same_gradient():
 
 @weighting
 @biased
-@pytest.mark.parametrize(("n", "t"), [(N, 3 * triplet_kernel._CHUNK + 77), (300, 1), (1100, 5000)])
+@pytest.mark.parametrize(("n", "t"), [(N, 3 * choice_kernel._CHUNK + 77), (300, 1), (1100, 5000)])
 def test_the_compiled_kernel_equals_float64(monkeypatch, weights, b, n, t):
     """The compiled float32 pass gives value and gradient of the float64 expression to float32 accuracy."""
-    monkeypatch.setattr(triplet_loss, "_KERNEL_FROM", 0)
+    monkeypatch.setattr(choice_loss, "_KERNEL_FROM", 0)
     X, answers = normal(n, P, seed=6), answers_of(n, t, seed=7)
     weights = None if weights is None else np.random.default_rng(8).uniform(0.1, 3, t)
-    loss = TripletLoss(X.float(), answers, weights)
+    loss = ChoiceLoss(X.float(), answers, weights)
     assert loss._kernel is not None
     W_ = W.clone().requires_grad_()
     b_ = None if b is None else b.clone().requires_grad_()
@@ -184,9 +189,9 @@ def test_the_compiled_kernel_does_not_depend_on_threads(threads):
     answers = answers_of(40, 3000, seed=9)
     S = np.random.default_rng(0).normal(size=(40, 40)).astype(np.float32)
     S = S + S.T
-    one, G = triplet_kernel.TripletKernel(answers, None, 40, 1)(S)
+    one, G = choice_kernel.ChoiceKernel(parts_of(answers), None, 40, 1)(S)
     G = G.copy()
-    total, G_threads = triplet_kernel.TripletKernel(answers, None, 40, threads)(S)
+    total, G_threads = choice_kernel.ChoiceKernel(parts_of(answers), None, 40, threads)(S)
     assert total == pytest.approx(one, rel=1e-6)
     np.testing.assert_allclose(G_threads, G, atol=1e-4)
     assert not np.tril(G_threads).any()  # the gradient is in the upper triangle
@@ -199,7 +204,7 @@ def test_the_compiled_logarithm_and_exponential_are_accurate():
         for gap in gaps[::7]:
             S = np.zeros((3, 3), dtype=np.float32)
             S[0, 1] = sign * gap
-            total, G = triplet_kernel.TripletKernel(np.array([[0, 1, 2]], dtype=np.int32), None, 3, 1)(S)
+            total, G = choice_kernel.ChoiceKernel(parts_of(np.array([[0, 1, 2]], dtype=np.int32)), None, 3, 1)(S)
             exact = np.float64(S[0, 1])
             top = max(exact, 0.0)
             z = math.exp(exact - top) + 2 * math.exp(-top)
@@ -211,7 +216,7 @@ def test_the_compiled_logarithm_and_exponential_are_accurate():
 def test_the_cache_order_is_a_permutation_by_tiles():
     """Answers are only reordered: each stays, and answers of the same three tiles lie together."""
     answers = answers_of(700, 2000, seed=3)
-    order = triplet_kernel.cache_order(answers, 700)
+    order = choice_kernel.cache_order(answers, 700)
     assert sorted(order.tolist()) == list(range(2000))
     tiles = [tuple(row) for row in np.sort(answers[order] // 128, axis=1).tolist()]
     assert len(set(tiles)) == 1 + sum(first != second for first, second in pairwise(tiles))
@@ -221,10 +226,10 @@ def test_the_cache_order_is_a_permutation_by_tiles():
 def test_an_integer_weight_equals_copies(monkeypatch, path):
     """Value and gradient under integer weights are those of the answers copied, on each path."""
     dtype = torch.float32 if path == "kernel" else F64
-    monkeypatch.setattr(triplet_loss, "_KERNEL_FROM", 0)
-    monkeypatch.setattr(triplet_loss, "GRAM_LIMIT", 3 if path == "gathered" else 20_000)
-    weighted = TripletLoss(X.to(dtype), ANSWERS, WEIGHTS)(W.to(dtype), None)
-    copied = TripletLoss(X.to(dtype), np.repeat(ANSWERS, WEIGHTS.astype(int), axis=0))(W.to(dtype), None)
+    monkeypatch.setattr(choice_loss, "_KERNEL_FROM", 0)
+    monkeypatch.setattr(choice_loss, "GRAM_LIMIT", 3 if path == "gathered" else 20_000)
+    weighted = ChoiceLoss(X.to(dtype), ANSWERS, WEIGHTS)(W.to(dtype), None)
+    copied = ChoiceLoss(X.to(dtype), np.repeat(ANSWERS, WEIGHTS.astype(int), axis=0))(W.to(dtype), None)
     tolerance = 1e-5 if path == "kernel" else 1e-12
     assert weighted[0] == pytest.approx(copied[0], rel=tolerance)
     torch.testing.assert_close(weighted[1], copied[1], rtol=tolerance, atol=tolerance)
@@ -237,13 +242,13 @@ def test_a_soft_answer_is_the_cross_entropy():
     log_sum = math.log(sum(map(math.exp, S)))
     probabilities = [0.5, 0.3, 0.2]
     wanted = sum(p * (log_sum - s) for p, s in zip(probabilities, S, strict=True))
-    soft = TripletLoss(X, np.array([[0, 1, 2], [0, 2, 1], [1, 2, 0]], dtype=np.int32), np.array(probabilities))
+    soft = ChoiceLoss(X, np.array([[0, 1, 2], [0, 2, 1], [1, 2, 0]], dtype=np.int32), np.array(probabilities))
     assert value(soft, W) == pytest.approx(wanted, rel=1e-12)
 
 
 def test_triplet_loss_is_log_3_where_nothing_is_told_apart():
     """With W = 0 every choice has probability 1/3: the loss is log 3 and the gradient 0."""
-    value, dW, _ = TripletLoss(X, ANSWERS)(torch.zeros(P, P, dtype=F64))
+    value, dW, _ = ChoiceLoss(X, ANSWERS)(torch.zeros(P, P, dtype=F64))
     assert value == pytest.approx(math.log(3), rel=1e-14)
     assert not dW.any()
 
@@ -251,23 +256,23 @@ def test_triplet_loss_is_log_3_where_nothing_is_told_apart():
 def test_relabelling_objects_changes_nothing():
     """Rows and answers permuted together give the same value and gradient."""
     order = np.random.default_rng(0).permutation(N)
-    relabelled = TripletLoss(X[np.argsort(order)], order[ANSWERS].astype(np.int32), WEIGHTS)(W, B)
-    for ours, theirs in zip(relabelled[1:], TripletLoss(X, ANSWERS, WEIGHTS)(W, B)[1:], strict=True):
+    relabelled = ChoiceLoss(X[np.argsort(order)], order[ANSWERS].astype(np.int32), WEIGHTS)(W, B)
+    for ours, theirs in zip(relabelled[1:], ChoiceLoss(X, ANSWERS, WEIGHTS)(W, B)[1:], strict=True):
         torch.testing.assert_close(ours, theirs)
-    assert relabelled[0] == pytest.approx(value(TripletLoss(X, ANSWERS, WEIGHTS), W, B), rel=1e-13)
+    assert relabelled[0] == pytest.approx(value(ChoiceLoss(X, ANSWERS, WEIGHTS), W, B), rel=1e-13)
 
 
 def test_exchanging_the_pair_or_shuffling_answers_changes_nothing():
     """The pair has no order, and neither have the answers."""
     order = np.random.default_rng(1).permutation(T)
-    other = TripletLoss(X, ANSWERS[order][:, [1, 0, 2]], WEIGHTS[order])
-    assert value(other, W) == pytest.approx(value(TripletLoss(X, ANSWERS, WEIGHTS), W), rel=1e-13)
+    other = ChoiceLoss(X, ANSWERS[order][:, [1, 0, 2]], WEIGHTS[order])
+    assert value(other, W) == pytest.approx(value(ChoiceLoss(X, ANSWERS, WEIGHTS), W), rel=1e-13)
 
 
 def test_rotating_w_changes_nothing():
     """Losses depend on W through W Wᵀ: W → WQ and b → bQ leave the value, and turn the gradient along."""
     Q = torch.linalg.qr(normal(P, P, seed=7))[0]
-    for term in (TripletLoss(X, ANSWERS), LocalLoss(BLOCKS, 0.3)):
+    for term in (ChoiceLoss(X, ANSWERS), LocalLoss(BLOCKS, 0.3)):
         turned, dW, db = term(W @ Q, B @ Q)
         value, dW_before, db_before = term(W, B)
         assert turned == pytest.approx(value, rel=1e-12)
@@ -279,7 +284,7 @@ def test_rotating_the_features_turns_w():
     """In axes XU the map UᵀW gives the same losses: the fit may run in principal axes."""
     U = torch.linalg.qr(normal(P, P, seed=8))[0]
     pairs = [
-        (TripletLoss(X @ U, ANSWERS), TripletLoss(X, ANSWERS)),
+        (ChoiceLoss(X @ U, ANSWERS), ChoiceLoss(X, ANSWERS)),
         (LocalLoss([block @ U for block in BLOCKS], 0.3), LocalLoss(BLOCKS, 0.3)),
     ]
     for turned, term in pairs:
@@ -292,15 +297,15 @@ def test_shifting_features_is_a_bias():
     """Features moved by a constant vector d are those with bias d W: standardizing the mean loses nothing to b."""
     d = normal(P, seed=9)
     for shifted, term in (
-        (TripletLoss(X + d, ANSWERS), TripletLoss(X, ANSWERS)),
-        (TripletLoss(X + d, ANSWERS, WEIGHTS), TripletLoss(X, ANSWERS, WEIGHTS)),
+        (ChoiceLoss(X + d, ANSWERS), ChoiceLoss(X, ANSWERS)),
+        (ChoiceLoss(X + d, ANSWERS, WEIGHTS), ChoiceLoss(X, ANSWERS, WEIGHTS)),
     ):
         assert value(shifted, W, B) == pytest.approx(value(term, W, B + d @ W), rel=1e-12)
 
 
 def test_one_similarity_more_on_all_pairs_changes_nothing():
     """Adding a constant to every entry of S leaves the loss: softmax sees differences alone."""
-    loss = TripletLoss(X, ANSWERS, WEIGHTS)
+    loss = ChoiceLoss(X, ANSWERS, WEIGHTS)
     S = X @ X.T
     assert loss.of_gram(S + 3.0)[0] == pytest.approx(loss.of_gram(S)[0], rel=1e-12)
 
@@ -309,10 +314,10 @@ def test_one_similarity_more_on_all_pairs_changes_nothing():
 @pytest.mark.parametrize("path", ["gram", "gathered", "kernel"])
 def test_huge_similarities_do_not_overflow(monkeypatch, dtype, path):
     """Similarities of 1e4 and more give the finite loss max(S) - S_ab and a finite gradient on each path."""
-    monkeypatch.setattr(triplet_loss, "_KERNEL_FROM", 0 if path == "kernel" else 10**9)
-    monkeypatch.setattr(triplet_loss, "GRAM_LIMIT", 2 if path == "gathered" else 20_000)
+    monkeypatch.setattr(choice_loss, "_KERNEL_FROM", 0 if path == "kernel" else 10**9)
+    monkeypatch.setattr(choice_loss, "GRAM_LIMIT", 2 if path == "gathered" else 20_000)
     rows = torch.tensor([[100.0, 0.0], [100.0, 1.0], [-100.0, 30.0]], dtype=dtype)
-    loss = TripletLoss(rows, np.array([[0, 1, 2], [0, 2, 1]], dtype=np.int32))
+    loss = ChoiceLoss(rows, np.array([[0, 1, 2], [0, 2, 1]], dtype=np.int32))
     value, dW, _ = loss(torch.eye(2, dtype=dtype))
     # S_01 = 1e4, S_02 = -1e4: the first answer costs 0, the second 2e4
     assert value == pytest.approx(1e4, rel=1e-6)
@@ -321,7 +326,7 @@ def test_huge_similarities_do_not_overflow(monkeypatch, dtype, path):
 
 def test_a_step_far_too_long_is_infinite_not_nan():
     """Where even the squared length of an object overflows, the value is infinite, which a line search understands."""
-    at = Objective(((1.0, TripletLoss(X.float(), ANSWERS)),))(1e25 * torch.eye(P))
+    at = Objective(((1.0, ChoiceLoss(X.float(), ANSWERS)),))(1e25 * torch.eye(P))
     assert at.value == math.inf
     assert not at.finite
 
@@ -329,10 +334,10 @@ def test_a_step_far_too_long_is_infinite_not_nan():
 @weighting
 def test_the_double_of_a_loss_is_the_same_loss(weights):
     """`double` gives the same function in float64."""
-    single = TripletLoss(X.float(), ANSWERS, weights)
+    single = ChoiceLoss(X.float(), ANSWERS, weights)
     double = single.double()
     assert double.X.dtype == F64
-    assert value(double, W) == pytest.approx(value(TripletLoss(X.float().double(), ANSWERS, weights), W), rel=1e-14)
+    assert value(double, W) == pytest.approx(value(ChoiceLoss(X.float().double(), ANSWERS, weights), W), rel=1e-14)
     assert double.double() is double
 
 
@@ -341,8 +346,8 @@ def test_the_double_of_a_loss_is_the_same_loss(weights):
 @pytest.mark.parametrize("limit", [20_000, 3], ids=["gram", "gathered"])
 def test_the_moment_gradient_is_the_slope_in_m(monkeypatch, weights, b, limit):
     """⟨∂L/∂M, vvᵀ⟩ is the slope of L along M + s vvᵀ, and ∂L/∂W = 2 ∂L/∂M W without a bias."""
-    monkeypatch.setattr(triplet_loss, "GRAM_LIMIT", limit)
-    loss = TripletLoss(X, ANSWERS, weights)
+    monkeypatch.setattr(choice_loss, "GRAM_LIMIT", limit)
+    loss = ChoiceLoss(X, ANSWERS, weights)
     H = loss.slopes(W, b).M
     torch.testing.assert_close(H, H.T)
     if b is None:
@@ -358,7 +363,7 @@ def test_the_moment_gradient_is_the_slope_in_m(monkeypatch, weights, b, limit):
 
 def test_triplet_loss_is_convex_in_m():
     """Along a line between two positive semidefinite M the loss lies below its chord."""
-    loss = TripletLoss(X, ANSWERS)
+    loss = ChoiceLoss(X, ANSWERS)
     ends = [normal(P, P, seed=s) for s in (20, 21)]
     M = [E @ E.T for E in ends]
     for t in (0.2, 0.5, 0.8):
@@ -472,7 +477,7 @@ def test_penalties_are_0_where_they_shrink_to():
 def test_an_objective_is_the_weighted_sum_of_its_terms(b, kind):
     """Value and gradient are the weighted sums, parts the unweighted values under the names of the terms."""
     alpha, lmbda = 0.3, 0.7
-    terms = (TripletLoss(X, ANSWERS, WEIGHTS), LocalLoss(BLOCKS, 0.25), Penalty(kind))
+    terms = (ChoiceLoss(X, ANSWERS, WEIGHTS), LocalLoss(BLOCKS, 0.25), Penalty(kind))
     coefficients = (1 - alpha, alpha, lmbda)
     at = Objective(tuple(zip(coefficients, terms, strict=True)))(W, b)
     assert at.parts == {"global": value(terms[0], W, b), "local": value(terms[1], W, b), "penalty": value(terms[2], W)}

@@ -66,7 +66,7 @@ def test_the_recorded_objective_is_that_of_the_profile(world, method):
     fit = fit_arm(world.objects, world.triplets, method=method, lmbda=1e-4, profile=AUTHORS, **options)
     n = len(world.objects)
     inside = np.isin(world.triplets.answers, object_folds(n, 4)[0])
-    assert (len(world.triplets.objects()), fit.record.n_fitted) == (n, int((~inside.any(axis=1)).sum()))
+    assert (len(world.triplets.named()), fit.record.n_fitted) == (n, int((~inside.any(axis=1)).sum()))
     X = torch.from_numpy(world.objects.standardization(world.objects.matrix, "float64"))
     W = torch.from_numpy(fit.transform.weights.astype(np.float64))
     parts = {"global": TripletLoss(X, world.triplets.answers[~inside.any(axis=1)])(W)[0]}
@@ -243,7 +243,7 @@ def test_the_command_line_profile(files, tmp_path, capsys):
 
 def test_the_command_line_says_that_rows_are_gathered(files, tmp_path, capsys, monkeypatch):
     """Above the limit of the Gram matrix the command says how it goes on."""
-    monkeypatch.setattr("glocal.objective.triplet_loss.GRAM_LIMIT", 100)
+    monkeypatch.setattr("glocal.objective.choice_loss.GRAM_LIMIT", 100)
     assert _run([*files, "--out", str(tmp_path / "t.npz"), "--json"]) == 0
     streams = capsys.readouterr()
     assert json.loads(streams.out)["gathered"] is True

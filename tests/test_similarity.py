@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from glocal import similarity
+from glocal.data.answers import Answers
 from glocal.errors import ParameterError
 from glocal.similarity import PairSimilarities, choice, choice_loss, credit, unit_rows
 from glocal.ties import joined, tie_tolerance
@@ -38,7 +39,7 @@ def loop_credit(Z, answers, kind):
 
 def scored(Z, answers, kind):
     pairs = PairSimilarities(Z, kind)
-    parts = [credit(chunk, pairs.tolerance) for _, chunk in pairs.chunks(answers)]
+    parts = [credit(chunk, pairs.tolerance) for _, chunk in pairs.chunks(Answers(answers))]
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
@@ -112,7 +113,7 @@ def test_many_objects_score_like_few(monkeypatch, kind):
     rows = PairSimilarities(EMBEDDING, kind)
     assert gram.gram is not None
     assert rows.gram is None
-    for (_, ours), (_, theirs) in zip(rows.chunks(ANSWERS), gram.chunks(ANSWERS), strict=True):
+    for (_, ours), (_, theirs) in zip(rows.chunks(Answers(ANSWERS)), gram.chunks(Answers(ANSWERS)), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-15)
     for ours, theirs in zip(scored(EMBEDDING, ANSWERS, kind), wanted, strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -122,7 +123,7 @@ def test_chunks_cover_all_answers_in_order(monkeypatch):
     """A run of small chunks is the run of one."""
     monkeypatch.setattr(similarity, "_CHUNK", 7)
     pairs = PairSimilarities(EMBEDDING, "dot")
-    parts = list(pairs.chunks(ANSWERS))
+    parts = list(pairs.chunks(Answers(ANSWERS)))
     assert [part.start for part, _ in parts] == list(range(0, 200, 7))
     together = np.concatenate([chunk for _, chunk in parts], axis=1)
     wanted = [[loop_similarity(EMBEDDING, i, j, "dot") for i, j in ((a, b), (a, o), (b, o))] for a, b, o in ANSWERS]

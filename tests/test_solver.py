@@ -218,7 +218,7 @@ def test_a_gradient_that_lies_is_a_stall():
 
 def test_a_tolerance_below_rounding_is_a_stall():
     """In float32 a tolerance that float32 cannot meet ends as stalled, long before the budget."""
-    loss = TripletLoss(X.float(), LOSS._given[0])
+    loss = TripletLoss(X.float(), LOSS.given[0])
     objective = global_arm(0.1, loss)
     found = minimise(objective, (identity().float(), None), criterion=DualityGap(objective), tol=1e-16)
     assert found.status == "stalled"
@@ -486,7 +486,7 @@ def test_a_drop_below_rounding_still_ends_the_search():
 @pytest.mark.parametrize("scale", [0.01, 1.0, 50.0])
 def test_the_best_scale_is_the_minimum_over_scaled_identities(scale):
     """The c of the best scaled identity minimises L(cI), as scipy's scalar minimiser finds, whatever the units of X."""
-    loss = TripletLoss(X * scale, LOSS._given[0])
+    loss = TripletLoss(X * scale, LOSS.given[0])
     c = best_scale(loss)
     exact = minimize_scalar(lambda log_c: loss(math.exp(log_c) * torch.eye(P, dtype=F64))[0],
                             bounds=(-12, 5), method="bounded", options={"xatol": 1e-8})  # fmt: skip
@@ -506,7 +506,7 @@ def test_the_best_scale_under_a_penalty(kind):
 
 def test_the_best_scale_of_gathered_rows_is_the_same():
     """With more objects than a Gram matrix is made for, the scale is found from gathered rows."""
-    many = TripletLoss(torch.cat([X, normal(20_001 - len(X), P, seed=5)]), LOSS._given[0])
+    many = TripletLoss(torch.cat([X, normal(20_001 - len(X), P, seed=5)]), LOSS.given[0])
     assert best_scale(many) == pytest.approx(best_scale(LOSS), rel=1e-2)
 
 

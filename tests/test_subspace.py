@@ -13,7 +13,7 @@ from glocal.data.features import Features
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.errors import ParameterError
 from glocal.objective import LocalLoss, Objective, Penalty, Subspace, TripletLoss, restricted
-from glocal.objective import triplet_loss as triplet_module
+from glocal.objective import choice_loss as triplet_module
 from glocal.solver import DualityGap, minimise
 from glocal.solver.criterion import restriction_gap
 

@@ -216,10 +216,10 @@ def test_integers_stay_integers(tmp_path):
 def test_objects_are_those_that_answers_name():
     """`objects` is the sorted set of all indices, `total_weight` the sum of weights or the number of answers."""
     triplets = Triplets.from_array([[7, 2, 4], [4, 9, 2]])
-    assert triplets.objects().tolist() == sorted({7, 2, 4, 9})
+    assert triplets.named().tolist() == sorted({7, 2, 4, 9})
     assert triplets.total_weight == 2.0
     assert Triplets.from_array([[7, 2, 4], [4, 9, 2]], weights=[0.5, 2]).total_weight == 2.5
-    assert Triplets.from_array(np.empty((0, 3), dtype=int)).objects().tolist() == []
+    assert Triplets.from_array(np.empty((0, 3), dtype=int)).named().tolist() == []
 
 
 def test_selecting_keeps_weights_with_their_answers():
@@ -257,15 +257,17 @@ def test_a_first_line_may_name_the_columns(tmp_path, text):
     """The header that repeated answers have is read here too, columns in any order."""
     (tmp_path / "t.csv").write_text(text)
     assert Triplets.load(tmp_path / "t.csv").answers.tolist() == [[0, 1, 2], [4, 3, 5]]
-    assert load_repeated(tmp_path / "t.csv").triplets.answers.tolist() == [[0, 1, 2], [4, 3, 5]]
+    assert load_repeated(tmp_path / "t.csv").answers.tolist() == [[0, 1, 2], [4, 3, 5]]
 
 
 def test_a_header_is_held_to_what_it_says(tmp_path):
-    """Other columns are named as not read; a header without odd, a second odd column and other cells are refused."""
+    """Other columns are named as not read; a header without odd, an odd column besides and other cells are refused."""
     file = tmp_path / "t.csv"
-    file.write_text("a,b,odd,person\n0,1,2,ann b\n")
-    with pytest.warns(DataWarning, match="person is not read"):
-        assert Triplets.load(file).answers.tolist() == [[0, 1, 2]]
+    file.write_text("a,b,odd,person,trial\n0,1,2,ann b,7\n")
+    with pytest.warns(DataWarning, match="trial is not read; a, b and odd are"):
+        answers = Triplets.load(file)
+    assert (answers.answers.tolist(), answers.person.tolist()) == ([[0, 1, 2]], ["ann b"])
+    file.write_text("a,b,odd\n0,1,2\n")
     with pytest.raises(DataError, match="leave out --odd-column"):
         Triplets.load(file, odd_column=0)
     file.write_text("i,j,k\n0,1,2\n")

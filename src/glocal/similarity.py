@@ -1,8 +1,9 @@
-"""Similarities of the three pairs of a triplet, and the model's choice with ties shared openly."""
+"""Similarities of the candidate pairs of an answer, and the model's choice among them with ties shared openly."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,10 +12,53 @@ from glocal.errors import ParameterError
 from glocal.ties import tie_tolerance
 
 SIMILARITIES = ("cosine", "dot")
-CHANCE = 1.0 / 3.0
 
 _GRAM_LIMIT = 20_000
 _CHUNK = 1 << 16
+
+
+Pairs = tuple[tuple[int, int], ...]
+
+
+def candidate_pairs(kind: str, m: int = 3) -> Pairs:
+    """The pairs among which an answer with m objects chooses, as columns of its row, the chosen pair first.
+
+    >>> candidate_pairs("odd-one-out"), candidate_pairs("anchor"), candidate_pairs("nearest-of-n", 4)
+    (((0, 1), (0, 2), (1, 2)), ((0, 1), (0, 2)), ((0, 1), (0, 2), (0, 3)))
+    """
+    return ((0, 1), (0, 2), (1, 2)) if kind == "odd-one-out" else tuple((0, j) for j in range(1, m))
+
+
+class Part(NamedTuple):
+    """Answers with the same candidate pairs: their places among all answers, their objects (c, m), and the pairs."""
+
+    rows: slice | Int[np.ndarray, " c"]
+    objects: Int[np.ndarray, "c m"]
+    pairs: Pairs
+
+    def total(self, weights: Float[np.ndarray, " t"] | None) -> float:
+        """The sum of the weights of these answers, where `weights` are those of all."""
+        return float(len(self.objects)) if weights is None else float(weights[self.rows].sum())
+
+    def choosing(self, j: int) -> Int[np.ndarray, "c m"]:
+        """The objects in the order in which candidate pair j is the chosen one."""
+        chosen = list(self.pairs[j])
+        return self.objects[:, [*chosen, *(i for i in range(self.objects.shape[1]) if i not in chosen)]]
+
+
+@runtime_checkable
+class Choices(Protocol):
+    """Answers in groups with the same candidate pairs."""
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """The groups; each answer is in one of them."""
+        ...
+
+    @property
+    def weights(self) -> Float[np.ndarray, " t"] | None:
+        """The weight of each answer; None for 1 each."""
+        ...
 
 
 def unit_rows(Z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
@@ -25,7 +69,7 @@ def unit_rows(Z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
 
 
 class PairSimilarities:
-    """Similarities of triplets' pairs under one embedding, a chunk of answers at a time.
+    """Similarities of the candidate pairs of answers under one embedding, a chunk of answers at a time.
 
     Up to 20,000 objects they are gathered from the Gram matrix; above that from the rows themselves.
 
@@ -46,12 +90,14 @@ class PairSimilarities:
         largest = float(np.einsum("ij,ij->i", self.rows, self.rows).max(initial=0.0))
         self.tolerance = tie_tolerance(Z.shape[1], largest)
 
-    def chunks(self, answers: Int[np.ndarray, "t 3"]) -> Iterator[tuple[slice, Float[np.ndarray, "3 c"]]]:
-        """Yield, for a run of answers, the similarities (pair found similar; first with odd; second with odd)."""
-        for start in range(0, len(answers), _CHUNK):
-            part = slice(start, min(start + _CHUNK, len(answers)))
-            a, b, odd = np.ascontiguousarray(answers[part].T, dtype=np.int64)
-            yield part, np.stack([self._pairs(a, b), self._pairs(a, odd), self._pairs(b, odd)])
+    def chunks(self, answers: Choices) -> Iterator[tuple[slice | Int[np.ndarray, " c"], Float[np.ndarray, "k c"]]]:
+        """Yield, for a run of answers, their places and the similarities of their candidate pairs, the chosen first."""
+        for part in answers.parts:
+            for start in range(0, len(part.objects), _CHUNK):
+                run = slice(start, min(start + _CHUNK, len(part.objects)))
+                columns = np.ascontiguousarray(part.objects[run].T, dtype=np.int64)
+                pairs = np.stack([self._pairs(columns[i], columns[j]) for i, j in part.pairs])
+                yield run if isinstance(part.rows, slice) else part.rows[run], pairs
 
     def _pairs(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         if self.gram is not None:
@@ -64,24 +110,24 @@ class PairSimilarities:
         )
 
 
-def choice(pairs: Float[np.ndarray, "3 c"], tolerance: float) -> Float[np.ndarray, "3 c"]:
-    """The share of the model's choice that each of three pairs gets.
+def choice(pairs: Float[np.ndarray, "k c"], tolerance: float) -> Float[np.ndarray, "k c"]:
+    """The share of the model's choice that each candidate pair gets.
 
     The model finds the pair of highest similarity most alike. Pairs within the tolerance of the highest are tied, and
     each of k tied ones gets 1/k.
     """
     among = pairs >= pairs.max(axis=0) - tolerance
-    return among / among.sum(axis=0, dtype=np.int8)
+    return among / among.sum(axis=0, dtype=np.int16)
 
 
-def credit(pairs: Float[np.ndarray, "3 c"], tolerance: float) -> tuple[Float[np.ndarray, " c"], np.ndarray]:
+def credit(pairs: Float[np.ndarray, "k c"], tolerance: float) -> tuple[Float[np.ndarray, " c"], np.ndarray]:
     """How right the model is on each answer, with ties shared, and which answers are ties.
 
     An answer earns the share of its pair in the model's `choice`, so that a collapsed model scores chance.
 
     Parameters
     ----------
-    pairs : (3, c) float
+    pairs : (k, c) float
         Row 0 is the similarity of the pair that people chose.
     tolerance : float
         The difference below which similarities are tied: `PairSimilarities.tolerance`.
@@ -96,22 +142,21 @@ def credit(pairs: Float[np.ndarray, "3 c"], tolerance: float) -> tuple[Float[np.
     return shares[0], shares.max(axis=0) < 1
 
 
-def strict_credit(pairs: Float[np.ndarray, "3 c"]) -> Float[np.ndarray, " c"]:
+def strict_credit(pairs: Float[np.ndarray, "k c"]) -> Float[np.ndarray, " c"]:
     """1 where the chosen pair is the most probable and no two probabilities are equal, else 0.
 
     The tie rule of the authors' training metric: in float32, any two equal probabilities count as wrong, also those of
-    the two other pairs, and so do three that agree to two decimals. A collapsed model scores 0.
+    the other pairs, and so do all of them where they agree to two decimals. A collapsed model scores 0.
     """
     shifted = pairs.astype(np.float32) - pairs.max(axis=0).astype(np.float32)
     exponentials = np.exp(shifted)
-    p0, p1, p2 = p = exponentials / exponentials.sum(axis=0)
+    p = exponentials / exponentials.sum(axis=0)
     rounded = p.round(2)
-    distinct = (p0 != p1) & (p0 != p2) & (p1 != p2) & ~(rounded == rounded[0]).all(axis=0)
-    return (distinct & (p0 > p1) & (p0 > p2)).astype(np.float64)
+    distinct = (np.diff(np.sort(p, axis=0), axis=0) > 0).all(axis=0) & ~(rounded == rounded[0]).all(axis=0)
+    return (distinct & (p[0] > p[1:]).all(axis=0)).astype(np.float64)
 
 
-def choice_loss(pairs: Float[np.ndarray, "3 c"]) -> Float[np.ndarray, " c"]:
+def choice_loss(pairs: Float[np.ndarray, "k c"]) -> Float[np.ndarray, " c"]:
     """-log softmax of the chosen pair's similarity, in nats, for each answer (log-sum-exp form)."""
-    s0, s1, s2 = pairs
-    highest = np.maximum(np.maximum(s0, s1), s2)
-    return highest - s0 + np.log(np.exp(s0 - highest) + np.exp(s1 - highest) + np.exp(s2 - highest))
+    highest = pairs.max(axis=0)
+    return highest - pairs[0] + np.log(np.exp(pairs - highest).sum(axis=0))

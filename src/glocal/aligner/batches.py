@@ -81,7 +81,7 @@ def fit_by_batches(
 
 def _loss(features: Features, triplets: Triplets, scalars: Standardization, settings: Settings) -> TripletLoss:
     X, answers = named_objects(features, triplets, scalars, settings)
-    return TripletLoss(X, answers, triplets.weights)
+    return TripletLoss(X, answers)
 
 
 def _judge(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 import warnings
 from collections.abc import Callable
@@ -255,7 +254,7 @@ def fit_arm(
         seconds=seconds,
         n_triplets=len(triplets),
         n_dropped=n_dropped,
-        n_objects=len(triplets.objects()),
+        n_objects=len(triplets.named()),
         n_local=0 if local is None else local.n,
         block_size=block_size if glocal else None,
         start_scale=outcome.scale,
@@ -274,7 +273,7 @@ def fit_arm(
         gathered=outcome.gathered,
         **_of_the_loop(outcome, choices),
     )
-    _warn(record, outcome)
+    _warn(record, outcome, triplets.chance_loss)
     meta = {"fit": _json_values(record)}
     return Fit(LinearTransform(outcome.W, outcome.b, scalars.mean, scalars.std, meta), record)
 
@@ -314,12 +313,12 @@ def _check_data(
     warn_of_answers(features, triplets)
 
 
-def _warn(record: FitRecord, outcome: Outcome) -> None:
+def _warn(record: FitRecord, outcome: Outcome, chance: float) -> None:
     if not record.converged and record.status != "stationary":
         warnings.warn(f"not converged ({record.status}): {record.reason}.", NotConvergedWarning, stacklevel=3)
-    if record.parts["global"] >= math.log(3) - 1e-6 or one_point(outcome.embedded.double().cpu().numpy()):
+    if record.parts["global"] >= chance - 1e-6 or one_point(outcome.embedded.double().cpu().numpy()):
         warnings.warn(
-            f"collapse: the global loss {record.parts['global']:.6f} is that of chance (log 3 = {math.log(3):.6f}) "
+            f"collapse: the global loss {record.parts['global']:.6f} is that of chance ({chance:.6f}) "
             "or all objects are mapped to one point. Lower lmbda, or check that triplets and features belong together.",
             CollapseWarning,
             stacklevel=3,

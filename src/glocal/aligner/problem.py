@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from glocal.aligner.local import LocalBlocks
@@ -56,7 +56,7 @@ class Problem:
         X, answers = named_objects(features, triplets, scalars, settings)
         moments, axes = torch.linalg.eigh(X.double().cpu().T @ X.double().cpu() / len(X))
         U = axes.to(X)
-        loss = TripletLoss(X @ U, answers, triplets.weights)
+        loss = TripletLoss(X @ U, answers)
         blocks = None if local is None else [on_device(block, settings.device) @ U for block in local.blocks]
         objective, penalty = objective_of(loss, blocks, settings)
         return cls(objective, loss, penalty, axes.to(X.device), moments.clamp(min=0).to(X))
@@ -164,13 +164,13 @@ def criterion_of(problem: Problem, identity: Float[Tensor, "p p"], zero: Float[T
 
 def named_objects(
     features: Features, triplets: Triplets, scalars: Standardization, settings: Settings
-) -> tuple[Float[Tensor, "n p"], Int[np.ndarray, "t 3"]]:
+) -> tuple[Float[Tensor, "n p"], Triplets]:
     """The standardized objects that the answers name, and the answers as rows of them."""
-    named = triplets.objects()
+    named = triplets.named()
     new_index = np.full(len(features), -1, dtype=np.int32)
     new_index[named] = np.arange(len(named), dtype=np.int32)
     X = on_device(scalars(np.asarray(features.matrix[named]), settings.dtype), settings.device)
-    return X, new_index[triplets.answers]
+    return X, triplets.relabel(new_index)[0]
 
 
 def objective_of(

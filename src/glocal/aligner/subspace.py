@@ -66,7 +66,7 @@ def fit_in_subspace(
     """
     X, answers = named_objects(features, triplets, scalars, settings)
     blocks = None if local is None else [on_device(block, settings.device) for block in local.blocks]
-    loss = TripletLoss(X, answers, triplets.weights)
+    loss = TripletLoss(X, answers)
     objective, penalty = objective_of(loss, blocks, settings)
     axes = _Axes(X, blocks)
     scale = best_scale(loss, penalty, settings.lmbda)

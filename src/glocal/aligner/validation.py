@@ -51,18 +51,18 @@ def first_fold(
     DataError
         One side of the split has no answer.
     """
-    named = triplets.objects()
+    named = triplets.named()
     # NOTE folds over the objects that the answers name: rows of a fold held out before would make a fold of their own
     inside = np.zeros(int(named.max()) + 1, dtype=bool)
     inside[named[object_folds(len(named), folds, settings.seed)[0]]] = True
-    count = inside[triplets.answers].sum(axis=1)
-    for part, what in ((count == 0, "outside"), (count == 3, "inside")):
+    sides = triplets.inside(inside)
+    for part, what in zip(sides, ("outside", "inside"), strict=True):
         if not part.any():
             raise DataError(
-                f"no answer has its three objects {what} fold 0 of {folds}, which the stopping rule watches. "
+                f"no answer has its objects {what} fold 0 of {folds}, which the stopping rule watches. "
                 "Give more answers, or --profile modern, which watches what it fits."
             )
-    trained, watched = triplets.select(count == 0), triplets.select(count == 3)
+    trained, watched = (triplets.select(side) for side in sides)
     if local is None:
         return Watched(trained, None), Watched(watched, None)
     images = np.concatenate(local.blocks)
@@ -92,7 +92,7 @@ def watched_accuracy(Z: Float[np.ndarray, "n p"], triplets: Triplets, ties: str)
     similarities = PairSimilarities(Z, "dot")
     earned = [
         credit(pairs, similarities.tolerance)[0] if ties == "shared" else strict_credit(pairs)
-        for _, pairs in similarities.chunks(triplets.answers)
+        for _, pairs in similarities.chunks(triplets)
     ]
     return float(np.concatenate(earned).mean())
 

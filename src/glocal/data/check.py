@@ -10,9 +10,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from glocal.data.answers import Answers
 from glocal.data.features import Features, object_name
 from glocal.data.join import feature_rows
-from glocal.data.triplets import Triplets
+from glocal.data.repeated import questions
 from glocal.errors import DataError, DataWarning
 from glocal.similarity import PairSimilarities, choice
 
@@ -106,14 +107,14 @@ def check_features(features: Features, what: str = "features") -> list[Finding]:
     return findings
 
 
-def check_triplets(features: Features, triplets: Triplets, object_ids: tuple[str, ...] | None = None) -> list[Finding]:
+def check_triplets(features: Features, triplets: Answers, object_ids: tuple[str, ...] | None = None) -> list[Finding]:
     """Range, base, coverage, repeats, contradictions, odd column and order of answers on these features.
 
     Parameters
     ----------
     features : Features
         Finite; their similarities tell whether another column looks like the odd one.
-    triplets : Triplets
+    triplets : Answers
         As read, with the stated base, odd column and order.
     object_ids : names or None
         The list that the triplets index.
@@ -131,7 +132,7 @@ def check_triplets(features: Features, triplets: Triplets, object_ids: tuple[str
     if largest >= n:
         hint = "pass --base 1" if largest == n and smallest >= 1 else "name the list they index with --object-ids"
         return [Finding("error", "range", f"triplets: object {largest} is named but there are {n} {listed}", hint)]
-    seen = triplets.objects()
+    seen = triplets.named()
     if smallest == 1 and largest == n - 1 and len(seen) == n - 1:
         findings.append(
             Finding(
@@ -210,7 +211,7 @@ def check_local(features: Features, local: Features, images: Int[np.ndarray, " k
     ]
 
 
-def warn_of_answers(features: Features, triplets: Triplets) -> None:
+def warn_of_answers(features: Features, triplets: Answers) -> None:
     """Warn if another column of the answers looks like the odd one, or if the features know nothing of them."""
     _warn(_agreement(features, triplets, _ANSWERS_BEFORE_A_FIT))
 
@@ -225,11 +226,16 @@ def _warn(findings: list[Finding]) -> None:
         warnings.warn(f"{finding.message}. Fix: {finding.fix}.", DataWarning, stacklevel=4)
 
 
-def _repeats(triplets: Triplets, n: int) -> list[Finding]:
-    i, j, k = np.sort(triplets.answers.astype(np.int64), axis=1).T
-    sets = (i * n + j) * n + k
-    answers = sets * n + triplets.answers[:, 2] if n < 50_000 else sets
-    _, counts = np.unique(answers, return_counts=True)
+def _repeats(triplets: Answers, n: int) -> list[Finding]:
+    counts, asked = np.empty(0, dtype=np.int64), 0
+    for part in triplets.parts:
+        sets, choice = questions(part)
+        if n ** sets.shape[1] < 2**60:
+            sets = sets @ (n ** np.arange(sets.shape[1]))
+        else:
+            sets = np.unique(sets, axis=0, return_inverse=True)[1].reshape(-1)
+        counts = np.append(counts, np.unique(sets * len(part.pairs) + choice, return_counts=True)[1])
+        asked += len(np.unique(sets))
     findings = []
     if (counts > 1).any():
         findings.append(
@@ -240,59 +246,74 @@ def _repeats(triplets: Triplets, n: int) -> list[Finding]:
                 "fine for repeated measurements; weights (--weights) say the same without copies",
             )  # fmt: skip
         )
-    contradictions = len(counts) - len(np.unique(sets))
+    contradictions = len(counts) - asked
     if contradictions > 0:
         findings.append(
             Finding(
                 "note",
                 "contradictions",
-                f"triplets: {contradictions} answers contradict another answer on the same three objects",
+                f"triplets: {contradictions} answers contradict another answer on the same objects",
                 "expected where people disagree; they bound the reachable accuracy",
             )  # fmt: skip
         )
     return findings
 
 
-def _agreement(features: Features, triplets: Triplets, at_most: int = _MANY_ANSWERS) -> list[Finding]:
+def _agreement(features: Features, triplets: Answers, at_most: int = _MANY_ANSWERS) -> list[Finding]:
     """Whether the features favour another column as the odd one, or know nothing of the answers at all."""
-    answers = triplets.answers
+    answers = triplets
     if len(answers) > at_most:
-        answers = answers[:: -(-len(answers) // at_most)]
-    named, answers = np.unique(answers, return_inverse=True)
-    answers = answers.reshape(-1, 3)
+        answers = answers.select(np.arange(0, len(answers), -(-len(answers) // at_most)))
+    named = answers.named()
     X = features.standardization(np.asarray(features.matrix[named]), "float64")
-    shares = _odd_shares(X, answers)
-    error = math.sqrt(2 / 9 / len(answers))
+    new_index = np.full(len(features), -1)
+    new_index[named] = np.arange(len(named))
+    shares = _shares(X, answers.relabel(new_index)[0])
+    chance = answers.chance
+    error = math.sqrt(chance * (1 - chance) / len(answers))
     findings = []
     best = int(shares.argmax())
-    if best != 2 and shares[best] - shares[2] > 5 * error:
-        findings.append(
-            Finding(
-                "warning",
-                "odd column",
-                f"triplets: the features find column {best} of the answers odd in {shares[best]:.3f} of them, "
-                f"the stated odd one in {shares[2]:.3f}",
-                "check the convention of the file and state it with --odd-column",
-            )  # fmt: skip
-        )
-    elif abs(shares[2] - 1 / 3) < 3 * error and len(answers) >= 1000:
+    if best and len(answers.parts) == 1 and shares[best] - shares[0] > 5 * error:
+        findings.append(_other_choice(answers.kind, best, shares))
+    elif abs(shares[0] - chance) < 3 * error and len(answers) >= 1000:
         findings.append(
             Finding(
                 "warning",
                 "order",
-                f"triplets: the features agree with {shares[2]:.3f} of the answers, which is chance",
+                f"triplets: the features agree with {shares[0]:.3f} of the answers, which is chance",
                 "check that triplets and features list the objects in the same order (--object-ids, --order)",
             )  # fmt: skip
         )
     return findings
 
 
-def _odd_shares(X: Float[np.ndarray, "n p"], answers: Int[np.ndarray, "t 3"]) -> Float[np.ndarray, " 3"]:
-    """For each column, the share of answers whose other two objects are the most similar pair by cosine."""
+def _other_choice(kind: str | np.ndarray, best: int, shares: np.ndarray) -> Finding:
+    """The features favour another candidate pair than the one that is stated as chosen."""
+    if kind == "odd-one-out":
+        return Finding(
+            "warning",
+            "odd column",
+            f"triplets: the features find column {2 - best} of the answers odd in {shares[best]:.3f} of them, "
+            f"the stated odd one in {shares[0]:.3f}",
+            "check the convention of the file and state it with --odd-column",
+        )
+    return Finding(
+        "warning",
+        "alternatives",
+        f"answers: the features find column {best + 1} nearest to the reference in {shares[best]:.3f} of them, "
+        f"the stated one, column 1, in {shares[0]:.3f}",
+        "check which column holds the chosen alternative: the reference is first, the chosen one second",
+    )
+
+
+def _shares(X: Float[np.ndarray, "n p"], answers: Answers) -> Float[np.ndarray, " k"]:
+    """For each candidate pair, the stated one first, the share of answers in which it is the most similar by cosine."""
     similarities = PairSimilarities(X)
-    chosen = sum(choice(pairs, similarities.tolerance).sum(axis=1) for _, pairs in similarities.chunks(answers))
-    shares: np.ndarray = chosen[::-1] / len(answers)  # the pairs come as (0, 1), (0, 2), (1, 2)
-    return shares
+    shares = np.zeros(max(len(part.pairs) for part in answers.parts))
+    for _, pairs in similarities.chunks(answers):
+        shares[: len(pairs)] += choice(pairs, similarities.tolerance).sum(axis=1)
+    found: np.ndarray = shares / len(answers)
+    return found
 
 
 def _row_hashes(features: Features) -> Int[np.ndarray, " n"]:

@@ -60,7 +60,7 @@ def join(features: Features, triplets: Triplets, object_ids: Sequence[str] | Non
         rows = feature_rows(features, object_ids)
         triplets.check_range(len(rows), what="the list of object ids", unit="lines")
         mapped, dropped = triplets.relabel(rows)
-        kept = (rows[triplets.answers] >= 0).all(axis=1)
+        kept = triplets.inside(rows >= 0)[1]
         joined = Joined(mapped, kept, dropped, int(np.count_nonzero(rows < 0)))
     if not len(joined.triplets):
         raise DataError(

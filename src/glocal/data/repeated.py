@@ -1,126 +1,95 @@
-"""The same triplets shown to many people: what bounds any model's accuracy."""
+"""The same questions put to many people: what bounds any model's agreement."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.data.triplets import COLUMNS, Triplets, cells_of, check_columns, header_of, read_numbers
+from glocal.data.answers import Answers
+from glocal.data.answers_file import read_answers, read_list
 from glocal.errors import DataError
-from glocal.files import PathLike, read_lines
-
-
-@dataclass(frozen=True, eq=False)
-class RepeatedAnswers:
-    """One row an answer; a triplet comes up as often as it was answered.
-
-    Parameters
-    ----------
-    triplets : Triplets
-        One answer each, the odd one last; the order of the three objects carries no meaning otherwise.
-    person : (t,) array or None
-        Who gave each answer.
-    """
-
-    triplets: Triplets
-    person: np.ndarray | None = None
-
-    @property
-    def n_people(self) -> int | None:
-        """The number of different people, if they are known."""
-        return None if self.person is None else len(np.unique(self.person))
+from glocal.files import PathLike
+from glocal.similarity import Part
 
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """How often each object of each set of three was named the odd one.
+    """How often each candidate pair of each question was chosen.
 
-    `sets` (s, 3) holds the objects in ascending order, `counts` (s, 3) the answers that named each of them.
+    `sets` (s, m) holds the objects of each question in a fixed order: ascending, after the reference if there is one;
+    `counts` (s, k) the answers that chose each candidate pair of them.
     """
 
-    sets: Int[np.ndarray, "s 3"]
-    counts: Float[np.ndarray, "s 3"]
+    kind: str
+    sets: Int[np.ndarray, "s m"]
+    counts: Float[np.ndarray, "s k"]
 
-    def triplets(self) -> Triplets:
-        """The answers again, one row for each set and odd object, its count as the weight."""
-        rows = np.concatenate([self.sets[:, order] for order in ([1, 2, 0], [0, 2, 1], [0, 1, 2])])
-        counts = self.counts.T.reshape(-1)
-        return Triplets(rows[counts > 0], counts[counts > 0])
+    def answers(self) -> Answers:
+        """The answers again, one for each question and candidate pair, its count as the weight."""
+        return Answers(self.sets, kind=self.kind).voted(self.counts)
 
 
-def load_repeated(path: PathLike, *, base: int = 0, order: PathLike | None = None) -> RepeatedAnswers:
-    """Read repeated answers.
+def load_repeated(path: PathLike, *, kind: str | None = None, base: int = 0, order: PathLike | None = None) -> Answers:
+    """Read repeated answers: any file of answers, and bare tables with the person in the fourth column.
 
     Parameters
     ----------
     path : path
-        CSV or text with the columns a, b, odd and optionally person, in any order below a line that names them, or in
-        this order without one; or ``.npy`` with (t, 3) or (t, 4) integers in this order.
-    base : int
-        0 or 1: the index of the first object.
-    order : path or None
-        A sort index; the object of raw index i is ``argsort(order)[i]``.
+        As `Answers.load` reads it, or ``.npy`` or text with (t, 4) integers: a, b, odd, person.
+    kind, base, order
+        As there.
 
     Raises
     ------
     FileError
         Missing, damaged or not numbers.
     DataError
-        Other columns, or no triplets.
+        Other columns, or no answers.
     """
-    if Path(path).suffix.lower() == ".npy":
-        table = read_numbers(path, what="answers")
-        if table.ndim != 2 or table.shape[1] not in (3, 4):
-            raise DataError(f"{path} has shape {table.shape}; answers must be (t, 3) or (t, 4): a, b, odd, person.")
-        answers, person = table[:, :3], table[:, 3] if table.shape[1] == 4 else None
-    else:
-        answers, person = _from_text(path)
-    sort_index = None if order is None else read_numbers(order, what="order").reshape(-1)
+    found = read_answers(path, what="answers")
+    table = found["answers"]
+    if "kind" in found or kind == "nearest-of-n" or table.ndim != 2 or table.shape[1] != 4:
+        return Answers.load(path, kind=kind, base=base, order=order)
+    sort_index = None if order is None else read_list(order, what="order")
     try:
-        return RepeatedAnswers(Triplets.from_array(answers, base=base, order=sort_index), person)
+        return Answers.from_array(
+            table[:, :3], kind=kind or "odd-one-out", base=base, order=sort_index, person=table[:, 3]
+        )
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
 
-def tally(triplets: Triplets) -> Tally:
-    """Count the answers to each set of three objects.
+def questions(part: Part) -> tuple[Int[np.ndarray, "c m"], Int[np.ndarray, " c"]]:
+    """What each answer was asked, its objects in a fixed order, and which candidate pair of these it chose."""
+    if len(part.pairs) == part.objects.shape[1]:  # three pairs of three objects
+        ordered = np.sort(part.objects, axis=1).astype(np.int64)
+        return ordered, 2 - (ordered == part.objects[:, 2:]).argmax(axis=1)
+    others = np.sort(part.objects[:, 1:], axis=1)
+    asked = np.concatenate([part.objects[:, :1], others], axis=1).astype(np.int64)
+    return asked, (others == part.objects[:, 1:2]).argmax(axis=1)
+
+
+def tally(answers: Answers) -> tuple[Tally, ...]:
+    """Count the answers to each question; one table for each kind of answer.
 
     Raises
     ------
     DataError
         No answer, or a weight that is not a whole number: a fraction of an answer cannot be left out.
     """
-    if not len(triplets):
+    if not len(answers):
         raise DataError("there is no answer to tally.")
-    weights = np.ones(len(triplets)) if triplets.weights is None else triplets.weights
+    weights = np.ones(len(answers)) if answers.weights is None else answers.weights
     if (weights != np.round(weights)).any():
         raise DataError("repeated answers have weights that are not whole numbers; a weight must count answers.")
-    ordered = np.sort(triplets.answers, axis=1).astype(np.int64)
-    sets, member = np.unique(ordered, axis=0, return_inverse=True)
-    member = member.reshape(-1)
-    place = (ordered == triplets.answers[:, 2:]).argmax(axis=1)
-    counts = np.bincount(member * 3 + place, weights, minlength=3 * len(sets)).reshape(-1, 3)
-    return Tally(sets, counts)
-
-
-def _from_text(path: PathLike) -> tuple[np.ndarray, np.ndarray | None]:
-    lines = [line for line in read_lines(path, what="answers") if line]
-    header = header_of(lines[0])
-    rows = [cells_of(line) for line in (lines if header is None else lines[1:])]
-    header = [*COLUMNS, "person"][: len(rows[0])] if header is None else header
-    check_columns(path, header)
-    for number, row in enumerate(rows):
-        if len(row) != len(header) or not all(_is_integer(row[header.index(name)]) for name in COLUMNS):
-            raise DataError(
-                f"{path}: answer {number} is {','.join(row)!r}; it must be {', '.join(header)}, as integers."
-            )
-    table = np.array(rows).reshape(-1, len(header))
-    answers = np.stack([table[:, header.index(name)].astype(np.int64) for name in COLUMNS], axis=1)
-    return answers, table[:, header.index("person")] if "person" in header else None
-
-
-def _is_integer(cell: str) -> bool:
-    return cell.removeprefix("-").isdecimal() and len(cell) < 19
+    found = []
+    for part in answers.parts:
+        asked, choice = questions(part)
+        sets, member = np.unique(asked, axis=0, return_inverse=True)
+        k = len(part.pairs)
+        counts = np.bincount(member.reshape(-1) * k + choice, weights[part.rows], minlength=k * len(sets))
+        kind = "odd-one-out" if k == sets.shape[1] else "nearest-of-n"
+        found.append(Tally(kind, sets, counts.reshape(-1, k)))
+    return tuple(found)

@@ -38,7 +38,7 @@ def split_triplets(
 ) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
     """Which answers train and which are held out when the objects of one fold are held out.
 
-    An answer trains if its three objects are outside the fold, is held out if all three are inside,
+    An answer trains if its objects are all outside the fold, is held out if all are inside,
     and belongs to neither part otherwise.
 
     Returns
@@ -49,8 +49,7 @@ def split_triplets(
         raise ParameterError(f"fold is {fold} but there are {folds} folds (valid 0..{folds - 1}).")
     inside = np.zeros(n, dtype=bool)
     inside[object_folds(n, folds, seed)[fold]] = True
-    heldout_objects = inside[triplets.answers].sum(axis=1)
-    return heldout_objects == 0, heldout_objects == 3
+    return triplets.inside(inside)
 
 
 def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Int[np.ndarray, " m"]]:

@@ -12,7 +12,7 @@ from glocal.errors import DataError
 from glocal.evaluation.result import Units
 from glocal.evaluation.statistics import triplet_interval
 from glocal.scores import Score
-from glocal.similarity import CHANCE, PairSimilarities, choice_loss, credit
+from glocal.similarity import PairSimilarities, choice_loss, credit
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,7 @@ def odd_one_out(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosine"
     weights = triplets.weights
     right, ties, loss = 0.0, 0.0, 0.0
     earned = np.empty(len(triplets))
-    for (part, pairs), (_, dot_pairs) in zip(
-        deciding.chunks(triplets.answers), dots.chunks(triplets.answers), strict=True
-    ):
+    for (part, pairs), (_, dot_pairs) in zip(deciding.chunks(triplets), dots.chunks(triplets), strict=True):
         share, tied = credit(pairs, deciding.tolerance)
         nats = choice_loss(dot_pairs)
         earned[part] = share
@@ -100,7 +98,7 @@ def odd_one_out(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosine"
     total = triplets.total_weight
     low, high = triplet_interval(earned, triplets.answers, weights) if interval else (None, None)
     return OddOneOut(
-        accuracy=right / total, low=low, high=high, tie_rate=ties / total, loss=loss / total, chance=CHANCE,
+        accuracy=right / total, low=low, high=high, tie_rate=ties / total, loss=loss / total, chance=triplets.chance,
         n=len(triplets), similarity=similarity,
         units=Units(values=earned, answers=triplets.answers, weights=weights),
     )  # fmt: skip
@@ -129,6 +127,6 @@ def answer_credit(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosin
     triplets.check_range(len(Z))
     deciding = PairSimilarities(Z, similarity)
     earned = np.empty(len(triplets))
-    for part, pairs in deciding.chunks(triplets.answers):
+    for part, pairs in deciding.chunks(triplets):
         earned[part] = credit(pairs, deciding.tolerance)[0]
     return earned

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from jaxtyping import Float
 
+from glocal.data.answers import Answers, together
 from glocal.data.repeated import Tally, tally
-from glocal.data.triplets import Triplets
 from glocal.errors import DataError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.result import Units
 from glocal.evaluation.statistics import triplet_interval
 from glocal.scores import PEOPLE, Score
-from glocal.similarity import CHANCE
 
 BRAIN_SCORE = 0.6767
 """The ceiling that the Brain-Score benchmark ``Hebart2023-match`` divides by, a constant in its source
@@ -58,8 +58,8 @@ class Ceiling:
         )
 
 
-def ceiling(triplets: Triplets) -> Ceiling:
-    """Both bounds of odd-one-out accuracy from repeated answers.
+def ceiling(triplets: Answers) -> Ceiling:
+    """Both bounds of the agreement from repeated answers of any kind.
 
     Each answer is compared with the other answers to its triplet, also with other answers of the same person.
     Intervals are over triplets and respect shared objects (`triplet_interval`).
@@ -76,29 +76,35 @@ def ceiling(triplets: Triplets) -> Ceiling:
 
     Examples
     --------
-    >>> found = ceiling(Triplets.from_array([[0, 1, 2], [1, 0, 2], [0, 2, 1]]))
+    >>> found = ceiling(Answers.from_array([[0, 1, 2], [1, 0, 2], [0, 2, 1]]))
     >>> round(found.majority.value, 3), round(found.leave_one_out.value, 3)
     (0.667, 0.333)
     """
     kept, n_single = repeated(tally(triplets))
-    counts = kept.counts
-    total = counts.sum(axis=1)
-    majority = counts.max(axis=1) / total
-    earned = np.zeros(len(counts))
-    for odd in range(3):
-        others = counts.copy()
-        others[:, odd] -= 1
-        most = others.max(axis=1)
-        earned += counts[:, odd] * (others[:, odd] == most) / (others == most[:, None]).sum(axis=1)
+    total = np.concatenate([one.counts.sum(axis=1) for one in kept])
+    majority = np.concatenate([one.counts.max(axis=1) for one in kept]) / total
+    earned = np.concatenate([_agreeing(one.counts) for one in kept])
     agreement = earned / total
+    sets = together([Answers(one.sets, kind=one.kind) for one in kept]).objects
     return Ceiling(
-        Bound(float(majority.mean()), *triplet_interval(majority, kept.sets)),
-        Bound(float(earned.sum() / total.sum()), *triplet_interval(agreement, kept.sets, total)),
-        len(counts),
+        Bound(float(majority.mean()), *triplet_interval(majority, sets)),
+        Bound(float(earned.sum() / total.sum()), *triplet_interval(agreement, sets, total)),
+        len(sets),
         int(total.sum()),
         n_single,
-        Units(values=majority, answers=kept.sets),
+        Units(values=majority, answers=sets),
     )
+
+
+def _agreeing(counts: Float[np.ndarray, "s k"]) -> Float[np.ndarray, " s"]:
+    """How many answers to each question equal the majority of its other answers, ties shared."""
+    earned = np.zeros(len(counts))
+    for choice in range(counts.shape[1]):
+        others = counts.copy()
+        others[:, choice] -= 1
+        most = others.max(axis=1)
+        earned += counts[:, choice] * (others[:, choice] == most) / (others == most[:, None]).sum(axis=1)
+    return earned
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ class Reached:
     """How near an embedding comes to the ceilings of the same repeated answers.
 
     `accuracy` is weighted by answers, with its 95 % interval `low` to `high`; `normalised` and `ratio` hold, for each
-    ceiling by name, (accuracy - 1/3) / (ceiling - 1/3) and accuracy / ceiling; `units` the credit of each answer.
+    ceiling by name, (accuracy - chance) / (ceiling - chance) and accuracy / ceiling; `units` the credit of each answer.
     """
 
     accuracy: float
@@ -133,7 +139,7 @@ class Reached:
         )
 
 
-def reached(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosine", brain_score: bool = False) -> Reached:
+def reached(Z: np.ndarray, triplets: Answers, *, similarity: str = "cosine", brain_score: bool = False) -> Reached:
     """Score an embedding on repeated answers and compare it with their ceilings.
 
     Parameters
@@ -149,38 +155,47 @@ def reached(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosine", br
     found = ceiling(triplets)
     bounds = {"majority": found.majority.value, "leave_one_out": found.leave_one_out.value}
     bounds |= {"brain_score": BRAIN_SCORE} if brain_score else {}
-    score = odd_one_out(Z, repeated(tally(triplets))[0].triplets(), similarity=similarity)
+    score = odd_one_out(Z, several(triplets), similarity=similarity)
     return Reached(
         score.accuracy,
         score.low,
         score.high,
         score.tie_rate,
         similarity,
-        {name: normalised(score.accuracy, bound) for name, bound in bounds.items()},
+        {name: normalised(score.accuracy, bound, score.chance) for name, bound in bounds.items()},
         {name: score.accuracy / bound for name, bound in bounds.items()},
         found,
         score.units,
     )
 
 
-def repeated(answers: Tally) -> tuple[Tally, int]:
-    """The triplets with at least two answers, and the number of the others.
+def several(answers: Answers) -> Answers:
+    """The answers to questions that were answered twice or more, one for each question and choice, weighted."""
+    return together([one.answers() for one in repeated(tally(answers))[0]])
+
+
+def repeated(answers: tuple[Tally, ...]) -> tuple[tuple[Tally, ...], int]:
+    """The questions with at least two answers, and the number of the others.
 
     Raises
     ------
     DataError
         There are none.
     """
-    kept = answers.counts.sum(axis=1) >= 2
-    if not kept.any():
+    n, kept = sum(len(one.sets) for one in answers), []
+    for one in answers:
+        there = one.counts.sum(axis=1) >= 2
+        if there.any():
+            kept.append(Tally(one.kind, one.sets[there], one.counts[there]))
+    if not kept:
         raise DataError(
-            f"none of the {len(kept)} triplets has two answers; a noise ceiling needs the same triplets answered again."
+            f"none of the {n} triplets has two answers; a noise ceiling needs the same triplets answered again."
         )
-    return Tally(answers.sets[kept], answers.counts[kept]), int(np.count_nonzero(~kept))
+    return tuple(kept), n - sum(len(one.sets) for one in kept)
 
 
-def normalised(accuracy: float, bound: float) -> float:
-    """Accuracy on the scale from chance to a ceiling: (accuracy - 1/3) / (bound - 1/3).
+def normalised(accuracy: float, bound: float, chance: float = 1 / 3) -> float:
+    """Accuracy on the scale from chance to a ceiling: (accuracy - chance) / (bound - chance).
 
     0 is chance and 1 the ceiling; below chance it is negative, above a cautious ceiling it exceeds 1. NaN where the
     ceiling does not exceed chance. The plain ratio accuracy / bound, which some report, is 0.5 for chance at a ceiling
@@ -189,4 +204,4 @@ def normalised(accuracy: float, bound: float) -> float:
     >>> normalised(0.5, 2 / 3)
     0.5
     """
-    return (accuracy - CHANCE) / (bound - CHANCE) if bound > CHANCE else float("nan")
+    return (accuracy - chance) / (bound - chance) if bound > chance else float("nan")

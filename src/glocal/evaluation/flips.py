@@ -104,7 +104,7 @@ def flips(
     shift = joined(margins_after - margins_before, error + error_after)  # equal shifts keep the order of the answers
     n = len(before)
     gained, lost = (
-        np.bincount(triplets.answers[which].reshape(-1), minlength=n)
+        np.bincount(triplets.answers[which].reshape(-1) + 1, minlength=n + 1)[1:]  # -1 is no object
         for which in (credit_after > credit_before, credit_after < credit_before)
     )
     difference = paired_difference(credit_after, credit_before, answers=triplets.answers, weights=triplets.weights)
@@ -115,6 +115,6 @@ def _margins(Z: np.ndarray, triplets: Triplets, similarity: str) -> tuple[Float[
     """The margin of the chosen pair on each answer, and how far apart two equal ones can be computed to be."""
     found = PairSimilarities(Z, similarity)
     margins = np.empty(len(triplets))
-    for part, (chosen, second, third) in found.chunks(triplets.answers):
-        margins[part] = chosen - np.maximum(second, third)
+    for part, (chosen, *others) in found.chunks(triplets):
+        margins[part] = chosen - np.max(others, axis=0)
     return margins, 2 * found.tolerance

@@ -1,4 +1,4 @@
-"""The objective of the paper: a triplet loss, a local loss and a penalty, each with its gradient by hand.
+"""The objective of the paper: a loss of choices, a local loss and a penalty, each with its gradient by hand.
 
     naive            L_global + λ ‖W‖²_F
     global           L_global + λ ‖W - (tr W / p) I‖²_F
@@ -7,10 +7,22 @@
 Standardized features X̃ are mapped to Z = X̃ W + b. Everything here is torch; dtype and device follow the features.
 """
 
+from glocal.objective.choice_loss import ChoiceLoss
 from glocal.objective.local_loss import LocalLoss
 from glocal.objective.objective import Evaluation, Objective, Term
 from glocal.objective.penalty import Penalty
 from glocal.objective.subspace import Subspace, restricted
-from glocal.objective.triplet_loss import TripletLoss
 
-__all__ = ["Evaluation", "LocalLoss", "Objective", "Penalty", "Subspace", "Term", "TripletLoss", "restricted"]
+TripletLoss = ChoiceLoss
+
+__all__ = [
+    "ChoiceLoss",
+    "Evaluation",
+    "LocalLoss",
+    "Objective",
+    "Penalty",
+    "Subspace",
+    "Term",
+    "TripletLoss",
+    "restricted",
+]

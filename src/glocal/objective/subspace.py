@@ -12,10 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from glocal.errors import ParameterError
+from glocal.objective.choice_loss import GRAM_LIMIT, ChoiceLoss, Slopes, gram_upper
 from glocal.objective.local_loss import LocalLoss
 from glocal.objective.objective import Objective, Term
 from glocal.objective.penalty import Penalty
-from glocal.objective.triplet_loss import GRAM_LIMIT, Slopes, TripletLoss, gram_upper
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,15 +91,15 @@ class Subspace:
         return inside, (rest @ rest.T).div_(max(self.q, 1)) if self.q else X.new_zeros(len(X), len(X))
 
 
-class SubspaceTriplets:
-    """`TripletLoss` in a subspace, with its gradient.
+class SubspaceChoices:
+    """`ChoiceLoss` in a subspace, with its gradient.
 
         S = Z Zᵀ + κ² K̄,   Z = X V B,   κ = c√q,   K̄ = X⊥ X⊥ᵀ / q,   X⊥ = X - X V Vᵀ
         ∂L/∂B = (X V)ᵀ (G + Gᵀ) Z,   ∂L/∂κ = κ ⟨G + Gᵀ, K̄⟩
 
     Parameters
     ----------
-    loss : TripletLoss
+    loss : ChoiceLoss
         The full loss, which keeps the answers.
     subspace : Subspace
 
@@ -111,7 +111,7 @@ class SubspaceTriplets:
 
     name = "global"
 
-    def __init__(self, loss: TripletLoss, subspace: Subspace) -> None:
+    def __init__(self, loss: ChoiceLoss, subspace: Subspace) -> None:
         if loss.n > GRAM_LIMIT:
             raise ParameterError(
                 f"rank is given but the answers name {loss.n} objects; a subspace fit keeps objects × objects "
@@ -134,7 +134,7 @@ class SubspaceTriplets:
         return value, dC, None
 
     def slopes(self, W: Float[Tensor, "k k"], b: Float[Tensor, " k"] | None = None) -> Slopes:
-        """Those of `TripletLoss` toward B² and, in the last place, toward κ²."""
+        """Those of `ChoiceLoss` toward B² and, in the last place, toward κ²."""
         Z, kappa = self._X @ W[:-1, :-1].contiguous(), float(W[-1, -1])
         value, G = self._loss.of_gram(gram_upper(Z).add_(self._K, alpha=kappa * kappa))
         inside, A = self._X.T @ (G @ self._X), torch.zeros_like(W)
@@ -143,7 +143,7 @@ class SubspaceTriplets:
         return Slopes(value, A.double(), None, float(torch.sum((A @ W) * W, dtype=torch.float64)))
 
     def bend_along_scales(self, W: Float[Tensor, "k k"], b: Float[Tensor, " k"] | None = None) -> float:
-        """That of `TripletLoss` at C."""
+        """That of `ChoiceLoss` at C."""
         S = gram_upper(self._X @ W[:-1, :-1].contiguous()).add_(self._K, alpha=float(W[-1, -1]) ** 2)
         return self._loss.bend_of(self._loss.pairs_of_gram(S))
 
@@ -195,8 +195,8 @@ def restricted(objective: Objective, subspace: Subspace) -> Objective:
 
 
 def _restricted_term(term: Term, subspace: Subspace) -> Any:
-    if isinstance(term, TripletLoss):
-        return SubspaceTriplets(term, subspace)
+    if isinstance(term, ChoiceLoss):
+        return SubspaceChoices(term, subspace)
     if isinstance(term, LocalLoss):
         return SubspaceLocal(term, subspace)
     if isinstance(term, Penalty):

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from glocal.objective import Evaluation, Objective, Penalty, TripletLoss
+from glocal.objective import ChoiceLoss, Evaluation, Objective, Penalty
 from glocal.solver.criterion import Stationarity, Status, Verdict, allowed_gap, compared
 from glocal.solver.minimise import Solution, minimise
 from glocal.solver.start import scale_of
@@ -20,7 +20,7 @@ _TINY = 3e-2  # relative singular value below which a column that the slope want
 _TINY_DECAY = 0.7  # every round, so that a column that is small at the optimum is not dropped and added for ever
 
 
-def lambda_max(loss: TripletLoss, mix: float = 0.0) -> float:
+def lambda_max(loss: ChoiceLoss, mix: float = 0.0) -> float:
     """The λ from which on the optimum is W = 0.
 
     With a_i the eigenvalues of sym ∂L/∂M at M = 0, that of `naive` (`mix` 0) is -min a_i, or 0 if that is negative.
@@ -30,7 +30,7 @@ def lambda_max(loss: TripletLoss, mix: float = 0.0) -> float:
 
     Parameters
     ----------
-    loss : TripletLoss
+    loss : ChoiceLoss
         In float64.
     mix : float
         Of the penalty, 0 to below 1.
@@ -49,7 +49,7 @@ def lambda_max(loss: TripletLoss, mix: float = 0.0) -> float:
 
 
 def minimise_naive(
-    loss: TripletLoss,
+    loss: ChoiceLoss,
     lmbda: float,
     *,
     start: Float[Tensor, "p p"] | None = None,
@@ -69,7 +69,7 @@ def minimise_naive(
 
     Parameters
     ----------
-    loss : TripletLoss
+    loss : ChoiceLoss
     lmbda : float
         0 < λ < lambda_max.
     start : (p, p) tensor or None
@@ -112,14 +112,14 @@ def minimise_naive(
     return _solution(objective, inner, verdict, evaluations, max_evaluations)
 
 
-def _slope(exact: TripletLoss, V: Float[Tensor, "p k"], lmbda: float) -> Float[Tensor, "p p"]:
+def _slope(exact: ChoiceLoss, V: Float[Tensor, "p k"], lmbda: float) -> Float[Tensor, "p p"]:
     """H = sym(∂L/∂M) + λI at M = V Vᵀ, float64."""
     H = exact.slopes(V.to(exact.X)).M
     H.diagonal().add_(lmbda)
     return H
 
 
-def _steepest(exact: TripletLoss, lmbda: float) -> Float[Tensor, "p k"]:
+def _steepest(exact: ChoiceLoss, lmbda: float) -> Float[Tensor, "p k"]:
     """Columns of the best multiple of (-H(0))₊, the positive semidefinite direction of steepest descent at M = 0."""
     p = exact.X.shape[1]
     eigenvalues, vectors = torch.linalg.eigh(_slope(exact, exact.X.new_zeros(p, 1), lmbda))
@@ -138,7 +138,7 @@ def _without_tiny(V: Float[Tensor, "p k"], H: Float[Tensor, "p p"], tiny: float)
 
 
 def _with_escape(
-    exact: TripletLoss,
+    exact: ChoiceLoss,
     lmbda: float,
     V: Float[Tensor, "p k"],
     H: Float[Tensor, "p p"],

@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from glocal.objective import Penalty, TripletLoss
+from glocal.objective import ChoiceLoss, Penalty
 
 _STEP = 2.0  # in log c²
 _TOLERANCE = 1e-2
 _SMALLEST = 1e-2  # of the mean squared norm after scaling: no smaller scale is looked for
 
 
-def best_scale(loss: TripletLoss, penalty: Penalty | None = None, lmbda: float = 0.0) -> float:
+def best_scale(loss: ChoiceLoss, penalty: Penalty | None = None, lmbda: float = 0.0) -> float:
     """The c > 0 that minimises L_global(cI), plus λR(cI) if a penalty is given.
 
     L is convex in c², so this is the root of one increasing derivative, found on the Gram matrix of X alone. Where the
@@ -23,7 +23,7 @@ def best_scale(loss: TripletLoss, penalty: Penalty | None = None, lmbda: float =
 
     Parameters
     ----------
-    loss : TripletLoss
+    loss : ChoiceLoss
     penalty, lmbda : Penalty or None, float
         That of `global` and `glocal` vanishes on scaled identities where its `mix` is 1.
 
@@ -35,13 +35,13 @@ def best_scale(loss: TripletLoss, penalty: Penalty | None = None, lmbda: float =
     return scale_of(loss, loss.X, 0.0 if penalty is None else lmbda, penalty, loss.X.shape[1])
 
 
-def knows_nothing(loss: TripletLoss, scale: float) -> bool:
+def knows_nothing(loss: ChoiceLoss, scale: float) -> bool:
     """Whether the best scale is the smallest looked for: the features as they are know nothing of the answers."""
     return scale**2 * float(torch.sum(loss.X * loss.X, dtype=torch.float64)) <= 1.1 * _SMALLEST * len(loss.X)
 
 
 def scale_of(
-    loss: TripletLoss, Z: Float[Tensor, "n q"], lmbda: float, penalty: Penalty | None, squared_norm: float
+    loss: ChoiceLoss, Z: Float[Tensor, "n q"], lmbda: float, penalty: Penalty | None, squared_norm: float
 ) -> float:
     """The c > 0 that minimises L_global of c·Z plus λR of a transform whose squared norm is c²·`squared_norm`."""
     slope_of = loss.along_scales(Z)

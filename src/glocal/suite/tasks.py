@@ -52,7 +52,7 @@ def _odd_one_out(settings: Any, sources: Sources, embed: Embed, seed: int) -> tu
 
 
 def _repeated(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[Result, str]:
-    answers = sources.joined(load_repeated(sources.path(settings["answers"])).triplets)
+    answers = sources.joined(load_repeated(sources.path(settings["answers"])))
     similarity = settings.get("similarity", "cosine")
     return reached(embed(sources.objects), answers, similarity=similarity), settings["answers"]
 

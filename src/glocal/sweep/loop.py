@@ -8,7 +8,6 @@ from glocal.aligner.outcome import Outcome, solved
 from glocal.aligner.settings import Settings
 from glocal.aligner.validation import Validation
 from glocal.data.features import Features
-from glocal.data.triplets import Triplets
 from glocal.sweep.data import FoldData
 from glocal.sweep.grid import Point
 
@@ -35,6 +34,6 @@ def fit_by_loop(data: FoldData, point: Point, settings: Settings) -> Outcome:
     local = data.local if point.method == "glocal" else None
     watched = None
     if profile.validation_folds is not None:
-        heldout = Triplets(data.objects[data.heldout.answers], data.heldout.weights)
+        heldout = data.heldout.relabel(data.objects)[0]
         watched = Validation(heldout, None if local is None else Features(data.images, None, "held-out local images"))
     return solved(data.features, data.train, local, data.scalars, own, None, None, watched)

@@ -57,7 +57,7 @@ def ceiling_command(
         named = " and ".join(name for name, value in about_features.items() if value)
         raise ParameterError(f"{named} would need features to be about; pass --features too.")
     given = load_repeated(answers, base=base, order=order)
-    triplets, dropped, score = given.triplets, 0, None
+    triplets, dropped, score = given, 0, None
     with status("ceiling"):
         if features is not None:
             loaded = load_features(features, model, layer)

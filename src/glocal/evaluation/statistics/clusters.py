@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse
 from jaxtyping import Float, Int
 
 from glocal.evaluation.statistics.estimate import Estimate
 
 _MOST_CELLS = 1 << 26
 _LEAST_DISJOINT = 0.1
+_MOST_SHARED = 2e9  # pairs of sets with a common object that are looked at one by one
+_SETS_CHUNK = 512
 _NO_PAIR = 1e-12  # a share of pairs below this is rounding
 
 
 def triplet_interval(
     values: Float[np.ndarray, " t"],
-    answers: Int[np.ndarray, "t 3"],
+    answers: Int[np.ndarray, "t m"],
     weights: Float[np.ndarray, " t"] | None = None,
 ) -> tuple[float | None, float | None]:
     """95 % interval of a (weighted) mean over answers, in which answers that share an object are dependent.
@@ -25,7 +28,8 @@ def triplet_interval(
     ----------
     values : (t,) float
         The credit of each answer, a fraction.
-    answers : (t, 3) integers
+    answers : (t, m) integers
+        The objects of each answer; -1 is none.
     weights : (t,) float or None
 
     Returns
@@ -38,7 +42,7 @@ def triplet_interval(
 
 def triplet_estimate(
     values: Float[np.ndarray, " t"],
-    answers: Int[np.ndarray, "t 3"],
+    answers: Int[np.ndarray, "t m"],
     weights: Float[np.ndarray, " t"] | None = None,
 ) -> Estimate:
     """The (weighted) mean of a value over answers, and its error where answers that share an object are dependent.
@@ -49,16 +53,17 @@ def triplet_estimate(
             = [Σ_objects E_i² - Σ_pairs E_ij² + Σ_sets E_ijk²] / ((Σ w)² q)
 
     where E_i, E_ij and E_ijk sum e over the answers that contain the object, the pair, the set (inclusion and
-    exclusion). q is the share of (weighted) pairs of answers that share nothing: deviations are from the mean of the
-    same answers, so the sum falls short of its target by just that factor (for answers that share no object
-    it is the usual 1 - 1/t). Var is not less than Σ_sets E_ijk² / ((Σ w)² q). Answers treated as independent would give
-    an error that is too small.
+    exclusion; with other numbers of objects than three the first sum is taken pair by pair). q is the share of
+    (weighted) pairs of answers that share nothing: deviations are from the mean of the same answers, so the sum falls
+    short of its target by just that factor (for answers that share no object it is the usual 1 - 1/t). Var is not less
+    than Σ_sets E_ijk² / ((Σ w)² q). Answers treated as independent would give an error that is too small.
 
     Parameters
     ----------
     values : (t,) float
         Any value of each answer: a credit, or the difference of two.
-    answers : (t, 3) integers
+    answers : (t, m) integers
+        The objects of each answer; -1 is none.
     weights : (t,) float or None
 
     Returns
@@ -92,6 +97,8 @@ def _shared_sums(
     For e and for the weights: Σ e_t e_t', and the sums of e over the answers to each set of three.
     """
     n = int(answers.max()) + 1
+    if answers.shape[1] != 3:
+        return _pairwise_sums(answers, e, weights, n)
     a, b, c = np.ascontiguousarray(answers.T, dtype=np.int64)
     i, k = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
     j = a + b + c - i - k
@@ -111,6 +118,33 @@ def _shared_sums(
         by_set = _sums(values, order, starts)
         found.append((float(by_object @ by_object - by_pair @ by_pair + by_set @ by_set), by_set))
     return found[0], found[1], int(np.count_nonzero(by_object))
+
+
+def _pairwise_sums(
+    answers: np.ndarray, e: np.ndarray, weights: np.ndarray | None, n: int
+) -> tuple[tuple[float, np.ndarray], tuple[float, np.ndarray], int]:
+    """The same for answers with any number of objects, from the sets of objects that share one.
+
+    Where these are too many each pair of answers counts once for every object that it shares, which is too often: the
+    error is too large then, not too small.
+    """
+    order, starts = _groups(n + 1, *(np.sort(answers, axis=1) + 1).T)
+    sets = answers[order[starts]]
+    there = sets >= 0
+    rows = np.repeat(np.arange(len(sets)), there.sum(axis=1))
+    B = scipy.sparse.csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, sets[there])), shape=(len(sets), n))
+    named = np.asarray(B.sum(axis=0), dtype=np.float64).reshape(-1)
+    by_set = [_sums(values, order, starts).astype(np.float64) for values in (e, weights)]
+    if float(named @ named) > _MOST_SHARED:
+        shared = [float(np.square(B.T @ sums).sum()) for sums in by_set]
+    else:
+        shared = [0.0, 0.0]
+        for start in range(0, len(sets), _SETS_CHUNK):
+            meets = B[start : start + _SETS_CHUNK] @ B.T
+            meets.data[:] = 1
+            for place, sums in enumerate(by_set):
+                shared[place] += float(sums[start : start + _SETS_CHUNK] @ (meets @ sums))
+    return (shared[0], by_set[0]), (shared[1], by_set[1]), int(np.count_nonzero(named))
 
 
 def _sums(values: np.ndarray | None, order: np.ndarray, starts: np.ndarray) -> np.ndarray:

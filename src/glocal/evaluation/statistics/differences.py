@@ -35,7 +35,7 @@ def paired_difference(
     values_a: Float[np.ndarray, "*shape"],
     values_b: Float[np.ndarray, "*shape"],
     *,
-    answers: Int[np.ndarray, "t 3"] | None = None,
+    answers: Int[np.ndarray, "t m"] | None = None,
     weights: Float[np.ndarray, " w"] | None = None,
     clusters: Shaped[np.ndarray, " n"] | None = None,
     level: float = 0.95,
@@ -58,7 +58,7 @@ def paired_difference(
     ----------
     values_a, values_b : (t,), (draws, classes) or (n,) float
         The scores of the two arms on the same things in the same order.
-    answers : (t, 3) integers or None
+    answers : (t, m) integers or None
     weights : (t,) or (classes,) float or None
         Of the answers, or of the classes of a table (their test images).
     clusters : (n,) array or None

@@ -1,14 +1,15 @@
-"""The pass over all triplets on a CPU in float32, compiled: gather, softmax residuals, scatter.
+"""The pass over all answers on a CPU in float32, compiled: gather, softmax residuals, scatter.
 
 Plain torch needs an index and a value tensor of every intermediate, tens of megabytes each, and its scattered additions
-run on one core. Here a chunk of a thousand answers stays in the first-level cache, its exponentials are one vector
-loop, and each thread adds to a gradient of its own.
+run on one core. Here a chunk of a thousand answers stays in the first-level cache, its exponentials are vector loops,
+and each thread adds to a gradient of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any, no_type_check
 
 import numba
@@ -16,6 +17,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numba.core import types
 from numba.extending import intrinsic
+
+from glocal.similarity import Part
 
 _CHUNK = 1024
 _FAST = {"contract", "nsz", "arcp", "reassoc", "nnan", "ninf"}  # inputs are finite: the caller checks
@@ -74,92 +77,102 @@ def _log(z):
     return p * u + np.float32(0.5493061443340549)
 
 
-@_compiled(nogil=True, fastmath=_FAST, error_model="numpy")
-@no_type_check
-def _pass(S, G, pairs, weights, first, last):
-    """Add the residuals of answers first..last-1 to G and return the sum of their losses.
+@cache
+def _pass_of(k: int, weighted: bool) -> Callable[..., float]:
+    """The compiled pass over answers with k candidate pairs; the compiler knows k and unrolls the loops over them."""
 
-    S, G: (n²,) float32, the Gram matrix and its gradient, upper triangle; pairs: (t, 3) int32 positions in them;
-    weights: (t,) float32, or empty for 1 each.
-    """
-    x0, x1, x2 = np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.float32)
-    weighted = len(weights) > 0
-    total = 0.0
-    for start in range(first, last, _CHUNK):
-        m = min(_CHUNK, last - start)
-        for c in range(m):
-            x0[c] = S[pairs[start + c, 0]]
-            x1[c] = S[pairs[start + c, 1]]
-            x2[c] = S[pairs[start + c, 2]]
-        if weighted:
+    @_compiled(nogil=True, fastmath=_FAST, error_model="numpy")
+    @no_type_check
+    def one_pass(S, G, pairs, weights, first, last):
+        """Add the residuals of answers first..last-1 to G and return the sum of their losses.
+
+        S, G: (n²,) float32, the Gram matrix and its gradient, upper triangle; pairs: (t, k) int32 positions in them,
+        the chosen pair first; weights: (t,) float32, or empty for 1 each.
+        """
+        x = np.empty((k, _CHUNK + 16), np.float32)  # NOTE rows 4096 bytes apart would share places in the cache
+        total = 0.0
+        for start in range(first, last, _CHUNK):
+            m = min(_CHUNK, last - start)
             for c in range(m):
-                highest = max(x0[c], x1[c], x2[c])
-                y0 = x0[c] - highest
-                e0, e1, e2 = _exp(y0), _exp(x1[c] - highest), _exp(x2[c] - highest)
-                z = e0 + e1 + e2
-                w = weights[start + c]
-                total += w * (_log(z) - y0)
-                r = w / z
-                x0[c], x1[c], x2[c] = -(e1 + e2) * r, e1 * r, e2 * r
-        else:
+                for j in range(k):
+                    x[j, c] = S[pairs[start + c, j]]
             chunk_total = np.float32(0)
             for c in range(m):
-                highest = max(x0[c], x1[c], x2[c])
-                y0 = x0[c] - highest
-                e0, e1, e2 = _exp(y0), _exp(x1[c] - highest), _exp(x2[c] - highest)
-                z = e0 + e1 + e2
-                chunk_total += _log(z) - y0
-                r = np.float32(1) / z
-                x0[c], x1[c], x2[c] = -(e1 + e2) * r, e1 * r, e2 * r
+                highest = x[0, c]
+                for j in range(1, k):
+                    highest = max(highest, x[j, c])
+                y, others = x[0, c] - highest, np.float32(0)
+                for j in range(1, k):
+                    x[j, c] = _exp(x[j, c] - highest)
+                    others += x[j, c]
+                z = _exp(y) + others
+                w = weights[start + c] if weighted else np.float32(1)
+                chunk_total += w * ((_log(z) if k <= 3 else np.log(z)) - y)
+                r = w / z
+                x[0, c] = -others * r
+                for j in range(1, k):
+                    x[j, c] *= r
             total += chunk_total
-        for c in range(m):
-            G[pairs[start + c, 0]] += x0[c]
-            G[pairs[start + c, 1]] += x1[c]
-            G[pairs[start + c, 2]] += x2[c]
-    return total
+            for c in range(m):
+                for j in range(k):
+                    G[pairs[start + c, j]] += x[j, c]
+        return total
+
+    return one_pass
 
 
-class TripletKernel:
-    """All triplets of one fit, ordered so that the touched parts of S and G stay in cache.
+class ChoiceKernel:
+    """All answers of one fit, ordered so that the touched parts of S and G stay in cache.
 
     Parameters
     ----------
-    answers : (t, 3) integers
-        Rows of the embedding, pair first, odd one last.
-    weights : (t,) float32 or None
+    parts : sequence of Part
+        Their objects are rows of the embedding.
+    weights : (t,) or None
     n : int
         Number of rows.
     threads : int
         Each thread keeps an n × n gradient of its own.
     """
 
-    def __init__(
-        self, answers: Int[np.ndarray, "t 3"], weights: Float[np.ndarray, " t"] | None, n: int, threads: int
-    ) -> None:
-        order = cache_order(answers, n)
-        a, b, odd = answers[order].T
-        self._pairs = np.empty((len(answers), 3), dtype=np.int32)
-        for column, (i, j) in enumerate(((a, b), (a, odd), (b, odd))):
-            self._pairs[:, column] = np.minimum(i, j) * np.int32(n) + np.maximum(i, j)
-        self._weights = np.empty(0, np.float32) if weights is None else weights[order].astype(np.float32)
-        self._bounds = np.linspace(0, len(answers), threads + 1).astype(np.int64)
+    def __init__(self, parts: Sequence[Part], weights: Float[np.ndarray, " t"] | None, n: int, threads: int) -> None:
+        self._parts = [_ordered(part, weights, n, threads) for part in parts]
         self._gradients = [np.zeros((n, n), dtype=np.float32) for _ in range(threads)]
         self._pool = ThreadPoolExecutor(threads)
 
     def __call__(self, S: Float[np.ndarray, "n n"]) -> tuple[float, Float[np.ndarray, "n n"]]:
         """Sum of the losses, and ∂/∂S in the upper triangle; the array is reused by the next call."""
         flat = S.reshape(-1)
-        jobs = [self._pool.submit(self._part, flat, part) for part in range(len(self._gradients))]
+        jobs = [self._pool.submit(self._share, flat, number) for number in range(len(self._gradients))]
         total = sum(job.result() for job in jobs)
         first, *others = self._gradients
         for other in others:
             np.add(first, other, out=first)
         return total, first
 
-    def _part(self, S: np.ndarray, part: int) -> float:
-        G = self._gradients[part]
+    def _share(self, S: np.ndarray, number: int) -> float:
+        G = self._gradients[number]
         G.fill(0)
-        return float(_pass(S, G.reshape(-1), self._pairs, self._weights, *self._bounds[part : part + 2]))
+        return sum(
+            float(
+                _pass_of(positions.shape[1], len(weights) > 0)(
+                    S, G.reshape(-1), positions, weights, *bounds[number : number + 2]
+                )
+            )
+            for positions, weights, bounds in self._parts
+        )
+
+
+def _ordered(part: Part, weights: np.ndarray | None, n: int, threads: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions in S, weights and the bounds of each thread, for answers in the order of the cache."""
+    order = cache_order(part.objects[:, :3], n)
+    columns = part.objects[order].T
+    positions = np.empty((len(order), len(part.pairs)), dtype=np.int32)
+    for place, (i, j) in enumerate(part.pairs):
+        first, second = columns[i], columns[j]
+        positions[:, place] = np.minimum(first, second) * np.int32(n) + np.maximum(first, second)
+    own = np.empty(0, np.float32) if weights is None else weights[part.rows][order].astype(np.float32)
+    return positions, own, np.linspace(0, len(order), threads + 1).astype(np.int64)
 
 
 def cache_order(answers: Int[np.ndarray, "t 3"], n: int) -> Int[np.ndarray, " t"]:

@@ -1,0 +1,330 @@
+"""Answers of every kind: one loss, one kernel, the same certificates; each kind is a table of candidate pairs."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from glocal import Features, fit_arm
+from glocal.data.answers import KINDS, Answers, ranking, together
+from glocal.errors import DataError, FileError
+from glocal.objective import ChoiceLoss, Objective, Penalty, choice_loss
+from glocal.similarity import candidate_pairs
+from glocal.solver import DualityGap, lambda_max
+from glocal.solver.minimise import minimise
+
+F64 = torch.float64
+N, P, T = 14, 5, 60
+WIDTH = {"odd-one-out": 3, "anchor": 3, "nearest-of-n": 6}
+
+
+def normal(*shape, seed=0, scale=1.0):
+    return scale * torch.randn(*shape, dtype=F64, generator=torch.Generator().manual_seed(seed))
+
+
+X, W, B = normal(N, P), normal(P, P, seed=1, scale=0.5), normal(P, seed=2, scale=0.5)
+
+
+def drawn(kind, n=N, t=T, seed=0):
+    rng = np.random.default_rng(seed)
+    return np.array([rng.permutation(n)[: WIDTH[kind]] for _ in range(t)], dtype=np.int32)
+
+
+def answers_of(kind, weighted=True, **options):
+    objects = drawn(kind, **options)
+    weights = np.random.default_rng(3).integers(0, 4, len(objects)).astype(float)
+    return Answers(objects, weights if weighted else None, kind=kind)
+
+
+def chosen_by(X, kind, t, seed=0):
+    """Answers of simulated people who choose by the softmax of the features' dot products."""
+    objects = drawn(kind, n=len(X), t=t, seed=seed)
+    (part,) = Answers(objects, kind=kind).parts
+    S = np.stack([np.einsum("ij,ij->i", X[objects[:, i]], X[objects[:, j]]) for i, j in part.pairs])
+    place = (S + np.random.default_rng(seed + 1).gumbel(size=S.shape)).argmax(axis=0)
+    rows = [part.choosing(int(place[row]))[row] for row in range(t)]
+    return Answers(np.array(rows), kind=kind)
+
+
+MIXTURE = together([answers_of(kind) for kind in KINDS])
+EVERY = pytest.mark.parametrize("given", [*map(answers_of, KINDS), MIXTURE], ids=[*KINDS, "mixture"])
+
+
+def loop_loss(X, W, b, answers):
+    """L_global by plain Python, straight from the table of candidate pairs."""
+    Z = (X @ W if b is None else X @ W + b).tolist()
+    total = weight = 0.0
+    kinds = np.broadcast_to(np.array(answers.kind), len(answers)).tolist()
+    for filled, kind, w in zip(answers.objects.tolist(), kinds, answers.weights.tolist(), strict=True):
+        row = [i for i in filled if i >= 0]
+        pairs = {
+            "odd-one-out": [(0, 1), (0, 2), (1, 2)],
+            "anchor": [(0, 1), (0, 2)],
+            "nearest-of-n": [(0, j) for j in range(1, len(row))],
+        }[kind]
+        S = [sum(x * y for x, y in zip(Z[row[i]], Z[row[j]], strict=True)) for i, j in pairs]
+        total -= w * math.log(math.exp(S[0]) / sum(map(math.exp, S)))
+        weight += w
+    return total / weight
+
+
+@EVERY
+@pytest.mark.parametrize("b", [None, B], ids=["no-bias", "bias"])
+@pytest.mark.parametrize("gathered", [False, True])
+def test_the_loss_equals_loops_and_its_gradient_differences(monkeypatch, given, b, gathered):
+    """Of every kind and of all together: the value is that of explicit loops, the gradient that of differences."""
+    monkeypatch.setattr(choice_loss, "_ROWS_CHUNK", 37)
+    loss = ChoiceLoss(X, given, gathered=gathered)
+    value, dW, db = loss(W, b)
+    assert value == pytest.approx(loop_loss(X, W, b, given), rel=1e-12)
+    step = 1e-5
+    for i in range(P):
+        for j in range(P):
+            E = torch.zeros_like(W)
+            E[i, j] = step
+            difference = (loss(W + E, b)[0] - loss(W - E, b)[0]) / (2 * step)
+            assert float(dW[i, j]) == pytest.approx(difference, rel=1e-5, abs=1e-8)
+        if b is not None:
+            e = torch.zeros_like(b)
+            e[i] = step
+            assert float(db[i]) == pytest.approx(
+                (loss(W, b + e)[0] - loss(W, b - e)[0]) / (2 * step), rel=1e-5, abs=1e-8
+            )
+
+
+@EVERY
+def test_the_compiled_kernel_equals_float64(monkeypatch, given):
+    """The compiled pass gives value and gradient of every kind to float32 accuracy."""
+    exact = ChoiceLoss(X, given)(W)
+    monkeypatch.setattr(choice_loss, "_KERNEL_FROM", 0)
+    loss = ChoiceLoss(X.float(), given)
+    assert loss._kernel is not None
+    for _ in range(2):
+        value, dW, _ = loss(W.float())
+        assert value == pytest.approx(exact[0], rel=2e-6)
+        torch.testing.assert_close(dW.double(), exact[1], rtol=1e-4, atol=2e-6)
+
+
+@EVERY
+def test_an_integer_weight_equals_copies(given):
+    """An answer of weight 3 is three answers, of every kind."""
+    copies = given.select(np.repeat(np.arange(len(given)), given.weights.astype(int)))
+    copies = Answers(copies.objects, kind=copies.kind)
+    weighted, copied = ChoiceLoss(X, given)(W, B), ChoiceLoss(X, copies)(W, B)
+    assert weighted[0] == pytest.approx(copied[0], rel=1e-12)
+    torch.testing.assert_close(weighted[1], copied[1])
+
+
+def test_a_mixture_is_the_weighted_sum_of_its_kinds():
+    """Value and gradient of answers of three kinds are the means over all their answers."""
+    parts = [answers_of(kind) for kind in KINDS]
+    total = sum(part.total_weight for part in parts)
+    value, dW, _ = ChoiceLoss(X, together(parts))(W)
+    each = [(part.total_weight / total, ChoiceLoss(X, part)(W)) for part in parts]
+    assert value == pytest.approx(sum(share * found[0] for share, found in each), rel=1e-12)
+    torch.testing.assert_close(dW, sum(share * found[1] for share, found in each))
+    assert MIXTURE.total_weight == total
+
+
+@EVERY
+def test_a_batch_is_the_loss_of_its_answers(given):
+    """Some of the answers alone, whatever their kinds, have the loss of just these."""
+    rows = np.random.default_rng(5).permutation(len(given))[:25]
+    found, wanted = ChoiceLoss(X, given).batch(rows)(W, B), ChoiceLoss(X, given.select(rows))(W, B)
+    assert found[0] == pytest.approx(wanted[0], rel=1e-12)
+    torch.testing.assert_close(found[1], wanted[1])
+
+
+@EVERY
+def test_equal_similarities_cost_the_log_of_the_candidates(given):
+    """At W = 0 the loss is the mean log of the number of candidate pairs, which is what `chance_loss` says."""
+    sizes = [
+        3 if kind == "odd-one-out" else sum(i >= 0 for i in row) - 1
+        for row, kind in zip(given.objects.tolist(), np.broadcast_to(np.array(given.kind), len(given)), strict=True)
+    ]
+    wanted = np.average(np.log(sizes), weights=given.weights)
+    assert ChoiceLoss(X, given)(0 * W)[0] == pytest.approx(wanted, rel=1e-12)
+    assert given.chance_loss == pytest.approx(wanted, rel=1e-12)
+    assert given.chance == pytest.approx(np.average(1 / np.array(sizes), weights=given.weights), rel=1e-12)
+
+
+@EVERY
+def test_the_loss_is_convex_in_m(given):
+    """On chords in M = W Wᵀ the loss of every kind lies below the chord, and above its tangent at an end."""
+    loss = ChoiceLoss(X, given)
+    for seed in range(5):
+        V, U = normal(P, P, seed=10 + seed, scale=0.6), normal(P, P, seed=30 + seed, scale=0.6)
+        M, other = V @ V.T, U @ U.T
+        middle = torch.linalg.cholesky((M + other) / 2)
+        assert loss(middle)[0] <= (loss(V)[0] + loss(U)[0]) / 2 + 1e-12
+        slopes = loss.slopes(V)
+        assert loss(U)[0] >= slopes.value + float(torch.sum(slopes.M * (other - M))) - 1e-10
+
+
+@EVERY
+def test_second_derivatives_are_those_of_differences(given):
+    """The bend along the scale of S, and that toward a bias, equal second differences for every kind."""
+    loss = ChoiceLoss(X, given)
+    step = 1e-3
+    at = [loss(math.sqrt(1 + d) * W)[0] for d in (-step, 0.0, step)]
+    assert loss.bend_along_scales(W) == pytest.approx((at[0] - 2 * at[1] + at[2]) / step**2, rel=1e-4)
+    v = normal(P, seed=7)
+    b = torch.linalg.solve(W, v)
+    at = [loss.slopes(W, B + d * b).v for d in (-step, step)]
+    K = loss.bend_of_bias(W, B)
+    torch.testing.assert_close(K @ v, (at[1] - at[0]) / (2 * step), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "mixture"])
+def test_fits_of_every_kind_are_certified_and_agree_from_two_starts(kind):
+    """`global` ends at one optimum from two starts, with a duality gap that bounds what is left, for every kind."""
+    rows = normal(40, 6, seed=3)
+    true = rows.numpy() @ np.diag([2.0, 1.5, 0.3, 0.1, 0.1, 0.1])
+    kinds = KINDS if kind == "mixture" else (kind,)
+    answers = together([chosen_by(true, one, 900, seed=place) for place, one in enumerate(kinds)])
+    loss = ChoiceLoss(rows, answers)
+    objective = Objective(((1.0, loss), (0.05, Penalty("scaled-identity"))))
+    starts = (torch.eye(6, dtype=F64), torch.diag(torch.linspace(0.2, 3, 6, dtype=F64)))
+    first, second = (minimise(objective, (start, None), criterion=DualityGap(objective), tol=1e-7) for start in starts)
+    assert first.converged
+    assert second.converged
+    assert abs(first.at.value - second.at.value) <= first.gap + second.gap
+    assert first.at.value < 0.95 * answers.chance_loss
+
+
+@EVERY
+def test_lambda_max_is_where_the_optimum_leaves_zero(given):
+    """At λ_max the slope of the objective toward M has lowest eigenvalue 0 at M = 0, for every kind."""
+    loss = ChoiceLoss(X, given)
+    largest = lambda_max(loss)
+    slope = loss.slopes(1e-6 * torch.eye(P, dtype=F64)).M + largest * torch.eye(P, dtype=F64)
+    assert float(torch.linalg.eigvalsh(slope)[0]) == pytest.approx(0, abs=1e-9)
+    direction = torch.linalg.eigh(slope)[1][:, :1]
+    for lmbda, lowered in ((0.9 * largest, True), (1.1 * largest, False)):
+        objective = Objective(((1.0, loss), (lmbda, Penalty("squared-norm"))))
+        assert (objective(1e-2 * direction).value < given.chance_loss) is lowered
+
+
+def test_votes_are_answers_with_weights():
+    """A row with votes becomes an answer for each alternative with votes, the alternative first."""
+    counts = np.array([[3, 1], [0, 2]])
+    found = Answers.from_array([[4, 0, 1], [2, 3, 5]], kind="anchor", counts=counts)
+    assert found.objects.tolist() == [[4, 0, 1], [4, 1, 0], [2, 5, 3]]
+    assert found.weights.tolist() == [3, 1, 2]
+    soft = Answers.from_array([[0, 1, 2]], counts=[[0.5, 0.2, 0.3]], person=["ann"])
+    assert soft.objects.tolist() == [[0, 1, 2], [0, 2, 1], [1, 2, 0]]
+    assert (soft.weights.tolist(), soft.person.tolist()) == ([0.5, 0.2, 0.3], ["ann"] * 3)
+
+
+def test_a_ranking_is_one_choice_after_the_other():
+    """The probability of a ranking is the product of its choices, each among those that are left."""
+    rows = np.array([[9, 1, 2, 3, 4], [0, 8, 7, 6, 5]])
+    found = ranking(rows, 2, weights=np.array([1.0, 2.0]))
+    assert found.objects.tolist() == [[9, 1, 2, 3, 4], [0, 8, 7, 6, 5], [9, 2, 3, 4, -1], [0, 7, 6, 5, -1]]
+    assert found.weights.tolist() == [1, 2, 1, 2]
+    assert len(ranking(rows, 4)) == 6, "the last of four is no choice"
+    S = (X @ X.T).numpy()
+    wanted = 0.0
+    for (ref, *rest), w in zip(rows.tolist(), (1, 2), strict=True):
+        for k in range(2):
+            wanted -= w * math.log(math.exp(S[ref, rest[k]]) / sum(math.exp(S[ref, i]) for i in rest[k:]))
+    assert ChoiceLoss(X, found)(torch.eye(P, dtype=F64))[0] * 6 == pytest.approx(wanted)
+    with pytest.raises(DataError, match="k is 5 but 4 objects were ranked"):
+        ranking(rows, 5)
+
+
+@pytest.mark.parametrize("given", [MIXTURE, answers_of("anchor"), answers_of("nearest-of-n", weighted=False)])
+def test_answers_survive_their_file(tmp_path, given):
+    """An archive describes itself: kind, weights, persons, seconds and names come back."""
+    full = Answers(
+        given.objects, given.weights, kind=given.kind, person=np.arange(len(given)) % 7,
+        seconds=np.linspace(0.5, 9, len(given)), names=[f"thing {i}" for i in range(N)],
+    )  # fmt: skip
+    full.save(tmp_path / "a.npz")
+    found = Answers.load(tmp_path / "a.npz")
+    for name in ("objects", "weights", "kind", "person", "seconds"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(full, name))
+    assert found.names == full.names
+    full.save(tmp_path / "a.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), full.objects)
+
+
+def test_a_kind_is_stated_once(tmp_path):
+    """A bare file has the kind that is stated; a file that says its kind refuses another."""
+    np.save(tmp_path / "a.npy", drawn("anchor"))
+    assert Answers.load(tmp_path / "a.npy", kind="anchor").kind == "anchor"
+    assert Answers.load(tmp_path / "a.npy").kind == "odd-one-out"
+    Answers.load(tmp_path / "a.npy", kind="anchor").save(tmp_path / "b.npz")
+    assert Answers.load(tmp_path / "b.npz", kind="anchor").kind == "anchor"
+    with pytest.raises(DataError, match="says that its kind is anchor; leave out --kind odd-one-out"):
+        Answers.load(tmp_path / "b.npz", kind="odd-one-out")
+    (tmp_path / "c.csv").write_text("farther,reference,closer,person,seconds\n1,2,3,ann,0.5\n")
+    found = Answers.load(tmp_path / "c.csv")
+    assert (found.kind, found.objects.tolist(), found.person.tolist()) == ("anchor", [[2, 3, 1]], ["ann"])
+    assert found.seconds.tolist() == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "error", "sentence"),
+    [
+        ({"objects": [[0, 1, 2]]}, FileError, "answers"),
+        ({"answers": [[0, 1, 2, 3]]}, DataError, "must be .t, 3.*--kind nearest-of-n"),
+        ({"answers": [[0, 1, 2]], "kind": "pairs"}, DataError, "kind is pairs; allowed are odd-one-out, anchor and"),
+        ({"answers": [[0, 1, 2]], "kind": 3}, DataError, "kind holds int64 values; it must be text"),
+        ({"answers": [[0, 1, 2]], "kind": ["anchor"] * 2}, DataError, "shape .2,. for 1 answers"),
+        ({"answers": [[0, 1, 2]], "counts": [[1, 2]]}, DataError, "2 columns but the answers 3 candidate pairs"),
+        ({"answers": [[0, 1, 2]], "counts": [[1, 2, -1]]}, DataError, "votes must be finite and at least 0"),
+        ({"answers": [[0, 1, 2]], "counts": [1, 2, 3]}, DataError, "need a row of votes"),
+        ({"answers": [[0, 1, 2]], "person": [1, 2]}, DataError, "persons have shape .2,. but there are 1"),
+        ({"answers": [[0, 1, 2]], "seconds": ["a"]}, DataError, "seconds hold"),
+        ({"answers": [[0, 1, -1, 2]], "kind": "nearest-of-n"}, DataError, "must be at least 0"),
+        ({"answers": [[0, 1, 2, 1]], "kind": "nearest-of-n"}, DataError, "repeats an object"),
+        ({"answers": [[0, 1, 2, 3]], "kind": ["anchor"]}, DataError, "must be .t, 3"),
+    ],
+)
+def test_a_wrong_archive_is_one_sentence(tmp_path, arrays, error, sentence):
+    """Each wrong member is named in one sentence with the file."""
+    np.savez(tmp_path / "a.npz", **{name: np.array(value) for name, value in arrays.items()})
+    with pytest.raises(error, match=sentence) as caught:
+        Answers.load(tmp_path / "a.npz")
+    assert "a.npz" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_of_different_lengths_keep_together():
+    """Selecting, mapping and splitting treat the filling of short rows as no object."""
+    given = together(
+        [Answers(np.array([[0, 1, 2]])), Answers(np.array([[3, 4, 5, 6], [3, 0, 1, 2]]), kind="nearest-of-n")]
+    )
+    assert given.kind.tolist() == ["odd-one-out", "nearest-of-n", "nearest-of-n"]
+    assert given.named().tolist() == [0, 1, 2, 3, 4, 5, 6]
+    mapped, dropped = given.relabel(np.array([5, 4, 3, -1, 1, 0, 2]))
+    assert (mapped.objects.tolist(), dropped, mapped.kind) == ([[5, 4, 3]], 2, "odd-one-out")
+    none, whole = given.inside(np.array([True, True, True, False, False, False, False]))
+    assert (none.tolist(), whole.tolist()) == ([False, True, False], [True, False, False])
+    assert given.select(np.array([False, True, False])).kind == "nearest-of-n"
+
+
+def test_the_table_of_pairs_is_the_kind():
+    """The three tables of the documentation."""
+    assert candidate_pairs("odd-one-out") == ((0, 1), (0, 2), (1, 2))
+    assert candidate_pairs("anchor") == ((0, 1), (0, 2))
+    assert candidate_pairs("nearest-of-n", 5) == ((0, 1), (0, 2), (0, 3), (0, 4))
+
+
+GOLDEN = {0.1: 0.4701964, 1.0: 0.4879026, 10.0: 0.5070794}
+
+
+@pytest.mark.filterwarnings("ignore:.*constant columns")
+@pytest.mark.parametrize("lmbda", GOLDEN)
+def test_material_appearance_reaches_its_objectives(data_dir, lmbda):
+    """EfficientNet-Lite0 on 22,801 anchored comparisons of materials with votes: the float64 optima, to 1e-5.
+
+    Outside the row space of the 100 objects the optimum is a scaled identity, so that 100 directions are all.
+    """
+    features = Features.load(data_dir / "anchors/material/features/efficientnet-lite0")
+    answers = Answers.load(data_dir / "anchors/material/train.npz", kind="anchor")
+    fit = fit_arm(features, answers, method="global", lmbda=lmbda, dtype="float64", tol=1e-6, rank=100)
+    assert fit.record.converged
+    assert fit.record.objective == pytest.approx(GOLDEN[lmbda], rel=1e-5)
