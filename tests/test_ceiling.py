@@ -105,7 +105,7 @@ def test_triplets_answered_once_are_left_out():
 
 def test_the_interval_is_over_triplets():
     """Intervals are those of the mean over triplets, weighted by answers for the cautious bound."""
-    found, counts = ceiling(Triplets.from_array(ANSWERS)), tally(Triplets.from_array(ANSWERS))
+    found, (counts,) = ceiling(Triplets.from_array(ANSWERS)), tally(Triplets.from_array(ANSWERS))
     share = counts.counts.max(axis=1) / counts.counts.sum(axis=1)
     assert (found.majority.low, found.majority.high) == triplet_interval(share, counts.sets)
 

@@ -231,4 +231,4 @@ def test_the_tests_check_shapes_at_run_time():
     with pytest.raises(TypeCheckError):
         unit_rows(np.zeros(3))
     with pytest.raises(TypeCheckError):
-        choice_loss(np.zeros((4, 2)))
+        choice_loss(np.zeros(4))

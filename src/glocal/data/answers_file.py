@@ -42,7 +42,8 @@ def write_answers(path: PathLike, arrays: dict[str, Any]) -> None:
     """Write answers atomically: all of them to ``.npz``, ``arrays["answers"]`` alone to anything else."""
     with atomic_write(path) as stream:
         if Path(path).suffix.lower() == ".npz":
-            np.savez_compressed(stream, **{name: array for name, array in arrays.items() if array is not None})
+            kept = {name: array for name, array in arrays.items() if array is not None}
+            np.savez_compressed(stream, allow_pickle=False, **kept)
         else:
             np.save(stream, arrays["answers"], allow_pickle=False)
 
