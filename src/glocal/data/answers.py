@@ -496,9 +496,8 @@ def _checked_weights(weights: np.ndarray, n: int) -> np.ndarray:
 
 def _checked_list(values: np.ndarray, n: int, what: str, types: str = "fiub") -> np.ndarray:
     if values.shape != (n,):
-        raise DataError(
-            f"{what} have shape {values.shape} but there are {n} triplets; one {'weight' if what == 'weights' else 'value'} each is needed."
-        )
+        one = what.removesuffix("s")
+        raise DataError(f"{what} have shape {values.shape} but there are {n} triplets; one {one} each is needed.")
     if values.dtype.kind not in types:
         raise DataError(f"{what} hold {values.dtype} values; they must be real numbers.")
     return values
