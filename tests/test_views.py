@@ -261,7 +261,7 @@ def test_of_several_categories_the_smaller_is_taken(tmp_path):
     ("text", "error", "match"),
     [
         ("a\tb\n1\t0\n", DataError, "1 lines but there are 2 objects"),
-        ("a\tb\n1\n", FileError, "no table"),
+        ("a\tb\n1\n", FileError, "not a table"),
         ("a\tb\tc\nx\ty\tz\n", FileError, "neither"),
         ("\n", FileError, "empty"),
     ],
