@@ -109,10 +109,10 @@ def refuse_inflated(declared: int, stored: int, *, piece: int | None = None) -> 
     """
     if declared <= max(_INFLATED, _PROPORTION * stored):
         return
-    said = f"it declares {declared} bytes of values and stores {stored}, less than a hundredth"
+    said = f"declares {declared} bytes of values and stores {stored}, less than a hundredth"
     if piece is None or piece > _INFLATED or declared > _memory():
-        raise ValueError(said)
-    warnings.warn(f"of a features file: {said}. Is it whole?", DataWarning, stacklevel=5)
+        raise ValueError(f"it {said}")
+    warnings.warn(f"a features file {said}. Is it whole?", DataWarning, stacklevel=5)
 
 
 def warn_unwritten(path: Path, lost: int, of: int, pieces: str, fill: object) -> None:
