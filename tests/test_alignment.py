@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from glocal import similarity
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.statistics import triplet_interval
+from glocal.similarity import pairs as similarity
 
 RNG = np.random.default_rng(1)
 Z = RNG.normal(size=(15, 4))

@@ -5,11 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from glocal import similarity
 from glocal.data.answers import Answers
 from glocal.errors import ParameterError
-from glocal.similarity import PairSimilarities, choice, choice_loss, credit, unit_rows
-from glocal.ties import joined, tie_tolerance
+from glocal.similarity import PairSimilarities, choice, choice_loss, credit, joined, tie_tolerance, unit_rows
+from glocal.similarity import pairs as similarity
 
 RNG = np.random.default_rng(0)
 ANSWERS = np.array([RNG.permutation(12)[:3] for _ in range(200)], dtype=np.int32)

@@ -11,8 +11,7 @@ from glocal.data.triplets import Triplets
 from glocal.errors import DataError
 from glocal.evaluation.alignment import answer_credit
 from glocal.evaluation.statistics import PairedDifference, paired_difference
-from glocal.similarity import PairSimilarities
-from glocal.ties import joined
+from glocal.similarity import PairSimilarities, joined
 
 
 @dataclass(frozen=True, eq=False)

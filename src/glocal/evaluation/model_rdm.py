@@ -6,8 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.errors import ParameterError
-from glocal.similarity import unit_rows
-from glocal.ties import joined, tie_tolerance
+from glocal.similarity import joined, tie_tolerance, unit_rows
 
 KERNELS = ("cosine", "correlation", "dot", "choice")
 

@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.evaluation.structure.collapse import one_point
-from glocal.similarity import unit_rows
-from glocal.ties import joined, tie_tolerance
+from glocal.similarity import joined, tie_tolerance, unit_rows
 
 _BLOCK_NUMBERS = 1 << 23  # 64 MB of cosines at a time
 _MANY = 2000  # columns from which looking at the maxima of groups first is faster than one partition

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.ties import new_group
+from glocal.similarity import new_group
 
 _SMALLEST = 1e-20
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from glocal.ties import new_group
+from glocal.similarity import new_group
 
 
 @dataclass(frozen=True, eq=False)

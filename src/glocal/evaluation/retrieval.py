@@ -16,8 +16,7 @@ from glocal.evaluation.result import Units
 from glocal.evaluation.statistics import mean_estimate
 from glocal.evaluation.structure.collapse import collapsed
 from glocal.scores import Score
-from glocal.similarity import unit_rows
-from glocal.ties import tie_tolerance
+from glocal.similarity import tie_tolerance, unit_rows
 
 RANKS = (1, 5, 10)
 WithInterval = tuple[float, float | None, float | None]

@@ -23,7 +23,7 @@ from glocal.evaluation.structure.rdm import rdm_correlation
 from glocal.evaluation.structure.separation import Separation, separation
 from glocal.evaluation.structure.spectrum import directions_for, participation_ratio, variances
 from glocal.scores import Score
-from glocal.ties import tie_tolerance
+from glocal.similarity import tie_tolerance
 
 _MEASURES = (
     "trustworthiness", "continuity", "local_cka", "divergence", "cka", "cka_debiased", "rdm_spearman", "rdm_pearson",

@@ -10,8 +10,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.structure.collapse import collapsed
-from glocal.similarity import unit_rows
-from glocal.ties import new_group, tie_tolerance
+from glocal.similarity import new_group, tie_tolerance, unit_rows
 
 _BLOCK = 1024
 _BLOCK_NUMBERS = 1 << 24  # 128 MB of cosines at a time

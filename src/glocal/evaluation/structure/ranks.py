@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from glocal.errors import ParameterError
 from glocal.evaluation.structure.neighbourhoods import Nearest, cosine_blocks, neighbourhoods
-from glocal.ties import tie_tolerance
+from glocal.similarity import tie_tolerance
 
 
 def trustworthiness(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], k: int) -> float:
