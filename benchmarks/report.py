@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from glocal.data.triplets import Triplets
-from glocal.evaluation.views import Part, object_view
+from glocal.evaluation.views import Part, object_view, save_view
 from glocal.records import to_json
 from glocal.report import Thumbnails, load_run, load_thumbnails, report_page, save_page
 from glocal.transform import LinearTransform
@@ -50,7 +50,7 @@ def write_suite(folder: Path) -> None:
             people=None if place else answers, weights=W if place else None, features=X, kind="pca",
             meta={"network": "net", "arm": arm, "baseline": "original", "split": "heldout"},
         )  # fmt: skip
-        view.save(folder / "views" / f"{place}.npz")
+        save_view(view, folder / "views" / f"{place}.npz")
         first = first or view
 
 

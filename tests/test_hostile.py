@@ -32,7 +32,7 @@ from glocal.data.labels import load_labels
 from glocal.data.rdm import load_index, load_rdms
 from glocal.data.triplets import Triplets
 from glocal.errors import FileError, GLocalError, printable
-from glocal.evaluation.views.view import View
+from glocal.evaluation.views import load_view
 from glocal.files import read_lines, read_npy, tables
 from glocal.files.documents import parse_json, read_json, read_toml
 from glocal.records import read_rows
@@ -241,7 +241,7 @@ READERS = {
     "transform.npz": (transform_file, applied),
     "transform.safetensors": (transform_file, applied),
     "last.ckpt": (checkpoint_file, applied),
-    "view.npz": (view_file, View.load),
+    "view.npz": (view_file, load_view),
     "rows.jsonl": (lambda path: text_file(path, '{"task": "a", "value": 0.5}\n{"task": "b"}\n'), read_rows),
     "grid.toml": (lambda path: text_file(path, GRID), Grid.load),
     "suite.toml": (lambda path: text_file(path, SUITE), Plan.load),

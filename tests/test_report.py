@@ -19,7 +19,7 @@ from glocal.cli.app import _run
 from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_world
 from glocal.errors import DataError, FileError, MissingDependencyError
-from glocal.evaluation.views import Part, object_view
+from glocal.evaluation.views import Part, object_view, save_view
 from glocal.records import to_json
 from glocal.suite import Plan, run_suite
 from glocal.transform import LinearTransform
@@ -107,7 +107,7 @@ def write_suite(folder, n=60, names=None):
             parts=[Part(X, X @ W, answers)] if place else [], weights=W if place else None, features=X,
             meta={"network": NASTY[1], "arm": arm, "baseline": "original", "split": "heldout"},
         )  # fmt: skip
-        view.save(folder / "views" / f"{place}.npz")
+        save_view(view, folder / "views" / f"{place}.npz")
         baseline = baseline or view
 
 
@@ -262,7 +262,7 @@ def test_findings_name_wrong_files_and_collapsed_arms(tmp_path):
     record = json.loads((tmp_path / "s" / "suite.json").read_text())
     record["plan"]["networks"]["n"], record["plan"]["arms"]["published"] = {}, {}
     (tmp_path / "s" / "suite.json").write_text(json.dumps(record))
-    view.save(tmp_path / "s" / "views" / "z.npz")
+    save_view(view, tmp_path / "s" / "views" / "z.npz")
     said = findings(load_run(tmp_path / "s"))
     assert said[0] == "Wrong file: it is another one's."
     assert said[1].startswith("Collapsed: published maps all objects of n to one point")

@@ -13,7 +13,7 @@ from glocal.evaluation.anomaly import anomaly
 from glocal.evaluation.ceiling import ceiling, reached
 from glocal.evaluation.fewshot import PROBES, few_shot
 from glocal.evaluation.model_rdm import KERNELS
-from glocal.evaluation.result import Result, Units, difference_score
+from glocal.evaluation.result import EvaluationResult, Units, difference_score
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure
@@ -27,7 +27,7 @@ SCORE = Score(
 )  # fmt: skip
 
 
-def results(rng: np.random.Generator) -> list[Result]:
+def results(rng: np.random.Generator) -> list[EvaluationResult]:
     """One result of every evaluation, with each of its similarities, kernels and probes."""
     X = rng.normal(size=(120, 6))
     y = np.arange(120) % 4

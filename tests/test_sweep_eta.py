@@ -19,7 +19,7 @@ from glocal.data.features import Features
 from glocal.data.splits import object_folds, split_triplets
 from glocal.data.world import simulated_world
 from glocal.errors import MissingDependencyError, ParameterError
-from glocal.evaluation.views import View
+from glocal.evaluation.views import load_view
 from glocal.records import read_rows
 from glocal.report.fronts import fronts
 from glocal.report.run import load_run
@@ -137,7 +137,7 @@ def test_the_choice_is_over_eta_too(small, folder):
     front = pd.read_csv(folder / "front.csv")
     assert front["chosen"].sum() == 1
     assert front[front["chosen"]]["eta"].item() == best["eta"]
-    meta = View.load(folder / "views" / "chosen.npz").meta
+    meta = load_view(folder / "views" / "chosen.npz").meta
     assert (meta["settings"]["eta"], meta["split"]) == (best["eta"], "heldout")
 
 

@@ -11,7 +11,7 @@ from glocal.data.categories import load_categories
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError, FileError, MissingDependencyError, ParameterError
 from glocal.evaluation.alignment import answer_credit
-from glocal.evaluation.views import Part, View, object_view
+from glocal.evaluation.views import Part, load_view, object_view, save_view
 from glocal.evaluation.views.maps import map_kind, object_map, turned
 from glocal.evaluation.views.matrices import matrix_of, object_order, people_matrix
 from glocal.sweep import Sweep
@@ -154,8 +154,8 @@ def test_a_view_is_read_back_whole_and_small(pair, tmp_path):
     """Every array, name and number of a view comes back from a compressed file without pickles."""
     before, after = pair
     for view in (before, after):
-        view.save(tmp_path / "v.npz")
-        found = View.load(tmp_path / "v.npz")
+        save_view(view, tmp_path / "v.npz")
+        found = load_view(tmp_path / "v.npz")
         assert (found.names, found.categories, found.meta) == (view.names, view.categories, view.meta)
         for name in ("positions", "neighbours", "gained", "lost", "order"):
             np.testing.assert_array_equal(getattr(found, name), getattr(view, name))
@@ -170,19 +170,19 @@ def test_a_damaged_view_is_one_sentence(tmp_path, content):
     path = tmp_path / "v.npz"
     path.write_bytes(content)
     with pytest.raises(FileError, match=r"view file .*(damaged|empty)") as caught:
-        View.load(path)
+        load_view(path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_view_of_a_later_format_is_refused(pair, tmp_path):
     """A format that this version does not know is not guessed at."""
-    pair[0].save(tmp_path / "v.npz")
+    save_view(pair[0], tmp_path / "v.npz")
     with np.load(tmp_path / "v.npz") as archive:
         arrays = dict(archive)
     arrays["text"] = np.array(json.dumps({**json.loads(str(arrays["text"])), "format": 9}))
     np.savez(tmp_path / "v.npz", **arrays)
     with pytest.raises(FileError, match="format 9; this version reads up to 1"):
-        View.load(tmp_path / "v.npz")
+        load_view(tmp_path / "v.npz")
 
 
 def test_a_collapsed_embedding_has_a_view_that_says_so(rows):
@@ -279,8 +279,8 @@ def test_a_sweep_keeps_views_of_its_choice(world, tmp_path, kept):
     """Flips of a sweep are held-out answers of each fold under that fold's transform, where those were kept."""
     sweep = Sweep({"alpha": [0.5], "lmbda": [0.1], "tau": [0.25]}, folds=2)
     sweep.fit(world.objects, world.triplets, local_features=world.local, out=tmp_path, keep_transforms=kept)
-    view = View.load(tmp_path / "views" / "chosen.npz")
-    assert View.load(tmp_path / "views" / "original.npz").people is not None
+    view = load_view(tmp_path / "views" / "chosen.npz")
+    assert load_view(tmp_path / "views" / "original.npz").people is not None
     assert view.meta["split"] == ("heldout" if kept else "fitted")
     if kept:
         held = sweep.results_["n_heldout"]

@@ -32,7 +32,7 @@ class Units:
 
 
 @runtime_checkable
-class Result(Protocol):
+class EvaluationResult(Protocol):
     """What the command line, a suite and a report take of any evaluation.
 
     The first of the `scores` stands for the result in tables. `units` are None where that score is not defined.

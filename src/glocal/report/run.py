@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glocal.errors import FileError
-from glocal.evaluation.views import View
+from glocal.evaluation.views import View, load_view
 from glocal.files import PathLike, one_line
 from glocal.files.documents import read_object
 from glocal.files.stems import file_stems
@@ -132,7 +132,7 @@ def load_run(folders: PathLike | Sequence[PathLike], progress: Callable[[int, in
             fits[name] = _fits(path, suites[name])
         known = _arms_of(suites[name]) if name in suites else None
         for file in sorted((path / "views").glob("*.npz")):
-            view, read = View.load(file), read + 1
+            view, read = load_view(file), read + 1
             if progress is not None:
                 progress(read, n_views)
             network, arm = str(view.meta.get("network") or name), str(view.meta.get("arm", file.stem))

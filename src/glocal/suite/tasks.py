@@ -16,7 +16,7 @@ from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.anomaly import anomaly
 from glocal.evaluation.ceiling import reached
 from glocal.evaluation.fewshot import few_shot
-from glocal.evaluation.result import KeptResult, Result
+from glocal.evaluation.result import EvaluationResult, KeptResult
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure
@@ -43,32 +43,33 @@ def perform(task: Task, sources: Sources, embed: Embed, seed: int) -> KeptResult
     return KeptResult(tuple(replace(score, split=split) for score in result.scores), result.units)
 
 
-def _odd_one_out(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[Result, str]:
+def _given(settings: Any, *names: str) -> dict[str, Any]:
+    """The options that the suite gives; the others are left to the evaluation."""
+    return {name: settings[name] for name in names if name in settings}
+
+
+def _odd_one_out(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
     if "triplets" in settings:
         answers, split = sources.joined(Triplets.load(sources.path(settings["triplets"]))), settings["triplets"]
     else:
         answers, split = sources.parts[1], "heldout"
-    return odd_one_out(embed(sources.objects), answers, similarity=settings.get("similarity", "cosine")), split
+    return odd_one_out(embed(sources.objects), answers, **_given(settings, "similarity")), split
 
 
-def _repeated(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[Result, str]:
+def _repeated(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
     answers = sources.joined(load_repeated(sources.path(settings["answers"])))
-    similarity = settings.get("similarity", "cosine")
-    return reached(embed(sources.objects), answers, similarity=similarity), settings["answers"]
+    return reached(embed(sources.objects), answers, **_given(settings, "similarity")), settings["answers"]
 
 
-def _rsa(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[Result, str]:
+def _rsa(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
     index = load_index(sources.path(settings["index"])) if "index" in settings else None
     ids = None if index is None else sources.object_ids
     joined = join_rdms(sources.objects, load_rdms(sources.path(settings["rdm"])), index, ids)
-    found = rsa(
-        embed(sources.objects)[joined.rows], joined.rdms, kernel=settings.get("kernel", "cosine"),
-        replicates=settings.get("replicates", 1000), seed=seed,
-    )  # fmt: skip
-    return found, settings["rdm"]
+    Z = embed(sources.objects)[joined.rows]
+    return rsa(Z, joined.rdms, seed=seed, **_given(settings, "kernel", "replicates")), settings["rdm"]
 
 
-def _few_shot(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[Result, str]:
+def _few_shot(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
     same = "test" not in settings
     train = sources.features(settings["train"])
     test = train if same else sources.features(settings["test"])
@@ -82,35 +83,33 @@ def _few_shot(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple
     X = embed(train)
     found = few_shot(
         X, y_train, X if same else embed(test), y_train if same else sources.labels(settings["test_labels"], test),
-        shots=settings.get("shots", 5), draws=settings.get("draws", 5),
-        probe=settings.get("probe", "logistic"), seed=seed, leave_out_shots=same and not subclasses, **subclasses,
+        seed=seed, leave_out_shots=same and not subclasses, **subclasses,
+        **_given(settings, "shots", "draws", "probe"),
     )  # fmt: skip
     return found, settings["train" if same else "test"]
 
 
-def _anomaly(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[Result, str]:
+def _anomaly(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
     train, test = sources.features(settings["train"]), sources.features(settings["test"])
     found = anomaly(
         embed(train), sources.labels(settings["train_labels"], train), embed(test),
-        sources.labels(settings["test_labels"], test), mode=settings.get("mode", "one-vs-rest"),
-        k=settings.get("k", 5),
+        sources.labels(settings["test_labels"], test), **_given(settings, "mode", "k"),
     )  # fmt: skip
     return found, settings["test"]
 
 
-def _structure(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[Result, str]:
+def _structure(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
     features = sources.features(settings["features"])
     X = sources.objects.standardization(features.matrix, "float64")
-    k, tau = settings.get("k", 10), settings.get("tau", 0.25)
-    return structure(X, embed(features), k=k, tau=tau, seed=seed), settings["features"]
+    return structure(X, embed(features), seed=seed, **_given(settings, "k", "tau")), settings["features"]
 
 
-def _retrieval(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[Result, str]:
+def _retrieval(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
     features = sources.features(settings["features"])
     return retrieval(embed(features), sources.labels(settings["labels"], features)), settings["features"]
 
 
-_KINDS: dict[str, Callable[[Any, Sources, Embed, int], tuple[Result, str]]] = {
+_KINDS: dict[str, Callable[[Any, Sources, Embed, int], tuple[EvaluationResult, str]]] = {
     "odd-one-out": _odd_one_out,
     "repeated": _repeated,
     "rsa": _rsa,

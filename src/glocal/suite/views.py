@@ -10,7 +10,7 @@ import numpy as np
 from glocal._version import __version__
 from glocal.data.categories import load_categories
 from glocal.data.features import object_name
-from glocal.evaluation.views import Part, View, object_view
+from glocal.evaluation.views import Part, View, load_view, object_view, save_view
 from glocal.evaluation.views.maps import map_kind
 from glocal.files import make_folder
 from glocal.suite.cells import content_of, embedding, hash_of
@@ -49,10 +49,10 @@ class Views:
         for arm in arms:
             path = self._folder / f"{plan.stems[self._sources.network.name, arm.name]}.npz"
             key = self._key(arm, transforms)
-            view = View.load(path) if path.exists() else None
+            view = load_view(path) if path.exists() else None
             if view is None or view.meta.get("key") != key:
                 view = self._view(arm, transforms, baseline, key)
-                view.save(path)
+                save_view(view, path)
             baseline = baseline or view
 
     def _view(self, arm: Arm, transforms: dict[str, LinearTransform | None], baseline: View | None, key: str) -> View:

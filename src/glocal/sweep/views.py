@@ -8,7 +8,7 @@ import numpy as np
 
 from glocal.data.features import object_name
 from glocal.data.splits import split_triplets
-from glocal.evaluation.views import Part, object_view
+from glocal.evaluation.views import Part, object_view, save_view
 from glocal.files import make_folder
 from glocal.sweep.grid import Point
 from glocal.sweep.outcome import Outcome
@@ -44,18 +44,19 @@ def write_views(plan: Plan, outcome: Outcome, folder: Path) -> None:
         seed=seed,
         meta={"network": "", "arm": "original", "baseline": "original"},
     )
-    original.save(where / "original.npz")
+    save_view(original, where / "original.npz")
     parts = _heldout(plan, outcome, folder, X)
     split = "heldout" if parts else "fitted"
     Z = outcome.transform.apply(np.asarray(features.matrix, dtype=np.float64))
-    object_view(
+    chosen = object_view(
         Z, names, baseline=original, parts=parts or [Part(X, Z, plan.data.triplets)], features=X,
         weights=outcome.transform.weights.astype(np.float64), seed=seed,
         meta={
             "network": "", "arm": "chosen", "baseline": "original", "split": split,
             "settings": {key: outcome.best[key] for key in setting_of(outcome.best)},
         },
-    ).save(where / "chosen.npz")  # fmt: skip
+    )  # fmt: skip
+    save_view(chosen, where / "chosen.npz")
 
 
 def _heldout(plan: Plan, outcome: Outcome, folder: Path, X: np.ndarray) -> list[Part]:

@@ -1,6 +1,7 @@
 """What people look at: map, neighbours, flips, dissimilarities and spectrum of one embedding, small enough to keep."""
 
+from glocal.evaluation.views.file import load_view, save_view
 from glocal.evaluation.views.measure import Part, object_view
 from glocal.evaluation.views.view import View
 
-__all__ = ["Part", "View", "object_view"]
+__all__ = ["Part", "View", "load_view", "object_view", "save_view"]

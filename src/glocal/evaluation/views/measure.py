@@ -96,10 +96,10 @@ def object_view(
         found = spectrum(weights, features)
         axes = Axes(found.singular_values, found.gains, found.share_before, found.share_after)
     return View(
-        tuple(names), None if categories is None else tuple(categories), positions.astype(np.float32),
-        neighbours(Z, min(_K, n - 1)), gained, lost, order, matrix_of(Z, order),
-        None if people is None else people_matrix(people, order), axes,
-        {**(meta or {}), **flipped, "map": map_kind(kind, n), "collapsed": bool(collapsed(Z))},
+        names=tuple(names), categories=None if categories is None else tuple(categories),
+        positions=positions.astype(np.float32), neighbours=neighbours(Z, min(_K, n - 1)), gained=gained, lost=lost,
+        order=order, rdm=matrix_of(Z, order), people=None if people is None else people_matrix(people, order),
+        axes=axes, meta={**(meta or {}), **flipped, "map": map_kind(kind, n), "collapsed": bool(collapsed(Z))},
     )  # fmt: skip
 
 

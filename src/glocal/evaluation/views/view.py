@@ -1,4 +1,4 @@
-"""`View`: all that a page shows of one embedding of the objects, saved and loaded."""
+"""`View`: all that a page shows of one embedding of the objects."""
 
 from __future__ import annotations
 
@@ -8,17 +8,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from glocal.data.container import DAMAGE
-from glocal.data.npz import read_npz
-from glocal.errors import FileError
-from glocal.files import PathLike, atomic_write, one_line
-from glocal.files.documents import parse_json
-from glocal.records import to_json
-
-FORMAT = 1
-_REQUIRED = ("text", "map", "neighbours", "gained", "lost", "order", "rdm", "rdm_range")
-_OPTIONAL = ("people", "people_range")
-_AXES = ("singular_values", "gains", "share_before", "share_after")
 UNKNOWN = 255  # of an 8-bit matrix: nobody was asked
 
 
@@ -45,7 +34,7 @@ class Axes:
     share_after: Float[np.ndarray, " p"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class View:
     """One embedding of n objects, to be looked at beside a baseline.
 
@@ -82,60 +71,3 @@ class View:
     people: Matrix | None = None
     axes: Axes | None = None
     meta: dict[str, Any] = field(default_factory=dict)
-
-    def save(self, path: PathLike) -> None:
-        """Write the view atomically as a compressed ``.npz`` without pickled objects."""
-        n = len(self.names)
-        index = np.uint16 if n < 1 << 16 else np.uint32
-        text = {"format": FORMAT, "names": self.names, "categories": self.categories, "meta": self.meta}
-        arrays: dict[str, np.ndarray] = {
-            "text": np.array(to_json(text)), "map": self.positions.astype(np.float32),
-            "neighbours": self.neighbours.astype(index), "gained": self.gained.astype(index),
-            "lost": self.lost.astype(index), "order": self.order.astype(index),
-        }  # fmt: skip
-        for name, matrix in (("rdm", self.rdm), ("people", self.people)):
-            if matrix is not None:
-                arrays |= {name: matrix.cells, f"{name}_range": np.array([matrix.low, matrix.high])}
-        if self.axes is not None:
-            arrays |= {name: value.astype(np.float32) for name, value in vars(self.axes).items()}
-        with atomic_write(path) as stream:
-            np.savez_compressed(stream, allow_pickle=False, **arrays)
-
-    @classmethod
-    def load(cls, path: PathLike) -> View:
-        """Read a view.
-
-        Raises
-        ------
-        FileError
-            Missing, damaged, of a later format, or no view.
-        """
-        fix = "Delete it and run again what wrote it."
-        arrays = read_npz(path, what="view", fix=fix, required=_REQUIRED, optional=(*_OPTIONAL, *_AXES))
-        try:
-            text = parse_json(str(arrays["text"]))
-            if text["format"] > FORMAT:
-                raise FileError(
-                    f"view file {path} is of format {text['format']}; this version reads up to {FORMAT}. "
-                    "Upgrade glocal."
-                )
-            return cls._of(arrays, text)
-        except FileError:
-            raise
-        except DAMAGE as error:
-            raise FileError(f"view file {path} is damaged ({one_line(error)[:160]}). {fix}") from error
-
-    @classmethod
-    def _of(cls, arrays: dict[str, np.ndarray], text: dict[str, Any]) -> View:
-        def matrix(name: str) -> Matrix | None:
-            return Matrix(arrays[name], *map(float, arrays[f"{name}_range"])) if name in arrays else None
-
-        rdm = matrix("rdm")
-        if rdm is None:
-            raise KeyError("rdm")
-        whole = {name: arrays[name].astype(np.int64) for name in ("neighbours", "gained", "lost", "order")}
-        return cls(
-            tuple(text["names"]), None if text["categories"] is None else tuple(text["categories"]), arrays["map"],
-            rdm=rdm, people=matrix("people"), meta=text["meta"],
-            axes=Axes(*(arrays[name] for name in _AXES)) if _AXES[0] in arrays else None, **whole,
-        )  # fmt: skip
