@@ -1,15 +1,17 @@
 """Shapes and types are checked at run time here: jaxtyping with beartype, hooked in before glocal is imported."""
 
-import json
 import os
-import subprocess
 import sys
-import time
 from pathlib import Path
 
+import processes
 import pytest
 from hypothesis import settings
 from jaxtyping import config, install_import_hook
+
+# compiled tests and modules are kept, whatever the environment says: all workers and later runs start sooner
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 if any(name.split(".")[0] == "glocal" for name in sys.modules):
     raise RuntimeError("glocal was imported before the tests could hook their type checks into it")
@@ -59,11 +61,11 @@ def data_dir() -> Path:
 
 @pytest.fixture
 def started():
-    """Start processes, as `subprocess.Popen` does, that do not outlive the test, however it ends."""
-    running: list[subprocess.Popen] = []
+    """Start processes, as `processes.Popen` does, that do not outlive the test, however it ends."""
+    running: list[processes.Popen] = []
 
     def start(*arguments, **options):
-        running.append(subprocess.Popen(*arguments, **options))
+        running.append(processes.Popen(*arguments, **options))
         return running[-1]
 
     yield start
@@ -75,75 +77,14 @@ def started():
                 pipe.close()
 
 
-class DaskCluster:
-    """A Dask scheduler and its workers as processes of their own, on this machine; nothing is imported here."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.scheduler_file = folder / "scheduler.json"
-        self.workers: list[subprocess.Popen[bytes]] = []
-        self._environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0")
-        self._wait_until(lambda: self.scheduler_file.exists() and self.scheduler_file.read_text().strip())
-
-    @property
-    def address(self) -> str:
-        return json.loads(self.scheduler_file.read_text())["address"]
-
-    def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
-        """Start one more worker: one process, so that killing it kills the worker, with one thread."""
-        options = ("--nthreads", "1", "--no-nanny", "--local-directory", str(self.folder / "workers"))
-        self.workers.append(self._start("worker", *options, **environment))
-        return self.workers[-1]
-
-    def mend(self, count: int) -> None:
-        """Have `count` live workers, whatever a test did to them or left behind."""
-        self.workers = [worker for worker in self.workers if worker.poll() is None]
-        while len(self.workers) > count:
-            self.kill_worker()
-        while len(self.workers) < count:
-            self.start_worker()
-        self.wait_for_workers(count)
-
-    def kill_worker(self) -> None:
-        """End the oldest worker by SIGKILL."""
-        worker = self.workers.pop(0)
-        worker.kill()
-        worker.wait()
-
-    def wait_for_workers(self, count: int) -> None:
-        """Return when exactly `count` workers are registered."""
-        from distributed import Client
-
-        with Client(self.address, timeout=20, set_as_default=False) as client:
-            self._wait_until(lambda: len(client.scheduler_info(n_workers=-1)["workers"]) == count)
-
-    def stop(self) -> None:
-        for process in (*self.workers, self.scheduler):
-            process.kill()
-            process.wait()
-
-    def _start(self, what: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "dask", what, "--scheduler-file", str(self.scheduler_file), *options]
-        command += ["--no-dashboard", "--dashboard-address", ":0"]
-        with (self.folder / "log.txt").open("ab") as log:
-            return subprocess.Popen(command, env={**self._environment, **environment}, stdout=log, stderr=log)
-
-    def _wait_until(self, true) -> None:
-        deadline = time.monotonic() + 60
-        while not true():
-            assert time.monotonic() < deadline, (self.folder / "log.txt").read_text()
-            time.sleep(0.02)
-
-
 @pytest.fixture(scope="module")
 def dask_cluster(tmp_path_factory):
     """Start Dask schedulers without workers: a function, whose clusters are stopped at the end of the module."""
     pytest.importorskip("distributed")
     started = []
 
-    def start() -> DaskCluster:
-        started.append(DaskCluster(tmp_path_factory.mktemp("dask")))
+    def start() -> processes.DaskCluster:
+        started.append(processes.DaskCluster(tmp_path_factory.mktemp("dask")))
         return started[-1]
 
     yield start

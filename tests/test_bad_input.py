@@ -2,11 +2,11 @@
 
 import io
 import os
-import resource
 import subprocess
 import sys
 
 import numpy as np
+import processes
 import pytest
 
 from glocal.cli.app import _run
@@ -188,8 +188,7 @@ def test_standard_output_on_a_full_disk(folder):
         pytest.skip("this system has no /dev/full")
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-c", "from glocal.cli import main; main()", "--version"],
-            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            [*processes.COMMAND_LINE, "--version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
     assert done.returncode == 1
     sentence = "error: cannot write standard output: the disk is full. Free some space or choose another place.\n"
@@ -216,11 +215,9 @@ def test_disk_that_fills_up_while_writing(folder):
     np.savez(folder / "w.npz", weights=np.eye(8, dtype="f4"), mean=0.0, std=1.0)
     np.save(folder / "many.npy", np.ones((4000, 8), dtype="f4"))
     (folder / "o.npy").write_bytes(b"previous")
-    done = subprocess.run(
-        [sys.executable, "-c", "from glocal.cli import main; main()", "apply", "w.npz", "many.npy", "--out", "o.npy"],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
-        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-    )  # fmt: skip
+    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); {processes.COMMAND_LINE[-1]}"
+    command = [sys.executable, "-c", code, "apply", "w.npz", "many.npy", "--out", "o.npy"]
+    done = processes.run(command, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     assert done.stderr.startswith("error: cannot write o.npy")
     assert (folder / "o.npy").read_bytes() == b"previous"

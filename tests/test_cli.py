@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 
 from glocal.cli.app import _run
@@ -19,8 +19,6 @@ from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_world
 from glocal.errors import DataWarning, UnusedWarning
 from glocal.records import read_rows
-
-COMMAND = [sys.executable, "-c", "from glocal.cli import main; main()"]
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +193,7 @@ def test_version_and_exit_codes():
     bad_value = ["fit", "--features", "a", "--triplets", "b", "--out", "c", "--alpha", "x"]
     cases = ((["--version"], 0), (["fit", "--nope"], 2), (["fit"], 2), (["nope"], 2), (bad_value, 1))
     for arguments, code in cases:
-        done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+        done = processes.run([*processes.COMMAND_LINE, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == code, (arguments, done.stderr)
         assert "Traceback" not in done.stderr
         assert done.stdout.startswith("glocal ") == (arguments == ["--version"])
@@ -222,10 +220,8 @@ def test_interrupt_exits_130_and_keeps_the_previous_file(files, tmp_path, starte
     out.write_bytes(b"previous")
     slow = ["fit", "--features", files, "--triplets", files / "triplets.npy", "--tol", "1e-300", "--max-evaluations",
             "100000000", "--lmbda", "0.001", "--bias", "--dtype", "float64", "--out", out]  # fmt: skip
-    # NOTE: a shell starts its background jobs with SIGINT ignored, and children inherit that
-    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
     command = [sys.executable, "-c", FITTING, *map(str, slow)]
-    process = started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heard)
+    process = started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "inside the solver\n"
     process.send_signal(signal.SIGINT)
     said = process.communicate()[1]
@@ -258,25 +254,16 @@ def test_apply_does_not_load_torch(files, tmp_path):
 def test_apply_memory_is_constant(tmp_path):
     """Four times as many rows need hardly more anonymous memory, once there are more chunks than the queues hold."""
     np.savez(tmp_path / "w.npz", weights=np.eye(512, dtype="f4"), mean=0.0, std=1.0)
-    code = (
-        "import sys, threading; from pathlib import Path; from glocal.cli.app import _run\n"
-        "peak, done = 0, threading.Event()\n"
-        "def watch():\n"
-        "    global peak\n"
-        "    while not done.wait(0.005):\n"
-        "        text = Path('/proc/self/status').read_text()\n"
-        "        peak = max(peak, int(text.split('RssAnon:')[1].split()[0]))\n"
-        "thread = threading.Thread(target=watch); thread.start()\n"
-        "code = _run(sys.argv[1:]); done.set(); thread.join(); print(peak // 1024)"
-    )
-    if not Path("/proc/self/status").exists():
-        pytest.skip("anonymous memory is read from /proc, which this system does not have")
+    code = """
+import sys
+from glocal.cli.app import _run
+print(peak_of(lambda: _run(sys.argv[1:]))[0])
+"""
     peaks = []
     for rows in (60_000, 240_000):
         np.save(tmp_path / "x.npy", np.ones((rows, 512), dtype="f4"))
         arguments = ["apply", tmp_path / "w.npz", tmp_path / "x.npy", "--out", tmp_path / "o.npy"]
-        done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, check=True)
-        peaks.append(int(done.stdout.split()[-1]))
+        peaks += processes.numbers(code, *arguments)
     assert peaks[1] < peaks[0] + 64, peaks
     assert max(peaks) < 600
 
@@ -355,7 +342,7 @@ def test_the_package_is_run_as_a_module_and_completes():
     asked = subprocess.run([sys.executable, "-m", "glocal", "--version"], capture_output=True, text=True, check=True)
     assert asked.stdout.startswith("glocal ")
     shell = {**os.environ, "_GLOCAL_COMPLETE": "complete_bash", "COMP_WORDS": "glocal sw", "COMP_CWORD": "1"}
-    done = subprocess.run(COMMAND, env=shell, capture_output=True, text=True, check=False)
+    done = processes.run(processes.COMMAND_LINE, env=shell, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["sweep"]
 
 

@@ -9,6 +9,7 @@ import sys
 
 import filelock
 import numpy as np
+import processes
 import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as hnp
@@ -98,7 +99,7 @@ def test_a_killed_writer_leaves_the_previous_file(tmp_path):
         "with atomic_write(sys.argv[1]) as stream:\n"
         "    stream.write(b'new'); stream.flush(); os._exit(9)"
     )
-    assert subprocess.run([sys.executable, "-c", code, path], check=False).returncode == 9
+    assert processes.run([sys.executable, "-c", code, path]).returncode == 9
     assert path.read_bytes() == b"old"
 
 
@@ -291,7 +292,7 @@ with atomic_write(sys.argv[1]) as stream:
 def test_what_a_killed_writer_left_is_removed_by_the_next_one(tmp_path, look):
     """The next writer of a file, and the next check of it as an output, removes partial files of dead writers."""
     path = tmp_path / "out.bin"
-    subprocess.run([sys.executable, "-c", KILLED, path], check=False)
+    processes.run([sys.executable, "-c", KILLED, path], check=False)
     (tmp_path / ".out.bin.5.partial").touch()  # of the last of six writers at once, which died too
     assert len(os.listdir(tmp_path)) == 2
     if look == "check":
@@ -339,7 +340,7 @@ def test_a_lock_is_held_by_one_and_free_when_its_holder_dies(tmp_path):
         "with lock(Path(sys.argv[1])) as held:\n"
         "    print(held, flush=True); sys.stdin.read()"
     )
-    holder = subprocess.Popen([sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder = processes.Popen([sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert holder.stdout.readline().strip() == b"True"
     with lock(path) as held:
         assert not held

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 
 from glocal.aligner import fit_arm
@@ -352,8 +352,7 @@ def test_local_images_can_stay_raw(many):
 
 
 CODE = """
-import sys, threading, warnings
-from pathlib import Path
+import sys, warnings
 from glocal.aligner import fit_arm
 from glocal.data import store
 from glocal.data.features import Features
@@ -361,36 +360,24 @@ from glocal.data.world import simulated_world
 warnings.simplefilter("ignore")
 store.IN_MEMORY_BYTES = 0
 world = simulated_world(n_triplets=2000, n_local=10, dimensions=256)
-peak, done = 0, threading.Event()
-def watch():
-    global peak
-    while not done.wait(0.002):
-        text = Path("/proc/self/status").read_text()
-        peak = max(peak, int(text.split("RssAnon:")[1].split()[0]))
-thread = threading.Thread(target=watch); thread.start()
+options = {"max_evaluations": 2, "local_blocks": 4, "block_size": 256}
 for path in sys.argv[1:]:
-    peak = 0
     local = Features.load(path)
-    fit = fit_arm(world.objects, world.triplets, local_features=local, max_evaluations=2, local_blocks=4)
-    assert 3900 <= fit.record.n_local <= 4096
-    print(peak // 1024)
-done.set(); thread.join()
+    peak, fit = peak_of(lambda: fit_arm(world.objects, world.triplets, local_features=local, **options))
+    assert fit.record.n_local == 1024
+    print(peak)
 """
 
 
 def test_memory_does_not_grow_with_the_local_images(tmp_path):
     """Eight times as many local images need hardly more anonymous memory, from each kind of file."""
-    if not Path("/proc/self/status").exists():
-        pytest.skip("anonymous memory is read from /proc, which this system does not have")
     peaks = []
     for rows in (16_384, 131_072):
         X = np.random.default_rng(0).integers(0, 4, (rows, 256)).astype(np.float32)  # 16 MB and 128 MB
         (tmp_path / str(rows)).mkdir()
-        # the first file is measured twice: what loading libraries takes is not what a fit takes
         paths = [write(tmp_path / str(rows), kind, X, chunk_rows=1024) for kind in ("npy", "h5 in chunks", "zarr")]
-        command = [sys.executable, "-c", CODE, *map(str, [paths[0], *paths])]
-        done = subprocess.run(command, capture_output=True, check=True, text=True)
-        peaks.append([int(line) for line in done.stdout.split()])
+        # the first file is measured twice: what loading libraries takes is not what a fit takes
+        peaks.append(processes.numbers(CODE, paths[0], *paths))
     assert all(after < before + 40 for before, after in zip(*peaks, strict=True)), peaks
 
 

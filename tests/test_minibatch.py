@@ -5,15 +5,13 @@ import multiprocessing
 import os
 import pickle
 import signal
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import torch
 from hypothesis import given
@@ -651,41 +649,34 @@ def test_two_processes_share_the_work_and_survive_a_kill(world, tmp_path, monkey
 
 # more objects than a Gram matrix is made for
 
-LARGE = textwrap.dedent(
-    """
-    import sys, warnings
-    import numpy as np
-    from dataclasses import replace
-    from glocal.aligner.fit import fit_arm
-    from glocal.aligner.profile import MODERN
-    from glocal.data.features import Features
-    from glocal.data.triplets import Triplets
+LARGE = """
+import sys, warnings
+import numpy as np
+from dataclasses import replace
+from glocal.aligner.fit import fit_arm
+from glocal.aligner.profile import MODERN
+from glocal.data.features import Features
+from glocal.data.triplets import Triplets
 
-    warnings.simplefilter("ignore")
-    n, rng = 30_000, np.random.default_rng(0)
-    X = rng.normal(size=(n, 8)).astype(np.float32)
-    answers = rng.permutation(n).reshape(-1, 3)
-    options = {"max_evaluations": 3}
-    if sys.argv[1] == "minibatch":
-        options = {"profile": replace(MODERN, solver="minibatch", max_epochs=1)}
-    fit = fit_arm(Features(X, None, "X"), Triplets.from_array(answers), method="global", **options)
-    # not ru_maxrss, which begins with that of the process this one was forked from
-    status = open("/proc/self/status").read()
-    peak = int(status.split("VmHWM:")[1].split()[0]) / 2**20
-    print(fit.record.n_objects, fit.record.gathered, peak)
-    """
-)
+warnings.simplefilter("ignore")
+n, rng = 30_000, np.random.default_rng(0)
+X = rng.normal(size=(n, 8)).astype(np.float32)
+answers = rng.permutation(n).reshape(-1, 3)
+options = {"max_evaluations": 3}
+if sys.argv[1] == "minibatch":
+    options = {"profile": replace(MODERN, solver="minibatch", max_epochs=1)}
+features, triplets = Features(X, None, "X"), Triplets.from_array(answers)
+peak, fit = peak_of(lambda: fit_arm(features, triplets, method="global", **options))
+print(peak, fit.record.n_objects, int(fit.record.gathered))
+"""
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "minibatch"])
 def test_memory_is_linear_in_objects_above_the_limit(solver):
     """30,000 objects, whose Gram matrix alone takes 3.4 GB, are fitted in far less, and the record says how."""
-    if not Path("/proc/self/status").exists():
-        pytest.skip("peak memory is read from /proc, which this system does not have")
-    done = subprocess.run([sys.executable, "-c", LARGE, solver], capture_output=True, text=True, check=True)
-    n, gathered, peak = done.stdout.split()[-3:]
-    assert (n, gathered) == ("30000", "True")
-    assert float(peak) < 1.5
+    peak, n, gathered = processes.numbers(LARGE, solver)
+    assert (n, gathered) == (30_000, 1)
+    assert peak < 1500
 
 
 def test_the_switch_is_automatic_and_can_be_asked_for(point, monkeypatch):

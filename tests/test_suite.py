@@ -3,10 +3,10 @@
 import json
 import os
 import subprocess
-import sys
 import time
 
 import numpy as np
+import processes
 import pytest
 
 from glocal.aligner import fit_arm
@@ -316,8 +316,7 @@ def test_scores_are_of_all_that_they_depend_on(made, tmp_path, monkeypatch):
 def test_a_killed_suite_goes_on(folder, tmp_path, started):
     """After kill -9 the finished cells are used, and the rows are those of an undisturbed run."""
     out = tmp_path / "s"
-    command = [sys.executable, "-c", "from glocal.cli import main; main()"]
-    command += ["evaluate", "suite", str(folder / "suite.toml"), "--out", str(out)]
+    command = [*processes.COMMAND_LINE, "evaluate", "suite", str(folder / "suite.toml"), "--out", str(out)]
     process = started(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     while process.poll() is None:
         if (out / "cells").exists() and len(list((out / "cells").glob("*.npz"))) > 5:
