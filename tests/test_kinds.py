@@ -1,5 +1,6 @@
 """Answers of every kind: one loss, one kernel, the same certificates; each kind is a table of candidate pairs."""
 
+import json
 import math
 
 import numpy as np
@@ -7,8 +8,15 @@ import pytest
 import torch
 
 from glocal import Features, fit_arm
+from glocal.cli.app import _run
 from glocal.data.answers import KINDS, Answers, ranking, together
-from glocal.errors import DataError, FileError
+from glocal.data.check import check_triplets
+from glocal.data.splits import split_persons
+from glocal.errors import DataError, FileError, ParameterError
+from glocal.evaluation.alignment import odd_one_out
+from glocal.evaluation.ceiling import ceiling, reached
+from glocal.evaluation.flips import flips
+from glocal.evaluation.statistics import answer_estimate, triplet_estimate
 from glocal.objective import ChoiceLoss, Objective, Penalty, choice_loss
 from glocal.similarity import candidate_pairs
 from glocal.solver import DualityGap, lambda_max
@@ -311,6 +319,144 @@ def test_the_table_of_pairs_is_the_kind():
     assert candidate_pairs("odd-one-out") == ((0, 1), (0, 2), (1, 2))
     assert candidate_pairs("anchor") == ((0, 1), (0, 2))
     assert candidate_pairs("nearest-of-n", 5) == ((0, 1), (0, 2), (0, 3), (0, 4))
+
+
+def test_every_kind_is_scored_against_its_chance():
+    """Agreement, ties and loss of each kind equal loops over the candidate pairs; a collapsed model scores chance."""
+    Z = X.numpy()
+    for given in (*map(answers_of, KINDS), MIXTURE):
+        found = odd_one_out(Z, given, similarity="dot")
+        right = []
+        for part in given.parts:
+            S = np.array([[Z[row[i]] @ Z[row[j]] for i, j in part.pairs] for row in part.objects])
+            weights = given.weights[part.rows]
+            right += [w * (s.argmax() == 0) for s, w in zip(S, weights, strict=True)]
+        assert found.accuracy == pytest.approx(sum(right) / given.total_weight)
+        assert found.loss == pytest.approx(loop_loss(X, torch.eye(P, dtype=F64), None, given))
+        collapsed = odd_one_out(np.ones((N, 2)), given)
+        assert (collapsed.accuracy, collapsed.tie_rate) == (pytest.approx(given.chance), 1)
+        assert collapsed.loss == pytest.approx(given.chance_loss)
+        assert (collapsed.chance, collapsed.chance_loss) == (given.chance, given.chance_loss)
+
+
+def test_flips_of_every_kind_are_what_changed():
+    """Answers gained and lost between two embeddings are those whose credit rose and fell; filling is no object."""
+    for given in (*map(answers_of, KINDS), MIXTURE):
+        found = flips(X.numpy(), (X @ W).numpy(), given)
+        assert sorted(found.gained.tolist()) == np.flatnonzero(found.after > found.before).tolist()
+        assert found.gained_by_object.sum() == (given.objects[found.gained] >= 0).sum()
+        assert found.lost_by_object.sum() == (given.objects[found.lost] >= 0).sum()
+
+
+def test_the_ceiling_of_a_kind_counts_its_alternatives():
+    """Nine of twelve said one alternative, whichever place it had in the row; chance is that of the kind."""
+    rows = np.array([[4, 0, 1, 2]] * 9 + [[4, 2, 1, 0]] * 2 + [[4, 1, 0, 2]])
+    given = Answers(rows, kind="nearest-of-n")
+    found = reached(np.eye(5), given)
+    assert found.ceiling.majority.value == pytest.approx(9 / 12)
+    assert found.ceiling.leave_one_out.value == pytest.approx(9 / 12)
+    assert found.normalised["majority"] == pytest.approx((1 / 3 - 1 / 3) / (9 / 12 - 1 / 3))
+    anchors = ceiling(Answers(np.array([[0, 1, 2], [0, 2, 1], [0, 1, 2]]), kind="anchor"))
+    assert anchors.majority.value == pytest.approx(2 / 3)
+
+
+def test_the_wider_interval_is_stated():
+    """Where a few persons answer alike the interval is over persons, and where they do not it is over objects."""
+    rng = np.random.default_rng(0)
+    rows, person = drawn("anchor", n=60, t=600, seed=4), np.repeat(np.arange(6), 100)
+    alike = (rng.random(6) > 0.5)[person] * 1.0
+    alike[:100] = 0.5
+    estimate, through = answer_estimate(alike, rows, None, person)
+    assert through == "persons"
+    assert estimate.error > answer_estimate(alike, rows)[0].error
+    apart = rng.random(600)
+    assert answer_estimate(apart, rows, None, np.arange(600))[1] in ("objects", "persons")
+    shared = (rows == 7).any(axis=1) * 1.0  # what one object does to all its answers
+    assert answer_estimate(shared, rows, None, np.arange(600)) == (answer_estimate(shared, rows)[0], "objects")
+    # on paper: six persons, equal shares
+    means = np.array([alike[person == one].mean() for one in range(6)])
+    assert estimate.error == pytest.approx(means.std(ddof=1) / 6**0.5)
+
+
+@pytest.mark.parametrize("m", [3, 5])
+def test_answers_that_share_an_object_are_dependent_for_any_number_of_objects(m, monkeypatch):
+    """The error is that of the double sum over pairs of answers with a common object; filling is none."""
+    rng = np.random.default_rng(1)
+    rows = np.array([rng.permutation(40)[:m] for _ in range(120)])
+    if m > 3:
+        rows[::3, 3:] = -1
+    values, w = rng.random(120), rng.integers(1, 4, 120).astype(float)
+    sets = [set(row.tolist()) - {-1} for row in rows]
+    meet = np.array([[bool(one & other) for other in sets] for one in sets])
+    e = w * (values - np.average(values, weights=w))
+    disjoint = 1 - w @ meet @ w / w.sum() ** 2
+    wanted = (e @ meet @ e / disjoint) ** 0.5 / w.sum()
+    assert triplet_estimate(values, rows, w).error == pytest.approx(wanted)
+    monkeypatch.setattr("glocal.evaluation.statistics.clusters._MOST_SHARED", 0)
+    assert triplet_estimate(values, rows, w).error >= wanted * (1 - 1e-9)
+
+
+def test_persons_are_held_out():
+    """All answers of a third of the persons are held out, none of theirs trains, and the rest trains."""
+    person = np.repeat(["ann", "bob", "cem", "dan", "eve", "fay"], 10)
+    given = Answers(drawn("anchor"), kind="anchor", person=person)
+    seen = set()
+    for fold in range(3):
+        train, heldout = split_persons(given, folds=3, fold=fold, seed=1)
+        assert (train ^ heldout).all()
+        assert len(set(person[heldout])) == 2
+        assert not set(person[heldout]) & set(person[train])
+        seen |= set(person[heldout])
+    assert len(seen) == 6
+    with pytest.raises(DataError, match="do not say who gave them"):
+        split_persons(answers_of("anchor"))
+    with pytest.raises(ParameterError, match="6 persons allow 2 to 6"):
+        split_persons(given, folds=7)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_commands_take_every_kind(tmp_path, capsys, kind):
+    """Split, fit and score from files of one kind: bare with --kind, or an archive whose names join by name."""
+    rows = 3 * normal(30, 6, seed=3).numpy()
+    given = chosen_by(rows, kind, 600)
+    order = np.random.default_rng(2).permutation(30)
+    np.save(tmp_path / "features.npy", rows[order])
+    (tmp_path / "file_names.txt").write_text("\n".join(f"{i}.png" for i in order))
+    Answers(given.objects, kind=kind, person=np.arange(600) % 7, names=[str(i) for i in range(30)]).save(
+        tmp_path / "a.npz"
+    )
+    np.save(tmp_path / "bare.npy", np.argsort(order)[given.objects])
+    common = ["--features", str(tmp_path / "features.npy")]
+    for by in ("objects", "persons"):
+        split = ["data", "split", *common, "--answers", str(tmp_path / "a.npz"), "--by", by, "--out"]
+        assert _run([*split, str(tmp_path / by), "--json"]) == 0
+        counts = json.loads(capsys.readouterr().out)
+        assert len(Answers.load(tmp_path / by / "heldout.npz")) == counts["heldout"] > 0
+    fit = ["fit", *common, "--method", "global", "--lmbda", "0.01", "--json", "--out"]
+    found = []
+    for answers in (["--answers", str(tmp_path / "a.npz")], ["--triplets", str(tmp_path / "bare.npy"), "--kind", kind]):
+        assert _run([*fit, str(tmp_path / "t.npz"), *answers]) == 0
+        fitted = json.loads(capsys.readouterr().out)
+        score = ["evaluate", "odd-one-out", *common, *answers, "--transform", str(tmp_path / "t.npz"), "--json"]
+        assert _run([*score, "--baseline", "original", "--flips", str(tmp_path / "flips.csv")]) == 0
+        scored = json.loads(capsys.readouterr().out)
+        found.append((fitted["objective"], scored["accuracy"], scored["chance"]))
+        assert _run(["data", "check", *common, *answers, "--json"]) == 0
+        capsys.readouterr()
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+    assert found[0][1] > found[0][2] + 0.1
+    assert (tmp_path / "flips.csv").read_text().startswith("answer,")
+
+
+def test_swapped_alternatives_are_noticed():
+    """Features that find the stated farther one nearer in most answers get a warning that names the columns."""
+    rows = 3 * normal(30, 6, seed=3).numpy()
+    given = chosen_by(rows, "anchor", 2000)
+    swapped = Answers(given.objects[:, [0, 2, 1]], kind="anchor")
+    features = Features(rows)
+    assert "alternatives" not in {finding.check for finding in check_triplets(features, given)}
+    (finding,) = (finding for finding in check_triplets(features, swapped) if finding.check == "alternatives")
+    assert "find column 2 nearest to the reference" in finding.message
 
 
 GOLDEN = {0.1: 0.4701964, 1.0: 0.4879026, 10.0: 0.5070794}

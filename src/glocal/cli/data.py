@@ -14,6 +14,7 @@ from glocal.cli.options import (
     AsJson,
     Base,
     FeaturesPath,
+    Kind,
     ObjectIds,
     OddColumn,
     Order,
@@ -22,11 +23,11 @@ from glocal.cli.options import (
     load_answers,
 )
 from glocal.cli.output import progress_bar, put, put_json
+from glocal.data.answers import Answers
 from glocal.data.check import Finding, check_features, check_local, check_triplets
 from glocal.data.features import Features
-from glocal.data.splits import split_triplets
-from glocal.data.triplets import Triplets
-from glocal.errors import DataError
+from glocal.data.splits import split_persons, split_triplets
+from glocal.errors import DataError, ParameterError
 from glocal.files import atomic_write, make_folder, read_lines
 
 app = typer.Typer(
@@ -45,9 +46,11 @@ def _data() -> None:
 def split(
     features: FeaturesPath,
     triplets: TripletsPath,
-    out: Annotated[Path, typer.Option("--out", help="Folder for train.npy and heldout.npy.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for train.npy and heldout.npy, or .npz: see below.")],
     object_ids: ObjectIds = None,
-    folds: Annotated[int, typer.Option("--folds", help="Parts the objects are split into.")] = 3,
+    kind: Kind = None,
+    by: Annotated[str, typer.Option("--by", help="Hold out objects, or persons.")] = "objects",
+    folds: Annotated[int, typer.Option("--folds", help="Parts the objects (or persons) are split into.")] = 3,
     fold: Annotated[int, typer.Option("--fold", help="The part held out, from 0.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 42,
     weights: Weights = None,
@@ -56,14 +59,21 @@ def split(
     order: Order = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hold out the answers on a fold of objects; both files keep the index space of the input.
+    """Hold out the answers on a fold of objects, or of persons; both files keep the index space of the input.
+
+    Odd-one-out answers of which nothing more is known than their weights are written as .npy, others as .npz.
 
     Example: glocal data split --features features.npy --triplets triplets.npy --folds 3 --fold 0 --out split
     """
     loaded, answers, joined = load_answers(
-        features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights
+        features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights, kind=kind
     )
-    train, heldout = split_triplets(joined.triplets, len(loaded), folds=folds, fold=fold, seed=seed)
+    if by not in ("objects", "persons"):
+        raise ParameterError(f"by is {by!r}; allowed are objects and persons.")
+    if by == "objects":
+        train, heldout = split_triplets(joined.triplets, len(loaded), folds=folds, fold=fold, seed=seed)
+    else:
+        train, heldout = split_persons(joined.triplets, folds=folds, fold=fold, seed=seed)
     kept = answers.select(joined.kept)
     parts = {"train": kept.select(train), "heldout": kept.select(heldout)}
     for name, part in parts.items():
@@ -72,9 +82,13 @@ def split(
                 f"no answer falls into the {name} part of fold {fold} of {folds}. Use another number of folds."
             )
     make_folder(out)
+    bare = answers.kind == "odd-one-out" and not any(
+        known is not None for known in (answers.person, answers.seconds, answers.names)
+    )
+    ending = ".npy" if bare else ".npz"
     for name, part in parts.items():
-        part.save(out / f"{name}.npy")
-        if part.weights is not None:
+        part.save(out / f"{name}{ending}")
+        if bare and part.weights is not None:
             with atomic_write(out / f"{name}_weights.npy") as stream:
                 np.save(stream, part.weights, allow_pickle=False)
     counts = {name: len(part) for name, part in parts.items()}
@@ -84,15 +98,18 @@ def split(
                   "seed": seed, "out": str(out)})  # fmt: skip
         return
     put(f"{counts['train']} answers to train on, {counts['heldout']} held out (fold {fold} of {folds}, seed {seed})")
-    put(f"{between} left out: their objects lie in both parts; {joined.n_dropped} dropped: no features")
-    put(f"written to {out / 'train.npy'} and {out / 'heldout.npy'}, 0-based, odd one last")
+    put(f"{between} left out: their {by} lie in both parts; {joined.n_dropped} dropped: no features")
+    put(f"written to {out / f'train{ending}'} and {out / f'heldout{ending}'}, 0-based{', odd one last' * bare}")
 
 
 @app.command("check")
 def check(
     features: FeaturesPath,
-    triplets: Annotated[Path | None, typer.Option("--triplets", help="Answers to check with the features.")] = None,
+    triplets: Annotated[
+        Path | None, typer.Option("--triplets", "--answers", help="Answers to check with the features.")
+    ] = None,
     object_ids: ObjectIds = None,
+    kind: Kind = None,
     local_features: Annotated[Path | None, typer.Option("--local-features", help="Local images to check too.")] = None,
     weights: Weights = None,
     odd_column: OddColumn = 2,
@@ -129,7 +146,9 @@ def check(
             progress(total - 1, None, "triplets")
             names = None if object_ids is None else read_lines(object_ids, what="object ids")
             try:
-                answers = Triplets.load(triplets, odd_column=odd_column, base=base, order=order, weights=weights)
+                answers = Answers.load(
+                    triplets, kind=kind, odd_column=odd_column, base=base, order=order, weights=weights
+                )
                 findings += [] if broken else check_triplets(loaded, answers, names)
             except DataError as error:
                 findings.append(Finding("error", "triplets", str(error).rstrip("."), "mend the file"))

@@ -13,6 +13,7 @@ from glocal.cli.options import (
     AsJson,
     Base,
     FeaturesPath,
+    Kind,
     LocalBlocks,
     ObjectIds,
     OddColumn,
@@ -38,6 +39,7 @@ def fit(
     triplets: TripletsPath,
     out: Annotated[Path, typer.Option("--out", help="The transform file to write (.npz, or .safetensors).")],
     object_ids: ObjectIds = None,
+    kind: Kind = None,
     local_features: Annotated[
         Path | None, typer.Option("--local-features", help="Features of local images; their neighbours are kept.")
     ] = None,
@@ -104,7 +106,7 @@ def fit(
     if is_safetensors(out):
         needed("safetensors", f"--out {out}")
     loaded, _, joined = load_answers(
-        features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights,
+        features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights, kind=kind,
         model=model, layer=layer,
     )  # fmt: skip
     local = None if local_features is None else load_features(local_features, model, layer)

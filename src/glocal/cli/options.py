@@ -10,16 +10,30 @@ from typing import Annotated, Any
 import typer
 
 from glocal.cli.features import load_features
+from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import Joined, join
-from glocal.data.triplets import Triplets
 from glocal.errors import ParameterError
 from glocal.files import read_lines
 
 FeaturesPath = Annotated[
     Path, typer.Option("--features", help="Feature file, or folder with features.npy and file_names.txt.")
 ]
-TripletsPath = Annotated[Path, typer.Option("--triplets", help="Answers: (t, 3) integers, .npy or text, odd one last.")]
+TripletsPath = Annotated[
+    Path,
+    typer.Option(
+        "--triplets",
+        "--answers",
+        help="Answers: .npz that describes itself, or integers in .npy or text, odd one last.",
+    ),
+]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        "--kind",
+        help="Of answers in a file that does not say: odd-one-out, anchor or nearest-of-n. [default: odd-one-out]",
+    ),
+]
 ObjectIds = Annotated[
     Path | None,
     typer.Option(
@@ -76,11 +90,12 @@ def load_answers(
     base: int = 0,
     order: Path | None = None,
     weights: Path | None = None,
+    kind: str | None = None,
     model: str | None = None,
     layer: str | None = None,
-) -> tuple[Features, Triplets, Joined]:
+) -> tuple[Features, Answers, Joined]:
     """Load features and answers; the answers both as given and in rows of the features."""
     loaded = load_features(features, model, layer)
-    answers = Triplets.load(triplets, odd_column=odd_column, base=base, order=order, weights=weights)
+    answers = Answers.load(triplets, kind=kind, odd_column=odd_column, base=base, order=order, weights=weights)
     names = None if object_ids is None else read_lines(object_ids, what="object ids")
     return loaded, answers, join(loaded, answers, names)

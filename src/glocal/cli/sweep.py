@@ -15,6 +15,7 @@ from glocal.cli.options import (
     AsJson,
     Base,
     FeaturesPath,
+    Kind,
     LocalBlocks,
     ObjectIds,
     OddColumn,
@@ -48,6 +49,7 @@ def sweep(
     local_features: Annotated[Path, typer.Option("--local-features", help="Local images; folded like the objects.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the sweep.")],
     object_ids: ObjectIds = None,
+    kind: Kind = None,
     grid: Annotated[
         str, typer.Option("--grid", help="paper, or a TOML file of lists: alpha, lmbda, tau, mix, eta.")
     ] = "paper",
@@ -102,7 +104,7 @@ def sweep(
         for module in ("altair", "vl_convert"):
             needed(module, "--figure")
     loaded, _, joined = load_answers(
-        features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights
+        features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights, kind=kind
     )
     local = Features.load(local_features)
     if (downstream is None) != (downstream_labels is None):

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
+from glocal.data.answers import Answers
 from glocal.data.features import Features, object_name
-from glocal.data.triplets import Triplets
 from glocal.errors import DataError
 
 
@@ -20,7 +20,7 @@ class Joined:
 
     Parameters
     ----------
-    triplets : Triplets
+    triplets : Answers
         Indices are rows of the features.
     kept : (t,) bool
         Which of the given answers survived.
@@ -30,29 +30,38 @@ class Joined:
         Objects of the id list that have no features.
     """
 
-    triplets: Triplets
+    triplets: Answers
     kept: np.ndarray
     n_dropped: int
     n_missing: int
 
 
-def join(features: Features, triplets: Triplets, object_ids: Sequence[str] | None = None) -> Joined:
+def join(features: Features, triplets: Answers, object_ids: Sequence[str] | None = None) -> Joined:
     """Express triplets in rows of `features`.
 
     Parameters
     ----------
     features : Features
         With names if `object_ids` is given.
-    triplets : Triplets
+    triplets : Answers
         Indices name rows of `features`, or entries of `object_ids` if that is given.
     object_ids : sequence of str, or None
         The list of objects that the triplets index, not the path of such a list; folder and extension are ignored.
+        None takes the `names` of the answers, if they have any and the features have names too.
 
     Raises
     ------
     DataError
         An index out of range, no or repeated names, or no answer left.
     """
+    if object_ids is None and triplets.names is not None:
+        if features.names is not None:
+            object_ids = triplets.names
+        elif len(triplets.names) != len(features):
+            raise DataError(
+                f"the answers name {len(triplets.names)} objects but {features.source} has {len(features)} rows and no "
+                "names to join them with. Put a file_names.txt with one line a row beside it."
+            )
     if object_ids is None:
         triplets.check_range(len(features))
         joined = Joined(triplets, np.ones(len(triplets), dtype=bool), 0, 0)

@@ -1,12 +1,12 @@
-"""Folds over objects and blocks of local images: the only two splits the method needs."""
+"""Folds over objects or persons, and blocks of local images."""
 
 from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from glocal.data.triplets import Triplets
-from glocal.errors import ParameterError
+from glocal.data.answers import Answers
+from glocal.errors import DataError, ParameterError
 
 
 def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray, " k"]]:
@@ -34,7 +34,7 @@ def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray,
 
 
 def split_triplets(
-    triplets: Triplets, n: int, *, folds: int = 3, fold: int = 0, seed: int = 42
+    triplets: Answers, n: int, *, folds: int = 3, fold: int = 0, seed: int = 42
 ) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
     """Which answers train and which are held out when the objects of one fold are held out.
 
@@ -50,6 +50,33 @@ def split_triplets(
     inside = np.zeros(n, dtype=bool)
     inside[object_folds(n, folds, seed)[fold]] = True
     return triplets.inside(inside)
+
+
+def split_persons(
+    answers: Answers, *, folds: int = 3, fold: int = 0, seed: int = 42
+) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
+    """Which answers train and which are held out when the persons of one fold are held out.
+
+    Raises
+    ------
+    DataError
+        Who gave the answers is not known.
+    ParameterError
+        More folds than persons, or a fold that is none.
+
+    Returns
+    -------
+    train, heldout : (t,) bool
+    """
+    if answers.person is None:
+        raise DataError("the answers do not say who gave them; hold out objects, or give a file with persons.")
+    people, codes = np.unique(answers.person, return_inverse=True)
+    if not 2 <= folds <= len(people):
+        raise ParameterError(f"folds is {folds} but {len(people)} persons allow 2 to {len(people)}.")
+    if not 0 <= fold < folds:
+        raise ParameterError(f"fold is {fold} but there are {folds} folds (valid 0..{folds - 1}).")
+    heldout = np.isin(codes, np.array_split(_permutation(len(people), seed), folds)[fold])
+    return ~heldout, heldout
 
 
 def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Int[np.ndarray, " m"]]:

@@ -1,4 +1,4 @@
-"""Agreement with people: odd-one-out accuracy and loss of any embedding."""
+"""Agreement with people: accuracy and loss of any embedding on answers of any kind."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from glocal.data.triplets import Triplets
+from glocal.data.answers import Answers
 from glocal.errors import DataError
 from glocal.evaluation.result import Units
-from glocal.evaluation.statistics import triplet_interval
+from glocal.evaluation.statistics import answer_estimate
 from glocal.scores import Score
 from glocal.similarity import PairSimilarities, choice_loss, credit
 
 
 @dataclass(frozen=True)
 class OddOneOut:
-    """Odd-one-out agreement of one embedding with one set of answers.
+    """Agreement of one embedding with one set of answers.
 
-    `accuracy` is a fraction (ties shared), `low` and `high` its 95 % interval over objects and answers (None if it
-    was not asked for, or the answers cannot tell it), `tie_rate` the fraction of answers whose highest similarity is
-    tied, `loss` the cross-entropy of dot products in nats (log 3 is chance), `chance` 1/3, `n` the number of answers;
-    `units` holds the credit of each answer.
+    `accuracy` is a fraction (ties shared), `low` and `high` its 95 % interval (None if it was not asked for, or the
+    answers cannot tell it) over ``objects`` or, where persons are known and it is wider, over ``persons``, as
+    `dependent_through` says. `tie_rate` is the fraction of answers whose highest similarity is tied, `loss` the
+    cross-entropy of dot products in nats, `chance` and `chance_loss` what equal similarities reach (1/3 and log 3 for
+    odd-one-out answers), `n` the number of answers; `units` holds the credit of each answer.
     """
 
     accuracy: float
@@ -33,6 +34,8 @@ class OddOneOut:
     chance: float
     n: int
     similarity: str
+    chance_loss: float
+    dependent_through: str
     units: Units = field(repr=False, compare=False)
 
     @property
@@ -46,18 +49,18 @@ class OddOneOut:
         )
 
 
-def odd_one_out(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosine", interval: bool = True) -> OddOneOut:
-    """Score an embedding on odd-one-out answers.
+def odd_one_out(Z: np.ndarray, triplets: Answers, *, similarity: str = "cosine", interval: bool = True) -> OddOneOut:
+    """Score an embedding on answers of any kind.
 
     Accuracy: the weighted share of answers where the pair that people chose has the highest similarity, a tie among k
-    pairs counting 1/k. Loss: the weighted mean of -log softmax of the three dot products at the chosen pair, whichever
-    similarity decides the accuracy (L_global of Muttenthaler et al. 2023, Eq. 1).
+    pairs counting 1/k. Loss: the weighted mean of -log softmax of the candidate pairs' dot products at the chosen one,
+    whichever similarity decides the accuracy (L_global of Muttenthaler et al. 2023, Eq. 1).
 
     Parameters
     ----------
     Z : (n, p) real array
         Standardized features, transformed or not.
-    triplets : Triplets
+    triplets : Answers
         Indices are rows of Z.
     similarity : {"cosine", "dot"}
         What decides the model's choice.
@@ -76,7 +79,7 @@ def odd_one_out(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosine"
     Examples
     --------
     >>> Z = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
-    >>> odd_one_out(Z, Triplets.from_array([[0, 1, 2]]), interval=False).accuracy
+    >>> odd_one_out(Z, Answers.from_array([[0, 1, 2]]), interval=False).accuracy
     1.0
     """
     if not len(triplets):
@@ -96,21 +99,25 @@ def odd_one_out(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosine"
         ties += float(tied.sum() if w is None else w @ tied)
         loss += float(nats.sum() if w is None else w @ nats)
     total = triplets.total_weight
-    low, high = triplet_interval(earned, triplets.answers, weights) if interval else (None, None)
+    low, high, through = None, None, "objects"
+    if interval:
+        estimate, through = answer_estimate(earned, triplets.objects, weights, triplets.person)
+        low, high = estimate.interval(fraction=True)
     return OddOneOut(
         accuracy=right / total, low=low, high=high, tie_rate=ties / total, loss=loss / total, chance=triplets.chance,
         n=len(triplets), similarity=similarity,
-        units=Units(values=earned, answers=triplets.answers, weights=weights),
+        chance_loss=triplets.chance_loss, dependent_through=through,
+        units=Units(values=earned, answers=triplets.objects, weights=weights, clusters=triplets.person),
     )  # fmt: skip
 
 
-def answer_credit(Z: np.ndarray, triplets: Triplets, *, similarity: str = "cosine") -> Float[np.ndarray, " t"]:
+def answer_credit(Z: np.ndarray, triplets: Answers, *, similarity: str = "cosine") -> Float[np.ndarray, " t"]:
     """How right an embedding is on each answer, ties shared: the values whose weighted mean is the accuracy.
 
     Parameters
     ----------
     Z : (n, p) real array
-    triplets : Triplets
+    triplets : Answers
         Indices are rows of Z.
     similarity : {"cosine", "dot"}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.data.triplets import Triplets
+from glocal.data.answers import Answers
 from glocal.errors import DataError
 from glocal.evaluation.alignment import answer_credit
 from glocal.evaluation.statistics import PairedDifference, paired_difference
@@ -23,8 +23,8 @@ class Flips:
     before, after : (t,) float
         Credit of each answer, ties shared: 1 right, 0 wrong.
     shift : (t,) float
-        By how much the margin of the pair that people chose over the better of the other two pairs rose, in units of
-        the similarity.
+        By how much the margin of the pair that people chose over the best other candidate rose, in units of the
+        similarity.
     difference : PairedDifference
         Accuracy after less accuracy before, paired by answer.
     gained_by_object, lost_by_object : (n,) int
@@ -66,7 +66,7 @@ class Flips:
 
 
 def flips(
-    before: Float[np.ndarray, "n p"], after: Float[np.ndarray, "n q"], triplets: Triplets, *, similarity: str = "cosine"
+    before: Float[np.ndarray, "n p"], after: Float[np.ndarray, "n q"], triplets: Answers, *, similarity: str = "cosine"
 ) -> Flips:
     """Compare two embeddings of the same objects answer by answer.
 
@@ -77,7 +77,7 @@ def flips(
     ----------
     before, after : (n, p) and (n, q) real arrays
         The baseline's rows and the new ones, of the same objects in the same order.
-    triplets : Triplets
+    triplets : Answers
         Indices are rows of both.
     similarity : {"cosine", "dot"}
         What decides.
@@ -91,7 +91,7 @@ def flips(
     --------
     >>> before = np.array([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1]])
     >>> after = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
-    >>> flips(before, after, Triplets.from_array([[0, 1, 2], [1, 2, 0]])).gained.tolist()
+    >>> flips(before, after, Answers.from_array([[0, 1, 2], [1, 2, 0]])).gained.tolist()
     [0]
     """
     if len(before) != len(after):
@@ -106,11 +106,13 @@ def flips(
         np.bincount(triplets.answers[which].reshape(-1) + 1, minlength=n + 1)[1:]  # -1 is no object
         for which in (credit_after > credit_before, credit_after < credit_before)
     )
-    difference = paired_difference(credit_after, credit_before, answers=triplets.answers, weights=triplets.weights)
+    difference = paired_difference(
+        credit_after, credit_before, answers=triplets.objects, weights=triplets.weights, clusters=triplets.person
+    )
     return Flips(credit_before, credit_after, shift, difference, gained, lost)
 
 
-def _margins(Z: np.ndarray, triplets: Triplets, similarity: str) -> tuple[Float[np.ndarray, " t"], float]:
+def _margins(Z: np.ndarray, triplets: Answers, similarity: str) -> tuple[Float[np.ndarray, " t"], float]:
     """The margin of the chosen pair on each answer, and how far apart two equal ones can be computed to be."""
     found = PairSimilarities(Z, similarity)
     margins = np.empty(len(triplets))

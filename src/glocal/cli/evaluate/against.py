@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from glocal.data.answers import Answers
+from glocal.data.answers_file import COLUMNS
 from glocal.data.features import Features, object_name
-from glocal.data.triplets import Triplets
 from glocal.errors import ParameterError
 from glocal.evaluation.flips import Flips
 from glocal.files import atomic_write, writable_target
@@ -29,21 +30,28 @@ def check_flips_file(path: Path | None, baseline: str | None) -> None:
     writable_target(path, what="--flips")
 
 
-def save_flips(path: Path, changed: Flips, answers: Int[np.ndarray, "t 3"], numbers: Int[np.ndarray, " t"]) -> None:
-    """Write one line a flip: answer, a, b, odd, +1 gained or -1 lost; gained first, each side strongest first.
+def save_flips(path: Path, changed: Flips, answers: Answers, numbers: Int[np.ndarray, " t"]) -> None:
+    """Write one line a flip: answer, its objects, +1 gained or -1 lost; gained first, each side strongest first.
 
     `answers` and their `numbers` are those of the triplets file, not those of the join.
     """
     table = changed.table()
-    lines = np.concatenate([numbers[table[:, :1]], answers[table[:, 0]], table[:, 1:]], axis=1).astype(np.int64)
+    lines = np.concatenate([numbers[table[:, :1]], answers.objects[table[:, 0]], table[:, 1:]], axis=1).astype(np.int64)
     with atomic_write(path) as stream:
         if path.suffix.lower() == ".npy":
             np.save(stream, lines, allow_pickle=False)
         else:
-            np.savetxt(stream, lines, fmt="%d", delimiter=",", header="answer,a,b,odd,flip", comments="")
+            np.savetxt(stream, lines, fmt="%d", delimiter=",", header=_header(answers), comments="")
 
 
-def baseline_values(baseline: str, changed: Flips, features: Features, triplets: Triplets) -> dict[str, Any]:
+def _header(answers: Answers) -> str:
+    m = answers.objects.shape[1]
+    others = ("reference", "nearest", *(f"other{i}" for i in range(1, m - 1)))
+    columns = COLUMNS.get(str(answers.kind), others) if m == 3 else others
+    return ",".join(("answer", *columns, "flip"))
+
+
+def baseline_values(baseline: str, changed: Flips, features: Features, triplets: Answers) -> dict[str, Any]:
     """The JSON of the comparison; examples and objects by name where the features have names."""
     weights = triplets.weights
     difference = changed.difference
@@ -52,7 +60,7 @@ def baseline_values(baseline: str, changed: Flips, features: Features, triplets:
         return i if features.names is None else object_name(features.names[i])
 
     def examples(which: np.ndarray) -> list[list[str | int]]:
-        return [[named(int(i)) for i in triplets.answers[row]] for row in which[:_SHOWN]]
+        return [[named(int(i)) for i in triplets.objects[row] if i >= 0] for row in which[:_SHOWN]]
 
     return {
         "transform": baseline,
@@ -85,5 +93,5 @@ def baseline_lines(values: dict[str, Any]) -> Iterator[str]:
         f"   p {'-' if p is None else format(p, '.2g')}   {values['n_gained']} answers gained, {values['n_lost']} lost"
     )
     for side in ("gained", "lost"):
-        for a, b, odd in values[f"most_{side}"]:
-            yield f"  {side}: {a}, {b} | {odd}"
+        for chosen, nearest, *others in values[f"most_{side}"]:
+            yield f"  {side}: {chosen}, {nearest} | {', '.join(map(str, others))}"

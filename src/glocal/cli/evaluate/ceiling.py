@@ -10,7 +10,7 @@ import typer
 
 from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_result, record, with_ends
 from glocal.cli.features import LayerName, ModelName, load_features
-from glocal.cli.options import AsJson, Base, Order, TransformPath
+from glocal.cli.options import AsJson, Base, Kind, Order, TransformPath
 from glocal.cli.output import interval, put_table, status
 from glocal.data.join import join
 from glocal.data.repeated import load_repeated
@@ -21,7 +21,8 @@ from glocal.files import read_lines
 
 def ceiling_command(
     answers: Annotated[
-        Path, typer.Option("--answers", help="Repeated answers: CSV with a, b, odd and optionally person, or .npy.")
+        Path,
+        typer.Option("--answers", "--triplets", help="Repeated answers: .npz, CSV with a, b, odd and person, or .npy."),
     ],
     features: Annotated[
         Path | None, typer.Option("--features", help="Also score these features on the same triplets: file or folder.")
@@ -37,6 +38,7 @@ def ceiling_command(
     brain_score: Annotated[
         bool, typer.Option("--brain-score", help=f"Also normalise by Brain-Score's constant, {BRAIN_SCORE}.")
     ] = False,
+    kind: Kind = None,
     base: Base = 0,
     order: Order = None,
     model: ModelName = None,
@@ -56,7 +58,7 @@ def ceiling_command(
     if features is None and any(about_features.values()):
         named = " and ".join(name for name, value in about_features.items() if value)
         raise ParameterError(f"{named} would need features to be about; pass --features too.")
-    given = load_repeated(answers, base=base, order=order)
+    given = load_repeated(answers, kind=kind, base=base, order=order)
     triplets, dropped, score = given, 0, None
     with status("ceiling"):
         if features is not None:
@@ -74,7 +76,7 @@ def ceiling_command(
     )  # fmt: skip
     if score is not None and not as_json:
         put_table(
-            ["ceiling", "(accuracy - 1/3) / (ceiling - 1/3)", "accuracy / ceiling"],
+            ["ceiling", "(accuracy - chance) / (ceiling - chance)", "accuracy / ceiling"],
             [[name, f"{value:.3f}", f"{score.ratio[name]:.3f}"] for name, value in score.normalised.items()],
         )
 

@@ -16,6 +16,7 @@ from glocal.cli.options import (
     AsJson,
     Base,
     FeaturesPath,
+    Kind,
     ObjectIds,
     OddColumn,
     Order,
@@ -34,6 +35,7 @@ def odd_one_out_command(
     features: FeaturesPath,
     triplets: TripletsPath,
     object_ids: ObjectIds = None,
+    kind: Kind = None,
     transform: TransformPath = None,
     similarity: Annotated[str, typer.Option("--similarity", help="cosine or dot: what decides the choice.")] = "cosine",
     weights: Weights = None,
@@ -59,7 +61,7 @@ def odd_one_out_command(
     check_scores_out(out)
     check_flips_file(flips_file, baseline)
     loaded, given, joined = load_answers(
-        features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights,
+        features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights, kind=kind,
         model=model, layer=layer,
     )  # fmt: skip
     Z = embedded(loaded, transform)
@@ -71,7 +73,7 @@ def odd_one_out_command(
             before = embedded(loaded, None if baseline == "original" else Path(baseline))
             changed = flips(before, Z, joined.triplets, similarity=similarity)
     if changed is not None and flips_file is not None:
-        save_flips(flips_file, changed, given.answers[joined.kept], np.flatnonzero(joined.kept))
+        save_flips(flips_file, changed, given.select(joined.kept), np.flatnonzero(joined.kept))
     scores, values = list(result.scores), {**record(result), "n_dropped": joined.n_dropped}
     if changed is not None:
         scores.append(difference_score(scores[0], changed.difference, str(baseline)))
@@ -85,7 +87,9 @@ def odd_one_out_command(
 def _lines(result: OddOneOut, values: dict[str, Any], scaled: bool) -> Iterator[str]:
     ends = interval(result.accuracy, result.low, result.high)
     yield f"accuracy ({result.similarity})  {ends}   chance {result.chance:.3f}"
-    yield f"loss (dot products)  {result.loss:.4f} nats   chance {np.log(3):.4f}"
+    if result.dependent_through == "persons":
+        yield "(the interval is over persons: it is wider than that over objects)"
+    yield f"loss (dot products)  {result.loss:.4f} nats   chance {result.chance_loss:.4f}"
     if not scaled:
         yield "(without a transform the scale of the features, and with it this loss, is arbitrary)"
     yield f"tie rate  {result.tie_rate:.4f}   answers {result.n}, {values['n_dropped']} dropped in the join"

@@ -1,6 +1,6 @@
 """Intervals and comparisons that respect what scores share: objects, draws, classes."""
 
-from glocal.evaluation.statistics.clusters import triplet_estimate, triplet_interval
+from glocal.evaluation.statistics.clusters import answer_estimate, triplet_estimate, triplet_interval
 from glocal.evaluation.statistics.crossed import two_way_estimate
 from glocal.evaluation.statistics.differences import PairedDifference, holm, paired_difference
 from glocal.evaluation.statistics.estimate import Estimate
@@ -9,6 +9,7 @@ from glocal.evaluation.statistics.means import mean_estimate
 __all__ = [
     "Estimate",
     "PairedDifference",
+    "answer_estimate",
     "holm",
     "mean_estimate",
     "paired_difference",

@@ -4,15 +4,47 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from glocal.evaluation.statistics.estimate import Estimate
+from glocal.evaluation.statistics.means import share_variance
 
 _MOST_CELLS = 1 << 26
 _LEAST_DISJOINT = 0.1
 _MOST_SHARED = 2e9  # pairs of sets with a common object that are looked at one by one
 _SETS_CHUNK = 512
 _NO_PAIR = 1e-12  # a share of pairs below this is rounding
+
+
+def answer_estimate(
+    values: Float[np.ndarray, " t"],
+    answers: Int[np.ndarray, "t m"],
+    weights: Float[np.ndarray, " t"] | None = None,
+    persons: Shaped[np.ndarray, " t"] | None = None,
+) -> tuple[Estimate, str]:
+    """The mean over answers with the larger of two errors, and through what its answers depend on each other.
+
+    Answers depend through the objects that they share (`triplet_estimate`) and through the person who gave them. Where
+    persons are known the variance of the mean over persons is that of the jackknife which leaves out one of them
+    (`share_variance`, a person's share being that of the weights). The estimate with the wider interval is returned,
+    with ``"objects"`` or ``"persons"``.
+    """
+    by_object = triplet_estimate(values, answers, weights)
+    if persons is None or by_object.error is None:
+        return by_object, "objects"
+    _, codes = np.unique(persons, return_inverse=True)
+    w = np.ones(len(values)) if weights is None else weights
+    sums = np.bincount(codes, w)
+    deviations = np.bincount(codes, w * (values - by_object.mean))[sums > 0] / sums[sums > 0]
+    variance, freedom = share_variance(deviations, sums[sums > 0] / sums.sum())
+    by_person = Estimate.of_variance(by_object.mean, float(variance.sum()), freedom, float(np.abs(values).max()))
+    wider = by_person.error is not None and _width(by_person) > _width(by_object)
+    return (by_person, "persons") if wider else (by_object, "objects")
+
+
+def _width(estimate: Estimate) -> float:
+    low, high = estimate.interval()
+    return 0.0 if low is None or high is None else high - low
 
 
 def triplet_interval(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from glocal.errors import DataError
-from glocal.evaluation.statistics.clusters import triplet_estimate
+from glocal.evaluation.statistics.clusters import answer_estimate
 from glocal.evaluation.statistics.crossed import two_way_estimate
 from glocal.evaluation.statistics.estimate import Estimate
 from glocal.evaluation.statistics.means import mean_estimate
@@ -48,7 +48,8 @@ def paired_difference(
     ========================= ============================================ ==================
     scores                    dependent through                            estimate
     ========================= ============================================ ==================
-    (t,) with `answers`       the objects that the answers name            `triplet_estimate`
+    (t,) with `answers`       the objects that the answers name, or the    `answer_estimate`
+                              persons who gave them (`clusters`)
     (draws, classes)          draws and classes                            `two_way_estimate`
     (n,) with `clusters`      their cluster, for example a class           `mean_estimate`
     (n,)                      nothing                                      `mean_estimate`
@@ -62,7 +63,7 @@ def paired_difference(
     weights : (t,) or (classes,) float or None
         Of the answers, or of the classes of a table (their test images).
     clusters : (n,) array or None
-        Which cluster each score of a list belongs to.
+        Which cluster each score of a list belongs to; of answers, who gave each.
     level : float
         Confidence in (0, 1).
 
@@ -96,12 +97,12 @@ def _estimate(
     values: np.ndarray, answers: np.ndarray | None, weights: np.ndarray | None, clusters: np.ndarray | None
 ) -> Estimate:
     """The estimate of a mean that fits what its scores share."""
-    if clusters is not None and (answers is not None or clusters.shape != values.shape):
-        raise DataError("clusters are of a list of scores without answers; give each score one.")
+    if clusters is not None and clusters.shape != values.shape:
+        raise DataError("clusters are of a list of scores; give each score one.")
     if answers is not None:
         if values.shape != (len(answers),):
             raise DataError(f"there are {len(answers)} answers but the scores have shape {values.shape}.")
-        return triplet_estimate(values, answers, weights)
+        return answer_estimate(values, answers, weights, clusters)[0]
     if values.ndim == 2:
         return two_way_estimate(values, weights)
     if weights is not None:
