@@ -455,7 +455,7 @@ def test_scores_that_cannot_be_compared_are_refused():
         (lambda: paired_difference(a, a, answers=answers[:3]), DataError, "there are 3 answers"),
         (lambda: paired_difference(a, a, weights=a), DataError, "weights belong to answers"),
         (lambda: paired_difference(a, a, level=1.0), ParameterError, "between 0 and 1"),
-        (lambda: paired_difference(a, a, answers=answers, clusters=a), DataError, "clusters are of a list"),
+        (lambda: paired_difference(a, a, answers=answers, clusters=a[:3]), DataError, "clusters are of a list"),
         (lambda: paired_difference(a, a, clusters=a[:2]), DataError, "give each score one"),
         (lambda: two_way_estimate(np.array([[1.0, np.inf]])), DataError, "NaN or infinity"),
     ]

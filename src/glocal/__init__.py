@@ -13,6 +13,7 @@ from glocal._version import __version__
 if TYPE_CHECKING:
     from glocal.aligner.estimator import Aligner
     from glocal.aligner.fit import fit_arm
+    from glocal.data.answers import Answers
     from glocal.data.features import Features
     from glocal.data.join import join
     from glocal.data.triplets import Triplets
@@ -29,6 +30,7 @@ if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
 
 _HOME = {
     "Aligner": "glocal.aligner.estimator",
+    "Answers": "glocal.data.answers",
     "Extractor": "glocal.extract.extractor",
     "Features": "glocal.data.features",
     "GLocalError": "glocal.errors",
@@ -42,6 +44,7 @@ _HOME = {
 
 __all__ = [
     "Aligner",
+    "Answers",
     "Extractor",
     "Features",
     "GLocalError",

@@ -82,9 +82,8 @@ def split(
                 f"no answer falls into the {name} part of fold {fold} of {folds}. Use another number of folds."
             )
     make_folder(out)
-    bare = answers.kind == "odd-one-out" and not any(
-        known is not None for known in (answers.person, answers.seconds, answers.names)
-    )
+    known = (answers.person, answers.seconds, answers.names)
+    bare = answers.kind == "odd-one-out" and all(one is None for one in known)
     ending = ".npy" if bare else ".npz"
     for name, part in parts.items():
         part.save(out / f"{name}{ending}")
