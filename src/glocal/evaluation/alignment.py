@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from glocal.data.answers import Answers
 from glocal.errors import DataError
@@ -88,25 +88,16 @@ def odd_one_out(Z: np.ndarray, triplets: Answers, *, similarity: str = "cosine",
     deciding = PairSimilarities(Z, similarity)
     dots = deciding if similarity == "dot" else PairSimilarities(Z, "dot")
     weights = triplets.weights
-    right, ties, loss = 0.0, 0.0, 0.0
-    earned = np.empty(len(triplets))
-    for (part, pairs), (_, dot_pairs) in zip(deciding.chunks(triplets), dots.chunks(triplets), strict=True):
-        share, tied = credit(pairs, deciding.tolerance)
-        nats = choice_loss(dot_pairs)
-        earned[part] = share
-        w = None if weights is None else weights[part]
-        right += float(share.sum() if w is None else w @ share)
-        ties += float(tied.sum() if w is None else w @ tied)
-        loss += float(nats.sum() if w is None else w @ nats)
-    total = triplets.total_weight
+    earned, tied = _credits(deciding, triplets)
+    nats = np.concatenate([choice_loss(pairs) for _, pairs in dots.chunks(triplets)])
     low, high, through = None, None, "objects"
     if interval:
         estimate, through = answer_estimate(earned, triplets.objects, weights, triplets.person)
         low, high = estimate.interval(fraction=True)
+    accuracy, tie_rate, loss = (float(np.average(values, weights=weights)) for values in (earned, tied, nats))
     return OddOneOut(
-        accuracy=right / total, low=low, high=high, tie_rate=ties / total, loss=loss / total, chance=triplets.chance,
-        n=len(triplets), similarity=similarity,
-        chance_loss=triplets.chance_loss, dependent_through=through,
+        accuracy=accuracy, low=low, high=high, tie_rate=tie_rate, loss=loss, chance=triplets.chance, n=len(triplets),
+        similarity=similarity, chance_loss=triplets.chance_loss, dependent_through=through,
         units=Units(values=earned, answers=triplets.objects, weights=weights, clusters=triplets.person),
     )  # fmt: skip
 
@@ -132,8 +123,14 @@ def answer_credit(Z: np.ndarray, triplets: Answers, *, similarity: str = "cosine
         An index that is not a row of Z.
     """
     triplets.check_range(len(Z))
-    deciding = PairSimilarities(Z, similarity)
-    earned = np.empty(len(triplets))
-    for part, pairs in deciding.chunks(triplets):
-        earned[part] = credit(pairs, deciding.tolerance)[0]
-    return earned
+    return _credits(PairSimilarities(Z, similarity), triplets)[0]
+
+
+def _credits(
+    similarities: PairSimilarities, triplets: Answers
+) -> tuple[Float[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
+    """The credit of each answer, and whether it is a tie."""
+    earned, tied = np.empty(len(triplets)), np.empty(len(triplets), dtype=bool)
+    for part, pairs in similarities.chunks(triplets):
+        earned[part], tied[part] = credit(pairs, similarities.tolerance)
+    return earned, tied
