@@ -25,7 +25,7 @@ $(VENV)/.ready: pyproject.toml
 	touch $@
 
 test: setup
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 demo: setup
 	$(BIN)/glocal demo --out demo-out
@@ -50,7 +50,7 @@ lowest:
 	$(LOWEST)/python -m pip install --quiet uv
 	$(LOWEST)/uv pip install --quiet --upgrade --python $(LOWEST)/python --resolution lowest-direct \
 		--editable '.[io,distributed,report,extract,umap,paper,onnx,test]'
-	$(LOWEST)/python -m pytest -q -n 2
+	$(LOWEST)/python -m pytest -q -n 2 --dist worksteal
 
 paper: setup
 	$(BIN)/glocal evaluate suite examples/paper.toml --out paper-out

@@ -9,11 +9,11 @@ import select
 import signal
 import struct
 import subprocess
-import sys
 import termios
 from fcntl import ioctl
 
 import numpy as np
+import processes
 import pytest
 
 from glocal.aligner import fit_arm
@@ -24,10 +24,7 @@ from glocal.evaluation.fewshot import few_shot
 from glocal.report import load_run
 from glocal.transform import LinearTransform
 
-COMMAND = [sys.executable, "-c", "from glocal.cli import main; main()"]
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-# NOTE: a shell starts its background jobs with SIGINT ignored, and children inherit that
-HEARD = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 RATE, LEFT = r"[0-9.]+ {}/s", r"\d:\d\d:\d\d left"
 
@@ -56,10 +53,9 @@ def terminal(arguments, *, stdout="pipe", columns=80, when=None, **environment):
     ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     env = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "NO_COLOR")}
     env |= {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8", **environment}
-    process = subprocess.Popen(
-        [*COMMAND, *map(str, arguments)], stderr=slave, stdout=slave if stdout == "terminal" else subprocess.PIPE,
-        stdin=subprocess.DEVNULL, env=env, **HEARD,
-    )  # fmt: skip
+    command = [*processes.COMMAND_LINE, *map(str, arguments)]
+    out = slave if stdout == "terminal" else subprocess.PIPE
+    process = processes.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=slave, env=env)
     os.close(slave)
     seen, done = {"shown": b"", "out": b""}, False
     streams = {master: "shown"} | ({process.stdout.fileno(): "out"} if process.stdout else {})
@@ -138,7 +134,9 @@ def test_no_escape_code_and_no_bar_in_a_pipe(files, tmp_path):
     """With both streams piped there is no escape code anywhere, even where colour is asked for; tenths are told."""
     arguments = ["evaluate", "suite", files / "suite.toml", "--out", tmp_path / "u"]
     env = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm-256color"}
-    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=True, env=env)
+    done = processes.run(
+        [*processes.COMMAND_LINE, *map(str, arguments)], capture_output=True, text=True, check=True, env=env
+    )
     assert "\x1b" not in done.stdout + done.stderr
     told = [re.sub(r", about \d+ s left$", "", line) for line in done.stderr.splitlines()]
     assert told == [
