@@ -115,6 +115,37 @@ def test_the_compiled_kernel_equals_float64(monkeypatch, given):
 
 
 @EVERY
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+@pytest.mark.parametrize("b", [None, B], ids=["no-bias", "bias"])
+def test_the_compiled_gathering_equals_the_gram_matrix(monkeypatch, given, dtype, b):
+    """Value, gradient and slopes without n × n matrices are those with them, for every kind, whatever the threads."""
+    exact, wanted = ChoiceLoss(X, given)(W, b), ChoiceLoss(X, given).slopes(W, b)
+    monkeypatch.setattr(choice_loss, "_GATHER_KERNEL_FROM", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    loss = ChoiceLoss(X.to(dtype), given, gathered=True)
+    assert loss._rows is not None
+    tolerance = {"rtol": 1e-4, "atol": 2e-6} if dtype == torch.float32 else {"rtol": 1e-10, "atol": 1e-12}
+    for _ in range(2):
+        value, dW, db = loss(W.to(dtype), None if b is None else b.to(dtype))
+        assert value == pytest.approx(exact[0], rel=tolerance["rtol"])
+        torch.testing.assert_close(dW.double(), exact[1], **tolerance)
+        if b is not None:
+            torch.testing.assert_close(db.double(), exact[2], **tolerance)
+    torch.testing.assert_close(loss.slopes(W.to(dtype), None if b is None else b.to(dtype)).M, wanted.M, **tolerance)
+
+
+def test_the_compiled_gathering_takes_huge_similarities(monkeypatch):
+    """Similarities of 1e4 give the finite loss max(S) - S_chosen, as on the other paths."""
+    monkeypatch.setattr(choice_loss, "_GATHER_KERNEL_FROM", 0)
+    rows = torch.tensor([[100.0, 0.0], [100.0, 1.0], [-100.0, 30.0]], dtype=F64)
+    value, dW, _ = ChoiceLoss(rows, np.array([[0, 1, 2], [0, 2, 1]], dtype=np.int32), gathered=True)(
+        torch.eye(2, dtype=F64)
+    )
+    assert value == pytest.approx(1e4, rel=1e-6)
+    assert torch.isfinite(dW).all()
+
+
+@EVERY
 def test_an_integer_weight_equals_copies(given):
     """An answer of weight 3 is three answers, of every kind."""
     copies = given.select(np.repeat(np.arange(len(given)), given.weights.astype(int)))

@@ -25,7 +25,7 @@ _FAST = {"contract", "nsz", "arcp", "reassoc", "nnan", "ninf"}  # inputs are fin
 _TILES = 32
 
 
-def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """``numba.njit`` that keeps its machine code on disk where some folder is writable."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,7 +81,7 @@ def _log(z):
 def _pass_of(k: int, weighted: bool) -> Callable[..., float]:
     """The compiled pass over answers with k candidate pairs; the compiler knows k and unrolls the loops over them."""
 
-    @_compiled(nogil=True, fastmath=_FAST, error_model="numpy")
+    @compiled(nogil=True, fastmath=_FAST, error_model="numpy")
     @no_type_check
     def one_pass(S, G, pairs, weights, first, last):
         """Add the residuals of answers first..last-1 to G and return the sum of their losses.

@@ -16,6 +16,7 @@ from glocal.similarity import Choices, Pairs, Part, candidate_pairs
 
 GRAM_LIMIT = 20_000  # objects; above that the n × n matrices no longer fit and rows are gathered
 _KERNEL_FROM = 300_000  # answers; below that loading the compiled kernel costs more than it saves
+_GATHER_KERNEL_FROM = 50_000  # the same for the kernel that gathers rows
 _ROWS_CHUNK = 1 << 15
 _GATHER_ABOVE = 64  # objects² per answer in a batch: from there on n × n matrices cost more than gathering
 
@@ -119,6 +120,11 @@ class ChoiceLoss:
             from glocal.objective.choice_kernel import ChoiceKernel
 
             self._kernel = ChoiceKernel(self.parts, self.weights, self.n, torch.get_num_threads())
+        self._rows = None
+        if self.gathered and X.device.type == "cpu" and self.n_answers >= _GATHER_KERNEL_FROM:
+            from glocal.objective.gather_kernel import GatherKernel
+
+            self._rows = GatherKernel(self.parts, self.weights, self.total_weight, self.n, torch.get_num_threads())
         self._groups = () if self._kernel is not None else tuple(map(self._group, self.parts))
 
     def __call__(
@@ -269,6 +275,9 @@ class ChoiceLoss:
 
     def gathered_product(self, Z: Float[Tensor, "n p"], Y: Float[Tensor, "n r"]) -> tuple[float, Float[Tensor, "n r"]]:
         """L and (G + Gᵀ) Y without any n × n matrix, answer by answer in chunks."""
+        if self._rows is not None:
+            value, product = self._rows(Z.contiguous().numpy(), Y.contiguous().numpy())
+            return value, torch.from_numpy(product)
         value, GY = 0.0, torch.zeros_like(Y)
         for group in self._groups:
             for start in range(0, group.objects.shape[1], _ROWS_CHUNK):
