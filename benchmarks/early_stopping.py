@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from glocal.aligner.fit import fit_arm
+from glocal.aligner import fit_arm
 from glocal.aligner.profile import NEURIPS2023
 from glocal.errors import TrivialOptimumError
 from glocal.evaluation.alignment import answer_credit, odd_one_out

@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from glocal.aligner.fit import fit_arm
+from glocal.aligner import fit_arm
 from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.data.splits import object_folds, split_triplets

@@ -46,7 +46,7 @@ def child(options: argparse.Namespace) -> None:
     """One fit; its numbers as a line of JSON."""
     import torch
 
-    from glocal.aligner.fit import fit_arm
+    from glocal.aligner import fit_arm
     from glocal.aligner.profile import MODERN
     from glocal.data.features import Features
     from glocal.data.triplets import Triplets

@@ -32,8 +32,8 @@ import workbench  # isort: skip  before torch
 import numpy as np
 import torch
 
-from glocal.aligner.fit import Engine, Validation, fit_arm
-from glocal.aligner.profile import NEURIPS2023, expanded
+from glocal.aligner import Validation, fit_arm
+from glocal.aligner.profile import NEURIPS2023, profile_of
 from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.data.splits import local_blocks, split_triplets
@@ -42,7 +42,7 @@ from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.structure import neighbours_kept
 from glocal.files import read_lines
 from glocal.objective import LocalLoss, Objective, Penalty, TripletLoss
-from glocal.solver.minibatch import Stopping, epoch_steps
+from glocal.solver.minibatch import Engine, Stopping, epoch_steps
 from glocal.transform import LinearTransform
 
 
@@ -119,7 +119,7 @@ def one_run(data: Data, options: argparse.Namespace) -> tuple[LinearTransform, d
             profile = dataclasses.replace(NEURIPS2023, max_epochs=options.max_epochs, **options.change)
             images = data.unseen if local is not None else None
             settings = {
-                "profile": expanded(profile, eta=options.eta, optimiser=options.optimiser),
+                "profile": profile_of(profile, eta=options.eta, optimiser=options.optimiser),
                 "validation": Validation(heldout, images),
                 "engine": Engine(checkpoints=options.checkpoints),
             }

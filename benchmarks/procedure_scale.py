@@ -21,9 +21,8 @@ import workbench  # isort: skip  before torch
 import numpy as np
 import torch
 
-from glocal.aligner.fit import Fit, fit_arm
-from glocal.aligner.profile import NEURIPS2023, expanded
-from glocal.aligner.validation import Validation
+from glocal.aligner import Fit, Validation, fit_arm
+from glocal.aligner.profile import NEURIPS2023, profile_of
 from glocal.data.features import Features
 from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_answers
@@ -56,7 +55,7 @@ def timed(objects: Features, answers: Triplets, **settings) -> tuple[Fit, Curve]
 
 def loop(eta: float, **changes) -> dict:
     """The settings of the paper's loop."""
-    return {"profile": expanded(dataclasses.replace(NEURIPS2023, **changes), eta=eta)}
+    return {"profile": profile_of(dataclasses.replace(NEURIPS2023, **changes), eta=eta)}
 
 
 def passed(curve: Curve, value: float) -> float:

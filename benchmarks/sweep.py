@@ -27,9 +27,9 @@ import workbench  # isort: skip  before torch
 
 import numpy as np
 import torch
+from glocal.aligner.settings import Settings
 from scale import BATCH, LOCAL, N, P, authors_step, interleaved
 
-from glocal.aligner.settings import Settings
 from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.data.splits import object_folds, split_triplets

@@ -4,12 +4,14 @@ import dataclasses
 import json
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from glocal.aligner.fit import Settings, fit_arm
+from glocal import aligner
+from glocal.aligner import Arm, Exact, FitData, fit_arm
 from glocal.data.features import Features
 from glocal.data.splits import local_blocks, split_triplets
 from glocal.data.triplets import Triplets
@@ -396,10 +398,10 @@ def test_a_collapse_is_warned_of(world):
         ({"lmbda": math.inf}, "lmbda is inf"),
         ({"lmbda": math.nan}, "lmbda is nan"),
         ({"tau": 0.0}, "tau is 0.0"),
-        ({"mix": 0.0}, "mix is 0: that is the penalty of naive. Use method naive, or mix above 0"),
-        ({"mix": -0.1}, "mix is -0.1; the share of the scaled identity is above 0 and at most 1"),
-        ({"mix": 1.1}, "mix is 1.1; the share"),
-        ({"mix": math.nan}, "mix is nan; the share"),
+        ({"mix": 0.0}, "mix is 0.0; allowed is above 0, at most 1 .0 is method naive."),
+        ({"mix": -0.1}, "mix is -0.1; allowed is above 0, at most 1"),
+        ({"mix": 1.1}, "mix is 1.1; allowed"),
+        ({"mix": math.nan}, "mix is nan; allowed"),
         ({"mix": 0.5, "method": "naive"}, "mix is 0.5 with method naive, whose penalty has no scaled identity"),
         ({"tau": math.inf}, "tau is inf"),
         ({"dtype": "float16"}, "dtype is 'float16'; allowed are float32 and float64"),
@@ -432,16 +434,23 @@ def test_local_settings_out_of_range_are_refused(world, options, sentence):
         fit_arm(world.objects, world.triplets, local_features=world.local, **options)
 
 
-def test_settings_are_checked_together():
-    """Settings can be checked alone, before any data are read."""
-    valid = {
-        "method": "glocal", "alpha": 0.1, "lmbda": 0.1, "tau": 0.25, "bias": False, "squared": True,
-        "dtype": "float32", "device": "cpu", "tol": 1e-5, "max_evaluations": 10, "block_size": 10, "seed": 0,
-    }  # fmt: skip
-    assert Settings(**valid).alpha == 0.1
+def test_an_arm_is_checked_alone():
+    """What is minimised can be checked before any data are read."""
+    assert Arm("glocal").alpha == 0.1
     with pytest.raises(ParameterError):
-        Settings(**{**valid, "alpha": 1.0})
-    assert Settings(**{**valid, "alpha": 1.0, "method": "global"}).alpha == 1.0
+        Arm("glocal", alpha=1.0)
+    assert Arm("global", alpha=1.0).share == 0
+
+
+def test_fit_takes_data_arm_and_solver(world, split):
+    """`fit_arm` is `fit` with the options of the three as keywords: the same weights and record."""
+    data = FitData(world.objects, split[0], world.local, block_size=150)
+    found = aligner.fit(data, Arm("glocal", alpha=0.3, lmbda=0.2), Exact(tol=1e-4))
+    again = fit_arm(world.objects, split[0], local_features=world.local, block_size=150, alpha=0.3, lmbda=0.2, tol=1e-4)
+    np.testing.assert_array_equal(found.transform.weights, again.transform.weights)
+    assert replace(found.record, seconds=0.0) == replace(again.record, seconds=0.0)
+    with pytest.raises(ParameterError, match="alhpa is no option of a fit"):
+        fit_arm(world.objects, split[0], alhpa=0.3)
 
 
 def test_data_that_do_not_belong_together_are_refused(world):

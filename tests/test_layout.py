@@ -132,7 +132,7 @@ def test_a_module_imports_only_from_its_left():
     ("source", "place"),
     [
         ("from glocal.solver import minimise", "objective"),
-        ("def f():\n    import glocal.aligner.fit", "transform"),
+        ("def f():\n    import glocal.aligner.fitting", "transform"),
         ("from glocal.objective import Objective", "evaluation"),
         ("from ..cli import main", "data"),
         ("from glocal import Aligner", "solver"),

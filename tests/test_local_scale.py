@@ -11,10 +11,9 @@ import numpy as np
 import processes
 import pytest
 
-from glocal.aligner import fit_arm
-from glocal.aligner.local import LocalBlocks, fit_on_blocks
-from glocal.aligner.outcome import solved
-from glocal.aligner.settings import Settings
+from glocal.aligner import Arm, Exact, FitData, fit_arm
+from glocal.aligner.data import LocalBlocks
+from glocal.aligner.local import fit_on_blocks
 from glocal.data import store
 from glocal.data.features import Features
 from glocal.data.splits import local_blocks
@@ -22,7 +21,6 @@ from glocal.data.store import RowStore
 from glocal.data.world import simulated_world
 from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError, ParameterError
 from glocal.files import array_sha256
-from glocal.transform import LinearTransform
 from glocal.transform.streaming import apply_file
 
 STORES = ("h5", "h5 in chunks", "zarr")
@@ -62,12 +60,11 @@ def many():
     )
 
 
-def settings(**changed) -> Settings:
-    values = {
-        "method": "glocal", "alpha": 0.3, "lmbda": 0.1, "tau": 0.25, "bias": False, "squared": True,
-        "dtype": "float32", "device": "cpu", "tol": 1e-5, "max_evaluations": 1000, "block_size": 30, "seed": 42,
-    }  # fmt: skip
-    return Settings(**values | changed)
+ARM = Arm("glocal", alpha=0.3, lmbda=0.1, tau=0.25)
+
+
+def data_of(world, local=None, **options) -> FitData:
+    return FitData(world.objects, world.triplets, world.local if local is None else local, block_size=30, **options)
 
 
 def blocks_at_once(features: np.ndarray, scalars, block_size: int = 30) -> list[np.ndarray]:
@@ -191,7 +188,7 @@ def test_every_kind_gives_the_same_blocks(tmp_path, on_disk, many, kind):
     expected = blocks_at_once(many.local.matrix, scalars)
     features = Features.load(write(tmp_path, kind, many.local.matrix))
     for first, last in ((0, None), (0, 3), (3, 7)):
-        found = LocalBlocks.standardized(features, scalars, settings(), first=first, last=last)
+        found = data_of(many, features).read("float32", first, last)
         assert len(found) == len(expected[first:last])
         assert found.n == sum(len(block) for block in expected[first:last])
         for block, wanted in zip(found.blocks, expected[first:last], strict=True):
@@ -209,8 +206,8 @@ def test_up_to_16_blocks_all_are_used(many):
     assert record.provenance.data["local_features"] == array_sha256(local.matrix)
     scalars = many.objects.standardization
     whole = LocalBlocks(blocks_at_once(local.matrix, scalars))
-    direct = solved(many.objects, many.triplets, whole, scalars, settings(alpha=0.1), None, None)
-    np.testing.assert_array_equal(fit.transform.weights, direct.W)
+    direct = Exact().solve(data_of(many), Arm("glocal"), whole)
+    np.testing.assert_array_equal(fit.transform.weights, direct.transform.weights)
     assert record.evaluations == direct.solution.evaluations
     given = fit_arm(many.objects, many.triplets, local_features=local, block_size=30, local_blocks=99)
     np.testing.assert_array_equal(given.transform.weights, fit.transform.weights)
@@ -236,15 +233,15 @@ def test_the_measured_change_is_that_of_the_objective_on_fresh_blocks(many):
     """`local_change` is (|f'(V) - f'(W)| + 2 se) / |f'(W)| of the last two fits, f' the objective on fresh blocks."""
     options = {"local_features": many.local, "block_size": 30, "alpha": 0.3, "lmbda": 0.1}
     chosen = fit_arm(many.objects, many.triplets, **options)
-    k, scalars, given = chosen.record.n_local_blocks, many.objects.standardization, settings(alpha=0.3, lmbda=0.1)
+    k = chosen.record.n_local_blocks
     fits, start = [], None
     while not fits or fits[-1].record.n_local_blocks < k:
         count = 4 * 2 ** len(fits)
         fits.append(fit_arm(many.objects, many.triplets, local_blocks=count, start=start, **options))
         start = fits[-1].transform
-    fresh = LocalBlocks.standardized(many.local, scalars, given, first=k, last=2 * k).blocks
+    fresh = data_of(many).read("float32", k, 2 * k).blocks
     V, W = (
-        np.array([objective_at(many, LocalBlocks([block]), fit.transform.weights, given) for block in fresh])
+        np.array([objective_at(many, LocalBlocks([block]), fit.transform.weights) for block in fresh])
         for fit in fits[-2:]
     )
     wanted = (abs((V - W).mean()) + 2 * (V - W).std(ddof=1) / np.sqrt(len(fresh))) / abs(W.mean())
@@ -255,30 +252,28 @@ def test_the_measured_change_is_that_of_the_objective_on_fresh_blocks(many):
 @pytest.mark.parametrize("tolerance", [3e-2, 1e-2, 3e-3])
 def test_what_the_schedule_loses_is_below_what_it_measures(many, tolerance):
     """Over all 40 blocks the chosen fit loses less than what the last doubling changed on fresh blocks."""
-    scalars, given = many.objects.standardization, settings()
-    all_blocks = LocalBlocks.standardized(many.local, scalars, given)
-    counts = []
+    data, counts = data_of(many), []
 
-    def fit(local, start):
-        outcome = solved(many.objects, many.triplets, local, scalars, given, start, None)
-        counts.append(len(local))
-        at = outcome.solution.at
-        return outcome, LinearTransform(outcome.W, None, 0.0, 1.0), at.value - given.alpha * at.parts["local"]
+    class Counted(Exact):
+        def solve(self, data, arm, local=None, *rest):
+            counts.append(len(local))
+            return super().solve(data, arm, local, *rest)
 
-    progress = fit_on_blocks(fit, many.local, scalars, given, tolerance=tolerance)
+    found = fit_on_blocks(data, ARM, Counted(), tolerance=tolerance)
     assert counts == [4, 8, 16, 32, 40][: len(counts)]
-    assert len(progress.local) == counts[-1]
-    for block, wanted in zip(progress.local.blocks, all_blocks.blocks, strict=False):
+    assert len(found.local) == counts[-1]
+    all_blocks = data.read("float32")
+    for block, wanted in zip(found.local.blocks, all_blocks.blocks, strict=False):
         np.testing.assert_array_equal(block, wanted)
-    best = fit(all_blocks, None)[0].solution.at.value
-    value = objective_at(many, all_blocks, progress.fitted.W, given)
+    best = Exact().solve(data, ARM, all_blocks).solution.at.value
+    value = objective_at(many, all_blocks, found.outcome.transform.weights)
     assert value <= best * (1 + tolerance)
-    if progress.change is not None:
-        assert progress.change <= tolerance
-        assert value <= best * (1 + progress.change)
+    if found.change is not None:
+        assert found.change <= tolerance
+        assert value <= best * (1 + found.change)
 
 
-def objective_at(world, local, W, given) -> float:
+def objective_at(world, local, W) -> float:
     """The objective on these blocks at W, on the original columns."""
     import torch
 
@@ -287,25 +282,19 @@ def objective_at(world, local, W, given) -> float:
     X = torch.from_numpy(world.objects.standardization(world.objects.matrix))
     blocks = [torch.from_numpy(block) for block in local.blocks]
     terms = (
-        (1 - given.alpha, TripletLoss(X, world.triplets.answers, None)),
-        (given.alpha, LocalLoss(blocks, given.tau)),
-        (given.lmbda, Penalty("scaled-identity")),
+        (1 - ARM.alpha, TripletLoss(X, world.triplets.answers, None)),
+        (ARM.alpha, LocalLoss(blocks, ARM.tau)),
+        (ARM.lmbda, Penalty("scaled-identity")),
     )
     return Objective(terms)(torch.from_numpy(W)).value
 
 
 def test_a_cap_that_is_too_low_is_said(many):
     """At the cap the schedule ends with a warning that names the change and what to pass."""
-    scalars, given = many.objects.standardization, settings()
-
-    def fit(local, start):
-        stretched = np.diag(np.arange(1, 33) ** (1 / len(local))).astype("f4")
-        return len(local), LinearTransform(stretched, None, 0.0, 1.0), 1.0
-
     with pytest.warns(DataWarning, match=r"uses 8 of 40 blocks .* --local-blocks 16"):
-        progress = fit_on_blocks(fit, many.local, scalars, given, tolerance=1e-9, cap=8)
-    assert progress.fitted == len(progress.local) == 8
-    assert progress.change > 1e-9
+        found = fit_on_blocks(data_of(many), ARM, Exact(), tolerance=1e-9, cap=8)
+    assert len(found.local) == 8
+    assert found.change > 1e-9
 
 
 @pytest.mark.parametrize("kind", ["npy", "zarr"])
@@ -327,15 +316,15 @@ def test_only_used_rows_are_checked(tmp_path, many, kind):
 @pytest.mark.parametrize("count", [0, -3])
 def test_no_block_is_refused(many, count):
     """A number of blocks below 1 is refused."""
-    with pytest.raises(ParameterError, match=f"local_blocks is {count}; at least 1"):
+    with pytest.raises(ParameterError, match=f"local_blocks is {count}; allowed is at least 1"):
         fit_arm(many.objects, many.triplets, local_features=many.local, local_blocks=count)
 
 
 @pytest.mark.filterwarnings("ignore:local features. by the mean and std:glocal.errors.DataWarning")
 def test_local_images_can_stay_raw(many):
     """With local_standardized=False teacher and student see the features as they are, and the record says so."""
-    given, scalars = settings(), many.objects.standardization
-    raw = LocalBlocks.standardized(many.local, scalars, given, first=1, last=2, standardized=False)
+    scalars = many.objects.standardization
+    raw = data_of(many, local_standardized=False).read("float32", 1, 2)
     np.testing.assert_array_equal(raw.blocks[0], many.local.matrix[local_blocks(1200, 30, 42)[1]])
     options = {"local_features": many.local, "block_size": 300}
     standardized = fit_arm(many.objects, many.triplets, **options)

@@ -17,7 +17,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glocal.aligner.fit import Engine, fit_arm
+from glocal.aligner import fit_arm
 from glocal.aligner.profile import MODERN
 from glocal.cli.app import _run
 from glocal.errors import (
@@ -28,7 +28,7 @@ from glocal.errors import (
     ParameterError,
 )
 from glocal.objective import Objective, Penalty, TripletLoss
-from glocal.solver.minibatch import SampledObjective, Stopping, Training, epoch_steps, minimise_by_batches
+from glocal.solver.minibatch import Engine, SampledObjective, Stopping, Training, epoch_steps, minimise_by_batches
 from glocal.solver.minibatch.batches import Step
 from glocal.transform import LinearTransform
 
@@ -653,7 +653,7 @@ LARGE = """
 import sys, warnings
 import numpy as np
 from dataclasses import replace
-from glocal.aligner.fit import fit_arm
+from glocal.aligner import fit_arm
 from glocal.aligner.profile import MODERN
 from glocal.data.features import Features
 from glocal.data.triplets import Triplets

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from glocal import Aligner
-from glocal.aligner.fit import fit_arm
+from glocal.aligner import fit_arm
 from glocal.cli.app import _run
 from glocal.data.features import Features
 from glocal.data.world import simulated_answers, simulated_world

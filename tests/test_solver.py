@@ -18,6 +18,7 @@ from glocal.objective import LocalLoss, Objective, Penalty, TripletLoss
 from glocal.solver import (
     DualityGap,
     GradientRatio,
+    Iterate,
     best_scale,
     lambda_max,
     minimise,
@@ -288,7 +289,7 @@ def test_near_the_optimum_the_gap_is_its_second_order_term(lmbda):
     g = Q.T @ ((found.at.dW + found.at.dW.T) / 2) @ Q
     term = float((g**2 * (w[:, None] * w) / (w[:, None] + w)).sum()) / (2 * lmbda * float(w.mean()))
     assert found.gap == pytest.approx(term, rel=0.5, abs=1e-9)
-    assert term <= DualityGap(objective).estimate(found.at, found.W, None) * 1.01
+    assert term <= DualityGap(objective).estimate(Iterate(found.at, found.W)) * 1.01
 
 
 def test_an_indefinite_stationary_point_is_left():
@@ -319,9 +320,9 @@ def test_the_preconditioner_saves_evaluations():
 def test_a_gradient_norm_is_no_gap():
     """The gradient criterion compares norms and never states a gap."""
     at = global_arm(0.1)(identity())
-    verdict = GradientRatio(gradient_norm(at)).judge(at, identity(), None, 0.1)
+    verdict = GradientRatio(gradient_norm(at)).judge(Iterate(at, identity()), 0.1)
     assert (verdict.status, verdict.converged, verdict.gap) == ("stationary", False, None)
-    assert GradientRatio(gradient_norm(at)).judge(at, identity(), None, 0.099).status is None
+    assert GradientRatio(gradient_norm(at)).judge(Iterate(at, identity()), 0.099).status is None
 
 
 # naive

@@ -80,7 +80,7 @@ def test_a_path_moves_to_neighbours_only():
         ("lmbda = [-1]", "lmbda = -1"),
         ("tau = [0]", "tau = 0"),
         ("tau = []", "lists no tau"),
-        ("tau = ['a']", "must be a list of numbers"),
+        ("tau = ['a']", "tau = 'a'; allowed is a finite number above 0"),
         ("alpha = [0.1, 0.1]", "twice"),
         ("method = 'best'", "method = 'best'"),
         ("alpha = [", "is not TOML"),

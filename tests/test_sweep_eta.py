@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glocal.aligner.fit import Validation, fit_arm
+from glocal.aligner import Validation, fit_arm
 from glocal.aligner.profile import MODERN, NEURIPS2023
 from glocal.cli.app import _run
 from glocal.data.features import Features

@@ -6,8 +6,7 @@ import numpy as np
 import processes
 import pytest
 
-from glocal.aligner.fit import fit_arm
-from glocal.aligner.settings import Settings
+from glocal.aligner import Exact, FitData, fit_arm
 from glocal.data import store
 from glocal.data.features import Features
 from glocal.data.splits import local_blocks, object_folds
@@ -16,6 +15,7 @@ from glocal.errors import DataError
 from glocal.sweep import Grid, Sweep
 from glocal.sweep.blocks import blocks_needed
 from glocal.sweep.data import FoldData, SweepData
+from glocal.sweep.run import Plan
 
 GRID = {"alpha": [0.5], "lmbda": [0.1], "tau": [0.25]}
 
@@ -26,14 +26,9 @@ def many():
     return simulated_world(n_triplets=20_000, n_local=1800, dimensions=32)
 
 
-def settings(**changed):
-    given = {"alpha": 0.0, "lmbda": 0.0, "tau": 1.0, "bias": False, "squared": True, "dtype": "float32"}
-    given |= {"device": "cpu", "tol": 1e-4, "max_evaluations": 1000, "block_size": 30, "seed": 42}
-    return Settings(method="global", **(given | changed))
-
-
-def data_of(world, local=None):
-    return SweepData(world.objects, world.triplets, world.local if local is None else local)
+def data_of(world, local=None, **options):
+    local = world.local if local is None else local
+    return SweepData(FitData(world.objects, world.triplets, local, **{"block_size": 30, **options}))
 
 
 def test_a_fold_reads_the_rows_it_uses_and_no_other(many):
@@ -43,20 +38,20 @@ def test_a_fold_reads_the_rows_it_uses_and_no_other(many):
     outside = np.setdiff1d(np.arange(len(matrix)), inside)
     used = outside[np.concatenate(local_blocks(len(outside), 30, 42)[:4])]
     matrix[np.setdiff1d(outside, used)] = np.nan
-    fold = FoldData.read(data_of(many, Features(matrix)), 1, 3, settings(), blocks=4)
+    fold = FoldData.read(data_of(many, Features(matrix)), 1, 3, Exact(), blocks=4)
     scalars = many.objects.standardization
     assert np.array_equal(np.concatenate(fold.local.blocks), scalars(matrix[used]))
     assert np.array_equal(fold.images, matrix[np.sort(inside)])
     assert len(fold.local) == 4
     matrix[used[0], 3] = np.inf
     with pytest.raises(DataError, match=f"holds inf at row {used[0]}, column 3"):
-        FoldData.read(data_of(many, Features(matrix)), 1, 3, settings(), blocks=4)
+        FoldData.read(data_of(many, Features(matrix)), 1, 3, Exact(), blocks=4)
 
 
 def test_more_images_than_can_be_compared_are_sampled(many, monkeypatch):
     """Of more held-out images than the limit the first drawn are candidates, and their number is in every row."""
     monkeypatch.setattr("glocal.sweep.data.MOST_CANDIDATES", 100)
-    fold = FoldData.read(data_of(many), 0, 3, settings())
+    fold = FoldData.read(data_of(many), 0, 3, Exact())
     assert np.array_equal(fold.images, many.local.matrix[np.sort(object_folds(1800, 3, 42)[0][:100])])
     sweep = Sweep(GRID, block_size=30, local_blocks=2).fit(many.objects, many.triplets, local_features=many.local)
     assert set(sweep.results_["n_images"]) == {100}
@@ -82,18 +77,20 @@ def test_the_number_of_blocks_is_measured_once_for_all_points(many, tmp_path, mo
 
 def test_nothing_is_measured_where_all_blocks_are_used(many):
     """Up to 16 blocks, without glocal, at alpha = 1 only, or with a given number there is nothing to find out."""
-    data, grid = data_of(many), Grid.of(GRID)
-    assert blocks_needed(data, grid, 3, settings(block_size=75)) == (None, None)
-    assert blocks_needed(data, Grid.of({"method": "global"}), 3, settings()) == (None, None)
-    assert blocks_needed(data, Grid.of({"alpha": 1}), 3, settings()) == (None, None)
-    assert blocks_needed(data, grid, 3, settings(local_blocks=5)) == (5, None)
+    for grid, options, found in (
+        (GRID, {"block_size": 75}, (None, None)),
+        ({"method": "global"}, {}, (None, None)),
+        ({"alpha": 1}, {}, (None, None)),
+        (GRID, {"local_blocks": 5}, (5, None)),
+    ):
+        assert blocks_needed(Plan(data_of(many, **options), Grid.of(grid), 3, Exact(tol=1e-4))) == found
 
 
 @pytest.mark.filterwarnings("ignore::glocal.errors.NotConvergedWarning")
 def test_the_blocks_found_are_enough_for_the_other_settings(many):
     """With the number measured on the hardest setting, others end within 1e-3 of their optimum over all blocks."""
     grid = Grid.of({"alpha": [0.1, 0.5], "lmbda": [0.1, 1.0], "tau": [0.25, 1.0]})
-    blocks, _ = blocks_needed(data_of(many), grid, 3, settings())
+    blocks, _ = blocks_needed(Plan(data_of(many), grid, 3, Exact(tol=1e-4)))
     for alpha, lmbda, tau in ((0.1, 0.1, 0.25), (0.5, 1.0, 1.0)):
         given = {"local_features": many.local, "alpha": alpha, "lmbda": lmbda, "tau": tau, "block_size": 30}
         few = fit_arm(many.objects, many.triplets, local_blocks=blocks, **given)

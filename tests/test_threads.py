@@ -9,8 +9,7 @@ from threading import Barrier
 import pytest
 import torch
 
-from glocal.aligner.fit import fit_arm
-from glocal.solver.threads import threads_for, work_of
+from glocal.aligner import fit_arm
 from glocal.sweep import Sweep
 
 

@@ -12,7 +12,7 @@ from glocal._version import __version__
 
 if TYPE_CHECKING:
     from glocal.aligner.estimator import Aligner
-    from glocal.aligner.fit import fit_arm
+    from glocal.aligner.fitting import fit_arm
     from glocal.data.answers import Answers
     from glocal.data.features import Features
     from glocal.data.join import join
@@ -36,7 +36,7 @@ _HOME = {
     "GLocalError": "glocal.errors",
     "LinearTransform": "glocal.transform.linear",
     "Triplets": "glocal.data.triplets",
-    "fit_arm": "glocal.aligner.fit",
+    "fit_arm": "glocal.aligner.fitting",
     "join": "glocal.data.join",
     "neighbours_kept": "glocal.evaluation.structure",
     "odd_one_out": "glocal.evaluation.alignment",

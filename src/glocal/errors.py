@@ -75,7 +75,11 @@ class ClusterError(GLocalError, RuntimeError):
 
 
 class TrivialOptimumError(GLocalError):
-    """The optimum of the objective is W = 0, which maps everything to one point."""
+    """The optimum of the objective is W = 0, which maps everything to one point, from `lambda_max` on."""
+
+    def __init__(self, message: str, lambda_max: float) -> None:
+        super().__init__(message)
+        self.lambda_max = lambda_max
 
 
 class GLocalWarning(UserWarning):

@@ -42,13 +42,12 @@ class FitRecord:
 
     `parts` are unweighted; `gap` bounds or estimates how far `objective` lies above the optimum
     (None where no such bound is known); `status` is ``"converged"``, ``"stationary"``, ``"budget"`` or ``"stalled"``.
-    Of a subspace fit,
-    `rank` is the number of directions, `gap` counts within them, and `rank_bound` estimates what leaving out the
-    others costs at most. Where a schedule decided on the `n_local_blocks` blocks of local images, `local_change`
+    `rank` is the number of directions that were fitted where there are fewer rows than columns, else None.
+    Where a schedule decided on the `n_local_blocks` blocks of local images, `local_change`
     is the fraction of the objective by which the last doubling of their number changed it on fresh blocks.
     `gathered` says that the objects were too many for an n × n matrix. Of the mini-batch solver, which is never
-    converged, `evaluations` are its `steps`, `n_fitted` the answers outside the fold that its stopping rule watched,
-    and `watched` the scores of that fold (both None where it watched what it fitted).
+    converged and has no `tol`, `evaluations` are its `steps`, `n_fitted` the answers outside the fold that its stopping
+    rule watched, and `watched` the scores of that fold (both None where it watched what it fitted).
     """
 
     method: str
@@ -73,13 +72,12 @@ class FitRecord:
     n_local: int
     block_size: int | None
     start_scale: float
-    tol: float
+    tol: float | None
     dtype: str
     lambda_max: float | None = None
     holdout: dict[str, Any] | None = None
     provenance: Provenance | None = None
     rank: int | None = None
-    rank_bound: float | None = None
     n_local_blocks: int | None = None
     local_change: float | None = None
     local_standardized: bool | None = None

@@ -1,18 +1,30 @@
-"""From features and answers to a transform: `fit_arm` does it, `Aligner` is its scikit-learn face."""
+"""From features and answers to a transform: `fit` minimises an `Arm` on `FitData` by a solver.
 
+`Aligner` is its scikit-learn face. Nothing here loads torch or scikit-learn before it is asked for.
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from glocal.aligner.fit import Fit, fit_arm
-
 if TYPE_CHECKING:
+    from glocal.aligner.arm import Arm
+    from glocal.aligner.choices import Choices
+    from glocal.aligner.data import FitData
     from glocal.aligner.estimator import Aligner
+    from glocal.aligner.exact import Exact
+    from glocal.aligner.fitting import Fit, fit, fit_arm
+    from glocal.aligner.loop import Loop
+    from glocal.aligner.watched import Validation
 
-__all__ = ["Aligner", "Fit", "fit_arm"]
+_PLACES = {
+    "Aligner": "estimator", "Arm": "arm", "Choices": "choices", "Exact": "exact", "Fit": "fitting", "FitData": "data",
+    "Loop": "loop", "Validation": "watched", "fit": "fitting", "fit_arm": "fitting",
+}  # fmt: skip
+
+__all__ = ["Aligner", "Arm", "Choices", "Exact", "Fit", "FitData", "Loop", "Validation", "fit", "fit_arm"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Aligner":  # scikit-learn loads only for who asks for the estimator
-        from glocal.aligner.estimator import Aligner
-
-        return Aligner
+    if name in _PLACES:
+        return getattr(import_module(f"glocal.aligner.{_PLACES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

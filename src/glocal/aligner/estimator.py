@@ -10,9 +10,12 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import validate_data
 
-from glocal.aligner.fit import fit_arm
-from glocal.aligner.profile import OptimiserName, ProfileName, SolverName, expanded
-from glocal.aligner.settings import Dtype, Method, warn_unused
+from glocal.aligner.arm import Arm, Method
+from glocal.aligner.choices import Choices
+from glocal.aligner.data import FitData
+from glocal.aligner.exact import Dtype, Exact
+from glocal.aligner.fitting import fit
+from glocal.aligner.profile import OptimiserName, ProfileName, SolverName
 from glocal.data.features import Features, as_matrix
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError
@@ -53,9 +56,8 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Of the computation.
     device : str, default "cpu"
         Any torch device.
-    rank : int, "auto" or None, default None
-        Fit on this many principal directions of the features; "auto" takes as many as an error bound calls for; None
-        fits all (`global` and `glocal`, no bias).
+    rank : None
+        No longer needed and without effect: with fewer rows than columns a fit takes the row space by itself.
     local_blocks : int or None, default None
         Blocks of local images to use; None uses all up to 16, and of more as many as a measurement calls for.
     solver : {"lbfgs", "minibatch"} or None, default None
@@ -95,18 +97,18 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self,
         method: Method | None = None,
         *,
-        alpha: float = 0.1,
-        lmbda: float = 0.1,
-        mix: float = 1.0,
-        tau: float = 0.25,
-        bias: bool = False,
+        alpha: float = Arm.alpha,
+        lmbda: float = Arm.lmbda,
+        mix: float = Arm.mix,
+        tau: float = Arm.tau,
+        bias: bool = Arm.bias,
         squared: bool | None = None,
         tol: float | None = None,
-        max_evaluations: int = 1000,
-        block_size: int = 1024,
-        seed: int = 42,
-        dtype: Dtype = "float32",
-        device: str = "cpu",
+        max_evaluations: int = Exact.max_evaluations,
+        block_size: int = FitData.block_size,
+        seed: int = FitData.seed,
+        dtype: Dtype = Exact.dtype,
+        device: str = Exact.device,
         rank: int | Literal["auto"] | None = None,
         local_blocks: int | None = None,
         solver: SolverName | None = None,
@@ -167,7 +169,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         DataError, ParameterError, TrivialOptimumError
-            See `glocal.fit_arm`; also a table of local features whose columns have other names than those of X.
+            See `glocal.aligner.fit`; also a table of local features whose columns have other names than those of X.
 
         Warns
         -----
@@ -175,7 +177,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             A setting that this method or solver does not read differs from its default, or local features are given to
             a method other than `glocal`.
         GLocalWarning
-            As `glocal.fit_arm` does: among others where the local features are of another scale than X.
+            As `glocal.aligner.fit` does: among others where the local features are of another scale than X.
 
         Notes
         -----
@@ -190,34 +192,13 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         rows = self._validated(X, ensure_min_samples=3)
         local = None if local_features is None else self._local(local_features)
-        self._warn_unused(local)
-        fit = fit_arm(
-            Features(rows, None, "X"),
-            self._answers(y if triplets is None else triplets, sample_weight),
-            local_features=local,
-            method=self.method,
-            alpha=self.alpha,
-            lmbda=self.lmbda,
-            mix=self.mix,
-            tau=self.tau,
-            bias=self.bias,
-            squared=self.squared,
-            tol=self.tol,
-            max_evaluations=self.max_evaluations,
-            block_size=self.block_size,
-            seed=self.seed,
-            dtype=self.dtype,
-            device=self.device,
-            rank=self.rank,
-            local_blocks=self.local_blocks,
-            solver=self.solver,
-            profile=self.profile,
-            eta=self.eta,
-            optimiser=self.optimiser,
-        )
-        self.transform_ = fit.transform
-        self.record_ = fit.record
-        self.method_ = fit.record.method
+        choices = Choices.of(self.get_params(), local=local is not None)
+        choices.warn_unused(self._given(local))
+        answers = self._answers(y if triplets is None else triplets, sample_weight)
+        found = fit(FitData(Features(rows, None, "X"), answers, local, **choices.data), choices.arm, choices.solver)
+        self.transform_ = found.transform
+        self.record_ = found.record
+        self.method_ = found.record.method
         return self
 
     def transform(self, X: Float[np.ndarray, "n p"] | Features) -> Float[np.ndarray, "n p"]:
@@ -266,13 +247,11 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         rows: np.ndarray = validate_data(self, X, dtype=[np.float32, np.float64], **how)
         return rows
 
-    def _warn_unused(self, local: Features | None) -> None:
-        """Name what was set, or given, although the method or solver does not read it."""
+    def _given(self, local: Features | None) -> dict[str, str]:
+        """The parameters that differ from their defaults, and the local features."""
         defaults = type(self)().get_params()
         changed = [name for name, value in self.get_params().items() if value is not None and value != defaults[name]]
-        given = {name: name for name in [*changed, *([] if local is None else ["local_features"])]}
-        method = self.method or ("global" if local is None else "glocal")
-        warn_unused(given, method, expanded(self.profile, solver=self.solver).solver)
+        return {name: name for name in [*changed, *([] if local is None else ["local_features"])]}
 
     def _local(self, local: Any) -> Features:
         if isinstance(local, Features):

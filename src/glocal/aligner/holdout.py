@@ -3,53 +3,60 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
-from glocal.aligner.local import LocalBlocks
-from glocal.aligner.outcome import solved
-from glocal.aligner.settings import Settings
-from glocal.data.features import Features
-from glocal.data.triplets import Triplets
+from glocal.aligner.arm import Arm
+from glocal.aligner.data import FitData, LocalBlocks
+from glocal.aligner.outcome import OnStep, Solver
+from glocal.data.splits import split_triplets
 from glocal.errors import DataError, OverfitWarning
 from glocal.evaluation.alignment import odd_one_out
-from glocal.objective import Evaluation
 from glocal.transform import LinearTransform
 
+Mask = Bool[np.ndarray, " t"]
 
-def check_parts(train: np.ndarray, heldout: np.ndarray, folds: int) -> None:
-    """Raise the sentence for a split with an empty side, before anything is fitted."""
-    for part, what in ((train, "outside"), (heldout, "inside")):
+
+def holdout_parts(data: FitData, folds: int) -> tuple[Mask, Mask]:
+    """Which answers lie outside object fold 0, and which inside.
+
+    Raises
+    ------
+    DataError
+        One side of the split has no answer.
+    """
+    parts = split_triplets(data.triplets, len(data.features), folds=folds, seed=data.seed)
+    for part, what in zip(parts, ("outside", "inside"), strict=True):
         if not part.any():
             raise DataError(
                 f"no answer has its three objects {what} fold 0 of {folds}, so nothing can be held out. "
                 "Use fewer folds, or more answers."
             )
+    return parts
 
 
 def holdout_scores(
-    features: Features,
-    triplets: Triplets,
-    train: np.ndarray,
-    heldout: np.ndarray,
+    data: FitData,
     folds: int,
+    arm: Arm,
+    solver: Solver,
     local: LocalBlocks | None,
-    start: LinearTransform | None,
-    settings: Settings,
-    on_step: Callable[[int, Evaluation], None] | None = None,
+    start: LinearTransform | None = None,
+    on_step: OnStep | None = None,
 ) -> dict[str, Any]:
     """Fit on the objects outside fold 0 and score both sides: overfitting is seen, not guessed."""
-    check_parts(train, heldout, folds)
-    scalars = features.standardization
-    outcome = solved(features, triplets.select(train), local, scalars, settings, start, on_step)
-    X = scalars(features.matrix, "float64")
-    Z = LinearTransform(outcome.W, outcome.b, 0.0, 1.0).apply(X)
-    scores: dict[str, Any] = {"folds": folds, "seed": settings.seed, "converged": outcome.solution.converged}
-    for name, part in (("fitted", train), ("heldout", heldout)):
-        answers = triplets.select(part)
+    parts = holdout_parts(data, folds)
+    outcome = solver.solve(replace(data, triplets=data.triplets.select(parts[0])), arm, local, start, on_step)
+    X = data.scalars(data.features.matrix, "float64")
+    Z = outcome.transform.apply(X)
+    scores: dict[str, Any] = {"folds": folds, "seed": data.seed, "converged": outcome.solution.converged}
+    for name, part in zip(("fitted", "heldout"), parts, strict=True):
+        answers = data.triplets.select(part)
         cosine = odd_one_out(Z, answers)
+        original = odd_one_out(X * outcome.scale, answers, interval=False)
         scores[name] = {
             "accuracy_cosine": cosine.accuracy,
             "low": cosine.low,
@@ -57,13 +64,13 @@ def holdout_scores(
             "accuracy_dot": odd_one_out(Z, answers, similarity="dot", interval=False).accuracy,
             "loss": cosine.loss,
             "n": cosine.n,
+            "original_accuracy_cosine": original.accuracy,
+            "original_loss": original.loss,
         }
-        original = odd_one_out(X * outcome.scale, answers, interval=False)
-        scores[name] |= {"original_accuracy_cosine": original.accuracy, "original_loss": original.loss}
-    if scores["heldout"]["loss"] > scores["heldout"]["original_loss"]:
+    heldout = scores["heldout"]
+    if heldout["loss"] > heldout["original_loss"]:
         warnings.warn(
-            f"overfitting: held-out loss {scores['heldout']['loss']:.4f} is above "
-            f"{scores['heldout']['original_loss']:.4f}, "
+            f"overfitting: held-out loss {heldout['loss']:.4f} is above {heldout['original_loss']:.4f}, "
             f"that of scaled features without a transform (fitted loss {scores['fitted']['loss']:.4f}). Raise lmbda, "
             "unless a warning about the answers names another cause: mend that first.",
             OverfitWarning,

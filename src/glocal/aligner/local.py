@@ -1,21 +1,17 @@
-"""The local images of a fit: the blocks it reads, and how many of them it needs."""
+"""How many blocks of local images a fit needs."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Int
 
-from glocal.aligner.settings import Settings
-from glocal.data.features import Features, Standardization
-from glocal.data.splits import local_blocks
+from glocal.aligner.arm import Arm
+from glocal.aligner.data import FitData, LocalBlocks
+from glocal.aligner.outcome import OnStep, Outcome, Solver
 from glocal.errors import DataWarning
-from glocal.files import array_sha256
 from glocal.objective import LocalLoss
 from glocal.transform import LinearTransform
 
@@ -24,108 +20,31 @@ ALL_UP_TO = 16  # blocks; so few are all used
 CAP = 64  # blocks; with 1024 images each their teachers take 256 MB
 TOLERANCE = 1e-3  # of the objective: what the last doubling may change on fresh blocks
 
-Fitted = TypeVar("Fitted")
-
 
 @dataclass(frozen=True, eq=False)
-class LocalBlocks:
-    """Local images in their blocks, standardized or raw.
+class BlockFit:
+    """The last fit, the blocks it used, the evaluations of all fits, and the change measured on fresh blocks.
 
-    Parameters
-    ----------
-    blocks : list of (m, p) arrays
-    rows : (n,) int or None
-        The row of the local features behind each image, block after block; None where the blocks were made elsewhere.
+    `change` is a fraction of the objective, None where all blocks are used or their number was given; `local` is None
+    for arms without a local term.
     """
 
-    blocks: list[np.ndarray]
-    rows: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.blocks)
-
-    @property
-    def n(self) -> int:
-        """The number of local images."""
-        return sum(len(block) for block in self.blocks)
-
-    @classmethod
-    def standardized(
-        cls,
-        features: Features,
-        scalars: Standardization,
-        settings: Settings,
-        *,
-        first: int = 0,
-        last: int | None = None,
-        standardized: bool = True,
-        images: Int[np.ndarray, " k"] | None = None,
-    ) -> LocalBlocks:
-        """Cut the local images into blocks and read those from `first` to before `last`, and only those.
-
-        Parameters
-        ----------
-        features : Features
-            Of the local images; the rows are read in the order of the file and checked.
-        scalars : Standardization
-            Of the object features.
-        settings : Settings
-            Block size, seed and dtype.
-        first, last : int
-            By default all blocks.
-        standardized : bool
-            False leaves the features as they are, as the authors train the local term.
-        images : (k,) int or None
-            The rows that count as local images; None takes all.
-
-        Raises
-        ------
-        DataError
-            NaN or infinity in a row that is read.
-        """
-        n = len(features) if images is None else len(images)
-        drawn = local_blocks(n, settings.block_size, settings.seed)[first:last]
-        rows = np.concatenate(drawn) if images is None else images[np.concatenate(drawn)]
-        X = np.empty((len(rows), features.dimensions), dtype=settings.dtype)
-        for positions, chunk in features.rows(rows):
-            X[positions] = scalars(chunk, settings.dtype) if standardized else chunk
-        return cls(np.split(X, np.cumsum([len(block) for block in drawn])[:-1]), rows)
-
-    def sha256(self, features: Features) -> str:
-        """Hash the rows that are used, in the order of the file: that of the whole matrix if all are."""
-        if self.rows is None or len(self.rows) == len(features):
-            return array_sha256(features.matrix)
-        return array_sha256(features.matrix, np.sort(self.rows))
-
-    def __add__(self, other: LocalBlocks) -> LocalBlocks:
-        rows = None if self.rows is None or other.rows is None else np.concatenate([self.rows, other.rows])
-        return LocalBlocks(self.blocks + other.blocks, rows)
-
-
-@dataclass(frozen=True, eq=False)
-class Progress(Generic[Fitted]):
-    """What the schedule ends with: the blocks used, the last fit, and the change measured on fresh blocks.
-
-    `change` is a fraction of the objective, None where all blocks are used or their number was given.
-    """
-
-    local: LocalBlocks
-    fitted: Fitted
-    change: float | None
+    outcome: Outcome
+    local: LocalBlocks | None
+    evaluations: int
+    change: float | None = None
 
 
 def fit_on_blocks(
-    fit: Callable[[LocalBlocks, LinearTransform | None], tuple[Fitted, LinearTransform, float]],
-    features: Features,
-    scalars: Standardization,
-    settings: Settings,
-    *,
+    data: FitData,
+    arm: Arm,
+    solver: Solver,
     start: LinearTransform | None = None,
-    standardized: bool = True,
-    images: Int[np.ndarray, " k"] | None = None,
+    *,
+    on_step: OnStep | None = None,
     tolerance: float = TOLERANCE,
     cap: int = CAP,
-) -> Progress[Fitted]:
+) -> BlockFit:
     """Fit on as many blocks as the local term needs.
 
     Up to 16 blocks are all used. Of more, the first 4 are fitted, then twice as many from the last W, and so on until
@@ -141,13 +60,13 @@ def fit_on_blocks(
 
     Parameters
     ----------
-    fit : function
-        (blocks, start) → (whatever it returns, its transform of the blocks as they are, its objective without the
-        local term).
-    features, scalars, settings, standardized, images
-        As in `LocalBlocks.standardized`; a ``settings.local_blocks`` that is not None is the number to use.
+    data, arm, solver
+        As in `glocal.aligner.fit`; ``data.local_blocks`` that is not None is the number to use. The mini-batch
+        solver takes all blocks in turn where their number is not given.
     start : LinearTransform or None
         Of the first fit.
+    on_step : function or None
+        Called with the evaluations of all fits so far.
     tolerance : float
         Stop at a change of at most this fraction.
     cap : int
@@ -158,30 +77,37 @@ def fit_on_blocks(
     DataWarning
         The cap is reached and the change is still above the tolerance.
     """
+    spent = 0
 
-    def read(first: int, last: int) -> LocalBlocks:
-        return LocalBlocks.standardized(
-            features, scalars, settings, first=first, last=last, standardized=standardized, images=images
-        )
+    def fitted(local: LocalBlocks | None, start: LinearTransform | None) -> Outcome:
+        nonlocal spent
+        before = spent
+        step = None if on_step is None else lambda evaluations, at: on_step(before + evaluations, at)
+        outcome = solver.solve(data, arm, local, start, step)
+        spent += outcome.solution.evaluations
+        return outcome
 
-    n = len(features) if images is None else len(images)
-    total, count = len(local_blocks(n, settings.block_size, settings.seed)), settings.local_blocks
-    if count is not None or total <= ALL_UP_TO:
-        local = read(0, total if count is None else min(count, total))
-        return Progress(local, fit(local, start)[0], None)
-    local, fresh = LocalBlocks([], np.empty(0, dtype=np.int64)), read(0, FIRST)
-    before: tuple[LinearTransform, float] | None = None
+    if not arm.local:
+        outcome = fitted(None, start)
+        return BlockFit(outcome, None, spent)
+    total, count = len(data.drawn), data.local_blocks
+    if count is not None or total <= ALL_UP_TO or solver.takes_all_blocks:
+        local = data.read(solver.dtype, 0, total if count is None else min(count, total))
+        outcome = fitted(local, start)
+        return BlockFit(outcome, local, spent)
+    local, fresh = LocalBlocks([], np.empty(0, dtype=np.int64)), data.read(solver.dtype, 0, FIRST)
+    before: Outcome | None = None
     while True:
         local = local + fresh
-        fitted, transform, rest = fit(local, start if before is None else before[0])
+        outcome = fitted(local, start if before is None else before.transform)
         k = len(local)
         if k == total:
-            return Progress(local, fitted, None)
-        fresh = read(k, min(2 * k, total))
+            return BlockFit(outcome, local, spent)
+        fresh = data.read(solver.dtype, k, min(2 * k, total))
         if before is not None:
-            change = _change(fresh, before, (transform, rest), settings)
+            change = _change(fresh, before, outcome, arm, solver.device)
             if change <= tolerance:
-                return Progress(local, fitted, change)
+                return BlockFit(outcome, local, spent, change)
             if 2 * k > cap:
                 warnings.warn(
                     f"the local term uses {k} of {total} blocks of local images and the last doubling of their number "
@@ -190,28 +116,26 @@ def fit_on_blocks(
                     DataWarning,
                     stacklevel=3,
                 )
-                return Progress(local, fitted, change)
-        before = transform, rest
+                return BlockFit(outcome, local, spent, change)
+        before = outcome
 
 
-def _change(
-    fresh: LocalBlocks, before: tuple[LinearTransform, float], after: tuple[LinearTransform, float], settings: Settings
-) -> float:
-    """(|f'(V) - f'(W)| + 2 se) / |f'(W)| from (V, f without the local term at V) and the same at W."""
-    (V, rest_before), (W, rest) = before, after
-    at_V, at_W = _losses(fresh, V, settings), _losses(fresh, W, settings)
-    gains = rest_before - rest + settings.alpha * (at_V - at_W)
+def _change(fresh: LocalBlocks, before: Outcome, after: Outcome, arm: Arm, device: str) -> float:
+    """(|f'(V) - f'(W)| + 2 se) / |f'(W)|."""
+    at_V, at_W = (_losses(fresh, end.transform, arm.tau, device) for end in (before, after))
+    rest = after.without_local(arm)
+    gains = before.without_local(arm) - rest + arm.alpha * (at_V - at_W)
     error = gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 0.0
-    return float((abs(gains.mean()) + 2 * error) / abs(rest + settings.alpha * at_W.mean()))
+    return float((abs(gains.mean()) + 2 * error) / abs(rest + arm.alpha * at_W.mean()))
 
 
-def _losses(local: LocalBlocks, transform: LinearTransform, settings: Settings) -> np.ndarray:
+def _losses(local: LocalBlocks, transform: LinearTransform, tau: float, device: str) -> np.ndarray:
     """L_local of each block under a transform."""
     W = torch.as_tensor(transform.weights)
     b = None if transform.bias is None else torch.as_tensor(transform.bias)
 
     def of(block: np.ndarray) -> float:
-        X = torch.from_numpy(block).to(settings.device)
-        return LocalLoss([X], settings.tau)(W.to(X), None if b is None else b.to(X))[0]
+        X = torch.from_numpy(block).to(device)
+        return LocalLoss([X], tau)(W.to(X), None if b is None else b.to(X))[0]
 
     return np.array([of(block) for block in local.blocks])

@@ -1,78 +1,80 @@
-"""What a fit hands on, whether it was solved in all directions or in a subspace."""
+"""What a solver hands on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
-import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from glocal.aligner.local import LocalBlocks
-from glocal.aligner.problem import Problem, solve
-from glocal.aligner.settings import Settings
-from glocal.aligner.subspace import fit_in_subspace
-from glocal.aligner.validation import Validation
-from glocal.data.features import Features, Standardization
-from glocal.data.triplets import Triplets
+from glocal.aligner.arm import Arm
+from glocal.aligner.data import FitData, LocalBlocks
 from glocal.objective import Evaluation
 from glocal.solver import Solution
-from glocal.solver.threads import threads_for, work_of
 from glocal.transform import LinearTransform
+
+OnStep = Callable[[int, Evaluation], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """W and b on the original columns, and how the solver came to them.
+    """The transform of standardized features, and how the solver came to it.
 
-    `embedded` is X W up to a rotation, without b; `rank` and `rank_bound` are None where no subspace was asked for.
-    `gathered` says that no objects × objects matrix was made; `n_fitted` and `watched` are None where the fit saw all
-    answers and nothing else was watched.
+    `embedded` is X W up to a rotation, without b; `rank` the number of directions that were fitted where rows are
+    fewer than columns, else None. `gathered` says that no objects × objects matrix was made; `n_fitted` and `watched`
+    are None where the fit saw all answers and nothing else was watched.
     """
 
-    W: Float[np.ndarray, "p p"]
-    b: Float[np.ndarray, " p"] | None
+    transform: LinearTransform
     solution: Solution
     scale: float
     certificate: str
-    lambda_max: float | None
     embedded: Float[Tensor, "n p"]
+    lambda_max: float | None = None
     rank: int | None = None
-    rank_bound: float | None = None
     gathered: bool = False
     n_fitted: int | None = None
     watched: dict[str, Any] | None = None
 
+    def without_local(self, arm: Arm) -> float:
+        """The objective less the local term."""
+        return self.solution.at.value - arm.share * self.solution.at.parts.get("local", 0.0)
 
-def solved(
-    features: Features,
-    triplets: Triplets,
-    local: LocalBlocks | None,
-    scalars: Standardization,
-    settings: Settings,
-    start: LinearTransform | None,
-    on_step: Callable[[int, Evaluation], None] | None,
-    validation: Validation | None = None,
-) -> Outcome:
-    """Build the problem of one arm and solve it in the way the settings say."""
-    if settings.profile.solver == "minibatch":
-        from glocal.aligner.batches import fit_by_batches
 
-        return fit_by_batches(features, triplets, local, scalars, settings, start, validation, on_step)
-    blocks = () if local is None else map(len, local.blocks)
-    with threads_for(work_of(len(features), features.dimensions, len(triplets), blocks)):
-        if settings.rank is not None:
-            found = fit_in_subspace(features, triplets, local, scalars, settings, start, on_step)
-            return Outcome(
-                found.weights, None, found.solution, found.scale, found.certificate, None, found.embedded,
-                found.subspace.r, found.bound,
-            )  # fmt: skip
-        problem = Problem.build(features, triplets, local, scalars, settings)
-        solution, scale, certificate, lambda_max = solve(problem, settings, start, on_step)
-        W, b = problem.rotate_back(solution)
-        return Outcome(
-            W, b, solution, scale, certificate, lambda_max, problem.loss.X @ solution.W,
-            gathered=problem.loss.gathered,
-        )  # fmt: skip
+@runtime_checkable
+class Solver(Protocol):
+    """How an arm is minimised: `Exact`, or the paper's `Loop`."""
+
+    name: ClassVar[str]
+    takes_all_blocks: ClassVar[bool]
+
+    @property
+    def dtype(self) -> str:
+        """Of the computation."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Any torch device."""
+        ...
+
+    def solve(
+        self,
+        data: FitData,
+        arm: Arm,
+        local: LocalBlocks | None = None,
+        start: LinearTransform | None = None,
+        on_step: OnStep | None = None,
+    ) -> Outcome:
+        """Minimise one arm on the answers and these blocks of local images."""
+        ...
+
+    def beside(self, name: str) -> Solver:
+        """The same for a further fit, whose files go into a folder of their own."""
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """What the record of a fit says of its solver."""
+        ...

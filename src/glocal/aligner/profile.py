@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import numbers
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from glocal.aligner.options import check_kind
 from glocal.errors import ParameterError
 from glocal.solver.minibatch import Training
 
@@ -14,7 +14,7 @@ SolverName = Literal["lbfgs", "minibatch"]
 ProfileName = Literal["modern", "neurips2023"]
 OptimiserName = Literal["sgd", "adam", "adamw"]
 SOLVERS: tuple[str, ...] = get_args(SolverName)
-if not TYPE_CHECKING:  # for type checkers; at run time `expanded` says in a sentence which are allowed
+if not TYPE_CHECKING:  # for type checkers; at run time `profile_of` says in a sentence which are allowed
     SolverName = ProfileName = OptimiserName = str
 TIES = ("shared", "wrong")
 _OF_THE_LOOP = ("eta", "optimiser")
@@ -179,8 +179,8 @@ NEURIPS2023 = Profile(
 PROFILES = {profile.name: profile for profile in (MODERN, NEURIPS2023)}
 
 
-def expanded(profile: str | Profile, **given: Any) -> Profile:
-    """A profile with the settings that were given on top of it; None leaves what the profile says.
+def profile_of(profile: str | Profile, **given: Any) -> Profile:
+    """A profile by its name, with the settings that were given on top of it; None leaves what the profile says.
 
     Raises
     ------
@@ -193,7 +193,7 @@ def expanded(profile: str | Profile, **given: Any) -> Profile:
         profile = PROFILES[profile]
     changed = {name: value for name, value in given.items() if value is not None}
     if "eta" in changed:
-        check_number("eta", changed["eta"])
+        check_kind("eta", changed["eta"], float)
     profile = dataclasses.replace(profile, **changed)
     if profile.solver == "lbfgs":
         for name in _OF_THE_LOOP:
@@ -202,10 +202,3 @@ def expanded(profile: str | Profile, **given: Any) -> Profile:
                     f"{name} is given but solver lbfgs has none. Pass --solver minibatch (solver=), or leave it out."
                 )
     return profile
-
-
-def check_number(name: str, value: Any, *, whole: bool = False) -> None:
-    """Raise a ParameterError for a setting that is not a number, or not an integer."""
-    kind, said = (numbers.Integral, "a whole number") if whole else (numbers.Real, "a number")
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ParameterError(f"{name} is {value!r}; it must be {said}.")

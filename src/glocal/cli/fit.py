@@ -88,10 +88,7 @@ def fit(
     max_evaluations: Annotated[int, typer.Option("--max-evaluations", help="Budget of the solver.")] = 1000,
     block_size: Annotated[int, typer.Option("--block-size", help="Local images compared with each other.")] = 1024,
     seed: Annotated[int, typer.Option("--seed", help="Of the blocks and of the held-out fold.")] = 42,
-    rank: Annotated[
-        str | None,
-        typer.Option("--rank", help="Fit on this many principal directions, or auto: as many as a bound calls for."),
-    ] = None,
+    rank: Annotated[str | None, typer.Option("--rank", help="No longer needed.", hidden=True)] = None,
     local_blocks: LocalBlocks = "auto",
     model: ModelName = None,
     layer: LayerName = None,
@@ -110,30 +107,31 @@ def fit(
         model=model, layer=layer,
     )  # fmt: skip
     local = None if local_features is None else load_features(local_features, model, layer)
-    from glocal.aligner import fit_arm
-    from glocal.aligner.fit import Engine
-    from glocal.aligner.profile import expanded
-    from glocal.aligner.settings import warn_unused
+    from glocal.aligner import Choices, FitData
+    from glocal.aligner import fit as fit_one
+    from glocal.solver.minibatch import Engine
     from glocal.transform import LinearTransform
 
     engine = Engine(devices, precision, checkpoints)
-    choices = expanded(profile, solver=solver, eta=eta, optimiser=optimiser, squared=squared, local_standardized=None)
-    warn_unused(given, method or ("global" if local is None else "glocal"), choices.solver)
-    epochs = choices.max_epochs if choices.solver == "minibatch" else None
-    words: dict[str, Any] = {  # `fit_arm` says which are allowed
-        "method": method, "dtype": dtype, "profile": profile, "solver": solver, "optimiser": optimiser
+    options = {
+        "method": method, "alpha": alpha, "lmbda": lmbda, "mix": mix, "tau": tau, "bias": bias, "squared": squared,
+        "tol": tol, "max_evaluations": max_evaluations, "dtype": dtype, "device": device, "block_size": block_size,
+        "seed": seed, "local_blocks": number_of_blocks(local_blocks), "rank": rank, "profile": profile,
+        "solver": solver, "eta": eta, "optimiser": optimiser, "engine": None if engine == Engine() else engine,
     }  # fmt: skip
+    choices = Choices.of(options, local=local is not None)
+    choices.warn_unused(given)
+    epochs = choices.solver.epochs
     with progress_bar("fitting", epochs, unit="epochs" if epochs else "evaluations") as progress:
-        fitted = fit_arm(
-            loaded, joined.triplets, local_features=local,
-            alpha=alpha, lmbda=lmbda, mix=mix, tau=tau, bias=bias, squared=squared,
-            start=None if start == "identity" else LinearTransform.load(start),
-            holdout=holdout, device=device, tol=tol, max_evaluations=max_evaluations,
-            block_size=block_size, seed=seed, rank=_rank(rank),
-            local_blocks=number_of_blocks(local_blocks), eta=eta,
-            engine=None if engine == Engine() else engine, n_dropped=joined.n_dropped,
-            on_step=_steps(progress, epochs, ""), on_holdout_step=_steps(progress, epochs, "holdout: "), **words,
-        )  # fmt: skip
+        fitted = fit_one(
+            FitData(loaded, joined.triplets, local, n_dropped=joined.n_dropped, **choices.data),
+            choices.arm,
+            choices.solver,
+            None if start == "identity" else LinearTransform.load(start),
+            holdout=holdout,
+            on_step=_steps(progress, epochs, ""),
+            on_holdout_step=_steps(progress, epochs, "holdout: "),
+        )
     fitted.transform.save(out)
     if fitted.record.gathered:
         say(f"{fitted.record.n_objects} objects: their rows are gathered, no objects × objects matrix is made.")
@@ -157,14 +155,6 @@ def _steps(progress: Callable[..., None], epochs: int | None, which: str) -> Cal
         progress(done, epochs, f"{which}objective {at.value:.6f}{stands}")
 
     return on_step
-
-
-def _rank(given: str | None) -> int | str | None:
-    """The number that was typed, or the word as it is: the settings say what is wrong with it."""
-    try:
-        return given if given is None else int(given)
-    except ValueError:
-        return given
 
 
 def _plain(record: FitRecord) -> dict[str, object]:
@@ -194,8 +184,7 @@ def _summary(record: FitRecord, out: Path) -> None:
             f"the last doubling changed the objective by {record.local_change:.1e} of its value"
         )
     if record.rank is not None:
-        bound = "" if record.rank_bound is None else f", the others would gain about {record.rank_bound:.3g} at most"
-        put(f"rank {record.rank}{bound}")
+        put(f"fitted on {record.rank} directions, those of the rows; the others are a scaled identity, or 0 for naive")
     put(f"certificate: {record.certificate}")
     if record.holdout is not None:
         rows = []

@@ -113,11 +113,11 @@ def sweep(
     if downstream is not None and downstream_labels is not None:
         images = Features.load(downstream)
         labelled = (images, load_labels(downstream_labels, len(images)))
-    from glocal.aligner.profile import expanded
-    from glocal.aligner.settings import METHODS, warn_unused
+    from glocal.aligner.choices import warn_unused
+    from glocal.aligner.profile import profile_of
     from glocal.sweep import Sweep
 
-    warn_unused(given, *METHODS, expanded(profile, solver=solver).solver)
+    warn_unused(given, profile_of(profile, solver=solver).solver)
 
     words: dict[str, Any] = {  # `Sweep` says which are allowed
         "dtype": dtype, "profile": profile, "solver": solver, "optimiser": optimiser

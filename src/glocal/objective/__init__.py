@@ -9,20 +9,9 @@ Standardized features X̃ are mapped to Z = X̃ W + b. Everything here is torch;
 
 from glocal.objective.choice_loss import ChoiceLoss
 from glocal.objective.local_loss import LocalLoss
-from glocal.objective.objective import Evaluation, Objective, Term
+from glocal.objective.objective import Evaluation, Objective, Term, weighted
 from glocal.objective.penalty import Penalty
-from glocal.objective.subspace import Subspace, restricted
 
 TripletLoss = ChoiceLoss
 
-__all__ = [
-    "ChoiceLoss",
-    "Evaluation",
-    "LocalLoss",
-    "Objective",
-    "Penalty",
-    "Subspace",
-    "Term",
-    "TripletLoss",
-    "restricted",
-]
+__all__ = ["ChoiceLoss", "Evaluation", "LocalLoss", "Objective", "Penalty", "Term", "TripletLoss", "weighted"]

@@ -55,7 +55,7 @@ class LocalLoss:
         value, dW, db = 0.0, torch.zeros_like(W), None if b is None else torch.zeros_like(b)
         for number, X in enumerate(self.blocks):
             Z = X @ W if b is None else torch.addmm(b, X, W)
-            part, dZ, _ = self.of_block(number, Z.to(X.dtype))  # NOTE products under autocast come back narrower
+            part, dZ = self._of_block(number, Z.to(X.dtype))  # NOTE products under autocast come back narrower
             value += part
             dW.addmm_(X.T, dZ)
             if db is not None:
@@ -69,27 +69,12 @@ class LocalLoss:
         alone.n = len(self.blocks[number])
         return alone
 
-    def of_block(
-        self, number: int, Z: Float[Tensor, "m p"], c: float = 0.0, K: Float[Tensor, "m m"] | None = None
-    ) -> tuple[float, Float[Tensor, "m p"], float]:
-        """The share of one block in L as a function of its embedding: value, ∂/∂Z and ∂/∂c.
-
-        The embedding has further columns c·Y where a Gram matrix K = Y Yᵀ is given: they enter cosines only, so with
-        κ_ij = K_ij / (‖z_i‖ ‖z_j‖) and ρ_i = ⟨ẑ_i, g_i⟩ over all columns
-
-            ∂L/∂c = c [ Σ_ij (∂L/∂C)_ij κ_ij - Σ_i κ_ii ρ_i ]      with ∂L/∂C made symmetric.
-        """
+    def _of_block(self, number: int, Z: Float[Tensor, "m p"]) -> tuple[float, Float[Tensor, "m p"]]:
+        """The share of one block in L as a function of its embedding: value and ∂/∂Z."""
         teacher = self._teachers[number]
-        norms = torch.linalg.vector_norm(Z, dim=1, keepdim=True)
-        if K is not None:
-            norms = torch.hypot(norms, c * K.diagonal().clamp(min=0).sqrt()[:, None])
-        norms = norms.clamp_(min=_SMALLEST)
+        norms = torch.linalg.vector_norm(Z, dim=1, keepdim=True).clamp_(min=_SMALLEST)
         Z = Z / norms
-        cosines = (Z @ Z.T).to(Z.dtype)
-        if K is not None:
-            K = (K / norms).div_(norms.T)
-            cosines.add_(K, alpha=c * c)
-        logits = self._logits(cosines)
+        logits = self._logits((Z @ Z.T).to(Z.dtype))
         log_sums = torch.logsumexp(logits, dim=1)
         value = log_sums.sum(dtype=torch.float64) - torch.dot(teacher.view(-1), logits.view(-1)).double() / 2
         # Q + Qᵀ - (P + Pᵀ): the logits are symmetric, so Qᵀ only exchanges the log sums
@@ -97,14 +82,8 @@ class LocalLoss:
         D += logits.sub_(log_sums[None, :]).exp_()
         D -= teacher
         g = (D @ Z).to(Z.dtype).div_(self.tau * self.n)
-        along = (g * Z).sum(1, keepdim=True)
-        dc = 0.0
-        if K is not None:
-            rest = D.mul_(K).sum(1, keepdim=True).div_(self.tau * self.n)
-            along += c * c * rest
-            dc = c * float(torch.sum(rest - K.diagonal()[:, None] * along, dtype=torch.float64))
-        dZ = (g - Z * along).div_(norms)
-        return float(value) / self.n, dZ, dc
+        dZ = (g - Z * (g * Z).sum(1, keepdim=True)).div_(norms)
+        return float(value) / self.n, dZ
 
     def _teacher(self, X: Float[Tensor, "m p"]) -> Float[Tensor, "m m"]:
         """P + Pᵀ of one block."""

@@ -74,3 +74,10 @@ class Objective:
     def term(self, name: str) -> tuple[float, Any]:
         """The weight and the term of that name; a weight of 0 and None if the objective has none."""
         return next(((weight, term) for weight, term in self.terms if term.name == name), (0.0, None))
+
+
+def weighted(global_loss: Term, local_loss: Term | None, alpha: float, lmbda: float, penalty: Term) -> Objective:
+    """(1 - α) L_global + α L_local + λ R, or L_global + λ R without a local loss."""
+    if local_loss is None:
+        return Objective(((1.0, global_loss), (lmbda, penalty)))
+    return Objective(((1 - alpha, global_loss), (alpha, local_loss), (lmbda, penalty)))

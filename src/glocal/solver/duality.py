@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from glocal.objective import Evaluation, Objective, Penalty
-from glocal.objective.penalty import counted
 
 _FARTHER = 2.0  # times the squared norm: how far the gap reaches where nothing bounds the optimum
 _REFINEMENTS = 4
@@ -138,25 +137,19 @@ def _local_slope(
     lmbda, penalty = objective.term("penalty")
     W, dW = W.double(), (at.dW - lmbda * penalty(W)[1]).double()
     dW = dW - 2 * A @ W
-    slope, inside = torch.zeros_like(W), counted(W, penalty.identity)
-    k = len(inside)
-    half, singular = torch.linalg.solve_ex(inside, dW[:k, :k].T)
-    slope[:k, :k] = math.nan if int(singular) else (half + half.T) / 4
+    half, singular = torch.linalg.solve_ex(W, dW.T)
+    slope = torch.full_like(W, math.nan) if int(singular) else (half + half.T) / 4
     return slope, float(torch.sum(dW * W)) / 2
 
 
 def _excess(A: Float[Tensor, "p p"], lmbda: float, penalty: Penalty) -> float:
     """λ mix tr (λI + A)⁻¹ / p - 1, at most 0 where f* ≥ H(q) follows; infinite where λI + A is indefinite."""
-    if penalty.identity is None:
-        B, rest, q = A.clone(), 1.0, 0
-    else:  # in a subspace the last entry stands for all other directions
-        B, rest, q = A[:-1, :-1].clone(), lmbda + float(A[-1, -1]), round(float(penalty.identity[-1]) ** 2)
+    B = A.clone()
     B.diagonal().add_(lmbda)
     root, indefinite = torch.linalg.cholesky_ex(B)
-    if int(indefinite) or not rest > 0:
+    if int(indefinite):
         return math.inf
-    trace = float(torch.cholesky_inverse(root).diagonal().sum()) + q / rest
-    return lmbda * penalty.mix * trace / (len(B) + q) - 1
+    return lmbda * penalty.mix * float(torch.cholesky_inverse(root).diagonal().mean()) - 1
 
 
 def _fraction(met: float, missed: float) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from glocal.errors import ParameterError
 from glocal.objective import Evaluation, Objective
-from glocal.solver.criterion import Criterion, Status, Verdict, gradient_norm
+from glocal.solver.criterion import Criterion, Iterate, Status, Verdict, gradient_norm
 from glocal.solver.line_search import Trial, strong_wolfe
 from glocal.solver.start import symmetric_start
 
@@ -134,11 +134,12 @@ def minimise(
     lowest, flattest, idle = at.value, gradient_norm(at), 0
     stepped, worth_judging = False, math.inf
     while True:
-        estimate, allowed = criterion.estimate(at, *unpack(x)), criterion.allowed(at, tol)
+        here = Iterate(at, *unpack(x))
+        estimate, allowed = criterion.estimate(here), criterion.allowed(here, tol)
         verdict: Verdict | None = None
         status: Status | None = None
         if estimate <= min(_SLACK * allowed, worth_judging):
-            verdict = criterion.judge(at, *unpack(x), tol)
+            verdict = criterion.judge(here, tol)
             status = verdict.status
             # the gap falls about as the estimate does
             worth_judging = estimate * (0.5 if not verdict.gap else max(0.1, min(0.9, allowed / verdict.gap)))
@@ -177,7 +178,7 @@ def minimise(
             if step is None:
                 status = "budget" if evaluations >= max_evaluations else "stalled"
         if status is not None:
-            verdict = verdict or criterion.judge(at, *unpack(x), tol)
+            verdict = verdict or criterion.judge(Iterate(at, *unpack(x)), tol)
             W, b = unpack(x)
             status = verdict.status or status
             reason = _reason(status, verdict.reason, evaluations)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from glocal.objective import ChoiceLoss, Evaluation, Objective, Penalty
-from glocal.solver.criterion import Stationarity, Status, Verdict, allowed_gap, compared
+from glocal.solver.criterion import Iterate, Stationarity, Status, Verdict, compared
 from glocal.solver.minimise import Solution, minimise
 from glocal.solver.start import scale_of
 
@@ -102,7 +102,7 @@ def minimise_naive(
         eigenvalues, vectors = torch.linalg.eigh(H)
         missing = max(0.0, -float(eigenvalues[0])) * inner.at.value / lmbda
         along = abs(float(torch.sum((H @ V.double()) * V.double())))
-        verdict = compared("duality gap", along + missing, allowed_gap(inner.at, tol))
+        verdict = compared("duality gap", along + missing, Iterate(inner.at, V).allowed(tol))
         if verdict.converged or evaluations >= max_evaluations:
             break
         V = _without_tiny(V.double(), H, _TINY * _TINY_DECAY**round_)

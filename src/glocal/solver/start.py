@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,15 @@ from glocal.objective import ChoiceLoss, Penalty
 _STEP = 2.0  # in log c²
 _TOLERANCE = 1e-2
 _SMALLEST = 1e-2  # of the mean squared norm after scaling: no smaller scale is looked for
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where a fit starts, or stands: W, b, and pairs of steps and gradient changes of a neighbouring problem."""
+
+    W: Float[Tensor, "p q"]
+    b: Float[Tensor, " q"] | None = None
+    curvature: tuple[tuple[Tensor, Tensor, float], ...] = ()
 
 
 def best_scale(loss: ChoiceLoss, penalty: Penalty | None = None, lmbda: float = 0.0) -> float:

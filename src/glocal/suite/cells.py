@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 
 from glocal._version import __version__
-from glocal.aligner import fit_arm
-from glocal.aligner.profile import expanded
-from glocal.aligner.settings import warn_unused
+from glocal.aligner import Choices, FitData, fit
 from glocal.data.container import DAMAGE
 from glocal.data.npz import read_npz
 from glocal.errors import FileError
@@ -90,13 +88,14 @@ class Cells:
     def _fitted(self, arm: Arm, sources: Sources) -> LinearTransform:
         settings = dict(arm.settings)
         strength = float(settings.pop("strength", 1.0))
-        solver = expanded(settings.get("profile", "modern"), solver=settings.get("solver")).solver
-        warn_unused({name: f"{arm.name}.{name}" for name in settings}, settings["method"], solver)
-        local = sources.network.local if settings["method"] == "glocal" else None
-        fitted = fit_arm(
-            sources.objects, sources.parts[0], local_features=None if local is None else sources.features(local),
-            seed=self._plan.seed, **settings,
-        ).transform  # fmt: skip
+        choices = Choices.of(settings, local=settings["method"] == "glocal")
+        choices.warn_unused({name: f"{arm.name}.{name}" for name in settings})
+        local = sources.network.local if choices.arm.local else None
+        data = FitData(
+            sources.objects, sources.parts[0], None if local is None else sources.features(local),
+            **{"seed": self._plan.seed, **choices.data},
+        )  # fmt: skip
+        fitted = fit(data, choices.arm, choices.solver).transform
         return fitted if strength == 1 else fitted.at_strength(strength)
 
     def _arm_key(self, arm: Arm, sources: Sources) -> str:

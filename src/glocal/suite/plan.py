@@ -191,7 +191,7 @@ def _network(name: str, table: Any, here: str) -> NetworkFiles:
 
 
 def _arm(name: str, table: Any, here: str) -> Arm:
-    from glocal.aligner.settings import METHODS  # NOTE here: torch loads with it, which other commands do without
+    from glocal.aligner.arm import METHODS
 
     _check(table, _ARM, here)
     if "transform" in table and set(table) - {"transform", "strength"}:

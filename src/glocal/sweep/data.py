@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.aligner.local import LocalBlocks
-from glocal.aligner.settings import Settings
-from glocal.data.features import Features, Standardization
+from glocal.aligner import Exact, FitData, Loop
+from glocal.aligner.data import LocalBlocks
+from glocal.data.features import Features
 from glocal.data.labels import check_labels
 from glocal.data.splits import object_folds, split_triplets
 from glocal.data.triplets import Triplets
@@ -22,21 +21,33 @@ MOST_CANDIDATES = 10_000  # held-out local images whose neighbours are compared;
 
 @dataclass(frozen=True, eq=False)
 class SweepData:
-    """The input of a sweep; `labels` are those of the rows of `downstream`, where downstream scores are wanted."""
+    """The input of a sweep.
 
-    features: Features
-    triplets: Triplets
-    local: Features
+    Parameters
+    ----------
+    fit : FitData
+        With local features.
+    downstream, labels
+        Labelled images, where downstream scores are wanted.
+    """
+
+    fit: FitData
     downstream: Features | None = None
     labels: np.ndarray | None = None
 
-    def check(self, folds: int, seed: int) -> None:
+    @property
+    def local(self) -> Features:
+        """The local features."""
+        assert self.fit.local_features is not None
+        return self.fit.local_features
+
+    def check(self, folds: int) -> None:
         """Raise the sentence for folds that cannot be fitted or scored, before any work is done."""
-        n = len(self.features)
-        self.triplets.check_range(n)
+        n = len(self.fit.features)
+        self.fit.triplets.check_range(n)
         for fold in range(folds):
-            train, heldout = split_triplets(self.triplets, n, folds=folds, fold=fold, seed=seed)
-            for part, what in ((train, "to train on"), (heldout, "to validate on")):
+            parts = split_triplets(self.fit.triplets, n, folds=folds, fold=fold, seed=self.fit.seed)
+            for part, what in zip(parts, ("to train on", "to validate on"), strict=True):
                 if not part.any():
                     raise DataError(f"fold {fold} of {folds} has no triplet {what}. Use fewer folds, or more answers.")
         if len(self.local) < folds * (K + 1):
@@ -51,16 +62,18 @@ class SweepData:
                 raise DataError("downstream images have no labels; give one class a row.")
             check_labels(self.labels, len(self.downstream), "downstream labels")
 
-    def training_images(self, fold: int, folds: int, seed: int) -> Int[np.ndarray, " k"]:
-        """The rows of the local features outside a fold, in the order of the file."""
+    def training(self, fold: int, folds: int) -> FitData:
+        """The answers and the local images outside a fold, in the order of their files."""
+        fit = self.fit
+        train, _ = split_triplets(fit.triplets, len(fit.features), folds=folds, fold=fold, seed=fit.seed)
         inside = np.zeros(len(self.local), dtype=bool)
-        inside[object_folds(len(self.local), folds, seed)[fold]] = True
-        return np.flatnonzero(~inside)
+        inside[object_folds(len(self.local), folds, fit.seed)[fold]] = True
+        return replace(fit, triplets=fit.triplets.select(train), images=np.flatnonzero(~inside))
 
     def _check_width(self, other: Features, what: str) -> None:
-        if other.dimensions != self.features.dimensions:
+        if other.dimensions != self.fit.features.dimensions:
             raise DataError(
-                f"{what} have {other.dimensions} columns but the object features have {self.features.dimensions}; "
+                f"{what} have {other.dimensions} columns but the object features have {self.fit.features.dimensions}; "
                 "both must come from the same model and layer."
             )
 
@@ -72,35 +85,32 @@ class FoldData:
     Parameters
     ----------
     fold : int
-    features : Features
-        All objects, not standardized.
-    scalars : Standardization
-        Of the object features.
-    train : Triplets
-        Answers on rows of `features`.
-    heldout, objects
-        Held-out answers, and the rows of `features` they index.
+    solver : Exact or Loop
+        Of every point.
+    squared : bool
+        Of `naive`.
+    training : FitData
+        All objects, the answers outside the fold, and no local features.
     local : LocalBlocks
         The blocks trained on.
+    heldout, objects
+        Held-out answers, and the rows of the features they index.
     images : (m, p) array
         Held-out local images, not standardized.
     downstream, labels
         Labelled images, not standardized, where downstream scores are wanted.
-    local_standardized : bool
-        Whether the local term sees standardized features.
     """
 
     fold: int
-    features: Features
-    scalars: Standardization
-    train: Triplets
+    solver: Exact | Loop
+    squared: bool
+    training: FitData
+    local: LocalBlocks
     heldout: Triplets
     objects: Int[np.ndarray, " k"]
-    local: LocalBlocks
     images: Float[np.ndarray, "m p"]
     downstream: np.ndarray | None = None
     labels: np.ndarray | None = None
-    local_standardized: bool = True
 
     @classmethod
     def read(
@@ -108,10 +118,10 @@ class FoldData:
         data: SweepData,
         fold: int,
         folds: int,
-        settings: Settings,
+        solver: Exact | Loop,
         *,
+        squared: bool = True,
         blocks: int | None = None,
-        local_standardized: bool = True,
     ) -> FoldData:
         """Read one fold; of the local images only the rows that are used.
 
@@ -120,33 +130,33 @@ class FoldData:
         data : SweepData
         fold, folds : int
             Objects and local images are folded alike.
-        settings : Settings
-            Seed, dtype and block size.
+        solver, squared
+            See the class.
         blocks : int or None
             Blocks of local images to train on, the first ones; None takes all.
-        local_standardized : bool
-            See the class.
         """
-        n, seed = len(data.features), settings.seed
-        scalars = data.features.standardization
-        train, heldout = split_triplets(data.triplets, n, folds=folds, fold=fold, seed=seed)
-        objects = np.sort(object_folds(n, folds, seed)[fold])
+        fit, n = data.fit, len(data.fit.features)
+        training = data.training(fold, folds)
+        local = training.read(solver.dtype, last=blocks)
+        objects = np.sort(object_folds(n, folds, fit.seed)[fold])
         new_index = np.full(n, -1)
         new_index[objects] = np.arange(len(objects))
-        answers, _ = data.triplets.select(heldout).relabel(new_index)
-        candidates = np.sort(object_folds(len(data.local), folds, seed)[fold][:MOST_CANDIDATES])
-        local = LocalBlocks.standardized(
-            data.local, scalars, settings, last=blocks, standardized=local_standardized,
-            images=data.training_images(fold, folds, seed),
-        )  # fmt: skip
-        rest: dict[str, Any] = {}
-        if data.downstream is not None:
-            rest = {"downstream": np.asarray(data.downstream.matrix), "labels": data.labels}
+        _, heldout = split_triplets(fit.triplets, n, folds=folds, fold=fold, seed=fit.seed)
+        answers, _ = fit.triplets.select(heldout).relabel(new_index)
+        candidates = np.sort(object_folds(len(data.local), folds, fit.seed)[fold][:MOST_CANDIDATES])
+        features = Features(np.asarray(fit.features.matrix), None, fit.features.source)
         return cls(
-            fold, Features(np.asarray(data.features.matrix), None, data.features.source), scalars,
-            data.triplets.select(train), answers, objects, local, _rows(data.local, candidates),
-            local_standardized=local_standardized, **rest,
-        )  # fmt: skip
+            fold,
+            solver,
+            squared,
+            replace(training, features=features, local_features=None, images=None),
+            local,
+            answers,
+            objects,
+            _rows(data.local, candidates),
+            None if data.downstream is None else np.asarray(data.downstream.matrix),
+            data.labels,
+        )
 
 
 def _rows(features: Features, numbers: Int[np.ndarray, " k"]) -> np.ndarray:

@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from sklearn.base import BaseEstimator
 
-from glocal.aligner.profile import OptimiserName, Profile, ProfileName, SolverName, expanded
-from glocal.aligner.settings import Dtype, Settings
+from glocal.aligner import Choices, FitData
+from glocal.aligner.exact import Dtype
+from glocal.aligner.profile import OptimiserName, Profile, ProfileName, SolverName
 from glocal.data.check import warn_of_answers, warn_of_local
 from glocal.data.features import Features, as_matrix
-from glocal.data.splits import local_blocks
 from glocal.data.triplets import Triplets
 from glocal.errors import ParameterError
 from glocal.extras import needed
@@ -164,24 +164,26 @@ class Sweep(BaseEstimator):
         check_rule(self.select)
         if scheduler is not None:
             needed("distributed", "--scheduler")
-        choices = expanded(
-            self.profile, solver=self.solver, optimiser=self.optimiser, local_standardized=self.local_standardized
-        )
-        grid = self._read_grid(choices.solver).walked_by(choices)
-        settings = self._settings(choices)
-        data = SweepData(
+        options = {name: value for name, value in self.get_params().items() if name not in ("grid", "folds", "select")}
+        choices = Choices.of({**options, "method": "global"}, local=True)
+        grid = self._read_grid(choices.solver.name).walked_by(choices.solver)
+        fit = FitData(
             _features(X, "X"),
             y if isinstance(y, Triplets) else Triplets.from_array(y),
             _features(local_features, "local_features"),
+            **choices.data,
+        )
+        data = SweepData(
+            fit,
             None if downstream is None else _features(downstream[0], "downstream"),
             None if downstream is None else np.asarray(downstream[1]),
         )
-        data.check(self.folds, self.seed)
-        warn_of_answers(data.features, data.triplets)
-        warn_of_local(data.features, data.local, local_blocks(len(data.local), self.block_size, self.seed)[0])
+        data.check(self.folds)
+        warn_of_answers(fit.features, fit.triplets)
+        warn_of_local(fit.features, data.local, fit.drawn[0])
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) if out is None else out
-            plan = Plan(data, grid, self.folds, settings, choices.local_standardized)
+            plan = Plan(data, grid, self.folds, choices.solver, choices.arm.squared)
             points = [point for path in plan.paths() for point in path]
             keep = keep_transforms and out is not None
             store = Store(folder, plan.config(), points, resume=resume, keep_transforms=keep)
@@ -210,13 +212,6 @@ class Sweep(BaseEstimator):
         if isinstance(self.grid, Grid):
             return self.grid
         return Grid.of(self.grid) if isinstance(self.grid, Mapping) else Grid.load(self.grid, solver)
-
-    def _settings(self, choices: Profile) -> Settings:
-        return Settings(
-            method="global", alpha=0.0, lmbda=0.0, tau=1.0, bias=False, squared=choices.squared, dtype=self.dtype,
-            device=self.device, tol=self.tol, max_evaluations=self.max_evaluations, block_size=self.block_size,
-            seed=self.seed, local_blocks=self.local_blocks, profile=choices,
-        )  # fmt: skip
 
 
 def _features(value: Any, source: str) -> Features:

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from glocal.aligner.problem import Problem, on_device, penalty_of, weighted
-from glocal.aligner.settings import Settings
+from glocal.aligner import Loop
+from glocal.aligner.data import LocalBlocks, on_device
+from glocal.aligner.problem import Problem
 from glocal.data.splits import local_blocks
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.structure.neighbourhoods import nearest_label_accuracy, neighbourhoods, shared
 from glocal.objective import LocalLoss
-from glocal.solver.threads import work_of
+from glocal.solver import best_scale
 from glocal.sweep.data import FoldData, K
-from glocal.sweep.grid import Point
+from glocal.transform import LinearTransform
 
 
 class Fold:
@@ -25,85 +26,57 @@ class Fold:
     Parameters
     ----------
     data : FoldData
-    settings : Settings
-        dtype, device, block size and seed count; method, alpha, lmbda, tau and mix come with each point.
     """
 
-    def __init__(self, data: FoldData, settings: Settings) -> None:
-        self._settings = settings
-        self.number, self.n_train = data.fold, len(data.train)
-        self.base = Problem.build(data.features, data.train, None, data.scalars, replace(settings, method="global"))
-        axes = self.base.axes.to(self.base.loss.X)
-        self._training = [on_device(block, settings.device) @ axes for block in data.local.blocks]
-        # NOTE the exact solver works on the copies in these axes alone, and must not keep the data of the fold too
-        self._data = data if settings.profile.solver == "minibatch" else None
-        self.images = data.scalars(data.images, "float64")
-        judged = self.images if data.local_standardized else data.images
+    def __init__(self, data: FoldData) -> None:
+        # NOTE the exact solver works on the copies in its axes alone, and must not keep the blocks of the fold too
+        self.data = data if isinstance(data.solver, Loop) else replace(data, local=LocalBlocks([]))
+        self.number = data.fold
+        training, solver = data.training, data.solver
+        self.problem = Problem.build(training, data.local, solver.dtype, solver.device)
+        self.scale = best_scale(self.problem.loss)
+        self.work = training.work(data.local)
+        self._images = training.scalars(data.images, "float64")
+        judged = self._images if training.local_standardized else data.images
         self._heldout_blocks = [
-            on_device(judged[rows].astype(settings.dtype), settings.device)
-            for rows in local_blocks(len(judged), settings.block_size, settings.seed)
+            on_device(judged[rows].astype(solver.dtype), solver.device)
+            for rows in local_blocks(len(judged), training.block_size, training.seed)
         ]
-        self._before = list(neighbourhoods(self.images, K))
-        self.heldout = data.heldout
-        self.objects = data.scalars(np.asarray(data.features.matrix[data.objects]), "float64")
-        self._downstream = None
-        if data.downstream is not None and data.labels is not None:
-            self._downstream = data.scalars(data.downstream, "float64"), data.labels
-        self._local: dict[tuple[str, float], LocalLoss] = {}
+        self._heldout_local: dict[float, LocalLoss] = {}
+        self._before = list(neighbourhoods(self._images, K))
+        self._objects = training.scalars(np.asarray(training.features.matrix[data.objects]), "float64")
 
     @property
-    def data(self) -> FoldData:
-        """The data on their original columns, kept for the mini-batch solver only."""
-        assert self._data is not None
-        return self._data
+    def identity(self) -> LinearTransform:
+        """The scaled identity that fits the answers best."""
+        return LinearTransform(self.scale * np.eye(self._objects.shape[1], dtype=np.float32), None, 0.0, 1.0)
 
-    @property
-    def work(self) -> float:
-        """Operations of one evaluation of the objective, for `threads_for`."""
-        n, p = self.base.loss.X.shape
-        return work_of(n, p, self.n_train, map(len, self._training))
-
-    def problem(self, point: Point) -> Problem:
-        """The objective at one point, in the axes of this fold; teachers are computed once for each tau."""
-        local = None if point.tau is None else self._local_loss("training", point.tau)
-        penalty = penalty_of(point.method, self._settings.squared, point.mix)
-        objective = weighted(self.base.loss, local, point.alpha or 0.0, point.lmbda, penalty)
-        return replace(self.base, objective=objective, penalty=penalty)
-
-    def scores(self, W: np.ndarray, b: np.ndarray | None, tau: float | None) -> dict[str, Any]:
+    def scores(self, transform: LinearTransform, tau: float | None = None) -> dict[str, Any]:
         """Held-out agreement, local loss and neighbours kept of one transform of standardized features."""
-
-        def embedded(X: np.ndarray) -> np.ndarray:
-            Z: np.ndarray = X @ W.astype(np.float64)
-            return Z if b is None else Z + b
-
-        Z = embedded(self.objects)
-        after = neighbourhoods(embedded(self.images), K)
+        data = self.data
+        Z = transform.apply(self._objects)
+        after = neighbourhoods(transform.apply(self._images), K)
         kept = np.concatenate([shared(*pair) for pair in zip(self._before, after, strict=True)])
-        cosine = odd_one_out(Z, self.heldout, interval=False)
-        dot = odd_one_out(Z, self.heldout, similarity="dot", interval=False)
+        cosine = odd_one_out(Z, data.heldout, interval=False)
+        dot = odd_one_out(Z, data.heldout, similarity="dot", interval=False)
         found: dict[str, Any] = {
             "accuracy_cosine": cosine.accuracy,
             "accuracy_dot": dot.accuracy,
             "tie_rate": cosine.tie_rate,
             "loss": cosine.loss,
-            "local_loss": None if tau is None else self._heldout_local_loss(W, b, tau),
+            "local_loss": None if tau is None else self._local_loss(transform, tau),
             "neighbours_kept": float(kept.mean()),
-            "n_heldout": len(self.heldout),
-            "n_images": len(self.images),
+            "n_heldout": len(data.heldout),
+            "n_images": len(self._images),
         }
-        if self._downstream is not None:
-            X, labels = self._downstream
-            found["accuracy_1nn"] = nearest_label_accuracy(embedded(X), labels)
+        if data.downstream is not None and data.labels is not None:
+            Z = transform.apply(data.training.scalars(data.downstream, "float64"))
+            found["accuracy_1nn"] = nearest_label_accuracy(Z, data.labels)
         return found
 
-    def _heldout_local_loss(self, W: np.ndarray, b: np.ndarray | None, tau: float) -> float:
+    def _local_loss(self, transform: LinearTransform, tau: float) -> float:
+        if tau not in self._heldout_local:
+            self._heldout_local[tau] = LocalLoss(self._heldout_blocks, tau)
         like = self._heldout_blocks[0]
-        loss = self._local_loss("heldout", tau)
-        return loss(torch.as_tensor(W).to(like), None if b is None else torch.as_tensor(b).to(like))[0]
-
-    def _local_loss(self, part: str, tau: float) -> LocalLoss:
-        if (part, tau) not in self._local:
-            blocks = self._training if part == "training" else self._heldout_blocks
-            self._local[part, tau] = LocalLoss(blocks, tau)
-        return self._local[part, tau]
+        b = None if transform.bias is None else torch.as_tensor(transform.bias).to(like)
+        return self._heldout_local[tau](torch.as_tensor(transform.weights).to(like), b)[0]

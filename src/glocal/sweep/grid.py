@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from glocal.aligner.profile import Profile
-from glocal.aligner.settings import METHODS
+from glocal.aligner import Arm, Exact, Loop
+from glocal.aligner.arm import Method
+from glocal.aligner.options import Option, above_0, options_of
 from glocal.errors import ParameterError
 from glocal.files import PathLike
 from glocal.files.documents import read_toml
@@ -26,7 +26,7 @@ class Point:
     """
 
     fold: int
-    method: str
+    method: Method
     bias: bool
     lmbda: float
     alpha: float | None
@@ -47,6 +47,11 @@ class Point:
         rate = "" if self.eta is None else f"-eta{_short(self.eta)}"
         return f"fold{self.fold}-{self.method}{'-bias' if self.bias else ''}-lmbda{_short(self.lmbda)}{mix}{rate}"
 
+    def arm(self, squared: bool = True) -> Arm:
+        """What is minimised at this point, if a fit is run."""
+        local = {} if self.alpha is None or self.tau is None else {"alpha": self.alpha, "tau": self.tau}
+        return Arm(self.method, lmbda=self.lmbda, mix=self.mix, bias=self.bias, squared=squared, **local)
+
     @property
     def fitted(self) -> bool:
         """Whether a fit is run: at alpha = 1 every scaled identity is optimal."""
@@ -56,6 +61,11 @@ class Point:
 def _short(value: float) -> str:
     """A number in six digits if those are all it has, else in all: no two numbers are one in a file name."""
     return f"{value:g}" if float(f"{value:g}") == value else repr(float(value))
+
+
+def _plain(value: Any) -> Any:
+    """A whole number as a float, so that a setting has one name however it is written."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 @dataclass(frozen=True)
@@ -83,13 +93,13 @@ class Grid:
     alpha: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 1.0)
     lmbda: tuple[float, ...] = (0.01, 0.1, 1.0, 10.0)
     tau: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0)
-    method: tuple[str, ...] = ("glocal",)
+    method: tuple[Method, ...] = ("glocal",)
     bias: tuple[bool, ...] = (False,)
     mix: tuple[float, ...] = (1.0,)
     eta: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name, allowed in _ALLOWED.items():
+        for name, found in _OPTIONS.items():
             values = getattr(self, name)
             if values is None:
                 continue
@@ -98,8 +108,8 @@ class Grid:
             if len(set(values)) < len(values):
                 raise ParameterError(f"the grid lists a value of {name} twice: {list(values)}. Remove one.")
             for value in values:
-                if not allowed.rule(value):
-                    raise ParameterError(f"the grid has {name} = {value!r}; allowed is {allowed.text}.")
+                if not found.fits(value):
+                    raise ParameterError(f"the grid has {name} = {value!r}; allowed is {found.allowed}.")
 
     @classmethod
     def paper(cls, solver: str = "lbfgs") -> Grid:
@@ -131,27 +141,24 @@ class Grid:
     @classmethod
     def of(cls, values: Mapping[str, Any], what: str = "the grid") -> Grid:
         """A grid from a mapping; a single value stands for a list of one."""
-        unknown = sorted(set(values) - set(_ALLOWED))
+        unknown = sorted(set(values) - set(_OPTIONS))
         if unknown:
-            raise ParameterError(f"{what} has the unknown key {unknown[0]!r}; allowed are {', '.join(_ALLOWED)}.")
-        lists = {key: tuple(value) if isinstance(value, list | tuple) else (value,) for key, value in values.items()}
-        numbers = ("alpha", "lmbda", "tau", "mix", "eta")
-        for key in numbers:
-            if any(isinstance(value, bool) or not isinstance(value, int | float) for value in lists.get(key, ())):
-                raise ParameterError(f"{what} has {key} = {values[key]!r}; it must be a list of numbers.")
-        kept: dict[str, Any] = {key: tuple(map(float, lists[key])) if key in numbers else lists[key] for key in lists}
-        return cls(**kept)
+            raise ParameterError(f"{what} has the unknown key {unknown[0]!r}; allowed are {', '.join(_OPTIONS)}.")
+        lists: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list | tuple) else (value,) for key, value in values.items()
+        }
+        return cls(**{key: tuple(map(_plain, listed)) for key, listed in lists.items()})
 
-    def walked_by(self, profile: Profile) -> Grid:
-        """The grid of one solver: without learning rates for ``lbfgs``, else with those listed, or the profile's one.
+    def walked_by(self, solver: Exact | Loop) -> Grid:
+        """The grid of one solver: without learning rates for the exact one, else with those listed, or its own one.
 
         Raises
         ------
         ParameterError
             Learning rates for the exact solver.
         """
-        if profile.solver == "minibatch":
-            return self if self.eta is not None else replace(self, eta=(profile.eta,))
+        if isinstance(solver, Loop):
+            return self if self.eta is not None else replace(self, eta=(solver.profile.eta,))
         if self.eta is not None:
             raise ParameterError(
                 "the grid lists eta but solver lbfgs has no learning rate. Pass --solver minibatch (solver=) or "
@@ -187,21 +194,5 @@ class Grid:
 _NO_LOCAL: list[tuple[float | None, float | None]] = [(None, None)]
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-class _Allowed(NamedTuple):
-    rule: Callable[[Any], bool]
-    text: str
-
-
-_ALLOWED = {
-    "alpha": _Allowed(lambda value: _number(value) and 0 <= value <= 1, "0 to 1"),
-    "lmbda": _Allowed(lambda value: _number(value) and value >= 0, "a finite number, at least 0"),
-    "tau": _Allowed(lambda value: _number(value) and value > 0, "a finite number above 0"),
-    "method": _Allowed(lambda value: value in METHODS, ", ".join(METHODS)),
-    "bias": _Allowed(lambda value: isinstance(value, bool), "true and false"),
-    "mix": _Allowed(lambda value: _number(value) and 0 < value <= 1, "above 0, at most 1 (0 is method naive)"),
-    "eta": _Allowed(lambda value: _number(value) and value > 0, "a finite number above 0"),
-}
+_OPTIONS = {name: options_of(Arm)[name] for name in ("alpha", "lmbda", "tau", "method", "bias", "mix")}
+_OPTIONS["eta"] = Option(float, "Learning rate of minibatch.", "a finite number above 0", above_0)

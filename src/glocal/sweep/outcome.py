@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.aligner.fit import fit_arm
+from glocal.aligner import Arm, Loop, fit
+from glocal.aligner.options import options_of
 from glocal.aligner.problem import Problem
 from glocal.files import atomic_write
 from glocal.solver import best_scale
@@ -64,7 +65,7 @@ def conclude(plan: Plan, store: Store, rule: str) -> Outcome:
     front.insert(0, "chosen", [_same(line, best) for _, line in front.iterrows()])
     front = pd.concat([_original(store.original(), front), front.astype(object)], ignore_index=True)
     transform = _refit(plan, best)
-    record = {"rule": rule, "reason": reason, "folds": plan.folds, "seed": plan.settings.seed, "best": best}
+    record = {"rule": rule, "reason": reason, "folds": plan.folds, "seed": plan.data.fit.seed, "best": best}
     lines = front.astype(object).where(front.notna(), None).to_dict("records")
     meta = {**transform.meta, "sweep": {**record, "front": lines}}
     transform = LinearTransform(transform.weights, transform.bias, transform.mean, transform.std, meta)
@@ -72,25 +73,21 @@ def conclude(plan: Plan, store: Store, rule: str) -> Outcome:
 
 
 def _refit(plan: Plan, best: dict[str, Any]) -> LinearTransform:
-    data, settings = plan.data, plan.settings
+    """The choice on all objects; an exact fit to the tolerance of a single one."""
+    data, solver = plan.data.fit, plan.solver
     if best["alpha"] == 1:  # every scaled identity is optimal: the one that fits the answers best
-        scalars = data.features.standardization
-        problem = Problem.build(data.features, data.triplets, None, scalars, settings)
-        W = best_scale(problem.loss) * np.eye(data.features.dimensions, dtype=np.float32)
-        return LinearTransform(W, None, scalars.mean, scalars.std, {"fit": {"method": "glocal", "alpha": 1.0}})
-    glocal = best["method"] == "glocal"
-    more: dict[str, Any] = {"dtype": settings.dtype}
-    if glocal:
-        more |= {
-            "local_features": data.local, "alpha": best["alpha"], "tau": best["tau"],
-            "block_size": settings.block_size, "local_blocks": settings.local_blocks,
-        }  # fmt: skip
-    profile = replace(settings.profile, eta=best["eta"]) if "eta" in best else settings.profile
-    return fit_arm(
-        data.features, data.triplets, method=best["method"], lmbda=best["lmbda"], bias=bool(best["bias"]),
-        mix=best["mix"], seed=settings.seed, device=settings.device,
-        max_evaluations=settings.max_evaluations, local_standardized=plan.local_standardized, profile=profile, **more,
-    ).transform  # fmt: skip
+        loss = Problem.build(data, None, solver.dtype, solver.device).loss
+        W = best_scale(loss) * np.eye(data.features.dimensions, dtype=np.float32)
+        return LinearTransform(
+            W, None, data.scalars.mean, data.scalars.std, {"fit": {"method": "glocal", "alpha": 1.0}}
+        )
+    names = [name for name in options_of(Arm) if best.get(name) is not None]
+    arm = Arm(**{name: best[name] for name in names}, squared=plan.squared)
+    if isinstance(solver, Loop):
+        solver = replace(solver, profile=replace(solver.profile, eta=best["eta"]))
+    else:
+        solver = replace(solver, tol=None)
+    return fit(data, arm, solver).transform
 
 
 def _same(line: Any, best: dict[str, Any]) -> bool:

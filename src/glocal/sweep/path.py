@@ -7,41 +7,30 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from glocal.aligner.problem import largest_lambda, minimise_from
-from glocal.aligner.settings import Settings
-from glocal.errors import DivergedError
-from glocal.solver import Solution, best_scale, minimise_naive
+from glocal.aligner import Arm, Exact, Loop, Validation
+from glocal.aligner.outcome import Outcome
+from glocal.data.features import Features
+from glocal.errors import DivergedError, TrivialOptimumError
+from glocal.objective import Evaluation, weighted
+from glocal.solver import State
 from glocal.solver.threads import threads_for
+from glocal.sweep.data import FoldData
 from glocal.sweep.fold import Fold
 from glocal.sweep.grid import Point
-from glocal.sweep.loop import fit_by_loop
 from glocal.transform import LinearTransform
 
-_CARRIED = 30
+_CARRIED = 30  # pairs: enough to start the next fit well, few enough to be kept on disk with every point
 _NO_SCORES = dict.fromkeys(("accuracy_cosine", "accuracy_dot", "tie_rate", "loss", "local_loss", "neighbours_kept"))
-
-
-@dataclass(frozen=True, eq=False)
-class State:
-    """Where a path stands: the solution of its last point, and the curvature the next fit starts with.
-
-    All a path needs to go on: a path resumed from its state takes the very steps it would have taken.
-    """
-
-    W: Tensor
-    b: Tensor | None
-    curvature: tuple[tuple[Tensor, Tensor, float], ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
     """One finished point: its row, its transform (None if the fit diverged), and the state of its path.
 
-    The state is None before the first fit, and on paths of the mini-batch solver, whose fits start cold.
+    A path resumed from its state takes the very steps it would have taken. The state is None before the first fit, and
+    on paths of the mini-batch solver, whose fits start cold.
     """
 
     point: Point
@@ -50,7 +39,7 @@ class Result:
     state: State | None
 
 
-def walk(fold: Fold, points: Sequence[Point], settings: Settings, state: State | None = None) -> Iterator[Result]:
+def walk(fold: Fold, points: Sequence[Point], state: State | None = None) -> Iterator[Result]:
     """Fit and score the points of a path in order, from `state` if the path has been walked up to here before.
 
     Parameters
@@ -58,8 +47,6 @@ def walk(fold: Fold, points: Sequence[Point], settings: Settings, state: State |
     fold : Fold
     points : sequence of Point
         What is left of the path, in its order.
-    settings : Settings
-        tol, max_evaluations, dtype; of the mini-batch solver the profile.
     state : State or None
         Of the last fitted point before these.
 
@@ -69,98 +56,96 @@ def walk(fold: Fold, points: Sequence[Point], settings: Settings, state: State |
     """
     for point in points:
         with threads_for(fold.work):
-            result = step(fold, point, settings, state)
+            result = step(fold, point, state)
         state = result.state
         yield result
 
 
-def step(fold: Fold, point: Point, settings: Settings, state: State | None) -> Result:
+def step(fold: Fold, point: Point, state: State | None) -> Result:
     """Fit and score one point from where its path stands."""
     began = time.perf_counter()
-    scale = best_scale(fold.base.loss)
-    like = fold.base.loss.X
-    identity = scale * torch.eye(like.shape[1], dtype=like.dtype, device=like.device)
-    transform: LinearTransform | None = None
+    transform: LinearTransform | None
     if not point.fitted:
-        transform = LinearTransform(scale * np.eye(like.shape[1], dtype=np.float32), None, 0.0, 1.0)
-        found = _row_without_fit(fold, point, identity)
-    elif point.eta is not None:
-        transform, found = _by_loop(fold, point, settings)
+        transform, found = fold.identity, _row_without_fit(fold, point)
+    elif isinstance(fold.data.solver, Loop):
+        transform, found = _by_loop(fold.data, fold.data.solver, point)
     else:
-        solution = _fit(fold, point, settings, state, identity, scale)
-        found = _row(solution)
-        if bool(solution.W.any()):  # no fit starts at W = 0, which is stationary
-            state = State(solution.W, solution.b, _shortened(solution.curvature))
-        transform = LinearTransform(*fold.base.rotate_back(solution), 0.0, 1.0)
-    scores = _NO_SCORES if transform is None else fold.scores(transform.weights, transform.bias, point.tau)
+        transform, found, state = _exact(fold, fold.data.solver, point, state)
+    scores = _NO_SCORES if transform is None else fold.scores(transform, point.tau)
     eta = {} if point.eta is None else {"eta": point.eta}
     row = {
         "fold": point.fold, "method": point.method, "bias": point.bias,
         "alpha": point.alpha, "lmbda": point.lmbda, "tau": point.tau, "mix": point.mix, **eta,
-        **scores, **found, "n_train": fold.n_train, "seconds": time.perf_counter() - began,
+        **scores, **found, "n_train": len(fold.data.training.triplets), "seconds": time.perf_counter() - began,
     }  # fmt: skip
     return Result(point, row, transform, state)
 
 
 def original_scores(fold: Fold) -> dict[str, Any]:
     """The scores of the untransformed features at their best scale."""
-    return fold.scores(best_scale(fold.base.loss) * np.eye(fold.objects.shape[1], dtype=np.float32), None, None)
+    return fold.scores(fold.identity)
 
 
-def _fit(fold: Fold, point: Point, settings: Settings, state: State | None, identity: Tensor, scale: float) -> Solution:
-    problem, lmbda = fold.problem(point), point.lmbda
-    budget: dict[str, Any] = {"tol": settings.tol, "max_evaluations": settings.max_evaluations}
-    zero = torch.zeros_like(identity[0]) if point.bias else None
-    here = replace(settings, method=point.method, alpha=point.alpha or 0.0, lmbda=lmbda, bias=point.bias, mix=point.mix)
-    largest = None if point.bias else largest_lambda(problem.loss, here)
-    if largest is not None and lmbda >= largest:
-        return _trivial(problem.objective(torch.zeros_like(identity)), identity, largest)
-    if largest is not None and point.method == "naive":
-        return minimise_naive(problem.loss, lmbda, second_moments=problem.second_moments, **budget)
-    W, b, curvature = (identity, zero, ()) if state is None else (state.W, state.b, state.curvature)
-    return minimise_from(problem, (W, b), (identity, zero), scale, curvature=curvature, **budget)
-
-
-def _by_loop(fold: Fold, point: Point, settings: Settings) -> tuple[LinearTransform | None, dict[str, Any]]:
-    """A cold mini-batch fit; one that diverges is a row without scores, so that the rest of the grid goes on."""
+def _exact(
+    fold: Fold, solver: Exact, point: Point, state: State | None
+) -> tuple[LinearTransform, dict[str, Any], State | None]:
+    arm = point.arm(fold.data.squared)
     try:
-        outcome = fit_by_loop(fold.data, point, settings)
+        outcome = solver.minimised(fold.problem, arm, state)
+    except TrivialOptimumError:  # W = 0, of which no score can be made and from which no fit starts
+        zero = torch.zeros_like(fold.problem.second_moments.diag())
+        row = _row(fold.problem.objective(arm)(zero), evaluations=0, converged=True, status="converged", gap=0.0)
+        return fold.problem.transform(zero, None, arm), row, state
+    solution = outcome.solution
+    state = State(solution.W, solution.b, solution.curvature[-_CARRIED:])
+    return outcome.transform, _row_of(outcome), state
+
+
+def _by_loop(data: FoldData, solver: Loop, point: Point) -> tuple[LinearTransform | None, dict[str, Any]]:
+    """A cold mini-batch fit; one that diverges is a row without scores, so that the rest of the grid goes on.
+
+    Where the profile keeps a fold for the stopping rule (``validation_folds``, as the authors' cross-validation does),
+    the rule watches what the sweep holds out, and the fit sees all of the rest; else it watches what is fitted.
+    """
+    assert point.eta is not None
+    arm = point.arm(data.squared)
+    solver = replace(solver, profile=replace(solver.profile, eta=point.eta))
+    if solver.profile.validation_folds is not None:
+        heldout = data.heldout.relabel(data.objects)[0]
+        images = Features(data.images, None, "held-out local images") if arm.local else None
+        solver = replace(solver, validation=Validation(heldout, images))
+    try:
+        outcome = solver.solve(data.training, arm, data.local if arm.local else None)
     except DivergedError as error:
         found = dict.fromkeys(("objective", "parts", "gap", "epochs"))
         steps = {"evaluations": error.steps, "steps": error.steps}
         return None, {**found, **steps, "converged": False, "status": "diverged", "reason": str(error)}
     solution = outcome.solution
     loop = {"steps": solution.evaluations, "epochs": solution.epochs, "reason": solution.reason}
-    return LinearTransform(outcome.W, outcome.b, 0.0, 1.0), {**_row(solution), **loop}
+    return outcome.transform, {**_row_of(outcome), **loop}
 
 
-def _trivial(at: Any, identity: Tensor, largest: float) -> Solution:
-    """At or above lambda_max: the optimum is W = 0, which no score can be made of."""
-    reason = f"the optimum is W = 0 from lambda_max = {largest:.6g} on"
-    return Solution(torch.zeros_like(identity), None, at, "converged", reason, 0.0, 0)
+def _row_of(outcome: Outcome) -> dict[str, Any]:
+    solution = outcome.solution
+    return _row(
+        solution.at, evaluations=solution.evaluations, converged=solution.converged, status=solution.status,
+        gap=solution.gap,
+    )  # fmt: skip
 
 
-def _row(solution: Solution) -> dict[str, Any]:
-    return {
-        "objective": solution.at.value,
-        "parts": solution.at.parts,
-        "evaluations": solution.evaluations,
-        "converged": solution.converged,
-        "status": solution.status,
-        "gap": solution.gap,
-    }
+def _row(at: Evaluation, **found: Any) -> dict[str, Any]:
+    return {"objective": at.value, "parts": at.parts, **found}
 
 
-def _row_without_fit(fold: Fold, point: Point, identity: Tensor) -> dict[str, Any]:
+def _row_without_fit(fold: Fold, point: Point) -> dict[str, Any]:
     """At alpha = 1 the optimum is any scaled identity, and the value is the mean entropy of the teacher."""
-    at = fold.problem(point).objective(identity)
-    found = {"objective": at.value, "parts": at.parts, "evaluations": 0, "converged": True, "status": "converged"}
-    return {**found, "gap": 0.0, **({} if point.eta is None else {"steps": 0, "epochs": 0})}
-
-
-def _shortened(curvature: tuple[tuple[Tensor, Tensor, float], ...]) -> tuple[tuple[Tensor, Tensor, float], ...]:
-    """The newest pairs: enough to start the next fit well, few enough to be kept on disk with every point."""
-    return curvature[-_CARRIED:]
+    assert point.tau is not None
+    problem = fold.problem
+    penalty = problem.penalty(Arm("global", mix=point.mix))
+    objective = weighted(problem.loss, problem.local_loss(point.tau), 1.0, point.lmbda, penalty)
+    at = objective(fold.scale * torch.ones_like(problem.second_moments).diag())
+    loop = {} if point.eta is None else {"steps": 0, "epochs": 0}
+    return _row(at, evaluations=0, converged=True, status="converged", gap=0.0, **loop)
 
 
 def standardized_by(result: Result, mean: float, std: float) -> LinearTransform | None:

@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from glocal.aligner.settings import Settings
 from glocal.errors import ClusterError
 from glocal.jobs.run import Chain, run
+from glocal.solver import State
 from glocal.solver.threads import threads_for
 from glocal.sweep.data import FoldData
 from glocal.sweep.fold import Fold
 from glocal.sweep.grid import Point
-from glocal.sweep.path import Result, State, original_scores, step
+from glocal.sweep.path import Result, original_scores, step
 from glocal.sweep.run import Plan, Progress
 from glocal.sweep.store import Store
 
@@ -44,7 +44,7 @@ def run_on_cluster(
         this package. Finished points are kept.
     """
     paths = plan.paths()
-    total, settings, token = sum(map(len, paths)), plan.settings, secrets.token_hex(8)
+    total, token = sum(map(len, paths)), secrets.token_hex(8)
     unscored = set(range(plan.folds)) - store.scored_folds()
     with contextlib.ExitStack() as held:
 
@@ -54,18 +54,18 @@ def run_on_cluster(
                 if len(store.done(points)) == len(points) or not held.enter_context(store.claim(unit)):
                     continue
                 done = store.done(points)
-                state = store.state(unit, torch.empty(0, dtype=getattr(torch, settings.dtype)), done)
+                state = store.state(unit, torch.empty(0, dtype=getattr(torch, plan.solver.dtype)), done)
                 left = [point for point in points if point.key not in done]
                 if left:
                     first = fold in unscored
                     unscored.discard(fold)
-                    yield Chain([(point, settings, first and point is left[0]) for point in left], state, fold)
+                    yield Chain([(point, first and point is left[0]) for point in left], state, fold)
 
         def data(fold: int) -> tuple[FoldData, str]:
             return plan.read(fold, blocks), f"{token}-{fold}"
 
         try:
-            for (point, _, _), found in run(remote_step, chains(), data, scheduler=scheduler):
+            for (point, _), found in run(remote_step, chains(), data, scheduler=scheduler):
                 if found.original is not None:
                     store.save_original(point.fold, found.original)
                 plan.save(store, found.result)
@@ -83,18 +83,16 @@ class Finished:
     original: dict[str, Any] | None
 
 
-def remote_step(
-    item: tuple[Point, Settings, bool], before: Finished | State | None, shared: tuple[FoldData, str]
-) -> Finished:
+def remote_step(item: tuple[Point, bool], before: Finished | State | None, shared: tuple[FoldData, str]) -> Finished:
     """Fit and score one point on a worker, from the point before or from a state."""
-    point, settings, original = item
+    point, original = item
     state = before.result.state if isinstance(before, Finished) else before
-    with _fold_of(*shared, settings) as fold, threads_for(fold.work):
-        return Finished(step(fold, point, settings, state), original_scores(fold) if original else None)
+    with _fold_of(*shared) as fold, threads_for(fold.work):
+        return Finished(step(fold, point, state), original_scores(fold) if original else None)
 
 
 @contextlib.contextmanager
-def _fold_of(data: FoldData, token: str, settings: Settings) -> Iterator[Fold]:
+def _fold_of(data: FoldData, token: str) -> Iterator[Fold]:
     """The fold as this worker built it last; one task at a time, which has all threads of the worker."""
     from distributed import get_worker
 
@@ -102,5 +100,5 @@ def _fold_of(data: FoldData, token: str, settings: Settings) -> Iterator[Fold]:
         torch.set_num_threads(max(1, int(get_worker().state.nthreads)))
         if token not in _latest:
             _latest.clear()
-            _latest[token] = Fold(data, settings)
+            _latest[token] = Fold(data)
         yield _latest[token]

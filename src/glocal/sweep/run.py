@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from glocal._version import __version__
-from glocal.aligner.settings import Settings
+from glocal.aligner import Exact, Loop
 from glocal.files import array_sha256
 from glocal.sweep.data import FoldData, SweepData
 from glocal.sweep.fold import Fold
@@ -22,39 +22,38 @@ Progress = Callable[[dict[str, Any], int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What is to be swept: data, grid, folds, settings (tol, budget, dtype, …) and how the local term is trained."""
+    """What is to be swept: data, grid, folds, the solver of every point, and whether `naive` has the squared norm."""
 
     data: SweepData
     grid: Grid
     folds: int
-    settings: Settings
-    local_standardized: bool = True
+    solver: Exact | Loop
+    squared: bool = True
 
     def config(self) -> dict[str, Any]:
         """What determines the results; a folder that holds another sweep is refused."""
-        data, grid, settings = self.data, self.grid, self.settings
-        scalars = data.features.standardization
+        data, fit, grid, solver = self.data, self.data.fit, self.grid, self.solver
         hashes = {
-            "features": array_sha256(data.features.matrix), "triplets": array_sha256(data.triplets.answers),
+            "features": array_sha256(fit.features.matrix), "triplets": array_sha256(fit.triplets.answers),
             "local": array_sha256(data.local.matrix),
         }  # fmt: skip
-        if data.triplets.weights is not None:
-            hashes["weights"] = array_sha256(data.triplets.weights)
+        if fit.triplets.weights is not None:
+            hashes["weights"] = array_sha256(fit.triplets.weights)
         # NOTE what a sweep has not is left out, so that folders written before there was any go on
         rest: dict[str, Any] = {} if grid.mix == (1.0,) else {"mix": grid.mix}
-        if settings.profile.solver == "minibatch":
-            rest |= {"eta": grid.eta, "profile": asdict(settings.profile)}
-        elif not settings.squared:
-            rest |= {"squared": False}
+        if isinstance(solver, Loop):
+            rest |= {"eta": grid.eta, "profile": asdict(solver.profile)}
+        else:
+            rest |= {"tol": solver.tolerance, "max_evaluations": solver.max_evaluations}
+            rest |= {} if self.squared else {"squared": False}
         if data.downstream is not None:
             labels = np.asarray(data.labels).astype(np.str_)
             rest["downstream"] = {"features": array_sha256(data.downstream.matrix), "labels": array_sha256(labels)}
         return {
             "alpha": grid.alpha, "lmbda": grid.lmbda, "tau": grid.tau, "method": grid.method, "bias": grid.bias,
-            "folds": self.folds, "seed": settings.seed, "dtype": settings.dtype, "tol": settings.tol,
-            "max_evaluations": settings.max_evaluations, "block_size": settings.block_size, "data": hashes,
-            "local": [*data.local.matrix.shape], "local_blocks": settings.local_blocks,
-            "local_standardized": self.local_standardized, "mean": scalars.mean, "std": scalars.std,
+            "folds": self.folds, "seed": fit.seed, "dtype": solver.dtype, "block_size": fit.block_size, "data": hashes,
+            "local": [*data.local.matrix.shape], "local_blocks": fit.local_blocks,
+            "local_standardized": fit.local_standardized, "mean": fit.scalars.mean, "std": fit.scalars.std,
             "version": __version__, **rest,
         }  # fmt: skip
 
@@ -64,13 +63,11 @@ class Plan:
 
     def read(self, fold: int, blocks: int | None) -> FoldData:
         """Read the data of one fold with so many blocks of local images."""
-        return FoldData.read(
-            self.data, fold, self.folds, self.settings, blocks=blocks, local_standardized=self.local_standardized
-        )
+        return FoldData.read(self.data, fold, self.folds, self.solver, squared=self.squared, blocks=blocks)
 
     def save(self, store: Store, result: Result) -> None:
         """Write a finished point with the standardization of the features."""
-        scalars = self.data.features.standardization
+        scalars = self.data.fit.scalars
         store.save(result, standardized_by(result, scalars.mean, scalars.std))
 
 
@@ -94,11 +91,11 @@ def run(plan: Plan, store: Store, blocks: int | None, progress: Progress | None 
                 if len(done) == len(path):
                     continue
                 if fold is None or fold.number != path[0].fold:
-                    fold = Fold(plan.read(path[0].fold, blocks), plan.settings)
+                    fold = Fold(plan.read(path[0].fold, blocks))
                     if fold.number not in store.scored_folds():
                         store.save_original(fold.number, original_scores(fold))
-                state = store.state(path[0].unit, fold.base.loss.X, done)
-                for result in walk(fold, [p for p in path if p.key not in done], plan.settings, state):
+                state = store.state(path[0].unit, fold.problem.loss.X, done)
+                for result in walk(fold, [p for p in path if p.key not in done], state):
                     plan.save(store, result)
                     if progress is not None:
                         progress(result.row, len(store.rows()), total)

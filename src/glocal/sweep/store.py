@@ -19,8 +19,9 @@ from glocal.files import PathLike, atomic_write, make_folder, one_line
 from glocal.files.documents import parse_json, read_object
 from glocal.jobs.lock import lock
 from glocal.records import NULL, NUMBER, TEXT, append_rows, read_rows, to_json
+from glocal.solver import State
 from glocal.sweep.grid import Point
-from glocal.sweep.path import Result, State
+from glocal.sweep.path import Result
 from glocal.sweep.selection import METRICS
 from glocal.transform import LinearTransform
 

@@ -32,7 +32,7 @@ def write_views(plan: Plan, outcome: Outcome, folder: Path) -> None:
     folder : Path
         Of the sweep.
     """
-    features, seed = plan.data.features, plan.settings.seed
+    features, seed = plan.data.fit.features, plan.data.fit.seed
     where = make_folder(folder / "views")
     names = [f"object {row}" for row in range(len(features))] if features.names is None else features.names
     names = [object_name(name) for name in names]
@@ -40,7 +40,7 @@ def write_views(plan: Plan, outcome: Outcome, folder: Path) -> None:
     original = object_view(
         X,
         names,
-        people=plan.data.triplets,
+        people=plan.data.fit.triplets,
         seed=seed,
         meta={"network": "", "arm": "original", "baseline": "original"},
     )
@@ -49,7 +49,7 @@ def write_views(plan: Plan, outcome: Outcome, folder: Path) -> None:
     split = "heldout" if parts else "fitted"
     Z = outcome.transform.apply(np.asarray(features.matrix, dtype=np.float64))
     chosen = object_view(
-        Z, names, baseline=original, parts=parts or [Part(X, Z, plan.data.triplets)], features=X,
+        Z, names, baseline=original, parts=parts or [Part(X, Z, plan.data.fit.triplets)], features=X,
         weights=outcome.transform.weights.astype(np.float64), seed=seed,
         meta={
             "network": "", "arm": "chosen", "baseline": "original", "split": split,
@@ -61,7 +61,7 @@ def write_views(plan: Plan, outcome: Outcome, folder: Path) -> None:
 
 def _heldout(plan: Plan, outcome: Outcome, folder: Path, X: np.ndarray) -> list[Part]:
     """The answers of each fold under the transform that was fitted without its objects; nothing if one is not kept."""
-    best, data = outcome.best, plan.data
+    best, data = outcome.best, plan.data.fit
     parts = []
     for fold in range(plan.folds):
         point = Point(
@@ -72,6 +72,6 @@ def _heldout(plan: Plan, outcome: Outcome, folder: Path, X: np.ndarray) -> list[
         if not path.exists():
             return []
         Z = LinearTransform.load(path).apply(np.asarray(data.features.matrix, dtype=np.float64))
-        _, heldout = split_triplets(data.triplets, len(X), folds=plan.folds, fold=fold, seed=plan.settings.seed)
+        _, heldout = split_triplets(data.triplets, len(X), folds=plan.folds, fold=fold, seed=data.seed)
         parts.append(Part(X, Z, data.triplets.select(heldout)))
     return parts

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from glocal.objective import LocalLoss, Objective, Penalty, TripletLoss
+from glocal.objective import LocalLoss, Objective, Penalty, TripletLoss, weighted
 from glocal.solver.minibatch.batches import Step
 
 _KEPT_BLOCKS = 64  # blocks whose teachers are kept; with 1024 images each that is 256 MB
@@ -58,9 +58,7 @@ class SampledObjective:
     @property
     def whole(self) -> Objective:
         """The objective on all answers and the first 64 blocks of local images."""
-        if self._local is None:
-            return Objective(((1.0, self.answers), (self.lmbda, self.penalty)))
-        return Objective(((1 - self.alpha, self.answers), (self.alpha, self._local), (self.lmbda, self.penalty)))
+        return weighted(self.answers, self._local, self.alpha, self.lmbda, self.penalty)
 
     def of(self, step: Step, devices: int = 1) -> Objective:
         """The objective of one step on one device."""

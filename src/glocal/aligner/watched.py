@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
-from glocal.aligner.local import LocalBlocks
-from glocal.aligner.settings import Settings
+from glocal.aligner.data import FitData, LocalBlocks
 from glocal.data.features import Features
 from glocal.data.splits import local_blocks, object_folds
 from glocal.data.triplets import Triplets
@@ -33,17 +31,10 @@ class Validation:
     local_features: Features | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Watched:
-    """One part of a split: answers and blocks of local images."""
-
-    triplets: Triplets
-    local: LocalBlocks | None
+Part = tuple[FitData, LocalBlocks | None]
 
 
-def first_fold(
-    triplets: Triplets, local: LocalBlocks | None, folds: int, settings: Settings
-) -> tuple[Watched, Watched]:
+def first_fold(data: FitData, local: LocalBlocks | None, folds: int) -> tuple[Part, Part]:
     """The fit without fold 0 of the named objects and of the local images, and that fold.
 
     Raises
@@ -51,10 +42,11 @@ def first_fold(
     DataError
         One side of the split has no answer.
     """
+    triplets, seed = data.triplets, data.seed
     named = triplets.named()
     # NOTE folds over the objects that the answers name: rows of a fold held out before would make a fold of their own
     inside = np.zeros(int(named.max()) + 1, dtype=bool)
-    inside[named[object_folds(len(named), folds, settings.seed)[0]]] = True
+    inside[named[object_folds(len(named), folds, seed)[0]]] = True
     sides = triplets.inside(inside)
     for part, what in zip(sides, ("outside", "inside"), strict=True):
         if not part.any():
@@ -62,29 +54,30 @@ def first_fold(
                 f"no answer has its objects {what} fold 0 of {folds}, which the stopping rule watches. "
                 "Give more answers, or --profile modern, which watches what it fits."
             )
-    trained, watched = (triplets.select(side) for side in sides)
+    trained, watched = (replace(data, triplets=triplets.select(side)) for side in sides)
     if local is None:
-        return Watched(trained, None), Watched(watched, None)
+        return (trained, None), (watched, None)
     images = np.concatenate(local.blocks)
     if local.rows is not None:
         images = images[np.argsort(local.rows)]  # in the order of the file
-    fold = object_folds(len(images), folds, settings.seed)[0]
+    fold = object_folds(len(images), folds, seed)[0]
     rest = np.setdiff1d(np.arange(len(images)), fold)
-    return Watched(trained, _blocks(images[rest], settings)), Watched(watched, _blocks(images[fold], settings))
+
+    def blocks(images: np.ndarray) -> LocalBlocks:
+        return LocalBlocks([images[rows] for rows in local_blocks(len(images), data.block_size, seed)])
+
+    return (trained, blocks(images[rest])), (watched, blocks(images[fold]))
 
 
-def given_fold(
-    validation: Validation, triplets: Triplets, local: LocalBlocks | None, scalars: Any, settings: Settings
-) -> tuple[Watched, Watched]:
+def given_fold(validation: Validation, data: FitData, local: LocalBlocks | None, dtype: str) -> tuple[Part, Part]:
     """The training data unchanged, and the user's validation set."""
-    watched = None
-    if local is not None:
-        if validation.local_features is None:
-            raise DataError("the stopping rule watches a fold without local images; method glocal needs some there.")
-        watched = LocalBlocks.standardized(
-            validation.local_features, scalars, settings, standardized=settings.profile.local_standardized
-        )
-    return Watched(triplets, local), Watched(validation.triplets, watched)
+    images = validation.local_features
+    watched = replace(data, triplets=validation.triplets, local_features=images, images=None)
+    if local is None:
+        return (data, None), (watched, None)
+    if images is None:
+        raise DataError("the stopping rule watches a fold without local images; method glocal needs some there.")
+    return (data, local), (watched, watched.read(dtype))
 
 
 def watched_accuracy(Z: Float[np.ndarray, "n p"], triplets: Triplets, ties: str) -> float:
@@ -95,8 +88,3 @@ def watched_accuracy(Z: Float[np.ndarray, "n p"], triplets: Triplets, ties: str)
         for _, pairs in similarities.chunks(triplets)
     ]
     return float(np.concatenate(earned).mean())
-
-
-def _blocks(images: np.ndarray, settings: Settings) -> LocalBlocks:
-    drawn = local_blocks(len(images), settings.block_size, settings.seed)
-    return LocalBlocks([images[rows] for rows in drawn])

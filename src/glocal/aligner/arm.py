@@ -1,0 +1,94 @@
+"""An arm: what is minimised."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from glocal.aligner.options import above_0, check_options, option
+from glocal.errors import ParameterError
+
+Method = Literal["naive", "global", "glocal"]
+METHODS: tuple[str, ...] = get_args(Method)
+if not TYPE_CHECKING:  # for type checkers; at run time `Arm` says in a sentence which are allowed
+    Method = str
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What is minimised: one of the objectives of the paper with its parameters.
+
+        naive            L_global + λ ‖W‖²_F
+        global           L_global + λ ‖W - (tr W / p) I‖²_F
+        glocal   (1-α) L_global + α L_local + λ ‖W - (tr W / p) I‖²_F
+
+    Parameters
+    ----------
+    method : {"naive", "global", "glocal"}
+    alpha : float
+        α, the weight of the local term, 0 to below 1 (`glocal`).
+    lmbda : float
+        λ, the strength of the penalty, at least 0.
+    tau : float
+        τ, the temperature of the local term, above 0 (`glocal`).
+    mix : float
+        Share of the scaled identity in the penalty, mix ‖W - cI‖² + (1 - mix) ‖W‖²: above 0, at most 1 (`global` and
+        `glocal`; 0 would be `naive`).
+    bias : bool
+        Learn b too.
+    squared : bool
+        `naive` penalises ‖W‖²; False is ‖W‖, as the authors' script does.
+
+    Raises
+    ------
+    ParameterError
+        A value outside its range.
+
+    References
+    ----------
+    Muttenthaler et al. 2023, Eq. 3 (naive), Eq. 6 (global, glocal).
+    """
+
+    method: Method = option(
+        kind=str, help="glocal, global or naive.", allowed=", ".join(METHODS), holds=METHODS.__contains__
+    )
+    alpha: float = option(
+        0.1, "Weight of the local term, 0 to below 1.", allowed="0 to 1", holds=lambda a: 0 <= a <= 1, only="glocal"
+    )
+    lmbda: float = option(
+        0.1, "Strength of the penalty, at least 0.",
+        allowed="a finite number, at least 0", holds=lambda value: value >= 0 and math.isfinite(value),
+    )  # fmt: skip
+    tau: float = option(
+        0.25, "Temperature of the local term, above 0.", allowed="a finite number above 0", holds=above_0, only="glocal"
+    )
+    mix: float = option(
+        1.0, "Share of the scaled identity in the penalty: above 0, at most 1.",
+        allowed="above 0, at most 1 (0 is method naive)", holds=lambda m: 0 < m <= 1,
+    )  # fmt: skip
+    bias: bool = option(False, "Learn a bias too.", allowed="true and false")
+    squared: bool = option(True, "naive: penalise the squared norm, or the norm.", only="naive")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.method == "naive" and self.mix != 1:
+            raise ParameterError(
+                f"mix is {self.mix} with method naive, whose penalty has no scaled identity. "
+                "Leave mix out, or use method global."
+            )
+        if self.local and self.alpha == 1:
+            raise ParameterError(
+                "alpha is 1: without the global term every scaled identity is optimal and there is nothing to fit. "
+                "Choose alpha below 1."
+            )
+
+    @property
+    def local(self) -> bool:
+        """Whether the arm has a local term."""
+        return self.method == "glocal"
+
+    @property
+    def share(self) -> float:
+        """The weight of the local term: α of `glocal`, else 0."""
+        return self.alpha if self.local else 0.0

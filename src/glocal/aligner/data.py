@@ -1,0 +1,206 @@
+"""What a fit is minimised on: objects, answers, and blocks of local images, all standardized by two scalars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from glocal.aligner.arm import Arm
+from glocal.aligner.options import at_least_1, check_options, option
+from glocal.data.answers import Answers
+from glocal.data.check import warn_of_answers, warn_of_local
+from glocal.data.features import Features, Standardization
+from glocal.data.splits import local_blocks
+from glocal.errors import DataError, ParameterError
+from glocal.files import array_sha256
+from glocal.solver.threads import work_of
+from glocal.transform import LinearTransform
+
+
+@dataclass(frozen=True, eq=False)
+class LocalBlocks:
+    """Local images in their blocks, standardized or raw.
+
+    Parameters
+    ----------
+    blocks : list of (m, p) arrays
+    rows : (n,) int or None
+        The row of the local features behind each image, block after block; None where the blocks were made elsewhere.
+    """
+
+    blocks: list[np.ndarray]
+    rows: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    @property
+    def n(self) -> int:
+        """The number of local images."""
+        return sum(len(block) for block in self.blocks)
+
+    def sha256(self, features: Features) -> str:
+        """Hash the rows that are used, in the order of the file: that of the whole matrix if all are."""
+        if self.rows is None or len(self.rows) == len(features):
+            return array_sha256(features.matrix)
+        return array_sha256(features.matrix, np.sort(self.rows))
+
+    def __add__(self, other: LocalBlocks) -> LocalBlocks:
+        rows = None if self.rows is None or other.rows is None else np.concatenate([self.rows, other.rows])
+        return LocalBlocks(self.blocks + other.blocks, rows)
+
+
+@dataclass(frozen=True, eq=False)
+class FitData:
+    """What a fit is minimised on.
+
+    Parameters
+    ----------
+    features : Features
+        (n, p) object features; their two scalars standardize everything.
+    triplets : Answers
+        Answers whose indices are rows of `features`.
+    local_features : Features or None
+        (m, p) features of local images, as raw as `features`; needed by `glocal`, not used by the other arms.
+    block_size, seed : int
+        Local images a block; seed of blocks and folds.
+    local_blocks : int or None
+        Number of blocks of local images to use, counted from the first; all if there are fewer. None: all if at most
+        16; otherwise doubled until the record's `local_change` is at most 1e-3 of the objective, and at most 64. Each
+        of these fits may spend `max_evaluations`.
+    local_standardized : bool
+        False trains the local term on raw local features, as the authors' code does.
+    images : (k,) int or None
+        The rows of the local features that count; None takes all.
+    n_dropped : int
+        Answers lost in the join, for the record.
+
+    Raises
+    ------
+    ParameterError
+        A value outside its range.
+    """
+
+    features: Features
+    triplets: Answers
+    local_features: Features | None = None
+    block_size: int = option(1024, "Local images compared with each other.", only="glocal")
+    seed: int = option(42, "Of the blocks and of the held-out fold.", allowed=f"0 to {2**32 - 1}",
+                       holds=lambda seed: 0 <= seed < 2**32)  # fmt: skip
+    local_blocks: int | None = option(
+        None, "Blocks of local images to use, or auto: as many as a measurement calls for.", kind=int,
+        allowed="at least 1, or auto (None)", holds=at_least_1, only="glocal",
+    )  # fmt: skip
+    local_standardized: bool = option(True, "Standardize local images by the two scalars of the objects.")
+    images: Int[np.ndarray, " k"] | None = None
+    n_dropped: int = 0
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def scalars(self) -> Standardization:
+        """The two scalars of the object features."""
+        return self.features.standardization
+
+    @property
+    def n_local(self) -> int:
+        """The number of local images that count."""
+        if self.images is not None:
+            return len(self.images)
+        return 0 if self.local_features is None else len(self.local_features)
+
+    def check(self, arm: Arm, start: LinearTransform | None = None) -> None:
+        """Raise the sentence for what cannot be fitted, and warn of what looks wrong.
+
+        Raises
+        ------
+        DataError, ParameterError
+            See their messages.
+
+        Warns
+        -----
+        DataWarning
+        """
+        features, local, p = self.features, self.local_features, self.features.dimensions
+        if arm.local and local is None:
+            raise ParameterError(
+                "method glocal needs local features: give --local-features (local_features=) or use global."
+            )
+        if len(features) < 3:
+            raise DataError(f"{features.source} has {len(features)} objects; odd-one-out answers need at least 3.")
+        self.triplets.check_range(len(features))
+        if not len(self.triplets):
+            raise DataError("there is no triplet to fit.")
+        _ = self.scalars  # says so if a value is not finite or all are the same
+        features.warn_constant_columns()
+        if local is not None and local.dimensions != p:
+            raise DataError(
+                f"local features have {local.dimensions} columns but the object features have {p}; "
+                "both must come from the same model and layer."
+            )
+        if start is not None and start.dimensions != p:
+            raise DataError(f"the start transform maps {start.dimensions} dimensions but the features have {p}.")
+        warn_of_answers(features, self.triplets)
+        if arm.local and local is not None:
+            warn_of_local(features, local, self.drawn[0])
+
+    @cached_property
+    def drawn(self) -> list[Int[np.ndarray, " m"]]:
+        """The rows of the local features in each block."""
+        drawn = local_blocks(self.n_local, self.block_size, self.seed)
+        return drawn if self.images is None else [self.images[rows] for rows in drawn]
+
+    def read(self, dtype: str, first: int = 0, last: int | None = None) -> LocalBlocks:
+        """Read the blocks of local images from `first` to before `last`, and only those rows.
+
+        Raises
+        ------
+        DataError
+            NaN or infinity in a row that is read.
+        """
+        assert self.local_features is not None
+        drawn = self.drawn[first:last]
+        rows = np.concatenate(drawn)
+        X = np.empty((len(rows), self.local_features.dimensions), dtype=dtype)
+        for positions, chunk in self.local_features.rows(rows):
+            X[positions] = self.scalars(chunk, dtype) if self.local_standardized else chunk
+        return LocalBlocks(np.split(X, np.cumsum([len(block) for block in drawn])[:-1]), rows)
+
+    def objects(self, dtype: str, device: str) -> tuple[Float[Tensor, "n p"], Answers]:
+        """The standardized objects that the answers name, and the answers as rows of them."""
+        named = self.triplets.named()
+        new_index = np.full(len(self.features), -1, dtype=np.int32)
+        new_index[named] = np.arange(len(named), dtype=np.int32)
+        X = self.scalars(np.asarray(self.features.matrix[named]), dtype)
+        return on_device(X, device), self.triplets.relabel(new_index)[0]
+
+    def work(self, local: LocalBlocks | None) -> float:
+        """Operations of one evaluation of the objective, for `threads_for`."""
+        blocks = () if local is None else map(len, local.blocks)
+        return work_of(len(self.features), self.features.dimensions, len(self.triplets), blocks)
+
+    def hashes(self, local: LocalBlocks | None) -> dict[str, str]:
+        """The hash of each input that the fit read."""
+        found = {"features": array_sha256(self.features.matrix), "triplets": array_sha256(self.triplets.answers)}
+        if self.triplets.weights is not None:
+            found["weights"] = array_sha256(self.triplets.weights)
+        if self.local_features is not None and local is not None:
+            found["local_features"] = local.sha256(self.local_features)
+        return found
+
+
+def on_device(array: np.ndarray, device: str) -> Tensor:
+    """Move an array to a torch device, or say in one sentence that there is none of that name."""
+    try:
+        return torch.from_numpy(array).to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ParameterError(
+            f"device {device!r} cannot be used here ({str(error).splitlines()[0][:60]}). "
+            "Use cpu, or install a torch build for it."
+        ) from error

@@ -1,0 +1,104 @@
+"""An option of a fit: its default, range and help stand at the field that holds it, and nowhere else.
+
+The command line, the grid of a sweep and the arms of a suite take them from there.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any
+
+from glocal.errors import ParameterError
+
+
+@dataclass(frozen=True)
+class Option:
+    """What may stand in one field.
+
+    Parameters
+    ----------
+    kind : type
+        float, int, bool or str.
+    help : str
+        One line for ``--help``.
+    allowed : str
+        The range in words.
+    holds : function
+        Whether a value of that kind lies in the range.
+    only : str or None
+        The method or the solver that alone reads it.
+    optional : bool
+        None is allowed too.
+    """
+
+    kind: type
+    help: str
+    allowed: str
+    holds: Callable[[Any], bool]
+    only: str | None = None
+    optional: bool = False
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise a ParameterError unless the value is allowed."""
+        if self.optional and value is None:
+            return
+        check_kind(name, value, self.kind)
+        if not self.holds(value):
+            verb = "are" if self.kind is str else "is"
+            raise ParameterError(f"{name} is {value!r}; allowed {verb} {self.allowed}.")
+
+    def fits(self, value: Any) -> bool:
+        """Whether the value is allowed."""
+        try:
+            self.check("", value)
+        except ParameterError:
+            return False
+        return True
+
+
+def option(
+    default: Any = MISSING,
+    help: str = "",
+    *,
+    kind: type | None = None,
+    allowed: str = "",
+    holds: Callable[[Any], bool] = lambda value: True,
+    only: str | None = None,
+) -> Any:
+    """A dataclass field that is an option; the kind is that of the default."""
+    found = Option(type(default) if kind is None else kind, help, allowed, holds, only, default is None)
+    return field(default=default, metadata={"option": found})
+
+
+def options_of(owner: type) -> dict[str, Option]:
+    """The options of a dataclass by their names."""
+    return {f.name: f.metadata["option"] for f in fields(owner) if "option" in f.metadata}
+
+
+def check_options(owner: Any) -> None:
+    """Raise a ParameterError for the first field of a dataclass whose value is not allowed."""
+    for name, found in options_of(type(owner)).items():
+        found.check(name, getattr(owner, name))
+
+
+def check_kind(name: str, value: Any, kind: type) -> None:
+    """Raise a ParameterError for a value that is no number, no whole number, or neither True nor False."""
+    if kind is bool and value not in (True, False):
+        raise ParameterError(f"{name} is {value!r}; allowed are True and False.")
+    if kind in (int, float):
+        number = numbers.Integral if kind is int else numbers.Real
+        if not isinstance(value, number) or isinstance(value, bool):
+            raise ParameterError(f"{name} is {value!r}; it must be {'a whole number' if kind is int else 'a number'}.")
+
+
+def above_0(value: float) -> bool:
+    """Whether a number is above 0 and finite."""
+    return value > 0 and math.isfinite(value)
+
+
+def at_least_1(value: int) -> bool:
+    """Whether a number is at least 1."""
+    return value >= 1
