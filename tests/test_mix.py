@@ -218,15 +218,6 @@ def test_a_lambda_whose_optimum_is_0_is_refused(local):
     assert found.record.parts["global"] < math.log(3) - 1e-4
 
 
-@pytest.mark.parametrize("local", [None, WORLD.local], ids=["global", "glocal"])
-def test_all_directions_of_a_subspace_are_the_full_fit(local):
-    """rank = p ends where the full fit ends, with the penalty mixed."""
-    options = {"local_features": local, "dtype": "float64", "tol": 1e-9}
-    full, small = fitted(0.8, **options), fitted(0.8, rank=24, **options)
-    assert small.record.objective == pytest.approx(full.record.objective, rel=1e-8)
-    assert small.record.certificate == full.record.certificate
-
-
 @pytest.mark.parametrize("rank", [None, "auto"])
 def test_off_the_row_space_w_is_one_scale_known_on_paper(rank):
     """With p > n, W = cI off the rows with c (1 - mix (p - r) / p) = mix tr W_r / p, in both kinds of fit."""

@@ -99,7 +99,7 @@ class Grid:
     eta: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name, found in _OPTIONS.items():
+        for name in _OPTIONS:
             values = getattr(self, name)
             if values is None:
                 continue
@@ -108,8 +108,7 @@ class Grid:
             if len(set(values)) < len(values):
                 raise ParameterError(f"the grid lists a value of {name} twice: {list(values)}. Remove one.")
             for value in values:
-                if not found.fits(value):
-                    raise ParameterError(f"the grid has {name} = {value!r}; allowed is {found.allowed}.")
+                _check(name, value)
 
     @classmethod
     def paper(cls, solver: str = "lbfgs") -> Grid:
@@ -147,6 +146,9 @@ class Grid:
         lists: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list | tuple) else (value,) for key, value in values.items()
         }
+        for key, listed in lists.items():
+            for value in listed:  # before they are converted
+                _check(key, value)
         return cls(**{key: tuple(map(_plain, listed)) for key, listed in lists.items()})
 
     def walked_by(self, solver: Exact | Loop) -> Grid:
@@ -196,3 +198,9 @@ _NO_LOCAL: list[tuple[float | None, float | None]] = [(None, None)]
 
 _OPTIONS = {name: options_of(Arm)[name] for name in ("alpha", "lmbda", "tau", "method", "bias", "mix")}
 _OPTIONS["eta"] = Option(float, "Learning rate of minibatch.", "a finite number above 0", above_0)
+
+
+def _check(name: str, value: Any) -> None:
+    found = _OPTIONS[name]
+    if not found.fits(value):
+        raise ParameterError(f"the grid has {name} = {value!r}; allowed is {found.allowed}.")
