@@ -83,7 +83,7 @@ def test_the_objective_is_that_of_the_whole_transform(name):
     X, answers = data.objects("float64", "cpu")
     eye = torch.eye(P, dtype=torch.float64)
     blocks = () if local is None else tuple(torch.from_numpy(block) for block in local.blocks)
-    full = Problem(type(small.loss)(X, answers, WEIGHTED.weights), blocks, eye, torch.ones(P)).objective(arm)
+    full = Problem(type(small.loss)(X, answers), blocks, eye, torch.ones(P)).objective(arm)
     assert small.objective(arm)(A).value == pytest.approx(full(whole).value, rel=1e-5)
 
 
