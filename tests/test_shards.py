@@ -4,13 +4,13 @@ import dataclasses
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 
 import glocal.jobs.run
@@ -25,7 +25,6 @@ pa = pytest.importorskip("pyarrow")
 zarr = pytest.importorskip("zarr")
 from pyarrow import parquet as pq  # noqa: E402  after the check that it is there
 
-COMMAND = [sys.executable, "-c", "from glocal.cli import main; main()"]
 P = 16
 RNG = np.random.default_rng(0)
 TRANSFORM = LinearTransform(RNG.normal(size=(P, P)).astype("f4"), RNG.normal(size=P).astype("f4"), 0.3, 1.7)
@@ -379,11 +378,10 @@ def test_a_disk_that_fills_up_is_one_sentence(tmp_path):
     TRANSFORM.save(tmp_path / "t.npz")
     pq.write_table(table(np.repeat(X, 20, axis=0)), tmp_path / "x.parquet")
     (tmp_path / "z.parquet").write_bytes(b"previous")
-    done = subprocess.run(
-        [*COMMAND, "apply", "t.npz", "x.parquet", "--out", "z.parquet"],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
-        capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-    )  # fmt: skip
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); "
+    command = [sys.executable, "-c", limited + processes.COMMAND_LINE[-1]]
+    command += ["apply", "t.npz", "x.parquet", "--out", "z.parquet"]
+    done = processes.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "error: cannot write" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -416,7 +414,7 @@ def test_a_killed_run_leaves_the_previous_output_and_is_taken_up_again(tmp_path,
         write_shards(tmp_path / source, [10] * 23)
     apply_shards(LinearTransform(np.eye(P, dtype="f4"), None, 0.0, 1.0), tmp_path / source, tmp_path / out)
     previous = contents(tmp_path / out)
-    done = subprocess.run([sys.executable, "-c", KILLED, source, out], cwd=tmp_path, check=False, capture_output=True)
+    done = processes.run([sys.executable, "-c", KILLED, source, out], cwd=tmp_path, check=False, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert contents(tmp_path / out) == previous
     partial = tmp_path / f".{out}.partial"
@@ -509,7 +507,7 @@ def test_wherever_the_exchange_is_killed_the_next_run_goes_on(tmp_path, call):
     (tmp_path / "z").mkdir()
     pq.write_table(table(X[:5]), tmp_path / "z" / "old.parquet")
     arguments = [sys.executable, "-c", DIES, "x", "z", *call]
-    done = subprocess.run(arguments, cwd=tmp_path, check=False, capture_output=True, text=True)
+    done = processes.run(arguments, cwd=tmp_path, check=False, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     apply_shards(TRANSFORM, tmp_path / "x", tmp_path / "z")
     assert sorted(os.listdir(tmp_path)) == ["t.npz", "x", "z"]
@@ -692,31 +690,17 @@ def test_in_process_no_engine_is_loaded(tmp_path):
 
 
 MEMORY = """
-import sys, threading
+import sys
 from glocal.data import parquet
 from glocal.transform import LinearTransform, apply_shards, regions
 parquet._PIECE_BYTES = regions._REGION_BYTES = 1 << 21
-peak, done = 0, threading.Event()
-def watch():
-    global peak
-    while not done.wait(0.001):
-        text = open("/proc/self/status").read()
-        peak = max(peak, int(text.split("RssAnon:")[1].split()[0]))
-thread = threading.Thread(target=watch)
-thread.start()
 for name in sys.argv[1:]:
-    peak = 0
-    apply_shards(LinearTransform.load("t.npz"), name, "out-" + name)
-    print(peak // 1024)
-done.set()
-thread.join()
+    print(peak_of(lambda: apply_shards(LinearTransform.load("t.npz"), name, "out-" + name))[0])
 """
 
 
 def test_memory_does_not_grow_with_the_input(tmp_path):
     """Eight times as many rows, in one shard and one row group, need hardly more anonymous memory."""
-    if not os.path.exists("/proc/self/status"):
-        pytest.skip("anonymous memory is read from /proc, which this system does not have")
     p = 256
     LinearTransform(np.eye(p, dtype="f4"), None, 0.0, 1.0).save(tmp_path / "t.npz")
     for n, name in ((8_000, "small"), (64_000, "large")):
@@ -725,8 +709,6 @@ def test_memory_does_not_grow_with_the_input(tmp_path):
         _vectors(tmp_path / f"{name}.parquet", lists_of(block, pa.list_(pa.float32(), p)), row_group_size=n)
     assert pq.ParquetFile(tmp_path / "large.parquet").num_row_groups == 1
     names = ["small.zarr", "large.zarr", "small.parquet", "large.parquet"]
-    command = [sys.executable, "-c", MEMORY, *names]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    peaks = [int(line) for line in done.stdout.split()]
+    peaks = processes.numbers(MEMORY, *names, cwd=tmp_path)
     assert peaks[1] < peaks[0] + 35, peaks  # of 57 MB that the input has grown by
     assert peaks[3] < peaks[2] + 35, peaks
