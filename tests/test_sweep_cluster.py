@@ -91,7 +91,7 @@ def test_a_dead_worker_costs_no_finished_point(small, alone, dask_cluster, tmp_p
 
 
 def test_all_workers_may_die(small, alone, dask_cluster, tmp_path):
-    """The data go down with the last worker; a new one gets them again, and every path goes on from its last point."""
+    """The data go down with the last worker; a new one gets them again, and walks what is left of every path."""
     running = dask_cluster()
     running.start_worker()
     running.wait_for_workers(1)

@@ -24,6 +24,11 @@ class State:
     b: Float[Tensor, " q"] | None = None
     curvature: tuple[tuple[Tensor, Tensor, float], ...] = ()
 
+    def to(self, like: Tensor) -> State:
+        """The same where `like` is, in its dtype."""
+        pairs = tuple((step.to(like), change.to(like), rho) for step, change, rho in self.curvature)
+        return State(self.W.to(like), None if self.b is None else self.b.to(like), pairs)
+
 
 def best_scale(loss: ChoiceLoss, penalty: Penalty | None = None, lmbda: float = 0.0) -> float:
     """The c > 0 that minimises L_global(cI), plus λR(cI) if a penalty is given.

@@ -10,7 +10,7 @@ from glocal.sweep.store import Store
 
 def blocks_of(plan: Plan, store: Store) -> int | None:
     """The number of blocks every point of a sweep trains on, None for all: measured once, then kept in its folder."""
-    with store.claim("blocks", wait=True):
+    with store.alone("blocks"):
         known = store.blocks()
         if known is None:
             known = blocks_needed(plan)

@@ -188,11 +188,7 @@ class Sweep(BaseEstimator):
             keep = keep_transforms and out is not None
             store = Store(folder, plan.config(), points, resume=resume, keep_transforms=keep)
             blocks = blocks_of(plan, store)
-            if scheduler is not None:
-                from glocal.sweep.remote import run_on_cluster
-
-                run_on_cluster(scheduler, plan, store, blocks, progress)
-            run(plan, store, blocks, progress)  # with a scheduler: what another process on the folder left undone
+            run(plan, store, blocks, progress, scheduler=scheduler)
             outcome = conclude(plan, store, self.select)
             if out is not None:
                 outcome.save(store.folder)

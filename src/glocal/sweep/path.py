@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +14,6 @@ from glocal.data.features import Features
 from glocal.errors import DivergedError, TrivialOptimumError
 from glocal.objective import Evaluation, weighted
 from glocal.solver import State
-from glocal.solver.threads import threads_for
 from glocal.sweep.data import FoldData
 from glocal.sweep.fold import Fold
 from glocal.sweep.grid import Point
@@ -37,28 +35,6 @@ class Result:
     row: dict[str, Any]
     transform: LinearTransform | None
     state: State | None
-
-
-def walk(fold: Fold, points: Sequence[Point], state: State | None = None) -> Iterator[Result]:
-    """Fit and score the points of a path in order, from `state` if the path has been walked up to here before.
-
-    Parameters
-    ----------
-    fold : Fold
-    points : sequence of Point
-        What is left of the path, in its order.
-    state : State or None
-        Of the last fitted point before these.
-
-    Yields
-    ------
-    Result
-    """
-    for point in points:
-        with threads_for(fold.work):
-            result = step(fold, point, state)
-        state = result.state
-        yield result
 
 
 def step(fold: Fold, point: Point, state: State | None) -> Result:

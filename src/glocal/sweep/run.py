@@ -1,8 +1,8 @@
-"""Run a sweep in process: walk the open paths, write each point as it is finished."""
+"""Run a sweep, here or on a cluster: walk the open paths, write each point as it is finished."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,12 +10,17 @@ import numpy as np
 
 from glocal._version import __version__
 from glocal.aligner import Exact, Loop
+from glocal.errors import ClusterError
 from glocal.files import array_sha256
+from glocal.jobs.run import Chain
+from glocal.jobs.run import run as run_tasks
+from glocal.solver import State
+from glocal.solver.threads import threads_for
 from glocal.sweep.data import FoldData, SweepData
 from glocal.sweep.fold import Fold
 from glocal.sweep.grid import Grid, Point
-from glocal.sweep.path import Result, original_scores, standardized_by, walk
-from glocal.sweep.store import Store
+from glocal.sweep.path import Result, original_scores, standardized_by, step
+from glocal.sweep.store import Store, identity_of
 
 Progress = Callable[[dict[str, Any], int, int], None]
 
@@ -71,31 +76,83 @@ class Plan:
         store.save(result, standardized_by(result, scalars.mean, scalars.std))
 
 
-def run(plan: Plan, store: Store, blocks: int | None, progress: Progress | None = None) -> None:
-    """Finish every point of the sweep, together with whatever other process works on the same folder.
+def run(
+    plan: Plan, store: Store, blocks: int | None, progress: Progress | None = None, *, scheduler: str | None = None
+) -> None:
+    """Finish every point of the sweep, here or on a Dask cluster, together with other processes on the same folder.
 
-    Paths of one fold are walked one after the other, so that data and teachers of a fold are built once. A path that
-    another process holds is left to it, and looked at again at the end.
+    A path is a chain of tasks, each of which starts from the point before. Paths of one fold follow each other, so that
+    data and teachers of a fold are built once. A path that another process holds is left to it, and looked at again at
+    the end. On a cluster a finished point comes back and is written at once, so that workers need no common file
+    system; when a worker dies, Dask walks its path again on another one, and every other path goes on.
+
+    Raises
+    ------
+    ParameterError, MissingDependencyError, FileError
+        See `glocal.jobs.cluster.connected`.
+    ClusterError
+        See `glocal.jobs.run.run`. Finished points are kept.
     """
-    paths = plan.paths()
-    total = sum(map(len, paths))
-    fold: Fold | None = None
-    for wait in (False, True):
-        for path in paths:
-            if len(store.done(path)) == len(path):
-                continue
-            with store.claim(path[0].unit, wait=wait) as mine:
-                if not mine:
-                    continue
-                done = store.done(path)  # again: whoever held the path may have walked it
-                if len(done) == len(path):
-                    continue
-                if fold is None or fold.number != path[0].fold:
-                    fold = Fold(plan.read(path[0].fold, blocks))
-                    if fold.number not in store.scored_folds():
-                        store.save_original(fold.number, original_scores(fold))
-                state = store.state(path[0].unit, fold.problem.loss.X, done)
-                for result in walk(fold, [p for p in path if p.key not in done], state):
-                    plan.save(store, result)
-                    if progress is not None:
-                        progress(result.row, len(store.rows()), total)
+    paths = {points[0].unit: points for points in plan.paths()}
+    total = sum(map(len, paths.values()))
+
+    def data(fold: int) -> FoldData:
+        return plan.read(fold, blocks)
+
+    try:
+        for wait in (False, True):
+            chains = _chains(store, paths, wait=wait)
+            for item, found in run_tasks(step_on, chains, data, prepare=Fold, scheduler=scheduler):
+                if found.original is not None:
+                    store.save_original(item.point.fold, found.original)
+                plan.save(store, found.result)
+                if item.last:
+                    store.tasks.release(item.point.unit)
+                if progress is not None:
+                    progress(found.result.row, len(store.rows()), total)
+    except ClusterError as error:
+        raise ClusterError(f"{error} A sweep goes on with --resume.") from error
+    finally:
+        store.tasks.close()
+
+
+@dataclass(frozen=True)
+class Item:
+    """A point to be fitted, whether the original features of its fold are scored too, and whether it ends its path."""
+
+    point: Point
+    original: bool
+    last: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """A point, and the scores of the original features where they were asked for."""
+
+    result: Result
+    original: dict[str, Any] | None
+
+
+def step_on(item: Item, before: Finished | State | None, fold: Fold) -> Finished:
+    """Fit and score one point, from the point before or from a state."""
+    state = before.result.state if isinstance(before, Finished) else before
+    state = None if state is None else state.to(fold.problem.loss.X)
+    with threads_for(fold.work):
+        original = original_scores(fold) if item.original else None
+        return Finished(step(fold, item.point, state), original)
+
+
+def _chains(store: Store, paths: dict[str, list[Point]], *, wait: bool) -> Iterator[Chain]:
+    """Claim the open paths one after the other, each from where it stands."""
+    scored = store.scored_folds()
+    tasks = ((unit, [identity_of(vars(point)) for point in points]) for unit, points in paths.items())
+    for unit in store.tasks.claim(tasks, wait=wait):
+        fold = paths[unit][0].fold
+        state, done = store.stand(unit, paths[unit])
+        left = [point for point in paths[unit] if point.key not in done]
+        if not left:
+            store.tasks.release(unit)
+            continue
+        items = [Item(point, point is left[0] and fold not in scored, point is left[-1]) for point in left]
+        scored.add(fold)
+        yield Chain(items, state, fold)

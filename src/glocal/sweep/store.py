@@ -17,7 +17,7 @@ from glocal.data.npz import read_npz
 from glocal.errors import FileError, ParameterError
 from glocal.files import PathLike, atomic_write, make_folder, one_line
 from glocal.files.documents import parse_json, read_object
-from glocal.jobs.lock import lock
+from glocal.jobs.folder import TaskFolder, sweep_out
 from glocal.records import NULL, NUMBER, TEXT, append_rows, read_rows, to_json
 from glocal.solver import State
 from glocal.sweep.grid import Point
@@ -65,18 +65,20 @@ class Store:
         keep_transforms: bool = True,
     ) -> None:
         self.folder = make_folder(folder)
-        self.points_file = self.folder / "points.jsonl"
         self._keep_transforms = keep_transforms
+        self.tasks = TaskFolder(
+            self.folder, "points.jsonl", identity_of, claims=("paths", ".lock"),
+            read=lambda path: read_rows(path, _POINT, _POINT_TOO),
+        )  # fmt: skip
         self._check(json.loads(to_json(config)), points, resume)
-        make_folder(self.folder / "paths")
+        self.tasks.create()
+        sweep_out(self.folder / "paths")
         if keep_transforms:
             make_folder(self.folder / "transforms")
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of all finished points, whoever finished them."""
-        if not self.points_file.exists() or not self.points_file.stat().st_size:
-            return []
-        return read_rows(self.points_file, _POINT, _POINT_TOO)
+        return self.tasks.rows()
 
     def original(self) -> list[dict[str, Any]]:
         """The scores of the untransformed features, one row a fold."""
@@ -109,14 +111,17 @@ class Store:
 
     def done(self, points: list[Point]) -> set[str]:
         """The keys of those points that have a row."""
-        found = {_identity(row) for row in self.rows()}
-        return {point.key for point in points if _identity(vars(point)) in found}
+        found = self.tasks.done()
+        return {point.key for point in points if identity_of(vars(point)) in found}
 
     @contextlib.contextmanager
-    def claim(self, unit: str, *, wait: bool = False) -> Iterator[bool]:
-        """Hold the path for this process; yields False if another one holds it and `wait` is false."""
-        with lock(self.folder / "paths" / f"{unit}.lock", wait=wait) as held:
-            yield held
+    def alone(self, what: str) -> Iterator[None]:
+        """Do something while no other process does it."""
+        self.tasks.take(what, wait=True)
+        try:
+            yield
+        finally:
+            self.tasks.release(what)
 
     def save(self, result: Result, transform: LinearTransform | None) -> None:
         """Write a finished point: its transform if it has one, then the state of its path, then its row."""
@@ -124,18 +129,17 @@ class Store:
             transform.save(self.folder / "transforms" / f"{result.point.key}.npz")
         if result.state is not None:
             _save_state(self.folder / "paths" / f"{result.point.unit}.npz", result)
-        append_rows(self.points_file, [result.row])
+        self.tasks.commit(result.row)
 
-    def state(self, unit: str, like: Tensor, done: set[str]) -> State | None:
-        """Where a path stands. A point that was finished but killed before its row was written gets its row now."""
-        path = self.folder / "paths" / f"{unit}.npz"
+    def stand(self, unit: str, points: list[Point]) -> tuple[State | None, set[str]]:
+        """Where a path stands, and its finished points. One that was killed before its row was written gets it now."""
+        path, done = self.folder / "paths" / f"{unit}.npz", self.done(points)
         if not path.exists():
-            return None
-        key, row, state = _load_state(path, like)
+            return None, done
+        key, row, state = _load_state(path)
         if key not in done:
-            append_rows(self.points_file, [row])
-            done.add(key)
-        return state
+            self.tasks.commit(row)
+        return state, {*done, key}
 
     def _check(self, config: dict[str, Any], points: list[Point], resume: bool) -> None:
         path = self.folder / "sweep.json"
@@ -193,7 +197,8 @@ def _flat(config: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _identity(values: dict[str, Any]) -> tuple[Any, ...]:
+def identity_of(values: dict[str, Any]) -> tuple[Any, ...]:
+    """What tells a point, or its row, from all others of a sweep."""
     setting = (values[name] for name in ("fold", "method", "bias", "alpha", "lmbda", "tau"))
     return (*setting, values.get("mix", 1.0), values.get("eta"))
 
@@ -218,19 +223,17 @@ def _save_state(path: Path, result: Result) -> None:
         np.savez(stream, allow_pickle=False, **plain)
 
 
-def _load_state(path: Path, like: Tensor) -> tuple[str, dict[str, Any], State]:
+def _load_state(path: Path) -> tuple[str, dict[str, Any], State]:
     fix = "Delete it: its path starts anew."
     arrays = read_npz(path, what="path", fix=fix, required=("W", "row", "key"), optional=_OPTIONAL)
     try:
-        return _unpacked(arrays, like)
+        return _unpacked(arrays)
     except DAMAGE as error:
         raise FileError(f"path file {path} is damaged ({one_line(error)[:160]}). {fix}") from error
 
 
-def _unpacked(arrays: dict[str, np.ndarray], like: Tensor) -> tuple[str, dict[str, Any], State]:
-    def tensor(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(like)
-
+def _unpacked(arrays: dict[str, np.ndarray]) -> tuple[str, dict[str, Any], State]:
+    tensor = torch.from_numpy
     W = tensor(arrays["W"])
     curvature: list[tuple[Tensor, Tensor, float]] = []
     if "rho" in arrays:
