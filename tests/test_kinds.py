@@ -17,6 +17,7 @@ from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.ceiling import ceiling, reached
 from glocal.evaluation.flips import flips
 from glocal.evaluation.statistics import answer_estimate, triplet_estimate
+from glocal.evaluation.views.matrices import people_matrix
 from glocal.objective import ChoiceLoss, Objective, Penalty, choice_loss
 from glocal.similarity import candidate_pairs
 from glocal.solver import DualityGap, lambda_max
@@ -389,6 +390,21 @@ def test_the_ceiling_of_a_kind_counts_its_alternatives():
     assert found.normalised["majority"] == pytest.approx((1 / 3 - 1 / 3) / (9 / 12 - 1 / 3))
     anchors = ceiling(Answers(np.array([[0, 1, 2], [0, 2, 1], [0, 1, 2]]), kind="anchor"))
     assert anchors.majority.value == pytest.approx(2 / 3)
+
+
+def test_the_matrix_of_people_counts_candidate_pairs():
+    """Of two objects it shows in what share of the looks at them another candidate pair was chosen, for all kinds."""
+    given = together([answers_of(kind, n=6, t=90) for kind in KINDS])
+    found = people_matrix(given, np.arange(6))
+    asked, apart = np.zeros((2, 6, 6))
+    for part in given.parts:
+        for row, w in zip(part.objects.tolist(), given.weights[part.rows], strict=True):
+            for place, (i, j) in enumerate(part.pairs):
+                for one, other in ((row[i], row[j]), (row[j], row[i])):
+                    asked[one, other] += w
+                    apart[one, other] += w * (place > 0)
+    off = ~np.eye(6, dtype=bool)
+    np.testing.assert_allclose(found.values()[off], (apart / np.maximum(asked, 1))[off], atol=2 / 254)
 
 
 def test_the_wider_interval_is_stated():

@@ -165,8 +165,14 @@ class ChoiceLoss:
 
     @property
     def given(self) -> tuple[Int[np.ndarray, "t m"], Float[np.ndarray, " t"] | None]:
-        """The objects and weights of answers of one kind, as they were given."""
-        return self.parts[0].objects, self.weights
+        """The objects and weights as they were given; those of several kinds one below the other, filled up by -1."""
+        m = max(part.objects.shape[1] for part in self.parts)
+        short = [m - part.objects.shape[1] for part in self.parts]
+        filled = [
+            np.pad(part.objects, ((0, 0), (0, by)), constant_values=-1)
+            for part, by in zip(self.parts, short, strict=True)
+        ]
+        return np.concatenate(filled), self.weights
 
     def double(self) -> ChoiceLoss:
         """The same loss in float64."""

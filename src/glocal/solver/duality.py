@@ -23,10 +23,10 @@ def duality_gap(
 ) -> float:
     """The duality gap at (W, b), in nats: no transform is lower by more.
 
-    With M = W Wᵀ, v = W b and any probabilities q over the three pairs of each answer,
+    With M = W Wᵀ, v = W b and any probabilities q over the candidate pairs of each answer,
 
         L(M, v) ≥ ⟨A(q), M⟩ + ⟨g(q), v⟩ + H(q),
-        A(q) = Σ w Σ_ij (q_ij - [ij = ab]) sym(x_i x_jᵀ) / Σ w,      g(q) the same with x_i + x_j,
+        A(q) = Σ w Σ_ij (q_ij - [ij = chosen]) sym(x_i x_jᵀ) / Σ w,      g(q) the same with x_i + x_j,
 
     where H is the weighted mean entropy of q; they are equal where q is the softmax of the model. With the best bias g
     is 0. The rest, ⟨A, M⟩ + λR(M), grows in proportion to M, so where it is nowhere negative f* ≥ H(q). With a_i the

@@ -24,7 +24,7 @@ _TOP: Types = {
     "arms": None, "labels": None, "tasks": None, "categories": str, "map": str,
 }  # fmt: skip
 _NETWORK: Types = {"features": str, "local": str}
-_ANSWERS: Types = {"triplets": str, "object_ids": str}
+_ANSWERS: Types = {"triplets": str, "object_ids": str, "kind": str}
 _ARM: Types = {
     "method": str, "alpha": float, "lmbda": float, "mix": float, "tau": float, "bias": bool, "tol": float,
     "block_size": int, "transform": str, "strength": float,
@@ -91,7 +91,8 @@ class Plan:
     root : Path
     networks, arms, tasks : tuples
     answers : mapping
-        triplets and, where they index other objects than the rows of the features, object_ids.
+        triplets and, where they index other objects than the rows of the features, object_ids; kind, if the files of
+        answers do not say it.
     labels : mapping
         Name → {label: regular expression}: labels read from the names of images.
     baseline : str

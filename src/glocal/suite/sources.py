@@ -8,12 +8,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from glocal.data.answers import Answers
 from glocal.data.container import NAMES_FILE
 from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.data.labels import load_labels
 from glocal.data.splits import split_triplets
-from glocal.data.triplets import Triplets
 from glocal.data.zarr import ZARR
 from glocal.errors import DataError, ParameterError
 from glocal.files import read_lines, tree_sha256
@@ -66,16 +66,20 @@ class Sources:
         return self.features(self.network.features)
 
     @cached_property
-    def triplets(self) -> Triplets:
+    def triplets(self) -> Answers:
         """People's answers, as rows of the objects."""
-        return self.joined(Triplets.load(self.path(self._plan.answers["triplets"])))
+        return self.answers(self._plan.answers["triplets"])
 
-    def joined(self, answers: Triplets) -> Triplets:
+    def answers(self, name: str) -> Answers:
+        """The answers of a file, of the kind that the plan says, in rows of the object features."""
+        return self.joined(Answers.load(self.path(name), kind=self._plan.answers.get("kind")))
+
+    def joined(self, answers: Answers) -> Answers:
         """Answers about the object ids, as rows of the objects; those on objects without features are left out."""
         return join(self.objects, answers, self.object_ids).triplets
 
     @cached_property
-    def parts(self) -> tuple[Triplets, Triplets]:
+    def parts(self) -> tuple[Answers, Answers]:
         """The answers that arms are fitted on, and those held out with a fold of objects."""
         plan = self._plan
         masks = split_triplets(self.triplets, len(self.objects), folds=plan.folds, fold=plan.fold, seed=plan.seed)

@@ -11,7 +11,6 @@ import numpy as np
 from glocal.data.features import Features
 from glocal.data.rdm import join_rdms, load_index, load_rdms
 from glocal.data.repeated import load_repeated
-from glocal.data.triplets import Triplets
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.anomaly import anomaly
 from glocal.evaluation.ceiling import reached
@@ -50,7 +49,7 @@ def _given(settings: Any, *names: str) -> dict[str, Any]:
 
 def _odd_one_out(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
     if "triplets" in settings:
-        answers, split = sources.joined(Triplets.load(sources.path(settings["triplets"]))), settings["triplets"]
+        answers, split = sources.answers(settings["triplets"]), settings["triplets"]
     else:
         answers, split = sources.parts[1], "heldout"
     return odd_one_out(embed(sources.objects), answers, **_given(settings, "similarity")), split

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.data.triplets import Triplets
+from glocal.data.answers import Answers
 from glocal.evaluation.views.view import UNKNOWN, Matrix
 from glocal.similarity import unit_rows
 
@@ -50,27 +50,30 @@ def matrix_of(Z: Float[np.ndarray, "n p"], order: Int[np.ndarray, " n"], most: i
     return eight_bit(D)
 
 
-def people_matrix(answers: Triplets, order: Int[np.ndarray, " n"]) -> Matrix | None:
-    """How often people, asked about two objects and a third, found another pair more alike, averaged in groups.
+def people_matrix(answers: Answers, order: Int[np.ndarray, " n"]) -> Matrix | None:
+    """How often people, asked about two objects among others, found another pair more alike, averaged in groups.
 
-    As many groups as leave about 20 answers a cell; None where that is fewer than 4.
+    As many groups as leave about 20 looks at a cell; None where that is fewer than 4.
     """
     n = len(order)
-    most = min(MOST, int((2 * 3 * len(answers) / _PER_CELL) ** 0.5))
+    looks = sum(len(part.objects) * len(part.pairs) for part in answers.parts)
+    most = min(MOST, int((2 * looks / _PER_CELL) ** 0.5))
     if most < 4:
         return None
     sizes, _ = _groups(n, most)
     group = np.empty(n, dtype=np.int64)
     group[order] = np.repeat(np.arange(len(sizes)), sizes)
     m = len(sizes)
-    a, b, odd = group[answers.answers].T
-    weights = np.ones(len(answers)) if answers.weights is None else np.asarray(answers.weights, dtype=float)
     asked, apart = np.zeros((2, m * m))
-    for i, j, chosen in ((a, b, True), (a, odd, False), (b, odd, False)):
-        for cell in (i * m + j, j * m + i):
-            counts = np.bincount(cell, weights, minlength=m * m)
-            asked += counts
-            apart += 0 if chosen else counts
+    for part in answers.parts:
+        weights = None if answers.weights is None else answers.weights[part.rows]
+        columns = group[part.objects].T
+        for place, (first, second) in enumerate(part.pairs):
+            i, j = columns[first], columns[second]
+            for cell in (i * m + j, j * m + i):
+                counts = np.bincount(cell, weights, minlength=m * m)
+                asked += counts
+                apart += counts if place else 0  # the first pair is the chosen one
     D = np.full(m * m, np.nan)
     np.divide(apart, asked, out=D, where=asked > 0)
     return eight_bit(D.reshape(m, m))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from glocal.data.triplets import Triplets
+from glocal.data.answers import Answers, together
 from glocal.errors import DataError
 from glocal.evaluation.flips import flips
 from glocal.evaluation.statistics import paired_difference
@@ -28,7 +28,7 @@ class Part(NamedTuple):
 
     before: np.ndarray
     after: np.ndarray
-    answers: Triplets
+    answers: Answers
 
 
 def object_view(
@@ -38,7 +38,7 @@ def object_view(
     categories: Sequence[str] | None = None,
     baseline: View | None = None,
     parts: Sequence[Part] = (),
-    people: Triplets | None = None,
+    people: Answers | None = None,
     weights: Float[np.ndarray, "p p"] | None = None,
     features: Float[np.ndarray, "n p"] | None = None,
     kind: str = "auto",
@@ -57,7 +57,7 @@ def object_view(
         The view beside which this one is looked at: it gives the order, and the map is turned to fit its.
     parts : sequence of Part
         Answers whose flips are listed.
-    people : Triplets or None
+    people : Answers or None
         All answers, for people's own matrix.
     weights, features : (p, p) and (n, p), or None
         The transform and the standardized features, for the spectrum.
@@ -111,16 +111,15 @@ def _flipped(parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray, dict[str, A
     found = [flips(part.before, part.after, part.answers) for part in parts]
     sides = []
     for side in ("gained", "lost"):
-        answers = np.concatenate(
-            [part.answers.answers[getattr(one, side)] for part, one in zip(parts, found, strict=True)]
+        answers = np.concatenate(  # of wide answers the first three: a view shows the chosen pair and another object
+            [part.answers.objects[getattr(one, side), :3] for part, one in zip(parts, found, strict=True)]
         )
         shifts = np.concatenate([np.abs(one.shift[getattr(one, side)]) for one in found])
         sides.append(answers[np.argsort(-shifts, kind="stable")].astype(np.int64))
-    weights = [part.answers.weights for part in parts]
+    everything = together([part.answers for part in parts])
     paired = paired_difference(
         np.concatenate([one.after for one in found]), np.concatenate([one.before for one in found]),
-        answers=np.concatenate([part.answers.answers for part in parts]),
-        weights=None if any(w is None for w in weights) else np.concatenate(weights),  # type: ignore[arg-type]
+        answers=everything.objects, weights=everything.weights, clusters=everything.person,
     )  # fmt: skip
     counts = {
         "n_answers": sum(len(part.answers) for part in parts), "n_gained": len(sides[0]), "n_lost": len(sides[1]),
