@@ -10,6 +10,7 @@ import numpy as np
 import typer
 
 from glocal.cli.fetch import fetch_command, list_command
+from glocal.cli.importing import export_command, import_command
 from glocal.cli.options import (
     AsJson,
     Base,
@@ -31,15 +32,19 @@ from glocal.errors import DataError, ParameterError
 from glocal.files import atomic_write, make_folder, read_lines
 
 app = typer.Typer(
-    help="Check and split features and answers; fetch published ones.", no_args_is_help=True, rich_markup_mode=None
+    help="Check and split features and answers; import other people's; fetch published ones.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 app.command("list")(list_command)
 app.command("fetch")(fetch_command)
+app.command("import")(import_command)
+app.command("export")(export_command)
 
 
 @app.callback()
 def _data() -> None:
-    """Check and split features and answers; fetch published ones."""
+    """Check and split features and answers; import other people's; fetch published ones."""
 
 
 @app.command("split")

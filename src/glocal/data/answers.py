@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, Shaped
 
 from glocal.data.answers_file import read_answers, read_list, write_answers
+from glocal.data.catch import CatchTrials, catch_in, caught
 from glocal.errors import DataError
 from glocal.files import PathLike
 from glocal.similarity import Part, candidate_pairs
@@ -44,6 +47,8 @@ class Answers:
         How long each answer took.
     names : sequence of str or None
         The list of objects that the answers index.
+    catch : CatchTrials or None
+        Trials with a known right answer that the same people were given; they are not among the answers.
 
     Raises
     ------
@@ -64,6 +69,7 @@ class Answers:
     person: Shaped[np.ndarray, " t"] | None = None
     seconds: Float[np.ndarray, " t"] | None = None
     names: Sequence[str] | None = None
+    catch: CatchTrials | None = None
 
     def __post_init__(self) -> None:
         _check_shape_and_type(self.objects)
@@ -98,6 +104,7 @@ class Answers:
         person: object | None = None,
         seconds: object | None = None,
         names: Sequence[str] | None = None,
+        catch: CatchTrials | None = None,
     ) -> Answers:
         """Build answers from raw indices whose conventions are stated.
 
@@ -111,7 +118,7 @@ class Answers:
             0 or 1: the index of the first object.
         order : (n,) integers or None
             A sort index; the object of raw index i (after `base`) is ``argsort(order)[i]``.
-        weights, kind, person, seconds, names
+        weights, kind, person, seconds, names, catch
             See `Answers`.
         counts : (t, k) numbers or None
             Votes for each of the k candidate pairs, in their order: a row becomes one answer for each pair with votes,
@@ -152,8 +159,8 @@ class Answers:
             "seconds": None if seconds is None else _checked_list(np.asarray(seconds), n, "seconds"),
         }
         if counts is None:
-            return cls(answers, kind=kind, names=names, **lists)
-        return cls(answers, kind=kind, names=names, **lists).voted(np.asarray(counts))
+            return cls(answers, kind=kind, names=names, catch=catch, **lists)
+        return cls(answers, kind=kind, names=names, catch=catch, **lists).voted(np.asarray(counts))
 
     @classmethod
     def load(
@@ -169,8 +176,9 @@ class Answers:
         """Read answers from ``.npz``, ``.npy`` or text (integers on a line; blanks, commas or semicolons between).
 
         The ``.npz`` holds ``answers`` (t, m) and optionally ``kind``, ``counts`` (t, candidate pairs), ``weights``,
-        ``person``, ``seconds`` and ``names``. The first line of a text may name the columns a, b and odd, or reference,
-        closer and farther, and person and seconds, in any order; others are not read, and named.
+        ``person``, ``seconds``, ``names``, ``catch_passed`` and ``catch_person``. The first line of a text may name the
+        columns a, b and odd, or reference, closer and farther, and person and seconds, in any order; others are not
+        read, and named.
 
         Parameters
         ----------
@@ -201,18 +209,24 @@ class Answers:
         found["kind"] = found.get("kind", kind or "odd-one-out")
         sort_index = None if order is None else read_list(order, what="order")
         try:
+            found["catch"] = catch_in(found)
             return cls.from_array(found.pop("answers"), odd_column=odd_column, base=base, order=sort_index, **found)
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
 
-    def save(self, path: PathLike) -> None:
-        """Write all of this to ``.npz``, or the objects alone, 0-based, to ``.npy``; atomically."""
+    def save(self, path: PathLike, *, provenance: dict[str, Any] | None = None) -> None:
+        """Write all of this to ``.npz``, or the objects alone, 0-based, to ``.npy``; atomically.
+
+        `provenance` says where the answers come from; an ``.npz`` has it as a text, ``provenance``, of JSON.
+        """
         names = None if self.names is None else np.array(self.names, dtype=np.str_)
+        catch = {} if self.catch is None else self.catch.arrays()
+        origin = None if provenance is None else np.array(json.dumps(provenance))
         write_answers(
             path,
             {
                 "answers": self.objects, "kind": np.array(self.kind), "weights": self.weights, "person": self.person,
-                "seconds": self.seconds, "names": names,
+                "seconds": self.seconds, "names": names, **catch, "provenance": origin,
             },
         )  # fmt: skip
 
@@ -346,7 +360,7 @@ class Answers:
         found = found.select(np.flatnonzero(kept)[order])
         return Answers(
             found.objects, weights[kept][order], kind=found.kind, person=found.person, seconds=found.seconds,
-            names=found.names,
+            names=found.names, catch=found.catch,
         )  # fmt: skip
 
     def _with(self, objects: np.ndarray, rows: np.ndarray | None, *, named: bool = True) -> Answers:
@@ -358,7 +372,7 @@ class Answers:
         kind = self.kind if isinstance(self.kind, str) or rows is None else self.kind[rows]
         return Answers(
             objects, of(self.weights), kind=kind, person=of(self.person), seconds=of(self.seconds),
-            names=self.names if named else None,
+            names=self.names if named else None, catch=self.catch,
         )  # fmt: skip
 
 
@@ -386,6 +400,7 @@ def together(parts: Sequence[Answers]) -> Answers:
         None if all(part.weights is None for part in parts) else np.concatenate(weights),
         kind=np.concatenate([np.broadcast_to(np.array(part.kind), len(part)) for part in parts]),
         names=parts[0].names,
+        catch=caught([part.catch for part in parts]),
         **lists,
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from glocal.data.container import listed
 from glocal.data.npz import read_npz
 from glocal.errors import DataError, DataWarning, FileError
 from glocal.files import PathLike, atomic_write, existing_file, one_line, read_lines, read_npy
@@ -15,14 +16,15 @@ from glocal.files import PathLike, atomic_write, existing_file, one_line, read_l
 COLUMNS = {"odd-one-out": ("a", "b", "odd"), "anchor": ("reference", "closer", "farther")}
 """The names of columns by which a text says its kind."""
 
-_MEMBERS = ("counts", "weights", "person", "seconds", "kind", "names")
+_MEMBERS = ("counts", "weights", "person", "seconds", "kind", "names", "catch_passed", "catch_person")
 _SEPARATORS = str.maketrans(",;", "  ")
 
 
 def read_answers(path: PathLike, *, what: str = "triplets") -> dict[str, Any]:
     """The arrays of a file of answers by their names.
 
-    These are `answers`, and of `counts`, `weights`, `person`, `seconds`, `kind` and `names` those that the file has.
+    These are `answers`, and of `counts`, `weights`, `person`, `seconds`, `kind`, `names`, `catch_passed` and
+    `catch_person` those that the file has.
 
     Raises
     ------
@@ -97,7 +99,7 @@ def _cells_of(line: str) -> list[str]:
     return [cell.strip().strip('"') for cell in cells]
 
 
-def _header_of(line: str) -> list[str] | None:
+def header_of(line: str) -> list[str] | None:
     """The names of columns that a line holds, in small letters; None for a line of numbers."""
     cells = _cells_of(line)
     try:
@@ -113,20 +115,21 @@ def _named_columns(path: PathLike, what: str) -> dict[str, Any] | None:
         return None
     with Path(path).open("rb") as stream:
         first = stream.readline(4096).decode("utf-8-sig", errors="replace")
-    header = _header_of(first)
+    header = header_of(first)
     if header is None or not first.strip().isprintable():
         return None
     kind = next((kind for kind, names in COLUMNS.items() if set(names) <= set(header)), None)
     if kind is None or len(set(header)) < len(header):
         raise DataError(
-            f"{path} has the columns {', '.join(header)}; answers need a, b and odd (or reference, closer and "
-            "farther), once each, and may have person and seconds. Name them so in the first line."
+            f"{path} has the columns {listed([name[:40] for name in header])}; answers need a, b and odd "
+            "(or reference, closer and farther), once each, and may have person and seconds. Name them so in the first "
+            "line."
         )
     objects = COLUMNS[kind]
     others = [name for name in header if name not in (*objects, "person", "seconds")]
     if others:
-        listed = f"{', '.join(objects[:-1])} and {objects[-1]}"
-        warnings.warn(f"{path}: {', '.join(others)} is not read; {listed} are.", DataWarning, stacklevel=4)
+        read = f"{', '.join(objects[:-1])} and {objects[-1]}"
+        warnings.warn(f"{path}: {', '.join(others)} is not read; {read} are.", DataWarning, stacklevel=4)
     rows = [(line, _cells_of(line)) for line in read_lines(path, what=what)[1:] if line]
     answers, seconds = np.empty((len(rows), 3), dtype=np.int64), np.empty(len(rows))
     for number, (line, cells) in enumerate(rows):

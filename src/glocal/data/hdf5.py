@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from glocal.data.container import NUMBERS, choose, grid, refuse_inflated, warn_unwritten, whole
+import numpy as np
+
+from glocal.data.container import NUMBERS, check_members, choose, grid, refuse_inflated, warn_unwritten, whole
 from glocal.extras import needed
 
 _FIX = "Write it again with h5py: file.create_dataset('features', data=features)."
 
 
 @contextlib.contextmanager
-def open_hdf5(path: Path) -> Iterator[Any]:
+def open_hdf5(path: Path, *, what: str = "features", fix: str = _FIX) -> Iterator[Any]:
     """Open an HDF5 file for reading; what goes wrong inside becomes one sentence."""
-    h5py = needed("h5py", f"features file {path}")
-    with whole(path, "HDF5 file", _FIX), h5py.File(path, "r") as file:
+    h5py = needed("h5py", f"{what} file {path}")
+    with whole(path, "HDF5 file", fix, what=what), h5py.File(path, "r") as file:
         yield file
+
+
+def read_datasets(
+    path: Path, *, what: str, fix: str, required: Sequence[str], optional: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
+    """Read datasets of an HDF5 file by their names, as `read_npz` does arrays of an archive."""
+    with open_hdf5(path, what=what, fix=fix) as file:
+        held = [name for name, item in file.items() if hasattr(item, "dtype") and hasattr(item, "shape")]
+        check_members(path, what, required, held, fix)
+        wanted = [name for name in (*required, *optional) if name in held]
+        for name in wanted:
+            _refuse_unstored(file[name], at_once=True)
+        return {name: np.asarray(file[name][()]) for name in wanted}
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""Answers as other systems write them: read into `Answers`, and written back."""

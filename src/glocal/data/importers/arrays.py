@@ -1,0 +1,204 @@
+"""Arrays of trials: cblearn's comparisons, PsiZ's rankings, AligNet's soft triplets, the answers of THINGS."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glocal.data.answers import Answers, ranking, together
+from glocal.data.container import whole
+from glocal.data.hdf5 import read_datasets
+from glocal.data.importers.trials import MISSING, Imported, Options, Trials, answers_in
+from glocal.data.npz import member_names, read_npz
+from glocal.data.repeated import load_repeated
+from glocal.errors import DataError
+from glocal.files import PathLike, read_npy
+
+_QUERIES = ("query", "queries", "triplets", "quadruplets", "data", "X")
+_RESPONSES = ("response", "responses", "target", "y")
+_HDF5 = (".h5", ".hdf5")
+
+
+def read_things(path: PathLike, options: Options) -> Imported:
+    """Answers of THINGS: the distributed lines of three numbers, or the table of repeated answers.
+
+    The lines count objects in the order of the experiment's collection; the sort index (`order`) maps them.
+    """
+    if options.odd_column != 2:
+        answers = Answers.load(path, odd_column=options.odd_column, base=options.base)
+    else:
+        answers = load_repeated(path, base=options.base)
+    if options.order is not None or options.names is not None:
+        answers = Answers.from_array(
+            answers.objects, order=options.order, person=answers.person, seconds=answers.seconds, names=options.names
+        )
+    if options.names is not None:
+        answers.check_range(len(options.names), what="the list of object ids", unit="lines")
+    order = "the file's own" if options.order is None else "through the sort index"
+    return Imported(answers, {}, {"object order": order})
+
+
+def read_cblearn(path: PathLike, options: Options) -> Imported:
+    """Comparisons of cblearn: rows (i, j, k), i is nearer to j than to k, with a response or none.
+
+    A response is 1 or true where that is so, -1 or false where it is not, 0 where it is undecided; other counts are
+    that many answers. Quadruplets (i, j, k, l), i is nearer to j than k is to l, are answers if they share an object.
+    """
+    query, response = _cblearn_arrays(Path(path))
+    if (
+        query.ndim != 2
+        or query.shape[1] not in (3, 4)
+        or query.dtype.kind not in "iuf"
+        or (query != np.floor(query)).any()
+    ):
+        raise DataError(
+            f"{path} holds {query.dtype} of shape {query.shape}; comparisons of cblearn are (t, 3) or (t, 4) integers."
+        )
+    signs = np.ones(len(query)) if response is None else np.asarray(response, dtype=np.float64)
+    if signs.shape != (len(query),) or not np.isfinite(signs).all():
+        raise DataError(
+            f"{path} has responses of shape {signs.shape}; {len(query)} comparisons need a finite one each."
+        )
+    if response is not None and np.isin(signs, (0, 1)).all():
+        signs = 2 * signs - 1  # as cblearn reads it: these are false and true
+    query = query.astype(np.int64)
+    apart = np.zeros(len(query), dtype=bool)
+    if query.shape[1] == 4:
+        query, apart = _with_shared_object(query)
+    weights = np.abs(signs)
+    trials = Trials(
+        "anchor",
+        query[~apart],
+        np.select([signs > 0, signs < 0], [1, 2], MISSING)[~apart],
+        weights=None if (weights[weights > 0] == 1).all() else weights[~apart],
+    )
+    result = answers_in(trials, options, {"responses": "none" if response is None else "yes"})
+    if apart.any():
+        result.dropped["pairs that share no object"] = int(apart.sum())
+    return result
+
+
+def read_psiz(path: PathLike, options: Options) -> Imported:
+    """Rankings of PsiZ: `stimulus_set` holds the query, what was selected in order, and the rest; -1 fills up.
+
+    A ranking of k of n is k choices, each among what is left. Where `is_ranked` is false, each of the k is a choice
+    between it and what was not selected. With ``base=1`` objects count from 1 and 0 fills up, as newer versions do.
+    """
+    optional = ("n_select", "is_ranked", "agent_id", "weight", "rt_ms")
+    found = _members(Path(path), ("stimulus_set",), optional)
+    shown = found["stimulus_set"]
+    shown = shown.reshape(-1, shown.shape[-1]) if shown.ndim == 3 else shown
+    if shown.ndim != 2 or shown.dtype.kind not in "iu" or shown.shape[1] < 3:
+        raise DataError(f"{path}: stimulus_set holds {shown.dtype} of shape {shown.shape}; it must be (t, 3 or more).")
+    t, shown = len(shown), shown.astype(np.int64) - options.base
+    lists = {name: np.broadcast_to(found[name].reshape(-1), t) for name in optional if name in found}
+    n_select = lists.get("n_select", np.ones(t, dtype=np.int64)).astype(np.int64)
+    ranked = lists.get("is_ranked", np.ones(t, dtype=bool)).astype(bool)
+    n_reference = (shown >= 0).sum(axis=1) - 1
+    good = (n_reference >= 2) & (n_select >= 1) & (n_select <= n_reference) & (shown[:, 0] >= 0)
+    parts: list[Answers] = []
+    for k, n, in_order in sorted(set(zip(n_select[good], n_reference[good], ranked[good], strict=True))):
+        rows = np.flatnonzero(good & (n_select == k) & (n_reference == n) & (ranked == in_order))
+        seconds = lists["rt_ms"][rows] / 1e3 if "rt_ms" in lists else None
+        values: dict[str, Any] = {
+            "weights": lists["weight"][rows].astype(np.float64) if "weight" in lists else None,
+            "person": lists["agent_id"][rows] if "agent_id" in lists else None,
+            "seconds": None if seconds is None else np.where(seconds < 0, np.nan, seconds),
+        }
+        objects = shown[rows, : n + 1]
+        if in_order or k == 1:
+            parts.append(ranking(objects, int(k), **values))
+            continue
+        for i in range(1, int(k) + 1):
+            parts.append(
+                Answers(
+                    np.delete(objects, [j for j in range(1, k + 1) if j != i], axis=1), kind="nearest-of-n", **values
+                )
+            )
+    if not parts:
+        raise DataError(f"{path} has no trial with a query, two references or more, and a selection.")
+    answers = together(parts)
+    weighted = answers.weights is not None and (answers.weights != 1).any()
+    answers = Answers.from_array(
+        answers.objects, order=options.order, kind="anchor" if answers.objects.shape[1] == 3 else "nearest-of-n",
+        weights=answers.weights if weighted else None, person=answers.person,
+        seconds=answers.seconds, names=options.names,
+    )  # fmt: skip
+    lost = int(t - good.sum())
+    return Imported(answers, {"an object is missing": lost} if lost else {}, {"trials": int(good.sum())})
+
+
+def read_alignet(path: PathLike, options: Options) -> Imported:
+    """AligNet's triplets with the similarities s01, s02 and s12 of their pairs, as soft odd-one-out answers.
+
+    The weights of a triplet's three answers are softmax(s), the target of AligNet's own losses.
+    """
+    found = _members(Path(path), ("similarities",), ("indices", "filenames"))
+    if len(found) == 1:
+        raise DataError(f"{path} has similarities, but neither indices nor filenames of the pictures.")
+    similarities = found["similarities"]
+    shown = found.get("indices", found.get("filenames"))
+    assert shown is not None
+    if similarities.shape != (len(shown), 3) or shown.shape != (len(shown), 3) or similarities.dtype.kind != "f":
+        raise DataError(
+            f"{path} has similarities of shape {similarities.shape} and pictures of shape {shown.shape}; both must be "
+            "(t, 3), three pictures and the similarities of their three pairs."
+        )
+    rows = drawn(len(shown), max(1, options.limit // 3), options.seed)
+    _, first, member = np.unique(shown[rows], return_index=True, return_inverse=True)
+    names = [str(label) for label in found.get("filenames", shown)[rows].reshape(-1)[first]]
+    scores = similarities[rows].astype(np.float64)
+    finite = np.isfinite(scores).all(axis=1)
+    scores = np.exp(scores[finite] - scores[finite].max(axis=1, keepdims=True))
+    objects = member.reshape(-1, 3)[finite]
+    answers = Answers.from_array(objects, counts=scores / scores.sum(axis=1, keepdims=True), names=names)
+    dropped = {
+        "triplets beyond the limit": len(shown) - len(rows),
+        "similarities that are not finite": int((~finite).sum()),
+    }
+    return Imported(
+        answers, {reason: n for reason, n in dropped.items() if n}, {"weights": "softmax of s01, s02 and s12"}
+    )
+
+
+def drawn(total: int, limit: int, seed: int) -> np.ndarray:
+    """The numbers 0 … total - 1, or as many as `limit` of them drawn without replacement, in order."""
+    if total <= limit:
+        return np.arange(total)
+    return np.sort(np.random.default_rng(seed).choice(total, limit, replace=False, shuffle=False))
+
+
+def _members(path: Path, required: Sequence[str], optional: Sequence[str]) -> dict[str, np.ndarray]:
+    fix = f"It must hold arrays named {', '.join(required)}."
+    if path.suffix.lower() in _HDF5:
+        return read_datasets(path, what="answers", fix=fix, required=required, optional=optional)
+    return read_npz(path, what="answers", fix=fix, required=required, optional=optional)
+
+
+def _cblearn_arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    if path.suffix.lower() == ".npy":
+        return np.array(read_npy(path, what="answers")), None
+    with whole(path, ".npz archive", "Write it with numpy.savez.", what="answers"), zipfile.ZipFile(path) as archive:
+        held = member_names(archive)
+    if "coords" in held:  # a sparse tensor: a response for each place (i, j, k)
+        found = _members(path, ("coords", "data"), ())
+        return found["coords"].T, found["data"]
+    query = next((name for name in _QUERIES if name in held), "query")
+    response = next((name for name in _RESPONSES if name in held), None)
+    found = _members(path, (query,), [response] if response else [])
+    return found[query], found[response] if response else None
+
+
+def _with_shared_object(query: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Quadruplets (i, j, k, l) as (shared, i or j, k or l), and which of them share no object."""
+    found, shares = query[:, :3].copy(), np.zeros(len(query), dtype=bool)
+    for p, other in ((0, 1), (1, 0)):
+        for q, another in ((2, 3), (3, 2)):
+            rows = ~shares & (query[:, p] == query[:, q])
+            found[rows] = query[np.ix_(rows, [p, other, another])]
+            shares |= rows
+    return found, ~shares

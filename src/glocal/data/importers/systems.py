@@ -1,0 +1,103 @@
+"""Tables of systems that name their columns themselves: salmon's responses, the votes of NIGHTS, jsPsych's trials."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glocal.data.container import listed
+from glocal.data.importers.tables import ALIASES, Table, bounded, from_table, read_table
+from glocal.data.importers.trials import Imported, Options, whole_numbers
+from glocal.errors import DataError, FileError
+from glocal.files import PathLike, read_lines
+from glocal.files.documents import parse_json, read_json
+
+SALMON = {
+    "reference": "head", "left": "left", "right": "right", "closer": "winner", "person": "puid",
+    "seconds": "response_time",
+}  # fmt: skip
+NIGHTS = {
+    "reference": "ref_path", "left": "left_path", "right": "right_path", "left_votes": "left_vote",
+    "right_votes": "right_vote", "votes": "votes",
+}  # fmt: skip
+
+
+def read_salmon(path: PathLike, options: Options) -> Imported:
+    """The responses that salmon lets one download; objects are named as the pictures, or the texts, that were shown."""
+    table = read_table(path)
+    columns = _fixed(table, str(path), "salmon's responses", SALMON, optional=("person", "seconds"))
+    names = _salmon_names(table) if options.names is None else options.names
+    return from_table(table, str(path), replace(options, columns=columns, names=names))
+
+
+def read_nights(path: PathLike, options: Options) -> Imported:
+    """DreamSim's ``data.csv``: both pictures of a row are answers, weighted by their votes."""
+    table = read_table(path)
+    columns = _fixed(table, str(path), "the tables of NIGHTS", NIGHTS, optional=("votes",))
+    return from_table(table, str(path), replace(options, columns=columns))
+
+
+def read_jspsych(path: PathLike, options: Options) -> Imported:
+    """Trials of jsPsych as JSON: one list, a list for each person, or a JSON text on each line."""
+    return from_table(_jspsych_table(bounded(path)), str(path), options)
+
+
+def _fixed(table: Table, source: str, what: str, roles: Mapping[str, str], optional: Sequence[str]) -> dict[str, str]:
+    missing = [name for role, name in roles.items() if role not in optional and name not in table]
+    if missing:
+        raise DataError(f"{source} has no column {missing[0]!r}, which {what} have; it has {listed(list(table))}.")
+    return {role: name for role, name in roles.items() if name in table}
+
+
+def _salmon_names(table: Table) -> list[str] | None:
+    """What was shown for each index: the file of a picture, or its text."""
+    shown: dict[int, str] = {}
+    for role in ("head", "left", "right"):
+        column = next((table[f"{role}_{kind}"] for kind in ("filename", "html") if f"{role}_{kind}" in table), None)
+        numbers = whole_numbers(table[role])
+        if column is None or numbers is None:
+            return None
+        sources = (re.search(r"src=['\"]?([^'\" >]+)", text) for text in column)
+        texts = (found[1].rsplit("/", 1)[-1] if found else text for found, text in zip(sources, column, strict=True))
+        shown.update(zip(numbers.tolist(), texts, strict=True))
+    return [shown.get(i, f"target {i}") for i in range(max(shown, default=-1) + 1)]
+
+
+def _jspsych_table(path: Path) -> Table:
+    fix = "Save it with jsPsych.data.get().json()."
+    try:
+        value = read_json(path, what="jsPsych", fix=fix)
+    except FileError:
+        value = _json_lines(path, fix)
+    if isinstance(value, dict):
+        value = value.get("trials", value.get("data", [value]))
+    blocks = value if isinstance(value, list) and value and all(isinstance(part, list) for part in value) else [value]
+    trials = [
+        {"person": i} | trial
+        for i, block in enumerate(blocks)
+        for trial in (block if isinstance(block, list) else [])
+        if isinstance(trial, dict)
+    ]
+    if not trials:
+        raise FileError(f"jsPsych file {path} holds no list of trials. {fix}")
+    keys = dict.fromkeys(key for trial in trials for key in trial)
+    if len(blocks) == 1 or keys.keys() & set(ALIASES["person"][1:]):
+        del keys["person"]  # the number of a list, which stands for a person where nothing else does
+    table = {}
+    for key in keys:
+        table[key] = np.empty(len(trials), dtype=object)
+        table[key][:] = [trial.get(key) for trial in trials]
+    return table
+
+
+def _json_lines(path: Path, fix: str) -> list[Any]:
+    """The values of a file with one JSON text on each line, as servers collect them."""
+    try:
+        return [parse_json(line) for line in read_lines(path, what="jsPsych") if line]
+    except ValueError as error:
+        raise FileError(f"jsPsych file {path} is not JSON. {fix}") from error
