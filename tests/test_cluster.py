@@ -326,7 +326,7 @@ def test_a_worker_with_another_version_is_refused(dask_cluster, tmp_path):
     package = Path(glocal.__file__).parent
     mixed = dask_cluster()
     for number, (file, old, new) in enumerate(
-        [("_version.py", __version__, "0.0.1"), ("similarity.py", "import numpy as np", "import numpy as np  # other")]
+        [("_version.py", __version__, "0.0.1"), ("errors.py", "import annotations", "import annotations  # other")]
     ):
         shutil.copytree(package, tmp_path / str(number) / "glocal", ignore=shutil.ignore_patterns("__pycache__"))
         text = (package / file).read_text()
