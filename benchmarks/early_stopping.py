@@ -29,7 +29,7 @@ from glocal.errors import TrivialOptimumError
 from glocal.evaluation.alignment import answer_credit, odd_one_out
 from glocal.evaluation.statistics import paired_difference
 from glocal.evaluation.structure import neighbours_kept
-from glocal.objective import Penalty, TripletLoss
+from glocal.objective import ChoiceLoss, Penalty
 from glocal.solver.minibatch import SampledObjective, epoch_steps
 from glocal.transform import LinearTransform
 
@@ -55,7 +55,7 @@ def walked(data: Data, lmbda: float, eta: float, marks: list[int]) -> Iterator[t
     """The transform after so many epochs of the paper's loop, without its stopping rule."""
     scalars, train = data.objects.standardization, data.sides[0]
     X = torch.from_numpy(scalars(data.objects.matrix, "float32"))
-    sampled = SampledObjective(TripletLoss(X, train.answers), Penalty("scaled-identity"), lmbda)
+    sampled = SampledObjective(ChoiceLoss(X, train.answers), Penalty("scaled-identity"), lmbda)
     settings = NEURIPS2023.training("global", 42)
     W = torch.nn.Parameter(1e-3 * torch.eye(X.shape[1]))
     optimiser = torch.optim.SGD([W], lr=eta, momentum=settings.momentum)

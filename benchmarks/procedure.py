@@ -41,7 +41,7 @@ from glocal.data.triplets import Triplets
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.structure import neighbours_kept
 from glocal.files import read_lines
-from glocal.objective import LocalLoss, Objective, Penalty, TripletLoss
+from glocal.objective import ChoiceLoss, LocalLoss, Objective, Penalty
 from glocal.solver.minibatch import Engine, Stopping, epoch_steps
 from glocal.transform import LinearTransform
 
@@ -86,7 +86,7 @@ class Data:
         """The whole objective of one arm in float64, as a function of W and b on the original columns."""
         scalars = self.objects.standardization
         X = torch.from_numpy(scalars(self.objects.matrix, "float64"))
-        loss = TripletLoss(X, self.sides[0].answers)
+        loss = ChoiceLoss(X, self.sides[0].answers)
         if options.arm == "naive":
             return Objective(((1.0, loss), (options.lmbda, Penalty("squared-norm" if modern else "norm"))))
         shrink = (options.lmbda, Penalty("scaled-identity"))
@@ -161,7 +161,7 @@ def authors_fit(data: Data, options: argparse.Namespace, on_step: Any) -> tuple[
     dataset = triplet_data(triplets=train.answers.tolist(), n_objects=len(X))
     images = torch.from_numpy(np.asarray(data.local.matrix, np.float32))
     whole = data.objective(options, modern=False)
-    watched = [(1.0, TripletLoss(torch.from_numpy(X).double(), heldout.answers))]
+    watched = [(1.0, ChoiceLoss(torch.from_numpy(X).double(), heldout.answers))]
     if glocal:
         unseen = torch.from_numpy(np.asarray(data.unseen.matrix, np.float64))
         watched.append((1.0, LocalLoss([unseen[rows] for rows in local_blocks(len(unseen))], options.tau)))

@@ -26,7 +26,7 @@ import torch
 from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_answers
 from glocal.evaluation.alignment import odd_one_out
-from glocal.objective import LocalLoss, TripletLoss
+from glocal.objective import ChoiceLoss, LocalLoss
 
 N, P, BATCH, LOCAL = 1854, 768, 256, 1024
 GLOCAL = Path(sys.executable).with_name("glocal")
@@ -94,7 +94,7 @@ def command(*arguments: str) -> tuple[float, float, dict]:
 
 def gradient(X: torch.Tensor, triplets: Triplets, blocks: list[torch.Tensor], rounds: int) -> None:
     """One exact gradient against the authors' step and against its own four matrix products."""
-    loss, local = TripletLoss(X, triplets.answers), LocalLoss(blocks, 0.25)
+    loss, local = ChoiceLoss(X, triplets.answers), LocalLoss(blocks, 0.25)
     W = 0.05 * torch.eye(P)
     Z, G = X @ W, torch.randn(N, N)
 

@@ -200,15 +200,15 @@ def test_version_and_exit_codes():
 
 
 FITTING = """
-from glocal.objective import TripletLoss
-evaluate, said = TripletLoss.__call__, []
+from glocal.objective import ChoiceLoss
+evaluate, said = ChoiceLoss.__call__, []
 
 def tell(self, *arguments, **options):
     said or print("inside the solver", flush=True)
     said.append(1)
     return evaluate(self, *arguments, **options)
 
-TripletLoss.__call__ = tell
+ChoiceLoss.__call__ = tell
 from glocal.cli import main
 main()
 """

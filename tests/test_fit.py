@@ -27,7 +27,7 @@ from glocal.errors import (
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.structure import neighbours_kept
 from glocal.files import array_sha256
-from glocal.objective import LocalLoss, Objective, Penalty, TripletLoss
+from glocal.objective import ChoiceLoss, LocalLoss, Objective, Penalty
 from glocal.transform import LinearTransform
 
 ARMS = {"naive": {"lmbda": 0.05}, "global": {"lmbda": 0.1}, "glocal": {"lmbda": 0.1, "alpha": 0.3}}
@@ -72,7 +72,7 @@ def objective_by_hand(world, triplets, transform, method, options):
     W = torch.from_numpy(transform.weights.astype(np.float64))
     alpha = options.get("alpha", 0.0)
     kind = "squared-norm" if method == "naive" else "scaled-identity"
-    terms = [(1 - alpha, TripletLoss(X, triplets.answers, triplets.weights)), (options["lmbda"], Penalty(kind))]
+    terms = [(1 - alpha, ChoiceLoss(X, triplets.answers, triplets.weights)), (options["lmbda"], Penalty(kind))]
     if alpha:
         local = scalars(world.local.matrix, "float64")
         blocks = [torch.from_numpy(local[rows]) for rows in local_blocks(len(local))]

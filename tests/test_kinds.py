@@ -512,12 +512,9 @@ GOLDEN = {0.1: 0.4701964, 1.0: 0.4879026, 10.0: 0.5070794}
 @pytest.mark.filterwarnings("ignore:.*constant columns")
 @pytest.mark.parametrize("lmbda", GOLDEN)
 def test_material_appearance_reaches_its_objectives(data_dir, lmbda):
-    """EfficientNet-Lite0 on 22,801 anchored comparisons of materials with votes: the float64 optima, to 1e-5.
-
-    Outside the row space of the 100 objects the optimum is a scaled identity, so that 100 directions are all.
-    """
+    """EfficientNet-Lite0 on 22,801 anchored comparisons of materials with votes: the float64 optima, to 1e-5."""
     features = Features.load(data_dir / "anchors/material/features/efficientnet-lite0")
     answers = Answers.load(data_dir / "anchors/material/train.npz", kind="anchor")
-    fit = fit_arm(features, answers, method="global", lmbda=lmbda, dtype="float64", tol=1e-6, rank=100)
+    fit = fit_arm(features, answers, method="global", lmbda=lmbda, dtype="float64", tol=1e-6)
     assert fit.record.converged
     assert fit.record.objective == pytest.approx(GOLDEN[lmbda], rel=1e-5)

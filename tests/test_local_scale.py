@@ -277,12 +277,12 @@ def objective_at(world, local, W) -> float:
     """The objective on these blocks at W, on the original columns."""
     import torch
 
-    from glocal.objective import LocalLoss, Objective, Penalty, TripletLoss
+    from glocal.objective import ChoiceLoss, LocalLoss, Objective, Penalty
 
     X = torch.from_numpy(world.objects.standardization(world.objects.matrix))
     blocks = [torch.from_numpy(block) for block in local.blocks]
     terms = (
-        (1 - ARM.alpha, TripletLoss(X, world.triplets.answers, None)),
+        (1 - ARM.alpha, ChoiceLoss(X, world.triplets.answers, None)),
         (ARM.alpha, LocalLoss(blocks, ARM.tau)),
         (ARM.lmbda, Penalty("scaled-identity")),
     )

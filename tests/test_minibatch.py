@@ -27,7 +27,7 @@ from glocal.errors import (
     NotConvergedWarning,
     ParameterError,
 )
-from glocal.objective import Objective, Penalty, TripletLoss
+from glocal.objective import ChoiceLoss, Objective, Penalty
 from glocal.solver.minibatch import Engine, SampledObjective, Stopping, Training, epoch_steps, minimise_by_batches
 from glocal.solver.minibatch.batches import Step
 from glocal.transform import LinearTransform
@@ -51,7 +51,7 @@ WEIGHTS = np.random.default_rng(2).uniform(0.5, 2, T)
 
 
 def sampled(*, sizes=(24,), weights=None, alpha=0.3, local=True):
-    loss = TripletLoss(X, answers(), weights)
+    loss = ChoiceLoss(X, answers(), weights)
     if not local:
         return SampledObjective(loss, SHRINK, 0.1)
     return SampledObjective(loss, SHRINK, 0.1, IMAGES, sizes, alpha, 0.5)
@@ -148,12 +148,12 @@ def test_drawn_images_are_a_block(point):
 def test_gathered_rows_and_gram_matrix_agree_in_a_batch(point, monkeypatch):
     """A batch reads rows where the matrices would be larger, and the result is the same."""
     monkeypatch.setattr("glocal.objective.choice_loss._GATHER_ABOVE", 20)
-    loss = TripletLoss(X, answers(), WEIGHTS)
+    loss = ChoiceLoss(X, answers(), WEIGHTS)
     few, many = loss.batch(np.arange(3)), loss.batch(np.arange(T))
     assert few.gathered
     assert not many.gathered
     for part, rows in ((few, slice(0, 3)), (many, slice(0, T))):
-        expected = TripletLoss(X, answers()[rows], WEIGHTS[rows])(*point)
+        expected = ChoiceLoss(X, answers()[rows], WEIGHTS[rows])(*point)
         found = part(*point)
         assert found[0] == pytest.approx(expected[0], rel=1e-12)
         torch.testing.assert_close(found[1], expected[1])
@@ -162,7 +162,7 @@ def test_gathered_rows_and_gram_matrix_agree_in_a_batch(point, monkeypatch):
 def test_a_loss_travels_to_another_process():
     """A loss with its compiled kernel is pickled by its data, and is the same function there."""
     many = np.tile(answers(), (3400, 1))
-    loss = TripletLoss(X.float(), many)
+    loss = ChoiceLoss(X.float(), many)
     assert loss._kernel is not None
     W = 0.3 * torch.eye(P)
     assert pickle.loads(pickle.dumps(loss))(W)[0] == pytest.approx(loss(W)[0], rel=1e-6)
@@ -383,7 +383,7 @@ def test_the_best_weights_are_those_of_the_lowest_epoch():
 
 def test_the_rule_can_watch_something_else():
     """What is watched decides the end and the best weights, not what is fitted."""
-    other, seen = TripletLoss(X, answers(seed=9)), []
+    other, seen = ChoiceLoss(X, answers(seed=9)), []
 
     @dataclass
     class Recorded:
@@ -483,7 +483,7 @@ def test_a_logger_of_ones_own_gets_every_epoch():
 
 def test_mixed_precision_ends_close_by():
     """Products in bfloat16 give nearly the same walk; W itself stays in the dtype of the features."""
-    loss = TripletLoss(X.float(), answers())
+    loss = ChoiceLoss(X.float(), answers())
     problem = SampledObjective(loss, SHRINK, 0.1, IMAGES.float(), (24,), 0.3, 0.5)
     W = 0.3 * torch.eye(P)
     full, mixed = (
@@ -682,8 +682,8 @@ def test_memory_is_linear_in_objects_above_the_limit(solver):
 def test_the_switch_is_automatic_and_can_be_asked_for(point, monkeypatch):
     """Up to the limit the Gram matrix is used, above it rows are gathered; both give the same."""
     monkeypatch.setattr("glocal.objective.choice_loss.GRAM_LIMIT", N - 1)
-    above = TripletLoss(X, answers())
-    below = TripletLoss(X, answers(), gathered=False)
+    above = ChoiceLoss(X, answers())
+    below = ChoiceLoss(X, answers(), gathered=False)
     assert above.gathered
     assert not below.gathered
     assert above(*point)[0] == pytest.approx(below(*point)[0], rel=1e-12)

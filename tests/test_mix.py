@@ -14,7 +14,7 @@ from glocal.data.features import Features
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.errors import ParameterError, TrivialOptimumError
 from glocal.evaluation.structure import neighbours_kept
-from glocal.objective import Objective, Penalty, TripletLoss
+from glocal.objective import ChoiceLoss, Objective, Penalty
 from glocal.solver import DualityGap, best_scale, lambda_max, minimise
 from glocal.suite.plan import Plan
 from glocal.sweep import Grid, Sweep
@@ -39,7 +39,7 @@ def root(M):
 
 
 X = normal(40, P)
-LOSS = TripletLoss(X, simulated_answers((1.5 * X[:, :2]).numpy(), 1500).answers)
+LOSS = ChoiceLoss(X, simulated_answers((1.5 * X[:, :2]).numpy(), 1500).answers)
 
 
 def arm(lmbda, mix, loss=LOSS):
@@ -108,7 +108,7 @@ def test_a_direction_without_data_sits_where_the_paper_says(share, mix):
     of the softmax at the optimum then is share - λ (1 - mix) / (2 - mix), and w² = ½ log(2 q / (1 - q))."""
     x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]], dtype=F64)
     answers = np.array([[0, 1, 2], [0, 2, 1], [1, 2, 0]], dtype=np.int32)
-    loss = TripletLoss(x, answers, np.array([share, (1 - share) / 2, (1 - share) / 2]))
+    loss = ChoiceLoss(x, answers, np.array([share, (1 - share) / 2, (1 - share) / 2]))
     found = solved(0.1, mix, loss)
     q = share - 0.1 * (1 - mix) / (2 - mix)
     w = math.sqrt(math.log(2 * q / (1 - q)) / 2)
@@ -167,7 +167,7 @@ def test_lambda_max_parts_optima_from_zero(mix):
 
 def test_lambda_max_in_one_dimension():
     """With p = 1 the penalty is (1 - mix) w², so λ_max is that of naive over 1 - mix."""
-    loss = TripletLoss(X[:, :1].contiguous(), LOSS.given[0])
+    loss = ChoiceLoss(X[:, :1].contiguous(), LOSS.given[0])
     assert lambda_max(loss, 0.7) == pytest.approx(lambda_max(loss) / 0.3, rel=1e-9)
 
 

@@ -19,7 +19,7 @@ from glocal.data.features import Features
 from glocal.data.splits import object_folds
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError, GLocalError, NotConvergedWarning, ParameterError
-from glocal.objective import LocalLoss, Penalty, TripletLoss
+from glocal.objective import ChoiceLoss, LocalLoss, Penalty
 from glocal.similarity import strict_credit
 from glocal.solver.minibatch import Engine, Training
 
@@ -69,7 +69,7 @@ def test_the_recorded_objective_is_that_of_the_profile(world, method):
     assert (len(world.triplets.named()), fit.record.n_fitted) == (n, int((~inside.any(axis=1)).sum()))
     X = torch.from_numpy(world.objects.standardization(world.objects.matrix, "float64"))
     W = torch.from_numpy(fit.transform.weights.astype(np.float64))
-    parts = {"global": TripletLoss(X, world.triplets.answers[~inside.any(axis=1)])(W)[0]}
+    parts = {"global": ChoiceLoss(X, world.triplets.answers[~inside.any(axis=1)])(W)[0]}
     parts["penalty"] = Penalty("norm" if method == "naive" else "scaled-identity")(W)[0]
     if method == "glocal":
         rest = np.setdiff1d(np.arange(300), object_folds(300, 4)[0])
@@ -77,7 +77,7 @@ def test_the_recorded_objective_is_that_of_the_profile(world, method):
     assert fit.record.parts == pytest.approx(parts, rel=1e-5)
     watched = fit.record.watched
     assert (watched["n"], watched["ties"]) == (int(inside.all(axis=1).sum()), "wrong")
-    heldout = TripletLoss(X, world.triplets.answers[inside.all(axis=1)])(W)[0]
+    heldout = ChoiceLoss(X, world.triplets.answers[inside.all(axis=1)])(W)[0]
     assert watched["parts"]["global"] == pytest.approx(heldout, rel=1e-5)
 
 

@@ -14,7 +14,7 @@ from scipy.optimize import minimize_scalar
 
 from glocal import Features, Triplets, fit_arm
 from glocal.errors import ParameterError
-from glocal.objective import LocalLoss, Objective, Penalty, TripletLoss
+from glocal.objective import ChoiceLoss, LocalLoss, Objective, Penalty
 from glocal.solver import (
     DualityGap,
     GradientRatio,
@@ -52,7 +52,7 @@ def people(X, t, seed=0, signal=1.5):
 
 
 X = normal(40, P)
-LOSS = TripletLoss(X, people(X, 1500))
+LOSS = ChoiceLoss(X, people(X, 1500))
 SHRINK = Penalty("scaled-identity")
 
 
@@ -126,7 +126,7 @@ def test_one_dimension_ends_where_the_paper_says(share):
     e^m / (e^m + 2 e^-m) = share, so m = ½ log(2 share / (1 - share)); in one dimension R is 0."""
     x = torch.tensor([[1.0], [1.0], [-1.0]], dtype=F64)
     answers = np.array([[0, 1, 2], [0, 2, 1], [1, 2, 0]], dtype=np.int32)
-    loss = TripletLoss(x, answers, np.array([share, (1 - share) / 2, (1 - share) / 2]))
+    loss = ChoiceLoss(x, answers, np.array([share, (1 - share) / 2, (1 - share) / 2]))
     objective = global_arm(0.1, loss)
     found = minimise(objective, (identity(0.2, 1), None), criterion=DualityGap(objective), tol=1e-13)
     assert found.converged
@@ -219,7 +219,7 @@ def test_a_gradient_that_lies_is_a_stall():
 
 def test_a_tolerance_below_rounding_is_a_stall():
     """In float32 a tolerance that float32 cannot meet ends as stalled, long before the budget."""
-    loss = TripletLoss(X.float(), LOSS.given[0])
+    loss = ChoiceLoss(X.float(), LOSS.given[0])
     objective = global_arm(0.1, loss)
     found = minimise(objective, (identity().float(), None), criterion=DualityGap(objective), tol=1e-16)
     assert found.status == "stalled"
@@ -268,7 +268,7 @@ def test_the_duality_gap_is_a_bound(lmbda, mix, bias, weights):
     if mix < 1 and lmbda > 1:
         pytest.skip("the optimum is W = 0")
     w = np.random.default_rng(1).uniform(0, 2, LOSS.n_answers) if weights else None
-    loss = TripletLoss(X, LOSS.given[0], w)
+    loss = ChoiceLoss(X, LOSS.given[0], w)
     objective = Objective(((1.0, loss), (lmbda, Penalty("scaled-identity", mix=mix))))
     start, rule = (identity(), torch.zeros(P, dtype=F64) if bias else None), DualityGap(objective)
     tight = minimise(objective, start, criterion=rule, tol=1e-11, max_evaluations=3000)
@@ -307,7 +307,7 @@ def test_an_indefinite_stationary_point_is_left():
 def test_the_preconditioner_saves_evaluations():
     """Where features are of very different strength, the initial inverse Hessian saves half of the evaluations."""
     strengths = torch.tensor([8.0, 4.0, 2.0, 1.0, 0.5, 0.25], dtype=F64)
-    loss = TripletLoss(normal(60, P, seed=9) * strengths, people(normal(60, P, seed=9), 3000))
+    loss = ChoiceLoss(normal(60, P, seed=9) * strengths, people(normal(60, P, seed=9), 3000))
     objective, start = global_arm(0.01, loss), (best_scale(loss) * torch.eye(P, dtype=F64), None)
     moments = loss.X.square().mean(0)
     counts = [
@@ -332,7 +332,7 @@ def paper_loss(share):
     """x = (1, 1, -1): L(m) = log(e^m + 2 e^-m) - m share + m (1 - share), so L'(0) = -2 (share - 1/3)."""
     x = torch.tensor([[1.0], [1.0], [-1.0]], dtype=F64)
     answers = np.array([[0, 1, 2], [0, 2, 1], [1, 2, 0]], dtype=np.int32)
-    return TripletLoss(x, answers, np.array([share, (1 - share) / 2, (1 - share) / 2]))
+    return ChoiceLoss(x, answers, np.array([share, (1 - share) / 2, (1 - share) / 2]))
 
 
 @pytest.mark.parametrize("share", [0.4, 0.6, 0.9])
@@ -487,7 +487,7 @@ def test_a_drop_below_rounding_still_ends_the_search():
 @pytest.mark.parametrize("scale", [0.01, 1.0, 50.0])
 def test_the_best_scale_is_the_minimum_over_scaled_identities(scale):
     """The c of the best scaled identity minimises L(cI), as scipy's scalar minimiser finds, whatever the units of X."""
-    loss = TripletLoss(X * scale, LOSS.given[0])
+    loss = ChoiceLoss(X * scale, LOSS.given[0])
     c = best_scale(loss)
     exact = minimize_scalar(lambda log_c: loss(math.exp(log_c) * torch.eye(P, dtype=F64))[0],
                             bounds=(-12, 5), method="bounded", options={"xatol": 1e-8})  # fmt: skip
@@ -507,7 +507,7 @@ def test_the_best_scale_under_a_penalty(kind):
 
 def test_the_best_scale_of_gathered_rows_is_the_same():
     """With more objects than a Gram matrix is made for, the scale is found from gathered rows."""
-    many = TripletLoss(torch.cat([X, normal(20_001 - len(X), P, seed=5)]), LOSS.given[0])
+    many = ChoiceLoss(torch.cat([X, normal(20_001 - len(X), P, seed=5)]), LOSS.given[0])
     assert best_scale(many) == pytest.approx(best_scale(LOSS), rel=1e-2)
 
 
@@ -552,7 +552,7 @@ def test_answers_that_the_features_meet_have_a_start_in_float64():
     """Where every answer is met, slopes fall below the smallest number: the best scale is finite, no division fails."""
     for scale in (1e-3, 1.0, 1e3):
         x = scale * torch.tensor([[1.0, 0.1], [1.0, 0.0], [-1.0, 1.0]], dtype=F64)
-        loss = TripletLoss(x, np.array([[0, 1, 2]], dtype=np.int32))
+        loss = ChoiceLoss(x, np.array([[0, 1, 2]], dtype=np.int32))
         assert 0 < best_scale(loss) < math.inf
 
 

@@ -20,7 +20,7 @@ from glocal.aligner.problem import penalty_of
 from glocal.aligner.profile import MODERN, Profile
 from glocal.aligner.watched import Part, Validation, first_fold, given_fold, watched_accuracy
 from glocal.files import array_sha256
-from glocal.objective import LocalLoss, Objective, TripletLoss
+from glocal.objective import ChoiceLoss, LocalLoss, Objective
 from glocal.solver import best_scale
 from glocal.solver.minibatch import Engine, SampledObjective, minimise_by_batches
 from glocal.transform import LinearTransform
@@ -133,9 +133,9 @@ class Loop:
             n_fitted=n_fitted, watched=scores,
         )  # fmt: skip
 
-    def _loss(self, data: FitData) -> TripletLoss:
+    def _loss(self, data: FitData) -> ChoiceLoss:
         X, answers = data.objects(self.dtype, self.device)
-        return TripletLoss(X, answers)
+        return ChoiceLoss(X, answers)
 
     def _judge(self, watched: Part, arm: Arm) -> Objective:
         """What the stopping rule watches on its fold: weighted as the fit, or L_global + L_local."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData, LocalBlocks, on_device
-from glocal.objective import LocalLoss, Objective, Penalty, TripletLoss, weighted
+from glocal.objective import ChoiceLoss, LocalLoss, Objective, Penalty, weighted
 from glocal.solver import State, symmetric_start
 from glocal.transform import LinearTransform
 
@@ -26,7 +26,7 @@ class Problem:
 
     Parameters
     ----------
-    loss : TripletLoss
+    loss : ChoiceLoss
         Of the objects that the answers name.
     blocks : tuple of (m, r) tensors
         Local images.
@@ -36,7 +36,7 @@ class Problem:
         Of the objects along the axes.
     """
 
-    loss: TripletLoss
+    loss: ChoiceLoss
     blocks: tuple[Float[Tensor, "_ r"], ...]
     axes: Float[Tensor, "p r"]
     second_moments: Float[Tensor, " r"]
@@ -49,7 +49,7 @@ class Problem:
         blocks = [] if local is None else [on_device(block, device) for block in local.blocks]
         axes, moments = principal_axes(X, blocks)
         U = axes.to(X)
-        loss = TripletLoss(X @ U, answers)
+        loss = ChoiceLoss(X @ U, answers)
         return cls(loss, tuple(block @ U for block in blocks), axes.to(X.device), moments.to(X))
 
     @property

@@ -12,6 +12,4 @@ from glocal.objective.local_loss import LocalLoss
 from glocal.objective.objective import Evaluation, Objective, Term, weighted
 from glocal.objective.penalty import Penalty
 
-TripletLoss = ChoiceLoss
-
-__all__ = ["ChoiceLoss", "Evaluation", "LocalLoss", "Objective", "Penalty", "Term", "TripletLoss", "weighted"]
+__all__ = ["ChoiceLoss", "Evaluation", "LocalLoss", "Objective", "Penalty", "Term", "weighted"]

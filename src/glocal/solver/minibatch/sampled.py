@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from glocal.objective import LocalLoss, Objective, Penalty, TripletLoss, weighted
+from glocal.objective import ChoiceLoss, LocalLoss, Objective, Penalty, weighted
 from glocal.solver.minibatch.batches import Step
 
 _KEPT_BLOCKS = 64  # blocks whose teachers are kept; with 1024 images each that is 256 MB
@@ -29,7 +29,7 @@ class SampledObjective:
 
     Parameters
     ----------
-    answers : TripletLoss
+    answers : ChoiceLoss
         All answers.
     penalty : Penalty
     lmbda : float
@@ -41,7 +41,7 @@ class SampledObjective:
     alpha, tau : float
     """
 
-    answers: TripletLoss
+    answers: ChoiceLoss
     penalty: Penalty
     lmbda: float
     images: Float[Tensor, "N p"] | None = None
@@ -62,7 +62,7 @@ class SampledObjective:
 
     def of(self, step: Step, devices: int = 1) -> Objective:
         """The objective of one step on one device."""
-        terms: list[tuple[float, TripletLoss | LocalLoss | Penalty]] = [(self.lmbda, self.penalty)]
+        terms: list[tuple[float, ChoiceLoss | LocalLoss | Penalty]] = [(self.lmbda, self.penalty)]
         if len(step.answers):  # NOTE the last batch may hold fewer answers than there are devices
             part = self.answers.batch(step.answers)
             mean_weight = self.answers.total_weight / self.answers.n_answers
