@@ -218,14 +218,13 @@ def test_a_lambda_whose_optimum_is_0_is_refused(local):
     assert found.record.parts["global"] < math.log(3) - 1e-4
 
 
-@pytest.mark.parametrize("rank", [None, "auto"])
-def test_off_the_row_space_w_is_one_scale_known_on_paper(rank):
-    """With p > n, W = cI off the rows with c (1 - mix (p - r) / p) = mix tr W_r / p, in both kinds of fit."""
+def test_off_the_row_space_w_is_one_scale_known_on_paper():
+    """With p > n, W = cI off the rows with c (1 - mix (p - r) / p) = mix tr W_r / p."""
     rng = np.random.default_rng(0)
     mind = rng.normal(size=(20, 4))
     features = Features(np.concatenate([mind, rng.normal(size=(20, 46))], axis=1))
     mix, p = 0.9, 50
-    fit = fit_arm(features, simulated_answers(mind, 2000), lmbda=0.05, mix=mix, rank=rank, dtype="float64", tol=1e-9)
+    fit = fit_arm(features, simulated_answers(mind, 2000), lmbda=0.05, mix=mix, dtype="float64", tol=1e-9)
     W = fit.transform.weights.astype(np.float64)
     V = np.linalg.svd(features.standardization(features.matrix, "float64"))[2]
     r = 20
@@ -233,13 +232,6 @@ def test_off_the_row_space_w_is_one_scale_known_on_paper(rank):
     c = mix * np.trace(V[:r] @ W @ V[:r].T) / p / (1 - mix * (p - r) / p)
     assert fit.record.converged
     np.testing.assert_allclose(off, c * np.eye(p - r), atol=2e-3 * c)
-
-
-def test_fewer_directions_cost_no_more_than_the_bound():
-    """rank_bound, with λ mix for λ, is above what leaving out directions costs."""
-    full, small = fitted(0.8, tol=1e-7, dtype="float64"), fitted(0.8, rank=10, tol=1e-7, dtype="float64")
-    cost = small.record.objective - full.record.objective
-    assert 1e-4 < cost <= small.record.rank_bound
 
 
 def test_the_estimator_passes_it_on_and_keeps_it(tmp_path):
