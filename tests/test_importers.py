@@ -10,7 +10,9 @@ import pytest
 
 from glocal.cli.app import _run
 from glocal.data.answers import Answers
+from glocal.data.features import Features
 from glocal.data.importers.formats import FORMATS, export_answers, import_answers, likely_format
+from glocal.data.join import join
 from glocal.errors import DataError, FileError, GLocalError, ParameterError
 
 
@@ -159,6 +161,19 @@ def test_votes_of_nights_weight_both_pictures(written):
     assert found.answers.weights.tolist() == [6, 2, 6]
     tested = import_answers(written("nights"), "nights", where={"split": "test"})
     assert (tested.answers.weights.tolist(), tested.dropped) == ([2, 6], {"another kind of row": 2})
+
+
+def test_pictures_in_folders_are_joined_by_their_paths(tmp_path):
+    """ref/000/1.png and ref/001/1.png are two objects; where names alone do not repeat, folders do not matter."""
+    paths = [f"{folder}/{i}.png" for folder in ("ref/000", "ref/001", "distort/000") for i in range(2)]
+    features = Features(np.eye(6, 4), names=tuple(paths))
+    answers = Answers(np.array([[0, 1, 2]]), kind="anchor", names=[paths[4], paths[0], paths[3]])
+    assert join(features, answers).triplets.objects.tolist() == [[4, 0, 3]]
+    with pytest.raises(DataError, match="hold '0' twice"):
+        join(features, answers, ["0", "1", "x"])
+    plain = Features(np.eye(3), names=("a/x.png", "b/y.png", "c/z.png"))
+    named = Answers(np.array([[0, 1, 2]]), names=["other/z.jpg", "x", "y"])
+    assert join(plain, named).triplets.objects.tolist() == [[2, 0, 1]]
 
 
 def test_jspsych_trials_of_several_people(written):

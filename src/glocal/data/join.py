@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,7 +80,10 @@ def join(features: Features, triplets: Answers, object_ids: Sequence[str] | None
 
 
 def feature_rows(features: Features, object_ids: Sequence[str]) -> Int[np.ndarray, " k"]:
-    """For each object id the row of its features, or -1 where it has none."""
+    """For each object id the row of its features, or -1 where it has none.
+
+    Folders and extensions are ignored; folders count where all have one and names repeat without them.
+    """
     if isinstance(object_ids, (str, os.PathLike)):
         raise DataError(
             f"object_ids is the text {os.fspath(object_ids)!r}; give the names themselves. "
@@ -91,8 +94,9 @@ def feature_rows(features: Features, object_ids: Sequence[str]) -> Int[np.ndarra
             f"object ids were given but {features.source} has no names to join them with. "
             f"Put a file_names.txt with one line a row, {len(features)} here, beside it."
         )
-    row_of = _unique_index(features.names, f"names of {features.source}")
-    wanted = _unique_index(object_ids, "object ids")
+    key = _key(features.names, object_ids)
+    row_of = _unique_index(features.names, f"names of {features.source}", key)
+    wanted = _unique_index(object_ids, "object ids", key)
     rows = np.array([row_of.get(name, -1) for name in wanted], dtype=np.int64)
     if (rows < 0).all():
         raise DataError(
@@ -102,14 +106,25 @@ def feature_rows(features: Features, object_ids: Sequence[str]) -> Int[np.ndarra
     return rows
 
 
-def _unique_index(names: Sequence[str], what: str) -> dict[str, int]:
+def _key(*lists: Sequence[str]) -> Callable[[str], str]:
+    """What identifies an object in these lists: its name, or its path where names repeat and all of them are paths."""
+    paths = [list(map(_path, names)) for names in lists]
+    repeated = any(len(set(map(object_name, names))) < len(names) for names in paths)
+    return _path if repeated and all("/" in name for names in paths for name in names) else object_name
+
+
+def _path(name: str) -> str:
+    folder, slash, _ = name.replace("\\", "/").rpartition("/")
+    return f"{folder}{slash}{object_name(name)}"
+
+
+def _unique_index(names: Sequence[str], what: str, key: Callable[[str], str]) -> dict[str, int]:
     index: dict[str, int] = {}
-    for position, name in enumerate(names):
-        key = object_name(str(name))
-        if key in index:
+    for position, name in enumerate(map(key, names)):
+        if name in index:
             raise DataError(
-                f"the {what} hold {key!r} twice (lines {index[key] + 1} and {position + 1}, "
-                "folder and extension ignored); names must differ."
+                f"the {what} hold {name!r} twice (lines {index[name] + 1} and {position + 1}, "
+                f"{'folder and ' if key is object_name else ''}extension ignored); names must differ."
             )
-        index[key] = position
+        index[name] = position
     return index
