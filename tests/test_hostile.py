@@ -213,6 +213,14 @@ def applied(path: Path) -> None:
 
 ROWS = np.random.default_rng(0).normal(size=(6, 4)).astype("f4")
 ANSWERS = np.array([[0, 1, 2], [1, 2, 3], [3, 4, 5]], "i4")
+
+
+def answers_file(path):
+    names = [f"thing {i}" for i in range(6)]
+    Triplets(ANSWERS, np.ones(3), kind="anchor", person=np.arange(3), seconds=np.ones(3), names=names).save(path)
+    return path
+
+
 RDM = np.abs(np.subtract.outer(np.arange(4.0), np.arange(4.0)))
 GRID = 'method = ["glocal", "naive"]\nalpha = [0.1, 0.5]\nlmbda = [1.0]\ntau = [0.1]\n'
 SUITE = (
@@ -226,6 +234,11 @@ READERS = {
     "matlab4.mat": (matlab4, load_features),
     "matlab73.mat": (matlab73, load_features),
     "triplets.npy": (lambda path: npy_file(path, ANSWERS), Triplets.load),
+    "answers.npz": (answers_file, Triplets.load),
+    "answers.csv": (
+        lambda path: text_file(path, "reference,closer,farther,person\n0,1,2,ann\n3,4,5,bob\n"),
+        Triplets.load,
+    ),
     "triplets.txt": (lambda path: text_file(path, "0 1 2\n1,2,3\n3 4 5\n"), Triplets.load),
     "labels.npy": (lambda path: npy_file(path, np.array(["cat", "dog"])), load_labels),
     "labels.txt": (lambda path: text_file(path, "1\n2\n3\n"), load_labels),
