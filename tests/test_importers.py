@@ -32,7 +32,7 @@ def taken(found):
 
 def salmon(path):
     columns = "head left right winner loser puid response_time network_latency head_html left_html right_html"
-    shown = {i: f"<img src='/static/targets/{name}.png'/>" for i, name in enumerate(("egg", "cup", "ball", "dog"))}
+    shown = {i: f"<img src='targets/{name}.png'/>" for i, name in enumerate(("egg", "cup", "ball", "dog"))}
     rows = [(0, 1, 2, 2, 1, "ann", 1.5), (3, 0, 1, 0, 1, "bob", -1), (1, 3, 1, 1, 3, "bob", 0.9)]
     return table(path, columns, *((*row, 0.1, *(shown[i] for i in row[:3])) for row in rows))
 
@@ -141,7 +141,7 @@ def test_salmon_brings_names_persons_and_times(written):
     """The winner is nearer to the head; files of pictures are names; a time of -1 is none; a catch trial is apart."""
     found = import_answers(written("salmon"), "salmon")
     answers = found.answers
-    assert taken(found) == [["egg.png", "ball.png", "cup.png"], ["dog.png", "egg.png", "cup.png"]]
+    assert taken(found) == [[f"targets/{name}.png" for name in row.split()] for row in ("egg ball cup", "dog egg cup")]
     assert (answers.kind, answers.person.tolist()) == ("anchor", ["ann", "bob"])
     assert answers.seconds[0] == 1.5
     assert np.isnan(answers.seconds[1])
@@ -355,6 +355,7 @@ def test_repeated_answers_of_things_keep_their_people(tmp_path):
         ("ref a b answer", [(5, 6, 7, 0), (5, 6, 7, 1)], [[5, 6, 7], [5, 7, 6]]),
         ("reference closer farther farther2", [(5, 6, 7, 8), (5, 6, 8, "")], [[5, 6, 7, 8], [5, 6, 8, -1]]),
         ("reference;choices;response", [(5, "[6, 7, 8]", 2)], [[5, 8, 6, 7]]),
+        ("a b c odd", [(5, 6, 7, "NA"), (1, 2, "null", 1), (1, 2, 3, 3)], [[1, 2, 3]]),
     ],
 )
 def test_columns_speak_for_themselves(tmp_path, header, rows, objects):
@@ -363,6 +364,13 @@ def test_columns_speak_for_themselves(tmp_path, header, rows, objects):
         import_answers(table(tmp_path / "t.csv", header.replace(";", " "), *rows), "csv").answers.objects.tolist()
         == objects
     )
+
+
+def test_pictures_in_html_are_objects(tmp_path):
+    """What jsPsych shows may be kept as HTML: its source names the object, in the response too."""
+    shown = [f'<img src="img/{name}.png" width="200">' for name in ("egg", "cup", "ball")]
+    (tmp_path / "d.json").write_text(json.dumps([{"stimuli": shown, "response": shown[0], "rt": 500}]))
+    assert taken(import_answers(tmp_path / "d.json", "jspsych")) == [["img/cup.png", "img/ball.png", "img/egg.png"]]
 
 
 def test_columns_that_are_told(tmp_path):
@@ -498,12 +506,14 @@ def test_a_file_says_where_it_comes_from(written, tmp_path, capsys):
     result = json.loads(capsys.readouterr().out)
     assert (result["n"], result["kind"], result["people"], result["catch"]) == (2, "anchor", 2, {"n": 1, "passed": 1})
     loaded = Answers.load(out)
-    assert (loaded.kind, loaded.names[0], loaded.catch.person.tolist()) == ("anchor", "egg.png", ["bob"])
+    assert (loaded.kind, loaded.names[0], loaded.catch.person.tolist()) == ("anchor", "targets/egg.png", ["bob"])
     with np.load(out, allow_pickle=False) as file:
         provenance = json.loads(str(file["provenance"]))
     assert (provenance["format"], provenance["dropped"]) == ("salmon", {"catch trial": 1})
     assert run("data", "export", out, "--format", "csv", "--out", tmp_path / "back.csv") == 0
-    assert (tmp_path / "back.csv").read_text().splitlines()[1] == "egg.png,ball.png,cup.png,ann,1.5"
+    assert (tmp_path / "back.csv").read_text().splitlines()[
+        1
+    ] == "targets/egg.png,targets/ball.png,targets/cup.png,ann,1.5"
 
 
 def test_the_command_says_what_it_did(written, tmp_path, capsys):
@@ -519,3 +529,17 @@ def test_the_command_says_what_it_did(written, tmp_path, capsys):
     assert "--format csv" in capsys.readouterr().err
     assert run("data", "import", path, "--format", "csv", "--column", "person", "--out", out) == 1
     assert "give NAME=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.data
+def test_real_files(data_dir):
+    """THINGS through its sort index; the eggs of 416 people; catch trials of the videos, which all people passed."""
+    found = import_answers(
+        data_dir / "things/triplets_collection_order.txt", "things", order=data_dir / "things/sortindex.txt"
+    )
+    assert np.array_equal(found.answers.objects, np.load(data_dir / "things/triplets.npy"))
+    eggs = import_answers(data_dir / "anchors/alien_eggs/answers.csv", "csv").answers
+    assert (len(eggs), eggs.kind, eggs.n_people, len(eggs.named())) == (20_086, "anchor", 416, 30)
+    videos = import_answers(data_dir / "videos/answers.csv", "csv")
+    assert (len(videos.answers), len(videos.answers.catch)) == (23_773, 1_185)
+    assert videos.answers.catch.passed.all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from glocal.data.answers import Answers, ranking, together
 from glocal.data.container import whole
 from glocal.data.hdf5 import read_datasets
-from glocal.data.importers.trials import MISSING, Imported, Options, Trials, answers_in
+from glocal.data.importers.trials import MISSING, Imported, Options, Trials, answers_in, placed
 from glocal.data.npz import member_names, read_npz
 from glocal.data.repeated import load_repeated
 from glocal.errors import DataError
@@ -28,18 +29,14 @@ def read_things(path: PathLike, options: Options) -> Imported:
 
     The lines count objects in the order of the experiment's collection; the sort index (`order`) maps them.
     """
-    if options.odd_column != 2:
-        answers = Answers.load(path, odd_column=options.odd_column, base=options.base)
-    else:
+    if options.odd_column == 2:
         answers = load_repeated(path, base=options.base)
-    if options.order is not None or options.names is not None:
-        answers = Answers.from_array(
-            answers.objects, order=options.order, person=answers.person, seconds=answers.seconds, names=options.names
-        )
-    if options.names is not None:
-        answers.check_range(len(options.names), what="the list of object ids", unit="lines")
+    else:
+        answers = Answers.load(path, odd_column=options.odd_column, base=options.base)
+    if answers.kind != "odd-one-out":
+        raise DataError(f"{path} holds answers of the kind {answers.kind}; those of THINGS are odd-one-out.")
     order = "the file's own" if options.order is None else "through the sort index"
-    return Imported(answers, {}, {"object order": order})
+    return Imported(placed(answers, options), {}, {"object order": order})
 
 
 def read_cblearn(path: PathLike, options: Options) -> Imported:
@@ -121,15 +118,14 @@ def read_psiz(path: PathLike, options: Options) -> Imported:
             )
     if not parts:
         raise DataError(f"{path} has no trial with a query, two references or more, and a selection.")
-    answers = together(parts)
-    weighted = answers.weights is not None and (answers.weights != 1).any()
-    answers = Answers.from_array(
-        answers.objects, order=options.order, kind="anchor" if answers.objects.shape[1] == 3 else "nearest-of-n",
-        weights=answers.weights if weighted else None, person=answers.person,
-        seconds=answers.seconds, names=options.names,
-    )  # fmt: skip
+    found_in = together(parts)
+    unweighted = found_in.weights is None or (found_in.weights == 1).all()
+    kind = "anchor" if found_in.objects.shape[1] == 3 else "nearest-of-n"
+    answers = replace(found_in, kind=kind, weights=None if unweighted else found_in.weights)
     lost = int(t - good.sum())
-    return Imported(answers, {"an object is missing": lost} if lost else {}, {"trials": int(good.sum())})
+    return Imported(
+        placed(answers, options), {"an object is missing": lost} if lost else {}, {"trials": int(good.sum())}
+    )
 
 
 def read_alignet(path: PathLike, options: Options) -> Imported:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from glocal.data.answers import Answers
 from glocal.data.answers_file import header_of, read_numbers
 from glocal.data.importers.arrays import drawn
 from glocal.data.importers.tables import n_rows, person_of, read_table, roles_in, selected
-from glocal.data.importers.trials import Imported, Options, indices, real_numbers
+from glocal.data.importers.trials import Imported, Options, indices, placed, real_numbers
 from glocal.errors import DataError
 from glocal.files import PathLike, existing_file
 
@@ -46,14 +46,14 @@ def read_matrix(path: PathLike, options: Options) -> Imported:
     known = np.isfinite(matrices) & ~np.eye(n, dtype=bool)
     person, i, j = np.nonzero(known)
     result = compared(Known(person, i, j, sign * matrices[known]), options, people=len(matrices) > 1)
-    listed = names if options.names is None else options.names
-    if listed is not None and len(listed) != n:
-        raise DataError(f"{path} is about {n} objects, but the list of object ids has {len(listed)}.")
-    answers = Answers.from_array(
-        result.answers.objects, base=0, order=options.order, kind="anchor", weights=result.answers.weights,
-        person=result.answers.person, names=listed,
-    )  # fmt: skip
-    return Imported(answers, result.dropped, {"values": "similarity" if sign > 0 else "dissimilarity", "pairs": RULE})
+    told = names if options.names is None else options.names
+    if told is not None and len(told) != n:
+        raise DataError(f"{path} is about {n} objects, but the list of object ids has {len(told)}.")
+    return Imported(
+        placed(result.answers, options, names),
+        result.dropped,
+        {"values": "similarity" if sign > 0 else "dissimilarity", "pairs": RULE},
+    )
 
 
 def read_ratings(path: PathLike, options: Options) -> Imported:
@@ -86,13 +86,11 @@ def read_ratings(path: PathLike, options: Options) -> Imported:
     lost = {"an object or a rating is missing": int((~good).sum()), "a pair was rated again": len(member) - len(count)}
     others = n_rows(table) - n_rows(rows)
     dropped = {"another kind of row": others, **lost, **result.dropped}
-    found = result.answers
-    answers = Answers.from_array(
-        found.objects, base=0, order=options.order, kind="anchor", weights=found.weights,
-        person=None if found.person is None else people[found.person], names=names,
-    )  # fmt: skip
+    answers = result.answers
+    if answers.person is not None:
+        answers = replace(answers, person=people[answers.person])
     understood = {"columns": {role: ", ".join(columns) for role, columns in roles.items()}, "pairs": RULE}
-    return Imported(answers, {reason: n for reason, n in dropped.items() if n}, understood)
+    return Imported(placed(answers, options, names), {reason: n for reason, n in dropped.items() if n}, understood)
 
 
 def compared(known: Known, options: Options, *, people: bool) -> Imported:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from glocal.data.container import listed
-from glocal.data.importers.tables import ALIASES, Table, bounded, from_table, read_table
+from glocal.data.importers.tables import ALIASES, Table, bounded, from_table, read_table, shown_in
 from glocal.data.importers.trials import Imported, Options, whole_numbers
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike, read_lines
@@ -62,9 +61,7 @@ def _salmon_names(table: Table) -> list[str] | None:
         numbers = whole_numbers(table[role])
         if column is None or numbers is None:
             return None
-        sources = (re.search(r"src=['\"]?([^'\" >]+)", text) for text in column)
-        texts = (found[1].rsplit("/", 1)[-1] if found else text for found, text in zip(sources, column, strict=True))
-        shown.update(zip(numbers.tolist(), texts, strict=True))
+        shown.update(zip(numbers.tolist(), map(shown_in, column), strict=True))
     return [shown.get(i, f"target {i}") for i in range(max(shown, default=-1) + 1)]
 
 

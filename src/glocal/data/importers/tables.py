@@ -21,7 +21,9 @@ Table = dict[str, np.ndarray]
 Roles = Mapping[str, Sequence[str]]
 
 _MOST_BYTES = 1 << 30
+_HTML = 1000  # characters that are searched for the source of what is shown
 _FIX = "Save it as CSV with a first line that names its columns."
+_NONE = ["NA", "N/A", "NaN", "nan", "null", "None"]
 _YES = {"1", "true", "yes", "catch"}
 
 # what a column may be called; the first name is the role itself, those with a number go on: farther, farther2, …
@@ -79,7 +81,9 @@ def read_table(path: PathLike) -> Table:
         with path.open(encoding="utf-8-sig") as stream:
             first = stream.readline(1 << 20)
         separator = max(",;\t", key=first.count)
-        frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        frame = pd.read_csv(
+            path, sep=separator, dtype=str, na_values=_NONE, keep_default_na=False, encoding="utf-8-sig"
+        ).fillna("")
         if not len(frame):
             raise FileError(f"answers file {path} has no row below its first line. {_FIX}")
         return {str(name).strip(): frame[name].str.strip().to_numpy(dtype=object) for name in frame.columns}
@@ -116,6 +120,16 @@ def selected(table: Table, source: str, where: Mapping[str, str]) -> Table:
             held = listed(sorted({str(cell)[:40] for cell in cells}))
             raise DataError(f"{source} has no row in which {name} is {value!r}; it has {held}.")
     return {name: cells[keep] for name, cells in table.items()}
+
+
+def shown_in(text: str) -> str:
+    """The source of the picture, sound or video that HTML shows; any other text as it is.
+
+    >>> shown_in('<img src="img/egg.png" width=200>'), shown_in("egg")
+    ('img/egg.png', 'egg')
+    """
+    found = re.search(r"""\ssrc\s*=\s*["']?([^"'\s>]+)""", text[:_HTML]) if "<" in text else None
+    return found[1] if found else text
 
 
 def person_of(table: Table, roles: Roles) -> np.ndarray | None:
@@ -194,11 +208,17 @@ def _anchored(asked: np.ndarray, picks: Any, words: list[str]) -> tuple[np.ndarr
 
 def _spread(columns: Sequence[np.ndarray]) -> np.ndarray:
     """Columns of cells side by side as texts; a cell that is a list, or JSON of one, is as many columns."""
+    import pandas as pd
+
     blocks = []
     for column in columns:
-        lists = [_list(cell) for cell in column]
+        try:
+            of, distinct = pd.factorize(column, use_na_sentinel=False)  # most tables name few objects often
+        except TypeError:  # lists
+            of, distinct = np.arange(len(column)), column
+        lists = [[shown_in(text) for text in _list(cell)] for cell in distinct]
         width = max(map(len, lists), default=1)
-        blocks.append(np.array([[*cells, *[""] * (width - len(cells))] for cells in lists], dtype=np.str_))
+        blocks.append(np.array([[*cells, *[""] * (width - len(cells))] for cells in lists], dtype=np.str_)[of])
     return np.concatenate(blocks, axis=1)
 
 
@@ -222,7 +242,7 @@ def _picked(cells: np.ndarray, asked: np.ndarray, kind: str, source: str, words:
     first = 0 if kind == "odd-one-out" else 1
     cells = np.where((asked != "").sum(axis=1) < 3, "", cells)  # rows of another kind answer other questions
     given = cells != ""
-    texts = cells.astype(np.str_)
+    texts = np.array([shown_in(cell) for cell in cells], dtype=np.str_)
     offered = texts[:, None] == asked
     offered[:, :first] = False
     if (offered.any(axis=1) | ~given).all():

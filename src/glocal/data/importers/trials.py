@@ -145,6 +145,18 @@ def answers_in(trials: Trials, options: Options, understood: dict[str, Any]) -> 
     return Imported(answers, {reason: n for reason, n in counts.items() if n}, understood)
 
 
+def placed(answers: Answers, options: Options, names: Sequence[str] | None = None) -> Answers:
+    """The same answers, their objects through the sort index, with the list of names that is told or else found."""
+    names = names if options.names is None else options.names
+    answers = Answers.from_array(
+        answers.objects, order=options.order, kind=answers.kind, weights=answers.weights, person=answers.person,
+        seconds=answers.seconds, names=names, catch=answers.catch,
+    )  # fmt: skip
+    if names is not None:
+        answers.check_range(len(names), what="the list of object ids", unit="lines")
+    return answers
+
+
 def whole_numbers(values: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None:
     """Texts as integers, empty ones as -1; None if any of them is no integer."""
     if values.dtype.kind in "iub":
