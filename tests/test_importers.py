@@ -176,13 +176,16 @@ def test_pictures_in_folders_are_joined_by_their_paths(tmp_path):
     assert join(plain, named).triplets.objects.tolist() == [[2, 0, 1]]
 
 
-def test_jspsych_trials_of_several_people(written):
+def test_jspsych_trials_of_several_people(written, tmp_path):
     """A list for each person; other trials and timeouts are counted; two equal stimuli tell who attends."""
     found = import_answers(written("jspsych"), "jspsych")
     assert taken(found) == [["egg", "cup", "ball"], ["cup", "ball", "egg"]]
     assert (found.answers.person.tolist(), found.answers.seconds.tolist()) == ([0, 1], [1.2, 0.8])
     assert found.dropped == {"an object is missing": 1, "no answer": 1, "catch trial": 2}
     assert (found.answers.catch.passed.tolist(), found.answers.catch.person.tolist()) == ([True, False], [0, 1])
+    alone = [{"stimuli": ["egg", "cup", "ball"], "response": 2, "person": "ann"}]
+    (tmp_path / "alone.json").write_text(json.dumps(alone))
+    assert import_answers(tmp_path / "alone.json", "jspsych").answers.person.tolist() == ["ann"]
     some = import_answers(written("jspsych"), "jspsych", where={"task": "triplet"})
     assert some.dropped["another kind of row"] == 1
 
@@ -318,12 +321,22 @@ def test_a_matrix_that_does_not_show_its_values(tmp_path):
     assert found.answers.objects.tolist() == [[0, 1, 2], [1, 0, 2], [2, 0, 1]]
 
 
-def test_ratings_of_pairs_are_compared_within_a_person(written):
+@pytest.mark.parametrize("values", [np.full((3, 3), np.nan), np.ones((2, 2)), np.ones((3, 3)), np.ones((3, 4))])
+def test_matrices_without_comparisons_are_one_sentence(tmp_path, values):
+    """Nothing known, two objects, all equal, not square."""
+    np.save(tmp_path / "m.npy", values)
+    with pytest.raises(DataError, match=r"no known|at least 3|that differ|of shape"):
+        import_answers(tmp_path / "m.npy", "matrix")
+
+
+def test_ratings_of_pairs_are_compared_within_a_person(written, tmp_path):
     """Two ratings of one person that share an object; the mean of a pair rated twice; people's ranges do not mix."""
     found = import_answers(written("ratings"), "ratings")
     assert taken(found) == [["egg", "cup", "ball"], ["egg", "ball", "cup"]]
     assert (found.answers.person.tolist(), found.answers.weights.tolist()) == (["ann", "bob"], [1, 1])
     assert found.dropped == {"an object or a rating is missing": 1, "a pair was rated again": 1}
+    caught = table(tmp_path / "c.csv", "a b rating catch", ("x", "y", 7, 0), ("x", "z", 1, 0), ("y", "z", 9, 1))
+    assert import_answers(caught, "ratings").dropped == {"catch trial": 1}
     turned = import_answers(written("ratings"), "ratings", values="dissimilarity")
     assert taken(turned) == [["egg", "ball", "cup"], ["egg", "cup", "ball"]]
 

@@ -13,7 +13,7 @@ import numpy as np
 from glocal.data.answers import Answers, ranking, together
 from glocal.data.container import whole
 from glocal.data.hdf5 import read_datasets
-from glocal.data.importers.trials import MISSING, Imported, Options, Trials, answers_in, placed
+from glocal.data.importers.trials import MISSING, Imported, Options, Trials, answers_in, drawn, placed
 from glocal.data.npz import member_names, read_npz
 from glocal.data.repeated import load_repeated
 from glocal.errors import DataError
@@ -159,13 +159,6 @@ def read_alignet(path: PathLike, options: Options) -> Imported:
     return Imported(
         answers, {reason: n for reason, n in dropped.items() if n}, {"weights": "softmax of s01, s02 and s12"}
     )
-
-
-def drawn(total: int, limit: int, seed: int) -> np.ndarray:
-    """The numbers 0 … total - 1, or as many as `limit` of them drawn without replacement, in order."""
-    if total <= limit:
-        return np.arange(total)
-    return np.sort(np.random.default_rng(seed).choice(total, limit, replace=False, shuffle=False))
 
 
 def _members(path: Path, required: Sequence[str], optional: Sequence[str]) -> dict[str, np.ndarray]:

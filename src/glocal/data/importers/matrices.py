@@ -10,9 +10,8 @@ from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
 from glocal.data.answers_file import header_of, read_numbers
-from glocal.data.importers.arrays import drawn
-from glocal.data.importers.tables import n_rows, person_of, read_table, roles_in, selected
-from glocal.data.importers.trials import Imported, Options, indices, placed, real_numbers
+from glocal.data.importers.tables import flagged, n_rows, person_of, read_table, roles_in, selected
+from glocal.data.importers.trials import Imported, Options, drawn, indices, placed, real_numbers
 from glocal.errors import DataError
 from glocal.files import PathLike, existing_file
 
@@ -72,7 +71,9 @@ def read_ratings(path: PathLike, options: Options) -> Imported:
     place = place - options.base
     told = person_of(rows, roles)
     people, person = np.unique(np.zeros(len(rating), int) if told is None else told, return_inverse=True)
-    good = np.isfinite(rating) & (place >= 0).all(axis=1) & (place[:, 0] != place[:, 1])
+    catch = flagged(rows, roles)
+    whole = np.isfinite(rating) & (place >= 0).all(axis=1) & (place[:, 0] != place[:, 1])
+    good = whole if catch is None else whole & ~catch
     sign = -1 if options.values == "dissimilarity" else 1
     low, high = place[good].min(axis=1), place[good].max(axis=1)
     pairs, member, count = np.unique(
@@ -83,7 +84,11 @@ def read_ratings(path: PathLike, options: Options) -> Imported:
     mean = sign * np.bincount(member.reshape(-1), rating[good]) / count
     both = Known(*(np.concatenate(part) for part in ((pairs[0],) * 2, pairs[1:], pairs[:0:-1], (mean, mean))))
     result = compared(both, options, people=told is not None)
-    lost = {"an object or a rating is missing": int((~good).sum()), "a pair was rated again": len(member) - len(count)}
+    lost = {
+        "an object or a rating is missing": int((~whole).sum()),
+        "catch trial": int((whole & ~good).sum()),
+        "a pair was rated again": int(good.sum()) - len(count),
+    }
     others = n_rows(table) - n_rows(rows)
     dropped = {"another kind of row": others, **lost, **result.dropped}
     answers = result.answers
@@ -139,7 +144,10 @@ def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | 
         )
     if matrices.shape[1] < 3:
         raise DataError(f"{path} is about {matrices.shape[1]} objects; at least 3 are needed to compare similarities.")
-    return matrices.astype(np.float64), names
+    matrices = np.where(np.isfinite(matrices), matrices, np.nan).astype(np.float64)
+    if np.isnan(matrices).all():
+        raise DataError(f"{path} has no known similarity: every value is NaN.")
+    return matrices, names
 
 
 def _named(path: Path) -> tuple[list[str] | None, np.ndarray | None]:

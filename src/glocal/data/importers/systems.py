@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from glocal.data.container import listed
-from glocal.data.importers.tables import ALIASES, Table, bounded, from_table, read_table, shown_in
+from glocal.data.importers.tables import LIST, Table, bounded, from_table, read_table, shown_in
 from glocal.data.importers.trials import Imported, Options, whole_numbers
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike, read_lines
 from glocal.files.documents import parse_json, read_json
 
+_MOST_TARGETS = 1 << 20  # an index in a damaged file may be any number
 SALMON = {
     "reference": "head", "left": "left", "right": "right", "closer": "winner", "person": "puid",
     "seconds": "response_time",
@@ -62,7 +63,8 @@ def _salmon_names(table: Table) -> list[str] | None:
         if column is None or numbers is None:
             return None
         shown.update(zip(numbers.tolist(), map(shown_in, column), strict=True))
-    return [shown.get(i, f"target {i}") for i in range(max(shown, default=-1) + 1)]
+    n = max(shown, default=-1) + 1
+    return [shown.get(i, f"target {i}") for i in range(n)] if n <= _MOST_TARGETS else None
 
 
 def _jspsych_table(path: Path) -> Table:
@@ -75,7 +77,7 @@ def _jspsych_table(path: Path) -> Table:
         value = value.get("trials", value.get("data", [value]))
     blocks = value if isinstance(value, list) and value and all(isinstance(part, list) for part in value) else [value]
     trials = [
-        {"person": i} | trial
+        ({LIST: i} if len(blocks) > 1 else {}) | trial
         for i, block in enumerate(blocks)
         for trial in (block if isinstance(block, list) else [])
         if isinstance(trial, dict)
@@ -83,8 +85,6 @@ def _jspsych_table(path: Path) -> Table:
     if not trials:
         raise FileError(f"jsPsych file {path} holds no list of trials. {fix}")
     keys = dict.fromkeys(key for trial in trials for key in trial)
-    if len(blocks) == 1 or keys.keys() & set(ALIASES["person"][1:]):
-        del keys["person"]  # the number of a list, which stands for a person where nothing else does
     table = {}
     for key in keys:
         table[key] = np.empty(len(trials), dtype=object)

@@ -26,6 +26,7 @@ _FIX = "Save it as CSV with a first line that names its columns."
 _NONE = ["NA", "N/A", "NaN", "nan", "null", "None"]
 _YES = {"1", "true", "yes", "catch"}
 
+LIST = "list_of_trials"  # its number stands for a person where a file has several and nothing else tells people apart
 # what a column may be called; the first name is the role itself, those with a number go on: farther, farther2, …
 ALIASES: dict[str, tuple[str, ...]] = {
     "reference": ("reference", "ref", "anchor", "head", "target", "center", "query", "ref_path"),
@@ -44,7 +45,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "right_votes": ("right_votes", "right_vote"),
     "votes": ("votes",),
     "rating": ("rating", "similarity", "dissimilarity"),
-    "person": ("person", "puid", "participant", "participant_id", "subject", "subject_id", "worker_id", "rater"),
+    "person": ("person", "puid", "participant", "participant_id", "subject", "subject_id", "worker_id", "rater", LIST),
     "seconds": ("seconds", "response_seconds", "response_time"),
     "milliseconds": ("milliseconds", "rt", "rt_ms"),
     "weight": ("weight", "weights"),
@@ -141,6 +142,13 @@ def person_of(table: Table, roles: Roles) -> np.ndarray | None:
     return cells if numbers is None else numbers
 
 
+def flagged(table: Table, roles: Roles) -> np.ndarray | None:
+    """Which rows a column says to be catch trials."""
+    if "catch" not in roles:
+        return None
+    return np.array([_text(cell).lower() in _YES for cell in table[roles["catch"][0]]], dtype=bool)
+
+
 def _trials(table: Table, source: str, roles: Roles) -> Trials:
     asked, kind, picks, words = _question(table, source, roles)
     n = len(asked)
@@ -159,7 +167,6 @@ def _trials(table: Table, source: str, roles: Roles) -> Trials:
         return real_numbers(cells, role) * scale
 
     seconds = numbers("seconds")
-    flags = [_text(cell).lower() in _YES for cell in table[roles["catch"][0]]] if "catch" in roles else None
     return Trials(
         kind,
         asked,
@@ -168,7 +175,7 @@ def _trials(table: Table, source: str, roles: Roles) -> Trials:
         person=person_of(table, roles),
         seconds=numbers("milliseconds", 1e-3) if seconds is None else seconds,
         weights=numbers("weight"),
-        catch=None if flags is None else np.array(flags, dtype=bool),
+        catch=flagged(table, roles),
     )
 
 

@@ -34,7 +34,7 @@ class Trials:
     person, seconds, weights : (t,) arrays or None
         As `Answers`.
     catch : (t,) bool or None
-        Trials that are known to be catch trials, besides those with two equal options.
+        Trials that are known to be catch trials, besides those with two equal objects.
     """
 
     kind: str
@@ -102,12 +102,9 @@ def answers_in(trials: Trials, options: Options, understood: dict[str, Any]) -> 
         No answer is left, or the objects are not what `options` say.
     """
     shown, names = indices(trials.objects, options)
-    there = shown != MISSING
-    lost = shown < MISSING
-    shown_text = names is not None and options.names is not None
     dropped = {
-        "an object that is not in the list of object ids": lost.any(axis=1) & shown_text,
-        "an object is missing": there.sum(axis=1) < 3,
+        "an object that is not in the list of object ids": (shown < MISSING).any(axis=1),
+        "an object is missing": (shown != MISSING).sum(axis=1) < 3,
         "no answer": trials.picked < 0,
     }
     if trials.votes is not None:
@@ -157,6 +154,13 @@ def placed(answers: Answers, options: Options, names: Sequence[str] | None = Non
     return answers
 
 
+def drawn(total: int, limit: int, seed: int) -> np.ndarray:
+    """The numbers 0 … total - 1, or as many as `limit` of them drawn without replacement, in order."""
+    if total <= limit:
+        return np.arange(total)
+    return np.sort(np.random.default_rng(seed).choice(total, limit, replace=False, shuffle=False))
+
+
 def whole_numbers(values: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None:
     """Texts as integers, empty ones as -1; None if any of them is no integer."""
     if values.dtype.kind in "iub":
@@ -188,11 +192,6 @@ def real_numbers(values: Shaped[np.ndarray, " n"], what: str) -> Float[np.ndarra
     return found
 
 
-def _lists(trials: Trials) -> dict[str, Any]:
-    seconds = None if trials.seconds is None else np.where(trials.seconds < 0, np.nan, trials.seconds)
-    return {"weights": trials.weights, "person": trials.person, "seconds": seconds}
-
-
 def indices(shown: Shaped[np.ndarray, "t m"], options: Options) -> tuple[Int[np.ndarray, "t m"], Sequence[str] | None]:
     """Objects as integers: -1 where there is none, -2 where a name is not in the list; and the list."""
     numbers = whole_numbers(shown.reshape(-1))
@@ -214,9 +213,14 @@ def indices(shown: Shaped[np.ndarray, "t m"], options: Options) -> tuple[Int[np.
     if options.names is not None and max(found, default=0) < 0:
         raise DataError(
             f"none of the names in the trials (first {next(filter(None, texts), '')!r}) is in the list of object ids "
-            f"(first {names[0]!r}). Give the list of these options."
+            f"(first {names[0]!r}). Give the list of these objects."
         )
     return np.array(found, dtype=np.int64)[member.reshape(shown.shape)], names
+
+
+def _lists(trials: Trials) -> dict[str, Any]:
+    seconds = None if trials.seconds is None else np.where(trials.seconds < 0, np.nan, trials.seconds)
+    return {"weights": trials.weights, "person": trials.person, "seconds": seconds}
 
 
 def _in_order(kind: str, shown: np.ndarray, picked: np.ndarray) -> np.ndarray:
