@@ -264,7 +264,7 @@ def test_features_are_shown_in_one_line():
     """What is printed of features and answers is what they are, not thousands of numbers."""
     shown = repr(Features(MATRIX, tuple("abcdefghij" * 5), "f.npy"))
     assert shown == "Features('f.npy', 50 × 7, float64, named)"
-    assert repr(Triplets.from_array([[0, 1, 2]])) == "Triplets(1 answers)"
+    assert repr(Triplets.from_array([[0, 1, 2]])) == "Answers(1 odd-one-out)"
 
 
 def test_the_path_of_a_list_is_not_the_list(as_a_user):
