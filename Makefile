@@ -69,6 +69,7 @@ bench: setup
 	$(BIN)/python benchmarks/many_objects.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/learning_curve.py
+	$(BIN)/python benchmarks/kinds.py
 
 clean:
 	rm -rf $(VENV) .venv-lowest site demo-out things-out paper-out glocal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Align features with people's odd-one-out answers by one affine transform that keeps each image's neighbours.
+"""Align features with people's similarity judgments by one affine transform that keeps each image's neighbours.
 
 Names load when they are used, so that ``import glocal`` costs a few milliseconds.
 """
@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 from glocal._version import __version__
 
 if TYPE_CHECKING:
+    from glocal.aligner.arm import Arm
+    from glocal.aligner.data import FitData
     from glocal.aligner.estimator import Aligner
-    from glocal.aligner.fitting import fit_arm
+    from glocal.aligner.exact import Exact
+    from glocal.aligner.fitting import fit, fit_arm
     from glocal.data.answers import Answers
     from glocal.data.features import Features
     from glocal.data.join import join
@@ -31,11 +34,15 @@ if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
 _HOME = {
     "Aligner": "glocal.aligner.estimator",
     "Answers": "glocal.data.answers",
+    "Arm": "glocal.aligner.arm",
+    "Exact": "glocal.aligner.exact",
     "Extractor": "glocal.extract.extractor",
     "Features": "glocal.data.features",
+    "FitData": "glocal.aligner.data",
     "GLocalError": "glocal.errors",
     "LinearTransform": "glocal.transform.linear",
     "Triplets": "glocal.data.triplets",
+    "fit": "glocal.aligner.fitting",
     "fit_arm": "glocal.aligner.fitting",
     "join": "glocal.data.join",
     "neighbours_kept": "glocal.evaluation.structure",
@@ -45,12 +52,16 @@ _HOME = {
 __all__ = [
     "Aligner",
     "Answers",
+    "Arm",
+    "Exact",
     "Extractor",
     "Features",
+    "FitData",
     "GLocalError",
     "LinearTransform",
     "Triplets",
     "__version__",
+    "fit",
     "fit_arm",
     "join",
     "neighbours_kept",

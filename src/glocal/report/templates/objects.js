@@ -107,7 +107,7 @@ function showFlips() {
     table.replaceChildren();
     const head = put(put(table, "thead", null), "tr", null);
     put(head, "th", "people: these two go together", { scope: "col" });
-    put(head, "th", "the odd one", { scope: "col" });
+    put(head, "th", "the one left out", { scope: "col" });
     const body = put(table, "tbody", null);
     for (const [a, b, odd] of rows.slice(0, 200)) {
       const line = put(body, "tr", null), pair = put(line, "td", null);
