@@ -16,7 +16,7 @@ from PIL import Image
 from glocal.data.decode import Unreadable, decode_image
 from glocal.errors import DataError, FileError
 from glocal.extract import Extractor, open_images
-from glocal.extract.order import natural_key
+from glocal.extract.folders import natural_key
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 

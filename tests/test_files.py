@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from glocal.errors import FileError, GLocalError, ParameterError
 from glocal.files import array_sha256, atomic_write, existing_file, make_folder, read_lines, read_npy, writable_target
-from glocal.jobs.lock import lock
+from glocal.jobs.folder import lock
 
 
 def one_sentence(error) -> bool:
@@ -336,7 +336,7 @@ def test_a_lock_is_held_by_one_and_free_when_its_holder_dies(tmp_path):
     """A second block gets False while the first one runs; a killed process holds nothing."""
     path = tmp_path / "lock"
     code = (
-        "import os, signal, sys; from pathlib import Path; from glocal.jobs.lock import lock\n"
+        "import os, signal, sys; from pathlib import Path; from glocal.jobs.folder import lock\n"
         "with lock(Path(sys.argv[1])) as held:\n"
         "    print(held, flush=True); sys.stdin.read()"
     )

@@ -25,7 +25,7 @@ from scipy.io import savemat
 
 from glocal.cli import output
 from glocal.cli.app import _run
-from glocal.data.datasets.pictures import FilePictures
+from glocal.data.datasets.pictures import Pictures
 from glocal.data.decode import Unreadable, decode_image
 from glocal.data.features import Features
 from glocal.data.labels import load_labels
@@ -415,7 +415,7 @@ def test_no_image_starts_a_program(extension, tmp_path, monkeypatch):
     with pytest.raises(Unreadable, match="known format"):
         decode_image(script)
     with pytest.raises(FileError, match="known format"):
-        FilePictures([tmp_path / f"a.{extension}"])[0]
+        Pictures([tmp_path / f"a.{extension}"])[0]
 
 
 def test_an_image_of_too_many_pixels_is_not_decoded(monkeypatch):
@@ -435,7 +435,7 @@ def test_pictures_of_a_data_set_are_decoded_like_those_of_a_folder(tmp_path):
     exif[0x0112] = 6
     image.save(tmp_path / "a.png", exif=exif)
     expected = decode_image((tmp_path / "a.png").read_bytes())
-    found = FilePictures([tmp_path / "a.png"])[0]
+    found = Pictures([tmp_path / "a.png"])[0]
     assert found.size == (6, 4)
     assert np.array_equal(found, expected)
 

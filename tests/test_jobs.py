@@ -7,8 +7,7 @@ import threading
 import pytest
 
 from glocal.errors import FileError
-from glocal.jobs.folder import TaskFolder, once, sweep_out
-from glocal.jobs.lock import lock
+from glocal.jobs.folder import TaskFolder, lock, once, sweep_out
 
 
 def folder_of(path):

@@ -11,8 +11,7 @@ import typer
 from glocal.cli.options import AsJson
 from glocal.cli.output import progress_bar, put_json, say
 from glocal.data.datasets.download import Fetched, cache_folder, fetch, find
-from glocal.data.datasets.registry import FILES
-from glocal.data.datasets.terms import IMAGE_SETS
+from glocal.data.datasets.registry import FILES, IMAGE_SETS
 from glocal.files import make_folder
 
 Cache = Annotated[

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from glocal.errors import FileError
-from glocal.extract.order import is_image_name
+from glocal.extract.folders import is_image_name
 from glocal.extract.source import Item
 from glocal.files import one_line, stamp_of, unreadable
 

@@ -22,8 +22,7 @@ from glocal.extract.model import Layer, Model
 from glocal.extract.pooling import check_pool
 from glocal.extract.python_models import user_model
 from glocal.extract.registry import load_model
-from glocal.extract.remote import Remote, run_chunks_on_cluster
-from glocal.extract.runner import Network, run_chunks
+from glocal.extract.runner import Network, Remote, run_chunks, run_chunks_on_cluster
 from glocal.extract.source import Source
 from glocal.extract.store import Store
 from glocal.extract.stream import default_workers

@@ -1,4 +1,4 @@
-"""Open whatever images are given as: a folder, a glob, a list, tar shards, a saved dataset, one file, a data set."""
+"""Open what is given as images, a folder, glob, list, tar shards, saved dataset, file or data set; or as captions."""
 
 from __future__ import annotations
 
@@ -11,14 +11,22 @@ from typing import Any
 import numpy as np
 
 from glocal.data.datasets.images import ImageSet
-from glocal.data.datasets.pictures import FilePictures
+from glocal.data.datasets.pictures import Pictures
 from glocal.data.decode import decode_image
-from glocal.errors import FileError
+from glocal.errors import DataError, FileError
 from glocal.extract.archives import COMPRESSED, TAR, shard_items
 from glocal.extract.datasets import dataset_items, is_saved_dataset
-from glocal.extract.folders import MAGIC, file_item, glob_items, list_items, tree_items
-from glocal.extract.order import is_image_name, natural_key
+from glocal.extract.folders import (
+    MAGIC,
+    file_item,
+    glob_items,
+    is_image_name,
+    list_items,
+    natural_key,
+    tree_items,
+)
 from glocal.extract.source import Item, Source, checked_items
+from glocal.files import PathLike, read_lines
 
 NATURAL = "natural order of the paths: numbers by value, letters without case"
 _ARCHIVES = "shards in natural order, members in the order of the archive"
@@ -53,6 +61,24 @@ def open_images(images: str | os.PathLike[str] | ImageSet) -> Source:
         except PermissionError as error:
             raise FileError(f"images {path} cannot be read: {error.strerror}. Check the permissions.") from error
     return Source(checked_items(items, described), decode_image, order, described, ignored)
+
+
+def open_captions(path: PathLike) -> Source:
+    """The captions of a UTF-8 text file, one a line, in its order; the names of the rows are the captions.
+
+    Raises
+    ------
+    FileError
+        Missing, empty or not UTF-8.
+    DataError
+        A line between others is empty: row i would not be line i.
+    """
+    lines = read_lines(path, what="captions")
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            raise DataError(f"captions {path} line {number} is empty. Fill or remove it: row i is line i.")
+    items = [Item(line, len(line.encode()), partial(str.encode, line)) for line in lines]
+    return Source(items, bytes.decode, "lines of the file", str(Path(path)))
 
 
 def _folder(path: Path) -> _Listing:
@@ -100,8 +126,8 @@ def _shards(shards: list[Path]) -> _Listing:
 
 
 def _data_set(images: ImageSet) -> _Listing:
-    if isinstance(images.images, FilePictures):
-        items = [file_item(path, name) for path, name in zip(images.images.paths, images.names, strict=True)]
+    if isinstance(images.images, Pictures) and not isinstance(images.images.held, np.ndarray):
+        items = [file_item(path, name) for path, name in zip(images.images.held, images.names, strict=True)]
     else:  # pixels in memory, whose size is known when they are asked for
         items = [Item(name, 1, partial(_pixmap, images.images, i)) for i, name in enumerate(images.names)]
     return items, "order of the data set", ()

@@ -1,11 +1,12 @@
-"""Run a network over chunks of inputs: what an extraction computes, wherever it computes it."""
+"""Run a network over chunks of inputs, in this process or on the workers of a Dask cluster."""
 
 from __future__ import annotations
 
+import json
 import platform
 import warnings
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -15,14 +16,46 @@ from torch import Tensor
 
 from glocal._version import __version__
 from glocal.errors import DataError
-from glocal.extract.chunk import Chunk
+from glocal.extract.images import open_images
 from glocal.extract.layers import read_layers
 from glocal.extract.model import DTYPES, Layer, Model
 from glocal.extract.pooling import pooled
 from glocal.extract.source import Source
 from glocal.extract.stream import Batch, Job, batches
+from glocal.jobs.run import Chain, run
+from glocal.records import to_json
 
 _PACKAGES = ("numpy", "pillow", "timm", "torchvision", "open-clip-torch", "onnxruntime")
+
+
+@dataclass(eq=False)
+class Chunk:
+    """Rows of some items, zeros where an item is missing; no rows at all where all are.
+
+    `run` has versions and hardware of the process that computed them; `content` is the hash of the items, where they
+    were not read by the source that the store has.
+    """
+
+    number: int
+    items: range
+    run: dict[str, Any]
+    rows: dict[str, np.ndarray] = field(default_factory=dict)
+    missing: list[tuple[int, str]] = field(default_factory=list)
+    content: str | None = None
+    _seen: int = 0
+
+    def add(self, numbers: range, features: dict[str, np.ndarray], missing: list[tuple[int, str]]) -> bool:
+        """Put the rows of some items in place; True when the chunk is whole."""
+        gone = [number - numbers.start for number, _ in missing]
+        for layer, matrix in features.items():
+            if layer not in self.rows:
+                self.rows[layer] = np.zeros((len(self.items), matrix.shape[1]), matrix.dtype)
+            here = self.rows[layer][numbers.start - self.items.start :][: len(numbers)]
+            here[:] = matrix[: len(numbers)]
+            here[gone] = 0
+        self.missing += missing
+        self._seen += len(numbers)
+        return self._seen == len(self.items)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +70,7 @@ class Network:
     batch_size: int
     workers: int
 
-    def run(self) -> dict[str, Any]:
+    def conditions(self) -> dict[str, Any]:
         """Versions and hardware of this process, for the record."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.machine()
         return {"device": name, "versions": versions()}
@@ -65,11 +98,11 @@ def run_chunks(network: Network, source: Source, chunks: Iterable[tuple[int, ran
         A layer gives no row for each image, or NaN or infinity.
     """
     under_way: dict[int, Chunk] = {}
-    run = network.run()
+    conditions = network.conditions()
 
     def jobs() -> Iterator[Job]:
         for number, items in chunks:
-            under_way[number] = Chunk(number, items, run)
+            under_way[number] = Chunk(number, items, conditions)
             for start in range(items.start, items.stop, network.batch_size):
                 yield Job(number, range(start, min(start + network.batch_size, items.stop)))
 
@@ -111,3 +144,51 @@ def _check_finite(features: dict[str, np.ndarray], batch: Batch, source: Source)
                 f"layer {layer} gives NaN or infinity for {name}. With half precision use --dtype bfloat16 or float32; "
                 "else look at the network."
             )
+
+
+@dataclass(frozen=True)
+class Remote:
+    """What a worker opens by itself and must find as it is here.
+
+    `extractor` builds the `Extractor` again, `images` is a path that the workers see, `fingerprint` that of the images,
+    and `identity` that of the network.
+    """
+
+    extractor: Callable[[], Any]
+    images: str
+    fingerprint: str
+    identity: dict[str, Any]
+
+    def open(self) -> tuple[Network, Source]:
+        """The network and the images as this worker sees them; a DataError where they are others."""
+        source = open_images(self.images)
+        if source.fingerprint() != self.fingerprint:
+            raise DataError(
+                f"a worker sees other images under {self.images} than this process. Put them where all see the same."
+            )
+        extractor = self.extractor()
+        here = json.loads(to_json({**extractor.identity}))
+        different = [key for key in here if here[key] != self.identity.get(key)]
+        if different:
+            raise DataError(
+                f"a worker loads another network: {', '.join(different)} differ. Install the same versions and weights."
+            )
+        return extractor.network, source
+
+
+def run_chunks_on_cluster(scheduler: str, remote: Remote, chunks: Iterable[tuple[int, range]]) -> Iterator[Chunk]:
+    """`run_chunks` on the workers of a Dask cluster, in the order in which they finish.
+
+    Each worker loads the network once and opens the images itself, under the same path; rows come back, so that the
+    folder of the features need not be seen by workers.
+    """
+    chains = (Chain([chunk]) for chunk in chunks)
+    for _, done in run(_remote_chunk, chains, lambda _: remote, prepare=Remote.open, scheduler=scheduler):
+        yield done
+
+
+def _remote_chunk(chunk: tuple[int, range], _: None, opened: tuple[Network, Source]) -> Chunk:
+    network, source = opened
+    done = next(iter(run_chunks(network, source, [chunk])))
+    done.content = source.content_sha256(done.items)
+    return done

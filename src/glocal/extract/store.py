@@ -17,8 +17,8 @@ import numpy as np
 from glocal._version import __version__
 from glocal.data.container import NAMES_FILE
 from glocal.errors import DataError, ParameterError
-from glocal.extract.chunk import Chunk
 from glocal.extract.matrix import create_matrix, move_matrix, write_rows
+from glocal.extract.runner import Chunk
 from glocal.extract.source import Source
 from glocal.files import PathLike, atomic_write, make_folder
 from glocal.files.documents import read_object

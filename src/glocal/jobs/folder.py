@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from glocal.errors import FileError
-from glocal.files import PathLike, UnlockableError, claimed, make_folder
-from glocal.jobs.lock import lock
+from glocal.files import PathLike, UnlockableError, claimed, make_folder, unwritable
 from glocal.records import append_rows, read_rows
 
 Row = dict[str, Any]
@@ -116,6 +115,25 @@ class TaskFolder:
                 self.release(name)
             else:
                 yield name
+
+
+@contextlib.contextmanager
+def lock(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Hold the file `path`, which is created and stays, while the block runs.
+
+    Yields False, at once, where another process or another block of this one holds it and `wait` is false.
+
+    Raises
+    ------
+    FileError
+        `path` cannot be written, or nothing can be locked there.
+    """
+    try:
+        stream = claimed(path, wait=wait)
+    except OSError as error:
+        raise error if isinstance(error, FileError) else unwritable(path, error) from error
+    with contextlib.nullcontext() if stream is None else stream:
+        yield stream is not None
 
 
 @contextlib.contextmanager

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from glocal.errors import DataError, FileError
 from glocal.files import make_folder, unwritable
-from glocal.jobs.folder import TaskFolder
-from glocal.jobs.lock import lock
+from glocal.jobs.folder import TaskFolder, lock
 
 _LOG = "done.jsonl"
 

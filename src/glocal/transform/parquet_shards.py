@@ -12,8 +12,8 @@ from jaxtyping import Float
 from glocal.data.parquet import open_parquet, pieces, vector_column, vectors
 from glocal.errors import DataError, FileError
 from glocal.files import atomic_write, make_folder, one_line
-from glocal.transform.checked import apply_checked
 from glocal.transform.linear import LinearTransform
+from glocal.transform.streaming import apply_checked
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from glocal.data.features import Features
 from glocal.data.store import RowStore
 from glocal.data.zarr import ZARR, open_zarr
 from glocal.files import unwritable
-from glocal.transform.checked import apply_checked
 from glocal.transform.linear import LinearTransform
+from glocal.transform.streaming import apply_checked
 
 _REGION_BYTES = 1 << 25
 _CHUNK_BYTES = 1 << 22

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from jaxtyping import Shaped
 
-from glocal.data.features import Features
+from glocal.data.features import Features, check_finite
 from glocal.errors import FileError
 from glocal.files import PathLike, atomic_write, check_ending, unreadable
 from glocal.files.npy import write_npy_header
-from glocal.transform.checked import apply_checked
 from glocal.transform.linear import LinearTransform
 
 _CHUNK_BYTES = 1 << 24
@@ -88,6 +88,31 @@ def apply_file(
         for written in waiting:
             written.result()
     return n
+
+
+def apply_checked(
+    transform: LinearTransform,
+    X: Shaped[np.ndarray, "n _"],
+    *,
+    source: str,
+    start: int,
+    normalize: bool = False,
+) -> Shaped[np.ndarray, "n _"]:
+    """`LinearTransform.apply` on rows that begin at row `start` of the file `source`.
+
+    Raises
+    ------
+    DataError
+        Another number of columns, or NaN or infinity in the rows or in what they are mapped to.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # said below, as an error
+        Z = transform.apply(X, normalize=normalize)
+        total = Z.sum(dtype=np.float64)
+    if not np.isfinite(total):  # finite values may still have a sum that overflows
+        numbers = range(start, start + len(X))
+        check_finite(X, source, numbers)
+        check_finite(Z, source, numbers, found="is mapped to")
+    return Z
 
 
 def _chunks(features: Features, rows: int) -> Iterator[tuple[int, np.ndarray]]:

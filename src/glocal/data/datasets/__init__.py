@@ -2,8 +2,7 @@
 
 from glocal.data.datasets.download import Fetched, cache_folder, fetch
 from glocal.data.datasets.images import ImageSet, load_images
-from glocal.data.datasets.registry import FILES, RemoteFile
-from glocal.data.datasets.terms import IMAGE_SETS, ImageSetTerms
+from glocal.data.datasets.registry import FILES, IMAGE_SETS, ImageSetTerms, RemoteFile
 
 __all__ = [
     "FILES",

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from glocal.data.datasets.pictures import Pictures
-from glocal.data.datasets.terms import IMAGE_SETS
+from glocal.data.datasets.registry import IMAGE_SETS
 from glocal.errors import DataError, ParameterError
 from glocal.files import PathLike, atomic_write, make_folder
 

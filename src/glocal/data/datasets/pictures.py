@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,54 +18,29 @@ if TYPE_CHECKING:
 
 
 class Pictures(Sequence[Any]):
-    """A sequence whose i-th item is opened as an RGB ``PIL.Image`` when it is asked for."""
+    """A sequence whose i-th item is opened as an upright RGB ``PIL.Image`` when it is asked for.
+
+    Parameters
+    ----------
+    held : (n, height, width, 3) uint8 array, or sequence of n paths
+    """
+
+    def __init__(self, held: np.ndarray | Sequence[Path]) -> None:
+        self.held = held
+
+    def __len__(self) -> int:
+        return len(self.held)
 
     def __getitem__(self, index: int) -> Image:  # type: ignore[override]  # one at a time, no slices
-        """Open one picture; negative numbers count from the end."""
+        """Open one picture; a FileError says why one cannot be."""
+        from PIL import Image
+
         i = operator.index(index)
         if not -len(self) <= i < len(self):
             raise IndexError(f"picture {i} of {len(self)}")
-        return self.open(i % len(self))
-
-    @abstractmethod
-    def open(self, i: int) -> Image:
-        """Open picture i, 0 ≤ i < n."""
-
-
-class PixelPictures(Pictures):
-    """Pictures of an (n, height, width, 3) uint8 array."""
-
-    def __init__(self, pixels: np.ndarray) -> None:
-        self.pixels = pixels
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def open(self, i: int) -> Image:
-        """Make a picture of pixels i."""
-        from PIL import Image
-
-        return Image.fromarray(self.pixels[i])
-
-
-class FilePictures(Pictures):
-    """Pictures of n files."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = tuple(paths)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def open(self, i: int) -> Image:
-        """Read file i, whole, as upright RGB; see `glocal.data.decode.decode_image`.
-
-        Raises
-        ------
-        FileError
-            Missing, unreadable or damaged.
-        """
-        path = self.paths[i]
+        if isinstance(self.held, np.ndarray):
+            return Image.fromarray(self.held[i])
+        path = self.held[i]
         try:
             return decode_image(path.read_bytes())
         except (OSError, Unreadable) as error:

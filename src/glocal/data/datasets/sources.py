@@ -12,8 +12,8 @@ from typing import Any
 from urllib.error import URLError
 
 from glocal.data.datasets.coarse import coarse_labels
-from glocal.data.datasets.pictures import FilePictures, Pictures, PixelPictures
-from glocal.data.datasets.terms import ImageSetTerms
+from glocal.data.datasets.pictures import Pictures
+from glocal.data.datasets.registry import ImageSetTerms
 from glocal.errors import FileError
 from glocal.extras import needed
 from glocal.files import one_line
@@ -97,7 +97,7 @@ def _cifar(datasets: Any, known: ImageSetTerms, root: Path, split: str, download
         supers = type("Coarse", (datasets.CIFAR100,), key)(root, train=False).classes
         coarse = coarse_labels(root / known.folder / split, len(found.targets), len(supers))
     names = [f"{split}/{i:05d}.png" for i in range(len(found.data))]
-    return Opened(PixelPictures(found.data), found.targets, found.classes, names, coarse, supers)
+    return Opened(Pictures(found.data), found.targets, found.classes, names, coarse, supers)
 
 
 def _listed(found: Any, top: Path, *, ordered: bool = True) -> Opened:
@@ -115,7 +115,7 @@ def _from_paths(paths: Sequence[Path], labels: Sequence[int], classes: Sequence[
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise ValueError(f"{len(missing)} of {len(paths)} images are missing, {missing[0]} the first")
-    return Opened(FilePictures(paths), labels, classes, [path.relative_to(top).as_posix() for path in paths])
+    return Opened(Pictures(paths), labels, classes, [path.relative_to(top).as_posix() for path in paths])
 
 
 @contextlib.contextmanager
