@@ -56,19 +56,10 @@ def choose(path: Path, held: Held) -> str:
 def whole(
     path: Path, kind: str, fix: str, *errors: type[Exception], what: str = "features", folder: bool = False
 ) -> Iterator[None]:
-    """Turn whatever a library raises on a damaged file, or a damaged folder, into one sentence.
+    """Turn whatever a library raises on a damaged file or `folder` into one sentence.
 
-    Parameters
-    ----------
-    path : Path
-    kind, fix : str
-        What the file should be, and what to do where it is not.
-    *errors
-        Those of the library that are none of Python's own.
-    what : str
-        The role of the file in the sentence.
-    folder : bool
-        Whether it is a folder.
+    `kind` is what it should be, `fix` what to do where it is not, `errors` those of the library that are none of
+    Python's own, `what` the role of the file.
     """
     if folder:
         _existing_folder(path, what, kind)
@@ -91,21 +82,10 @@ def whole(
 
 
 def refuse_inflated(declared: int, stored: int, *, piece: int | None = None) -> None:
-    """Refuse what is out of all proportion to the bytes that are stored, before memory or time are spent on it.
+    """Raise a ValueError for more bytes of values than 256 MB and 100 times what is stored, before they cost anything.
 
-    Parameters
-    ----------
-    declared, stored : int
-        Bytes of values, and bytes on the disk.
-    piece : int or None
-        Bytes that are inflated together where values are read piece by piece; None where all are read at once. Rows of
-        equal values compress without limit, so that an array in small pieces is refused above the memory of this
-        machine only, and warned of below.
-
-    Raises
-    ------
-    ValueError
-        Above 256 MB and above 100 times what is stored.
+    Rows of equal values compress without limit: where values are read in pieces of up to 256 MB, `piece` bytes each,
+    an array is refused above the memory of this machine only, and warned of below.
     """
     if declared <= max(_INFLATED, _PROPORTION * stored):
         return

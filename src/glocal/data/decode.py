@@ -29,22 +29,11 @@ class Unreadable(Exception):  # noqa: N818  not an error of the run: one item th
 
 
 def decode_image(data: bytes, *, at_least: int | None = None) -> Image:
-    """The first frame of an image as upright 8-bit RGB.
+    """The first frame of a file of one of `FORMATS` as upright 8-bit RGB; `Unreadable` where there is none.
 
-    CMYK, palette, gray and 1-bit images are converted; 16-bit values keep their high byte, as PNG readers do; of an
-    animation the first frame is taken; EXIF orientation is applied; transparent pixels lie on white.
-
-    Parameters
-    ----------
-    data : bytes
-        A whole file of one of `FORMATS`, of up to 89 million pixels.
-    at_least : int or None
-        Pixels that the shorter side is needed in: a JPEG is then decoded at the smallest scale that has them.
-
-    Raises
-    ------
-    Unreadable
-        No image, damaged, truncated, too large, or with pixels of unknown range.
+    CMYK, palette, gray and 1-bit images are converted; 16-bit values keep their high byte, as PNG readers do; EXIF
+    orientation is applied; transparent pixels lie on white. A JPEG is decoded at the smallest scale whose shorter side
+    has `at_least` pixels.
     """
     needed("PIL.Image", "decoding images")
     from PIL import Image, UnidentifiedImageError

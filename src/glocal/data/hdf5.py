@@ -41,10 +41,7 @@ def read_datasets(
 def features_in_hdf5(path: Path, *, at_once: bool = False) -> Iterator[Any]:
     """Open the dataset of features, once it is known to be stored; `at_once` says that all of it will be read.
 
-    Warns
-    -----
-    DataWarning
-        Parts of it are not there, and are read as the fill value.
+    Parts that are not there, and are read as the fill value, are warned of.
     """
     with open_hdf5(path) as file:
         dataset = _choose_dataset(path, file)

@@ -78,11 +78,6 @@ def _check_number_types(path: Path) -> None:
     """Refuse a file in which the numbers of an array are of a type that MATLAB does not have.
 
     scipy looks up a pointer by that type without checking it, and would crash.
-
-    Raises
-    ------
-    ValueError
-        With the unknown type; zlib's own error where compressed bytes are damaged, struct's where they end early.
     """
     with path.open("rb") as stream:
         order = {b"IM": "<", b"MI": ">"}.get(stream.read(_HEADER)[-2:])

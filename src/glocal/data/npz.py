@@ -24,18 +24,7 @@ def read_npz(
 ) -> dict[str, np.ndarray]:
     """Read arrays of an ``.npz`` archive by their names; other members are neither read nor inflated.
 
-    Parameters
-    ----------
-    path : path
-    what, fix : str
-        The role of the file, and what to do where it is damaged, for the sentence of an error.
-    required, optional : sequence of str
-        Names of arrays; an optional one that is not there is left out.
-
-    Raises
-    ------
-    FileError
-        Missing, unreadable, damaged, pickled, without a required array, or inflating out of all proportion.
+    `what` and `fix` are for the sentence of an error; an `optional` array that is not there is left out.
     """
     path = Path(path)
     with whole(path, ".npz archive", fix, what=what), path.open("rb") as stream:
@@ -75,14 +64,7 @@ def member_header(archive: zipfile.ZipFile, name: str) -> NpyHeader:
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """Read one array of an archive, once its declared sizes agree with each other and with the size of the file.
-
-    Raises
-    ------
-    ValueError
-        Pickled, sizes that contradict each other, or an array out of all proportion to the file; zipfile's and zlib's
-        own errors where the bytes are damaged.
-    """
+    """Read one array of an archive, once its declared sizes agree with each other and with the size of the file."""
     header = member_header(archive, name)
     if header.dtype.hasobject:
         raise ValueError(f"{name} holds pickled Python objects, which are never loaded")

@@ -49,11 +49,6 @@ def vector_column(path: Path, schema: Any, column: str | None = None) -> str:
     """Name the column of vectors: `column`; else features or embedding(s); else the only one of lists of numbers.
 
     Lists of floats come before lists of integers, which may be tokens.
-
-    Raises
-    ------
-    FileError
-        There is no such column, or there are several to choose from.
     """
     kinds = {name: _kind(schema.field(i).type) for i, name in enumerate(schema.names)}
     if column is not None:
@@ -96,20 +91,9 @@ def value_type(schema: Any, column: str) -> np.dtype[Any]:
 
 
 def vectors(lists: Any, source: str, column: str, start: int, width: int | None = None) -> Shaped[np.ndarray, "n p"]:
-    """Turn a pyarrow array of lists into rows of one matrix, of the type of their values.
+    """Turn a pyarrow array of lists, each of `width` numbers or as many as the first, into rows of one matrix.
 
-    Parameters
-    ----------
-    lists : pyarrow array of n lists
-    source, column, start
-        The file, the column and the row of the first list, for messages.
-    width : int or None
-        The number p of values in each list; None takes it from the first.
-
-    Raises
-    ------
-    DataError
-        A list or a value is missing, or a list has another length.
+    `source`, `column` and the row `start` of the first list are for the sentence of a missing value or another length.
     """
     import pyarrow.compute as pc
 
@@ -135,15 +119,7 @@ def vectors(lists: Any, source: str, column: str, start: int, width: int | None 
 
 
 def read_parquet(path: Path) -> np.ndarray:
-    """Read the vectors of a file, or of a folder of shards in order of their names, into one (n, p) array.
-
-    Raises
-    ------
-    FileError
-        Missing, damaged, or without one column of lists of numbers.
-    DataError
-        The lists do not make one matrix.
-    """
+    """Read the vectors of a file, or of a folder of shards in order of their names, into one (n, p) array."""
     found: list[np.ndarray] = []
     for shard in shards_of(path):
         with open_parquet(shard) as file:

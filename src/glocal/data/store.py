@@ -25,23 +25,9 @@ class RowStore:
     """An array on the disk that is sliced like one in memory; ``numpy.asarray(store)`` reads all of it.
 
     It holds no open file: the file is opened anew for each read, so that a store can be pickled, sent to another
-    process and left without closing. Rows come in the byte order of this machine.
-
-    Parameters
-    ----------
-    path : path
-        An HDF5 file, or a ``.zarr`` folder.
-    name : str
-        Of the array inside; empty for a zarr folder that is itself the array.
-    shape : tuple of int
-    dtype : numpy dtype
-    chunk_rows : int
-        Rows that are stored, and so read, together; 1 where they lie one after another.
-
-    Raises
-    ------
-    FileError
-        On reading: the file is gone, or damaged.
+    process and left without closing. Rows come in the byte order of this machine. `name` is that of the array in the
+    HDF5 file or zarr folder `path`, empty where the folder is the array; `chunk_rows` rows are stored, and so read,
+    together.
     """
 
     path: Path

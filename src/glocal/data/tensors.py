@@ -15,20 +15,7 @@ from glocal.errors import FileError
 
 
 def read_tensors(path: Path, *, what: str, fix: str) -> Any:
-    """Read tensors and plain Python values.
-
-    Parameters
-    ----------
-    path : path
-        A file of ``torch.save``, in its present or its old format.
-    what, fix : str
-        The role of the file, and what to do where it is damaged, for the sentence of an error.
-
-    Raises
-    ------
-    FileError
-        Missing, unreadable, damaged, with anything but tensors and plain values, or inflating out of all proportion.
-    """
+    """Read tensors and plain values of a file of ``torch.save``; `what` and `fix` are for the sentence of an error."""
     import torch
 
     with whole(path, "PyTorch file", fix, Exception, what=what):  # both raise whatever damaged bytes lead them to
@@ -74,15 +61,7 @@ def read_torch_features(path: Path) -> np.ndarray:
 
 
 def plain_array(tensor: Any, path: Path) -> np.ndarray:
-    """A tensor of a file as an array, bfloat16 as float32.
-
-    Raises
-    ------
-    ValueError
-        Out of all proportion to the file: a tensor may repeat one value without storing it again.
-    TypeError, RuntimeError
-        It is sparse, quantized or without storage.
-    """
+    """A tensor of a file as an array, bfloat16 as float32; a ValueError if it is out of all proportion to the file."""
     import torch
 
     tensor = tensor.detach()

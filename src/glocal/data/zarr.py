@@ -30,10 +30,7 @@ def open_zarr(path: Path) -> Iterator[Any]:
 def features_in_zarr(path: Path) -> Iterator[tuple[str, Any]]:
     """Open the array of features, once it is known to be stored, with its name; empty where the folder is the array.
 
-    Warns
-    -----
-    DataWarning
-        Parts of it are not there, and are read as the fill value.
+    Parts that are not there, and are read as the fill value, are warned of.
     """
     with open_zarr(path) as root:
         name, array = "", root

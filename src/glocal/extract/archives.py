@@ -24,12 +24,7 @@ def shard_items(shards: list[Path]) -> tuple[list[Item], tuple[str, ...]]:
 
     A name is that of the member; with several shards that of the shard goes before it. A link is the image that it
     leads to inside its shard, under its own name. A shard that ends early is an item with its reason, after the images
-    that are whole.
-
-    Raises
-    ------
-    FileError
-        A shard is compressed, is not a tar file, or cannot be read.
+    that are whole; one that is compressed or no tar file is a FileError.
     """
     items: list[Item] = []
     others: list[str] = []

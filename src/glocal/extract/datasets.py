@@ -27,15 +27,6 @@ def dataset_items(folder: Path) -> list[Item]:
 
     A name is the path that the dataset keeps with the image where all rows have one of their own, else the row number
     with eight digits.
-
-    Raises
-    ------
-    FileError
-        Several splits, or a file that is missing or damaged.
-    DataError
-        Not exactly one image column.
-    MissingDependencyError
-        pyarrow is not installed.
     """
     if not (folder / _STATE).is_file():
         splits = _json(folder / _SPLITS).get("splits", [])

@@ -15,13 +15,7 @@ from glocal.extract.model import OUTPUT, Layer, Model
 
 
 def resolve(model: Model, layers: Sequence[str]) -> dict[str, Layer]:
-    """What each layer name stands for; none given is the default layer of the model.
-
-    Raises
-    ------
-    ParameterError
-        A layer the model does not have, or one given twice.
-    """
+    """What each layer name stands for; none given is the default layer of the model."""
     names = list(layers) or [model.default_layer]
     if len(set(names)) != len(names):
         raise ParameterError(f"layers {', '.join(names)} name one layer twice; name each once.")
@@ -35,13 +29,7 @@ def layer_names(model: Model) -> list[str]:
 
 @torch.inference_mode()
 def read_layers(model: Model, batch: Tensor, layers: dict[str, Layer]) -> dict[str, Tensor]:
-    """Run a batch once and return what each layer gave, first axis the batch.
-
-    Raises
-    ------
-    DataError
-        A layer that did not run or ran several times, or that gave no tensor with one row for each input.
-    """
+    """Run a batch once and return what each layer gave, a tensor whose first axis is the batch."""
     with _recorded(model, layers) as caught:
         result = model.forward(batch)
     found = {}

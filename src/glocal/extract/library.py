@@ -24,24 +24,8 @@ def library_model(
 ) -> Model:
     """A network of a library, in the order of steps that all libraries share; its layers are still to be named.
 
-    Parameters
-    ----------
-    name : ModelName
-    build : function
-        Called once, with the weights to fetch.
-    models : strings
-        The networks that the library knows.
-    tags : strings
-        The weights that it has for this one.
-    default : str or None
-        Those that are taken where none are named.
-
-    Raises
-    ------
-    ParameterError
-        The library has no such network or weights, or cannot build it.
-    FileError
-        The weights can be neither fetched nor read.
+    `build` is called once, with the weights to fetch. `models` are the networks that the library knows, `tags` the
+    weights that it has for this one, `default` those that are taken where none are named.
     """
     models, tags = list(models), list(tags)
     if name.name not in models:

@@ -18,11 +18,6 @@ def create_matrix(path: Path, shape: tuple[int, int], dtype: np.dtype) -> None:
     """Make the matrix, or check that the one that is there has this shape and type; call under a lock.
 
     Rows that are not there yet are holes of the file.
-
-    Raises
-    ------
-    DataError
-        Another one is there.
     """
     if path.exists():
         found = read_npy(path, what="unfinished features")

@@ -68,13 +68,7 @@ class Model:
     channels_last: bool = False
 
     def on(self, device: torch.device, dtype: str) -> Model:
-        """The same network on a device and in a precision, ready to be run.
-
-        Raises
-        ------
-        ParameterError
-            Half precision of a callable, whose precision is its own affair, or a device that is not there.
-        """
+        """The same network on a device and in a precision, ready to be run."""
         if dtype not in DTYPES:
             raise ParameterError(f"dtype is {dtype!r}; allowed are {', '.join(DTYPES)}.")
         if self.module is None:

@@ -40,16 +40,9 @@ _ELSEWHERE = re.compile(
 class ModelName:
     """A model as asked for.
 
-    Parameters
-    ----------
-    library : str
-        ``timm``, ``openclip``, ``torchvision`` or ``python``.
-    name : str
-        As the library writes it; ``package.module:factory`` for ``python``.
-    weights : str or None
-        ``none`` for random ones, a checkpoint file, or a name the library knows; None: the library's own choice.
-    options : dict
-        What the mapped name fixes besides: input size and crop of the network in thingsvision.
+    `name` is as the `library` (timm, openclip, torchvision, python) writes it. `weights` is ``none`` for random ones,
+    a checkpoint file, or a name the library knows; None is its own choice. `options` are the input size and crop of
+    the network in thingsvision, which a name of it fixes besides.
     """
 
     library: str

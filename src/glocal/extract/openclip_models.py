@@ -18,11 +18,6 @@ def load_openclip(name: ModelName, *, text: bool = False) -> Model:
 
     ``penultimate`` is ``visual``, the projected image features before they are scaled to length 1, as thingsvision has
     it; a text tower has the layer ``output``, its counterpart in the same space.
-
-    Raises
-    ------
-    ParameterError, FileError
-        See `library_model`; also a tokenizer that can be neither fetched nor read.
     """
     open_clip = needed("open_clip", f"model {name}")
 

@@ -17,28 +17,11 @@ def check_pool(pool: str) -> str:
 
 
 def pooled(activations: Tensor, pool: str, *, prefix_tokens: int = 0, channels_last: bool = False) -> Tensor:
-    """One row for each image.
+    """One (n, p) row for each image, from (n, p), (n, tokens, p) or maps (n, channels, rows, columns).
 
-    Parameters
-    ----------
-    activations : (n, p), (n, tokens, p), (n, channels, rows, columns) or (n, rows, columns, channels) tensor
-        Vectors are left as they are by every pooling.
-    pool : str
-        ``cls``: the first token. ``mean``: the mean over tokens without the `prefix_tokens`, or over the places of a
-        map. ``flatten``: everything. ``auto``: cls where there is a class token, else mean.
-    prefix_tokens : int
-        Class and register tokens before those of the patches.
-    channels_last : bool
-        The order of the axes of maps.
-
-    Returns
-    -------
-    (n, p) tensor
-
-    Raises
-    ------
-    DataError
-        The class token of something that has no tokens.
+    Vectors stay as they are. ``cls`` is the first token; ``mean`` the mean over tokens without the `prefix_tokens`
+    (class and registers), or over the places of a map; ``flatten`` everything; ``auto`` cls where there is a class
+    token, else mean. `channels_last` says that maps are (n, rows, columns, channels).
     """
     axes = activations.ndim
     if axes <= 2:

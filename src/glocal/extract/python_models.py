@@ -18,13 +18,7 @@ from glocal.files import one_line, tree_sha256
 
 
 def load_python(name: ModelName) -> Model:
-    """Call ``package.module:factory``, which returns (module or callable, preprocess).
-
-    Raises
-    ------
-    ParameterError
-        No such module or factory, it fails, or it returns something else.
-    """
+    """Call ``package.module:factory``, which returns (module or callable, preprocess)."""
     if name.weights is not None:
         raise ParameterError(f"{name.library}:{name.name} brings its own weights; leave --weights out.")
     module_name, _, attribute = name.name.partition(":")
@@ -53,11 +47,6 @@ def user_model(pair: Any, name: str, identity: dict[str, Any] | None = None) -> 
     """A `Model` of (module or callable, preprocess).
 
     A callable is known by its attribute ``weights_file``, the path of the file its weights are in, where it has one.
-
-    Raises
-    ------
-    ParameterError
-        Not such a pair.
     """
     if not (isinstance(pair, tuple | list) and len(pair) == 2 and all(callable(part) for part in pair)):
         raise ParameterError(f"model {name} must be (module or callable, preprocess); it is {type(pair).__name__}.")

@@ -91,11 +91,6 @@ def run_chunks(network: Network, source: Source, chunks: Iterable[tuple[int, ran
     """Extract chunks in order; images of the next ones are prepared while the network runs.
 
     `chunks` is asked for the next one while the ones before are still under way.
-
-    Raises
-    ------
-    DataError
-        A layer gives no row for each image, or NaN or infinity.
     """
     under_way: dict[int, Chunk] = {}
     conditions = network.conditions()

@@ -32,17 +32,9 @@ class Item:
 class Source:
     """Inputs in the order of the rows to come.
 
-    Parameters
-    ----------
-    items : sequence of Item
-    decode : function
-        What turns the bytes of an item into the input of a model's preprocessing; raises `Unreadable`.
-    order : str
-        The order in words, for the record.
-    described : str
-        Where they come from, for messages.
-    ignored : tuple of str
-        Names of files whose extension is not that of an image.
+    `decode` turns the bytes of an item into the input of a model's preprocessing and raises `Unreadable`. `order` is
+    the order in words, for the record; `described` says where the inputs come from, for messages; `ignored` are the
+    names of files whose extension is not that of an image.
     """
 
     items: Sequence[Item]
@@ -59,13 +51,7 @@ class Source:
         return len(self.items)
 
     def read(self, number: int) -> Any:
-        """The decoded item, in whatever thread this runs.
-
-        Raises
-        ------
-        Unreadable
-            The reason, in a few words.
-        """
+        """The decoded item, in whatever thread this runs; or `Unreadable` with the reason."""
         return self.decode(self.read_bytes(number))
 
     def read_bytes(self, number: int) -> bytes:

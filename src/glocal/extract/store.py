@@ -33,30 +33,14 @@ _ALL = "all"
 class Store:
     """Where features of a run grow, and where they are when it is finished.
 
-    A finished folder has thingsvision's layout, ``features.npy`` and ``file_names.txt``, one folder for each layer
-    if there are several, and ``record.json``. An unfinished one has everything under ``.extract``, so that nothing half
-    written can be taken for features: a `TaskFolder` with the log ``done.jsonl`` of the chunks that are whole on the
-    disk, ``run.json``, which says what is extracted, and ``runs.jsonl``, versions and devices that took part.
+    A finished folder has thingsvision's layout, ``features.npy`` and ``file_names.txt``, one folder for each layer if
+    there are several, and ``record.json``. An unfinished one has everything under ``.extract``, so that nothing half
+    written can be taken for features: a `TaskFolder` with the log ``done.jsonl`` of the chunks of `chunk_rows` items
+    that are whole on the disk, and ``run.json``, the `identity` of whatever determines the features.
 
     What is done is of the inputs as they were: each line and the record have hashes of their content and of the stamps
-    of their files. Where a stamp differs from what is there now, the content is read again and compared.
-
-    Parameters
-    ----------
-    folder : path
-        Created if it is missing.
-    source : Source
-        What the rows are of.
-    layers : sequence of str
-    chunk_rows : int
-        Items of a chunk: what a killed process loses at most.
-    identity : dict
-        Whatever determines the features.
-
-    Raises
-    ------
-    ParameterError
-        The folder holds another extraction, features of inputs that have changed, or features that no run wrote.
+    of their files. Where a stamp differs from what is there now, the content is read again and compared. A folder with
+    another extraction, with features of inputs that have changed, or of no run at all, is a ParameterError.
     """
 
     def __init__(
@@ -155,13 +139,7 @@ class Store:
         self.tasks.release(str(chunk.number))
 
     def finish(self) -> bool:
-        """Move everything to its final place if all chunks are there; False if some are not.
-
-        Raises
-        ------
-        DataError
-            There is not one row.
-        """
+        """Move everything to its final place if all chunks are there; False if some are not."""
         with self._all():
             if self.finished:
                 return True

@@ -51,13 +51,7 @@ def default_workers() -> int:
 def batches(
     jobs: Iterable[Job], source: Source, model: Model, *, batch_size: int, workers: int, pin: bool = False
 ) -> Iterator[Batch]:
-    """Read, decode, preprocess and stack the items of each job, in order, a few batches ahead.
-
-    Raises
-    ------
-    DataError
-        Preprocessing fails on everything, or gives tensors of different shapes.
-    """
+    """Read, decode, preprocess and stack the items of each job, in order, a few batches ahead."""
     stack = _Stack(source, batch_size, pin)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     collator = ThreadPoolExecutor(1, thread_name_prefix="collate")

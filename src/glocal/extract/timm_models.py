@@ -14,13 +14,7 @@ from glocal.extras import needed
 
 
 def load_timm(name: ModelName) -> Model:
-    """Build a timm model. ``penultimate`` is what goes into its classifier: pooled, class token after the last norm.
-
-    Raises
-    ------
-    ParameterError, FileError
-        See `library_model`.
-    """
+    """Build a timm model. ``penultimate`` is what goes into its classifier: pooled, class token after the last norm."""
     timm = needed("timm", f"model {name}")
     from timm.data import create_transform, resolve_model_data_config
 

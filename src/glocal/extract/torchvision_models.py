@@ -18,14 +18,11 @@ _WITH_INITIAL_WEIGHTS = ("googlenet", "inception_v3")  # they warn unless they a
 
 
 def load_torchvision(name: ModelName) -> Model:
-    """Build a torchvision classifier. ``penultimate`` is the paper's choice: ``classifier.3`` of VGG, ``classifier.4``
-    of AlexNet, else what goes into the last linear layer (``avgpool`` of a ResNet, the class token of a ViT).
+    """Build a torchvision classifier.
 
-    Raises
-    ------
-    ParameterError, FileError
-        See `library_model`.
-    """  # noqa: D205
+    ``penultimate`` is the paper's choice: ``classifier.3`` of VGG, ``classifier.4`` of AlexNet, else what goes into
+    the last linear layer (``avgpool`` of a ResNet, the class token of a ViT).
+    """
     models = needed("torchvision.models", f"model {name}")
     known = models.list_models(module=models)
     weights = models.get_model_weights(name.name) if name.name in known else {}

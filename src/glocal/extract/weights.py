@@ -49,11 +49,6 @@ def load_checkpoint(module: nn.Module, file: Path) -> None:
     """Load a state dict from ``.safetensors``, or from a file of torch.save that holds nothing but tensors.
 
     A dict inside that is named state_dict, model or model_state_dict is taken, and the prefix ``module.`` taken off.
-
-    Raises
-    ------
-    FileError
-        Missing, damaged, pickled objects, or of another network.
     """
     state = _read_state(existing_file(file, what="weights"))
     for key in ("state_dict", "model_state_dict", "model"):

@@ -17,28 +17,10 @@ class UnlockableError(FileError):
 
 
 def claimed(path: Path, *, wait: bool = False, new: bool = False) -> BinaryIO | None:
-    """Open a file for writing, and hold it until it is closed or this process dies.
+    """Open a file for writing, created if it is missing, and hold it until it is closed or this process dies.
 
-    Parameters
-    ----------
-    path : path
-        Created if it is missing; what it holds is kept.
-    wait : bool
-        Whether to wait for another holder.
-    new : bool
-        Whether `path` must not exist yet.
-
-    Returns
-    -------
-    binary stream or None
-        None where another one holds the file, or, with `new`, where it exists.
-
-    Raises
-    ------
-    UnlockableError
-        Nothing can be locked there.
-    OSError
-        `path` cannot be opened for writing.
+    None where another one holds it and `wait` is false, or where it exists and must be `new`. An UnlockableError where
+    nothing can be locked, the system's OSError where it cannot be opened.
     """
     from filelock import lock_descriptor
 

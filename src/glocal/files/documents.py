@@ -26,13 +26,7 @@ def read_lines(path: PathLike, *, what: str) -> tuple[str, ...]:
 
 
 def parse_json(text: str) -> Any:
-    """The value of a JSON text.
-
-    Raises
-    ------
-    ValueError
-        No JSON, or lists and objects more than 100 deep; the reason in a few words.
-    """
+    """The value of a JSON text; a ValueError where it is none, or more than 100 lists and objects deep."""
     try:
         value = json.loads(text)
     except RecursionError as error:
@@ -42,20 +36,7 @@ def parse_json(text: str) -> Any:
 
 
 def read_json(path: PathLike, *, what: str, fix: str) -> Any:
-    """The value of a JSON file.
-
-    Parameters
-    ----------
-    path : path
-        UTF-8, up to 256 MB.
-    what, fix : str
-        The role of the file, and what to do where it is damaged, for the sentence of an error.
-
-    Raises
-    ------
-    FileError
-        Missing, unreadable, or not JSON.
-    """
+    """The value of a JSON file of up to 256 MB; `what` names its role and `fix` what to do where it is damaged."""
     path, text = _text(path, what, fix, _JSON_BYTES)
     try:
         return parse_json(text)

@@ -31,19 +31,9 @@ class NpyHeader(NamedTuple):
 
 
 def read_npy(path: PathLike, *, what: str) -> np.ndarray:
-    """Open a ``.npy`` file as a read-only memory map, or say in one sentence why not.
+    """Open a ``.npy`` file, saved without pickling, as a read-only memory map, or say in one sentence why not.
 
-    Parameters
-    ----------
-    path : path
-        An array saved by ``numpy.save`` without pickling.
-    what : str
-        The role of the file in the sentence of an error, e.g. ``"features"``.
-
-    Raises
-    ------
-    FileError
-        Missing, unreadable, empty, not an npy file, truncated, or pickled.
+    `what` is the role of the file in that sentence, e.g. ``"features"``.
     """
     path = existing_file(path, what=what)
     try:
@@ -76,14 +66,9 @@ def read_npy(path: PathLike, *, what: str) -> np.ndarray:
 
 
 def read_npy_header(stream: IO[bytes] | io.BufferedIOBase) -> NpyHeader:
-    """Read what a ``.npy`` stream says of itself, without believing more of it than numpy can make an array of.
+    """Read what a ``.npy`` stream says of itself; a ValueError where numpy could not make an array of that.
 
     At most 16 kB are read, so that nothing is spent on a header that lies about its own length.
-
-    Raises
-    ------
-    ValueError
-        No header of a ``.npy`` file, or of an array that cannot be; the reason in a few words.
     """
     start = io.BytesIO(stream.read(_HEADER_BYTES))
     try:

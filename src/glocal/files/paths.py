@@ -28,12 +28,9 @@ def existing_file(path: PathLike, *, what: str) -> Path:
 
 
 def check_ending(path: PathLike, endings: Sequence[str], *, what: str = "output") -> str:
-    """The ending of a file name in lower case: a file is of the kind that its name says.
+    """The ending of a file name in lower case; a ParameterError if it is none of `endings`, an empty one allowing none.
 
-    Raises
-    ------
-    ParameterError
-        It is none of `endings`, if there are any, and `path` is not a device or pipe. An empty one allows none.
+    A device or a pipe may have any name, and any name is allowed where there are no `endings`.
     """
     path = Path(path)
     ending = path.suffix.lower()
@@ -46,13 +43,7 @@ def check_ending(path: PathLike, endings: Sequence[str], *, what: str = "output"
 
 
 def followed(path: Path) -> Path:
-    """Where a symbolic link leads, else `path` as it is.
-
-    Raises
-    ------
-    FileError
-        The link leads back to itself.
-    """
+    """Where a symbolic link leads, else `path` as it is; a FileError if it leads back to itself."""
     real = Path(os.path.realpath(path)) if path.is_symlink() else path
     if real.is_symlink():
         raise FileError(f"cannot write {path}: it is a link that leads back to itself. Choose another name.")

@@ -18,17 +18,11 @@ _SLOTS = 8  # names of partial files: as many processes may write one output at 
 
 @contextlib.contextmanager
 def atomic_write(path: PathLike, *, durable: bool = True) -> Iterator[BinaryIO]:
-    """Write to a hidden neighbour, flush it to disk, then move it into place.
+    """Write to a hidden neighbour, flush it to disk, then move it into place, or say in one sentence why not.
 
     A killed process, a full disk or an exception leaves the previous file whole. What a killed process leaves is the
     neighbour, ``.NAME.0.partial``, which the next writer of `path` removes. A symbolic link is followed; a device or a
-    pipe is written to as it is. `durable` false leaves it to the system when the bytes reach the disk: whole after a
-    killed process, not after a power cut.
-
-    Raises
-    ------
-    FileError
-        The folder does not exist, is not writable, or the disk is full.
+    pipe is written to as it is. `durable` false leaves it to the system when the bytes reach the disk.
     """
     path = Path(path)
     try:
@@ -56,15 +50,7 @@ def atomic_write(path: PathLike, *, durable: bool = True) -> Iterator[BinaryIO]:
 
 
 def writable_target(path: PathLike, *, what: str = "output", endings: Sequence[str] = ()) -> Path:
-    """Fail before hours of work, not after them: check that `path` can be created, and how its name ends.
-
-    Raises
-    ------
-    FileError
-        The folder is missing or not writable, or `path` is itself a folder.
-    ParameterError
-        The name ends in none of `endings`, if there are any.
-    """
+    """Check, before hours of work, that `path` can be created and is no folder, and how its name ends."""
     path = Path(path)
     try:
         if path.is_dir():

@@ -26,26 +26,10 @@ _PROTOCOLS = ("tcp", "tls", "ucx", "ws", "wss")
 
 @contextlib.contextmanager
 def connected(scheduler: str, *, timeout: float = 10.0) -> Iterator[Any]:
-    """A `distributed.Client` of a scheduler that runs elsewhere; the cluster is left running.
+    """A `distributed.Client` of a scheduler that runs elsewhere, of this address or JSON file; it is left running.
 
-    While it is connected, what distributed logs in this process is kept from standard error: what concerns the caller
-    is raised.
-
-    Parameters
-    ----------
-    scheduler : str
-        An address such as ``tcp://10.0.0.1:8786``, or the path of the scheduler's JSON file.
-    timeout : float
-        Seconds to wait for the scheduler's answer, and then for its first worker.
-
-    Raises
-    ------
-    MissingDependencyError
-        distributed is not installed.
-    ParameterError
-        No scheduler answers, or it has no worker.
-    FileError
-        The file is missing, or it is not a scheduler file.
+    Where none answers within `timeout` seconds, or none has a worker, that is a ParameterError. What distributed logs
+    in this process is kept from standard error: what concerns the caller is raised.
     """
     distributed = _distributed()
     address = _address(scheduler)

@@ -17,21 +17,9 @@ Row = dict[str, Any]
 class TaskFolder:
     """The tasks of one piece of work, shared by all processes that take part in it.
 
-    A log holds one line of JSON for each finished task, appended in one write after the result of the task is on the
-    disk: a task is done when its line is there. A process claims a task, or several that belong together, by a lock on
-    ``claims/NAME``, which the system frees when the process dies.
-
-    Parameters
-    ----------
-    folder : path
-    log : str
-        Name of the log in the folder.
-    key : function
-        The key of the task that a line of the log is of.
-    claims : str
-        Name of the folder of locks, and what their names end in.
-    read : function
-        Reads the rows of a log.
+    A `log` holds one line of JSON for each finished task, appended in one write after the result of the task is on the
+    disk: a task is done when its line is there, whose `key` says which it is. A process claims a task, or several that
+    belong together, by a lock in the folder ``claims``, which the system frees when the process dies.
     """
 
     def __init__(
@@ -97,14 +85,9 @@ class TaskFolder:
         self._held.pop(name).close()
 
     def claim(self, tasks: Iterable[tuple[str, Collection[Any]]], *, wait: bool = False) -> Iterator[str]:
-        """Claim what is not done, each name when it is asked for; what other processes hold is left to them.
+        """Claim what is not done, each name when it is asked for; what others hold is left to them, or waited for.
 
-        Parameters
-        ----------
-        tasks : iterable of (name, keys)
-            What is claimed together, and the keys of its tasks.
-        wait : bool
-            Whether to wait for other holders.
+        `tasks` are the names of what is claimed together and the keys of its tasks.
         """
         done = self.done()
         for name, keys in tasks:
@@ -122,11 +105,6 @@ def lock(path: Path, *, wait: bool = False) -> Iterator[bool]:
     """Hold the file `path`, which is created and stays, while the block runs.
 
     Yields False, at once, where another process or another block of this one holds it and `wait` is false.
-
-    Raises
-    ------
-    FileError
-        `path` cannot be written, or nothing can be locked there.
     """
     try:
         stream = claimed(path, wait=wait)

@@ -18,14 +18,7 @@ _LOG = "done.jsonl"
 
 @dataclass(frozen=True)
 class Output:
-    """The folder ``.OUT.partial/KEY`` beside the output OUT, where KEY is a hash of all that determines it.
-
-    Parameters
-    ----------
-    out : path
-        The output, a folder or a file.
-    folder : path
-    """
+    """The folder ``.OUT.partial/KEY`` beside the output OUT, where KEY is a hash of all that determines it."""
 
     out: Path
     folder: Path
@@ -68,11 +61,6 @@ def building(output: Output) -> Iterator[TaskFolder]:
     """Create the folder, or take it up, for this process alone; what was begun with another key is thrown away.
 
     What is finished stays when the block ends early, unless its input is at fault.
-
-    Raises
-    ------
-    FileError
-        The folder of the output is missing or not writable, or another process writes this output.
     """
     out = output.out
     if not out.parent.is_dir():

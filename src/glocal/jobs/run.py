@@ -33,13 +33,7 @@ _FOREIGN = ("deserializ", "ModuleNotFoundError", "ImportError", "AttributeError"
 class Chain:
     """Items whose steps follow each other; one item where nothing does.
 
-    Parameters
-    ----------
-    items : sequence
-    start : object
-        What the first step gets as the result of the one before.
-    shared : hashable
-        Names the value that the steps of several chains share.
+    The first step gets `start` as the result of the one before; `shared` names the value that several chains share.
     """
 
     items: Sequence[Any]
@@ -69,7 +63,8 @@ def run(
 ) -> Iterator[tuple[Any, Any]]:
     """Yield (item, result) of every item, in process in order, on a cluster in the order in which they are finished.
 
-    Chains are asked for when there is room for them: one in process, on a cluster two for each thread.
+    Chains are asked for when there is room for them: one in process, on a cluster two for each thread. What a `step`
+    raises ends the run; what has not started is not started.
 
     Parameters
     ----------
@@ -83,13 +78,6 @@ def run(
         device. Then it runs one step at a time, with all its threads.
     scheduler : str or None
         Address or scheduler file of a Dask cluster; None works in this process, and needs no Dask.
-
-    Raises
-    ------
-    GLocalError
-        As `step` raised it; what has not started is not started.
-    ClusterError
-        See `run_on`.
     """
     chains = iter(chains)
     first = next(chains, None)
@@ -118,27 +106,12 @@ def run_on(
     prepare: Prepare | None = None,
     patience: float | None = None,
 ) -> Iterator[tuple[Any, Any]]:
-    """`run` on the workers of a cluster.
+    """`run` on the workers of a `distributed.Client`.
 
     What is sent stays with the scheduler as part of its tasks, a shared value as a task of its own whose result the
     workers pass on to each other. So whatever a worker takes with it when it dies is made again by Dask on another
-    one, and nothing is sent twice. A worker that comes later takes its part.
-
-    Parameters
-    ----------
-    client : distributed.Client
-    step, chains, shared, prepare
-        As in `run`; items and results can be pickled.
-    patience : float or None
-        Seconds without any worker after which the cluster counts as lost; None for a minute.
-
-    Raises
-    ------
-    GLocalError
-        As `step` raised it; the tasks that have not started are cancelled.
-    ClusterError
-        The connection is lost, or all workers; workers die over one task again and again; a worker has another version
-        of this package; or they cannot run it at all.
+    one, and nothing is sent twice. A worker that comes later takes its part. A cluster that has had no worker for
+    `patience` seconds (None: a minute), no connection, or workers of another version, is a ClusterError.
     """
     from distributed import as_completed
 
@@ -196,13 +169,7 @@ class _Watch:
         """Address → threads, as they were when the cluster was looked at last."""
 
     def look(self) -> None:
-        """Look for workers, if that was not done just now.
-
-        Raises
-        ------
-        ClusterError
-            The scheduler is gone, or there has been no worker for too long.
-        """
+        """Look for workers, if that was not done just now; a ClusterError where there have been none for too long."""
         client, now = self._client, time.monotonic()
         if client.status not in ("running", "connecting"):
             raise ClusterError(UNCONNECTED)

@@ -16,15 +16,10 @@ from glocal.transform.file_format import Parts
 
 
 def read_checkpoint(path: Path) -> Parts:
-    """Weights, bias, mean, std and meta of a checkpoint.
+    """Weights, bias, mean, std and meta of a checkpoint of the mini-batch solver.
 
     The weights are the best ones where the fit keeps those, else the last. Only tensors and plain values are read, so
     that a checkpoint from elsewhere runs no code. Lightning is not needed.
-
-    Raises
-    ------
-    FileError
-        Missing, damaged, or no checkpoint that ``fit_arm`` wrote.
     """
     checkpoint = read_tensors(path, what="checkpoint", fix="Copy it again.")
     state, kept = (_part(checkpoint, name) for name in ("state_dict", "glocal"))

@@ -61,15 +61,7 @@ class ParquetShard:
 
 
 def parquet_shard(source: Path, target: Path, column: str | None, dimensions: int) -> ParquetShard:
-    """Describe a shard by its schema, and refuse one that the transform cannot map.
-
-    Raises
-    ------
-    FileError
-        Missing, damaged, or without one column of vectors.
-    DataError
-        Vectors of another width, where the schema gives one.
-    """
+    """Describe a shard by its schema, and refuse one that the transform cannot map."""
     with open_parquet(source) as file:
         schema = file.schema_arrow
         name = vector_column(source, schema, column)

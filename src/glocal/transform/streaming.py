@@ -98,13 +98,7 @@ def apply_checked(
     start: int,
     normalize: bool = False,
 ) -> Shaped[np.ndarray, "n _"]:
-    """`LinearTransform.apply` on rows that begin at row `start` of the file `source`.
-
-    Raises
-    ------
-    DataError
-        Another number of columns, or NaN or infinity in the rows or in what they are mapped to.
-    """
+    """Apply a transform to rows from row `start` of the file `source`; a DataError names one that is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):  # said below, as an error
         Z = transform.apply(X, normalize=normalize)
         total = Z.sum(dtype=np.float64)

@@ -35,19 +35,7 @@ class BreedsTask:
     target: tuple[tuple[int, ...], ...]
 
     def rows(self, classes: np.ndarray, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """Select the images of one part.
-
-        Parameters
-        ----------
-        classes : (n,) int array
-            The ImageNet class number of each image.
-        part : {"source", "target"}
-
-        Returns
-        -------
-        rows, superclass : (m,) int arrays
-            Row numbers, and the number of the superclass of each.
-        """
+        """Select the images of part ``source`` or ``target``: their row numbers, and the superclass of each."""
         if part not in ("source", "target"):
             raise ParameterError(f"part is {part!r}; allowed are source and target.")
         of = {c: number for number, members in enumerate(getattr(self, part)) for c in members}

@@ -14,17 +14,7 @@ _BETWEEN = {"EMPTY_LIST", "LIST", "MARK", "APPEND", "APPENDS", "BINPUT", "LONG_B
 def coarse_labels(path: Path, n: int, classes: int) -> list[int]:
     """Read the list under ``coarse_labels`` without unpickling: opcodes are read, none is executed.
 
-    Parameters
-    ----------
-    path : Path
-        ``cifar-100-python/train`` or ``test``.
-    n, classes : int
-        How many labels there must be, each below `classes`.
-
-    Raises
-    ------
-    ValueError
-        No such list, another length, or a label out of range.
+    A ValueError unless ``cifar-100-python/train`` or ``test`` has one of `n` labels below `classes`.
     """
     labels: list[int] | None = None
     with path.open("rb") as stream:

@@ -10,24 +10,11 @@ from urllib.parse import quote
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One downloadable file.
+    """A file that `fetch` is asked for by its `name`.
 
-    Parameters
-    ----------
-    name : str
-        What `fetch` is asked for.
-    path : str
-        Where it lies below the cache or the output folder.
-    url : str
-        http or https.
-    checksum : str or None
-        ``sha256:`` or ``git:`` and hexadecimal digits; None is fetched as unverified, and said so.
-    size : int or None
-        Bytes; None where it was not at hand.
-    what, licence, citation : str
-        Content with its format and order; the terms its publisher states; the paper.
-    warning : str or None
-        What is known to be wrong with it, in one sentence.
+    It lies at `path` below the cache or output folder. `checksum` is ``sha256:`` or ``git:`` and hexadecimal digits;
+    without one it is fetched as unverified, and said so. `what` is its content, format and order; `warning` what is
+    known to be wrong with it.
     """
 
     name: str
@@ -67,18 +54,9 @@ FILES = _registered()
 class ImageSetTerms:
     """What is known of an image data set before it is opened.
 
-    Parameters
-    ----------
-    name : str
-        What `load_images` is asked for.
-    what, size, terms, citation : str
-        Content; size of its archive; the terms its publisher states; the paper.
-    splits : tuple of str
-        Allowed splits, the default first; empty for folders, whose subfolders decide.
-    folder : str
-        The path below the root that holds its files, ``.`` for the root itself.
-    download : bool
-        Whether torchvision can fetch it.
+    `terms` are those that its publisher states, `size` that of its archive. The first of `splits` is the default; none
+    where subfolders decide. `folder` is the path below the root that holds its files; `download` says that torchvision
+    fetches it.
     """
 
     name: str
