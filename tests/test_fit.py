@@ -474,7 +474,7 @@ def test_data_that_do_not_belong_together_are_refused(world):
         (
             (world.objects, answers),
             {"start": LinearTransform(np.eye(3, dtype=np.float32), None, 0.0, 1.0)},
-            "start transform maps 3 dimensions but the features have 32",
+            "start transform maps 3 dimensions to 3 but the features have 32",
         ),
     ]
     for data, options, sentence in cases:

@@ -158,8 +158,8 @@ def test_a_strength_out_of_range_is_refused(strength):
 @pytest.mark.parametrize(
     ("parts", "sentence"),
     [
-        ((W[:3], None, 0.0, 1.0), r"weights have shape \(3, 6\); they must be square"),
-        ((W[0], None, 0.0, 1.0), "must be square"),
+        ((W[:3], None, 0.0, 1.0), r"weights have shape \(3, 6\); they must be \(p, p\), or \(p, r\)"),
+        ((W[0], None, 0.0, 1.0), r"shape \(6,\); they must be"),
         ((W, B[:3], 0.0, 1.0), r"bias has shape \(3,\); it must be \(6,\)"),
         ((W * np.float32("nan"), None, 0.0, 1.0), "weights hold NaN or infinity"),
         ((W, B * np.float32("inf"), 0.0, 1.0), "weights hold NaN or infinity"),
@@ -285,7 +285,7 @@ def saved(path, **changes):
             FileError,
             "of format 99; this version reads up to 1",
         ),
-        (lambda path: saved(path, weights=W[:3]), DataError, "must be square"),
+        (lambda path: saved(path, weights=W[:3]), DataError, r"shape \(3, 6\); they must be"),
         (lambda path: saved(path, bias=B[:2]), DataError, r"bias has shape \(2,\)"),
         (lambda path: saved(path, std=np.float64(0)), DataError, "std above 0"),
         (lambda path: saved(path, weights=np.full((2, 2), "a")), DataError, "they must be real numbers"),

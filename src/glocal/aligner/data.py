@@ -144,8 +144,11 @@ class FitData:
                 f"local features have {local.dimensions} columns but the object features have {p}; "
                 "both must come from the same model and layer."
             )
-        if start is not None and start.dimensions != p:
-            raise DataError(f"the start transform maps {start.dimensions} dimensions but the features have {p}.")
+        if start is not None and start.weights.shape != (p, p):
+            raise DataError(
+                f"the start transform maps {start.dimensions} dimensions to {start.out_dimensions} but the features "
+                f"have {p}: it must map {p} to {p}."
+            )
         warn_of_answers(features, self.triplets)
         if arm.local and local is not None:
             warn_of_local(features, local, self.drawn[0])

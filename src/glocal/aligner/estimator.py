@@ -270,7 +270,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     @property
     def _n_features_out(self) -> int:
-        return self.transform_.dimensions
+        return self.transform_.out_dimensions
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "transform_"):

@@ -25,13 +25,13 @@ _ONNX_IR = 8  # what runtimes of the age of opset 17 read
 _ONNX_BYTES = (1 << 31) - (1 << 20)  # one protobuf message ends at 2 GiB
 
 
-def to_linear(A: Float[np.ndarray, "p p"], c: Float[np.ndarray, " p"]) -> torch.nn.Linear:
+def to_linear(A: Float[np.ndarray, "p r"], c: Float[np.ndarray, " r"]) -> torch.nn.Linear:
     """Make the ``torch.nn.Linear`` of the map z = x A + c on raw features; `LinearTransform.to_linear` gives both.
 
     Returns
     -------
     torch.nn.Linear
-        float32, on the CPU, p → p, with a bias; frozen, since it is a result: ``requires_grad_()`` makes it trainable.
+        float32, on the CPU, p → r, with a bias; frozen, since it is a result: ``requires_grad_()`` makes it trainable.
 
     Examples
     --------
@@ -43,11 +43,11 @@ def to_linear(A: Float[np.ndarray, "p p"], c: Float[np.ndarray, " p"]) -> torch.
     """
     import torch
 
-    layer = torch.nn.Linear(len(A), len(A), device="meta")  # NOTE no values are drawn: the random state stays as it is
+    layer = torch.nn.Linear(len(A), len(c), device="meta")  # NOTE no values are drawn: the random state stays as it is
     return _set(layer, A.T, c, torch.float32, None).requires_grad_(False)
 
 
-def fold_into(A: Float[np.ndarray, "p p"], c: Float[np.ndarray, " p"], layer: Layer) -> torch.nn.Module:
+def fold_into(A: Float[np.ndarray, "p r"], c: Float[np.ndarray, " r"], layer: Layer) -> torch.nn.Module:
     """Fold z = x A + c into the last projection of a model, so that the model itself yields aligned features.
 
     The layer computes the raw features x = y Lᵀ + l; the new one computes x A + c = y (Aᵀ L)ᵀ + (l A + c). The
@@ -55,7 +55,7 @@ def fold_into(A: Float[np.ndarray, "p p"], c: Float[np.ndarray, " p"], layer: La
 
     Parameters
     ----------
-    A, c : (p, p) and (p,) float64
+    A, c : (p, r) and (r,) float64
         Of ``LinearTransform.folded()``, fitted on the output of `layer`; ``transform.fold_into(layer)`` passes them.
     layer : torch.nn.Linear, 1 x 1 convolution, or torch.nn.Parameter
         q → p; it is not changed. A (q, p) Parameter is one that the model multiplies by, as the ``visual.proj`` of
@@ -111,7 +111,8 @@ def fold_into(A: Float[np.ndarray, "p p"], c: Float[np.ndarray, " p"], layer: La
     bias = getattr(layer, "bias", None)
     if bias is not None:
         c = c + bias.detach().cpu().double().numpy() @ A
-    weight = (A.T @ L.reshape(len(A), -1)).reshape(L.shape)
+    weight = (A.T @ L.reshape(len(A), -1)).reshape(-1, *L.shape[1:])
+    setattr(folded, "out_channels" if isinstance(folded, convolutions) else "out_features", len(weight))
     _set(folded, weight, c, given.dtype, given.device).requires_grad_(given.requires_grad)
     if not all(bool(torch.isfinite(part).all()) for part in folded.parameters()):
         raise DataError(
@@ -121,9 +122,9 @@ def fold_into(A: Float[np.ndarray, "p p"], c: Float[np.ndarray, " p"], layer: La
 
 
 def to_onnx(
-    A: Float[np.ndarray, "p p"], c: Float[np.ndarray, " p"], path: PathLike, *, meta: Mapping[str, Any]
+    A: Float[np.ndarray, "p r"], c: Float[np.ndarray, " r"], path: PathLike, *, meta: Mapping[str, Any]
 ) -> None:
-    """Write z = x A + c atomically as an ONNX model: ``features`` (n, p) raw float32 in, ``aligned`` (n, p) out.
+    """Write z = x A + c atomically as an ONNX model: ``features`` (n, p) raw float32 in, ``aligned`` (n, r) out.
 
     n is free. `meta`, the provenance of the transform, becomes one JSON string ``meta`` of the model's metadata.
 
@@ -139,10 +140,10 @@ def to_onnx(
     onnx = needed("onnx", "an ONNX model")
     from onnx import TensorProto, helper, numpy_helper
 
-    p = len(A)
-    if 4 * p * (p + 1) > _ONNX_BYTES:
+    p, r = A.shape
+    if 4 * r * (p + 1) > _ONNX_BYTES:
         raise ParameterError(
-            f"the transform maps {p} dimensions and its weights take {4 * p * p} bytes; one ONNX file holds less than "
+            f"the transform maps {p} dimensions and its weights take {4 * p * r} bytes; one ONNX file holds less than "
             "2 GiB. Save it as .npz or .safetensors."
         )
     graph = helper.make_graph(
@@ -152,7 +153,7 @@ def to_onnx(
         ],
         "glocal",
         [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", p])],
-        [helper.make_tensor_value_info("aligned", TensorProto.FLOAT, ["n", p])],
+        [helper.make_tensor_value_info("aligned", TensorProto.FLOAT, ["n", r])],
         [numpy_helper.from_array(part.astype(np.float32), name) for name, part in (("weights", A), ("bias", c))],
     )
     opsets = [helper.make_opsetid("", ONNX_OPSET)]

@@ -20,7 +20,7 @@ FORMAT = 1
 TRANSFORM_ENDINGS = (".npz", ".safetensors", "")
 """Of the names of transform files; without any it is npz."""
 
-Parts = tuple[Float[np.ndarray, "p p"], Float[np.ndarray, " p"] | None, float, float, dict[str, Any]]
+Parts = tuple[Float[np.ndarray, "p r"], Float[np.ndarray, " r"] | None, float, float, dict[str, Any]]
 """Weights, bias, mean, std and meta."""
 
 _REQUIRED = ("weights", "mean", "std")

@@ -26,11 +26,14 @@ Rows = TypeVar("Rows")
 class LinearTransform:
     """An affine transform of standardized features.
 
+    W maps p dimensions to as many, or, as `glocal.transform.reduced` makes it, to r fewer: such a map has no strength
+    between it and the original and starts no fit; otherwise it is applied, composed, exported, saved and scored alike.
+
     Parameters
     ----------
-    weights : (p, p) float32
-        W, right-multiplied.
-    bias : (p,) float32 or None
+    weights : (p, r) float32
+        W, right-multiplied; r is p, or fewer.
+    bias : (r,) float32 or None
         b.
     mean, std : float
         The two standardization scalars of the object features the transform was fitted on.
@@ -52,18 +55,18 @@ class LinearTransform:
     [[0.0, -0.5]]
     """
 
-    weights: Float[np.ndarray, "p p"]
-    bias: Float[np.ndarray, " p"] | None
+    weights: Float[np.ndarray, "p r"]
+    bias: Float[np.ndarray, " r"] | None
     mean: float
     std: float
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         W = self.weights
-        if W.ndim != 2 or W.shape[0] != W.shape[1]:
-            raise DataError(f"transform weights have shape {W.shape}; they must be square (p, p).")
-        if self.bias is not None and self.bias.shape != (len(W),):
-            raise DataError(f"transform bias has shape {self.bias.shape}; it must be ({len(W)},) like its weights.")
+        if W.ndim != 2 or W.shape[0] < W.shape[1]:
+            raise DataError(f"transform weights have shape {W.shape}; they must be (p, p), or (p, r) with r below p.")
+        if self.bias is not None and self.bias.shape != W.shape[1:]:
+            raise DataError(f"transform bias has shape {self.bias.shape}; it must be ({W.shape[1]},) like its weights.")
         if not (np.isfinite(W).all() and (self.bias is None or np.isfinite(self.bias).all())):
             raise DataError("transform weights hold NaN or infinity. Fit it again.")
         if not (np.isfinite(self.mean) and np.isfinite(self.std) and self.std > 0):
@@ -72,13 +75,19 @@ class LinearTransform:
     def __repr__(self) -> str:
         method = self.meta.get("fit", {}).get("method")
         known = [] if method is None else [str(method)]
-        known += [f"{self.dimensions} dimensions", *([] if self.bias is None else ["bias"])]
+        fewer = "" if self.out_dimensions == self.dimensions else f" to {self.out_dimensions}"
+        known += [f"{self.dimensions}{fewer} dimensions", *([] if self.bias is None else ["bias"])]
         return f"LinearTransform({', '.join(known)}, mean {self.mean:.6g}, std {self.std:.6g})"
 
     @property
     def dimensions(self) -> int:
         """The number p of features."""
         return len(self.weights)
+
+    @property
+    def out_dimensions(self) -> int:
+        """The number r of features that come out: p, or fewer."""
+        return int(self.weights.shape[1])
 
     @property
     def standardization(self) -> Standardization:
@@ -98,13 +107,13 @@ class LinearTransform:
         Raises
         ------
         DataError
-            The two map different numbers of dimensions.
+            The second does not map as many dimensions as come out of the first.
         """
         if not isinstance(first, LinearTransform):
             return NotImplemented
-        if first.dimensions != self.dimensions:
+        if first.out_dimensions != self.dimensions:
             raise DataError(
-                f"a transform of {first.dimensions} dimensions cannot be followed by one of {self.dimensions}; "
+                f"a transform to {first.out_dimensions} dimensions cannot be followed by one of {self.dimensions}; "
                 "both must map the same features."
             )
         A, c = self.folded()
@@ -134,7 +143,7 @@ class LinearTransform:
 
         Returns
         -------
-        (n, p) array or tensor
+        (n, r) array or tensor
             Of the kind, device and (float) dtype that came in.
 
         Raises
@@ -168,7 +177,7 @@ class LinearTransform:
     def _apply_numpy(self, X: np.ndarray, normalize: bool) -> np.ndarray:
         dtype = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
         W = self.weights.astype(dtype, copy=False)
-        Z: np.ndarray = np.empty(X.shape, dtype=X.dtype if X.dtype.kind == "f" else dtype)
+        Z: np.ndarray = np.empty((len(X), self.out_dimensions), dtype=X.dtype if X.dtype.kind == "f" else dtype)
         # NOTE the scalars come off before the product: folded into it, a large offset would cancel in float32
         for start, stop in row_blocks(*X.shape):
             block = self.standardization(X[start:stop], dtype) @ W
@@ -193,7 +202,7 @@ class LinearTransform:
             Z = torch.nn.functional.normalize(Z, dim=1)
         return Z.to(X.dtype) if X.is_floating_point() else Z
 
-    def folded(self) -> tuple[Float[np.ndarray, "p p"], Float[np.ndarray, " p"]]:
+    def folded(self) -> tuple[Float[np.ndarray, "p r"], Float[np.ndarray, " r"]]:
         """Give A, c (float64) of this map on raw features, z = x A + c: A = W / std, c = b - mean/std · Σ_rows W."""
         A = self.weights.astype(np.float64) / self.std
         c = -self.mean * A.sum(axis=0)
@@ -211,9 +220,19 @@ class LinearTransform:
         ----------
         strength : float
             s ≥ 0, finite.
+
+        Raises
+        ------
+        ParameterError
+            Another number, or a transform to fewer dimensions, which the original has not: reduce it afterwards.
         """
         if not (np.isfinite(strength) and strength >= 0):
             raise ParameterError(f"strength is {strength}; allowed is 0 (original) and above, 1 is the full transform.")
+        if self.out_dimensions != self.dimensions:
+            raise ParameterError(
+                f"a transform from {self.dimensions} to {self.out_dimensions} dimensions has no strength. Take the "
+                "strength of the transform that it was reduced from, and reduce that."
+            )
         W = self.weights.astype(np.float64)
         c = np.trace(W) / len(W)
         blended = strength * W

@@ -36,7 +36,8 @@ class ParquetShard:
         with open_parquet(self.source) as file:
             read = file.schema_arrow
             at = read.get_field_index(self.column)
-            schema = read.set(at, read.field(at).with_type(_float_lists(read.field(at).type)))
+            lists = _float_lists(read.field(at).type, transform.out_dimensions)
+            schema = read.set(at, read.field(at).with_type(lists))
             batches = pieces(file, self.column)
             settings = _settings(file, self.column)
             make_folder(self.target.parent)
@@ -74,15 +75,15 @@ def parquet_shard(source: Path, target: Path, column: str | None, dimensions: in
         return ParquetShard(source, target, name, file.metadata.num_rows)
 
 
-def _float_lists(kind: Any) -> Any:
-    """The same type of list, of floats."""
+def _float_lists(kind: Any, dimensions: int) -> Any:
+    """The same type of list, of floats, and of as many where the type says how many."""
     import pyarrow as pa
 
     value = kind.value_field
     if pa.types.is_integer(value.type):
         value = value.with_type(pa.float32())
     if pa.types.is_fixed_size_list(kind):
-        return pa.list_(value, kind.list_size)
+        return pa.list_(value, dimensions)
     return pa.large_list(value) if pa.types.is_large_list(kind) else pa.list_(value)
 
 

@@ -59,27 +59,33 @@ def regions_of(features: Features, target: Path) -> list[Region]:
     return [Region(matrix, source, target, start, min(n, start + step)) for start in range(0, n, step)]
 
 
-def create_like(features: Features, target: Path) -> None:
+def create_like(features: Features, target: Path, dimensions: int) -> None:
     """Create the empty zarr array of the transformed rows.
 
-    It has the shape of the input and its float type (float32 for integers). The layout of a zarr input is kept: zarr
-    format, chunks, shards, compression, attributes; its filters are not, for some round to the range of its values.
+    It has the rows of the input, so many `dimensions` and its float type (float32 for integers). The layout of a zarr
+    input is kept: zarr format, chunks, shards, compression, attributes; its filters are not, for some round to the
+    range of its values. Fewer dimensions than the input has are one chunk wide.
     """
     zarr = load_zarr(target)
     matrix = features.matrix
     dtype = _float(matrix.dtype)
-    settings: dict[str, Any] = {"chunks": (_chunk_rows(features), matrix.shape[1])}
+    settings: dict[str, Any] = {"chunks": (_chunk_rows(features), dimensions)}
     if isinstance(matrix, RowStore) and matrix.path.suffix.lower() == ZARR:
         with open_zarr(matrix.path) as root:
             array = root[matrix.name] if matrix.name else root
+            chunks, shards = array.chunks, array.shards
+            if dimensions != matrix.shape[1]:
+                chunks, shards = (chunks[0], dimensions), shards and (shards[0], dimensions)
             settings = {
-                "chunks": tuple(array.chunks), "shards": array.shards, "zarr_format": array.metadata.zarr_format,
+                "chunks": chunks, "shards": shards, "zarr_format": array.metadata.zarr_format,
                 "attributes": dict(array.attrs),
             }  # fmt: skip
             if matrix.dtype.kind == "f":
                 settings["compressors"] = array.compressors
     with _writing(target):
-        zarr.create_array(str(target), shape=matrix.shape, dtype=dtype, fill_value=0, overwrite=True, **settings)
+        zarr.create_array(
+            str(target), shape=(len(matrix), dimensions), dtype=dtype, fill_value=0, overwrite=True, **settings
+        )
 
 
 def _chunk_rows(features: Features) -> int:

@@ -101,7 +101,7 @@ def apply_shards(
     with building(output) as tasks:
         finished = set(tasks.done())
         if features and not finished:
-            create_like(features, output.whole)
+            create_like(features, output.whole, transform.out_dimensions)
         done = sum(parts[number].rows for number in finished)
         chains = (Chain([(number, part)]) for number, part in enumerate(parts) if number not in finished)
         how = transform, normalize, output.folder

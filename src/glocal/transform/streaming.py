@@ -72,7 +72,7 @@ def apply_file(
     transform.check_shape((n, p))
     rows = max(1, _CHUNK_BYTES // (p * max(4, dtype.itemsize)))
     with atomic_write(out) as stream, ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        write_npy_header(stream, (n, p), dtype)
+        write_npy_header(stream, (n, transform.out_dimensions), dtype)
         write, waiting = _Writer(stream), deque[Future[None]]()
         chunks = _chunks(features, rows)
         ahead = reader.submit(next, chunks, None)

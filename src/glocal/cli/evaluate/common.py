@@ -27,14 +27,13 @@ def embedded(
 
     A transform brings its own two scalars. Without one they are `scalars`, or those of these features.
     """
-    if transform is None:
-        given = scalars or features.standardization
-    else:
-        fitted = LinearTransform.load(transform)
-    rows = np.empty((len(features), features.dimensions), dtype=dtype)
+    fitted = None if transform is None else LinearTransform.load(transform)
+    given = (scalars or features.standardization) if fitted is None else fitted.standardization
+    columns = features.dimensions if fitted is None else fitted.out_dimensions
+    rows = np.empty((len(features), columns), dtype=dtype)
     for start, chunk in features.chunks():
         wide = np.asarray(chunk, dtype=np.float64)
-        rows[start : start + len(wide)] = given(wide, "float64") if transform is None else fitted.apply(wide)
+        rows[start : start + len(wide)] = given(wide, "float64") if fitted is None else fitted.apply(wide)
     return rows
 
 

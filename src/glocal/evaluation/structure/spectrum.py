@@ -16,7 +16,8 @@ class Spectrum:
 
     `singular_values` (p,) are those of W; `scale` is c = |tr W| / p, what W multiplies on average; `gains` (p,) are
     ‖u_kᵀ W‖ / c, above 1 where a direction is raised; `share_before` and `share_after` (p,) the fractions of the
-    variance that lie along u_k before and after the transform.
+    variance that lie along u_k before and after the transform. A W to fewer dimensions stands for (W Wᵀ)^½, the
+    symmetric (p, p) map with the same similarities.
     """
 
     singular_values: Float[np.ndarray, " p"]
@@ -31,11 +32,14 @@ class Spectrum:
         return int(np.count_nonzero(self.gains > 1 + 1e-6))
 
 
-def spectrum(W: Float[np.ndarray, "p p"], X: Float[np.ndarray, "n p"]) -> Spectrum:
+def spectrum(W: Float[np.ndarray, "p r"], X: Float[np.ndarray, "n p"]) -> Spectrum:
     """The spectrum of a transform on features (standardized by its scalars); for tr W = 0 gains are relative to 1."""
     W = np.asarray(W, dtype=np.float64)
     if X.shape[1] != len(W):
         raise DataError(f"the transform maps {len(W)} dimensions but the features have {X.shape[1]}.")
+    if W.shape[0] != W.shape[1]:
+        U, singular, _ = np.linalg.svd(W, full_matrices=False)
+        W = (U * singular) @ U.T
     covariance = _covariance(X)
     variances, axes = np.linalg.eigh(covariance)
     variances, axes = np.maximum(variances[::-1], 0), axes[:, ::-1]

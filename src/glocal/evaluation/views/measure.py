@@ -39,7 +39,7 @@ def object_view(
     baseline: View | None = None,
     parts: Sequence[Part] = (),
     people: Answers | None = None,
-    weights: Float[np.ndarray, "p p"] | None = None,
+    weights: Float[np.ndarray, "p r"] | None = None,
     features: Float[np.ndarray, "n p"] | None = None,
     kind: str = "auto",
     seed: int = 42,
@@ -59,7 +59,7 @@ def object_view(
         Answers whose flips are listed.
     people : Answers or None
         All answers, for people's own matrix.
-    weights, features : (p, p) and (n, p), or None
+    weights, features : (p, r) and (n, p), or None
         The transform and the standardized features, for the spectrum.
     kind : {"auto", "pca", "umap"}
         Of the map; see `map_kind`.

@@ -1,0 +1,155 @@
+"""Fewer dimensions for the aligned similarities: the leading directions of transformed features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from glocal.data.features import Features, as_matrix, check_finite
+from glocal.data.parquet import open_parquet, pieces, shards_of, vector_column, vectors
+from glocal.errors import DataError, ParameterError
+from glocal.transform.linear import LinearTransform
+
+Rows = Iterable[tuple[str, int, np.ndarray]]
+"""Some rows after the others: the file they are of, the number of the first, and the rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Leading:
+    """The directions in which transformed features are longest, the longest first.
+
+    `directions` (q, q) has one in each column; `moments` (q,) holds the mean squares of the features along them, which
+    are the eigenvalues of S = Z Zᵀ divided by the `rows` n.
+    """
+
+    whole: LinearTransform
+    directions: Float[np.ndarray, "q q"]
+    moments: Float[np.ndarray, " q"]
+    rows: int
+
+    @property
+    def energy(self) -> Float[np.ndarray, " q"]:
+        """For r = 1, 2, …, q the share of ‖S‖²_F that r dimensions have; 1 less it is ‖S - S_r‖²_F / ‖S‖²_F."""
+        return np.cumsum(self.moments**2) / np.sum(self.moments**2)
+
+    @property
+    def length(self) -> Float[np.ndarray, " q"]:
+        """For r = 1, 2, …, q the share of tr S, the sum of the rows' squared lengths, that r dimensions have."""
+        return np.cumsum(self.moments) / np.sum(self.moments)
+
+    def transform(self, dimensions: int) -> LinearTransform:
+        """The transform to the first r directions: weights W U_r (p, r) and bias b U_r.
+
+        Raises
+        ------
+        ParameterError
+            r is not 1 to q.
+        """
+        q = len(self.moments)
+        if not 1 <= dimensions <= q:
+            raise ParameterError(f"dimensions is {dimensions}; the transform has {q}, so allowed are 1 to {q}.")
+        U, whole = self.directions[:, :dimensions], self.whole
+        reduced = {
+            "dimensions": dimensions, "of": q, "rows": self.rows, "energy": float(self.energy[dimensions - 1]),
+            "length": float(self.length[dimensions - 1]),
+        }  # fmt: skip
+        return replace(
+            whole,
+            weights=(whole.weights.astype(np.float64) @ U).astype(whole.weights.dtype),
+            bias=None if whole.bias is None else (whole.bias.astype(np.float64) @ U).astype(whole.bias.dtype),
+            meta={**whole.meta, "reduced": reduced},
+        )
+
+
+def reduced(transform: LinearTransform, features: Features | np.ndarray, dimensions: int) -> LinearTransform:
+    """The transform to fewer dimensions whose similarities on these features are nearest to those of `transform`.
+
+    It is ``leading(transform, features).transform(dimensions)``; `leading` says how it is found, and how much r
+    dimensions keep for every r at once.
+
+    Examples
+    --------
+    >>> X = np.array([[3.0, 1.0], [1.0, 1.0], [2.0, 1.1]], dtype=np.float32)
+    >>> reduced(LinearTransform(np.eye(2, dtype=np.float32), None, mean=1.0, std=2.0), X, 1)
+    LinearTransform(2 to 1 dimensions, mean 1, std 2)
+    """
+    return leading(transform, features).transform(dimensions)
+
+
+def leading(transform: LinearTransform, features: Features | np.ndarray) -> Leading:
+    """Find the leading directions of the transformed rows of `features`, in one pass over them.
+
+    They are the eigenvectors of the second moments of Z = X̃ W + b,
+
+        E[z zᵀ] = Wᵀ E[x̃ x̃ᵀ] W + Wᵀm bᵀ + b mᵀW + b bᵀ,     m = E[x̃],
+
+    not centred, since S = Z Zᵀ is not: the bias shifts all rows alike and counts as they do. With U_r the first r of
+    them, Z_r = Z U_r has the similarities S_r = Z_r Z_rᵀ that are, among all of rank r, nearest to S in the sum of
+    squares. With all q directions Z is only rotated and no similarity changes. The directions belong to these features:
+    take those that will be searched, or many like them, and map queries by the same reduced transform.
+
+    Parameters
+    ----------
+    transform : LinearTransform
+    features : Features or (n, p) array
+        Raw (not standardized) rows, of any number: memory is that of p × p and of 32 MB of rows.
+
+    Raises
+    ------
+    DataError
+        The dimensions differ, a row holds NaN or infinity, or the transform maps all of them to 0.
+
+    References
+    ----------
+    Eckart & Young (1936), The approximation of one matrix by another of lower rank, Psychometrika 1, 211-218.
+    """
+    features = features if isinstance(features, Features) else Features(as_matrix(features))
+    transform.check_shape((len(features), features.dimensions))
+    return leading_of(transform, ((features.source, start, rows) for start, rows in features.chunks()))
+
+
+def leading_of(transform: LinearTransform, rows: Rows, *, progress: Callable[[int], None] | None = None) -> Leading:
+    """`leading` of rows that come piece by piece, as `rows_of_parquet` yields them."""
+    p, n = transform.dimensions, 0
+    C, m = np.zeros((p, p)), np.zeros(p)
+    for source, start, chunk in rows:
+        transform.check_shape(chunk.shape)
+        check_finite(chunk, source, range(start, start + len(chunk)))
+        X = transform.standardization(chunk, "float64")
+        C += X.T @ X
+        m += X.sum(axis=0)
+        n += len(X)
+        if progress is not None:
+            progress(n)
+    if not n:
+        raise DataError("there is no row to find directions from.")
+    W = transform.weights.astype(np.float64)
+    moments = W.T @ (C / n) @ W
+    if transform.bias is not None:
+        b = transform.bias.astype(np.float64)
+        cross = np.outer(W.T @ (m / n), b)
+        moments += cross + cross.T + np.outer(b, b)
+    values, U = np.linalg.eigh(moments)
+    values, U = np.maximum(values[::-1], 0), U[:, ::-1]
+    if not values[0] > 0:
+        raise DataError("the transform maps all rows to 0; they have no directions.")
+    U = U * np.where(U[np.abs(U).argmax(axis=0), np.arange(len(U))] < 0, -1, 1)  # else the signs are the library's
+    return Leading(transform, U, values, n)
+
+
+def rows_of_parquet(source: Path, column: str | None = None) -> Iterator[tuple[str, int, np.ndarray]]:
+    """The vectors of a Parquet file or of a folder of shards, in order, at most 32 MB at a time."""
+    for shard in shards_of(source):
+        start = 0
+        with open_parquet(shard) as file:
+            column = vector_column(shard, file.schema_arrow, column)
+            for batch in pieces(file, column, columns=[column]):
+                yield str(shard), start, vectors(batch.column(0), str(shard), column, start)
+                start += batch.num_rows
+
+
+__all__ = ["Leading", "leading", "leading_of", "reduced", "rows_of_parquet"]
