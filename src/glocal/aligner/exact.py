@@ -186,12 +186,12 @@ def certificate_of(solution: Solution, arm: Arm) -> str:
     """What is known of how good the solution is among all transforms."""
     if arm.method == "naive" and not arm.squared:
         return "none: the unsquared norm is not convex in W Wᵀ"
+    if arm.lmbda == 0:
+        return "none: without a penalty"
     if not solution.converged:
         return "none: not converged"
     if arm.share > 0:
         return "none: the local term is not convex"
-    if arm.lmbda == 0:
-        return "none: without a penalty"
     if arm.bias:
         return "none: with a bias the gap is known up to the precision of the best bias"
     return "global optimum: duality gap"

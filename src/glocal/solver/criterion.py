@@ -21,7 +21,7 @@ Status = Literal["converged", "stationary", "budget", "stalled"]
 class Verdict:
     """`gap` is the bound or estimate of f - f* (None where none is known); `reason` says what was compared.
 
-    `stationary` is said where the gradient is small enough and nothing else is known.
+    `stationary` is said where the figure is small enough and the optimum may be farther away.
     """
 
     converged: bool
@@ -100,9 +100,13 @@ class DualityGap(Criterion):
         return gradient_norm(here.at) ** 2 * longest / (4 * lmbda * penalty.mix * max(scale, 1e-300))
 
     def judge(self, here: Iterate, tol: float) -> Verdict:
-        """The duality gap against tol · |f|."""
+        """The duality gap against tol · |f|; with λ = 0 it reaches only so far, and no gap is stated."""
         allowed = here.allowed(tol)
-        return compared("duality gap", duality_gap(self.objective, here.at, here.W, here.b, allowed), allowed)
+        verdict = compared("duality gap", duality_gap(self.objective, here.at, here.W, here.b, allowed), allowed)
+        if self.objective.term("penalty")[0] > 0:
+            return verdict
+        reason = f"{verdict.reason}, beside transforms of at most twice the squared norm,"
+        return Verdict(False, None, reason, stationary=verdict.converged)
 
     def definite(self, W: Float[Tensor, "p p"]) -> bool:
         """Whether W or -W is positive definite, where the penalty asks for it."""
