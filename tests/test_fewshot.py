@@ -136,20 +136,13 @@ def test_subclasses_that_are_apart_already_stay_as_they_are():
     np.testing.assert_array_equal(score.cells, plain.cells)
 
 
-def test_shots_can_be_drawn_from_each_subclass():
-    """Per subclass, a superclass of three subclasses has three times the shots."""
+def test_subclasses_of_one_side_alone_are_refused():
+    """They would change nothing."""
     sub = np.repeat(np.arange(6), 4)
     X = np.eye(6)[sub]
-    options = {"shots": 2, "probe": "1nn", "train_subclasses": sub}
-    assert few_shot(X, sub // 3, X, sub // 3, shots_per="subclass", **options).accuracy == 1.0
-    with pytest.raises(ParameterError, match="no training subclasses are given"):
-        few_shot(X, sub // 3, X, sub // 3, shots=2, shots_per="subclass")
-    with pytest.raises(ParameterError, match="shots_per is 'kind'; allowed are class and subclass"):
-        few_shot(X, sub // 3, X, sub // 3, shots=2, shots_per="kind")
-    with pytest.raises(ParameterError, match="train_subclasses alone change nothing"):
-        few_shot(X, sub // 3, X, sub // 3, **options)
-    with pytest.raises(ParameterError, match="without train_subclasses"):
-        few_shot(X, sub // 3, X, sub // 3, shots=2, test_subclasses=sub)
+    for side in ("train_subclasses", "test_subclasses"):
+        with pytest.raises(ParameterError, match="subclasses of one side alone change nothing"):
+            few_shot(X, sub // 3, X, sub // 3, shots=2, **{side: sub})
 
 
 # --- the logistic probe
@@ -679,7 +672,7 @@ def test_subclasses_are_kept_apart_by_the_command(files, capsys):
     np.save(files / "super.npy", sub // 3)
     options = ("--train", files / "all.npy", "--test", files / "all.npy", "--train-labels", files / "super.npy",
                "--test-labels", files / "super.npy", "--train-subclasses", files / "all_labels.npy")  # fmt: skip
-    both = ("--test-subclasses", files / "all_labels.npy", "--probe", "ncm", "--shots-per", "subclass")
+    both = ("--test-subclasses", files / "all_labels.npy", "--probe", "ncm")
     record = run_json(capsys, "evaluate", "few-shot", *options, *both)
     assert (record["n"], record["chance"]) == (40, 0.5)
 

@@ -13,7 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 from glocal.cli.app import _run
 from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
 from glocal.evaluation import retrieval as module
-from glocal.evaluation.retrieval import concatenated, retrieval
+from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.statistics import mean_estimate
 from glocal.records import read_rows
 from glocal.similarity import unit_rows
@@ -151,17 +151,6 @@ def test_captions_find_their_images():
     assert result.recall[5][0] == pytest.approx(np.mean(rank <= 5), rel=1e-12)
 
 
-@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
-def test_the_concatenation_blends_the_cosines(weight):
-    """Similarity of concatenated rows is (1 - w) times the cosine before plus w times the cosine after."""
-    W = RNG.normal(size=(8, 6))
-    both, other = concatenated(Q, Q @ W, weight), concatenated(G, G @ W, weight)
-    wanted = (1 - weight) * cosines(Q, G) + weight * cosines(Q @ W, G @ W)
-    np.testing.assert_allclose(cosines(both, other), wanted, atol=1e-12)
-    with pytest.raises(ParameterError, match=r"concat_weight is 1.5"):
-        concatenated(Q, Q, 1.5)
-
-
 def test_queries_without_a_relevant_row_are_left_out_aloud():
     """Queries whose label the gallery lacks, or only they have, are not scored, with a warning."""
     labels = LABELS.copy()
@@ -250,24 +239,20 @@ def test_the_command_gives_what_the_library_gives(files, tmp_path, capsys):
     assert found["map"] == pytest.approx(wanted.mean_average_precision[0], rel=1e-9)
     assert [found[f"recall_{k}"] for k in (1, 5, 10)] == pytest.approx([wanted.recall[k][0] for k in (1, 5, 10)])
     assert found["map_low"] < found["map"] < found["map_high"]
-    assert (found["n"], found["n_gallery"], found["n_without"], found["concat_weight"]) == (60, 45, 0, 1)
+    assert (found["n"], found["n_gallery"], found["n_without"]) == (60, 45, 0)
     assert [row["metric"] for row in read_rows(out)] == ["map", "recall_1", "recall_5", "recall_10"]
 
 
-@pytest.mark.parametrize("weight", [1, 0.4])
-def test_the_command_maps_both_sides_and_blends(files, tmp_path, capsys, weight):
-    """The transform, with its own scalars, maps queries and gallery; --concat-weight blends it with the original."""
+def test_the_command_maps_both_sides(files, tmp_path, capsys):
+    """The transform, with its own scalars, maps queries and gallery."""
     out = tmp_path / "scores.jsonl"
-    given = ("--transform", files / "t.npz", "--concat-weight", weight, "--out", out, "--json")
-    assert run(files, *given) == 0
+    assert run(files, "--transform", files / "t.npz", "--out", out, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     with np.load(files / "t.npz") as t:
         W = t["weights"].astype(float)
-    A, B = (Q - 0.1) / 2, (G + 1 - 0.1) / 2
-    wanted = retrieval(concatenated(A, A @ W, weight), LABELS, concatenated(B, B @ W, weight), G_LABELS)
+    wanted = retrieval((Q - 0.1) / 2 @ W, LABELS, (G + 1 - 0.1) / 2 @ W, G_LABELS)
     assert found["map"] == pytest.approx(wanted.mean_average_precision[0], rel=1e-6)
-    first = read_rows(out)[0]
-    assert (first["metric"], first.get("settings", {})) == ("map", {} if weight == 1 else {"concat_weight": 0.4})
+    assert (read_rows(out)[0]["metric"], read_rows(out)[0]["transform"]) == ("map", str(files / "t.npz"))
 
 
 def test_the_command_with_one_file_leaves_the_query_out(files, capsys):
@@ -280,16 +265,14 @@ def test_the_command_with_one_file_leaves_the_query_out(files, capsys):
 
 
 def test_the_command_says_what_is_wrong(files, tmp_path, capsys):
-    """A weight without a transform or out of range, or labels that differ for one file: exit 1 and one sentence."""
+    """Labels that differ for one file, or a file that is missing or does not fit: exit 1 and one sentence."""
     np.save(tmp_path / "other.npy", LABELS[::-1])
-    for more, gallery, said in (
-        (("--concat-weight", 0.5), None, "there is no transform to weigh"),
-        (("--transform", files / "t.npz", "--concat-weight", -1), None, "concat_weight is -1"),
-        ((), ("q.npy", tmp_path / "other.npy"), "their labels differ"),
-        ((), ("none.npy", "g_labels.txt"), "does not exist"),
-        ((), ("g.npy", "q_labels.npy"), "60 labels but there are 45 rows"),
+    for gallery, said in (
+        (("q.npy", tmp_path / "other.npy"), "their labels differ"),
+        (("none.npy", "g_labels.txt"), "does not exist"),
+        (("g.npy", "q_labels.npy"), "60 labels but there are 45 rows"),
     ):
-        assert run(files, *more, gallery=gallery or ("g.npy", "g_labels.txt")) == 1
+        assert run(files, gallery=gallery) == 1
         streams = capsys.readouterr()
         assert said in streams.err
         assert (streams.err.count("\n"), streams.out) == (1, "")

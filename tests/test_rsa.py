@@ -284,7 +284,7 @@ def test_object_values_are_the_jackknife_of_the_correlation():
 def test_many_objects_are_left_out_in_groups(monkeypatch):
     """Where there are more objects than are left out one at a time, groups of them are; mean and error hardly move."""
     one = values_of(Z, PEOPLE)
-    monkeypatch.setattr("glocal.evaluation.rsa_objects.MOST", 9)
+    monkeypatch.setattr("glocal.evaluation.rsa.MOST", 9)
     few = values_of(Z, PEOPLE)
     assert few.shape == (4, 9)
     assert few.mean() == pytest.approx(one.mean())

@@ -56,7 +56,7 @@ def test_the_metrics_of_all_results_are_those_of_the_docs():
     assert {(score.task, score.metric) for score in scores} == told
     settings = {(task, name) for (task,), _, names in lines for name in names}
     given = {(score.task, name) for score in scores for name in score.settings}
-    assert given == settings - {("retrieval", "concat_weight")}  # which is of the embedding, and the command's
+    assert given == settings
 
 
 def test_the_first_score_is_the_mean_of_the_units():

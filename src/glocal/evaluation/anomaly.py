@@ -12,11 +12,10 @@ from jaxtyping import Float, Shaped
 from glocal.data.labels import check_labels
 from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
 from glocal.evaluation.detection import ANOMALOUS, NORMAL, Detection, detection
-from glocal.evaluation.nearest import Comparison, compare, nearest_by_class
+from glocal.evaluation.nearest import Comparison, compare
 from glocal.evaluation.normality import (
     Progress,
     Task,
-    check_enough,
     class_codes,
     leave_one_out,
     one_vs_rest,
@@ -183,13 +182,11 @@ def anomaly_against(
     """
     _check_rows(train, test, "test images", k)
     _check_rows(train, anomalies, "anomalies", k)
-    kind = np.repeat([NORMAL, ANOMALOUS], [len(test), len(anomalies)])
     both = np.concatenate([test, anomalies])
+    codes = np.repeat([0, -1], [len(test), len(anomalies)])
     classes = np.array(["all"])
     comparison = _compared(train, np.zeros(len(train), dtype=np.int64), both)
-    check_enough(comparison.bounds, classes, k)
-    tasks = ((0, comparison.typical(nearest), kind) for nearest in nearest_by_class(comparison, k, progress))
-    return _score(tasks, classes, AGAINST, k, len(train), len(both))
+    return _score(one_vs_rest(comparison, classes, codes, k, progress), classes, AGAINST, k, len(train), len(both))
 
 
 def _score(tasks: Iterator[Task], classes: np.ndarray, mode: str, k: int, n_train: int, n: int) -> Anomaly:

@@ -21,7 +21,13 @@ def one_vs_rest(
     comparison: Comparison, classes: np.ndarray, codes: np.ndarray, k: int, progress: Progress
 ) -> Iterator[Task]:
     """Normal: the images of the class itself."""
-    check_enough(comparison.bounds, classes, k)
+    sizes = np.diff(comparison.bounds)
+    if sizes.min() < k:
+        c = int(sizes.argmin())
+        raise DataError(
+            f"class {classes[c]} has {sizes[c]} training images, fewer than k = {k}. Lower k, add images, or leave "
+            "that class out."
+        )
     for c, nearest in enumerate(nearest_by_class(comparison, k, progress)):
         yield c, comparison.typical(nearest), np.where(codes == c, NORMAL, ANOMALOUS)
 
@@ -93,14 +99,3 @@ def class_codes(classes: np.ndarray, labels: np.ndarray) -> Int[np.ndarray, " m"
             stacklevel=3,
         )
     return codes
-
-
-def check_enough(bounds: np.ndarray, classes: np.ndarray, k: int) -> None:
-    """Raise the sentence for a class with fewer than k training images."""
-    sizes = np.diff(bounds)
-    if sizes.min() < k:
-        c = int(sizes.argmin())
-        raise DataError(
-            f"class {classes[c]} has {sizes[c]} training images, fewer than k = {k}. Lower k, add images, or leave "
-            "that class out."
-        )

@@ -56,25 +56,6 @@ class Retrieval:
         return Units(values=self.precisions, clusters=np.unique(self.labels, return_inverse=True)[1])
 
 
-def concatenated(
-    X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], weight: float
-) -> Float[np.ndarray, "n p_plus_q"]:
-    """Rows whose cosines blend those of two embeddings.
-
-        [√(1-w) x̂, √w ẑ]  with unit rows x̂, ẑ, so that  similarity = (1-w) cos(x, x') + w cos(z, z').
-
-    Parameters
-    ----------
-    X, Z : (n, p) and (n, q) real arrays
-        Before and after the transform.
-    weight : float
-        w in [0, 1]: 0 is X alone, 1 is Z alone.
-    """
-    if not 0 <= weight <= 1:
-        raise ParameterError(f"concat_weight is {weight}; allowed is 0 (original alone) to 1 (transform alone).")
-    return np.hstack([np.sqrt(1 - weight) * unit_rows(X), np.sqrt(weight) * unit_rows(Z)])
-
-
 def retrieval(
     queries: Float[np.ndarray, "n p"],
     query_labels: Shaped[np.ndarray, " n"],

@@ -15,12 +15,20 @@ from glocal.errors import CollapseWarning, DataError, ParameterError
 from glocal.evaluation.model_rdm import pair_dissimilarities
 from glocal.evaluation.rank_correlation import PairTable
 from glocal.evaluation.result import Units
-from glocal.evaluation.rsa_ceiling import NoiseCeiling, noise_ceiling
-from glocal.evaluation.rsa_objects import object_values
 from glocal.evaluation.structure.collapse import one_point
 from glocal.scores import PEOPLE, Score
 
-_FEWEST = 40
+_FEWEST = 40  # replicates
+MOST = 200  # more objects are left out some at a time: the time grows with their number cubed, the error hardly changes
+_BLOCK_NUMBERS = 1 << 18
+
+
+@dataclass(frozen=True)
+class NoiseCeiling:
+    """Bounds of the agreement that the best possible model reaches: `lower` is cautious, `upper` optimistic."""
+
+    lower: float
+    upper: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +168,7 @@ def _interval(
     """Ends of the percentile intervals of (spearman, pearson)."""
     rng = np.random.default_rng(seed)
     people = len(tables)
-    block = max(1, (1 << 18) // tables[0].size)
+    block = max(1, _BLOCK_NUMBERS // tables[0].size)
     parts = []
     for start in range(0, replicates, block):
         size = min(block, replicates - start)
@@ -177,3 +185,87 @@ def _interval(
         if len(defined) >= _FEWEST:
             low[which], high[which] = (float(end) for end in np.quantile(defined, (0.025, 0.975)))
     return low, high
+
+
+def noise_ceiling(human: Float[np.ndarray, "people pairs"], method: str = "spearman") -> NoiseCeiling:
+    """The mean correlation of each person with the average person.
+
+    upper: with the mean over all people, the person included; lower: with the mean over the others. Before
+    averaging, people are rank-transformed for Spearman and brought to mean 0 and standard deviation 1 for Pearson.
+
+    Parameters
+    ----------
+    human : (people, pairs) float
+        Upper triangles of the RDMs of at least two people; NaN pairs are left out.
+    method : {"spearman", "pearson"}
+
+    Returns
+    -------
+    NoiseCeiling
+        NaN if no person shares varying pairs with the others.
+
+    References
+    ----------
+    Nili et al. (2014), PLoS Comput. Biol. 10:e1003553.
+    """
+    from scipy.stats import rankdata
+
+    scaled = np.array(human, dtype=np.float64)
+    for person in scaled:
+        known = ~np.isnan(person)
+        values = person[known]
+        # ranks stay whole numbers, so that equal mean ranks stay tied
+        person[known] = rankdata(values) if method == "spearman" else (values - values.mean()) / values.std()
+
+    def agreement(person: int, others: np.ndarray) -> float:
+        counts = (~np.isnan(others)).sum(axis=0)
+        average = np.where(counts > 0, np.nansum(others, axis=0) / np.maximum(counts, 1), np.nan)
+        known = ~np.isnan(human[person]) & ~np.isnan(average)
+        a, b = human[person][known], average[known]
+        if len(a) < 2 or a.max() == a.min() or b.max() == b.min():
+            return np.nan
+        if method == "spearman":
+            a, b = rankdata(a), rankdata(b)
+        return float(np.corrcoef(a, b)[0, 1])
+
+    upper = [agreement(person, scaled) for person in range(len(human))]
+    lower = [agreement(person, np.delete(scaled, person, axis=0)) for person in range(len(human))]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+        return NoiseCeiling(float(np.nanmean(lower)), float(np.nanmean(upper)))
+
+
+def object_values(tables: Sequence[PairTable], n: int) -> Float[np.ndarray, "people g"]:
+    """A value for each person and object, whose mean over objects and people is the Spearman correlation of `rsa`.
+
+    A correlation over pairs is not a mean over independent items, since each object is in n - 1 pairs. The jackknife
+    makes it one: with ρ_p the correlation with person p and ρ_p(i) that without object i,
+
+        u_pi = ρ_p + (n - 1) (mean_j ρ_p(j) - ρ_p(i)),        mean_i u_pi = ρ_p,
+
+    and the variance of the mean of the u_pi over i is the jackknife's. Differences of two models on the same objects
+    and people are paired in these values (`paired_difference`: people × objects). Of more than `MOST` objects every
+    `MOST`-th is left out together, g = min(n, `MOST`) groups in place of n objects.
+
+    Parameters
+    ----------
+    tables : sequence of PairTable
+        The pairs of the n objects, the model beside each person: `RSA.tables`.
+    n : int
+
+    References
+    ----------
+    Efron & Stein (1981), Ann. Stat. 9:586; Schütt et al. (2023), eLife 12:e82566 (objects and people both vary).
+    """
+    groups = min(n, MOST)
+    kept = np.arange(n) % groups != np.arange(groups)[:, None]
+    values = np.empty((len(tables), groups))
+    for person, table in enumerate(tables):
+        step = max(1, _BLOCK_NUMBERS // table.size)
+        blocks = [kept[start : start + step].astype(np.float64) for start in range(0, groups, step)]
+        without = np.concatenate([table.correlations(counts)[0] for counts in blocks])
+        whole = table.correlations(np.ones((1, n)))[0, 0]
+        # with very few objects, what is left without one may not vary: it then says nothing
+        without = np.where(np.isnan(without), whole, without)
+        values[person] = whole + (groups - 1) * (without.mean() - without)
+    return values

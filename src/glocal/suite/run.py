@@ -1,22 +1,23 @@
-"""Run a suite: every task for every arm of every network, arms compared, one table."""
+"""Run a suite: every task for every arm of every network, arms compared, one table, and where its rows come from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from glocal._version import __version__
 from glocal.evaluation.result import KeptResult, difference_score
 from glocal.evaluation.statistics import holm
 from glocal.extras import needed
 from glocal.files import PathLike, atomic_write, make_folder
 from glocal.files.tables import csv, markdown
-from glocal.records import to_json
+from glocal.records import Provenance, to_json
 from glocal.scores import PEOPLE, Score
 from glocal.suite.cells import Cells
 from glocal.suite.plan import Plan
-from glocal.suite.provenance import write_provenance
 from glocal.suite.sources import Sources
 from glocal.suite.table import score_frame, score_table
 from glocal.suite.views import Views
@@ -120,3 +121,43 @@ def _write(folder: Path, result: SuiteResult) -> None:
     for name, text in (("rows.jsonl", lines), ("table.csv", csv(table)), ("table.md", markdown(table))):
         with atomic_write(folder / name) as stream:
             stream.write(text.encode())
+
+
+def write_provenance(folder: Path, plan: Plan, sources: Sequence[Sources], cells: Cells) -> None:
+    """Write the plan of a suite, the SHA-256 of every file it read, version, seed and machine, as one JSON object.
+
+    Paths stand as the suite file gives them, ``{network}`` replaced; ``transforms`` names the file of each fitted arm.
+    """
+    fits: dict[str, dict[str, str]] = {one.network.name: {} for one in sources}
+    for one, arm in product(sources, plan.arms):
+        if (file := cells.file(arm, one)) is not None:
+            fits[one.network.name][arm.name] = file.name
+    record = {
+        "plan": _plain(plan), "provenance": Provenance(__version__, _hashes(plan, sources), plan.seed),
+        "transforms": fits,
+    }  # fmt: skip
+    with atomic_write(folder / "suite.json") as stream:
+        stream.write((to_json(record) + "\n").encode())
+
+
+def _plain(plan: Plan) -> dict[str, Any]:
+    return {
+        "networks": {network.name: {"features": network.features, "local": network.local} for network in plan.networks},
+        "answers": dict(plan.answers), "arms": {arm.name: dict(arm.settings) for arm in plan.arms},
+        "tasks": {task.name: {"kind": task.kind, **task.settings} for task in plan.tasks},
+        "baseline": plan.baseline, "seed": plan.seed, "folds": plan.folds, "fold": plan.fold,
+        "categories": plan.categories, "map": plan.map,
+    }  # fmt: skip
+
+
+def _hashes(plan: Plan, sources: Sequence[Sources]) -> dict[str, str]:
+    hashes: dict[str, str] = {}
+    for one in sources:
+        texts = [one.network.features, one.network.local, plan.categories, *plan.answers.values()]
+        texts += [arm.settings.get("transform") for arm in plan.arms]
+        texts += [value for task in plan.tasks for value in task.settings.values() if isinstance(value, str)]
+        for text in texts:
+            if text is not None and one.is_file(text):
+                for name, sha256 in one.hashes(text).items():
+                    hashes[name.replace("{network}", one.network.name)] = sha256
+    return hashes

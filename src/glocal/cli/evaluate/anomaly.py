@@ -8,9 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_result, record
-from glocal.cli.features import LayerName, ModelName, load_features
-from glocal.cli.options import AsJson, TransformPath
+from glocal.cli.evaluate.common import Scored, record, scored
 from glocal.cli.output import interval, progress_bar, put_table, say
 from glocal.data.features import Features
 from glocal.data.labels import load_labels
@@ -20,7 +18,9 @@ from glocal.evaluation.anomaly import anomaly, anomaly_against
 _MOST_SHOWN = 30
 
 
+@scored
 def anomaly_command(
+    given: Scored,
     train: Annotated[Path, typer.Option("--train", help="Feature file of the training images.")],
     test: Annotated[Path, typer.Option("--test", help="Feature file of the test images.")],
     train_labels: Annotated[Path | None, typer.Option("--train-labels", help="One class a training image.")] = None,
@@ -29,7 +29,6 @@ def anomaly_command(
         str, typer.Option("--mode", help="one-vs-rest, leave-one-out, or shift (labels are superclasses).")
     ] = "one-vs-rest",
     k: Annotated[int, typer.Option("--k", help="Nearest training images that the score averages.")] = 5,
-    transform: TransformPath = None,
     train_subclasses: Annotated[
         Path | None, typer.Option("--train-subclasses", help="For shift: one subclass a training image.")
     ] = None,
@@ -40,10 +39,6 @@ def anomaly_command(
         Path | None,
         typer.Option("--anomalies", help="Feature file of another data set: its images against the test images."),
     ] = None,
-    model: ModelName = None,
-    layer: LayerName = None,
-    out: ScoresOut = None,
-    as_json: AsJson = False,
 ) -> None:
     """Anomaly detection by the nearest training images: AUROC with interval, AUPR and FPR95, averaged over classes.
 
@@ -53,23 +48,24 @@ def anomaly_command(
     Example: glocal evaluate anomaly --train train.npy --train-labels train_labels.npy --test test.npy
     --test-labels test_labels.npy --transform transform.npz
     """
-    check_scores_out(out)
     if anomalies is not None and (mode != "one-vs-rest" or train_labels or test_labels):
         raise ParameterError("--anomalies is a task of its own, without labels and mode; leave those out.")
     labels = () if anomalies is not None else _needed(train_labels, test_labels)
-    shown, seen = load_features(train, model, layer), load_features(test, model, layer)
-    scalars = None if transform else shown.standardization
+    shown, seen = given.load(train), given.load(test)
+    scalars = None if given.transform else shown.standardization
 
     def rows(features: Features) -> np.ndarray:
         features.check_finite()
-        return embedded(features, transform, scalars, "float32")  # half the memory
+        return given.embedded(features, scalars, "float32")  # half the memory
 
     with progress_bar("comparing", len(shown), unit="images") as progress:
         if anomalies is not None:
-            others = rows(load_features(anomalies, model, layer))
+            others = rows(given.load(anomalies))
             result = anomaly_against(rows(shown), rows(seen), others, k=k, progress=progress)
         else:
-            y_train, y_test = (load_labels(path, len(given)) for path, given in zip(labels, (shown, seen), strict=True))
+            y_train, y_test = (
+                load_labels(path, len(images)) for path, images in zip(labels, (shown, seen), strict=True)
+            )
             result = anomaly(
                 rows(shown), y_train, rows(seen), y_test, mode=mode, k=k, progress=progress,
                 train_subclasses=None if train_subclasses is None else load_labels(train_subclasses, len(shown)),
@@ -80,11 +76,8 @@ def anomaly_command(
         f"AUPR  {result.aupr:.3f}   FPR95  {result.fpr95:.3f}   test images {result.n}",
     )
     per_class = result.per_class()
-    put_result(
-        result.scores, lines, {**record(result), "per_class": per_class},
-        out=out, as_json=as_json, transform=transform, split=test.name,
-    )  # fmt: skip
-    if not as_json and 1 < len(per_class) <= _MOST_SHOWN:
+    given.put(result.scores, lines, {**record(result), "per_class": per_class}, split=test.name)
+    if not given.as_json and 1 < len(per_class) <= _MOST_SHOWN:
         put_table(
             list(per_class[0]),
             [[f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row.values()] for row in per_class],

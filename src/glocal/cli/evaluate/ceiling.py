@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_result, record, with_ends
-from glocal.cli.features import LayerName, ModelName, load_features
-from glocal.cli.options import AsJson, Base, Kind, Order, TransformPath
+from glocal.cli.evaluate.common import Scored, record, scored, with_ends
+from glocal.cli.options import Base, Kind, Order
 from glocal.cli.output import interval, put_table, status
 from glocal.data.join import join
 from glocal.data.repeated import load_repeated
@@ -19,7 +18,9 @@ from glocal.evaluation.ceiling import BRAIN_SCORE, Ceiling, Reached, ceiling, re
 from glocal.files import read_lines
 
 
+@scored
 def ceiling_command(
+    given: Scored,
     answers: Annotated[
         Path,
         typer.Option("--answers", "--triplets", help="Repeated answers: .npz, CSV with a, b, odd and person, or .npy."),
@@ -33,7 +34,6 @@ def ceiling_command(
             "--object-ids", help="Names of the objects the answers index, one a line; joined with file_names.txt."
         ),
     ] = None,
-    transform: TransformPath = None,
     similarity: Annotated[str, typer.Option("--similarity", help="cosine or dot: what decides the choice.")] = "cosine",
     brain_score: Annotated[
         bool, typer.Option("--brain-score", help=f"Also normalise by Brain-Score's constant, {BRAIN_SCORE}.")
@@ -41,40 +41,33 @@ def ceiling_command(
     kind: Kind = None,
     base: Base = 0,
     order: Order = None,
-    model: ModelName = None,
-    layer: LayerName = None,
-    out: ScoresOut = None,
-    as_json: AsJson = False,
 ) -> None:
     """The accuracy that people's own disagreement leaves to a model, and how near a model comes to it.
 
     Example: glocal evaluate ceiling --answers repeated_answers.csv --features features.npy --transform transform.npz
     """
-    check_scores_out(out)
     about_features = {
-        "--object-ids": object_ids, "--transform": transform, "--similarity": similarity != "cosine", "--model": model,
-        "--layer": layer,
+        "--object-ids": object_ids, "--transform": given.transform, "--similarity": similarity != "cosine",
+        "--model": given.model, "--layer": given.layer,
     }  # fmt: skip
     if features is None and any(about_features.values()):
         named = " and ".join(name for name, value in about_features.items() if value)
         raise ParameterError(f"{named} would need features to be about; pass --features too.")
-    given = load_repeated(answers, kind=kind, base=base, order=order)
-    triplets, dropped, score = given, 0, None
+    asked = load_repeated(answers, kind=kind, base=base, order=order)
+    triplets, dropped, score = asked, 0, None
     with status("ceiling"):
         if features is not None:
-            loaded = load_features(features, model, layer)
+            loaded = given.load(features)
             names = None if object_ids is None else read_lines(object_ids, what="object ids")
             joined = join(loaded, triplets, names)
             triplets, dropped = joined.triplets, joined.n_dropped
-            score = reached(embedded(loaded, transform), triplets, similarity=similarity, brain_score=brain_score)
+            score = reached(given.embedded(loaded), triplets, similarity=similarity, brain_score=brain_score)
         found = ceiling(triplets) if score is None else score.ceiling
-    values = {"n_people": given.n_people, "n_dropped": dropped, **_values(found)}
+    values = {"n_people": asked.n_people, "n_dropped": dropped, **_values(found)}
     values |= {"brain_score": BRAIN_SCORE} if brain_score else {}
-    put_result(
-        (score or found).scores, _lines(found, score, dropped), values | ({} if score is None else record(score)),
-        out=out, as_json=as_json, transform=transform, split=answers.name,
-    )  # fmt: skip
-    if score is not None and not as_json:
+    values |= {} if score is None else record(score)
+    given.put((score or found).scores, _lines(found, score, dropped), values, split=answers.name)
+    if score is not None and not given.as_json:
         put_table(
             ["ceiling", "(accuracy - chance) / (ceiling - chance)", "accuracy / ceiling"],
             [[name, f"{value:.3f}", f"{score.ratio[name]:.3f}"] for name, value in score.normalised.items()],

@@ -1,15 +1,19 @@
-"""What every ``glocal evaluate`` command does: embed features, append the rows of a result, show it."""
+"""What every ``glocal evaluate`` command shares: its options, how features are embedded, where the scores go."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import numpy as np
 import typer
 
+from glocal.cli.features import LayerName, ModelName, load_features
+from glocal.cli.options import AsJson, TransformPath
 from glocal.cli.output import put, put_json
 from glocal.data.features import Features, Standardization
 from glocal.files import writable_target
@@ -17,16 +21,78 @@ from glocal.records import append_rows
 from glocal.scores import PEOPLE, Score
 from glocal.transform import LinearTransform
 
-ScoresOut = Annotated[Path | None, typer.Option("--out", help="JSON-lines file that the scores are appended to.")]
+
+@dataclass(frozen=True)
+class Scored:
+    """The options that all commands have."""
+
+    transform: TransformPath = None
+    model: ModelName = None
+    layer: LayerName = None
+    out: Annotated[Path | None, typer.Option("--out", help="JSON-lines file that the scores are appended to.")] = None
+    as_json: AsJson = False
+
+    def load(self, path: Path) -> Features:
+        """The features of a file, or of images by the network that was named."""
+        return load_features(path, self.model, self.layer)
+
+    def embedded(
+        self, features: Features, scalars: Standardization | None = None, dtype: str = "float64"
+    ) -> np.ndarray:
+        """Rows of the standardized features, or of the transformed ones, computed in float64 piece by piece.
+
+        A transform brings its own two scalars. Without one they are `scalars`, or those of these features.
+        """
+        return embedded(features, self.transform, scalars, dtype)
+
+    def put(self, scores: Iterable[Score], lines: Iterable[str], values: Mapping[str, Any], *, split: str) -> None:
+        """Append the rows to a file, if one was asked for, and show the result: its lines, or its values as JSON."""
+        if self.out is not None:
+            arm = "original" if self.transform is None else str(self.transform)
+            placed = (
+                dataclasses.replace(score, split=split, transform=PEOPLE if score.transform == PEOPLE else arm)
+                for score in scores
+            )
+            append_rows(self.out, [score.row() for score in placed])
+        if self.as_json:
+            put_json(values)
+        else:
+            put(*lines)
+
+
+def scored(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options of `Scored` in place of its parameter `given`, which they fill.
+
+    An option that the command declares itself, such as a transform that must be given, is filled in all the same.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    own = {name: p.replace(annotation=hints[name]) for name, p in inspect.signature(command).parameters.items()}
+    del own["given"]
+    types = get_type_hints(Scored, include_extras=True)
+    shared = {field.name: field for field in dataclasses.fields(Scored)}
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=types[name])
+        for name, field in shared.items()
+        if name not in own
+    ]
+
+    def run(**values: Any) -> None:
+        given = Scored(**{name: values[name] for name in shared})
+        if given.out is not None:  # said before any work
+            writable_target(given.out, what="--out", endings=(".jsonl", ".ndjson", ".json", ".txt", ""))
+        command(given=given, **{name: values[name] for name in own})
+
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.values()] + added
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    run.__doc__, run.__name__ = command.__doc__, command.__name__
+    return run
 
 
 def embedded(
     features: Features, transform: Path | None, scalars: Standardization | None = None, dtype: str = "float64"
 ) -> np.ndarray:
-    """Rows of the standardized features, or of the transformed ones, computed in float64 piece by piece.
-
-    A transform brings its own two scalars. Without one they are `scalars`, or those of these features.
-    """
+    """`Scored.embedded` under any transform."""
     fitted = None if transform is None else LinearTransform.load(transform)
     given = (scalars or features.standardization) if fitted is None else fitted.standardization
     columns = features.dimensions if fitted is None else fitted.out_dimensions
@@ -35,12 +101,6 @@ def embedded(
         wide = np.asarray(chunk, dtype=np.float64)
         rows[start : start + len(wide)] = given(wide, "float64") if fitted is None else fitted.apply(wide)
     return rows
-
-
-def check_scores_out(out: Path | None) -> None:
-    """Say before any work that scores could not be written."""
-    if out is not None:
-        writable_target(out, what="--out", endings=(".jsonl", ".ndjson", ".json", ".txt", ""))
 
 
 def record(result: Any) -> dict[str, Any]:
@@ -54,31 +114,3 @@ def with_ends(scores: Iterable[Score]) -> dict[str, Any]:
     for score in scores:
         values |= {score.metric: score.value, f"{score.metric}_low": score.low, f"{score.metric}_high": score.high}
     return values
-
-
-def put_result(
-    scores: Iterable[Score],
-    lines: Iterable[str],
-    values: Mapping[str, Any],
-    *,
-    out: Path | None,
-    as_json: bool,
-    transform: Path | None,
-    split: str,
-    settings: Mapping[str, Any] | None = None,
-) -> None:
-    """Append the rows to a file, if one was asked for, and show the result: its lines, or its values as JSON."""
-    if out is not None:
-        arm = "original" if transform is None else str(transform)
-        placed = (
-            dataclasses.replace(
-                score, split=split, transform=PEOPLE if score.transform == PEOPLE else arm,
-                settings={**score.settings, **(settings or {})},
-            )
-            for score in scores
-        )  # fmt: skip
-        append_rows(out, [score.row() for score in placed])
-    if as_json:
-        put_json(values)
-    else:
-        put(*lines)

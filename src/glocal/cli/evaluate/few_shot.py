@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_result, record
-from glocal.cli.features import LayerName, ModelName, load_features
-from glocal.cli.options import AsJson, TransformPath
+from glocal.cli.evaluate.common import Scored, record, scored
 from glocal.cli.output import interval, progress_bar, say
 from glocal.data.labels import load_labels
 from glocal.evaluation.fewshot import few_shot
@@ -19,7 +17,9 @@ Subclasses = Annotated[
 ]
 
 
+@scored
 def few_shot_command(
+    given: Scored,
     train: Annotated[Path, typer.Option("--train", help="Features that the shots are drawn from.")],
     train_labels: Annotated[Path, typer.Option("--train-labels", help="Class of each row, .npy or one a line.")],
     test: Annotated[Path, typer.Option("--test", help="Features to classify; the training file leaves shots out.")],
@@ -30,12 +30,6 @@ def few_shot_command(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the draws; arms with one seed share them.")] = 42,
     train_subclasses: Subclasses = None,
     test_subclasses: Subclasses = None,
-    shots_per: Annotated[str, typer.Option("--shots-per", help="class, or subclass: what the shots are of.")] = "class",
-    transform: TransformPath = None,
-    model: ModelName = None,
-    layer: LayerName = None,
-    out: ScoresOut = None,
-    as_json: AsJson = False,
 ) -> None:
     """Accuracy of a probe fitted on a few images of each class, with interval over draws and classes.
 
@@ -46,17 +40,16 @@ def few_shot_command(
     Example: glocal evaluate few-shot --train train.npy --train-labels train_labels.npy --test test.npy
     --test-labels test_labels.npy --shots 5 --probe logistic --transform transform.npz
     """
-    check_scores_out(out)
-    shot_rows, test_rows = (load_features(path, model, layer) for path in (train, test))
+    shot_rows, test_rows = (given.load(path) for path in (train, test))
     same = shot_rows.source == test_rows.source or Path(shot_rows.source).samefile(test_rows.source)
     if same:
         say("train and test are one file: each draw is tested on the rows it did not draw.")
-    scalars = shot_rows.standardization if transform is None else None
+    scalars = shot_rows.standardization if given.transform is None else None
     with progress_bar("few-shot", draws, unit="draws") as progress:
         result = few_shot(
-            embedded(shot_rows, transform, scalars), load_labels(train_labels, len(shot_rows)),
-            embedded(test_rows, transform, scalars), load_labels(test_labels, len(test_rows)),
-            shots=shots, draws=draws, probe=probe, seed=seed, shots_per=shots_per, leave_out_shots=same,
+            given.embedded(shot_rows, scalars), load_labels(train_labels, len(shot_rows)),
+            given.embedded(test_rows, scalars), load_labels(test_labels, len(test_rows)),
+            shots=shots, draws=draws, probe=probe, seed=seed, leave_out_shots=same,
             train_subclasses=None if train_subclasses is None else load_labels(train_subclasses, len(shot_rows)),
             test_subclasses=None if test_subclasses is None else load_labels(test_subclasses, len(test_rows)),
             progress=progress,
@@ -67,7 +60,4 @@ def few_shot_command(
         f"each draw  {'  '.join(f'{value:.3f}' for value in result.per_draw)}",
         f"{result.n} test images, {len(result.classes)} classes, seed {seed}",
     )
-    put_result(
-        result.scores, lines, {**record(result), "n_classes": len(result.classes)},
-        out=out, as_json=as_json, transform=transform, split=str(test),
-    )  # fmt: skip
+    given.put(result.scores, lines, {**record(result), "n_classes": len(result.classes)}, split=str(test))

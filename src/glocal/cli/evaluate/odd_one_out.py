@@ -10,17 +10,14 @@ import numpy as np
 import typer
 
 from glocal.cli.evaluate.against import baseline_lines, baseline_values, check_flips_file, save_flips
-from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_result, record
-from glocal.cli.features import LayerName, ModelName
+from glocal.cli.evaluate.common import Scored, embedded, record, scored
 from glocal.cli.options import (
-    AsJson,
     Base,
     FeaturesPath,
     Kind,
     ObjectIds,
     OddColumn,
     Order,
-    TransformPath,
     TripletsPath,
     Weights,
     load_answers,
@@ -31,12 +28,13 @@ from glocal.evaluation.flips import flips
 from glocal.evaluation.result import difference_score
 
 
+@scored
 def odd_one_out_command(
+    given: Scored,
     features: FeaturesPath,
     triplets: TripletsPath,
     object_ids: ObjectIds = None,
     kind: Kind = None,
-    transform: TransformPath = None,
     similarity: Annotated[str, typer.Option("--similarity", help="cosine or dot: what decides the choice.")] = "cosine",
     weights: Weights = None,
     odd_column: OddColumn = 2,
@@ -49,22 +47,17 @@ def odd_one_out_command(
     flips_file: Annotated[
         Path | None, typer.Option("--flips", help="Write the answers that differ from the baseline: .npy or .csv.")
     ] = None,
-    model: ModelName = None,
-    layer: LayerName = None,
-    out: ScoresOut = None,
-    as_json: AsJson = False,
 ) -> None:
     """Agreement with people: accuracy with interval, tie rate, and loss in nats.
 
     Example: glocal evaluate odd-one-out --features features.npy --triplets heldout.npy --transform transform.npz
     """
-    check_scores_out(out)
     check_flips_file(flips_file, baseline)
-    loaded, given, joined = load_answers(
+    loaded, answers, joined = load_answers(
         features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights, kind=kind,
-        model=model, layer=layer,
+        model=given.model, layer=given.layer,
     )  # fmt: skip
-    Z = embedded(loaded, transform)
+    Z = given.embedded(loaded)
     changed = None
     with status("scoring") as doing:
         result = odd_one_out(Z, joined.triplets, similarity=similarity)
@@ -73,15 +66,13 @@ def odd_one_out_command(
             before = embedded(loaded, None if baseline == "original" else Path(baseline))
             changed = flips(before, Z, joined.triplets, similarity=similarity)
     if changed is not None and flips_file is not None:
-        save_flips(flips_file, changed, given.select(joined.kept), np.flatnonzero(joined.kept))
+        save_flips(flips_file, changed, answers.select(joined.kept), np.flatnonzero(joined.kept))
     scores, values = list(result.scores), {**record(result), "n_dropped": joined.n_dropped}
     if changed is not None:
         scores.append(difference_score(scores[0], changed.difference, str(baseline)))
         values["baseline"] = baseline_values(str(baseline), changed, loaded, joined.triplets)
-    put_result(
-        scores, _lines(result, values, scaled=transform is not None), values,
-        out=out, as_json=as_json, transform=transform, split=triplets.name,
-    )  # fmt: skip
+    lines = _lines(result, values, scaled=given.transform is not None)
+    given.put(scores, lines, values, split=triplets.name)
 
 
 def _lines(result: OddOneOut, values: dict[str, Any], scaled: bool) -> Iterator[str]:

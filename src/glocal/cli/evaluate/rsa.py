@@ -8,21 +8,21 @@ from typing import Annotated
 
 import typer
 
-from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_result, record
-from glocal.cli.features import LayerName, ModelName, load_features
-from glocal.cli.options import AsJson, FeaturesPath, TransformPath
+from glocal.cli.evaluate.common import Scored, record, scored
+from glocal.cli.options import FeaturesPath
 from glocal.cli.output import interval, progress_bar, say
 from glocal.data.rdm import join_rdms, load_index, load_rdms
 from glocal.evaluation.rsa import RSA, rsa
 from glocal.files import read_lines
 
 
+@scored
 def rsa_command(
+    given: Scored,
     features: FeaturesPath,
     rdm: Annotated[
         Path, typer.Option("--rdm", help="Human dissimilarities, (n, n) or (people, n, n); NaN for a missing pair.")
     ],
-    transform: TransformPath = None,
     rdm_index: Annotated[
         Path | None,
         typer.Option(
@@ -41,30 +41,22 @@ def rsa_command(
     ] = "cosine",
     replicates: Annotated[int, typer.Option("--replicates", help="Bootstrap replicates; 0 for no interval.")] = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 42,
-    model: ModelName = None,
-    layer: LayerName = None,
-    out: ScoresOut = None,
-    as_json: AsJson = False,
 ) -> None:
     """Agreement with people: rank correlation with their dissimilarities, interval over objects, noise ceiling.
 
     Example: glocal evaluate rsa --features features.npy --rdm rdm.npy --transform transform.npz
     """
-    check_scores_out(out)
-    loaded = load_features(features, model, layer)
+    loaded = given.load(features)
     names = None if object_ids is None else read_lines(object_ids, what="object ids")
     index = None if rdm_index is None else load_index(rdm_index)
     joined = join_rdms(loaded, load_rdms(rdm), index, names)
     if joined.n_dropped:
         say(f"{joined.n_dropped} of {joined.n_dropped + len(joined.rows)} objects of the RDM have no features.")
-    Z = embedded(loaded, transform)[joined.rows]
+    Z = given.embedded(loaded)[joined.rows]
     with progress_bar("bootstrap", replicates, unit="replicates") as on_replicate:
         found = rsa(Z, joined.rdms, kernel=kernel, replicates=replicates, seed=seed, on_replicate=on_replicate)
-    put_result(
-        found.scores, _lines(found, joined.n_dropped, asked=replicates > 0),
-        {**record(found), "n_dropped": joined.n_dropped},
-        out=out, as_json=as_json, transform=transform, split=rdm.name,
-    )  # fmt: skip
+    lines = _lines(found, joined.n_dropped, asked=replicates > 0)
+    given.put(found.scores, lines, {**record(found), "n_dropped": joined.n_dropped}, split=rdm.name)
 
 
 def _lines(found: RSA, n_dropped: int, asked: bool) -> Iterator[str]:

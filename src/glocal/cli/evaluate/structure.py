@@ -9,13 +9,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from glocal.cli.evaluate.common import ScoresOut, check_scores_out, put_result, record
-from glocal.cli.features import LayerName, ModelName, load_features
-from glocal.cli.options import AsJson, FeaturesPath
-from glocal.cli.output import interval, progress_bar
+from glocal.cli.evaluate.common import Scored, record, scored
+from glocal.cli.options import FeaturesPath
+from glocal.cli.output import interval, status
 from glocal.data.labels import load_labels
 from glocal.evaluation.structure import Structure, structure
-from glocal.evaluation.structure.measure import STEPS
 from glocal.evaluation.structure.separation import Separation
 from glocal.evaluation.structure.spectrum import Spectrum, spectrum
 from glocal.transform import LinearTransform
@@ -23,7 +21,9 @@ from glocal.transform import LinearTransform
 _SHOWN = 10
 
 
+@scored
 def structure_command(
+    given: Scored,
     features: FeaturesPath,
     transform: Annotated[Path, typer.Option("--transform", help="Transform file, ours or the authors'.")],
     k: Annotated[int, typer.Option("--k", help="Neighbours of each image.")] = 10,
@@ -31,10 +31,6 @@ def structure_command(
         Path | None, typer.Option("--labels", help="One class or superclass an image: how far they stand apart.")
     ] = None,
     tau: Annotated[float, typer.Option("--tau", help="Temperature of the divergence of neighbourhoods.")] = 0.25,
-    model: ModelName = None,
-    layer: LayerName = None,
-    out: ScoresOut = None,
-    as_json: AsJson = False,
 ) -> None:
     """What a transform does to structure: neighbours kept, CKA, trustworthiness, dissimilarities, spectrum.
 
@@ -42,29 +38,19 @@ def structure_command(
 
     Example: glocal evaluate structure --features local.npy --transform transform.npz
     """
-    check_scores_out(out)
-    loaded, fitted = load_features(features, model, layer), LinearTransform.load(transform)
+    loaded, fitted = given.load(features), LinearTransform.load(transform)
     loaded.check_finite()
     names = None if labels is None else load_labels(labels, len(loaded))
     Z = fitted.apply(np.asarray(loaded.matrix, dtype=np.float64))
     X = fitted.standardization(loaded.matrix, "float64")
-    steps = (*STEPS, "spectrum")
-    with progress_bar("measuring", len(steps), unit="measures") as progress:
-
-        def begin(step: str) -> None:
-            progress(steps.index(step), None, step)
-
-        result = structure(X, Z, k=k, tau=tau, labels=names, progress=begin)
-        begin("spectrum")
+    with status("measuring"):
+        result = structure(X, Z, k=k, tau=tau, labels=names)
         found = spectrum(fitted.weights, X)
     values = record(result)
     for name, value in values.items():
         if isinstance(value, Separation):
             values[name] = {**value._asdict(), "gap": value.gap}
-    put_result(
-        result.scores, _lines(result, found), {**values, "spectrum": _summary(found)},
-        out=out, as_json=as_json, transform=transform, split=features.name,
-    )  # fmt: skip
+    given.put(result.scores, _lines(result, found), {**values, "spectrum": _summary(found)}, split=features.name)
 
 
 def _summary(found: Spectrum) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from glocal.evaluation.result import Units
 from glocal.evaluation.statistics import two_way_estimate
 from glocal.scores import Score
 
-SHOTS_PER = ("class", "subclass")
 Result = TypeVar("Result")
 _CHUNK = 4096
 
@@ -77,7 +76,6 @@ def few_shot(
     seed: int = 42,
     train_subclasses: np.ndarray | None = None,
     test_subclasses: np.ndarray | None = None,
-    shots_per: str = "class",
     leave_out_shots: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> FewShot:
@@ -96,8 +94,6 @@ def few_shot(
     train_subclasses, test_subclasses : (n,) and (m,) int or str arrays, or None
         With both, the classes are superclasses and subclasses that train never test: if the two share a subclass, each
         superclass is halved by `superclass_split` with the seed, and the other rows are left out.
-    shots_per : {"class", "subclass"}
-        Whether the shots are drawn from each class, or from each training subclass.
     leave_out_shots : bool
         Training and test rows are the same images: each draw is tested on those it did not draw.
     progress : function or None
@@ -128,7 +124,7 @@ def few_shot(
     1.0
     """
     fit = probe_named(probe)
-    task = _task(X_train, y_train, X_test, y_test, train_subclasses, test_subclasses, shots_per, leave_out_shots, seed)
+    task = _task(X_train, y_train, X_test, y_test, train_subclasses, test_subclasses, leave_out_shots, seed)
     k = len(task.classes)
 
     def score(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +135,7 @@ def few_shot(
         truth = task.truth[kept]
         return np.bincount(truth, minlength=k), _earned(scorer, X_test, task.test[kept], truth, k)
 
-    results = _side_by_side(score, draw_episodes(task.groups, shots, draws, seed), progress)
+    results = _side_by_side(score, draw_episodes(task.classes[task.codes], shots, draws, seed), progress)
     counts, earned = results[0][0], np.stack([right for _, right in results])
     n, tested = int(counts.sum()), counts > 0
     if n == 0:
@@ -159,8 +155,7 @@ def few_shot(
 class _Task(NamedTuple):
     """Which rows may train and which test, and their classes.
 
-    `classes` (k,) are those of the training rows, `codes` and `truth` the class of each row of `train` and `test`,
-    `groups` what the shots are drawn from.
+    `classes` (k,) are those of the training rows, `codes` and `truth` the class of each row of `train` and `test`.
     """
 
     train: np.ndarray
@@ -168,7 +163,6 @@ class _Task(NamedTuple):
     classes: np.ndarray
     codes: np.ndarray
     truth: np.ndarray
-    groups: np.ndarray
 
 
 def _task(
@@ -178,7 +172,6 @@ def _task(
     y_test: np.ndarray,
     train_subclasses: np.ndarray | None,
     test_subclasses: np.ndarray | None,
-    shots_per: str,
     same: bool,
     seed: int,
 ) -> _Task:
@@ -197,8 +190,7 @@ def _task(
     classes, codes = np.unique(y_train[train], return_inverse=True)
     if len(classes) < 2:
         raise DataError(f"the training labels name {len(classes)} class; at least 2 are needed to tell apart.")
-    groups = _groups(shots_per, y_train, subclasses, halved=unseen is not None)
-    return _Task(train, test, classes, codes, _codes(classes, y_test[test]), groups[train])
+    return _Task(train, test, classes, codes, _codes(classes, y_test[test]))
 
 
 def _labels(X: np.ndarray, y: np.ndarray, what: str) -> np.ndarray:
@@ -212,30 +204,14 @@ def _rows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers that may train and that test: all of them, unless subclasses have to be kept apart."""
     train, test = np.arange(len(y_train)), np.arange(len(y_test))
-    if unseen is None:
+    if (unseen is None) != (subclasses is None):
+        raise ParameterError("subclasses of one side alone change nothing; give train_subclasses and test_subclasses.")
+    if subclasses is None or unseen is None:
         return train, test
-    if subclasses is None:
-        raise ParameterError("test_subclasses are given without train_subclasses; give both, or neither.")
     if not np.isin(unseen, subclasses).any():
         return train, test
     source, target = superclass_split(np.concatenate([y_train, y_test]), np.concatenate([subclasses, unseen]), seed)
     return train[np.isin(subclasses, source)], test[np.isin(unseen, target)]
-
-
-def _groups(shots_per: str, y_train: np.ndarray, subclasses: np.ndarray | None, halved: bool) -> np.ndarray:
-    """What the shots are drawn from."""
-    if shots_per not in SHOTS_PER:
-        raise ParameterError(f"shots_per is {shots_per!r}; allowed are {' and '.join(SHOTS_PER)}.")
-    if shots_per == "class":
-        if subclasses is not None and not halved:
-            raise ParameterError(
-                "train_subclasses alone change nothing while shots_per is 'class'. "
-                "Give test_subclasses too, or draw shots_per='subclass'."
-            )
-        return y_train
-    if subclasses is None:
-        raise ParameterError("shots_per is 'subclass' but no training subclasses are given. Give train_subclasses.")
-    return subclasses
 
 
 def _codes(classes: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -1,10 +1,8 @@
 """Intervals and comparisons that respect what scores share: objects, draws, classes."""
 
 from glocal.evaluation.statistics.clusters import answer_estimate, triplet_estimate, triplet_interval
-from glocal.evaluation.statistics.crossed import two_way_estimate
 from glocal.evaluation.statistics.differences import PairedDifference, holm, paired_difference
-from glocal.evaluation.statistics.estimate import Estimate
-from glocal.evaluation.statistics.means import mean_estimate
+from glocal.evaluation.statistics.means import Estimate, mean_estimate, two_way_estimate
 
 __all__ = [
     "Estimate",

@@ -6,8 +6,7 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Float, Int, Shaped
 
-from glocal.evaluation.statistics.estimate import Estimate
-from glocal.evaluation.statistics.means import share_variance
+from glocal.evaluation.statistics.means import Estimate, share_variance
 
 _MOST_CELLS = 1 << 26
 _LEAST_DISJOINT = 0.1

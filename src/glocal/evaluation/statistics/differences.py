@@ -10,9 +10,7 @@ from jaxtyping import Float, Int, Shaped
 
 from glocal.errors import DataError
 from glocal.evaluation.statistics.clusters import answer_estimate
-from glocal.evaluation.statistics.crossed import two_way_estimate
-from glocal.evaluation.statistics.estimate import Estimate
-from glocal.evaluation.statistics.means import mean_estimate
+from glocal.evaluation.statistics.means import Estimate, mean_estimate, two_way_estimate
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,15 +10,13 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from glocal.data.labels import check_labels
-from glocal.errors import CollapseWarning, DataError, ParameterError
+from glocal.errors import CollapseWarning, DataError
 from glocal.evaluation.result import Units
 from glocal.evaluation.statistics import mean_estimate
-from glocal.evaluation.structure.cka import linear_cka, local_cka
 from glocal.evaluation.structure.collapse import collapsed
-from glocal.evaluation.structure.divergence import divergence
+from glocal.evaluation.structure.likeness import divergence, linear_cka, local_cka, rdm_correlation
 from glocal.evaluation.structure.neighbourhoods import cosine_blocks, nearest, shared
 from glocal.evaluation.structure.ranks import chance_of_ranks, check_k, rank_penalty, trust
-from glocal.evaluation.structure.rdm import rdm_correlation
 from glocal.evaluation.structure.separation import Separation, separation
 from glocal.evaluation.structure.spectrum import directions_for, participation_ratio, variances
 from glocal.scores import Score
@@ -29,12 +26,7 @@ _MEASURES = (
     "trustworthiness", "continuity", "local_cka", "divergence", "cka", "cka_debiased", "rdm_spearman", "rdm_pearson",
     "participation_before", "participation_after", "directions90_before", "directions90_after",
 )  # fmt: skip
-STEPS = (
-    "neighbours, trustworthiness and continuity",
-    "local CKA",
-    "CKA and dissimilarities",
-    "variance, divergence and separation",
-)
+_SIZES = (1, 5, 10, 50)  # other numbers of neighbours that are reported beside k
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +34,7 @@ class Structure:
     """What stays of the structure of n images under a transform.
 
     Local: `neighbours_kept` at k with its 95 % interval `low`, `high` over images (the candidates fixed; images share
-    them, so that it is a little narrow; None if collapsed or all equal), `overlap` the same value for other k,
+    them, so that it is a little narrow; None if collapsed or all equal), `overlap` the same at k of 1, 5, 10 and 50,
     `trustworthiness`, `continuity`, `local_cka` (None for k below 3), `divergence` in nats at `tau`.
     Global: `cka`, `cka_debiased`, `rdm_spearman` and `rdm_pearson` over `rdm_images` images; `participation_*` and
     `directions90_*`, the effective number of directions and the number that hold 90 % of the variance, before and
@@ -105,12 +97,10 @@ def structure(
     Z: Float[np.ndarray, "n q"],
     *,
     k: int = 10,
-    ks: tuple[int, ...] = (1, 5, 10, 50),
     tau: float = 0.25,
     labels: Shaped[np.ndarray, " n"] | None = None,
     block_size: int = 1024,
     seed: int = 42,
-    progress: Callable[[str], None] | None = None,
 ) -> Structure:
     """Measure what a transform does to global and local structure.
 
@@ -124,16 +114,12 @@ def structure(
         Standardized features before and after the transform, the same images in the same order.
     k : int
         Neighbours, 2k < n.
-    ks : tuple of int
-        Further numbers of neighbours for `overlap`; those of n or more, which n images do not have, are left out.
     tau : float
         Temperature of `divergence`, above 0.
     labels : (n,) integers or names, or None
         Classes or superclasses whose separation is measured.
     block_size, seed : int
         Blocks of `divergence`, and the sample of `rdm_correlation`.
-    progress : function or None
-        Called with each of `STEPS` as it begins.
 
     Returns
     -------
@@ -144,7 +130,7 @@ def structure(
     DataError
         Other images after than before, labels of another number, or of one class only.
     ParameterError
-        k, ks or tau out of range.
+        k or tau out of range.
 
     Warns
     -----
@@ -154,12 +140,10 @@ def structure(
     n = len(X)
     if n != len(Z):
         raise DataError(f"there are {n} rows before the transform and {len(Z)} after; they must be the same images.")
-    if any(size < 1 for size in ks):
-        raise ParameterError(f"ks are {ks}; each is at least 1.")
     check_k(n, k)
     names = None if labels is None else check_labels(labels, n)
     flat = collapsed(X) or collapsed(Z)
-    sizes = sorted({size for size in ks if size < n})
+    sizes = [size for size in _SIZES if size < n]
     if flat:
         warnings.warn(
             "collapse: all images are one point before or after the transform; measures of structure are those of "
@@ -167,9 +151,7 @@ def structure(
             CollapseWarning,
             stacklevel=2,
         )
-    begin = progress or (lambda measure: None)
-    kept = _chance(n, k, sizes) if flat else {**_local(X, Z, k, sizes, begin), **_global(X, Z, seed, begin)}
-    begin(STEPS[3])
+    kept = _chance(n, k, sizes) if flat else {**_local(X, Z, k, sizes), **_global(X, Z, seed)}
     before, after = variances(X), variances(Z)
     return Structure(
         **kept,
@@ -187,8 +169,7 @@ def structure(
     )
 
 
-def _local(X: np.ndarray, Z: np.ndarray, k: int, sizes: list[int], begin: Callable[[str], None]) -> dict[str, Any]:
-    begin(STEPS[0])
+def _local(X: np.ndarray, Z: np.ndarray, k: int, sizes: list[int]) -> dict[str, Any]:
     n = len(X)
     every = sorted({k, *sizes})
     tolerance_x, tolerance_z = tie_tolerance(X.shape[1]), tie_tolerance(Z.shape[1])
@@ -203,7 +184,6 @@ def _local(X: np.ndarray, Z: np.ndarray, k: int, sizes: list[int], begin: Callab
         went += rank_penalty(T, before[k], tolerance_z)
         index[part] = before[k].index
     low, high = mean_estimate(kept[k]).interval(fraction=True)
-    begin(STEPS[1])
     return {
         "neighbours_kept": float(kept[k].mean()),
         "low": low,
@@ -216,8 +196,7 @@ def _local(X: np.ndarray, Z: np.ndarray, k: int, sizes: list[int], begin: Callab
     }
 
 
-def _global(X: np.ndarray, Z: np.ndarray, seed: int, begin: Callable[[str], None]) -> dict[str, Any]:
-    begin(STEPS[2])
+def _global(X: np.ndarray, Z: np.ndarray, seed: int) -> dict[str, Any]:
     rdm = rdm_correlation(X, Z, seed=seed)
     return {
         "cka": linear_cka(X, Z),

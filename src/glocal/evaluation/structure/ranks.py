@@ -6,48 +6,23 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.errors import ParameterError
-from glocal.evaluation.structure.neighbourhoods import Nearest, cosine_blocks, neighbourhoods
-from glocal.similarity import tie_tolerance
+from glocal.evaluation.structure.neighbourhoods import Nearest
 
 
-def trustworthiness(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], k: int) -> float:
-    """One less the penalty for images that are neighbours after the transform and were far before.
+def trust(penalty: float, n: int, k: int) -> float:
+    """Trustworthiness from the summed penalty for images that are neighbours after the transform and were far before.
 
         T = 1 - 2 / (n k (2n - 3k - 1)) · Σ_i Σ_j P_k(j | i; Z) max(0, r(i, j) - k)
 
     with P_k as in `neighbours_kept`, 1 for the k nearest to i in Z unless ties share the last places, and r(i, j) the
     rank of j by cosine to i in X, one more than the images that are nearer by more than rounding. Continuity is the
-    same with X and Z exchanged: a penalty for neighbours before that are far after.
-
-    Parameters
-    ----------
-    X, Z : (n, p) and (n, q) real arrays
-        Before and after the transform, the same images in the same order.
-    k : int
-        2k < n.
-
-    Returns
-    -------
-    float
-        In [0, 1]; 1 if no neighbour is new; `chance_of_ranks` for unrelated embeddings.
-
-    Raises
-    ------
-    ParameterError
-        2k ≥ n, where the penalty is not normalised.
+    same with X and Z exchanged: a penalty for neighbours before that are far after. It is 1 if no neighbour is new,
+    and `chance_of_ranks` for unrelated embeddings.
 
     References
     ----------
     Venna & Kaski (2001), ICANN, LNCS 2130:485.
     """
-    check_k(len(X), k)
-    tolerance = tie_tolerance(X.shape[1])
-    pairs = zip(cosine_blocks(X), neighbourhoods(Z, k), strict=True)
-    return trust(sum(rank_penalty(S, after, tolerance) for (_, S), after in pairs), len(X), k)
-
-
-def trust(penalty: float, n: int, k: int) -> float:
-    """Trustworthiness, or continuity, from the sum of the penalties of all images."""
     return 1 - 2 * penalty / (n * k * (2 * n - 3 * k - 1))
 
 

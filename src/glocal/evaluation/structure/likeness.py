@@ -1,14 +1,20 @@
-"""Centred kernel alignment: how alike two embeddings of the same images are, over all of them or around each."""
+"""How alike two embeddings of the same images are: CKA, their dissimilarities, the divergence of neighbourhoods."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.errors import DataError
+from glocal.data.splits import local_blocks
+from glocal.errors import DataError, ParameterError
+from glocal.evaluation.model_rdm import pair_dissimilarities
+from glocal.evaluation.rank_correlation import PairTable
 from glocal.similarity import unit_rows
 
-_IMAGES = 256
+_IMAGES = 256  # at a time
+_MOST = 2000  # images whose dissimilarities are compared
 # below this share of the uncentred squares what is left after centring is rounding
 _NOTHING = 1e-20
 
@@ -98,3 +104,67 @@ def _u_centred(rows: Float[np.ndarray, "b m p"]) -> Float[np.ndarray, "b m m"]:
     K += sums.sum(axis=1)[:, None, None] / ((m - 1) * (m - 2))
     K[:, diagonal, diagonal] = 0
     return K
+
+
+class RdmCorrelation(NamedTuple):
+    """Correlations of two dissimilarity matrices over the pairs of `n` images."""
+
+    spearman: float
+    pearson: float
+    n: int
+
+
+def rdm_correlation(
+    X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], *, most: int = _MOST, seed: int = 42
+) -> RdmCorrelation:
+    """Spearman and Pearson correlation between the upper triangles of 1 - cos(x_i, x_j) and of 1 - cos(z_i, z_j).
+
+    Of more than `most` images a random sample drawn with the seed is compared, since the pairs are their square; the
+    number compared is part of the result. Dissimilarities that differ by no more than rounding are tied, as in `rsa`.
+    A constant matrix correlates 0 with any other.
+    """
+    if len(X) > most:
+        rows = np.sort(np.random.RandomState(seed).permutation(len(X))[:most])
+        X, Z = X[rows], Z[rows]
+    n = len(X)
+    table = PairTable.of(pair_dissimilarities(X), pair_dissimilarities(Z), n)
+    spearman, pearson = np.nan_to_num(table.correlations(np.ones((1, n)))[:, 0])
+    return RdmCorrelation(float(spearman), float(pearson), n)
+
+
+def divergence(
+    X: Float[np.ndarray, "n p"],
+    Z: Float[np.ndarray, "n q"],
+    *,
+    tau: float = 0.25,
+    block_size: int = 1024,
+    seed: int = 42,
+) -> float:
+    """Mean over images of KL(P_i ‖ Q_i), in nats, inside blocks of images.
+
+        P_i = softmax_{j≠i}( cos(x_i, x_j) / τ ),     Q_i = softmax_{j≠i}( cos(z_i, z_j) / τ )
+
+    It is L_local less the mean entropy of the teacher P, so 0 where no cosine changes. The blocks are those that a fit
+    makes of these images with this block size and seed; the value depends on their size.
+
+    References
+    ----------
+    Muttenthaler et al. 2023, Eq. 4 and 5.
+    """
+    if not (np.isfinite(tau) and tau > 0):
+        raise ParameterError(f"tau is {tau}; it must be a temperature above 0.")
+    total = 0.0
+    for rows in local_blocks(len(X), block_size, seed):
+        log_p, log_q = _log_softmax(X[rows], tau), _log_softmax(Z[rows], tau)
+        total += float(np.sum(np.exp(log_p) * (log_p - log_q)))
+    return max(0.0, total / len(X))
+
+
+def _log_softmax(Z: np.ndarray, tau: float) -> np.ndarray:
+    """(m, m - 1) log probabilities of the other rows of a block."""
+    rows = unit_rows(np.asarray(Z, dtype=np.float64))
+    m = len(rows)
+    logits = (rows @ rows.T)[~np.eye(m, dtype=bool)].reshape(m, m - 1) / tau
+    logits -= logits.max(axis=1, keepdims=True)
+    logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return logits
