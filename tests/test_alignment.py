@@ -8,7 +8,7 @@ import pytest
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError
 from glocal.evaluation.alignment import odd_one_out
-from glocal.evaluation.statistics import triplet_interval
+from glocal.evaluation.statistics import triplet_estimate
 from glocal.similarity import pairs as similarity
 
 RNG = np.random.default_rng(1)
@@ -87,7 +87,9 @@ def test_the_interval_is_that_of_the_credits():
     S = Z @ Z.T / np.outer(np.linalg.norm(Z, axis=1), np.linalg.norm(Z, axis=1))
     a, b, o = ANSWERS.T
     earned = ((S[a, b] > S[a, o]) & (S[a, b] > S[b, o])).astype(float)
-    assert (score.low, score.high) == pytest.approx(triplet_interval(earned, ANSWERS, WEIGHTS.astype(float)), rel=1e-12)
+    assert (score.low, score.high) == pytest.approx(
+        triplet_estimate(earned, ANSWERS, WEIGHTS.astype(float)).interval(fraction=True), rel=1e-12
+    )
     without = odd_one_out(Z, triplets, interval=False)
     assert (without.low, without.high) == (None, None)
     assert without.accuracy == score.accuracy

@@ -13,7 +13,7 @@ from glocal.data.triplets import Triplets
 from glocal.errors import DataError, FileError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.ceiling import BRAIN_SCORE, ceiling, normalised, reached
-from glocal.evaluation.statistics import triplet_interval
+from glocal.evaluation.statistics import triplet_estimate
 from glocal.records import read_rows
 
 RNG = np.random.default_rng(0)
@@ -107,7 +107,7 @@ def test_the_interval_is_over_triplets():
     """Intervals are those of the mean over triplets, weighted by answers for the cautious bound."""
     found, (counts,) = ceiling(Triplets.from_array(ANSWERS)), tally(Triplets.from_array(ANSWERS))
     share = counts.counts.max(axis=1) / counts.counts.sum(axis=1)
-    assert (found.majority.low, found.majority.high) == triplet_interval(share, counts.sets)
+    assert (found.majority.low, found.majority.high) == triplet_estimate(share, counts.sets).interval(fraction=True)
 
 
 def test_people_who_answer_at_random_leave_a_cautious_bound_of_chance():

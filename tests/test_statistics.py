@@ -18,9 +18,12 @@ from glocal.evaluation.statistics import (
     mean_estimate,
     paired_difference,
     triplet_estimate,
-    triplet_interval,
     two_way_estimate,
 )
+
+
+def triplet_interval(values, answers, weights=None):
+    return triplet_estimate(values, answers, weights).interval(fraction=True)
 
 
 def loop_half_width(values, answers, weights):

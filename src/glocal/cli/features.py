@@ -28,11 +28,6 @@ def load_features(path: Path, model: str | None = None, layer: str | None = None
 
     What was extracted is kept in the folder that ``GLOCAL_CACHE`` names (else the cache folder of this system) by the
     content of the images, the hash of the weights and the versions of what computes it: it is computed once.
-
-    Raises
-    ------
-    DataError
-        An image cannot be read: the rows would not be those of the labels beside them.
     """
     if model is None:
         if layer is not None:

@@ -12,7 +12,7 @@ from glocal.data.repeated import Tally, tally
 from glocal.errors import DataError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.result import Units
-from glocal.evaluation.statistics import triplet_interval
+from glocal.evaluation.statistics import triplet_estimate
 from glocal.scores import PEOPLE, Score
 
 BRAIN_SCORE = 0.6767
@@ -62,7 +62,7 @@ def ceiling(triplets: Answers) -> Ceiling:
     """Both bounds of the agreement from repeated answers of any kind.
 
     Each answer is compared with the other answers to its triplet, also with other answers of the same person.
-    Intervals are over triplets and respect shared objects (`triplet_interval`).
+    Intervals are over triplets and respect shared objects (`triplet_estimate`).
 
     Parameters
     ----------
@@ -87,8 +87,8 @@ def ceiling(triplets: Answers) -> Ceiling:
     agreement = earned / total
     sets = together([Answers(one.sets, kind=one.kind) for one in kept]).objects
     return Ceiling(
-        Bound(float(majority.mean()), *triplet_interval(majority, sets)),
-        Bound(float(earned.sum() / total.sum()), *triplet_interval(agreement, sets, total)),
+        Bound(float(majority.mean()), *triplet_estimate(majority, sets).interval(fraction=True)),
+        Bound(float(earned.sum() / total.sum()), *triplet_estimate(agreement, sets, total).interval(fraction=True)),
         len(sets),
         int(total.sum()),
         n_single,

@@ -27,14 +27,7 @@ def task_chart(
 ) -> alt.LayerChart:
     """Values of one task with their intervals: one line a network and arm; ceilings of people as strokes.
 
-    Parameters
-    ----------
-    rows, bounds : DataFrame
-        Of this task, as of `main_rows` and `bounds`.
-    arms : sequence of str
-        All of the report, so that an arm looks alike in every chart.
-    legend : bool
-        Whether arms are named in the chart where networks are at the axis; the page names them above all charts.
+    `arms` are all of the report, so that an arm looks alike in every chart.
     """
     alt = altair()
     metric, several = str(rows["metric"].iloc[0]), rows["network"].nunique() > 1
@@ -159,18 +152,9 @@ def slice_chart(rows: Sequence[dict[str, Any]], parameter: str) -> alt.LayerChar
 def map_chart(
     categories: Sequence[str], when: str, *, others: bool = True, rows: Sequence[dict[str, Any]] | None = None
 ) -> alt.LayerChart:
-    """Objects in two dimensions before or after a transform.
+    """Objects in two dimensions before or after a transform: x, y, name, category, colour and state of each.
 
-    Parameters
-    ----------
-    categories : sequence of str
-        Those with a colour of their own.
-    when : str
-        ``before`` or ``after``.
-    others : bool
-        Whether there is "other" besides.
-    rows : sequence of dict or None
-        x, y, name, category, colour, state; None for rows that the page fills in.
+    `categories` are those with a colour of their own; without `rows` the page fills them in.
     """
     alt = altair()
     rest = ["other"] if others else []

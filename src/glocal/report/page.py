@@ -73,25 +73,13 @@ def report_page(run: Run, *, title: str | None = None, thumbnails: Thumbnails | 
 
 
 def check_extra() -> None:
-    """Import all that a page needs, so that what is missing is said before any work.
-
-    Raises
-    ------
-    MissingDependencyError
-        One of the libraries of the extra ``report`` cannot be imported.
-    """
+    """Import all that a page needs, so that what is missing is said before any work."""
     for module in ("PIL.Image", "jinja2", "altair", "vl_convert"):
         needed(module, "a report", extra="report")
 
 
 def save_page(page: str, out: PathLike) -> None:
-    """Write a page, whole or not at all.
-
-    Raises
-    ------
-    FileError
-        It cannot be written.
-    """
+    """Write a page, whole or not at all."""
     with atomic_write(out) as stream:
         stream.write(page.encode())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -181,27 +180,14 @@ def _arms_of(suite: dict[str, Any]) -> dict[tuple[str, ...], str]:
 
 
 def _fits(path: Path, suite: dict[str, Any]) -> dict[str, Any]:
-    """The records of the fits that belong to the suite as it is now.
-
-    Suites written before ``transforms`` was recorded have of each network and arm the newest file.
-    """
-    recorded, found = suite.get("transforms"), {}
-    for network, arm in _arms_of(suite):
-        if isinstance(recorded, dict):
-            names = recorded.get(network, {})
-            files = (
-                [path / "transforms" / Path(str(names[arm])).name] if isinstance(names, dict) and arm in names else []
-            )
-        else:
-            pattern = glob.escape(f"{network}-{arm}-") + "[0-9a-f]" * 12 + ".npz"
-            files = sorted((path / "transforms").glob(pattern), key=_age)
-        if files and files[-1].is_file():
-            found[f"{network}, {arm}"] = LinearTransform.load(files[-1]).meta.get("fit", {})
+    """The records of the fits that belong to the suite as it is now."""
+    found = {}
+    for network, files in (suite.get("transforms") or {}).items():
+        for arm, name in files.items():
+            file = path / "transforms" / Path(str(name)).name
+            if file.is_file():
+                found[f"{network}, {arm}"] = LinearTransform.load(file).meta.get("fit", {})
     return found
-
-
-def _age(path: Path) -> float:
-    return path.stat().st_mtime
 
 
 def _ordered(arms: dict[str, View], suites: dict[str, dict[str, Any]]) -> dict[str, View]:

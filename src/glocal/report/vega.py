@@ -30,24 +30,12 @@ json.dump([[base64.b64encode(kinds[ending](svg)).decode() for ending in endings]
 
 
 def bundle() -> str:
-    """Vega, Vega-Lite and vega-embed as one script.
-
-    Raises
-    ------
-    MissingDependencyError
-        vl-convert is not installed, or its engine cannot start.
-    """
+    """Vega, Vega-Lite and vega-embed as one script."""
     return _run(_BUNDLE, b"").decode()
 
 
 def drawn(specs: Sequence[dict[str, Any]], endings: Sequence[str]) -> list[list[bytes]]:
-    """Draw Vega-Lite specifications: for each the content of a file of each ending, .svg, .png or .pdf.
-
-    Raises
-    ------
-    MissingDependencyError
-        vl-convert is not installed, or its engine cannot start.
-    """
+    """Draw Vega-Lite specifications: for each the content of a file of each ending, .svg, .png or .pdf."""
     if not specs:
         return []
     files = json.loads(_run(_DRAW, to_json([_printable(specs), endings]).encode()))

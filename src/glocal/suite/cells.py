@@ -37,11 +37,6 @@ class Cells:
     ``transforms/NETWORK-ARM-KEY.npz`` is a fitted arm, ``cells/KEY.npz`` one task of one arm of one network. A key is a
     hash of everything that the content depends on, the version of this package included, so that a killed or changed
     suite computes what is missing only; of two processes in one folder one computes what both miss.
-
-    Parameters
-    ----------
-    folder : path
-    plan : Plan
     """
 
     def __init__(self, folder: PathLike, plan: Plan) -> None:

@@ -88,17 +88,6 @@ def run_demo(out: PathLike, progress: Progress | None = None) -> SuiteResult:
 
     The folder is that of any suite, with ``suite.toml``, ``world/``, the transform of each arm by its name, and
     ``scores.jsonl``: the scores without networks and comparisons.
-
-    Parameters
-    ----------
-    out : path
-    progress : function or None
-        As in `run_suite`.
-
-    Returns
-    -------
-    SuiteResult
-        Its scores hold a ceiling too: what the similarities reach by which the simulated people answer.
     """
     folder = make_folder(out)
     world = simulated_world(n_local=_IMAGES)

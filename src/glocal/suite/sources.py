@@ -23,13 +23,7 @@ _ROWS = re.compile(r"^(.*)\[(\d*):(\d*)\]$")
 
 
 class Sources:
-    """The data of one network of a suite, loaded when they are asked for and kept.
-
-    Parameters
-    ----------
-    plan : Plan
-    network : NetworkFiles
-    """
+    """The data of one network of a suite, loaded when they are asked for and kept."""
 
     def __init__(self, plan: Plan, network: NetworkFiles) -> None:
         self._plan, self.network = plan, network

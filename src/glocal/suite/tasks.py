@@ -26,18 +26,7 @@ Embed = Callable[[Features], np.ndarray]
 
 
 def perform(task: Task, sources: Sources, embed: Embed, seed: int) -> KeptResult:
-    """Score one embedding in one task.
-
-    Parameters
-    ----------
-    task : Task
-    sources : Sources
-        Of the network.
-    embed : function
-        Features → (n, p) standardized rows, transformed or not.
-    seed : int
-        Of draws, blocks and bootstraps.
-    """
+    """Score one embedding in one task."""
     result, split = _KINDS[task.kind](task.settings, sources, embed, seed)
     return KeptResult(tuple(replace(score, split=split) for score in result.scores), result.units)
 

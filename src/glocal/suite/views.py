@@ -26,15 +26,7 @@ _FORMAT = 1  # a change in what views hold makes kept ones another content
 
 
 class Views:
-    """The views of one network of a suite, computed where the folder does not hold them yet.
-
-    Parameters
-    ----------
-    folder : path
-        Of the suite.
-    plan : Plan
-    sources : Sources
-    """
+    """The views of one network of a suite, computed where the folder does not hold them yet."""
 
     def __init__(self, folder: Path, plan: Plan, sources: Sources) -> None:
         self._folder = make_folder(folder / "views")

@@ -1,6 +1,6 @@
 """Intervals and comparisons that respect what scores share: objects, draws, classes."""
 
-from glocal.evaluation.statistics.clusters import answer_estimate, triplet_estimate, triplet_interval
+from glocal.evaluation.statistics.clusters import answer_estimate, triplet_estimate
 from glocal.evaluation.statistics.differences import PairedDifference, holm, paired_difference
 from glocal.evaluation.statistics.means import Estimate, mean_estimate, two_way_estimate
 
@@ -12,6 +12,5 @@ __all__ = [
     "mean_estimate",
     "paired_difference",
     "triplet_estimate",
-    "triplet_interval",
     "two_way_estimate",
 ]

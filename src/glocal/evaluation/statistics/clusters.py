@@ -46,31 +46,6 @@ def _width(estimate: Estimate) -> float:
     return 0.0 if low is None or high is None else high - low
 
 
-def triplet_interval(
-    values: Float[np.ndarray, " t"],
-    answers: Int[np.ndarray, "t m"],
-    weights: Float[np.ndarray, " t"] | None = None,
-) -> tuple[float | None, float | None]:
-    """95 % interval of a (weighted) mean over answers, in which answers that share an object are dependent.
-
-    It is meant for a fixed transform and speaks of new objects and new answers from where these came from.
-
-    Parameters
-    ----------
-    values : (t,) float
-        The credit of each answer, a fraction.
-    answers : (t, m) integers
-        The objects of each answer; -1 is none.
-    weights : (t,) float or None
-
-    Returns
-    -------
-    low, high : float or None
-        Those of `triplet_estimate`, clipped to [0, 1].
-    """
-    return triplet_estimate(values, answers, weights).interval(fraction=True)
-
-
 def triplet_estimate(
     values: Float[np.ndarray, " t"],
     answers: Int[np.ndarray, "t m"],

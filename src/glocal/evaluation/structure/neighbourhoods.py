@@ -33,12 +33,7 @@ class Nearest:
     tied: Bool[np.ndarray, "r n"]
 
     def members(self, rows: Int[np.ndarray, " s"]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Of some of the b images: which are surely among the nearest, which are tied, places for these, their number.
-
-        Returns
-        -------
-        (s, n) bool, (s, n) bool, (s,) int, (s,) int
-        """
+        """Of some images: which are surely among the nearest, which are tied, places for these, their number."""
         k, n = self.index.shape[1], self.tied.shape[1]
         sure, tied = np.zeros((2, len(rows), n), dtype=bool)
         sure[np.arange(len(rows))[:, None], self.index[rows]] = True
@@ -91,13 +86,7 @@ def nearest(S: Float[np.ndarray, "b n"], sizes: Sequence[int], tolerance: float)
 
 
 def neighbourhoods(Z: Float[np.ndarray, "n p"], k: int) -> Iterator[Nearest]:
-    """The k nearest of all other rows to every row, a block of rows at a time; exact.
-
-    Raises
-    ------
-    ParameterError
-        k is not 1 to n - 1.
-    """
+    """The k nearest of all other rows to every row, a block of rows at a time; exact."""
     n, p = Z.shape
     if not 1 <= k < n:
         raise ParameterError(f"k is {k} but {n} images allow 1 to {n - 1} neighbours.")

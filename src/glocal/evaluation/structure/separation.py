@@ -29,11 +29,6 @@ def separation(Z: Float[np.ndarray, "n p"], labels: Shaped[np.ndarray, " n"]) ->
 
     Silhouette of image i: (b - a) / max(a, b) with a its mean cosine distance to the others of its class and b the
     least of its mean distances to another class; 0 for the only member of a class (Rousseeuw 1987).
-
-    Raises
-    ------
-    DataError
-        Only one class, or no class with two members: there is nothing within, or nothing between.
     """
     rows = unit_rows(np.asarray(Z, dtype=np.float64))
     classes, own = np.unique(labels, return_inverse=True)

@@ -27,23 +27,9 @@ def object_map(
 ) -> Float[np.ndarray, "n 2"]:
     """Place objects in the plane by their cosines, root mean square distance 1 from the middle.
 
-    Parameters
-    ----------
-    Z : (n, p) real array
-    kind : {"auto", "pca", "umap"}
-        The two leading principal axes of the rows scaled to length 1; or UMAP with 15 neighbours by cosine
-        (McInnes, Healy & Melville 2018); see `map_kind` for auto.
-    seed : int
-        Of UMAP: the same seed, the same map.
-    start : (n, 2) real array or None
-        Where UMAP starts, e.g. the map of the baseline, so that two maps can be compared.
-
-    Raises
-    ------
-    ParameterError
-        Another kind.
-    MissingDependencyError
-        UMAP without umap-learn.
+    The map is of the two leading principal axes of the rows scaled to length 1 (``pca``), or UMAP with 15 neighbours by
+    cosine (McInnes, Healy & Melville 2018) that starts at `start`, e.g. the map of the baseline, so that two maps can
+    be compared; see `map_kind` for ``auto``.
     """
     kind = map_kind(kind, len(Z))
     rows = unit_rows(np.asarray(Z, dtype=np.float64))
@@ -58,11 +44,6 @@ def map_kind(kind: str, n: int) -> str:
     """The map that is drawn of n objects: ``auto`` is UMAP if umap-learn is installed and n at least 16, else PCA.
 
     Of fewer than 5 objects there is no UMAP.
-
-    Raises
-    ------
-    ParameterError
-        Another kind.
     """
     if kind not in KINDS:
         raise ParameterError(f"the map is {kind!r}; allowed are {', '.join(KINDS[:-1])} and {KINDS[-1]}.")

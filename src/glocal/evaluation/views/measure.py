@@ -47,30 +47,9 @@ def object_view(
 ) -> View:
     """Map, ten nearest neighbours, flips, ordered dissimilarities and spectrum of one embedding.
 
-    Parameters
-    ----------
-    Z : (n, p) real array
-        Objects, transformed or not.
-    names, categories : n str
-        Categories order the matrices.
-    baseline : View or None
-        The view beside which this one is looked at: it gives the order, and the map is turned to fit its.
-    parts : sequence of Part
-        Answers whose flips are listed.
-    people : Answers or None
-        All answers, for people's own matrix.
-    weights, features : (p, r) and (n, p), or None
-        The transform and the standardized features, for the spectrum.
-    kind : {"auto", "pca", "umap"}
-        Of the map; see `map_kind`.
-    seed : int
-    meta : mapping or None
-        JSON values kept with the view.
-
-    Raises
-    ------
-    DataError
-        Another number of names or of rows than the baseline has.
+    The `baseline` beside which it is looked at gives the order of the matrices (else the `categories` do), and the map
+    is turned to fit its. Flips are listed of the answers of `parts`; `people` are all answers, for people's own matrix;
+    `weights` and `features` are the transform and the standardized features, for the spectrum.
 
     Examples
     --------

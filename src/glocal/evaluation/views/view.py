@@ -103,13 +103,7 @@ def save_view(view: View, path: PathLike) -> None:
 
 
 def load_view(path: PathLike) -> View:
-    """Read a view.
-
-    Raises
-    ------
-    FileError
-        Missing, damaged, of a later format, or not a view.
-    """
+    """Read a view."""
     fix = "Delete it and run again what wrote it."
     arrays = read_npz(path, what="view", fix=fix, required=_REQUIRED, optional=(*_OPTIONAL, *_AXES))
     try:
