@@ -25,7 +25,7 @@ from scipy.io import savemat
 
 from glocal.cli import output
 from glocal.cli.app import _run
-from glocal.data.datasets.pictures import Pictures
+from glocal.data.datasets.images import Pictures
 from glocal.data.decode import Unreadable, decode_image
 from glocal.data.features import Features
 from glocal.data.labels import load_labels

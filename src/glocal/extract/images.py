@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from glocal.data.datasets.images import ImageSet
-from glocal.data.datasets.pictures import Pictures
+from glocal.data.datasets.images import ImageSet, Pictures
 from glocal.data.decode import decode_image
 from glocal.errors import DataError, FileError
 from glocal.extract.archives import COMPRESSED, TAR, shard_items

@@ -305,11 +305,3 @@ class LinearTransform:
         if said := wrong_name(path, transform.weights):
             warnings.warn(said, DataWarning, stacklevel=2)
         return transform
-
-
-def load_transform(path: PathLike | None) -> LinearTransform | None:
-    """`LinearTransform.load`, or None for no path."""
-    return None if path is None else LinearTransform.load(path)
-
-
-__all__ = ["LinearTransform", "load_transform"]

@@ -108,6 +108,3 @@ def _writing(target: Path) -> Iterator[None]:
             yield
     except OSError as error:
         raise unwritable(target, error) from error
-
-
-__all__ = ["Region", "create_like", "regions_of"]

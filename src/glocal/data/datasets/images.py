@@ -1,19 +1,22 @@
-"""`load_images`: an image data set by name, opened lazily, with its labels, to feed feature extraction."""
+"""An image data set: pictures that are opened one at a time, from files or from pixels in memory, with their labels."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Int
 
-from glocal.data.datasets.pictures import Pictures
-from glocal.data.datasets.registry import IMAGE_SETS
-from glocal.errors import DataError, ParameterError
-from glocal.files import PathLike, atomic_write, make_folder
+from glocal.data.decode import Unreadable, decode_image
+from glocal.errors import DataError, FileError
+from glocal.files import PathLike, atomic_write, make_folder, one_line
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,68 +107,32 @@ class ImageSet:
         return tuple(written)
 
 
-def load_images(name: str, root: PathLike, *, split: str | None = None, download: bool = False) -> ImageSet:
-    """Open an image data set that torchvision knows, or a folder of class folders.
+class Pictures(Sequence[Any]):
+    """A sequence whose i-th item is opened as an upright RGB ``PIL.Image`` when it is asked for.
 
     Parameters
     ----------
-    name : {"cifar10", "cifar100", "dtd", "sun397", "flowers102", "imagenet", "imagefolder"}
-        `IMAGE_SETS` says what each is and on what terms.
-    root : path
-        The folder that torchvision calls root: it holds ``cifar-10-batches-py``, ``cifar-100-python``, ``dtd/dtd``,
-        ``SUN397`` or ``flowers-102``; for the last two, class folders, or ``train``, ``val`` and ``test`` with them.
-    split : str or None
-        None is ``train`` where there is one, else ``all``. A folder has the splits whose subfolders it has.
-    download : bool
-        Let torchvision download what is not there; the only use of the network.
-
-    Returns
-    -------
-    ImageSet
-        CIFAR: in the order of its files, names ``SPLIT/00000.png`` counting up. DTD and Flowers: in the order of the
-        split's list. SUN397, ImageNet and folders: by class, then file name. Class numbers are the data set's own;
-        those of folders count the class folders in alphabetical order.
-
-    Raises
-    ------
-    ParameterError
-        An unknown name, split, or a download of what cannot be downloaded.
-    FileError
-        Files are missing or damaged, or the server cannot be reached.
-    MissingDependencyError
-        torchvision is not installed.
-
-    Examples
-    --------
-    >>> from tempfile import TemporaryDirectory
-    >>> from PIL import Image
-    >>> with TemporaryDirectory() as root:
-    ...     for kind in ("cat", "dog"):
-    ...         (Path(root) / kind).mkdir()
-    ...         Image.new("RGB", (8, 8)).save(Path(root) / kind / "1.png")
-    ...     pets = load_images("imagefolder", root)
-    ...     pets.names, pets.labels.tolist(), pets.images[0].size
-    (('cat/1.png', 'dog/1.png'), [0, 1], (8, 8))
+    held : (n, height, width, 3) uint8 array, or sequence of n paths
     """
-    from glocal.data.datasets import sources
 
-    if name not in IMAGE_SETS:
-        raise ParameterError(f"image data set is {name!r}; allowed are {', '.join(IMAGE_SETS)}.")
-    known, root = IMAGE_SETS[name], Path(root).expanduser()
-    if download and not known.download:
-        raise ParameterError(f"{name} cannot be downloaded here ({known.terms}). Put its class folders in {root}.")
-    sources.check_root(known, root, download)
-    splits = known.splits or sources.folder_splits(root)
-    if split is not None and split not in splits:
-        raise ParameterError(f"{name} in {root} has no split {split!r}; allowed are {', '.join(splits)}.")
-    opened = sources.open_set(known, root, split or splits[0], download)
-    pictures: Pictures = opened.pictures
-    return ImageSet(
-        pictures,
-        np.asarray(opened.labels, dtype=np.int64),
-        tuple(opened.classes),
-        None if opened.superlabels is None else np.asarray(opened.superlabels, dtype=np.int64),
-        tuple(opened.superclasses),
-        tuple(opened.names),
-        f"{name} ({split or splits[0]}) in {root}",
-    )
+    def __init__(self, held: np.ndarray | Sequence[Path]) -> None:
+        self.held = held
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def __getitem__(self, index: int) -> Image:  # type: ignore[override]  # one at a time, no slices
+        """Open one picture; a FileError says why one cannot be."""
+        from PIL import Image
+
+        i = operator.index(index)
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"picture {i} of {len(self)}")
+        if isinstance(self.held, np.ndarray):
+            return Image.fromarray(self.held[i])
+        path = self.held[i]
+        try:
+            return decode_image(path.read_bytes())
+        except (OSError, Unreadable) as error:
+            reason = getattr(error, "strerror", None) or one_line(error)
+            raise FileError(f"image file {path} cannot be opened ({reason}). Copy it again, or remove it.") from error

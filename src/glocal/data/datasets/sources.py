@@ -1,4 +1,4 @@
-"""Each data set's files as torchvision reads them, put into one form, and its errors into one sentence."""
+"""`load_images`: an image data set by name, as torchvision reads its files, and its errors in one sentence."""
 
 from __future__ import annotations
 
@@ -6,43 +6,83 @@ import contextlib
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
+import numpy as np
+
 from glocal.data.datasets.coarse import coarse_labels
-from glocal.data.datasets.pictures import Pictures
-from glocal.data.datasets.registry import ImageSetTerms
-from glocal.errors import FileError
+from glocal.data.datasets.images import ImageSet, Pictures
+from glocal.data.datasets.registry import IMAGE_SETS, ImageSetTerms
+from glocal.errors import FileError, GLocalError, ParameterError
 from glocal.extras import needed
-from glocal.files import one_line
+from glocal.files import PathLike, one_line
 
 _SPLIT_FOLDERS = ("train", "val", "test")
 
 
-@dataclass(frozen=True)
-class Opened:
-    """Pictures, classes and names in one order."""
+def load_images(name: str, root: PathLike, *, split: str | None = None, download: bool = False) -> ImageSet:
+    """Open an image data set that torchvision knows, or a folder of class folders.
 
-    pictures: Pictures
-    labels: Sequence[int]
-    classes: Sequence[str]
-    names: Sequence[str]
-    superlabels: Sequence[int] | None = None
-    superclasses: Sequence[str] = ()
+    Parameters
+    ----------
+    name : {"cifar10", "cifar100", "dtd", "sun397", "flowers102", "imagenet", "imagefolder"}
+        `IMAGE_SETS` says what each is and on what terms.
+    root : path
+        The folder that torchvision calls root: it holds ``cifar-10-batches-py``, ``cifar-100-python``, ``dtd/dtd``,
+        ``SUN397`` or ``flowers-102``; for the last two, class folders, or ``train``, ``val`` and ``test`` with them.
+    split : str or None
+        None is ``train`` where there is one, else ``all``. A folder has the splits whose subfolders it has.
+    download : bool
+        Let torchvision download what is not there; the only use of the network.
 
+    Returns
+    -------
+    ImageSet
+        CIFAR: in the order of its files, names ``SPLIT/00000.png`` counting up. DTD and Flowers: in the order of the
+        split's list. SUN397, ImageNet and folders: by class, then file name. Class numbers are the data set's own;
+        those of folders count the class folders in alphabetical order.
 
-def check_root(known: ImageSetTerms, root: Path, download: bool) -> None:
-    """Say what is missing, and where it belongs, before torchvision looks for it."""
+    Raises
+    ------
+    ParameterError
+        An unknown name, split, or a download of what cannot be downloaded.
+    FileError
+        Files are missing or damaged, or the server cannot be reached.
+    MissingDependencyError
+        torchvision is not installed.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> with TemporaryDirectory() as root:
+    ...     for kind in ("cat", "dog"):
+    ...         (Path(root) / kind).mkdir()
+    ...         Image.new("RGB", (8, 8)).save(Path(root) / kind / "1.png")
+    ...     pets = load_images("imagefolder", root)
+    ...     pets.names, pets.labels.tolist(), pets.images[0].size
+    (('cat/1.png', 'dog/1.png'), [0, 1], (8, 8))
+    """
+    if name not in IMAGE_SETS:
+        raise ParameterError(f"image data set is {name!r}; allowed are {', '.join(IMAGE_SETS)}.")
+    known, root = IMAGE_SETS[name], Path(root).expanduser()
+    if download and not known.download:
+        raise ParameterError(f"{name} cannot be downloaded here ({known.terms}). Put its class folders in {root}.")
     wanted = root / known.folder
-    if download or wanted.is_dir():
-        return
-    fetching = f", or pass download=True ({known.size}; {known.terms})" if known.download else ""
-    raise FileError(f"{known.name} is not in {root}: there is no folder {wanted}. Put its files there{fetching}.")
+    if not download and not wanted.is_dir():
+        fetching = f", or pass download=True ({known.size}; {known.terms})" if known.download else ""
+        raise FileError(f"{name} is not in {root}: there is no folder {wanted}. Put its files there{fetching}.")
+    splits = known.splits or _folder_splits(root)
+    if split is not None and split not in splits:
+        raise ParameterError(f"{name} in {root} has no split {split!r}; allowed are {', '.join(splits)}.")
+    datasets = needed("torchvision.datasets", f"data set {name}")
+    with _one_sentence(known, root, download):
+        return _open(datasets, known, root, split or splits[0], download)
 
 
-def folder_splits(root: Path) -> tuple[str, ...]:
+def _folder_splits(root: Path) -> tuple[str, ...]:
     """The subfolders ``train``, ``val`` and ``test`` that hold class folders; ``all`` if there is none.
 
     A folder ``train`` that holds pictures is a class, not a split.
@@ -58,49 +98,37 @@ def folder_splits(root: Path) -> tuple[str, ...]:
     return tuple(found) or ("all",)
 
 
-def open_set(known: ImageSetTerms, root: Path, split: str, download: bool) -> Opened:
-    """Open one split with torchvision; `check_root` has passed.
-
-    Raises
-    ------
-    MissingDependencyError
-        torchvision is not installed.
-    FileError
-        Files are damaged or incomplete, or could not be downloaded.
-    """
-    datasets = needed("torchvision.datasets", f"data set {known.name}")
-    with _one_sentence(known, root, download):
-        if known.name in ("cifar10", "cifar100"):
-            return _cifar(datasets, known, root, split, download)
-        if known.name == "dtd":
-            found = datasets.DTD(root, split=split, partition=1, download=download)
-            return _listed(found, root / known.folder / "images")
-        if known.name == "flowers102":
-            found = datasets.Flowers102(root, split=split, download=download)
-            return _listed(found, root / known.folder / "jpg")
-        if known.name == "sun397":
-            return _listed(datasets.SUN397(root, download=download), root / known.folder, ordered=False)
-        top = root if split == "all" else root / split
-        found = datasets.ImageFolder(top)
-        return _from_paths([Path(path) for path, _ in found.samples], found.targets, found.classes, top)
+def _open(datasets: Any, known: ImageSetTerms, root: Path, split: str, download: bool) -> ImageSet:
+    source = f"{known.name} ({split}) in {root}"
+    if known.name in ("cifar10", "cifar100"):
+        return _cifar(datasets, known, root, split, download, source)
+    if known.name == "dtd":
+        found = datasets.DTD(root, split=split, partition=1, download=download)
+        return _listed(found, root / known.folder / "images", source)
+    if known.name == "flowers102":
+        found = datasets.Flowers102(root, split=split, download=download)
+        return _listed(found, root / known.folder / "jpg", source)
+    if known.name == "sun397":
+        return _listed(datasets.SUN397(root, download=download), root / known.folder, source, ordered=False)
+    top = root if split == "all" else root / split
+    found = datasets.ImageFolder(top)
+    return _of_files(found.samples, found.classes, top, source)
 
 
-def _cifar(datasets: Any, known: ImageSetTerms, root: Path, split: str, download: bool) -> Opened:
-    train = split == "train"
-    if known.name == "cifar10":
-        found = datasets.CIFAR10(root, train=train, download=download)
-        coarse, supers = None, ()
-    else:
-        found = datasets.CIFAR100(root, train=train, download=download)
+def _cifar(datasets: Any, known: ImageSetTerms, root: Path, split: str, download: bool, source: str) -> ImageSet:
+    coarse, supers = None, ()
+    kind = datasets.CIFAR10 if known.name == "cifar10" else datasets.CIFAR100
+    found = kind(root, train=split == "train", download=download)
+    if known.name == "cifar100":
         # under this key the class names that torchvision reads from the same file are the superclasses
-        key = {"meta": {**datasets.CIFAR100.meta, "key": "coarse_label_names"}}
-        supers = type("Coarse", (datasets.CIFAR100,), key)(root, train=False).classes
-        coarse = coarse_labels(root / known.folder / split, len(found.targets), len(supers))
-    names = [f"{split}/{i:05d}.png" for i in range(len(found.data))]
-    return Opened(Pictures(found.data), found.targets, found.classes, names, coarse, supers)
+        key = {"meta": {**kind.meta, "key": "coarse_label_names"}}
+        supers = tuple(type("Coarse", (kind,), key)(root, train=False).classes)
+        coarse = np.array(coarse_labels(root / known.folder / split, len(found.targets), len(supers)))
+    labels, names = np.array(found.targets), tuple(f"{split}/{i:05d}.png" for i in range(len(found.data)))
+    return ImageSet(Pictures(found.data), labels, tuple(found.classes), coarse, supers, names, source)
 
 
-def _listed(found: Any, top: Path, *, ordered: bool = True) -> Opened:
+def _listed(found: Any, top: Path, source: str, *, ordered: bool = True) -> ImageSet:
     """Open a torchvision data set of files.
 
     NOTE its two lists are private, but the same in every version since 0.12; public access would open each picture.
@@ -108,14 +136,17 @@ def _listed(found: Any, top: Path, *, ordered: bool = True) -> Opened:
     pairs = list(zip(found._image_files, found._labels, strict=True))
     if not ordered:  # as the disk lists them
         pairs.sort(key=lambda pair: (pair[1], pair[0].name))
-    return _from_paths([Path(path) for path, _ in pairs], [label for _, label in pairs], found.classes, top)
+    return _of_files(pairs, found.classes, top, source)
 
 
-def _from_paths(paths: Sequence[Path], labels: Sequence[int], classes: Sequence[str], top: Path) -> Opened:
+def _of_files(pairs: Sequence[tuple[str | Path, int]], classes: Sequence[str], top: Path, source: str) -> ImageSet:
+    paths = [Path(path) for path, _ in pairs]
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise ValueError(f"{len(missing)} of {len(paths)} images are missing, {missing[0]} the first")
-    return Opened(Pictures(paths), labels, classes, [path.relative_to(top).as_posix() for path in paths])
+    names = tuple(path.relative_to(top).as_posix() for path in paths)
+    labels = np.array([label for _, label in pairs], dtype=np.int64)
+    return ImageSet(Pictures(paths), labels, tuple(classes), None, (), names, source)
 
 
 @contextlib.contextmanager
@@ -123,7 +154,7 @@ def _one_sentence(known: ImageSetTerms, root: Path, download: bool) -> Iterator[
     place = root / known.folder
     try:
         yield
-    except FileError:
+    except GLocalError:
         raise
     except (URLError, ConnectionError, TimeoutError) as error:
         raise FileError(
