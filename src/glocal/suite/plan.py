@@ -25,10 +25,8 @@ _TOP: Types = {
 }  # fmt: skip
 _NETWORK: Types = {"features": str, "local": str}
 _ANSWERS: Types = {"triplets": str, "object_ids": str, "kind": str}
-_ARM: Types = {
-    "method": str, "alpha": float, "lmbda": float, "mix": float, "tau": float, "bias": bool, "tol": float,
-    "block_size": int, "transform": str, "strength": float,
-}  # fmt: skip
+# of an arm, besides what the arm of a fit has
+_ARM: Types = {"tol": float, "block_size": int, "transform": str, "strength": float}
 # of each kind of task the files it needs, and its options
 _TASKS: dict[str, tuple[tuple[str, ...], Types]] = {
     "odd-one-out": ((), {"triplets": str, "similarity": str}),
@@ -193,14 +191,18 @@ def _network(name: str, table: Any, here: str) -> NetworkFiles:
 
 def _arm(name: str, table: Any, here: str) -> Arm:
     from glocal.aligner.arm import METHODS
+    from glocal.aligner.arm import Arm as FittedArm
+    from glocal.aligner.options import options_of
 
-    _check(table, _ARM, here)
+    options = options_of(FittedArm)
+    _check(table, {**{key: option.kind for key, option in options.items()}, **_ARM}, here)
     if "transform" in table and set(table) - {"transform", "strength"}:
         raise ParameterError(f"{here} has a transform and settings of a fit; leave one of them out.")
     if table and "transform" not in table and "method" not in table:
         raise ParameterError(f"{here} has settings but no method; allowed are {', '.join(METHODS)}.")
-    if table.get("method", METHODS[0]) not in METHODS:
-        raise ParameterError(f"{here} has method {table['method']!r}; allowed are {', '.join(METHODS)}.")
+    for key, option in options.items():
+        if key in table:
+            option.check(f"{here} {key}", table[key])
     if name == PEOPLE:
         raise ParameterError(f"{here}: {PEOPLE} stands for people themselves in the rows of a suite. Rename the arm.")
     return Arm(name, dict(table))
