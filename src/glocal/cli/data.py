@@ -9,6 +9,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from glocal.cli.evaluate.people import credit_of, filter_command
 from glocal.cli.fetch import fetch_command, list_command
 from glocal.cli.importing import export_command, import_command
 from glocal.cli.options import (
@@ -26,6 +27,7 @@ from glocal.cli.options import (
 from glocal.cli.output import progress_bar, put, put_json
 from glocal.data.answers import Answers
 from glocal.data.check import Finding, check_features, check_local, check_triplets
+from glocal.data.check_people import check_people
 from glocal.data.features import Features
 from glocal.data.splits import split_persons, split_triplets
 from glocal.errors import DataError, ParameterError
@@ -40,6 +42,7 @@ app.command("list")(list_command)
 app.command("fetch")(fetch_command)
 app.command("import")(import_command)
 app.command("export")(export_command)
+app.command("filter")(filter_command)
 
 
 @app.callback()
@@ -153,7 +156,10 @@ def check(
                 answers = Answers.load(
                     triplets, kind=kind, odd_column=odd_column, base=base, order=order, weights=weights
                 )
-                findings += [] if broken else check_triplets(loaded, answers, names)
+                found = [] if broken else check_triplets(loaded, answers, names)
+                wrong = broken or any(finding.severity == "error" for finding in found)
+                credit = None if wrong or answers.person is None else credit_of(loaded, answers, None, object_ids)
+                findings += found + check_people(answers, credit)
             except DataError as error:
                 findings.append(Finding("error", "triplets", str(error).rstrip("."), "mend the file"))
     _report(loaded, findings, as_json)

@@ -21,6 +21,8 @@ Severity = Literal["error", "warning", "note"]
 _MANY_ANSWERS = 200_000
 _ANSWERS_BEFORE_A_FIT = 20_000  # enough for a difference of .017 between two columns
 _MANY_IMAGES = 2048
+_MANY_COLUMNS = 9
+_APART = 0.05  # two right readings of the material answers differ by .015 in favour of the wrong one
 _SHIFT, _SPREAD = 0.25, 2.0  # of one network on objects, ImageNet and CIFAR-10: at most .03 and 1.08
 
 
@@ -270,10 +272,14 @@ def _agreement(features: Features, triplets: Answers, at_most: int = _MANY_ANSWE
     new_index[named] = np.arange(len(named))
     shares = _shares(X, answers.relabel(new_index)[0])
     chance = answers.chance
-    error = math.sqrt(chance * (1 - chance) / len(answers))
+    w = answers.weights
+    error = math.sqrt(chance * (1 - chance) / (len(answers) if w is None else w.sum() ** 2 / (w @ w)))
     findings = []
     best = int(shares.argmax())
-    if best and len(answers.parts) == 1 and shares[best] - shares[0] > 5 * error:
+    other = _other_reference(X, answers.relabel(new_index)[0])
+    if other is not None and other[2] - max(shares) > max(5 * error, _APART):
+        findings.append(_misplaced(*other, float(shares[0])))
+    elif best and len(answers.parts) == 1 and shares[best] - shares[0] > 5 * error:
         findings.append(_other_choice(answers.kind, best, shares))
     elif abs(shares[0] - chance) < 3 * error and len(answers) >= 1000:
         findings.append(
@@ -285,6 +291,29 @@ def _agreement(features: Features, triplets: Answers, at_most: int = _MANY_ANSWE
             )  # fmt: skip
         )
     return findings
+
+
+def _other_reference(X: Float[np.ndarray, "n p"], answers: Answers) -> tuple[int, int, float] | None:
+    """The columns that agree best as the reference and the chosen one, if the reference is another than the first."""
+    m = answers.objects.shape[1]
+    if len(answers.parts) > 1 or answers.kind == "odd-one-out" or m > _MANY_COLUMNS:
+        return None
+    found = []
+    for reference in range(1, m):
+        columns = [reference, *(column for column in range(m) if column != reference)]
+        shares = _shares(X, Answers(answers.objects[:, columns], answers.weights, kind=answers.kind))
+        found.append((reference, columns[1 + int(shares.argmax())], float(shares.max())))
+    return max(found, key=lambda each: each[2])
+
+
+def _misplaced(reference: int, chosen: int, share: float, stated: float) -> Finding:
+    return Finding(
+        "warning",
+        "reference",
+        f"answers: the features agree with {share:.3f} of them if column {reference} is the reference and column "
+        f"{chosen} the chosen one, and with {stated:.3f} as stated (columns 0 and 1)",
+        "check which column holds the reference: it is first, the chosen one second",
+    )
 
 
 def _other_choice(kind: str | np.ndarray, best: int, shares: np.ndarray) -> Finding:
@@ -307,12 +336,13 @@ def _other_choice(kind: str | np.ndarray, best: int, shares: np.ndarray) -> Find
 
 
 def _shares(X: Float[np.ndarray, "n p"], answers: Answers) -> Float[np.ndarray, " k"]:
-    """For each candidate pair, the stated one first, the share of answers in which it is the most similar by cosine."""
+    """For each candidate pair, the stated one first, the weighted share of answers in which it is the most similar."""
     similarities = PairSimilarities(X)
     shares = np.zeros(max(len(part.pairs) for part in answers.parts))
-    for _, pairs in similarities.chunks(answers):
-        shares[: len(pairs)] += choice(pairs, similarities.tolerance).sum(axis=1)
-    found: np.ndarray = shares / len(answers)
+    for rows, pairs in similarities.chunks(answers):
+        chosen = choice(pairs, similarities.tolerance)
+        shares[: len(pairs)] += chosen.sum(axis=1) if answers.weights is None else chosen @ answers.weights[rows]
+    found: np.ndarray = shares / answers.total_weight
     return found
 
 

@@ -1,0 +1,240 @@
+"""Persons: each beside the others, dropped by a rule, and what the doctor finds planted in answers of each kind."""
+
+import json
+
+import numpy as np
+import pytest
+
+from glocal.cli.app import main
+from glocal.data.answers import Answers
+from glocal.data.catch import CatchTrials
+from glocal.data.check import check_triplets
+from glocal.data.check_people import check_people
+from glocal.data.features import Features
+from glocal.data.people import people, without
+from glocal.errors import DataError, ParameterError
+from glocal.evaluation.alignment import answer_credit
+from glocal.similarity import candidate_pairs
+
+KINDS = {"odd-one-out": 3, "anchor": 3, "nearest-of-n": 5}
+kinds = pytest.mark.parametrize("kind", KINDS)
+Q, EACH = 30, 120
+Z = np.random.default_rng(7).normal(size=(40, 6))
+
+
+def simulated(kind, *, faulty=0, shared=True, seed=0):
+    """Answers of 30 people, of whom the first `faulty` answer at random, to 200 questions or to questions of their own.
+
+    A choice is drawn from the softmax of 6 times the cosines.
+    """
+    rng = np.random.default_rng(seed)
+    unit = Z / np.linalg.norm(Z, axis=1, keepdims=True)
+    bank = np.array([rng.permutation(len(Z))[: KINDS[kind]] for _ in range(200 if shared else 2 * Q * EACH)])
+    bank = bank[np.sort(np.unique(np.sort(bank, axis=1), axis=0, return_index=True)[1])]
+    rows = np.concatenate([rng.permutation(len(bank))[:EACH] for _ in range(Q)]) if shared else np.arange(Q * EACH)
+    asked, person = bank[rows], np.repeat(np.arange(Q), EACH)
+    pairs = candidate_pairs(kind, KINDS[kind])
+    S = np.stack([(unit[asked[:, i]] * unit[asked[:, j]]).sum(1) for i, j in pairs], axis=1) * 6
+    S[person < faulty] = 0
+    chosen = (S + rng.gumbel(size=S.shape)).argmax(axis=1)
+    m = asked.shape[1]
+    orders = np.array([[*pair, *(i for i in range(m) if i not in pair)] for pair in pairs])
+    objects = np.take_along_axis(asked, orders[chosen], axis=1)
+    trials = np.repeat(np.arange(Q), 24)
+    passed = rng.random(len(trials)) < np.where(trials < faulty, 1 / len(pairs), 0.98)
+    seconds = np.exp(rng.normal(np.where(person < faulty, -1.2, 1.2), 0.3))
+    return Answers(objects, kind=kind, person=person, seconds=seconds, catch=CatchTrials(passed, trials))
+
+
+def by_hand(answers, who):
+    """Agreement of a person with the majority of the others, by loops."""
+
+    def asked(row):
+        head = [] if answers.kind == "odd-one-out" else [row[0]]
+        return (*head, *sorted(row[len(head) :]))
+
+    def choice(row):
+        return row[2] if answers.kind == "odd-one-out" else row[1]
+
+    given, earned = list(zip(answers.objects.tolist(), answers.person.tolist(), strict=True)), []
+    for mine in (row for row, person in given if person == who):
+        votes = {}
+        for other, person in given:
+            if person != who and asked(other) == asked(mine):
+                votes[choice(other)] = votes.get(choice(other), 0) + 1
+        if votes:
+            best = [name for name, n in votes.items() if n == max(votes.values())]
+            earned.append((choice(mine) in best) / len(best))
+    return np.mean(earned), len(earned)
+
+
+@kinds
+def test_agreement_with_the_others_equals_loops(kind):
+    """Agreement with the majority of the others, ties shared, and their number are those of explicit loops."""
+    answers = simulated(kind)
+    found = people(answers)
+    agreement, shared = by_hand(answers, 11)
+    assert found.agreement[11] == pytest.approx(agreement)
+    assert found.shared[11] == shared
+
+
+@kinds
+def test_whole_weights_are_copies(kind):
+    """An answer of weight 2 counts as two answers of the same person."""
+    answers = simulated(kind)
+    weights = np.random.default_rng(1).integers(1, 4, len(answers))
+    rows = np.repeat(np.arange(len(answers)), weights)
+    weighted = Answers(answers.objects, weights.astype(float), kind=kind, person=answers.person)
+    assert np.allclose(people(weighted).agreement, people(answers.select(rows)).agreement)
+
+
+def test_what_is_not_known_is_not_told():
+    """Without repeated questions agreement is NaN, without times, catch trials and a model there are no columns."""
+    answers = simulated("anchor", shared=False)
+    bare = people(Answers(answers.objects, kind="anchor", person=answers.person))
+    assert np.isnan(bare.agreement).all()
+    assert not bare.shared.any()
+    assert not bare.odds_random.any()
+    assert set(bare.columns()) == {"answers", "shared", "agreement", "odds"}
+    with pytest.raises(DataError, match="do not say who gave them"):
+        people(Answers(answers.objects, kind="anchor"))
+
+
+@kinds
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_doctor_finds_planted_persons_and_none_among_clean_ones(kind, shared):
+    """Three of 30 people who answer at random, fast and inattentively are found, and nobody in clean answers."""
+    for faulty in (0, 3):
+        answers = simulated(kind, faulty=faulty, shared=shared, seed=faulty + shared)
+        findings = check_people(answers, answer_credit(Z, answers))
+        assert [finding.check for finding in findings] == ["random", "fast", "catch"][: 3 * (faulty > 0)]
+        for finding in findings:
+            assert finding.message.startswith("persons: 3 of 30 ")
+            assert "(0, 1, 2), 360 of 3600" in finding.message
+
+
+@kinds
+def test_the_doctor_finds_columns_that_are_misplaced(kind):
+    """Answers as they are raise nothing; with another reference or the chosen one last, the right columns are named."""
+    answers, features = simulated(kind, shared=False), Features(Z)
+
+    def checked(columns):
+        return [
+            (each.check, each.message)
+            for each in check_triplets(features, Answers(answers.objects[:, columns], kind=kind))
+            if each.severity != "note"
+        ]
+
+    m = KINDS[kind]
+    assert checked(list(range(m))) == []
+    (check, message), *others = checked([0, m - 1, *range(2, m - 1), 1] if m > 3 else [0, 2, 1])
+    assert not others
+    if kind == "odd-one-out":
+        assert check == "odd column"
+        assert "column 1 of the answers odd" in message
+        return
+    assert check == "alternatives"
+    assert f"column {m - 1} nearest" in message
+    (check, message), *others = checked([1, 0, *range(2, m)])
+    assert not others
+    assert check == "reference"
+    assert "column 1 is the reference and column 0 the chosen one" in message
+    (check, message), *others = checked([m - 1, *range(2, m - 1), 0, 1] if m > 3 else [2, 0, 1])
+    assert not others
+    assert f"column {m - 2} is the reference and column {m - 1} the chosen one" in message
+
+
+@pytest.mark.parametrize(
+    ("weights", "check", "sentence"),
+    [
+        (np.r_[np.ones(199), 1000.0], "votes", "answer 199 alone has 83% of the total weight"),
+        (np.full(200, 1.5), "votes", "weights up to 1.5 are neither whole votes nor probabilities"),
+        (np.r_[np.ones(150), np.zeros(50)], "votes", "50 of 200 have weight 0"),
+        (np.arange(200) % 4 + 1.0, None, ""),
+        (np.full(200, 0.3), None, ""),
+    ],
+)
+def test_votes(weights, check, sentence):
+    """One answer that outweighs all, fractions of votes and votes of 0 are said; votes and probabilities are not."""
+    found = check_people(Answers(simulated("anchor").objects[:200], weights, kind="anchor"))
+    assert [finding.check for finding in found] == ([] if check is None else [check])
+    assert sentence in "".join(finding.message for finding in found)
+
+
+def test_votes_that_are_all_zero_are_refused():
+    """Weights of which none counts make no answers."""
+    with pytest.raises(DataError, match="0"):
+        Answers(simulated("anchor").objects[:5], np.zeros(5), kind="anchor")
+
+
+def test_milliseconds_are_said():
+    """A median of 3000 seconds an answer is one of milliseconds."""
+    answers = simulated("anchor")
+    slow = Answers(answers.objects, kind="anchor", seconds=1000 * answers.seconds)
+    assert [finding.check for finding in check_people(slow)] == ["seconds"]
+
+
+def test_a_rule_drops_whom_it_names():
+    """Conditions are told apart, any of them drops, NaN meets none, and catch trials of the dropped go too."""
+    answers = simulated("odd-one-out", faulty=3)
+    found = people(answers)
+    failing = found.failing("catch<0.7, fast>=0.5,answers > 120")
+    assert {name: np.flatnonzero(met).tolist() for name, met in failing.items()} == {
+        "catch<0.7": [0, 1, 2], "fast>=0.5": [0, 1, 2], "answers > 120": [],
+    }  # fmt: skip
+    kept = without(answers, found.person[:3])
+    assert kept.n_people == 27
+    assert len(kept) == 27 * EACH
+    assert set(kept.catch.person) == set(range(3, 30))
+    alone = people(simulated("odd-one-out", shared=False))
+    assert not alone.failing("agreement<2")["agreement<2"].any()
+
+
+@pytest.mark.parametrize(
+    ("rule", "sentence"),
+    [("model<1", "not known"), ("fast", "is none"), ("fast<x", "is none"), ("fast<nan", "is none")],
+)
+def test_a_rule_that_is_none_is_one_sentence(rule, sentence):
+    """A rule is conditions about what is known."""
+    with pytest.raises(ParameterError, match=sentence):
+        people(simulated("anchor")).failing(rule)
+
+
+def test_nobody_left_is_said():
+    """A rule that drops everybody is refused."""
+    with pytest.raises(DataError, match="drops all 30 persons"):
+        without(simulated("anchor"), np.arange(Q))
+
+
+def ends(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return ended.value.code or 0
+
+
+def test_the_commands(tmp_path, capsys):
+    """`evaluate people` names the planted persons, `data check` warns of them, `data filter` leaves them out."""
+    np.save(tmp_path / "Z.npy", Z)
+    simulated("nearest-of-n", faulty=3).save(tmp_path / "answers.npz")
+    given = ("--answers", tmp_path / "answers.npz", "--features", tmp_path / "Z.npy")
+    assert (
+        ends("evaluate", "people", *given, "--table", tmp_path / "p.csv", "--out", tmp_path / "s.jsonl", "--json") == 0
+    )
+    told = json.loads(capsys.readouterr().out)
+    assert told["random"] == told["inattentive"] == [0, 1, 2]
+    assert len(told["people"]) == told["n"] == 30
+    assert told["people"][5]["model"] > 0.3
+    assert len((tmp_path / "p.csv").read_text().splitlines()) == 31
+    assert {json.loads(line)["transform"] for line in (tmp_path / "s.jsonl").read_text().splitlines()} == {"people"}
+    assert ends("evaluate", "people", *given) == 0
+    assert "3 persons whose answers look random: 0, 1, 2" in capsys.readouterr().out
+    assert ends("data", "check", *given, "--json") == 0
+    assert {"random", "fast", "catch"} <= {each["check"] for each in json.loads(capsys.readouterr().out)["findings"]}
+    rule = ("--drop-raters", "catch<0.7,odds>3", "--out", tmp_path / "kept.npz")
+    assert ends("data", "filter", *given, *rule, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["dropped_persons"] == [0, 1, 2]
+    assert told["reasons"]["odds>3"] == {"persons": 3, "answers": 3 * EACH}
+    assert (told["n"], told["people"]) == (27 * EACH, 27)
+    assert ends("data", "check", "--answers", tmp_path / "kept.npz", "--features", tmp_path / "Z.npy", "--json") == 0
+    assert not {"random", "fast", "catch"} & {each["check"] for each in json.loads(capsys.readouterr().out)["findings"]}
