@@ -45,7 +45,9 @@ def check_people(answers: Answers, credit: Float[np.ndarray, " t"] | None = None
     if answers.person is None or not len(answers):
         return findings
     found = people(answers, credit)
-    findings += _named(found, found.odds_random > found.convicting, "random", "answer as if at random", f"odds>{found.convicting:.1f}")
+    findings += _named(
+        found, found.odds_random > found.convicting, "random", "answer as if at random", f"odds>{found.convicting:.1f}"
+    )
     if found.fast is not None:
         fast = np.nan_to_num(found.fast) > _MOSTLY
         findings += _named(

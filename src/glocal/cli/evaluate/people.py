@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from glocal.cli.evaluate.common import ScoresOut, check_scores_out, embedded, put_result
+from glocal.cli.evaluate.common import Scored, embedded, scored
 from glocal.cli.options import AsJson, Base, Kind, ObjectIds, Order, TransformPath
 from glocal.cli.output import put, put_json, put_table
 from glocal.data.answers import Answers
@@ -31,27 +31,25 @@ OptionalFeatures = Annotated[
 Fast = Annotated[float, typer.Option("--fast", help="Seconds below which an answer counts as fast.")]
 
 
+@scored
 def people_command(
+    given: Scored,
     answers: AnswersPath,
     features: OptionalFeatures = None,
-    transform: TransformPath = None,
     object_ids: ObjectIds = None,
     fast: Fast = FAST,
     kind: Kind = None,
     base: Base = 0,
     order: Order = None,
     table: Annotated[Path | None, typer.Option("--table", help="Write a row for each person: .csv.")] = None,
-    out: ScoresOut = None,
-    as_json: AsJson = False,
 ) -> None:
     """Each person beside the others: agreement on shared questions and with a model, times, catch trials.
 
     Example: glocal evaluate people --answers answers.npz --features features.npy
     """
-    check_scores_out(out)
     if table is not None:
         table = writable_target(table, endings=(".csv",))
-    found = people(*_given(answers, features, transform, object_ids, kind, base, order), fast=fast)
+    found = people(*_given(answers, features, given.transform, object_ids, kind, base, order, given.load), fast=fast)
     columns = {"person": found.person, **found.columns()}
     if table is not None:
         import pandas as pd
@@ -66,11 +64,8 @@ def people_command(
         "random": found.person[random].tolist(), "inattentive": found.person[inattentive].tolist(),
         "people": [{name: each[i].item() for name, each in columns.items()} for i in range(len(found.person))],
     }  # fmt: skip
-    put_result(
-        scores, _lines(found, values, fast), values,
-        out=out, as_json=as_json, transform=transform, split=answers.name,
-    )  # fmt: skip
-    if not as_json:
+    given.put(scores, _lines(found, values, fast), values, split=answers.name)
+    if not given.as_json:
         _put_lowest(found)
 
 
@@ -125,7 +120,7 @@ def filter_command(
 
 def _given(
     path: Path, features: Path | None, transform: Path | None, object_ids: Path | None, kind: str | None, base: int,
-    order: Path | None,
+    order: Path | None, load: Callable[[Path], Features] = Features.load,
 ) -> tuple[Answers, np.ndarray | None]:  # fmt: skip
     """The answers as they are in the file, and how right the features are on each; NaN where an object has none."""
     answers = load_repeated(path, kind=kind, base=base, order=order)
@@ -133,8 +128,7 @@ def _given(
         if transform is not None or object_ids is not None:
             raise ParameterError("--transform and --object-ids would need features to be about; pass --features too.")
         return answers, None
-    loaded = Features.load(features)
-    return answers, credit_of(loaded, answers, transform, object_ids)
+    return answers, credit_of(load(features), answers, transform, object_ids)
 
 
 def credit_of(loaded: Features, answers: Answers, transform: Path | None, object_ids: Path | None) -> np.ndarray:
