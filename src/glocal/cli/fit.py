@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from glocal.aligner.arm import Arm
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.options import (
     AsJson,
@@ -26,6 +27,7 @@ from glocal.cli.options import (
     changed,
     load_answers,
     number_of_blocks,
+    option_of,
 )
 from glocal.cli.output import interval, progress_bar, put, put_json, put_table, say
 from glocal.extras import needed
@@ -46,13 +48,11 @@ def fit(
     method: Annotated[
         str | None, typer.Option("--method", help="glocal, global or naive. [default: glocal with local features]")
     ] = None,
-    alpha: Annotated[float, typer.Option("--alpha", help="Weight of the local term, 0 to below 1.")] = 0.1,
-    lmbda: Annotated[float, typer.Option("--lmbda", help="Strength of the penalty, at least 0.")] = 0.1,
-    mix: Annotated[
-        float, typer.Option("--mix", help="Share of the scaled identity in the penalty: above 0, at most 1.")
-    ] = 1.0,
-    tau: Annotated[float, typer.Option("--tau", help="Temperature of the local term, above 0.")] = 0.25,
-    bias: Annotated[bool, typer.Option("--bias/--no-bias", help="Learn a bias too.")] = False,
+    alpha: Annotated[float, option_of(Arm, "alpha")] = Arm.alpha,
+    lmbda: Annotated[float, option_of(Arm, "lmbda")] = Arm.lmbda,
+    mix: Annotated[float, option_of(Arm, "mix")] = Arm.mix,
+    tau: Annotated[float, option_of(Arm, "tau")] = Arm.tau,
+    bias: Annotated[bool, option_of(Arm, "bias")] = Arm.bias,
     squared: Annotated[
         bool | None,
         typer.Option("--squared/--no-squared", help="naive: penalise the squared norm, or the norm. [modern: squared]"),

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from glocal.aligner.options import options_of
 from glocal.cli.features import load_features
 from glocal.data.answers import Answers
 from glocal.data.features import Features
@@ -62,6 +63,13 @@ Solver = Annotated[
 ]
 Optimiser = Annotated[str | None, typer.Option("--optimiser", help="Of minibatch: sgd, adam or adamw. [default: sgd]")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+def option_of(owner: type, name: str) -> Any:
+    """The option of the command line for one field of a dataclass, with the help that stands there."""
+    found = options_of(owner)[name]
+    flag = "--" + name.replace("_", "-")
+    return typer.Option(f"{flag}/--no-{flag[2:]}" if found.kind is bool else flag, help=found.help)
 
 
 def changed(command: Callable[..., None], values: Mapping[str, Any]) -> dict[str, str]:
