@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,6 +56,14 @@ class People:
     catch: Float[np.ndarray, " q"] | None
     catch_trials: Int[np.ndarray, " q"] | None
     chance: Float[np.ndarray, " q"]
+
+    def means(self) -> Iterator[tuple[str, float, int]]:
+        """Metric, mean over the persons of whom it is known, each counting alike, and their number."""
+        for name in ("agreement", "model", "seconds", "fast", "catch"):
+            values = getattr(self, name)
+            known = np.empty(0) if values is None else values[~np.isnan(values)]
+            if len(known):
+                yield f"people_{name}", float(known.mean()), len(known)
 
     @property
     def odds_random(self) -> Float[np.ndarray, " q"]:

@@ -56,7 +56,7 @@ def people_command(
 
         with atomic_write(table) as stream:
             stream.write(csv(pd.DataFrame(columns)).encode())
-    scores = [Score("people", name, value, n=n, transform=PEOPLE) for name, value, n in _means(found)]
+    scores = [Score("people", name, value, n=n, transform=PEOPLE) for name, value, n in found.means()]
     random, inattentive = found.odds_random > found.convicting, found.odds_inattentive > found.convicting
     values = {
         "n": len(found.person), "chance": float(found.chance.mean()), "fast_seconds": fast,
@@ -137,15 +137,6 @@ def credit_of(loaded: Features, answers: Answers, transform: Path | None, object
     credit = np.full(len(answers), np.nan)
     credit[joined.kept] = answer_credit(embedded(loaded, transform), joined.triplets)
     return credit
-
-
-def _means(found: People) -> Iterator[tuple[str, float, int]]:
-    """Means over persons, of whom each counts alike."""
-    for name, values in found.columns().items():
-        if name in ("agreement", "model", "seconds", "fast", "catch"):
-            there = values[~np.isnan(values)]
-            if len(there):
-                yield f"people_{name}", float(there.mean()), len(there)
 
 
 def _lines(found: People, values: dict[str, Any], fast: float) -> Iterator[str]:
