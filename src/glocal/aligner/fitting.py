@@ -21,7 +21,7 @@ from glocal.aligner.outcome import OnStep, Outcome, Solver
 from glocal.data.features import Features
 from glocal.data.triplets import Triplets
 from glocal.errors import CollapseWarning, NotConvergedWarning
-from glocal.evaluation.structure.collapse import one_point
+from glocal.evaluation.structure.collapse import at_chance, one_point
 from glocal.records import FitRecord, Provenance, to_json
 from glocal.solver.criterion import gradient_norm
 from glocal.transform import LinearTransform
@@ -194,7 +194,7 @@ def _record(
 def _warn(record: FitRecord, outcome: Outcome, chance: float) -> None:
     if not record.converged and record.status != "stationary":
         warnings.warn(f"not converged ({record.status}): {record.reason}.", NotConvergedWarning, stacklevel=3)
-    if record.parts["global"] >= chance - 1e-6 or one_point(outcome.embedded.double().cpu().numpy()):
+    if at_chance(record.parts["global"], chance) or one_point(outcome.embedded.double().cpu().numpy()):
         warnings.warn(
             f"collapse: the global loss {record.parts['global']:.6f} is that of chance ({chance:.6f}) "
             "or all objects are mapped to one point. Lower lmbda, or check that triplets and features belong together.",
