@@ -1,21 +1,17 @@
 """Sweeps on more local images than memory holds: what is read, how many blocks, what is recorded."""
 
-import json
-
 import numpy as np
 import processes
 import pytest
 
-from glocal.aligner import Exact, FitData, fit_arm
+from glocal.aligner import Exact, FitData
 from glocal.data import store
 from glocal.data.features import Features
 from glocal.data.splits import local_blocks, object_folds
 from glocal.data.world import simulated_world
 from glocal.errors import DataError
-from glocal.sweep import Grid, Sweep
-from glocal.sweep.blocks import blocks_needed
+from glocal.sweep import Sweep
 from glocal.sweep.data import FoldData, SweepData
-from glocal.sweep.run import Plan
 
 GRID = {"alpha": [0.5], "lmbda": [0.1], "tau": [0.25]}
 
@@ -38,14 +34,14 @@ def test_a_fold_reads_the_rows_it_uses_and_no_other(many):
     outside = np.setdiff1d(np.arange(len(matrix)), inside)
     used = outside[np.concatenate(local_blocks(len(outside), 30, 42)[:4])]
     matrix[np.setdiff1d(outside, used)] = np.nan
-    fold = FoldData.read(data_of(many, Features(matrix)), 1, 3, Exact(), blocks=4)
+    fold = FoldData.read(data_of(many, Features(matrix), local_blocks=4), 1, 3, Exact())
     scalars = many.objects.standardization
     assert np.array_equal(np.concatenate(fold.local.blocks), scalars(matrix[used]))
     assert np.array_equal(fold.images, matrix[np.sort(inside)])
     assert len(fold.local) == 4
     matrix[used[0], 3] = np.inf
     with pytest.raises(DataError, match=f"holds inf at row {used[0]}, column 3"):
-        FoldData.read(data_of(many, Features(matrix)), 1, 3, Exact(), blocks=4)
+        FoldData.read(data_of(many, Features(matrix), local_blocks=4), 1, 3, Exact())
 
 
 def test_more_images_than_can_be_compared_are_sampled(many, monkeypatch):
@@ -57,47 +53,10 @@ def test_more_images_than_can_be_compared_are_sampled(many, monkeypatch):
     assert set(sweep.results_["n_images"]) == {100}
 
 
-def test_the_number_of_blocks_is_measured_once_for_all_points(many, tmp_path, monkeypatch):
-    """Of 40 blocks every point uses few; the count is in the folder, and a resumed sweep does not measure again."""
-    sweep = Sweep(GRID, block_size=30, select="val-loss")
-    sweep.fit(many.objects, many.triplets, local_features=many.local, out=tmp_path / "s")
-    found = json.loads((tmp_path / "s" / "blocks.json").read_text())
-    assert found["local_blocks"] in (8, 16, 32)
-    assert found["change"] <= 1e-3
-    fixed = Sweep(GRID, block_size=30, select="val-loss", local_blocks=found["local_blocks"])
-    fixed.fit(many.objects, many.triplets, local_features=many.local)
-    assert fixed.results_["objective"].tolist() == sweep.results_["objective"].tolist()
-
-    def never(*_, **__):
-        raise AssertionError("measured twice")
-
-    monkeypatch.setattr("glocal.sweep.blocks.blocks_needed", never)
-    sweep.fit(many.objects, many.triplets, local_features=many.local, out=tmp_path / "s", resume=True)
-
-
-def test_nothing_is_measured_where_all_blocks_are_used(many):
-    """Up to 16 blocks, without glocal, at alpha = 1 only, or with a given number there is nothing to find out."""
-    for grid, options, found in (
-        (GRID, {"block_size": 75}, (None, None)),
-        ({"method": "global"}, {}, (None, None)),
-        ({"alpha": 1}, {}, (None, None)),
-        (GRID, {"local_blocks": 5}, (5, None)),
-    ):
-        assert blocks_needed(Plan(data_of(many, **options), Grid.of(grid), 3, Exact(tol=1e-4))) == found
-
-
-@pytest.mark.filterwarnings("ignore::glocal.errors.NotConvergedWarning")
-def test_the_blocks_found_are_enough_for_the_other_settings(many):
-    """With the number measured on the hardest setting, others end within 1e-3 of their optimum over all blocks."""
-    grid = Grid.of({"alpha": [0.1, 0.5], "lmbda": [0.1, 1.0], "tau": [0.25, 1.0]})
-    blocks, _ = blocks_needed(Plan(data_of(many), grid, 3, Exact(tol=1e-4)))
-    for alpha, lmbda, tau in ((0.1, 0.1, 0.25), (0.5, 1.0, 1.0)):
-        given = {"local_features": many.local, "alpha": alpha, "lmbda": lmbda, "tau": tau, "block_size": 30}
-        few = fit_arm(many.objects, many.triplets, local_blocks=blocks, **given)
-        best = fit_arm(many.objects, many.triplets, local_blocks=60, start=few.transform, tol=1e-6, **given)
-        seen = fit_arm(many.objects, many.triplets, local_blocks=60, start=few.transform, max_evaluations=1, **given)
-        assert few.record.n_local_blocks == blocks < 60
-        assert best.record.objective <= seen.record.objective <= best.record.objective * 1.001
+def test_every_point_trains_on_the_first_16_blocks(many):
+    """Of 40 blocks outside a fold each point uses 16, unless another number is given."""
+    assert len(FoldData.read(data_of(many), 0, 3, Exact()).local) == 16
+    assert len(FoldData.read(data_of(many, local_blocks=20), 0, 3, Exact()).local) == 20
 
 
 def test_raw_local_images_are_trained_raw_and_judged_standardized(many):

@@ -43,8 +43,6 @@ class FitRecord:
     `parts` are unweighted; `gap` bounds or estimates how far `objective` lies above the optimum
     (None where no such bound is known); `status` is ``"converged"``, ``"stationary"``, ``"budget"`` or ``"stalled"``.
     `rank` is the number of directions that were fitted where there are fewer rows than columns, else None.
-    Where a schedule decided on the `n_local_blocks` blocks of local images, `local_change`
-    is the fraction of the objective by which the last doubling of their number changed it on fresh blocks.
     `gathered` says that the objects were too many for an n × n matrix. Of the mini-batch solver, which is never
     converged and has no `tol`, `evaluations` are its `steps`, `n_fitted` the answers outside the fold that its stopping
     rule watched, and `watched` the scores of that fold (both None where it watched what it fitted).
@@ -79,7 +77,6 @@ class FitRecord:
     provenance: Provenance | None = None
     rank: int | None = None
     n_local_blocks: int | None = None
-    local_change: float | None = None
     local_standardized: bool | None = None
     profile: str = "modern"
     solver: str = "lbfgs"

@@ -50,10 +50,6 @@ class LocalBlocks:
             return array_sha256(features.matrix)
         return array_sha256(features.matrix, np.sort(self.rows))
 
-    def __add__(self, other: LocalBlocks) -> LocalBlocks:
-        rows = None if self.rows is None or other.rows is None else np.concatenate([self.rows, other.rows])
-        return LocalBlocks(self.blocks + other.blocks, rows)
-
 
 @dataclass(frozen=True, eq=False)
 class FitData:
@@ -70,9 +66,8 @@ class FitData:
     block_size, seed : int
         Local images a block; seed of blocks and folds.
     local_blocks : int or None
-        Number of blocks of local images to use, counted from the first; all if there are fewer. None: all if at most
-        16; otherwise doubled until the record's `local_change` is at most 1e-3 of the objective, and at most 64. Each
-        of these fits may spend `max_evaluations`.
+        Number of blocks of local images to use, counted from the first; all if there are fewer. None: at most 16, the
+        mini-batch solver all.
     local_standardized : bool
         False trains the local term on raw local features, as the authors' code does.
     images : (k,) int or None
@@ -93,7 +88,7 @@ class FitData:
     seed: int = option(42, "Of the blocks and of the held-out fold.", allowed=f"0 to {2**32 - 1}",
                        holds=lambda seed: 0 <= seed < 2**32)  # fmt: skip
     local_blocks: int | None = option(
-        None, "Blocks of local images to use, or auto: as many as a measurement calls for.", kind=int,
+        None, "Blocks of local images to use, or auto: all, at most 16.", kind=int,
         allowed="at least 1, or auto (None)", holds=at_least_1, only="glocal",
     )  # fmt: skip
     local_standardized: bool = option(True, "Standardize local images by the two scalars of the objects.")
@@ -159,8 +154,8 @@ class FitData:
         drawn = local_blocks(self.n_local, self.block_size, self.seed)
         return drawn if self.images is None else [self.images[rows] for rows in drawn]
 
-    def read(self, dtype: str, first: int = 0, last: int | None = None) -> LocalBlocks:
-        """Read the blocks of local images from `first` to before `last`, and only those rows.
+    def read(self, dtype: str, most: int | None = None) -> LocalBlocks:
+        """Read the blocks of local images, or the first so many, and only those rows.
 
         Raises
         ------
@@ -168,7 +163,7 @@ class FitData:
             NaN or infinity in a row that is read.
         """
         assert self.local_features is not None
-        drawn = self.drawn[first:last]
+        drawn = self.drawn[:most]
         rows = np.concatenate(drawn)
         X = np.empty((len(rows), self.local_features.dimensions), dtype=dtype)
         for positions, chunk in self.local_features.rows(rows):

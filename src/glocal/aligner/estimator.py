@@ -59,7 +59,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     rank : None
         No longer needed and without effect: with fewer rows than columns a fit takes the row space by itself.
     local_blocks : int or None, default None
-        Blocks of local images to use; None uses all up to 16, and of more as many as a measurement calls for.
+        Blocks of local images to use; None: all, at most 16.
     solver : {"lbfgs", "minibatch"} or None, default None
         The exact solver, or the paper's loop (needs the extra ``paper``); None what the profile says.
     profile : {"modern", "neurips2023"}, default "modern"

@@ -13,10 +13,9 @@ import torch
 from glocal._version import __version__
 from glocal.aligner.arm import Arm
 from glocal.aligner.choices import Choices
-from glocal.aligner.data import FitData
+from glocal.aligner.data import FitData, LocalBlocks
 from glocal.aligner.exact import Exact
 from glocal.aligner.holdout import holdout_parts, holdout_scores
-from glocal.aligner.local import BlockFit, fit_on_blocks
 from glocal.aligner.outcome import OnStep, Outcome, Solver
 from glocal.data.features import Features
 from glocal.data.triplets import Triplets
@@ -95,16 +94,17 @@ def fit(
     if holdout is not None:
         holdout_parts(data, holdout)  # says what cannot be held out before anything is fitted
     began = time.perf_counter()
-    found = fit_on_blocks(data, arm, solver, start, on_step=on_step)
+    local = data.read(solver.dtype, data.local_blocks or solver.most_blocks) if arm.local else None
+    outcome = solver.solve(data, arm, local, start, on_step)
     seconds = time.perf_counter() - began
     scores = None
     if holdout is not None:
-        scores = holdout_scores(data, holdout, arm, solver.beside("holdout"), found.local, start, on_holdout_step)
-    record = _record(data, arm, solver, found, seconds, scores)
-    _warn(record, found.outcome, data.triplets.chance_loss)
+        scores = holdout_scores(data, holdout, arm, solver.beside("holdout"), local, start, on_holdout_step)
+    record = _record(data, arm, solver, local, outcome, seconds, scores)
+    _warn(record, outcome, data.triplets.chance_loss)
     meta = {"fit": json.loads(to_json(record))}
     scalars = data.scalars
-    return Fit(replace(found.outcome.transform, mean=scalars.mean, std=scalars.std, meta=meta), record)
+    return Fit(replace(outcome.transform, mean=scalars.mean, std=scalars.std, meta=meta), record)
 
 
 def fit_arm(
@@ -145,9 +145,9 @@ def fit_arm(
 
 
 def _record(
-    data: FitData, arm: Arm, solver: Solver, found: BlockFit, seconds: float, holdout: dict[str, Any] | None
-) -> FitRecord:
-    outcome, local = found.outcome, found.local
+    data: FitData, arm: Arm, solver: Solver, local: LocalBlocks | None, outcome: Outcome, seconds: float,
+    holdout: dict[str, Any] | None,
+) -> FitRecord:  # fmt: skip
     solution = outcome.solution
     loop: dict[str, Any] = {} if solution.epochs is None else {"epochs": solution.epochs, "steps": solution.evaluations}
     return FitRecord(
@@ -166,7 +166,7 @@ def _record(
         gap=solution.gap,
         certificate=outcome.certificate,
         gradient_norm=gradient_norm(solution.at),
-        evaluations=found.evaluations,
+        evaluations=solution.evaluations,
         seconds=seconds,
         n_triplets=len(data.triplets),
         n_dropped=data.n_dropped,
@@ -181,7 +181,6 @@ def _record(
         ),
         rank=outcome.rank,
         n_local_blocks=None if local is None else len(local),
-        local_change=found.change,
         local_standardized=data.local_standardized if arm.local else None,
         gathered=outcome.gathered,
         n_fitted=outcome.n_fitted,

@@ -52,7 +52,7 @@ class Loop:
     device: str = "cpu"
 
     name: ClassVar[str] = "minibatch"
-    takes_all_blocks: ClassVar[bool] = True
+    most_blocks: ClassVar[int | None] = None  # it takes them in turn
 
     def __post_init__(self) -> None:
         options_of(Exact)["dtype"].check("dtype", self.dtype)

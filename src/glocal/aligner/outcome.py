@@ -38,17 +38,13 @@ class Outcome:
     n_fitted: int | None = None
     watched: dict[str, Any] | None = None
 
-    def without_local(self, arm: Arm) -> float:
-        """The objective less the local term."""
-        return self.solution.at.value - arm.share * self.solution.at.parts.get("local", 0.0)
-
 
 @runtime_checkable
 class Solver(Protocol):
     """How an arm is minimised: `Exact`, or the paper's `Loop`."""
 
     name: ClassVar[str]
-    takes_all_blocks: ClassVar[bool]
+    most_blocks: ClassVar[int | None]
 
     @property
     def dtype(self) -> str:

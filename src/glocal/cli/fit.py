@@ -178,11 +178,8 @@ def _summary(record: FitRecord, out: Path) -> None:
             f"agreement {record.watched['accuracy_dot']:.3f} (dot product, ties {record.watched['ties']})"
         )
     put(f"{record.status} in {record.seconds:.1f} s: {record.reason}")
-    if record.local_change is not None:
-        put(
-            f"local images: {record.n_local} in {record.n_local_blocks} blocks; "
-            f"the last doubling changed the objective by {record.local_change:.1e} of its value"
-        )
+    if record.n_local:
+        put(f"local images: {record.n_local} in {record.n_local_blocks} blocks")
     if record.rank is not None:
         put(f"fitted on {record.rank} directions, those of the rows; the others are a scaled identity, or 0 for naive")
     put(f"certificate: {record.certificate}")

@@ -52,7 +52,7 @@ TransformPath = Annotated[
 ]
 LocalBlocks = Annotated[
     str,
-    typer.Option("--local-blocks", help="Blocks of local images to use, or auto: as many as a measurement calls for."),
+    typer.Option("--local-blocks", help="Blocks of local images to use, or auto: all, at most 16."),
 ]
 ProfileName = Annotated[
     str, typer.Option("--profile", help="modern, or neurips2023: the paper's procedure with all its choices.")

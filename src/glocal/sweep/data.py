@@ -121,7 +121,6 @@ class FoldData:
         solver: Exact | Loop,
         *,
         squared: bool = True,
-        blocks: int | None = None,
     ) -> FoldData:
         """Read one fold; of the local images only the rows that are used.
 
@@ -132,12 +131,10 @@ class FoldData:
             Objects and local images are folded alike.
         solver, squared
             See the class.
-        blocks : int or None
-            Blocks of local images to train on, the first ones; None takes all.
         """
         fit, n = data.fit, len(data.fit.features)
         training = data.training(fold, folds)
-        local = training.read(solver.dtype, last=blocks)
+        local = training.read(solver.dtype, fit.local_blocks or solver.most_blocks)
         objects = np.sort(object_folds(n, folds, fit.seed)[fold])
         new_index = np.full(n, -1)
         new_index[objects] = np.arange(len(objects))

@@ -20,7 +20,6 @@ from glocal.data.triplets import Triplets
 from glocal.errors import ParameterError
 from glocal.extras import needed
 from glocal.files import PathLike
-from glocal.sweep.blocks import blocks_of
 from glocal.sweep.data import SweepData
 from glocal.sweep.grid import Grid
 from glocal.sweep.outcome import Outcome, conclude
@@ -50,8 +49,7 @@ class Sweep(BaseEstimator):
         where the profile keeps a fold for the stopping rule (``validation_folds``), the rule watches what the sweep
         holds out.
     local_blocks : int or None
-        Blocks of local images that every point trains on. None uses all up to 16, and of more as many as the most
-        demanding setting of the grid needs on fold 0, measured once; see `glocal.sweep.blocks.blocks_needed`.
+        Blocks of local images that every point trains on. None: all, at most 16; the mini-batch solver takes all.
 
     Attributes
     ----------
@@ -187,8 +185,7 @@ class Sweep(BaseEstimator):
             points = [point for path in plan.paths() for point in path]
             keep = keep_transforms and out is not None
             store = Store(folder, plan.config(), points, resume=resume, keep_transforms=keep)
-            blocks = blocks_of(plan, store)
-            run(plan, store, blocks, progress, scheduler=scheduler)
+            run(plan, store, progress, scheduler=scheduler)
             outcome = conclude(plan, store, self.select)
             if out is not None:
                 outcome.save(store.folder)

@@ -66,9 +66,9 @@ class Plan:
         """The units of work."""
         return self.grid.paths(self.folds)
 
-    def read(self, fold: int, blocks: int | None) -> FoldData:
-        """Read the data of one fold with so many blocks of local images."""
-        return FoldData.read(self.data, fold, self.folds, self.solver, squared=self.squared, blocks=blocks)
+    def read(self, fold: int) -> FoldData:
+        """Read the data of one fold."""
+        return FoldData.read(self.data, fold, self.folds, self.solver, squared=self.squared)
 
     def save(self, store: Store, result: Result) -> None:
         """Write a finished point with the standardization of the features."""
@@ -76,9 +76,7 @@ class Plan:
         store.save(result, standardized_by(result, scalars.mean, scalars.std))
 
 
-def run(
-    plan: Plan, store: Store, blocks: int | None, progress: Progress | None = None, *, scheduler: str | None = None
-) -> None:
+def run(plan: Plan, store: Store, progress: Progress | None = None, *, scheduler: str | None = None) -> None:
     """Finish every point of the sweep, here or on a Dask cluster, together with other processes on the same folder.
 
     A path is a chain of tasks, each of which starts from the point before. Paths of one fold follow each other, so that
@@ -96,13 +94,10 @@ def run(
     paths = {points[0].unit: points for points in plan.paths()}
     total = sum(map(len, paths.values()))
 
-    def data(fold: int) -> FoldData:
-        return plan.read(fold, blocks)
-
     try:
         for wait in (False, True):
             chains = _chains(store, paths, wait=wait)
-            for item, found in run_tasks(step_on, chains, data, prepare=Fold, scheduler=scheduler):
+            for item, found in run_tasks(step_on, chains, plan.read, prepare=Fold, scheduler=scheduler):
                 if found.original is not None:
                     store.save_original(item.point.fold, found.original)
                 plan.save(store, found.result)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +30,7 @@ class Store:
     """A sweep's output folder.
 
     ``sweep.json`` says what is swept. ``points.jsonl`` holds one row for each finished point and ``transforms/KEY.npz``
-    its transform. ``blocks.json`` says how many blocks of local images every point trains on. ``paths/UNIT.npz`` says
+    its transform. ``paths/UNIT.npz`` says
     where each path stands, so that a resumed path takes the steps an undisturbed one would have taken;
     ``paths/UNIT.lock`` is held by the process that walks the path and is free when it dies.
 
@@ -94,34 +92,10 @@ class Store:
         """Write the scores of the untransformed features on a fold."""
         append_rows(self.folder / "original.jsonl", [{"fold": fold, **scores}])
 
-    def blocks(self) -> tuple[int | None, float | None] | None:
-        """How many blocks of local images were found to be needed, and the change measured; None before that."""
-        path = self.folder / "blocks.json"
-        if not path.exists():
-            return None
-        found = _object(path, "blocks")
-        if not {"local_blocks", "change"} <= found.keys():
-            raise FileError(f"blocks file {path} lacks local_blocks or change. Delete it: it is measured anew.")
-        return found["local_blocks"], found["change"]
-
-    def save_blocks(self, blocks: int | None, change: float | None) -> None:
-        """Write how many blocks of local images all points train on."""
-        with atomic_write(self.folder / "blocks.json") as stream:
-            stream.write((to_json({"local_blocks": blocks, "change": change}) + "\n").encode())
-
     def done(self, points: list[Point]) -> set[str]:
         """The keys of those points that have a row."""
         found = self.tasks.done()
         return {point.key for point in points if identity_of(vars(point)) in found}
-
-    @contextlib.contextmanager
-    def alone(self, what: str) -> Iterator[None]:
-        """Do something while no other process does it."""
-        self.tasks.take(what, wait=True)
-        try:
-            yield
-        finally:
-            self.tasks.release(what)
 
     def save(self, result: Result, transform: LinearTransform | None) -> None:
         """Write a finished point: its transform if it has one, then the state of its path, then its row."""
