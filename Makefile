@@ -41,7 +41,7 @@ types: setup
 
 docs: setup
 	$(BIN)/python docs/cli_reference.py --check
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs site
 
 check: lint types test docs
 

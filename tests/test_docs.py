@@ -234,6 +234,32 @@ def test_relative_links_lead_somewhere(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def anchors(text):
+    """The anchors of a page's headings, as the site and GitHub make them."""
+    titles = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_anchors_of_links_exist(page):
+    """Each link to a heading, of the same page or of another, names one that is there."""
+    links = re.findall(r"\]\((?!https?://)([^)#\s]*)#([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    targets = [(page.parent / name if name else page, anchor) for name, anchor in links]
+    assert [(path.name, a) for path, a in targets if a not in anchors(path.read_text(encoding="utf-8"))] == []
+
+
+def test_every_page_is_in_the_table_of_contents():
+    """Each page of the site stands in exactly one toctree, so that it can be reached from the first page."""
+    docs = ROOT / "docs"
+    listed = []
+    for page in docs.rglob("*.md"):
+        for block in blocks(page.read_text(encoding="utf-8"), "{toctree}"):
+            names = [line for line in block.splitlines() if line and not line.startswith(":")]
+            listed += [(page.parent / f"{name}.md").relative_to(docs).as_posix() for name in names]
+    pages = [page.relative_to(docs).as_posix() for page in docs.rglob("*.md")]
+    assert sorted(listed) == sorted(page for page in pages if page != "index.md")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_tests_named_on_the_pages_exist(page):
     """Each ``test_x.py::test_y`` that a page names is a test function of that file."""

@@ -16,12 +16,10 @@ _SPAN = 600.0  # exp of a smaller range of similarities neither overflows nor va
 def model_rdm(Z: Float[np.ndarray, "n p"], kernel: str = "cosine") -> Float[np.ndarray, "n n"]:
     """1 - similarity of every pair of rows.
 
-    | kernel | similarity |
-    |---|---|
-    | `cosine` | z_i · z_j / (‖z_i‖ ‖z_j‖) |
-    | `correlation` | Pearson correlation of z_i and z_j across the dimensions |
-    | `dot` | z_i · z_j |
-    | `choice` | the mean over third objects k of exp S_ij / (exp S_ij + exp S_ik + exp S_jk), S = Z Zᵀ |
+    - `cosine`: z_i · z_j / (‖z_i‖ ‖z_j‖)
+    - `correlation`: Pearson correlation of z_i and z_j across the dimensions
+    - `dot`: z_i · z_j
+    - `choice`: the mean over third objects k of exp S_ij / (exp S_ij + exp S_ik + exp S_jk), S = Z Zᵀ
 
     `choice` is the probability that the pair is found the most similar one beside a random third object of the same
     set: what an exhaustively sampled odd-one-out experiment measures (Hebart et al. 2020). It takes n³ steps.

@@ -1,0 +1,82 @@
+"""How Sphinx builds the site: ``make docs`` writes it to ``site/``, without a network and with warnings as errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from docutils.nodes import SkipNode
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+
+import glocal
+
+project = "glocal"
+author = "The glocal developers"
+version = release = glocal.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+root_doc = "index"
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["**/.ipynb_checkpoints"]
+
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_default_options = {
+    "member-order": "bysource",
+    "special-members": "__call__",  # a term of the objective is called
+    # scikit-learn's, whose docstrings refer to its own site
+    "exclude-members": "set_fit_request, set_score_request, set_transform_request, get_metadata_routing",
+}
+autodoc_typehints = "none"  # numpydoc sections say the types in words, with their shapes
+autodoc_preserve_defaults = True
+napoleon_google_docstring = False
+napoleon_use_param = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+default_role = "code"  # `name` in a docstring is code, as in Markdown
+add_module_names = False
+python_use_unqualified_type_names = True
+python_display_short_literal_types = True
+maximum_signature_line_length = 88
+
+html_theme = "pydata_sphinx_theme"
+html_title = "glocal"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_math_renderer = "mathml"
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "logo": {"text": "glocal"},
+    "navbar_align": "left",
+    "show_nav_level": 1,
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_sidebars = {"index": []}
+project_copyright = author
+copybutton_exclude = ".linenos, .gp, .go"
+
+
+def draw(translator: Any, node: Any) -> None:
+    """Write a formula as MathML: browsers draw it without the scripts of MathJax, which would have to be downloaded."""
+    translator.body.append(tex2mathml(node.astext(), as_block=node.tagname == "math_block"))
+    raise SkipNode
+
+
+def plain_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Keep the |x| of a docstring as it stands: reStructuredText would look for a substitution of that name."""
+    lines[:] = [
+        "``".join(part if i % 2 else part.replace("|", r"\|") for i, part in enumerate(line.split("``")))
+        for line in lines
+    ]
+
+
+def setup(app: Sphinx) -> None:
+    """Register the two functions above."""
+    app.add_html_math_renderer("mathml", (draw, None), (draw, None))
+    app.connect("autodoc-process-docstring", plain_bars)
