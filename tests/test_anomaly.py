@@ -9,7 +9,7 @@ from scipy.special import stdtrit
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from sklearn.neighbors import NearestNeighbors
 
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
 from glocal.evaluation import nearest
@@ -435,7 +435,7 @@ def files(tmp_path_factory):
 
 def run(files, *more):
     given = ("evaluate", "anomaly", "--train", files / "train.npy", "--test", files / "test.npy", *more)
-    return _run([str(word) for word in given])
+    return execute([str(word) for word in given])
 
 
 def labelled(files):

@@ -9,7 +9,7 @@ import numpy as np
 import processes
 import pytest
 
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 8)).astype("f4")
@@ -112,7 +112,7 @@ def _write(path, content):
 
 def _refused(capsys, folder, arguments, expected):
     before = sorted(path.name for path in folder.iterdir())
-    assert _run(arguments) == 1
+    assert execute(arguments) == 1
     streams = capsys.readouterr()
     lines = streams.err.strip().splitlines()
     assert len(lines) == 1, lines
@@ -157,7 +157,7 @@ def test_constant_columns_only_warn(folder):
     """Constant columns are a warning, not an error."""
     np.save(folder / "c.npy", _with(X, (slice(None), 1), 2))
     with pytest.warns(match="1 constant columns of 8"):
-        assert _run(["fit", "--features", "c.npy", "--triplets", "t.npy", "--out", "o.npz"]) == 0
+        assert execute(["fit", "--features", "c.npy", "--triplets", "t.npy", "--out", "o.npz"]) == 0
 
 
 @pytest.mark.parametrize("name", ["o.csv", "o.npz", "o.h5", "o.pt", "o.mat", "o", "o.zarr"])

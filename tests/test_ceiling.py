@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.repeated import load_repeated, tally
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError, FileError
@@ -239,7 +239,7 @@ def files(tmp_path):
 
 def run(files, *arguments):
     named = [str(files / a) if "." in a else a for a in arguments]
-    return _run(["evaluate", "ceiling", "--answers", str(files / "answers.csv"), *named])
+    return execute(["evaluate", "ceiling", "--answers", str(files / "answers.csv"), *named])
 
 
 def test_the_command_without_features_gives_the_ceilings(files, capsys):

@@ -12,7 +12,7 @@ import numpy as np
 import processes
 import pytest
 
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.check import check_triplets
 from glocal.data.features import Features
 from glocal.data.triplets import Triplets
@@ -42,7 +42,7 @@ def files(tmp_path_factory):
 
 
 def run(*arguments):
-    return _run([str(argument) for argument in arguments])
+    return execute([str(argument) for argument in arguments])
 
 
 def run_json(capsys, *arguments):
@@ -243,11 +243,12 @@ def test_apply_does_not_load_torch(files, tmp_path):
     """Applying a transform needs numpy alone, so that it starts at once."""
     np.savez(tmp_path / "w.npz", weights=np.eye(64, dtype="f4"), mean=0.0, std=1.0)
     code = (
-        "import sys; from glocal.cli.app import _run; "
-        f"code = _run(['apply', '{tmp_path / 'w.npz'}', '{files / 'features.npy'}', '--out', '{tmp_path / 'o.npy'}']); "
+        "import sys; from glocal.cli.app import execute; "
+        "code = execute(['apply', *sys.argv[1:]]); "
         "print(code, 'torch' in sys.modules)"
     )
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).split()[-2:] == ["0", "False"]
+    command = [sys.executable, "-c", code, tmp_path / "w.npz", files / "features.npy", "--out", tmp_path / "o.npy"]
+    assert subprocess.check_output(command, text=True).split()[-2:] == ["0", "False"]
     assert np.allclose(np.load(tmp_path / "o.npy"), np.load(files / "features.npy"))
 
 
@@ -256,8 +257,8 @@ def test_apply_memory_is_constant(tmp_path):
     np.savez(tmp_path / "w.npz", weights=np.eye(512, dtype="f4"), mean=0.0, std=1.0)
     code = """
 import sys
-from glocal.cli.app import _run
-print(peak_of(lambda: _run(sys.argv[1:]))[0])
+from glocal.cli.app import execute
+print(peak_of(lambda: execute(sys.argv[1:]))[0])
 """
     peaks = []
     for rows in (60_000, 240_000):

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.splits import split_triplets
 from glocal.data.world import simulated_world
 from glocal.evaluation.alignment import odd_one_out
@@ -26,7 +26,7 @@ MEASURES = {
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
-    assert _run(["demo", "--out", str(folder)]) == 0
+    assert execute(["demo", "--out", str(folder)]) == 0
     return folder
 
 
@@ -89,14 +89,14 @@ def test_the_folder_is_that_of_a_suite(ran, scores):
 
 def test_the_table_and_json(ran, capsys):
     """The table has a line for each arm and one for the people, each cell an interval; original keeps all."""
-    assert _run(["demo", "--out", str(ran)]) == 0
+    assert execute(["demo", "--out", str(ran)]) == 0
     text = capsys.readouterr().out
     assert "SIMULATED" in text
     lines = {line.split()[0]: line for line in text.splitlines() if line.split()[:1] and "[" in line}
     for arm in ARMS:
         assert len(re.findall(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]", lines[arm])) == 5 - (arm == "original")
     assert len(re.findall(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]", lines["people"])) == 1
-    assert _run(["demo", "--out", str(ran), "--json"]) == 0
+    assert execute(["demo", "--out", str(ran), "--json"]) == 0
     out = capsys.readouterr().out
     assert out.count("\n") == 1
     told = json.loads(out)
@@ -120,7 +120,7 @@ def test_without_the_extra_the_page_is_left_out(ran, tmp_path, capsys, monkeypat
         (tmp_path / name).symlink_to(ran / name)
     monkeypatch.setitem(sys.modules, "jinja2", None)
     monkeypatch.setitem(sys.modules, "altair", None)
-    assert _run(["demo", "--out", str(tmp_path), "--json"]) == 0
+    assert execute(["demo", "--out", str(tmp_path), "--json"]) == 0
     streams = capsys.readouterr()
     said = [line for line in streams.err.splitlines() if "report.html" in line]
     wanted = "a report needs jinja2, which is not installed. Install it: pip install 'glocal[report]'."

@@ -14,7 +14,7 @@ import pytest
 
 from glocal import extras
 from glocal.cli import app
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.errors import MissingDependencyError, is_interrupt
 
 
@@ -75,7 +75,7 @@ def test_an_interrupted_import_ends_the_command_as_interrupted(monkeypatch, caps
 
     command = next(one for one in app.app.registered_commands if one.name == "demo")
     monkeypatch.setattr(command, "callback", demo)
-    assert _run(["demo"]) == 130
+    assert execute(["demo"]) == 130
     assert capsys.readouterr().err.startswith("interrupted")
     assert not is_interrupt(ImportError("no module"))
 
@@ -123,7 +123,7 @@ def test_a_missing_extra_is_said_before_the_work(files, monkeypatch, capsys, mis
         return importlib.import_module(module)
 
     monkeypatch.setattr(extras, "import_module", without)
-    assert _run(command.split()) == 1
+    assert execute(command.split()) == 1
     said = capsys.readouterr().err
     assert re.search(f"needs {package or missing}, which is not installed. Install it: pip install 'glocal", said), said
     assert "evaluations" not in said

@@ -9,7 +9,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, RidgeClassifierCV
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.datasets.breeds import TASKS, breeds_task
 from glocal.errors import DataError, FileError, GLocalError, NotConvergedWarning, ParameterError
 from glocal.evaluation.fewshot import PROBES, draw_episodes, few_shot, logistic, superclass_split
@@ -602,7 +602,7 @@ def arguments_of(folder, *extra):
 
 
 def run(*arguments):
-    return _run([str(argument) for argument in arguments])
+    return execute([str(argument) for argument in arguments])
 
 
 def run_json(capsys, *arguments):

@@ -389,12 +389,12 @@ def test_a_system_without_fcntl_and_fdatasync_runs_commands(tmp_path):
     np.save(tmp_path / "x.npy", np.ones((300, 4), "f4"))
     code = (
         "import os, sys; sys.modules['fcntl'] = None; del os.fdatasync\n"
-        "from glocal.cli.app import _run\n"
+        "from glocal.cli.app import execute\n"
         "from glocal.transform import LinearTransform, streaming\n"
         "import glocal.extract.store, glocal.sweep.store, numpy as np\n"
         "streaming._FLUSH_BYTES = 1\n"
         "LinearTransform(np.eye(4, dtype='f4'), None, 0.0, 1.0).save('t.npz')\n"
-        "sys.exit(_run(['--version']) or _run(['apply', 't.npz', 'x.npy', '--out', 'o.npy']))"
+        "sys.exit(execute(['--version']) or execute(['apply', 't.npz', 'x.npy', '--out', 'o.npy']))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError
 from glocal.evaluation.alignment import odd_one_out
@@ -135,7 +135,7 @@ def files(tmp_path):
 def run(files, *arguments):
     named = [str(files / a) if "." in a else a for a in arguments]
     common = ("--features", files / "features.npy", "--triplets", files / "triplets.npy", "--object-ids")
-    return _run(["evaluate", "odd-one-out", *map(str, common), str(files / "ids.txt"), *named])
+    return execute(["evaluate", "odd-one-out", *map(str, common), str(files / "ids.txt"), *named])
 
 
 def test_one_answer_has_no_interval(files, capsys):
@@ -154,7 +154,7 @@ def test_one_answer_has_no_interval(files, capsys):
     ]
     common += ["--object-ids", str(files / "ids.txt"), "--transform", str(files / "right.npz")]
     common += ["--similarity", "dot", "--baseline", "original"]
-    assert _run([*common, "--json", "--out", str(files / "s.jsonl")]) == 0
+    assert execute([*common, "--json", "--out", str(files / "s.jsonl")]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["n"], found["low"], found["high"]) == (1, None, None)
     against = found["baseline"]
@@ -162,7 +162,7 @@ def test_one_answer_has_no_interval(files, capsys):
     assert against["p"] == (1.0 if against["difference"] == 0 else None)
     rows = {row["metric"]: row for row in read_rows(files / "s.jsonl")}
     assert (rows["accuracy_dot"]["low"], rows["accuracy_dot_difference"]["high"]) == (None, None)
-    assert _run(common) == 0
+    assert execute(common) == 0
     said = capsys.readouterr().out
     assert f"accuracy (dot)  {found['accuracy']:.3f} (no interval: one cluster of scores, or all are equal)" in said
     assert "(no interval: one cluster of answers, or all are equal)   p " in said

@@ -24,7 +24,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from glocal.cli import output
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.datasets.images import Pictures
 from glocal.data.decode import Unreadable, decode_image
 from glocal.data.features import Features
@@ -513,7 +513,7 @@ def test_what_the_command_line_prints_is_safe_for_a_terminal(tmp_path, capsys):
     output.put("line \x1b[2J\r")
     output.put_table(["arm\x1b[1m", "n"], [["a\nb\x07", "1"]])
     absent = str(tmp_path / "x\x1b[2J.npy")
-    assert _run(["apply", absent, absent, "--out", str(tmp_path / "z.npy")]) == 1
+    assert execute(["apply", absent, absent, "--out", str(tmp_path / "z.npy")]) == 1
     streams = capsys.readouterr()
     assert (streams.out + streams.err).replace("\n", "").isprintable()
     assert "a\\nb\\x07" in streams.out

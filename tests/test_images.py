@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.datasets import IMAGE_SETS, ImageSet, load_images
 from glocal.data.datasets.coarse import coarse_labels
 from glocal.data.labels import load_labels
@@ -303,7 +303,7 @@ def test_the_shift_task_runs_on_saved_labels(cifar100, tmp_path, capsys):
         for split in ("train", "test")
         for option, file in (("", "features"), ("-labels", "superlabels"), ("-subclasses", "labels"))
     ]
-    assert _run(["evaluate", "anomaly", "--mode", "shift", *files, "--json"]) == 0
+    assert execute(["evaluate", "anomaly", "--mode", "shift", *files, "--json"]) == 0
     assert '"mode": "shift"' in capsys.readouterr().out
 
 

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.importers.formats import FORMATS, export_answers, import_answers, likely_format
@@ -509,7 +509,7 @@ def test_options_that_a_format_does_not_read(written):
 
 
 def run(*arguments):
-    return _run([str(argument) for argument in arguments])
+    return execute([str(argument) for argument in arguments])
 
 
 def test_a_file_says_where_it_comes_from(written, tmp_path, capsys):

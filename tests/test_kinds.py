@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from glocal import Features, fit_arm
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.answers import KINDS, Answers, ranking, together
 from glocal.data.check import check_triplets
 from glocal.data.splits import split_persons
@@ -476,19 +476,19 @@ def test_commands_take_every_kind(tmp_path, capsys, kind):
     common = ["--features", str(tmp_path / "features.npy")]
     for by in ("objects", "persons"):
         split = ["data", "split", *common, "--answers", str(tmp_path / "a.npz"), "--by", by, "--out"]
-        assert _run([*split, str(tmp_path / by), "--json"]) == 0
+        assert execute([*split, str(tmp_path / by), "--json"]) == 0
         counts = json.loads(capsys.readouterr().out)
         assert len(Answers.load(tmp_path / by / "heldout.npz")) == counts["heldout"] > 0
     fit = ["fit", *common, "--method", "global", "--lmbda", "0.01", "--json", "--out"]
     found = []
     for answers in (["--answers", str(tmp_path / "a.npz")], ["--triplets", str(tmp_path / "bare.npy"), "--kind", kind]):
-        assert _run([*fit, str(tmp_path / "t.npz"), *answers]) == 0
+        assert execute([*fit, str(tmp_path / "t.npz"), *answers]) == 0
         fitted = json.loads(capsys.readouterr().out)
         score = ["evaluate", "odd-one-out", *common, *answers, "--transform", str(tmp_path / "t.npz"), "--json"]
-        assert _run([*score, "--baseline", "original", "--flips", str(tmp_path / "flips.csv")]) == 0
+        assert execute([*score, "--baseline", "original", "--flips", str(tmp_path / "flips.csv")]) == 0
         scored = json.loads(capsys.readouterr().out)
         found.append((fitted["objective"], scored["accuracy"], scored["chance"]))
-        assert _run(["data", "check", *common, *answers, "--json"]) == 0
+        assert execute(["data", "check", *common, *answers, "--json"]) == 0
         capsys.readouterr()
     assert found[0] == pytest.approx(found[1], rel=1e-6)
     assert found[0][1] > found[0][2] + 0.1

@@ -294,18 +294,18 @@ def test_memory_does_not_grow_with_the_local_images(tmp_path):
 
 def test_the_command_takes_a_number_of_blocks_or_auto(tmp_path, many, capsys):
     """`glocal fit --local-blocks` takes auto or a number, puts the count in its JSON, and refuses another word."""
-    from glocal.cli.app import _run
+    from glocal.cli.app import execute
 
     np.save(tmp_path / "x.npy", many.objects.matrix)
     np.save(tmp_path / "t.npy", many.triplets.answers)
     local = write(tmp_path, "zarr", many.local.matrix)
     command = ["fit", "--features", tmp_path / "x.npy", "--triplets", tmp_path / "t.npy", "--local-features", local]
     command = [*map(str, command), "--block-size", "30", "--json", "--out", str(tmp_path / "w.npz"), "--local-blocks"]
-    assert _run([*command, "3"]) == 0
+    assert execute([*command, "3"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["n_local_blocks"], said["n_local"]) == (3, 90)
-    assert _run([*command, "auto"]) == 0
+    assert execute([*command, "auto"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["n_local_blocks"] == 16
-    assert _run([*command, "many"]) == 1
+    assert execute([*command, "many"]) == 1
     assert "local_blocks is 'many'; give a whole number of blocks, or auto" in capsys.readouterr().err

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from glocal.aligner import fit_arm
 from glocal.aligner.profile import MODERN
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.errors import (
     ClusterError,
     FileError,
@@ -445,7 +445,7 @@ def test_the_command_without_lightning_is_one_sentence(world, monkeypatch, tmp_p
     np.save(tmp_path / "t.npy", world.triplets.answers)
     command = ["fit", "--features", "x.npy", "--triplets", "t.npy", "--out", "w.npz", "--solver", "minibatch"]
     monkeypatch.chdir(tmp_path)
-    assert _run(command) == 1
+    assert execute(command) == 1
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert "pip install 'glocal[paper]'" in said[0]

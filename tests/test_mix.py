@@ -9,7 +9,7 @@ import torch
 
 from glocal import Aligner
 from glocal.aligner import fit_arm
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.errors import ParameterError, TrivialOptimumError
@@ -254,9 +254,9 @@ def files(tmp_path_factory):
 def test_the_command_line_has_it(files, tmp_path, capsys):
     """fit --mix is on record, and a mix of 0 is refused with the way out."""
     given = ["fit", "--features", str(files / "x.npy"), "--triplets", str(files / "t.npy")]
-    assert _run([*given, "--mix", "0.8", "--out", str(tmp_path / "t.npz"), "--json"]) == 0
+    assert execute([*given, "--mix", "0.8", "--out", str(tmp_path / "t.npz"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["mix"] == 0.8
-    assert _run([*given, "--mix", "0", "--out", str(tmp_path / "u.npz")]) == 1
+    assert execute([*given, "--mix", "0", "--out", str(tmp_path / "u.npz")]) == 1
     assert "0 is method naive" in capsys.readouterr().err
 
 

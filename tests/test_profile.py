@@ -14,7 +14,7 @@ import torch
 from glocal import Aligner
 from glocal.aligner import Validation, fit_arm
 from glocal.aligner.profile import MODERN, NEURIPS2023, Profile, profile_of
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.splits import object_folds
 from glocal.data.triplets import Triplets
@@ -218,13 +218,13 @@ def test_the_command_line(files, tmp_path, capsys):
     """--solver, --eta, --optimiser, --checkpoints and --start CKPT: one JSON object with the keys of the contract."""
     out = tmp_path / "t.npz"
     loop = ["--solver", "minibatch", "--eta", "0.02", "--optimiser", "adam", "--checkpoints", str(tmp_path / "kept")]
-    assert _run([*files, *loop, "--out", str(out), "--json"]) == 0
+    assert execute([*files, *loop, "--out", str(out), "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert (record["solver"], record["eta"], record["optimiser"]) == ("minibatch", 0.02, "adam")
     assert record["converged"] is False
     assert record["status"] in ("budget", "stalled")
     assert {"objective", "parts", "gap", "evaluations", "epochs", "steps", "seconds", "out"} <= set(record)
-    assert _run([*files, "--start", str(tmp_path / "kept" / "last.ckpt"), "--out", str(out), "--json"]) == 0
+    assert execute([*files, "--start", str(tmp_path / "kept" / "last.ckpt"), "--out", str(out), "--json"]) == 0
     exact = json.loads(capsys.readouterr().out)
     assert exact["converged"]
     assert exact["objective"] <= record["objective"]
@@ -232,18 +232,18 @@ def test_the_command_line(files, tmp_path, capsys):
 
 def test_the_command_line_profile(files, tmp_path, capsys):
     """--profile neurips2023 runs the loop, and its summary says what the stopping rule watched."""
-    assert _run([*files, "--profile", "neurips2023", "--eta", "0.1", "--out", str(tmp_path / "t.npz")]) == 0
+    assert execute([*files, "--profile", "neurips2023", "--eta", "0.1", "--out", str(tmp_path / "t.npz")]) == 0
     shown = capsys.readouterr().out
     assert "the stopping rule watched" in shown
     assert "ties wrong" in shown
-    assert _run([*files, "--eta", "0.1", "--out", str(tmp_path / "t.npz")]) == 1
+    assert execute([*files, "--eta", "0.1", "--out", str(tmp_path / "t.npz")]) == 1
     assert "solver lbfgs has none" in capsys.readouterr().err
 
 
 def test_the_command_line_says_that_rows_are_gathered(files, tmp_path, capsys, monkeypatch):
     """Above the limit of the Gram matrix the command says how it goes on."""
     monkeypatch.setattr("glocal.objective.choice_loss.GRAM_LIMIT", 100)
-    assert _run([*files, "--out", str(tmp_path / "t.npz"), "--json"]) == 0
+    assert execute([*files, "--out", str(tmp_path / "t.npz"), "--json"]) == 0
     streams = capsys.readouterr()
     assert json.loads(streams.out)["gathered"] is True
     assert "their rows are gathered" in streams.err

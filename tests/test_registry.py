@@ -13,7 +13,7 @@ import threading
 import numpy as np
 import pytest
 
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.datasets import FILES, RemoteFile, cache_folder, fetch
 from glocal.errors import DataWarning, FileError, MissingDependencyError, ParameterError
 from glocal.files import array_sha256
@@ -361,7 +361,7 @@ def test_fetch_prints_the_path_and_talks_on_standard_error(register, capsys, cac
     """The path alone on standard output; licence and citation on standard error."""
     with serving() as (url, _):
         register(url)
-        assert _run(["data", "fetch", "made/up"]) == 0
+        assert execute(["data", "fetch", "made/up"]) == 0
     said = capsys.readouterr()
     assert said.out == f"{cache / 'made/up.bin'}\n"
     assert said.err == "made/up: downloaded; none; nobody\n"
@@ -372,7 +372,7 @@ def test_fetch_json_out_and_cache(register, capsys, tmp_path):
     with serving() as (url, _):
         register(url)
         arguments = ["data", "fetch", "made/up", "--out", tmp_path / "o", "--cache", tmp_path / "c", "--json"]
-        assert _run([str(one) for one in arguments]) == 0
+        assert execute([str(one) for one in arguments]) == 0
     out = capsys.readouterr().out
     assert out.count("\n") == 1
     (record,) = json.loads(out)["files"]
@@ -387,9 +387,9 @@ def test_fetch_errors_are_one_sentence(register, capsys):
     """An unknown name or a server that is gone exits 1 with one sentence; an unknown name stops before any request."""
     with serving() as (url, asked):
         register(url)
-        assert _run(["data", "fetch", "made/up", "nonsense"]) == 1
+        assert execute(["data", "fetch", "made/up", "nonsense"]) == 1
         assert asked == []
-    assert _run(["data", "fetch", "made/up"]) == 1
+    assert execute(["data", "fetch", "made/up"]) == 1
     said = capsys.readouterr()
     assert said.out == ""
     assert [line.partition(":")[0] for line in said.err.splitlines()] == ["error", "error"]
@@ -400,7 +400,7 @@ def test_list_says_what_is_cached(register, capsys, cache):
     register("http://127.0.0.1:9")
     (cache / "made").mkdir(parents=True)
     (cache / "made/up.bin").write_bytes(CONTENT)
-    assert _run(["data", "list", "--json"]) == 0
+    assert execute(["data", "list", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["cache"] == str(cache)
     files = {entry["name"]: entry for entry in told["files"]}
@@ -408,7 +408,7 @@ def test_list_says_what_is_cached(register, capsys, cache):
     assert [name for name, entry in files.items() if entry["cached"]] == ["made/up"]
     assert {one["name"] for one in told["image_sets"]} >= {"cifar10", "cifar100", "dtd", "sun397", "flowers102"}
     assert all(one["terms"] for one in told["image_sets"])
-    assert _run(["data", "list"]) == 0
+    assert execute(["data", "list"]) == 0
     text = capsys.readouterr().out
     assert all(f"  {name} " in text for name in files)
     assert re.search(r"made/up +0\.262 MB +cached +none", text)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_world
 from glocal.errors import DataError, FileError, MissingDependencyError
@@ -561,16 +561,16 @@ def test_matrices_before_and_after_share_a_scale(folders):
 def test_the_command_writes_page_figures_and_tables(folders, tmp_path, capsys):
     """--json is one object that names every file; warnings are in it and nothing else is on standard output."""
     out = tmp_path / "r.html"
-    assert _run(["report", *map(str, folders), "--out", str(out), "--tables", str(tmp_path / "t"), "--json"]) == 0
+    assert execute(["report", *map(str, folders), "--out", str(out), "--tables", str(tmp_path / "t"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["bytes"] == out.stat().st_size
     assert all(Path(path).is_file() for path in told["files"])
     assert len(told["files"]) == 13
     assert told["warnings"] == findings(load_run(folders))
     assert "pictures" not in told
-    assert _run(["report", str(tmp_path), "--out", str(out)]) == 1
+    assert execute(["report", str(tmp_path), "--out", str(out)]) == 1
     assert "is not a run folder" in capsys.readouterr().err
-    assert _run(["report", str(folders[0])]) == 2
+    assert execute(["report", str(folders[0])]) == 2
 
 
 SUITE = """

@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 from sklearn.metrics import average_precision_score
 from sklearn.neighbors import NearestNeighbors
 
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
 from glocal.evaluation import retrieval as module
 from glocal.evaluation.retrieval import retrieval
@@ -226,7 +226,7 @@ def files(tmp_path_factory):
 def run(files, *more, gallery=("g.npy", "g_labels.txt")):
     given = ["evaluate", "retrieval", "--queries", files / "q.npy", "--query-labels", files / "q_labels.npy"]
     given += ["--gallery", files / gallery[0], "--gallery-labels", files / gallery[1], *more]
-    return _run([str(word) for word in given])
+    return execute([str(word) for word in given])
 
 
 def test_the_command_gives_what_the_library_gives(files, tmp_path, capsys):

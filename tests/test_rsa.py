@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 from scipy.spatial import distance
 
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.rdm import check_rdms, join_rdms, load_index, load_rdms
 from glocal.errors import CollapseWarning, DataError, FileError, ParameterError
@@ -429,7 +429,7 @@ def files(tmp_path):
 
 def run(files, *arguments):
     named = [str(files / a) if "." in str(a) else str(a) for a in arguments]
-    return _run(["evaluate", "rsa", "--features", str(files / "features.npy"), *named])
+    return execute(["evaluate", "rsa", "--features", str(files / "features.npy"), *named])
 
 
 def test_the_command_prints_one_json_object_and_appends_rows(files, capsys):

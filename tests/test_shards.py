@@ -14,7 +14,7 @@ import processes
 import pytest
 
 import glocal.jobs.run
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data import parquet as parquet_data
 from glocal.data.features import Features
 from glocal.errors import ClusterError, DataError, FileError, ParameterError
@@ -638,13 +638,13 @@ def test_the_command_picks_by_the_kinds_of_files(tmp_path, monkeypatch, capsys, 
         (["x.parquet", "--out", "z.parquet", "--column", "mine"], lambda: read_vectors("z.parquet", "mine")),
         (["x.parquet", "--out", "p.npy"], lambda: np.load("p.npy")),
     ]:
-        assert _run(["apply", "t.npz", *arguments, "--json"]) == 0
+        assert execute(["apply", "t.npz", *arguments, "--json"]) == 0
         captured = capsys.readouterr()
         out = arguments[2]
         assert json.loads(captured.out) == {"rows": 230, "dimensions": P, "strength": 1.0, "out": out}
         assert captured.err == ""
         np.testing.assert_allclose(read(), TRANSFORM.apply(X), rtol=1e-5, atol=1e-5)
-    assert _run(["apply", "t.npz", "x", "--out", "z", "--scheduler", str(cluster.scheduler_file)]) == 0
+    assert execute(["apply", "t.npz", "x", "--out", "z", "--scheduler", str(cluster.scheduler_file)]) == 0
     assert capsys.readouterr().out == f"230 rows of {P} dimensions written to z\n"
     assert len(contents(Path("z"))) == 2
 
@@ -666,7 +666,7 @@ def test_options_that_do_not_fit_are_one_sentence(tmp_path, monkeypatch, capsys,
     TRANSFORM.save("t.npz")
     np.save("x.npy", X)
     pq.write_table(table(X), "x.parquet")
-    assert _run(["apply", "t.npz", *arguments]) == 1
+    assert execute(["apply", "t.npz", *arguments]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: ")
@@ -680,9 +680,9 @@ def test_in_process_no_engine_is_loaded(tmp_path):
     TRANSFORM.save(tmp_path / "t.npz")
     pq.write_table(table(X), tmp_path / "x.parquet")
     code = (
-        "import sys; from glocal.cli.app import _run\n"
-        "assert _run(['apply', 't.npz', 'x.parquet', '--out', 'z']) == 0\n"
-        "assert _run(['apply', 't.npz', 'x.parquet', '--out', 'z.zarr']) == 0\n"
+        "import sys; from glocal.cli.app import execute\n"
+        "assert execute(['apply', 't.npz', 'x.parquet', '--out', 'z']) == 0\n"
+        "assert execute(['apply', 't.npz', 'x.parquet', '--out', 'z.zarr']) == 0\n"
         "print([name for name in ('dask', 'distributed', 'torch') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -14,7 +14,7 @@ from sklearn.manifold import trustworthiness as sklearn_trustworthiness
 from sklearn.metrics import pairwise_distances, silhouette_score
 from sklearn.neighbors import NearestNeighbors
 
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.splits import local_blocks
 from glocal.errors import CollapseWarning, DataError, ParameterError
 from glocal.evaluation.structure import collapsed, neighbourhoods, neighbours, neighbours_kept, structure
@@ -528,7 +528,7 @@ def files(tmp_path_factory):
 
 def run(files, *more, transform="t.npz"):
     given = ("evaluate", "structure", "--features", files / "x.npy", "--transform", files / transform, *more)
-    return _run([str(word) for word in given])
+    return execute([str(word) for word in given])
 
 
 def test_the_command_gives_what_the_library_gives(files, tmp_path, capsys):
@@ -579,7 +579,7 @@ def test_the_command_on_a_collapsed_transform(files, capsys):
 
 def test_the_command_says_what_is_wrong(files, tmp_path, capsys):
     """No transform exits 2; one of other dimensions, k or tau out of range, or NaN features exit 1 with a sentence."""
-    assert _run(["evaluate", "structure", "--features", str(files / "x.npy")]) == 2
+    assert execute(["evaluate", "structure", "--features", str(files / "x.npy")]) == 2
     assert "--transform" in capsys.readouterr().err
     broken = np.load(files / "x.npy")
     broken[3, 2] = np.nan

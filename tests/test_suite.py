@@ -10,7 +10,7 @@ import processes
 import pytest
 
 from glocal.aligner import fit_arm
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.splits import split_triplets
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.errors import DataError, FileError, ParameterError
@@ -335,16 +335,16 @@ def test_a_killed_suite_goes_on(folder, tmp_path, started):
 def test_the_command_shows_the_table(folder, tmp_path, capsys):
     """glocal evaluate suite prints the table, or one JSON object with every row, and writes what it says."""
     command = ["evaluate", "suite", str(folder / "suite.toml"), "--out", str(tmp_path / "s")]
-    assert _run(command) == 0
+    assert execute(command) == 0
     shown = capsys.readouterr()
     assert "heldout" in shown.out
     assert "24 of 24: net, half, find" in shown.err
-    assert _run([*command, "--json"]) == 0
+    assert execute([*command, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["cells_kept"] == 24
     assert len(said["rows"]) == len(read_rows(tmp_path / "s" / "rows.jsonl"))
     assert (tmp_path / "s" / "table.md").read_text().startswith("| network | arm | heldout |")
-    assert _run([*command, "--root", str(tmp_path)]) == 1
+    assert execute([*command, "--root", str(tmp_path)]) == 1
     assert "does not exist" in capsys.readouterr().err
 
 

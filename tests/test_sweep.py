@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.world import simulated_world
 from glocal.errors import DataError, FileError, ParameterError
@@ -232,7 +232,7 @@ def test_downstream_labels_are_read_as_few_shot_reads_them(files, small_world, t
         path.write_text("".join(f"{'class ' if kind == 'names' else ''}{label}\n" for label in labels))
     (tmp_path / "grid.toml").write_text("alpha = [0.1]\nlmbda = [1]\ntau = [0.5]\n")
     more = ["--downstream", files / "l.npy", "--downstream-labels", path, "--grid", tmp_path / "grid.toml"]
-    assert _run(arguments(files, tmp_path / "s", *more)) == 0
+    assert execute(arguments(files, tmp_path / "s", *more)) == 0
     said = capsys.readouterr().out
     points = read_rows(tmp_path / "s" / "points.jsonl")
     mean = np.mean([row["accuracy_1nn"] for row in points if row["alpha"] == 0.1])
@@ -254,7 +254,7 @@ def test_downstream_labels_of_another_number_are_refused(files, tmp_path, capsys
     """Labels that do not fit the downstream rows are one sentence, before any fit."""
     (tmp_path / "y.txt").write_text("1\n2\n")
     more = ["--downstream", files / "l.npy", "--downstream-labels", tmp_path / "y.txt"]
-    assert _run(arguments(files, tmp_path / "s", *more)) == 1
+    assert execute(arguments(files, tmp_path / "s", *more)) == 1
     assert "has 2 labels but there are" in capsys.readouterr().err
 
 
@@ -273,7 +273,7 @@ def test_folds_that_cannot_be_scored_are_refused(small_world):
 
 def test_the_command_writes_what_it_promises(files, tmp_path, capsys):
     """glocal sweep writes a line for each point, the front, and the chosen transform."""
-    assert _run(arguments(files, tmp_path / "s", "--json")) == 0
+    assert execute(arguments(files, tmp_path / "s", "--json")) == 0
     said = json.loads(capsys.readouterr().out)
     rows = read_rows(tmp_path / "s" / "points.jsonl")
     assert len(rows) == said["points"] == 36
@@ -289,15 +289,15 @@ def test_the_command_writes_what_it_promises(files, tmp_path, capsys):
 def test_a_folder_is_not_swept_twice_by_mistake(files, tmp_path, capsys):
     """Finished points need --resume, which repeats none; another sweep in the folder is refused."""
     out = tmp_path / "s"
-    assert _run(arguments(files, out)) == 0
+    assert execute(arguments(files, out)) == 0
     before = (out / "points.jsonl").read_bytes()
     capsys.readouterr()
-    assert _run(arguments(files, out)) == 1
+    assert execute(arguments(files, out)) == 1
     assert "--resume" in capsys.readouterr().err
-    assert _run(arguments(files, out, "--resume")) == 0
+    assert execute(arguments(files, out, "--resume")) == 0
     assert (out / "points.jsonl").read_bytes() == before
     capsys.readouterr()
-    assert _run(arguments(files, out, "--resume", "--tol", "1e-3")) == 1
+    assert execute(arguments(files, out, "--resume", "--tol", "1e-3")) == 1
     assert "holds another sweep: tol" in capsys.readouterr().err
 
 
@@ -331,17 +331,17 @@ def test_points_of_two_versions_are_not_mixed(files, tmp_path, capsys, version):
     """An unfinished sweep of another version, or of none, is refused; a finished one may be chosen from anew."""
     out = tmp_path / "s"
     short = ("--folds", "2", "--no-keep-transforms")
-    assert _run(arguments(files, out, *short)) == 0
+    assert execute(arguments(files, out, *short)) == 0
     held = json.loads((out / "sweep.json").read_text())
     del held["version"]
     if version is None:
         del held["data"]["local"]  # as it was written before both were recorded
     (out / "sweep.json").write_text(json.dumps(held | ({} if version is None else {"version": version})))
-    assert _run(arguments(files, out, *short, "--resume", "--select", "val-loss")) == 0
+    assert execute(arguments(files, out, *short, "--resume", "--select", "val-loss")) == 0
     lines = (out / "points.jsonl").read_text().splitlines(keepends=True)
     (out / "points.jsonl").write_text("".join(lines[:-1]))
     capsys.readouterr()
-    assert _run(arguments(files, out, *short, "--resume")) == 1
+    assert execute(arguments(files, out, *short, "--resume")) == 1
     said = capsys.readouterr().err
     assert "points of two versions are not mixed" in said
     assert ("glocal 0.0.1" if version else "an earlier glocal") in said
@@ -351,13 +351,13 @@ def test_a_sweep_goes_on_after_a_line_that_was_cut(files, tmp_path):
     """A point whose line was cut by a killed process is fitted again, and every later resume reads the file."""
     out = tmp_path / "s"
     short = ("--folds", "2", "--no-keep-transforms")
-    assert _run(arguments(files, out, *short)) == 0
+    assert execute(arguments(files, out, *short)) == 0
     lines = (out / "points.jsonl").read_text().splitlines(keepends=True)
     (out / "points.jsonl").write_text("".join(lines[:10]) + lines[10][:50])
     for path in (out / "paths").glob("*.npz"):
         path.unlink()
-    assert _run(arguments(files, out, *short, "--resume")) == 0
-    assert _run(arguments(files, out, *short, "--resume")) == 0
+    assert execute(arguments(files, out, *short, "--resume")) == 0
+    assert execute(arguments(files, out, *short, "--resume")) == 0
     table = pd.DataFrame(read_rows(out / "points.jsonl"))
     assert len(table) == 24
     assert not table.duplicated(["fold", "alpha", "lmbda", "tau"]).any()
@@ -377,12 +377,12 @@ def test_an_interrupted_sweep_says_how_it_goes_on(files, tmp_path, capsys, monke
 
     with monkeypatch.context() as patch:
         patch.setattr("glocal.cli.sweep._live_table", interrupted)
-        assert _run(arguments(files, out, "--folds", "2")) == 130
+        assert execute(arguments(files, out, "--folds", "2")) == 130
     said = capsys.readouterr().err.splitlines()
     assert said[-2] == f"finished points are kept in {out}: give the same command with --resume to go on."
     assert said[-1].startswith("interrupted")
     assert len(read_rows(out / "points.jsonl")) == 3
-    assert _run(arguments(files, out, "--folds", "2", "--resume")) == 0
+    assert execute(arguments(files, out, "--folds", "2", "--resume")) == 0
 
 
 @pytest.mark.parametrize(
@@ -400,7 +400,7 @@ def test_a_damaged_sweep_is_one_sentence(files, tmp_path, capsys, name, content,
     """A file of odd content in the folder of a sweep is named, with what to do."""
     out = tmp_path / "s"
     short = ("--folds", "2", "--no-keep-transforms")
-    assert _run(arguments(files, out, *short)) == 0
+    assert execute(arguments(files, out, *short)) == 0
     lines = (out / "points.jsonl").read_text().splitlines(keepends=True)
     (out / "points.jsonl").write_text("".join(lines[:-1]))  # something is left to do
     if name == "paths":
@@ -409,7 +409,7 @@ def test_a_damaged_sweep_is_one_sentence(files, tmp_path, capsys, name, content,
     else:
         (out / name).write_text(to_json(json.loads(lines[0]) | {"alpha": [1]}) if content == "POINT" else content)
     capsys.readouterr()
-    assert _run(arguments(files, out, *short, "--resume")) == 1
+    assert execute(arguments(files, out, *short, "--resume")) == 1
     said = capsys.readouterr().err.splitlines()[-1]
     assert sentence in said
 
@@ -425,7 +425,7 @@ def test_no_two_points_share_a_file():
 
 def test_killed_sweeps_resume_to_the_same_scores(files, tmp_path, started):
     """After ten times kill -9 every finished point survives, none is repeated, and the end is the undisturbed one."""
-    assert _run(arguments(files, tmp_path / "whole")) == 0
+    assert execute(arguments(files, tmp_path / "whole")) == 0
     out = tmp_path / "killed"
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
     finished, moments = 0, np.random.default_rng(0)
@@ -441,7 +441,7 @@ def test_killed_sweeps_resume_to_the_same_scores(files, tmp_path, started):
         process.wait()
         assert len(read_rows(out / "points.jsonl")) >= finished
         finished = len(read_rows(out / "points.jsonl"))
-    assert _run(arguments(files, out, "--resume")) == 0
+    assert execute(arguments(files, out, "--resume")) == 0
     key = ["fold", "alpha", "lmbda", "tau"]
     tables = [pd.DataFrame(read_rows(tmp_path / name / "points.jsonl")) for name in ("whole", "killed")]
     assert not tables[1].duplicated(key).any()
@@ -465,10 +465,10 @@ def test_two_processes_share_a_folder(files, tmp_path, started):
 
 def test_the_front_is_drawn_on_request(files, tmp_path, capsys):
     """--figure writes the front as a picture; an ending it does not know is refused before any work."""
-    assert _run(arguments(files, tmp_path / "s", "--figure", tmp_path / "front.png")) == 0
+    assert execute(arguments(files, tmp_path / "s", "--figure", tmp_path / "front.png")) == 0
     assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
     capsys.readouterr()
-    assert _run(arguments(files, tmp_path / "t", "--figure", tmp_path / "front.gif")) == 1
+    assert execute(arguments(files, tmp_path / "t", "--figure", tmp_path / "front.gif")) == 1
     assert "ends in .gif" in capsys.readouterr().err
     assert not (tmp_path / "t").exists()
 
@@ -480,14 +480,14 @@ def test_a_full_disk_loses_no_finished_point(files, tmp_path, capsys):
     out = tmp_path / "s"
     out.mkdir()
     (out / "points.jsonl").symlink_to("/dev/full")
-    assert _run(arguments(files, out)) == 1
+    assert execute(arguments(files, out)) == 1
     said = capsys.readouterr().err.splitlines()[-1]
     assert "the disk is full" in said
     (out / "points.jsonl").unlink()
-    assert _run(arguments(files, out, "--resume")) == 0
+    assert execute(arguments(files, out, "--resume")) == 0
     table = pd.DataFrame(read_rows(out / "points.jsonl"))
     assert len(table) == 36
     assert not table.duplicated(["fold", "alpha", "lmbda", "tau"]).any()
-    assert _run(arguments(files, tmp_path / "whole")) == 0
+    assert execute(arguments(files, tmp_path / "whole")) == 0
     whole = pd.DataFrame(read_rows(tmp_path / "whole" / "points.jsonl"))
     assert sorted(whole["objective"]) == pytest.approx(sorted(table["objective"]), rel=1e-6)

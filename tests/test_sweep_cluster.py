@@ -12,7 +12,7 @@ import pytest
 
 import glocal
 from glocal.aligner.profile import NEURIPS2023
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.world import simulated_world
 from glocal.errors import ClusterError, ParameterError
 from glocal.records import read_rows
@@ -164,7 +164,7 @@ def test_an_unreachable_scheduler_is_one_sentence(small, tmp_path, capsys):
         np.save(tmp_path / f"{name}.npy", array)
     command = ["sweep", "--features", tmp_path / "x.npy", "--triplets", tmp_path / "t.npy"]
     command += ["--local-features", tmp_path / "l.npy", "--out", tmp_path / "s", "--scheduler", "tcp://127.0.0.1:9"]
-    assert _run(list(map(str, command))) == 1
+    assert execute(list(map(str, command))) == 1
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert "no Dask scheduler answers at tcp://127.0.0.1:9" in said[0]

@@ -14,7 +14,7 @@ import pytest
 
 from glocal.aligner import Validation, fit_arm
 from glocal.aligner.profile import MODERN, NEURIPS2023
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.splits import object_folds, split_triplets
 from glocal.data.world import simulated_world
@@ -231,12 +231,12 @@ def test_the_command_sweeps_with_the_papers_procedure(small, tmp_path, capsys):
     command = ["sweep", "--folds", "2", "--profile", "neurips2023", "--out", str(tmp_path / "s")]
     for option, name in (("features", "x.npy"), ("triplets", "t.npy"), ("local-features", "l.npy")):
         command += [f"--{option}", str(tmp_path / name)]
-    assert _run([*command, "--grid", str(tmp_path / "grid.toml")]) == 0
+    assert execute([*command, "--grid", str(tmp_path / "grid.toml")]) == 0
     out, err = capsys.readouterr()
     assert "of 4 points the stopping rule ended" in err
     assert "eta" in out
     assert {row["eta"] for row in read_rows(tmp_path / "s" / "points.jsonl")} == {0.01, 0.1}
-    assert _run([*command, "--grid", str(tmp_path / "grid.toml"), "--solver", "lbfgs"]) == 1
+    assert execute([*command, "--grid", str(tmp_path / "grid.toml"), "--solver", "lbfgs"]) == 1
     assert "lists eta but solver lbfgs" in capsys.readouterr().err
 
 

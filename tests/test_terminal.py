@@ -18,7 +18,7 @@ import pytest
 
 from glocal.aligner import fit_arm
 from glocal.cli import live, output
-from glocal.cli.app import _run
+from glocal.cli.app import execute
 from glocal.data.world import simulated_world
 from glocal.evaluation.fewshot import few_shot
 from glocal.report import load_run
@@ -237,7 +237,7 @@ def test_callbacks_tell_how_far(files, tmp_path):
     assert steps[-1] <= 1 < steps[0]
     assert inside[-1][1] <= 1
     assert [count for count, _ in inside] == sorted(count for count, _ in inside)
-    assert _run(["evaluate", "suite", str(files / "suite.toml"), "--out", str(tmp_path)]) == 0
+    assert execute(["evaluate", "suite", str(files / "suite.toml"), "--out", str(tmp_path)]) == 0
     views = []
     load_run(tmp_path, lambda done, total: views.append((done, total)))
     assert views == [(1, 2), (2, 2)]

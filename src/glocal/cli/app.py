@@ -52,19 +52,29 @@ def _root(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit.
-
-    Exit codes: 0 ok; 1 bad content, with one sentence; 2 unknown or missing options; 130 interrupted.
-    """
+    """Run the command line and exit with the code that `execute` returns."""
     warnings.showwarning = _show_warning
     warnings.simplefilter("once", GLocalWarning)  # a sweep and the refit of its choice find the same
-    sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
+    sys.exit(execute(sys.argv[1:] if arguments is None else arguments))
 
 
-def _run(arguments: list[str]) -> int:
+def execute(arguments: Sequence[str]) -> int:
+    """Run one command in this process and return its exit code; its errors are printed, not raised.
+
+    Parameters
+    ----------
+    arguments
+        The words after ``glocal``, as in ``execute(["evaluate", "odd-one-out", "--features", "features.npy"])``.
+
+    Returns
+    -------
+    int
+        0: the command succeeded; 1: bad content, explained in one sentence; 2: unknown or missing options;
+        130: interrupted.
+    """
     command = typer.main.get_command(app)
     try:
-        result = command(arguments, prog_name="glocal", standalone_mode=False)
+        result = command(list(arguments), prog_name="glocal", standalone_mode=False)
     except GLocalError as error:
         if is_interrupt(error):
             return _interrupted()
