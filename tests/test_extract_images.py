@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from glocal.data.decode import Unreadable, decode_image
-from glocal.errors import DataError, FileError
+from glocal.errors import FileError
 from glocal.extract import Extractor, open_images
 from glocal.extract.folders import natural_key
 
@@ -365,43 +365,6 @@ def test_links_in_a_tar_are_the_images_that_they_lead_to(tmp_path):
     assert source.ignored == ("folder -> a",)
 
 
-def saved_dataset(folder, images, paths, column="image"):
-    """What ``Dataset.save_to_disk`` writes, written with pyarrow alone."""
-    pa = pytest.importorskip("pyarrow")
-    folder.mkdir(parents=True)
-    entries = [{"bytes": data, "path": path} for data, path in zip(images, paths, strict=True)]
-    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    for number, part in enumerate((entries[:2], entries[2:])):
-        table = pa.table({"label": list(range(len(part))), column: pa.array(part, kind)})
-        file = str(folder / f"data-{number:05d}-of-00002.arrow")
-        with pa.OSFile(file, "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table)
-    files = [{"filename": f"data-{number:05d}-of-00002.arrow"} for number in range(2)]
-    (folder / "state.json").write_text(json.dumps({"_data_files": files, "_indices_data_files": None}))
-    (folder / "dataset_info.json").write_text(json.dumps({"features": {column: {"_type": "Image"}}}))
-    return folder
-
-
-def test_a_saved_dataset_is_read_row_by_row(tmp_path):
-    """Rows keep their order over several Arrow files; a row without an image is named."""
-    images = [encoded(flat(color=color), "PNG") for color in (RED, GREEN, BLUE)]
-    folder = saved_dataset(tmp_path / "data", [*images, None], ["r.png", "g.png", "b.png", None])
-    source = open_images(folder)
-    assert names_of(source) == ["00000000", "00000001", "00000002", "00000003"]
-    assert [tuple(np.asarray(source.read(i))[0, 0]) for i in range(3)] == [RED, GREEN, BLUE]
-    assert source.known_missing() == [(3, "has no image in column image")]
-    named = saved_dataset(tmp_path / "named", images, ["r.png", "g.png", "b.png"])
-    assert names_of(open_images(named)) == ["r.png", "g.png", "b.png"]
-
-
-def test_the_splits_of_a_dataset_are_named(tmp_path):
-    """A folder of splits is refused with the folder to name instead."""
-    saved_dataset(tmp_path / "d" / "train", [encoded(flat(), "PNG")] * 3, [None] * 3)
-    (tmp_path / "d" / "dataset_dict.json").write_text(json.dumps({"splits": ["train", "test"]}))
-    with pytest.raises(FileError, match=r"splits train, test; name one of them, e\.g\. .*train"):
-        open_images(tmp_path / "d")
-
-
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -419,19 +382,6 @@ def test_what_is_no_source_of_images_is_refused_in_one_sentence(tmp_path, make, 
     with pytest.raises(FileError, match=sentence) as caught:
         open_images(make(tmp_path))
     assert "\n" not in str(caught.value)
-
-
-def test_a_damaged_dataset_is_refused_in_one_sentence(tmp_path):
-    """An Arrow file that is cut off, and a table without images."""
-    folder = saved_dataset(tmp_path / "cut", [encoded(flat(), "PNG")] * 3, [None] * 3)
-    file = folder / "data-00000-of-00002.arrow"
-    file.write_bytes(file.read_bytes()[:60])
-    with pytest.raises(FileError, match="damaged or missing"):
-        open_images(folder)
-    other = saved_dataset(tmp_path / "other", [encoded(flat(), "PNG")] * 3, [None] * 3)
-    (other / "dataset_info.json").write_text(json.dumps({"features": {"image": {"_type": "Audio"}}}))
-    with pytest.raises(DataError, match="has no image columns"):
-        open_images(other)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")

@@ -8,10 +8,9 @@ import torch
 from torch import nn
 
 from glocal.errors import DataError, FileError, ParameterError
-from glocal.extract.layers import list_layers, read_layers, resolve
+from glocal.extract.layers import list_layers, pooled, read_layers, resolve
 from glocal.extract.model import Layer
 from glocal.extract.names import ModelName
-from glocal.extract.pooling import pooled
 from glocal.extract.python_models import user_model
 from glocal.extract.registry import load_model
 from glocal.extract.weights import load_checkpoint, weights_sha256

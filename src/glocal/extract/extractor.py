@@ -17,9 +17,8 @@ from glocal.data.datasets.images import ImageSet
 from glocal.data.features import Features
 from glocal.errors import ParameterError
 from glocal.extract.images import open_images
-from glocal.extract.layers import resolve
+from glocal.extract.layers import check_pool, resolve
 from glocal.extract.model import Layer, Model
-from glocal.extract.pooling import check_pool
 from glocal.extract.python_models import user_model
 from glocal.extract.registry import load_model
 from glocal.extract.runner import Network, Remote, run_chunks, run_chunks_on_cluster

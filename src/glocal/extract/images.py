@@ -1,4 +1,4 @@
-"""Open what is given as images, a folder, glob, list, tar shards, saved dataset, file or data set; or as captions."""
+"""Open what is given as images, a folder, glob, list, tar shards, file or data set; or as captions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from glocal.data.datasets.images import ImageSet, Pictures
 from glocal.data.decode import decode_image
 from glocal.errors import DataError, FileError
 from glocal.extract.archives import COMPRESSED, TAR, shard_items
-from glocal.extract.datasets import dataset_items, is_saved_dataset
 from glocal.extract.folders import (
     MAGIC,
     file_item,
@@ -40,10 +39,10 @@ def open_images(images: str | os.PathLike[str] | ImageSet) -> Source:
     Parameters
     ----------
     images : path, pattern or ImageSet
-        A folder, searched with its subfolders; a folder that ``Dataset.save_to_disk`` wrote; a folder of ``.tar``
-        shards and nothing else; a ``.tar`` file; a text file with one path a line; an image file; a pattern with
-        ``*``, ``?``, ``[`` (``**`` for any depth); or what `glocal.data.datasets.load_images` opened. Folders and
-        patterns are taken in natural order, shards in the order of the archive, lists and data sets in their own.
+        A folder, searched with its subfolders; a folder of ``.tar`` shards and nothing else; a ``.tar`` file; a text
+        file with one path a line; an image file; a pattern with ``*``, ``?``, ``[`` (``**`` for any depth); or what
+        `glocal.data.datasets.load_images` opened. Folders and patterns are taken in natural order, shards in the order
+        of the archive, lists and data sets in their own.
 
     Raises
     ------
@@ -81,8 +80,6 @@ def open_captions(path: PathLike) -> Source:
 
 
 def _folder(path: Path) -> _Listing:
-    if is_saved_dataset(path):
-        return dataset_items(path), "rows of the dataset", ()
     os.listdir(path)  # raises here what a walk would pass over
     items, others = tree_items(path)
     shards = [name for name in others if name.lower().endswith(TAR)]

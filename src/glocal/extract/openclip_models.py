@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from glocal.extract.library import library_model, unreachable
 from glocal.extract.model import Layer, Model
 from glocal.extract.names import ModelName
+from glocal.extract.weights import library_model, unreachable
 from glocal.extras import needed
 
 

@@ -17,9 +17,8 @@ from torch import Tensor
 from glocal._version import __version__
 from glocal.errors import DataError
 from glocal.extract.images import open_images
-from glocal.extract.layers import read_layers
+from glocal.extract.layers import pooled, read_layers
 from glocal.extract.model import DTYPES, Layer, Model
-from glocal.extract.pooling import pooled
 from glocal.extract.source import Source
 from glocal.extract.stream import Batch, Job, batches
 from glocal.jobs.run import Chain, run

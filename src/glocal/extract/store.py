@@ -23,10 +23,11 @@ from glocal.extract.source import Source
 from glocal.files import PathLike, atomic_write, make_folder
 from glocal.files.documents import read_object
 from glocal.jobs.folder import TaskFolder
-from glocal.records import append_rows, read_rows, to_json
+from glocal.records import to_json
 
 RECORD = "record.json"
 _WORK = ".extract"
+_RUN = "run.json"
 _ALL = "all"
 
 
@@ -59,14 +60,15 @@ class Store:
             to_json({"format": 1, **identity, "chunk_rows": chunk_rows, "storage": "npy", "inputs": images})
         )
         self._work = self.folder / _WORK
-        self._runs: list[dict[str, Any]] = []
         self._check()
         self._check_contents()
         if self.finished:
             shutil.rmtree(self._work, ignore_errors=True)  # left by a process that died while it cleaned up
         else:
             self.tasks.create()
-            self._begin()
+            if not (self._work / _RUN).exists():
+                with atomic_write(self._work / _RUN) as stream:
+                    stream.write((json.dumps({**self.identity, "version": __version__}) + "\n").encode())
 
     def __enter__(self) -> Store:
         return self
@@ -127,15 +129,12 @@ class Store:
             with self._all():
                 create_matrix(path, (len(self._source), matrix.shape[1]), matrix.dtype)
             write_rows(path, chunk.items.start, matrix)
-        if chunk.run not in self._runs:
-            self._runs.append(chunk.run)
-            append_rows(self._work / "runs.jsonl", [chunk.run])
         contents = {
             "sha256": chunk.content or self._source.content_sha256(chunk.items),
             "stamps": self._source.stamps_sha256(chunk.items),
         }
         missing = [list(pair) for pair in chunk.missing]
-        self.tasks.commit({"chunk": chunk.number, "missing": missing, "contents": contents})
+        self.tasks.commit({"chunk": chunk.number, "missing": missing, "contents": contents, "run": chunk.run})
         self.tasks.release(str(chunk.number))
 
     def finish(self) -> bool:
@@ -147,11 +146,11 @@ class Store:
             if len(lines) < len(self.chunks()):
                 return False
             missing = sorted(pair for pairs in self.done().values() for pair in pairs)
-            self._move(missing, [lines[chunk].get("contents") for chunk in range(len(lines))])
+            self._move(missing, [lines[chunk] for chunk in range(len(lines))])
         shutil.rmtree(self._work, ignore_errors=True)
         return True
 
-    def _move(self, missing: list[tuple[int, str]], contents: list[dict[str, str] | None]) -> None:
+    def _move(self, missing: list[tuple[int, str]], lines: list[dict[str, Any]]) -> None:
         items, gone = self._source.items, {number for number, _ in missing}
         names = [item.name for number, item in enumerate(items) if number not in gone]
         if not names:
@@ -167,16 +166,15 @@ class Store:
                 stream.write("".join(f"{name}\n" for name in names).encode())
             move_matrix(self._growing(layer), self.matrix(layer), kept)
             dimensions[layer] = _columns(self.matrix(layer))
-        runs = read_rows(self._work / "runs.jsonl") if (self._work / "runs.jsonl").exists() else []
+        contents = [line["contents"] for line in lines if "contents" in line]
+        runs = [line["run"] for line in lines if "run" in line]
         record = {
             **self.identity,
             "rows": len(names),
             "dimensions": dimensions,
             "missing": [{"name": items[number].name, "reason": reason} for number, reason in missing],
-            "contents": {
-                key: _joined(kept[key] for kept in contents if kept is not None) for key in ("sha256", "stamps")
-            }
-            if all(contents)
+            "contents": {key: _joined(kept[key] for kept in contents) for key in ("sha256", "stamps")}
+            if len(contents) == len(lines)
             else None,
             "ignored": list(self._source.ignored),
             "runs": [run for number, run in enumerate(runs) if run not in runs[:number]],
@@ -196,7 +194,7 @@ class Store:
             raise ParameterError(
                 f"layers {', '.join(self.layers)} cannot be told apart as folders; extract them apart."
             )
-        run, record = self._work / "run.json", self.folder / RECORD
+        run, record = self._work / _RUN, self.folder / RECORD
         path = run if run.exists() else record
         if not path.exists():
             held = [layer for layer in self.layers if self.matrix(layer).exists()]
@@ -235,12 +233,6 @@ class Store:
                 f"{self.folder} holds features of other images: one of those from {source.items[changed[0]].name} to "
                 f"{source.items[changed[-1]].name} has changed since they were extracted. Choose another --out."
             )
-
-    def _begin(self) -> None:
-        path = self._work / "run.json"
-        if not path.exists():
-            with atomic_write(path) as stream:
-                stream.write((json.dumps({**self.identity, "version": __version__}) + "\n").encode())
 
     @contextlib.contextmanager
     def _all(self) -> Iterator[None]:

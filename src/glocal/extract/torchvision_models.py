@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from glocal.extract.library import library_model
 from glocal.extract.model import Layer, Model
 from glocal.extract.names import ModelName
+from glocal.extract.weights import library_model
 from glocal.extras import needed
 
 # where the paper takes the penultimate layer before its activation (Muttenthaler et al. 2023, Appendix)
