@@ -12,10 +12,10 @@ from sklearn.neighbors import NearestNeighbors
 from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
-from glocal.evaluation import nearest
+from glocal.evaluation import normality
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.detection import average_precision, detection, fpr_at_95, placements
-from glocal.evaluation.nearest import compare, largest, nearest_by_class
+from glocal.evaluation.normality import compare, largest, nearest_by_class
 from glocal.records import read_rows
 
 Z95 = 1.959963984540054
@@ -101,7 +101,7 @@ def test_largest_equals_a_sort(n, k):
 @pytest.mark.parametrize("numbers", [1 << 24, 1 << 9])
 def test_nearest_by_class_equal_scikit_learn(monkeypatch, numbers):
     """The class-wise similarities are the cosines of scikit-learn, less one constant, in blocks of any size."""
-    monkeypatch.setattr(nearest, "_BLOCK_NUMBERS", numbers)
+    monkeypatch.setattr(normality, "_BLOCK_NUMBERS", numbers)
     train, labels, test, _ = simulated(3, each=40)
     done = []
     comparison = compare(train, labels, test)

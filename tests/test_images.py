@@ -18,7 +18,7 @@ from PIL import Image
 
 from glocal.cli.app import execute
 from glocal.data.datasets import IMAGE_SETS, ImageSet, load_images
-from glocal.data.datasets.coarse import coarse_labels
+from glocal.data.datasets.sources import coarse_labels
 from glocal.data.labels import load_labels
 from glocal.errors import DataError, FileError, MissingDependencyError, ParameterError
 

@@ -19,8 +19,7 @@ from glocal.data.splits import local_blocks
 from glocal.errors import CollapseWarning, DataError, ParameterError
 from glocal.evaluation.structure import collapsed, neighbourhoods, neighbours, neighbours_kept, structure
 from glocal.evaluation.structure.likeness import divergence, linear_cka, local_cka, rdm_correlation
-from glocal.evaluation.structure.neighbourhoods import nearest_label_accuracy, shared_by_image
-from glocal.evaluation.structure.ranks import chance_of_ranks
+from glocal.evaluation.structure.neighbourhoods import chance_of_ranks, nearest_label_accuracy, shared_by_image
 from glocal.evaluation.structure.separation import separation
 from glocal.evaluation.structure.spectrum import directions_for, participation_ratio, spectrum, variances
 from glocal.objective import LocalLoss

@@ -56,3 +56,27 @@ def check_labels(labels: np.ndarray, n: int | None = None, source: str = "labels
             f"{source} has {len(labels)} labels but there are {n} rows. Give one label a row, in their order."
         )
     return labels.astype(np.int64) if labels.dtype.kind in "iu" else labels
+
+
+def check_sides(
+    first: np.ndarray, first_labels: np.ndarray, second: np.ndarray, second_labels: np.ndarray, names: tuple[str, str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The labels of the rows of two sides, checked to be of one kind, and the columns of both to be as many."""
+    check_columns(first, second, names)
+    first_labels = check_labels(first_labels, len(first), f"labels of {names[0]}")
+    second_labels = check_labels(second_labels, len(second), f"labels of {names[1]}")
+    if first_labels.dtype.kind != second_labels.dtype.kind:
+        raise DataError(
+            f"labels of {names[0]} and {names[1]} are integers on one side and names on the other; "
+            "write both in one way."
+        )
+    return first_labels, second_labels
+
+
+def check_columns(first: np.ndarray, second: np.ndarray, names: tuple[str, str]) -> None:
+    """Raise a DataError where the rows of two sides have different numbers of columns."""
+    if first.shape[1] != second.shape[1]:
+        raise DataError(
+            f"{names[0]} have {first.shape[1]} columns and {names[1]} {second.shape[1]}; both must come from the same "
+            "model and layer."
+        )

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from glocal.data.labels import check_labels
-from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
+from glocal.data.labels import check_columns, check_sides
+from glocal.errors import CollapseWarning, DataWarning, ParameterError
 from glocal.evaluation.detection import ANOMALOUS, NORMAL, Detection, detection
-from glocal.evaluation.nearest import Comparison, compare
 from glocal.evaluation.normality import (
+    Comparison,
     Progress,
     Task,
     class_codes,
+    compare,
     leave_one_out,
     one_vs_rest,
     shift,
@@ -27,6 +28,7 @@ from glocal.scores import Score
 
 MODES = ("one-vs-rest", "leave-one-out", "shift")
 AGAINST = "against"
+_SIDES = ("training images", "test images")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -150,8 +152,8 @@ def anomaly(
         raise ParameterError(f"mode is {mode!r}; allowed are {', '.join(MODES)}.")
     if mode != "shift" and (train_subclasses is not None or test_subclasses is not None):
         raise ParameterError(f"subclasses were given but mode is {mode}; only shift uses them.")
-    _check_rows(train, test, "test images", k)
-    train_labels, test_labels = _alike(train_labels, test_labels, len(train), len(test), "labels")
+    _check_k(k)
+    train_labels, test_labels = check_sides(train, train_labels, test, test_labels, _SIDES)
     classes, groups = np.unique(train_labels, return_inverse=True)
     codes = class_codes(classes, test_labels)
     if mode == "one-vs-rest":
@@ -161,7 +163,7 @@ def anomaly(
     else:
         if train_subclasses is None or test_subclasses is None:
             raise ParameterError("mode shift needs the subclasses of both training and test images; give both.")
-        subclasses, unseen = _alike(train_subclasses, test_subclasses, len(train), len(test), "subclasses")
+        subclasses, unseen = check_sides(train, train_subclasses, test, test_subclasses, _SIDES)
         seen = trained_half(classes, groups, subclasses)
         shown = np.where(np.isin(subclasses, seen), groups, -1)
         tasks = shift(_compared(train, shown, test), classes, codes, np.isin(unseen, seen), k, progress)
@@ -180,8 +182,9 @@ def anomaly_against(
 
     Score, errors and result as in `anomaly`; there is one task, named "all", and the interval is DeLong's.
     """
-    _check_rows(train, test, "test images", k)
-    _check_rows(train, anomalies, "anomalies", k)
+    _check_k(k)
+    check_columns(train, test, _SIDES)
+    check_columns(train, anomalies, ("training images", "anomalies"))
     both = np.concatenate([test, anomalies])
     codes = np.repeat([0, -1], [len(test), len(anomalies)])
     classes = np.array(["all"])
@@ -234,22 +237,6 @@ def _compared(train: np.ndarray, groups: np.ndarray, test: np.ndarray) -> Compar
     return comparison
 
 
-def _alike(train: np.ndarray, test: np.ndarray, n: int, m: int, what: str) -> tuple[np.ndarray, np.ndarray]:
-    train, test = check_labels(train, n, f"train {what}"), check_labels(test, m, f"test {what}")
-    if train.dtype.kind != test.dtype.kind:
-        kinds = {"i": "integers", "U": "names"}
-        raise DataError(
-            f"train {what} are {kinds[train.dtype.kind]} and test {what} are {kinds[test.dtype.kind]}; "
-            "write both in one way."
-        )
-    return train, test
-
-
-def _check_rows(train: np.ndarray, other: np.ndarray, what: str, k: int) -> None:
+def _check_k(k: int) -> None:
     if k < 1:
         raise ParameterError(f"k is {k}; at least 1 neighbour is needed.")
-    if train.shape[1] != other.shape[1]:
-        raise DataError(
-            f"training images have {train.shape[1]} columns and {what} {other.shape[1]}; both must come from the same "
-            "model and layer."
-        )

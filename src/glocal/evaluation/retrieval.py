@@ -1,4 +1,4 @@
-"""Retrieval: which gallery images, or captions, stand nearest to a query."""
+"""Retrieval: which gallery images, or captions, stand nearest to a query; tied ones may come in any order."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 
-from glocal.data.labels import check_labels
+from glocal.data.labels import check_sides
 from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
-from glocal.evaluation.ranking import Ranking
 from glocal.evaluation.result import Units
 from glocal.evaluation.statistics import mean_estimate
 from glocal.evaluation.structure.collapse import collapsed
 from glocal.scores import Score
-from glocal.similarity import tie_tolerance, unit_rows
+from glocal.similarity import new_group, tie_tolerance, unit_rows
 
 RANKS = (1, 5, 10)
 WithInterval = tuple[float, float | None, float | None]
@@ -114,7 +113,9 @@ def retrieval(
     if alone != (gallery_labels is None):
         raise ParameterError("a gallery and its labels come together; give both or neither.")
     G = queries if gallery is None else gallery
-    labels, own, theirs = _codes(queries, query_labels, G, gallery_labels)
+    others = query_labels if gallery_labels is None else gallery_labels
+    labels, others = check_sides(queries, query_labels, G, others, ("queries", "the gallery"))
+    own, theirs = np.split(np.unique(np.concatenate([labels, others]), return_inverse=True)[1], [len(labels)])
     n_gallery = len(G) - alone
     kept = np.flatnonzero(np.bincount(theirs, minlength=int(own.max()) + 1)[own] > alone)
     if not len(kept):
@@ -147,23 +148,6 @@ def retrieval(
     )  # fmt: skip
 
 
-def _codes(
-    queries: np.ndarray, query_labels: np.ndarray, gallery: np.ndarray, gallery_labels: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The checked labels of the queries, and the labels of both sides as numbers."""
-    labels = check_labels(query_labels, len(queries), "query labels")
-    others = labels if gallery_labels is None else check_labels(gallery_labels, len(gallery), "gallery labels")
-    if labels.dtype.kind != others.dtype.kind:
-        raise DataError("query labels and gallery labels are integers on one side and names on the other; use one.")
-    if queries.shape[1] != gallery.shape[1]:
-        raise DataError(
-            f"queries have {queries.shape[1]} columns and the gallery {gallery.shape[1]}; both must come from one "
-            "space."
-        )
-    _, codes = np.unique(np.concatenate([labels, others]), return_inverse=True)
-    return labels, codes[: len(labels)], codes[len(labels) :]
-
-
 def _similarities(
     queries: np.ndarray, gallery: np.ndarray, kept: np.ndarray, alone: bool
 ) -> Iterator[tuple[slice, Float[np.ndarray, "b m"]]]:
@@ -181,3 +165,57 @@ def _similarities(
 
 def _with_interval(values: np.ndarray, labels: np.ndarray) -> WithInterval:
     return float(values.mean()), *mean_estimate(values, labels).interval(fraction=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Gallery rows of each query from the nearest on: relevant or not, and the group of ties each stands in.
+
+    `first` is the rank (from 0) at which the group begins, `size` its number of rows, `right` that of relevant rows in
+    it, `before` that of relevant rows ahead of it.
+
+    References
+    ----------
+    McSherry & Najork (2008), ECIR, Computing information retrieval performance measures efficiently in the presence of
+    tied scores.
+    """
+
+    relevant: Bool[np.ndarray, "b m"]
+    first: Shaped[np.ndarray, "b m"]
+    size: Shaped[np.ndarray, "b m"]
+    right: Shaped[np.ndarray, "b m"]
+    before: Shaped[np.ndarray, "b m"]
+
+    @classmethod
+    def of(cls, S: Float[np.ndarray, "b m"], relevant: Bool[np.ndarray, "b m"], tolerance: float) -> Ranking:
+        """From similarities in falling order: neighbours in it that differ by at most `tolerance` are tied."""
+        at = np.broadcast_to(np.arange(S.shape[1]), S.shape)
+        new = new_group(S, tolerance)
+        last_of = np.ones(S.shape, dtype=bool)
+        last_of[:, :-1] = new[:, 1:]
+        first = np.maximum.accumulate(np.where(new, at, 0), axis=1)
+        end = np.where(last_of, at, S.shape[1])
+        last = np.minimum.accumulate(end[:, ::-1], axis=1)[:, ::-1]
+        counted = np.cumsum(relevant, axis=1)
+        before = np.take_along_axis(counted - relevant, first, 1)
+        return cls(relevant, first, last - first + 1, np.take_along_axis(counted, last, 1) - before, before)
+
+    def average_precision(self) -> Float[np.ndarray, " b"]:
+        """AP = 1/R Σ over ranks t of P(relevant at t) · E[relevant up to t | relevant at t] / t, ties in random order.
+
+        In a group of g rows, r of them relevant, after `before` relevant ones, position j is relevant with probability
+        r/g, and then (j - 1)(r - 1)/(g - 1) of those ahead of it in the group are expected to be relevant.
+        """
+        t = np.arange(1, self.relevant.shape[1] + 1)
+        ahead = (t - 1 - self.first) * (self.right - 1) / np.maximum(self.size - 1, 1)
+        terms = self.right / self.size * (self.before + 1 + ahead) / t
+        return terms.sum(axis=1) / self.relevant.sum(axis=1)
+
+    def hit(self, rank: int) -> Float[np.ndarray, " b"]:
+        """P(a relevant row is among the first `rank`): 1 - C(g - r, s)/C(g, s) for s places left to a group of ties."""
+        first, size, right, before = (a[:, rank - 1] for a in (self.first, self.size, self.right, self.before))
+        miss = (before == 0).astype(np.float64)
+        for i in range(rank):
+            left = i < rank - first
+            miss *= np.where(left, np.maximum(size - right - i, 0) / np.maximum(size - i, 1), 1)
+        return 1 - miss

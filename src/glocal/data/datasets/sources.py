@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickletools
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,6 @@ from urllib.error import URLError
 
 import numpy as np
 
-from glocal.data.datasets.coarse import coarse_labels
 from glocal.data.datasets.images import ImageSet, Pictures
 from glocal.data.datasets.registry import IMAGE_SETS, ImageSetTerms
 from glocal.errors import FileError, GLocalError, ParameterError
@@ -20,6 +20,10 @@ from glocal.extras import needed
 from glocal.files import PathLike, one_line
 
 _SPLIT_FOLDERS = ("train", "val", "test")
+_KEY = "coarse_labels"
+_INTEGERS = {"BININT1", "BININT2", "BININT", "INT", "LONG1"}
+# what stands between the numbers of a list: its beginning, its pieces, and their places in the memo
+_BETWEEN = {"EMPTY_LIST", "LIST", "MARK", "APPEND", "APPENDS", "BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"}
 
 
 def load_images(name: str, root: PathLike, *, split: str | None = None, download: bool = False) -> ImageSet:
@@ -167,3 +171,22 @@ def _one_sentence(known: ImageSetTerms, root: Path, download: bool) -> Iterator[
         if not known.download:
             again = "Put one folder of images for each class there"
         raise FileError(f"{known.name} in {root} is damaged or incomplete ({reason[:300]}). {again}.") from error
+
+
+def coarse_labels(path: Path, n: int, classes: int) -> list[int]:
+    """Read the list under ``coarse_labels`` without unpickling: opcodes are read, none is executed.
+
+    A ValueError unless ``cifar-100-python/train`` or ``test`` has one of `n` labels below `classes`.
+    """
+    labels: list[int] | None = None
+    with path.open("rb") as stream:
+        for opcode, argument, _ in pickletools.genops(stream):
+            if labels is None:
+                labels = [] if argument in (_KEY, _KEY.encode()) else None
+            elif opcode.name in _INTEGERS:
+                labels.append(int(argument or 0))
+            elif opcode.name not in _BETWEEN:
+                break
+    if labels is None or len(labels) != n or not all(0 <= label < classes for label in labels):
+        raise ValueError(f"{path} has no list of {n} {_KEY} from 0 to {classes - 1}")
+    return labels

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from glocal.data.labels import check_labels
+from glocal.data.labels import check_sides
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.fewshot.episodes import draw_episodes, superclass_split
 from glocal.evaluation.fewshot.probes import Scorer, probe_named, shared_credit
@@ -176,50 +176,30 @@ def _task(
     seed: int,
 ) -> _Task:
     """The task that checked labels make."""
-    y_train, y_test = _labels(X_train, y_train, "training labels"), _labels(X_test, y_test, "test labels")
-    if X_train.shape[1] != X_test.shape[1]:
-        raise DataError(
-            f"training features have {X_train.shape[1]} columns and test features {X_test.shape[1]}; "
-            "both must come from the same model and layer."
-        )
+    for X in (X_train, X_test):
+        if X.ndim != 2:
+            raise DataError(f"features have shape {X.shape}; they must be (n, p): one row an image.")
+    sides = ("training features", "test features")
+    y_train, y_test = check_sides(X_train, np.asarray(y_train), X_test, np.asarray(y_test), sides)
     if same and not np.array_equal(y_train, y_test):
         raise DataError("training and test rows are the same images but their labels differ. Give both the same file.")
-    subclasses = None if train_subclasses is None else _labels(X_train, train_subclasses, "training subclasses")
-    unseen = None if test_subclasses is None else _labels(X_test, test_subclasses, "test subclasses")
-    train, test = _rows(y_train, y_test, subclasses, unseen, seed)
+    train, test = np.arange(len(y_train)), np.arange(len(y_test))
+    if (train_subclasses is None) != (test_subclasses is None):
+        raise ParameterError("subclasses of one side alone change nothing; give train_subclasses and test_subclasses.")
+    if train_subclasses is not None and test_subclasses is not None:
+        seen, unseen = check_sides(X_train, np.asarray(train_subclasses), X_test, np.asarray(test_subclasses), sides)
+        if np.isin(unseen, seen).any():
+            both = np.concatenate([y_train, y_test]), np.concatenate([seen, unseen])
+            source, target = superclass_split(*both, seed)
+            train, test = train[np.isin(seen, source)], test[np.isin(unseen, target)]
     classes, codes = np.unique(y_train[train], return_inverse=True)
     if len(classes) < 2:
         raise DataError(f"the training labels name {len(classes)} class; at least 2 are needed to tell apart.")
     return _Task(train, test, classes, codes, _codes(classes, y_test[test]))
 
 
-def _labels(X: np.ndarray, y: np.ndarray, what: str) -> np.ndarray:
-    if X.ndim != 2:
-        raise DataError(f"features have shape {X.shape}; they must be (n, p): one row an image.")
-    return check_labels(np.asarray(y), len(X), what)
-
-
-def _rows(
-    y_train: np.ndarray, y_test: np.ndarray, subclasses: np.ndarray | None, unseen: np.ndarray | None, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers that may train and that test: all of them, unless subclasses have to be kept apart."""
-    train, test = np.arange(len(y_train)), np.arange(len(y_test))
-    if (unseen is None) != (subclasses is None):
-        raise ParameterError("subclasses of one side alone change nothing; give train_subclasses and test_subclasses.")
-    if subclasses is None or unseen is None:
-        return train, test
-    if not np.isin(unseen, subclasses).any():
-        return train, test
-    source, target = superclass_split(np.concatenate([y_train, y_test]), np.concatenate([subclasses, unseen]), seed)
-    return train[np.isin(subclasses, source)], test[np.isin(unseen, target)]
-
-
 def _codes(classes: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The position of each label among the training classes."""
-    if classes.dtype.kind != y.dtype.kind and len(y):
-        raise DataError(
-            f"training labels are {classes.dtype} but test labels {y.dtype}; name classes alike in both files."
-        )
     codes = np.searchsorted(classes, y).clip(0, len(classes) - 1)
     unknown = np.flatnonzero(classes[codes] != y)
     if len(unknown):

@@ -15,8 +15,15 @@ from glocal.evaluation.result import Units
 from glocal.evaluation.statistics import mean_estimate
 from glocal.evaluation.structure.collapse import collapsed
 from glocal.evaluation.structure.likeness import divergence, linear_cka, local_cka, rdm_correlation
-from glocal.evaluation.structure.neighbourhoods import cosine_blocks, nearest, shared
-from glocal.evaluation.structure.ranks import chance_of_ranks, check_k, rank_penalty, trust
+from glocal.evaluation.structure.neighbourhoods import (
+    chance_of_ranks,
+    check_k,
+    cosine_blocks,
+    nearest,
+    rank_penalty,
+    shared,
+    trust,
+)
 from glocal.evaluation.structure.separation import Separation, separation
 from glocal.evaluation.structure.spectrum import directions_for, participation_ratio, variances
 from glocal.scores import Score

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
@@ -14,17 +14,17 @@ from glocal.errors import DataError
 class Spectrum:
     """A transform W seen from the principal axes u_1, u_2, … of the features, largest variance first.
 
-    `singular_values` (p,) are those of W; `scale` is c = |tr W| / p, what W multiplies on average; `gains` (p,) are
-    ‖u_kᵀ W‖ / c, above 1 where a direction is raised; `share_before` and `share_after` (p,) the fractions of the
-    variance that lie along u_k before and after the transform. A W to fewer dimensions stands for (W Wᵀ)^½, the
-    symmetric (p, p) map with the same similarities.
+    `singular_values` (p,) are those of W; `scale` is c = |tr W| / p, what W multiplies on average (NaN in a view, which
+    does not keep it); `gains` (p,) are ‖u_kᵀ W‖ / c, above 1 where a direction is raised; `share_before` and
+    `share_after` (p,) the fractions of the variance that lie along u_k before and after the transform. A W to fewer
+    dimensions stands for (W Wᵀ)^½, the symmetric (p, p) map with the same similarities.
     """
 
     singular_values: Float[np.ndarray, " p"]
-    scale: float
     gains: Float[np.ndarray, " p"]
     share_before: Float[np.ndarray, " p"]
     share_after: Float[np.ndarray, " p"]
+    scale: float = field(default=float("nan"), kw_only=True)
 
     @property
     def raised(self) -> int:
@@ -47,7 +47,7 @@ def spectrum(W: Float[np.ndarray, "p r"], X: Float[np.ndarray, "n p"]) -> Spectr
     after = np.maximum(np.einsum("ik,ij,jk->k", axes, mapped, axes, optimize=True), 0)
     scale = float(abs(np.trace(W))) / len(W)
     gains = np.linalg.norm(axes.T @ W, axis=1) / (scale or 1.0)
-    return Spectrum(np.linalg.svd(W, compute_uv=False), scale, gains, _shares(variances), _shares(after))
+    return Spectrum(np.linalg.svd(W, compute_uv=False), gains, _shares(variances), _shares(after), scale=scale)
 
 
 def variances(Z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, " p"]:

@@ -17,7 +17,7 @@ from glocal.evaluation.structure.neighbourhoods import neighbours
 from glocal.evaluation.structure.spectrum import spectrum
 from glocal.evaluation.views.maps import map_kind, object_map, turned
 from glocal.evaluation.views.matrices import matrix_of, object_order, people_matrix
-from glocal.evaluation.views.view import Axes, View
+from glocal.evaluation.views.view import View
 
 _K = 10
 _MOST_FLIPS = 1000
@@ -70,10 +70,7 @@ def object_view(
     if first is not None:
         positions = turned(positions, first)
     gained, lost, flipped = _flipped(parts)
-    axes = None
-    if weights is not None and features is not None:
-        found = spectrum(weights, features)
-        axes = Axes(found.singular_values, found.gains, found.share_before, found.share_after)
+    axes = None if weights is None or features is None else spectrum(weights, features)
     return View(
         names=tuple(names), categories=None if categories is None else tuple(categories),
         positions=positions.astype(np.float32), neighbours=neighbours(Z, min(_K, n - 1)), gained=gained, lost=lost,

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int, UInt8
 from glocal.data.container import DAMAGE
 from glocal.data.npz import read_npz
 from glocal.errors import FileError
+from glocal.evaluation.structure.spectrum import Spectrum
 from glocal.files import PathLike, atomic_write, one_line
 from glocal.files.documents import parse_json
 from glocal.records import to_json
@@ -35,16 +36,6 @@ class Matrix:
         return np.where(self.cells == UNKNOWN, np.nan, self.low + self.cells / 254 * (self.high - self.low))
 
 
-@dataclass(frozen=True, eq=False)
-class Axes:
-    """A transform seen from the principal axes of the features; see `glocal.evaluation.structure.spectrum`."""
-
-    singular_values: Float[np.ndarray, " p"]
-    gains: Float[np.ndarray, " p"]
-    share_before: Float[np.ndarray, " p"]
-    share_after: Float[np.ndarray, " p"]
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class View:
     """One embedding of n objects, to be looked at beside a baseline.
@@ -65,7 +56,7 @@ class View:
     rdm, people : Matrix
         1 - cosine; and the share of people's answers about a pair that found another pair more alike (None: not
         computed).
-    axes : Axes or None
+    axes : Spectrum or None
         None for no transform.
     meta : dict
         network, arm, baseline, how many answers flipped out of how many and of which split, collapsed, notes.
@@ -80,7 +71,7 @@ class View:
     order: Int[np.ndarray, " n"]
     rdm: Matrix
     people: Matrix | None = None
-    axes: Axes | None = None
+    axes: Spectrum | None = None
     meta: dict[str, Any] = field(default_factory=dict)
 
 
@@ -97,7 +88,7 @@ def save_view(view: View, path: PathLike) -> None:
         if matrix is not None:
             arrays |= {name: matrix.cells, f"{name}_range": np.array([matrix.low, matrix.high])}
     if view.axes is not None:
-        arrays |= {name: value.astype(np.float32) for name, value in vars(view.axes).items()}
+        arrays |= {name: getattr(view.axes, name).astype(np.float32) for name in _AXES}
     with atomic_write(path) as stream:
         np.savez_compressed(stream, allow_pickle=False, **arrays)
 
@@ -127,5 +118,5 @@ def _view(arrays: dict[str, np.ndarray], text: dict[str, Any]) -> View:
     return View(
         names=tuple(text["names"]), categories=None if text["categories"] is None else tuple(text["categories"]),
         positions=arrays["map"], rdm=matrix("rdm"), people=matrix("people") if "people" in arrays else None,
-        axes=Axes(*(arrays[name] for name in _AXES)) if _AXES[0] in arrays else None, meta=text["meta"], **whole,
+        axes=Spectrum(*(arrays[name] for name in _AXES)) if _AXES[0] in arrays else None, meta=text["meta"], **whole,
     )  # fmt: skip
