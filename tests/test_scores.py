@@ -14,6 +14,7 @@ from glocal.data.triplets import Triplets
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.anomaly import anomaly
 from glocal.evaluation.ceiling import ceiling, reached
+from glocal.evaluation.cosines import cosine_shift
 from glocal.evaluation.fewshot import PROBES, few_shot
 from glocal.evaluation.model_rdm import KERNELS
 from glocal.evaluation.result import EvaluationResult, Units, difference_score
@@ -46,6 +47,7 @@ def results(rng: np.random.Generator) -> list[EvaluationResult]:
         anomaly(X[:60], y[:60], X[60:], y[60:]),
         structure(X, X @ rng.normal(size=(6, 6)), labels=y),
         retrieval(X, y),
+        cosine_shift(X, X**3),
     ]
 
 

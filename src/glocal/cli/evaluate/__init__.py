@@ -11,6 +11,7 @@ from glocal.cli.evaluate.odd_one_out import odd_one_out_command
 from glocal.cli.evaluate.people import people_command
 from glocal.cli.evaluate.retrieval import retrieval_command
 from glocal.cli.evaluate.rsa import rsa_command
+from glocal.cli.evaluate.scores import scores_command
 from glocal.cli.evaluate.structure import structure_command
 from glocal.cli.evaluate.suite import suite_command
 
@@ -22,6 +23,7 @@ app.command("people")(people_command)
 app.command("few-shot")(few_shot_command)
 app.command("anomaly")(anomaly_command)
 app.command("structure")(structure_command)
+app.command("scores")(scores_command)
 app.command("retrieval")(retrieval_command)
 app.command("suite")(suite_command)
 

@@ -1,0 +1,105 @@
+"""Thresholds of the cosine move with a transform so that the number of matches stays."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from glocal.cli.app import app
+from glocal.errors import DataError, ParameterError
+from glocal.evaluation.cosines import cosine_shift
+from glocal.similarity import unit_rows
+from glocal.transform.linear import LinearTransform
+
+
+def cloud(n: int = 60, p: int = 6, seed: int = 0) -> np.ndarray:
+    """Rows with a common direction, as features of networks have one."""
+    return 1 + np.random.default_rng(seed).normal(size=(n, p))
+
+
+def pairs_above(X: np.ndarray, threshold: float) -> int:
+    """The number of pairs of rows whose cosine reaches a threshold, by a loop over pairs."""
+    U = unit_rows(X)
+    return sum(float(U[i] @ U[j]) >= threshold for i in range(len(U)) for j in range(i))
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.9])
+def test_as_many_pairs_match_after_as_before(threshold):
+    """The new threshold is reached by exactly as many pairs as the old one, counted pair by pair."""
+    X, Z = cloud(), cloud() @ np.random.default_rng(1).normal(size=(6, 6))
+    (moved,) = cosine_shift(X, Z, thresholds=[threshold]).thresholds
+    assert pairs_above(X, threshold) == pairs_above(Z, moved.after) == moved.matches
+
+
+def test_a_rotation_and_a_scale_move_nothing():
+    """Under a rotation all matches stay, and the threshold lies between the two cosines around it as before."""
+    X = cloud()
+    Q = np.linalg.qr(np.random.default_rng(2).normal(size=(6, 6)))[0]
+    found = cosine_shift(X, 3 * X @ Q, thresholds=[0.7])
+    assert found.before == pytest.approx(found.after)
+    assert found.thresholds[0].kept == 1
+    assert found.thresholds[0].after == pytest.approx(0.7, abs=0.01)
+
+
+def test_pairs_with_a_gallery():
+    """With a gallery the pairs are each row with each row of it."""
+    X, Y = cloud(20), cloud(30, seed=3)
+    found = cosine_shift(X, -X, (Y, Y), thresholds=[0.0])
+    cosines = unit_rows(X) @ unit_rows(Y).T
+    assert found.n == 600
+    assert found.thresholds[0].matches == np.count_nonzero(cosines >= 0)
+    assert found.before == pytest.approx(np.quantile(cosines, found.levels))
+    assert found.after == pytest.approx(np.quantile(-cosines, found.levels))
+
+
+def test_without_a_threshold_those_of_one_percent_and_one_permille():
+    """No threshold given: those that 1 % and 0.1 % of the pairs reach."""
+    found = cosine_shift(cloud(100), cloud(100))
+    assert [moved.matches for moved in found.thresholds] == [50, 5]
+
+
+def test_what_cannot_be_compared_is_refused():
+    """A threshold that is no cosine, one that no pair reaches, and too few rows are refused."""
+    X = cloud()
+    with pytest.raises(ParameterError, match=r"threshold is 1\.5; a cosine lies in \[-1, 1\]"):
+        cosine_shift(X, X, thresholds=[1.5])
+    with pytest.raises(ParameterError, match=r"which none of the 1770 pairs reach; their cosines lie between"):
+        cosine_shift(X, X, thresholds=[0.99999])
+    with pytest.raises(DataError, match="there are 3 rows"):
+        cosine_shift(X[:3], X[:3])
+
+
+def test_the_interval_of_a_threshold_covers_it():
+    """Of 100 samples of rows from one population, the interval holds its threshold in at least 85."""
+    rng = np.random.default_rng(4)
+    A = rng.normal(size=(6, 6))
+    population = 1 + rng.normal(size=(1500, 6))
+    wanted = cosine_shift(population, population @ A, thresholds=[0.8]).thresholds[0].after
+    covered = 0
+    for _ in range(100):
+        X = 1 + rng.normal(size=(80, 6))
+        (moved,) = cosine_shift(X, X @ A, thresholds=[0.8]).thresholds
+        covered += moved.low <= wanted <= moved.high
+    assert covered >= 85
+
+
+def test_the_command_reads_a_store_and_a_transform(tmp_path):
+    """``evaluate scores`` compares the stored rows with the transformed ones; JSON and rows say the same."""
+    X = cloud().astype(np.float32)
+    np.save(tmp_path / "store.npy", X, allow_pickle=False)
+    W = np.random.default_rng(5).normal(size=(6, 6)).astype(np.float32)
+    transform = LinearTransform(W, None, mean=0.5, std=2.0)
+    transform.save(tmp_path / "transform.npz")
+    words = ["evaluate", "scores", "--features", str(tmp_path / "store.npy"), "--threshold", "0.5", "--json"]
+    words += ["--transform", str(tmp_path / "transform.npz"), "--out", str(tmp_path / "rows.jsonl")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.exception
+    found = json.loads(done.stdout)
+    (moved,) = cosine_shift(X.astype(np.float64), transform(X.astype(np.float64)), thresholds=[0.5]).thresholds
+    assert found["thresholds"][0]["after"] == pytest.approx(moved.after)
+    first, second = (json.loads(line) for line in (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines())
+    assert (first["metric"], first["value"]) == ("threshold", pytest.approx(moved.after))
+    assert (second["metric"], second["value"]) == ("matches_kept", pytest.approx(moved.kept))
