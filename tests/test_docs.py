@@ -5,6 +5,7 @@ import json
 import re
 import runpy
 import shlex
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from glocal.cli.app import app
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 START = ROOT / "docs" / "start.md"
+USE = ROOT / "docs" / "use-it-in.md"
 NOT_RUN = "# install: not run by the tests"  # the first line of a block that installs; all others of START are run
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -93,7 +95,7 @@ def masked(text):
 EXAMPLES = [
     pytest.param(code, id=f"{page.relative_to(ROOT)} {number}")
     for page in PAGES
-    if page != START  # run as a whole below: its blocks build on each other
+    if page not in (START, USE)  # run below: their blocks build on others
     for number, code in enumerate(blocks(page.read_text(encoding="utf-8"), "python"))
 ]
 
@@ -106,6 +108,27 @@ def test_python_examples_run(code, tmp_path, monkeypatch, as_a_user):
     if code.startswith("# on a cluster"):
         pytest.skip("the example needs a cluster: it is compiled, not run")
     exec(compiled, {"__name__": "example"})
+
+
+FILES, *USES = blocks(USE.read_text(encoding="utf-8"), "python")
+
+
+@pytest.mark.parametrize("code", USES)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_every_use_of_a_transform_runs(code, tmp_path, monkeypatch):
+    """Each example of the page about other libraries runs after its first one, which writes the files."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    if "sqlite3" in code and not hasattr(sqlite3.Connection, "enable_load_extension"):
+        reason = "the sqlite3 of this Python loads no extensions, and pysqlite3 is not installed"
+        monkeypatch.setitem(sys.modules, "sqlite3", pytest.importorskip("pysqlite3", reason=reason))
+    exec(compile(FILES, "files", "exec"), {"__name__": "files"})
+    try:
+        exec(compile(code, "example", "exec"), {"__name__": "example"})
+    except ModuleNotFoundError as error:
+        if error.name.startswith("glocal"):
+            raise
+        pytest.skip(f"{error.name} is not installed")
 
 
 def test_the_start_page_works_from_top_to_bottom(tmp_path, monkeypatch, as_a_user, capsys):
