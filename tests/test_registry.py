@@ -231,11 +231,11 @@ def test_an_unknown_name_gets_a_suggestion():
         fetch("0")
 
 
-def test_without_pooch_the_sentence_names_it(register, monkeypatch):
-    """Without pooch the error says how to install it."""
+def test_without_requests_the_sentence_names_it(register, monkeypatch):
+    """Without requests the error says how to install it."""
     register("http://127.0.0.1:9")
-    monkeypatch.setitem(sys.modules, "pooch", None)
-    with pytest.raises(MissingDependencyError, match="pip install pooch"):
+    monkeypatch.setitem(sys.modules, "requests", None)
+    with pytest.raises(MissingDependencyError, match="pip install requests"):
         fetch("made/up")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,64 +50,56 @@ def check_features(features: Features, what: str = "features") -> list[Finding]:
     -------
     list of Finding
     """
+    return list(_in_features(features, what))
+
+
+def _in_features(features: Features, what: str) -> Iterator[Finding]:
     n, p = features.matrix.shape
-    findings: list[Finding] = []
     bad_rows = np.concatenate([~np.isfinite(rows).all(axis=1) for _, rows in features.chunks()])
     if bad_rows.any():
         rows = np.flatnonzero(bad_rows)
-        findings.append(
-            Finding(
-                "error",
-                "finite",
-                f"{what}: {len(rows)} of {n} rows hold NaN or infinity (first: row {rows[0]})",
-                "recompute or remove those images",
-            )  # fmt: skip
+        yield Finding(
+            "error",
+            "finite",
+            f"{what}: {len(rows)} of {n} rows hold NaN or infinity (first: row {rows[0]})",
+            "recompute or remove those images",
         )
-        return findings
+        return
     try:
         scalars = features.standardization
     except DataError as error:
-        return [Finding("error", "constant", f"{what}: {error}", "write the features again")]
+        yield Finding("error", "constant", f"{what}: {error}", "write the features again")
+        return
     constant = features.constant_columns()
     if constant:
-        findings.append(
-            Finding(
-                "warning", "constant", f"{what}: {constant} of {p} columns are constant", "drop them, or leave them"
-            )
+        yield Finding(
+            "warning", "constant", f"{what}: {constant} of {p} columns are constant", "drop them, or leave them"
         )
     repeated = n - len(np.unique(_row_hashes(features)))
     if repeated:
-        findings.append(
-            Finding(
-                "warning",
-                "duplicates",
-                f"{what}: {repeated} rows repeat another row exactly",
-                "check for images extracted twice, or a failed extraction that repeats its last batch",
-            )  # fmt: skip
+        yield Finding(
+            "warning",
+            "duplicates",
+            f"{what}: {repeated} rows repeat another row exactly",
+            "check for images extracted twice, or a failed extraction that repeats its last batch",
         )
-    largest = max(abs(float(rows.min())) if rows.size else 0.0 for _, rows in features.chunks())
-    largest = max([largest, *(float(rows.max()) for _, rows in features.chunks())])
+    largest = max(abs(float(end)) for _, rows in features.chunks() for end in (rows.min(), rows.max()))
     if largest > 1e4 * scalars.std + abs(scalars.mean):
-        findings.append(
-            Finding(
-                "warning",
-                "scale",
-                f"{what}: the largest value {largest:.3g} is more than 10,000 standard deviations out",
-                "look for a broken image or column; one value can dominate every similarity",
-            )  # fmt: skip
+        yield Finding(
+            "warning",
+            "scale",
+            f"{what}: the largest value {largest:.3g} is more than 10,000 standard deviations out",
+            "look for a broken image or column; one value can dominate every similarity",
         )
     if features.names is not None:
         names = [object_name(name) for name in features.names]
         if len(set(names)) < n:
-            findings.append(
-                Finding(
-                    "warning",
-                    "names",
-                    f"{what}: {n - len(set(names))} names are not unique (folder and extension ignored)",
-                    "rename them if objects are to be joined by name",
-                )  # fmt: skip
+            yield Finding(
+                "warning",
+                "names",
+                f"{what}: {n - len(set(names))} names are not unique (folder and extension ignored)",
+                "rename them if objects are to be joined by name",
             )
-    return findings
 
 
 def check_triplets(features: Features, triplets: Answers, object_ids: tuple[str, ...] | None = None) -> list[Finding]:
@@ -125,64 +118,59 @@ def check_triplets(features: Features, triplets: Answers, object_ids: tuple[str,
     -------
     list of Finding
     """
+    return list(_in_triplets(features, triplets, object_ids))
+
+
+def _in_triplets(features: Features, triplets: Answers, object_ids: tuple[str, ...] | None) -> Iterator[Finding]:
     n = len(features) if object_ids is None else len(object_ids)
     listed = "rows of the features" if object_ids is None else "object ids"
-    findings: list[Finding] = []
     if not len(triplets):
-        return [Finding("error", "empty", "triplets: the file holds no answer", "write it again")]
+        yield Finding("error", "empty", "triplets: the file holds no answer", "write it again")
+        return
     smallest, largest = int(triplets.answers.min()), int(triplets.answers.max())
     if largest >= n:
         hint = "pass --base 1" if largest == n and smallest >= 1 else "name the list they index with --object-ids"
-        return [Finding("error", "range", f"triplets: object {largest} is named but there are {n} {listed}", hint)]
+        yield Finding("error", "range", f"triplets: object {largest} is named but there are {n} {listed}", hint)
+        return
     seen = triplets.named()
     if smallest == 1 and largest == n - 1 and len(seen) == n - 1:
-        findings.append(
-            Finding(
-                "warning",
-                "base",
-                "triplets: object 0 is the only one never named; the file may count from 1",
-                "pass --base 1 if it does (then object ids need one line more)",
-            )  # fmt: skip
+        yield Finding(
+            "warning",
+            "base",
+            "triplets: object 0 is the only one never named; the file may count from 1",
+            "pass --base 1 if it does (then object ids need one line more)",
         )
     if len(seen) < n:
-        findings.append(
-            Finding(
-                "note" if len(seen) > 0.9 * n else "warning",
-                "coverage",
-                f"triplets: {n - len(seen)} of {n} {listed} are never named",
-                "nothing, if that is meant; else check the base and the list of objects",
-            )  # fmt: skip
+        yield Finding(
+            "note" if len(seen) > 0.9 * n else "warning",
+            "coverage",
+            f"triplets: {n - len(seen)} of {n} {listed} are never named",
+            "nothing, if that is meant; else check the base and the list of objects",
         )
-    findings += _repeats(triplets, n)
+    yield from _repeats(triplets, n)
     if object_ids is not None:
         rows = feature_rows(features, object_ids)
         mapped, dropped = triplets.relabel(rows)
         if dropped:
-            findings.append(
-                Finding(
-                    "warning",
-                    "join",
-                    f"triplets: {dropped} of {len(triplets)} answers name an object without features "
-                    f"({np.count_nonzero(rows < 0)} of {n} objects have none)",
-                    "they will be dropped and counted; add the missing features to keep them",
-                )  # fmt: skip
+            yield Finding(
+                "warning",
+                "join",
+                f"triplets: {dropped} of {len(triplets)} answers name an object without features "
+                f"({np.count_nonzero(rows < 0)} of {n} objects have none)",
+                "they will be dropped and counted; add the missing features to keep them",
             )
         triplets = mapped
         if not len(triplets):
-            return [
-                *findings,
-                Finding("error", "join", "triplets: no answer is left after the join", "check the names"),
-            ]
+            yield Finding("error", "join", "triplets: no answer is left after the join", "check the names")
+            return
     elif features.names is not None and list(features.names) != sorted(features.names):
-        findings.append(
-            Finding(
-                "warning",
-                "order",
-                "features: the rows are not in alphabetical order of their names, and no --object-ids are given",
-                "if the triplets index an alphabetical list of objects, pass it with --object-ids",
-            )  # fmt: skip
+        yield Finding(
+            "warning",
+            "order",
+            "features: the rows are not in alphabetical order of their names, and no --object-ids are given",
+            "if the triplets index an alphabetical list of objects, pass it with --object-ids",
         )
-    return findings + _agreement(features, triplets)
+    yield from _agreement(features, triplets)
 
 
 def check_local(features: Features, local: Features, images: Int[np.ndarray, " k"] | None = None) -> list[Finding]:
@@ -223,12 +211,12 @@ def warn_of_local(features: Features, local: Features, images: Int[np.ndarray, "
     _warn(check_local(features, local, images))
 
 
-def _warn(findings: list[Finding]) -> None:
+def _warn(findings: Iterable[Finding]) -> None:
     for finding in findings:
         warnings.warn(f"{finding.message}. Fix: {finding.fix}.", DataWarning, stacklevel=4)
 
 
-def _repeats(triplets: Answers, n: int) -> list[Finding]:
+def _repeats(triplets: Answers, n: int) -> Iterator[Finding]:
     counts, asked = np.empty(0, dtype=np.int64), 0
     for part in triplets.parts:
         sets, choice = questions(part)
@@ -238,30 +226,24 @@ def _repeats(triplets: Answers, n: int) -> list[Finding]:
             sets = np.unique(sets, axis=0, return_inverse=True)[1].reshape(-1)
         counts = np.append(counts, np.unique(sets * len(part.pairs) + choice, return_counts=True)[1])
         asked += len(np.unique(sets))
-    findings = []
     if (counts > 1).any():
-        findings.append(
-            Finding(
-                "note",
-                "duplicates",
-                f"triplets: {int((counts - 1).sum())} answers repeat another one exactly",
-                "fine for repeated measurements; weights (--weights) say the same without copies",
-            )  # fmt: skip
+        yield Finding(
+            "note",
+            "duplicates",
+            f"triplets: {int((counts - 1).sum())} answers repeat another one exactly",
+            "fine for repeated measurements; weights (--weights) say the same without copies",
         )
     contradictions = len(counts) - asked
     if contradictions > 0:
-        findings.append(
-            Finding(
-                "note",
-                "contradictions",
-                f"triplets: {contradictions} answers contradict another answer on the same objects",
-                "expected where people disagree; they bound the reachable accuracy",
-            )  # fmt: skip
+        yield Finding(
+            "note",
+            "contradictions",
+            f"triplets: {contradictions} answers contradict another answer on the same objects",
+            "expected where people disagree; they bound the reachable accuracy",
         )
-    return findings
 
 
-def _agreement(features: Features, triplets: Answers, at_most: int = _MANY_ANSWERS) -> list[Finding]:
+def _agreement(features: Features, triplets: Answers, at_most: int = _MANY_ANSWERS) -> Iterator[Finding]:
     """Whether the features favour another column as the odd one, or know nothing of the answers at all."""
     answers = triplets
     if len(answers) > at_most:
@@ -274,23 +256,41 @@ def _agreement(features: Features, triplets: Answers, at_most: int = _MANY_ANSWE
     chance = answers.chance
     w = answers.weights
     error = math.sqrt(chance * (1 - chance) / (len(answers) if w is None else w.sum() ** 2 / (w @ w)))
-    findings = []
     best = int(shares.argmax())
     other = _other_reference(X, answers.relabel(new_index)[0])
     if other is not None and other[2] - max(shares) > max(5 * error, _APART):
-        findings.append(_misplaced(*other, float(shares[0])))
-    elif best and len(answers.parts) == 1 and shares[best] - shares[0] > 5 * error:
-        findings.append(_other_choice(answers.kind, best, shares))
-    elif abs(shares[0] - chance) < 3 * error and len(answers) >= 1000:
-        findings.append(
-            Finding(
-                "warning",
-                "order",
-                f"triplets: the features agree with {shares[0]:.3f} of the answers, which is chance",
-                "check that triplets and features list the objects in the same order (--object-ids, --order)",
-            )  # fmt: skip
+        reference, chosen, share = other
+        yield Finding(
+            "warning",
+            "reference",
+            f"answers: the features agree with {share:.3f} of them if column {reference} is the reference and column "
+            f"{chosen} the chosen one, and with {shares[0]:.3f} as stated (columns 0 and 1)",
+            "check which column holds the reference: it is first, the chosen one second",
         )
-    return findings
+    elif best and len(answers.parts) == 1 and shares[best] - shares[0] > 5 * error:
+        if answers.kind == "odd-one-out":
+            yield Finding(
+                "warning",
+                "odd column",
+                f"triplets: the features find column {2 - best} of the answers odd in {shares[best]:.3f} of them, "
+                f"the stated odd one in {shares[0]:.3f}",
+                "check the convention of the file and state it with --odd-column",
+            )
+        else:
+            yield Finding(
+                "warning",
+                "alternatives",
+                f"answers: the features find column {best + 1} nearest to the reference in {shares[best]:.3f} of them, "
+                f"the stated one, column 1, in {shares[0]:.3f}",
+                "check which column holds the chosen alternative: the reference is first, the chosen one second",
+            )
+    elif abs(shares[0] - chance) < 3 * error and len(answers) >= 1000:
+        yield Finding(
+            "warning",
+            "order",
+            f"triplets: the features agree with {shares[0]:.3f} of the answers, which is chance",
+            "check that triplets and features list the objects in the same order (--object-ids, --order)",
+        )
 
 
 def _other_reference(X: Float[np.ndarray, "n p"], answers: Answers) -> tuple[int, int, float] | None:
@@ -306,35 +306,6 @@ def _other_reference(X: Float[np.ndarray, "n p"], answers: Answers) -> tuple[int
     return max(found, key=lambda each: each[2])
 
 
-def _misplaced(reference: int, chosen: int, share: float, stated: float) -> Finding:
-    return Finding(
-        "warning",
-        "reference",
-        f"answers: the features agree with {share:.3f} of them if column {reference} is the reference and column "
-        f"{chosen} the chosen one, and with {stated:.3f} as stated (columns 0 and 1)",
-        "check which column holds the reference: it is first, the chosen one second",
-    )
-
-
-def _other_choice(kind: str | np.ndarray, best: int, shares: np.ndarray) -> Finding:
-    """The features favour another candidate pair than the one that is stated as chosen."""
-    if kind == "odd-one-out":
-        return Finding(
-            "warning",
-            "odd column",
-            f"triplets: the features find column {2 - best} of the answers odd in {shares[best]:.3f} of them, "
-            f"the stated odd one in {shares[0]:.3f}",
-            "check the convention of the file and state it with --odd-column",
-        )
-    return Finding(
-        "warning",
-        "alternatives",
-        f"answers: the features find column {best + 1} nearest to the reference in {shares[best]:.3f} of them, "
-        f"the stated one, column 1, in {shares[0]:.3f}",
-        "check which column holds the chosen alternative: the reference is first, the chosen one second",
-    )
-
-
 def _shares(X: Float[np.ndarray, "n p"], answers: Answers) -> Float[np.ndarray, " k"]:
     """For each candidate pair, the stated one first, the weighted share of answers in which it is the most similar."""
     similarities = PairSimilarities(X)
@@ -342,8 +313,7 @@ def _shares(X: Float[np.ndarray, "n p"], answers: Answers) -> Float[np.ndarray, 
     for rows, pairs in similarities.chunks(answers):
         chosen = choice(pairs, similarities.tolerance)
         shares[: len(pairs)] += chosen.sum(axis=1) if answers.weights is None else chosen @ answers.weights[rows]
-    found: np.ndarray = shares / answers.total_weight
-    return found
+    return shares / answers.total_weight
 
 
 def _row_hashes(features: Features) -> Int[np.ndarray, " n"]:

@@ -88,6 +88,3 @@ def _named(found: People, which: Bool[np.ndarray, " q"], check: str, what: str, 
             f"look at them (glocal evaluate people) and leave them out: glocal data filter --drop-raters '{rule}'",
         )
     ]
-
-
-__all__ = ["check_people"]

@@ -124,19 +124,11 @@ def read_parquet(path: Path) -> np.ndarray:
     for shard in shards_of(path):
         with open_parquet(shard) as file:
             column, start = vector_column(shard, file.schema_arrow), 0
-            matrix: np.ndarray | None = None
             for batch in pieces(file, column, columns=[column]):
-                width = found[0].shape[1] if found else None if matrix is None else matrix.shape[1]
-                rows = vectors(batch.column(0), str(shard), column, start, width)
-                if matrix is None:
-                    matrix = np.empty((file.metadata.num_rows, rows.shape[1]), dtype=rows.dtype)
-                matrix[start : start + len(rows)] = rows
-                start += len(rows)
-            if matrix is not None:
-                found.append(matrix)
-    if not found:
-        return np.empty((0, 0), dtype=np.float32)
-    return found[0] if len(found) == 1 else np.concatenate(found)
+                width = found[0].shape[1] if found else None
+                found.append(vectors(batch.column(0), str(shard), column, start, width))
+                start += len(batch)
+    return np.concatenate(found) if found else np.empty((0, 0), dtype=np.float32)
 
 
 def _kind(kind: Any) -> str | None:

@@ -239,6 +239,3 @@ def _caught(catch: CatchTrials | None, names: np.ndarray) -> tuple[np.ndarray | 
 def _log_odds(r: np.ndarray, n: np.ndarray, c: np.ndarray, a: np.ndarray) -> np.ndarray:
     found: np.ndarray = n * (r * np.log10(c / a) + (1 - r) * np.log10((1 - c) / (1 - a)))
     return found
-
-
-__all__ = ["ATTENTIVE", "FAST", "People", "people", "without"]

@@ -47,22 +47,16 @@ def placements(scores: Float[np.ndarray, " n"], anomalous: Bool[np.ndarray, " n"
     return found
 
 
-def average_precision(scores: Float[np.ndarray, " n"], anomalous: Bool[np.ndarray, " n"]) -> float:
-    """AUPR as average precision, anomalies positive: Σ over thresholds of (recall gained) · precision.
-
-    Tied images pass a threshold together. Chance, and the value of collapsed scores, is the share of anomalies.
-    """
-    tp, fp = _passed(scores, anomalous)
-    return float(np.diff(tp, prepend=0) @ (tp / (tp + fp))) / int(tp[-1])
-
-
 def fpr_at_95(scores: Float[np.ndarray, " n"], anomalous: Bool[np.ndarray, " n"]) -> float:
     """The share of normal images flagged where 95 % of the anomalies are flagged; lower is better.
 
     Among tied images flags fall at random (the ROC curve is linear there), so that collapsed scores give 0.95. Where
     nothing is tied it is the false-positive rate at the first threshold with a true-positive rate of at least 0.95.
     """
-    tp, fp = (np.concatenate([[0], passed]) for passed in _passed(scores, anomalous))
+    order = np.argsort(-scores, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # of each group of ties
+    tp = np.append(0, np.cumsum(anomalous[order])[last])  # at or above each distinct score, from the highest down
+    fp = np.append(0, last + 1) - tp
     wanted = 0.95 * tp[-1]
     i = int(np.argmax(tp >= wanted - 1e-9))  # 0.95 · 20 is 19 whatever its last bit
     share = min(1.0, (wanted - tp[i - 1]) / (tp[i] - tp[i - 1]))
@@ -71,6 +65,9 @@ def fpr_at_95(scores: Float[np.ndarray, " n"], anomalous: Bool[np.ndarray, " n"]
 
 def detection(tasks: Iterable[tuple[Float[np.ndarray, " n"], Int[np.ndarray, " n"]]]) -> Detection:
     """Score tasks on the same n test images, one task a class, and give the interval of their mean AUROC.
+
+    AUPR is scikit-learn's average precision, anomalies positive: tied images pass a threshold together, and chance, the
+    value of collapsed scores, is the share of anomalies.
 
     The interval is for new images and new classes of the same kind. With V_ci the placement of image i in task c,
     n_ci the number of images of its kind there, and θ_c the AUROC (DeLong et al. 1988),
@@ -99,6 +96,8 @@ def detection(tasks: Iterable[tuple[Float[np.ndarray, " n"], Int[np.ndarray, " n
     ----------
     DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44:837.
     """
+    from sklearn.metrics import average_precision_score
+
     rows: list[tuple[float, float, float, int, int]] = []
     summed: np.ndarray | float = 0.0
     own = 0.0
@@ -114,7 +113,9 @@ def detection(tasks: Iterable[tuple[Float[np.ndarray, " n"], Int[np.ndarray, " n
         psi[used] = (V - auroc) / np.sqrt(np.maximum(counts * (counts - 1), 1))
         summed = summed + psi
         own += float(psi @ psi)
-        rows.append((auroc, average_precision(s, anomalous), fpr_at_95(s, anomalous), n_normal, n_anomalous))
+        rows.append(
+            (auroc, float(average_precision_score(anomalous, s)), fpr_at_95(s, anomalous), n_normal, n_anomalous)
+        )
     if not rows:
         raise DataError("no class has both normal and anomalous test images; there is nothing to detect.")
     auroc_c, aupr_c, fpr_c, normal, anomalies = (np.array(column) for column in zip(*rows, strict=True))
@@ -136,11 +137,3 @@ def _half_width(auroc: np.ndarray, summed: float, own: float) -> float:
 
     between = stdtrit(C - 1, 0.975) ** 2 * auroc.var(ddof=1) / C + Z95**2 * (summed - own) / (C * (C - 1))
     return float(np.sqrt(max(images, between)))
-
-
-def _passed(scores: np.ndarray, anomalous: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of anomalies and of normal images at or above each distinct score, from the highest down."""
-    order = np.argsort(-scores, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    tp = np.cumsum(anomalous[order])[last]
-    return tp, last + 1 - tp

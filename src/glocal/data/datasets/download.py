@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from glocal.data.datasets.registry import FILES, RemoteFile
 from glocal.errors import DataWarning, FileError, ParameterError
@@ -19,6 +18,7 @@ from glocal.files import PathLike, atomic_write, make_folder, one_line, unreadab
 
 CACHE_VARIABLES = ("GLOCAL_CACHE", "GLOCAL_CACHE_DIR")  # the second is the former name of the cache of features
 _PIECE = 1 << 16  # bytes read, hashed or downloaded at a time
+_TIMEOUT = 30  # seconds without an answer
 
 Progress = Callable[[int, int], None]
 
@@ -67,7 +67,7 @@ def fetch(
         The server cannot be reached or answers with an error, the download is truncated or has another checksum, or a
         folder cannot be written.
     MissingDependencyError
-        pooch is not installed.
+        requests or platformdirs is not installed.
 
     Warns
     -----
@@ -105,33 +105,25 @@ def find(name: str) -> RemoteFile:
 def cache_folder() -> Path:
     """``$GLOCAL_CACHE``, or the cache folder of this system (not created here)."""
     named = next(filter(None, map(os.environ.get, CACHE_VARIABLES)), None)
-    return Path(named) if named else Path(_pooch().os_cache("glocal"))
-
-
-def _pooch() -> Any:
-    return needed("pooch", "fetching")
+    return Path(named) if named else Path(needed("platformdirs", "fetching").user_cache_dir("glocal"))
 
 
 def _download(entry: RemoteFile, path: Path, progress: Progress | None) -> None:
-    pooch = _pooch()
-    from requests.exceptions import RequestException
-
+    requests = needed("requests", "fetching")
     offline = f"Download it elsewhere and put it at {path}."
-    answers: list[Any] = []  # NOTE pooch does not close an answer that it refuses
-    fetching = pooch.HTTPDownloader(
-        progressbar=_Bar(progress) if progress else False,
-        chunk_size=_PIECE,
-        hooks={"response": lambda answer, *_, **__: answers.append(answer)},
-    )
     make_folder(path.parent)
     with atomic_write(path) as stream:
         try:
-            fetching(entry.url, stream, None)
-        except RequestException as error:
+            with requests.get(entry.url, stream=True, timeout=_TIMEOUT) as answer:
+                answer.raise_for_status()
+                done, total = 0, int(answer.headers.get("content-length", 0))
+                for piece in answer.iter_content(_PIECE):
+                    stream.write(piece)
+                    done += len(piece)
+                    if progress is not None:
+                        progress(min(done, total) if total else done, total)
+        except requests.RequestException as error:
             raise FileError(f"cannot fetch {entry.name} from {entry.url} ({_reason(error)}). {offline}") from error
-        finally:
-            for answer in answers:
-                answer.close()
         stream.flush()
         found = Path(stream.name)
         if not _matches(found, entry):
@@ -140,23 +132,6 @@ def _download(entry: RemoteFile, path: Path, progress: Progress | None) -> None:
                 f"{entry.name} as {entry.url} serves it is not the file that was published: it has "
                 f"{found.stat().st_size} bytes, sha256:{_digest(found)}, not {wanted}; nothing was kept. {offline}"
             )
-
-
-class _Bar:
-    """The face of a progress bar that pooch draws on."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress, self.total, self.done = progress, 0, 0
-
-    def update(self, n: int) -> None:
-        self.done += n
-        self.progress(min(self.done, self.total) if self.total else self.done, self.total)
-
-    def reset(self) -> None:
-        self.done = 0
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 def _reason(error: BaseException) -> str:
