@@ -14,7 +14,7 @@ import pytest
 SOURCE = Path(importlib.util.find_spec("glocal").origin).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 ORDER = (
-    "errors", "files", "extras", "records", "scores", "jobs", "similarity", "data", "objective", "solver",
+    "errors", "options", "files", "extras", "records", "scores", "jobs", "similarity", "data", "objective", "solver",
     "transform", "evaluation", "aligner", "sweep", "suite", "extract", "report", "integrations", "cli", "__main__",
 )  # fmt: skip
 

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from glocal.aligner.options import above_0, check_options, option
 from glocal.errors import ParameterError
+from glocal.options import above_0, check_options, option
 
 Method = Literal["naive", "global", "glocal"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -51,7 +51,10 @@ class Arm:
     """
 
     method: Method = option(
-        kind=str, help="glocal, global or naive.", allowed=", ".join(METHODS), holds=METHODS.__contains__
+        kind=str,
+        help="glocal, global or naive. [default: glocal with local features]",
+        allowed=", ".join(METHODS),
+        holds=METHODS.__contains__,
     )
     alpha: float = option(
         0.1, "Weight of the local term, 0 to below 1.", allowed="0 to 1", holds=lambda a: 0 <= a <= 1, only="glocal"

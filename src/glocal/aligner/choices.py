@@ -11,9 +11,10 @@ from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact
 from glocal.aligner.loop import Loop
-from glocal.aligner.options import options_of
 from glocal.aligner.profile import profile_of
+from glocal.aligner.settings import ProfileOptions
 from glocal.errors import ParameterError, UnusedWarning
+from glocal.options import options_of
 from glocal.solver.minibatch import Engine
 
 _OF_PROFILE = ("solver", "eta", "optimiser", "squared", "local_standardized")
@@ -68,7 +69,9 @@ class Choices:
                 UnusedWarning,
                 stacklevel=3,
             )
-        profile = profile_of(given.pop("profile", "modern"), **{name: given.pop(name, None) for name in _OF_PROFILE})
+        profile = profile_of(
+            given.pop("profile", ProfileOptions.profile), **{name: given.pop(name, None) for name in _OF_PROFILE}
+        )
         if given.get("method") is None:
             given["method"] = "glocal" if local else "global"
         loop = {name: given.pop(name) for name in _OF_LOOP if given.get(name) is not None}

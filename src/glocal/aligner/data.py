@@ -11,13 +11,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from glocal.aligner.arm import Arm
-from glocal.aligner.options import at_least_1, check_options, option
+from glocal.aligner.settings import DataOptions
 from glocal.data.answers import Answers
 from glocal.data.check import warn_of_answers, warn_of_local
 from glocal.data.features import Features, Standardization
 from glocal.data.splits import local_blocks
 from glocal.errors import DataError, ParameterError
 from glocal.files import array_sha256
+from glocal.options import option
 from glocal.solver.threads import work_of
 from glocal.transform import LinearTransform
 
@@ -52,7 +53,7 @@ class LocalBlocks:
 
 
 @dataclass(frozen=True, eq=False)
-class FitData:
+class FitData(DataOptions):
     """What a fit is minimised on.
 
     Parameters
@@ -84,19 +85,9 @@ class FitData:
     features: Features
     triplets: Answers
     local_features: Features | None = None
-    block_size: int = option(1024, "Local images compared with each other.", only="glocal")
-    seed: int = option(42, "Of the blocks and of the held-out fold.", allowed=f"0 to {2**32 - 1}",
-                       holds=lambda seed: 0 <= seed < 2**32)  # fmt: skip
-    local_blocks: int | None = option(
-        None, "Blocks of local images to use, or auto: all, at most 16.", kind=int,
-        allowed="at least 1, or auto (None)", holds=at_least_1, only="glocal",
-    )  # fmt: skip
     local_standardized: bool = option(True, "Standardize local images by the two scalars of the objects.")
     images: Int[np.ndarray, " k"] | None = None
     n_dropped: int = 0
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
     @property
     def scalars(self) -> Standardization:

@@ -13,9 +13,16 @@ from sklearn.utils.validation import validate_data
 from glocal.aligner.arm import Arm, Method
 from glocal.aligner.choices import Choices
 from glocal.aligner.data import FitData
-from glocal.aligner.exact import Dtype, Exact
 from glocal.aligner.fitting import fit
-from glocal.aligner.profile import OptimiserName, ProfileName, SolverName
+from glocal.aligner.settings import (
+    DataOptions,
+    Dtype,
+    OptimiserName,
+    ProfileName,
+    ProfileOptions,
+    SolverName,
+    SolverOptions,
+)
 from glocal.data.features import Features, as_matrix
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError
@@ -103,16 +110,16 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tau: float = Arm.tau,
         bias: bool = Arm.bias,
         squared: bool | None = None,
-        tol: float | None = None,
-        max_evaluations: int = Exact.max_evaluations,
-        block_size: int = FitData.block_size,
-        seed: int = FitData.seed,
-        dtype: Dtype = Exact.dtype,
-        device: str = Exact.device,
+        tol: float | None = SolverOptions.tol,
+        max_evaluations: int = SolverOptions.max_evaluations,
+        block_size: int = DataOptions.block_size,
+        seed: int = DataOptions.seed,
+        dtype: Dtype = SolverOptions.dtype,
+        device: str = SolverOptions.device,
         rank: int | Literal["auto"] | None = None,
         local_blocks: int | None = None,
         solver: SolverName | None = None,
-        profile: ProfileName = "modern",
+        profile: ProfileName = ProfileOptions.profile,
         eta: float | None = None,
         optimiser: OptimiserName | None = None,
     ) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData, LocalBlocks
-from glocal.aligner.options import above_0, at_least_1, check_options, option
 from glocal.aligner.outcome import OnStep, Outcome
 from glocal.aligner.problem import Problem
+from glocal.aligner.settings import TOL, SolverOptions
 from glocal.errors import TrivialOptimumError
 from glocal.objective import Objective
 from glocal.solver import (
@@ -30,14 +30,9 @@ from glocal.solver.start import knows_nothing
 from glocal.solver.threads import threads_for
 from glocal.transform import LinearTransform
 
-Dtype = Literal["float32", "float64"]
-if not TYPE_CHECKING:
-    Dtype = str
-_TOL = {"float32": 1e-5, "float64": 1e-7}
-
 
 @dataclass(frozen=True)
-class Exact:
+class Exact(SolverOptions):
     """L-BFGS on all answers and local images at once.
 
     Parameters
@@ -57,25 +52,15 @@ class Exact:
         A value outside its range.
     """
 
-    tol: float | None = option(
-        None, "Relative tolerance on the objective. [default: 1e-5; 1e-7 in float64]", kind=float,
-        allowed="above 0 and finite", holds=above_0, only="lbfgs",
-    )  # fmt: skip
-    max_evaluations: int = option(1000, "Budget of the solver.", allowed="at least 1", holds=at_least_1, only="lbfgs")
-    dtype: Dtype = option("float32", "float32 or float64.", allowed="float32 and float64", holds=_TOL.__contains__)
-    device: str = option("cpu", "Any torch device.")
     profile: str = "modern"
 
     name: ClassVar[str] = "lbfgs"
     most_blocks: ClassVar[int | None] = 16  # with 1024 images each their teachers take 64 MB
 
-    def __post_init__(self) -> None:
-        check_options(self)
-
     @property
     def tolerance(self) -> float:
         """`tol`, or what None stands for."""
-        return _TOL[self.dtype] if self.tol is None else self.tol
+        return TOL[self.dtype] if self.tol is None else self.tol
 
     @property
     def epochs(self) -> int | None:

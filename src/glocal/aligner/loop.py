@@ -13,14 +13,14 @@ from torch import Tensor
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData, LocalBlocks, on_device
-from glocal.aligner.exact import Dtype, Exact
-from glocal.aligner.options import options_of
 from glocal.aligner.outcome import OnStep, Outcome
 from glocal.aligner.problem import penalty_of
 from glocal.aligner.profile import MODERN, Profile
+from glocal.aligner.settings import Dtype, SolverOptions
 from glocal.aligner.watched import Part, Validation, first_fold, given_fold, watched_accuracy
 from glocal.files import array_sha256
 from glocal.objective import ChoiceLoss, LocalLoss, Objective
+from glocal.options import options_of
 from glocal.solver import best_scale
 from glocal.solver.minibatch import Engine, SampledObjective, minimise_by_batches
 from glocal.transform import LinearTransform
@@ -48,14 +48,14 @@ class Loop:
     profile: Profile = MODERN
     engine: Engine = field(default=Engine())
     validation: Validation | None = None
-    dtype: Dtype = "float32"
-    device: str = "cpu"
+    dtype: Dtype = SolverOptions.dtype
+    device: str = SolverOptions.device
 
     name: ClassVar[str] = "minibatch"
     most_blocks: ClassVar[int | None] = None  # it takes them in turn
 
     def __post_init__(self) -> None:
-        options_of(Exact)["dtype"].check("dtype", self.dtype)
+        options_of(SolverOptions)["dtype"].check("dtype", self.dtype)
 
     @property
     def epochs(self) -> int | None:

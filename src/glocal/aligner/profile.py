@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any
 
-from glocal.aligner.options import check_kind
 from glocal.errors import ParameterError
+from glocal.options import check_kind
 from glocal.solver.minibatch import Training
 
-SolverName = Literal["lbfgs", "minibatch"]
-ProfileName = Literal["modern", "neurips2023"]
-OptimiserName = Literal["sgd", "adam", "adamw"]
-SOLVERS: tuple[str, ...] = get_args(SolverName)
-if not TYPE_CHECKING:  # for type checkers; at run time `profile_of` says in a sentence which are allowed
-    SolverName = ProfileName = OptimiserName = str
+SOLVERS = ("lbfgs", "minibatch")
 TIES = ("shared", "wrong")
 _OF_THE_LOOP = ("eta", "optimiser")
 

@@ -10,8 +10,7 @@ import numpy as np
 import typer
 
 from glocal.cli.features import LayerName, ModelName, load_features
-from glocal.cli.options import AsJson
-from glocal.cli.output import progress_bar, put, put_json
+from glocal.cli.output import AsJson, progress_bar, put, put_json
 from glocal.data.features import Features
 from glocal.data.parquet import PARQUET
 from glocal.data.zarr import ZARR

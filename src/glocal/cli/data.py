@@ -9,29 +9,19 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from glocal.cli.answers import AnswersFile, AnswersForm, names_of
+from glocal.cli.command import takes
 from glocal.cli.evaluate.people import credit_of, filter_command
+from glocal.cli.features import FeaturesPath
 from glocal.cli.fetch import fetch_command, list_command
 from glocal.cli.importing import export_command, import_command
-from glocal.cli.options import (
-    AsJson,
-    Base,
-    FeaturesPath,
-    Kind,
-    ObjectIds,
-    OddColumn,
-    Order,
-    TripletsPath,
-    Weights,
-    load_answers,
-)
-from glocal.cli.output import progress_bar, put, put_json
-from glocal.data.answers import Answers
+from glocal.cli.output import AsJson, progress_bar, put, put_json
 from glocal.data.check import Finding, check_features, check_local, check_triplets
 from glocal.data.check_people import check_people
 from glocal.data.features import Features
 from glocal.data.splits import split_persons, split_triplets
 from glocal.errors import DataError, ParameterError
-from glocal.files import atomic_write, make_folder, read_lines
+from glocal.files import atomic_write, make_folder
 
 app = typer.Typer(
     help="Check and split features and answers; import other people's; fetch published ones.",
@@ -51,20 +41,15 @@ def _data() -> None:
 
 
 @app.command("split")
+@takes()
 def split(
     features: FeaturesPath,
-    triplets: TripletsPath,
+    given: AnswersFile,
     out: Annotated[Path, typer.Option("--out", help="Folder for train.npy and heldout.npy, or .npz: see below.")],
-    object_ids: ObjectIds = None,
-    kind: Kind = None,
     by: Annotated[str, typer.Option("--by", help="Hold out objects, or persons.")] = "objects",
     folds: Annotated[int, typer.Option("--folds", help="Parts the objects (or persons) are split into.")] = 3,
     fold: Annotated[int, typer.Option("--fold", help="The part held out, from 0.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 42,
-    weights: Weights = None,
-    odd_column: OddColumn = 2,
-    base: Base = 0,
-    order: Order = None,
     as_json: AsJson = False,
 ) -> None:
     """Hold out the answers on a fold of objects, or of persons; both files keep the index space of the input.
@@ -73,9 +58,8 @@ def split(
 
     Example: glocal data split --features features.npy --triplets triplets.npy --folds 3 --fold 0 --out split
     """
-    loaded, answers, joined = load_answers(
-        features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights, kind=kind
-    )
+    loaded = Features.load(features)
+    answers, joined = given.joined(loaded)
     if by not in ("objects", "persons"):
         raise ParameterError(f"by is {by!r}; allowed are objects and persons.")
     if by == "objects":
@@ -110,18 +94,14 @@ def split(
 
 
 @app.command("check")
+@takes()
 def check(
     features: FeaturesPath,
+    given: AnswersForm,
     triplets: Annotated[
         Path | None, typer.Option("--triplets", "--answers", help="Answers to check with the features.")
     ] = None,
-    object_ids: ObjectIds = None,
-    kind: Kind = None,
     local_features: Annotated[Path | None, typer.Option("--local-features", help="Local images to check too.")] = None,
-    weights: Weights = None,
-    odd_column: OddColumn = 2,
-    base: Base = 0,
-    order: Order = None,
     as_json: AsJson = False,
 ) -> None:
     """Diagnose feature and triplet files; exits 1 on what makes results wrong, 0 on warnings.
@@ -151,14 +131,11 @@ def check(
                 findings += check_local(loaded, local)
         if triplets is not None:
             progress(total - 1, None, "triplets")
-            names = None if object_ids is None else read_lines(object_ids, what="object ids")
             try:
-                answers = Answers.load(
-                    triplets, kind=kind, odd_column=odd_column, base=base, order=order, weights=weights
-                )
-                found = [] if broken else check_triplets(loaded, answers, names)
+                answers = given.load(triplets)
+                found = [] if broken else check_triplets(loaded, answers, names_of(given.object_ids))
                 wrong = broken or any(finding.severity == "error" for finding in found)
-                credit = None if wrong or answers.person is None else credit_of(loaded, answers, None, object_ids)
+                credit = None if wrong or answers.person is None else credit_of(loaded, answers, None, given.object_ids)
                 findings += found + check_people(answers, credit)
             except DataError as error:
                 findings.append(Finding("error", "triplets", str(error).rstrip("."), "mend the file"))

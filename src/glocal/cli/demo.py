@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glocal.cli.options import AsJson
-from glocal.cli.output import interval, progress_bar, put, put_json, put_table, say
+from glocal.cli.output import AsJson, interval, progress_bar, put, put_json, put_table, say
 from glocal.errors import MissingDependencyError
 from glocal.files import make_folder
 from glocal.records import read_rows

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glocal.cli.options import AsJson
-from glocal.cli.output import others_to_stderr, progress_bar, put, put_json, put_table, say
+from glocal.cli.output import AsJson, others_to_stderr, progress_bar, put, put_json, put_table, say
 from glocal.errors import DataError, ParameterError
 from glocal.extras import needed
 

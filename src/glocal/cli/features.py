@@ -16,6 +16,9 @@ from glocal.data.readers import READERS
 from glocal.errors import DataError, ParameterError
 from glocal.files import make_folder
 
+FeaturesPath = Annotated[
+    Path, typer.Option("--features", help="Feature file, or folder with features.npy and file_names.txt.")
+]
 ModelName = Annotated[
     str | None,
     typer.Option("--model", help="Network to run where images are given for features; as in glocal extract."),

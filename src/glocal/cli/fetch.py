@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from glocal.cli.options import AsJson
-from glocal.cli.output import progress_bar, put_json, say
+from glocal.cli.output import AsJson, progress_bar, put_json, say
 from glocal.data.datasets.download import Fetched, cache_folder, fetch, find
 from glocal.data.datasets.registry import FILES, IMAGE_SETS
 from glocal.files import make_folder

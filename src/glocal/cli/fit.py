@@ -9,103 +9,52 @@ from typing import Annotated, Any
 import typer
 
 from glocal.aligner.arm import Arm
-from glocal.cli.features import LayerName, ModelName, load_features
-from glocal.cli.options import (
-    AsJson,
-    Base,
-    FeaturesPath,
-    Kind,
-    LocalBlocks,
-    ObjectIds,
-    OddColumn,
-    Optimiser,
-    Order,
-    ProfileName,
-    Solver,
-    TripletsPath,
-    Weights,
-    changed,
-    load_answers,
-    number_of_blocks,
-    option_of,
-)
-from glocal.cli.output import interval, progress_bar, put, put_json, put_table, say
+from glocal.aligner.settings import DataOptions, ProfileOptions, SolverOptions
+from glocal.cli.answers import AnswersFile
+from glocal.cli.command import changed, takes
+from glocal.cli.features import FeaturesPath, LayerName, ModelName, load_features
+from glocal.cli.output import AsJson, interval, progress_bar, put, put_json, put_table, say
 from glocal.extras import needed
 from glocal.files import writable_target
 from glocal.records import FitRecord, to_json
 from glocal.transform.file_format import TRANSFORM_ENDINGS, is_safetensors
 
 
+@takes(Arm, SolverOptions, DataOptions, ProfileOptions)
 def fit(
     features: FeaturesPath,
-    triplets: TripletsPath,
+    answers: AnswersFile,
     out: Annotated[Path, typer.Option("--out", help="The transform file to write (.npz, or .safetensors).")],
-    object_ids: ObjectIds = None,
-    kind: Kind = None,
     local_features: Annotated[
         Path | None, typer.Option("--local-features", help="Features of local images; their neighbours are kept.")
     ] = None,
-    method: Annotated[
-        str | None, typer.Option("--method", help="glocal, global or naive. [default: glocal with local features]")
-    ] = None,
-    alpha: Annotated[float, option_of(Arm, "alpha")] = Arm.alpha,
-    lmbda: Annotated[float, option_of(Arm, "lmbda")] = Arm.lmbda,
-    mix: Annotated[float, option_of(Arm, "mix")] = Arm.mix,
-    tau: Annotated[float, option_of(Arm, "tau")] = Arm.tau,
-    bias: Annotated[bool, option_of(Arm, "bias")] = Arm.bias,
-    squared: Annotated[
-        bool | None,
-        typer.Option("--squared/--no-squared", help="naive: penalise the squared norm, or the norm. [modern: squared]"),
-    ] = None,
-    weights: Weights = None,
     holdout: Annotated[
         int | None, typer.Option("--holdout", help="K: also fit without object fold 0 of K and score it.")
     ] = None,
-    odd_column: OddColumn = 2,
-    base: Base = 0,
-    order: Order = None,
-    profile: ProfileName = "modern",
-    solver: Solver = None,
-    eta: Annotated[
-        float | None, typer.Option("--eta", help="Learning rate of minibatch. [default: 0.01]", show_default=False)
-    ] = None,
-    optimiser: Optimiser = None,
+    start: Annotated[
+        str, typer.Option("--start", help="identity, or a transform file or checkpoint to start from.")
+    ] = "identity",
     devices: Annotated[int, typer.Option("--devices", help="Of minibatch: processes that share each batch.")] = 1,
     precision: Annotated[str, typer.Option("--precision", help="Of minibatch: full, bf16-mixed or 16-mixed.")] = "full",
     checkpoints: Annotated[
         Path | None,
         typer.Option("--checkpoints", help="Of minibatch: a folder to keep a checkpoint in, and to go on from it."),
     ] = None,
-    start: Annotated[
-        str, typer.Option("--start", help="identity, or a transform file or checkpoint to start from.")
-    ] = "identity",
-    dtype: Annotated[str, typer.Option("--dtype", help="float32 or float64.")] = "float32",
-    device: Annotated[str, typer.Option("--device", help="Any torch device.")] = "cpu",
-    tol: Annotated[
-        float | None,
-        typer.Option("--tol", help="Relative tolerance on the objective. [default: 1e-5; 1e-7 in float64]"),
-    ] = None,
-    max_evaluations: Annotated[int, typer.Option("--max-evaluations", help="Budget of the solver.")] = 1000,
-    block_size: Annotated[int, typer.Option("--block-size", help="Local images compared with each other.")] = 1024,
-    seed: Annotated[int, typer.Option("--seed", help="Of the blocks and of the held-out fold.")] = 42,
     rank: Annotated[str | None, typer.Option("--rank", help="No longer needed.", hidden=True)] = None,
-    local_blocks: LocalBlocks = "auto",
     model: ModelName = None,
     layer: LayerName = None,
     as_json: AsJson = False,
+    **options: Any,
 ) -> None:
     """Learn a transform from features and answers.
 
     Example: glocal fit --features features.npy --triplets triplets.npy --method global --holdout 3 --out transform.npz
     """
-    given = changed(fit, locals())
     writable_target(out, what="--out", endings=TRANSFORM_ENDINGS)
     if is_safetensors(out):
         needed("safetensors", f"--out {out}")
-    loaded, _, joined = load_answers(
-        features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights, kind=kind,
-        model=model, layer=layer,
-    )  # fmt: skip
+    loaded = load_features(features, model, layer)
+    _, joined = answers.joined(loaded)
     local = None if local_features is None else load_features(local_features, model, layer)
     from glocal.aligner import Choices, FitData
     from glocal.aligner import fit as fit_one
@@ -113,14 +62,9 @@ def fit(
     from glocal.transform import LinearTransform
 
     engine = Engine(devices, precision, checkpoints)
-    options = {
-        "method": method, "alpha": alpha, "lmbda": lmbda, "mix": mix, "tau": tau, "bias": bias, "squared": squared,
-        "tol": tol, "max_evaluations": max_evaluations, "dtype": dtype, "device": device, "block_size": block_size,
-        "seed": seed, "local_blocks": number_of_blocks(local_blocks), "rank": rank, "profile": profile,
-        "solver": solver, "eta": eta, "optimiser": optimiser, "engine": None if engine == Engine() else engine,
-    }  # fmt: skip
-    choices = Choices.of(options, local=local is not None)
-    choices.warn_unused(given)
+    of_loop = None if engine == Engine() else engine
+    choices = Choices.of({**options, "rank": rank, "engine": of_loop}, local=local is not None)
+    choices.warn_unused(changed(fit, {"local_features": local_features, **options}))
     epochs = choices.solver.epochs
     with progress_bar("fitting", epochs, unit="epochs" if epochs else "evaluations") as progress:
         fitted = fit_one(

@@ -9,8 +9,8 @@ import numpy as np
 import typer
 
 from glocal._version import __version__
-from glocal.cli.options import AsJson, Base, OddColumn, Order
-from glocal.cli.output import put, put_json, status
+from glocal.cli.answers import Base, OddColumn, Order
+from glocal.cli.output import AsJson, put, put_json, status
 from glocal.data.answers import Answers
 from glocal.data.importers.formats import FORMATS, export_answers, import_answers
 from glocal.errors import ParameterError

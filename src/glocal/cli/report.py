@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from glocal.cli.options import AsJson
-from glocal.cli.output import progress_bar, put, put_json, say, status
+from glocal.cli.output import AsJson, progress_bar, put, put_json, say, status
 from glocal.files import make_folder, writable_target
 
 

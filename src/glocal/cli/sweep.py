@@ -11,31 +11,18 @@ from typing import Annotated, Any
 
 import typer
 
-from glocal.cli.options import (
-    AsJson,
-    Base,
-    FeaturesPath,
-    Kind,
-    LocalBlocks,
-    ObjectIds,
-    OddColumn,
-    Optimiser,
-    Order,
-    ProfileName,
-    Solver,
-    TripletsPath,
-    Weights,
-    changed,
-    load_answers,
-    number_of_blocks,
-)
-from glocal.cli.output import is_live, progress_bar, put, put_json, put_table, say
+from glocal.aligner.settings import DataOptions, ProfileOptions, SolverOptions
+from glocal.cli.answers import AnswersFile
+from glocal.cli.command import changed, takes
+from glocal.cli.features import FeaturesPath
+from glocal.cli.output import AsJson, is_live, progress_bar, put, put_json, put_table, say
 from glocal.data.features import Features
 from glocal.data.labels import load_labels
 from glocal.errors import ParameterError
 from glocal.extras import needed
 from glocal.files import writable_target
 from glocal.report.figures import FORMATS, front_figure, save_figure
+from glocal.sweep.options import SweepOptions
 
 _POINT = {
     "fold": "fold", "method": "method", "lmbda": "λ", "alpha": "α", "tau": "τ", "eta": "η",
@@ -43,23 +30,12 @@ _POINT = {
 }  # fmt: skip
 
 
+@takes(SolverOptions, DataOptions, ProfileOptions, SweepOptions, without=("eta", "squared"))
 def sweep(
     features: FeaturesPath,
-    triplets: TripletsPath,
+    answers: AnswersFile,
     local_features: Annotated[Path, typer.Option("--local-features", help="Local images; folded like the objects.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the sweep.")],
-    object_ids: ObjectIds = None,
-    kind: Kind = None,
-    grid: Annotated[
-        str, typer.Option("--grid", help="paper, or a TOML file of lists: alpha, lmbda, tau, mix, eta.")
-    ] = "paper",
-    folds: Annotated[int, typer.Option("--folds", help="Parts of objects and local images.")] = 3,
-    select: Annotated[
-        str,
-        typer.Option(
-            "--select", help="front-knee, val-loss, or a constraint: 'neighbours_kept>=0.8' or 'agreement>=0.5'."
-        ),
-    ] = "front-knee",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep in --out; repeat nothing.")] = False,
     keep_transforms: Annotated[
         bool, typer.Option("--keep-transforms/--no-keep-transforms", help="Write the transform of every point.")
@@ -70,27 +46,14 @@ def sweep(
     downstream_labels: Annotated[
         Path | None, typer.Option("--downstream-labels", help="Class of each of their rows, .npy or one a line.")
     ] = None,
-    weights: Weights = None,
-    odd_column: OddColumn = 2,
-    base: Base = 0,
-    order: Order = None,
-    tol: Annotated[float, typer.Option("--tol", help="Relative tolerance of every point.")] = 1e-4,
-    max_evaluations: Annotated[int, typer.Option("--max-evaluations", help="Budget of every point.")] = 1000,
-    block_size: Annotated[int, typer.Option("--block-size", help="Local images compared with each other.")] = 1024,
-    seed: Annotated[int, typer.Option("--seed", help="Of folds and blocks.")] = 42,
-    local_blocks: LocalBlocks = "auto",
-    profile: ProfileName = "modern",
-    solver: Solver = None,
-    optimiser: Optimiser = None,
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", help="Dask cluster to run on: its address, or its scheduler file.")
     ] = None,
-    dtype: Annotated[str, typer.Option("--dtype", help="float32 or float64.")] = "float32",
-    device: Annotated[str, typer.Option("--device", help="Any torch device.")] = "cpu",
     figure: Annotated[
         Path | None, typer.Option("--figure", help="Draw the front too: a .png, .pdf or .svg file.")
     ] = None,
     as_json: AsJson = False,
+    **options: Any,
 ) -> None:
     """Fit and score a grid on object folds; choose one setting and refit it on all objects.
 
@@ -98,14 +61,12 @@ def sweep(
 
     Example: glocal sweep --features features.npy --triplets triplets.npy --local-features local.npy --out sweep
     """
-    given = changed(sweep, locals())
     if figure is not None:
         writable_target(figure, what="--figure", endings=FORMATS)
         for module in ("altair", "vl_convert"):
             needed(module, "--figure")
-    loaded, _, joined = load_answers(
-        features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights, kind=kind
-    )
+    loaded = Features.load(features)
+    _, joined = answers.joined(loaded)
     local = Features.load(local_features)
     if (downstream is None) != (downstream_labels is None):
         raise ParameterError("--downstream and --downstream-labels go together; one of them is missing.")
@@ -117,15 +78,8 @@ def sweep(
     from glocal.aligner.profile import profile_of
     from glocal.sweep import Sweep
 
-    warn_unused(given, profile_of(profile, solver=solver).solver)
-
-    words: dict[str, Any] = {  # `Sweep` says which are allowed
-        "dtype": dtype, "profile": profile, "solver": solver, "optimiser": optimiser
-    }  # fmt: skip
-    search = Sweep(
-        grid, folds=folds, select=select, tol=tol, max_evaluations=max_evaluations, block_size=block_size, seed=seed,
-        device=device, local_blocks=number_of_blocks(local_blocks), **words,
-    )  # fmt: skip
+    warn_unused(changed(sweep, options), profile_of(options["profile"], solver=options["solver"]).solver)
+    search = Sweep(**options)
     with _live_table() as progress, _named_again(out):
         search.fit(
             loaded, joined.triplets, local_features=local, downstream=labelled, out=out, resume=resume,

@@ -192,7 +192,7 @@ def _network(name: str, table: Any, here: str) -> NetworkFiles:
 def _arm(name: str, table: Any, here: str) -> Arm:
     from glocal.aligner.arm import METHODS
     from glocal.aligner.arm import Arm as FittedArm
-    from glocal.aligner.options import options_of
+    from glocal.options import options_of
 
     options = options_of(FittedArm)
     _check(table, {**{key: option.kind for key, option in options.items()}, **_ARM}, here)

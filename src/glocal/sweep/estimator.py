@@ -12,8 +12,16 @@ from jaxtyping import Float, Int, Shaped
 from sklearn.base import BaseEstimator
 
 from glocal.aligner import Choices, FitData
-from glocal.aligner.exact import Dtype
-from glocal.aligner.profile import OptimiserName, Profile, ProfileName, SolverName
+from glocal.aligner.profile import Profile
+from glocal.aligner.settings import (
+    DataOptions,
+    Dtype,
+    OptimiserName,
+    ProfileName,
+    ProfileOptions,
+    SolverName,
+    SolverOptions,
+)
 from glocal.data.check import warn_of_answers, warn_of_local
 from glocal.data.features import Features, as_matrix
 from glocal.data.triplets import Triplets
@@ -22,6 +30,7 @@ from glocal.extras import needed
 from glocal.files import PathLike
 from glocal.sweep.data import SweepData
 from glocal.sweep.grid import Grid
+from glocal.sweep.options import SweepOptions
 from glocal.sweep.outcome import Outcome, conclude
 from glocal.sweep.run import Plan, Progress, run
 from glocal.sweep.selection import check_rule
@@ -81,18 +90,18 @@ class Sweep(BaseEstimator):
         self,
         grid: str | Grid | Mapping[str, Any] | PathLike = "paper",
         *,
-        folds: int = 3,
-        select: str = "front-knee",
-        tol: float = 1e-4,
-        max_evaluations: int = 1000,
-        block_size: int = 1024,
-        seed: int = 42,
-        dtype: Dtype = "float32",
-        device: str = "cpu",
+        folds: int = SweepOptions.folds,
+        select: str = SweepOptions.select,
+        tol: float = SweepOptions.tol,
+        max_evaluations: int = SolverOptions.max_evaluations,
+        block_size: int = DataOptions.block_size,
+        seed: int = DataOptions.seed,
+        dtype: Dtype = SolverOptions.dtype,
+        device: str = SolverOptions.device,
         local_blocks: int | None = None,
         local_standardized: bool | None = None,
         solver: SolverName | None = None,
-        profile: ProfileName | Profile = "modern",
+        profile: ProfileName | Profile = ProfileOptions.profile,
         optimiser: OptimiserName | None = None,
     ) -> None:
         self.grid = grid

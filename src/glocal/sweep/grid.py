@@ -10,10 +10,11 @@ from typing import Any
 
 from glocal.aligner import Arm, Exact, Loop
 from glocal.aligner.arm import Method
-from glocal.aligner.options import Option, above_0, options_of
+from glocal.aligner.settings import ProfileOptions
 from glocal.errors import ParameterError
 from glocal.files import PathLike
 from glocal.files.documents import read_toml
+from glocal.options import options_of
 
 PAPER_ETA = (1e-4, 1e-3, 1e-2, 1e-1)
 
@@ -197,7 +198,7 @@ _NO_LOCAL: list[tuple[float | None, float | None]] = [(None, None)]
 
 
 _OPTIONS = {name: options_of(Arm)[name] for name in ("alpha", "lmbda", "tau", "method", "bias", "mix")}
-_OPTIONS["eta"] = Option(float, "Learning rate of minibatch.", "a finite number above 0", above_0)
+_OPTIONS["eta"] = replace(options_of(ProfileOptions)["eta"], optional=False)
 
 
 def _check(name: str, value: Any) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glocal.aligner import Arm, Loop, fit
-from glocal.aligner.options import options_of
 from glocal.aligner.problem import Problem
 from glocal.files import atomic_write
+from glocal.options import options_of
 from glocal.solver import best_scale
 from glocal.sweep.run import Plan
 from glocal.sweep.selection import METRICS, choose, means_over_folds, pareto_front, setting_of

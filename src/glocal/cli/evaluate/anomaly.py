@@ -8,7 +8,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from glocal.cli.evaluate.common import Scored, record, scored
+from glocal.cli.command import takes
+from glocal.cli.evaluate.common import Scored, record
 from glocal.cli.output import interval, progress_bar, put_table, say
 from glocal.data.features import Features
 from glocal.data.labels import load_labels
@@ -18,7 +19,7 @@ from glocal.evaluation.anomaly import anomaly, anomaly_against
 _MOST_SHOWN = 30
 
 
-@scored
+@takes()
 def anomaly_command(
     given: Scored,
     train: Annotated[Path, typer.Option("--train", help="Feature file of the training images.")],

@@ -8,17 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from glocal.cli.evaluate.common import Scored, record, scored, with_ends
-from glocal.cli.options import Base, Kind, Order
+from glocal.cli.answers import Base, Kind, Order, names_of
+from glocal.cli.command import takes
+from glocal.cli.evaluate.common import Scored, record, with_ends
 from glocal.cli.output import interval, put_table, status
 from glocal.data.join import join
 from glocal.data.repeated import load_repeated
 from glocal.errors import ParameterError
 from glocal.evaluation.ceiling import BRAIN_SCORE, Ceiling, Reached, ceiling, reached
-from glocal.files import read_lines
 
 
-@scored
+@takes()
 def ceiling_command(
     given: Scored,
     answers: Annotated[
@@ -58,7 +58,7 @@ def ceiling_command(
     with status("ceiling"):
         if features is not None:
             loaded = given.load(features)
-            names = None if object_ids is None else read_lines(object_ids, what="object ids")
+            names = names_of(object_ids)
             joined = join(loaded, triplets, names)
             triplets, dropped = joined.triplets, joined.n_dropped
             score = reached(given.embedded(loaded), triplets, similarity=similarity, brain_score=brain_score)

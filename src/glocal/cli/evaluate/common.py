@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from glocal.cli.features import LayerName, ModelName, load_features
-from glocal.cli.options import AsJson, TransformPath
-from glocal.cli.output import put, put_json
+from glocal.cli.output import AsJson, put, put_json
 from glocal.data.features import Features, Standardization
 from glocal.files import writable_target
 from glocal.records import append_rows
 from glocal.scores import PEOPLE, Score
 from glocal.transform import LinearTransform
+
+TransformPath = Annotated[
+    Path | None, typer.Option("--transform", help="Transform file, ours or the authors'; none scores the original.")
+]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class Scored:
     layer: LayerName = None
     out: Annotated[Path | None, typer.Option("--out", help="JSON-lines file that the scores are appended to.")] = None
     as_json: AsJson = False
+
+    def __post_init__(self) -> None:
+        if self.out is not None:  # said before any work
+            writable_target(self.out, what="--out", endings=(".jsonl", ".ndjson", ".json", ".txt", ""))
 
     def load(self, path: Path) -> Features:
         """The features of a file, or of images by the network that was named."""
@@ -58,35 +64,6 @@ class Scored:
             put_json(values)
         else:
             put(*lines)
-
-
-def scored(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with the options of `Scored` in place of its parameter `given`, which they fill.
-
-    An option that the command declares itself, such as a transform that must be given, is filled in all the same.
-    """
-    hints = get_type_hints(command, include_extras=True)
-    own = {name: p.replace(annotation=hints[name]) for name, p in inspect.signature(command).parameters.items()}
-    del own["given"]
-    types = get_type_hints(Scored, include_extras=True)
-    shared = {field.name: field for field in dataclasses.fields(Scored)}
-    added = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=types[name])
-        for name, field in shared.items()
-        if name not in own
-    ]
-
-    def run(**values: Any) -> None:
-        given = Scored(**{name: values[name] for name in shared})
-        if given.out is not None:  # said before any work
-            writable_target(given.out, what="--out", endings=(".jsonl", ".ndjson", ".json", ".txt", ""))
-        command(given=given, **{name: values[name] for name in own})
-
-    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.values()] + added
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in parameters}
-    run.__doc__, run.__name__ = command.__doc__, command.__name__
-    return run
 
 
 def embedded(

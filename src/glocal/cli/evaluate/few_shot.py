@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from glocal.cli.evaluate.common import Scored, record, scored
+from glocal.cli.command import takes
+from glocal.cli.evaluate.common import Scored, record
 from glocal.cli.output import interval, progress_bar, say
 from glocal.data.labels import load_labels
 from glocal.evaluation.fewshot import few_shot
@@ -17,7 +18,7 @@ Subclasses = Annotated[
 ]
 
 
-@scored
+@takes()
 def few_shot_command(
     given: Scored,
     train: Annotated[Path, typer.Option("--train", help="Features that the shots are drawn from.")],

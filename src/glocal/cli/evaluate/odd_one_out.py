@@ -9,37 +9,23 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from glocal.cli.answers import AnswersFile
+from glocal.cli.command import takes
 from glocal.cli.evaluate.against import baseline_lines, baseline_values, check_flips_file, save_flips
-from glocal.cli.evaluate.common import Scored, embedded, record, scored
-from glocal.cli.options import (
-    Base,
-    FeaturesPath,
-    Kind,
-    ObjectIds,
-    OddColumn,
-    Order,
-    TripletsPath,
-    Weights,
-    load_answers,
-)
+from glocal.cli.evaluate.common import Scored, embedded, record
+from glocal.cli.features import FeaturesPath
 from glocal.cli.output import interval, status
 from glocal.evaluation.alignment import OddOneOut, odd_one_out
 from glocal.evaluation.flips import flips
 from glocal.evaluation.result import difference_score
 
 
-@scored
+@takes()
 def odd_one_out_command(
     given: Scored,
     features: FeaturesPath,
-    triplets: TripletsPath,
-    object_ids: ObjectIds = None,
-    kind: Kind = None,
+    file: AnswersFile,
     similarity: Annotated[str, typer.Option("--similarity", help="cosine or dot: what decides the choice.")] = "cosine",
-    weights: Weights = None,
-    odd_column: OddColumn = 2,
-    base: Base = 0,
-    order: Order = None,
     baseline: Annotated[
         str | None,
         typer.Option("--baseline", help="Also the paired difference to this: a transform file, or original for none."),
@@ -53,10 +39,8 @@ def odd_one_out_command(
     Example: glocal evaluate odd-one-out --features features.npy --triplets heldout.npy --transform transform.npz
     """
     check_flips_file(flips_file, baseline)
-    loaded, answers, joined = load_answers(
-        features, triplets, object_ids, odd_column=odd_column, base=base, order=order, weights=weights, kind=kind,
-        model=given.model, layer=given.layer,
-    )  # fmt: skip
+    loaded = given.load(features)
+    answers, joined = file.joined(loaded)
     Z = given.embedded(loaded)
     changed = None
     with status("scoring") as doing:
@@ -72,7 +56,7 @@ def odd_one_out_command(
         scores.append(difference_score(scores[0], changed.difference, str(baseline)))
         values["baseline"] = baseline_values(str(baseline), changed, loaded, joined.triplets)
     lines = _lines(result, values, scaled=given.transform is not None)
-    given.put(scores, lines, values, split=triplets.name)
+    given.put(scores, lines, values, split=file.triplets.name)
 
 
 def _lines(result: OddOneOut, values: dict[str, Any], scaled: bool) -> Iterator[str]:

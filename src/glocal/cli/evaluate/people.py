@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from glocal.cli.evaluate.common import Scored, embedded, scored
-from glocal.cli.options import AsJson, Base, Kind, ObjectIds, Order, TransformPath
-from glocal.cli.output import put, put_json, put_table
+from glocal.cli.answers import Base, Kind, ObjectIds, Order, names_of
+from glocal.cli.command import takes
+from glocal.cli.evaluate.common import Scored, TransformPath, embedded
+from glocal.cli.output import AsJson, put, put_json, put_table
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
@@ -19,7 +20,7 @@ from glocal.data.people import FAST, People, people, without
 from glocal.data.repeated import load_repeated
 from glocal.errors import ParameterError
 from glocal.evaluation.alignment import answer_credit
-from glocal.files import atomic_write, read_lines, writable_target
+from glocal.files import atomic_write, writable_target
 from glocal.files.tables import csv
 from glocal.scores import PEOPLE, Score
 
@@ -31,7 +32,7 @@ OptionalFeatures = Annotated[
 Fast = Annotated[float, typer.Option("--fast", help="Seconds below which an answer counts as fast.")]
 
 
-@scored
+@takes()
 def people_command(
     given: Scored,
     answers: AnswersPath,
@@ -133,7 +134,7 @@ def _given(
 
 def credit_of(loaded: Features, answers: Answers, transform: Path | None, object_ids: Path | None) -> np.ndarray:
     """How right features are on each answer; NaN where an object has none."""
-    joined = join(loaded, answers, None if object_ids is None else read_lines(object_ids, what="object ids"))
+    joined = join(loaded, answers, names_of(object_ids))
     credit = np.full(len(answers), np.nan)
     credit[joined.kept] = answer_credit(embedded(loaded, transform), joined.triplets)
     return credit

@@ -9,14 +9,15 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from glocal.cli.evaluate.common import Scored, scored, with_ends
+from glocal.cli.command import takes
+from glocal.cli.evaluate.common import Scored, with_ends
 from glocal.cli.output import interval, progress_bar
 from glocal.data.labels import load_labels
 from glocal.errors import ParameterError
 from glocal.evaluation.retrieval import Retrieval, retrieval
 
 
-@scored
+@takes()
 def retrieval_command(
     given: Scored,
     queries: Annotated[Path, typer.Option("--queries", help="Feature file of the queries.")],

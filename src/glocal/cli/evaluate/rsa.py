@@ -8,15 +8,16 @@ from typing import Annotated
 
 import typer
 
-from glocal.cli.evaluate.common import Scored, record, scored
-from glocal.cli.options import FeaturesPath
+from glocal.cli.answers import names_of
+from glocal.cli.command import takes
+from glocal.cli.evaluate.common import Scored, record
+from glocal.cli.features import FeaturesPath
 from glocal.cli.output import interval, progress_bar, say
 from glocal.data.rdm import join_rdms, load_index, load_rdms
 from glocal.evaluation.rsa import RSA, rsa
-from glocal.files import read_lines
 
 
-@scored
+@takes()
 def rsa_command(
     given: Scored,
     features: FeaturesPath,
@@ -47,7 +48,7 @@ def rsa_command(
     Example: glocal evaluate rsa --features features.npy --rdm rdm.npy --transform transform.npz
     """
     loaded = given.load(features)
-    names = None if object_ids is None else read_lines(object_ids, what="object ids")
+    names = names_of(object_ids)
     index = None if rdm_index is None else load_index(rdm_index)
     joined = join_rdms(loaded, load_rdms(rdm), index, names)
     if joined.n_dropped:

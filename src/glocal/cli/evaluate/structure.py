@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from glocal.cli.evaluate.common import Scored, record, scored
-from glocal.cli.options import FeaturesPath
+from glocal.cli.command import takes
+from glocal.cli.evaluate.common import Scored, record
+from glocal.cli.features import FeaturesPath
 from glocal.cli.output import interval, status
 from glocal.data.labels import load_labels
 from glocal.evaluation.structure import Structure, structure
@@ -21,7 +22,7 @@ from glocal.transform import LinearTransform
 _SHOWN = 10
 
 
-@scored
+@takes()
 def structure_command(
     given: Scored,
     features: FeaturesPath,

@@ -1,6 +1,6 @@
-"""An option of a fit: its default, range and help stand at the field that holds it, and nowhere else.
+"""An option: its default, range and help stand at the field or the parameter that holds it, and nowhere else.
 
-The command line, the grid of a sweep and the arms of a suite take them from there.
+The command line, the grid of a sweep, and the arms and tasks of a suite take them from there.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import math
 import numbers
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
+from inspect import Parameter, signature
 from typing import Any
 
 from glocal.errors import ParameterError
@@ -32,6 +33,8 @@ class Option:
         The method or the solver that alone reads it.
     optional : bool
         None is allowed too.
+    none : str
+        How the command line spells None, where leaving the option out does not say it.
     """
 
     kind: type
@@ -40,6 +43,7 @@ class Option:
     holds: Callable[[Any], bool]
     only: str | None = None
     optional: bool = False
+    none: str = ""
 
     def check(self, name: str, value: Any) -> None:
         """Raise a ParameterError unless the value is allowed."""
@@ -67,15 +71,23 @@ def option(
     allowed: str = "",
     holds: Callable[[Any], bool] = lambda value: True,
     only: str | None = None,
+    none: str = "",
 ) -> Any:
     """A dataclass field that is an option; the kind is that of the default."""
-    found = Option(type(default) if kind is None else kind, help, allowed, holds, only, default is None)
+    found = Option(type(default) if kind is None else kind, help, allowed, holds, only, default is None, none)
     return field(default=default, metadata={"option": found})
 
 
-def options_of(owner: type) -> dict[str, Option]:
+def options_of(owner: Any) -> dict[str, Option]:
     """The options of a dataclass by their names."""
     return {f.name: f.metadata["option"] for f in fields(owner) if "option" in f.metadata}
+
+
+def defaults_of(owner: Any) -> dict[str, Any]:
+    """The defaults of these options; None for one without."""
+    parameters = signature(owner).parameters
+    given = {name: parameters[name].default for name in options_of(owner)}
+    return {name: None if default is Parameter.empty else default for name, default in given.items()}
 
 
 def check_options(owner: Any) -> None:
