@@ -98,4 +98,6 @@ def _read(name: str, option: Option, given: Any) -> Any:
     try:
         return option.kind(given)
     except ValueError as error:
-        raise ParameterError(f"{name} is {given!r}; give a whole number, or {option.none}.") from error
+        raise ParameterError(
+            f"{name} is {given!r}; give a whole number of {name.rpartition('_')[2]}, or {option.none}."
+        ) from error

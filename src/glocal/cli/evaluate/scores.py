@@ -10,8 +10,9 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from glocal.cli.evaluate.common import Scored, record, scored
-from glocal.cli.options import FeaturesPath
+from glocal.cli.command import takes
+from glocal.cli.evaluate.common import Scored, record
+from glocal.cli.features import FeaturesPath
 from glocal.cli.output import interval, status
 from glocal.data.features import Features
 from glocal.errors import ParameterError
@@ -19,7 +20,7 @@ from glocal.evaluation.cosines import CosineShift, cosine_shift
 from glocal.transform import LinearTransform
 
 
-@scored
+@takes()
 def scores_command(
     given: Scored,
     features: FeaturesPath,
