@@ -58,6 +58,7 @@ class Data:
     training_objects: np.ndarray
     local: Features
     images: np.ndarray
+    alpha: float = 0.25
 
     @classmethod
     def of(cls, folder: Path, network: str) -> Data:
@@ -117,7 +118,7 @@ def curve(
             yield {**row, "arm": "global", "lmbda": lmbda, **marks, **data.row(fit)}
         if glocal and share == 1:
             fit = fit_arm(
-                data.objects, answers, local_features=data.local, alpha=0.25, tau=0.1, lmbda=best, tol=_TOL
+                data.objects, answers, local_features=data.local, alpha=data.alpha, tau=0.1, lmbda=best, tol=_TOL
             ).transform
             yield {**row, "arm": "glocal", "lmbda": best, "chosen": True, "by_agreement": False, **data.row(fit)}
 

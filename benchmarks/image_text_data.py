@@ -1,0 +1,142 @@
+"""What benchmarks/image_text.py measures on: networks, rows and local images, and the transforms of its sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import workbench  # isort: skip  before torch
+
+import numpy as np
+
+from glocal import Features, LinearTransform, Triplets, join
+from glocal.data.splits import object_folds, split_triplets
+from glocal.files import atomic_write, read_lines
+from glocal.records import to_json
+from glocal.sweep.grid import Point
+
+OUT = Path("bench-out") / "image-text"
+FOLDS = 3
+LAMBDAS = (0.1, 0.3, 1, 3, 10)
+GRIDS = {
+    "arms": {"method": ["naive", "global", "glocal"], "lmbda": LAMBDAS, "alpha": [0.1, 0.25, 0.5, 0.75],
+             "tau": [0.05, 0.1, 0.25]},
+    "path": {"method": ["global"], "lmbda": [float(f"{value:.3g}") for value in np.logspace(-1.5, 1.5, 13)]},
+    "mix": {"method": ["global", "glocal"], "lmbda": [0.1, 0.3, 1, 3], "mix": [0.9, 0.97, 0.99], "alpha": [0.5],
+            "tau": [0.1]},
+    "few": {"method": ["naive", "global", "glocal"], "lmbda": LAMBDAS, "alpha": [0.25, 0.5], "tau": [0.1]},
+}  # fmt: skip
+"""The grids of `front`: all arms; a fine path of `global`; mixes; all arms in few settings."""
+Setting = tuple[str, float, float | None, float | None] | None
+"""Method, λ, α, τ; None is the original features."""
+ARMS: dict[str, Setting] = {
+    "original": None,
+    "naive, λ 0.3": ("naive", 0.3, None, None),
+    **{f"global, λ {lmbda:g}": ("global", lmbda, None, None) for lmbda in (0.1, 0.3, 1.0, 3.0)},
+    **{f"glocal, α 0.5, λ {lmbda:g}, τ 0.1": ("glocal", lmbda, 0.5, 0.1) for lmbda in (0.1, 0.3, 1.0, 3.0)},
+}
+"""The settings whose use is measured."""
+
+
+def arms(quick: bool) -> dict[str, Setting]:
+    """All of them, or the two that --quick has."""
+    return {name: ARMS[name] for name in ("original", "global, λ 1")} if quick else ARMS
+
+
+STRENGTHS = (0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network with its rows as they come or of length 1, and what its neighbourhoods are of."""
+
+    network: str
+    rows: str  # "unit" or "raw"
+    local: str  # "flickr" or "objects"
+
+    @property
+    def name(self) -> str:
+        return f"{self.network}-{self.rows}-{self.local}"
+
+    @cached_property
+    def objects(self) -> Features:
+        found = Features.load(workbench.real_data() / "things" / "features" / self.network)
+        return Features(self._scaled(found), found.names, self.name)
+
+    @cached_property
+    def answers(self) -> Triplets:
+        """All answers, in rows of the objects."""
+        things = workbench.real_data() / "things"
+        ids = read_lines(things / "unique_id.txt", what="object ids")
+        return join(self.objects, Triplets.load(things / "triplets.npy"), ids).triplets
+
+    @cached_property
+    def images(self) -> Features:
+        """The local images. The photographs come with rows of length 1: beside raw objects they get their length."""
+        if self.local == "objects":
+            return Features(self.objects.matrix, None, "the objects themselves")
+        found = self._unit(Features.load(workbench.real_data() / "local" / self.network))
+        length = 1.0 if self.rows == "unit" else float(np.linalg.norm(self.objects.matrix, axis=1).mean())
+        return Features((length * found).astype(np.float32), None, "photographs")
+
+    @cached_property
+    def words(self) -> tuple[tuple[str, ...], np.ndarray]:
+        """Words and their text features."""
+        folder = workbench.real_data() / "things" / "words" / self.network
+        return read_lines(folder / "words.txt", what="words"), self._scaled(Features.load(folder))
+
+    def heldout(self, fold: int) -> Triplets:
+        """The answers about objects of one fold."""
+        return self.answers.select(split_triplets(self.answers, len(self.objects), folds=FOLDS, fold=fold)[1])
+
+    def heldout_images(self, fold: int) -> np.ndarray:
+        return np.asarray(self.images.matrix, np.float64)[object_folds(len(self.images), FOLDS)[fold]]
+
+    def transform(
+        self, arm: tuple[str, float, float | None, float | None] | None, fold: int, **more: Any
+    ) -> LinearTransform:
+        """The transform of one setting that `front` fitted without a fold; the original features for None."""
+        if arm is None:
+            scalars = self.objects.standardization
+            return LinearTransform(np.eye(self.objects.dimensions, dtype=np.float32), None, scalars.mean, scalars.std)
+        method, lmbda, alpha, tau = arm
+        key = Point(fold, method, False, float(lmbda), alpha, tau, **more).key
+        found = [OUT / self.name / grid / "transforms" / f"{key}.npz" for grid in (*GRIDS, "quick")]
+        return LinearTransform.load(next(path for path in found if path.exists()))
+
+    def _scaled(self, found: Features) -> np.ndarray:
+        return np.array(found.matrix, np.float32) if self.rows == "raw" else self._unit(found).astype(np.float32)
+
+    @staticmethod
+    def _unit(found: Features) -> np.ndarray:
+        X = np.asarray(found.matrix, np.float64)
+        return X / np.linalg.norm(X, axis=1, keepdims=True)
+
+
+CLIP = Case("clip-vit-b32", "unit", "flickr")
+CASES = {
+    CLIP: ("arms", "path", "mix"),
+    Case("blip", "unit", "objects"): ("few", "path"),
+    Case("clip-vit-b32", "raw", "flickr"): ("few",),
+    Case("clip-vit-b32", "unit", "objects"): ("few",),
+    Case("blip", "raw", "objects"): ("few",),
+}
+"""The grids that each case is swept over."""
+
+
+def difference(found: dict[str, Any] | None) -> str:
+    """A paired difference with its interval, where it has one."""
+    if found is None:
+        return f"{'beyond the path':26s}"
+    if found["low"] is None:
+        return f"{found['difference']:+.4f}"
+    return f"{found['difference']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
+
+
+def save(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write a file of JSON lines anew."""
+    with atomic_write(path) as stream:
+        stream.write("".join(to_json(row) + "\n" for row in rows).encode())
