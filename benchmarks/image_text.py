@@ -176,7 +176,7 @@ def curve(quick: bool) -> None:
                 CLIP.heldout_images(fold),
                 alpha=0.5,
             )
-            found = list(learning_curve.curve(data, size, 1.0, 1, learning_curve.LMBDA, glocal=True))
+            found = list(learning_curve.curve(data, size, 1.0, 1, (0.1, 0.3, 1.0, 3.0, 10.0), glocal=True))
             new = [
                 {**row, "network": "clip-vit-b32", "fold": fold, "original": learning_curve.original(data)}
                 for row in found

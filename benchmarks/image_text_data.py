@@ -27,7 +27,7 @@ GRIDS = {
     "path": {"method": ["global"], "lmbda": [float(f"{value:.3g}") for value in np.logspace(-1.5, 1.5, 13)]},
     "mix": {"method": ["global", "glocal"], "lmbda": [0.1, 0.3, 1, 3], "mix": [0.9, 0.97, 0.99], "alpha": [0.5],
             "tau": [0.1]},
-    "few": {"method": ["naive", "global", "glocal"], "lmbda": LAMBDAS, "alpha": [0.25, 0.5], "tau": [0.1]},
+    "few": {"method": ["naive", "global", "glocal"], "lmbda": [0.3, 1, 3], "alpha": [0.5], "tau": [0.1]},
 }  # fmt: skip
 """The grids of `front`: all arms; a fine path of `global`; mixes; all arms in few settings."""
 Setting = tuple[str, float, float | None, float | None] | None
@@ -95,17 +95,21 @@ class Case:
     def heldout_images(self, fold: int) -> np.ndarray:
         return np.asarray(self.images.matrix, np.float64)[object_folds(len(self.images), FOLDS)[fold]]
 
-    def transform(
-        self, arm: tuple[str, float, float | None, float | None] | None, fold: int, **more: Any
-    ) -> LinearTransform:
+    def transform(self, arm: Setting, fold: int, **more: Any) -> LinearTransform:
         """The transform of one setting that `front` fitted without a fold; the original features for None."""
         if arm is None:
             scalars = self.objects.standardization
             return LinearTransform(np.eye(self.objects.dimensions, dtype=np.float32), None, scalars.mean, scalars.std)
+        return LinearTransform.load(next(path for path in self._files(arm, fold, **more) if path.exists()))
+
+    def fitted(self, arm: Setting) -> bool:
+        """Whether `front` has fitted a setting on every fold."""
+        return arm is None or all(any(path.exists() for path in self._files(arm, fold)) for fold in range(FOLDS))
+
+    def _files(self, arm: tuple[str, float, float | None, float | None], fold: int, **more: Any) -> list[Path]:
         method, lmbda, alpha, tau = arm
         key = Point(fold, method, False, float(lmbda), alpha, tau, **more).key
-        found = [OUT / self.name / grid / "transforms" / f"{key}.npz" for grid in (*GRIDS, "quick")]
-        return LinearTransform.load(next(path for path in found if path.exists()))
+        return [OUT / self.name / grid / "transforms" / f"{key}.npz" for grid in (*GRIDS, "quick")]
 
     def _scaled(self, found: Features) -> np.ndarray:
         return np.array(found.matrix, np.float32) if self.rows == "raw" else self._unit(found).astype(np.float32)

@@ -24,30 +24,33 @@ SHOTS = 5
 
 
 def naming(quick: bool) -> None:
-    """Top-1 among the words for objects that were not fitted, the transform on one side or on both."""
+    """Top-1 for objects that were not fitted, the transform on one side or on both, among all words and all names."""
     rows = []
-    for case in (CLIP, Case("clip-vit-b32", "raw", "flickr")):
-        before = hits(case, None, "image", 1.0)
+    for case, among in ((CLIP, "words"), (CLIP, "names"), (Case("clip-vit-b32", "raw", "flickr"), "words")):
+        before = hits(case, among, None, "image", 1.0)
         for name, arm in arms(quick).items():
+            if not case.fitted(arm):
+                continue
             for sides in ("image", "both") if arm else ("image",):
                 for strength in STRENGTHS if arm else (1.0,):
-                    after = hits(case, arm, sides, strength)
+                    after = hits(case, among, arm, sides, strength)
                     low, high = mean_estimate(after).interval(fraction=True)
                     paired = vars(paired_difference(after, before))
-                    row = {"rows": case.rows, "arm": name, "sides": sides, "strength": strength, "n": len(after)}
+                    row = {"rows": case.rows, "among": among, "arm": name, "sides": sides, "strength": strength}
                     rows.append({**row, "top1": after.mean(), "low": low, "high": high, "difference": paired})
-                    value = f"{after.mean():.4f} [{low:.4f}, {high:.4f}]"
-                    print(
-                        f"{case.rows:5s} {name:26s} {sides:6s} {strength:4g}  {value}  {difference(paired)}", flush=True
-                    )
+                    value = f"{after.mean():.4f} [{low:.4f}, {high:.4f}]  {difference(paired)}"
+                    print(f"{case.rows} {among} {name:28s} {sides:6s} {strength:4g}  {value}", flush=True)
     if not quick:
         save(OUT / "naming.jsonl", rows)
 
 
-def hits(case: Case, arm: Setting, sides: str, strength: float) -> np.ndarray:
+def hits(case: Case, among: str, arm: Setting, sides: str, strength: float) -> np.ndarray:
     """Whether the nearest word to each picture is its name: of the objects whose names are words, fold after fold."""
     words, text = case.words
     names = [object_name(name) for name in case.objects.names or ()]
+    if among == "names":
+        text = text[[word in names for word in words]]
+        words = tuple(word for word in words if word in names)
     found = []
     for fold, inside in enumerate(object_folds(len(names), FOLDS)):
         rows = [i for i in inside if names[i] in words]
