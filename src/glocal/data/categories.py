@@ -42,7 +42,11 @@ def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " 
     """
     path = Path(path)
     separator = "," if path.suffix.lower() == ".csv" else "\t"
-    header, *lines = list(csv.reader(_raw(path), delimiter=separator))
+    # NOTE tabs at the ends of a line are stripped: an empty field there makes a line too short, which is said
+    raw = [line for line in read_lines(path, what="categories") if line]
+    if not raw:
+        raise FileError(f"categories file {path} is empty. Write one line an object.")
+    header, *lines = list(csv.reader(raw, delimiter=separator))
     if not lines or any(len(line) != len(header) for line in lines):
         raise FileError(
             f"categories file {path} is not a table with a line of column names and as many columns in every line. "
@@ -66,14 +70,6 @@ def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " 
             f"categories file {path} has {len(header)} columns that are neither (object, category) nor 0 and 1."
         )
     return np.array([found.get(object_name(name), OTHER) for name in ids])
-
-
-def _raw(path: Path) -> list[str]:
-    # NOTE tabs at the ends of a line are stripped: an empty field there makes a line too short, which is said
-    lines = [line for line in read_lines(path, what="categories") if line]
-    if not lines:
-        raise FileError(f"categories file {path} is empty. Write one line an object.")
-    return lines
 
 
 def _fewest(member: np.ndarray, names: Sequence[str]) -> np.ndarray:

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from glocal.errors import DataWarning, FileError, GLocalError
-from glocal.extras import needed
 from glocal.files import existing_file, one_line, unreadable
 
 KEY = "features"
@@ -61,10 +60,11 @@ def whole(
     `kind` is what it should be, `fix` what to do where it is not, `errors` those of the library that are none of
     Python's own, `what` the role of the file.
     """
-    if folder:
-        _existing_folder(path, what, kind)
-    else:
+    if not folder:
         existing_file(path, what=what)
+    elif not path.is_dir():
+        wrong = f"is a file, not a {kind}. Unpack it" if path.exists() else "does not exist. Check the path"
+        raise FileError(f"{what} file {path} {wrong}.")
     try:
         next(path.iterdir(), None) if folder else path.open("rb").close()
     except OSError as error:
@@ -137,12 +137,6 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join([*names[:_LISTED], *more])
 
 
-def _existing_folder(path: Path, what: str, kind: str) -> None:
-    if not path.is_dir():
-        wrong = f"is a file, not a {kind}. Unpack it" if path.exists() else "does not exist. Check the path"
-        raise FileError(f"{what} file {path} {wrong}.")
-
-
 def pickled(path: Path, fix: str, *, what: str = "features") -> FileError:
     """The sentence for a file that needs unpickling, which runs whatever code it carries."""
     return FileError(f"{what} file {path} holds pickled Python objects, which are never loaded. {fix}")
@@ -152,8 +146,3 @@ def native(matrix: Any) -> np.ndarray:
     """Rows one after another in memory, in the byte order of this machine; a copy only if they are not yet."""
     array = np.asarray(matrix)
     return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
-
-
-def load_zarr(path: Path) -> Any:
-    """Import zarr, or say which extra brings it."""
-    return needed("zarr", f"features file {path}")

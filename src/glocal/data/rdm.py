@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from glocal.data.answers_file import read_list, read_numbers
 from glocal.data.features import Features
 from glocal.data.join import feature_rows
-from glocal.data.triplets import read_numbers
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike
 from glocal.files.documents import read_json
@@ -96,10 +96,16 @@ def load_index(path: PathLike) -> Int[np.ndarray, " m"]:
         Not a list of integers.
     """
     if Path(path).suffix.lower() == ".json":
-        return np.array(_json_list(path), dtype=np.int64)
-    index = read_numbers(path, what="RDM index")
-    if index.ndim == 2 and 1 in index.shape:
-        index = index.reshape(-1)
+        value = read_json(path, what="RDM index", fix="Write it again.")
+        parts = value.values() if isinstance(value, dict) else [value]
+        lists = [part for part in parts if isinstance(part, list) and part and all(type(one) is int for one in part)]
+        if len(lists) != 1:
+            raise FileError(
+                f"RDM index file {path} must hold one list of integers, alone or as the only one of an object; "
+                f"it holds {len(lists)}."
+            )
+        return np.array(lists[0], dtype=np.int64)
+    index = read_list(path, what="RDM index")
     if index.ndim != 1 or index.dtype.kind not in "iu":
         raise DataError(f"{path} holds {index.dtype} of shape {index.shape}; an RDM index must be a list of integers.")
     return index.astype(np.int64)
@@ -174,19 +180,3 @@ def _check_one(rdm: np.ndarray, which: str) -> None:
         raise DataError(f"{which} has {len(pairs)} pairs that are not missing; at least 3 are needed.")
     if pairs.max() == pairs.min():
         raise DataError(f"{which} is constant ({pairs[0]:g} for every pair); nothing can be correlated with it.")
-
-
-def _json_list(path: PathLike) -> list[int]:
-    value = read_json(path, what="RDM index", fix="Write it again.")
-    lists = [part for part in (value.values() if isinstance(value, dict) else [value]) if _is_integers(part)]
-    if len(lists) != 1:
-        raise FileError(
-            f"RDM index file {path} must hold one list of integers, alone or as the only one of an object; "
-            f"it holds {len(lists)}."
-        )
-    found: list[int] = lists[0]
-    return found
-
-
-def _is_integers(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(type(item) is int for item in value)

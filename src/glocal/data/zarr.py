@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from glocal.data.container import NUMBERS, choose, grid, load_zarr, refuse_inflated, warn_unwritten, whole
+from glocal.data.container import NUMBERS, choose, grid, refuse_inflated, warn_unwritten, whole
+from glocal.extras import needed
 
 ZARR = ".zarr"
 
@@ -22,7 +23,7 @@ def open_zarr(path: Path) -> Iterator[Any]:
     with whole(path, "zarr folder", "Write it again with zarr: zarr.save(path, features).", folder=True):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other arrays in the group, whose types have no stable specification
-            root = load_zarr(path).open(str(path), mode="r")
+            root = needed("zarr", f"features file {path}").open(str(path), mode="r")
         yield root
 
 

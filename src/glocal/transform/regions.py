@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from glocal.data.container import load_zarr
 from glocal.data.features import Features
 from glocal.data.store import RowStore
 from glocal.data.zarr import ZARR, open_zarr
+from glocal.extras import needed
 from glocal.files import unwritable
 from glocal.transform.linear import LinearTransform
 from glocal.transform.streaming import apply_checked
@@ -43,7 +43,7 @@ class Region:
         X = self.matrix[self.start : self.stop]
         Z = apply_checked(transform, X, source=str(self.source), start=self.start, normalize=normalize)
         with _writing(self.target):
-            zarr = load_zarr(self.target)
+            zarr = needed("zarr", f"features file {self.target}")
             with zarr.config.set(
                 {"array.write_empty_chunks": True}
             ):  # chunks of zeros left out would look like lost ones
@@ -66,7 +66,7 @@ def create_like(features: Features, target: Path, dimensions: int) -> None:
     input is kept: zarr format, chunks, shards, compression, attributes; its filters are not, for some round to the
     range of its values. Fewer dimensions than the input has are one chunk wide.
     """
-    zarr = load_zarr(target)
+    zarr = needed("zarr", f"features file {target}")
     matrix = features.matrix
     dtype = _float(matrix.dtype)
     settings: dict[str, Any] = {"chunks": (_chunk_rows(features), dimensions)}

@@ -172,9 +172,9 @@ def _shown(path: Path) -> str | None:
         cells = len(first.replace(",", " ").replace(";", " ").split())
         return "things" if cells == 3 else "matrix" if cells > 4 else None
     columns = set(header)
-    if set(systems.NIGHTS.values()) - {"votes"} <= columns:
+    if set(systems.NIGHTS) <= columns:
         return "nights"
-    if {"head", "left", "right", "winner"} <= columns:
+    if set(systems.SALMON) <= columns:
         return "salmon"
     named = dict.fromkeys(header, np.empty(0))
     roles = tables.roles_in(named, str(path), {}).keys()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from glocal.data.answers import Answers
 from glocal.data.answers_file import header_of, read_numbers
@@ -23,16 +23,6 @@ RULE = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Known:
-    """Similarities that are known: of the object `j` to the object `i`, by a person, larger means more alike."""
-
-    person: Int[np.ndarray, " e"]
-    i: Int[np.ndarray, " e"]
-    j: Int[np.ndarray, " e"]
-    similarity: Float[np.ndarray, " e"]
-
-
 def read_matrix(path: PathLike, options: Options) -> Imported:
     """One matrix (n, n), or one a person (people, n, n); NaN is a pair that is not known, the diagonal is not read.
 
@@ -44,7 +34,7 @@ def read_matrix(path: PathLike, options: Options) -> Imported:
     sign = 1 if _values(matrices, str(path), options.values) == "similarity" else -1
     known = np.isfinite(matrices) & ~np.eye(n, dtype=bool)
     person, i, j = np.nonzero(known)
-    result = compared(Known(person, i, j, sign * matrices[known]), options, people=len(matrices) > 1)
+    result = compared((person, i, j, sign * matrices[known]), options, people=len(matrices) > 1)
     told = names if options.names is None else options.names
     if told is not None and len(told) != n:
         raise DataError(f"{path} is about {n} objects, but the list of object ids has {len(told)}.")
@@ -82,7 +72,7 @@ def read_ratings(path: PathLike, options: Options) -> Imported:
     if not len(count):
         raise DataError(f"{path} has no rating of two different objects.")
     mean = sign * np.bincount(member.reshape(-1), rating[good]) / count
-    both = Known(*(np.concatenate(part) for part in ((pairs[0],) * 2, pairs[1:], pairs[:0:-1], (mean, mean))))
+    both = tuple(np.concatenate(part) for part in ((pairs[0],) * 2, pairs[1:], pairs[:0:-1], (mean, mean)))
     result = compared(both, options, people=told is not None)
     lost = {
         "an object or a rating is missing": int((~whole).sum()),
@@ -98,10 +88,13 @@ def read_ratings(path: PathLike, options: Options) -> Imported:
     return Imported(placed(answers, options, names), {reason: n for reason, n in dropped.items() if n}, understood)
 
 
-def compared(known: Known, options: Options, *, people: bool) -> Imported:
-    """Choices from known similarities, by `RULE`; equal ones are no choice."""
-    order = np.lexsort((known.j, known.i, known.person))
-    person, i, j, similarity = (values[order] for values in (known.person, known.i, known.j, known.similarity))
+def compared(known: tuple[np.ndarray, ...], options: Options, *, people: bool) -> Imported:
+    """Choices from known similarities, by `RULE`; equal ones are no choice.
+
+    `known` holds person, i, j and the similarity of object j to object i, larger where they are more alike.
+    """
+    order = np.lexsort(known[2::-1])
+    person, i, j, similarity = (values[order] for values in known)
     start = np.flatnonzero(np.r_[True, (np.diff(i) != 0) | (np.diff(person) != 0)][: len(i)])
     size = np.diff(np.r_[start, len(i)])
     pairs = size * (size - 1) // 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,29 +17,21 @@ from glocal.files import PathLike, read_lines
 from glocal.files.documents import parse_json, read_json
 
 _MOST_TARGETS = 1 << 20  # an index in a damaged file may be any number
-SALMON = {
-    "reference": "head", "left": "left", "right": "right", "closer": "winner", "person": "puid",
-    "seconds": "response_time",
-}  # fmt: skip
-NIGHTS = {
-    "reference": "ref_path", "left": "left_path", "right": "right_path", "left_votes": "left_vote",
-    "right_votes": "right_vote", "votes": "votes",
-}  # fmt: skip
+SALMON = ("head", "left", "right", "winner")
+NIGHTS = ("ref_path", "left_path", "right_path", "left_vote", "right_vote")
 
 
 def read_salmon(path: PathLike, options: Options) -> Imported:
     """The responses that salmon lets one download; objects are named as the pictures, or the texts, that were shown."""
-    table = read_table(path)
-    columns = _fixed(table, str(path), "salmon's responses", SALMON, optional=("person", "seconds"))
+    table = _with_columns(SALMON, path, "salmon's responses")
     names = _salmon_names(table) if options.names is None else options.names
+    columns = {"reference": "head", "left": "left", "right": "right", "closer": "winner"}
     return from_table(table, str(path), replace(options, columns=columns, names=names))
 
 
 def read_nights(path: PathLike, options: Options) -> Imported:
     """DreamSim's ``data.csv``: both pictures of a row are answers, weighted by their votes."""
-    table = read_table(path)
-    columns = _fixed(table, str(path), "the tables of NIGHTS", NIGHTS, optional=("votes",))
-    return from_table(table, str(path), replace(options, columns=columns))
+    return from_table(_with_columns(NIGHTS, path, "the tables of NIGHTS"), str(path), options)
 
 
 def read_jspsych(path: PathLike, options: Options) -> Imported:
@@ -47,11 +39,12 @@ def read_jspsych(path: PathLike, options: Options) -> Imported:
     return from_table(_jspsych_table(bounded(path)), str(path), options)
 
 
-def _fixed(table: Table, source: str, what: str, roles: Mapping[str, str], optional: Sequence[str]) -> dict[str, str]:
-    missing = [name for role, name in roles.items() if role not in optional and name not in table]
+def _with_columns(columns: Sequence[str], path: PathLike, what: str) -> Table:
+    table = read_table(path)
+    missing = [name for name in columns if name not in table]
     if missing:
-        raise DataError(f"{source} has no column {missing[0]!r}, which {what} have; it has {listed(list(table))}.")
-    return {role: name for role, name in roles.items() if name in table}
+        raise DataError(f"{path} has no column {missing[0]!r}, which {what} have; it has {listed(list(table))}.")
+    return table
 
 
 def _salmon_names(table: Table) -> list[str] | None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -124,18 +124,20 @@ def few_shot(
     1.0
     """
     fit = probe_named(probe)
-    task = _task(X_train, y_train, X_test, y_test, train_subclasses, test_subclasses, leave_out_shots, seed)
-    k = len(task.classes)
+    train, test, classes, codes, all_truth = _task(
+        X_train, y_train, X_test, y_test, train_subclasses, test_subclasses, leave_out_shots, seed
+    )
+    k = len(classes)
 
     def score(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The test images of each class, and how many of them are right."""
-        rows = task.train[drawn]
-        scorer = fit(_finite(X_train[rows]), task.codes[drawn], k)
-        kept = ~np.isin(task.test, rows) if leave_out_shots else np.ones(len(task.test), dtype=bool)
-        truth = task.truth[kept]
-        return np.bincount(truth, minlength=k), _earned(scorer, X_test, task.test[kept], truth, k)
+        rows = train[drawn]
+        scorer = fit(_finite(X_train[rows]), codes[drawn], k)
+        kept = ~np.isin(test, rows) if leave_out_shots else np.ones(len(test), dtype=bool)
+        truth = all_truth[kept]
+        return np.bincount(truth, minlength=k), _earned(scorer, X_test, test[kept], truth, k)
 
-    results = _side_by_side(score, draw_episodes(task.classes[task.codes], shots, draws, seed), progress)
+    results = _side_by_side(score, draw_episodes(classes[codes], shots, draws, seed), progress)
     counts, earned = results[0][0], np.stack([right for _, right in results])
     n, tested = int(counts.sum()), counts > 0
     if n == 0:
@@ -143,26 +145,13 @@ def few_shot(
     cells = earned / np.where(tested, counts, np.nan)
     low, high = two_way_estimate(cells[:, tested], counts[tested].astype(np.float64)).interval(fraction=True)
     per_draw = earned.sum(axis=1) / n
-    names = tuple(map(str, task.classes))
+    names = tuple(map(str, classes))
     return FewShot(
         accuracy=float(per_draw.mean()), low=low, high=high, per_draw=tuple(per_draw.tolist()),
         per_class=dict(zip(names, cells.mean(axis=0).tolist(), strict=True)), cells=cells,
         counts=tuple(counts.tolist()), classes=names, n=n, chance=1 / k, probe=probe, shots=shots, draws=draws,
         seed=seed,
     )  # fmt: skip
-
-
-class _Task(NamedTuple):
-    """Which rows may train and which test, and their classes.
-
-    `classes` (k,) are those of the training rows, `codes` and `truth` the class of each row of `train` and `test`.
-    """
-
-    train: np.ndarray
-    test: np.ndarray
-    classes: np.ndarray
-    codes: np.ndarray
-    truth: np.ndarray
 
 
 def _task(
@@ -174,8 +163,8 @@ def _task(
     test_subclasses: np.ndarray | None,
     same: bool,
     seed: int,
-) -> _Task:
-    """The task that checked labels make."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The rows that may train and that test, the classes of the first, and the class of each row of both."""
     for X in (X_train, X_test):
         if X.ndim != 2:
             raise DataError(f"features have shape {X.shape}; they must be (n, p): one row an image.")
@@ -195,7 +184,7 @@ def _task(
     classes, codes = np.unique(y_train[train], return_inverse=True)
     if len(classes) < 2:
         raise DataError(f"the training labels name {len(classes)} class; at least 2 are needed to tell apart.")
-    return _Task(train, test, classes, codes, _codes(classes, y_test[test]))
+    return train, test, classes, codes, _codes(classes, y_test[test])
 
 
 def _codes(classes: np.ndarray, y: np.ndarray) -> np.ndarray:
