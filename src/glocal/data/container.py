@@ -87,12 +87,17 @@ def refuse_inflated(declared: int, stored: int, *, piece: int | None = None) -> 
     Rows of equal values compress without limit: where values are read in pieces of up to 256 MB, `piece` bytes each,
     an array is refused above the memory of this machine only, and warned of below.
     """
-    if declared <= max(_INFLATED, _PROPORTION * stored):
+    if declared <= inflated_at_most(stored):
         return
     said = f"declares {declared} bytes of values and stores {stored}, less than a hundredth"
     if piece is None or piece > _INFLATED or declared > _memory():
         raise ValueError(f"it {said}")
     warnings.warn(f"a features file {said}. Is it whole?", DataWarning, stacklevel=5)
+
+
+def inflated_at_most(stored: int) -> int:
+    """The most bytes of values that so many stored ones may stand for."""
+    return max(_INFLATED, _PROPORTION * stored)
 
 
 def warn_unwritten(path: Path, lost: int, of: int, pieces: str, fill: object) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from glocal.data.container import KEY, NAMES_FILE, Held, choose, native, refuse_inflated, whole
+from glocal.data.container import KEY, NAMES_FILE, Held, choose, inflated_at_most, native, refuse_inflated, whole
 from glocal.data.hdf5 import features_in_hdf5
 from glocal.errors import FileError
 from glocal.files import read_lines
@@ -22,7 +22,6 @@ _MATRIX, _COMPRESSED = 14, 15
 _FULL = range(6, 16)  # classes of full arrays of numbers
 _COMPLEX = 0x800
 _NUMBERS = frozenset({1, 2, 3, 4, 5, 6, 7, 9, 12, 13})
-_PIECE = 1 << 20
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NUMBER_CLASSES = {"double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
 
@@ -86,7 +85,7 @@ def _check_number_types(path: Path) -> None:
             end = stream.tell() + size
             variable: Any = stream
             if kind == _COMPRESSED:
-                variable = io.BufferedReader(_Inflated(stream, size))
+                variable = io.BytesIO(zlib.decompressobj().decompress(stream.read(size), inflated_at_most(size)))
                 kind, _ = struct.unpack(f"{order}2I", variable.read(8))
             if kind == _MATRIX:
                 _check_variable(variable, order)
@@ -109,28 +108,5 @@ def _skip(stream: Any, order: str) -> int:
     kind, size = struct.unpack(f"{order}2I", stream.read(8))
     if kind >> 16:
         return int(kind & 0xFFFF)
-    left = size + -size % 8
-    while left and (piece := stream.read(min(left, _PIECE))):
-        left -= len(piece)
+    stream.seek(size + -size % 8, io.SEEK_CUR)
     return int(kind)
-
-
-class _Inflated(io.RawIOBase):
-    """The next `size` bytes of a stream, inflated as they are read."""
-
-    def __init__(self, stream: Any, size: int) -> None:
-        self._stream, self._left, self._inflate = stream, size, zlib.decompressobj()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = b""
-        while not data and not self._inflate.eof:
-            held = self._inflate.unconsumed_tail or self._stream.read(min(self._left, _PIECE))
-            self._left -= 0 if self._inflate.unconsumed_tail else len(held)
-            if not held:
-                break
-            data = self._inflate.decompress(held, len(buffer))
-        buffer[: len(data)] = data
-        return len(data)

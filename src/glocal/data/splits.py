@@ -45,8 +45,7 @@ def split_triplets(
     -------
     train, heldout : (t,) bool
     """
-    if not 0 <= fold < folds:
-        raise ParameterError(f"fold is {fold} but there are {folds} folds (valid 0..{folds - 1}).")
+    _check_fold(fold, folds)
     inside = np.zeros(n, dtype=bool)
     inside[object_folds(n, folds, seed)[fold]] = True
     return triplets.inside(inside)
@@ -73,8 +72,7 @@ def split_persons(
     people, codes = np.unique(answers.person, return_inverse=True)
     if not 2 <= folds <= len(people):
         raise ParameterError(f"folds is {folds} but {len(people)} persons allow 2 to {len(people)}.")
-    if not 0 <= fold < folds:
-        raise ParameterError(f"fold is {fold} but there are {folds} folds (valid 0..{folds - 1}).")
+    _check_fold(fold, folds)
     heldout = np.isin(codes, np.array_split(_permutation(len(people), seed), folds)[fold])
     return ~heldout, heldout
 
@@ -96,7 +94,17 @@ def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Int[np.
     return np.array_split(_permutation(n, seed), -(-n // block_size))
 
 
-def _permutation(n: int, seed: int) -> Int[np.ndarray, " n"]:
+def check_seed(seed: int) -> None:
+    """Raise a ParameterError for a seed that RandomState refuses."""
     if not 0 <= seed < 2**32:
         raise ParameterError(f"seed is {seed}; allowed is 0 to {2**32 - 1}.")
+
+
+def _permutation(n: int, seed: int) -> Int[np.ndarray, " n"]:
+    check_seed(seed)
     return np.random.RandomState(seed).permutation(n)
+
+
+def _check_fold(fold: int, folds: int) -> None:
+    if not 0 <= fold < folds:
+        raise ParameterError(f"fold is {fold} but there are {folds} folds (valid 0..{folds - 1}).")

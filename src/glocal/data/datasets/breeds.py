@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from glocal.data.splits import check_seed
 from glocal.errors import DataError, FileError, ParameterError
 from glocal.files import PathLike, one_line, read_lines
 from glocal.files.documents import read_json
@@ -80,8 +81,7 @@ def breeds_task(folder: PathLike, name: str, seed: int = 2) -> BreedsTask:
     """
     if name not in TASKS:
         raise ParameterError(f"task is {name!r}; allowed are {', '.join(TASKS)}.")
-    if not 0 <= seed < 2**32:
-        raise ParameterError(f"seed is {seed}; allowed is 0 to {2**32 - 1}.")
+    check_seed(seed)
     folder = Path(folder)
     numbers = _class_numbers(folder / "dataset_class_info.json")
     edges = _pairs(folder / "class_hierarchy.txt", None)

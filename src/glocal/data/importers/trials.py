@@ -122,9 +122,11 @@ def answers_in(trials: Trials, options: Options, understood: dict[str, Any]) -> 
     counts["equal alternatives"] = int((useless & ~known & ~flagged).sum())
     kept = rows[~(known | flagged | useless)]
     if not len(kept):
-        reasons = _listed(counts) or "the file has no trials"
+        reasons = "; ".join(f"{n} × {reason}" for reason, n in counts.items() if n) or "the file has no trials"
         raise DataError(f"no answer is left of {len(shown)} trials: {reasons}.")
-    of: dict[str, Any] = {name: None if values is None else values[kept] for name, values in _lists(trials).items()}
+    seconds = None if trials.seconds is None else np.where(trials.seconds < 0, np.nan, trials.seconds)
+    lists = {"weights": trials.weights, "person": trials.person, "seconds": seconds}
+    of: dict[str, Any] = {name: None if values is None else values[kept] for name, values in lists.items()}
     caught = known & (trials.votes is None)
     person = None if trials.person is None else trials.person[rows][caught]
     answers = Answers.from_array(
@@ -218,11 +220,6 @@ def indices(shown: Shaped[np.ndarray, "t m"], options: Options) -> tuple[Int[np.
     return np.array(found, dtype=np.int64)[member.reshape(shown.shape)], names
 
 
-def _lists(trials: Trials) -> dict[str, Any]:
-    seconds = None if trials.seconds is None else np.where(trials.seconds < 0, np.nan, trials.seconds)
-    return {"weights": trials.weights, "person": trials.person, "seconds": seconds}
-
-
 def _in_order(kind: str, shown: np.ndarray, picked: np.ndarray) -> np.ndarray:
     """The columns in the order of `Answers`: the odd one last, or the picked alternative after the reference."""
     column = np.arange(shown.shape[1])
@@ -241,7 +238,3 @@ def _catch(kind: str, ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
         return repeats == 1, ordered[:, 0] == ordered[:, 1], repeats > 0
     itself = (ordered[:, 1:] == ordered[:, :1]) & there[:, 1:]
     return np.count_nonzero(itself, axis=1) == 1, itself[:, 0], repeats > 0
-
-
-def _listed(counts: dict[str, int]) -> str:
-    return "; ".join(f"{n} × {reason}" for reason, n in counts.items() if n)

@@ -27,8 +27,7 @@ def write_csv(answers: Answers, path: PathLike) -> None:
 def write_things(answers: Answers, path: PathLike) -> None:
     """Lines of three numbers, 0-based, the odd one last."""
     _one_kind(answers, "things", "odd-one-out")
-    if answers.weights is not None:
-        raise DataError("the answers have weights, which lines of three numbers cannot hold. Write csv.")
+    _without_weights(answers, "lines of three numbers")
     with atomic_write(path) as stream:
         np.savetxt(stream, answers.objects, fmt="%d")
 
@@ -36,8 +35,7 @@ def write_things(answers: Answers, path: PathLike) -> None:
 def write_salmon(answers: Answers, path: PathLike) -> None:
     """Columns head, left, right, winner, loser, puid and response_time; the winner stands left and right in turn."""
     _one_kind(answers, "salmon", "anchor")
-    if answers.weights is not None:
-        raise DataError("the answers have weights, which salmon's responses cannot hold. Write csv.")
+    _without_weights(answers, "salmon's responses")
     head, winner, loser = answers.objects.T
     even = np.arange(len(answers)) % 2 == 0
     left, right = np.where(even, winner, loser), np.where(even, loser, winner)
@@ -55,19 +53,16 @@ def write_cblearn(answers: Answers, path: PathLike) -> None:
     """Comparisons: ``.npy`` in list-order, ``.npz`` with query and response, the weights, in list-count."""
     _one_kind(answers, "cblearn", "anchor")
     weights = np.ones(len(answers)) if answers.weights is None else answers.weights
-    if Path(path).suffix.lower() == ".npy":
-        if (weights != 1).any():
-            raise DataError("the answers have weights, which an array in list-order cannot hold. Write .npz.")
-        arrays: Any = answers.objects
-    else:
-        if (weights != np.round(weights)).any():
-            raise DataError("the answers have weights that are no whole numbers; responses of cblearn count answers.")
-        arrays = {"query": answers.objects, "response": weights.astype(np.int64)}
+    ordered = Path(path).suffix.lower() == ".npy"
+    if ordered and (weights != 1).any():
+        raise DataError("the answers have weights, which an array in list-order cannot hold. Write .npz.")
+    if (weights != np.round(weights)).any():
+        raise DataError("the answers have weights that are no whole numbers; responses of cblearn count answers.")
     with atomic_write(path) as stream:
-        if isinstance(arrays, dict):
-            np.savez_compressed(stream, allow_pickle=False, **arrays)
+        if ordered:
+            np.save(stream, answers.objects, allow_pickle=False)
         else:
-            np.save(stream, arrays, allow_pickle=False)
+            np.savez_compressed(stream, allow_pickle=False, query=answers.objects, response=weights.astype(np.int64))
 
 
 def write_psiz(answers: Answers, path: PathLike) -> None:
@@ -105,6 +100,11 @@ def _one_kind(answers: Answers, format: str, *kinds: str) -> str:
         return kind
     held = kind if isinstance(kind, str) else " and ".join(np.unique(kind))
     raise DataError(f"the answers are of the kind {held}; the format {format} holds {' or '.join(kinds)}.")
+
+
+def _without_weights(answers: Answers, what: str) -> None:
+    if answers.weights is not None:
+        raise DataError(f"the answers have weights, which {what} cannot hold. Write csv.")
 
 
 def _shown(answers: Answers) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Int
 
+from glocal.data.splits import check_seed
 from glocal.errors import DataError, ParameterError
 
 
@@ -41,7 +42,7 @@ def draw_episodes(labels: np.ndarray, shots: int, draws: int = 5, seed: int = 42
     for name, value in (("shots", shots), ("draws", draws)):
         if value < 1:
             raise ParameterError(f"{name} is {value}; it must be at least 1.")
-    _check_seed(seed)
+    check_seed(seed)
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if len(classes) and counts.min() < shots:
         scarce = int(counts.argmin())
@@ -91,7 +92,7 @@ def superclass_split(superclass: np.ndarray, subclass: np.ndarray, seed: int = 4
     """
     if len(superclass) != len(subclass):
         raise DataError(f"there are {len(superclass)} superclasses and {len(subclass)} subclasses; give both a row.")
-    _check_seed(seed)
+    check_seed(seed)
     names, first, codes = np.unique(subclass, return_index=True, return_inverse=True)
     parent = np.asarray(superclass)[first]
     strays = np.flatnonzero(parent[codes] != superclass)
@@ -112,8 +113,3 @@ def superclass_split(superclass: np.ndarray, subclass: np.ndarray, seed: int = 4
         source.append(rng.permutation(children)[: -(-len(children) // 2)])
     chosen = np.sort(np.concatenate(source))
     return chosen, np.setdiff1d(names, chosen)
-
-
-def _check_seed(seed: int) -> None:
-    if not 0 <= seed < 2**32:
-        raise ParameterError(f"seed is {seed}; allowed is 0 to {2**32 - 1}.")
