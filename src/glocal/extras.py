@@ -14,6 +14,7 @@ _EXTRAS = {
     "altair": ("altair", "report"),
     "distributed": ("distributed", "distributed"),
     "h5py": ("h5py", "io"),
+    "huggingface_hub": ("huggingface-hub", "hub"),
     "jinja2": ("jinja2", "report"),
     "langchain_core": ("langchain-core", "integrations"),
     "lightning": ("lightning", "paper"),

@@ -103,6 +103,8 @@ def fit(
     record = _record(data, arm, solver, local, outcome, seconds, scores)
     _warn(record, outcome, data.triplets.chance_loss)
     meta = {"fit": json.loads(to_json(record))}
+    if data.features.network:
+        meta["source"] = data.features.network
     scalars = data.scalars
     return Fit(replace(outcome.transform, mean=scalars.mean, std=scalars.std, meta=meta), record)
 

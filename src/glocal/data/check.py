@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
-from glocal.data.features import Features, object_name
+from glocal.data.features import Features, Standardization, object_name
 from glocal.data.join import feature_rows
 from glocal.data.repeated import questions
 from glocal.errors import DataError, DataWarning
@@ -180,14 +180,8 @@ def check_local(features: Features, local: Features, images: Int[np.ndarray, " k
     objects to photographs of all kinds. Those that were normalized, standardized or scaled on one side only do.
     `images` are the rows to look at, by default some from everywhere.
     """
-    if images is None:
-        images = np.unique(np.linspace(0, len(local) - 1, min(len(local), _MANY_IMAGES)).astype(np.int64))
-    rows = features.standardization(np.asarray(local.matrix[np.sort(images)]), "float64")
-    rows = rows[np.isfinite(rows).all(axis=1)]  # the fit names those that are not, if it reads them
-    if not len(rows):
-        return []
-    mean, std = float(rows.mean()), float(rows.std())
-    if abs(mean) <= _SHIFT and 1 / _SPREAD <= std <= _SPREAD:
+    mean, std, apart = unlike(features.standardization, local, images)
+    if not apart:
         return []
     return [
         Finding(
@@ -199,6 +193,23 @@ def check_local(features: Features, local: Features, images: Int[np.ndarray, " k
             "themselves: see Aligner.fit)",
         )
     ]
+
+
+def unlike(
+    scalars: Standardization, features: Features, rows: Int[np.ndarray, " k"] | None = None
+) -> tuple[float, float, bool]:
+    """The mean and std of features by the two scalars of others, and whether they are far from 0 and 1.
+
+    NaN and infinity are left out: who reads those rows names them.
+    """
+    if rows is None:
+        rows = np.unique(np.linspace(0, len(features) - 1, min(len(features), _MANY_IMAGES)).astype(np.int64))
+    found = scalars(np.asarray(features.matrix[np.sort(rows)]), "float64")
+    found = found[np.isfinite(found).all(axis=1)]
+    if not len(found):
+        return 0.0, 1.0, False
+    mean, std = float(found.mean()), float(found.std())
+    return mean, std, abs(mean) > _SHIFT or not 1 / _SPREAD <= std <= _SPREAD
 
 
 def warn_of_answers(features: Features, triplets: Answers) -> None:

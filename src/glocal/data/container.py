@@ -22,6 +22,7 @@ from glocal.errors import DataWarning, FileError, GLocalError
 from glocal.files import existing_file, one_line, unreadable
 
 KEY = "features"
+RECORD_FILE = "record.json"
 NAMES_FILE = "file_names.txt"
 NUMBERS = "fiuV"  # V: bfloat16, for which numpy has no type
 _INFLATED = 1 << 28  # bytes: what a file may inflate to, however small it is

@@ -14,13 +14,14 @@ import numpy as np
 from jaxtyping import Int
 from numpy.typing import DTypeLike
 
-from glocal.data.container import NAMES_FILE
+from glocal.data.container import NAMES_FILE, RECORD_FILE
 from glocal.data.parquet import PARQUET
 from glocal.data.readers import READERS, read_matrix
 from glocal.data.store import RowStore
 from glocal.data.zarr import ZARR
 from glocal.errors import DataError, DataWarning, FileError
 from glocal.files import PathLike, read_lines
+from glocal.files.documents import read_object
 
 _CHUNK_BYTES = 1 << 25
 _EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
@@ -136,6 +137,22 @@ class Features:
     def dimensions(self) -> int:
         """p, the number of columns."""
         return int(self.matrix.shape[1])
+
+    @cached_property
+    def network(self) -> dict[str, str]:
+        """The model, layer and preprocessing that `glocal extract` recorded beside the file; empty where it did not."""
+        file = Path(self.source)
+        for folder in (file.parent, file.parent.parent) if file.exists() else ():
+            try:
+                record = read_object(folder / RECORD_FILE, what="record", fix="Extract the features anew.")
+            except FileError:  # there is none, or it is of another program
+                continue
+            layers = record.get("layers")
+            if isinstance(layers, dict) and "model" in record:
+                layer = file.parent.name if len(layers) > 1 else next(iter(layers), None)
+                named = {"model": record["model"], "layer": layer, "preprocessing": record.get("preprocessing")}
+                return {key: str(value) for key, value in named.items() if value is not None}
+        return {}
 
     def chunks(self, rows: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (first row, rows) in order; by default about 32 MB of float64 at a time."""

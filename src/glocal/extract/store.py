@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from glocal._version import __version__
-from glocal.data.container import NAMES_FILE
+from glocal.data.container import NAMES_FILE, RECORD_FILE
 from glocal.errors import DataError, ParameterError
 from glocal.extract.matrix import create_matrix, move_matrix, write_rows
 from glocal.extract.runner import Chunk
@@ -25,7 +25,6 @@ from glocal.files.documents import read_object
 from glocal.jobs.folder import TaskFolder
 from glocal.records import to_json
 
-RECORD = "record.json"
 _WORK = ".extract"
 _RUN = "run.json"
 _ALL = "all"
@@ -81,12 +80,12 @@ class Store:
     @property
     def finished(self) -> bool:
         """Whether all features are in their final place."""
-        return (self.folder / RECORD).is_file()  # written last of all
+        return (self.folder / RECORD_FILE).is_file()  # written last of all
 
     @property
     def record(self) -> dict[str, Any]:
         """The record of a finished extraction."""
-        return dict(_read_json(self.folder / RECORD))
+        return dict(_read_json(self.folder / RECORD_FILE))
 
     def chunks(self) -> list[range]:
         """The item numbers of every chunk."""
@@ -179,7 +178,7 @@ class Store:
             "ignored": list(self._source.ignored),
             "runs": [run for number, run in enumerate(runs) if run not in runs[:number]],
         }
-        with atomic_write(self.folder / RECORD) as stream:
+        with atomic_write(self.folder / RECORD_FILE) as stream:
             stream.write((json.dumps(json.loads(to_json(record)), indent=1) + "\n").encode())
 
     def _place(self, layer: str) -> Path:
@@ -194,7 +193,7 @@ class Store:
             raise ParameterError(
                 f"layers {', '.join(self.layers)} cannot be told apart as folders; extract them apart."
             )
-        run, record = self._work / _RUN, self.folder / RECORD
+        run, record = self._work / _RUN, self.folder / RECORD_FILE
         path = run if run.exists() else record
         if not path.exists():
             held = [layer for layer in self.layers if self.matrix(layer).exists()]

@@ -27,6 +27,15 @@ def array_sha256(array: Any, rows: np.ndarray | None = None) -> str:
     return digest.hexdigest()
 
 
+def file_sha256(path: PathLike) -> str:
+    """Hash the bytes of a file, as ``sha256sum`` does."""
+    try:
+        with Path(path).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise unreadable(Path(path), "input", error) from error
+
+
 def tree_sha256(path: PathLike) -> str:
     """Hash the bytes of a file, or the names and bytes of all files in a folder."""
     path = Path(path)

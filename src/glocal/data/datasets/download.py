@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
+import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+from urllib.parse import quote, unquote, urlsplit
+from urllib.request import url2pathname
 
 from glocal.data.datasets.registry import FILES, RemoteFile
 from glocal.errors import DataWarning, FileError, ParameterError
 from glocal.extras import needed
-from glocal.files import PathLike, atomic_write, make_folder, one_line, unreadable
+from glocal.files import PathLike, atomic_write, claimed, existing_file, make_folder, one_line, unreadable
+from glocal.files.documents import read_object
 
 CACHE_VARIABLES = ("GLOCAL_CACHE", "GLOCAL_CACHE_DIR")  # the second is the former name of the cache of features
 _PIECE = 1 << 16  # bytes read, hashed or downloaded at a time
-_TIMEOUT = 30  # seconds without an answer
+_MOST_BYTES = 4 << 30  # of a file of unknown size
+_CHECKSUMS = "checksums.json"
+_TIMEOUT = 30.0  # seconds without a byte
 
 Progress = Callable[[int, int], None]
 
@@ -35,13 +44,19 @@ class Fetched:
 
 
 def fetch(
-    name: str, *, out: PathLike | None = None, cache: PathLike | None = None, progress: Progress | None = None
+    name: str,
+    *,
+    out: PathLike | None = None,
+    cache: PathLike | None = None,
+    progress: Progress | None = None,
+    offline: bool = False,
 ) -> Fetched:
     """Bring a registered file here, from the cache if it is there whole, else by download.
 
     A download goes to a hidden neighbour, is verified, then moved into place: an interrupted or damaged one leaves
     nothing behind under the name. It is not resumed but begun again; the largest file has some 20 MB. The proxies that
-    the environment names (``https_proxy``) are used.
+    the environment names (``https_proxy``) are used. ``$GLOCAL_MIRROR``, an address of http, https or file, is asked in
+    place of the publisher: it holds each file under the entry's `path`.
 
     Parameters
     ----------
@@ -53,6 +68,8 @@ def fetch(
         None is `cache_folder()`.
     progress : callable or None
         Called with (bytes so far, bytes in all; 0 if unknown).
+    offline : bool
+        Ask nobody: a file that is not in the cache is an error. ``$GLOCAL_OFFLINE`` does the same.
 
     Returns
     -------
@@ -67,7 +84,7 @@ def fetch(
         The server cannot be reached or answers with an error, the download is truncated or has another checksum, or a
         folder cannot be written.
     MissingDependencyError
-        requests or platformdirs is not installed.
+        requests is not installed.
 
     Warns
     -----
@@ -75,22 +92,90 @@ def fetch(
         The entry has no checksum, or its content is known to be wrong.
     """
     entry = find(name)
-    path = (cache_folder() if cache is None else Path(cache)) / entry.path
-    downloaded = not (path.is_file() and _matches(path, entry))
-    if downloaded:
-        _download(entry, path, progress)
-    digest = _digest(path)
-    if entry.checksum is None:
-        warnings.warn(f"{name} is unverified: no checksum is known; its sha256 is {digest}.", DataWarning, stacklevel=2)
+    found = _fetched(entry, _cache(cache) / entry.path, progress, offline=offline)
+    if not found.verified:
+        said = f"{name} is unverified: no checksum is known; its sha256 is {found.sha256}."
+        warnings.warn(said, DataWarning, stacklevel=2)
     if entry.warning:
         warnings.warn(entry.warning, DataWarning, stacklevel=2)
-    if out is not None:
-        copy = Path(out) / entry.path
-        make_folder(copy.parent)
-        with path.open("rb") as source, atomic_write(copy) as target:
-            shutil.copyfileobj(source, target)
-        path = copy
-    return Fetched(name, path, digest, entry.checksum is not None, downloaded)
+    return found if out is None else copied(found, Path(out) / entry.path)
+
+
+def fetch_address(
+    address: str,
+    *,
+    sha256: str | None = None,
+    cache: PathLike | None = None,
+    progress: Progress | None = None,
+    offline: bool = False,
+    refresh: bool = False,
+    timeout: float = _TIMEOUT,
+) -> Fetched:
+    """Bring a file of any address here; its checksum is recorded at first use and compared ever after.
+
+    Parameters
+    ----------
+    address : str
+        Of http, https or file.
+    sha256 : str or None
+        The checksum that it must have; None is the one recorded in ``checksums.json`` of the cache, if it was fetched
+        before.
+    cache, progress, offline
+        As of `fetch`.
+    refresh : bool
+        Ask again though it is in the cache, and so see whether it has changed.
+    timeout : float
+        Seconds without a byte after which a server is given up.
+
+    Returns
+    -------
+    Fetched
+        `verified` says that a checksum was given or recorded before.
+
+    Raises
+    ------
+    ParameterError
+        Not such an address, or not a sha256.
+    FileError
+        As of `fetch`; also where the content has changed since it was first fetched.
+    """
+    if urlsplit(address).scheme not in ("http", "https", "file"):
+        raise ParameterError(f"address is {address!r}; allowed are those of http, https and file.")
+    folder = _cache(cache)
+    known = checksum_of(address, sha256, folder)
+    name = PurePosixPath(unquote(urlsplit(address).path)).name or "file"
+    path = folder / "addresses" / hashlib.sha256(address.encode()).hexdigest()[:16] / name
+    entry = RemoteFile(address, str(path), address, known and f"sha256:{known}", None, "", "", "")
+    found = _fetched(entry, path, progress, offline=offline, refresh=refresh, timeout=timeout)
+    record_checksum(address, found.sha256, folder)
+    return found
+
+
+def checksum_of(address: str, stated: str | None, folder: Path) -> str | None:
+    """The sha256 that a file must have: the stated one, or the one recorded when it was first brought here."""
+    if stated is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", stated):
+        raise ParameterError(f"sha256 is {stated!r}; it must be 64 hexadecimal digits.")
+    return stated.lower() if stated else _recorded(folder).get(address)
+
+
+def record_checksum(address: str, sha256: str, folder: Path) -> None:
+    """Record the sha256 of an address in this cache, so that another content is noticed later."""
+    if _recorded(folder).get(address) == sha256:
+        return
+    with contextlib.ExitStack() as stack:
+        if (lock := claimed(folder / f".{_CHECKSUMS}.lock", wait=True)) is not None:
+            stack.enter_context(lock)
+        told = {**_recorded(folder), address: sha256}
+        with atomic_write(folder / _CHECKSUMS) as stream:
+            stream.write((json.dumps(told, indent=1, sort_keys=True) + "\n").encode())
+
+
+def copied(found: Fetched, path: Path) -> Fetched:
+    """A copy of a fetched file, whole or not at all; a file there is replaced."""
+    make_folder(path.parent)
+    with found.path.open("rb") as source, atomic_write(path) as target:
+        shutil.copyfileobj(source, target)
+    return replace(found, path=path)
 
 
 def find(name: str) -> RemoteFile:
@@ -108,35 +193,99 @@ def cache_folder() -> Path:
     return Path(named) if named else Path(needed("platformdirs", "fetching").user_cache_dir("glocal"))
 
 
-def _download(entry: RemoteFile, path: Path, progress: Progress | None) -> None:
-    requests = needed("requests", "fetching")
-    offline = f"Download it elsewhere and put it at {path}."
+def is_offline() -> bool:
+    """Whether ``$GLOCAL_OFFLINE`` forbids to ask any server."""
+    return os.environ.get("GLOCAL_OFFLINE", "0").lower() not in ("", "0", "false", "no")
+
+
+def _cache(given: PathLike | None) -> Path:
+    return cache_folder() if given is None else Path(given)
+
+
+def _recorded(folder: Path) -> dict[str, str]:
+    """The sha256 of each address that was fetched into this cache."""
+    path = folder / _CHECKSUMS
+    if not path.exists():
+        return {}
+    found = read_object(path, what="record of checksums", fix="Remove it to record them anew.")
+    return {address: digest for address, digest in found.items() if isinstance(digest, str)}
+
+
+def _fetched(
+    entry: RemoteFile,
+    path: Path,
+    progress: Progress | None,
+    *,
+    offline: bool,
+    refresh: bool = False,
+    timeout: float = _TIMEOUT,
+) -> Fetched:
+    """The file of an entry at its place in the cache, downloaded if it is not there whole."""
+    here = path.is_file() and _matches(path, entry)
+    if offline or is_offline():
+        if not here:
+            raise FileError(
+                f"{entry.name} is not in the cache, and nothing is downloaded offline. Fetch it where there is a "
+                f"network and put it at {path}."
+            )
+    elif not here or refresh:
+        _download(entry, path, progress, timeout)
+        return Fetched(entry.name, path, _digest(path), entry.checksum is not None, True)
+    return Fetched(entry.name, path, _digest(path), entry.checksum is not None, False)
+
+
+def _download(entry: RemoteFile, path: Path, progress: Progress | None, timeout: float) -> None:
+    mirror = os.environ.get("GLOCAL_MIRROR")
+    url = f"{mirror.rstrip('/')}/{quote(entry.path)}" if mirror and entry.name in FILES else entry.url
+    by_hand = f"Download it elsewhere and put it at {path}."
     make_folder(path.parent)
     with atomic_write(path) as stream:
         try:
-            with requests.get(entry.url, stream=True, timeout=_TIMEOUT) as answer:
-                answer.raise_for_status()
-                done, total = 0, int(answer.headers.get("content-length", 0))
-                for piece in answer.iter_content(_PIECE):
-                    stream.write(piece)
-                    done += len(piece)
-                    if progress is not None:
-                        progress(min(done, total) if total else done, total)
-        except requests.RequestException as error:
-            raise FileError(f"cannot fetch {entry.name} from {entry.url} ({_reason(error)}). {offline}") from error
+            if urlsplit(url).scheme == "file":
+                _copy(entry, url, stream)
+            else:
+                _receive(entry, url, stream, progress, timeout)
+        except needed("requests", "fetching").RequestException as error:
+            raise FileError(f"cannot fetch {entry.name} from {url} ({_reason(error)}). {by_hand}") from error
         stream.flush()
         found = Path(stream.name)
         if not _matches(found, entry):
             wanted = entry.checksum if entry.size is None else f"{entry.size} bytes, {entry.checksum}"
+            published = entry.name in FILES
+            what = "not the file that was published" if published else "not the one that was stated or first fetched"
             raise FileError(
-                f"{entry.name} as {entry.url} serves it is not the file that was published: it has "
-                f"{found.stat().st_size} bytes, sha256:{_digest(found)}, not {wanted}; nothing was kept. {offline}"
+                f"{entry.name} as {url} serves it is {what}: it has {found.stat().st_size} bytes, "
+                f"sha256:{_digest(found)}, not {wanted}; nothing was kept. "
+                + (by_hand if published else "If you expect the new one, state its sha256.")
             )
+
+
+def _copy(entry: RemoteFile, url: str, stream: BinaryIO) -> None:
+    source = existing_file(url2pathname(urlsplit(url).path), what=f"{entry.name}, file")
+    with source.open("rb") as opened:
+        shutil.copyfileobj(opened, stream)
+
+
+def _receive(entry: RemoteFile, url: str, stream: BinaryIO, progress: Progress | None, timeout: float) -> None:
+    requests = needed("requests", "fetching")
+    most = entry.size or _MOST_BYTES
+    with requests.get(url, stream=True, timeout=timeout) as answer:
+        answer.raise_for_status()
+        done, total = 0, int(answer.headers.get("content-length", 0))
+        for piece in answer.iter_content(_PIECE):
+            done += len(piece)
+            if max(done, total) > most:
+                raise FileError(f"{entry.name} is larger than {most} bytes as {url} serves it; nothing was kept.")
+            stream.write(piece)
+            if progress is not None:
+                progress(min(done, total) if total else done, total)
 
 
 def _reason(error: BaseException) -> str:
     """The innermost cause, which names what happened; the outer ones repeat the address."""
     response = getattr(error, "response", None)
+    if response is not None and response.is_redirect:
+        return "the server redirects without end"
     if response is not None:
         return f"the server answers {response.status_code} {response.reason}"
     inner: BaseException = error
