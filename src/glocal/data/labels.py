@@ -73,6 +73,12 @@ def check_sides(
     return first_labels, second_labels
 
 
+def positions(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The position of each label in the sorted `classes`, or -1."""
+    at = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
+    return np.where(classes[at] == labels, at, -1)
+
+
 def check_columns(first: np.ndarray, second: np.ndarray, names: tuple[str, str]) -> None:
     """Raise a DataError where the rows of two sides have different numbers of columns."""
     if first.shape[1] != second.shape[1]:

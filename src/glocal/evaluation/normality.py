@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from glocal.data.labels import positions
 from glocal.errors import DataError, DataWarning
 from glocal.evaluation.detection import ANOMALOUS, LEFT_OUT, NORMAL
 from glocal.evaluation.structure.collapse import one_point
@@ -160,9 +161,8 @@ def trained_half(classes: np.ndarray, groups: np.ndarray, subclasses: np.ndarray
 
 
 def class_codes(classes: np.ndarray, labels: np.ndarray) -> Int[np.ndarray, " m"]:
-    """The position of each label in the sorted `classes`, or -1."""
-    at = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
-    codes = np.where(classes[at] == labels, at, -1)
+    """The `positions` of the labels of test images; those of no training image are warned of."""
+    codes = positions(classes, labels)
     unknown = labels[codes < 0]
     if len(unknown):
         warnings.warn(

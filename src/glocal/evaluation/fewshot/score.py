@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from glocal.data.labels import check_sides
+from glocal.data.labels import check_sides, positions
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.fewshot.episodes import draw_episodes, superclass_split
 from glocal.evaluation.fewshot.probes import Scorer, probe_named, shared_credit
@@ -184,19 +184,15 @@ def _task(
     classes, codes = np.unique(y_train[train], return_inverse=True)
     if len(classes) < 2:
         raise DataError(f"the training labels name {len(classes)} class; at least 2 are needed to tell apart.")
-    return train, test, classes, codes, _codes(classes, y_test[test])
-
-
-def _codes(classes: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The position of each label among the training classes."""
-    codes = np.searchsorted(classes, y).clip(0, len(classes) - 1)
-    unknown = np.flatnonzero(classes[codes] != y)
+    y = y_test[test]
+    truth = positions(classes, y)
+    unknown = np.flatnonzero(truth < 0)
     if len(unknown):
         raise DataError(
             f"test row {unknown[0]} is of class {y[unknown[0]]}, of which there is no training image "
             f"({len(unknown)} such rows). Leave them out, or add training images."
         )
-    return codes
+    return train, test, classes, codes, truth
 
 
 def _earned(scorer: Scorer, X: np.ndarray, rows: np.ndarray, truth: np.ndarray, k: int) -> np.ndarray:
