@@ -56,7 +56,7 @@ def walked(data: Data, lmbda: float, eta: float, marks: list[int]) -> Iterator[t
     scalars, train = data.objects.standardization, data.sides[0]
     X = torch.from_numpy(scalars(data.objects.matrix, "float32"))
     sampled = SampledObjective(ChoiceLoss(X, train.answers), Penalty("scaled-identity"), lmbda)
-    settings = NEURIPS2023.training("global", 42)
+    settings = NEURIPS2023.of("global")
     W = torch.nn.Parameter(1e-3 * torch.eye(X.shape[1]))
     optimiser = torch.optim.SGD([W], lr=eta, momentum=settings.momentum)
     for epoch in range(marks[-1]):

@@ -19,6 +19,10 @@ from glocal.solver.minibatch import Engine
 
 _OF_PROFILE = ("solver", "eta", "optimiser", "squared", "local_standardized")
 _OF_LOOP = ("engine", "validation")
+_GONE = {
+    "rank": "a fit takes the row space by itself where there are fewer rows than columns, and else all directions",
+    "devices": "the mini-batch solver runs in one process",
+}
 _READERS = {"local_features": "glocal"} | {
     name: found.only for owner in (Arm, FitData, Exact) for name, found in options_of(owner).items() if found.only
 }
@@ -59,16 +63,12 @@ class Choices:
         Warns
         -----
         UnusedWarning
-            ``rank``, which nothing reads any more.
+            ``rank`` or ``devices``, which nothing reads any more.
         """
         given = dict(options)
-        if given.pop("rank", None) is not None:
-            warnings.warn(
-                "rank is no longer needed and has no effect: a fit takes the row space by itself where there are fewer "
-                "rows than columns, and else all directions.",
-                UnusedWarning,
-                stacklevel=3,
-            )
+        for name, instead in _GONE.items():
+            if given.pop(name, None) is not None:
+                warnings.warn(f"{name} is no longer needed and has no effect: {instead}.", UnusedWarning, stacklevel=3)
         profile = profile_of(
             given.pop("profile", ProfileOptions.profile), **{name: given.pop(name, None) for name in _OF_PROFILE}
         )
@@ -85,7 +85,7 @@ class Choices:
             solver = Loop(profile, loop.get("engine", Engine()), loop.get("validation"), exact.dtype, exact.device)
         elif loop:
             raise ParameterError(
-                "validation and engine are of solver minibatch (with --devices, --precision and --checkpoints), but "
+                "validation and engine are of solver minibatch (with --precision and --checkpoints), but "
                 "the solver is lbfgs; leave them out, or pass --solver minibatch (solver=)."
             )
         data = {**of_data, "local_standardized": profile.local_standardized}

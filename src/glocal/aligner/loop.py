@@ -38,7 +38,7 @@ class Loop:
     profile : Profile
         Learning rate, optimiser, schedule, start and stopping rule.
     engine : Engine
-        Devices, precision, checkpoints, logger.
+        Precision, checkpoints, logger.
     validation : Validation or None
         What the stopping rule watches, in place of what the profile says.
     dtype, device : str
@@ -113,7 +113,8 @@ class Loop:
         solution = minimise_by_batches(
             sampled,
             self._start(start, loss.X, scale, arm),
-            profile.training(arm.method, data.seed),
+            profile.of(arm.method),
+            seed=data.seed,
             watched=judge,
             engine=self.engine,
             kept_with=self._identity(sampled, data, arm),

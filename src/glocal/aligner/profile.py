@@ -15,9 +15,9 @@ TIES = ("shared", "wrong")
 _OF_THE_LOOP = ("eta", "optimiser")
 
 
-@dataclass(frozen=True)
-class Profile:
-    """How an arm is fitted, apart from its own α, λ and τ.
+@dataclass(frozen=True, kw_only=True)
+class Profile(Training):
+    """How an arm is fitted, apart from its own α, λ and τ; the defaults are those of the profile ``"modern"``.
 
     The first group counts for both solvers, the second for ``minibatch`` alone.
 
@@ -61,31 +61,17 @@ class Profile:
     The scripts published with Muttenthaler et al. 2023; docs/fidelity.md goes through them one by one.
     """
 
-    name: str
-    solver: str
-    local_standardized: bool
-    squared: bool
-    start_scale: float | None
-    start_bias: float
-    eta: float
-    optimiser: str
-    momentum: float
-    batch_size: int
-    clip: float | None
-    warmup_epochs: int
-    warmup_from: float
-    decay: str
-    max_epochs: int
-    min_epochs: int
-    patience: int
-    min_epochs_global: int
-    patience_global: int
-    min_delta: float
-    kept: str
-    reshuffled: bool
-    validation_folds: int | None
-    weighted_watch: bool
-    ties: str
+    name: str = "modern"
+    solver: str = "lbfgs"
+    local_standardized: bool = True
+    squared: bool = True
+    start_scale: float | None = None
+    start_bias: float = 0.0
+    min_epochs_global: int = 20
+    patience_global: int = 15
+    validation_folds: int | None = None
+    weighted_watch: bool = True
+    ties: str = "shared"
 
     def __post_init__(self) -> None:
         if self.solver not in SOLVERS:
@@ -96,14 +82,13 @@ class Profile:
             raise ParameterError(f"start_scale is {self.start_scale}; it must be above 0, since W = 0 is stationary.")
         if self.validation_folds is not None and self.validation_folds < 2:
             raise ParameterError(f"validation_folds is {self.validation_folds}; at least 2 are needed, or None.")
-        self.training("glocal", 0)  # says what is wrong with the settings of the loop
+        Training.__post_init__(self)
 
-    def training(self, method: str, seed: int) -> Training:
-        """The settings of the loop for one arm."""
-        shared = {f.name: getattr(self, f.name) for f in dataclasses.fields(Training) if hasattr(self, f.name)}
-        if method != "glocal":
-            shared |= {"min_epochs": self.min_epochs_global, "patience": self.patience_global}
-        return Training(**shared, seed=seed)
+    def of(self, method: str) -> Profile:
+        """The same with the epochs of one method."""
+        if method == "glocal":
+            return self
+        return dataclasses.replace(self, min_epochs=self.min_epochs_global, patience=self.patience_global)
 
     def differences(self, other: Profile) -> dict[str, tuple[Any, Any]]:
         """The settings in which two profiles differ, each with both values."""
@@ -115,33 +100,7 @@ class Profile:
         }
 
 
-MODERN = Profile(
-    name="modern",
-    solver="lbfgs",
-    local_standardized=True,
-    squared=True,
-    start_scale=None,
-    start_bias=0.0,
-    eta=0.01,
-    optimiser="sgd",
-    momentum=0.9,
-    batch_size=256,
-    clip=1.0,
-    warmup_epochs=0,
-    warmup_from=1.0,
-    decay="cosine",
-    max_epochs=100,
-    min_epochs=20,
-    patience=15,
-    min_epochs_global=20,
-    patience_global=15,
-    min_delta=1e-4,
-    kept="best",
-    reshuffled=False,
-    validation_folds=None,
-    weighted_watch=True,
-    ties="shared",
-)
+MODERN = Profile()
 
 NEURIPS2023 = Profile(
     name="neurips2023",
@@ -150,20 +109,11 @@ NEURIPS2023 = Profile(
     squared=False,
     start_scale=1e-3,
     start_bias=1e-3,
-    eta=0.01,
-    optimiser="sgd",
-    momentum=0.9,
-    batch_size=256,
-    clip=1.0,
     warmup_epochs=100,
     warmup_from=1 / 3,
     decay="none",
-    max_epochs=100,
-    min_epochs=20,
-    patience=15,
     min_epochs_global=15,
     patience_global=10,
-    min_delta=1e-4,
     kept="last",
     reshuffled=True,
     validation_folds=4,

@@ -34,7 +34,7 @@ def fit(
     start: Annotated[
         str, typer.Option("--start", help="identity, or a transform file or checkpoint to start from.")
     ] = "identity",
-    devices: Annotated[int, typer.Option("--devices", help="Of minibatch: processes that share each batch.")] = 1,
+    devices: Annotated[int | None, typer.Option("--devices", help="No longer needed.", hidden=True)] = None,
     precision: Annotated[str, typer.Option("--precision", help="Of minibatch: full, bf16-mixed or 16-mixed.")] = "full",
     checkpoints: Annotated[
         Path | None,
@@ -61,9 +61,10 @@ def fit(
     from glocal.solver.minibatch import Engine
     from glocal.transform import LinearTransform
 
-    engine = Engine(devices, precision, checkpoints)
+    engine = Engine(precision, checkpoints)
     of_loop = None if engine == Engine() else engine
-    choices = Choices.of({**options, "rank": rank, "engine": of_loop}, local=local is not None)
+    gone = {"rank": rank, "devices": devices}
+    choices = Choices.of({**options, **gone, "engine": of_loop}, local=local is not None)
     choices.warn_unused(changed(fit, {"local_features": local_features, **options}))
     epochs = choices.solver.epochs
     with progress_bar("fitting", epochs, unit="epochs" if epochs else "evaluations") as progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -134,10 +134,6 @@ class ChoiceLoss:
         Z = self.X @ W if b is None else torch.addmm(b, self.X, W)
         value, dZ = self._of_embedding(Z.to(self.X.dtype))  # NOTE products under autocast come back narrower
         return value, (self.X.T @ dZ).to(W.dtype), None if b is None else dZ.sum(0)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """For worker processes: the compiled kernel stays behind and is made anew."""
-        return _rebuilt, (self.X, _Given(self.parts, self.weights), self.gathered)
 
     def batch(self, rows: Int[np.ndarray, " m"]) -> ChoiceLoss:
         """L_global of some of the answers alone, on the rows of X that they name: n is nowhere in its cost.
@@ -350,10 +346,6 @@ class ChoiceLoss:
             residuals *= weights
             losses = losses * weights
         return float(losses.sum(dtype=torch.float64)) / self.total_weight, residuals / self.total_weight
-
-
-def _rebuilt(X: Tensor, given: _Given, gathered: bool) -> ChoiceLoss:
-    return ChoiceLoss(X, given, gathered=gathered)
 
 
 def _among(part: Part, rows: Int[np.ndarray, " m"]) -> tuple[np.ndarray, np.ndarray]:

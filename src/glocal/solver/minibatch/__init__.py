@@ -3,10 +3,8 @@
 Nothing here loads Lightning until a fit runs.
 """
 
-from glocal.solver.minibatch.batches import Step, epoch_steps
 from glocal.solver.minibatch.minimise import Engine, minimise_by_batches
-from glocal.solver.minibatch.sampled import SampledObjective
-from glocal.solver.minibatch.stopping import Stopping
-from glocal.solver.minibatch.training import Training
+from glocal.solver.minibatch.sampled import SampledObjective, Step, epoch_steps
+from glocal.solver.minibatch.training import Stopping, Training
 
 __all__ = ["Engine", "SampledObjective", "Step", "Stopping", "Training", "epoch_steps", "minimise_by_batches"]

@@ -1,16 +1,13 @@
-"""Run a walk: on one device or several, from the start or from a checkpoint, and say why it ended."""
+"""Run a walk, from the start or from a checkpoint, and say why it ended."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import math
-import multiprocessing
-import os
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +16,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from glocal.data.tensors import read_tensors
-from glocal.errors import ClusterError, DivergedError, ParameterError
+from glocal.errors import DivergedError, ParameterError
 from glocal.extras import needed
-from glocal.files import PathLike, unwritable
+from glocal.files import PathLike, make_folder
 from glocal.objective import Evaluation, Objective
 from glocal.solver.criterion import Status
 from glocal.solver.minibatch.sampled import SampledObjective
@@ -41,9 +38,6 @@ class Engine:
 
     Parameters
     ----------
-    devices : int
-        Processes that share each batch (DDP): each reads a part of its answers, and a whole block of local images of
-        its own.
     precision : {"full", "bf16-mixed", "16-mixed"}
         Mixed: matrix products in 16 bits, everything else, and W itself, in the dtype of the features.
     checkpoints : path or None
@@ -57,14 +51,11 @@ class Engine:
         A value outside its range.
     """
 
-    devices: int = 1
     precision: str = "full"
     checkpoints: PathLike | None = None
     logger: Any = None
 
     def __post_init__(self) -> None:
-        if self.devices < 1:
-            raise ParameterError(f"devices is {self.devices}; at least 1 is needed.")
         if self.precision not in PRECISIONS:
             raise ParameterError(f"precision is {self.precision!r}; allowed are {', '.join(PRECISIONS)}.")
 
@@ -74,6 +65,7 @@ def minimise_by_batches(
     start: tuple[Float[Tensor, "p p"], Float[Tensor, " p"] | None],
     training: Training,
     *,
+    seed: int = 42,
     watched: Objective | None = None,
     engine: Engine | None = None,
     kept_with: dict[str, Any] | None = None,
@@ -91,18 +83,16 @@ def minimise_by_batches(
     start : (W, b)
         b None for no bias.
     training : Training
+    seed : int
+        Of all shuffling.
     watched : Objective or None
         What the stopping rule watches; None is the whole objective.
     engine : Engine or None
-        None is one device without checkpoints.
+        None is full precision without checkpoints.
     kept_with : dict or None
         JSON values that identify the fit; they go into every checkpoint and must agree with one that is resumed.
     on_epoch : function or None
-        Called with the steps taken and the whole objective after every epoch; not with several devices.
-
-    Returns
-    -------
-    Solution
+        Called with the steps taken and the whole objective after every epoch.
 
     Raises
     ------
@@ -112,19 +102,20 @@ def minimise_by_batches(
         The loss became infinite.
     ParameterError
         The checkpoint folder holds another fit.
-    ClusterError
-        A worker process ended.
 
     References
     ----------
     Muttenthaler et al. 2023, Appendix (optimisation); Robbins & Monro (1951).
     """
     engine = Engine() if engine is None else engine
-    lightning = _lightning()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what Lightning imports
+        lightning = needed("lightning.pytorch", "solver minibatch")
     from glocal.solver.minibatch.walk import Walk
 
-    identity = {**(kept_with or {}), "training": dataclasses.asdict(training)}
-    walk = Walk(sampled, start, training, watched, identity, on_epoch if engine.devices == 1 else None)
+    settings = {setting.name: getattr(training, setting.name) for setting in fields(Training)}
+    identity = {**(kept_with or {}), "training": {**settings, "seed": seed}}
+    walk = Walk(sampled, start, training, seed, watched, identity, on_epoch)
     resumed = _own_checkpoint(engine, identity)
     with _quiet():
         trainer = lightning.Trainer(
@@ -139,21 +130,12 @@ def minimise_by_batches(
             enable_model_summary=False,
             **_hardware(sampled.answers.X.device, engine),
         )
-        with _workers(engine):
-            trainer.fit(walk, ckpt_path=resumed, weights_only=True)
+        trainer.fit(walk, ckpt_path=resumed, weights_only=True)
     return _solution(walk, sampled)
 
 
-def _lightning() -> Any:
-    """``lightning.pytorch``, or the sentence that says how to get it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what Lightning imports
-        return needed("lightning.pytorch", "solver minibatch")
-
-
 def _solution(walk: Walk, sampled: SampledObjective) -> Solution:
-    W, b = (None if part is None else part.to(sampled.answers.X) for part in walk.found)
-    assert W is not None
+    W, b = walk.found
     stopping, settings = walk.stopping, walk.training_settings
     at = sampled.whole(W, b)
     if not math.isfinite(at.value):  # the very last steps were too long: no step after them has said so
@@ -176,32 +158,13 @@ def _solution(walk: Walk, sampled: SampledObjective) -> Solution:
 
 
 def _hardware(device: torch.device, engine: Engine) -> dict[str, Any]:
-    settings: dict[str, Any] = {"precision": "32-true" if engine.precision == "full" else engine.precision}
-    if device.type == "cpu":
-        if engine.precision == "16-mixed":  # NOTE Lightning would take bfloat16 in its place
-            raise ParameterError("precision 16-mixed is not supported on a CPU; use bf16-mixed, or another --device.")
-        settings["accelerator"] = "cpu"
-    else:
-        settings["accelerator"] = "gpu" if device.type == "cuda" else device.type
-    settings["devices"] = engine.devices
-    if engine.devices > 1:
-        settings["strategy"] = _processes(device)
-    elif device.type != "cpu" and device.index is not None:
-        settings["devices"] = [device.index]
-    return settings
-
-
-def _processes(device: torch.device) -> Any:
-    """How the processes of a fit come to be: torchrun has started them already, else they are started here."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        return "ddp"
-    if device.type != "cpu" or "forkserver" not in multiprocessing.get_all_start_methods():
-        return "ddp_spawn"
-    from lightning.pytorch.strategies import DDPStrategy
-
-    # a spawned process imports torch and Lightning, which takes longer than a small fit; the server imports them once
-    multiprocessing.set_forkserver_preload(["glocal.solver.minibatch.walk"])
-    return DDPStrategy(start_method="forkserver")
+    if device.type == "cpu" and engine.precision == "16-mixed":  # NOTE Lightning would take bfloat16 in its place
+        raise ParameterError("precision 16-mixed is not supported on a CPU; use bf16-mixed, or another --device.")
+    return {
+        "precision": "32-true" if engine.precision == "full" else engine.precision,
+        "accelerator": "gpu" if device.type == "cuda" else device.type,
+        "devices": 1 if device.index is None else [device.index],
+    }
 
 
 def _callbacks(engine: Engine) -> list[Any]:
@@ -209,13 +172,9 @@ def _callbacks(engine: Engine) -> list[Any]:
         return []
     from lightning.pytorch.callbacks import ModelCheckpoint
 
-    try:
-        Path(engine.checkpoints).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(Path(engine.checkpoints), error) from error
     return [
         ModelCheckpoint(
-            dirpath=Path(engine.checkpoints), filename=_CHECKPOINT.removesuffix(".ckpt"), every_n_epochs=1,
+            dirpath=make_folder(engine.checkpoints), filename=_CHECKPOINT.removesuffix(".ckpt"), every_n_epochs=1,
             save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False,
         )
     ]  # fmt: skip
@@ -238,19 +197,6 @@ def _own_checkpoint(engine: Engine, identity: dict[str, Any]) -> Path | None:
             "Give another folder, or remove it to start anew."
         )
     return path
-
-
-@contextlib.contextmanager
-def _workers(engine: Engine) -> Iterator[None]:
-    """Turn the end of a worker process into one sentence."""
-    from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
-
-    try:
-        yield
-    except (ProcessExitedException, ProcessRaisedException) as error:
-        last = str(error).strip().splitlines()[-1]
-        again = "" if engine.checkpoints is None else f" The same fit again goes on from {engine.checkpoints}."
-        raise ClusterError(f"a worker process of the mini-batch fit ended ({last}).{again}") from error
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from glocal.errors import ParameterError
 
@@ -25,7 +25,7 @@ class Training:
     momentum : float
         Of SGD, 0 to below 1.
     batch_size : int
-        Triplets a step, over all devices together.
+        Triplets a step.
     clip : float or None
         The gradient is scaled down to this norm where it is longer; None leaves it.
     warmup_epochs : int
@@ -44,8 +44,6 @@ class Training:
         The weights of the last epoch, or of the epoch with the lowest watched loss.
     reshuffled : bool
         Draw new blocks of local images in every pass, the last one smaller, in place of fixed blocks of equal size.
-    seed : int
-        Of all shuffling.
 
     Raises
     ------
@@ -59,15 +57,14 @@ class Training:
     batch_size: int = 256
     clip: float | None = 1.0
     warmup_epochs: int = 0
-    warmup_from: float = 1 / 3
-    decay: str = "none"
+    warmup_from: float = 1.0
+    decay: str = "cosine"
     max_epochs: int = 100
     min_epochs: int = 20
     patience: int = 15
     min_delta: float = 1e-4
-    kept: str = "last"
+    kept: str = "best"
     reshuffled: bool = False
-    seed: int = 42
 
     def __post_init__(self) -> None:
         if not (self.eta > 0 and math.isfinite(self.eta)):
@@ -96,3 +93,42 @@ class Training:
         if self.decay == "linear":
             return left
         return (1 - math.cos(math.pi * left)) / 2 if self.decay == "cosine" else 1.0
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """The stopping rule and where it stands, epoch by epoch.
+
+    An epoch gains if its loss lies more than `min_delta` below the best so far, which is then replaced; smaller gains
+    neither count nor move the best. The walk ends at the first epoch from `min_epochs` on by which `patience` epochs
+    in a row have not gained. That is the rule of Lightning's ``EarlyStopping`` under ``min_epochs``, as the authors'
+    scripts use it: an exhausted patience does not end the walk before `min_epochs`, and a later gain still resets it.
+
+    `best` is the best loss in that sense, `lowest` the lowest of all, `fell` whether the last epoch was the lowest.
+    """
+
+    min_epochs: int
+    patience: int
+    min_delta: float
+    epochs: int = 0
+    waited: int = 0
+    best: float = float("inf")
+    lowest: float = float("inf")
+    fell: bool = False
+
+    def after(self, loss: float) -> Stopping:
+        """The rule one epoch later."""
+        gained = loss + self.min_delta < self.best
+        return replace(
+            self,
+            epochs=self.epochs + 1,
+            waited=0 if gained else self.waited + 1,
+            best=loss if gained else self.best,
+            lowest=min(loss, self.lowest),
+            fell=loss < self.lowest,
+        )
+
+    @property
+    def ended(self) -> bool:
+        """Whether the walk ends here."""
+        return self.epochs >= self.min_epochs and self.waited >= self.patience

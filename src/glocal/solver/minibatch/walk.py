@@ -14,19 +14,14 @@ from torch import Tensor
 
 from glocal.errors import DivergedError
 from glocal.objective import Evaluation, Objective
-from glocal.solver.minibatch.batches import Step, epoch_steps
-from glocal.solver.minibatch.sampled import SampledObjective
-from glocal.solver.minibatch.stopping import Stopping
-from glocal.solver.minibatch.training import Training
+from glocal.solver.minibatch.sampled import SampledObjective, Step, epoch_steps
+from glocal.solver.minibatch.training import Stopping, Training
 
 CHECKPOINT_KEY = "glocal"
 
 
 class HandGradient(torch.autograd.Function):
-    """An objective as a node of autograd whose gradient is the one it returns by hand.
-
-    So everything that a trainer does around a backward pass (averaging over devices, scaling, clipping) applies.
-    """
+    """An objective as a node of autograd whose gradient is the one that it returns by hand."""
 
     @staticmethod
     def forward(ctx: Any, W: Tensor, b: Tensor | None, objective: Callable[..., Evaluation]) -> Tensor:
@@ -56,20 +51,7 @@ class Steps:
 
 
 class Walk(lightning.LightningModule):
-    """W and b on their way through the epochs.
-
-    Parameters
-    ----------
-    sampled : SampledObjective
-    start : (W, b)
-    training : Training
-    watched : Objective or None
-        What the stopping rule watches at the end of each epoch; None is the whole objective.
-    kept_with : dict
-        Goes into every checkpoint, JSON values only: what the fit is of.
-    on_epoch : function or None
-        Called with the steps taken and the whole objective after every epoch.
-    """
+    """W and b on their way through the epochs; `minimise_by_batches` says what the arguments are."""
 
     best_W: Tensor
     best_b: Tensor
@@ -79,6 +61,7 @@ class Walk(lightning.LightningModule):
         sampled: SampledObjective,
         start: tuple[Float[Tensor, "p p"], Float[Tensor, " p"] | None],
         training: Training,
+        seed: int,
         watched: Objective | None,
         kept_with: dict[str, Any],
         on_epoch: Callable[[int, Evaluation], None] | None,
@@ -91,7 +74,7 @@ class Walk(lightning.LightningModule):
             self.register_buffer("best_W", W.clone())
             self.register_buffer("best_b", None if b is None else b.clone())
         self.sampled, self.training_settings, self.watched = sampled, training, watched
-        self.kept_with, self.on_epoch = kept_with, on_epoch
+        self.seed, self.kept_with, self.on_epoch = seed, kept_with, on_epoch
         self.stopping = Stopping(training.min_epochs, training.patience, training.min_delta)
         self.steps = 0
 
@@ -103,7 +86,7 @@ class Walk(lightning.LightningModule):
         return W.detach().clone(), None if b is None else b.detach().clone()
 
     def train_dataloader(self) -> Steps:
-        """The steps of the current epoch on this device."""
+        """The steps of the current epoch."""
         settings, sampled = self.training_settings, self.sampled
         images = None
         if settings.reshuffled and len(sampled.sizes) > 1:  # one block of all images is the same in any order
@@ -112,10 +95,8 @@ class Walk(lightning.LightningModule):
             epoch_steps(
                 sampled.answers.n_answers,
                 settings.batch_size,
-                seed=settings.seed,
+                seed=self.seed,
                 epoch=self.current_epoch,
-                rank=self.global_rank,
-                devices=self.trainer.world_size,
                 n_blocks=len(sampled.sizes),
                 images=images,
             )
@@ -130,7 +111,7 @@ class Walk(lightning.LightningModule):
         evaluations: list[Evaluation] = []
 
         def objective(W: Tensor, b: Tensor | None) -> Evaluation:
-            evaluations.append(self.sampled.of(batch, self.trainer.world_size)(W, b))
+            evaluations.append(self.sampled.of(batch)(W, b))
             return evaluations[0]
 
         loss: Tensor = HandGradient.apply(self.W, self.b, objective)  # type: ignore[no-untyped-call]
@@ -142,7 +123,7 @@ class Walk(lightning.LightningModule):
             )
         if self.trainer.logger is not None:
             parts = {f"train_{name}": part for name, part in evaluations[0].parts.items()}
-            self.log_dict({"train_objective": evaluations[0].value, **parts}, batch_size=batch.batch)
+            self.log_dict({"train_objective": evaluations[0].value, **parts}, batch_size=len(batch.answers))
         return loss
 
     def on_train_start(self) -> None:
@@ -153,18 +134,15 @@ class Walk(lightning.LightningModule):
         """Look at the watched loss, remember the best weights, and end the walk where the rule says so."""
         self.steps = self.trainer.global_step
         W, b = self.W.detach(), None if self.b is None else self.b.detach()
-        whole = self.sampled.whole(W, b) if self.on_epoch is not None or self.watched is None else None
-        at = self.watched(W, b) if self.watched is not None else whole
-        # NOTE every device stops when the first one says so: their sums may differ in the last bit
-        loss = float(self.trainer.strategy.broadcast(at.value if at is not None else math.nan))
-        self.stopping = self.stopping.after(loss)
+        whole = None if self.on_epoch is None else self.sampled.whole(W, b)
+        at = self.watched(W, b) if self.watched is not None else self.sampled.whole(W, b) if whole is None else whole
+        self.stopping = self.stopping.after(at.value)
         if self.stopping.fell and self.training_settings.kept == "best":
             self.best_W.copy_(W)
             if b is not None:
                 self.best_b.copy_(b)
-        if self.trainer.logger is not None and at is not None:
-            parts = {f"watched_{name}": part for name, part in at.parts.items()}
-            self.log_dict({"watched": loss, **parts}, rank_zero_only=True)
+        if self.trainer.logger is not None:
+            self.log_dict({"watched": at.value, **{f"watched_{name}": part for name, part in at.parts.items()}})
         if self.on_epoch is not None and whole is not None:
             self.on_epoch(self.steps, whole)
         if self.stopping.ended:
@@ -186,7 +164,7 @@ class Walk(lightning.LightningModule):
         return [optimiser], [torch.optim.lr_scheduler.LambdaLR(optimiser, rate)]
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Where the stopping rule stands; part of the state, so that checkpoints and worker processes hand it on."""
+        """Where the stopping rule stands; part of the state, so that checkpoints hand it on."""
         return {"stopping": dataclasses.asdict(self.stopping), "steps": self.steps}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
