@@ -390,9 +390,8 @@ def test_a_system_without_fcntl_and_fdatasync_runs_commands(tmp_path):
     code = (
         "import os, sys; sys.modules['fcntl'] = None; del os.fdatasync\n"
         "from glocal.cli.app import execute\n"
-        "from glocal.transform import LinearTransform, streaming\n"
+        "from glocal.transform import LinearTransform\n"
         "import glocal.extract.store, glocal.sweep.store, numpy as np\n"
-        "streaming._FLUSH_BYTES = 1\n"
         "LinearTransform(np.eye(4, dtype='f4'), None, 0.0, 1.0).save('t.npz')\n"
         "sys.exit(execute(['--version']) or execute(['apply', 't.npz', 'x.npy', '--out', 'o.npy']))"
     )

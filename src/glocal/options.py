@@ -19,22 +19,9 @@ from glocal.errors import ParameterError
 class Option:
     """What may stand in one field.
 
-    Parameters
-    ----------
-    kind : type
-        float, int, bool or str.
-    help : str
-        One line for ``--help``.
-    allowed : str
-        The range in words.
-    holds : function
-        Whether a value of that kind lies in the range.
-    only : str or None
-        The method or the solver that alone reads it.
-    optional : bool
-        None is allowed too.
-    none : str
-        How the command line spells None, where leaving the option out does not say it.
+    `kind` is float, int, bool or str; `help` one line for ``--help``; `allowed` the range in words, and `holds` whether
+    a value of that kind lies in it; `only` the method or the solver that alone reads it;
+    `none` how the command line spells None, where leaving the option out does not say it.
     """
 
     kind: type

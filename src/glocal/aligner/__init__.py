@@ -13,12 +13,11 @@ if TYPE_CHECKING:
     from glocal.aligner.estimator import Aligner
     from glocal.aligner.exact import Exact
     from glocal.aligner.fitting import Fit, fit, fit_arm
-    from glocal.aligner.loop import Loop
-    from glocal.aligner.watched import Validation
+    from glocal.aligner.loop import Loop, Validation
 
 _PLACES = {
     "Aligner": "estimator", "Arm": "arm", "Choices": "choices", "Exact": "exact", "Fit": "fitting", "FitData": "data",
-    "Loop": "loop", "Validation": "watched", "fit": "fitting", "fit_arm": "fitting",
+    "Loop": "loop", "Validation": "loop", "fit": "fitting", "fit_arm": "fitting",
 }  # fmt: skip
 
 __all__ = ["Aligner", "Arm", "Choices", "Exact", "Fit", "FitData", "Loop", "Validation", "fit", "fit_arm"]

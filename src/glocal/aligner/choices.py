@@ -30,15 +30,7 @@ _READERS = {"local_features": "glocal"} | {
 
 @dataclass(frozen=True)
 class Choices:
-    """What the options of a fit choose.
-
-    Parameters
-    ----------
-    arm : Arm
-    solver : Exact or Loop
-    data : dict
-        Options of `FitData`.
-    """
+    """What the options of a fit choose; `data` are options of `FitData`."""
 
     arm: Arm
     solver: Exact | Loop
@@ -48,22 +40,9 @@ class Choices:
     def of(cls, options: Mapping[str, Any], *, local: bool) -> Choices:
         """Choose by options of `Arm`, `Exact`, `Loop`, `FitData` and the profile; None leaves what it says.
 
-        Parameters
-        ----------
-        options : mapping
-            Without a method it is `glocal` with local features and `global` without.
-        local : bool
-            Whether there are local features.
-
-        Raises
-        ------
-        ParameterError
-            An unknown option, a value outside its range, or options of the other solver.
-
-        Warns
-        -----
-        UnusedWarning
-            ``rank`` or ``devices``, which nothing reads any more.
+        Without a method it is `glocal` where there are `local` features, else `global`. An unknown option, a value
+        outside its range, or options of the other solver are a ParameterError; ``rank`` and ``devices``, which nothing
+        reads any more, an UnusedWarning.
         """
         given = dict(options)
         for name, instead in _GONE.items():
@@ -97,16 +76,9 @@ class Choices:
 
 
 def warn_unused(given: Mapping[str, str], solver: str, method: str | None = None) -> None:
-    """Name the settings that no method or solver in use reads.
+    """Name the settings that no method or solver in use reads; `method` None means that all methods are in use.
 
-    Parameters
-    ----------
-    given : mapping
-        Each setting that was given, and how it is spelled where it was.
-    solver : str
-        The solver in use.
-    method : str or None
-        The method in use; None where all are.
+    `given` maps each setting that was given to how it is spelled where it was.
     """
     idle: dict[str, list[str]] = {}
     for name, spelled in given.items():

@@ -27,11 +27,8 @@ from glocal.transform import LinearTransform
 class LocalBlocks:
     """Local images in their blocks, standardized or raw.
 
-    Parameters
-    ----------
-    blocks : list of (m, p) arrays
-    rows : (n,) int or None
-        The row of the local features behind each image, block after block; None where the blocks were made elsewhere.
+    `rows` are the rows of the local features behind the images, block after block; None where the blocks were made
+    elsewhere.
     """
 
     blocks: list[np.ndarray]
@@ -102,17 +99,7 @@ class FitData(DataOptions):
         return 0 if self.local_features is None else len(self.local_features)
 
     def check(self, arm: Arm, start: LinearTransform | None = None) -> None:
-        """Raise the sentence for what cannot be fitted, and warn of what looks wrong.
-
-        Raises
-        ------
-        DataError, ParameterError
-            See their messages.
-
-        Warns
-        -----
-        DataWarning
-        """
+        """Raise the sentence for what cannot be fitted, and warn of what looks wrong."""
         features, local, p = self.features, self.local_features, self.features.dimensions
         if arm.local and local is None:
             raise ParameterError(
@@ -146,13 +133,7 @@ class FitData(DataOptions):
         return drawn if self.images is None else [self.images[rows] for rows in drawn]
 
     def read(self, dtype: str, most: int | None = None) -> LocalBlocks:
-        """Read the blocks of local images, or the first so many, and only those rows.
-
-        Raises
-        ------
-        DataError
-            NaN or infinity in a row that is read.
-        """
+        """Read the blocks of local images, or the first so many, and only those rows."""
         assert self.local_features is not None
         drawn = self.drawn[:most]
         rows = np.concatenate(drawn)

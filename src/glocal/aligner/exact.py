@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData, LocalBlocks
-from glocal.aligner.outcome import OnStep, Outcome
 from glocal.aligner.problem import Problem
 from glocal.aligner.settings import TOL, SolverOptions
 from glocal.errors import TrivialOptimumError
-from glocal.objective import Objective
+from glocal.objective import Evaluation, Objective
 from glocal.solver import (
     Criterion,
     DualityGap,
@@ -29,6 +31,30 @@ from glocal.solver.criterion import gradient_norm
 from glocal.solver.start import knows_nothing
 from glocal.solver.threads import threads_for
 from glocal.transform import LinearTransform
+
+
+OnStep = Callable[[int, Evaluation], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """The transform of standardized features, and how the solver came to it.
+
+    `embedded` is X W up to a rotation, without b; `rank` the number of directions that were fitted where rows are
+    fewer than columns, else None. `gathered` says that no objects × objects matrix was made; `n_fitted` and `watched`
+    are None where the fit saw all answers and nothing else was watched.
+    """
+
+    transform: LinearTransform
+    solution: Solution
+    scale: float
+    certificate: str
+    embedded: Float[Tensor, "n p"]
+    lambda_max: float | None = None
+    rank: int | None = None
+    gathered: bool = False
+    n_fitted: int | None = None
+    watched: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,10 +111,7 @@ class Exact(SolverOptions):
     ) -> Outcome:
         """Minimise one arm from the best scaled identity, or from a transform.
 
-        Raises
-        ------
-        TrivialOptimumError
-            λ is at or above λ_max: the optimum is W = 0.
+        Where λ is at or above λ_max, so that the optimum is W = 0, that is a TrivialOptimumError.
         """
         with threads_for(data.work(local)):
             problem = Problem.build(data, local, self.dtype, self.device)

@@ -14,9 +14,9 @@ from glocal._version import __version__
 from glocal.aligner.arm import Arm
 from glocal.aligner.choices import Choices
 from glocal.aligner.data import FitData, LocalBlocks
-from glocal.aligner.exact import Exact
+from glocal.aligner.exact import Exact, OnStep, Outcome
 from glocal.aligner.holdout import holdout_parts, holdout_scores
-from glocal.aligner.outcome import OnStep, Outcome, Solver
+from glocal.aligner.loop import Solver
 from glocal.data.features import Features
 from glocal.data.triplets import Triplets
 from glocal.errors import CollapseWarning, NotConvergedWarning

@@ -11,7 +11,8 @@ from jaxtyping import Bool
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData, LocalBlocks
-from glocal.aligner.outcome import OnStep, Solver
+from glocal.aligner.exact import OnStep
+from glocal.aligner.loop import Solver
 from glocal.data.splits import split_triplets
 from glocal.errors import DataError, OverfitWarning
 from glocal.evaluation.alignment import odd_one_out
@@ -21,13 +22,7 @@ Mask = Bool[np.ndarray, " t"]
 
 
 def holdout_parts(data: FitData, folds: int) -> tuple[Mask, Mask]:
-    """Which answers lie outside object fold 0, and which inside.
-
-    Raises
-    ------
-    DataError
-        One side of the split has no answer.
-    """
+    """Which answers lie outside object fold 0, and which inside; a DataError where one side has none."""
     parts = split_triplets(data.triplets, len(data.features), folds=folds, seed=data.seed)
     for part, what in zip(parts, ("outside", "inside"), strict=True):
         if not part.any():

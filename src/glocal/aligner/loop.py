@@ -1,4 +1,4 @@
-"""The paper's loop as a solver: mini-batches, with data, start and stopping rule as the profile says."""
+"""The paper's loop as a solver: mini-batches, with data, start and a stopping rule as the profile says."""
 
 from __future__ import annotations
 
@@ -9,21 +9,36 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData, LocalBlocks, on_device
-from glocal.aligner.outcome import OnStep, Outcome
+from glocal.aligner.exact import Exact, OnStep, Outcome
 from glocal.aligner.problem import penalty_of
 from glocal.aligner.profile import MODERN, Profile
 from glocal.aligner.settings import Dtype, SolverOptions
-from glocal.aligner.watched import Part, Validation, first_fold, given_fold, watched_accuracy
+from glocal.data.features import Features
+from glocal.data.splits import local_blocks, object_folds
+from glocal.data.triplets import Triplets
+from glocal.errors import DataError
 from glocal.files import array_sha256
 from glocal.objective import ChoiceLoss, LocalLoss, Objective
 from glocal.options import options_of
+from glocal.similarity import PairSimilarities, credit, strict_credit
 from glocal.solver import best_scale
 from glocal.solver.minibatch import Engine, SampledObjective, minimise_by_batches
 from glocal.transform import LinearTransform
+
+Part = tuple[FitData, LocalBlocks | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Answers (rows of the object features) and local images that the stopping rule watches and no fit sees."""
+
+    triplets: Triplets
+    local_features: Features | None = None
 
 
 @dataclass(frozen=True)
@@ -85,15 +100,7 @@ class Loop:
         start: LinearTransform | None = None,
         on_step: OnStep | None = None,
     ) -> Outcome:
-        """Fit one arm by the paper's loop.
-
-        Raises
-        ------
-        DivergedError
-            The learning rate is too large.
-        MissingDependencyError
-            Lightning is not installed.
-        """
+        """Fit one arm by the paper's loop; a learning rate that is too large is a DivergedError."""
         profile = self.profile
         fitted: Part = (data, local)
         watched: Part | None = None
@@ -172,3 +179,57 @@ class Loop:
         settings = {**dataclasses.asdict(arm), "seed": data.seed, "dtype": self.dtype}
         settings["profile"] = dataclasses.asdict(self.profile)
         return {"mean": data.scalars.mean, "std": data.scalars.std, "fit": settings, "data": hashes}
+
+
+Solver = Exact | Loop
+"""How an arm is minimised."""
+
+
+def first_fold(data: FitData, local: LocalBlocks | None, folds: int) -> tuple[Part, Part]:
+    """The fit without fold 0 of the named objects and of the local images, and that fold."""
+    triplets, seed = data.triplets, data.seed
+    named = triplets.named()
+    # NOTE folds over the objects that the answers name: rows of a fold held out before would make a fold of their own
+    inside = np.zeros(int(named.max()) + 1, dtype=bool)
+    inside[named[object_folds(len(named), folds, seed)[0]]] = True
+    sides = triplets.inside(inside)
+    for part, what in zip(sides, ("outside", "inside"), strict=True):
+        if not part.any():
+            raise DataError(
+                f"no answer has its objects {what} fold 0 of {folds}, which the stopping rule watches. "
+                "Give more answers, or --profile modern, which watches what it fits."
+            )
+    trained, watched = (replace(data, triplets=triplets.select(side)) for side in sides)
+    if local is None:
+        return (trained, None), (watched, None)
+    images = np.concatenate(local.blocks)
+    if local.rows is not None:
+        images = images[np.argsort(local.rows)]  # in the order of the file
+    fold = object_folds(len(images), folds, seed)[0]
+    rest = np.setdiff1d(np.arange(len(images)), fold)
+
+    def blocks(images: np.ndarray) -> LocalBlocks:
+        return LocalBlocks([images[rows] for rows in local_blocks(len(images), data.block_size, seed)])
+
+    return (trained, blocks(images[rest])), (watched, blocks(images[fold]))
+
+
+def given_fold(validation: Validation, data: FitData, local: LocalBlocks | None, dtype: str) -> tuple[Part, Part]:
+    """The training data unchanged, and the user's validation set."""
+    images = validation.local_features
+    watched = replace(data, triplets=validation.triplets, local_features=images, images=None)
+    if local is None:
+        return (data, None), (watched, None)
+    if images is None:
+        raise DataError("the stopping rule watches a fold without local images; method glocal needs some there.")
+    return (data, local), (watched, watched.read(dtype))
+
+
+def watched_accuracy(Z: Float[np.ndarray, "n p"], triplets: Triplets, ties: str) -> float:
+    """Agreement of dot products with the watched answers under one of the two tie rules, unweighted."""
+    similarities = PairSimilarities(Z, "dot")
+    earned = [
+        credit(pairs, similarities.tolerance)[0] if ties == "shared" else strict_credit(pairs)
+        for _, pairs in similarities.chunks(triplets)
+    ]
+    return float(np.concatenate(earned).mean())

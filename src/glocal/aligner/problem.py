@@ -24,16 +24,8 @@ class Problem:
     and what is left of the penalty is that of UᵀWU with the share mix r / (p - mix q), which is 1 for mix 1. One axis
     more than there are rows holds what a bias may have off them.
 
-    Parameters
-    ----------
-    loss : ChoiceLoss
-        Of the objects that the answers name.
-    blocks : tuple of (m, r) tensors
-        Local images.
-    axes : (p, r) tensor
-        U, float64.
-    second_moments : (r,) tensor
-        Of the objects along the axes.
+    `loss` is of the objects that the answers name, `blocks` are the local images, `axes` U in float64, and
+    `second_moments` (r,) those of the objects along the axes.
     """
 
     loss: ChoiceLoss

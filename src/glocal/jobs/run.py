@@ -64,20 +64,10 @@ def run(
     """Yield (item, result) of every item, in process in order, on a cluster in the order in which they are finished.
 
     Chains are asked for when there is room for them: one in process, on a cluster two for each thread. What a `step`
-    raises ends the run; what has not started is not started.
-
-    Parameters
-    ----------
-    step : function
-        See `Step`.
-    chains : iterable of Chain
-    shared : function
-        Name → the value that steps share; called once for each name.
-    prepare : function or None
-        What a worker makes of a shared value and keeps while it runs steps that share it, such as a network on its
-        device. Then it runs one step at a time, with all its threads.
-    scheduler : str or None
-        Address or scheduler file of a Dask cluster; None works in this process, and needs no Dask.
+    raises ends the run; what has not started is not started. `shared` gives the value that steps share by its name, and
+    is called once for each. `prepare` is what a worker makes of it and keeps while it runs steps that share it, such as
+    a network on its device; then it runs one step at a time, with all its threads. `scheduler` is the address or the
+    scheduler file of a Dask cluster; None works in this process, and needs no Dask.
     """
     chains = iter(chains)
     first = next(chains, None)

@@ -124,15 +124,7 @@ def _pass_of(k: int, weighted: bool) -> Callable[..., float]:
 class ChoiceKernel:
     """All answers of one fit, ordered so that the touched parts of S and G stay in cache.
 
-    Parameters
-    ----------
-    parts : sequence of Part
-        Their objects are rows of the embedding.
-    weights : (t,) or None
-    n : int
-        Number of rows.
-    threads : int
-        Each thread keeps an n × n gradient of its own.
+    The objects of the `parts` are rows of the embedding, which has `n`. Each thread keeps an n × n gradient of its own.
     """
 
     def __init__(self, parts: Sequence[Part], weights: Float[np.ndarray, " t"] | None, n: int, threads: int) -> None:

@@ -69,19 +69,7 @@ def _product(Y, starts, columns, places, residuals, GY, first, last):
 
 
 class GatherKernel:
-    """L and (G + Gᵀ) Y from the rows of the embedding, in memory linear in objects and answers.
-
-    Parameters
-    ----------
-    parts : sequence of Part
-        Their objects are rows of the embedding.
-    weights : (t,) or None
-    total_weight : float
-        Σ w.
-    n : int
-        Number of rows.
-    threads : int
-    """
+    """L and (G + Gᵀ) Y from the rows of the embedding, in memory linear in objects and answers."""
 
     def __init__(
         self, parts: Sequence[Part], weights: Float[np.ndarray, " t"] | None, total_weight: float, n: int, threads: int

@@ -1,7 +1,15 @@
 """Similarities of pairs, the choice among candidate pairs, and what counts as a tie: each once."""
 
-from glocal.similarity.candidates import Choices, Pairs, Part, candidate_pairs
-from glocal.similarity.choices import choice, choice_loss, credit, strict_credit
+from glocal.similarity.choices import (
+    Choices,
+    Pairs,
+    Part,
+    candidate_pairs,
+    choice,
+    choice_loss,
+    credit,
+    strict_credit,
+)
 from glocal.similarity.pairs import SIMILARITIES, PairSimilarities, unit_rows
 from glocal.similarity.ties import joined, new_group, tie_tolerance
 

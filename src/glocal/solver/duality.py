@@ -21,7 +21,7 @@ _NEWTON = 10  # steps toward the best bias; from near the optimum two or three a
 def duality_gap(
     objective: Objective, at: Evaluation, W: Float[Tensor, "p p"], b: Float[Tensor, " p"] | None, allowed: float
 ) -> float:
-    """The duality gap at (W, b), in nats: no transform is lower by more.
+    """The duality gap at (W, b), in nats: no transform is lower by more; infinite where no dual point was found.
 
     With M = W Wᵀ, v = W b and any probabilities q over the candidate pairs of each answer,
 
@@ -35,32 +35,15 @@ def duality_gap(
         λ + a_i > 0  for all i      and      λ mix Σ 1 / (λ + a_i) ≤ p.
 
     At the optimum its softmax meets both. Near it the softmax at W misses them by as much as W misses its best length:
-    q is taken on the line between the softmax of S and that of mS, m near that length. In second order the gap is
-    Σ_ij (∇f)²_ij w_i w_j / (2 λ mix c (w_i + w_j)), c = tr W / p.
+    q is taken on the line between the softmax of S and that of mS, m near that length. In second order the gap is Σ_ij
+    (∇f)²_ij w_i w_j / (2 λ mix c (w_i + w_j)), c = tr W / p. A gap of `allowed` nats is small enough.
 
     A penalty without bend (`naive`, λ = 0) leaves only the first condition. Missed by d = max(0, -min λ + a_i) it costs
     d tr M*, where λ tr M* ≤ f. With λ = 0 nothing bounds tr M*, and the gap is that to transforms of up to twice the
     squared norm. A local term is replaced by one that is linear in M and has its slope at W: an estimate, not a bound.
 
-    Parameters
-    ----------
-    objective : Objective
-        With the terms ``global`` and ``penalty`` (any but the unsquared norm) and, without a bias, perhaps ``local``.
-    at : Evaluation
-        At (W, b).
-    W, b : (p, p) and (p,) tensors
-        W symmetric; b None for no bias.
-    allowed : float
-        The gap that would be small enough, in nats.
-
-    Returns
-    -------
-    float
-        Infinite where no dual point was found.
-
-    References
-    ----------
-    Boyd & Vandenberghe (2004), Convex Optimization, section 5.1; docs/method.md derives the bound.
+    The objective has the terms ``global`` and ``penalty`` (any but the unsquared norm) and, without a bias, perhaps
+    ``local``. Boyd & Vandenberghe (2004), Convex Optimization, section 5.1; docs/method.md derives the bound.
     """
     (share, loss), (lmbda, penalty) = objective.term("global"), objective.term("penalty")
     found, slack = loss.slopes(W, b), 0.0

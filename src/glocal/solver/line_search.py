@@ -31,31 +31,12 @@ def strong_wolfe(
     noise: float,
     max_trials: int = 20,
 ) -> Trial[Point] | None:
-    """Find t with f(t) ≤ f(0) + c₁ t f'(0) and |f'(t)| ≤ c₂ |f'(0)|, c₁ = 1e-4, c₂ = 0.9.
+    """Find t with f(t) ≤ f(0) + c₁ t f'(0) and |f'(t)| ≤ c₂ |f'(0)|, c₁ = 1e-4, c₂ = 0.9; None if no t lowered f.
 
-    Bracketing and zooming with safeguarded cubic interpolation. `noise` is the rounding error of f: differences
-    below it do not decide, so that the search still ends close to the optimum, where f is flat to its last bits.
+    Bracketing and zooming with safeguarded cubic interpolation from the first length `t`; `start` is at t = 0 and goes
+    downward. `noise` is the rounding error of f: differences below it do not decide, so that the search still ends
+    close to the optimum, where f is flat to its last bits.
 
-    Parameters
-    ----------
-    along : function of t
-        Evaluates one trial.
-    start : Trial
-        At t = 0; its slope must be negative.
-    t : float
-        The first length tried.
-    noise : float
-        Rounding error of f, at least 0.
-    max_trials : int
-        Evaluations at most.
-
-    Returns
-    -------
-    Trial or None
-        None if no tried length lowered f.
-
-    References
-    ----------
     Nocedal & Wright (2006), Numerical Optimization, algorithms 3.5 and 3.6.
     """
     low, high = start, None

@@ -12,17 +12,10 @@ _inside: list[int] = []  # the number of threads there was before, once for each
 
 
 def work_of(n: int, p: int, answers: int, blocks: Iterable[int] = ()) -> float:
-    """Operations of one evaluation of the objective, roughly.
+    """Operations of one evaluation of the objective, roughly: n objects, p dimensions, blocks of so many images.
 
     >>> f"{work_of(n=360, p=64, answers=60_000, blocks=[900]):.1e}"
     '3.1e+08'
-
-    Parameters
-    ----------
-    n, p, answers : int
-        Objects, dimensions, answers.
-    blocks : iterable of int
-        Images in each block of the local term.
     """
     sizes = list(blocks)
     products = sum(rows * p * p + rows * rows * p for rows in (n, *sizes))
@@ -35,17 +28,7 @@ def threads_for(work: float) -> Iterator[int]:
 
     Threads of a small product mostly wait for each other. Where another process has a core, each product waits for a
     thread that does not run: a fit of milliseconds then takes a hundred times as long. Alone, one thread more would
-    have saved milliseconds.
-
-    Parameters
-    ----------
-    work : float
-        Of `work_of`.
-
-    Yields
-    ------
-    int
-        The number of threads: at least 1, at most what torch has.
+    have saved milliseconds. Yields the number of threads.
     """
     import torch
 

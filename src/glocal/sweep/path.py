@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from glocal.aligner import Arm, Exact, Loop, Validation
-from glocal.aligner.outcome import Outcome
+from glocal.aligner.exact import Outcome
 from glocal.data.features import Features
 from glocal.errors import DivergedError, TrivialOptimumError
 from glocal.objective import Evaluation, weighted

@@ -29,7 +29,7 @@ WRONG: dict[str, WrongTransform] = {
 def wrong_name(path: Path, weights: np.ndarray) -> str | None:
     """The sentence to warn with of weights that were published under a wrong name too, else None.
 
-    There is nothing to say where the path, of which only the words are used, names the model that they fit.
+    There is nothing to say where the path names the model that they fit.
     """
     if weights.shape not in {wrong.shape for wrong in WRONG.values()}:  # only these are hashed
         return None

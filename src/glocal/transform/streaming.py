@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Shaped
@@ -19,9 +17,7 @@ from glocal.files.npy import write_npy_header
 from glocal.transform.linear import LinearTransform
 
 _CHUNK_BYTES = 1 << 24
-_FLUSH_BYTES = 1 << 28
 _AHEAD = 2  # chunks that wait to be written
-_sync = getattr(os, "fdatasync", os.fsync)  # which macOS and Windows do not have
 
 
 def apply_file(
@@ -73,14 +69,14 @@ def apply_file(
     rows = max(1, _CHUNK_BYTES // (p * max(4, dtype.itemsize)))
     with atomic_write(out) as stream, ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         write_npy_header(stream, (n, transform.out_dimensions), dtype)
-        write, waiting = _Writer(stream), deque[Future[None]]()
+        waiting = deque[Future[int]]()
         chunks = _chunks(features, rows)
         ahead = reader.submit(next, chunks, None)
         while (part := ahead.result()) is not None:
             ahead = reader.submit(next, chunks, None)
             start, chunk = part
             Z = apply_checked(transform, chunk, source=features.source, start=start, normalize=normalize)
-            waiting.append(writer.submit(write, np.ascontiguousarray(Z, dtype=dtype)))
+            waiting.append(writer.submit(stream.write, np.ascontiguousarray(Z, dtype=dtype).data))
             while len(waiting) > _AHEAD:
                 waiting.popleft().result()
             if progress is not None:
@@ -118,18 +114,3 @@ def _chunks(features: Features, rows: int) -> Iterator[tuple[int, np.ndarray]]:
         raise
     except OSError as error:  # `atomic_write` would take it for its own
         raise unreadable(Path(features.source), "features", error) from error
-
-
-class _Writer:
-    """Writes arrays in order and pushes them to the disk as it goes."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream, self._pending = stream, 0
-
-    def __call__(self, rows: np.ndarray) -> None:
-        self._stream.write(rows.data)
-        self._pending += rows.nbytes
-        if self._pending >= _FLUSH_BYTES:
-            self._stream.flush()
-            _sync(self._stream.fileno())
-            self._pending = 0

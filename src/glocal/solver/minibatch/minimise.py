@@ -44,11 +44,6 @@ class Engine:
         A folder that gets ``last.ckpt`` after every epoch. A fit that finds its own checkpoint there goes on from it.
     logger : Lightning logger or None
         Any of ``lightning.pytorch.loggers``; gets the loss of the steps and the watched loss of the epochs.
-
-    Raises
-    ------
-    ParameterError
-        A value outside its range.
     """
 
     precision: str = "full"
@@ -71,41 +66,15 @@ def minimise_by_batches(
     kept_with: dict[str, Any] | None = None,
     on_epoch: Callable[[int, Evaluation], None] | None = None,
 ) -> Solution:
-    """Walk towards the minimum of an objective by stochastic gradients on mini-batches.
+    """Walk towards the minimum of an objective by stochastic gradients on mini-batches, from `start` (W, b).
 
     W is not kept symmetric. The solution is never called converged: nothing measures how far it is from the optimum.
     Its status is ``"stalled"`` where the stopping rule ended it, ``"budget"`` where the epochs are spent, and its
-    `evaluations` are the steps taken, each on a mini-batch; `at` is the whole objective there.
+    `evaluations` are the steps taken, each on a mini-batch; `at` is the whole objective there. The rule looks at
+    `watched`, else at the whole objective. `kept_with`, JSON values that identify the fit, goes into every checkpoint
+    and must agree with one that is resumed. `on_epoch` is called with the steps taken and the whole objective.
 
-    Parameters
-    ----------
-    sampled : SampledObjective
-    start : (W, b)
-        b None for no bias.
-    training : Training
-    seed : int
-        Of all shuffling.
-    watched : Objective or None
-        What the stopping rule watches; None is the whole objective.
-    engine : Engine or None
-        None is full precision without checkpoints.
-    kept_with : dict or None
-        JSON values that identify the fit; they go into every checkpoint and must agree with one that is resumed.
-    on_epoch : function or None
-        Called with the steps taken and the whole objective after every epoch.
-
-    Raises
-    ------
-    MissingDependencyError
-        Lightning is not installed.
-    DivergedError
-        The loss became infinite.
-    ParameterError
-        The checkpoint folder holds another fit.
-
-    References
-    ----------
-    Muttenthaler et al. 2023, Appendix (optimisation); Robbins & Monro (1951).
+    A loss that is not finite is a DivergedError, a checkpoint of another fit a ParameterError.
     """
     engine = Engine() if engine is None else engine
     with warnings.catch_warnings():

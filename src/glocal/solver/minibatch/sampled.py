@@ -57,25 +57,13 @@ def _repeated(n: int, size: int, seed: tuple[int, ...], smallest: int = 1) -> It
 class SampledObjective:
     """(1-α) L_global + α L_local + λ R on mini-batches.
 
-    With a batch B of answers, the mean weight w̄ of all answers, and a block of local images, the objective of a step is
+    With a batch B of answers, the mean weight w̄ of all answers, and a block of local images, the objective of a step
+    is
 
         f = (1-α) / (|B| w̄) Σ_B w ℓ + α L_local(block) + λ R(W),
 
     the whole objective in expectation, and where batch and block are everything. All three terms are those of the exact
-    solver.
-
-    Parameters
-    ----------
-    answers : ChoiceLoss
-        All answers.
-    penalty : Penalty
-    lmbda : float
-        λ ≥ 0.
-    images : (N, p) tensor or None
-        Local images, block after block; None without a local term, whatever α.
-    sizes : tuple of int
-        Images in each fixed block.
-    alpha, tau : float
+    solver. `images` are the local ones, block after block, of so many `sizes`; None without a local term, whatever α.
     """
 
     answers: ChoiceLoss
