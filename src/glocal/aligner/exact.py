@@ -32,7 +32,6 @@ from glocal.solver.start import knows_nothing
 from glocal.solver.threads import threads_for
 from glocal.transform import LinearTransform
 
-
 OnStep = Callable[[int, Evaluation], None]
 
 
