@@ -34,8 +34,17 @@ _POINT = {
 def sweep(
     features: FeaturesPath,
     answers: AnswersFile,
-    local_features: Annotated[Path, typer.Option("--local-features", help="Local images; folded like the objects.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the sweep.")],
+    local_features: Annotated[
+        Path | None,
+        typer.Option("--local-features", help="Local images, folded like the objects; method glocal needs them."),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method", help="Arm that walks the grid, several times for several, or all. [default: the grid's]"
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep in --out; repeat nothing.")] = False,
     keep_transforms: Annotated[
         bool, typer.Option("--keep-transforms/--no-keep-transforms", help="Write the transform of every point.")
@@ -55,9 +64,9 @@ def sweep(
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
-    """Fit and score a grid on object folds; choose one setting and refit it on all objects.
+    """Fit and score all arms on object folds; choose one setting and refit it on all objects.
 
-    The paper's grid is built in; its learning rates belong to solver minibatch, the exact solver has none.
+    The paper's grid is built in too; its learning rates belong to solver minibatch, the exact solver has none.
 
     Example: glocal sweep --features features.npy --triplets triplets.npy --local-features local.npy --out sweep
     """
@@ -67,7 +76,7 @@ def sweep(
             needed(module, "--figure")
     loaded = Features.load(features)
     _, joined = answers.joined(loaded)
-    local = Features.load(local_features)
+    local = None if local_features is None else Features.load(local_features)
     if (downstream is None) != (downstream_labels is None):
         raise ParameterError("--downstream and --downstream-labels go together; one of them is missing.")
     labelled = None
@@ -79,7 +88,7 @@ def sweep(
     from glocal.sweep import Sweep
 
     warn_unused(changed(sweep, options), profile_of(options["profile"], solver=options["solver"]).solver)
-    search = Sweep(**options)
+    search = Sweep(**options, method=method)
     with _live_table() as progress, _named_again(out):
         search.fit(
             loaded, joined.triplets, local_features=local, downstream=labelled, out=out, resume=resume,
@@ -87,6 +96,10 @@ def sweep(
         )  # fmt: skip
     if figure is not None:
         save_figure(front_figure(out), figure)
+    for line in _not_fitted(search.results_):
+        say(line)
+    if options["exchange"] is None and search.rule_ != options["select"]:
+        say(search.reason_)
     unconverged = int((~search.results_["converged"].astype(bool)).sum())
     if "eta" in search.results_:
         ended = search.results_["status"].value_counts()
@@ -100,7 +113,8 @@ def sweep(
     if as_json:
         put_json({
             "points": len(search.results_), "evaluations": int(search.results_["evaluations"].sum()),
-            "unconverged": unconverged, "best": search.best_, "reason": search.reason_, "n_dropped": joined.n_dropped,
+            "unconverged": unconverged, "best": search.best_, "rule": search.rule_, "reason": search.reason_,
+            "n_dropped": joined.n_dropped,
             "out": str(out),
         })  # fmt: skip
         return
@@ -115,6 +129,19 @@ def _named_again(out: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         say(f"finished points are kept in {out}: give the same command with --resume to go on.")
         raise
+
+
+def _not_fitted(results: Any) -> Iterator[str]:
+    """A sentence for every arm of which points lie at or beyond λ_max."""
+    if "lambda_max" not in results:
+        return
+    trivial = results[results["lambda_max"].notna()]
+    for method, points in trivial.groupby("method", sort=False):
+        least, most = points["lambda_max"].min(), points["lambda_max"].max()
+        yield (
+            f"{method} at λ {', '.join(f'{value:g}' for value in sorted(points['lmbda'].unique()))} is not fitted on "
+            f"every fold: from λ_max = {least:.3g} to {most:.3g} on, its optimum is W = 0."
+        )
 
 
 def _show(search: Any, out: Path) -> None:

@@ -26,7 +26,7 @@ class SweepData:
     Parameters
     ----------
     fit : FitData
-        With local features.
+        Without local features there is no `glocal`, and neighbours are counted among the held-out objects.
     downstream, labels
         Labelled images, where downstream scores are wanted.
     """
@@ -36,10 +36,9 @@ class SweepData:
     labels: np.ndarray | None = None
 
     @property
-    def local(self) -> Features:
-        """The local features."""
-        assert self.fit.local_features is not None
-        return self.fit.local_features
+    def judged(self) -> Features:
+        """Those whose neighbours are counted, folded like the objects: the local images, or else the objects."""
+        return self.fit.features if self.fit.local_features is None else self.fit.local_features
 
     def check(self, folds: int) -> None:
         """Raise the sentence for folds that cannot be fitted or scored, before any work is done."""
@@ -50,12 +49,13 @@ class SweepData:
             for part, what in zip(parts, ("to train on", "to validate on"), strict=True):
                 if not part.any():
                     raise DataError(f"fold {fold} of {folds} has no triplet {what}. Use fewer folds, or more answers.")
-        if len(self.local) < folds * (K + 1):
+        if len(self.judged) < folds * (K + 1):
+            what = "objects" if self.fit.local_features is None else "local images"
             raise ParameterError(
-                f"{len(self.local)} local images cannot be cut into {folds} folds of at least {K + 1}, which "
-                f"neighbours at k = {K} need. Use fewer folds, or more local images."
+                f"{len(self.judged)} {what} cannot be cut into {folds} folds of at least {K + 1}, which "
+                f"neighbours at k = {K} need. Use fewer folds, or more {what}."
             )
-        self._check_width(self.local, "local features")
+        self._check_width(self.judged, "local features")
         if self.downstream is not None:
             self._check_width(self.downstream, "downstream features")
             if self.labels is None:
@@ -66,9 +66,12 @@ class SweepData:
         """The answers and the local images outside a fold, in the order of their files."""
         fit = self.fit
         train, _ = split_triplets(fit.triplets, len(fit.features), folds=folds, fold=fold, seed=fit.seed)
-        inside = np.zeros(len(self.local), dtype=bool)
-        inside[object_folds(len(self.local), folds, fit.seed)[fold]] = True
-        return replace(fit, triplets=fit.triplets.select(train), images=np.flatnonzero(~inside))
+        training = replace(fit, triplets=fit.triplets.select(train))
+        if fit.local_features is None:
+            return training
+        inside = np.zeros(len(fit.local_features), dtype=bool)
+        inside[object_folds(len(inside), folds, fit.seed)[fold]] = True
+        return replace(training, images=np.flatnonzero(~inside))
 
     def _check_width(self, other: Features, what: str) -> None:
         if other.dimensions != self.fit.features.dimensions:
@@ -96,7 +99,7 @@ class FoldData:
     heldout, objects
         Held-out answers, and the rows of the features they index.
     images : (m, p) array
-        Held-out local images, not standardized.
+        Held-out images whose neighbours are counted, not standardized.
     downstream, labels
         Labelled images, not standardized, where downstream scores are wanted.
     """
@@ -134,13 +137,15 @@ class FoldData:
         """
         fit, n = data.fit, len(data.fit.features)
         training = data.training(fold, folds)
-        local = training.read(solver.dtype, fit.local_blocks or solver.most_blocks)
+        local = LocalBlocks([])
+        if fit.local_features is not None:
+            local = training.read(solver.dtype, fit.local_blocks or solver.most_blocks)
         objects = np.sort(object_folds(n, folds, fit.seed)[fold])
         new_index = np.full(n, -1)
         new_index[objects] = np.arange(len(objects))
         _, heldout = split_triplets(fit.triplets, n, folds=folds, fold=fold, seed=fit.seed)
         answers, _ = fit.triplets.select(heldout).relabel(new_index)
-        candidates = np.sort(object_folds(len(data.local), folds, fit.seed)[fold][:MOST_CANDIDATES])
+        candidates = np.sort(object_folds(len(data.judged), folds, fit.seed)[fold][:MOST_CANDIDATES])
         features = Features(np.asarray(fit.features.matrix), None, fit.features.source)
         return cls(
             fold,
@@ -150,7 +155,7 @@ class FoldData:
             local,
             answers,
             objects,
-            _rows(data.local, candidates),
+            _rows(data.judged, candidates),
             None if data.downstream is None else np.asarray(data.downstream.matrix),
             data.labels,
         )

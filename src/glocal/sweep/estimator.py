@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, Shaped
 from sklearn.base import BaseEstimator
 
 from glocal.aligner import Choices, FitData
+from glocal.aligner.arm import METHODS
 from glocal.aligner.profile import Profile
 from glocal.aligner.settings import (
     DataOptions,
@@ -43,14 +44,21 @@ class Sweep(BaseEstimator):
 
     Parameters
     ----------
-    grid : "paper", Grid, mapping or path
-        The paper's grid, or lists of alpha, lmbda, tau and optionally mix, method, bias, eta. Learning rates, the
-        paper's or listed, are of solver ``minibatch`` only; without any it takes the profile's.
+    grid : "arms", "paper", Grid, mapping, path or None
+        All arms in 20 points a fold, the paper's grid, or lists of alpha, lmbda, tau and optionally method, mix, bias,
+        eta; lmbda may be a mapping of arms to lists. None is ``"arms"``, and ``"paper"`` with solver ``minibatch``.
+        Learning rates, the paper's or listed, are of that solver only; without any it takes the profile's.
+    method : str, sequence of str or None
+        The arms that walk the grid, ``"all"`` for every one; None leaves those of the grid. `glocal` needs local
+        features: without any, ``"arms"`` and ``"all"`` are `naive` and `global`.
     folds : int
         Parts of the objects, and of the local images; each is held out once.
     select : str
         ``"front-knee"``, ``"val-loss"`` or a constraint such as ``"neighbours_kept>=0.8"``; see
         `glocal.sweep.selection.choose`.
+    exchange : float or None
+        Choose by the agreement that all neighbours are worth, in place of the knee; None does so only of a nearly
+        straight front, by 0.3.
     tol : float
         Relative tolerance of the points; the refit of the choice uses that of `glocal.fit_arm`.
     max_evaluations, block_size, seed, dtype, device, local_standardized, solver, profile, optimiser
@@ -71,8 +79,8 @@ class Sweep(BaseEstimator):
         The settings no other beats in both agreement and neighbours kept, below the row of the original features.
     best_ : dict
         The chosen setting with its means.
-    reason_ : str
-        Why it was chosen.
+    rule_, reason_ : str
+        The rule that chose it, and why.
     transform_ : LinearTransform
         The choice refitted on all objects; its meta holds the whole front.
 
@@ -88,10 +96,12 @@ class Sweep(BaseEstimator):
 
     def __init__(
         self,
-        grid: str | Grid | Mapping[str, Any] | PathLike = "paper",
+        grid: str | Grid | Mapping[str, Any] | PathLike | None = SweepOptions.grid,
         *,
+        method: str | Sequence[str] | None = None,
         folds: int = SweepOptions.folds,
         select: str = SweepOptions.select,
+        exchange: float | None = SweepOptions.exchange,
         tol: float = SweepOptions.tol,
         max_evaluations: int = SolverOptions.max_evaluations,
         block_size: int = DataOptions.block_size,
@@ -105,8 +115,10 @@ class Sweep(BaseEstimator):
         optimiser: OptimiserName | None = None,
     ) -> None:
         self.grid = grid
+        self.method = method
         self.folds = folds
         self.select = select
+        self.exchange = exchange
         self.tol = tol
         self.max_evaluations = max_evaluations
         self.block_size = block_size
@@ -140,8 +152,9 @@ class Sweep(BaseEstimator):
             Object features, not standardized.
         y : Triplets or (t, 3) integers
             Answers on rows of X.
-        local_features : Features or (m, p) array
-            Local images: trained on outside the fold, scored inside it.
+        local_features : Features, (m, p) array or None
+            Local images: trained on outside the fold, scored inside it. None: neighbours kept are counted among the
+            held-out objects, and there is no `glocal`.
         downstream : (features, labels) or None
             Labelled images (integers or names) on which every point is scored too: leave-one-out 1-nearest-neighbour
             accuracy.
@@ -166,18 +179,17 @@ class Sweep(BaseEstimator):
         ClusterError
             The cluster failed; finished points are kept in `out`.
         """
-        if local_features is None:
-            raise ParameterError("a sweep needs local_features: neighbours kept are counted on held-out local images.")
-        check_rule(self.select)
+        check_rule(self.select, self.exchange)
         if scheduler is not None:
             needed("distributed", "--scheduler")
-        options = {name: value for name, value in self.get_params().items() if name not in ("grid", "folds", "select")}
-        choices = Choices.of({**options, "method": "global"}, local=True)
-        grid = self._read_grid(choices.solver.name).walked_by(choices.solver)
+        own = ("grid", "method", "folds", "select", "exchange")
+        options = {name: value for name, value in self.get_params().items() if name not in own}
+        choices = Choices.of({**options, "method": "global"}, local=local_features is not None)
+        grid = self._grid(choices.solver.name, local=local_features is not None).walked_by(choices.solver)
         fit = FitData(
             _features(X, "X"),
             y if isinstance(y, Triplets) else Triplets.from_array(y),
-            _features(local_features, "local_features"),
+            None if local_features is None else _features(local_features, "local_features"),
             **choices.data,
         )
         data = SweepData(
@@ -187,7 +199,8 @@ class Sweep(BaseEstimator):
         )
         data.check(self.folds)
         warn_of_answers(fit.features, fit.triplets)
-        warn_of_local(fit.features, data.local, fit.drawn[0])
+        if fit.local_features is not None:
+            warn_of_local(fit.features, fit.local_features, fit.drawn[0])
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) if out is None else out
             plan = Plan(data, grid, self.folds, choices.solver, choices.arm.squared)
@@ -195,7 +208,7 @@ class Sweep(BaseEstimator):
             keep = keep_transforms and out is not None
             store = Store(folder, plan.config(), points, resume=resume, keep_transforms=keep)
             run(plan, store, progress, scheduler=scheduler)
-            outcome = conclude(plan, store, self.select)
+            outcome = conclude(plan, store, self.select, self.exchange)
             if out is not None:
                 outcome.save(store.folder)
                 write_views(plan, outcome, store.folder)
@@ -206,14 +219,32 @@ class Sweep(BaseEstimator):
         self.means_ = outcome.means
         self.front_ = outcome.front
         self.best_ = outcome.best
+        self.rule_ = outcome.rule
         self.reason_ = outcome.reason
         self.transform_ = outcome.transform
         return self
 
-    def _read_grid(self, solver: str) -> Grid:
-        if isinstance(self.grid, Grid):
-            return self.grid
-        return Grid.of(self.grid) if isinstance(self.grid, Mapping) else Grid.load(self.grid, solver)
+    def _grid(self, solver: str, *, local: bool) -> Grid:
+        """The grid with the arms that were asked for; without local features all of them are all but `glocal`."""
+        source = self.grid
+        if source is None:
+            source = "paper" if solver == "minibatch" else "arms"
+        if isinstance(source, Grid):
+            grid = source
+        else:
+            grid = Grid.of(source) if isinstance(source, Mapping) else Grid.load(source, solver)
+        asked = [self.method] if isinstance(self.method, str) else self.method
+        every = tuple(method for method in METHODS if local or method != "glocal")
+        if asked is not None:
+            grid = grid.of_methods(every if "all" in asked else tuple(dict.fromkeys(asked)))
+        elif str(source) == "arms":
+            grid = grid.of_methods(every)
+        if "glocal" in grid.method and not local:
+            raise ParameterError(
+                "the grid walks method glocal, which needs local features. Give --local-features (local_features=), or "
+                "walk the other arms: --method naive --method global (method=)."
+            )
+        return grid
 
 
 def _features(value: Any, source: str) -> Features:

@@ -1,15 +1,15 @@
-"""The grid: lists of alpha, lmbda, tau, mix and eta, their check, and the paths that walk through them."""
+"""The grid: lists of method, alpha, lmbda, tau, mix and eta, their check, and the paths that walk through them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from glocal.aligner import Arm, Exact, Loop
-from glocal.aligner.arm import Method
+from glocal.aligner.arm import METHODS, Method
 from glocal.aligner.settings import ProfileOptions
 from glocal.errors import ParameterError
 from glocal.files import PathLike
@@ -17,6 +17,8 @@ from glocal.files.documents import read_toml
 from glocal.options import options_of
 
 PAPER_ETA = (1e-4, 1e-3, 1e-2, 1e-1)
+# naive shrinks toward 0 and not toward an identity, so that the same λ is a far stronger penalty
+ARMS_LMBDA = {"naive": (0.1, 0.3, 1.0), "global": (0.1, 0.3, 1.0, 3.0, 10.0), "glocal": (0.1, 0.3, 1.0, 3.0)}
 
 
 @dataclass(frozen=True)
@@ -64,21 +66,18 @@ def _short(value: float) -> str:
     return f"{value:g}" if float(f"{value:g}") == value else repr(float(value))
 
 
-def _plain(value: Any) -> Any:
-    """A whole number as a float, so that a setting has one name however it is written."""
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 @dataclass(frozen=True)
 class Grid:
     """The settings of a sweep.
 
     Parameters
     ----------
-    alpha, lmbda, tau : tuple of float
-        0 ≤ alpha ≤ 1, lmbda ≥ 0, tau > 0; alpha and tau matter for `glocal` only.
+    alpha, tau : tuple of float
+        0 ≤ alpha ≤ 1, tau > 0; of `glocal`.
+    lmbda : tuple of float, or mapping
+        lmbda ≥ 0: the values of all arms, or those of each.
     method : tuple of str
-        Arms; `naive` and `global` are swept over lmbda alone.
+        Arms; `naive` and `global` are swept over lmbda, mix and bias alone.
     bias : tuple of bool
     mix : tuple of float
         0 < mix ≤ 1, the share of the scaled identity in the penalty; `naive` has none and is fitted once.
@@ -92,7 +91,7 @@ class Grid:
     """
 
     alpha: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 1.0)
-    lmbda: tuple[float, ...] = (0.01, 0.1, 1.0, 10.0)
+    lmbda: tuple[float, ...] | Mapping[str, tuple[float, ...]] = (0.01, 0.1, 1.0, 10.0)
     tau: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0)
     method: tuple[Method, ...] = ("glocal",)
     bias: tuple[bool, ...] = (False,)
@@ -102,14 +101,22 @@ class Grid:
     def __post_init__(self) -> None:
         for name in _OPTIONS:
             values = getattr(self, name)
-            if values is None:
-                continue
-            if not values:
-                raise ParameterError(f"the grid lists no {name}; give at least one value.")
-            if len(set(values)) < len(values):
-                raise ParameterError(f"the grid lists a value of {name} twice: {list(values)}. Remove one.")
-            for value in values:
-                _check(name, value)
+            if isinstance(values, Mapping):
+                for method, listed in values.items():
+                    _check("method", method)
+                    _check_list(f"lmbda for {method}", listed)
+                for method in self.method:
+                    if method not in values:
+                        raise ParameterError(
+                            f"the grid gives no lmbda for {method}, only for {', '.join(values)}. Add a list for it."
+                        )
+            elif values is not None:
+                _check_list(name, values)
+
+    @classmethod
+    def arms(cls) -> Grid:
+        """All arms on one front, in few points: the default of the exact solver."""
+        return cls(alpha=(0.1, 0.25, 0.5), lmbda=ARMS_LMBDA, tau=(0.1,), method=METHODS)
 
     @classmethod
     def paper(cls, solver: str = "lbfgs") -> Grid:
@@ -118,7 +125,7 @@ class Grid:
 
     @classmethod
     def load(cls, source: PathLike, solver: str = "lbfgs") -> Grid:
-        """``"paper"``, or a TOML file with lists alpha, lmbda, tau and optionally method, bias, mix, eta.
+        """``"arms"``, ``"paper"``, or a TOML file with lists alpha, lmbda, tau and optionally method, bias, mix, eta.
 
         Parameters
         ----------
@@ -133,24 +140,38 @@ class Grid:
         ParameterError
             An unknown key or a disallowed value.
         """
-        if str(source) == "paper":
-            return cls.paper(solver)
+        if str(source) in ("arms", "paper"):
+            return cls.arms() if str(source) == "arms" else cls.paper(solver)
         values = read_toml(source, what="grid", fix="Write e.g. alpha = [0.1, 0.5].")
         return cls.of(values, str(Path(source)))
 
     @classmethod
     def of(cls, values: Mapping[str, Any], what: str = "the grid") -> Grid:
-        """A grid from a mapping; a single value stands for a list of one."""
+        """A grid from a mapping; a single value stands for a list of one.
+
+        `lmbda` may map arms to their lists; without `method` these are then the arms.
+        """
         unknown = sorted(set(values) - set(_OPTIONS))
         if unknown:
             raise ParameterError(f"{what} has the unknown key {unknown[0]!r}; allowed are {', '.join(_OPTIONS)}.")
-        lists: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list | tuple) else (value,) for key, value in values.items()
-        }
-        for key, listed in lists.items():
-            for value in listed:  # before they are converted
-                _check(key, value)
-        return cls(**{key: tuple(map(_plain, listed)) for key, listed in lists.items()})
+        lists: dict[str, Any] = {key: _listed(key, value) for key, value in values.items() if key != "lmbda"}
+        if isinstance(lmbda := values.get("lmbda"), Mapping):
+            lists["lmbda"] = {method: _listed("lmbda", listed) for method, listed in lmbda.items()}
+            lists.setdefault("method", tuple(lmbda))
+        elif "lmbda" in values:
+            lists["lmbda"] = _listed("lmbda", lmbda)
+        return cls(**lists)
+
+    def of_methods(self, methods: Sequence[str]) -> Grid:
+        """The same settings for these arms."""
+        lmbda = self.lmbda
+        if isinstance(lmbda, Mapping):
+            lmbda = {method: lmbda[method] for method in methods if method in lmbda}
+        return replace(self, method=tuple(methods), lmbda=lmbda)
+
+    def lambdas(self, method: str) -> tuple[float, ...]:
+        """The values of lmbda for one arm."""
+        return self.lmbda[method] if isinstance(self.lmbda, Mapping) else self.lmbda
 
     def walked_by(self, solver: Exact | Loop) -> Grid:
         """The grid of one solver: without learning rates for the exact one, else with those listed, or its own one.
@@ -181,7 +202,7 @@ class Grid:
             for method in self.method:
                 settings = self._snake() if method == "glocal" else _NO_LOCAL
                 mixes = (1.0,) if method == "naive" else self.mix
-                lambdas = sorted(self.lmbda, reverse=True)
+                lambdas = sorted(self.lambdas(method), reverse=True)
                 for bias, mix, lmbda, eta in product(self.bias, mixes, lambdas, self.eta or (None,)):
                     paths.append([Point(fold, method, bias, lmbda, alpha, tau, mix, eta) for alpha, tau in settings])
         return paths
@@ -199,6 +220,23 @@ _NO_LOCAL: list[tuple[float | None, float | None]] = [(None, None)]
 
 _OPTIONS = {name: options_of(Arm)[name] for name in ("alpha", "lmbda", "tau", "method", "bias", "mix")}
 _OPTIONS["eta"] = replace(options_of(ProfileOptions)["eta"], optional=False)
+
+
+def _listed(name: str, value: Any) -> tuple[Any, ...]:
+    """The values of one key; whole numbers as floats, so that a setting has one name however it is written."""
+    listed = tuple(value) if isinstance(value, list | tuple) else (value,)
+    for one in listed:  # before they are converted
+        _check(name, one)
+    return tuple(float(one) if isinstance(one, int) and not isinstance(one, bool) else one for one in listed)
+
+
+def _check_list(name: str, values: tuple[Any, ...]) -> None:
+    if not values:
+        raise ParameterError(f"the grid lists no {name}; give at least one value.")
+    if len(set(values)) < len(values):
+        raise ParameterError(f"the grid lists a value of {name} twice: {list(values)}. Remove one.")
+    for value in values:
+        _check(name.partition(" ")[0], value)
 
 
 def _check(name: str, value: Any) -> None:

@@ -31,6 +31,7 @@ class Outcome:
     means: pd.DataFrame
     front: pd.DataFrame
     best: dict[str, Any]
+    rule: str
     reason: str
     transform: LinearTransform
 
@@ -42,14 +43,14 @@ class Outcome:
                 stream.write(table.to_csv(index=False).encode())
 
 
-def conclude(plan: Plan, store: Store, rule: str) -> Outcome:
+def conclude(plan: Plan, store: Store, rule: str, exchange: float | None = None) -> Outcome:
     """Average the points of a finished sweep, choose by the rule, refit the choice on everything.
 
     Parameters
     ----------
     plan, store
         Of the sweep.
-    rule : str
+    rule, exchange
         As in `choose`.
 
     Returns
@@ -60,16 +61,21 @@ def conclude(plan: Plan, store: Store, rule: str) -> Outcome:
 
     rows = store.rows()
     means = means_over_folds(rows, plan.folds)
-    best, reason = choose(means, rule)
+    original = _original(store.original(), means)
+    choice = choose(means, rule, exchange, original)
+    best = choice.setting
     front = pareto_front(means)
     front.insert(0, "chosen", [_same(line, best) for _, line in front.iterrows()])
-    front = pd.concat([_original(store.original(), front), front.astype(object)], ignore_index=True)
+    original_line = pd.DataFrame([original], columns=front.columns).astype(object)
+    front = pd.concat([original_line, front.astype(object)], ignore_index=True)
     transform = _refit(plan, best)
-    record = {"rule": rule, "reason": reason, "folds": plan.folds, "seed": plan.data.fit.seed, "best": best}
+    record = {
+        "rule": choice.rule, "reason": choice.reason, "folds": plan.folds, "seed": plan.data.fit.seed, "best": best,
+    }  # fmt: skip
     lines = front.astype(object).where(front.notna(), None).to_dict("records")
     meta = {**transform.meta, "sweep": {**record, "front": lines}}
     transform = LinearTransform(transform.weights, transform.bias, transform.mean, transform.std, meta)
-    return Outcome(pd.DataFrame(rows), means, front, best, reason, transform)
+    return Outcome(pd.DataFrame(rows), means, front, best, choice.rule, choice.reason, transform)
 
 
 def _refit(plan: Plan, best: dict[str, Any]) -> LinearTransform:
@@ -97,14 +103,12 @@ def _same(line: Any, best: dict[str, Any]) -> bool:
     return all(plain(line[name]) == best[name] for name in setting_of(best))
 
 
-def _original(rows: list[dict[str, Any]], front: pd.DataFrame) -> pd.DataFrame:
-    """The row of the untransformed features, with means and standard errors over folds like the others."""
-    import pandas as pd
-
+def _original(rows: list[dict[str, Any]], means: pd.DataFrame) -> dict[str, Any]:
+    """The untransformed features, with means and standard errors over folds like the settings."""
     line: dict[str, Any] = {"chosen": False, "method": "original"}
     for metric in METRICS:
         values = np.array([row[metric] for row in rows if row.get(metric) is not None], dtype=float)
-        if len(values) and metric in front:
+        if len(values) and metric in means:
             line[metric] = values.mean()
             line[f"{metric}_se"] = values.std(ddof=1) / math.sqrt(len(values))
-    return pd.DataFrame([line], columns=front.columns).astype(object)
+    return line

@@ -20,13 +20,15 @@ from glocal.sweep.grid import Point
 from glocal.transform import LinearTransform
 
 _CARRIED = 30  # pairs: enough to start the next fit well, few enough to be kept on disk with every point
+TRIVIAL = "trivial"  # the status of a point at or beyond λ_max
 _NO_SCORES = dict.fromkeys(("accuracy_cosine", "accuracy_dot", "tie_rate", "loss", "local_loss", "neighbours_kept"))
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One finished point: its row, its transform (None if the fit diverged), and the state of its path.
+    """One finished point: its row, its transform, and the state of its path.
 
+    The transform is None where the fit diverged, or the optimum is W = 0.
     A path resumed from its state takes the very steps it would have taken. The state is None before the first fit, and
     on paths of the mini-batch solver, whose fits start cold.
     """
@@ -64,14 +66,14 @@ def original_scores(fold: Fold) -> dict[str, Any]:
 
 def _exact(
     fold: Fold, solver: Exact, point: Point, state: State | None
-) -> tuple[LinearTransform, dict[str, Any], State | None]:
+) -> tuple[LinearTransform | None, dict[str, Any], State | None]:
     arm = point.arm(fold.data.squared)
     try:
         outcome = solver.minimised(fold.problem, arm, state)
-    except TrivialOptimumError:  # W = 0, of which no score can be made and from which no fit starts
+    except TrivialOptimumError as error:  # W = 0, of which no score can be made and from which no fit starts
         zero = torch.zeros_like(fold.problem.second_moments.diag())
-        row = _row(fold.problem.objective(arm)(zero), evaluations=0, converged=True, status="converged", gap=0.0)
-        return fold.problem.transform(zero, None, arm), row, state
+        found = {"objective": fold.problem.objective(arm)(zero).value, "parts": None, "gap": 0.0, "evaluations": 0}
+        return None, {**found, "converged": True, "status": TRIVIAL, "lambda_max": error.lambda_max}, state
     solution = outcome.solution
     state = State(solution.W, solution.b, solution.curvature[-_CARRIED:])
     return outcome.transform, _row_of(outcome), state

@@ -40,8 +40,9 @@ class Plan:
         data, fit, grid, solver = self.data, self.data.fit, self.grid, self.solver
         hashes = {
             "features": array_sha256(fit.features.matrix), "triplets": array_sha256(fit.triplets.answers),
-            "local": array_sha256(data.local.matrix),
         }  # fmt: skip
+        if fit.local_features is not None:
+            hashes["local"] = array_sha256(fit.local_features.matrix)
         if fit.triplets.weights is not None:
             hashes["weights"] = array_sha256(fit.triplets.weights)
         # NOTE what a sweep has not is left out, so that folders written before there was any go on
@@ -57,8 +58,9 @@ class Plan:
         return {
             "alpha": grid.alpha, "lmbda": grid.lmbda, "tau": grid.tau, "method": grid.method, "bias": grid.bias,
             "folds": self.folds, "seed": fit.seed, "dtype": solver.dtype, "block_size": fit.block_size, "data": hashes,
-            "local": [*data.local.matrix.shape], "local_blocks": fit.local_blocks,
-            "local_standardized": fit.local_standardized, "mean": fit.scalars.mean, "std": fit.scalars.std,
+            "local": None if fit.local_features is None else [*fit.local_features.matrix.shape],
+            "local_blocks": fit.local_blocks, "local_standardized": fit.local_standardized,
+            "mean": fit.scalars.mean, "std": fit.scalars.std,
             "version": __version__, **rest,
         }  # fmt: skip
 
