@@ -158,9 +158,10 @@ def test_the_front_and_its_knee_on_paper():
     front = pareto_front(table)
     assert front["alpha"].tolist() == [0.9, 0.5, 0.1]
     # scaled: (0, 1), (0.5, 0.875), (1, 0): the middle one lies 0.375 above the chord
-    best, reason = choose(table, "front-knee")
-    assert best["alpha"] == 0.5
-    assert f"{0.375 / np.sqrt(2):.3f}" in reason
+    choice = choose(table, "front-knee")
+    assert choice.setting["alpha"] == 0.5
+    assert choice.rule == "front-knee"
+    assert f"{0.375 / np.sqrt(2):.3f}" in choice.reason
 
 
 def test_equal_in_one_and_worse_in_the_other_leaves_the_front():
@@ -175,16 +176,16 @@ def test_equal_in_one_and_worse_in_the_other_leaves_the_front():
 def test_knee_ties_go_to_the_smaller_alpha():
     """Of two settings equally far above the chord the one with the smaller alpha is chosen."""
     table = _table([(0.9, 0.0, 1.0, 1.0), (0.5, 0.25, 0.9, 1.0), (0.3, 0.9, 0.25, 1.0), (0.1, 1.0, 0.0, 1.0)])
-    assert choose(table, "front-knee")[0]["alpha"] == 0.3
+    assert choose(table, "front-knee").setting["alpha"] == 0.3
 
 
 def test_constraints():
     """A constraint on neighbours maximises agreement, one on agreement maximises neighbours; none satisfied is said."""
     table = _table([(0.9, 0.4, 1.0, 1.2), (0.5, 0.5, 0.9, 1.0), (0.1, 0.6, 0.2, 0.9)])
-    assert choose(table, "neighbours_kept>=0.8")[0]["alpha"] == 0.5
-    assert choose(table, "constraint neighbours_kept >= 0.95")[0]["alpha"] == 0.9
-    assert choose(table, "accuracy_cosine>=0.45")[0]["alpha"] == 0.5
-    assert choose(table, "val-loss")[0]["alpha"] == 0.1
+    assert choose(table, "neighbours_kept>=0.8").setting["alpha"] == 0.5
+    assert choose(table, "constraint neighbours_kept >= 0.95").setting["alpha"] == 0.9
+    assert choose(table, "accuracy_cosine>=0.45").setting["alpha"] == 0.5
+    assert choose(table, "val-loss").setting["alpha"] == 0.1
     with pytest.raises(ParameterError, match=r"the nearest reaches 0\.6"):
         choose(table, "accuracy_cosine>=0.7")
     with pytest.raises(ParameterError, match="allowed are val-loss"):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from glocal.aligner import Arm, Exact, Loop
 from glocal.aligner.arm import METHODS, Method
@@ -99,6 +99,7 @@ class Grid:
     eta: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        _check_list("method", self.method)  # before lmbda, which may be a mapping of them
         for name in _OPTIONS:
             values = getattr(self, name)
             if isinstance(values, Mapping):
@@ -107,16 +108,14 @@ class Grid:
                     _check_list(f"lmbda for {method}", listed)
                 for method in self.method:
                     if method not in values:
-                        raise ParameterError(
-                            f"the grid gives no lmbda for {method}, only for {', '.join(values)}. Add a list for it."
-                        )
+                        raise ParameterError(f"the grid gives no lmbda for {method}. Add a list for it.")
             elif values is not None:
                 _check_list(name, values)
 
     @classmethod
     def arms(cls) -> Grid:
         """All arms on one front, in few points: the default of the exact solver."""
-        return cls(alpha=(0.1, 0.25, 0.5), lmbda=ARMS_LMBDA, tau=(0.1,), method=METHODS)
+        return cls(alpha=(0.1, 0.25, 0.5), lmbda=ARMS_LMBDA, tau=(0.1,), method=cast("tuple[Method, ...]", METHODS))
 
     @classmethod
     def paper(cls, solver: str = "lbfgs") -> Grid:
@@ -167,7 +166,7 @@ class Grid:
         lmbda = self.lmbda
         if isinstance(lmbda, Mapping):
             lmbda = {method: lmbda[method] for method in methods if method in lmbda}
-        return replace(self, method=tuple(methods), lmbda=lmbda)
+        return replace(self, method=cast("tuple[Method, ...]", tuple(methods)), lmbda=lmbda)
 
     def lambdas(self, method: str) -> tuple[float, ...]:
         """The values of lmbda for one arm."""
