@@ -190,7 +190,7 @@ def test_constraints():
         choose(table, "accuracy_cosine>=0.7")
     with pytest.raises(ParameterError, match="allowed are val-loss"):
         choose(table, "best")
-    assert choose(table, "agreement>=0.5") == choose(table, "accuracy_cosine>=0.5")
+    assert choose(table, "agreement>=0.5").setting == choose(table, "accuracy_cosine>=0.5").setting
     with pytest.raises(ParameterError, match="the constraint names 'speed'"):
         choose(table, "speed>=1")
 
