@@ -23,17 +23,18 @@ HEAD = """\
 
 <!-- Written by docs/cli_reference.py. Do not edit: change the help texts and run it again. -->
 
-Results go to standard output, talk goes to standard error. `--json` puts exactly one JSON object on standard output.
+Results go to standard output, messages to standard error. `--json` puts exactly one JSON object on standard output.
 Every command also has `--help`; `glocal --version` prints the version.
 
 | exit code | meaning |
 |---|---|
-| 0 | done; warnings may have been said |
+| 0 | done, perhaps with warnings |
 | 1 | bad content: a file that is missing, damaged or of the wrong kind, a value out of range; one sentence says which |
 | 2 | an unknown or missing option |
 | 130 | interrupted; files that existed before are unchanged |
 """
 _DEFAULT_IN_HELP = re.compile(r"\s*\[default: (.*)\]$")
+_OPTION = re.compile(r"(?<![`\w-])--[a-z][a-z-]*")  # in a sentence, where two hyphens would become a dash
 
 
 def commands(command: Any, name: str = "glocal") -> Iterator[tuple[str, Any]]:
@@ -56,7 +57,7 @@ def page() -> str:
     """The whole page."""
     parts = [HEAD]
     for name, command in commands(typer.main.get_command(app)):
-        told = (command.help or "").partition("Example: ")[0].strip()
+        told = _OPTION.sub(r"`\g<0>`", (command.help or "").partition("Example: ")[0].strip())
         parts.append(f"\n## {name}\n\n{told}\n\n```sh\n{example(command)}\n```\n\n{_table(command.params)}")
     return "".join(parts)
 
@@ -67,7 +68,7 @@ def _table(params: list[Any]) -> str:
         told = " ".join((getattr(param, "help", None) or "").split())
         in_help = _DEFAULT_IN_HELP.search(told)
         default = in_help.group(1) if in_help else _default(param)
-        meaning = _DEFAULT_IN_HELP.sub("", told).replace("|", "\\|")
+        meaning = _OPTION.sub(r"`\g<0>`", _DEFAULT_IN_HELP.sub("", told).replace("|", "\\|"))
         lines.append(f"| {_names(param)} | {default} | {meaning} |")
     return "\n".join(lines) + "\n"
 

@@ -29,7 +29,6 @@ autodoc_default_options = {
     "exclude-members": "set_fit_request, set_score_request, set_transform_request, get_metadata_routing",
 }
 autodoc_typehints = "none"  # numpydoc sections say the types in words, with their shapes
-autodoc_preserve_defaults = True
 napoleon_google_docstring = False
 napoleon_use_param = False
 napoleon_use_rtype = False
@@ -38,7 +37,7 @@ default_role = "code"  # `name` in a docstring is code, as in Markdown
 add_module_names = False
 python_use_unqualified_type_names = True
 python_display_short_literal_types = True
-maximum_signature_line_length = 88
+maximum_signature_line_length = 100
 
 html_theme = "pydata_sphinx_theme"
 html_title = "glocal"
