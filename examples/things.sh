@@ -9,4 +9,26 @@ glocal=${GLOCAL:-glocal}
 
 echo "Human answers on objects that no fit has seen; few-shot and anomaly detection on CIFAR-10; ImageNet neighbours:"
 "$glocal" evaluate suite "$(dirname "$0")/things.toml" --out "$out"
-"$glocal" report "$out" --out "$out/report.html"
+set -- "$out"
+clip=$GLOCAL_DATA_DIR/things/features/clip-vit-b32
+if [ -d "$clip" ]; then
+    echo "All arms on one front: CLIP ViT-B/32, rows of length 1; neighbours among Flickr photographs:"
+    python=${PYTHON:-python}
+    mkdir -p "$out/clip"
+    for pair in objects:things/features local:local; do
+        "$python" - "$GLOCAL_DATA_DIR/${pair#*:}/clip-vit-b32/features.npy" "$out/clip/${pair%%:*}.npy" <<'CODE'
+import sys
+import numpy as np
+X = np.load(sys.argv[1]).astype("float32")
+np.save(sys.argv[2], X / np.linalg.norm(X, axis=1, keepdims=True))
+CODE
+    done
+    mkdir -p "$out/clip/objects"
+    mv "$out/clip/objects.npy" "$out/clip/objects/features.npy"
+    cp "$clip/file_names.txt" "$out/clip/objects/"
+    "$glocal" sweep --features "$out/clip/objects" --triplets "$GLOCAL_DATA_DIR/things/triplets.npy" \
+        --object-ids "$GLOCAL_DATA_DIR/things/unique_id.txt" --local-features "$out/clip/local.npy" \
+        --exchange 0.3 --out "$out/clip-front" --resume
+    set -- "$out" "$out/clip-front"
+fi
+"$glocal" report "$@" --out "$out/report.html"

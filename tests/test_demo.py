@@ -127,3 +127,13 @@ def test_without_the_extra_the_page_is_left_out(ran, tmp_path, capsys, monkeypat
     assert said == [f"report.html is left out: {wanted}"]
     assert json.loads(streams.out)["report"] is None
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_sweep_of_all_arms_lies_beside_the_suite(ran):
+    """sweep/ is the folder of a finished sweep of every arm, of which glocal keeps most neighbours and naive fewest."""
+    run = load_run(ran / "sweep")
+    means = run.sweeps[0].means
+    assert set(means["method"]) == set(ARMS[1:])
+    kept = means.groupby("method")["neighbours_kept"].max()
+    assert kept["glocal"] > kept["global"] > kept["naive"] + 0.1
+    assert run.sweeps[0].chosen is not None

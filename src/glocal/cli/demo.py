@@ -33,7 +33,8 @@ def demo(
 ) -> None:
     """Fit and score every arm on a small simulated world whose answer is known, and write a page about it.
 
-    The folder is that of a suite: its suite.toml and world/ show what glocal evaluate suite needs.
+    The folder is that of a suite: its suite.toml and world/ show what glocal evaluate suite needs. sweep/ in it holds
+    the front of all arms.
 
     Example: glocal demo --out demo-out
     """
@@ -63,7 +64,7 @@ def _page(out: Path) -> str | None:
     from glocal.report import load_run, report_page, save_page
 
     try:
-        page = report_page(load_run(out), title="glocal demo: simulated data, not people")
+        page = report_page(load_run([out, out / "sweep"]), title="glocal demo: simulated data, not people")
     except MissingDependencyError as error:
         say(f"report.html is left out: {error}")
         return None

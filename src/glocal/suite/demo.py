@@ -1,4 +1,4 @@
-"""A suite over a simulated world whose answer is known: its files, its plan, and how the simulated people score."""
+"""A suite and a sweep over a simulated world whose answer is known, and how the simulated people score."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from glocal.data.features import Features
 from glocal.data.world import World, simulated_world
 from glocal.evaluation.alignment import odd_one_out
 from glocal.files import PathLike, atomic_write, make_folder
@@ -17,6 +18,7 @@ from glocal.suite.cells import Cells
 from glocal.suite.plan import Plan
 from glocal.suite.run import Progress, SuiteResult, run_suite
 from glocal.suite.sources import Sources
+from glocal.sweep import Sweep
 
 SIMULATED = "the simulated people"
 # naive shrinks toward 0 and not toward an identity: the same λ would be a far stronger penalty
@@ -80,6 +82,11 @@ test_labels = "world/category_test.txt"
 kind = "structure"
 features = "world/images.npy[1200:1800]"
 """
+GRID = {  # of the sweep: smaller lmbda than those of the default grid, since people here answer with little noise
+    "alpha": [0.1, 0.25, 0.5],
+    "lmbda": {"naive": [0.005, 0.02, 0.08], "global": [0.03, 0.1, 0.3, 1.0], "glocal": [0.03, 0.1, 0.3, 1.0]},
+    "tau": [0.1],
+}
 _FITTED, _MIDDLE, _IMAGES = 600, 1200, 1800
 
 
@@ -87,7 +94,8 @@ def run_demo(out: PathLike, progress: Progress | None = None) -> SuiteResult:
     """Write a simulated world and its suite into a folder, run it, and score the simulated people beside the arms.
 
     The folder is that of any suite, with ``suite.toml``, ``world/``, the transform of each arm by its name, and
-    ``scores.jsonl``: the scores without networks and comparisons.
+    ``scores.jsonl``: the scores without networks and comparisons. ``sweep/`` is the folder of a sweep of all arms on
+    the images that the suite fits on.
     """
     folder = make_folder(out)
     world = simulated_world(n_local=_IMAGES)
@@ -109,6 +117,11 @@ def run_demo(out: PathLike, progress: Progress | None = None) -> SuiteResult:
     for arm in plan.arms:
         if (transform := cells.transform(arm, sources)) is not None:
             transform.save(folder / f"{arm.name}.npz")
+    images = Features(world.local.matrix[:_FITTED], None, "world/images.npy[0:600]")
+    Sweep(GRID).fit(
+        world.objects, world.triplets, local_features=images, out=folder / "sweep", resume=True,
+        progress=None if progress is None else lambda row, done, total: progress("sweep", done, total),
+    )  # fmt: skip
     return result
 
 
