@@ -18,7 +18,7 @@ from glocal.evaluation.ceiling import ceiling, reached
 from glocal.evaluation.flips import flips
 from glocal.evaluation.statistics import answer_estimate, triplet_estimate
 from glocal.evaluation.views.matrices import people_matrix
-from glocal.objective import ChoiceLoss, Objective, Penalty, choice_loss
+from glocal.objective import ChoiceLoss, Objective, Penalty
 from glocal.similarity import candidate_pairs
 from glocal.solver import DualityGap, lambda_max
 from glocal.solver.minimise import minimise
@@ -81,9 +81,8 @@ def loop_loss(X, W, b, answers):
 @EVERY
 @pytest.mark.parametrize("b", [None, B], ids=["no-bias", "bias"])
 @pytest.mark.parametrize("gathered", [False, True])
-def test_the_loss_equals_loops_and_its_gradient_differences(monkeypatch, given, b, gathered):
+def test_the_loss_equals_loops_and_its_gradient_differences(given, b, gathered):
     """Of every kind and of all together: the value is that of explicit loops, the gradient that of differences."""
-    monkeypatch.setattr(choice_loss, "_ROWS_CHUNK", 37)
     loss = ChoiceLoss(X, given, gathered=gathered)
     value, dW, db = loss(W, b)
     assert value == pytest.approx(loop_loss(X, W, b, given), rel=1e-12)
@@ -102,12 +101,20 @@ def test_the_loss_equals_loops_and_its_gradient_differences(monkeypatch, given, 
             )
 
 
+def test_rows_of_many_answers_are_gathered_in_chunks():
+    """Of more answers than are gathered at once, value, gradient and bend are those of the Gram matrix."""
+    many = MIXTURE.select(np.tile(np.arange(len(MIXTURE)), 600))  # 36,000 of each kind
+    gathered, gram = (ChoiceLoss(X, many, gathered=gathered, compiled=False) for gathered in (True, False))
+    for found, wanted in zip(gathered(W, B), gram(W, B), strict=True):
+        torch.testing.assert_close(torch.as_tensor(found), torch.as_tensor(wanted), rtol=1e-10, atol=1e-12)
+    assert gathered.bend_along_scales(W, B) == pytest.approx(gram.bend_along_scales(W, B), rel=1e-10)
+
+
 @EVERY
-def test_the_compiled_kernel_equals_float64(monkeypatch, given):
+def test_the_compiled_kernel_equals_float64(given):
     """The compiled pass gives value and gradient of every kind to float32 accuracy."""
     exact = ChoiceLoss(X, given)(W)
-    monkeypatch.setattr(choice_loss, "_KERNEL_FROM", 0)
-    loss = ChoiceLoss(X.float(), given)
+    loss = ChoiceLoss(X.float(), given, compiled=True)
     assert loss._kernel is not None
     for _ in range(2):
         value, dW, _ = loss(W.float())
@@ -121,9 +128,8 @@ def test_the_compiled_kernel_equals_float64(monkeypatch, given):
 def test_the_compiled_gathering_equals_the_gram_matrix(monkeypatch, given, dtype, b):
     """Value, gradient and slopes without n × n matrices are those with them, for every kind, whatever the threads."""
     exact, wanted = ChoiceLoss(X, given)(W, b), ChoiceLoss(X, given).slopes(W, b)
-    monkeypatch.setattr(choice_loss, "_GATHER_KERNEL_FROM", 0)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    loss = ChoiceLoss(X.to(dtype), given, gathered=True)
+    loss = ChoiceLoss(X.to(dtype), given, gathered=True, compiled=True)
     assert loss._rows is not None
     tolerance = {"rtol": 1e-4, "atol": 2e-6} if dtype == torch.float32 else {"rtol": 1e-10, "atol": 1e-12}
     for _ in range(2):
@@ -135,13 +141,11 @@ def test_the_compiled_gathering_equals_the_gram_matrix(monkeypatch, given, dtype
     torch.testing.assert_close(loss.slopes(W.to(dtype), None if b is None else b.to(dtype)).M, wanted.M, **tolerance)
 
 
-def test_the_compiled_gathering_takes_huge_similarities(monkeypatch):
+def test_the_compiled_gathering_takes_huge_similarities():
     """Similarities of 1e4 give the finite loss max(S) - S_chosen, as on the other paths."""
-    monkeypatch.setattr(choice_loss, "_GATHER_KERNEL_FROM", 0)
     rows = torch.tensor([[100.0, 0.0], [100.0, 1.0], [-100.0, 30.0]], dtype=F64)
-    value, dW, _ = ChoiceLoss(rows, np.array([[0, 1, 2], [0, 2, 1]], dtype=np.int32), gathered=True)(
-        torch.eye(2, dtype=F64)
-    )
+    loss = ChoiceLoss(rows, np.array([[0, 1, 2], [0, 2, 1]], dtype=np.int32), gathered=True, compiled=True)
+    value, dW, _ = loss(torch.eye(2, dtype=F64))
     assert value == pytest.approx(1e4, rel=1e-6)
     assert torch.isfinite(dW).all()
 

@@ -130,15 +130,15 @@ def test_drawn_images_are_a_block(point):
     assert fixed.value == pytest.approx(drawn.value, rel=1e-12)
 
 
-def test_gathered_rows_and_gram_matrix_agree_in_a_batch(point, monkeypatch):
+def test_gathered_rows_and_gram_matrix_agree_in_a_batch(point):
     """A batch reads rows where the matrices would be larger, and the result is the same."""
-    monkeypatch.setattr("glocal.objective.choice_loss._GATHER_ABOVE", 20)
-    loss = ChoiceLoss(X, answers(), WEIGHTS)
-    few, many = loss.batch(np.arange(3)), loss.batch(np.arange(T))
+    given = np.concatenate([np.arange(N).reshape(-1, 3), answers(T - N // 3)])
+    loss = ChoiceLoss(X, given, WEIGHTS)
+    few, many = loss.batch(np.arange(N // 3)), loss.batch(np.arange(T))  # both name all 30 objects
     assert few.gathered
     assert not many.gathered
-    for part, rows in ((few, slice(0, 3)), (many, slice(0, T))):
-        expected = ChoiceLoss(X, answers()[rows], WEIGHTS[rows])(*point)
+    for part, rows in ((few, slice(0, N // 3)), (many, slice(0, T))):
+        expected = ChoiceLoss(X, given[rows], WEIGHTS[rows])(*point)
         found = part(*point)
         assert found[0] == pytest.approx(expected[0], rel=1e-12)
         torch.testing.assert_close(found[1], expected[1])
@@ -611,12 +611,12 @@ def test_memory_is_linear_in_objects_above_the_limit(solver):
     assert peak < 1500
 
 
-def test_the_switch_is_automatic_and_can_be_asked_for(point, monkeypatch):
+def test_the_switch_is_automatic_and_can_be_asked_for(point):
     """Up to the limit the Gram matrix is used, above it rows are gathered; both give the same."""
-    monkeypatch.setattr("glocal.objective.choice_loss.GRAM_LIMIT", N - 1)
-    above = ChoiceLoss(X, answers())
-    below = ChoiceLoss(X, answers(), gathered=False)
+    below = ChoiceLoss(torch.cat([X, torch.zeros(20_000 - N, P, dtype=F64)]), answers())
+    above = ChoiceLoss(torch.cat([X, torch.zeros(20_001 - N, P, dtype=F64)]), answers())
     assert above.gathered
     assert not below.gathered
+    below = ChoiceLoss(X, answers(), gathered=False)  # its matrix alone would be 3.2 GB
     assert above(*point)[0] == pytest.approx(below(*point)[0], rel=1e-12)
     assert copy.copy(above).double().gathered

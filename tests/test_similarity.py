@@ -8,7 +8,6 @@ import pytest
 from glocal.data.answers import Answers
 from glocal.errors import ParameterError
 from glocal.similarity import PairSimilarities, choice, choice_loss, credit, joined, tie_tolerance, unit_rows
-from glocal.similarity import pairs as similarity
 
 RNG = np.random.default_rng(0)
 ANSWERS = np.array([RNG.permutation(12)[:3] for _ in range(200)], dtype=np.int32)
@@ -36,8 +35,8 @@ def loop_credit(Z, answers, kind):
     return shares, ties
 
 
-def scored(Z, answers, kind):
-    pairs = PairSimilarities(Z, kind)
+def scored(Z, answers, kind, **how):
+    pairs = PairSimilarities(Z, kind, **how)
     parts = [credit(chunk, pairs.tolerance) for _, chunk in pairs.chunks(Answers(answers))]
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
@@ -104,29 +103,30 @@ def test_a_tie_is_a_difference_of_a_few_roundings():
 
 
 @pytest.mark.parametrize("kind", ["cosine", "dot"])
-def test_many_objects_score_like_few(monkeypatch, kind):
-    """Above the limit of the Gram matrix, where rows are gathered, similarities, credit and ties are the same."""
-    gram = PairSimilarities(EMBEDDING, kind)
-    wanted = scored(EMBEDDING, ANSWERS, kind)
-    monkeypatch.setattr(similarity, "_GRAM_LIMIT", 11)
-    rows = PairSimilarities(EMBEDDING, kind)
+def test_many_objects_score_like_few(kind):
+    """Where rows are gathered, as above 20,000 objects, similarities, credit and ties are the same."""
+    gram, rows = PairSimilarities(EMBEDDING, kind), PairSimilarities(EMBEDDING, kind, gathered=True)
     assert gram.gram is not None
     assert rows.gram is None
     for (_, ours), (_, theirs) in zip(rows.chunks(Answers(ANSWERS)), gram.chunks(Answers(ANSWERS)), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-15)
-    for ours, theirs in zip(scored(EMBEDDING, ANSWERS, kind), wanted, strict=True):
+    found, wanted = (scored(EMBEDDING, ANSWERS, kind, gathered=gathered) for gathered in (True, False))
+    for ours, theirs in zip(found, wanted, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+    many = PairSimilarities(np.zeros((20_001, 1)), kind)
+    assert many.gram is None
 
 
-def test_chunks_cover_all_answers_in_order(monkeypatch):
-    """A run of small chunks is the run of one."""
-    monkeypatch.setattr(similarity, "_CHUNK", 7)
+def test_chunks_cover_all_answers_in_order():
+    """Many answers come in several chunks, which together are all of them."""
     pairs = PairSimilarities(EMBEDDING, "dot")
-    parts = list(pairs.chunks(Answers(ANSWERS)))
-    assert [part.start for part, _ in parts] == list(range(0, 200, 7))
+    parts = list(pairs.chunks(Answers(np.tile(ANSWERS, (700, 1)))))
+    starts = [part.start for part, _ in parts]
+    assert len(starts) > 2
+    assert starts == [0, *(part.stop for part, _ in parts[:-1])]
     together = np.concatenate([chunk for _, chunk in parts], axis=1)
     wanted = [[loop_similarity(EMBEDDING, i, j, "dot") for i, j in ((a, b), (a, o), (b, o))] for a, b, o in ANSWERS]
-    np.testing.assert_allclose(together.T, wanted)
+    np.testing.assert_allclose(together.T, np.tile(wanted, (700, 1)))
 
 
 def test_a_row_of_zeros_has_no_direction():

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from glocal.similarity import Choices, Pairs, Part, candidate_pairs
 
-GRAM_LIMIT = 20_000  # objects; above that the n × n matrices no longer fit and rows are gathered
+_GRAM_LIMIT = 20_000  # objects; above that the n × n matrices no longer fit and rows are gathered
 _KERNEL_FROM = 300_000  # answers; below that loading the compiled kernel costs more than it saves
 _GATHER_KERNEL_FROM = 50_000  # the same for the kernel that gathers rows
 _ROWS_CHUNK = 1 << 15
@@ -90,6 +90,9 @@ class ChoiceLoss:
     gathered : bool or None
         Read the rows of Z answer by answer, in memory linear in n, in place of the (n, n) matrices. None does so above
         20,000 objects.
+    compiled : bool or None
+        Run the compiled loops in place of torch's operations: on a CPU, and through the matrices in float32 only. None
+        does so where there are enough answers to repay loading them, 300,000, or 50,000 gathered ones.
 
     References
     ----------
@@ -105,23 +108,26 @@ class ChoiceLoss:
         weights: Float[np.ndarray, " t"] | None = None,
         *,
         gathered: bool | None = None,
+        compiled: bool | None = None,
     ) -> None:
         if isinstance(answers, np.ndarray):
             answers = _Given((Part(slice(None), answers, candidate_pairs("odd-one-out")),), weights)
         self.X = X
         self.parts, self.weights = tuple(answers.parts), answers.weights
         self.n = len(X)
-        self.gathered = self.n > GRAM_LIMIT if gathered is None else gathered
+        self.gathered = self.n > _GRAM_LIMIT if gathered is None else gathered
         self.n_answers = sum(len(part.objects) for part in self.parts)
         self.total_weight = sum(part.total(self.weights) for part in self.parts)
+        if compiled is None:
+            compiled = self.n_answers >= (_GATHER_KERNEL_FROM if self.gathered else _KERNEL_FROM)
+        compiled = compiled and X.device.type == "cpu"
         self._kernel = None
-        plain = not self.gathered and X.device.type == "cpu" and X.dtype == torch.float32
-        if plain and self.n_answers >= _KERNEL_FROM:
+        if compiled and not self.gathered and X.dtype == torch.float32:
             from glocal.objective.choice_kernel import ChoiceKernel
 
             self._kernel = ChoiceKernel(self.parts, self.weights, self.n, torch.get_num_threads())
         self._rows = None
-        if self.gathered and X.device.type == "cpu" and self.n_answers >= _GATHER_KERNEL_FROM:
+        if compiled and self.gathered:
             from glocal.objective.gather_kernel import GatherKernel
 
             self._rows = GatherKernel(self.parts, self.weights, self.total_weight, self.n, torch.get_num_threads())

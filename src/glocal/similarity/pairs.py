@@ -26,21 +26,24 @@ def unit_rows(Z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
 class PairSimilarities:
     """Similarities of the candidate pairs of answers under one embedding, a chunk of answers at a time.
 
-    Up to 20,000 objects they are gathered from the Gram matrix; above that from the rows themselves.
+    They are read from the Gram matrix, or computed from the rows themselves where there are many objects.
 
     Parameters
     ----------
     Z : (n, p) real array
         Embedding; computed in float64, so that ties are ties and not rounding.
     similarity : {"cosine", "dot"}
+    gathered : bool or None
+        Read the rows answer by answer, in memory linear in n. None does so above 20,000 objects.
     """
 
-    def __init__(self, Z: np.ndarray, similarity: str = "cosine") -> None:
+    def __init__(self, Z: np.ndarray, similarity: str = "cosine", *, gathered: bool | None = None) -> None:
         if similarity not in SIMILARITIES:
             raise ParameterError(f"similarity is {similarity!r}; allowed are {' and '.join(SIMILARITIES)}.")
         Z = np.asarray(Z, dtype=np.float64)
         self.rows = unit_rows(Z) if similarity == "cosine" else Z
-        self.gram = self.rows @ self.rows.T if len(Z) <= _GRAM_LIMIT else None
+        gathered = len(Z) > _GRAM_LIMIT if gathered is None else gathered
+        self.gram = None if gathered else self.rows @ self.rows.T
         # |S_ij| is at most the largest squared norm, which is also the largest |S_ij| of the Gram matrix
         largest = float(np.einsum("ij,ij->i", self.rows, self.rows).max(initial=0.0))
         self.tolerance = tie_tolerance(Z.shape[1], largest)
