@@ -12,7 +12,6 @@ from sklearn.neighbors import NearestNeighbors
 from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
-from glocal.evaluation import normality
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.detection import detection, fpr_at_95, placements
 from glocal.evaluation.normality import compare, largest, nearest_by_class
@@ -98,16 +97,17 @@ def test_largest_equals_a_sort(n, k):
     np.testing.assert_array_equal(np.sort(largest(S, k), axis=1), np.sort(S, axis=1)[:, -k:])
 
 
-@pytest.mark.parametrize("numbers", [1 << 24, 1 << 9])
-def test_nearest_by_class_equal_scikit_learn(monkeypatch, numbers):
-    """The class-wise similarities are the cosines of scikit-learn, less one constant, in blocks of any size."""
-    monkeypatch.setattr(normality, "_BLOCK_NUMBERS", numbers)
+@pytest.mark.parametrize("copies", [1, 60])
+def test_nearest_by_class_equal_scikit_learn(copies):
+    """The class-wise similarities are the cosines of scikit-learn, less one constant, in one block and in several."""
     train, labels, test, _ = simulated(3, each=40)
+    test = np.tile(test, (copies, 1))
     done = []
     comparison = compare(train, labels, test)
     found = list(nearest_by_class(comparison, 5, done.append))
     assert done[-1] == len(train)
     assert done == sorted(done)
+    assert (len(done) > len(found)) == (copies > 1)
     constants = []
     for c, values in enumerate(found):
         wanted = mean_nearest(train[labels == c], test, 5)

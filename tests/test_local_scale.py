@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import sys
@@ -13,10 +14,9 @@ import pytest
 
 from glocal.aligner import Arm, Exact, FitData, fit_arm
 from glocal.aligner.data import LocalBlocks
-from glocal.data import store
 from glocal.data.features import Features
 from glocal.data.splits import local_blocks
-from glocal.data.store import RowStore
+from glocal.data.store import RowStore, read_hdf5
 from glocal.data.world import simulated_world
 from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError, ParameterError
 from glocal.files import array_sha256
@@ -46,10 +46,9 @@ def write(folder: Path, kind: str, matrix: np.ndarray, chunk_rows: int = 37) -> 
     return path
 
 
-@pytest.fixture
-def on_disk(monkeypatch):
-    """HDF5 arrays of any size stay on the disk."""
-    monkeypatch.setattr(store, "IN_MEMORY_BYTES", 0)
+def opened(path: Path) -> Features:
+    """The features of a file, on the disk also where an HDF5 array is small."""
+    return Features(read_hdf5(path, max_in_memory=0)) if path.suffix == ".h5" else Features.load(path)
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +73,10 @@ def blocks_at_once(features: np.ndarray, scalars, block_size: int = 30) -> list[
 
 
 @pytest.mark.parametrize("kind", STORES)
-def test_a_store_is_sliced_like_an_array(tmp_path, on_disk, kind):
+def test_a_store_is_sliced_like_an_array(tmp_path, kind):
     """Shape, dtype, slices, single rows and rows in any order are those of the array, for any chunks."""
     X = np.random.default_rng(0).normal(size=(100, 6)).astype(np.float32)
-    rows = Features.load(write(tmp_path, kind, X)).matrix
+    rows = opened(write(tmp_path, kind, X)).matrix
     assert isinstance(rows, RowStore)
     assert (rows.shape, rows.dtype, rows.ndim, rows.size, len(rows)) == (X.shape, X.dtype, 2, 600, 100)
     for part in (slice(0, 10), slice(95, 200), slice(40, 30), slice(None), slice(-3, None), 7, -1, np.int64(3)):
@@ -94,23 +93,21 @@ def test_a_store_is_sliced_like_an_array(tmp_path, on_disk, kind):
             rows[wrong]
 
 
-@pytest.mark.parametrize(("gap", "span"), [(1, 1), (1, 400), (10**6, 50), (10**6, 10**6)])
-def test_rows_are_the_same_however_they_are_read(tmp_path, on_disk, monkeypatch, gap, span):
+@pytest.mark.parametrize(("gap", "piece"), [(1, 1), (1, 400), (10**6, 50), (10**6, 10**6)])
+def test_rows_are_the_same_however_they_are_read(tmp_path, gap, piece):
     """Reading row by row, in small pieces, over gaps or all at once gives the same rows."""
     X = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
-    rows = Features.load(write(tmp_path, "h5", X)).matrix
-    monkeypatch.setattr(store, "_GAP_BYTES", gap)
-    monkeypatch.setattr(store, "_SPAN_BYTES", span)
+    rows = dataclasses.replace(opened(write(tmp_path, "h5", X)).matrix, gap_bytes=gap, piece_bytes=piece)
     numbers = np.sort(np.random.default_rng(1).permutation(300)[:80])
     np.testing.assert_array_equal(rows[numbers], X[numbers])
 
 
 @pytest.mark.parametrize("kind", STORES)
-def test_features_work_on_a_store(tmp_path, on_disk, kind):
+def test_features_work_on_a_store(tmp_path, kind):
     """Scalars, checks, constant columns and apply give on a store what they give on the array."""
     X = np.random.default_rng(0).normal(size=(100, 6)).astype(np.float32)
     X[:, 2] = 1
-    kept, lazy = Features(X), Features.load(write(tmp_path, kind, X))
+    kept, lazy = Features(X), opened(write(tmp_path, kind, X))
     assert lazy.standardization == kept.standardization
     assert lazy.constant_columns() == 1
     lazy.check_finite()
@@ -121,15 +118,13 @@ def test_features_work_on_a_store(tmp_path, on_disk, kind):
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"))
 
 
-def test_small_hdf5_is_read_at_once_and_large_is_not(tmp_path, monkeypatch):
+def test_small_hdf5_is_read_at_once_and_large_is_not(tmp_path):
     """An HDF5 array is in memory up to the stated size and stays on the disk above it."""
     X = np.ones((10, 4), dtype=np.float32)
     path = write(tmp_path, "h5", X)
     assert isinstance(Features.load(path).matrix, np.ndarray)
-    monkeypatch.setattr(store, "IN_MEMORY_BYTES", X.nbytes - 1)
-    assert isinstance(Features.load(path).matrix, RowStore)
-    monkeypatch.setattr(store, "IN_MEMORY_BYTES", X.nbytes)
-    assert isinstance(Features.load(path).matrix, np.ndarray)
+    assert isinstance(read_hdf5(path, max_in_memory=X.nbytes - 1), RowStore)
+    assert isinstance(read_hdf5(path, max_in_memory=X.nbytes), np.ndarray)
 
 
 def test_a_zarr_folder_is_a_feature_file(tmp_path):
@@ -179,11 +174,11 @@ def test_damaged_zarr_is_said_in_one_sentence(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_gives_the_same_blocks(tmp_path, on_disk, many, kind):
+def test_every_kind_gives_the_same_blocks(tmp_path, many, kind):
     """Memory map, HDF5 and zarr give bitwise the blocks of a matrix standardized whole, all or a part of them."""
     scalars = many.objects.standardization
     expected = blocks_at_once(many.local.matrix, scalars)
-    features = Features.load(write(tmp_path, kind, many.local.matrix))
+    features = opened(write(tmp_path, kind, many.local.matrix))
     for most in (None, 3):
         found = data_of(many, features).read("float32", most)
         assert len(found) == len(expected[:most])

@@ -12,7 +12,6 @@ from sklearn.neighbors import NearestNeighbors
 
 from glocal.cli.app import execute
 from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
-from glocal.evaluation import retrieval as module
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.statistics import mean_estimate
 from glocal.records import read_rows
@@ -30,10 +29,8 @@ def cosines(A, B):
     return unit_rows(A) @ unit_rows(B).T
 
 
-@pytest.mark.parametrize("numbers", [1 << 20, 100])
-def test_recall_and_precision_equal_scikit_learn(monkeypatch, numbers):
-    """R@K is that of scikit-learn's neighbours, mAP the mean of its average precision, in blocks of any size."""
-    monkeypatch.setattr(module, "_BLOCK_NUMBERS", numbers)
+def test_recall_and_precision_equal_scikit_learn():
+    """R@K is that of scikit-learn's neighbours, mAP the mean of its average precision; so in blocks."""
     done = []
     result = retrieval(Q, LABELS, G, G_LABELS, progress=done.append)
     search = NearestNeighbors(metric="cosine", algorithm="brute").fit(G)
@@ -46,6 +43,11 @@ def test_recall_and_precision_equal_scikit_learn(monkeypatch, numbers):
     np.testing.assert_allclose(result.precisions, wanted, rtol=1e-12)
     assert result.mean_average_precision[0] == pytest.approx(np.mean(wanted), rel=1e-12)
     assert (result.n, result.n_gallery, result.n_without, done[-1]) == (60, 45, 0, 60)
+    blocks = []
+    many = retrieval(np.tile(Q, (400, 1)), np.tile(LABELS, 400), G, G_LABELS, progress=blocks.append)
+    assert len(blocks) > 1
+    np.testing.assert_allclose(many.precisions, np.tile(result.precisions, 400), rtol=1e-12)
+    np.testing.assert_array_equal(many.hits, np.tile(result.hits, (400, 1)))
 
 
 def test_a_rotation_breaks_no_tie():

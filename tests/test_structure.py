@@ -63,11 +63,14 @@ def test_neighbours_kept_equal_explicit_loops(k):
     assert 0 < wanted < 1
 
 
-def test_blocks_of_rows_find_the_same_neighbours(monkeypatch):
-    """The blocked search equals the search in one block."""
-    whole = np.sort(neighbours(Z, 10), axis=1)
-    monkeypatch.setattr(neighbourhoods, "_BLOCK", 7)
-    np.testing.assert_array_equal(np.sort(neighbours(Z, 10), axis=1), whole)
+MANY = np.random.default_rng(3).normal(size=(1500, 4))  # more images than are searched at once
+
+
+def test_blocks_of_rows_find_the_same_neighbours():
+    """The search of many images, block by block, finds what a sort of all their cosines finds."""
+    cosines = unit_rows(MANY) @ unit_rows(MANY).T
+    np.fill_diagonal(cosines, -np.inf)
+    np.testing.assert_array_equal(neighbours(MANY, 10), np.argsort(-cosines, axis=1)[:, :10])
 
 
 def test_the_identity_keeps_all_neighbours():
@@ -159,15 +162,13 @@ def test_a_rotation_of_binary_features_keeps_everything(kind, p):
 
 
 @pytest.mark.parametrize("k", [1, 5, 10, 59])
-def test_ties_share_the_last_places(k, monkeypatch):
-    """Neighbours kept is the mean over images of Σ min(P, P') / k, P by whole numbers; blocks change nothing."""
+def test_ties_share_the_last_places(k):
+    """Neighbours kept is the mean over images of Σ min(P, P') / k, P by whole numbers."""
     wanted = np.minimum(loop_shares(SIGNS, k), loop_shares(FEWER, k)).sum(axis=1) / k
     rotation = isometries(16)["random"]
     for rows in (SIGNS, SIGNS @ rotation):
         np.testing.assert_allclose(shared_by_image(rows, FEWER, k), wanted, rtol=1e-12)
         assert neighbours_kept(FEWER, rows, k) == pytest.approx(wanted.mean(), rel=1e-12)
-    monkeypatch.setattr(neighbourhoods, "_BLOCK", 7)
-    np.testing.assert_allclose(shared_by_image(SIGNS, FEWER, k), wanted, rtol=1e-12)
 
 
 def test_the_places_that_ties_share_add_up_to_k():
@@ -267,11 +268,11 @@ def test_trustworthiness_and_continuity_equal_scikit_learn(k):
     assert trustworthiness(Z, X, k) == pytest.approx(wanted, rel=1e-12)
 
 
-def test_trustworthiness_in_blocks_and_of_the_same(monkeypatch):
-    """Blocks of rows change nothing, and an embedding trusts its own neighbours to 1."""
-    whole = trustworthiness(X, Z, 5)
-    monkeypatch.setattr(neighbourhoods, "_BLOCK", 7)
-    assert trustworthiness(X, Z, 5) == pytest.approx(whole, rel=1e-12)
+def test_trustworthiness_in_blocks_and_of_the_same():
+    """Of many images, block by block, it is that of scikit-learn, and an embedding trusts its own neighbours to 1."""
+    moved = MANY @ np.diag([1, 2, 3, 4])
+    wanted = sklearn_trustworthiness(MANY, unit_rows(moved), n_neighbors=5, metric="cosine")
+    assert trustworthiness(MANY, moved, 5) == pytest.approx(wanted, rel=1e-12)
     assert trustworthiness(X, 3 * X, 5) == 1
 
 
@@ -323,12 +324,13 @@ def test_only_the_debiased_cka_of_unrelated_embeddings_is_zero():
         linear_cka(X[:3], Z[:3], debiased=True)
 
 
-def test_local_cka_is_the_debiased_cka_of_each_neighbourhood(monkeypatch):
+def test_local_cka_is_the_debiased_cka_of_each_neighbourhood():
     """The mean over images of the debiased CKA around each image; 1 for a rotation, about 0 for unrelated ones."""
     before = neighbours(X, 6)
     around = [np.append(before[i], i) for i in range(60)]
     wanted = np.mean([gram_cka(unit_rows(X[rows]), unit_rows(Z[rows]), True) for rows in around])
-    monkeypatch.setattr("glocal.evaluation.structure.likeness._IMAGES", 25)
+    many = np.tile(before, (10, 1))  # 600 images, more than are compared at once
+    assert local_cka(np.tile(X, (10, 1)), np.tile(Z, (10, 1)), many) == pytest.approx(wanted, rel=1e-9)
     assert local_cka(X, Z, before) == pytest.approx(wanted, rel=1e-9)
     R = np.linalg.qr(RNG.normal(size=(9, 9)))[0]
     assert local_cka(X, 4 * X @ R, before) == pytest.approx(1, rel=1e-9)

@@ -5,7 +5,6 @@ import processes
 import pytest
 
 from glocal.aligner import Exact, FitData
-from glocal.data import store
 from glocal.data.features import Features
 from glocal.data.splits import local_blocks, object_folds
 from glocal.data.world import simulated_world
@@ -87,7 +86,6 @@ from glocal.data.features import Features
 from glocal.data.world import simulated_world
 from glocal.sweep import Sweep, data
 warnings.simplefilter("ignore")
-store.IN_MEMORY_BYTES = 0
 data.MOST_CANDIDATES = 1000
 world = simulated_world(n_triplets=4000, n_local=10, dimensions=256)
 for path in sys.argv[1:]:
@@ -112,10 +110,9 @@ def test_memory_does_not_grow_with_the_local_images(tmp_path):
     assert all(after < before + 40 for before, after in zip(*peaks, strict=True)), peaks
 
 
-def test_stores_can_be_swept(many, tmp_path, monkeypatch):
+def test_stores_can_be_swept(many, tmp_path):
     """Local images in an array that stays on the disk give the points of those in memory."""
     zarr = pytest.importorskip("zarr")
-    monkeypatch.setattr(store, "IN_MEMORY_BYTES", 0)
     zarr.create_array(str(tmp_path / "l.zarr"), data=many.local.matrix, chunks=(37, 32))
     sweeps = [
         Sweep(GRID, block_size=300).fit(many.objects, many.triplets, local_features=local)

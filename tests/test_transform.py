@@ -11,7 +11,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import glocal.data.features
 from glocal.data.features import Features
 from glocal.errors import DataError, FileError, ParameterError
 from glocal.evaluation.structure import neighbours_kept
@@ -347,17 +346,18 @@ def test_published_transforms_are_read_and_applied(data_dir):
 
 # streaming
 
+SEVEN_ROWS = P * 4 * 7  # bytes of a chunk
+
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int32, ">f4"])
 @pytest.mark.parametrize(
     "options", [{}, {"normalize": True}, {"strength": 0.4}], ids=["plain", "normalize", "strength"]
 )
-def test_streaming_equals_applying_in_memory(tmp_path, monkeypatch, dtype, options):
+def test_streaming_equals_applying_in_memory(tmp_path, dtype, options):
     """The file holds what `apply` gives, over several chunks, in the float dtype of the input."""
-    monkeypatch.setattr(streaming, "_CHUNK_BYTES", P * 4 * 7)
     x = np.abs(X * 5).astype(dtype)
     done = []
-    n = apply_file(TRANSFORM, Features(x), tmp_path / "z.npy", progress=done.append, **options)
+    n = apply_file(TRANSFORM, Features(x), tmp_path / "z.npy", progress=done.append, chunk_bytes=SEVEN_ROWS, **options)
     z = np.load(tmp_path / "z.npy", allow_pickle=False)
     wanted = TRANSFORM.apply(x, **options)
     assert n == done[-1] == len(z) == 40
@@ -366,24 +366,22 @@ def test_streaming_equals_applying_in_memory(tmp_path, monkeypatch, dtype, optio
     np.testing.assert_allclose(z, wanted, rtol=1e-5, atol=1e-5)
 
 
-def test_streaming_reads_from_the_file(tmp_path, monkeypatch):
+def test_streaming_reads_from_the_file(tmp_path):
     """A memory-mapped feature file streams into another file, and a previous output is replaced."""
-    monkeypatch.setattr(streaming, "_CHUNK_BYTES", P * 4 * 7)
     np.save(tmp_path / "x.npy", X)
     (tmp_path / "z.npy").write_bytes(b"old")
-    apply_file(TRANSFORM, Features.load(tmp_path / "x.npy"), tmp_path / "z.npy")
+    apply_file(TRANSFORM, Features.load(tmp_path / "x.npy"), tmp_path / "z.npy", chunk_bytes=SEVEN_ROWS)
     np.testing.assert_allclose(np.load(tmp_path / "z.npy"), by_hand(X, TRANSFORM), atol=1e-6)
     assert sorted(os.listdir(tmp_path)) == ["x.npy", "z.npy"]
 
 
 @pytest.mark.parametrize(("value", "row"), [(np.nan, 0), (np.inf, 17), (-np.inf, 39)])
-def test_a_bad_row_is_named_and_leaves_no_output(tmp_path, monkeypatch, value, row):
+def test_a_bad_row_is_named_and_leaves_no_output(tmp_path, value, row):
     """NaN or infinity in any chunk is refused with its row and column, and no output or partial file is left."""
-    monkeypatch.setattr(streaming, "_CHUNK_BYTES", P * 4 * 7)
     x = X.copy()
     x[row, 2] = value
     with pytest.raises(DataError, match=f"holds {value} at row {row}, column 2"):
-        apply_file(TRANSFORM, Features(x), tmp_path / "z.npy")
+        apply_file(TRANSFORM, Features(x), tmp_path / "z.npy", chunk_bytes=SEVEN_ROWS)
     assert os.listdir(tmp_path) == []
 
 
@@ -413,7 +411,6 @@ def test_features_of_another_model_are_refused_before_writing(tmp_path):
 )
 def test_a_failing_disk_ends_the_stream(tmp_path, monkeypatch, fails, sentence):
     """An error in the reading or the writing thread is raised, ends both threads and leaves no output."""
-    monkeypatch.setattr(streaming, "_CHUNK_BYTES", P * 8 * 2)
 
     class Failing(Features):
         def chunks(self, rows=None):
@@ -429,7 +426,7 @@ def test_a_failing_disk_ends_the_stream(tmp_path, monkeypatch, fails, sentence):
             writer = streaming._Writer
             monkeypatch.setattr(streaming, "_Writer", lambda stream: writer(full))
         with pytest.raises(FileError, match=sentence):
-            apply_file(TRANSFORM, features, tmp_path / "z.npy")
+            apply_file(TRANSFORM, features, tmp_path / "z.npy", chunk_bytes=P * 8 * 2)
     assert threading.active_count() == before
     assert os.listdir(tmp_path) == []
 
@@ -444,11 +441,11 @@ def test_an_offset_does_not_cancel_in_the_product(kind):
     np.testing.assert_allclose(np.asarray(transform.apply(kind(x))), wanted, rtol=0, atol=1e-5)
 
 
-def test_rows_are_mapped_in_blocks_alike(monkeypatch):
-    """How many rows are mapped at a time changes nothing but rounding."""
-    whole = TRANSFORM.apply(X, normalize=True)
-    monkeypatch.setattr(glocal.data.features, "_CHUNK_BYTES", 8 * P * 3)
-    np.testing.assert_allclose(TRANSFORM.apply(X, normalize=True), whole, rtol=0, atol=1e-12)
+def test_rows_are_mapped_in_blocks_alike():
+    """Many rows, which are mapped some at a time, become what the few that they repeat become."""
+    many = np.tile(X, (20_000, 1))  # 38 MB of float64: two blocks
+    wanted = np.tile(TRANSFORM.apply(X, normalize=True), (20_000, 1))
+    np.testing.assert_allclose(TRANSFORM.apply(many, normalize=True), wanted, rtol=0, atol=1e-12)
 
 
 def test_what_is_no_array_is_refused(as_a_user):

@@ -15,10 +15,6 @@ from glocal.data.container import native
 from glocal.data.hdf5 import features_in_hdf5, open_hdf5
 from glocal.data.zarr import ZARR, features_in_zarr, open_zarr
 
-IN_MEMORY_BYTES = 1 << 28  # a smaller HDF5 array is read at once: faster, and no burden
-_SPAN_BYTES = 1 << 23  # read in one piece at most; zarr needs several times that while it decodes
-_GAP_BYTES = 1 << 16  # reading over a smaller gap is cheaper than starting anew behind it
-
 
 @dataclass(frozen=True, eq=False)
 class RowStore:
@@ -27,7 +23,8 @@ class RowStore:
     It holds no open file: the file is opened anew for each read, so that a store can be pickled, sent to another
     process and left without closing. Rows come in the byte order of this machine. `name` is that of the array in the
     HDF5 file or zarr folder `path`, empty where the folder is the array; `chunk_rows` rows are stored, and so read,
-    together.
+    together. Rows are read in pieces of at most `piece_bytes`, since zarr needs several times that while it decodes;
+    reading over a gap below `gap_bytes` is cheaper than starting anew behind it.
     """
 
     path: Path
@@ -35,6 +32,8 @@ class RowStore:
     shape: tuple[int, ...]
     dtype: np.dtype
     chunk_rows: int = 1
+    piece_bytes: int = 1 << 23
+    gap_bytes: int = 1 << 16
 
     @classmethod
     def of(cls, path: Path, name: str, array: Any) -> RowStore:
@@ -87,7 +86,7 @@ class RowStore:
     def _spans(self, rows: Int[np.ndarray, " k"]) -> Iterator[slice]:
         """Cut increasing rows where the gap to the next is wide, and where the piece to read would grow too large."""
         row_bytes = max(1, self.dtype.itemsize * self.size // max(1, len(self)))
-        gap, span = max(self.chunk_rows, _GAP_BYTES // row_bytes), max(1, _SPAN_BYTES // row_bytes)
+        gap, span = max(self.chunk_rows, self.gap_bytes // row_bytes), max(1, self.piece_bytes // row_bytes)
         start = 0
         for stop in [*(np.flatnonzero(np.diff(rows) > gap) + 1).tolist(), len(rows)]:
             while start < stop:
@@ -102,10 +101,10 @@ class RowStore:
             yield root[self.name] if self.name else root
 
 
-def read_hdf5(path: Path) -> np.ndarray | RowStore:
-    """Read the features of an HDF5 file into memory, or leave them on the disk above 256 MB."""
+def read_hdf5(path: Path, *, max_in_memory: int = 1 << 28) -> np.ndarray | RowStore:
+    """Read the features of an HDF5 file into memory, or leave them on the disk above 256 MB (`max_in_memory` bytes)."""
     with features_in_hdf5(path) as dataset:
-        if dataset.size * dataset.dtype.itemsize > IN_MEMORY_BYTES:
+        if dataset.size * dataset.dtype.itemsize > max_in_memory:
             return RowStore.of(path, dataset.name, dataset)
         return native(dataset[()])
 

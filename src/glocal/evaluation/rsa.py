@@ -235,7 +235,7 @@ def noise_ceiling(human: Float[np.ndarray, "people pairs"], method: str = "spear
         return NoiseCeiling(float(np.nanmean(lower)), float(np.nanmean(upper)))
 
 
-def object_values(tables: Sequence[PairTable], n: int) -> Float[np.ndarray, "people g"]:
+def object_values(tables: Sequence[PairTable], n: int, *, max_groups: int = MOST) -> Float[np.ndarray, "people g"]:
     """A value for each person and object, whose mean over objects and people is the Spearman correlation of `rsa`.
 
     A correlation over pairs is not a mean over independent items, since each object is in n - 1 pairs. The jackknife
@@ -244,20 +244,22 @@ def object_values(tables: Sequence[PairTable], n: int) -> Float[np.ndarray, "peo
         u_pi = ρ_p + (n - 1) (mean_j ρ_p(j) - ρ_p(i)),        mean_i u_pi = ρ_p,
 
     and the variance of the mean of the u_pi over i is the jackknife's. Differences of two models on the same objects
-    and people are paired in these values (`paired_difference`: people × objects). Of more than `MOST` objects every
-    `MOST`-th is left out together, g = min(n, `MOST`) groups in place of n objects.
+    and people are paired in these values (`paired_difference`: people × objects). Of more than `max_groups` objects
+    every `max_groups`-th is left out together: g = min(n, max_groups) groups take the place of n objects.
 
     Parameters
     ----------
     tables : sequence of PairTable
         The pairs of the n objects, the model beside each person: `RSA.tables`.
     n : int
+    max_groups : int
+        At least 2. The time grows with it and with n²; the error hardly depends on it.
 
     References
     ----------
     Efron & Stein (1981), Ann. Stat. 9:586; Schütt et al. (2023), eLife 12:e82566 (objects and people both vary).
     """
-    groups = min(n, MOST)
+    groups = min(n, max_groups)
     kept = np.arange(n) % groups != np.arange(groups)[:, None]
     values = np.empty((len(tables), groups))
     for person, table in enumerate(tables):

@@ -16,7 +16,6 @@ from glocal.files import PathLike, atomic_write, check_ending, unreadable
 from glocal.files.npy import write_npy_header
 from glocal.transform.linear import LinearTransform
 
-_CHUNK_BYTES = 1 << 24
 _AHEAD = 2  # chunks that wait to be written
 
 
@@ -28,10 +27,11 @@ def apply_file(
     strength: float = 1.0,
     normalize: bool = False,
     progress: Callable[[int], None] | None = None,
+    chunk_bytes: int = 1 << 24,
 ) -> int:
     """Transform every row of `features` into the ``.npy`` file `out`.
 
-    Rows are read, multiplied and written in chunks of 16 MB; reading, arithmetic and writing overlap. The output has
+    Rows are read, multiplied and written in chunks; reading, arithmetic and writing overlap. The output has
     the float dtype of the input (float32 for integers), and appears only when it is whole.
 
     Parameters
@@ -45,6 +45,8 @@ def apply_file(
         As in `LinearTransform.apply`.
     progress : function or None
         Called with the number of rows done so far.
+    chunk_bytes : int
+        Size of a chunk, 16 MB; a few of them are in memory at once.
 
     Returns
     -------
@@ -66,7 +68,7 @@ def apply_file(
     dtype = features.matrix.dtype if features.matrix.dtype.kind == "f" else np.dtype(np.float32)
     dtype = dtype.newbyteorder("=")
     transform.check_shape((n, p))
-    rows = max(1, _CHUNK_BYTES // (p * max(4, dtype.itemsize)))
+    rows = max(1, chunk_bytes // (p * max(4, dtype.itemsize)))
     with atomic_write(out) as stream, ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         write_npy_header(stream, (n, transform.out_dimensions), dtype)
         waiting = deque[Future[int]]()

@@ -15,7 +15,6 @@ from jaxtyping import Float, Int
 # squared decrement, relative to the objective: what remains after the last step is below 1e-4 of it
 TOLERANCE = 1e-4
 _FORCING = 0.1
-_MOST_STEPS = 100
 _MOST_PRODUCTS = 200
 # up to so many multiplications in a product with H, float32 would save nothing
 _DOUBLE = 1 << 20
@@ -72,7 +71,11 @@ def objective(rows: Rows, C: float, theta: np.ndarray, Z: np.ndarray) -> tuple[f
 
 
 def minimise_logistic(
-    rows: Rows, C: float, starts: Sequence[Float[np.ndarray, "r k"]], tol: float = TOLERANCE
+    rows: Rows,
+    C: float,
+    starts: Sequence[Float[np.ndarray, "r k"]],
+    tol: float = TOLERANCE,
+    max_steps: int = 100,
 ) -> tuple[Float[np.ndarray, "r k"], bool]:
     """Minimise f(θ) = C Σ_i -log softmax(Q θ)_i,y_i + ½‖W‖², the last row of θ being the unpenalised intercept.
 
@@ -91,6 +94,8 @@ def minimise_logistic(
         begins saturated and wrong, where the curvature that Newton's step divides by vanishes.
     tol : float
         It stops after a full step with -gᵀd ≤ tol · f.
+    max_steps : int
+        Newton steps after which it is not converged.
 
     Returns
     -------
@@ -105,7 +110,7 @@ def minimise_logistic(
     penalty, Q, y = rows.penalty, rows.Q, rows.y
     tried = [(theta, *objective(rows, C, theta, Q @ theta)) for theta in (np.zeros_like(starts[0]), *starts)]
     theta, f, P = min(tried, key=lambda start: start[1])
-    for _ in range(_MOST_STEPS):
+    for _ in range(max_steps):
         E = C * P
         E[np.arange(len(y)), y] -= C
         direction, slope = _newton_direction(rows, C * P, P, -(Q.T @ E + penalty * theta))

@@ -28,7 +28,7 @@ _FOLD_TOLERANCE = 1e-3
 _TIE = 1e-9
 
 
-def logistic(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> Scorer:
+def logistic(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int, *, max_steps: int = 100) -> Scorer:
     """Multinomial logistic regression, its C of 10⁻⁴ … 10⁶ chosen by cross-validated accuracy within the shots.
 
     min C Σ_i -log p_i,y_i + ½‖W‖², intercept unpenalised. The folds are stratified: of each class, member j is in fold
@@ -47,7 +47,7 @@ def logistic(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> S
     C = 1.0
     if folds > 1:
         C, start = _cross_validated(Q, y, k, folds)
-    theta, converged = minimise_logistic(Rows.of(Q, y, k), C, [start])
+    theta, converged = minimise_logistic(Rows.of(Q, y, k), C, [start], max_steps=max_steps)
     if not converged:
         warnings.warn(f"the logistic probe is not converged at C = {C:g}.", NotConvergedWarning, stacklevel=2)
     W = V @ theta[:-1]

@@ -10,7 +10,6 @@ from glocal.evaluation.statistics.means import Estimate, share_variance
 
 _MOST_CELLS = 1 << 26
 _LEAST_DISJOINT = 0.1
-_MOST_SHARED = 2e9  # pairs of sets with a common object that are looked at one by one
 _SETS_CHUNK = 512
 _NO_PAIR = 1e-12  # a share of pairs below this is rounding
 
@@ -50,6 +49,8 @@ def triplet_estimate(
     values: Float[np.ndarray, " t"],
     answers: Int[np.ndarray, "t m"],
     weights: Float[np.ndarray, " t"] | None = None,
+    *,
+    max_pairs: float = 2e9,
 ) -> Estimate:
     """The (weighted) mean of a value over answers, and its error where answers that share an object are dependent.
 
@@ -71,6 +72,9 @@ def triplet_estimate(
     answers : (t, m) integers
         The objects of each answer; -1 is none.
     weights : (t,) float or None
+    max_pairs : float
+        Pairs of sets of other than three objects that are looked at one by one. Where more share an object, the error
+        is an upper bound.
 
     Returns
     -------
@@ -86,7 +90,7 @@ def triplet_estimate(
     total = float(len(values) if weights is None else weights.sum())
     mean = float(values.sum() if weights is None else weights @ values) / total
     e = values - mean if weights is None else weights * (values - mean)
-    (shared, by_set), (overlap, _), objects = _shared_sums(answers, e, weights)
+    (shared, by_set), (overlap, _), objects = _shared_sums(answers, e, weights, max_pairs)
     # the estimate can fall below that of independent sets, or below 0, in small samples
     least = float(by_set @ by_set) if len(by_set) > 1 else float(e @ e)
     disjoint = 1 - overlap / total**2
@@ -96,7 +100,7 @@ def triplet_estimate(
 
 
 def _shared_sums(
-    answers: np.ndarray, e: np.ndarray, weights: np.ndarray | None
+    answers: np.ndarray, e: np.ndarray, weights: np.ndarray | None, max_pairs: float
 ) -> tuple[tuple[float, np.ndarray], tuple[float, np.ndarray], int]:
     """Sums over the pairs of answers that share an object, and the number of objects named.
 
@@ -104,7 +108,7 @@ def _shared_sums(
     """
     n = int(answers.max()) + 1
     if answers.shape[1] != 3:
-        return _pairwise_sums(answers, e, weights, n)
+        return _pairwise_sums(answers, e, weights, n, max_pairs)
     a, b, c = np.ascontiguousarray(answers.T, dtype=np.int64)
     i, k = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
     j = a + b + c - i - k
@@ -127,7 +131,7 @@ def _shared_sums(
 
 
 def _pairwise_sums(
-    answers: np.ndarray, e: np.ndarray, weights: np.ndarray | None, n: int
+    answers: np.ndarray, e: np.ndarray, weights: np.ndarray | None, n: int, max_pairs: float
 ) -> tuple[tuple[float, np.ndarray], tuple[float, np.ndarray], int]:
     """The same for answers with any number of objects, from the sets of objects that share one.
 
@@ -141,7 +145,7 @@ def _pairwise_sums(
     B = scipy.sparse.csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, sets[there])), shape=(len(sets), n))
     named = np.asarray(B.sum(axis=0), dtype=np.float64).reshape(-1)
     by_set = [_sums(values, order, starts).astype(np.float64) for values in (e, weights)]
-    if float(named @ named) > _MOST_SHARED:
+    if float(named @ named) > max_pairs:
         shared = [float(np.square(B.T @ sums).sum()) for sums in by_set]
     else:
         shared = [0.0, 0.0]
