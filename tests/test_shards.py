@@ -15,11 +15,10 @@ import pytest
 
 import glocal.jobs.run
 from glocal.cli.app import execute
-from glocal.data import parquet as parquet_data
 from glocal.data.features import Features
 from glocal.errors import ClusterError, DataError, FileError, ParameterError
 from glocal.jobs.output import Output, building
-from glocal.transform import LinearTransform, apply_shards, regions, shards
+from glocal.transform import LinearTransform, apply_shards, shards
 
 pa = pytest.importorskip("pyarrow")
 zarr = pytest.importorskip("zarr")
@@ -107,14 +106,16 @@ ZARR = ("chunks on both axes", "shards of half floats", "format 2, big-endian, r
 
 
 @pytest.mark.parametrize("kind", ZARR)
-def test_zarr_becomes_what_apply_gives(tmp_path, monkeypatch, kind):
+def test_zarr_becomes_what_apply_gives(tmp_path, kind):
     """Over several regions the array holds `apply` of the rows, in their float type and in the layout of the input."""
-    monkeypatch.setattr(regions, "_REGION_BYTES", P * 4 * 50)
     _zarr_input(tmp_path / "x.zarr", kind)
     source = zarr.open(tmp_path / "x.zarr", mode="r")
     source = source["features"] if kind == "group" else source
     done = []
-    n = apply_shards(TRANSFORM, tmp_path / "x.zarr", tmp_path / "z.zarr", progress=lambda *now: done.append(now))
+    n = apply_shards(
+        TRANSFORM, tmp_path / "x.zarr", tmp_path / "z.zarr", progress=lambda *now: done.append(now),
+        part_bytes=P * 4 * 50,
+    )  # fmt: skip
     z = zarr.open_array(tmp_path / "z.zarr", mode="r")
     wanted = TRANSFORM.apply(source[:].astype(source.dtype.newbyteorder("=")))
     assert n == 230
@@ -177,11 +178,11 @@ def test_rows_of_zeros_are_written(tmp_path, recwarn):
 
 
 @pytest.mark.parametrize("kind", LISTS)
-def test_parquet_vectors_are_transformed_and_all_else_is_carried_over(tmp_path, monkeypatch, kind):
+def test_parquet_vectors_are_transformed_and_all_else_is_carried_over(tmp_path, kind):
     """Every shard has its name, `apply` of its vectors in their float type, and its other columns and metadata."""
-    monkeypatch.setattr(parquet_data, "_PIECE_BYTES", P * 4 * 10)  # row groups of 12 rows are read in parts of 10
     matrices = write_shards(tmp_path / "x", kind=LISTS[kind], compression="zstd")
-    assert apply_shards(TRANSFORM, tmp_path / "x", tmp_path / "z") == 55
+    ten = P * 4 * 10  # row groups of 12 rows are read in parts of 10
+    assert apply_shards(TRANSFORM, tmp_path / "x", tmp_path / "z", part_bytes=ten) == 55
     assert contents(tmp_path / "z").keys() == matrices.keys()
     for name, matrix in matrices.items():
         before, after = (pq.ParquetFile(tmp_path / folder / name) for folder in "xz")
@@ -327,12 +328,11 @@ def test_a_bad_shard_is_one_sentence_and_leaves_the_previous_output(tmp_path, ba
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_bad_row_of_zarr_is_named(tmp_path, monkeypatch, value):
+def test_a_bad_row_of_zarr_is_named(tmp_path, value):
     """NaN or infinity in any region is refused with its row and column; nothing is left."""
-    monkeypatch.setattr(regions, "_REGION_BYTES", 1)
     zarr.create_array(tmp_path / "x.zarr", data=_bad(31, value), chunks=(10, P))
     with pytest.raises(DataError, match=rf"x.zarr holds {value} at row 31, column 2"):
-        apply_shards(TRANSFORM, tmp_path / "x.zarr", tmp_path / "z.zarr")
+        apply_shards(TRANSFORM, tmp_path / "x.zarr", tmp_path / "z.zarr", part_bytes=1)
     assert os.listdir(tmp_path) == ["x.zarr"]
 
 
@@ -393,19 +393,17 @@ def test_a_disk_that_fills_up_is_one_sentence(tmp_path):
 
 KILLED = """
 import os, signal, sys
-from glocal.transform import LinearTransform, apply_shards, regions
-regions._REGION_BYTES = 1
+from glocal.transform import LinearTransform, apply_shards
 def progress(done, total):
     if done >= 100:
         os.kill(os.getpid(), signal.SIGKILL)
-apply_shards(LinearTransform.load("t.npz"), sys.argv[1], sys.argv[2], progress=progress)
+apply_shards(LinearTransform.load("t.npz"), sys.argv[1], sys.argv[2], progress=progress, part_bytes=640)
 """
 
 
 @pytest.mark.parametrize("kind", ["zarr", "parquet"])
-def test_a_killed_run_leaves_the_previous_output_and_is_taken_up_again(tmp_path, monkeypatch, kind):
+def test_a_killed_run_leaves_the_previous_output_and_is_taken_up_again(tmp_path, kind):
     """After kill -9 the previous output is whole; the same command does only the rest and gives the same bytes."""
-    monkeypatch.setattr(regions, "_REGION_BYTES", 1)
     TRANSFORM.save(tmp_path / "t.npz")
     source, out = ("x.zarr", "z.zarr") if kind == "zarr" else ("x", "z")
     if kind == "zarr":
@@ -422,12 +420,14 @@ def test_a_killed_run_leaves_the_previous_output_and_is_taken_up_again(tmp_path,
     finished = {path.relative_to(data): path.stat().st_mtime_ns for path in data.rglob("*") if path.is_file()}
     (data / ".part-099.parquet.0.partial").touch()  # as a process leaves it that is killed while it writes
     counts = []
-    apply_shards(TRANSFORM, tmp_path / source, tmp_path / out, progress=lambda rows, total: counts.append(rows))
+    apply_shards(
+        TRANSFORM, tmp_path / source, tmp_path / out, progress=lambda rows, total: counts.append(rows), part_bytes=640
+    )
     assert counts == [*range(110, 240, 10)]
     after = contents(tmp_path / out)
     assert {name: (tmp_path / out / name).stat().st_mtime_ns for name in finished} == finished
     assert sorted(os.listdir(tmp_path)) == sorted(["t.npz", source, out])
-    apply_shards(TRANSFORM, tmp_path / source, tmp_path / f"whole-{out}")
+    apply_shards(TRANSFORM, tmp_path / source, tmp_path / f"whole-{out}", part_bytes=640)
     assert after == contents(tmp_path / f"whole-{out}")
     assert after != previous
 
@@ -543,14 +543,13 @@ def test_two_processes_do_not_write_one_output(tmp_path):
 @pytest.mark.parametrize("kind", ["zarr", "parquet"])
 def test_on_a_cluster_whose_worker_is_killed_the_output_is_the_same_to_the_byte(tmp_path, monkeypatch, cluster, kind):
     """With SIGKILL to one of two workers in the middle, the output equals that of one process; what was done stays."""
-    monkeypatch.setattr(regions, "_REGION_BYTES", 1)
     monkeypatch.chdir(tmp_path)  # workers have other working directories: relative paths must arrive whole
     source, out = ("x.zarr", "z.zarr") if kind == "zarr" else ("x", "z")
     if kind == "zarr":
         zarr.create_array(source, data=np.tile(X, (2, 1)), chunks=(10, P))
     else:
         write_shards(Path(source), [10] * 45)
-    apply_shards(TRANSFORM, source, f"here-{out}")
+    apply_shards(TRANSFORM, source, f"here-{out}", part_bytes=640)
     counts = []
 
     def kill(rows, total):
@@ -558,7 +557,7 @@ def test_on_a_cluster_whose_worker_is_killed_the_output_is_the_same_to_the_byte(
         if len(counts) == 10:
             cluster.kill_worker()
 
-    n = apply_shards(TRANSFORM, source, out, scheduler=str(cluster.scheduler_file), progress=kill)
+    n = apply_shards(TRANSFORM, source, out, scheduler=str(cluster.scheduler_file), progress=kill, part_bytes=640)
     assert n == counts[-1][0] == counts[-1][1]
     assert len(counts) == n // 10, "every part is reported once"
     assert contents(Path(out)) == contents(Path(f"here-{out}"))
@@ -691,11 +690,9 @@ def test_in_process_no_engine_is_loaded(tmp_path):
 
 MEMORY = """
 import sys
-from glocal.data import parquet
-from glocal.transform import LinearTransform, apply_shards, regions
-parquet._PIECE_BYTES = regions._REGION_BYTES = 1 << 21
+from glocal.transform import LinearTransform, apply_shards
 for name in sys.argv[1:]:
-    print(peak_of(lambda: apply_shards(LinearTransform.load("t.npz"), name, "out-" + name))[0])
+    print(peak_of(lambda: apply_shards(LinearTransform.load("t.npz"), name, "out-" + name, part_bytes=1 << 21))[0])
 """
 
 

@@ -17,7 +17,7 @@ from glocal.extras import needed
 PARQUET = ".parquet"
 _PREFERRED = (KEY, "embedding", "embeddings")
 _FIX = "Write it again with pyarrow: pyarrow.parquet.write_table(table, path)."
-_PIECE_BYTES = 1 << 25  # of vectors read at once
+PIECE_BYTES = 1 << 25  # of vectors read at once
 _BUFFER_BYTES = 1 << 20
 _LISTED = 8
 
@@ -74,14 +74,16 @@ def vector_column(path: Path, schema: Any, column: str | None = None) -> str:
     )
 
 
-def pieces(file: Any, column: str, *, columns: Sequence[str] | None = None) -> Iterator[Any]:
-    """Yield record batches in order: a row group at once, or in parts where its vectors are above 32 MB."""
+def pieces(
+    file: Any, column: str, *, columns: Sequence[str] | None = None, piece_bytes: int = PIECE_BYTES
+) -> Iterator[Any]:
+    """Yield record batches in order: a row group at once, or in parts where its vectors are above `piece_bytes`."""
     for number in range(file.num_row_groups):
         group = file.metadata.row_group(number)
         chunks = [group.column(i) for i in range(group.num_columns)]
         count = sum(chunk.num_values for chunk in chunks if chunk.path_in_schema.startswith(f"{column}."))
         size = count * max(4, value_type(file.schema_arrow, column).itemsize)
-        rows = max(1, group.num_rows * _PIECE_BYTES // max(_PIECE_BYTES, size))
+        rows = max(1, group.num_rows * piece_bytes // max(piece_bytes, size))
         yield from file.iter_batches(batch_size=rows, row_groups=[number], columns=columns, use_threads=False)
 
 

@@ -18,15 +18,19 @@ from glocal.transform.streaming import apply_checked
 
 @dataclass(frozen=True)
 class ParquetShard:
-    """A file of `rows` rows, the column of its vectors, and the file that the transformed rows go to."""
+    """A file of `rows` rows, the column of its vectors, and the file that the transformed rows go to.
+
+    At most `piece_bytes` of vectors are read at once.
+    """
 
     source: Path
     target: Path
     column: str
     rows: int
+    piece_bytes: int
 
     def run(self, transform: LinearTransform, normalize: bool) -> None:
-        """Write the target atomically, a row group at a time; row groups of more than 32 MB become several.
+        """Write the target atomically, a row group at a time; a row group of more than `piece_bytes` becomes several.
 
         The other columns, the order of all, the compression of the first and the metadata of the schema are kept. The
         vectors keep their float type; integers become float32.
@@ -38,7 +42,7 @@ class ParquetShard:
             at = read.get_field_index(self.column)
             lists = _float_lists(read.field(at).type, transform.out_dimensions)
             schema = read.set(at, read.field(at).with_type(lists))
-            batches = pieces(file, self.column)
+            batches = pieces(file, self.column, piece_bytes=self.piece_bytes)
             settings = _settings(file, self.column)
             make_folder(self.target.parent)
             with atomic_write(self.target) as stream, parquet.ParquetWriter(stream, schema, **settings) as writer:
@@ -61,7 +65,7 @@ class ParquetShard:
             ) from error
 
 
-def parquet_shard(source: Path, target: Path, column: str | None, dimensions: int) -> ParquetShard:
+def parquet_shard(source: Path, target: Path, column: str | None, dimensions: int, piece_bytes: int) -> ParquetShard:
     """Describe a shard by its schema, and refuse one that the transform cannot map."""
     with open_parquet(source) as file:
         schema = file.schema_arrow
@@ -72,7 +76,7 @@ def parquet_shard(source: Path, target: Path, column: str | None, dimensions: in
                 f"{source} has {width} numbers in each row of {name} but the transform maps {dimensions} dimensions; "
                 "it needs features of the model and layer it was fitted on."
             )
-        return ParquetShard(source, target, name, file.metadata.num_rows)
+        return ParquetShard(source, target, name, file.metadata.num_rows, piece_bytes)
 
 
 def _float_lists(kind: Any, dimensions: int) -> Any:

@@ -19,7 +19,6 @@ from glocal.files import unwritable
 from glocal.transform.linear import LinearTransform
 from glocal.transform.streaming import apply_checked
 
-_REGION_BYTES = 1 << 25
 _CHUNK_BYTES = 1 << 22
 
 
@@ -50,11 +49,11 @@ class Region:
                 zarr.open_array(str(self.target), mode="r+")[self.start : self.stop] = Z
 
 
-def regions_of(features: Features, target: Path) -> list[Region]:
-    """Cut the rows into regions of about 32 MB that are whole chunks, or whole shards, of the target."""
+def regions_of(features: Features, target: Path, region_bytes: int) -> list[Region]:
+    """Cut the rows into regions of about `region_bytes` that are whole chunks, or whole shards, of the target."""
     (n, p), itemsize = features.matrix.shape, _float(features.matrix.dtype).itemsize
     step = _chunk_rows(features)
-    step *= max(1, _REGION_BYTES // (step * p * max(4, itemsize)))
+    step *= max(1, region_bytes // (step * p * max(4, itemsize)))
     matrix, source = features.matrix, Path(features.source)
     return [Region(matrix, source, target, start, min(n, start + step)) for start in range(0, n, step)]
 

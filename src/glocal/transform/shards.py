@@ -12,7 +12,7 @@ import numpy as np
 
 from glocal._version import __version__
 from glocal.data.features import Features
-from glocal.data.parquet import PARQUET, shards_of
+from glocal.data.parquet import PARQUET, PIECE_BYTES, shards_of
 from glocal.data.readers import READERS
 from glocal.data.store import RowStore
 from glocal.data.zarr import ZARR
@@ -46,11 +46,12 @@ def apply_shards(
     normalize: bool = False,
     scheduler: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    part_bytes: int = PIECE_BYTES,
 ) -> int:
     """Transform every row of `source` into the zarr array or the Parquet shards `out`.
 
-    A zarr array is worked on in regions of whole chunks of about 32 MB, Parquet shards one by one and each in row
-    groups of at most 32 MB, so that memory does not grow with the input. The output appears when it is whole. What a
+    A zarr array is worked on in regions of whole chunks, Parquet shards one by one and each in row groups of at most
+    `part_bytes`, so that memory does not grow with the input. The output appears when it is whole. What a
     run that was killed has finished is kept in ``.OUT.partial`` beside `out`; a run with the same transform, options
     and input (names, sizes, times of change of its files) does only the rest, any other one starts anew.
 
@@ -74,6 +75,8 @@ def apply_shards(
         Address or scheduler file of a Dask cluster; None works in this process, and needs no Dask.
     progress : function or None
         Called with the rows done so far and the rows in total.
+    part_bytes : int
+        Size of the rows that are read and transformed at once, about 32 MB.
 
     Returns
     -------
@@ -94,9 +97,13 @@ def apply_shards(
     source, out = Path(os.path.abspath(source)), followed(Path(os.path.abspath(out)))  # workers start in other folders
     _check_places(source, out)
     transform = transform if strength == 1.0 else transform.at_strength(strength)
-    output = Output.of(out, _key_of(transform, normalize, column, source))
+    output = Output.of(out, _key_of(transform, normalize, column, source, part_bytes))
     features = _zarr_input(transform, source, column, scheduler) if out.suffix.lower() == ZARR else None
-    parts = regions_of(features, output.whole) if features else _parquet_parts(transform, source, output.whole, column)
+    parts = (
+        regions_of(features, output.whole, part_bytes)
+        if features
+        else _parquet_parts(transform, source, output.whole, column, part_bytes)
+    )
     total = sum(part.rows for part in parts)
     with building(output) as tasks:
         finished = set(tasks.done())
@@ -139,7 +146,9 @@ def _zarr_input(transform: LinearTransform, source: Path, column: str | None, sc
     return features
 
 
-def _parquet_parts(transform: LinearTransform, source: Path, target: Path, column: str | None) -> list[ParquetShard]:
+def _parquet_parts(
+    transform: LinearTransform, source: Path, target: Path, column: str | None, part_bytes: int
+) -> list[ParquetShard]:
     shards = shards_of(source)
     if not shards or (not source.is_dir() and source.suffix.lower() != PARQUET):
         raise FileError(
@@ -152,7 +161,9 @@ def _parquet_parts(transform: LinearTransform, source: Path, target: Path, colum
             place = target / shard.relative_to(source)
         else:
             place = target if target.suffix.lower() == PARQUET else target / shard.name
-        parts.append(parquet_shard(shard, place, parts[0].column if parts else column, transform.dimensions))
+        parts.append(
+            parquet_shard(shard, place, parts[0].column if parts else column, transform.dimensions, part_bytes)
+        )
     return parts
 
 
@@ -179,9 +190,10 @@ def _check_places(source: Path, out: Path) -> None:
         raise FileError(f"output {out} exists and is not {what}, so it is not replaced. Name another.")
 
 
-def _key_of(transform: LinearTransform, normalize: bool, column: str | None, source: Path) -> str:
+def _key_of(transform: LinearTransform, normalize: bool, column: str | None, source: Path, part_bytes: int) -> str:
     """Hash whatever determines the output: this version too, and of the input the names and stamps of its files."""
-    digest = hashlib.sha256(f"{__version__} {normalize} {column!r} {transform.mean!r} {transform.std!r}".encode())
+    options = f"{__version__} {normalize} {column!r} {part_bytes} {transform.mean!r} {transform.std!r}"
+    digest = hashlib.sha256(options.encode())
     for array in (transform.weights, transform.bias):
         digest.update(b"-" if array is None else np.ascontiguousarray(array).data)
     try:
