@@ -259,16 +259,16 @@ def test_local_images_can_stay_raw(many):
 
 CODE = """
 import sys, warnings
+from pathlib import Path
 from glocal.aligner import fit_arm
-from glocal.data import store
 from glocal.data.features import Features
+from glocal.data.store import read_hdf5
 from glocal.data.world import simulated_world
 warnings.simplefilter("ignore")
-store.IN_MEMORY_BYTES = 0
 world = simulated_world(n_triplets=2000, n_local=10, dimensions=256)
 options = {"max_evaluations": 2, "local_blocks": 4, "block_size": 256}
 for path in sys.argv[1:]:
-    local = Features.load(path)
+    local = Features(read_hdf5(Path(path), max_in_memory=0)) if path.endswith(".h5") else Features.load(path)
     peak, fit = peak_of(lambda: fit_arm(world.objects, world.triplets, local_features=local, **options))
     assert fit.record.n_local == 1024
     print(peak)
