@@ -1,5 +1,6 @@
 """The transform: one affine map, applied to arrays and tensors, interpolated, saved and read by others."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -419,14 +420,17 @@ def test_a_failing_disk_ends_the_stream(tmp_path, monkeypatch, fails, sentence):
                     raise OSError(5, "Input/output error")
                 yield start, chunk
 
+    @contextlib.contextmanager
+    def on_a_full_disk(path):
+        with opened(path), open("/dev/full", "wb") as stream:
+            yield stream
+
+    opened, many = streaming.atomic_write, np.tile(X, (100, 1))  # more than the buffer of a file holds
     before = threading.active_count()
-    features = Failing(X) if fails == "read" else Features(X)
-    with open("/dev/full", "wb", buffering=0) as full:
-        if fails == "write":
-            writer = streaming._Writer
-            monkeypatch.setattr(streaming, "_Writer", lambda stream: writer(full))
-        with pytest.raises(FileError, match=sentence):
-            apply_file(TRANSFORM, features, tmp_path / "z.npy", chunk_bytes=P * 8 * 2)
+    if fails == "write":
+        monkeypatch.setattr(streaming, "atomic_write", on_a_full_disk)
+    with pytest.raises(FileError, match=sentence):
+        apply_file(TRANSFORM, (Failing if fails == "read" else Features)(many), tmp_path / "z.npy", chunk_bytes=10_000)
     assert threading.active_count() == before
     assert os.listdir(tmp_path) == []
 
