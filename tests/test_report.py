@@ -243,13 +243,13 @@ def test_findings_say_what_is_amiss(folders):
     said = findings(load_run(folders))
     harm = [sentence for sentence in said if "hurts downstream" in sentence]
     assert [sentence.split(" ")[0] for sentence in harm] == ["global", "glocal"]  # p of the third is 0.09
-    assert "-0.100" in harm[0]
+    assert "changes by -.100 [-.120, -.080]" in harm[0]
     assert any(s.startswith("Unconverged: 2 of 16 points of sweep (fold 0 glocal α 0.5 λ 1 τ 0.25;") for s in said)
     assert any(s.startswith("Collapsed: 2 of 16 points of sweep") for s in said)
     assert any(s.startswith("Overfitted: the choice of sweep ") for s in said)
-    (price,) = [sentence for sentence in said if "neighbours_kept" in sentence]
+    (price,) = [sentence for sentence in said if "neighbours are kept" in sentence]
     assert price.startswith("Price: fewer neighbours are kept than by original in 3 of 3 comparisons, most by own")
-    assert not any("+0." in sentence for sentence in said)
+    assert not any("+." in sentence for sentence in said)
 
 
 def test_findings_name_wrong_files_and_collapsed_arms(tmp_path):
@@ -303,7 +303,7 @@ def test_neighbours_lost_and_a_sweep_without_a_choice_are_said(tmp_path):
     (tmp_path / "rows.jsonl").write_text("".join(to_json(line) + "\n" for line in lost))
     (found,) = findings(load_run(tmp_path))
     assert found.startswith("Price: fewer neighbours are kept than by original in 2 of 2 comparisons, most by global")
-    assert "far (neighbours_kept) is -0.353" in found
+    assert "in far their share changes by -.353" in found
     write_sweep(tmp_path / "sweep")
     (tmp_path / "sweep" / "front.csv").unlink()
     (unfinished,) = [one for one in findings(load_run(tmp_path / "sweep")) if one.startswith("Unfinished")]
@@ -314,7 +314,8 @@ def test_nothing_amiss_is_said_too(tmp_path):
     """A run without findings says that there are none."""
     (tmp_path / "scores.jsonl").write_text(to_json(row("a", "accuracy_cosine", 0.5, "original")) + "\n")
     page = report_page(load_run(tmp_path), title="a <b> title")
-    assert "None: every fit converged" in page
+    assert "Nothing: every fit converged" in page
+    assert "<b><bdi>original</bdi></b> agrees with people on .500 of new answers." in page
     assert "a &lt;b&gt; title" in page
     assert 'id="objects"' not in page
 
@@ -777,9 +778,7 @@ def test_arrow_keys_go_along_the_front(visit):
     """From the list or the chart every point of the front is reached by keys: right goes to more neighbours kept."""
     tab = visit()
     points = tab.evaluate("page.fronts[0]")
-    strong = sorted(
-        (p for p in points if p["front"] or p["method"] != "glocal"), key=lambda p: (p["kept"], p["accuracy"])
-    )
+    strong = sorted((p for p in points if p["strong"] or p["chosen"]), key=lambda p: (p["kept"], p["accuracy"]))
     tab.focus("figure.front")
     tab.keyboard.press("Home")
     for point in strong:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from glocal.extras import needed
-from glocal.report.fronts import axis_title
+from glocal.report.labels import labels
 from glocal.report.palette import CATEGORIES, COLOURS, GREY, SHAPES, places
+from glocal.report.words import axis_title, metric_words
 
 if TYPE_CHECKING:
     import altair as alt
@@ -31,6 +32,7 @@ def task_chart(
     """
     alt = altair()
     metric, several = str(rows["metric"].iloc[0]), rows["network"].nunique() > 1
+    words = metric_words(metric)
     base = alt.Chart(
         _data(rows[["network", "transform", "value", "low", "high", "n", "difference", "p_holm"]])
     )  # fmt: skip
@@ -42,11 +44,11 @@ def task_chart(
         y["yOffset"] = alt.YOffset("transform:N", sort=list(arms), scale=alt.Scale(paddingInner=0.2))
     colour, shape = _looks("transform", arms, alt.Legend(orient="bottom", columns=4) if legend and several else None)
     intervals = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X("low:Q", title=metric, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4)),
+        x=alt.X("low:Q", title=words, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4)),
         x2="high:Q", color=colour, **y,
     )  # fmt: skip
     points = base.mark_point(filled=True, size=60, opacity=1).encode(
-        x=alt.X("value:Q", title=metric), color=colour, shape=shape, **y,
+        x=alt.X("value:Q", title=words), color=colour, shape=shape, **y,
         tooltip=[
             alt.Tooltip("transform:N", title="arm"), "network:N",
             *(alt.Tooltip(f"{name}:Q", format=".3f") for name in ("value", "low", "high")),
@@ -59,63 +61,70 @@ def task_chart(
         people = alt.Chart(_data(ceilings[["network", "metric", "value"]]))
         strokes = people.mark_tick(style="inkfill", thickness=2) if several else people.mark_rule(style="ink", size=2)
         layers.insert(0, strokes.encode(
-            x=alt.X("value:Q", title=metric),
+            x=alt.X("value:Q", title=words),
             tooltip=[alt.Tooltip("metric:N", title="people"), alt.Tooltip("value:Q", format=".3f")],
             **({"y": y["y"]} if several else {}),
         ))  # fmt: skip
     lines = rows.groupby("network")["transform"].nunique().sum()
     return alt.layer(*layers).properties(
-        height=60 + (17 if several else 26) * int(lines), description=f"{metric} of each arm with its 95 % interval"
+        height=60 + (17 if several else 26) * int(lines), description=f"{words} of each arm with its 95 % interval"
     )
 
 
-def front_chart(points: Sequence[dict[str, Any]]) -> alt.LayerChart:
-    """Agreement against neighbours kept: every setting, the front, the path of `global`, original and choice.
+def front_chart(points: Sequence[dict[str, Any]], among: Sequence[dict[str, Any]] = ()) -> alt.LayerChart:
+    """Agreement against neighbours kept: every setting, the front of each arm by name, the original and the choice.
 
-    `points` are those of `front_points`. The parameter `picked` is the number of the point shown.
+    `points` are those of a front; `among` are those of all fronts that are shown side by side, on the same axes. The
+    parameter `picked` is the number of the point shown.
     """
-    alt = altair()
+    alt, among = altair(), among or points
     data = alt.Chart(alt.Data(values=list(points)))
     # NOTE given domains: a layer of marks that shows nothing yet has no extent of its own
     x, y = (
-        alt.X("kept:Q", title="neighbours kept (fraction)", scale=_domain(points, "kept")),
-        alt.Y("accuracy:Q", title="odd-one-out accuracy", scale=_domain(points, "accuracy")),
+        alt.X(
+            "kept:Q",
+            title="neighbours kept (fraction)",
+            scale=_domain(among, "kept"),
+            axis=alt.Axis(tickCount=5, labelExpr="datum.value > 1 ? '' : datum.label"),
+        ),
+        alt.Y(
+            "accuracy:Q",
+            title="agreement with people (accuracy)",
+            scale=_domain(among, "accuracy"),
+            axis=alt.Axis(tickCount=5),
+        ),
     )
-    methods = [method for method in ("glocal", "global", "naive") if any(p["method"] == method for p in points)]
-    colour, shape = _looks("method", methods, alt.Legend(orient="top", symbolOpacity=1))
+    methods = list(dict.fromkeys(point["method"] for point in among if point["method"] != "original"))
+    colour, shape = _looks("method", methods, None)
 
     def of(which: str) -> alt.Chart:
         return data.transform_filter(which).encode(x=x, y=y)
 
-    def name(which: str, text: str, dy: int) -> alt.Chart:
-        return of(which).mark_text(text=text, style="inkfill", dy=dy, fontSize=12)
-
-    strong = "datum.front || datum.method !== 'glocal'"
-    settings, front = of("datum.method !== 'original'"), of(f"datum.method !== 'original' && ({strong})")
+    settings, front = of("datum.method !== 'original'"), of("datum.method !== 'original' && datum.strong")
     original, chosen = of("datum.method === 'original'"), of("datum.chosen")
     layers = [
-        front.mark_line(strokeWidth=1.5).encode(
-            color=colour, detail=["sweep:N", "bias:N"], order=alt.Order("path:Q")
-        ),
+        front.mark_line(strokeWidth=1.5).encode(color=colour, detail=["bias:N"], order=alt.Order("kept:Q")),
         front.mark_rule(opacity=0.5).encode(x=alt.X("kept_low:Q", title=""), x2="kept_high:Q", color=colour),
         front.mark_rule(opacity=0.5).encode(y=alt.Y("accuracy_low:Q", title=""), y2="accuracy_high:Q", color=colour),
         settings.mark_point(filled=True, size=50, cursor="pointer").encode(
             color=colour, shape=shape, tooltip="label:N",
-            opacity=alt.condition(strong, alt.value(1), alt.value(0.35)),
+            opacity=alt.condition("datum.strong", alt.value(1), alt.value(0.3)),
         ),
         original.mark_point(shape=_STAR, size=220, style="inkfill", filled=True, opacity=1).encode(tooltip="label:N"),
         chosen.mark_point(size=240, style="ink", strokeWidth=2, filled=False).encode(tooltip="label:N"),
         of("datum.number === picked").mark_point(size=420, style="picked", strokeWidth=3, filled=False),
-        name("datum.method === 'original'", "original", -16),
-        *(
-            # choices of several sweeps may lie on each other: every name has a height of its own
-            name(f"datum.chosen && datum.method === '{method}'",
-                 "chosen" if len(methods) == 1 else f"chosen of {method}", dy)
-            for method, dy in zip(methods, (-16, 24, -32), strict=False)
-        ),
     ]  # fmt: skip
+    for label in labels(points, _ends(among, "kept"), _ends(among, "accuracy")):
+        place = alt.Chart(alt.Data(values=[label.at])).encode(x=x, y=y)
+        colours: dict[str, Any] = {"color": colour} if label.at["method"] in methods else {}
+        for style in ("halo", None if colours else "inkfill"):
+            mark = {"style": style} if style else {}
+            text = place.mark_text(
+                text=label.text, dx=label.dx, dy=label.dy, align=label.align, fontSize=12, fontWeight=600, **mark
+            )
+            layers.append(text.encode(**({} if style else colours)))
     return alt.layer(*layers).add_params(alt.param(name="picked", value=-1)).properties(
-        height=380, description="Front: odd-one-out accuracy against neighbours kept, every setting of the sweep"
+        height=380, description="Front: agreement with people against neighbours kept, every setting"
     )  # fmt: skip
 
 
@@ -135,7 +144,7 @@ def slice_chart(rows: Sequence[dict[str, Any]], parameter: str) -> alt.LayerChar
     )  # fmt: skip
     legend = alt.Legend(orient="top", symbolType="stroke")
     folds = base.mark_line(point=True, strokeWidth=1.2).encode(
-        x=x, y=alt.Y("accuracy:Q", title="odd-one-out accuracy", scale=alt.Scale(zero=False)),
+        x=x, y=alt.Y("accuracy:Q", title="agreement with people (accuracy)", scale=alt.Scale(zero=False)),
         strokeDash=alt.StrokeDash("fold:N", title="fold", legend=legend),
         color=alt.Color("fold:N", title="fold", scale=alt.Scale(range=list(COLOURS)), legend=legend),
         tooltip=[
@@ -250,9 +259,13 @@ def _looks(field: str, order: Sequence[str], legend: alt.Legend | None) -> tuple
 
 
 def _domain(points: Sequence[dict[str, Any]], name: str) -> alt.Scale:
+    return altair().Scale(domain=_ends(points, name), zero=False, nice=False)
+
+
+def _ends(points: Sequence[dict[str, Any]], name: str) -> list[float]:
     low, high = min(point[f"{name}_low"] for point in points), max(point[f"{name}_high"] for point in points)
     room = 0.06 * (high - low) or 0.01
-    return altair().Scale(domain=[low - room, high + room], zero=False, nice=False)
+    return [low - room, high + room]
 
 
 def _rows(name: str, rows: Sequence[dict[str, Any]] | None) -> alt.Data:

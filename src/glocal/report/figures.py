@@ -57,6 +57,13 @@ def front_figure(folders: PathLike | Sequence[PathLike], *, title: str = "") -> 
     return _figure([(title, front_chart(points))], width=420)
 
 
+def fronts_figure(found: Sequence[Front]) -> alt.TopLevelMixin:
+    """The fronts of one or several networks on the same axes, a panel each."""
+    among = [point for front in found for point in front.points]
+    width = 420 if len(found) == 1 else 330
+    return _figure([(front.title, front_chart(front.points, among)) for front in found], width=width)
+
+
 def scores_figure(run: Run) -> alt.TopLevelMixin:
     """One panel a task: every arm with its 95 % interval, networks below each other, ceilings of people as strokes."""
     people, order = bounds(run.rows), arms(run.rows)
@@ -162,10 +169,8 @@ def _figures(run: Run) -> dict[str, alt.TopLevelMixin]:
     found: dict[str, alt.TopLevelMixin] = {}
     if len(main_rows(run.rows)):
         found["scores"] = scores_figure(run)
-    swept: dict[tuple[str, ...], Front] = {(front.title,): front for front in fronts(run) if front.points}
-    for key, stem in file_stems(swept).items():
-        name = "front" if len(swept) == 1 else f"front-{stem}"
-        found[name] = _figure([(swept[key].title, front_chart(swept[key].points))], width=420)
+    if shown := [front for front in fronts(run) if front.points]:
+        found["front"] = fronts_figure(shown)
     if any(front.slices for front in fronts(run)):
         found["slices"] = slices_figure(run)
     stems = file_stems((network, arm) for network, views in run.views.items() for arm in views)

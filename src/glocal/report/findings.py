@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from glocal.evaluation.structure.collapse import at_chance
-from glocal.report.fronts import setting
 from glocal.report.run import Run
+from glocal.report.verdict import direction
+from glocal.report.words import AGREEMENT, KEPT, counted, decimals, interval_words, metric_words, setting_words
+from glocal.scores import DIFFERENCE
 from glocal.suite.table import differences
 
-_LIKENESS = ("accuracy_cosine", "accuracy_dot", "spearman", "pearson")  # agreement with people
-_PRICE = "neighbours_kept"  # any transform changes neighbours: a price, said in one sentence, not damage downstream
+_LIKENESS = (*AGREEMENT, "spearman", "pearson")  # agreement with people
 
 
 def findings(run: Run) -> list[str]:
@@ -47,34 +48,36 @@ def _collapsed(run: Run) -> Iterator[str]:
 
 def _harm(run: Run) -> Iterator[str]:
     for row in _worse(run):
-        metric = str(row["metric"]).removesuffix("_difference")
-        if metric == _PRICE:
+        metric = str(row["metric"]).removesuffix(DIFFERENCE)
+        if metric == KEPT:
             continue
         where = f" on {row['network']}" if row["network"] else ""
         what = "agrees less with people" if metric.startswith(_LIKENESS) else "hurts downstream"
         yield (
-            f"{row['transform']} {what}{where}: {row['task']} ({metric}) is {row['value']:+.3f} "
-            f"[{row['low']:+.3f}, {row['high']:+.3f}] beside {run.baseline}, p = {row['p_holm']:.2g} after correction."
+            f"{row['transform']} {what}{where}: {row['task']} ({metric_words(metric)}) changes by "
+            f"{decimals(row['value'], signed=True)}{interval_words(row['low'], row['high'])} beside {run.baseline}, "
+            f"p = {row['p_holm']:.2g} after correction."
         )
 
 
 def _price(run: Run) -> Iterator[str]:
-    paid = [row for row in _worse(run) if row["metric"] == f"{_PRICE}_difference"]
+    """Any transform changes neighbours: a price, said in one sentence, not damage downstream."""
+    paid = [row for row in _worse(run) if row["metric"] == KEPT + DIFFERENCE]
     if paid:
         most = min(paid, key=lambda row: row["value"])
-        compared = int((differences(run.rows)["metric"] == f"{_PRICE}_difference").sum())
+        compared = int((differences(run.rows)["metric"] == KEPT + DIFFERENCE).sum())
         where = f" on {most['network']}" if most["network"] else ""
         yield (
-            f"Price: fewer neighbours are kept than by {run.baseline} in {len(paid)} of {compared} comparisons, most "
-            f"by {most['transform']}{where}: {most['task']} ({_PRICE}) is {most['value']:+.3f} "
-            f"[{most['low']:+.3f}, {most['high']:+.3f}]."
+            f"Price: fewer neighbours are kept than by {run.baseline} in {len(paid)} of "
+            f"{counted(compared, 'comparison')}, most by {most['transform']}{where}: in {most['task']} their share "
+            f"changes by {decimals(most['value'], signed=True)}{interval_words(most['low'], most['high'])}."
         )
 
 
 def _worse(run: Run) -> list[dict[Any, Any]]:
-    """The rows of differences that the table marks as lower."""
-    rows = differences(run.rows)
-    return rows[(rows["p_holm"] < 0.05) & (rows["value"] < 0)].to_dict("records")
+    """The differences that are losses, larger than the margin and significant."""
+    rows = differences(run.rows).assign(difference=lambda rows: rows["value"]).to_dict("records")
+    return [row for row in rows if direction(row) == "worse"]
 
 
 def _unfinished(run: Run) -> Iterator[str]:
@@ -93,7 +96,7 @@ def _unconverged(run: Run) -> Iterator[str]:
         bad = sweep.points[~sweep.points["converged"].astype(bool)]
         if len(bad):
             named = "; ".join(
-                " ".join([f"fold {row['fold']}", *setting(row)]) for row in bad.head(3).to_dict("records")
+                " ".join([f"fold {row['fold']}", *setting_words(row)]) for row in bad.head(3).to_dict("records")
             )
             more = "" if len(bad) <= 3 else f"; and {len(bad) - 3} more"
             yield f"Unconverged: {len(bad)} of {len(sweep.points)} points of {sweep.name} ({named}{more})."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.resources
+import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
@@ -21,6 +22,7 @@ from glocal.report.objects import object_data
 from glocal.report.provenance import brief, provenance
 from glocal.report.run import Run
 from glocal.report.thumbnails import Thumbnails
+from glocal.report.verdict import MARGIN, verdict
 from glocal.suite.table import arms, bounds, cell, main_rows
 
 
@@ -58,7 +60,9 @@ def report_page(run: Run, *, title: str | None = None, thumbnails: Thumbnails | 
     looks = palette.places(arms(run.rows))
     shown = {
         "title": title or "Report: " + ", ".join(run.names), "version": __version__, "brief": brief(run),
-        "findings": findings(run), "provenance": provenance(run), "table": _table(run), "baseline": run.baseline,
+        "verdict": [marked(sentence) for sentence in verdict(run)], "margin": MARGIN,
+        "findings": [marked(sentence) for sentence in findings(run)], "provenance": provenance(run),
+        "table": _table(run), "baseline": run.baseline,
         "arms": [(arm, palette.COLOURS[place], palette.SIGNS[place]) for arm, place in looks.items()],
         "fronts": found, "objects": data.get("objects"),
         "pictures_said": () if thumbnails is None else thumbnails.said,
@@ -96,6 +100,13 @@ def script_json(value: Any) -> str:
     return text
 
 
+def marked(sentence: str) -> Any:
+    """A sentence as markup: names between backticks stand out, nothing in it is markup of its own."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]*)`", r"<b><bdi>\1</bdi></b>", str(escape(sentence))))
+
+
 def _charts(run: Run, found: Sequence[Front], objects: dict[str, Any] | None) -> Iterator[tuple[str, Any]]:
     """The charts of the page by the name of their place."""
     people, order = bounds(run.rows), arms(run.rows)
@@ -103,7 +114,7 @@ def _charts(run: Run, found: Sequence[Front], objects: dict[str, Any] | None) ->
         yield f"task-{number}", task_chart(rows, people[people["task"] == task], order)
     for number, front in enumerate(found):
         if front.points:
-            yield f"front-{number}", front_chart(front.points)
+            yield f"front-{number}", front_chart(front.points, [point for one in found for point in one.points])
         for place, (_, parameter, rows) in enumerate(front.slices):
             yield f"slice-{number}-{place}", slice_chart(rows, parameter)
     if objects is not None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ROWS = ("rows.jsonl", "scores.jsonl")
+_POINTS = "points.jsonl"
 _MAYBE = (*NUMBER, NULL)
 _POINT = {"fold": (int,), "method": TEXT, **dict.fromkeys(("alpha", "lmbda", "tau", "accuracy_cosine"), _MAYBE)}
 _POINT_TOO = {
@@ -88,6 +89,11 @@ class Run:
         """The arm that others are compared with."""
         return next((str(suite["plan"]["baseline"]) for suite in self.suites.values()), "original")
 
+    @property
+    def simulated(self) -> bool:
+        """Whether the people of these scores are those of a simulated world."""
+        return bool((self.rows["metric"] == "ceiling_people").any())
+
 
 def load_run(folders: PathLike | Sequence[PathLike], progress: Callable[[int, int], None] | None = None) -> Run:
     """Read what ``glocal evaluate suite``, ``glocal sweep`` and ``glocal demo`` write.
@@ -95,7 +101,8 @@ def load_run(folders: PathLike | Sequence[PathLike], progress: Callable[[int, in
     Parameters
     ----------
     folders : path or sequence of paths
-        One or several, e.g. a suite and sweeps of the same networks.
+        One or several, e.g. a suite and sweeps of the same networks. A folder stands for itself and for the run folders
+        that lie in it, such as the sweeps of several networks.
         Of a folder with ``rows.jsonl`` the ``scores.jsonl`` that ``glocal demo`` writes beside it is not read.
     progress : function or None
         Called with the number of views that are read, and of all.
@@ -108,6 +115,7 @@ def load_run(folders: PathLike | Sequence[PathLike], progress: Callable[[int, in
     paths = (
         [Path(folders)] if isinstance(folders, str) or not isinstance(folders, Sequence) else list(map(Path, folders))
     )
+    paths = _run_folders(paths)
     scores: list[Score] = []
     sweeps: list[SweepRun] = []
     views: dict[str, dict[str, View]] = {}
@@ -117,12 +125,7 @@ def load_run(folders: PathLike | Sequence[PathLike], progress: Callable[[int, in
     n_views, read = sum(len(list((path / "views").glob("*.npz"))) for path in paths), 0
     for path, name in zip(paths, names, strict=True):
         held = [file for file in _ROWS if (path / file).is_file()][:1]
-        swept = (path / "points.jsonl").is_file()
-        if not held and not swept:
-            raise FileError(
-                f"{path} is not a run folder: it holds none of {', '.join(_ROWS)} and points.jsonl. "
-                "Give the folder that glocal evaluate suite --out or glocal sweep --out wrote."
-            )
+        swept = (path / _POINTS).is_file()
         scores += [score for file in held for score in read_scores(path / file)]
         if swept:
             sweeps.append(_sweep(path, name))
@@ -143,6 +146,21 @@ def load_run(folders: PathLike | Sequence[PathLike], progress: Callable[[int, in
     first = [network for suite in suites.values() for network in suite["plan"]["networks"] if network in views]
     views = {network: _ordered(views[network], suites) for network in dict.fromkeys([*first, *views])}
     return Run(tuple(names), score_frame(scores), tuple(sweeps), views, suites, fits)
+
+
+def _run_folders(paths: Sequence[Path]) -> list[Path]:
+    """The run folders among these and those that lie in them, each once."""
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(child for child in path.iterdir() if child.is_dir()) if path.is_dir() else []
+        runs = [folder for folder in (path, *inside) if any((folder / file).is_file() for file in (*_ROWS, _POINTS))]
+        if not runs:
+            raise FileError(
+                f"{path} is not a run folder: it holds none of {', '.join(_ROWS)} and {_POINTS}, and nor does a folder "
+                "in it. Give the folder that glocal evaluate suite --out or glocal sweep --out wrote."
+            )
+        found += runs
+    return list(dict.fromkeys(found))
 
 
 def run_names(paths: Sequence[Path]) -> list[str]:
@@ -170,7 +188,7 @@ def _sweep(path: Path, name: str) -> SweepRun:
                 "Run glocal sweep --resume to write it again."
             ) from error
     meta = LinearTransform.load(path / "transform.npz").meta if (path / "transform.npz").is_file() else {}
-    points = pd.DataFrame(read_rows(path / "points.jsonl", _POINT, _POINT_TOO))
+    points = pd.DataFrame(read_rows(path / _POINTS, _POINT, _POINT_TOO))
     return SweepRun(name, config, points, tables[0], tables[1], meta)
 
 

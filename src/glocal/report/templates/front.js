@@ -26,7 +26,7 @@ function showPoint(front, number) {
 // Left and right along the front, its ends by Home and End: points that are drawn strong, by neighbours kept.
 function walk(front, key) {
   const points = page.fronts[front], list = at(`point-${front}`);
-  const order = [...points.keys()].filter((i) => points[i].front || points[i].method !== "glocal" || points[i].chosen)
+  const order = [...points.keys()].filter((i) => points[i].strong || points[i].chosen)
     .sort((a, b) => points[a].kept - points[b].kept || points[a].accuracy - points[b].accuracy);
   const now = points[Number(list.value)], here = order.indexOf(Number(list.value));
   const after = here >= 0 ? here + 1 : order.findIndex((i) => points[i].kept > now.kept);
