@@ -397,7 +397,7 @@ def test_a_half_written_run_has_page_figures_and_tables(tmp_path):
     shutil.rmtree(tmp_path / "suite" / "views")
     with (tmp_path / "suite" / "rows.jsonl").open("a") as stream:
         stream.write('{"task"')
-    for name, figures, held in (("sweep", 0, []), ("suite", 2, ["scores", "differences"])):
+    for name, figures, held in (("sweep", 0, []), ("suite", 4, ["scores", "differences"])):
         run = load_run(tmp_path / name)
         assert "<main" in report_page(run)
         assert len(save_figures(run, tmp_path / "f")) == figures
