@@ -287,6 +287,9 @@ def test_each_warning_has_its_cause(tmp_path):
     assert said() == []
     assert [s.split(":")[0] for s in said(converged=False)] == ["Unconverged"]
     assert [s.split(":")[0] for s in said(parts={"global": 1.0986123})] == ["Collapsed"]
+    # of two candidate pairs log 2 is chance, of three it is learned
+    assert [s.split(":")[0] for s in said(parts={"global": 0.6931472}, chance_loss=0.6931472)] == ["Collapsed"]
+    assert said(parts={"global": 0.6931472}) == []
     harm = row("few", "accuracy_logistic_difference", -0.1, "global", p=0.001, p_holm=0.004)
     (tmp_path / "suite" / "rows.jsonl").write_text("".join(to_json(line) + "\n" for line in [*rows, harm]))
     (found,) = said()

@@ -13,6 +13,7 @@ from glocal.evaluation.views import View
 from glocal.evaluation.views.view import UNKNOWN, Matrix
 from glocal.files import PathLike, atomic_write, check_ending, make_folder
 from glocal.files.stems import file_stems
+from glocal.report.captions import front_title
 from glocal.report.charts import altair, front_chart, map_chart, matrix_chart, slice_chart, spectrum_chart, task_chart
 from glocal.report.fronts import Front, front_points, fronts
 from glocal.report.objects import category_bands, coloured, picture
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import altair as alt
 
 FORMATS = (".png", ".pdf", ".svg")
-_NAME = 40  # characters of a title
+_NAME = 100  # characters of a title
 
 
 def front_figure(folders: PathLike | Sequence[PathLike], *, title: str = "") -> alt.TopLevelMixin:
@@ -61,7 +62,11 @@ def fronts_figure(found: Sequence[Front]) -> alt.TopLevelMixin:
     """The fronts of one or several networks on the same axes, a panel each."""
     among = [point for front in found for point in front.points]
     width = 420 if len(found) == 1 else 330
-    return _figure([(front.title, front_chart(front.points, among)) for front in found], width=width)
+    return _figure([(_titled(front, found), front_chart(front.points, among)) for front in found], width=width)
+
+
+def _titled(front: Front, among: Sequence[Front]) -> str:
+    return front.title if len(among) > 1 else front_title(front)
 
 
 def scores_figure(run: Run) -> alt.TopLevelMixin:

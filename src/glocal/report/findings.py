@@ -31,6 +31,8 @@ def _wrong_files(run: Run) -> Iterator[str]:
 
 
 def _collapsed(run: Run) -> Iterator[str]:
+    import pandas as pd
+
     for network, arms in run.views.items():
         for arm, view in arms.items():
             if view.meta.get("collapsed"):
@@ -38,7 +40,9 @@ def _collapsed(run: Run) -> Iterator[str]:
     for sweep in run.sweeps:
         if "parts" in sweep.points:
             losses = [(parts or {}).get("global") for parts in sweep.points["parts"]]
-            count = sum(loss is not None and at_chance(loss, math.log(3)) for loss in losses)
+            # points from before the loss of chance was recorded are of triplets
+            chance = sweep.points.get("chance_loss", pd.Series(math.log(3), sweep.points.index)).fillna(math.log(3))
+            count = sum(loss is not None and at_chance(loss, at) for loss, at in zip(losses, chance, strict=True))
             if count:
                 yield (
                     f"Collapsed: {count} of {len(losses)} points of {sweep.name} predict the fitted answers no better "
@@ -94,6 +98,12 @@ def _unconverged(run: Run) -> Iterator[str]:
         if "converged" not in sweep.points:
             continue
         bad = sweep.points[~sweep.points["converged"].astype(bool)]
+        if len(bad) and "eta" in bad and bad["eta"].notna().all():
+            yield (
+                f"Unconverged: {len(bad)} of {len(sweep.points)} mini-batch points of {sweep.name}, as its "
+                "stopping rule leaves them; how far the optima lie below is not measured."
+            )
+            continue
         if len(bad):
             named = "; ".join(
                 " ".join([f"fold {row['fold']}", *setting_words(row)]) for row in bad.head(3).to_dict("records")

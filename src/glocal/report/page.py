@@ -15,6 +15,7 @@ from glocal.extras import needed
 from glocal.files import PathLike, atomic_write
 from glocal.records import to_json
 from glocal.report import palette, vega
+from glocal.report.captions import front_caption, front_title, task_caption, task_title
 from glocal.report.charts import front_chart, map_chart, slice_chart, spectrum_chart, task_chart
 from glocal.report.findings import findings
 from glocal.report.fronts import Front, fronts
@@ -64,6 +65,8 @@ def report_page(run: Run, *, title: str | None = None, thumbnails: Thumbnails | 
         "findings": [marked(sentence) for sentence in findings(run)], "provenance": provenance(run),
         "table": _table(run), "baseline": run.baseline,
         "arms": [(arm, palette.COLOURS[place], palette.SIGNS[place]) for arm, place in looks.items()],
+        "captions": [(front_title(front), front_caption(front)) for front in found],
+        "task_captions": list(_task_captions(run)), "simulated": run.simulated,
         "fronts": found, "objects": data.get("objects"),
         "pictures_said": () if thumbnails is None else thumbnails.said,
     }  # fmt: skip
@@ -122,6 +125,13 @@ def _charts(run: Run, found: Sequence[Front], objects: dict[str, Any] | None) ->
             yield f"map-{when}", map_chart(objects["coloured"], when, others=objects["others"])
         yield "gain", spectrum_chart("gain", "gain")
         yield "share", spectrum_chart("share", "share of the variance")
+
+
+def _task_captions(run: Run) -> Iterator[tuple[str, str]]:
+    people = bounds(run.rows)
+    for task, rows in main_rows(run.rows).groupby("task", sort=False):
+        metrics = people[people["task"] == task]["metric"].astype(str)
+        yield task_title(rows), task_caption(rows, [name for name in metrics.unique() if name.startswith("ceiling_")])
 
 
 def _in_place(chart: Any) -> dict[str, Any]:

@@ -29,7 +29,7 @@ _POINT_TOO = {
     "bias": (bool,), "converged": (bool,), "status": TEXT, "parts": (dict, NULL),
     **dict.fromkeys(
         ("mix", "eta", "accuracy_dot", "loss", "local_loss", "neighbours_kept", "accuracy_1nn", "evaluations",
-         "seconds", "objective", "gap"), _MAYBE,
+         "seconds", "objective", "gap", "chance_loss"), _MAYBE,
     ),
 }  # fmt: skip
 

@@ -54,7 +54,8 @@ def step(fold: Fold, point: Point, state: State | None) -> Result:
     row = {
         "fold": point.fold, "method": point.method, "bias": point.bias,
         "alpha": point.alpha, "lmbda": point.lmbda, "tau": point.tau, "mix": point.mix, **eta,
-        **scores, **found, "n_train": len(fold.data.training.triplets), "seconds": time.perf_counter() - began,
+        **scores, **found, "n_train": len(fold.data.training.triplets),
+        "chance_loss": fold.data.training.triplets.chance_loss, "seconds": time.perf_counter() - began,
     }  # fmt: skip
     return Result(point, row, transform, state)
 
