@@ -25,6 +25,11 @@ def _shown(character: str) -> str:
     return character.encode("unicode_escape").decode() if hidden else character
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: ``1 error``, ``2 errors``."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 class GLocalError(Exception):
     """Base of every error raised on purpose by this package.
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from inspect import Parameter, signature
-from typing import Any
+from typing import Annotated, Any, get_origin, get_type_hints
 
 from glocal.errors import ParameterError
 
@@ -26,8 +26,8 @@ class Option:
 
     kind: type
     help: str
-    allowed: str
-    holds: Callable[[Any], bool]
+    allowed: str = ""
+    holds: Callable[[Any], bool] = lambda value: True
     only: str | None = None
     optional: bool = False
     none: str = ""
@@ -66,7 +66,11 @@ def option(
 
 
 def options_of(owner: Any) -> dict[str, Option]:
-    """The options of a dataclass by their names."""
+    """The options of a dataclass, or of a function (its parameters that a help text annotates), by their names."""
+    if not is_dataclass(owner):
+        hints = get_type_hints(owner, include_extras=True)
+        told = {name: hint for name, hint in hints.items() if get_origin(hint) is Annotated}
+        return {name: Option(hint.__origin__, *hint.__metadata__) for name, hint in told.items()}
     return {f.name: f.metadata["option"] for f in fields(owner) if "option" in f.metadata}
 
 

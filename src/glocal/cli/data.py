@@ -20,7 +20,7 @@ from glocal.data.check import Finding, check_features, check_local, check_triple
 from glocal.data.check_people import check_people
 from glocal.data.features import Features
 from glocal.data.splits import split_persons, split_triplets
-from glocal.errors import DataError, ParameterError
+from glocal.errors import DataError, ParameterError, counted
 from glocal.files import atomic_write, make_folder
 
 app = typer.Typer(
@@ -151,10 +151,6 @@ def _report(features: Features, findings: list[Finding], as_json: bool) -> None:
         put(f"features: {len(features)} rows, {features.dimensions} columns, {features.matrix.dtype}")
         for finding in sorted(findings, key=lambda finding: ("error", "warning", "note").index(finding.severity)):
             put(f"{finding.severity}: {finding.message}. Fix: {finding.fix}.")
-        put(", ".join(_counted(counts[kind], kind) for kind in ("error", "warning", "note")))
+        put(", ".join(counted(counts[kind], kind) for kind in ("error", "warning", "note")))
     if counts["error"]:
         raise typer.Exit(1)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

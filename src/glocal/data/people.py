@@ -6,6 +6,7 @@ import operator
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -140,7 +141,12 @@ class People:
         return found
 
 
-def people(answers: Answers, credit: Float[np.ndarray, " t"] | None = None, *, fast: float = FAST) -> People:
+def people(
+    answers: Answers,
+    credit: Float[np.ndarray, " t"] | None = None,
+    *,
+    fast: Annotated[float, "Seconds below which an answer counts as fast."] = FAST,
+) -> People:
     """What answers that carry persons tell of each person; answers of every kind, a weight counting as copies.
 
     Only what is there can be told: the display order is not part of answers, so that a preference for a position is

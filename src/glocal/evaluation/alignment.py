@@ -12,7 +12,7 @@ from glocal.errors import DataError
 from glocal.evaluation.result import Units
 from glocal.evaluation.statistics import answer_estimate
 from glocal.scores import Score
-from glocal.similarity import PairSimilarities, choice_loss, credit
+from glocal.similarity import Deciding, PairSimilarities, choice_loss, credit
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ class OddOneOut:
         )
 
 
-def odd_one_out(Z: np.ndarray, triplets: Answers, *, similarity: str = "cosine", interval: bool = True) -> OddOneOut:
+def odd_one_out(
+    Z: np.ndarray, triplets: Answers, *, similarity: Deciding = "cosine", interval: bool = True
+) -> OddOneOut:
     """Score an embedding on answers of any kind.
 
     Accuracy: the weighted share of answers where the pair that people chose has the highest similarity, a tie among k

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -81,8 +82,8 @@ def anomaly(
     test: Float[np.ndarray, "m p"],
     test_labels: Shaped[np.ndarray, " m"],
     *,
-    mode: str = "one-vs-rest",
-    k: int = 5,
+    mode: Annotated[str, "one-vs-rest, leave-one-out, or shift (labels are superclasses)."] = "one-vs-rest",
+    k: Annotated[int, "Nearest training images that the score averages."] = 5,
     train_subclasses: Shaped[np.ndarray, " n"] | None = None,
     test_subclasses: Shaped[np.ndarray, " m"] | None = None,
     progress: Progress = None,

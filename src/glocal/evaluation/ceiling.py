@@ -14,6 +14,7 @@ from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.result import Units
 from glocal.evaluation.statistics import triplet_estimate
 from glocal.scores import PEOPLE, Score
+from glocal.similarity import Deciding
 
 BRAIN_SCORE = 0.6767
 """The ceiling that the Brain-Score benchmark ``Hebart2023-match`` divides by, a constant in its source
@@ -139,7 +140,7 @@ class Reached:
         )
 
 
-def reached(Z: np.ndarray, triplets: Answers, *, similarity: str = "cosine", brain_score: bool = False) -> Reached:
+def reached(Z: np.ndarray, triplets: Answers, *, similarity: Deciding = "cosine", brain_score: bool = False) -> Reached:
     """Score an embedding on repeated answers and compare it with their ceilings.
 
     Parameters

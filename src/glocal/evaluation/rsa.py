@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -75,9 +75,9 @@ def rsa(
     Z: Float[np.ndarray, "n p"],
     rdms: Float[np.ndarray, "*people n n"],
     *,
-    kernel: str = "cosine",
-    replicates: int = 1000,
-    seed: int = 0,
+    kernel: Annotated[str, "cosine, correlation, dot or choice: how the model's pairs are compared."] = "cosine",
+    replicates: Annotated[int, "Bootstrap replicates; 0 for no interval."] = 1000,
+    seed: Annotated[int, "Seed of the bootstrap."] = 42,
     on_replicate: Callable[[int], None] | None = None,
 ) -> RSA:
     """Correlate the dissimilarities of an embedding with people's.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from glocal._version import __version__
+from glocal.errors import counted
 from glocal.report.run import Run, SweepRun
 
 
@@ -28,20 +29,16 @@ def brief(run: Run) -> list[str]:
         told = []
         if name in run.suites:
             plan = run.suites[name]["plan"]
-            counts = ", ".join(_counted(len(plan[f"{what}s"]), what) for what in ("network", "arm", "task"))
+            counts = ", ".join(counted(len(plan[f"{what}s"]), what) for what in ("network", "arm", "task"))
             record = run.suites[name].get("provenance") or {}
             told.append(f"suite of {counts}; fold {plan['fold']} of {plan['folds']} held out, seed {plan['seed']}")
             told.append(f"glocal {record.get('version')}")
         for sweep in run.sweeps:
             if sweep.name == name:
-                told.append(f"sweep of {_counted(len(sweep.points), 'point')}, seed {sweep.config.get('seed')}")
+                told.append(f"sweep of {counted(len(sweep.points), 'point')}, seed {sweep.config.get('seed')}")
                 told += [f"{what} {str(sha)[:12]}" for what, sha in sweep.config.get("data", {}).items()]
         lines.append(f"{name}: {'; '.join(told) or 'scores without provenance'}")
     return [*lines, f"page by glocal {__version__}"]
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _suite(suite: dict[str, Any]) -> list[tuple[str, str]]:

@@ -10,12 +10,13 @@ from glocal.similarity.choices import (
     credit,
     strict_credit,
 )
-from glocal.similarity.pairs import SIMILARITIES, PairSimilarities, unit_rows
+from glocal.similarity.pairs import SIMILARITIES, Deciding, PairSimilarities, unit_rows
 from glocal.similarity.ties import joined, new_group, tie_tolerance
 
 __all__ = [
     "SIMILARITIES",
     "Choices",
+    "Deciding",
     "PairSimilarities",
     "Pairs",
     "Part",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,6 +12,7 @@ from glocal.errors import ParameterError
 from glocal.similarity.ties import tie_tolerance
 
 SIMILARITIES = ("cosine", "dot")
+Deciding = Annotated[str, "cosine or dot: what decides the choice."]
 
 _GRAM_LIMIT = 20_000
 _CHUNK = 1 << 16

@@ -22,7 +22,7 @@ from glocal.files.documents import parse_json
 from glocal.jobs.folder import once, sweep_out
 from glocal.records import to_json
 from glocal.scores import Score, defined
-from glocal.suite.plan import Arm, Plan, Task
+from glocal.suite.plan import NamedArm, Plan, Task
 from glocal.suite.sources import Sources
 from glocal.suite.tasks import Embed, perform
 from glocal.transform import LinearTransform
@@ -46,14 +46,14 @@ class Cells:
         for place in (self._transforms, self._cells):
             sweep_out(place)
 
-    def file(self, arm: Arm, sources: Sources) -> Path | None:
+    def file(self, arm: NamedArm, sources: Sources) -> Path | None:
         """Where the transform of an arm that is fitted lies; None for other arms."""
         if not arm.fitted:
             return None
         stem = self._plan.stems[sources.network.name, arm.name]
         return self._transforms / f"{stem}-{self._arm_key(arm, sources)[:12]}.npz"
 
-    def transform(self, arm: Arm, sources: Sources) -> LinearTransform | None:
+    def transform(self, arm: NamedArm, sources: Sources) -> LinearTransform | None:
         """The transform of an arm, fitted if it has not been; None for the original features."""
         settings = dict(arm.settings)
         if not settings:
@@ -69,7 +69,7 @@ class Cells:
         return LinearTransform.load(path)
 
     def found(
-        self, task: Task, arm: Arm, sources: Sources, transform: LinearTransform | None
+        self, task: Task, arm: NamedArm, sources: Sources, transform: LinearTransform | None
     ) -> tuple[KeptResult, bool]:
         """What a task found about an arm, and whether it was found before."""
         path = self._cells / f"{self._cell_key(task, sources, transform)}.npz"
@@ -80,7 +80,7 @@ class Cells:
             _save(path, found)
             return found, False
 
-    def _fitted(self, arm: Arm, sources: Sources) -> LinearTransform:
+    def _fitted(self, arm: NamedArm, sources: Sources) -> LinearTransform:
         settings = dict(arm.settings)
         strength = float(settings.pop("strength", 1.0))
         choices = Choices.of(settings, local=settings["method"] == "glocal")
@@ -93,7 +93,7 @@ class Cells:
         fitted = fit(data, choices.arm, choices.solver).transform
         return fitted if strength == 1 else fitted.at_strength(strength)
 
-    def _arm_key(self, arm: Arm, sources: Sources) -> str:
+    def _arm_key(self, arm: NamedArm, sources: Sources) -> str:
         plan, network = self._plan, sources.network
         files = [network.features, *plan.answers.values()]
         if arm.settings["method"] == "glocal" and network.local is not None:

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from glocal.aligner.arm import METHODS, Arm
+from glocal.aligner.settings import DataOptions, SolverOptions
 from glocal.errors import ParameterError
+from glocal.evaluation.alignment import odd_one_out
+from glocal.evaluation.anomaly import anomaly
+from glocal.evaluation.ceiling import reached
+from glocal.evaluation.fewshot import few_shot
+from glocal.evaluation.retrieval import retrieval
+from glocal.evaluation.rsa import rsa
+from glocal.evaluation.structure import structure
 from glocal.evaluation.views.maps import KINDS as KINDS_OF_MAPS
 from glocal.files import PathLike, one_line
 from glocal.files.documents import read_toml
 from glocal.files.stems import file_stems
+from glocal.options import options_of
 from glocal.scores import PEOPLE
 
 Types = Mapping[str, type | None]
@@ -25,20 +35,17 @@ _TOP: Types = {
 }  # fmt: skip
 _NETWORK: Types = {"features": str, "local": str}
 _ANSWERS: Types = {"triplets": str, "object_ids": str, "kind": str}
-# of an arm, besides what the arm of a fit has
-_ARM: Types = {"tol": float, "block_size": int, "transform": str, "strength": float}
-# of each kind of task the files it needs, and its options
-_TASKS: dict[str, tuple[tuple[str, ...], Types]] = {
-    "odd-one-out": ((), {"triplets": str, "similarity": str}),
-    "repeated": (("answers",), {"similarity": str}),
-    "rsa": (("rdm",), {"index": str, "kernel": str, "replicates": int}),
-    "few-shot": (
-        ("train", "train_labels"),
-        {"test": str, "test_labels": str, "subclasses": str, "shots": int, "draws": int, "probe": str},
-    ),
-    "anomaly": (("train", "train_labels", "test", "test_labels"), {"mode": str, "k": int}),
-    "structure": (("features",), {"k": int, "tau": float}),
-    "retrieval": (("features", "labels"), {}),
+# of an arm, besides what the arm of a fit has and two options of its data and its solver
+_ARM: Types = {"transform": str, "strength": float}
+# of each kind of task the files that it needs, those that it may have, and the evaluation whose options it has
+_TASKS: dict[str, tuple[tuple[str, ...], tuple[str, ...], Callable[..., Any]]] = {
+    "odd-one-out": ((), ("triplets",), odd_one_out),
+    "repeated": (("answers",), (), reached),
+    "rsa": (("rdm",), ("index",), rsa),
+    "few-shot": (("train", "train_labels"), ("test", "test_labels", "subclasses"), few_shot),
+    "anomaly": (("train", "train_labels", "test", "test_labels"), (), anomaly),
+    "structure": (("features",), (), structure),
+    "retrieval": (("features", "labels"), (), retrieval),
 }
 KINDS = tuple(_TASKS)
 _IN_WORDS = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
@@ -55,7 +62,7 @@ class NetworkFiles:
 
 
 @dataclass(frozen=True)
-class Arm:
+class NamedArm:
     """One way to transform features: a fit by its settings, a transform file, or nothing (`original`)."""
 
     name: str
@@ -103,7 +110,7 @@ class Plan:
 
     root: Path
     networks: tuple[NetworkFiles, ...]
-    arms: tuple[Arm, ...]
+    arms: tuple[NamedArm, ...]
     tasks: tuple[Task, ...]
     answers: Mapping[str, str]
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -189,12 +196,9 @@ def _network(name: str, table: Any, here: str) -> NetworkFiles:
     return NetworkFiles(name, table["features"], table.get("local"))
 
 
-def _arm(name: str, table: Any, here: str) -> Arm:
-    from glocal.aligner.arm import METHODS
-    from glocal.aligner.arm import Arm as FittedArm
-    from glocal.options import options_of
-
-    options = options_of(FittedArm)
+def _arm(name: str, table: Any, here: str) -> NamedArm:
+    options = options_of(Arm)
+    options |= {"tol": options_of(SolverOptions)["tol"], "block_size": options_of(DataOptions)["block_size"]}
     _check(table, {**{key: option.kind for key, option in options.items()}, **_ARM}, here)
     if "transform" in table and set(table) - {"transform", "strength"}:
         raise ParameterError(f"{here} has a transform and settings of a fit; leave one of them out.")
@@ -205,7 +209,7 @@ def _arm(name: str, table: Any, here: str) -> Arm:
             option.check(f"{here} {key}", table[key])
     if name == PEOPLE:
         raise ParameterError(f"{here}: {PEOPLE} stands for people themselves in the rows of a suite. Rename the arm.")
-    return Arm(name, dict(table))
+    return NamedArm(name, dict(table))
 
 
 def _task(name: str, table: Any, here: str) -> Task:
@@ -213,8 +217,9 @@ def _task(name: str, table: Any, here: str) -> Task:
     if kind not in KINDS:
         raise ParameterError(f"{here} has kind {kind!r}; allowed are {', '.join(KINDS)}.")
     settings = {key: value for key, value in table.items() if key != "kind"}
-    needed, optional = _TASKS[kind]
-    _check(settings, {**dict.fromkeys(needed, str), **optional}, here)
+    needed, files, evaluation = _TASKS[kind]
+    options = {key: option.kind for key, option in options_of(evaluation).items() if key != "seed"}  # the suite has one
+    _check(settings, {**dict.fromkeys((*needed, *files), str), **options}, here)
     missing = [key for key in needed if key not in settings]
     if missing:
         raise ParameterError(f"{here} names no {missing[0]}, which a task of kind {kind} needs.")

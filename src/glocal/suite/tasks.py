@@ -19,6 +19,7 @@ from glocal.evaluation.result import EvaluationResult, KeptResult
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure
+from glocal.options import options_of
 from glocal.suite.plan import Task
 from glocal.suite.sources import Sources
 
@@ -31,9 +32,9 @@ def perform(task: Task, sources: Sources, embed: Embed, seed: int) -> KeptResult
     return KeptResult(tuple(replace(score, split=split) for score in result.scores), result.units)
 
 
-def _given(settings: Any, *names: str) -> dict[str, Any]:
+def _given(settings: Any, evaluation: Callable[..., Any]) -> dict[str, Any]:
     """The options that the suite gives; the others are left to the evaluation."""
-    return {name: settings[name] for name in names if name in settings}
+    return {name: settings[name] for name in options_of(evaluation) if name in settings}
 
 
 def _odd_one_out(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
@@ -41,12 +42,12 @@ def _odd_one_out(settings: Any, sources: Sources, embed: Embed, seed: int) -> tu
         answers, split = sources.answers(settings["triplets"]), settings["triplets"]
     else:
         answers, split = sources.parts[1], "heldout"
-    return odd_one_out(embed(sources.objects), answers, **_given(settings, "similarity")), split
+    return odd_one_out(embed(sources.objects), answers, **_given(settings, odd_one_out)), split
 
 
 def _repeated(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
     answers = sources.joined(load_repeated(sources.path(settings["answers"])))
-    return reached(embed(sources.objects), answers, **_given(settings, "similarity")), settings["answers"]
+    return reached(embed(sources.objects), answers, **_given(settings, reached)), settings["answers"]
 
 
 def _rsa(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
@@ -54,7 +55,7 @@ def _rsa(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[Eval
     ids = None if index is None else sources.object_ids
     joined = join_rdms(sources.objects, load_rdms(sources.path(settings["rdm"])), index, ids)
     Z = embed(sources.objects)[joined.rows]
-    return rsa(Z, joined.rdms, seed=seed, **_given(settings, "kernel", "replicates")), settings["rdm"]
+    return rsa(Z, joined.rdms, seed=seed, **_given(settings, rsa)), settings["rdm"]
 
 
 def _few_shot(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
@@ -72,7 +73,7 @@ def _few_shot(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple
     found = few_shot(
         X, y_train, X if same else embed(test), y_train if same else sources.labels(settings["test_labels"], test),
         seed=seed, leave_out_shots=same and not subclasses, **subclasses,
-        **_given(settings, "shots", "draws", "probe"),
+        **_given(settings, few_shot),
     )  # fmt: skip
     return found, settings["train" if same else "test"]
 
@@ -81,7 +82,7 @@ def _anomaly(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[
     train, test = sources.features(settings["train"]), sources.features(settings["test"])
     found = anomaly(
         embed(train), sources.labels(settings["train_labels"], train), embed(test),
-        sources.labels(settings["test_labels"], test), **_given(settings, "mode", "k"),
+        sources.labels(settings["test_labels"], test), **_given(settings, anomaly),
     )  # fmt: skip
     return found, settings["test"]
 
@@ -89,7 +90,7 @@ def _anomaly(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[
 def _structure(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
     features = sources.features(settings["features"])
     X = sources.objects.standardization(features.matrix, "float64")
-    return structure(X, embed(features), seed=seed, **_given(settings, "k", "tau")), settings["features"]
+    return structure(X, embed(features), seed=seed, **_given(settings, structure)), settings["features"]
 
 
 def _retrieval(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:

@@ -14,7 +14,7 @@ from glocal.evaluation.views import Part, View, load_view, object_view, save_vie
 from glocal.evaluation.views.maps import map_kind
 from glocal.files import make_folder
 from glocal.suite.cells import content_of, embedding, hash_of
-from glocal.suite.plan import Arm, Plan
+from glocal.suite.plan import NamedArm, Plan
 from glocal.suite.sources import Sources
 from glocal.transform import LinearTransform
 from glocal.transform.published import wrong_name
@@ -47,7 +47,9 @@ class Views:
                 save_view(view, path)
             baseline = baseline or view
 
-    def _view(self, arm: Arm, transforms: dict[str, LinearTransform | None], baseline: View | None, key: str) -> View:
+    def _view(
+        self, arm: NamedArm, transforms: dict[str, LinearTransform | None], baseline: View | None, key: str
+    ) -> View:
         plan, sources = self._plan, self._sources
         transform = transforms[arm.name]
         objects = sources.objects
@@ -83,7 +85,7 @@ class Views:
             self._categories = tuple(str(found.get(name, "other")) for name in names)
         return self._categories
 
-    def _notes(self, arm: Arm) -> list[str]:
+    def _notes(self, arm: NamedArm) -> list[str]:
         """What must be said of a transform that was not fitted here."""
         if arm.fitted or not arm.settings:
             return []
@@ -91,7 +93,7 @@ class Views:
         said = wrong_name(path, LinearTransform.load(path).weights)
         return [] if said is None else [said]
 
-    def _key(self, arm: Arm, transforms: dict[str, LinearTransform | None]) -> str:
+    def _key(self, arm: NamedArm, transforms: dict[str, LinearTransform | None]) -> str:
         plan, sources = self._plan, self._sources
         transform, baseline = transforms[arm.name], transforms[plan.baseline]
         texts = [sources.network.features, *plan.answers.values()]

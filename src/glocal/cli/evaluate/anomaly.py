@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from glocal.cli.command import takes
+from glocal.cli.command import changed, takes
 from glocal.cli.evaluate.common import Scored, record
 from glocal.cli.output import interval, progress_bar, put_table, say
 from glocal.data.features import Features
@@ -19,17 +19,13 @@ from glocal.evaluation.anomaly import anomaly, anomaly_against
 _MOST_SHOWN = 30
 
 
-@takes()
+@takes(anomaly)
 def anomaly_command(
     given: Scored,
     train: Annotated[Path, typer.Option("--train", help="Feature file of the training images.")],
     test: Annotated[Path, typer.Option("--test", help="Feature file of the test images.")],
     train_labels: Annotated[Path | None, typer.Option("--train-labels", help="One class a training image.")] = None,
     test_labels: Annotated[Path | None, typer.Option("--test-labels", help="One class a test image.")] = None,
-    mode: Annotated[
-        str, typer.Option("--mode", help="one-vs-rest, leave-one-out, or shift (labels are superclasses).")
-    ] = "one-vs-rest",
-    k: Annotated[int, typer.Option("--k", help="Nearest training images that the score averages.")] = 5,
     train_subclasses: Annotated[
         Path | None, typer.Option("--train-subclasses", help="For shift: one subclass a training image.")
     ] = None,
@@ -40,6 +36,7 @@ def anomaly_command(
         Path | None,
         typer.Option("--anomalies", help="Feature file of another data set: its images against the test images."),
     ] = None,
+    **options: Any,
 ) -> None:
     """Anomaly detection by the nearest training images: AUROC with interval, AUPR and FPR95, averaged over classes.
 
@@ -49,7 +46,7 @@ def anomaly_command(
     Example: glocal evaluate anomaly --train train.npy --train-labels train_labels.npy --test test.npy
     --test-labels test_labels.npy --transform transform.npz
     """
-    if anomalies is not None and (mode != "one-vs-rest" or train_labels or test_labels):
+    if anomalies is not None and ("mode" in changed(anomaly_command, options) or train_labels or test_labels):
         raise ParameterError("--anomalies is a task of its own, without labels and mode; leave those out.")
     labels = () if anomalies is not None else _needed(train_labels, test_labels)
     shown, seen = given.load(train), given.load(test)
@@ -62,13 +59,13 @@ def anomaly_command(
     with progress_bar("comparing", len(shown), unit="images") as progress:
         if anomalies is not None:
             others = rows(given.load(anomalies))
-            result = anomaly_against(rows(shown), rows(seen), others, k=k, progress=progress)
+            result = anomaly_against(rows(shown), rows(seen), others, k=options["k"], progress=progress)
         else:
             y_train, y_test = (
                 load_labels(path, len(images)) for path, images in zip(labels, (shown, seen), strict=True)
             )
             result = anomaly(
-                rows(shown), y_train, rows(seen), y_test, mode=mode, k=k, progress=progress,
+                rows(shown), y_train, rows(seen), y_test, progress=progress, **options,
                 train_subclasses=None if train_subclasses is None else load_labels(train_subclasses, len(shown)),
                 test_subclasses=None if test_subclasses is None else load_labels(test_subclasses, len(seen)),
             )  # fmt: skip

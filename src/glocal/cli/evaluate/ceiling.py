@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from glocal.cli.answers import Base, Kind, Order, names_of
-from glocal.cli.command import takes
+from glocal.cli.command import changed, takes
 from glocal.cli.evaluate.common import Scored, record, with_ends
 from glocal.cli.output import interval, put_table, status
 from glocal.data.join import join
@@ -18,7 +18,7 @@ from glocal.errors import ParameterError
 from glocal.evaluation.ceiling import BRAIN_SCORE, Ceiling, Reached, ceiling, reached
 
 
-@takes()
+@takes(reached)
 def ceiling_command(
     given: Scored,
     answers: Annotated[
@@ -34,21 +34,21 @@ def ceiling_command(
             "--object-ids", help="Names of the objects the answers index, one a line; joined with file_names.txt."
         ),
     ] = None,
-    similarity: Annotated[str, typer.Option("--similarity", help="cosine or dot: what decides the choice.")] = "cosine",
     brain_score: Annotated[
         bool, typer.Option("--brain-score", help=f"Also normalise by Brain-Score's constant, {BRAIN_SCORE}.")
     ] = False,
     kind: Kind = None,
     base: Base = 0,
     order: Order = None,
+    **options: Any,
 ) -> None:
     """The accuracy that people's own disagreement leaves to a model, and how near a model comes to it.
 
     Example: glocal evaluate ceiling --answers repeated_answers.csv --features features.npy --transform transform.npz
     """
     about_features = {
-        "--object-ids": object_ids, "--transform": given.transform, "--similarity": similarity != "cosine",
-        "--model": given.model, "--layer": given.layer,
+        "--object-ids": object_ids, "--transform": given.transform,
+        "--similarity": changed(ceiling_command, options), "--model": given.model, "--layer": given.layer,
     }  # fmt: skip
     if features is None and any(about_features.values()):
         named = " and ".join(name for name, value in about_features.items() if value)
@@ -61,7 +61,7 @@ def ceiling_command(
             names = names_of(object_ids)
             joined = join(loaded, triplets, names)
             triplets, dropped = joined.triplets, joined.n_dropped
-            score = reached(given.embedded(loaded), triplets, similarity=similarity, brain_score=brain_score)
+            score = reached(given.embedded(loaded), triplets, **options, brain_score=brain_score)
         found = ceiling(triplets) if score is None else score.ceiling
     values = {"n_people": asked.n_people, "n_dropped": dropped, **_values(found)}
     values |= {"brain_score": BRAIN_SCORE} if brain_score else {}

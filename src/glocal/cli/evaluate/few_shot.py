@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,19 +18,16 @@ Subclasses = Annotated[
 ]
 
 
-@takes()
+@takes(few_shot)
 def few_shot_command(
     given: Scored,
     train: Annotated[Path, typer.Option("--train", help="Features that the shots are drawn from.")],
     train_labels: Annotated[Path, typer.Option("--train-labels", help="Class of each row, .npy or one a line.")],
     test: Annotated[Path, typer.Option("--test", help="Features to classify; the training file leaves shots out.")],
     test_labels: Annotated[Path, typer.Option("--test-labels", help="Class of each row, .npy or one a line.")],
-    shots: Annotated[int, typer.Option("--shots", help="Training images of each class.")] = 5,
-    draws: Annotated[int, typer.Option("--draws", help="How often the shots are drawn.")] = 5,
-    probe: Annotated[str, typer.Option("--probe", help="logistic, ridge, ncm or 1nn.")] = "logistic",
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the draws; arms with one seed share them.")] = 42,
     train_subclasses: Subclasses = None,
     test_subclasses: Subclasses = None,
+    **options: Any,
 ) -> None:
     """Accuracy of a probe fitted on a few images of each class, with interval over draws and classes.
 
@@ -46,19 +43,19 @@ def few_shot_command(
     if same:
         say("train and test are one file: each draw is tested on the rows it did not draw.")
     scalars = shot_rows.standardization if given.transform is None else None
-    with progress_bar("few-shot", draws, unit="draws") as progress:
+    with progress_bar("few-shot", options["draws"], unit="draws") as progress:
         result = few_shot(
             given.embedded(shot_rows, scalars), load_labels(train_labels, len(shot_rows)),
             given.embedded(test_rows, scalars), load_labels(test_labels, len(test_rows)),
-            shots=shots, draws=draws, probe=probe, seed=seed, leave_out_shots=same,
+            leave_out_shots=same,
             train_subclasses=None if train_subclasses is None else load_labels(train_subclasses, len(shot_rows)),
             test_subclasses=None if test_subclasses is None else load_labels(test_subclasses, len(test_rows)),
-            progress=progress,
+            progress=progress, **options,
         )  # fmt: skip
     lines = (
-        f"accuracy ({probe}, {shots} shots)  {interval(result.accuracy, result.low, result.high)}"
+        f"accuracy ({result.probe}, {result.shots} shots)  {interval(result.accuracy, result.low, result.high)}"
         f"   chance {result.chance:.3f}",
         f"each draw  {'  '.join(f'{value:.3f}' for value in result.per_draw)}",
-        f"{result.n} test images, {len(result.classes)} classes, seed {seed}",
+        f"{result.n} test images, {len(result.classes)} classes, seed {result.seed}",
     )
     given.put(result.scores, lines, {**record(result), "n_classes": len(result.classes)}, split=str(test))

@@ -20,12 +20,11 @@ from glocal.evaluation.flips import flips
 from glocal.evaluation.result import difference_score
 
 
-@takes()
+@takes(odd_one_out)
 def odd_one_out_command(
     given: Scored,
     features: FeaturesPath,
     file: AnswersFile,
-    similarity: Annotated[str, typer.Option("--similarity", help="cosine or dot: what decides the choice.")] = "cosine",
     baseline: Annotated[
         str | None,
         typer.Option("--baseline", help="Also the paired difference to this: a transform file, or original for none."),
@@ -33,6 +32,7 @@ def odd_one_out_command(
     flips_file: Annotated[
         Path | None, typer.Option("--flips", help="Write the answers that differ from the baseline: .npy or .csv.")
     ] = None,
+    **options: Any,
 ) -> None:
     """Agreement with people: accuracy with interval, tie rate, and loss in nats.
 
@@ -44,11 +44,11 @@ def odd_one_out_command(
     Z = given.embedded(loaded)
     changed = None
     with status("scoring") as doing:
-        result = odd_one_out(Z, joined.triplets, similarity=similarity)
+        result = odd_one_out(Z, joined.triplets, **options)
         if baseline is not None:
             doing("flips")
             before = embedded(loaded, None if baseline == "original" else Path(baseline))
-            changed = flips(before, Z, joined.triplets, similarity=similarity)
+            changed = flips(before, Z, joined.triplets, **options)
     if changed is not None and flips_file is not None:
         save_flips(flips_file, changed, answers.select(joined.kept), np.flatnonzero(joined.kept))
     scores, values = list(result.scores), {**record(result), "n_dropped": joined.n_dropped}

@@ -16,7 +16,7 @@ from glocal.cli.output import AsJson, put, put_json, put_table
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
-from glocal.data.people import FAST, People, people, without
+from glocal.data.people import People, people, without
 from glocal.data.repeated import load_repeated
 from glocal.errors import ParameterError
 from glocal.evaluation.alignment import answer_credit
@@ -29,20 +29,19 @@ AnswersPath = Annotated[Path, typer.Option("--answers", "--triplets", help="Answ
 OptionalFeatures = Annotated[
     Path | None, typer.Option("--features", help="Also the agreement of these features with each person.")
 ]
-Fast = Annotated[float, typer.Option("--fast", help="Seconds below which an answer counts as fast.")]
 
 
-@takes()
+@takes(people)
 def people_command(
     given: Scored,
     answers: AnswersPath,
     features: OptionalFeatures = None,
     object_ids: ObjectIds = None,
-    fast: Fast = FAST,
     kind: Kind = None,
     base: Base = 0,
     order: Order = None,
     table: Annotated[Path | None, typer.Option("--table", help="Write a row for each person: .csv.")] = None,
+    **options: Any,
 ) -> None:
     """Each person beside the others: agreement on shared questions and with a model, times, catch trials.
 
@@ -50,7 +49,7 @@ def people_command(
     """
     if table is not None:
         table = writable_target(table, endings=(".csv",))
-    found = people(*_given(answers, features, given.transform, object_ids, kind, base, order, given.load), fast=fast)
+    found = people(*_given(answers, features, given.transform, object_ids, kind, base, order, given.load), **options)
     columns = {"person": found.person, **found.columns()}
     if table is not None:
         import pandas as pd
@@ -60,16 +59,17 @@ def people_command(
     scores = [Score("people", name, value, n=n, transform=PEOPLE) for name, value, n in found.means()]
     random, inattentive = found.odds_random > found.convicting, found.odds_inattentive > found.convicting
     values = {
-        "n": len(found.person), "chance": float(found.chance.mean()), "fast_seconds": fast,
+        "n": len(found.person), "chance": float(found.chance.mean()), "fast_seconds": options["fast"],
         **{score.metric: score.value for score in scores},
         "random": found.person[random].tolist(), "inattentive": found.person[inattentive].tolist(),
         "people": [{name: each[i].item() for name, each in columns.items()} for i in range(len(found.person))],
     }  # fmt: skip
-    given.put(scores, _lines(found, values, fast), values, split=answers.name)
+    given.put(scores, _lines(found, values, options["fast"]), values, split=answers.name)
     if not given.as_json:
         _put_lowest(found)
 
 
+@takes(people)
 def filter_command(
     answers: AnswersPath,
     rule: Annotated[
@@ -82,11 +82,11 @@ def filter_command(
     features: OptionalFeatures = None,
     transform: TransformPath = None,
     object_ids: ObjectIds = None,
-    fast: Fast = FAST,
     kind: Kind = None,
     base: Base = 0,
     order: Order = None,
     as_json: AsJson = False,
+    **options: Any,
 ) -> None:
     """Leave out persons by a stated rule, and say how many persons and answers it drops, condition by condition.
 
@@ -97,11 +97,11 @@ def filter_command(
     """
     out = writable_target(out, endings=(".npz",))
     loaded, credit = _given(answers, features, transform, object_ids, kind, base, order)
-    found = people(loaded, credit, fast=fast)
+    found = people(loaded, credit, **options)
     failing = found.failing(rule)
     drop = np.logical_or.reduce(list(failing.values()))
     kept = without(loaded, found.person[drop])
-    kept.save(out, provenance={"drop_raters": rule, "fast": fast, "dropped_persons": found.person[drop].tolist()})
+    kept.save(out, provenance={"drop_raters": rule, **options, "dropped_persons": found.person[drop].tolist()})
     reasons = {
         condition: {"persons": int(met.sum()), "answers": int(found.answers[met].sum())}
         for condition, met in failing.items()

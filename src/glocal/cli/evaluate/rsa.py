@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +17,7 @@ from glocal.data.rdm import join_rdms, load_index, load_rdms
 from glocal.evaluation.rsa import RSA, rsa
 
 
-@takes()
+@takes(rsa)
 def rsa_command(
     given: Scored,
     features: FeaturesPath,
@@ -37,11 +37,7 @@ def rsa_command(
             "--object-ids", help="Names of the objects the index names, one a line; joined with file_names.txt."
         ),
     ] = None,
-    kernel: Annotated[
-        str, typer.Option("--kernel", help="cosine, correlation, dot or choice: how the model's pairs are compared.")
-    ] = "cosine",
-    replicates: Annotated[int, typer.Option("--replicates", help="Bootstrap replicates; 0 for no interval.")] = 1000,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 42,
+    **options: Any,
 ) -> None:
     """Agreement with people: rank correlation with their dissimilarities, interval over objects, noise ceiling.
 
@@ -54,9 +50,9 @@ def rsa_command(
     if joined.n_dropped:
         say(f"{joined.n_dropped} of {joined.n_dropped + len(joined.rows)} objects of the RDM have no features.")
     Z = given.embedded(loaded)[joined.rows]
-    with progress_bar("bootstrap", replicates, unit="replicates") as on_replicate:
-        found = rsa(Z, joined.rdms, kernel=kernel, replicates=replicates, seed=seed, on_replicate=on_replicate)
-    lines = _lines(found, joined.n_dropped, asked=replicates > 0)
+    with progress_bar("bootstrap", options["replicates"], unit="replicates") as on_replicate:
+        found = rsa(Z, joined.rdms, **options, on_replicate=on_replicate)
+    lines = _lines(found, joined.n_dropped, asked=options["replicates"] > 0)
     given.put(found.scores, lines, {**record(found), "n_dropped": joined.n_dropped}, split=rdm.name)
 
 

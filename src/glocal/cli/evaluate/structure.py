@@ -22,16 +22,15 @@ from glocal.transform import LinearTransform
 _SHOWN = 10
 
 
-@takes()
+@takes(structure)
 def structure_command(
     given: Scored,
     features: FeaturesPath,
     transform: Annotated[Path, typer.Option("--transform", help="Transform file, ours or the authors'.")],
-    k: Annotated[int, typer.Option("--k", help="Neighbours of each image.")] = 10,
     labels: Annotated[
         Path | None, typer.Option("--labels", help="One class or superclass an image: how far they stand apart.")
     ] = None,
-    tau: Annotated[float, typer.Option("--tau", help="Temperature of the divergence of neighbourhoods.")] = 0.25,
+    **options: Any,
 ) -> None:
     """What a transform does to structure: neighbours kept, CKA, trustworthiness, dissimilarities, spectrum.
 
@@ -45,7 +44,7 @@ def structure_command(
     Z = fitted.apply(np.asarray(loaded.matrix, dtype=np.float64))
     X = fitted.standardization(loaded.matrix, "float64")
     with status("measuring"):
-        result = structure(X, Z, k=k, tau=tau, labels=names)
+        result = structure(X, Z, labels=names, **options)
         found = spectrum(fitted.weights, X)
     values = record(result)
     for name, value in values.items():

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -70,10 +70,10 @@ def few_shot(
     X_test: np.ndarray,
     y_test: np.ndarray,
     *,
-    shots: int = 5,
-    draws: int = 5,
-    probe: str = "logistic",
-    seed: int = 42,
+    shots: Annotated[int, "Training images of each class."] = 5,
+    draws: Annotated[int, "How often the shots are drawn."] = 5,
+    probe: Annotated[str, "logistic, ridge, ncm or 1nn."] = "logistic",
+    seed: Annotated[int, "Seed of the draws; arms with one seed share them."] = 42,
     train_subclasses: np.ndarray | None = None,
     test_subclasses: np.ndarray | None = None,
     leave_out_shots: bool = False,

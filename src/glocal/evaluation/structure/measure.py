@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -103,8 +103,8 @@ def structure(
     X: Float[np.ndarray, "n p"],
     Z: Float[np.ndarray, "n q"],
     *,
-    k: int = 10,
-    tau: float = 0.25,
+    k: Annotated[int, "Neighbours of each image."] = 10,
+    tau: Annotated[float, "Temperature of the divergence of neighbourhoods."] = 0.25,
     labels: Shaped[np.ndarray, " n"] | None = None,
     block_size: int = 1024,
     seed: int = 42,
