@@ -70,7 +70,7 @@ def anomaly_command(
                 test_subclasses=None if test_subclasses is None else load_labels(test_subclasses, len(seen)),
             )  # fmt: skip
     lines = (
-        f"AUROC ({result.mode}, k = {k})  {interval(result.auroc, result.low, result.high)}   chance 0.5",
+        f"AUROC ({result.mode}, k = {result.k})  {interval(result.auroc, result.low, result.high)}   chance 0.5",
         f"AUPR  {result.aupr:.3f}   FPR95  {result.fpr95:.3f}   test images {result.n}",
     )
     per_class = result.per_class()
