@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.errors import ParameterError
+from glocal.similarity.choices import Choices
 from glocal.similarity.ties import tie_tolerance
 
 SIMILARITIES = ("cosine", "dot")
