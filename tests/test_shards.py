@@ -16,9 +16,11 @@ import pytest
 import glocal.jobs.run
 from glocal.cli.app import execute
 from glocal.data.features import Features
+from glocal.data.parquet import vector_column
 from glocal.errors import ClusterError, DataError, FileError, ParameterError
 from glocal.jobs.output import Output, building
 from glocal.transform import LinearTransform, apply_shards, shards
+from glocal.transform.regions import regions_of
 
 pa = pytest.importorskip("pyarrow")
 zarr = pytest.importorskip("zarr")
@@ -134,7 +136,7 @@ def test_regions_cover_all_rows_and_share_no_chunk(tmp_path):
     zarr.create_array(tmp_path / "x.zarr", shape=(100_000, 768), dtype="f4", chunks=(1000, 768), fill_value=1)
     with pytest.warns(UserWarning, match="lacks 100 of 100 chunks"), pytest.warns(UserWarning, match="Is it whole"):
         features = Features.load(tmp_path / "x.zarr")
-    parts = regions.regions_of(features, tmp_path / "z.zarr")
+    parts = regions_of(features, tmp_path / "z.zarr")
     assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
     assert parts[-1].stop == 100_000
     assert {part.start % 1000 for part in parts} == {0}
@@ -244,12 +246,12 @@ def test_the_column_of_the_vectors_is_chosen_or_asked_for(columns, asked, chosen
     """features and embedding come first, then the only list of floats, then of integers; else it is said."""
     schema = pa.schema(list(columns.items()))
     if chosen in columns:
-        assert parquet_data.vector_column(Path("x.parquet"), schema, asked) == chosen
+        assert vector_column(Path("x.parquet"), schema, asked) == chosen
         return
     if not columns:
         chosen = "it has no columns"
     with pytest.raises(FileError, match=chosen) as caught:
-        parquet_data.vector_column(Path("x.parquet"), schema, asked)
+        vector_column(Path("x.parquet"), schema, asked)
     assert "\n" not in str(caught.value)
 
 
