@@ -4,6 +4,7 @@
 # make check   lint, types, tests, docs: what must pass before you submit a change
 # make lowest  the tests with the lowest versions that pyproject.toml allows, in .venv-lowest; several gigabytes
 # make paper   the arms of the paper in all tasks, on the real data of GLOCAL_DATA_DIR; minutes
+# make evidence  every number of README and docs/index.md again, beside the quoted ones, on the real data; minutes
 # make bench   timings beside the authors' procedure; minutes, never part of check
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ ifneq ($(wildcard ../shared/data),)
 export GLOCAL_DATA_DIR ?= $(abspath ../shared/data)
 endif
 
-.PHONY: setup test demo check lowest paper bench lint types docs clean
+.PHONY: setup test demo check lowest paper evidence bench lint types docs clean
 
 setup: $(VENV)/.ready
 
@@ -54,6 +55,9 @@ lowest:
 
 paper: setup
 	$(BIN)/glocal evaluate suite examples/paper.toml --out paper-out
+
+evidence: setup
+	$(BIN)/python benchmarks/evidence.py
 
 bench: setup
 	$(BIN)/python benchmarks/scale.py

@@ -1,0 +1,88 @@
+"""The numbers that the README and the first page of the docs quote are those that `make evidence` wrote."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+RECORD = json.loads((ROOT / "docs" / "evidence.json").read_text(encoding="utf-8"))
+PAGES = ("README.md", "docs/index.md")
+NUMBER = re.compile(r"(?<![\w.])\.(\d{2,3})(?!\d)")
+
+
+def decimals(value, digits=3):
+    return f"{value:.{digits}f}".removeprefix("0")
+
+
+def line_of(row):
+    """A row of the record as a table of the docs has it."""
+    signs = {"α": row["alpha"], "λ": row["lmbda"], "τ": row["tau"]}
+    setting = [f"{sign} {value:g}" for sign, value in signs.items() if value is not None]
+    label = ", ".join([f"`{row['method']}`", *setting])
+    if row["method"] == "original":
+        label += ": the features as they are"
+    kept = "1" if row["kept"] == 1 else decimals(row["kept"])
+    return f"{label} | {decimals(row['agreement'])} ± {decimals(row['agreement_se'])} | {kept} |"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_row_of_a_table_of_scores_is_in_the_record(page):
+    """Each table row with an agreement and its error is, digit for digit, a row that `make evidence` wrote."""
+    quoted = [line for line in (ROOT / page).read_text(encoding="utf-8").splitlines() if re.match(r"\|.* ± ", line)]
+    made = [line_of(row) for row in RECORD["rows"]]
+    assert [line for line in quoted if not any(line.endswith(f"| {one}") for one in made)] == []
+
+
+def test_the_readme_quotes_scores():
+    """The README has a table of scores with at least five rows, or the test above would test nothing."""
+    assert len(re.findall(r"^\|.* ± ", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)) >= 5
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_fraction_of_the_text_is_in_the_record(page):
+    """Each fraction such as .488 that the text quotes is a number of the record, rounded to as many digits."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    values = [RECORD["chance"], *RECORD["people"].values(), *RECORD["overfitting"].values()]
+    values += [row["value"] for row in RECORD["suite"]]
+    values += [row[name] for row in RECORD["rows"] for name in ("agreement", "agreement_se", "kept", "kept_se")]
+    known = {decimals(value, digits) for value in values for digits in (2, 3)}
+    assert sorted({f".{found}" for found in NUMBER.findall(text)} - known) == []
+
+
+def test_each_network_has_its_command():
+    """The record names the command behind every network's rows, without a path of one machine."""
+    for network in {row["network"] for row in RECORD["rows"]}:
+        assert RECORD["commands"][network].startswith("glocal sweep --features ")
+    for folder in ("/work/", "/home/", "/tmp/"):
+        assert folder not in json.dumps(RECORD)
+
+
+@pytest.mark.data
+def test_clip_and_its_best_global_come_out_again(data_dir):
+    """Three fits on CLIP give the agreement and the neighbours kept that the record has for `global` at λ 1."""
+    from glocal import Features, Triplets, join
+    from glocal.files import read_lines
+    from glocal.sweep import Sweep
+
+    def unit(folder):
+        found = Features.load(folder)
+        X = np.asarray(found.matrix, np.float64)
+        return Features((X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32), found.names, "unit rows")
+
+    things = data_dir / "things"
+    objects, local = (unit(data_dir / where / "clip-vit-b32") for where in ("things/features", "local"))
+    ids = read_lines(things / "unique_id.txt", what="object ids")
+    answers = join(objects, Triplets.load(things / "triplets.npy"), ids).triplets
+    sweep = Sweep({"method": ["global"], "lmbda": [1]}, select="val-loss").fit(objects, answers, local_features=local)
+    measured = {line["method"]: line for line in sweep.front_.to_dict("records")}
+    for method, lmbda in (("original", None), ("global", 1.0)):
+        (row,) = (
+            row for row in RECORD["rows"]
+            if (row["network"], row["method"], row["lmbda"]) == ("clip-vit-b32", method, lmbda)
+        )  # fmt: skip
+        assert measured[method]["accuracy_cosine"] == pytest.approx(row["agreement"], abs=0.002)
+        assert measured[method]["neighbours_kept"] == pytest.approx(row["kept"], abs=0.004)
