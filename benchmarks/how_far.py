@@ -157,7 +157,7 @@ def ceilings(quick: bool) -> None:
     answers = Triplets.load(things / "triplets.npy")
     for name in ("spose_49d", "spose_66d", "vice_42d"):
         one = odd_one_out(np.load(things / f"{name}.npy"), answers, similarity="dot", interval=not quick)
-        print(f"{name}: {one.accuracy:.4f} [{one.low}, {one.high}], fitted on these answers among others")
+        print(f"{name}: {one.accuracy:.4f} [{one.low}, {one.high}], fitted to THINGS answers, about all objects")
 
 
 def reach(quick: bool) -> None:

@@ -38,7 +38,7 @@ from glocal.records import append_rows, read_rows
 from glocal.sweep import Grid, Sweep
 
 K = 10
-SIZES = (500, 1000, 2000, 5000, 10_000, 20_000, 10**9)
+SIZES = (500, 2000, 5000, 20_000, 10**9)
 _X, _Y = "accuracy_cosine", "neighbours_kept"
 
 
@@ -48,7 +48,7 @@ def front(quick: bool) -> None:
         for name in grids[:1] if quick else grids:
             grid = {"method": ["global"], "lmbda": [1]} if quick else GRIDS[name]
             out = OUT / case.name / ("quick" if quick else name)
-            sweep = Sweep(Grid.of(grid), folds=FOLDS, select="val-loss")
+            sweep = Sweep(None if grid is None else Grid.of(grid), folds=FOLDS, select="val-loss")
             sweep.fit(case.objects, case.answers, local_features=case.images, out=out, resume=True)
             print(f"\n{case.name}, {name}: agreement and neighbours kept on the front")
             for _, line in sweep.front_.iterrows():
@@ -72,11 +72,11 @@ class Scored:
 
     @classmethod
     def of(cls, case: Case, transform: LinearTransform, fold: int) -> Scored:
-        Z = transform.apply(np.asarray(case.objects.matrix, np.float64))
+        inside, answers = case.heldout(fold)
+        Z = transform.apply(np.asarray(case.objects.matrix, np.float64)[inside])
         X = case.heldout_images(fold)
-        return cls(
-            answer_credit(Z, case.heldout(fold)), shared_by_image(transform.standardization(X), transform.apply(X), K)
-        )
+        kept = shared_by_image(transform.standardization(X), transform.apply(X), K)
+        return cls(answer_credit(Z, answers), kept)
 
     def between(self, other: Scored, share: float) -> Scored:
         """The scores a part of the way to another transform, answer by answer."""
@@ -113,19 +113,20 @@ def equal(quick: bool) -> None:
     """
     for case, grids in CASES.items():
         folder = OUT / case.name
-        if quick or "path" not in grids or not all((folder / name / "front.csv").exists() for name in grids):
+        if quick or not all((folder / name / "front.csv").exists() for name in grids):
             continue
-        points = {name: read_rows(folder / name / "points.jsonl") for name in grids}
+        points = [row for name in grids for row in read_rows(folder / name / "points.jsonl")]
+        lambdas = {row["lmbda"] for row in points if row["method"] == "global" and row["mix"] == 1}
         paths, answers = [], []
         for fold in range(FOLDS):
-            lambdas = {row["lmbda"] for row in points["path"]}
             path = [Scored.of(case, case.transform(None, fold), fold)]
             path += [Scored.of(case, case.transform(("global", lmbda, None, None), fold), fold) for lmbda in lambdas]
             paths.append(unbeaten(path))
-            answers.append(case.heldout(fold).answers)
+            inside, heldout = case.heldout(fold)
+            answers.append(inside[heldout.answers])
         rows = []
-        for row in (row for name in grids if name != "path" for row in points[name] if row["fold"] == 0):
-            if row["method"] == "global" and row["mix"] == 1:
+        for row in points:
+            if row["fold"] or (row["method"] == "global" and row["mix"] == 1):
                 continue
             arm = row["method"], row["lmbda"], row["alpha"], row["tau"]
             mine = [Scored.of(case, case.transform(arm, fold, mix=row["mix"]), fold) for fold in range(FOLDS)]
@@ -139,12 +140,12 @@ def equal(quick: bool) -> None:
                 if all(other is not None for other in others):
                     ours, theirs = (np.concatenate([getattr(one, name) for one in side]) for side in (mine, others))
                     shared = np.concatenate(answers) if name == "credit" else None
-                    line[name] = vars(paired_difference(ours, theirs, answers=shared))
+                    line[f"{name}_difference"] = vars(paired_difference(ours, theirs, answers=shared))
             rows.append(line)
         save(folder / "equal.jsonl", rows)
         print(f"\n{case.name}: less global at equal neighbours kept (agreement), and at equal agreement (neighbours)")
         for line in sorted(rows, key=lambda line: line["agreement"]):
-            shown = "  ".join(difference(line.get(name)) for name in ("credit", "kept"))
+            shown = "  ".join(difference(line.get(name)) for name in ("credit_difference", "kept_difference"))
             print(f"  {setting(line):36s} {line['agreement']:.4f} {line['kept']:.4f}  {shown}")
 
 

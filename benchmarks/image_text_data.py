@@ -13,7 +13,7 @@ import workbench  # isort: skip  before torch
 import numpy as np
 
 from glocal import Features, LinearTransform, Triplets, join
-from glocal.data.splits import object_folds, split_triplets
+from glocal.data.splits import object_folds
 from glocal.files import atomic_write, read_lines
 from glocal.records import to_json
 from glocal.sweep.grid import Point
@@ -25,11 +25,11 @@ GRIDS = {
     "arms": {"method": ["naive", "global", "glocal"], "lmbda": LAMBDAS, "alpha": [0.1, 0.25, 0.5, 0.75],
              "tau": [0.05, 0.1, 0.25]},
     "path": {"method": ["global"], "lmbda": [float(f"{value:.3g}") for value in np.logspace(-1.5, 1.5, 13)]},
-    "mix": {"method": ["global", "glocal"], "lmbda": [0.1, 0.3, 1, 3], "mix": [0.9, 0.97, 0.99], "alpha": [0.5],
-            "tau": [0.1]},
+    "mix": {"method": ["global"], "lmbda": [0.1, 0.3, 1], "mix": [0.9, 0.99]},
     "few": {"method": ["naive", "global", "glocal"], "lmbda": [0.3, 1, 3], "alpha": [0.5], "tau": [0.1]},
+    "all": None,
 }  # fmt: skip
-"""The grids of `front`: all arms; a fine path of `global`; mixes; all arms in few settings."""
+"""The grids of `front`: all arms; a fine path of `global`; mixes; all arms in few settings; the default of a sweep."""
 Setting = tuple[str, float, float | None, float | None] | None
 """Method, λ, α, τ; None is the original features."""
 ARMS: dict[str, Setting] = {
@@ -88,11 +88,15 @@ class Case:
         folder = workbench.real_data() / "things" / "words" / self.network
         return read_lines(folder / "words.txt", what="words"), self._scaled(Features.load(folder))
 
-    def heldout(self, fold: int) -> Triplets:
-        """The answers about objects of one fold."""
-        return self.answers.select(split_triplets(self.answers, len(self.objects), folds=FOLDS, fold=fold)[1])
+    def heldout(self, fold: int) -> tuple[np.ndarray, Triplets]:
+        """The objects of one fold, and the answers about them in their rows."""
+        inside = object_folds(len(self.objects), FOLDS)[fold]
+        row = np.full(len(self.objects), -1)
+        row[inside] = np.arange(len(inside))
+        return inside, self.answers.relabel(row)[0]
 
     def heldout_images(self, fold: int) -> np.ndarray:
+        """The local images of one fold."""
         return np.asarray(self.images.matrix, np.float64)[object_folds(len(self.images), FOLDS)[fold]]
 
     def transform(self, arm: Setting, fold: int, **more: Any) -> LinearTransform:
@@ -123,10 +127,10 @@ class Case:
 CLIP = Case("clip-vit-b32", "unit", "flickr")
 CASES = {
     CLIP: ("arms", "path", "mix"),
-    Case("blip", "unit", "objects"): ("few", "path"),
+    Case("blip", "unit", "objects"): ("all",),
     Case("clip-vit-b32", "raw", "flickr"): ("few",),
-    Case("clip-vit-b32", "unit", "objects"): ("few",),
     Case("blip", "raw", "objects"): ("few",),
+    Case("clip-vit-b32", "unit", "objects"): ("few",),
 }
 """The grids that each case is swept over."""
 
