@@ -14,6 +14,7 @@ from glocal.cli.answers import AnswersFile
 from glocal.cli.command import changed, takes
 from glocal.cli.features import FeaturesPath, LayerName, ModelName, load_features
 from glocal.cli.output import AsJson, interval, progress_bar, put, put_json, put_table, say
+from glocal.errors import counted
 from glocal.extras import needed
 from glocal.files import writable_target
 from glocal.records import FitRecord, to_json
@@ -124,7 +125,7 @@ def _summary(record: FitRecord, out: Path) -> None:
         )
     put(f"{record.status} in {record.seconds:.1f} s: {record.reason}")
     if record.n_local:
-        put(f"local images: {record.n_local} in {record.n_local_blocks} blocks")
+        put(f"local images: {record.n_local} in {counted(record.n_local_blocks or 0, 'block')}")
     if record.rank is not None:
         put(f"fitted on {record.rank} directions, those of the rows; the others are a scaled identity, or 0 for naive")
     put(f"certificate: {record.certificate}")
