@@ -219,9 +219,9 @@ def test_onnx_refuses(tmp_path, monkeypatch):
     pytest.importorskip("onnx", reason="ONNX needs glocal[onnx]")
     with pytest.raises(FileError, match="cannot write"):
         planted().to_onnx(tmp_path / "none" / "t.onnx")
-    monkeypatch.setattr(export, "_ONNX_BYTES", 100)
-    with pytest.raises(ParameterError, match=r"maps 5 dimensions .* less than 2 GiB"):
-        planted().to_onnx(tmp_path / "t.onnx")
+    wide = np.broadcast_to(np.float32(0), (24_000, 24_000))
+    with pytest.raises(ParameterError, match=r"maps 24000 dimensions .* less than 2 GiB"):
+        export.to_onnx(wide, wide[0], tmp_path / "t.onnx", meta={})
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'glocal\[onnx\]'"):
         planted().to_onnx(tmp_path / "t.onnx")

@@ -450,15 +450,14 @@ def test_an_error_in_the_network_stops_the_threads(tmp_path):
     assert len(calls) == 3 + 8
 
 
-def test_kept_rows_are_copied_in_order(tmp_path, monkeypatch):
+def test_kept_rows_are_copied_in_order(tmp_path):
     """Over several pieces the final matrix holds exactly the kept rows, and the growing one is gone."""
     from glocal.extract import matrix
 
-    monkeypatch.setattr(matrix, "_STEP_BYTES", 3 * 8)
     matrix.create_matrix(tmp_path / "a.npy", (31, 2), np.dtype("f4"))
     matrix.write_rows(tmp_path / "a.npy", 0, np.arange(62, dtype="f4").reshape(31, 2))
     kept = np.array([0, 1, 2, 3, 7, 8, 20, 21, 22, 23, 24, 30])
-    matrix.move_matrix(tmp_path / "a.npy", tmp_path / "b.npy", kept)
+    matrix.move_matrix(tmp_path / "a.npy", tmp_path / "b.npy", kept, piece_bytes=3 * 8)
     assert np.array_equal(np.load(tmp_path / "b.npy"), np.arange(62, dtype="f4").reshape(31, 2)[kept])
     assert os.listdir(tmp_path) == ["b.npy"]
 

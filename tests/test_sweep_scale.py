@@ -11,6 +11,7 @@ from glocal.data.world import simulated_world
 from glocal.errors import DataError
 from glocal.sweep import Sweep
 from glocal.sweep.data import FoldData, SweepData
+from glocal.sweep.fold import Fold
 
 GRID = {"alpha": [0.5], "lmbda": [0.1], "tau": [0.25]}
 
@@ -21,9 +22,10 @@ def many():
     return simulated_world(n_triplets=20_000, n_local=1800, dimensions=32)
 
 
-def data_of(world, local=None, **options):
+def data_of(world, local=None, most_candidates=10_000, **options):
     local = world.local if local is None else local
-    return SweepData(FitData(world.objects, world.triplets, local, **{"block_size": 30, **options}))
+    fit = FitData(world.objects, world.triplets, local, **{"block_size": 30, **options})
+    return SweepData(fit, most_candidates=most_candidates)
 
 
 def test_a_fold_reads_the_rows_it_uses_and_no_other(many):
@@ -43,13 +45,12 @@ def test_a_fold_reads_the_rows_it_uses_and_no_other(many):
         FoldData.read(data_of(many, Features(matrix), local_blocks=4), 1, 3, Exact())
 
 
-def test_more_images_than_can_be_compared_are_sampled(many, monkeypatch):
-    """Of more held-out images than the limit the first drawn are candidates, and their number is in every row."""
-    monkeypatch.setattr("glocal.sweep.data.MOST_CANDIDATES", 100)
-    fold = FoldData.read(data_of(many), 0, 3, Exact())
+def test_more_images_than_can_be_compared_are_sampled(many):
+    """Of more held-out images than the limit the first drawn are candidates, and their number is among the scores."""
+    fold = FoldData.read(data_of(many, most_candidates=100, local_blocks=2), 0, 3, Exact())
     assert np.array_equal(fold.images, many.local.matrix[np.sort(object_folds(1800, 3, 42)[0][:100])])
-    sweep = Sweep(GRID, block_size=30, local_blocks=2).fit(many.objects, many.triplets, local_features=many.local)
-    assert set(sweep.results_["n_images"]) == {100}
+    fold = Fold(fold)
+    assert fold.scores(fold.identity)["n_images"] == 100
 
 
 def test_every_point_trains_on_the_first_16_blocks(many):
@@ -80,19 +81,31 @@ def test_raw_local_images_are_trained_raw_and_judged_standardized(many):
 
 
 CODE = """
-import sys, warnings
-from glocal.data import store
+import sys, tempfile, warnings
+from glocal.aligner import Exact, FitData
 from glocal.data.features import Features
 from glocal.data.world import simulated_world
-from glocal.sweep import Sweep, data
+from glocal.sweep.data import SweepData
+from glocal.sweep.grid import Grid
+from glocal.sweep.outcome import conclude
+from glocal.sweep.run import Plan, run
+from glocal.sweep.store import Store
 warnings.simplefilter("ignore")
-data.MOST_CANDIDATES = 1000
 world = simulated_world(n_triplets=4000, n_local=10, dimensions=256)
+grid = Grid.of({"alpha": [0.1], "lmbda": [1.0], "tau": [0.25]})
+
+def sweep(local):
+    fit = FitData(world.objects, world.triplets, local, local_blocks=2, block_size=256)
+    plan = Plan(SweepData(fit, most_candidates=1000), grid, 2, Exact(max_evaluations=2))
+    with tempfile.TemporaryDirectory() as folder:
+        points = [point for path in plan.paths() for point in path]
+        store = Store(folder, plan.config(), points, resume=False)
+        run(plan, store)
+        conclude(plan, store, "val-loss")
+
 for path in sys.argv[1:]:
-    grid = {"alpha": [0.1], "lmbda": [1.0], "tau": [0.25]}
-    sweep = Sweep(grid, folds=2, max_evaluations=2, local_blocks=2, block_size=256, select="val-loss")
     local = Features.load(path)
-    print(peak_of(lambda: sweep.fit(world.objects, world.triplets, local_features=local))[0])
+    print(peak_of(lambda: sweep(local))[0])
 """
 
 

@@ -11,8 +11,6 @@ from glocal.errors import DataError
 from glocal.files import atomic_write, read_npy, read_npy_header, unwritable
 from glocal.files.npy import write_npy_header
 
-_STEP_BYTES = 1 << 24
-
 
 def create_matrix(path: Path, shape: tuple[int, int], dtype: np.dtype) -> None:
     """Make the matrix, or check that the one that is there has this shape and type; call under a lock.
@@ -48,8 +46,11 @@ def write_rows(path: Path, first: int, rows: np.ndarray) -> None:
         raise unwritable(path, error) from error
 
 
-def move_matrix(path: Path, target: Path, kept: np.ndarray | None) -> None:
-    """Give the matrix its final name, with the `kept` rows only if not None; once more after a kill is harmless."""
+def move_matrix(path: Path, target: Path, kept: np.ndarray | None, *, piece_bytes: int = 1 << 24) -> None:
+    """Give the matrix its final name; doing it once more after a kill is harmless.
+
+    With `kept`, only these rows are copied, at most `piece_bytes` at a time.
+    """
     if not path.exists():
         return
     if kept is None:
@@ -59,7 +60,7 @@ def move_matrix(path: Path, target: Path, kept: np.ndarray | None) -> None:
             raise unwritable(target, error) from error
         return
     matrix = read_npy(path, what="unfinished features")
-    step = max(1, _STEP_BYTES // (matrix.shape[1] * matrix.itemsize))
+    step = max(1, piece_bytes // (matrix.shape[1] * matrix.itemsize))
     with atomic_write(target) as stream:
         write_npy_header(stream, (len(kept), matrix.shape[1]), matrix.dtype)
         for start in range(0, len(kept), step):

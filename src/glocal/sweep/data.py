@@ -16,7 +16,6 @@ from glocal.data.triplets import Triplets
 from glocal.errors import DataError, ParameterError
 
 K = 10
-MOST_CANDIDATES = 10_000  # held-out local images whose neighbours are compared; of more the first drawn, number stated
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +28,14 @@ class SweepData:
         Without local features there is no `glocal`, and neighbours are counted among the held-out objects.
     downstream, labels
         Labelled images, where downstream scores are wanted.
+    most_candidates : int
+        Held-out images of a fold whose neighbours are compared; of more, the first drawn. Every row states the number.
     """
 
     fit: FitData
     downstream: Features | None = None
     labels: np.ndarray | None = None
+    most_candidates: int = 10_000
 
     @property
     def judged(self) -> Features:
@@ -145,7 +147,7 @@ class FoldData:
         new_index[objects] = np.arange(len(objects))
         _, heldout = split_triplets(fit.triplets, n, folds=folds, fold=fold, seed=fit.seed)
         answers, _ = fit.triplets.select(heldout).relabel(new_index)
-        candidates = np.sort(object_folds(len(data.judged), folds, fit.seed)[fold][:MOST_CANDIDATES])
+        candidates = np.sort(object_folds(len(data.judged), folds, fit.seed)[fold][: data.most_candidates])
         features = Features(np.asarray(fit.features.matrix), None, fit.features.source)
         return cls(
             fold,
