@@ -350,4 +350,4 @@ def test_the_package_is_run_as_a_module_and_completes():
 def test_features_are_about_features(files, capsys):
     """`evaluate ceiling` refuses what only features would use."""
     assert run("evaluate", "ceiling", "--answers", files / "triplets.npy", "--similarity", "dot") == 1
-    assert "--similarity would need features" in capsys.readouterr().err
+    assert "--similarity would have no effect without features" in capsys.readouterr().err

@@ -570,7 +570,7 @@ def test_breeds_errors_are_one_sentence(hierarchy):
         breeds_task(hierarchy, "living17")
     edges.write_text(whole)
     (hierarchy / "dataset_class_info.json").write_text('{"a": 1}')
-    with pytest.raises(FileError, match="is no JSON list of"):
+    with pytest.raises(FileError, match="is not a JSON list of"):
         breeds_task(hierarchy, "living17")
 
 

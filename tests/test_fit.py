@@ -449,7 +449,7 @@ def test_fit_takes_data_arm_and_solver(world, split):
     again = fit_arm(world.objects, split[0], local_features=world.local, block_size=150, alpha=0.3, lmbda=0.2, tol=1e-4)
     np.testing.assert_array_equal(found.transform.weights, again.transform.weights)
     assert replace(found.record, seconds=0.0) == replace(again.record, seconds=0.0)
-    with pytest.raises(ParameterError, match="alhpa is no option of a fit"):
+    with pytest.raises(ParameterError, match="alhpa is not an option of a fit"):
         fit_arm(world.objects, split[0], alhpa=0.3)
 
 

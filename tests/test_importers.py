@@ -537,7 +537,7 @@ def test_the_command_says_what_it_did(written, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "1 answers (anchor) of 1 people about 3 objects" in said
     assert "reference is 'anchor'" in said
-    assert "not among them: 1 × an object is missing" in said
+    assert "left out: 1 × an object is missing" in said
     assert run("data", "import", path, "--format", "nights", "--out", out) == 1
     assert "--format csv" in capsys.readouterr().err
     assert run("data", "import", path, "--format", "csv", "--column", "person", "--out", out) == 1

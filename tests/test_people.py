@@ -192,7 +192,12 @@ def test_a_rule_drops_whom_it_names():
 
 @pytest.mark.parametrize(
     ("rule", "sentence"),
-    [("model<1", "not known"), ("fast", "is none"), ("fast<x", "is none"), ("fast<nan", "is none")],
+    [
+        ("model<1", "not known"),
+        ("fast", "cannot be read"),
+        ("fast<x", "cannot be read"),
+        ("fast<nan", "cannot be read"),
+    ],
 )
 def test_a_rule_that_is_none_is_one_sentence(rule, sentence):
     """A rule is conditions about what is known."""

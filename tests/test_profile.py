@@ -180,7 +180,7 @@ def test_the_authors_tie_rule():
         ({"optimiser": "adam"}, "optimiser is given but solver lbfgs has none"),
         ({"solver": "newton"}, "allowed are lbfgs and minibatch"),
         ({"solver": "minibatch", "eta": -1.0}, "eta is -1.0"),
-        ({"engine": Engine(precision="bf16-mixed")}, "validation and engine are of solver minibatch"),
+        ({"engine": Engine(precision="bf16-mixed")}, "validation and engine belong to solver minibatch"),
     ],
 )
 def test_contradictions_are_refused(world, options, sentence):

@@ -353,7 +353,7 @@ def test_the_command_shows_the_table(folder, tmp_path, capsys):
     [
         ("seed = 42", "sed = 42", "unknown key 'sed'"),
         ("seed = 42", "seed = 4.5", "seed = 4.5; it must be a whole number"),
-        ("seed = 42", 'baseline = "none"', "baseline 'none', which is none of its arms"),
+        ("seed = 42", 'baseline = "none"', "baseline 'none', which is not one of its arms"),
         ("seed = 42", 'root = "${GLOCAL_NOWHERE}"', "variable GLOCAL_NOWHERE, which is not set"),
         ("seed = 42", "seed = ", "is not TOML"),
         ('features = "{network}"', "", "names no features file"),

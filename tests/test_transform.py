@@ -278,8 +278,8 @@ def saved(path, **changes):
         (lambda path: saved(path, mean=np.zeros(P)), FileError, "mean and std of 6 and 1 values"),
         (lambda path: saved(path, weights=np.array([[{}]])), FileError, "not a whole .npz archive"),
         (lambda path: saved(path, meta=np.array("{no json")), FileError, "damaged meta record"),
-        (lambda path: saved(path, meta=np.array("[1, 2]")), FileError, "meta record that is no JSON object"),
-        (lambda path: saved(path, meta=np.array('{"format": "x"}')), FileError, "no JSON object of ours"),
+        (lambda path: saved(path, meta=np.array("[1, 2]")), FileError, "meta record that is not a JSON object"),
+        (lambda path: saved(path, meta=np.array('{"format": "x"}')), FileError, "not a JSON object of glocal"),
         (
             lambda path: saved(path, meta=np.array('{"format": 99}')),
             FileError,

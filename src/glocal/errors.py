@@ -33,8 +33,8 @@ def counted(number: int, noun: str) -> str:
 class GLocalError(Exception):
     """Base of every error raised on purpose by this package.
 
-    The message says what is wrong, what was given, what is allowed and what to do. Shown, it is one line: names from
-    files cannot write to a terminal what they want.
+    The message says what is wrong, what was given, what is allowed and what to do. It is shown as one line, so that
+    names from files cannot control a terminal.
     """
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ class MissingDependencyError(GLocalError, ImportError):
 
 
 class ClusterError(GLocalError, RuntimeError):
-    """A Dask cluster, or worker processes, were found, but they do not do their work to the end."""
+    """A Dask cluster or worker processes were found but did not finish their work."""
 
 
 class TrivialOptimumError(GLocalError):
@@ -115,7 +115,7 @@ class CollapseWarning(GLocalWarning):
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether an error came of Ctrl-C: compiled modules turn one that falls into their import into an ImportError."""
+    """Whether Ctrl-C caused an error: compiled modules turn an interrupt during their import into an ImportError."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, KeyboardInterrupt):

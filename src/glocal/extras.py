@@ -1,4 +1,4 @@
-"""Libraries that not everybody needs: imported when something needs them, or one sentence on how to get them."""
+"""Optional libraries: imported when something needs them, or one sentence on how to install them."""
 
 from __future__ import annotations
 

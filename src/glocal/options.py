@@ -21,7 +21,7 @@ class Option:
 
     `kind` is float, int, bool or str; `help` one line for ``--help``; `allowed` the range in words, and `holds` whether
     a value of that kind lies in it; `only` the method or the solver that alone reads it;
-    `none` how the command line spells None, where leaving the option out does not say it.
+    `none` how the command line spells None, where leaving the option out does not mean it.
     """
 
     kind: type
@@ -88,7 +88,7 @@ def check_options(owner: Any) -> None:
 
 
 def check_kind(name: str, value: Any, kind: type) -> None:
-    """Raise a ParameterError for a value that is no number, no whole number, or neither True nor False."""
+    """Raise a ParameterError for a value that is not a number, a whole number, or True or False, as `kind` asks."""
     if kind is bool and value not in (True, False):
         raise ParameterError(f"{name} is {value!r}; allowed are True and False.")
     if kind in (int, float):

@@ -38,7 +38,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class FitRecord:
-    """Everything a fit says of itself; the ``--json`` of ``glocal fit`` and part of the transform file.
+    """Everything a fit reports about itself; the ``--json`` of ``glocal fit`` and part of the transform file.
 
     `parts` are unweighted; `gap` bounds or estimates how far `objective` lies above the optimum
     (None where no such bound is known); `status` is ``"converged"``, ``"stationary"``, ``"budget"`` or ``"stalled"``.
@@ -131,7 +131,7 @@ def read_rows(
     Raises
     ------
     FileError
-        The file is missing, or a line is no such object and not the beginning of one.
+        The file is missing, or a line is neither such an object nor the beginning of one.
     """
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(read_lines(path, what="score"), start=1):
@@ -174,8 +174,8 @@ def _whole(digits: str) -> int | float:
 def _is_cut(line: str, error: json.JSONDecodeError) -> bool:
     """Whether a line is the beginning of an object whose rest was never written.
 
-    It need not be the last one: writers who come later begin a line of their own, for to cut the file could take away
-    what another process is just writing.
+    It need not be the last one: writers who come later begin a line of their own, since cutting the file could remove
+    what another process is writing.
     """
     unfinished = error.pos >= len(line) or error.msg.startswith("Unterminated string")
     return line.startswith("{") and (unfinished or not line.endswith("}"))

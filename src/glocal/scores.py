@@ -1,4 +1,4 @@
-"""Rows of results: one type for every evaluation, one name for every metric, also of rows that older versions wrote."""
+"""Rows of results: one type for every evaluation, one name for every metric, in rows of older versions too."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Score:
     transform : str
         The arm, or the path of the transform file; ``"original"`` for none, ``"people"`` for people themselves.
     settings : mapping
-        What the value depends on besides: shots, k, mode, baseline, …
+        What else the value depends on: shots, k, mode, baseline, …
     network : str or None
         Of a suite.
     p, p_holm : float or None
@@ -72,12 +72,12 @@ class Score:
 
 
 def read_scores(path: PathLike) -> list[Score]:
-    """Read rows that `glocal evaluate`, a suite or the demo wrote; what older versions called otherwise is renamed.
+    """Read rows that `glocal evaluate`, a suite or the demo wrote; names from older versions are replaced.
 
     Raises
     ------
     FileError
-        The file is missing, or a line is no row of results.
+        The file is missing, or a line is not a row of results.
     """
     names = Score.__dataclass_fields__
     rows = (current(row) for row in read_rows(path, _NEEDED, _KNOWN))

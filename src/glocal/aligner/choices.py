@@ -20,7 +20,7 @@ from glocal.solver.minibatch import Engine
 _OF_PROFILE = ("solver", "eta", "optimiser", "squared", "local_standardized")
 _OF_LOOP = ("engine", "validation")
 _GONE = {
-    "rank": "a fit takes the row space by itself where there are fewer rows than columns, and else all directions",
+    "rank": "a fit uses the row space if there are fewer rows than columns, and all directions otherwise",
     "devices": "the mini-batch solver runs in one process",
 }
 _READERS = {"local_features": "glocal"} | {
@@ -38,7 +38,7 @@ class Choices:
 
     @classmethod
     def of(cls, options: Mapping[str, Any], *, local: bool) -> Choices:
-        """Choose by options of `Arm`, `Exact`, `Loop`, `FitData` and the profile; None leaves what it says.
+        """Choose by options of `Arm`, `Exact`, `Loop`, `FitData` and the profile; None keeps what the profile says.
 
         Without a method it is `glocal` where there are `local` features, else `global`. An unknown option, a value
         outside its range, or options of the other solver are a ParameterError; ``rank`` and ``devices``, which nothing
@@ -57,14 +57,14 @@ class Choices:
         given = {name: value for name, value in given.items() if name not in _OF_LOOP}
         of_arm, of_exact, of_data = (_taken(given, owner) for owner in (Arm, Exact, FitData))
         if given:
-            raise ParameterError(f"{sorted(given)[0]} is no option of a fit.")
+            raise ParameterError(f"{sorted(given)[0]} is not an option of a fit.")
         exact = Exact(**of_exact, profile=profile.name)
         solver: Exact | Loop = exact
         if profile.solver == "minibatch":
             solver = Loop(profile, loop.get("engine", Engine()), loop.get("validation"), exact.dtype, exact.device)
         elif loop:
             raise ParameterError(
-                "validation and engine are of solver minibatch (with --precision and --checkpoints), but "
+                "validation and engine belong to solver minibatch (with --precision and --checkpoints), but "
                 "the solver is lbfgs; leave them out, or pass --solver minibatch (solver=)."
             )
         data = {**of_data, "local_standardized": profile.local_standardized}

@@ -62,14 +62,14 @@ class FitData(DataOptions):
     local_features : Features or None
         (m, p) features of local images, as raw as `features`; needed by `glocal`, not used by the other arms.
     block_size, seed : int
-        Local images a block; seed of blocks and folds.
+        Local images in a block; the seed of blocks and folds.
     local_blocks : int or None
         Number of blocks of local images to use, counted from the first; all if there are fewer. None: at most 16, the
         mini-batch solver all.
     local_standardized : bool
         False trains the local term on raw local features, as the authors' code does.
     images : (k,) int or None
-        The rows of the local features that count; None takes all.
+        The rows of the local features that are used; None uses all.
     n_dropped : int
         Answers lost in the join, for the record.
 
@@ -93,13 +93,13 @@ class FitData(DataOptions):
 
     @property
     def n_local(self) -> int:
-        """The number of local images that count."""
+        """The number of local images that are used."""
         if self.images is not None:
             return len(self.images)
         return 0 if self.local_features is None else len(self.local_features)
 
     def check(self, arm: Arm, start: LinearTransform | None = None) -> None:
-        """Raise the sentence for what cannot be fitted, and warn of what looks wrong."""
+        """Raise an error for data that cannot be fitted, and warn of data that look wrong."""
         features, local, p = self.features, self.local_features, self.features.dimensions
         if arm.local and local is None:
             raise ParameterError(

@@ -23,8 +23,8 @@ from glocal.aligner.settings import (
     SolverName,
     SolverOptions,
 )
+from glocal.data.answers import Answers
 from glocal.data.features import Features, as_matrix
-from glocal.data.triplets import Triplets
 from glocal.errors import DataError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.files import PathLike
@@ -148,7 +148,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         X: Float[np.ndarray, "n p"] | Features,
         y: Any = None,
         *,
-        triplets: Triplets | Int[np.ndarray, "t 3"] | None = None,
+        triplets: Answers | Int[np.ndarray, "t 3"] | None = None,
         local_features: Float[np.ndarray, "m p"] | Features | None = None,
         sample_weight: Float[np.ndarray, " t"] | None = None,
     ) -> Aligner:
@@ -158,10 +158,10 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         ----------
         X : (n, p) array or Features
             Features of the objects, not standardized.
-        y : Triplets, (t, 3) integers, or anything
+        y : Answers, (t, 3) integers, or anything
             The answers; ignored if `triplets` is given, so that in a Pipeline y may be a classifier's labels and the
             answers come as ``fit(X, y, aligner__triplets=answers)``.
-        triplets : Triplets or (t, 3) integers
+        triplets : Answers or (t, 3) integers
             Rows of X, 0-based, pair first, odd one last.
         local_features : (m, p) array, Features or None
             Features of the local images, made as X was: with the same columns, and through the same steps.
@@ -217,7 +217,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def score(
         self,
         X: Float[np.ndarray, "n p"] | Features,
-        y: Triplets | Int[np.ndarray, "t 3"],
+        y: Answers | Int[np.ndarray, "t 3"],
         sample_weight: Float[np.ndarray, " t"] | None = None,
         *,
         similarity: str = "cosine",
@@ -284,13 +284,13 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             raise NotFittedError("this Aligner is not fitted yet; call fit(features, triplets) or Aligner.load(path).")
 
     @staticmethod
-    def _answers(y: Any, sample_weight: Any) -> Triplets:
+    def _answers(y: Any, sample_weight: Any) -> Answers:
         if y is None:
             raise DataError(
                 "no triplets were given; requires y to be passed, but the target y is None. Call fit(X, triplets)."
             )
-        if isinstance(y, Triplets):
+        if isinstance(y, Answers):
             if sample_weight is None:
                 return y
             y = y.answers
-        return Triplets.from_array(y, weights=sample_weight)
+        return Answers.from_array(y, weights=sample_weight)

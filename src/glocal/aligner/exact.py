@@ -89,11 +89,11 @@ class Exact(SolverOptions):
 
     @property
     def epochs(self) -> int | None:
-        """None: the exact solver has none."""
+        """None: the exact solver counts no epochs."""
         return None
 
     def beside(self, name: str) -> Exact:
-        """The same: nothing is written."""
+        """The same solver for a further fit; it writes nothing."""
         return self
 
     def settings(self) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class Exact(SolverOptions):
     ) -> Outcome:
         """Minimise one arm from the best scaled identity, or from a transform.
 
-        Where λ is at or above λ_max, so that the optimum is W = 0, that is a TrivialOptimumError.
+        Raise a TrivialOptimumError where λ is at or above λ_max, since the optimum is then W = 0.
         """
         with threads_for(data.work(local)):
             problem = Problem.build(data, local, self.dtype, self.device)
@@ -119,7 +119,7 @@ class Exact(SolverOptions):
     def minimised(
         self, problem: Problem, arm: Arm, start: State | None = None, on_step: OnStep | None = None
     ) -> Outcome:
-        """Minimise one arm of a problem that is built already, from a state in its axes."""
+        """Minimise one arm of an already built problem, from a state in its axes."""
         loss = problem.loss
         scale = best_scale(loss, problem.penalty(arm), arm.lmbda)
         largest = largest_lambda(problem, arm)
@@ -154,7 +154,7 @@ def _minimised(
 ) -> Solution:
     """Minimise from a start, and where `scale`, that of the best scaled identity, is nearly 0 from a second one.
 
-    With a local term W may stay near 0 then, along the identity, where L_local is least and L_global that of chance. So
+    With a local term, W may then stay near 0 along the identity, where L_local is lowest and L_global is at chance. So
     `glocal` starts from the optimum of `global` as well, and the lower of the two ends is kept.
     """
     objective = problem.objective(arm)
@@ -171,7 +171,7 @@ def _minimised(
 
 
 def largest_lambda(problem: Problem, arm: Arm) -> float | None:
-    """The λ from which on the optimum is W = 0; None where there is none, or none is known (a bias, a norm)."""
+    """The smallest λ whose optimum is W = 0; None where none exists or none is known (a bias, the unsquared norm)."""
     if arm.lmbda == 0 or arm.bias:
         return None
     if arm.method == "naive":
@@ -183,14 +183,14 @@ def largest_lambda(problem: Problem, arm: Arm) -> float | None:
 
 
 def criterion_of(objective: Objective, arm: Arm, identity: State) -> Criterion:
-    """The stopping rule: the duality gap, or where none is known the gradient against that at the scaled identity."""
+    """The stopping rule: the duality gap, or, where no gap is known, the gradient relative to the scaled identity's."""
     if (arm.method == "naive" and not arm.squared) or (arm.bias and arm.local):
         return GradientRatio(gradient_norm(objective(identity.W, identity.b)))
     return DualityGap(objective)
 
 
 def certificate_of(solution: Solution, arm: Arm) -> str:
-    """What is known of how good the solution is among all transforms."""
+    """What is known about how good the solution is among all transforms."""
     if arm.method == "naive" and not arm.squared:
         return "none: the unsquared norm is not convex in W Wᵀ"
     if arm.lmbda == 0:

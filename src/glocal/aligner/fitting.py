@@ -1,4 +1,4 @@
-"""Fit one arm: check the data, solve the problem, record what came of it."""
+"""Fit one arm: check the data, solve the problem, record the outcome."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from glocal.aligner.data import FitData, LocalBlocks
 from glocal.aligner.exact import Exact, OnStep, Outcome
 from glocal.aligner.holdout import holdout_parts, holdout_scores
 from glocal.aligner.loop import Solver
+from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.triplets import Triplets
 from glocal.errors import CollapseWarning, NotConvergedWarning
 from glocal.evaluation.structure.collapse import at_chance, one_point
 from glocal.records import FitRecord, Provenance, to_json
@@ -77,8 +77,8 @@ def fit(
     Warns
     -----
     DataWarning
-        Another column of the answers looks like the odd one, the features know nothing of the answers, or the local
-        features are of another scale than the object features.
+        Another column of the answers looks like the odd one, the features carry no information about the answers, or
+        the local features have another scale than the object features.
     NotConvergedWarning, CollapseWarning, OverfitWarning
 
     Examples
@@ -111,7 +111,7 @@ def fit(
 
 def fit_arm(
     features: Features,
-    triplets: Triplets,
+    triplets: Answers,
     *,
     local_features: Features | None = None,
     start: LinearTransform | None = None,

@@ -18,9 +18,9 @@ from glocal.aligner.exact import Exact, OnStep, Outcome
 from glocal.aligner.problem import penalty_of
 from glocal.aligner.profile import MODERN, Profile
 from glocal.aligner.settings import Dtype, SolverOptions
+from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.splits import local_blocks, object_folds
-from glocal.data.triplets import Triplets
 from glocal.errors import DataError
 from glocal.files import array_sha256
 from glocal.objective import ChoiceLoss, LocalLoss, Objective
@@ -37,7 +37,7 @@ Part = tuple[FitData, LocalBlocks | None]
 class Validation:
     """Answers (rows of the object features) and local images that the stopping rule watches and no fit sees."""
 
-    triplets: Triplets
+    triplets: Answers
     local_features: Features | None = None
 
 
@@ -45,8 +45,8 @@ class Validation:
 class Loop:
     """Stochastic gradients on mini-batches, by Lightning.
 
-    The features keep their columns: SGD would not notice a rotation, Adam would. W is what the loop ends with, not made
-    symmetric.
+    The features keep their columns: SGD would not notice a rotation, Adam would. W is kept as the loop leaves it; it is
+    not made symmetric.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class Loop:
         return ChoiceLoss(X, answers)
 
     def _judge(self, watched: Part, arm: Arm) -> Objective:
-        """What the stopping rule watches on its fold: weighted as the fit, or L_global + L_local."""
+        """What the stopping rule watches on its fold: weighted as in the fit, or L_global + L_local."""
         weighted = self.profile.weighted_watch
         loss = self._loss(watched[0])
         terms: list[tuple[float, Any]] = [(1.0, loss)]
@@ -166,7 +166,7 @@ class Loop:
         return torch.as_tensor(start.weights).to(X), b
 
     def _identity(self, sampled: SampledObjective, data: FitData, arm: Arm) -> dict[str, Any]:
-        """What a checkpoint is of; hashed only where checkpoints are written."""
+        """What identifies the fit of a checkpoint; hashed only where checkpoints are written."""
         if self.engine.checkpoints is None:
             return {}
         answers, weights = sampled.answers.given
@@ -225,7 +225,7 @@ def given_fold(validation: Validation, data: FitData, local: LocalBlocks | None,
     return (data, local), (watched, watched.read(dtype))
 
 
-def watched_accuracy(Z: Float[np.ndarray, "n p"], triplets: Triplets, ties: str) -> float:
+def watched_accuracy(Z: Float[np.ndarray, "n p"], triplets: Answers, ties: str) -> float:
     """Agreement of dot products with the watched answers under one of the two tie rules, unweighted."""
     similarities = PairSimilarities(Z, "dot")
     earned = [

@@ -47,7 +47,7 @@ class Profile(Training):
         Of `global` and `naive`, which the authors fit by another script.
     validation_folds : int or None
         K: object fold 0 of K, and fold 0 of K of the local images, are kept out of the fit and only watched by the
-        stopping rule. The authors' `glocal` script leaves its cross-validation after the first fold and saves that
+        stopping rule. The authors' `glocal` script stops its cross-validation after the first fold and saves that
         fold's weights, so that a quarter of the objects never counts. None fits all and watches what it fits.
     weighted_watch : bool
         The stopping rule watches the objective as it is weighted; False: L_global + L_local, whatever α, without

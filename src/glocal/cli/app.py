@@ -1,4 +1,4 @@
-"""The application: commands, exit codes, and how errors and warnings are said."""
+"""The application: commands, exit codes, and how errors and warnings are shown."""
 
 from __future__ import annotations
 

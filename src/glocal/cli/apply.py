@@ -134,7 +134,7 @@ def _reduced(
 
 
 def _neighbours(before: LinearTransform, after: LinearTransform, features: Features) -> dict[str, Any]:
-    """How many of each row's nearest neighbours stay, of at most 2000 rows that lie evenly in the file."""
+    """The share of each row's nearest neighbours that stay, over at most 2000 rows spaced evenly through the file."""
     n, k = len(features), 10
     if n <= k + 1:
         return {}

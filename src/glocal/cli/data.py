@@ -54,7 +54,7 @@ def split(
 ) -> None:
     """Hold out the answers on a fold of objects, or of persons; both files keep the index space of the input.
 
-    Odd-one-out answers of which nothing more is known than their weights are written as .npy, others as .npz.
+    Odd-one-out answers with nothing but weights beside them are written as .npy, all others as .npz.
 
     Example: glocal data split --features features.npy --triplets triplets.npy --folds 3 --fold 0 --out split
     """

@@ -51,7 +51,7 @@ def load_features(path: Path, model: str | None = None, layer: str | None = None
     with progress_bar("extracting", len(source), unit="images") as progress, others_to_stderr():
         result = extractor.extract(source, folder, progress=lambda done, total: progress(done))
     if not result.finished:
-        raise DataError(f"another process is extracting {path} at this moment. Give the command again when it is done.")
+        raise DataError(f"another process is extracting {path}. Run the command again when it is done.")
     if result.missing:
         named = "; ".join(f"{name} {reason}" for name, reason in result.missing[:3])
         raise DataError(

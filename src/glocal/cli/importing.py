@@ -72,7 +72,7 @@ def import_command(
     if columns:
         put("columns: " + ", ".join(f"{role} is {name!r}" for role, name in columns.items()))
     for reason, n in found.dropped.items():
-        put(f"not among them: {n} × {reason}")
+        put(f"left out: {n} × {reason}")
     if result["catch"]:
         put(f"catch trials with a known answer: {result['catch']['passed']} of {result['catch']['n']} passed")
     put(f"written to {out}")

@@ -379,7 +379,7 @@ class Answers:
 def together(parts: Sequence[Answers]) -> Answers:
     """Answers of several kinds as one: each keeps its kind, so that their loss is the weighted mean over all of them.
 
-    What not all of them have is left out (persons, seconds), except weights, which are 1 where there are none.
+    Persons and seconds are kept only where all of them have these; missing weights become 1.
 
     Raises
     ------
@@ -387,7 +387,9 @@ def together(parts: Sequence[Answers]) -> Answers:
         Nothing, or lists of names that differ.
     """
     if not parts or any(part.names != parts[0].names for part in parts):
-        raise DataError("answers can be joined if there are any and all of them index one list of objects.")
+        raise DataError(
+            "there are no answers to join, or they index different lists of objects; give answers about one list."
+        )
     m = max(part.objects.shape[1] for part in parts)
     padded = [np.pad(part.objects, ((0, 0), (0, m - part.objects.shape[1])), constant_values=-1) for part in parts]
     lists = {}
@@ -413,7 +415,7 @@ def ranking(objects: Integer[np.ndarray, "t m"], k: int, **lists: np.ndarray | N
     objects : (t, 1 + n) integers
         The reference, the k nearest in order, then the others in any order.
     k : int
-        1 to n; the last of n is no choice.
+        1 to n; the last of n is not a choice.
     weights, person, seconds : (t,) arrays
         Of the rankings; each choice has those of its ranking.
 

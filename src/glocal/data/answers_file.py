@@ -31,7 +31,7 @@ def read_answers(path: PathLike, *, what: str = "triplets") -> dict[str, Any]:
     FileError
         Missing, unreadable or damaged.
     DataError
-        A table whose columns are no answers.
+        A table whose columns do not hold answers.
     """
     suffix = Path(path).suffix.lower()
     if suffix == ".npz":

@@ -222,7 +222,7 @@ class Features:
         count = self.constant_columns()
         if count:
             warnings.warn(
-                f"{self.source} has {count} constant columns of {self.dimensions}; they tell nothing apart.",
+                f"{self.source} has {count} constant columns of {self.dimensions}; they distinguish nothing.",
                 DataWarning,
                 stacklevel=2,
             )

@@ -16,7 +16,7 @@ from glocal.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """Triplets that name rows of one feature matrix, and what the join cost.
+    """Answers that name rows of one feature matrix, and what the join cost.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ _COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operato
 
 @dataclass(frozen=True, eq=False)
 class People:
-    """One row a person. NaN stands where nothing can be said of a person, None where it cannot be of anybody.
+    """One row per person. NaN marks what is unknown for one person, None what is unknown for everybody.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class People:
 
     @property
     def odds_random(self) -> Float[np.ndarray, " q"]:
-        """How much likelier a person's agreement is of answers at random than of ones like the others', log₁₀.
+        """The log₁₀ odds that a person answered at random rather than like the others, from their agreement.
 
         With r the person's agreement on n answers, c chance and a the mean of the other persons,
 
@@ -90,7 +90,7 @@ class People:
 
     @property
     def odds_inattentive(self) -> Float[np.ndarray, " q"]:
-        """The same of the catch trials, of which somebody who attends passes `ATTENTIVE`."""
+        """The same from the catch trials, of which an attentive person passes the share `ATTENTIVE`."""
         if self.catch is None or self.catch_trials is None:
             return np.zeros(len(self.person))
         passed = np.where(self.catch_trials > 0, self.catch, 0)
@@ -113,12 +113,12 @@ class People:
     def failing(self, rule: str) -> dict[str, Bool[np.ndarray, " q"]]:
         """Who meets each of the conditions, separated by commas, of a rule such as ``"catch<0.8, fast>0.5"``.
 
-        A column of NaN meets none: who shares no question is not dropped for agreement.
+        NaN meets no condition: somebody who shares no question is not dropped for agreement.
 
         Raises
         ------
         ParameterError
-            A condition that is none, or about what is not known of these people.
+            A condition that cannot be read, or one about something unknown of these people.
         """
         columns, found = self.columns(), {}
         for condition in rule.split(","):
@@ -129,8 +129,8 @@ class People:
                 limit = float("nan")
             if not match or np.isnan(limit):
                 raise ParameterError(
-                    f"the rule {condition.strip()!r} is none; write NAME<NUMBER or NAME>NUMBER, several with commas, "
-                    "such as 'catch<0.8,fast>0.5'."
+                    f"the rule {condition.strip()!r} cannot be read; write NAME<NUMBER or NAME>NUMBER, several with "
+                    "commas, such as 'catch<0.8,fast>0.5'."
                 )
             if match[1] not in columns:
                 raise ParameterError(
@@ -147,10 +147,10 @@ def people(
     *,
     fast: Annotated[float, "Seconds below which an answer counts as fast."] = FAST,
 ) -> People:
-    """What answers that carry persons tell of each person; answers of every kind, a weight counting as copies.
+    """Describe each person by their answers, which may be of any kind; a weight counts as copies.
 
-    Only what is there can be told: the display order is not part of answers, so that a preference for a position is
-    not looked for; agreement with others needs questions that several people answered.
+    Answers do not hold the display order, so a preference for a position goes unnoticed; agreement with others needs
+    questions that several people answered.
 
     Parameters
     ----------

@@ -132,7 +132,7 @@ def join_rdms(
     Raises
     ------
     DataError
-        Another number of rows or indices, an index out of range or repeated, or nothing left to compare.
+        Another number of rows or indices, an index out of range or repeated, or no pair left to compare.
     """
     n = rdms.shape[-1]
     known = len(features) if object_ids is None else len(object_ids)

@@ -61,7 +61,7 @@ def split_persons(
     DataError
         Who gave the answers is not known.
     ParameterError
-        More folds than persons, or a fold that is none.
+        More folds than persons, or a fold that does not exist.
 
     Returns
     -------

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.triplets import Triplets
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class World:
     ----------
     objects : Features
         One image of each object, as a simulated network sees it.
-    triplets : Triplets
+    triplets : Answers
         Simulated people's answers on the objects.
     local : Features
         Other images of the same categories: the local images.
@@ -32,7 +32,7 @@ class World:
     """
 
     objects: Features
-    triplets: Triplets
+    triplets: Answers
     local: Features
     mind: Float[np.ndarray, "n d"]
     superordinate: Int[np.ndarray, " n"]
@@ -98,7 +98,7 @@ def simulated_world(
     )
 
 
-def simulated_answers(mind: Float[np.ndarray, "n d"], n_triplets: int, *, seed: int = 0) -> Triplets:
+def simulated_answers(mind: Float[np.ndarray, "n d"], n_triplets: int, *, seed: int = 0) -> Answers:
     """Odd-one-out answers of people whose choice is the softmax of the three dot products of `mind`.
 
     Parameters
@@ -109,7 +109,7 @@ def simulated_answers(mind: Float[np.ndarray, "n d"], n_triplets: int, *, seed: 
 
     Returns
     -------
-    Triplets
+    Answers
         Uniformly drawn sets of three objects, the odd one last.
     """
     rng = np.random.default_rng(seed)
@@ -130,4 +130,4 @@ def simulated_answers(mind: Float[np.ndarray, "n d"], n_triplets: int, *, seed: 
             [drawn[rows, (odd + 1) % 3], drawn[rows, (odd + 2) % 3], drawn[rows, odd]], axis=1
         )
         done += len(drawn)
-    return Triplets(answers)
+    return Answers(answers)

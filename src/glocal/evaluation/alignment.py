@@ -19,8 +19,8 @@ from glocal.similarity import Deciding, PairSimilarities, choice_loss, credit
 class OddOneOut:
     """Agreement of one embedding with one set of answers.
 
-    `accuracy` is a fraction (ties shared), `low` and `high` its 95 % interval (None if it was not asked for, or the
-    answers cannot tell it) over ``objects`` or, where persons are known and it is wider, over ``persons``, as
+    `accuracy` is a fraction (ties shared), `low` and `high` its 95 % interval (None if it was not asked for, or cannot
+    be computed from the answers) over ``objects`` or, where persons are known and it is wider, over ``persons``, as
     `dependent_through` says. `tie_rate` is the fraction of answers whose highest similarity is tied, `loss` the
     cross-entropy of dot products in nats, `chance` and `chance_loss` what equal similarities reach (1/3 and log 3 for
     odd-one-out answers), `n` the number of answers; `units` holds the credit of each answer.

@@ -179,9 +179,10 @@ def anomaly_against(
     k: int = 5,
     progress: Progress = None,
 ) -> Anomaly:
-    """Detect the images of another data set: train on all of one, normal are its test images (CIFAR-10 vs CIFAR-100).
+    """Detect the images of another data set, after training on all images of one (CIFAR-10 vs CIFAR-100).
 
-    Score, errors and result as in `anomaly`; there is one task, named "all", and the interval is DeLong's.
+    The test images of the first data set are normal. Score, errors and result are those of `anomaly`; there is one
+    task, named "all", and the interval is DeLong's.
     """
     _check_k(k)
     check_columns(train, test, _SIDES)
@@ -231,7 +232,7 @@ def _compared(train: np.ndarray, groups: np.ndarray, test: np.ndarray) -> Compar
     comparison = compare(train, groups, test)
     if comparison.collapsed:
         warnings.warn(
-            "collapse: all training and test images are one point; no anomaly can be told, every AUROC is 0.5.",
+            "collapse: all training and test images are one point; no anomaly can be detected, every AUROC is 0.5.",
             CollapseWarning,
             stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""The accuracy that a model can reach at most, from how well people agree with each other."""
+"""The highest accuracy that a model can reach, from how well people agree with each other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ repeated triplets than yours."""
 
 @dataclass(frozen=True)
 class Bound:
-    """A bound of the accuracy, a fraction, with its 95 % interval over triplets (None where they cannot tell it)."""
+    """A bound of the accuracy, a fraction, with its 95 % interval over triplets (None where it cannot be computed)."""
 
     value: float
     low: float | None
@@ -39,7 +39,7 @@ class Ceiling:
     `majority` is the optimistic bound: the mean over triplets of the share of answers that equal the most frequent
     one, which no model that always answers alike can exceed on these answers. `leave_one_out` is the cautious bound:
     the share of answers that equal the majority of the others' answers to the same triplet, ties shared.
-    `n_single` triplets with one answer tell nothing and are left out.
+    The `n_single` triplets with one answer carry no information and are left out.
     """
 
     majority: Bound
@@ -67,7 +67,7 @@ def ceiling(triplets: Answers) -> Ceiling:
 
     Parameters
     ----------
-    triplets : Triplets
+    triplets : Answers
         One row an answer; an integer weight is that many copies.
 
     Raises
@@ -147,11 +147,11 @@ def reached(Z: np.ndarray, triplets: Answers, *, similarity: Deciding = "cosine"
     ----------
     Z : (n, p) real array
         Standardized features, transformed or not.
-    triplets : Triplets
+    triplets : Answers
         As in `ceiling`; indices are rows of Z.
     similarity : {"cosine", "dot"}
     brain_score : bool
-        Whether to compare with `BRAIN_SCORE` besides.
+        Whether to compare with `BRAIN_SCORE` too.
     """
     found = ceiling(triplets)
     bounds = {"majority": found.majority.value, "leave_one_out": found.leave_one_out.value}
@@ -181,7 +181,7 @@ def repeated(answers: tuple[Tally, ...]) -> tuple[tuple[Tally, ...], int]:
     Raises
     ------
     DataError
-        There are none.
+        No question has two answers.
     """
     n, kept = sum(len(one.sets) for one in answers), []
     for one in answers:

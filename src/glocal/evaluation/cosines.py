@@ -50,7 +50,7 @@ class CosineShift:
 
     @property
     def units(self) -> Units | None:
-        """None: a threshold is no mean of units."""
+        """None: a threshold is not a mean over units."""
         return None
 
     @property
@@ -83,7 +83,7 @@ def cosine_shift(
     gallery : pair of (m, p) and (m, r) arrays, or None
         The pairs are each row with each of these; None: the rows with each other.
     thresholds : sequence of float
-        Of the cosine before, in [-1, 1]. None given: those that 1 % and 0.1 % of the pairs reach.
+        Of the cosine before, in [-1, 1]. By default those that 1 % and 0.1 % of the pairs reach.
 
     Returns
     -------

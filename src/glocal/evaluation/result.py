@@ -25,7 +25,7 @@ class Units:
     clusters: Shaped[np.ndarray, " n"] | None = None
 
     def less(self, baseline: Units) -> PairedDifference:
-        """How much more this arm scores than the baseline on the same things."""
+        """How much higher this arm scores than the baseline on the same items."""
         return paired_difference(
             self.values, baseline.values, answers=self.answers, weights=self.weights, clusters=self.clusters
         )
@@ -33,7 +33,7 @@ class Units:
 
 @runtime_checkable
 class EvaluationResult(Protocol):
-    """What the command line, a suite and a report take of any evaluation.
+    """What the command line, a suite and a report use of any evaluation.
 
     The first of the `scores` stands for the result in tables. `units` are None where that score is not defined.
     """

@@ -1,4 +1,4 @@
-"""Files that one process holds: the system takes them back from the dead."""
+"""Files that one process holds; the system frees them when the process dies."""
 
 from __future__ import annotations
 

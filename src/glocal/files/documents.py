@@ -26,7 +26,7 @@ def read_lines(path: PathLike, *, what: str) -> tuple[str, ...]:
 
 
 def parse_json(text: str) -> Any:
-    """The value of a JSON text; a ValueError where it is none, or more than 100 lists and objects deep."""
+    """The value of a JSON text; a ValueError where the text is not JSON, or more than 100 lists and objects deep."""
     try:
         value = json.loads(text)
     except RecursionError as error:

@@ -1,4 +1,4 @@
-"""What tells whether a file or an array is still the same: hashes of content, stamps of files."""
+"""How a file or an array is recognised as unchanged: hashes of content, stamps of files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables as text that others read, CSV, Markdown and LaTeX: no name in a cell is more there than a name."""
+"""Tables as text that others read, CSV, Markdown and LaTeX: a name in a cell never acts as markup or a formula."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ _SLOTS = 8  # names of partial files: as many processes may write one output at 
 def atomic_write(path: PathLike, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Write to a hidden neighbour, flush it to disk, then move it into place, or say in one sentence why not.
 
-    A killed process, a full disk or an exception leaves the previous file whole. What a killed process leaves is the
-    neighbour, ``.NAME.0.partial``, which the next writer of `path` removes. A symbolic link is followed; a device or a
-    pipe is written to as it is. `durable` false leaves it to the system when the bytes reach the disk.
+    A killed process, a full disk or an exception leaves the previous file whole. A killed process leaves the neighbour,
+    ``.NAME.0.partial``, which the next writer of `path` removes. A symbolic link is followed; a device or a pipe is
+    written to as it is. `durable` false leaves it to the system when the bytes reach the disk.
     """
     path = Path(path)
     try:
@@ -50,7 +50,7 @@ def atomic_write(path: PathLike, *, durable: bool = True) -> Iterator[BinaryIO]:
 
 
 def writable_target(path: PathLike, *, what: str = "output", endings: Sequence[str] = ()) -> Path:
-    """Check, before hours of work, that `path` can be created and is no folder, and how its name ends."""
+    """Check, before hours of work, that `path` can be created, is not a folder, and has an allowed extension."""
     path = Path(path)
     try:
         if path.is_dir():

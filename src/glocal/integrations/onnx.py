@@ -46,9 +46,9 @@ def append(
     MissingDependencyError
         onnx is not installed.
     FileError
-        The backbone is missing, damaged, or no ONNX model.
+        The backbone is missing, damaged, or not an ONNX model.
     ParameterError
-        There is no such output, or there are several and none is named.
+        There is no such output, or there are several and `output` is None.
     DataError
         The output is not what the transform maps.
     """

@@ -1,4 +1,4 @@
-"""A Dask cluster that already runs: how it is found, and what is said when it is not there."""
+"""A Dask cluster that is already running: how it is found, and what is said when it is not there."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _PROTOCOLS = ("tcp", "tls", "ucx", "ws", "wss")
 def connected(scheduler: str, *, timeout: float = 10.0) -> Iterator[Any]:
     """A `distributed.Client` of a scheduler that runs elsewhere, of this address or JSON file; it is left running.
 
-    Where none answers within `timeout` seconds, or none has a worker, that is a ParameterError. What distributed logs
-    in this process is kept from standard error: what concerns the caller is raised.
+    Raise a ParameterError where no scheduler answers within `timeout` seconds, or it has no worker. What distributed
+    logs in this process is kept from standard error; what concerns the caller is raised.
     """
     distributed = _distributed()
     address = _address(scheduler)
@@ -83,7 +83,7 @@ def _address(scheduler: str) -> str:
 
 
 def _probe(address: str, timeout: float) -> None:
-    """Fail at once where nothing listens, and in time where something else does; a Client tries again or hangs."""
+    """Fail at once where nothing listens, and in time where something else does: a Client would retry or hang."""
     distributed = _distributed()
     protocol = distributed.comm.parse_address(address)[0]
     if protocol not in _PROTOCOLS:  # NOTE: a Client of another one complains once more when it is collected

@@ -38,17 +38,17 @@ class TaskFolder:
         self._held: dict[str, contextlib.ExitStack] = {}
 
     def create(self) -> TaskFolder:
-        """Create the folder, or take it up."""
+        """Create the folder, or continue with it."""
         make_folder(self._claims)
         return self
 
     def close(self) -> None:
-        """Let go of all claims."""
+        """Release all claims."""
         for name in list(self._held):
             self.release(name)
 
     def rows(self) -> list[Row]:
-        """The lines of the log, by whomever; of a task that has several the first."""
+        """The lines of the log, whichever process wrote them; of a task with several lines, the first."""
         if not self.log.exists() or not self.log.stat().st_size:
             return []
         rows: dict[Any, Row] = {}
@@ -61,7 +61,7 @@ class TaskFolder:
         return {self._key(row): row for row in self.rows()}
 
     def commit(self, row: Row) -> None:
-        """Say that a task is done: its result is on the disk."""
+        """Record that a task is done, once its result is on the disk."""
         append_rows(self.log, [row])
 
     def take(self, name: str, *, wait: bool = False) -> bool:
@@ -81,11 +81,11 @@ class TaskFolder:
         return mine
 
     def release(self, name: str) -> None:
-        """Let go of a claim."""
+        """Release a claim."""
         self._held.pop(name).close()
 
     def claim(self, tasks: Iterable[tuple[str, Collection[Any]]], *, wait: bool = False) -> Iterator[str]:
-        """Claim what is not done, each name when it is asked for; what others hold is left to them, or waited for.
+        """Claim what is not done, each name when it is asked for; skip, or wait for, what other processes hold.
 
         `tasks` are the names of what is claimed together and the keys of its tasks.
         """

@@ -1,4 +1,4 @@
-"""An output of many parts: made beside its place, taken up again after an interruption, moved there when whole."""
+"""An output of many parts: made beside its place, continued after an interruption, moved there when whole."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ class Output:
 
 @contextlib.contextmanager
 def building(output: Output) -> Iterator[TaskFolder]:
-    """Create the folder, or take it up, for this process alone; what was begun with another key is thrown away.
+    """Create the folder, or continue with it, for this process alone; work begun with another key is discarded.
 
-    What is finished stays when the block ends early, unless its input is at fault.
+    Finished parts stay when the block ends early, unless their input is at fault.
     """
     out = output.out
     if not out.parent.is_dir():

@@ -63,10 +63,10 @@ def run(
 ) -> Iterator[tuple[Any, Any]]:
     """Yield (item, result) of every item, in process in order, on a cluster in the order in which they are finished.
 
-    Chains are asked for when there is room for them: one in process, on a cluster two for each thread. What a `step`
-    raises ends the run; what has not started is not started. `shared` gives the value that steps share by its name, and
-    is called once for each. `prepare` is what a worker makes of it and keeps while it runs steps that share it, such as
-    a network on its device; then it runs one step at a time, with all its threads. `scheduler` is the address or the
+    Chains are asked for when there is room for them: one in process, on a cluster two for each thread. An error in a
+    `step` ends the run; no further step is started. `shared` gives the value that steps share by its name, and is
+    called once for each. `prepare` is what a worker makes of it and keeps while it runs steps that share it, such as a
+    network on its device; then it runs one step at a time, with all its threads. `scheduler` is the address or the
     scheduler file of a Dask cluster; None works in this process, and needs no Dask.
     """
     chains = iter(chains)
@@ -149,14 +149,14 @@ def _steps(client: Any, one: Chain, shared: Any) -> Iterator[tuple[Any, Any]]:
 
 
 class _Watch:
-    """Waits for what the workers of a cluster do, but not for ever for a cluster that is gone."""
+    """Waits for the workers of a cluster, but not for ever for a cluster that is gone."""
 
     def __init__(self, client: Any, patience: float) -> None:
         self._client, self._patience = client, patience
         self._looked, self._answered = -math.inf, time.monotonic()
         self._none_since: float | None = None
         self.workers: dict[str, int] = {}
-        """Address → threads, as they were when the cluster was looked at last."""
+        """Address → threads, as of the last look at the cluster."""
 
     def look(self) -> None:
         """Look for workers, if that was not done just now; a ClusterError where there have been none for too long."""
@@ -189,7 +189,7 @@ class _Watch:
 
 @dataclass(frozen=True, eq=False)
 class _Held:
-    """A value that Dask does not look into: of lists and tuples it makes copies."""
+    """A value that Dask does not look into; it would copy lists and tuples."""
 
     value: Any
 

@@ -84,9 +84,9 @@ class ChoiceLoss:
     X : (n, p) tensor
         Its dtype and device are those of the computation.
     answers : Answers, or (t, 3) integers
-        Of rows of X; an array is of odd-one-out answers, the pair first.
+        In rows of X; an array holds odd-one-out answers, the pair first.
     weights : (t,) float64 or None
-        Of an array.
+        Of the answers in an array.
     gathered : bool or None
         Read the rows of Z answer by answer, in memory linear in n, in place of the (n, n) matrices. None does so above
         20,000 objects.

@@ -1,4 +1,4 @@
-"""Which numbers are ties: equal but for what rounding makes of them."""
+"""Which numbers are ties: equal apart from rounding."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ Status = Literal["converged", "stationary", "budget", "stalled"]
 class Verdict:
     """`gap` is the bound or estimate of f - f* (None where none is known); `reason` says what was compared.
 
-    `stationary` is said where the figure is small enough and the optimum may be farther away.
+    `stationary` is true where the figure is small enough but the optimum may be farther away.
     """
 
     converged: bool
@@ -100,7 +100,7 @@ class DualityGap(Criterion):
         return gradient_norm(here.at) ** 2 * longest / (4 * lmbda * penalty.mix * max(scale, 1e-300))
 
     def judge(self, here: Iterate, tol: float) -> Verdict:
-        """The duality gap against tol · |f|; with λ = 0 it reaches only so far, and no gap is stated."""
+        """The duality gap against tol · |f|; with λ = 0 it covers only nearby transforms, and no gap is stated."""
         allowed = here.allowed(tol)
         verdict = compared("duality gap", duality_gap(self.objective, here.at, here.W, here.b, allowed), allowed)
         if self.objective.term("penalty")[0] > 0:
@@ -139,7 +139,7 @@ class Stationarity(Criterion):
 
 @dataclass(frozen=True)
 class GradientRatio(Criterion):
-    """No gap is known for the unsquared norm, or a bias beside a local term: ‖∇f‖ against that at the start.
+    """Where no gap is known (the unsquared norm, or a bias beside a local term): ‖∇f‖ against that at the start.
 
     A fit ends as stationary where ‖∇f‖ ≤ 10 tol · ‖∇f‖ at the best scaled identity.
 

@@ -21,7 +21,7 @@ _TINY_DECAY = 0.7  # every round, so that a column that is small at the optimum 
 
 
 def lambda_max(loss: ChoiceLoss, mix: float = 0.0) -> float:
-    """The λ from which on the optimum is W = 0.
+    """The smallest λ whose optimum is W = 0.
 
     With a_i the eigenvalues of sym ∂L/∂M at M = 0, that of `naive` (`mix` 0) is -min a_i, or 0 if that is negative.
     With 0 < mix < 1 the slope at M = 0 toward W² is smallest where W shares these eigenvectors, with eigenvalues w:

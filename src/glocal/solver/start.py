@@ -34,7 +34,7 @@ def best_scale(loss: ChoiceLoss, penalty: Penalty | None = None, lmbda: float = 
     """The c > 0 that minimises L_global(cI), plus λR(cI) if a penalty is given.
 
     L is convex in c², so this is the root of one increasing derivative, found on the Gram matrix of X alone. Where the
-    root is at 0 (features that know nothing of the answers) a small scale is returned, since W = 0 is stationary.
+    root is at 0 (features without information about the answers) a small scale is returned, since W = 0 is stationary.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def best_scale(loss: ChoiceLoss, penalty: Penalty | None = None, lmbda: float = 
 
 
 def knows_nothing(loss: ChoiceLoss, scale: float) -> bool:
-    """Whether the best scale is the smallest looked for: the features as they are know nothing of the answers."""
+    """Whether the best scale is the smallest one tried: the untransformed features say nothing about the answers."""
     return scale**2 * float(torch.sum(loss.X * loss.X, dtype=torch.float64)) <= 1.1 * _SMALLEST * len(loss.X)
 
 

@@ -24,7 +24,7 @@ def work_of(n: int, p: int, answers: int, blocks: Iterable[int] = ()) -> float:
 
 @contextlib.contextmanager
 def threads_for(work: float) -> Iterator[int]:
-    """Give torch a thread for each half a billion operations of an evaluation, and at the end what it had before.
+    """Give torch one thread per half a billion operations of an evaluation, and restore its number at the end.
 
     Threads of a small product mostly wait for each other. Where another process has a core, each product waits for a
     thread that does not run: a fit of milliseconds then takes a hundred times as long. Alone, one thread more would

@@ -97,7 +97,7 @@ class Plan:
     networks, arms, tasks : tuples
     answers : mapping
         triplets and, where they index other objects than the rows of the features, object_ids; kind, if the files of
-        answers do not say it.
+        answers do not state it.
     labels : mapping
         Name → {label: regular expression}: labels read from the names of images.
     baseline : str
@@ -123,7 +123,7 @@ class Plan:
 
     @cached_property
     def stems(self) -> dict[tuple[str, ...], str]:
-        """How the files of each network and arm are called."""
+        """The file names of each network and arm."""
         return file_stems(product((one.name for one in self.networks), (one.name for one in self.arms)))
 
     @classmethod
@@ -174,13 +174,13 @@ class Plan:
         return plan
 
     def _check_whole(self, what: str) -> None:
-        """Raise the sentence for parts that do not fit each other."""
+        """Raise an error for parts that do not fit each other."""
         needs = [arm.name for arm in self.arms if arm.fitted]
         needs += [task.name for task in self.tasks if task.kind == "odd-one-out" and "triplets" not in task.settings]
         if needs and "triplets" not in self.answers:
             raise ParameterError(f"{what} has no answers; {needs[0]} needs [answers] triplets = a file.")
         if self.baseline not in {arm.name for arm in self.arms}:
-            raise ParameterError(f"{what} has baseline {self.baseline!r}, which is none of its arms.")
+            raise ParameterError(f"{what} has baseline {self.baseline!r}, which is not one of its arms.")
         lacking = [network.name for network in self.networks if network.local is None]
         for arm in self.arms:
             if arm.settings.get("method") == "glocal" and lacking:

@@ -108,6 +108,6 @@ class Views:
 
 
 def _fit(transform: LinearTransform | None) -> dict[str, Any] | None:
-    """How the fit of a transform of ours ended."""
+    """How the fit of a transform made by glocal ended."""
     fit = {} if transform is None else transform.meta.get("fit", {})
     return {key: fit.get(key) for key in _SHOWN} if fit else None

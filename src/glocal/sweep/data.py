@@ -9,10 +9,10 @@ from jaxtyping import Float, Int
 
 from glocal.aligner import Exact, FitData, Loop
 from glocal.aligner.data import LocalBlocks
+from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.labels import check_labels
 from glocal.data.splits import object_folds, split_triplets
-from glocal.data.triplets import Triplets
 from glocal.errors import DataError, ParameterError
 
 K = 10
@@ -111,7 +111,7 @@ class FoldData:
     squared: bool
     training: FitData
     local: LocalBlocks
-    heldout: Triplets
+    heldout: Answers
     objects: Int[np.ndarray, " k"]
     images: Float[np.ndarray, "m p"]
     downstream: np.ndarray | None = None

@@ -23,9 +23,9 @@ from glocal.aligner.settings import (
     SolverName,
     SolverOptions,
 )
+from glocal.data.answers import Answers
 from glocal.data.check import warn_of_answers, warn_of_local
 from glocal.data.features import Features, as_matrix
-from glocal.data.triplets import Triplets
 from glocal.errors import ParameterError
 from glocal.extras import needed
 from glocal.files import PathLike
@@ -134,7 +134,7 @@ class Sweep(BaseEstimator):
     def fit(
         self,
         X: Features | Float[np.ndarray, "n p"],
-        y: Triplets | Int[np.ndarray, "t 3"],
+        y: Answers | Int[np.ndarray, "t 3"],
         *,
         local_features: Features | Float[np.ndarray, "m p"] | None = None,
         downstream: tuple[Features | Float[np.ndarray, "d p"], Shaped[np.ndarray, " d"]] | None = None,
@@ -150,7 +150,7 @@ class Sweep(BaseEstimator):
         ----------
         X : Features or (n, p) array
             Object features, not standardized.
-        y : Triplets or (t, 3) integers
+        y : Answers or (t, 3) integers
             Answers on rows of X.
         local_features : Features, (m, p) array or None
             Local images: trained on outside the fold, scored inside it. None: neighbours kept are counted among the
@@ -188,7 +188,7 @@ class Sweep(BaseEstimator):
         grid = self._grid(choices.solver.name, local=local_features is not None).walked_by(choices.solver)
         fit = FitData(
             _features(X, "X"),
-            y if isinstance(y, Triplets) else Triplets.from_array(y),
+            y if isinstance(y, Answers) else Answers.from_array(y),
             None if local_features is None else _features(local_features, "local_features"),
             **choices.data,
         )

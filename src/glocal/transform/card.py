@@ -1,4 +1,4 @@
-"""`card`: what others must know of a transform before they use it, as the Markdown of a model card."""
+"""`card`: what others must know about a transform before they use it, as the Markdown of a model card."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def _parse_meta(path: Path, text: np.ndarray) -> dict[str, Any]:
     strength = meta.get("strength", 1.0) if isinstance(meta, dict) else None
     if not isinstance(version, int) or not isinstance(strength, int | float):
         raise FileError(
-            f"transform file {path} has a meta record that is no JSON object of ours. Fit or copy it again."
+            f"transform file {path} has a meta record that is not a JSON object of glocal. Fit or copy it again."
         )
     if version > FORMAT:
         raise FileError(

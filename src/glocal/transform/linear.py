@@ -26,8 +26,8 @@ Rows = TypeVar("Rows")
 class LinearTransform:
     """An affine transform of standardized features.
 
-    W maps p dimensions to as many, or, as `glocal.transform.reduced` makes it, to r fewer: such a map has no strength
-    between it and the original and starts no fit; otherwise it is applied, composed, exported, saved and scored alike.
+    W maps p dimensions to p, or to r < p where `glocal.transform.reduced` made it. Such a map has no strength and
+    starts no fit; otherwise it is applied, composed, exported, saved and scored alike.
 
     Parameters
     ----------
@@ -224,7 +224,8 @@ class LinearTransform:
         Raises
         ------
         ParameterError
-            Another number, or a transform to fewer dimensions, which the original has not: reduce it afterwards.
+            Another number, or a transform to fewer dimensions, which cannot be mixed with the original: reduce it
+            afterwards.
         """
         if not (np.isfinite(strength) and strength >= 0):
             raise ParameterError(f"strength is {strength}; allowed is 0 (original) and above, 1 is the full transform.")
@@ -270,7 +271,7 @@ class LinearTransform:
         MissingDependencyError
             A ``.safetensors`` path without safetensors installed.
         ParameterError
-            The name says that it is another kind of file.
+            The file name has the extension of another kind of file.
         FileError
             The file cannot be written; a previous file stays whole.
         """

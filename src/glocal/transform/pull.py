@@ -75,7 +75,7 @@ def pull(
     Raises
     ------
     ParameterError
-        There is no such transform; the nearest names are said.
+        There is no such transform; the message names the nearest ones.
     FileError
         It cannot be reached, is damaged, or has another checksum than it should.
 

@@ -15,7 +15,7 @@ from glocal.errors import DataError, ParameterError
 from glocal.transform.linear import LinearTransform
 
 Rows = Iterable[tuple[str, int, np.ndarray]]
-"""Some rows after the others: the file they are of, the number of the first, and the rows."""
+"""Consecutive pieces of rows: the file they come from, the number of the first row, and the rows."""
 
 
 @dataclass(frozen=True, eq=False)

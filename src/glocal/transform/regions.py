@@ -38,7 +38,7 @@ class Region:
         return self.stop - self.start
 
     def run(self, transform: LinearTransform, normalize: bool) -> None:
-        """Read the rows, transform them and write them; twice does no harm."""
+        """Read the rows, transform them and write them; doing it twice does no harm."""
         X = self.matrix[self.start : self.stop]
         Z = apply_checked(transform, X, source=str(self.source), start=self.start, normalize=normalize)
         with _writing(self.target):

@@ -25,7 +25,7 @@ from glocal.transform.parquet_shards import ParquetShard, parquet_shard
 from glocal.transform.regions import Region, create_like, regions_of
 
 Part = ParquetShard | Region
-"""A piece of the output that is written by itself: what it writes depends on nothing else, twice does no harm."""
+"""A piece of the output that is written independently of all others; writing it twice does no harm."""
 
 
 def is_sharded(source: PathLike, out: PathLike) -> bool:
@@ -53,10 +53,10 @@ def apply_shards(
     A zarr array is worked on in regions of whole chunks, Parquet shards one by one and each in row groups of at most
     `part_bytes`, so that memory does not grow with the input. The output appears when it is whole. What a
     run that was killed has finished is kept in ``.OUT.partial`` beside `out`; a run with the same transform, options
-    and input (names, sizes, times of change of its files) does only the rest, any other one starts anew.
+    and input (names, sizes, times of change of its files) does only the rest, any other run starts anew.
 
-    With a `scheduler`, the parts are tasks of a Dask cluster that runs already: the transform is sent once to each
-    worker, and a worker that dies costs only the parts that it was given. All workers and this process must see
+    With a `scheduler`, the parts are tasks of a Dask cluster that is already running: the transform is sent once to
+    each worker, and a worker that dies costs only the parts that it was given. All workers and this process must see
     `source` and the folder of `out` under the same paths, e.g. on a network file system.
 
     Parameters
@@ -92,7 +92,7 @@ def apply_shards(
     ParameterError
         The options do not go together, or no cluster is found.
     ClusterError
-        The cluster does not do its work to the end.
+        The cluster did not finish its work.
     """
     source, out = Path(os.path.abspath(source)), followed(Path(os.path.abspath(out)))  # workers start in other folders
     _check_places(source, out)

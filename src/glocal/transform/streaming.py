@@ -60,7 +60,7 @@ def apply_file(
     FileError
         `out` cannot be written.
     ParameterError
-        Its name says that it is another kind of file.
+        `out` has the extension of another kind of file.
     """
     check_ending(out, (".npy",))
     transform = transform if strength == 1.0 else transform.at_strength(strength)
@@ -108,7 +108,7 @@ def apply_checked(
 
 
 def _chunks(features: Features, rows: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Copies of some rows after the others, each with the number of its first."""
+    """Copies of consecutive pieces of rows, each with the number of its first row."""
     try:
         for start, chunk in features.chunks(rows):
             yield start, np.array(chunk)

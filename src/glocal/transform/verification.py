@@ -16,7 +16,7 @@ from glocal.transform.published import WRONG
 
 @dataclass(frozen=True)
 class Check:
-    """One question about a transform: whether it `passed` (None: cannot be told) and the `evidence` in words."""
+    """One question about a transform: whether it `passed` (None: unknown) and the `evidence` in words."""
 
     name: str
     passed: bool | None
@@ -38,7 +38,7 @@ def verify(
     path : path
         A transform file.
     features : Features or None
-        What it is to be applied to, raw.
+        The raw features it is to be applied to.
     model, layer : str or None
         Of the features, as thingsvision writes them.
     sha256 : str or None
@@ -54,7 +54,7 @@ def verify(
     Raises
     ------
     FileError, DataError
-        The file is missing, damaged, or no transform.
+        The file is missing, damaged, or not a transform.
     """
     import warnings
 
@@ -124,7 +124,7 @@ def _data(transform: LinearTransform, features: Features) -> Check:
         True if same else None,
         "the features are those that it was fitted on"
         if same
-        else "the features are others than those it was fitted on, as new images are",
+        else "the features differ from those it was fitted on, as those of new images do",
     )
 
 

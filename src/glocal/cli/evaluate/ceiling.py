@@ -52,7 +52,7 @@ def ceiling_command(
     }  # fmt: skip
     if features is None and any(about_features.values()):
         named = " and ".join(name for name, value in about_features.items() if value)
-        raise ParameterError(f"{named} would need features to be about; pass --features too.")
+        raise ParameterError(f"{named} would have no effect without features; pass --features too.")
     asked = load_repeated(answers, kind=kind, base=base, order=order)
     triplets, dropped, score = asked, 0, None
     with status("ceiling"):

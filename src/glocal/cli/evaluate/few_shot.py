@@ -32,8 +32,9 @@ def few_shot_command(
     """Accuracy of a probe fitted on a few images of each class, with interval over draws and classes.
 
     Features are standardized with the two scalars of the transform, or without one of the training features. If both
-    name one file, each draw is tested on the rows it did not draw. Labels are superclasses where subclasses are given:
-    those shared by both files are halved at random within each superclass, one half trains, the other tests.
+    name one file, each draw is tested on the rows it did not draw. Where subclasses are given, labels are superclasses:
+    the subclasses that both files share are split at random within each superclass, one half for training and the other
+    for testing.
 
     Example: glocal evaluate few-shot --train train.npy --train-labels train_labels.npy --test test.npy
     --test-labels test_labels.npy --shots 5 --probe logistic --transform transform.npz

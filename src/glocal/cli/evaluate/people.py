@@ -127,13 +127,13 @@ def _given(
     answers = load_repeated(path, kind=kind, base=base, order=order)
     if features is None:
         if transform is not None or object_ids is not None:
-            raise ParameterError("--transform and --object-ids would need features to be about; pass --features too.")
+            raise ParameterError("--transform and --object-ids apply to features; pass --features too.")
         return answers, None
     return answers, credit_of(load(features), answers, transform, object_ids)
 
 
 def credit_of(loaded: Features, answers: Answers, transform: Path | None, object_ids: Path | None) -> np.ndarray:
-    """How right features are on each answer; NaN where an object has none."""
+    """How right features are on each answer; NaN where an object has no features."""
     joined = join(loaded, answers, names_of(object_ids))
     credit = np.full(len(answers), np.nan)
     credit[joined.kept] = answer_credit(embedded(loaded, transform), joined.triplets)
@@ -148,7 +148,7 @@ def _lines(found: People, values: dict[str, Any], fast: float) -> Iterator[str]:
             f"{int(found.shared.sum())} answers to questions that others answered too"
         )
     else:
-        yield "agreement with others cannot be told: no question was answered by two persons (a model can: --features)"
+        yield "agreement with others is unknown: no question was answered twice (--features compares with a model)"
     if found.model is not None:
         yield f"agreement of the features  {values['people_model']:.3f}   {_span(found.model)}"
     if found.seconds is not None and found.fast is not None:

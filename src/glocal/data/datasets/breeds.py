@@ -1,7 +1,7 @@
 """The four BREEDS tasks: superclasses of ImageNet whose training and test subclasses differ.
 
-Ours is the computation below; what is theirs is the definition of each task (root, level and number of subclasses)
-and the three files of the hierarchy, which the user has: they are neither carried nor fetched here.
+The computation below is our own. The definition of each task (root, level and number of subclasses) and the three files
+of the hierarchy are the authors'; users supply the files, which are neither included nor downloaded here.
 """
 
 from __future__ import annotations
@@ -165,5 +165,5 @@ def _class_numbers(path: Path) -> dict[str, int]:
         return {str(entry[1]): int(entry[0]) for entry in entries}
     except (ValueError, TypeError, LookupError, OverflowError) as error:
         raise FileError(
-            f"class info file {path} is no JSON list of [number, id, name] ({one_line(error)}). Copy it again."
+            f"class info file {path} is not a JSON list of [number, id, name] ({one_line(error)}). Copy it again."
         ) from error

@@ -54,9 +54,9 @@ def fetch(
     """Bring a registered file here, from the cache if it is there whole, else by download.
 
     A download goes to a hidden neighbour, is verified, then moved into place: an interrupted or damaged one leaves
-    nothing behind under the name. It is not resumed but begun again; the largest file has some 20 MB. The proxies that
-    the environment names (``https_proxy``) are used. ``$GLOCAL_MIRROR``, an address of http, https or file, is asked in
-    place of the publisher: it holds each file under the entry's `path`.
+    nothing behind under the name. An interrupted download starts again from the beginning; the largest file is about 20
+    MB. The proxies that the environment names (``https_proxy``) are used. ``$GLOCAL_MIRROR``, an address of http, https
+    or file, is asked in place of the publisher: it holds each file under the entry's `path`.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def fetch(
     progress : callable or None
         Called with (bytes so far, bytes in all; 0 if unknown).
     offline : bool
-        Ask nobody: a file that is not in the cache is an error. ``$GLOCAL_OFFLINE`` does the same.
+        Ask no server: a file that is not in the cache is an error. ``$GLOCAL_OFFLINE`` does the same.
 
     Returns
     -------
@@ -123,9 +123,9 @@ def fetch_address(
     cache, progress, offline
         As of `fetch`.
     refresh : bool
-        Ask again though it is in the cache, and so see whether it has changed.
+        Ask the server again although the file is in the cache, to see whether it has changed.
     timeout : float
-        Seconds without a byte after which a server is given up.
+        Seconds without a byte after which a download is abandoned.
 
     Returns
     -------
@@ -194,7 +194,7 @@ def cache_folder() -> Path:
 
 
 def is_offline() -> bool:
-    """Whether ``$GLOCAL_OFFLINE`` forbids to ask any server."""
+    """Whether ``$GLOCAL_OFFLINE`` forbids asking any server."""
     return os.environ.get("GLOCAL_OFFLINE", "0").lower() not in ("", "0", "false", "no")
 
 

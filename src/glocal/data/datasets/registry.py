@@ -13,8 +13,8 @@ class RemoteFile:
     """A file that `fetch` is asked for by its `name`.
 
     It lies at `path` below the cache or output folder. `checksum` is ``sha256:`` or ``git:`` and hexadecimal digits;
-    without one it is fetched as unverified, and said so. `what` is its content, format and order; `warning` what is
-    known to be wrong with it.
+    without one the file is fetched as unverified, with a warning. `what` is its content, format and order; `warning`
+    what is known to be wrong with it.
     """
 
     name: str

@@ -23,7 +23,7 @@ from glocal.files import PathLike, existing_file, read_lines, read_npy_header
 
 @dataclass(frozen=True)
 class Format:
-    """One format: what it is, who reads it, which options it reads, and who writes it, if that makes sense."""
+    """One format: what it is, the function that reads it, the options it accepts, and its writer, if it has one."""
 
     what: str
     read: Callable[[PathLike, Options], Imported]
@@ -65,12 +65,12 @@ def import_answers(
     order : path or None
         A sort index, as `Answers.load`.
     **options
-        The others of `Options`, those that the format reads.
+        Those of `Options` that the format accepts.
 
     Returns
     -------
     Imported
-        The answers, the trials that are none by reason, and how the file was understood.
+        The answers, the trials that were left out by reason, and how the file was interpreted.
 
     Raises
     ------

@@ -89,7 +89,7 @@ def read_ratings(path: PathLike, options: Options) -> Imported:
 
 
 def compared(known: tuple[np.ndarray, ...], options: Options, *, people: bool) -> Imported:
-    """Choices from known similarities, by `RULE`; equal ones are no choice.
+    """Choices from known similarities, by `RULE`; equal ones give no choice.
 
     `known` holds person, i, j and the similarity of object j to object i, larger where they are more alike.
     """

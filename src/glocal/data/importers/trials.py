@@ -65,7 +65,7 @@ class Options:
         What the numbers of a matrix or of ratings are; None means that the diagonal says it, or that ratings are
         similarities.
     limit : int
-        The most answers that are made of a matrix, of ratings or of soft triplets; of more, as many are drawn.
+        The most answers made from a matrix, ratings or soft triplets; from more, this number is drawn.
     seed : int
         Of that draw.
     """
@@ -83,7 +83,7 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Imported:
-    """Answers, the trials that are none by reason, and how the file was understood."""
+    """Answers, the trials that were left out by reason, and how the file was interpreted."""
 
     answers: Answers
     dropped: dict[str, int] = field(default_factory=dict)
@@ -157,14 +157,14 @@ def placed(answers: Answers, options: Options, names: Sequence[str] | None = Non
 
 
 def drawn(total: int, limit: int, seed: int) -> np.ndarray:
-    """The numbers 0 … total - 1, or as many as `limit` of them drawn without replacement, in order."""
+    """The numbers 0 … total - 1, or, if there are more than `limit`, that many drawn without replacement, in order."""
     if total <= limit:
         return np.arange(total)
     return np.sort(np.random.default_rng(seed).choice(total, limit, replace=False, shuffle=False))
 
 
 def whole_numbers(values: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None:
-    """Texts as integers, empty ones as -1; None if any of them is no integer."""
+    """Texts as integers, empty ones as -1; None if any of them is not an integer."""
     if values.dtype.kind in "iub":
         return values.astype(np.int64)
     distinct, member = np.unique(values.astype(str), return_inverse=True)
@@ -182,7 +182,7 @@ def whole_numbers(values: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | N
 
 
 def real_numbers(values: Shaped[np.ndarray, " n"], what: str) -> Float[np.ndarray, " n"]:
-    """Texts as numbers, empty ones as NaN; a DataError names the first that is none."""
+    """Texts as numbers, empty ones as NaN; a DataError names the first that is not a number."""
     if values.dtype.kind in "fiub":
         return values.astype(np.float64)
     found = np.empty(len(values))

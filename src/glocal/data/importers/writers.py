@@ -57,7 +57,7 @@ def write_cblearn(answers: Answers, path: PathLike) -> None:
     if ordered and (weights != 1).any():
         raise DataError("the answers have weights, which an array in list-order cannot hold. Write .npz.")
     if (weights != np.round(weights)).any():
-        raise DataError("the answers have weights that are no whole numbers; responses of cblearn count answers.")
+        raise DataError("the answers have weights that are not whole numbers; responses of cblearn count answers.")
     with atomic_write(path) as stream:
         if ordered:
             np.save(stream, answers.objects, allow_pickle=False)

@@ -15,10 +15,10 @@ from glocal.evaluation.statistics.means import Estimate, mean_estimate, two_way_
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """How much arm a scores above arm b on the same things.
+    """How much higher arm a scores than arm b on the same items.
 
     `difference` is the (weighted) mean of a - b, which is that of a less that of b; `low` and `high` are its interval
-    and `p` the two-sided p-value of no difference, None where the scores cannot tell them (`Estimate`); `n` is the
+    and `p` the two-sided p-value of no difference, None where they cannot be estimated (`Estimate`); `n` is the
     number of answers or cells.
     """
 
@@ -56,7 +56,7 @@ def paired_difference(
     Parameters
     ----------
     values_a, values_b : (t,), (draws, classes) or (n,) float
-        The scores of the two arms on the same things in the same order.
+        The scores of the two arms on the same items in the same order.
     answers : (t, m) integers or None
     weights : (t,) or (classes,) float or None
         Of the answers, or of the classes of a table (their test images).

@@ -16,9 +16,9 @@ _ROUNDING = 16 * 2.0**-52  # equal scores differ from their rounded mean by some
 class Estimate:
     """A mean with its standard `error`, known with `freedom` degrees of freedom.
 
-    `error` is None where the scores cannot tell it, and then there is no interval: of a single score or a single
-    cluster of dependent scores nothing is known of how another would turn out, and scores that are all equal show no
-    spread to judge by. (All of five answers right does not prove an accuracy of exactly 1.)
+    `error` is None where it cannot be estimated, and then there is no interval: a single score, or a single cluster of
+    dependent scores, does not show how another would turn out, and scores that are all equal show no spread.
+    (All of five answers right does not prove an accuracy of exactly 1.)
 
     Interval and p-value are of one Student's t distribution: the 95 % interval leaves 0 out exactly where p < 0.05.
 
@@ -79,7 +79,7 @@ def mean_estimate(values: Float[np.ndarray, " n"], clusters: Shaped[np.ndarray, 
         Var = (C - 1) / C Σ_g (Σ_{i in g} e_i)² / (n - n_g)²,
 
     not less than that of independent scores, Σ e² / (n (n - 1)), which is the same formula for clusters of one.
-    What else a score was computed from (candidates, gallery) counts as fixed.
+    Everything else that a score was computed from (candidates, gallery) counts as fixed.
 
     Parameters
     ----------

@@ -28,5 +28,5 @@ def collapsed(Z: Float[np.ndarray, "n p"]) -> bool:
 
 
 def at_chance(loss: float, chance: float) -> bool:
-    """Whether a loss on the fitted answers is that of guessing, in nats: nothing was learned of them."""
+    """Whether a loss on the fitted answers, in nats, is that of guessing: nothing was learned from them."""
     return loss >= chance - _CHANCE_SLACK

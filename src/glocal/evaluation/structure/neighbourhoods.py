@@ -216,7 +216,7 @@ def chance_of_ranks(n: int, k: int) -> float:
 
 
 def check_k(n: int, k: int) -> None:
-    """Raise the sentence for a k that trustworthiness is not defined for."""
+    """Raise an error for a k for which trustworthiness is not defined."""
     if not 1 <= 2 * k < n:
         raise ParameterError(
             f"k is {k} but trustworthiness among {n} images allows 1 to {(n - 1) // 2} neighbours (2k < n)."

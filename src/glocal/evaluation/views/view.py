@@ -57,7 +57,7 @@ class View:
         1 - cosine; and the share of people's answers about a pair that found another pair more alike (None: not
         computed).
     axes : Spectrum or None
-        None for no transform.
+        None without a transform.
     meta : dict
         network, arm, baseline, how many answers flipped out of how many and of which split, collapsed, notes.
     """

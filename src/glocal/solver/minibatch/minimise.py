@@ -150,7 +150,7 @@ def _callbacks(engine: Engine) -> list[Any]:
 
 
 def _own_checkpoint(engine: Engine, identity: dict[str, Any]) -> Path | None:
-    """The checkpoint to go on from, if there is one; an error if it is of another fit."""
+    """The checkpoint to go on from, if there is one; an error if it belongs to another fit."""
     from glocal.solver.minibatch.walk import CHECKPOINT_KEY
 
     path = None if engine.checkpoints is None else Path(engine.checkpoints) / _CHECKPOINT
@@ -170,7 +170,7 @@ def _own_checkpoint(engine: Engine, identity: dict[str, Any]) -> Path | None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Lightning talks about hardware and habits of training scripts; none of it is about this fit."""
+    """Silence Lightning's messages about hardware and training scripts, none of which concern this fit."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

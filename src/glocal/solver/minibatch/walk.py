@@ -172,5 +172,5 @@ class Walk(lightning.LightningModule):
         self.stopping, self.steps = Stopping(**state["stopping"]), state["steps"]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what the fit is of."""
+        """Add what identifies the fit."""
         checkpoint[CHECKPOINT_KEY] = self.kept_with
