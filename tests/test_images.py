@@ -1,19 +1,23 @@
 """Image data sets in the formats they are published in, made small here, and what is said when they are not whole."""
 
-import contextlib
 import functools
-import hashlib
-import http.server
-import io
 import pickle
 import re
 import sys
-import tarfile
-import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
+from made_sets import (
+    COARSE,
+    COARSE_OF_FINE,
+    FINE,
+    make_cifar10,
+    make_cifar100,
+    make_dtd,
+    make_flowers,
+    make_folders,
+    make_sun,
+)
 from PIL import Image
 
 from glocal.cli.app import execute
@@ -22,115 +26,17 @@ from glocal.data.datasets.sources import coarse_labels
 from glocal.data.labels import load_labels
 from glocal.errors import DataError, FileError, MissingDependencyError, ParameterError
 
-datasets = pytest.importorskip("torchvision.datasets", reason="image data sets need glocal[extract]")
-scipy_io = pytest.importorskip("scipy.io")
-
-RNG = np.random.default_rng(0)
-FINE, COARSE = ("apple", "bear", "pear", "wolf"), ("carnivores", "fruit")
-COARSE_OF_FINE = np.array([1, 0, 1, 0])
-
-
-def pickled(path, content, protocol=2):
-    """A pickle as the data set's authors wrote theirs, and its md5."""
-    data = pickle.dumps(content, protocol=protocol)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return hashlib.md5(data).hexdigest()
-
 
 @pytest.fixture
 def cifar10(tmp_path, monkeypatch):
-    """A CIFAR-10 of 3 pictures a batch: (root, pixels, labels) of the training part; its checksums are put in."""
-    folder = tmp_path / "cifar-10-batches-py"
-    pixels, labels, listed = [], [], []
-    for batch in ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"):
-        rows = RNG.integers(0, 256, (3, 3072), dtype=np.uint8)
-        numbers = RNG.integers(0, 10, 3).tolist()
-        listed.append([batch, pickled(folder / batch, {"data": rows, "labels": numbers, "batch_label": batch})])
-        if batch != "test_batch":
-            pixels.append(rows)
-            labels += numbers
-    names = [f"class{i}" for i in range(10)]
-    meta = pickled(folder / "batches.meta", {"label_names": names})
-    monkeypatch.setattr(datasets.CIFAR10, "train_list", listed[:5])
-    monkeypatch.setattr(datasets.CIFAR10, "test_list", listed[5:])
-    monkeypatch.setattr(datasets.CIFAR10, "meta", {**datasets.CIFAR10.meta, "md5": meta})
-    return tmp_path, np.vstack(pixels), labels
+    """A CIFAR-10 of 3 pictures a batch: (root, pixels, labels) of the training part."""
+    return make_cifar10(tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def cifar100(tmp_path, monkeypatch):
-    """A function that writes a small CIFAR-100 with four fine classes in two superclasses; it returns fine labels."""
-
-    def write(protocol=2, coarse=None, n=2500):
-        folder = tmp_path / "cifar-100-python"
-        fine, listed = {}, {}
-        for split, count in (("train", n), ("test", 8)):
-            fine[split] = np.resize(np.arange(4), count)
-            content = {
-                "filenames": [f"{split}_{i}.png" for i in range(count)],
-                "batch_label": f"{split}ing batch 1 of 1",
-                "fine_labels": fine[split].tolist(),
-                "coarse_labels": COARSE_OF_FINE[fine[split]].tolist() if coarse is None else coarse,
-                "data": RNG.integers(0, 256, (count, 3072), dtype=np.uint8),
-            }
-            listed[split] = [[split, pickled(folder / split, content, protocol)]]
-        meta = pickled(folder / "meta", {"fine_label_names": list(FINE), "coarse_label_names": list(COARSE)})
-        monkeypatch.setattr(datasets.CIFAR100, "train_list", listed["train"])
-        monkeypatch.setattr(datasets.CIFAR100, "test_list", listed["test"])
-        monkeypatch.setattr(datasets.CIFAR100, "meta", {**datasets.CIFAR100.meta, "md5": meta})
-        return fine
-
-    return write
-
-
-def picture(path, color, size=(5, 4)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, color).save(path)
-
-
-def make_dtd(root):
-    """Two textures, two images each; the split lists one of each, the second first."""
-    for texture in ("banded", "woven"):
-        for i in (1, 2):
-            picture(root / "dtd/dtd/images" / texture / f"{texture}_000{i}.jpg", (i * 40, 0, 0))
-    labels = root / "dtd/dtd/labels"
-    labels.mkdir()
-    (labels / "train1.txt").write_text("woven/woven_0002.jpg\nbanded/banded_0001.jpg\n")
-    (labels / "val1.txt").write_text("banded/banded_0002.jpg\n")
-    (labels / "test1.txt").write_text("woven/woven_0001.jpg\n")
-    return root
-
-
-def make_flowers(root, monkeypatch):
-    """Four flowers of classes 1, 2, 102, 2; images 3 and 1 train, 2 is for validation, 4 tests."""
-    folder = root / "flowers-102"
-    for i in range(1, 5):
-        picture(folder / "jpg" / f"image_{i:05d}.jpg", (0, i * 40, 0))
-    scipy_io.savemat(folder / "imagelabels.mat", {"labels": [[1, 2, 102, 2]]})
-    scipy_io.savemat(folder / "setid.mat", {"trnid": [[3, 1]], "valid": [[2, 2]], "tstid": [[4, 4]]})
-    files = dict(datasets.Flowers102._file_dict)
-    for key in ("label", "setid"):
-        name = files[key][0]
-        files[key] = (name, hashlib.md5((folder / name).read_bytes()).hexdigest())
-    monkeypatch.setattr(datasets.Flowers102, "_file_dict", files)
-    return root
-
-
-def make_sun(root):
-    """Three classes, one of them nested; more pictures in the second."""
-    folder = root / "SUN397"
-    for place in ("a/abbey/sun_b", "a/abbey/sun_a", "a/airport/outdoor/sun_d", "b/bar/sun_c"):
-        picture(folder / f"{place}.jpg", (0, 0, 90))
-    (folder / "ClassName.txt").write_text("/a/abbey\n/a/airport/outdoor\n/b/bar\n")
-    return root
-
-
-def make_folders(root, *classes, n=2, suffix=".png"):
-    for number, name in enumerate(classes):
-        for i in range(n):
-            picture(root / name / f"{i}{suffix}", (number * 50, i * 50, 0))
-    return root
+    """A function that writes a small CIFAR-100; it returns fine labels."""
+    return functools.partial(make_cifar100, tmp_path, monkeypatch)
 
 
 def sentence(caught):
@@ -421,75 +327,3 @@ def test_without_torchvision_the_sentence_names_it(tmp_path, monkeypatch):
 def test_every_data_set_states_its_terms():
     """Each data set has its terms, a citation and a size."""
     assert all(one.name == name and one.terms and one.citation and one.size for name, one in IMAGE_SETS.items())
-
-
-# downloads, from a server of this process
-
-
-@contextlib.contextmanager
-def serving(folder):
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            """Silence."""
-
-    handler = functools.partial(Handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@pytest.fixture
-def published(cifar10, tmp_path, monkeypatch):
-    """The small CIFAR-10 as the archive that torchvision downloads: (folder to serve, how to set its address)."""
-    served = tmp_path / "served"
-    served.mkdir()
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
-        archive.add(cifar10[0] / "cifar-10-batches-py", "cifar-10-batches-py")
-    (served / "cifar.tar.gz").write_bytes(stream.getvalue())
-    monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", hashlib.md5(stream.getvalue()).hexdigest())
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    return served, lambda url: monkeypatch.setattr(datasets.CIFAR10, "url", f"{url}/cifar.tar.gz")
-
-
-def test_a_download_is_unpacked_and_read(published, tmp_path, cifar10, capsys):
-    """download=True brings the archive, unpacks it, and gives the same pictures; nothing is printed to standard out."""
-    served, address = published
-    with serving(served) as url:
-        address(url)
-        found = load_images("cifar10", tmp_path / "new", download=True)
-    assert found.labels.tolist() == cifar10[2]
-    assert len(load_images("cifar10", tmp_path / "new", download=True)) == 15, "no server, none needed"
-    assert capsys.readouterr().out == ""
-
-
-def test_a_damaged_archive_is_one_sentence(published, tmp_path):
-    """An archive with another checksum is refused."""
-    served, address = published
-    (served / "cifar.tar.gz").write_bytes(b"no archive")
-    with serving(served) as url:
-        address(url)
-        with pytest.raises(FileError, match="damaged or incomplete") as caught:
-            load_images("cifar10", tmp_path / "new", download=True)
-    sentence(caught)
-    assert not (tmp_path / "new" / "cifar-10-batches-py").exists()
-
-
-def test_a_server_that_is_gone_or_lacks_the_file_is_one_sentence(published, tmp_path):
-    """The sentence says that it cannot be downloaded and where to put the files."""
-    served, address = published
-    (served / "cifar.tar.gz").unlink()
-    with serving(served) as url:
-        address(url)
-        with pytest.raises(FileError, match=r"cannot be downloaded .*404") as caught:
-            load_images("cifar10", tmp_path / "new", download=True)
-        sentence(caught)
-    with pytest.raises(FileError, match=r"cannot be downloaded .*refused") as caught:
-        load_images("cifar10", tmp_path / "new", download=True)
-    assert f"put its files in {Path(tmp_path / 'new' / 'cifar-10-batches-py')}" in sentence(caught)

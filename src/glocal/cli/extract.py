@@ -13,6 +13,7 @@ from glocal.errors import DataError, ParameterError
 from glocal.extras import needed
 
 if TYPE_CHECKING:
+    from glocal.data.datasets import ImageSet
     from glocal.extract import Extraction, Extractor
     from glocal.extract.source import Source
 
@@ -30,7 +31,9 @@ def extract(
     ],
     images: Annotated[
         str | None,
-        typer.Argument(help="Folder, pattern, list of paths, .tar shards, saved dataset, or one image."),
+        typer.Argument(
+            help="Folder, pattern, list of paths, .tar shards, one image, or NAME:SPLIT (see glocal data list)."
+        ),
     ] = None,
     layer: Annotated[
         list[str] | None,
@@ -43,6 +46,13 @@ def extract(
     pool: Annotated[
         str, typer.Option("--pool", help="auto, cls, mean or flatten: from tokens or maps to one row.")
     ] = "auto",
+    root: Annotated[
+        Path | None,
+        typer.Option("--root", help="Where a data set lies. [default: the folder images of glocal's cache]"),
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Download a data set that is not there; its checksum is compared.")
+    ] = False,
     captions: Annotated[
         Path | None, typer.Option("--captions", help="Text, one caption a line, for the text tower; instead of images.")
     ] = None,
@@ -69,11 +79,15 @@ def extract(
 ) -> None:
     """Run a network over images and write one row of features for each.
 
+    A data set is opened by its name, as in cifar100:test; labels.txt beside its features has the class of each row, and
+    labels_coarse.txt its superclass. imagenet and imagefolder are class folders below --root.
+
     A killed run goes on where it was when the command is given again. Images that cannot be read are named at the end,
     and the exit code is 1 unless --skip-unreadable is given; rows are those of file_names.txt.
 
     Example: glocal extract images --model timm:vit_base_patch16_224.dino --out features
     """
+    from glocal.data.datasets.named import parse_set
     from glocal.extract import Extractor, open_captions, open_images
     from glocal.extract.extractor import parse_shard
 
@@ -89,7 +103,17 @@ def extract(
         _list(extractor, as_json)
         return
     part = None if shard is None else parse_shard(shard)
-    source = open_captions(captions) if captions is not None else open_images(str(images))
+    named = None if images is None else parse_set(images)
+    if named is None and (root is not None or download):
+        raise ParameterError(f"--root and --download are about data sets by name; {images or captions} is none.")
+    if named is not None:
+        if scheduler is not None:
+            raise ParameterError(
+                "a cluster needs the path of the images; give the folder of the data set, or use --shard."
+            )
+        source = open_images(_data_set(*named, root, download))
+    else:
+        source = open_captions(captions) if captions is not None else open_images(str(images))
     known = source.known_missing()
     if known and not skip_unreadable:
         _name_missing([(source.items[number].name, reason) for number, reason in known])
@@ -110,6 +134,20 @@ def extract(
             f"{len(result.missing)} of {result.total} images have no row; the rows that are there are whole. Pass "
             "--skip-unreadable if that is meant."
         )
+
+
+def _data_set(name: str, split: str | None, root: Path | None, download: bool) -> ImageSet:
+    from glocal.data.datasets import IMAGE_SETS
+    from glocal.data.datasets.named import open_set
+
+    terms = IMAGE_SETS[name]
+    say(f"{name}: {terms.what}; terms: {terms.terms}; cite {terms.citation}")
+    with progress_bar(f"downloading {name}" if download else f"opening {name}", unit="B") as progress:
+        found = open_set(
+            name, split, root, download=download, progress=lambda done, total: progress(done, total or None)
+        )  # fmt: skip
+    say(f"{len(found)} images, {found.source}")
+    return found
 
 
 def _usage(what: str) -> None:
@@ -149,6 +187,8 @@ def _put(result: Extraction, source: Source, seconds: float, as_json: bool) -> N
         return
     for layer, file in result.files.items():
         put(f"{result.rows} rows of {result.record['dimensions'][layer]} dimensions ({layer}) written to {file}")
+    if source.labels:
+        put(f"labels beside them: {', '.join(f'{name}.txt' for name in source.labels)}")
     put(f"order: {source.order}")
 
 

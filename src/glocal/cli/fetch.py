@@ -10,7 +10,7 @@ import typer
 
 from glocal.cli.output import AsJson, progress_bar, put_json, say
 from glocal.data.datasets.download import Fetched, cache_folder, fetch, find
-from glocal.data.datasets.registry import FILES, IMAGE_SETS
+from glocal.data.datasets.registry import FILES, IMAGE_SETS, ImageSetTerms
 from glocal.files import make_folder
 
 Cache = Annotated[
@@ -20,10 +20,10 @@ Cache = Annotated[
 
 
 def list_command(cache: Cache = None, as_json: AsJson = False) -> None:
-    """List the published files that fetch knows, and the image data sets that Python code opens by name.
+    """List the published files that fetch knows, and the image data sets that extract opens by name.
 
-    For each file its size, licence, and whether it is in the cache; for each image data set its terms. Nothing is
-    downloaded.
+    For each file its size, licence, and whether it is in the cache; for each image data set its terms, splits and the
+    command that extracts it. Nothing is downloaded.
 
     Example: glocal data list --json
     """
@@ -33,17 +33,26 @@ def list_command(cache: Cache = None, as_json: AsJson = False) -> None:
         for entry in FILES.values()
     ]
     if as_json:
-        put_json({"cache": str(folder), "files": files, "image_sets": [asdict(one) for one in IMAGE_SETS.values()]})
+        sets = [{**asdict(one), "extract": _extraction(one)} for one in IMAGE_SETS.values()]
+        put_json({"cache": str(folder), "files": files, "image_sets": sets})
         return
     typer.echo(f"files for glocal data fetch (cache: {folder})")
     for entry in FILES.values():
         cached = "cached" if (folder / entry.path).is_file() else ""
         typer.echo(f"  {entry.name:<58} {_megabytes(entry.size):>9}  {cached:<6}  {entry.licence}")
         typer.echo(f"      {entry.what}" + (f". NOTE: {entry.warning}" if entry.warning else ""))
-    typer.echo("image data sets for glocal.data.datasets.load_images(NAME, ROOT)")
+    typer.echo(f"image data sets for glocal extract (--root; else {folder / 'images'})")
     for one in IMAGE_SETS.values():
         typer.echo(f"  {one.name:<58} {one.size:>9}  {'':<6}  {one.terms}")
         typer.echo(f"      {one.what}")
+        typer.echo(f"      {_extraction(one)}" + f"   (splits: {', '.join(one.splits)})" * bool(one.splits))
+
+
+def _extraction(one: ImageSetTerms) -> str:
+    """The command that extracts a data set."""
+    split = one.splits[0] if one.splits else "SPLIT"
+    where = "--download" if one.download else "--root DIR"
+    return f"glocal extract {one.name}:{split} --model MODEL --out OUT {where}"
 
 
 def fetch_command(

@@ -50,15 +50,16 @@ def open_images(images: str | os.PathLike[str] | ImageSet) -> Source:
         Nothing is there, no image is in it, or it cannot be read.
     """
     if isinstance(images, ImageSet):
-        (items, order, ignored), described = _data_set(images), images.source
+        (items, order, ignored), described, labels = _data_set(images), images.source, images.label_lines()
     else:
+        labels = {}
         path = Path(images)
         described = f"{'folder ' if path.is_dir() else ''}{os.fspath(images)}"
         try:
             items, order, ignored = _folder(path) if path.is_dir() else _file(path) or _pattern(os.fspath(images))
         except PermissionError as error:
             raise FileError(f"images {path} cannot be read: {error.strerror}. Check the permissions.") from error
-    return Source(checked_items(items, described), decode_image, order, described, ignored)
+    return Source(checked_items(items, described), decode_image, order, described, ignored, labels)
 
 
 def open_captions(path: PathLike) -> Source:
@@ -106,7 +107,10 @@ def _file(path: Path) -> _Listing | None:
 
 def _pattern(text: str) -> _Listing:
     if not any(sign in text for sign in MAGIC):
-        raise FileError(f"images {text} do not exist. Name a folder, a .tar, a list of paths or a pattern.")
+        raise FileError(
+            f"images {text} do not exist. Name a folder, a .tar, a list of paths, a pattern, or a data set of "
+            "glocal data list."
+        )
     items = glob_items(text)
     if items and all(item.name.lower().endswith(TAR) for item in items):
         root = text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,7 +34,8 @@ class Source:
 
     `decode` turns the bytes of an item into the input of a model's preprocessing and raises `Unreadable`. `order` is
     the order in words, for the record; `described` says where the inputs come from, for messages; `ignored` are the
-    names of files whose extension is not that of an image.
+    names of files whose extension is not that of an image; `labels` are the classes of the items, under
+    the names of the text files that hold them.
     """
 
     items: Sequence[Item]
@@ -42,6 +43,7 @@ class Source:
     order: str
     described: str
     ignored: tuple[str, ...] = field(default=())
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     _digests: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -34,9 +34,10 @@ class Store:
     """Where features of a run grow, and where they are when it is finished.
 
     A finished folder has thingsvision's layout, ``features.npy`` and ``file_names.txt``, one folder for each layer if
-    there are several, and ``record.json``. An unfinished one has everything under ``.extract``, so that nothing half
-    written can be taken for features: a `TaskFolder` with the log ``done.jsonl`` of the chunks of `chunk_rows` items
-    that are whole on the disk, and ``run.json``, the `identity` of whatever determines the features.
+    there are several, and ``record.json``; beside each matrix lie the labels of inputs that have some. An unfinished
+    one has everything under ``.extract``, so that nothing half written can be taken for features: a `TaskFolder` with
+    the log ``done.jsonl`` of the chunks of `chunk_rows` items that are whole on the disk, and ``run.json``, the
+    `identity` of whatever determines the features.
 
     What is done is of the inputs as they were: each line and the record have hashes of their content and of the stamps
     of their files. Where a stamp differs from what is there now, the content is read again and compared. A folder with
@@ -55,6 +56,8 @@ class Store:
         self.folder = make_folder(folder)
         self._source, self.layers, self._chunk_rows = source, tuple(layers), chunk_rows
         images = {"count": len(source), "sha256_of_names_and_sizes": source.fingerprint(), "order": source.order}
+        if source.labels:
+            images["sha256_of_labels"] = hashlib.sha256(to_json(source.labels).encode()).hexdigest()
         self.identity: dict[str, Any] = json.loads(
             to_json({"format": 1, **identity, "chunk_rows": chunk_rows, "storage": "npy", "inputs": images})
         )
@@ -158,11 +161,15 @@ class Store:
                 f"{items[0].name}, {missing[0][1]}."
             )
         kept = None if not gone else np.array([number for number in range(len(items)) if number not in gone])
+        texts = {NAMES_FILE: names}
+        for name, labels in self._source.labels.items():
+            texts[f"{name}.txt"] = [label for number, label in enumerate(labels) if number not in gone]
         dimensions = {}
         for layer in self.layers:
             place = make_folder(self._place(layer))
-            with atomic_write(place / NAMES_FILE) as stream:
-                stream.write("".join(f"{name}\n" for name in names).encode())
+            for name, text in texts.items():
+                with atomic_write(place / name) as stream:
+                    stream.write("".join(f"{line}\n" for line in text).encode())
             move_matrix(self._growing(layer), self.matrix(layer), kept)
             dimensions[layer] = _columns(self.matrix(layer))
         contents = [line["contents"] for line in lines if "contents" in line]

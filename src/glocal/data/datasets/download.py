@@ -17,7 +17,7 @@ from typing import BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
-from glocal.data.datasets.registry import FILES, RemoteFile
+from glocal.data.datasets.registry import FILES, IMAGE_SETS, RemoteFile
 from glocal.errors import DataWarning, FileError, ParameterError
 from glocal.extras import needed
 from glocal.files import PathLike, atomic_write, claimed, existing_file, make_folder, one_line, unreadable
@@ -26,8 +26,9 @@ from glocal.files.documents import read_object
 CACHE_VARIABLES = ("GLOCAL_CACHE", "GLOCAL_CACHE_DIR")  # the second is the former name of the cache of features
 _PIECE = 1 << 16  # bytes read, hashed or downloaded at a time
 _MOST_BYTES = 4 << 30  # of a file of unknown size
+_MOST_OF_A_SET = 64 << 30  # of an archive of images
 _CHECKSUMS = "checksums.json"
-_TIMEOUT = 30.0  # seconds without a byte
+TIMEOUT = 30.0  # seconds without a byte
 
 Progress = Callable[[int, int], None]
 
@@ -92,7 +93,7 @@ def fetch(
         The entry has no checksum, or its content is known to be wrong.
     """
     entry = find(name)
-    found = _fetched(entry, _cache(cache) / entry.path, progress, offline=offline)
+    found = bring(entry, _cache(cache) / entry.path, progress, offline=offline)
     if not found.verified:
         said = f"{name} is unverified: no checksum is known; its sha256 is {found.sha256}."
         warnings.warn(said, DataWarning, stacklevel=2)
@@ -109,7 +110,7 @@ def fetch_address(
     progress: Progress | None = None,
     offline: bool = False,
     refresh: bool = False,
-    timeout: float = _TIMEOUT,
+    timeout: float = TIMEOUT,
 ) -> Fetched:
     """Bring a file of any address here; its checksum is recorded at first use and compared ever after.
 
@@ -146,7 +147,7 @@ def fetch_address(
     name = PurePosixPath(unquote(urlsplit(address).path)).name or "file"
     path = folder / "addresses" / hashlib.sha256(address.encode()).hexdigest()[:16] / name
     entry = RemoteFile(address, str(path), address, known and f"sha256:{known}", None, "", "", "")
-    found = _fetched(entry, path, progress, offline=offline, refresh=refresh, timeout=timeout)
+    found = bring(entry, path, progress, offline=offline, refresh=refresh, timeout=timeout)
     record_checksum(address, found.sha256, folder)
     return found
 
@@ -211,14 +212,14 @@ def _recorded(folder: Path) -> dict[str, str]:
     return {address: digest for address, digest in found.items() if isinstance(digest, str)}
 
 
-def _fetched(
+def bring(
     entry: RemoteFile,
     path: Path,
     progress: Progress | None,
     *,
-    offline: bool,
+    offline: bool = False,
     refresh: bool = False,
-    timeout: float = _TIMEOUT,
+    timeout: float = TIMEOUT,
 ) -> Fetched:
     """The file of an entry at its place in the cache, downloaded if it is not there whole."""
     here = path.is_file() and _matches(path, entry)
@@ -236,7 +237,8 @@ def _fetched(
 
 def _download(entry: RemoteFile, path: Path, progress: Progress | None, timeout: float) -> None:
     mirror = os.environ.get("GLOCAL_MIRROR")
-    url = f"{mirror.rstrip('/')}/{quote(entry.path)}" if mirror and entry.name in FILES else entry.url
+    place = entry.path if entry.name in FILES else f"images/{path.name}" if entry.name in IMAGE_SETS else None
+    url = f"{mirror.rstrip('/')}/{quote(place)}" if mirror and place else entry.url
     by_hand = f"Download it elsewhere and put it at {path}."
     make_folder(path.parent)
     with atomic_write(path) as stream:
@@ -251,7 +253,7 @@ def _download(entry: RemoteFile, path: Path, progress: Progress | None, timeout:
         found = Path(stream.name)
         if not _matches(found, entry):
             wanted = entry.checksum if entry.size is None else f"{entry.size} bytes, {entry.checksum}"
-            published = entry.name in FILES
+            published = place is not None
             what = "not the file that was published" if published else "not the one that was stated or first fetched"
             raise FileError(
                 f"{entry.name} as {url} serves it is {what}: it has {found.stat().st_size} bytes, "
@@ -268,7 +270,7 @@ def _copy(entry: RemoteFile, url: str, stream: BinaryIO) -> None:
 
 def _receive(entry: RemoteFile, url: str, stream: BinaryIO, progress: Progress | None, timeout: float) -> None:
     requests = needed("requests", "fetching")
-    most = entry.size or _MOST_BYTES
+    most = entry.size or (_MOST_OF_A_SET if entry.name in IMAGE_SETS else _MOST_BYTES)
     with requests.get(url, stream=True, timeout=timeout) as answer:
         answer.raise_for_status()
         done, total = 0, int(answer.headers.get("content-length", 0))

@@ -75,6 +75,16 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.images)
 
+    def label_lines(self) -> dict[str, tuple[str, ...]]:
+        """The class name of each picture under ``labels``; with superclasses also under ``labels_coarse``.
+
+        A DataError where two classes would read the same, or one would not be a line of a file.
+        """
+        lines = {"labels": _lines(self.labels, self.classes, self.source)}
+        if self.superlabels is not None:
+            lines["labels_coarse"] = _lines(self.superlabels, self.superclasses, self.source)
+        return lines
+
     def save_labels(self, folder: PathLike) -> tuple[Path, ...]:
         """Write the labels beside features, as the ``--train-labels`` and ``--test-labels`` of ``evaluate`` read them.
 
@@ -105,6 +115,13 @@ class ImageSet:
                 stream.write("".join(f"{name}\n" for name in names).encode())
             written += [folder / f"{stem}.npy", folder / f"{names_file}.txt"]
         return tuple(written)
+
+
+def _lines(labels: np.ndarray, names: tuple[str, ...], source: str) -> tuple[str, ...]:
+    told = [" ".join(name.split()) for name in names]
+    if len(set(told)) < len(told) or "" in told:
+        raise DataError(f"{source} has classes whose names differ in spaces alone, or that have none. Rename them.")
+    return tuple(told[label] for label in labels)
 
 
 class Pictures(Sequence[Any]):

@@ -55,8 +55,8 @@ class ImageSetTerms:
     """What is known of an image data set before it is opened.
 
     `terms` are those that its publisher states, `size` that of its archive. The first of `splits` is the default; none
-    where subfolders decide. `folder` is the path below the root that holds its files; `download` says that torchvision
-    fetches it.
+    where subfolders decide. `folder` is the path below the root that holds its files; `download` says that it can be
+    downloaded.
     """
 
     name: str

@@ -9,10 +9,11 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import numpy as np
 
+from glocal.data.datasets.archives import unpack_set
+from glocal.data.datasets.download import TIMEOUT, Progress
 from glocal.data.datasets.images import ImageSet, Pictures
 from glocal.data.datasets.registry import IMAGE_SETS, ImageSetTerms
 from glocal.errors import FileError, GLocalError, ParameterError
@@ -26,12 +27,20 @@ _INTEGERS = {"BININT1", "BININT2", "BININT", "INT", "LONG1"}
 _BETWEEN = {"EMPTY_LIST", "LIST", "MARK", "APPEND", "APPENDS", "BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"}
 
 
-def load_images(name: str, root: PathLike, *, split: str | None = None, download: bool = False) -> ImageSet:
+def load_images(
+    name: str,
+    root: PathLike,
+    *,
+    split: str | None = None,
+    download: bool = False,
+    progress: Progress | None = None,
+    timeout: float = TIMEOUT,
+) -> ImageSet:
     """Open an image data set that torchvision knows, or a folder of class folders.
 
     Parameters
     ----------
-    name : {"cifar10", "cifar100", "dtd", "sun397", "flowers102", "imagenet", "imagefolder"}
+    name : {"cifar10", "cifar100", "cifar100-coarse", "dtd", "sun397", "flowers102", "imagenet", "imagefolder"}
         `IMAGE_SETS` says what each is and on what terms.
     root : path
         The folder that torchvision calls root: it holds ``cifar-10-batches-py``, ``cifar-100-python``, ``dtd/dtd``,
@@ -39,7 +48,12 @@ def load_images(name: str, root: PathLike, *, split: str | None = None, download
     split : str or None
         None is ``train`` where there is one, else ``all``. A folder has the splits whose subfolders it has.
     download : bool
-        Let torchvision download what is not there; the only use of the network.
+        Download what is not there, compare it with its checksum and unpack it below `root`, whole or not at all; the
+        only use of the network. ``$GLOCAL_MIRROR`` is asked for ``images/`` and the name of the archive.
+    progress : callable or None
+        Called with (bytes so far, bytes in all; 0 if unknown) of a download.
+    timeout : float
+        Seconds without a byte after which a download is abandoned.
 
     Returns
     -------
@@ -76,14 +90,17 @@ def load_images(name: str, root: PathLike, *, split: str | None = None, download
         raise ParameterError(f"{name} cannot be downloaded here ({known.terms}). Put its class folders in {root}.")
     wanted = root / known.folder
     if not download and not wanted.is_dir():
-        fetching = f", or pass download=True ({known.size}; {known.terms})" if known.download else ""
+        fetching = f", or download them ({known.size}; {known.terms}): --download, in Python download=True"
+        fetching = fetching if known.download else ""
         raise FileError(f"{name} is not in {root}: there is no folder {wanted}. Put its files there{fetching}.")
     splits = known.splits or _folder_splits(root)
     if split is not None and split not in splits:
         raise ParameterError(f"{name} in {root} has no split {split!r}; allowed are {', '.join(splits)}.")
     datasets = needed("torchvision.datasets", f"data set {name}")
     with _one_sentence(known, root, download):
-        return _open(datasets, known, root, split or splits[0], download)
+        if download:
+            unpack_set(datasets, known, root, progress, timeout)
+        return _open(datasets, known, root, split or splits[0])
 
 
 def _folder_splits(root: Path) -> tuple[str, ...]:
@@ -102,34 +119,37 @@ def _folder_splits(root: Path) -> tuple[str, ...]:
     return tuple(found) or ("all",)
 
 
-def _open(datasets: Any, known: ImageSetTerms, root: Path, split: str, download: bool) -> ImageSet:
+def _open(datasets: Any, known: ImageSetTerms, root: Path, split: str) -> ImageSet:
     source = f"{known.name} ({split}) in {root}"
-    if known.name in ("cifar10", "cifar100"):
-        return _cifar(datasets, known, root, split, download, source)
+    if known.name.startswith("cifar"):
+        return _cifar(datasets, known, root, split, source)
     if known.name == "dtd":
-        found = datasets.DTD(root, split=split, partition=1, download=download)
+        found = datasets.DTD(root, split=split, partition=1)
         return _listed(found, root / known.folder / "images", source)
     if known.name == "flowers102":
-        found = datasets.Flowers102(root, split=split, download=download)
+        found = datasets.Flowers102(root, split=split)
         return _listed(found, root / known.folder / "jpg", source)
     if known.name == "sun397":
-        return _listed(datasets.SUN397(root, download=download), root / known.folder, source, ordered=False)
+        return _listed(datasets.SUN397(root), root / known.folder, source, ordered=False)
     top = root if split == "all" else root / split
     found = datasets.ImageFolder(top)
     return _of_files(found.samples, found.classes, top, source)
 
 
-def _cifar(datasets: Any, known: ImageSetTerms, root: Path, split: str, download: bool, source: str) -> ImageSet:
-    coarse, supers = None, ()
+def _cifar(datasets: Any, known: ImageSetTerms, root: Path, split: str, source: str) -> ImageSet:
     kind = datasets.CIFAR10 if known.name == "cifar10" else datasets.CIFAR100
-    found = kind(root, train=split == "train", download=download)
+    found = kind(root, train=split == "train")
+    pictures, names = Pictures(found.data), tuple(f"{split}/{i:05d}.png" for i in range(len(found.data)))
+    labels, classes = np.array(found.targets), tuple(found.classes)
+    if known.name == "cifar10":
+        return ImageSet(pictures, labels, classes, None, (), names, source)
+    # under this key the class names that torchvision reads from the same file are the superclasses
+    key = {"meta": {**kind.meta, "key": "coarse_label_names"}}
+    supers = tuple(type("Coarse", (kind,), key)(root, train=False).classes)
+    coarse = np.array(coarse_labels(root / known.folder / split, len(found.targets), len(supers)))
     if known.name == "cifar100":
-        # under this key the class names that torchvision reads from the same file are the superclasses
-        key = {"meta": {**kind.meta, "key": "coarse_label_names"}}
-        supers = tuple(type("Coarse", (kind,), key)(root, train=False).classes)
-        coarse = np.array(coarse_labels(root / known.folder / split, len(found.targets), len(supers)))
-    labels, names = np.array(found.targets), tuple(f"{split}/{i:05d}.png" for i in range(len(found.data)))
-    return ImageSet(Pictures(found.data), labels, tuple(found.classes), coarse, supers, names, source)
+        return ImageSet(pictures, labels, classes, coarse, supers, names, source)
+    return ImageSet(pictures, coarse, supers, None, (), names, source)
 
 
 def _listed(found: Any, top: Path, source: str, *, ordered: bool = True) -> ImageSet:
@@ -160,11 +180,6 @@ def _one_sentence(known: ImageSetTerms, root: Path, download: bool) -> Iterator[
         yield
     except GLocalError:
         raise
-    except (URLError, ConnectionError, TimeoutError) as error:
-        raise FileError(
-            f"{known.name} cannot be downloaded ({one_line(error)}). "
-            f"Download it elsewhere and put its files in {place}."
-        ) from error
     except (OSError, RuntimeError, ValueError, LookupError, EOFError, tarfile.TarError, zlib.error) as error:
         reason = one_line(error).replace(". You can use download=True to download it", "")
         again = f"Remove {place} and download it again" if download else f"Put the whole data set in {root}"

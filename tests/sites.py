@@ -1,0 +1,71 @@
+"""A server of files on this machine that does what servers do wrong."""
+
+import contextlib
+import hashlib
+import http.server
+import threading
+
+PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
+
+
+class Site(http.server.BaseHTTPRequestHandler):
+    """Serves ``files`` of its server, each by a path; ``behaviour`` says what goes wrong."""
+
+    def do_HEAD(self):
+        self.answer(body=False)
+
+    def do_GET(self):
+        self.answer(body=True)
+
+    def answer(self, body: bool):
+        self.server.asked.append(self.path)
+        behaviour = self.server.behaviour
+        data = self.server.files.get(self.path)
+        if behaviour in (404, 500) or data is None:
+            self.send_response(behaviour if behaviour in (404, 500) else 404)
+            self.send_header("X-Error-Code", "RepoNotFound")  # as the hub does
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if behaviour == "redirect" and not self.path.startswith("/moved"):
+            self.send_response(302)
+            self.send_header("Location", "/moved" + self.path)
+            self.end_headers()
+            return
+        if behaviour == "circle":
+            self.send_response(302)
+            self.send_header("Location", self.path)
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(5 << 30 if behaviour == "endless" else len(data)))
+        self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
+        self.send_header("X-Repo-Commit", hashlib.sha256(data).hexdigest()[:40])
+        self.end_headers()
+        if behaviour == "stall":
+            self.server.released.wait(30)
+        elif behaviour == "truncate":
+            self.wfile.write(data[: len(data) // 2])
+        elif behaviour == "corrupt":
+            self.wfile.write(data[:100] + bytes([data[100] ^ 1]) + data[101:])
+        elif body:
+            self.wfile.write(data)
+
+    def log_message(self, *_):
+        """Silence."""
+
+
+@contextlib.contextmanager
+def site(files: dict[str, bytes], behaviour=None):
+    """A server of this process: its address and itself."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        server.daemon_threads = True
+        server.files, server.behaviour, server.asked, server.released = files, behaviour, [], threading.Event()
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", server
+        finally:
+            server.released.set()
+            server.shutdown()
+            thread.join()
