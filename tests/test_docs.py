@@ -1,10 +1,12 @@
 """The documentation says what is so: examples run, the tree matches, every command and option exists."""
 
+import contextlib
 import importlib.util
 import json
 import re
 import runpy
 import shlex
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -114,16 +116,25 @@ def test_python_examples_run(code, tmp_path, monkeypatch, as_a_user):
 FILES, *USES = blocks(USE.read_text(encoding="utf-8"), "python")
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """The folder with the files that the first example of the page about other libraries writes."""
+    folder = tmp_path_factory.mktemp("files")
+    with contextlib.chdir(folder):
+        exec(compile(FILES, "files", "exec"), {"__name__": "files"})
+    return folder
+
+
 @pytest.mark.parametrize("code", USES)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_every_use_of_a_transform_runs(code, tmp_path, monkeypatch):
+def test_every_use_of_a_transform_runs(code, files, tmp_path, monkeypatch):
     """Each example of the page about other libraries runs after its first one, which writes the files."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     if "sqlite3" in code and not hasattr(sqlite3.Connection, "enable_load_extension"):
         reason = "the sqlite3 of this Python loads no extensions, and pysqlite3 is not installed"
         monkeypatch.setitem(sys.modules, "sqlite3", pytest.importorskip("pysqlite3", reason=reason))
-    exec(compile(FILES, "files", "exec"), {"__name__": "files"})
+    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
     try:
         exec(compile(code, "example", "exec"), {"__name__": "example"})
     except ModuleNotFoundError as error:
