@@ -28,6 +28,12 @@ QUICK = {"max_epochs": 3, "min_epochs": 3, "min_epochs_global": 3}
 AUTHORS = replace(NEURIPS2023, **QUICK)
 
 
+@pytest.fixture(scope="module")
+def world(world):
+    """The small world with 3,000 of its answers, which name all objects: an epoch of the loop has few steps."""
+    return replace(world, triplets=world.triplets.select(np.arange(3000)))
+
+
 def test_every_setting_is_documented():
     """The parameters of the docstring are the settings of a profile."""
     names = re.findall(
@@ -54,7 +60,7 @@ def test_the_loop_of_the_authors():
         assert loop(method) == Training(**shared, min_epochs=15, patience=10)
 
 
-def test_a_profile_is_the_sum_of_its_settings(world):
+def test_a_profile_is_the_sum_of_its_settings(world, as_a_user):
     """The name decides nothing: modern with every differing setting changed gives the very same transform."""
     changed = {name: theirs for name, (_, theirs) in MODERN.differences(AUTHORS).items() if name != "name"}
     options = {"local_features": world.local, "bias": True}
@@ -103,14 +109,15 @@ def test_what_is_watched_is_unweighted_or_weighted(world, monkeypatch):
 
 def test_given_answers_can_be_watched(world):
     """A validation set in place of the first fold: the fit sees all its answers, the rule the others."""
-    half = np.arange(len(world.triplets)) < 6000
+    half = np.arange(len(world.triplets)) < 1500
     train, other = world.triplets.select(half), world.triplets.select(~half)
     fit = fit_arm(world.objects, train, method="global", profile=AUTHORS, validation=Validation(other))
-    assert (fit.record.n_fitted, fit.record.watched["n"]) == (6000, 6000)
+    assert (fit.record.n_fitted, fit.record.watched["n"]) == (1500, 1500)
     with pytest.raises(DataError, match="needs some there"):
         fit_arm(world.objects, train, local_features=world.local, profile=AUTHORS, validation=Validation(other))
 
 
+@pytest.mark.filterwarnings("ignore::glocal.errors.OverfitWarning")
 def test_the_watched_fold_lies_within_the_training_objects(world):
     """With --holdout the fold of the stopping rule is cut from what is left, so that neither side is empty."""
     fit = fit_arm(world.objects, world.triplets, method="global", profile=replace(AUTHORS, start_scale=0.2), holdout=3)
@@ -215,11 +222,11 @@ def test_the_exact_solver_takes_the_objective_of_a_profile(world):
 @pytest.fixture
 def files(world, tmp_path):
     np.save(tmp_path / "x.npy", world.objects.matrix)
-    np.save(tmp_path / "t.npy", world.triplets.answers[:1000])
+    np.save(tmp_path / "t.npy", world.triplets.answers[:250])  # one step an epoch
     return ["fit", "--features", str(tmp_path / "x.npy"), "--triplets", str(tmp_path / "t.npy")]
 
 
-def test_the_command_line(files, tmp_path, capsys):
+def test_the_command_line(files, tmp_path, capsys, as_a_user):
     """--solver, --eta, --optimiser, --checkpoints and --start CKPT: one JSON object with the keys of the contract."""
     out = tmp_path / "t.npz"
     loop = ["--solver", "minibatch", "--eta", "0.02", "--optimiser", "adam", "--checkpoints", str(tmp_path / "kept")]
@@ -235,7 +242,7 @@ def test_the_command_line(files, tmp_path, capsys):
     assert exact["objective"] <= record["objective"]
 
 
-def test_the_command_line_profile(files, tmp_path, capsys):
+def test_the_command_line_profile(files, tmp_path, capsys, as_a_user):
     """--profile neurips2023 runs the loop, and its summary says what the stopping rule watched."""
     assert execute([*files, "--profile", "neurips2023", "--eta", "0.1", "--out", str(tmp_path / "t.npz")]) == 0
     shown = capsys.readouterr().out
@@ -262,11 +269,11 @@ def test_the_command_line_says_that_rows_are_gathered(tmp_path, capsys):
     assert "their rows are gathered" in streams.err
 
 
-def test_the_estimator(world):
+def test_the_estimator(world, as_a_user):
     """Aligner takes the same names, and its record says what they did."""
     aligner = Aligner("global", solver="minibatch", eta=0.05, optimiser="sgd")
     with pytest.warns(NotConvergedWarning):
-        aligner.fit(world.objects.matrix, world.triplets.answers[:600])
+        aligner.fit(world.objects.matrix, world.triplets.answers[:250])
     assert (aligner.record_.solver, aligner.record_.eta) == ("minibatch", 0.05)
     assert aligner.get_params()["profile"] == "modern"
 
