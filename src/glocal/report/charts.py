@@ -159,11 +159,16 @@ def slice_chart(rows: Sequence[dict[str, Any]], parameter: str) -> alt.LayerChar
 
 
 def map_chart(
-    categories: Sequence[str], when: str, *, others: bool = True, rows: Sequence[dict[str, Any]] | None = None
+    categories: Sequence[str],
+    when: str,
+    *,
+    others: bool = True,
+    rows: Sequence[dict[str, Any]] | None = None,
+    named: bool = True,
 ) -> alt.LayerChart:
     """Objects in two dimensions before or after a transform: x, y, name, category, colour and state of each.
 
-    `categories` are those with a colour of their own; without `rows` the page fills them in.
+    `categories` are those with a colour of their own, in a legend if `named`; without `rows` the page fills them in.
     """
     alt = altair()
     rest = ["other"] if others else []
@@ -172,14 +177,14 @@ def map_chart(
     )  # fmt: skip
     picked = alt.selection_point(fields=["colour"], bind="legend", name=f"category_{when}")
     hidden = alt.Axis(labels=False, ticks=False, domain=False, grid=True)
-    legend = alt.Legend(orient="bottom", columns=3, symbolOpacity=1, labelLimit=_LABEL) if categories else None
+    legend = alt.Legend(orient="bottom", columns=3, symbolOpacity=1, labelLimit=_LABEL)
     base = alt.Chart(_rows("objects", rows)).encode(
         x=alt.X("x:Q", title=None, axis=hidden), y=alt.Y("y:Q", title=None, axis=hidden), tooltip="name:N"
     )
     near, here = (base.transform_filter(f"datum.state === '{state}'") for state in ("neighbour", "selected"))
     layers = [
         base.transform_filter("!datum.state").mark_circle(size=22, cursor="pointer").encode(
-            color=alt.Color("colour:N", title=None, legend=legend, scale=scale),
+            color=alt.Color("colour:N", title=None, legend=legend if categories and named else None, scale=scale),
             opacity=alt.condition(picked, alt.value(0.75), alt.value(0.06)),
         ).add_params(picked),
         near.mark_point(size=70, style="ink", strokeWidth=2),

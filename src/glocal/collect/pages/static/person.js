@@ -1,0 +1,261 @@
+// The page that asks: consent, instructions, trials, thanks. Nothing is kept in the browser.
+const base = location.pathname.replace(/\/+$/, "");
+const get = (id) => document.getElementById(id);
+const main = get("main");
+const choices = [...document.querySelectorAll("button.choice")];
+const images = [...document.querySelectorAll("#images img")];
+
+let trial = null; // the one on the screen
+let ready = false; // its images are all seen and it can be answered
+let changing = false; // it is the last answer, shown again
+let unsent = false; // an answer is on its way
+let turn = 0; // grows with each trial shown, so that images of an earlier one change nothing
+const ahead = new Map(); // images loaded before they are shown
+
+// ---- the server: a request is sent until it is answered, and sending it twice does no harm
+
+async function ask(path, body) {
+  for (let tries = 0; ; tries += 1) {
+    let wait = Math.min(8, 0.5 * 2 ** tries);
+    try {
+      const reply = await fetch(path, {
+        ...(body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
+        cache: "no-store", signal: AbortSignal.timeout(15000),
+      });
+      if (reply.status !== 429 && reply.status < 500) {
+        const data = reply.ok && reply.headers.get("Content-Type")?.includes("json") ? await reply.json() : null;
+        notice("");
+        return { ok: reply.ok, status: reply.status, data };
+      }
+      if (reply.status === 429) wait = Math.max(0.2, Number(reply.headers.get("Retry-After")) || wait);
+      if (reply.status >= 500) notice(`The server cannot answer at the moment. ${kept()}`);
+    } catch {
+      notice(`${navigator.onLine ? "The server cannot be reached" : "You are offline"}. ${kept()}`);
+    }
+    await soon(wait);
+  }
+}
+
+function kept() {
+  return unsent
+    ? "Your answer is kept on this page and will be sent by itself: do not close the page."
+    : "This page goes on by itself as soon as the connection is back.";
+}
+
+function soon(seconds) {
+  return new Promise((done) => {
+    const timer = setTimeout(end, 1000 * seconds);
+    function end() {
+      clearTimeout(timer);
+      removeEventListener("online", end);
+      done();
+    }
+    addEventListener("online", end);
+  });
+}
+
+// NOTE said once, not at each try: screen readers read an alert whenever its text is set
+function notice(text) {
+  if (get("notice").textContent !== text) get("notice").textContent = text;
+}
+
+function say(text) {
+  get("said").textContent = text;
+}
+
+// ---- the time an answer takes: only while its images can be seen
+
+const clock = {
+  sum: 0, since: null,
+  run() { this.since ??= performance.now(); },
+  hold() { if (this.since !== null) this.sum += performance.now() - this.since; this.since = null; },
+  reset() { this.sum = 0; this.since = null; },
+  seconds() { return (this.sum + (this.since === null ? 0 : performance.now() - this.since)) / 1000; },
+};
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) clock.hold();
+  else if (ready && seen("trial")) clock.run();
+});
+
+// ---- what is shown
+
+function seen(name) {
+  return !get(name).hidden;
+}
+
+function view(name, focus = get(name)) {
+  for (const section of main.children) section.hidden = section.id !== name;
+  document.body.dataset.view = name;
+  focus.focus({ preventScroll: true });
+  scrollTo(0, 0);
+}
+
+function stop(sentence) {
+  get("problem").querySelector("p").textContent = sentence;
+  get("progress").hidden = true;
+  view("problem");
+}
+
+// What a refusal means; true if there was one.
+function refused({ ok, status }) {
+  if (ok) return false;
+  if (status === 403) view("consent");
+  else if (status === 404) stop("This link is not valid, or not any more. Ask the person who sent it to you for another one.");
+  else stop(`The server refused with the number ${status}. Load the page again; if that does not help, tell the person who sent you the link.`);
+  return true;
+}
+
+function progress({ done, of }) {
+  get("progress").hidden = false;
+  Object.assign(document.querySelector("progress"), { max: Math.max(1, of), value: done });
+  get("count").textContent = `${done} of ${of}`;
+}
+
+function label(item, number) {
+  const name = item.name.replace(/\.\w{1,5}$/, "");
+  return main.dataset.kind !== "anchor" ? `Image ${number + 1}: ${name}` : number ? `Image ${number}: ${name}` : `Reference: ${name}`;
+}
+
+async function show(next, words) {
+  [trial, ready] = [next, false];
+  const mine = (turn += 1);
+  progress(next);
+  clock.reset();
+  get("changing").hidden = !changing;
+  get("undo").firstElementChild.textContent = changing ? "Keep it" : "Undo";
+  get("undo").hidden = !changing && next.done === 0;
+  for (const button of choices) {
+    button.setAttribute("aria-disabled", "true");
+    button.classList.remove("chosen");
+    if (changing) button.setAttribute("aria-pressed", String(button.value === String(next.choice ?? "")));
+    else button.removeAttribute("aria-pressed");
+  }
+  get("images").setAttribute("aria-busy", "true");
+  const labels = next.items.map(label);
+  images.forEach((image, place) => (image.alt = labels[place]));
+  if (!seen("trial")) view("trial", get("question"));
+  const whole = await Promise.all(images.map((image, place) => load(image, next.items[place].url, mine)));
+  if (mine !== turn) return;
+  get("images").setAttribute("aria-busy", "false");
+  ready = true;
+  if (seen("trial") && !document.hidden) clock.run();
+  const broken = whole.includes(false);
+  notice(broken ? "An image of this question cannot be shown. Choose “can’t tell” to go on." : "");
+  for (const button of choices) if (!broken || button.value === "") button.removeAttribute("aria-disabled");
+  say(`${words ? `${words} ` : ""}${changing ? "Last answer" : `Question ${next.done + 1} of ${next.of}`}. ${labels.join("; ")}.`);
+  ahead.clear();
+  for (const url of next.next ?? []) ahead.set(url, Object.assign(new Image(), { src: url }));
+}
+
+// True when the image can be seen, false if the server answers and it still cannot be.
+async function load(image, url, mine) {
+  for (let tries = 0; tries < 3; tries += 1) {
+    image.src = url;
+    try {
+      await image.decode();
+      return true;
+    } catch {
+      if (mine !== turn) return false;
+      await ask(url); // waits until the server can be reached
+      image.removeAttribute("src");
+    }
+  }
+  return false;
+}
+
+async function next(words) {
+  changing = false;
+  const reply = await ask(`${base}/trial`);
+  if (refused(reply)) return;
+  if (reply.data.trial !== null) await show(reply.data, words);
+  else thank(reply.data);
+}
+
+function thank(end) {
+  trial = null;
+  ready = false;
+  progress(end);
+  get("code").hidden = !end.code;
+  get("code").querySelector("output").textContent = end.code ?? "";
+  get("copy").hidden = !navigator.clipboard;
+  const back = /^https?:\/\//.test(end.return_url ?? "") ? end.return_url : null;
+  get("return").hidden = back === null;
+  get("close").hidden = back !== null;
+  if (back !== null) get("return").firstElementChild.href = back;
+  get("undo-end").hidden = end.done === 0;
+  view("thanks");
+}
+
+// ---- what a person does
+
+async function choose(button) {
+  if (!ready || unsent || button.getAttribute("aria-disabled") === "true") return;
+  const seconds = Math.round(1000 * clock.seconds()) / 1000;
+  [ready, unsent] = [false, true];
+  button.classList.add("chosen");
+  const body = { choice: button.value === "" ? null : Number(button.value), seconds, ...(changing && { undo: true }) };
+  const reply = await ask(`${base}/trial/${encodeURIComponent(trial.trial)}`, body);
+  unsent = false;
+  if (reply.status === 409) await next("This question was answered already, perhaps in another window.");
+  else if (!refused(reply)) await next(changing ? "Your answer is changed." : "");
+}
+
+async function undo() {
+  if (unsent) return;
+  if (changing) return next("Your answer is kept.");
+  const reply = await ask(`${base}/last`);
+  if (reply.status !== 404 && refused(reply)) return;
+  if (!reply.data?.trial) return say("There is no answer to undo.");
+  changing = true;
+  await show(reply.data);
+}
+
+function pause() {
+  clock.hold();
+  get("paused").hidden = false;
+  get("go").textContent = "Continue";
+  view("rest");
+}
+
+async function go() {
+  if (trial === null) return next();
+  view("trial", get("question"));
+  if (ready) clock.run();
+}
+
+for (const button of choices) button.addEventListener("click", () => choose(button));
+get("undo").addEventListener("click", undo);
+get("undo-end").addEventListener("click", undo);
+get("pause").addEventListener("click", pause);
+get("go").addEventListener("click", go);
+get("copy").addEventListener("click", async () => {
+  await navigator.clipboard.writeText(get("code").querySelector("output").textContent);
+  say("Copied.");
+  get("copy").textContent = "Copied";
+});
+get("agree").addEventListener("click", async () => {
+  if (!refused(await ask(`${base}/consent`, {}))) view("rest");
+});
+addEventListener("beforeunload", (event) => {
+  if (unsent) event.preventDefault();
+});
+addEventListener("keydown", (event) => {
+  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+  const key = event.key.toLowerCase();
+  if (seen("rest") && key === "p" && trial !== null) return go();
+  if (!seen("trial")) return;
+  const button = choices.find((one) => one.getAttribute("aria-keyshortcuts") === key);
+  if (button) choose(button);
+  else if (key === "u" || (key === "escape" && changing)) undo();
+  else if (key === "p") pause();
+});
+
+if (main.dataset.consented !== "yes") view("consent");
+else {
+  const reply = await ask(`${base}/trial`);
+  if (!refused(reply)) {
+    if (reply.data.trial === null) thank(reply.data);
+    else if (reply.data.done === 0) view("rest");
+    else await show(reply.data);
+  }
+}
