@@ -1,0 +1,57 @@
+"""The processes of a study: the server, and a fit that it starts beside itself."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+
+import uvicorn
+
+from glocal.collect.answering import Refused
+from glocal.collect.study import Study
+from glocal.errors import ParameterError
+from glocal.files import make_folder
+from glocal.jobs.folder import lock
+
+_PATIENCE = 5  # seconds in which requests may end when the server is stopped
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket on which people can reach the server; port 0 takes a free one."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=1024, reuse_port=False)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ParameterError(
+            f"cannot listen on {host} port {port}: {reason}. Choose another --port (0 takes a free one) or --host."
+        ) from error
+
+
+def address(host: str, at: socket.socket) -> str:
+    """The address of a server on this machine."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{at.getsockname()[1]}"
+
+
+def serve(app: Callable[..., object], at: socket.socket) -> None:
+    """Serve until the process is asked to end. Nothing is logged about who asks."""
+    config = uvicorn.Config(
+        app, access_log=False, log_level="warning", server_header=False, proxy_headers=False, ws="none",
+        timeout_graceful_shutdown=_PATIENCE,
+    )  # fmt: skip
+    uvicorn.Server(config).run(sockets=[at])
+
+
+def start_fit(study: Study) -> None:
+    """Start ``glocal collect fit`` as a process of its own; 409 while one runs."""
+    make_folder(study.fit)
+    with lock(study.fit / ".lock") as free:
+        if not free:
+            raise Refused(409, "A fit is running already.")
+    with (study.fit / "log.txt").open("wb") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "glocal", "collect", "fit", str(study.folder)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip

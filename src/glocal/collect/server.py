@@ -1,0 +1,208 @@
+"""The application of a study: pages, trials, answers and images by signed links, and the numbers for its owner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from time import time
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from sqlalchemy.engine import Connection, Engine
+from starlette.exceptions import HTTPException
+
+from glocal.collect import owner, pages, process
+from glocal.collect.answering import Answering, Refused
+from glocal.collect.export import collected
+from glocal.collect.http import Headers, problem, read_answer, read_number
+from glocal.collect.limits import Limit
+from glocal.collect.study import Study
+from glocal.collect.tokens import OPEN, OWNER, PERSON, Signer, Token, is_name, new_person
+from glocal.collect.trials import Asking
+from glocal.collect.writer import Writer
+
+T = TypeVar("T")
+_BURST = 10  # answers that may come at once
+_REQUESTS = (0.05, 100)  # mean seconds between requests of a person, and how many may come at once: images too
+_PICTURES = 2000  # in memory, of some 40 kB each
+_CHARTS = ("curve-light.svg", "curve-dark.svg", "map-light.svg", "map-dark.svg")
+_KEEP = {"Cache-Control": "private, max-age=31536000, immutable"}
+
+
+def create_app(study: Study, engine: Engine) -> FastAPI:
+    """The application of a study; it owns the writer of its database while it runs.
+
+    Parameters
+    ----------
+    study : Study
+    engine : Engine
+        Its database, as `glocal.collect.database.open_database` opens it.
+    """
+    signer = Signer(study.key, study.number)
+    answering = Answering(study, signer, Asking(study))
+    requests, answers = Limit(*_REQUESTS), Limit(study.settings.fastest, _BURST)
+    readers = ThreadPoolExecutor(2, "glocal-collect-reader")
+    running: dict[str, Any] = {}
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        running["writer"] = Writer(engine)
+        yield
+        running["writer"].close()
+        readers.shutdown()
+
+    app = FastAPI(lifespan=life, openapi_url=None, docs_url=None, redoc_url=None)
+
+    async def write(operation: Callable[[Connection], T]) -> T:
+        future: asyncio.Future[T] = asyncio.wrap_future(running["writer"].submit(operation))
+        return await future
+
+    async def read(operation: Callable[[Connection], T]) -> T:
+        def run() -> T:
+            with engine.connect().execution_options(reads=True) as connection:
+                return operation(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(readers, run)
+
+    def who(text: str, role: str) -> Token:
+        token = signer.read(text, role)
+        if token is None:
+            raise Refused(404, "This link is not valid.")
+        if token.until < time():
+            raise Refused(410, "This link has ended.")
+        return token
+
+    def person(text: str) -> Token:
+        token = who(text, PERSON)
+        _slow_down(requests, token.id)
+        return token
+
+    def urls(text: str, items: list[int]) -> list[str]:
+        return [f"/r/{text}/image/{item}" for item in items]
+
+    def shown(text: str, trial: dict[str, Any]) -> dict[str, Any]:
+        if trial["trial"] is None:
+            return {"trial": None, "done": trial["done"], "of": trial["of"], "code": trial["code"],
+                    "return_url": _return_url(study, trial["name"], trial["code"])}  # fmt: skip
+        told = {name: value for name, value in trial.items() if name not in ("items", "ahead")}
+        pictures = zip(trial["items"], urls(text, trial["items"]), strict=True)
+        told["items"] = [{"name": study.names[item], "url": url} for item, url in pictures]
+        return told | ({"next": urls(text, trial["ahead"])} if "ahead" in trial else {})
+
+    @app.get("/r/{text}")
+    async def page(text: str, request: Request) -> Response:
+        if signer.read(text, OPEN) is not None:
+            token = who(text, OPEN)
+            name = request.query_params.get("PROLIFIC_PID", "")
+            if name and not is_name(name):
+                raise Refused(400, "The id in this link is not one that can be kept.")
+            return RedirectResponse(signer.sign(new_person(token.until, name)), 303)
+        token = person(text)
+        consented = await read(lambda connection: answering.consented(connection, token))
+        return HTMLResponse(
+            pages.person_page(
+                title=study.title, kind=study.settings.kind, consent=study.text("consent"),
+                instructions=study.text("instructions"), consented=consented, participant=bool(token.name),
+            )
+        )  # fmt: skip
+
+    @app.post("/r/{text}/consent")
+    async def consent(text: str) -> dict[str, bool]:
+        token = person(text)
+        await write(lambda connection: answering.consent(connection, token))
+        return {"consented": True}
+
+    @app.get("/r/{text}/trial")
+    async def trial(text: str) -> dict[str, Any]:
+        token = person(text)
+        found = await read(lambda connection: answering.current(connection, token))
+        if found is None:
+            await write(lambda connection: answering.make_ahead(connection, token))
+            found = await read(lambda connection: answering.current(connection, token))
+        if found is None:
+            raise Refused(503, "There is no trial at the moment. Try again.")
+        return shown(text, found)
+
+    @app.get("/r/{text}/last")
+    async def last(text: str) -> dict[str, Any]:
+        token = person(text)
+        found = await read(lambda connection: answering.last(connection, token))
+        return {"trial": None} if found is None else shown(text, found)
+
+    @app.post("/r/{text}/trial/{number}")
+    async def answer(text: str, number: str, request: Request) -> dict[str, bool]:
+        token = person(text)
+        given, place = await read_answer(request, study.settings.kind), read_number(number)
+        _slow_down(answers, token.id)
+        await write(lambda connection: answering.answer(connection, token, place, given))
+        return {"stored": True}
+
+    @lru_cache(maxsize=_PICTURES)
+    def picture(number: int) -> tuple[bytes, str]:
+        return study.picture(number)
+
+    @app.get("/r/{text}/image/{number}")
+    def image(text: str, number: str) -> Response:
+        person(text)
+        place = read_number(number)
+        if place >= len(study):
+            raise Refused(404, "The study has no image of this number.")
+        content, media = picture(place)
+        return Response(content, media_type=media, headers=_KEEP)
+
+    @app.get("/static/{name}")
+    def static(name: str) -> Response:
+        found = pages.static_file(name)
+        if found is None:
+            raise Refused(404, "There is nothing here.")
+        return Response(found[0], media_type=found[1], headers={"Cache-Control": "no-cache"})
+
+    @app.get("/o/{text}")
+    def owners_page(text: str) -> Response:
+        who(text, OWNER)
+        return HTMLResponse(pages.owner_page(title=study.title))
+
+    @app.get("/o/{text}/state")
+    def state(text: str) -> dict[str, Any]:
+        who(text, OWNER)
+        return owner.state(study, collected(study, engine))
+
+    @app.get("/o/{text}/chart/{name}")
+    def chart(text: str, name: str) -> Response:
+        who(text, OWNER)
+        if name not in _CHARTS or not (study.fit / name).is_file():
+            raise Refused(404, "This chart has not been drawn yet.")
+        return Response((study.fit / name).read_bytes(), media_type="image/svg+xml")
+
+    @app.post("/o/{text}/fit")
+    def fit(text: str) -> dict[str, bool]:
+        who(text, OWNER)
+        process.start_fit(study)
+        return {"started": True}
+
+    @app.exception_handler(Refused)
+    async def refused(request: Request, reason: Refused) -> Response:
+        return problem(request, reason)
+
+    @app.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> Response:
+        return problem(request, Refused(error.status_code, "There is nothing here, or this cannot be done here."))
+
+    app.add_middleware(Headers)
+    return app
+
+
+def _slow_down(limit: Limit, person: str) -> None:
+    wait = limit.wait(person)
+    if wait:
+        raise Refused(429, "That was too fast. Wait a moment and try again.", wait)
+
+
+def _return_url(study: Study, name: str, code: str) -> str | None:
+    url = study.settings.return_url
+    return None if url is None else url.replace("{id}", quote(name, safe="")).replace("{code}", code)
