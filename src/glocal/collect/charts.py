@@ -63,6 +63,9 @@ def curve_chart(state: Mapping[str, Any]) -> alt.LayerChart:
     if ahead:
         line = alt.Chart(alt.Data(values=ahead)).encode(x=x, y=y)
         layers.insert(0, line.mark_line(strokeWidth=2, strokeDash=[5, 4], color=COLOURS[0]))
+        if all("low" in point for point in ahead):
+            band = alt.Chart(alt.Data(values=ahead)).encode(x=x, y=alt.Y("low:Q", title=""), y2="high:Q")
+            layers.insert(0, band.mark_area(opacity=0.15, color=COLOURS[0]))
     if (ceiling := state.get("ceiling")) and ceiling.get("value") is not None:
         level = alt.Chart(alt.Data(values=[{"value": ceiling["value"]}])).encode(y=y)
         words = {"x": alt.value(6), "text": alt.value("people with each other")}

@@ -57,14 +57,14 @@ function verdict(state) {
   get("fit").textContent = running ? "Fitting …" : fit.state === "done" ? "Fit again" : "Fit now";
   const said = {
     running: "A fit is running. People are asked on meanwhile.",
-    done: `Last fit: ${day(fit.at)}, of ${count(fit.answers ?? 0)} answers, in ${Math.max(1, Math.round(fit.seconds ?? 0))} s.`,
+    done: `Last fit: ${day(fit.at)}, of ${count(fit.answers ?? 0)} answers, in ${Math.max(1, Math.round(fit.seconds ?? 0))} s. ${(fit.warnings ?? []).join(" ")}`,
     failed: `The last fit has failed: ${fit.message ?? "it gave no reason."}`,
   };
   const words = said[fit.state] ?? (state.answers ? "No fit yet." : "No fit yet: there are no answers.");
   if (get("fitted").textContent !== words) get("fitted").textContent = words;
   for (const name of ["report", "transform"]) {
-    get(name).hidden = !fit[name];
-    if (fit[name]) get(name).href = fit[name];
+    get(name).hidden = !fit.at;
+    get(name).href = `${base}/${name}`;
   }
 }
 
@@ -138,9 +138,11 @@ get("fit").addEventListener("click", async () => {
   if (get("fit").getAttribute("aria-disabled") === "true") return;
   get("fit").setAttribute("aria-disabled", "true");
   try {
-    await fetch(`${base}/fit`, { method: "POST", headers: { "Content-Type": "application/json" }, body: "{}" });
-  } finally {
-    await load();
+    const reply = await fetch(`${base}/fit`, { method: "POST", headers: { "Content-Type": "application/json" }, body: "{}" });
+    if (!reply.ok) get("fitted").textContent = (await reply.json()).error;
+  } catch {
+    notice("The server cannot be reached: no fit was begun.");
   }
+  timer = setTimeout(load, 1000);
 });
 await load();

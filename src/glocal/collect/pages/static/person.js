@@ -8,11 +8,13 @@ const images = [...document.querySelectorAll("#images img")];
 let trial = null; // the one on the screen
 let ready = false; // its images are all seen and it can be answered
 let changing = false; // it is the last answer, shown again
+let resting = false; // in a pause
+let busy = false; // what a person did last is not done yet
 let unsent = false; // an answer is on its way
 let turn = 0; // grows with each trial shown, so that images of an earlier one change nothing
 const ahead = new Map(); // images loaded before they are shown
 
-// ---- the server: a request is sent until it is answered, and sending it twice does no harm
+// ---- the server: a request is sent until it is answered; one that comes twice is stored once
 
 async function ask(path, body) {
   for (let tries = 0; ; tries += 1) {
@@ -22,13 +24,15 @@ async function ask(path, body) {
         ...(body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
         cache: "no-store", signal: AbortSignal.timeout(15000),
       });
-      if (reply.status !== 429 && reply.status < 500) {
-        const data = reply.ok && reply.headers.get("Content-Type")?.includes("json") ? await reply.json() : null;
+      const later = Number(reply.headers.get("Retry-After"));
+      if (reply.status < 500 && !(reply.status === 429 && later)) {
+        const data = reply.headers.get("Content-Type")?.includes("json") ? await reply.json() : null;
         notice("");
         return { ok: reply.ok, status: reply.status, data };
       }
-      if (reply.status === 429) wait = Math.max(0.2, Number(reply.headers.get("Retry-After")) || wait);
+      if (later) wait = later;
       if (reply.status >= 500) notice(`The server cannot answer at the moment. ${kept()}`);
+      else if (later > 2) notice("One moment, please: this goes too fast for the server.");
     } catch {
       notice(`${navigator.onLine ? "The server cannot be reached" : "You are offline"}. ${kept()}`);
     }
@@ -97,11 +101,10 @@ function stop(sentence) {
 }
 
 // What a refusal means; true if there was one.
-function refused({ ok, status }) {
+function refused({ ok, status, data }) {
   if (ok) return false;
   if (status === 403) view("consent");
-  else if (status === 404) stop("This link is not valid, or not any more. Ask the person who sent it to you for another one.");
-  else stop(`The server refused with the number ${status}. Load the page again; if that does not help, tell the person who sent you the link.`);
+  else stop(`${data?.error ?? `The server refused with the number ${status}.`} If you think that this is wrong, tell the person who sent you the link.`);
   return true;
 }
 
@@ -133,7 +136,7 @@ async function show(next, words) {
   get("images").setAttribute("aria-busy", "true");
   const labels = next.items.map(label);
   images.forEach((image, place) => (image.alt = labels[place]));
-  if (!seen("trial")) view("trial", get("question"));
+  if (!resting && !seen("trial")) view("trial", get("question"));
   const whole = await Promise.all(images.map((image, place) => load(image, next.items[place].url, mine)));
   if (mine !== turn) return;
   get("images").setAttribute("aria-busy", "false");
@@ -188,8 +191,19 @@ function thank(end) {
 
 // ---- what a person does
 
+// One thing at a time: what is done before the last is done counts as a slip.
+async function only(what) {
+  if (busy) return;
+  busy = true;
+  try {
+    await what();
+  } finally {
+    busy = false;
+  }
+}
+
 async function choose(button) {
-  if (!ready || unsent || button.getAttribute("aria-disabled") === "true") return;
+  if (!ready || button.getAttribute("aria-disabled") === "true") return;
   const seconds = Math.round(1000 * clock.seconds()) / 1000;
   [ready, unsent] = [false, true];
   button.classList.add("chosen");
@@ -201,7 +215,6 @@ async function choose(button) {
 }
 
 async function undo() {
-  if (unsent) return;
   if (changing) return next("Your answer is kept.");
   const reply = await ask(`${base}/last`);
   if (reply.status !== 404 && refused(reply)) return;
@@ -213,19 +226,22 @@ async function undo() {
 function pause() {
   clock.hold();
   get("paused").hidden = false;
+  resting = true;
   get("go").textContent = "Continue";
   view("rest");
 }
 
-async function go() {
-  if (trial === null) return next();
+function go() {
+  resting = false;
+  if (trial === null) return only(next);
   view("trial", get("question"));
   if (ready) clock.run();
 }
 
-for (const button of choices) button.addEventListener("click", () => choose(button));
-get("undo").addEventListener("click", undo);
-get("undo-end").addEventListener("click", undo);
+// NOTE the second click of a double click would answer the next trial
+for (const button of choices) button.addEventListener("click", ({ detail }) => detail > 1 || only(() => choose(button)));
+get("undo").addEventListener("click", () => only(undo));
+get("undo-end").addEventListener("click", () => only(undo));
 get("pause").addEventListener("click", pause);
 get("go").addEventListener("click", go);
 get("copy").addEventListener("click", async () => {
@@ -233,20 +249,21 @@ get("copy").addEventListener("click", async () => {
   say("Copied.");
   get("copy").textContent = "Copied";
 });
-get("agree").addEventListener("click", async () => {
+get("agree").addEventListener("click", () => only(async () => {
   if (!refused(await ask(`${base}/consent`, {}))) view("rest");
-});
+}));
 addEventListener("beforeunload", (event) => {
   if (unsent) event.preventDefault();
 });
 addEventListener("keydown", (event) => {
+  if (event.repeat && event.target.closest?.("button")) event.preventDefault(); // a key that is held is one answer
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
   const key = event.key.toLowerCase();
   if (seen("rest") && key === "p" && trial !== null) return go();
   if (!seen("trial")) return;
   const button = choices.find((one) => one.getAttribute("aria-keyshortcuts") === key);
-  if (button) choose(button);
-  else if (key === "u" || (key === "escape" && changing)) undo();
+  if (button) only(() => choose(button));
+  else if (key === "u" || (key === "escape" && changing)) only(undo);
   else if (key === "p") pause();
 });
 
