@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from glocal.collect import owner, pages, process
 from glocal.collect.answering import Answering, Refused
+from glocal.collect.charts import DRAWINGS, THEMES
 from glocal.collect.export import collected
 from glocal.collect.http import Headers, problem, read_answer, read_number
 from glocal.collect.limits import Limit
@@ -30,7 +31,7 @@ T = TypeVar("T")
 _BURST = 10  # answers that may come at once
 _REQUESTS = (0.05, 100)  # mean seconds between requests of a person, and how many may come at once: images too
 _PICTURES = 2000  # in memory, of some 40 kB each
-_CHARTS = ("curve-light.svg", "curve-dark.svg", "map-light.svg", "map-dark.svg")
+_CHARTS = [f"{name}-{theme}.svg" for name in DRAWINGS for theme in THEMES]
 _KEEP = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 

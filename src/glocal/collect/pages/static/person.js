@@ -217,8 +217,8 @@ async function choose(button) {
 async function undo() {
   if (changing) return next("Your answer is kept.");
   const reply = await ask(`${base}/last`);
-  if (reply.status !== 404 && refused(reply)) return;
-  if (!reply.data?.trial) return say("There is no answer to undo.");
+  if (refused(reply)) return;
+  if (reply.data.trial === null) return say("There is no answer to undo.");
   changing = true;
   await show(reply.data);
 }
