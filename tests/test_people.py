@@ -9,7 +9,7 @@ from glocal.cli.app import main
 from glocal.data.answers import Answers
 from glocal.data.catch import CatchTrials
 from glocal.data.check import check_triplets
-from glocal.data.check_people import check_people
+from glocal.data.check.people import check_people
 from glocal.data.features import Features
 from glocal.data.people import people, without
 from glocal.errors import DataError, ParameterError

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
-from glocal.cli.answers import AnswersFile, AnswersForm, names_of
+from glocal.cli.answers import AnswersFile
+from glocal.cli.check import check_command
 from glocal.cli.command import takes
-from glocal.cli.evaluate.people import credit_of, filter_command
+from glocal.cli.evaluate.people import filter_command
 from glocal.cli.features import FeaturesPath
 from glocal.cli.fetch import fetch_command, list_command
 from glocal.cli.importing import export_command, import_command
-from glocal.cli.output import AsJson, progress_bar, put, put_json
-from glocal.data.check import Finding, check_features, check_local, check_triplets
-from glocal.data.check_people import check_people
+from glocal.cli.output import AsJson, put, put_json
 from glocal.data.features import Features
 from glocal.data.splits import split_persons, split_triplets
-from glocal.errors import DataError, ParameterError, counted
+from glocal.errors import DataError, ParameterError
 from glocal.files import atomic_write, make_folder
 
 app = typer.Typer(
@@ -93,64 +91,4 @@ def split(
     put(f"written to {out / f'train{ending}'} and {out / f'heldout{ending}'}, 0-based{', odd one last' * bare}")
 
 
-@app.command("check")
-@takes()
-def check(
-    features: FeaturesPath,
-    given: AnswersForm,
-    triplets: Annotated[
-        Path | None, typer.Option("--triplets", "--answers", help="Answers to check with the features.")
-    ] = None,
-    local_features: Annotated[Path | None, typer.Option("--local-features", help="Local images to check too.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Diagnose feature and triplet files; exits 1 on what makes results wrong, 0 on warnings.
-
-    Example: glocal data check --features features.npy --triplets triplets.npy --object-ids unique_id.txt
-    """
-    total = 1 + (local_features is not None) + (triplets is not None)
-    with progress_bar("checking", total, unit="files") as progress:
-        loaded = Features.load(features)
-        progress(0, None, "features")
-        findings = check_features(loaded)
-        broken = any(finding.severity == "error" for finding in findings)
-        if local_features is not None:
-            progress(1, None, "local features")
-            local = Features.load(local_features)
-            findings += check_features(local, "local features")
-            if local.dimensions != loaded.dimensions:
-                findings.append(
-                    Finding(
-                        "error",
-                        "shape",
-                        f"local features have {local.dimensions} columns, features {loaded.dimensions}",
-                        "extract both with the same model and layer",
-                    )  # fmt: skip
-                )
-            elif not any(finding.severity == "error" for finding in findings):
-                findings += check_local(loaded, local)
-        if triplets is not None:
-            progress(total - 1, None, "triplets")
-            try:
-                answers = given.load(triplets)
-                found = [] if broken else check_triplets(loaded, answers, names_of(given.object_ids))
-                wrong = broken or any(finding.severity == "error" for finding in found)
-                credit = None if wrong or answers.person is None else credit_of(loaded, answers, None, given.object_ids)
-                findings += found + check_people(answers, credit)
-            except DataError as error:
-                findings.append(Finding("error", "triplets", str(error).rstrip("."), "mend the file"))
-    _report(loaded, findings, as_json)
-
-
-def _report(features: Features, findings: list[Finding], as_json: bool) -> None:
-    counts = Counter(finding.severity for finding in findings)
-    if as_json:
-        shape = {"n": len(features), "p": features.dimensions}
-        put_json({**shape, "errors": counts["error"], "warnings": counts["warning"], "findings": findings})
-    else:
-        put(f"features: {len(features)} rows, {features.dimensions} columns, {features.matrix.dtype}")
-        for finding in sorted(findings, key=lambda finding: ("error", "warning", "note").index(finding.severity)):
-            put(f"{finding.severity}: {finding.message}. Fix: {finding.fix}.")
-        put(", ".join(counted(counts[kind], kind) for kind in ("error", "warning", "note")))
-    if counts["error"]:
-        raise typer.Exit(1)
+app.command("check")(check_command)

@@ -24,6 +24,8 @@ from glocal.files import existing_file, one_line, unreadable
 KEY = "features"
 RECORD_FILE = "record.json"
 NAMES_FILE = "file_names.txt"
+MENDED = ".fixed"
+"""What the stem of a file ends with that was mended: ``features.fixed.npy``, with names in ``file_names.fixed.txt``."""
 NUMBERS = "fiuV"  # V: bfloat16, for which numpy has no type
 _INFLATED = 1 << 28  # bytes: what a file may inflate to, however small it is
 _PROPORTION = 100  # real features compress by less; zlib compresses zeros by 1000
@@ -36,6 +38,11 @@ DAMAGE: tuple[type[Exception], ...] = (
 
 Held = Mapping[str, tuple[tuple[int, ...], bool]]
 """What a file holds: name → (shape, whether it is numbers)."""
+
+
+def mended_name(path: Path, ending: str | None = None) -> Path:
+    """Where the mended content of a file is written: beside it, with another ending if one is given."""
+    return path.with_name(f"{path.stem.removesuffix(MENDED)}{MENDED}{path.suffix if ending is None else ending}")
 
 
 def choose(path: Path, held: Held) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy.typing import DTypeLike
 
-from glocal.data.container import NAMES_FILE, RECORD_FILE
+from glocal.data.container import MENDED, NAMES_FILE, RECORD_FILE, mended_name
 from glocal.data.parquet import PARQUET
 from glocal.data.readers import READERS, read_matrix
 from glocal.data.store import RowStore
@@ -125,6 +125,9 @@ class Features:
         file = _only_feature_file(path) if folder else path
         matrix = read_matrix(file)
         names_file = (path if folder else file.parent) / NAMES_FILE
+        mended = mended_name(names_file)
+        if not folder and file.stem.endswith(MENDED) and mended.is_file():
+            names_file = mended
         names = read_lines(names_file, what="names") if names_file.is_file() else None
         if names is not None and not folder and matrix.ndim == 2 and len(names) != len(matrix):
             names = None  # a single file may lie beside the names of another one

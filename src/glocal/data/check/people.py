@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Bool, Float
 
 from glocal.data.answers import Answers
-from glocal.data.check import Finding
-from glocal.data.people import FAST, People, people
+from glocal.data.check.case import Case
+from glocal.data.check.finding import Finding
+from glocal.data.people import FAST, People, people, without
 
 _DOMINANT = 0.1  # of the total weight, where there are at least 100 answers
 _MOSTLY = 0.5
@@ -40,6 +43,8 @@ def check_people(answers: Answers, credit: Float[np.ndarray, " t"] | None = None
                 "seconds",
                 f"answers: the median time of an answer is {np.nanmedian(answers.seconds):.0f} seconds",
                 "divide by 1000 if they are milliseconds (glocal data import --column milliseconds=COLUMN)",
+                {"median": float(np.nanmedian(answers.seconds))},
+                _in_seconds,
             )
         )
     if answers.person is None or not len(answers):
@@ -75,10 +80,18 @@ def _votes(answers: Answers) -> list[Finding]:
     return findings
 
 
+def _in_seconds(case: Case) -> Case:
+    def change(answers: Answers) -> Answers:
+        return replace(answers, seconds=None if answers.seconds is None else answers.seconds / 1000)
+
+    return case.changed(change)
+
+
 def _named(found: People, which: Bool[np.ndarray, " q"], check: str, what: str, rule: str) -> list[Finding]:
     if not which.any():
         return []
-    names = ", ".join(str(name) for name in found.person[which][:_SHOWN]) + (", …" if which.sum() > _SHOWN else "")
+    dropped = found.person[which]
+    names = ", ".join(str(name) for name in dropped[:_SHOWN]) + (", …" if which.sum() > _SHOWN else "")
     return [
         Finding(
             "warning",
@@ -86,5 +99,7 @@ def _named(found: People, which: Bool[np.ndarray, " q"], check: str, what: str, 
             f"persons: {which.sum()} of {len(found.person)} {what} ({names}), {found.answers[which].sum()} of "
             f"{found.answers.sum()} answers",
             f"look at them (glocal evaluate people) and leave them out: glocal data filter --drop-raters '{rule}'",
+            {"persons": dropped.tolist(), "answers": int(found.answers[which].sum())},
+            lambda case: case if case.answers is None else case.with_answers("answers", without(case.answers, dropped)),
         )
     ]

@@ -1,0 +1,240 @@
+"""Faults planted in data that are right: each with the name of its cause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from glocal.data.answers import Answers
+from glocal.data.check import Case
+from glocal.data.join import join
+from glocal.evaluation.alignment import odd_one_out
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done to the data, the check that must name it, and words of its message.
+
+    `score` says how far the agreement may lie from that of the data without the fault once it is mended; None where no
+    rule can mend it.
+    """
+
+    plant: Callable[[Case, np.random.Generator], Case]
+    check: str
+    words: str = ""
+    score: float | None = None
+
+
+def agreement(case: Case) -> float:
+    """The share of answers on which the standardized features agree with people, by cosine."""
+    assert case.answers is not None
+    joined = join(case.features, case.answers, case.object_ids)
+    Z = case.features.standardization(np.asarray(case.features.matrix[:]), "float64")
+    return odd_one_out(Z, joined.triplets).accuracy
+
+
+def matrix_of(case: Case) -> np.ndarray:
+    return np.array(case.features.matrix[:])
+
+
+def with_matrix(change: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -> Callable:
+    """A fault of the values of the features."""
+    return lambda case, rng: case.with_matrix("features", change(matrix_of(case), rng))
+
+
+def with_objects(change: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -> Callable:
+    """A fault of the indices of the answers."""
+
+    def plant(case: Case, rng: np.random.Generator) -> Case:
+        assert case.answers is not None
+        return replace(case, answers=Answers(change(case.answers.objects.copy(), rng), kind=case.answers.kind))
+
+    return plant
+
+
+def _rows(value: float, k: int = 3) -> Callable:
+    def change(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        rows = rng.permutation(len(X))[:k]
+        X[rows] = X[rows] * value if np.isfinite(value) and value else value
+        return X
+
+    return change
+
+
+def _columns(value: float, k: int) -> Callable:
+    return lambda X, rng: np.append(X, np.full((len(X), k), value, X.dtype), axis=1)
+
+
+def _one_column(X: np.ndarray, factor: float) -> np.ndarray:
+    X[:, 7] *= factor
+    return X
+
+
+def _half(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    X[:, 7] = 70_000 * np.sign(X[:, 7]) + X[:, 7]
+    with np.errstate(over="ignore"):
+        return X.astype(np.float16)
+
+
+def _half_of_rows_unit(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    rows = rng.permutation(len(X))[: len(X) // 2]
+    X[rows] /= np.linalg.norm(X[rows], axis=1, keepdims=True)
+    return X
+
+
+def _last_batch_again(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    X[-32:] = X[-64:-32]
+    return X
+
+
+def _nearly_the_same(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    rows = rng.permutation(len(X))[:20]
+    X[rows[:10]] = X[rows[10:]] + 1e-3 * X.std() * rng.normal(size=(10, X.shape[1])).astype(X.dtype)
+    return X
+
+
+FEATURES = {
+    "rows of NaN": Fault(with_matrix(_rows(np.nan)), "finite", "3 of .* rows hold NaN", 0.005),
+    "a column beyond half precision": Fault(with_matrix(_half), "overflow", "half precision ends at 65504", 0.005),
+    "a column clipped at half precision": Fault(
+        with_matrix(lambda X, rng: np.clip(_one_column(X, 1e7), -65504, 65504)), "overflow", "65504", 0.005
+    ),
+    "dead columns": Fault(with_matrix(_columns(0, 9)), "constant", "9 of them 0 everywhere", 1e-9),
+    "constant columns": Fault(with_matrix(_columns(5, 3)), "constant", "3 of .* columns are constant", 1e-9),
+    "a huge column": Fault(with_matrix(lambda X, rng: _one_column(X, 1e3)), "huge", "column 7 alone", 0.005),
+    "broken rows": Fault(with_matrix(_rows(1e3)), "scale", "3 of .* rows are more than 10 times as long", 0.005),
+    "rows of 0": Fault(with_matrix(_rows(0)), "zero", "3 of .* rows are 0 everywhere", 0.005),
+    "half of the rows of length 1": Fault(with_matrix(_half_of_rows_unit), "lengths", "rows have length 1", 0.01),
+    "columns standardized": Fault(
+        with_matrix(lambda X, rng: (X - X.mean(axis=0)) / X.std(axis=0)), "standardized", "mean 0 .* and std 1"
+    ),
+    "columns centred": Fault(with_matrix(lambda X, rng: X - X.mean(axis=0)), "standardized", "centred"),
+    "standardized by two scalars": Fault(
+        with_matrix(lambda X, rng: ((X.astype("f8") - X.mean(dtype="f8")) / X.std(dtype="f8")).astype("f4")),
+        "standardized",
+        "all values together",
+    ),
+    "the last batch twice": Fault(with_matrix(_last_batch_again), "duplicates", "32 rows repeat"),
+    "nearly the same images": Fault(with_matrix(_nearly_the_same), "near duplicates", "20 rows have a cosine above"),
+}
+
+
+def _images_twice(case: Case, rng: np.random.Generator) -> Case:
+    names, rows = case.features.names, np.arange(12)
+    assert names is not None
+    X = matrix_of(case)
+    return case.with_matrix("features", np.append(X, X[rows], axis=0), [*names, *(names[i] for i in rows)])
+
+
+def _names_moved(case: Case, rng: np.random.Generator) -> Case:
+    names = case.features.names
+    assert names is not None
+    return case.with_matrix("features", matrix_of(case), [names[-1], *names[:-1]])
+
+
+def _rows_shuffled(case: Case, rng: np.random.Generator) -> Case:
+    return case.with_matrix("features", matrix_of(case)[rng.permutation(len(case.features))])
+
+
+NAMES = {
+    "images twice under one name": Fault(_images_twice, "duplicates", "12 rows repeat", 1e-9),
+    "names moved by one line": Fault(_names_moved, "names", "rows? of the features", 0.005),
+    "rows in an order of their own": Fault(_rows_shuffled, "order", "which is chance"),
+}
+
+
+def _second_half_turned(objects: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    half = len(objects) // 2
+    objects[half:] = objects[half:][:, [2, 0, 1]]
+    return objects
+
+
+def _a_fifth_at_random(objects: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    fifth = len(objects) // 5
+    objects[:fifth] = rng.permuted(objects[:fifth], axis=1)
+    return objects
+
+
+def _rare(objects: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    keep = np.ones(len(objects), dtype=bool)
+    for i in range(20):
+        keep[np.flatnonzero((objects == i).any(axis=1))[2:]] = False
+    return objects[keep]
+
+
+def _all_alternatives(objects: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    some = objects[rng.permutation(len(objects))[: len(objects) // 3]]
+    return np.concatenate([objects, some[:, [0, 2, 1]], some[:, [1, 2, 0]]])
+
+
+def _counted_from_1_first_kept(case: Case, rng: np.random.Generator) -> Case:
+    """The file counts from 1 and names the last object never, so that no index is out of range."""
+    assert case.answers is not None
+    objects, n = case.answers.objects, len(case.object_ids or case.features)
+    return replace(case, answers=Answers(objects[(objects < n - 1).all(axis=1)] + 1))
+
+
+def _base_stated_for_nothing(case: Case, rng: np.random.Generator) -> Case:
+    assert case.answers is not None
+    objects = case.answers.objects
+    return replace(case, answers=Answers(objects[(objects > 0).all(axis=1)] - 1))
+
+
+def _train_on_the_test(case: Case, rng: np.random.Generator) -> Case:
+    assert case.answers is not None
+    return replace(case, heldout=case.answers.select(rng.permutation(len(case.answers))[:500]))
+
+
+def _same_objects(case: Case, rng: np.random.Generator) -> Case:
+    assert case.answers is not None
+    asked = np.unique(np.sort(case.answers.objects, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+    test = asked % 5 == 0
+    return replace(case, answers=case.answers.select(~test), heldout=case.answers.select(test))
+
+
+ANSWERS = {
+    "counted from 1": Fault(with_objects(lambda o, rng: o + 1), "range", "is named but there are", 1e-9),
+    "counted from 1, none out of range": Fault(_counted_from_1_first_kept, "base", "count from 1", 0.005),
+    "base 1 stated for nothing": Fault(_base_stated_for_nothing, "base", "count from 0", 0.005),
+    "the list backwards": Fault(with_objects(lambda o, rng: o.max() - o), "order", "runs backwards", 1e-9),
+    "the odd one first": Fault(with_objects(lambda o, rng: o[:, [2, 0, 1]]), "odd column", "find column 0", 1e-9),
+    "the odd one second": Fault(with_objects(lambda o, rng: o[:, [0, 2, 1]]), "odd column", "find column 1", 1e-9),
+    "two conventions in one file": Fault(with_objects(_second_half_turned), "mixed columns", "favour another column"),
+    "a fifth of the file at random": Fault(with_objects(_a_fifth_at_random), "part at chance", "which is chance"),
+    "objects seen too rarely": Fault(with_objects(_rare), "rare", "objects are in fewer than 5 answers"),
+    "all alternatives listed": Fault(with_objects(_all_alternatives), "contradictions", "chance is 0.333"),
+    "trained on the test": Fault(_train_on_the_test, "leakage", "500 of 500 are about questions", 0.005),
+    "the same objects in the test": Fault(_same_objects, "leakage", "objects that they name are in the answers"),
+}
+
+
+def local_of(change: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -> Callable:
+    """A fault of the local features alone."""
+
+    def plant(case: Case, rng: np.random.Generator) -> Case:
+        assert case.local is not None
+        return case.with_matrix("local", change(np.array(case.local.matrix[:]), rng))
+
+    return plant
+
+
+def _turned(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    W = np.linalg.qr(rng.normal(size=(X.shape[1],) * 2))[0]
+    return (X - X.mean()) @ W + X.mean()
+
+
+LOCAL = {
+    "local rows of length 1": Fault(
+        local_of(lambda X, rng: X / np.linalg.norm(X, axis=1, keepdims=True)), "local scale", "rows have length 1", 0.01
+    ),
+    "local columns standardized": Fault(
+        local_of(lambda X, rng: (X - X.mean(axis=0)) / X.std(axis=0)), "standardized", "local features: every column"
+    ),
+    "local features transformed": Fault(local_of(_turned), "local columns", "means of their columns correlate"),
+    "local columns in another order": Fault(
+        local_of(lambda X, rng: X[:, rng.permutation(X.shape[1])]), "local columns", "unrelated columns"
+    ),
+    "local features of another layer": Fault(local_of(lambda X, rng: X[:, :-5]), "shape", "local features have"),
+}
