@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from glocal.cli.command import changed, takes
-from glocal.cli.output import AsJson, progress_bar, put, put_json, say
+from glocal.cli.output import AsJson, progress_bar, put, put_json, say, status
 from glocal.collect.settings import Settings
 from glocal.errors import ParameterError
 from glocal.extras import needed
@@ -130,6 +130,36 @@ def export(
         f"{number} answers of {told['people']} people, {told['catch']} catch trials and {told['cannot_tell']} times "
         f'"can\'t tell" written to {" and ".join(told["files"])}'
     )
+
+
+@app.command("fit")
+def fit(study: StudyFolder, as_json: AsJson = False) -> None:
+    """Fit the answers so far: the transform, its report and what the owner's page shows, in STUDY/fit.
+
+    People may answer meanwhile: it gives way to other processes. It needs the features of the images, which glocal
+    collect takes with --features or --model. lmbda is the one that predicts held-out answers best. With --order
+    informative it also chooses what to ask next.
+
+    Example: glocal collect fit study
+    """
+    _check_extra()
+    from glocal.collect.refit import give_way, refit
+    from glocal.collect.study import open_study
+
+    opened = open_study(study)
+    give_way()
+    with status("fit") as doing, _database(opened) as engine:
+        found = refit(opened, engine, doing)
+    if as_json:
+        put_json(found)
+        return
+    last, projection = found["curve"][-1] if found["curve"] else None, found["projection"]
+    put(f"{found['fit']['answers']} answers fitted with lmbda {found['fit']['lmbda']:g}; written to {opened.fit}")
+    if last is None:
+        put("held-out agreement: not known yet, there are too few answers")
+    else:
+        put(f"held-out agreement {last['value']:.3f} with {last['answers']} answers; {projection['sentence']}")
+    put(f"neighbours kept {found['neighbours']['value']:.3f}")
 
 
 def _check_extra() -> None:

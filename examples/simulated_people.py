@@ -1,0 +1,118 @@
+"""Simulated people who answer a study of ``glocal collect`` over HTTP, each through a link of their own, as people do.
+
+    glocal collect images --out study --people 5 --json > links.json &
+    python examples/simulated_people.py links.json --mind mind.npy --images images
+
+What they find alike is given by ``--mind``: a row for each image (the cosines of the centred rows), or a square matrix
+of dissimilarities. Rows are in the order of the file names of ``--images``, numbers by value. A person chooses by the
+softmax of these similarities, and with the probability ``--lapse`` at random; catch trials, with the same image twice,
+are answered like the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_PATIENCE = 60.0  # seconds in which the server may start
+
+
+def similarities(mind: np.ndarray) -> np.ndarray:
+    """Cosines of centred rows; of a square symmetric matrix with zeros on its diagonal, its negative."""
+    if mind.shape[0] == mind.shape[1] and np.allclose(mind, mind.T) and np.allclose(np.diag(mind), 0):
+        return -mind / mind.std()
+    rows = mind - mind.mean(axis=0)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows @ rows.T
+
+
+class Person:
+    """Somebody with a link, a mind and a seed."""
+
+    def __init__(self, link: str, S: np.ndarray, row_of: dict[str, int], options: argparse.Namespace, seed: int):
+        self.link, self.S, self.row_of, self.options = link, S, row_of, options
+        self.rng = np.random.default_rng([options.seed, seed])
+
+    def answer_all(self) -> int:
+        """Consent, then answer every trial; how many they were."""
+        self._call("/consent", {})
+        done = 0
+        while (trial := self._call("/trial"))["trial"] is not None:
+            choice = self.choice(trial["kind"], [self.row_of[item["name"]] for item in trial["items"]])
+            seconds = float(self.rng.lognormal(0.7, 0.4))
+            self._call(f"/trial/{trial['trial']}", {"choice": choice, "seconds": seconds})
+            done += 1
+        return done
+
+    def choice(self, kind: str, rows: list[int]) -> int:
+        """The position chosen: the odd one of three, or the one more like the first."""
+        a, b, c = rows
+        positions = [1, 2] if kind == "anchor" else [0, 1, 2]
+        alike = [self.S[a, b], self.S[a, c]] if kind == "anchor" else [self.S[b, c], self.S[a, c], self.S[a, b]]
+        if self.rng.random() < self.options.lapse:
+            return int(self.rng.choice(positions))
+        noise = self.rng.gumbel(size=len(positions))  # turns the largest into a draw from the softmax
+        return positions[int(np.argmax(self.options.certainty * np.array(alike) + noise))]
+
+    def _call(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.link + path, data, {"Content-Type": "application/json"})
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=60) as reply:
+                    found: dict[str, Any] = json.load(reply)
+                    return found
+            except urllib.error.HTTPError as error:
+                if error.code != 429:
+                    raise
+                time.sleep(float(error.headers.get("Retry-After", 1)))
+
+
+def links_in(path: Path) -> list[str]:
+    """The links of people that ``glocal collect --json`` wrote, as soon as they are there."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return list(json.loads(path.read_text(encoding="utf-8"))["people"].values())
+        except (FileNotFoundError, json.JSONDecodeError):
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+
+
+def natural(name: str) -> list[Any]:
+    """Numbers by value, letters without case."""
+    return [int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", name)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("links", type=Path, help="what glocal collect --json wrote")
+    parser.add_argument("--mind", type=Path, required=True, help="(n, d) rows or (n, n) dissimilarities, .npy")
+    parser.add_argument("--images", type=Path, required=True, help="the folder of images; row i is image i")
+    parser.add_argument("--certainty", type=float, default=6.0, help="factor on the similarities")
+    parser.add_argument("--lapse", type=float, default=0.05, help="share of answers at random")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    names = sorted((path.name for path in options.images.iterdir()), key=natural)
+    mind = np.load(options.mind, allow_pickle=False).astype(np.float64)
+    if len(mind) != len(names):
+        parser.error(f"{options.mind} has {len(mind)} rows but {options.images} has {len(names)} images")
+    S, row_of = similarities(mind), {name: row for row, name in enumerate(names)}
+    people = [Person(link, S, row_of, options, seed) for seed, link in enumerate(links_in(options.links))]
+    with ThreadPoolExecutor(len(people)) as pool:
+        answered = list(pool.map(Person.answer_all, people))
+    print(f"{len(people)} people answered {sum(answered)} trials")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Agreement on answers that a fit has not seen, against the number of answers, and how it goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from glocal.aligner import Arm, Exact, FitData
+from glocal.aligner.problem import Problem
+from glocal.data.answers import Answers
+from glocal.data.features import Features
+from glocal.data.repeated import questions
+from glocal.errors import DataError
+from glocal.evaluation.alignment import odd_one_out
+from glocal.evaluation.statistics import answer_estimate
+from glocal.evaluation.statistics.means import Estimate
+from glocal.solver import State
+
+LAMBDAS = (100.0, 25.0, 6.4, 1.6, 0.4, 0.1)
+"""Where λ is chosen; from the largest on, each fit starts from the one before."""
+SHARES = (0.125, 0.25, 0.5, 1.0)
+"""Of the answers that are not held out: the sizes of the curve."""
+LEAST = 60
+"""Answers asked at random below which no curve is made."""
+_FOLDS = 5
+_TOL = 1e-3  # relative, on the objective: agreement moves by less than its error
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Fits of nested random parts of the answers, all scored on the same held-out ones.
+
+    `sizes` (s,) are the answers fitted, a mean over folds; `credit` (t, s) is how right each fit is on each of the
+    `heldout` answers; `lmbda` is what is chosen with all answers.
+    """
+
+    sizes: Float[np.ndarray, " s"]
+    credit: Float[np.ndarray, "t s"]
+    heldout: Answers
+    lmbda: float
+
+    @property
+    def estimates(self) -> list[Estimate]:
+        """The agreement of each size, with its error over objects or persons, whichever is larger."""
+        given = self.heldout
+        return [answer_estimate(one, given.objects, given.weights, given.person)[0] for one in self.credit.T]
+
+
+def learning_curve(
+    features: Features, answers: Answers, random: Bool[np.ndarray, " t"], *, folds: int = _FOLDS, seed: int = 0
+) -> Curve:
+    """Fit a part of the answers and score the others, for each size and fold of questions.
+
+    All answers to one question are in one fold, since the same question in both would flatter the fit; only those that
+    were asked at `random` are scored, since the others are not like what people would be asked elsewhere. The objects
+    are the same on both sides: new objects agree less. λ of a fold has the lowest loss on the other folds.
+
+    Parameters
+    ----------
+    features : Features
+        Row i is of object i of the answers.
+    answers : Answers
+        Of one kind.
+    random : (t,) bool
+        Which answers may be held out.
+
+    Raises
+    ------
+    DataError
+        Fewer than `LEAST` answers were asked at random.
+    """
+    if int(random.sum()) < LEAST:
+        raise DataError(
+            f"{int(random.sum())} answers were asked at random; a curve of held-out agreement needs {LEAST}."
+        )
+    rng = np.random.default_rng(seed)
+    fold_of = _folds_of_questions(answers, folds, rng)
+    X = features.standardization(features.matrix, "float64")
+    sizes = np.zeros((folds, len(SHARES)))
+    losses = np.zeros((folds, len(SHARES), len(LAMBDAS)))
+    credits, heldout = [], []
+    for fold in range(folds):
+        held = answers.select(random & (fold_of == fold))
+        order = rng.permutation(np.flatnonzero(fold_of != fold))
+        found = np.empty((len(held), len(SHARES), len(LAMBDAS)))
+        for at, share in enumerate(SHARES):
+            part = answers.select(order[: max(3, round(share * len(order)))])
+            sizes[fold, at] = len(part)
+            for which, Z in enumerate(path(features, part, X)):
+                score = odd_one_out(Z, held, interval=False)
+                losses[fold, at, which], found[:, at, which] = score.loss * len(held), score.units.values
+        credits.append(found)
+        heldout.append(np.flatnonzero(random & (fold_of == fold)))
+    best = (losses.sum(axis=0) - losses).argmin(axis=2)
+    chosen = [np.take_along_axis(one, best[fold][None, :, None], axis=2)[:, :, 0] for fold, one in enumerate(credits)]
+    return Curve(
+        sizes.mean(axis=0), np.concatenate(chosen), answers.select(np.concatenate(heldout)),
+        LAMBDAS[int(losses[:, -1].sum(axis=0).argmin())],
+    )  # fmt: skip
+
+
+def path(features: Features, answers: Answers, X: Float[np.ndarray, "n p"]) -> list[Float[np.ndarray, "n p"]]:
+    """The objects under the fit of each λ of `LAMBDAS`, `X` being their standardized features."""
+    problem = Problem.build(FitData(features, answers), None, "float32", "cpu")
+    found, state = [], None
+    for lmbda in LAMBDAS:
+        outcome = Exact(tol=_TOL).minimised(problem, Arm("global", lmbda=lmbda), state)
+        state = State(outcome.solution.W)
+        found.append(replace(outcome.transform, mean=0.0, std=1.0).apply(X))
+    return found
+
+
+def _folds_of_questions(answers: Answers, folds: int, rng: np.random.Generator) -> Int[np.ndarray, " t"]:
+    (part,) = answers.parts
+    question = np.unique(questions(part)[0], axis=0, return_inverse=True)[1].reshape(-1)
+    n = int(question.max()) + 1
+    return (rng.permutation(n) % folds)[question]
