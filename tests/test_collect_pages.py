@@ -74,6 +74,7 @@ CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
 NASTY = '"><img src=x onerror=hurt=1>.png'
+SOURCES = "(all) => all.map((image) => image.src)"
 SHAPES = ("ellipse", "rectangle")
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
@@ -261,10 +262,10 @@ def test_a_reload_goes_on_where_it_was(serve, visit):
     begin(tab)
     tab.keyboard.press("1")
     shown(tab, 1)
-    before = tab.eval_on_selector_all("#images img", "(all) => all.map((image) => image.src)")
+    before = tab.eval_on_selector_all("#images img", SOURCES)
     tab.reload()
     shown(tab, 1)
-    assert tab.eval_on_selector_all("#images img", "(all) => all.map((image) => image.src)") == before
+    assert tab.eval_on_selector_all("#images img", SOURCES) == before
     other = visit(served.link)
     shown(other, 1)
     other.keyboard.press("2")
@@ -283,6 +284,10 @@ def test_an_answer_outlives_the_connection(serve, visit):
     tab.context.set_offline(True)
     tab.keyboard.press("2")
     tab.wait_for_selector('#notice:has-text("You are offline. Your answer is kept")')
+    with tab.expect_event("dialog") as asked:
+        tab.close(run_before_unload=True)
+    assert asked.value.type == "beforeunload"
+    asked.value.dismiss()
     tab.keyboard.press("3")
     tab.context.set_offline(False)
     shown(tab, 1)
@@ -358,7 +363,7 @@ def test_a_pause_stops_the_clock(serve, visit):
 
 
 def test_a_screen_reader_hears_each_trial(serve, visit, images):
-    """Progress and names are announced, focus stays where it was, its order is that of the page, and it can be seen."""
+    """Progress and names are announced, focus stays and is seen, in the order of the page; images are loaded ahead."""
     served = serve(per_person=9)
     tab = visit(served.link, reduced_motion="reduce")
     begin(tab)
@@ -370,11 +375,13 @@ def test_a_screen_reader_hears_each_trial(serve, visit, images):
         assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     assert order == ["1", "2", "3", "0", "P"]
     assert tab.evaluate("getComputedStyle(document.querySelector('#images img')).transitionDuration") == "0s"
+    loaded = set(tab.asked)
     tab.focus(".choice >> nth=1")
     tab.keyboard.press("Enter")
     shown(tab, 1)
     assert tab.evaluate("document.activeElement.getAttribute('aria-keyshortcuts')") == "2"
     tab.wait_for_selector('#said:has-text("Question 2 of 9.")')
+    assert set(tab.eval_on_selector_all("#images img", SOURCES)) <= loaded
     heard = tab.text_content("#said").split(". ", 1)[1].removesuffix(".").split("; ")
     assert [one.split(": ")[0] for one in heard] == ["Image 1", "Image 2", "Image 3"]
     assert {one.split(": ", 1)[1] for one in heard} <= names

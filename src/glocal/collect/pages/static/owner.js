@@ -83,7 +83,7 @@ function hours(state) {
   const most = Math.max(...all.map((hour) => hour.answers));
   get("hours").hidden = all.length === 0;
   get("hours").querySelector("tbody").replaceChildren(
-    ...all.toReversed().map((hour) => row([element("time", day(hour.hour)), count(hour.answers), bar(hour.answers, most)])),
+    ...[...all].reverse().map((hour) => row([element("time", day(hour.hour)), count(hour.answers), bar(hour.answers, most)])),
   );
 }
 
@@ -115,9 +115,9 @@ function notice(text) {
 let timer;
 async function load() {
   clearTimeout(timer);
-  let wait = 5;
+  let wait = 10;
   try {
-    const reply = await fetch(`${base}/state`, { cache: "no-store", signal: AbortSignal.timeout(15000) });
+    const reply = await fetch(`${base}/state`, { cache: "no-store", signal: AbortSignal.timeout?.(15000) });
     if (reply.ok) {
       const state = await reply.json();
       state.people ??= [];
@@ -126,7 +126,7 @@ async function load() {
       get("owner").dataset.fit = state.fit?.state ?? "never";
       notice("");
       if (state.fit?.state === "running") wait = 1.5;
-    } else notice(reply.status === 404 ? "This link is not valid, or not any more." : `The server cannot answer at the moment (number ${reply.status}).`);
+    } else notice((await reply.json().catch(() => ({}))).error ?? `The server cannot answer at the moment (number ${reply.status}).`);
   } catch {
     notice(`${navigator.onLine ? "The server cannot be reached" : "You are offline"}. The numbers below are those of before.`);
   }

@@ -22,7 +22,7 @@ async function ask(path, body) {
     try {
       const reply = await fetch(path, {
         ...(body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
-        cache: "no-store", signal: AbortSignal.timeout(15000),
+        cache: "no-store", signal: AbortSignal.timeout?.(15000),
       });
       const later = Number(reply.headers.get("Retry-After"));
       if (reply.status < 500 && !(reply.status === 429 && later)) {
@@ -42,7 +42,7 @@ async function ask(path, body) {
 
 function kept() {
   return unsent
-    ? "Your answer is kept on this page and will be sent by itself: do not close the page."
+    ? "Your answer is kept and will be sent by itself: do not close this page."
     : "This page goes on by itself as soon as the connection is back.";
 }
 
