@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from glocal.data.answers import Answers
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError
 from glocal.evaluation.alignment import odd_one_out
@@ -118,3 +119,14 @@ def test_answers_that_cannot_be_scored_are_refused():
         odd_one_out(Z, Triplets.from_array(np.empty((0, 3), dtype=int)))
     with pytest.raises(DataError, match=r"name object 15 but features has 15 rows"):
         odd_one_out(Z, Triplets.from_array([[0, 1, 15]]))
+
+
+def test_the_loss_of_answers_of_several_lengths_is_weighted_answer_by_answer():
+    """Of a ranking's choices, some among three and some among two, each loss has the weight of its own answer."""
+    answers, weights = np.array([[0, 1, 2, 3], [0, 2, 3, -1], [4, 5, 6, 7]]), np.array([1.0, 5.0, 2.0])
+    S = Z @ Z.T
+    losses = [
+        np.logaddexp.reduce(S[i, (j, *rest)]) - S[i, j] for i, j, *rest in ((0, 1, 2, 3), (0, 2, 3), (4, 5, 6, 7))
+    ]
+    score = odd_one_out(Z, Answers.from_array(answers, kind="nearest-of-n", weights=weights), interval=False)
+    assert score.loss == pytest.approx(np.average(losses, weights=weights), rel=1e-12)

@@ -91,7 +91,9 @@ def odd_one_out(
     dots = deciding if similarity == "dot" else PairSimilarities(Z, "dot")
     weights = triplets.weights
     earned, tied = _credits(deciding, triplets)
-    nats = np.concatenate([choice_loss(pairs) for _, pairs in dots.chunks(triplets)])
+    nats = np.empty(len(triplets))
+    for part, pairs in dots.chunks(triplets):
+        nats[part] = choice_loss(pairs)
     low, high, through = None, None, "objects"
     if interval:
         estimate, through = answer_estimate(earned, triplets.objects, weights, triplets.person)

@@ -1,0 +1,528 @@
+"""Random small problems, given to whole commands and to `oracle`: each check names what the two do not agree on.
+
+`tests/test_differential.py` runs a few of each, `benchmarks/weather/random_problems.py` as many as it is told.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import oracle
+
+
+@dataclass
+class Problem:
+    """What `oracle.objective` is about, standardized, and the files that hold it."""
+
+    X: np.ndarray
+    answers: np.ndarray
+    weights: np.ndarray
+    kind: str
+    files: dict
+    local: np.ndarray | None = None
+    blocks: tuple = ()
+    method: str = "global"
+    alpha: float = 0.1
+    lmbda: float = 0.1
+    tau: float = 0.25
+    mix: float = 1.0
+
+
+def run(*arguments):
+    """Exit code, the JSON object on standard output, and the message of a command."""
+    from glocal.cli.app import execute
+
+    out, err = io.StringIO(), io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        warnings.simplefilter("ignore")
+        code = execute([*map(str, arguments), "--json"])
+    return code, json.loads(out.getvalue()) if code == 0 else None, err.getvalue()
+
+
+def differ(found, expected, what, close=1e-6):
+    """A sentence where two numbers, or arrays, are farther apart than the tolerance."""
+    apart = np.max(np.abs(np.asarray(found, dtype=np.float64) - np.asarray(expected, dtype=np.float64)), initial=0.0)
+    return [] if apart <= close else [f"{what} is {found}, but {expected} by the oracle"]
+
+
+# --- random data -----------------------------------------------------------------------------------------------------
+
+
+def features(rng, n, p, *, ties=False):
+    """(n, p): any scale, offset and precision; duplicates, constant columns and whole numbers at times."""
+    X = rng.integers(-2, 3, size=(n, p)).astype(float) if ties else rng.normal(size=(n, p))
+    X[:, : max(1, p // 3)] *= rng.choice([0.1, 1, 5])
+    if p > 1 and rng.random() < 0.2:
+        X[:, -1] = 0.5
+    if n > 4 and rng.random() < 0.2:
+        X[-2:] = X[0]
+    dtype = rng.choice([np.float64, np.float32, np.float16])
+    if ties:
+        X *= 2.0 ** rng.integers(-10, 11) if dtype == np.float16 else 2.0 ** rng.integers(-26, 27)
+    else:
+        X *= 10 ** (rng.uniform(-2, 2) if dtype == np.float16 else rng.uniform(-8, 8))
+        X += rng.choice([0, 0, 3]) * X.std()
+    X = X.astype(dtype)
+    if not X.astype(np.float64).std():  # one constant column alone, or a single value
+        X[0, 0] += X.dtype.type(1)
+    return X
+
+
+def random_answers(rng, mind, kind, t):
+    """(t, m) answers that follow the similarities of a mind, with noise; a ranking's choices end in -1."""
+    n, rows = len(mind), []
+    S = mind @ mind.T * rng.choice([0, 1, 10])
+    while len(rows) < t:
+        m = 3 if kind != "nearest-of-n" else min(4, n)
+        objects = list(rng.permutation(n)[:m])
+        if kind == "nearest-of-n":  # a ranking: the nearest of all, then the nearest of the rest
+            reference, *others = objects
+            others.sort(key=lambda j, i=reference: -S[i, j] - rng.gumbel())
+            rows += [[reference, *others[c:], *[-1] * c] for c in range(len(others) - 1)]
+            continue
+        pairs = oracle.candidates(kind, objects)
+        c = int(np.argmax([S[objects[i], objects[j]] + rng.gumbel() for i, j in pairs]))
+        chosen = pairs[c]
+        rows.append([*(objects[i] for i in chosen), *(x for i, x in enumerate(objects) if i not in chosen)])
+    return np.array(rows[:t])
+
+
+def random_problem(rng, folder, *, least=3):
+    n = int(rng.choice([size for size in (3, 4, 6, 9, 14, 24) if size >= least]))
+    p = int(rng.choice([1, 2, 3, 5, 8]))
+    X = features(rng, n, p)
+    kind = str(rng.choice(["odd-one-out", "odd-one-out", "anchor", "nearest-of-n"]))
+    mind = oracle.standardized(X, X)[:, -2:]
+    given = random_answers(rng, mind, kind, int(rng.choice([1, 4, 40, 200])))
+    weights = [np.ones(len(given)), rng.uniform(0, 3, len(given)), rng.integers(0, 3, len(given)) * 1.0]
+    w = weights[rng.integers(3)]
+    w[0] = max(w[0], 1.0)
+    files = {"features": folder / "features.npy", "answers": folder / "answers.npz"}
+    np.save(files["features"], X)
+    np.savez(files["answers"], answers=given, kind=kind, weights=w)
+    return Problem(oracle.standardized(X, X), given, w, kind, files)
+
+
+def random_arm(rng, problem, folder):
+    """The same problem with an arm, and its options."""
+    method = str(rng.choice(["global", "glocal", "naive"]))
+    lmbda = float(10 ** rng.uniform(-2.5, 1))
+    mix = float(rng.choice([1, 1, 0.5])) if method != "naive" else 1.0
+    arm = replace(problem, method=method, lmbda=lmbda, mix=mix)
+    options = ["--method", method, "--lmbda", lmbda, "--dtype", rng.choice(["float32", "float64"])]
+    if method != "naive":
+        options += ["--mix", mix]
+    if method == "glocal":
+        alpha, tau, size = float(rng.choice([0.1, 0.5])), float(rng.choice([0.1, 0.5])), int(rng.choice([5, 1024]))
+        X = np.load(problem.files["features"])
+        images = X[rng.integers(0, len(X), size=15)].astype(np.float64)
+        images += 0.5 * X.astype(np.float64).std() * rng.normal(size=images.shape)
+        np.save(folder / "local.npy", images)
+        local, blocks = oracle.standardized(images, X), oracle.blocks(len(images), size)
+        arm = replace(arm, local=local, blocks=tuple(blocks), alpha=alpha, tau=tau)
+        options += ["--local-features", folder / "local.npy", "--alpha", alpha, "--tau", tau, "--block-size", size]
+    if rng.random() < 0.25:
+        options += ["--bias"]
+    return arm, options
+
+
+def random_transform(rng, X, path, *, plain=False):
+    """A transform file as the authors write it, and its map in float64."""
+    p, scalars = X.shape[1], X.astype(np.float64)
+    W = np.eye(p) if plain else rng.normal(size=(p, p))
+    W = (W * 2.0 ** rng.integers(-3, 4)).astype(np.float32)
+    given = {"weights": W, "mean": scalars.mean(), "std": scalars.std()}
+    if not plain and rng.random() < 0.3:
+        given["bias"] = rng.normal(size=p).astype(np.float32)
+    np.savez(path, **given)
+    return lambda A: oracle.standardized(A, X) @ W.astype(np.float64) + given.get("bias", 0.0)
+
+
+# --- checks: each takes a generator and a folder, and returns what differs -------------------------------------------
+
+
+def fit(rng, folder, counts=None):
+    """The record of a fit is that of its file; what says converged is at the optimum; λ_max refuses the right λ."""
+    problem, options = random_arm(rng, random_problem(rng, folder), folder)
+    given = ["--features", problem.files["features"], "--answers", problem.files["answers"], *options]
+    code, record, message = run("fit", *given, "--out", folder / "fit.npz")
+    highest = oracle.lambda_max(problem.X, problem.answers, problem.weights, problem.kind)
+    trivial = problem.method == "naive" and "--bias" not in options and problem.lmbda >= highest * (1 + 1e-6)
+    _count(counts, "refused" if code else record["status"])
+    if code:
+        explained = trivial or ("lambda_max" in message or "λ_max" in message or "optimum is W = 0" in message)
+        wrong = problem.method == "naive" and "--bias" not in options and problem.lmbda < highest * (1 - 1e-6)
+        return [f"refused: {message}"] if wrong or not explained else []
+    found = [f"λ {problem.lmbda} is above λ_max {highest} and was fitted"] if trivial else []
+    with np.load(folder / "fit.npz") as file:
+        W, b = file["weights"].astype(np.float64), file["bias"].astype(np.float64) if "bias" in file else None
+    f, parts = oracle.objective(problem, W, b)
+    Z = problem.X @ W + (0 if b is None else b)
+    rounding = 2e-5 * (1 + np.max(Z * Z) * Z.shape[1] + problem.lmbda * np.sum(W * W))
+    for name, value in parts.items():
+        if value is not None:
+            found += differ(record["parts"][name], value, f"parts.{name}", rounding / min(1.0, problem.lmbda))
+    found += differ(record["objective"], f, "objective", rounding)
+    found += differ(record["n_triplets"], len(problem.answers), "n_triplets")
+    if record["converged"]:
+        above = (f - oracle.lowest(problem, _starts(rng, W, b))) / (record["tol"] * max(abs(f), 1e-7))
+        if above > 10:
+            found += [f"{record['status']} {above:.3g} tolerances above what scipy finds; {options}"]
+    return found
+
+
+def _starts(rng, W, b):
+    p = len(W)
+    some = [W, 0.3 * np.eye(p), rng.normal(size=(p, p)) * 0.5 / np.sqrt(p), 0.02 * rng.normal(size=(p, p))]
+    bias = np.zeros(0 if b is None else p)
+    return [np.concatenate([start.ravel(), b if at == 0 and b is not None else bias]) for at, start in enumerate(some)]
+
+
+def invariance(rng, folder, counts=None):
+    """Order of objects, scale, offset and rotation change no optimum; nor do copies in place of weights."""
+    problem = random_problem(rng, folder, least=4)
+    X = problem.X - problem.X.mean(0)
+    if not X.std() > 1e-6:
+        return []
+    w = rng.integers(0, 4, len(problem.answers))
+    w[0] = 1
+    order = rng.permutation(len(X))
+    renamed = np.where(problem.answers < 0, -1, np.argsort(order)[problem.answers])
+    Q = np.linalg.qr(rng.normal(size=(X.shape[1],) * 2))[0]
+    cases = {
+        "plain": (X, problem.answers, w),
+        "order": (X[order], renamed, w),
+        "scale": (X * 10 ** rng.uniform(-8, 8), problem.answers, w),
+        "offset": (X + 3 * X.std(), problem.answers, w),
+        "rotation": (X @ Q, problem.answers, w),
+        "copies": (X, np.repeat(problem.answers, w, axis=0), None),
+        "weights": (X, problem.answers, w * 10 ** rng.uniform(-8, 8)),
+    }
+    method, options = (
+        rng.choice(["global", "naive"]),
+        ["--lmbda", float(10 ** rng.uniform(-2, 0)), "--dtype", "float64"],
+    )
+    reached, scores = {}, {}
+    for name, (A, answers, weights) in cases.items():
+        np.save(folder / "A.npy", A)
+        more = {} if weights is None else {"weights": weights}
+        np.savez(folder / "a.npz", answers=answers, kind=problem.kind, **more)
+        given = ["--features", folder / "A.npy", "--answers", folder / "a.npz"]
+        code, record, _ = run("fit", *given, "--method", method, *options, "--out", folder / "t.npz")
+        reached[name] = None if code else record
+        scores[name] = run("evaluate", "odd-one-out", *given)[1]
+    found, plain = [], reached["plain"]
+    for name, record in reached.items():
+        if (record is None) != (plain is None):
+            found += [f"{name}: only one of the two was refused"]
+        elif record and record["converged"] and plain["converged"]:
+            found += differ(record["objective"], plain["objective"], name, 20 * record["tol"] * plain["objective"])
+        for key in ("accuracy", "tie_rate", "low", "high"):
+            a, b = scores[name][key], scores["plain"][key]
+            if (a is None) != (b is None) or (a is not None and abs(a - b) > 1e-9):
+                found += [f"{name}: {key} is {a}, was {b}"]
+    _count(counts, "compared", len(cases) - 1)
+    return found
+
+
+def agreement(rng, folder, counts=None):
+    """Accuracy, tie rate and loss of any features under any transform, and apply."""
+    problem = random_problem(rng, folder)
+    ties = bool(rng.random() < 0.5)
+    X = features(rng, len(problem.X), int(rng.integers(1, 7)), ties=ties)
+    np.save(folder / "features.npy", X)
+    mapped = random_transform(rng, X, folder / "t.npz", plain=ties)
+    similarity = str(rng.choice(["cosine", "dot"]))
+    given = ["--features", folder / "features.npy", "--answers", problem.files["answers"], "--similarity", similarity]
+    given += ["--transform", folder / "t.npz"] if (moved := rng.random() < 0.7) else []
+    Z = mapped(X) if moved else oracle.standardized(X, X)
+    code, found, message = run("evaluate", "odd-one-out", *given)
+    if code:
+        return [f"refused: {message}"]
+    accuracy, tied = oracle.agreement(Z, problem.answers, problem.weights, problem.kind, similarity)
+    loss = oracle.global_loss(Z, problem.answers, problem.weights, problem.kind)
+    wrong = differ(found["accuracy"], accuracy, "accuracy") + differ(found["tie_rate"], tied, "tie_rate")
+    wrong += differ(found["loss"], loss, "loss", 1e-6 * max(1.0, loss))
+    options = ["--normalize"] if (unit := rng.random() < 0.5) else []
+    code, _, message = run("apply", folder / "t.npz", folder / "features.npy", "--out", folder / "Z.npy", *options)
+    expected = mapped(X)
+    if unit:
+        lengths = np.linalg.norm(expected, axis=1, keepdims=True)
+        expected = expected / np.where(lengths > 0, lengths, 1)
+    if code:
+        return [*wrong, f"apply: {message}"]
+    return wrong + differ(
+        np.load(folder / "Z.npy"), expected, "apply", (2e-3 if X.dtype == np.float16 else 1e-5) * np.abs(expected).max()
+    )
+
+
+def ceiling(rng, folder, counts=None):
+    """Both ceilings of repeated answers."""
+    n = int(rng.integers(3, 8))
+    questions = [rng.permutation(n)[:3] for _ in range(int(rng.integers(1, 9)))]
+    answers = np.array([rng.permutation(q) for q in questions for _ in range(int(rng.integers(1, 5)))])
+    answers = np.concatenate([answers, answers[:1]])
+    np.save(folder / "answers.npy", answers)
+    code, found, message = run("evaluate", "ceiling", "--answers", folder / "answers.npy")
+    if code:
+        return [f"refused: {message}"]
+    majority, left_out, sizes = oracle.ceilings(answers.tolist())
+    return (
+        differ(found["majority"], np.mean(majority), "majority")
+        + differ(found["leave_one_out"], np.average(left_out, weights=sizes), "leave_one_out")
+        + differ(found["n_answers"], sum(sizes), "n_answers")
+    )
+
+
+def _labelled(rng, folder):
+    """Train and test features with labels in files, and both in float64 under a transform of half of the cases."""
+    classes, p, ties = int(rng.integers(2, 5)), int(rng.integers(1, 6)), bool(rng.random() < 0.4)
+    each = int(rng.integers(2, 7))
+    train = features(rng, classes * each, p, ties=ties)
+    test = train[rng.integers(0, len(train), size=int(rng.integers(2 * classes, 25)))].copy()
+    if not ties:
+        test = test.astype(np.float64)
+        test += 0.5 * train.astype(np.float64).std() * rng.normal(size=test.shape)
+    y, z = np.repeat(np.arange(classes), each), np.arange(len(test)) % classes
+    for name, array in {"train": train, "test": test, "y": y, "z": z}.items():
+        np.save(folder / f"{name}.npy", array)
+    mapped = random_transform(rng, train, folder / "t.npz", plain=ties)
+    moved = bool(rng.random() < 0.6)
+    options = ["--transform", folder / "t.npz"] if moved else []
+    train, test = ((mapped(A) if moved else oracle.standardized(A, train)) for A in (train, test))
+    return train, y, test, z, each, options
+
+
+def few_shot(rng, folder, counts=None):
+    """Nearest class mean and nearest neighbour where all training images are shots."""
+    train, y, test, z, each, options = _labelled(rng, folder)
+    probe = str(rng.choice(["ncm", "1nn"]))
+    given = ["--train", folder / "train.npy", "--train-labels", folder / "y.npy", "--test", folder / "test.npy"]
+    given += ["--test-labels", folder / "z.npy", "--shots", each, "--draws", 2, "--probe", probe]
+    code, found, message = run("evaluate", "few-shot", *given, *options)
+    if code:
+        return [f"refused: {message}"]
+    return differ(found["accuracy"], oracle.few_shot(train, y, test, z, probe), f"accuracy of {probe}")
+
+
+def anomaly(rng, folder, counts=None):
+    """AUROC, AUPR and FPR95, ties exact."""
+    train, y, test, z, _, options = _labelled(rng, folder)
+    mode, k = str(rng.choice(["one-vs-rest", "leave-one-out"])), int(rng.integers(1, 3))
+    given = ["--train", folder / "train.npy", "--train-labels", folder / "y.npy", "--test", folder / "test.npy"]
+    code, found, message = run(
+        "evaluate", "anomaly", *given, "--test-labels", folder / "z.npy", "--mode", mode, "--k", k, *options
+    )
+    if code:
+        return [f"refused: {message}"]
+    expected = np.mean(oracle.anomaly(train, y, test, z, mode, k), axis=0)
+    names = zip(("auroc", "aupr", "fpr95"), expected, strict=True)
+    return [line for name, value in names for line in differ(found[name], value, name)]
+
+
+def retrieval(rng, folder, counts=None):
+    """Mean average precision and recall, tied rows in random order."""
+    gallery, y, queries, z, _, options = _labelled(rng, folder)
+    given = ["--gallery", folder / "train.npy", "--gallery-labels", folder / "y.npy"]
+    if alone := bool(rng.random() < 0.3):
+        queries, z = gallery, y
+        given += ["--queries", folder / "train.npy", "--query-labels", folder / "y.npy"]
+    else:
+        given += ["--queries", folder / "test.npy", "--query-labels", folder / "z.npy"]
+    if _largest_tie(queries, gallery) > 3:
+        return []
+    code, found, message = run("evaluate", "retrieval", *given, *options)
+    if code:
+        return [f"refused: {message}"]
+    mean, hits = oracle.retrieval(queries, z, gallery, y, alone=alone)
+    wrong = differ(found["map"], mean, "map")
+    for rank, value in hits.items():
+        wrong += differ(found[f"recall_{rank}"], value, f"recall_{rank}")
+    _count(counts, "compared")
+    return wrong
+
+
+def _largest_tie(queries, gallery):
+    rows = [oracle.grouped(row, 1e-12) for row in oracle.cosines(queries, gallery)]
+    return max(np.unique(row, return_counts=True)[1].max() for row in rows)
+
+
+def structure(rng, folder, counts=None):
+    """Neighbours kept, CKA, ranks, divergence, dissimilarities, dimensions, and the quantiles of the cosines."""
+    n, p, ties = int(rng.integers(10, 24)), int(rng.integers(2, 7)), bool(rng.random() < 0.4)
+    X = features(rng, n, p, ties=ties)
+    np.save(folder / "features.npy", X)
+    mapped, k = random_transform(rng, X, folder / "t.npz"), int(rng.integers(1, 4))
+    given = ["--features", folder / "features.npy", "--transform", folder / "t.npz"]
+    code, found, message = run("evaluate", "structure", *given, "--k", k)
+    before, after = oracle.standardized(X, X), mapped(X)
+    if code:
+        return [f"refused: {message}"]
+    parts, pairs = oracle.blocks(n), [oracle.upper(oracle.dissimilarities(A, "cosine")) for A in (before, after)]
+    spearman, pearson = oracle.correlations(pairs[1], [oracle.grouped(pairs[0], 1e-12)])
+    expected = {
+        "neighbours_kept": oracle.neighbours_kept(before, after, k),
+        "cka": oracle.cka(before, after),
+        "divergence": oracle.divergence(before, after, 0.25, parts),
+        "rdm_spearman": spearman,
+        "rdm_pearson": pearson,
+        "participation_before": oracle.participation(before),
+        "participation_after": oracle.participation(after),
+    }
+    if _largest_tie(before, before) == 1:
+        expected["trustworthiness"] = oracle.trustworthiness(before, after, k)
+        expected["continuity"] = oracle.trustworthiness(after, before, k)
+    wrong = [line for name, value in expected.items() for line in differ(found[name], value, name, 1e-6)]
+    code, found, message = run("evaluate", "scores", *given, "--threshold", 0.3)
+    if code:
+        return wrong if "threshold" in message else [*wrong, f"refused: {message}"]
+    for side, A in (("before", X.astype(np.float64)), ("after", after)):
+        cosines = 1 - oracle.upper(oracle.dissimilarities(A, "cosine"))
+        wrong += differ(found[side], np.quantile(cosines, found["levels"]), f"quantiles {side}", 1e-5)
+    return wrong
+
+
+def rsa(rng, folder, counts=None):
+    """Spearman and Pearson with one or several people, with missing pairs, for each kernel."""
+    n, people = int(rng.integers(4, 12)), int(rng.integers(1, 4))
+    X = features(rng, n, int(rng.integers(2, 6)), ties=bool(rng.random() < 0.3))
+    np.save(folder / "features.npy", X)
+    mapped = random_transform(rng, X, folder / "t.npz")
+    human = rng.integers(1, 9, size=(people, n, n)).astype(float)
+    human = np.triu(human, 1) + np.triu(human, 1).transpose(0, 2, 1)
+    if n > 6:
+        human[0, 0, 1] = human[0, 1, 0] = np.nan
+    np.save(folder / "rdm.npy", human if people > 1 else human[0])
+    kernel = str(rng.choice(["cosine", "correlation", "dot", "choice"]))
+    given = ["--features", folder / "features.npy", "--rdm", folder / "rdm.npy", "--transform", folder / "t.npz"]
+    code, found, message = run("evaluate", "rsa", *given, "--kernel", kernel, "--replicates", 0)
+    if code:
+        return [f"refused: {message}"]
+    D = oracle.upper(oracle.dissimilarities(mapped(X), kernel))
+    spearman, pearson = oracle.correlations(D, [oracle.upper(one) for one in human])
+    if np.isnan(spearman):
+        return []
+    return differ(found["spearman"], spearman, f"spearman of {kernel}") + differ(found["pearson"], pearson, "pearson")
+
+
+def sweep(rng, folder, counts=None):
+    """Every point of a sweep: scores on what its fold holds out, its objective and optimum; means, front and choice."""
+    problem = random_problem(rng, folder, least=14)
+    X = np.load(problem.files["features"])
+    images = X[rng.integers(0, len(X), size=26)].astype(np.float64)
+    images += 0.5 * X.astype(np.float64).std() * rng.normal(size=images.shape)
+    np.save(folder / "local.npy", images)
+    grid = {
+        "method": ["glocal", "global", "naive"],
+        "alpha": [0.3],
+        "tau": [0.2],
+        "lmbda": [float(10 ** rng.uniform(-2, 0))],
+    }
+    (folder / "grid.toml").write_text("\n".join(f"{key} = {value}" for key, value in grid.items()))
+    given = ["--features", problem.files["features"], "--answers", problem.files["answers"], "--folds", 2]
+    given += ["--local-features", folder / "local.npy", "--grid", folder / "grid.toml", "--dtype", "float64"]
+    code, found, message = run("sweep", *given, "--out", folder / "sweep")
+    if code:
+        thin = any(len(_parts_of(problem, fold)[side]) == 0 for fold in (0, 1) for side in (0, 1))
+        _count(counts, "refused")
+        return [] if thin else [f"refused: {message}"]
+    points = [json.loads(line) for line in (folder / "sweep/points.jsonl").read_text().splitlines()]
+    wrong = [line for point in points for line in _of_point(rng, problem, X, images, point, folder / "sweep", counts)]
+    return wrong + _of_front(points, folder / "sweep", found)
+
+
+def _parts_of(problem, fold):
+    inside = np.zeros(len(problem.X) + 1, dtype=bool)
+    inside[oracle.folds(len(problem.X), 2)[fold]] = True
+    train = [i for i, a in enumerate(problem.answers) if not any(inside[x] for x in a if x >= 0)]
+    held = [i for i, a in enumerate(problem.answers) if all(inside[x] for x in a if x >= 0)]
+    return train, held
+
+
+def _of_point(rng, problem, X, images, point, folder, counts):
+    train, held = _parts_of(problem, point["fold"])
+    parts = oracle.folds(len(images), 2)
+    unseen, seen = parts[point["fold"]], np.sort(np.concatenate([parts[1 - point["fold"]]]))
+    name = "-".join(
+        f"{key}{point[key]:g}" if key != "method" else point["method"]
+        for key in ("method", "lmbda", "alpha", "tau")
+        if point[key] is not None
+    )
+    _count(counts, point["status"])
+    arm = replace(
+        problem, answers=problem.answers[train], weights=problem.weights[train],
+        method=point["method"], lmbda=point["lmbda"], alpha=point["alpha"] or 0.0, tau=point["tau"] or 0.25,
+    )  # fmt: skip
+    if arm.method == "glocal":
+        arm = replace(arm, local=oracle.standardized(images[seen], X), blocks=tuple(oracle.blocks(len(seen))))
+    if point["status"] == "trivial":
+        highest = oracle.lambda_max(arm.X, arm.answers, arm.weights, arm.kind)
+        return [] if arm.lmbda >= highest * (1 - 1e-6) else [f"{name}: λ is below λ_max {highest}, but trivial"]
+    with np.load(folder / f"transforms/fold{point['fold']}-{name}.npz") as file:
+        W = file["weights"].astype(np.float64)
+    Z, before, wrong = arm.X @ W, oracle.standardized(images[unseen], X), []
+    answers, weights = problem.answers[held], problem.weights[held]
+    for similarity in ("cosine", "dot"):
+        accuracy = oracle.agreement(Z, answers, weights, problem.kind, similarity)[0]
+        wrong += differ(point[f"accuracy_{similarity}"], accuracy, f"{name}: {similarity}")
+    wrong += differ(point["loss"], oracle.global_loss(Z, answers, weights, problem.kind), f"{name}: loss", 1e-4)
+    k = min(10, len(unseen) - 1)
+    wrong += differ(point["neighbours_kept"], oracle.neighbours_kept(before, before @ W, k), f"{name}: kept", 2e-3)
+    if arm.method == "glocal":
+        near = oracle.local_loss(before, before @ W, arm.tau, [np.arange(len(before))])
+        wrong += differ(point["local_loss"], near, f"{name}: local loss", 1e-4)
+    f, _ = oracle.objective(arm, W)
+    wrong += differ(point["objective"], f, f"{name}: objective", 1e-5 * max(1.0, abs(f)))
+    if point["converged"]:
+        above = (f - oracle.lowest(arm, _starts(rng, W, None)[::2], 100)) / (1e-4 * max(abs(f), 1e-7))
+        if above > 10:
+            wrong += [f"{name}: converged {above:.3g} tolerances above what scipy finds"]
+    return wrong
+
+
+def _of_front(points, folder, found):
+    """Means over folds, the settings no other beats, and that the chosen one is among them."""
+    settings = {}
+    for point in points:
+        key = (point["method"], point["lmbda"], point["alpha"], point["tau"])
+        settings.setdefault(key, []).append(point)
+    means = {
+        key: np.mean([[p["accuracy_cosine"], p["neighbours_kept"]] for p in given], axis=0)
+        for key, given in settings.items()
+        if len(given) == 2 and all(p["accuracy_cosine"] is not None for p in given)
+    }
+    with open(folder / "front.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["method"] != "original"]
+    shown = {tuple(float(row[x]) for x in ("accuracy_cosine", "neighbours_kept")) for row in rows}
+    best = {
+        tuple(m) for m in means.values()
+        if not any((o >= m).all() and (o > m).any() for o in means.values())
+    }  # fmt: skip
+    original = [json.loads(line) for line in (Path(folder) / "original.jsonl").read_text().splitlines()]
+    untouched = np.mean([[p["accuracy_cosine"], p["neighbours_kept"]] for p in original], axis=0)
+    best = {m for m in best if not ((untouched >= m).all() and (untouched > m).any())} | shown & best
+    wrong = [] if {_rounded(m) for m in shown} == {_rounded(m) for m in best} else [f"front {shown}, not {best}"]
+    chosen = (found["best"]["accuracy_cosine"], found["best"]["neighbours_kept"])
+    return wrong + (
+        [] if _rounded(chosen) in {_rounded(m) for m in shown} else [f"chosen {chosen} is not on the front"]
+    )
+
+
+def _rounded(values):
+    return tuple(round(float(value), 9) for value in values)
+
+
+def _count(counts, name, by=1):
+    if counts is not None:
+        counts[name] += by
+
+
+CHECKS = {
+    check.__name__: check
+    for check in (fit, invariance, agreement, ceiling, few_shot, anomaly, retrieval, structure, rsa, sweep)
+}
