@@ -364,7 +364,7 @@ def structure(rng, folder, counts=None):
     if code:
         return [f"refused: {message}"]
     parts, pairs = oracle.blocks(n), [oracle.upper(oracle.dissimilarities(A, "cosine")) for A in (before, after)]
-    spearman, pearson = oracle.correlations(pairs[1], [oracle.grouped(pairs[0], 1e-12)])
+    spearman, pearson = oracle.correlations(pairs[1], [oracle.grouped(pairs[0], 1e-12)], 1e-12)
     expected = {
         "neighbours_kept": oracle.neighbours_kept(before, after, k),
         "cka": oracle.cka(before, after),
@@ -404,9 +404,11 @@ def rsa(rng, folder, counts=None):
     if code:
         return [f"refused: {message}"]
     D = oracle.upper(oracle.dissimilarities(mapped(X), kernel))
-    spearman, pearson = oracle.correlations(D, [oracle.upper(one) for one in human])
+    spearman, pearson = oracle.correlations(D, [oracle.upper(one) for one in human], oracle.ties_of(mapped(X), kernel))
     if np.isnan(spearman):
-        return []
+        return (
+            [] if found["spearman"] is None else [f"spearman is {found['spearman']} where all pairs are equally alike"]
+        )
     return differ(found["spearman"], spearman, f"spearman of {kernel}") + differ(found["pearson"], pearson, "pearson")
 
 
@@ -421,7 +423,7 @@ def sweep(rng, folder, counts=None):
         "method": ["glocal", "global", "naive"],
         "alpha": [0.3],
         "tau": [0.2],
-        "lmbda": [float(10 ** rng.uniform(-2, 0))],
+        "lmbda": [float(rng.choice([0.03, 0.1, 0.3]))],
     }
     (folder / "grid.toml").write_text("\n".join(f"{key} = {value}" for key, value in grid.items()))
     given = ["--features", problem.files["features"], "--answers", problem.files["answers"], "--folds", 2]

@@ -86,7 +86,7 @@ def objective(problem, W, b=None):
 
 
 def lowest(problem, starts, rounds=300):
-    """The lowest f that scipy's L-BFGS-B finds from the best of several starts; gradients by automatic differentiation."""
+    """The lowest f of scipy's L-BFGS-B from the best of several starts; gradients by automatic differentiation."""
     p = problem.X.shape[1]
     X = torch.from_numpy(problem.X)
     objects, weights = torch.from_numpy(problem.answers.T.copy()), torch.from_numpy(problem.weights)
@@ -331,9 +331,18 @@ def dissimilarities(Z, kernel):
     return found
 
 
-def correlations(D, human):
+def ties_of(Z, kernel):
+    """Up to which difference dissimilarities are ties; a share of choices is a sum over third objects besides."""
+    if kernel in ("cosine", "correlation"):
+        return rounding(Z.shape[1])
+    products = rounding(Z.shape[1], max(z @ z for z in Z))
+    return products if kernel == "dot" else 2 * products + rounding(len(Z))
+
+
+def correlations(D, human, close):
     """Spearman and Pearson over pairs, mean over people; D is a vector of pairs."""
-    close = rounding(64, np.abs(D).max())
+    if np.ptp(grouped(D, close)) == 0:
+        return np.nan, np.nan
     both = []
     for person in human:
         known = ~np.isnan(person)

@@ -80,7 +80,8 @@ def main() -> None:
                 with given.out.open("a") as file:
                     file.write(json.dumps(row) + "\n")
     counts = collections.Counter(row["outcome"] for row in rows.values())
-    print(json.dumps({"driver": "mutants", "seed": given.seed, "tried": len(rows), **counts}))
+    what = f"mistakes planted in {len(_FILES)} modules that compute results"
+    print(json.dumps({"driver": "mutants", "what": what, "tried": len(rows), "outcomes": dict(counts)}))
 
 
 def _drawn(module: str, each: int, seed: int) -> list[Mutant]:

@@ -14,7 +14,6 @@ import json
 import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,25 +24,30 @@ from differential import CHECKS
 
 
 def main(each: int, seed: int, names: list[str]) -> None:
-    began, result = time.monotonic(), {}
+    totals = collections.Counter(tried=0, differ=0)
     for name in names or CHECKS:
         counts = collections.Counter(tried=0, differ=0)
         for number in range(seed, seed + each):
-            with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
-                try:
-                    wrong = CHECKS[name](np.random.default_rng(number), Path(folder), counts)
-                except Exception as error:  # noqa: BLE001 - a crash is a finding, and the next problem is tried
-                    wrong = [f"{type(error).__name__}: {error}"]
-            counts["tried"] += 1
-            counts["differ"] += bool(wrong)
+            wrong = _wrong(name, number, counts)
+            counts += collections.Counter(tried=1, differ=bool(wrong))
             for line in wrong:
                 print(f"{name} {number}: {line}", file=sys.stderr, flush=True)
-        result[name] = dict(counts)
-    tried, differ = (sum(counts[key] for counts in result.values()) for key in ("tried", "differ"))
-    seconds = round(time.monotonic() - began)
+        print(f"{name}: {dict(counts)}", file=sys.stderr, flush=True)
+        totals += counts
+    what = f"whole commands on random small problems, beside loops and scipy: {', '.join(names or CHECKS)}"
+    outcomes = {name: count for name, count in totals.items() if name != "tried"}
     print(
-        json.dumps({"driver": "numbers", "seed": seed, "tried": tried, "differ": differ, "seconds": seconds, **result})
+        json.dumps({"driver": "numbers", "what": what, "tried": totals["tried"], "outcomes": {"differ": 0, **outcomes}})
     )
+
+
+def _wrong(name: str, number: int, counts: collections.Counter[str]) -> list[str]:
+    """What differs on one problem; a crash does, too."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        try:
+            return CHECKS[name](np.random.default_rng(number), Path(folder), counts)
+        except Exception as error:  # noqa: BLE001 - it is a finding, and the next problem is tried
+            return [f"{type(error).__name__}: {error}"]
 
 
 if __name__ == "__main__":

@@ -37,8 +37,9 @@ class Ceiling:
     """How well people agree on triplets that several of them answered.
 
     `majority` is the optimistic bound: the mean over triplets of the share of answers that equal the most frequent
-    one, which no model that always answers alike can exceed on these answers. `leave_one_out` is the cautious bound:
-    the share of answers that equal the majority of the others' answers to the same triplet, ties shared.
+    one. Where all triplets have as many answers, no model that always answers alike can exceed it on these answers.
+    `leave_one_out` is the cautious bound: the share of answers that equal the majority of the others' answers to the
+    same triplet, ties shared.
     The `n_single` triplets with one answer carry no information and are left out.
     """
 
