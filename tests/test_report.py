@@ -33,6 +33,7 @@ from glocal.report import (
     findings,
     load_run,
     load_thumbnails,
+    map_figure,
     matrix_figure,
     report_page,
     save_figures,
@@ -46,6 +47,7 @@ from glocal.report import (
 from glocal.report.fronts import fronts
 from glocal.report.page import script_json
 from glocal.report.palette import places
+from glocal.report.words import decimals
 
 NASTY = [
     "</script><script>window.hurt = 1</script>",
@@ -205,7 +207,7 @@ def test_json_in_a_script_is_the_same_json():
 
 
 def test_every_score_is_in_the_table_of_the_page(page):
-    """Each main value stands in the page with its interval; the significant ones are marked."""
+    """Each main value stands in the page with its interval; those that are significant by more than .01 are marked."""
     table = re.search(r"<table>.*?</table>", page, re.S)[0]
     for line in suite_rows():
         if line["metric"] in ("accuracy_cosine", "accuracy_logistic", "neighbours_kept"):
@@ -213,6 +215,19 @@ def test_every_score_is_in_the_table_of_the_page(page):
             assert f"[{line['low']:.3f}, {line['high']:.3f}]" in table
     assert table.count("significantly higher") == 3
     assert table.count("significantly lower") == 5  # two of three tasks, and all of neighbours kept
+
+
+def test_a_small_difference_is_not_marked(tmp_path):
+    """A change of .01 or less bears no mark in the table, however significant; a larger one does."""
+    marks = []
+    for change in (0.0099, 0.0101):
+        folder = tmp_path / str(change)
+        folder.mkdir()
+        lines = [row("t", "auroc", 0.5, "original"), row("t", "auroc", 0.5 - change, "own")]
+        lines.append(row("t", "auroc_difference", -change, "own", p=1e-9, p_holm=1e-9))
+        (folder / "scores.jsonl").write_text("".join(to_json(line) + "\n" for line in lines))
+        marks.append(report_page(load_run(folder)).count('aria-label="significantly lower"'))
+    assert marks == [0, 1]
 
 
 def test_the_front_marks_original_front_and_choice(folders):
@@ -533,8 +548,30 @@ def layers(figure):
     return [layer for panel in figure["concat"] for layer in panel["layer"] if "color" in layer["encoding"]]
 
 
+def map_numbers(before, after):
+    """What titles say of two views: correlations with people's matrix, and how many of ten neighbours stay."""
+    people, m = before.people.values(), len(before.people.cells)
+    found = []
+    for values in (before.rdm.values(), after.rdm.values()):
+        pairs = []
+        for i in range(m):
+            for j in range(i + 1, m):
+                cells = [
+                    values[a, b] for a in range(len(values)) for b in range(len(values))
+                    if (a * m // len(values), b * m // len(values)) == (i, j)
+                ]  # fmt: skip
+                if not np.isnan(people[i, j]):
+                    pairs.append((np.mean(cells), people[i, j]))
+        found.append(decimals(np.corrcoef(np.transpose(pairs))[0, 1]))
+    stays = [len(set(a) & set(b)) for a, b in zip(before.neighbours.tolist(), after.neighbours.tolist(), strict=True)]
+    return found, f"{np.mean(stays):.1f}"
+
+
 def test_figures_name_what_they_show(folders):
-    """Scores have the ceiling of people, slices a legend of folds, matrices the names of categories and of the unit."""
+    """Scores have the ceiling of people, slices a legend of folds, matrices the names of categories and of the unit.
+
+    The titles of maps and matrices say how many neighbours stay, and how dissimilarities correlate with people's.
+    """
     run = load_run(folders)
     views = run.views[NASTY[1]]
     assert "ceiling_majority" in json.dumps(scores_figure(run).to_dict())
@@ -542,6 +579,12 @@ def test_figures_name_what_they_show(folders):
     matrices = matrix_figure(views["original"], views["own"]).to_dict()
     text = json.dumps(matrices)
     assert all(json.dumps(category) in text for category in {*NASTY[:3], "other"})
+    correlation, kept = map_numbers(views["original"], views["own"])
+    assert (
+        matrices["title"]
+        == f"Correlation with people's dissimilarities: {correlation[0]} before and {correlation[1]} after"
+    )
+    assert map_figure(views["original"], views["own"]).to_dict()["title"].endswith(f" {kept} stay with own")
     units = [layer["encoding"]["color"]["title"] for layer in layers(matrices)]
     assert units == ["1 - cosine", "1 - cosine", "share that found another pair more alike"]
     with pytest.raises(DataError, match="original has no spectrum"):
@@ -834,6 +877,16 @@ def test_the_theme_is_switched_by_its_button(visit):
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 28)"
     colours = "[...document.querySelectorAll('svg .role-axis-title text')].map((t) => t.getAttribute('fill'))"
     tab.wait_for_function(f"{colours}.every((c) => c === '#e8eaed')")
+
+
+def test_a_dark_page_is_printed_light(visit):
+    """Before printing every chart is drawn in the colours of white paper, afterwards in those of the page again."""
+    tab = visit(color_scheme="dark")
+    colours = "[...document.querySelectorAll('svg .role-axis-title text')].map((t) => t.getAttribute('fill'))"
+    for event, ink in (("beforeprint", "#1b1f24"), ("afterprint", "#e8eaed")):
+        tab.evaluate(f"dispatchEvent(new Event('{event}'))")
+        tab.wait_for_function(f"{colours}.every((c) => c === '{ink}')", timeout=30_000)
+    assert len(tab.evaluate(colours)) > 3
 
 
 def test_the_page_is_accessible(visit):

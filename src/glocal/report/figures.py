@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +14,16 @@ from glocal.evaluation.views import View
 from glocal.evaluation.views.view import UNKNOWN, Matrix
 from glocal.files import PathLike, atomic_write, check_ending, make_folder
 from glocal.files.stems import file_stems
-from glocal.report.captions import front_title
+from glocal.report.captions import (
+    arm_name,
+    front_title,
+    gain_title,
+    map_title,
+    matrix_title,
+    share_title,
+    slice_title,
+    task_title,
+)
 from glocal.report.charts import altair, front_chart, map_chart, matrix_chart, slice_chart, spectrum_chart, task_chart
 from glocal.report.fronts import Front, front_points, fronts
 from glocal.report.objects import category_bands, coloured, picture
@@ -26,7 +36,8 @@ if TYPE_CHECKING:
     import altair as alt
 
 FORMATS = (".png", ".pdf", ".svg")
-_NAME = 100  # characters of a title
+_NAME = 150  # characters of a title
+_LETTER = 7.2  # pixels of a character of it
 
 
 def front_figure(folders: PathLike | Sequence[PathLike], *, title: str = "") -> alt.TopLevelMixin:
@@ -73,7 +84,7 @@ def scores_figure(run: Run) -> alt.TopLevelMixin:
     """One panel a task: every arm with its 95 % interval, networks below each other, ceilings of people as strokes."""
     people, order = bounds(run.rows), arms(run.rows)
     return _figure([
-        (str(task), task_chart(rows, people[people["task"] == task], order, legend=True))
+        (task_title(rows), task_chart(rows, people[people["task"] == task], order, legend=True))
         for task, rows in main_rows(run.rows).groupby("task", sort=False)
     ])  # fmt: skip
 
@@ -81,7 +92,9 @@ def scores_figure(run: Run) -> alt.TopLevelMixin:
 def slices_figure(run: Run) -> alt.TopLevelMixin:
     """Held-out accuracy against one parameter, the others as chosen: a line a fold, their mean thick."""
     slices = [one for front in fronts(run) for one in front.slices]
-    return _figure([(sweep, slice_chart(rows, parameter)) for sweep, parameter, rows in slices])
+    return _figure([
+        (f"{sweep}: {slice_title(rows, parameter)}", slice_chart(rows, parameter)) for sweep, parameter, rows in slices
+    ])  # fmt: skip
 
 
 def map_figure(before: View, after: View) -> alt.TopLevelMixin:
@@ -96,8 +109,8 @@ def map_figure(before: View, after: View) -> alt.TopLevelMixin:
             for (x, y), name, colour in zip(view.positions.tolist(), view.names, colours, strict=True)
         ]
         chart = map_chart(shown, when, others="other" in colours, rows=rows)
-        panels.append((_arm(view), chart.properties(height=300)))
-    return _figure(panels, width=300)
+        panels.append((arm_name(view), chart.properties(height=300)))
+    return _figure(panels, width=300, title=map_title(before, after))
 
 
 def matrix_figure(before: View, after: View) -> alt.TopLevelMixin:
@@ -105,7 +118,7 @@ def matrix_figure(before: View, after: View) -> alt.TopLevelMixin:
     low, high = (
         pick(getattr(view.rdm, name) for view in (before, after)) for pick, name in ((min, "low"), (max, "high"))
     )
-    shown = [(_arm(view), _scaled(view.rdm, low, high), "1 - cosine") for view in (before, after)]
+    shown = [(arm_name(view), _scaled(view.rdm, low, high), "1 - cosine") for view in (before, after)]
     if before.people is not None:
         shown.append(("people", before.people, "share that found another pair more alike"))
     bands = category_bands(before)
@@ -113,7 +126,7 @@ def matrix_figure(before: View, after: View) -> alt.TopLevelMixin:
         (name, matrix_chart(picture(matrix)["url"], matrix.low, matrix.high, unit, bands))
         for name, matrix, unit in shown
     ]
-    return _figure(panels, legends="independent")
+    return _figure(panels, legends="independent", title=matrix_title(before, after))
 
 
 def spectrum_figure(view: View) -> alt.TopLevelMixin:
@@ -123,7 +136,7 @@ def spectrum_figure(view: View) -> alt.TopLevelMixin:
     """
     axes = view.axes
     if axes is None:
-        raise DataError(f"the view of {_arm(view)} has no spectrum, since it has no transform.")
+        raise DataError(f"the view of {arm_name(view)} has no spectrum, since it has no transform.")
     gains = [{"axis": place, "gain": gain} for place, gain in enumerate(axes.gains.tolist(), start=1)]
     shares = [
         {"axis": place, "share": share, "when": when}
@@ -132,10 +145,10 @@ def spectrum_figure(view: View) -> alt.TopLevelMixin:
         if share > 1e-8
     ]
     panels = [
-        (_arm(view), spectrum_chart("gain", "gain", rows=gains)),
-        ("", spectrum_chart("share", "share of the variance", rows=shares)),
+        (gain_title(axes), spectrum_chart("gain", "gain", rows=gains)),
+        (share_title(axes), spectrum_chart("share", "share of the variance", rows=shares)),
     ]
-    return _figure(panels, legends="independent")
+    return _figure(panels, width=330, legends="independent", title=arm_name(view))
 
 
 def save_figure(figure: alt.TopLevelMixin, out: PathLike) -> None:
@@ -190,19 +203,25 @@ def _figures(run: Run) -> dict[str, alt.TopLevelMixin]:
 
 
 def _figure(
-    panels: Sequence[tuple[str, Any]], *, width: int = 240, legends: Literal["shared", "independent"] = "shared"
+    panels: Sequence[tuple[str, Any]],
+    *,
+    width: int = 240,
+    title: str = "",
+    legends: Literal["shared", "independent"] = "shared",
 ) -> alt.TopLevelMixin:
     """Titles and charts side by side, three in a row, on white paper; a shared legend stands once."""
-    charts = [
-        chart.properties(width=width, title=title if len(title) <= _NAME else title[: _NAME - 1] + "…")
-        for title, chart in panels
-    ]
+    charts = [chart.properties(width=width, title=_lines(name, width)) for name, chart in panels]
     whole = charts[0] if len(charts) == 1 else altair().concat(*charts, columns=3).resolve_scale(color=legends)
+    if title:
+        whole = whole.properties(title=_lines(title, width * min(3, len(charts))))
     return whole.configure(**theme() | {"background": "#ffffff"})
 
 
-def _arm(view: View) -> str:
-    return str(view.meta.get("arm", ""))
+def _lines(title: str, width: int) -> str | list[str]:
+    """A title in lines of a width in pixels; one that is far too long ends in dots."""
+    short = title if len(title) <= _NAME else title[: _NAME - 1] + "…"
+    lines = textwrap.wrap(short, int(width / _LETTER))
+    return short if len(lines) < 2 else lines
 
 
 def _scaled(matrix: Matrix, low: float, high: float) -> Matrix:

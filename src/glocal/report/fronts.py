@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from glocal.report.run import Run, SweepRun
-from glocal.report.words import AGREEMENT, KEPT, axis_title, plain, setting_words
+from glocal.report.words import AGREEMENT, KEPT, axis_title, metric_words, plain, setting_words
 from glocal.suite.table import main_rows
 from glocal.sweep.selection import pareto_front
 
@@ -90,7 +90,7 @@ def _arm_point(run: Run, arm: str, agreement: dict[Any, Any], kept: dict[Any, An
         "number": number, "sweep": str(agreement["network"]), "method": "original" if arm == run.baseline else arm,
         "name": arm, "bias": str(settings.get("bias", False)), "settings": settings, "front": True, "strong": True,
         "chosen": False, "accuracy": agreement["value"], "kept": kept["value"], "converged": True, **ends,
-        "scores": {"agreement": agreement["value"], "neighbours kept": kept["value"]},
+        "scores": {metric_words(str(row["metric"])): row["value"] for row in (agreement, kept)},
         "label": f"{arm}: agreement {agreement['value']:.3f}, kept {kept['value']:.3f}",
     }  # fmt: skip
 
@@ -147,7 +147,8 @@ def _point(row: dict[Any, Any], sweep: SweepRun, front: bool, chosen: bool) -> d
         "settings": {axis_title(name): value for name, value in settings.items() if value is not None},
         "chosen": chosen, "accuracy": accuracy, "kept": kept, "accuracy_low": accuracy - at_accuracy,
         "accuracy_high": accuracy + at_accuracy, "kept_low": kept - at_kept, "kept_high": kept + at_kept,
-        "converged": str(row.get("converged")) != "False", "scores": numbers,
+        "converged": str(row.get("converged")) != "False",
+        "scores": {metric_words(name): value for name, value in numbers.items()},
         "label": f"{name}: agreement {accuracy:.3f}, kept {kept:.3f}{', chosen' if chosen else ''}",
     }  # fmt: skip
 

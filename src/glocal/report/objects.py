@@ -6,7 +6,7 @@ import base64
 import io
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from glocal.evaluation.views import View
 from glocal.evaluation.views.view import Matrix
 from glocal.extras import needed
+from glocal.report.captions import gain_title, map_caption, map_title, matrix_caption, matrix_title, share_title
 from glocal.report.palette import CATEGORIES, VIRIDIS
 from glocal.report.run import Run
 from glocal.report.thumbnails import Thumbnails
@@ -35,7 +36,7 @@ def object_data(run: Run, thumbnails: Thumbnails | None = None) -> dict[str, Any
         "coloured": named,
         "others": not set(seen) <= set(named),
         "pictures": list(pictures.values()),
-        "networks": [_network(network, list(arms.values()), places) for network, arms in run.views.items()],
+        "networks": [_network(network, list(arms.values()), places, named) for network, arms in run.views.items()],
     }
 
 
@@ -45,29 +46,34 @@ def coloured(categories: Iterable[str]) -> list[str]:
     return sorted(category for category, _ in counts.most_common(len(CATEGORIES)))
 
 
-def _network(name: str, views: Sequence[View], pictures: Mapping[str, int]) -> dict[str, Any]:
+def _network(name: str, views: Sequence[View], pictures: Mapping[str, int], named: Collection[str]) -> dict[str, Any]:
     first = views[0]
-    people = next((view.people for view in views if view.people is not None), None)
     return {
         "name": name, "names": _distinct(first.names), "categories": first.categories,
-        "people": None if people is None else picture(people), "bands": category_bands(first),
+        "people": None if first.people is None else picture(first.people), "bands": category_bands(first),
         "pictures": [pictures.get(object_, -1) for object_ in first.names] if pictures else None,
-        "arms": [_arm(view) for view in views if view.names == first.names],
+        "arms": [_arm(view, first) for view in views if view.names == first.names],
+        "captions": {
+            "map-caption": map_caption(first, coloured=bool(named)) + " Rings: the nearest neighbours of the object "
+            "looked for." + (" A click on a category shows it alone." if named else ""),
+            "matrix-caption": matrix_caption(first),
+        },
     }  # fmt: skip
 
 
-def _arm(view: View) -> dict[str, Any]:
+def _arm(view: View, first: View) -> dict[str, Any]:
     largest = float(np.abs(view.positions).max()) or 1.0
     meta = view.meta
-    axes = None
+    axes, titles = None, {"map-title": map_title(first, view), "matrix-title": matrix_title(first, view)}
     if view.axes is not None:
+        titles |= {"gain-title": gain_title(view.axes), "share-title": share_title(view.axes)}
         values = (view.axes.gains, view.axes.share_before, view.axes.share_after)
         axes = [[float(f"{value:.4g}") for value in array.tolist()] for array in values]
     positions = _packed(view.positions / largest * 32767, "<i2")
     return {
         "name": str(meta.get("arm", "")), "split": meta.get("split"), "n_answers": meta.get("n_answers", 0),
         "n_gained": meta.get("n_gained", 0), "n_lost": meta.get("n_lost", 0), "difference": meta.get("difference"),
-        "map": {"kind": meta.get("map", "pca"), "scale": largest / 32767, "values": positions},
+        "map": {"scale": largest / 32767, "values": positions}, "titles": titles,
         "k": view.neighbours.shape[1], "wide": len(view.names) > 1 << 16,
         "neighbours": _packed(view.neighbours, "<u4" if len(view.names) > 1 << 16 else "<u2"),
         "gained": view.gained.tolist(), "lost": view.lost.tolist(), "rdm": picture(view.rdm), "axes": axes,

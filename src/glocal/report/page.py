@@ -15,7 +15,15 @@ from glocal.extras import needed
 from glocal.files import PathLike, atomic_write
 from glocal.records import to_json
 from glocal.report import palette, vega
-from glocal.report.captions import front_caption, front_title, task_caption, task_title
+from glocal.report.captions import (
+    SLICE_CAPTION,
+    SPECTRUM_CAPTION,
+    front_caption,
+    front_title,
+    slice_title,
+    task_caption,
+    task_title,
+)
 from glocal.report.charts import front_chart, map_chart, slice_chart, spectrum_chart, task_chart
 from glocal.report.findings import findings
 from glocal.report.fronts import Front, fronts
@@ -23,7 +31,7 @@ from glocal.report.objects import object_data
 from glocal.report.provenance import brief, provenance
 from glocal.report.run import Run
 from glocal.report.thumbnails import Thumbnails
-from glocal.report.verdict import MARGIN, verdict
+from glocal.report.verdict import MARGIN, direction, verdict
 from glocal.suite.table import arms, bounds, cell, main_rows
 
 
@@ -66,6 +74,7 @@ def report_page(run: Run, *, title: str | None = None, thumbnails: Thumbnails | 
         "table": _table(run), "baseline": run.baseline,
         "arms": [(arm, palette.COLOURS[place], palette.SIGNS[place]) for arm, place in looks.items()],
         "captions": [(front_title(front), front_caption(front)) for front in found],
+        "slice_caption": SLICE_CAPTION, "spectrum_caption": SPECTRUM_CAPTION, "slice_title": slice_title,
         "task_captions": list(_task_captions(run)), "simulated": run.simulated,
         "fronts": found, "objects": data.get("objects"),
         "pictures_said": () if thumbnails is None else thumbnails.said,
@@ -142,12 +151,12 @@ def _in_place(chart: Any) -> dict[str, Any]:
 
 
 def _table(run: Run) -> dict[str, Any]:
-    """Arms × tasks: for each network and arm the cells by task, with what screen readers say of a difference."""
+    """Arms × tasks: for each network and arm the cells by task, and whether one is better or worse by `direction`."""
     main = main_rows(run.rows)
     lines: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
     for row in main.to_dict("records"):
         value, _, interval = cell(row).rstrip("*").partition(" ")
-        differs = "" if not row["p_holm"] < 0.05 else "higher" if row["difference"] > 0 else "lower"
+        differs = {"better": "higher", "worse": "lower"}.get(direction(row), "")
         line = lines.setdefault((str(row["network"]), str(row["transform"])), {})
         line[str(row["task"])] = {"value": value, "interval": interval, "differs": differs}
     tasks = list(dict.fromkeys(map(str, main["task"])))

@@ -30,6 +30,8 @@ _METRICS = {
     "ceiling_lower": "people, lower bound",
     "ceiling_upper": "people, upper bound",
     "matches_kept": "matches kept at the moved threshold",
+    "local_loss": "local loss, nats",
+    "evaluations": "evaluations of the objective",
 } | {f"accuracy_{name}": f"few-shot accuracy, {words}" for name, words in _PROBES.items()}  # fmt: skip
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "mix", "eta": "η"}
@@ -99,7 +101,16 @@ def setting_words(row: dict[Any, Any]) -> list[str]:
     """A setting: its method, and what it has of α, λ, τ and η; the mix where it is not 1."""
     values = {name: plain(row.get(name)) for name in _SIGNS}
     told = {name: value for name, value in values.items() if value is not None and (name, value) != ("mix", 1)}
-    return [str(row["method"]), *(f"{_SIGNS[name]} {value:g}" for name, value in told.items())]
+    return [str(row["method"]), *(value_words(name, value) for name, value in told.items())]
+
+
+def value_words(parameter: str, value: float) -> str:
+    """One parameter of a setting.
+
+    >>> value_words("lmbda", 0.3)
+    'λ 0.3'
+    """
+    return f"{_SIGNS[parameter]} {value:g}"
 
 
 def axis_title(parameter: str) -> str:

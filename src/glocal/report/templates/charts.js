@@ -5,10 +5,11 @@ const page = JSON.parse(at("data").textContent);
 const views = new Map(); // chart → Vega view
 const drawn = []; // functions called with (chart, view) after a chart is drawn
 
+let printing = false, shownDark = null;
 const isDark = () =>
-  document.documentElement.dataset.theme
+  !printing && (document.documentElement.dataset.theme
     ? document.documentElement.dataset.theme === "dark"
-    : matchMedia("(prefers-color-scheme: dark)").matches;
+    : matchMedia("(prefers-color-scheme: dark)").matches);
 
 async function draw(place) {
   const name = place.dataset.chart, held = rowsOf(name);
@@ -23,6 +24,7 @@ async function draw(place) {
 }
 
 async function drawAll() {
+  shownDark = isDark();
   for (const place of document.querySelectorAll("[data-chart]")) await draw(place);
   document.documentElement.dataset.drawn = String(views.size);
 }

@@ -19,7 +19,7 @@ function showPoint(front, number) {
   }
   line("sweep", point.sweep);
   for (const [name, value] of Object.entries(point.scores))
-    if (value !== null) line(name.replaceAll("_", " "), Number.isInteger(value) ? String(value) : value.toPrecision(4));
+    if (value !== null) line(name, Number.isInteger(value) ? String(value) : value.toPrecision(4));
   at(`settings-${front}`).replaceChildren(list);
 }
 

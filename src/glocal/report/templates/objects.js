@@ -148,21 +148,14 @@ function showMatrices() {
     put(scale, "i", null, { "aria-hidden": "true" });
     put(scale, "span", `${matrix.high.toFixed(2)} unlike`);
   }
-  const order = network.categories ? "by category, inside a category by likeness before the transform" : "by likeness before the transform";
-  at("matrix-told").textContent = `1 - cosine, objects ordered ${order}, averaged in groups of neighbours. `
-    + (network.people ? "People: the share of their answers about a pair and a third object that found another pair more alike; grey where nobody was asked." : "");
 }
 
 function showArm() {
-  const base = state.network.arms[0], kind = { pca: "Two leading principal axes", umap: "UMAP" }[base.map.kind];
+  const base = state.network.arms[0];
   for (const place of document.querySelectorAll(".before")) place.textContent = base.name;
   for (const place of document.querySelectorAll(".after")) place.textContent = state.arm.name;
-  at("map-kind").textContent = `${kind} of the cosines; the second map is turned to fit the first${base.map.kind === "umap" ? ", from which it starts" : ""}. Rings are the nearest neighbours of the object looked for`
-    + (page.objects.coloured.length ? "; click a category to see it alone." : ".");
+  for (const [place, told] of Object.entries({ ...state.arm.titles, ...state.network.captions })) at(place).textContent = told;
   at("spectrum").hidden = !state.arm.axes;
-  const raised = state.arm.axes ? state.arm.axes[0].filter((gain) => gain > 1 + 1e-6).length : 0;
-  at("spectrum-told").textContent = state.arm.axes
-    ? `${raised} of ${state.arm.axes[0].length} directions are raised above the average.` : "No transform, no spectrum.";
   showFlips();
   showMatrices();
   showObject();

@@ -11,4 +11,10 @@ button.addEventListener("click", () => {
   drawAll();
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { told(); drawAll(); });
+// Paper is white: the charts of a dark page are drawn again for it, and back afterwards.
+for (const [when, now] of [["beforeprint", true], ["afterprint", false]])
+  addEventListener(when, () => {
+    printing = now;
+    if (isDark() !== shownDark) drawAll();
+  });
 drawAll();
