@@ -38,13 +38,13 @@ _OPTION = re.compile(r"(?<![`\w-])--[a-z][a-z-]*")  # in a sentence, where two h
 
 
 def commands(command: Any, name: str = "glocal") -> Iterator[tuple[str, Any]]:
-    """Each command that does something, with its whole name, in the order of the help."""
+    """Each command that does something, with its whole name less the word ``run``, in the order of the help."""
     inside = getattr(command, "commands", None)
     if inside is None:
         yield name, command
         return
     for word, part in inside.items():
-        yield from commands(part, f"{name} {word}")
+        yield from commands(part, name if word == "run" else f"{name} {word}")
 
 
 def example(command: Any) -> str:

@@ -354,7 +354,7 @@ def test_no_transform(tmp_path, suffix):
 def test_strange_meta(tmp_path, meta):
     """A meta record that is damaged, of another kind or of a later format is refused in one sentence."""
     np.savez(tmp_path / "t.npz", weights=np.eye(2), mean=0.0, std=1.0, meta=np.array(meta))
-    with pytest.raises(FileError, match=r"damaged meta|no JSON object|Upgrade glocal"):
+    with pytest.raises(FileError, match=r"damaged meta|not a JSON object|Upgrade glocal"):
         LinearTransform.load(tmp_path / "t.npz")
 
 

@@ -25,7 +25,7 @@ from scipy.io import savemat
 
 from glocal.cli import output
 from glocal.cli.app import execute
-from glocal.data.datasets.images import Pictures
+from glocal.data.datasets.images import OpenedImages
 from glocal.data.decode import Unreadable, decode_image
 from glocal.data.features import Features
 from glocal.data.labels import load_labels
@@ -414,7 +414,7 @@ def test_no_image_starts_a_program(extension, tmp_path, monkeypatch):
     with pytest.raises(Unreadable, match="known format"):
         decode_image(script)
     with pytest.raises(FileError, match="known format"):
-        Pictures([tmp_path / f"a.{extension}"])[0]
+        OpenedImages([tmp_path / f"a.{extension}"])[0]
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -432,7 +432,7 @@ def test_pictures_of_a_data_set_are_decoded_like_those_of_a_folder(tmp_path):
     exif[0x0112] = 6
     image.save(tmp_path / "a.png", exif=exif)
     expected = decode_image((tmp_path / "a.png").read_bytes())
-    found = Pictures([tmp_path / "a.png"])[0]
+    found = OpenedImages([tmp_path / "a.png"])[0]
     assert found.size == (6, 4)
     assert np.array_equal(found, expected)
 

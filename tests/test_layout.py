@@ -5,6 +5,7 @@ import graphlib
 import importlib.util
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -155,6 +156,13 @@ def test_the_layout_test_sees_a_circle():
     """A circle of three files is found by the check above, and a file that two others import is none."""
     assert len(circle({"a.py": {"b.py"}, "b.py": {"c.py"}, "c.py": {"a.py"}})) == 4
     assert circle({"a.py": {"c.py"}, "b.py": {"a.py", "c.py"}, "c.py": set()}) == []
+
+
+def test_no_two_classes_share_a_name():
+    """A class means one thing: no two public classes of the package have the same name."""
+    trees = [parsed(path)[0] for path in MODULES]
+    names = [node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    assert [name for name, number in Counter(names).items() if number > 1 and name[0] != "_"] == []
 
 
 def test_contributing_states_the_order():

@@ -16,7 +16,7 @@ from glocal.aligner import Arm, Exact, FitData, fit_arm
 from glocal.aligner.data import LocalBlocks
 from glocal.data.features import Features
 from glocal.data.splits import local_blocks
-from glocal.data.store import RowStore, read_hdf5
+from glocal.data.stored import RowStore, read_hdf5
 from glocal.data.world import simulated_world
 from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError, ParameterError
 from glocal.files import array_sha256
@@ -262,7 +262,7 @@ import sys, warnings
 from pathlib import Path
 from glocal.aligner import fit_arm
 from glocal.data.features import Features
-from glocal.data.store import read_hdf5
+from glocal.data.stored import read_hdf5
 from glocal.data.world import simulated_world
 warnings.simplefilter("ignore")
 world = simulated_world(n_triplets=2000, n_local=10, dimensions=256)

@@ -19,7 +19,7 @@ from glocal.cli.app import execute
 from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_world
 from glocal.errors import DataError, FileError, MissingDependencyError
-from glocal.evaluation.views import Part, object_view, save_view
+from glocal.evaluation.views import BeforeAfter, object_view, save_view
 from glocal.records import to_json
 from glocal.suite import Plan, run_suite
 from glocal.transform import LinearTransform
@@ -106,7 +106,7 @@ def write_suite(folder, n=60, names=None):
         W = np.diag(np.linspace(1, 1 + place, 6))
         view = object_view(
             X @ W, names, categories=categories, baseline=baseline, people=answers if baseline is None else None,
-            parts=[Part(X, X @ W, answers)] if place else [], weights=W if place else None, features=X,
+            parts=[BeforeAfter(X, X @ W, answers)] if place else [], weights=W if place else None, features=X,
             meta={"network": NASTY[1], "arm": arm, "baseline": "original", "split": "heldout"},
         )  # fmt: skip
         save_view(view, folder / "views" / f"{place}.npz")

@@ -22,7 +22,7 @@ from glocal.errors import MissingDependencyError, ParameterError
 from glocal.evaluation.views import load_view
 from glocal.records import read_rows
 from glocal.report.fronts import fronts
-from glocal.report.run import load_run
+from glocal.report.loading import load_run
 from glocal.sweep import Grid, Sweep
 from glocal.transform import LinearTransform
 

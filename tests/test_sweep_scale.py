@@ -88,18 +88,18 @@ from glocal.data.world import simulated_world
 from glocal.sweep.data import SweepData
 from glocal.sweep.grid import Grid
 from glocal.sweep.outcome import conclude
-from glocal.sweep.run import Plan, run
-from glocal.sweep.store import Store
+from glocal.sweep.run import SweepPlan, run
+from glocal.sweep.store import PointStore
 warnings.simplefilter("ignore")
 world = simulated_world(n_triplets=4000, n_local=10, dimensions=256)
 grid = Grid.of({"alpha": [0.1], "lmbda": [1.0], "tau": [0.25]})
 
 def sweep(local):
     fit = FitData(world.objects, world.triplets, local, local_blocks=2, block_size=256)
-    plan = Plan(SweepData(fit, most_candidates=1000), grid, 2, Exact(max_evaluations=2))
+    plan = SweepPlan(SweepData(fit, most_candidates=1000), grid, 2, Exact(max_evaluations=2))
     with tempfile.TemporaryDirectory() as folder:
         points = [point for path in plan.paths() for point in path]
-        store = Store(folder, plan.config(), points, resume=False)
+        store = PointStore(folder, plan.config(), points, resume=False)
         run(plan, store)
         conclude(plan, store, "val-loss")
 

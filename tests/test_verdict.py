@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from glocal.report.run import Run
+from glocal.report.loading import Run
 from glocal.report.verdict import MARGIN, verdict
 from glocal.report.words import decimals, stay
 from glocal.scores import Score

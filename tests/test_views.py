@@ -11,7 +11,7 @@ from glocal.data.categories import load_categories
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError, FileError, MissingDependencyError, ParameterError
 from glocal.evaluation.alignment import answer_credit
-from glocal.evaluation.views import Part, load_view, object_view, save_view
+from glocal.evaluation.views import BeforeAfter, load_view, object_view, save_view
 from glocal.evaluation.views.maps import map_kind, object_map, turned
 from glocal.evaluation.views.matrices import matrix_of, object_order, people_matrix
 from glocal.sweep import Sweep
@@ -38,7 +38,7 @@ def pair(rows, answers):
     categories = [f"c{i // 8}" for i in range(40)]
     before = object_view(rows, names, categories=categories, people=answers)
     after = object_view(
-        rows @ W, names, categories=categories, baseline=before, parts=[Part(rows, rows @ W, answers)],
+        rows @ W, names, categories=categories, baseline=before, parts=[BeforeAfter(rows, rows @ W, answers)],
         weights=W, features=rows, meta={"arm": "x"},
     )  # fmt: skip
     return before, after
@@ -69,7 +69,9 @@ def test_flips_of_folds_are_joined(rows, answers):
     """Parts with embeddings of their own give the flips of each, merged by the size of their shift."""
     first, second = answers.select(np.arange(3000) < 1500), answers.select(np.arange(3000) >= 1500)
     Z = [rows * np.linspace(1, 2, 12), rows * np.linspace(3, 1, 12)]
-    view = object_view(rows, list(map(str, range(40))), parts=[Part(rows, Z[0], first), Part(rows, Z[1], second)])
+    view = object_view(
+        rows, list(map(str, range(40))), parts=[BeforeAfter(rows, Z[0], first), BeforeAfter(rows, Z[1], second)]
+    )
     gained = sum(
         int((answer_credit(z, t) > answer_credit(rows, t)).sum()) for z, t in zip(Z, (first, second), strict=True)
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from glocal.aligner.arm import Arm
-    from glocal.aligner.choices import Choices
+    from glocal.aligner.chosen import Chosen
     from glocal.aligner.data import FitData
     from glocal.aligner.estimator import Aligner
     from glocal.aligner.exact import Exact
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from glocal.aligner.loop import Loop, Validation
 
 _PLACES = {
-    "Aligner": "estimator", "Arm": "arm", "Choices": "choices", "Exact": "exact", "Fit": "fitting", "FitData": "data",
+    "Aligner": "estimator", "Arm": "arm", "Chosen": "choices", "Exact": "exact", "Fit": "fitting", "FitData": "data",
     "Loop": "loop", "Validation": "loop", "fit": "fitting", "fit_arm": "fitting",
 }  # fmt: skip
 
-__all__ = ["Aligner", "Arm", "Choices", "Exact", "Fit", "FitData", "Loop", "Validation", "fit", "fit_arm"]
+__all__ = ["Aligner", "Arm", "Chosen", "Exact", "Fit", "FitData", "Loop", "Validation", "fit", "fit_arm"]
 
 
 def __getattr__(name: str) -> Any:

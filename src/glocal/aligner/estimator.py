@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import validate_data
 
 from glocal.aligner.arm import Arm, Method
-from glocal.aligner.choices import Choices
+from glocal.aligner.chosen import Chosen
 from glocal.aligner.data import FitData
 from glocal.aligner.fitting import fit
 from glocal.aligner.settings import (
@@ -199,7 +199,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         rows = self._validated(X, ensure_min_samples=3)
         local = None if local_features is None else self._local(local_features)
-        choices = Choices.of(self.get_params(), local=local is not None)
+        choices = Chosen.of(self.get_params(), local=local is not None)
         choices.warn_unused(self._given(local))
         answers = self._answers(y if triplets is None else triplets, sample_weight)
         found = fit(FitData(Features(rows, None, "X"), answers, local, **choices.data), choices.arm, choices.solver)

@@ -36,7 +36,7 @@ OnStep = Callable[[int, Evaluation], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class Solved:
     """The transform of standardized features, and how the solver came to it.
 
     `embedded` is X W up to a rotation, without b; `rank` the number of directions that were fitted where rows are
@@ -107,7 +107,7 @@ class Exact(SolverOptions):
         local: LocalBlocks | None = None,
         start: LinearTransform | None = None,
         on_step: OnStep | None = None,
-    ) -> Outcome:
+    ) -> Solved:
         """Minimise one arm from the best scaled identity, or from a transform.
 
         Raise a TrivialOptimumError where λ is at or above λ_max, since the optimum is then W = 0.
@@ -118,7 +118,7 @@ class Exact(SolverOptions):
 
     def minimised(
         self, problem: Problem, arm: Arm, start: State | None = None, on_step: OnStep | None = None
-    ) -> Outcome:
+    ) -> Solved:
         """Minimise one arm of an already built problem, from a state in its axes."""
         loss = problem.loss
         scale = best_scale(loss, problem.penalty(arm), arm.lmbda)
@@ -143,7 +143,7 @@ class Exact(SolverOptions):
             if arm.bias != (given.b is not None):
                 given = replace(given, b=zero)
             solution = _minimised(problem, arm, given, identity, scale, **budget)
-        return Outcome(
+        return Solved(
             problem.transform(solution.W, solution.b, arm), solution, scale, certificate_of(solution, arm),
             like @ solution.W, lambda_max=largest, rank=problem.rank, gathered=loss.gathered,
         )  # fmt: skip

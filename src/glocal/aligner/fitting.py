@@ -12,9 +12,9 @@ import torch
 
 from glocal._version import __version__
 from glocal.aligner.arm import Arm
-from glocal.aligner.choices import Choices
+from glocal.aligner.chosen import Chosen
 from glocal.aligner.data import FitData, LocalBlocks
-from glocal.aligner.exact import Exact, OnStep, Outcome
+from glocal.aligner.exact import Exact, OnStep, Solved
 from glocal.aligner.holdout import holdout_parts, holdout_scores
 from glocal.aligner.loop import Solver
 from glocal.data.answers import Answers
@@ -133,13 +133,13 @@ def fit_arm(
         As in `fit`.
     **options
         method, alpha, lmbda, tau, mix, bias, squared; tol, max_evaluations, dtype, device; block_size, seed,
-        local_blocks, local_standardized; solver, profile, eta, optimiser, validation, engine. See `Choices`.
+        local_blocks, local_standardized; solver, profile, eta, optimiser, validation, engine. See `Chosen`.
 
     Returns
     -------
     Fit
     """
-    choices = Choices.of(options, local=local_features is not None)
+    choices = Chosen.of(options, local=local_features is not None)
     data = FitData(features, triplets, local_features, n_dropped=n_dropped, **choices.data)
     return fit(
         data, choices.arm, choices.solver, start, holdout=holdout, on_step=on_step, on_holdout_step=on_holdout_step
@@ -147,7 +147,7 @@ def fit_arm(
 
 
 def _record(
-    data: FitData, arm: Arm, solver: Solver, local: LocalBlocks | None, outcome: Outcome, seconds: float,
+    data: FitData, arm: Arm, solver: Solver, local: LocalBlocks | None, outcome: Solved, seconds: float,
     holdout: dict[str, Any] | None,
 ) -> FitRecord:  # fmt: skip
     solution = outcome.solution
@@ -192,7 +192,7 @@ def _record(
     )
 
 
-def _warn(record: FitRecord, outcome: Outcome, chance: float) -> None:
+def _warn(record: FitRecord, outcome: Solved, chance: float) -> None:
     if not record.converged and record.status != "stationary":
         warnings.warn(f"not converged ({record.status}): {record.reason}.", NotConvergedWarning, stacklevel=3)
     if at_chance(record.parts["global"], chance) or one_point(outcome.embedded.double().cpu().numpy()):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData, LocalBlocks, on_device
-from glocal.aligner.exact import Exact, OnStep, Outcome
+from glocal.aligner.exact import Exact, OnStep, Solved
 from glocal.aligner.problem import penalty_of
 from glocal.aligner.profile import MODERN, Profile
 from glocal.aligner.settings import Dtype, SolverOptions
@@ -99,7 +99,7 @@ class Loop:
         local: LocalBlocks | None = None,
         start: LinearTransform | None = None,
         on_step: OnStep | None = None,
-    ) -> Outcome:
+    ) -> Solved:
         """Fit one arm by the paper's loop; a learning rate that is too large is a DivergedError."""
         profile = self.profile
         fitted: Part = (data, local)
@@ -136,7 +136,7 @@ class Loop:
             parts = judge(solution.W, solution.b).parts
             accuracy = watched_accuracy(Z, answers, profile.ties)
             scores = {"n": len(answers), "accuracy_dot": accuracy, "ties": profile.ties, "parts": parts}
-        return Outcome(
+        return Solved(
             transform, solution, scale, "none: not converged", loss.X @ solution.W, gathered=loss.gathered,
             n_fitted=n_fitted, watched=scores,
         )  # fmt: skip

@@ -57,7 +57,7 @@ def fit(
     loaded = load_features(features, model, layer)
     _, joined = answers.joined(loaded)
     local = None if local_features is None else load_features(local_features, model, layer)
-    from glocal.aligner import Choices, FitData
+    from glocal.aligner import Chosen, FitData
     from glocal.aligner import fit as fit_one
     from glocal.solver.minibatch import Engine
     from glocal.transform import LinearTransform
@@ -65,7 +65,7 @@ def fit(
     engine = Engine(precision, checkpoints)
     of_loop = None if engine == Engine() else engine
     gone = {"rank": rank, "devices": devices}
-    choices = Choices.of({**options, **gone, "engine": of_loop}, local=local is not None)
+    choices = Chosen.of({**options, **gone, "engine": of_loop}, local=local is not None)
     choices.warn_unused(changed(fit, {"local_features": local_features, **options}))
     epochs = choices.solver.epochs
     with progress_bar("fitting", epochs, unit="epochs" if epochs else "evaluations") as progress:

@@ -83,7 +83,7 @@ def sweep(
     if downstream is not None and downstream_labels is not None:
         images = Features.load(downstream)
         labelled = (images, load_labels(downstream_labels, len(images)))
-    from glocal.aligner.choices import warn_unused
+    from glocal.aligner.chosen import warn_unused
     from glocal.aligner.profile import profile_of
     from glocal.sweep import Sweep
 

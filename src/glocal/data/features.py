@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike
 from glocal.data.container import MENDED, NAMES_FILE, RECORD_FILE, mended_name
 from glocal.data.parquet import PARQUET
 from glocal.data.readers import READERS, read_matrix
-from glocal.data.store import RowStore
+from glocal.data.stored import RowStore
 from glocal.data.zarr import ZARR
 from glocal.errors import DataError, DataWarning, FileError
 from glocal.files import PathLike, read_lines

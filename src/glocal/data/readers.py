@@ -11,7 +11,7 @@ from glocal.data.container import whole
 from glocal.data.matlab import read_mat
 from glocal.data.npz import read_npz_features
 from glocal.data.parquet import PARQUET, read_parquet, shards_of
-from glocal.data.store import RowStore, read_hdf5, read_zarr
+from glocal.data.stored import RowStore, read_hdf5, read_zarr
 from glocal.data.tensors import read_torch_features
 from glocal.data.zarr import ZARR
 from glocal.errors import FileError

@@ -23,7 +23,7 @@ from glocal.extract.python_models import user_model
 from glocal.extract.registry import load_model
 from glocal.extract.runner import Network, Remote, run_chunks, run_chunks_on_cluster
 from glocal.extract.source import Source
-from glocal.extract.store import Store
+from glocal.extract.store import FeatureStore
 from glocal.extract.stream import default_workers
 from glocal.files import PathLike
 
@@ -199,7 +199,7 @@ class Extractor:
                 "a cluster needs the path of the images, and shares them out itself: leave shards out."
             )
         first, step = check_shard(shard or (1, 1))
-        with Store(out, source, list(self.read_from), chunk_rows=chunk_rows, identity=self.identity) as store:
+        with FeatureStore(out, source, list(self.read_from), chunk_rows=chunk_rows, identity=self.identity) as store:
             chunks = list(enumerate(store.chunks()))[first - 1 :: step]
             if not store.finished:
                 if scheduler is None or isinstance(images, Source | ImageSet):
@@ -239,7 +239,7 @@ def check_shard(shard: tuple[int, int]) -> tuple[int, int]:
     return shard
 
 
-def _outcome(store: Store, source: Source) -> Extraction:
+def _outcome(store: FeatureStore, source: Source) -> Extraction:
     finished = store.finished
     if finished:
         record = store.record

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from glocal.data.datasets.images import ImageSet, Pictures
+from glocal.data.datasets.images import ImageSet, OpenedImages
 from glocal.data.decode import decode_image
 from glocal.errors import DataError, FileError
 from glocal.extract.archives import COMPRESSED, TAR, shard_items
@@ -126,7 +126,7 @@ def _shards(shards: list[Path]) -> _Listing:
 
 
 def _data_set(images: ImageSet) -> _Listing:
-    if isinstance(images.images, Pictures) and not isinstance(images.images.held, np.ndarray):
+    if isinstance(images.images, OpenedImages) and not isinstance(images.images.held, np.ndarray):
         items = [file_item(path, name) for path, name in zip(images.images.held, images.names, strict=True)]
     else:  # pixels in memory, whose size is known when they are asked for
         items = [Item(name, 1, partial(_pixmap, images.images, i)) for i, name in enumerate(images.names)]

@@ -30,7 +30,7 @@ _RUN = "run.json"
 _ALL = "all"
 
 
-class Store:
+class FeatureStore:
     """Where features of a run grow, and where they are when it is finished.
 
     A finished folder has thingsvision's layout, ``features.npy`` and ``file_names.txt``, one folder for each layer if
@@ -72,7 +72,7 @@ class Store:
                 with atomic_write(self._work / _RUN) as stream:
                     stream.write((json.dumps({**self.identity, "version": __version__}) + "\n").encode())
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> FeatureStore:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -11,8 +11,8 @@ from glocal.report.figures import (
     spectrum_figure,
 )
 from glocal.report.findings import findings
+from glocal.report.loading import Run, load_run
 from glocal.report.page import check_extra, report_page, save_page
-from glocal.report.run import Run, load_run
 from glocal.report.tables import save_tables, tables
 from glocal.report.thumbnails import Thumbnails, load_thumbnails
 

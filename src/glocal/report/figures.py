@@ -26,9 +26,9 @@ from glocal.report.captions import (
 )
 from glocal.report.charts import altair, front_chart, map_chart, matrix_chart, slice_chart, spectrum_chart, task_chart
 from glocal.report.fronts import Front, front_points, fronts
+from glocal.report.loading import Run, load_run
 from glocal.report.objects import category_bands, coloured, picture
 from glocal.report.palette import theme
-from glocal.report.run import Run, load_run
 from glocal.report.vega import drawn
 from glocal.suite.table import arms, bounds, main_rows
 

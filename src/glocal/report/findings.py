@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from glocal.evaluation.structure.collapse import at_chance
-from glocal.report.run import Run
+from glocal.report.loading import Run
 from glocal.report.verdict import direction
 from glocal.report.words import AGREEMENT, KEPT, counted, decimals, interval_words, metric_words, setting_words
 from glocal.scores import DIFFERENCE

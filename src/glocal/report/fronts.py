@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from glocal.report.run import Run, SweepRun
+from glocal.report.loading import Run, SweepRun
 from glocal.report.words import AGREEMENT, KEPT, axis_title, metric_words, plain, setting_words
 from glocal.suite.table import main_rows
 from glocal.sweep.selection import pareto_front

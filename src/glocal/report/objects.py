@@ -15,8 +15,8 @@ from glocal.evaluation.views import View
 from glocal.evaluation.views.view import Matrix
 from glocal.extras import needed
 from glocal.report.captions import gain_title, map_caption, map_title, matrix_caption, matrix_title, share_title
+from glocal.report.loading import Run
 from glocal.report.palette import CATEGORIES, VIRIDIS
-from glocal.report.run import Run
 from glocal.report.thumbnails import Thumbnails
 
 _OTHER = "other"

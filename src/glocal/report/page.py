@@ -27,9 +27,9 @@ from glocal.report.captions import (
 from glocal.report.charts import front_chart, map_chart, slice_chart, spectrum_chart, task_chart
 from glocal.report.findings import findings
 from glocal.report.fronts import Front, fronts
+from glocal.report.loading import Run
 from glocal.report.objects import object_data
 from glocal.report.provenance import brief, provenance
-from glocal.report.run import Run
 from glocal.report.thumbnails import Thumbnails
 from glocal.report.verdict import MARGIN, direction, verdict
 from glocal.suite.table import arms, bounds, cell, main_rows

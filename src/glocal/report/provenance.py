@@ -6,7 +6,7 @@ from typing import Any
 
 from glocal._version import __version__
 from glocal.errors import counted
-from glocal.report.run import Run, SweepRun
+from glocal.report.loading import Run, SweepRun
 
 
 def provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from glocal.files import PathLike, atomic_write, make_folder
 from glocal.files.tables import csv, latex, markdown
-from glocal.report.run import Run
+from glocal.report.loading import Run
 from glocal.suite.table import differences, score_table
 
 if TYPE_CHECKING:

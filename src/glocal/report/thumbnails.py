@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from glocal.data.features import object_name
 from glocal.errors import DataError
 from glocal.files import PathLike
-from glocal.report.run import Run
+from glocal.report.loading import Run
 
 if TYPE_CHECKING:
     from PIL.Image import Image

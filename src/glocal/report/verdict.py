@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glocal.report.fronts import Front, fronts
-from glocal.report.run import Run
+from glocal.report.loading import Run
 from glocal.report.words import AGREEMENT, KEPT, count_words, counted, decimals, listed, metric_words, span, stay
 from glocal.suite.table import main_rows
 

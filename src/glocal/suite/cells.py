@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from glocal._version import __version__
-from glocal.aligner import Choices, FitData, fit
+from glocal.aligner import Chosen, FitData, fit
 from glocal.data.container import DAMAGE
 from glocal.data.npz import read_npz
 from glocal.errors import FileError
@@ -83,7 +83,7 @@ class Cells:
     def _fitted(self, arm: NamedArm, sources: Sources) -> LinearTransform:
         settings = dict(arm.settings)
         strength = float(settings.pop("strength", 1.0))
-        choices = Choices.of(settings, local=settings["method"] == "glocal")
+        choices = Chosen.of(settings, local=settings["method"] == "glocal")
         choices.warn_unused({name: f"{arm.name}.{name}" for name in settings})
         local = sources.network.local if choices.arm.local else None
         data = FitData(

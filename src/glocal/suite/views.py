@@ -10,7 +10,7 @@ import numpy as np
 from glocal._version import __version__
 from glocal.data.categories import load_categories
 from glocal.data.features import object_name
-from glocal.evaluation.views import Part, View, load_view, object_view, save_view
+from glocal.evaluation.views import BeforeAfter, View, load_view, object_view, save_view
 from glocal.evaluation.views.maps import map_kind
 from glocal.files import make_folder
 from glocal.suite.cells import content_of, embedding, hash_of
@@ -55,7 +55,7 @@ class Views:
         objects = sources.objects
         Z, before = (embedding(sources, each)(objects) for each in (transform, transforms[plan.baseline]))
         has_answers = "triplets" in plan.answers
-        parts = [Part(before, Z, sources.parts[1])] if has_answers and baseline is not None else []
+        parts = [BeforeAfter(before, Z, sources.parts[1])] if has_answers and baseline is not None else []
         people = sources.triplets if has_answers and baseline is None else None
         return object_view(
             Z, self._names(), categories=self._categories_of_objects(), baseline=baseline, parts=parts, people=people,

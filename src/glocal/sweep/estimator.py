@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from sklearn.base import BaseEstimator
 
-from glocal.aligner import Choices, FitData
+from glocal.aligner import Chosen, FitData
 from glocal.aligner.arm import METHODS
 from glocal.aligner.profile import Profile
 from glocal.aligner.settings import (
@@ -33,9 +33,9 @@ from glocal.sweep.data import SweepData
 from glocal.sweep.grid import Grid
 from glocal.sweep.options import SweepOptions
 from glocal.sweep.outcome import Outcome, conclude
-from glocal.sweep.run import Plan, Progress, run
+from glocal.sweep.run import Progress, SweepPlan, run
 from glocal.sweep.selection import check_rule
-from glocal.sweep.store import Store
+from glocal.sweep.store import PointStore
 from glocal.sweep.views import write_views
 
 
@@ -184,7 +184,7 @@ class Sweep(BaseEstimator):
             needed("distributed", "--scheduler")
         own = ("grid", "method", "folds", "select", "exchange")
         options = {name: value for name, value in self.get_params().items() if name not in own}
-        choices = Choices.of({**options, "method": "global"}, local=local_features is not None)
+        choices = Chosen.of({**options, "method": "global"}, local=local_features is not None)
         grid = self._grid(choices.solver.name, local=local_features is not None).walked_by(choices.solver)
         fit = FitData(
             _features(X, "X"),
@@ -203,10 +203,10 @@ class Sweep(BaseEstimator):
             warn_of_local(fit.features, fit.local_features, fit.drawn[0])
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) if out is None else out
-            plan = Plan(data, grid, self.folds, choices.solver, choices.arm.squared)
+            plan = SweepPlan(data, grid, self.folds, choices.solver, choices.arm.squared)
             points = [point for path in plan.paths() for point in path]
             keep = keep_transforms and out is not None
-            store = Store(folder, plan.config(), points, resume=resume, keep_transforms=keep)
+            store = PointStore(folder, plan.config(), points, resume=resume, keep_transforms=keep)
             run(plan, store, progress, scheduler=scheduler)
             outcome = conclude(plan, store, self.select, self.exchange)
             if out is not None:

@@ -14,9 +14,9 @@ from glocal.aligner.problem import Problem
 from glocal.files import atomic_write
 from glocal.options import options_of
 from glocal.solver import best_scale
-from glocal.sweep.run import Plan
+from glocal.sweep.run import SweepPlan
 from glocal.sweep.selection import METRICS, choose, means_over_folds, pareto_front, setting_of
-from glocal.sweep.store import Store
+from glocal.sweep.store import PointStore
 from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Outcome:
                 stream.write(table.to_csv(index=False).encode())
 
 
-def conclude(plan: Plan, store: Store, rule: str, exchange: float | None = None) -> Outcome:
+def conclude(plan: SweepPlan, store: PointStore, rule: str, exchange: float | None = None) -> Outcome:
     """Average the points of a finished sweep, choose by the rule, refit the choice on everything.
 
     Parameters
@@ -78,7 +78,7 @@ def conclude(plan: Plan, store: Store, rule: str, exchange: float | None = None)
     return Outcome(pd.DataFrame(rows), means, front, best, choice.rule, choice.reason, transform)
 
 
-def _refit(plan: Plan, best: dict[str, Any]) -> LinearTransform:
+def _refit(plan: SweepPlan, best: dict[str, Any]) -> LinearTransform:
     """The choice on all objects; an exact fit to the tolerance of a single one."""
     data, solver = plan.data.fit, plan.solver
     if best["alpha"] == 1:  # every scaled identity is optimal: the one that fits the answers best

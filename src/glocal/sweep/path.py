@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from glocal.aligner import Arm, Exact, Loop, Validation
-from glocal.aligner.exact import Outcome
+from glocal.aligner.exact import Solved
 from glocal.data.features import Features
 from glocal.errors import DivergedError, TrivialOptimumError
 from glocal.objective import Evaluation, weighted
@@ -104,7 +104,7 @@ def _by_loop(data: FoldData, solver: Loop, point: Point) -> tuple[LinearTransfor
     return outcome.transform, {**_row_of(outcome), **loop}
 
 
-def _row_of(outcome: Outcome) -> dict[str, Any]:
+def _row_of(outcome: Solved) -> dict[str, Any]:
     solution = outcome.solution
     return _row(
         solution.at, evaluations=solution.evaluations, converged=solution.converged, status=solution.status,

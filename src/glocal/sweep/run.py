@@ -20,13 +20,13 @@ from glocal.sweep.data import FoldData, SweepData
 from glocal.sweep.fold import Fold
 from glocal.sweep.grid import Grid, Point
 from glocal.sweep.path import Result, original_scores, standardized_by, step
-from glocal.sweep.store import Store, identity_of
+from glocal.sweep.store import PointStore, identity_of
 
 Progress = Callable[[dict[str, Any], int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class SweepPlan:
     """What is to be swept: data, grid, folds, the solver of every point, and whether `naive` has the squared norm."""
 
     data: SweepData
@@ -72,13 +72,13 @@ class Plan:
         """Read the data of one fold."""
         return FoldData.read(self.data, fold, self.folds, self.solver, squared=self.squared)
 
-    def save(self, store: Store, result: Result) -> None:
+    def save(self, store: PointStore, result: Result) -> None:
         """Write a finished point with the standardization of the features."""
         scalars = self.data.fit.scalars
         store.save(result, standardized_by(result, scalars.mean, scalars.std))
 
 
-def run(plan: Plan, store: Store, progress: Progress | None = None, *, scheduler: str | None = None) -> None:
+def run(plan: SweepPlan, store: PointStore, progress: Progress | None = None, *, scheduler: str | None = None) -> None:
     """Finish every point of the sweep, here or on a Dask cluster, together with other processes on the same folder.
 
     A path is a chain of tasks, each of which starts from the point before. Paths of one fold follow each other, so that
@@ -114,7 +114,7 @@ def run(plan: Plan, store: Store, progress: Progress | None = None, *, scheduler
 
 
 @dataclass(frozen=True)
-class Item:
+class PointTask:
     """A point to be fitted, whether the original features of its fold are scored too, and whether it ends its path."""
 
     point: Point
@@ -130,7 +130,7 @@ class Finished:
     original: dict[str, Any] | None
 
 
-def step_on(item: Item, before: Finished | State | None, fold: Fold) -> Finished:
+def step_on(item: PointTask, before: Finished | State | None, fold: Fold) -> Finished:
     """Fit and score one point, from the point before or from a state."""
     state = before.result.state if isinstance(before, Finished) else before
     state = None if state is None else state.to(fold.problem.loss.X)
@@ -139,7 +139,7 @@ def step_on(item: Item, before: Finished | State | None, fold: Fold) -> Finished
         return Finished(step(fold, item.point, state), original)
 
 
-def _chains(store: Store, paths: dict[str, list[Point]], *, wait: bool) -> Iterator[Chain]:
+def _chains(store: PointStore, paths: dict[str, list[Point]], *, wait: bool) -> Iterator[Chain]:
     """Claim the open paths one after the other, each from where it stands."""
     scored = store.scored_folds()
     tasks = ((unit, [identity_of(vars(point)) for point in points]) for unit, points in paths.items())
@@ -150,6 +150,6 @@ def _chains(store: Store, paths: dict[str, list[Point]], *, wait: bool) -> Itera
         if not left:
             store.tasks.release(unit)
             continue
-        items = [Item(point, point is left[0] and fold not in scored, point is left[-1]) for point in left]
+        items = [PointTask(point, point is left[0] and fold not in scored, point is left[-1]) for point in left]
         scored.add(fold)
         yield Chain(items, state, fold)

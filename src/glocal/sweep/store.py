@@ -26,7 +26,7 @@ from glocal.transform import LinearTransform
 _OPTIONAL = ("b", "rho", "s", "s_bias", "y", "y_bias")
 
 
-class Store:
+class PointStore:
     """A sweep's output folder.
 
     ``sweep.json`` says what is swept. ``points.jsonl`` holds one row for each finished point and ``transforms/KEY.npz``

@@ -8,16 +8,16 @@ import numpy as np
 
 from glocal.data.features import object_name
 from glocal.data.splits import split_triplets
-from glocal.evaluation.views import Part, object_view, save_view
+from glocal.evaluation.views import BeforeAfter, object_view, save_view
 from glocal.files import make_folder
 from glocal.sweep.grid import Point
 from glocal.sweep.outcome import Outcome
-from glocal.sweep.run import Plan
+from glocal.sweep.run import SweepPlan
 from glocal.sweep.selection import setting_of
 from glocal.transform import LinearTransform
 
 
-def write_views(plan: Plan, outcome: Outcome, folder: Path) -> None:
+def write_views(plan: SweepPlan, outcome: Outcome, folder: Path) -> None:
     """Look at the refitted choice beside the original features.
 
     Flips are those on held-out objects: the answers of each fold under the transform of the choice on that fold. Where
@@ -26,7 +26,7 @@ def write_views(plan: Plan, outcome: Outcome, folder: Path) -> None:
 
     Parameters
     ----------
-    plan : Plan
+    plan : SweepPlan
     outcome : Outcome
         Whose choice is looked at.
     folder : Path
@@ -49,7 +49,7 @@ def write_views(plan: Plan, outcome: Outcome, folder: Path) -> None:
     split = "heldout" if parts else "fitted"
     Z = outcome.transform.apply(np.asarray(features.matrix, dtype=np.float64))
     chosen = object_view(
-        Z, names, baseline=original, parts=parts or [Part(X, Z, plan.data.fit.triplets)], features=X,
+        Z, names, baseline=original, parts=parts or [BeforeAfter(X, Z, plan.data.fit.triplets)], features=X,
         weights=outcome.transform.weights.astype(np.float64), seed=seed,
         meta={
             "network": "", "arm": "chosen", "baseline": "original", "split": split,
@@ -59,7 +59,7 @@ def write_views(plan: Plan, outcome: Outcome, folder: Path) -> None:
     save_view(chosen, where / "chosen.npz")
 
 
-def _heldout(plan: Plan, outcome: Outcome, folder: Path, X: np.ndarray) -> list[Part]:
+def _heldout(plan: SweepPlan, outcome: Outcome, folder: Path, X: np.ndarray) -> list[BeforeAfter]:
     """The answers of each fold under the transform that was fitted without its objects; nothing if one is not kept."""
     best, data = outcome.best, plan.data.fit
     parts = []
@@ -73,5 +73,5 @@ def _heldout(plan: Plan, outcome: Outcome, folder: Path, X: np.ndarray) -> list[
             return []
         Z = LinearTransform.load(path).apply(np.asarray(data.features.matrix, dtype=np.float64))
         _, heldout = split_triplets(data.triplets, len(X), folds=plan.folds, fold=fold, seed=data.seed)
-        parts.append(Part(X, Z, data.triplets.select(heldout)))
+        parts.append(BeforeAfter(X, Z, data.triplets.select(heldout)))
     return parts

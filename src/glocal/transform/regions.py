@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from glocal.data.features import Features
-from glocal.data.store import RowStore
+from glocal.data.stored import RowStore
 from glocal.data.zarr import ZARR, open_zarr
 from glocal.extras import needed
 from glocal.files import unwritable

@@ -14,7 +14,7 @@ from glocal._version import __version__
 from glocal.data.features import Features
 from glocal.data.parquet import PARQUET, PIECE_BYTES, shards_of
 from glocal.data.readers import READERS
-from glocal.data.store import RowStore
+from glocal.data.stored import RowStore
 from glocal.data.zarr import ZARR
 from glocal.errors import FileError, ParameterError
 from glocal.files import PathLike, followed, stamp_of, unreadable

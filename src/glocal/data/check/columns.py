@@ -13,7 +13,7 @@ HALF = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True, eq=False)
-class Profile:
+class ColumnProfile:
     """Rows and columns of features; statistics are over the rows without NaN or infinity."""
 
     finite: Bool[np.ndarray, " n"]
@@ -32,7 +32,7 @@ class Profile:
         return self.low == self.high
 
 
-def profile(features: Features) -> Profile:
+def profile(features: Features) -> ColumnProfile:
     """Read the features once for their columns and once more for the spread of these."""
     n, p = len(features), features.dimensions
     finite, norms = np.ones(n, dtype=bool), np.zeros(n)
@@ -60,4 +60,4 @@ def profile(features: Features) -> Profile:
         for start, rows in features.chunks():
             kept = rows[finite[start : start + len(rows)]].astype(np.float64)
             squares += np.square(kept - mean).sum(axis=0)
-    return Profile(finite, bad, infinite, saturated, norms, mean, np.sqrt(squares / k), low, high)
+    return ColumnProfile(finite, bad, infinite, saturated, norms, mean, np.sqrt(squares / k), low, high)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from glocal.data.check.case import Case
-from glocal.data.check.columns import HALF, Profile, profile
+from glocal.data.check.columns import HALF, ColumnProfile, profile
 from glocal.data.check.duplicates import repeated_rows
 from glocal.data.check.finding import Finding
 from glocal.data.features import Features, object_name
@@ -65,7 +65,7 @@ def _in_features(features: Features, what: str, role: str) -> Iterator[Finding]:
             )
 
 
-def _not_finite(found: Profile, features: Features, what: str, role: str) -> Finding:
+def _not_finite(found: ColumnProfile, features: Features, what: str, role: str) -> Finding:
     (n, p), rows = features.matrix.shape, np.flatnonzero(~found.finite)
     bad = found.bad_in_column > 0
     columns = np.flatnonzero(bad)
@@ -92,7 +92,7 @@ def _not_finite(found: Profile, features: Features, what: str, role: str) -> Fin
     )
 
 
-def _columns(found: Profile, features: Features, what: str) -> Iterator[Finding]:
+def _columns(found: ColumnProfile, features: Features, what: str) -> Iterator[Finding]:
     p, constant = features.dimensions, found.constant
     if constant.any():
         dead = int((constant & (found.high == 0)).sum())
@@ -136,7 +136,7 @@ def _columns(found: Profile, features: Features, what: str) -> Iterator[Finding]
         )
 
 
-def _rows(found: Profile, what: str, role: str) -> Iterator[Finding]:
+def _rows(found: ColumnProfile, what: str, role: str) -> Iterator[Finding]:
     n, typical = len(found.norms), float(np.median(found.norms))
     zero = found.norms <= 1e-6 * typical if typical else found.norms == 0
     long = found.norms > _LONG * typical
@@ -179,7 +179,7 @@ def of_length_one(case: Case, *roles: str) -> Case:
     return case
 
 
-def _standardized(found: Profile, mean: float, std: float, what: str) -> Iterator[Finding]:
+def _standardized(found: ColumnProfile, mean: float, std: float, what: str) -> Iterator[Finding]:
     varies = ~found.constant
     center = np.abs(found.mean[varies]).max() < _SAME * std
     unit = bool(np.abs(found.std[varies] - 1).max() < _SAME)

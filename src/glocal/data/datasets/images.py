@@ -124,7 +124,7 @@ def _lines(labels: np.ndarray, names: tuple[str, ...], source: str) -> tuple[str
     return tuple(told[label] for label in labels)
 
 
-class Pictures(Sequence[Any]):
+class OpenedImages(Sequence[Any]):
     """A sequence whose i-th item is opened as an upright RGB ``PIL.Image`` when it is asked for.
 
     Parameters

@@ -14,7 +14,7 @@ import numpy as np
 
 from glocal.data.datasets.archives import unpack_set
 from glocal.data.datasets.download import TIMEOUT, Progress
-from glocal.data.datasets.images import ImageSet, Pictures
+from glocal.data.datasets.images import ImageSet, OpenedImages
 from glocal.data.datasets.registry import IMAGE_SETS, ImageSetTerms
 from glocal.errors import FileError, GLocalError, ParameterError
 from glocal.extras import needed
@@ -139,7 +139,7 @@ def _open(datasets: Any, known: ImageSetTerms, root: Path, split: str) -> ImageS
 def _cifar(datasets: Any, known: ImageSetTerms, root: Path, split: str, source: str) -> ImageSet:
     kind = datasets.CIFAR10 if known.name == "cifar10" else datasets.CIFAR100
     found = kind(root, train=split == "train")
-    pictures, names = Pictures(found.data), tuple(f"{split}/{i:05d}.png" for i in range(len(found.data)))
+    pictures, names = OpenedImages(found.data), tuple(f"{split}/{i:05d}.png" for i in range(len(found.data)))
     labels, classes = np.array(found.targets), tuple(found.classes)
     if known.name == "cifar10":
         return ImageSet(pictures, labels, classes, None, (), names, source)
@@ -170,7 +170,7 @@ def _of_files(pairs: Sequence[tuple[str | Path, int]], classes: Sequence[str], t
         raise ValueError(f"{len(missing)} of {len(paths)} images are missing, {missing[0]} the first")
     names = tuple(path.relative_to(top).as_posix() for path in paths)
     labels = np.array([label for _, label in pairs], dtype=np.int64)
-    return ImageSet(Pictures(paths), labels, tuple(classes), None, (), names, source)
+    return ImageSet(OpenedImages(paths), labels, tuple(classes), None, (), names, source)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import numpy as np
 
 from glocal.data.answers import Answers
 from glocal.data.answers_file import header_of, read_list
-from glocal.data.importers import arrays, matrices, systems, tables, writers
+from glocal.data.importers import arrays, columns, matrices, systems, writers
 from glocal.data.importers.trials import Imported, Options
 from glocal.data.npz import member_header, member_names
 from glocal.errors import DataError, FileError, GLocalError, ParameterError
@@ -34,7 +34,7 @@ class Format:
 _TABLE = ("columns", "where", "names", "base", "order")
 _MADE = ("values", "limit", "seed")
 FORMATS: dict[str, Format] = {
-    "csv": Format("a table with named columns", tables.read_csv, _TABLE, writers.write_csv),
+    "csv": Format("a table with named columns", columns.read_csv, _TABLE, writers.write_csv),
     "things": Format(
         "answers of THINGS", arrays.read_things, ("names", "base", "order", "odd_column"), writers.write_things
     ),
@@ -171,13 +171,13 @@ def _shown(path: Path) -> str | None:
     if header is None:
         cells = len(first.replace(",", " ").replace(";", " ").split())
         return "things" if cells == 3 else "matrix" if cells > 4 else None
-    columns = set(header)
-    if set(systems.NIGHTS) <= columns:
+    given = set(header)
+    if set(systems.NIGHTS) <= given:
         return "nights"
-    if set(systems.SALMON) <= columns:
+    if set(systems.SALMON) <= given:
         return "salmon"
     named = dict.fromkeys(header, np.empty(0))
-    roles = tables.roles_in(named, str(path), {}).keys()
+    roles = columns.roles_in(named, str(path), {}).keys()
     return "ratings" if {"a", "b", "rating"} <= roles else "csv" if {"reference", "a"} & roles else None
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from glocal.data.answers import Answers
 from glocal.data.answers_file import header_of, read_numbers
-from glocal.data.importers.tables import flagged, n_rows, person_of, read_table, roles_in, selected
+from glocal.data.importers.columns import flagged, n_rows, person_of, read_table, roles_in, selected
 from glocal.data.importers.trials import Imported, Options, drawn, indices, placed, real_numbers
 from glocal.errors import DataError
 from glocal.files import PathLike, existing_file

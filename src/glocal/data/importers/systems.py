@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from glocal.data.container import listed
-from glocal.data.importers.tables import LIST, Table, bounded, from_table, read_table, shown_in
+from glocal.data.importers.columns import LIST, Table, bounded, from_table, read_table, shown_in
 from glocal.data.importers.trials import Imported, Options, whole_numbers
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike, read_lines

@@ -23,7 +23,7 @@ _K = 10
 _MOST_FLIPS = 1000
 
 
-class Part(NamedTuple):
+class BeforeAfter(NamedTuple):
     """Answers on which two embeddings of the objects are compared; those of a fold, under the transform of the fold."""
 
     before: np.ndarray
@@ -37,7 +37,7 @@ def object_view(
     *,
     categories: Sequence[str] | None = None,
     baseline: View | None = None,
-    parts: Sequence[Part] = (),
+    parts: Sequence[BeforeAfter] = (),
     people: Answers | None = None,
     weights: Float[np.ndarray, "p r"] | None = None,
     features: Float[np.ndarray, "n p"] | None = None,
@@ -79,7 +79,7 @@ def object_view(
     )  # fmt: skip
 
 
-def _flipped(parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+def _flipped(parts: Sequence[BeforeAfter]) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Flips of all parts, strongest shift of margin first, and the paired difference over all their answers."""
     if not parts:
         nothing = np.empty((0, 3), dtype=np.int64)

@@ -29,7 +29,7 @@ _READERS = {"local_features": "glocal"} | {
 
 
 @dataclass(frozen=True)
-class Choices:
+class Chosen:
     """What the options of a fit choose; `data` are options of `FitData`."""
 
     arm: Arm
@@ -37,7 +37,7 @@ class Choices:
     data: dict[str, Any]
 
     @classmethod
-    def of(cls, options: Mapping[str, Any], *, local: bool) -> Choices:
+    def of(cls, options: Mapping[str, Any], *, local: bool) -> Chosen:
         """Choose by options of `Arm`, `Exact`, `Loop`, `FitData` and the profile; None keeps what the profile says.
 
         Without a method it is `glocal` where there are `local` features, else `global`. An unknown option, a value
