@@ -136,7 +136,7 @@ def test_regions_cover_all_rows_and_share_no_chunk(tmp_path):
     zarr.create_array(tmp_path / "x.zarr", shape=(100_000, 768), dtype="f4", chunks=(1000, 768), fill_value=1)
     with pytest.warns(UserWarning, match="lacks 100 of 100 chunks"), pytest.warns(UserWarning, match="Is it whole"):
         features = Features.load(tmp_path / "x.zarr")
-    parts = regions_of(features, tmp_path / "z.zarr")
+    parts = regions_of(features, tmp_path / "z.zarr", 1 << 25)
     assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
     assert parts[-1].stop == 100_000
     assert {part.start % 1000 for part in parts} == {0}
@@ -605,7 +605,7 @@ def test_without_workers_apply_ends_and_goes_on_later(tmp_path, monkeypatch, clu
 def test_a_worker_that_does_not_see_the_files_says_so(tmp_path):
     """Input or output that is not there for a worker is one sentence about shared file systems."""
     write_shards(tmp_path / "x", (5, 5))
-    (part, _) = shards._parquet_parts(TRANSFORM, tmp_path / "x", tmp_path / "z", None)
+    (part, _) = shards._parquet_parts(TRANSFORM, tmp_path / "x", tmp_path / "z", None, 1 << 25)
     for lost, folder in ((part, tmp_path / "away"), (dataclasses.replace(part, source=tmp_path / "away"), tmp_path)):
         with pytest.raises(FileError, match=r"does not see .*away\. .* same files under the same paths"):
             shards._write((0, lost), None, (TRANSFORM, False, folder))
