@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from glocal.data.triplets import Triplets
-from glocal.evaluation.views import Part, object_view, save_view
+from glocal.evaluation.views import BeforeAfter, object_view, save_view
 from glocal.records import to_json
 from glocal.report import Thumbnails, load_run, load_thumbnails, report_page, save_page
 from glocal.transform import LinearTransform
@@ -46,7 +46,7 @@ def write_suite(folder: Path) -> None:
     for place, arm in enumerate(ARMS):
         W = np.diag(np.linspace(1, 1 + place, P))
         view = object_view(
-            X @ W, names, categories=categories, baseline=first, parts=[Part(X, X @ W, answers)] if place else [],
+            X @ W, names, categories=categories, baseline=first, parts=[BeforeAfter(X, X @ W, answers)] if place else [],
             people=None if place else answers, weights=W if place else None, features=X, kind="pca",
             meta={"network": "net", "arm": arm, "baseline": "original", "split": "heldout"},
         )  # fmt: skip

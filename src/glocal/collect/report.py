@@ -12,7 +12,7 @@ from glocal.data.features import Features, object_name
 from glocal.evaluation.alignment import answer_credit
 from glocal.evaluation.statistics import answer_estimate, paired_difference
 from glocal.evaluation.structure import neighbours_kept
-from glocal.evaluation.views import Part, object_view, save_view
+from glocal.evaluation.views import BeforeAfter, object_view, save_view
 from glocal.files import atomic_write, make_folder
 from glocal.records import to_json
 from glocal.report import load_run, report_page, save_page
@@ -32,7 +32,7 @@ def write_report(study: Study, features: Features, result: Fit, answers: Answers
     save_view(original, views / "original.npz")
     meta = {"arm": _ARM, "baseline": "original", "split": "fitted", "settings": {"lmbda": result.record.lmbda}}
     shown = object_view(
-        Z, names, baseline=original, parts=[Part(X, Z, answers)], features=X, kind="pca", meta=meta,
+        Z, names, baseline=original, parts=[BeforeAfter(X, Z, answers)], features=X, kind="pca", meta=meta,
         weights=result.transform.weights.astype(np.float64),
     )  # fmt: skip
     save_view(shown, views / f"{_ARM}.npz")
