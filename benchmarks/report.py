@@ -46,7 +46,8 @@ def write_suite(folder: Path) -> None:
     for place, arm in enumerate(ARMS):
         W = np.diag(np.linspace(1, 1 + place, P))
         view = object_view(
-            X @ W, names, categories=categories, baseline=first, parts=[BeforeAfter(X, X @ W, answers)] if place else [],
+            X @ W, names, categories=categories, baseline=first,
+            parts=[BeforeAfter(X, X @ W, answers)] if place else [],
             people=None if place else answers, weights=W if place else None, features=X, kind="pca",
             meta={"network": "net", "arm": arm, "baseline": "original", "split": "heldout"},
         )  # fmt: skip
