@@ -51,7 +51,7 @@ lowest:
 	test -x $(LOWEST)/python || $(PYTHON) -m venv .venv-lowest
 	$(LOWEST)/python -m pip install --quiet uv
 	$(LOWEST)/uv pip install --quiet --upgrade --python $(LOWEST)/python --resolution lowest-direct \
-		--editable '.[io,distributed,report,extract,umap,paper,onnx,test]'
+		--editable '.[io,distributed,report,extract,umap,paper,onnx,hub,integrations,test]'
 	$(LOWEST)/python -m pytest -q -n 2 --dist worksteal
 
 paper: setup

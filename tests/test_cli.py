@@ -261,12 +261,12 @@ from glocal.cli.app import execute
 print(peak_of(lambda: execute(sys.argv[1:]))[0])
 """
     peaks = []
-    for rows in (60_000, 240_000):
+    for rows in (100, 60_000, 240_000):
         np.save(tmp_path / "x.npy", np.ones((rows, 512), dtype="f4"))
         arguments = ["apply", tmp_path / "w.npz", tmp_path / "x.npy", "--out", tmp_path / "o.npy"]
         peaks += processes.numbers(code, *arguments)
-    assert peaks[1] < peaks[0] + 64, peaks
-    assert max(peaks) < 600
+    assert peaks[2] < peaks[1] + 64, peaks
+    assert peaks[2] < peaks[0] + 200, peaks  # MB; the libraries themselves take as much as their builds do
 
 
 def test_an_odd_column_elsewhere_is_said_by_fit(files, tmp_path, capsys):

@@ -517,27 +517,35 @@ def hierarchy(tmp_path):
 
 def test_breeds_finds_the_superclasses_of_a_hierarchy(hierarchy):
     """Nodes at the level, by the longest path, with enough classes: balanced disjoint halves, in order of ids."""
-    task = breeds_task(hierarchy, "living17")
+    task = breeds_task("living17", hierarchy)
     assert task.superclasses == ("bird", "fish, swimming")
     for number, allowed in enumerate((range(16, 20), range(10, 16))):
         source, target = set(task.source[number]), set(task.target[number])
         assert (len(source), len(target)) == (2, 2)
         assert not source & target
         assert source | target <= set(allowed)
-    assert breeds_task(hierarchy, "living17") == task
-    assert any(breeds_task(hierarchy, "living17", seed=seed) != task for seed in range(5))
+    assert breeds_task("living17", hierarchy) == task
+    assert any(breeds_task("living17", hierarchy, seed=seed) != task for seed in range(5))
 
 
 def test_breeds_selects_rows_and_superclasses(hierarchy):
-    """The rows of a part are those of its classes, each under the number of its superclass."""
-    task = breeds_task(hierarchy, "living17")
-    classes = np.arange(30).repeat(2)
+    """The rows of a part are those of its classes, by number or id, each under the name of its superclass."""
+    task = breeds_task("living17", hierarchy)
+    classes = np.arange(10, 23).repeat(2)
+    ids = np.array(sorted(task.numbers, key=task.numbers.get)).repeat(2)
     for part in ("source", "target"):
         rows, superclass = task.rows(classes, part)
         assert sorted(set(classes[rows])) == sorted(c for members in getattr(task, part) for c in members)
-        assert all(classes[row] in getattr(task, part)[number] for row, number in zip(rows, superclass, strict=True))
+        of = dict(zip(task.superclasses, getattr(task, part), strict=True))
+        assert all(classes[row] in of[name] for row, name in zip(rows, superclass, strict=True))
+        for one, other in zip(task.rows(ids, part), (rows, superclass), strict=True):
+            assert np.array_equal(one, other)
     with pytest.raises(ParameterError, match="part is 'all'; allowed are source and target"):
         task.rows(classes, "all")
+    with pytest.raises(DataError, match="'tench' is none"):
+        task.rows(np.array(["tench"]), "source")
+    with pytest.raises(DataError, match="none of the 2 images is of a source class of living17"):
+        task.rows(classes[np.isin(classes, task.source, invert=True)][:2], "source")
 
 
 def test_breeds_tasks_are_those_of_the_paper():
@@ -552,26 +560,26 @@ def test_breeds_tasks_are_those_of_the_paper():
 
 def test_breeds_errors_are_one_sentence(hierarchy):
     """Another task, no superclass, a missing or damaged file, and a cycle are said in one sentence."""
-    with pytest.raises(ParameterError, match="task is 'pets'; allowed are entity13"):
-        breeds_task(hierarchy, "pets")
+    with pytest.raises(ParameterError, match="BREEDS task is 'pets'; allowed are entity13"):
+        breeds_task("pets", hierarchy)
     with pytest.raises(ParameterError, match="seed is -1"):
-        breeds_task(hierarchy, "living17", seed=-1)
+        breeds_task("living17", hierarchy, seed=-1)
     with pytest.raises(DataError, match="no node at level 3 below n00001740 with 20 classes"):
-        breeds_task(hierarchy, "entity13")
-    with pytest.raises(FileError, match="does not exist"):
-        breeds_task(hierarchy / "none", "living17")
+        breeds_task("entity13", hierarchy)
+    with pytest.raises(FileError, match=r"does not exist\. Bring the three files with glocal data fetch"):
+        breeds_task("living17", hierarchy / "none")
     edges = hierarchy / "class_hierarchy.txt"
     whole = edges.read_text()
     edges.write_text(whole + "\nbird n00004258")
     with pytest.raises(DataError, match="has no cycle"):
-        breeds_task(hierarchy, "living17")
+        breeds_task("living17", hierarchy)
     edges.write_text(whole + "\nlonely")
     with pytest.raises(FileError, match="is 'lonely'; it must hold two words"):
-        breeds_task(hierarchy, "living17")
+        breeds_task("living17", hierarchy)
     edges.write_text(whole)
     (hierarchy / "dataset_class_info.json").write_text('{"a": 1}')
     with pytest.raises(FileError, match="is not a JSON list of"):
-        breeds_task(hierarchy, "living17")
+        breeds_task("living17", hierarchy)
 
 
 # --- the command
@@ -672,6 +680,68 @@ def test_subclasses_are_kept_apart_by_the_command(files, capsys):
     both = ("--test-subclasses", files / "all_labels.npy", "--probe", "ncm")
     record = run_json(capsys, "evaluate", "few-shot", *options, *both)
     assert (record["n"], record["chance"]) == (40, 0.5)
+
+
+@pytest.fixture
+def imagenet(hierarchy):
+    """Features of four images of each of 13 classes, in two clusters that are the superclasses bird and fish."""
+    ids = np.array([name for name in breeds_task("living17", hierarchy).numbers for _ in range(4)])
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(len(ids), 8)) + 5 * np.char.startswith(ids, "fish")[:, None]
+    np.save(hierarchy / "train.npy", X)
+    np.save(hierarchy / "val.npy", X + rng.normal(size=X.shape))
+    (hierarchy / "classes.txt").write_text("\n".join(ids))
+    return hierarchy, X, ids
+
+
+def breeds_arguments(folder, test="val.npy", command="few-shot"):
+    return (
+        "evaluate", command, "--train", folder / "train.npy", "--train-labels", folder / "classes.txt",
+        "--test", folder / test, "--test-labels", folder / "classes.txt", "--breeds", "living17",
+    )  # fmt: skip
+
+
+def test_breeds_trains_on_source_and_tests_on_target_classes(imagenet, capsys):
+    """--breeds is few-shot of the source rows on the target rows by superclass, standardized by all training rows."""
+    folder, X, ids = imagenet
+    record = run_json(capsys, *breeds_arguments(folder), "--hierarchy", folder, "--shots", 3, "--probe", "ncm")
+    task = breeds_task("living17", folder)
+    T = np.load(folder / "val.npy", allow_pickle=False)
+    (rows, y), (asked, truth) = task.rows(ids, "source"), task.rows(ids, "target")
+    assert (len(rows), len(asked)) == (2 * 2 * 4, 2 * 2 * 4)
+    Z, Q = (X[rows] - X.mean()) / X.std(), (T[asked] - X.mean()) / X.std()
+    wanted = few_shot(Z, y, Q, truth, shots=3, probe="ncm")
+    assert record["accuracy"] == pytest.approx(wanted.accuracy)
+    assert record["per_class"] == pytest.approx(wanted.per_class)
+    assert set(record["per_class"]) == {"bird", "fish, swimming"}
+
+
+def test_breeds_finds_the_fetched_hierarchy_and_takes_one_file(imagenet, capsys, monkeypatch):
+    """Without --hierarchy the files of the cache are read; one file for both sides leaves nothing out."""
+    folder, _, _ = imagenet
+    monkeypatch.setenv("GLOCAL_CACHE", str(folder / "cache"))
+    (folder / "cache").mkdir()
+    assert run(*breeds_arguments(folder, "train.npy")) == 1
+    assert "glocal data fetch breeds/hierarchy" in capsys.readouterr().err
+    (folder / "cache" / "breeds").symlink_to(folder, target_is_directory=True)
+    record = run_json(capsys, *breeds_arguments(folder, "train.npy"), "--shots", 2)
+    assert record["n"] == 2 * 2 * 4
+    assert record["accuracy"] > 0.9
+    assert run_json(capsys, *breeds_arguments(folder, command="anomaly"), "--k", 2)["auroc"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("extra", "sentence"),
+    [
+        (("--breeds", "living17", "--train-subclasses", "train_labels.npy"), "leave the subclass files out"),
+        (("--breeds", "living18"), "BREEDS task is 'living18'; allowed are entity13"),
+        (("--hierarchy", "."), "name one with --breeds"),
+    ],
+)
+def test_options_that_contradict_breeds_are_said(files, capsys, extra, sentence):
+    """Subclass files, another task and a hierarchy alone exit 1 with one sentence."""
+    assert run(*arguments_of(files, *extra)) == 1
+    assert sentence in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A suite: arms × tasks from one file, kept by content, compared in pairs."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -11,11 +12,12 @@ import pytest
 
 from glocal.aligner import fit_arm
 from glocal.cli.app import execute
+from glocal.data.datasets.breeds import breeds_task
 from glocal.data.splits import split_triplets
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.errors import DataError, FileError, ParameterError
 from glocal.evaluation.alignment import answer_credit, odd_one_out
-from glocal.evaluation.anomaly import anomaly
+from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.fewshot import few_shot
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
@@ -272,9 +274,9 @@ def test_what_is_done_is_not_done_again(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("glocal.suite.cells.fit", None)  # a fit would fail
     assert run_suite(plan, out).n_kept == 3 * len(TASKS)
     assert (out / "rows.jsonl").read_bytes() == before
+    one = next(iter((out / "cells").iterdir()))  # before there are others than those of this plan
     (folder / "more.toml").write_text(SUITE.replace("shots = 2", "shots = 1"))
     assert run_suite(Plan.load(folder / "more.toml"), out).n_kept == 3 * (len(TASKS) - 1)
-    one = next(iter((out / "cells").iterdir()))
     one.write_bytes(one.read_bytes()[:100])
     with pytest.raises(FileError, match="is not a whole"):
         run_suite(plan, out)
@@ -427,3 +429,114 @@ def test_the_papers_table_in_small_can_be_loaded(data_dir, monkeypatch):
     assert len(plan.networks) == 3
     for network in plan.networks:
         assert (plan.root / network.features.replace("{network}", network.name)).exists()
+
+
+# --- classes of BREEDS, other anomalies, missing files
+
+
+BREEDS_TASK = """
+[tasks.breeds]
+kind = "few-shot"
+train = "l.npy[60:120]"
+train_labels = "ids.txt"
+breeds = "living17"
+hierarchy = "hierarchy"
+probe = "ncm"
+shots = 2
+draws = 3
+[tasks.breeds-odd]
+kind = "anomaly"
+train = "l.npy[60:120]"
+train_labels = "ids.txt"
+test = "l.npy[0:60]"
+test_labels = "ids.txt"
+breeds = "living17"
+hierarchy = "hierarchy"
+k = 2
+[tasks.shift]
+kind = "anomaly"
+train = "l.npy[60:120]"
+train_labels = "halves.txt"
+test = "l.npy[0:60]"
+test_labels = "halves.txt"
+train_subclasses = "ids.txt"
+test_subclasses = "ids.txt"
+mode = "shift"
+k = 2
+[tasks.others]
+kind = "anomaly"
+train = "l.npy[60:120]"
+test = "l.npy[0:60]"
+anomalies = "net"
+k = 2
+"""
+ONE_ARM = SUITE[: SUITE.index("[arms.global]")]
+
+
+def make_hierarchy(folder):
+    """Files of a hierarchy in which living17 has the superclasses bird and fish, of four classes each."""
+    folder.mkdir()
+    classes = [f"{kind}{number}" for kind in ("bird", "fish") for number in range(4)]
+    path = ["n00001740", "n00004258", "l2", "l3", "l4"]
+    edges = [*itertools.pairwise(path), ("l4", "bird"), ("l4", "fish"), *((name[:4], name) for name in classes)]
+    (folder / "class_hierarchy.txt").write_text("\n".join(f"{parent} {child}" for parent, child in edges))
+    (folder / "node_names.txt").write_text("bird\tbird\nfish\tfish\n")
+    info = [[number, name, name] for number, name in enumerate(classes)]
+    (folder / "dataset_class_info.json").write_text(json.dumps(info))
+    return classes
+
+
+def test_the_tasks_of_breeds_and_other_anomalies_are_those_of_the_library(folder, made, tmp_path):
+    """Source classes train and target classes test; shift takes subclasses, and another data set may be anomalous."""
+    for name in ("net", "l.npy", "t.npy"):
+        (tmp_path / name).symlink_to(folder / name)
+    ids = np.resize(make_hierarchy(tmp_path / "hierarchy"), 60)
+    halves = np.char.startswith(ids, "fish").astype(np.int64)
+    (tmp_path / "ids.txt").write_text("\n".join(ids))
+    (tmp_path / "halves.txt").write_text("\n".join(map(str, halves)))
+    (tmp_path / "suite.toml").write_text(ONE_ARM + BREEDS_TASK)
+    result = run_suite(Plan.load(tmp_path / "suite.toml"), tmp_path / "out")
+    task = breeds_task("living17", tmp_path / "hierarchy")
+    (rows, y), (asked, truth) = task.rows(ids, "source"), task.rows(ids, "target")
+    X = made.objects.standardization(made.local.matrix, "float64")
+    train, test = X[60:120], X[:60]
+    few = few_shot(train[rows], y, train[asked], truth, probe="ncm", shots=2, draws=3)
+    odd = anomaly(train[rows], y, test[asked], truth, k=2)
+    shift = anomaly(train, halves, test, halves, mode="shift", k=2, train_subclasses=ids, test_subclasses=ids)
+    others = anomaly_against(train, test, made.objects.standardization(made.objects.matrix, "float64"), k=2)
+    assert rows_of(result, "breeds", "original", "accuracy_ncm")["value"] == pytest.approx(few.accuracy)
+    for name, wanted in (("breeds-odd", odd), ("shift", shift), ("others", others)):
+        assert rows_of(result, name, "original", "auroc")["value"] == pytest.approx(wanted.auroc)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('breeds = "living17"', 'breeds = "living18"', "BREEDS task is 'living18'; allowed are entity13"),
+        ('hierarchy = "hierarchy"', "", "has breeds but names no hierarchy"),
+        ('breeds = "living17"', "", "has hierarchy but names no breeds"),
+        ('breeds = "living17"', 'breeds = "living17"\nsubclasses = "ids.txt"', "has breeds and subclasses; leave"),
+        ('test_labels = "ids.txt"', "", "has test but names no test_labels"),
+        ('train_subclasses = "ids.txt"', "", "has test_subclasses but names no train_subclasses"),
+        ('anomalies = "net"', "", "has train but names no train_labels"),
+        ('anomalies = "net"', 'anomalies = "net"\nmode = "shift"', "has anomalies and mode; leave one of them out"),
+    ],
+)
+def test_keys_of_a_task_that_do_not_fit_are_said(tmp_path, old, new, sentence):
+    """A key that lacks another, or contradicts one, is one sentence before any work."""
+    (tmp_path / "suite.toml").write_text(ONE_ARM + BREEDS_TASK.replace(old, new, 1))
+    with pytest.raises(ParameterError, match=sentence):
+        Plan.load(tmp_path / "suite.toml")
+
+
+def test_tasks_without_files_are_left_out_if_asked(folder, tmp_path, capsys):
+    """--skip-missing names each task whose file is not there; without it the suite stops; nothing left is an error."""
+    (tmp_path / "suite.toml").write_text(SUITE.replace('rdm = "rdm.npy"', 'rdm = "none.npy"').replace("draws = 4", ""))
+    words = ["evaluate", "suite", str(tmp_path / "suite.toml"), "--out", str(tmp_path / "out"), "--root", str(folder)]
+    assert execute([*words, "--skip-missing", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert f"task rdm is left out: {folder / 'none.npy'} does not exist" in err
+    assert {row["task"] for row in json.loads(out)["rows"]} == set(TASKS) - {"rdm"}
+    assert execute(words) == 1
+    assert execute([*words[:-1], str(tmp_path), "--skip-missing"]) == 1
+    assert "does not exist" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from glocal._version import __version__
-from glocal.cli import apply, collect, data, demo, evaluate, extract, fit, report, sweep, transforms
+from glocal.cli import apply, collect, data, demo, evaluate, extract, fit, report, suite, sweep, transforms
 from glocal.cli.output import say
 from glocal.errors import GLocalError, GLocalWarning, is_interrupt
 from glocal.files import unwritable
@@ -35,6 +35,7 @@ app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(data.app, name="data")
 app.add_typer(collect.app, name="collect")
 app.add_typer(transforms.app, name="transforms")
+app.add_typer(suite.app, name="suite")
 
 
 def _print_version(asked: bool) -> bool:

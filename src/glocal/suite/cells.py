@@ -28,7 +28,7 @@ from glocal.suite.tasks import Embed, perform
 from glocal.transform import LinearTransform
 
 _ARRAYS = ("values", "answers", "weights", "clusters")
-_FORMAT = 4  # bump to invalidate cached cells when what the tasks compute changes
+_FORMAT = 5  # bump to invalidate cached cells when what the tasks compute changes
 
 
 class Cells:

@@ -13,6 +13,7 @@ from typing import Any
 
 from glocal.aligner.arm import METHODS, Arm
 from glocal.aligner.settings import DataOptions, SolverOptions
+from glocal.data.datasets.breeds import check_breeds
 from glocal.errors import ParameterError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.anomaly import anomaly
@@ -42,12 +43,27 @@ _TASKS: dict[str, tuple[tuple[str, ...], tuple[str, ...], Callable[..., Any]]] =
     "odd-one-out": ((), ("triplets",), odd_one_out),
     "repeated": (("answers",), (), reached),
     "rsa": (("rdm",), ("index",), rsa),
-    "few-shot": (("train", "train_labels"), ("test", "test_labels", "subclasses"), few_shot),
-    "anomaly": (("train", "train_labels", "test", "test_labels"), (), anomaly),
+    "few-shot": (("train", "train_labels"), ("test", "test_labels", "subclasses", "hierarchy"), few_shot),
+    "anomaly": (
+        ("train", "test"),
+        ("train_labels", "test_labels", "train_subclasses", "test_subclasses", "anomalies", "hierarchy"),
+        anomaly,
+    ),
     "structure": (("features",), (), structure),
     "retrieval": (("features", "labels"), (), retrieval),
 }
 KINDS = tuple(_TASKS)
+_OF_CLASSES = ("few-shot", "anomaly")  # the kinds that have classes, and that a BREEDS task may be of
+# of a key of a task another one that it needs
+_TOGETHER = {
+    "test_labels": "test", "breeds": "hierarchy", "hierarchy": "breeds", "train_subclasses": "test_subclasses",
+    "test_subclasses": "train_subclasses",
+}  # fmt: skip
+# keys of which the first excludes the others
+_APART = (
+    ("breeds", "subclasses", "train_subclasses"),
+    ("anomalies", "train_labels", "test_labels", "train_subclasses", "mode", "breeds"),
+)
 _IN_WORDS = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
@@ -81,6 +97,13 @@ class Task:
     name: str
     kind: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that it names; patterns by which labels are read from names are none."""
+        needed, more, _ = _TASKS[self.kind]
+        texts = [self.settings[key] for key in (*needed, *more) if key in self.settings]
+        return tuple(text for text in texts if not text.startswith(("labels.", "names:")))
 
 
 @dataclass(frozen=True)
@@ -219,14 +242,35 @@ def _task(name: str, table: Any, here: str) -> Task:
     settings = {key: value for key, value in table.items() if key != "kind"}
     needed, files, evaluation = _TASKS[kind]
     options = {key: option.kind for key, option in options_of(evaluation).items() if key != "seed"}  # the suite has one
+    options |= {"breeds": str} if kind in _OF_CLASSES else {}
     _check(settings, {**dict.fromkeys((*needed, *files), str), **options}, here)
     missing = [key for key in needed if key not in settings]
     if missing:
         raise ParameterError(f"{here} names no {missing[0]}, which a task of kind {kind} needs.")
+    _check_keys(kind, settings, here)
     for key, value in settings.items():
         if isinstance(value, str) and value.startswith("names:"):
             _check_pattern(value.removeprefix("names:"), f"{here} {key}")
     return Task(name, kind, settings)
+
+
+def _check_keys(kind: str, settings: Mapping[str, Any], here: str) -> None:
+    """Raise an error where a key lacks another one, or stands beside one that contradicts it."""
+    pairs = list(_TOGETHER.items())
+    if kind in _OF_CLASSES and "anomalies" not in settings:
+        pairs += [("train", "train_labels"), ("test", "test_labels")]
+    for key, other in pairs:
+        if key in settings and other not in settings:
+            raise ParameterError(f"{here} has {key} but names no {other}, which a task of kind {kind} needs then.")
+    for keys in _APART:
+        others = [key for key in keys[1:] if key in settings and keys[0] in settings]
+        if others:
+            raise ParameterError(f"{here} has {keys[0]} and {others[0]}; leave one of them out.")
+    if "breeds" in settings:
+        try:
+            check_breeds(settings["breeds"])
+        except ParameterError as error:
+            raise ParameterError(f"{here}: {error}") from error
 
 
 def _labels(tables: Any, what: str) -> dict[str, dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -128,6 +129,24 @@ class Sources:
                 raise DataError(f"image {image} has no label: names:{pattern} must fit with one group in brackets.")
             labels.append(match[1])
         return np.array(labels)
+
+
+def present(plan: Plan) -> tuple[Plan, dict[str, Path]]:
+    """The plan without the tasks of which a network lacks a file, and the first such file of each.
+
+    A ParameterError where no task is left.
+    """
+    missing: dict[str, Path] = {}
+    for network in plan.networks:
+        sources = Sources(plan, network)
+        for task in plan.tasks:
+            lacking = [sources.path(text) for text in task.files if not sources.is_file(text)]
+            if lacking:
+                missing.setdefault(task.name, lacking[0])
+    left = tuple(task for task in plan.tasks if task.name not in missing)
+    if not left:
+        raise ParameterError(f"no task of the suite has its files; {next(iter(missing.values()))} is missing.")
+    return replace(plan, tasks=left), missing
 
 
 def _names(features: Features) -> tuple[str, ...]:

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from glocal.data.datasets.breeds import breeds_sides
 from glocal.data.features import Features
 from glocal.data.rdm import join_rdms, load_index, load_rdms
 from glocal.data.repeated import load_repeated
 from glocal.evaluation.alignment import odd_one_out
-from glocal.evaluation.anomaly import anomaly
+from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.ceiling import reached
 from glocal.evaluation.fewshot import few_shot
 from glocal.evaluation.result import EvaluationResult, KeptResult
@@ -60,9 +61,7 @@ def _rsa(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[Eval
 
 def _few_shot(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
     same = "test" not in settings
-    train = sources.features(settings["train"])
-    test = train if same else sources.features(settings["test"])
-    y_train = sources.labels(settings["train_labels"], train)
+    train, y_train, test, y_test = _sides(settings, sources)
     subclasses: dict[str, Any] = {}
     if "subclasses" in settings:
         subclasses = {
@@ -71,20 +70,36 @@ def _few_shot(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple
         }
     X = embed(train)
     found = few_shot(
-        X, y_train, X if same else embed(test), y_train if same else sources.labels(settings["test_labels"], test),
-        seed=seed, leave_out_shots=same and not subclasses, **subclasses,
-        **_given(settings, few_shot),
+        X, y_train, X if test is train else embed(test), y_test,
+        seed=seed, leave_out_shots=test is train and not subclasses, **subclasses, **_given(settings, few_shot),
     )  # fmt: skip
     return found, settings["train" if same else "test"]
 
 
 def _anomaly(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
-    train, test = sources.features(settings["train"]), sources.features(settings["test"])
-    found = anomaly(
-        embed(train), sources.labels(settings["train_labels"], train), embed(test),
-        sources.labels(settings["test_labels"], test), **_given(settings, anomaly),
-    )  # fmt: skip
-    return found, settings["test"]
+    given = _given(settings, anomaly)
+    if "anomalies" in settings:
+        rows = (embed(sources.features(settings[key])) for key in ("train", "test", "anomalies"))
+        return anomaly_against(*rows, **given), settings["anomalies"]
+    train, y_train, test, y_test = _sides(settings, sources)
+    for key, features in (("train_subclasses", train), ("test_subclasses", test)):
+        if key in settings:
+            given[key] = sources.labels(settings[key], features)
+    return anomaly(embed(train), y_train, embed(test), y_test, **given), settings["test"]
+
+
+def _sides(settings: Any, sources: Sources) -> tuple[Features, np.ndarray, Features, np.ndarray]:
+    """Training and test features with their labels; without a test file both are the same."""
+    train = sources.features(settings["train"])
+    y_train = sources.labels(settings["train_labels"], train)
+    test, y_test = train, y_train
+    if "test" in settings:
+        test = sources.features(settings["test"])
+        y_test = sources.labels(settings["test_labels"], test)
+    if "breeds" in settings:
+        hierarchy = sources.path(settings["hierarchy"])
+        return breeds_sides(settings["breeds"], hierarchy, train, y_train, test, y_test)
+    return train, y_train, test, y_test
 
 
 def _structure(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:

@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 from glocal.cli.command import changed, takes
+from glocal.cli.evaluate.breeds import Breeds
 from glocal.cli.evaluate.common import Scored, record
 from glocal.cli.output import interval, progress_bar, put_table, say
 from glocal.data.features import Features
@@ -22,6 +23,7 @@ _MOST_SHOWN = 30
 @takes(anomaly)
 def anomaly_command(
     given: Scored,
+    task: Breeds,
     train: Annotated[Path, typer.Option("--train", help="Feature file of the training images.")],
     test: Annotated[Path, typer.Option("--test", help="Feature file of the test images.")],
     train_labels: Annotated[Path | None, typer.Option("--train-labels", help="One class a training image.")] = None,
@@ -41,13 +43,17 @@ def anomaly_command(
     """Anomaly detection by the nearest training images: AUROC with interval, AUPR and FPR95, averaged over classes.
 
     Labels are needed except with --anomalies, which trains on all training images and needs none. Without a transform
-    all files are standardized by the two scalars of the training features.
+    all files are standardized by the two scalars of the training features. With --breeds the classes are the
+    superclasses of that task, and the normal test images are of other subclasses than the training images.
 
     Example: glocal evaluate anomaly --train train.npy --train-labels train_labels.npy --test test.npy
     --test-labels test_labels.npy --transform transform.npz
     """
-    if anomalies is not None and ("mode" in changed(anomaly_command, options) or train_labels or test_labels):
+    if anomalies is not None and (
+        "mode" in changed(anomaly_command, options) or train_labels or test_labels or task.breeds
+    ):
         raise ParameterError("--anomalies is a task of its own, without labels and mode; leave those out.")
+    task.check(train_subclasses, test_subclasses)
     labels = () if anomalies is not None else _needed(train_labels, test_labels)
     shown, seen = given.load(train), given.load(test)
     scalars = None if given.transform else shown.standardization
@@ -64,6 +70,7 @@ def anomaly_command(
             y_train, y_test = (
                 load_labels(path, len(images)) for path, images in zip(labels, (shown, seen), strict=True)
             )
+            shown, y_train, seen, y_test = task.sides(shown, y_train, seen, y_test)
             result = anomaly(
                 rows(shown), y_train, rows(seen), y_test, progress=progress, **options,
                 train_subclasses=None if train_subclasses is None else load_labels(train_subclasses, len(shown)),

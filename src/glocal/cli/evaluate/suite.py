@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table
+from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table, say
 from glocal.suite import Plan
 
 
@@ -17,6 +17,9 @@ def suite_command(
     root: Annotated[
         Path | None, typer.Option("--root", help="What the paths in the file are relative to; else as the file says.")
     ] = None,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave out the tasks whose files are not there; they are named.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit the arms and score every task: one table of arms × tasks with intervals and paired differences.
@@ -24,8 +27,13 @@ def suite_command(
     Example: glocal evaluate suite suite.toml --out suite-out
     """
     from glocal.suite import run_suite  # torch loads with it
+    from glocal.suite.sources import present
 
     plan = Plan.load(suite, root)
+    if skip_missing:
+        plan, missing = present(plan)
+        for name, path in missing.items():
+            say(f"task {name} is left out: {path} does not exist")
     with progress_bar("suite", unit="cells", lines=True) as progress:
         result = run_suite(plan, out, lambda what, done, total: progress(done, total, what))
     if as_json:

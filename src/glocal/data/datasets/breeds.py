@@ -1,16 +1,19 @@
 """The four BREEDS tasks: superclasses of ImageNet whose training and test subclasses differ.
 
 The computation below is our own. The definition of each task (root, level and number of subclasses) and the three files
-of the hierarchy are the authors'; users supply the files, which are neither included nor downloaded here.
+of the hierarchy are the authors'; `fetch` brings the files.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from glocal.data.datasets.download import cache_folder
+from glocal.data.features import Features
 from glocal.data.splits import check_seed
 from glocal.errors import DataError, FileError, ParameterError
 from glocal.files import PathLike, one_line, read_lines
@@ -24,28 +27,71 @@ TASKS: dict[str, tuple[str, int, int]] = {
     "living17": ("n00004258", 5, 4),
     "nonliving26": ("n00021939", 5, 4),
 }
+_FILES = ("dataset_class_info.json", "class_hierarchy.txt", "node_names.txt")
+_FETCH = "Bring the three files with glocal data fetch breeds/hierarchy breeds/names breeds/classes."
 
 
 @dataclass(frozen=True)
 class BreedsTask:
-    """One task: superclass names, and for each the ImageNet class numbers that train and that test."""
+    """One task: superclass names, and for each the ImageNet class numbers that train and that test.
+
+    `numbers` has the number of each ImageNet class under its WordNet id.
+    """
 
     name: str
     superclasses: tuple[str, ...]
     source: tuple[tuple[int, ...], ...]
     target: tuple[tuple[int, ...], ...]
+    numbers: Mapping[str, int] = field(default_factory=dict, repr=False)
 
     def rows(self, classes: np.ndarray, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """Select the images of part ``source`` or ``target``: their row numbers, and the superclass of each."""
+        """Select the images of part ``source`` or ``target``: their row numbers, and the superclass of each by name.
+
+        `classes` are the ImageNet classes of all images, as numbers or WordNet ids.
+
+        Raises
+        ------
+        DataError
+            A class that is no WordNet id, or no image of the part.
+        """
         if part not in ("source", "target"):
             raise ParameterError(f"part is {part!r}; allowed are source and target.")
-        of = {c: number for number, members in enumerate(getattr(self, part)) for c in members}
-        superclass = np.array([of.get(int(c), -1) for c in classes], dtype=np.int64)
-        rows = np.flatnonzero(superclass >= 0)
-        return rows, superclass[rows]
+        number = {c: c for c in self.numbers.values()} if classes.dtype.kind in "iu" else dict(self.numbers)
+        values, codes = np.unique(classes, return_inverse=True)
+        unknown = [value for value in values.tolist() if value not in number]
+        if unknown:
+            raise DataError(
+                f"{self.name} needs the ImageNet class of each image, a number or a WordNet id such as n01440764; "
+                f"{unknown[0]!r} is none ({len(unknown)} such classes). The folders of ImageNet have these ids."
+            )
+        of = {c: name for name, members in zip(self.superclasses, getattr(self, part), strict=True) for c in members}
+        taken = np.array([number[value] in of for value in values.tolist()], dtype=bool)
+        names = np.array([of.get(number[value], "") for value in values.tolist()])
+        rows = np.flatnonzero(taken[codes])
+        if not len(rows):
+            raise DataError(f"none of the {len(classes)} images is of a {part} class of {self.name}.")
+        return rows, names[codes[rows]]
 
 
-def breeds_task(folder: PathLike, name: str, seed: int = 2) -> BreedsTask:
+def breeds_sides(
+    name: str, folder: PathLike | None, train: Features, train_labels: np.ndarray, test: Features,
+    test_labels: np.ndarray,
+) -> tuple[Features, np.ndarray, Features, np.ndarray]:  # fmt: skip
+    """The source classes of `train` and the target classes of `test`, each with the superclasses of its rows.
+
+    Labels are ImageNet classes; see `BreedsTask.rows`. Both may be the same images.
+    """
+    task = breeds_task(name, folder)
+    (shown, y_train), (asked, y_test) = task.rows(train_labels, "source"), task.rows(test_labels, "target")
+    return _only(train, shown), y_train, _only(test, asked), y_test
+
+
+def _only(features: Features, rows: np.ndarray) -> Features:
+    names = None if features.names is None else tuple(features.names[row] for row in rows)
+    return Features(features.matrix[rows], names, features.source)
+
+
+def breeds_task(name: str, folder: PathLike | None = None, seed: int = 2) -> BreedsTask:
     """Compute a BREEDS task from the files of its release.
 
     The hierarchy is cut down to the classes and their ancestors; the level of a node is the length of the longest path
@@ -56,10 +102,10 @@ def breeds_task(folder: PathLike, name: str, seed: int = 2) -> BreedsTask:
 
     Parameters
     ----------
-    folder : path
-        With ``class_hierarchy.txt`` (parent and child a line), ``node_names.txt`` (id, tab, name a line) and
-        ``dataset_class_info.json`` (a list of [number, id, name]).
     name : {"entity13", "entity30", "living17", "nonliving26"}
+    folder : path or None
+        With ``class_hierarchy.txt`` (parent and child a line), ``node_names.txt`` (id, tab, name a line) and
+        ``dataset_class_info.json`` (a list of [number, id, name]); None is where `fetch` puts them.
     seed : int
 
     Returns
@@ -79,13 +125,16 @@ def breeds_task(folder: PathLike, name: str, seed: int = 2) -> BreedsTask:
     ----------
     Santurkar, Tsipras & Madry (2021), BREEDS: Benchmarks for Subpopulation Shift, ICLR, section 4 and table 1.
     """
-    if name not in TASKS:
-        raise ParameterError(f"task is {name!r}; allowed are {', '.join(TASKS)}.")
+    check_breeds(name)
     check_seed(seed)
-    folder = Path(folder)
-    numbers = _class_numbers(folder / "dataset_class_info.json")
-    edges = _pairs(folder / "class_hierarchy.txt", None)
-    names = dict(_pairs(folder / "node_names.txt", "\t"))
+    folder = cache_folder() / "breeds" if folder is None else Path(folder)
+    for file in _FILES:
+        if not (folder / file).is_file():
+            raise FileError(f"BREEDS file {folder / file} does not exist. {_FETCH}")
+    info, hierarchy, node_names = _FILES
+    numbers = _class_numbers(folder / info)
+    edges = _pairs(folder / hierarchy, None)
+    names = dict(_pairs(folder / node_names, "\t"))
     ancestor, wanted_level, k = TASKS[name]
     children = _above(numbers, edges)
     below, level = _descendants(children, ancestor), _levels(children)
@@ -97,7 +146,8 @@ def breeds_task(folder: PathLike, name: str, seed: int = 2) -> BreedsTask:
         classes = sorted(_descendants(children, node) & numbers.keys())
         if len(classes) >= k:
             drawn = [numbers[str(one)] for one in rng.choice(classes, k, replace=False)]
-            superclasses.append(names.get(node, node))
+            known = names.get(node, node)
+            superclasses.append(f"{known} ({node})" if known in superclasses else known)
             source.append(tuple(drawn[: k // 2]))
             target.append(tuple(drawn[k // 2 :]))
     if not superclasses:
@@ -105,7 +155,13 @@ def breeds_task(folder: PathLike, name: str, seed: int = 2) -> BreedsTask:
             f"{folder} has no node at level {wanted_level} below {ancestor} with {k} classes: "
             f"it is not the hierarchy that {name} is defined on."
         )
-    return BreedsTask(name, tuple(superclasses), tuple(source), tuple(target))
+    return BreedsTask(name, tuple(superclasses), tuple(source), tuple(target), numbers)
+
+
+def check_breeds(name: str) -> None:
+    """Raise a ParameterError unless a task has this name."""
+    if name not in TASKS:
+        raise ParameterError(f"BREEDS task is {name!r}; allowed are {', '.join(TASKS)}.")
 
 
 def _above(classes: dict[str, int], edges: list[tuple[str, str]]) -> dict[str, list[str]]:
