@@ -230,6 +230,15 @@ def test_every_public_name_loads():
         glocal.nonsense  # noqa: B018
 
 
+def test_every_name_that_a_package_offers_loads():
+    """Each name of each ``__all__`` exists, those that are loaded when they are asked for too."""
+    folders = (path.parent.relative_to(SOURCE.parent) for path in MODULES if path.name == "__init__.py")
+    names = [".".join(folder.parts) for folder in folders]
+    for module in map(importlib.import_module, names):
+        for name in getattr(module, "__all__", ()):
+            assert getattr(module, name) is not None
+
+
 def test_the_tests_check_shapes_at_run_time():
     """The hook is in: an argument of another shape than its annotation says is refused."""
     from jaxtyping import TypeCheckError

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from glocal.aligner.loop import Loop, Validation
 
 _PLACES = {
-    "Aligner": "estimator", "Arm": "arm", "Chosen": "choices", "Exact": "exact", "Fit": "fitting", "FitData": "data",
+    "Aligner": "estimator", "Arm": "arm", "Chosen": "chosen", "Exact": "exact", "Fit": "fitting", "FitData": "data",
     "Loop": "loop", "Validation": "loop", "fit": "fitting", "fit_arm": "fitting",
 }  # fmt: skip
 
