@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from glocal._version import __version__
-from glocal.cli import apply, collect, data, demo, evaluate, extract, fit, report, suite, sweep, transforms
+from glocal.cli import align, apply, collect, data, demo, evaluate, extract, fit, report, suite, sweep, transforms
 from glocal.cli.output import say
 from glocal.errors import GLocalError, GLocalWarning, is_interrupt
 from glocal.files import unwritable
@@ -28,6 +28,7 @@ app = typer.Typer(
 app.command("extract")(extract.extract)
 app.command("fit")(fit.fit)
 app.command("sweep")(sweep.sweep)
+app.command("align")(align.align)
 app.command("apply")(apply.apply)
 app.command("demo")(demo.demo)
 app.command("report")(report.report)

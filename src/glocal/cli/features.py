@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from glocal.cli.output import others_to_stderr, progress_bar, say
-from glocal.data.datasets.download import cache_folder
 from glocal.data.features import Features
 from glocal.data.readers import READERS
-from glocal.errors import DataError, ParameterError
-from glocal.files import make_folder
+from glocal.errors import ParameterError
 
 FeaturesPath = Annotated[
     Path, typer.Option("--features", help="Feature file, or folder with features.npy and file_names.txt.")
@@ -40,23 +36,12 @@ def load_features(path: Path, model: str | None = None, layer: str | None = None
         say(f"{path} holds features; --model is not used for it.")
         return Features.load(path)
     from glocal.extract import Extractor, open_images
-    from glocal.extract.runner import versions
+    from glocal.extract.extractor import kept_features
 
     source = open_images(path)
-    extractor = Extractor(model, () if layer is None else (layer,))
-    with others_to_stderr():
-        identity = extractor.identity  # loads the network
-    content = json.dumps([identity, versions(), source.content_sha256()], sort_keys=True)
-    folder = make_folder(cache_folder() / "features" / hashlib.sha256(content.encode()).hexdigest()[:32])
     with progress_bar("extracting", len(source), unit="images") as progress, others_to_stderr():
-        result = extractor.extract(source, folder, progress=lambda done, total: progress(done))
-    if not result.finished:
-        raise DataError(f"another process is extracting {path}. Run the command again when it is done.")
-    if result.missing:
-        named = "; ".join(f"{name} {reason}" for name, reason in result.missing[:3])
-        raise DataError(
-            f"{len(result.missing)} of {result.total} images under {path} have no features: {named}. Mend or remove "
-            "them, or use glocal extract --skip-unreadable and its folder."
+        result = kept_features(
+            Extractor(model, () if layer is None else (layer,)), source, lambda done, total: progress(done)
         )
     if result.ignored:
         say(f"{len(result.ignored)} files under {path} do not have the extension of an image and are left out.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -13,19 +15,20 @@ from typing import Any
 import torch
 from torch import nn
 
+from glocal.data.datasets.download import cache_folder
 from glocal.data.datasets.images import ImageSet
 from glocal.data.features import Features
-from glocal.errors import ParameterError
+from glocal.errors import DataError, ParameterError
 from glocal.extract.images import open_images
 from glocal.extract.layers import check_pool, resolve
 from glocal.extract.model import Layer, Model
 from glocal.extract.python_models import user_model
 from glocal.extract.registry import load_model
-from glocal.extract.runner import Network, Remote, run_chunks, run_chunks_on_cluster
+from glocal.extract.runner import Network, Remote, run_chunks, run_chunks_on_cluster, versions
 from glocal.extract.source import Source
 from glocal.extract.store import FeatureStore
 from glocal.extract.stream import default_workers
-from glocal.files import PathLike
+from glocal.files import PathLike, make_folder
 
 _CHUNK = 512  # items of a chunk, about: what a killed process does again
 Progress = Callable[[int, int], None]
@@ -222,6 +225,36 @@ class Extractor:
             "model": self.model, "layers": self.layers, "pool": self.pool, "weights": self.weights,
             "device": str(self.device), "dtype": self.dtype, "batch_size": self.batch_size, "text": self.text,
         }  # fmt: skip
+
+
+def kept_folder(extractor: Extractor, source: Source) -> Path:
+    """The folder of the cache for the features of these very images by this very network.
+
+    It is named by the content of the images, the hash of the weights and the versions of what computes: features that
+    are kept are found whatever the images are called from, and changed images have a folder of their own.
+    """
+    content = json.dumps([extractor.identity, versions(), source.content_sha256()], sort_keys=True)
+    return cache_folder() / "features" / hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def kept_features(extractor: Extractor, source: Source, progress: Progress | None = None) -> Extraction:
+    """Extract into `kept_folder`, or find there what was extracted before.
+
+    Raises
+    ------
+    DataError
+        Some images cannot be read, or another process is extracting them.
+    """
+    result = extractor.extract(source, make_folder(kept_folder(extractor, source)), progress=progress)
+    if not result.finished:
+        raise DataError(f"another process is extracting {source.described}. Run the command again when it is done.")
+    if result.missing:
+        named = "; ".join(f"{name} {reason}" for name, reason in result.missing[:3])
+        raise DataError(
+            f"{len(result.missing)} of {result.total} images in {source.described} have no features: {named}. Mend or "
+            "remove them, or use glocal extract --skip-unreadable and its folder."
+        )
+    return result
 
 
 def parse_shard(text: str) -> tuple[int, int]:

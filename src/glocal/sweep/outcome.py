@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from glocal._version import __version__
 from glocal.aligner import Arm, Loop, fit
 from glocal.aligner.problem import Problem
+from glocal.errors import DataError, FileError
 from glocal.files import atomic_write
 from glocal.options import options_of
+from glocal.records import to_json
 from glocal.solver import best_scale
 from glocal.sweep.run import SweepPlan
 from glocal.sweep.selection import METRICS, choose, means_over_folds, pareto_front, setting_of
@@ -68,7 +72,7 @@ def conclude(plan: SweepPlan, store: PointStore, rule: str, exchange: float | No
     front.insert(0, "chosen", [_same(line, best) for _, line in front.iterrows()])
     original_line = pd.DataFrame([original], columns=front.columns).astype(object)
     front = pd.concat([original_line, front.astype(object)], ignore_index=True)
-    transform = _refit(plan, best)
+    transform = _held(store.folder / "transform.npz", best) or _refit(plan, best)
     record = {
         "rule": choice.rule, "reason": choice.reason, "folds": plan.folds, "seed": plan.data.fit.seed, "best": best,
     }  # fmt: skip
@@ -76,6 +80,17 @@ def conclude(plan: SweepPlan, store: PointStore, rule: str, exchange: float | No
     meta = {**transform.meta, "sweep": {**record, "front": lines}}
     transform = LinearTransform(transform.weights, transform.bias, transform.mean, transform.std, meta)
     return Outcome(pd.DataFrame(rows), means, front, best, choice.rule, choice.reason, transform)
+
+
+def _held(path: Path, best: dict[str, Any]) -> LinearTransform | None:
+    """The refit of the same choice that this folder holds already, if this version wrote it whole."""
+    try:
+        held = LinearTransform.load(path)
+    except (FileError, DataError):  # there is none yet, or it is damaged: it is written anew
+        return None
+    version = ((held.meta.get("fit") or {}).get("provenance") or {}).get("version")
+    same = (held.meta.get("sweep") or {}).get("best") == json.loads(to_json(best))
+    return held if same and version == __version__ else None
 
 
 def _refit(plan: SweepPlan, best: dict[str, Any]) -> LinearTransform:

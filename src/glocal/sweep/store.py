@@ -140,6 +140,14 @@ class PointStore:
             stream.write((json.dumps(config) + "\n").encode())
 
 
+def fold_transforms(folder: Path, setting: dict[str, Any], folds: int) -> list[LinearTransform]:
+    """The transforms of a setting, each fitted without the objects of its fold; none where one was not kept."""
+    names = ("method", "bias", "lmbda", "alpha", "tau", "mix", "eta")
+    points = [Point(fold, **{name: setting[name] for name in names if name in setting}) for fold in range(folds)]
+    files = [folder / "transforms" / f"{point.key}.npz" for point in points]
+    return [LinearTransform.load(file) for file in files] if all(file.exists() for file in files) else []
+
+
 _NUMBER_OR_NONE = (*NUMBER, NULL)
 _POINT = {
     "fold": (int,), "method": TEXT, "bias": (bool,), "lmbda": NUMBER, "alpha": _NUMBER_OR_NONE, "tau": _NUMBER_OR_NONE,

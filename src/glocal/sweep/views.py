@@ -10,11 +10,10 @@ from glocal.data.features import object_name
 from glocal.data.splits import split_triplets
 from glocal.evaluation.views import BeforeAfter, object_view, save_view
 from glocal.files import make_folder
-from glocal.sweep.grid import Point
 from glocal.sweep.outcome import Outcome
 from glocal.sweep.run import SweepPlan
 from glocal.sweep.selection import setting_of
-from glocal.transform import LinearTransform
+from glocal.sweep.store import fold_transforms
 
 
 def write_views(plan: SweepPlan, outcome: Outcome, folder: Path) -> None:
@@ -61,17 +60,9 @@ def write_views(plan: SweepPlan, outcome: Outcome, folder: Path) -> None:
 
 def _heldout(plan: SweepPlan, outcome: Outcome, folder: Path, X: np.ndarray) -> list[BeforeAfter]:
     """The answers of each fold under the transform that was fitted without its objects; nothing if one is not kept."""
-    best, data = outcome.best, plan.data.fit
-    parts = []
-    for fold in range(plan.folds):
-        point = Point(
-            fold, best["method"], bool(best["bias"]), best["lmbda"], best["alpha"], best["tau"], best["mix"],
-            best.get("eta"),
-        )  # fmt: skip
-        path = folder / "transforms" / f"{point.key}.npz"
-        if not path.exists():
-            return []
-        Z = LinearTransform.load(path).apply(np.asarray(data.features.matrix, dtype=np.float64))
+    data, parts = plan.data.fit, []
+    for fold, transform in enumerate(fold_transforms(folder, outcome.best, plan.folds)):
+        Z = transform.apply(np.asarray(data.features.matrix, dtype=np.float64))
         _, heldout = split_triplets(data.triplets, len(X), folds=plan.folds, fold=fold, seed=data.seed)
         parts.append(BeforeAfter(X, Z, data.triplets.select(heldout)))
     return parts

@@ -1,0 +1,116 @@
+"""What an alignment will do: each step with its size, and about how long it takes on this machine."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from glocal.align.inputs import Inputs
+from glocal.align.log import Log, key_of
+from glocal.aligner.arm import METHODS
+from glocal.data.features import Features
+from glocal.errors import DataError
+from glocal.extract import Extractor
+from glocal.extract.source import Source
+from glocal.files import PathLike
+from glocal.sweep import Grid
+from glocal.sweep.options import SweepOptions
+
+_PROBE = 8  # images that are run to see how long one takes
+_EVALUATIONS = 85  # of the objective, a point: the mean of sweeps on real data
+_STEP = 0.003  # seconds of an evaluation besides its products
+_SIDE = 512  # of the matrices by which the speed of this machine is measured
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """A step, what it works on in words, and about how many seconds it takes: 0 where its result is kept already."""
+
+    step: str
+    what: str
+    seconds: float
+
+
+def plan(inputs: Inputs, out: PathLike) -> list[PlannedStep]:
+    """Read names, count answers, run the network on a few images, and say what each step will do in the folder `out`.
+
+    Nothing is written but what the libraries of the network and `things_answers` keep in their caches.
+
+    Raises
+    ------
+    DataError, FileError, ParameterError
+        The inputs cannot be used: no answer is about these images, an image is known to be unreadable, no such model.
+    """
+    joined = inputs.joined()
+    steps = [_extraction(inputs, name, source) for name, source in inputs.sources.items()]
+    n, t = len(inputs.sources["objects"]), len(joined.triplets)
+    m = len(inputs.sources["local"]) if "local" in inputs.sources else 0
+    dropped = f" ({joined.n_dropped:,} others name an object without an image)" if joined.n_dropped else ""
+    steps.append(PlannedStep("check", f"{t:,} answers about {n:,} objects{dropped}", 1 + 2e-6 * t))
+    points, p = points_of(local=m > 0), _dimensions(inputs)
+    what = f"{points} fits of {p} dimensions on folds of objects, and one on all"
+    if Log(Path(out)).result("choose", key_of("choose", inputs.identity)) is not None:
+        steps.append(PlannedStep("choose", f"{what}: kept from before", 0.0))
+    else:
+        steps.append(PlannedStep("choose", what, points * _EVALUATIONS * _evaluation(n, m, p, t)))
+    steps.append(PlannedStep("score", "the choice on the held-out objects of each fold", 1 + 5e-6 * t))
+    steps.append(PlannedStep("export", "transform.npz, .safetensors and .onnx", 1.0))
+    steps.append(PlannedStep("page", "report.html with pictures of the objects", 3 + 0.01 * n))
+    steps.append(PlannedStep("card", "card.md", 0.1))
+    return steps
+
+
+def points_of(*, local: bool) -> int:
+    """How many points the default sweep has."""
+    grid = Grid.load("arms").of_methods(tuple(method for method in METHODS if local or method != "glocal"))
+    return sum(map(len, grid.paths(SweepOptions.folds)))
+
+
+def _extraction(inputs: Inputs, name: str, source: Source) -> PlannedStep:
+    missing = source.known_missing()
+    if missing:
+        number, reason = missing[0]
+        raise DataError(
+            f"{len(missing)} of {len(source)} images in {source.described} cannot be read: "
+            f"{source.items[number].name} {reason}. Mend or remove them."
+        )
+    what = f"{len(source):,} {'images' if name == 'objects' else 'local images'} through {inputs.model}"
+    if (inputs.folders[name] / "record.json").exists():
+        return PlannedStep("extract", f"{what}: kept from before", 0.0)
+    return PlannedStep("extract", what, len(source) * _probed(inputs)[1])
+
+
+def _dimensions(inputs: Inputs) -> int:
+    kept = inputs.folders["objects"]
+    return Features.load(kept).dimensions if (kept / "record.json").exists() else _probed(inputs)[0]
+
+
+def _probed(inputs: Inputs) -> tuple[int, float]:
+    """The dimensions of the features, and the seconds that an image takes, from the first few."""
+    if "_probed" not in vars(inputs):
+        source = inputs.sources["objects"]
+        few = replace(source, items=source.items[:_PROBE], labels={})
+        probe = Extractor(inputs.model, inputs.extractor.layers, batch_size=len(few))
+        vars(probe)["loaded"] = inputs.extractor.loaded  # the network is read once
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.perf_counter()
+            found = probe.extract(few, Path(folder) / "probe")
+            vars(inputs)["_probed"] = (found.features().dimensions, (time.perf_counter() - began) / len(few))
+    dimensions, seconds = vars(inputs)["_probed"]
+    return dimensions, seconds
+
+
+def _evaluation(n: int, m: int, p: int, t: int) -> float:
+    """Seconds of one evaluation of the objective: its products at the speed that this machine shows now."""
+    A = np.ones((_SIDE, _SIDE), dtype=np.float32)
+    A @ A  # the first product starts the threads
+    began = time.perf_counter()
+    A @ A
+    rate = 2 * _SIDE**3 / max(time.perf_counter() - began, 1e-6)
+    q = min(p, n + m)  # fewer rows than columns are fitted on their own directions
+    block = min(m, 1024)
+    return _STEP + (6 * (n + m) * q * q + 4 * n * n * q + 4 * m * block * q) / rate + 2e-8 * t

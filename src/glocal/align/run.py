@@ -1,0 +1,248 @@
+"""Run the steps of an alignment, each once for its content, and go on after a kill."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glocal.align.inputs import Inputs
+from glocal.align.log import Log, key_of
+from glocal.align.score import heldout_scores
+from glocal.align.sentences import sentences
+from glocal.data.check import Finding, check_features, check_local, check_triplets
+from glocal.data.check_people import check_people
+from glocal.data.features import Features
+from glocal.data.join import Joined
+from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError, ParameterError
+from glocal.evaluation.alignment import answer_credit
+from glocal.extract.extractor import kept_features
+from glocal.files import PathLike, array_sha256, atomic_write, make_folder
+from glocal.files.stems import file_stems
+from glocal.jobs.folder import lock
+from glocal.records import to_json
+from glocal.report import check_extra, load_run, load_thumbnails, report_page, save_page
+from glocal.sweep import Sweep
+from glocal.transform import LinearTransform
+from glocal.transform.card import card
+
+STEPS = ("extract", "check", "choose", "score", "export", "page", "card")
+SKIPPABLE = ("check", "score", "export", "page", "card")
+OnStep = Callable[[str, int, int], None]
+"""Called with the step, and how many of its parts are done of how many; 0 of 0 where it has none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """What an alignment left in its folder.
+
+    Parameters
+    ----------
+    transform : LinearTransform
+        The chosen setting, fitted on all objects.
+    sweep : Path
+        The folder of the sweep that chose it.
+    choice : dict
+        The setting with its means over folds, and the reason.
+    score : dict or None
+        What it gains on held-out objects, with an interval; None where that was skipped.
+    findings : tuple of Finding
+        Of the check.
+    files : tuple of Path
+        What was written.
+    said : tuple of str
+        What was gained, what it costs, what to do next.
+    """
+
+    transform: LinearTransform
+    sweep: Path
+    choice: dict[str, Any]
+    score: dict[str, Any] | None
+    findings: tuple[Finding, ...]
+    files: tuple[Path, ...]
+    said: tuple[str, ...]
+
+
+def align(
+    inputs: Inputs, out: PathLike, *, skip: Collection[str] = (), on_step: OnStep = lambda step, done, total: None
+) -> Aligned:
+    """Extract, check, choose and fit, score, export, and write a page and a card.
+
+    A step is done once for its content: the same call finds it, after a kill too, and what lies in the cache or in
+    `out` is not computed again. With other images or answers, what depends on them is made anew; a sweep of other
+    content keeps its own folder.
+
+    Parameters
+    ----------
+    inputs : Inputs
+    out : path
+        The folder of the results.
+    skip : collection of str
+        Of `SKIPPABLE`: steps that are left out.
+    on_step : function
+
+    Returns
+    -------
+    Aligned
+
+    Raises
+    ------
+    DataError
+        Images without features, answers that do not belong to them, or an error that the check found.
+    ParameterError, FileError, MissingDependencyError
+        A step that cannot be skipped, another process in `out`, no such images or model, a library that is missing.
+    """
+    if unknown := [step for step in skip if step not in SKIPPABLE]:
+        raise ParameterError(f"skip is {', '.join(unknown)}; allowed are {', '.join(SKIPPABLE)}.")
+    if "page" not in skip:
+        check_extra()
+    inputs.joined()  # what does not belong together is said before any work
+    out = make_folder(out)
+    with lock(out / ".align.lock") as mine:
+        if not mine:
+            raise FileError(f"{out} is being written by another process. Wait for it, or name another --out.")
+        return _Run(inputs, out, Log(out), frozenset(skip), on_step).all()
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    inputs: Inputs
+    out: Path
+    log: Log
+    skip: frozenset[str]
+    on_step: OnStep
+
+    def all(self) -> Aligned:
+        inputs = self.inputs
+        folders, made_of = inputs.folders, inputs.identity
+        self._once("extract", made_of[:1], self._extract)
+        objects, local = (Features.load(folders[name]) if name in folders else None for name in ("objects", "local"))
+        assert objects is not None
+        joined = inputs.joined(objects)
+        checked = self._once("check", made_of, partial(self._check, objects, local))
+        findings = tuple(Finding(**finding) for finding in (checked or {"findings": []})["findings"])
+        for said in _words(findings, "warning"):
+            warnings.warn(said, DataWarning, stacklevel=3)
+        stem = file_stems([(inputs.model.rpartition(":")[2],)]).popitem()[1]
+        sweep = self.out / f"{stem}-{key_of(*made_of)[:8]}"
+        choice = self._once("choose", made_of, partial(self._choose, objects, joined, local, sweep))
+        assert choice is not None
+        transform = LinearTransform.load(sweep / "transform.npz")
+        # NOTE not the hash of the file: its record holds seconds, which differ from run to run
+        fitted = [array_sha256(transform.weights), transform.mean, transform.std, made_of, choice["setting"]]
+        score = self._once("score", fitted, partial(self._score, objects, joined, local, sweep, choice))
+        transform = _with_score(transform, score, choice)
+        exported = self._once("export", [fitted, score], partial(self._export, transform))
+        page = self._once("page", [fitted, score], partial(self._page, sweep))
+        described = self._once("card", [fitted, score], partial(self._card, transform))
+        files = [self.out / name for step in (exported, page, described) if step for name in step["files"]]
+        warned = sum(finding.severity == "warning" and finding.check != "constant" for finding in findings)
+        told = sentences(score, local=local is not None, warnings=warned, out=self.out)
+        return Aligned(transform, sweep, choice, score, findings, tuple(files), tuple(told))
+
+    def _once(self, step: str, made_of: list[Any], work: Callable[[], Any]) -> dict[str, Any] | None:
+        if step in self.skip:
+            return None
+        self.on_step(step, 0, 0)
+        return self.log.once(step, key_of(step, made_of), work)
+
+    def _extract(self) -> tuple[dict[str, Any], list[str]]:
+        files = {}
+        for name, source in self.inputs.sources.items():
+            found = kept_features(self.inputs.extractor, source, partial(self.on_step, "extract"))
+            files[name] = str(next(iter(found.files.values())).resolve())
+        return {"features": files}, list(files.values())
+
+    def _check(self, objects: Features, local: Features | None) -> tuple[dict[str, Any], list[str]]:
+        found = list(_findings(objects, local, self.inputs))
+        if wrong := _words(found, "error"):
+            raise DataError(f"the check stops here: {' '.join(wrong)}")
+        return {"findings": [asdict(finding) for finding in found]}, []
+
+    def _choose(
+        self, objects: Features, joined: Joined, local: Features | None, sweep: Path
+    ) -> tuple[dict[str, Any], list[str]]:
+        search = Sweep().fit(
+            objects, joined.triplets, local_features=local, out=sweep, resume=True,
+            progress=lambda row, done, total: self.on_step("choose", done, total),
+        )  # fmt: skip
+        choice = {"setting": search.best_, "rule": search.rule_, "reason": search.reason_, "folds": search.folds}
+        return {**choice, "seed": search.seed}, [
+            f"{sweep.name}/{name}" for name in ("transform.npz", "views/chosen.npz")
+        ]
+
+    def _score(
+        self, objects: Features, joined: Joined, local: Features | None, sweep: Path, choice: dict[str, Any]
+    ) -> tuple[dict[str, Any], list[str]]:
+        before, after, gain = heldout_scores(objects, joined.triplets, sweep, choice)
+        with atomic_write(sweep / "rows.jsonl") as stream:
+            for score in (before, after, gain):
+                stream.write((to_json(replace(score, network=sweep.name).row()) + "\n").encode())
+        told = {"before": before.value, "after": after.value, "after_low": after.low, "after_high": after.high}
+        told |= {"difference": gain.value, "low": gain.low, "high": gain.high, "p": gain.p, "n": gain.n}
+        told |= {"kept": choice["setting"]["neighbours_kept"], "images": len(objects if local is None else local)}
+        return told, [f"{sweep.name}/rows.jsonl"]
+
+    def _export(self, transform: LinearTransform) -> tuple[dict[str, Any], list[str]]:
+        """Every kind of file whose library is installed."""
+        files, left_out = ["transform.npz"], []
+        transform.save(self.out / "transform.npz")
+        for name, write in (("transform.safetensors", transform.save), ("transform.onnx", transform.to_onnx)):
+            try:
+                write(self.out / name)
+                files.append(name)
+            except MissingDependencyError as error:
+                left_out.append(f"{name} is left out: {error}")
+        return {"files": files, "left_out": left_out}, files
+
+    def _page(self, sweep: Path) -> tuple[dict[str, Any], list[str]]:
+        run = load_run(sweep)
+        pictures = load_thumbnails(self.inputs.images, run)
+        title = f"{self.inputs.model}, aligned with people's answers"
+        save_page(report_page(run, title=title, thumbnails=pictures), self.out / "report.html")
+        return {"files": ["report.html"]}, ["report.html"]
+
+    def _card(self, transform: LinearTransform) -> tuple[dict[str, Any], list[str]]:
+        with atomic_write(self.out / "card.md") as stream:
+            stream.write(card(transform).encode())
+        return {"files": ["card.md"]}, ["card.md"]
+
+
+def _findings(objects: Features, local: Features | None, inputs: Inputs) -> Iterator[Finding]:
+    """What ``glocal data check`` finds."""
+    found = check_features(objects)
+    if local is not None:
+        found += check_features(local, "local features")
+    if not any(finding.severity == "error" for finding in found):
+        answers, names = inputs.asked
+        found += check_local(objects, local) if local is not None else []
+        if names is None and answers.names is not None and objects.names is not None:
+            names = tuple(answers.names)
+        found += check_triplets(objects, answers, names)
+        joined = inputs.joined(objects)
+        credit = np.full(len(answers), np.nan)
+        credit[joined.kept] = answer_credit(objects.standardization(objects.matrix, "float64"), joined.triplets)
+        found += check_people(answers, credit)
+    yield from found
+
+
+def _words(findings: Collection[Finding], severity: str) -> list[str]:
+    return [f"{finding.message}. Fix: {finding.fix}." for finding in findings if finding.severity == severity]
+
+
+def _with_score(transform: LinearTransform, score: dict[str, Any] | None, choice: dict[str, Any]) -> LinearTransform:
+    """The transform with its held-out score in its record, where the card and other readers look for it."""
+    if score is None:
+        return transform
+    heldout = {
+        "accuracy_cosine": score["after"], "low": score["after_low"], "high": score["after_high"], "n": score["n"],
+        "original_accuracy_cosine": score["before"],
+    }  # fmt: skip
+    holdout = {"folds": choice["folds"], "seed": choice["seed"], "heldout": heldout}
+    fit = {**transform.meta.get("fit", {}), "holdout": holdout}
+    return replace(transform, meta={**transform.meta, "fit": fit})
