@@ -181,7 +181,7 @@ def test_killed_at_every_step_it_ends_as_if_undisturbed(data_dir, tmp_path, monk
 
 
 @pytest.mark.data
-def test_without_answers_those_of_things_come_from_a_mirror(data_dir, tmp_path, monkeypatch, run):
+def test_without_answers_those_of_things_come_from_a_mirror(data_dir, tmp_path, monkeypatch, run, as_a_user):
     """Images named after THINGS objects need no answers: people's come from a mirror, and noise is unlearned."""
     mirror, things = tmp_path / "mirror" / "things", data_dir / "things"
     mirror.mkdir(parents=True)

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from glocal.align.inputs import Inputs
 from glocal.align.log import Log, key_of
 from glocal.align.score import heldout_scores
 from glocal.align.sentences import sentences
-from glocal.data.check import Finding, check_features, check_local, check_triplets
-from glocal.data.check_people import check_people
+from glocal.data.check import Case, diagnose
 from glocal.data.features import Features
 from glocal.data.join import Joined
 from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError, ParameterError
-from glocal.evaluation.alignment import answer_credit
 from glocal.extract.extractor import kept_features
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder
 from glocal.files.stems import file_stems
@@ -51,8 +47,8 @@ class Aligned:
         The setting with its means over folds, and the reason.
     score : dict or None
         What it gains on held-out objects, with an interval; None where that was skipped.
-    findings : tuple of Finding
-        Of the check.
+    findings : tuple of dict
+        Of the check: severity, message, consequence and fix of each.
     files : tuple of Path
         What was written.
     said : tuple of str
@@ -63,7 +59,7 @@ class Aligned:
     sweep: Path
     choice: dict[str, Any]
     score: dict[str, Any] | None
-    findings: tuple[Finding, ...]
+    findings: tuple[dict[str, Any], ...]
     files: tuple[Path, ...]
     said: tuple[str, ...]
 
@@ -125,7 +121,7 @@ class _Run:
         assert objects is not None
         joined = inputs.joined(objects)
         checked = self._once("check", made_of, partial(self._check, objects, local))
-        findings = tuple(Finding(**finding) for finding in (checked or {"findings": []})["findings"])
+        findings = [] if checked is None else checked["findings"]
         for said in _words(findings, "warning"):
             warnings.warn(said, DataWarning, stacklevel=3)
         stem = file_stems([(inputs.model.rpartition(":")[2],)]).popitem()[1]
@@ -141,9 +137,9 @@ class _Run:
         page = self._once("page", [fitted, score], partial(self._page, sweep))
         described = self._once("card", [fitted, score], partial(self._card, transform))
         files = [self.out / name for step in (exported, page, described) if step for name in step["files"]]
-        warned = sum(finding.severity == "warning" and finding.check != "constant" for finding in findings)
+        warned = sum(finding["severity"] == "warning" and finding["check"] != "constant" for finding in findings)
         told = sentences(score, local=local is not None, warnings=warned, out=self.out)
-        return Aligned(transform, sweep, choice, score, findings, tuple(files), tuple(told))
+        return Aligned(transform, sweep, choice, score, tuple(findings), tuple(files), tuple(told))
 
     def _once(self, step: str, made_of: list[Any], work: Callable[[], Any]) -> dict[str, Any] | None:
         if step in self.skip:
@@ -159,10 +155,11 @@ class _Run:
         return {"features": files}, list(files.values())
 
     def _check(self, objects: Features, local: Features | None) -> tuple[dict[str, Any], list[str]]:
-        found = list(_findings(objects, local, self.inputs))
+        answers, names = self.inputs.asked
+        found = [finding.told() for finding in diagnose(Case(objects, local, answers, object_ids=names))]
         if wrong := _words(found, "error"):
             raise DataError(f"the check stops here: {' '.join(wrong)}")
-        return {"findings": [asdict(finding) for finding in found]}, []
+        return {"findings": found}, []
 
     def _choose(
         self, objects: Features, joined: Joined, local: Features | None, sweep: Path
@@ -213,26 +210,10 @@ class _Run:
         return {"files": ["card.md"]}, ["card.md"]
 
 
-def _findings(objects: Features, local: Features | None, inputs: Inputs) -> Iterator[Finding]:
-    """What ``glocal data check`` finds."""
-    found = check_features(objects)
-    if local is not None:
-        found += check_features(local, "local features")
-    if not any(finding.severity == "error" for finding in found):
-        answers, names = inputs.asked
-        found += check_local(objects, local) if local is not None else []
-        if names is None and answers.names is not None and objects.names is not None:
-            names = tuple(answers.names)
-        found += check_triplets(objects, answers, names)
-        joined = inputs.joined(objects)
-        credit = np.full(len(answers), np.nan)
-        credit[joined.kept] = answer_credit(objects.standardization(objects.matrix, "float64"), joined.triplets)
-        found += check_people(answers, credit)
-    yield from found
-
-
-def _words(findings: Collection[Finding], severity: str) -> list[str]:
-    return [f"{finding.message}. Fix: {finding.fix}." for finding in findings if finding.severity == severity]
+def _words(findings: Collection[dict[str, Any]], severity: str) -> list[str]:
+    return [
+        f"{one['message']}; {one['consequence']}. Fix: {one['fix']}." for one in findings if one["severity"] == severity
+    ]
 
 
 def _with_score(transform: LinearTransform, score: dict[str, Any] | None, choice: dict[str, Any]) -> LinearTransform:

@@ -28,8 +28,9 @@ def align(
     ] = None,
     layer: LayerName = None,
     skip: Annotated[
-        str, typer.Option("--skip", help="Steps to leave out, with commas between: check,score,export,page,card.")
-    ] = "",
+        str | None,
+        typer.Option("--skip", help="Steps to leave out, with commas between: check,score,export,page,card."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, with sizes and times, and stop.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -60,7 +61,7 @@ def align(
         say(f"{row[0]}: {row[1]}, about {row[2]}")
     with progress_bar("align") as progress, others_to_stderr():
         done = align_all(
-            inputs, out, skip=[step for step in skip.replace(" ", "").split(",") if step],
+            inputs, out, skip=[step for step in (skip or "").replace(" ", "").split(",") if step],
             on_step=lambda step, part, total: progress(part or None, total or None, step),
         )  # fmt: skip
     if as_json:
