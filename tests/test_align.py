@@ -174,7 +174,7 @@ def test_killed_at_every_step_it_ends_as_if_undisturbed(data_dir, tmp_path, monk
     assert gained.startswith("Gained: agreement with people on 3,295 answers about held-out objects rises from 0.739")
     assert "(significant, p = " in gained
     assert costs.endswith("stay (36 held-out local images).")
-    assert following.startswith("Next: use it (glocal apply")
+    assert following.startswith("Next: use it: glocal apply")
     page, card = (out / "report.html").read_text(), (out / "card.md").read_text()
     assert "data:image/" in page
     assert f"| agreement on held-out objects | {resumed['score']['after']:.3f} [" in card
@@ -344,6 +344,6 @@ def test_the_last_sentences_follow_from_the_scores(change, local, gained, follow
         "before": 0.5, "after": 0.6, "difference": 0.1, "low": 0.08, "high": 0.12, "p": 0.001, "n": 900, "kept": 0.9,
         "images": 300, **change,
     }  # fmt: skip
-    said = sentences(score, local=local, warnings=0, out=Path("aligned"))
+    said = sentences(score, local=local, warnings=0, transform=Path("transform.npz"))
     assert gained in said[0]
     assert following in said[2]

@@ -138,7 +138,8 @@ class _Run:
         described = self._once("card", [fitted, score], partial(self._card, transform))
         files = [self.out / name for step in (exported, page, described) if step for name in step["files"]]
         warned = sum(finding["severity"] == "warning" and finding["check"] != "constant" for finding in findings)
-        told = sentences(score, local=local is not None, warnings=warned, out=self.out)
+        file = (self.out if exported else sweep) / "transform.npz"
+        told = sentences(score, local=local is not None, warnings=warned, transform=file)
         return Aligned(transform, sweep, choice, score, tuple(findings), tuple(files), tuple(told))
 
     def _once(self, step: str, made_of: list[Any], work: Callable[[], Any]) -> dict[str, Any] | None:

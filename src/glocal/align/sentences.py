@@ -9,7 +9,7 @@ _MANY = 0.7  # of the neighbours: fewer than that is a high price
 _NEIGHBOURS = 10
 
 
-def sentences(score: dict[str, Any] | None, *, local: bool, warnings: int, out: Path) -> list[str]:
+def sentences(score: dict[str, Any] | None, *, local: bool, warnings: int, transform: Path) -> list[str]:
     """What was gained, what it costs and what to do next.
 
     Parameters
@@ -20,18 +20,18 @@ def sentences(score: dict[str, Any] | None, *, local: bool, warnings: int, out: 
         Whether there are local images.
     warnings : int
         How many the check raised.
-    out : path
-        The folder of the alignment.
+    transform : path
+        The file that was written.
 
     Examples
     --------
     >>> score = {"before": 0.5, "after": 0.6, "difference": 0.1, "low": 0.08, "high": 0.12, "p": 0.001, "n": 900,
     ...          "kept": 0.9, "images": 300}
-    >>> for sentence in sentences(score, local=True, warnings=0, out=Path("aligned")):
+    >>> for sentence in sentences(score, local=True, warnings=0, transform=Path("transform.npz")):
     ...     print(sentence)
     Gained: agreement with people on 900 answers about held-out objects rises from 0.500 to 0.600, by +0.100 [+0.080, +0.120] (significant, p = 0.001).
     It costs neighbours: of each image's ten nearest, 9.0 stay (300 held-out local images).
-    Next: use it (glocal apply aligned/transform.npz FEATURES --out ALIGNED) and look at aligned/report.html.
+    Next: use it: glocal apply transform.npz FEATURES --out ALIGNED.
     """  # noqa: E501
     if score is None:
         return [
@@ -39,7 +39,7 @@ def sentences(score: dict[str, Any] | None, *, local: bool, warnings: int, out: 
             "It costs: unknown, for the same reason.",
             "Next: run the same command without --skip score; everything else is kept.",
         ]
-    return [_gained(score), _costs(score, local), _next(score, local, warnings, out)]
+    return [_gained(score), _costs(score, local), _next(score, local, warnings, transform)]
 
 
 def _gained(score: dict[str, Any]) -> str:
@@ -57,8 +57,8 @@ def _costs(score: dict[str, Any], local: bool) -> str:
     return f"It costs neighbours: of each image's ten nearest, {_NEIGHBOURS * score['kept']:.1f} stay ({among})."
 
 
-def _next(score: dict[str, Any], local: bool, warnings: int, out: Path) -> str:
-    apply = f"glocal apply {out / 'transform.npz'} FEATURES --out ALIGNED"
+def _next(score: dict[str, Any], local: bool, warnings: int, transform: Path) -> str:
+    apply = f"glocal apply {transform} FEATURES --out ALIGNED"
     first = "" if not warnings else " First look at what the check warned of."
     if not _significant(score):
         do = (
@@ -68,7 +68,7 @@ def _next(score: dict[str, Any], local: bool, warnings: int, out: Path) -> str:
     elif score["difference"] < 0:
         do = "leave the features as they are; try another model or layer."
     elif score["kept"] >= _MANY:
-        do = f"use it ({apply}) and look at {out / 'report.html'}."
+        do = f"use it: {apply}."
     elif not local:
         do = "give --local-images, images like those you will use it on, so that their neighbours are kept."
     else:
