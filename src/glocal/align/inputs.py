@@ -23,7 +23,7 @@ from glocal.files import PathLike, array_sha256, read_lines
 _HOW = (
     "Without --answers (answers=) the answers are those that people gave about the 1,854 objects of THINGS, and images "
     "must have the names of these objects. For other images give a file of answers: a line for each, with the two "
-    "objects that look most alike and then the odd one; docs/own-data.md says how to collect them."
+    "objects that look most alike and then the odd one; glocal collect asks people about your images."
 )
 
 
