@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import socket
 import threading
 from types import SimpleNamespace
 
@@ -111,6 +110,7 @@ def serve(images, tmp_path):
     from glocal.collect.database import open_database
     from glocal.collect.export import collected
     from glocal.collect.links import links
+    from glocal.collect.process import listen
     from glocal.collect.server import create_app
     from glocal.collect.settings import Settings
     from glocal.collect.study import create
@@ -122,7 +122,7 @@ def serve(images, tmp_path):
         given = {"fastest": 0.0, "repeats": 0.0, "catch": 0.0, "title": "Which look alike?", **settings}
         study = create(tmp_path / "study", open_images(str(images)), Settings(**given))
         engine = open_database(study)
-        at = socket.create_server(("127.0.0.1", 0))
+        at = listen("127.0.0.1", 0)
         config = uvicorn.Config(create_app(study, engine), log_level="warning", access_log=False, ws="none")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [at]}, daemon=True)

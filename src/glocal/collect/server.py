@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import lru_cache
+from pathlib import Path
 from time import time
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from sqlalchemy.engine import Connection, Engine
 from starlette.exceptions import HTTPException
 
@@ -32,6 +33,7 @@ _BURST = 10  # answers that may come at once
 _REQUESTS = (0.05, 100)  # mean seconds between requests of a person, and how many may come at once: images too
 _PICTURES = 2000  # in memory, of some 40 kB each
 _CHARTS = [f"{name}-{theme}.svg" for name in DRAWINGS for theme in THEMES]
+_OF_REPORT = "frame-ancestors 'none'"  # beside the policy that the report itself has, which allows no request
 _KEEP = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
@@ -180,6 +182,16 @@ def create_app(study: Study, engine: Engine) -> FastAPI:
             raise Refused(404, "This chart has not been drawn yet.")
         return Response((study.fit / name).read_bytes(), media_type="image/svg+xml")
 
+    @app.get("/o/{text}/report")
+    def report(text: str) -> Response:
+        who(text, OWNER)
+        return _fitted(study.fit / "report.html", headers={"Content-Security-Policy": _OF_REPORT})
+
+    @app.get("/o/{text}/transform")
+    def transform(text: str) -> Response:
+        who(text, OWNER)
+        return _fitted(study.fit / "transform.npz", filename=f"{study.title}.npz")
+
     @app.post("/o/{text}/fit")
     def fit(text: str) -> dict[str, bool]:
         who(text, OWNER)
@@ -202,6 +214,12 @@ def _slow_down(limit: Limit, person: str) -> None:
     wait = limit.wait(person)
     if wait:
         raise Refused(429, "That was too fast. Wait a moment and try again.", wait)
+
+
+def _fitted(file: Path, **options: Any) -> Response:
+    if not file.is_file():
+        raise Refused(404, "No fit has written this yet.")
+    return FileResponse(file, **options)
 
 
 def _return_url(study: Study, name: str, code: str) -> str | None:
