@@ -3,6 +3,8 @@
 import re
 import shutil
 import threading
+import urllib.error
+import urllib.request
 from types import SimpleNamespace
 
 import pytest
@@ -468,7 +470,7 @@ def test_the_owner_sees_what_has_come_in(serve, visit):
             **options,
         )
         tab.wait_for_selector('#owner[data-fit="done"]')
-        assert tab.text_content("#verdict") == "About 1,500 more answers for +.01."
+        assert tab.text_content("#verdict").endswith(" on 0.595 of new answers: about 1,500 more answers for +.01.")
         cards = tab.eval_on_selector_all("#numbers > div", "(all) => all.map((one) => one.textContent)")
         assert any("Answers1,234" in one for one in cards)
         assert any("Catch trials right0.750" in one for one in cards)
@@ -491,3 +493,28 @@ def test_the_owner_sees_what_has_come_in(serve, visit):
     tab.wait_for_selector('#owner[data-fit="running"]')
     assert started == ["POST"]
     assert tab.get_attribute("#fit", "aria-disabled") == "true"
+
+
+def test_the_owner_gets_the_report_and_the_transform(serve):
+    """Both are handed out when a fit has written them: the report under its own policy, the transform as a file."""
+    served = serve()
+
+    def get(what):
+        try:
+            with urllib.request.urlopen(f"{served.owner}/{what}") as reply:
+                return reply.status, reply.read(), reply.headers
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code, refusal.read(), refusal.headers
+
+    assert [get(what)[0] for what in ("report", "transform", "chart/curve-light.svg", "log.txt")] == [404] * 4
+    served.study.fit.mkdir()
+    for name in ("report.html", "transform.npz", "curve-light.svg", "log.txt"):
+        (served.study.fit / name).write_text(name)
+    status, body, headers = get("report")
+    assert (status, body, headers["Content-Security-Policy"]) == (200, b"report.html", "frame-ancestors 'none'")
+    status, body, headers = get("transform")
+    assert (status, body) == (200, b"transform.npz")
+    assert headers["Content-Disposition"].startswith("attachment")
+    assert get("chart/curve-light.svg")[1] == b"curve-light.svg"
+    assert [get(what)[0] for what in ("log.txt", "chart/log.txt", "chart/transform.npz")] == [404] * 3

@@ -42,7 +42,8 @@ def state(study: Study, found: Collected) -> dict[str, Any]:
         "answers": told, "cannot_tell": int((found.choice == CANNOT_TELL).sum()), "now": _iso(time.time()),
         "people": _people(found, study.settings.per_person), "hours": _hours(found),
         "reliability": _reliability(found), "catch": [int(found.right.sum()), len(found.right)],
-        "ceiling": _ceiling(found), "chance": 1 / 2 if study.settings.kind == "anchor" else 1 / 3, **fitted(study),
+        "ceiling": between_people(found), "chance": 1 / 2 if study.settings.kind == "anchor" else 1 / 3,
+        **fitted(study),
     }  # fmt: skip
 
 
@@ -72,6 +73,18 @@ def own_repeats(found: Collected) -> tuple[Int[np.ndarray, " r"], Int[np.ndarray
     first = np.array([row_of.get(trial, -1) for trial in found.again[again].tolist()], dtype=np.int64)
     own = (first >= 0) & found.told[first] & (found.person[first] == found.person[again])
     return again[own], first[own]
+
+
+def between_people(found: Collected) -> dict[str, Any] | None:
+    """The cautious bound of `glocal.evaluation.ceiling`; a person's own repeats say nothing about others."""
+    keep = np.ones(len(found), dtype=bool)
+    keep[own_repeats(found)[0]] = False
+    try:
+        bound = ceiling(found.answers().select(keep[found.told]))
+    except DataError:  # nobody was asked what another one was
+        return None
+    one = bound.leave_one_out
+    return {"value": one.value, "low": one.low, "high": one.high, "n": bound.n_triplets}
 
 
 def _alike(found: Collected, again: np.ndarray, first: np.ndarray) -> np.ndarray:
@@ -113,18 +126,6 @@ def _reliability(found: Collected) -> dict[str, Any] | None:
         return None
     alike = _alike(found, again, first).astype(float)
     return estimated(mean_estimate(alike, found.person[again]), len(again))
-
-
-def _ceiling(found: Collected) -> dict[str, Any] | None:
-    """The cautious bound of `glocal.evaluation.ceiling`; a person's own repeats say nothing about others."""
-    keep = np.ones(len(found), dtype=bool)
-    keep[own_repeats(found)[0]] = False
-    try:
-        bound = ceiling(found.answers().select(keep[found.told]))
-    except DataError:  # nobody was asked what another one was
-        return None
-    one = bound.leave_one_out
-    return {"value": one.value, "low": one.low, "high": one.high, "n": bound.n_triplets}
 
 
 def _iso(seconds: float) -> str:

@@ -19,7 +19,7 @@ from glocal.collect.curve import LEAST, Curve, learning_curve
 from glocal.collect.database import add_proposals
 from glocal.collect.export import Collected, collected
 from glocal.collect.informative import propose
-from glocal.collect.owner import DONE, FAILED, LOCK, RUNNING, STATE, estimated, fitted
+from glocal.collect.owner import DONE, FAILED, LOCK, RUNNING, STATE, between_people, estimated, fitted
 from glocal.collect.projection import Projection, project
 from glocal.collect.report import write_report
 from glocal.collect.study import Study
@@ -100,7 +100,7 @@ def _refitted(study: Study, engine: Engine, doing: Callable[[str], None]) -> dic
     state = _state(features, result, curve, projection, len(answers))
     state["fit"]["warnings"] = [str(one.message) for one in warned]
     doing("drawing")
-    state["fit"]["charts"] = draw(state, study.fit)
+    state["fit"]["charts"] = draw(state | {"ceiling": between_people(found)}, study.fit)
     write_report(study, features, result, answers, curve)
     return state
 

@@ -48,15 +48,15 @@ function numbers(state) {
 
 function verdict(state) {
   const fit = state.fit ?? {};
-  const sentence = state.projection?.sentence;
-  get("verdict").textContent = sentence ? sentence[0].toUpperCase() + sentence.slice(1).replace(/\.?$/, ".")
-    : state.curve?.length ? "" : "Not known yet: a fit tells how well answers are predicted, and how many more it would take.";
-  get("verdict").hidden = !get("verdict").textContent;
+  const [last, sentence] = [state.curve?.at(-1), state.projection?.sentence];
+  get("verdict").textContent = last
+    ? `A fit agrees with people on ${fixed(last.value)} of new answers${sentence ? `: ${sentence}` : ""}.`
+    : "Not known yet: a fit tells how well answers are predicted, and how many more it would take.";
   const running = fit.state === "running";
   get("fit").setAttribute("aria-disabled", String(running || !state.answers));
   get("fit").textContent = running ? "Fitting …" : fit.state === "done" ? "Fit again" : "Fit now";
   const said = {
-    running: "A fit is running. People are asked on meanwhile.",
+    running: `A fit is running${fit.began ? ` since ${day(fit.began)}` : ""}. People are asked on meanwhile.`,
     done: `Last fit: ${day(fit.at)}, of ${count(fit.answers ?? 0)} answers, in ${Math.max(1, Math.round(fit.seconds ?? 0))} s. ${(fit.warnings ?? []).join(" ")}`,
     failed: `The last fit has failed: ${fit.message ?? "it gave no reason."}`,
   };
@@ -96,6 +96,7 @@ function charts(state) {
   };
   get("curve").hidden = !curve?.length;
   get("points").replaceChildren(...(curve ?? []).map((point) => row([count(point.answers), fixed(point.value), interval(point)])));
+  get("among").hidden = state.ceiling?.value === undefined;
   get("map").hidden = !drawn.includes("after");
   for (const place of document.querySelectorAll("[data-chart]")) {
     const name = place.dataset.chart;
