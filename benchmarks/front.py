@@ -51,7 +51,7 @@ def main() -> None:
             continue
         data = real(workbench.real_data(), network)
         sweep = Sweep(Grid.of({"method": ["global"], "lmbda": list(LMBDA)}), folds=3, tol=1e-4, select="val-loss")
-        sweep.fit(data.features, data.triplets, local_features=data.local, out=there, resume=True)
+        sweep.fit(data.fit.features, data.fit.triplets, local_features=data.judged, out=there, resume=True)
         glocal = pd.read_json(here / "points.jsonl", lines=True)
         original = pd.read_json(here / "original.jsonl", lines=True)
         rows = differences(glocal[glocal["alpha"] < 1], sweep.results_, original)

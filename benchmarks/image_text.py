@@ -71,10 +71,12 @@ class Scored:
     kept: np.ndarray
 
     @classmethod
-    def of(cls, case: Case, transform: LinearTransform, fold: int) -> Scored:
+    def of(cls, case: Case, transform: LinearTransform, fold: int, on_objects: bool = False) -> Scored:
+        """Neighbours are counted among the held-out local images, or among the held-out objects."""
         inside, answers = case.heldout(fold)
-        Z = transform.apply(np.asarray(case.objects.matrix, np.float64)[inside])
-        X = case.heldout_images(fold)
+        objects = np.asarray(case.objects.matrix, np.float64)[inside]
+        Z = transform.apply(objects)
+        X = objects if on_objects else case.heldout_images(fold)
         kept = shared_by_image(transform.standardization(X), transform.apply(X), K)
         return cls(answer_credit(Z, answers), kept)
 
@@ -109,9 +111,13 @@ def equal(quick: bool) -> None:
     """Each setting less `global` where that keeps as many neighbours, and where it agrees as often.
 
     On each fold the path of `global` from the original features to its best agreement is interpolated, answer by answer
-    and image by image. Intervals respect that answers share objects; the place on the path counts as known.
+    and image by image. Intervals respect that answers share objects; the place on the path counts as known. The fits of
+    CLIP, which keep the neighbours of photographs, are compared by the neighbours of objects too.
     """
-    for case, grids in CASES.items():
+    for case, grids, on_objects in [
+        *((case, grids, False) for case, grids in CASES.items()),
+        (CLIP, CASES[CLIP], True),
+    ]:
         folder = OUT / case.name
         if quick or not all((folder / name / "front.csv").exists() for name in grids):
             continue
@@ -119,8 +125,8 @@ def equal(quick: bool) -> None:
         lambdas = {row["lmbda"] for row in points if row["method"] == "global" and row["mix"] == 1}
         paths, answers = [], []
         for fold in range(FOLDS):
-            path = [Scored.of(case, case.transform(None, fold), fold)]
-            path += [Scored.of(case, case.transform(("global", lmbda, None, None), fold), fold) for lmbda in lambdas]
+            arms = [None, *(("global", lmbda, None, None) for lmbda in lambdas)]
+            path = [Scored.of(case, case.transform(arm, fold), fold, on_objects) for arm in arms]
             paths.append(unbeaten(path))
             inside, heldout = case.heldout(fold)
             answers.append(inside[heldout.answers])
@@ -129,7 +135,9 @@ def equal(quick: bool) -> None:
             if row["fold"] or (row["method"] == "global" and row["mix"] == 1):
                 continue
             arm = row["method"], row["lmbda"], row["alpha"], row["tau"]
-            mine = [Scored.of(case, case.transform(arm, fold, mix=row["mix"]), fold) for fold in range(FOLDS)]
+            mine = [
+                Scored.of(case, case.transform(arm, fold, mix=row["mix"]), fold, on_objects) for fold in range(FOLDS)
+            ]
             found = {
                 "credit": [at(path, "kept", one.kept.mean()) for path, one in zip(paths, mine, strict=True)],
                 "kept": [at(path, "credit", one.credit.mean()) for path, one in zip(paths, mine, strict=True)],
@@ -142,8 +150,9 @@ def equal(quick: bool) -> None:
                     shared = np.concatenate(answers) if name == "credit" else None
                     line[f"{name}_difference"] = vars(paired_difference(ours, theirs, answers=shared))
             rows.append(line)
-        save(folder / "equal.jsonl", rows)
-        print(f"\n{case.name}: less global at equal neighbours kept (agreement), and at equal agreement (neighbours)")
+        save(folder / f"equal{'-objects' if on_objects else ''}.jsonl", rows)
+        print(f"\n{case.name}, neighbours of {'objects' if on_objects else 'local images'}: less global")
+        print("at equal neighbours kept (agreement), and at equal agreement (neighbours)")
         for line in sorted(rows, key=lambda line: line["agreement"]):
             shown = "  ".join(difference(line.get(name)) for name in ("credit_difference", "kept_difference"))
             print(f"  {setting(line):36s} {line['agreement']:.4f} {line['kept']:.4f}  {shown}")

@@ -22,8 +22,8 @@ from glocal.aligner import fit_arm
 from glocal.data.features import Features
 from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_answers, simulated_world
-from glocal.evaluation.alignment import answer_credit
-from glocal.evaluation.statistics import triplet_estimate, triplet_interval
+from glocal.evaluation.alignment import answer_credit, odd_one_out
+from glocal.evaluation.statistics import triplet_estimate
 
 FITTED, SETS = 300, 2_000_000
 DESIGNS = ((60, 3000), (200, 5000), (1000, 3000))  # objects, answers: objects decide; between; answers decide
@@ -85,8 +85,8 @@ def main() -> None:
                 half = 1.959964 * value.std() / np.sqrt(len(value))
                 found.setdefault((name, "independent"), []).append((value.mean() - half, value.mean() + half))
             if world == 0:
-                clipped = triplet_interval(values["accuracy"], answers.answers)
-                assert np.allclose(clipped, found["accuracy", "analytic"][0])
+                told = odd_one_out(Z[drawn], answers)
+                assert np.allclose((told.low, told.high), found["accuracy", "analytic"][0])
         for (name, label), ends in found.items():
             low, high = np.array(ends).T
             held = np.mean((low <= truths[name]) & (truths[name] <= high))

@@ -79,7 +79,7 @@ def authors_epochs(data: SweepData) -> tuple[float, int]:
     """Median seconds of a step of their procedure on fold 0, and its steps in 20 epochs."""
     scalars = data.fit.scalars
     X = torch.from_numpy(scalars(data.fit.features.matrix))
-    local = torch.from_numpy(scalars(data.local.matrix))
+    local = torch.from_numpy(scalars(data.judged.matrix))
     block = local[torch.arange(LOCAL) % len(local)]  # their loader fills a block of 1024 from however many there are
     step = interleaved({"step": authors_step(X, block)}, 15)["step"]
     return step, EPOCHS * math.ceil(len(data.training(0, 3).triplets) / BATCH)
@@ -102,7 +102,7 @@ def whole_sweep(data: SweepData, network: str, grid: Grid, keep: Path | None) ->
         began = time.perf_counter()
         sweep = Sweep(grid, folds=3, tol=1e-4)
         out = Path(folder) if keep is None else keep / network
-        sweep.fit(data.fit.features, data.fit.triplets, local_features=data.local, out=out, progress=between_folds)
+        sweep.fit(data.fit.features, data.fit.triplets, local_features=data.judged, out=out, progress=between_folds)
         seconds = time.perf_counter() - began - paused
     step, count = authors_epochs(data)
     steps.append(step)
