@@ -77,7 +77,7 @@ CHROMIUM = next(
 NASTY = '"><img src=x onerror=hurt=1>.png'
 SOURCES = "(all) => all.map((image) => image.src)"
 SHAPES = ("ellipse", "rectangle")
-DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+DESK, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 600}
 
 
 @pytest.fixture(scope="module")
