@@ -226,6 +226,7 @@ def _turned(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 LOCAL = {
+    "objects transformed before": Fault(with_matrix(_turned), "local columns", "means of their columns correlate"),
     "local rows of length 1": Fault(
         local_of(lambda X, rng: X / np.linalg.norm(X, axis=1, keepdims=True)), "local scale", "rows have length 1", 0.01
     ),

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from glocal.data.answers import Answers
+from glocal.data.answers_file import read_list
+from glocal.data.check import Case, warn_of_order
 from glocal.data.features import Features
 from glocal.data.join import Joined, join
 from glocal.files import read_lines
@@ -68,6 +70,14 @@ class AnswersFile(AnswersForm):
         """The answers as given, and in rows of the features."""
         answers = self.load(self.triplets)
         return answers, join(features, answers, names_of(self.object_ids))
+
+    def to_fit(self, features: Features) -> Joined:
+        """The answers in rows of the features; a warning if another list of objects fits them better."""
+        answers, joined = self.joined(features)
+        order = None if self.order is None else read_list(self.order, what="order")
+        features.check_finite()
+        warn_of_order(Case(features, answers=answers, object_ids=names_of(self.object_ids), order=order))
+        return joined
 
 
 def names_of(object_ids: Path | None) -> tuple[str, ...] | None:

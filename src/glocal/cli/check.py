@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -48,17 +49,35 @@ def check_command(
     """
     with progress_bar("checking", None) as progress:
         case, unread = _loaded(features, given, triplets, local_features, heldout)
-        findings = [*unread, *([] if case is None else diagnose(case, lambda doing: progress(0, None, doing)))]
-        after, done, left = case, [], findings
-        if fix and case is not None:
-            for finding in unread:
-                after = after if finding.mend is None else finding.mend(case)
-                done += [] if finding.mend is None else [finding]
-            assert after is not None
-            after, more, left = mended(after, diagnose(after) if done else findings)
-            done, left = done + more, left + [finding for finding in unread if finding.mend is None and done]
-    written = [] if after is None or case is None else _written(case, after, triplets, heldout)
-    _report(case, findings, as_json, done if fix else None, left, written)
+        found = [] if case is None else diagnose(case, lambda doing: progress(0, None, doing))
+        found = sorted(unread + found, key=lambda finding: SEVERITIES.index(finding.severity))
+        mend = _mended(case, unread, found) if fix and case is not None else None
+    written = [] if mend is None or case is None else _written(case, mend.case, triplets, heldout)
+    if as_json:
+        put_json(_told(case, found, mend, written))
+    else:
+        _put(case, found, fix)
+        if mend is not None:
+            _put_mended(mend, written)
+    if any(finding.severity == "error" for finding in (found if mend is None else mend.left)):
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Mended:
+    """The data after --fix, what was mended, and what is found in them then."""
+
+    case: Case
+    done: list[Finding]
+    left: list[Finding]
+
+
+def _mended(case: Case, unread: list[Finding], found: list[Finding]) -> _Mended:
+    after, done = case, [finding for finding in unread if finding.mend is not None]
+    for finding in done:
+        after = after if finding.mend is None else finding.mend(after)
+    after, more, left = mended(after, diagnose(after) if done else [each for each in found if each not in unread])
+    return _Mended(after, done + more, left + [finding for finding in unread if finding.mend is None])
 
 
 def _loaded(
@@ -120,8 +139,8 @@ def _written(before: Case, after: Case, triplets: Path | None, heldout: Path | N
         with atomic_write(path) as stream:
             np.save(stream, np.asarray(new.matrix[:]), allow_pickle=False)
         written.append(str(path))
-        if new.names is not None:
-            path = mended_name(path.parent / NAMES_FILE)
+        path = mended_name(path.parent / NAMES_FILE)
+        if new.names is not None and str(path) not in written:  # those of the objects, where both lie in one folder
             with atomic_write(path) as stream:
                 stream.write("".join(f"{name}\n" for name in new.names).encode())
             written.append(str(path))
@@ -146,39 +165,34 @@ def _write_answers(file: Path, answers: Answers) -> Path:
     return path
 
 
-def _report(
-    case: Case | None, findings: list[Finding], as_json: bool, done: list[Finding] | None, left: list[Finding],
-    written: list[str],
-) -> None:  # fmt: skip
-    counts = Counter(finding.severity for finding in findings)
-    errors = sum(finding.severity == "error" for finding in left)
-    if as_json:
-        shape = {} if case is None else {"n": len(case.features), "p": case.features.dimensions}
-        told = {"errors": counts["error"], "warnings": counts["warning"], "findings": [f.told() for f in findings]}
-        of_fix = {
-            "mended": [f.told() for f in done or ()], "left": [f.told() for f in left], "written": written
-        }  # fmt: skip
-        put_json({**shape, **told, **(of_fix if done is not None else {})})
-    else:
-        if case is not None:
-            features = case.features
-            put(f"features: {len(features)} rows, {features.dimensions} columns, {features.matrix.dtype}")
-        for finding in sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)):
-            put(f"{finding.severity}: {finding}")
-        put(", ".join(counted(counts[kind], kind) for kind in SEVERITIES))
-        if done is not None:
-            _put_mended(done, left, written)
-    if errors:
-        raise typer.Exit(1)
+def _told(case: Case | None, found: list[Finding], mend: _Mended | None, written: list[str]) -> dict[str, Any]:
+    counts = Counter(finding.severity for finding in found)
+    shape = {} if case is None else {"n": len(case.features), "p": case.features.dimensions}
+    told = {**shape, "errors": counts["error"], "warnings": counts["warning"], "findings": [f.told() for f in found]}
+    if mend is None:
+        return told
+    return told | {
+        "mended": [f.told() for f in mend.done], "left": [f.told() for f in mend.left], "written": written
+    }  # fmt: skip
 
 
-def _put_mended(done: list[Finding], left: list[Finding], written: list[str]) -> None:
-    put("")
-    for finding in done:
+def _put(case: Case | None, found: list[Finding], fix: bool) -> None:
+    if case is not None:
+        features = case.features
+        put(f"features: {len(features)} rows, {features.dimensions} columns, {features.matrix.dtype}")
+    for finding in found:
+        can = " --fix can mend it." if finding.mend is not None and finding.severity != "note" and not fix else ""
+        put(f"{finding.severity}: {finding}{can}")
+    counts = Counter(finding.severity for finding in found)
+    put(", ".join(counted(counts[kind], kind) for kind in SEVERITIES))
+
+
+def _put_mended(mend: _Mended, written: list[str]) -> None:
+    for finding in mend.done:
         put(f"mended: {finding.check}: {finding.message}")
-    for finding in left:
+    for finding in mend.left:
         if finding.severity != "note":
             put(f"not mended: {finding.check}: {finding.message}. Fix: {finding.fix}.")
     put(f"written: {', '.join(written)}" if written else "nothing is written: no rule mends what was found")
-    if any("triplets" in Path(name).name or name.endswith(".npz") for name in written):
-        put("the written answers are 0-based, odd one last: leave out --base, --odd-column, --order and --weights")
+    if written:
+        put("answers written are 0-based, odd one last: leave out --base, --odd-column, --order and --weights for them")

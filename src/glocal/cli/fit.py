@@ -55,7 +55,7 @@ def fit(
     if is_safetensors(out):
         needed("safetensors", f"--out {out}")
     loaded = load_features(features, model, layer)
-    _, joined = answers.joined(loaded)
+    joined = answers.to_fit(loaded)
     local = None if local_features is None else load_features(local_features, model, layer)
     from glocal.aligner import Chosen, FitData
     from glocal.aligner import fit as fit_one

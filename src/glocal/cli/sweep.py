@@ -75,7 +75,7 @@ def sweep(
         for module in ("altair", "vl_convert"):
             needed(module, "--figure")
     loaded = Features.load(features)
-    _, joined = answers.joined(loaded)
+    joined = answers.to_fit(loaded)
     local = None if local_features is None else Features.load(local_features)
     if (downstream is None) != (downstream_labels is None):
         raise ParameterError("--downstream and --downstream-labels go together; one of them is missing.")

@@ -7,6 +7,7 @@ from glocal.data.check.doctor import diagnose, mended
 from glocal.data.check.features import check_features
 from glocal.data.check.finding import SEVERITIES, Finding
 from glocal.data.check.local import check_local, unlike, warn_of_local
+from glocal.data.check.order import warn_of_order
 from glocal.data.check.people import check_people
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "unlike",
     "warn_of_answers",
     "warn_of_local",
+    "warn_of_order",
 ]

@@ -108,7 +108,7 @@ def _meaning(case: Case, triplets: Answers) -> Iterator[Finding]:
     names = case.features.names
     if case.listed is None and names is not None and list(names) != sorted(names) and not of_list:
         yield Finding(
-            "warning",
+            "warning" if of_columns else "note",  # the features know the answers as they are
             "order",
             "features: the rows are not in alphabetical order of their names, and no --object-ids are given",
             "if the triplets index an alphabetical list of objects, pass it with --object-ids",

@@ -20,7 +20,6 @@ CONSEQUENCES = {
     "zero": "such a row has no direction: its similarities are those of the offset that all rows share",
     "lengths": "the two scalars fit neither part, and similarities tell the parts apart, not the images",
     "standardized": "a transform learned here applies only to features standardized by the same, lost numbers",
-    "transformed": "a transform learned here applies to features that went through the same one before",
     "duplicates": "what is repeated counts as often as it is there, and copies are neighbours",
     "near duplicates": "neighbours among copies are kept by any transform, and copies in two folds leak",
     "names": "answers about one object are learned from the image of another one",

@@ -41,19 +41,20 @@ def check_local(features: Features, local: Features, images: Int[np.ndarray, " k
     found = []
     if apart:
         of_objects, of_images = _length(features), _length(local)
-        unit = [abs(length - 1) < _UNIT for length in (of_objects, of_images)]
+        unit = any(abs(length - 1) < _UNIT for length in (of_objects, of_images))
+        raw = not any(_centred(each.standardization) for each in (features, local))
         lengths = f"; rows have length {of_images:.3g}, those of the objects {of_objects:.3g}"
         found.append(
             Finding(
                 "warning",
                 "local scale",
                 f"local features: by the mean and std of the object features they have mean {mean:.3g} and std "
-                f"{std:.3g}, where features made alike have about 0 and 1" + (lengths if any(unit) else ""),
+                f"{std:.3g}, where features made alike have about 0 and 1" + (lengths if unit else ""),
                 "make both alike and leave both raw (steps before Aligner in a Pipeline do not reach local_features by "
                 "themselves: see Aligner.fit)"
-                + ("; --fix gives all rows length 1, as later rows must have" if any(unit) else ""),
+                + ("; --fix gives all rows length 1, as later rows must have" if unit and raw else ""),
                 {"mean": mean, "std": std, "length": of_images, "object_length": of_objects},
-                (lambda case: of_length_one(case, "features", "local")) if any(unit) else None,
+                (lambda case: of_length_one(case, "features", "local")) if unit and raw else None,
             )
         )
     of_means, of_stds = (_correlation(*both) for both in zip(_columns(features), _columns(local, images), strict=True))
@@ -98,6 +99,11 @@ def _some(features: Features, rows: Int[np.ndarray, " k"] | None = None) -> np.n
         rows = np.unique(np.linspace(0, len(features) - 1, min(len(features), _MANY_IMAGES)).astype(np.int64))
     found = np.asarray(features.matrix[np.sort(rows)])
     return found[np.isfinite(found).all(axis=1)]
+
+
+def _centred(scalars: Standardization) -> bool:
+    """The offset that the network gave to all rows was taken off: lengths of rows no longer mean what they did."""
+    return abs(scalars.mean) < 1e-3 * scalars.std
 
 
 def _length(features: Features) -> float:

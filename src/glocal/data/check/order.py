@@ -6,6 +6,7 @@ Each other reading is tried: where features agree clearly better with the answer
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,15 +14,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from glocal.data.check.agreement import GRAM, MANY_ANSWERS, shares_of_pairs, similarities, spaced
+from glocal.data.answers import Answers
+from glocal.data.check.agreement import GRAM, MANY_ANSWERS, check_agreement, shares_of_pairs, similarities, spaced
 from glocal.data.check.case import Case
 from glocal.data.check.finding import Finding
 from glocal.data.features import object_name
-from glocal.data.join import feature_rows
+from glocal.data.join import feature_rows, join
+from glocal.errors import DataWarning
 
 _SURE = 5.0  # standard errors of the mean difference over the answers that the other reading changes
 _GAIN = 0.02
 _ENOUGH = 200
+_LARGE = 1 << 25  # numbers: a file that is not read whole to try other readings
 _FEWER = 20_000  # answers, where similarities are computed one by one
 
 SORTED: dict[str, Callable[[str], Any]] = {
@@ -49,7 +53,8 @@ class Reading:
 
 def check_order(case: Case) -> Iterator[Finding]:
     """The other reading of the answers, if any, under which the features agree clearly better with them."""
-    assert case.answers is not None
+    if case.answers is None or np.prod(case.features.matrix.shape, dtype=np.int64) > _LARGE:
+        return
     names = case.listed
     stated = np.arange(len(case.features)) if names is None else feature_rows(case.features, names)
     answers = case.answers.select(case.answers.inside(stated >= 0)[1])
@@ -86,6 +91,20 @@ def check_order(case: Case) -> Iterator[Finding]:
         evidence,
         reading.mend,
     )
+
+
+def warn_of_order(case: Case) -> None:
+    """Warn if the features agree clearly better with the answers under another reading of the list they index."""
+    if any(finding.check != "order" for finding in check_agreement(case.features, _in_rows(case))):
+        return  # another column: said by itself
+    for finding in check_order(case):
+        warnings.warn(f"{finding.message}. Fix: {finding.fix}.", DataWarning, stacklevel=3)
+
+
+def _in_rows(case: Case) -> Answers:
+    """The answers as rows of the features."""
+    assert case.answers is not None
+    return join(case.features, case.answers, case.object_ids).triplets
 
 
 def _readings(case: Case, stated: Int[np.ndarray, " n"]) -> Iterator[Reading]:
