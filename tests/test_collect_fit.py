@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import sqlalchemy as sql
 
+from glocal.aligner import Arm, Exact, FitData, fit
 from glocal.cli.app import execute
 from glocal.collect import curve as curves
-from glocal.collect.curve import Curve, learning_curve
+from glocal.collect.curve import Curve, learning_curve, path, rotated
 from glocal.collect.database import answers as answers_table
 from glocal.collect.database import open_database, people, proposals, trials
 from glocal.collect.export import Collected, collected
@@ -76,7 +77,7 @@ def test_held_out_answers_are_random_ones_that_no_fit_has_seen(features, monkeyp
     random = np.arange(200) % 2 == 0
     fitted = []
     monkeypatch.setattr(curves, "LAMBDAS", (1.0,))
-    monkeypatch.setattr(curves, "path", lambda features, answers, X: fitted.append(answers) or [X])
+    monkeypatch.setattr(curves, "path", lambda X, answers: fitted.append(answers) or [X])
     found = learning_curve(features, given, random, folds=4)
     assert sorted(found.heldout.objects.tolist()) == sorted(given.select(random).objects.tolist())
     held = np.array_split(np.sort(found.heldout.objects, axis=1), np.cumsum(_held_sizes(given, fitted, random))[:-1])
@@ -102,6 +103,18 @@ def test_the_curve_rises_where_there_is_something_to_learn(features, monkeypatch
     assert values[-1] > values[0] + 0.05
     assert values[-1] > 0.7
     assert len(found.credit) == 320
+
+
+def test_a_fit_in_principal_axes_is_the_fit_of_the_features(monkeypatch):
+    """With fewer objects than columns a path on rotated rows has the Gram matrix of the fit of the features."""
+    rows = np.random.default_rng(0).normal(size=(9, 15))
+    features = Features(rows, None, "features")
+    given = simulated_answers(rows[:, :2], 200, seed=1)
+    X = features.standardization(rows, "float64")
+    monkeypatch.setattr(curves, "_TOL", 1e-6)
+    (found,) = path(rotated(X), given, [0.4])
+    Z = fit(FitData(features, given), Arm("global", lmbda=0.4), Exact(tol=1e-6)).transform.apply(rows)
+    assert found @ found.T == pytest.approx(Z @ Z.T, abs=0.01 * np.square(Z).sum(axis=1).max())
 
 
 def test_too_few_random_answers_make_no_curve(features):

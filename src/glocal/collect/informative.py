@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -50,18 +52,30 @@ def propose(
         raise DataError("questions are proposed for answers of one kind about three objects.")
     rng = np.random.default_rng(seed)
     matrix = np.asarray(features.matrix, dtype=np.float64)
-    X, Z = transform.standardization(matrix, "float64"), transform.apply(matrix)
-    X = X @ np.linalg.svd(X, full_matrices=False)[2][:_DIMENSIONS].T
+    X, Z = principal(transform.standardization(matrix, "float64")), transform.apply(matrix)
     pairs, asked = candidate_pairs(answers.kind), random_questions(rng, len(X), _CANDIDATES * n)
     p = probabilities(Z, asked, pairs)
     counts = np.bincount(answers.objects.ravel(), minlength=len(X)).astype(float)
-    left, chosen = np.ones(len(asked), dtype=bool), []
+    return asked[greedy(lambda seen: information(posterior(X, seen), asked, pairs, p), asked, counts, n)]
+
+
+def principal(X: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n q"]:
+    """The rows in their leading principal axes."""
+    found: np.ndarray = X @ np.linalg.svd(X, full_matrices=False)[2][:_DIMENSIONS].T
+    return found
+
+
+def greedy(
+    worth: Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " t"]], asked: Int[np.ndarray, "t 3"],
+    counts: Float[np.ndarray, " n"], n: int,
+) -> Int[np.ndarray, " k"]:  # fmt: skip
+    """The n questions of most worth, in rounds: `worth` is told how often each object has been asked about by then."""
+    left, chosen, counts = np.ones(len(asked), dtype=bool), [], counts.copy()
     for size in np.diff(np.arange(_ROUNDS + 1) * n // _ROUNDS):
-        gained = np.where(left, information(posterior(X, counts), asked, pairs, p), -np.inf)
-        best = np.argsort(-gained, kind="stable")[:size]
+        best = np.argsort(-np.where(left, worth(counts), -np.inf), kind="stable")[:size]
         left[best] = False
-        chosen.append(asked[best])
-        counts += np.bincount(asked[best].ravel(), minlength=len(X))
+        chosen.append(best)
+        counts += np.bincount(asked[best].ravel(), minlength=len(counts))
     return np.concatenate(chosen)
 
 
@@ -95,12 +109,24 @@ def information(
     K: Float[np.ndarray, "n n"], asked: Int[np.ndarray, "t 3"], pairs: Pairs, p: Float[np.ndarray, "t k"]
 ) -> Float[np.ndarray, " t"]:
     """½ log det(I + s F Γ) of each question, nats."""
+    F = fisher(p)
+    found: np.ndarray = np.linalg.slogdet(np.eye(len(pairs)) + _SCALE * F @ pair_products(K, asked, pairs))[1] / 2
+    return found
+
+
+def fisher(p: Float[np.ndarray, "t k"]) -> Float[np.ndarray, "t k k"]:
+    """F = diag p - p pᵀ."""
+    found: np.ndarray = np.eye(p.shape[1]) * p[:, :, None] - p[:, :, None] * p[:, None, :]
+    return found
+
+
+def pair_products(
+    K: Float[np.ndarray, "n n"], asked: Int[np.ndarray, "t 3"], pairs: Pairs
+) -> Float[np.ndarray, "t k k"]:
+    """Γ: the inner products of the candidate pairs of each question."""
     B = K[asked[:, :, None], asked[:, None, :]]
-    k = len(pairs)
-    gram = np.empty((len(asked), k, k))
+    gram = np.empty((len(asked), len(pairs), len(pairs)))
     for a, (i, j) in enumerate(pairs):
         for b, (u, v) in enumerate(pairs):
             gram[:, a, b] = (B[:, i, u] * B[:, j, v] + B[:, i, v] * B[:, j, u]) / 2
-    F = np.eye(k) * p[:, :, None] - p[:, :, None] * p[:, None, :]
-    found: np.ndarray = np.linalg.slogdet(np.eye(k) + _SCALE * F @ gram)[1] / 2
-    return found
+    return gram

@@ -27,7 +27,7 @@ class Settings:
     )
     order: str = option(
         "random",
-        "random: balanced over the images; or informative: what fits of the answers so far disagree about.",
+        "random: balanced over the images; or informative: what tells most about the transform, chosen by each fit.",
         allowed=" and ".join(ORDERS),
         holds=ORDERS.__contains__,
     )
