@@ -12,7 +12,6 @@ from glocal.collect.links import links
 from glocal.collect.server import create_app
 from glocal.collect.settings import Settings
 from glocal.collect.study import create
-from glocal.extract import open_images
 
 
 def picture(seed: int) -> bytes:
@@ -37,7 +36,7 @@ def served(images, tmp_path):
     running = []
 
     def serve(**settings):
-        study = create(tmp_path / "study", open_images(str(images)), Settings(**{"fastest": 0.0, **settings}))
+        study = create(tmp_path / "study", str(images), Settings(**{"fastest": 0.0, **settings}))
         engine = open_database(study)
         found = links(study, engine, "")
         client = TestClient(create_app(study, engine), follow_redirects=False)

@@ -181,11 +181,8 @@ def _study(out: Path, images: str | None, given: dict[str, Any], database: str |
     if images is None:
         raise ParameterError(f"{out} is not a study yet; name the images that it is to show: glocal collect IMAGES.")
     settings = Settings(**given)
-    from glocal.extract import open_images
-
-    source = open_images(images)
-    with progress_bar("preparing images", len(source), unit="images", lines=True) as progress:
-        study = create(out, source, settings, database, progress)
+    with progress_bar("preparing images", unit="images", lines=True) as progress:
+        study = create(out, images, settings, database, progress)
     for name, reason in study.left_out[:_NAMED]:
         say(f"left out: {name} {reason}")
     if len(study.left_out) > _NAMED:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -22,7 +24,16 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket on which people can reach the server; port 0 takes a free one."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=1024, reuse_port=False)
+        # NOTE asyncio sends small packets at once (TCP_NODELAY) only where the protocol is named: 40 ms an answer
+        at = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        with contextlib.ExitStack() as failed:
+            failed.callback(at.close)
+            if os.name == "posix":  # elsewhere it would let two servers share a port
+                at.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            at.bind((host, port))
+            at.listen(1024)
+            failed.pop_all()
+        return at
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ParameterError(

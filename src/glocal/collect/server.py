@@ -30,7 +30,7 @@ from glocal.collect.writer import Writer
 
 T = TypeVar("T")
 _BURST = 10  # answers that may come at once
-_REQUESTS = (0.05, 100)  # mean seconds between requests of a person, and how many may come at once: images too
+_EACH = 10  # requests to an answer, images included; a page that loads ahead needs eight
 _PICTURES = 2000  # in memory, of some 40 kB each
 _CHARTS = [f"{name}-{theme}.svg" for name in DRAWINGS for theme in THEMES]
 _OF_REPORT = "frame-ancestors 'none'"  # beside the policy that the report itself has, which allows no request
@@ -48,7 +48,8 @@ def create_app(study: Study, engine: Engine) -> FastAPI:
     """
     signer = Signer(study.key, study.number)
     answering = Answering(study, signer, Asking(study))
-    requests, answers = Limit(*_REQUESTS), Limit(study.settings.fastest, _BURST)
+    fastest = study.settings.fastest
+    answers, requests = Limit(fastest, _BURST), Limit(fastest / _EACH, _BURST * _EACH)
     readers = ThreadPoolExecutor(2, "glocal-collect-reader")
     running: dict[str, Any] = {}
 

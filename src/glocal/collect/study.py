@@ -15,7 +15,7 @@ from glocal.collect import pages
 from glocal.collect.pictures import MEDIA, prepare
 from glocal.collect.settings import Settings
 from glocal.errors import FileError, ParameterError
-from glocal.extract.source import Source
+from glocal.extract.images import open_images
 from glocal.files import atomic_write, existing_file, make_folder
 from glocal.files.documents import read_object
 
@@ -27,8 +27,8 @@ _FIXED = ("kind", "seed")  # what people were asked before would mean something 
 class Study:
     """A study in its folder; an image is its place in `names`.
 
-    `images` is the source that it was made from, `database` the URL of where its answers are, `key` signs its links and
-    `number` marks its database.
+    `images` is what it was made from, as `glocal.extract.open_images` takes it; `database` the URL of where its answers
+    are; `key` signs its links and `number` marks its database.
     """
 
     folder: Path
@@ -62,8 +62,7 @@ class Study:
 
     def picture(self, number: int) -> tuple[bytes, str]:
         """The bytes of an image and their media type."""
-        path = self.folder / "images" / self.files[number]
-        return path.read_bytes(), MEDIA[path.suffix]
+        return (self.folder / "images" / self.files[number]).read_bytes(), MEDIA
 
     def text(self, name: str) -> str:
         """The Markdown of ``consent`` or ``instructions``, as it is now."""
@@ -90,21 +89,25 @@ class Study:
 
 def create(
     folder: Path,
-    source: Source,
+    images: str,
     settings: Settings,
     database: str | None = None,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Study:
-    """Make the folder of a study: prepare its images, write its texts, draw its key."""
+    """Make the folder of a study: prepare its images, write its texts, draw its key.
+
+    `images` is what `glocal.extract.open_images` opens; `progress` is called with how many are done of how many.
+    """
+    source = open_images(images)
     make_folder(folder)
-    pictures = prepare(source, folder / "images", progress)
+    pictures = prepare(source, folder / "images", lambda done: progress(done, len(source)))
     texts = {"consent": pages.default_consent(), "instructions": pages.default_instructions(settings.kind)}
     for name, text in texts.items():
         if not (folder / f"{name}.md").exists():
             with atomic_write(folder / f"{name}.md") as stream:
                 stream.write(text.encode())
     study = Study(
-        folder, settings, source.described, pictures.names, pictures.files, pictures.left_out, time.time(),
+        folder, settings, os.path.abspath(images), pictures.names, pictures.files, pictures.left_out, time.time(),
         secrets.token_hex(8), secrets.token_hex(32), database or f"sqlite:///{folder.resolve() / 'answers.sqlite'}",
     )  # fmt: skip
     _write_secret(study)
