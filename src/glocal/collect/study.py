@@ -157,7 +157,7 @@ def _write(study: Study) -> None:
         "left_out": [{"name": name, "reason": reason} for name, reason in study.left_out],
     }  # fmt: skip
     with atomic_write(study.folder / "study.json") as stream:
-        stream.write(json.dumps(held, indent=1, ensure_ascii=False).encode())
+        stream.write(json.dumps(held, indent=1).encode())
 
 
 def _write_secret(study: Study) -> None:
