@@ -230,6 +230,15 @@ def test_a_small_difference_is_not_marked(tmp_path):
     assert marks == [0, 1]
 
 
+def test_a_score_without_an_interval_has_no_line_for_one(tmp_path):
+    """Where no arm has an interval the chart has points alone; a single value is told as it is, not as the highest."""
+    lines = [row("t", "neighbours_kept", 0.9, "own", low=None, high=None)]
+    (tmp_path / "scores.jsonl").write_text("".join(to_json(line) + "\n" for line in lines))
+    data = data_of(page := report_page(load_run(tmp_path)))
+    assert [layer["mark"]["type"] for layer in data["charts"]["task-0"]["layer"]] == ["point"]
+    assert "t: .900 with own" in page
+
+
 def test_the_front_marks_original_front_and_choice(folders):
     """Points are the means; original, front and choice of each sweep are marked; sweeps of the same data share one."""
     (front,) = fronts(load_run(folders))

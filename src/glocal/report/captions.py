@@ -58,6 +58,8 @@ def task_title(rows: pd.DataFrame) -> str:
     task = str(rows["task"].iloc[0])
     compared = rows[rows["difference"].notna()].to_dict("records")
     several = rows["network"].nunique() > 1
+    if len(rows) == 1:
+        return f"{task}: {decimals(rows['value'].iloc[0])} with {rows['transform'].iloc[0]}"
     if not compared:
         best = rows.loc[rows["value"].idxmax()] if rows["value"].notna().any() else None
         return task if best is None else f"{task}: highest with {best['transform']} ({decimals(best['value'])})"

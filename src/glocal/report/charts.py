@@ -43,19 +43,17 @@ def task_chart(
     if several:
         y["yOffset"] = alt.YOffset("transform:N", sort=list(arms), scale=alt.Scale(paddingInner=0.2))
     colour, shape = _looks("transform", arms, alt.Legend(orient="bottom", columns=4) if legend and several else None)
-    intervals = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X("low:Q", title=words, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4)),
-        x2="high:Q", color=colour, **y,
-    )  # fmt: skip
+    across: dict[str, Any] = {"title": words, "scale": alt.Scale(zero=False), "axis": alt.Axis(tickCount=4)}
+    intervals = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", **across), x2="high:Q", color=colour, **y)
     points = base.mark_point(filled=True, size=60, opacity=1).encode(
-        x=alt.X("value:Q", title=words), color=colour, shape=shape, **y,
+        x=alt.X("value:Q", **across), color=colour, shape=shape, **y,
         tooltip=[
             alt.Tooltip("transform:N", title="arm"), "network:N",
             *(alt.Tooltip(f"{name}:Q", format=".3f") for name in ("value", "low", "high")),
             "n:Q", alt.Tooltip("difference:Q", format="+.3f"), alt.Tooltip("p_holm:Q", format=".2g"),
         ],
     )  # fmt: skip
-    layers = [intervals, points]
+    layers = [intervals, points] if rows["low"].notna().any() else [points]
     ceilings = bounds[bounds["metric"].astype(str).str.startswith("ceiling_")]
     if len(ceilings):
         people = alt.Chart(_data(ceilings[["network", "metric", "value"]]))

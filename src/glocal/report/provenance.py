@@ -80,10 +80,8 @@ def _settings(settings: dict[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    return (
-        ", ".join(map(_text, value))
-        if isinstance(value, list)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {_text(part)}" for key, part in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
