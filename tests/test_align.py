@@ -32,8 +32,23 @@ def net():
     return torch.nn.Identity(), pixels
 """
 MODEL = "python:toy_for_align:net"
-COMMAND = "from glocal.cli import main; main()"
-KILLED = """
+QUICK = """
+from functools import partial
+import glocal.align.run
+from glocal.sweep import Sweep
+lmbda = {"naive": [0.3], "global": [1, 3], "glocal": [1, 3]}
+glocal.align.run.Sweep = partial(Sweep, {"alpha": [0.25], "lmbda": lmbda, "tau": [0.1]})
+"""
+COMMAND = (
+    QUICK
+    + """
+from glocal.cli import main
+main()
+"""
+)
+KILLED = (
+    QUICK
+    + """
 import os, signal, sys
 import glocal.align.log as log
 from glocal.align.run import _Run
@@ -60,6 +75,7 @@ def counted(self, *arguments):
 _Run._once = counted
 main()
 """
+)
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +160,7 @@ def test_killed_at_every_step_it_ends_as_if_undisturbed(data_dir, tmp_path, monk
     ]
     out = tmp_path / "killed"
     fits: list[dict] = []
-    for step, points in [("extract", 0), ("check", 0), ("choose", 25), *((name, 0) for name in STEPS[2:])]:
+    for step, points in [("extract", 0), ("check", 0), ("choose", 7), *((name, 0) for name in STEPS[2:])]:
         ended = started("-c", KILLED, step, points, *given, out)
         assert ended.returncode == -signal.SIGKILL, (step, ended.stderr)
         fits += [LinearTransform.load(file).meta["fit"] for file in out.glob("*/transform.npz")]
@@ -154,8 +170,8 @@ def test_killed_at_every_step_it_ends_as_if_undisturbed(data_dir, tmp_path, monk
     resumed = json.loads(ended.stdout)
     assert sorted(steps_of(out)) == sorted(STEPS)
     points = read_rows(Path(resumed["sweep"]) / "points.jsonl")
-    assert len(points) == 60
-    assert len({(p["fold"], p["method"], p["lmbda"], p["alpha"], p["tau"]) for p in points}) == 60
+    assert len(points) == 15
+    assert len({(p["fold"], p["method"], p["lmbda"], p["alpha"], p["tau"]) for p in points}) == 15
     assert [Path(file).name for file in resumed["files"]] == [
         *("transform.npz", "transform.safetensors", "transform.onnx", "report.html", "card.md")
     ]
