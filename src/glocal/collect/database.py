@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sql
@@ -81,7 +81,7 @@ def open_database(study: Study) -> Engine:
             held = connection.execute(sql.select(study_table.c.number)).scalars().all()
             if not held:
                 connection.execute(study_table.insert().values(number=study.number))
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, ValueError) as error:
         engine.dispose()
         raise FileError(
             f"the database of the study {study.folder} cannot be opened ({_reason(error)}). Check that it runs, and "
@@ -119,6 +119,18 @@ def add_proposals(engine: Engine, items: Iterable[Sequence[int]], committee: str
     return len(new)
 
 
+@contextlib.contextmanager
+def readable(study: Study) -> Iterator[None]:
+    """What a damaged database makes of a question to it is a FileError of one sentence."""
+    try:
+        yield
+    except (SQLAlchemyError, ValueError, TypeError, OverflowError) as error:
+        raise FileError(
+            f"the answers of the study {study.folder} cannot be read ({_reason(error)}). Its database is damaged or "
+            "cannot be reached: check that it runs, or put back a copy."
+        ) from error
+
+
 def _engine(url: str) -> Engine:
     try:
         address = sql.make_url(url)
@@ -153,5 +165,5 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
-def _reason(error: SQLAlchemyError) -> str:
+def _reason(error: Exception) -> str:
     return one_line(getattr(error, "orig", None) or error)[:200]

@@ -11,7 +11,7 @@ import sqlalchemy as sql
 from jaxtyping import Bool, Float, Int, Shaped
 from sqlalchemy.engine import Engine
 
-from glocal.collect.database import answers, trials
+from glocal.collect.database import answers, readable, trials
 from glocal.collect.study import Study
 from glocal.collect.trials import CATCH, REPEAT, right_choice
 from glocal.data.answers import Answers
@@ -99,16 +99,20 @@ def collected(study: Study, engine: Engine) -> Collected:
         trials.c.source, trials.c.id, trials.c.again,
     )  # fmt: skip
     question = sql.select(*columns).join(answers, answers.c.trial == trials.c.id).order_by(answers.c.time, trials.c.id)
-    with engine.connect().execution_options(reads=True) as connection:
+    with readable(study), engine.connect().execution_options(reads=True) as connection:
         rows = connection.execute(question).all()
-    person, order, items, choice, seconds, time, source, trial, again = zip(*rows, strict=True) if rows else [()] * 9
-    return Collected(
-        study.settings.kind, study.names, np.array(person, dtype=np.str_), np.array(order, dtype=np.int64),
-        np.array([json.loads(one) for one in items], dtype=np.int64).reshape(-1, 3),
-        np.array([CANNOT_TELL if one is None else one for one in choice], dtype=np.int64),
-        np.array(seconds, dtype=np.float64), np.array(time, dtype=np.float64), np.array(source, dtype=np.str_),
-        np.array(trial, dtype=np.int64), np.array([-1 if one is None else one for one in again], dtype=np.int64),
-    )  # fmt: skip
+        by_column = zip(*rows, strict=True) if rows else [()] * 9
+        person, order, shown, choice, seconds, time, source, trial, again = by_column
+        items = np.array([json.loads(one) for one in shown], dtype=np.int64).reshape(-1, 3)
+        if items.size and not 0 <= items.min() <= items.max() < len(study):
+            raise ValueError(f"a trial names image {items.max()} of {len(study)}")
+        return Collected(
+            study.settings.kind, study.names, np.array(person, dtype=np.str_), np.array(order, dtype=np.int64),
+            items,
+            np.array([CANNOT_TELL if one is None else one for one in choice], dtype=np.int64),
+            np.array(seconds, dtype=np.float64), np.array(time, dtype=np.float64), np.array(source, dtype=np.str_),
+            np.array(trial, dtype=np.int64), np.array([-1 if one is None else one for one in again], dtype=np.int64),
+        )  # fmt: skip
 
 
 def write_npz(found: Collected, path: Path) -> int:
