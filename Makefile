@@ -12,11 +12,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest/bin
+NEWEST := .venv-newest/bin
+NEWEST_PYTHON ?= python3.13
+TRIED := io,distributed,report,extract,collect,umap,paper,onnx,hub,integrations,test
+comma := ,
+LOCK = $(LOWEST)/uv pip compile pyproject.toml --quiet --no-annotate --no-header $(patsubst %,--extra %,$(subst $(comma), ,$(TRIED)))
 ifneq ($(wildcard ../shared/data),)
 export GLOCAL_DATA_DIR ?= $(abspath ../shared/data)
 endif
 
-.PHONY: setup test demo check lowest paper evidence weather bench lint types docs clean
+.PHONY: setup test demo check lowest newest locks package paper evidence weather bench lint types docs clean
 
 setup: $(VENV)/.ready
 
@@ -47,12 +52,29 @@ docs: setup
 
 check: lint types test docs
 
-lowest:
+$(LOWEST)/uv:
 	test -x $(LOWEST)/python || $(PYTHON) -m venv .venv-lowest
 	$(LOWEST)/python -m pip install --quiet uv
-	$(LOWEST)/uv pip install --quiet --upgrade --python $(LOWEST)/python --resolution lowest-direct \
-		--editable '.[io,distributed,report,extract,umap,paper,onnx,hub,integrations,test]'
+
+lowest: $(LOWEST)/uv
+	$(LOWEST)/uv pip install --quiet --python $(LOWEST)/python --constraint constraints/oldest.txt --editable '.[$(TRIED)]'
 	$(LOWEST)/python -m pytest -q -n 2 --dist worksteal
+
+newest: $(LOWEST)/uv
+	test -x $(NEWEST)/python || $(NEWEST_PYTHON) -m venv .venv-newest
+	$(LOWEST)/uv pip install --quiet --python $(NEWEST)/python --constraint constraints/newest.txt --editable '.[$(TRIED)]'
+	$(NEWEST)/python -m pytest -q -n 2 --dist worksteal
+
+locks: $(LOWEST)/uv
+	@( echo "# The lowest versions that pyproject.toml allows, on Python 3.11 and Linux, as resolved on $$(date -u +%F) by make locks."; \
+	$(LOCK) --python-version 3.11 --resolution lowest-direct ) > constraints/oldest.txt.new
+	@( echo "# The newest versions, on Python 3.13 and Linux, as resolved on $$(date -u +%F) by make locks."; \
+	$(LOCK) --python-version 3.13 ) > constraints/newest.txt.new
+	for name in oldest newest; do mv constraints/$$name.txt.new constraints/$$name.txt; done
+
+package: $(LOWEST)/uv
+	rm -rf dist && $(LOWEST)/uv build --quiet
+	for file in dist/*.whl dist/*.tar.gz; do examples/installed.sh $$file $(abspath $(LOWEST))/uv || exit 1; done
 
 paper: setup
 	$(BIN)/glocal evaluate suite examples/paper.toml --out paper-out
@@ -80,4 +102,4 @@ bench: setup
 	$(BIN)/python benchmarks/kinds.py
 
 clean:
-	rm -rf $(VENV) .venv-lowest site demo-out things-out paper-out glocal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest .venv-newest dist site demo-out things-out paper-out glocal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
