@@ -41,20 +41,29 @@ def plan(study: Study, person: str) -> list[str]:
 
 
 def balanced(n: int, seed: int, start: int = 0) -> Iterator[tuple[int, int, int]]:
-    """Triplets without end, from the `start`-th on: each round goes once through all n images in a random order.
-
-    The n mod 3 images that are left at the end of a round are random ones.
+    """Triplets without end, from the `start`-th on, at random: each image is in exactly three of n.
 
     >>> from itertools import islice
-    >>> sorted(image for triplet in islice(balanced(9, seed=0), 3) for image in triplet)
-    [0, 1, 2, 3, 4, 5, 6, 7, 8]
+    >>> sorted(image for triplet in islice(balanced(4, seed=0), 4) for image in triplet)
+    [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
     """
-    per_round = n // 3
-    for number in count(start // per_round):
-        order = random.Random(f"{seed} round {number}").sample(range(n), n)
-        for place in range(start % per_round if number == start // per_round else 0, per_round):
-            a, b, c = order[3 * place : 3 * place + 3]
+    for number in count(start // n):
+        line = _three_times(n, random.Random(f"{seed} round {number}"))
+        for place in range(start % n if number == start // n else 0, n):
+            a, b, c = line[3 * place : 3 * place + 3]
             yield a, b, c
+
+
+def _three_times(n: int, draw: random.Random) -> list[int]:
+    """All images three times, one order after another, so that no three in turn hold one twice."""
+    line: list[int] = []
+    for _ in range(3):
+        begun = line[len(line) - len(line) % 3 :]
+        order = [image for image in draw.sample(range(n), n) if image not in begun]
+        for image in begun:  # not in what completes the triplet that they are in
+            order.insert(draw.randint(3 - len(begun), len(order)), image)
+        line += order
+    return line
 
 
 @dataclass(eq=False)
@@ -62,8 +71,8 @@ class Asking:
     """Makes the next trials of people; one thread at a time."""
 
     study: Study
+    draw: random.Random = field(default_factory=random.Random)
     _random: Iterator[tuple[int, int, int]] | None = None
-    _draw: random.Random = field(default_factory=random.Random)
     _plans: dict[str, list[str]] = field(default_factory=dict)
 
     def ahead(self, connection: Connection, person: str, done: int) -> None:
@@ -84,7 +93,7 @@ class Asking:
             items = self._catch()
         elif source == REPEAT:
             items, again = self._repeat(connection, person, number)
-        elif self.study.settings.order == INFORMATIVE and self._draw.random() >= self.study.settings.random_share:
+        elif self.study.settings.order == INFORMATIVE and self.draw.random() >= self.study.settings.random_share:
             items, proposal = self._proposed(connection)
             source = INFORMATIVE
         if items is None:
@@ -107,7 +116,7 @@ class Asking:
         return next(self._random)
 
     def _catch(self) -> list[int]:
-        twice, once = self._draw.sample(range(len(self.study)), 2)
+        twice, once = self.draw.sample(range(len(self.study)), 2)
         return [twice, twice, once]
 
     def _repeat(self, connection: Connection, person: str, number: int) -> tuple[list[int] | None, int | None]:
@@ -122,14 +131,14 @@ class Asking:
             sql.select(trials.c.id, trials.c.images)
             .join(answers, answers.c.trial == trials.c.id)
             .where(trials.c.source == RANDOM, trials.c.person != person)
-            .where(trials.c.id >= self._draw.randint(0, largest))
+            .where(trials.c.id >= self.draw.randint(0, largest))
             .order_by(trials.c.id)
             .limit(1)
         )
-        for question in self._draw.sample([own, others], 2):
+        for question in self.draw.sample([own, others], 2):
             found = connection.execute(question).all()
             if found:
-                again, items = self._draw.choice(found)
+                again, items = self.draw.choice(found)
                 return json.loads(items), again
         return None, None
 
@@ -141,7 +150,7 @@ class Asking:
     def _shuffled(self, items: Sequence[int]) -> list[int]:
         """The order on the screen; a reference stays the first."""
         fixed = 1 if self.study.settings.kind == "anchor" else 0
-        return [*items[:fixed], *self._draw.sample(list(items[fixed:]), 3 - fixed)]
+        return [*items[:fixed], *self.draw.sample(list(items[fixed:]), 3 - fixed)]
 
 
 def right_choice(kind: str, items: Sequence[int]) -> int:
