@@ -54,9 +54,9 @@ def mistakes(line):
     params = COMMANDS[name].params
     options = {opt for p in params if p.param_type_name == "option" for opt in [*p.opts, *p.secondary_opts]}
     given = {word.partition("=")[0] for word in rest if word.startswith("--")}
-    required = {p.opts[0] for p in params if p.required and p.param_type_name == "option"}
+    required = {p.opts[0] for p in params if p.required and p.param_type_name == "option" and not given & {*p.opts}}
     wrong = [f"{name} has no {word}" for word in sorted(given - options - {"--help"})]
-    return wrong + [f"{name} needs {word}" for word in sorted(required - given)]
+    return wrong + [f"{name} needs {word}" for word in sorted(required)]
 
 
 def command_lines(text):
