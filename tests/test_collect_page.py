@@ -32,20 +32,25 @@ def test_the_commands_of_the_page_lead_to_a_transform(data_dir, tmp_path):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     blocks = re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     run = [block for block in blocks if not block.startswith("# install: not run by the tests")]
-    python = f'"{sys.executable}"'
-    script = f'glocal() {{ {python} -m glocal "$@"; }}\npython() {{ {python} "$@"; }}\n'
-    script += "trap 'kill $! 2>/dev/null || true' EXIT\n" + "".join(run)
-    here = os.pathsep.join([str(ROOT / "src"), str(ROOT / "examples")])
+    (tmp_path / "bin").mkdir()
+    for name, module in (("glocal", "-m glocal "), ("python", "")):
+        program = tmp_path / "bin" / name  # NOTE exec: $! has to be the server, not a shell around it
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module}"$@"\n', encoding="utf-8")
+        program.chmod(0o755)
+    script = "trap 'kill $! 2>/dev/null || true' EXIT\n" + "".join(run)
+    path = {
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "examples")]),
+        "PATH": os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]]),
+    }
     process = subprocess.Popen(
-        ["sh", "-e", "-c", script], cwd=tmp_path, env={**os.environ, "PYTHONPATH": here, "OMP_NUM_THREADS": "1"},
+        ["sh", "-e", "-c", script], cwd=tmp_path, env={**os.environ, **path, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
         printed, said = process.communicate(timeout=_PATIENCE)
     finally:
-        with contextlib.suppress(ProcessLookupError):  # the server, where the script did not come to its end
+        with process, contextlib.suppress(ProcessLookupError):  # the server, where the script did not come to its end
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
     assert process.returncode == 0, said
     assert "8 people answered 480 trials" in printed
     assert "held-out agreement" in printed
