@@ -18,7 +18,7 @@ from glocal.collect.export import Collected, collected
 from glocal.collect.informative import information, posterior, probabilities, propose, random_questions
 from glocal.collect.owner import LOCK, STATE, own_repeats, state
 from glocal.collect.projection import PowerLaw, power_law, project
-from glocal.collect.refit import refit
+from glocal.collect.refit import follow, refit
 from glocal.collect.settings import Settings
 from glocal.collect.study import Study
 from glocal.data.answers import Answers
@@ -330,6 +330,32 @@ def test_a_second_fit_waits_its_turn(study, features):
     engine.dispose()
     assert found["state"] == "failed"
     assert "interrupted" in found["message"]
+
+
+def test_a_followed_study_is_fitted_again_when_answers_have_come(study, features):
+    """`follow` fits, waits without more answers, and fits again once there are a tenth more."""
+    engine = filled(study, features, number=50, catch=0)
+    waited = []
+
+    def wait(seconds):
+        waited.append(seconds)
+        with engine.begin() as connection:  # five answers more in each pause, of 51
+            last = connection.execute(sql.select(sql.func.max(trials.c.id))).scalar_one()
+            new = [
+                {"id": last + i, "person": "p0", "number": last + i, "images": json.dumps([0, i, i + 1]),
+                 "source": "random", "made": 0.0}
+                for i in range(1, 6)
+            ]  # fmt: skip
+            connection.execute(trials.insert(), new)
+            told = [{"trial": one["id"], "choice": 0, "seconds": 1.0, "time": 9e3} for one in new]
+            connection.execute(answers_table.insert(), told)
+
+    fits = follow(study, engine, wait=wait)
+    assert next(fits)["fit"]["answers"] == 51
+    assert waited == []
+    assert next(fits)["fit"]["answers"] == 61
+    engine.dispose()
+    assert len(waited) == 2
 
 
 def test_a_study_without_features_says_how_to_give_them(study, features):

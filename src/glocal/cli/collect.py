@@ -133,7 +133,13 @@ def export(
 
 
 @app.command("fit")
-def fit(study: StudyFolder, as_json: AsJson = False) -> None:
+def fit(
+    study: StudyFolder,
+    again: Annotated[
+        bool, typer.Option("--follow", help="Fit again whenever a tenth more answers have come, until Ctrl-C.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Fit the answers so far: the transform, its report and what the owner's page shows, in STUDY/fit.
 
     People may answer meanwhile: it gives way to other processes. It needs the features of the images, which glocal
@@ -143,18 +149,22 @@ def fit(study: StudyFolder, as_json: AsJson = False) -> None:
     Example: glocal collect fit study
     """
     _check_extra()
-    from glocal.collect.refit import give_way, refit
+    from glocal.collect.refit import follow, give_way, refit
     from glocal.collect.study import open_study
 
     opened = open_study(study)
     give_way()
     with status("fit") as doing, _database(opened) as engine:
-        found = refit(opened, engine, doing)
+        for found in follow(opened, engine, doing) if again else [refit(opened, engine, doing)]:
+            _put_fit(opened, found, as_json)
+
+
+def _put_fit(study: Study, found: dict[str, Any], as_json: bool) -> None:
     if as_json:
         put_json(found)
         return
     last, projection = found["curve"][-1] if found["curve"] else None, found["projection"]
-    put(f"{found['fit']['answers']} answers fitted with lmbda {found['fit']['lmbda']:g}; written to {opened.fit}")
+    put(f"{found['fit']['answers']} answers fitted with lmbda {found['fit']['lmbda']:g}; written to {study.fit}")
     if last is None:
         put("held-out agreement: not known yet, there are too few answers")
     else:

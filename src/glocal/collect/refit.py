@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,9 @@ LMBDA = 4.0
 """λ where there are too few answers to choose one."""
 PROPOSALS = 500
 """Questions that wait to be asked, if the order is informative."""
+GROWTH = 1.1
+"""Times the answers of the last fit, at which `follow` fits again."""
+_PAUSE = 5.0  # seconds
 _NEIGHBOURS = 10
 _NICE = 5  # a third of the time of a process that does not give way; at 10 a busy machine would never end a fit
 
@@ -77,6 +80,21 @@ def refit(study: Study, engine: Engine, doing: Callable[[str], None] = lambda wh
         found["fit"] |= {"state": DONE, "at": _iso(time.time()), "seconds": time.time() - began}
         _write(study.fit / STATE, found)
     return found
+
+
+def follow(
+    study: Study, engine: Engine, doing: Callable[[str], None] = lambda what: None,
+    wait: Callable[[float], None] = time.sleep,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """Fit again whenever there are a tenth more answers than the last fit had, without end."""
+    while True:
+        last = fitted(study)["fit"]
+        answers = int(collected(study, engine).told.sum())
+        if last["state"] != RUNNING and answers > GROWTH * last.get("answers", 0):
+            yield refit(study, engine, doing)
+        else:
+            doing(f"{answers} answers, waiting for more")
+            wait(_PAUSE)
 
 
 def _refitted(study: Study, engine: Engine, doing: Callable[[str], None]) -> dict[str, Any]:
