@@ -116,13 +116,12 @@ def serve(images, tmp_path):
     from glocal.collect.server import create_app
     from glocal.collect.settings import Settings
     from glocal.collect.study import create
-    from glocal.extract import open_images
 
     stopping = []
 
     def served(**settings):
         given = {"fastest": 0.0, "repeats": 0.0, "catch": 0.0, "title": "Which look alike?", **settings}
-        study = create(tmp_path / "study", open_images(str(images)), Settings(**given))
+        study = create(tmp_path / "study", str(images), Settings(**given))
         engine = open_database(study)
         at = listen("127.0.0.1", 0)
         config = uvicorn.Config(create_app(study, engine), log_level="warning", access_log=False, ws="none")
@@ -152,7 +151,7 @@ def visit(browser):
     def opened(url, *, expected=(), before=lambda tab: None, **options):
         context = browser.new_context(**{"viewport": DESK, **options})
         tab = context.new_page()
-        tab.set_default_timeout(15_000)
+        tab.set_default_timeout(30_000)
         tab.said, tab.asked, tab.expected = [], [], expected
         tab.on("console", lambda message: tab.said.append(message.text))
         tab.on("pageerror", lambda error: tab.said.append(str(error)))
@@ -314,9 +313,10 @@ def test_a_slow_server_is_waited_for(serve, visit):
     served = serve(per_person=9)
     tab = visit(served.link, expected=["503", "429"])
     begin(tab)
-    tab.route("**/trial/*", lambda route: route.fulfill(status=503), times=1)
+    tab.route("**/trial/*", lambda route: route.fulfill(status=503))
     tab.keyboard.press("2")
     tab.wait_for_selector('#notice:has-text("cannot answer at the moment. Your answer is kept")')
+    tab.unroute("**/trial/*")
     shown(tab, 1)
     tab.route("**/trial", lambda route: route.fulfill(status=429, headers={"Retry-After": "1"}), times=1)
     tab.keyboard.press("1")
