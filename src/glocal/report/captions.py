@@ -142,7 +142,7 @@ def matrix_caption(view: View) -> str:
 
 def gain_title(axes: Spectrum) -> str:
     """How many directions a transform raises."""
-    return f"{axes.raised} of {counted(len(axes.gains), 'direction')} are raised above the average"
+    return f"{axes.raised:,} of {counted(len(axes.gains), 'direction')} are raised above the average"
 
 
 def share_title(axes: Spectrum) -> str:
