@@ -42,7 +42,7 @@ def check_local(features: Features, local: Features, images: Int[np.ndarray, " k
     if apart:
         of_objects, of_images = _length(features), _length(local)
         unit = any(abs(length - 1) < _UNIT for length in (of_objects, of_images))
-        raw = not any(_centred(each.standardization) for each in (features, local))
+        mendable = unit and not any(_centred(each.standardization) for each in (features, local))  # reads all rows
         lengths = f"; rows have length {of_images:.3g}, those of the objects {of_objects:.3g}"
         found.append(
             Finding(
@@ -52,9 +52,9 @@ def check_local(features: Features, local: Features, images: Int[np.ndarray, " k
                 f"{std:.3g}, where features made alike have about 0 and 1" + (lengths if unit else ""),
                 "make both alike and leave both raw (steps before Aligner in a Pipeline do not reach local_features by "
                 "themselves: see Aligner.fit)"
-                + ("; --fix gives all rows length 1, as later rows must have" if unit and raw else ""),
+                + ("; --fix gives all rows length 1, as later rows must have" if mendable else ""),
                 {"mean": mean, "std": std, "length": of_images, "object_length": of_objects},
-                (lambda case: of_length_one(case, "features", "local")) if unit and raw else None,
+                (lambda case: of_length_one(case, "features", "local")) if mendable else None,
             )
         )
     of_means, of_stds = (_correlation(*both) for both in zip(_columns(features), _columns(local, images), strict=True))
