@@ -72,10 +72,19 @@ async def timed(request, into: list[float]) -> dict:
     return reply.raise_for_status().json()
 
 
-async def crowd(links: list[str], seconds: float, think: float) -> dict[str, list[float]]:
-    seen: dict[str, list[float]] = {"trial": [], "answer": [], "image": []}
+async def owner(link: str, until: float, seen: dict[str, list[float]]) -> None:
+    """The owner's page, which asks for the state of the study every five seconds."""
+    async with httpx.AsyncClient(timeout=60, verify=False) as client:
+        while time.monotonic() < until:
+            await timed(client.get(f"{link}/state"), seen["state"])
+            await asyncio.sleep(5)
+
+
+async def crowd(printed: dict, seconds: float, think: float) -> dict[str, list[float]]:
+    seen: dict[str, list[float]] = {"trial": [], "answer": [], "image": [], "state": []}
     until = time.monotonic() + seconds
-    await asyncio.gather(*(person(link, until, think, seen, seed) for seed, link in enumerate(links)))
+    people = [person(link, until, think, seen, seed) for seed, link in enumerate(printed["people"].values())]
+    await asyncio.gather(*people, owner(printed["owner"], until, seen))
     return seen
 
 
@@ -114,19 +123,18 @@ def main() -> None:
         folder.mkdir(exist_ok=True, parents=True)
         if not (folder / "images").exists():
             draw_images(folder / "images", given.images)
-        options = ["--people", str(given.people), "--per-person", "100000", "--fastest", "0"]
+        options = ["--people", str(given.people), "--per-person", "1000", "--fastest", "0"]
         options += ["--database", given.database] if given.database else []
         began = time.perf_counter()
         server, printed = serve(folder / "images", folder / "study", *options)
         about = {"people": given.people, "images": printed["images"], "think": given.think, "cores": os.cpu_count()}
         print(json.dumps({"run": "start", "seconds": round(time.perf_counter() - began, 1)}), flush=True)
-        links = list(printed["people"].values())
         try:
-            report("alone", asyncio.run(crowd(links, given.seconds, given.think)), given.seconds, **about)
+            report("alone", asyncio.run(crowd(printed, given.seconds, given.think)), given.seconds, **about)
             fit = fitting(folder, given.images)
             try:
                 time.sleep(5)
-                report("while fitting", asyncio.run(crowd(links, given.seconds, given.think)), given.seconds, **about)
+                report("while fitting", asyncio.run(crowd(printed, given.seconds, given.think)), given.seconds, **about)
                 assert fit.poll() is None, (folder / "fit.log").read_text()
             finally:
                 os.killpg(fit.pid, 9)

@@ -32,7 +32,6 @@ def state(study: Study, found: Collected) -> dict[str, Any]:
                   repeats answered alike and catch trials passed, each with their number
     hours         answers in each hour
     reliability   the share of own repeats that were answered alike; `catch` the catch trials passed
-    ceiling       how often a person's answer is that of the others who were asked the same
     curve, …      see `fitted`
     ============  ====================================================================================
     """
@@ -41,14 +40,14 @@ def state(study: Study, found: Collected) -> dict[str, Any]:
         "title": study.title, "kind": study.settings.kind, "order": study.settings.order, "images": len(study),
         "answers": told, "cannot_tell": int((found.choice == CANNOT_TELL).sum()), "now": _iso(time.time()),
         "people": _people(found, study.settings.per_person), "hours": _hours(found),
-        "reliability": _reliability(found), "catch": [int(found.right.sum()), len(found.right)],
-        "ceiling": between_people(found), "chance": 1 / 2 if study.settings.kind == "anchor" else 1 / 3,
+        "reliability": _reliability(found), "ceiling": None, "catch": [int(found.right.sum()), len(found.right)],
+        "chance": 1 / 2 if study.settings.kind == "anchor" else 1 / 3,
         **fitted(study),
     }  # fmt: skip
 
 
 def fitted(study: Study) -> dict[str, Any]:
-    """What the latest fit has left: `curve`, `projection`, `neighbours`, `map` and `fit`, which says how it ended."""
+    """What the latest fit has left: `curve`, `ceiling`, `projection`, `neighbours`, `map` and `fit`, how it ended."""
     held: dict[str, Any] = {"fit": {"state": NEVER}}
     if (study.fit / STATE).is_file():
         fix = "Delete it and fit again: glocal collect fit STUDY."

@@ -17,6 +17,7 @@ from glocal.errors import ParameterError
 from glocal.files import make_folder
 from glocal.jobs.folder import lock
 
+_IDLE = 75  # seconds between two requests on a connection: longer than people think
 _PATIENCE = 5  # seconds in which requests may end when the server is stopped
 
 
@@ -50,7 +51,7 @@ def serve(app: Callable[..., object], at: socket.socket) -> None:
     """Serve until the process is asked to end. Nothing is logged about who asks."""
     config = uvicorn.Config(
         app, access_log=False, log_level="warning", server_header=False, proxy_headers=False, ws="none",
-        timeout_graceful_shutdown=_PATIENCE,
+        timeout_graceful_shutdown=_PATIENCE, timeout_keep_alive=_IDLE,
     )  # fmt: skip
     uvicorn.Server(config).run(sockets=[at])
 

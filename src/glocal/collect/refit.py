@@ -119,7 +119,8 @@ def _refitted(study: Study, engine: Engine, doing: Callable[[str], None]) -> dic
     state = _state(features, result, curve, projection, len(answers))
     state["fit"]["warnings"] = [str(one.message) for one in warned]
     doing("drawing")
-    state["fit"]["charts"] = draw(state | {"ceiling": between_people(found)}, study.fit)
+    state["ceiling"] = between_people(found)
+    state["fit"]["charts"] = draw(state, study.fit)
     write_report(study, features, result, answers, curve)
     return state
 
