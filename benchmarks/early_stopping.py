@@ -149,7 +149,9 @@ def compared(
     found = paired_difference(*ends, answers=np.concatenate([answers[fold] for fold in other]))
     kept = np.mean([one.kept for one in ours.values()])
     words = " | ".join(dict.fromkeys(name for name in names.values() if name is not None))
-    between = f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}] p {found.p:.1e}"
+    between = f"{found.difference:+.4f}"
+    if found.low is not None:
+        between += f" [{found.low:+.4f}, {found.high:+.4f}] p {found.p:.1e}"
     return f"{between}, {ends[0].mean():.4f} with {kept:.3f} ({words})"
 
 
