@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from glocal.data.splits import local_blocks, object_folds, split_triplets
+from glocal.data.splits import local_blocks, object_folds, split_persons, split_triplets
 from glocal.data.triplets import Triplets
 from glocal.errors import ParameterError
 
@@ -82,3 +82,26 @@ def test_local_blocks_refuse_a_seed_out_of_range():
     """Blocks refuse the seeds that folds refuse, with the same sentence."""
     with pytest.raises(ParameterError, match="seed is -1"):
         local_blocks(10, 5, -1)
+
+
+def test_two_parts_are_the_fewest():
+    """Objects and persons may be split into two parts, not into one."""
+    assert [len(part) for part in object_folds(9, 2)] == [5, 4]
+    given = Triplets.from_array(np.tile([0, 1, 2], (4, 1)), person=["ann", "ann", "bob", "cem"])
+    train, heldout = split_persons(given, folds=2, fold=1)
+    assert heldout.any()
+    assert (train == ~heldout).all()
+    with pytest.raises(ParameterError, match="3 persons allow 2 to 3"):
+        split_persons(given, folds=1)
+
+
+def test_folds_are_three_with_the_seed_42_unless_said_otherwise():
+    """The defaults are those of the paper's protocol: fold 0 of 3, seed 42, for objects and for persons."""
+    rng, stated = np.random.default_rng(1), {"folds": 3, "fold": 0, "seed": 42}
+    answers = np.array([rng.permutation(30)[:3] for _ in range(200)])
+    given = Triplets.from_array(answers, person=rng.integers(0, 12, size=200))
+    np.testing.assert_array_equal(split_triplets(given, 30), split_triplets(given, 30, **stated))
+    np.testing.assert_array_equal(split_persons(given), split_persons(given, **stated))
+    other = {**stated, "seed": 43}
+    assert (split_triplets(given, 30)[0] != split_triplets(given, 30, **other)[0]).any()
+    assert (split_persons(given)[0] != split_persons(given, **other)[0]).any()
