@@ -8,7 +8,7 @@ import pytest
 from glocal.data.answers import Answers
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError
-from glocal.evaluation.alignment import odd_one_out
+from glocal.evaluation.alignment import answer_credit, odd_one_out
 from glocal.evaluation.statistics import triplet_estimate
 
 RNG = np.random.default_rng(1)
@@ -130,3 +130,9 @@ def test_the_loss_of_answers_of_several_lengths_is_weighted_answer_by_answer():
     ]
     score = odd_one_out(Z, Answers.from_array(answers, kind="nearest-of-n", weights=weights), interval=False)
     assert score.loss == pytest.approx(np.average(losses, weights=weights), rel=1e-12)
+
+
+def test_the_credit_of_an_object_without_a_row_is_refused():
+    """`answer_credit` names an index that is no row, in place of the credit of another row or of none."""
+    with pytest.raises(DataError, match="object 15"):
+        answer_credit(Z, Triplets.from_array([[0, 1, 15]]))

@@ -13,6 +13,7 @@ from glocal.errors import DataError, ParameterError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.statistics import (
     Estimate,
+    answer_estimate,
     clusters,
     holm,
     mean_estimate,
@@ -473,3 +474,17 @@ def test_an_estimate_is_students():
     estimate = Estimate(0.3, 0.2, 7.5)
     assert estimate.interval(0.9) == pytest.approx(stats.t.interval(0.9, 7.5, 0.3, 0.2))
     assert estimate.p == pytest.approx(2 * stats.t.sf(1.5, 7.5))
+
+
+def test_a_person_without_weight_is_no_person():
+    """Answers of weight 0 change neither estimate, also where they are all that a person gave."""
+    rng = np.random.default_rng(4)
+    answers = np.array([rng.permutation(90)[:3] for _ in range(80)])
+    persons, lenient = np.repeat(np.arange(8), 10), np.repeat(rng.uniform(size=8), 10)
+    values = (rng.uniform(size=80) < lenient).astype(float)
+    weights = np.where(persons == 3, 0.0, 1.0)
+    found, through = answer_estimate(values, answers, weights, persons)
+    there = weights > 0
+    wanted, also = answer_estimate(values[there], answers[there], weights[there], persons[there])
+    assert through == also == "persons"
+    assert found.interval() == pytest.approx(wanted.interval(), rel=1e-12)

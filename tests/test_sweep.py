@@ -208,8 +208,10 @@ def test_means_leave_out_unfinished_settings():
     }
     rows = [{**base, "fold": f, "alpha": 0.1, "accuracy_cosine": 0.4 + f / 10} for f in (0, 1)]
     rows += [{**base, "fold": 0, "alpha": 0.5, "accuracy_cosine": 0.4}]
+    rows[1] |= {"evaluations": 5, "converged": False, "seconds": 4}
     means = means_over_folds(rows, 2)
     assert means["alpha"].tolist() == [0.1]
+    assert means[["evaluations", "converged", "seconds"]].iloc[0].tolist() == [6, False, 5.0]  # sum, all, sum
     assert means["accuracy_cosine"].iloc[0] == pytest.approx(0.45)
     assert means["accuracy_cosine_se"].iloc[0] == pytest.approx(0.05)
 

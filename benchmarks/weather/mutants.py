@@ -39,7 +39,7 @@ TESTS = """
     splits similarity kinds mix objective row_space solver alignment records scores statistics retrieval anomaly
     rsa structure local_scale differential sweep
 """
-LONGEST = 40.0  # seconds of tests for one mistake
+LONGEST = 12.0  # seconds of tests for one mistake
 
 _FILES = [f"{name}.py" for name in MODULES.split()]
 _OPTIONS = """
