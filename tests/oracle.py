@@ -326,7 +326,7 @@ def dissimilarities(Z, kernel):
     for i, j in combinations(range(n), 2):
         thirds = [k for k in range(n) if k not in (i, j)]
         found[i, j] = found[j, i] = 1 - np.mean(
-            [1 / (1 + np.exp(S[i, k] - S[i, j]) + np.exp(S[j, k] - S[i, j])) for k in thirds]
+            [np.exp(S[i, j] - np.logaddexp.reduce([S[i, j], S[i, k], S[j, k]])) for k in thirds]
         )
     return found
 

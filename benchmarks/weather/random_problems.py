@@ -37,7 +37,14 @@ def main(each: int, seed: int, names: list[str]) -> None:
     what = f"whole commands on random small problems, beside loops and scipy: {', '.join(names or CHECKS)}"
     outcomes = {name: count for name, count in totals.items() if name != "tried"}
     print(
-        json.dumps({"driver": "numbers", "what": what, "tried": totals["tried"], "outcomes": {"differ": 0, **outcomes}})
+        json.dumps(
+            {
+                "driver": " ".join(["numbers", *names]),
+                "what": what,
+                "tried": totals["tried"],
+                "outcomes": {"differ": 0, **outcomes},
+            }
+        )
     )
 
 
