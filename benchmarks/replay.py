@@ -183,22 +183,31 @@ def eggs(seed: int) -> Iterator[dict[str, Any]]:
 
 
 def table(rows: pd.DataFrame) -> None:
-    """Agreement of each way at each size, mean ± standard error over seeds, and the answers that random would need."""
+    """Agreement of each way and size, what it has over the first way in the same seeds, the share of its answers."""
     for (mode, network), part in rows.groupby(["mode", "network"], sort=False):
-        print(f"\n{mode} {network}: {part['seed'].nunique()} seeds")
-        means: dict[str, pd.Series] = {}
-        for way, of_way in part.groupby("way", sort=False):
-            cells = []
-            for _, at in of_way.groupby("n"):
-                best = at.groupby("lmbda")["accuracy"].mean().idxmax()
-                values = at[at["lmbda"] == best]["accuracy"]
-                cells.append((values.mean(), values.sem() if len(values) > 1 else float("nan")))
-            means[str(way)] = pd.Series([cell[0] for cell in cells], sorted(of_way["n"].unique()))
-            print(f"{way:20s}" + "".join(f"  {mean:.4f} ± {error:.4f}" for mean, error in cells))
-        first = next(iter(means))
-        for way, curve in means.items():
-            needed = [equal(means[first], value) / n for n, value in curve.items()]
-            print(f"{way:20s}  share of the answers of {first}: " + "  ".join(f"{1 / one:.2f}" for one in needed[1:]))
+        best = {}
+        for (way, n), at in part.groupby(["way", "n"], sort=False):
+            lmbda = at.groupby("lmbda")["accuracy"].mean().idxmax()
+            best[way, n] = at[at["lmbda"] == lmbda].set_index("seed")["accuracy"]
+        ways, sizes = list(dict.fromkeys(way for way, _ in best)), sorted({n for _, n in best})
+        print(f"\n{mode} {network}, answers {', '.join(map(str, sizes))}")
+        for way in ways:
+            found = [best[way, n] for n in sizes]
+            same = [best[ways[0], n].reindex(one.index) for n, one in zip(sizes, found, strict=True)]
+            print(f"{way:20s} ({len(found[0])})" + "".join(f"   {spread(one, '.4f')}" for one in found))
+            if way == ways[0]:
+                continue
+            gained = [one - other for one, other in zip(found, same, strict=True)]
+            print(f"{'  over it':24s}" + "".join(f"  {spread(one, '+.4f')}" for one in gained))
+            curve = pd.Series([one.mean() for one in same], sizes)
+            shares = [n / equal(curve, one.mean()) for n, one in zip(sizes, found, strict=True)]
+            print(f"{'  share of its answers':24s}" + "".join(f"  {share:8.2f}        " for share in shares))
+
+
+def spread(values: pd.Series, form: str) -> str:
+    """Mean ± standard error over seeds; no error where there is one."""
+    error = f" ± {values.sem():.4f}" if len(values) > 1 else " " * 9
+    return f"{values.mean():{form}}{error}"
 
 
 def equal(curve: pd.Series, value: float) -> float:

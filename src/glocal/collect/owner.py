@@ -93,19 +93,27 @@ def _alike(found: Collected, again: np.ndarray, first: np.ndarray) -> np.ndarray
 
 
 def _people(found: Collected, of: int) -> list[dict[str, Any]]:
+    names, who = np.unique(found.person, return_inverse=True)
     again, first = own_repeats(found)
-    alike, caught = _alike(found, again, first), found.source == CATCH
+    counted = {
+        "repeats": (who[again], _alike(found, again, first)), "catch": (who[found.source == CATCH], found.right),
+    }  # fmt: skip
+    pairs = {
+        name: np.stack(
+            [np.bincount(whose[right], minlength=len(names)), np.bincount(whose, minlength=len(names))], axis=1
+        )
+        for name, (whose, right) in counted.items()
+    }
+    rows_of = np.split(np.argsort(who, kind="stable"), np.cumsum(np.bincount(who, minlength=len(names)))[:-1])
     rows = []
-    for person in sorted(set(found.person.tolist()), key=lambda name: (len(name), name)):
-        mine = found.person == person
-        repeated, passed = alike[mine[again]], found.right[mine[caught]]
+    for person in sorted(range(len(names)), key=lambda one: (len(names[one]), names[one])):
+        mine = rows_of[person]
         rows.append(
             {
-                "person": person, "done": int(mine.sum()), "of": of, "last": _iso(float(found.time[mine].max())),
-                "seconds": float(np.median(found.seconds[mine])),
+                "person": str(names[person]), "done": len(mine), "of": of, "finished": len(mine) >= of,
+                "last": _iso(float(found.time[mine].max())), "seconds": float(np.median(found.seconds[mine])),
                 "cannot_tell": int((found.choice[mine] == CANNOT_TELL).sum()),
-                "repeats": [int(repeated.sum()), len(repeated)], "catch": [int(passed.sum()), len(passed)],
-                "finished": int(mine.sum()) >= of,
+                **{name: counts[person].tolist() for name, counts in pairs.items()},
             }
         )  # fmt: skip
     return rows
