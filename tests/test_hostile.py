@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import random
 import re
 import resource
@@ -277,6 +278,26 @@ def test_damaged_bytes_end_in_a_result_or_one_sentence(name, tmp_path, as_a_user
         whole.write_bytes((damaged_member if inside else damaged)(data, rng))
         refused += ends_well(read, whole, f"{name}, case {case}")
     assert refused > CASES // 20, "the damage must be such that it is noticed"
+
+
+def test_no_damaged_footer_of_a_parquet_file_ends_the_process(tmp_path):
+    """Each byte of the footer, turned in two ways: pyarrow must not be asked for what it cannot refuse."""
+    path = features_file(tmp_path / "features.parquet")
+    whole = path.read_bytes()
+    size = int.from_bytes(whole[-8:-4], "little")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of newer Pythons, where threads run
+        child = os.fork()
+    if not child:
+        with contextlib.suppress(BaseException):
+            for place in range(len(whole) - 8 - size, len(whole) - 8):
+                for change in (2, 0xF0):
+                    path.write_bytes(whole[:place] + bytes([whole[place] ^ change]) + whole[place + 1 :])
+                    with contextlib.suppress(GLocalError):
+                        load_features(path)
+            os._exit(0)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_damaged_zarr_folders_end_in_a_result_or_one_sentence(tmp_path, as_a_user):

@@ -21,7 +21,7 @@ def printable(text: str) -> str:
 
 
 def _shown(character: str) -> str:
-    hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in _JOINERS
+    hidden = unicodedata.category(character) in ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp") and character not in _JOINERS
     return character.encode("unicode_escape").decode() if hidden else character
 
 

@@ -20,6 +20,7 @@ _FIX = "Write it again with pyarrow: pyarrow.parquet.write_table(table, path)."
 PIECE_BYTES = 1 << 25  # of vectors read at once
 _BUFFER_BYTES = 1 << 20
 _LISTED = 8
+_WIDTH = 1024  # assumed where the first row is empty
 
 
 def shards_of(path: Path) -> list[Path]:
@@ -78,13 +79,21 @@ def pieces(
     file: Any, column: str, *, columns: Sequence[str] | None = None, piece_bytes: int = PIECE_BYTES
 ) -> Iterator[Any]:
     """Yield record batches in order: a row group at once, or in parts where its vectors are above `piece_bytes`."""
+    itemsize = max(4, value_type(file.schema_arrow, column).itemsize)
     for number in range(file.num_row_groups):
-        group = file.metadata.row_group(number)
-        chunks = [group.column(i) for i in range(group.num_columns)]
-        count = sum(chunk.num_values for chunk in chunks if chunk.path_in_schema.startswith(f"{column}."))
-        size = count * max(4, value_type(file.schema_arrow, column).itemsize)
-        rows = max(1, group.num_rows * piece_bytes // max(piece_bytes, size))
+        width = len(first_row(file, number, column)) or _WIDTH
+        rows = max(1, piece_bytes // (width * itemsize))
         yield from file.iter_batches(batch_size=rows, row_groups=[number], columns=columns, use_threads=False)
+
+
+def first_row(file: Any, number: int, column: str) -> Any:
+    """The value of `column` in the first row of a row group, empty where there is none.
+
+    NOTE: damaged metadata of a column raise here; asked for themselves, they end the process inside pyarrow.
+    """
+    for batch in file.iter_batches(batch_size=1, row_groups=[number], use_threads=False):
+        return batch.column(batch.schema.get_field_index(column))[0].as_py() or ()
+    return ()
 
 
 def value_type(schema: Any, column: str) -> np.dtype[Any]:

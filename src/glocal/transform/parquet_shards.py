@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from glocal.data.parquet import open_parquet, pieces, vector_column, vectors
+from glocal.data.parquet import first_row, open_parquet, pieces, vector_column, vectors
 from glocal.errors import DataError, FileError
 from glocal.files import atomic_write, make_folder, one_line
 from glocal.transform.linear import LinearTransform
@@ -105,7 +105,10 @@ def _lists(Z: Float[np.ndarray, "n p"], kind: Any) -> Any:
 
 def _settings(file: Any, column: str) -> dict[str, Any]:
     """The compression of the input, and no dictionary of vectors, which repeat too little for it."""
-    compression = file.metadata.row_group(0).column(0).compression if file.num_row_groups else "SNAPPY"
+    compression = "SNAPPY"
+    if file.num_row_groups:
+        first_row(file, 0, column)  # damaged metadata raise
+        compression = file.metadata.row_group(0).column(0).compression
     return {
         "compression": compression.replace("UNCOMPRESSED", "NONE"),
         "use_dictionary": [name for name in file.schema_arrow.names if name != column],
