@@ -633,3 +633,33 @@ def test_converged_is_never_said_far_above_the_optimum(kind):
     for seed in range(3):
         status, above = optimum.distance(optimum.random_problem(seed, (kind,)), seed, budget=150)
         assert status != "converged" or above <= 10, (seed, above)
+
+
+def test_the_preconditioner_is_that_of_the_method():
+    """1 / ((s_k + s_l)/2 + 3) for W_kl; the bias is the row of W of a feature of constant value 1."""
+    from glocal.solver.minimise import _preconditioner
+
+    s = torch.tensor([4.0, 1.0, 0.25], dtype=torch.float64)
+    found = _preconditioner(torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), s, True).tolist()
+    assert found == [1 / ((float(a) + float(b)) / 2 + 3) for a in (*s, 1.0) for b in s]
+
+
+def test_the_inverse_hessian_is_bfgs():
+    """The two-loop recursion is the product of the BFGS updates, written as matrices, and takes y to s of the last."""
+    from glocal.solver.minimise import _InverseHessian
+
+    rng = np.random.default_rng(5)
+    root, diagonal = rng.normal(size=(6, 6)), rng.uniform(0.5, 2, size=6)
+    steps = rng.normal(size=(3, 6))
+    pairs = [(s, (root @ root.T + np.eye(6)) @ s) for s in steps]
+    found = _InverseHessian(torch.from_numpy(diagonal), memory=30)
+    for s, y in pairs:
+        found.learn(torch.from_numpy(s), torch.from_numpy(y))
+    s, y = pairs[-1]
+    H = np.diag(diagonal) * (s @ y) / (y @ np.diag(diagonal) @ y)
+    for s, y in pairs:
+        V = np.eye(6) - np.outer(s, y) / (s @ y)
+        H = V @ H @ V.T + np.outer(s, s) / (s @ y)
+    g = rng.normal(size=6)
+    np.testing.assert_allclose(found(torch.from_numpy(g)).numpy(), H @ g, rtol=1e-10)
+    np.testing.assert_allclose(found(torch.from_numpy(y)).numpy(), s, rtol=1e-10)
