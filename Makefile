@@ -100,6 +100,7 @@ bench: setup
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/learning_curve.py
 	$(BIN)/python benchmarks/kinds.py
+	$(BIN)/python benchmarks/collect_latency.py
 
 clean:
 	rm -rf $(VENV) .venv-lowest .venv-newest dist site demo-out things-out paper-out glocal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
