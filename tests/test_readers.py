@@ -167,6 +167,13 @@ def test_flipped_bytes(kind, seed):
             sentence(path)
 
 
+def test_the_fill_value_of_a_whole_hdf5_file_is_not_asked_for(tmp_path, monkeypatch):
+    """The library crashes, without an exception, over that of some damaged files; a file without holes needs none."""
+    h5py = pytest.importorskip("h5py", reason="HDF5 needs glocal[io]")
+    monkeypatch.setattr(h5py.Dataset, "fillvalue", property(lambda self: pytest.fail("the fill value was read")))
+    assert np.array_equal(read_matrix(write(tmp_path / "a.h5", {"features": X})), X)
+
+
 @pytest.mark.parametrize(("intact", "damaged"), [(b"(6, 4)", b"(6, 4 "), (b"'shape'", b"b'shap'"), (b"<f4", b"<f9")])
 def test_damaged_npy_header(tmp_path, intact, damaged):
     """A .npy header with an open bracket, a foreign key or an unknown type is refused in one sentence."""

@@ -46,7 +46,9 @@ def features_in_hdf5(path: Path, *, at_once: bool = False) -> Iterator[Any]:
     with open_hdf5(path) as file:
         dataset = _choose_dataset(path, file)
         _refuse_unstored(dataset, at_once=at_once)
-        warn_unwritten(path, *_unwritten(dataset), dataset.fillvalue)
+        lost, of, pieces = _unwritten(dataset)
+        # NOTE the HDF5 library crashes over the fill value of some damaged files: it is asked for only where it is read
+        warn_unwritten(path, lost, of, pieces, dataset.fillvalue if lost else None)
         yield dataset
 
 
