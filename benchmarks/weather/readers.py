@@ -179,7 +179,7 @@ def attack(name: str, cases: int, seed: int, seconds: float) -> collections.Coun
     make, read = (hostile.READERS | MORE)[name]
     count: collections.Counter = collections.Counter()
     shared = mmap.mmap(-1, 24)
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+    with tempfile.TemporaryDirectory("-readers", dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         whole = make(Path(folder, name.rpartition("/")[2]))
         read(whole)
         data, first, begun = whole.read_bytes(), 0, time.process_time() + sum(os.times()[2:4])
@@ -193,7 +193,11 @@ def attack(name: str, cases: int, seed: int, seconds: float) -> collections.Coun
                 out = os.dup(2)
                 os.dup2(silent, 1)
                 os.dup2(silent, 2)
-                work(name, whole, seed, first, last, shared, out)
+                try:
+                    work(name, whole, seed, first, last, shared, out)
+                except (Exception, hostile.TooLong) as error:  # noqa: BLE001  said by the parent
+                    os.write(out, f"{error!r}\n".encode())
+                    os._exit(1)
                 os._exit(0)
             status = watched(child, shared)
             done, refused, amiss = struct.unpack("3q", shared[:24])
@@ -213,6 +217,8 @@ def watched(child: int, shared: mmap.mmap) -> str | None:
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
+            if status and not os.WIFSIGNALED(status):
+                raise RuntimeError(f"the driver itself failed with exit code {os.waitstatus_to_exitcode(status)}")
             return "crashed" if status else None
         done = struct.unpack("q", shared[:8])[0]
         if done != before:
