@@ -31,7 +31,7 @@ Every command also has `--help`; `glocal --version` prints the version.
 | 0 | done, perhaps with warnings |
 | 1 | bad content: a file that is missing, damaged or of the wrong kind, a value out of range; one sentence says which |
 | 2 | an unknown or missing option |
-| 130 | interrupted; files that existed before are unchanged |
+| 130 | interrupted, by Ctrl-C or SIGTERM; files that existed before are unchanged |
 """
 _DEFAULT_IN_HELP = re.compile(r"\s*\[default: (.*)\]$")
 _OPTION = re.compile(r"(?<![`\w-])--[a-z][a-z-]*")  # in a sentence, where two hyphens would become a dash

@@ -214,8 +214,9 @@ main()
 """
 
 
-def test_interrupt_exits_130_and_keeps_the_previous_file(files, tmp_path, started):
-    """Ctrl-C during a fit exits 130 and leaves the previous transform whole and no partial file."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_exits_130_and_keeps_the_previous_file(files, tmp_path, started, number):
+    """Ctrl-C or SIGTERM during a fit exits 130 and leaves the previous transform whole and no partial file."""
     out = tmp_path / "t.npz"
     out.write_bytes(b"previous")
     slow = ["fit", "--features", files, "--triplets", files / "triplets.npy", "--tol", "1e-300", "--max-evaluations",
@@ -223,10 +224,11 @@ def test_interrupt_exits_130_and_keeps_the_previous_file(files, tmp_path, starte
     command = [sys.executable, "-c", FITTING, *map(str, slow)]
     process = started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "inside the solver\n"
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     said = process.communicate()[1]
     assert process.returncode == 130
     assert said.splitlines()[-1].startswith("interrupted")
+    assert said.splitlines()[-1].endswith("To go on, give the same command again.")
     assert out.read_bytes() == b"previous"
     assert [path.name for path in tmp_path.iterdir()] == ["t.npz"]
 

@@ -382,8 +382,8 @@ def test_an_interrupted_sweep_says_how_it_goes_on(files, tmp_path, capsys, monke
         patch.setattr("glocal.cli.sweep._live_table", interrupted)
         assert execute(arguments(files, out, "--folds", "2")) == 130
     said = capsys.readouterr().err.splitlines()
-    assert said[-2] == f"finished points are kept in {out}: give the same command with --resume to go on."
-    assert said[-1].startswith("interrupted")
+    assert said[-2] == f"finished points are kept in {out}."
+    assert said[-1].endswith("To go on, give the same command again with --resume.")
     assert len(read_rows(out / "points.jsonl")) == 3
     assert execute(arguments(files, out, "--folds", "2", "--resume")) == 0
 

@@ -1,5 +1,7 @@
 """The command line: each command parses, loads, makes one library call and writes."""
 
+import contextlib
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -7,8 +9,13 @@ from glocal.errors import is_interrupt
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit; see `glocal.cli.app`, imported here so that Ctrl-C may come at any time."""
+    """Run the command line and exit; see `glocal.cli.app`, imported here so that Ctrl-C may come at any time.
+
+    SIGTERM, by which batch systems end what is out of time, is an interruption too.
+    """
     try:
+        with contextlib.suppress(ValueError):  # not the main thread, which alone is interrupted
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         from glocal.cli import app
     except (KeyboardInterrupt, ImportError) as error:
         if not is_interrupt(error):

@@ -74,20 +74,20 @@ def execute(arguments: Sequence[str]) -> int:
     -------
     int
         0: the command succeeded; 1: bad content, explained in one sentence; 2: unknown or missing options;
-        130: interrupted.
+        130: interrupted, by Ctrl-C or SIGTERM.
     """
-    command = typer.main.get_command(app)
     try:
+        command = typer.main.get_command(app)
         result = command(list(arguments), prog_name="glocal", standalone_mode=False)
     except GLocalError as error:
         if is_interrupt(error):
-            return _interrupted()
+            return _interrupted(arguments)
         say(f"error: {error}")
         return 1
     except (KeyboardInterrupt, typer.Abort):
-        return _interrupted()
+        return _interrupted(arguments)
     except typer.Exit as ended:
-        return _interrupted() if ended.exit_code == 130 else ended.exit_code
+        return _interrupted(arguments) if ended.exit_code == 130 else ended.exit_code
     except BrokenPipeError:
         return 1
     except OSError as error:
@@ -100,17 +100,18 @@ def execute(arguments: Sequence[str]) -> int:
         return 1
     except Exception as error:
         if is_interrupt(error):
-            return _interrupted()
+            return _interrupted(arguments)
         if not hasattr(error, "format_message"):
             raise
         return _usage_error(error)
     if result == 130:
-        return _interrupted()
+        return _interrupted(arguments)
     return result if isinstance(result, int) else 0
 
 
-def _interrupted() -> int:
-    say("interrupted; files that existed before are unchanged.")
+def _interrupted(arguments: Sequence[str]) -> int:
+    again = " with --resume" if "sweep" in arguments[:1] else ""
+    say(f"interrupted; files that existed before are unchanged. To go on, give the same command again{again}.")
     return 130
 
 

@@ -123,11 +123,11 @@ def sweep(
 
 @contextlib.contextmanager
 def _named_again(out: Path) -> Iterator[None]:
-    """Say how an interrupted sweep goes on."""
+    """Say where the points of an interrupted sweep are."""
     try:
         yield
     except KeyboardInterrupt:
-        say(f"finished points are kept in {out}: give the same command with --resume to go on.")
+        say(f"finished points are kept in {out}.")
         raise
 
 
