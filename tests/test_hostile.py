@@ -560,12 +560,11 @@ def test_damaged_answers_of_a_study_are_one_sentence(images, tmp_path):
     """Answers in a database that something else wrote to are refused with the study's name, in one sentence."""
     pytest.importorskip("fastapi")
     from glocal.collect import database, export, settings, study
-    from glocal.extract import open_images
 
     (tmp_path / "images").mkdir()
     for number in range(3):
         picture("png")(tmp_path / "images" / f"{number}.png")
-    made = study.create(tmp_path / "study", open_images(str(tmp_path / "images")), settings.Settings())
+    made = study.create(tmp_path / "study", str(tmp_path / "images"), settings.Settings())
     engine = database.open_database(made)
     with engine.begin() as connection:
         connection.execute(database.people.insert().values(id="ann", made=0.0))

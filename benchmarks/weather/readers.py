@@ -103,7 +103,7 @@ def unpack(path: Path) -> None:
 def study(path: Path, name: str) -> Path:
     folder = path.with_name("study")
     shutil.rmtree(folder, ignore_errors=True)
-    made = create(folder, open_images(str(pictures(path.with_name("shown")))), Settings())
+    made = create(folder, str(pictures(path.with_name("shown"))), Settings())
     engine = open_database(made)
     with engine.begin() as connection:
         connection.execute(database.people.insert().values(id="ann", made=0.0, consented=1.0))

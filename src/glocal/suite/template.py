@@ -35,7 +35,8 @@ def template(name: str, model: str, file: str = "paper.toml") -> str:
 
     Examples
     --------
-    >>> [line for line in template("paper", "timm:vit_base_patch16_224.dino").splitlines() if "networks" in line]
+    >>> lines = template("paper", "timm:vit_base_patch16_224.dino").splitlines()
+    >>> [line for line in lines if line.startswith("[networks")]
     ['[networks."timm-vit_base_patch16_224.dino"]']
     """
     if name not in TEMPLATES:
