@@ -1,0 +1,322 @@
+"""Disturb every command that writes, and look at what it leaves, says, and does when it is given again.
+
+    python benchmarks/weather/faults.py KILLS SEED [--only NAME …]
+
+Each command of written.py is ended KILLS times by SIGKILL, and a third as often by SIGTERM and by SIGINT, at moments
+drawn uniformly from its undisturbed time; its disk fills up, its files may not grow, its folder may only be read, two
+processes write one output, and the clock jumps. Every file must then be the earlier one or the new one, and the same
+command must end in what an undisturbed one leaves, to the byte or the number, and in nothing besides. What is amiss is
+named on stderr. The last line is one JSON object. It runs on Linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+import processes
+from written import COMMANDS, Command, files_of, make, meaning, same
+
+HANG = 180.0
+_LATER = "import time; _now = time.time; time.time = lambda: _now() + 3e7\n"
+_BACK = """
+import itertools, time
+_now, _calls = time.time, itertools.count()
+time.time = lambda: _now() - (3600 if next(_calls) > 3 else 0)
+"""
+_AS_A_USER = """
+import ctypes
+libc = ctypes.CDLL(None)  # root without capabilities may do what the modes of its files say
+assert libc.capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()) == 0
+"""
+_SMALL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))\n"
+_BEGIN = "open('../begun', 'w').close()\n"
+_ABOUT_WRITING = re.compile(r"cannot (write|be written)|disk is full|written by another|largest file")
+_MAIN = "from glocal.cli import main; main()"
+
+
+@dataclass
+class Bench:
+    """One command in folders of its own, what it leaves undisturbed, and the count of what came out."""
+
+    name: str
+    command: Command
+    made: Path
+    root: Path
+    rng: random.Random
+    count: collections.Counter = field(default_factory=collections.Counter)
+    code: int = 0
+
+    def start(self, place: Path, prefix: str = "", *, earlier: bool = False) -> processes.Popen:
+        environment = {
+            **os.environ, "GLOCAL_CACHE": str(place / "cache"), "TMPDIR": str(place.parent), "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join([str(self.made / "modules"), os.environ.get("PYTHONPATH", "")]),
+        }  # fmt: skip
+        code = _BEGIN + prefix + self.command.code + _MAIN
+        return processes.Popen(
+            [sys.executable, "-c", code, *self.command.given(self.made, earlier=earlier)],
+            cwd=place, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+
+    def run(self, place: Path, prefix: str = "", *, earlier: bool = False) -> tuple[int | None, str]:
+        return ended(self.start(place, prefix, earlier=earlier))
+
+    @contextlib.contextmanager
+    def place(self, earlier: bool = True) -> Iterator[Path]:
+        """A folder with what the command changes and an earlier output."""
+        with tempfile.TemporaryDirectory(dir=self.root) as folder:
+            os.chmod(folder, 0o755)
+            place = Path(folder, "place")
+            self.prepare(place, earlier)
+            yield place
+
+    def prepare(self, place: Path, earlier: bool = True) -> None:
+        if earlier:
+            shutil.copytree(self.root / "before", place)
+            return
+        place.mkdir()
+        for name in self.command.changed:
+            source = self.made / name
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, place / name)
+
+    def undisturbed(self) -> None:
+        """Run it alone, twice: what it leaves is what all others are compared with."""
+        self.prepare(self.root / "before", earlier=False)
+        if self.command.before is not None:
+            code, said = self.run(self.root / "before", earlier=True)
+            assert code == 0, (self.name, said)
+        self.before = meanings(self.root / "before")
+        times, found = [], []
+        for _ in range(3):
+            with self.place() as place:
+                process = self.start(place)
+                began = begun(place)
+                self.code, said = ended(process)
+                times.append(time.monotonic() - began)
+                assert self.code == 0, (self.name, self.code, said)
+                found.append(meanings(place))
+                sizes = [path.stat().st_size for path in files_of(place).values()]
+                self.size, self.largest = sum(sizes), max(sizes)
+        self.seconds, self.whole = min(times[1:]), found[0]
+        for other in found[1:]:
+            assert not (odd := differing(other, self.whole)), f"{self.name}: no two runs leave the same {odd}"
+
+    def judge(self, fault: str, place: Path, code: int | None, said: str) -> None:
+        """Count how one disturbed run ended, look at what it left, and give the command again."""
+        amiss, killed = [], code == -signal.SIGKILL
+        last = said.strip().splitlines()[-1] if said.strip() else ""
+        if code is None:
+            amiss.append("it hangs")
+        elif not killed and code not in (self.code, 1, 130):
+            amiss.append(f"exit code {code}")
+        elif code == 130 and "same command" not in said:
+            amiss.append("it does not say how to go on")
+        elif code == 1 and not (last.startswith("error: ") and _ABOUT_WRITING.search(last)):
+            amiss.append("no sentence about what cannot be written")
+        if "Traceback" in said:
+            amiss.append("a traceback")
+        amiss += self.halves(place)
+        again, told = self.run(place)
+        if again != self.code:
+            amiss.append(f"the same command ends in {again}: {told.strip()[-300:]}")
+        else:
+            amiss += [f"the same command leaves another {name}" for name in differing(meanings(place), self.whole)]
+        outcome = "killed, ended by the same command" if killed else "finished" if code == 0 else "said what is left"
+        self.count["amiss" if amiss else outcome] += 1
+        if amiss:
+            print(f"{self.name}, {fault}: {'; '.join(amiss[:4])}; code {code}; said {said.strip()[-300:]!r}",
+                  file=sys.stderr, flush=True)  # fmt: skip
+
+    def halves(self, place: Path) -> list[str]:
+        """Files under a final name that are neither the earlier ones nor the new ones."""
+        found, amiss = meanings(place), []
+        for name, now in found.items():
+            parts = Path(name).parts
+            if any(part.startswith(".") or part in ("claims", "cache") for part in parts) or name.endswith(".lock"):
+                continue
+            old, new = self.before.get(name), self.whole.get(name)
+            growing = name.endswith(".jsonl") and all(any(same(row, one) for one in new or ()) for row in now)
+            passing = (
+                new is None and old is None and "damaged" not in str(now)[:7] and name.split(os.sep)[0] in self.tops()
+            )
+            if not (growing or passing or same(now, old) or same(now, new)):
+                amiss.append(f"{name} is neither the earlier one nor the new one")
+        return amiss + [f"{name} is gone" for name in self.before.keys() & self.whole.keys() - found.keys()]
+
+    def tops(self) -> set[str]:
+        """Folders that are the output of a command that goes on: what it needs on its way may lie there."""
+        return {name.split(os.sep)[0] for name in self.whole if os.sep in name}
+
+
+def begun(place: Path) -> float:
+    """Wait until a process runs its command, which takes long on a busy machine; the time."""
+    while not place.with_name("begun").exists():
+        time.sleep(0.002)
+    return time.monotonic()
+
+
+def ended(process: processes.Popen) -> tuple[int | None, str]:
+    """Exit code, None where it hangs, and what it said."""
+    try:
+        with process:
+            _, said = process.communicate(timeout=HANG)
+        return process.returncode, said
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return None, ""
+
+
+def meanings(place: Path) -> dict[str, Any]:
+    return {name: meaning(path) for name, path in files_of(place).items()}
+
+
+def differing(found: dict[str, Any], whole: dict[str, Any]) -> list[str]:
+    """Names of files that only one has, or that differ; rows of a log may come in any order."""
+    return sorted(
+        name for name in found.keys() | whole.keys()
+        if not (name in found and name in whole and (same(found[name], whole[name]) or _rows(found[name], whole[name])))
+    )  # fmt: skip
+
+
+def _rows(a: Any, b: Any) -> bool:
+    """Whether two lists hold the same rows; one that was appended twice is the same row."""
+    lists = isinstance(a, list) and isinstance(b, list)
+    return lists and all(any(same(x, y) for y in b) for x in a) and all(any(same(x, y) for y in a) for x in b)
+
+
+def signals(bench: Bench, kills: int) -> None:
+    for number, times in ((signal.SIGKILL, kills), (signal.SIGTERM, kills // 3), (signal.SIGINT, kills // 3)):
+        for _ in range(times):
+            with bench.place() as place:
+                process = bench.start(place)
+                begun(place)
+                moment = bench.rng.uniform(0, bench.seconds)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(moment)
+                process.send_signal(number)
+                bench.judge(f"{number.name} after {moment:.3f} of {bench.seconds:.3f} s", place, *ended(process))
+
+
+def full_disk(bench: Bench) -> None:
+    """A file system of its own that is full but for a random part of what the command writes; only for root."""
+    for _ in range(2 if os.geteuid() == 0 else 0):
+        with tempfile.TemporaryDirectory(dir=bench.root) as folder:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], check=True)
+            try:
+                place, filler = Path(folder, "place"), Path(folder, "filler")
+                bench.prepare(place)
+                free = bench.rng.randrange(0, bench.size, 4096)
+                with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
+                    while stream.write(bytes(1 << 16)):
+                        pass
+                os.truncate(filler, filler.stat().st_size - free)
+                code, said = bench.run(place)
+                filler.unlink()
+                bench.judge(f"a disk with {free} bytes", place, code, said)
+            finally:
+                subprocess.run(["umount", "-l", folder], check=True)
+
+
+def small_files(bench: Bench) -> None:
+    for _ in range(2):
+        with bench.place() as place:
+            limit = bench.rng.randrange(1, bench.largest)
+            bench.judge(f"files of {limit} bytes at most", place, *bench.run(place, _SMALL.format(limit)))
+
+
+def read_only(bench: Bench) -> None:
+    with bench.place() as place:
+        for folder, _, files in os.walk(place):
+            for name in files:
+                os.chmod(Path(folder, name), 0o444)
+            os.chmod(folder, 0o555)
+        code, said = bench.run(place, _AS_A_USER if os.geteuid() == 0 else "")
+        for folder, _, files in os.walk(place):
+            os.chmod(folder, 0o755)
+            for name in files:
+                os.chmod(Path(folder, name), 0o644)
+        bench.judge("a folder that may only be read", place, code, said)
+
+
+def two_at_once(bench: Bench) -> None:
+    with bench.place() as place:
+        both = [bench.start(place) for _ in range(2)]
+        for process in both:
+            code, said = ended(process)
+            if code not in (0, 1) or "Traceback" in said:
+                bench.judge("two processes", place, code, said)
+                return
+        bench.judge("two processes", place, code, said)
+
+
+def clock(bench: Bench) -> None:
+    """A run a year ahead is killed; what it left is from the future when the next one's clock jumps back an hour."""
+    with bench.place() as place:
+        process = bench.start(place, _LATER)
+        begun(place)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(bench.rng.uniform(0, bench.seconds))
+        process.kill()
+        ended(process)
+        for path in [place, *place.rglob("*")]:
+            os.utime(path, (time.time() + 3e7,) * 2)
+        bench.judge("a clock that jumps back", place, *bench.run(place, _BACK))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kills", type=int)
+    parser.add_argument("seed", type=int)
+    parser.add_argument("--only", nargs="*")
+    options = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    total: collections.Counter = collections.Counter()
+    names = options.only or list(COMMANDS)
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        os.chmod(folder, 0o755)
+        made = Path(folder, "made")
+        os.environ["GLOCAL_CACHE"] = str(Path(folder, "cache"))
+        with contextlib.redirect_stdout(sys.stderr):
+            make(made)
+        for name in names:
+            root = Path(folder, name.replace(" ", "-"))
+            root.mkdir()
+            bench = Bench(name, COMMANDS[name], made, root, random.Random(f"{name} {options.seed}"))
+            bench.undisturbed()
+            signals(bench, options.kills)
+            for fault in (full_disk, small_files, read_only, two_at_once, clock):
+                fault(bench)
+            total.update(bench.count)
+            print(f"{name} ({bench.seconds:.2f} s): {dict(bench.count)}", file=sys.stderr, flush=True)
+            shutil.rmtree(root)
+    outcomes = ("finished", "said what is left", "killed, ended by the same command", "amiss")
+    what = f"faults of {len(names)} commands that write, {options.kills} kills each"
+    told = {
+        "driver": "faults",
+        "what": what,
+        "tried": total.total(),
+        "outcomes": {each: total[each] for each in outcomes},
+    }
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()
