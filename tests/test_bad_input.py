@@ -10,6 +10,7 @@ import processes
 import pytest
 
 from glocal.cli.app import execute
+from glocal.errors import is_interrupt
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 8)).astype("f4")
@@ -222,6 +223,38 @@ def test_disk_that_fills_up_while_writing(folder):
     assert done.stderr.startswith("error: cannot write o.npy")
     assert (folder / "o.npy").read_bytes() == b"previous"
     assert not list(folder.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["o.zarr", "o"])
+def test_an_output_of_parts_that_cannot_be_begun(folder, name):
+    """Where the folder of the parts cannot be made, a command ends with one sentence; it looked for causes for ever."""
+    np.savez(folder / "w.npz", weights=np.eye(8, dtype="f4"), mean=0.0, std=1.0)
+    np.save(folder / "x.npy", np.ones((20, 8), dtype="f4"))
+    (folder / f".{name}.partial").write_bytes(b"in the way")
+    source = "x.npy" if name == "o.zarr" else _parquet(folder / "shards")
+    command = [*processes.COMMAND_LINE, "apply", "w.npz", source, "--out", name]
+    done = processes.run(command, capture_output=True, text=True, cwd=folder, timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr == f"error: output folder {folder / f'.{name}.partial'} exists as a file. Choose another name.\n"
+
+
+def _parquet(shards):
+    """A folder of one shard."""
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    shards.mkdir()
+    parquet.write_table(pa.table({"features": list(np.ones((20, 8), dtype="f4"))}), shards / "0.parquet")
+    return shards.name
+
+
+def test_an_error_that_is_its_own_cause_is_no_interrupt():
+    """The causes of an error are looked at once each."""
+    first, second = ValueError("first"), ValueError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert not is_interrupt(first)
+    first.__cause__ = KeyboardInterrupt()
+    assert is_interrupt(second)
 
 
 def test_no_permission(folder, capsys):

@@ -117,8 +117,10 @@ class CollapseWarning(GLocalWarning):
 def is_interrupt(error: BaseException) -> bool:
     """Whether Ctrl-C caused an error: compiled modules turn an interrupt during their import into an ImportError."""
     cause: BaseException | None = error
-    while cause is not None:
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:  # an error may be its own cause
         if isinstance(cause, KeyboardInterrupt):
             return True
+        seen.add(id(cause))
         cause = cause.__cause__ or cause.__context__
     return False

@@ -93,7 +93,9 @@ class Inputs:
         try:
             return join(features, *self.asked)
         except DataError as error:
-            raise DataError(f"{error} {_HOW}") if self.answers is None else error from error
+            if self.answers is not None:
+                raise
+            raise DataError(f"{error} {_HOW}") from error
 
 
 def things_answers(progress: Callable[[int, int], None] | None = None) -> tuple[Answers, tuple[str, ...]]:

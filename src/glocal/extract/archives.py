@@ -38,8 +38,10 @@ def shard_items(shards: list[Path]) -> tuple[list[Item], tuple[str, ...]]:
         try:
             members, damage = _members(shard)
             stamp = stamp_of(shard.stat())
+        except FileError:
+            raise
         except OSError as error:
-            raise error if isinstance(error, FileError) else unreadable(shard, "image shard", error) from error
+            raise unreadable(shard, "image shard", error) from error
         by_path = {member.path: member for member in members}
         for member in members:
             name = prefix + member.name.removeprefix("./")

@@ -108,8 +108,10 @@ def lock(path: Path, *, wait: bool = False) -> Iterator[bool]:
     """
     try:
         stream = claimed(path, wait=wait)
+    except FileError:
+        raise
     except OSError as error:
-        raise error if isinstance(error, FileError) else unwritable(path, error) from error
+        raise unwritable(path, error) from error
     with contextlib.nullcontext() if stream is None else stream:
         yield stream is not None
 

@@ -74,8 +74,10 @@ def building(output: Output) -> Iterator[TaskFolder]:
             _mend(output)
             make_folder(output.whole.parent)
             tasks = output.tasks().create()
+        except FileError:
+            raise
         except OSError as error:
-            raise error if isinstance(error, FileError) else unwritable(out, error) from error
+            raise unwritable(out, error) from error
         try:
             yield tasks
         except BaseException as error:
