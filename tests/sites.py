@@ -37,6 +37,17 @@ class Site(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", self.path)
             self.end_headers()
             return
+        if behaviour == "nowhere":
+            self.send_response(302)
+            self.send_header("Location", "http://[::1")
+            self.end_headers()
+            return
+        if behaviour == "unmeasured":
+            self.send_response(200)
+            self.send_header("Content-Length", "many")
+            self.end_headers()
+            self.wfile.write(data)
+            return
         self.send_response(200)
         self.send_header("Content-Length", str(5 << 30 if behaviour == "endless" else len(data)))
         self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')

@@ -1,5 +1,6 @@
 """Studies over HTTP: what a person may do, what is kept, and what nobody gets who has not the link."""
 
+import asyncio
 import io
 import json
 import time
@@ -8,8 +9,11 @@ import pytest
 import sqlalchemy as sql
 from fastapi.testclient import TestClient
 from PIL import Image
+from starlette.requests import Request
 from studies import picture, write_pictures
 
+from glocal.cli.app import execute
+from glocal.collect.answering import Refused
 from glocal.collect.database import answers, open_database, people, trials
 from glocal.collect.limits import Limit
 from glocal.collect.links import links
@@ -443,3 +447,50 @@ def test_settings_out_of_range_are_refused(settings, sentence):
     """Each setting that cannot be is refused in a sentence that says what is allowed."""
     with pytest.raises(ParameterError, match=sentence):
         Settings(**settings)
+
+
+def test_a_study_out_of_reach_is_one_sentence(tmp_path, images):
+    """Where the folder of a study was moved, or its disk fails, people read that they may try again."""
+    served = Served(tmp_path / "study", images, per_person=5)
+    try:
+        me = served.begun()
+        served.study.folder.rename(tmp_path / "moved")
+        for part in ("", "/image/0"):
+            found = served.get(f"{me}{part}")
+            assert found.status_code == 503
+            assert "Try again" in found.json()["error"]
+    finally:
+        served.close()
+
+
+def test_an_answer_that_breaks_off_is_refused():
+    """Whoever hangs up in the middle of an answer leaves no traceback."""
+    from glocal.collect.http import read_answer
+
+    async def gone():
+        return {"type": "http.disconnect"}
+
+    request = Request({"type": "http", "method": "POST", "headers": []}, gone)
+    with pytest.raises(Refused, match="broke off"):
+        asyncio.run(read_answer(request, "odd-one-out"))
+
+
+def test_a_wrong_address_of_a_database_leaves_no_study(tmp_path, images, capsys):
+    """--database is looked at before anything is written: another address could not be given later."""
+    study = tmp_path / "study"
+    arguments = ["collect", "run", str(images), "--out", str(study), "--database"]
+    for address in ("mysql://me:secret@host/x", "secret"):
+        assert execute([*arguments, address]) == 1
+        assert "secret" not in capsys.readouterr().err
+    assert not study.exists()
+
+
+def test_a_study_serves_its_own_images_alone(tmp_path, images):
+    """A study of a stranger cannot name a file outside its folder."""
+    create(tmp_path / "study", str(images), Settings())
+    record = tmp_path / "study/study.json"
+    held = json.loads(record.read_text())
+    held["images"][0]["file"] = "../secret.json"
+    record.write_text(json.dumps(held))
+    with pytest.raises(FileError, match="outside its folder"):
+        open_study(tmp_path / "study")

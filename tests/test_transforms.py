@@ -90,6 +90,7 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(tmp_path):
         ("stall", "timed out"),
         ("truncate", "cannot fetch"),
         ("circle", "redirects"),
+        ("nowhere", "Invalid IPv6 URL"),
     ],
 )
 def test_what_a_server_does_wrong_is_said_and_nothing_kept(tmp_path, cache, behaviour, said):
@@ -110,6 +111,22 @@ def test_a_corrupt_file_does_not_pass_for_the_recorded_one(tmp_path, cache):
         with pytest.raises(FileError, match="nothing was kept"):
             pull(f"{url}/t.npz", refresh=True)
         assert file_sha256(found.path) == found.sha256
+
+
+def test_a_length_that_is_no_number_is_not_believed(tmp_path):
+    """A server that states no number of bytes is read to the end."""
+    data = content(tmp_path)
+    with site({"/t.npz": data}, "unmeasured") as (url, _):
+        assert fetch_address(f"{url}/t.npz").path.read_bytes() == data
+
+
+@pytest.mark.parametrize("end", ["a/%2e%2e", "x%00y.npz", "n" * 300 + ".npz", "%0A%1B31m.npz"])
+def test_the_name_of_a_file_in_the_cache_is_plain(tmp_path, cache, end):
+    """Whatever an address ends in, the file lies in its own folder of the cache under letters, digits and dots."""
+    with site({f"/{end}": content(tmp_path), "/a/..": content(tmp_path)}) as (url, _):
+        path = fetch_address(f"{url}/{end}").path
+    assert path.parent.parent == cache / "addresses"
+    assert path.name.replace(".", "").replace("_", "").isalnum()
 
 
 def test_a_redirect_is_followed(tmp_path):
@@ -188,6 +205,21 @@ def test_a_mirror_cannot_serve_another_file(tmp_path, monkeypatch, cache):
         with pytest.raises(FileError, match="not the file that was published"):
             pull("made-net/up")
     assert kept(cache) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://[::1", "Invalid IPv6 URL"),
+        ("file://host/etc/t.npz", "another machine"),
+        ("file:///dev/zero", "device or a pipe"),
+        ("hf://a/b/../../x.npz", "does not serve"),
+    ],
+)
+def test_an_address_of_nothing_is_one_sentence(address, said):
+    """A malformed address, another machine's file, a device and a way out of a repository are refused by name."""
+    with pytest.raises((ParameterError, FileError), match=said):
+        pull(address, offline=address.startswith("hf"))
 
 
 def test_an_unknown_model_is_told_with_the_nearest():
@@ -409,10 +441,58 @@ def test_the_commands_list_pull_and_describe(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "shared/README.md").exists()
 
 
-def test_a_page_of_an_error_is_no_transform(capsys):
-    """What a server says with a friendly page instead of 404 is refused as no transform."""
-    with site({"/t.npz": b"<html>not found</html>"}) as (url, _):
+def test_a_page_of_an_error_is_no_transform(tmp_path, cache, capsys):
+    """What a server says with a friendly page instead of 404 is refused as no transform, and forgotten."""
+    with site({"/t.npz": b"<html>not found</html>"}) as (url, server):
         assert execute(["transforms", "pull", f"{url}/t.npz"]) == 1
+        assert kept(cache) == []  # else its checksum would refuse the transform ever after
+        server.files["/t.npz"] = content(tmp_path)
+        assert pull(f"{url}/t.npz").path.read_bytes() == content(tmp_path)
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("error: ")
+
+
+def test_a_card_on_standard_output_has_its_lines(tmp_path, capsys):
+    """Without --out the lines of the card are lines."""
+    planted().save(tmp_path / "t.npz")
+    assert execute(["transforms", "card", str(tmp_path / "t.npz")]) == 0
+    assert capsys.readouterr().out == card(planted())
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [{"fit": 5}, {"source": "x"}, {"fit": {"provenance": 7}}, {"fit": {"n_triplets": 1}},
+     {"sweep": {"front": [{"chosen": True, "accuracy_cosine": "q"}]}}],
+)  # fmt: skip
+def test_a_record_of_other_types_is_one_sentence(tmp_path, capsys, meta):
+    """A record that is JSON but not ours is refused by card, and by verify and list where they read it."""
+    planted(meta=meta).save(tmp_path / "t.npz")
+    for command in ("card", "verify"):
+        assert execute(["transforms", command, str(tmp_path / "t.npz")]) in (0, 1)
+    assert "record" in capsys.readouterr().err
+    assert execute(["transforms", "list", str(tmp_path)]) == 0
+
+
+def test_a_card_holds_one_line_of_each_name():
+    """A licence that is no identifier is refused, and the name of a model cannot begin a line of its own."""
+    with pytest.raises(ParameterError, match="identifier"):
+        card(planted(), licence="mit\nextra: x")
+    text = card(planted(meta={"source": {"model": "a\n# b"}}))
+    assert "\n# b" not in text
+
+
+@pytest.mark.parametrize("place", ["https://example.org/x", "s3://bucket/x"])
+def test_nothing_is_pushed_to_an_address(tmp_path, monkeypatch, place):
+    """An address that is not of the hub does not become a folder of that name."""
+    monkeypatch.chdir(tmp_path)
+    planted().save("t.npz")
+    with pytest.raises(ParameterError, match="hf://OWNER/NAME"):
+        push("t.npz", place)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.npz"]
+
+
+def test_a_list_of_no_folder_is_an_error(tmp_path, capsys):
+    """A folder that is not there is not a folder without transforms."""
+    assert execute(["transforms", "list", str(tmp_path / "none")]) == 1
+    assert "is not a folder" in capsys.readouterr().err

@@ -178,6 +178,7 @@ def _check_extra() -> None:
 
 
 def _study(out: Path, images: str | None, given: dict[str, Any], database: str | None) -> Study:
+    from glocal.collect.database import check_address
     from glocal.collect.study import create, is_study, open_study
 
     if is_study(out):
@@ -191,6 +192,8 @@ def _study(out: Path, images: str | None, given: dict[str, Any], database: str |
     if images is None:
         raise ParameterError(f"{out} is not a study yet; name the images that it is to show: glocal collect IMAGES.")
     settings = Settings(**given)
+    if database is not None:
+        check_address(database)
     with progress_bar("preparing images", unit="images", lines=True) as progress:
         study = create(out, images, settings, database, progress)
     for name, reason in study.left_out[:_NAMED]:

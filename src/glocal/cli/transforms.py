@@ -13,7 +13,7 @@ from glocal.cli.fetch import Cache
 from glocal.cli.output import AsJson, progress_bar, put, put_json, say
 from glocal.data.datasets.download import cache_folder, copied
 from glocal.data.datasets.registry import FILES
-from glocal.errors import GLocalError
+from glocal.errors import FileError, GLocalError
 from glocal.files import atomic_write, one_line
 
 app = typer.Typer(help="List, pull, push, verify and describe transforms.", no_args_is_help=True, rich_markup_mode=None)
@@ -149,7 +149,7 @@ def card_command(
 
     text = card(LinearTransform.load(transform), licence=licence)
     if out is None:
-        put(text)
+        put(*text.splitlines())
         return
     with atomic_write(out) as stream:
         stream.write(text.encode())
@@ -170,6 +170,8 @@ def _published(cache: Path) -> list[dict[str, Any]]:
 def _in_folder(folder: Path) -> list[dict[str, Any]]:
     from glocal.transform import LinearTransform
 
+    if not folder.is_dir():
+        raise FileError(f"{folder} is not a folder. Name one with transforms, or leave it out for the published ones.")
     found: list[dict[str, Any]] = []
     for path in sorted(part for part in folder.rglob("*") if part.suffix in (".npz", ".safetensors")):
         try:

@@ -62,6 +62,11 @@ proposals = sql.Table(
 """What is worth asking, best first; `taken` is the trial that asked it."""
 
 
+def check_address(url: str) -> None:
+    """Raise a ParameterError where this is not the address of a database that a study can have."""
+    _engine(url, make=False).dispose()
+
+
 def open_database(study: Study) -> Engine:
     """The database of a study, with its tables.
 
@@ -131,7 +136,7 @@ def readable(study: Study) -> Iterator[None]:
         ) from error
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, *, make: bool = True) -> Engine:
     try:
         address = sql.make_url(url)
         name = address.get_backend_name()
@@ -144,7 +149,7 @@ def _engine(url: str) -> Engine:
         ) from error
     if name != "sqlite":
         raise ParameterError(f"--database is of {name}; allowed are sqlite:///FILE and postgresql://….")
-    if address.database:  # before SQLite makes it and its neighbours readable for all
+    if address.database and make:  # before SQLite makes it and its neighbours readable for all
         with contextlib.suppress(OSError):  # SQLite says what is wrong
             os.close(os.open(address.database, os.O_CREAT, 0o600))
     engine = sql.create_engine(address, connect_args={"timeout": 30, "check_same_thread": False})

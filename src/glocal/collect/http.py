@@ -9,6 +9,7 @@ from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from glocal.collect.answering import Given, Refused
@@ -59,10 +60,13 @@ class Headers:
 async def read_answer(request: Request, kind: str) -> Given:
     """The answer in the body of a request; 413 and 422 for one that is too long or holds something else."""
     data = b""
-    async for piece in request.stream():
-        data += piece
-        if len(data) > _LONGEST:
-            raise Refused(413, f"The answer is longer than {_LONGEST} bytes.")
+    try:
+        async for piece in request.stream():
+            data += piece
+            if len(data) > _LONGEST:
+                raise Refused(413, f"The answer is longer than {_LONGEST} bytes.")
+    except ClientDisconnect as error:
+        raise Refused(400, "The answer broke off.") from error
     try:
         body = _Body.model_validate_json(data)
     except ValidationError as error:

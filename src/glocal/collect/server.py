@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from glocal.collect import owner, pages, process
@@ -27,6 +29,7 @@ from glocal.collect.study import Study
 from glocal.collect.tokens import OPEN, OWNER, PERSON, Signer, Token, is_name, new_person
 from glocal.collect.trials import Asking
 from glocal.collect.writer import Writer
+from glocal.files import one_line
 
 T = TypeVar("T")
 _BURST = 10  # answers that may come at once
@@ -207,6 +210,12 @@ def create_app(study: Study, engine: Engine) -> FastAPI:
     async def unknown(request: Request, error: HTTPException) -> Response:
         return problem(request, Refused(error.status_code, "There is nothing here, or this cannot be done here."))
 
+    async def unreachable(request: Request, error: Exception) -> Response:
+        logging.getLogger("uvicorn.error").error("%s", one_line(getattr(error, "orig", None) or error))
+        return problem(request, Refused(503, "The study cannot be reached at the moment. Try again later."))
+
+    for kind in (OSError, SQLAlchemyError):  # the folder was moved, the disk is full, the database is down
+        app.add_exception_handler(kind, unreachable)
     app.add_middleware(Headers)
     return app
 

@@ -142,6 +142,8 @@ def open_study(folder: Path) -> Study:
         url = secret["database"] or f"sqlite:///{folder.resolve() / 'answers.sqlite'}"
         names, files = tuple(one["name"] for one in images), tuple(one["file"] for one in images)
         left_out = tuple((one["name"], one["reason"]) for one in held["left_out"])
+        if outside := [file for file in files if Path(file).name != file]:
+            raise FileError(f"the study of {folder} names an image outside its folder, {outside[0]!r}. {fix}")
         return Study(
             folder, settings, held["source"], names, files, left_out, held["made"], held["number"], secret["key"], url
         )  # fmt: skip

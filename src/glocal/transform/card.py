@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+from glocal.errors import DataError, ParameterError
+from glocal.files import one_line
 
 if TYPE_CHECKING:
     from glocal.transform.linear import LinearTransform
@@ -26,6 +30,13 @@ def card(transform: LinearTransform, *, licence: str | None = None) -> str:
         Markdown with the front matter that the Hugging Face hub reads: what the transform is, from which answers it was
         fitted, its scores with intervals, its licence, and how to use it with and without glocal.
 
+    Raises
+    ------
+    ParameterError
+        The licence is no identifier.
+    DataError
+        The record of the transform is damaged.
+
     Examples
     --------
     >>> import numpy as np
@@ -34,10 +45,19 @@ def card(transform: LinearTransform, *, licence: str | None = None) -> str:
     >>> text.splitlines()[0:4]
     ['---', 'library_name: glocal', 'license: mit', 'tags:']
     """
-    fit = dict(transform.meta.get("fit", {}))
-    source = dict(transform.meta.get("source", {}))
-    model = " / ".join(str(source[key]) for key in ("model", "layer") if source.get(key))
-    parts = [
+    if licence is not None and not re.fullmatch(r"[\w.+-]+", licence):
+        raise ParameterError(f"licence is {licence!r}; it must be an identifier such as mit or cc-by-4.0.")
+    try:
+        return "\n".join(_lines(transform, licence))
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise DataError(f"the record of the transform is damaged ({one_line(error)}). Fit or copy it again.") from error
+
+
+def _lines(transform: LinearTransform, licence: str | None) -> list[str]:
+    fit = dict(transform.meta.get("fit") or {})
+    source = dict(transform.meta.get("source") or {})
+    model = " / ".join(" ".join(str(source[key]).split()) for key in ("model", "layer") if source.get(key))
+    return [
         "---",
         "library_name: glocal",
         *([f"license: {licence}"] if licence else []),
@@ -73,12 +93,11 @@ def card(transform: LinearTransform, *, licence: str | None = None) -> str:
         "The network and the answers have licences of their own.",
         "",
     ]
-    return "\n".join(parts)
 
 
 def _facts(transform: LinearTransform, fit: dict[str, Any], source: dict[str, Any], model: str) -> Iterator[list[str]]:
     provenance = fit.get("provenance") or {}
-    data = provenance.get("data", {})
+    data = provenance.get("data") or {}
     settings = [f"{name} {fit[name]}" for name in ("alpha", "lmbda", "tau", "mix") if fit.get(name) is not None]
     size = f"{transform.dimensions} to {transform.out_dimensions}"
     yield ["model and layer", model or f"{_UNKNOWN}; apply it to the features it was fitted on only"]

@@ -24,6 +24,8 @@ Parts = tuple[Float[np.ndarray, "p r"], Float[np.ndarray, " r"] | None, float, f
 """Weights, bias, mean, std and meta."""
 
 _REQUIRED = ("weights", "mean", "std")
+_OBJECTS = ("source", "fit", "fit.provenance", "fit.provenance.data", "fit.holdout", "fit.holdout.heldout", "sweep")
+"""Parts of the record that are JSON objects where they are there."""
 _FIX = "A transform file holds weights, mean and std: name one, or copy it again."
 
 
@@ -104,6 +106,14 @@ def _parse_meta(path: Path, text: np.ndarray) -> dict[str, Any]:
         raise FileError(
             f"transform file {path} has a meta record that is not a JSON object of glocal. Fit or copy it again."
         )
+    for place in _OBJECTS:
+        part: Any = meta
+        for key in place.split("."):
+            part = (part or {}).get(key)
+        if part is not None and not isinstance(part, dict):
+            raise FileError(
+                f"transform file {path} has a damaged meta record: {place} is no JSON object. Fit or copy it again."
+            )
     if version > FORMAT:
         raise FileError(
             f"transform file {path} is of format {version}; this version reads up to {FORMAT}. Upgrade glocal."

@@ -91,7 +91,10 @@ def pull(
             hub[1], hub[2] or "main", file, checksum=sha256, folder=folder, offline=offline or is_offline()
         )
     if re.match(r"[a-z]+://", text):
-        return fetch_address(text, sha256=sha256, cache=folder, progress=progress, offline=offline, refresh=refresh)
+        return fetch_address(
+            text, sha256=sha256, cache=folder, progress=progress, offline=offline, refresh=refresh,
+            check=LinearTransform.load,
+        )  # fmt: skip
     if Path(text).exists():
         path = Path(text)
         path = existing_file(path / TRANSFORM_NAME if path.is_dir() else path, what="transform")
@@ -147,6 +150,8 @@ def push(
     """
     loaded = LinearTransform.load(transform)
     if not to.startswith(("hf://", "https://huggingface.co/")):
+        if "://" in to:
+            raise ParameterError(f"the place to push to is {to!r}; allowed are a folder and hf://OWNER/NAME.")
         _write(loaded, Path(to), licence)
         return to
     hub = _HUB.fullmatch(to)
@@ -188,6 +193,7 @@ def _from_hub(
         )
     found = Fetched(address, path, file_sha256(path), known is not None, downloaded=not offline)
     _compare(found, known)
+    LinearTransform.load(path)
     record_checksum(address, found.sha256, folder)
     return found
 
@@ -212,7 +218,7 @@ def _hub_errors(name: str) -> Iterator[None]:
         raise FileError(
             f"{name} is not in the cache and the hub cannot be reached ({one_line(error)[:160]})."
         ) from error
-    except (errors.HfHubHTTPError, errors.HFValidationError, httpx.HTTPError, OSError) as error:
+    except (errors.HfHubHTTPError, errors.HFValidationError, httpx.HTTPError, OSError, ValueError) as error:
         raise FileError(
             f"the Hugging Face hub does not serve {name} ({one_line(error)[:200]}). Check the name, the revision and "
             "whether you are logged in (hf auth login)."

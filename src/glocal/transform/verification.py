@@ -115,7 +115,8 @@ def _statistics(transform: LinearTransform, features: Features) -> Check:
 
 
 def _data(transform: LinearTransform, features: Features) -> Check:
-    told: Any = ((transform.meta.get("fit") or {}).get("provenance") or {}).get("data", {}).get("features")
+    told: Any = ((transform.meta.get("fit") or {}).get("provenance") or {}).get("data") or {}
+    told = told.get("features")
     if told is None:
         return Check("data", None, "the transform does not record which features it was fitted on")
     same = told == array_sha256(features.matrix)

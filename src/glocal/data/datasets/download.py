@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
 from glocal.data.datasets.registry import FILES, IMAGE_SETS, RemoteFile
-from glocal.errors import DataWarning, FileError, ParameterError
+from glocal.errors import DataWarning, FileError, GLocalError, ParameterError
 from glocal.extras import needed
 from glocal.files import PathLike, atomic_write, claimed, existing_file, make_folder, one_line, unreadable
 from glocal.files.documents import read_object
@@ -111,6 +111,7 @@ def fetch_address(
     offline: bool = False,
     refresh: bool = False,
     timeout: float = TIMEOUT,
+    check: Callable[[Path], object] = lambda path: None,
 ) -> Fetched:
     """Bring a file of any address here; its checksum is recorded at first use and compared ever after.
 
@@ -127,6 +128,8 @@ def fetch_address(
         Ask the server again although the file is in the cache, to see whether it has changed.
     timeout : float
         Seconds without a byte after which a download is abandoned.
+    check : callable
+        Raises an error where the file is not what was wanted, as a page of an error; it is then not kept.
 
     Returns
     -------
@@ -140,14 +143,25 @@ def fetch_address(
     FileError
         As of `fetch`; also where the content has changed since it was first fetched.
     """
-    if urlsplit(address).scheme not in ("http", "https", "file"):
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        raise ParameterError(f"address is {address!r}, which is none ({one_line(error)}).") from error
+    if parts.scheme not in ("http", "https", "file"):
         raise ParameterError(f"address is {address!r}; allowed are those of http, https and file.")
+    if parts.scheme == "file" and parts.netloc not in ("", "localhost"):
+        raise ParameterError(f"address is {address!r}, a file of another machine. Write file:///PATH.")
     folder = _cache(cache)
     known = checksum_of(address, sha256, folder)
-    name = PurePosixPath(unquote(urlsplit(address).path)).name or "file"
+    name = re.sub(r"[^\w.-]", "_", PurePosixPath(unquote(parts.path)).name)[-100:].lstrip(".") or "file"
     path = folder / "addresses" / hashlib.sha256(address.encode()).hexdigest()[:16] / name
     entry = RemoteFile(address, str(path), address, known and f"sha256:{known}", None, "", "", "")
     found = bring(entry, path, progress, offline=offline, refresh=refresh, timeout=timeout)
+    try:
+        check(found.path)
+    except GLocalError:
+        found.path.unlink()
+        raise
     record_checksum(address, found.sha256, folder)
     return found
 
@@ -247,7 +261,7 @@ def _download(entry: RemoteFile, path: Path, progress: Progress | None, timeout:
                 _copy(entry, url, stream)
             else:
                 _receive(entry, url, stream, progress, timeout)
-        except needed("requests", "fetching").RequestException as error:
+        except (needed("requests", "fetching").RequestException, ValueError) as error:  # NOTE a redirect to no address
             raise FileError(f"cannot fetch {entry.name} from {url} ({_reason(error)}). {by_hand}") from error
         stream.flush()
         found = Path(stream.name)
@@ -264,6 +278,8 @@ def _download(entry: RemoteFile, path: Path, progress: Progress | None, timeout:
 
 def _copy(entry: RemoteFile, url: str, stream: BinaryIO) -> None:
     source = existing_file(url2pathname(urlsplit(url).path), what=f"{entry.name}, file")
+    if not source.is_file():
+        raise FileError(f"{source} is a device or a pipe. Name a file.")
     with source.open("rb") as opened:
         shutil.copyfileobj(opened, stream)
 
@@ -273,7 +289,8 @@ def _receive(entry: RemoteFile, url: str, stream: BinaryIO, progress: Progress |
     most = entry.size or (_MOST_OF_A_SET if entry.name in IMAGE_SETS else _MOST_BYTES)
     with requests.get(url, stream=True, timeout=timeout) as answer:
         answer.raise_for_status()
-        done, total = 0, int(answer.headers.get("content-length", 0))
+        stated = answer.headers.get("content-length", "")
+        done, total = 0, int(stated) if stated.isascii() and stated.isdecimal() else 0
         for piece in answer.iter_content(_PIECE):
             done += len(piece)
             if max(done, total) > most:

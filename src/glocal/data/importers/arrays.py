@@ -55,6 +55,8 @@ def read_cblearn(path: PathLike, options: Options) -> Imported:
         raise DataError(
             f"{path} holds {query.dtype} of shape {query.shape}; comparisons of cblearn are (t, 3) or (t, 4) integers."
         )
+    if response is not None and response.dtype.kind not in "biuf":
+        raise DataError(f"{path} has responses of {response.dtype}; they must be numbers, or true and false.")
     signs = np.ones(len(query)) if response is None else np.asarray(response, dtype=np.float64)
     if signs.shape != (len(query),) or not np.isfinite(signs).all():
         raise DataError(
@@ -92,6 +94,11 @@ def read_psiz(path: PathLike, options: Options) -> Imported:
     if shown.ndim != 2 or shown.dtype.kind not in "iu" or shown.shape[1] < 3:
         raise DataError(f"{path}: stimulus_set holds {shown.dtype} of shape {shown.shape}; it must be (t, 3 or more).")
     t, shown = len(shown), shown.astype(np.int64) - options.base
+    for name in found.keys() - {"stimulus_set"}:
+        if found[name].size not in (1, t) or found[name].dtype.kind not in "biuf":
+            raise DataError(
+                f"{path}: {name} holds {found[name].dtype} of shape {found[name].shape}; {t} trials need one number each."
+            )
     lists = {name: np.broadcast_to(found[name].reshape(-1), t) for name in optional if name in found}
     n_select = lists.get("n_select", np.ones(t, dtype=np.int64)).astype(np.int64)
     ranked = lists.get("is_ranked", np.ones(t, dtype=bool)).astype(bool)
@@ -139,10 +146,10 @@ def read_alignet(path: PathLike, options: Options) -> Imported:
     similarities = found["similarities"]
     shown = found.get("indices", found.get("filenames"))
     assert shown is not None
-    if similarities.shape != (len(shown), 3) or shown.shape != (len(shown), 3) or similarities.dtype.kind != "f":
+    if similarities.shape != shown.shape or shown.shape[1:] != (3,) or not len(shown) or similarities.dtype.kind != "f":
         raise DataError(
             f"{path} has similarities of shape {similarities.shape} and pictures of shape {shown.shape}; both must be "
-            "(t, 3), three pictures and the similarities of their three pairs."
+            "(t, 3), three pictures and the similarities of their three pairs, of one triplet or more."
         )
     rows = drawn(len(shown), max(1, options.limit // 3), options.seed)
     _, first, member = np.unique(shown[rows], return_index=True, return_inverse=True)
