@@ -494,3 +494,13 @@ def test_a_study_serves_its_own_images_alone(tmp_path, images):
     record.write_text(json.dumps(held))
     with pytest.raises(FileError, match="outside its folder"):
         open_study(tmp_path / "study")
+
+
+@pytest.mark.parametrize("name", ["100%", "a%20b", "a?b=1", "a#b", "%00"])
+def test_the_answers_of_a_study_lie_in_its_folder(tmp_path, images, name):
+    """Signs that mean something in an address of a database are letters of the name of a folder."""
+    study = create(tmp_path / name, str(images), Settings())
+    open_database(study).dispose()
+    assert (tmp_path / name / "answers.sqlite").exists()
+    open_database(open_study(tmp_path / name)).dispose()
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -494,6 +494,31 @@ def test_pickles_are_never_loaded(tmp_path):
             import_answers(tmp_path / "p.npz", format)
 
 
+@pytest.mark.parametrize(
+    ("format", "arrays", "said"),
+    [
+        ("alignet", {"similarities": np.zeros((0, 3)), "indices": np.zeros((0, 3), int)}, "one triplet or more"),
+        ("alignet", {"similarities": np.array(5.0), "indices": np.array(3)}, "one triplet or more"),
+        ("psiz", {"stimulus_set": np.array([[0, 1, 2, 3]]), "agent_id": np.array([1, 2])}, "agent_id"),
+        ("psiz", {"stimulus_set": np.array([[0, 1, 2, 3]]), "weight": np.array(["a"])}, "weight"),
+        ("cblearn", {"query": np.array([[0, 1, 2]]), "response": np.array(["a"])}, "responses of"),
+    ],
+)
+def test_arrays_of_other_shapes_are_one_sentence(tmp_path, format, arrays, said):
+    """Arrays that are empty, of another length or no numbers are refused by name."""
+    np.savez(tmp_path / "odd.npz", **arrays)
+    with pytest.raises(DataError, match=said):
+        import_answers(tmp_path / "odd.npz", format)
+
+
+def test_a_trial_of_one_thing_is_no_answer(tmp_path):
+    """jsPsych trials that show one stimulus are refused with the number shown."""
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps([{"trial_type": "x", "stimuli": ["a"], "response": "a"}]))
+    with pytest.raises(DataError, match="three or more"):
+        import_answers(path, "jspsych")
+
+
 def test_options_that_a_format_does_not_read(written):
     """They are refused, not ignored."""
     with pytest.raises(

@@ -333,3 +333,21 @@ def test_an_onnx_network_of_a_package_is_aligned(tmp_path):
     x = {sessions[0].get_inputs()[0].name: x["image"]}
     features, found = sessions[0].run(["token"], x)[0], sessions[1].run(["aligned"], x)[0]
     np.testing.assert_allclose(found, planted(384)(features), atol=1e-4)
+
+
+def test_whole_numbers_are_aligned_as_they_are():
+    """Features that are integers come out as the transform has them, not cut to integers."""
+    transform = LinearTransform(np.eye(2, dtype=np.float32), None, mean=0.0, std=2.0)
+    assert AlignedModel(torch.nn.Identity(), transform)(torch.tensor([[3, 1]])).tolist() == [[1.5, 0.5]]
+
+
+def test_a_model_may_yield_a_dictionary():
+    """`output` names a key of a plain dictionary too."""
+
+    class Keyed(torch.nn.Module):
+        def forward(self, x):
+            return {"features": x}
+
+    transform = LinearTransform(np.eye(2, dtype=np.float32), None, mean=0.0, std=2.0)
+    model = AlignedModel(Keyed(), transform, output="features")
+    assert model(torch.tensor([[3.0, 1.0]])).tolist() == [[1.5, 0.5]]

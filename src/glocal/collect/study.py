@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from glocal.collect import pages
 from glocal.collect.pictures import MEDIA, prepare
@@ -108,7 +109,7 @@ def create(
                 stream.write(text.encode())
     study = Study(
         folder, settings, os.path.abspath(images), pictures.names, pictures.files, pictures.left_out, time.time(),
-        secrets.token_hex(8), secrets.token_hex(32), database or f"sqlite:///{folder.resolve() / 'answers.sqlite'}",
+        secrets.token_hex(8), secrets.token_hex(32), database or _own(folder),
     )  # fmt: skip
     _write_secret(study)
     _write(study)
@@ -139,7 +140,7 @@ def open_study(folder: Path) -> Study:
     try:
         settings = Settings(**{name: value for name, value in held["settings"].items() if name in known})
         images = held["images"]
-        url = secret["database"] or f"sqlite:///{folder.resolve() / 'answers.sqlite'}"
+        url = secret["database"] or _own(folder)
         names, files = tuple(one["name"] for one in images), tuple(one["file"] for one in images)
         left_out = tuple((one["name"], one["reason"]) for one in held["left_out"])
         if outside := [file for file in files if Path(file).name != file]:
@@ -149,6 +150,11 @@ def open_study(folder: Path) -> Study:
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError) as error:
         raise FileError(f"the study of {folder} is damaged ({error}). {fix}") from error
+
+
+def _own(folder: Path) -> str:
+    """The address of the database in the folder itself; a % or ? in its name is no part of an address."""
+    return f"sqlite:///{quote(str(folder.resolve() / 'answers.sqlite'))}"
 
 
 def _write(study: Study) -> None:
@@ -164,8 +170,7 @@ def _write(study: Study) -> None:
 
 def _write_secret(study: Study) -> None:
     """The key and the address of the database, which may hold a password, for the owner's eyes."""
-    own = f"sqlite:///{study.folder.resolve() / 'answers.sqlite'}"
-    held = {"key": study.key, "database": None if study.database == own else study.database}
+    held = {"key": study.key, "database": None if study.database == _own(study.folder) else study.database}
     with atomic_write(study.folder / "secret.json") as stream:
         if os.name == "posix":
             os.fchmod(stream.fileno(), 0o600)

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from glocal.errors import DataError
 from glocal.extras import needed
+from glocal.files import one_line
 from glocal.transform.linear import LinearTransform
 
 _Embeddings = needed("langchain_core.embeddings", "AlignedEmbeddings").Embeddings
@@ -71,6 +73,12 @@ class AlignedEmbeddings(_Embeddings):  # type: ignore[misc, valid-type]
         return self._aligned(self.documents, self.embeddings.embed_image(uris))
 
     def _aligned(self, transform: LinearTransform, vectors: list[list[float]]) -> list[list[float]]:
-        rows = np.asarray(vectors, dtype=np.float64).reshape(len(vectors), -1 if vectors else transform.dimensions)
+        try:
+            rows = np.asarray(vectors, dtype=np.float64).reshape(len(vectors), -1 if vectors else transform.dimensions)
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"the embeddings yield no rows of {transform.dimensions} numbers ({one_line(error)[:160]}). Give those "
+                "of the model that the transform was fitted on."
+            ) from error
         found: list[list[float]] = transform(rows, normalize=self.normalize).tolist()
         return found

@@ -98,9 +98,9 @@ def _add_layer(model: Any, features: str, A: np.ndarray, c: np.ndarray) -> None:
 
     graph = model.graph
     taken = {name for node in graph.node for name in (*node.input, *node.output)}
-    if "aligned" in taken:
+    if here := taken & {"aligned", "glocal_weights", "glocal_bias", "glocal_product"}:
         raise ParameterError(
-            "the backbone has a value named aligned already; it may be aligned. Rename it in the export."
+            f"the backbone has a value named {min(here)} already; it may be aligned. Rename it in the export."
         )
     graph.initializer.extend([numpy_helper.from_array(A, "glocal_weights"), numpy_helper.from_array(c, "glocal_bias")])
     graph.node.extend(

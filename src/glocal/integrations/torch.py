@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -19,8 +20,8 @@ class AlignedModel(torch.nn.Module):
         The backbone that the transform was fitted on. One of timm yields features with ``num_classes=0``.
     transform : LinearTransform
     output : str or None
-        The field of the model's output that holds the features (n, p), as ``"pooler_output"`` or ``"image_embeds"``
-        of transformers; None where the output is the tensor itself.
+        The field, or key, of the model's output that holds the features (n, p), as ``"pooler_output"`` or
+        ``"image_embeds"`` of transformers; None where the output is the tensor itself.
     strength : float
         1 is the transform, 0 the original up to scale.
     normalize : bool
@@ -34,7 +35,7 @@ class AlignedModel(torch.nn.Module):
     Notes
     -----
     The layer that aligns is frozen; ``state_dict`` has it as ``aligned.weight`` and ``aligned.bias``. It computes in
-    float32, or in float64 after ``.double()``; its result has the dtype of the features.
+    float32, or in float64 after ``.double()``; its result has the dtype of the features, unless these are integers.
 
     Examples
     --------
@@ -63,7 +64,10 @@ class AlignedModel(torch.nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Call the model with these arguments and align the features that it yields."""
         found = self.model(*args, **kwargs)
-        features = found if self.output is None else getattr(found, self.output, None)
+        if self.output is None:
+            features = found
+        else:
+            features = found.get(self.output) if isinstance(found, Mapping) else getattr(found, self.output, None)
         if not isinstance(features, torch.Tensor):
             names = list(found) if hasattr(found, "keys") else []
             raise DataError(
@@ -80,4 +84,4 @@ class AlignedModel(torch.nn.Module):
         rows = self.aligned(features.to(self.aligned.weight.dtype))
         if self.normalize:
             rows = torch.nn.functional.normalize(rows)
-        return rows.to(features.dtype)
+        return rows.to(features.dtype) if features.is_floating_point() else rows

@@ -97,7 +97,8 @@ def read_psiz(path: PathLike, options: Options) -> Imported:
     for name in found.keys() - {"stimulus_set"}:
         if found[name].size not in (1, t) or found[name].dtype.kind not in "biuf":
             raise DataError(
-                f"{path}: {name} holds {found[name].dtype} of shape {found[name].shape}; {t} trials need one number each."
+                f"{path}: {name} holds {found[name].dtype} of shape {found[name].shape}; "
+                f"{t} trials need one number each."
             )
     lists = {name: np.broadcast_to(found[name].reshape(-1), t) for name in optional if name in found}
     n_select = lists.get("n_select", np.ones(t, dtype=np.int64)).astype(np.int64)

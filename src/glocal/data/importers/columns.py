@@ -151,6 +151,8 @@ def flagged(table: Table, roles: Roles) -> np.ndarray | None:
 
 def _trials(table: Table, source: str, roles: Roles) -> Trials:
     asked, kind, picks, words = _question(table, source, roles)
+    if asked.shape[1] < 3:
+        raise DataError(f"{source} shows {asked.shape[1]} things in each trial; an answer is about three or more.")
     n = len(asked)
     votes = None
     if "left_votes" in roles and "right_votes" in roles and kind == "anchor":
