@@ -182,6 +182,10 @@ def eggs(seed: int) -> Iterator[dict[str, Any]]:
                 yield {"way": sampler, "n": size, "lmbda": lmbda, "accuracy": score.accuracy, "loss": score.loss}
 
 
+def _way(row: dict) -> str:
+    return "eggs" if row["mode"] == "eggs" else row["way"]  # a draw of the eggs has all samplers
+
+
 def table(rows: pd.DataFrame) -> None:
     """Agreement of each way and size, what it has over the first way in the same seeds, the share of its answers."""
     for (mode, network), part in rows.groupby(["mode", "network"], sort=False):
@@ -231,7 +235,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     rows = read_rows(options.rows) if options.rows.exists() else []
-    done = {(row["mode"], row["network"], row["way"], row["seed"]) for row in rows}
+    done = {(row["mode"], row["network"], _way(row), row["seed"]) for row in rows}
     for seed in options.seeds if options.mode != "table" else ():
         for name in options.ways if options.mode != "eggs" else ("eggs",):
             if (options.mode, options.network, name, seed) in done:
