@@ -504,3 +504,10 @@ def test_the_answers_of_a_study_lie_in_its_folder(tmp_path, images, name):
     assert (tmp_path / name / "answers.sqlite").exists()
     open_database(open_study(tmp_path / name)).dispose()
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("days", [0, 36_501, float("inf"), float("nan")])
+def test_links_end_within_a_hundred_years(days):
+    """Days are above 0 and at most 36500: a later end does not fit into a link."""
+    with pytest.raises(ParameterError, match="allowed is above 0, at most 36500"):
+        Settings(days=days)

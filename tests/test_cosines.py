@@ -86,6 +86,13 @@ def test_the_interval_of_a_threshold_covers_it():
     assert covered >= 85
 
 
+def test_an_interval_of_cosines_holds_none_above_1():
+    """Near the largest cosine the interval of a threshold ends at 1."""
+    X = np.array([[1.0, 0.0], [1.0, 1e-3], [0.0, 1.0], [0.7, 0.7]] * 5) + np.linspace(0, 0.01, 40).reshape(20, 2)
+    for moved in cosine_shift(X, X[::-1] * [1, 3], thresholds=[0.5, 0.99, 0.9999]).thresholds:
+        assert -1 <= moved.low <= moved.after <= moved.high <= 1
+
+
 def test_the_command_reads_a_store_and_a_transform(tmp_path):
     """``evaluate scores`` compares the stored rows with the transformed ones; JSON and rows say the same."""
     X = cloud().astype(np.float32)

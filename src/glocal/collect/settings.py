@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from glocal.errors import ParameterError
-from glocal.options import above_0, at_least_1, check_options, option
+from glocal.options import at_least_1, check_options, option
 
 KINDS = ("odd-one-out", "anchor")
 ORDERS = ("random", "informative")
@@ -13,6 +13,10 @@ ORDERS = ("random", "informative")
 
 def _share(value: float) -> bool:
     return 0 <= value <= 0.5
+
+
+def _days(value: float) -> bool:
+    return 0 < value <= 36_500
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Settings:
         kind=int, allowed="at least 1", holds=at_least_1,
     )  # fmt: skip
     open: bool = option(False, "One link for all: whoever opens it begins as a new person.")
-    days: float = option(90.0, "Days for which the links are valid.", allowed="above 0", holds=above_0)
+    days: float = option(90.0, "Days for which the links are valid.", allowed="above 0, at most 36500", holds=_days)
     fastest: float = option(
         0.3, "Mean seconds between answers below which a person has to wait; 0 for no limit.",
         allowed="at least 0", holds=lambda value: value >= 0,

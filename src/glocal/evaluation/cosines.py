@@ -147,7 +147,8 @@ def _moved(old: np.ndarray, new: np.ndarray, threshold: float, groups: tuple[np.
     left_out = np.array([_same_number(old[part], new[part], threshold) for part in without])
     error = np.sqrt((_GROUPS - 1) / _GROUPS * ((left_out - left_out.mean()) ** 2).sum())
     kept = float(np.count_nonzero(new[matches] >= after) / m)
-    return MovedThreshold(threshold, after, after - _WIDTH * error, after + _WIDTH * error, m, kept)
+    low, high = np.clip([after - _WIDTH * error, after + _WIDTH * error], -1, 1).tolist()
+    return MovedThreshold(threshold, after, low, high, m, kept)
 
 
 def _same_number(old: np.ndarray, new: np.ndarray, threshold: float) -> float:
