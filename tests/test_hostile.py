@@ -376,6 +376,27 @@ def declare_in_a_zip(path: Path, name: str, megabytes: int) -> None:
         archive.getinfo(name).file_size += megabytes << 20
 
 
+@pytest.mark.parametrize("name", ["labels.npy", "answers.npz", "view.npz"])
+def test_text_of_what_is_no_character_is_one_sentence(name, tmp_path):
+    """Numbers above the last character of Unicode, where an array of text should be, are damage."""
+    text = np.array([0x41, 0x110000], "<u4").view("<U2")
+    make, read = READERS[name]
+    path = make(tmp_path / name)
+    if name.endswith("npz"):
+        with np.load(path) as held:
+            np.savez(path, **{key: text if held[key].dtype.kind == "U" else held[key] for key in held})
+    else:
+        np.save(path, text)
+    with pytest.raises(FileError, match="no character"):
+        read(path)
+
+
+def test_an_index_beyond_all_rows_is_one_sentence(tmp_path):
+    """A JSON list of integers that no array of integers holds names the largest."""
+    with pytest.raises(GLocalError, match="99999999999999999999"):
+        load_index(text_file(tmp_path / "index.json", "[0, -99999999999999999999]"))
+
+
 def test_members_that_nobody_asked_for_are_not_inflated(tmp_path, monkeypatch):
     """A transform with one more member is read without that member."""
     path = transform_file(tmp_path / "transform.npz")

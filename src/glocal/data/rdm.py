@@ -104,7 +104,10 @@ def load_index(path: PathLike) -> Int[np.ndarray, " m"]:
                 f"RDM index file {path} must hold one list of integers, alone or as the only one of an object; "
                 f"it holds {len(lists)}."
             )
-        return np.array(lists[0], dtype=np.int64)
+        try:
+            return np.array(lists[0], dtype=np.int64)
+        except OverflowError as error:
+            raise DataError(f"{path} holds {max(lists[0], key=abs)}; an RDM index must count rows.") from error
     index = read_list(path, what="RDM index")
     if index.ndim != 1 or index.dtype.kind not in "iu":
         raise DataError(f"{path} holds {index.dtype} of shape {index.shape}; an RDM index must be a list of integers.")

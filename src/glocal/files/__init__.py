@@ -3,7 +3,7 @@
 from glocal.files.claims import UnlockableError, claimed
 from glocal.files.documents import read_lines
 from glocal.files.hashes import array_sha256, stamp_of, tree_sha256
-from glocal.files.npy import NpyHeader, read_npy, read_npy_header
+from glocal.files.npy import NpyHeader, check_text, read_npy, read_npy_header
 from glocal.files.paths import (
     PathLike,
     check_ending,
@@ -23,6 +23,7 @@ __all__ = [
     "array_sha256",
     "atomic_write",
     "check_ending",
+    "check_text",
     "claimed",
     "existing_file",
     "followed",

@@ -62,7 +62,19 @@ def read_npy(path: PathLike, *, what: str) -> np.ndarray:
         array = np.load(path, allow_pickle=False)
     except OSError as error:
         raise unreadable(path, what, error) from error
+    try:
+        check_text(array)
+    except ValueError as error:
+        raise FileError(f"{what} file {path} is damaged: {error}. Write it again with numpy.save.") from error
     return array
+
+
+def check_text(array: np.ndarray) -> None:
+    """A ValueError where an array of text holds numbers that are no characters: Python fails over such a string."""
+    if array.dtype.kind == "U" and array.size:
+        codes = np.ascontiguousarray(array).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+        if codes.max() > sys.maxunicode:
+            raise ValueError(f"its text holds the number {codes.max()}, which is no character")
 
 
 def read_npy_header(stream: IO[bytes] | io.BufferedIOBase) -> NpyHeader:
