@@ -1,6 +1,9 @@
 """The paper's loop: steps with the exact solver's terms, ended, resumed and said as they are."""
 
 import copy
+import errno
+import os
+import signal
 import sys
 from dataclasses import dataclass, replace
 
@@ -515,6 +518,42 @@ def test_a_checkpoint_of_another_fit_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError):
         minimise_by_batches(sampled(), start(), SHORT, engine=Engine(checkpoints=tmp_path / "file" / "folder"))
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_one(tmp_path, monkeypatch):
+    """A disk that is full after the second epoch is one sentence; the checkpoint of that epoch is whole and goes on."""
+    engine, settings = Engine(checkpoints=tmp_path), replace(SHORT, max_epochs=4)
+    undisturbed = minimise_by_batches(sampled(), start(), settings)
+    save, saved = torch.save, []
+
+    def fill(value, stream, *more, **options):
+        saved.append(1)
+        if len(saved) > 2:
+            stream.write(b"the beginning")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(value, stream, *more, **options)
+
+    monkeypatch.setattr(torch, "save", fill)
+    with pytest.raises(FileError, match="the disk is full"):
+        minimise_by_batches(sampled(), start(), settings, engine=engine)
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+    epochs = []
+    resumed = minimise_by_batches(sampled(), start(), settings, engine=engine, on_epoch=lambda s, _: epochs.append(s))
+    assert len(epochs) == 2
+    assert torch.equal(resumed.W, undisturbed.W)
+
+
+def test_an_interrupt_is_one():
+    """Ctrl-C within a walk raises KeyboardInterrupt, and the next one is heard too."""
+    handler = signal.getsignal(signal.SIGINT)
+
+    def interrupt(steps, at):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        minimise_by_batches(sampled(), start(), SHORT, on_epoch=interrupt)
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 # whole fits

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
@@ -80,13 +82,13 @@ def minimise_by_batches(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what Lightning imports
         lightning = needed("lightning.pytorch", "solver minibatch")
-    from glocal.solver.minibatch.walk import Walk
+    from glocal.solver.minibatch.walk import Walk, WholeCheckpoints
 
     settings = {setting.name: getattr(training, setting.name) for setting in fields(Training)}
     identity = {**(kept_with or {}), "training": {**settings, "seed": seed}}
     walk = Walk(sampled, start, training, seed, watched, identity, on_epoch)
     resumed = _own_checkpoint(engine, identity)
-    with _quiet():
+    with _quiet(), _interruptible():
         trainer = lightning.Trainer(
             max_epochs=training.max_epochs,
             gradient_clip_val=training.clip,
@@ -97,6 +99,7 @@ def minimise_by_batches(
             enable_checkpointing=engine.checkpoints is not None,
             enable_progress_bar=False,
             enable_model_summary=False,
+            plugins=[WholeCheckpoints()],
             **_hardware(sampled.answers.X.device, engine),
         )
         trainer.fit(walk, ckpt_path=resumed, weights_only=True)
@@ -166,6 +169,21 @@ def _own_checkpoint(engine: Engine, identity: dict[str, Any]) -> Path | None:
             "Give another folder, or remove it to start anew."
         )
     return path
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let an interrupt be one: Lightning ignores further ones and ends the process with exit code 1."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as ended:
+        if isinstance(ended.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from ended
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
 
 
 @contextlib.contextmanager

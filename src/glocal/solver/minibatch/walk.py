@@ -10,14 +10,28 @@ from typing import Any
 import lightning.pytorch as lightning
 import torch
 from jaxtyping import Float
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from glocal.errors import DivergedError
+from glocal.files import atomic_write
 from glocal.objective import Evaluation, Objective
 from glocal.solver.minibatch.sampled import SampledObjective, Step, epoch_steps
 from glocal.solver.minibatch.training import Stopping, Training
 
 CHECKPOINT_KEY = "glocal"
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are written whole or not at all.
+
+    NOTE: Lightning writes to the folder of temporary files and moves, which copies where that is another disk.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint; a FileError, and the earlier one, where it cannot be written."""
+        with atomic_write(path) as stream:
+            torch.save(checkpoint, stream)
 
 
 class HandGradient(torch.autograd.Function):
