@@ -15,6 +15,7 @@ from scipy.optimize import minimize_scalar
 from glocal import Features, Triplets, fit_arm
 from glocal.errors import ParameterError
 from glocal.objective import ChoiceLoss, LocalLoss, Objective, Penalty
+from glocal.objective.objective import Evaluation
 from glocal.solver import (
     DualityGap,
     GradientRatio,
@@ -663,3 +664,27 @@ def test_the_inverse_hessian_is_bfgs():
     g = rng.normal(size=6)
     np.testing.assert_allclose(found(torch.from_numpy(g)).numpy(), H @ g, rtol=1e-10)
     np.testing.assert_allclose(found(torch.from_numpy(y)).numpy(), s, rtol=1e-10)
+
+
+def test_stationarity_is_half_the_slope_along_the_length_of_w():
+    """|<dW, W>| / 2, or the squared length of the gradient over 4 lambda where that is larger: two cases by hand."""
+    W = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+    dW = torch.tensor([[-0.3, 0.4], [0.0, 0.2]])  # <dW, W> = -0.4, and its squared norm is 0.29
+    here = Iterate(Evaluation(1.0, {}, dW, None), W)
+    assert here.stationarity(0) == pytest.approx(0.2)
+    assert here.stationarity(1) == pytest.approx(0.2)
+    assert here.stationarity(0.1) == pytest.approx(0.29 / 0.4)
+
+
+def test_a_line_search_stays_a_tenth_of_its_bracket_away_from_the_ends():
+    """Where the cubic through a far trial has its minimum at the near end, the next trial is a tenth further."""
+    tried = []
+
+    def along(t):
+        tried.append(t)
+        return Trial(t, -t + 1e9 * max(t - 0.01, 0) ** 2, -1 + 2e9 * max(t - 0.01, 0), None)
+
+    found = strong_wolfe(along, along(0.0), 1.0, noise=0.0)
+    assert found is not None
+    assert tried[2] == pytest.approx(0.1)
+    assert tried[3] == pytest.approx(0.01)
