@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,8 @@ import numpy as np
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.splits import split_triplets
-from glocal.evaluation.alignment import answer_credit
-from glocal.evaluation.statistics import answer_estimate, paired_difference
-from glocal.scores import DIFFERENCE, Score
+from glocal.evaluation.alignment import answer_credit, heldout_rows
+from glocal.scores import Score
 from glocal.sweep.store import fold_transforms
 
 
@@ -30,17 +30,5 @@ def heldout_scores(objects: Features, answers: Answers, sweep: Path, choice: dic
     credits = {"original": answer_credit(objects.standardization(X, "float64"), held), "chosen": np.empty(len(held))}
     for fold, transform in enumerate(fold_transforms(sweep, choice["setting"], folds)):
         credits["chosen"][fold_of == fold] = answer_credit(transform(X), held.select(fold_of == fold))
-    scores = []
-    for arm, credit in credits.items():
-        estimate, _ = answer_estimate(credit, held.objects, held.weights, held.person)
-        low, high = estimate.interval(fraction=True)
-        scores.append(Score("odd-one-out", "accuracy_cosine", estimate.mean, low, high, len(held), "heldout", arm))
-    gain = paired_difference(
-        credits["chosen"], credits["original"], answers=held.objects, weights=held.weights, clusters=held.person
-    )
-    settings = {"baseline": "original"}
-    row = Score(
-        "odd-one-out", f"accuracy_cosine{DIFFERENCE}", gain.difference, gain.low, gain.high, len(held), "heldout",
-        "chosen", settings, p=gain.p, p_holm=gain.p,
-    )  # fmt: skip
-    return [*scores, row]
+    before, after, gain = heldout_rows(credits, held)
+    return [before, after, replace(gain, p_holm=gain.p)]  # one comparison: nothing to correct for

@@ -9,14 +9,13 @@ from glocal.collect.curve import Curve
 from glocal.collect.study import Study
 from glocal.data.answers import Answers
 from glocal.data.features import Features, object_name
-from glocal.evaluation.alignment import answer_credit
-from glocal.evaluation.statistics import answer_estimate, paired_difference
+from glocal.evaluation.alignment import answer_credit, heldout_rows
 from glocal.evaluation.structure import neighbours_kept
 from glocal.evaluation.views import BeforeAfter, object_view, save_view
 from glocal.files import atomic_write, make_folder
 from glocal.records import to_json
 from glocal.report import load_run, report_page, save_page
-from glocal.scores import DIFFERENCE, Score
+from glocal.scores import Score
 
 _ARM = "fitted"
 
@@ -45,21 +44,7 @@ def write_report(study: Study, features: Features, result: Fit, answers: Answers
 def _agreement(X: np.ndarray, curve: Curve | None) -> list[Score]:
     if curve is None:
         return []
-    given, task, metric = curve.heldout, "odd-one-out", "accuracy_cosine"
-    before, after = answer_credit(X, given), curve.credit[:, -1]
-    rows = []
-    for arm, credit in (("original", before), (_ARM, after)):
-        estimate, _ = answer_estimate(credit, given.objects, given.weights, given.person)
-        low, high = estimate.interval(fraction=True)
-        rows.append(Score(task, metric, estimate.mean, low, high, len(given), "heldout", arm))
-    paired = paired_difference(after, before, answers=given.objects, weights=given.weights, clusters=given.person)
-    rows.append(
-        Score(
-            task, metric + DIFFERENCE, paired.difference, paired.low, paired.high, len(given), "heldout", _ARM,
-            {"baseline": "original"}, p=paired.p,
-        )
-    )  # fmt: skip
-    return rows
+    return heldout_rows({"original": answer_credit(X, curve.heldout), _ARM: curve.credit[:, -1]}, curve.heldout)
 
 
 def _neighbours(X: np.ndarray, Z: np.ndarray) -> list[Score]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from glocal.data.answers import Answers
 from glocal.errors import DataError
-from glocal.evaluation.result import Units
+from glocal.evaluation.result import Units, difference_score
 from glocal.evaluation.statistics import answer_estimate
 from glocal.scores import Score
 from glocal.similarity import Deciding, PairSimilarities, choice_loss, credit
@@ -128,6 +129,21 @@ def answer_credit(Z: np.ndarray, triplets: Answers, *, similarity: str = "cosine
     """
     triplets.check_range(len(Z))
     return _credits(PairSimilarities(Z, similarity), triplets)[0]
+
+
+def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answers) -> list[Score]:
+    """The rows of arms whose `credits` on the same held-out answers are known, and of each less the first."""
+    scores, units = {}, {}
+    for arm, earned in credits.items():
+        units[arm] = Units(values=earned, answers=heldout.objects, weights=heldout.weights, clusters=heldout.person)
+        estimate, _ = answer_estimate(earned, heldout.objects, heldout.weights, heldout.person)
+        low, high = estimate.interval(fraction=True)
+        scores[arm] = Score("odd-one-out", "accuracy_cosine", estimate.mean, low, high, len(heldout), "heldout", arm)
+    first, *others = scores
+    return [
+        *scores.values(),
+        *(difference_score(scores[arm], units[arm].less(units[first]), first) for arm in others),
+    ]
 
 
 def _credits(
