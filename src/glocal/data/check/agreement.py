@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
-from glocal.data.check.finding import Finding
+from glocal.data.check.finding import Finding, warn
 from glocal.data.features import Features
-from glocal.errors import DataWarning
 from glocal.similarity import PairSimilarities, choice
 
 MANY_ANSWERS = 200_000
@@ -28,14 +26,15 @@ _SURE = 5.0  # standard errors
 def check_agreement(features: Features, triplets: Answers, at_most: int = MANY_ANSWERS) -> Iterator[Finding]:
     """Findings about answers that name rows of these features."""
     answers = spaced(triplets, at_most)
-    table = shares_of_pairs(similarities(features, answers.named()), answers)
+    known = similarities(features, answers.named())
+    table = shares_of_pairs(known, answers)
     w = np.ones(len(answers)) if answers.weights is None else answers.weights
     shares = w @ table / w.sum()
     chance = answers.chance
     error = math.sqrt(chance * (1 - chance) * (w @ w)) / w.sum()
     best = int(shares.argmax())
     evidence = {"agreement": float(shares[0]), "chance": chance, "answers": len(answers)}
-    other = _other_reference(features, answers)
+    other = _other_reference(known, answers)
     if other is not None and other[2] - max(shares) > max(_SURE * error, _APART):
         reference, chosen, share = other
         columns = [reference, chosen, *(j for j in range(answers.objects.shape[1]) if j not in (reference, chosen))]
@@ -90,8 +89,7 @@ def check_agreement(features: Features, triplets: Answers, at_most: int = MANY_A
 
 def warn_of_answers(features: Features, triplets: Answers) -> None:
     """Warn if another column of the answers looks like the odd one, or if the features know nothing of them."""
-    for finding in check_agreement(features, triplets, _ANSWERS_BEFORE_A_FIT):
-        warnings.warn(f"{finding.message}. Fix: {finding.fix}.", DataWarning, stacklevel=3)
+    warn(check_agreement(features, triplets, _ANSWERS_BEFORE_A_FIT))
 
 
 def spaced(answers: Answers, at_most: int) -> Answers:
@@ -119,12 +117,12 @@ def shares_of_pairs(known: tuple[PairSimilarities, np.ndarray], answers: Answers
     return found
 
 
-def _other_reference(features: Features, answers: Answers) -> tuple[int, int, float] | None:
+def _other_reference(known: tuple[PairSimilarities, np.ndarray], answers: Answers) -> tuple[int, int, float] | None:
     """The columns that agree best as the reference and the chosen one, if the reference is another than the first."""
     m = answers.objects.shape[1]
     if len(answers.parts) > 1 or answers.kind == "odd-one-out" or m > _MANY_COLUMNS:
         return None
-    found, known = [], similarities(features, answers.named())
+    found = []
     w = np.ones(len(answers)) if answers.weights is None else answers.weights
     for reference in range(1, m):
         columns = [reference, *(column for column in range(m) if column != reference)]

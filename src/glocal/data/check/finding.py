@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from glocal.data.check.case import Case
+from glocal.errors import DataWarning
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -79,3 +81,9 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.message}; {self.consequence}. Fix: {self.fix}."
+
+
+def warn(findings: Iterable[Finding]) -> None:
+    """Warn of each, in the name of whoever called the caller."""
+    for finding in findings:
+        warnings.warn(f"{finding.message}. Fix: {finding.fix}.", DataWarning, stacklevel=4)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.data.check.features import of_length_one
-from glocal.data.check.finding import Finding
+from glocal.data.check.finding import Finding, warn
 from glocal.data.features import Features, Standardization
-from glocal.errors import DataWarning
 
 _MANY_IMAGES = 2048
 _SHIFT, _SPREAD = 0.25, 2.0  # of one network on objects, ImageNet and CIFAR-10: at most .03 and 1.08
@@ -89,8 +86,7 @@ def unlike(
 
 def warn_of_local(features: Features, local: Features, images: Int[np.ndarray, " k"]) -> None:
     """Warn if the local features of these images were not made as the object features were."""
-    for finding in check_local(features, local, images):
-        warnings.warn(f"{finding.message}. Fix: {finding.fix}.", DataWarning, stacklevel=3)
+    warn(check_local(features, local, images))
 
 
 def _some(features: Features, rows: Int[np.ndarray, " k"] | None = None) -> np.ndarray:

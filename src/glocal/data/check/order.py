@@ -6,7 +6,6 @@ Each other reading is tried: where features agree clearly better with the answer
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,10 +16,9 @@ from jaxtyping import Int
 from glocal.data.answers import Answers
 from glocal.data.check.agreement import GRAM, MANY_ANSWERS, check_agreement, shares_of_pairs, similarities, spaced
 from glocal.data.check.case import Case
-from glocal.data.check.finding import Finding
+from glocal.data.check.finding import Finding, warn
 from glocal.data.features import object_name
 from glocal.data.join import feature_rows, join
-from glocal.errors import DataWarning
 
 _SURE = 5.0  # standard errors of the mean difference over the answers that the other reading changes
 _GAIN = 0.02
@@ -95,10 +93,10 @@ def check_order(case: Case) -> Iterator[Finding]:
 
 def warn_of_order(case: Case) -> None:
     """Warn if the features agree clearly better with the answers under another reading of the list they index."""
-    if any(finding.check != "order" for finding in check_agreement(case.features, _in_rows(case))):
+    found = list(check_order(case))
+    if found and any(finding.check != "order" for finding in check_agreement(case.features, _in_rows(case))):
         return  # another column: said by itself
-    for finding in check_order(case):
-        warnings.warn(f"{finding.message}. Fix: {finding.fix}.", DataWarning, stacklevel=3)
+    warn(found)
 
 
 def _in_rows(case: Case) -> Answers:
