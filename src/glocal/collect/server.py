@@ -49,118 +49,18 @@ def create_app(study: Study, engine: Engine) -> FastAPI:
     engine : Engine
         Its database, as `glocal.collect.database.open_database` opens it.
     """
-    signer = Signer(study.key, study.number)
-    answering = Answering(study, signer, Asking(study))
-    fastest = study.settings.fastest
-    answers, requests = Limit(fastest, _BURST), Limit(fastest / _EACH, _BURST * _EACH)
-    readers = ThreadPoolExecutor(2, "glocal-collect-reader")
-    running: dict[str, Any] = {}
+    desk = _Desk(study, engine)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        running["writer"] = Writer(engine)
+        desk.writer = Writer(engine)
         yield
-        running["writer"].close()
-        readers.shutdown()
+        desk.writer.close()
+        desk.readers.shutdown()
 
     app = FastAPI(lifespan=life, openapi_url=None, docs_url=None, redoc_url=None)
-
-    async def write(operation: Callable[[Connection], T]) -> T:
-        future: asyncio.Future[T] = asyncio.wrap_future(running["writer"].submit(operation))
-        return await future
-
-    async def read(operation: Callable[[Connection], T]) -> T:
-        def run() -> T:
-            with engine.connect().execution_options(reads=True) as connection:
-                return operation(connection)
-
-        return await asyncio.get_running_loop().run_in_executor(readers, run)
-
-    def who(text: str, role: str) -> Token:
-        token = signer.read(text, role)
-        if token is None:
-            raise Refused(404, "This link is not valid.")
-        if token.until < time():
-            raise Refused(410, "This link has ended.")
-        return token
-
-    def person(text: str) -> Token:
-        token = who(text, PERSON)
-        _slow_down(requests, token.id)
-        return token
-
-    def urls(text: str, items: list[int]) -> list[str]:
-        return [f"/r/{text}/image/{item}" for item in items]
-
-    def shown(text: str, trial: dict[str, Any]) -> dict[str, Any]:
-        if trial["trial"] is None:
-            return {"trial": None, "done": trial["done"], "of": trial["of"], "code": trial["code"],
-                    "return_url": _return_url(study, trial["name"], trial["code"])}  # fmt: skip
-        told = {name: value for name, value in trial.items() if name not in ("items", "ahead")}
-        pictures = zip(trial["items"], urls(text, trial["items"]), strict=True)
-        told["items"] = [{"name": study.names[item], "url": url} for item, url in pictures]
-        return told | ({"next": urls(text, trial["ahead"])} if "ahead" in trial else {})
-
-    @app.get("/r/{text}")
-    async def page(text: str, request: Request) -> Response:
-        if signer.read(text, OPEN) is not None:
-            token = who(text, OPEN)
-            name = request.query_params.get("PROLIFIC_PID", "")
-            if name and not is_name(name):
-                raise Refused(400, "The id in this link is not one that can be kept.")
-            return RedirectResponse(signer.sign(new_person(token.until, name)), 303)
-        token = person(text)
-        consented = await read(lambda connection: answering.consented(connection, token))
-        return HTMLResponse(
-            pages.person_page(
-                title=study.title, kind=study.settings.kind, consent=study.text("consent"),
-                instructions=study.text("instructions"), consented=consented, participant=bool(token.name),
-            )
-        )  # fmt: skip
-
-    @app.post("/r/{text}/consent")
-    async def consent(text: str) -> dict[str, bool]:
-        token = person(text)
-        await write(lambda connection: answering.consent(connection, token))
-        return {"consented": True}
-
-    @app.get("/r/{text}/trial")
-    async def trial(text: str) -> dict[str, Any]:
-        token = person(text)
-        found = await read(lambda connection: answering.current(connection, token))
-        if found is None:
-            await write(lambda connection: answering.make_ahead(connection, token))
-            found = await read(lambda connection: answering.current(connection, token))
-        if found is None:
-            raise Refused(503, "There is no trial at the moment. Try again.")
-        return shown(text, found)
-
-    @app.get("/r/{text}/last")
-    async def last(text: str) -> dict[str, Any]:
-        token = person(text)
-        found = await read(lambda connection: answering.last(connection, token))
-        return {"trial": None} if found is None else shown(text, found)
-
-    @app.post("/r/{text}/trial/{number}")
-    async def answer(text: str, number: str, request: Request) -> dict[str, bool]:
-        token = person(text)
-        given, place = await read_answer(request, study.settings.kind), read_number(number)
-        _slow_down(answers, token.id)
-        await write(lambda connection: answering.answer(connection, token, place, given))
-        return {"stored": True}
-
-    @lru_cache(maxsize=_PICTURES)
-    def picture(number: int) -> tuple[bytes, str]:
-        return study.picture(number)
-
-    @app.get("/r/{text}/image/{number}")
-    def image(text: str, number: str) -> Response:
-        person(text)
-        place = read_number(number)
-        if place >= len(study):
-            raise Refused(404, "The study has no image of this number.")
-        content, media = picture(place)
-        return Response(content, media_type=media, headers=_KEEP)
+    _add_people(app, desk)
+    _add_owner(app, desk)
 
     @app.get("/static/{name}")
     def static(name: str) -> Response:
@@ -168,39 +68,6 @@ def create_app(study: Study, engine: Engine) -> FastAPI:
         if found is None:
             raise Refused(404, "There is nothing here.")
         return Response(found[0], media_type=found[1], headers={"Cache-Control": "no-cache"})
-
-    @app.get("/o/{text}")
-    def owners_page(text: str) -> Response:
-        who(text, OWNER)
-        return HTMLResponse(pages.owner_page(title=study.title))
-
-    @app.get("/o/{text}/state")
-    def state(text: str) -> dict[str, Any]:
-        who(text, OWNER)
-        return owner.state(study, collected(study, engine))
-
-    @app.get("/o/{text}/chart/{name}")
-    def chart(text: str, name: str) -> Response:
-        who(text, OWNER)
-        if name not in _CHARTS or not (study.fit / name).is_file():
-            raise Refused(404, "This chart has not been drawn yet.")
-        return Response((study.fit / name).read_bytes(), media_type="image/svg+xml")
-
-    @app.get("/o/{text}/report")
-    def report(text: str) -> Response:
-        who(text, OWNER)
-        return _fitted(study.fit / "report.html", headers={"Content-Security-Policy": _OF_REPORT})
-
-    @app.get("/o/{text}/transform")
-    def transform(text: str) -> Response:
-        who(text, OWNER)
-        return _fitted(study.fit / "transform.npz", filename=f"{study.title}.npz")
-
-    @app.post("/o/{text}/fit")
-    def fit(text: str) -> dict[str, bool]:
-        who(text, OWNER)
-        process.start_fit(study)
-        return {"started": True}
 
     @app.exception_handler(Refused)
     async def refused(request: Request, reason: Refused) -> Response:
@@ -216,8 +83,163 @@ def create_app(study: Study, engine: Engine) -> FastAPI:
 
     for kind in (OSError, SQLAlchemyError):  # the folder was moved, the disk is full, the database is down
         app.add_exception_handler(kind, unreachable)
+
     app.add_middleware(Headers)
     return app
+
+
+class _Desk:
+    """What all routes of a study share: who asks, and how its database is read and written."""
+
+    writer: Writer
+
+    def __init__(self, study: Study, engine: Engine) -> None:
+        self.study, self.engine = study, engine
+        self.signer = Signer(study.key, study.number)
+        self.answering = Answering(study, self.signer, Asking(study))
+        fastest = study.settings.fastest
+        self.answers, self.requests = Limit(fastest, _BURST), Limit(fastest / _EACH, _BURST * _EACH)
+        self.readers = ThreadPoolExecutor(2, "glocal-collect-reader")
+
+    async def write(self, operation: Callable[[Connection], T]) -> T:
+        future: asyncio.Future[T] = asyncio.wrap_future(self.writer.submit(operation))
+        return await future
+
+    async def read(self, operation: Callable[[Connection], T]) -> T:
+        def run() -> T:
+            with self.engine.connect().execution_options(reads=True) as connection:
+                return operation(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self.readers, run)
+
+    def who(self, text: str, role: str) -> Token:
+        token = self.signer.read(text, role)
+        if token is None:
+            raise Refused(404, "This link is not valid.")
+        if token.until < time():
+            raise Refused(410, "This link has ended.")
+        return token
+
+    def person(self, text: str) -> Token:
+        token = self.who(text, PERSON)
+        _slow_down(self.requests, token.id)
+        return token
+
+    def shown(self, text: str, trial: dict[str, Any]) -> dict[str, Any]:
+        """A trial, or the end, as the page gets it: with addresses of images."""
+        if trial["trial"] is None:
+            return {"trial": None, "done": trial["done"], "of": trial["of"], "code": trial["code"],
+                    "return_url": _return_url(self.study, trial["name"], trial["code"])}  # fmt: skip
+        told = {name: value for name, value in trial.items() if name not in ("items", "ahead")}
+        pictures = zip(trial["items"], _urls(text, trial["items"]), strict=True)
+        told["items"] = [{"name": self.study.names[item], "url": url} for item, url in pictures]
+        return told | ({"next": _urls(text, trial["ahead"])} if "ahead" in trial else {})
+
+
+def _add_people(app: FastAPI, desk: _Desk) -> None:
+    study, answering = desk.study, desk.answering
+
+    @app.get("/r/{text}")
+    async def page(text: str, request: Request) -> Response:
+        if desk.signer.read(text, OPEN) is not None:
+            token = desk.who(text, OPEN)
+            name = request.query_params.get("PROLIFIC_PID", "")
+            if name and not is_name(name):
+                raise Refused(400, "The id in this link is not one that can be kept.")
+            return RedirectResponse(desk.signer.sign(new_person(token.until, name)), 303)
+        token = desk.person(text)
+        consented = await desk.read(lambda connection: answering.consented(connection, token))
+        return HTMLResponse(
+            pages.person_page(
+                title=study.title, kind=study.settings.kind, consent=study.text("consent"),
+                instructions=study.text("instructions"), consented=consented, participant=bool(token.name),
+            )
+        )  # fmt: skip
+
+    @app.post("/r/{text}/consent")
+    async def consent(text: str) -> dict[str, bool]:
+        token = desk.person(text)
+        await desk.write(lambda connection: answering.consent(connection, token))
+        return {"consented": True}
+
+    @app.get("/r/{text}/trial")
+    async def trial(text: str) -> dict[str, Any]:
+        token = desk.person(text)
+        found = await desk.read(lambda connection: answering.current(connection, token))
+        if found is None:
+            await desk.write(lambda connection: answering.make_ahead(connection, token))
+            found = await desk.read(lambda connection: answering.current(connection, token))
+        if found is None:
+            raise Refused(503, "There is no trial at the moment. Try again.")
+        return desk.shown(text, found)
+
+    @app.get("/r/{text}/last")
+    async def last(text: str) -> dict[str, Any]:
+        token = desk.person(text)
+        found = await desk.read(lambda connection: answering.last(connection, token))
+        return {"trial": None} if found is None else desk.shown(text, found)
+
+    @app.post("/r/{text}/trial/{number}")
+    async def answer(text: str, number: str, request: Request) -> dict[str, bool]:
+        token = desk.person(text)
+        given, place = await read_answer(request, study.settings.kind), read_number(number)
+        _slow_down(desk.answers, token.id)
+        await desk.write(lambda connection: answering.answer(connection, token, place, given))
+        return {"stored": True}
+
+    @lru_cache(maxsize=_PICTURES)
+    def picture(number: int) -> tuple[bytes, str]:
+        return study.picture(number)
+
+    @app.get("/r/{text}/image/{number}")
+    def image(text: str, number: str) -> Response:
+        desk.person(text)
+        place = read_number(number)
+        if place >= len(study):
+            raise Refused(404, "The study has no image of this number.")
+        content, media = picture(place)
+        return Response(content, media_type=media, headers=_KEEP)
+
+
+def _add_owner(app: FastAPI, desk: _Desk) -> None:
+    study = desk.study
+
+    @app.get("/o/{text}")
+    def owners_page(text: str) -> Response:
+        desk.who(text, OWNER)
+        return HTMLResponse(pages.owner_page(title=study.title))
+
+    @app.get("/o/{text}/state")
+    def state(text: str) -> dict[str, Any]:
+        desk.who(text, OWNER)
+        return owner.state(study, collected(study, desk.engine))
+
+    @app.get("/o/{text}/chart/{name}")
+    def chart(text: str, name: str) -> Response:
+        desk.who(text, OWNER)
+        if name not in _CHARTS or not (study.fit / name).is_file():
+            raise Refused(404, "This chart has not been drawn yet.")
+        return Response((study.fit / name).read_bytes(), media_type="image/svg+xml")
+
+    @app.get("/o/{text}/report")
+    def report(text: str) -> Response:
+        desk.who(text, OWNER)
+        return _fitted(study.fit / "report.html", headers={"Content-Security-Policy": _OF_REPORT})
+
+    @app.get("/o/{text}/transform")
+    def transform(text: str) -> Response:
+        desk.who(text, OWNER)
+        return _fitted(study.fit / "transform.npz", filename=f"{study.title}.npz")
+
+    @app.post("/o/{text}/fit")
+    def fit(text: str) -> dict[str, bool]:
+        desk.who(text, OWNER)
+        process.start_fit(study)
+        return {"started": True}
+
+
+def _urls(text: str, items: list[int]) -> list[str]:
+    return [f"/r/{text}/image/{item}" for item in items]
 
 
 def _slow_down(limit: Limit, person: str) -> None:
