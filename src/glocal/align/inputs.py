@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from glocal.extract.extractor import kept_folder
 from glocal.extract.source import Source
 from glocal.files import PathLike, array_sha256, read_lines
 
+_PROBE = 8  # images that are run to see how long one takes
 _HOW = (
     "Without --answers (answers=) the answers are those that people gave about the 1,854 objects of THINGS, and images "
     "must have the names of these objects. For other images give a file of answers: a line for each, with the two "
@@ -65,6 +68,18 @@ class Inputs:
         """The images of the objects, and the local images if there are any, as they are opened."""
         given = {"objects": self.images, "local": self.local_images}
         return {name: open_images(images) for name, images in given.items() if images is not None}
+
+    @cached_property
+    def probed(self) -> tuple[int, float]:
+        """The dimensions of the features, and the seconds that an image takes, from the first few of the objects."""
+        source = self.sources["objects"]
+        few = replace(source, items=source.items[:_PROBE], labels={})
+        probe = Extractor(self.model, self.extractor.layers, batch_size=len(few))
+        vars(probe)["loaded"] = self.extractor.loaded  # the network is read once
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.perf_counter()
+            found = probe.extract(few, Path(folder) / "probe")
+            return found.features().dimensions, (time.perf_counter() - began) / len(few)
 
     @cached_property
     def asked(self) -> tuple[Answers, tuple[str, ...] | None]:

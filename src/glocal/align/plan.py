@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,11 @@ from glocal.align.log import Log, key_of
 from glocal.aligner.arm import METHODS
 from glocal.data.features import Features
 from glocal.errors import DataError
-from glocal.extract import Extractor
 from glocal.extract.source import Source
 from glocal.files import PathLike
 from glocal.sweep import Grid
 from glocal.sweep.options import SweepOptions
 
-_PROBE = 8  # images that are run to see how long one takes
 _EVALUATIONS = 85  # of the objective, a point: the mean of sweeps on real data
 _STEP = 0.003  # seconds of an evaluation besides its products
 _SIDE = 512  # of the matrices by which the speed of this machine is measured
@@ -81,27 +78,12 @@ def _extraction(inputs: Inputs, name: str, source: Source) -> PlannedStep:
     what = f"{len(source):,} {'images' if name == 'objects' else 'local images'} through {inputs.model}"
     if (inputs.folders[name] / "record.json").exists():
         return PlannedStep("extract", f"{what}: kept from before", 0.0)
-    return PlannedStep("extract", what, len(source) * _probed(inputs)[1])
+    return PlannedStep("extract", what, len(source) * inputs.probed[1])
 
 
 def _dimensions(inputs: Inputs) -> int:
     kept = inputs.folders["objects"]
-    return Features.load(kept).dimensions if (kept / "record.json").exists() else _probed(inputs)[0]
-
-
-def _probed(inputs: Inputs) -> tuple[int, float]:
-    """The dimensions of the features, and the seconds that an image takes, from the first few."""
-    if "_probed" not in vars(inputs):
-        source = inputs.sources["objects"]
-        few = replace(source, items=source.items[:_PROBE], labels={})
-        probe = Extractor(inputs.model, inputs.extractor.layers, batch_size=len(few))
-        vars(probe)["loaded"] = inputs.extractor.loaded  # the network is read once
-        with tempfile.TemporaryDirectory() as folder:
-            began = time.perf_counter()
-            found = probe.extract(few, Path(folder) / "probe")
-            vars(inputs)["_probed"] = (found.features().dimensions, (time.perf_counter() - began) / len(few))
-    dimensions, seconds = vars(inputs)["_probed"]
-    return dimensions, seconds
+    return Features.load(kept).dimensions if (kept / "record.json").exists() else inputs.probed[0]
 
 
 def _evaluation(n: int, m: int, p: int, t: int) -> float:

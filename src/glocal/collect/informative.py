@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.special import softmax
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features
@@ -92,8 +93,7 @@ def random_questions(rng: np.random.Generator, n: int, number: int) -> Int[np.nd
 def probabilities(Z: Float[np.ndarray, "n q"], asked: Int[np.ndarray, "t 3"], pairs: Pairs) -> Float[np.ndarray, "t k"]:
     """The softmax of the dot products of the candidate pairs."""
     S = np.stack([np.einsum("ij,ij->i", Z[asked[:, i]], Z[asked[:, j]]) for i, j in pairs], axis=1)
-    odds = np.exp(S - S.max(axis=1, keepdims=True))
-    found: np.ndarray = odds / odds.sum(axis=1, keepdims=True)
+    found: np.ndarray = softmax(S, axis=1)
     return found
 
 

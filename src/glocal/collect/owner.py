@@ -35,12 +35,13 @@ def state(study: Study, found: Collected) -> dict[str, Any]:
     curve, …      see `fitted`
     ============  ====================================================================================
     """
-    told = int(found.told.sum())
+    told, repeats = int(found.told.sum()), own_repeats(found)
     return {
         "title": study.title, "kind": study.settings.kind, "order": study.settings.order, "images": len(study),
-        "answers": told, "cannot_tell": int((found.choice == CANNOT_TELL).sum()), "now": _iso(time.time()),
-        "people": _people(found, study.settings.per_person), "hours": _hours(found),
-        "reliability": _reliability(found), "ceiling": None, "catch": [int(found.right.sum()), len(found.right)],
+        "answers": told, "cannot_tell": int((found.choice == CANNOT_TELL).sum()), "now": iso(time.time()),
+        "people": _people(found, repeats, study.settings.per_person), "hours": _hours(found),
+        "reliability": _reliability(found, *repeats), "ceiling": None,
+        "catch": [int(found.right.sum()), len(found.right)],
         "chance": 1 / 2 if study.settings.kind == "anchor" else 1 / 3,
         **fitted(study),
     }  # fmt: skip
@@ -92,9 +93,9 @@ def _alike(found: Collected, again: np.ndarray, first: np.ndarray) -> np.ndarray
     return np.asarray(chosen[again] == chosen[first])
 
 
-def _people(found: Collected, of: int) -> list[dict[str, Any]]:
+def _people(found: Collected, repeats: tuple[np.ndarray, np.ndarray], of: int) -> list[dict[str, Any]]:
     names, who = np.unique(found.person, return_inverse=True)
-    again, first = own_repeats(found)
+    again, first = repeats
     counted = {
         "repeats": (who[again], _alike(found, again, first)), "catch": (who[found.source == CATCH], found.right),
     }  # fmt: skip
@@ -111,7 +112,7 @@ def _people(found: Collected, of: int) -> list[dict[str, Any]]:
         rows.append(
             {
                 "person": str(names[person]), "done": len(mine), "of": of, "finished": len(mine) >= of,
-                "last": _iso(float(found.time[mine].max())), "seconds": float(np.median(found.seconds[mine])),
+                "last": iso(float(found.time[mine].max())), "seconds": float(np.median(found.seconds[mine])),
                 "cannot_tell": int((found.choice[mine] == CANNOT_TELL).sum()),
                 **{name: counts[person].tolist() for name, counts in pairs.items()},
             }
@@ -122,18 +123,18 @@ def _people(found: Collected, of: int) -> list[dict[str, Any]]:
 def _hours(found: Collected) -> list[dict[str, Any]]:
     hours, counts = np.unique(found.time[found.told] // 3600, return_counts=True)
     return [
-        {"hour": _iso(3600 * hour), "answers": count}
+        {"hour": iso(3600 * hour), "answers": count}
         for hour, count in zip(hours.tolist(), counts.tolist(), strict=True)
     ]
 
 
-def _reliability(found: Collected) -> dict[str, Any] | None:
-    again, first = own_repeats(found)
+def _reliability(found: Collected, again: np.ndarray, first: np.ndarray) -> dict[str, Any] | None:
     if not len(again):
         return None
     alike = _alike(found, again, first).astype(float)
     return estimated(mean_estimate(alike, found.person[again]), len(again))
 
 
-def _iso(seconds: float) -> str:
+def iso(seconds: float) -> str:
+    """Seconds since 1970 as a time in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

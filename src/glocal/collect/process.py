@@ -12,6 +12,7 @@ from collections.abc import Callable
 import uvicorn
 
 from glocal.collect.answering import Refused
+from glocal.collect.owner import LOCK
 from glocal.collect.study import Study
 from glocal.errors import ParameterError
 from glocal.files import make_folder
@@ -59,7 +60,7 @@ def serve(app: Callable[..., object], at: socket.socket) -> None:
 def start_fit(study: Study) -> None:
     """Start ``glocal collect fit`` as a process of its own; 409 while one runs."""
     make_folder(study.fit)
-    with lock(study.fit / ".lock") as free:
+    with lock(study.fit / LOCK) as free:
         if not free:
             raise Refused(409, "A fit is running already.")
     with (study.fit / "log.txt").open("wb") as log:

@@ -19,7 +19,7 @@ from glocal.collect.curve import LEAST, Curve, learning_curve
 from glocal.collect.database import add_proposals
 from glocal.collect.export import Collected, collected
 from glocal.collect.informative import propose
-from glocal.collect.owner import DONE, FAILED, LOCK, RUNNING, STATE, between_people, estimated, fitted
+from glocal.collect.owner import DONE, FAILED, LOCK, RUNNING, STATE, between_people, estimated, fitted, iso
 from glocal.collect.projection import Projection, project
 from glocal.collect.report import write_report
 from glocal.collect.study import Study
@@ -70,14 +70,14 @@ def refit(study: Study, engine: Engine, doing: Callable[[str], None] = lambda wh
         if not free:
             raise ParameterError(f"a fit of the study {study.folder} is running already. Wait until it has ended.")
         before, began = fitted(study), time.time()
-        _write(study.fit / STATE, before | {"fit": before["fit"] | {"state": RUNNING, "began": _iso(began)}})
+        _write(study.fit / STATE, before | {"fit": before["fit"] | {"state": RUNNING, "began": iso(began)}})
         try:
             found = _refitted(study, engine, doing)
         except Exception as error:
             said = str(error) if isinstance(error, GLocalError) else f"{type(error).__name__}: {one_line(error)}"
             _write(study.fit / STATE, before | {"fit": before["fit"] | {"state": FAILED, "message": said}})
             raise
-        found["fit"] |= {"state": DONE, "at": _iso(time.time()), "seconds": time.time() - began}
+        found["fit"] |= {"state": DONE, "at": iso(time.time()), "seconds": time.time() - began}
         _write(study.fit / STATE, found)
     return found
 
@@ -165,7 +165,3 @@ def _projected(projection: Projection) -> dict[str, Any]:
 def _write(path: Path, state: dict[str, Any]) -> None:
     with atomic_write(path) as stream:
         stream.write(to_json(state).encode())
-
-
-def _iso(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
