@@ -1,6 +1,7 @@
 """Shapes and types are checked at run time here: jaxtyping with beartype, hooked in before glocal is imported."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -105,3 +106,31 @@ def cluster(_kept_cluster, dask_cluster):
         _kept_cluster[0] = dask_cluster()
     _kept_cluster[0].mend(2)
     return _kept_cluster[0]
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command line; returns exit code, standard output and standard error."""
+    from glocal.cli import main
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return ended.value.code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; tests of pages are skipped where it, or playwright, is not installed."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next((found for name in names if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip("no Chromium is installed")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()

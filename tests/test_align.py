@@ -13,7 +13,6 @@ import pytest
 
 from glocal.align import Inputs, align, plan, sentences, things_answers
 from glocal.align.run import STEPS
-from glocal.cli import main
 from glocal.data.answers import Answers
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.records import read_rows
@@ -86,19 +85,6 @@ def place(tmp_path_factory, monkeypatch):
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "toy_for_align", raising=False)
     monkeypatch.setenv("GLOCAL_CACHE", str(folder / "cache"))
-
-
-@pytest.fixture
-def run(capsys):
-    """Run the command line; returns exit code, standard output and standard error."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
-
-    return call
 
 
 def draw(folder: Path, names, values) -> Path:

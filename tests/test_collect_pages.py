@@ -1,7 +1,6 @@
 """The pages of a study: their markup, and what a person meets in a browser."""
 
 import re
-import shutil
 import threading
 import urllib.error
 import urllib.request
@@ -71,24 +70,10 @@ def test_a_new_study_has_texts(kind):
 
 # ---- in a browser
 
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
 NASTY = '"><img src=x onerror=hurt=1>.png'
 SOURCES = "(all) => all.map((image) => image.src)"
 SHAPES = ("ellipse", "rectangle")
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 600}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

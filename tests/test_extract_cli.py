@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glocal.cli import main
 from glocal.data.features import Features
 
 Image = pytest.importorskip("PIL.Image")
@@ -57,19 +56,6 @@ def images(tmp_path):
     for number in range(12):
         Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)).save(folder / f"{number}.png")
     return folder
-
-
-@pytest.fixture
-def run(capsys):
-    """Run the command line; returns exit code, standard output and standard error."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
-
-    return call
 
 
 def test_extract_writes_features_and_one_json_object(run, images, tmp_path):
