@@ -138,3 +138,17 @@ def test_fit_says_that_the_answers_index_another_list(folder, tmp_path):
         assert run(*arguments) == 0
     found = [str(one.message) for one in said if issubclass(one.category, DataWarning)]
     assert any("the list of objects runs backwards" in one or "sorted by the characters" in one for one in found), found
+
+
+def test_fix_replaces_nothing(folder, capsys):
+    """A mended file that stands there is kept unless it is the same; two sources of one mended name are refused."""
+    np.save(folder / "turned.npy", np.load(folder / "triplets.npy")[:, [2, 0, 1]])
+    mended = folder / "turned.fixed.npy"
+    mended.write_bytes(b"mine")
+    assert run("data", "check", *given(folder, "turned.npy"), "--fix") == 1
+    assert "turned.fixed.npy exists with another content, and is not replaced. Move it away" in capsys.readouterr().err
+    assert mended.read_bytes() == b"mine"
+    mended.unlink()
+    for _ in range(2):
+        assert run("data", "check", *given(folder, "turned.npy"), "--fix") == 0
+    assert len(np.load(mended)) == len(np.load(folder / "triplets.npy"))

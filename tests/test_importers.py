@@ -149,6 +149,16 @@ def test_salmon_brings_names_persons_and_times(written):
     assert (answers.catch.passed.tolist(), answers.catch.person.tolist()) == ([True], ["bob"])
 
 
+def test_salmon_leaves_out_what_was_not_shown(tmp_path):
+    """A winner that is neither left nor right is counted and left out; a file of nothing else is refused."""
+    columns, rows = "head left right winner loser", [(0, 1, 2, 2, 1), (0, 1, 2, 3, 1), (0, 1, 2, "1.0", 7)]
+    found = import_answers(table(tmp_path / "r.csv", columns, *rows), "salmon")
+    assert found.answers.objects.tolist() == [[0, 2, 1], [0, 1, 2]]
+    assert found.dropped == {"a winner that is neither left nor right": 1}
+    with pytest.raises(DataError, match="the winner of none of 1 rows is left or right"):
+        import_answers(table(tmp_path / "s.csv", columns, rows[1]), "salmon")
+
+
 def test_votes_of_nights_weight_both_pictures(written):
     """Shares of the votes times their number; a row without votes is counted; --where takes one split."""
     found = import_answers(written("nights"), "nights")

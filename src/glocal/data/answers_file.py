@@ -40,9 +40,9 @@ def read_answers(path: PathLike, *, what: str = "triplets") -> dict[str, Any]:
     return {"answers": read_numbers(path, what=what)} if found is None else found
 
 
-def write_answers(path: PathLike, arrays: dict[str, Any]) -> None:
+def write_answers(path: PathLike, arrays: dict[str, Any], *, replace: bool = True) -> None:
     """Write answers atomically: all of them to ``.npz``, ``arrays["answers"]`` alone to anything else."""
-    with atomic_write(path) as stream:
+    with atomic_write(path, replace=replace) as stream:
         if Path(path).suffix.lower() == ".npz":
             kept = {name: array for name, array in arrays.items() if array is not None}
             np.savez_compressed(stream, allow_pickle=False, **kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import os
 import secrets
 from collections.abc import Iterator, Sequence
@@ -17,12 +18,13 @@ _SLOTS = 8  # names of partial files: as many processes may write one output at 
 
 
 @contextlib.contextmanager
-def atomic_write(path: PathLike, *, durable: bool = True) -> Iterator[BinaryIO]:
+def atomic_write(path: PathLike, *, durable: bool = True, replace: bool = True) -> Iterator[BinaryIO]:
     """Write to a hidden neighbour, flush it to disk, then move it into place, or say in one sentence why not.
 
     A killed process, a full disk or an exception leaves the previous file whole. A killed process leaves the neighbour,
     ``.NAME.0.partial``, which the next writer of `path` removes. A symbolic link is followed; a device or a pipe is
-    written to as it is. `durable` false leaves it to the system when the bytes reach the disk.
+    written to as it is. `durable` false leaves it to the system when the bytes reach the disk. `replace` false refuses
+    to replace a file of another content.
     """
     path = Path(path)
     try:
@@ -38,6 +40,11 @@ def atomic_write(path: PathLike, *, durable: bool = True) -> Iterator[BinaryIO]:
                 stream.flush()
                 if durable:
                     os.fsync(stream.fileno())
+                if not replace and path.exists() and not filecmp.cmp(partial, path, shallow=False):
+                    raise FileError(
+                        f"{path} exists with another content, and is not replaced. Move it away, or rename the file "
+                        "that its name is made from."
+                    )
                 _close_on_windows(stream)
                 os.replace(partial, path)  # while it is held: nobody may take it for that of a dead writer
             except BaseException:

@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from glocal.data.container import listed
-from glocal.data.importers.columns import LIST, Table, bounded, from_table, read_table, shown_in
+from glocal.data.importers.columns import (
+    LIST,
+    Table,
+    bounded,
+    from_table,
+    n_rows,
+    read_table,
+    selected,
+    shown_in,
+)
 from glocal.data.importers.trials import Imported, Options, whole_numbers
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike, read_lines
@@ -25,8 +34,20 @@ def read_salmon(path: PathLike, options: Options) -> Imported:
     """The responses that salmon lets one download; objects are named as the pictures, or the texts, that were shown."""
     table = _with_columns(SALMON, path, "salmon's responses")
     names = _salmon_names(table) if options.names is None else options.names
-    columns = {"reference": "head", "left": "left", "right": "right", "closer": "winner"}
-    return from_table(table, str(path), replace(options, columns=columns, names=names))
+    rows = selected(table, str(path), options.where)
+    left, right, winner = (_as_numbers(rows[name]) for name in ("left", "right", "winner"))
+    strange = (winner != left) & (winner != right) & (rows["winner"] != "")
+    if strange.all():
+        raise DataError(f"{path}: the winner of none of {len(strange)} rows is left or right, as salmon writes it.")
+    kept = {name: cells[~strange] for name, cells in rows.items()}
+    kept["loser"] = np.where(winner == left, rows["right"], rows["left"])[~strange]
+    columns = {"reference": "head", "closer": "winner", "farther": "loser"}
+    found = from_table(kept, str(path), replace(options, columns=columns, where={}, names=names))
+    counts = {
+        "another kind of row": n_rows(table) - n_rows(rows),
+        "a winner that is neither left nor right": int(strange.sum()),
+    }
+    return replace(found, dropped={reason: n for reason, n in counts.items() if n} | found.dropped)
 
 
 def read_nights(path: PathLike, options: Options) -> Imported:
@@ -58,6 +79,12 @@ def _salmon_names(table: Table) -> list[str] | None:
         shown.update(zip(numbers.tolist(), map(shown_in, column), strict=True))
     n = max(shown, default=-1) + 1
     return [shown.get(i, f"target {i}") for i in range(n)] if n <= _MOST_TARGETS else None
+
+
+def _as_numbers(cells: np.ndarray) -> np.ndarray:
+    """Indices as integers, so that 3 is 3.0; texts where any is none."""
+    numbers = whole_numbers(cells)
+    return cells if numbers is None else numbers
 
 
 def _jspsych_table(path: Path) -> Table:
