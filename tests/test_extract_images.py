@@ -251,10 +251,11 @@ def test_a_folder_a_pattern_and_a_list_name_the_same_images(few, tmp_path):
     assert first_pixels(tree) == [GREEN, RED, BLUE]
     assert names_of(open_images(f"{few}/**/*.*")) == names_of(tree)
     assert names_of(open_images(f"{few}/a?.png")) == ["a9.png"]
-    (few / "list.txt").write_text(f"sub/b.jpg\nnone.png\n\n{few}/a9.png\n", encoding="utf-8")
+    (few / "list.txt").write_text(f"sub/b.jpg\nnone.png\n\n{few}/a9.png\na\0.png\n", encoding="utf-8")
     listed = open_images(few / "list.txt")
-    assert names_of(listed) == ["sub/b.jpg", "none.png", "line 3", f"{few}/a9.png"]
-    assert listed.known_missing() == [(1, "does not exist"), (2, "is an empty line of the list")]
+    assert names_of(listed)[:4] == ["sub/b.jpg", "none.png", "line 3", f"{few}/a9.png"]
+    missing = ["does not exist", "is an empty line of the list", "has a NUL character in its name, which no file has"]
+    assert listed.known_missing() == list(zip((1, 2, 4), missing, strict=True))
     assert names_of(open_images(few / "a9.png")) == ["a9.png"]
 
 

@@ -569,6 +569,30 @@ def test_an_extraction_without_hashes_of_content_is_taken_up(toy, photos, tmp_pa
     assert extract(None).finished
 
 
+@pytest.mark.parametrize(
+    "line",
+    ['{"chunk": 9, "missing": []}', '{"chunk": -1, "missing": []}', '{"chunk": 0, "missing": [[99, "is gone"]]}',
+     '{"chunk": 0, "missing": [7]}', '{"chunk": 0, "missing": [], "contents": {"sha256": "0"}}', '{"missing": []}'],
+)  # fmt: skip
+def test_a_log_that_no_extraction_wrote_is_one_sentence(toy, photos, tmp_path, line):
+    """A line of another chunk, image or shape says which it is, and that it may be removed."""
+    extract = lambda shard: Extractor(toy, batch_size=8).extract(photos, tmp_path / "out", chunk_size=8, shard=shard)
+    extract((1, 2))
+    with (tmp_path / "out" / ".extract" / "done.jsonl").open("a") as stream:
+        stream.write(f"{line}\n")
+    with pytest.raises(FileError, match="Remove that line"):
+        extract(None)
+
+
+def test_a_record_with_damaged_hashes_is_one_sentence(toy, photos, tmp_path):
+    """What a record says about the content of its images is two hashes, or nothing."""
+    extract = lambda: Extractor(toy).extract(photos, tmp_path / "out")
+    record = extract().record
+    (tmp_path / "out" / "record.json").write_text(json.dumps({**record, "contents": {"stamps": 3}}))
+    with pytest.raises(FileError, match="no hashes under contents"):
+        extract()
+
+
 def test_without_locks_an_extraction_is_one_sentence(toy, photos, tmp_path, monkeypatch):
     """A file system without locks is said before the network runs."""
     import errno

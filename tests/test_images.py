@@ -85,6 +85,13 @@ def test_coarse_labels_are_read_as_python_2_wrote_them(tmp_path):
     assert coarse_labels(tmp_path / "train", 3, 2) == [1, 0, 1]
 
 
+def test_coarse_labels_that_declare_more_than_there_is_take_no_memory(tmp_path):
+    """A text that says it has a thousand gigabytes is refused by what the file has."""
+    (tmp_path / "train").write_bytes(b"\x80\x04\x8d" + (2**40).to_bytes(8, "little") + b"coarse_labels")
+    with pytest.raises(ValueError, match="13 remain"):
+        coarse_labels(tmp_path / "train", 3, 2)
+
+
 @pytest.mark.parametrize("coarse", [[0, 1], [7] * 2500])
 def test_cifar100_with_other_coarse_labels_is_damaged(cifar100, tmp_path, coarse):
     """Coarse labels that are too few or name no superclass are one sentence."""

@@ -8,10 +8,19 @@ import pytest
 
 from glocal.errors import FileError
 from glocal.jobs.folder import TaskFolder, lock, once, sweep_out
+from glocal.jobs.output import Output
 
 
 def folder_of(path):
     return TaskFolder(path, "done.jsonl", lambda row: row["task"]).create()
+
+
+def test_a_log_of_parts_without_a_part_is_one_sentence(tmp_path):
+    """A line of an unfinished output that names no part says so."""
+    tasks = Output(tmp_path / "out", tmp_path).tasks().create()
+    tasks.commit({"port": 1})
+    with pytest.raises(FileError, match="lacks part"):
+        tasks.done()
 
 
 def test_a_task_is_claimed_by_one_and_done_once(tmp_path):

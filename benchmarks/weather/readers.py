@@ -1,147 +1,34 @@
 """Damage files of every kind and give them to their reader: a result or one sentence, in bounded time and memory.
 
-    python benchmarks/weather/readers.py CASES SEED [--only NAME …] [--seconds S]
+    python benchmarks/weather/readers.py CASES SEED --out readers.jsonl [--only NAME …]
 
-Each reader of tests/test_hostile.py, every importer, and the readers below get CASES damaged copies of a small whole
-file, or as many as `--seconds` of processor time allow. They run in processes of their own: one that dies is a crash,
-one that makes no progress is a hang. Cases that end otherwise than in a result or one sentence are kept in
-weather-readers/ and named on stderr. The last line is one JSON object.
+Each reader of tests/test_hostile.py and of opened.py gets CASES damaged copies of a small whole file. They run in
+processes of their own: one that dies is a crash, one that makes no progress is a hang. Cases that end otherwise than in
+a result or one sentence are kept in weather-readers/ and named on stderr. Counts go to the file, a JSON line for every
+5,000 cases, and an interrupted run is taken up again. The last line that is printed has those of the whole file.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
-import functools
 import json
 import mmap
 import os
 import random
-import shutil
 import signal
-import sqlite3
 import struct
 import sys
-import tarfile
 import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
-import test_hostile as hostile
-import test_importers as importers
-
-from glocal.collect import database
-from glocal.collect.database import open_database
-from glocal.collect.export import collected
-from glocal.collect.settings import Settings
-from glocal.collect.study import create, open_study
-from glocal.data.datasets.archives import _unpack
-from glocal.data.datasets.registry import IMAGE_SETS
-from glocal.data.datasets.sources import _one_sentence
-from glocal.data.importers.formats import import_answers
-from glocal.errors import GLocalError
-from glocal.extract.images import open_images
+from opened import MORE, hostile
 
 HANG = 120.0  # seconds without a finished case
+PIECE, PROCESS = 5000, 500  # cases of a line in the file, and of a process
 KEPT = Path("weather-readers")
-
-
-def pictures(folder: Path, count: int = 3) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(count):
-        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number}.png")
-    return folder
-
-
-def shard(path: Path) -> Path:
-    folder = pictures(path.with_name("in-the-shard"))
-    with tarfile.open(path, "w") as archive:
-        for file in sorted(folder.iterdir()):
-            archive.add(file, file.name)
-        link = tarfile.TarInfo("link.png")
-        link.type, link.linkname = tarfile.SYMTYPE, "0.png"
-        archive.addfile(link)
-    return path
-
-
-def read_images(path: Path) -> None:
-    for item in open_images(str(path)).items:
-        if item.reason is None:
-            with_reason(item.read)
-
-
-def with_reason(read) -> None:
-    """What an image that cannot be read says is reported by its name, not raised further."""
-    try:
-        read()
-    except (hostile.Unreadable, OSError) as reason:
-        raise GLocalError(str(reason).splitlines()[0] or "unreadable") from reason
-
-
-def archive(path: Path) -> Path:
-    folder = pictures(path.with_name("images"))
-    with tarfile.open(path, "w:gz") as made:
-        made.add(folder, "dtd/images")
-    return path
-
-
-def unpack(path: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        root = Path(folder, "root")
-        root.mkdir()
-        with _one_sentence(IMAGE_SETS["dtd"], root, download=True):
-            _unpack(IMAGE_SETS["dtd"], path, root)
-        outside = [found for found in Path(folder).rglob("*") if not found.resolve().is_relative_to(root.resolve())]
-        assert [*outside] in ([], [root]), f"unpacked outside of its folder: {outside}"
-
-
-def study(path: Path, name: str) -> Path:
-    folder = path.with_name("study")
-    shutil.rmtree(folder, ignore_errors=True)
-    made = create(folder, str(pictures(path.with_name("shown"))), Settings())
-    engine = open_database(made)
-    with engine.begin() as connection:
-        connection.execute(database.people.insert().values(id="ann", made=0.0, consented=1.0))
-        for number in range(20):
-            row = {"person": "ann", "number": number, "images": "[0, 1, 2]", "source": "random", "made": 2.0}
-            asked = connection.execute(database.trials.insert().values(**row)).inserted_primary_key
-            answer = {"trial": asked[0], "choice": number % 3, "seconds": 1.5, "time": 3.0}
-            connection.execute(database.answers.insert().values(**answer))
-    engine.dispose()
-    with sqlite3.connect(folder / "answers.sqlite") as connection:
-        connection.execute("PRAGMA journal_mode=DELETE")
-    connection.close()
-    return folder / name
-
-
-def read_study(path: Path) -> None:
-    opened = open_study(path.parent)
-    engine = open_database(opened)
-    try:
-        collected(opened, engine)
-    finally:
-        engine.dispose()
-
-
-def from_system(format: str):
-    make, name = importers.FILES[format]
-    return lambda path: make(path.with_name(name)), functools.partial(import_answers, format=format)
-
-
-MORE = {
-    "shard.tar": (shard, read_images),
-    "downloaded.tar.gz": (archive, unpack),
-    **{
-        f"study/{name}": (functools.partial(study, name=name), read_study)
-        for name in ("study.json", "secret.json", "answers.sqlite")
-    },
-    **{f"import {format}": from_system(format) for format in importers.FILES},
-}
+READERS = hostile.READERS | MORE
 
 
 def case(name: str, seed: int, number: int, data: bytes) -> bytes:
@@ -154,7 +41,7 @@ def case(name: str, seed: int, number: int, data: bytes) -> bytes:
 
 def work(name: str, whole: Path, seed: int, first: int, last: int, shared: mmap.mmap, out: int) -> None:
     """Try the cases from `first`; after each, the shared memory says how many are done and refused."""
-    _, read = (hostile.READERS | MORE)[name]
+    _, read = READERS[name]
     data = whole.read_bytes()
     for number in range(first, last):
         whole.write_bytes(case(name, seed, number, data))
@@ -174,19 +61,19 @@ def keep(name: str, seed: int, number: int, data: bytes) -> None:
     (KEPT / f"{seed}-{number}-{name.replace('/', '-').replace(' ', '-')}").write_bytes(data)
 
 
-def attack(name: str, cases: int, seed: int, seconds: float) -> collections.Counter:
-    """All cases of one reader; a process that dies or stands still is counted, and the next goes on behind it."""
-    make, read = (hostile.READERS | MORE)[name]
+def attack(name: str, first: int, cases: int, seed: int) -> collections.Counter:
+    """The cases of one reader from `first`; one that dies or stands still is counted, and the next goes on."""
+    make, read = READERS[name]
     count: collections.Counter = collections.Counter()
     shared = mmap.mmap(-1, 24)
     with tempfile.TemporaryDirectory("-readers", dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         whole = make(Path(folder, name.rpartition("/")[2]))
         read(whole)
-        data, first, begun = whole.read_bytes(), 0, time.process_time() + sum(os.times()[2:4])
-        while first < cases and time.process_time() + sum(os.times()[2:4]) - begun < seconds:
+        data = whole.read_bytes()
+        while first < cases:
             whole.write_bytes(data)
             shared[:24] = bytes(24)
-            last = min(first + 500, cases)
+            last = min(first + PROCESS, cases)
             child = os.fork()
             if not child:
                 silent = os.open(os.devnull, os.O_WRONLY)
@@ -234,20 +121,30 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("cases", type=int)
     parser.add_argument("seed", type=int)
-    parser.add_argument("--only", nargs="*")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="processor time of one reader")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", nargs="*", default=list(READERS))
     options = parser.parse_args()
-    names, total, fewest = options.only or [*hostile.READERS, *MORE], collections.Counter(), []
-    for name in names:
-        found = attack(name, options.cases, options.seed, options.seconds)
-        fewest.append((found["tried"], name))
-        total.update(found)
-        print(f"{name}: {dict(found)}", file=sys.stderr, flush=True)
+    lines = options.out.read_text().splitlines() if options.out.exists() else []
+    counts: dict[str, collections.Counter] = {name: collections.Counter() for name in READERS}
+    seeds: collections.Counter = collections.Counter()
+    for row in map(json.loads, lines):
+        counts[row["reader"]].update(row["count"])
+        seeds[row["reader"], row["seed"]] += row["count"]["tried"]
+    for name in options.only:
+        while (first := seeds[name, options.seed]) < options.cases:
+            count = attack(name, first, min(first + PIECE, options.cases), options.seed)
+            with options.out.open("a") as file:
+                file.write(json.dumps({"reader": name, "seed": options.seed, "count": count}) + "\n")
+            counts[name].update(count)
+            seeds[name, options.seed] += count["tried"]
+        print(f"{name}: {dict(counts[name])}", file=sys.stderr, flush=True)
+    total = sum(counts.values(), collections.Counter())
     outcomes = {
         "read": total["read"], "refused by one sentence": total["refused"], "another error": total["amiss"],
         "crashes": total["crashed"], "hangs": total["hung"],
     }  # fmt: skip
-    what = f"damaged files, {len(names)} readers, at least {min(fewest)[0]:,} each"
+    fewest = min(counts[name]["tried"] for name in READERS)
+    what = f"damaged files, {len(READERS)} readers, at least {fewest:,} each"
     print(json.dumps({"driver": "readers", "what": what, "tried": total["tried"], "outcomes": outcomes}))
 
 

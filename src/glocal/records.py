@@ -163,7 +163,7 @@ def read_rows(
     return rows
 
 
-_IN_WORDS = {str: "text", int: "a number", NULL: "null", bool: "true or false"}
+_IN_WORDS = {str: "text", int: "a number", NULL: "null", bool: "true or false", list: "a list", dict: "an object"}
 
 
 def _whole(digits: str) -> int | float:

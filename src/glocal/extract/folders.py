@@ -64,6 +64,8 @@ def list_items(file: Path) -> list[Item]:
 
 def file_item(path: Path, name: str) -> Item:
     """One file, with the reason why it cannot be read where that is known at once."""
+    if "\0" in name:
+        return Item(name, 0, bytes, "has a NUL character in its name, which no file has")
     try:
         found = path.stat()
     except FileNotFoundError:

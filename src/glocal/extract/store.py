@@ -16,18 +16,20 @@ import numpy as np
 
 from glocal._version import __version__
 from glocal.data.container import NAMES_FILE, RECORD_FILE
-from glocal.errors import DataError, ParameterError
+from glocal.errors import DataError, FileError, ParameterError
 from glocal.extract.matrix import create_matrix, move_matrix, write_rows
 from glocal.extract.runner import Chunk
 from glocal.extract.source import Source
 from glocal.files import PathLike, atomic_write, make_folder
 from glocal.files.documents import read_object
 from glocal.jobs.folder import TaskFolder
-from glocal.records import to_json
+from glocal.records import NULL, read_rows, to_json
 
 _WORK = ".extract"
 _RUN = "run.json"
 _ALL = "all"
+_LINE = {"chunk": (int,), "missing": (list,)}
+_LINE_TOO = {"contents": (dict, NULL), "run": (dict,)}
 
 
 class FeatureStore:
@@ -102,7 +104,20 @@ class FeatureStore:
     @cached_property
     def tasks(self) -> TaskFolder:
         """The chunks, each by its number."""
-        return TaskFolder(self._work, "done.jsonl", lambda row: row["chunk"])
+        return TaskFolder(self._work, "done.jsonl", lambda row: row["chunk"], read=self._read_log)
+
+    def _read_log(self, path: Path) -> list[dict[str, Any]]:
+        """The lines of the log; a FileError where one is not of these chunks."""
+        rows, chunks = read_rows(path, _LINE, _LINE_TOO), self.chunks()
+        for row in rows:
+            items = chunks[row["chunk"]] if 0 <= row["chunk"] < len(chunks) else range(0)
+            pairs = all(isinstance(pair, list) and len(pair) == 2 and pair[0] in items for pair in row["missing"])
+            if not (items and pairs and _are_hashes(row.get("contents"))):
+                raise FileError(
+                    f"{path} has a line of chunk {row['chunk']} that is damaged. Remove that line, and the chunk is "
+                    "extracted again."
+                )
+        return rows
 
     def open(self, chunks: Iterable[tuple[int, range]]) -> Iterator[tuple[int, range]]:
         """Claim the chunks that are not done, one when it is asked for; those that other processes hold are left."""
@@ -228,7 +243,13 @@ class FeatureStore:
         changed = None
         if self.finished:
             stamps = _joined(map(source.stamps_sha256, chunks))
-            if not _same(self.record.get("contents"), stamps, lambda: _joined(map(source.content_sha256, chunks))):
+            contents = self.record.get("contents")
+            if not _are_hashes(contents):
+                raise FileError(
+                    f"record {self.folder / RECORD_FILE} holds no hashes under contents. Remove its folder and extract "
+                    "anew."
+                )
+            if not _same(contents, stamps, lambda: _joined(map(source.content_sha256, chunks))):
                 changed = range(len(source))
         for chunk, row in self.tasks.done().items():
             items = chunks[chunk]
@@ -249,6 +270,13 @@ class FeatureStore:
         finally:
             if mine:
                 self.tasks.release(_ALL)
+
+
+def _are_hashes(contents: object) -> bool:
+    """Whether these are the hashes of inputs; earlier versions kept none."""
+    return contents is None or (
+        isinstance(contents, dict) and all(isinstance(contents.get(key), str) for key in ("sha256", "stamps"))
+    )
 
 
 def _same(kept: dict[str, str] | None, stamps: str, content: Callable[[], str]) -> bool:

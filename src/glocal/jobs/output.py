@@ -7,11 +7,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from glocal.errors import DataError, FileError
 from glocal.files import make_folder, unwritable
 from glocal.jobs.folder import TaskFolder, lock
+from glocal.records import read_rows
 
 _LOG = "done.jsonl"
 
@@ -35,7 +37,7 @@ class Output:
 
     def tasks(self) -> TaskFolder:
         """The finished parts, each by its number."""
-        return TaskFolder(self.folder, _LOG, lambda row: row["part"])
+        return TaskFolder(self.folder, _LOG, lambda row: row["part"], read=partial(read_rows, needed={"part": (int,)}))
 
     def commit(self) -> None:
         """Move what was made to the place of the output, and what was there away.

@@ -194,14 +194,14 @@ def coarse_labels(path: Path, n: int, classes: int) -> list[int]:
     A ValueError unless ``cifar-100-python/train`` or ``test`` has one of `n` labels below `classes`.
     """
     labels: list[int] | None = None
-    with path.open("rb") as stream:
-        for opcode, argument, _ in pickletools.genops(stream):
-            if labels is None:
-                labels = [] if argument in (_KEY, _KEY.encode()) else None
-            elif opcode.name in _INTEGERS:
-                labels.append(int(argument or 0))
-            elif opcode.name not in _BETWEEN:
-                break
+    # NOTE an open file that is asked for more bytes than it has sets memory aside for all of them
+    for opcode, argument, _ in pickletools.genops(path.read_bytes()):
+        if labels is None:
+            labels = [] if argument in (_KEY, _KEY.encode()) else None
+        elif opcode.name in _INTEGERS:
+            labels.append(int(argument or 0))
+        elif opcode.name not in _BETWEEN:
+            break
     if labels is None or len(labels) != n or not all(0 <= label < classes for label in labels):
         raise ValueError(f"{path} has no list of {n} {_KEY} from 0 to {classes - 1}")
     return labels
