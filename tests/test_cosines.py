@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 from typer.testing import CliRunner
 
 from glocal.cli.app import app
@@ -34,6 +35,15 @@ def test_as_many_pairs_match_after_as_before(threshold):
     assert pairs_above(X, threshold) == pairs_above(Z, moved.after) == moved.matches
 
 
+@pytest.mark.parametrize("below", [1, 900, 1769])
+def test_the_new_threshold_lies_midway(below):
+    """It is the middle of the last cosine that reaches it and the next one, also where one pair is on a side."""
+    X, Z = cloud(), cloud() @ np.random.default_rng(1).normal(size=(6, 6))
+    old, new = (np.sort((unit_rows(A) @ unit_rows(A).T)[np.triu_indices(60, 1)]) for A in (X, Z))
+    (moved,) = cosine_shift(X, Z, thresholds=[old[below - 1 : below + 1].mean()]).thresholds
+    assert moved.after == pytest.approx(new[below - 1 : below + 1].mean(), abs=1e-12)
+
+
 def test_a_rotation_and_a_scale_move_nothing():
     """Under a rotation all matches stay, and the threshold lies between the two cosines around it as before."""
     X = cloud()
@@ -56,9 +66,17 @@ def test_pairs_with_a_gallery():
 
 
 def test_without_a_threshold_those_of_one_percent_and_one_permille():
-    """No threshold given: those that 1 % and 0.1 % of the pairs reach."""
+    """No threshold given: those that 1 % and 0.1 % of the pairs reach; the quantiles are quartiles and both tails."""
     found = cosine_shift(cloud(100), cloud(100))
     assert [moved.matches for moved in found.thresholds] == [50, 5]
+    assert found.levels == (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
+
+
+def test_a_pair_at_the_threshold_matches():
+    """A pair whose cosine is the threshold itself reaches it: equal rows at 1, orthogonal ones at 0."""
+    X = np.repeat(np.eye(5), 4, axis=0)
+    (moved,) = cosine_shift(X, X, thresholds=[1.0]).thresholds
+    assert (moved.matches, moved.kept) == (5 * 6, 1.0)
 
 
 def test_what_cannot_be_compared_is_refused():
@@ -84,6 +102,16 @@ def test_the_interval_of_a_threshold_covers_it():
         (moved,) = cosine_shift(X, X @ A, thresholds=[0.8]).thresholds
         covered += moved.low <= wanted <= moved.high
     assert covered >= 85
+
+
+def test_the_interval_of_a_threshold_is_that_of_ten_groups_left_out():
+    """Its half is Student's t of 9 degrees times the jackknife's error, from the rows without every tenth one."""
+    X, Z = cloud(), cloud() @ np.random.default_rng(1).normal(size=(6, 6))
+    (moved,) = cosine_shift(X, Z, thresholds=[0.6]).thresholds
+    parts = [np.arange(60) % 10 != g for g in range(10)]
+    without = [cosine_shift(X[part], Z[part], thresholds=[0.6]).thresholds[0].after for part in parts]
+    half = stdtrit(9, 0.975) * np.sqrt(9 / 10 * np.square(np.array(without) - np.mean(without)).sum())
+    assert (moved.after - moved.low, moved.high - moved.after) == pytest.approx((half, half), rel=1e-3)
 
 
 def test_an_interval_of_cosines_holds_none_above_1():

@@ -18,6 +18,7 @@ from glocal.cli.app import execute
 from glocal.data.splits import local_blocks
 from glocal.errors import CollapseWarning, DataError, ParameterError
 from glocal.evaluation.structure import collapsed, neighbourhoods, neighbours, neighbours_kept, structure
+from glocal.evaluation.structure.collapse import at_chance
 from glocal.evaluation.structure.likeness import divergence, linear_cka, local_cka, rdm_correlation
 from glocal.evaluation.structure.neighbourhoods import chance_of_ranks, nearest_label_accuracy, shared_by_image
 from glocal.evaluation.structure.separation import separation
@@ -231,6 +232,12 @@ COLLAPSES = {
 def test_a_point_and_a_ray_are_collapsed(kind):
     """Rows that are one point, or point one way, up to 1e-12 of their squares are collapsed."""
     assert collapsed(COLLAPSES[kind](X))
+
+
+def test_a_loss_a_little_below_chance_has_learned():
+    """A loss is that of guessing up to a millionth of a nat: what lies ten of them below is not."""
+    assert at_chance(math.log(3) - 1e-7, math.log(3))
+    assert not at_chance(math.log(3) - 1e-5, math.log(3))
 
 
 def test_a_spread_is_not_collapsed():
