@@ -254,6 +254,14 @@ def test_a_file_that_is_gone_is_made_again(toy, tmp_path):
     assert steps_of(tmp_path / "out") == ["extract", "choose", "card", "card"]
 
 
+def test_steps_are_known_by_their_content_alone(toy, tmp_path):
+    """Two folders with the same content have the same keys, however long their fits took."""
+    for name in ("one", "two"):
+        align(toy, tmp_path / name, skip=("check", "export", "page"))
+    keys = [[row["key"] for row in read_rows(tmp_path / name / "steps.jsonl")] for name in ("one", "two")]
+    assert keys[0] == keys[1]
+
+
 def test_the_plan_says_sizes_and_times_and_writes_nothing(toy, tmp_path, run):
     """--dry-run counts images, answers and fits, gives every step a time, and leaves no folder behind."""
     ids = tmp_path / "names.txt"

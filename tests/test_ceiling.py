@@ -156,6 +156,15 @@ def test_normalised_scores_on_paper():
     assert math.isnan(normalised(0.5, 1 / 3))
 
 
+def test_people_who_never_agree_leave_no_ratio():
+    """Where both answers to every triplet differ the cautious ceiling is 0: no model has a ratio to it."""
+    found = reached(Z, Triplets.from_array([[0, 1, 2], [2, 0, 1], [3, 4, 5], [5, 3, 4]]))
+    assert found.ceiling.leave_one_out.value == 0
+    assert math.isnan(found.ratio["leave_one_out"])
+    assert math.isnan(found.normalised["leave_one_out"])
+    assert found.ratio["majority"] == pytest.approx(found.accuracy / 0.5)
+
+
 def test_a_collapsed_model_is_at_zero():
     """All rows equal: accuracy 1/3, tie rate 1, normalised 0."""
     found = reached(np.ones((12, 4)), Triplets.from_array(ANSWERS))

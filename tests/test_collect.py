@@ -422,9 +422,9 @@ def test_a_study_keeps_to_its_own_database(images, tmp_path):
     """Another kind of database, no address, and the database of another study are refused in a sentence."""
     study = create(tmp_path / "one", str(images), Settings())
     open_database(study).dispose()
-    for url in ("mysql://x/y", "nonsense"):
+    for number, url in enumerate(("mysql://x/y", "nonsense")):
         with pytest.raises(ParameterError, match="--database is"):
-            open_database(create(tmp_path / "two", str(images), Settings(), url))
+            open_database(create(tmp_path / f"two-{number}", str(images), Settings(), url))
     with pytest.raises(FileError, match="has the answers of another study"):
         open_database(create(tmp_path / "three", str(images), Settings(), study.database))
     with pytest.raises(FileError, match="cannot be opened"):
@@ -483,6 +483,16 @@ def test_a_wrong_address_of_a_database_leaves_no_study(tmp_path, images, capsys)
         assert execute([*arguments, address]) == 1
         assert "secret" not in capsys.readouterr().err
     assert not study.exists()
+
+
+def test_a_study_is_made_once(tmp_path, images):
+    """Whoever comes second, as of two processes that began together, leaves the key by which the links are signed."""
+    made = create(tmp_path / "study", str(images), Settings())
+    with pytest.raises(FileError, match="is a study already"):
+        create(tmp_path / "study", str(images), Settings())
+    again = open_study(tmp_path / "study")
+    assert (again.key, again.number) == (made.key, made.number)
+    assert not [path for path in (tmp_path / "study").iterdir() if path.name.startswith(".")]
 
 
 def test_a_study_serves_its_own_images_alone(tmp_path, images):

@@ -161,13 +161,24 @@ def test_what_is_no_template_is_said(words, sentence, capsys):
     assert sentence in capsys.readouterr().err
 
 
+def test_the_same_file_is_no_obstacle(written, capsys):
+    """The same command ends well where its file is there unchanged; that of another model is refused."""
+    words = ["suite", "template", "paper", "--out", str(written), "--model"]
+    assert execute([*words, MODEL]) == 0
+    assert f"written to {written}" in capsys.readouterr().out
+    assert execute([*words, "clip_RN50"]) == 1
+    assert "exists" in capsys.readouterr().err
+
+
 def test_a_file_that_is_there_stays(written, capsys):
     """A suite file that may have been edited is not written over; without --out the text goes to standard output."""
-    before = written.read_bytes()
+    text = written.read_bytes()
+    before = text + b"# mine\n"
+    written.write_bytes(before)
     assert execute(["suite", "template", "paper", "--model", MODEL, "--out", str(written)]) == 1
     assert "you may have changed it" in capsys.readouterr().err
     assert written.read_bytes() == before
     assert execute(["suite", "template", "paper", "--model", MODEL]) == 0
     shown = capsys.readouterr().out.splitlines()
     shown = [line.replace("paper.toml", "my.toml") for line in shown]
-    assert shown[2:] == before.decode().splitlines()[2:]
+    assert shown[2:] == text.decode().splitlines()[2:]

@@ -1,12 +1,13 @@
 """Disturb every command that writes, and look at what it leaves, says, and does when it is given again.
 
-    python benchmarks/weather/faults.py KILLS SEED [--only NAME …]
+    python benchmarks/weather/faults.py KILLS SEED [--only NAME …] [--out faults.jsonl]
 
 Each command of written.py is ended KILLS times by SIGKILL, and a third as often by SIGTERM and by SIGINT, at moments
 drawn uniformly from its undisturbed time; its disk fills up, its files may not grow, its folder may only be read, two
-processes write one output, and the clock jumps. Every file must then be the earlier one or the new one, and the same
-command must end in what an undisturbed one leaves, to the byte or the number, and in nothing besides. What is amiss is
-named on stderr. The last line is one JSON object. It runs on Linux.
+processes write one output, the clock jumps, the machine sleeps, and no file can be locked. Every file must then be the
+earlier one or the new one, and the same command must end in what an undisturbed one leaves, to the byte or the number,
+and in nothing besides. What is amiss is named on stderr. One JSON line a command goes to the file, which an interrupted
+run takes up again; the last line that is printed has the counts of all that it holds. It runs on Linux.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 import processes
+from sites import site
 from written import COMMANDS, Command, files_of, make, meaning, same
 
 HANG = 180.0
@@ -47,8 +49,14 @@ libc = ctypes.CDLL(None)  # root without capabilities may do what the modes of i
 assert libc.capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()) == 0
 """
 _SMALL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))\n"
+_NO_LOCKS = """
+import errno, filelock
+def refuse(*_, **__):
+    raise OSError(errno.ENOLCK, "No locks available")
+filelock.lock_descriptor = refuse
+"""
 _BEGIN = "open('../begun', 'w').close()\n"
-_ABOUT_WRITING = re.compile(r"cannot (write|be written)|disk is full|written by another|largest file")
+_ABOUT_WRITING = re.compile(r"cannot (write|be written|be locked)|disk is full|written by another|largest file")
 _MAIN = "from glocal.cli import main; main()"
 
 
@@ -61,12 +69,14 @@ class Bench:
     made: Path
     root: Path
     rng: random.Random
+    kills: int
     count: collections.Counter = field(default_factory=collections.Counter)
     code: int = 0
 
     def start(self, place: Path, prefix: str = "", *, earlier: bool = False) -> processes.Popen:
         environment = {
             **os.environ, "GLOCAL_CACHE": str(place / "cache"), "TMPDIR": str(place.parent), "OMP_NUM_THREADS": "1",
+            "GLOCAL_MIRROR": (self.made / "address.txt").read_text(), "NO_PROXY": "127.0.0.1",
             "PYTHONPATH": os.pathsep.join([str(self.made / "modules"), os.environ.get("PYTHONPATH", "")]),
         }  # fmt: skip
         code = _BEGIN + prefix + self.command.code + _MAIN
@@ -78,6 +88,15 @@ class Bench:
 
     def run(self, place: Path, prefix: str = "", *, earlier: bool = False) -> tuple[int | None, str]:
         return ended(self.start(place, prefix, earlier=earlier))
+
+    def midst(self, place: Path, prefix: str = "") -> tuple[processes.Popen, float]:
+        """Start it and wait until a moment that is drawn from its undisturbed time."""
+        process = self.start(place, prefix)
+        begun(place)
+        moment = self.rng.uniform(0, self.seconds)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(moment)
+        return process, moment
 
     @contextlib.contextmanager
     def place(self, earlier: bool = True) -> Iterator[Path]:
@@ -153,7 +172,7 @@ class Bench:
             if any(part.startswith(".") or part in ("claims", "cache") for part in parts) or name.endswith(".lock"):
                 continue
             old, new = self.before.get(name), self.whole.get(name)
-            growing = name.endswith(".jsonl") and all(any(same(row, one) for one in new or ()) for row in now)
+            growing = name.endswith((".jsonl", ".sqlite")) and _within(old or [], now) and _within(now, new or [])
             passing = (
                 new is None and old is None and "damaged" not in str(now)[:7] and name.split(os.sep)[0] in self.tops()
             )
@@ -198,19 +217,19 @@ def differing(found: dict[str, Any], whole: dict[str, Any]) -> list[str]:
 
 def _rows(a: Any, b: Any) -> bool:
     """Whether two lists hold the same rows; one that was appended twice is the same row."""
-    lists = isinstance(a, list) and isinstance(b, list)
-    return lists and all(any(same(x, y) for y in b) for x in a) and all(any(same(x, y) for y in a) for x in b)
+    return _within(a, b) and _within(b, a)
 
 
-def signals(bench: Bench, kills: int) -> None:
-    for number, times in ((signal.SIGKILL, kills), (signal.SIGTERM, kills // 3), (signal.SIGINT, kills // 3)):
-        for _ in range(times):
+def _within(a: Any, b: Any) -> bool:
+    """Whether these are two lists, and each row of the first is one of the second."""
+    return isinstance(a, list) and isinstance(b, list) and all(any(same(x, y) for y in b) for x in a)
+
+
+def signals(bench: Bench) -> None:
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+        for _ in range(bench.kills if number == signal.SIGKILL else bench.kills // 3):
             with bench.place() as place:
-                process = bench.start(place)
-                begun(place)
-                moment = bench.rng.uniform(0, bench.seconds)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(moment)
+                process, moment = bench.midst(place)
                 process.send_signal(number)
                 bench.judge(f"{number.name} after {moment:.3f} of {bench.seconds:.3f} s", place, *ended(process))
 
@@ -270,10 +289,7 @@ def two_at_once(bench: Bench) -> None:
 def clock(bench: Bench) -> None:
     """A run a year ahead is killed; what it left is from the future when the next one's clock jumps back an hour."""
     with bench.place() as place:
-        process = bench.start(place, _LATER)
-        begun(place)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(bench.rng.uniform(0, bench.seconds))
+        process, _ = bench.midst(place, _LATER)
         process.kill()
         ended(process)
         for path in [place, *place.rglob("*")]:
@@ -281,41 +297,74 @@ def clock(bench: Bench) -> None:
         bench.judge("a clock that jumps back", place, *bench.run(place, _BACK))
 
 
+def asleep(bench: Bench) -> None:
+    with bench.place() as place:
+        process, moment = bench.midst(place)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(1)
+        process.send_signal(signal.SIGCONT)
+        bench.judge(f"a second of sleep after {moment:.3f} of {bench.seconds:.3f} s", place, *ended(process))
+
+
+def without_locks(bench: Bench) -> None:
+    with bench.place() as place:
+        bench.judge("a file system without locks", place, *bench.run(place, _NO_LOCKS))
+
+
+FAULTS = {
+    fault.__name__: fault
+    for fault in (signals, full_disk, small_files, read_only, two_at_once, clock, asleep, without_locks)
+}
+
+
+def tried(name: str, made: Path, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """The faults of one command, counted."""
+    root = folder / re.sub(r"\W+", "-", name)
+    root.mkdir()
+    bench = Bench(name, COMMANDS[name], made, root, random.Random(f"{name} {options.seed}"), options.kills)
+    bench.undisturbed()
+    for fault in options.faults:
+        FAULTS[fault](bench)
+    shutil.rmtree(root)
+    print(f"{name} ({bench.seconds:.2f} s): {dict(bench.count)}", file=sys.stderr, flush=True)
+    told = {"kills": options.kills, "seed": options.seed, "faults": options.faults, "seconds": bench.seconds}
+    return {"command": name, **told, "outcomes": dict(bench.count)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("kills", type=int)
     parser.add_argument("seed", type=int)
-    parser.add_argument("--only", nargs="*")
+    parser.add_argument("--only", nargs="*", default=list(COMMANDS), metavar="NAME")
+    parser.add_argument("--faults", nargs="*", default=list(FAULTS), choices=list(FAULTS))
+    parser.add_argument("--out", type=Path, help="file of one line a command; what it holds is not tried again")
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    total: collections.Counter = collections.Counter()
-    names = options.only or list(COMMANDS)
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+    before = options.out.read_text().splitlines() if options.out and options.out.exists() else []
+    rows = {row["command"]: row for row in map(json.loads, before)}
+    with contextlib.ExitStack() as stack:
+        shared = "/dev/shm" if Path("/dev/shm").is_dir() else None
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=shared)))
         os.chmod(folder, 0o755)
-        made = Path(folder, "made")
-        os.environ["GLOCAL_CACHE"] = str(Path(folder, "cache"))
+        made = folder / "made"
+        os.environ["GLOCAL_CACHE"] = str(folder / "cache")
         with contextlib.redirect_stdout(sys.stderr):
-            make(made)
-        for name in names:
-            root = Path(folder, name.replace(" ", "-"))
-            root.mkdir()
-            bench = Bench(name, COMMANDS[name], made, root, random.Random(f"{name} {options.seed}"))
-            bench.undisturbed()
-            signals(bench, options.kills)
-            for fault in (full_disk, small_files, read_only, two_at_once, clock):
-                fault(bench)
-            total.update(bench.count)
-            print(f"{name} ({bench.seconds:.2f} s): {dict(bench.count)}", file=sys.stderr, flush=True)
-            shutil.rmtree(root)
+            address = stack.enter_context(site(make(made)))[0]
+        (made / "address.txt").write_text(address)
+        for name in options.only:
+            if name in rows:
+                continue
+            rows[name] = tried(name, made, folder, options)
+            if options.out:
+                with options.out.open("a") as file:
+                    file.write(json.dumps(rows[name]) + "\n")
+    total: collections.Counter = collections.Counter()
+    for row in rows.values():
+        total.update(row["outcomes"])
     outcomes = ("finished", "said what is left", "killed, ended by the same command", "amiss")
-    what = f"faults of {len(names)} commands that write, {options.kills} kills each"
-    told = {
-        "driver": "faults",
-        "what": what,
-        "tried": total.total(),
-        "outcomes": {each: total[each] for each in outcomes},
-    }
-    print(json.dumps(told))
+    what = f"faults of {len(rows)} commands that write, {options.kills} kills each"
+    told = {"what": what, "tried": total.total(), "outcomes": {each: total[each] for each in outcomes}}
+    print(json.dumps({"driver": "faults", **told}))
 
 
 if __name__ == "__main__":

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import math
 import os
 import re
+import shutil
 import sqlite3
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +51,21 @@ import glocal.align.run
 from glocal.sweep import Sweep
 glocal.align.run.Sweep = partial(Sweep, {"method": ["global"], "lmbda": [1]})
 """
+_PUBLISHED = {
+    f"made/{name}": np.random.default_rng(number).bytes(300_000) for number, name in enumerate(("one", "two"))
+}
+_REGISTERED = "from glocal.data.datasets.registry import FILES, RemoteFile\n" + "".join(
+    f"FILES[{name!r}] = RemoteFile({name!r}, {name!r}, 'http://none.test/', 'sha256:{hashlib.sha256(data).hexdigest()}'"
+    f", {len(data)}, 'bytes', 'none', 'nobody')\n"
+    for name, data in _PUBLISHED.items()
+)
+_SET_UP = "import glocal.collect.process\nglocal.collect.process.serve = lambda app, at: None\n"
+_SMALL_DEMO = """
+from functools import partial
+import glocal.suite.demo as demo
+demo.GRID = {"lmbda": [1.0], "alpha": [0.25], "tau": [0.1]}
+demo.simulated_world = partial(demo.simulated_world, n_triplets=6000)
+"""
 _SUITE = """
 [answers]
 triplets = "triplets.npy"
@@ -65,6 +83,8 @@ kind = "structure"
 features = "local.npy"
 k = 5
 """
+_LABELLED = "{0} {{made}}/local.npy {0}-labels {{made}}/labels.txt"
+_SHOTS = f"{_LABELLED.format('--train')} {_LABELLED.format('--test')}"
 _FIT = "--features {made}/features --triplets {made}/triplets.npy --method global"
 
 
@@ -82,7 +102,9 @@ class Command:
 
     def given(self, made: Path, *, earlier: bool = False) -> list[str]:
         words = f"{self.words} {self.before or ''}" if earlier else self.words
-        return [word.replace("{made}", str(made)).replace("~", " ") for word in words.split()]
+        address = made / "address.txt"
+        site = address.read_text() if address.exists() else ""
+        return [word.replace("{made}", str(made)).replace("{site}", site) for word in words.split()]
 
 
 COMMANDS = {
@@ -97,6 +119,26 @@ COMMANDS = {
     ),
     "evaluate people": Command(
         "evaluate people --answers {made}/answers.npz --table people.csv --out scores.jsonl", "--fast 2"
+    ),
+    "evaluate rsa": Command(
+        "evaluate rsa --features {made}/features --rdm {made}/rdm.npy --replicates 100 --out scores.jsonl",
+        "--kernel dot",
+    ),
+    "evaluate ceiling": Command(
+        "evaluate ceiling --answers {made}/repeated.npy --features {made}/features --out scores.jsonl",
+        "--similarity dot",
+    ),
+    "evaluate few-shot": Command(f"evaluate few-shot {_SHOTS} --shots 2 --probe ncm --out scores.jsonl", "--shots 1"),
+    "evaluate anomaly": Command(f"evaluate anomaly {_SHOTS} --out scores.jsonl", "--k 3"),
+    "evaluate structure": Command(
+        "evaluate structure --features {made}/local.npy --transform {made}/t.npz --out scores.jsonl", "--k 5"
+    ),
+    "evaluate scores": Command(
+        "evaluate scores --features {made}/local.npy --transform {made}/t.npz --out scores.jsonl", "--threshold 0.7"
+    ),
+    "evaluate retrieval": Command(
+        f"evaluate retrieval {_LABELLED.format('--queries').replace('s-', '-')} {_LABELLED.format('--gallery')} "
+        "--out scores.jsonl", "--transform {made}/t.npz",
     ),
     "extract": Command(f"extract {{made}}/images --model {MODEL} --batch-size 2 --chunk-size 2 --out f"),
     "align": Command(
@@ -124,18 +166,23 @@ COMMANDS = {
         "data check --features features --object-ids ids.txt --triplets turned.npy --fix",
         changed=("features", "ids.txt", "turned.npy"),
     ),
+    "data fetch": Command("data fetch made/one made/two --out d", code=_REGISTERED),
     "report": Command("report {made}/s --tables tables --out r.html", "--title Before"),
+    "report --figures": Command("report {made}/s --figures figures --out r.html", "--title Before"),
+    "demo": Command("demo --out d", code=_SMALL_DEMO),
     "transforms pull": Command("transforms pull {made}/published --out t.npz"),
+    "transforms pull of an address": Command("transforms pull {site}/t.npz --out t.npz"),
     "transforms push": Command("transforms push {made}/t.npz folder --licence mit", "--licence cc-by-4.0"),
     "transforms card": Command("transforms card {made}/t.npz --licence mit --out c.md", "--licence cc-by-4.0"),
     "suite template": Command("suite template paper --model clip_ViT-L/14 --out p.toml"),
+    "collect": Command("collect {made}/images --out study --people 3 --port 0", code=_SET_UP),
     "collect export": Command("collect export study --csv --out a.npz", changed=("study",)),
     "collect fit": Command("collect fit study", changed=("study",)),
 }  # fmt: skip
 
 
-def make(made: Path) -> None:
-    """All inputs of the commands, in a folder; about a second."""
+def make(made: Path) -> dict[str, bytes]:
+    """All inputs of the commands, in a folder; about a second. What a server has to serve, by its path."""
     world = simulated_world(
         n_superordinate=3, n_category=4, n_object=3, n_local=60, n_triplets=600, dimensions=36, seed=1
     )
@@ -146,7 +193,12 @@ def make(made: Path) -> None:
     (made / "ids.txt").write_text("\n".join(world.objects.names) + "\n")
     np.save(made / "triplets.npy", world.triplets.answers)
     np.save(made / "turned.npy", world.triplets.answers[:, [2, 0, 1]])
+    np.save(
+        made / "repeated.npy", np.concatenate([world.triplets.answers[:100], world.triplets.answers[:100, [2, 0, 1]]])
+    )
+    np.save(made / "rdm.npy", 1 - np.corrcoef(world.mind))
     np.save(made / "local.npy", world.local.matrix)
+    (made / "labels.txt").write_text("".join(f"class {number // 4}\n" for number in world.local_category))
     zarr.create_array(made / "local.zarr", data=world.local.matrix, chunks=(15, 36))
     (made / "shards").mkdir()
     for number in range(3):
@@ -172,6 +224,7 @@ def make(made: Path) -> None:
     for words in (f"evaluate suite {made}/suite.toml --out {made}/s",
                   f"transforms push {made}/t.npz {made}/published --licence mit"):  # fmt: skip
         assert execute(words.split()) == 0, words
+    return {"/t.npz": (made / "t.npz").read_bytes(), **{f"/{name}": data for name, data in _PUBLISHED.items()}}
 
 
 def _study(made: Path, answers: Answers) -> None:
@@ -199,6 +252,13 @@ _CHANGES = re.compile(
 )
 
 
+_DRAWN = {"study.json": "number", "secret.json": "key"}  # anew for each study
+_TABLES = {  # without times
+    "people": "id, name, consented, finished, code", "trials": "id, person, number, images, source, again",
+    "answers": "trial, choice, seconds", "proposals": "images",
+}  # fmt: skip
+
+
 def meaning(path: Path) -> Any:
     """What a file says, without times and places: lists, dicts, numbers, and bytes of all else."""
     data = path.read_bytes()
@@ -207,7 +267,10 @@ def meaning(path: Path) -> Any:
             lines = data.split(b"\n")
             return [_plain(json.loads(line)) for line in lines[:-1]]  # a cut last line is not there yet
         if path.suffix == ".json":
-            return _plain(json.loads(data))
+            held = _plain(json.loads(data))
+            if path.name in _DRAWN:
+                held.pop(_DRAWN[path.name])
+            return held
         if path.suffix == ".npz":
             with np.load(io.BytesIO(data)) as held:
                 return {name: _array(held[name]) for name in sorted(held)}
@@ -226,13 +289,25 @@ def meaning(path: Path) -> Any:
         if path.suffix == ".npy":
             return _array(np.load(io.BytesIO(data)))
         if path.suffix == ".sqlite":
-            with sqlite3.connect(path) as connection:
-                tables = ("people", "trials", "answers")  # proposals have times
-                return [row for table in tables for row in connection.execute(f"SELECT * FROM {table}")]
+            return _database(path)
     except (ValueError, OSError, EOFError, SafetensorError, BadZipFile, sqlite3.Error, DecodeError) as error:
         return f"damaged: {error}"
     text = data.decode(errors="surrogateescape")
     return re.sub(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?)?|\d+(\.\d+)? s\b|/dev/shm/\S+|/tmp/\S+", "", text)
+
+
+def _database(path: Path) -> list[list[Any]]:
+    """The rows of a study, read from a copy: whoever opens a database changes what a killed process left beside it."""
+    with tempfile.TemporaryDirectory() as folder:
+        for each in path.parent.glob(f"{path.name}*"):
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile by who closed it
+                shutil.copy(each, folder)
+        with contextlib.closing(sqlite3.connect(Path(folder, path.name))) as connection:
+            made = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+            return [
+                [table, *row] for table, columns in _TABLES.items() if table in made
+                for row in connection.execute(f"SELECT {columns} FROM {table}")
+            ]  # fmt: skip
 
 
 def _array(values: np.ndarray) -> Any:
@@ -271,6 +346,8 @@ def files_of(place: Path) -> dict[str, Path]:
     found = {}
     for folder, _, names in os.walk(place):
         for name in names:
+            if name.endswith((".sqlite-wal", ".sqlite-shm")):  # parts of the database beside them
+                continue
             path = Path(folder, name)
             found[str(path.relative_to(place))] = path
     return found

@@ -129,8 +129,9 @@ class _Run:
         choice = self._once("choose", made_of, partial(self._choose, objects, joined, local, sweep))
         assert choice is not None
         transform = LinearTransform.load(sweep / "transform.npz")
-        # NOTE not the hash of the file: its record holds seconds, which differ from run to run
-        fitted = [array_sha256(transform.weights), transform.mean, transform.std, made_of, choice["setting"]]
+        # NOTE not the hash of the file: its record holds seconds, as the setting does, which differ from run to run
+        setting = {name: value for name, value in choice["setting"].items() if name != "seconds"}
+        fitted = [array_sha256(transform.weights), transform.mean, transform.std, made_of, setting]
         score = self._once("score", fitted, partial(self._score, objects, joined, local, sweep, choice))
         transform = _with_score(transform, score, choice)
         exported = self._once("export", [fitted, score], partial(self._export, transform))

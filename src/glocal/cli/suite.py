@@ -37,9 +37,10 @@ def template_command(
         put(*template(name, model).splitlines())
         return
     out = writable_target(out, endings=(".toml",))
-    if out.exists():
+    text = template(name, model, out.name).encode()
+    if not out.exists():
+        with atomic_write(out) as stream:
+            stream.write(text)
+    elif not out.is_file() or out.read_bytes() != text:
         raise FileError(f"{out} exists, and you may have changed it. Remove it, or give another --out.")
-    text = template(name, model, out.name)
-    with atomic_write(out) as stream:
-        stream.write(text.encode())
     put(f"written to {out}; its first lines are the commands to run")

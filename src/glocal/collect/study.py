@@ -17,8 +17,10 @@ from glocal.collect.pictures import MEDIA, prepare
 from glocal.collect.settings import Settings
 from glocal.errors import FileError, ParameterError
 from glocal.extract.images import open_images
+from glocal.extract.source import Source
 from glocal.files import atomic_write, existing_file, make_folder
 from glocal.files.documents import read_object
+from glocal.jobs.folder import once
 
 _FORMAT = 1
 _FIXED = ("kind", "seed")  # what people were asked before would mean something else
@@ -97,10 +99,27 @@ def create(
 ) -> Study:
     """Make the folder of a study: prepare its images, write its texts, draw its key.
 
-    `images` is what `glocal.extract.open_images` opens; `progress` is called with how many are done of how many.
+    `images` is what `glocal.extract.open_images` opens; `progress` is called with how many are done of how many. Of two
+    processes one makes the study, since their keys would differ; the other waits.
+
+    Raises
+    ------
+    FileError
+        It is one already; a file cannot be written; fewer than three images can be shown.
     """
     source = open_images(images)
-    make_folder(folder)
+    with once(make_folder(folder) / "study.json") as missing:
+        if not missing:
+            raise FileError(
+                f"{folder} is a study already. Give the command again to go on with it, or name another --out."
+            )
+        return _made(folder, source, images, settings, database, progress)
+
+
+def _made(
+    folder: Path, source: Source, images: str, settings: Settings, database: str | None,
+    progress: Callable[[int, int], None],
+) -> Study:  # fmt: skip
     pictures = prepare(source, folder / "images", lambda done: progress(done, len(source)))
     texts = {"consent": pages.default_consent(), "instructions": pages.default_instructions(settings.kind)}
     for name, text in texts.items():

@@ -114,7 +114,8 @@ class Reached:
     """How near an embedding comes to the ceilings of the same repeated answers.
 
     `accuracy` is weighted by answers, with its 95 % interval `low` to `high`; `normalised` and `ratio` hold, for each
-    ceiling by name, (accuracy - chance) / (ceiling - chance) and accuracy / ceiling; `units` the credit of each answer.
+    ceiling by name, (accuracy - chance) / (ceiling - chance) and accuracy / ceiling (NaN where the ceiling is not above
+    chance, or 0); `units` the credit of each answer.
     """
 
     accuracy: float
@@ -165,7 +166,7 @@ def reached(Z: np.ndarray, triplets: Answers, *, similarity: Deciding = "cosine"
         score.tie_rate,
         similarity,
         {name: normalised(score.accuracy, bound, score.chance) for name, bound in bounds.items()},
-        {name: score.accuracy / bound for name, bound in bounds.items()},
+        {name: score.accuracy / bound if bound else float("nan") for name, bound in bounds.items()},
         found,
         score.units,
     )
