@@ -14,9 +14,11 @@ from studies import picture, write_pictures
 
 from glocal.cli.app import execute
 from glocal.collect.answering import Refused
-from glocal.collect.database import answers, open_database, people, trials
+from glocal.collect.database import answers, checked_address, open_database, people, trials
 from glocal.collect.limits import Limit
 from glocal.collect.links import links
+from glocal.collect.patience import Patient
+from glocal.collect.process import listen, server
 from glocal.collect.server import create_app
 from glocal.collect.settings import Settings
 from glocal.collect.study import create, open_study
@@ -80,6 +82,7 @@ def served(images, tmp_path):
         running.append(Served(tmp_path / f"study{len(running)}", images, **settings))
         return running[-1]
 
+    serve.running = running
     yield serve
     for one in running:
         one.close()
@@ -440,7 +443,10 @@ def test_a_study_keeps_to_its_own_database(images, tmp_path):
         ({"return_url": "javascript:alert(1)"}, "https://"),
         ({"order": "informative"}, "give --features or --model"),
         ({"features": "f.npy", "model": "timm:x"}, "give one"),
-        ({"people": 0}, "at least 1"),
+        ({"people": 0}, "1 to 100000"),
+        ({"people": 10**11}, "1 to 100000"),
+        ({"per_person": 10**12}, "1 to 100000"),
+        ({"fastest": float("inf")}, "0 to 3600"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, sentence):
@@ -495,6 +501,17 @@ def test_a_study_is_made_once(tmp_path, images):
     assert not [path for path in (tmp_path / "study").iterdir() if path.name.startswith(".")]
 
 
+def test_a_database_is_a_file_that_stays_where_it_is(tmp_path, monkeypatch):
+    """One in memory would lose all answers and is refused; a relative file is the same from every folder."""
+    monkeypatch.chdir(tmp_path)
+    for address in ("sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"):
+        with pytest.raises(ParameterError, match="names no file"):
+            checked_address(address)
+    absolute = f"sqlite:///{tmp_path}/a%25b.sqlite"
+    assert checked_address("sqlite:///a%25b.sqlite") == checked_address(absolute) == absolute
+    assert checked_address("postgresql://u:p@h/x") == "postgresql://u:p@h/x"
+
+
 def test_a_study_serves_its_own_images_alone(tmp_path, images):
     """A study of a stranger cannot name a file outside its folder."""
     create(tmp_path / "study", str(images), Settings())
@@ -514,6 +531,95 @@ def test_the_answers_of_a_study_lie_in_its_folder(tmp_path, images, name):
     assert (tmp_path / name / "answers.sqlite").exists()
     open_database(open_study(tmp_path / name)).dispose()
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_whoever_sends_too_slowly_is_let_go(served, monkeypatch):
+    """A connection whose request is not whole in time is closed, in its head, its body or before; others are not."""
+    monkeypatch.setattr(Patient, "patience", 0.3)
+    me = served().begun()
+    app = served.running[-1].client.app
+
+    async def attack():
+        at = listen("127.0.0.1", 0)
+        port = at.getsockname()[1]
+        running = server(app)
+        serving = asyncio.create_task(running.serve(sockets=[at]))
+
+        async def said(*pieces):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for piece in pieces:
+                writer.write(piece)
+                await asyncio.sleep(0.1)
+            try:
+                return await asyncio.wait_for(reader.read(), 20)
+            except ConnectionError:
+                return b""
+            finally:
+                writer.close()
+
+        whole = f"GET {me}/trial HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+        body = f"POST {me}/trial/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 90\r\n\r\n".encode()
+        found = await asyncio.gather(
+            said(), said(b"GET / HT"), said(body, b"{"), said(*[b"G"] * 6), said(whole[:9], whole[9:])
+        )  # fmt: skip
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(body)
+        await asyncio.sleep(0.05)
+        running.should_exit = True
+        began = time.monotonic()
+        await serving
+        writer.close()
+        at.close()
+        return found, time.monotonic() - began
+
+    (*slow, quick), ended = asyncio.run(attack())
+    assert slow == [b""] * 4
+    assert quick.startswith(b"HTTP/1.1 200")
+    assert ended < 4, "a server that is stopped waits for no half body"
+
+
+def test_no_address_leads_elsewhere(served):
+    """A slash too many is 404, not a redirect to what a request calls its host, with the secret in it."""
+    study = served()
+    for address in (f"{study.links['owner']}/", f"{study.begun()}/trial/", "/static/person.js/"):
+        reply = study.get(address, headers={"Host": "evil.example"})
+        assert (reply.status_code, "location" in reply.headers) == (404, False)
+
+
+def test_texts_that_cannot_be_read_are_one_sentence(served):
+    """Where consent.md is gone, or in another encoding, people read that they may try again, and the owner why."""
+    study = served()
+    for text in (None, "für Menschen".encode("latin-1")):
+        (study.study.folder / "consent.md").unlink()
+        if text is not None:
+            (study.study.folder / "consent.md").write_bytes(text)
+        assert study.get(study.links["people"]["p1"]).status_code == 503
+        with pytest.raises(FileError, match="consent"):
+            study.study.text("consent")
+        (study.study.folder / "consent.md").touch()
+
+
+def test_a_database_out_of_reach_is_told_to_all_at_once():
+    """Of many operations for which no transaction begins, each gets the error of one try."""
+    tries = []
+
+    def gone():
+        tries.append(1)
+        time.sleep(0.05)
+        raise OSError("gone")
+
+    writer = Writer(sql.create_engine("sqlite://", creator=gone))
+    futures = [writer.submit(lambda connection: None) for _ in range(50)]
+    assert {str(future.exception(10)) for future in futures} == {"gone"}
+    writer.close()
+    assert len(tries) <= 2
+
+
+def test_a_folder_whose_name_is_no_text_is_refused(images, tmp_path):
+    """An address of a database cannot hold bytes that are no UTF-8."""
+    with pytest.raises(ParameterError, match="no UTF-8 text"):
+        create(tmp_path / "od\udcff", str(images), Settings())
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("days", [0, 36_501, float("inf"), float("nan")])

@@ -250,6 +250,8 @@ def test_the_commands_serve_export_and_go_on(images, tmp_path, started):
     server.terminate()
     server.wait(30)
     port = me.split(":")[2].split("/")[0]
+    for number in ("50", "200"):  # also where it is the default
+        assert execute(["collect", "--out", str(folder), "--per-person", number, "--port", "99999"]) == 1
     wrong = ([str(images.parent)], ["--kind", "anchor"], ["--database", "sqlite:///x"], ["--port", "99999"])
     for more in wrong:
         assert execute(["collect", *more, "--out", str(folder)]) == 1, more
@@ -274,6 +276,10 @@ def test_the_port_of_another_server_is_not_taken(images, tmp_path, capsys):
     assert f"cannot listen on 127.0.0.1 port {port}" in capsys.readouterr().err
     assert execute(["collect", "--out", str(tmp_path / "none")]) == 1
     assert "name the images" in capsys.readouterr().err
+    assert execute(["collect", "--out", str(tmp_path / "study"), "--host", ""]) == 1
+    assert "--host is empty" in capsys.readouterr().err
+    assert execute(["collect", "--out", str(tmp_path / "study"), "--url", "example.org"]) == 1
+    assert "begin with https://" in capsys.readouterr().err
     assert execute(["collect", str(images)]) == 2
     assert execute(["collect", "export", str(tmp_path), "--out", str(tmp_path / "a.npz")]) == 1
     assert "has no study.json" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from glocal.cli.command import changed, takes
+from glocal.cli.command import takes
 from glocal.cli.output import AsJson, progress_bar, put, put_json, say, status
 from glocal.collect.settings import Settings
 from glocal.errors import ParameterError
@@ -48,6 +48,7 @@ StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder that 
 @app.command("run")
 @takes(Settings)
 def run(
+    asked: set[str],
     out: Annotated[Path, typer.Option("--out", help="Folder of the study.")],
     images: Annotated[
         str | None,
@@ -77,8 +78,11 @@ def run(
     _check_extra()
     from glocal.collect.process import address, listen, serve
 
+    if url is not None and not url.startswith(("https://", "http://")):
+        raise ParameterError(f"--url is {url!r}; allowed are addresses that begin with https:// or http://.")
+
     with contextlib.ExitStack() as stack:
-        study = _study(out, images, settings, database)
+        study = _study(out, images, settings, asked, database)
         stack.enter_context(_alone(study))
         engine = stack.enter_context(_database(study))
         at = stack.enter_context(listen(host, port))
@@ -177,23 +181,22 @@ def _check_extra() -> None:
         needed(module, "glocal collect", extra="collect")
 
 
-def _study(out: Path, images: str | None, given: dict[str, Any], database: str | None) -> Study:
-    from glocal.collect.database import check_address
+def _study(out: Path, images: str | None, given: dict[str, Any], asked: set[str], database: str | None) -> Study:
+    from glocal.collect.database import checked_address
     from glocal.collect.study import create, is_study, open_study
 
+    if database is not None:
+        database = checked_address(database)
     if is_study(out):
         study = open_study(out)
-        new = {name: given[name] for name in changed(run, given) if name in given}
         if images is not None:
             _check_images(study, images)
         from dataclasses import replace
 
-        return study.changed(replace(study.settings, **new), database)
+        return study.changed(replace(study.settings, **{name: given[name] for name in asked}), database)
     if images is None:
         raise ParameterError(f"{out} is not a study yet; name the images that it is to show: glocal collect IMAGES.")
     settings = Settings(**given)
-    if database is not None:
-        check_address(database)
     with progress_bar("preparing images", unit="images", lines=True) as progress:
         study = create(out, images, settings, database, progress)
     for name, reason in study.left_out[:_NAMED]:

@@ -20,7 +20,8 @@ def takes(*owners: Any, without: tuple[str, ...] = ()) -> Callable[[Command], Co
 
     Its ``**options`` become those of the owners, of which a later one overrides an earlier one. A parameter whose type
     is a dataclass becomes the fields of that dataclass, which are annotated as parameters of a command are; what the
-    command declares itself fills a field of the same name too.
+    command declares itself fills a field of the same name too. A parameter `asked` is told which of the options were
+    given, be it with their defaults.
 
     Parameters
     ----------
@@ -40,6 +41,8 @@ def takes(*owners: Any, without: tuple[str, ...] = ()) -> Callable[[Command], Co
         for name, parameter in signature(command).parameters.items():
             if parameter.kind is Parameter.VAR_KEYWORD:
                 filled |= {key: _parameter(key, option, defaults.get(key)) for key, option in known.items()}
+            elif name == "asked":
+                filled["context"] = parameter.replace(name="context", annotation=typer.Context)
             elif name in groups:
                 filled |= {field.name: field for field in _fields(groups[name])}
             else:
@@ -50,6 +53,9 @@ def takes(*owners: Any, without: tuple[str, ...] = ()) -> Callable[[Command], Co
             given = {name: values[name] for name in own}
             for name, group in groups.items():
                 given[name] = group(**{field.name: values[field.name] for field in fields(group)})
+            if "context" in values:
+                source = values["context"].get_parameter_source
+                given["asked"] = {name for name in known if source(name).name != "DEFAULT"}
             command(**given, **{name: _read(name, option, values[name]) for name, option in known.items()})
 
         parameters = sorted(filled.values(), key=lambda parameter: parameter.default is not Parameter.empty)

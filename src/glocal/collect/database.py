@@ -62,9 +62,14 @@ proposals = sql.Table(
 """What is worth asking, best first; `taken` is the trial that asked it."""
 
 
-def check_address(url: str) -> None:
-    """Raise a ParameterError where this is not the address of a database that a study can have."""
-    _engine(url, make=False).dispose()
+def checked_address(url: str) -> str:
+    """The address of a database that a study can have, the same in every folder; a ParameterError for another one."""
+    engine = _engine(url, make=False)
+    address = engine.url
+    engine.dispose()
+    if address.get_backend_name() != "sqlite":
+        return url
+    return address.set(database=os.path.abspath(address.database or "")).render_as_string()
 
 
 def open_database(study: Study) -> Engine:
@@ -149,9 +154,11 @@ def _engine(url: str, *, make: bool = True) -> Engine:
         ) from error
     if name != "sqlite":
         raise ParameterError(f"--database is of {name}; allowed are sqlite:///FILE and postgresql://….")
-    if address.database and make:  # before SQLite makes it and its neighbours readable for all
+    if (address.database or ":").startswith((":", "file:")):  # in memory, answers would end with the server
+        raise ParameterError(f"--database is {url}, which names no file; write sqlite:///FILE.")
+    if make:  # before SQLite makes it and its neighbours readable for all
         with contextlib.suppress(OSError):  # SQLite says what is wrong
-            os.close(os.open(address.database, os.O_CREAT, 0o600))
+            os.close(os.open(str(address.database), os.O_CREAT, 0o600))
     engine = sql.create_engine(address, connect_args={"timeout": 30, "check_same_thread": False})
     sql.event.listen(engine, "connect", _prepare_sqlite)
     sql.event.listen(engine, "begin", _begin_sqlite)

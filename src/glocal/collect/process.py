@@ -13,6 +13,7 @@ import uvicorn
 
 from glocal.collect.answering import Refused
 from glocal.collect.owner import LOCK
+from glocal.collect.patience import Patient
 from glocal.collect.study import Study
 from glocal.errors import ParameterError
 from glocal.files import make_folder
@@ -24,6 +25,8 @@ _PATIENCE = 5  # seconds in which requests may end when the server is stopped
 
 def listen(host: str, port: int) -> socket.socket:
     """A socket on which people can reach the server; port 0 takes a free one."""
+    if not host:  # NOTE the system would take it for all addresses
+        raise ParameterError("--host is empty. Name an address: 127.0.0.1 for this machine alone, 0.0.0.0 for all.")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # NOTE asyncio sends small packets at once (TCP_NODELAY) only where the protocol is named: 40 ms an answer
@@ -49,12 +52,17 @@ def address(host: str, at: socket.socket) -> str:
 
 
 def serve(app: Callable[..., object], at: socket.socket) -> None:
-    """Serve until the process is asked to end. Nothing is logged about who asks."""
+    """Serve until the process is asked to end."""
+    server(app).run(sockets=[at])
+
+
+def server(app: Callable[..., object]) -> uvicorn.Server:
+    """A server that is patient for a while, and logs nothing about who asks."""
     config = uvicorn.Config(
-        app, access_log=False, log_level="warning", server_header=False, proxy_headers=False, ws="none",
+        app, http=Patient, access_log=False, log_level="warning", server_header=False, proxy_headers=False, ws="none",
         timeout_graceful_shutdown=_PATIENCE, timeout_keep_alive=_IDLE,
     )  # fmt: skip
-    uvicorn.Server(config).run(sockets=[at])
+    return uvicorn.Server(config)
 
 
 def start_fit(study: Study) -> None:

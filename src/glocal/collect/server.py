@@ -58,7 +58,7 @@ def create_app(study: Study, engine: Engine) -> FastAPI:
         desk.writer.close()
         desk.readers.shutdown()
 
-    app = FastAPI(lifespan=life, openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(lifespan=life, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     _add_people(app, desk)
     _add_owner(app, desk)
 

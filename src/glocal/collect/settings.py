@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from glocal.errors import ParameterError
-from glocal.options import at_least_1, check_options, option
+from glocal.options import check_options, option
 
 KINDS = ("odd-one-out", "anchor")
 ORDERS = ("random", "informative")
+_COUNTABLE = "1 to 100000"
 
 
 def _share(value: float) -> bool:
     return 0 <= value <= 0.5
+
+
+def _countable(value: int) -> bool:
+    return 1 <= value <= 100_000
 
 
 def _days(value: float) -> bool:
@@ -49,16 +54,16 @@ class Settings:
         0.02, "Share of trials with one right answer: two equal images beside another one.",
         allowed="0 to 0.5", holds=_share,
     )  # fmt: skip
-    per_person: int = option(200, "Trials for each person.", allowed="at least 1", holds=at_least_1)
+    per_person: int = option(200, "Trials for each person.", allowed=_COUNTABLE, holds=_countable)
     people: int | None = option(
         None, "Number of people: one link each, 1 if it is left out; with --open the most that may begin.",
-        kind=int, allowed="at least 1", holds=at_least_1,
+        kind=int, allowed=_COUNTABLE, holds=_countable,
     )  # fmt: skip
     open: bool = option(False, "One link for all: whoever opens it begins as a new person.")
     days: float = option(90.0, "Days for which the links are valid.", allowed="above 0, at most 36500", holds=_days)
     fastest: float = option(
         0.3, "Mean seconds between answers below which a person has to wait; 0 for no limit.",
-        allowed="at least 0", holds=lambda value: value >= 0,
+        allowed="0 to 3600", holds=lambda value: 0 <= value <= 3600,
     )  # fmt: skip
     title: str | None = option(None, "Of the page that people see.", kind=str)
     return_url: str | None = option(

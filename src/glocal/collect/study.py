@@ -18,8 +18,8 @@ from glocal.collect.settings import Settings
 from glocal.errors import FileError, ParameterError
 from glocal.extract.images import open_images
 from glocal.extract.source import Source
-from glocal.files import atomic_write, existing_file, make_folder
-from glocal.files.documents import read_object
+from glocal.files import atomic_write, make_folder
+from glocal.files.documents import read_object, read_text
 from glocal.jobs.folder import once
 
 _FORMAT = 1
@@ -69,7 +69,7 @@ class Study:
 
     def text(self, name: str) -> str:
         """The Markdown of ``consent`` or ``instructions``, as it is now."""
-        return existing_file(self.folder / f"{name}.md", what=name).read_text(encoding="utf-8-sig")
+        return read_text(self.folder / f"{name}.md", name, "Save it as UTF-8.")[1]
 
     def changed(self, settings: Settings, database: str | None = None) -> Study:
         """The same study with other settings, written; a ParameterError where these are fixed."""
@@ -107,6 +107,10 @@ def create(
     FileError
         It is one already; a file cannot be written; fewer than three images can be shown.
     """
+    try:
+        str(folder.resolve()).encode()
+    except UnicodeEncodeError as error:  # an address of a database, and a page, hold text
+        raise ParameterError(f"--out {folder} has a name that is no UTF-8 text. Name another folder.") from error
     source = open_images(images)
     with once(make_folder(folder) / "study.json") as missing:
         if not missing:

@@ -21,7 +21,8 @@ class Writer:
     """Runs operations one after another, several of them in one transaction; a result is there once it is on disk.
 
     An operation raises `Refused` only before it writes. One that fails in another way takes the transaction with it,
-    and each of its operations is run again in a transaction of its own.
+    and each of its operations is run again in a transaction of its own. Where no transaction can begin, since the
+    database is locked or gone, all are told at once: each of them would wait as long again.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -61,12 +62,15 @@ class Writer:
         return batch, True
 
     def _together(self, batch: list[_Job]) -> None:
+        begun = False
         try:
             with self._engine.begin() as connection:
+                begun = True
                 results = [_outcome(operation, connection, future) for operation, future in batch]
         except Exception as error:  # noqa: BLE001  told to who asked for it
-            if len(batch) == 1:
-                batch[0][1].set_exception(error)
+            if not begun or len(batch) == 1:
+                for _, future in batch:
+                    future.set_exception(error)
                 return
             for job in batch:
                 self._together([job])

@@ -18,7 +18,7 @@ _TOML_BYTES = 1 << 18  # the time of tomllib grows with the square of a dotted k
 
 def read_lines(path: PathLike, *, what: str) -> tuple[str, ...]:
     """Read a UTF-8 text file as its stripped lines; trailing empty lines are dropped."""
-    _, text = _text(path, what, "Save it as UTF-8.")
+    _, text = read_text(path, what, "Save it as UTF-8.")
     lines = [line.strip() for line in text.splitlines()]
     while lines and not lines[-1]:
         lines.pop()
@@ -37,7 +37,7 @@ def parse_json(text: str) -> Any:
 
 def read_json(path: PathLike, *, what: str, fix: str) -> Any:
     """The value of a JSON file of up to 256 MB; `what` names its role and `fix` what to do where it is damaged."""
-    path, text = _text(path, what, fix, _JSON_BYTES)
+    path, text = read_text(path, what, fix, _JSON_BYTES)
     try:
         return parse_json(text)
     except ValueError as error:
@@ -54,7 +54,7 @@ def read_object(path: PathLike, *, what: str, fix: str) -> dict[str, Any]:
 
 def read_toml(path: PathLike, *, what: str, fix: str) -> dict[str, Any]:
     """The tables of a TOML file of up to 256 kB; otherwise like `read_json`."""
-    path, text = _text(path, what, fix, _TOML_BYTES)
+    path, text = read_text(path, what, fix, _TOML_BYTES)
     try:
         values = tomllib.loads(text)
         check_depth(values)
@@ -74,7 +74,8 @@ def check_depth(value: Any) -> None:
     raise ValueError(f"it is more than {_DEPTH} lists or objects deep")
 
 
-def _text(path: PathLike, what: str, fix: str, largest: int = sys.maxsize) -> tuple[Path, str]:
+def read_text(path: PathLike, what: str, fix: str, largest: int = sys.maxsize) -> tuple[Path, str]:
+    """The text of a file in UTF-8, or one sentence."""
     path = existing_file(path, what=what)
     try:
         with path.open("rb") as stream:
