@@ -112,10 +112,11 @@ def test_rows_of_many_answers_are_gathered_in_chunks():
 
 @EVERY
 def test_the_compiled_kernel_equals_float64(given):
-    """The compiled pass gives value and gradient of every kind to float32 accuracy."""
-    exact = ChoiceLoss(X, given)(W)
+    """The compiled pass gives value, gradient and bend of every kind to float32 accuracy."""
+    exact, bend = ChoiceLoss(X, given)(W), ChoiceLoss(X, given).bend_along_scales(W)
     loss = ChoiceLoss(X.float(), given, compiled=True)
     assert loss._kernel is not None
+    assert loss.bend_along_scales(W.float()) == pytest.approx(bend, rel=1e-4)
     for _ in range(2):
         value, dW, _ = loss(W.float())
         assert value == pytest.approx(exact[0], rel=2e-6)
@@ -138,7 +139,11 @@ def test_the_compiled_gathering_equals_the_gram_matrix(monkeypatch, given, dtype
         torch.testing.assert_close(dW.double(), exact[1], **tolerance)
         if b is not None:
             torch.testing.assert_close(db.double(), exact[2], **tolerance)
-    torch.testing.assert_close(loss.slopes(W.to(dtype), None if b is None else b.to(dtype)).M, wanted.M, **tolerance)
+    found = loss.slopes(W.to(dtype), None if b is None else b.to(dtype))
+    torch.testing.assert_close(found.M, wanted.M, **tolerance)
+    assert found.along == pytest.approx(wanted.along, rel=tolerance["rtol"])
+    if b is not None:
+        torch.testing.assert_close(found.v, wanted.v, **tolerance)
 
 
 def test_the_compiled_gathering_takes_huge_similarities():

@@ -20,7 +20,6 @@ from glocal.data.splits import object_folds
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError, GLocalError, NotConvergedWarning, ParameterError
 from glocal.objective import ChoiceLoss, LocalLoss, Penalty
-from glocal.similarity import strict_credit
 from glocal.solver.minibatch import Engine, Training
 
 pytestmark = pytest.mark.filterwarnings("ignore::glocal.errors.NotConvergedWarning")
@@ -150,30 +149,6 @@ def test_the_start_is_that_of_the_profile(world, monkeypatch, start_bias):
     assert torch.equal(W, W[0, 0] * torch.eye(len(W)))
     assert float(W[0, 0]) == pytest.approx(1e-3) if start_bias else float(W[0, 0]) > 0.1
     assert b.tolist() == pytest.approx([start_bias] * len(b))
-
-
-# the tie rule
-
-
-def strict_by_hand(pairs):
-    """The authors' rule, answer by answer."""
-    earned = []
-    for column in pairs.T:
-        p = torch.softmax(torch.tensor(column, dtype=torch.float32), 0)
-        tied = len(torch.unique(p)) < 3 or len(torch.unique(p.round(decimals=2))) == 1
-        earned.append(float(not tied and int(p.argmax()) == 0))
-    return np.array(earned)
-
-
-def test_the_authors_tie_rule():
-    """Any two equal probabilities, or three that agree to two decimals, count as wrong."""
-    rng = np.random.default_rng(0)
-    pairs = np.concatenate(
-        [rng.normal(size=(3, 200)), rng.integers(0, 3, (3, 200)).astype(float), 1e-3 * rng.normal(size=(3, 50))], axis=1
-    )
-    np.testing.assert_array_equal(strict_credit(pairs), strict_by_hand(pairs))
-    assert strict_credit(np.array([[2.0], [0.0], [0.0]])) == [0]
-    assert strict_credit(np.zeros((3, 4))).sum() == 0, "a collapsed model scores 0"
 
 
 # what is refused

@@ -4,10 +4,21 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from glocal.data.answers import Answers
 from glocal.errors import ParameterError
-from glocal.similarity import PairSimilarities, choice, choice_loss, credit, joined, tie_tolerance, unit_rows
+from glocal.similarity import (
+    PairSimilarities,
+    choice,
+    choice_loss,
+    credit,
+    joined,
+    new_group,
+    strict_credit,
+    tie_tolerance,
+    unit_rows,
+)
 
 RNG = np.random.default_rng(0)
 ANSWERS = np.array([RNG.permutation(12)[:3] for _ in range(200)], dtype=np.int32)
@@ -95,7 +106,7 @@ def test_scaling_the_embedding_changes_no_credit(kind):
 def test_a_tie_is_a_difference_of_a_few_roundings():
     """Pairs closer than 8 √p eps max|S| are tied, pairs farther apart are not."""
     tolerance = tie_tolerance(9, 4.0)
-    assert tolerance == 8 * 3 * np.finfo(float).eps * 4
+    assert tolerance == 8 * 3 * np.finfo(float).eps * 4 == 4 * tie_tolerance(9)
     pairs = np.array([[1.0, 1.0, 1.0], [1.0 + 0.9 * tolerance, 1.0 + 1.2 * tolerance, 0.0], [0.0, 0.0, 0.0]])
     shares, ties = credit(pairs, tolerance)
     assert shares.tolist() == [0.5, 0.0, 1.0]
@@ -169,6 +180,35 @@ def test_the_choice_is_shared_among_the_highest():
     pairs = np.array([[3.0, 2.0, 1.0], [3.0, 2.0, 2.0], [1.0, 2.0, 2.0]])
     wanted = [[1 / 2, 1 / 3, 0], [1 / 2, 1 / 3, 1 / 2], [0, 1 / 3, 1 / 2]]
     np.testing.assert_allclose(choice(pairs, 1e-12), wanted)
+
+
+def strict_by_hand(pairs):
+    """The authors' rule, answer by answer."""
+    earned = []
+    for column in pairs.T:
+        p = torch.softmax(torch.tensor(column, dtype=torch.float32), 0)
+        tied = len(torch.unique(p)) < 3 or len(torch.unique(p.round(decimals=2))) == 1
+        earned.append(float(not tied and int(p.argmax()) == 0))
+    return np.array(earned)
+
+
+def test_the_authors_tie_rule():
+    """Any two equal probabilities, or three that agree to two decimals, count as wrong."""
+    rng = np.random.default_rng(0)
+    pairs = np.concatenate(
+        [rng.normal(size=(3, 200)), rng.integers(0, 3, (3, 200)).astype(float), 1e-3 * rng.normal(size=(3, 50))], axis=1
+    )
+    np.testing.assert_array_equal(strict_credit(pairs), strict_by_hand(pairs))
+    assert strict_credit(np.array([[2.0], [0.0], [0.0]])) == [0]
+    assert strict_credit(np.zeros((3, 4))).sum() == 0, "a collapsed model scores 0"
+    assert strict_credit(np.array([[100.0], [99.0], [5.0]])) == [1], "no exponential overflows"
+
+
+def test_a_difference_of_the_tolerance_is_a_tie():
+    """A group begins where the difference is above the tolerance, which may be 0, along the last axis."""
+    rows = np.array([[1.0, 2.0, 2.0, 5.0], [1.0, 1.0, 3.0, 3.5]])
+    assert new_group(rows, 0.0).tolist() == [[True, True, False, True], [True, False, True, True]]
+    assert new_group(rows, 1.0).tolist() == [[True, False, False, True], [True, False, True, False]]
 
 
 def test_joined_values_are_equal_where_neighbours_are_near():

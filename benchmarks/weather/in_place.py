@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import sys
 import types
 from pathlib import Path
@@ -20,7 +21,7 @@ def put_in_place(name: str, source: str, compiled: Path) -> None:
     import numba
 
     numba.config.CACHE_DIR = str(compiled)
-    module = sys.modules[name]
+    module = importlib.import_module(name)  # some modules are imported only where they are needed
     before = dict(vars(module))
     exec(module.__spec__.loader.source_to_code(source.encode(), module.__file__), vars(module))
     others: dict[int, tuple[object, object]] = {}

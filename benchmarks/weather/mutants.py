@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import signal
 import sys
 import tempfile
@@ -124,12 +125,12 @@ class _Run:
                 break
             quick.append(name)
         began = time.monotonic()
-        code = self._forked(lambda: self._tested(module, source, quick), limit=30 + 10 * LONGEST)
+        code = self._forked(lambda: self._tested(module, source, quick), limit=30 + 3 * LONGEST)
         found = "survived" if code == 0 else "killed"
         return {"outcome": found, "code": code, "tests": len(quick), "seconds": round(time.monotonic() - began, 1)}
 
     def _tested(self, module: str, source: str, names: list[str]) -> int:
-        put_in_place("glocal." + module[:-3].replace("/", "."), source, self.folder / "compiled")
+        put_in_place("glocal." + module[:-3].replace("/", "."), source, self.folder / f"compiled-{os.getpid()}")
         return self._run(names, until_failure=True)
 
     def _run(self, names: list[str], *, until_failure: bool) -> int:
@@ -141,15 +142,16 @@ class _Run:
         return int(self.failed)
 
     def _forked(self, work, limit: float) -> int | None:
-        """The exit code of the work in a fork; None if it takes longer than the limit, in seconds."""
+        """The exit code of the work in a fork; `limit` is in seconds of processor time, and ten times that in all."""
         pid = os.fork()
         if not pid:
             os.setsid()
+            resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit) + 1))
             try:
                 os._exit(int(work()))
             finally:
                 os._exit(70)
-        ends = time.monotonic() + limit
+        ends = time.monotonic() + 10 * limit
         while time.monotonic() < ends:
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:

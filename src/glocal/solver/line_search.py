@@ -62,7 +62,7 @@ def strong_wolfe(
 def _inside(low: Trial[Point], high: Trial[Point]) -> float:
     """The cubic's minimum between two trials, kept a tenth of the bracket away from its ends."""
     width = high.t - low.t
-    t = _cubic(low, high) if math.isfinite(high.f) else low.t + 0.1 * width
+    t = _cubic(low, high) if math.isfinite(high.f) else low.t
     if t is None:
         t = low.t + 0.5 * width
     nearest, farthest = sorted((low.t + 0.1 * width, high.t - 0.1 * width))

@@ -38,9 +38,7 @@ def lambda_max(loss: ChoiceLoss, mix: float = 0.0) -> float:
     p = loss.X.shape[1]
     a = torch.linalg.eigvalsh(_slope(loss, loss.X.new_zeros(p, 1), 0.0))
     low = max(0.0, -float(a[0]))
-    if mix == 0 or low == 0:
-        return low
-    high = low / (1 - mix)  # there λ mix / (a_i + λ) is at most 1 for every i
+    high = low / (1 - mix)  # there λ mix / (a_i + λ) is at most 1 for every i; without mix, or at 0, it is low itself
     for _ in range(60):
         middle = (low + high) / 2
         trivial = middle * mix * float((1 / (a + middle)).mean()) <= 1
