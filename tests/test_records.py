@@ -119,6 +119,7 @@ def test_a_bad_line_in_the_middle_is_said(tmp_path):
         ({"name": "a"}, "line 2 is not a row of a run: it lacks value"),
         ({"name": ["a"], "value": 1}, 'its name is ["a"], not text'),
         ({"name": "a", "value": "b"}, 'its value is "b", not a number or null'),
+        ({"name": "a", "value": 1, "n": [1]}, "its n is [1], not a number"),
         ({"name": "a", "value": True}, "its value is true, not a number or null"),
         ({"name": "a", "value": None, "n": {"b": 1}}, 'its n is {"b": 1}, not a number'),
     ],

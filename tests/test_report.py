@@ -341,7 +341,8 @@ def test_nothing_amiss_is_said_too(tmp_path):
     """A run without findings says that there are none."""
     (tmp_path / "scores.jsonl").write_text(to_json(row("a", "accuracy_cosine", 0.5, "original")) + "\n")
     page = report_page(load_run(tmp_path), title="a <b> title")
-    assert "Nothing: every fit converged" in page
+    assert "Nothing:" not in page
+    assert "Not looked at: in these folders no fit is recorded and no arm is compared with original" in page
     assert "<b><bdi>original</bdi></b> agrees with people on .500 of new answers." in page
     assert "a &lt;b&gt; title" in page
     assert 'id="objects"' not in page
@@ -378,6 +379,12 @@ _A_POINT = to_json({
 }).encode()  # fmt: skip
 
 
+_SUITE = to_json({
+    "plan": {"networks": {}, "arms": {}, "tasks": {}, "baseline": "original", "seed": 1, "folds": 3, "fold": 0},
+    "provenance": {"data": {}},
+}).encode()  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "content", "match"),
     [
@@ -400,6 +407,21 @@ _A_POINT = to_json({
         ("front.csv", b"a,b\n1,2\n", r"front\.csv is not the table of a sweep"),
         ("transform.npz", b"PK", "transform"),
         ("suite.json", b"{}", r"suite\.json is not a complete record of a suite"),
+        ("suite.json", _SUITE.replace(b'"arms": {}', b'"arms": [1]'), r"suite\.json is not a complete record"),
+        ("suite.json", _SUITE.replace(b'"data": {}', b'"data": 3'), r"suite\.json is not a complete record"),
+        ("sweep.json", b'{"data": "x"}', r"sweep\.json is not the record of a sweep"),
+        ("means.csv", b"method,accuracy_cosine\na,b\n", r"means\.csv is not the table .*parse string 'b'"),
+        ("means.csv", b"method,loss\na,1e999\n", r"means\.csv is not the table of a sweep \(its loss is infinite\)"),
+        (
+            "points.jsonl",
+            _A_POINT.replace(b"0.5", b"1e999"),
+            r"points\.jsonl line 1 .*: its accuracy_cosine is infinite",
+        ),
+        (
+            "points.jsonl",
+            _A_POINT.replace(b"{", b'{"parts": 1, '),
+            r"points\.jsonl .*: its parts is 1, not an object or",
+        ),
         ("views/0.npz", b"PK", r"view file .* is not a whole"),
     ],
 )
@@ -411,6 +433,45 @@ def test_a_damaged_run_is_one_sentence(tmp_path, name, content, match):
     with pytest.raises(FileError, match=match) as caught:
         load_run(tmp_path / "s")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("best", [None, {"method": 1}, {"method": "glocal", "loss": "low"}])
+def test_a_choice_that_is_none_is_one_sentence(tmp_path, best):
+    """A transform that says to be chosen by a sweep but not how, or with scores that are no numbers, is refused."""
+    write_sweep(tmp_path / "s")
+    LinearTransform(np.eye(2), None, 0.0, 1.0, {"sweep": {"best": best}}).save(tmp_path / "s" / "transform.npz")
+    with pytest.raises(FileError, match="is not a transform that a sweep chose"):
+        load_run(tmp_path / "s")
+
+
+def test_settings_without_scores_and_names_that_are_no_text_have_a_page(tmp_path):
+    """A setting whose means are undefined is no point of the front; half a character in a name is a question mark."""
+    write_sweep(tmp_path / "s")
+    means = pd.read_csv(tmp_path / "s" / "means.csv")
+    means.loc[0, "accuracy_cosine"] = np.nan
+    means.to_csv(tmp_path / "s" / "means.csv", index=False)
+    half = to_json(row("task", "accuracy_cosine", 0.5, "\ud800"))
+    (tmp_path / "s" / "rows.jsonl").write_text(half + "\n")
+    run = load_run(tmp_path / "s")
+    assert len(fronts(run)[0].points) == len(means)  # one less, and the original
+    save_page(report_page(run, title="\udc80"), tmp_path / "page.html")
+    assert "<bdi>?</bdi>" in (tmp_path / "page.html").read_text()
+
+
+def test_folders_that_do_not_belong_on_one_page_are_said(tmp_path):
+    """Two folders with scores of the same arms and tasks, other baselines and versions are three warnings."""
+    for name, baseline in (("a", "original"), ("b", "global")):
+        write_suite(tmp_path / name, n=12, names=[f"o{i}" for i in range(12)])
+        record = json.loads((tmp_path / name / "suite.json").read_text())
+        record["plan"]["baseline"], record["provenance"]["version"] = baseline, name
+        (tmp_path / name / "suite.json").write_text(to_json(record))
+    mixed = [one for one in findings(load_run([tmp_path / "a", tmp_path / "b"])) if one.startswith("Mixed")]
+    assert [text.split(";")[0] for text in mixed] == [
+        "Mixed: b scores the same arms in the same tasks as another folder",
+        "Mixed: the folders compare with global and original",
+        "Mixed: the folders are of glocal a and b, which may differ in what they measure.",
+    ]
+    assert not [one for one in findings(load_run(tmp_path / "a")) if one.startswith("Mixed")]
 
 
 def test_a_half_written_run_has_page_figures_and_tables(tmp_path):

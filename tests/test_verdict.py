@@ -5,11 +5,12 @@ import re
 import numpy as np
 import pytest
 
+from glocal.report.findings import findings
 from glocal.report.loading import Run
-from glocal.report.verdict import MARGIN, verdict
+from glocal.report.verdict import MARGIN, direction, verdict
 from glocal.report.words import decimals, stay
 from glocal.scores import Score
-from glocal.suite.table import score_frame
+from glocal.suite.table import main_rows, score_frame
 
 ARMS = ("naive", "global", "glocal")
 
@@ -77,4 +78,38 @@ def test_a_run_without_rows_has_no_verdict():
     assert verdict(Run(("r",), score_frame([]))) == []
     assert verdict(Run(("r",), score_frame([Score("f", "accuracy_logistic", 0.61)]))) == [
         "Few-shot accuracy, logistic probe: .610 with `original`."
+    ]
+
+
+def test_less_is_better_of_errors_and_losses():
+    """A rise of false alarms or of a loss is worse, and an undefined difference is neither."""
+    told = {"metric": "fpr95", "difference": 0.3, "p_holm": 0.001}
+    assert direction(told) == "worse"
+    assert direction(told | {"difference": -0.3}) == "better"
+    assert direction(told | {"metric": "loss_difference", "difference": -0.3}) == "better"
+    assert direction(told | {"metric": "auroc"}) == "better"
+    assert direction(told | {"difference": float("nan")}) == "undecided"
+
+
+def test_a_difference_is_that_of_the_metric_shown():
+    """A later difference by another metric does not stand beside the first metric of a task, but both are found."""
+    scores = [
+        Score("a", "accuracy_cosine", value, transform=arm) for arm, value in (("original", 0.4), ("global", 0.5))
+    ]
+    for metric, value in (("accuracy_cosine_difference", 0.1), ("accuracy_dot_difference", -0.2)):
+        scores.append(Score("a", metric, value, transform="global", p=0.001, p_holm=0.001))
+    run = Run(("r",), score_frame(scores))
+    assert main_rows(run.rows)["difference"].dropna().tolist() == [0.1]
+    (found,) = findings(run)
+    assert found.startswith(
+        "global agrees less with people: a (agreement with people, by dot products) changes by -.200"
+    )
+
+
+@pytest.mark.parametrize("k", ["ten", [1], -3, 10.5, None, True, {}])
+def test_a_number_of_neighbours_that_is_none_is_that_of_a_sweep(k):
+    """Settings of a row may hold anything: what is no whole number from 1 on is taken for ten."""
+    scores = [Score("s", "neighbours_kept", 0.5, transform="global", settings={"k": k})]
+    assert verdict(Run(("r",), score_frame(scores))) == [
+        "Of each image's ten nearest neighbours 5.0 stay with `global`."
     ]

@@ -136,7 +136,7 @@ def read_rows(
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(read_lines(path, what="score"), start=1):
         try:
-            row = json.loads(line, parse_int=_whole) if line else None
+            row = _parsed(line) if line else None
             check_depth(row)
         except json.JSONDecodeError as error:
             if _is_cut(line, error):
@@ -159,11 +159,23 @@ def read_rows(
                     f"{path} line {number} is not a row of a run: its {key} is {to_json(row[key])[:40]}, not "
                     f"{' or '.join(_IN_WORDS[kind] for kind in kinds if kind is not float)}. Remove that line."
                 )
+            if float in kinds and isinstance(row.get(key), float) and math.isinf(row[key]):
+                raise FileError(
+                    f"{path} line {number} is not a row of a run: its {key} is infinite; allowed are finite numbers, "
+                    "and null for what is not defined. Remove that line."
+                )
         rows.append(row)
     return rows
 
 
 _IN_WORDS = {str: "text", int: "a number", NULL: "null", bool: "true or false", list: "a list", dict: "an object"}
+
+
+def _parsed(line: str) -> Any:
+    row = json.loads(line, parse_int=_whole)
+    if "\\ud" in line.lower():  # half a pair of surrogates, which no file can hold, becomes a question mark
+        row = json.loads(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace"), parse_int=_whole)
+    return row
 
 
 def _whole(digits: str) -> int | float:

@@ -8,8 +8,8 @@ from typing import Any
 
 from glocal.evaluation.structure.collapse import at_chance
 from glocal.report.loading import Run
-from glocal.report.verdict import direction
-from glocal.report.words import AGREEMENT, KEPT, counted, decimals, interval_words, metric_words, setting_words
+from glocal.report.verdict import MARGIN, direction
+from glocal.report.words import AGREEMENT, KEPT, counted, decimals, interval_words, listed, metric_words, setting_words
 from glocal.scores import DIFFERENCE
 from glocal.suite.table import differences
 
@@ -19,9 +19,45 @@ _LIKENESS = (*AGREEMENT, "spearman", "pearson")  # agreement with people
 def findings(run: Run) -> list[str]:
     """Sentences of warning, the gravest first; none if nothing is amiss."""
     return [
-        *_wrong_files(run), *_collapsed(run), *_harm(run), *_price(run), *_unfinished(run), *_unconverged(run),
-        *_overfit(run),
+        *_wrong_files(run), *_mixed(run), *_collapsed(run), *_harm(run), *_price(run), *_unfinished(run),
+        *_unconverged(run), *_overfit(run),
     ]  # fmt: skip
+
+
+def all_clear(run: Run) -> str:
+    """What it means that there are no findings: only what the folders hold was looked at."""
+    records = [
+        *(fit for fits in run.fits.values() for fit in fits.values()),
+        *(one.meta.get("fit") for one in run.sweeps),
+    ]
+    fitted = any(records) or any("converged" in sweep.points for sweep in run.sweeps)
+    compared = bool(differences(run.rows)["p_holm"].notna().any())
+    found = ["every fit converged, nothing collapsed"] * fitted
+    found += [f"no task got worse by more than {MARGIN} with p < 0.05 after correction"] * compared
+    lacking = ["no fit is recorded"] * (not fitted)
+    lacking += [f"no arm is compared with {run.baseline}, with p after correction"] * (not compared)
+    told = [f"Nothing: {', and '.join(found)}."] if found else []
+    told += [f"Not looked at: in these folders {' and '.join(lacking)}."] if lacking else []
+    return " ".join(told)
+
+
+def _mixed(run: Run) -> Iterator[str]:
+    """Folders that do not belong on one page."""
+    if run.repeated:
+        yield (
+            f"Mixed: {listed(run.repeated)} {'scores' if len(run.repeated) == 1 else 'score'} the same arms in the "
+            "same tasks as another folder; of each the last score is shown, beside others that may be of other data. "
+            "Report them apart."
+        )
+    plans = {str(suite["plan"]["baseline"]) for suite in run.suites.values()}
+    if len(plans) > 1:
+        yield (
+            f"Mixed: the folders compare with {listed(sorted(plans))}; this page names {run.baseline} alone. Report "
+            "them apart."
+        )
+    versions = {str((suite.get("provenance") or {}).get("version")) for suite in run.suites.values()}
+    if len(versions) > 1:
+        yield f"Mixed: the folders are of glocal {listed(sorted(versions))}, which may differ in what they measure."
 
 
 def _wrong_files(run: Run) -> Iterator[str]:
@@ -39,10 +75,12 @@ def _collapsed(run: Run) -> Iterator[str]:
                 yield f"Collapsed: {arm} maps all objects of {network} to one point; its scores are those of chance."
     for sweep in run.sweeps:
         if "parts" in sweep.points:
-            losses = [(parts or {}).get("global") for parts in sweep.points["parts"]]
+            losses = [parts.get("global") if isinstance(parts, dict) else None for parts in sweep.points["parts"]]
             # points from before the loss of chance was recorded are of triplets
             chance = sweep.points.get("chance_loss", pd.Series(math.log(3), sweep.points.index)).fillna(math.log(3))
-            count = sum(loss is not None and at_chance(loss, at) for loss, at in zip(losses, chance, strict=True))
+            count = sum(
+                isinstance(loss, int | float) and at_chance(loss, at) for loss, at in zip(losses, chance, strict=True)
+            )
             if count:
                 yield (
                     f"Collapsed: {count} of {len(losses)} points of {sweep.name} predict the fitted answers no better "

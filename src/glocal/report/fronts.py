@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from glocal.report.loading import Run, SweepRun
+from glocal.report.loading import MEASURED, Run, SweepRun
 from glocal.report.words import AGREEMENT, KEPT, axis_title, metric_words, plain, setting_words
 from glocal.suite.table import main_rows
 from glocal.sweep.selection import pareto_front
 
 _SETTING = ("alpha", "lmbda", "tau", "mix", "eta")
-_NUMBERS = (
-    "accuracy_cosine", "accuracy_dot", "loss", "local_loss", "neighbours_kept", "accuracy_1nn", "evaluations",
-    "seconds",
-)  # fmt: skip
+_AXES = ("accuracy_cosine", "neighbours_kept")
 
 
 @dataclass(frozen=True)
@@ -104,15 +101,14 @@ def front_points(sweeps: Sequence[SweepRun]) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = []
     for place, sweep in enumerate(sweeps):
-        if sweep.means is None or not {"accuracy_cosine", "neighbours_kept"} <= set(sweep.means):
+        if sweep.means is None or not set(_AXES) <= set(sweep.means):
             continue
         on_front = set() if sweep.front is None else {_key(row) for row in sweep.front.to_dict("records")}
         chosen = None if sweep.chosen is None else _key(sweep.chosen)
-        lines = [
-            _point(row, sweep, _key(row) in on_front, _key(row) == chosen) for row in sweep.means.to_dict("records")
-        ]
+        measured = sweep.means[sweep.means[list(_AXES)].notna().all(axis=1)]
+        lines = [_point(row, sweep, _key(row) in on_front, _key(row) == chosen) for row in measured.to_dict("records")]
         before = sweep.original
-        if before is not None and place == 0:
+        if before is not None and place == 0 and not {None} & {plain(before.get(axis)) for axis in _AXES}:
             lines.append(_point(before, sweep, True, False))
         found += lines
     strong = _on_fronts_of_arms(found)
@@ -137,7 +133,7 @@ def _reason(sweeps: Sequence[SweepRun]) -> str | None:
 
 def _point(row: dict[Any, Any], sweep: SweepRun, front: bool, chosen: bool) -> dict[str, Any]:
     settings = {name: plain(row.get(name)) for name in _SETTING}
-    numbers = {name: plain(row[name]) for name in _NUMBERS if name in row}
+    numbers = {name: plain(row[name]) for name in MEASURED if name in row}
     name = ", ".join(setting_words(row))
     accuracy, kept = numbers["accuracy_cosine"], numbers["neighbours_kept"]
     at_accuracy, at_kept = (plain(row.get(f"{name}_se")) or 0.0 for name in ("accuracy_cosine", "neighbours_kept"))

@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 _ROWS = ("rows.jsonl", "scores.jsonl")
 _POINTS = "points.jsonl"
 _MAYBE = (*NUMBER, NULL)
-_POINT = {"fold": (int,), "method": TEXT, **dict.fromkeys(("alpha", "lmbda", "tau", "accuracy_cosine"), _MAYBE)}
+_NEEDED = ("alpha", "lmbda", "tau", "accuracy_cosine")
+MEASURED = (
+    "accuracy_cosine", "accuracy_dot", "loss", "local_loss", "neighbours_kept", "accuracy_1nn", "evaluations",
+    "seconds",
+)  # fmt: skip
+"""What a point of a sweep is scored by."""
+_POINT_NUMBERS = (*_NEEDED, "mix", "eta", *MEASURED, "objective", "gap", "chance_loss")
+_POINT = {"fold": (int,), "method": TEXT, **dict.fromkeys(_NEEDED, _MAYBE)}
 _POINT_TOO = {
     "bias": (bool,), "converged": (bool,), "status": TEXT, "parts": (dict, NULL),
-    **dict.fromkeys(
-        ("mix", "eta", "accuracy_dot", "loss", "local_loss", "neighbours_kept", "accuracy_1nn", "evaluations",
-         "seconds", "objective", "gap", "chance_loss"), _MAYBE,
-    ),
+    **dict.fromkeys(_POINT_NUMBERS, _MAYBE),
 }  # fmt: skip
 
 
@@ -75,6 +79,8 @@ class Run:
         Folder → the content of its ``suite.json``.
     fits : dict
         Folder → {name: record of the fit} of the transforms of a suite.
+    repeated : tuple of str
+        Folders that score what a folder before them scores too: of such rows the last counts.
     """
 
     names: tuple[str, ...]
@@ -83,6 +89,7 @@ class Run:
     views: dict[str, dict[str, View]] = field(default_factory=dict)
     suites: dict[str, dict[str, Any]] = field(default_factory=dict)
     fits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    repeated: tuple[str, ...] = ()
 
     @property
     def baseline(self) -> str:
@@ -122,11 +129,16 @@ def load_run(folders: PathLike | Sequence[PathLike], progress: Callable[[int, in
     suites: dict[str, dict[str, Any]] = {}
     fits: dict[str, dict[str, Any]] = {}
     names = run_names(paths)
+    scored: set[tuple[str | None, ...]] = set()
+    repeated = []
     n_views, read = sum(len(list((path / "views").glob("*.npz"))) for path in paths), 0
     for path, name in zip(paths, names, strict=True):
         held = [file for file in _ROWS if (path / file).is_file()][:1]
         swept = (path / _POINTS).is_file()
-        scores += [score for file in held for score in read_scores(path / file)]
+        found = [score for file in held for score in read_scores(path / file)]
+        what = {(score.network, score.task, score.metric, score.transform) for score in found}
+        repeated += [name] if what & scored else []
+        scores, scored = scores + found, scored | what
         if swept:
             sweeps.append(_sweep(path, name))
         if (path / "suite.json").is_file():
@@ -145,7 +157,7 @@ def load_run(folders: PathLike | Sequence[PathLike], progress: Callable[[int, in
     views = {network: arms for network, arms in views.items() if arms}
     first = [network for suite in suites.values() for network in suite["plan"]["networks"] if network in views]
     views = {network: _ordered(views[network], suites) for network in dict.fromkeys([*first, *views])}
-    return Run(tuple(names), score_frame(scores), tuple(sweeps), views, suites, fits)
+    return Run(tuple(names), score_frame(scores), tuple(sweeps), views, suites, fits, tuple(repeated))
 
 
 def _run_folders(paths: Sequence[Path]) -> list[Path]:
@@ -175,21 +187,51 @@ def _sweep(path: Path, name: str) -> SweepRun:
     import pandas as pd
 
     config = _json(path / "sweep.json") if (path / "sweep.json").is_file() else {}
+    if not isinstance(config.get("data", {}), dict):
+        raise FileError(f"{path / 'sweep.json'} is not the record of a sweep. Run glocal sweep --resume again.")
     tables: list[pd.DataFrame | None] = []
     for file in ("means.csv", "front.csv"):
         try:
-            table = pd.read_csv(path / file) if (path / file).is_file() else None
-            if table is not None and "method" not in table:
-                raise ValueError("it has no column method")
-            tables.append(table)
+            tables.append(_table(path / file) if (path / file).is_file() else None)
         except (OSError, ValueError) as error:
             raise FileError(
                 f"{path / file} is not the table of a sweep ({one_line(error)}). "
                 "Run glocal sweep --resume to write it again."
             ) from error
     meta = LinearTransform.load(path / "transform.npz").meta if (path / "transform.npz").is_file() else {}
+    if not isinstance(meta.get("fit", {}), dict) or ("sweep" in meta and not _is_choice(meta["sweep"])):
+        raise FileError(
+            f"{path / 'transform.npz'} is not a transform that a sweep chose: its record lacks the choice. Run glocal "
+            "sweep --resume to write it again."
+        )
     points = pd.DataFrame(read_rows(path / _POINTS, _POINT, _POINT_TOO))
     return SweepRun(name, config, points, tables[0], tables[1], meta)
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """Means over folds; a ValueError where they are not numbers."""
+    import numpy as np
+    import pandas as pd
+
+    table = pd.read_csv(path)
+    if "method" not in table:
+        raise ValueError("it has no column method")
+    for name in [name for name in _POINT_NUMBERS if name in table] + [f"{name}_se" for name in MEASURED]:
+        if name in table:
+            table[name] = pd.to_numeric(table[name])
+            if np.isinf(table[name]).any():
+                raise ValueError(f"its {name} is infinite")
+    return table
+
+
+def _is_choice(told: Any) -> bool:
+    """Whether a sweep told what it chose, with settings and scores that are numbers or undefined."""
+    best = told.get("best") if isinstance(told, dict) else None
+    return (
+        isinstance(best, dict)
+        and isinstance(best.get("method"), str)
+        and all(isinstance(best.get(name), int | float | NULL) for name in _POINT_NUMBERS)
+    )
 
 
 def _arms_of(suite: dict[str, Any]) -> dict[tuple[str, ...], str]:
@@ -222,11 +264,20 @@ def _ordered(arms: dict[str, View], suites: dict[str, dict[str, Any]]) -> dict[s
 def _suite(path: Path) -> dict[str, Any]:
     suite = _json(path)
     plan = suite.get("plan")
-    if not isinstance(plan, dict) or not {"networks", "arms", "tasks", "baseline", "fold", "folds", "seed"} <= set(
-        plan
+    if not (
+        isinstance(plan, dict)
+        and {"baseline", "fold", "folds", "seed"} <= set(plan)
+        and all(_of_objects(plan.get(name)) for name in ("networks", "arms", "tasks"))
+        and _of_objects(suite.get("transforms") or {})
+        and isinstance(record := suite.get("provenance") or {}, dict)
+        and isinstance(record.get("data") or {}, dict)
     ):
         raise FileError(f"{path} is not a complete record of a suite. Run glocal evaluate suite again.")
     return suite
+
+
+def _of_objects(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(part, dict) for part in value.values())
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from glocal.report.captions import (
     task_title,
 )
 from glocal.report.charts import front_chart, map_chart, slice_chart, spectrum_chart, task_chart
-from glocal.report.findings import findings
+from glocal.report.findings import all_clear, findings
 from glocal.report.fronts import Front, fronts
 from glocal.report.loading import Run
 from glocal.report.objects import object_data
@@ -70,7 +70,8 @@ def report_page(run: Run, *, title: str | None = None, thumbnails: Thumbnails | 
     shown = {
         "title": title or "Report: " + ", ".join(run.names), "version": __version__, "brief": brief(run),
         "verdict": [marked(sentence) for sentence in verdict(run)], "margin": MARGIN,
-        "findings": [marked(sentence) for sentence in findings(run)], "provenance": provenance(run),
+        "clear": all_clear(run), "findings": [marked(sentence) for sentence in findings(run)],
+        "provenance": provenance(run),
         "table": _table(run), "baseline": run.baseline,
         "arms": [(arm, palette.COLOURS[place], palette.SIGNS[place]) for arm, place in looks.items()],
         "captions": [(front_title(front), front_caption(front)) for front in found],
@@ -97,7 +98,7 @@ def check_extra() -> None:
 def save_page(page: str, out: PathLike) -> None:
     """Write a page, whole or not at all."""
     with atomic_write(out) as stream:
-        stream.write(page.encode())
+        stream.write(page.encode(errors="replace"))  # names of files that are no text
 
 
 def script_json(value: Any) -> str:
@@ -156,7 +157,7 @@ def _table(run: Run) -> dict[str, Any]:
     lines: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
     for row in main.to_dict("records"):
         value, _, interval = cell(row).rstrip("*").partition(" ")
-        differs = {"better": "higher", "worse": "lower"}.get(direction(row), "")
+        differs = ("higher" if row["difference"] > 0 else "lower") if direction(row) in ("better", "worse") else ""
         line = lines.setdefault((str(row["network"]), str(row["transform"])), {})
         line[str(row["task"])] = {"value": value, "interval": interval, "differs": differs}
     tasks = list(dict.fromkeys(map(str, main["task"])))

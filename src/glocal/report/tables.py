@@ -42,6 +42,9 @@ def save_tables(run: Run, folder: PathLike) -> list[Path]:
 
 
 def _differences(run: Run) -> pd.DataFrame:
-    found = differences(run.rows)[["network", "task", "transform", "value", "low", "high", "p", "p_holm"]]
+    found = differences(run.rows)
+    several = bool(found.duplicated(["network", "task", "transform"]).any())
+    columns = ["network", "task", *["metric"] * several, "transform", "value", "low", "high", "p", "p_holm"]
+    found = found[columns]
     found = found.rename(columns={"transform": "arm", "value": f"minus {run.baseline}"})
     return found.drop(columns="network") if (found["network"] == "").all() else found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,8 @@ import numpy as np
 
 from glocal.report.fronts import Front, fronts
 from glocal.report.loading import Run
-from glocal.report.words import AGREEMENT, KEPT, count_words, counted, decimals, listed, metric_words, span, stay
+from glocal.report.words import AGREEMENT, KEPT, LOWER, count_words, counted, decimals, listed, metric_words, span, stay
+from glocal.scores import DIFFERENCE
 from glocal.suite.table import main_rows
 
 if TYPE_CHECKING:
@@ -39,7 +41,9 @@ def direction(row: Mapping[Any, Any]) -> str:
     value = row["difference"]
     if abs(value) <= MARGIN:
         return "same"
-    return "undecided" if not row["p_holm"] < 0.05 else "better" if value > 0 else "worse"
+    if math.isnan(value) or not row["p_holm"] < 0.05:
+        return "undecided"
+    return "better" if (value > 0) != (str(row["metric"]).removesuffix(DIFFERENCE) in LOWER) else "worse"
 
 
 def lead(run: Run, arms: Sequence[str], value: Mapping[str, float]) -> str:
@@ -90,8 +94,8 @@ def _neighbours(run: Run, main: pd.DataFrame) -> Iterator[str]:
     by_network, arms, _ = _by_network(rows, run.baseline)
     if not arms:
         return
-    ks = {settings.get("k", _K) for settings in rows["settings"]}
-    k = ks.pop() if len(ks) == 1 else _K
+    k = rows["settings"].iloc[0].get("k", _K)  # one in all rows of a task
+    k = k if type(k) is int and k > 0 else _K
     begin = f"Of each image's {count_words(k)} nearest neighbours"
     if len(by_network) > 1:
         arm = _lead(run, by_network, arms)

@@ -9,6 +9,7 @@ from typing import Any
 
 AGREEMENT = ("accuracy_cosine", "accuracy_dot")
 KEPT = "neighbours_kept"
+LOWER = ("fpr95", "loss", "local_loss")  # metrics of which less is better
 _PROBES = {
     "logistic": "logistic probe", "ridge": "ridge probe", "ncm": "nearest class mean", "1nn": "nearest neighbour",
 }  # fmt: skip

@@ -35,14 +35,14 @@ def main_rows(rows: pd.DataFrame) -> pd.DataFrame:
     metric = plain["metric"].astype(str) + plain["settings"].astype(str)
     first = metric.groupby(plain["task"], sort=False).transform("first")
     main = plain[metric == first].drop_duplicates(subset=_PLACE, keep="last")
-    compared = differences(rows).set_index(_PLACE)[["value", "p_holm"]]
-    compared.columns = ["difference", "p_holm"]
-    return main.drop(columns=["p", "p_holm"]).join(compared, on=_PLACE)
+    compared = differences(rows).assign(metric=lambda rows: rows["metric"].astype(str).str.removesuffix(DIFFERENCE))
+    compared = compared.rename(columns={"value": "difference"})[[*_PLACE, "metric", "difference", "p_holm"]]
+    return main.drop(columns=["p", "p_holm"]).merge(compared, on=[*_PLACE, "metric"], how="left")
 
 
 def differences(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of arm minus baseline."""
-    return rows[_is_difference(rows)].drop_duplicates(subset=_PLACE, keep="last")
+    """The rows of arm minus baseline, the last of each metric."""
+    return rows[_is_difference(rows)].drop_duplicates(subset=[*_PLACE, "metric"], keep="last")
 
 
 def bounds(rows: pd.DataFrame) -> pd.DataFrame:
