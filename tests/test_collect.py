@@ -430,7 +430,7 @@ def test_a_study_keeps_to_its_own_database(images, tmp_path):
             open_database(create(tmp_path / f"two-{number}", str(images), Settings(), url))
     with pytest.raises(FileError, match="has the answers of another study"):
         open_database(create(tmp_path / "three", str(images), Settings(), study.database))
-    with pytest.raises(FileError, match="cannot be opened"):
+    with pytest.raises(FileError, match=r"cannot be opened .* may be written"):
         open_database(create(tmp_path / "four", str(images), Settings(), f"sqlite:///{tmp_path}/none/x.sqlite"))
 
 
@@ -489,6 +489,18 @@ def test_a_wrong_address_of_a_database_leaves_no_study(tmp_path, images, capsys)
         assert execute([*arguments, address]) == 1
         assert "secret" not in capsys.readouterr().err
     assert not study.exists()
+
+
+def test_a_database_that_cannot_be_written_is_one_sentence(tmp_path, images):
+    """A disk that is full, or may only be read, ends the command with a sentence that says what to look at."""
+    study = create(tmp_path / "study", str(images), Settings())
+    engine = open_database(study)
+    engine.dispose()
+    sql.event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA query_only=ON"))
+    with pytest.raises(FileError, match=r"cannot be written \(attempt to write .* may be written, with room") as caught:
+        links(study, engine, "")
+    engine.dispose()
+    assert "\n" not in str(caught.value)
 
 
 def test_a_study_is_made_once(tmp_path, images):

@@ -36,7 +36,7 @@ import processes
 from sites import site
 from written import COMMANDS, Command, files_of, make, meaning, same
 
-HANG = 180.0
+HANG = 600.0
 _LATER = "import time; _now = time.time; time.time = lambda: _now() + 3e7\n"
 _BACK = """
 import itertools, time
@@ -56,7 +56,9 @@ def refuse(*_, **__):
 filelock.lock_descriptor = refuse
 """
 _BEGIN = "open('../begun', 'w').close()\n"
-_ABOUT_WRITING = re.compile(r"cannot (write|be written|be locked)|disk is full|written by another|largest file")
+_ABOUT_WRITING = re.compile(
+    r"cannot (write|be written|be locked)|may be written|disk is full|by another process|largest file"
+)
 _MAIN = "from glocal.cli import main; main()"
 
 
@@ -92,7 +94,7 @@ class Bench:
     def midst(self, place: Path, prefix: str = "") -> tuple[processes.Popen, float]:
         """Start it and wait until a moment that is drawn from its undisturbed time."""
         process = self.start(place, prefix)
-        begun(place)
+        begun(place, process)
         moment = self.rng.uniform(0, self.seconds)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(moment)
@@ -127,7 +129,7 @@ class Bench:
         for _ in range(3):
             with self.place() as place:
                 process = self.start(place)
-                began = begun(place)
+                began = begun(place, process)
                 self.code, said = ended(process)
                 times.append(time.monotonic() - began)
                 assert self.code == 0, (self.name, self.code, said)
@@ -185,9 +187,9 @@ class Bench:
         return {name.split(os.sep)[0] for name in self.whole if os.sep in name}
 
 
-def begun(place: Path) -> float:
-    """Wait until a process runs its command, which takes long on a busy machine; the time."""
-    while not place.with_name("begun").exists():
+def begun(place: Path, process: processes.Popen) -> float:
+    """Wait until a process runs its command, which takes long on a busy machine, or has ended; the time."""
+    while not place.with_name("begun").exists() and process.poll() is None:
         time.sleep(0.002)
     return time.monotonic()
 
@@ -339,6 +341,7 @@ def main() -> None:
     parser.add_argument("--faults", nargs="*", default=list(FAULTS), choices=list(FAULTS))
     parser.add_argument("--out", type=Path, help="file of one line a command; what it holds is not tried again")
     options = parser.parse_args()
+    del sys.modules["__main__"].__file__  # NOTE every fork would import it anew, with all that written.py needs
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     before = options.out.read_text().splitlines() if options.out and options.out.exists() else []
     rows = {row["command"]: row for row in map(json.loads, before)}

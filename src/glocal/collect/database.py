@@ -94,8 +94,7 @@ def open_database(study: Study) -> Engine:
     except (SQLAlchemyError, ValueError) as error:
         engine.dispose()
         raise FileError(
-            f"the database of the study {study.folder} cannot be opened ({_reason(error)}). Check that it runs, and "
-            "its address in --database."
+            f"the database of the study {study.folder} cannot be opened ({_reason(error)}). {_advice(study)}"
         ) from error
     if held and held != [study.number]:
         engine.dispose()
@@ -127,6 +126,23 @@ def add_proposals(engine: Engine, items: Iterable[Sequence[int]], committee: str
         if new:
             connection.execute(proposals.insert(), new)
     return len(new)
+
+
+@contextlib.contextmanager
+def writable(study: Study) -> Iterator[None]:
+    """What a full disk, or a database that is away, makes of a change is a FileError of one sentence."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise FileError(
+            f"the database of the study {study.folder} cannot be written ({_reason(error)}). {_advice(study)}"
+        ) from error
+
+
+def _advice(study: Study) -> str:
+    if study.database.startswith("sqlite"):
+        return "Reading writes beside it too: check that its folder is there and may be written, with room for more."
+    return "Check that it runs, and its address in --database."
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.engine import Engine
 
-from glocal.collect.database import add_people
+from glocal.collect.database import add_people, writable
 from glocal.collect.study import Study
 from glocal.collect.tokens import OPEN, OWNER, PERSON, Signer, Token
 
@@ -20,7 +20,7 @@ def links(study: Study, engine: Engine, base: str) -> dict[str, Any]:
 
     ids: list[str] = []
     if not study.settings.open:
-        with engine.begin() as connection:
+        with writable(study), engine.begin() as connection:
             ids = add_people(connection, study.settings.people or 1)
     return {
         "people": {one: f"{base}/r/{signed(PERSON, one)}" for one in ids},

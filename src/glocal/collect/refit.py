@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 from glocal.aligner import Arm, Fit, FitData, fit
 from glocal.collect.charts import draw
 from glocal.collect.curve import LEAST, Curve, learning_curve
-from glocal.collect.database import add_proposals
+from glocal.collect.database import add_proposals, writable
 from glocal.collect.export import Collected, collected
 from glocal.collect.informative import propose
 from glocal.collect.owner import DONE, FAILED, LOCK, RUNNING, STATE, between_people, estimated, fitted, iso
@@ -115,7 +115,8 @@ def _refitted(study: Study, engine: Engine, doing: Callable[[str], None]) -> dic
     if study.settings.order == INFORMATIVE:
         doing("choosing what to ask")
         asked = propose(features, answers, result.transform, PROPOSALS, seed=len(answers))
-        add_proposals(engine, asked.tolist(), f"{len(answers)} answers")
+        with writable(study):
+            add_proposals(engine, asked.tolist(), f"{len(answers)} answers")
     state = _state(features, result, curve, projection, len(answers))
     state["fit"]["warnings"] = [str(one.message) for one in warned]
     doing("drawing")

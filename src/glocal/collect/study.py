@@ -115,7 +115,8 @@ def create(
     with once(make_folder(folder) / "study.json") as missing:
         if not missing:
             raise FileError(
-                f"{folder} is a study already. Give the command again to go on with it, or name another --out."
+                f"{folder} is a study already, made by another process or an earlier call. Give the same command again "
+                "to go on with it, or name another --out."
             )
         return _made(folder, source, images, settings, database, progress)
 
