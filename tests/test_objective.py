@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from glocal.data.answers import Answers
-from glocal.objective import ChoiceLoss, LocalLoss, Objective, Penalty, choice_kernel
+from glocal.objective import ChoiceLoss, LocalLoss, Objective, Penalty, choice_kernel, weighted
 
 F64 = torch.float64
 N, P, T = 14, 5, 90
@@ -474,12 +474,13 @@ def test_an_objective_is_the_weighted_sum_of_its_terms(b, kind):
     alpha, lmbda = 0.3, 0.7
     terms = (ChoiceLoss(X, ANSWERS, WEIGHTS), LocalLoss(BLOCKS, 0.25), Penalty(kind))
     coefficients = (1 - alpha, alpha, lmbda)
-    at = Objective(tuple(zip(coefficients, terms, strict=True)))(W, b)
+    at = weighted(terms[0], terms[1], alpha, lmbda, terms[2])(W, b)
     assert at.parts == {"global": value(terms[0], W, b), "local": value(terms[1], W, b), "penalty": value(terms[2], W)}
     assert at.value == pytest.approx(
         sum(c * value(t, W, b) for c, t in zip(coefficients, terms, strict=True)), rel=1e-14
     )
     assert at.finite
+    assert weighted(terms[0], None, alpha, lmbda, terms[2]).terms == ((1.0, terms[0]), (lmbda, terms[2]))
 
     def reference(W, b):
         return (

@@ -29,6 +29,7 @@ from glocal.solver import (
     symmetric_start,
 )
 from glocal.solver.criterion import gradient_norm
+from glocal.solver.duality import _excess, _fraction, _local_slope, duality_gap
 from glocal.solver.line_search import Trial, strong_wolfe
 from glocal.solver.start import scale_of
 from glocal.transform import LinearTransform
@@ -300,7 +301,7 @@ def test_an_indefinite_stationary_point_is_left():
     objective = global_arm(1e-3)
     wanted = minimise(objective, (identity(), None), criterion=DualityGap(objective), tol=1e-10)
     w, Q = torch.linalg.eigh(wanted.W)
-    w[0] *= -1
+    w[-1] *= -1  # of the largest, which no step carries through 0
     found = minimise(objective, ((Q * w) @ Q.T, None), criterion=DualityGap(objective), tol=1e-8, max_evaluations=3000)
     assert found.converged
     assert found.at.value <= wanted.at.value * (1 + 1e-7)
@@ -326,6 +327,53 @@ def test_a_gradient_norm_is_no_gap():
     verdict = GradientRatio(gradient_norm(at)).judge(Iterate(at, identity()), 0.1)
     assert (verdict.status, verdict.converged, verdict.gap) == ("stationary", False, None)
     assert GradientRatio(gradient_norm(at)).judge(Iterate(at, identity()), 0.099).status is None
+
+
+LOCAL = LocalLoss([normal(25, P, seed=6), normal(24, P, seed=7)], 0.25)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        Objective(((1.0, LOSS), (0.05, Penalty("squared-norm")))),
+        Objective(((0.8, LOSS), (0.2, LOCAL), (0.0, SHRINK))),
+    ],
+    ids=["naive", "lmbda-0"],
+)
+def test_without_a_bend_the_gap_is_that_of_a_slope(objective):
+    """With H = ∂f/∂M the gap is |⟨H, M⟩| + max(0, -min H) r, where r bounds tr M: f / λ, or 2 tr M where λ is 0."""
+    E, lmbda = normal(P, P, seed=4), objective.term("penalty")[0]
+    W = E @ E.T / P + identity(0.1)
+    at = objective(W)
+    H = at.dW @ torch.linalg.inv(W) / 2
+    lowest = float(torch.linalg.eigvalsh(H)[0])
+    reach = at.value / lmbda if lmbda > 0 else 2 * float((W * W).sum())
+    assert lowest < 0
+    wanted = abs(float((H @ W * W).sum())) - lowest * reach
+    assert duality_gap(objective, at, W, None, 1e-5) == pytest.approx(wanted, rel=1e-9)
+
+
+def test_the_slope_of_the_local_term_is_that_of_its_gradient():
+    """Its H has 2 H W = ∂/∂W of the local term, whatever the other terms are, and the product is ⟨H, M⟩."""
+    objective = Objective(((0.8, LOSS), (0.2, LOCAL), (0.3, SHRINK)))
+    E = normal(P, P, seed=4)
+    W = E @ E.T / P + identity(0.1)
+    H, along = _local_slope(objective, objective(W), W, 0.8 * LOSS.slopes(W).M)
+    torch.testing.assert_close(2 * H @ W, 0.2 * LOCAL(W)[1])
+    assert along == pytest.approx(float((H @ W * W).sum()))
+
+
+def test_a_dual_point_is_met_as_the_formula_says():
+    """λ mix Σ 1 / (λ + a_i) / p - 1 is at most 0 where the bound holds; where λ + a_i < 0 it never does."""
+    a, penalty = torch.tensor([0.1, 0.3, -0.05], dtype=F64), Penalty("scaled-identity", mix=0.9)
+    assert _excess(torch.diag(a), 0.2, penalty) == pytest.approx(0.2 * 0.9 * (1 / 0.3 + 1 / 0.5 + 1 / 0.15) / 3 - 1)
+    assert _excess(torch.diag(a), 0.04, penalty) == math.inf
+
+
+def test_the_next_dual_point_lies_a_little_before_the_line_meets_0():
+    """Nine tenths of the way to the zero of the line, a twentieth from the ends at least; half where one is inf."""
+    assert _fraction(-1.0, 3.0) == pytest.approx(0.9 / 4)
+    assert (_fraction(-1.0, 1e9), _fraction(-1.0, 1e-9), _fraction(-1.0, math.inf)) == (0.05, pytest.approx(0.9), 0.5)
 
 
 # naive
