@@ -8,13 +8,37 @@ import pytest
 from glocal.data.answers import Answers
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError
-from glocal.evaluation.alignment import answer_credit, odd_one_out
+from glocal.evaluation.alignment import answer_credit, heldout_rows, odd_one_out
 from glocal.evaluation.statistics import triplet_estimate
 
 RNG = np.random.default_rng(1)
 Z = RNG.normal(size=(15, 4))
 ANSWERS = np.array([RNG.permutation(15)[:3] for _ in range(300)])
 WEIGHTS = RNG.integers(0, 4, size=300)
+
+
+def test_the_rows_are_named_after_what_they_hold():
+    """Accuracy, loss and tie rate are rows of one task, with the similarity that decided in the name."""
+    found = odd_one_out(Z, Triplets.from_array(ANSWERS), similarity="dot")
+    rows = [("accuracy_dot", found.accuracy), ("loss", found.loss), ("tie_rate_dot", found.tie_rate)]
+    assert [(row.task, row.metric, row.value) for row in found.scores] == [("odd-one-out", *row) for row in rows]
+
+
+def test_arms_on_held_out_answers_are_rowed_beside_the_first():
+    """Each arm has its accuracy and each but the first its paired difference, weighted, over objects."""
+    given = Triplets.from_array(ANSWERS, weights=WEIGHTS)
+    arms = {name: answer_credit(Z[:, :p], given) for name, p in (("original", 4), ("two", 2), ("one", 1))}
+    rows = heldout_rows(arms, given)
+    assert [(row.transform, row.metric) for row in rows] == [
+        *((name, "accuracy_cosine") for name in arms),
+        ("two", "accuracy_cosine_difference"),
+        ("one", "accuracy_cosine_difference"),
+    ]
+    values = [np.average(credit, weights=WEIGHTS) for credit in arms.values()]
+    assert [row.value for row in rows] == pytest.approx([*values, values[1] - values[0], values[2] - values[0]])
+    estimate = triplet_estimate(arms["two"] - arms["original"], ANSWERS, given.weights)
+    assert (rows[3].low, rows[3].high, rows[3].p) == pytest.approx((*estimate.interval(), estimate.p))
+    assert {(row.task, row.split, row.n) for row in rows} == {("odd-one-out", "heldout", len(given))}
 
 
 def looped(Z, answers, weights, kind):

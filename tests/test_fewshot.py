@@ -41,6 +41,7 @@ def test_draws_are_fixed_by_labels_shots_draws_and_seed():
     """The same arguments give the same rows, another seed others; the features are never asked."""
     y = mixture()[1]
     first = draw_episodes(y, 5, 4, seed=7)
+    np.testing.assert_array_equal(draw_episodes(y, 5), draw_episodes(y, 5, 5, seed=42))
     np.testing.assert_array_equal(first, draw_episodes(y, 5, 4, seed=7))
     assert (first != draw_episodes(y, 5, 4, seed=8)).any()
     assert len({tuple(sorted(row)) for row in first.tolist()}) == 4
@@ -115,6 +116,8 @@ def test_subclasses_that_cannot_be_halved_are_one_sentence(superclass, subclass,
     """A lone subclass, one of two superclasses, and unequal numbers of labels are refused."""
     with pytest.raises(DataError, match=sentence):
         superclass_split(np.array(superclass), np.array(subclass))
+    with pytest.raises(ParameterError, match="seed is -1; allowed is 0 to 4294967295"):
+        superclass_split(np.repeat([0, 1], 2), np.arange(4), seed=-1)
 
 
 def test_a_superclass_task_trains_and_tests_on_different_subclasses():
@@ -221,6 +224,13 @@ def test_folds_are_stratified():
     fold = stratified_folds(y, 5)
     counts = np.array([[np.sum((fold == f) & (y == c)) for f in range(5)] for c in range(3)])
     assert counts.tolist() == [[1] * 5, [2] * 5, [3, 2, 2, 2, 2]]
+
+
+def test_of_equally_accurate_strengths_the_strongest_penalty_wins():
+    """Where every C of the path is right about all held-out shots, the smallest is chosen: scores hardly differ."""
+    np.testing.assert_allclose(STRENGTHS, 10.0 ** np.arange(-4, 7))
+    X, y = np.repeat([[-1.0, 0.0], [1.0, 0.0]], 5, axis=0), np.repeat([0, 1], 5)
+    assert 0 < np.ptp(PROBES["logistic"](X, y, 2)(X)) < 0.01
 
 
 def test_one_shot_is_fitted_without_cross_validation():

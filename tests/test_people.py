@@ -100,6 +100,36 @@ def test_what_is_not_known_is_not_told():
         people(Answers(answers.objects, kind="anchor"))
 
 
+def test_the_odds_are_those_of_the_formula():
+    """Odds of answering at random, and inattentively, equal the formula person by person; beyond 100 q they convict."""
+    found = people(simulated("nearest-of-n", faulty=2))
+    for i, (r, n, passed, trials) in enumerate(
+        zip(found.agreement, found.shared, found.catch, found.catch_trials, strict=True)
+    ):
+        others = np.arange(Q) != i
+        a = np.average(found.agreement[others], weights=found.shared[others])
+        assert found.odds_random[i] == pytest.approx(n * (r * np.log10(0.25 / a) + (1 - r) * np.log10(0.75 / (1 - a))))
+        assert found.odds_inattentive[i] == pytest.approx(
+            trials * (passed * np.log10(0.25 / 0.95) + (1 - passed) * np.log10(0.75 / 0.05))
+        )
+    assert 10**found.convicting == pytest.approx(100 * Q)
+
+
+@pytest.mark.parametrize(
+    ("passed", "person", "sentence"),
+    [
+        (np.array([0, 1]), None, r"hold int64 of shape \(2,\)"),
+        (np.ones((2, 1), dtype=bool), None, r"hold bool of shape \(2, 1\)"),
+        (np.ones(2, dtype=bool), np.arange(3), r"persons of shape \(3,\)"),
+        (np.ones(2, dtype=bool), np.array([0.5, 1.0]), "type float64; each of the 2 needs one integer or name"),
+    ],
+)
+def test_catch_trials_of_another_shape_are_refused(passed, person, sentence, as_a_user):
+    """Catch trials hold one true or false each, and one person each if they hold persons."""
+    with pytest.raises(DataError, match=sentence):
+        CatchTrials(passed, person)
+
+
 @kinds
 @pytest.mark.parametrize("shared", [True, False])
 def test_the_doctor_finds_planted_persons_and_none_among_clean_ones(kind, shared):

@@ -42,6 +42,12 @@ def test_what_is_no_number_becomes_null(value):
     }  # fmt: skip
 
 
+def test_an_array_is_no_number():
+    """An array of one value is refused, not written as the value."""
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        to_json({"a": np.array([1.0])})
+
+
 def test_numpy_scalars_and_paths_become_plain():
     """Numpy scalars, 0-d arrays, paths and nested dataclasses are written as JSON values."""
     provenance = Provenance("1.0", {"features": "ab"}, seed=42, device="cpu", machine="m", python="3", threads=2)

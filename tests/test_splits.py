@@ -96,7 +96,8 @@ def test_two_parts_are_the_fewest():
 
 
 def test_folds_are_three_with_the_seed_42_unless_said_otherwise():
-    """The defaults are those of the paper's protocol: fold 0 of 3, seed 42, for objects and for persons."""
+    """The defaults are those of the paper's protocol: fold 0 of 3, seed 42, for objects, persons and local blocks."""
+    np.testing.assert_array_equal(np.concatenate(local_blocks(30, 9)), np.random.RandomState(42).permutation(30))
     rng, stated = np.random.default_rng(1), {"folds": 3, "fold": 0, "seed": 42}
     answers = np.array([rng.permutation(30)[:3] for _ in range(200)])
     given = Triplets.from_array(answers, person=rng.integers(0, 12, size=200))

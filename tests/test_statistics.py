@@ -476,6 +476,18 @@ def test_an_estimate_is_students():
     assert estimate.p == pytest.approx(2 * stats.t.sf(1.5, 7.5))
 
 
+def test_the_error_over_persons_is_that_of_one_left_out():
+    """Where persons differ it is the jackknife's of the weighted mean, computed again without each of them."""
+    rng = np.random.default_rng(17)
+    answers = np.array([rng.permutation(60)[:3] for _ in range(80)])
+    persons, lenient = np.repeat(np.arange(8), 10), np.repeat(rng.uniform(size=8), 10)
+    values, weights = 0.1 * rng.uniform(size=80) + lenient, rng.uniform(0.5, 2, size=80) * (1 + persons)
+    found, through = answer_estimate(values, answers, weights, persons)
+    without = [np.average(values[persons != one], weights=weights[persons != one]) for one in range(8)]
+    assert through == "persons"
+    assert found.error**2 == pytest.approx(7 / 8 * np.square(np.array(without) - found.mean).sum())
+
+
 def test_a_person_without_weight_is_no_person():
     """Answers of weight 0 change neither estimate, also where they are all that a person gave."""
     rng = np.random.default_rng(4)

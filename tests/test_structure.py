@@ -432,6 +432,23 @@ def test_the_spectrum_finds_planted_gains():
     np.testing.assert_allclose(variances(rows + 3), values, rtol=1e-9)
 
 
+def test_shares_of_the_variance_do_not_depend_on_the_scale():
+    """Features a thousand times as small have the same shares of the variance before and after, which add up to 1."""
+    W = np.diag(np.arange(1.0, 10.0))
+    found, small = spectrum(W, X), spectrum(W, X / 1000)
+    for name in ("share_before", "share_after"):
+        np.testing.assert_allclose(getattr(small, name), getattr(found, name), rtol=1e-9)
+        assert getattr(small, name).sum() == pytest.approx(1)
+
+
+def test_the_smallest_numbers_that_are_measured():
+    """10 images have overlaps of 1 and 5 neighbours; inner arrangements are compared from 3 neighbours on."""
+    found = structure(X[:10], Z[:10], k=3)
+    assert found.overlap.keys() == {1, 5}
+    assert found.local_cka == pytest.approx(local_cka(X[:10], Z[:10], neighbours(X[:10], 3)))
+    assert structure(X[:10], Z[:10], k=2).local_cka is None
+
+
 def test_a_transform_without_trace_or_at_zero_has_a_spectrum(as_a_user):
     """With tr W = 0 gains are those of W itself; W = 0 leaves nothing, and nothing is divided by zero."""
     W = np.diag([1.0, -1.0] + [0.0] * 7)

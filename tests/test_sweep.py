@@ -196,7 +196,7 @@ def test_constraints():
 
 
 def test_means_leave_out_unfinished_settings():
-    """A setting that some fold has not finished has no mean."""
+    """A setting that some fold has not finished has no mean; a metric unknown of one fold has that of the others."""
     base = {
         "method": "glocal",
         "bias": False,
@@ -208,8 +208,11 @@ def test_means_leave_out_unfinished_settings():
     }
     rows = [{**base, "fold": f, "alpha": 0.1, "accuracy_cosine": 0.4 + f / 10} for f in (0, 1)]
     rows += [{**base, "fold": 0, "alpha": 0.5, "accuracy_cosine": 0.4}]
-    rows[1] |= {"evaluations": 5, "converged": False, "seconds": 4}
+    rows[1] |= {"evaluations": 5, "converged": False, "seconds": 4, "accuracy_1nn": 0.7, "local_loss": None}
+    rows[0] |= {"accuracy_1nn": None, "local_loss": None}
     means = means_over_folds(rows, 2)
+    assert means["accuracy_1nn"].tolist() == [0.7]
+    assert "local_loss" not in means
     assert means["alpha"].tolist() == [0.1]
     assert means[["evaluations", "converged", "seconds"]].iloc[0].tolist() == [6, False, 5.0]  # sum, all, sum
     assert means["accuracy_cosine"].iloc[0] == pytest.approx(0.45)

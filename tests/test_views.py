@@ -2,18 +2,21 @@
 
 import itertools
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
+from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import cdist
 
 from glocal.data.categories import load_categories
 from glocal.data.triplets import Triplets
 from glocal.errors import DataError, FileError, MissingDependencyError, ParameterError
 from glocal.evaluation.alignment import answer_credit
-from glocal.evaluation.views import BeforeAfter, load_view, object_view, save_view
+from glocal.evaluation.views import BeforeAfter, load_view, matrices, measure, object_view, save_view
 from glocal.evaluation.views.maps import map_kind, object_map, turned
-from glocal.evaluation.views.matrices import matrix_of, object_order, people_matrix
+from glocal.evaluation.views.matrices import eight_bit, matrix_of, object_order, people_matrix
 from glocal.sweep import Sweep
 
 
@@ -78,6 +81,35 @@ def test_flips_of_folds_are_joined(rows, answers):
     assert (view.meta["n_gained"], view.meta["n_answers"]) == (gained, 3000)
 
 
+def test_the_strongest_flips_are_kept(rows, answers, monkeypatch):
+    """Of more flips than a view keeps the strongest of each side are listed; all are counted."""
+    parts = [BeforeAfter(rows, rows[:, ::-1] ** 3, answers)]
+    whole = object_view(rows, list(map(str, range(40))), parts=parts)
+    monkeypatch.setattr(measure, "_MOST_FLIPS", 7)
+    view = object_view(rows, list(map(str, range(40))), parts=parts)
+    for side in ("gained", "lost"):
+        np.testing.assert_array_equal(getattr(view, side), getattr(whole, side)[:7])
+        assert view.meta[f"n_{side}"] == len(getattr(whole, side)) > 7
+
+
+def test_a_cell_beyond_the_range_is_the_end_of_it():
+    """The range is that between groups: what is farther apart inside one has the value of its end."""
+    found = eight_bit(np.array([[3.0, 0.5, 1.0], [0.5, 0.0, 0.75], [1.0, 0.75, np.nan]]))
+    assert found.cells.tolist() == [[254, 0, 254], [0, 0, 127], [254, 127, 255]]
+    assert (found.low, found.high) == (0.5, 1.0)
+
+
+def test_objects_without_categories_are_in_the_order_of_a_tree(rows, monkeypatch):
+    """The order is that of average linkage; of too many objects for one it is that along the first axis."""
+    distances = cdist(rows, rows, "cosine")[np.triu_indices(40, 1)]
+    np.testing.assert_array_equal(object_order(rows), leaves_list(linkage(distances, "average")))
+    monkeypatch.setattr(matrices, "_CLUSTERED", 39)
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    axis = np.linalg.svd(unit - unit.mean(axis=0))[2][0]
+    along = np.argsort(unit @ axis)
+    assert object_order(rows).tolist() in (along.tolist(), along[::-1].tolist())
+
+
 def test_a_matrix_is_the_mean_over_pairs_of_groups(rows):
     """Each cell is the mean of 1 - cosine over the pairs of two groups, an object never paired with itself."""
     order = np.random.default_rng(3).permutation(40)
@@ -138,14 +170,20 @@ def test_objects_are_ordered_by_category_and_likeness(rows):
     assert (np.diff(groups[object_order(tight)]) != 0).sum() == 4
 
 
-def test_the_map_is_the_principal_plane_turned(rows):
-    """Distances in the map are those of scikit-learn's PCA up to scale, and turning does not change them."""
+@pytest.mark.parametrize("n", [40, 8])
+def test_the_map_is_the_principal_plane_turned(rows, n):
+    """Distances in the map are those of scikit-learn's PCA up to scale, and turning does not change them.
+
+    The axes point to where the object farthest along each stands; 8 objects have fewer rows than dimensions.
+    """
     from sklearn.decomposition import PCA
 
+    rows = rows[:n]
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     expected = PCA(2).fit_transform(unit)
     found = object_map(rows, "pca")
     assert np.square(found).sum(axis=1).mean() == pytest.approx(1)
+    assert (found.max(axis=0) >= -found.min(axis=0)).all()
     ratio = cdist(found, found)[0, 1:] / cdist(expected, expected)[0, 1:]
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-6)
     angle = np.array([[0.0, -1.0], [1.0, 0.0]])
@@ -207,18 +245,36 @@ def test_what_cannot_be_viewed_is_said(rows):
 
 def test_umap_without_its_package_is_said(rows, monkeypatch):
     """The map umap names the extra that brings it."""
-    monkeypatch.setitem(__import__("sys").modules, "umap", None)
+    monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(MissingDependencyError, match=r"glocal\[umap\]"):
         object_map(rows, "umap")
 
 
 def test_the_map_is_umap_where_it_is_installed(rows, monkeypatch):
     """Without umap-learn auto is the principal plane, number for number, and the view says so; few objects always."""
-    monkeypatch.setitem(__import__("sys").modules, "umap", None)
+    monkeypatch.setitem(sys.modules, "umap", None)
     assert map_kind("auto", 40) == "pca"
     np.testing.assert_array_equal(object_map(rows, "auto"), object_map(rows, "pca"))
     assert object_view(rows, list(map(str, range(40)))).meta["map"] == "pca"
     assert map_kind("auto", 15) == "pca"
+
+
+@pytest.mark.parametrize("start", [None, "given"])
+def test_umap_starts_from_the_map_of_the_baseline(rows, monkeypatch, start):
+    """Without a map to start from it starts from the principal plane."""
+    begun = []
+
+    class Recorded:
+        def __init__(self, *, init, **_):
+            begun.append(init)
+
+        def fit_transform(self, _):
+            return begun[0]
+
+    monkeypatch.setitem(sys.modules, "umap", types.SimpleNamespace(UMAP=Recorded))
+    given = None if start is None else np.random.default_rng(5).normal(size=(40, 2))
+    object_map(rows, "umap", start=given)
+    np.testing.assert_allclose(begun[0], object_map(rows, "pca") if given is None else given, atol=1e-5)
 
 
 def test_umap_draws_the_same_map_twice(rows):

@@ -30,15 +30,23 @@ from mutations import mutants, planted
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = """
-    data/splits sweep/selection similarity/choices similarity/pairs similarity/ties records scores
+    data/splits data/answers data/people data/repeated data/catch data/rdm data/check/agreement
+    sweep/selection similarity/choices similarity/pairs similarity/ties records scores
     evaluation/detection evaluation/rank_correlation evaluation/retrieval evaluation/anomaly evaluation/rsa
     evaluation/alignment evaluation/statistics/clusters evaluation/statistics/differences evaluation/statistics/means
+    evaluation/ceiling evaluation/cosines evaluation/flips evaluation/model_rdm evaluation/normality
+    evaluation/structure/collapse evaluation/structure/neighbourhoods evaluation/structure/likeness
+    evaluation/structure/spectrum evaluation/structure/separation evaluation/structure/measure
+    evaluation/fewshot/score evaluation/fewshot/logistic evaluation/fewshot/probes evaluation/fewshot/episodes
+    evaluation/views/matrices evaluation/views/measure evaluation/views/maps
+    collect/informative collect/curve align/score
     objective/penalty objective/objective objective/local_loss objective/choice_loss solver/minimise solver/line_search
     solver/duality solver/criterion solver/start solver/naive objective/choice_kernel objective/gather_kernel
 """
 TESTS = """
     splits similarity kinds mix objective row_space solver alignment records scores statistics retrieval anomaly
-    rsa structure local_scale differential sweep
+    rsa structure local_scale differential sweep ceiling cosines flips fewshot views people triplets reduction doctor
+    importers check_command collect_fit align
 """
 LONGEST = 12.0  # seconds of tests for one mistake
 

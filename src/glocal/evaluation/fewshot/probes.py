@@ -66,7 +66,7 @@ def _cross_validated(Q: np.ndarray, y: np.ndarray, k: int, folds: int) -> tuple[
         for f in range(folds):
             theta, _ = minimise_logistic(rows[f], float(C), [at[f], 2 * at[f] - before[f]], _FOLD_TOLERANCE)
             before[f], at[f] = at[f], theta
-            right += float(shared_credit(Q[fold == f] @ theta, y[fold == f]).mean()) / folds
+            right += float(shared_credit(Q[fold == f] @ theta, y[fold == f]).mean())
         if right > best + 1e-12:
             best, chosen, start = right, float(C), np.mean(at, axis=0)
     return chosen, start

@@ -68,8 +68,7 @@ def _principal(rows: np.ndarray) -> np.ndarray:
         values, vectors = np.linalg.eigh(rows @ rows.T)
         found = vectors[:, ::-1][:, :2] * np.sqrt(np.maximum(values[::-1][:2], 0))
     # an eigenvector has no sign of its own
-    signs = np.sign(found[np.abs(found).argmax(axis=0), np.arange(found.shape[1])])
-    found = found * np.where(signs == 0, 1, signs)
+    found = found * np.sign(found[np.abs(found).argmax(axis=0), np.arange(found.shape[1])])
     return found if found.shape[1] == 2 else np.column_stack([found, np.zeros(n)])
 
 
@@ -89,5 +88,5 @@ def _umap(rows: np.ndarray, seed: int, start: np.ndarray | None) -> np.ndarray:
 
 def _scaled(positions: np.ndarray) -> np.ndarray:
     positions = positions - positions.mean(axis=0)
-    spread = float(np.sqrt(np.square(positions).sum(axis=1).mean()))
-    return positions / spread if spread > 1e-12 else np.zeros_like(positions)
+    scaled: np.ndarray = positions / np.sqrt(np.square(positions).sum(axis=1).mean())
+    return scaled
