@@ -345,6 +345,15 @@ def test_fewer_training_images_than_k_are_an_error():
         anomaly_against(train, test, test, k=121)
 
 
+def test_the_rows_are_named_after_what_they_hold():
+    """AUROC, AUPR and FPR95 are rows of one task, which say mode and k."""
+    result = anomaly(*simulated(1), k=3)
+    values = [("auroc", result.auroc), ("aupr", result.aupr), ("fpr95", result.fpr95)]
+    assert [(row.task, row.metric, row.value) for row in result.scores] == [("anomaly", *value) for value in values]
+    assert all(row.settings == {"mode": "one-vs-rest", "k": 3} for row in result.scores)
+    assert (result.scores[0].low, result.scores[0].high) == (result.low, result.high)
+
+
 def test_a_single_member_class_works_with_k_1():
     """A class of one training and one test image has a score where k is 1."""
     train, labels, test, truth = simulated(1)
