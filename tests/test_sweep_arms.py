@@ -195,6 +195,7 @@ def test_the_exchange_on_paper():
         ("val-loss", 0.3, "select is 'val-loss' and an exchange is given too"),
         ("neighbours_kept>=0.9", 0.3, "leave one of them out"),
         ("front-knee", -1.0, "exchange is -1.0; allowed is a finite number above 0"),
+        ("front-knee", 0.0, "exchange is 0.0; allowed"),
         ("front-knee", float("nan"), "exchange is nan"),
     ],
 )
