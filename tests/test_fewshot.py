@@ -587,9 +587,19 @@ def test_breeds_errors_are_one_sentence(hierarchy):
     with pytest.raises(FileError, match="is 'lonely'; it must hold two words"):
         breeds_task("living17", hierarchy)
     edges.write_text(whole)
-    (hierarchy / "dataset_class_info.json").write_text('{"a": 1}')
-    with pytest.raises(FileError, match="is not a JSON list of"):
+    edges.write_text(whole + "\nworm fish0\nworm fish1\nworm fish2\nworm fish3\nworm fish4\nworm fish5")
+    with pytest.raises(DataError, match=r"puts class 1[0-5] under two superclasses of living17"):
         breeds_task("living17", hierarchy)
+    edges.write_text(whole)
+    for damaged, said in (
+        ('{"a": 1}', "is not a JSON list of"),
+        ('[[1, "a", "a"], [1, "b", "b"]]', "a number stands twice"),
+        ('[[1, "a", "a"], [2, "a", "b"]]', "an id stands twice"),
+        ('[[1.5, "a", "a"]]', "a number is not whole"),
+    ):
+        (hierarchy / "dataset_class_info.json").write_text(damaged)
+        with pytest.raises(FileError, match=said):
+            breeds_task("living17", hierarchy)
 
 
 # --- the command

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import http.server
 import json
+import os
 import re
 import shutil
 import sys
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from glocal.cli.app import execute
-from glocal.data.datasets import FILES, RemoteFile, cache_folder, fetch
+from glocal.data.datasets import FILES, RemoteFile, cache_folder, fetch, fetch_address
 from glocal.errors import DataWarning, FileError, MissingDependencyError, ParameterError
 from glocal.files import array_sha256
 from glocal.transform import LinearTransform, published
@@ -157,6 +158,35 @@ def test_an_answer_of_the_server_is_told(register, cache):
             fetch("made/up")
     sentence(caught)
     assert files_below(cache) == []
+
+
+@pytest.mark.parametrize(("status", "said"), [(206, "answers 206 Partial Content"), (200, "is empty as")])
+def test_a_part_and_nothing_are_not_kept(register, cache, status, said):
+    """Part of a file, and an empty one, are refused also where no checksum is known."""
+    with serving(CONTENT if status == 206 else b"", status=status) as (url, _):
+        register(url, checksum=None, size=None)
+        with pytest.raises(FileError, match=said):
+            fetch("made/up")
+    assert files_below(cache) == []
+
+
+def test_passwords_in_addresses_are_not_shown(register, cache, monkeypatch):
+    """A user and a password before the server of a mirror or an address stand in no message."""
+    register("http://unused")
+    monkeypatch.setenv("GLOCAL_MIRROR", "http://ann:secret@127.0.0.1:1")
+    for bring in (lambda: fetch("made/up"), lambda: fetch_address("http://ann:secret@127.0.0.1:1/x")):
+        with pytest.raises(FileError, match=r"from http://127\.0\.0\.1:1/") as caught:
+            bring()
+        assert "secret" not in str(caught.value)
+
+
+def test_a_pipe_in_the_cache_is_refused(register, cache):
+    """A pipe under the name of a file is one sentence; writing to it would wait for a reader for ever."""
+    register("http://unused")
+    (cache / "made").mkdir(parents=True)
+    os.mkfifo(cache / "made/up.bin")
+    with pytest.raises(FileError, match="is a device or a pipe; made/up is kept there as a file"):
+        fetch("made/up")
 
 
 def test_a_damaged_file_in_the_cache_is_replaced(register, cache):

@@ -119,7 +119,7 @@ def breeds_task(name: str, folder: PathLike | None = None, seed: int = 2) -> Bre
     FileError
         A file is missing or damaged.
     DataError
-        The hierarchy holds a cycle, or no superclass of the task.
+        The hierarchy holds a cycle, or no superclass of the task, or has a class under two of them.
 
     References
     ----------
@@ -145,15 +145,22 @@ def breeds_task(name: str, folder: PathLike | None = None, seed: int = 2) -> Bre
             continue
         classes = sorted(_descendants(children, node) & numbers.keys())
         if len(classes) >= k:
-            drawn = [numbers[str(one)] for one in rng.choice(classes, k, replace=False)]
+            taken = [numbers[str(one)] for one in rng.choice(classes, k, replace=False)]
             known = names.get(node, node)
             superclasses.append(f"{known} ({node})" if known in superclasses else known)
-            source.append(tuple(drawn[: k // 2]))
-            target.append(tuple(drawn[k // 2 :]))
+            source.append(tuple(taken[: k // 2]))
+            target.append(tuple(taken[k // 2 :]))
     if not superclasses:
         raise DataError(
             f"{folder} has no node at level {wanted_level} below {ancestor} with {k} classes: "
             f"it is not the hierarchy that {name} is defined on."
+        )
+    drawn = [one for members in (*source, *target) for one in members]
+    if len(set(drawn)) < len(drawn):
+        twice = next(one for one in drawn if drawn.count(one) > 1)
+        raise DataError(
+            f"{folder} puts class {twice} under two superclasses of {name}, so that it would train and test, or have "
+            "two labels; in the files of the release each class is under one. Copy them again."
         )
     return BreedsTask(name, tuple(superclasses), tuple(source), tuple(target), numbers)
 
@@ -218,7 +225,13 @@ def _pairs(path: Path, separator: str | None) -> list[tuple[str, str]]:
 def _class_numbers(path: Path) -> dict[str, int]:
     entries = read_json(path, what="class info", fix="Copy it again.")
     try:
-        return {str(entry[1]): int(entry[0]) for entry in entries}
+        found = [(str(entry[1]), int(entry[0])) for entry in entries]
+        if any(isinstance(entry[0], bool | float) for entry in entries):
+            raise ValueError("a number is not whole")
+        for what, values in zip(("id", "number"), zip(*found, strict=True), strict=False):
+            if len(set(values)) < len(found):
+                raise ValueError(f"an {what} stands twice" if what == "id" else f"a {what} stands twice")
+        return dict(found)
     except (ValueError, TypeError, LookupError, OverflowError) as error:
         raise FileError(
             f"class info file {path} is not a JSON list of [number, id, name] ({one_line(error)}). Copy it again."

@@ -20,7 +20,7 @@ from urllib.request import url2pathname
 from glocal.data.datasets.registry import FILES, IMAGE_SETS, RemoteFile
 from glocal.errors import DataWarning, FileError, GLocalError, ParameterError
 from glocal.extras import needed
-from glocal.files import PathLike, atomic_write, claimed, existing_file, make_folder, one_line, unreadable
+from glocal.files import PathLike, atomic_write, claimed, existing_file, is_special, make_folder, one_line, unreadable
 from glocal.files.documents import read_object
 
 CACHE_VARIABLES = ("GLOCAL_CACHE", "GLOCAL_CACHE_DIR")  # the second is the former name of the cache of features
@@ -155,7 +155,7 @@ def fetch_address(
     known = checksum_of(address, sha256, folder)
     name = re.sub(r"[^\w.-]", "_", PurePosixPath(unquote(parts.path)).name)[-100:].lstrip(".") or "file"
     path = folder / "addresses" / hashlib.sha256(address.encode()).hexdigest()[:16] / name
-    entry = RemoteFile(address, str(path), address, known and f"sha256:{known}", None, "", "", "")
+    entry = RemoteFile(without_password(address), str(path), address, known and f"sha256:{known}", None, "", "", "")
     found = bring(entry, path, progress, offline=offline, refresh=refresh, timeout=timeout)
     try:
         check(found.path)
@@ -236,6 +236,8 @@ def bring(
     timeout: float = TIMEOUT,
 ) -> Fetched:
     """The file of an entry at its place in the cache, downloaded if it is not there whole."""
+    if is_special(path):
+        raise FileError(f"{path} is a device or a pipe; {entry.name} is kept there as a file. Remove it.")
     here = path.is_file() and _matches(path, entry)
     if offline or is_offline():
         if not here:
@@ -254,6 +256,7 @@ def _download(entry: RemoteFile, path: Path, progress: Progress | None, timeout:
     place = entry.path if entry.name in FILES else f"images/{path.name}" if entry.name in IMAGE_SETS else None
     url = f"{mirror.rstrip('/')}/{quote(place)}" if mirror and place else entry.url
     by_hand = f"Download it elsewhere and put it at {path}."
+    shown = without_password(url)
     make_folder(path.parent)
     with atomic_write(path) as stream:
         try:
@@ -262,7 +265,8 @@ def _download(entry: RemoteFile, path: Path, progress: Progress | None, timeout:
             else:
                 _receive(entry, url, stream, progress, timeout)
         except (needed("requests", "fetching").RequestException, ValueError) as error:  # NOTE a redirect to no address
-            raise FileError(f"cannot fetch {entry.name} from {url} ({_reason(error)}). {by_hand}") from error
+            reason = without_password(_reason(error))
+            raise FileError(f"cannot fetch {entry.name} from {shown} ({reason}). {by_hand}") from error
         stream.flush()
         found = Path(stream.name)
         if not _matches(found, entry):
@@ -270,14 +274,23 @@ def _download(entry: RemoteFile, path: Path, progress: Progress | None, timeout:
             published = place is not None
             what = "not the file that was published" if published else "not the one that was stated or first fetched"
             raise FileError(
-                f"{entry.name} as {url} serves it is {what}: it has {found.stat().st_size} bytes, "
+                f"{entry.name} as {shown} serves it is {what}: it has {found.stat().st_size} bytes, "
                 f"sha256:{_digest(found)}, not {wanted}; nothing was kept. "
                 + (by_hand if published else "If you expect the new one, state its sha256.")
             )
 
 
+def without_password(address: str) -> str:
+    """An address that may be shown: without the user and password that it may hold.
+
+    >>> without_password("https://ann:secret@example.org/x")
+    'https://example.org/x'
+    """
+    return re.sub(r"(?<=//)[^/\s]*@", "", address)
+
+
 def _copy(entry: RemoteFile, url: str, stream: BinaryIO) -> None:
-    source = existing_file(url2pathname(urlsplit(url).path), what=f"{entry.name}, file")
+    source = existing_file(url2pathname(urlsplit(url).path), what=entry.name)
     if not source.is_file():
         raise FileError(f"{source} is a device or a pipe. Name a file.")
     with source.open("rb") as opened:
@@ -289,15 +302,21 @@ def _receive(entry: RemoteFile, url: str, stream: BinaryIO, progress: Progress |
     most = entry.size or (_MOST_OF_A_SET if entry.name in IMAGE_SETS else _MOST_BYTES)
     with requests.get(url, stream=True, timeout=timeout) as answer:
         answer.raise_for_status()
+        if answer.status_code != 200:  # part of the file, or nothing
+            raise requests.HTTPError(response=answer)
         stated = answer.headers.get("content-length", "")
         done, total = 0, int(stated) if stated.isascii() and stated.isdecimal() else 0
         for piece in answer.iter_content(_PIECE):
             done += len(piece)
             if max(done, total) > most:
-                raise FileError(f"{entry.name} is larger than {most} bytes as {url} serves it; nothing was kept.")
+                raise FileError(
+                    f"{entry.name} is larger than {most} bytes as {without_password(url)} serves it; nothing was kept."
+                )
             stream.write(piece)
             if progress is not None:
                 progress(min(done, total) if total else done, total)
+        if not done:
+            raise FileError(f"{entry.name} is empty as {without_password(url)} serves it; nothing was kept.")
 
 
 def _reason(error: BaseException) -> str:
