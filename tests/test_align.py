@@ -1,5 +1,6 @@
 """glocal align: from a named model, images and answers to an aligned model, killed wherever it may be."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -11,8 +12,7 @@ import numpy as np
 import processes
 import pytest
 
-from glocal.align import Inputs, align, plan, sentences, things_answers
-from glocal.align.run import STEPS
+from glocal.align import STEPS, Inputs, align, plan, sentences, things_answers
 from glocal.data.answers import Answers
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.records import read_rows
@@ -311,6 +311,21 @@ def test_a_step_that_others_need_cannot_be_skipped(toy, tmp_path):
     for step in ("extract", "choose", "polish"):
         with pytest.raises(ParameterError, match=f"skip is {step}; allowed are check, score"):
             align(toy, tmp_path / "out", skip=(step,))
+
+
+def test_a_plan_leaves_out_what_is_skipped_and_says_first_what_is_too_few(toy, tmp_path):
+    """Skipped steps are not in the plan, unknown ones an error of it; local images that make no folds are one too."""
+    inputs, out = toy, tmp_path / "out"
+    assert [one.step for one in plan(inputs, out, ["score", "page"]) if one.step != "extract"] == [
+        *("check", "choose", "export", "card")
+    ]
+    with pytest.raises(ParameterError, match="skip is choose; allowed are check"):
+        plan(inputs, out, ["choose"])
+    few = dataclasses.replace(inputs, local_images=draw(tmp_path / "few", "ab", np.zeros((2, 16))))
+    for work in (plan, align):
+        with pytest.raises(ParameterError, match="2 local images cannot be cut into 3 folds of at least 11"):
+            work(few, out)
+    assert not out.exists()
 
 
 def test_an_error_of_the_check_stops_before_the_sweep(toy, tmp_path):

@@ -152,3 +152,10 @@ def test_fix_replaces_nothing(folder, capsys):
     for _ in range(2):
         assert run("data", "check", *given(folder, "turned.npy"), "--fix") == 0
     assert len(np.load(mended)) == len(np.load(folder / "triplets.npy"))
+
+
+def test_rows_that_are_all_equal_are_findings(tmp_path, capsys):
+    """Features without a column that varies are diagnosed like others."""
+    np.save(tmp_path / "f.npy", np.tile(np.arange(5.0), (40, 1)))
+    _, told = checked(capsys, "--features", tmp_path / "f.npy")
+    assert "constant" in [each["check"] for each in told["findings"]]

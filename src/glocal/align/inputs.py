@@ -21,6 +21,8 @@ from glocal.extract import Extractor, open_images
 from glocal.extract.extractor import kept_folder
 from glocal.extract.source import Source
 from glocal.files import PathLike, array_sha256, read_lines
+from glocal.sweep import Sweep
+from glocal.sweep.data import check_folds
 
 _PROBE = 8  # images that are run to see how long one takes
 _HOW = (
@@ -111,6 +113,19 @@ class Inputs:
             if self.answers is not None:
                 raise
             raise DataError(f"{error} {_HOW}") from error
+
+    def check(self) -> Joined:
+        """The answers joined by the names of the images, where the sweep can cut both into its folds.
+
+        Raises
+        ------
+        DataError, ParameterError
+            They do not belong together, or are too few.
+        """
+        joined, search = self.joined(), Sweep()
+        local = len(self.sources["local"]) if "local" in self.sources else None
+        check_folds(joined.triplets, len(self.sources["objects"]), local, folds=search.folds, seed=search.seed)
+        return joined
 
 
 def things_answers(progress: Callable[[int, int], None] | None = None) -> tuple[Answers, tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from glocal.align.inputs import Inputs
 from glocal.align.log import Log, key_of
 from glocal.aligner.arm import METHODS
 from glocal.data.features import Features
-from glocal.errors import DataError
+from glocal.errors import DataError, ParameterError
 from glocal.extract.source import Source
 from glocal.files import PathLike
 from glocal.sweep import Grid
 from glocal.sweep.options import SweepOptions
 
+STEPS = ("extract", "check", "choose", "score", "export", "page", "card")
+SKIPPABLE = ("check", "score", "export", "page", "card")
 _EVALUATIONS = 85  # of the objective, a point: the mean of sweeps on real data
 _STEP = 0.003  # seconds of an evaluation besides its products
 _SIDE = 512  # of the matrices by which the speed of this machine is measured
@@ -32,17 +35,26 @@ class PlannedStep:
     seconds: float
 
 
-def plan(inputs: Inputs, out: PathLike) -> list[PlannedStep]:
+def check_skip(skip: Collection[str]) -> None:
+    """Raise a ParameterError where a step is unknown, or one that others need."""
+    if unknown := [step for step in skip if step not in SKIPPABLE]:
+        raise ParameterError(f"skip is {', '.join(unknown)}; allowed are {', '.join(SKIPPABLE)}.")
+
+
+def plan(inputs: Inputs, out: PathLike, skip: Collection[str] = ()) -> list[PlannedStep]:
     """Read names, count answers, run the network on a few images, and say what each step will do in the folder `out`.
 
-    Nothing is written but what the libraries of the network and `things_answers` keep in their caches.
+    Steps of `skip` are left out. Nothing is written but what the libraries of the network and `things_answers` keep in
+    their caches.
 
     Raises
     ------
     DataError, FileError, ParameterError
-        The inputs cannot be used: no answer is about these images, an image is known to be unreadable, no such model.
+        The inputs cannot be used: no answer is about these images, too few images or answers for the folds, an image is
+        known to be unreadable, no such model; or there is no such step to skip.
     """
-    joined = inputs.joined()
+    check_skip(skip)
+    joined = inputs.check()
     steps = [_extraction(inputs, name, source) for name, source in inputs.sources.items()]
     n, t = len(inputs.sources["objects"]), len(joined.triplets)
     m = len(inputs.sources["local"]) if "local" in inputs.sources else 0
@@ -58,7 +70,7 @@ def plan(inputs: Inputs, out: PathLike) -> list[PlannedStep]:
     steps.append(PlannedStep("export", "transform.npz, .safetensors and .onnx", 1.0))
     steps.append(PlannedStep("page", "report.html with pictures of the objects", 3 + 0.01 * n))
     steps.append(PlannedStep("card", "card.md", 0.1))
-    return steps
+    return [one for one in steps if one.step not in skip]
 
 
 def points_of(*, local: bool) -> int:

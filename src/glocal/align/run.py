@@ -11,12 +11,13 @@ from typing import Any
 
 from glocal.align.inputs import Inputs
 from glocal.align.log import Log, key_of
+from glocal.align.plan import check_skip
 from glocal.align.score import heldout_scores
 from glocal.align.sentences import sentences
 from glocal.data.check import Case, diagnose
 from glocal.data.features import Features
 from glocal.data.join import Joined
-from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError, ParameterError
+from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError
 from glocal.extract.extractor import kept_features
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder
 from glocal.files.stems import file_stems
@@ -27,8 +28,6 @@ from glocal.sweep import Sweep
 from glocal.transform import LinearTransform
 from glocal.transform.card import card
 
-STEPS = ("extract", "check", "choose", "score", "export", "page", "card")
-SKIPPABLE = ("check", "score", "export", "page", "card")
 OnStep = Callable[[str, int, int], None]
 """Called with the step, and how many of its parts are done of how many; 0 of 0 where it has none."""
 
@@ -93,11 +92,10 @@ def align(
     ParameterError, FileError, MissingDependencyError
         A step that cannot be skipped, another process in `out`, no such images or model, a library that is missing.
     """
-    if unknown := [step for step in skip if step not in SKIPPABLE]:
-        raise ParameterError(f"skip is {', '.join(unknown)}; allowed are {', '.join(SKIPPABLE)}.")
+    check_skip(skip)
     if "page" not in skip:
         check_extra()
-    inputs.joined()  # what does not belong together is said before any work
+    inputs.check()  # what does not belong together is said before any work
     out = make_folder(out)
     with lock(out / ".align.lock") as mine:
         if not mine:

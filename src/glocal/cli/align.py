@@ -48,7 +48,8 @@ def align(
             raise ParameterError("--object-ids, --kind and the like say how to read --answers; pass --answers too.")
         answers = None if triplets is None else given.load(triplets)
         inputs = Inputs(model, images, answers, names_of(given.object_ids), local_images, layer)
-        planned = plan(inputs, out)
+        left_out = [step for step in (skip or "").replace(" ", "").split(",") if step]
+        planned = plan(inputs, out, left_out)
     steps = [{"step": one.step, "what": one.what, "seconds": round(one.seconds, 1)} for one in planned]
     rows = [[one.step, one.what, _time(one.seconds)] for one in planned]
     if dry_run:
@@ -61,7 +62,7 @@ def align(
         say(f"{row[0]}: {row[1]}, about {row[2]}")
     with progress_bar("align") as progress, others_to_stderr():
         done = align_all(
-            inputs, out, skip=[step for step in (skip or "").replace(" ", "").split(",") if step],
+            inputs, out, skip=left_out,
             on_step=lambda step, part, total: progress(part or None, total or None, step),
         )  # fmt: skip
     if as_json:

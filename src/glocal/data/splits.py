@@ -25,7 +25,11 @@ def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray,
     ------
     ParameterError
         Too many or too few folds, or a negative seed.
+    DataError
+        Fewer than six objects.
     """
+    if n < 6:
+        raise DataError(f"{n} objects cannot be cut into folds; each of two needs three. Give more objects.")
     if not 2 <= folds <= n // 3:
         raise ParameterError(
             f"folds is {folds} but {n} objects allow 2 to {n // 3} (three objects are needed in each part)."

@@ -18,6 +18,22 @@ from glocal.errors import DataError, ParameterError
 K = 10
 
 
+def check_folds(answers: Answers, n: int, local: int | None, *, folds: int, seed: int) -> None:
+    """Raise the sentence for folds of n objects, and of local images if any, that cannot be fitted or scored."""
+    answers.check_range(n)
+    for fold in range(folds):
+        parts = split_triplets(answers, n, folds=folds, fold=fold, seed=seed)
+        for part, what in zip(parts, ("to train on", "to validate on"), strict=True):
+            if not part.any():
+                raise DataError(f"fold {fold} of {folds} has no triplet {what}. Use fewer folds, or more answers.")
+    judged, what = (n, "objects") if local is None else (local, "local images")
+    if judged < folds * (K + 1):
+        raise ParameterError(
+            f"{judged} {what} cannot be cut into {folds} folds of at least {K + 1}, which neighbours at k = {K} need. "
+            f"Use fewer folds, or more {what}."
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class SweepData:
     """The input of a sweep.
@@ -44,19 +60,8 @@ class SweepData:
 
     def check(self, folds: int) -> None:
         """Raise the sentence for folds that cannot be fitted or scored, before any work is done."""
-        n = len(self.fit.features)
-        self.fit.triplets.check_range(n)
-        for fold in range(folds):
-            parts = split_triplets(self.fit.triplets, n, folds=folds, fold=fold, seed=self.fit.seed)
-            for part, what in zip(parts, ("to train on", "to validate on"), strict=True):
-                if not part.any():
-                    raise DataError(f"fold {fold} of {folds} has no triplet {what}. Use fewer folds, or more answers.")
-        if len(self.judged) < folds * (K + 1):
-            what = "objects" if self.fit.local_features is None else "local images"
-            raise ParameterError(
-                f"{len(self.judged)} {what} cannot be cut into {folds} folds of at least {K + 1}, which "
-                f"neighbours at k = {K} need. Use fewer folds, or more {what}."
-            )
+        local = None if self.fit.local_features is None else len(self.fit.local_features)
+        check_folds(self.fit.triplets, len(self.fit.features), local, folds=folds, seed=self.fit.seed)
         self._check_width(self.judged, "local features")
         if self.downstream is not None:
             self._check_width(self.downstream, "downstream features")

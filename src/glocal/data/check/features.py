@@ -181,6 +181,8 @@ def of_length_one(case: Case, *roles: str) -> Case:
 
 def _standardized(found: ColumnProfile, mean: float, std: float, what: str) -> Iterator[Finding]:
     varies = ~found.constant
+    if not varies.any():
+        return
     center = np.abs(found.mean[varies]).max() < _SAME * std
     unit = bool(np.abs(found.std[varies] - 1).max() < _SAME)
     overall = abs(mean) < 1e-4 and abs(std - 1) < 1e-4
