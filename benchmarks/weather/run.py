@@ -20,7 +20,7 @@ PAGE = FOLDER.parents[1] / "docs" / "reliability.md"
 KEPT = PAGE.with_suffix(".json")
 DRIVERS = {
     "readers": "readers.py 100000 1 --out readers.jsonl",
-    "faults": "faults.py 10 1",
+    "faults": "faults.py 10 1 --out faults.jsonl",
     "numbers": "random_problems.py 100 1",
     "mutants": "mutants.py 10 1 --out mutants.jsonl",
 }

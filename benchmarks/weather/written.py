@@ -252,7 +252,7 @@ def _study(made: Path, answers: Answers) -> None:
     with engine.begin() as connection:
         for person in np.unique(answers.person).tolist():
             connection.execute(database.people.insert().values(id=person, made=0.0, consented=1.0))
-        for number, (item, person) in enumerate(zip(answers.objects[:120].tolist(), answers.person, strict=False)):
+        for number, (item, person) in enumerate(zip(answers.objects[:50].tolist(), answers.person, strict=False)):
             row = {"person": str(person), "number": number, "images": json.dumps(item), "source": "random", "made": 2.0}
             asked = connection.execute(database.trials.insert().values(**row)).inserted_primary_key
             answer = {"trial": asked[0], "choice": 2, "seconds": 1.5, "time": 3.0 + number}
