@@ -15,7 +15,7 @@ from glocal.collect.curve import Curve, learning_curve, path, rotated
 from glocal.collect.database import answers as answers_table
 from glocal.collect.database import open_database, people, proposals, trials
 from glocal.collect.export import Collected, collected
-from glocal.collect.informative import information, posterior, probabilities, propose, random_questions
+from glocal.collect.informative import greedy, information, posterior, probabilities, propose, random_questions
 from glocal.collect.owner import LOCK, STATE, between_people, own_repeats, state
 from glocal.collect.projection import PowerLaw, power_law, project
 from glocal.collect.refit import follow, refit
@@ -25,6 +25,7 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.world import simulated_answers
 from glocal.errors import DataError, ParameterError
+from glocal.evaluation.alignment import odd_one_out
 from glocal.files import make_folder
 from glocal.jobs.folder import lock
 from glocal.similarity import candidate_pairs
@@ -117,11 +118,31 @@ def test_a_fit_in_principal_axes_is_the_fit_of_the_features(monkeypatch):
     assert found @ found.T == pytest.approx(Z @ Z.T, abs=0.01 * np.square(Z).sum(axis=1).max())
 
 
+def test_lambda_of_a_fold_is_chosen_on_the_others(features, monkeypatch):
+    """A fold has the credit of the fit whose loss is least on the other folds, each part of the curve alike."""
+    rng = np.random.default_rng(0)
+    fits = [rng.normal(size=(len(features), 3)) for _ in curves.LAMBDAS]
+    monkeypatch.setattr(curves, "path", lambda X, answers: fits)
+    given = simulated_answers(np.zeros((len(features), 2)), 120, seed=1)
+    found = learning_curve(features, given, np.ones(120, dtype=bool))
+    fold_of = curves._folds_of_questions(given, 4, np.random.default_rng(0))
+    parts = [given.select(fold_of == fold) for fold in range(4)]
+    scores = [[odd_one_out(Z, part) for Z in fits] for part in parts]
+    losses = np.array([[score.loss * len(part) for score in row] for row, part in zip(scores, parts, strict=True)])
+    best = [int(np.delete(losses, fold, axis=0).sum(axis=0).argmin()) for fold in range(4)]
+    assert best != (losses.sum(axis=0) + losses).argmin(axis=1).tolist()  # its own loss would choose another
+    credit = np.concatenate([row[chosen].units.values for row, chosen in zip(scores, best, strict=True)])
+    np.testing.assert_array_equal(found.credit, np.repeat(credit[:, None], 4, axis=1))
+    assert found.lmbda == curves.LAMBDAS[int(losses.sum(axis=0).argmin())]
+    np.testing.assert_allclose(found.sizes, 90 * np.array([0.125, 0.25, 0.5, 1.0]), atol=1)
+
+
 def test_too_few_random_answers_make_no_curve(features):
     """Fewer than 60 answers asked at random are refused with their number."""
     given = simulated_answers(features.matrix.astype(np.float64), 100, seed=1)
-    with pytest.raises(DataError, match="30 answers were asked at random"):
-        learning_curve(features, given, np.arange(100) < 30)
+    for number in (30, 59):
+        with pytest.raises(DataError, match=f"{number} answers were asked at random"):
+            learning_curve(features, given, np.arange(100) < number)
 
 
 def planted(law, sizes=(500, 1000, 2000, 4000), n=4000):
@@ -198,6 +219,30 @@ def test_what_was_never_asked_is_asked(features):
     assert all(len(set(row)) == 3 for row in asked.tolist())
     assert (asked >= 10).mean() > 0.7
     assert len({tuple(sorted(row)) for row in asked.tolist()}) > 30
+
+
+def test_what_is_chosen_counts_as_asked_in_the_next_round():
+    """The best questions are chosen in eight rounds; each is told how often objects were asked about before it."""
+    rng, told = np.random.default_rng(1), []
+    asked, worth = random_questions(rng, 9, 60), rng.uniform(size=60)
+
+    def of_counts(counts):
+        told.append(counts.copy())
+        return worth
+
+    chosen = greedy(of_counts, asked, np.ones(9), 16)
+    np.testing.assert_array_equal(chosen, np.argsort(-worth)[:16])
+    before = [1 + np.bincount(asked[chosen[:number]].ravel(), minlength=9) for number in range(0, 16, 2)]
+    np.testing.assert_array_equal(told, before)
+
+
+def test_questions_of_other_sizes_are_not_proposed(features):
+    """Answers about four objects, or of two kinds, are refused."""
+    wide = Answers(np.arange(8).reshape(2, 4), kind="nearest-of-n")
+    mixed = Answers(np.arange(6).reshape(2, 3), kind=np.array(["anchor", "odd-one-out"]))
+    for given in (wide, mixed):
+        with pytest.raises(DataError, match="answers of one kind about three objects"):
+            propose(features, given, LinearTransform(np.eye(8, dtype=np.float32), None, 0.0, 1.0), 4)
 
 
 def test_random_questions_are_about_three_objects():
