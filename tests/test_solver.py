@@ -308,6 +308,16 @@ def test_an_indefinite_stationary_point_is_left():
     assert float(torch.linalg.eigvalsh(found.W)[0]) > 0
 
 
+def test_only_a_penalty_toward_scaled_identities_asks_for_a_definite_w():
+    """W is left where it is indefinite, unless the penalty is that of `naive`; W and -W are equally good."""
+    W, rules = torch.diag(torch.tensor([2.0, 1.0, 1.0, 1.0, 1.0, -0.5], dtype=F64)), {}
+    for kind in ("squared-norm", "scaled-identity"):
+        rules[kind] = DualityGap(Objective(((1.0, LOSS), (0.1, Penalty(kind)))))
+    assert rules["squared-norm"].definite(W)
+    assert not rules["scaled-identity"].definite(W)
+    assert rules["scaled-identity"].definite(-identity())
+
+
 def test_the_preconditioner_saves_evaluations():
     """Where features are of very different strength, the initial inverse Hessian saves half of the evaluations."""
     strengths = torch.tensor([8.0, 4.0, 2.0, 1.0, 0.5, 0.25], dtype=F64)
@@ -463,6 +473,14 @@ def test_the_optimum_of_naive_is_of_low_rank():
     assert int((eigenvalues > 1e-3 * eigenvalues[-1]).sum()) <= 2
     assert float(eigenvalues[0]) > -1e-9
     torch.testing.assert_close(found.W, found.W.T)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.8])
+def test_naive_needs_few_evaluations(share):
+    """Columns are added with a length that fits and dropped for good: a tight tolerance takes few evaluations."""
+    found = minimise_naive(LOSS, share * lambda_max(LOSS), tol=1e-8)
+    assert found.converged
+    assert found.evaluations <= 100
 
 
 def test_naive_accepts_a_start():
