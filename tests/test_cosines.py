@@ -138,3 +138,20 @@ def test_the_command_reads_a_store_and_a_transform(tmp_path):
     first, second = (json.loads(line) for line in (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines())
     assert (first["metric"], first["value"]) == ("threshold", pytest.approx(moved.after))
     assert (second["metric"], second["value"]) == ("matches_kept", pytest.approx(moved.kept))
+
+
+def test_equal_rows_have_a_cosine_of_1():
+    """Rows of a store compared with themselves reach 1 and no more, so that thresholds drawn from them are allowed."""
+    X = cloud()
+    (first, _) = cosine_shift(X, X, (X, X)).thresholds
+    assert first.before <= 1
+    assert cosine_shift(X, X, (X, X)).before[-1] <= 1
+
+
+def test_a_seed_that_is_none_is_said(tmp_path):
+    """A negative seed of the draw of rows is one sentence."""
+    np.save(tmp_path / "x.npy", cloud())
+    LinearTransform(np.eye(6), None, 0.0, 1.0).save(tmp_path / "t.npz")
+    given = ["--features", str(tmp_path / "x.npy"), "--transform", str(tmp_path / "t.npz")]
+    found = CliRunner().invoke(app, ["evaluate", "scores", *given, "--seed", "-1"])
+    assert "seed is -1; allowed is 0 to" in str(found.exception)

@@ -122,13 +122,13 @@ def cosine_shift(
 def _cosines(
     X: np.ndarray, gallery: np.ndarray | None
 ) -> tuple[Float[np.ndarray, " k"], Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
-    """The cosines of all pairs and the two rows of each."""
+    """The cosines of all pairs and the two rows of each; equal rows have 1, not a rounding more."""
     U = unit_rows(X)
     if gallery is None:
         rows, columns = np.triu_indices(len(U), 1)
-        return (U @ U.T)[rows, columns], rows, columns
+        return np.clip((U @ U.T)[rows, columns], -1, 1), rows, columns
     rows, columns = np.indices((len(U), len(gallery))).reshape(2, -1)
-    return (U @ unit_rows(gallery).T).ravel(), rows, columns
+    return np.clip((U @ unit_rows(gallery).T).ravel(), -1, 1), rows, columns
 
 
 def _moved(old: np.ndarray, new: np.ndarray, threshold: float, groups: tuple[np.ndarray, np.ndarray]) -> MovedThreshold:

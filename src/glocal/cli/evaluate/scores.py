@@ -15,6 +15,7 @@ from glocal.cli.evaluate.common import Scored, record
 from glocal.cli.features import FeaturesPath
 from glocal.cli.output import interval, status
 from glocal.data.features import Features
+from glocal.data.splits import check_seed
 from glocal.errors import ParameterError
 from glocal.evaluation.cosines import CosineShift, cosine_shift
 from glocal.transform import LinearTransform
@@ -44,6 +45,7 @@ def scores_command(
     """
     if rows < 10:
         raise ParameterError(f"rows is {rows}; at least 10 rows are needed to compare pairs.")
+    check_seed(seed)
     fitted = LinearTransform.load(transform)
     X = _drawn(given.load(features), rows, seed)
     Y = None if gallery is None else _drawn(given.load(gallery), rows, seed)
