@@ -1,5 +1,6 @@
 """Answers of other systems: each format as its system writes it, what is no answer is counted, and the way back."""
 
+import contextlib
 import csv
 import io
 import json
@@ -13,7 +14,7 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.importers.formats import FORMATS, export_answers, import_answers, likely_format
 from glocal.data.join import join
-from glocal.errors import DataError, FileError, GLocalError, ParameterError
+from glocal.errors import DataError, DataWarning, FileError, GLocalError, ParameterError
 
 
 def table(path, header, *rows):
@@ -591,3 +592,52 @@ def test_real_files(data_dir):
     videos = import_answers(data_dir / "videos/answers.csv", "csv")
     assert (len(videos.answers), len(videos.answers.catch)) == (23_773, 1_185)
     assert videos.answers.catch.passed.all()
+
+
+def planted(names=None, person=None):
+    """Three answers about five objects."""
+    rows = np.array([[0, 1, 2], [3, 4, 0], [4, 2, 1]])
+    return Answers(rows, kind="anchor", names=names, person=None if person is None else np.array(person))
+
+
+@pytest.mark.parametrize("format", ["csv", "salmon"])
+@pytest.mark.parametrize(
+    "names",
+    [["NA", *"bcde"], [" a", *"bcde"], ["", *"bcde"], ["a", "a", *"cde"], ["<img src=x>", *"bcde"], ["[1]", *"bcde"],
+     ["a\rb", *"bcde"], ["a\udcff", *"bcde"]],
+)  # fmt: skip
+def test_a_name_that_a_table_would_change_is_not_written(tmp_path, format, names):
+    """What would be read as missing, as another name, as a list or as somebody else's is refused; no file is there."""
+    with pytest.raises(DataError, match="does not come back from a table as it is"):
+        export_answers(planted(names), tmp_path / "out.csv", format)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_persons_that_a_table_would_merge_are_not_written(tmp_path):
+    """Blanks at the ends and words for nothing make one person of two; leading zeros and case do not."""
+    for person in ([" a", "a", "b"], ["NA", "None", "b"], ["1", "1.0", "2"]):
+        with pytest.raises(DataError, match="as the same one"):
+            export_answers(planted(person=person), tmp_path / "out.csv", "csv")
+    for person in (["1", "01", "001"], ["Ann", "ann", "ANN"], ["1", "1_0", "10"]):
+        export_answers(planted(person=person), tmp_path / "out.csv", "csv")
+        assert import_answers(tmp_path / "out.csv", "csv").answers.person.tolist() == person
+
+
+@pytest.mark.parametrize(
+    "names", [["001", "002", "003", "004", "005"], ["a\nb", "é", "e\u0301", "=1", '"'], ["7", *"0123"]]
+)
+def test_names_come_back_from_a_table(tmp_path, names):
+    """Names with leading zeros, line breaks, accents and formulas, and numbers beside their list, stay the same."""
+    numbers = names[0] == "7"
+    with pytest.warns(DataWarning, match="--object-ids") if numbers else contextlib.nullcontext():
+        export_answers(planted(names), tmp_path / "out.csv", "csv")
+    found = import_answers(tmp_path / "out.csv", "csv", names=names if numbers else None).answers
+    rows = [[found.names[i] for i in row] for row in found.objects.tolist()]
+    assert rows == [[names[i] for i in row] for row in planted().objects.tolist()]
+
+
+def test_what_psiz_writes_where_nothing_is_known_is_not_known(tmp_path):
+    """Answers without persons and times come back without: agent 0 and a time of -1 ms are no person and no time."""
+    export_answers(planted(), tmp_path / "out.npz", "psiz")
+    found = import_answers(tmp_path / "out.npz", "psiz").answers
+    assert (found.person, found.seconds) == (None, None)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from glocal.errors import DataError, FileError, ParameterError
+from glocal.errors import DataError, FileError, GLocalError, ParameterError
 from glocal.integrations.torch import AlignedModel
 from glocal.transform.linear import LinearTransform
 
@@ -351,3 +351,59 @@ def test_a_model_may_yield_a_dictionary():
     transform = LinearTransform(np.eye(2, dtype=np.float32), None, mean=0.0, std=2.0)
     model = AlignedModel(Keyed(), transform, output="features")
     assert model(torch.tensor([[3.0, 1.0]])).tolist() == [[1.5, 0.5]]
+
+
+def test_a_stored_embedding_of_llama_index_is_loaded(tmp_path):
+    """What `to_dict` and `to_json` store makes the same embedding; a model that cannot be loaded is asked for."""
+    pytest.importorskip("llama_index.core", reason="LlamaIndex needs glocal[integrations]")
+    from llama_index.core import MockEmbedding
+
+    from glocal.integrations.llama_index import AlignedEmbedding
+
+    planted().save(tmp_path / "transform.npz")
+    aligned = AlignedEmbedding(
+        embed_model=MockEmbedding(embed_dim=P), transform=tmp_path / "transform.npz", strength=0.5
+    )
+    wanted = aligned.get_text_embedding("a cat")
+    for again in (AlignedEmbedding.from_dict(aligned.to_dict()), AlignedEmbedding.from_json(aligned.to_json())):
+        assert again.get_text_embedding("a cat") == wanted
+    stored = aligned.to_dict()
+    stored["embed_model"]["class_name"] = "Elsewhere"
+    with pytest.raises(ParameterError, match=r"Elsewhere cannot be loaded.*Pass it"):
+        AlignedEmbedding.from_dict(dict(stored))
+    again = AlignedEmbedding.from_dict(dict(stored), embed_model=MockEmbedding(embed_dim=P))
+    assert again.get_text_embedding("a cat") == wanted
+    for wrong, sentence in (
+        ({"embed_model": MockEmbedding(embed_dim=P)}, "transform is None"),
+        ({"embed_model": MockEmbedding(embed_dim=P), "transform": planted()}, "Save the transform and pass the path"),
+        ({"transform": "t.npz"}, "embed_model is None"),
+        ({"transform": "t.npz", "embed_model": "local"}, "embed_model is 'local'"),
+    ):
+        with pytest.raises(ParameterError, match=sentence):
+            AlignedEmbedding(**wrong)
+    with pytest.raises(DataError, match="embeds no images"):
+        aligned.get_image_embedding("a.png")
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: AlignedModel(torch.nn.Identity(), "transform.npz"), r"transform is a str; .*LinearTransform.load"),
+        (lambda: AlignedModel(torch.nn.Identity(), planted(), strength="x"), "strength is 'x'"),
+        (lambda: AlignedModel(torch.nn.Identity(), planted())(torch.ones(1, P) + 0j), "complex64"),
+        (lambda: AlignedModel(torch.nn.Identity(), planted(), output=0)((torch.ones(1, P),)), "yields a tuple"),
+        (lambda: planted()(torch.ones(1, P) + 0j), "complex64"),
+        (lambda: planted()(torch.ones(1, P).to_sparse()), "dense tensor"),
+    ],
+)
+def test_what_no_transform_maps_is_one_sentence(call, sentence):
+    """A path, a strength that is no number, complex and sparse tensors are refused; none is cut to something else."""
+    with pytest.raises(GLocalError, match=sentence):
+        call()
+
+
+def test_precision_does_not_hang_on_the_order_of_bytes():
+    """Float64 rows in the other order of bytes, and long doubles, are computed in float64."""
+    X = np.random.default_rng(0).normal(size=(3, P)) + 1e6
+    for other in (X.astype(">f8"), X.astype("<f8"), X.astype(np.longdouble)):
+        np.testing.assert_array_equal(planted()(other), planted()(X))

@@ -26,6 +26,7 @@ from pathlib import Path
 from opened import MORE, hostile
 
 HANG = 120.0  # seconds without a finished case
+OURS = 70  # exit code of a process of this driver that failed itself
 PIECE, PROCESS = 5000, 500  # cases of a line in the file, and of a process
 KEPT = Path("weather-readers")
 READERS = hostile.READERS | MORE
@@ -80,13 +81,16 @@ def attack(name: str, first: int, cases: int, seed: int) -> collections.Counter:
                 out = os.dup(2)
                 os.dup2(silent, 1)
                 os.dup2(silent, 2)
+                code = 1
                 try:
                     work(name, whole, seed, first, last, shared, out)
+                    code = 0
                 except (Exception, hostile.TooLong) as error:  # noqa: BLE001  said by the parent
                     os.write(out, f"{error!r}\n".encode())
-                    os._exit(1)
-                os._exit(0)
-            status = watched(child, shared)
+                    code = OURS
+                finally:
+                    os._exit(code)  # also where a reader ends the process in a way that Python lets it
+            status = watched(child, shared, last - first)
             done, refused, amiss = struct.unpack("3q", shared[:24])
             count.update(tried=done, refused=refused, amiss=amiss, read=done - refused - amiss)
             first += done
@@ -98,16 +102,17 @@ def attack(name: str, first: int, cases: int, seed: int) -> collections.Counter:
     return count
 
 
-def watched(child: int, shared: mmap.mmap) -> str | None:
-    """Wait for a process: None, or `crashed`, or `hung` where no case ended for `HANG` seconds."""
+def watched(child: int, shared: mmap.mmap, cases: int) -> str | None:
+    """Wait for a process: None, `crashed` if it ended before its last case, `hung` if none ended in `HANG` seconds."""
     before, since = -1, time.monotonic()
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            if status and not os.WIFSIGNALED(status):
-                raise RuntimeError(f"the driver itself failed with exit code {os.waitstatus_to_exitcode(status)}")
-            return "crashed" if status else None
         done = struct.unpack("q", shared[:8])[0]
+        if ended:
+            code = os.waitstatus_to_exitcode(status)
+            if code == OURS or (done == cases and code):
+                raise RuntimeError(f"the driver itself failed with exit code {code}")
+            return None if done == cases else "crashed"
         if done != before:
             before, since = done, time.monotonic()
         elif time.monotonic() - since > HANG:

@@ -9,6 +9,7 @@ import numpy as np
 from glocal.errors import DataError
 from glocal.extras import needed
 from glocal.files import one_line
+from glocal.integrations.strength import at_strength
 from glocal.transform.linear import LinearTransform
 
 _Embeddings = needed("langchain_core.embeddings", "AlignedEmbeddings").Embeddings
@@ -49,8 +50,8 @@ class AlignedEmbeddings(_Embeddings):  # type: ignore[misc, valid-type]
     ) -> None:
         self.embeddings = embeddings
         self.normalize = normalize
-        self.documents = transform.at_strength(strength) if strength != 1.0 else transform
-        self.queries = self.documents if query_strength is None else transform.at_strength(query_strength)
+        self.documents = at_strength(transform, strength)
+        self.queries = self.documents if query_strength is None else at_strength(transform, query_strength)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed texts and align them."""
@@ -70,12 +71,18 @@ class AlignedEmbeddings(_Embeddings):  # type: ignore[misc, valid-type]
 
     def embed_image(self, uris: list[str]) -> list[list[float]]:
         """Embed images and align them, where the embeddings take images."""
-        return self._aligned(self.documents, self.embeddings.embed_image(uris))
+        embed_image = getattr(self.embeddings, "embed_image", None)
+        if embed_image is None:
+            raise DataError(
+                f"{type(self.embeddings).__name__} embeds no images. Give embeddings that have embed_image."
+            )
+        return self._aligned(self.documents, embed_image(uris))
 
     def _aligned(self, transform: LinearTransform, vectors: list[list[float]]) -> list[list[float]]:
         try:
-            rows = np.asarray(vectors, dtype=np.float64).reshape(len(vectors), -1 if vectors else transform.dimensions)
-        except (TypeError, ValueError) as error:
+            n = len(vectors)
+            rows = np.asarray(vectors, dtype=np.float64).reshape(n, -1 if n else transform.dimensions)
+        except (TypeError, ValueError, RuntimeError) as error:  # the last is of tensors with gradients
             raise DataError(
                 f"the embeddings yield no rows of {transform.dimensions} numbers ({one_line(error)[:160]}). Give those "
                 "of the model that the transform was fitted on."

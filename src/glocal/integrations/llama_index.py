@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 
+from glocal.errors import DataError, ParameterError
 from glocal.extras import needed
+from glocal.files import one_line
+from glocal.integrations.strength import at_strength
 from glocal.transform.linear import LinearTransform
 
 _base = needed("llama_index.core.embeddings.multi_modal_base", "AlignedEmbedding")
+_loading = needed("llama_index.core.embeddings.loading", "AlignedEmbedding")
 _pydantic = needed("llama_index.core.bridge.pydantic", "AlignedEmbedding")
 
 
@@ -19,7 +24,8 @@ class AlignedEmbedding(_base.MultiModalEmbedding):  # type: ignore[misc]
     Parameters
     ----------
     embed_model : BaseEmbedding
-        The model that the transform was fitted on; images are aligned where it embeds them.
+        The model that the transform was fitted on; images are aligned where it embeds them. What ``to_dict`` has stored
+        of it is enough where LlamaIndex itself can load it; otherwise ``from_dict(stored, embed_model=...)`` gives it.
     transform : path
         A transform file; the path is what an index stores of it.
     strength : float
@@ -48,12 +54,17 @@ class AlignedEmbedding(_base.MultiModalEmbedding):  # type: ignore[misc]
     _queries: LinearTransform = _pydantic.PrivateAttr()
 
     def __init__(self, **fields: Any) -> None:
-        fields = {**fields, "transform": str(fields["transform"])}
-        fields.setdefault("model_name", f"{fields['embed_model'].model_name}, aligned")
+        path, model = fields.get("transform"), _loaded(fields.get("embed_model"))
+        if not isinstance(path, str | os.PathLike):
+            raise ParameterError(
+                f"transform is {path!r}; an index stores a path. Save the transform and pass the path of its file."
+            )
+        fields |= {"transform": os.fspath(path), "embed_model": model}
+        fields.setdefault("model_name", f"{model.model_name}, aligned")
         super().__init__(**fields)
         transform = LinearTransform.load(self.transform)
-        self._documents = transform.at_strength(self.strength) if self.strength != 1.0 else transform
-        self._queries = self._documents if self.query_strength is None else transform.at_strength(self.query_strength)
+        self._documents = at_strength(transform, self.strength)
+        self._queries = self._documents if self.query_strength is None else at_strength(transform, self.query_strength)
 
     @classmethod
     def class_name(cls) -> str:
@@ -76,10 +87,30 @@ class AlignedEmbedding(_base.MultiModalEmbedding):  # type: ignore[misc]
         return _aligned(self._documents, [await self.embed_model.aget_text_embedding(text)])[0]
 
     def _get_image_embedding(self, img_file_path: Any) -> list[float]:
-        return _aligned(self._documents, [self.embed_model.get_image_embedding(img_file_path)])[0]
+        return _aligned(self._documents, [self._of_images().get_image_embedding(img_file_path)])[0]
 
     async def _aget_image_embedding(self, img_file_path: Any) -> list[float]:
-        return _aligned(self._documents, [await self.embed_model.aget_image_embedding(img_file_path)])[0]
+        return _aligned(self._documents, [await self._of_images().aget_image_embedding(img_file_path)])[0]
+
+    def _of_images(self) -> Any:
+        if not hasattr(self.embed_model, "get_image_embedding"):
+            raise DataError(f"{type(self.embed_model).__name__} embeds no images. Give an embed_model that does.")
+        return self.embed_model
+
+
+def _loaded(model: Any) -> Any:
+    """An embedding model, also from what an index stores of it."""
+    if isinstance(model, dict):
+        try:
+            return _loading.load_embed_model(dict(model))
+        except (ValueError, TypeError) as error:
+            raise ParameterError(
+                f"the stored embed_model {model.get('class_name')} cannot be loaded ({one_line(error)[:160]}). "
+                "Pass it: AlignedEmbedding.from_dict(stored, embed_model=MODEL)."
+            ) from error
+    if not isinstance(model, _base.BaseEmbedding):
+        raise ParameterError(f"embed_model is {model!r}; it must be an embedding model of LlamaIndex.")
+    return model
 
 
 def _aligned(transform: LinearTransform, vectors: list[list[float]]) -> list[list[float]]:

@@ -10,6 +10,7 @@ import numpy as np
 from glocal.errors import DataError, FileError, ParameterError
 from glocal.extras import needed
 from glocal.files import PathLike, atomic_write, existing_file, one_line
+from glocal.integrations.strength import at_strength
 from glocal.transform.linear import LinearTransform
 
 _BYTES = (1 << 31) - (1 << 20)  # one protobuf message ends at 2 GiB
@@ -53,6 +54,7 @@ def append(
         The output is not what the transform maps.
     """
     onnx = needed("onnx", "an ONNX model")
+    transform = at_strength(transform, strength)
     path = existing_file(backbone, what="ONNX model")
     try:
         model = onnx.load(path)
@@ -70,7 +72,7 @@ def append(
             f"the transform maps FLOAT of shape (n, {transform.dimensions}). Name another output, or convert it in the "
             "backbone."
         )
-    A, c = (transform if strength == 1.0 else transform.at_strength(strength)).folded()
+    A, c = transform.folded()
     _add_layer(model, features.name, A.astype(np.float32), c.astype(np.float32))
     onnx.helper.set_model_props(
         model, {**{p.key: p.value for p in model.metadata_props}, "glocal": json.dumps(transform.meta)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from glocal.extras import needed
+from glocal.integrations.strength import at_strength
 from glocal.transform.linear import LinearTransform
 
 
@@ -43,7 +44,7 @@ def dense(transform: LinearTransform, *, strength: float = 1.0) -> Any:
     import torch
 
     modules = needed("sentence_transformers.sentence_transformer.modules", "a module of sentence-transformers")
-    linear = (transform if strength == 1.0 else transform.at_strength(strength)).to_linear()
+    linear = at_strength(transform, strength).to_linear()
     layer = modules.Dense(
         linear.in_features,
         linear.out_features,

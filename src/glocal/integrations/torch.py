@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from glocal.errors import DataError
+from glocal.integrations.strength import at_strength
 from glocal.transform.linear import LinearTransform
 
 
@@ -59,7 +60,7 @@ class AlignedModel(torch.nn.Module):
         self.model = model
         self.output = output
         self.normalize = normalize
-        self.aligned = (transform if strength == 1.0 else transform.at_strength(strength)).to_linear()
+        self.aligned = at_strength(transform, strength).to_linear()
 
     def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Call the model with these arguments and align the features that it yields."""
@@ -67,7 +68,7 @@ class AlignedModel(torch.nn.Module):
         if self.output is None:
             features = found
         else:
-            features = found.get(self.output) if isinstance(found, Mapping) else getattr(found, self.output, None)
+            features = found.get(self.output) if isinstance(found, Mapping) else getattr(found, str(self.output), None)
         if not isinstance(features, torch.Tensor):
             names = list(found) if hasattr(found, "keys") else []
             raise DataError(
@@ -76,6 +77,8 @@ class AlignedModel(torch.nn.Module):
                 + ". Pass output, the name of the field that holds the features"
                 + (f": {', '.join(names)}." if names else ".")
             )
+        if features.is_complex():
+            raise DataError(f"the model yields {features.dtype} values; the transform maps real numbers.")
         if features.ndim != 2 or features.shape[1] != self.aligned.in_features:
             raise DataError(
                 f"the model yields features of shape {tuple(features.shape)} but the transform maps "

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from glocal.data.features import Standardization, row_blocks
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.files import PathLike, existing_file, one_line
+from glocal.options import check_kind
 from glocal.transform.file_format import read_transform, write_transform
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class LinearTransform:
             )
 
     def _apply_numpy(self, X: np.ndarray, normalize: bool) -> np.ndarray:
-        dtype = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
+        dtype = np.dtype(np.float64 if X.dtype.kind == "f" and X.dtype.itemsize >= 8 else np.float32)
         W = self.weights.astype(dtype, copy=False)
         Z: np.ndarray = np.empty((len(X), self.out_dimensions), dtype=X.dtype if X.dtype.kind == "f" else dtype)
         # NOTE the scalars come off before the product: folded into it, a large offset would cancel in float32
@@ -192,6 +193,8 @@ class LinearTransform:
     def _apply_torch(self, X: Any, normalize: bool) -> Any:
         import torch
 
+        if X.is_complex() or X.layout != torch.strided:
+            raise DataError(f"features hold {X.dtype} values, {X.layout}; they must be real numbers in a dense tensor.")
         dtype = torch.float64 if X.dtype == torch.float64 else torch.float32
         W = torch.as_tensor(self.weights, dtype=dtype, device=X.device)
         near = float(np.float32(self.mean))  # NOTE in two parts: not every device computes in float64
@@ -227,6 +230,7 @@ class LinearTransform:
             Another number, or a transform to fewer dimensions, which cannot be mixed with the original: reduce it
             afterwards.
         """
+        check_kind("strength", strength, float)
         if not (np.isfinite(strength) and strength >= 0):
             raise ParameterError(f"strength is {strength}; allowed is 0 (original) and above, 1 is the full transform.")
         if self.out_dimensions != self.dimensions:

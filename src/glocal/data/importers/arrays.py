@@ -101,6 +101,9 @@ def read_psiz(path: PathLike, options: Options) -> Imported:
                 f"{t} trials need one number each."
             )
     lists = {name: np.broadcast_to(found[name].reshape(-1), t) for name in optional if name in found}
+    for name, told in (("agent_id", lambda values: values != 0), ("rt_ms", lambda values: values >= 0)):
+        if name in lists and not told(lists[name]).any():  # PsiZ writes these where nothing is known
+            del lists[name]
     n_select = lists.get("n_select", np.ones(t, dtype=np.int64)).astype(np.int64)
     ranked = lists.get("is_ranked", np.ones(t, dtype=bool)).astype(bool)
     n_reference = (shown >= 0).sum(axis=1) - 1

@@ -23,7 +23,7 @@ Roles = Mapping[str, Sequence[str]]
 _MOST_BYTES = 1 << 30
 _HTML = 1000  # characters that are searched for the source of what is shown
 _FIX = "Save it as CSV with a first line that names its columns."
-_NONE = ["NA", "N/A", "NaN", "nan", "null", "None"]
+NONE = ["NA", "N/A", "NaN", "nan", "null", "None"]
 _YES = {"1", "true", "yes", "catch"}
 
 LIST = "list_of_trials"  # its number stands for a person where a file has several and nothing else tells people apart
@@ -83,7 +83,7 @@ def read_table(path: PathLike) -> Table:
             first = stream.readline(1 << 20)
         separator = max(",;\t", key=first.count)
         frame = pd.read_csv(
-            path, sep=separator, dtype=str, na_values=_NONE, keep_default_na=False, encoding="utf-8-sig"
+            path, sep=separator, dtype=str, na_values=NONE, keep_default_na=False, encoding="utf-8-sig"
         ).fillna("")
         if not len(frame):
             raise FileError(f"answers file {path} has no row below its first line. {_FIX}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from glocal.data.features import object_name
 from glocal.errors import DataError
 
 MISSING = -1
+_WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.0*)?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,19 +166,18 @@ def drawn(total: int, limit: int, seed: int) -> np.ndarray:
 
 
 def whole_numbers(values: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None:
-    """Texts as integers, empty ones as -1; None if any of them is not an integer."""
+    """Texts as integers, empty ones as -1; None if any of them is not an integer: 007 and 1_0 are names."""
     if values.dtype.kind in "iub":
         return values.astype(np.int64)
     distinct, member = np.unique(values.astype(str), return_inverse=True)
     numbers = np.full(len(distinct), MISSING, dtype=np.int64)
     for i, text in enumerate(distinct.tolist()):
         if text:
-            try:
-                value = float(text)
-                numbers[i] = int(value)
-            except (ValueError, OverflowError):
+            if not _WHOLE.fullmatch(text):
                 return None
-            if value != numbers[i]:
+            try:
+                numbers[i] = int(text.partition(".")[0])
+            except (ValueError, OverflowError):
                 return None
     return numbers[member.reshape(values.shape)]
 
@@ -197,7 +198,7 @@ def real_numbers(values: Shaped[np.ndarray, " n"], what: str) -> Float[np.ndarra
 def indices(shown: Shaped[np.ndarray, "t m"], options: Options) -> tuple[Int[np.ndarray, "t m"], Sequence[str] | None]:
     """Objects as integers: -1 where there is none, -2 where a name is not in the list; and the list."""
     numbers = whole_numbers(shown.reshape(-1))
-    if numbers is not None:
+    if numbers is not None and not _are_names(shown, options):
         if (numbers < MISSING).any():
             raise DataError(f"a trial names object {int(numbers.min())}; indices of objects must be at least 0.")
         return numbers.reshape(shown.shape), options.names
@@ -218,6 +219,13 @@ def indices(shown: Shaped[np.ndarray, "t m"], options: Options) -> tuple[Int[np.
             f"(first {names[0]!r}). Give the list of these objects."
         )
     return np.array(found, dtype=np.int64)[member.reshape(shown.shape)], names
+
+
+def _are_names(shown: Shaped[np.ndarray, "t m"], options: Options) -> bool:
+    """Whether texts that could be indices are all names in the list, which counts more."""
+    if shown.dtype.kind in "iub" or options.names is None or options.base or options.order is not None:
+        return False
+    return set(np.unique(shown.astype(str)).tolist()) - {""} <= set(options.names)
 
 
 def _in_order(kind: str, shown: np.ndarray, picked: np.ndarray) -> np.ndarray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import numpy as np
 
 from glocal.data.answers import Answers
 from glocal.data.answers_file import COLUMNS
-from glocal.errors import DataError
+from glocal.data.importers.columns import NONE, shown_in
+from glocal.data.importers.trials import whole_numbers
+from glocal.errors import DataError, DataWarning
 from glocal.extras import needed
 from glocal.files import PathLike, atomic_write
 
@@ -18,6 +22,7 @@ from glocal.files import PathLike, atomic_write
 def write_csv(answers: Answers, path: PathLike) -> None:
     """One row an answer: a, b, odd, or reference, closer, farther, farther2, …; then weight, person and seconds."""
     kind = _one_kind(answers, "csv", "odd-one-out", "anchor", "nearest-of-n")
+    _check_texts(answers)
     width = answers.objects.shape[1]
     columns = COLUMNS.get(kind, COLUMNS["anchor"]) + tuple(f"farther{i}" for i in range(2, width - 1))
     shown = _shown(answers)
@@ -36,6 +41,7 @@ def write_salmon(answers: Answers, path: PathLike) -> None:
     """Columns head, left, right, winner, loser, puid and response_time; the winner stands left and right in turn."""
     _one_kind(answers, "salmon", "anchor")
     _without_weights(answers, "salmon's responses")
+    _check_texts(answers)
     head, winner, loser = answers.objects.T
     even = np.arange(len(answers)) % 2 == 0
     left, right = np.where(even, winner, loser), np.where(even, loser, winner)
@@ -105,6 +111,44 @@ def _one_kind(answers: Answers, format: str, *kinds: str) -> str:
 def _without_weights(answers: Answers, what: str) -> None:
     if answers.weights is not None:
         raise DataError(f"the answers have weights, which {what} cannot hold. Write csv.")
+
+
+def _check_texts(answers: Answers) -> None:
+    """Raise a DataError where a name of an object or a person would come back from a table as another one."""
+    if answers.names is not None:
+        names = [answers.names[i] for i in answers.named().tolist()]
+        twice = [name for name, times in Counter(names).items() if times > 1]
+        if changed := twice or [name for name in names if not _stays(name)]:
+            raise DataError(
+                f"an object is named {changed[0]!r}, which does not come back from a table as it is. Rename it: names "
+                f"of a table are unique UTF-8 text, without HTML, brackets or blanks at the ends, and none of "
+                f"{', '.join(NONE)}."
+            )
+        if whole_numbers(np.array(names)) is not None:
+            warnings.warn(
+                "the names of the objects are whole numbers, which readers of the table take for indices. Give them "
+                "the list of names too: --object-ids of data import.",
+                DataWarning,
+                stacklevel=4,
+            )
+    if answers.person is not None:
+        people = np.unique(answers.person.astype(str))
+        back = np.array(["" if one in NONE else one.strip() for one in people.tolist()])
+        numbers = whole_numbers(back)
+        if len(np.unique(back if numbers is None else numbers)) < len(people) or not all(map(_is_text, people)):
+            raise DataError(
+                f"two persons of {', '.join(map(repr, people.tolist()))[:200]} would come back from a table as the "
+                "same one. Name them by letters or by whole numbers."
+            )
+
+
+def _stays(name: str) -> bool:
+    plain = name == name.strip() and "\r" not in name and not name.startswith("[") and shown_in(name) == name
+    return bool(name) and plain and name not in NONE and _is_text(name)
+
+
+def _is_text(name: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _shown(answers: Answers) -> np.ndarray:
