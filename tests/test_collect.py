@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sql
@@ -511,6 +512,27 @@ def test_a_study_is_made_once(tmp_path, images):
     again = open_study(tmp_path / "study")
     assert (again.key, again.number) == (made.key, made.number)
     assert not [path for path in (tmp_path / "study").iterdir() if path.name.startswith(".")]
+
+
+def test_windows_of_the_owner_share_a_count(served, monkeypatch):
+    """However many windows of the owner ask, one counts for those who wait, and holds no connection but its own."""
+    study, running, most = served(), [], []
+
+    def slow(of, found):
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.02)
+        running.pop()
+        return {}
+
+    monkeypatch.setattr("glocal.collect.owner.state", slow)
+    address = f"{study.links['owner']}/state"
+    with ThreadPoolExecutor(8) as pool:
+        assert {reply.status_code for reply in pool.map(study.get, [address] * 16)} == {200}
+    assert max(most) == 1
+    counts = len(most)
+    assert study.get(address).status_code == 200
+    assert len(most) == counts + 1, "what was counted before is not told again"
 
 
 def test_a_database_is_a_file_that_stays_where_it_is(tmp_path, monkeypatch):

@@ -57,6 +57,7 @@ def create_app(study: Study, engine: Engine) -> FastAPI:
         yield
         desk.writer.close()
         desk.readers.shutdown()
+        desk.counting.shutdown()
 
     app = FastAPI(lifespan=life, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     _add_people(app, desk)
@@ -100,6 +101,8 @@ class _Desk:
         fastest = study.settings.fastest
         self.answers, self.requests = Limit(fastest, _BURST), Limit(fastest / _EACH, _BURST * _EACH)
         self.readers = ThreadPoolExecutor(2, "glocal-collect-reader")
+        self.counting = ThreadPoolExecutor(1, "glocal-collect-owner")
+        self.counted: asyncio.Future[dict[str, Any]] | None = None  # shared by the windows of the owner that wait
 
     async def write(self, operation: Callable[[Connection], T]) -> T:
         future: asyncio.Future[T] = asyncio.wrap_future(self.writer.submit(operation))
@@ -210,8 +213,13 @@ def _add_owner(app: FastAPI, desk: _Desk) -> None:
         return HTMLResponse(pages.owner_page(title=study.title))
 
     @app.get("/o/{text}/state")
-    def state(text: str) -> dict[str, Any]:
+    async def state(text: str) -> dict[str, Any]:
         desk.who(text, OWNER)
+        if desk.counted is None or desk.counted.done():
+            desk.counted = asyncio.get_running_loop().run_in_executor(desk.counting, count)
+        return await asyncio.shield(desk.counted)
+
+    def count() -> dict[str, Any]:
         return owner.state(study, collected(study, desk.engine))
 
     @app.get("/o/{text}/chart/{name}")
