@@ -101,9 +101,10 @@ def read_psiz(path: PathLike, options: Options) -> Imported:
                 f"{t} trials need one number each."
             )
     lists = {name: np.broadcast_to(found[name].reshape(-1), t) for name in optional if name in found}
-    for name, told in (("agent_id", lambda values: values != 0), ("rt_ms", lambda values: values >= 0)):
-        if name in lists and not told(lists[name]).any():  # PsiZ writes these where nothing is known
-            del lists[name]
+    if "agent_id" in lists and not lists["agent_id"].any():  # as PsiZ writes it where nothing is known
+        del lists["agent_id"]
+    if "rt_ms" in lists and (lists["rt_ms"] < 0).all():
+        del lists["rt_ms"]
     n_select = lists.get("n_select", np.ones(t, dtype=np.int64)).astype(np.int64)
     ranked = lists.get("is_ranked", np.ones(t, dtype=bool)).astype(bool)
     n_reference = (shown >= 0).sum(axis=1) - 1
