@@ -16,7 +16,7 @@ from glocal.collect.database import answers as answers_table
 from glocal.collect.database import open_database, people, proposals, trials
 from glocal.collect.export import Collected, collected
 from glocal.collect.informative import greedy, information, posterior, probabilities, propose, random_questions
-from glocal.collect.owner import LOCK, STATE, between_people, own_repeats, state
+from glocal.collect.owner import LOCK, STATE, between_people, fitted, own_repeats, state
 from glocal.collect.projection import PowerLaw, power_law, project
 from glocal.collect.refit import follow, refit
 from glocal.collect.settings import Settings
@@ -24,7 +24,7 @@ from glocal.collect.study import Study
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.world import simulated_answers
-from glocal.errors import DataError, ParameterError
+from glocal.errors import DataError, FileError, ParameterError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.files import make_folder
 from glocal.jobs.folder import lock
@@ -402,6 +402,14 @@ def test_a_followed_study_is_fitted_again_when_answers_have_come(study, features
     assert next(fits)["fit"]["answers"] == 61
     engine.dispose()
     assert len(waited) == 2
+
+
+@pytest.mark.parametrize("held", ['{"fit": 3}', "{}", '{"fit": {"state": "done", "answers": "x"}}'])
+def test_a_damaged_state_of_a_fit_is_one_sentence(study, held):
+    """What is no state of a fit is refused with how to go on, by the page and by a fit."""
+    (make_folder(study.fit) / STATE).write_text(held)
+    with pytest.raises(FileError, match=r"is damaged. Delete it and fit again"):
+        fitted(study)
 
 
 def test_a_study_without_features_says_how_to_give_them(study, features):

@@ -12,7 +12,7 @@ from jaxtyping import Int
 from glocal.collect.export import CANNOT_TELL, Collected
 from glocal.collect.study import Study
 from glocal.collect.trials import CATCH
-from glocal.errors import DataError
+from glocal.errors import DataError, FileError
 from glocal.evaluation.ceiling import ceiling
 from glocal.evaluation.statistics import mean_estimate
 from glocal.evaluation.statistics.means import Estimate
@@ -53,6 +53,9 @@ def fitted(study: Study) -> dict[str, Any]:
     if (study.fit / STATE).is_file():
         fix = "Delete it and fit again: glocal collect fit STUDY."
         held = read_object(study.fit / STATE, what="state of the fit", fix=fix)
+        fit = held.get("fit")
+        if not isinstance(fit, dict) or "state" not in fit or not isinstance(fit.get("answers", 0), int):
+            raise FileError(f"the state of the fit {study.fit / STATE} is damaged. {fix}")
     if held["fit"]["state"] == RUNNING:
         with lock(study.fit / LOCK) as free:
             if free:
