@@ -59,6 +59,7 @@ _BEGIN = "open('../begun', 'w').close()\n"
 _ABOUT_WRITING = re.compile(
     r"cannot (write|be written|be locked)|may be written|disk is full|by another process|largest file"
 )
+_UNDER_WAY = ("running", "failed")  # what the fit of a study says of itself; a running one that is dead has failed
 _MAIN = "from glocal.cli import main; main()"
 
 
@@ -178,7 +179,8 @@ class Bench:
             passing = (
                 new is None and old is None and "damaged" not in str(now)[:7] and name.split(os.sep)[0] in self.tops()
             )
-            if not (growing or passing or same(now, old) or same(now, new)):
+            told = isinstance(now, dict) and isinstance(now.get("fit"), dict) and now["fit"].get("state") in _UNDER_WAY
+            if not (growing or passing or told or same(now, old) or same(now, new)):
                 amiss.append(f"{name} is neither the earlier one nor the new one")
         return amiss + [f"{name} is gone" for name in self.before.keys() & self.whole.keys() - found.keys()]
 
