@@ -221,7 +221,8 @@ def invariance(rng, folder, counts=None):
         if (record is None) != (plain is None):
             found += [f"{name}: only one of the two was refused"]
         elif record and record["converged"] and plain["converged"]:
-            found += differ(record["objective"], plain["objective"], name, 20 * record["tol"] * plain["objective"])
+            least = max(plain["objective"], float(np.finfo(float).eps))
+            found += differ(record["objective"], plain["objective"], name, 20 * record["tol"] * least)
         for key in ("accuracy", "tie_rate", "low", "high"):
             a, b = scores[name][key], scores["plain"][key]
             if (a is None) != (b is None) or (a is not None and abs(a - b) > 1e-9):

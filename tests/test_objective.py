@@ -319,6 +319,20 @@ def test_huge_similarities_do_not_overflow(dtype, path):
     assert torch.isfinite(dW).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+@pytest.mark.parametrize("how", [(False, False), (True, False), (False, True), (True, True)])
+def test_the_small_losses_of_clear_answers_are_not_lost_beside_1(dtype, how):
+    """The loss 2 e^-gap of a clear answer has as many digits as others, and so has each of its slopes."""
+    gathered, compiled = how
+    for gap in (0.0, 1.0, 12.0, 25.0, 60.0):
+        rows = torch.tensor([[gap, 1.0], [1.0, 0.0], [0.0, 0.0]], dtype=dtype)  # S_01 = gap, the others 0
+        loss = ChoiceLoss(rows, np.array([[0, 1, 2]], dtype=np.int32), gathered=gathered, compiled=compiled)
+        value, dW, _ = loss(torch.eye(2, dtype=dtype))
+        assert value == pytest.approx(math.log1p(2 * math.exp(-gap)), rel=1e-5, abs=0)
+        chosen = -2 * math.exp(-gap) / (1 + 2 * math.exp(-gap))
+        assert dW[0, 0].item() == pytest.approx(2 * gap * chosen, rel=1e-5, abs=0)
+
+
 def test_a_step_far_too_long_is_infinite_not_nan():
     """Where even the squared length of an object overflows, the value is infinite, which a line search understands."""
     at = Objective(((1.0, ChoiceLoss(X.float(), ANSWERS)),))(1e25 * torch.eye(P))

@@ -64,17 +64,17 @@ def _exp(x):
 
 @numba.njit(inline="always")
 @no_type_check
-def _log(z):
-    """Log z for z in [1, 3] to 2 ulp: log √3 + 2 artanh((z - √3) / (z + √3))."""
-    root = np.float32(1.7320508075688772)
-    u = (z - root) / (z + root)
+def _log1p(a):
+    """Log (1 + a) for a in [0, 2] to 2 ulp: 2 artanh u, u = a / (a + 2), a polynomial of degree 5 in u² times u."""
+    u = a / (a + np.float32(2))
     v = u * u
-    p = np.float32(2 / 9)
-    p = p * v + np.float32(2 / 7)
-    p = p * v + np.float32(2 / 5)
-    p = p * v + np.float32(2 / 3)
+    p = np.float32(0.36614650)
+    p = p * v + np.float32(0.16294468)
+    p = p * v + np.float32(0.29389385)
+    p = p * v + np.float32(0.39950472)
+    p = p * v + np.float32(0.66667745)
     p = p * v + np.float32(2)
-    return p * u + np.float32(0.5493061443340549)
+    return p * u
 
 
 @cache
@@ -105,10 +105,11 @@ def _pass_of(k: int, weighted: bool) -> Callable[..., float]:
                 for j in range(1, k):
                     x[j, c] = _exp(x[j, c] - highest)
                     others += x[j, c]
-                z = _exp(y) + others
+                # z - 1, without the rounding that would swallow the small losses of clear answers
+                above = others if y == 0 else _exp(y) + (others - np.float32(1))
                 w = weights[start + c] if weighted else np.float32(1)
-                chunk_total += w * ((_log(z) if k <= 3 else np.log(z)) - y)
-                r = w / z
+                chunk_total += w * ((_log1p(above) if k <= 3 else np.log1p(above)) - y)
+                r = w / (np.float32(1) + above)
                 x[0, c] = -others * r
                 for j in range(1, k):
                     x[j, c] *= r

@@ -346,8 +346,10 @@ class ChoiceLoss:
         """Σ w ℓ / Σ w of some answers, and ∂/∂pairs."""
         logs = torch.log_softmax(pairs, dim=0)
         residuals = logs.exp()
-        residuals[0] -= 1
-        losses = -logs[0]
+        others = residuals[1:].sum(0)
+        residuals[0] = -others
+        # beside 1 the small losses of clear answers would be lost: 1 - q is taken from the others
+        losses = torch.where(others < 0.5, -torch.log1p(-others), -logs[0])
         if weights is not None:
             residuals *= weights
             losses = losses * weights

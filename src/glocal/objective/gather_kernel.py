@@ -46,8 +46,9 @@ def _residuals(Z, objects, pairs, weights, residuals, first, last):
         for c in range(1, k):
             s[c] = np.exp(s[c] - highest)
             others += s[c]
-        z = np.exp(chosen) + others
-        total += weights[a] * (np.log(z) - chosen)
+        above = others if chosen == 0 else np.exp(chosen) + (others - 1)  # z - 1, not swallowed by the 1
+        z = 1 + above
+        total += weights[a] * (np.log1p(above) - chosen)
         residuals[a, 0] = -weights[a] * others / z
         for c in range(1, k):
             residuals[a, c] = weights[a] * s[c] / z
