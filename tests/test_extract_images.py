@@ -322,6 +322,19 @@ def test_a_damaged_shard_is_said_and_its_whole_members_are_kept(tmp_path, where)
     assert all("cut off" in reason or "damaged after" in reason for _, reason in source.known_missing())
 
 
+def test_a_shard_whose_header_counts_beyond_all_integers_is_one_sentence(tmp_path):
+    """The length of a record of a PAX header has hundreds of digits."""
+    with tarfile.open(
+        tmp_path / "s.tar", "w", format=tarfile.PAX_FORMAT, pax_headers={"comment": "x" * 500}
+    ) as archive:
+        archive.addfile(tarfile.TarInfo("a.png"))
+    data = (tmp_path / "s.tar").read_bytes()
+    at = data.index(b" comment=")
+    (tmp_path / "s.tar").write_bytes(data[: at - 3] + b"9" * 400 + b" comment=" + data[at + 406 :])
+    with pytest.raises(FileError, match="is not a tar file"):
+        open_images(tmp_path / "s.tar")
+
+
 def test_a_name_that_is_no_utf8_before_damage_is_hashed(tmp_path):
     """A shard damaged behind a member whose name is not UTF-8 has a content hash, as every source."""
     name = b"\xff.png".decode("utf-8", "surrogateescape")

@@ -82,6 +82,7 @@ def test_a_path_moves_to_neighbours_only():
         ("tau = []", "lists no tau"),
         ("tau = ['a']", "tau = 'a'; allowed is a finite number above 0"),
         ("alpha = [0.1, 0.1]", "twice"),
+        ("lmbda = " + "9" * 400, "allowed is a finite number"),
         ("method = 'best'", "method = 'best'"),
         ("alpha = [", "is not TOML"),
     ],

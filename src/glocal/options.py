@@ -95,6 +95,10 @@ def check_kind(name: str, value: Any, kind: type) -> None:
         number = numbers.Integral if kind is int else numbers.Real
         if not isinstance(value, number) or isinstance(value, bool):
             raise ParameterError(f"{name} is {value!r}; it must be {'a whole number' if kind is int else 'a number'}.")
+        try:
+            float(value)
+        except OverflowError as error:
+            raise ParameterError(f"{name} has more than 308 digits; it must be a number below 1e308.") from error
 
 
 def above_0(value: float) -> bool:

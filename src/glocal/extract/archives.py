@@ -84,7 +84,7 @@ def _members(shard: Path) -> tuple[list[_Member], str | None]:
             rest = _bytes_of(shard, archive.offset, _BLOCK)
             if rest.strip(b"\0") or 0 < len(rest) < _BLOCK:  # NOTE tarfile ends here without a word
                 return found, f"is a shard damaged after {last}"
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         if last == "its beginning":
             raise FileError(f"image shard {shard} is not a tar file ({one_line(error)}). Pack it again.") from error
         return found, f"is a shard damaged after {last}: {one_line(error)}"

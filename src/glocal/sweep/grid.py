@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -241,4 +242,4 @@ def _check_list(name: str, values: tuple[Any, ...]) -> None:
 def _check(name: str, value: Any) -> None:
     found = _OPTIONS[name]
     if not found.fits(value):
-        raise ParameterError(f"the grid has {name} = {value!r}; allowed is {found.allowed}.")
+        raise ParameterError(f"the grid has {name} = {reprlib.repr(value)}; allowed is {found.allowed}.")

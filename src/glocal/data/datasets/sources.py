@@ -180,7 +180,16 @@ def _one_sentence(known: ImageSetTerms, root: Path, download: bool) -> Iterator[
         yield
     except GLocalError:
         raise
-    except (OSError, RuntimeError, ValueError, LookupError, EOFError, tarfile.TarError, zlib.error) as error:
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        LookupError,
+        OverflowError,
+        EOFError,
+        tarfile.TarError,
+        zlib.error,
+    ) as error:
         reason = one_line(error).replace(". You can use download=True to download it", "")
         again = f"Remove {place} and download it again" if download else f"Put the whole data set in {root}"
         if not known.download:
