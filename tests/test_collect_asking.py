@@ -245,8 +245,10 @@ def test_the_commands_serve_export_and_go_on(images, tmp_path, started):
     assert execute(["collect", "export", str(folder), "--out", str(out), "--csv"]) == 0
     assert len(Answers.load(out)) == 1
     assert (tmp_path / "answers.csv").read_text().count("\n") == 2
-    again = processes.run(command, capture_output=True, text=True)
+    kept = (folder / "study.json").read_bytes()
+    again = processes.run([*command, "--per-person", "7"], capture_output=True, text=True)
     assert (again.returncode, "is being served by another process" in again.stderr) == (1, True)
+    assert (folder / "study.json").read_bytes() == kept
     server.terminate()
     server.wait(30)
     port = me.split(":")[2].split("/")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,14 +77,18 @@ def run(
     Example: glocal collect images --out study --people 20
     """
     _check_extra()
+    from glocal.collect.database import checked_address
     from glocal.collect.process import address, listen, serve
+
+    database = None if database is None else checked_address(database)
 
     if url is not None and not url.startswith(("https://", "http://")):
         raise ParameterError(f"--url is {url!r}; allowed are addresses that begin with https:// or http://.")
 
     with contextlib.ExitStack() as stack:
-        study = _study(out, images, settings, asked, database)
+        study = _study(out, images, settings, database)
         stack.enter_context(_alone(study))
+        study = study.changed(replace(study.settings, **{name: settings[name] for name in asked}), database)
         engine = stack.enter_context(_database(study))
         at = stack.enter_context(listen(host, port))
         from glocal.collect.server import create_app
@@ -181,19 +186,14 @@ def _check_extra() -> None:
         needed(module, "glocal collect", extra="collect")
 
 
-def _study(out: Path, images: str | None, given: dict[str, Any], asked: set[str], database: str | None) -> Study:
-    from glocal.collect.database import checked_address
+def _study(out: Path, images: str | None, given: dict[str, Any], database: str | None) -> Study:
     from glocal.collect.study import create, is_study, open_study
 
-    if database is not None:
-        database = checked_address(database)
     if is_study(out):
         study = open_study(out)
         if images is not None:
             _check_images(study, images)
-        from dataclasses import replace
-
-        return study.changed(replace(study.settings, **{name: given[name] for name in asked}), database)
+        return study
     if images is None:
         raise ParameterError(f"{out} is not a study yet; name the images that it is to show: glocal collect IMAGES.")
     settings = Settings(**given)
