@@ -97,7 +97,8 @@ def run(
         _put_links(study, engine, (url or address(host, at)).rstrip("/"), as_json)
         with contextlib.suppress(KeyboardInterrupt):
             serve(served, at)
-        say(f"stopped; all answers are in {study.folder}. Go on: glocal collect --out {study.folder}")
+        kept = study.folder if study.database.startswith("sqlite") else "the database"
+        say(f"stopped; all answers are in {kept}. Go on: glocal collect --out {study.folder}")
 
 
 @app.command("export")
