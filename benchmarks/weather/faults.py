@@ -57,7 +57,7 @@ filelock.lock_descriptor = refuse
 """
 _BEGIN = "open('../begun', 'w').close()\n"
 _ABOUT_WRITING = re.compile(
-    r"cannot (write|be written|be locked)|may be written|disk is full|by another process|largest file"
+    r"cannot (write|be written|be locked)|may be written|disk is full|by another process|running already|largest file"
 )
 _UNDER_WAY = ("running", "failed")  # what the fit of a study says of itself; a running one that is dead has failed
 _MAIN = "from glocal.cli import main; main()"
