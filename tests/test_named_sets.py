@@ -1,8 +1,11 @@
 """Data sets by name: from the command line to features and labels, found where they lie or downloaded whole."""
 
+import hashlib
+import io
 import json
 import shutil
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -394,8 +397,6 @@ def test_an_archive_of_something_else_is_refused(tmp_path, monkeypatch, publishe
     _, address = published
     wrong, md5 = archive(tmp_path / "published" / "cifar-10-batches-py", "elsewhere")
     for data, digest, said in ((wrong, md5, "has no folder cifar-10-batches-py"), (b"no archive", None, "damaged")):
-        import hashlib
-
         monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", digest or hashlib.md5(data).hexdigest())
         with site({"/cifar.tar.gz": data}) as (url, _):
             address(url)
@@ -404,6 +405,35 @@ def test_an_archive_of_something_else_is_refused(tmp_path, monkeypatch, publishe
         assert not (tmp_path / "root" / "cifar-10-batches-py").exists()
         assert not list((tmp_path / "root").glob(".*"))
         shutil.rmtree(tmp_path / "root")
+
+
+def test_no_chain_of_links_leads_out_of_an_archive(tmp_path, monkeypatch, published):
+    """Links whose path is too long to be resolved lead upward: older Pythons would follow them and write outside."""
+    steps, outside, made = "abcdefghijklmnop", tmp_path / "outside", io.BytesIO()
+    outside.mkdir()
+    upward = f"{'/'.join(steps)}/{'l' * 254}"
+    with tarfile.open(fileobj=made, mode="w:gz") as packed:
+
+        def add(name, kind, leads_to=""):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, leads_to
+            packed.addfile(member)
+
+        for depth, step in enumerate(steps):
+            below = "/".join(["d" * 247] * depth)
+            add(f"{below}/{'d' * 247}".lstrip("/"), tarfile.DIRTYPE)
+            add(f"{below}/{step}".lstrip("/"), tarfile.SYMTYPE, "d" * 247)
+        add(upward, tarfile.SYMTYPE, "../" * len(steps))
+        add("way", tarfile.SYMTYPE, f"{upward}/../../outside")
+        add("way/file", tarfile.REGTYPE)
+    data = made.getvalue()
+    _, address = published
+    monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", hashlib.md5(data).hexdigest())
+    with site({"/cifar.tar.gz": data}) as (url, _):
+        address(url)
+        with pytest.raises(FileError, match="damaged or incomplete"):
+            load_images("cifar10", tmp_path / "root", download=True)
+    assert not list(outside.iterdir())
 
 
 def test_each_archive_is_unpacked_where_torchvision_looks(tmp_path, monkeypatch):

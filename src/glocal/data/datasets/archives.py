@@ -71,8 +71,18 @@ def _unpack(known: ImageSetTerms, archive: Path, folder: Path) -> None:
             shutil.copyfile(archive, folder / archive.name)
         else:
             with tarfile.open(archive) as opened:
-                opened.extractall(folder, filter="data")
+                opened.extractall(str(folder), filter=_inside)
     except OSError as error:
         if error.errno is None:  # what gzip raises for damaged bytes
             raise
         raise unwritable(folder.parent / known.folder, error) from error
+
+
+def _inside(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+    """`tarfile.data_filter`, and no link that leads upward.
+
+    NOTE that filter, before Python 3.11.13 and 3.13.4, lets such links through where their path is very long.
+    """
+    if (member.issym() or member.islnk()) and ".." in PurePosixPath(member.linkname).parts:
+        raise tarfile.LinkOutsideDestinationError(member, member.linkname)
+    return tarfile.data_filter(member, folder)
