@@ -396,7 +396,7 @@ def test_a_stored_embedding_of_llama_index_is_loaded(tmp_path):
         (lambda: planted()(torch.ones(1, P).to_sparse()), "dense tensor"),
     ],
 )
-def test_what_no_transform_maps_is_one_sentence(call, sentence):
+def test_what_no_transform_maps_is_one_sentence(call, sentence, as_a_user):
     """A path, a strength that is no number, complex and sparse tensors are refused; none is cut to something else."""
     with pytest.raises(GLocalError, match=sentence):
         call()
