@@ -82,7 +82,7 @@ class Bench:
             "GLOCAL_MIRROR": (self.made / "address.txt").read_text(), "NO_PROXY": "127.0.0.1",
             "PYTHONPATH": os.pathsep.join([str(self.made / "modules"), os.environ.get("PYTHONPATH", "")]),
         }  # fmt: skip
-        code = _BEGIN + prefix + self.command.code + _MAIN
+        code = prefix + self.command.code + _BEGIN + _MAIN
         return processes.Popen(
             [sys.executable, "-c", code, *self.command.given(self.made, earlier=earlier)],
             cwd=place, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
