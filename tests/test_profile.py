@@ -1,6 +1,7 @@
 """Profiles: what the paper's procedure does differently is named, applied once, and readable as a difference."""
 
 import dataclasses
+import inspect
 import json
 import re
 from dataclasses import replace
@@ -36,7 +37,7 @@ def world(world):
 def test_every_setting_is_documented():
     """The parameters of the docstring are the settings of a profile."""
     names = re.findall(
-        r"^    (\w[\w, \n]*?)(?: :|\n {8})", Profile.__doc__.split("----------\n")[1].split("References")[0], re.M
+        r"^(\w[\w, \n]*?)(?: :|\n {4})", inspect.getdoc(Profile).split("----------\n")[1].split("References")[0], re.M
     )
     documented = [name.strip() for line in names for name in line.split(",")]
     assert sorted(documented) == sorted(field.name for field in dataclasses.fields(Profile))
