@@ -5,13 +5,13 @@ Of what is a folder, one file at a time is damaged, and the folder is read.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import functools
 import itertools
 import json
-import os
 import pickle
 import shutil
-import sqlite3
 import sys
 import tarfile
 import tempfile
@@ -30,11 +30,9 @@ from written import make as make_written
 
 from glocal.align.log import Log
 from glocal.cli.app import execute
-from glocal.collect import database
 from glocal.collect.database import open_database
 from glocal.collect.export import collected
-from glocal.collect.settings import Settings
-from glocal.collect.study import create, open_study
+from glocal.collect.study import open_study
 from glocal.data.categories import load_categories
 from glocal.data.datasets.archives import _unpack
 from glocal.data.datasets.breeds import ROOT, TASKS, breeds_task
@@ -106,25 +104,6 @@ def unpack(path: Path) -> None:
             _unpack(IMAGE_SETS["dtd"], path, root)
         outside = [found for found in Path(folder).rglob("*") if not found.resolve().is_relative_to(root.resolve())]
         assert [*outside] in ([], [root]), f"unpacked outside of its folder: {outside}"
-
-
-def study(path: Path, name: str) -> Path:
-    folder = path.with_name("study")
-    shutil.rmtree(folder, ignore_errors=True)
-    made = create(folder, str(pictures(path.with_name("shown"))), Settings())
-    engine = open_database(made)
-    with engine.begin() as connection:
-        connection.execute(database.people.insert().values(id="ann", made=0.0, consented=1.0))
-        for number in range(20):
-            row = {"person": "ann", "number": number, "images": "[0, 1, 2]", "source": "random", "made": 2.0}
-            asked = connection.execute(database.trials.insert().values(**row)).inserted_primary_key
-            answer = {"trial": asked[0], "choice": number % 3, "seconds": 1.5, "time": 3.0}
-            connection.execute(database.answers.insert().values(**answer))
-    engine.dispose()
-    with sqlite3.connect(folder / "answers.sqlite") as connection:
-        connection.execute("PRAGMA journal_mode=DELETE")
-    connection.close()
-    return folder / name
 
 
 def read_study(path: Path) -> None:
@@ -206,17 +185,13 @@ def breeds_folder(folder: Path) -> None:
 @functools.cache
 def outputs() -> Path:
     """The outputs of whole commands on small made inputs."""
-    made = Path(tempfile.mkdtemp(prefix="weather-")) / "made"
-    silent = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    sys.stdout.flush()
-    os.dup2(silent[1], 1)
-    try:
+    folder = tempfile.TemporaryDirectory(prefix="weather-")
+    atexit.register(folder.cleanup)
+    made = Path(folder.name) / "made"
+    with contextlib.redirect_stdout(sys.stderr):
         make_written(made)
         given = f"--features {made}/features --triplets {made}/triplets.npy --method global --grid {made}/grid.toml"
         assert execute(f"sweep {given} --folds 2 --out {made}/sweep".split()) == 0
-    finally:
-        sys.stdout.flush()
-        os.dup2(silent[0], 1)
     return made
 
 
@@ -310,6 +285,10 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], Reader]] = {
     "unfinished shards": (
         parts_log, ("done.jsonl",), lambda path: Output(path.parent / "out", path.parent).tasks().done(),
     ),
+    "study": (
+        lambda folder: shutil.copytree(outputs() / "study", folder, dirs_exist_ok=True),
+        ("study.json", "secret.json", "answers.sqlite"), read_study,
+    ),
     "alignment": (steps_log, ("steps.jsonl",), lambda path: Log(path.parent).rows()),
 }  # fmt: skip
 
@@ -341,10 +320,6 @@ MORE: dict[str, tuple[Maker, Reader]] = {
         f"{name}/{file}": (of_folder(build, file), read)
         for name, (build, files, read) in FOLDERS.items()
         for file in files
-    },
-    **{
-        f"study/{name}": (functools.partial(study, name=name), read_study)
-        for name in ("study.json", "secret.json", "answers.sqlite")
     },
     **{f"import {format}": from_system(format) for format in importers.FILES},
 }

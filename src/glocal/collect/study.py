@@ -72,7 +72,7 @@ class Study:
         return read_text(self.folder / f"{name}.md", name, "Save it as UTF-8.")[1]
 
     def changed(self, settings: Settings, database: str | None = None) -> Study:
-        """The same study with other settings, written; a ParameterError where these are fixed."""
+        """The same study with other settings, written if they differ; a ParameterError where these are fixed."""
         for name in _FIXED:
             before, after = getattr(self.settings, name), getattr(settings, name)
             if before != after:
@@ -85,6 +85,8 @@ class Study:
                 f"the study {self.folder} keeps its answers in another database than --database names. Leave it out, "
                 "or name another --out."
             )
+        if settings == self.settings:
+            return self
         study = replace(self, settings=settings)
         _write(study)
         return study

@@ -16,6 +16,7 @@ from glocal.files.stems import file_stems
 from glocal.records import NULL, NUMBER, TEXT, read_rows
 from glocal.scores import Score, read_scores
 from glocal.suite.table import score_frame
+from glocal.sweep.selection import METRICS
 from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:
@@ -25,11 +26,8 @@ _ROWS = ("rows.jsonl", "scores.jsonl")
 _POINTS = "points.jsonl"
 _MAYBE = (*NUMBER, NULL)
 _NEEDED = ("alpha", "lmbda", "tau", "accuracy_cosine")
-MEASURED = (
-    "accuracy_cosine", "accuracy_dot", "loss", "local_loss", "neighbours_kept", "accuracy_1nn", "evaluations",
-    "seconds",
-)  # fmt: skip
-"""What a point of a sweep is scored by."""
+MEASURED = (*METRICS, "evaluations", "seconds")
+"""What a point of a sweep is scored by, and what it cost."""
 _POINT_NUMBERS = (*_NEEDED, "mix", "eta", *MEASURED, "objective", "gap", "chance_loss")
 _POINT = {"fold": (int,), "method": TEXT, **dict.fromkeys(_NEEDED, _MAYBE)}
 _POINT_TOO = {

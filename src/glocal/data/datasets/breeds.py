@@ -228,9 +228,10 @@ def _class_numbers(path: Path) -> dict[str, int]:
         found = [(str(entry[1]), int(entry[0])) for entry in entries]
         if any(isinstance(entry[0], bool | float) for entry in entries):
             raise ValueError("a number is not whole")
-        for what, values in zip(("id", "number"), zip(*found, strict=True), strict=False):
-            if len(set(values)) < len(found):
-                raise ValueError(f"an {what} stands twice" if what == "id" else f"a {what} stands twice")
+        if len({name for name, _ in found}) < len(found):
+            raise ValueError("an id stands twice")
+        if len({number for _, number in found}) < len(found):
+            raise ValueError("a number stands twice")
         return dict(found)
     except (ValueError, TypeError, LookupError, OverflowError) as error:
         raise FileError(

@@ -22,6 +22,9 @@ from glocal.files import PathLike, one_line
 
 _SPLIT_FOLDERS = ("train", "val", "test")
 _KEY = "coarse_labels"
+_DAMAGE: tuple[type[Exception], ...] = (
+    *(OSError, RuntimeError, ValueError, LookupError, OverflowError, EOFError, tarfile.TarError, zlib.error),
+)
 _INTEGERS = {"BININT1", "BININT2", "BININT", "INT", "LONG1"}
 # what stands between the numbers of a list: its beginning, its pieces, and their places in the memo
 _BETWEEN = {"EMPTY_LIST", "LIST", "MARK", "APPEND", "APPENDS", "BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"}
@@ -180,16 +183,7 @@ def _one_sentence(known: ImageSetTerms, root: Path, download: bool) -> Iterator[
         yield
     except GLocalError:
         raise
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        LookupError,
-        OverflowError,
-        EOFError,
-        tarfile.TarError,
-        zlib.error,
-    ) as error:
+    except _DAMAGE as error:
         reason = one_line(error).replace(". You can use download=True to download it", "")
         again = f"Remove {place} and download it again" if download else f"Put the whole data set in {root}"
         if not known.download:
