@@ -1,5 +1,6 @@
 # make setup   .venv with the package and its development tools
-# make test    the test suite
+# make test    the quick tests: minutes, without real data
+# make nightly the other tests: real data where it is at hand, browsers, clusters, kills, networks, notebooks
 # make demo    every arm on a simulated world; then the real run, where real data is at hand; a page of each
 # make check   lint, types, tests, docs: what must pass before you submit a change
 # make lowest  the tests with the lowest versions that pyproject.toml allows, in .venv-lowest; several gigabytes
@@ -21,7 +22,7 @@ ifneq ($(wildcard ../shared/data),)
 export GLOCAL_DATA_DIR ?= $(abspath ../shared/data)
 endif
 
-.PHONY: setup test demo check lowest newest locks package paper evidence weather bench lint types docs clean
+.PHONY: setup test nightly demo check lowest newest locks package paper evidence weather bench lint types docs clean
 
 setup: $(VENV)/.ready
 
@@ -32,7 +33,10 @@ $(VENV)/.ready: pyproject.toml
 	touch $@
 
 test: setup
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not data and not nightly"
+
+nightly: setup
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "data or nightly"
 
 demo: setup
 	$(BIN)/glocal demo --out demo-out
