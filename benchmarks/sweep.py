@@ -82,7 +82,7 @@ def authors_epochs(data: SweepData) -> tuple[float, int]:
     local = torch.from_numpy(scalars(data.judged.matrix))
     block = local[torch.arange(LOCAL) % len(local)]  # their loader fills a block of 1024 from however many there are
     step = interleaved({"step": authors_step(X, block)}, 15)["step"]
-    return step, EPOCHS * math.ceil(len(data.training(0, 3).triplets) / BATCH)
+    return step, EPOCHS * math.ceil(len(data.fit.fold(0)[0].triplets) / BATCH)
 
 
 def whole_sweep(data: SweepData, network: str, grid: Grid, keep: Path | None) -> None:

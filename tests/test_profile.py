@@ -127,7 +127,7 @@ def test_the_watched_fold_lies_within_the_training_objects(world):
 def test_too_few_answers_for_a_fold_is_a_sentence():
     """Where no answer lies within the first fold, the stopping rule has nothing to watch."""
     X = np.random.default_rng(0).normal(size=(12, 3))
-    with pytest.raises(DataError, match="which the stopping rule watches"):
+    with pytest.raises(DataError, match="stopping rule"):
         fit_arm(
             Features(X, None, "X"), Triplets.from_array(np.arange(12).reshape(4, 3)), method="global", profile=AUTHORS
         )

@@ -81,7 +81,7 @@ def test_the_objective_is_that_of_the_whole_transform(name):
     A = torch.randn(r, r, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     A = A + A.T
     whole = torch.as_tensor(small.transform(A, None, arm).weights, dtype=torch.float64)
-    X, answers = data.objects("float64", "cpu")
+    X, answers = data.named("float64", "cpu")
     eye = torch.eye(P, dtype=torch.float64)
     blocks = () if local is None else tuple(torch.from_numpy(block) for block in local.blocks)
     full = Problem(type(small.loss)(X, answers), blocks, eye, torch.ones(P)).objective(arm)

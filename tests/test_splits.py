@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from glocal.aligner import FitData
+from glocal.data.features import Features
 from glocal.data.splits import local_blocks, object_folds, split_persons, split_triplets
 from glocal.data.triplets import Triplets
-from glocal.errors import ParameterError
+from glocal.errors import DataError, ParameterError
 
 
 @pytest.mark.parametrize(("n", "folds", "seed"), [(9, 3, 42), (1845, 3, 42), (100, 7, 0)])
@@ -106,3 +108,26 @@ def test_folds_are_three_with_the_seed_42_unless_said_otherwise():
     other = {**stated, "seed": 43}
     assert (split_triplets(given, 30)[0] != split_triplets(given, 30, **other)[0]).any()
     assert (split_persons(given)[0] != split_persons(given, **other)[0]).any()
+
+
+def test_a_fold_holds_out_objects_and_local_images_together():
+    """`FitData.fold` fits what lies outside the fold, holds out what lies inside, and a fold of it is cut from that."""
+    rng = np.random.default_rng(0)
+    objects, images = Features(rng.normal(size=(60, 4))), Features(rng.normal(size=(90, 4)))
+    answers = Triplets.from_array(np.array([rng.permutation(60)[:3] for _ in range(3000)]))
+    data = FitData(objects, answers, images, seed=5)
+    for k in range(3):
+        fitted, heldout, rows = data.fold(k, 3)
+        masks = split_triplets(answers, 60, folds=3, fold=k, seed=5)
+        for found, mask in zip((fitted.triplets, heldout), masks, strict=True):
+            np.testing.assert_array_equal(found.objects, answers.objects[mask])
+        np.testing.assert_array_equal(rows, object_folds(90, 3, 5)[k])
+        np.testing.assert_array_equal(np.sort(np.concatenate([fitted.images, rows])), np.arange(90))
+        again, watched, _ = fitted.fold(0, 4)
+        assert set(watched.objects.ravel()) <= set(fitted.objects) - set(again.objects)
+    alone, _, rows = FitData(objects, answers, seed=5).fold(1, 3)
+    np.testing.assert_array_equal(np.sort(np.concatenate([alone.objects, rows])), np.arange(60))
+    with pytest.raises(DataError, match="held out"):
+        FitData(objects, answers.select(np.arange(5)), seed=5).fold(0, 20)
+    with pytest.raises(ParameterError, match="fold is 3"):
+        data.fold(3, 3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +15,7 @@ from glocal.aligner.settings import DataOptions
 from glocal.data.answers import Answers
 from glocal.data.check import warn_of_answers, warn_of_local
 from glocal.data.features import Features, Standardization
-from glocal.data.splits import local_blocks
+from glocal.data.splits import local_blocks, object_folds
 from glocal.errors import DataError, ParameterError
 from glocal.files import array_sha256
 from glocal.options import option
@@ -68,8 +68,9 @@ class FitData(DataOptions):
         mini-batch solver all.
     local_standardized : bool
         False trains the local term on raw local features, as the authors' code does.
-    images : (k,) int or None
-        The rows of the local features that are used; None uses all.
+    objects, images : (k,) and (m,) int, or None
+        The rows of the object features that folds are cut from, and the rows of the local features that are used; None
+        takes all.
     n_dropped : int
         Answers lost in the join, for the record.
 
@@ -83,7 +84,8 @@ class FitData(DataOptions):
     triplets: Answers
     local_features: Features | None = None
     local_standardized: bool = option(True, "Standardize local images by the two scalars of the objects.")
-    images: Int[np.ndarray, " k"] | None = None
+    objects: Int[np.ndarray, " k"] | None = None
+    images: Int[np.ndarray, " m"] | None = None
     n_dropped: int = 0
 
     @property
@@ -97,6 +99,60 @@ class FitData(DataOptions):
         if self.images is not None:
             return len(self.images)
         return 0 if self.local_features is None else len(self.local_features)
+
+    def fold(self, k: int, folds: int = 3) -> tuple[FitData, Answers, Int[np.ndarray, " m"]]:
+        """The data without fold k of the objects and of the local images, and what that fold holds out.
+
+        An answer is fitted if its objects all lie outside the fold, is held out if they all lie inside, and belongs to
+        neither part otherwise.
+
+        Parameters
+        ----------
+        k, folds : int
+            Which of how many parts is held out: ``array_split(RandomState(seed).permutation(n), folds)[k]``.
+
+        Returns
+        -------
+        data : FitData
+            All features, the answers outside the fold, and the local images outside it. A fold of it is one of the
+            objects and images that are left.
+        answers : Answers
+            The held-out answers.
+        rows : (m,) int
+            The held-out rows of the local features, or of the object features where there are none. They are in the
+            order in which they were drawn, so that the first few are a random sample.
+
+        Raises
+        ------
+        ParameterError
+            There is no such fold, or the data allow fewer of them.
+        DataError
+            No answer is left to fit, or none is held out.
+        """
+        if not 0 <= k < folds:
+            raise ParameterError(f"fold is {k} but there are {folds} folds (valid 0..{folds - 1}).")
+        objects, outside = self._cut(len(self.features), self.objects, k, folds)
+        inside = np.zeros(len(self.features), dtype=bool)
+        inside[objects] = True
+        fitted, heldout = (self.triplets.select(side) for side in self.triplets.inside(inside))
+        for side, what in ((fitted, "outside"), (heldout, "inside")):
+            if not len(side):
+                raise DataError(
+                    f"no answer has all its objects {what} fold {k} of {folds}, so nothing can be "
+                    f"{'fitted' if side is fitted else 'held out'}. Use fewer folds, or more answers."
+                )
+        rows, images = objects, self.images
+        if self.local_features is not None:
+            rows, images = self._cut(len(self.local_features), images, k, folds)
+        return replace(self, triplets=fitted, objects=outside, images=images), heldout, rows
+
+    def _cut(
+        self, n: int, used: Int[np.ndarray, " k"] | None, fold: int, folds: int
+    ) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " r"]]:
+        """The rows inside a fold of n rows, or of those that are used, as they were drawn, and the others in order."""
+        used = np.arange(n) if used is None else used
+        inside = used[object_folds(len(used), folds, self.seed)[fold]]
+        return inside, np.setdiff1d(used, inside)
 
     def check(self, arm: Arm, start: LinearTransform | None = None) -> None:
         """Raise an error for data that cannot be fitted, and warn of data that look wrong."""
@@ -142,7 +198,7 @@ class FitData(DataOptions):
             X[positions] = self.scalars(chunk, dtype) if self.local_standardized else chunk
         return LocalBlocks(np.split(X, np.cumsum([len(block) for block in drawn])[:-1]), rows)
 
-    def objects(self, dtype: str, device: str) -> tuple[Float[Tensor, "n p"], Answers]:
+    def named(self, dtype: str, device: str) -> tuple[Float[Tensor, "n p"], Answers]:
         """The standardized objects that the answers name, and the answers as rows of them."""
         named = self.triplets.named()
         new_index = np.full(len(self.features), -1, dtype=np.int32)

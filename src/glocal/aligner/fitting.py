@@ -15,7 +15,7 @@ from glocal.aligner.arm import Arm
 from glocal.aligner.chosen import Chosen
 from glocal.aligner.data import FitData, LocalBlocks
 from glocal.aligner.exact import Exact, OnStep, Solved
-from glocal.aligner.holdout import holdout_parts, holdout_scores
+from glocal.aligner.holdout import holdout_scores
 from glocal.aligner.loop import Solver
 from glocal.data.answers import Answers
 from glocal.data.features import Features
@@ -92,14 +92,14 @@ def fit(
     solver = Exact() if solver is None else solver
     data.check(arm, start)
     if holdout is not None:
-        holdout_parts(data, holdout)  # says what cannot be held out before anything is fitted
+        data.fold(0, holdout)  # says what cannot be held out before anything is fitted
     began = time.perf_counter()
     local = data.read(solver.dtype, data.local_blocks or solver.most_blocks) if arm.local else None
     outcome = solver.solve(data, arm, local, start, on_step)
     seconds = time.perf_counter() - began
     scores = None
     if holdout is not None:
-        scores = holdout_scores(data, holdout, arm, solver.beside("holdout"), local, start, on_holdout_step)
+        scores = holdout_scores(data, holdout, arm, solver.beside("holdout"), start, on_holdout_step)
     record = _record(data, arm, solver, local, outcome, seconds, scores)
     _warn(record, outcome, data.triplets.chance_loss)
     meta = {"fit": json.loads(to_json(record))}

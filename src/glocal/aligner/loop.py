@@ -20,7 +20,6 @@ from glocal.aligner.profile import MODERN, Profile
 from glocal.aligner.settings import Dtype, SolverOptions
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.splits import local_blocks, object_folds
 from glocal.errors import DataError
 from glocal.files import array_sha256
 from glocal.objective import ChoiceLoss, LocalLoss, Objective
@@ -107,7 +106,7 @@ class Loop:
         if self.validation is not None:
             fitted, watched = given_fold(self.validation, data, local, self.dtype)
         elif profile.validation_folds is not None:
-            fitted, watched = first_fold(data, local, profile.validation_folds)
+            fitted, watched = first_fold(data, local, profile.validation_folds, self.dtype)
         loss, penalty = self._loss(fitted[0]), penalty_of(arm)
         images: Tensor | None = None
         sizes: tuple[int, ...] = ()
@@ -142,7 +141,7 @@ class Loop:
         )  # fmt: skip
 
     def _loss(self, data: FitData) -> ChoiceLoss:
-        X, answers = data.objects(self.dtype, self.device)
+        X, answers = data.named(self.dtype, self.device)
         return ChoiceLoss(X, answers)
 
     def _judge(self, watched: Part, arm: Arm) -> Objective:
@@ -185,33 +184,17 @@ Solver = Exact | Loop
 """How an arm is minimised."""
 
 
-def first_fold(data: FitData, local: LocalBlocks | None, folds: int) -> tuple[Part, Part]:
-    """The fit without fold 0 of the named objects and of the local images, and that fold."""
-    triplets, seed = data.triplets, data.seed
-    named = triplets.named()
-    # NOTE folds over the objects that the answers name: rows of a fold held out before would make a fold of their own
-    inside = np.zeros(int(named.max()) + 1, dtype=bool)
-    inside[named[object_folds(len(named), folds, seed)[0]]] = True
-    sides = triplets.inside(inside)
-    for part, what in zip(sides, ("outside", "inside"), strict=True):
-        if not part.any():
-            raise DataError(
-                f"no answer has its objects {what} fold 0 of {folds}, which the stopping rule watches. "
-                "Give more answers, or --profile modern, which watches what it fits."
-            )
-    trained, watched = (replace(data, triplets=triplets.select(side)) for side in sides)
+def first_fold(data: FitData, local: LocalBlocks | None, folds: int, dtype: str) -> tuple[Part, Part]:
+    """The fit without fold 0 of the objects and of the local images, and that fold."""
+    try:
+        trained, answers, rows = data.fold(0, folds)
+    except DataError as error:
+        raise DataError(f"the stopping rule watches a fold: {error} --profile modern watches what it fits.") from error
     if local is None:
-        return (trained, None), (watched, None)
-    images = np.concatenate(local.blocks)
-    if local.rows is not None:
-        images = images[np.argsort(local.rows)]  # in the order of the file
-    fold = object_folds(len(images), folds, seed)[0]
-    rest = np.setdiff1d(np.arange(len(images)), fold)
-
-    def blocks(images: np.ndarray) -> LocalBlocks:
-        return LocalBlocks([images[rows] for rows in local_blocks(len(images), data.block_size, seed)])
-
-    return (trained, blocks(images[rest])), (watched, blocks(images[fold]))
+        return (trained, None), (replace(data, triplets=answers), None)
+    watched = replace(data, triplets=answers, images=np.sort(rows))
+    fitted, judged = (part.read(dtype, data.local_blocks) for part in (trained, watched))
+    return (trained, fitted), (watched, judged)
 
 
 def given_fold(validation: Validation, data: FitData, local: LocalBlocks | None, dtype: str) -> tuple[Part, Part]:

@@ -37,7 +37,7 @@ class Problem:
     @classmethod
     def build(cls, data: FitData, local: LocalBlocks | None, dtype: str, device: str) -> Problem:
         """Rotate the objects that the answers name, and the blocks of local images."""
-        X, answers = data.objects(dtype, device)
+        X, answers = data.named(dtype, device)
         blocks = [] if local is None else [on_device(block, device) for block in local.blocks]
         axes, moments = principal_axes(X, blocks)
         U = axes.to(X)

@@ -9,12 +9,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from glocal.aligner import FitData
 from glocal.data.answers import Answers
 from glocal.data.container import NAMES_FILE
 from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.data.labels import load_labels
-from glocal.data.splits import split_triplets
 from glocal.data.zarr import ZARR
 from glocal.errors import DataError, ParameterError
 from glocal.files import read_lines, tree_sha256
@@ -76,13 +76,9 @@ class Sources:
     @cached_property
     def parts(self) -> tuple[Answers, Answers]:
         """The answers that arms are fitted on, and those held out with a fold of objects."""
-        plan = self._plan
-        masks = split_triplets(self.triplets, len(self.objects), folds=plan.folds, fold=plan.fold, seed=plan.seed)
-        train, heldout = (self.triplets.select(mask) for mask in masks)
-        for part, what in ((train, "to fit on"), (heldout, "held out")):
-            if not len(part):
-                raise DataError(f"fold {plan.fold} of {plan.folds} has no answer {what}. Use another number of folds.")
-        return train, heldout
+        plan, answers = self._plan, self.triplets
+        data, heldout, _ = FitData(self.objects, answers, seed=plan.seed).fold(plan.fold, plan.folds)
+        return data.triplets, heldout
 
     @cached_property
     def object_ids(self) -> tuple[str, ...] | None:

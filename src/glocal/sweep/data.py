@@ -12,7 +12,7 @@ from glocal.aligner.data import LocalBlocks
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.labels import check_labels
-from glocal.data.splits import object_folds, split_triplets
+from glocal.data.splits import split_triplets
 from glocal.errors import DataError, ParameterError
 
 K = 10
@@ -68,17 +68,6 @@ class SweepData:
             if self.labels is None:
                 raise DataError("downstream images have no labels; give one class a row.")
             check_labels(self.labels, len(self.downstream), "downstream labels")
-
-    def training(self, fold: int, folds: int) -> FitData:
-        """The answers and the local images outside a fold, in the order of their files."""
-        fit = self.fit
-        train, _ = split_triplets(fit.triplets, len(fit.features), folds=folds, fold=fold, seed=fit.seed)
-        training = replace(fit, triplets=fit.triplets.select(train))
-        if fit.local_features is None:
-            return training
-        inside = np.zeros(len(fit.local_features), dtype=bool)
-        inside[object_folds(len(inside), folds, fit.seed)[fold]] = True
-        return replace(training, images=np.flatnonzero(~inside))
 
     def _check_width(self, other: Features, what: str) -> None:
         if other.dimensions != self.fit.features.dimensions:
@@ -143,16 +132,16 @@ class FoldData:
             See the class.
         """
         fit, n = data.fit, len(data.fit.features)
-        training = data.training(fold, folds)
+        training, heldout, rows = fit.fold(fold, folds)
         local = LocalBlocks([])
         if fit.local_features is not None:
             local = training.read(solver.dtype, fit.local_blocks or solver.most_blocks)
-        objects = np.sort(object_folds(n, folds, fit.seed)[fold])
+        assert training.objects is not None
+        objects = np.setdiff1d(np.arange(n), training.objects)
         new_index = np.full(n, -1)
         new_index[objects] = np.arange(len(objects))
-        _, heldout = split_triplets(fit.triplets, n, folds=folds, fold=fold, seed=fit.seed)
-        answers, _ = fit.triplets.select(heldout).relabel(new_index)
-        candidates = np.sort(object_folds(len(data.judged), folds, fit.seed)[fold][: data.most_candidates])
+        answers, _ = heldout.relabel(new_index)
+        candidates = np.sort(rows[: data.most_candidates])
         features = Features(np.asarray(fit.features.matrix), None, fit.features.source)
         return cls(
             fold,
