@@ -34,7 +34,7 @@ from glocal.data.splits import object_folds, split_triplets
 from glocal.evaluation.alignment import answer_credit
 from glocal.evaluation.statistics import paired_difference
 from glocal.evaluation.structure.neighbourhoods import shared_by_image
-from glocal.records import append_rows, read_rows
+from glocal.results import append_rows, read_rows
 from glocal.sweep import Grid, Sweep
 
 K = 10

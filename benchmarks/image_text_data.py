@@ -15,7 +15,7 @@ import numpy as np
 from glocal import Features, LinearTransform, Triplets, join
 from glocal.data.splits import object_folds
 from glocal.files import atomic_write, read_lines
-from glocal.records import to_json
+from glocal.results import to_json
 from glocal.sweep.grid import Point
 
 OUT = Path("bench-out") / "image-text"

@@ -47,7 +47,7 @@ from glocal.data.join import feature_rows, join
 from glocal.data.splits import object_folds, split_triplets
 from glocal.evaluation.alignment import odd_one_out
 from glocal.files import read_lines
-from glocal.records import append_rows, read_rows
+from glocal.results import append_rows, read_rows
 from glocal.similarity import candidate_pairs
 
 SIZES = (500, 1000, 2000, 4000, 8000)

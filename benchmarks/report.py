@@ -20,8 +20,8 @@ import pandas as pd
 
 from glocal.data.triplets import Triplets
 from glocal.evaluation.views import BeforeAfter, object_view, save_view
-from glocal.records import to_json
 from glocal.report import Thumbnails, load_run, load_thumbnails, report_page, save_page
+from glocal.results import to_json
 from glocal.transform import LinearTransform
 
 N, P, POINTS, FOLDS = 1854, 768, 80, 3

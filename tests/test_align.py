@@ -15,7 +15,7 @@ import pytest
 from glocal.align import STEPS, Inputs, align, plan, sentences, things_answers
 from glocal.data.answers import Answers
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
-from glocal.records import read_rows
+from glocal.results import read_rows
 from glocal.sweep import Sweep
 from glocal.transform import LinearTransform
 
@@ -52,7 +52,6 @@ import os, signal, sys
 import glocal.align.log as log
 from glocal.align.run import _Run
 from glocal.cli import main
-from glocal.records import append_rows
 
 step, points = sys.argv.pop(1), int(sys.argv.pop(1))
 

@@ -15,7 +15,7 @@ from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterErro
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.detection import detection, fpr_at_95, placements
 from glocal.evaluation.normality import compare, largest, nearest_by_class
-from glocal.records import read_rows
+from glocal.results import read_rows
 
 Z95 = 1.959963984540054
 

@@ -14,7 +14,7 @@ from glocal.errors import DataError, FileError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.ceiling import BRAIN_SCORE, ceiling, normalised, reached
 from glocal.evaluation.statistics import triplet_estimate
-from glocal.records import read_rows
+from glocal.results import read_rows
 
 RNG = np.random.default_rng(0)
 SETS = np.array([RNG.permutation(12)[:3] for _ in range(25)])

@@ -18,7 +18,7 @@ from glocal.data.features import Features
 from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_world
 from glocal.errors import DataWarning, UnusedWarning
-from glocal.records import read_rows
+from glocal.results import read_rows
 
 
 @pytest.fixture(scope="module")

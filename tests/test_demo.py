@@ -11,8 +11,8 @@ from glocal.cli.app import execute
 from glocal.data.splits import split_triplets
 from glocal.data.world import simulated_world
 from glocal.evaluation.alignment import odd_one_out
-from glocal.records import read_rows
 from glocal.report import load_run
+from glocal.results import read_rows
 from glocal.suite import Plan
 from glocal.transform import LinearTransform
 

@@ -16,7 +16,7 @@ from glocal.evaluation.fewshot import PROBES, draw_episodes, few_shot, logistic,
 from glocal.evaluation.fewshot.logistic import Rows, minimise_logistic, row_space
 from glocal.evaluation.fewshot.probes import RIDGE_STRENGTHS, STRENGTHS, shared_credit, stratified_folds
 from glocal.evaluation.statistics import two_way_estimate
-from glocal.records import read_rows
+from glocal.results import read_rows
 
 
 def mixture(classes=6, per_class=20, p=40, spread=1.0, seed=0):

@@ -11,7 +11,7 @@ from glocal.data.triplets import Triplets
 from glocal.errors import DataError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.flips import flips
-from glocal.records import read_rows
+from glocal.results import read_rows
 
 RNG = np.random.default_rng(0)
 BEFORE = RNG.normal(size=(20, 5))

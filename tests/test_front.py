@@ -6,8 +6,8 @@ import pytest
 
 from glocal.errors import FileError, ParameterError
 from glocal.files import make_folder
-from glocal.records import to_json
 from glocal.report import front_figure, save_figure
+from glocal.results import to_json
 from glocal.transform import LinearTransform
 
 pytest.importorskip("altair")

@@ -25,6 +25,7 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
+from glocal.arrays import read_npy
 from glocal.cli import output
 from glocal.cli.app import execute
 from glocal.data.datasets.images import OpenedImages
@@ -35,9 +36,9 @@ from glocal.data.rdm import load_index, load_rdms
 from glocal.data.triplets import Triplets
 from glocal.errors import FileError, GLocalError, printable
 from glocal.evaluation.views import load_view
-from glocal.files import read_lines, read_npy, tables
-from glocal.files.documents import parse_json, read_json, read_toml
-from glocal.records import read_rows
+from glocal.files import read_lines
+from glocal.results import read_rows
+from glocal.suite import text as tables
 from glocal.suite.plan import Plan
 from glocal.sweep.grid import Grid
 from glocal.transform import LinearTransform
@@ -516,22 +517,6 @@ def test_odd_meta_of_a_transform_is_one_sentence(meta, tmp_path):
     """Deep JSON, JSON that is no object, and a strength that is no number are refused when the file is read."""
     np.savez(tmp_path / "a.npz", weights=np.eye(2), mean=0.0, std=1.0, meta=np.array(meta), allow_pickle=False)
     assert ends_well(LinearTransform.load, tmp_path / "a.npz", meta[:20])
-
-
-def test_json_and_toml_are_bounded_in_depth_and_size(tmp_path, monkeypatch):
-    """A hundred levels are read, a hundred and one are not; nor is a TOML file above 256 kB."""
-    assert parse_json("[" * 99 + "]" * 99)
-    for text in ("[" * 101 + "]" * 101, "[" * 100_000):
-        with pytest.raises(ValueError, match="more than 100 lists or objects deep"):
-            parse_json(text)
-    path = text_file(tmp_path / "a.toml", "x = " + "[" * 5000 + "]" * 5000)
-    with pytest.raises(FileError, match="is not TOML"):
-        read_toml(path, what="grid", fix="Mend it.")
-    text_file(path, "a" + ".a" * 200_000 + " = 1")
-    with pytest.raises(FileError, match="more than 262144 bytes"):
-        read_toml(path, what="grid", fix="Mend it.")
-    with pytest.raises(FileError, match="is not readable JSON"):
-        read_json(path, what="index", fix="Mend it.")
 
 
 def test_a_sentence_is_safe_for_a_terminal(tmp_path):

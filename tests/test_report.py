@@ -20,7 +20,7 @@ from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_world
 from glocal.errors import DataError, FileError, MissingDependencyError
 from glocal.evaluation.views import BeforeAfter, object_view, save_view
-from glocal.records import to_json
+from glocal.results import to_json
 from glocal.suite import Plan, run_suite
 from glocal.transform import LinearTransform
 from glocal.transform.published import WRONG, wrong_name

@@ -14,7 +14,7 @@ from glocal.cli.app import execute
 from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.statistics import mean_estimate
-from glocal.records import read_rows
+from glocal.results import read_rows
 from glocal.similarity import unit_rows
 
 RNG = np.random.default_rng(4)

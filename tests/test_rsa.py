@@ -18,7 +18,7 @@ from glocal.errors import CollapseWarning, DataError, FileError, ParameterError
 from glocal.evaluation.model_rdm import KERNELS, model_rdm
 from glocal.evaluation.rsa import object_values, rsa
 from glocal.evaluation.statistics import paired_difference, two_way_estimate
-from glocal.records import read_rows
+from glocal.results import read_rows
 
 RNG = np.random.default_rng(0)
 Z = RNG.normal(size=(14, 5))

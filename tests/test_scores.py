@@ -1,4 +1,4 @@
-"""Rows of results: their file, the one name of each metric, and the names of older versions."""
+"""Rows of results: the one name of each metric, and the units behind them."""
 
 import re
 from dataclasses import replace
@@ -21,14 +21,7 @@ from glocal.evaluation.result import EvaluationResult, Units, difference_score
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure
-from glocal.records import append_rows, read_rows
-from glocal.scores import Score, read_scores
 from glocal.similarity import SIMILARITIES
-
-SCORE = Score(
-    task="odd-one-out", metric="accuracy_cosine", value=0.47, low=0.45, high=0.49, n=5362, split="heldout",
-    transform="global",
-)  # fmt: skip
 
 
 def results(rng: np.random.Generator) -> list[EvaluationResult]:
@@ -78,52 +71,3 @@ def test_the_first_score_is_the_mean_of_the_units():
         assert (row.metric, row.value) == (f"{first.metric}_difference", pytest.approx(0.25))
         nothing = replace(lower, values=np.zeros_like(units.values))
         assert units.less(nothing).difference == pytest.approx(first.value)
-
-
-def test_scores_become_objects(tmp_path):
-    """A Score is written as one JSON object with its fields, the last ones only where it has them."""
-    path = tmp_path / "scores.jsonl"
-    append_rows(path, [SCORE.row(), SCORE.row()])
-    row = {
-        "task": "odd-one-out", "metric": "accuracy_cosine", "value": 0.47, "low": 0.45, "high": 0.49, "n": 5362,
-        "split": "heldout", "transform": "global",
-    }  # fmt: skip
-    assert read_rows(path) == [row, row]
-    assert len(path.read_text().splitlines()) == 2
-    assert read_scores(path) == [SCORE, SCORE]
-    network = replace(SCORE, network="net", settings={"k": 5})
-    assert network.row() == row | {"network": "net", "settings": {"k": 5}, "p": None, "p_holm": None}
-    assert replace(SCORE, p=0.5).row() == row | {"p": 0.5}
-
-
-@pytest.mark.parametrize(
-    ("task", "old", "metric", "settings"),
-    [
-        ("few-shot", "accuracy_logistic_5", "accuracy_logistic", {"shots": 5}),
-        ("few-shot", "accuracy_1nn_2", "accuracy_1nn", {"shots": 2}),
-        ("find", "recall_at_5", "recall_5", {}),
-        ("retrieval", "recall_1_concat_0.4", "recall_1", {"concat_weight": 0.4}),
-        ("retrieval", "map_concat_0.4", "map", {"concat_weight": 0.4}),
-        ("anomaly", "auroc_one-vs-rest", "auroc", {"mode": "one-vs-rest"}),
-        ("anomaly", "fpr95_leave-one-out", "fpr95", {"mode": "leave-one-out"}),
-        ("odd-one-out", "gain_dot_over_old/w.npz", "accuracy_dot_difference", {"baseline": "old/w.npz"}),
-        ("ceiling", "normalised_cosine_leave_one_out", "normalised_by_leave_one_out", {"similarity": "cosine"}),
-        ("ceiling", "accuracy_cosine", "accuracy_cosine", {}),
-        ("heldout", "accuracy_cosine_difference", "accuracy_cosine_difference", {}),
-    ],
-)
-def test_old_rows_are_read_under_the_names_of_today(tmp_path, task, old, metric, settings):
-    """Metrics that once held settings in their names are read as the one metric and its settings."""
-    path = tmp_path / "scores.jsonl"
-    row = {key: value for key, value in SCORE.row().items() if key != "settings"}
-    append_rows(path, [{**row, "task": task, "metric": old}])
-    assert read_scores(path) == [replace(SCORE, task=task, metric=metric, settings=settings)]
-
-
-def test_old_rows_of_ceilings_are_read_as_those_of_people(tmp_path):
-    """Commands once wrote the ceilings under the name of the transform beside them."""
-    path = tmp_path / "scores.jsonl"
-    append_rows(path, [{"task": "ceiling", "metric": "majority", "value": None, "transform": "w.npz"}])
-    (score,) = read_scores(path)
-    assert (score.metric, score.transform) == ("ceiling_majority", "people")
-    assert np.isnan(score.value)

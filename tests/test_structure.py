@@ -24,7 +24,7 @@ from glocal.evaluation.structure.neighbourhoods import chance_of_ranks, nearest_
 from glocal.evaluation.structure.separation import separation
 from glocal.evaluation.structure.spectrum import directions_for, participation_ratio, spectrum, variances
 from glocal.objective import LocalLoss
-from glocal.records import read_rows
+from glocal.results import read_rows
 from glocal.similarity import unit_rows
 
 RNG = np.random.default_rng(2)

@@ -23,7 +23,7 @@ from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.statistics import holm, paired_difference
 from glocal.evaluation.structure import neighbours_kept
-from glocal.records import read_rows
+from glocal.results import read_rows
 from glocal.suite import Plan, run_suite
 from glocal.transform import LinearTransform
 

@@ -16,7 +16,7 @@ from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.world import simulated_world
 from glocal.errors import DataError, FileError, ParameterError
-from glocal.records import read_rows, to_json
+from glocal.results import read_rows, to_json
 from glocal.sweep import Grid, Sweep
 from glocal.sweep.grid import Point
 from glocal.sweep.selection import choose, means_over_folds, pareto_front

@@ -9,7 +9,7 @@ import pytest
 from glocal.cli.app import execute
 from glocal.data.world import simulated_world
 from glocal.errors import ParameterError
-from glocal.records import read_rows
+from glocal.results import read_rows
 from glocal.sweep import Grid, Sweep
 from glocal.sweep.selection import EXCHANGE, STRAIGHT, choose
 from glocal.transform import LinearTransform

@@ -15,7 +15,7 @@ from glocal.aligner.profile import NEURIPS2023
 from glocal.cli.app import execute
 from glocal.data.world import simulated_world
 from glocal.errors import ClusterError, ParameterError
-from glocal.records import read_rows
+from glocal.results import read_rows
 from glocal.sweep import Sweep
 
 GRID = {"alpha": [0.1, 0.5, 1.0], "lmbda": [0.1, 1.0], "tau": [0.1, 0.5]}

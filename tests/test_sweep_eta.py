@@ -20,9 +20,9 @@ from glocal.data.splits import object_folds, split_triplets
 from glocal.data.world import simulated_world
 from glocal.errors import MissingDependencyError, ParameterError
 from glocal.evaluation.views import load_view
-from glocal.records import read_rows
 from glocal.report.fronts import fronts
 from glocal.report.loading import load_run
+from glocal.results import read_rows
 from glocal.sweep import Grid, Sweep
 from glocal.transform import LinearTransform
 

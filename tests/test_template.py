@@ -12,7 +12,7 @@ import typer
 from glocal.cli.app import app, execute
 from glocal.data.answers import Answers
 from glocal.data.world import simulated_world
-from glocal.records import read_rows
+from glocal.results import read_rows
 from glocal.suite import Plan
 from glocal.suite.template import template
 

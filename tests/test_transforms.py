@@ -12,8 +12,7 @@ from glocal.cli.app import execute
 from glocal.data.datasets import FILES, RemoteFile, fetch_address
 from glocal.data.features import Features
 from glocal.errors import FileError, ParameterError
-from glocal.files import array_sha256
-from glocal.files.hashes import file_sha256
+from glocal.files import array_sha256, file_sha256
 from glocal.transform import LinearTransform, published
 from glocal.transform.card import card
 from glocal.transform.pull import pull, push

@@ -9,7 +9,7 @@ from glocal.report.findings import findings
 from glocal.report.loading import Run
 from glocal.report.verdict import MARGIN, direction, verdict
 from glocal.report.words import decimals, stay
-from glocal.scores import Score
+from glocal.results import Score
 from glocal.suite.table import main_rows, score_frame
 
 ARMS = ("naive", "global", "glocal")

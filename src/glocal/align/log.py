@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from glocal._version import __version__
-from glocal.records import TEXT, append_rows, read_rows, to_json
+from glocal.results import append_rows, read_rows, to_json
 
-_ROW = {"step": TEXT, "key": TEXT, "files": (list,), "result": (dict,)}
+_ROW = ("step", "key", "files", "result")
 
 
 def key_of(*parts: Any) -> str:
@@ -34,7 +34,7 @@ class Log:
     def rows(self) -> dict[str, dict[str, Any]]:
         """The last line of each step."""
         path = self.folder / "steps.jsonl"
-        found = read_rows(path, _ROW) if path.exists() and path.stat().st_size else []
+        found = read_rows(path, _ROW, what="log") if path.exists() and path.stat().st_size else []
         return {row["step"]: row for row in found}
 
     def result(self, step: str, key: str) -> dict[str, Any] | None:

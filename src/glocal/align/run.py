@@ -20,10 +20,10 @@ from glocal.data.join import Joined
 from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError
 from glocal.extract.extractor import kept_features
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder
-from glocal.files.stems import file_stems
 from glocal.jobs.folder import lock
-from glocal.records import to_json
 from glocal.report import check_extra, load_run, load_thumbnails, report_page, save_page
+from glocal.results import to_json
+from glocal.suite.text import file_stems
 from glocal.sweep import Sweep
 from glocal.transform import LinearTransform
 from glocal.transform.card import card

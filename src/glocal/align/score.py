@@ -12,7 +12,7 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.splits import split_triplets
 from glocal.evaluation.alignment import answer_credit, heldout_rows
-from glocal.scores import Score
+from glocal.results import Score
 from glocal.sweep.store import fold_transforms
 
 

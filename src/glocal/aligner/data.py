@@ -46,7 +46,7 @@ class LocalBlocks:
         """Hash the rows that are used, in the order of the file: that of the whole matrix if all are."""
         if self.rows is None or len(self.rows) == len(features):
             return array_sha256(features.matrix)
-        return array_sha256(features.matrix, np.sort(self.rows))
+        return array_sha256(np.asarray(features.matrix[np.sort(self.rows)]))
 
 
 @dataclass(frozen=True, eq=False)

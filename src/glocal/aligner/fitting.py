@@ -21,7 +21,7 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.errors import CollapseWarning, NotConvergedWarning
 from glocal.evaluation.structure.collapse import at_chance, one_point
-from glocal.records import FitRecord, Provenance, to_json
+from glocal.results import FitRecord, Provenance, to_json
 from glocal.solver.criterion import gradient_norm
 from glocal.transform import LinearTransform
 

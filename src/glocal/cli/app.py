@@ -6,7 +6,6 @@ import errno
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +14,6 @@ from glocal._version import __version__
 from glocal.cli import align, apply, collect, data, demo, evaluate, extract, fit, report, suite, sweep, transforms
 from glocal.cli.output import say
 from glocal.errors import GLocalError, GLocalWarning, is_interrupt
-from glocal.files import unwritable
 
 app = typer.Typer(
     name="glocal",
@@ -93,7 +91,7 @@ def execute(arguments: Sequence[str]) -> int:
     except OSError as error:
         if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
             raise
-        say(f"error: {unwritable(Path('standard output'), error)}")
+        say(f"error: cannot write standard output: {error.strerror}.")
         return 1
     except MemoryError:
         say("error: there is not enough memory for this. Use fewer objects or local images, or float32.")

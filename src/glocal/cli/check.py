@@ -139,12 +139,12 @@ def _written(before: Case, after: Case, triplets: Path | None, heldout: Path | N
         if new is old or new is None:
             continue
         path = mended_name(Path(old.source), ".npy")
-        with atomic_write(path, replace=False) as stream:
+        with atomic_write(path) as stream:
             np.save(stream, np.asarray(new.matrix[:]), allow_pickle=False)
         written.append(str(path))
         path = mended_name(path.parent / NAMES_FILE)
         if new.names is not None and str(path) not in written:  # those of the objects, where both lie in one folder
-            with atomic_write(path, replace=False) as stream:
+            with atomic_write(path) as stream:
                 stream.write("".join(f"{name}\n" for name in new.names).encode())
             written.append(str(path))
     for file, was, answers in ((triplets, before.answers, after.answers), (heldout, before.heldout, after.heldout)):
@@ -161,10 +161,10 @@ def _write_answers(file: Path, answers: Answers) -> Path:
         path = mended_name(file)
     else:
         path = mended_name(file)
-        with atomic_write(path, replace=False) as stream:
+        with atomic_write(path) as stream:
             np.savetxt(stream, answers.objects, fmt="%d")
         return path
-    answers.save(path, replace=False)
+    answers.save(path)
     return path
 
 

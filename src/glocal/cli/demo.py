@@ -11,7 +11,7 @@ import typer
 from glocal.cli.output import AsJson, interval, progress_bar, put, put_json, put_table, say
 from glocal.errors import MissingDependencyError
 from glocal.files import make_folder
-from glocal.records import read_rows
+from glocal.results import read_rows
 
 if TYPE_CHECKING:
     from glocal.suite.run import SuiteResult

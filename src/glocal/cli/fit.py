@@ -17,7 +17,7 @@ from glocal.cli.output import AsJson, interval, progress_bar, put, put_json, put
 from glocal.errors import counted
 from glocal.extras import needed
 from glocal.files import writable_target
-from glocal.records import FitRecord, to_json
+from glocal.results import FitRecord, to_json
 from glocal.transform.file_format import TRANSFORM_ENDINGS, is_safetensors
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from glocal.errors import printable
-from glocal.records import to_json
+from glocal.results import to_json
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 

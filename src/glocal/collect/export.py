@@ -141,7 +141,7 @@ def write_csv(found: Collected, path: Path) -> int:
     """Write every row as CSV, catch trials and "can't tell" included; no name acts as a formula of a spreadsheet."""
     import pandas as pd
 
-    from glocal.files.tables import csv
+    from glocal.suite.text import csv
 
     names = np.array(found.names, dtype=object)
     shown = {f"image_{place + 1}": names[found.items[:, place]] for place in range(3)}

@@ -16,7 +16,7 @@ from glocal.errors import DataError, FileError
 from glocal.evaluation.ceiling import ceiling
 from glocal.evaluation.statistics import mean_estimate
 from glocal.evaluation.statistics.means import Estimate
-from glocal.files.documents import read_object
+from glocal.files import read_object
 from glocal.jobs.folder import lock
 
 STATE = "state.json"

@@ -74,6 +74,6 @@ def _file(data: bytes, folder: Path) -> str:
         image.thumbnail((SIDE, SIDE))
         drawn = io.BytesIO()
         image.save(drawn, format="jpeg", quality=_QUALITY, exif=b"", icc_profile=None)
-        with atomic_write(path, durable=False) as stream:
+        with atomic_write(path) as stream:
             stream.write(drawn.getvalue())
     return path.name

@@ -32,7 +32,7 @@ from glocal.evaluation.structure.neighbourhoods import shared_by_image
 from glocal.evaluation.views.maps import object_map, turned
 from glocal.files import atomic_write, make_folder, one_line
 from glocal.jobs.folder import lock
-from glocal.records import to_json
+from glocal.results import to_json
 
 LMBDA = 4.0
 """λ where there are too few answers to choose one."""

@@ -13,9 +13,8 @@ from glocal.evaluation.alignment import answer_credit, heldout_rows
 from glocal.evaluation.structure import neighbours_kept
 from glocal.evaluation.views import BeforeAfter, object_view, save_view
 from glocal.files import atomic_write, make_folder
-from glocal.records import to_json
 from glocal.report import load_run, report_page, save_page
-from glocal.scores import Score
+from glocal.results import Score, to_json
 
 _ARM = "fitted"
 

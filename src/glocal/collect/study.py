@@ -18,8 +18,7 @@ from glocal.collect.settings import Settings
 from glocal.errors import FileError, ParameterError
 from glocal.extract.images import open_images
 from glocal.extract.source import Source
-from glocal.files import atomic_write, make_folder
-from glocal.files.documents import read_object, read_text
+from glocal.files import atomic_write, make_folder, read_object, read_text
 from glocal.jobs.folder import once
 
 _FORMAT = 1
@@ -69,7 +68,7 @@ class Study:
 
     def text(self, name: str) -> str:
         """The Markdown of ``consent`` or ``instructions``, as it is now."""
-        return read_text(self.folder / f"{name}.md", name, "Save it as UTF-8.")[1]
+        return read_text(self.folder / f"{name}.md", what=name)
 
     def changed(self, settings: Settings, database: str | None = None) -> Study:
         """The same study with other settings, written if they differ; a ParameterError where these are fixed."""

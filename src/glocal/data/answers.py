@@ -214,11 +214,10 @@ class Answers:
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
 
-    def save(self, path: PathLike, *, provenance: dict[str, Any] | None = None, replace: bool = True) -> None:
+    def save(self, path: PathLike, *, provenance: dict[str, Any] | None = None) -> None:
         """Write all of this to ``.npz``, or the objects alone, 0-based, to ``.npy``; atomically.
 
-        `provenance` says where the answers come from; an ``.npz`` has it as a text, ``provenance``, of JSON. With
-        `replace` false a file of another content is an error.
+        `provenance` says where the answers come from; an ``.npz`` has it as a text, ``provenance``, of JSON.
         """
         names = None if self.names is None else np.array(self.names, dtype=np.str_)
         catch = {} if self.catch is None else self.catch.arrays()
@@ -229,7 +228,6 @@ class Answers:
                 "answers": self.objects, "kind": np.array(self.kind), "weights": self.weights, "person": self.person,
                 "seconds": self.seconds, "names": names, **catch, "provenance": origin,
             },
-            replace=replace,
         )  # fmt: skip
 
     def __len__(self) -> int:

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from glocal.arrays import read_npy
 from glocal.data.container import listed
 from glocal.data.npz import read_npz
 from glocal.errors import DataError, DataWarning, FileError
-from glocal.files import PathLike, atomic_write, existing_file, one_line, read_lines, read_npy
+from glocal.files import PathLike, atomic_write, one_line, read_lines
+from glocal.jobs.leaving import existing_file
 
 COLUMNS = {"odd-one-out": ("a", "b", "odd"), "anchor": ("reference", "closer", "farther")}
 """The names of columns by which a text says its kind."""
@@ -40,9 +42,9 @@ def read_answers(path: PathLike, *, what: str = "triplets") -> dict[str, Any]:
     return {"answers": read_numbers(path, what=what)} if found is None else found
 
 
-def write_answers(path: PathLike, arrays: dict[str, Any], *, replace: bool = True) -> None:
+def write_answers(path: PathLike, arrays: dict[str, Any]) -> None:
     """Write answers atomically: all of them to ``.npz``, ``arrays["answers"]`` alone to anything else."""
-    with atomic_write(path, replace=replace) as stream:
+    with atomic_write(path) as stream:
         if Path(path).suffix.lower() == ".npz":
             kept = {name: array for name, array in arrays.items() if array is not None}
             np.savez_compressed(stream, allow_pickle=False, **kept)

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from glocal.errors import DataWarning, FileError, GLocalError
-from glocal.files import existing_file, one_line, unreadable
+from glocal.files import one_line
+from glocal.jobs.leaving import existing_file, unreadable
 
 KEY = "features"
 RECORD_FILE = "record.json"

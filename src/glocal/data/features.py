@@ -20,8 +20,7 @@ from glocal.data.readers import READERS, read_matrix
 from glocal.data.stored import RowStore
 from glocal.data.zarr import ZARR
 from glocal.errors import DataError, DataWarning, FileError
-from glocal.files import PathLike, read_lines
-from glocal.files.documents import read_object
+from glocal.files import PathLike, read_lines, read_object
 
 _CHUNK_BYTES = 1 << 25
 _EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")

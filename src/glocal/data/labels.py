@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from glocal.arrays import read_npy
 from glocal.errors import DataError, FileError
-from glocal.files import PathLike, existing_file, read_lines, read_npy
+from glocal.files import PathLike, read_lines
+from glocal.jobs.leaving import existing_file
 
 
 def load_labels(path: PathLike, n: int | None = None) -> np.ndarray:

@@ -13,7 +13,7 @@ from glocal.data.features import Features
 from glocal.data.join import feature_rows
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike
-from glocal.files.documents import read_json
+from glocal.jobs.leaving import read_json
 
 # RDMs are often float32 and written as text: pairs (i, j) and (j, i) may differ in the last digits
 _TOLERANCE = 1e-5

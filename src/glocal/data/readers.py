@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from glocal.arrays import read_npy
 from glocal.data.container import whole
 from glocal.data.matlab import read_mat
 from glocal.data.npz import read_npz_features
@@ -15,7 +16,7 @@ from glocal.data.stored import RowStore, read_hdf5, read_zarr
 from glocal.data.tensors import read_torch_features
 from glocal.data.zarr import ZARR
 from glocal.errors import FileError
-from glocal.files import PathLike, read_npy
+from glocal.files import PathLike
 
 
 def read_matrix(path: PathLike) -> np.ndarray | RowStore:

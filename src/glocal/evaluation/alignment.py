@@ -12,7 +12,7 @@ from glocal.data.answers import Answers
 from glocal.errors import DataError
 from glocal.evaluation.result import Units, difference_score
 from glocal.evaluation.statistics import answer_estimate
-from glocal.scores import Score
+from glocal.results import Score
 from glocal.similarity import Deciding, PairSimilarities, choice_loss, credit
 
 

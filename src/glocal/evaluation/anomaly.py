@@ -25,7 +25,7 @@ from glocal.evaluation.normality import (
     trained_half,
 )
 from glocal.evaluation.result import Units
-from glocal.scores import Score
+from glocal.results import Score
 
 MODES = ("one-vs-rest", "leave-one-out", "shift")
 AGAINST = "against"

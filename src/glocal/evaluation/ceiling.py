@@ -13,7 +13,7 @@ from glocal.errors import DataError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.result import Units
 from glocal.evaluation.statistics import triplet_estimate
-from glocal.scores import PEOPLE, Score
+from glocal.results import PEOPLE, Score
 from glocal.similarity import Deciding
 
 BRAIN_SCORE = 0.6767

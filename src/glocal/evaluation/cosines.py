@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.result import Units
-from glocal.scores import Score
+from glocal.results import Score
 from glocal.similarity import unit_rows
 
 LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)

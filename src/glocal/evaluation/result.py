@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from glocal.evaluation.statistics import PairedDifference, paired_difference
-from glocal.scores import DIFFERENCE, Score
+from glocal.results import DIFFERENCE, Score
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

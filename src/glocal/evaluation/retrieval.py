@@ -14,7 +14,7 @@ from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterErro
 from glocal.evaluation.result import Units
 from glocal.evaluation.statistics import mean_estimate
 from glocal.evaluation.structure.collapse import collapsed
-from glocal.scores import Score
+from glocal.results import Score
 from glocal.similarity import new_group, tie_tolerance, unit_rows
 
 RANKS = (1, 5, 10)

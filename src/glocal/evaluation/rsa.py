@@ -16,7 +16,7 @@ from glocal.evaluation.model_rdm import pair_dissimilarities
 from glocal.evaluation.rank_correlation import PairTable
 from glocal.evaluation.result import Units
 from glocal.evaluation.structure.collapse import one_point
-from glocal.scores import PEOPLE, Score
+from glocal.results import PEOPLE, Score
 
 _FEWEST = 40  # replicates
 MOST = 200  # more objects are left out some at a time: the time grows with their number cubed, the error hardly changes

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from glocal.errors import FileError
 from glocal.extract.folders import is_image_name
 from glocal.extract.source import Item
-from glocal.files import one_line, stamp_of, unreadable
+from glocal.files import one_line
+from glocal.jobs.leaving import stamp_of, unreadable
 
 TAR = ".tar"
 _BLOCK = 512

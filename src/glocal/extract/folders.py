@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from glocal.extract.source import Item
-from glocal.files import read_lines, stamp_of
+from glocal.files import read_lines
+from glocal.jobs.leaving import stamp_of
 
 MAGIC = "*?["
 _NUMBER = re.compile(r"[0-9]+")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from glocal.arrays import read_npy
 from glocal.errors import DataError
-from glocal.files import atomic_write, read_npy, read_npy_header, unwritable
-from glocal.files.npy import write_npy_header
+from glocal.files import atomic_write
+from glocal.jobs.leaving import read_npy_header, unwritable, write_npy_header
 
 
 def create_matrix(path: Path, shape: tuple[int, int], dtype: np.dtype) -> None:

@@ -14,7 +14,8 @@ from glocal.errors import ParameterError
 from glocal.extract.model import Layer, Model, described
 from glocal.extract.names import ModelName
 from glocal.extract.weights import weights_sha256
-from glocal.files import one_line, tree_sha256
+from glocal.files import one_line
+from glocal.jobs.leaving import tree_sha256
 
 
 def load_python(name: ModelName) -> Model:

@@ -22,7 +22,7 @@ from glocal.extract.model import DTYPES, Layer, Model
 from glocal.extract.source import Source
 from glocal.extract.stream import Batch, Job, batches
 from glocal.jobs.run import Chain, run
-from glocal.records import to_json
+from glocal.results import to_json
 
 _PACKAGES = ("numpy", "pillow", "timm", "torchvision", "open-clip-torch", "onnxruntime")
 

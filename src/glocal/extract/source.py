@@ -18,7 +18,7 @@ from glocal.files import one_line
 class Item:
     """One input: its name, its size in bytes, how to read it, or why it cannot be.
 
-    `stamp` changes whenever the file that holds it changes (see `glocal.files.stamp_of`); empty where there is none.
+    `stamp` changes whenever the file that holds it changes; empty where there is none.
     """
 
     name: str

@@ -20,16 +20,14 @@ from glocal.errors import DataError, FileError, ParameterError
 from glocal.extract.matrix import create_matrix, move_matrix, write_rows
 from glocal.extract.runner import Chunk
 from glocal.extract.source import Source
-from glocal.files import PathLike, atomic_write, make_folder
-from glocal.files.documents import read_object
+from glocal.files import PathLike, atomic_write, make_folder, read_object
 from glocal.jobs.folder import TaskFolder
-from glocal.records import NULL, read_rows, to_json
+from glocal.results import read_rows, to_json
 
 _WORK = ".extract"
 _RUN = "run.json"
 _ALL = "all"
-_LINE = {"chunk": (int,), "missing": (list,)}
-_LINE_TOO = {"contents": (dict, NULL), "run": (dict,)}
+_LINE = ("chunk", "missing")
 
 
 class FeatureStore:
@@ -108,7 +106,7 @@ class FeatureStore:
 
     def _read_log(self, path: Path) -> list[dict[str, Any]]:
         """The lines of the log; a FileError where one is not of these chunks."""
-        rows, chunks = read_rows(path, _LINE, _LINE_TOO), self.chunks()
+        rows, chunks = read_rows(path, _LINE), self.chunks()
         for row in rows:
             items = chunks[row["chunk"]] if 0 <= row["chunk"] < len(chunks) else range(0)
             pairs = all(isinstance(pair, list) and len(pair) == 2 and pair[0] in items for pair in row["missing"])

@@ -16,7 +16,8 @@ from glocal.errors import FileError, GLocalError, ParameterError
 from glocal.extract.model import Model, described
 from glocal.extract.names import RANDOM, ModelName
 from glocal.extras import needed
-from glocal.files import existing_file, one_line
+from glocal.files import one_line
+from glocal.jobs.leaving import existing_file
 
 Build = Callable[[str | None], tuple[nn.Module, Callable[[Any], Any]]]
 """Maps the name of weights, None for random ones, to the network and its preprocessing."""

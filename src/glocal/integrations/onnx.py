@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from glocal.errors import DataError, FileError, ParameterError
+from glocal.errors import DataError, ParameterError
 from glocal.extras import needed
-from glocal.files import PathLike, atomic_write, existing_file, one_line
+from glocal.files import PathLike, atomic_write, reading
 from glocal.integrations.strength import at_strength
 from glocal.transform.linear import LinearTransform
 
@@ -55,12 +55,9 @@ def append(
     """
     onnx = needed("onnx", "an ONNX model")
     transform = at_strength(transform, strength)
-    path = existing_file(backbone, what="ONNX model")
-    try:
+    with reading(backbone, "ONNX model", "Export it again.") as path:
         model = onnx.load(path)
         onnx.checker.check_model(model)
-    except Exception as error:  # protobuf and the checker have errors of many kinds
-        raise FileError(f"ONNX model {path} cannot be read ({one_line(error)[:200]}). Export it again.") from error
     features = _output(model, output, str(path))
     kind, shape = (
         features.type.tensor_type.elem_type,

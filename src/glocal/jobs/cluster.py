@@ -13,8 +13,7 @@ from typing import Any
 
 from glocal.errors import ClusterError, FileError, GLocalError, ParameterError
 from glocal.extras import needed
-from glocal.files import one_line
-from glocal.files.documents import read_object
+from glocal.files import one_line, read_object
 
 _EXAMPLE = "Give the address it prints when it starts, e.g. tcp://10.0.0.1:8786, or its scheduler file."
 UNCONNECTED = (

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from glocal.errors import FileError
-from glocal.files import PathLike, UnlockableError, claimed, make_folder, unwritable
-from glocal.records import append_rows, read_rows
+from glocal.files import PathLike, make_folder
+from glocal.jobs.leaving import UnlockableError, claimed, unwritable
+from glocal.results import append_rows, read_rows
 
 Row = dict[str, Any]
 

@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from glocal.errors import DataError, FileError
-from glocal.files import make_folder, unwritable
+from glocal.files import make_folder
 from glocal.jobs.folder import TaskFolder, lock
-from glocal.records import read_rows
+from glocal.jobs.leaving import unwritable
+from glocal.results import read_rows
 
 _LOG = "done.jsonl"
 
@@ -37,7 +38,7 @@ class Output:
 
     def tasks(self) -> TaskFolder:
         """The finished parts, each by its number."""
-        return TaskFolder(self.folder, _LOG, lambda row: row["part"], read=partial(read_rows, needed={"part": (int,)}))
+        return TaskFolder(self.folder, _LOG, lambda row: row["part"], read=partial(read_rows, needed=("part",)))
 
     def commit(self) -> None:
         """Move what was made to the place of the output, and what was there away.

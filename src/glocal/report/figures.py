@@ -12,8 +12,7 @@ import numpy as np
 from glocal.errors import DataError, FileError
 from glocal.evaluation.views import View
 from glocal.evaluation.views.view import UNKNOWN, Matrix
-from glocal.files import PathLike, atomic_write, check_ending, make_folder
-from glocal.files.stems import file_stems
+from glocal.files import PathLike, atomic_write, make_folder, writable_target
 from glocal.report.captions import (
     arm_name,
     front_title,
@@ -31,6 +30,7 @@ from glocal.report.objects import category_bands, coloured, picture
 from glocal.report.palette import theme
 from glocal.report.vega import drawn
 from glocal.suite.table import arms, bounds, main_rows
+from glocal.suite.text import file_stems
 
 if TYPE_CHECKING:
     import altair as alt
@@ -163,7 +163,7 @@ def save_figure(figure: alt.TopLevelMixin, out: PathLike) -> None:
     MissingDependencyError
         vl-convert is not installed.
     """
-    ending = check_ending(out, FORMATS, what="the figure")
+    ending = writable_target(out, what="the figure", endings=FORMATS).suffix.lower()
     ((content,),) = drawn([figure.to_dict()], [ending])
     with atomic_write(out) as stream:
         stream.write(content)

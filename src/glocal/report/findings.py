@@ -10,7 +10,7 @@ from glocal.evaluation.structure.collapse import at_chance
 from glocal.report.loading import Run
 from glocal.report.verdict import MARGIN, direction
 from glocal.report.words import AGREEMENT, KEPT, counted, decimals, interval_words, listed, metric_words, setting_words
-from glocal.scores import DIFFERENCE
+from glocal.results import DIFFERENCE
 from glocal.suite.table import differences
 
 _LIKENESS = (*AGREEMENT, "spearman", "pearson")  # agreement with people

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from glocal.errors import FileError
 from glocal.evaluation.views import View, load_view
-from glocal.files import PathLike, one_line
-from glocal.files.documents import read_object
-from glocal.files.stems import file_stems
-from glocal.records import NULL, NUMBER, TEXT, read_rows
-from glocal.scores import Score, read_scores
+from glocal.files import PathLike, one_line, read_object
+from glocal.results import Score, read_rows, read_scores
 from glocal.suite.table import score_frame
+from glocal.suite.text import file_stems
 from glocal.sweep.selection import METRICS
 from glocal.transform import LinearTransform
 
@@ -24,16 +22,10 @@ if TYPE_CHECKING:
 
 _ROWS = ("rows.jsonl", "scores.jsonl")
 _POINTS = "points.jsonl"
-_MAYBE = (*NUMBER, NULL)
 _NEEDED = ("alpha", "lmbda", "tau", "accuracy_cosine")
 MEASURED = (*METRICS, "evaluations", "seconds")
 """What a point of a sweep is scored by, and what it cost."""
 _POINT_NUMBERS = (*_NEEDED, "mix", "eta", *MEASURED, "objective", "gap", "chance_loss")
-_POINT = {"fold": (int,), "method": TEXT, **dict.fromkeys(_NEEDED, _MAYBE)}
-_POINT_TOO = {
-    "bias": (bool,), "converged": (bool,), "status": TEXT, "parts": (dict, NULL),
-    **dict.fromkeys(_POINT_NUMBERS, _MAYBE),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +194,7 @@ def _sweep(path: Path, name: str) -> SweepRun:
             f"{path / 'transform.npz'} is not a transform that a sweep chose: its record lacks the choice. Run glocal "
             "sweep --resume to write it again."
         )
-    points = pd.DataFrame(read_rows(path / _POINTS, _POINT, _POINT_TOO))
+    points = pd.DataFrame(read_rows(path / _POINTS, ("fold", "method", *_NEEDED)))
     return SweepRun(name, config, points, tables[0], tables[1], meta)
 
 
@@ -228,7 +220,7 @@ def _is_choice(told: Any) -> bool:
     return (
         isinstance(best, dict)
         and isinstance(best.get("method"), str)
-        and all(isinstance(best.get(name), int | float | NULL) for name in _POINT_NUMBERS)
+        and all(isinstance(best.get(name), int | float | None) for name in _POINT_NUMBERS)
     )
 
 

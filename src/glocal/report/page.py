@@ -13,7 +13,6 @@ from typing import Any
 from glocal._version import __version__
 from glocal.extras import needed
 from glocal.files import PathLike, atomic_write
-from glocal.records import to_json
 from glocal.report import palette, vega
 from glocal.report.captions import (
     SLICE_CAPTION,
@@ -32,6 +31,7 @@ from glocal.report.objects import object_data
 from glocal.report.provenance import brief, provenance
 from glocal.report.thumbnails import Thumbnails
 from glocal.report.verdict import MARGIN, direction, verdict
+from glocal.results import to_json
 from glocal.suite.table import arms, bounds, cell, main_rows
 
 

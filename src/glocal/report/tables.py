@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glocal.files import PathLike, atomic_write, make_folder
-from glocal.files.tables import csv, latex, markdown
 from glocal.report.loading import Run
 from glocal.suite.table import differences, score_table
+from glocal.suite.text import csv, latex, markdown
 
 if TYPE_CHECKING:
     import pandas as pd

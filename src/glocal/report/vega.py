@@ -11,7 +11,7 @@ from typing import Any
 
 from glocal.errors import MissingDependencyError
 from glocal.extras import needed
-from glocal.records import to_json
+from glocal.results import to_json
 
 _DOTS = 200  # an inch, of a PNG
 

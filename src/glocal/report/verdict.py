@@ -11,7 +11,7 @@ import numpy as np
 from glocal.report.fronts import Front, fronts
 from glocal.report.loading import Run
 from glocal.report.words import AGREEMENT, KEPT, LOWER, count_words, counted, decimals, listed, metric_words, span, stay
-from glocal.scores import DIFFERENCE
+from glocal.results import DIFFERENCE
 from glocal.suite.table import main_rows
 
 if TYPE_CHECKING:

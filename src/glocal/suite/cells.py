@@ -18,10 +18,8 @@ from glocal.data.npz import read_npz
 from glocal.errors import FileError
 from glocal.evaluation.result import KeptResult, Units
 from glocal.files import PathLike, atomic_write, make_folder, one_line
-from glocal.files.documents import parse_json
 from glocal.jobs.folder import once, sweep_out
-from glocal.records import to_json
-from glocal.scores import Score, defined
+from glocal.results import Score, to_json
 from glocal.suite.plan import NamedArm, Plan, Task
 from glocal.suite.sources import Sources
 from glocal.suite.tasks import Embed, perform
@@ -150,7 +148,10 @@ def _load(path: Path) -> KeptResult:
     fix = "Delete it: its task is scored anew."
     arrays = read_npz(path, what="cell", fix=fix, required=("scores",), optional=_ARRAYS)
     try:
-        scores = tuple(Score(**defined(row)) for row in parse_json(str(arrays.pop("scores"))))
+        scores = tuple(
+            Score(**{**row, "value": float("nan") if row["value"] is None else row["value"]})
+            for row in json.loads(str(arrays.pop("scores")))
+        )
     except DAMAGE as error:
         raise FileError(f"cell file {path} is damaged ({one_line(error)[:160]}). {fix}") from error
     return KeptResult(scores, Units(**arrays) if "values" in arrays else None)

@@ -12,8 +12,7 @@ from glocal.data.features import Features
 from glocal.data.world import World, simulated_world
 from glocal.evaluation.alignment import odd_one_out
 from glocal.files import PathLike, atomic_write, make_folder
-from glocal.records import to_json
-from glocal.scores import DIFFERENCE, PEOPLE
+from glocal.results import DIFFERENCE, PEOPLE, to_json
 from glocal.suite.cells import Cells
 from glocal.suite.plan import Plan
 from glocal.suite.run import Progress, SuiteResult, run_suite

@@ -23,11 +23,10 @@ from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure
 from glocal.evaluation.views.maps import KINDS as KINDS_OF_MAPS
-from glocal.files import PathLike, one_line
-from glocal.files.documents import read_toml
-from glocal.files.stems import file_stems
+from glocal.files import PathLike, one_line, read_object
 from glocal.options import options_of
-from glocal.scores import PEOPLE
+from glocal.results import PEOPLE
+from glocal.suite.text import file_stems
 
 Types = Mapping[str, type | None]
 _TOP: Types = {
@@ -168,7 +167,7 @@ class Plan:
             An unknown key, a missing one, or an arm or task that is not allowed.
         """
         path = Path(source)
-        values = read_toml(path, what="suite", fix="Mend that line.")
+        values = read_object(path, what="suite", fix="Mend that line.")
         return cls.of(values, root=root, folder=path.parent, what=str(path))
 
     @classmethod

@@ -13,13 +13,12 @@ from glocal.evaluation.result import KeptResult, difference_score
 from glocal.evaluation.statistics import holm
 from glocal.extras import needed
 from glocal.files import PathLike, atomic_write, make_folder
-from glocal.files.tables import csv, markdown
-from glocal.records import Provenance, to_json
-from glocal.scores import PEOPLE, Score
+from glocal.results import PEOPLE, Provenance, Score, to_json
 from glocal.suite.cells import Cells
 from glocal.suite.plan import Plan
 from glocal.suite.sources import Sources
 from glocal.suite.table import score_frame, score_table
+from glocal.suite.text import csv, markdown
 from glocal.suite.views import Views
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from glocal.data.join import join
 from glocal.data.labels import load_labels
 from glocal.data.zarr import ZARR
 from glocal.errors import DataError, ParameterError
-from glocal.files import read_lines, tree_sha256
+from glocal.files import read_lines
+from glocal.jobs.leaving import tree_sha256
 from glocal.suite.plan import NetworkFiles, Plan
 
 _ROWS = re.compile(r"^(.*)\[(\d*):(\d*)\]$")

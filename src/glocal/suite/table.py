@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from glocal.scores import DIFFERENCE, PEOPLE, Score
+from glocal.results import DIFFERENCE, PEOPLE, Score
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ from importlib.resources import files
 from glocal.data.datasets.breeds import TASKS as BREEDS
 from glocal.data.datasets.registry import FILES
 from glocal.errors import ParameterError
-from glocal.files.stems import file_stems
+from glocal.suite.text import file_stems
 
 TEMPLATES = ("paper",)
 _PUBLISHED = "transforms/"

@@ -13,8 +13,7 @@ from glocal.aligner import Arm, Exact, Loop
 from glocal.aligner.arm import METHODS, Method
 from glocal.aligner.settings import ProfileOptions
 from glocal.errors import ParameterError
-from glocal.files import PathLike
-from glocal.files.documents import read_toml
+from glocal.files import PathLike, read_object
 from glocal.options import options_of
 
 PAPER_ETA = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -142,7 +141,7 @@ class Grid:
         """
         if str(source) in ("arms", "paper"):
             return cls.arms() if str(source) == "arms" else cls.paper(solver)
-        values = read_toml(source, what="grid", fix="Write e.g. alpha = [0.1, 0.5].")
+        values = read_object(source, what="grid", fix="Write e.g. alpha = [0.1, 0.5].")
         return cls.of(values, str(Path(source)))
 
     @classmethod

@@ -16,7 +16,7 @@ from glocal.aligner.problem import Problem
 from glocal.errors import DataError, FileError
 from glocal.files import atomic_write
 from glocal.options import options_of
-from glocal.records import to_json
+from glocal.results import to_json
 from glocal.solver import best_scale
 from glocal.sweep.run import SweepPlan
 from glocal.sweep.selection import METRICS, choose, means_over_folds, pareto_front, setting_of

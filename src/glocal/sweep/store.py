@@ -13,14 +13,12 @@ from torch import Tensor
 from glocal.data.container import DAMAGE
 from glocal.data.npz import read_npz
 from glocal.errors import FileError, ParameterError
-from glocal.files import PathLike, atomic_write, make_folder, one_line
-from glocal.files.documents import parse_json, read_object
+from glocal.files import PathLike, atomic_write, make_folder, one_line, read_object
 from glocal.jobs.folder import TaskFolder, sweep_out
-from glocal.records import NULL, NUMBER, TEXT, append_rows, read_rows, to_json
+from glocal.results import append_rows, read_rows, to_json
 from glocal.solver import State
 from glocal.sweep.grid import Point
 from glocal.sweep.path import Result
-from glocal.sweep.selection import METRICS
 from glocal.transform import LinearTransform
 
 _OPTIONAL = ("b", "rho", "s", "s_bias", "y", "y_bias")
@@ -66,7 +64,7 @@ class PointStore:
         self._keep_transforms = keep_transforms
         self.tasks = TaskFolder(
             self.folder, "points.jsonl", identity_of, claims=("paths", ".lock"),
-            read=lambda path: read_rows(path, _POINT, _POINT_TOO),
+            read=lambda path: read_rows(path, _POINT),
         )  # fmt: skip
         self._check(json.loads(to_json(config)), points, resume)
         self.tasks.create()
@@ -81,7 +79,7 @@ class PointStore:
     def original(self) -> list[dict[str, Any]]:
         """The scores of the untransformed features, one row a fold."""
         path = self.folder / "original.jsonl"
-        rows = read_rows(path, {"fold": (int,)}) if path.exists() and path.stat().st_size else []
+        rows = read_rows(path, ("fold",)) if path.exists() and path.stat().st_size else []
         return list({row["fold"]: row for row in rows}.values())
 
     def scored_folds(self) -> set[int]:
@@ -148,12 +146,7 @@ def fold_transforms(folder: Path, setting: dict[str, Any], folds: int) -> list[L
     return [LinearTransform.load(file) for file in files] if all(file.exists() for file in files) else []
 
 
-_NUMBER_OR_NONE = (*NUMBER, NULL)
-_POINT = {
-    "fold": (int,), "method": TEXT, "bias": (bool,), "lmbda": NUMBER, "alpha": _NUMBER_OR_NONE, "tau": _NUMBER_OR_NONE,
-    "evaluations": NUMBER, "converged": (bool,), "seconds": NUMBER,
-}  # fmt: skip
-_POINT_TOO = {"mix": NUMBER, "eta": NUMBER, "status": TEXT, **dict.fromkeys(METRICS, _NUMBER_OR_NONE)}
+_POINT = ("fold", "method", "bias", "lmbda", "alpha", "tau", "evaluations", "converged", "seconds")
 
 
 def _object(path: Path, what: str) -> dict[str, Any]:
@@ -201,7 +194,7 @@ def _save_state(path: Path, result: Result) -> None:
             arrays[f"{name}_bias"] = torch.stack([v[p * p :] for v in vectors])
         arrays["rho"] = np.array([pair[2] for pair in state.curvature])
     plain = {key: value.cpu().numpy() if isinstance(value, Tensor) else value for key, value in arrays.items()}
-    with atomic_write(path, durable=False) as stream:  # lost at worst with its machine: then the path starts cold
+    with atomic_write(path) as stream:
         np.savez(stream, allow_pickle=False, **plain)
 
 
@@ -222,7 +215,7 @@ def _unpacked(arrays: dict[str, np.ndarray]) -> tuple[str, dict[str, Any], State
         s, y = (_full(tensor(arrays[name]), tensor(arrays[f"{name}_bias"]), len(W)) for name in ("s", "y"))
         curvature = [(s[i], y[i], float(rho)) for i, rho in enumerate(arrays["rho"])]
     b = tensor(arrays["b"]) if "b" in arrays else None
-    return str(arrays["key"]), parse_json(str(arrays["row"])), State(W, b, tuple(curvature))
+    return str(arrays["key"]), json.loads(str(arrays["row"])), State(W, b, tuple(curvature))
 
 
 def _full(upper: Tensor, bias: Tensor, p: int) -> list[Tensor]:

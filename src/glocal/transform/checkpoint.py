@@ -10,8 +10,7 @@ import numpy as np
 from glocal.data.tensors import plain_array, read_tensors
 from glocal.errors import FileError
 from glocal.files import one_line
-from glocal.files.documents import check_depth
-from glocal.records import to_json
+from glocal.results import to_json
 from glocal.transform.file_format import Parts
 
 
@@ -29,12 +28,11 @@ def read_checkpoint(path: Path) -> Parts:
     try:
         epochs, steps = checkpoint.get("epoch", -1) + 1, checkpoint.get("global_step")
         meta = {"checkpoint": {"epochs": epochs, "steps": steps, **kept}}
-        check_depth(meta)
         to_json(meta)
         weights = plain_array(W, path).astype(np.float32)
         bias = None if b is None else plain_array(b, path).astype(np.float32)
         mean, std = float(kept["mean"]), float(kept["std"])
-    except (ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, RuntimeError, AttributeError, OverflowError, RecursionError) as error:
         raise FileError(
             f"checkpoint {path} is not a fit of glocal ({one_line(error)[:160]}). Copy it again."
         ) from error

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from glocal.errors import DataError, ParameterError
 from glocal.extras import needed
 from glocal.files import PathLike, atomic_write
-from glocal.records import to_json
+from glocal.results import to_json
 from glocal.transform.file_format import FORMAT
 
 if TYPE_CHECKING:

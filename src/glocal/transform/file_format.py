@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from glocal.data.container import check_members, whole
 from glocal.data.npz import read_npz
 from glocal.errors import DataError, FileError
 from glocal.extras import needed
-from glocal.files import PathLike, atomic_write, check_ending, one_line
-from glocal.files.documents import parse_json
-from glocal.records import to_json
+from glocal.files import PathLike, atomic_write, one_line
+from glocal.jobs.leaving import check_ending
+from glocal.results import to_json
 
 FORMAT = 1
 TRANSFORM_ENDINGS = (".npz", ".safetensors", "")
@@ -97,7 +98,7 @@ def _import_safetensors() -> Any:
 def _parse_meta(path: Path, text: np.ndarray) -> dict[str, Any]:
     """Read the record of a transform; a FileError for one that is damaged or of a later format."""
     try:
-        meta = parse_json(str(text))
+        meta = json.loads(str(text))
     except ValueError as error:
         raise FileError(f"transform file {path} has a damaged meta record ({one_line(error)[:160]}).") from error
     version = meta.get("format", FORMAT) if isinstance(meta, dict) else None

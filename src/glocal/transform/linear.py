@@ -11,7 +11,8 @@ from jaxtyping import Float
 
 from glocal.data.features import Standardization, row_blocks
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.files import PathLike, existing_file, one_line
+from glocal.files import PathLike, one_line
+from glocal.jobs.leaving import existing_file
 from glocal.options import check_kind
 from glocal.transform.file_format import read_transform, write_transform
 

@@ -23,8 +23,8 @@ from glocal.data.datasets.download import (
 from glocal.data.datasets.registry import FILES
 from glocal.errors import FileError, ParameterError
 from glocal.extras import needed
-from glocal.files import PathLike, atomic_write, existing_file, make_folder, one_line
-from glocal.files.hashes import file_sha256
+from glocal.files import PathLike, atomic_write, file_sha256, make_folder, one_line
+from glocal.jobs.leaving import existing_file
 from glocal.transform.card import card
 from glocal.transform.linear import LinearTransform
 

@@ -15,7 +15,7 @@ from glocal.data.features import Features
 from glocal.data.stored import RowStore
 from glocal.data.zarr import ZARR, open_zarr
 from glocal.extras import needed
-from glocal.files import unwritable
+from glocal.jobs.leaving import unwritable
 from glocal.transform.linear import LinearTransform
 from glocal.transform.streaming import apply_checked
 

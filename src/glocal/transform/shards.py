@@ -17,7 +17,8 @@ from glocal.data.readers import READERS
 from glocal.data.stored import RowStore
 from glocal.data.zarr import ZARR
 from glocal.errors import FileError, ParameterError
-from glocal.files import PathLike, followed, stamp_of, unreadable
+from glocal.files import PathLike
+from glocal.jobs.leaving import stamp_of, unreadable
 from glocal.jobs.output import Output, building
 from glocal.jobs.run import Chain, run
 from glocal.transform.linear import LinearTransform
@@ -94,7 +95,7 @@ def apply_shards(
     ClusterError
         The cluster did not finish its work.
     """
-    source, out = Path(os.path.abspath(source)), followed(Path(os.path.abspath(out)))  # workers start in other folders
+    source, out = Path(os.path.abspath(source)), Path(os.path.realpath(out))  # workers start in other folders
     _check_places(source, out)
     transform = transform if strength == 1.0 else transform.at_strength(strength)
     output = Output.of(out, _key_of(transform, normalize, column, source, part_bytes))

@@ -12,8 +12,8 @@ from jaxtyping import Shaped
 
 from glocal.data.features import Features, check_finite
 from glocal.errors import FileError
-from glocal.files import PathLike, atomic_write, check_ending, unreadable
-from glocal.files.npy import write_npy_header
+from glocal.files import PathLike, atomic_write
+from glocal.jobs.leaving import check_ending, unreadable, write_npy_header
 from glocal.transform.linear import LinearTransform
 
 _AHEAD = 2  # chunks that wait to be written

@@ -8,8 +8,7 @@ from typing import Any
 
 from glocal.data.check import unlike
 from glocal.data.features import Features
-from glocal.files import PathLike, array_sha256
-from glocal.files.hashes import file_sha256
+from glocal.files import PathLike, array_sha256, file_sha256
 from glocal.transform.linear import LinearTransform
 from glocal.transform.published import WRONG
 

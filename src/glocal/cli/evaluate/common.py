@@ -15,8 +15,7 @@ from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.output import AsJson, put, put_json
 from glocal.data.features import Features, Standardization
 from glocal.files import writable_target
-from glocal.records import append_rows
-from glocal.scores import PEOPLE, Score
+from glocal.results import PEOPLE, Score, append_rows
 from glocal.transform import LinearTransform
 
 TransformPath = Annotated[

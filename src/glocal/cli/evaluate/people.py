@@ -21,8 +21,8 @@ from glocal.data.repeated import load_repeated
 from glocal.errors import ParameterError
 from glocal.evaluation.alignment import answer_credit
 from glocal.files import atomic_write, writable_target
-from glocal.files.tables import csv
-from glocal.scores import PEOPLE, Score
+from glocal.results import PEOPLE, Score
+from glocal.suite.text import csv
 
 _SHOWN = 10
 AnswersPath = Annotated[Path, typer.Option("--answers", "--triplets", help="Answers with persons, as .npz or CSV.")]

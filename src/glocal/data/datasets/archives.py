@@ -12,8 +12,9 @@ from typing import Any
 from glocal.data.datasets.download import Progress, bring
 from glocal.data.datasets.registry import ImageSetTerms, RemoteFile
 from glocal.errors import FileError
-from glocal.files import make_folder, unwritable
+from glocal.files import make_folder
 from glocal.jobs.folder import once
+from glocal.jobs.leaving import unwritable
 
 _INSIDE = {"dtd": "dtd", "flowers102": "flowers-102"}  # the folder that torchvision unpacks an archive in
 

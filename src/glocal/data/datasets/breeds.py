@@ -17,7 +17,7 @@ from glocal.data.features import Features
 from glocal.data.splits import check_seed
 from glocal.errors import DataError, FileError, ParameterError
 from glocal.files import PathLike, one_line, read_lines
-from glocal.files.documents import read_json
+from glocal.jobs.leaving import read_json
 
 ROOT = "n00001740"
 # task: (ancestor of its superclasses, their level below the root, subclasses of each)

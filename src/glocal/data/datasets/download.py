@@ -20,8 +20,8 @@ from urllib.request import url2pathname
 from glocal.data.datasets.registry import FILES, IMAGE_SETS, RemoteFile
 from glocal.errors import DataWarning, FileError, GLocalError, ParameterError
 from glocal.extras import needed
-from glocal.files import PathLike, atomic_write, claimed, existing_file, is_special, make_folder, one_line, unreadable
-from glocal.files.documents import read_object
+from glocal.files import PathLike, atomic_write, make_folder, one_line, read_object
+from glocal.jobs.leaving import claimed, existing_file, is_special, unreadable
 
 CACHE_VARIABLES = ("GLOCAL_CACHE", "GLOCAL_CACHE_DIR")  # the second is the former name of the cache of features
 _PIECE = 1 << 16  # bytes read, hashed or downloaded at a time

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from glocal.arrays import read_npy
 from glocal.data.answers import Answers, ranking, together
 from glocal.data.container import whole
 from glocal.data.hdf5 import read_datasets
@@ -17,7 +18,7 @@ from glocal.data.importers.trials import MISSING, Imported, Options, Trials, ans
 from glocal.data.npz import member_names, read_npz
 from glocal.data.repeated import load_repeated
 from glocal.errors import DataError
-from glocal.files import PathLike, read_npy
+from glocal.files import PathLike
 
 _QUERIES = ("query", "queries", "triplets", "quadruplets", "data", "X")
 _RESPONSES = ("response", "responses", "target", "y")

@@ -14,8 +14,8 @@ import numpy as np
 from glocal.data.container import listed, whole
 from glocal.data.importers.trials import Imported, Options, Trials, answers_in, real_numbers, whole_numbers
 from glocal.errors import DataError, FileError
-from glocal.files import PathLike, existing_file
-from glocal.files.documents import parse_json
+from glocal.files import PathLike
+from glocal.jobs.leaving import existing_file
 
 Table = dict[str, np.ndarray]
 Roles = Mapping[str, Sequence[str]]
@@ -234,7 +234,7 @@ def _spread(columns: Sequence[np.ndarray]) -> np.ndarray:
 def _list(cell: object) -> list[str]:
     if isinstance(cell, str) and cell.startswith("["):
         try:
-            cell = parse_json(cell)
+            cell = json.loads(cell)
         except ValueError:
             return [str(cell)]
     return [_text(one) for one in cell] if isinstance(cell, list) else [_text(cell)]

@@ -18,7 +18,8 @@ from glocal.data.importers import arrays, columns, matrices, systems, writers
 from glocal.data.importers.trials import Imported, Options
 from glocal.data.npz import member_header, member_names
 from glocal.errors import DataError, FileError, GLocalError, ParameterError
-from glocal.files import PathLike, existing_file, read_lines, read_npy_header
+from glocal.files import PathLike, read_lines
+from glocal.jobs.leaving import existing_file, read_npy_header
 
 
 @dataclass(frozen=True)

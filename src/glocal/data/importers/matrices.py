@@ -13,7 +13,8 @@ from glocal.data.answers_file import header_of, read_numbers
 from glocal.data.importers.columns import flagged, n_rows, person_of, read_table, roles_in, selected
 from glocal.data.importers.trials import Imported, Options, drawn, indices, placed, real_numbers
 from glocal.errors import DataError
-from glocal.files import PathLike, existing_file
+from glocal.files import PathLike
+from glocal.jobs.leaving import existing_file
 
 _TOLERANCE = 1e-5  # of a diagonal, as matrices written as text have it
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from glocal.data.importers.columns import (
 from glocal.data.importers.trials import Imported, Options, whole_numbers
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike, read_lines
-from glocal.files.documents import parse_json, read_json
+from glocal.jobs.leaving import read_json
 
 _MOST_TARGETS = 1 << 20  # an index in a damaged file may be any number
 SALMON = ("head", "left", "right", "winner")
@@ -115,6 +116,6 @@ def _jspsych_table(path: Path) -> Table:
 def _json_lines(path: Path, fix: str) -> list[Any]:
     """The values of a file with one JSON text on each line, as servers collect them."""
     try:
-        return [parse_json(line) for line in read_lines(path, what="jsPsych") if line]
+        return [json.loads(line) for line in read_lines(path, what="jsPsych") if line]
     except ValueError as error:
         raise FileError(f"jsPsych file {path} is not JSON. {fix}") from error

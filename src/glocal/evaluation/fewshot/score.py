@@ -17,7 +17,7 @@ from glocal.evaluation.fewshot.episodes import draw_episodes, superclass_split
 from glocal.evaluation.fewshot.probes import Scorer, probe_named, shared_credit
 from glocal.evaluation.result import Units
 from glocal.evaluation.statistics import two_way_estimate
-from glocal.scores import Score
+from glocal.results import Score
 
 Result = TypeVar("Result")
 _CHUNK = 4096

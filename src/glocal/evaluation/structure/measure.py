@@ -26,7 +26,7 @@ from glocal.evaluation.structure.neighbourhoods import (
 )
 from glocal.evaluation.structure.separation import Separation, separation
 from glocal.evaluation.structure.spectrum import directions_for, participation_ratio, variances
-from glocal.scores import Score
+from glocal.results import Score
 from glocal.similarity import tie_tolerance
 
 _MEASURES = (

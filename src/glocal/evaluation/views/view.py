@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +14,7 @@ from glocal.data.npz import read_npz
 from glocal.errors import FileError
 from glocal.evaluation.structure.spectrum import Spectrum
 from glocal.files import PathLike, atomic_write, one_line
-from glocal.files.documents import parse_json
-from glocal.records import to_json
+from glocal.results import to_json
 
 UNKNOWN = 255  # of an 8-bit matrix: nobody was asked
 FORMAT = 1
@@ -98,7 +98,7 @@ def load_view(path: PathLike) -> View:
     fix = "Delete it and run again what wrote it."
     arrays = read_npz(path, what="view", fix=fix, required=_REQUIRED, optional=(*_OPTIONAL, *_AXES))
     try:
-        text = parse_json(str(arrays["text"]))
+        text = json.loads(str(arrays["text"]))
         if text["format"] > FORMAT:
             raise FileError(
                 f"view file {path} is of format {text['format']}; this version reads up to {FORMAT}. Upgrade glocal."

@@ -1,8 +1,9 @@
-"""Tables as text that others read, CSV, Markdown and LaTeX: a name in a cell never acts as markup or a formula."""
+"""Names of files, and tables as CSV, Markdown and LaTeX: a name in a cell never acts as markup or a formula."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from glocal.errors import printable
@@ -19,6 +20,30 @@ _FORMULA = re.compile(r"\s*[=+\-@]|[\t\r]")
 _NUMBERS = re.compile(
     r"[-+]?([\d.]+(e[-+]?\d+)?( \[[-+\d., ]+\]| \(no interval\))?\*?)?"
 )  # ours: "-", "-0.004 [-0.008, +0.000]*"
+
+
+def file_stems(names: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """A file name without its extension for each tuple of names.
+
+    The parts are joined by hyphens, and what file systems or shells refuse becomes one. Where two tuples would share a
+    name, on a file system that does not tell upper from lower case too, the later one gets a number.
+
+    >>> file_stems([("clip", "a b"), ("clip", "a-b"), ("clip-a", "b")])
+    {('clip', 'a b'): 'clip-a-b', ('clip', 'a-b'): 'clip-a-b-2', ('clip-a', 'b'): 'clip-a-b-3'}
+    """
+    stems: dict[tuple[str, ...], str] = {}
+    taken: set[str] = set()
+    for parts in names:
+        if parts in stems:
+            continue
+        plain = re.sub(r"[^\w.-]+", "-", "-".join(parts))[:80]
+        stem, number = plain, 1
+        while stem.casefold() in taken:
+            number += 1
+            stem = f"{plain}-{number}"
+        stems[parts] = stem
+        taken.add(stem.casefold())
+    return stems
 
 
 def csv(table: pd.DataFrame) -> str:

@@ -1,0 +1,159 @@
+"""Files: found, read and written whole, or one sentence that says why not."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from glocal.errors import FileError, GLocalError, ParameterError
+
+PathLike = str | os.PathLike[str]
+_MOST_BYTES = 1 << 28  # of a JSON or TOML file
+
+
+@contextlib.contextmanager
+def reading(path: PathLike, what: str, fix: str = "Copy or write it again.") -> Iterator[Path]:
+    """Turn whatever goes wrong while a file is read into one sentence.
+
+    `what` is the role of the file in that sentence, e.g. ``"features"``, and `fix` what to do where it is damaged.
+
+    Raises
+    ------
+    FileError
+        The file is missing, empty, a folder, unreadable or damaged.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise FileError(f"{what} file {path} is a folder. Name the file inside it.")
+        if path.is_file() and not path.stat().st_size:
+            raise FileError(f"{what} file {path} is empty. {fix}")
+        path.open("rb").close()
+        yield path
+    except GLocalError:
+        raise
+    except FileNotFoundError as error:
+        raise FileError(f"{what} file {path} does not exist. Check the path.") from error
+    except PermissionError as error:
+        raise FileError(f"{what} file {path} cannot be read. Check its permissions.") from error
+    except MemoryError as error:
+        raise FileError(
+            f"{what} file {path} does not fit in memory. Save it as .npy, which is read in pieces."
+        ) from error
+    except Exception as error:  # decoders raise whatever damaged bytes lead them to
+        raise FileError(f"{what} file {path} is damaged ({one_line(error)[:160]}). {fix}") from error
+
+
+@contextlib.contextmanager
+def writing(path: PathLike) -> Iterator[None]:
+    """Say in one sentence why `path` cannot be written."""
+    try:
+        yield
+    except GLocalError:
+        raise
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror or one_line(error)}. Choose another place.") from error
+
+
+@contextlib.contextmanager
+def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
+    """Write to a hidden neighbour, flush it to disk, then move it into place.
+
+    A killed process, a full disk or an exception leaves the previous file whole. A symbolic link is followed; a device
+    or a pipe is written to as it is.
+    """
+    path = Path(path)
+    with writing(path):
+        if path.exists() and not path.is_file():
+            with path.open("wb") as stream:
+                yield stream
+            return
+        path = Path(os.path.realpath(path))
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+        with partial.open("xb") as stream:
+            try:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+                stream.close()  # Windows moves no open file
+                os.replace(partial, path)
+            except BaseException:
+                stream.close()
+                partial.unlink(missing_ok=True)
+                raise
+
+
+def writable_target(path: PathLike, *, what: str = "output", endings: Sequence[str] = ()) -> Path:
+    """Check, before hours of work, that `path` can be created, is not a folder, and has an allowed ending."""
+    path = Path(path)
+    if path.is_dir():
+        raise FileError(f"{what} {path} is a folder. Name a file inside it.")
+    if path.exists() and not path.is_file():  # a device or a pipe
+        return path
+    if endings and path.suffix.lower() not in endings:
+        raise ParameterError(f"{what} {path} ends in {path.suffix or 'nothing'}; allowed are {', '.join(endings)}.")
+    parent = path.resolve().parent
+    if not parent.is_dir():
+        raise FileError(f"{what} folder {parent} does not exist. Create it first: mkdir -p {parent}.")
+    if not os.access(parent, os.W_OK):
+        raise FileError(f"cannot write {path}: no permission to write to {parent}. Choose another place.")
+    return path
+
+
+def make_folder(path: PathLike) -> Path:
+    """Create an output folder with its parents."""
+    with writing(path):
+        Path(path).mkdir(parents=True, exist_ok=True)
+    return Path(path)
+
+
+def read_text(path: PathLike, *, what: str, fix: str = "Save it as UTF-8.") -> str:
+    """The text of a UTF-8 file."""
+    with reading(path, what, fix) as file:
+        return file.read_text(encoding="utf-8-sig")
+
+
+def read_lines(path: PathLike, *, what: str) -> tuple[str, ...]:
+    """The stripped lines of a UTF-8 file; trailing empty lines are dropped."""
+    text = read_text(path, what=what).rstrip()
+    return tuple(line.strip() for line in text.split("\n")) if text else ()  # splitlines() would split at U+2028 too
+
+
+def read_object(path: PathLike, *, what: str, fix: str = "Copy or write it again.") -> dict[str, Any]:
+    """The tables of a ``.toml`` file, or the object of a JSON file, of up to 256 MB."""
+    with reading(path, what, fix) as file:
+        if file.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"it has more than {_MOST_BYTES} bytes")
+        value = (tomllib.loads if file.suffix == ".toml" else json.loads)(file.read_text(encoding="utf-8-sig"))
+        if not isinstance(value, dict):
+            raise ValueError("it must hold one object")
+        return value
+
+
+def array_sha256(array: Any) -> str:
+    """Hash dtype, shape and bytes of an array, in memory or mapped; equal arrays have equal hashes."""
+    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    step = max(1, (1 << 24) // max(1, array[:1].nbytes))
+    for start in range(0, array.shape[0], step):
+        digest.update(np.ascontiguousarray(array[start : start + step]).data)
+    return digest.hexdigest()
+
+
+def file_sha256(path: PathLike) -> str:
+    """Hash the bytes of a file, as ``sha256sum`` does."""
+    with reading(path, "input") as file, file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error on one line, without a final full stop."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

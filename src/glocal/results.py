@@ -1,0 +1,209 @@
+"""Results on disk: the record of a fit, where a result came from, rows of scores, and lines of JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from glocal.errors import FileError
+from glocal.files import PathLike, read_lines, writing
+
+PEOPLE = "people"
+"""Stands where an arm would in rows about people themselves: no arm of a suite may be called so."""
+DIFFERENCE = "_difference"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a result comes from: version, data hashes, seed and hardware."""
+
+    version: str
+    data: dict[str, str] = field(default_factory=dict)
+    seed: int | None = None
+    device: str = "cpu"
+    machine: str = field(default_factory=platform.machine)
+    python: str = field(default_factory=platform.python_version)
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """Everything a fit reports about itself; the ``--json`` of ``glocal fit`` and part of the transform file.
+
+    `parts` are unweighted; `gap` bounds or estimates how far `objective` lies above the optimum
+    (None where no such bound is known); `status` is ``"converged"``, ``"stationary"``, ``"budget"`` or ``"stalled"``.
+    `rank` is the number of directions that were fitted where there are fewer rows than columns, else None.
+    `gathered` says that the objects were too many for an n × n matrix. Of the mini-batch solver, which is never
+    converged and has no `tol`, `evaluations` are its `steps`, `n_fitted` the answers outside the fold that its stopping
+    rule watched, and `watched` the scores of that fold (both None where it watched what it fitted).
+    """
+
+    method: str
+    alpha: float | None
+    lmbda: float
+    tau: float | None
+    bias: bool
+    squared: bool
+    objective: float
+    parts: dict[str, float]
+    converged: bool
+    status: str
+    reason: str
+    gap: float | None
+    certificate: str
+    gradient_norm: float
+    evaluations: int
+    seconds: float
+    n_triplets: int
+    n_dropped: int
+    n_objects: int
+    n_local: int
+    block_size: int | None
+    start_scale: float
+    tol: float | None
+    dtype: str
+    lambda_max: float | None = None
+    holdout: dict[str, Any] | None = None
+    provenance: Provenance | None = None
+    rank: int | None = None
+    n_local_blocks: int | None = None
+    local_standardized: bool | None = None
+    profile: str = "modern"
+    solver: str = "lbfgs"
+    gathered: bool = False
+    eta: float | None = None
+    optimiser: str | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    n_fitted: int | None = None
+    watched: dict[str, Any] | None = None
+    mix: float | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """One row of results.
+
+    Parameters
+    ----------
+    task, metric : str
+        What was measured, e.g. ``"odd-one-out"`` and ``"accuracy_cosine"``; docs/file-formats.md lists all metrics.
+        ``…_difference`` is that of the arm less that of the baseline that `settings` names.
+    value : float
+        Fractions are in [0, 1]; losses in nats; NaN where it is not defined.
+    low, high : float or None
+        The 95 % interval; None where no interval is defined.
+    n : int
+        How many answers, images or objects the value rests on.
+    split : str
+        ``"all"``, ``"heldout"`` or the name of a file.
+    transform : str
+        The arm, or the path of the transform file; ``"original"`` for none, ``"people"`` for people themselves.
+    settings : mapping
+        What else the value depends on: shots, k, mode, baseline, …
+    network : str or None
+        Of a suite.
+    p, p_holm : float or None
+        Of a difference, and corrected for all differences of a suite.
+    """
+
+    task: str
+    metric: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    split: str = "all"
+    transform: str = "original"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    network: str | None = None
+    p: float | None = None
+    p_holm: float | None = None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Score:
+        """The score that `row` gave, where a null stands for a value that is not defined."""
+        return cls(**{**row, "value": math.nan if row["value"] is None else row["value"]})
+
+    def row(self) -> dict[str, Any]:
+        """The row of a file: without what is empty."""
+        return {key: value for key, value in asdict(self).items() if value not in (None, {}) or key in ("low", "high")}
+
+
+def read_scores(path: PathLike) -> list[Score]:
+    """Read rows that `glocal evaluate`, a suite or the demo wrote; a FileError where one is not such a row."""
+    rows = read_rows(path, ("task", "metric", "value"), what="score")
+    try:
+        return [Score.of(row) for row in rows]
+    except TypeError as error:
+        raise FileError(f"score file {path} is not of this version ({error}). Evaluate again.") from error
+
+
+def to_json(value: Any) -> str:
+    """One line of strict ASCII JSON; NaN and infinities become null, dataclasses become objects."""
+    return json.dumps(_plain(value), allow_nan=False)
+
+
+def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
+    """Append rows to a JSON-lines file in one write, so that parallel writers never mix lines.
+
+    After a line that a killed writer cut, they start on a line of their own.
+    """
+    text = "".join(to_json(row) + "\n" for row in rows)
+    with writing(path), open(path, "a+b") as stream:
+        if stream.tell():
+            stream.seek(-1, os.SEEK_END)
+            text = text if stream.read(1) == b"\n" else "\n" + text
+        stream.write(text.encode())
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def read_rows(path: PathLike, needed: Iterable[str] = (), *, what: str = "results") -> list[dict[str, Any]]:
+    """Read a JSON-lines file that must have some keys; lines cut by a killed writer are left out.
+
+    Raises
+    ------
+    FileError
+        The file is missing, or a line is neither such an object nor the beginning of one.
+    """
+    rows = []
+    for number, line in enumerate(read_lines(path, what=what), start=1):
+        if not line:
+            continue
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict) or (lacking := set(needed) - row.keys()):
+                raise ValueError(f"it lacks {', '.join(lacking)}" if isinstance(row, dict) else "it is no object")
+        except (ValueError, RecursionError) as error:
+            if not _is_cut(line, error):
+                raise FileError(f"{what} file {path} line {number} is damaged ({error}). Remove that line.") from error
+        else:
+            rows.append(row)
+    return rows
+
+
+def _is_cut(line: str, error: Exception) -> bool:
+    """Whether a line is the beginning of an object whose rest was never written."""
+    ends = isinstance(error, json.JSONDecodeError) and (error.pos >= len(line) or "Unterminated" in error.msg)
+    return line.startswith("{") and (ends or not line.endswith("}"))
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return os.fspath(value) if isinstance(value, os.PathLike) else value

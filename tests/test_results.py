@@ -1,0 +1,140 @@
+"""Records: one line of strict JSON a row, whole lines only."""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glocal.errors import FileError
+from glocal.results import Provenance, Score, append_rows, read_rows, read_scores, to_json
+
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+ROWS = st.lists(st.dictionaries(st.text(), VALUES | st.lists(VALUES), max_size=4), max_size=8)
+SCORE = Score(
+    task="odd-one-out", metric="accuracy_cosine", value=0.47, low=0.45, high=0.49, n=5362, split="heldout",
+    transform="global",
+)  # fmt: skip
+
+
+@given(ROWS, ROWS)
+def test_rows_come_back_in_order(tmp_path_factory, first, second):
+    """What is appended in two calls is read in order and unchanged, whatever text it holds."""
+    path = tmp_path_factory.mktemp("rows") / "scores.jsonl"
+    append_rows(path, first)
+    append_rows(path, second)
+    if first or second:
+        assert read_rows(path) == first + second
+        assert path.read_bytes().count(b"\n") == len(first) + len(second)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32("nan"), -np.float64("inf")])
+def test_what_is_no_number_becomes_null(value):
+    """NaN and infinities, which JSON lacks, become null at any depth."""
+    assert json.loads(to_json({"a": value, "b": [1, (value,)], "c": {"d": value}})) == {
+        "a": None, "b": [1, [None]], "c": {"d": None},
+    }  # fmt: skip
+
+
+def test_numpy_scalars_and_paths_become_plain():
+    """Numpy scalars, 0-d arrays, paths and nested dataclasses are written as JSON values, longer arrays refused."""
+    provenance = Provenance("1.0", {"features": "ab"}, seed=42, device="cpu", machine="m", python="3", threads=2)
+    written = json.loads(
+        to_json({"f": np.float32(0.5), "i": np.int16(3), "b": np.bool_(True), "z": np.array(2.0), "p": Path("a") / "b",
+                 "prov": provenance, 1: "key"})
+    )  # fmt: skip
+    assert written == {
+        "f": 0.5, "i": 3, "b": True, "z": 2.0, "p": "a/b", "1": "key",
+        "prov": {
+            "version": "1.0", "data": {"features": "ab"}, "seed": 42, "device": "cpu", "machine": "m", "python": "3",
+            "threads": 2,
+        },
+    }  # fmt: skip
+    with pytest.raises(TypeError, match="serializable"):
+        to_json({"a": np.array([1.0])})
+
+
+def test_provenance_names_this_machine():
+    """Hardware and Python version are filled in where the row is made."""
+    provenance = Provenance("1.0")
+    assert provenance.machine
+    assert provenance.python.count(".") == 2
+
+
+def test_a_row_after_a_torn_line_is_not_lost(tmp_path):
+    """A line cut anywhere is left out, the rows appended after it are read, however often writers are killed."""
+    whole = to_json({"row": 2, "text": "a } in {text\n", "parts": {"global": 1.5, "none": None}, "n": [1, {"a": True}]})
+    path = tmp_path / "scores.jsonl"
+    append_rows(path, [{"row": 1}])
+    for cut in range(1, len(whole)):
+        with path.open("a") as stream:
+            stream.write(whole[:cut])
+        append_rows(path, [{"row": cut}])
+    assert read_rows(path) == [{"row": 1}, *({"row": cut} for cut in range(1, len(whole)))]
+    os.truncate(path, path.stat().st_size - 3)
+    assert read_rows(path)[-1] == {"row": len(whole) - 2}
+
+
+def test_empty_lines_and_a_missing_last_newline_are_no_matter(tmp_path):
+    """Empty lines, as an editor leaves them, are skipped; a last row without its newline is kept."""
+    path = tmp_path / "scores.jsonl"
+    path.write_text('{"row": 1}\n\n{"row": 2}\n\n{"row": 3}')
+    append_rows(path, [{"row": 4}])
+    assert read_rows(path) == [{"row": row} for row in range(1, 5)]
+
+
+@pytest.mark.parametrize("bad", ["nonsense", '{"row": 2 "text": 3}', '{"row": 2}}', "{'row': 2}", "[2]", '{"text": 2}'])
+def test_a_bad_line_is_said(tmp_path, bad):
+    """A line that no killed writer can have left, or that lacks a key, is an error that names file and line."""
+    path = tmp_path / "points.jsonl"
+    path.write_text(f'{{"row": 1}}\n{bad}\n{{"row": 3}}\n')
+    with pytest.raises(FileError, match=r"points file .* line 2"):
+        read_rows(path, needed=("row",), what="points")
+    path.write_text("[" * 100_000 + "\n")
+    with pytest.raises(FileError, match="line 1"):
+        read_rows(path)
+
+
+def test_a_missing_file_is_said(tmp_path):
+    """Reading rows of no file and writing rows into no folder are FileErrors."""
+    with pytest.raises(FileError, match="does not exist"):
+        read_rows(tmp_path / "none.jsonl")
+    with pytest.raises(FileError, match="cannot write"):
+        append_rows(tmp_path / "none" / "scores.jsonl", [{"value": 1}])
+
+
+def test_parallel_writers_never_mix_lines(tmp_path):
+    """Rows that several writers append at once are all there, each whole."""
+    path = tmp_path / "scores.jsonl"
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda i: append_rows(path, [{"row": i, "text": "x" * 500}]), range(60)))
+    assert sorted(row["row"] for row in read_rows(path)) == list(range(60))
+
+
+def test_scores_become_objects(tmp_path):
+    """A Score is written as one JSON object without its empty fields, and read back; null is not a number."""
+    path = tmp_path / "scores.jsonl"
+    scores = [SCORE, replace(SCORE, network="net", settings={"k": 5}, p=0.5), replace(SCORE, low=None, high=None)]
+    append_rows(path, [score.row() for score in scores])
+    row = {
+        "task": "odd-one-out", "metric": "accuracy_cosine", "value": 0.47, "low": 0.45, "high": 0.49, "n": 5362,
+        "split": "heldout", "transform": "global",
+    }  # fmt: skip
+    assert read_rows(path)[0] == row
+    assert read_scores(path) == scores
+    append_rows(path, [replace(SCORE, value=float("nan")).row()])
+    assert np.isnan(read_scores(path)[-1].value)
+    append_rows(path, [{**row, "unheard": 1}])
+    with pytest.raises(FileError, match="unheard"):
+        read_scores(path)
