@@ -6,7 +6,6 @@
 # make lowest  the tests with the lowest versions that pyproject.toml allows, in .venv-lowest; several gigabytes
 # make paper   the arms of the paper in all tasks, on the real data of GLOCAL_DATA_DIR; minutes
 # make evidence  every number of README and docs/index.md again, beside the quoted ones, on the real data; minutes
-# make weather  what is tried to make it fail, and the table of docs/reliability.md; hours, never part of check
 # make bench   timings beside the authors' procedure; minutes, never part of check
 
 PYTHON ?= python3
@@ -22,7 +21,7 @@ ifneq ($(wildcard ../shared/data),)
 export GLOCAL_DATA_DIR ?= $(abspath ../shared/data)
 endif
 
-.PHONY: setup test nightly demo check lowest newest locks package paper evidence weather bench lint types docs clean
+.PHONY: setup test nightly demo check lowest newest locks package paper evidence bench lint types docs clean
 
 setup: $(VENV)/.ready
 
@@ -85,9 +84,6 @@ paper: setup
 
 evidence: setup
 	$(BIN)/python benchmarks/evidence.py
-
-weather: setup
-	$(BIN)/python benchmarks/weather/run.py
 
 bench: setup
 	$(BIN)/python benchmarks/scale.py

@@ -14,6 +14,11 @@ from jaxtyping import config, install_import_hook
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# two threads for all test processes together: more only wait for each other on a shared machine
+THREADS = max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, str(THREADS))
+
 if any(name.split(".")[0] == "glocal" for name in sys.modules):
     raise RuntimeError("glocal was imported before the tests could hook their type checks into it")
 # NOTE an int may stand for a float, as in PEP 484: lmbda=1 is a valid call
@@ -25,14 +30,22 @@ settings.load_profile("glocal")
 
 @pytest.fixture(autouse=True, scope="session")
 def _two_threads():
-    """Two threads for all test processes together: more only wait for each other on a shared machine."""
-    import torch
+    """What was loaded before the variables were set keeps to the same number of threads."""
     from threadpoolctl import threadpool_limits
 
-    threads = max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
-    torch.set_num_threads(threads)
-    with threadpool_limits(threads):
+    with threadpool_limits(THREADS):
         yield
+
+
+def pytest_collection_modifyitems(items):
+    """What starts a browser, a cluster or a process that is to die is nightly; what reads the data folder needs it."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        code = getattr(getattr(item, "function", None), "__code__", None)
+        if fixtures & {"browser", "cluster", "dask_cluster", "started"} or "processes" in getattr(code, "co_names", ()):
+            item.add_marker(pytest.mark.nightly)
+        if "data_dir" in fixtures:
+            item.add_marker(pytest.mark.data)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Random small problems, given to whole commands and to `oracle`: each check names what the two do not agree on.
 
-`tests/test_differential.py` runs a few of each, `benchmarks/weather/random_problems.py` as many as it is told.
+`test_differential.py` runs a few of each, and many of them in a nightly run.
 """
 
 import contextlib

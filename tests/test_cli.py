@@ -13,9 +13,6 @@ import processes
 import pytest
 
 from glocal.cli.app import execute
-from glocal.data.check import check_triplets
-from glocal.data.features import Features
-from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_world
 from glocal.errors import DataWarning, UnusedWarning
 from glocal.results import read_rows
@@ -150,32 +147,6 @@ def test_data_check_finds_and_fixes(files, tmp_path, capsys):
     assert [(f["severity"], f["check"], f["fix"]) for f in found] == [("error", "range", "pass --base 1")]
 
 
-def test_data_check_shares_ties():
-    """Features whose pairs are all tied favour no column as the odd one."""
-    rng = np.random.default_rng(0)
-    triplets = Triplets.from_array(np.array([rng.permutation(20)[:3] for _ in range(2000)]))
-    found = check_triplets(Features(np.eye(20)), triplets)
-    assert [finding.check for finding in found if finding.severity == "warning"] == ["order"]
-    assert "agree with 0.333 of the answers, which is chance" in found[-1].message
-
-
-def test_data_check_notices_the_odd_column(tmp_path, capsys):
-    """Features that know the answers reveal that another column holds the odd one."""
-    rng = np.random.default_rng(0)
-    X = np.concatenate([rng.normal(size=(40, 16)) + 3 * np.eye(1, 16, k) for k in (0, 1, 2)]).astype("f4")
-    group = np.repeat([0, 1, 2], 40)
-    drawn = np.array([rng.permutation(120)[:3] for _ in range(20_000)])
-    same = (group[drawn[:, 0]] == group[drawn[:, 1]]) & (group[drawn[:, 0]] != group[drawn[:, 2]])
-    np.save(tmp_path / "x.npy", X)
-    np.save(tmp_path / "t.npy", drawn[same][:, [2, 0, 1]])
-    assert run("data", "check", "--features", tmp_path / "x.npy", "--triplets", tmp_path / "t.npy", "--json") == 0
-    checks = [f["check"] for f in json.loads(capsys.readouterr().out)["findings"]]
-    assert "odd column" in checks
-    assert run("data", "check", "--features", tmp_path / "x.npy", "--triplets", tmp_path / "t.npy", "--json",
-               "--odd-column", 0) == 0  # fmt: skip
-    assert "odd column" not in [f["check"] for f in json.loads(capsys.readouterr().out)["findings"]]
-
-
 def test_split_keeps_weights_with_their_answers(files, tmp_path, capsys):
     """Weights given to data split come back beside the answers they belong to."""
     answers = np.load(files / "triplets.npy")
@@ -231,14 +202,6 @@ def test_interrupt_exits_130_and_keeps_the_previous_file(files, tmp_path, starte
     assert said.splitlines()[-1].endswith("To go on, give the same command again.")
     assert out.read_bytes() == b"previous"
     assert [path.name for path in tmp_path.iterdir()] == ["t.npz"]
-
-
-def test_import_is_light():
-    """``import glocal`` loads neither torch nor scikit-learn nor scipy."""
-    code = (
-        "import glocal, sys; print([m for m in ('torch', 'sklearn', 'scipy', 'numba', 'pandas') if m in sys.modules])"
-    )
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
 def test_apply_does_not_load_torch(files, tmp_path):
@@ -332,12 +295,6 @@ def test_a_header_in_the_answers_is_read_by_fit(files, tmp_path, capsys):
     assert run("fit", "--features", files / "features.npy", "--triplets", tmp_path / "t.csv", *out) == 0
     assert run("evaluate", "ceiling", "--answers", tmp_path / "t.csv", "--base", "0") in (0, 1)
     assert "columns" not in capsys.readouterr().err
-
-
-def test_a_question_is_not_followed_by_a_full_stop(capsys):
-    """A suggestion for a mistyped command keeps its question mark."""
-    assert run("fi") == 2
-    assert "?." not in capsys.readouterr().err
 
 
 def test_the_package_is_run_as_a_module_and_completes():

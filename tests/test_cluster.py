@@ -17,6 +17,8 @@ from glocal.errors import ClusterError, DataError, FileError, MissingDependencyE
 from glocal.jobs.cluster import connected
 from glocal.jobs.run import Chain, _explained, run, run_on
 
+pytestmark = pytest.mark.nightly
+
 distributed = pytest.importorskip("distributed")
 
 
@@ -269,18 +271,6 @@ def test_the_last_worker_may_die_too(cluster):
                 cluster.kill_worker()
                 cluster.start_worker()
     assert found == {number: number + 5 for number in range(40)}
-
-
-@pytest.mark.parametrize("wound", [0, 1, 2])
-def test_a_test_that_lost_workers_does_not_starve_the_next(cluster, wound):
-    """Each test finds two live workers, though the one before killed some, or started one too many."""
-    assert [worker.poll() for worker in cluster.workers] == [None, None]
-    with connected(cluster.address) as client:
-        assert len(client.nthreads()) == 2
-    for _ in range(wound):
-        cluster.kill_worker()
-    if not wound:
-        cluster.start_worker()
 
 
 def test_a_cluster_whose_workers_are_gone_is_given_up(cluster):

@@ -22,6 +22,8 @@ from glocal.collect.database import answers, open_database, trials
 from glocal.collect.export import collected
 from glocal.collect.study import open_study
 
+pytestmark = pytest.mark.nightly
+
 PEOPLE, EACH, KILLS = 50, 8, 10
 DEBIANS = Path("/usr/lib/postgresql")  # its initdb is not on the path
 

@@ -14,6 +14,8 @@ pytest.importorskip("markdown_it")
 from glocal.collect.pages import default_consent, default_instructions, owner_page, person_page, problem_page
 from glocal.collect.pages import static_file as static
 
+pytestmark = pytest.mark.nightly
+
 HOSTILE = "<script>hurt()</script>\"'><img src=x onerror=hurt()>"
 
 

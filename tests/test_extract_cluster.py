@@ -7,6 +7,8 @@ import glocal.jobs.run
 from glocal.errors import ClusterError, ParameterError
 from glocal.extract import Extractor, open_images
 
+pytestmark = pytest.mark.nightly
+
 Image = pytest.importorskip("PIL.Image")
 pytest.importorskip("timm")
 pytest.importorskip("distributed")

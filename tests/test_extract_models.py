@@ -15,6 +15,8 @@ from glocal.extract.python_models import user_model
 from glocal.extract.registry import load_model
 from glocal.extract.weights import load_checkpoint, weights_sha256
 
+pytestmark = pytest.mark.nightly
+
 Image = pytest.importorskip("PIL.Image")
 
 

@@ -9,9 +9,7 @@ import os
 import random
 import re
 import resource
-import shutil
 import signal
-import struct
 import traceback
 import warnings
 import zipfile
@@ -25,7 +23,6 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from glocal.arrays import read_npy
 from glocal.cli import output
 from glocal.cli.app import execute
 from glocal.data.datasets.images import OpenedImages
@@ -43,7 +40,8 @@ from glocal.suite.plan import Plan
 from glocal.sweep.grid import Grid
 from glocal.transform import LinearTransform
 
-CASES = 100  # a reader
+COPIES = 15  # of each kind of file
+TRIES = float(os.environ.get("GLOCAL_TRIES", "0.05"))  # nightly: the share of 20,000 .npy, .npz, 2,000 other files
 CPU_SECONDS = 5.0  # a case; an undamaged file takes milliseconds
 MEMORY = 3 << 29  # bytes of address space above what the tests have: what is small may inflate to 256 MB
 WORDS = (
@@ -267,21 +265,36 @@ READERS = {
 
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_bytes_end_in_a_result_or_one_sentence(name, tmp_path, as_a_user):
-    """Each of 100 damaged copies is read or refused by a GLocalError of one line, within its time and memory."""
+    """Each damaged copy is read or refused by a GLocalError of one line, within its time and memory."""
+    damage(name, tmp_path, COPIES, seed=name)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("name", READERS)
+def test_many_damaged_bytes_end_in_a_result_or_one_sentence(name, tmp_path, as_a_user):
+    """So do many more of them: with GLOCAL_TRIES=1, 40,000 .npy and .npz and 2,000 of each other kind."""
+    most = 20_000 if name in ("features.npy", "features.npz") else 2_000
+    assert damage(name, tmp_path, max(COPIES, int(TRIES * most)), seed=name[::-1]), "some damage must be noticed"
+
+
+def damage(name: str, folder: Path, copies: int, seed: str) -> int:
+    """Read damaged copies of a file; how many were refused."""
     if name.endswith(".safetensors"):
         pytest.importorskip("safetensors")
     make, read = READERS[name]
-    whole = make(tmp_path / name)
+    whole = make(folder / name)
     read(whole)
-    data, rng = whole.read_bytes(), random.Random(name)
+    data, rng = whole.read_bytes(), random.Random(seed)
     refused = 0
-    for case in range(CASES):
+    for case in range(copies):
         inside = data.startswith(b"PK") and case % 2
         whole.write_bytes((damaged_member if inside else damaged)(data, rng))
         refused += ends_well(read, whole, f"{name}, case {case}")
-    assert refused > CASES // 20, "the damage must be such that it is noticed"
+    return refused
 
 
+@pytest.mark.nightly
 def test_no_damaged_footer_of_a_parquet_file_ends_the_process(tmp_path):
     """Each byte of the footer, turned in two ways: pyarrow must not be asked for what it cannot refuse."""
     path = features_file(tmp_path / "features.parquet")
@@ -304,19 +317,6 @@ def test_no_damaged_footer_of_a_parquet_file_ends_the_process(tmp_path):
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_damaged_zarr_folders_end_in_a_result_or_one_sentence(tmp_path, as_a_user):
-    """So does a zarr folder of which one file is damaged."""
-    pytest.importorskip("zarr")
-    folder, rng = tmp_path / "features.zarr", random.Random(0)
-    features_file(folder)
-    for case in range(CASES // 3):
-        copy = tmp_path / f"{case}.zarr"
-        shutil.copytree(folder, copy)
-        file = rng.choice(sorted(part for part in copy.rglob("*") if part.is_file()))
-        file.write_bytes(damaged(file.read_bytes(), rng))
-        ends_well(load_features, copy, f"case {case}")
-
-
 def ends_well(read, path: Path, case: str) -> bool:
     """Whether the file was refused, after checking that it was by one sentence."""
     try:
@@ -334,40 +334,6 @@ def ends_well(read, path: Path, case: str) -> bool:
     return True
 
 
-LIES = {
-    "a negative axis": ("<i4", (-1, 3)),
-    "an axis beyond all integers": ("<i4", (2**64, 3)),
-    "values of no size": ("|V0", (10**12,)),
-    "texts of no length": ("<U0", (-1,)),
-    "more values than the file has": ("<f8", (10**6, 10**6)),
-    "a product that overflows": ("<f8", (2**32, 2**32)),
-    "forty axes": ("<f8", (1,) * 40),
-    "nothing, very often": ("<f8", (0, 2**62, 2**62)),
-}
-
-
-@pytest.mark.parametrize("lie", LIES)
-def test_an_npy_header_that_lies_is_one_sentence(lie, tmp_path, as_a_user):
-    """No reader of .npy believes a header whose shape cannot be, or whose values have no size."""
-    descr, shape = LIES[lie]
-    path = tmp_path / "a.npy"
-    with path.open("wb") as stream:
-        np.lib.format.write_array_header_1_0(stream, {"descr": descr, "fortran_order": False, "shape": shape})
-        stream.write(bytes(96))
-    for read in (Triplets.load, load_labels, load_rdms, load_index, load_features, lambda p: read_npy(p, what="any")):
-        assert ends_well(read, path, lie)
-
-
-def test_a_header_longer_than_numpy_reads_costs_nothing(tmp_path):
-    """A member of an archive whose header says that it has 4 GB is refused after 16 kB of it."""
-    path = tmp_path / "a.npz"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("features.npy", "w") as stream:
-        stream.write(b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**32 - 1))
-        for _ in range(64):
-            stream.write(bytes(1 << 20))
-    assert ends_well(load_features, path, "header")
-
-
 def declare_in_a_zip(path: Path, name: str, megabytes: int) -> None:
     """Append an array whose header and directory entry declare so many megabytes of values, of which none is stored."""
     described = {"descr": "<f4", "fortran_order": False, "shape": (512, megabytes * 512)}
@@ -375,27 +341,6 @@ def declare_in_a_zip(path: Path, name: str, megabytes: int) -> None:
         with archive.open(name, "w") as stream:
             np.lib.format.write_array_header_1_0(stream, described)
         archive.getinfo(name).file_size += megabytes << 20
-
-
-@pytest.mark.parametrize("name", ["labels.npy", "answers.npz", "view.npz"])
-def test_text_of_what_is_no_character_is_one_sentence(name, tmp_path):
-    """Numbers above the last character of Unicode, where an array of text should be, are damage."""
-    text = np.array([0x41, 0x110000], "<u4").view("<U2")
-    make, read = READERS[name]
-    path = make(tmp_path / name)
-    if name.endswith("npz"):
-        with np.load(path) as held:
-            np.savez(path, **{key: text if held[key].dtype.kind == "U" else held[key] for key in held})
-    else:
-        np.save(path, text)
-    with pytest.raises(FileError, match="no character"):
-        read(path)
-
-
-def test_an_index_beyond_all_rows_is_one_sentence(tmp_path):
-    """A JSON list of integers that no array of integers holds names the largest."""
-    with pytest.raises(GLocalError, match="99999999999999999999"):
-        load_index(text_file(tmp_path / "index.json", "[0, -99999999999999999999]"))
 
 
 def test_members_that_nobody_asked_for_are_not_inflated(tmp_path, monkeypatch):
@@ -407,47 +352,6 @@ def test_members_that_nobody_asked_for_are_not_inflated(tmp_path, monkeypatch):
     assert LinearTransform.load(path).dimensions == 4
     assert "weights.npy" in opened
     assert "unknown.npy" not in opened
-
-
-def test_what_inflates_out_of_proportion_is_refused_before_it_is_read(tmp_path):
-    """Features or weights that declare more than 100 times what is stored, and more than 256 MB, are refused."""
-    declare_in_a_zip(tmp_path / "features.npz", "features.npy", 512)
-    with pytest.raises(FileError, match="less than a hundredth"):
-        Features.load(tmp_path / "features.npz")
-    for name in ("weights.npy", "mean.npy", "std.npy"):
-        declare_in_a_zip(tmp_path / "transform.npz", name, 512)
-    with pytest.raises(FileError, match="less than a hundredth"):
-        LinearTransform.load(tmp_path / "transform.npz")
-    torch.save({"features": torch.zeros(1).expand(20_000, 20_000)}, tmp_path / "a.pt")
-    with pytest.raises(FileError, match="less than a hundredth"):
-        Features.load(tmp_path / "a.pt")
-
-
-def test_an_array_that_is_declared_and_not_stored_is_refused(tmp_path):
-    """HDF5 and zarr arrays of 4 PB without chunks, and a virtual one, are one sentence, not zeros without end."""
-    h5py, zarr = pytest.importorskip("h5py"), pytest.importorskip("zarr")
-    shape = (10**9, 10**6)
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("features", shape=shape, dtype="f4", chunks=(1000, 1000))
-    layout = h5py.VirtualLayout(shape=shape, dtype="f4")
-    layout[:2] = h5py.VirtualSource("a.h5", "features", shape=shape)[:2]
-    with h5py.File(tmp_path / "virtual.h5", "w") as file:
-        file.create_virtual_dataset("features", layout)
-    zarr.open_array(str(tmp_path / "a.zarr"), mode="w", shape=shape, chunks=(1000, 1000), dtype="f4")
-    for name in ("a.h5", "virtual.h5", "a.zarr"):
-        with pytest.raises(FileError, match=f"declares {4 * 10**15} bytes of values"):
-            Features.load(tmp_path / name)
-
-
-def test_a_virtual_dataset_is_read_from_its_files(tmp_path):
-    """What a virtual HDF5 dataset stores lies in other files, and counts."""
-    h5py = pytest.importorskip("h5py")
-    features_file(tmp_path / "part.h5")
-    layout = h5py.VirtualLayout(shape=ROWS.shape, dtype="f4")
-    layout[:] = h5py.VirtualSource("part.h5", "features", shape=ROWS.shape)
-    with h5py.File(tmp_path / "all.h5", "w") as file:
-        file.create_virtual_dataset("features", layout)
-    assert np.array_equal(Features.load(tmp_path / "all.h5").matrix, ROWS)
 
 
 @pytest.mark.parametrize("extension", ["png", "jpg"])
@@ -510,13 +414,6 @@ def test_torchs_advice_to_run_foreign_code_is_not_passed_on(tmp_path):
         with pytest.raises(FileError, match="pickled Python objects, which are never loaded") as caught:
             read(tmp_path / name)
         assert "weights_only" not in str(caught.value)
-
-
-@pytest.mark.parametrize("meta", ["[" * 5000, '{"a":' * 200 + "1" + "}" * 200, '{"strength": "x"}', "[]", "3"])
-def test_odd_meta_of_a_transform_is_one_sentence(meta, tmp_path):
-    """Deep JSON, JSON that is no object, and a strength that is no number are refused when the file is read."""
-    np.savez(tmp_path / "a.npz", weights=np.eye(2), mean=0.0, std=1.0, meta=np.array(meta), allow_pickle=False)
-    assert ends_well(LinearTransform.load, tmp_path / "a.npz", meta[:20])
 
 
 def test_a_sentence_is_safe_for_a_terminal(tmp_path):

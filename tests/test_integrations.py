@@ -17,6 +17,8 @@ from glocal.errors import DataError, FileError, GLocalError, ParameterError
 from glocal.integrations.torch import AlignedModel
 from glocal.transform.linear import LinearTransform
 
+pytestmark = pytest.mark.nightly
+
 P = 8
 
 

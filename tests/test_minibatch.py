@@ -35,6 +35,8 @@ from glocal.solver.minibatch import (
 )
 from glocal.transform import LinearTransform
 
+pytestmark = pytest.mark.nightly
+
 F64 = torch.float64
 P, N, T = 5, 30, 90
 SHRINK = Penalty("scaled-identity")

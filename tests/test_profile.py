@@ -23,7 +23,7 @@ from glocal.errors import DataError, GLocalError, NotConvergedWarning, Parameter
 from glocal.objective import ChoiceLoss, LocalLoss, Penalty
 from glocal.solver.minibatch import Engine, Training
 
-pytestmark = pytest.mark.filterwarnings("ignore::glocal.errors.NotConvergedWarning")
+pytestmark = [pytest.mark.nightly, pytest.mark.filterwarnings("ignore::glocal.errors.NotConvergedWarning")]
 QUICK = {"max_epochs": 3, "min_epochs": 3, "min_epochs_global": 3}
 AUTHORS = replace(NEURIPS2023, **QUICK)
 

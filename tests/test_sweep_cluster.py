@@ -18,6 +18,8 @@ from glocal.errors import ClusterError, ParameterError
 from glocal.results import read_rows
 from glocal.sweep import Sweep
 
+pytestmark = pytest.mark.nightly
+
 GRID = {"alpha": [0.1, 0.5, 1.0], "lmbda": [0.1, 1.0], "tau": [0.1, 0.5]}
 KEY = ["fold", "alpha", "lmbda", "tau"]
 SCORES = ["objective", "accuracy_cosine", "accuracy_dot", "neighbours_kept", "loss", "local_loss", "evaluations"]

@@ -26,7 +26,7 @@ from glocal.results import read_rows
 from glocal.sweep import Grid, Sweep
 from glocal.transform import LinearTransform
 
-pytestmark = pytest.mark.filterwarnings("ignore::glocal.errors.NotConvergedWarning")
+pytestmark = [pytest.mark.nightly, pytest.mark.filterwarnings("ignore::glocal.errors.NotConvergedWarning")]
 QUICK = {"max_epochs": 2, "min_epochs": 2, "min_epochs_global": 2}
 AUTHORS = replace(NEURIPS2023, **QUICK)
 GRID = {"alpha": [0.1, 1.0], "lmbda": [0.1], "tau": [0.25], "eta": [1e-3, 1e-2]}

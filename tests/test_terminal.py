@@ -1,6 +1,5 @@
 """A terminal: progress with rate and remaining time on standard error, tables that fit; nothing of it in a pipe."""
 
-import io
 import json
 import os
 import pty
@@ -17,13 +16,14 @@ import processes
 import pytest
 
 from glocal.aligner import fit_arm
-from glocal.cli import live, output
+from glocal.cli import output
 from glocal.cli.app import execute
 from glocal.data.world import simulated_world
 from glocal.evaluation.fewshot import few_shot
 from glocal.report import load_run
 from glocal.transform import LinearTransform
 
+pytestmark = pytest.mark.nightly
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 RATE, LEFT = r"[0-9.]+ {}/s", r"\d:\d\d:\d\d left"
@@ -176,50 +176,10 @@ def test_ctrl_c_leaves_the_terminal_clean(files, tmp_path):
     assert ESCAPE.sub("", shown).rstrip().splitlines()[-1].startswith("interrupted")
 
 
-def test_tables_part_where_they_do_not_fit(monkeypatch, capsys):
-    """A wide table stacks its intervals, then comes in parts that repeat the key columns; brackets are no markup."""
-    monkeypatch.setattr(output.sys.stdout, "isatty", lambda: True, raising=False)
-    headers = ["arm", "first", "second-long-name", "third"]
-    rows = [["[red]", "0.480 [0.460, 0.499]*", "1.000", "0.100 [0.000, 0.200]"], ["b", "-", "", "0.3"]]
-    seen = {}
-    for columns in (100, 60, 30):
-        monkeypatch.setenv("COLUMNS", str(columns))
-        output.put_table(headers, rows)
-        seen[columns] = ESCAPE.sub("", capsys.readouterr().out)
-        assert max(map(len, seen[columns].splitlines())) <= columns
-        assert "[red]" in seen[columns]
-        for part in ("0.480", "[0.460, 0.499]*", "[0.000, 0.200]"):
-            assert part in seen[columns]
-    assert [seen[columns].count("[red]") for columns in (100, 60, 30)] == [1, 1, 3]
-    assert "0.480 [0.460, 0.499]*" in seen[100]
-
-
 def test_plain_tables_stay_as_they_are(capsys):
     """Where output is no terminal a table is aligned text: the first column left, the others right, a dashed line."""
     output.put_table(["arm", "value"], [["original", "0.5"], ["b", "0.25"]])
     assert capsys.readouterr().out == "arm       value\n--------  -----\noriginal    0.5\nb          0.25\n"
-
-
-def test_rates_are_readable():
-    """Slow things keep two digits, fast ones none."""
-    shown = [live.quantity(*given) for given in ((0.0342, "cells"), (8.44, ""), (99.6, ""), (1250.4, "rows"))]
-    assert shown == ["0.034 cells", "8.4", "100", "1250 rows"]
-
-
-def test_a_bar_at_eighty_columns_is_one_line():
-    """The longest bar, millions of rows with long words, is cut to one line of the terminal."""
-    stream = io.StringIO()
-    progress, task = live.bar("x" * 100, 9_000_000, "rows")
-    console = live.Console(file=stream, width=80, force_terminal=True)
-    for second, done in enumerate((3_900_000, 4_000_000, 4_500_000)):
-        progress.get_time = lambda second=second: 1e6 + second
-        live.move(progress, task, done, None, "y" * 100)
-    console.print(progress.get_renderable())
-    lines = ESCAPE.sub("", stream.getvalue()).splitlines()
-    assert len(lines) == 1
-    assert "…" in lines[0]
-    assert "4500000/9000000" in lines[0]
-    assert re.search(RATE.format("rows") + r" +" + LEFT, lines[0])
 
 
 def test_callbacks_tell_how_far(files, tmp_path):
