@@ -11,8 +11,10 @@ import warnings
 import numpy as np
 import processes
 import pytest
+import typer
 
-from glocal.cli.app import execute
+from glocal.cli.app import app, execute
+from glocal.cli.output import in_options
 from glocal.data.world import simulated_world
 from glocal.errors import DataWarning, UnusedWarning
 from glocal.results import read_rows
@@ -159,6 +161,17 @@ def test_split_keeps_weights_with_their_answers(files, tmp_path, capsys):
     assert np.array_equal(np.load(tmp_path / "s" / "train_weights.npy"), train[:, 2] + 1.0)
 
 
+def test_python_arguments_in_messages_become_options():
+    """What the library calls base=1 is --base 1 on the command line; other words and parts of paths stay."""
+    root = typer.main.get_command(app)
+    for said, shown in (
+        ("Pass base=1.", "Pass --base 1."), ("kind='nearest-of-n'; else", "--kind nearest-of-n; else"),
+        ("name object_ids.", "name --object-ids."), ("in object_ids.txt, a/object_ids", None),
+        ("resume=True", "--resume"), ("accuracy_cosine, base, x=3", None),
+    ):  # fmt: skip
+        assert in_options(said, root) == (shown or said)
+
+
 def test_version_and_exit_codes():
     """--version exits 0; unknown and missing options exit 2; a bad value exits 1; none shows a traceback."""
     bad_value = ["fit", "--features", "a", "--triplets", "b", "--out", "c", "--alpha", "x"]
@@ -222,7 +235,8 @@ def test_apply_memory_is_constant(tmp_path):
     np.savez(tmp_path / "w.npz", weights=np.eye(512, dtype="f4"), mean=0.0, std=1.0)
     code = """
 import sys
-from glocal.cli.app import execute
+from glocal.cli.app import app, execute
+from glocal.cli.output import in_options
 print(peak_of(lambda: execute(sys.argv[1:]))[0])
 """
     peaks = []

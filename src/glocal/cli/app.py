@@ -6,13 +6,14 @@ import errno
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 import typer
 
 from glocal._version import __version__
 from glocal.cli import align, apply, collect, data, demo, evaluate, extract, fit, report, suite, sweep, transforms
-from glocal.cli.output import say
+from glocal.cli.output import in_options, say
 from glocal.errors import GLocalError, GLocalWarning, is_interrupt
 
 app = typer.Typer(
@@ -75,12 +76,11 @@ def execute(arguments: Sequence[str]) -> int:
         130: interrupted, by Ctrl-C or SIGTERM.
     """
     try:
-        command = typer.main.get_command(app)
-        result = command(list(arguments), prog_name="glocal", standalone_mode=False)
+        result = _command()(list(arguments), prog_name="glocal", standalone_mode=False)
     except GLocalError as error:
         if is_interrupt(error):
             return _interrupted(arguments)
-        say(f"error: {error}")
+        say(f"error: {in_options(str(error), _command())}")
         return 1
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted(arguments)
@@ -107,6 +107,11 @@ def execute(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+@cache
+def _command() -> Any:
+    return typer.main.get_command(app)
+
+
 def _interrupted(arguments: Sequence[str]) -> int:
     again = " with --resume" if "sweep" in arguments[:1] else ""
     say(f"interrupted; files that existed before are unchanged. To go on, give the same command again{again}.")
@@ -129,6 +134,6 @@ def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
 ) -> None:
     if issubclass(category, GLocalWarning):
-        say(f"warning: {message}")
+        say(f"warning: {in_options(str(message), _command())}")
     else:
         say(f"warning: {category.__name__}: {message} ({filename}:{lineno})")
