@@ -26,9 +26,8 @@ import torch
 from image_text_data import FOLDS, difference, save
 from scipy.optimize import minimize
 
-from glocal import Arm, Exact, Features, FitData, LinearTransform, Triplets, fit, join, odd_one_out
+from glocal import Answers, Arm, Exact, Features, FitData, LinearTransform, fit, join, odd_one_out
 from glocal.data.features import object_name
-from glocal.data.repeated import load_repeated
 from glocal.data.splits import object_folds, split_triplets
 from glocal.data.world import simulated_answers
 from glocal.evaluation.alignment import OddOneOut
@@ -82,7 +81,7 @@ class Network:
             print(f"fitted {path.stem}", flush=True)
         return LinearTransform.load(path)
 
-    def fitted(self, kind: str, lmbda: float, answers: Triplets) -> LinearTransform:
+    def fitted(self, kind: str, lmbda: float, answers: Answers) -> LinearTransform:
         """One transform of one kind on some answers."""
         if kind in ("naive", "full"):
             arm = Arm("global" if kind == "full" else kind, lmbda=lmbda)
@@ -105,7 +104,7 @@ class Network:
         """On the held-out answers of a fold."""
         return self.of(self.transform(kind, lmbda, fold), parts(fold)[1])
 
-    def of(self, transform: LinearTransform, answers: Triplets) -> OddOneOut:
+    def of(self, transform: LinearTransform, answers: Answers) -> OddOneOut:
         Z = transform.apply(np.asarray(self.objects.matrix, np.float64))
         return odd_one_out(Z, answers, interval=False)
 
@@ -135,12 +134,12 @@ def common() -> tuple[str, ...]:
 
 
 @cache
-def parts(fold: int) -> tuple[Triplets, Triplets]:
+def parts(fold: int) -> tuple[Answers, Answers]:
     """The answers outside and inside a fold of the common objects."""
     things = workbench.real_data() / "things"
     names = Features(np.zeros((len(common()), 1)), common(), "common objects")
     ids = read_lines(things / "unique_id.txt", what="object ids")
-    answers = join(names, Triplets.load(things / "triplets.npy"), ids).triplets
+    answers = join(names, Answers.load(things / "triplets.npy"), ids).triplets
     train, heldout = split_triplets(answers, len(common()), folds=FOLDS, fold=fold)
     return answers.select(train), answers.select(heldout)
 
@@ -148,13 +147,13 @@ def parts(fold: int) -> tuple[Triplets, Triplets]:
 def ceilings(quick: bool) -> None:
     """Agreement of people with each other, and of published embeddings of people's answers."""
     things = workbench.real_data() / "things"
-    found = ceiling(load_repeated(things / "repeated_answers.csv"))
+    found = ceiling(Answers.load(things / "repeated_answers.csv"))
     for name, bound in (
         ("majority", found.majority),
         ("one answer with the majority of the rest", found.leave_one_out),
     ):
         print(f"{name}: {bound.value:.4f} [{bound.low:.4f}, {bound.high:.4f}], {found.n_answers} answers")
-    answers = Triplets.load(things / "triplets.npy")
+    answers = Answers.load(things / "triplets.npy")
     for name in ("spose_49d", "spose_66d", "vice_42d"):
         one = odd_one_out(np.load(things / f"{name}.npy"), answers, similarity="dot", interval=not quick)
         print(f"{name}: {one.accuracy:.4f} [{one.low}, {one.high}], fitted to THINGS answers, about all objects")
@@ -222,10 +221,10 @@ def recovery(quick: bool) -> None:
             for teacher in map(Network, NETWORKS):
                 fitted = teacher.transform(kind, teacher.best(kind, fold), fold)
                 Z = fitted.apply(np.asarray(teacher.objects.matrix, np.float64))
-                train = Triplets.from_array(
+                train = Answers.from_array(
                     outside[simulated_answers(Z[outside], len(parts(fold)[0]), seed=fold).answers]
                 )
-                test = Triplets.from_array(inside[simulated_answers(Z[inside], 50_000, seed=100 + fold).answers])
+                test = Answers.from_array(inside[simulated_answers(Z[inside], 50_000, seed=100 + fold).answers])
                 found = {}
                 for pupil in map(Network, NETWORKS):
                     score = pupil.of(pupil.fitted(kind, pupil.best(kind, fold), train), test)

@@ -12,7 +12,7 @@ import workbench  # isort: skip  before torch
 
 import numpy as np
 
-from glocal import Features, LinearTransform, Triplets, join
+from glocal import Answers, Features, LinearTransform, join
 from glocal.data.splits import object_folds
 from glocal.files import atomic_write, read_lines
 from glocal.results import to_json
@@ -67,11 +67,11 @@ class Case:
         return Features(self._scaled(found), found.names, self.name)
 
     @cached_property
-    def answers(self) -> Triplets:
+    def answers(self) -> Answers:
         """All answers, in rows of the objects."""
         things = workbench.real_data() / "things"
         ids = read_lines(things / "unique_id.txt", what="object ids")
-        return join(self.objects, Triplets.load(things / "triplets.npy"), ids).triplets
+        return join(self.objects, Answers.load(things / "triplets.npy"), ids).triplets
 
     @cached_property
     def images(self) -> Features:
@@ -88,7 +88,7 @@ class Case:
         folder = workbench.real_data() / "things" / "words" / self.network
         return read_lines(folder / "words.txt", what="words"), self._scaled(Features.load(folder))
 
-    def heldout(self, fold: int) -> tuple[np.ndarray, Triplets]:
+    def heldout(self, fold: int) -> tuple[np.ndarray, Answers]:
         """The objects of one fold, and the answers about them in their rows."""
         inside = object_folds(len(self.objects), FOLDS)[fold]
         row = np.full(len(self.objects), -1)

@@ -19,8 +19,8 @@ import workbench  # noqa: F401  # isort: skip  before torch
 import numpy as np
 
 from glocal.aligner import fit_arm
+from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.evaluation.alignment import answer_credit, odd_one_out
 from glocal.evaluation.statistics import triplet_estimate
@@ -37,7 +37,7 @@ def expected_credit(Z: np.ndarray, mind: np.ndarray, sets: np.ndarray) -> np.nda
     share = np.exp(dots - dots.max(axis=0))
     share /= share.sum(axis=0)
     for probability, order in zip(share, ([0, 1, 2], [0, 2, 1], [1, 2, 0]), strict=True):
-        expected += probability * answer_credit(Z, Triplets(sets[:, order]))
+        expected += probability * answer_credit(Z, Answers(sets[:, order]))
     return expected
 
 
@@ -74,7 +74,7 @@ def main() -> None:
             rng = np.random.default_rng(1000 + world)
             drawn = rng.choice(rest, objects, replace=False)
             answers = simulated_answers(population.mind[drawn], n_answers, seed=world)
-            chance = Triplets(permuted(answers.answers, rng))
+            chance = Answers(permuted(answers.answers, rng))
             values = {
                 "accuracy": (credit := answer_credit(Z[drawn], answers)),
                 "difference": credit - answer_credit(X[drawn], answers),

@@ -30,10 +30,10 @@ import pandas as pd
 import torch
 
 from glocal.aligner import fit_arm
+from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.data.splits import object_folds, split_triplets
-from glocal.data.triplets import Triplets
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.structure import neighbours_kept
 from glocal.files import atomic_write, read_lines
@@ -53,8 +53,8 @@ class Data:
     """One network's objects, the answers outside and inside the fold, and images for the two local measures."""
 
     objects: Features
-    train: Triplets
-    heldout: Triplets
+    train: Answers
+    heldout: Answers
     training_objects: np.ndarray
     local: Features
     images: np.ndarray
@@ -64,7 +64,7 @@ class Data:
     def of(cls, folder: Path, network: str) -> Data:
         """Read one network; a third of its local images is for counting neighbours only."""
         objects = Features.load(folder / "things" / "features" / network)
-        answers = Triplets.load(folder / "things" / "triplets.npy")
+        answers = Answers.load(folder / "things" / "triplets.npy")
         joined = join(objects, answers, read_lines(folder / "things" / "unique_id.txt", what="object ids")).triplets
         train, heldout = (joined.select(part) for part in split_triplets(joined, len(objects)))
         images = np.asarray(Features.load(folder / "imagenet200" / network).matrix, dtype=np.float64)
@@ -81,7 +81,7 @@ class Data:
         return {"accuracy": found.accuracy, "loss": found.loss, "neighbours_kept": kept}
 
 
-def subset(data: Data, size: int, share: float, draw: int) -> Triplets:
+def subset(data: Data, size: int, share: float, draw: int) -> Answers:
     """A random part of the training answers, on a random share of the training objects."""
     rng = np.random.default_rng(draw)
     objects = rng.permutation(data.training_objects)[: round(share * len(data.training_objects))]
@@ -89,7 +89,7 @@ def subset(data: Data, size: int, share: float, draw: int) -> Triplets:
     return data.train.select(rng.permutation(np.flatnonzero(inside))[:size])
 
 
-def chosen(data: Data, answers: Triplets, lambdas: Sequence[float], draw: int) -> tuple[float, float]:
+def chosen(data: Data, answers: Answers, lambdas: Sequence[float], draw: int) -> tuple[float, float]:
     """The λ with the lowest loss, and the one with the highest agreement, on answers that name objects set aside."""
     rng = np.random.default_rng(1000 + draw)
     aside = rng.permutation(data.training_objects)[: round(_SET_ASIDE * len(data.training_objects))]

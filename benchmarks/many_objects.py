@@ -48,8 +48,8 @@ def child(options: argparse.Namespace) -> None:
 
     from glocal.aligner import fit_arm
     from glocal.aligner.profile import MODERN
+    from glocal.data.answers import Answers
     from glocal.data.features import Features
-    from glocal.data.triplets import Triplets
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -59,7 +59,7 @@ def child(options: argparse.Namespace) -> None:
 
         settings = {"profile": replace(MODERN, solver="minibatch", max_epochs=options.epochs, min_epochs_global=0)}
     X, answers = simulated(options.n, options.dimensions, options.answers)
-    features, triplets = Features(X, None, "X"), Triplets.from_array(answers)
+    features, triplets = Features(X, None, "X"), Answers.from_array(answers)
     before = memory_mb("VmRSS")
     began, worked = time.perf_counter(), time.process_time()
     record = fit_arm(features, triplets, method="global", **settings).record  # type: ignore[arg-type]

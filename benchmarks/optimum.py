@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from glocal import Features, Triplets, fit_arm
+from glocal import Answers, Features, fit_arm
 from glocal.errors import GLocalError
 from glocal.transform import LinearTransform
 
@@ -32,7 +32,7 @@ class RandomProblem:
 
     kind: str
     features: Features
-    triplets: Triplets
+    triplets: Answers
     local: Features | None
     options: dict[str, Any]
 
@@ -78,7 +78,7 @@ def random_problem(seed: int, kinds: tuple[str, ...] = KINDS) -> RandomProblem:
     if options["method"] == "glocal":
         options |= {"alpha": float(rng.choice([0.05, 0.1, 0.5, 0.9])), "tau": float(rng.choice([0.1, 0.25, 1.0]))}
         local = Features(X[rng.integers(0, n, size=30)] + 0.3 * X.std() * rng.normal(size=(30, p)))
-    return RandomProblem(kind, Features(X), Triplets(answers, weights), local, options)
+    return RandomProblem(kind, Features(X), Answers(answers, weights), local, options)
 
 
 def distance(problem: RandomProblem, seed: int, budget: int = 1000) -> tuple[str, float | None]:

@@ -34,10 +34,10 @@ import torch
 
 from glocal.aligner import Validation, fit_arm
 from glocal.aligner.profile import NEURIPS2023, profile_of
+from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.data.splits import local_blocks, split_triplets
-from glocal.data.triplets import Triplets
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.structure import neighbours_kept
 from glocal.files import read_lines
@@ -62,10 +62,10 @@ class Data:
         return Features.load(self.folder / "things" / "features" / self.network)
 
     @cached_property
-    def sides(self) -> tuple[Triplets, Triplets]:
+    def sides(self) -> tuple[Answers, Answers]:
         things = self.folder / "things"
         names = read_lines(things / "unique_id.txt", what="object ids")
-        answers = join(self.objects, Triplets.load(things / "triplets.npy"), names).triplets
+        answers = join(self.objects, Answers.load(things / "triplets.npy"), names).triplets
         train, heldout = split_triplets(answers, len(self.objects), folds=3, fold=self.fold)
         return answers.select(train), answers.select(heldout)
 

@@ -23,8 +23,8 @@ import torch
 
 from glocal.aligner import Fit, Validation, fit_arm
 from glocal.aligner.profile import NEURIPS2023, profile_of
+from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_answers
 
 N, WATCHED, P, LOCAL, BATCH = 1854, 618, 768, 8 * 1024, 256
@@ -42,7 +42,7 @@ def world(rng: np.random.Generator) -> tuple[np.ndarray, Features, Features]:
     return mind, Features(X[: N + WATCHED], None, "simulated"), Features(X[N + WATCHED :], None, "simulated")
 
 
-def timed(objects: Features, answers: Triplets, **settings) -> tuple[Fit, Curve]:
+def timed(objects: Features, answers: Answers, **settings) -> tuple[Fit, Curve]:
     """A fit and the curve of its objective."""
     curve: Curve = []
     began = time.perf_counter()
@@ -75,7 +75,7 @@ def main() -> None:
     mind, objects, images = world(np.random.default_rng(0))
     full = simulated_answers(mind[:N], options.full)
     tenth = full.select(np.arange(options.full // 10))
-    watched = Triplets(simulated_answers(mind[N:], 50_000, seed=2).answers + N)
+    watched = Answers(simulated_answers(mind[N:], 50_000, seed=2).answers + N)
     steps = -(-options.full // BATCH)
     print(f"{options.full} answers, {N} objects x {P}, {torch.get_num_threads()} threads; a pass is {steps} steps")
     for method, local in (("global", None), ("glocal", images)):

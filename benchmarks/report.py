@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from glocal.data.triplets import Triplets
+from glocal.data.answers import Answers
 from glocal.evaluation.views import BeforeAfter, object_view, save_view
 from glocal.report import Thumbnails, load_run, load_thumbnails, report_page, save_page
 from glocal.results import to_json
@@ -41,7 +41,7 @@ def write_suite(folder: Path) -> None:
     X = rng.normal(size=(N, P))
     names = [f"object{i:04d}" for i in range(N)]
     categories = [f"category {i % 27}" for i in range(N)]
-    answers = Triplets.from_array(np.array([rng.choice(N, 3, replace=False) for _ in range(20_000)]))
+    answers = Answers.from_array(np.array([rng.choice(N, 3, replace=False) for _ in range(20_000)]))
     first = None
     for place, arm in enumerate(ARMS):
         W = np.diag(np.linspace(1, 1 + place, P))

@@ -23,7 +23,7 @@ import workbench  # isort: skip  before torch
 import numpy as np
 import torch
 
-from glocal.data.triplets import Triplets
+from glocal.data.answers import Answers
 from glocal.data.world import simulated_answers
 from glocal.evaluation.alignment import odd_one_out
 from glocal.objective import ChoiceLoss, LocalLoss
@@ -92,7 +92,7 @@ def command(*arguments: str) -> tuple[float, float, dict]:
     return time.perf_counter() - began, usage.ru_maxrss / 2**20, json.loads(answer)
 
 
-def gradient(X: torch.Tensor, triplets: Triplets, blocks: list[torch.Tensor], rounds: int) -> None:
+def gradient(X: torch.Tensor, triplets: Answers, blocks: list[torch.Tensor], rounds: int) -> None:
     """One exact gradient against the authors' step and against its own four matrix products."""
     loss, local = ChoiceLoss(X, triplets.answers), LocalLoss(blocks, 0.25)
     W = 0.05 * torch.eye(P)
@@ -124,7 +124,7 @@ def gradient(X: torch.Tensor, triplets: Triplets, blocks: list[torch.Tensor], ro
     print(f"arithmetic rate of the exact gradient    {flops / exact / 1e9:8.0f} Gflop/s of {flops / four / 1e9:.0f}")
 
 
-def scoring(X: torch.Tensor, triplets: Triplets) -> None:
+def scoring(X: torch.Tensor, triplets: Answers) -> None:
     seconds = interleaved({"score": lambda: odd_one_out(X.numpy(), triplets, interval=False)}, 3)["score"]
     print(f"scoring {len(triplets)} answers          {seconds:8.2f} s     (below 1)")
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from glocal.data.triplets import Triplets
+from glocal.data.answers import Answers
 from glocal.data.world import simulated_answers
 from glocal.evaluation.alignment import odd_one_out
 
@@ -59,7 +59,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     triplets = simulated_answers(workbench.embedding(rng, N), count)
     X = rng.standard_normal((N, P), dtype=np.float32)
-    few = Triplets(triplets.answers[:SUBSET])
+    few = Answers(triplets.answers[:SUBSET])
     theirs, ours = authors_loop(X, few.answers), odd_one_out(X, few, interval=False).accuracy
     print(f"accuracy on {SUBSET} answers: loop {theirs:.4f}, here {ours:.4f}")
     tasks = {

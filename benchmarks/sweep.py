@@ -30,10 +30,10 @@ import torch
 from scale import BATCH, LOCAL, N, P, authors_step, interleaved
 
 from glocal.aligner import Exact, FitData
+from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.data.splits import object_folds
-from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_answers
 from glocal.sweep import Grid, Sweep
 from glocal.sweep.data import FoldData, SweepData
@@ -51,7 +51,7 @@ def real(data: Path, network: str) -> SweepData:
     things = data / "things"
     features = Features.load(things / "features" / network)
     names = tuple((things / "unique_id.txt").read_text(encoding="utf-8").split())
-    answers = join(features, Triplets.load(things / "triplets.npy"), names).triplets
+    answers = join(features, Answers.load(things / "triplets.npy"), names).triplets
     local = data / "local" / network
     images = Features.load(local if local.is_dir() else data / "imagenet200" / network)
     return SweepData(FitData(features, answers, images))
@@ -68,7 +68,7 @@ def simulated() -> SweepData:
     minds[training], minds[heldout] = mind, mind[rng.integers(0, N, len(heldout))]
     inside = simulated_answers(minds[training], 4_700_000).answers
     outside = simulated_answers(minds[heldout], 50_000, seed=1).answers
-    answers = Triplets(np.concatenate([training[inside], heldout[outside]]).astype(np.int32))
+    answers = Answers(np.concatenate([training[inside], heldout[outside]]).astype(np.int32))
     mixing = rng.normal(size=(mind.shape[1], P)) / 7
     noise = rng.normal(size=(n + n_local, P)) * np.linspace(2, 0.05, P) ** 2
     everything = (np.concatenate([minds, minds[rng.integers(0, n, n_local)]]) @ mixing + noise).astype(np.float32)

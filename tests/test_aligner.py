@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from glocal import Aligner, LinearTransform, Triplets, fit_arm, odd_one_out
+from glocal import Aligner, Answers, LinearTransform, fit_arm, odd_one_out
 from glocal.data.features import Features
 from glocal.errors import DataError, FileError, NotConvergedWarning, ParameterError, UnusedWarning
 
@@ -107,7 +107,7 @@ def test_an_unfitted_aligner_says_what_to_do(world, tmp_path, use):
 
 
 def test_answers_are_y_or_triplets(world):
-    """Answers as y, as `triplets` and as Triplets give one fit; `triplets` wins over y."""
+    """Answers as y, as `triplets` and as Answers give one fit; `triplets` wins over y."""
     X, answers = world.objects.matrix, world.triplets.answers
     labels = np.arange(len(X))
     first = Aligner(max_evaluations=50).fit(X, answers).transform_.weights
@@ -132,10 +132,10 @@ def test_missing_and_wrong_answers_are_refused(world):
 
 
 def test_sample_weights_are_weights_of_answers(world):
-    """`sample_weight` weighs the answers, as the weights of Triplets do, in fit and score."""
+    """`sample_weight` weighs the answers, as the weights of Answers do, in fit and score."""
     X, answers = world.objects.matrix, world.triplets.answers[:2000]
     weights = np.random.default_rng(0).uniform(0, 2, 2000)
-    weighted = Triplets.from_array(answers, weights=weights)
+    weighted = Answers.from_array(answers, weights=weights)
     first = Aligner().fit(X, answers, sample_weight=weights)
     second = Aligner().fit(X, weighted)
     np.testing.assert_allclose(first.transform_.weights, second.transform_.weights, atol=1e-6)

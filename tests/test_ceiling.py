@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from glocal.cli.app import execute
-from glocal.data.repeated import load_repeated, tally
-from glocal.data.triplets import Triplets
-from glocal.errors import DataError, FileError
+from glocal.data.answers import Answers
+from glocal.data.repeated import tally
+from glocal.errors import DataError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.ceiling import BRAIN_SCORE, ceiling, normalised, reached
 from glocal.evaluation.statistics import triplet_estimate
@@ -54,7 +54,7 @@ def by_loops(answers):
 
 def test_both_bounds_equal_loops():
     """Majority share a triplet and leave-one-answer-out agreement, ties shared, are those of plain loops."""
-    found = ceiling(Triplets.from_array(ANSWERS))
+    found = ceiling(Answers.from_array(ANSWERS))
     majority, left_out, n_triplets, n_answers = by_loops(ANSWERS)
     assert found.majority.value == pytest.approx(majority, rel=1e-12)
     assert found.leave_one_out.value == pytest.approx(left_out, rel=1e-12)
@@ -77,35 +77,35 @@ def test_both_bounds_equal_loops():
 def test_bounds_on_paper(odds, majority, left_out):
     """On one triplet the bounds are those computed by hand."""
     rows = [[*(k for k in range(3) if k != odd), odd] for odd in odds]
-    found = ceiling(Triplets.from_array(rows))
+    found = ceiling(Answers.from_array(rows))
     assert found.majority.value == pytest.approx(majority)
     assert found.leave_one_out.value == pytest.approx(left_out)
 
 
 def test_an_integer_weight_is_that_many_answers():
     """Answers counted by weights have the ceiling of the answers one by one; fractions are refused."""
-    counted = tally(Triplets.from_array(ANSWERS))[0].answers()
+    counted = tally(Answers.from_array(ANSWERS)).answers()
     assert len(counted) < len(ANSWERS)
-    assert ceiling(counted) == ceiling(Triplets.from_array(ANSWERS))
+    assert ceiling(counted) == ceiling(Answers.from_array(ANSWERS))
     with pytest.raises(DataError, match="not whole numbers"):
-        ceiling(Triplets.from_array(ANSWERS, weights=np.full(len(ANSWERS), 0.5)))
+        ceiling(Answers.from_array(ANSWERS, weights=np.full(len(ANSWERS), 0.5)))
 
 
 def test_triplets_answered_once_are_left_out():
     """A triplet with one answer counts in neither bound; if all are such there is no ceiling."""
     once = np.array([[9, 10, 11]])
     assert not (np.sort(SETS, axis=1) == [9, 10, 11]).all(axis=1).any()
-    found, before = (ceiling(Triplets.from_array(a)) for a in (np.concatenate([ANSWERS, once]), ANSWERS))
+    found, before = (ceiling(Answers.from_array(a)) for a in (np.concatenate([ANSWERS, once]), ANSWERS))
     assert (found.majority, found.leave_one_out, found.n_single) == (before.majority, before.leave_one_out, 1)
-    with pytest.raises(DataError, match="none of the 1 triplets has two answers"):
-        ceiling(Triplets.from_array(once))
+    with pytest.raises(DataError, match="none of the 1 questions has two answers"):
+        ceiling(Answers.from_array(once))
     with pytest.raises(DataError, match="no answer to tally"):
-        ceiling(Triplets.from_array(np.empty((0, 3), dtype=int)))
+        ceiling(Answers.from_array(np.empty((0, 3), dtype=int)))
 
 
 def test_the_interval_is_over_triplets():
     """Intervals are those of the mean over triplets, weighted by answers for the cautious bound."""
-    found, (counts,) = ceiling(Triplets.from_array(ANSWERS)), tally(Triplets.from_array(ANSWERS))
+    found, counts = ceiling(Answers.from_array(ANSWERS)), tally(Answers.from_array(ANSWERS))
     share = counts.counts.max(axis=1) / counts.counts.sum(axis=1)
     assert (found.majority.low, found.majority.high) == triplet_estimate(share, counts.sets).interval(fraction=True)
 
@@ -115,23 +115,23 @@ def test_people_who_answer_at_random_leave_a_cautious_bound_of_chance():
     rng = np.random.default_rng(1)
     sets = np.array([rng.permutation(60)[:3] for _ in range(300)])
     rows = rng.permuted(np.repeat(sets, 20, axis=0), axis=1)
-    found = ceiling(Triplets.from_array(rows))
+    found = ceiling(Answers.from_array(rows))
     assert found.leave_one_out.low < 1 / 3 < found.leave_one_out.high
     assert found.majority.low > 0.4
 
 
 def test_no_model_exceeds_the_majority_share():
     """A model that answers each triplet with the most frequent answer reaches the answer-weighted majority share."""
-    counts = tally(Triplets.from_array(ANSWERS))[0].counts
+    counts = tally(Answers.from_array(ANSWERS)).counts
     best = counts.max(axis=1).sum() / counts.sum()
     for seed in range(20):
         embedding = np.random.default_rng(seed).normal(size=(12, 4))
-        assert odd_one_out(embedding, Triplets.from_array(ANSWERS), interval=False).accuracy <= best
+        assert odd_one_out(embedding, Answers.from_array(ANSWERS), interval=False).accuracy <= best
 
 
 def test_a_model_is_compared_with_every_ceiling():
     """Accuracy is that on all answers; normalised is its place between chance and the ceiling, ratio the quotient."""
-    triplets = Triplets.from_array(ANSWERS)
+    triplets = Answers.from_array(ANSWERS)
     found, bounds = reached(Z, triplets, brain_score=True), ceiling(triplets)
     score = odd_one_out(Z, triplets)
     assert found.accuracy == pytest.approx(score.accuracy, rel=1e-12)
@@ -158,7 +158,7 @@ def test_normalised_scores_on_paper():
 
 def test_people_who_never_agree_leave_no_ratio():
     """Where both answers to every triplet differ the cautious ceiling is 0: no model has a ratio to it."""
-    found = reached(Z, Triplets.from_array([[0, 1, 2], [2, 0, 1], [3, 4, 5], [5, 3, 4]]))
+    found = reached(Z, Answers.from_array([[0, 1, 2], [2, 0, 1], [3, 4, 5], [5, 3, 4]]))
     assert found.ceiling.leave_one_out.value == 0
     assert math.isnan(found.ratio["leave_one_out"])
     assert math.isnan(found.normalised["leave_one_out"])
@@ -167,73 +167,10 @@ def test_people_who_never_agree_leave_no_ratio():
 
 def test_a_collapsed_model_is_at_zero():
     """All rows equal: accuracy 1/3, tie rate 1, normalised 0."""
-    found = reached(np.ones((12, 4)), Triplets.from_array(ANSWERS))
+    found = reached(np.ones((12, 4)), Answers.from_array(ANSWERS))
     assert found.accuracy == pytest.approx(1 / 3)
     assert found.tie_rate == 1
     assert found.normalised == pytest.approx({"majority": 0, "leave_one_out": 0})
-
-
-def test_answers_are_read_from_every_format(tmp_path):
-    """CSV with named columns in any order, without names, quoted, blanks between, and .npy give the same answers."""
-    rows = [[3, 1, 2, 40], [2, 3, 1, 41], [0, 1, 3, 40]]
-    texts = {
-        "named.csv": "a,b,odd,person\n" + "\n".join(",".join(map(str, row)) for row in rows),
-        "moved.csv": "person,odd,a,b\n" + "\n".join(f"{p},{o},{a},{b}" for a, b, o, p in rows) + "\n\n",
-        "bare.csv": "\n".join(", ".join(map(str, row)) for row in rows),
-        "quoted.csv": '"a";"b";"odd";"person"\n' + "\n".join(";".join(f'"{v}"' for v in row) for row in rows),
-        "blanks.txt": "\n".join(" ".join(map(str, row)) for row in rows),
-    }
-    for name, text in texts.items():
-        (tmp_path / name).write_text(text)
-    np.save(tmp_path / "a.npy", np.array(rows))
-    for name in [*texts, "a.npy"]:
-        found = load_repeated(tmp_path / name)
-        assert found.answers.tolist() == [row[:3] for row in rows], name
-        assert found.n_people == 2, name
-    np.save(tmp_path / "anonymous.npy", np.array(rows)[:, :3])
-    assert load_repeated(tmp_path / "anonymous.npy").n_people is None
-
-
-def test_base_and_order_are_applied(tmp_path):
-    """A stated base is subtracted and a sort index maps the objects, as for triplets."""
-    (tmp_path / "a.csv").write_text("a,b,odd\n1,2,3\n")
-    (tmp_path / "order.txt").write_text("2\n0\n1\n")
-    assert load_repeated(tmp_path / "a.csv", base=1).answers.tolist() == [[0, 1, 2]]
-    mapped = load_repeated(tmp_path / "a.csv", base=1, order=tmp_path / "order.txt")
-    assert mapped.answers.tolist() == [np.argsort([2, 0, 1]).tolist()]
-
-
-BAD = {
-    "no odd": ("a,b,c\n1,2,3\n", DataError, "answers need a, b and odd"),
-    "short row": ("a,b,odd\n1,2,3\n1,2\n", DataError, "answer 1 is '1,2'"),
-    "halves": ("a,b,odd\n1,2.5,3\n", DataError, "answer 0 is '1,2.5,3'"),
-    "two columns": ("1,2\n", DataError, "have shape (1, 2)"),
-    "repeated": ("a,b,odd\n1,1,3\n", DataError, "repeats an object"),
-    "negative": ("a,b,odd\n1,-1,3\n", DataError, "at least 0"),
-    "empty": ("", FileError, "is empty"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_answers_are_one_sentence(case, tmp_path):
-    """Each way of being no table of answers is refused in one sentence that names the file."""
-    text, error, words = BAD[case]
-    (tmp_path / "a.csv").write_text(text)
-    with pytest.raises(error) as caught:
-        load_repeated(tmp_path / "a.csv")
-    assert words in str(caught.value)
-    assert "a.csv" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_table_without_answers_is_refused(tmp_path):
-    """Nothing but names of columns, or an array of another shape, is an error."""
-    (tmp_path / "a.csv").write_text("a,b,odd\n")
-    with pytest.raises(DataError, match="no answer to tally"):
-        tally(load_repeated(tmp_path / "a.csv"))
-    np.save(tmp_path / "a.npy", np.zeros((3, 5), dtype=int))
-    with pytest.raises(DataError, match=r"have shape \(3, 5\)"):
-        load_repeated(tmp_path / "a.npy")
 
 
 @pytest.fixture
@@ -255,7 +192,7 @@ def test_the_command_without_features_gives_the_ceilings(files, capsys):
     """One JSON object with both bounds, and two rows."""
     assert run(files, "--base", "1", "--brain-score", "--out", "s.jsonl", "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    wanted = ceiling(Triplets.from_array(ANSWERS))
+    wanted = ceiling(Answers.from_array(ANSWERS))
     assert (found["majority"], found["majority_low"]) == (wanted.majority.value, wanted.majority.low)
     assert (found["leave_one_out"], found["leave_one_out_high"]) == (
         wanted.leave_one_out.value,
@@ -273,7 +210,7 @@ def test_the_command_scores_features_on_the_same_triplets(files, capsys):
     """Joined by name, the JSON has the accuracy, normalised and as a ratio; text shows a table."""
     assert run(files, "--features", "features.npy", "--object-ids", "ids.txt", "--out", "s.jsonl", "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    wanted = reached((Z - Z.mean()) / Z.std(), Triplets.from_array(ANSWERS))
+    wanted = reached((Z - Z.mean()) / Z.std(), Answers.from_array(ANSWERS))
     assert found["accuracy"] == pytest.approx(wanted.accuracy)
     assert found["normalised"] == pytest.approx(wanted.normalised)
     assert found["ratio"] == pytest.approx(wanted.ratio)
@@ -293,7 +230,7 @@ def test_answers_without_features_are_dropped_from_both(files, capsys):
     found = json.loads(capsys.readouterr().out)
     kept = ANSWERS[(ANSWERS < 11).all(axis=1)]
     assert found["n_dropped"] == len(ANSWERS) - len(kept) > 0
-    assert found["majority"] == ceiling(Triplets.from_array(kept)).majority.value
+    assert found["majority"] == ceiling(Answers.from_array(kept)).majority.value
 
 
 def test_options_that_contradict_are_refused(files, capsys):
@@ -305,7 +242,7 @@ def test_options_that_contradict_are_refused(files, capsys):
 @pytest.mark.data
 def test_the_published_repeated_answers_have_their_ceiling(data_dir):
     """500 triplets of about 20 answers: majority share 0.6717, leave-one-answer-out 0.6426."""
-    answers = load_repeated(data_dir / "things/repeated_answers.csv")
+    answers = Answers.load(data_dir / "things/repeated_answers.csv")
     found = ceiling(answers)
     assert found.majority.value == pytest.approx(0.6717, abs=5e-5)
     assert found.leave_one_out.value == pytest.approx(0.6426, abs=5e-5)

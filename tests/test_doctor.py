@@ -14,7 +14,6 @@ import pytest
 
 from glocal.data.answers import Answers
 from glocal.data.answers_file import read_list
-from glocal.data.catch import CatchTrials
 from glocal.data.check import Case, diagnose, mended
 from glocal.data.check.finding import CONSEQUENCES
 from glocal.data.features import Features, object_name
@@ -213,7 +212,7 @@ def watched(data_dir):
     objects = np.array([[*(x for x in row if x != o), o] for row, o in zip(shown[~catch], odd[~catch], strict=True)])
     answers = Answers(
         objects, person=person[~catch], seconds=table[~catch, 7].astype(float),
-        catch=CatchTrials(passed[catch], person[catch]),
+        catch_passed=passed[catch], catch_person=person[catch],
     )  # fmt: skip
     return Case(Features.load(data_dir / "videos/ratings.npy"), answers=answers)
 
@@ -225,11 +224,11 @@ def test_people_who_do_not_answer_are_found(watched):
     answers, rng = watched.answers, np.random.default_rng(0)
     some = np.isin(answers.person, np.unique(answers.person)[:4])
     noise = np.where(some[:, None], rng.permuted(answers.objects, axis=1), answers.objects)
-    caught = np.isin(answers.catch.person, np.unique(answers.person)[:4])
+    caught = np.isin(answers.catch_person, np.unique(answers.person)[:4])
     faults = {
         "random": replace(answers, objects=noise),
         "fast": replace(answers, seconds=np.where(some, 0.3, answers.seconds)),
-        "catch": replace(answers, catch=replace(answers.catch, passed=answers.catch.passed & ~caught)),
+        "catch": replace(answers, catch_passed=answers.catch_passed & ~caught),
         "seconds": replace(answers, seconds=1000 * answers.seconds),
     }
     for check, faulty in faults.items():

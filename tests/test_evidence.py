@@ -74,7 +74,7 @@ def test_every_fraction_of_the_text_is_in_the_record(page):
 @pytest.mark.data
 def test_clip_and_its_best_global_come_out_again(data_dir):
     """Three fits on CLIP give the agreement and the neighbours kept that the record has for `global` at λ 1."""
-    from glocal import Features, Triplets, join
+    from glocal import Answers, Features, join
     from glocal.files import read_lines
     from glocal.sweep import Sweep
 
@@ -86,7 +86,7 @@ def test_clip_and_its_best_global_come_out_again(data_dir):
     things = data_dir / "things"
     objects, local = (unit(data_dir / where / "clip-vit-b32") for where in ("things/features", "local"))
     ids = read_lines(things / "unique_id.txt", what="object ids")
-    answers = join(objects, Triplets.load(things / "triplets.npy"), ids).triplets
+    answers = join(objects, Answers.load(things / "triplets.npy"), ids).triplets
     sweep = Sweep({"method": ["global"], "lmbda": [1]}, select="val-loss").fit(objects, answers, local_features=local)
     measured = {line["method"]: line for line in sweep.front_.to_dict("records")}
     for method, lmbda in (("original", None), ("global", 1.0)):

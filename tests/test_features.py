@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glocal.data.answers import Answers
 from glocal.data.features import Features, Standardization, object_name
 from glocal.data.join import feature_rows, join
-from glocal.data.triplets import Triplets
 from glocal.errors import DataError, DataWarning, FileError
 
 RNG = np.random.default_rng(0)
@@ -181,7 +181,7 @@ def test_the_join_finds_each_object_by_name():
     features = Features(np.arange(18 * 2, dtype=float).reshape(18, 2), names)
     raw = np.array([np.random.default_rng(s).permutation(20)[:3] for s in range(100)])
     weights = np.arange(100.0)
-    joined = join(features, Triplets.from_array(raw, weights=weights), ids)
+    joined = join(features, Answers.from_array(raw, weights=weights), ids)
     kept = [set(row).isdisjoint({3, 11}) for row in raw.tolist()]
     assert joined.kept.tolist() == kept
     assert joined.n_dropped == 100 - sum(kept) > 0
@@ -195,13 +195,13 @@ def test_the_join_finds_each_object_by_name():
 def test_without_ids_answers_name_rows():
     """Without object ids the answers are those given, and an index beyond the rows is refused."""
     features = Features(MATRIX)
-    triplets = Triplets.from_array([[0, 1, 49]])
+    triplets = Answers.from_array([[0, 1, 49]])
     joined = join(features, triplets)
     assert joined.triplets is triplets
     assert joined.n_dropped == joined.n_missing == 0
     assert joined.kept.tolist() == [True]
     with pytest.raises(DataError, match=r"name object 50 but features has 50 rows \(valid 0..49\)"):
-        join(features, Triplets.from_array([[0, 1, 50]]))
+        join(features, Answers.from_array([[0, 1, 50]]))
 
 
 @pytest.mark.parametrize(
@@ -219,13 +219,13 @@ def test_lists_that_do_not_belong_together_are_refused(names, ids, answers, sent
     """Missing, repeated and foreign names are refused instead of misaligned."""
     features = Features(np.arange(6.0).reshape(3, 2), names)
     with pytest.raises(DataError, match=sentence):
-        join(features, Triplets.from_array(answers), ids)
+        join(features, Answers.from_array(answers), ids)
 
 
 def test_no_answers_at_all_are_refused():
     """An empty list of answers leaves nothing to fit or score."""
     with pytest.raises(DataError, match="no triplet is left: 0 were given"):
-        join(Features(MATRIX), Triplets.from_array(np.empty((0, 3), dtype=int)))
+        join(Features(MATRIX), Answers.from_array(np.empty((0, 3), dtype=int)))
 
 
 @pytest.mark.parametrize("offset", [1e7, 1e12, -1e9])
@@ -265,13 +265,13 @@ def test_features_are_shown_in_one_line():
     """What is printed of features and answers is what they are, not thousands of numbers."""
     shown = repr(Features(MATRIX, tuple("abcdefghij" * 5), "f.npy"))
     assert shown == "Features('f.npy', 50 × 7, float64, named)"
-    assert repr(Triplets.from_array([[0, 1, 2]])) == "Answers(1 odd-one-out)"
+    assert repr(Answers.from_array([[0, 1, 2]])) == "Answers(1 odd-one-out)"
 
 
 def test_the_path_of_a_list_is_not_the_list(as_a_user):
     """A text in place of names is refused, not taken for names of one letter."""
     features = Features(MATRIX, tuple(f"n{i}" for i in range(50)))
-    answers = Triplets.from_array([[0, 1, 2]])
+    answers = Answers.from_array([[0, 1, 2]])
     with pytest.raises(DataError, match=r"object_ids is the text 'path\.txt'; give the names themselves"):
         join(features, answers, "path.txt")
     assert len(join(features, answers, [f"n{i}" for i in range(50)]).triplets) == 1

@@ -12,9 +12,9 @@ import torch
 
 from glocal import aligner
 from glocal.aligner import Arm, Exact, FitData, fit_arm
+from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.splits import local_blocks, split_triplets
-from glocal.data.triplets import Triplets
 from glocal.errors import (
     CollapseWarning,
     DataError,
@@ -266,8 +266,8 @@ def test_integer_weights_equal_copies(world, split, method):
     answers = split[0].answers[:1500]
     weights = np.random.default_rng(0).integers(0, 3, len(answers))
     options = {"method": method, "dtype": "float64", "lmbda": 0.05}
-    weighted = fit_arm(world.objects, Triplets.from_array(answers, weights=weights), **options)
-    copied = fit_arm(world.objects, Triplets.from_array(np.repeat(answers, weights, axis=0)), **options)
+    weighted = fit_arm(world.objects, Answers.from_array(answers, weights=weights), **options)
+    copied = fit_arm(world.objects, Answers.from_array(np.repeat(answers, weights, axis=0)), **options)
     assert weighted.record.objective == pytest.approx(copied.record.objective, rel=1e-6)
     M, N = (fit.transform.weights @ fit.transform.weights.T for fit in (weighted, copied))
     np.testing.assert_allclose(M, N, atol=2e-2 * np.abs(N).max())
@@ -383,7 +383,7 @@ def test_a_collapse_is_warned_of(world):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotConvergedWarning)
         with pytest.warns(CollapseWarning, match="that of chance"):
-            fit_arm(world.objects, Triplets.from_array(evenly), method="global", lmbda=10.0)
+            fit_arm(world.objects, Answers.from_array(evenly), method="global", lmbda=10.0)
 
 
 @pytest.mark.parametrize(
@@ -459,9 +459,9 @@ def test_data_that_do_not_belong_together_are_refused(world):
     bad = X.copy()
     bad[3, 2] = np.nan
     cases = [
-        ((Features(X[:2]), Triplets.from_array([[0, 1, 2]])), {}, "has 2 objects; odd-one-out answers need at least 3"),
+        ((Features(X[:2]), Answers.from_array([[0, 1, 2]])), {}, "has 2 objects; odd-one-out answers need at least 3"),
         ((Features(X[:100]), answers), {}, "has 100 rows"),
-        ((world.objects, Triplets.from_array(np.empty((0, 3), dtype=int))), {}, "there is no triplet to fit"),
+        ((world.objects, Answers.from_array(np.empty((0, 3), dtype=int))), {}, "there is no triplet to fit"),
         ((Features(bad), answers), {}, "holds nan at row 3, column 2"),
         ((Features(np.ones((240, 4))), answers), {}, "is constant"),
         (
@@ -497,7 +497,7 @@ def test_more_dimensions_than_objects_are_fitted(world):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 50)).astype(np.float32)
     answers = np.array([rng.permutation(30)[:3] for _ in range(2000)])
-    fit = fit_arm(Features(X), Triplets.from_array(answers), method="global", lmbda=0.1)
+    fit = fit_arm(Features(X), Answers.from_array(answers), method="global", lmbda=0.1)
     assert fit.record.converged
     scalars = Features(X).standardization
     _, _, Vt = np.linalg.svd(scalars(X, "float64"), full_matrices=True)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from glocal.cli.app import execute
-from glocal.data.triplets import Triplets
+from glocal.data.answers import Answers
 from glocal.errors import DataError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.flips import flips
@@ -39,7 +39,7 @@ def credits_by_loops(Z, answers, kind):
 @pytest.mark.parametrize("kind", ["cosine", "dot"])
 def test_flips_equal_loops(kind):
     """Gained, lost, tallies by object and the order of the examples are those of plain loops."""
-    found = flips(BEFORE, AFTER, Triplets.from_array(ANSWERS), similarity=kind)
+    found = flips(BEFORE, AFTER, Answers.from_array(ANSWERS), similarity=kind)
     (before, margin_before), (after, margin_after) = (credits_by_loops(Z, ANSWERS, kind) for Z in (BEFORE, AFTER))
     gained = [k for k in range(400) if after[k] > before[k]]
     lost = [k for k in range(400) if after[k] < before[k]]
@@ -58,13 +58,13 @@ def test_the_difference_is_that_of_the_accuracies():
     """(gained - lost) / answers is the accuracy after less the accuracy before, also weighted and with ties."""
     tied = np.round(BEFORE)
     weights = RNG.integers(0, 4, size=400)
-    for triplets in (Triplets.from_array(ANSWERS), Triplets.from_array(ANSWERS, weights=weights)):
+    for triplets in (Answers.from_array(ANSWERS), Answers.from_array(ANSWERS, weights=weights)):
         found = flips(tied, AFTER, triplets, similarity="dot")
         scores = [odd_one_out(Z, triplets, similarity="dot", interval=False) for Z in (tied, AFTER)]
         assert scores[0].tie_rate > 0
         assert found.difference.difference == pytest.approx(scores[1].accuracy - scores[0].accuracy, rel=1e-12)
         assert found.difference.low < found.difference.difference < found.difference.high
-    plain = flips(BEFORE, AFTER, Triplets.from_array(ANSWERS))
+    plain = flips(BEFORE, AFTER, Answers.from_array(ANSWERS))
     assert plain.difference.difference == pytest.approx((len(plain.gained) - len(plain.lost)) / 400)
 
 
@@ -75,7 +75,7 @@ def test_answers_that_share_nothing_have_mcnemars_p_value():
     before = rng.normal(size=(3000, 4))
     after = before + 0.2 * rng.normal(size=(3000, 4))
     after[answers[:120, 1]] = after[answers[:120, 0]]  # these answers become right
-    found = flips(before, after, Triplets.from_array(answers))
+    found = flips(before, after, Answers.from_array(answers))
     gained, lost = len(found.gained), len(found.lost)
     mcnemar = (gained - lost) / np.sqrt(gained + lost)
     assert mcnemar > 2
@@ -94,14 +94,14 @@ def test_hub_objects_widen_the_interval():
         after = Z.copy()
         right = rng.permutation(100)[:30]
         after[answers[right, 1]] = after[answers[right, 0]]
-        found.append(flips(Z + 1e-3 * rng.normal(size=Z.shape), after, Triplets.from_array(answers)).difference)
+        found.append(flips(Z + 1e-3 * rng.normal(size=Z.shape), after, Answers.from_array(answers)).difference)
     assert (found[0].low, found[0].p) == (None, None)
     assert found[1].high - found[1].low > found[2].high - found[2].low
 
 
 def test_the_same_embedding_flips_nothing():
     """An embedding, or a multiple of it, does not differ from itself."""
-    found = flips(BEFORE, 2 * BEFORE, Triplets.from_array(ANSWERS))
+    found = flips(BEFORE, 2 * BEFORE, Answers.from_array(ANSWERS))
     assert (len(found.gained), len(found.lost), found.table().shape) == (0, 0, (0, 2))
     assert (found.difference.difference, found.difference.p) == (0, 1)
     assert found.objects().tolist() == []
@@ -111,11 +111,11 @@ def test_the_same_embedding_flips_nothing():
 def test_embeddings_of_other_objects_are_refused():
     """Another number of rows, no answer and an index out of range are one sentence each."""
     with pytest.raises(DataError, match="the baseline has 20 rows and the new one 19"):
-        flips(BEFORE, AFTER[:19], Triplets.from_array(ANSWERS))
+        flips(BEFORE, AFTER[:19], Answers.from_array(ANSWERS))
     with pytest.raises(DataError, match="no triplet to compare"):
-        flips(BEFORE, AFTER, Triplets.from_array(np.empty((0, 3), dtype=int)))
+        flips(BEFORE, AFTER, Answers.from_array(np.empty((0, 3), dtype=int)))
     with pytest.raises(DataError, match="name object 20"):
-        flips(BEFORE, AFTER, Triplets.from_array([[0, 1, 20]]))
+        flips(BEFORE, AFTER, Answers.from_array([[0, 1, 20]]))
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_a_baseline_adds_the_paired_difference(files, capsys):
     against = found.pop("baseline")
     assert found == alone
     W = np.load(files / "a.npz")["weights"].astype(float)
-    wanted = flips((BEFORE - BEFORE.mean()) / BEFORE.std(), BEFORE @ W, Triplets.from_array(ANSWERS[3:]))
+    wanted = flips((BEFORE - BEFORE.mean()) / BEFORE.std(), BEFORE @ W, Answers.from_array(ANSWERS[3:]))
     assert against["difference"] == pytest.approx(wanted.difference.difference)
     assert (against["low"], against["high"]) == pytest.approx((wanted.difference.low, wanted.difference.high))
     assert (against["n_gained"], against["n_lost"]) == (len(wanted.gained), len(wanted.lost))
@@ -199,7 +199,7 @@ def test_flips_are_written_in_the_terms_of_the_triplets_file(files, name):
     triplets = np.load(files / "triplets.npy")
     np.testing.assert_array_equal(triplets[lines[:, 0]], lines[:, 1:4])
     W = np.load(files / "a.npz")["weights"].astype(float)
-    wanted = flips((BEFORE - BEFORE.mean()) / BEFORE.std(), BEFORE @ W, Triplets.from_array(ANSWERS[3:]))
+    wanted = flips((BEFORE - BEFORE.mean()) / BEFORE.std(), BEFORE @ W, Answers.from_array(ANSWERS[3:]))
     assert sorted(lines[lines[:, 4] == 1, 0]) == sorted(wanted.gained + 3)
     assert sorted(lines[lines[:, 4] == -1, 0]) == sorted(wanted.lost + 3)
     assert set(lines[:, 4]) == {1, -1}
@@ -226,7 +226,7 @@ def test_a_rotation_leaves_the_order_of_equal_flips():
     """Answers whose margins shift alike come in their own order, whatever rounding does to the shifts."""
     rng = np.random.default_rng(7)
     before, after = (rng.integers(0, 2, size=(30, 12)).astype(float) for _ in range(2))
-    triplets = Triplets.from_array(np.array([rng.permutation(30)[:3] for _ in range(400)]))
+    triplets = Answers.from_array(np.array([rng.permutation(30)[:3] for _ in range(400)]))
     found = flips(before, after, triplets, similarity="dot")
     assert len(np.unique(found.shift)) < 30
     rotation = np.linalg.qr(rng.normal(size=(12, 12)))[0]

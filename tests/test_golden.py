@@ -16,7 +16,7 @@ prints; `glocal` has ``--method glocal --local-features imagenet200/NETWORK --al
 import numpy as np
 import pytest
 
-from glocal import Features, Triplets, fit_arm, join, odd_one_out
+from glocal import Answers, Features, fit_arm, join, odd_one_out
 from glocal.data.splits import split_triplets
 from glocal.files import read_lines
 
@@ -38,7 +38,7 @@ SPOSE = {"spose_49d": 0.6637, "spose_66d": 0.6568, "vice_42d": 0.6454}
 @pytest.fixture(scope="session")
 def things(data_dir):
     """Human answers and the names of the objects they index."""
-    return Triplets.load(data_dir / "things/triplets.npy"), read_lines(data_dir / "things/unique_id.txt", what="ids")
+    return Answers.load(data_dir / "things/triplets.npy"), read_lines(data_dir / "things/unique_id.txt", what="ids")
 
 
 @pytest.fixture(scope="session")
@@ -146,7 +146,7 @@ def test_published_embeddings_score_as_published(data_dir, things, embedding):
 def collected(data_dir):
     """The same answers as distributed, in collection order, as they are and mapped by the sort index."""
     path, order = data_dir / "things/triplets_collection_order.txt", data_dir / "things/sortindex.txt"
-    return Triplets.load(path), Triplets.load(path, order=order)
+    return Answers.load(path), Answers.load(path, order=order)
 
 
 def test_the_collection_order_is_mapped_by_its_sort_index(things, collected):

@@ -25,12 +25,12 @@ from scipy.io import savemat
 
 from glocal.cli import output
 from glocal.cli.app import execute
+from glocal.data.answers import Answers
 from glocal.data.datasets.images import OpenedImages
 from glocal.data.decode import Unreadable, decode_image
 from glocal.data.features import Features
 from glocal.data.labels import load_labels
 from glocal.data.rdm import load_index, load_rdms
-from glocal.data.triplets import Triplets
 from glocal.errors import FileError, GLocalError, printable
 from glocal.evaluation.views import load_view
 from glocal.files import read_lines
@@ -218,7 +218,7 @@ ANSWERS = np.array([[0, 1, 2], [1, 2, 3], [3, 4, 5]], "i4")
 
 def answers_file(path):
     names = [f"thing {i}" for i in range(6)]
-    Triplets(ANSWERS, np.ones(3), kind="anchor", person=np.arange(3), seconds=np.ones(3), names=names).save(path)
+    Answers(ANSWERS, np.ones(3), kind="anchor", person=np.arange(3), seconds=np.ones(3), names=names).save(path)
     return path
 
 
@@ -234,13 +234,13 @@ READERS = {
     **{f"two.{kind}": (lambda path: features_file(path, x=ROWS), load_features) for kind in ("npz", "pt", "mat")},
     "matlab4.mat": (matlab4, load_features),
     "matlab73.mat": (matlab73, load_features),
-    "triplets.npy": (lambda path: npy_file(path, ANSWERS), Triplets.load),
-    "answers.npz": (answers_file, Triplets.load),
+    "triplets.npy": (lambda path: npy_file(path, ANSWERS), Answers.load),
+    "answers.npz": (answers_file, Answers.load),
     "answers.csv": (
         lambda path: text_file(path, "reference,closer,farther,person\n0,1,2,ann\n3,4,5,bob\n"),
-        Triplets.load,
+        Answers.load,
     ),
-    "triplets.txt": (lambda path: text_file(path, "0 1 2\n1,2,3\n3 4 5\n"), Triplets.load),
+    "triplets.txt": (lambda path: text_file(path, "0 1 2\n1,2,3\n3 4 5\n"), Answers.load),
     "labels.npy": (lambda path: npy_file(path, np.array(["cat", "dog"])), load_labels),
     "labels.txt": (lambda path: text_file(path, "1\n2\n3\n"), load_labels),
     "rdm.npy": (lambda path: npy_file(path, RDM), load_rdms),
@@ -249,7 +249,7 @@ READERS = {
     "index.npy": (lambda path: npy_file(path, np.arange(4)), load_index),
     "order.txt": (
         lambda path: text_file(path, "5 4 3 2 1 0\n"),
-        lambda path: Triplets.load(npy_file(path.with_name("t.npy"), ANSWERS), order=path),
+        lambda path: Answers.load(npy_file(path.with_name("t.npy"), ANSWERS), order=path),
     ),
     "object_ids.txt": (lambda path: text_file(path, "ant\nbee\ncat\n"), lambda path: read_lines(path, what="names")),
     "transform.npz": (transform_file, applied),

@@ -9,18 +9,17 @@ import torch
 
 from glocal import Features, fit_arm
 from glocal.cli.app import execute
-from glocal.data.answers import KINDS, Answers, ranking, together
+from glocal.data.answers import KINDS, Answers
 from glocal.data.check import check_triplets
 from glocal.data.check.case import Case
 from glocal.data.splits import split_persons
-from glocal.errors import DataError, FileError, ParameterError
+from glocal.errors import DataError, ParameterError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.ceiling import ceiling, reached
 from glocal.evaluation.flips import flips
 from glocal.evaluation.statistics import answer_estimate, triplet_estimate
 from glocal.evaluation.views.matrices import people_matrix
 from glocal.objective import ChoiceLoss, Objective, Penalty
-from glocal.similarity import candidate_pairs
 from glocal.solver import DualityGap, lambda_max
 from glocal.solver.minimise import minimise
 
@@ -50,29 +49,26 @@ def answers_of(kind, weighted=True, **options):
 def chosen_by(X, kind, t, seed=0):
     """Answers of simulated people who choose by the softmax of the features' dot products."""
     objects = drawn(kind, n=len(X), t=t, seed=seed)
-    (part,) = Answers(objects, kind=kind).parts
-    S = np.stack([np.einsum("ij,ij->i", X[objects[:, i]], X[objects[:, j]]) for i, j in part.pairs])
+    asked = Answers(objects, kind=kind)
+    S = np.stack([np.einsum("ij,ij->i", X[objects[:, i]], X[objects[:, j]]) for i, j in asked.pairs])
     place = (S + np.random.default_rng(seed + 1).gumbel(size=S.shape)).argmax(axis=0)
-    rows = [part.choosing(int(place[row]))[row] for row in range(t)]
+    rows = [asked.choosing(int(place[row]))[row] for row in range(t)]
     return Answers(np.array(rows), kind=kind)
 
 
-MIXTURE = together([answers_of(kind) for kind in KINDS])
-EVERY = pytest.mark.parametrize("given", [*map(answers_of, KINDS), MIXTURE], ids=[*KINDS, "mixture"])
+EVERY = pytest.mark.parametrize("given", [*map(answers_of, KINDS)], ids=KINDS)
 
 
 def loop_loss(X, W, b, answers):
     """L_global by plain Python, straight from the table of candidate pairs."""
     Z = (X @ W if b is None else X @ W + b).tolist()
     total = weight = 0.0
-    kinds = np.broadcast_to(np.array(answers.kind), len(answers)).tolist()
-    for filled, kind, w in zip(answers.objects.tolist(), kinds, answers.weights.tolist(), strict=True):
-        row = [i for i in filled if i >= 0]
+    for row, w in zip(answers.objects.tolist(), answers.weights.tolist(), strict=True):
         pairs = {
             "odd-one-out": [(0, 1), (0, 2), (1, 2)],
             "anchor": [(0, 1), (0, 2)],
             "nearest-of-n": [(0, j) for j in range(1, len(row))],
-        }[kind]
+        }[answers.kind]
         S = [sum(x * y for x, y in zip(Z[row[i]], Z[row[j]], strict=True)) for i, j in pairs]
         total -= w * math.log(math.exp(S[0]) / sum(map(math.exp, S)))
         weight += w
@@ -83,7 +79,7 @@ def loop_loss(X, W, b, answers):
 @pytest.mark.parametrize("b", [None, B], ids=["no-bias", "bias"])
 @pytest.mark.parametrize("gathered", [False, True])
 def test_the_loss_equals_loops_and_its_gradient_differences(given, b, gathered):
-    """Of every kind and of all together: the value is that of explicit loops, the gradient that of differences."""
+    """Of every kind the value is that of explicit loops, the gradient that of differences."""
     loss = ChoiceLoss(X, given, gathered=gathered)
     value, dW, db = loss(W, b)
     assert value == pytest.approx(loop_loss(X, W, b, given), rel=1e-12)
@@ -104,7 +100,7 @@ def test_the_loss_equals_loops_and_its_gradient_differences(given, b, gathered):
 
 def test_rows_of_many_answers_are_gathered_in_chunks():
     """Of more answers than are gathered at once, value, gradient and bend are those of the Gram matrix."""
-    many = MIXTURE.select(np.tile(np.arange(len(MIXTURE)), 600))  # 36,000 of each kind
+    many = answers_of("nearest-of-n").select(np.tile(np.arange(T), 600))
     gathered, gram = (ChoiceLoss(X, many, gathered=gathered, compiled=False) for gathered in (True, False))
     for found, wanted in zip(gathered(W, B), gram(W, B), strict=True):
         torch.testing.assert_close(torch.as_tensor(found), torch.as_tensor(wanted), rtol=1e-10, atol=1e-12)
@@ -166,20 +162,9 @@ def test_an_integer_weight_equals_copies(given):
     torch.testing.assert_close(weighted[1], copied[1])
 
 
-def test_a_mixture_is_the_weighted_sum_of_its_kinds():
-    """Value and gradient of answers of three kinds are the means over all their answers."""
-    parts = [answers_of(kind) for kind in KINDS]
-    total = sum(part.total_weight for part in parts)
-    value, dW, _ = ChoiceLoss(X, together(parts))(W)
-    each = [(part.total_weight / total, ChoiceLoss(X, part)(W)) for part in parts]
-    assert value == pytest.approx(sum(share * found[0] for share, found in each), rel=1e-12)
-    torch.testing.assert_close(dW, sum(share * found[1] for share, found in each))
-    assert MIXTURE.total_weight == total
-
-
 @EVERY
 def test_a_batch_is_the_loss_of_its_answers(given):
-    """Some of the answers alone, whatever their kinds, have the loss of just these."""
+    """Some of the answers alone have the loss of just these."""
     rows = np.random.default_rng(5).permutation(len(given))[:25]
     found, wanted = ChoiceLoss(X, given).batch(rows)(W, B), ChoiceLoss(X, given.select(rows))(W, B)
     assert found[0] == pytest.approx(wanted[0], rel=1e-12)
@@ -189,14 +174,11 @@ def test_a_batch_is_the_loss_of_its_answers(given):
 @EVERY
 def test_equal_similarities_cost_the_log_of_the_candidates(given):
     """At W = 0 the loss is the mean log of the number of candidate pairs, which is what `chance_loss` says."""
-    sizes = [
-        3 if kind == "odd-one-out" else sum(i >= 0 for i in row) - 1
-        for row, kind in zip(given.objects.tolist(), np.broadcast_to(np.array(given.kind), len(given)), strict=True)
-    ]
-    wanted = np.average(np.log(sizes), weights=given.weights)
+    k = {"odd-one-out": 3, "anchor": 2, "nearest-of-n": 5}[given.kind]
+    wanted = math.log(k)
     assert ChoiceLoss(X, given)(0 * W)[0] == pytest.approx(wanted, rel=1e-12)
     assert given.chance_loss == pytest.approx(wanted, rel=1e-12)
-    assert given.chance == pytest.approx(np.average(1 / np.array(sizes), weights=given.weights), rel=1e-12)
+    assert given.chance == pytest.approx(1 / k)
 
 
 @EVERY
@@ -226,13 +208,12 @@ def test_second_derivatives_are_those_of_differences(given):
     torch.testing.assert_close(K @ v, (at[1] - at[0]) / (2 * step), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "mixture"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_fits_of_every_kind_are_certified_and_agree_from_two_starts(kind):
     """`global` ends at one optimum from two starts, with a duality gap that bounds what is left, for every kind."""
     rows = normal(40, 6, seed=3)
     true = rows.numpy() @ np.diag([2.0, 1.5, 0.3, 0.1, 0.1, 0.1])
-    kinds = KINDS if kind == "mixture" else (kind,)
-    answers = together([chosen_by(true, one, 900, seed=place) for place, one in enumerate(kinds)])
+    answers = chosen_by(true, kind, 900)
     loss = ChoiceLoss(rows, answers)
     objective = Objective(((1.0, loss), (0.05, Penalty("scaled-identity"))))
     starts = (torch.eye(6, dtype=F64), torch.diag(torch.linspace(0.2, 3, 6, dtype=F64)))
@@ -256,124 +237,13 @@ def test_lambda_max_is_where_the_optimum_leaves_zero(given):
         assert (objective(1e-2 * direction).value < given.chance_loss) is lowered
 
 
-def test_votes_are_answers_with_weights():
-    """A row with votes becomes an answer for each alternative with votes, the alternative first."""
-    counts = np.array([[3, 1], [0, 2]])
-    found = Answers.from_array([[4, 0, 1], [2, 3, 5]], kind="anchor", counts=counts)
-    assert found.objects.tolist() == [[4, 0, 1], [4, 1, 0], [2, 5, 3]]
-    assert found.weights.tolist() == [3, 1, 2]
-    soft = Answers.from_array([[0, 1, 2]], counts=[[0.5, 0.2, 0.3]], person=["ann"])
-    assert soft.objects.tolist() == [[0, 1, 2], [0, 2, 1], [1, 2, 0]]
-    assert (soft.weights.tolist(), soft.person.tolist()) == ([0.5, 0.2, 0.3], ["ann"] * 3)
-
-
-def test_a_ranking_is_one_choice_after_the_other():
-    """The probability of a ranking is the product of its choices, each among those that are left."""
-    rows = np.array([[9, 1, 2, 3, 4], [0, 8, 7, 6, 5]])
-    found = ranking(rows, 2, weights=np.array([1.0, 2.0]))
-    assert found.objects.tolist() == [[9, 1, 2, 3, 4], [0, 8, 7, 6, 5], [9, 2, 3, 4, -1], [0, 7, 6, 5, -1]]
-    assert found.weights.tolist() == [1, 2, 1, 2]
-    assert len(ranking(rows, 4)) == 6, "the last of four is no choice"
-    S = (X @ X.T).numpy()
-    wanted = 0.0
-    for (ref, *rest), w in zip(rows.tolist(), (1, 2), strict=True):
-        for k in range(2):
-            wanted -= w * math.log(math.exp(S[ref, rest[k]]) / sum(math.exp(S[ref, i]) for i in rest[k:]))
-    assert ChoiceLoss(X, found)(torch.eye(P, dtype=F64))[0] * 6 == pytest.approx(wanted)
-    with pytest.raises(DataError, match="k is 5 but 4 objects were ranked"):
-        ranking(rows, 5)
-
-
-@pytest.mark.parametrize("given", [MIXTURE, answers_of("anchor"), answers_of("nearest-of-n", weighted=False)])
-def test_answers_survive_their_file(tmp_path, given):
-    """An archive describes itself: kind, weights, persons, seconds and names come back."""
-    full = Answers(
-        given.objects, given.weights, kind=given.kind, person=np.arange(len(given)) % 7,
-        seconds=np.linspace(0.5, 9, len(given)), names=[f"thing {i}" for i in range(N)],
-    )  # fmt: skip
-    full.save(tmp_path / "a.npz")
-    found = Answers.load(tmp_path / "a.npz")
-    for name in ("objects", "weights", "kind", "person", "seconds"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(full, name))
-    assert found.names == full.names
-    full.save(tmp_path / "a.npy")
-    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), full.objects)
-
-
-def test_a_kind_is_stated_once(tmp_path):
-    """A bare file has the kind that is stated; a file that says its kind refuses another."""
-    np.save(tmp_path / "a.npy", drawn("anchor"))
-    assert Answers.load(tmp_path / "a.npy", kind="anchor").kind == "anchor"
-    assert Answers.load(tmp_path / "a.npy").kind == "odd-one-out"
-    Answers.load(tmp_path / "a.npy", kind="anchor").save(tmp_path / "b.npz")
-    assert Answers.load(tmp_path / "b.npz", kind="anchor").kind == "anchor"
-    with pytest.raises(DataError, match="says that its kind is anchor; leave out --kind odd-one-out"):
-        Answers.load(tmp_path / "b.npz", kind="odd-one-out")
-    (tmp_path / "c.csv").write_text("farther,reference,closer,person,seconds\n1,2,3,ann,0.5\n")
-    found = Answers.load(tmp_path / "c.csv")
-    assert (found.kind, found.objects.tolist(), found.person.tolist()) == ("anchor", [[2, 3, 1]], ["ann"])
-    assert found.seconds.tolist() == [0.5]
-
-
-@pytest.mark.parametrize(
-    ("arrays", "error", "sentence"),
-    [
-        ({"objects": [[0, 1, 2]]}, FileError, "answers"),
-        ({"answers": [[0, 1, 2, 3]]}, DataError, "must be .t, 3.*--kind nearest-of-n"),
-        ({"answers": [[0, 1, 2]], "kind": "pairs"}, DataError, "kind is pairs; allowed are odd-one-out, anchor and"),
-        ({"answers": [[0, 1, 2]], "kind": 3}, DataError, "kind holds int64 values; it must be text"),
-        ({"answers": [[0, 1, 2]], "kind": ["anchor"] * 2}, DataError, "shape .2,. for 1 answers"),
-        ({"answers": [[0, 1, 2]], "counts": [[1, 2]]}, DataError, "2 columns but the answers 3 candidate pairs"),
-        ({"answers": [[0, 1, 2]], "counts": [[1, 2, -1]]}, DataError, "votes must be finite and at least 0"),
-        ({"answers": [[0, 1, 2]], "counts": [1, 2, 3]}, DataError, "need a row of votes"),
-        ({"answers": [[0, 1, 2]], "person": [1, 2]}, DataError, "persons have shape .2,. but there are 1"),
-        ({"answers": [[0, 1, 2]], "seconds": ["a"]}, DataError, "seconds hold"),
-        ({"answers": [[0, 1, -1, 2]], "kind": "nearest-of-n"}, DataError, "must be at least 0"),
-        ({"answers": [[0, 1, 2, 1]], "kind": "nearest-of-n"}, DataError, "repeats an object"),
-        ({"answers": [[0, 1, 2, 3]], "kind": ["anchor"]}, DataError, "must be .t, 3"),
-    ],
-)
-def test_a_wrong_archive_is_one_sentence(tmp_path, arrays, error, sentence):
-    """Each wrong member is named in one sentence with the file."""
-    np.savez(tmp_path / "a.npz", **{name: np.array(value) for name, value in arrays.items()})
-    with pytest.raises(error, match=sentence) as caught:
-        Answers.load(tmp_path / "a.npz")
-    assert "a.npz" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_rows_of_different_lengths_keep_together():
-    """Selecting, mapping and splitting treat the filling of short rows as no object."""
-    given = together(
-        [Answers(np.array([[0, 1, 2]])), Answers(np.array([[3, 4, 5, 6], [3, 0, 1, 2]]), kind="nearest-of-n")]
-    )
-    assert given.kind.tolist() == ["odd-one-out", "nearest-of-n", "nearest-of-n"]
-    assert given.named().tolist() == [0, 1, 2, 3, 4, 5, 6]
-    mapped, dropped = given.relabel(np.array([5, 4, 3, -1, 1, 0, 2]))
-    assert (mapped.objects.tolist(), dropped, mapped.kind) == ([[5, 4, 3]], 2, "odd-one-out")
-    none, whole = given.inside(np.array([True, True, True, False, False, False, False]))
-    assert (none.tolist(), whole.tolist()) == ([False, True, False], [True, False, False])
-    assert given.select(np.array([False, True, False])).kind == "nearest-of-n"
-
-
-def test_the_table_of_pairs_is_the_kind():
-    """The three tables of the documentation."""
-    assert candidate_pairs("odd-one-out") == ((0, 1), (0, 2), (1, 2))
-    assert candidate_pairs("anchor") == ((0, 1), (0, 2))
-    assert candidate_pairs("nearest-of-n", 5) == ((0, 1), (0, 2), (0, 3), (0, 4))
-
-
 def test_every_kind_is_scored_against_its_chance():
     """Agreement, ties and loss of each kind equal loops over the candidate pairs; a collapsed model scores chance."""
     Z = X.numpy()
-    for given in (*map(answers_of, KINDS), MIXTURE):
+    for given in map(answers_of, KINDS):
         found = odd_one_out(Z, given, similarity="dot")
-        right = []
-        for part in given.parts:
-            S = np.array([[Z[row[i]] @ Z[row[j]] for i, j in part.pairs] for row in part.objects])
-            weights = given.weights[part.rows]
-            right += [w * (s.argmax() == 0) for s, w in zip(S, weights, strict=True)]
-        assert found.accuracy == pytest.approx(sum(right) / given.total_weight)
+        S = np.array([[Z[row[i]] @ Z[row[j]] for i, j in given.pairs] for row in given.objects])
+        assert found.accuracy == pytest.approx(np.average(S.argmax(axis=1) == 0, weights=given.weights))
         assert found.loss == pytest.approx(loop_loss(X, torch.eye(P, dtype=F64), None, given))
         collapsed = odd_one_out(np.ones((N, 2)), given)
         assert (collapsed.accuracy, collapsed.tie_rate) == (pytest.approx(given.chance), 1)
@@ -382,12 +252,12 @@ def test_every_kind_is_scored_against_its_chance():
 
 
 def test_flips_of_every_kind_are_what_changed():
-    """Answers gained and lost between two embeddings are those whose credit rose and fell; filling is no object."""
-    for given in (*map(answers_of, KINDS), MIXTURE):
+    """Answers gained and lost between two embeddings are those whose credit rose and fell."""
+    for given in map(answers_of, KINDS):
         found = flips(X.numpy(), (X @ W).numpy(), given)
         assert sorted(found.gained.tolist()) == np.flatnonzero(found.after > found.before).tolist()
-        assert found.gained_by_object.sum() == (given.objects[found.gained] >= 0).sum()
-        assert found.lost_by_object.sum() == (given.objects[found.lost] >= 0).sum()
+        assert found.gained_by_object.sum() == given.objects[found.gained].size
+        assert found.lost_by_object.sum() == given.objects[found.lost].size
 
 
 def test_the_ceiling_of_a_kind_counts_its_alternatives():
@@ -402,17 +272,17 @@ def test_the_ceiling_of_a_kind_counts_its_alternatives():
     assert anchors.majority.value == pytest.approx(2 / 3)
 
 
-def test_the_matrix_of_people_counts_candidate_pairs():
-    """Of two objects it shows in what share of the looks at them another candidate pair was chosen, for all kinds."""
-    given = together([answers_of(kind, n=6, t=90) for kind in KINDS])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_matrix_of_people_counts_candidate_pairs(kind):
+    """Of two objects it shows in what share of the looks at them another candidate pair was chosen."""
+    given = answers_of(kind, n=6, t=200)
     found = people_matrix(given, np.arange(6))
     asked, apart = np.zeros((2, 6, 6))
-    for part in given.parts:
-        for row, w in zip(part.objects.tolist(), given.weights[part.rows], strict=True):
-            for place, (i, j) in enumerate(part.pairs):
-                for one, other in ((row[i], row[j]), (row[j], row[i])):
-                    asked[one, other] += w
-                    apart[one, other] += w * (place > 0)
+    for row, w in zip(given.objects.tolist(), given.weights, strict=True):
+        for place, (i, j) in enumerate(given.pairs):
+            for one, other in ((row[i], row[j]), (row[j], row[i])):
+                asked[one, other] += w
+                apart[one, other] += w * (place > 0)
     off = ~np.eye(6, dtype=bool)
     np.testing.assert_allclose(found.values()[off], (apart / np.maximum(asked, 1))[off], atol=2 / 254)
 

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glocal.aligner import fit_arm
+from glocal.aligner.loop import strict_credit
 from glocal.aligner.profile import MODERN
 from glocal.cli.app import execute
 from glocal.errors import (
@@ -627,9 +628,10 @@ import sys, warnings
 import numpy as np
 from dataclasses import replace
 from glocal.aligner import fit_arm
+from glocal.aligner.loop import strict_credit
 from glocal.aligner.profile import MODERN
 from glocal.data.features import Features
-from glocal.data.triplets import Triplets
+from glocal.data.answers import Answers
 
 warnings.simplefilter("ignore")
 n, rng = 30_000, np.random.default_rng(0)
@@ -638,7 +640,7 @@ answers = rng.permutation(n).reshape(-1, 3)
 options = {"max_evaluations": 3}
 if sys.argv[1] == "minibatch":
     options = {"profile": replace(MODERN, solver="minibatch", max_epochs=1)}
-features, triplets = Features(X, None, "X"), Triplets.from_array(answers)
+features, triplets = Features(X, None, "X"), Answers.from_array(answers)
 peak, fit = peak_of(lambda: fit_arm(features, triplets, method="global", **options))
 print(peak, fit.record.n_objects, int(fit.record.gathered))
 """
@@ -661,3 +663,25 @@ def test_the_switch_is_automatic_and_can_be_asked_for(point):
     below = ChoiceLoss(X, answers(), gathered=False)  # its matrix alone would be 3.2 GB
     assert above(*point)[0] == pytest.approx(below(*point)[0], rel=1e-12)
     assert copy.copy(above).double().gathered
+
+
+def strict_by_hand(pairs):
+    """The authors' rule, answer by answer."""
+    earned = []
+    for column in pairs:
+        p = torch.softmax(torch.tensor(column, dtype=torch.float32), 0)
+        tied = len(torch.unique(p)) < 3 or len(torch.unique(p.round(decimals=2))) == 1
+        earned.append(float(not tied and int(p.argmax()) == 0))
+    return np.array(earned)
+
+
+def test_the_authors_tie_rule():
+    """Any two equal probabilities, or three that agree to two decimals, count as wrong."""
+    rng = np.random.default_rng(0)
+    pairs = np.concatenate(
+        [rng.normal(size=(200, 3)), rng.integers(0, 3, (200, 3)).astype(float), 1e-3 * rng.normal(size=(50, 3))]
+    )
+    np.testing.assert_array_equal(strict_credit(pairs), strict_by_hand(pairs))
+    assert strict_credit(np.array([[2.0, 0.0, 0.0]])) == [0]
+    assert strict_credit(np.zeros((4, 3))).sum() == 0, "a collapsed model scores 0"
+    assert strict_credit(np.array([[100.0, 99.0, 5.0]])) == [1], "no exponential overflows"

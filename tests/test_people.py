@@ -7,7 +7,6 @@ import pytest
 
 from glocal.cli.app import main
 from glocal.data.answers import Answers
-from glocal.data.catch import CatchTrials
 from glocal.data.check import check_triplets
 from glocal.data.check.people import check_people
 from glocal.data.features import Features
@@ -43,7 +42,7 @@ def simulated(kind, *, faulty=0, shared=True, seed=0):
     trials = np.repeat(np.arange(Q), 24)
     passed = rng.random(len(trials)) < np.where(trials < faulty, 1 / len(pairs), 0.98)
     seconds = np.exp(rng.normal(np.where(person < faulty, -1.2, 1.2), 0.3))
-    return Answers(objects, kind=kind, person=person, seconds=seconds, catch=CatchTrials(passed, trials))
+    return Answers(objects, kind=kind, person=person, seconds=seconds, catch_passed=passed, catch_person=trials)
 
 
 def by_hand(answers, who):
@@ -113,21 +112,6 @@ def test_the_odds_are_those_of_the_formula():
             trials * (passed * np.log10(0.25 / 0.95) + (1 - passed) * np.log10(0.75 / 0.05))
         )
     assert 10**found.convicting == pytest.approx(100 * Q)
-
-
-@pytest.mark.parametrize(
-    ("passed", "person", "sentence"),
-    [
-        (np.array([0, 1]), None, r"hold int64 of shape \(2,\)"),
-        (np.ones((2, 1), dtype=bool), None, r"hold bool of shape \(2, 1\)"),
-        (np.ones(2, dtype=bool), np.arange(3), r"persons of shape \(3,\)"),
-        (np.ones(2, dtype=bool), np.array([0.5, 1.0]), "type float64; each of the 2 needs one integer or name"),
-    ],
-)
-def test_catch_trials_of_another_shape_are_refused(passed, person, sentence, as_a_user):
-    """Catch trials hold one true or false each, and one person each if they hold persons."""
-    with pytest.raises(DataError, match=sentence):
-        CatchTrials(passed, person)
 
 
 @kinds
@@ -215,7 +199,7 @@ def test_a_rule_drops_whom_it_names():
     kept = without(answers, found.person[:3])
     assert kept.n_people == 27
     assert len(kept) == 27 * EACH
-    assert set(kept.catch.person) == set(range(3, 30))
+    assert set(kept.catch_person) == set(range(3, 30))
     alone = people(simulated("odd-one-out", shared=False))
     assert not alone.failing("agreement<2")["agreement<2"].any()
 

@@ -16,9 +16,9 @@ from glocal import Aligner
 from glocal.aligner import Validation, fit_arm
 from glocal.aligner.profile import MODERN, NEURIPS2023, Profile, profile_of
 from glocal.cli.app import execute
+from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.splits import object_folds
-from glocal.data.triplets import Triplets
 from glocal.errors import DataError, GLocalError, NotConvergedWarning, ParameterError
 from glocal.objective import ChoiceLoss, LocalLoss, Penalty
 from glocal.solver.minibatch import Engine, Training
@@ -129,7 +129,7 @@ def test_too_few_answers_for_a_fold_is_a_sentence():
     X = np.random.default_rng(0).normal(size=(12, 3))
     with pytest.raises(DataError, match="stopping rule"):
         fit_arm(
-            Features(X, None, "X"), Triplets.from_array(np.arange(12).reshape(4, 3)), method="global", profile=AUTHORS
+            Features(X, None, "X"), Answers.from_array(np.arange(12).reshape(4, 3)), method="global", profile=AUTHORS
         )
 
 

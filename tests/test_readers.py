@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
+from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.data.readers import READERS, read_matrix
-from glocal.data.triplets import Triplets
 from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError
 
 
@@ -333,7 +333,7 @@ def test_thingsvision_folder(tmp_path, kind):
     features = Features.load(tmp_path)
     np.testing.assert_array_equal(features.matrix, X)
     ids = ("ant", "bee", "zebra")
-    joined = join(features, Triplets(np.array([[0, 1, 2]])), ids)
+    joined = join(features, Answers(np.array([[0, 1, 2]])), ids)
     assert joined.triplets.answers.tolist() == [[1, 3, 0]]
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from glocal.cli.app import execute
-from glocal.data.triplets import Triplets
+from glocal.data.answers import Answers
 from glocal.data.world import simulated_world
 from glocal.errors import DataError, FileError, MissingDependencyError
 from glocal.evaluation.views import BeforeAfter, object_view, save_view
@@ -100,7 +100,7 @@ def write_suite(folder, n=60, names=None):
     X = rng.normal(size=(n, 6))
     names = [*NASTY, *(f"object {i}" for i in range(n - len(NASTY)))] if names is None else names
     categories = [NASTY[i % 3] if i % 5 else "other" for i in range(n)]
-    answers = Triplets.from_array(np.array([rng.permutation(n)[:3] for _ in range(400)]))
+    answers = Answers.from_array(np.array([rng.permutation(n)[:3] for _ in range(400)]))
     baseline = None
     for place, arm in enumerate(ARMS):
         W = np.diag(np.linspace(1, 1 + place, 6))

@@ -9,8 +9,8 @@ import torch
 from glocal.aligner import Arm, Exact, FitData, fit, fit_arm
 from glocal.aligner import problem as problem_module
 from glocal.aligner.problem import Problem, principal_axes
+from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.triplets import Triplets
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.errors import UnusedWarning
 
@@ -20,7 +20,7 @@ MIND = RNG.normal(size=(N, 4))
 OBJECTS = Features(np.concatenate([MIND, RNG.normal(size=(N, P - 4))], axis=1))
 LOCAL = Features(RNG.normal(size=(M, P)))
 ANSWERS = simulated_answers(MIND, 1500)
-WEIGHTED = Triplets(ANSWERS.answers, np.random.default_rng(1).uniform(0.1, 2, len(ANSWERS)))
+WEIGHTED = Answers(ANSWERS.answers, np.random.default_rng(1).uniform(0.1, 2, len(ANSWERS)))
 SOLVER = Exact(dtype="float64", tol=1e-9)
 ARMS = {
     "global": Arm("global", lmbda=0.05),

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from glocal.data.answers import Answers
-from glocal.data.catch import CatchTrials
 from glocal.data.people import people
-from glocal.data.triplets import Triplets
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.anomaly import anomaly
 from glocal.evaluation.ceiling import ceiling, reached
@@ -30,7 +28,7 @@ def results(rng: np.random.Generator) -> list[EvaluationResult]:
     y = np.arange(120) % 4
     rdms = np.abs(rng.normal(size=(3, 12, 12)))
     rdms = (rdms + rdms.transpose(0, 2, 1)) * (1 - np.eye(12))
-    answers = Triplets.from_array([[0, 1, 2], [1, 2, 0], [0, 1, 2], [3, 4, 5], [3, 4, 5], [6, 7, 8], [7, 8, 6]])
+    answers = Answers.from_array([[0, 1, 2], [1, 2, 0], [0, 1, 2], [3, 4, 5], [3, 4, 5], [6, 7, 8], [7, 8, 6]])
     return [
         *(odd_one_out(X, answers, similarity=similarity) for similarity in SIMILARITIES),
         ceiling(answers),
@@ -52,7 +50,7 @@ def test_the_metrics_of_all_results_are_those_of_the_docs():
     told = {(task, metric) for (task,), metrics, _ in lines for metric in metrics}
     scores = [score for result in results(np.random.default_rng(0)) for score in result.scores]
     answers = Answers.from_array([[0, 1, 2], [0, 1, 2]], person=[1, 2], seconds=[0.1, 3.0])
-    answers = replace(answers, catch=CatchTrials(np.array([True, False]), np.array([1, 2])))
+    answers = replace(answers, catch_passed=np.array([True, False]), catch_person=np.array([1, 2]))
     about_people = {("people", metric) for metric, _, _ in people(answers, np.ones(2)).means()}
     assert {(score.task, score.metric) for score in scores} | about_people == told
     settings = {(task, name) for (task,), _, names in lines for name in names}

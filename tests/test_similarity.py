@@ -4,18 +4,18 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
 from glocal.data.answers import Answers
 from glocal.errors import ParameterError
 from glocal.similarity import (
-    PairSimilarities,
+    candidate_pairs,
     choice,
     choice_loss,
     credit,
     joined,
     new_group,
-    strict_credit,
+    of_pairs,
+    pair_tolerance,
     tie_tolerance,
     unit_rows,
 )
@@ -46,10 +46,8 @@ def loop_credit(Z, answers, kind):
     return shares, ties
 
 
-def scored(Z, answers, kind, **how):
-    pairs = PairSimilarities(Z, kind, **how)
-    parts = [credit(chunk, pairs.tolerance) for _, chunk in pairs.chunks(Answers(answers))]
-    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+def scored(Z, answers, kind):
+    return credit(of_pairs(Z, Answers(answers), kind), pair_tolerance(Z, kind))
 
 
 @pytest.mark.parametrize("kind", ["cosine", "dot"])
@@ -108,36 +106,19 @@ def test_a_tie_is_a_difference_of_a_few_roundings():
     tolerance = tie_tolerance(9, 4.0)
     assert tolerance == 8 * 3 * np.finfo(float).eps * 4 == 4 * tie_tolerance(9)
     pairs = np.array([[1.0, 1.0, 1.0], [1.0 + 0.9 * tolerance, 1.0 + 1.2 * tolerance, 0.0], [0.0, 0.0, 0.0]])
-    shares, ties = credit(pairs, tolerance)
+    shares, ties = credit(pairs.T, tolerance)
     assert shares.tolist() == [0.5, 0.0, 1.0]
     assert ties.tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize("kind", ["cosine", "dot"])
 def test_many_objects_score_like_few(kind):
-    """Where rows are gathered, as above 20,000 objects, similarities, credit and ties are the same."""
-    gram, rows = PairSimilarities(EMBEDDING, kind), PairSimilarities(EMBEDDING, kind, gathered=True)
-    assert gram.gram is not None
-    assert rows.gram is None
-    for (_, ours), (_, theirs) in zip(rows.chunks(Answers(ANSWERS)), gram.chunks(Answers(ANSWERS)), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-15)
-    found, wanted = (scored(EMBEDDING, ANSWERS, kind, gathered=gathered) for gathered in (True, False))
-    for ours, theirs in zip(found, wanted, strict=True):
+    """Pairs multiplied one by one, as among 20,000 objects, are the entries of the Gram matrix, and tied alike."""
+    found = of_pairs(EMBEDDING, Answers(ANSWERS), kind)
+    far = np.concatenate([EMBEDDING, np.zeros((20_000, 3))])
+    np.testing.assert_allclose(of_pairs(far, Answers(ANSWERS), kind), found, atol=1e-15)
+    for ours, theirs in zip(scored(far, ANSWERS, kind), scored(EMBEDDING, ANSWERS, kind), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    many = PairSimilarities(np.zeros((20_001, 1)), kind)
-    assert many.gram is None
-
-
-def test_chunks_cover_all_answers_in_order():
-    """Many answers come in several chunks, which together are all of them."""
-    pairs = PairSimilarities(EMBEDDING, "dot")
-    parts = list(pairs.chunks(Answers(np.tile(ANSWERS, (700, 1)))))
-    starts = [part.start for part, _ in parts]
-    assert len(starts) > 2
-    assert starts == [0, *(part.stop for part, _ in parts[:-1])]
-    together = np.concatenate([chunk for _, chunk in parts], axis=1)
-    wanted = [[loop_similarity(EMBEDDING, i, j, "dot") for i, j in ((a, b), (a, o), (b, o))] for a, b, o in ANSWERS]
-    np.testing.assert_allclose(together.T, np.tile(wanted, (700, 1)))
 
 
 def test_a_row_of_zeros_has_no_direction():
@@ -148,17 +129,17 @@ def test_a_row_of_zeros_has_no_direction():
 
 def test_loss_equals_minus_log_softmax():
     """The loss is -log softmax at the chosen pair, log 3 where all are equal, and finite for huge similarities."""
-    pairs = RNG.normal(size=(3, 50))
-    wanted = [-math.log(math.exp(s[0]) / sum(math.exp(v) for v in s)) for s in pairs.T]
+    pairs = RNG.normal(size=(50, 3))
+    wanted = [-math.log(math.exp(s[0]) / sum(math.exp(v) for v in s)) for s in pairs]
     np.testing.assert_allclose(choice_loss(pairs), wanted, rtol=1e-13)
     huge = np.array([[1e4, -1e4, 5.0], [-1e4, 1e4, 5.0], [0.0, 0.0, 5.0]])
-    np.testing.assert_allclose(choice_loss(huge), [0.0, 2e4, math.log(3)])
+    np.testing.assert_allclose(choice_loss(huge.T), [0.0, 2e4, math.log(3)])
 
 
 def test_an_unknown_similarity_is_refused(as_a_user):
     """Only cosine and dot are similarities here."""
     with pytest.raises(ParameterError, match="similarity is 'euclid'; allowed are cosine and dot"):
-        PairSimilarities(EMBEDDING, "euclid")
+        of_pairs(EMBEDDING, Answers(ANSWERS), "euclid")
 
 
 @pytest.mark.parametrize("kind", ["cosine", "dot"])
@@ -179,29 +160,7 @@ def test_the_choice_is_shared_among_the_highest():
     """Each of k highest pairs gets 1/k, the others nothing; the shares of an answer add up to 1."""
     pairs = np.array([[3.0, 2.0, 1.0], [3.0, 2.0, 2.0], [1.0, 2.0, 2.0]])
     wanted = [[1 / 2, 1 / 3, 0], [1 / 2, 1 / 3, 1 / 2], [0, 1 / 3, 1 / 2]]
-    np.testing.assert_allclose(choice(pairs, 1e-12), wanted)
-
-
-def strict_by_hand(pairs):
-    """The authors' rule, answer by answer."""
-    earned = []
-    for column in pairs.T:
-        p = torch.softmax(torch.tensor(column, dtype=torch.float32), 0)
-        tied = len(torch.unique(p)) < 3 or len(torch.unique(p.round(decimals=2))) == 1
-        earned.append(float(not tied and int(p.argmax()) == 0))
-    return np.array(earned)
-
-
-def test_the_authors_tie_rule():
-    """Any two equal probabilities, or three that agree to two decimals, count as wrong."""
-    rng = np.random.default_rng(0)
-    pairs = np.concatenate(
-        [rng.normal(size=(3, 200)), rng.integers(0, 3, (3, 200)).astype(float), 1e-3 * rng.normal(size=(3, 50))], axis=1
-    )
-    np.testing.assert_array_equal(strict_credit(pairs), strict_by_hand(pairs))
-    assert strict_credit(np.array([[2.0], [0.0], [0.0]])) == [0]
-    assert strict_credit(np.zeros((3, 4))).sum() == 0, "a collapsed model scores 0"
-    assert strict_credit(np.array([[100.0], [99.0], [5.0]])) == [1], "no exponential overflows"
+    np.testing.assert_allclose(choice(pairs.T, 1e-12), np.array(wanted).T)
 
 
 def test_a_difference_of_the_tolerance_is_a_tie():
@@ -222,3 +181,10 @@ def test_joined_values_are_equal_where_neighbours_are_near():
     assert len(np.unique(found)) == 50
     np.testing.assert_allclose(found, levels[order], atol=2e-13)
     np.testing.assert_array_equal(joined(noisy, 0.0), noisy)
+
+
+def test_the_table_of_pairs_is_the_kind():
+    """The three tables of the documentation."""
+    assert candidate_pairs("odd-one-out") == ((0, 1), (0, 2), (1, 2))
+    assert candidate_pairs("anchor") == ((0, 1), (0, 2))
+    assert candidate_pairs("nearest-of-n", 5) == ((0, 1), (0, 2), (0, 3), (0, 4))

@@ -13,7 +13,7 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from glocal import Features, Triplets, fit_arm
+from glocal import Answers, Features, fit_arm
 from glocal.errors import ParameterError
 from glocal.objective import ChoiceLoss, LocalLoss, Objective, Penalty
 from glocal.objective.objective import Evaluation
@@ -678,7 +678,7 @@ def irrelevant():
     rng = np.random.default_rng(0)
     judged = rng.normal(size=(300, 4))
     X = np.concatenate([3 * rng.normal(size=(300, 64)), 0.5 * judged], axis=1)
-    return Features(X), Triplets(people(torch.tensor(judged), 6000, signal=1.0))
+    return Features(X), Answers(people(torch.tensor(judged), 6000, signal=1.0))
 
 
 def tolerances_above(fit, data, **options):

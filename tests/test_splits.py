@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from glocal.aligner import FitData
+from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.splits import local_blocks, object_folds, split_persons, split_triplets
-from glocal.data.triplets import Triplets
 from glocal.errors import DataError, ParameterError
 
 
@@ -24,7 +24,7 @@ def test_an_answer_trains_is_held_out_or_is_dropped():
     """An answer trains with three objects outside the fold, is held out with three inside, else is in neither part."""
     rng = np.random.default_rng(0)
     n = 30
-    triplets = Triplets.from_array(np.array([rng.permutation(n)[:3] for _ in range(500)]))
+    triplets = Answers.from_array(np.array([rng.permutation(n)[:3] for _ in range(500)]))
     for fold in range(3):
         inside = set(object_folds(n, 3, 5)[fold].tolist())
         counts = [sum(int(i) in inside for i in row) for row in triplets.answers]
@@ -53,7 +53,7 @@ def test_folds_that_cannot_be_are_refused(n, folds, seed, sentence):
 def test_a_fold_that_does_not_exist_is_refused(fold):
     """The held-out fold must be one of 0 to folds - 1."""
     with pytest.raises(ParameterError, match=rf"fold is {fold} but there are 3 folds \(valid 0..2\)"):
-        split_triplets(Triplets.from_array([[0, 1, 2]]), 9, folds=3, fold=fold)
+        split_triplets(Answers.from_array([[0, 1, 2]]), 9, folds=3, fold=fold)
 
 
 @pytest.mark.parametrize(("n", "block_size"), [(1000, 1024), (1024, 1024), (1025, 1024), (7, 3), (2, 3), (5000, 999)])
@@ -89,7 +89,7 @@ def test_local_blocks_refuse_a_seed_out_of_range():
 def test_two_parts_are_the_fewest():
     """Objects and persons may be split into two parts, not into one."""
     assert [len(part) for part in object_folds(9, 2)] == [5, 4]
-    given = Triplets.from_array(np.tile([0, 1, 2], (4, 1)), person=["ann", "ann", "bob", "cem"])
+    given = Answers.from_array(np.tile([0, 1, 2], (4, 1)), person=["ann", "ann", "bob", "cem"])
     train, heldout = split_persons(given, folds=2, fold=1)
     assert heldout.any()
     assert (train == ~heldout).all()
@@ -102,7 +102,7 @@ def test_folds_are_three_with_the_seed_42_unless_said_otherwise():
     np.testing.assert_array_equal(np.concatenate(local_blocks(30, 9)), np.random.RandomState(42).permutation(30))
     rng, stated = np.random.default_rng(1), {"folds": 3, "fold": 0, "seed": 42}
     answers = np.array([rng.permutation(30)[:3] for _ in range(200)])
-    given = Triplets.from_array(answers, person=rng.integers(0, 12, size=200))
+    given = Answers.from_array(answers, person=rng.integers(0, 12, size=200))
     np.testing.assert_array_equal(split_triplets(given, 30), split_triplets(given, 30, **stated))
     np.testing.assert_array_equal(split_persons(given), split_persons(given, **stated))
     other = {**stated, "seed": 43}
@@ -114,7 +114,7 @@ def test_a_fold_holds_out_objects_and_local_images_together():
     """`FitData.fold` fits what lies outside the fold, holds out what lies inside, and a fold of it is cut from that."""
     rng = np.random.default_rng(0)
     objects, images = Features(rng.normal(size=(60, 4))), Features(rng.normal(size=(90, 4)))
-    answers = Triplets.from_array(np.array([rng.permutation(60)[:3] for _ in range(3000)]))
+    answers = Answers.from_array(np.array([rng.permutation(60)[:3] for _ in range(3000)]))
     data = FitData(objects, answers, images, seed=5)
     for k in range(3):
         fitted, heldout, rows = data.fold(k, 3)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from glocal.data.triplets import Triplets
+from glocal.data.answers import Answers
 from glocal.data.world import simulated_answers
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.alignment import odd_one_out
@@ -206,7 +206,7 @@ def test_permuted_answers_are_at_chance(population):
     for world in range(100):
         answers = simulated_answers(mind, 1500, seed=world).answers
         permuted = np.random.default_rng(world).permuted(answers, axis=1)
-        found.append(odd_one_out(Z, Triplets.from_array(permuted)))
+        found.append(odd_one_out(Z, Answers.from_array(permuted)))
     accuracy = np.array([score.accuracy for score in found])
     assert abs(accuracy.mean() - 1 / 3) < 4 * accuracy.std() / 10
     assert 90 <= sum(score.low <= 1 / 3 <= score.high for score in found) <= 99

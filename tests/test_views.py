@@ -10,8 +10,8 @@ import pytest
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import cdist
 
+from glocal.data.answers import Answers
 from glocal.data.categories import load_categories
-from glocal.data.triplets import Triplets
 from glocal.errors import DataError, FileError, MissingDependencyError, ParameterError
 from glocal.evaluation.alignment import answer_credit
 from glocal.evaluation.views import BeforeAfter, load_view, matrices, measure, object_view, save_view
@@ -30,7 +30,7 @@ def rows():
 @pytest.fixture(scope="module")
 def answers():
     rng = np.random.default_rng(2)
-    return Triplets.from_array(np.array([rng.permutation(40)[:3] for _ in range(3000)]))
+    return Answers.from_array(np.array([rng.permutation(40)[:3] for _ in range(3000)]))
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from glocal.data.answers import Answers
     from glocal.data.features import Features
     from glocal.data.join import join
-    from glocal.data.triplets import Triplets
     from glocal.errors import GLocalError
     from glocal.evaluation.alignment import odd_one_out
     from glocal.evaluation.structure import neighbours_kept
@@ -41,7 +40,6 @@ _HOME = {
     "FitData": "glocal.aligner.data",
     "GLocalError": "glocal.errors",
     "LinearTransform": "glocal.transform.linear",
-    "Triplets": "glocal.data.triplets",
     "fit": "glocal.aligner.fitting",
     "fit_arm": "glocal.aligner.fitting",
     "join": "glocal.data.join",
@@ -59,7 +57,6 @@ __all__ = [
     "FitData",
     "GLocalError",
     "LinearTransform",
-    "Triplets",
     "__version__",
     "fit",
     "fit_arm",

@@ -24,7 +24,7 @@ from glocal.errors import DataError
 from glocal.files import array_sha256
 from glocal.objective import ChoiceLoss, LocalLoss, Objective
 from glocal.options import options_of
-from glocal.similarity import PairSimilarities, credit, strict_credit
+from glocal.similarity import credit, of_pairs, pair_tolerance
 from glocal.solver import best_scale
 from glocal.solver.minibatch import Engine, SampledObjective, minimise_by_batches
 from glocal.transform import LinearTransform
@@ -210,9 +210,20 @@ def given_fold(validation: Validation, data: FitData, local: LocalBlocks | None,
 
 def watched_accuracy(Z: Float[np.ndarray, "n p"], triplets: Answers, ties: str) -> float:
     """Agreement of dot products with the watched answers under one of the two tie rules, unweighted."""
-    similarities = PairSimilarities(Z, "dot")
-    earned = [
-        credit(pairs, similarities.tolerance)[0] if ties == "shared" else strict_credit(pairs)
-        for _, pairs in similarities.chunks(triplets)
-    ]
-    return float(np.concatenate(earned).mean())
+    S = of_pairs(Z, triplets, "dot")
+    earned = credit(S, pair_tolerance(Z, "dot"))[0] if ties == "shared" else strict_credit(S)
+    return float(earned.mean())
+
+
+def strict_credit(S: Float[np.ndarray, "t k"]) -> Float[np.ndarray, " t"]:
+    """1 where the chosen pair is the most probable and no two probabilities are equal, else 0.
+
+    The tie rule of the authors' training metric: in float32, any two equal probabilities count as wrong, also those of
+    the other pairs, and so do all of them where they agree to two decimals. A collapsed model scores 0.
+    """
+    S = S.astype(np.float32)
+    exponentials = np.exp(S - S.max(axis=1, keepdims=True))
+    p = exponentials / exponentials.sum(axis=1, keepdims=True)
+    rounded = p.round(2)
+    distinct = (np.diff(np.sort(p, axis=1), axis=1) > 0).all(axis=1) & ~(rounded == rounded[:, :1]).all(axis=1)
+    return (distinct & (p[:, 0] > p[:, 1:].max(axis=1))).astype(np.float64)

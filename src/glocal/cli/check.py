@@ -154,7 +154,7 @@ def _written(before: Case, after: Case, triplets: Path | None, heldout: Path | N
 
 
 def _write_answers(file: Path, answers: Answers) -> Path:
-    known = (answers.weights, answers.person, answers.seconds, answers.names, answers.catch)
+    known = (answers.weights, answers.person, answers.seconds, answers.names, answers.catch_passed)
     if answers.kind != "odd-one-out" or any(one is not None for one in known):
         path = mended_name(file, ".npz")
     elif file.suffix.lower() in (".npy", ".npz"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from glocal._version import __version__
@@ -99,11 +98,11 @@ def export_command(
 
 
 def _described(answers: Answers) -> dict[str, Any]:
-    catch = answers.catch
+    passed = answers.catch_passed
     return {
-        "n": len(answers), "kind": " and ".join(np.unique(answers.kind).tolist()), "objects": len(answers.named()),
+        "n": len(answers), "kind": answers.kind, "objects": len(answers.named()),
         "people": answers.n_people, "total_weight": answers.total_weight, "chance": answers.chance,
-        "catch": None if catch is None else {"n": len(catch), "passed": int(catch.passed.sum())},
+        "catch": None if passed is None else {"n": len(passed), "passed": int(passed.sum())},
     }  # fmt: skip
 
 

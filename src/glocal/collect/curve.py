@@ -130,7 +130,6 @@ def rotated(X: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n r"]:
 
 
 def _folds_of_questions(answers: Answers, folds: int, rng: np.random.Generator) -> Int[np.ndarray, " t"]:
-    (part,) = answers.parts
-    question = np.unique(questions(part)[0], axis=0, return_inverse=True)[1].reshape(-1)
+    question = np.unique(questions(answers)[0], axis=0, return_inverse=True)[1].reshape(-1)
     n = int(question.max()) + 1
     return (rng.permutation(n) % folds)[question]

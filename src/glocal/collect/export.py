@@ -16,7 +16,6 @@ from glocal.collect.study import Study
 from glocal.collect.trials import CATCH, REPEAT, right_choice
 from glocal.data.answers import Answers
 from glocal.data.answers_file import write_answers
-from glocal.data.catch import CatchTrials
 from glocal.errors import DataError
 from glocal.files import atomic_write
 
@@ -88,7 +87,8 @@ class Collected:
         return Answers(
             np.take_along_axis(items, places, axis=1), kind=self.kind, person=self.person[rows],
             seconds=self.seconds[rows], names=self.names,
-            catch=CatchTrials(self.right, self.person[caught]) if caught.any() else None,
+            catch_passed=self.right if caught.any() else None,
+            catch_person=self.person[caught] if caught.any() else None,
         )  # fmt: skip
 
 
@@ -124,14 +124,12 @@ def write_npz(found: Collected, path: Path) -> int:
         raise DataError("the study has no answers yet. Export it when people have answered.")
     told = found.answers()
     rows = found.told
-    catch = {} if told.catch is None else told.catch.arrays()
     write_answers(
         path,
-        {
-            "answers": told.objects, "kind": np.array(told.kind), "person": told.person, "seconds": told.seconds,
-            "names": np.array(found.names), **catch, "time": found.time[rows], "order": found.order[rows],
-            "choice": found.choice[rows], "source": found.source[rows], "trial": found.trial[rows],
-            "again": found.again[rows],
+        told.members()
+        | {
+            "time": found.time[rows], "order": found.order[rows], "choice": found.choice[rows],
+            "source": found.source[rows], "trial": found.trial[rows], "again": found.again[rows],
         },
     )  # fmt: skip
     return len(told)

@@ -49,8 +49,8 @@ def propose(
     (n, 3) int
         Best first, in each of the rounds; of anchor questions the reference is the first object.
     """
-    if not isinstance(answers.kind, str) or answers.objects.shape[1] != 3:
-        raise DataError("questions are proposed for answers of one kind about three objects.")
+    if answers.objects.shape[1] != 3:
+        raise DataError("questions are proposed for answers about three objects each.")
     rng = np.random.default_rng(seed)
     matrix = np.asarray(features.matrix, dtype=np.float64)
     X, Z = principal(transform.standardization(matrix, "float64")), transform.apply(matrix)

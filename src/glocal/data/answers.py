@@ -1,28 +1,28 @@
-"""People's answers of every kind: which pair, among several candidate pairs of objects, they found most similar."""
+"""People's answers: which pair, among the candidate pairs of a few objects, they found most similar."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
-from functools import cached_property
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, Shaped
 
 from glocal.data.answers_file import read_answers, read_list, write_answers
-from glocal.data.catch import CatchTrials, catch_in, caught
-from glocal.errors import DataError
+from glocal.errors import DataError, DataWarning
 from glocal.files import PathLike
-from glocal.similarity import Part, candidate_pairs
+from glocal.similarity import Pairs, candidate_pairs
 
 KINDS = ("odd-one-out", "anchor", "nearest-of-n")
+_LISTS = ("weights", "person", "seconds", "names", "catch_passed", "catch_person")
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Immutable answers, 0-based. In each a person chose one pair among candidate pairs of the objects of its row.
+    """Immutable answers of one kind, 0-based. In each a person chose one pair among candidate pairs of its objects.
 
     ==============  ======================================  ===========================================
     kind            objects of a row                        candidate pairs, the chosen one first
@@ -32,28 +32,32 @@ class Answers:
     nearest-of-n    reference, the nearest, n - 1 others    (0, 1), (0, 2), …, (0, n)
     ==============  ======================================  ===========================================
 
+    Every argument may be a list, an array or a tensor; it is copied unless nobody can write to it.
+
     Parameters
     ----------
     objects : (t, m) integers
-        Rows that are shorter than others end in -1.
-    weights : (t,) float64 or None
-        Finite, at least 0, not all 0. An integer weight equals that many copies of the answer; a soft answer, or votes,
-        are a row for each alternative with its probability or votes as the weight. None means 1 each.
-    kind : str or (t,) array of str
-        One kind for all, or for each row.
-    person : (t,) array or None
+        m is 3, or any number above for nearest-of-n; kept as int32.
+    weights : (t,) real numbers or None
+        Finite, at least 0, not all 0; kept as float64. An integer weight equals that many copies of the answer; a soft
+        answer, or votes, are a row for each alternative with its probability or votes as the weight. None means 1 each.
+    kind : {"odd-one-out", "anchor", "nearest-of-n"}
+    person : (t,) integers or str, or None
         Who gave each answer.
-    seconds : (t,) float64 or None
-        How long each answer took.
+    seconds : (t,) real numbers or None
+        How long each answer took; kept as float64.
     names : sequence of str or None
         The list of objects that the answers index.
-    catch : CatchTrials or None
-        Trials with a known right answer that the same people were given; they are not among the answers.
+    catch_passed : (c,) bool or None
+        Whether each catch trial was passed: a question with one right answer, such as two equal pictures beside another
+        one, put to the same people. Catch trials are not among the answers.
+    catch_person : (c,) integers or str, or None
+        Who was given each catch trial.
 
     Raises
     ------
     DataError
-        Wrong shape or type, a negative index, an object repeated inside an answer, or bad weights.
+        Wrong shape or type, an unknown kind, a negative index, an object repeated inside an answer, or bad weights.
 
     Examples
     --------
@@ -65,28 +69,19 @@ class Answers:
     objects: Integer[np.ndarray, "t m"]
     weights: Float[np.ndarray, " t"] | None = None
     _: KW_ONLY
-    kind: str | Shaped[np.ndarray, " t"] = "odd-one-out"
+    kind: str = "odd-one-out"
     person: Shaped[np.ndarray, " t"] | None = None
     seconds: Float[np.ndarray, " t"] | None = None
     names: Sequence[str] | None = None
-    catch: CatchTrials | None = None
+    catch_passed: Bool[np.ndarray, " c"] | None = None
+    catch_person: Shaped[np.ndarray, " c"] | None = None
 
     def __post_init__(self) -> None:
-        _check_shape_and_type(self.objects)
-        kind, objects = _one_kind(self.kind, len(self.objects)), _trimmed(self.objects)
+        kind = _checked_kind(self.kind)
+        objects = _objects(self.objects)
         _check_objects(objects, kind)
-        kept: dict[str, object] = {
-            "objects": _indices(objects),
-            "kind": kind if isinstance(kind, str) else _frozen(kind),
-        }
-        if self.weights is not None:
-            kept["weights"] = _frozen(_checked_weights(self.weights, len(self.objects)))
-        if self.seconds is not None:
-            kept["seconds"] = _frozen(_checked_list(self.seconds, len(self.objects), "seconds").astype(np.float64))
-        if self.person is not None:
-            kept["person"] = _frozen(_checked_list(self.person, len(self.objects), "persons", "iubU"))
-        if self.names is not None:
-            kept["names"] = tuple(str(name) for name in self.names)
+        lists = {name: getattr(self, name) for name in _LISTS}
+        kept = {"kind": kind, "objects": _indices(objects)} | _checked_lists(len(objects), lists)
         for name, value in kept.items():
             object.__setattr__(self, name, value)
 
@@ -98,13 +93,9 @@ class Answers:
         odd_column: int = 2,
         base: int = 0,
         order: object | None = None,
-        weights: object | None = None,
-        kind: str | Shaped[np.ndarray, " t"] = "odd-one-out",
+        kind: str = "odd-one-out",
         counts: object | None = None,
-        person: object | None = None,
-        seconds: object | None = None,
-        names: Sequence[str] | None = None,
-        catch: CatchTrials | None = None,
+        **known: Any,
     ) -> Answers:
         """Build answers from raw indices whose conventions are stated.
 
@@ -118,49 +109,34 @@ class Answers:
             0 or 1: the index of the first object.
         order : (n,) integers or None
             A sort index; the object of raw index i (after `base`) is ``argsort(order)[i]``.
-        weights, kind, person, seconds, names, catch
-            See `Answers`.
         counts : (t, k) numbers or None
             Votes for each of the k candidate pairs, in their order: a row becomes one answer for each pair with votes,
             their number times the row's weight as its weight.
+        kind, **known
+            The other arguments of `Answers`.
 
-        Returns
-        -------
-        Answers
+        Raises
+        ------
+        DataError
+            As `Answers`, or a convention that the indices contradict.
         """
-        try:
-            answers = np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)
-        except ValueError as error:
-            raise DataError(
-                "triplets have rows of different lengths; they must be (t, 3): pair, pair, odd one."
-            ) from error
+        objects, kind = _objects(array), _checked_kind(kind)
         if odd_column not in (0, 1, 2):
             raise DataError(f"odd column is {odd_column}; allowed are 0, 1 and 2 (columns are counted from 0).")
         if base not in (0, 1):
             raise DataError(f"index base is {base}; allowed are 0 and 1.")
-        _check_shape_and_type(answers)
-        kind = _one_kind(kind, len(answers))
         if odd_column != 2:
-            if kind != "odd-one-out":
+            if kind != "odd-one-out" or objects.shape[1] != 3:
                 raise DataError(f"an odd column was stated but the answers are of the kind {kind}; leave it out.")
-            pair = [column for column in (0, 1, 2) if column != odd_column]
-            answers = answers[:, [*pair, odd_column]]
+            objects = objects[:, [*(column for column in (0, 1, 2) if column != odd_column), odd_column]]
         if base:
-            if len(answers) and int(answers.min(initial=1, where=answers != -1)) < 1:
-                raise DataError("index base 1 was stated but the triplets name object 0. Pass --base 0.")
-            answers = answers.astype(np.int64)
-            answers -= answers > 0
+            if len(objects) and int(objects.min()) < 1:
+                raise DataError(f"triplets name object {int(objects.min())} but base=1 was stated. Pass base=0.")
+            objects = objects.astype(np.int64) - 1
         if order is not None:
-            answers = _through_order(answers, np.asarray(order))
-        n = len(answers)
-        lists = {
-            "weights": None if weights is None else _checked_weights(np.asarray(weights), n),
-            "person": None if person is None else _checked_list(np.asarray(person), n, "persons", "iubU"),
-            "seconds": None if seconds is None else _checked_list(np.asarray(seconds), n, "seconds"),
-        }
-        if counts is None:
-            return cls(answers, kind=kind, names=names, catch=catch, **lists)
-        return cls(answers, kind=kind, names=names, catch=catch, **lists).voted(np.asarray(counts))
+            objects = _through_order(objects, _array(order))
+        answers = cls(objects, kind=kind, **_checked_lists(len(objects), known))
+        return answers if counts is None else answers.voted(_array(counts))
 
     @classmethod
     def load(
@@ -177,8 +153,8 @@ class Answers:
 
         The ``.npz`` holds ``answers`` (t, m) and optionally ``kind``, ``counts`` (t, candidate pairs), ``weights``,
         ``person``, ``seconds``, ``names``, ``catch_passed`` and ``catch_person``. The first line of a text may name the
-        columns a, b and odd, or reference, closer and farther, and person and seconds, in any order; others are not
-        read, and named.
+        columns a, b and odd, or reference, closer and farther, and person and seconds, in any order; other columns are
+        not read, which a warning says. Without a header a fourth column holds the persons, which a warning says too.
 
         Parameters
         ----------
@@ -197,19 +173,26 @@ class Answers:
             The content is not what `Answers` allows; the message names the file.
         """
         found = read_answers(path)
-        if kind is not None and "kind" in found and (np.asarray(found["kind"]) != kind).any():
-            said = ", ".join(np.unique(found["kind"]))
-            raise DataError(f"{path} says that its kind is {said}; leave out --kind {kind} (kind=).")
+        table = found["answers"]
+        if "kind" not in found and kind != "nearest-of-n" and table.shape[1:] == (4,) and table.dtype.kind in "iu":
+            warnings.warn(
+                f"{path}: the fourth column is read as the person who answered. If it holds objects, pass "
+                "kind='nearest-of-n'; else name the columns in the first line, or save the answers as .npz.",
+                DataWarning,
+                stacklevel=2,
+            )
+            found["answers"], found["person"] = table[:, :3], table[:, 3]
+        if kind is not None and found.get("kind", kind) != kind:
+            raise DataError(f"{path} says that its kind is {found['kind']}; leave out kind={kind}.")
         if odd_column != 2 and "kind" in found:
-            raise DataError(f"{path} says which column is odd; leave out --odd-column (odd_column=).")
+            raise DataError(f"{path} says which column is odd; leave out odd_column={odd_column}.")
         if weights is not None:
             if "weights" in found:
-                raise DataError(f"{path} has weights of its own; leave out --weights (weights=).")
+                raise DataError(f"{path} has weights of its own; leave out weights={weights}.")
             found["weights"] = read_list(weights, what="weights")
-        found["kind"] = found.get("kind", kind or "odd-one-out")
+        found.setdefault("kind", kind or "odd-one-out")
         sort_index = None if order is None else read_list(order, what="order")
         try:
-            found["catch"] = catch_in(found)
             return cls.from_array(found.pop("answers"), odd_column=odd_column, base=base, order=sort_index, **found)
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
@@ -217,30 +200,46 @@ class Answers:
     def save(self, path: PathLike, *, provenance: dict[str, Any] | None = None) -> None:
         """Write all of this to ``.npz``, or the objects alone, 0-based, to ``.npy``; atomically.
 
-        `provenance` says where the answers come from; an ``.npz`` has it as a text, ``provenance``, of JSON.
+        `provenance` says where the answers come from; an ``.npz`` holds it as a text, ``provenance``, of JSON.
         """
+        members = self.members() | ({} if provenance is None else {"provenance": np.array(json.dumps(provenance))})
+        write_answers(path, members)
+
+    def members(self) -> dict[str, np.ndarray]:
+        """What is known, as the arrays of an ``.npz`` of answers by their names."""
         names = None if self.names is None else np.array(self.names, dtype=np.str_)
-        catch = {} if self.catch is None else self.catch.arrays()
-        origin = None if provenance is None else np.array(json.dumps(provenance))
-        write_answers(
-            path,
-            {
-                "answers": self.objects, "kind": np.array(self.kind), "weights": self.weights, "person": self.person,
-                "seconds": self.seconds, "names": names, **catch, "provenance": origin,
-            },
-        )  # fmt: skip
+        known = {
+            "answers": self.objects, "kind": np.array(self.kind), "weights": self.weights, "person": self.person,
+            "seconds": self.seconds, "names": names, "catch_passed": self.catch_passed,
+            "catch_person": self.catch_person,
+        }  # fmt: skip
+        return {name: array for name, array in known.items() if array is not None}
 
     def __len__(self) -> int:
         return len(self.objects)
 
     def __repr__(self) -> str:
-        kinds = self.kind if isinstance(self.kind, str) else " and ".join(np.unique(self.kind))
-        return f"Answers({len(self)} {kinds}{'' if self.weights is None else ', weighted'})"
+        return f"Answers({len(self)} {self.kind}{'' if self.weights is None else ', weighted'})"
 
     @property
     def answers(self) -> Int[np.ndarray, "t m"]:
         """The objects of each row, as `objects`."""
         return self.objects
+
+    @property
+    def pairs(self) -> Pairs:
+        """The k candidate pairs of every answer as columns of `objects`, the chosen one first."""
+        return candidate_pairs(self.kind, self.objects.shape[1])
+
+    @property
+    def chance(self) -> float:
+        """The agreement of a random choice: 1/k."""
+        return 1 / len(self.pairs)
+
+    @property
+    def chance_loss(self) -> float:
+        """The loss of equal similarities, nats: log k."""
+        return float(np.log(len(self.pairs)))
 
     @property
     def n_people(self) -> int | None:
@@ -252,68 +251,54 @@ class Answers:
         """Sum of the weights; the number of answers if there are none."""
         return float(len(self)) if self.weights is None else float(self.weights.sum())
 
-    @cached_property
-    def parts(self) -> tuple[Part, ...]:
-        """The answers in groups that have the same candidate pairs; most files are one group."""
-        t, m = self.objects.shape
-        star = np.full(t, self.kind != "odd-one-out") if isinstance(self.kind, str) else self.kind != "odd-one-out"
-        width = np.full(t, 3) if m == 3 else (self.objects >= 0).sum(axis=1)
-        code = 2 * width + star
-        codes = np.unique(code)
-        if len(codes) <= 1:
-            n = int(codes[0] // 2) if t else m
-            kind = "anchor" if (t and star[0]) or (not t and self.kind != "odd-one-out") else "odd-one-out"
-            return (Part(slice(None), self.objects[:, :n], candidate_pairs(kind, n)),)
-        found = []
-        for value in codes.tolist():
-            rows, n = np.flatnonzero(code == value), value // 2
-            pairs = candidate_pairs("anchor" if value % 2 else "odd-one-out", n)
-            found.append(Part(rows, np.ascontiguousarray(self.objects[rows, :n]), pairs))
-        return tuple(found)
-
-    def over_choices(self, of: dict[int, float]) -> float:
-        """The (weighted) mean over answers of a number that depends on how many candidate pairs an answer has."""
-        values = [(of[len(part.pairs)], part.total(self.weights)) for part in self.parts]
-        return sum(value * weight for value, weight in values) / self.total_weight
-
-    @property
-    def chance(self) -> float:
-        """The agreement of a random choice: 1/(candidate pairs), a mean where their number differs."""
-        return self.over_choices({len(part.pairs): 1 / len(part.pairs) for part in self.parts})
-
-    @property
-    def chance_loss(self) -> float:
-        """The loss of equal similarities, nats: log(candidate pairs), a mean where their number differs."""
-        return self.over_choices({len(part.pairs): float(np.log(len(part.pairs))) for part in self.parts})
-
     def named(self) -> Int[np.ndarray, " k"]:
         """The sorted indices of the objects that any answer names."""
-        if not len(self):
-            return np.empty(0, dtype=np.int64)
-        named = np.zeros(int(self.objects.max()) + 2, dtype=bool)
-        named[self.objects] = True  # NOTE -1 marks the last place, which no object has
-        return np.flatnonzero(named[:-1])
+        named = np.zeros(int(self.objects.max(initial=-1)) + 1, dtype=bool)
+        named[self.objects] = True
+        return np.flatnonzero(named)
+
+    def choosing(self, j: int) -> Int[np.ndarray, "t m"]:
+        """The objects in the order in which candidate pair j is the chosen one."""
+        chosen = list(self.pairs[j])
+        return self.objects[:, [*chosen, *(i for i in range(self.objects.shape[1]) if i not in chosen)]]
+
+    def voted(self, counts: Shaped[np.ndarray, "t k"]) -> Answers:
+        """One answer for each candidate pair with votes, weighted by them: ``counts[:, j]`` has those for pair j."""
+        if counts.shape != (len(self), len(self.pairs)) or counts.dtype.kind not in "fiub":
+            raise DataError(
+                f"counts have shape {counts.shape} and hold {counts.dtype}; {len(self)} answers with "
+                f"{len(self.pairs)} candidate pairs need that many numbers of votes each."
+            )
+        votes = counts * (1.0 if self.weights is None else self.weights[:, None])
+        bad = ~np.isfinite(votes) | (votes < 0)
+        if bad.any():
+            raise DataError(f"counts hold {votes[bad][0]}; votes must be finite and at least 0.")
+        rows, pairs = np.nonzero(votes)
+        objects = np.stack([self.choosing(j) for j in range(len(self.pairs))], axis=1)[rows, pairs]
+        return replace(self.select(rows), objects=objects, weights=votes[rows, pairs])
 
     def inside(self, objects: Bool[np.ndarray, " n"]) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
         """Which answers name none of these objects, and which no others."""
-        if self.objects.shape[1] == 3:
-            count = objects[self.objects].sum(axis=1)
-            return count == 0, count == 3
-        there = self.objects >= 0
-        count = (objects[self.objects] & there).sum(axis=1)
-        return count == 0, count == there.sum(axis=1)
+        count = objects[self.objects].sum(axis=1)
+        return count == 0, count == self.objects.shape[1]
 
     def check_range(self, n: int, *, what: str = "features", unit: str = "rows") -> None:
         """Raise a DataError if an answer names an object outside 0..n-1."""
-        largest = int(self.objects.max()) if len(self) else -1
+        largest = int(self.objects.max(initial=-1))
         if largest >= n:
-            hint = " Is the file 1-based? Pass --base 1." if largest == n and int(self.objects.min()) >= 1 else ""
-            hint = hint or " If the triplets index another list of objects, name it with --object-ids."
+            hint = " Is the file 1-based? Pass base=1." if largest == n and int(self.objects.min()) >= 1 else ""
+            hint = hint or " If the triplets index another list of objects, name it with object_ids."
             raise DataError(f"triplets name object {largest} but {what} has {n} {unit} (valid 0..{n - 1}).{hint}")
 
     def select(self, keep: Shaped[np.ndarray, " k"]) -> Answers:
         """The answers where `keep` is true, or the answers of these numbers, in the same index space."""
-        return self._with(self.objects[keep], keep)
+
+        def of(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else values[keep]
+
+        return replace(
+            self, objects=self.objects[keep], weights=of(self.weights), person=of(self.person), seconds=of(self.seconds)
+        )
 
     def relabel(self, new_index: Int[np.ndarray, " n"]) -> tuple[Answers, int]:
         """Map object i to ``new_index[i]``; answers with an object mapped to -1 are dropped and counted.
@@ -321,220 +306,122 @@ class Answers:
         The answers no longer have `names`.
         """
         mapped = new_index.astype(np.int32)[self.objects]
-        there = mapped >= 0
-        if self.objects.shape[1] > 3:
-            mapped[self.objects < 0] = -1
-            there |= self.objects < 0
-        keep = there.all(axis=1)
-        dropped = int(len(keep) - np.count_nonzero(keep))
-        return self._with(mapped[keep] if dropped else mapped, keep if dropped else None, named=False), dropped
-
-    def voted(self, counts: np.ndarray) -> Answers:
-        """One answer for each candidate pair with votes, weighted by them: ``counts`` (t, k) has those for pair j."""
-        if counts.ndim != 2 or len(counts) != len(self) or counts.dtype.kind not in "fiub":
-            raise DataError(
-                f"counts have shape {counts.shape} and hold {counts.dtype}; {len(self)} answers need a row of votes."
-            )
-        rows, objects, votes = [], [], []
-        for part in self.parts:
-            of = counts[part.rows]
-            if of.shape[1] < len(part.pairs) or of[:, len(part.pairs) :].any():
-                raise DataError(
-                    f"counts have {of.shape[1]} columns but the answers {len(part.pairs)} candidate pairs; "
-                    "give one number of votes for each."
-                )
-            numbers = np.arange(len(self))[part.rows]
-            for j in range(len(part.pairs)):
-                changed = self.objects[part.rows].copy()
-                changed[:, : part.objects.shape[1]] = part.choosing(j)
-                rows.append(numbers)
-                objects.append(changed)
-                votes.append(of[:, j])
-        found = self._with(np.concatenate(objects), np.concatenate(rows))
-        weights = np.concatenate(votes) * (1.0 if found.weights is None else found.weights)
-        bad = ~np.isfinite(weights) | (weights < 0)
-        if bad.any():
-            raise DataError(f"counts hold {weights[int(np.argmax(bad))]}; votes must be finite and at least 0.")
-        kept = weights > 0
-        order = np.argsort(np.concatenate(rows)[kept], kind="stable")
-        found = found.select(np.flatnonzero(kept)[order])
-        return Answers(
-            found.objects, weights[kept][order], kind=found.kind, person=found.person, seconds=found.seconds,
-            names=found.names, catch=found.catch,
-        )  # fmt: skip
-
-    def _with(self, objects: np.ndarray, rows: np.ndarray | None, *, named: bool = True) -> Answers:
-        """These objects, with what else is known of the answers in these rows."""
-
-        def of(values: np.ndarray | None) -> np.ndarray | None:
-            return values if values is None or rows is None else values[rows]
-
-        kind = self.kind if isinstance(self.kind, str) or rows is None else self.kind[rows]
-        return Answers(
-            objects, of(self.weights), kind=kind, person=of(self.person), seconds=of(self.seconds),
-            names=self.names if named else None, catch=self.catch,
-        )  # fmt: skip
+        keep = (mapped >= 0).all(axis=1)
+        if keep.all():
+            return replace(self, objects=mapped, names=None), 0
+        return replace(self.select(keep), objects=mapped[keep], names=None), int(np.count_nonzero(~keep))
 
 
-def together(parts: Sequence[Answers]) -> Answers:
-    """Answers of several kinds as one: each keeps its kind, so that their loss is the weighted mean over all of them.
+def _array(values: object) -> np.ndarray:
+    """A list, an array or a tensor as an array."""
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
-    Persons and seconds are kept only where all of them have these; missing weights become 1.
 
-    Raises
-    ------
-    DataError
-        Nothing, or lists of names that differ.
-    """
-    if not parts or any(part.names != parts[0].names for part in parts):
+def _objects(array: object) -> np.ndarray:
+    """Rows of integers, or a DataError."""
+    try:
+        objects = _array(array)
+    except ValueError as error:
         raise DataError(
-            "there are no answers to join, or they index different lists of objects; give answers about one list."
-        )
-    m = max(part.objects.shape[1] for part in parts)
-    padded = [np.pad(part.objects, ((0, 0), (0, m - part.objects.shape[1])), constant_values=-1) for part in parts]
-    lists = {}
-    for name in ("person", "seconds"):
-        values = [getattr(part, name) for part in parts]
-        lists[name] = None if any(value is None for value in values) else np.concatenate(values)
-    weights = [np.ones(len(part)) if part.weights is None else part.weights for part in parts]
-    return Answers(
-        np.concatenate(padded),
-        None if all(part.weights is None for part in parts) else np.concatenate(weights),
-        kind=np.concatenate([np.broadcast_to(np.array(part.kind), len(part)) for part in parts]),
-        names=parts[0].names,
-        catch=caught([part.catch for part in parts]),
-        **lists,
-    )
-
-
-def ranking(objects: Integer[np.ndarray, "t m"], k: int, **lists: np.ndarray | None) -> Answers:
-    """A ranking of the k nearest of n objects, as k choices in turn, each among those that are left.
-
-    Parameters
-    ----------
-    objects : (t, 1 + n) integers
-        The reference, the k nearest in order, then the others in any order.
-    k : int
-        1 to n; the last of n is not a choice.
-    weights, person, seconds : (t,) arrays
-        Of the rankings; each choice has those of its ranking.
-
-    Examples
-    --------
-    >>> ranking(np.array([[9, 1, 2, 3, 4]]), 2).objects.tolist()
-    [[9, 1, 2, 3, 4], [9, 2, 3, 4, -1]]
-    """
-    _check_shape_and_type(objects)
-    n = objects.shape[1] - 1
-    if not 1 <= k <= n:
-        raise DataError(f"k is {k} but {n} objects were ranked; allowed is 1 to {n}.")
-    choices = []
-    for i in range(min(k, n - 1)):
-        left = np.full_like(objects, -1, dtype=np.int64)
-        left[:, 0], left[:, 1 : n + 1 - i] = objects[:, 0], objects[:, 1 + i :]
-        choices.append(left)
-    rows = np.tile(np.arange(len(objects)), len(choices))
-    return Answers(
-        np.concatenate(choices),
-        kind="nearest-of-n",
-        **{name: None if values is None else values[rows] for name, values in lists.items()},  # type: ignore[arg-type]
-    )
-
-
-def _one_kind(kind: object, t: int) -> str | np.ndarray:
-    """The kind of all answers, or where they differ that of each."""
-    kinds = np.asarray(kind)
-    unknown = sorted({str(one) for one in np.unique(kinds)} - set(KINDS))
-    if unknown or kinds.ndim > 1 or (kinds.ndim and len(kinds) != t):
+            "triplets have rows of different lengths; all answers must have as many objects. Give answers with other "
+            "numbers of objects as another `Answers`."
+        ) from error
+    if objects.ndim != 2 or objects.shape[1] < 3:
+        raise DataError(f"triplets have shape {objects.shape}; they must be (t, 3): pair, pair, odd one.")
+    if not np.issubdtype(objects.dtype, np.integer):
         raise DataError(
-            f"kind is {', '.join(unknown) or f'of shape {kinds.shape} for {t} answers'}; "
-            f"allowed are {', '.join(KINDS[:-1])} and {KINDS[-1]}, one for all or one for each answer."
-        )
-    if kinds.ndim and t and (kinds != kinds[0]).any():
-        return kinds
-    return str(kinds.flat[0]) if kinds.size else KINDS[0]
-
-
-def _check_shape_and_type(answers: np.ndarray) -> None:
-    if answers.ndim != 2 or answers.shape[1] < 3:
-        raise DataError(f"triplets have shape {answers.shape}; they must be (t, 3): pair, pair, odd one.")
-    if not np.issubdtype(answers.dtype, np.integer):
-        raise DataError(
-            f"triplets hold {answers.dtype} values; object indices must be integers. "
+            f"triplets hold {objects.dtype} values; object indices must be integers. "
             "If they are whole numbers, save them with array.astype('int32')."
         )
+    return objects
 
 
-def _check_objects(answers: np.ndarray, kind: str | np.ndarray) -> None:
-    t, m = answers.shape
-    if isinstance(kind, str) and kind != "nearest-of-n" and m > 3:
+def _checked_kind(kind: object) -> str:
+    """One of the kinds, also where a numpy string or a list of equal ones says it."""
+    kinds = np.unique(np.asarray(kind)).tolist()
+    if len(kinds) != 1 or kinds[0] not in KINDS:
         raise DataError(
-            f"triplets have shape {answers.shape}; answers of the kind {kind} must be (t, 3). "
-            "If the first is a reference and the second the nearest to it, pass --kind nearest-of-n."
+            f"kind is {', '.join(map(str, kinds)) or 'empty'}; allowed is one of {', '.join(KINDS)} for all answers. "
+            "Give answers of several kinds as several `Answers`."
         )
-    if not t:
+    return str(kinds[0])
+
+
+def _check_objects(objects: np.ndarray, kind: str) -> None:
+    if kind != "nearest-of-n" and objects.shape[1] > 3:
+        raise DataError(
+            f"triplets have shape {objects.shape}; answers of the kind {kind} must be (t, 3). "
+            "If the first is a reference and the second the nearest to it, pass kind='nearest-of-n'."
+        )
+    if not len(objects):
         return
-    there = answers >= 0
-    if not there.all():
-        widths = there.sum(axis=1)
-        # NOTE -1 fills rows up, at their end: elsewhere, or in the first three places, it is a wrong index
-        wrong = (answers < -1).any(axis=1) | (widths < 3) | (there[:, 1:] > there[:, :-1]).any(axis=1)
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise DataError(f"triplet {row} is {answers[row].tolist()}; object indices must be at least 0.")
-        if not isinstance(kind, str) and (widths[kind != "nearest-of-n"] != 3).any():
-            raise DataError("answers of the kinds odd-one-out and anchor have three objects each; some have more.")
-    if int(answers.max()) > np.iinfo(np.int32).max:
-        raise DataError(f"triplets name object {int(answers.max())}; at most {np.iinfo(np.int32).max} is supported.")
-    if m == 3:
-        a, b, odd = answers.T
+    if int(objects.min()) < 0:
+        row = int(np.argmax((objects < 0).any(axis=1)))
+        raise DataError(f"triplet {row} is {objects[row].tolist()}; object indices must be at least 0.")
+    if int(objects.max()) > np.iinfo(np.int32).max:
+        raise DataError(f"triplets name object {int(objects.max())}; at most {np.iinfo(np.int32).max} is supported.")
+    if objects.shape[1] == 3:  # a sort of millions of short rows takes ten times as long
+        a, b, odd = objects.T
         repeated = (a == b) | (a == odd) | (b == odd)
     else:
-        ordered = np.sort(answers, axis=1)
-        repeated = ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any(axis=1)
+        ordered = np.sort(objects, axis=1)
+        repeated = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
     if repeated.any():
         row = int(np.argmax(repeated))
         raise DataError(
-            f"triplet {row} is {answers[row].tolist()} and repeats an object ({np.count_nonzero(repeated)} such "
+            f"triplet {row} is {objects[row].tolist()} and repeats an object ({np.count_nonzero(repeated)} such "
             "triplets); the objects of an answer must differ. Remove these answers."
         )
 
 
-def _checked_weights(weights: np.ndarray, n: int) -> np.ndarray:
-    weights = _checked_list(weights, n, "weights").astype(np.float64)
+def _checked_lists(t: int, given: dict[str, Any]) -> dict[str, Any]:
+    """What else is known of t answers, as read-only arrays; a DataError for what does not fit."""
+    passed = given.get("catch_passed")
+    c = 0 if passed is None else _array(passed).size
+    if passed is None and given.get("catch_person") is not None:
+        raise DataError("catch_person is given without catch_passed; give one true or false for each catch trial.")
+    check: dict[str, Callable[[Any], Any]] = {
+        "weights": lambda values: _checked_weights(values, t),
+        "person": lambda values: _one_each(values, t, "persons", types="iubU"),
+        "seconds": lambda values: _one_each(values, t, "seconds").astype(np.float64),
+        "names": lambda values: tuple(map(str, values)),
+        "catch_passed": lambda values: _one_each(values, c, "catch trials", of="catch trials", types="b"),
+        "catch_person": lambda values: _one_each(values, c, "persons", of="catch trials", types="iubU"),
+    }
+    found = {name: None if values is None else check[name](values) for name, values in given.items()}
+    return {name: _frozen(one) if isinstance(one, np.ndarray) else one for name, one in found.items()}
+
+
+def _checked_weights(values: object, t: int) -> np.ndarray:
+    weights = _one_each(values, t, "weights").astype(np.float64)
     bad = ~np.isfinite(weights) | (weights < 0)
     if bad.any():
         row = int(np.argmax(bad))
         raise DataError(f"weight {row} is {weights[row]}; weights must be finite and at least 0.")
-    if n and not weights.sum() > 0:
+    if t and not weights.sum() > 0:
         raise DataError("all weights are 0; at least one answer must count.")
     return weights
 
 
-def _checked_list(values: np.ndarray, n: int, what: str, types: str = "fiub") -> np.ndarray:
-    if values.shape != (n,):
-        one = what.removesuffix("s")
-        raise DataError(f"{what} have shape {values.shape} but there are {n} triplets; one {one} each is needed.")
-    if values.dtype.kind not in types:
-        raise DataError(f"{what} hold {values.dtype} values; they must be real numbers.")
-    return values
+def _one_each(values: object, n: int, what: str, of: str = "triplets", types: str = "fiub") -> np.ndarray:
+    """One value of these types for each of n answers, or a DataError."""
+    array = _array(values)
+    if array.shape != (n,):
+        raise DataError(f"{what} have shape {array.shape} but there are {n} {of}; one value each is needed.")
+    if array.dtype.kind not in types:
+        wanted = {"b": "true or false", "iubU": "integers or names"}.get(types, "real numbers")
+        raise DataError(f"{what} hold {array.dtype} values; they must be {wanted}.")
+    return array
 
 
-def _through_order(answers: np.ndarray, order: np.ndarray) -> np.ndarray:
+def _through_order(objects: np.ndarray, order: np.ndarray) -> np.ndarray:
     n = order.size
     if order.ndim != 1 or not np.array_equal(np.sort(order), np.arange(n)):
         raise DataError(f"the order of shape {order.shape} is not a permutation of 0..{n - 1}; give a sort index.")
-    if len(answers) and int(answers.max()) >= n:
-        raise DataError(f"triplets name object {int(answers.max())} but the order lists {n} objects.")
+    if len(objects) and not 0 <= int(objects.min()) <= int(objects.max()) < n:
+        raise DataError(f"triplets name object {int(objects.max())} but the order lists {n} objects.")
     inverse: np.ndarray = np.argsort(order).astype(np.int32)
-    return np.where(answers < 0, answers, inverse[answers])
-
-
-def _trimmed(objects: np.ndarray) -> np.ndarray:
-    """The rows without columns at the end that only fill up."""
-    if objects.shape[1] == 3 or (len(objects) and objects[:, -1].max() >= 0):
-        return objects
-    return objects[:, : max(3, int((objects >= 0).sum(axis=1).max(initial=0)))]
+    return inverse[objects]
 
 
 def _indices(array: np.ndarray) -> np.ndarray:

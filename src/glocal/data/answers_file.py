@@ -87,8 +87,8 @@ def _from_archive(path: PathLike, what: str) -> dict[str, Any]:
     for name in ("kind", "names"):
         if name in found and (found[name].dtype.kind != "U" or found[name].ndim > 1):
             raise DataError(f"{path}: {name} holds {found[name].dtype} values; it must be text. {fix}")
-    if "kind" in found and not found["kind"].ndim:
-        found["kind"] = str(found["kind"])
+    if "kind" in found:
+        found["kind"] = " and ".join(np.unique(found["kind"]).tolist())
     if "names" in found:
         found["names"] = np.atleast_1d(found["names"]).tolist()
     return found

@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.data.answers import Answers
-from glocal.data.catch import CatchTrials
 from glocal.data.repeated import questions
 from glocal.errors import DataError, ParameterError
 
@@ -176,18 +175,15 @@ def people(
         raise DataError("the answers do not say who gave them. Import them with a column for the person.")
     names, who = np.unique(answers.person, return_inverse=True)
     weights = np.ones(len(answers)) if answers.weights is None else answers.weights
-    right, compared, chance = np.zeros(len(answers)), np.zeros(len(answers), dtype=bool), np.zeros(len(answers))
-    for part in answers.parts:
-        rows, k = np.arange(len(answers))[part.rows], len(part.pairs)
-        asked, chosen = questions(part)
-        question = np.unique(asked, axis=0, return_inverse=True)[1].reshape(-1)
-        own = np.unique(np.stack([question, who[rows]]), axis=1, return_inverse=True)[1].reshape(-1)
-        others = _votes(question, chosen, weights[rows], k)[question] - _votes(own, chosen, weights[rows], k)[own]
-        most = others.max(axis=1, keepdims=True)
-        best = others >= most - 1e-9 * np.maximum(1, most)
-        compared[rows] = most[:, 0] > 1e-9
-        right[rows] = best[np.arange(len(rows)), chosen] / best.sum(axis=1)
-        chance[rows] = 1 / k
+    k = len(answers.pairs)
+    asked, chosen = questions(answers)
+    question = np.unique(asked, axis=0, return_inverse=True)[1].reshape(-1)
+    own = np.unique(np.stack([question, who]), axis=1, return_inverse=True)[1].reshape(-1)
+    others = _votes(question, chosen, weights, k)[question] - _votes(own, chosen, weights, k)[own]
+    most = others.max(axis=1, keepdims=True)
+    best = others >= most - 1e-9 * np.maximum(1, most)
+    compared = most[:, 0] > 1e-9
+    right = best[np.arange(len(answers)), chosen] / best.sum(axis=1)
 
     def mean(values: np.ndarray, over: np.ndarray | None = None) -> np.ndarray:
         w = weights if over is None else weights * over
@@ -197,13 +193,13 @@ def people(
 
     known = None if credit is None else ~np.isnan(credit)
     seconds = answers.seconds
-    passed, trials = _caught(answers.catch, names)
+    passed, trials = _caught(answers, names)
     return People(
         names, np.bincount(who), mean(right, compared), np.bincount(who[compared], minlength=len(names)),
         None if credit is None or known is None else mean(np.where(known, credit, 0), known),
         None if seconds is None else np.array([np.nanmedian(seconds[who == i]) for i in range(len(names))]),
         None if seconds is None else mean((seconds < fast).astype(float), ~np.isnan(seconds)),
-        passed, trials, np.nan_to_num(mean(chance), nan=float(answers.chance)),
+        passed, trials, np.full(len(names), answers.chance),
     )  # fmt: skip
 
 
@@ -220,11 +216,11 @@ def without(answers: Answers, raters: Shaped[np.ndarray, " k"]) -> Answers:
     kept = ~np.isin(answers.person, raters)
     if not kept.any():
         raise DataError(f"the rule drops all {answers.n_people} persons. State another one.")
-    catch = answers.catch
-    if catch is not None and catch.person is not None:
-        of = ~np.isin(catch.person, raters)
-        catch = CatchTrials(catch.passed[of], catch.person[of])
-    return replace(answers.select(kept), catch=catch)
+    left = answers.select(kept)
+    if answers.catch_passed is None or answers.catch_person is None:
+        return left
+    of = ~np.isin(answers.catch_person, raters)
+    return replace(left, catch_passed=answers.catch_passed[of], catch_person=answers.catch_person[of])
 
 
 def _votes(group: np.ndarray, chosen: np.ndarray, weights: np.ndarray, k: int) -> np.ndarray:
@@ -232,13 +228,13 @@ def _votes(group: np.ndarray, chosen: np.ndarray, weights: np.ndarray, k: int) -
     return np.bincount(group * k + chosen, weights, minlength=n * k).reshape(n, k)
 
 
-def _caught(catch: CatchTrials | None, names: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
-    if catch is None or catch.person is None:
+def _caught(answers: Answers, names: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+    if answers.catch_passed is None or answers.catch_person is None:
         return None, None
     place = {name: i for i, name in enumerate(names.tolist())}
-    of = np.array([place.get(name, -1) for name in catch.person.tolist()], dtype=np.int64)
+    of = np.array([place.get(name, -1) for name in answers.catch_person.tolist()], dtype=np.int64)
     trials = np.bincount(of[of >= 0], minlength=len(names))
-    passed = np.bincount(of[of >= 0], catch.passed[of >= 0], minlength=len(names))
+    passed = np.bincount(of[of >= 0], answers.catch_passed[of >= 0], minlength=len(names))
     return np.where(trials > 0, passed / np.maximum(trials, 1), np.nan), trials
 
 

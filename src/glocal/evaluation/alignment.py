@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from glocal.data.answers import Answers
 from glocal.errors import DataError
 from glocal.evaluation.result import Units, difference_score
 from glocal.evaluation.statistics import answer_estimate
 from glocal.results import Score
-from glocal.similarity import Deciding, PairSimilarities, choice_loss, credit
+from glocal.similarity import Deciding, choice_loss, credit, of_pairs, pair_tolerance
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,10 @@ def odd_one_out(
     if not len(triplets):
         raise DataError("there is no triplet to score.")
     triplets.check_range(len(Z))
-    deciding = PairSimilarities(Z, similarity)
-    dots = deciding if similarity == "dot" else PairSimilarities(Z, "dot")
     weights = triplets.weights
-    earned, tied = _credits(deciding, triplets)
-    nats = np.empty(len(triplets))
-    for part, pairs in dots.chunks(triplets):
-        nats[part] = choice_loss(pairs)
+    S = of_pairs(Z, triplets, similarity)
+    earned, tied = credit(S, pair_tolerance(Z, similarity))
+    nats = choice_loss(S if similarity == "dot" else of_pairs(Z, triplets, "dot"))
     low, high, through = None, None, "objects"
     if interval:
         estimate, through = answer_estimate(earned, triplets.objects, weights, triplets.person)
@@ -128,7 +125,7 @@ def answer_credit(Z: np.ndarray, triplets: Answers, *, similarity: str = "cosine
         An index that is not a row of Z.
     """
     triplets.check_range(len(Z))
-    return _credits(PairSimilarities(Z, similarity), triplets)[0]
+    return credit(of_pairs(Z, triplets, similarity), pair_tolerance(Z, similarity))[0]
 
 
 def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answers) -> list[Score]:
@@ -144,13 +141,3 @@ def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answer
         *scores.values(),
         *(difference_score(scores[arm], units[arm].less(units[first]), first) for arm in others),
     ]
-
-
-def _credits(
-    similarities: PairSimilarities, triplets: Answers
-) -> tuple[Float[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
-    """The credit of each answer, and whether it is a tie."""
-    earned, tied = np.empty(len(triplets)), np.empty(len(triplets), dtype=bool)
-    for part, pairs in similarities.chunks(triplets):
-        earned[part], tied[part] = credit(pairs, similarities.tolerance)
-    return earned, tied

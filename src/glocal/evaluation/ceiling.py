@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from glocal.data.answers import Answers, together
+from glocal.data.answers import Answers
 from glocal.data.repeated import Tally, tally
 from glocal.errors import DataError
 from glocal.evaluation.alignment import odd_one_out
@@ -83,11 +83,10 @@ def ceiling(triplets: Answers) -> Ceiling:
     (0.667, 0.333)
     """
     kept, n_single = repeated(tally(triplets))
-    total = np.concatenate([one.counts.sum(axis=1) for one in kept])
-    majority = np.concatenate([one.counts.max(axis=1) for one in kept]) / total
-    earned = np.concatenate([_agreeing(one.counts) for one in kept])
+    sets, counts = kept.sets, kept.counts
+    total = counts.sum(axis=1)
+    majority, earned = counts.max(axis=1) / total, _agreeing(counts)
     agreement = earned / total
-    sets = together([Answers(one.sets, kind=one.kind) for one in kept]).objects
     return Ceiling(
         Bound(float(majority.mean()), *triplet_estimate(majority, sets).interval(fraction=True)),
         Bound(float(earned.sum() / total.sum()), *triplet_estimate(agreement, sets, total).interval(fraction=True)),
@@ -174,10 +173,10 @@ def reached(Z: np.ndarray, triplets: Answers, *, similarity: Deciding = "cosine"
 
 def several(answers: Answers) -> Answers:
     """The answers to questions that were answered twice or more, one for each question and choice, weighted."""
-    return together([one.answers() for one in repeated(tally(answers))[0]])
+    return repeated(tally(answers))[0].answers()
 
 
-def repeated(answers: tuple[Tally, ...]) -> tuple[tuple[Tally, ...], int]:
+def repeated(answers: Tally) -> tuple[Tally, int]:
     """The questions with at least two answers, and the number of the others.
 
     Raises
@@ -185,16 +184,12 @@ def repeated(answers: tuple[Tally, ...]) -> tuple[tuple[Tally, ...], int]:
     DataError
         No question has two answers.
     """
-    n, kept = sum(len(one.sets) for one in answers), []
-    for one in answers:
-        there = one.counts.sum(axis=1) >= 2
-        if there.any():
-            kept.append(Tally(one.kind, one.sets[there], one.counts[there]))
-    if not kept:
+    there = answers.counts.sum(axis=1) >= 2
+    if not there.any():
         raise DataError(
-            f"none of the {n} triplets has two answers; a noise ceiling needs the same triplets answered again."
+            f"none of the {len(there)} questions has two answers; a noise ceiling needs the same questions asked again."
         )
-    return tuple(kept), n - sum(len(one.sets) for one in kept)
+    return Tally(answers.kind, answers.sets[there], answers.counts[there]), int(np.count_nonzero(~there))
 
 
 def normalised(accuracy: float, bound: float, chance: float = 1 / 3) -> float:

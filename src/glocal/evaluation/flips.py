@@ -11,7 +11,7 @@ from glocal.data.answers import Answers
 from glocal.errors import DataError
 from glocal.evaluation.alignment import answer_credit
 from glocal.evaluation.statistics import PairedDifference, paired_difference
-from glocal.similarity import PairSimilarities, joined
+from glocal.similarity import joined, of_pairs, pair_tolerance
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ def flips(
     shift = joined(margins_after - margins_before, error + error_after)  # equal shifts keep the order of the answers
     n = len(before)
     gained, lost = (
-        np.bincount(triplets.answers[which].reshape(-1) + 1, minlength=n + 1)[1:]  # -1 is no object
+        np.bincount(triplets.objects[which].reshape(-1), minlength=n)
         for which in (credit_after > credit_before, credit_after < credit_before)
     )
     difference = paired_difference(
@@ -114,8 +114,5 @@ def flips(
 
 def _margins(Z: np.ndarray, triplets: Answers, similarity: str) -> tuple[Float[np.ndarray, " t"], float]:
     """The margin of the chosen pair on each answer, and how far apart two equal ones can be computed to be."""
-    found = PairSimilarities(Z, similarity)
-    margins = np.empty(len(triplets))
-    for part, (chosen, *others) in found.chunks(triplets):
-        margins[part] = chosen - np.max(others, axis=0)
-    return margins, 2 * found.tolerance
+    S = of_pairs(Z, triplets, similarity)
+    return S[:, 0] - S[:, 1:].max(axis=1), 2 * pair_tolerance(Z, similarity)

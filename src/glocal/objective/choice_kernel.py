@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from numba.core import types
 from numba.extending import intrinsic
 
-from glocal.similarity import Part
+from glocal.objective.part import Part
 
 _CHUNK = 1024
 _FAST = {"contract", "nsz", "arcp", "reassoc", "nnan", "ninf"}  # inputs are finite: the caller checks

@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from glocal.similarity import Choices, Pairs, Part, candidate_pairs
+from glocal.objective.part import Part
+from glocal.similarity import Choices, Pairs, candidate_pairs
 
 _GRAM_LIMIT = 20_000  # objects; above that the n × n matrices no longer fit and rows are gathered
 _KERNEL_FROM = 300_000  # answers; below that loading the compiled kernel costs more than it saves
@@ -67,7 +68,7 @@ class ChoiceLoss:
         L = Σ w ℓ / Σ w
 
     For an odd-one-out answer the candidates are the three pairs of its objects, for the others the pairs of the
-    reference with each alternative. Answers of several kinds are one such mean over all of them. Each answer reads its
+    reference with each alternative. Each answer reads its
     entries of S and adds its softmax residuals to the same entries of G = ∂L/∂S. Then
 
         ∂L/∂Z = (G + Gᵀ) Z,   ∂L/∂W = Xᵀ ∂L/∂Z,   ∂L/∂b = Σ_rows ∂L/∂Z.
@@ -104,7 +105,7 @@ class ChoiceLoss:
     def __init__(
         self,
         X: Float[Tensor, "n p"],
-        answers: Choices | Int[np.ndarray, "t 3"],
+        answers: Choices | _Given | Int[np.ndarray, "t 3"],
         weights: Float[np.ndarray, " t"] | None = None,
         *,
         gathered: bool | None = None,
@@ -112,6 +113,8 @@ class ChoiceLoss:
     ) -> None:
         if isinstance(answers, np.ndarray):
             answers = _Given((Part(slice(None), answers, candidate_pairs("odd-one-out")),), weights)
+        if not isinstance(answers, _Given):
+            answers = _Given((Part(slice(None), answers.objects, answers.pairs),), answers.weights)
         self.X = X
         self.parts, self.weights = tuple(answers.parts), answers.weights
         self.n = len(X)

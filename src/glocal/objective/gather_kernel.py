@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.objective.choice_kernel import compiled
-from glocal.similarity import Part
+from glocal.objective.part import Part
 
 _FAST = {"contract", "nsz", "arcp", "reassoc"}
 

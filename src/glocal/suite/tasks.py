@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from glocal.data.answers import Answers
 from glocal.data.datasets.breeds import breeds_sides
 from glocal.data.features import Features
 from glocal.data.rdm import join_rdms, load_index, load_rdms
-from glocal.data.repeated import load_repeated
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.ceiling import reached
@@ -47,7 +47,7 @@ def _odd_one_out(settings: Any, sources: Sources, embed: Embed, seed: int) -> tu
 
 
 def _repeated(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
-    answers = sources.joined(load_repeated(sources.path(settings["answers"])))
+    answers = sources.joined(Answers.load(sources.path(settings["answers"])))
     return reached(embed(sources.objects), answers, **_given(settings, reached)), settings["answers"]
 
 

@@ -12,8 +12,8 @@ from glocal.cli.answers import Base, Kind, Order, names_of
 from glocal.cli.command import changed, takes
 from glocal.cli.evaluate.common import Scored, record, with_ends
 from glocal.cli.output import interval, put_table, status
+from glocal.data.answers import Answers
 from glocal.data.join import join
-from glocal.data.repeated import load_repeated
 from glocal.errors import ParameterError
 from glocal.evaluation.ceiling import BRAIN_SCORE, Ceiling, Reached, ceiling, reached
 
@@ -53,7 +53,7 @@ def ceiling_command(
     if features is None and any(about_features.values()):
         named = " and ".join(name for name, value in about_features.items() if value)
         raise ParameterError(f"{named} would have no effect without features; pass --features too.")
-    asked = load_repeated(answers, kind=kind, base=base, order=order)
+    asked = Answers.load(answers, kind=kind, base=base, order=order)
     triplets, dropped, score = asked, 0, None
     with status("ceiling"):
         if features is not None:

@@ -17,7 +17,6 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.data.people import People, people, without
-from glocal.data.repeated import load_repeated
 from glocal.errors import ParameterError
 from glocal.evaluation.alignment import answer_credit
 from glocal.files import atomic_write, writable_target
@@ -124,7 +123,7 @@ def _given(
     order: Path | None, load: Callable[[Path], Features] = Features.load,
 ) -> tuple[Answers, np.ndarray | None]:  # fmt: skip
     """The answers as they are in the file, and how right the features are on each; NaN where an object has none."""
-    answers = load_repeated(path, kind=kind, base=base, order=order)
+    answers = Answers.load(path, kind=kind, base=base, order=order)
     if features is None:
         if transform is not None or object_ids is not None:
             raise ParameterError("--transform and --object-ids apply to features; pass --features too.")

@@ -12,12 +12,11 @@ from jaxtyping import Float, Int
 from glocal.data.answers import Answers
 from glocal.data.check.finding import Finding, warn
 from glocal.data.features import Features
-from glocal.similarity import PairSimilarities, choice
+from glocal.similarity import choice, of_pairs, pair_tolerance
 
 MANY_ANSWERS = 200_000
 _ANSWERS_BEFORE_A_FIT = 20_000  # enough for a difference of .017 between two columns
 _MANY_COLUMNS = 9
-GRAM = 8192  # rows above which similarities are computed answer by answer
 _APART = 0.05  # two right readings of the material answers differ by .015 in favour of the wrong one
 _RUNS, _RUN = 10, 1500
 _SURE = 5.0  # standard errors
@@ -26,7 +25,7 @@ _SURE = 5.0  # standard errors
 def check_agreement(features: Features, triplets: Answers, at_most: int = MANY_ANSWERS) -> Iterator[Finding]:
     """Findings about answers that name rows of these features."""
     answers = spaced(triplets, at_most)
-    known = similarities(features, answers.named())
+    known = named_rows(features, answers.named())
     table = shares_of_pairs(known, answers)
     w = np.ones(len(answers)) if answers.weights is None else answers.weights
     shares = w @ table / w.sum()
@@ -48,12 +47,12 @@ def check_agreement(features: Features, triplets: Answers, at_most: int = MANY_A
             lambda case: case.with_columns(columns),
         )
         return
-    if len(answers.parts) == 1 and answers.weights is None:
+    if answers.weights is None:
         parts = list(_runs(table, answers))
         yield from parts
         if any(finding.check == "mixed columns" for finding in parts):
             return
-    if best and len(answers.parts) == 1 and shares[best] - shares[0] > _SURE * error:
+    if best and shares[best] - shares[0] > _SURE * error:
         evidence |= {"otherwise": float(shares[best])}
         if answers.kind == "odd-one-out":
             odd = 2 - best
@@ -99,28 +98,24 @@ def spaced(answers: Answers, at_most: int) -> Answers:
     )
 
 
-def similarities(features: Features, rows: Int[np.ndarray, " k"]) -> tuple[PairSimilarities, np.ndarray]:
-    """The similarities of these rows, and the place of each row of the features among them; -1 for others."""
+def named_rows(features: Features, rows: Int[np.ndarray, " k"]) -> tuple[np.ndarray, np.ndarray]:
+    """These rows, standardized, and the place of each row of the features among them; -1 for others."""
     X = features.standardization(np.asarray(features.matrix[rows]), "float64")
     place = np.full(len(features), -1)
     place[rows] = np.arange(len(rows))
-    return PairSimilarities(X, gathered=len(rows) > GRAM), place
+    return X, place
 
 
-def shares_of_pairs(known: tuple[PairSimilarities, np.ndarray], answers: Answers) -> Float[np.ndarray, "t k"]:
+def shares_of_pairs(known: tuple[np.ndarray, np.ndarray], answers: Answers) -> Float[np.ndarray, "t k"]:
     """For each answer the share of the model's choice that each candidate pair gets, the stated one first."""
-    among, place = known
-    answers = answers.relabel(place)[0]
-    found = np.zeros((len(answers), max(len(part.pairs) for part in answers.parts)))
-    for rows, pairs in among.chunks(answers):
-        found[rows, : len(pairs)] = choice(pairs, among.tolerance).T
-    return found
+    X, place = known
+    return choice(of_pairs(X, answers.relabel(place)[0]), pair_tolerance(X))
 
 
-def _other_reference(known: tuple[PairSimilarities, np.ndarray], answers: Answers) -> tuple[int, int, float] | None:
+def _other_reference(known: tuple[np.ndarray, np.ndarray], answers: Answers) -> tuple[int, int, float] | None:
     """The columns that agree best as the reference and the chosen one, if the reference is another than the first."""
     m = answers.objects.shape[1]
-    if len(answers.parts) > 1 or answers.kind == "odd-one-out" or m > _MANY_COLUMNS:
+    if answers.kind == "odd-one-out" or m > _MANY_COLUMNS:
         return None
     found = []
     w = np.ones(len(answers)) if answers.weights is None else answers.weights

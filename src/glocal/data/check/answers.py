@@ -124,7 +124,7 @@ def _from_one(case: Case) -> Case:
 
 
 def _rare(triplets: Answers) -> Iterator[Finding]:
-    counts = np.bincount(triplets.objects[triplets.objects >= 0])
+    counts = np.bincount(triplets.objects.reshape(-1))
     counts = counts[counts > 0]
     rare, typical = int((counts < _RARE).sum()), float(np.median(counts))
     if rare:
@@ -138,20 +138,16 @@ def _rare(triplets: Answers) -> Iterator[Finding]:
 
 
 def _repeats(triplets: Answers, n: int) -> Iterator[Finding]:
-    counts, asked, together, pairs, chance = np.empty(0, dtype=np.int64), 0, 0.0, 0.0, 0.0
-    for part in triplets.parts:
-        sets, choice = questions(part)
-        if n ** sets.shape[1] < 2**60:
-            sets = sets @ (n ** np.arange(sets.shape[1]))
-        else:
-            sets = np.unique(sets, axis=0, return_inverse=True)[1].reshape(-1)
-        of_answers = np.unique(sets * len(part.pairs) + choice, return_counts=True)[1]
-        of_questions = np.unique(sets, return_counts=True)[1].astype(np.float64)
-        counts = np.append(counts, of_answers)
-        asked += len(of_questions)
-        together += float((of_answers * (of_answers - 1.0)).sum())
-        both = float((of_questions * (of_questions - 1)).sum())
-        pairs, chance = pairs + both, chance + both / len(part.pairs)
+    sets, choice = questions(triplets)
+    if n ** sets.shape[1] < 2**60:
+        sets = sets @ (n ** np.arange(sets.shape[1]))
+    else:
+        sets = np.unique(sets, axis=0, return_inverse=True)[1].reshape(-1)
+    counts = np.unique(sets * len(triplets.pairs) + choice, return_counts=True)[1]
+    of_questions = np.unique(sets, return_counts=True)[1].astype(np.float64)
+    asked = len(of_questions)
+    together = float((counts * (counts - 1.0)).sum())
+    pairs = float((of_questions * (of_questions - 1)).sum())
     if (counts > 1).any():
         yield Finding(
             "note",
@@ -162,7 +158,7 @@ def _repeats(triplets: Answers, n: int) -> Iterator[Finding]:
         )
     contradictions = len(counts) - asked
     if contradictions > 0:
-        agreement, by_chance = together / pairs, chance / pairs
+        agreement, by_chance = together / pairs, triplets.chance
         noise = 3 * np.sqrt(by_chance * (1 - by_chance) / (pairs / 2))
         bad = triplets.weights is None and pairs >= 2 * _PAIRS and agreement < by_chance - noise
         yield Finding(

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.data.answers import Answers
-from glocal.data.check.agreement import shares_of_pairs, similarities
+from glocal.data.check.agreement import named_rows, shares_of_pairs
 from glocal.data.check.answers import check_answers
 from glocal.data.check.case import Case
 from glocal.data.check.features import check_features
@@ -86,5 +86,5 @@ def _credit(case: Case, answers: Answers) -> Float[np.ndarray, " t"]:
     kept = answers.inside(rows >= 0)[1]
     there = answers.relabel(rows)[0]
     credit = np.full(len(answers), np.nan)
-    credit[kept] = shares_of_pairs(similarities(case.features, there.named()), there)[:, 0]
+    credit[kept] = shares_of_pairs(named_rows(case.features, there.named()), there)[:, 0]
     return credit

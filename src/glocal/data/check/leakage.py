@@ -60,14 +60,9 @@ def _both(a: np.ndarray | None, b: np.ndarray | None) -> int | None:
 
 def _asked(a: Answers, b: Answers) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " u"]]:
     """Which answers are to questions that the other part holds too."""
-    found = np.zeros(len(a), dtype=bool), np.zeros(len(b), dtype=bool)
-    for part in a.parts:
-        for other in b.parts:
-            if part.pairs != other.pairs:
-                continue
-            both = np.concatenate([questions(part)[0], questions(other)[0]])
-            group = np.unique(both, axis=0, return_inverse=True)[1].reshape(-1)
-            here, there = group[: len(part.objects)], group[len(part.objects) :]
-            for into, rows, own, others in ((found[0], part.rows, here, there), (found[1], other.rows, there, here)):
-                into[rows] |= np.isin(own, others)
-    return found
+    if a.pairs != b.pairs:
+        return np.zeros(len(a), dtype=bool), np.zeros(len(b), dtype=bool)
+    both = np.concatenate([questions(a)[0], questions(b)[0]])
+    group = np.unique(both, axis=0, return_inverse=True)[1].reshape(-1)
+    here, there = group[: len(a)], group[len(a) :]
+    return np.isin(here, there), np.isin(there, here)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from glocal.data.answers import Answers
-from glocal.data.check.agreement import GRAM, MANY_ANSWERS, check_agreement, shares_of_pairs, similarities, spaced
+from glocal.data.check.agreement import MANY_ANSWERS, check_agreement, named_rows, shares_of_pairs, spaced
 from glocal.data.check.case import Case
 from glocal.data.check.finding import Finding, warn
 from glocal.data.features import object_name
@@ -24,7 +24,7 @@ _SURE = 5.0  # standard errors of the mean difference over the answers that the 
 _GAIN = 0.02
 _ENOUGH = 200
 _LARGE = 1 << 25  # numbers: a file that is not read whole to try other readings
-_FEWER = 20_000  # answers, where similarities are computed one by one
+_FEWER, _MANY_ROWS = 20_000, 8192  # answers, where similarities of so many rows are computed one by one
 
 SORTED: dict[str, Callable[[str], Any]] = {
     "by the characters of their names": lambda name: name,
@@ -56,10 +56,10 @@ def check_order(case: Case) -> Iterator[Finding]:
     names = case.listed
     stated = np.arange(len(case.features)) if names is None else feature_rows(case.features, names)
     answers = case.answers.select(case.answers.inside(stated >= 0)[1])
-    answers = spaced(answers, MANY_ANSWERS if len(case.features) <= GRAM else _FEWER)
+    answers = spaced(answers, MANY_ANSWERS if len(case.features) <= _MANY_ROWS else _FEWER)
     if len(answers) < _ENOUGH:
         return
-    among = similarities(case.features, np.arange(len(case.features)))
+    among = named_rows(case.features, np.arange(len(case.features)))
     now = shares_of_pairs(among, answers.relabel(stated)[0])[:, 0]
     best: tuple[float, Reading, dict[str, Any]] | None = None
     for reading in _readings(case, stated):

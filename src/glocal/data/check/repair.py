@@ -8,7 +8,6 @@ import numpy as np
 
 from glocal.data.answers import Answers
 from glocal.data.answers_file import read_answers
-from glocal.data.catch import catch_in
 from glocal.errors import GLocalError
 from glocal.files import PathLike
 
@@ -31,7 +30,6 @@ def usable(path: PathLike, **stated: Any) -> Answers | None:
             name: value[kept] if getattr(value, "shape", ())[:1] == (len(table),) else value
             for name, value in found.items()
         }
-        found["catch"] = catch_in(found)
         answers = Answers.from_array(table[kept].astype(np.int64), **stated, **found)
     except GLocalError:
         return None

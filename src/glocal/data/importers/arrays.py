@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from glocal.arrays import read_npy
-from glocal.data.answers import Answers, ranking, together
+from glocal.data.answers import Answers
 from glocal.data.container import whole
 from glocal.data.hdf5 import read_datasets
 from glocal.data.importers.trials import MISSING, Imported, Options, Trials, answers_in, drawn, placed
 from glocal.data.npz import member_names, read_npz
-from glocal.data.repeated import load_repeated
 from glocal.errors import DataError
 from glocal.files import PathLike
 
@@ -31,7 +28,7 @@ def read_things(path: PathLike, options: Options) -> Imported:
     The lines count objects in the order of the experiment's collection; the sort index (`order`) maps them.
     """
     if options.odd_column == 2:
-        answers = load_repeated(path, base=options.base)
+        answers = Answers.load(path, base=options.base)
     else:
         answers = Answers.load(path, odd_column=options.odd_column, base=options.base)
     if answers.kind != "odd-one-out":
@@ -85,8 +82,8 @@ def read_cblearn(path: PathLike, options: Options) -> Imported:
 def read_psiz(path: PathLike, options: Options) -> Imported:
     """Rankings of PsiZ: `stimulus_set` holds the query, what was selected in order, and the rest; -1 fills up.
 
-    A ranking of k of n is k choices, each among what is left. Where `is_ranked` is false, each of the k is a choice
-    between it and what was not selected. With ``base=1`` objects count from 1 and 0 fills up, as newer versions do.
+    Of a ranking the first choice is read, which is one among all references, of trials with the most frequent number of
+    references. With ``base=1`` objects count from 1 and 0 fills up, as newer versions do.
     """
     optional = ("n_select", "is_ranked", "agent_id", "weight", "rt_ms")
     found = _members(Path(path), ("stimulus_set",), optional)
@@ -107,37 +104,31 @@ def read_psiz(path: PathLike, options: Options) -> Imported:
     if "rt_ms" in lists and (lists["rt_ms"] < 0).all():
         del lists["rt_ms"]
     n_select = lists.get("n_select", np.ones(t, dtype=np.int64)).astype(np.int64)
-    ranked = lists.get("is_ranked", np.ones(t, dtype=bool)).astype(bool)
+    ranked = lists.get("is_ranked", np.ones(t, dtype=bool)).astype(bool) | (n_select == 1)
     n_reference = (shown >= 0).sum(axis=1) - 1
-    good = (n_reference >= 2) & (n_select >= 1) & (n_select <= n_reference) & (shown[:, 0] >= 0)
-    parts: list[Answers] = []
-    for k, n, in_order in sorted(set(zip(n_select[good], n_reference[good], ranked[good], strict=True))):
-        rows = np.flatnonzero(good & (n_select == k) & (n_reference == n) & (ranked == in_order))
-        seconds = lists["rt_ms"][rows] / 1e3 if "rt_ms" in lists else None
-        values: dict[str, Any] = {
-            "weights": lists["weight"][rows].astype(np.float64) if "weight" in lists else None,
-            "person": lists["agent_id"][rows] if "agent_id" in lists else None,
-            "seconds": None if seconds is None else np.where(seconds < 0, np.nan, seconds),
-        }
-        objects = shown[rows, : n + 1]
-        if in_order or k == 1:
-            parts.append(ranking(objects, int(k), **values))
-            continue
-        for i in range(1, int(k) + 1):
-            parts.append(
-                Answers(
-                    np.delete(objects, [j for j in range(1, k + 1) if j != i], axis=1), kind="nearest-of-n", **values
-                )
-            )
-    if not parts:
-        raise DataError(f"{path} has no trial with a query, two references or more, and a selection.")
-    found_in = together(parts)
-    unweighted = found_in.weights is None or (found_in.weights == 1).all()
-    kind = "anchor" if found_in.objects.shape[1] == 3 else "nearest-of-n"
-    answers = replace(found_in, kind=kind, weights=None if unweighted else found_in.weights)
-    lost = int(t - good.sum())
+    whole = (n_reference >= 2) & (n_select >= 1) & (n_select <= n_reference) & (shown[:, 0] >= 0)
+    if not (whole & ranked).any():
+        raise DataError(f"{path} has no trial with a query, two references or more, and a first choice among them.")
+    n = int(np.bincount(n_reference[whole & ranked]).argmax())
+    good = whole & ranked & (n_reference == n)
+    seconds = lists["rt_ms"][good] / 1e3 if "rt_ms" in lists else None
+    weights = lists["weight"][good].astype(np.float64) if "weight" in lists else None
+    answers = Answers(
+        shown[good, : n + 1],
+        None if weights is None or (weights == 1).all() else weights,
+        kind="anchor" if n == 2 else "nearest-of-n",
+        person=lists["agent_id"][good] if "agent_id" in lists else None,
+        seconds=None if seconds is None else np.where(seconds < 0, np.nan, seconds),
+    )
+    dropped = {
+        "an object is missing": int((~whole).sum()),
+        "several selected, none of them first": int((whole & ~ranked).sum()),
+        f"another number of references than {n}": int((whole & ranked & ~good).sum()),
+    }
     return Imported(
-        placed(answers, options), {"an object is missing": lost} if lost else {}, {"trials": int(good.sum())}
+        placed(answers, options),
+        {reason: number for reason, number in dropped.items() if number},
+        {"trials": int(good.sum()), "read": "the first choice of each ranking"},
     )
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.data.answers import Answers
-from glocal.data.catch import CatchTrials
 from glocal.data.features import object_name
 from glocal.errors import DataError
 
@@ -122,7 +121,14 @@ def answers_in(trials: Trials, options: Options, understood: dict[str, Any]) -> 
     flagged = np.zeros(len(rows), dtype=bool) if trials.catch is None else trials.catch[rows]
     counts["catch trial"] = int((known | flagged).sum())
     counts["equal alternatives"] = int((useless & ~known & ~flagged).sum())
-    kept = rows[~(known | flagged | useless)]
+    taken = ~(known | flagged | useless)
+    if taken.any():
+        widths = (ordered != MISSING).sum(axis=1)
+        width = int(np.bincount(widths[taken]).argmax())
+        counts["another number of objects than most"] = int((taken & (widths != width)).sum())
+        taken &= widths == width
+        ordered = ordered[:, :width]
+    kept = rows[taken]
     if not len(kept):
         reasons = "; ".join(f"{n} × {reason}" for reason, n in counts.items() if n) or "the file has no trials"
         raise DataError(f"no answer is left of {len(shown)} trials: {reasons}.")
@@ -132,13 +138,14 @@ def answers_in(trials: Trials, options: Options, understood: dict[str, Any]) -> 
     caught = known & (trials.votes is None)
     person = None if trials.person is None else trials.person[rows][caught]
     answers = Answers.from_array(
-        ordered[~(known | flagged | useless)],
+        ordered[taken],
         base=options.base,
         order=options.order,
         kind=trials.kind,
-        counts=None if trials.votes is None else trials.votes[kept],
+        counts=None if trials.votes is None else trials.votes[kept][:, : width - 1],
         names=names,
-        catch=CatchTrials(passed[caught], person) if caught.any() else None,
+        catch_passed=passed[caught] if caught.any() else None,
+        catch_person=person if caught.any() else None,
         **of,
     )
     if names is not None:
@@ -151,7 +158,7 @@ def placed(answers: Answers, options: Options, names: Sequence[str] | None = Non
     names = names if options.names is None else options.names
     answers = Answers.from_array(
         answers.objects, order=options.order, kind=answers.kind, weights=answers.weights, person=answers.person,
-        seconds=answers.seconds, names=names, catch=answers.catch,
+        seconds=answers.seconds, names=names, catch_passed=answers.catch_passed, catch_person=answers.catch_person,
     )  # fmt: skip
     if names is not None:
         answers.check_range(len(names), what="the list of object ids", unit="lines")

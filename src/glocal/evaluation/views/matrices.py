@@ -56,7 +56,7 @@ def people_matrix(answers: Answers, order: Int[np.ndarray, " n"]) -> Matrix | No
     As many groups as leave about 20 looks at a cell; None where that is fewer than 4.
     """
     n = len(order)
-    looks = sum(len(part.objects) * len(part.pairs) for part in answers.parts)
+    looks = len(answers) * len(answers.pairs)
     most = min(MOST, int((2 * looks / _PER_CELL) ** 0.5))
     if most < 4:
         return None
@@ -65,15 +65,13 @@ def people_matrix(answers: Answers, order: Int[np.ndarray, " n"]) -> Matrix | No
     group[order] = np.repeat(np.arange(len(sizes)), sizes)
     m = len(sizes)
     asked, apart = np.zeros((2, m * m))
-    for part in answers.parts:
-        weights = None if answers.weights is None else answers.weights[part.rows]
-        columns = group[part.objects].T
-        for place, (first, second) in enumerate(part.pairs):
-            i, j = columns[first], columns[second]
-            for cell in (i * m + j, j * m + i):
-                counts = np.bincount(cell, weights, minlength=m * m)
-                asked += counts
-                apart += counts if place else 0  # the first pair is the chosen one
+    columns = group[answers.objects].T
+    for place, (first, second) in enumerate(answers.pairs):
+        i, j = columns[first], columns[second]
+        for cell in (i * m + j, j * m + i):
+            counts = np.bincount(cell, answers.weights, minlength=m * m)
+            asked += counts
+            apart += counts if place else 0  # the first pair is the chosen one
     D = np.full(m * m, np.nan)
     np.divide(apart, asked, out=D, where=asked > 0)
     return eight_bit(D.reshape(m, m))

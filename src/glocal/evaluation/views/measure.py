@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from glocal.data.answers import Answers, together
+from glocal.data.answers import Answers
 from glocal.errors import DataError
 from glocal.evaluation.flips import flips
 from glocal.evaluation.statistics import paired_difference
@@ -92,13 +92,20 @@ def _flipped(parts: Sequence[BeforeAfter]) -> tuple[np.ndarray, np.ndarray, dict
         )
         shifts = np.concatenate([np.abs(one.shift[getattr(one, side)]) for one in found])
         sides.append(answers[np.argsort(-shifts, kind="stable")].astype(np.int64))
-    everything = together([part.answers for part in parts])
     paired = paired_difference(
         np.concatenate([one.after for one in found]), np.concatenate([one.before for one in found]),
-        answers=everything.objects, weights=everything.weights, clusters=everything.person,
+        answers=np.concatenate([part.answers.objects for part in parts]),
+        weights=_of_all([part.answers.weights for part in parts]),
+        clusters=_of_all([part.answers.person for part in parts]),
     )  # fmt: skip
     counts = {
         "n_answers": sum(len(part.answers) for part in parts), "n_gained": len(sides[0]), "n_lost": len(sides[1]),
         "difference": [paired.difference, paired.low, paired.high],
     }  # fmt: skip
     return sides[0][:_MOST_FLIPS], sides[1][:_MOST_FLIPS], counts
+
+
+def _of_all(lists: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """What is known of the answers of every part, one after the other; None where it is not known of all."""
+    known = [one for one in lists if one is not None]
+    return np.concatenate(known) if len(known) == len(lists) else None

@@ -1,0 +1,171 @@
+"""Similarities of the candidate pairs of answers, the credit of a choice with ties shared, and its loss: each once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from glocal.errors import ParameterError
+
+SIMILARITIES = ("cosine", "dot")
+Deciding = Annotated[str, "cosine or dot: what decides the choice."]
+Pairs = tuple[tuple[int, int], ...]
+
+_GRAM_LIMIT = 20_000  # objects; above that the n × n matrix no longer fits, and rows are multiplied pair by pair
+_WORTH_A_GRAM = 64  # entries of the Gram matrix for each pair: beyond that most of them would not be read
+_ROWS = 4096
+
+
+def candidate_pairs(kind: str, m: int = 3) -> Pairs:
+    """The pairs among which an answer with m objects chooses, as columns of its row, the chosen pair first.
+
+    >>> candidate_pairs("odd-one-out"), candidate_pairs("anchor"), candidate_pairs("nearest-of-n", 4)
+    (((0, 1), (0, 2), (1, 2)), ((0, 1), (0, 2)), ((0, 1), (0, 2), (0, 3)))
+    """
+    return ((0, 1), (0, 2), (1, 2)) if kind == "odd-one-out" else tuple((0, j) for j in range(1, m))
+
+
+@runtime_checkable
+class Choices(Protocol):
+    """What `Answers` is here: objects of each answer (t, m), candidate pairs as columns of them, weights (t,)."""
+
+    @property
+    def objects(self) -> Int[np.ndarray, "t m"]: ...  # noqa: D102
+
+    @property
+    def pairs(self) -> Pairs: ...  # noqa: D102
+
+    @property
+    def weights(self) -> Float[np.ndarray, " t"] | None: ...  # noqa: D102
+
+
+def unit_rows(Z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
+    """Rows scaled to length 1; a row of zeros stays zero, so that its similarities are all 0."""
+    norms = np.linalg.norm(Z, axis=1, keepdims=True)
+    scaled: np.ndarray = Z / np.where(norms > 0, norms, 1)
+    return scaled
+
+
+def of_pairs(Z: np.ndarray, answers: Choices, similarity: str = "cosine") -> Float[np.ndarray, "t k"]:
+    """The similarities of the candidate pairs of each answer, the chosen pair first.
+
+    Parameters
+    ----------
+    Z : (n, p) real array
+        Embedding; computed in float64, so that ties are ties and not rounding.
+    answers : Answers
+        Indices are rows of Z.
+    similarity : {"cosine", "dot"}
+
+    Raises
+    ------
+    ParameterError
+        An unknown similarity.
+    """
+    Z = np.asarray(Z, dtype=np.float64)
+    if similarity not in SIMILARITIES:
+        raise ParameterError(f"similarity is {similarity!r}; allowed are {' and '.join(SIMILARITIES)}.")
+    rows = unit_rows(Z) if similarity == "cosine" else Z
+    n, columns = len(Z), answers.objects.T.astype(np.int64, order="C")
+    S = np.empty((len(answers.pairs), columns.shape[1]))
+    if n > _GRAM_LIMIT or n * n > _WORTH_A_GRAM * S.size:
+        for place, (i, j) in enumerate(answers.pairs):
+            for start in range(0, S.shape[1], _ROWS):
+                run = slice(start, start + _ROWS)
+                S[place, run] = np.einsum("ij,ij->i", rows[columns[i, run]], rows[columns[j, run]])
+    else:
+        gram = (rows @ rows.T).ravel()
+        for place, (i, j) in enumerate(answers.pairs):
+            S[place] = gram.take(columns[i] * n + columns[j])
+    return S.T
+
+
+def choice(S: Float[np.ndarray, "t k"], tolerance: float) -> Float[np.ndarray, "t k"]:
+    """The share of the model's choice that each candidate pair gets: 1/k for each of k pairs tied for the highest."""
+    among = S.max(axis=1, keepdims=True) - tolerance <= S
+    return among / among.sum(axis=1, dtype=np.int16, keepdims=True)
+
+
+def credit(S: Float[np.ndarray, "t k"], tolerance: float) -> tuple[Float[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
+    """How right the model is on each answer, with ties shared, and which answers are ties.
+
+    An answer earns the share of its pair in the model's `choice`, so that a collapsed model scores chance.
+
+    Parameters
+    ----------
+    S : (t, k) float
+        As `of_pairs` gives them: column 0 holds the pair that people chose.
+    tolerance : float
+        The difference up to which similarities are tied: `pair_tolerance`.
+
+    Returns
+    -------
+    credit : (t,) float in [0, 1]
+    tied : (t,) bool
+        More than one pair within the tolerance of the highest.
+    """
+    shares = choice(S, tolerance)
+    return shares[:, 0], shares.max(axis=1) < 1
+
+
+def choice_loss(S: Float[np.ndarray, "t k"]) -> Float[np.ndarray, " t"]:
+    """-log softmax of the chosen pair's similarity, in nats, for each answer (log-sum-exp form)."""
+    highest = S.max(axis=1, keepdims=True)
+    return highest[:, 0] - S[:, 0] + np.log(np.exp(S - highest).sum(axis=1))
+
+
+def pair_tolerance(Z: np.ndarray, similarity: str = "cosine") -> float:
+    """The difference up to which similarities of the rows of Z are tied: |S_ij| is at most the largest |z_i|²."""
+    Z = np.asarray(Z, dtype=np.float64)
+    largest = 1.0 if similarity == "cosine" else float(np.einsum("ij,ij->i", Z, Z).max(initial=0.0))
+    return tie_tolerance(Z.shape[1], largest)
+
+
+def tie_tolerance(p: int, largest: float = 1.0) -> float:
+    """How far apart two equal similarities can be computed to be: 8 √p eps · max|S|, float64.
+
+    The order in which the p products of a similarity are summed, and so its last digits, differs between processors,
+    between blocks of rows and between rotations of the space; the errors add up like those of a random walk of p steps.
+    The bound is far above them and far below any difference that means something.
+
+    Parameters
+    ----------
+    p : int
+        Terms of the sum: the dimensions of the rows.
+    largest : float
+        max |S|; 1 for cosines.
+    """
+    return float(8 * np.sqrt(p) * np.finfo(np.float64).eps * largest)
+
+
+def new_group(ordered: Float[np.ndarray, "*rows n"], tolerance: float) -> Bool[np.ndarray, "*rows n"]:
+    """Where a group of ties begins in sorted values: farther than the tolerance from the value before.
+
+    No grid of rounded values can tell this: equal values may lie on both sides of the edge of any cell.
+
+    Examples
+    --------
+    >>> new_group(np.array([3.0, 2.0, 2.0 - 1e-15, 1.0]), 1e-12).tolist()
+    [True, True, False, True]
+    """
+    new = np.ones(ordered.shape, dtype=bool)
+    new[..., 1:] = np.abs(np.diff(ordered, axis=-1)) > tolerance
+    return new
+
+
+def joined(values: Float[np.ndarray, " n"], tolerance: float) -> Float[np.ndarray, " n"]:
+    """The same values, ties made exactly equal: each takes the smallest value of its group.
+
+    Examples
+    --------
+    >>> joined(np.array([2.0, 3.0, 2.0 - 1e-15]), 1e-12).tolist()
+    [1.999999999999999, 3.0, 1.999999999999999]
+    """
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    new = new_group(ordered, tolerance)
+    found = np.empty_like(ordered)
+    found[order] = ordered[new][np.cumsum(new) - 1]
+    return found

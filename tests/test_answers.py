@@ -1,0 +1,313 @@
+"""Answers: the conventions of a file are stated once, then they are 0-based, the chosen pair first."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from glocal.data.answers import KINDS, Answers
+from glocal.errors import DataError, DataWarning, FileError
+
+RAW = np.array([[4, 0, 2], [1, 3, 0], [2, 3, 4]])
+FIVE = st.lists(st.integers(0, 2**31 - 1), min_size=5, max_size=5, unique=True)
+
+
+def test_answers_are_0_based_with_the_odd_one_last():
+    """`odd_column` moves the odd one to the end and `base` takes 1 off, whatever the raw convention."""
+    for odd_column in (0, 1, 2):
+        for base in (0, 1):
+            raw = np.empty_like(RAW)
+            pair = [column for column in (0, 1, 2) if column != odd_column]
+            raw[:, pair], raw[:, odd_column] = RAW[:, :2] + base, RAW[:, 2] + base
+            answers = Answers.from_array(raw, odd_column=odd_column, base=base).objects
+            np.testing.assert_array_equal(answers, RAW)
+
+
+def test_an_order_maps_raw_indices_through_its_argsort():
+    """With a sort index the object of raw index i is argsort(order)[i], after the base is taken off."""
+    order = np.array([3, 0, 4, 2, 1])
+    position = {int(value): i for i, value in enumerate(order)}  # where the sort index holds i
+    wanted = [[position[int(i)] for i in row] for row in RAW]
+    assert Answers.from_array(RAW, order=order).objects.tolist() == wanted
+    assert Answers.from_array(RAW + 1, base=1, order=order).objects.tolist() == wanted
+
+
+def test_triplets_do_not_change_under_their_owner():
+    """Answers and weights are copies that cannot be written to, and the fields cannot be set."""
+    raw, weights = RAW.astype(np.int32), np.array([1.0, 2.0, 0.0])
+    triplets = Answers.from_array(raw, weights=weights)
+    raw[:] = 0
+    weights[:] = 7
+    assert triplets.objects.tolist() == RAW.tolist()
+    assert triplets.weights.tolist() == [1.0, 2.0, 0.0]
+    for array in (triplets.objects, triplets.weights):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        triplets.weights = None
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint32, np.int64, np.uint64])
+def test_any_integer_type_is_read(dtype):
+    """Answers of any integer type become the same int32 answers, with base 1 too."""
+    triplets = Answers.from_array((RAW + 1).astype(dtype), base=1)
+    assert triplets.objects.dtype == np.int32
+    assert triplets.objects.tolist() == RAW.tolist()
+
+
+@given(hnp.arrays(np.int64, st.tuples(st.integers(1, 30), st.just(3)), elements=st.integers(-1, 6)))
+def test_an_array_is_taken_whole_or_refused(answers):
+    """Answers with a negative index or a repeated object are refused, all others kept as they are."""
+    valid = all(min(row) >= 0 and len(set(row)) == 3 for row in answers.tolist())
+    if valid:
+        assert Answers.from_array(answers).objects.tolist() == answers.tolist()
+    else:
+        with pytest.raises(DataError):
+            Answers.from_array(answers)
+
+
+@pytest.mark.parametrize(
+    "text", ["4 0 2\n1 3 0\n2 3 4\n", "4,0,2\r\n1,3,0\r\n2,3,4", "\ufeff4, 0,\t2\n\n1 3 0\n2 3 4\n\n"]
+)
+def test_text_is_read_with_blanks_or_commas(tmp_path, text):
+    """Three integers a line make an answer, whatever lies between them."""
+    path = tmp_path / "triplets.txt"
+    path.write_bytes(text.encode())
+    assert Answers.load(path).objects.tolist() == RAW.tolist()
+
+
+def test_order_and_weights_are_read_from_files(tmp_path):
+    """`load` with an order and weights in files equals `from_array` with the arrays."""
+    order, weights = np.array([3, 0, 4, 2, 1]), np.array([0.5, 2.0, 1.0])
+    np.savetxt(tmp_path / "triplets.txt", RAW + 1, fmt="%d")
+    np.savetxt(tmp_path / "order.txt", order, fmt="%.1f", newline=" ")  # along one line; published ones are floats
+    np.save(tmp_path / "weights.npy", weights)
+    loaded = Answers.load(
+        tmp_path / "triplets.txt",
+        odd_column=0,
+        base=1,
+        order=tmp_path / "order.txt",
+        weights=tmp_path / "weights.npy",
+    )
+    wanted = Answers.from_array(RAW, odd_column=0, order=order, weights=weights)
+    assert loaded.objects.tolist() == wanted.objects.tolist()
+    assert loaded.weights.tolist() == weights.tolist()
+
+
+def test_objects_are_those_that_answers_name():
+    """`objects` is the sorted set of all indices, `total_weight` the sum of weights or the number of answers."""
+    triplets = Answers.from_array([[7, 2, 4], [4, 9, 2]])
+    assert triplets.named().tolist() == sorted({7, 2, 4, 9})
+    assert triplets.total_weight == 2.0
+    assert Answers.from_array([[7, 2, 4], [4, 9, 2]], weights=[0.5, 2]).total_weight == 2.5
+    assert Answers.from_array(np.empty((0, 3), dtype=int)).named().tolist() == []
+
+
+def test_selecting_keeps_weights_with_their_answers():
+    """`select` keeps rows and their weights together, in the same index space."""
+    triplets = Answers.from_array(RAW, weights=[1.0, 2.0, 3.0]).select(np.array([True, False, True]))
+    assert triplets.objects.tolist() == RAW[[0, 2]].tolist()
+    assert triplets.weights.tolist() == [1.0, 3.0]
+
+
+def test_relabelling_drops_and_counts_what_has_no_new_label():
+    """`relabel` maps every object, drops answers with an object at -1, and keeps the weights of the rest."""
+    triplets = Answers.from_array(RAW, weights=[1.0, 2.0, 3.0])
+    mapped, dropped = triplets.relabel(np.array([5, -1, 0, 2, 1]))
+    assert mapped.objects.tolist() == [[1, 5, 0], [0, 2, 1]]
+    assert mapped.weights.tolist() == [1.0, 3.0]
+    assert dropped == 1
+    mapped, dropped = triplets.relabel(np.arange(5)[::-1].copy())
+    assert mapped.objects.tolist() == (4 - RAW).tolist()
+    assert dropped == 0
+
+
+def test_arrays_that_cannot_be_shared_are_copied():
+    """Read-only answers in Fortran order, as a data frame gives them, are answers."""
+    rows = np.asfortranarray(np.array([[0, 1, 2], [3, 1, 0]], dtype=np.int32))
+    rows.flags.writeable = False
+    taken = Answers.from_array(rows).objects
+    assert taken.flags.c_contiguous
+    np.testing.assert_array_equal(taken, rows)
+
+
+@pytest.mark.parametrize(
+    "text", ["a,b,odd\n0,1,2\n4,3,5\n", "odd;a;b\n2;0;1\n5;4;3\n", '"a" "b" "odd"\n0 1 2\n\n4 3 5\n']
+)
+def test_a_first_line_may_name_the_columns(tmp_path, text):
+    """The header that repeated answers have is read here too, columns in any order."""
+    (tmp_path / "t.csv").write_text(text)
+    assert Answers.load(tmp_path / "t.csv").objects.tolist() == [[0, 1, 2], [4, 3, 5]]
+
+
+def test_a_header_is_held_to_what_it_says(tmp_path):
+    """Other columns are named as not read; a header without odd, an odd column besides and other cells are refused."""
+    file = tmp_path / "t.csv"
+    file.write_text("a,b,odd,person,trial\n0,1,2,ann b,7\n")
+    with pytest.warns(DataWarning, match="trial is not read"):
+        answers = Answers.load(file)
+    assert (answers.objects.tolist(), answers.person.tolist()) == ([[0, 1, 2]], ["ann b"])
+    file.write_text("a,b,odd\n0,1,2\n")
+    with pytest.raises(DataError, match="odd_column"):
+        Answers.load(file, odd_column=0)
+    file.write_text("i,j,k\n0,1,2\n")
+    with pytest.raises(DataError, match="columns i, j, k"):
+        Answers.load(file)
+    file.write_text("a,b,odd\n0,1\n")
+    with pytest.raises(DataError, match="answer 0"):
+        Answers.load(file)
+
+
+@pytest.mark.parametrize(
+    ("array", "options", "noun"),
+    [
+        ([[0, 1]], {}, "shape"),
+        ([0, 1, 2], {}, "shape"),
+        ([[0, 1, 2], [0, 1]], {}, "lengths"),
+        ([[0.0, 1.0, 2.0]], {}, "float64"),
+        ([[True, False, True]], {}, "bool"),
+        ([["a", "b", "c"]], {}, "integers"),
+        ([[0, 1, 2], [3, -1, 2]], {}, "triplet 1"),
+        ([[0, 1, 2], [4, 2, 4]], {}, "triplet 1 .* repeats"),
+        ([[0, 1, 2, 1]], {"kind": "nearest-of-n"}, "repeats"),
+        ([[0, 1, 2**31]], {}, "2147483648"),
+        ([[0, 1, 2, 3]], {}, "nearest-of-n"),
+        ([[0, 1, 2]], {"kind": "pairs"}, "kind"),
+        ([[0, 1, 2], [3, 4, 5]], {"kind": ["anchor", "odd-one-out"]}, "kind"),
+        ([[0, 1, 2]], {"base": 1}, "base"),
+        ([[0, 1, 2]], {"base": 2}, "base"),
+        ([[0, 1, 2]], {"odd_column": 3}, "odd column"),
+        ([[0, 1, 2]], {"odd_column": 0, "kind": "anchor"}, "odd column"),
+        ([[0, 1, 2]], {"order": [0, 1, 1]}, "permutation"),
+        ([[0, 1, 2]], {"order": [[0, 1, 2]]}, "permutation"),
+        ([[0, 1, 3]], {"order": [0, 2, 1]}, "order"),
+        ([[0, 1, 2]], {"weights": [1.0, 2.0]}, "weights"),
+        ([[0, 1, 2]], {"weights": [[1.0]]}, "weights"),
+        ([[0, 1, 2]], {"weights": [-1.0]}, "weight 0"),
+        ([[0, 1, 2]] * 2, {"weights": [1.0, np.nan]}, "weight 1"),
+        ([[0, 1, 2]] * 2, {"weights": [0, 0]}, "weights"),
+        ([[0, 1, 2]], {"weights": ["x"]}, "weights"),
+        ([[0, 1, 2]], {"counts": [[1, 2]]}, "counts"),
+        ([[0, 1, 2]], {"counts": [[1, 2, -1]]}, "votes"),
+        ([[0, 1, 2]], {"counts": [1, 2, 3]}, "counts"),
+        ([[0, 1, 2]], {"person": [1, 2]}, "persons"),
+        ([[0, 1, 2]], {"seconds": ["a"]}, "seconds"),
+        ([[0, 1, 2]], {"catch_passed": [1, 0]}, "catch trials"),
+        ([[0, 1, 2]], {"catch_passed": [True], "catch_person": [1, 2]}, "persons"),
+        ([[0, 1, 2]], {"catch_person": [1]}, "catch_passed"),
+    ],
+)
+def test_what_is_wrong_is_said(as_a_user, array, options, noun):
+    """Every wrong array, convention, weight or list is refused in a sentence that names it."""
+    with pytest.raises(DataError, match=noun):
+        Answers.from_array(array, **options)
+
+
+def test_lists_are_answers(as_a_user):
+    """Plain lists make the answers that arrays make, in the class itself too."""
+    found = Answers([[0, 1, 2], [3, 4, 5]], [1, 2], person=["ann", "bob"], seconds=[1, 2], catch_passed=[True])
+    assert (found.objects.dtype, found.weights.dtype, found.seconds.dtype) == (np.int32, np.float64, np.float64)
+    assert (found.objects.tolist(), found.weights.tolist()) == ([[0, 1, 2], [3, 4, 5]], [1, 2])
+    assert (found.person.tolist(), found.catch_passed.tolist()) == (["ann", "bob"], [True])
+
+
+@pytest.mark.parametrize(
+    ("rows", "hint"), [([[1, 2, 5]], "base=1"), ([[0, 2, 5]], "object_ids"), ([[1, 2, 9]], "object_ids")]
+)
+def test_an_index_out_of_range_gets_the_likely_reason(as_a_user, rows, hint):
+    """One past the end with no 0 suggests base 1, anything else another list of objects."""
+    with pytest.raises(DataError, match=hint):
+        Answers(rows).check_range(5)
+    Answers(rows).check_range(10)
+
+
+def test_votes_are_answers_with_weights():
+    """A row with votes becomes an answer for each alternative with votes, the alternative first."""
+    found = Answers.from_array([[4, 0, 1], [2, 3, 5]], kind="anchor", counts=[[3, 1], [0, 2]])
+    assert found.objects.tolist() == [[4, 0, 1], [4, 1, 0], [2, 5, 3]]
+    assert found.weights.tolist() == [3, 1, 2]
+    soft = Answers.from_array([[0, 1, 2]], counts=[[0.5, 0.2, 0.3]], person=["ann"])
+    assert soft.objects.tolist() == [[0, 1, 2], [0, 2, 1], [1, 2, 0]]
+    assert (soft.weights.tolist(), soft.person.tolist()) == ([0.5, 0.2, 0.3], ["ann"] * 3)
+
+
+@given(st.sampled_from(KINDS), st.lists(FIVE, min_size=1, max_size=20), st.randoms())
+def test_answers_survive_their_file(tmp_path_factory, kind, rows, random):
+    """An archive describes itself: everything that is known comes back; the objects alone from ``.npy``."""
+    folder = tmp_path_factory.mktemp("answers")
+    t, m = len(rows), 5 if kind == "nearest-of-n" else 3
+    full = Answers.from_array(
+        [row[:m] for row in rows], weights=[random.random() + 0.1 for _ in rows], kind=kind, person=np.arange(t) % 7,
+        seconds=np.linspace(0.5, 9, t), names=["a thing", "another\u2028one"], catch_passed=np.arange(4) > 1,
+        catch_person=np.arange(4),
+    )  # fmt: skip
+    full.save(folder / "a.npz")
+    found = Answers.load(folder / "a.npz")
+    for field in dataclasses.fields(Answers):
+        np.testing.assert_array_equal(getattr(found, field.name), getattr(full, field.name))
+    full.save(folder / "a.npy")
+    assert Answers.load(folder / "a.npy", kind=kind).objects.tolist() == full.objects.tolist()
+
+
+def test_a_kind_is_stated_once(tmp_path):
+    """A bare file has the kind that is stated; a file that says its kind refuses another."""
+    np.save(tmp_path / "a.npy", RAW)
+    assert Answers.load(tmp_path / "a.npy", kind="anchor").kind == "anchor"
+    assert Answers.load(tmp_path / "a.npy").kind == "odd-one-out"
+    Answers.load(tmp_path / "a.npy", kind="anchor").save(tmp_path / "b.npz")
+    assert Answers.load(tmp_path / "b.npz", kind="anchor").kind == "anchor"
+    with pytest.raises(DataError, match="kind is anchor"):
+        Answers.load(tmp_path / "b.npz", kind="odd-one-out")
+    (tmp_path / "c.csv").write_text("farther,reference,closer,person,seconds\n1,2,3,ann,0.5\n")
+    found = Answers.load(tmp_path / "c.csv")
+    assert (found.kind, found.objects.tolist(), found.person.tolist()) == ("anchor", [[2, 3, 1]], ["ann"])
+    assert found.seconds.tolist() == [0.5]
+
+
+def test_a_fourth_column_is_the_person(tmp_path):
+    """A bare table of four columns is read with the person last, and a warning says so."""
+    np.savetxt(tmp_path / "a.txt", np.concatenate([RAW, [[7], [7], [8]]], axis=1), fmt="%d")
+    with pytest.warns(DataWarning, match="fourth column"):
+        found = Answers.load(tmp_path / "a.txt")
+    assert (found.objects.tolist(), found.person.tolist()) == (RAW.tolist(), [7, 7, 8])
+    np.save(tmp_path / "a.npy", [[4, 0, 2, 1]])
+    assert Answers.load(tmp_path / "a.npy", kind="nearest-of-n").objects.tolist() == [[4, 0, 2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "noun"),
+    [
+        (b" \n\n", FileError, "empty"),
+        (b"0 1 two\n", FileError, "numbers"),
+        (b"0 1 2\n0 1\n", FileError, "numbers"),
+        (b"\xff\xfe\x00\x01", FileError, "text"),
+        (b"0 1 2.5\n", DataError, "float64"),
+        (b"0 1 99999999999999999999\n", DataError, "float64"),
+        (b"0 1 1\n", DataError, "repeats"),
+    ],
+)
+def test_a_bad_text_is_named(tmp_path, content, error, noun):
+    """The error of a bad text file names the file and what is wrong with it."""
+    (tmp_path / "bad.txt").write_bytes(content)
+    with pytest.raises(error, match=rf"bad\.txt.*{noun}"):
+        Answers.load(tmp_path / "bad.txt")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "error", "noun"),
+    [
+        ({"objects": [[0, 1, 2]]}, FileError, "answers"),
+        ({"answers": [[0, 1, 2]], "kind": 3}, DataError, "kind"),
+        ({"answers": [[0, 1, 2]] * 2, "kind": ["anchor", "odd-one-out"]}, DataError, "kind"),
+        ({"answers": [[0, 1, 2]], "counts": [[1, 2]]}, DataError, "counts"),
+        ({"answers": [[0, 1, 2]], "names": [1, 2, 3]}, DataError, "names"),
+    ],
+)
+def test_a_wrong_archive_is_named(tmp_path, arrays, error, noun):
+    """Each wrong member is named in one sentence with the file."""
+    np.savez(tmp_path / "a.npz", **{name: np.array(value) for name, value in arrays.items()})
+    with pytest.raises(error, match=rf"a\.npz.*{noun}"):
+        Answers.load(tmp_path / "a.npz")
