@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import processes
 import pytest
+from sites import site
 
 from glocal.align import STEPS, Inputs, align, plan, sentences, things_answers
 from glocal.data.answers import Answers
@@ -41,6 +42,8 @@ glocal.align.run.Sweep = partial(Sweep, {"alpha": [0.25], "lmbda": lmbda, "tau":
 COMMAND = (
     QUICK
     + """
+from sites import site
+
 from glocal.cli import main
 main()
 """
@@ -184,16 +187,15 @@ def test_killed_at_every_step_it_ends_as_if_undisturbed(data_dir, tmp_path, monk
 @pytest.mark.data
 def test_without_answers_those_of_things_come_from_a_mirror(data_dir, tmp_path, monkeypatch, run, as_a_user):
     """Images named after THINGS objects need no answers: people's come from a mirror, and noise is unlearned."""
-    mirror, things = tmp_path / "mirror" / "things", data_dir / "things"
-    mirror.mkdir(parents=True)
-    for source, name in (
-        ("triplets_collection_order.txt", "triplets-test10.txt"), ("sortindex.txt", "sortindex.txt"),
-        ("unique_id.txt", "unique-id.txt"),
-    ):  # fmt: skip
-        content = (things / source).read_bytes()
-        (mirror / name).write_bytes(content.rstrip(b"\n") if name == "sortindex.txt" else content)  # as published
-    monkeypatch.setenv("GLOCAL_MIRROR", mirror.parent.as_uri())
-    answers, names = things_answers()
+    things = data_dir / "things"
+    served = {
+        "/things/triplets-test10.txt": (things / "triplets_collection_order.txt").read_bytes(),
+        "/things/sortindex.txt": (things / "sortindex.txt").read_bytes().rstrip(b"\n"),  # as published
+        "/things/unique-id.txt": (things / "unique_id.txt").read_bytes(),
+    }
+    with site(served) as (url, _):
+        monkeypatch.setenv("GLOCAL_MIRROR", url)
+        answers, names = things_answers()
     assert (len(answers), len(names)) == (146_168, 1854)
     assert (answers.objects == np.load(things / "triplets.npy", allow_pickle=False)).all()
 

@@ -10,8 +10,9 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, Ridge
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from glocal.cli.app import execute
-from glocal.data.datasets.breeds import TASKS, breeds_task
-from glocal.errors import DataError, FileError, GLocalError, NotConvergedWarning, ParameterError
+from glocal.data.features import Features
+from glocal.data.sources import breeds, breeds_sides
+from glocal.errors import DataError, GLocalError, NotConvergedWarning, ParameterError
 from glocal.evaluation.fewshot import PROBES, draw_episodes, few_shot, logistic, superclass_split
 from glocal.evaluation.fewshot.logistic import Rows, minimise_logistic, row_space
 from glocal.evaluation.fewshot.probes import RIDGE_STRENGTHS, STRENGTHS, shared_credit, stratified_folds
@@ -503,105 +504,6 @@ def test_a_class_with_one_image_is_enough_for_one_shot():
         few_shot(X, y, X, y, shots=2)
 
 
-# --- BREEDS
-
-
-@pytest.fixture
-def hierarchy(tmp_path):
-    """Living things: 3 kinds of 6, 4 and 3 classes at level 5; a longer way makes one node deeper than it looks."""
-    edges, classes = [("n00001740", "n00004258"), ("n00001740", "n00021939"), ("n00021939", "tool")], []
-    edges += [("n00004258", "l2"), ("l2", "l3"), ("l3", "l4")]
-    for kind, size in (("fish", 6), ("bird", 4), ("worm", 3)):
-        edges.append(("l4", kind))
-        edges.append(("l2", kind))  # a short cut: the longest path counts
-        for number in range(size):
-            classes.append(f"{kind}{number}")
-            edges.append((kind, classes[-1]))
-    edges.append(("fish", "no_class"))  # leads to no class: cut away
-    (tmp_path / "class_hierarchy.txt").write_text("\n".join(f"{p} {c}" for p, c in edges))
-    (tmp_path / "node_names.txt").write_text("fish\tfish, swimming\nbird\tbird\n")
-    info = [[10 + number, name, name] for number, name in enumerate(classes)]
-    (tmp_path / "dataset_class_info.json").write_text(json.dumps(info))
-    return tmp_path
-
-
-def test_breeds_finds_the_superclasses_of_a_hierarchy(hierarchy):
-    """Nodes at the level, by the longest path, with enough classes: balanced disjoint halves, in order of ids."""
-    task = breeds_task("living17", hierarchy)
-    assert task.superclasses == ("bird", "fish, swimming")
-    for number, allowed in enumerate((range(16, 20), range(10, 16))):
-        source, target = set(task.source[number]), set(task.target[number])
-        assert (len(source), len(target)) == (2, 2)
-        assert not source & target
-        assert source | target <= set(allowed)
-    assert breeds_task("living17", hierarchy) == task
-    assert any(breeds_task("living17", hierarchy, seed=seed) != task for seed in range(5))
-
-
-def test_breeds_selects_rows_and_superclasses(hierarchy):
-    """The rows of a part are those of its classes, by number or id, each under the name of its superclass."""
-    task = breeds_task("living17", hierarchy)
-    classes = np.arange(10, 23).repeat(2)
-    ids = np.array(sorted(task.numbers, key=task.numbers.get)).repeat(2)
-    for part in ("source", "target"):
-        rows, superclass = task.rows(classes, part)
-        assert sorted(set(classes[rows])) == sorted(c for members in getattr(task, part) for c in members)
-        of = dict(zip(task.superclasses, getattr(task, part), strict=True))
-        assert all(classes[row] in of[name] for row, name in zip(rows, superclass, strict=True))
-        for one, other in zip(task.rows(ids, part), (rows, superclass), strict=True):
-            assert np.array_equal(one, other)
-    with pytest.raises(ParameterError, match="part is 'all'; allowed are source and target"):
-        task.rows(classes, "all")
-    with pytest.raises(DataError, match="'tench' is none"):
-        task.rows(np.array(["tench"]), "source")
-    with pytest.raises(DataError, match="none of the 2 images is of a source class of living17"):
-        task.rows(classes[np.isin(classes, task.source, invert=True)][:2], "source")
-
-
-def test_breeds_tasks_are_those_of_the_paper():
-    """Root, level and number of subclasses of the four tasks are those of the authors' `make_living17` and so on."""
-    assert TASKS == {
-        "entity13": ("n00001740", 3, 20),
-        "entity30": ("n00001740", 4, 8),
-        "living17": ("n00004258", 5, 4),
-        "nonliving26": ("n00021939", 5, 4),
-    }
-
-
-def test_breeds_errors_are_one_sentence(hierarchy):
-    """Another task, no superclass, a missing or damaged file, and a cycle are said in one sentence."""
-    with pytest.raises(ParameterError, match="BREEDS task is 'pets'; allowed are entity13"):
-        breeds_task("pets", hierarchy)
-    with pytest.raises(ParameterError, match="seed is -1"):
-        breeds_task("living17", hierarchy, seed=-1)
-    with pytest.raises(DataError, match="no node at level 3 below n00001740 with 20 classes"):
-        breeds_task("entity13", hierarchy)
-    with pytest.raises(FileError, match=r"does not exist\. Bring the three files with glocal data fetch"):
-        breeds_task("living17", hierarchy / "none")
-    edges = hierarchy / "class_hierarchy.txt"
-    whole = edges.read_text()
-    edges.write_text(whole + "\nbird n00004258")
-    with pytest.raises(DataError, match="has no cycle"):
-        breeds_task("living17", hierarchy)
-    edges.write_text(whole + "\nlonely")
-    with pytest.raises(FileError, match="is 'lonely'; it must hold two words"):
-        breeds_task("living17", hierarchy)
-    edges.write_text(whole)
-    edges.write_text(whole + "\nworm fish0\nworm fish1\nworm fish2\nworm fish3\nworm fish4\nworm fish5")
-    with pytest.raises(DataError, match=r"puts class 1[0-5] under two superclasses of living17"):
-        breeds_task("living17", hierarchy)
-    edges.write_text(whole)
-    for damaged, said in (
-        ('{"a": 1}', "is not a JSON list of"),
-        ('[[1, "a", "a"], [1, "b", "b"]]', "a number stands twice"),
-        ('[[1, "a", "a"], [2, "a", "b"]]', "an id stands twice"),
-        ('[[1.5, "a", "a"]]', "a number is not whole"),
-    ):
-        (hierarchy / "dataset_class_info.json").write_text(damaged)
-        with pytest.raises(FileError, match=said):
-            breeds_task("living17", hierarchy)
-
-
 # --- the command
 
 
@@ -702,66 +604,32 @@ def test_subclasses_are_kept_apart_by_the_command(files, capsys):
     assert (record["n"], record["chance"]) == (40, 0.5)
 
 
-@pytest.fixture
-def imagenet(hierarchy):
-    """Features of four images of each of 13 classes, in two clusters that are the superclasses bird and fish."""
-    ids = np.array([name for name in breeds_task("living17", hierarchy).numbers for _ in range(4)])
+def test_breeds_trains_on_some_classes_and_tests_on_others(tmp_path, capsys):
+    """--breeds is few-shot of the training classes on the test classes by superclass, standardized by all rows."""
+    numbers = np.arange(1000).repeat(3)
+    place = {number: i for i, parts in enumerate(breeds()["living17"].values()) for part in parts for number in part}
     rng = np.random.default_rng(3)
-    X = rng.normal(size=(len(ids), 8)) + 5 * np.char.startswith(ids, "fish")[:, None]
-    np.save(hierarchy / "train.npy", X)
-    np.save(hierarchy / "val.npy", X + rng.normal(size=X.shape))
-    (hierarchy / "classes.txt").write_text("\n".join(ids))
-    return hierarchy, X, ids
-
-
-def breeds_arguments(folder, test="val.npy", command="few-shot"):
-    return (
-        "evaluate", command, "--train", folder / "train.npy", "--train-labels", folder / "classes.txt",
-        "--test", folder / test, "--test-labels", folder / "classes.txt", "--breeds", "living17",
-    )  # fmt: skip
-
-
-def test_breeds_trains_on_source_and_tests_on_target_classes(imagenet, capsys):
-    """--breeds is few-shot of the source rows on the target rows by superclass, standardized by all training rows."""
-    folder, X, ids = imagenet
-    record = run_json(capsys, *breeds_arguments(folder), "--hierarchy", folder, "--shots", 3, "--probe", "ncm")
-    task = breeds_task("living17", folder)
-    T = np.load(folder / "val.npy", allow_pickle=False)
-    (rows, y), (asked, truth) = task.rows(ids, "source"), task.rows(ids, "target")
-    assert (len(rows), len(asked)) == (2 * 2 * 4, 2 * 2 * 4)
-    Z, Q = (X[rows] - X.mean()) / X.std(), (T[asked] - X.mean()) / X.std()
-    wanted = few_shot(Z, y, Q, truth, shots=3, probe="ncm")
+    X = rng.normal(size=(len(numbers), 8)) + 4 * rng.normal(size=(18, 8))[[place.get(n, 17) for n in numbers]]
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "classes.npy", numbers)
+    sides = [f"--{side}{end}" for side in ("train", "test") for end in ("", "-labels")]
+    given = [tmp_path / "x.npy", tmp_path / "classes.npy"] * 2
+    words = [str(word) for pair in zip(sides, given, strict=True) for word in pair]
+    record = run_json(capsys, "evaluate", "few-shot", *words, "--breeds", "living17", "--shots", 2, "--probe", "ncm")
+    all_rows = Features((X - X.mean()) / X.std(), None, "X")
+    train, y, test, truth = breeds_sides("living17", all_rows, numbers, all_rows, numbers)
+    wanted = few_shot(train.matrix, y, test.matrix, truth, shots=2, probe="ncm")
+    assert record["n"] == 17 * 2 * 3
     assert record["accuracy"] == pytest.approx(wanted.accuracy)
     assert record["per_class"] == pytest.approx(wanted.per_class)
-    assert set(record["per_class"]) == {"bird", "fish, swimming"}
+    assert run_json(capsys, "evaluate", "anomaly", *words, "--breeds", "living17", "--k", 2)["auroc"] > 0.8
 
 
-def test_breeds_finds_the_fetched_hierarchy_and_takes_one_file(imagenet, capsys, monkeypatch):
-    """Without --hierarchy the files of the cache are read; one file for both sides leaves nothing out."""
-    folder, _, _ = imagenet
-    monkeypatch.setenv("GLOCAL_CACHE", str(folder / "cache"))
-    (folder / "cache").mkdir()
-    assert run(*breeds_arguments(folder, "train.npy")) == 1
-    assert "glocal data fetch breeds/hierarchy" in capsys.readouterr().err
-    (folder / "cache" / "breeds").symlink_to(folder, target_is_directory=True)
-    record = run_json(capsys, *breeds_arguments(folder, "train.npy"), "--shots", 2)
-    assert record["n"] == 2 * 2 * 4
-    assert record["accuracy"] > 0.9
-    assert run_json(capsys, *breeds_arguments(folder, command="anomaly"), "--k", 2)["auroc"] > 0.9
-
-
-@pytest.mark.parametrize(
-    ("extra", "sentence"),
-    [
-        (("--breeds", "living17", "--train-subclasses", "train_labels.npy"), "leave the subclass files out"),
-        (("--breeds", "living18"), "BREEDS task is 'living18'; allowed are entity13"),
-        (("--hierarchy", "."), "name one with --breeds"),
-    ],
-)
-def test_options_that_contradict_breeds_are_said(files, capsys, extra, sentence):
-    """Subclass files, another task and a hierarchy alone exit 1 with one sentence."""
-    assert run(*arguments_of(files, *extra)) == 1
-    assert sentence in capsys.readouterr().err
+@pytest.mark.parametrize("extra", [("living17", "--train-subclasses", "train_labels.npy"), ("living18",)])
+def test_options_that_contradict_breeds_are_said(files, capsys, extra):
+    """Subclass files beside a task, and another task, exit 1."""
+    assert run(*arguments_of(files, "--breeds", *extra)) == 1
+    assert "reeds" in capsys.readouterr().err.lower()
 
 
 @pytest.mark.parametrize(

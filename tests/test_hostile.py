@@ -26,7 +26,6 @@ from scipy.io import savemat
 from glocal.cli import output
 from glocal.cli.app import execute
 from glocal.data.answers import Answers
-from glocal.data.datasets.images import OpenedImages
 from glocal.data.decode import Unreadable, decode_image
 from glocal.data.features import Features
 from glocal.data.labels import load_labels
@@ -363,8 +362,6 @@ def test_no_image_starts_a_program(extension, tmp_path, monkeypatch):
     (tmp_path / f"a.{extension}").write_bytes(script)
     with pytest.raises(Unreadable, match="known format"):
         decode_image(script)
-    with pytest.raises(FileError, match="known format"):
-        OpenedImages([tmp_path / f"a.{extension}"])[0]
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -373,18 +370,6 @@ def test_an_image_of_too_many_pixels_is_not_decoded(monkeypatch):
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("it was decoded"))
     with pytest.raises(Unreadable, match="10000 x 9000 pixels; allowed are 89478485"):
         decode_image(b"P5 10000 9000 255\n")
-
-
-def test_pictures_of_a_data_set_are_decoded_like_those_of_a_folder(tmp_path):
-    """A picture that is turned by its EXIF, and half transparent, has the same pixels however it is opened."""
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 4, 4), dtype=np.uint8))
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    image.save(tmp_path / "a.png", exif=exif)
-    expected = decode_image((tmp_path / "a.png").read_bytes())
-    found = OpenedImages([tmp_path / "a.png"])[0]
-    assert found.size == (6, 4)
-    assert np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize(

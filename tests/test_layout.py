@@ -168,7 +168,7 @@ def test_no_module_reads_the_test_data_variable():
         ("glocal.evaluation.alignment", ("torch", "glocal.objective", "glocal.solver")),
         ("glocal.evaluation.structure", ("torch", "glocal.objective", "glocal.solver")),
         ("glocal.transform", ("torch", "glocal.objective", "glocal.solver")),
-        ("glocal.data.datasets", ("torch", "torchvision", "requests", "PIL")),
+        ("glocal.data.sources", ("torch", "torchvision", "requests", "PIL")),
     ],
 )
 def test_importing_a_module_loads_nothing_it_does_not_need(module, unwanted):

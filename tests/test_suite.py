@@ -1,6 +1,5 @@
 """A suite: arms × tasks from one file, kept by content, compared in pairs."""
 
-import itertools
 import json
 import os
 import subprocess
@@ -12,7 +11,7 @@ import pytest
 
 from glocal.aligner import fit_arm
 from glocal.cli.app import execute
-from glocal.data.datasets.breeds import breeds_task
+from glocal.data.sources.breeds import breeds, breeds_rows
 from glocal.data.splits import split_triplets
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.errors import DataError, FileError, ParameterError
@@ -357,7 +356,7 @@ def test_the_command_shows_the_table(folder, tmp_path, capsys):
         ("seed = 42", "seed = 4.5", "seed = 4.5; it must be a whole number"),
         ("seed = 42", 'baseline = "none"', "baseline 'none', which is not one of its arms"),
         ("seed = 42", 'root = "${GLOCAL_NOWHERE}"', "variable GLOCAL_NOWHERE, which is not set"),
-        ("seed = 42", "seed = ", "is not TOML"),
+        ("seed = 42", "seed = ", "is damaged"),
         ('features = "{network}"', "", "names no features file"),
         ('method = "global"\n', "", "settings but no method"),
         ('method = "global"', 'method = "glocal"\neta = 1', "unknown key 'eta'"),
@@ -440,7 +439,6 @@ kind = "few-shot"
 train = "l.npy[60:120]"
 train_labels = "ids.txt"
 breeds = "living17"
-hierarchy = "hierarchy"
 probe = "ncm"
 shots = 2
 draws = 3
@@ -451,7 +449,6 @@ train_labels = "ids.txt"
 test = "l.npy[0:60]"
 test_labels = "ids.txt"
 breeds = "living17"
-hierarchy = "hierarchy"
 k = 2
 [tasks.shift]
 kind = "anomaly"
@@ -473,33 +470,24 @@ k = 2
 ONE_ARM = SUITE[: SUITE.index("[arms.global]")]
 
 
-def make_hierarchy(folder):
-    """Files of a hierarchy in which living17 has the superclasses bird and fish, of four classes each."""
-    folder.mkdir()
-    classes = [f"{kind}{number}" for kind in ("bird", "fish") for number in range(4)]
-    path = ["n00001740", "n00004258", "l2", "l3", "l4"]
-    edges = [*itertools.pairwise(path), ("l4", "bird"), ("l4", "fish"), *((name[:4], name) for name in classes)]
-    (folder / "class_hierarchy.txt").write_text("\n".join(f"{parent} {child}" for parent, child in edges))
-    (folder / "node_names.txt").write_text("bird\tbird\nfish\tfish\n")
-    info = [[number, name, name] for number, name in enumerate(classes)]
-    (folder / "dataset_class_info.json").write_text(json.dumps(info))
-    return classes
+def breeds_classes():
+    """ImageNet classes of the superclass bear, and of ape: each trains with two and tests with two."""
+    return [number for name in ("bear", "ape") for part in breeds()["living17"][name] for number in part]
 
 
 def test_the_tasks_of_breeds_and_other_anomalies_are_those_of_the_library(folder, made, tmp_path):
     """Source classes train and target classes test; shift takes subclasses, and another data set may be anomalous."""
     for name in ("net", "l.npy", "t.npy"):
         (tmp_path / name).symlink_to(folder / name)
-    ids = np.resize(make_hierarchy(tmp_path / "hierarchy"), 60)
-    halves = np.char.startswith(ids, "fish").astype(np.int64)
-    (tmp_path / "ids.txt").write_text("\n".join(ids))
+    ids = np.resize(breeds_classes(), 60)
+    halves = np.isin(ids, breeds_classes()[4:]).astype(np.int64)
+    (tmp_path / "ids.txt").write_text("\n".join(map(str, ids)))
     (tmp_path / "halves.txt").write_text("\n".join(map(str, halves)))
     (tmp_path / "suite.toml").write_text(ONE_ARM + BREEDS_TASK)
     result = run_suite(Plan.load(tmp_path / "suite.toml"), tmp_path / "out")
-    task = breeds_task("living17", tmp_path / "hierarchy")
-    (rows, y), (asked, truth) = task.rows(ids, "source"), task.rows(ids, "target")
     X = made.objects.standardization(made.local.matrix, "float64")
     train, test = X[60:120], X[:60]
+    (rows, y), (asked, truth) = (breeds_rows("living17", ids, test=side) for side in (False, True))
     few = few_shot(train[rows], y, train[asked], truth, probe="ncm", shots=2, draws=3)
     odd = anomaly(train[rows], y, test[asked], truth, k=2)
     shift = anomaly(train, halves, test, halves, mode="shift", k=2, train_subclasses=ids, test_subclasses=ids)
@@ -513,8 +501,6 @@ def test_the_tasks_of_breeds_and_other_anomalies_are_those_of_the_library(folder
     ("old", "new", "sentence"),
     [
         ('breeds = "living17"', 'breeds = "living18"', "BREEDS task is 'living18'; allowed are entity13"),
-        ('hierarchy = "hierarchy"', "", "has breeds but names no hierarchy"),
-        ('breeds = "living17"', "", "has hierarchy but names no breeds"),
         ('breeds = "living17"', 'breeds = "living17"\nsubclasses = "ids.txt"', "has breeds and subclasses; leave"),
         ('test_labels = "ids.txt"', "", "has test but names no test_labels"),
         ('train_subclasses = "ids.txt"', "", "has test_subclasses but names no train_subclasses"),

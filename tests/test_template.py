@@ -1,6 +1,5 @@
 """`glocal suite template`: a file that parses, names every task of the paper, and runs where its data are."""
 
-import itertools
 import json
 import re
 import shlex
@@ -11,6 +10,7 @@ import typer
 
 from glocal.cli.app import app, execute
 from glocal.data.answers import Answers
+from glocal.data.sources import breeds
 from glocal.data.world import simulated_world
 from glocal.results import read_rows
 from glocal.suite import Plan
@@ -76,22 +76,6 @@ def test_the_commands_in_it_are_commands_and_make_its_files(written):
     assert {path.split("/labels")[0] for path in read if path.startswith(network)} <= made
 
 
-def make_hierarchy(folder):
-    """40 classes below two superclasses of each task."""
-    folder.mkdir()
-    edges, names = [], []
-    for top in ("n00004258", "n00021939"):
-        edges += itertools.pairwise(["n00001740", top, f"{top}-2", f"{top}-3", f"{top}-4"])
-        for part in "ab":
-            edges.append((f"{top}-4", f"{top}-{part}"))
-            names += [f"{top}-{part}{number}" for number in range(10)]
-            edges += [(f"{top}-{part}", name) for name in names[-10:]]
-    (folder / "class_hierarchy.txt").write_text("\n".join(f"{a} {b}" for a, b in edges))
-    (folder / "node_names.txt").write_text("n00004258\tliving\n")
-    (folder / "dataset_class_info.json").write_text(json.dumps([[i, name, name] for i, name in enumerate(names)]))
-    return names
-
-
 def make_things(folder, network):
     """A simulated world under the names of THINGS."""
     world = simulated_world(
@@ -119,7 +103,7 @@ def test_the_template_runs_on_made_features_under_its_paths(written, capsys):
     """With tiny features under every path, each task of every arm is scored; without one, it is left out by name."""
     plan, folder = Plan.load(written), written.parent
     network = plan.networks[0].name
-    classes = make_hierarchy(folder / "breeds")
+    classes = sorted({str(n) for task in breeds().values() for parts in task.values() for part in parts for n in part})
     make_things(folder, network)
     rng = np.random.default_rng(0)
     for name in {text.split("/")[1] for task in plan.tasks for text in task.files if text.startswith("{network}")}:

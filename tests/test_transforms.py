@@ -9,7 +9,8 @@ import pytest
 from sites import PROXIES, site
 
 from glocal.cli.app import execute
-from glocal.data.datasets import FILES, RemoteFile, fetch_address
+from glocal.data.datasets.download import fetch_address
+from glocal.data.datasets.registry import FILES, RemoteFile
 from glocal.data.features import Features
 from glocal.errors import FileError, ParameterError
 from glocal.files import array_sha256, file_sha256

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from glocal.data.answers import Answers
-from glocal.data.datasets.download import fetch
 from glocal.data.features import Features
 from glocal.data.join import Joined, join
+from glocal.data.sources import fetch
 from glocal.errors import DataError, FileError
 from glocal.extract import Extractor, open_images
 from glocal.extract.extractor import kept_folder
@@ -137,9 +137,7 @@ def things_answers(progress: Callable[[int, int], None] | None = None) -> tuple[
         They are neither in the cache nor to be had.
     """
     try:
-        files = [
-            fetch(f"things/{name}", progress=progress).path for name in ("triplets-test10", "sortindex", "unique-id")
-        ]
+        files = [fetch(f"things/{name}", progress=progress) for name in ("triplets-test10", "sortindex", "unique-id")]
     except FileError as error:
         raise FileError(f"{error} {_HOW}") from error
     return Answers.load(files[0], order=files[1]), read_lines(files[2], what="object ids")

@@ -13,7 +13,7 @@ from glocal.cli.check import check_command
 from glocal.cli.command import takes
 from glocal.cli.evaluate.people import filter_command
 from glocal.cli.features import FeaturesPath
-from glocal.cli.fetch import fetch_command, list_command
+from glocal.cli.fetch import fetch_command
 from glocal.cli.importing import export_command, import_command
 from glocal.cli.output import AsJson, put, put_json
 from glocal.data.features import Features
@@ -26,7 +26,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-app.command("list")(list_command)
 app.command("fetch")(fetch_command)
 app.command("import")(import_command)
 app.command("export")(export_command)

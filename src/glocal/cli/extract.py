@@ -13,7 +13,7 @@ from glocal.errors import DataError, ParameterError
 from glocal.extras import needed
 
 if TYPE_CHECKING:
-    from glocal.data.datasets import ImageSet
+    from glocal.data.sources import ImageSet
     from glocal.extract import Extraction, Extractor
     from glocal.extract.source import Source
 
@@ -32,7 +32,7 @@ def extract(
     images: Annotated[
         str | None,
         typer.Argument(
-            help="Folder, pattern, list of paths, .tar shards, one image, or NAME:SPLIT (see glocal data list)."
+            help="Folder, pattern, list of paths, .tar shards, one image, or NAME:SPLIT (see glocal data fetch)."
         ),
     ] = None,
     layer: Annotated[
@@ -87,7 +87,7 @@ def extract(
 
     Example: glocal extract images --model timm:vit_base_patch16_224.dino --out features
     """
-    from glocal.data.datasets.named import parse_set
+    from glocal.data.sources import parse_set
     from glocal.extract import Extractor, open_captions, open_images
     from glocal.extract.extractor import parse_shard
 
@@ -105,7 +105,7 @@ def extract(
     part = None if shard is None else parse_shard(shard)
     named = None if images is None else parse_set(images)
     if named is None and (root is not None or download):
-        raise ParameterError(f"--root and --download are about data sets by name; {images or captions} is none.")
+        raise ParameterError(f"--root and --download apply only to named data sets; {images or captions} is not one.")
     if named is not None:
         if scheduler is not None:
             raise ParameterError(
@@ -137,15 +137,12 @@ def extract(
 
 
 def _data_set(name: str, split: str | None, root: Path | None, download: bool) -> ImageSet:
-    from glocal.data.datasets import IMAGE_SETS
-    from glocal.data.datasets.named import open_set
+    from glocal.data.sources import image_sets, load_images
 
-    terms = IMAGE_SETS[name]
-    say(f"{name}: {terms.what}; terms: {terms.terms}; cite {terms.citation}")
-    with progress_bar(f"downloading {name}" if download else f"opening {name}", unit="B") as progress:
-        found = open_set(
-            name, split, root, download=download, progress=lambda done, total: progress(done, total or None)
-        )  # fmt: skip
+    terms = image_sets()[name]
+    say(f"{name}: {terms['what']}; terms: {terms['terms']}; cite {terms['citation']}")
+    with others_to_stderr():
+        found = load_images(name, split, root, download=download)
     say(f"{len(found)} images, {found.source}")
     return found
 

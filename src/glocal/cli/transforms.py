@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from glocal.cli.features import load_features
-from glocal.cli.fetch import Cache
 from glocal.cli.output import AsJson, progress_bar, put, put_json, say
 from glocal.data.datasets.download import cache_folder, copied
 from glocal.data.datasets.registry import FILES
@@ -17,6 +16,10 @@ from glocal.errors import FileError, GLocalError
 from glocal.files import atomic_write, one_line
 
 app = typer.Typer(help="List, pull, push, verify and describe transforms.", no_args_is_help=True, rich_markup_mode=None)
+Cache = Annotated[
+    Path | None,
+    typer.Option("--cache", help="Cache folder; else $GLOCAL_CACHE, or the cache folder of this system."),
+]
 Sha256 = Annotated[str | None, typer.Option("--sha256", help="The checksum that the file must have.")]
 Licence = Annotated[str | None, typer.Option("--licence", help="Of the transform, as an identifier: mit, cc-by-4.0.")]
 TransformFile = Annotated[Path, typer.Argument(help="Transform file, ours or the authors'.")]

@@ -15,9 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from glocal.data.datasets.download import cache_folder
-from glocal.data.datasets.images import ImageSet
 from glocal.data.features import Features
+from glocal.data.sources import ImageSet, cache_folder
 from glocal.errors import DataError, ParameterError
 from glocal.extract.images import open_images
 from glocal.extract.layers import check_pool, resolve

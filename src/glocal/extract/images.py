@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from glocal.data.datasets.images import ImageSet, OpenedImages
 from glocal.data.decode import decode_image
+from glocal.data.sources import ImageSet
 from glocal.errors import DataError, FileError
 from glocal.extract.archives import COMPRESSED, TAR, shard_items
 from glocal.extract.folders import (
@@ -41,7 +41,7 @@ def open_images(images: str | os.PathLike[str] | ImageSet) -> Source:
     images : path, pattern or ImageSet
         A folder, searched with its subfolders; a folder of ``.tar`` shards and nothing else; a ``.tar`` file; a text
         file with one path a line; an image file; a pattern with ``*``, ``?``, ``[`` (``**`` for any depth); or what
-        `glocal.data.datasets.load_images` opened. Folders and patterns are taken in natural order, shards in the order
+        `glocal.data.sources.load_images` opened. Folders and patterns are taken in natural order, shards in the order
         of the archive, lists and data sets in their own.
 
     Raises
@@ -50,7 +50,7 @@ def open_images(images: str | os.PathLike[str] | ImageSet) -> Source:
         Nothing is there, no image is in it, or it cannot be read.
     """
     if isinstance(images, ImageSet):
-        (items, order, ignored), described, labels = _data_set(images), images.source, images.label_lines()
+        (items, order, ignored), described, labels = _data_set(images), images.source, _labels(images)
     else:
         labels = {}
         path = Path(images)
@@ -109,7 +109,7 @@ def _pattern(text: str) -> _Listing:
     if not any(sign in text for sign in MAGIC):
         raise FileError(
             f"images {text} do not exist. Name a folder, a .tar, a list of paths, a pattern, or a data set of "
-            "glocal data list."
+            "glocal data fetch."
         )
     items = glob_items(text)
     if items and all(item.name.lower().endswith(TAR) for item in items):
@@ -126,14 +126,20 @@ def _shards(shards: list[Path]) -> _Listing:
 
 
 def _data_set(images: ImageSet) -> _Listing:
-    if isinstance(images.images, OpenedImages) and not isinstance(images.images.held, np.ndarray):
-        items = [file_item(path, name) for path, name in zip(images.images.held, images.names, strict=True)]
-    else:  # pixels in memory, whose size is known when they are asked for
-        items = [Item(name, 1, partial(_pixmap, images.images, i)) for i, name in enumerate(images.names)]
+    items = []
+    for i, name in enumerate(images.names):
+        held = images.open(i)
+        items.append(
+            file_item(held, name) if isinstance(held, Path) else Item(name, 1, partial(_pixmap, images.open, i))
+        )
     return items, "order of the data set", ()
 
 
-def _pixmap(pictures: Sequence[Any], i: int) -> bytes:
+def _labels(images: ImageSet) -> dict[str, tuple[str, ...]]:
+    return {key: tuple(images.classes[key][one] for one in labels) for key, labels in images.labels.items()}
+
+
+def _pixmap(opened: Callable[[int], Any], i: int) -> bytes:
     """A picture in memory as the bytes of a PPM file, which loses nothing."""
-    pixels = np.asarray(pictures[i].convert("RGB"))
+    pixels = np.asarray(opened(i))
     return b"P6 %d %d 255\n" % (pixels.shape[1], pixels.shape[0]) + pixels.tobytes()

@@ -13,7 +13,7 @@ from typing import Any
 
 from glocal.aligner.arm import METHODS, Arm
 from glocal.aligner.settings import DataOptions, SolverOptions
-from glocal.data.datasets.breeds import check_breeds
+from glocal.data.sources.breeds import check_breeds
 from glocal.errors import ParameterError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.anomaly import anomaly
@@ -42,10 +42,10 @@ _TASKS: dict[str, tuple[tuple[str, ...], tuple[str, ...], Callable[..., Any]]] =
     "odd-one-out": ((), ("triplets",), odd_one_out),
     "repeated": (("answers",), (), reached),
     "rsa": (("rdm",), ("index",), rsa),
-    "few-shot": (("train", "train_labels"), ("test", "test_labels", "subclasses", "hierarchy"), few_shot),
+    "few-shot": (("train", "train_labels"), ("test", "test_labels", "subclasses"), few_shot),
     "anomaly": (
         ("train", "test"),
-        ("train_labels", "test_labels", "train_subclasses", "test_subclasses", "anomalies", "hierarchy"),
+        ("train_labels", "test_labels", "train_subclasses", "test_subclasses", "anomalies"),
         anomaly,
     ),
     "structure": (("features",), (), structure),
@@ -55,9 +55,10 @@ KINDS = tuple(_TASKS)
 _OF_CLASSES = ("few-shot", "anomaly")  # the kinds that have classes, and that a BREEDS task may be of
 # of a key of a task another one that it needs
 _TOGETHER = {
-    "test_labels": "test", "breeds": "hierarchy", "hierarchy": "breeds", "train_subclasses": "test_subclasses",
+    "test_labels": "test",
+    "train_subclasses": "test_subclasses",
     "test_subclasses": "train_subclasses",
-}  # fmt: skip
+}
 # keys of which the first excludes the others
 _APART = (
     ("breeds", "subclasses", "train_subclasses"),

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from glocal.data.answers import Answers
-from glocal.data.datasets.breeds import breeds_sides
 from glocal.data.features import Features
 from glocal.data.rdm import join_rdms, load_index, load_rdms
+from glocal.data.sources import breeds_sides
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.ceiling import reached
@@ -97,8 +97,7 @@ def _sides(settings: Any, sources: Sources) -> tuple[Features, np.ndarray, Featu
         test = sources.features(settings["test"])
         y_test = sources.labels(settings["test_labels"], test)
     if "breeds" in settings:
-        hierarchy = sources.path(settings["hierarchy"])
-        return breeds_sides(settings["breeds"], hierarchy, train, y_train, test, y_test)
+        return breeds_sides(settings["breeds"], train, y_train, test, y_test)
     return train, y_train, test, y_test
 
 

@@ -6,8 +6,7 @@ import shlex
 from collections.abc import Iterator
 from importlib.resources import files
 
-from glocal.data.datasets.breeds import TASKS as BREEDS
-from glocal.data.datasets.registry import FILES
+from glocal.data.sources import breeds, published
 from glocal.errors import ParameterError
 from glocal.suite.text import file_stems
 
@@ -44,13 +43,13 @@ def template(name: str, model: str, file: str = "paper.toml") -> str:
     if not model.strip() or not model.isprintable():
         raise ParameterError(f"model is {model!r}; give the name that glocal extract --model takes, in one line.")
     network = file_stems([(model,)])[model,]
-    published = next((one for one in FILES.values() if one.name.startswith(f"{_PUBLISHED}{model}/")), None)
+    known = next((one for one in published().values() if one.name.startswith(f"{_PUBLISHED}{model}/")), None)
     written = f"glocal suite template {name} --model {shlex.quote(model)} --out {shlex.quote(file)}"
     marks = {
         "MODEL": model, "WRITTEN": written, "SHELL": shlex.quote(model), "NETWORK": network,
         "NETWORK_KEY": f'"{network}"', "FILE": shlex.quote(file),
-        "FETCH": "" if published is None else f"{shlex.quote(published.name)} ",
-        "PUBLISHED": "" if published is None else f'\n[arms.published]\ntransform = "{published.path}"\n',
+        "FETCH": "" if known is None else f"{shlex.quote(known.name)} ",
+        "PUBLISHED": "" if known is None else f'\n[arms.published]\ntransform = "{known.path}"\n',
         "FEW_SHOT": _tables("few-shot", _few_shot()), "ANOMALY": _tables("anomaly", _anomaly()),
     }  # fmt: skip
     text = files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
@@ -60,7 +59,7 @@ def template(name: str, model: str, file: str = "paper.toml") -> str:
 
 
 def _few_shot() -> Iterator[tuple[str, dict[str, str]]]:
-    for name in BREEDS:
+    for name in breeds():
         yield name, _breeds(name)
     yield "cifar100", _both("cifar100")
     yield "cifar100-coarse", _both("cifar100", _COARSE)
@@ -78,7 +77,7 @@ def _anomaly() -> Iterator[tuple[str, dict[str, str]]]:
     yield "cifar100-shift", {**_both("cifar100", _COARSE), **subclasses, "mode": "shift"}
     sides = {part: f"{{network}}/cifar10-{part}" for part in ("train", "test")}
     yield "cifar10-against-cifar100", {**sides, "anomalies": "{network}/cifar100-test"}
-    for name in BREEDS:
+    for name in breeds():
         yield name, _breeds(name)
 
 
@@ -91,7 +90,7 @@ def _both(name: str, labels: str = "labels.txt", test: str = "test") -> dict[str
 
 
 def _breeds(name: str) -> dict[str, str]:
-    return {**_both("imagenet", test="val"), "breeds": name, "hierarchy": "breeds"}
+    return {**_both("imagenet", test="val"), "breeds": name}
 
 
 def _tables(kind: str, tasks: Iterator[tuple[str, dict[str, str]]]) -> str:

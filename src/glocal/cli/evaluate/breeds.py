@@ -1,4 +1,4 @@
-"""The options ``--breeds`` and ``--hierarchy`` of the commands that know the BREEDS tasks."""
+"""The option ``--breeds`` of the commands that know the BREEDS tasks."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from glocal.data.datasets.breeds import breeds_sides, check_breeds
 from glocal.data.features import Features
+from glocal.data.sources.breeds import breeds_sides, check_breeds
 from glocal.errors import ParameterError
 
 
 @dataclass(frozen=True)
 class Breeds:
-    """A BREEDS task and the folder of its files."""
+    """A BREEDS task."""
 
     breeds: Annotated[
         str | None,
@@ -26,16 +26,10 @@ class Breeds:
             "apart, some of whose classes train and others test.",
         ),
     ] = None
-    hierarchy: Annotated[
-        Path | None,
-        typer.Option("--hierarchy", help="Folder of the BREEDS files. [default: that of glocal data fetch]"),
-    ] = None
 
     def check(self, *subclasses: Path | None) -> None:
         """Raise a ParameterError where one option contradicts another, before any work."""
         if self.breeds is None:
-            if self.hierarchy is not None:
-                raise ParameterError("--hierarchy is about the BREEDS tasks; name one with --breeds.")
             return
         check_breeds(self.breeds)
         if any(subclasses):
@@ -47,4 +41,4 @@ class Breeds:
         """Both sides with their labels, as they are or as the task selects and labels them."""
         if self.breeds is None:
             return train, train_labels, test, test_labels
-        return breeds_sides(self.breeds, self.hierarchy, train, train_labels, test, test_labels)
+        return breeds_sides(self.breeds, train, train_labels, test, test_labels)

@@ -199,7 +199,7 @@ def find(name: str) -> RemoteFile:
         return FILES[name]
     near = difflib.get_close_matches(name, FILES, n=3, cutoff=0.4)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Allowed are {', '.join(FILES)}."
-    raise ParameterError(f"no file is registered as {name!r}. {hint} See glocal data list.")
+    raise ParameterError(f"no file is registered as {name!r}. {hint} See glocal data fetch.")
 
 
 def cache_folder() -> Path:

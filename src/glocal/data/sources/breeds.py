@@ -1,0 +1,91 @@
+"""The four BREEDS tasks: superclasses of ImageNet whose training and test subclasses differ.
+
+``breeds.json`` lists, for each task and superclass, the ImageNet classes that train and those that test: the "rand"
+split of the release (seed 2).
+
+References
+----------
+Santurkar, Tsipras & Madry (2021), BREEDS: Benchmarks for Subpopulation Shift, ICLR, section 4 and table 1.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+from jaxtyping import Int, Shaped
+
+from glocal.data.features import Features
+from glocal.errors import DataError, ParameterError
+
+_IMAGENET = 1000  # classes
+
+
+@cache
+def breeds() -> dict[str, dict[str, list[list[int]]]]:
+    """Task → superclass → the class numbers that train, and those that test."""
+    listed: dict[str, dict[str, list[list[int]]]] = json.loads(
+        files(__package__).joinpath("breeds.json").read_text(encoding="utf-8")
+    )
+    return listed
+
+
+def breeds_sides(
+    task: str, train: Features, train_labels: np.ndarray, test: Features, test_labels: np.ndarray
+) -> tuple[Features, np.ndarray, Features, np.ndarray]:
+    """The images of `train` that train and those of `test` that test, each with the superclasses of its rows.
+
+    Labels are ImageNet classes, see `breeds_rows`; `train` and `test` may be the same images.
+    """
+    shown, y_train = breeds_rows(task, train_labels, test=False)
+    asked, y_test = breeds_rows(task, test_labels, test=True)
+    return _only(train, shown), y_train, _only(test, asked), y_test
+
+
+def breeds_rows(
+    task: str, classes: Shaped[np.ndarray, " n"], *, test: bool
+) -> tuple[Int[np.ndarray, " k"], Shaped[np.ndarray, " k"]]:
+    """The rows that train or test, and the superclass of each by name.
+
+    Parameters
+    ----------
+    task : {"entity13", "entity30", "living17", "nonliving26"}
+    classes : (n,) array
+        The ImageNet class of each image: a number, 0 to 999 in the order of the WordNet ids; or these ids, where the
+        images are of all thousand classes.
+    test : bool
+
+    Raises
+    ------
+    ParameterError
+        There is no such task.
+    DataError
+        The classes are not those of ImageNet, or no image is of the part.
+    """
+    check_breeds(task)
+    names, numbers = np.unique(classes, return_inverse=True)
+    if classes.dtype.kind in "iu":
+        numbers = classes
+    elif len(names) != _IMAGENET:
+        raise DataError(
+            f"{task} needs the ImageNet class of each image: numbers from 0 to 999, or the WordNet ids of all "
+            f"{_IMAGENET} classes; {len(names)} names are given, {str(names[0])!r} the first."
+        )
+    superclass = {one: name for name, parts in breeds()[task].items() for one in parts[test]}
+    rows = np.flatnonzero(np.isin(numbers, list(superclass)))
+    if not len(rows):
+        raise DataError(f"none of the {len(classes)} images is of a {'test' if test else 'training'} class of {task}.")
+    return rows, np.array([superclass[number] for number in numbers[rows].tolist()])
+
+
+def check_breeds(task: str) -> None:
+    """Raise a ParameterError unless there is such a task."""
+    if task not in breeds():
+        raise ParameterError(f"the BREEDS task is {task!r}; allowed are {', '.join(breeds())}.")
+
+
+def _only(features: Features, rows: np.ndarray) -> Features:
+    names = None if features.names is None else tuple(features.names[row] for row in rows)
+    return Features(features.matrix[rows], names, features.source)

@@ -1,0 +1,184 @@
+"""`fetch`: a published file by its name (``files.toml``), downloaded once, verified and kept in a cache."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import shutil
+import tempfile
+import tomllib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import quote
+
+from glocal.errors import DataWarning, FileError, ParameterError
+from glocal.files import PathLike, atomic_write, make_folder, one_line
+
+TIMEOUT = 30.0  # seconds without a byte after which a download is abandoned
+Progress = Callable[[int, int], None]
+"""Called with the bytes downloaded so far, and with those in all, or 0 where the server does not say."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A published file.
+
+    `path` is its place below the cache or an output folder, `checksum` ``sha256:`` or ``git:`` and hexadecimal digits,
+    `what` its content, format and order; `warning` says what is known to be wrong with it.
+    """
+
+    name: str
+    path: str
+    url: str
+    checksum: str | None
+    size: int | None
+    what: str
+    licence: str
+    citation: str
+    warning: str | None = None
+
+
+@cache
+def published() -> dict[str, RemoteFile]:
+    """The files that `fetch` knows, by their names."""
+    listed = tomllib.loads(files(__package__).joinpath("files.toml").read_text(encoding="utf-8"))
+    base = "https://raw.githubusercontent.com"
+    return {
+        one["name"]: RemoteFile(
+            name=one["name"],
+            path=one.get("path", one["source"]),
+            url=f"{base}/{listed['repositories'][one['repository']]}/{quote(one['source'])}",
+            checksum=one["checksum"],
+            size=one.get("size"),
+            what=one["what"],
+            licence=one["licence"],
+            citation=listed["citations"][one["citation"]],
+            warning=one.get("warning"),
+        )
+        for one in listed["file"]
+    }
+
+
+def cache_folder() -> Path:
+    """``$GLOCAL_CACHE``, or the cache folder of this system (not created here)."""
+    if named := os.environ.get("GLOCAL_CACHE"):
+        return Path(named)
+    import pooch
+
+    return Path(pooch.os_cache("glocal"))
+
+
+def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None = None) -> Path:
+    """Bring a published file here: from the cache if it is there whole, else by download.
+
+    A download is verified, then moved into place, so an interrupted or damaged one leaves nothing under the name. The
+    proxies that the environment names are used. ``$GLOCAL_MIRROR`` is asked in place of the publisher and holds each
+    file under its `path`; with ``$GLOCAL_OFFLINE`` no server is asked.
+
+    Parameters
+    ----------
+    name : str
+        A key of `published`.
+    out : path or None
+        Copy the file below this folder too; a file there is replaced.
+    progress : callable or None
+
+    Returns
+    -------
+    Path
+        The copy below `out` where that is given, else the file in the cache.
+
+    Raises
+    ------
+    ParameterError
+        No file is published under this name.
+    FileError
+        The server cannot be reached, answers with an error or serves another content, or a folder cannot be written.
+
+    Warns
+    -----
+    DataWarning
+        The content is known to be wrong.
+    """
+    known = published()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"Allowed are {', '.join(known)}."
+        raise ParameterError(f"no published file is called {name!r}. {hint}")
+    entry = known[name]
+    if entry.warning:
+        warnings.warn(entry.warning, DataWarning, stacklevel=2)
+    mirror = os.environ.get("GLOCAL_MIRROR")
+    url = f"{mirror.rstrip('/')}/{quote(entry.path)}" if mirror else entry.url
+    found = retrieve(url, cache_folder() / entry.path, entry.checksum, progress)
+    if out is None:
+        return found
+    make_folder((Path(out) / entry.path).parent)
+    with found.open("rb") as source, atomic_write(Path(out) / entry.path) as target:
+        shutil.copyfileobj(source, target)
+    return Path(out) / entry.path
+
+
+def retrieve(url: str, path: Path, checksum: str | None = None, progress: Progress | None = None) -> Path:
+    """Bring the file of an address to `path`, unless it is there with this checksum.
+
+    `checksum` is ``ALGORITHM:DIGEST`` with an algorithm of hashlib, or ``git:`` and the id of the content as a git
+    object; without one, a file that is there is taken as it is. Errors are those of `fetch`.
+    """
+    if path.is_file() and (checksum is None or _matches(path, checksum)):
+        return path
+    check_online(path)
+    import pooch
+
+    download = pooch.HTTPDownloader(progressbar=_Bar(progress) if progress else False, timeout=TIMEOUT)
+    make_folder(path.parent)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
+        partial = Path(folder) / path.name
+        try:
+            download(url, str(partial), None)
+            if checksum is not None and not _matches(partial, checksum):
+                raise ValueError(f"the content that it serves is not that of {checksum}")
+            os.replace(partial, path)
+        except (OSError, ValueError) as error:  # the errors of requests are OSErrors
+            raise FileError(
+                f"cannot fetch {url} ({one_line(error)[:300]}). Download it elsewhere and put it at {path}."
+            ) from error
+    return path
+
+
+def check_online(path: Path) -> None:
+    """Raise a FileError where ``$GLOCAL_OFFLINE`` forbids to download what is not at `path`."""
+    if os.environ.get("GLOCAL_OFFLINE", "0").lower() not in ("", "0", "false", "no"):
+        raise FileError(f"{path} is missing or damaged, and $GLOCAL_OFFLINE forbids a download. Put it there.")
+
+
+def _matches(path: Path, checksum: str) -> bool:
+    algorithm, _, digest = checksum.partition(":")
+    with path.open("rb") as stream:
+        start = b"blob %d\0" % os.fstat(stream.fileno()).st_size if algorithm == "git" else b""
+        hashed = hashlib.new("sha1" if algorithm == "git" else algorithm, start, usedforsecurity=False)
+        return hashlib.file_digest(stream, lambda: hashed).hexdigest() == digest.lower()
+
+
+class _Bar:
+    """A progress bar as pooch drives it."""
+
+    total = 0
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._done = progress, 0
+
+    def update(self, step: int) -> None:
+        self._done += step
+        self._progress(self._done, int(self.total))
+
+    def reset(self) -> None:
+        self._done = 0
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,215 @@
+"""Image data sets by name (``image_sets.toml``), as torchvision reads them: pictures opened one by one, and labels."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from glocal.data.sources.fetch import cache_folder, check_online
+from glocal.errors import FileError, GLocalError, ParameterError
+from glocal.extras import needed
+from glocal.files import PathLike, make_folder, one_line
+
+# the class of torchvision, and the folder of the pictures below that of the set
+_OF_TORCHVISION = {
+    "cifar10": ("CIFAR10", ""),
+    "cifar100": ("CIFAR100", ""),
+    "dtd": ("DTD", "images"),
+    "sun397": ("SUN397", ""),
+    "flowers102": ("Flowers102", "jpg"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """n pictures with their classes.
+
+    Parameters
+    ----------
+    names : tuple of n str
+        File-like names, in the order of the pictures.
+    open : function
+        The number of a picture to its path, or to its (height, width, 3) uint8 pixels.
+    labels : mapping of str to (n,) int64
+        The class of each picture under ``labels``, and for CIFAR-100 its superclass under ``labels_coarse``.
+    classes : mapping of str to tuple of str
+        The names of these classes.
+    source : str
+        Data set, split and root, for messages and provenance.
+    """
+
+    names: tuple[str, ...]
+    open: Callable[[int], Path | np.ndarray]
+    labels: dict[str, Int[np.ndarray, " n"]]
+    classes: dict[str, tuple[str, ...]]
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@cache
+def image_sets() -> dict[str, dict[str, Any]]:
+    """What is known of each set before it is opened: what it is, size, splits, folder, terms and citation."""
+    return {one["name"]: one for one in _listed()["set"]}
+
+
+def parse_set(text: str) -> tuple[str, str | None] | None:
+    """The name and split of a data set, or None where the text is a path, a pattern or something else.
+
+    A path that exists wins over a name.
+
+    Raises
+    ------
+    ParameterError
+        A name that is nearly one of `image_sets`, or stands before a colon and is none of them.
+
+    Examples
+    --------
+    >>> parse_set("cifar100:test"), parse_set("sun397"), parse_set("photos/*.jpg")
+    (('cifar100', 'test'), ('sun397', None), None)
+    """
+    name, colon, split = text.partition(":")
+    if os.path.exists(text) or any(sign in text for sign in "/\\*?["):
+        return None
+    if name in image_sets():
+        return name, split or None
+    near = difflib.get_close_matches(name.lower(), image_sets(), n=1, cutoff=0.5 if colon else 0.8)
+    if not near and not colon:
+        return None
+    hint = f"Did you mean {near[0]}{colon}{split}?" if near else f"Allowed are {', '.join(image_sets())}."
+    raise ParameterError(f"no file and no image data set is called {text!r}. {hint}")
+
+
+def load_images(
+    name: str, split: str | None = None, root: PathLike | None = None, *, download: bool = False
+) -> ImageSet:
+    """Open a data set that torchvision knows, or folders of images, one for each class.
+
+    Parameters
+    ----------
+    name : {"cifar10", "cifar100", "dtd", "sun397", "flowers102", "imagenet", "imagefolder"}
+        `image_sets` says what each is and on what terms.
+    split : str or None
+        None is the first split of the set. The last two have the splits whose subfolders they have; None is ``train``
+        where that holds class folders, else `root` itself.
+    root : path or None
+        The folder that torchvision calls root: it holds ``cifar-10-batches-py``, ``cifar-100-python``, ``dtd/dtd``,
+        ``SUN397`` or ``flowers-102``, or the class folders. None is the folder ``images`` of the cache.
+    download : bool
+        Let torchvision download, verify and unpack the set where it is not there; it appears when it is whole.
+
+    Returns
+    -------
+    ImageSet
+        CIFAR in the order of its files, with the names ``SPLIT/00000.png`` and so on; DTD and Flowers in the order of
+        their lists; the others by class, then file name.
+
+    Raises
+    ------
+    ParameterError
+        An unknown name or split, or no root for class folders.
+    FileError
+        Files are missing or damaged, or the download failed.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> with TemporaryDirectory() as root:
+    ...     for kind in ("cat", "dog"):
+    ...         (Path(root) / kind).mkdir()
+    ...         Image.new("RGB", (8, 8)).save(Path(root) / kind / "1.png")
+    ...     pets = load_images("imagefolder", root=root)
+    ...     pets.names, pets.labels["labels"].tolist()
+    (('cat/1.png', 'dog/1.png'), [0, 1])
+    """
+    known = image_sets().get(name)
+    if known is None:
+        raise ParameterError(f"the image data set is {name!r}; allowed are {', '.join(image_sets())}.")
+    if name not in _OF_TORCHVISION and (root is None or download):
+        raise ParameterError(f"{name} lies where you keep it and is not downloaded; name its folder (root=).")
+    root = cache_folder() / "images" if root is None else Path(root).expanduser()
+    if known["splits"] and (split := split or known["splits"][0]) not in known["splits"]:
+        raise ParameterError(f"{name} has no split {split!r}; allowed are {', '.join(known['splits'])}.")
+    datasets = needed("torchvision.datasets", f"data set {name}")
+    try:
+        if download and not (root / known["folder"]).is_dir():
+            check_online(root / known["folder"])
+            _download(getattr(datasets, _OF_TORCHVISION[name][0]), root, name, known["folder"])
+        return _open(datasets, name, root, split)
+    except GLocalError:
+        raise
+    except Exception as error:  # torchvision raises whatever missing or damaged files lead it to
+        reason = one_line(error).replace(". You can use download=True to download it", "")[:300]
+        fix = f"Put it there, or download it ({known['size']}; {known['terms']}): download=True."
+        raise FileError(f"{name} in {root} is missing or damaged ({reason}). {fix}") from error
+
+
+def _download(kind: Any, root: Path, name: str, folder: str) -> None:
+    """Unpack beside the place, then rename: a killed run leaves nothing under the name, and its archive to the next."""
+    partial = make_folder(root / f".partial-{name}")
+    kind(partial, download=True)
+    make_folder((root / folder).parent)
+    (partial / folder).rename(root / folder)
+    shutil.rmtree(partial)
+
+
+def _open(datasets: Any, name: str, root: Path, split: str | None) -> ImageSet:
+    kind, below = _OF_TORCHVISION.get(name, ("ImageFolder", ""))
+    top = root / image_sets()[name]["folder"] / below
+    if name.startswith("cifar"):
+        found = getattr(datasets, kind)(root, train=split == "train")
+        pairs = [(Path(f"{split}/{i:05d}.png"), label) for i, label in enumerate(found.targets)]
+        labels, classes = _labels(pairs, found)
+        if name == "cifar100":
+            labels["labels_coarse"], classes["labels_coarse"] = _superclasses(labels["labels"], found.classes)
+        names = tuple(path.as_posix() for path, _ in pairs)
+        return ImageSet(names, found.data.__getitem__, labels, classes, f"{name} ({split}) in {root}")
+    if name not in _OF_TORCHVISION:
+        splits = (one for one in ("train", "val", "test") if any(part.is_dir() for part in (root / one).glob("*")))
+        split = split or next(splits, None)
+        top = root / split if split else root
+        found = datasets.ImageFolder(top)
+        pairs = [(Path(path), label) for path, label in found.samples]
+    else:
+        found = getattr(datasets, kind)(root, **({"split": split} if name != "sun397" else {}))
+        # NOTE private to torchvision, but the same in every version since 0.12; public access opens each picture
+        pairs = list(zip(found._image_files, found._labels, strict=True))
+    if name == "sun397":  # as the disk lists them
+        pairs.sort(key=lambda pair: (pair[1], pair[0].name))
+    source = f"{name} ({split or 'all'}) in {root}"
+    paths = [path for path, _ in pairs]
+    if missing := [path for path in paths if not path.is_file()]:
+        raise FileError(f"{source} lacks {len(missing)} of {len(paths)} images, {missing[0]} the first. Copy it again.")
+    names = tuple(path.relative_to(top).as_posix() for path in paths)
+    return ImageSet(names, paths.__getitem__, *_labels(pairs, found), source)
+
+
+def _labels(
+    pairs: list[tuple[Path, int]], found: Any
+) -> tuple[dict[str, Int[np.ndarray, " n"]], dict[str, tuple[str, ...]]]:
+    return {"labels": np.array([label for _, label in pairs], dtype=np.int64)}, {"labels": tuple(found.classes)}
+
+
+def _superclasses(labels: np.ndarray, classes: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The superclass of each label of CIFAR-100, and their names in the order of the data set."""
+    table = _listed()["superclasses_of_cifar100"]
+    of = {name: number for number, names in enumerate(table.values()) for name in names.split()}
+    return np.array([of[name] for name in classes])[labels], tuple(table)
+
+
+@cache
+def _listed() -> dict[str, Any]:
+    return tomllib.loads(files(__package__).joinpath("image_sets.toml").read_text(encoding="utf-8"))

@@ -1,0 +1,407 @@
+"""Published files, image data sets and the BREEDS tasks by name: verified, whole or not at all."""
+
+import contextlib
+import hashlib
+import json
+import re
+import shutil
+import signal
+import sys
+import time
+
+import numpy as np
+import pytest
+from sites import PROXIES, site
+
+from glocal.cli.app import execute
+from glocal.data.features import Features
+from glocal.data.sources import (
+    ImageSet,
+    RemoteFile,
+    breeds,
+    breeds_sides,
+    cache_folder,
+    fetch,
+    image_sets,
+    load_images,
+    parse_set,
+    published,
+    retrieve,
+)
+from glocal.errors import DataError, DataWarning, FileError, GLocalError, ParameterError
+
+# NOTE pooch leaves the connection of a refused request to the garbage collector
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+CONTENT = bytes(range(256)) * 1024
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """The cache of these tests; neither a proxy nor a mirror of the environment is asked."""
+    for name in (*PROXIES, "GLOCAL_MIRROR", "GLOCAL_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GLOCAL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def register(monkeypatch):
+    """A function that publishes one made-up file at an address."""
+
+    def add(url, checksum=f"sha256:{SHA256}"):
+        entry = RemoteFile("made/up", "made/up.bin", f"{url}/up.bin", checksum, len(CONTENT), "bytes", "none", "nobody")
+        monkeypatch.setitem(published(), "made/up", entry)
+
+    return add
+
+
+def left(folder):
+    """All files below a folder."""
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+# files
+
+
+def test_a_file_is_fetched_once_verified_and_copied(register, cache, tmp_path):
+    """The second fetch asks no server; a damaged file in the cache is replaced; progress counts up; out gets a copy."""
+    seen = []
+    with site({"/up.bin": CONTENT}) as (url, server):
+        register(url)
+        path = fetch("made/up", progress=lambda done, total: seen.append((done, total)))
+        assert fetch("made/up") == path == cache / "made/up.bin"
+        assert server.asked == ["/up.bin"]
+        path.write_bytes(CONTENT[:-1] + b"x")
+        fetch("made/up")
+        assert server.asked == ["/up.bin"] * 2
+    assert left(cache) == [path]
+    assert path.read_bytes() == fetch("made/up", out=tmp_path / "out").read_bytes() == CONTENT
+    assert seen == sorted(seen)
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+
+
+@pytest.mark.parametrize("behaviour", [404, "corrupt"])
+def test_another_content_is_refused_and_nothing_kept(register, cache, behaviour):
+    """An error of the server and a wrong hash are one sentence with address and place; a good file is taken then."""
+    with site({"/up.bin": CONTENT}, behaviour) as (url, server):
+        register(url)
+        with pytest.raises(FileError, match=re.escape(f"{url}/up.bin")) as caught:
+            fetch("made/up")
+        assert str(cache / "made/up.bin") in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert left(cache) == []
+        server.behaviour = None
+        assert fetch("made/up").read_bytes() == CONTENT
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("behaviour", [500, "truncate", "circle", "nowhere", "stall", "gone"])
+@pytest.mark.parametrize("checksum", [f"sha256:{SHA256}", None])
+def test_what_a_server_does_wrong_leaves_nothing(cache, monkeypatch, behaviour, checksum):
+    """A transfer that is cut, stalls, goes in circles or meets nobody is a sentence, with a checksum and without."""
+    monkeypatch.setattr(sys.modules["glocal.data.sources.fetch"], "TIMEOUT", 0.5)
+    with site({"/up.bin": CONTENT}, behaviour) as (url, _):
+        asked = "http://127.0.0.1:9" if behaviour == "gone" else url
+        with pytest.raises(FileError, match="Download it elsewhere"):
+            retrieve(f"{asked}/up.bin", cache / "up.bin", checksum)
+    assert left(cache) == []
+
+
+@pytest.mark.nightly
+def test_a_killed_download_begins_again(cache, started):
+    """A process killed in the middle of a transfer leaves nothing under the name; the next one brings it whole."""
+    with site({"/up.bin": CONTENT}, "stall") as (url, server):
+        code = (
+            "import sys; from pathlib import Path; from glocal.data.sources import retrieve; "
+            "retrieve(sys.argv[1], Path(sys.argv[2]))"
+        )
+        process = started([sys.executable, "-c", code, f"{url}/up.bin", str(cache / "up.bin")])
+        while not server.asked:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (cache / "up.bin").exists()
+        server.behaviour = None
+        assert retrieve(f"{url}/up.bin", cache / "up.bin").read_bytes() == CONTENT
+
+
+def test_a_mirror_is_asked_and_nobody_offline(register, cache, monkeypatch):
+    """GLOCAL_MIRROR stands in for the publisher; with GLOCAL_OFFLINE the cache alone is served."""
+    register("http://127.0.0.1:9")
+    with site({"/all/made/up.bin": CONTENT}) as (url, _):
+        monkeypatch.setenv("GLOCAL_MIRROR", f"{url}/all/")
+        path = fetch("made/up")
+    monkeypatch.setenv("GLOCAL_OFFLINE", "1")
+    assert fetch("made/up") == path
+    path.unlink()
+    with pytest.raises(FileError, match="OFFLINE"):
+        fetch("made/up")
+
+
+def test_a_git_object_id_verifies(cache):
+    """``git:`` is the id that git gives the content: of "hello" and a newline a known one."""
+    cache.mkdir()
+    (cache / "hello").write_bytes(b"hello\n")
+    retrieve("http://127.0.0.1:9", cache / "hello", "git:ce013625030ba8dba906f756967f9e9ca394464a")
+    with pytest.raises(FileError):
+        retrieve("http://127.0.0.1:9", cache / "hello", "git:ce013625030ba8dba906f756967f9e9ca394464b")
+
+
+def test_the_cache_is_named_by_the_environment_or_the_system(cache, monkeypatch):
+    """GLOCAL_CACHE names the cache; without it it is the system's."""
+    assert cache_folder() == cache
+    monkeypatch.delenv("GLOCAL_CACHE")
+    assert cache_folder().name == "glocal"
+
+
+def test_every_published_file_is_pinned_and_complete():
+    """Each is at a commit, over https, with a checksum, a licence and a citation; one content under two names warns."""
+    entries = published().values()
+    assert len({entry.path for entry in entries}) == len(entries)
+    for entry in entries:
+        assert re.fullmatch(r"https://raw\.githubusercontent\.com/[\w.-]+/[\w.-]+/[0-9a-f]{40}/[\w./-]+", entry.url)
+        assert re.fullmatch(r"sha256:[0-9a-f]{64}|git:[0-9a-f]{40}", entry.checksum)
+        assert all([entry.what, entry.licence, entry.citation])
+    of_content = {}
+    for entry in entries:
+        of_content.setdefault(entry.checksum, []).append(entry)
+    ((right, wrong),) = (same for same in of_content.values() if len(same) > 1)
+    assert (right.name, right.warning) == ("transforms/dino-vit-base-p16/norm", None)
+    assert wrong.name == "transforms/dinov2-vit-base-p14/norm"
+    assert "wrong file" in wrong.warning
+
+
+@pytest.mark.data
+def test_the_checksums_are_those_of_the_files(data_dir, cache, monkeypatch):
+    """Files that are at hand, put into the cache, are taken as what was published; the wrong one is said."""
+    monkeypatch.setenv("GLOCAL_OFFLINE", "1")
+    at_hand = {
+        "things/triplets-test10": "things/triplets_collection_order.txt",
+        "things/unique-id": "things/unique_id.txt",
+        "things/categories27": "things/categories27.tsv",
+    }
+    for name in ("clip_ViT-L/14/visual", "dino-vit-base-p16/norm", "resnet18/avgpool", "dinov2-vit-base-p14/norm"):
+        at_hand[f"transforms/{name}"] = f"transforms/{name}/transform.npz"
+    for name, file in at_hand.items():
+        target = cache / published()[name].path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(data_dir / file, target)
+        with pytest.warns(DataWarning, match="wrong file") if "dinov2" in name else contextlib.nullcontext():
+            assert fetch(name) == target
+
+
+def test_the_command_fetches_or_lists(register, capsys, cache, tmp_path):
+    """With names the paths are on standard output and the terms on standard error; without, all that there is."""
+    with site({"/up.bin": CONTENT}) as (url, server):
+        register(url)
+        assert execute(["data", "fetch", "made/up", "nonsense"]) == 1
+        assert server.asked == []
+        assert execute(["data", "fetch", "made/up"]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{cache / 'made/up.bin'}\n"
+    assert "made/up: none; nobody" in said.err
+    assert execute(["data", "fetch", "made/up", "--out", str(tmp_path / "out"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"][0]["path"] == str(tmp_path / "out/made/up.bin")
+    assert execute(["data", "fetch", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in listed["files"] if one["cached"]] == ["made/up"]
+    assert [one["name"] for one in listed["image_sets"]] == list(image_sets())
+    assert execute(["data", "fetch"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {name} " in text for name in (*published(), *image_sets()))
+
+
+# BREEDS
+
+
+def test_the_breeds_tasks_are_those_of_the_paper():
+    """Table 1 of the paper: 13, 30, 17 and 26 superclasses of 20, 8, 4 and 4 classes; no class trains and tests."""
+    table = {"entity13": (13, 20), "entity30": (30, 8), "living17": (17, 4), "nonliving26": (26, 4)}
+    assert breeds().keys() == table.keys()
+    for task, (superclasses, subclasses) in table.items():
+        assert len(breeds()[task]) == superclasses
+        assert all(len(part) == subclasses / 2 for parts in breeds()[task].values() for part in parts)
+        drawn = [number for parts in breeds()[task].values() for part in parts for number in part]
+        assert len(set(drawn)) == len(drawn) == superclasses * subclasses
+        assert set(drawn) <= set(range(1000))
+
+
+def test_breeds_selects_the_rows_of_each_side():
+    """Rows of training classes train and those of test classes test, by number or by WordNet id, with their names."""
+    numbers = np.arange(1000).repeat(2)
+    X = Features(np.eye(2000, 3) + np.arange(2000)[:, None], tuple(map(str, range(2000))), "X")
+    train, y, test, truth = breeds_sides("living17", X, numbers, X, numbers)
+    for side, features, labels in ((0, train, y), (1, test, truth)):
+        wanted = {number: name for name, parts in breeds()["living17"].items() for number in parts[side]}
+        assert [wanted[int(name) // 2] for name in features.names] == labels.tolist()
+        assert len(labels) == 2 * 17 * 2
+        assert np.array_equal(features.matrix[:, 2], [int(name) for name in features.names])
+    ids = np.array([f"n{1500 + number}" for number in numbers])
+    assert breeds_sides("living17", X, ids, X, ids)[3].tolist() == truth.tolist()
+    for classes, noun in ((numbers[:1990].astype(str), "WordNet"), (np.zeros(2000, dtype=int), "none of the 2000")):
+        with pytest.raises(DataError, match=noun):
+            breeds_sides("living17", X, classes, X, classes)
+    with pytest.raises(ParameterError, match="living18"):
+        breeds_sides("living18", X, numbers, X, numbers)
+
+
+# image data sets
+
+
+def test_a_name_is_a_data_set_unless_a_path_has_it(tmp_path, monkeypatch):
+    """NAME and NAME:SPLIT are data sets, paths and patterns are not; a file of that name wins; slips are said."""
+    assert parse_set("cifar100:test") == ("cifar100", "test")
+    assert parse_set("dtd") == ("dtd", None)
+    assert [parse_set(text) for text in ("photos/*.jpg", "photos", "a/cifar10", "*.png")] == [None] * 4
+    for text, said in (("cifr100:test", "cifar100:test"), ("flowers", "flowers102"), ("xyz:val", "Allowed are")):
+        with pytest.raises(ParameterError, match=said):
+            parse_set(text)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cifar100:test").mkdir()
+    assert parse_set("cifar100:test") is None
+
+
+def test_every_data_set_states_its_terms():
+    """Each has its terms, a citation and a size, and the superclasses of CIFAR-100 share out its classes."""
+    assert all(one["terms"] and one["citation"] and one["size"] for one in image_sets().values())
+
+
+@pytest.fixture
+def sets(tmp_path, monkeypatch):
+    """Every data set, small, in the format that it is published in, below one root."""
+    import made_sets
+
+    root = tmp_path / "root"
+    made_sets.make_cifar10(root, monkeypatch)
+    made_sets.make_cifar100(root, monkeypatch, n=12)
+    made_sets.make_sun(made_sets.make_flowers(made_sets.make_dtd(root), monkeypatch))
+    made_sets.make_folders(root / "val", "n02", "n01")
+    return root
+
+
+def classes_of(found: ImageSet) -> list[str]:
+    return [found.classes["labels"][label] for label in found.labels["labels"]]
+
+
+@pytest.mark.nightly
+def test_each_format_is_read_in_its_order(sets):
+    """CIFAR in the order of its files, DTD and Flowers of their lists, the others by class and name; labels belong."""
+    cifar = load_images("cifar10", root=sets)
+    assert (len(cifar), cifar.names[:2]) == (15, ("train/00000.png", "train/00001.png"))
+    assert cifar.open(0).shape == (32, 32, 3)
+    assert len(load_images("cifar10", "test", sets)) == 3
+    fine = load_images("cifar100", "test", sets)
+    coarse = [fine.classes["labels_coarse"][label] for label in fine.labels["labels_coarse"]]
+    of = {"apple": "fruit_and_vegetables", "pear": "fruit_and_vegetables"}
+    assert coarse == [of.get(name, "large_carnivores") for name in classes_of(fine)]
+    dtd = load_images("dtd", root=sets)
+    assert dtd.names == ("woven/woven_0002.jpg", "banded/banded_0001.jpg")
+    assert classes_of(dtd) == ["woven", "banded"]
+    assert all(dtd.open(i).is_file() for i in range(2))
+    flowers = load_images("flowers102", root=sets)
+    assert (flowers.names, flowers.labels["labels"].tolist()) == (("image_00003.jpg", "image_00001.jpg"), [101, 0])
+    sun = load_images("sun397", root=sets)
+    assert sun.names == ("a/abbey/sun_a.jpg", "a/abbey/sun_b.jpg", "a/airport/outdoor/sun_d.jpg", "b/bar/sun_c.jpg")
+    assert classes_of(sun) == ["abbey", "abbey", "airport/outdoor", "bar"]
+    for name in ("imagenet", "imagefolder"):
+        found = load_images(name, root=sets)  # val holds folders, so that it is a split and not a class
+        assert found.names == load_images(name, "val", sets).names
+        assert classes_of(found) == ["n01", "n01", "n02", "n02"]
+
+
+@pytest.mark.nightly
+def test_what_is_not_whole_is_one_sentence(sets):
+    """A missing folder, image or list, a damaged batch, an unknown name or split, and no root: one sentence each."""
+    (sets / "dtd/dtd/images/woven/woven_0002.jpg").unlink()
+    (sets / "dtd/dtd/labels/val1.txt").unlink()
+    with (sets / "cifar-10-batches-py/data_batch_3").open("ab") as stream:
+        stream.write(b"x")
+    bad = [
+        (("dtd", None, sets), "lacks 1 of 2"), (("dtd", "val", sets), "damaged"), (("cifar10", None, sets), "damaged"),
+        (("sun397", None, sets / "none"), "damaged"), (("mnist", None, sets), "cifar10"), (("dtd", "dev", sets), "val"),
+        (("imagenet", None, None), "root"),
+    ]  # fmt: skip
+    for arguments, noun in bad:
+        with pytest.raises(GLocalError, match=noun) as caught:
+            load_images(*arguments)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.nightly
+def test_torchvision_downloads_each_set_whole_or_not_at_all(sets, tmp_path, monkeypatch):
+    """What is downloaded reads as what was published; a wrong archive leaves nothing, and the next run mends it."""
+    from made_sets import archive, datasets
+
+    served = {}
+    for kind, url, md5, folder, inside in (
+        ("CIFAR100", "url", "tgz_md5", "cifar-100-python", "cifar-100-python"),
+        ("DTD", "_URL", "_MD5", "dtd/dtd", "dtd"),
+        ("SUN397", "_DATASET_URL", "_DATASET_MD5", "SUN397", "SUN397"),
+        ("Flowers102", None, None, "flowers-102/jpg", "jpg"),
+    ):
+        name = f"{kind}.tar.gz"
+        served[f"/{name}"], digest = archive(sets / folder, inside)
+        if url is None:
+            files = {**datasets.Flowers102._file_dict, "image": (name, digest)}
+            monkeypatch.setattr(datasets.Flowers102, "_file_dict", files)
+            for file in ("imagelabels.mat", "setid.mat"):
+                served[f"/{file}"] = (sets / "flowers-102" / file).read_bytes()
+        else:
+            monkeypatch.setattr(getattr(datasets, kind), md5, digest)
+    root = tmp_path / "new"
+    with site(served) as (url, server):
+        monkeypatch.setattr(datasets.CIFAR100, "url", f"{url}/CIFAR100.tar.gz")
+        monkeypatch.setattr(datasets.CIFAR100, "filename", "CIFAR100.tar.gz")
+        monkeypatch.setattr(datasets.DTD, "_URL", f"{url}/DTD.tar.gz")
+        monkeypatch.setattr(datasets.SUN397, "_DATASET_URL", f"{url}/SUN397.tar.gz")
+        monkeypatch.setattr(datasets.Flowers102, "_download_url_prefix", f"{url}/")
+        for name in ("cifar100", "dtd", "sun397", "flowers102"):
+            server.behaviour = "corrupt"
+            with pytest.raises(FileError):
+                load_images(name, root=root, download=True)
+            assert not (root / image_sets()[name]["folder"]).exists()
+            server.behaviour = None
+            found, wanted = load_images(name, root=root, download=True), load_images(name, root=sets)
+            assert found.names == wanted.names
+            assert all(np.array_equal(found.labels[key], wanted.labels[key]) for key in wanted.labels)
+    assert {path.name for path in root.iterdir()} == {"cifar-100-python", "dtd", "SUN397", "flowers-102"}
+    monkeypatch.setenv("GLOCAL_OFFLINE", "1")
+    assert len(load_images("dtd", root=root, download=True)) == 2
+    with pytest.raises(FileError, match="OFFLINE"):
+        load_images("dtd", root=tmp_path / "other", download=True)
+
+
+NET = """
+import numpy as np, torch
+
+def net():
+    means = lambda x: x.reshape(len(x), -1, 3).mean(dim=1)
+    return means, lambda image: torch.from_numpy(np.array(image.resize((32, 32)), dtype=np.float32))
+"""
+
+
+@pytest.mark.nightly
+def test_features_and_labels_of_a_data_set_have_one_order(sets, tmp_path, monkeypatch, capsys):
+    """Row i is picture i, line i of labels.txt its class, even where a damaged picture has no row; terms are said."""
+    from PIL import Image
+
+    (tmp_path / "net_of_means.py").write_text(NET)
+    monkeypatch.syspath_prepend(tmp_path)
+    (sets / "val/n01/1.png").write_bytes(b"broken")
+    for name in ("cifar10:test", "cifar100:train", "dtd:train", "flowers102", "sun397", "imagenet:val"):
+        word, _, split = name.partition(":")
+        out = tmp_path / word
+        options = ["--model", "python:net_of_means:net", "--root", str(sets), "--skip-unreadable", "--out", str(out)]
+        assert execute(["extract", name, *options]) == 0
+        assert image_sets()[word]["terms"] in capsys.readouterr().err
+        found, features = load_images(word, split or None, sets), Features.load(out)
+        rows = [row for row, file in enumerate(found.names) if file != "n01/1.png"]
+        assert features.names == tuple(found.names[row] for row in rows)
+        for key, classes in found.classes.items():
+            labels = (out / f"{key}.txt").read_text().splitlines()
+            assert labels == [classes[found.labels[key][row]] for row in rows]
+        for row, means in zip(rows, features.matrix, strict=True):
+            held = found.open(row)
+            image = Image.fromarray(held) if isinstance(held, np.ndarray) else Image.open(held).convert("RGB")
+            assert np.allclose(np.asarray(image.resize((32, 32)), dtype=float).mean((0, 1)), means, atol=1e-3)
