@@ -260,10 +260,8 @@ def agreement(rng, folder, counts=None):
     wrong += differ(found["loss"], loss, "loss", 1e-6 * max(1.0, loss))
     options = ["--normalize"] if (unit := rng.random() < 0.5) else []
     code, _, message = run("apply", folder / "t.npz", folder / "features.npy", "--out", folder / "Z.npy", *options)
-    expected = mapped(X)
-    if unit:
-        lengths = np.linalg.norm(expected, axis=1, keepdims=True)
-        expected = expected / np.where(lengths > 0, lengths, 1)
+    lengths = np.linalg.norm(X.astype(np.float64), axis=1, keepdims=True)
+    expected = mapped(X / np.where(lengths > 0, lengths, 1) if unit else X)
     if code:
         return [*wrong, f"apply: {message}"]
     return wrong + differ(

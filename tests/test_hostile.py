@@ -174,13 +174,6 @@ def transform_file(path: Path) -> Path:
     return path
 
 
-def checkpoint_file(path: Path) -> Path:
-    state = {"W": torch.eye(4), "b": torch.zeros(4)}
-    kept = {"mean": 0.0, "std": 1.0, "seed": 3}
-    torch.save({"state_dict": state, "glocal": kept, "epoch": 3, "global_step": 9}, path)
-    return path
-
-
 def view_file(path: Path) -> Path:
     text = json.dumps({"format": 1, "names": ["a", "b"], "categories": None, "meta": {}})
     index = {name: np.zeros((1, 3), "u2") for name in ("gained", "lost")}
@@ -208,7 +201,7 @@ def decoded(path: Path) -> None:
 
 def applied(path: Path) -> None:
     transform = LinearTransform.load(path)
-    transform.apply(np.zeros((2, transform.dimensions), np.float32), strength=0.5)
+    transform.at_strength(0.5)(np.zeros((2, transform.dimensions), np.float32))
 
 
 ROWS = np.random.default_rng(0).normal(size=(6, 4)).astype("f4")
@@ -253,7 +246,6 @@ READERS = {
     "object_ids.txt": (lambda path: text_file(path, "ant\nbee\ncat\n"), lambda path: read_lines(path, what="names")),
     "transform.npz": (transform_file, applied),
     "transform.safetensors": (transform_file, applied),
-    "last.ckpt": (checkpoint_file, applied),
     "view.npz": (view_file, load_view),
     "rows.jsonl": (lambda path: text_file(path, '{"task": "a", "value": 0.5}\n{"task": "b"}\n'), read_rows),
     "grid.toml": (lambda path: text_file(path, GRID), Grid.load),
@@ -372,33 +364,12 @@ def test_an_image_of_too_many_pixels_is_not_decoded(monkeypatch):
         decode_image(b"P5 10000 9000 255\n")
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"state_dict": [1]}, "is not a fit of glocal"),
-        ({"state_dict": {"W": 3}}, "is not a fit of glocal"),
-        ({"state_dict": {"W": torch.zeros(2, 3)}}, "must be"),
-        ({"state_dict": {"W": torch.zeros(2)}}, "must be"),
-        ({"state_dict": {"W": torch.eye(2), "b": "x"}}, "is not a fit of glocal"),
-        ({"glocal": {"mean": "x", "std": 1.0}}, "is not a fit of glocal"),
-        ({"glocal": {"mean": 0.0, "std": 1.0, "other": torch.zeros(2)}}, "is not a fit of glocal"),
-        ({"epoch": "x"}, "is not a fit of glocal"),
-    ],
-)
-def test_a_malformed_checkpoint_is_one_sentence(change, said, tmp_path, as_a_user):
-    """Whatever a checkpoint holds under the names of ours, it is a transform or one sentence."""
-    torch.save({"state_dict": {"W": torch.eye(2)}, "glocal": {"mean": 0.0, "std": 1.0}, **change}, tmp_path / "a.ckpt")
-    with pytest.raises(FileError, match=said):
-        LinearTransform.load(tmp_path / "a.ckpt")
-
-
 def test_torchs_advice_to_run_foreign_code_is_not_passed_on(tmp_path):
-    """A pickle under the name of a checkpoint, or of features, is refused without a word of how to load it."""
-    for name, read in (("a.ckpt", LinearTransform.load), ("a.pt", Features.load)):
-        torch.save({"state_dict": Path("x")}, tmp_path / name)
-        with pytest.raises(FileError, match="pickled Python objects, which are never loaded") as caught:
-            read(tmp_path / name)
-        assert "weights_only" not in str(caught.value)
+    """A pickle under the name of features is refused without a word of how to load it."""
+    torch.save({"state_dict": Path("x")}, tmp_path / "a.pt")
+    with pytest.raises(FileError, match="pickled Python objects, which are never loaded") as caught:
+        Features.load(tmp_path / "a.pt")
+    assert "weights_only" not in str(caught.value)
 
 
 def test_a_sentence_is_safe_for_a_terminal(tmp_path):

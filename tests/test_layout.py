@@ -16,7 +16,7 @@ SOURCE = Path(importlib.util.find_spec("glocal").origin).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 ORDER = (
     "errors", "files", "extras", "arrays", "results", "options", "jobs", "similarity", "data", "objective", "solver",
-    "transform", "evaluation", "aligner", "sweep", "suite", "extract", "report", "collect", "integrations", "align",
+    "transform", "evaluation", "aligner", "sweep", "suite", "extract", "report", "collect", "align",
     "cli", "__main__",
 )  # fmt: skip
 

@@ -20,8 +20,7 @@ from glocal.data.stored import RowStore, read_hdf5
 from glocal.data.world import simulated_world
 from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError, ParameterError
 from glocal.files import array_sha256
-from glocal.transform import LinearTransform
-from glocal.transform.streaming import apply_file
+from glocal.transform import LinearTransform, apply_file
 
 STORES = ("h5", "h5 in chunks", "zarr")
 KINDS = ("npy", *STORES)

@@ -34,7 +34,6 @@ from glocal.solver.minibatch import (
     epoch_steps,
     minimise_by_batches,
 )
-from glocal.transform import LinearTransform
 
 pytestmark = pytest.mark.nightly
 
@@ -571,31 +570,6 @@ def quick():
 def fitted(world, **options):
     with pytest.warns(NotConvergedWarning, match="how far the optimum lies below is not measured"):
         return fit_arm(world.objects, world.triplets, **options)
-
-
-def test_a_checkpoint_is_a_transform(world, quick, tmp_path):
-    """The checkpoint of a fit loads as the transform that the fit returned, scalars and all, and can start another."""
-    fit = fitted(world, profile=quick, method="global", bias=True, engine=Engine(checkpoints=tmp_path))
-    loaded = LinearTransform.load(tmp_path / "last.ckpt")
-    np.testing.assert_array_equal(loaded.weights, fit.transform.weights)
-    np.testing.assert_array_equal(loaded.bias, fit.transform.bias)
-    assert (loaded.mean, loaded.std) == (fit.transform.mean, fit.transform.std)
-    assert loaded.meta["checkpoint"]["steps"] == fit.record.steps
-    loaded.save(tmp_path / "t.npz")
-    np.testing.assert_array_equal(LinearTransform.load(tmp_path / "t.npz").weights, fit.transform.weights)
-    started = fit_arm(world.objects, world.triplets, method="global", start=loaded)
-    assert started.record.converged
-
-
-def test_what_is_no_checkpoint_of_ours_is_a_sentence(tmp_path):
-    """Damaged, foreign, or without scalars: one sentence each."""
-    path = tmp_path / "a.ckpt"
-    path.write_bytes(b"nonsense")
-    with pytest.raises(FileError, match="is not a whole PyTorch file"):
-        LinearTransform.load(path)
-    torch.save({"state_dict": {"W": torch.eye(2)}}, path)
-    with pytest.raises(FileError, match="is not a fit of glocal"):
-        LinearTransform.load(path)
 
 
 @pytest.mark.parametrize(("method", "lmbda"), [("global", 0.1), ("glocal", 0.1), ("naive", 0.05)])

@@ -203,7 +203,7 @@ def files(world, tmp_path):
 
 
 def test_the_command_line(files, tmp_path, capsys, as_a_user):
-    """--solver, --eta, --optimiser, --checkpoints and --start CKPT: one JSON object with the keys of the contract."""
+    """--solver, --eta, --optimiser, --checkpoints and --start: one JSON object with the keys of the contract."""
     out = tmp_path / "t.npz"
     loop = ["--solver", "minibatch", "--eta", "0.02", "--optimiser", "adam", "--checkpoints", str(tmp_path / "kept")]
     assert execute([*files, *loop, "--out", str(out), "--json"]) == 0
@@ -212,7 +212,7 @@ def test_the_command_line(files, tmp_path, capsys, as_a_user):
     assert record["converged"] is False
     assert record["status"] in ("budget", "stalled")
     assert {"objective", "parts", "gap", "evaluations", "epochs", "steps", "seconds", "out"} <= set(record)
-    assert execute([*files, "--start", str(tmp_path / "kept" / "last.ckpt"), "--out", str(out), "--json"]) == 0
+    assert execute([*files, "--start", str(out), "--out", str(out), "--json"]) == 0
     exact = json.loads(capsys.readouterr().out)
     assert exact["converged"]
     assert exact["objective"] <= record["objective"]

@@ -23,7 +23,7 @@ from glocal.evaluation.views import BeforeAfter, object_view, save_view
 from glocal.results import to_json
 from glocal.suite import Plan, run_suite
 from glocal.transform import LinearTransform
-from glocal.transform.published import WRONG, wrong_name
+from glocal.transform.files import wrong_name
 
 pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
@@ -351,7 +351,7 @@ def test_nothing_amiss_is_said_too(tmp_path):
 def test_the_sentence_for_a_wrong_file_is_that_of_its_warning(tmp_path):
     """Only weights in the registry are wrong, and not in a folder that names the model they fit."""
     assert wrong_name(tmp_path / "a.npz", np.eye(3)) is None
-    assert wrong_name(tmp_path / "a.npz", np.eye(next(iter(WRONG.values())).shape[0])) is None
+    assert wrong_name(tmp_path / "a.npz", np.eye(768)) is None
 
 
 def test_an_unfinished_sweep_has_a_page(tmp_path):

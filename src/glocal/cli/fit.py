@@ -18,7 +18,7 @@ from glocal.errors import counted
 from glocal.extras import needed
 from glocal.files import writable_target
 from glocal.results import FitRecord, to_json
-from glocal.transform.file_format import TRANSFORM_ENDINGS, is_safetensors
+from glocal.transform.files import ENDINGS
 
 
 @takes(Arm, SolverOptions, DataOptions, ProfileOptions)
@@ -51,8 +51,8 @@ def fit(
 
     Example: glocal fit --features features.npy --triplets triplets.npy --method global --holdout 3 --out transform.npz
     """
-    writable_target(out, what="--out", endings=TRANSFORM_ENDINGS)
-    if is_safetensors(out):
+    writable_target(out, what="--out", endings=ENDINGS)
+    if out.suffix == ".safetensors":
         needed("safetensors", f"--out {out}")
     loaded = load_features(features, model, layer)
     joined = answers.to_fit(loaded)

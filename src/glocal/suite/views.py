@@ -17,7 +17,7 @@ from glocal.suite.cells import content_of, embedding, hash_of
 from glocal.suite.plan import NamedArm, Plan
 from glocal.suite.sources import Sources
 from glocal.transform import LinearTransform
-from glocal.transform.published import wrong_name
+from glocal.transform.files import wrong_name
 
 _SHOWN = (
     "method", "alpha", "lmbda", "mix", "tau", "objective", "converged", "status", "reason", "gap", "evaluations",

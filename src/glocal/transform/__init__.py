@@ -1,8 +1,8 @@
 """The result: one affine map, its file, and its application to any number of rows."""
 
+from glocal.transform.apply import apply_file, apply_parquet
 from glocal.transform.linear import LinearTransform
 from glocal.transform.reduction import reduced
-from glocal.transform.shards import apply_shards
-from glocal.transform.streaming import apply_file
+from glocal.transform.verification import check_rows, row_lengths
 
-__all__ = ["LinearTransform", "apply_file", "apply_shards", "reduced"]
+__all__ = ["LinearTransform", "apply_file", "apply_parquet", "check_rows", "reduced", "row_lengths"]

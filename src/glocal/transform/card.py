@@ -2,168 +2,169 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from glocal.errors import DataError, ParameterError
-from glocal.files import one_line
+from jaxtyping import Float
+from numpy import ndarray
 
-if TYPE_CHECKING:
-    from glocal.transform.linear import LinearTransform
+from glocal.errors import ParameterError
 
-_UNKNOWN = "not recorded"
+_TAGS = ["representational-alignment", "human-similarity", "odd-one-out", "feature-extraction"]
+_CARD = """---
+{front}
+---
+
+# Transform of {model} to human similarity judgments
+
+One affine map of a model's features, fitted to people's answers about which things are alike (Muttenthaler et al.,
+*Improving neural network representations using human similarity judgments*, NeurIPS 2023).
+
+| | |
+|---|---|
+{facts}
+
+## Use it
+
+`X` holds the raw features of the model, one row for each image.{rows}
+
+```python
+from glocal import LinearTransform
+
+aligned = LinearTransform.load("transform.npz")(X)
+```
+
+Without glocal:
+
+```python
+import numpy as np
+
+file = np.load("transform.npz", allow_pickle=False)
+aligned = (X - file["mean"]) / file["std"] @ file["weights"]{bias}
+```
+
+## Licence
+
+{licence}. The network and the answers have licences of their own.
+"""
 
 
-def card(transform: LinearTransform, *, licence: str | None = None) -> str:
-    """Write the card of a transform from its record.
+def card(
+    weights: Float[ndarray, "p r"],
+    bias: Float[ndarray, " r"] | None,
+    mean: float,
+    std: float,
+    meta: Mapping[str, Any],
+    *,
+    licence: str | None = None,
+    base_model: str | None = None,
+    datasets: Sequence[str] = (),
+) -> str:
+    """Write the card of a transform from its parts; see `LinearTransform`.
 
     Parameters
     ----------
-    transform : LinearTransform
     licence : str or None
         An identifier such as ``"mit"``; None says that none is stated.
+    base_model : str or None
+        The network on the Hugging Face hub, ``OWNER/NAME``; None is that of a network of timm, and else none.
+    datasets : sequence of str
+        The answers' data sets on the hub.
 
     Returns
     -------
     str
-        Markdown with the front matter that the Hugging Face hub reads: what the transform is, from which answers it was
-        fitted, its scores with intervals, its licence, and how to use it with and without glocal.
+        Markdown with the front matter that the hub reads: what the transform is, from which answers it was fitted, its
+        scores with intervals (``model-index``), its licence, and how to use it with and without glocal.
 
     Raises
     ------
     ParameterError
-        The licence is no identifier.
-    DataError
-        The record of the transform is damaged.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from glocal import LinearTransform
-    >>> text = card(LinearTransform(np.eye(3, dtype=np.float32), None, mean=0.5, std=2.0), licence="mit")
-    >>> text.splitlines()[0:4]
-    ['---', 'library_name: glocal', 'license: mit', 'tags:']
+        The licence is not an identifier, or the network or a data set is not a name on the hub.
     """
     if licence is not None and not re.fullmatch(r"[\w.+-]+", licence):
         raise ParameterError(f"licence is {licence!r}; it must be an identifier such as mit or cc-by-4.0.")
-    try:
-        return "\n".join(_lines(transform, licence))
-    except (TypeError, ValueError, LookupError, AttributeError) as error:
-        raise DataError(f"the record of the transform is damaged ({one_line(error)}). Fit or copy it again.") from error
-
-
-def _lines(transform: LinearTransform, licence: str | None) -> list[str]:
-    fit = dict(transform.meta.get("fit") or {})
-    source = dict(transform.meta.get("source") or {})
-    model = " / ".join(" ".join(str(source[key]).split()) for key in ("model", "layer") if source.get(key))
-    return [
-        "---",
-        "library_name: glocal",
-        *([f"license: {licence}"] if licence else []),
-        "tags:",
-        "- representational-alignment",
-        "- human-similarity",
-        "---",
-        "",
-        f"# Transform of {model or 'features'} to human similarity judgments",
-        "",
-        "One affine map of a model's features, fitted to people's answers about which things are alike "
-        "(Muttenthaler et al., *Improving neural network representations using human similarity judgments*, NeurIPS "
-        "2023).",
-        "",
-        "## What it is",
-        "",
-        *_table(_facts(transform, fit, source, model)),
-        "",
-        "## Scores",
-        "",
-        *(
-            list(_scores(transform.meta))
-            or ["No score was recorded with this transform. Measure it: `glocal evaluate`."]
-        ),
-        "",
-        "## Use it",
-        "",
-        *_use(transform),
-        "",
-        "## Licence",
-        "",
-        f"{licence}." if licence else "None is stated.",
-        "The network and the answers have licences of their own.",
-        "",
+    network = str(_at(meta, "source.model") or "")
+    for name in (*datasets, *([base_model] if base_model else [])):
+        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+            raise ParameterError(f"{name!r} is not the name of a repository on the Hugging Face hub (OWNER/NAME).")
+    front = {
+        "library_name": "glocal", "license": licence, "base_model": base_model or _of_timm(network),
+        "datasets": list(datasets), "tags": _TAGS, "model-index": _model_index(meta),
+    }  # fmt: skip
+    model = " / ".join(" ".join(str(part).split()) for part in (network, _at(meta, "source.layer")) if part)
+    facts = [
+        ("dimensions", "{} to {}".format(*weights.shape)),
+        ("mean and std", f"{mean:.6g}, {std:.6g}"),
+        *_facts(meta),
     ]
+    return _CARD.format(
+        front="\n".join(f"{key}: {json.dumps(value)}" for key, value in front.items() if value),  # JSON is YAML
+        model=model or "features",
+        facts="\n".join(f"| {name} | {_cell(value)} |" for name, value in facts),
+        rows=" Scale each row to length 1 first." if _at(meta, "rows.normalised") else "",
+        bias="" if bias is None else ' + file["bias"]',
+        licence=licence or "None is stated",
+    )
 
 
-def _facts(transform: LinearTransform, fit: dict[str, Any], source: dict[str, Any], model: str) -> Iterator[list[str]]:
-    provenance = fit.get("provenance") or {}
-    data = provenance.get("data") or {}
-    settings = [f"{name} {fit[name]}" for name in ("alpha", "lmbda", "tau", "mix") if fit.get(name) is not None]
-    size = f"{transform.dimensions} to {transform.out_dimensions}"
-    yield ["model and layer", model or f"{_UNKNOWN}; apply it to the features it was fitted on only"]
-    if source.get("preprocessing"):
-        yield ["preprocessing", str(source["preprocessing"])]
-    yield ["dimensions", size]
-    yield ["bias", "no" if transform.bias is None else "yes"]
-    yield ["mean and std of the object features", f"{transform.mean:.6g}, {transform.std:.6g}"]
-    yield ["method", ", ".join([str(fit["method"]), *settings]) if "method" in fit else _UNKNOWN]
-    if "n_triplets" in fit:
-        yield ["answers", f"{fit['n_triplets']} about {fit['n_objects']} objects"]
-    for name in ("triplets", "features"):
-        if name in data:
-            yield [f"sha256 of the {'answers' if name == 'triplets' else name}", f"`{data[name]}`"]
-    if fit.get("n_local"):
-        yield ["images whose neighbours were kept", str(fit["n_local"])]
-    if "status" in fit:
-        yield ["optimum", f"{fit['status']}: {fit['reason']}"]
-    if "version" in provenance:
-        yield ["glocal", str(provenance["version"])]
-
-
-def _scores(meta: dict[str, Any]) -> Iterator[str]:
-    """The held-out scores of the fit, and the line of the sweep that was chosen."""
-    rows = []
-    held = ((meta.get("fit") or {}).get("holdout") or {}).get("heldout")
-    if held:
-        low, high = held.get("low"), held.get("high")
+def _facts(meta: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    yield "preprocessing", _at(meta, "source.preprocessing") or "not recorded"
+    settings = [f"{name} {_at(meta, f'fit.{name}')}" for name in ("method", "alpha", "lmbda", "tau", "mix")]
+    yield "settings", ", ".join(text for text in settings if not text.endswith(" None")) or "not recorded"
+    for key, name in (
+        ("n_answers", "answers"),
+        ("n_objects", "objects"),
+        ("n_local", "local images"),
+        ("status", "fit"),
+    ):
+        if _at(meta, f"fit.{key}") is not None:
+            yield name, _at(meta, f"fit.{key}")
+    for name, digest in (_at(meta, "fit.provenance.data") or {}).items():
+        yield f"sha256 of the {name}", f"`{digest}`"
+    for name, value, low, high, n in _scores(meta):
         interval = f" [{low:.3f}, {high:.3f}]" if low is not None and high is not None else ""
-        rows.append(["agreement on held-out objects", f"{held['accuracy_cosine']:.3f}{interval}", str(held["n"])])
-        rows.append(["the same without the transform", f"{held['original_accuracy_cosine']:.3f}", str(held["n"])])
-    chosen = [line for line in (meta.get("sweep") or {}).get("front", []) if line.get("chosen")]
-    for metric, words in (("accuracy_cosine", "agreement, mean over folds"), ("neighbours_kept", "neighbours kept")):
-        for line in chosen:
-            if line.get(metric) is not None:
-                error = line.get(f"{metric}_se")
-                rows.append([words, f"{line[metric]:.3f}" + (f" ± {error:.3f} (standard error)" if error else ""), ""])
-    if rows:
-        yield from _table(rows, heading=["measure", "value", "answers"])
+        yield name, f"{value:.3f}{interval}" + (f", n = {n}" if n else "")
 
 
-def _use(transform: LinearTransform) -> Iterator[str]:
-    plus = ' + file["bias"]' if transform.bias is not None else ""
-    yield from [
-        "`X` holds the raw features of the model, one row an image.",
-        "",
-        "```python",
-        "from glocal import LinearTransform",
-        "",
-        'aligned = LinearTransform.load("transform.npz")(X)',
-        "```",
-        "",
-        "Without glocal:",
-        "",
-        "```python",
-        "import numpy as np",
-        "",
-        'file = np.load("transform.npz", allow_pickle=False)',
-        f'aligned = (X - file["mean"]) / file["std"] @ file["weights"]{plus}',
-        "```",
-    ]
+def _scores(meta: Mapping[str, Any]) -> Iterator[tuple[str, float, float | None, float | None, int | None]]:
+    """Name, value, interval and number of answers of what the record has of scores on held-out objects."""
+    held = _at(meta, "fit.holdout.heldout") or {}
+    for key, name in (
+        ("accuracy_cosine", "agreement on held-out objects"),
+        ("original_accuracy_cosine", "the same without the transform"),
+        ("neighbours_kept", "neighbours kept of held-out images"),
+    ):
+        if isinstance(held.get(key), float):
+            ends = (held.get("low"), held.get("high")) if key == "accuracy_cosine" else (None, None)
+            yield name, held[key], *ends, held.get("n") if "accuracy" in key else None
+    for point in _at(meta, "sweep.front") or ():
+        for key, name in (("accuracy_cosine", "agreement"), ("neighbours_kept", "neighbours kept")):
+            if _at(point, "chosen") and isinstance(_at(point, key), float):
+                yield f"{name}, mean over folds", point[key], None, None, None
 
 
-def _table(rows: Any, heading: list[str] | None = None) -> Iterator[str]:
-    rows = [heading or ["", ""], *rows]
-    for number, row in enumerate(rows):
-        yield "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row) + " |"
-        if number == 0:
-            yield "|" + "---|" * len(row)
+def _model_index(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The scores as the hub's ``model-index``: https://huggingface.co/docs/hub/model-cards."""
+    metrics = [{"type": "accuracy" if "agree" in name else "neighbours_kept", "name": name, "value": value}
+               for name, value, *_ in _scores(meta) if "without" not in name]  # fmt: skip
+    result = {"task": {"type": "odd-one-out"}, "dataset": {"name": "held-out objects", "type": "odd-one-out"}}
+    return [{"name": "glocal", "results": [{**result, "metrics": metrics}]}] if metrics else []
+
+
+def _of_timm(network: str) -> str | None:
+    """The repository on the hub of a network of timm, which is there under its own name."""
+    return network.replace("timm:", "timm/") if re.fullmatch(r"timm:[\w.-]+", network) else None
+
+
+def _at(record: Any, place: str) -> Any:
+    """What a record holds at a place such as ``"fit.holdout"``, or None."""
+    for key in place.split("."):
+        record = record.get(key) if isinstance(record, Mapping) else None
+    return record
+
+
+def _cell(value: Any) -> str:
+    return " ".join(str(value).split()).replace("|", "\\|")

@@ -13,15 +13,13 @@ from glocal.errors import DataError, ParameterError
 from glocal.extras import needed
 from glocal.files import PathLike, atomic_write
 from glocal.results import to_json
-from glocal.transform.file_format import FORMAT
+from glocal.transform.files import FORMAT
 
 if TYPE_CHECKING:
     import torch
 
     Layer = torch.nn.Linear | torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Conv3d | torch.nn.Parameter
 
-ONNX_OPSET = 17
-_ONNX_IR = 8  # what runtimes of the age of opset 17 read
 _ONNX_BYTES = (1 << 31) - (1 << 20)  # one protobuf message ends at 2 GiB
 
 
@@ -122,11 +120,18 @@ def fold_into(A: Float[np.ndarray, "p r"], c: Float[np.ndarray, " r"], layer: La
 
 
 def to_onnx(
-    A: Float[np.ndarray, "p r"], c: Float[np.ndarray, " r"], path: PathLike, *, meta: Mapping[str, Any]
+    A: Float[np.ndarray, "p r"],
+    c: Float[np.ndarray, " r"],
+    path: PathLike,
+    *,
+    meta: Mapping[str, Any],
+    opset: int = 17,
+    ir_version: int = 8,
 ) -> None:
     """Write z = x A + c atomically as an ONNX model: ``features`` (n, p) raw float32 in, ``aligned`` (n, r) out.
 
-    n is free. `meta`, the provenance of the transform, becomes one JSON string ``meta`` of the model's metadata.
+    n is free. `meta`, the provenance of the transform, becomes one JSON string ``meta`` of the model's metadata. To
+    append it to a backbone by ``onnx.compose.merge_models``, give it the opset and the IR version of that.
 
     Raises
     ------
@@ -142,10 +147,7 @@ def to_onnx(
 
     p, r = A.shape
     if 4 * r * (p + 1) > _ONNX_BYTES:
-        raise ParameterError(
-            f"the transform maps {p} dimensions and its weights take {4 * p * r} bytes; one ONNX file holds less than "
-            "2 GiB. Save it as .npz or .safetensors."
-        )
+        raise ParameterError(f"the weights take {4 * p * r} bytes; one ONNX file holds less than 2 GiB. Save as .npz.")
     graph = helper.make_graph(
         [
             helper.make_node("MatMul", ["features", "weights"], ["product"]),
@@ -156,8 +158,8 @@ def to_onnx(
         [helper.make_tensor_value_info("aligned", TensorProto.FLOAT, ["n", r])],
         [numpy_helper.from_array(part.astype(np.float32), name) for name, part in (("weights", A), ("bias", c))],
     )
-    opsets = [helper.make_opsetid("", ONNX_OPSET)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=_ONNX_IR, producer_name="glocal")
+    opsets = [helper.make_opsetid("", opset)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=ir_version, producer_name="glocal")
     helper.set_model_props(model, {"meta": to_json({"format": FORMAT, **meta})})
     onnx.checker.check_model(model)
     with atomic_write(path) as stream:

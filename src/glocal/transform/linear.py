@@ -1,20 +1,22 @@
-"""`LinearTransform`: z = ((x - mean) / std) W + b, applied, interpolated, saved and loaded."""
+"""`LinearTransform`: z = ((x - mean) / std) W + b, applied, interpolated, saved, loaded and shared."""
 
 from __future__ import annotations
 
-import warnings
+import sys
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
 from glocal.data.features import Standardization, row_blocks
-from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.files import PathLike, one_line
-from glocal.jobs.leaving import existing_file
-from glocal.options import check_kind
-from glocal.transform.file_format import read_transform, write_transform
+from glocal.errors import DataError, ParameterError
+from glocal.files import PathLike, atomic_write, make_folder
+from glocal.similarity import unit_rows
+from glocal.transform.card import card
+from glocal.transform.files import TRANSFORM_NAME, read_transform, write_transform
 
 if TYPE_CHECKING:
     import torch
@@ -28,8 +30,8 @@ Rows = TypeVar("Rows")
 class LinearTransform:
     """An affine transform of standardized features.
 
-    W maps p dimensions to p, or to r < p where `glocal.transform.reduced` made it. Such a map has no strength and
-    starts no fit; otherwise it is applied, composed, exported, saved and scored alike.
+    W maps p dimensions to p, or to r < p where `glocal.transform.reduced` made it. Such a map has no strength;
+    otherwise it is applied, composed, exported, saved and scored alike.
 
     Parameters
     ----------
@@ -38,7 +40,7 @@ class LinearTransform:
     bias : (r,) float32 or None
         b.
     mean, std : float
-        The two standardization scalars of the object features the transform was fitted on.
+        The two standardization scalars of the object features that the transform was fitted on.
     meta : dict
         Provenance and scores, JSON values only; empty for a file of the authors.
 
@@ -76,10 +78,10 @@ class LinearTransform:
 
     def __repr__(self) -> str:
         method = self.meta.get("fit", {}).get("method")
-        known = [] if method is None else [str(method)]
         fewer = "" if self.out_dimensions == self.dimensions else f" to {self.out_dimensions}"
-        known += [f"{self.dimensions}{fewer} dimensions", *([] if self.bias is None else ["bias"])]
-        return f"LinearTransform({', '.join(known)}, mean {self.mean:.6g}, std {self.std:.6g})"
+        known = [str(method)] * (method is not None) + [f"{self.dimensions}{fewer} dimensions"]
+        known += ["bias"] * (self.bias is not None) + [f"mean {self.mean:.6g}", f"std {self.std:.6g}"]
+        return f"LinearTransform({', '.join(known)})"
 
     @property
     def dimensions(self) -> int:
@@ -96,9 +98,75 @@ class LinearTransform:
         """The two scalars as a function of features."""
         return Standardization(self.mean, self.std)
 
-    def __call__(self, features: Rows, *, strength: float = 1.0, normalize: bool = False) -> Rows:
-        """Transform rows, arrays to arrays and tensors to tensors, with their gradients; the same as `apply`."""
-        return self.apply(features, strength=strength, normalize=normalize)
+    def apply(self, features: Rows, *, normalize: bool = False) -> Rows:
+        """Transform rows, arrays to arrays and tensors to tensors with their gradients; calling it does the same.
+
+        Parameters
+        ----------
+        features : (n, p) array or tensor
+            Not standardized: the two scalars are part of the transform. Integers become float32;
+            float16 and bfloat16 are computed in float32 and rounded once at the end.
+        normalize : bool
+            First scale each row to length 1, for a transform that was fitted on such rows.
+
+        Returns
+        -------
+        (n, r) array or tensor
+            Of the kind, device and (float) dtype that came in.
+
+        Raises
+        ------
+        DataError
+            The rows do not have p columns, or are not real numbers.
+        """
+        torch = sys.modules.get("torch")  # whoever has a tensor has imported it
+        is_tensor = torch is not None and isinstance(features, torch.Tensor)
+        if not (is_tensor or isinstance(features, np.ndarray)):
+            raise DataError(
+                f"features are a {type(features).__name__}; a transform maps numpy arrays and tensors. "
+                "Pass numpy.asarray(features)."
+            )
+        X: Any = features
+        self.check_shape(tuple(X.shape))
+        if X.is_complex() or X.layout != torch.strided if is_tensor else X.dtype.kind not in "fiub":  # type: ignore[union-attr]
+            raise DataError(f"features hold {X.dtype} values; they must be real numbers in a dense array or tensor.")
+        return self._apply_torch(torch, X, normalize) if is_tensor else self._apply_numpy(X, normalize)  # type: ignore[return-value]
+
+    __call__ = apply
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Raise a DataError for features of a shape that is not (n, p)."""
+        if len(shape) != 2 or shape[1] != self.dimensions:
+            raise DataError(
+                f"features have shape {shape} but the transform maps {self.dimensions} dimensions; "
+                f"it needs (n, {self.dimensions}): features of the model and layer it was fitted on."
+            )
+
+    def _apply_numpy(self, X: np.ndarray, normalize: bool) -> np.ndarray:
+        dtype = np.dtype(np.float64 if X.dtype.kind == "f" and X.dtype.itemsize >= 8 else np.float32)
+        W = self.weights.astype(dtype, copy=False)
+        Z: np.ndarray = np.empty((len(X), self.out_dimensions), dtype=X.dtype if X.dtype.kind == "f" else dtype)
+        # NOTE the scalars come off before the product: folded into it, a large offset would cancel in float32
+        for start, stop in row_blocks(*X.shape):
+            rows = unit_rows(X[start:stop].astype(np.float64)) if normalize else X[start:stop]
+            block = self.standardization(rows, dtype) @ W
+            Z[start:stop] = block if self.bias is None else block + self.bias
+        return Z
+
+    def _apply_torch(self, torch: Any, X: Any, normalize: bool) -> Any:
+        dtype = torch.float64 if X.dtype == torch.float64 else torch.float32
+        rows = X.to(dtype)
+        if normalize:
+            rows = torch.nn.functional.normalize(rows, dim=1)
+        near = float(np.float32(self.mean))  # NOTE in two parts: not every device computes in float64
+        Z = (
+            ((rows - near) - (self.mean - near))
+            / self.std
+            @ torch.as_tensor(self.weights, dtype=dtype, device=X.device)
+        )
+        if self.bias is not None:
+            Z = Z + torch.as_tensor(self.bias, dtype=dtype, device=X.device)
+        return Z.to(X.dtype) if X.is_floating_point() else Z
 
     def __matmul__(self, first: LinearTransform) -> LinearTransform:
         """Compose as functions are: ``(second @ first)(X)`` is ``second(first(X))``, as one transform.
@@ -120,99 +188,16 @@ class LinearTransform:
             )
         A, c = self.folded()
         b = c if first.bias is None else first.bias.astype(np.float64) @ A + c
-        weights, bias = first.weights.astype(np.float64) @ A, b if b.any() else None
         dtype = np.result_type(self.weights, first.weights)
-        return LinearTransform(
-            weights.astype(dtype),
-            None if bias is None else bias.astype(dtype),
-            first.mean,
-            first.std,
-            {"composed": [first.meta, self.meta]},
-        )
-
-    def apply(self, features: Rows, *, strength: float = 1.0, normalize: bool = False) -> Rows:
-        """Transform rows.
-
-        Parameters
-        ----------
-        features : (n, p) array or tensor
-            Not standardized: the two scalars are part of the transform. Integers become float32;
-            float16 and bfloat16 are computed in float32 and rounded once at the end.
-        strength : float
-            1 is the transform, 0 the original up to scale; see `at_strength`.
-        normalize : bool
-            Scale each row to length 1.
-
-        Returns
-        -------
-        (n, r) array or tensor
-            Of the kind, device and (float) dtype that came in.
-
-        Raises
-        ------
-        DataError
-            The rows do not have p columns.
-        """
-        if strength != 1.0:
-            return self.at_strength(strength).apply(features, normalize=normalize)
-        shape = getattr(features, "shape", None)
-        if not (isinstance(features, np.ndarray) or hasattr(features, "detach")) or shape is None:
-            raise DataError(
-                f"features are a {type(features).__name__}; a transform maps numpy arrays and tensors. "
-                "Pass numpy.asarray(features)."
-            )
-        self.check_shape(tuple(shape))
-        if isinstance(features, np.ndarray):
-            if features.dtype.kind not in "fiub":
-                raise DataError(f"features hold {features.dtype} values; they must be real numbers.")
-            return self._apply_numpy(features, normalize)  # type: ignore[return-value]
-        return self._apply_torch(features, normalize)
-
-    def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Raise a DataError for features of a shape that is not (n, p)."""
-        if len(shape) != 2 or shape[1] != self.dimensions:
-            raise DataError(
-                f"features have shape {shape} but the transform maps {self.dimensions} dimensions; "
-                f"it needs (n, {self.dimensions}): features of the model and layer it was fitted on."
-            )
-
-    def _apply_numpy(self, X: np.ndarray, normalize: bool) -> np.ndarray:
-        dtype = np.dtype(np.float64 if X.dtype.kind == "f" and X.dtype.itemsize >= 8 else np.float32)
-        W = self.weights.astype(dtype, copy=False)
-        Z: np.ndarray = np.empty((len(X), self.out_dimensions), dtype=X.dtype if X.dtype.kind == "f" else dtype)
-        # NOTE the scalars come off before the product: folded into it, a large offset would cancel in float32
-        for start, stop in row_blocks(*X.shape):
-            block = self.standardization(X[start:stop], dtype) @ W
-            if self.bias is not None:
-                block += self.bias
-            if normalize:
-                norms = np.linalg.norm(block, axis=1, keepdims=True)
-                block /= np.where(norms > 0, norms, 1)
-            Z[start:stop] = block
-        return Z
-
-    def _apply_torch(self, X: Any, normalize: bool) -> Any:
-        import torch
-
-        if X.is_complex() or X.layout != torch.strided:
-            raise DataError(f"features hold {X.dtype} values, {X.layout}; they must be real numbers in a dense tensor.")
-        dtype = torch.float64 if X.dtype == torch.float64 else torch.float32
-        W = torch.as_tensor(self.weights, dtype=dtype, device=X.device)
-        near = float(np.float32(self.mean))  # NOTE in two parts: not every device computes in float64
-        Z = ((X.to(dtype) - near) - (self.mean - near)) / self.std @ W
-        if self.bias is not None:
-            Z += torch.as_tensor(self.bias, dtype=dtype, device=X.device)
-        if normalize:
-            Z = torch.nn.functional.normalize(Z, dim=1)
-        return Z.to(X.dtype) if X.is_floating_point() else Z
+        weights = (first.weights.astype(np.float64) @ A).astype(dtype)
+        meta = {"composed": [first.meta, self.meta]}
+        return LinearTransform(weights, b.astype(dtype) if b.any() else None, first.mean, first.std, meta)
 
     def folded(self) -> tuple[Float[np.ndarray, "p r"], Float[np.ndarray, " r"]]:
         """Give A, c (float64) of this map on raw features, z = x A + c: A = W / std, c = b - mean/std · Σ_rows W."""
         A = self.weights.astype(np.float64) / self.std
         c = -self.mean * A.sum(axis=0)
-        if self.bias is not None:
-            c += self.bias
-        return A, c
+        return A, c if self.bias is None else c + self.bias
 
     def at_strength(self, strength: float) -> LinearTransform:
         """Interpolate between the original features and the full transform.
@@ -231,7 +216,6 @@ class LinearTransform:
             Another number, or a transform to fewer dimensions, which cannot be mixed with the original: reduce it
             afterwards.
         """
-        check_kind("strength", strength, float)
         if not (np.isfinite(strength) and strength >= 0):
             raise ParameterError(f"strength is {strength}; allowed is 0 (original) and above, 1 is the full transform.")
         if self.out_dimensions != self.dimensions:
@@ -259,11 +243,11 @@ class LinearTransform:
 
         return fold_into(*self.folded(), layer)
 
-    def to_onnx(self, path: PathLike) -> None:
+    def to_onnx(self, path: PathLike, *, opset: int = 17, ir_version: int = 8) -> None:
         """Write an ONNX model from raw ``features`` to ``aligned``; see `glocal.transform.export.to_onnx`."""
         from glocal.transform.export import to_onnx
 
-        to_onnx(*self.folded(), path, meta=self.meta)
+        to_onnx(*self.folded(), path, meta=self.meta, opset=opset, ir_version=ir_version)
 
     def save(self, path: PathLike) -> None:
         """Write the transform atomically as ``.npz``: the authors' format plus one JSON string `meta`.
@@ -276,17 +260,15 @@ class LinearTransform:
         MissingDependencyError
             A ``.safetensors`` path without safetensors installed.
         ParameterError
-            The file name has the extension of another kind of file.
+            The file name ends in something else.
         FileError
             The file cannot be written; a previous file stays whole.
         """
-        write_transform(path, (self.weights, self.bias, self.mean, self.std, self.meta))
+        write_transform(path, self.weights, self.bias, self.mean, self.std, self.meta)
 
     @classmethod
     def load(cls, path: PathLike) -> LinearTransform:
         """Read a transform of ours (``.npz``, ``.safetensors``) or one of the authors' published ``.npz`` files.
-
-        Of a ``.ckpt`` of the mini-batch solver it is the transform that the checkpoint holds, without Lightning.
 
         Raises
         ------
@@ -298,16 +280,42 @@ class LinearTransform:
         Warns
         -----
         DataWarning
-            A published file that is known to be wrong; see `glocal.transform.published`.
+            A published file that is known to be wrong.
         """
-        from glocal.transform.checkpoint import read_checkpoint
-        from glocal.transform.published import wrong_name
-
-        path = existing_file(path, what="transform")
         try:
-            transform = cls(*(read_checkpoint if path.suffix == ".ckpt" else read_transform)(path))
-        except (DataError, ValueError, TypeError) as error:
-            raise DataError(f"transform file {path}: {one_line(error)}.") from error
-        if said := wrong_name(path, transform.weights):
-            warnings.warn(said, DataWarning, stacklevel=2)
-        return transform
+            return cls(*read_transform(path))
+        except DataError as error:
+            raise DataError(f"transform file {path}: {error}") from error
+
+    @classmethod
+    def from_pretrained(cls, name: PathLike) -> LinearTransform:
+        """Load a transform by its name; see `glocal.transform.hub.pull`.
+
+        It is a file or folder; ``"clip_ViT-L/14/visual"``, published by model and layer; ``"OWNER/NAME"`` on the hub.
+        """
+        from glocal.transform.hub import pull
+
+        return cls.load(pull(name))
+
+    def save_pretrained(self, folder: PathLike, **described: Any) -> None:
+        """Write ``transform.npz`` and a model card into a folder; `glocal.transform.card.card` takes `described`."""
+        text = card(self.weights, self.bias, self.mean, self.std, self.meta, **described)
+        self.save(make_folder(folder) / TRANSFORM_NAME)
+        with atomic_write(Path(folder) / "README.md") as stream:
+            stream.write(text.encode())
+
+    def push_to_hub(self, repository: str, *, private: bool = False, **described: Any) -> str:
+        """Commit what `save_pretrained` writes to a repository on the Hugging Face hub, ``OWNER/NAME``.
+
+        It is created if need be. The token is the one that ``hf auth login`` or ``$HF_TOKEN`` gives.
+
+        Returns
+        -------
+        str
+            ``hf://OWNER/NAME@COMMIT``, which `from_pretrained` takes.
+        """
+        from glocal.transform.hub import upload
+
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder, **described)
+            return upload(folder, repository, private=private, message=f"glocal: {self!r}")

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from glocal.data.features import Features, as_matrix, check_finite
-from glocal.data.parquet import open_parquet, pieces, shards_of, vector_column, vectors
 from glocal.errors import DataError, ParameterError
+from glocal.similarity import unit_rows
 from glocal.transform.linear import LinearTransform
-
-Rows = Iterable[tuple[str, int, np.ndarray]]
-"""Consecutive pieces of rows: the file they come from, the number of the first row, and the rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +76,9 @@ def reduced(transform: LinearTransform, features: Features | np.ndarray, dimensi
     return leading(transform, features).transform(dimensions)
 
 
-def leading(transform: LinearTransform, features: Features | np.ndarray) -> Leading:
+def leading(
+    transform: LinearTransform, features: Features | np.ndarray | Iterable[np.ndarray], *, normalize: bool = False
+) -> Leading:
     """Find the leading directions of the transformed rows of `features`, in one pass over them.
 
     They are the eigenvectors of the second moments of Z = X̃ W + b,
@@ -95,8 +93,10 @@ def leading(transform: LinearTransform, features: Features | np.ndarray) -> Lead
     Parameters
     ----------
     transform : LinearTransform
-    features : Features or (n, p) array
+    features : Features, (n, p) array, or iterable of (m, p) arrays
         Raw (not standardized) rows, of any number: memory is that of p × p and of 32 MB of rows.
+    normalize : bool
+        First scale each row to length 1, as in `LinearTransform.apply`.
 
     Raises
     ------
@@ -107,24 +107,17 @@ def leading(transform: LinearTransform, features: Features | np.ndarray) -> Lead
     ----------
     Eckart & Young (1936), The approximation of one matrix by another of lower rank, Psychometrika 1, 211-218.
     """
-    features = features if isinstance(features, Features) else Features(as_matrix(features))
-    transform.check_shape((len(features), features.dimensions))
-    return leading_of(transform, ((features.source, start, rows) for start, rows in features.chunks()))
-
-
-def leading_of(transform: LinearTransform, rows: Rows, *, progress: Callable[[int], None] | None = None) -> Leading:
-    """`leading` of rows that come piece by piece, as `rows_of_parquet` yields them."""
+    given = Features(as_matrix(features)) if isinstance(features, np.ndarray) else features
+    source = given.source if isinstance(given, Features) else "features"
     p, n = transform.dimensions, 0
     C, m = np.zeros((p, p)), np.zeros(p)
-    for source, start, chunk in rows:
-        transform.check_shape(chunk.shape)
-        check_finite(chunk, source, range(start, start + len(chunk)))
-        X = transform.standardization(chunk, "float64")
+    for rows in (chunk for _, chunk in given.chunks()) if isinstance(given, Features) else given:
+        transform.check_shape(rows.shape)
+        check_finite(rows, source, range(n, n + len(rows)))
+        X = transform.standardization(unit_rows(rows.astype(np.float64)) if normalize else rows, "float64")
         C += X.T @ X
         m += X.sum(axis=0)
         n += len(X)
-        if progress is not None:
-            progress(n)
     if not n:
         raise DataError("there is no row to find directions from.")
     W = transform.weights.astype(np.float64)
@@ -139,17 +132,3 @@ def leading_of(transform: LinearTransform, rows: Rows, *, progress: Callable[[in
         raise DataError("the transform maps all rows to 0; they have no directions.")
     U = U * np.where(U[np.abs(U).argmax(axis=0), np.arange(len(U))] < 0, -1, 1)  # else the signs are the library's
     return Leading(transform, U, values, n)
-
-
-def rows_of_parquet(source: Path, column: str | None = None) -> Iterator[tuple[str, int, np.ndarray]]:
-    """The vectors of a Parquet file or of a folder of shards, in order, at most 32 MB at a time."""
-    for shard in shards_of(source):
-        start = 0
-        with open_parquet(shard) as file:
-            column = vector_column(shard, file.schema_arrow, column)
-            for batch in pieces(file, column, columns=[column]):
-                yield str(shard), start, vectors(batch.column(0), str(shard), column, start)
-                start += batch.num_rows
-
-
-__all__ = ["Leading", "leading", "leading_of", "reduced", "rows_of_parquet"]

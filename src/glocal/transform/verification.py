@@ -1,141 +1,106 @@
-"""`verify`: whether a transform is what it should be and fits the features at hand, with the evidence."""
+"""Whether rows are of the scale, and of the network, that a transform was fitted on."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+import warnings
 from typing import Any
 
-from glocal.data.check import unlike
-from glocal.data.features import Features
-from glocal.files import PathLike, array_sha256, file_sha256
+import numpy as np
+
+from glocal.data.features import Features, as_matrix
+from glocal.errors import DataWarning
 from glocal.transform.linear import LinearTransform
-from glocal.transform.published import WRONG
+
+_SAMPLE = 2000
+_SHIFT, _SPREAD = 0.25, 2.0  # of one network on objects, ImageNet and CIFAR-10: at most .03 and 1.08
+_UNIT = 2e-3
+_ENOUGH = 10  # rows whose mean and spread say something
 
 
-@dataclass(frozen=True)
-class Check:
-    """One question about a transform: whether it `passed` (None: unknown) and the `evidence` in words."""
-
-    name: str
-    passed: bool | None
-    evidence: str
-
-
-def verify(
-    path: PathLike,
-    features: Features | None = None,
-    *,
-    model: str | None = None,
-    layer: str | None = None,
-    sha256: str | None = None,
-) -> list[Check]:
-    """Ask of a transform file whether it may be applied to these features.
-
-    Parameters
-    ----------
-    path : path
-        A transform file.
-    features : Features or None
-        The raw features it is to be applied to.
-    model, layer : str or None
-        Of the features, as thingsvision writes them.
-    sha256 : str or None
-        The checksum that the file must have.
+def row_lengths(X: Features | np.ndarray) -> dict[str, Any]:
+    """What a transform records of the rows that it was fitted on: ``meta["rows"]``.
 
     Returns
     -------
-    list of Check
-        ``file`` (its checksum), ``published`` (content that is known to be of another model, under whatever name),
-        ``dimensions``, ``statistics`` (mean and std of the features beside those of the transform), ``model`` and
-        ``data`` (whether these are the very features it was fitted on). One that did not pass makes results wrong.
+    dict
+        ``mean_length`` and ``std_length``, of the Euclidean lengths of the rows, and ``normalised``: all are 1.
+    """
+    chunks = X.chunks() if isinstance(X, Features) else [(0, X)]
+    lengths = np.concatenate([np.linalg.norm(rows.astype(np.float64), axis=1) for _, rows in chunks])
+    return {
+        "mean_length": float(lengths.mean()), "std_length": float(lengths.std()), "normalised": _are_unit(lengths),
+    }  # fmt: skip
+
+
+def check_rows(transform: LinearTransform, X: Any, *, normalize: bool = False) -> None:
+    """Warn where a transform does not fit the rows that it is to be applied to; looks at 2,000 of them at most.
+
+    Parameters
+    ----------
+    transform : LinearTransform
+    X : Features, (n, p) array or tensor
+        Raw (not standardized) rows. Those of `glocal extract` name their model and layer, which are compared too.
+    normalize : bool
+        They will be scaled to length 1 first.
 
     Raises
     ------
-    FileError, DataError
-        The file is missing, damaged, or not a transform.
+    DataError
+        The dimensions differ.
+
+    Warns
+    -----
+    DataWarning
+        The rows are of another scale than those of the fit, which `row_lengths` recorded or else the mean and std of
+        the transform tell; or they are of another model or layer.
     """
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what loading warns of is a check here
-        transform = LinearTransform.load(path)
-    source = transform.meta.get("source") or {}
-    model = model or None
-    checks = [_file(Path(path), sha256), _published(transform, model)]
-    if features is not None:
-        checks += [_dimensions(transform, features)]
-        if checks[-1].passed:
-            checks += [_statistics(transform, features), _data(transform, features)]
-    for name, wanted in (("model", model), ("layer", layer)):
-        if wanted is not None:
-            checks.append(_named(name, source.get(name), wanted))
-    return checks
+    matrix = X.matrix if isinstance(X, Features) else X
+    transform.check_shape(tuple(matrix.shape))
+    said = [_scale(transform, _sample(matrix), normalize)]
+    recorded, given = transform.meta.get("source") or {}, X.network if isinstance(X, Features) else {}
+    for name in ("model", "layer"):
+        if name in given and name in recorded and _plain(given[name]) != _plain(recorded[name]):
+            said.append(f"the features are of {name} {given[name]}; the transform was fitted on {recorded[name]}")
+    for sentence in filter(None, said):
+        warnings.warn(f"{sentence}. Its results will be wrong.", DataWarning, stacklevel=2)
 
 
-def _file(path: Path, sha256: str | None) -> Check:
-    found = file_sha256(path)
-    if sha256 is None:
-        return Check("file", None, f"sha256 {found}; none was stated to compare it with")
-    same = found == sha256.lower()
-    return Check("file", same, f"sha256 {found}" + ("" if same else f", not {sha256}"))
-
-
-def _published(transform: LinearTransform, model: str | None) -> Check:
-    wrong = WRONG.get(array_sha256(transform.weights))
-    if wrong is None:
-        return Check("published", True, "not among the contents that are known to be published under a wrong name")
-    return Check(
-        "published",
-        model == wrong.fitted_on,
-        f"the content is the transform of {wrong.fitted_on}, which was published as {wrong.published_as} too; "
-        + (f"the features are of {model}" if model else f"pass --model {wrong.fitted_on} if the features are of it"),
+def _scale(transform: LinearTransform, rows: np.ndarray, normalize: bool) -> str | None:
+    """What is to be said of the scale of rows, if anything."""
+    lengths = np.linalg.norm(rows, axis=1)
+    unit, fitted = normalize or _are_unit(lengths), transform.meta.get("rows") or {}
+    if not len(rows):
+        return None
+    if fitted.get("normalised") and not unit:
+        return (
+            f"the rows have length {lengths.mean():.3g} and the transform was fitted on rows of length 1: "
+            "pass normalize=True"
+        )
+    if fitted and unit and not fitted.get("normalised"):
+        return f"the rows have length 1 and the transform was fitted on rows of length {fitted['mean_length']:.3g}"
+    if normalize:
+        rows = rows / np.where(lengths > 0, lengths, 1)[:, None]
+    standard = transform.standardization(rows, "float64")
+    mean, std = float(standard.mean()), float(standard.std())
+    if len(rows) < _ENOUGH or (abs(mean) <= _SHIFT and 1 / _SPREAD <= std <= _SPREAD):
+        return None
+    return (
+        f"standardized by the transform the rows have mean {mean:.3g} and std {std:.3g}, not about 0 and 1: they are "
+        "of another network or layer than it was fitted on, or were scaled or normalized"
     )
 
 
-def _dimensions(transform: LinearTransform, features: Features) -> Check:
-    p = features.dimensions
-    return Check(
-        "dimensions",
-        p == transform.dimensions,
-        f"the transform maps {transform.dimensions} dimensions, the features have {p}",
-    )
+def _sample(matrix: Any) -> np.ndarray:
+    """Finite rows from everywhere; who uses the others names them."""
+    numbers = np.unique(np.linspace(0, max(0, len(matrix) - 1), min(len(matrix), _SAMPLE)).astype(np.int64))
+    rows = np.asarray(as_matrix(matrix[numbers]), dtype=np.float64)
+    return rows[np.isfinite(rows).all(axis=1)]
 
 
-def _statistics(transform: LinearTransform, features: Features) -> Check:
-    mean, std, apart = unlike(transform.standardization, features)
-    return Check(
-        "statistics",
-        not apart,
-        f"by the mean {transform.mean:.4g} and std {transform.std:.4g} of the transform the features have mean "
-        f"{mean:.3g} and std {std:.3g}, where its own have 0 and 1"
-        + ("; they are of another network or layer, or were scaled or normalized" if apart else ""),
-    )
-
-
-def _data(transform: LinearTransform, features: Features) -> Check:
-    told: Any = ((transform.meta.get("fit") or {}).get("provenance") or {}).get("data") or {}
-    told = told.get("features")
-    if told is None:
-        return Check("data", None, "the transform does not record which features it was fitted on")
-    same = told == array_sha256(features.matrix)
-    return Check(
-        "data",
-        True if same else None,
-        "the features are those that it was fitted on"
-        if same
-        else "the features differ from those it was fitted on, as those of new images do",
-    )
-
-
-def _named(name: str, told: Any, wanted: str) -> Check:
-    if told is None:
-        return Check(name, None, f"the transform does not record its {name}; yours is {wanted}")
-    return Check(
-        name, _plain(str(told)) == _plain(wanted), f"the transform is of {name} {told}, the features of {wanted}"
-    )
+def _are_unit(lengths: np.ndarray) -> bool:
+    return bool(len(lengths) and np.abs(lengths - 1).max() < _UNIT)
 
 
 def _plain(name: str) -> str:
     """A name without case, and without the difference between a slash and a dash."""
-    return name.casefold().replace("/", "-").replace("_", "-")
+    return str(name).casefold().replace("/", "-").replace("_", "-")

@@ -16,10 +16,11 @@ from glocal.cli.output import AsJson, put, put_json
 from glocal.data.features import Features, Standardization
 from glocal.files import writable_target
 from glocal.results import PEOPLE, Score, append_rows
-from glocal.transform import LinearTransform
+from glocal.transform import LinearTransform, check_rows
 
 TransformPath = Annotated[
-    Path | None, typer.Option("--transform", help="Transform file, ours or the authors'; none scores the original.")
+    str | None,
+    typer.Option("--transform", help="Transform: a file, or a name that glocal transforms pull takes. [default: none]"),
 ]
 
 
@@ -66,12 +67,14 @@ class Scored:
 
 
 def embedded(
-    features: Features, transform: Path | None, scalars: Standardization | None = None, dtype: str = "float64"
+    features: Features, transform: str | None, scalars: Standardization | None = None, dtype: str = "float64"
 ) -> np.ndarray:
     """`Scored.embedded` under any transform."""
-    fitted = None if transform is None else LinearTransform.load(transform)
+    fitted = None if transform is None else LinearTransform.from_pretrained(transform)
     given = (scalars or features.standardization) if fitted is None else fitted.standardization
     columns = features.dimensions if fitted is None else fitted.out_dimensions
+    if fitted is not None:
+        check_rows(fitted, features)
     rows = np.empty((len(features), columns), dtype=dtype)
     for start, chunk in features.chunks():
         wide = np.asarray(chunk, dtype=np.float64)

@@ -47,7 +47,7 @@ def odd_one_out_command(
         result = odd_one_out(Z, joined.triplets, **options)
         if baseline is not None:
             doing("flips")
-            before = embedded(loaded, None if baseline == "original" else Path(baseline))
+            before = embedded(loaded, None if baseline == "original" else baseline)
             changed = flips(before, Z, joined.triplets, **options)
     if changed is not None and flips_file is not None:
         save_flips(flips_file, changed, answers.select(joined.kept), np.flatnonzero(joined.kept))

@@ -119,7 +119,7 @@ def filter_command(
 
 
 def _given(
-    path: Path, features: Path | None, transform: Path | None, object_ids: Path | None, kind: str | None, base: int,
+    path: Path, features: Path | None, transform: str | None, object_ids: Path | None, kind: str | None, base: int,
     order: Path | None, load: Callable[[Path], Features] = Features.load,
 ) -> tuple[Answers, np.ndarray | None]:  # fmt: skip
     """The answers as they are in the file, and how right the features are on each; NaN where an object has none."""
@@ -131,7 +131,7 @@ def _given(
     return answers, credit_of(load(features), answers, transform, object_ids)
 
 
-def credit_of(loaded: Features, answers: Answers, transform: Path | None, object_ids: Path | None) -> np.ndarray:
+def credit_of(loaded: Features, answers: Answers, transform: str | None, object_ids: Path | None) -> np.ndarray:
     """How right features are on each answer; NaN where an object has no features."""
     joined = join(loaded, answers, names_of(object_ids))
     credit = np.full(len(answers), np.nan)

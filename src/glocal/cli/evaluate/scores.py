@@ -25,7 +25,7 @@ from glocal.transform import LinearTransform
 def scores_command(
     given: Scored,
     features: FeaturesPath,
-    transform: Annotated[Path, typer.Option("--transform", help="Transform file, ours or the authors'.")],
+    transform: Annotated[str, typer.Option("--transform", help="A file, or a name that glocal transforms pull takes.")],
     gallery: Annotated[
         Path | None,
         typer.Option("--gallery", help="Features that each row is compared with. [default: the other rows]"),
@@ -46,7 +46,7 @@ def scores_command(
     if rows < 10:
         raise ParameterError(f"rows is {rows}; at least 10 rows are needed to compare pairs.")
     check_seed(seed)
-    fitted = LinearTransform.load(transform)
+    fitted = LinearTransform.from_pretrained(transform)
     X = _drawn(given.load(features), rows, seed)
     Y = None if gallery is None else _drawn(given.load(gallery), rows, seed)
     with status("comparing pairs"):

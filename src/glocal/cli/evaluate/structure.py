@@ -17,7 +17,7 @@ from glocal.data.labels import load_labels
 from glocal.evaluation.structure import Structure, structure
 from glocal.evaluation.structure.separation import Separation
 from glocal.evaluation.structure.spectrum import Spectrum, spectrum
-from glocal.transform import LinearTransform
+from glocal.transform import LinearTransform, check_rows
 
 _SHOWN = 10
 
@@ -26,7 +26,7 @@ _SHOWN = 10
 def structure_command(
     given: Scored,
     features: FeaturesPath,
-    transform: Annotated[Path, typer.Option("--transform", help="Transform file, ours or the authors'.")],
+    transform: Annotated[str, typer.Option("--transform", help="A file, or a name that glocal transforms pull takes.")],
     labels: Annotated[
         Path | None, typer.Option("--labels", help="One class or superclass an image: how far they stand apart.")
     ] = None,
@@ -38,8 +38,9 @@ def structure_command(
 
     Example: glocal evaluate structure --features local.npy --transform transform.npz
     """
-    loaded, fitted = given.load(features), LinearTransform.load(transform)
+    loaded, fitted = given.load(features), LinearTransform.from_pretrained(transform)
     loaded.check_finite()
+    check_rows(fitted, loaded)
     names = None if labels is None else load_labels(labels, len(loaded))
     Z = fitted.apply(np.asarray(loaded.matrix, dtype=np.float64))
     X = fitted.standardization(loaded.matrix, "float64")

@@ -1,0 +1,160 @@
+"""Apply a transform to features of any size in constant memory: to ``.npy``, or from Parquet files to such files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+from numpy.lib import format as npy_format
+
+from glocal.data.features import Features, check_finite
+from glocal.data.parquet import batches, shards_of, vector_column
+from glocal.errors import FileError, ParameterError
+from glocal.extras import needed
+from glocal.files import PathLike, array_sha256, atomic_write, make_folder, reading
+from glocal.transform.linear import LinearTransform
+
+Progress = Callable[[int], None]
+"""Called with the number of rows done so far."""
+
+_CHUNK_BYTES = 1 << 23
+_MARK = b"glocal"  # in the metadata of a Parquet file: the hash of what determines it
+
+
+def apply_file(
+    transform: LinearTransform, features: Features, out: PathLike, *, normalize: bool = False,
+    progress: Progress = lambda done: None,
+) -> int:  # fmt: skip
+    """Transform every row of `features` into the ``.npy`` file `out`, which appears when it is whole.
+
+    The output has the float type of the input, float32 for integers.
+
+    Parameters
+    ----------
+    features : Features
+        Raw (not standardized) rows; of a ``.npy`` file only a few MB are in memory at once.
+    normalize : bool
+        First scale each row to length 1, as in `LinearTransform.apply`.
+
+    Returns
+    -------
+    int
+        The number of rows.
+
+    Raises
+    ------
+    DataError
+        The dimensions differ, or a row is, or is mapped to, NaN or infinity.
+    FileError
+        `out` cannot be written.
+    """
+    n, p = features.matrix.shape
+    transform.check_shape((n, p))
+    dtype = features.matrix.dtype.newbyteorder("=") if features.matrix.dtype.kind == "f" else np.dtype(np.float32)
+    header = {"descr": npy_format.dtype_to_descr(dtype), "fortran_order": False, "shape": (n, transform.out_dimensions)}
+    with atomic_write(out) as stream:
+        npy_format.write_array_header_1_0(stream, header)
+        for start, rows in features.chunks(max(1, _CHUNK_BYTES // (dtype.itemsize * p))):
+            Z = _checked(transform, rows, features.source, start, normalize)
+            stream.write(np.ascontiguousarray(Z, dtype).data)
+            progress(start + len(rows))
+    return n
+
+
+def apply_parquet(
+    transform: LinearTransform, source: PathLike, out: PathLike, *, column: str | None = None, normalize: bool = False,
+    progress: Progress = lambda done: None,
+) -> int:  # fmt: skip
+    """Transform the vectors of a Parquet file, or of a folder of them, into files of the same names.
+
+    The other columns are kept. Each file appears when it is whole, and holds the hash of what determines it: one that
+    is there already is left as it is, so that the same command continues an interrupted run, and one that another
+    transform or input made is replaced.
+
+    Parameters
+    ----------
+    source : path
+        A ``.parquet`` file, or a folder of the shards of one table.
+    out : path
+        A ``.parquet`` file for a file; else a folder.
+    column : str or None
+        Of the vectors; None chooses it for all files as `Features.load` does.
+    normalize : bool
+        First scale each row to length 1, as in `LinearTransform.apply`.
+
+    Returns
+    -------
+    int
+        The number of rows.
+
+    Raises
+    ------
+    DataError
+        The dimensions differ, or a row is, or is mapped to, NaN or infinity.
+    FileError
+        A file is damaged or cannot be written, or one of the same name was not made here.
+    """
+    source, out, shards, done = Path(source), Path(out), shards_of(source), 0
+    if not shards:
+        raise FileError(f"{source} holds no .parquet file. Check the path.")
+    if source.resolve() in (out.resolve(), *out.resolve().parents):
+        raise ParameterError(f"output {out} lies in the input {source}. Name another place.")
+    column = vector_column(shards[0], column)
+    made_by = array_sha256(np.vstack(transform.folded()))
+    for shard in shards:
+        target = out / shard.relative_to(source) if source.is_dir() else out
+        stamp = shard.stat()
+        text = f"{made_by} {normalize} {column} {shard.name} {stamp.st_size} {stamp.st_mtime_ns}"
+        done += _shard(transform, shard, target, column, normalize, hashlib.sha256(text.encode()).hexdigest().encode())
+        progress(done)
+    return done
+
+
+def _shard(
+    transform: LinearTransform, source: Path, target: Path, column: str, normalize: bool, mark: bytes
+) -> int:  # fmt: skip
+    """Write the file of one shard, unless it is there; gives its number of rows."""
+    pa, parquet = needed("pyarrow", "Parquet"), needed("pyarrow.parquet", "Parquet")
+    if target.exists():
+        with reading(target, "output", "Remove it, or name another --out.") as file:
+            held = parquet.ParquetFile(file)
+            found = (held.schema_arrow.metadata or {}).get(_MARK)
+        if found is None:
+            raise FileError(f"output {target} exists and was not made by apply, so it is not replaced. Name another.")
+        if found == mark:
+            return int(held.metadata.num_rows)
+    make_folder(target.parent)
+    with reading(source, "features") as file:
+        schema = parquet.read_schema(file)
+    at = schema.get_field_index(column)
+    kind = schema.field(at).type.value_type
+    kind = kind if pa.types.is_floating(kind) else pa.float32()
+    schema = schema.set(at, schema.field(at).with_type(pa.list_(kind, transform.out_dimensions)))
+    schema = schema.with_metadata({**(schema.metadata or {}), _MARK: mark})
+    others = [name for name in schema.names if name != column]  # vectors repeat too little for a dictionary
+    with atomic_write(target) as stream, parquet.ParquetWriter(stream, schema, use_dictionary=others) as writer:
+        rows = 0
+        for start, batch, X in batches(source, column):
+            Z = _checked(transform, X, str(source), start, normalize)
+            values = pa.array(np.ascontiguousarray(Z).reshape(-1), type=kind)
+            lists = pa.FixedSizeListArray.from_arrays(values, type=schema.field(at).type)
+            writer.write_batch(pa.record_batch([*batch.columns[:at], lists, *batch.columns[at + 1 :]], schema=schema))
+            rows = start + len(batch)
+    return rows
+
+
+def _checked(
+    transform: LinearTransform, X: np.ndarray, source: str, start: int, normalize: bool
+) -> Shaped[np.ndarray, "n r"]:
+    """The transformed rows; a DataError names one that is not finite."""
+    with np.errstate(over="ignore", invalid="ignore"):  # said below, as an error
+        Z = transform.apply(X, normalize=normalize)
+        total = Z.sum(dtype=np.float64)
+    if not np.isfinite(total):  # finite values may still have a sum that overflows
+        numbers = range(start, start + len(X))
+        check_finite(X, source, numbers)
+        check_finite(Z, source, numbers, found="is mapped to")
+    return Z

@@ -1,0 +1,260 @@
+"""Features of any size go through a transform in constant memory; a killed run goes on with the files it lacks."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from glocal.data.features import Features
+from glocal.errors import DataError, FileError, ParameterError
+from glocal.transform import LinearTransform, apply_file, apply_parquet, reduced
+
+P = 16
+RNG = np.random.default_rng(0)
+TRANSFORM = LinearTransform(RNG.normal(size=(P, P)).astype("f4"), RNG.normal(size=P).astype("f4"), 0.3, 1.7)
+X = RNG.normal(0.3, 1.7, size=(230, P)).astype("f4")
+
+
+@pytest.fixture
+def arrow():
+    """pyarrow and its Parquet module."""
+    return pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+
+
+def write_shards(folder, arrow, counts=(30, 0, 25), dtype="f4", **others):
+    """Shards of `counts` rows, the last in a folder of its own, with columns beside the vectors; gives their rows."""
+    pa, parquet = arrow
+    matrices = {}
+    for number, n in enumerate(counts):
+        path = folder / ("sub" if number == len(counts) - 1 else "") / f"part-{number:03d}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        matrix = (np.random.default_rng(number).normal(0.3, 1.7, size=(n, P)) * (10 if dtype[0] == "i" else 1)).astype(
+            dtype
+        )
+        lists = pa.array(list(matrix), pa.list_(pa.from_numpy_dtype(dtype)))
+        names, ids = list(others), pa.array([f"image{i}" for i in range(n)])
+        table = pa.table({"id": ids, "features": lists, **dict.fromkeys(names, lists)})
+        parquet.write_table(table.replace_schema_metadata({"origin": "test"}), path)
+        matrices[path.relative_to(folder)] = matrix
+    return matrices
+
+
+def read(path, arrow, name="features"):
+    table = arrow[1].ParquetFile(path).read()
+    return table, np.array(table[name].to_pylist(), dtype=np.float64).reshape(len(table), -1 if len(table) else P)
+
+
+# .npy
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i4", ">f4"])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_a_file_holds_what_apply_gives(tmp_path, monkeypatch, dtype, normalize):
+    """Over several chunks, in the float dtype of the input; a previous output is replaced and nothing else is left."""
+    monkeypatch.setattr("glocal.transform.apply._CHUNK_BYTES", P * 4 * 70)
+    np.save(tmp_path / "x.npy", (3 * X).astype(dtype))
+    (tmp_path / "z.npy").write_bytes(b"old")
+    done, features = [], Features.load(tmp_path / "x.npy")
+    assert apply_file(TRANSFORM, features, tmp_path / "z.npy", normalize=normalize, progress=done.append) == 230
+    wanted = TRANSFORM((3 * X).astype(dtype), normalize=normalize)
+    found = np.load(tmp_path / "z.npy", allow_pickle=False)
+    assert found.dtype == wanted.dtype.newbyteorder("=")
+    np.testing.assert_allclose(found, wanted, rtol=1e-3 if dtype == "f2" else 1e-5, atol=1e-4)
+    assert len(done) > 1
+    assert done[-1] == 230
+    assert sorted(os.listdir(tmp_path)) == ["x.npy", "z.npy"]
+
+
+def test_what_is_wrong_leaves_the_previous_output(tmp_path):
+    """A row that is not finite or leaves the type, another width and a full disk leave what was there, and no more."""
+    (tmp_path / "z.npy").write_bytes(b"old")
+    bad, half = X.copy(), X.astype("f2")
+    bad[17, 2], half[5] = np.nan, 6e4
+    for x, said in ((bad, "nan at row 17, column 2"), (half, "inf at row 5"), (X[:, :4], "dimensions")):
+        with pytest.raises(DataError, match=said):
+            apply_file(TRANSFORM, Features(x), tmp_path / "z.npy")
+    with pytest.raises(FileError, match="No space"):
+        apply_file(TRANSFORM, Features(X), "/dev/full")
+    assert (tmp_path / "z.npy").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["z.npy"]
+
+
+# Parquet
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i2"])
+def test_vectors_of_parquet_are_transformed_and_all_else_is_kept(tmp_path, arrow, dtype):
+    """Every file has its name, `apply` of its vectors in their float type, its other columns and its metadata."""
+    matrices = write_shards(tmp_path / "x", arrow, dtype=dtype)
+    assert apply_parquet(TRANSFORM, tmp_path / "x", tmp_path / "z") == 55
+    for name, matrix in matrices.items():
+        before, _ = read(tmp_path / "x" / name, arrow)
+        after, found = read(tmp_path / "z" / name, arrow)
+        assert after["id"].equals(before["id"])
+        assert after.schema.metadata[b"origin"] == b"test"
+        assert after.schema.field("features").type.value_type == arrow[0].from_numpy_dtype(dtype.replace("i2", "f4"))
+        wanted = TRANSFORM(matrix) if len(matrix) else found
+        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-2 if dtype == "f2" else 1e-5)
+
+
+def test_all_files_use_the_column_that_features_load_takes(tmp_path, arrow):
+    """Where a later file has more columns of vectors, the one of the first is used, by both readers of a folder."""
+    write_shards(tmp_path / "x", arrow, (5, 0), embedding=True)
+    for path in (tmp_path / "x").rglob("*.parquet"):
+        parquet = arrow[1]
+        table = parquet.ParquetFile(path).read()
+        keep = ["id", "embedding"] if path.name == "part-000.parquet" else table.column_names
+        parquet.write_table(table.select(keep), path)
+    apply_parquet(TRANSFORM, tmp_path / "x", tmp_path / "z")
+    _, found = read(tmp_path / "z/part-000.parquet", arrow, "embedding")
+    loaded = Features.load(tmp_path / "x/part-000.parquet")
+    np.testing.assert_allclose(found, TRANSFORM(np.asarray(loaded.matrix)), rtol=1e-5, atol=1e-5)
+    assert "embedding" in read(tmp_path / "z/sub/part-001.parquet", arrow)[0].column_names
+
+
+def test_finished_files_are_kept_and_others_made_anew(tmp_path, arrow):
+    """The same command leaves a finished file; another transform, option or input replaces it; a foreign one stays."""
+    write_shards(tmp_path / "x", arrow)
+    first = tmp_path / "z/part-000.parquet"
+
+    def again(transform=TRANSFORM, **options):
+        before = first.stat().st_mtime_ns if first.exists() else 0
+        time.sleep(0.01)
+        apply_parquet(transform, tmp_path / "x", tmp_path / "z", **options)
+        return first.stat().st_mtime_ns != before
+
+    assert again()
+    assert not again()
+    (tmp_path / "z/sub/part-002.parquet").unlink()
+    assert not again()
+    assert (tmp_path / "z/sub/part-002.parquet").exists()
+    assert again(normalize=True)
+    assert again(reduced(TRANSFORM, X, 3))
+    write_shards(tmp_path / "x", arrow, (31, 0, 25))
+    assert again(reduced(TRANSFORM, X, 3))
+    first.write_bytes((tmp_path / "x/part-000.parquet").read_bytes())
+    with pytest.raises(FileError, match="not made by apply"):
+        again()
+
+
+def test_one_file_becomes_one_file(tmp_path, arrow):
+    """A .parquet file goes to a .parquet file; an output inside the input and a folder without any are refused."""
+    write_shards(tmp_path, arrow, (30, 0))
+    assert apply_parquet(TRANSFORM, tmp_path / "part-000.parquet", tmp_path / "z.parquet") == 30
+    with pytest.raises(ParameterError, match="input"):
+        apply_parquet(TRANSFORM, tmp_path / "sub", tmp_path / "sub/z")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(FileError, match="parquet"):
+        apply_parquet(TRANSFORM, tmp_path / "none", tmp_path / "z")
+
+
+def test_a_bad_file_is_named(tmp_path, arrow):
+    """A damaged file, missing values, other lengths and rows that are not finite are refused, and leave no file."""
+    pa, parquet = arrow
+    write_shards(tmp_path / "x", arrow, (5, 5))
+    bad, floats = tmp_path / "x/part-000.parquet", pa.list_(pa.float32())
+    for rows, said in (
+        ([X[0], None], "missing"), ([X[0], X[1, :5]], "length"), ([X[0], np.full(P, np.nan)], "nan at row 1"),
+        ([X[0, :5]], "dimensions"), (b"PAR1", "damaged"),
+    ):  # fmt: skip
+        if isinstance(rows, bytes):
+            bad.write_bytes(rows)
+        else:
+            parquet.write_table(pa.table({"features": pa.array(list(rows), floats)}), bad)
+        with pytest.raises((DataError, FileError), match=said):
+            apply_parquet(TRANSFORM, tmp_path / "x", tmp_path / "z")
+        assert not list((tmp_path / "z").rglob("*.parquet"))
+
+
+@pytest.mark.nightly
+def test_a_killed_run_is_taken_up_again(tmp_path, arrow):
+    """After kill -9 in the middle the same command makes only the files that lack, of the same content."""
+    write_shards(tmp_path / "x", arrow, (20_000,) * 12)
+    TRANSFORM.save(tmp_path / "t.npz")
+    command = [sys.executable, "-m", "glocal", "apply", tmp_path / "t.npz", tmp_path / "x", "--out", tmp_path / "z"]
+    process = subprocess.Popen(command)
+    while not list((tmp_path / "z").rglob("*.parquet")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "z").rglob("*.parquet")}
+    assert 0 < len(made) < 12
+    subprocess.run(command, check=True)
+    assert all(path.stat().st_mtime_ns == time_ for path, time_ in made.items())
+    found = np.concatenate([read(path, arrow)[1] for path in sorted((tmp_path / "z").rglob("*.parquet"))])
+    wanted = np.concatenate([TRANSFORM(read(path, arrow)[1]) for path in sorted((tmp_path / "x").rglob("*.parquet"))])
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.nightly
+def test_memory_does_not_grow_with_the_input(tmp_path):
+    """Eight times as many rows need hardly more anonymous memory."""
+    TRANSFORM.save(tmp_path / "t.npz")
+    peaks = []
+    for n in (250_000, 2_000_000):
+        np.lib.format.open_memmap(tmp_path / "x.npy", "w+", "f4", (n, P))[:] = 1
+        code = (
+            "import resource; from glocal import Features, LinearTransform; from glocal.transform import apply_file;"
+            f"t, x = LinearTransform.load({str(tmp_path / 't.npz')!r}), Features.load({str(tmp_path / 'x.npy')!r});"
+            "resource.setrlimit(resource.RLIMIT_DATA, (700 << 20,) * 2);"
+            f"apply_file(t, x, {str(tmp_path / 'z.npy')!r});"
+            "print([int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmData')][0])"
+        )
+        peaks.append(int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout))
+    assert peaks[1] < peaks[0] + 40_000  # kB
+    assert resource  # the limit above is enforced by the system
+
+
+# the command
+
+
+def test_the_command_writes_rows_and_the_transform_of_queries(tmp_path, run):
+    """`apply` to fewer dimensions at a strength: what is written is what the saved transform gives."""
+    np.save(tmp_path / "x.npy", X)
+    TRANSFORM.save(tmp_path / "t.npz")
+    more = ["--strength", 0.7, "--dimensions", 3, "--save-transform", tmp_path / "r.npz", "--json"]
+    code, out, _ = run("apply", tmp_path / "t.npz", tmp_path / "x.npy", "--out", tmp_path / "z.npy", *more)
+    told = json.loads(out)
+    assert code == 0
+    assert (told["rows"], told["dimensions"], told["of"]) == (230, 3, P)
+    expected = reduced(TRANSFORM.at_strength(0.7), X, 3)
+    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), expected(X), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(LinearTransform.load(tmp_path / "r.npz")(X), expected(X), rtol=1e-4, atol=1e-4)
+
+
+def test_the_command_maps_parquet_and_warns_of_other_rows(tmp_path, run, arrow):
+    """A folder of Parquet goes to a folder of the same names; rows of another scale are warned of."""
+    write_shards(tmp_path / "x", arrow)
+    TRANSFORM.save(tmp_path / "t.npz")
+    code, out, _ = run(
+        "apply", tmp_path / "t.npz", tmp_path / "x", "--out", tmp_path / "z", "--dimensions", 3, "--json"
+    )
+    assert code == 0
+    assert json.loads(out)["rows"] == 55
+    assert read(tmp_path / "z/part-000.parquet", arrow)[1].shape == (30, 3)
+    np.save(tmp_path / "x.npy", 10 * X)
+    assert "std 9.96" in run("apply", tmp_path / "t.npz", tmp_path / "x.npy", "--out", tmp_path / "z.npy")[2]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--save-transform", "r.npz"], "--dimensions"), (["--dimensions", 99], "dimensions"),
+        (["--strength", -1], "strength"), (["--out", "z.zarr"], ".npy"),
+    ],
+)  # fmt: skip
+def test_options_that_do_not_fit_are_refused(tmp_path, monkeypatch, run, more, said):
+    """An option without the other it needs, numbers out of range and another kind of output end with 1."""
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", X)
+    TRANSFORM.save("t.npz")
+    code, out, err = run("apply", "t.npz", "x.npy", "--out", "z.npy", *more)
+    assert (code, out) == (1, "")
+    assert said in err
+    assert sorted(os.listdir()) == ["t.npz", "x.npy"]
