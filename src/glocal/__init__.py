@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from glocal.errors import GLocalError
     from glocal.evaluation.alignment import odd_one_out
     from glocal.evaluation.structure import neighbours_kept
-    from glocal.extract.extractor import Extractor
+    from glocal.extract.run import Extractor
     from glocal.transform.linear import LinearTransform
 
 if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
@@ -35,7 +35,7 @@ _HOME = {
     "Answers": "glocal.data.answers",
     "Arm": "glocal.aligner.arm",
     "Exact": "glocal.aligner.exact",
-    "Extractor": "glocal.extract.extractor",
+    "Extractor": "glocal.extract.run",
     "Features": "glocal.data.features",
     "FitData": "glocal.aligner.data",
     "GLocalError": "glocal.errors",

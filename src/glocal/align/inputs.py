@@ -18,8 +18,8 @@ from glocal.data.join import Joined, join
 from glocal.data.sources import fetch
 from glocal.errors import DataError, FileError
 from glocal.extract import Extractor, open_images
-from glocal.extract.extractor import kept_folder
-from glocal.extract.source import Source
+from glocal.extract.images import Source
+from glocal.extract.run import cached_folder
 from glocal.files import PathLike, array_sha256, read_lines
 from glocal.sweep import Sweep
 from glocal.sweep.data import check_folds
@@ -75,7 +75,7 @@ class Inputs:
     def probed(self) -> tuple[int, float]:
         """The dimensions of the features, and the seconds that an image takes, from the first few of the objects."""
         source = self.sources["objects"]
-        few = replace(source, items=source.items[:_PROBE], labels={})
+        few = replace(source, names=source.names[:_PROBE], labels={})
         probe = Extractor(self.model, self.extractor.layers, batch_size=len(few))
         vars(probe)["loaded"] = self.extractor.loaded  # the network is read once
         with tempfile.TemporaryDirectory() as folder:
@@ -91,7 +91,7 @@ class Inputs:
     @cached_property
     def folders(self) -> dict[str, Path]:
         """Where in the cache the features of each source are, or will be."""
-        return {name: kept_folder(self.extractor, source) for name, source in self.sources.items()}
+        return {name: cached_folder(self.extractor, source) for name, source in self.sources.items()}
 
     @cached_property
     def identity(self) -> list[Any]:
@@ -105,7 +105,7 @@ class Inputs:
         """The answers in rows of the features; before there are any, by the names of the images."""
         if features is None:
             source = self.sources["objects"]
-            names = tuple(item.name for item in source.items)
+            names = tuple(source.names)
             features = Features(np.zeros((len(source), 1), dtype=np.float32), names, source.described)
         try:
             return join(features, *self.asked)

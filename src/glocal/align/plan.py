@@ -13,8 +13,8 @@ from glocal.align.inputs import Inputs
 from glocal.align.log import Log, key_of
 from glocal.aligner.arm import METHODS
 from glocal.data.features import Features
-from glocal.errors import DataError, ParameterError
-from glocal.extract.source import Source
+from glocal.errors import ParameterError
+from glocal.extract.images import Source
 from glocal.files import PathLike
 from glocal.sweep import Grid
 from glocal.sweep.options import SweepOptions
@@ -50,8 +50,8 @@ def plan(inputs: Inputs, out: PathLike, skip: Collection[str] = ()) -> list[Plan
     Raises
     ------
     DataError, FileError, ParameterError
-        The inputs cannot be used: no answer is about these images, too few images or answers for the folds, an image is
-        known to be unreadable, no such model; or there is no such step to skip.
+        The inputs cannot be used: no answer is about these images, too few images or answers for the folds, no
+        such model; or there is no such step to skip.
     """
     check_skip(skip)
     joined = inputs.check()
@@ -80,13 +80,6 @@ def points_of(*, local: bool) -> int:
 
 
 def _extraction(inputs: Inputs, name: str, source: Source) -> PlannedStep:
-    missing = source.known_missing()
-    if missing:
-        number, reason = missing[0]
-        raise DataError(
-            f"{len(missing)} of {len(source)} images in {source.described} cannot be read: "
-            f"{source.items[number].name} {reason}. Mend or remove them."
-        )
     what = f"{len(source):,} {'images' if name == 'objects' else 'local images'} through {inputs.model}"
     if (inputs.folders[name] / "record.json").exists():
         return PlannedStep("extract", f"{what}: kept from before", 0.0)

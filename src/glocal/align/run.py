@@ -18,7 +18,7 @@ from glocal.data.check import Case, diagnose
 from glocal.data.features import Features
 from glocal.data.join import Joined
 from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError
-from glocal.extract.extractor import kept_features
+from glocal.extract.run import cached_features
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder
 from glocal.jobs.folder import lock
 from glocal.report import check_extra, load_run, load_thumbnails, report_page, save_page
@@ -150,7 +150,7 @@ class _Run:
     def _extract(self) -> tuple[dict[str, Any], list[str]]:
         files = {}
         for name, source in self.inputs.sources.items():
-            found = kept_features(self.inputs.extractor, source, partial(self.on_step, "extract"))
+            found = cached_features(self.inputs.extractor, source, partial(self.on_step, "extract"))
             files[name] = str(next(iter(found.files.values())).resolve())
         return {"features": files}, list(files.values())
 

@@ -211,7 +211,7 @@ def _check_images(study: Study, images: str) -> None:
     from glocal.extract import open_images
 
     known = {*study.names, *(name for name, _ in study.left_out)}
-    if known != {item.name for item in open_images(images).items}:
+    if known != set(open_images(images).names):
         raise ParameterError(
             f"{images} does not have the images of the study {study.folder}, whose numbers its answers name. Leave "
             "IMAGES out to go on with these, or name another --out."

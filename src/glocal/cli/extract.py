@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,9 +14,8 @@ from glocal.errors import DataError, ParameterError
 from glocal.extras import needed
 
 if TYPE_CHECKING:
-    from glocal.data.sources import ImageSet
     from glocal.extract import Extraction, Extractor
-    from glocal.extract.source import Source
+    from glocal.extract.images import Source
 
 _NAMED = 50
 
@@ -26,180 +26,136 @@ def extract(
         typer.Option(
             "--model",
             help="timm:NAME, openclip:ARCHITECTURE:WEIGHTS, torchvision:NAME[:WEIGHTS], python:package.module:factory, "
-            "or a name of thingsvision's.",
+            "or a name that thingsvision writes.",
         ),
     ],
     images: Annotated[
-        str | None,
-        typer.Argument(
-            help="Folder, pattern, list of paths, .tar shards, one image, or NAME:SPLIT (see glocal data fetch)."
-        ),
-    ] = None,
+        str, typer.Argument(help="Folder, pattern, list of paths, one image, or a data set as NAME:SPLIT.")
+    ] = "",
     layer: Annotated[
         list[str] | None,
-        typer.Option("--layer", help="Module, penultimate, logits or output; give it again for more, in one pass."),
+        typer.Option("--layer", help="Module, penultimate, logits or output; repeat it for several, in one pass."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the features, their names and record.")] = None,
     weights: Annotated[
-        str | None, typer.Option("--weights", help="A checkpoint file, or none for random weights.")
+        str | None, typer.Option("--weights", help="Checkpoint file, or none for random weights.")
     ] = None,
     pool: Annotated[
         str, typer.Option("--pool", help="auto, cls, mean or flatten: from tokens or maps to one row.")
     ] = "auto",
     root: Annotated[
-        Path | None,
-        typer.Option("--root", help="Where a data set lies. [default: the folder images of glocal's cache]"),
+        Path | None, typer.Option("--root", help="Folder of a data set. [default: images in the cache of glocal]")
     ] = None,
     download: Annotated[
-        bool, typer.Option("--download", help="Download a data set that is not there; its checksum is compared.")
+        bool, typer.Option("--download", help="Download a data set that is missing, and verify its checksum.")
     ] = False,
-    captions: Annotated[
-        Path | None, typer.Option("--captions", help="Text, one caption a line, for the text tower; instead of images.")
-    ] = None,
     list_layers: Annotated[bool, typer.Option("--list-layers", help="List the layers of the model and stop.")] = False,
-    device: Annotated[str, typer.Option("--device", help="Any torch device, or auto: a GPU if there is one.")] = "auto",
-    dtype: Annotated[str, typer.Option("--dtype", help="float32, float16 or bfloat16.")] = "float32",
+    device: Annotated[str, typer.Option("--device", help="Any torch device; auto is a GPU if there is one.")] = "auto",
+    dtype: Annotated[
+        str, typer.Option("--dtype", help="Precision of the network: float32, float16 or bfloat16.")
+    ] = "float32",
     batch_size: Annotated[int, typer.Option("--batch-size", help="Images in one pass of the network.")] = 32,
     workers: Annotated[
-        int | None, typer.Option("--workers", help="Threads that decode. [default: one a processor, at most 8]")
+        int | None, typer.Option("--workers", help="Threads that decode images. [default: one a processor, at most 8]")
     ] = None,
-    chunk_size: Annotated[
-        int, typer.Option("--chunk-size", help="Images written together: what a killed run does again at most.")
-    ] = 512,
     shard: Annotated[
-        str | None, typer.Option("--shard", help="i/n: do the i-th of n parts; all write into one folder.")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option("--scheduler", help="Dask cluster to run on: its address, or its scheduler file.")
-    ] = None,
+        str, typer.Option("--shard", help="i/n: do the i-th of n parts; all parts share one --out folder.")
+    ] = "1/1",
     skip_unreadable: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Exit 0 although some images have no row; they are named.")
+        bool, typer.Option("--skip-unreadable", help="Exit with 0 even if some images have no row; they are listed.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a network over images and write one row of features for each.
 
-    A data set is opened by its name, as in cifar100:test; labels.txt beside its features has the class of each row, and
-    labels_coarse.txt its superclass. imagenet and imagefolder are class folders below --root.
+    The features of a data set come with labels: labels.txt has the class of each row, labels_coarse.txt its superclass.
+    imagenet and imagefolder are class folders below --root.
 
-    A killed run goes on where it was when the command is given again. Images that cannot be read are named at the end,
-    and the exit code is 1 unless --skip-unreadable is given; rows are those of file_names.txt.
+    An interrupted run continues when the same command is given again. Images that cannot be read are listed, and the
+    exit code is 1 unless --skip-unreadable is given; the rows are those of file_names.txt.
 
     Example: glocal extract images --model timm:vit_base_patch16_224.dino --out features
     """
-    from glocal.data.sources import parse_set
-    from glocal.extract import Extractor, open_captions, open_images
-    from glocal.extract.extractor import parse_shard
+    from glocal.extract import Extractor
 
-    if (images is None) == (captions is None) and not list_layers:
-        _usage("Missing argument 'IMAGES'" if images is None else "IMAGES and --captions exclude each other")
-    if out is None and not list_layers:
-        _usage("Missing option '--out'")
     extractor = Extractor(
         model, layer or (), pool=pool, weights=weights, device=device, dtype=dtype, batch_size=batch_size,
-        workers=workers, text=captions is not None,
+        workers=workers,
     )  # fmt: skip
     if list_layers:
-        _list(extractor, as_json)
-        return
-    part = None if shard is None else parse_shard(shard)
-    named = None if images is None else parse_set(images)
-    if named is None and (root is not None or download):
-        raise ParameterError(f"--root and --download apply only to named data sets; {images or captions} is not one.")
-    if named is not None:
-        if scheduler is not None:
-            raise ParameterError(
-                "a cluster needs the path of the images; give the folder of the data set, or use --shard."
-            )
-        source = open_images(_data_set(*named, root, download))
-    else:
-        source = open_captions(captions) if captions is not None else open_images(str(images))
-    known = source.known_missing()
-    if known and not skip_unreadable:
-        _name_missing([(source.items[number].name, reason) for number, reason in known])
-        raise DataError(
-            f"{len(known)} of {len(source)} images cannot be read; nothing was extracted. Mend or remove them, or pass "
-            "--skip-unreadable to go without them."
-        )
+        return _list(extractor, as_json)
+    if not images or out is None:
+        say(f"error: Missing {'option --out' if images else 'argument IMAGES'}. See glocal extract --help.")
+        raise typer.Exit(2)
+    part = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", shard)
+    if part is None:
+        raise ParameterError(f"--shard is {shard!r}; write i/n, for example 1/4 for the first of four processes.")
+    source = _source(images, root, download)
     began = time.perf_counter()
     with progress_bar("extracting", len(source), unit="images") as progress, others_to_stderr():
         result = extractor.extract(
-            source if scheduler is None or captions is not None else str(images), Path(str(out)),
-            shard=part, scheduler=scheduler, chunk_size=chunk_size, progress=lambda done, total: progress(done),
+            source, out, part=(int(part[1]), int(part[2])), progress=lambda done, total: progress(done)
         )  # fmt: skip
-    _say_left_out(result)
     _put(result, source, time.perf_counter() - began, as_json)
     if result.missing and not skip_unreadable:
         raise DataError(
-            f"{len(result.missing)} of {result.total} images have no row; the rows that are there are whole. Pass "
-            "--skip-unreadable if that is meant."
+            f"{len(result.missing)} of {len(source)} images have no row; all other rows are written. If that is "
+            "acceptable, pass --skip-unreadable."
         )
 
 
-def _data_set(name: str, split: str | None, root: Path | None, download: bool) -> ImageSet:
-    from glocal.data.sources import image_sets, load_images
+def _source(images: str, root: Path | None, download: bool) -> Source:
+    """The images of a data set by name, or of a path."""
+    from glocal.data.sources import image_sets, load_images, parse_set
+    from glocal.extract import open_images
 
+    named = parse_set(images)
+    if named is None:
+        if root is not None or download:
+            raise ParameterError(f"--root and --download apply only to named data sets; {images} is not one.")
+        return open_images(images)
+    name, split = named
     terms = image_sets()[name]
     say(f"{name}: {terms['what']}; terms: {terms['terms']}; cite {terms['citation']}")
     with others_to_stderr():
         found = load_images(name, split, root, download=download)
     say(f"{len(found)} images, {found.source}")
-    return found
-
-
-def _usage(what: str) -> None:
-    say(f"error: {what}. See glocal extract --help.")
-    raise typer.Exit(2)
-
-
-def _say_left_out(result: Extraction) -> None:
-    _name_missing(result.missing)
-    if result.ignored:
-        shown = ", ".join(result.ignored[:5]) + (", …" if len(result.ignored) > 5 else "")
-        say(f"{len(result.ignored)} files do not have the extension of an image and were left out: {shown}")
-
-
-def _name_missing(missing: Any) -> None:
-    for name, reason in missing[:_NAMED]:
-        say(f"no row: {name} {reason}")
-    if len(missing) > _NAMED:
-        say(f"no row: {len(missing) - _NAMED} more; record.json lists all once the run is finished.")
+    return open_images(found)
 
 
 def _put(result: Extraction, source: Source, seconds: float, as_json: bool) -> None:
+    for name, reason in result.missing[:_NAMED]:
+        say(f"no row: {name} {reason}")
+    if len(result.missing) > _NAMED:
+        say(f"no row: {len(result.missing) - _NAMED} more; record.json lists all of them.")
+    if source.ignored:
+        shown = ", ".join(source.ignored[:5]) + (", …" if len(source.ignored) > 5 else "")
+        say(f"{len(source.ignored)} files do not have an image extension and were left out: {shown}")
+    record, finished = result.record, bool(result.files)
     if as_json:
-        keys = ("model", "weights", "weights_sha256", "preprocessing", "layers", "pool", "dtype", "dimensions")
+        keys = ("model", "weights", "weights_sha256", "preprocessing", "layers", "pool", "dtype", "dimensions", "rows")
         put_json({
-            **{key: result.record.get(key) for key in keys}, "finished": result.finished, "rows": result.rows,
-            "total": result.total, "missing": [{"name": n, "reason": r} for n, r in result.missing],
-            "ignored": len(result.ignored), "files": {layer: str(file) for layer, file in result.files.items()},
-            "seconds": seconds, "out": str(result.folder),
+            **{key: record.get(key) for key in keys}, "finished": finished, "total": len(source),
+            "missing": record.get("missing", []), "ignored": len(source.ignored),
+            "files": {layer: str(file) for layer, file in result.files.items()}, "seconds": seconds,
+            "out": str(result.folder),
         })  # fmt: skip
-        return
-    if not result.finished:
-        put(
-            f"{result.rows + len(result.missing)} of {result.total} inputs are done in {result.folder}; other parts "
-            "are still missing. The features appear with the last of them."
-        )
-        return
-    for layer, file in result.files.items():
-        put(f"{result.rows} rows of {result.record['dimensions'][layer]} dimensions ({layer}) written to {file}")
-    if source.labels:
-        put(f"labels beside them: {', '.join(f'{name}.txt' for name in source.labels)}")
-    put(f"order: {source.order}")
+    elif finished:
+        for layer, file in result.files.items():
+            put(f"{record['rows']} rows of {record['dimensions'][layer]} dimensions ({layer}) written to {file}")
+        if source.labels:
+            put(f"labels beside them: {', '.join(f'{name}.txt' for name in source.labels)}")
+    else:
+        put(f"this part is done; the features appear in {result.folder} when the last part is.")
 
 
 def _list(extractor: Extractor, as_json: bool) -> None:
     from glocal.extract.layers import list_layers
 
-    if extractor.text:
-        raise ParameterError("--list-layers is about the image tower; leave --captions out.")
     with others_to_stderr():
         model = extractor.loaded
-        Image = needed("PIL.Image", "--list-layers")
-        if model.module is not None:
-            model.module.eval()
-        rows = [list(row) for row in list_layers(model, Image.new("RGB", (256, 256), "gray"))]
+        image = needed("PIL.Image", "--list-layers").new("RGB", (256, 256), "gray")
+        rows = [list(row) for row in list_layers(model, image)]
     meaning = {name: str(layer) for name, layer in model.named.items()}
     if as_json:
         put_json({

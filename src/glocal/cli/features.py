@@ -26,7 +26,7 @@ def load_features(path: Path, model: str | None = None, layer: str | None = None
     """Load a feature file or folder; with a model, extract the features of images, or find them in the cache.
 
     What was extracted is kept in the folder that ``GLOCAL_CACHE`` names (else the cache folder of this system) by the
-    content of the images, the hash of the weights and the versions of what computes it: it is computed once.
+    names, sizes and times of the images, the hash of the weights and the versions of what computes it.
     """
     if model is None:
         if layer is not None:
@@ -36,15 +36,15 @@ def load_features(path: Path, model: str | None = None, layer: str | None = None
         say(f"{path} holds features; --model is not used for it.")
         return Features.load(path)
     from glocal.extract import Extractor, open_images
-    from glocal.extract.extractor import kept_features
+    from glocal.extract.run import cached_features
 
     source = open_images(path)
     with progress_bar("extracting", len(source), unit="images") as progress, others_to_stderr():
-        result = kept_features(
+        result = cached_features(
             Extractor(model, () if layer is None else (layer,)), source, lambda done, total: progress(done)
         )
-    if result.ignored:
-        say(f"{len(result.ignored)} files under {path} do not have the extension of an image and are left out.")
+    if source.ignored:
+        say(f"{len(source.ignored)} files under {path} do not have an image extension and are left out.")
     return result.features()
 
 

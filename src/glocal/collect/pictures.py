@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from glocal.data.decode import Unreadable, decode_image
 from glocal.errors import FileError
-from glocal.extract.source import Source
+from glocal.extract.images import Source, Unreadable
 from glocal.files import atomic_write, make_folder
 
 SIDE = 640  # pixels of the longer side: a third of a wide screen, or the whole of a phone
@@ -31,7 +30,7 @@ class Pictures:
 
 
 def prepare(source: Source, folder: Path, progress: Callable[[int], None] = lambda done: None) -> Pictures:
-    """Write each image of a source into a folder, under the hash of its bytes: what is there is not made again.
+    """Write each image of a source into a folder, under the hash of its bytes.
 
     Raises
     ------
@@ -41,7 +40,7 @@ def prepare(source: Source, folder: Path, progress: Callable[[int], None] = lamb
     make_folder(folder)
     names, files, left_out = [], [], []
     for number, made in enumerate(_made(source, folder)):
-        name = source.items[number].name
+        name = source.names[number]
         if isinstance(made, str):
             names.append(name)
             files.append(made)
@@ -57,7 +56,7 @@ def prepare(source: Source, folder: Path, progress: Callable[[int], None] = lamb
 def _made(source: Source, folder: Path) -> Iterator[str | Unreadable]:
     def make(number: int) -> str | Unreadable:
         try:
-            return _file(source.read_bytes(number), folder)
+            return _file(source, number, folder)
         except Unreadable as reason:
             return reason
 
@@ -67,13 +66,13 @@ def _made(source: Source, folder: Path) -> Iterator[str | Unreadable]:
             yield from pool.map(make, chunk)
 
 
-def _file(data: bytes, folder: Path) -> str:
-    path = folder / (hashlib.sha256(data).hexdigest()[:24] + ".jpg")
+def _file(source: Source, number: int, folder: Path) -> str:
+    image = source.read(number, at_least=2 * SIDE)
+    image.thumbnail((SIDE, SIDE))
+    drawn = io.BytesIO()
+    image.save(drawn, format="jpeg", quality=_QUALITY, exif=b"", icc_profile=None)
+    path = folder / (hashlib.sha256(drawn.getvalue()).hexdigest()[:24] + ".jpg")
     if not path.exists():
-        image = decode_image(data, at_least=2 * SIDE)
-        image.thumbnail((SIDE, SIDE))
-        drawn = io.BytesIO()
-        image.save(drawn, format="jpeg", quality=_QUALITY, exif=b"", icc_profile=None)
         with atomic_write(path) as stream:
             stream.write(drawn.getvalue())
     return path.name

@@ -16,8 +16,7 @@ from glocal.collect import pages
 from glocal.collect.pictures import MEDIA, prepare
 from glocal.collect.settings import Settings
 from glocal.errors import FileError, ParameterError
-from glocal.extract.images import open_images
-from glocal.extract.source import Source
+from glocal.extract.images import Source, open_images
 from glocal.files import atomic_write, make_folder, read_object, read_text
 from glocal.jobs.folder import once
 

@@ -1,7 +1,7 @@
-"""From images to features: any network, several layers in one pass, streamed, resumable, every image accounted for."""
+"""From images to features: any network, several layers in one pass, resumable, every image accounted for."""
 
-from glocal.extract.extractor import Extraction, Extractor
-from glocal.extract.images import open_captions, open_images
-from glocal.extract.registry import load_model
+from glocal.extract.images import open_images
+from glocal.extract.libraries import load_model
+from glocal.extract.run import Extraction, Extractor
 
-__all__ = ["Extraction", "Extractor", "load_model", "open_captions", "open_images"]
+__all__ = ["Extraction", "Extractor", "load_model", "open_images"]

@@ -1,145 +1,257 @@
-"""Open what is given as images, a folder, glob, list, tar shards, file or data set; or as captions."""
+"""Images as named items in the order of the rows to come, and how their files are decoded."""
 
 from __future__ import annotations
 
+import functools
+import glob
+import hashlib
+import json
 import os
-from collections.abc import Callable
-from functools import partial
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.data.decode import decode_image
 from glocal.data.sources import ImageSet
-from glocal.errors import DataError, FileError
-from glocal.extract.archives import COMPRESSED, TAR, shard_items
-from glocal.extract.folders import (
-    MAGIC,
-    file_item,
-    glob_items,
-    is_image_name,
-    list_items,
-    natural_key,
-    tree_items,
-)
-from glocal.extract.source import Item, Source, checked_items
-from glocal.files import PathLike, read_lines
+from glocal.errors import FileError
+from glocal.extras import needed
+from glocal.files import PathLike, one_line, read_lines
 
-NATURAL = "natural order of the paths: numbers by value, letters without case"
-_ARCHIVES = "shards in natural order, members in the order of the archive"
-_LISTS = (".txt", ".lst", ".list")
-_Listing = tuple[list[Item], str, tuple[str, ...]]
-"""Items, their order in words, and the names of files that are not images."""
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# NOTE what Pillow opens besides starts other programs (EPS: gs), or is not a format of photographs and drawings
+FORMATS = (
+    "AVIF", "BMP", "DIB", "GIF", "ICNS", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "SUN",
+    "TGA", "TIFF", "WEBP", "XBM",
+)  # fmt: skip
+MOST_PIXELS = 89_478_485  # above it Pillow warns of bombs; up to 12 bytes a pixel are held at once
+_NUMBER, _NO_TEXT = re.compile(r"[0-9]+"), re.compile("[\0\ud800-\udfff]")
 
 
-def open_images(images: str | os.PathLike[str] | ImageSet) -> Source:
-    """The images that a path or pattern names, or those of a data set, in the order of the rows to come.
+class Unreadable(Exception):  # noqa: N818  not an error of the run: one item that is reported by name
+    """Why one item has no row; the run continues without it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """n named images and how each is read.
+
+    Parameters
+    ----------
+    names : sequence of n str
+        In the order of the rows to come.
+    open : function
+        The number of an image to its path, or to its (height, width, 3) uint8 pixels.
+    described : str
+        Where the images come from, for messages and the record.
+    labels : mapping of str to n str
+        Classes of the images, under the names of the text files that hold them.
+    ignored : tuple of str
+        Files beside the images whose extension is not that of an image.
+    """
+
+    names: Sequence[str]
+    open: Callable[[int], PathLike | np.ndarray]
+    described: str
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read(self, number: int, *, at_least: int | None = None) -> Image:
+        """An image as upright 8-bit RGB, see `decode_image`; `Unreadable` with the reason if that fails."""
+        held = self.open(number)
+        if isinstance(held, np.ndarray):
+            return _pil().fromarray(held)
+        return decode_image(held, at_least=at_least)
+
+    def sha256(self) -> str:
+        """Hash of names, sizes, times of change and labels: it changes when any of them does."""
+        digest = hashlib.sha256(json.dumps({name: list(lines) for name, lines in self.labels.items()}).encode())
+        for number, name in enumerate(self.names):
+            held = self.open(number)
+            stamp = "" if isinstance(held, np.ndarray) else _stamp(held)
+            digest.update(f"{name}\0{stamp}\n".encode())
+        return digest.hexdigest()
+
+
+def open_images(images: PathLike | ImageSet) -> Source:
+    """The images that a path or pattern names, or those of a data set.
 
     Parameters
     ----------
     images : path, pattern or ImageSet
-        A folder, searched with its subfolders; a folder of ``.tar`` shards and nothing else; a ``.tar`` file; a text
-        file with one path a line; an image file; a pattern with ``*``, ``?``, ``[`` (``**`` for any depth); or what
-        `glocal.data.sources.load_images` opened. Folders and patterns are taken in natural order, shards in the order
-        of the archive, lists and data sets in their own.
+        A folder, searched with its subfolders; a pattern with ``*``, ``?``, ``[`` (``**`` for any depth); a text file
+        with one path a line; or an image. Folders and patterns are taken in natural order, lists and data sets in
+        their own. Relative paths of a list start at its folder.
 
     Raises
     ------
     FileError
-        Nothing is there, no image is in it, or it cannot be read.
+        Nothing is there, no image is in it, it cannot be read, or a name is not one line of text.
     """
     if isinstance(images, ImageSet):
-        (items, order, ignored), described, labels = _data_set(images), images.source, _labels(images)
+        labels = {key: [images.classes[key][one] for one in held.tolist()] for key, held in images.labels.items()}
+        return _checked(Source(images.names, images.open, images.source, labels))
+    path = Path(images)
+    if path.is_dir():
+        root, found = path, _below(path)
+    elif path.suffix.lower() in (".txt", ".lst", ".list"):
+        names = [line for line in read_lines(path, what="image list") if line]
+        return _checked(Source(names, lambda i: os.path.join(path.parent, names[i]), str(path)))
+    elif path.is_file():
+        root, found = path.parent, [path.name]
     else:
-        labels = {}
-        path = Path(images)
-        described = f"{'folder ' if path.is_dir() else ''}{os.fspath(images)}"
-        try:
-            items, order, ignored = _folder(path) if path.is_dir() else _file(path) or _pattern(os.fspath(images))
-        except PermissionError as error:
-            raise FileError(f"images {path} cannot be read: {error.strerror}. Check the permissions.") from error
-    return Source(checked_items(items, described), decode_image, order, described, ignored, labels)
+        fixed = re.split(r"[^/\\]*[*?\[]", str(images))[0]
+        root, matches = Path(fixed), glob.glob(str(images)[len(fixed) :], root_dir=fixed or ".", recursive=True)
+        found = [match.replace(os.sep, "/") for match in matches if not (root / match).is_dir()]
+    names = sorted(filter(is_image, found), key=natural_key)
+    ignored = tuple(sorted((name for name in found if not is_image(name)), key=natural_key))
+    return _checked(Source(names, lambda i: os.path.join(root, names[i]), str(images), ignored=ignored))
 
 
-def open_captions(path: PathLike) -> Source:
-    """The captions of a UTF-8 text file, one a line, in its order; the names of the rows are the captions.
+def is_image(name: str) -> bool:
+    """Whether Pillow has an image format for the extension of a file name, and the file is not hidden.
+
+    >>> is_image("cat.JPG"), is_image("._cat.jpg"), is_image("cat.txt")
+    (True, False, False)
+    """
+    base = os.path.basename(name)
+    return os.path.splitext(base)[1].lower() in _extensions() and not base.startswith(".")
+
+
+def natural_key(name: str) -> tuple[str, str]:
+    """The sort key of the natural order: folder by folder, numbers by value, letters without case, extension last.
+
+    >>> sorted(["b/1.png", "a10.png", "a2.png", "B/0.png"], key=natural_key)
+    ['a2.png', 'a10.png', 'B/0.png', 'b/1.png']
+    """
+    # the end of a folder's name sorts before that of a stem, that before a number, a number by its length and digits
+    # before letters: plain strings, since nested tuples for each of a million names would weigh a gigabyte
+    stem, extension = os.path.splitext(name.casefold())
+    folded = _NUMBER.sub(_by_value, f"{stem}\1{extension}").replace("/", "\0")
+    return folded, name  # names that differ in case or leading zeros only still have one order
+
+
+def decode_image(file: PathLike, *, at_least: int | None = None) -> Image:
+    """The first frame of a file of one of `FORMATS` as upright 8-bit RGB, as a person would see it.
+
+    CMYK, palette, gray and 1-bit images are converted; 16-bit values keep their high byte, as PNG readers do; EXIF
+    orientation is applied; transparent pixels lie on white. A JPEG is decoded at the smallest scale whose shorter side
+    has `at_least` pixels.
 
     Raises
     ------
-    FileError
-        Missing, empty or not UTF-8.
-    DataError
-        A line between others is empty: row i would not be line i.
+    Unreadable
+        The file cannot be read, is damaged, or is not an image.
     """
-    lines = read_lines(path, what="captions")
-    for number, line in enumerate(lines, start=1):
-        if not line:
-            raise DataError(f"captions {path} line {number} is empty. Fill or remove it: row i is line i.")
-    items = [Item(line, len(line.encode()), partial(str.encode, line)) for line in lines]
-    return Source(items, bytes.decode, "lines of the file", str(Path(path)))
+    pil = _pil()
+    try:
+        with pil.open(file, formats=_formats()) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise Unreadable(f"has {opened.width} x {opened.height} pixels; allowed are {MOST_PIXELS} in all")
+            if at_least is not None:
+                opened.draft(None, (at_least, at_least))
+            opened.load()
+            return _rgb(_upright(opened))
+    except Unreadable:
+        raise
+    except pil.UnidentifiedImageError as error:
+        raise Unreadable("is empty or not an image of a known format") from error
+    except MemoryError as error:
+        raise Unreadable("does not fit in memory") from error
+    except Exception as error:  # decoders raise whatever damaged bytes lead them to
+        known = isinstance(error, OSError) and error.strerror
+        raise Unreadable(f"cannot be read: {known}" if known else f"is damaged: {one_line(error)[:120]}") from error
 
 
-def _folder(path: Path) -> _Listing:
-    os.listdir(path)  # raises here what a walk would pass over
-    items, others = tree_items(path)
-    shards = [name for name in others if name.lower().endswith(TAR)]
-    if items or not shards:
-        return items, NATURAL, others
-    found, order, members = _shards([path / name for name in shards])
-    return found, order, (*(name for name in others if name not in shards), *members)
+def _below(folder: Path) -> list[str]:
+    """Every file below a folder; links to folders are followed once."""
+
+    def refuse(error: OSError) -> None:
+        raise FileError(f"image folder {error.filename} cannot be read: {error.strerror}. Check its permissions.")
+
+    found, seen = [], set()
+    for root, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
+        status = os.stat(root)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        within = Path(root).relative_to(folder).as_posix()
+        found += files if within == "." else [f"{within}/{file}" for file in files]
+    return found
 
 
-def _file(path: Path) -> _Listing | None:
-    if not path.exists():
-        return None
-    if path.name.lower().endswith((TAR, *COMPRESSED)):
-        return _shards([path])
-    if path.suffix.lower() in _LISTS:
-        return list_items(path), "order of the list", ()
-    if is_image_name(path.name):
-        return [file_item(path, path.name)], NATURAL, ()
-    raise FileError(
-        f"images {path} is a file of another kind; allowed are a folder, a .tar, a text file of paths "
-        f"({', '.join(_LISTS)}), an image, or a pattern."
-    )
-
-
-def _pattern(text: str) -> _Listing:
-    if not any(sign in text for sign in MAGIC):
+def _checked(source: Source) -> Source:
+    if not source.names:
         raise FileError(
-            f"images {text} do not exist. Name a folder, a .tar, a list of paths, a pattern, or a data set of "
-            "glocal data fetch."
+            f"there is no image in {source.described}. Name a folder, a pattern, a list of paths, or a data set."
         )
-    items = glob_items(text)
-    if items and all(item.name.lower().endswith(TAR) for item in items):
-        root = text
-        while any(sign in root for sign in MAGIC):
-            root = os.path.dirname(root)
-        return _shards([Path(root, item.name) for item in items])
-    return items, NATURAL, ()
+    for name in source.names:
+        if len(name.splitlines()) != 1 or name != name.strip() or _NO_TEXT.search(name):
+            raise FileError(
+                f"image name {name!r} has a line break, spaces at its ends or characters that are not UTF-8 text, so "
+                "that it cannot be a line of file_names.txt. Rename the file."
+            )
+    return source
 
 
-def _shards(shards: list[Path]) -> _Listing:
-    items, others = shard_items(sorted(shards, key=lambda shard: natural_key(shard.as_posix())))
-    return items, _ARCHIVES, others
+def _pil() -> Any:
+    return needed("PIL.Image", "decoding images")
 
 
-def _data_set(images: ImageSet) -> _Listing:
-    items = []
-    for i, name in enumerate(images.names):
-        held = images.open(i)
-        items.append(
-            file_item(held, name) if isinstance(held, Path) else Item(name, 1, partial(_pixmap, images.open, i))
-        )
-    return items, "order of the data set", ()
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this Pillow was built with."""
+    _pil().init()
+    return tuple(name for name in FORMATS if name in _pil().OPEN)
 
 
-def _labels(images: ImageSet) -> dict[str, tuple[str, ...]]:
-    return {key: tuple(images.classes[key][one] for one in labels) for key, labels in images.labels.items()}
+@functools.cache
+def _extensions() -> frozenset[str]:
+    return frozenset(extension for extension, kind in _pil().registered_extensions().items() if kind in FORMATS)
 
 
-def _pixmap(opened: Callable[[int], Any], i: int) -> bytes:
-    """A picture in memory as the bytes of a PPM file, which loses nothing."""
-    pixels = np.asarray(opened(i))
-    return b"P6 %d %d 255\n" % (pixels.shape[1], pixels.shape[0]) + pixels.tobytes()
+def _by_value(number: re.Match[str]) -> str:
+    digits = number[0].lstrip("0")
+    return f"\2{chr(1 + min(len(digits), 50_000))}{digits}\2"
+
+
+def _stamp(file: PathLike) -> str:
+    try:
+        status = os.stat(file)
+    except OSError as error:
+        return str(error.strerror)
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _upright(image: Image) -> Image:
+    try:
+        return needed("PIL.ImageOps", "decoding images").exif_transpose(image)
+    except Exception:  # noqa: BLE001  damaged EXIF does not damage the pixels
+        return image
+
+
+def _rgb(image: Image) -> Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _eight_bit(image)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    pixels = image.convert("RGBA")
+    return _pil().alpha_composite(_pil().new("RGBA", pixels.size, "white"), pixels).convert("RGB")
+
+
+def _eight_bit(image: Image) -> Image:
+    """Integers of 16 bits by their high byte; real values of 0 to 1, or of 0 to 255."""
+    values = np.asarray(image)
+    low, high, top = float(values.min()), float(values.max()), 255 if image.mode == "F" else 65535
+    if not (low >= 0 and high <= top):
+        raise Unreadable(f"has values from {low:g} to {high:g}; allowed are 0 to {top}")
+    shown = np.rint(values * (255 if high <= 1 else 1)) if image.mode == "F" else values >> 8
+    return _pil().fromarray(shown.astype(np.uint8)).convert("RGB")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from glocal.errors import DataError, ParameterError
-from glocal.extract.model import OUTPUT, Layer, Model
+from glocal.extract.models import OUTPUT, Layer, Model
 
 POOLS = ("auto", "cls", "mean", "flatten")
 
@@ -48,7 +48,9 @@ def read_layers(model: Model, batch: Tensor, layers: dict[str, Layer]) -> dict[s
             value = _own_output(model, result, name)
         if value is None or value.ndim == 0 or len(value) != len(batch):
             shape = "no tensor" if value is None else f"shape {tuple(value.shape)}"
-            raise DataError(f"layer {name} of {model.name} gives {shape} for {len(batch)} images; one row each is due.")
+            raise DataError(
+                f"layer {name} of {model.name} gives {shape} for {len(batch)} images; it must give one row per image."
+            )
         found[name] = value
     return found
 
@@ -142,13 +144,6 @@ def _shape(values: list[Any]) -> str:
     return "no tensor" if tensor is None else " × ".join(map(str, tensor.shape[1:])) or "scalar"
 
 
-def check_pool(pool: str) -> str:
-    """The name of a pooling, or a ParameterError."""
-    if pool not in POOLS:
-        raise ParameterError(f"pool is {pool!r}; allowed are {', '.join(POOLS)}.")
-    return pool
-
-
 def pooled(activations: Tensor, pool: str, *, prefix_tokens: int = 0, channels_last: bool = False) -> Tensor:
     """One (n, p) row for each image, from (n, p), (n, tokens, p) or maps (n, channels, rows, columns).
 
@@ -165,7 +160,7 @@ def pooled(activations: Tensor, pool: str, *, prefix_tokens: int = 0, channels_l
         if pool == "cls":
             raise DataError(
                 f"a layer gives maps of shape {tuple(activations.shape[1:])}, which have no class token. "
-                "Use --pool mean or --pool flatten."
+                "Use pool='mean' or pool='flatten'."
             )
         if activations.shape[2:] == (1, 1):
             return activations.flatten(1)

@@ -60,7 +60,7 @@ class ModelName:
 
     @classmethod
     def parse(cls, text: str, weights: str | None = None) -> ModelName:
-        """Read ``library:name[:weights]``, or a name of thingsvision or the paper; `weights` goes first.
+        """Read ``library:name[:weights]``, or a name of thingsvision or the paper; `weights` takes precedence.
 
         >>> str(ModelName.parse("clip_ViT-L/14"))
         'openclip:ViT-L-14-quickgelu:openai'

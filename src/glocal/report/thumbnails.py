@@ -39,7 +39,7 @@ def load_thumbnails(images: PathLike, run: Run, *, progress: Callable[[int], Non
     Parameters
     ----------
     images : path or pattern
-        What `glocal.extract.open_images` opens: a folder with its subfolders, tar shards, a list, a pattern.
+        What `glocal.extract.open_images` opens: a folder with its subfolders, a list, a pattern.
     run : Run
         Its views name the objects.
     progress : function
@@ -58,28 +58,27 @@ def load_thumbnails(images: PathLike, run: Run, *, progress: Callable[[int], Non
     DataError
         The run has no views, or no image has the name of an object.
     """
-    from glocal.data.decode import Unreadable
-    from glocal.extract.images import open_images
+    from glocal.extract.images import Unreadable, open_images
 
     names = list(dict.fromkeys(n for arms in run.views.values() for n in next(iter(arms.values())).names))
     if not names:
         raise DataError("there are no objects in this run to show pictures of. Leave out --thumbnails.")
     source = open_images(images)
     numbers: dict[str, list[int]] = {}
-    for number, item in enumerate(source.items):
-        numbers.setdefault(_key(object_name(item.name)), []).append(number)
+    for number, name in enumerate(source.names):
+        numbers.setdefault(_key(object_name(name)), []).append(number)
     wanted = {name: numbers.get(_key(name)) or numbers.get(_key(object_name(name))) or [] for name in names}
     found = {name: which[0] for name, which in wanted.items() if which}
     if not found:
         raise DataError(
             f"no image in {source.described} has the name of an object: images are named like "
-            f"{source.items[0].name}, objects like {names[0]}. Name images after the objects; folder and extension do "
+            f"{source.names[0]}, objects like {names[0]}. Name images after the objects; folder and extension do "
             "not count."
         )
 
     def shrunk(number: int) -> str | Unreadable:
         try:
-            return _data_uri(source.read_bytes(number))
+            return _data_uri(source.read(number, at_least=2 * SIDE))
         except Unreadable as reason:
             return reason
 
@@ -92,7 +91,7 @@ def load_thumbnails(images: PathLike, run: Run, *, progress: Callable[[int], Non
             if isinstance(made, str):
                 pictures[name] = made
             else:
-                damaged.append(f"{source.items[found[name]].name} {made}")
+                damaged.append(f"{source.names[found[name]]} {made}")
     missing = [name for name in names if name not in found]
     several = [name for name, which in wanted.items() if len(which) > 1]
     return Thumbnails(pictures, tuple(_sentences(len(names), missing, damaged, several)))
@@ -117,12 +116,9 @@ def _key(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _data_uri(data: bytes) -> str:
+def _data_uri(image: Image) -> str:
     from PIL import features
 
-    from glocal.data.decode import decode_image
-
-    image: Image = decode_image(data, at_least=2 * SIDE)
     image.thumbnail((SIDE, SIDE))
     kind = "webp" if features.check("webp") else "jpeg"
     drawn = io.BytesIO()

@@ -1,0 +1,394 @@
+"""`Extractor`: features of images by any network, written chunk by chunk into a folder; a killed run is continued."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib import format as npy_format
+from torch import Tensor
+
+from glocal._version import __version__
+from glocal.arrays import read_npz
+from glocal.data.features import Features
+from glocal.data.sources import ImageSet, cache_folder
+from glocal.errors import DataError, FileError, GLocalError, ParameterError
+from glocal.extract.images import Source, Unreadable, open_images
+from glocal.extract.layers import POOLS, pooled, read_layers, resolve
+from glocal.extract.libraries import load_model, user_model
+from glocal.extract.models import DTYPES, Layer, Model
+from glocal.files import PathLike, atomic_write, make_folder, one_line, read_object
+from glocal.results import to_json
+
+Progress = Callable[[int, int], None]
+"""Called with the number of images done so far, by any process, and of all."""
+RECORD_FILE, NAMES_FILE, WORK = "record.json", "file_names.txt", ".extract"
+_CHUNK = 512  # images, about: what a killed process does again at most
+_AHEAD = 2  # batches prepared besides the one in the network: a slow image delays nothing, memory stays small
+_PACKAGES = ("numpy", "pillow", "timm", "torchvision", "open-clip-torch", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What a run left in its folder.
+
+    Parameters
+    ----------
+    folder : Path
+    files : dict
+        The feature file of each layer; empty while chunks of other processes are missing.
+    record : dict
+        The record of a finished extraction, else what determines it.
+    """
+
+    folder: Path
+    files: dict[str, Path]
+    record: dict[str, Any]
+
+    @property
+    def missing(self) -> tuple[tuple[str, str], ...]:
+        """Names of the images without a row, in order, each with the reason."""
+        return tuple((entry["name"], entry["reason"]) for entry in self.record.get("missing", ()))
+
+    def features(self, layer: str | None = None) -> Features:
+        """The features of a layer; of the only one by default."""
+        return Features.load(self.files[layer if layer is not None else next(iter(self.files))].parent)
+
+
+class Extractor:
+    """Features of images by any network.
+
+    Parameters
+    ----------
+    model : str, or (module or callable, preprocess)
+        A name as in `load_model`; or a network of your own and what maps a PIL image to its input tensor.
+    layers : sequence of str
+        Names of modules, ``penultimate``, ``logits`` or ``output``; empty for the model's own choice (penultimate, or
+        the output of a network of yours). All are read in one pass.
+    pool : str
+        ``auto``, ``cls``, ``mean`` or ``flatten``: from tokens and maps to one row, see `pooled`.
+    weights : str or None
+        ``none`` for random weights, or a checkpoint file.
+    device : str
+        Any torch device; ``auto`` is a GPU where there is one.
+    dtype : str
+        ``float32``, ``float16`` or ``bfloat16``: the precision of the network.
+    batch_size : int
+        Always filled up to this size, so that no row depends on the images beside it.
+    workers : int or None
+        Threads that decode; None for one a processor, at most eight.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from glocal.extract import Extractor
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3))
+    >>> extractor = Extractor((net, lambda image: torch.zeros(3, 2, 2)), batch_size=4)
+    >>> list(extractor.read_from)
+    ['output']
+    """
+
+    def __init__(
+        self, model: str | tuple[Any, Any], layers: Sequence[str] = (), *, pool: str = "auto",
+        weights: str | None = None, device: str = "auto", dtype: str = "float32", batch_size: int = 32,
+        workers: int | None = None,
+    ) -> None:  # fmt: skip
+        self.model, self.layers, self.pool, self.weights = model, tuple(layers), pool, weights
+        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.dtype, self.batch_size = dtype, batch_size
+        self.workers = min(8, os.cpu_count() or 1) if workers is None else workers
+        if pool not in POOLS:
+            raise ParameterError(f"pool is {pool!r}; allowed are {', '.join(POOLS)}.")
+        if min(self.batch_size, self.workers) < 1:
+            raise ParameterError(f"batch_size is {batch_size} and workers {self.workers}; both must be at least 1.")
+
+    @cached_property
+    def loaded(self) -> Model:
+        """The model on its device, loaded when it is first needed."""
+        if isinstance(self.model, str):
+            return load_model(self.model, self.weights).on(self.device, self.dtype)
+        network = self.model[0] if self.model else None
+        name = getattr(network, "__name__", type(network).__qualname__)
+        return user_model(self.model, f"python:{name}").on(self.device, self.dtype)
+
+    @cached_property
+    def read_from(self) -> dict[str, Layer]:
+        """The layers by name, and where each is read."""
+        return resolve(self.loaded, self.layers)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What determines the features, besides the images: goes into the record."""
+        return {
+            "model": self.loaded.name, **self.loaded.identity, "pool": self.pool, "dtype": self.dtype,
+            "layers": {layer: str(place) for layer, place in self.read_from.items()},
+            "device": self.device.partition(":")[0], "batch_size": self.batch_size, "versions": _versions(),
+        }  # fmt: skip
+
+    def extract(
+        self, images: PathLike | ImageSet | Source, out: PathLike, *, part: tuple[int, int] = (1, 1),
+        progress: Progress = lambda done, total: None,
+    ) -> Extraction:  # fmt: skip
+        """Write the features of `images` into the folder `out`.
+
+        A finished folder has thingsvision's layout, ``features.npy`` and ``file_names.txt``, one folder for each layer
+        if there are several, and ``record.json``; beside each matrix lie the labels of images that have some. Until
+        then all lies under ``.extract``, a file for each chunk of about 512 images: a folder that holds some chunks of
+        this very extraction is continued, and a finished one is left as it is.
+
+        Parameters
+        ----------
+        images : path, pattern, ImageSet or Source
+            See `open_images`.
+        out : path
+        part : (i, n)
+            Do every n-th chunk only, from the i-th (1 to n): n processes share one folder.
+        progress : function
+
+        Raises
+        ------
+        ParameterError
+            `out` holds another extraction, or there is no such part.
+        DataError, FileError, MissingDependencyError
+            Nothing can be read, layers do not fit, a row is not finite, the disk is full, a library is missing.
+        """
+        if not 1 <= part[0] <= part[1]:
+            raise ParameterError(f"part is {part[0]}/{part[1]}; allowed are 1/{part[1]} to {part[1]}/{part[1]}.")
+        source = images if isinstance(images, Source) else open_images(images)
+        folder, n = make_folder(out), len(source)
+        places = _places(folder, list(self.read_from))
+        identity = json.loads(to_json({**self.identity, "images": {"n": n, "sha256": source.sha256()}}))
+        record = _opened(folder, identity, places)
+        if "rows" not in record:
+            rows = self.batch_size * max(1, _CHUNK // self.batch_size)
+            chunks = {
+                folder / WORK / f"{start:09d}.npz": range(start, min(start + rows, n)) for start in range(0, n, rows)
+            }
+            mine = list(chunks.items())[part[0] - 1 :: part[1]]
+            self._make({file: items for file, items in mine if not file.exists()}, source, progress)
+            if not all(file.exists() for file in chunks):
+                return Extraction(folder, {}, record)
+            record = _joined(list(chunks), source, folder, places, record)
+        return Extraction(folder, {layer: place / "features.npy" for layer, place in places.items()}, record)
+
+    def _make(self, chunks: Mapping[Path, range], source: Source, progress: Progress) -> None:
+        """Write chunks: the rows of every layer, the numbers of their images, and what is missing and why."""
+        done, any_row = len(source) - sum(map(len, chunks.values())), False
+        with closing(self._inputs(source, chunks.values())) as batches:
+            for file, items in chunks.items():
+                found: dict[str, list[np.ndarray]] = {layer: [] for layer in self.read_from}
+                numbers: list[int] = []
+                missing: list[tuple[str, str]] = []
+                for inputs in islice(batches, -(-len(items) // self.batch_size)):
+                    missing += [(source.names[n], str(x)) for n, x in inputs.items() if isinstance(x, Unreadable)]
+                    whole = {n: x for n, x in inputs.items() if isinstance(x, Tensor)}
+                    if not (whole or any_row) and any(isinstance(x, _Unprepared) for x in inputs.values()):
+                        raise DataError(
+                            f"none of the first {len(inputs)} images could be preprocessed; {' '.join(missing[-1])}. "
+                            "Check the preprocessing of the model."
+                        )
+                    for layer, rows in self._rows(whole, list(inputs), source).items() if whole else ():
+                        found[layer].append(rows)
+                    numbers += whole
+                    any_row = any_row or bool(whole)
+                    done += len(inputs)
+                    progress(done, len(source))
+                arrays = {f"layer_{i}": np.concatenate(rows) for i, rows in enumerate(found.values()) if rows}
+                with atomic_write(file) as stream:
+                    told = np.array(json.dumps(missing))
+                    np.savez(stream, allow_pickle=False, **arrays, numbers=np.array(numbers, np.int64), missing=told)
+
+    def _rows(self, whole: Mapping[int, Tensor], places: list[int], source: Source) -> dict[str, np.ndarray]:
+        """(k, p) features of every layer for the k inputs that are whole, each at its own place in the batch.
+
+        float16 stays float16; bfloat16, for which numpy has no type, becomes float32.
+        """
+        model, names, first = self.loaded, [source.names[number] for number in whole], next(iter(whole.values()))
+        if len({tensor.shape for tensor in whole.values()}) > 1:
+            raise DataError(
+                f"preprocessing gives tensors of several shapes for {names[0]} to {names[-1]}; all inputs must have "
+                "one shape. Resize and crop in the preprocessing."
+            )
+        at = [places.index(number) for number in whole]
+        batch = torch.zeros((self.batch_size, *first.shape), dtype=first.dtype)
+        batch[at] = torch.stack(list(whole.values()))
+        if model.module is not None:
+            batch = batch.to(self.device, DTYPES[self.dtype] if batch.is_floating_point() else None)
+        found = {}
+        for layer, values in read_layers(model, batch, self.read_from).items():
+            rows = pooled(values, self.pool, prefix_tokens=model.prefix_tokens, channels_last=model.channels_last)[at]
+            found[layer] = rows.to(torch.float16 if rows.dtype == torch.float16 else torch.float32).cpu().numpy()
+            wrong = ~np.isfinite(found[layer]).all(axis=1)
+            if wrong.any():
+                raise DataError(
+                    f"layer {layer} gives NaN or infinity for {names[int(np.argmax(wrong))]}. With half precision use "
+                    "dtype='bfloat16' or dtype='float32'; else look at the network."
+                )
+        return found
+
+    def _inputs(self, source: Source, chunks: Iterable[range]) -> Generator[dict[int, Tensor | Unreadable], None, None]:
+        """The input of each image of a batch, or why there is none, prepared by threads a few batches ahead."""
+
+        def prepare(number: int) -> Tensor | Unreadable:
+            try:
+                return torch.as_tensor(self.loaded.preprocess(source.read(number)))
+            except Unreadable as reason:
+                return reason
+            except GLocalError:
+                raise
+            except Exception as error:  # noqa: BLE001  code of others; the image is reported by name
+                return _Unprepared(f"its preprocessing fails: {type(error).__name__}: {one_line(error)[:120]}")
+
+        size, ahead = self.batch_size, deque[dict[int, Future[Tensor | Unreadable]]]()
+        batches = (items[start : start + size] for items in chunks for start in range(0, len(items), size))
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # said of images that are read all the same
+            try:
+                for numbers in chain(batches, [()] * _AHEAD):
+                    ahead.append({number: pool.submit(prepare, number) for number in numbers})
+                    if len(ahead) > _AHEAD:
+                        yield {number: future.result() for number, future in ahead.popleft().items()}
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Unprepared(Unreadable):
+    """The image is readable, and the model's preprocessing fails on it."""
+
+
+def cached_folder(extractor: Extractor, source: Source) -> Path:
+    """The folder of the cache for the features of these images by this network and these versions."""
+    content = to_json([extractor.identity, source.sha256()])
+    return cache_folder() / "features" / hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def cached_features(extractor: Extractor, source: Source, progress: Progress = lambda done, total: None) -> Extraction:
+    """Extract into `cached_folder`, or find there what was extracted before.
+
+    Raises
+    ------
+    DataError
+        Some images cannot be read.
+    """
+    result = extractor.extract(source, cached_folder(extractor, source), progress=progress)
+    if result.missing:
+        named = "; ".join(" ".join(one) for one in result.missing[:3])
+        raise DataError(
+            f"{len(result.missing)} of {len(source)} images of {source.described} have no features: {named}. Replace "
+            "or remove them, or use glocal extract --skip-unreadable and its folder."
+        )
+    return result
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what decodes images and runs networks in this process."""
+    installed = {"glocal": __version__, "python": platform.python_version(), "torch": torch.__version__}
+    for package in _PACKAGES:
+        try:
+            installed[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return installed
+
+
+def _places(folder: Path, layers: list[str]) -> dict[str, Path]:
+    """Where the matrix of each layer comes to lie."""
+    names = {layer: re.sub(r"[^\w.\-]", "_", layer) for layer in layers}
+    if len(set(names.values())) < len(names):
+        raise ParameterError(f"layers {', '.join(names)} would share a folder name; extract them separately.")
+    return {layer: folder if len(names) == 1 else folder / name for layer, name in names.items()}
+
+
+def _opened(folder: Path, identity: dict[str, Any], places: Mapping[str, Path]) -> dict[str, Any]:
+    """The record of a finished extraction, or what is begun; a ParameterError where the folder holds another."""
+    final, begun = folder / RECORD_FILE, folder / WORK / RECORD_FILE
+    for path in (final, begun):
+        if path.exists():
+            found = read_object(path, what="record", fix="Remove its folder and extract again.")
+            free = {"versions"} if path == final else set()  # rows of two versions are not mixed
+            if different := sorted(key for key in identity.keys() - free if found.get(key) != identity[key]):
+                raise ParameterError(
+                    f"{folder} holds another extraction: {', '.join(different)} differ. Choose another folder."
+                )
+            if path == final:
+                shutil.rmtree(folder / WORK, ignore_errors=True)  # left by a process that died while it cleaned up
+            return found
+    if any((place / "features.npy").exists() for place in places.values()):
+        raise ParameterError(f"{folder} holds features that no extraction recorded. Choose another folder.")
+    make_folder(folder / WORK)
+    with atomic_write(begun) as stream:
+        stream.write(json.dumps(identity).encode())
+    return identity
+
+
+def _joined(
+    chunks: list[Path], source: Source, folder: Path, places: Mapping[str, Path], record: dict[str, Any]
+) -> dict[str, Any]:
+    """Join the chunks to a matrix for each layer with the names and labels of its rows, then write the record."""
+    try:
+        numbers = [number for file in chunks for number in _read(file, "numbers").tolist()]
+        missing = [pair for file in chunks for pair in json.loads(str(_read(file, "missing")))]
+        if not numbers:
+            raise DataError(f"no image of {source.described} could be read; {' '.join(missing[0])}.")
+        texts = {NAMES_FILE: source.names, **{f"{name}.txt": lines for name, lines in source.labels.items()}}
+        dimensions = {}
+        for i, (layer, place) in enumerate(places.items()):
+            make_folder(place)
+            dimensions[layer] = _join_rows(chunks, f"layer_{i}", len(numbers), place / "features.npy")
+            for name, lines in texts.items():
+                with atomic_write(place / name) as stream:
+                    stream.write("".join(f"{lines[number]}\n" for number in numbers).encode())
+    except FileError:
+        if not (folder / RECORD_FILE).exists():  # else another process has joined the chunks, and removed them
+            raise
+        return read_object(folder / RECORD_FILE, what="record")
+    record = {**record, "source": source.described, "rows": len(numbers), "dimensions": dimensions}
+    record["missing"] = [{"name": name, "reason": reason} for name, reason in missing]
+    with atomic_write(folder / RECORD_FILE) as stream:
+        stream.write((json.dumps(record, indent=1) + "\n").encode())
+    shutil.rmtree(folder / WORK, ignore_errors=True)
+    return record
+
+
+def _join_rows(chunks: list[Path], name: str, n: int, target: Path) -> int:
+    """Write the rows of one layer, one chunk in memory at a time; returns their dimensions."""
+    dimensions = 0
+    with atomic_write(target) as stream:
+        for rows in (_read(file, name) for file in chunks):
+            if rows is None:  # no image of this chunk could be read
+                continue
+            if not dimensions:
+                dimensions = rows.shape[1]
+                header = {"descr": npy_format.dtype_to_descr(rows.dtype), "fortran_order": False}
+                npy_format.write_array_header_1_0(stream, {**header, "shape": (n, dimensions)})
+            if rows.shape[1] != dimensions:
+                raise DataError(
+                    f"a layer has {dimensions} dimensions for some images and {rows.shape[1]} for others; all inputs "
+                    "must have one shape. Resize and crop in the preprocessing."
+                )
+            stream.write(rows.data)
+    return dimensions
+
+
+def _read(chunk: Path, name: str) -> Any:
+    """An array of a chunk; None where it has none."""
+    fix = "Delete it and run the command again."
+    return read_npz(chunk, what="chunk", fix=fix, required=(), optional=(name,)).get(name)
