@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import workbench  # isort: skip  before torch
@@ -11,7 +12,7 @@ from image_text_data import CLIP, FOLDS, OUT, Case, Setting, arms, difference, s
 
 from glocal import Arm, FitData, fit
 from glocal.data.features import object_name
-from glocal.data.rdm import join_rdms, load_index, load_rdms
+from glocal.data.rdm import join_rdms, load_rdms
 from glocal.data.splits import object_folds
 from glocal.evaluation.fewshot import few_shot
 from glocal.evaluation.retrieval import retrieval
@@ -103,7 +104,8 @@ def rsa48(quick: bool) -> None:
     """People's dissimilarities of 48 objects; the fits have no answer that names one of them."""
     things = workbench.real_data() / "things"
     ids = read_lines(things / "unique_id.txt", what="object ids")
-    people = join_rdms(CLIP.objects, load_rdms(things / "rdm48.npy"), load_index(things / "rdm48_index.json"), ids)
+    index = np.array(json.loads((things / "rdm48_index.json").read_text())["concept_index0_in_unique_id"])
+    people = join_rdms(CLIP.objects, load_rdms(things / "rdm48.npy"), index, ids)
     others = CLIP.answers.select(~np.isin(CLIP.answers.answers, people.rows).any(axis=1))
     X, before, rows = np.asarray(CLIP.objects.matrix[people.rows], np.float64), None, []
     for name, arm in arms(quick).items():

@@ -157,7 +157,7 @@ def test_a_header_is_held_to_what_it_says(tmp_path):
     with pytest.raises(DataError, match="columns i, j, k"):
         Answers.load(file)
     file.write_text("a,b,odd\n0,1\n")
-    with pytest.raises(DataError, match="answer 0"):
+    with pytest.raises(DataError, match="row 0"):
         Answers.load(file)
 
 
@@ -170,8 +170,8 @@ def test_a_header_is_held_to_what_it_says(tmp_path):
         ([[0.0, 1.0, 2.0]], {}, "float64"),
         ([[True, False, True]], {}, "bool"),
         ([["a", "b", "c"]], {}, "integers"),
-        ([[0, 1, 2], [3, -1, 2]], {}, "triplet 1"),
-        ([[0, 1, 2], [4, 2, 4]], {}, "triplet 1 .* repeats"),
+        ([[0, 1, 2], [3, -1, 2]], {}, "answer 1"),
+        ([[0, 1, 2], [4, 2, 4]], {}, "answer 1 .* repeats"),
         ([[0, 1, 2, 1]], {"kind": "nearest-of-n"}, "repeats"),
         ([[0, 1, 2**31]], {}, "2147483648"),
         ([[0, 1, 2, 3]], {}, "nearest-of-n"),
@@ -280,10 +280,10 @@ def test_a_fourth_column_is_the_person(tmp_path):
 @pytest.mark.parametrize(
     ("content", "error", "noun"),
     [
-        (b" \n\n", FileError, "empty"),
+        (b" \n\n", FileError, "lines"),
         (b"0 1 two\n", FileError, "numbers"),
         (b"0 1 2\n0 1\n", FileError, "numbers"),
-        (b"\xff\xfe\x00\x01", FileError, "text"),
+        (b"\xff\xfe\x00\x01", FileError, "damaged"),
         (b"0 1 2.5\n", DataError, "float64"),
         (b"0 1 99999999999999999999\n", DataError, "float64"),
         (b"0 1 1\n", DataError, "repeats"),

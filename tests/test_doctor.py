@@ -13,10 +13,10 @@ import planted
 import pytest
 
 from glocal.data.answers import Answers
-from glocal.data.answers_file import read_list
 from glocal.data.check import Case, diagnose, mended
 from glocal.data.check.finding import CONSEQUENCES
 from glocal.data.features import Features, object_name
+from glocal.data.tables import read_list
 from glocal.data.world import simulated_world
 from glocal.similarity import unit_rows
 

@@ -224,7 +224,7 @@ def test_lists_that_do_not_belong_together_are_refused(names, ids, answers, sent
 
 def test_no_answers_at_all_are_refused():
     """An empty list of answers leaves nothing to fit or score."""
-    with pytest.raises(DataError, match="no triplet is left: 0 were given"):
+    with pytest.raises(DataError, match="no answer is left: 0 were given"):
         join(Features(MATRIX), Answers.from_array(np.empty((0, 3), dtype=int)))
 
 

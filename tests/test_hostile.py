@@ -237,7 +237,6 @@ READERS = {
     "labels.txt": (lambda path: text_file(path, "1\n2\n3\n"), load_labels),
     "rdm.npy": (lambda path: npy_file(path, RDM), load_rdms),
     "rdm.txt": (lambda path: text_file(path, "0 1 2\n1 0 3\n2 3 0\n"), load_rdms),
-    "index.json": (lambda path: text_file(path, '{"index": [0, 2, 1], "of": "things"}'), load_index),
     "index.npy": (lambda path: npy_file(path, np.arange(4)), load_index),
     "order.txt": (
         lambda path: text_file(path, "5 4 3 2 1 0\n"),

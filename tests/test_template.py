@@ -92,7 +92,7 @@ def make_things(folder, network):
     Answers(repeated, kind="odd-one-out", names=tuple(names)).save(folder / "things" / "repeated.npz")
     rdm = 1 - np.corrcoef(world.objects.matrix[:12])
     np.save(folder / "things" / "rdm48.npy", (rdm + rdm.T) / 2 * (1 - np.eye(12)))
-    (folder / "things" / "rdm48_index.json").write_text(json.dumps(list(range(12))))
+    (folder / "things" / "rdm48_index.txt").write_text("\n".join(map(str, range(12))))
     for part, features in (("things", world.objects), ("local", world.local)):
         (folder / network / part).mkdir(parents=True)
         np.save(folder / network / part / "features.npy", features.matrix)

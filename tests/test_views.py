@@ -11,7 +11,6 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import cdist
 
 from glocal.data.answers import Answers
-from glocal.data.categories import load_categories
 from glocal.errors import DataError, FileError, MissingDependencyError, ParameterError
 from glocal.evaluation.alignment import answer_credit
 from glocal.evaluation.views import BeforeAfter, load_view, matrices, measure, object_view, save_view
@@ -292,44 +291,6 @@ def test_umap_draws_the_same_map_twice(rows):
     for few in (2, 3, 5):
         assert np.isfinite(object_map(rows[:few], "umap")).all()
     assert (object_map(np.ones((40, 3)), "umap") == 0).all()
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "expected"),
-    [
-        ("c.tsv", "animal\ttool\n1\t0\n0\t0\n0\t1\n1\t1\n", ["animal", "other", "tool", "tool"]),
-        ("c.csv", "object,category\nd.jpg,tool\na,animal\nb,\nc,x\n", ["animal", "other", "x", "tool"]),
-        ("c.csv", "object,animal,tool\na,1,0\nb,0,0\nd,0,1\n", ["animal", "other", "other", "tool"]),
-    ],
-)
-def test_categories_are_read_in_each_form(tmp_path, name, text, expected):
-    """Binary columns, with names or without, and pairs; the smaller of several categories, "other" for none."""
-    text = text.replace("1\t1", "0\t1")
-    (tmp_path / name).write_text(text)
-    assert load_categories(tmp_path / name, ["a", "images/b.png", "c", "d"]).tolist() == expected
-
-
-def test_of_several_categories_the_smaller_is_taken(tmp_path):
-    """An object in two categories belongs to the one with fewer objects."""
-    (tmp_path / "c.tsv").write_text("large\tsmall\n1\t0\n1\t0\n1\t1\n")
-    assert load_categories(tmp_path / "c.tsv", "abc").tolist() == ["large", "large", "small"]
-
-
-@pytest.mark.parametrize(
-    ("text", "error", "match"),
-    [
-        ("a\tb\n1\t0\n", DataError, "1 lines but there are 2 objects"),
-        ("a\tb\n1\n", FileError, "not a table"),
-        ("a\tb\tc\nx\ty\tz\n", FileError, "neither"),
-        ("\n", FileError, "empty"),
-    ],
-)
-def test_what_is_no_table_of_categories_is_said(tmp_path, text, error, match):
-    """Another number of lines, a short line, other columns and an empty file are one sentence each."""
-    (tmp_path / "c.tsv").write_text(text)
-    with pytest.raises(error, match=match) as caught:
-        load_categories(tmp_path / "c.tsv", ["a", "b"])
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kept", [True, False])

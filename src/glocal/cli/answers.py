@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from glocal.data.answers import Answers
-from glocal.data.answers_file import read_list
 from glocal.data.check import Case, warn_of_order
 from glocal.data.features import Features
 from glocal.data.join import Joined, join
+from glocal.data.tables import read_list
 from glocal.files import read_lines
 
 Kind = Annotated[

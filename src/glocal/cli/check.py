@@ -15,11 +15,11 @@ from glocal.cli.command import takes
 from glocal.cli.features import FeaturesPath
 from glocal.cli.output import AsJson, progress_bar, put, put_json
 from glocal.data.answers import Answers
-from glocal.data.answers_file import read_list
 from glocal.data.check import SEVERITIES, Case, Finding, diagnose, mended
 from glocal.data.check.repair import usable
 from glocal.data.container import NAMES_FILE, mended_name
 from glocal.data.features import Features
+from glocal.data.tables import read_list
 from glocal.errors import DataError, counted
 from glocal.files import atomic_write
 

@@ -11,11 +11,11 @@ import sqlalchemy as sql
 from jaxtyping import Bool, Float, Int, Shaped
 from sqlalchemy.engine import Engine
 
+from glocal.arrays import write_npz as write_arrays
 from glocal.collect.database import answers, readable, trials
 from glocal.collect.study import Study
 from glocal.collect.trials import CATCH, REPEAT, right_choice
 from glocal.data.answers import Answers
-from glocal.data.answers_file import write_answers
 from glocal.errors import DataError
 from glocal.files import atomic_write
 
@@ -124,7 +124,7 @@ def write_npz(found: Collected, path: Path) -> int:
         raise DataError("the study has no answers yet. Export it when people have answered.")
     told = found.answers()
     rows = found.told
-    write_answers(
+    write_arrays(
         path,
         told.members()
         | {

@@ -6,17 +6,21 @@ import json
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, Shaped
 
-from glocal.data.answers_file import read_answers, read_list, write_answers
+from glocal.arrays import read_npz, write_npy, write_npz
+from glocal.data.tables import names_columns, read_list, read_numbers, read_table
 from glocal.errors import DataError, DataWarning
 from glocal.files import PathLike
 from glocal.similarity import Pairs, candidate_pairs
 
 KINDS = ("odd-one-out", "anchor", "nearest-of-n")
+COLUMNS = {"odd-one-out": ("a", "b", "odd"), "anchor": ("reference", "closer", "farther")}
+"""The names of columns by which a table of answers says its kind."""
 _LISTS = ("weights", "person", "seconds", "names", "catch_passed", "catch_person")
 
 
@@ -131,7 +135,7 @@ class Answers:
             objects = objects[:, [*(column for column in (0, 1, 2) if column != odd_column), odd_column]]
         if base:
             if len(objects) and int(objects.min()) < 1:
-                raise DataError(f"triplets name object {int(objects.min())} but base=1 was stated. Pass base=0.")
+                raise DataError(f"answers name object {int(objects.min())} but base=1 was stated. Pass base=0.")
             objects = objects.astype(np.int64) - 1
         if order is not None:
             objects = _through_order(objects, _array(order))
@@ -172,7 +176,7 @@ class Answers:
         DataError
             The content is not what `Answers` allows; the message names the file.
         """
-        found = read_answers(path)
+        found = _read(path)
         table = found["answers"]
         if "kind" not in found and kind != "nearest-of-n" and table.shape[1:] == (4,) and table.dtype.kind in "iu":
             warnings.warn(
@@ -202,18 +206,20 @@ class Answers:
 
         `provenance` says where the answers come from; an ``.npz`` holds it as a text, ``provenance``, of JSON.
         """
-        members = self.members() | ({} if provenance is None else {"provenance": np.array(json.dumps(provenance))})
-        write_answers(path, members)
+        if Path(path).suffix.lower() == ".npz":
+            origin = None if provenance is None else np.array(json.dumps(provenance))
+            write_npz(path, self.members() | {"provenance": origin})
+        else:
+            write_npy(path, self.objects)
 
-    def members(self) -> dict[str, np.ndarray]:
-        """What is known, as the arrays of an ``.npz`` of answers by their names."""
+    def members(self) -> dict[str, Any]:
+        """The arrays of an ``.npz`` of answers by their names; None for what is not known."""
         names = None if self.names is None else np.array(self.names, dtype=np.str_)
-        known = {
+        return {
             "answers": self.objects, "kind": np.array(self.kind), "weights": self.weights, "person": self.person,
             "seconds": self.seconds, "names": names, "catch_passed": self.catch_passed,
             "catch_person": self.catch_person,
         }  # fmt: skip
-        return {name: array for name, array in known.items() if array is not None}
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -287,8 +293,8 @@ class Answers:
         largest = int(self.objects.max(initial=-1))
         if largest >= n:
             hint = " Is the file 1-based? Pass base=1." if largest == n and int(self.objects.min()) >= 1 else ""
-            hint = hint or " If the triplets index another list of objects, name it with object_ids."
-            raise DataError(f"triplets name object {largest} but {what} has {n} {unit} (valid 0..{n - 1}).{hint}")
+            hint = hint or " If the answers index another list of objects, name it with object_ids."
+            raise DataError(f"answers name object {largest} but {what} has {n} {unit} (valid 0..{n - 1}).{hint}")
 
     def select(self, keep: Shaped[np.ndarray, " k"]) -> Answers:
         """The answers where `keep` is true, or the answers of these numbers, in the same index space."""
@@ -312,6 +318,42 @@ class Answers:
         return replace(self.select(keep), objects=mapped[keep], names=None), int(np.count_nonzero(~keep))
 
 
+def _read(path: PathLike) -> dict[str, Any]:
+    """The arrays of a file of answers by their names."""
+    if Path(path).suffix.lower() == ".npz":
+        fix = "Write it with Answers.save, or numpy.savez(path, answers=…, kind=…)."
+        optional = ("kind", "counts", *_LISTS)
+        found: dict[str, Any] = read_npz(path, what="answers", fix=fix, required=("answers",), optional=optional)
+        for name in {"kind", "names"} & found.keys():
+            if found[name].dtype.kind != "U":
+                raise DataError(f"{path}: {name} holds {found[name].dtype} values; it must be text. {fix}")
+            texts = np.atleast_1d(found[name]).tolist()
+            found[name] = texts if name == "names" else " and ".join(sorted(set(texts)))
+        return found
+    if Path(path).suffix.lower() == ".npy" or not names_columns(path):
+        return {"answers": read_numbers(path, what="answers")}
+    table = {name.lower(): cells for name, cells in read_table(path, what="answers").items()}
+    kind = next((kind for kind, names in COLUMNS.items() if {*names} <= table.keys()), None)
+    if kind is None:
+        raise DataError(
+            f"{path} has the columns {', '.join(table)[:120]}; answers need a, b and odd, or reference, closer and "
+            "farther, and may have person and seconds. Name them so in the first line."
+        )
+    others = [name for name in table if name not in (*COLUMNS[kind], "person", "seconds")]
+    if others:
+        read = ", ".join(name for name in table if name not in others)
+        warnings.warn(f"{path}: {', '.join(others)} is not read; {read} are.", DataWarning, stacklevel=3)
+    found = {"kind": kind} | {name: np.array(table[name], np.str_) for name in ("person", "seconds") if name in table}
+    try:
+        found["answers"] = np.array([table[name] for name in COLUMNS[kind]], np.str_).T.astype(np.int64)
+        return found | ({"seconds": found["seconds"].astype(np.float64)} if "seconds" in found else {})
+    except (ValueError, OverflowError) as error:
+        raise DataError(
+            f"{path} holds something other than integers in {', '.join(COLUMNS[kind])}, or other than numbers in "
+            f"seconds ({error})."
+        ) from error
+
+
 def _array(values: object) -> np.ndarray:
     """A list, an array or a tensor as an array."""
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
@@ -323,14 +365,14 @@ def _objects(array: object) -> np.ndarray:
         objects = _array(array)
     except ValueError as error:
         raise DataError(
-            "triplets have rows of different lengths; all answers must have as many objects. Give answers with other "
+            "answers have rows of different lengths; all answers must have as many objects. Give answers with other "
             "numbers of objects as another `Answers`."
         ) from error
     if objects.ndim != 2 or objects.shape[1] < 3:
-        raise DataError(f"triplets have shape {objects.shape}; they must be (t, 3): pair, pair, odd one.")
+        raise DataError(f"answers have shape {objects.shape}; they must be (t, 3): pair, pair, odd one.")
     if not np.issubdtype(objects.dtype, np.integer):
         raise DataError(
-            f"triplets hold {objects.dtype} values; object indices must be integers. "
+            f"answers hold {objects.dtype} values; object indices must be integers. "
             "If they are whole numbers, save them with array.astype('int32')."
         )
     return objects
@@ -350,16 +392,16 @@ def _checked_kind(kind: object) -> str:
 def _check_objects(objects: np.ndarray, kind: str) -> None:
     if kind != "nearest-of-n" and objects.shape[1] > 3:
         raise DataError(
-            f"triplets have shape {objects.shape}; answers of the kind {kind} must be (t, 3). "
+            f"answers have shape {objects.shape}; those of the kind {kind} must be (t, 3). "
             "If the first is a reference and the second the nearest to it, pass kind='nearest-of-n'."
         )
     if not len(objects):
         return
     if int(objects.min()) < 0:
         row = int(np.argmax((objects < 0).any(axis=1)))
-        raise DataError(f"triplet {row} is {objects[row].tolist()}; object indices must be at least 0.")
+        raise DataError(f"answer {row} is {objects[row].tolist()}; object indices must be at least 0.")
     if int(objects.max()) > np.iinfo(np.int32).max:
-        raise DataError(f"triplets name object {int(objects.max())}; at most {np.iinfo(np.int32).max} is supported.")
+        raise DataError(f"answers name object {int(objects.max())}; at most {np.iinfo(np.int32).max} is supported.")
     if objects.shape[1] == 3:  # a sort of millions of short rows takes ten times as long
         a, b, odd = objects.T
         repeated = (a == b) | (a == odd) | (b == odd)
@@ -369,8 +411,8 @@ def _check_objects(objects: np.ndarray, kind: str) -> None:
     if repeated.any():
         row = int(np.argmax(repeated))
         raise DataError(
-            f"triplet {row} is {objects[row].tolist()} and repeats an object ({np.count_nonzero(repeated)} such "
-            "triplets); the objects of an answer must differ. Remove these answers."
+            f"answer {row} is {objects[row].tolist()} and repeats an object ({np.count_nonzero(repeated)} such "
+            "answers); the objects of an answer must differ. Remove these answers."
         )
 
 
@@ -403,7 +445,7 @@ def _checked_weights(values: object, t: int) -> np.ndarray:
     return weights
 
 
-def _one_each(values: object, n: int, what: str, of: str = "triplets", types: str = "fiub") -> np.ndarray:
+def _one_each(values: object, n: int, what: str, of: str = "answers", types: str = "fiub") -> np.ndarray:
     """One value of these types for each of n answers, or a DataError."""
     array = _array(values)
     if array.shape != (n,):
@@ -419,7 +461,7 @@ def _through_order(objects: np.ndarray, order: np.ndarray) -> np.ndarray:
     if order.ndim != 1 or not np.array_equal(np.sort(order), np.arange(n)):
         raise DataError(f"the order of shape {order.shape} is not a permutation of 0..{n - 1}; give a sort index.")
     if len(objects) and not 0 <= int(objects.min()) <= int(objects.max()) < n:
-        raise DataError(f"triplets name object {int(objects.max())} but the order lists {n} objects.")
+        raise DataError(f"answers name object {int(objects.max())} but the order lists {n} objects.")
     inverse: np.ndarray = np.argsort(order).astype(np.int32)
     return inverse[objects]
 

@@ -1,4 +1,4 @@
-"""Bring triplets and features together by name, so that nothing is silently misaligned."""
+"""Bring answers and features together by name, so that nothing is silently misaligned."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Joined:
 
 
 def join(features: Features, triplets: Answers, object_ids: Sequence[str] | None = None) -> Joined:
-    """Express triplets in rows of `features`.
+    """Express answers in rows of `features`.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def join(features: Features, triplets: Answers, object_ids: Sequence[str] | None
     triplets : Answers
         Indices name rows of `features`, or entries of `object_ids` if that is given.
     object_ids : sequence of str, or None
-        The list of objects that the triplets index, not the path of such a list; folder and extension are ignored.
+        The list of objects that the answers index, not the path of such a list; folder and extension are ignored.
         None takes the `names` of the answers, if they have any and the features have names too.
 
     Raises
@@ -73,8 +73,8 @@ def join(features: Features, triplets: Answers, object_ids: Sequence[str] | None
         joined = Joined(mapped, kept, dropped, int(np.count_nonzero(rows < 0)))
     if not len(joined.triplets):
         raise DataError(
-            f"no triplet is left: {len(triplets)} were given and {joined.n_dropped} name an object without features. "
-            "Check that the triplets, the object ids and the features belong together."
+            f"no answer is left: {len(triplets)} were given and {joined.n_dropped} name an object without features. "
+            "Check that the answers, the object ids and the features belong together."
         )
     return joined
 

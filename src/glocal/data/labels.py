@@ -1,16 +1,23 @@
-"""Labels of images: one class for each row of a feature file."""
+"""Labels of images, one for each row of a feature file, and superordinate categories of objects by name."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
+from jaxtyping import Int, Shaped
 
 from glocal.arrays import read_npy
-from glocal.errors import DataError, FileError
+from glocal.data.features import object_name
+from glocal.data.tables import read_table
+from glocal.errors import DataError
 from glocal.files import PathLike, read_lines
-from glocal.jobs.leaving import existing_file
+
+OTHER = "other"
 
 
-def load_labels(path: PathLike, n: int | None = None) -> np.ndarray:
+def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"]:
     """Read one label a row.
 
     Parameters
@@ -31,25 +38,23 @@ def load_labels(path: PathLike, n: int | None = None) -> np.ndarray:
     DataError
         Not one integer or string a row, or another number of labels than rows.
     """
-    path = existing_file(path, what="labels")
-    if path.suffix.lower() == ".npy":
-        labels = np.array(read_npy(path, what="labels"))
-    else:
-        lines = [line.strip() for line in read_lines(path, what="labels")]
-        if not lines:
-            raise FileError(f"labels file {path} is empty. Write one label a line.")
-        try:
-            labels = np.array([int(line) for line in lines], dtype=np.int64)
-        except (ValueError, OverflowError):
-            labels = np.array(lines)
+    if Path(path).suffix.lower() == ".npy":
+        return check_labels(np.array(read_npy(path, what="labels")), n, str(path))
+    lines = read_lines(path, what="labels")
+    try:
+        labels = np.array([int(line) for line in lines], dtype=np.int64)
+    except (ValueError, OverflowError):
+        labels = np.array(lines)
     return check_labels(labels, n, str(path))
 
 
-def check_labels(labels: np.ndarray, n: int | None = None, source: str = "labels") -> np.ndarray:
+def check_labels(
+    labels: Shaped[np.ndarray, "..."], n: int | None = None, source: str = "labels"
+) -> Shaped[np.ndarray, " n"]:
     """The labels as a (n,) array of int64 or str, or a DataError in one sentence."""
     if labels.ndim == 2 and 1 in labels.shape:
         labels = labels.reshape(-1)
-    if labels.ndim != 1 or labels.dtype.kind not in "iuU":
+    if labels.ndim != 1 or labels.dtype.kind not in "iuU" or not labels.size:
         raise DataError(
             f"{source} holds {labels.dtype} of shape {labels.shape}; labels must be one integer or name a row."
         )
@@ -75,12 +80,6 @@ def check_sides(
     return first_labels, second_labels
 
 
-def positions(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The position of each label in the sorted `classes`, or -1."""
-    at = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
-    return np.where(classes[at] == labels, at, -1)
-
-
 def check_columns(first: np.ndarray, second: np.ndarray, names: tuple[str, str]) -> None:
     """Raise a DataError where the rows of two sides have different numbers of columns."""
     if first.shape[1] != second.shape[1]:
@@ -88,3 +87,60 @@ def check_columns(first: np.ndarray, second: np.ndarray, names: tuple[str, str])
             f"{names[0]} have {first.shape[1]} columns and {names[1]} {second.shape[1]}; both must come from the same "
             "model and layer."
         )
+
+
+def positions(classes: np.ndarray, labels: np.ndarray) -> Int[np.ndarray, " n"]:
+    """The position of each label in the sorted `classes`, or -1."""
+    at = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
+    return np.where(classes[at] == labels, at, -1)
+
+
+def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " n"]:
+    """Read the category of each object.
+
+    Parameters
+    ----------
+    path : path
+        A table whose first line names the columns: either (object, category), or one column a category with 0 or 1, as
+        THINGS' 27 categories are published, with or without a first column of object names. Without names, line i is
+        object ``ids[i]``.
+    ids : names
+        The objects; folder and extension are ignored.
+
+    Returns
+    -------
+    (n,) str array
+        ``"other"`` where an object is in none; of several categories the one with fewest objects, which says most.
+
+    Raises
+    ------
+    FileError
+        Missing, or not readable text.
+    DataError
+        Not such a table, or another number of lines than objects.
+    """
+    table = read_table(path, what="categories")
+    members = [name for name, cells in table.items() if {*cells} <= {"0", "1"}]
+    others = [name for name in table if name not in members]
+    names = next(iter(table.values()))
+    if not others and len(names) == len(ids):
+        return _fewest(table, members)
+    if others == [next(iter(table))] and members:
+        found = _fewest(table, members).tolist()
+    elif len(table) == 2 and others:
+        found = [category or OTHER for category in list(table.values())[1]]
+    else:
+        raise DataError(
+            f"{path} has {len(table)} columns, {len(members)} of them with 0 and 1 alone, and {len(names)} lines after "
+            f"the first, for {len(ids)} objects. Write (object, category), or a column of 0 and 1 for each category with one "
+            "line an object or a first column with their names."
+        )
+    category = dict(zip(map(object_name, names), found, strict=True))
+    return np.array([category.get(object_name(name), OTHER) for name in ids])
+
+
+def _fewest(table: dict[str, list[str]], names: Sequence[str]) -> Shaped[np.ndarray, " n"]:
+    """For each row the column with a 1 that has fewest of them, or ``"other"``."""
+    member = np.array([table[name] for name in names]).T == "1"
+    sizes = np.where(member, member.sum(axis=0), np.iinfo(np.int64).max)
+    return np.where(member.any(axis=1), np.array(names)[sizes.argmin(axis=1)], OTHER)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.data.answers_file import read_list, read_numbers
 from glocal.data.features import Features
 from glocal.data.join import feature_rows
-from glocal.errors import DataError, FileError
+from glocal.data.tables import read_list, read_numbers
+from glocal.errors import DataError
 from glocal.files import PathLike
-from glocal.jobs.leaving import read_json
 
 # RDMs are often float32 and written as text: pairs (i, j) and (j, i) may differ in the last digits
 _TOLERANCE = 1e-5
@@ -81,33 +79,15 @@ def check_rdms(rdms: np.ndarray, source: str = "RDM") -> Float[np.ndarray, "peop
 
 
 def load_index(path: PathLike) -> Int[np.ndarray, " m"]:
-    """Read which objects an RDM is about: one index a row of the RDM.
-
-    Parameters
-    ----------
-    path : path
-        ``.npy`` or text with integers, or ``.json`` with a list of integers, or an object with just one such list.
+    """Read which objects an RDM is about: one integer a row of the RDM, from ``.npy`` or text.
 
     Raises
     ------
     FileError
-        Missing, damaged, or JSON without one list of integers.
+        Missing, damaged, or not numbers.
     DataError
         Not a list of integers.
     """
-    if Path(path).suffix.lower() == ".json":
-        value = read_json(path, what="RDM index", fix="Write it again.")
-        parts = value.values() if isinstance(value, dict) else [value]
-        lists = [part for part in parts if isinstance(part, list) and part and all(type(one) is int for one in part)]
-        if len(lists) != 1:
-            raise FileError(
-                f"RDM index file {path} must hold one list of integers, alone or as the only one of an object; "
-                f"it holds {len(lists)}."
-            )
-        try:
-            return np.array(lists[0], dtype=np.int64)
-        except OverflowError as error:
-            raise DataError(f"{path} holds {max(lists[0], key=abs)}; an RDM index must count rows.") from error
     index = read_list(path, what="RDM index")
     if index.ndim != 1 or index.dtype.kind not in "iu":
         raise DataError(f"{path} holds {index.dtype} of shape {index.shape}; an RDM index must be a list of integers.")
@@ -142,9 +122,7 @@ def join_rdms(
     what = f"{features.source} has {known} rows" if object_ids is None else f"the list of object ids has {known} lines"
     if index is None:
         if n != known:
-            raise DataError(
-                f"the RDM is about {n} objects but {what}. Say which they are with --rdm-index, one index a row."
-            )
+            raise DataError(f"the RDM is about {n} objects but {what}. Say which with rdm_index, one integer a row.")
         index = np.arange(n)
     if len(index) != n:
         raise DataError(f"the RDM is about {n} objects but its index has {len(index)} entries; one a row is needed.")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from glocal._version import __version__
-from glocal.data.categories import load_categories
 from glocal.data.features import object_name
+from glocal.data.labels import load_categories
 from glocal.evaluation.views import BeforeAfter, View, load_view, object_view, save_view
 from glocal.evaluation.views.maps import map_kind
 from glocal.files import make_folder

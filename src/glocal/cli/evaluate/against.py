@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from glocal.data.answers import Answers
-from glocal.data.answers_file import COLUMNS
+from glocal.data.answers import COLUMNS, Answers
 from glocal.data.features import Features, object_name
 from glocal.errors import ParameterError
 from glocal.evaluation.flips import Flips

@@ -28,7 +28,7 @@ def rsa_command(
         Path | None,
         typer.Option(
             "--rdm-index",
-            help="Which objects the RDM is about: one index a row, .json, .npy or text; else all of them.",
+            help="Which objects the RDM is about: one index a row, .npy or text; else all of them.",
         ),
     ] = None,
     object_ids: Annotated[

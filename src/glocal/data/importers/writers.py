@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from glocal.data.answers import Answers
-from glocal.data.answers_file import COLUMNS
+from glocal.data.answers import COLUMNS, Answers
 from glocal.data.importers.columns import NONE, shown_in
 from glocal.data.importers.trials import whole_numbers
 from glocal.errors import DataError, DataWarning
