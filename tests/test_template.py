@@ -1,6 +1,5 @@
 """`glocal suite template`: a file that parses, names every task of the paper, and runs where its data are."""
 
-import json
 import re
 import shlex
 

@@ -132,8 +132,8 @@ def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " 
     else:
         raise DataError(
             f"{path} has {len(table)} columns, {len(members)} of them with 0 and 1 alone, and {len(names)} lines after "
-            f"the first, for {len(ids)} objects. Write (object, category), or a column of 0 and 1 for each category with one "
-            "line an object or a first column with their names."
+            f"the first, for {len(ids)} objects. Write (object, category), or a column of 0 and 1 a category, with "
+            "one line an object in their order or their names in the first column."
         )
     category = dict(zip(map(object_name, names), found, strict=True))
     return np.array([category.get(object_name(name), OTHER) for name in ids])
