@@ -10,8 +10,6 @@ import torch
 from glocal import Features, fit_arm
 from glocal.cli.app import execute
 from glocal.data.answers import KINDS, Answers
-from glocal.data.check import check_triplets
-from glocal.data.check.case import Case
 from glocal.data.splits import split_persons
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.alignment import odd_one_out
@@ -372,19 +370,6 @@ def test_commands_take_every_kind(tmp_path, capsys, kind):
     assert found[0] == pytest.approx(found[1], rel=1e-6)
     assert found[0][1] > found[0][2] + 0.1
     assert (tmp_path / "flips.csv").read_text().startswith("answer,")
-
-
-@pytest.mark.parametrize("kind", ["anchor", "nearest-of-n"])
-def test_swapped_alternatives_are_noticed(kind):
-    """Features that find another alternative nearer in most answers get a warning that names it and can exchange it."""
-    rows = 3 * normal(30, 6, seed=3).numpy()
-    given = chosen_by(rows, kind, 2000)
-    swapped = Answers(given.objects[:, [0, 2, 1, *range(3, given.objects.shape[1])]], kind=kind)
-    features = Features(rows)
-    assert "alternatives" not in {finding.check for finding in check_triplets(features, given)}
-    (finding,) = (finding for finding in check_triplets(features, swapped) if finding.check == "alternatives")
-    assert "find column 2 nearest to the reference" in finding.message
-    np.testing.assert_array_equal(finding.mend(Case(features, answers=swapped)).answers.objects, given.objects)
 
 
 GOLDEN = {0.1: 0.4701964, 1.0: 0.4879026, 10.0: 0.5070794}

@@ -7,7 +7,7 @@ import pytest
 
 from glocal.cli.app import main
 from glocal.data.answers import Answers
-from glocal.data.check import check_triplets
+from glocal.data.check import Case, diagnose
 from glocal.data.check.people import check_people
 from glocal.data.features import Features
 from glocal.data.people import people, without
@@ -120,7 +120,7 @@ def test_the_doctor_finds_planted_persons_and_none_among_clean_ones(kind, shared
     """Three of 30 people who answer at random, fast and inattentively are found, and nobody in clean answers."""
     for faulty in (0, 3):
         answers = simulated(kind, faulty=faulty, shared=shared, seed=faulty + shared)
-        findings = check_people(answers, answer_credit(Z, answers))
+        findings = list(check_people(answers, answer_credit(Z, answers)))
         assert [finding.check for finding in findings] == ["random", "fast", "catch"][: 3 * (faulty > 0)]
         for finding in findings:
             assert finding.message.startswith("persons: 3 of 30 ")
@@ -135,7 +135,7 @@ def test_the_doctor_finds_columns_that_are_misplaced(kind):
     def checked(columns):
         return [
             (each.check, each.message)
-            for each in check_triplets(features, Answers(answers.objects[:, columns], kind=kind))
+            for each in diagnose(Case(features, answers=Answers(answers.objects[:, columns], kind=kind)))
             if each.severity != "note"
         ]
 
@@ -145,7 +145,7 @@ def test_the_doctor_finds_columns_that_are_misplaced(kind):
     assert not others
     if kind == "odd-one-out":
         assert check == "odd column"
-        assert "column 1 of the answers odd" in message
+        assert "column 1 odd" in message
         return
     assert check == "alternatives"
     assert f"column {m - 1} nearest" in message
@@ -170,7 +170,7 @@ def test_the_doctor_finds_columns_that_are_misplaced(kind):
 )
 def test_votes(weights, check, sentence):
     """One answer that outweighs all, fractions of votes and votes of 0 are said; votes and probabilities are not."""
-    found = check_people(Answers(simulated("anchor").objects[:200], weights, kind="anchor"))
+    found = list(check_people(Answers(simulated("anchor").objects[:200], weights, kind="anchor")))
     assert [finding.check for finding in found] == ([] if check is None else [check])
     assert sentence in "".join(finding.message for finding in found)
 

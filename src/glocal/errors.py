@@ -42,7 +42,7 @@ class GLocalError(Exception):
 
 
 class DataError(GLocalError, ValueError):
-    """Features, triplets, names or weights do not hold what they must hold."""
+    """Features, answers, names or weights have invalid content."""
 
 
 class ParameterError(GLocalError, ValueError):
@@ -50,14 +50,7 @@ class ParameterError(GLocalError, ValueError):
 
 
 class DivergedError(ParameterError):
-    """The steps of the mini-batch solver were too long: the loss became NaN or infinite.
-
-    Parameters
-    ----------
-    message : str
-    steps : int
-        Number of steps taken before it diverged.
-    """
+    """The loss of the paper's loop became NaN or infinite after so many `steps`: they were too long."""
 
     def __init__(self, message: str, steps: int = 0) -> None:
         super().__init__(message)

@@ -8,49 +8,26 @@ from typing import Any
 from glocal.errors import MissingDependencyError, is_interrupt
 from glocal.files import one_line
 
-# package and extra of a module; what is not an extra is a dependency of the package itself
 _EXTRAS = {
-    "PIL": ("pillow", "extract"),
-    "altair": ("altair", "report"),
-    "distributed": ("distributed", "distributed"),
-    "fastapi": ("fastapi", "collect"),
-    "h5py": ("h5py", "io"),
-    "huggingface_hub": ("huggingface-hub", "hub"),
-    "itsdangerous": ("itsdangerous", "collect"),
-    "jinja2": ("jinja2", "report"),
-    "lightning": ("lightning", "paper"),
-    "markdown_it": ("markdown-it-py", "collect"),
-    "onnx": ("onnx", "onnx"),
-    "open_clip": ("open-clip-torch", "extract"),
-    "platformdirs": ("platformdirs", None),
-    "psycopg": ("psycopg", "collect"),
-    "pyarrow": ("pyarrow", "io"),
-    "requests": ("requests", None),
-    "safetensors": ("safetensors", "io"),
-    "sqlalchemy": ("sqlalchemy", "collect"),
-    "timm": ("timm", "extract"),
-    "torchvision": ("torchvision", "extract"),
-    "umap": ("umap-learn", "umap"),
-    "uvicorn": ("uvicorn", "collect"),
-    "vl_convert": ("vl-convert-python", "report"),
-    "zarr": ("zarr", "io"),
+    "io": "h5py zarr safetensors pyarrow",
+    "report": "altair jinja2 vl_convert",
+    "extract": "PIL timm open_clip torchvision",
+    "paper": "lightning",
+    "distributed": "distributed",
+    "hub": "huggingface_hub",
+    "onnx": "onnx",
+    "umap": "umap",
+    "collect": "fastapi uvicorn sqlalchemy psycopg itsdangerous markdown_it",
 }
+"""The modules of each extra; the others are dependencies of the package itself."""
+_PACKAGES = {
+    "PIL": "pillow", "markdown_it": "markdown-it-py", "open_clip": "open-clip-torch", "umap": "umap-learn",
+    "vl_convert": "vl-convert-python",
+}  # fmt: skip
 
 
 def needed(module: str, what: str, *, extra: str | None = None) -> Any:
-    """Import a module that `what` needs.
-
-    >>> needed("zarr", "--format zarr").__name__
-    'zarr'
-
-    Parameters
-    ----------
-    module : str
-        Of one of the extras, e.g. ``PIL.Image``.
-    what : str
-        The subject of the sentence.
-    extra : str or None
-        Where a package is in two extras, the one to name.
+    """Import a module that `what`, the subject of the sentence, needs; where its package is in two extras, name one.
 
     Raises
     ------
@@ -60,14 +37,14 @@ def needed(module: str, what: str, *, extra: str | None = None) -> Any:
         The user interrupted the import, which compiled modules report as an ImportError.
     """
     name = module.partition(".")[0]
-    package, usual = _EXTRAS[name]
-    extra = extra or usual
     try:
         import_module(name)
         return import_module(module)
     except ImportError as error:
         if is_interrupt(error):
             raise KeyboardInterrupt from error
+        package = _PACKAGES.get(name, name.replace("_", "-"))
+        extra = extra or next((each for each, modules in _EXTRAS.items() if name in modules.split()), None)
         wanted = f"'glocal[{extra}]'" if extra else package
         if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == name:
             raise MissingDependencyError(
@@ -75,5 +52,5 @@ def needed(module: str, what: str, *, extra: str | None = None) -> Any:
             ) from error
         raise MissingDependencyError(
             f"{what} needs {package}, which is installed but cannot be imported ({one_line(error)[:160]}). "
-            f"Install it again with all it needs: pip install --upgrade {wanted} {package}."
+            f"Install it again: pip install --upgrade {wanted} {package}."
         ) from error

@@ -13,7 +13,7 @@ import typer
 
 from glocal._version import __version__
 from glocal.cli import align, apply, collect, data, demo, evaluate, extract, fit, report, suite, sweep, transforms
-from glocal.cli.output import in_options, say
+from glocal.cli.output import OPTIONS, in_options, say
 from glocal.errors import GLocalError, GLocalWarning, is_interrupt
 
 app = typer.Typer(
@@ -80,7 +80,7 @@ def execute(arguments: Sequence[str]) -> int:
     except GLocalError as error:
         if is_interrupt(error):
             return _interrupted(arguments)
-        say(f"error: {in_options(str(error), _command())}")
+        say(f"error: {in_options(str(error))}")
         return 1
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted(arguments)
@@ -109,7 +109,12 @@ def execute(arguments: Sequence[str]) -> int:
 
 @cache
 def _command() -> Any:
-    return typer.main.get_command(app)
+    root = typer.main.get_command(app)
+    commands = [root]
+    for command in commands:
+        commands += getattr(command, "commands", {}).values()
+        OPTIONS.update({param.name: param.opts[0] for param in command.params if param.opts[0].startswith("--")})
+    return root
 
 
 def _interrupted(arguments: Sequence[str]) -> int:
@@ -134,6 +139,6 @@ def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
 ) -> None:
     if issubclass(category, GLocalWarning):
-        say(f"warning: {in_options(str(message), _command())}")
+        say(f"warning: {in_options(str(message))}")
     else:
         say(f"warning: {category.__name__}: {message} ({filename}:{lineno})")

@@ -19,23 +19,22 @@ from glocal.results import to_json
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 
-def in_options(sentence: str, root: Any) -> str:
+OPTIONS: dict[str, str] = {}
+"""The options of all commands by the names that Python has for them; the application fills it."""
+
+
+def in_options(sentence: str) -> str:
     """A message of the library with the options of the command line in place of Python's arguments.
 
-    ``base=1`` becomes ``--base 1``, ``resume=True`` ``--resume``, and ``object_ids`` ``--object-ids``. What no command
-    under `root` has as an option, and parts of paths, stay as they are.
+    ``base=1`` becomes ``--base 1``, ``resume=True`` ``--resume``, and ``object_ids`` ``--object-ids``. What is no
+    option, and parts of paths, stay as they are.
     """
-    names: dict[str, str] = {}
-    commands = [root]
-    for command in commands:
-        commands += getattr(command, "commands", {}).values()
-        names |= {param.name: param.opts[0] for param in command.params if param.opts[0].startswith("--")}
 
     def option(match: re.Match[str]) -> str:
         name, value = match["name"], match["value"]
-        if name not in names or (value is None and "_" not in name):
+        if name not in OPTIONS or (value is None and "_" not in name):
             return match[0]
-        return names[name] if value in (None, "True") else f"{names[name]} {value}"
+        return OPTIONS[name] if value in (None, "True") else f"{OPTIONS[name]} {value}"
 
     return re.sub(
         r"(?<![\w./-])(?P<name>[a-z]+(?:_[a-z]+)*)(?:='?(?P<value>[^\s',;()]*[^\s',;().])'?)?(?![\w/-]|\.\w)",

@@ -1,173 +1,259 @@
-"""The doctor of answers on given features: range, coverage, repeats, contradictions, columns, and what they index."""
+"""The doctor of answers: range, coverage, repeats, contradictions, the column of the chosen pair, and held-out ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from glocal.data.answers import Answers
-from glocal.data.check.agreement import check_agreement
-from glocal.data.check.case import Case
-from glocal.data.check.finding import Finding
-from glocal.data.check.order import check_order
+from glocal.data.check.finding import Case, Finding, warn
 from glocal.data.features import Features
 from glocal.data.join import feature_rows
 from glocal.data.repeated import questions
+from glocal.similarity import choice, of_pairs, pair_tolerance, unit_rows
 
+MANY_ANSWERS = 200_000
+_BEFORE_A_FIT = 20_000  # enough for a difference of .017 between two columns
+_MANY_ROWS = 8192  # above which similarities are computed answer by answer
+_MANY_COLUMNS = 9
+_APART = 0.05  # two right readings of the material answers differ by .015 in favour of the wrong one
+_SURE = 5.0  # standard errors
 _RARE, _OFTEN = 5, 20  # answers about an object; how many the typical one has where that is a fault
-_PAIRS = 200
+_PAIRS = 400
 _LOST = 0.05  # of the answers: so many may name an object without a photograph
 
-
-def check_triplets(features: Features, triplets: Answers, object_ids: tuple[str, ...] | None = None) -> list[Finding]:
-    """Range, base, coverage, repeats, contradictions, columns and order of answers on these features.
-
-    Parameters
-    ----------
-    features : Features
-        Finite; their similarities tell whether another column, or another list of objects, fits the answers better.
-    triplets : Answers
-        As read, with the stated base, odd column and order.
-    object_ids : names or None
-        The list that the triplets index.
-
-    Returns
-    -------
-    list of Finding
-    """
-    return list(check_answers(Case(features, answers=triplets, object_ids=object_ids)))
+Choosing = Callable[[Answers], Float[np.ndarray, "t k"]]
+"""Answers about rows of features → the share of the model's choice that each candidate pair gets, the stated first."""
 
 
 def check_answers(case: Case) -> Iterator[Finding]:
-    """The same of a case, which may know the sort index that was applied."""
-    features, triplets, names = case.features, case.answers, case.listed
-    assert triplets is not None
-    n = len(features) if names is None else len(names)
+    """Range, base, coverage, repeats and join of the answers; their columns and order are looked at by others.
+
+    Only a finding that is an error ends it: what comes after would be about nothing.
+    """
+    answers, names = case.answers, case.listed
+    assert answers is not None
+    n = len(case.features) if names is None else len(names)
     listed = "rows of the features" if names is None else "object ids"
-    if not len(triplets):
-        yield Finding("error", "empty", "triplets: the file holds no answer", "write it again")
+    nothing = "there is nothing to learn from"
+    if not len(answers):
+        yield Finding("error", "empty", "answers: the file holds no answer", nothing, "write it again")
         return
-    smallest, largest = int(triplets.answers.min()), int(triplets.answers.max())
+    smallest, largest = int(answers.objects.min()), int(answers.objects.max())
     if largest >= n:
-        based = largest == n and smallest >= 1
         yield Finding(
             "error",
             "range",
-            f"triplets: object {largest} is named but there are {n} {listed}",
-            "pass --base 1" if based else "name the list they index with --object-ids",
+            f"answers: object {largest} is named but there are {n} {listed}",
+            "the answers do not refer to these features",
+            "pass base=1" if largest == n and smallest >= 1 else "name the list they index with object_ids",
             {"largest": largest, "objects": n},
-            _from_one if based else None,
         )
         return
-    seen = triplets.named()
-    never_first = smallest == 1 and largest == n - 1 and len(seen) == n - 1
-    if never_first:
+    seen = answers.named()
+    if smallest == 1 and largest == n - 1 and len(seen) == n - 1:
         yield Finding(
             "warning",
             "base",
-            "triplets: object 0 is the only one never named; the file may count from 1",
-            "pass --base 1 if it does (then object ids need one line more)",
+            "answers: object 0 is the only one never named; the file may count from 1",
+            "each answer is learned from the images of the neighbours in the list",
+            "pass base=1 if it does (then the list of objects needs one line more)",
             {"objects": n},
         )
     if len(seen) < n:
         yield Finding(
             "note" if len(seen) > 0.9 * n else "warning",
             "coverage",
-            f"triplets: {n - len(seen)} of {n} {listed} are never named",
+            f"answers: {n - len(seen)} of {n} {listed} are never named",
+            "nothing is learned about these objects",
             "nothing, if that is meant; else check the base and the list of objects",
             {"never": n - len(seen), "objects": n},
         )
-    yield from _rare(triplets)
-    yield from _repeats(triplets, n)
-    if names is not None:
-        rows = feature_rows(features, names)
-        mapped, dropped = triplets.relabel(rows)
-        if dropped:
-            without = int(np.count_nonzero(rows < 0))
-            yield Finding(
-                "note" if dropped <= _LOST * len(triplets) else "warning",
-                "join",
-                f"triplets: {dropped} of {len(triplets)} answers name an object without features "
-                f"({without} of {n} objects have none)",
-                "they will be dropped and counted; add the missing features to keep them",
-                {"answers": dropped, "objects": without},
-            )
-        triplets = mapped
-        if not len(triplets):
-            yield Finding("error", "join", "triplets: no answer is left after the join", "check the names")
-            return
-    yield from _meaning(case, triplets)
-
-
-def _meaning(case: Case, triplets: Answers) -> Iterator[Finding]:
-    """Columns first, since a wrong one makes every other list look better; then the list; chance if neither tells."""
-    of_columns = list(check_agreement(case.features, triplets))
-    of_list = [] if any(f.check != "order" for f in of_columns) else list(check_order(case))
-    names = case.features.names
-    if case.listed is None and names is not None and list(names) != sorted(names) and not of_list:
-        yield Finding(
-            "warning" if of_columns else "note",  # the features know the answers as they are
-            "order",
-            "features: the rows are not in alphabetical order of their names, and no --object-ids are given",
-            "if the triplets index an alphabetical list of objects, pass it with --object-ids",
-        )
-    yield from of_list or of_columns
-
-
-def _from_one(case: Case) -> Case:
-    def change(answers: Answers) -> Answers:
-        return replace(answers, objects=answers.objects - (answers.objects > 0))
-
-    return case.changed(change)
-
-
-def _rare(triplets: Answers) -> Iterator[Finding]:
-    counts = np.bincount(triplets.objects.reshape(-1))
-    counts = counts[counts > 0]
-    rare, typical = int((counts < _RARE).sum()), float(np.median(counts))
+    counts = np.bincount(answers.objects.reshape(-1))
+    rare, typical = int(((counts > 0) & (counts < _RARE)).sum()), float(np.median(counts[counts > 0]))
     if rare:
         yield Finding(
             "warning" if typical >= _OFTEN else "note",
             "rare",
-            f"triplets: {rare} of {len(counts)} objects are in fewer than {_RARE} answers (median {typical:.0f})",
+            f"answers: {rare} of {len(seen)} objects are in fewer than {_RARE} answers (median {typical:.0f})",
+            "what is learned about these objects is noise",
             "collect more answers about them, or say of no result that it holds for them",
             {"objects": rare, "median": typical},
         )
+    yield from _repeats(answers)
+    if names is not None:
+        rows = feature_rows(case.features, names)
+        mapped, dropped = answers.relabel(rows)
+        without = int(np.count_nonzero(rows < 0))
+        if dropped:
+            yield Finding(
+                "error" if not len(mapped) else "note" if dropped <= _LOST * len(answers) else "warning",
+                "join",
+                f"answers: {dropped} of {len(answers)} answers name an object without features ({without} of {n} "
+                "objects have none)",
+                "these answers are dropped and counted" if len(mapped) else nothing,
+                "add the missing features to keep them" if len(mapped) else "check the names",
+                {"answers": dropped, "objects": without},
+            )
 
 
-def _repeats(triplets: Answers, n: int) -> Iterator[Finding]:
-    sets, choice = questions(triplets)
-    if n ** sets.shape[1] < 2**60:
-        sets = sets @ (n ** np.arange(sets.shape[1]))
-    else:
-        sets = np.unique(sets, axis=0, return_inverse=True)[1].reshape(-1)
-    counts = np.unique(sets * len(triplets.pairs) + choice, return_counts=True)[1]
-    of_questions = np.unique(sets, return_counts=True)[1].astype(np.float64)
-    asked = len(of_questions)
-    together = float((counts * (counts - 1.0)).sum())
-    pairs = float((of_questions * (of_questions - 1)).sum())
-    if (counts > 1).any():
+def _repeats(answers: Answers) -> Iterator[Finding]:
+    asked, chosen = questions(answers)
+    question = np.unique(asked, axis=0, return_inverse=True)[1].reshape(-1)
+    k = len(answers.pairs)
+    of_questions = np.bincount(question).astype(np.float64)
+    of_answers = np.unique(question * k + chosen, return_counts=True)[1].astype(np.float64)
+    copies, contradictions = len(answers) - len(of_answers), len(of_answers) - len(of_questions)
+    if copies:
         yield Finding(
             "note",
             "duplicates",
-            f"triplets: {int((counts - 1).sum())} answers repeat another one exactly",
-            "fine for repeated measurements; weights (--weights) say the same without copies",
-            {"answers": int((counts - 1).sum())},
+            f"answers: {copies} answers repeat another one exactly",
+            "what is repeated counts as often as it is there",
+            "nothing, if the questions were asked several times; weights say the same without copies",
+            {"answers": copies},
         )
-    contradictions = len(counts) - asked
-    if contradictions > 0:
-        agreement, by_chance = together / pairs, triplets.chance
-        noise = 3 * np.sqrt(by_chance * (1 - by_chance) / (pairs / 2))
-        bad = triplets.weights is None and pairs >= 2 * _PAIRS and agreement < by_chance - noise
+    if contradictions:
+        pairs = float((of_questions * (of_questions - 1)).sum())
+        agreement, chance = float((of_answers * (of_answers - 1)).sum()) / pairs, 1 / k
+        noise = 3 * math.sqrt(chance * (1 - chance) / (pairs / 2))
+        bad = answers.weights is None and pairs >= _PAIRS and agreement < chance - noise
         yield Finding(
             "warning" if bad else "note",
             "contradictions",
-            f"triplets: {contradictions} answers contradict another answer on the same objects"
-            + (f"; two answers to one question agree in {agreement:.3f}, chance is {by_chance:.3f}" if bad else ""),
-            "check whether the file lists alternatives as if they had been chosen; if it is right, people cannot tell"
+            f"answers: {contradictions} answers contradict another answer on the same objects"
+            + (f"; two answers to one question agree in {agreement:.3f}, chance is {chance:.3f}" if bad else ""),
+            "no model can satisfy both",
+            "check whether the file lists alternatives as if they had been chosen"
             if bad
-            else "expected where people disagree; they bound the reachable accuracy",
-            {"answers": contradictions, "agreement": agreement, "chance": by_chance},
+            else "nothing: people disagree, which bounds the reachable accuracy",
+            {"answers": contradictions, "agreement": agreement, "chance": chance},
         )
+
+
+def choosing(features: Features, rows: Int[np.ndarray, " k"]) -> Choosing:
+    """How features choose among the candidate pairs of answers about these rows, by cosines of standardized ones."""
+    X = unit_rows(features.standardization(np.asarray(features.matrix[rows]), "float64"))
+    place, tolerance = np.full(len(features), -1), pair_tolerance(X)
+    place[rows] = np.arange(len(rows))
+    S = X @ X.T if len(rows) <= _MANY_ROWS else None
+
+    def shares(answers: Answers) -> Float[np.ndarray, "t k"]:
+        answers = answers.relabel(place)[0]
+        if S is None:
+            return choice(of_pairs(X, answers), tolerance)
+        objects = answers.objects
+        return choice(np.stack([S[objects[:, i], objects[:, j]] for i, j in answers.pairs], axis=1), tolerance)
+
+    return shares
+
+
+def check_columns(features: Features, answers: Answers, at_most: int = MANY_ANSWERS) -> Iterator[Finding]:
+    """Whether features favour another column of answers about their rows, or know nothing of them."""
+    answers = spaced(answers, at_most)
+    shares_of, m = choosing(features, answers.named()), answers.objects.shape[1]
+    w = np.ones(len(answers)) if answers.weights is None else answers.weights
+    shares, chance = w @ shares_of(answers) / w.sum(), answers.chance
+    error = math.sqrt(chance * (1 - chance) * (w @ w)) / w.sum()
+    best = int(shares.argmax())
+    evidence = {"agreement": float(shares[0]), "chance": chance, "answers": len(answers)}
+    if answers.kind != "odd-one-out" and m <= _MANY_COLUMNS:
+        found = []
+        for reference in range(1, m):
+            columns = [reference, *(column for column in range(m) if column != reference)]
+            other = w @ shares_of(Answers(answers.objects[:, columns], kind=answers.kind)) / w.sum()
+            found.append((float(other.max()), reference, columns[1 + int(other.argmax())]))
+        share, reference, chosen = max(found)
+        if share - shares.max() > max(_SURE * error, _APART):
+            yield Finding(
+                "warning",
+                "reference",
+                f"answers: the features agree with {share:.3f} of them if column {reference} is the reference and "
+                f"column {chosen} the chosen one, and with {shares[0]:.3f} as stated (columns 0 and 1)",
+                "the fit compares with another object than people did",
+                "check which column holds the reference: it is first, the chosen one second",
+                evidence | {"otherwise": share},
+            )
+            return
+    if best and shares[best] - shares[0] > _SURE * error:
+        odd = answers.kind == "odd-one-out"
+        yield Finding(
+            "warning",
+            "odd column" if odd else "alternatives",
+            f"answers: the features find column {2 - best} odd in {shares[best]:.3f} of them, the stated odd one in "
+            f"{shares[0]:.3f}"
+            if odd
+            else f"answers: the features find column {best + 1} nearest to the reference in {shares[best]:.3f} of "
+            f"them, the stated one, column 1, in {shares[0]:.3f}",
+            "the fit learns that the odd one belongs to the similar pair"
+            if odd
+            else "the fit learns that the farther one is the nearer",
+            f"check the convention of the file; pass odd_column={2 - best} if that is it"
+            if odd
+            else "check which column holds the chosen alternative: the reference is first, the chosen one second",
+            evidence | {"otherwise": float(shares[best])},
+        )
+    elif abs(shares[0] - chance) < 3 * error and len(answers) >= 1000:
+        yield Finding(
+            "warning",
+            "order",
+            f"answers: the features agree with {shares[0]:.3f} of them, which is chance",
+            "answers about one object are learned from the image of another one",
+            "check that answers and features list the objects in the same order (object_ids, order)",
+            evidence,
+        )
+
+
+def warn_of_answers(features: Features, answers: Answers) -> None:
+    """Warn if another column of the answers looks like the odd one, or if the features know nothing of them."""
+    warn(check_columns(features, answers, _BEFORE_A_FIT))
+
+
+def spaced(answers: Answers, at_most: int) -> Answers:
+    """At most so many answers from everywhere in the file, in its order."""
+    step = -(-len(answers) // at_most)
+    return answers if step <= 1 else answers.select(np.arange(0, len(answers), step))
+
+
+def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
+    """Questions, persons and objects that the answers and the held-out ones share."""
+    of_train, of_test = train.person, test.person
+    new_people = of_train is not None and of_test is not None and not np.isin(of_test, of_train).any()
+    asked, where = _shared_questions(train, test)
+    if asked.any():
+        yield Finding(
+            "note" if new_people else "error",
+            "leakage",
+            f"held-out answers: {where.sum()} of {len(test)} are about questions that are among the answers to train on"
+            + (", put to other persons" if new_people else f" ({asked.sum()} answers there)"),
+            "scores on the held-out answers are those of questions that were trained on",
+            "nothing, if new persons are what you ask about; for new objects, split by objects"
+            if new_people
+            else "split again (glocal data split)",
+            {"train": int(asked.sum()), "heldout": int(where.sum())},
+        )
+        return
+    objects = np.intersect1d(train.named(), test.named())
+    if len(objects) and not new_people:
+        yield Finding(
+            "warning",
+            "leakage",
+            f"held-out answers: {len(objects)} of the {len(test.named())} objects that they name are in the answers to "
+            "train on",
+            "scores on the held-out answers are not those of new objects",
+            "hold out objects (glocal data split) to score on objects that no fit has seen",
+            {"objects": len(objects)},
+        )
+
+
+def _shared_questions(a: Answers, b: Answers) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " u"]]:
+    """Which answers are to questions that the other part holds too."""
+    if a.pairs != b.pairs:
+        return np.zeros(len(a), dtype=bool), np.zeros(len(b), dtype=bool)
+    both = np.concatenate([questions(a)[0], questions(b)[0]])
+    group = np.unique(both, axis=0, return_inverse=True)[1].reshape(-1)
+    here, there = group[: len(a)], group[len(a) :]
+    return np.isin(here, there), np.isin(there, here)

@@ -6,17 +6,15 @@ Each other reading is tried: where features agree clearly better with the answer
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from glocal.data.answers import Answers
-from glocal.data.check.agreement import MANY_ANSWERS, check_agreement, named_rows, shares_of_pairs, spaced
-from glocal.data.check.case import Case
-from glocal.data.check.finding import Finding, warn
+from glocal.data.check.answers import MANY_ANSWERS, check_columns, choosing, spaced
+from glocal.data.check.finding import Case, Finding, warn
 from glocal.data.features import object_name
 from glocal.data.join import feature_rows, join
 
@@ -24,7 +22,6 @@ _SURE = 5.0  # standard errors of the mean difference over the answers that the 
 _GAIN = 0.02
 _ENOUGH = 200
 _LARGE = 1 << 25  # numbers: a file that is not read whole to try other readings
-_FEWER, _MANY_ROWS = 20_000, 8192  # answers, where similarities of so many rows are computed one by one
 
 SORTED: dict[str, Callable[[str], Any]] = {
     "by the characters of their names": lambda name: name,
@@ -38,65 +35,64 @@ SORTED: dict[str, Callable[[str], Any]] = {
 """Ways in which programs sort names; the published answers of THINGS index the second, its lists of names the third."""
 
 
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """Another way to read the answers: object i of the stated list is row ``rows[i]``, or none (-1)."""
-
-    check: str
-    told: str
-    fix: str
-    rows: Int[np.ndarray, " n"]
-    mend: Callable[[Case], Case]
-
-
 def check_order(case: Case) -> Iterator[Finding]:
     """The other reading of the answers, if any, under which the features agree clearly better with them."""
-    if case.answers is None or np.prod(case.features.matrix.shape, dtype=np.int64) > _LARGE:
+    features, names = case.features, case.listed
+    if case.answers is None or np.prod(features.matrix.shape, dtype=np.int64) > _LARGE:
         return
-    names = case.listed
-    stated = np.arange(len(case.features)) if names is None else feature_rows(case.features, names)
-    answers = case.answers.select(case.answers.inside(stated >= 0)[1])
-    answers = spaced(answers, MANY_ANSWERS if len(case.features) <= _MANY_ROWS else _FEWER)
+    stated = np.arange(len(features)) if names is None else feature_rows(features, names)
+    answers = spaced(case.answers.select(case.answers.inside(stated >= 0)[1]), MANY_ANSWERS)
     if len(answers) < _ENOUGH:
         return
-    among = named_rows(case.features, np.arange(len(case.features)))
-    now = shares_of_pairs(among, answers.relabel(stated)[0])[:, 0]
-    best: tuple[float, Reading, dict[str, Any]] | None = None
-    for reading in _readings(case, stated):
-        touched = np.flatnonzero(~answers.inside(reading.rows == stated)[1] & answers.inside(reading.rows >= 0)[1])
+    shares = choosing(features, np.arange(len(features)))
+    now = shares(answers.relabel(stated)[0])[:, 0]
+    best: tuple[float, Finding] | None = None
+    for check, told, fix, places in _readings(case, len(stated)):
+        rows = np.where((places >= 0) & (places < len(stated)), stated[places % len(stated)], -1)
+        touched = np.flatnonzero(~answers.inside(rows == stated)[1] & answers.inside(rows >= 0)[1])
         if len(touched) < _ENOUGH:
             continue
-        then = shares_of_pairs(among, answers.select(touched).relabel(reading.rows)[0])[:, 0]
+        then = shares(answers.select(touched).relabel(rows)[0])[:, 0]
         gain = then - now[touched]
         mean, error = float(gain.mean()), float(gain.std() / np.sqrt(len(gain)))
-        if mean < _GAIN or mean < _SURE * error or (best is not None and gain.sum() <= best[0]):
+        if mean < max(_GAIN, _SURE * error) or (best is not None and gain.sum() <= best[0]):
             continue
+        changed = int((rows != stated).sum())
         evidence = {
-            "answers": len(touched), "objects": int((reading.rows != stated).sum()),
-            "agreement": float(now[touched].mean()), "otherwise": float(then.mean()),
-            "errors": mean / max(error, 1e-12),
+            "answers": len(touched), "objects": changed, "agreement": float(now[touched].mean()),
+            "otherwise": float(then.mean()), "errors": mean / max(error, 1e-12),
         }  # fmt: skip
-        best = (float(gain.sum()), reading, evidence)
-    if best is None:
-        return
-    _, reading, evidence = best
-    yield Finding(
-        "warning",
-        reading.check,
-        f"triplets: the features agree with {evidence['agreement']:.3f} of the {evidence['answers']} answers about "
-        f"{evidence['objects']} objects as stated, and with {evidence['otherwise']:.3f} if {reading.told}",
-        reading.fix,
-        evidence,
-        reading.mend,
-    )
+        message = (
+            f"answers: as the files are read now, the features agree with {evidence['agreement']:.3f} of the "
+            f"{len(touched)} answers about {changed} objects, and with {evidence['otherwise']:.3f} if {told}"
+        )
+        consequence = "answers about one object are learned from the image of another one"
+        best = float(gain.sum()), Finding("warning", check, message, consequence, fix, evidence)
+    if best is not None:
+        yield best[1]
+
+
+def check_meaning(case: Case) -> Iterator[Finding]:
+    """Columns first, since a wrong one makes every other list look better; then the list; chance if neither tells."""
+    of_columns = list(check_columns(case.features, _in_rows(case)))
+    of_list = [] if any(found.check != "order" for found in of_columns) else list(check_order(case))
+    names = case.features.names
+    if case.listed is None and names is not None and list(names) != sorted(names) and not of_list:
+        yield Finding(
+            "warning" if of_columns else "note",  # the features know the answers as they are
+            "order",
+            "features: the rows are not in alphabetical order of their names, and no list of objects is given",
+            "answers that index an alphabetical list are learned from other images",
+            "if the answers index an alphabetical list of objects, pass it as object_ids",
+        )
+    yield from of_list or of_columns
 
 
 def warn_of_order(case: Case) -> None:
     """Warn if the features agree clearly better with the answers under another reading of the list they index."""
     found = list(check_order(case))
-    if found and any(finding.check != "order" for finding in check_agreement(case.features, _in_rows(case))):
-        return  # another column: said by itself
-    warn(found)
+    if found and all(other.check == "order" for other in check_columns(case.features, _in_rows(case))):
+        warn(found)  # else it is the column, which is said by itself
 
 
 def _in_rows(case: Case) -> Answers:
@@ -105,92 +101,21 @@ def _in_rows(case: Case) -> Answers:
     return join(case.features, case.answers, case.object_ids).triplets
 
 
-def _readings(case: Case, stated: Int[np.ndarray, " n"]) -> Iterator[Reading]:
-    n = len(stated)
-    for shift, told, fix in (
-        (-1, "the answers count from 1", "pass --base 1"),
-        (1, "the answers count from 0", "pass --base 0"),
-    ):
-        yield _list_reading("base", told, fix, stated, np.arange(n) + shift)
-    yield _list_reading(
-        "order", "the list of objects runs backwards", "reverse the list", stated, np.arange(n)[::-1].copy()
-    )
+def _readings(case: Case, n: int) -> Iterator[tuple[str, str, str, Int[np.ndarray, " n"]]]:
+    """Check, words and fix of other readings: object i of the answers is at ``places[i]`` of the stated list."""
+    here = np.arange(n)
+    yield "base", "the answers count from 1", "pass base=1", here - 1
+    yield "base", "the answers count from 0", "pass base=0", here + 1
+    yield "order", "the list of objects runs backwards", "reverse the list", here[::-1].copy()
     if case.order is not None and len(case.order) == n:
-        for told, places in (
-            ("--order is left out", case.order), ("--order is applied the other way", case.order[case.order]),
-        ):  # fmt: skip
-            yield _list_reading("order", told, "leave --order out, or give its inverse", stated, places)
+        fix = "leave order out, or give its inverse"
+        yield "order", "the order is left out", fix, case.order
+        yield "order", "the order is applied the other way", fix, case.order[case.order]
     names = case.listed or case.features.names
-    if names is None:
-        return
-    plain = [object_name(name) for name in names]
-    for told, places in _sorted_ways(plain):
-        fix = "give the list in the order that the answers index (--object-ids, or --order for a sort index)"
-        yield _list_reading("order", f"their objects are sorted {told}", fix, stated, places)
-    if case.listed is not None and case.features.names is not None:
-        yield from _row_readings(case, stated)
-
-
-def _row_readings(case: Case, stated: Int[np.ndarray, " n"]) -> Iterator[Reading]:
-    """The rows of the features are not those that their names say."""
-    assert case.features.names is not None
-    names = [object_name(name) for name in case.features.names]
-    n = len(names)
-    ways = [(f"the rows of the features are sorted {told}", np.argsort(places)) for told, places in _sorted_ways(names)]
-    ways += [
-        ("each row of the features has the name of the row before", np.append(np.arange(1, n), -1)),
-        ("each row of the features has the name of the row after", np.append(-1, np.arange(n - 1))),
-        ("the rows of the features run backwards", np.arange(n)[::-1].copy()),
-    ]
-    for told, rows in ways:
-
-        def renamed(case: Case, rows: np.ndarray = rows) -> Case:
-            return _renamed(case, rows)
-
-        yield Reading(
-            "names",
-            told,
-            "write file_names.txt in the order of the rows",
-            np.where(stated < 0, -1, rows[stated]),
-            renamed,
-        )
-    if case.listed is not None and len(case.listed) == n:
-        listed = tuple(case.listed)
-        yield Reading(
-            "names",
-            "the rows of the features are in the order of the list, whatever their names say",
-            "write file_names.txt in the order of the rows",
-            np.arange(n),
-            lambda case: case.with_matrix("features", np.asarray(case.features.matrix[:]), listed),
-        )
-
-
-def _renamed(case: Case, rows: Int[np.ndarray, " n"]) -> Case:
-    """Name i belongs to row ``rows[i]``; rows that no name is left for are dropped."""
-    assert case.features.names is not None
-    names: list[str] = [""] * len(rows)
-    for name, row in zip(case.features.names, rows.tolist(), strict=True):
-        if row >= 0:
-            names[row] = name
-    nameless = np.array([not name for name in names])
-    return case.with_matrix("features", np.asarray(case.features.matrix[:]), names).without_rows("features", nameless)
-
-
-def _list_reading(
-    check: str, told: str, fix: str, stated: Int[np.ndarray, " n"], places: Int[np.ndarray, " n"]
-) -> Reading:
-    """Object i of the answers is the one at ``places[i]`` of the stated list."""
-    inside = (places >= 0) & (places < len(stated))
-    places = np.where(inside, places, -1)
-    rows = np.where(inside, stated[places], -1)
-    return Reading(check, told, fix, rows, lambda case: replace(case.mapped(places), order=None))
-
-
-def _sorted_ways(names: Sequence[str]) -> Iterator[tuple[str, Int[np.ndarray, " n"]]]:
-    """For each way of sorting that is not the order of the list: the place in the list of each object in that order."""
-    seen = [np.arange(len(names))]
-    for told, key in SORTED.items():
-        places = np.array(sorted(range(len(names)), key=lambda i: key(names[i])), dtype=np.int64)
+    plain, seen = [object_name(name) for name in names or ()], [here]
+    for told, key in SORTED.items() if plain else ():
+        places = np.array(sorted(range(n), key=lambda i: key(plain[i])), dtype=np.int64)
         if not any((places == other).all() for other in seen):
             seen.append(places)
-            yield told, places
+            fix = "give the list in the order that the answers index (object_ids, or order for a sort index)"
+            yield "order", f"their objects are sorted {told}", fix, places
