@@ -20,7 +20,7 @@ from workbench import real_data
 from glocal.aligner import Arm, FitData, fit
 from glocal.data.answers import Answers, together
 from glocal.data.features import Features
-from glocal.data.importers.formats import import_answers
+from glocal.data.importing import import_answers
 from glocal.data.splits import split_triplets
 from glocal.errors import DataWarning
 from glocal.evaluation.alignment import answer_credit
@@ -103,7 +103,7 @@ def shoes(data: Path) -> tuple[Features, Answers]:
 def eggs(data: Path) -> tuple[Features, Answers]:
     """Which of two drawings is closer to the first, with persons; features of the drawings are computed here."""
     folder = data / "anchors" / "alien_eggs"
-    answers = import_answers(folder / "answers.csv", "csv").answers
+    answers = import_answers(folder / "answers.csv").answers
     with TemporaryDirectory() as out:
         extractor = Extractor(lite0())
         extractor.extract(folder / "images", Path(out))
@@ -113,7 +113,7 @@ def eggs(data: Path) -> tuple[Features, Answers]:
 
 def videos(data: Path) -> tuple[Features, Answers]:
     """The odd one of three videos; people's mean ratings are the features. Catch trials are left out."""
-    answers = import_answers(data / "videos" / "answers.csv", "csv").answers
+    answers = import_answers(data / "videos" / "answers.csv").answers
     return Features.load(data / "videos" / "ratings.npy"), answers
 
 

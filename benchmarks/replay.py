@@ -42,7 +42,7 @@ from glocal.collect.informative import (
 )
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.importers.formats import import_answers
+from glocal.data.importing import import_answers
 from glocal.data.join import feature_rows, join
 from glocal.data.splits import object_folds, split_triplets
 from glocal.evaluation.alignment import odd_one_out
@@ -170,9 +170,9 @@ def eggs(seed: int) -> Iterator[dict[str, Any]]:
     features, _ = kinds.eggs(workbench.real_data())
     file = workbench.real_data() / "anchors" / "alien_eggs" / "answers.csv"
     X = rotated(features.standardization(features.matrix, "float64"))
-    heldout = import_answers(file, "csv", where={"sampler": "Test"}).answers
+    heldout = import_answers(file, where={"sampler": "Test"}).answers
     for sampler in ("RandomSampling", "UncertaintySampling", "CrowdKernel", "STE"):
-        given = import_answers(file, "csv", where={"sampler": sampler}).answers
+        given = import_answers(file, where={"sampler": sampler}).answers
         assert given.person is not None
         given = given.select(given.person % 3 != seed)  # in the order of time, as the sampler asked
         for size in (125, 250, 500, 1000, 2000):

@@ -14,7 +14,7 @@ from glocal.cli.command import takes
 from glocal.cli.evaluate.people import filter_command
 from glocal.cli.features import FeaturesPath
 from glocal.cli.fetch import fetch_command
-from glocal.cli.importing import export_command, import_command
+from glocal.cli.importing import import_command
 from glocal.cli.output import AsJson, put, put_json
 from glocal.data.features import Features
 from glocal.data.splits import split_persons, split_triplets
@@ -28,7 +28,6 @@ app = typer.Typer(
 )
 app.command("fetch")(fetch_command)
 app.command("import")(import_command)
-app.command("export")(export_command)
 app.command("filter")(filter_command)
 
 

@@ -1,1 +1,0 @@
-"""Answers as other systems write them: read into `Answers`, and written back."""

@@ -1,0 +1,431 @@
+"""Tables of answers, CSV or JSON: which column says what was shown, what was picked, and by whom; a table written."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+from glocal.data.answers import Answers
+from glocal.data.features import object_name
+from glocal.errors import DataError
+from glocal.files import PathLike, atomic_write, reading
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# what the column of a role may be called; those with a number go on: farther, farther2, …
+ROLES: dict[str, tuple[str, ...]] = {
+    "reference": ("reference", "ref", "anchor", "head", "target", "center", "query", "ref_path"),
+    "closer": ("closer", "close", "nearest", "near", "winner"),
+    "farther": ("farther", "far", "loser"),
+    "left": ("left", "left_path"),
+    "right": ("right", "right_path"),
+    "choices": ("choices",),
+    "a": ("a", "image1"),
+    "b": ("b", "image2"),
+    "c": ("c", "image3"),
+    "stimuli": ("stimuli", "images"),
+    "odd": ("odd", "odd_one_out"),
+    "chosen": ("chosen", "choice", "answer", "response", "selected"),
+    "left_votes": ("left_votes", "left_vote"),
+    "right_votes": ("right_votes", "right_vote"),
+    "votes": ("votes",),
+    "person": (
+        *("person", "puid", "participant", "participant_id", "subject", "subject_id", "worker_id", "rater"),
+        "list_of_trials",  # its number stands for a person where a JSON file has several and nothing else tells them
+    ),
+    "seconds": ("seconds", "response_seconds", "response_time"),
+    "milliseconds": ("milliseconds", "rt", "rt_ms"),
+    "weight": ("weight", "weights"),
+    "catch": ("catch", "is_catch", "catch_trial"),
+}
+# the roles of the columns that show the objects of a trial; the first whose columns are there
+_SHOWN = (
+    *(("a", "b", "c"), ("a", "b", "odd"), ("stimuli",), ("reference", "closer", "farther")),
+    *(("reference", "choices"), ("reference", "left", "right"), ("reference", "a", "b")),
+)
+_COLUMNS = {"odd-one-out": ("a", "b", "odd"), "anchor": ("reference", "closer", "farther")}
+_FIX = "Save it as CSV with a first line that names its columns."
+_NONE = ["NA", "N/A", "NaN", "nan", "null", "None"]
+_YES = ["1", "true", "yes", "catch"]
+_WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})(\.0*)?")  # 007 and 1_0 are names
+_NOBODY, _NOT_LISTED = -1, -2
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """Answers, how many trials were left out for which reason, and how the file was interpreted."""
+
+    answers: Answers
+    dropped: dict[str, int] = field(default_factory=dict)
+    understood: dict[str, Any] = field(default_factory=dict)
+
+
+def import_table(
+    path: PathLike,
+    *,
+    columns: Mapping[str, str] | None = None,
+    where: Mapping[str, str] | None = None,
+    names: Sequence[str] | None = None,
+    base: int = 0,
+) -> Imported:
+    r"""Read answers from a table: CSV with commas, semicolons or tabs between, or JSON as jsPsych writes it.
+
+    A trial is about a, b and the odd one; or a, b, c (or a list of stimuli) and which of them is odd; or a reference,
+    the closer and the farther ones; or a reference, left and right (or a list of choices), and what was picked or the
+    votes for both. What was picked is the object itself, the name of its column, or its place, counted from 0 or 1. Of
+    a ranking, in several columns of the closer ones or as a list of what was picked, the first choice is read.
+
+    A trial with two equal objects has one right answer: it is kept apart, as a catch trial.
+
+    Parameters
+    ----------
+    path : path
+    columns : mapping
+        Role → column, where columns are not called as `ROLES` says; several with commas between.
+    where : mapping
+        Column → the value that rows must have in it.
+    names : sequence of str or None
+        The objects in the order of their indices. None numbers names in alphabetical order.
+    base : int
+        0 or 1: the index of the first object, where objects are numbers.
+
+    Raises
+    ------
+    FileError, DataError
+        Missing, damaged, or not a table of answers.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> table = Path(tempfile.mkdtemp(), "answers.csv")
+    >>> _ = table.write_text("anchor,left,right,chosen\negg,ball,cup,ball\ncup,egg,ball,egg\n")
+    >>> found = import_table(table).answers
+    >>> found.objects.tolist(), found.names
+    ([[2, 0, 1], [1, 2, 0]], ('ball', 'cup', 'egg'))
+    """
+    table = read_table(path)
+    n_read = len(table)
+    for name, value in (where or {}).items():
+        table = table[_texts(table, name, path) == value]
+        if table.empty:
+            raise DataError(f"{path} has no row in which {name} is {value!r}.")
+    roles = _roles(table, columns or {}, path)
+    kind, shown, picked, notes = _question(table, roles, path)
+    objects, listed = _indices(shown, names, base)
+    ordered = _in_order(kind, objects, picked)
+    known, passed, useless = _catch(kind, ordered)
+    lists, votes = _lists(table, roles, path), _votes(table, roles, path)
+    flags = _texts(table, roles["catch"][0], path) if "catch" in roles else np.full(len(table), "")
+    flagged = np.isin(np.char.lower(flags), _YES)
+    width = (ordered != _NOBODY).sum(axis=1)
+    reasons = {
+        "an object that is not in the list of object ids": (objects == _NOT_LISTED).any(axis=1),
+        "an object is missing": width < 3,
+        "no answer": picked < 0,
+        "no vote": np.zeros(len(table), dtype=bool) if votes is None else votes.sum(axis=1) == 0,
+    }
+    caught = known & ~flagged & sifted(reasons)[0] & (votes is None)
+    reasons |= {"catch trial": known | flagged, "equal alternatives": useless}
+    most = int(np.bincount(width[sifted(reasons)[0]], minlength=4).argmax())
+    taken, dropped = sifted({**reasons, "another number of objects than most": width != most})
+    if len(table) < n_read:
+        dropped = {"another kind of row": n_read - len(table), **dropped}
+    if not taken.any():
+        raise DataError(f"{path}: no answer is left of {n_read} trials: {counted(dropped)}.")
+    answers = Answers.from_array(
+        ordered[taken, :most],
+        base=base,
+        kind=kind,
+        counts=None if votes is None else votes[taken],
+        names=listed,
+        catch_passed=passed[caught] if caught.any() else None,
+        catch_person=lists["person"][caught] if caught.any() and "person" in lists else None,
+        **{name: values[taken] for name, values in lists.items()},
+    )
+    if listed is not None:
+        answers.check_range(len(listed), what="the list of object ids", unit="lines")
+    return Imported(answers, dropped, {"columns": {role: ", ".join(of) for role, of in roles.items()}, **notes})
+
+
+def sifted(reasons: Mapping[str, Bool[np.ndarray, " t"]]) -> tuple[Bool[np.ndarray, " t"], dict[str, int]]:
+    """Which trials no reason speaks against, and how many are left out for the first reason that does."""
+    left, dropped = np.ones(len(next(iter(reasons.values()))), dtype=bool), {}
+    for reason, rows in reasons.items():
+        if n := int((left & rows).sum()):
+            dropped[reason] = n
+        left &= ~rows
+    return left, dropped
+
+
+def counted(dropped: Mapping[str, int]) -> str:
+    """How many were left out for which reason, in words."""
+    return "; ".join(f"{n} × {reason}" for reason, n in dropped.items()) or "the file has none"
+
+
+def to_csv(answers: Answers, path: PathLike) -> None:
+    """Write a table of answers: a, b, odd, or reference, closer, farther, farther2, …; then weight, person and seconds.
+
+    Raises
+    ------
+    DataError
+        A name of an object would not come back from a table as it is.
+    """
+    import pandas as pd
+
+    width, names = answers.objects.shape[1], answers.names
+    titles = _COLUMNS.get(answers.kind, _COLUMNS["anchor"]) + tuple(f"farther{i}" for i in range(2, width - 1))
+    shown = answers.objects if names is None else np.array(names, dtype=object)[answers.objects]
+    if names is not None:
+        used = {names[i] for i in answers.named().tolist()}
+        if changed := [one for one in used if one != _shown(one) or one in ("", *_NONE) or one.startswith("[")]:
+            raise DataError(f"an object is named {changed[0]!r}, which a table would change. Save .npz, or rename it.")
+        if all(map(_WHOLE.fullmatch, used)):
+            raise DataError("the names of the objects are numbers, which a table has for indices. Save .npz.")
+    known = {"weight": answers.weights, "person": answers.person, "seconds": answers.seconds}
+    table = {title: shown[:, i] for i, title in enumerate(titles)}
+    with atomic_write(path) as stream:
+        table |= {name: values for name, values in known.items() if values is not None}
+        stream.write(pd.DataFrame(table).to_csv(index=False).encode())
+
+
+def read_table(path: PathLike) -> pd.DataFrame:
+    """The rows of a CSV file as texts, or the trials of a JSON file: one list, a list a person, or a text a line."""
+    import pandas as pd
+
+    with reading(path, "answers", _FIX) as file:
+        if file.suffix.lower() == ".json":
+            table = pd.DataFrame(_trials(file.read_text(encoding="utf-8-sig")), dtype=object)
+        else:
+            with file.open(encoding="utf-8-sig") as stream:
+                first = stream.readline(1 << 20)
+            options: dict[str, Any] = {"dtype": str, "na_values": _NONE, "keep_default_na": False}
+            table = pd.read_csv(file, sep=max(",;\t", key=first.count), encoding="utf-8-sig", **options)
+        if table.empty:
+            raise ValueError("it has no row of answers")
+        return table.where(table.notna(), "").rename(columns=lambda name: str(name).strip())
+
+
+def _trials(text: str) -> list[dict[str, Any]]:
+    try:
+        value = json.loads(text)
+    except ValueError:  # servers append a JSON text for each person
+        value = [json.loads(line) for line in text.splitlines() if line.strip()]
+    if isinstance(value, dict):
+        value = value.get("trials", value.get("data", [value]))
+    blocks = value if all(isinstance(part, list) for part in value) else [value]
+    several = len(blocks) > 1
+    return [{"list_of_trials": i} | trial if several else trial for i, block in enumerate(blocks) for trial in block]
+
+
+def _roles(table: pd.DataFrame, given: Mapping[str, str], path: PathLike) -> dict[str, list[str]]:
+    """Which columns play which role: as stated, else by name."""
+    found = {role: [part.strip() for part in text.split(",")] for role, text in given.items()}
+    if unknown := found.keys() - ROLES.keys():
+        raise DataError(f"{unknown.pop()!r} is not a role of a column; roles are {', '.join(ROLES)}.")
+    stated = [name for names in found.values() for name in names]
+    for name in stated:
+        _check_column(table, name, path)
+    plain = {re.sub(r"\W+", "_", name).strip("_").lower(): name for name in reversed([*table]) if name not in stated}
+    for role in ROLES.keys() - found.keys():
+        if alias := next((alias for alias in ROLES[role] if alias in plain), None):
+            found[role] = [plain[alias], *(plain[more] for i in range(2, 100) if (more := f"{alias}{i}") in plain)]
+    return {role: found[role] for role in ROLES if role in found}
+
+
+def _question(
+    table: pd.DataFrame, roles: dict[str, list[str]], path: PathLike
+) -> tuple[str, Shaped[np.ndarray, "t m"], Int[np.ndarray, " t"], dict[str, str]]:
+    """The kind, the objects of each trial as texts, the column of the one that was picked, and what to say of it."""
+    star = "reference" in roles
+    names = next((names for names in _SHOWN if ("reference" in names) == star and set(names) <= roles.keys()), ())
+    pick = next((roles[role] for role in ("closer", "odd", "chosen") if role in roles), [])
+    voted = {"left_votes", "right_votes"} <= roles.keys()
+    if not names or not (pick or voted):
+        raise DataError(
+            f"{path} has the columns {', '.join(list(table)[:12])}; answers need a, b and odd, or a, b, c (or stimuli) "
+            "and odd, or reference, closer and farther, or reference, left and right (or choices) and chosen. State "
+            "which column is which: columns={ROLE: COLUMN}."
+        )
+    shown = np.concatenate([_lists_in(table[column]) for name in names for column in roles[name]], axis=1)
+    if shown.shape[1] < 3:
+        raise DataError(f"{path} shows {shown.shape[1]} things in each trial; an answer is about three or more.")
+    if names[-1] in ("odd", "farther") or voted:
+        picked, n_picked = np.full(len(table), 2 if names[-1] == "odd" else 1), len(pick)
+    else:
+        picks = np.concatenate([_lists_in(table[column]) for column in pick], axis=1)
+        words = [*names[star:]] if len(names) > 2 else []
+        picked, n_picked = _picked(picks[:, 0], shown, words, star, path), picks.shape[1]
+    kind = "odd-one-out" if not star else "anchor" if shown.shape[1] == 3 else "nearest-of-n"
+    return kind, shown, picked, {"ranking": "the first choice is read"} if n_picked > 1 else {}
+
+
+def _lists_in(column: pd.Series) -> Shaped[np.ndarray, "t k"]:
+    """The cells of a column as texts, those that are lists, or JSON of one, in as many columns as the longest needs."""
+    import pandas as pd
+
+    if any(isinstance(cell, list) for cell in column):
+        member, distinct = np.arange(len(column)), list(column)
+    else:  # most tables name few objects often
+        member, values = pd.factorize(column, use_na_sentinel=False)
+        distinct = list(values)
+    lists = [_parts(cell) for cell in distinct]
+    width = max(map(len, lists), default=1)
+    return np.array([[*parts, *[""] * (width - len(parts))] for parts in lists], dtype=np.str_)[member]
+
+
+def _parts(cell: Any) -> list[str]:
+    if isinstance(cell, str) and cell.lstrip().startswith("["):
+        try:
+            cell = json.loads(cell)
+        except ValueError:
+            return [_shown(cell)]
+    return [_shown(part) for part in cell] or [""] if isinstance(cell, list) else [_shown(cell)]
+
+
+def _shown(cell: Any) -> str:
+    """The text of a cell; of HTML the source of the picture, sound or video that it shows.
+
+    >>> _shown('<img src="img/egg.png" width=200>'), _shown(" egg"), _shown(3.0), _shown(None)
+    ('img/egg.png', 'egg', '3.0', '')
+    """
+    text = "" if cell is None else str(int(cell) if isinstance(cell, bool) else cell).strip()
+    source = re.search(r"""\ssrc\s*=\s*["']?([^"'\s>]+)""", text[:1000]) if "<" in text else None
+    return source[1] if source else text
+
+
+def _texts(table: pd.DataFrame, name: str, path: PathLike) -> Shaped[np.ndarray, " t"]:
+    _check_column(table, name, path)
+    return _lists_in(table[name])[:, 0]
+
+
+def _check_column(table: pd.DataFrame, name: str, path: PathLike) -> None:
+    if name not in table:
+        raise DataError(f"{path} has no column {name!r}; it has {', '.join(list(table)[:12])}.")
+
+
+def _picked(
+    texts: Shaped[np.ndarray, " t"], shown: Shaped[np.ndarray, "t m"], words: list[str], star: bool, path: PathLike
+) -> Int[np.ndarray, " t"]:
+    """The column of what was picked, or -1: a cell holds the object, the name of its column, or its place."""
+    first = int(star)
+    texts = np.where((shown != "").sum(axis=1) < 3, "", texts)  # rows of another kind answer other questions
+    given = texts != ""
+    offered = texts[:, None] == shown
+    offered[:, :first] = False
+    if (offered.any(axis=1) | ~given).all():
+        return np.where(given, offered.argmax(axis=1), -1)
+    lowered = np.char.lower(texts)
+    if words and np.isin(lowered[given], words).all():
+        return np.array([first + words.index(text) if text else -1 for text in lowered.tolist()])
+    places, n = _integers(texts), shown.shape[1] - first
+    if places is not None:
+        low, high = int(places[given].min()), int(places[given].max())
+        base = 0 if low >= 0 and high < n else 1 if low >= 1 and high <= n else None
+        if base is not None:
+            return np.where(given, places + first - base, -1)
+    row = int(np.flatnonzero(given & ~offered.any(axis=1))[0])
+    raise DataError(
+        f"{path}: in trial {row} {texts[row][:60]!r} was picked among {', '.join(shown[row, first:])[:200]}; it must "
+        "be one of these objects, the name of its column, or its place counted from 0 or 1."
+    )
+
+
+def _in_order(kind: str, objects: Int[np.ndarray, "t m"], picked: Int[np.ndarray, " t"]) -> Int[np.ndarray, "t m"]:
+    """The columns in the order of `Answers`: the odd one last, or the picked one after the reference; gaps are last."""
+    column = np.arange(objects.shape[1])
+    chosen = column == picked[:, None]
+    rank = chosen.astype(int) if kind == "odd-one-out" else np.where(column == 0, 0, np.where(chosen, 1, 2))
+    return np.take_along_axis(objects, np.argsort(np.where(objects == _NOBODY, 3, rank), axis=1, kind="stable"), axis=1)
+
+
+def _catch(
+    kind: str, ordered: Int[np.ndarray, "t m"]
+) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
+    """Which trials have one right answer, whether it was given, and which have equal objects that teach nothing.
+
+    The right answer is the third object beside two equal ones, or the alternative that is the reference itself.
+    """
+    there = ordered != _NOBODY
+    ascending = np.sort(np.where(there, ordered, -np.arange(10, ordered.shape[1] + 10)), axis=1)
+    repeats = np.count_nonzero(ascending[:, 1:] == ascending[:, :-1], axis=1)
+    passed = ordered[:, 0] == ordered[:, 1]
+    known = repeats == 1
+    if kind != "odd-one-out":
+        known &= ((ordered[:, 1:] == ordered[:, :1]) & there[:, 1:]).sum(axis=1) == 1
+    return known, passed, (repeats > 0) & ~known
+
+
+def _indices(
+    shown: Shaped[np.ndarray, "t m"], names: Sequence[str] | None, base: int
+) -> tuple[Int[np.ndarray, "t m"], Sequence[str] | None]:
+    """Objects as integers, -1 where there is none, -2 where a name is not in the list; and the list of their names."""
+    distinct, member = np.unique(shown, return_inverse=True)
+    texts = distinct.tolist()
+    numbers = _integers(distinct)
+    if numbers is not None and not (names is not None and not base and {*texts} - {""} <= {*names}):
+        if (numbers < _NOBODY).any():
+            raise DataError(f"a trial names object {int(numbers.min())}; indices of objects must be at least 0.")
+        return numbers[member.reshape(shown.shape)], names
+    if base:
+        raise DataError("the objects of the trials are names, not numbers; leave out base=1.")
+    listed = [text for text in texts if text] if names is None else list(names)
+    place = {object_name(name): i for i, name in enumerate(listed)} if names is not None else {}
+    place |= {name: i for i, name in enumerate(listed)} | {"": _NOBODY}
+    found = np.array([place.get(text, place.get(object_name(text), _NOT_LISTED)) for text in texts])
+    if found.max() < 0:
+        raise DataError(f"none of the names in the trials (first {texts[-1]!r}) is in the list of object ids.")
+    return found[member.reshape(shown.shape)], listed
+
+
+def _integers(texts: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None:
+    """Texts as integers, empty ones as -1; None if any of them is not an integer."""
+    distinct, member = np.unique(texts, return_inverse=True)
+    if not all(_WHOLE.fullmatch(text) for text in distinct.tolist() if text):
+        return None
+    return np.array([int(text.partition(".")[0]) if text else -1 for text in distinct.tolist()], dtype=int)[member]
+
+
+def _lists(table: pd.DataFrame, roles: dict[str, list[str]], path: PathLike) -> dict[str, Any]:
+    """Persons, integers if all are, seconds, of which a negative one is none, and weights: what the columns have."""
+    found: dict[str, Any] = {}
+    for role, name, scale in (
+        ("milliseconds", "seconds", 1e-3),
+        ("seconds", "seconds", 1.0),
+        ("weight", "weights", 1.0),
+    ):
+        if role in roles:
+            found[name] = _numbers(table, roles[role][0], path) * scale
+    if "seconds" in found:
+        found["seconds"] = np.where(found["seconds"] < 0, np.nan, found["seconds"])
+    if "person" in roles:
+        person = _texts(table, roles["person"][0], path)
+        numbers = None if (person == "").any() else _integers(person)
+        found["person"] = person if numbers is None else numbers
+    return found
+
+
+def _numbers(table: pd.DataFrame, name: str, path: PathLike) -> Float[np.ndarray, " t"]:
+    try:
+        return np.array([float(text) if text else np.nan for text in _texts(table, name, path).tolist()])
+    except ValueError as error:
+        raise DataError(f"{path}: the column {name!r} must hold numbers ({error}).") from error
+
+
+def _votes(table: pd.DataFrame, roles: dict[str, list[str]], path: PathLike) -> Float[np.ndarray, "t 2"] | None:
+    """Votes for both alternatives, if there are any; where they are shares of a number (they sum to 1), the product."""
+    if not {"left_votes", "right_votes"} <= roles.keys():
+        return None
+    sides = [np.nan_to_num(_numbers(table, roles[f"{side}_votes"][0], path), nan=0.0) for side in ("left", "right")]
+    votes = np.stack(sides, axis=1)
+    if "votes" not in roles:
+        return votes
+    number = np.nan_to_num(_numbers(table, roles["votes"][0], path), nan=0.0)
+    return np.where(np.isclose(votes.sum(axis=1), 1, atol=1e-3)[:, None], votes * number[:, None], votes)

@@ -1,0 +1,420 @@
+"""Answers of other systems: each format as its system writes it, what is no answer counted, and a table written."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from glocal.cli.app import execute
+from glocal.data.answers import Answers
+from glocal.data.features import Features
+from glocal.data.importing import FORMATS, import_answers, to_csv
+from glocal.data.join import join
+from glocal.errors import DataError, FileError, GLocalError, ParameterError
+
+
+def table(path, header, *rows):
+    with io.StringIO(newline="") as text:
+        csv.writer(text).writerows([header.split(), *rows])
+        path.write_text(text.getvalue())
+    return path
+
+
+def taken(found):
+    """The objects of each row, by name where they have one."""
+    names = found.answers.names
+    rows = found.answers.objects.tolist()
+    return rows if names is None else [[names[i] for i in row] for row in rows]
+
+
+@pytest.fixture
+def salmon(tmp_path):
+    rows = [(0, 1, 2, 2, 1, "ann", 1.5), (3, 0, 1, 0, 1, "bob", -1), (1, 3, 1, 1, 3, "bob", 0.9)]
+    return table(tmp_path / "responses.csv", "head left right winner loser puid response_time", *rows)
+
+
+@pytest.fixture
+def jspsych(tmp_path):
+    trial = {"trial_type": "html-button-response", "task": "triplet", "stimuli": ["egg", "cup", "ball"]}
+    value = [
+        [
+            {"trial_type": "instructions", "rt": 9000},
+            {**trial, "response": 2, "rt": 1200},
+            {**trial, "response": None, "rt": None},
+            {**trial, "stimuli": ["cup", "cup", "egg"], "response": 2, "rt": 700},
+        ],
+        [{**trial, "response": 0, "rt": 800}, {**trial, "stimuli": ["cup", "egg", "cup"], "response": 0, "rt": 90}],
+    ]
+    (tmp_path / "data.json").write_text(json.dumps(value))
+    return tmp_path / "data.json"
+
+
+# tables
+
+
+def test_responses_of_salmon(salmon):
+    """The winner is nearer to the head; a time of -1 is none; a catch trial is apart, with the person who passed it."""
+    found = import_answers(salmon)
+    answers = found.answers
+    assert (answers.objects.tolist(), answers.kind) == ([[0, 2, 1], [3, 0, 1]], "anchor")
+    assert answers.person.tolist() == ["ann", "bob"]
+    assert answers.seconds == pytest.approx([1.5, np.nan], nan_ok=True)
+    assert found.dropped == {"catch trial": 1}
+    assert (answers.catch_passed.tolist(), answers.catch_person.tolist()) == ([True], ["bob"])
+
+
+def test_votes_of_nights_weight_both_pictures(tmp_path):
+    """Shares of the votes times their number; a row without votes is counted; `where` takes one split."""
+    path = table(
+        tmp_path / "data.csv",
+        "id left_vote right_vote votes ref_path left_path right_path split",
+        (0, 1.0, 0.0, 6, "ref/0.png", "distort/0_0.png", "distort/0_1.png", "train"),
+        (1, 0.25, 0.75, 8, "ref/1.png", "distort/1_0.png", "distort/1_1.png", "test"),
+        (2, 0, 0, 0, "ref/2.png", "distort/2_0.png", "distort/2_1.png", "train"),
+    )
+    found = import_answers(path)
+    assert found.dropped == {"no vote": 1}
+    assert taken(found) == [
+        ["ref/0.png", "distort/0_0.png", "distort/0_1.png"],
+        ["ref/1.png", "distort/1_0.png", "distort/1_1.png"],
+        ["ref/1.png", "distort/1_1.png", "distort/1_0.png"],
+    ]
+    assert found.answers.weights.tolist() == [6, 2, 6]
+    tested = import_answers(path, where={"split": "test"})
+    assert (tested.answers.weights.tolist(), tested.dropped) == ([2, 6], {"another kind of row": 2})
+
+
+def test_pictures_in_folders_are_joined_by_their_paths():
+    """ref/000/1.png and ref/001/1.png are two objects; where names alone do not repeat, folders do not matter."""
+    paths = [f"{folder}/{i}.png" for folder in ("ref/000", "ref/001", "distort/000") for i in range(2)]
+    features = Features(np.eye(6, 4), names=tuple(paths))
+    answers = Answers(np.array([[0, 1, 2]]), kind="anchor", names=[paths[4], paths[0], paths[3]])
+    assert join(features, answers).triplets.objects.tolist() == [[4, 0, 3]]
+    with pytest.raises(DataError, match="twice"):
+        join(features, answers, ["0", "1", "x"])
+    plain = Features(np.eye(3), names=("a/x.png", "b/y.png", "c/z.png"))
+    named = Answers(np.array([[0, 1, 2]]), names=["other/z.jpg", "x", "y"])
+    assert join(plain, named).triplets.objects.tolist() == [[2, 0, 1]]
+
+
+def test_jspsych_trials_of_several_people(jspsych, tmp_path):
+    """A list for each person; other trials and timeouts are counted; two equal stimuli tell who attends."""
+    found = import_answers(jspsych)
+    assert taken(found) == [["egg", "cup", "ball"], ["cup", "ball", "egg"]]
+    assert (found.answers.person.tolist(), found.answers.seconds.tolist()) == ([0, 1], [1.2, 0.8])
+    assert found.dropped == {"an object is missing": 1, "no answer": 1, "catch trial": 2}
+    assert (found.answers.catch_passed.tolist(), found.answers.catch_person.tolist()) == ([True, False], [0, 1])
+    assert import_answers(jspsych, where={"task": "triplet"}).dropped["another kind of row"] == 1
+    alone = [{"stimuli": ["egg", "cup", "ball"], "response": 2, "person": "ann"}]
+    (tmp_path / "alone.json").write_text(json.dumps(alone))
+    assert import_answers(tmp_path / "alone.json").answers.person.tolist() == ["ann"]
+
+
+def test_jspsych_on_lines_with_an_anchor_and_html(tmp_path):
+    """A JSON text a line; keys are stated; a reference with four choices is nearest-of-n; HTML is what it shows."""
+    shown = {name: f'<img src="img/{name}.png" width="200">' for name in ("egg", "cup", "ball", "dog", "cat")}
+    trial = {"shown": shown["egg"], "options": [*shown.values()][1:], "response": shown["dog"]}
+    path = tmp_path / "collected.json"
+    path.write_text("\n".join(json.dumps([{**trial, "subject_id": name}]) for name in ("ann", "bob")))
+    found = import_answers(path, columns={"reference": "shown", "choices": "options"})
+    assert taken(found) == [[f"img/{name}.png" for name in ("egg", "dog", "cup", "ball", "cat")]] * 2
+    assert (found.answers.kind, found.answers.person.tolist()) == ("nearest-of-n", ["ann", "bob"])
+
+
+def test_of_a_ranking_the_first_choice_is_read(tmp_path):
+    """Columns of the nearest, the second nearest and others are one nearest-of-n answer, and it is said so."""
+    path = table(tmp_path / "r.csv", "ref near near2 far far2", ("q", "a", "b", "c", "d"), ("q", "d", "c", "a", "b"))
+    found = import_answers(path)
+    assert taken(found) == [["q", "a", "b", "c", "d"], ["q", "d", "c", "a", "b"]]
+    assert (found.answers.kind, found.understood["ranking"]) == ("nearest-of-n", "the first choice is read")
+    value = [{"ref": "q", "choices": ["a", "b", "c"], "chosen": ["b", "a"]}]
+    (tmp_path / "r.json").write_text(json.dumps(value))
+    found = import_answers(tmp_path / "r.json")
+    assert (taken(found), found.understood["ranking"]) == ([["q", "b", "a", "c"]], "the first choice is read")
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "objects"),
+    [
+        ("a b odd", [(0, 1, 2), (3, 1, 0)], [[0, 1, 2], [3, 1, 0]]),
+        ("image1 image2 image3 odd", [(0, 1, 2, 1), (3, 1, 0, 0)], [[0, 2, 1], [3, 1, 0]]),
+        ("a b c chosen", [(7, 8, 9, 1), (7, 8, 9, 3)], [[8, 9, 7], [7, 8, 9]]),
+        ("a b c odd", [(7, 8, 9, "c"), (7, 8, 9, "a")], [[7, 8, 9], [8, 9, 7]]),
+        ("ref left right answer", [(0, 1, 2, "left"), (3, 1, 0, "Right")], [[0, 1, 2], [3, 0, 1]]),
+        ("anchor close far", [(0, 1, 2), (3, 0, 1)], [[0, 1, 2], [3, 0, 1]]),
+        ("reference closer farther farther2", [(0, 1, 2, 3), (3, 0, 1, 2)], [[0, 1, 2, 3], [3, 0, 1, 2]]),
+        ("target a b near", [(0, 1, 2, 2), (3, 1, 0, 1)], [[0, 2, 1], [3, 1, 0]]),
+    ],
+)
+def test_what_was_picked_is_an_object_a_column_or_a_place(tmp_path, header, rows, objects):
+    """Every way to say what was shown and what was picked comes out in the order of `Answers`."""
+    assert import_answers(table(tmp_path / "t.csv", header, *rows)).answers.objects.tolist() == objects
+
+
+def test_columns_that_are_stated(tmp_path):
+    """Several columns for one role, milliseconds, weights, flagged catch trials, semicolons, integers as persons."""
+    path = tmp_path / "t.csv"
+    path.write_text("q;o1;o2;o3;pick;who;t;w;attention\nx;a;b;c;c;7;1500;2;0\nx;a;b;c;a;8;900;1;yes\n")
+    columns = {"reference": "q", "choices": "o1,o2,o3", "chosen": "pick", "person": "who", "milliseconds": "t",
+               "weight": "w", "catch": "attention"}  # fmt: skip
+    found = import_answers(path, columns=columns)
+    assert taken(found) == [["x", "c", "a", "b"]]
+    answers = found.answers
+    assert (answers.person.tolist(), answers.seconds.tolist(), answers.weights.tolist()) == ([7], [1.5], [2])
+    assert (found.dropped, answers.catch_passed) == ({"catch trial": 1}, None)
+    assert found.understood["columns"] == columns | {"choices": "o1, o2, o3"}
+
+
+def test_equal_alternatives_are_no_catch_trial_and_most_rows_say_the_width(tmp_path):
+    """Two equal alternatives teach nothing and test nobody; rows with fewer alternatives than most are counted."""
+    rows = [("q", "a", "b", "c"), ("q", "a", "a", "b"), ("q", "q", "a", "b"), ("q", "a", "b", ""), ("q", "b", "a", "c")]
+    found = import_answers(table(tmp_path / "t.csv", "ref near far far2", *rows))
+    assert taken(found) == [["q", "a", "b", "c"], ["q", "b", "a", "c"]]
+    assert found.dropped == {"catch trial": 1, "equal alternatives": 1, "another number of objects than most": 1}
+    assert found.answers.catch_passed.tolist() == [True]
+
+
+def test_names_are_found_in_a_list_of_objects(tmp_path):
+    """The list gives the indices; folder and extension do not matter; a name that is not there is counted."""
+    path = table(tmp_path / "t.csv", "a b odd", ("cup", "egg", "ball"), ("cup", "egg", "dog"))
+    ids = tmp_path / "ids.txt"
+    ids.write_text("images/ball.jpg\nimages/cup.jpg\nimages/egg.jpg\n")
+    found = import_answers(path, names=ids)
+    assert found.answers.objects.tolist() == [[1, 2, 0]]
+    assert found.dropped == {"an object that is not in the list of object ids": 1}
+    numbers = table(tmp_path / "n.csv", "a b odd", (7, 8, 9))
+    assert import_answers(numbers, names=["9", "8", "7"]).answers.objects.tolist() == [[2, 1, 0]]
+    assert import_answers(numbers, base=1).answers.objects.tolist() == [[6, 7, 8]]
+    with pytest.raises(DataError, match="list of object ids"):
+        import_answers(path, names=["x"])
+
+
+@pytest.mark.parametrize("kind", ["odd-one-out", "anchor", "nearest-of-n"])
+@pytest.mark.parametrize("named", [False, True])
+def test_a_table_there_and_back(tmp_path, kind, named):
+    """Objects, awkward names, persons, times and weights come back from the table that was written."""
+    rng = np.random.default_rng(0)
+    width = 5 if kind == "nearest-of-n" else 3
+    names = ["001", "a\nb", "é", "e\u0301", "=1", '"', "object 6", "x,y;z"] if named else None
+    person = rng.choice(["1", "01", "Ann", "ann"] if named else [3, 4, 5], 40)
+    objects = np.array([rng.permutation(8)[:width] for _ in range(40)])
+    seconds = rng.random(40).round(3) + 0.1
+    answers = Answers(
+        objects, rng.integers(1, 4, 40).astype(float), kind=kind, person=person, seconds=seconds, names=names
+    )
+    to_csv(answers, tmp_path / "a.csv")
+    found = import_answers(tmp_path / "a.csv", names=names)
+    back = found.answers
+    assert (back.kind, back.objects.tolist(), back.names, found.dropped) == (kind, objects.tolist(), answers.names, {})
+    assert (back.weights.tolist(), back.person.tolist()) == (answers.weights.tolist(), answers.person.tolist())
+    assert back.seconds == pytest.approx(answers.seconds)
+
+
+@pytest.mark.parametrize("name", ["NA", " a", "", "<img src=x>", "[1]", "7"])
+def test_a_name_that_a_table_would_change_is_not_written(tmp_path, name):
+    """What would be read as missing, as another name, a list or an index is refused; no file is there."""
+    names = [name, *("1234" if name == "7" else "bcde")]
+    with pytest.raises(DataError, match=r"Save \.npz"):
+        to_csv(Answers(np.array([[0, 1, 2], [3, 4, 0]]), names=names), tmp_path / "out.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+# arrays
+
+
+@pytest.mark.parametrize("response", [[1, -2, 0], [True, False, True]])
+def test_responses_of_cblearn(tmp_path, response):
+    """-1 and false turn a comparison round, 0 among counts is undecided, other counts are weights."""
+    np.savez(tmp_path / "c.npz", query=np.array([[0, 1, 2], [3, 1, 0], [2, 3, 1]]), response=np.array(response))
+    found = import_answers(tmp_path / "c.npz", "cblearn")
+    objects = [[0, 1, 2], [3, 0, 1], [2, 3, 1]]
+    if response[0] is True:
+        assert (found.answers.objects.tolist(), found.answers.weights) == (objects, None)
+    else:
+        assert (found.answers.objects.tolist(), found.answers.weights.tolist()) == (objects[:2], [1, 2])
+        assert found.dropped == {"no answer": 1}
+
+
+def test_quadruplets_that_share_an_object_are_answers(tmp_path):
+    """(i, j) nearer than (k, l): wherever the shared object stands; two disjoint pairs are counted."""
+    np.save(tmp_path / "q.npy", np.array([[0, 1, 0, 2], [1, 0, 2, 0], [1, 0, 0, 2], [3, 4, 1, 2], [0, 1, 1, 0]]))
+    found = import_answers(tmp_path / "q.npy", "cblearn")
+    assert found.answers.objects.tolist() == [[0, 1, 2]] * 3
+    assert found.dropped == {"pairs that share no object": 1, "equal alternatives": 1}
+
+
+def test_a_sparse_tensor_of_cblearn(tmp_path):
+    """Its coordinates are the comparisons, its values the responses."""
+    np.savez(tmp_path / "t.npz", coords=np.array([[0, 3], [1, 1], [2, 0]]), data=np.array([1, -1]), shape=[4, 4, 4])
+    assert import_answers(tmp_path / "t.npz", "cblearn").answers.objects.tolist() == [[0, 1, 2], [3, 0, 1]]
+
+
+def test_soft_triplets_of_alignet(tmp_path):
+    """The weights of the three pairs (0, 1), (0, 2), (1, 2) are the softmax of their similarities."""
+    filenames = np.array([["a.JPEG", "b.JPEG", "c.JPEG"], ["b.JPEG", "d.JPEG", "a.JPEG"]])
+    similarities = np.array([[2.0, 1.0, 0.5], [0.3, 0.2, 0.1]], dtype=np.float32)
+    np.savez(
+        tmp_path / "a.npz", filenames=filenames, similarities=similarities, indices=np.array([[7, 3, 11], [3, 20, 7]])
+    )
+    found = import_answers(tmp_path / "a.npz", "alignet")
+    p = np.exp([2.0, 1.0, 0.5]) / np.exp([2.0, 1.0, 0.5]).sum()
+    assert taken(found)[:3] == [
+        ["a.JPEG", "b.JPEG", "c.JPEG"], ["a.JPEG", "c.JPEG", "b.JPEG"], ["b.JPEG", "c.JPEG", "a.JPEG"],
+    ]  # fmt: skip
+    assert found.answers.weights[:3] == pytest.approx(p, rel=1e-6)
+    assert found.answers.total_weight == pytest.approx(2)
+    assert import_answers(tmp_path / "a.npz", "alignet", limit=3).dropped == {"triplets beyond the limit": 1}
+
+
+def loops(S):
+    """Every comparison of two known similarities to one reference, by plain loops: the row and its weight."""
+    off = ~np.eye(len(S), dtype=bool)
+    span = np.nanmax(S[off]) - np.nanmin(S[off])
+    n = range(len(S))
+    return {
+        (i, j, k): (S[i, j] - S[i, k]) / span
+        for i in n for j in n for k in n if len({i, j, k}) == 3 and S[i, j] > S[i, k]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [4, 9])
+def test_matrices_become_comparisons(tmp_path, n):
+    """As explicit loops over references and pairs, asymmetric ones too; NaN and equal similarities are no answers."""
+    rng = np.random.default_rng(n)
+    S = rng.integers(0, 6, size=(n, n)).astype(float)
+    S[rng.random((n, n)) < 0.1] = np.nan
+    np.fill_diagonal(S, 9)
+    np.save(tmp_path / "s.npy", S)
+    found = import_answers(tmp_path / "s.npy", "matrix")
+    assert found.understood["values"] == "similarity"
+    got = dict(zip(map(tuple, found.answers.objects.tolist()), found.answers.weights.tolist(), strict=True))
+    assert got == pytest.approx(loops(S))
+    np.savetxt(tmp_path / "d.txt", 9 - S)
+    same = import_answers(tmp_path / "d.txt", "matrix")
+    assert same.understood["values"] == "dissimilarity"
+    assert sorted(same.answers.objects.tolist()) == sorted(found.answers.objects.tolist())
+
+
+def test_the_limit_draws_comparisons(tmp_path):
+    """Different ones, the same for the same seed; what is left out is counted."""
+    D = np.abs(np.subtract.outer(np.arange(20.0) ** 2, np.arange(20.0) ** 2))
+    np.save(tmp_path / "d.npy", np.stack([D, D]))
+    every = import_answers(tmp_path / "d.npy", "matrix")
+    some, again = (import_answers(tmp_path / "d.npy", "matrix", limit=500, seed=3) for _ in range(2))
+    total = 2 * 20 * 19 * 18 // 2
+    assert sum(every.dropped.values()) + len(every.answers) == total
+    assert some.dropped["comparisons beyond the limit"] == total - 500
+    assert np.array_equal(some.answers.objects, again.answers.objects)
+    persons = zip(some.answers.objects.tolist(), some.answers.person.tolist(), strict=True)
+    assert len({(*row, person) for row, person in persons}) == len(some.answers) > 400
+
+
+def test_a_matrix_with_names_and_one_that_says_nothing(tmp_path):
+    """Names in the first line and column are those of the objects; without a telling diagonal `values` must say it."""
+    (tmp_path / "m.csv").write_text(",egg,cup,ball\negg,0,1,3\ncup,1,0,2\nball,3,2,0\n")
+    found = import_answers(tmp_path / "m.csv", "matrix")
+    assert sorted(taken(found)) == [["ball", "cup", "egg"], ["cup", "egg", "ball"], ["egg", "cup", "ball"]]
+    np.save(tmp_path / "m.npy", np.array([[1, 5, 3], [5, 1, 2], [3, 2, 1.0]]))
+    with pytest.raises(DataError, match="diagonal"):
+        import_answers(tmp_path / "m.npy", "matrix")
+    found = import_answers(tmp_path / "m.npy", "matrix", values="dissimilarity")
+    assert sorted(found.answers.objects.tolist()) == [[0, 2, 1], [1, 2, 0], [2, 1, 0]]
+
+
+# what is refused
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0\1\2\xff" * 50,
+        b"a,b\n",
+        b"PK\x03\x04 no archive",
+        b'{"a": ',
+        b"[" * 5000,
+        b"[1, 2]",
+        b"a,b,odd\n1,2\n,,\n",
+    ],
+)
+def test_hostile_files_are_one_sentence(tmp_path, format, content):
+    """Whatever is in the file, whatever it is said to be."""
+    for name in ("x.csv", "x.json", "x.npz", "x.npy"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(GLocalError) as raised:
+            import_answers(tmp_path / name, format)
+        assert "\n" not in str(raised.value)
+        assert len(str(raised.value)) < 1000
+
+
+ARRAYS = [
+    ("alignet", {"similarities": np.zeros((0, 3)), "indices": np.zeros((0, 3), int)}, "similarities"),
+    ("alignet", {"similarities": np.array(5.0), "indices": np.array(3)}, "similarities"),
+    ("alignet", {"similarities": np.zeros((2, 3))}, "pictures"),
+    ("cblearn", {"query": np.array([[0, 1, 2]]), "response": np.array(["a"])}, "responses"),
+    ("cblearn", {"query": np.array([[0, 1, 2.5]])}, "integers"),
+    ("cblearn", {"query": np.array([{}], dtype=object)}, "pickle"),
+]
+
+
+@pytest.mark.parametrize(("format", "arrays", "noun"), ARRAYS)
+def test_arrays_of_other_shapes_are_refused(tmp_path, format, arrays, noun):
+    """Arrays that are empty, of another length, no numbers or pickled are refused by name."""
+    np.savez(tmp_path / "odd.npz", **arrays)
+    with pytest.raises((DataError, FileError), match=noun):
+        import_answers(tmp_path / "odd.npz", format)
+
+
+def test_options_and_columns_that_do_not_fit_are_refused(salmon, tmp_path):
+    """An option that the format does not have, an unknown format, role, column or value, and trials of one thing."""
+    for error, options, noun in (
+        (ParameterError, {"order": "sortindex.txt"}, "order"), (ParameterError, {"format": "next"}, "format"),
+        (DataError, {"columns": {"person": "who"}}, "who"), (DataError, {"columns": {"rating": "head"}}, "role"),
+        (DataError, {"where": {"puid": "nobody"}}, "nobody"), (DataError, {"columns": {"seconds": "puid"}}, "numbers"),
+        (DataError, {"names": ["egg"]}, "object ids"),
+    ):  # fmt: skip
+        with pytest.raises(error, match=noun):
+            import_answers(salmon, **options)
+    (tmp_path / "one.json").write_text(json.dumps([{"stimuli": ["a"], "response": "a"}]))
+    with pytest.raises(DataError, match="three or more"):
+        import_answers(tmp_path / "one.json")
+
+
+def test_the_command_says_what_it_did(salmon, tmp_path, capsys):
+    """It counts what it left out, and the file carries kind, persons, catch trials and provenance."""
+    out = tmp_path / "answers.npz"
+    assert execute(["data", "import", str(salmon), "--out", str(out), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["n"], result["kind"], result["people"], result["catch"]) == (2, "anchor", 2, {"n": 1, "passed": 1})
+    loaded = Answers.load(out)
+    assert (loaded.kind, loaded.catch_person.tolist()) == ("anchor", ["bob"])
+    with np.load(out, allow_pickle=False) as file:
+        provenance = json.loads(str(file["provenance"]))
+    assert (provenance["format"], provenance["dropped"]) == ("table", {"catch trial": 1})
+    assert execute(["data", "import", str(salmon), "--column", "person=puid", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "2 answers (anchor) of 2 people about 4 objects" in said
+    assert "left out: 1 × catch trial" in said
+    assert execute(["data", "import", str(salmon), "--column", "person", "--out", str(out)]) == 1
+    assert "NAME=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.data
+def test_real_files(data_dir):
+    """THINGS through its sort index; the eggs of 416 people; catch trials of the videos, which all people passed."""
+    things = data_dir / "things"
+    found = import_answers(
+        things / "triplets_collection_order.txt",
+        "things",
+        order=things / "sortindex.txt",
+        names=things / "unique_id.txt",
+    )
+    assert np.array_equal(found.answers.objects, np.load(things / "triplets.npy"))
+    eggs = import_answers(data_dir / "anchors/alien_eggs/answers.csv").answers
+    assert (len(eggs), eggs.kind, eggs.n_people, len(eggs.named())) == (20_086, "anchor", 416, 30)
+    videos = import_answers(data_dir / "videos/answers.csv").answers
+    assert (len(videos), len(videos.catch_passed)) == (23_773, 1_185)
+    assert videos.catch_passed.all()
