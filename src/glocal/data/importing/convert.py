@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float, Int
 
 from glocal.arrays import read_npy, read_npz
 from glocal.data.answers import Answers
-from glocal.data.answers_file import read_numbers
 from glocal.data.importing.table import Imported, counted, import_table, read_table, sifted
+from glocal.data.tables import read_numbers
 from glocal.errors import DataError, ParameterError
 from glocal.files import PathLike, file_sha256, read_lines, reading
 

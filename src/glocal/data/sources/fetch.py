@@ -35,7 +35,7 @@ class RemoteFile:
     name: str
     path: str
     url: str
-    checksum: str | None
+    checksum: str
     size: int | None
     what: str
     licence: str

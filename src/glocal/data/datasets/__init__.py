@@ -1,1 +1,0 @@
-"""Files of any address, as `glocal transforms pull` brings them."""
