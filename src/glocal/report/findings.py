@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,7 +66,6 @@ def _wrong_files(run: Run) -> Iterator[str]:
 
 
 def _collapsed(run: Run) -> Iterator[str]:
-    import pandas as pd
 
     for network, arms in run.views.items():
         for arm, view in arms.items():
@@ -76,8 +74,7 @@ def _collapsed(run: Run) -> Iterator[str]:
     for sweep in run.sweeps:
         if "parts" in sweep.points:
             losses = [parts.get("global") if isinstance(parts, dict) else None for parts in sweep.points["parts"]]
-            # points from before the loss of chance was recorded are of triplets
-            chance = sweep.points.get("chance_loss", pd.Series(math.log(3), sweep.points.index)).fillna(math.log(3))
+            chance = sweep.points["chance_loss"]
             count = sum(
                 isinstance(loss, int | float) and at_chance(loss, at) for loss, at in zip(losses, chance, strict=True)
             )
