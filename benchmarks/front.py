@@ -19,8 +19,8 @@ import pandas as pd
 from sweep import NETWORKS, real
 
 from glocal.report import front_figure, save_figure
-from glocal.sweep import Grid, Sweep
-from glocal.sweep.selection import means_over_folds, pareto_front
+from glocal.sweep import pareto_front, sweep
+from glocal.sweep.choice import means_over_folds
 
 _X, _Y = "accuracy_cosine", "neighbours_kept"
 LMBDA = tuple(float(f"{value:.3g}") for value in np.logspace(-2, 2, 13))
@@ -50,16 +50,15 @@ def main() -> None:
         if not (here / "front.csv").exists():
             continue
         data = real(workbench.real_data(), network)
-        sweep = Sweep(Grid.of({"method": ["global"], "lmbda": list(LMBDA)}), folds=3, tol=1e-4, select="val-loss")
-        sweep.fit(data.fit.features, data.fit.triplets, local_features=data.judged, out=there, resume=True)
+        found = sweep(data, {"method": "global", "lmbda": list(LMBDA)}, select="loss", out=there, resume=True)
         glocal = pd.read_json(here / "points.jsonl", lines=True)
-        original = pd.read_json(here / "original.jsonl", lines=True)
-        rows = differences(glocal[glocal["alpha"] < 1], sweep.results_, original)
+        original, glocal = (glocal[glocal["method"] == name] for name in ("original", "glocal"))
+        rows = differences(glocal, found.points[found.points["method"] == "global"], original)
         save_figure(front_figure([here, there], title=network), options.folder / f"{network}.png")
         means = means_over_folds(glocal.to_dict("records"), 3)
-        front = pareto_front(means[means["alpha"] < 1])
+        front = pareto_front(means)
         print(f"\n{network}: original {original[_X].mean():.3f} / 1; global, by λ: agreement, neighbours kept")
-        for _, line in sweep.means_.sort_values("lmbda").iterrows():
+        for _, line in found.means[found.means["method"] == "global"].sort_values("lmbda").iterrows():
             print(f"{line['lmbda']:8g}  {_mean(line, _X)}  {_mean(line, _Y)}")
         print("front of glocal: α, λ, τ: agreement, neighbours kept, how many more than global at equal agreement")
         for _, line in front.iterrows():

@@ -35,7 +35,7 @@ from glocal.evaluation.alignment import answer_credit
 from glocal.evaluation.statistics import paired_difference
 from glocal.evaluation.structure.neighbourhoods import shared_by_image
 from glocal.results import append_rows, read_rows
-from glocal.sweep import Grid, Sweep
+from glocal.sweep import sweep
 
 K = 10
 SIZES = (500, 2000, 5000, 20_000, 10**9)
@@ -48,10 +48,9 @@ def front(quick: bool) -> None:
         for name in grids[:1] if quick else grids:
             grid = {"method": ["global"], "lmbda": [1]} if quick else GRIDS[name]
             out = OUT / case.name / ("quick" if quick else name)
-            sweep = Sweep(None if grid is None else Grid.of(grid), folds=FOLDS, select="val-loss")
-            sweep.fit(case.objects, case.answers, local_features=case.images, out=out, resume=True)
+            found = sweep(case.data, grid or "arms", folds=FOLDS, select="loss", out=out, resume=True)
             print(f"\n{case.name}, {name}: agreement and neighbours kept on the front")
-            for _, line in sweep.front_.iterrows():
+            for _, line in found.front.iterrows():
                 means = (f"{line[metric]:.4f} ± {line[metric + '_se']:.4f}" for metric in (_X, _Y))
                 print(f"  {setting(line):36s}", *means, flush=True)
 

@@ -12,11 +12,10 @@ import workbench  # isort: skip  before torch
 
 import numpy as np
 
-from glocal import Answers, Features, LinearTransform, join
+from glocal import Answers, Arm, Exact, Features, FitData, LinearTransform, fit, join
 from glocal.data.splits import object_folds
-from glocal.files import atomic_write, read_lines
+from glocal.files import atomic_write, make_folder, read_lines
 from glocal.results import to_json
-from glocal.sweep.grid import Point
 
 OUT = Path("bench-out") / "image-text"
 FOLDS = 3
@@ -100,20 +99,23 @@ class Case:
         return np.asarray(self.images.matrix, np.float64)[object_folds(len(self.images), FOLDS)[fold]]
 
     def transform(self, arm: Setting, fold: int, **more: Any) -> LinearTransform:
-        """The transform of one setting that `front` fitted without a fold; the original features for None."""
+        """The transform of one setting fitted without a fold, kept once it is there; the original features for None."""
         if arm is None:
             scalars = self.objects.standardization
             return LinearTransform(np.eye(self.objects.dimensions, dtype=np.float32), None, scalars.mean, scalars.std)
-        return LinearTransform.load(next(path for path in self._files(arm, fold, **more) if path.exists()))
-
-    def fitted(self, arm: Setting) -> bool:
-        """Whether `front` has fitted a setting on every fold."""
-        return arm is None or all(any(path.exists() for path in self._files(arm, fold)) for fold in range(FOLDS))
-
-    def _files(self, arm: tuple[str, float, float | None, float | None], fold: int, **more: Any) -> list[Path]:
         method, lmbda, alpha, tau = arm
-        key = Point(fold, method, False, float(lmbda), alpha, tau, **more).key
-        return [OUT / self.name / grid / "transforms" / f"{key}.npz" for grid in (*GRIDS, "quick")]
+        local = {} if alpha is None or tau is None else {"alpha": alpha, "tau": tau}
+        file = OUT / self.name / "transforms" / f"{fold}-{'-'.join(map(str, (*arm, *more.values())))}.npz"
+        if not file.exists():
+            fitted = fit(self.data.fold(fold, FOLDS)[0], Arm(method, lmbda=lmbda, **local, **more), Exact(tol=1e-4))
+            make_folder(file.parent)
+            fitted.transform.save(file)
+        return LinearTransform.load(file)
+
+    @property
+    def data(self) -> FitData:
+        """What a sweep of this case is fitted on."""
+        return FitData(self.objects, self.answers, self.images)
 
     def _scaled(self, found: Features) -> np.ndarray:
         return np.array(found.matrix, np.float32) if self.rows == "raw" else self._unit(found).astype(np.float32)

@@ -30,8 +30,6 @@ def naming(quick: bool) -> None:
     for case, among in ((CLIP, "words"), (CLIP, "names"), (Case("clip-vit-b32", "raw", "flickr"), "words")):
         before = hits(case, among, None, "image", 1.0)
         for name, arm in arms(quick).items():
-            if not case.fitted(arm):
-                continue
             for sides in ("image", "both") if arm else ("image",):
                 for strength in STRENGTHS if arm else (1.0,):
                     after = hits(case, among, arm, sides, strength)

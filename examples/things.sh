@@ -28,7 +28,7 @@ CODE
     cp "$clip/file_names.txt" "$out/clip/objects/"
     "$glocal" sweep --features "$out/clip/objects" --triplets "$GLOCAL_DATA_DIR/things/triplets.npy" \
         --object-ids "$GLOCAL_DATA_DIR/things/unique_id.txt" --local-features "$out/clip/local.npy" \
-        --exchange 0.3 --out "$out/clip-front" --resume
+        --out "$out/clip-front" --resume
     set -- "$out" "$out/clip-front"
 fi
 "$glocal" report "$@" --out "$out/report.html"

@@ -17,7 +17,7 @@ from glocal.align import STEPS, Inputs, align, plan, sentences, things_answers
 from glocal.data.answers import Answers
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.results import read_rows
-from glocal.sweep import Sweep
+from glocal.sweep import sweep
 from glocal.transform import LinearTransform
 
 Image = pytest.importorskip("PIL.Image")
@@ -35,7 +35,7 @@ MODEL = "python:toy_for_align:net"
 QUICK = """
 from functools import partial
 import glocal.align.run
-from glocal.sweep import Sweep
+from glocal.sweep import sweep
 lmbda = {"naive": [0.3], "global": [1, 3], "glocal": [1, 3]}
 glocal.align.run.Sweep = partial(Sweep, {"alpha": [0.25], "lmbda": lmbda, "tau": [0.1]})
 """
@@ -101,7 +101,7 @@ def draw(folder: Path, names, values) -> Path:
 @pytest.fixture
 def toy(tmp_path, monkeypatch, as_a_user):
     """One setting; 48 objects, of whose 16 pixels people see the first four; answers about them; 60 local images."""
-    monkeypatch.setattr("glocal.align.run.Sweep", partial(Sweep, {"method": ["global"], "lmbda": [1]}))
+    monkeypatch.setattr("glocal.align.run.run_sweep", partial(sweep, grid={"method": ["global"], "lmbda": [1]}))
     rng = np.random.default_rng(0)
     seen = rng.random((48, 16))
     triplets = np.array([rng.permutation(48)[:3] for _ in range(4000)])
@@ -176,7 +176,7 @@ def test_killed_at_every_step_it_ends_as_if_undisturbed(data_dir, tmp_path, monk
     assert resumed["score"]["low"] > 0
     gained, costs, following = resumed["said"]
     assert gained.startswith("Gained: agreement with people on 3,295 answers about held-out objects rises from 0.739")
-    assert "(significant, p = " in gained
+    assert "corrected for the" in gained
     assert costs.endswith("stay (36 held-out local images).")
     assert following.startswith("Next: use it: glocal apply")
     page, card = (out / "report.html").read_text(), (out / "card.md").read_text()
@@ -353,8 +353,8 @@ def test_warnings_of_the_check_are_given_again_by_a_later_call(toy, tmp_path):
 @pytest.mark.parametrize(
     ("change", "local", "gained", "following"),
     [
-        ({}, True, "rises from 0.500 to 0.600, by +0.100 [+0.080, +0.120] (significant, p = 0.001)", "use it"),
-        ({"low": -0.01}, True, "(not significant: the interval holds 0)", "do not use it on this evidence"),
+        ({}, True, "rises from 0.500 to 0.600, by +0.100 [+0.080, +0.120] (p = 0.001, corrected for the 20", "use it"),
+        ({"p": 0.2}, True, "(p = 0.2, corrected for the 20", "do not use it on this evidence"),
         ({"low": None, "high": None, "p": None}, True, "it has no interval", "do not use it on this evidence"),
         (
             {"difference": -0.1, "low": -0.12, "high": -0.08, "after": 0.4},
@@ -368,7 +368,7 @@ def test_the_last_sentences_follow_from_the_scores(change, local, gained, follow
     """A gain is said with its interval and whether it is significant, and what to do next depends on gain and price."""
     score = {
         "before": 0.5, "after": 0.6, "difference": 0.1, "low": 0.08, "high": 0.12, "p": 0.001, "n": 900, "kept": 0.9,
-        "images": 300, **change,
+        "n_settings": 20, "images": 300, **change,
     }  # fmt: skip
     said = sentences(score, local=local, warnings=0, transform=Path("transform.npz"))
     assert gained in said[0]

@@ -75,8 +75,9 @@ def test_every_fraction_of_the_text_is_in_the_record(page):
 def test_clip_and_its_best_global_come_out_again(data_dir):
     """Three fits on CLIP give the agreement and the neighbours kept that the record has for `global` at λ 1."""
     from glocal import Answers, Features, join
+    from glocal.aligner import FitData
     from glocal.files import read_lines
-    from glocal.sweep import Sweep
+    from glocal.sweep import sweep
 
     def unit(folder):
         found = Features.load(folder)
@@ -87,8 +88,8 @@ def test_clip_and_its_best_global_come_out_again(data_dir):
     objects, local = (unit(data_dir / where / "clip-vit-b32") for where in ("things/features", "local"))
     ids = read_lines(things / "unique_id.txt", what="object ids")
     answers = join(objects, Answers.load(things / "triplets.npy"), ids).triplets
-    sweep = Sweep({"method": ["global"], "lmbda": [1]}, select="val-loss").fit(objects, answers, local_features=local)
-    measured = {line["method"]: line for line in sweep.front_.to_dict("records")}
+    found = sweep(FitData(objects, answers, local), {"method": ["global"], "lmbda": [1]})
+    measured = {line["method"]: line for line in found.front.to_dict("records")}
     for method, lmbda in (("original", None), ("global", 1.0)):
         (row,) = (
             row for row in RECORD["rows"]

@@ -36,7 +36,7 @@ from glocal.files import read_lines
 from glocal.results import read_rows
 from glocal.suite import text as tables
 from glocal.suite.plan import Plan
-from glocal.sweep.grid import Grid
+from glocal.sweep.grid import settings
 from glocal.transform import LinearTransform
 
 COPIES = 15  # of each kind of file
@@ -247,7 +247,7 @@ READERS = {
     "transform.safetensors": (transform_file, applied),
     "view.npz": (view_file, load_view),
     "rows.jsonl": (lambda path: text_file(path, '{"task": "a", "value": 0.5}\n{"task": "b"}\n'), read_rows),
-    "grid.toml": (lambda path: text_file(path, GRID), Grid.load),
+    "grid.toml": (lambda path: text_file(path, GRID), lambda path: settings(path, local=True)),
     "suite.toml": (lambda path: text_file(path, SUITE), Plan.load),
     **{f"image.{kind}": (picture(kind), decoded) for kind in ("png", "jpeg", "gif", "tiff", "webp", "bmp", "ppm")},
 }

@@ -12,12 +12,11 @@ from glocal.aligner import fit_arm
 from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.world import simulated_answers, simulated_world
-from glocal.errors import ParameterError, TrivialOptimumError
+from glocal.errors import TrivialOptimumError
 from glocal.evaluation.structure import neighbours_kept
 from glocal.objective import ChoiceLoss, Objective, Penalty
 from glocal.solver import DualityGap, best_scale, lambda_max, minimise
 from glocal.suite.plan import Plan
-from glocal.sweep import Grid, Sweep
 
 F64 = torch.float64
 P = 6
@@ -258,67 +257,6 @@ def test_the_command_line_has_it(files, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["mix"] == 0.8
     assert execute([*given, "--mix", "0", "--out", str(tmp_path / "u.npz")]) == 1
     assert "0 is method naive" in capsys.readouterr().err
-
-
-@pytest.fixture(scope="module")
-def swept():
-    grid = {"method": ["global", "naive"], "lmbda": [0.1, 1.0], "mix": [0.8, 1.0]}
-    return Sweep(grid, select="val-loss").fit(WORLD.objects, WORLD.triplets, local_features=WORLD.local)
-
-
-def test_a_sweep_crosses_it_with_lmbda(swept):
-    """Each mix of global is a path of its own, naive has one; the choice is refitted with its mix."""
-    rows = swept.results_
-    assert rows.groupby(["method", "mix"]).size().to_dict() == {
-        ("global", 0.8): 6, ("global", 1.0): 6, ("naive", 1.0): 6,
-    }  # fmt: skip
-    best = swept.best_
-    fit = swept.transform_.meta["fit"]
-    assert fit["mix"] == (None if best["method"] == "naive" else best["mix"])
-
-
-def test_points_of_a_sweep_are_those_of_single_fits(swept):
-    """The objective of a point with a mix is that of fit_arm on its fold."""
-    from glocal.data.splits import split_triplets
-
-    train, _ = split_triplets(WORLD.triplets, len(WORLD.objects), folds=3, fold=0)
-    single = fit_arm(WORLD.objects, WORLD.triplets.select(train), lmbda=0.1, mix=0.8)
-    rows = swept.results_
-    row = rows[(rows["fold"] == 0) & (rows["method"] == "global") & (rows["lmbda"] == 0.1) & (rows["mix"] == 0.8)]
-    assert row["objective"].item() == pytest.approx(single.record.objective, rel=1e-4)
-
-
-def test_a_sweep_goes_on_after_a_point_whose_optimum_is_0():
-    """A glocal path whose first points end at W = 0 starts its later ones from the scaled identity."""
-    largest = fitted(0.5).record.lambda_max
-    grid = {"alpha": [0.05, 0.9], "lmbda": [0.15 * largest], "tau": [0.25], "mix": [0.5]}
-    rows = Sweep(grid, select="val-loss").fit(WORLD.objects, WORLD.triplets, local_features=WORLD.local).results_
-    heavy, light = (rows[rows["alpha"] == alpha] for alpha in (0.9, 0.05))
-    assert (heavy["evaluations"] == 0).all()
-    assert (light["evaluations"] > 0).all()
-    assert light["converged"].all()
-    assert (light["loss"] < math.log(3)).all()
-
-
-def test_folders_from_before_are_gone_on_with(tmp_path):
-    """Without a mix in the grid a folder says nothing of it, and rows without one count as mix 1."""
-    grid = {"method": ["global"], "lmbda": [0.1]}
-    given = {"local_features": WORLD.local, "out": tmp_path / "s"}
-    first = Sweep(grid, select="val-loss").fit(WORLD.objects, WORLD.triplets, **given)
-    assert "mix" not in json.loads((tmp_path / "s" / "sweep.json").read_text())
-    points = tmp_path / "s" / "points.jsonl"
-    lines = [json.loads(line) for line in points.read_text().splitlines()]
-    points.write_text("".join(json.dumps({k: v for k, v in line.items() if k != "mix"}) + "\n" for line in lines))
-    again = Sweep(grid, select="val-loss").fit(WORLD.objects, WORLD.triplets, **given, resume=True)
-    assert len(again.results_) == len(first.results_) == 3
-    assert again.best_ == first.best_
-
-
-@pytest.mark.parametrize("value", [0, 1.5, -1, "half"])
-def test_a_grid_refuses_what_is_no_mix(value):
-    """The grid says what is allowed."""
-    with pytest.raises(ParameterError, match="mix"):
-        Grid.of({"mix": [value]})
 
 
 def test_an_arm_of_a_suite_may_have_it(tmp_path):

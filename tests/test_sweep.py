@@ -1,9 +1,9 @@
-"""The sweep: grid, paths, store, selection, resuming, and the command."""
+"""The sweep: grid, paths, points, choice, the folder and how a sweep in it goes on, and the command."""
 
-import contextlib
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,38 +12,52 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from glocal.aligner import Arm, Exact, FitData, fit
 from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.world import simulated_world
-from glocal.errors import DataError, FileError, ParameterError
-from glocal.results import read_rows, to_json
-from glocal.sweep import Grid, Sweep
-from glocal.sweep.grid import Point
-from glocal.sweep.selection import choose, means_over_folds, pareto_front
+from glocal.errors import ClusterError, DataError, FileError, GLocalError, ParameterError
+from glocal.evaluation.alignment import odd_one_out
+from glocal.evaluation.structure import neighbours_kept
+from glocal.results import read_rows, read_scores
+from glocal.sweep import choose, pareto_front, settings, sweep
+from glocal.sweep.choice import means_over_folds
+from glocal.sweep.grid import PAPER, arm_of, paths
+from glocal.sweep.run import fit_path
 from glocal.transform import LinearTransform
 
-SMALL = {"alpha": [0.1, 0.5, 1.0], "lmbda": [0.1, 1.0], "tau": [0.1, 0.5]}
-COMMAND = [sys.executable, "-c", "from glocal.cli import main; main()"]
+GRID = {"method": ["global", "glocal"], "alpha": [0.1, 0.5], "lmbda": [0.1, 1], "tau": [0.1, 0.5]}
+KEY = ["fold", "method", "lmbda", "alpha", "tau"]
+SCORES = ["objective", "accuracy_cosine", "neighbours_kept", "loss", "evaluations"]
 
 
 @pytest.fixture(scope="module")
-def small_world():
-    return simulated_world(n_triplets=20_000, n_local=120)
+def world():
+    return simulated_world(n_triplets=6_000, n_local=120)
 
 
 @pytest.fixture(scope="module")
-def swept(small_world):
-    sweep = Sweep(SMALL, select="val-loss")
-    return sweep.fit(small_world.objects, small_world.triplets, local_features=small_world.local)
+def data(world):
+    return FitData(world.objects, world.triplets, world.local)
 
 
 @pytest.fixture(scope="module")
-def files(small_world, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sweep")
-    np.save(folder / "x.npy", small_world.objects.matrix)
-    np.save(folder / "t.npy", small_world.triplets.answers)
-    np.save(folder / "l.npy", small_world.local.matrix)
-    (folder / "grid.toml").write_text("alpha = [0.1, 0.5, 1]\nlmbda = [0.1, 1]\ntau = [0.1, 0.5]\n")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("sweep") / "s"
+
+
+@pytest.fixture(scope="module")
+def swept(data, folder):
+    return sweep(data, GRID, out=folder, select="loss")
+
+
+@pytest.fixture(scope="module")
+def files(world, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    np.save(folder / "x.npy", world.objects.matrix)
+    np.save(folder / "t.npy", world.triplets.answers)
+    np.save(folder / "l.npy", world.local.matrix)
+    (folder / "grid.toml").write_text("alpha = [0.1, 0.5]\nlmbda = [0.1, 1]\ntau = [0.1, 0.5]\n")
     return folder
 
 
@@ -53,448 +67,388 @@ def arguments(files, out, *more):
     return ["sweep", *paths, "--out", str(out), *map(str, more)]
 
 
-def test_the_papers_grid():
-    """The built-in grid has the paper's values: 240 points on three folds, of which 192 need a fit."""
-    points = [point for path in Grid.load("paper").paths(3) for point in path]
-    assert len(points) == 240
-    assert sum(point.fitted for point in points) == 192
-    assert len({point.key for point in points}) == 240
+def sorted_rows(points):
+    return points.sort_values(KEY).reset_index(drop=True)
+
+
+# the grid
+
+
+def test_the_grids_that_are_built_in():
+    """The paper's has its 64 settings below alpha = 1, four times as many with learning rates; arms has all methods."""
+    assert len(settings("paper", local=True)) == 64
+    assert len(settings("paper", local=True, eta=True)) == 256
+    arms = settings("arms", local=True)
+    assert {one["method"] for one in arms} == {"naive", "global", "glocal"}
+    assert len(arms) == 20
+    assert {one["method"] for one in settings("arms", local=False)} == {"naive", "global"}
 
 
 def test_a_path_moves_to_neighbours_only():
-    """On a path fold and lmbda are fixed, and each step changes alpha or tau by one place of the grid."""
-    grid = Grid.paper()
-    for path in grid.paths(2):
-        assert len({(point.fold, point.lmbda) for point in path}) == 1
-        for one, next_ in itertools.pairwise(path):
-            steps = [abs(sorted(grid.alpha).index(one.alpha) - sorted(grid.alpha).index(next_.alpha))]
-            steps.append(abs(sorted(grid.tau).index(one.tau) - sorted(grid.tau).index(next_.tau)))
-            assert sorted(steps) == [0, 1]
+    """On a path the method, lmbda and mix are fixed, and each step changes alpha or tau by one place of the grid."""
+    grid = settings({**PAPER, "mix": [0.9, 1]}, local=True)
+    walked = paths(grid)
+    assert [len(path) for path in walked] == [16] * 8
+    assert [one for path in walked for one in path] == grid
+    for path in walked:
+        assert len({(one["lmbda"], one["mix"]) for one in path}) == 1
+        for one, other in itertools.pairwise(path):
+            places = [abs(PAPER[name].index(one[name]) - PAPER[name].index(other[name])) for name in ("alpha", "tau")]
+            assert sorted(places) == [0, 1]
+    assert [len(path) for path in paths(grid, warm=False)] == [1] * 128
+
+
+def test_lmbda_of_each_method(tmp_path):
+    """lmbda may be a table of methods: each has its own values, and 1 is the same as 1.0."""
+    (tmp_path / "g.toml").write_text("alpha = [0.5]\ntau = 0.1\n[lmbda]\nglobal = [1, 3]\nglocal = 0.3\n")
+    found = settings(tmp_path / "g.toml", local=True)
+    assert [(one["method"], one["lmbda"], one["alpha"]) for one in found] == [
+        ("global", 3.0, None), ("global", 1.0, None), ("glocal", 0.3, 0.5),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("text", "noun"),
     [
-        ("alpha = [0.1]\ngamma = [0.1]", "unknown key 'gamma'"),
-        ("alpha = [1.5]", "alpha = 1.5; allowed is 0 to 1"),
-        ("lmbda = [-1]", "lmbda = -1"),
-        ("tau = [0]", "tau = 0"),
-        ("tau = []", "lists no tau"),
-        ("tau = ['a']", "tau = 'a'; allowed is a finite number above 0"),
+        ("alpha = [0.1]\ngamma = [0.1]", "gamma"),
+        ("alpha = [1.5]", "alpha"),
+        ("alpha = [1]", "alpha"),
+        ("lmbda = [-1]", "lmbda"),
+        ("tau = []", "tau"),
+        ("mix = [1.5]", "mix"),
+        ("method = 'best'", "method"),
         ("alpha = [0.1, 0.1]", "twice"),
-        ("lmbda = " + "9" * 400, "allowed is a finite number"),
-        ("method = 'best'", "method = 'best'"),
-        ("alpha = [", "is not TOML"),
+        ("eta = [0.1]", "eta"),
+        ("method = ['naive', 'global']\nlmbda = {naive = [1]}", "global"),
+        ("alpha = [", "grid"),
     ],
 )
-def test_bad_grids_are_one_sentence(text, sentence, tmp_path):
-    """A grid file with an unknown key or a value out of range is refused with the value and what is allowed."""
+def test_bad_grids_are_refused(text, noun, tmp_path):
+    """A grid file with an unknown key or a value that is not allowed."""
     (tmp_path / "grid.toml").write_text(text)
-    with pytest.raises((ParameterError, FileError)) as caught:
-        Grid.load(tmp_path / "grid.toml")
-    assert sentence in str(caught.value)
-    assert "\n" not in str(caught.value)
+    with pytest.raises((ParameterError, FileError), match=noun):
+        settings(tmp_path / "grid.toml", local=True)
 
 
-def test_every_point_is_scored_on_what_it_has_not_seen(swept):
-    """Each fold and setting has one row with held-out scores; at alpha = 1 nothing is fitted or changed."""
-    results = swept.results_
-    assert len(results) == 3 * 3 * 2 * 2
-    assert results["converged"].all()
-    assert (results[["accuracy_cosine", "neighbours_kept"]] <= 1).all(axis=None)
-    unfitted = results[results["alpha"] == 1]
-    assert (unfitted["evaluations"] == 0).all()
-    assert (unfitted["neighbours_kept"] == 1).all()
-    assert (results[results["alpha"] < 1]["evaluations"] > 0).all()
-    assert set(results["n_images"]) == {40}
+# points
 
 
-def test_the_value_at_alpha_one_is_the_entropy_of_the_teacher(swept):
-    """At alpha = 1 the objective is the local loss of the identity, which depends on tau alone."""
-    unfitted = swept.results_[swept.results_["alpha"] == 1]
-    for _, group in unfitted.groupby(["fold", "tau"]):
-        assert np.ptp(group["objective"]) < 1e-6
-        part = group["parts"].iloc[0]["local"]
-        assert group["objective"].iloc[0] == pytest.approx(part, rel=1e-6)
+def test_a_point_is_the_fit_that_one_would_run(swept, data, world):
+    """On the training part of its fold, and scored on what it has not seen."""
+    fitted = swept.points[swept.points["method"] != "original"]
+    assert len(fitted) == 3 * 10
+    assert not fitted.duplicated(KEY).any()
+    assert (fitted["status"] == "converged").all()
+    for _, row in fitted.iloc[::7].iterrows():
+        part, heldout, rows = data.fold(int(row["fold"]), 3)
+        setting = {name: None if row[name] != row[name] else row[name] for name in ("method", *KEY[2:], "mix")}
+        single = fit(part, arm_of(setting), Exact(tol=1e-4))
+        assert row["objective"] == pytest.approx(single.record.objective, rel=1e-4)
+        agreed = odd_one_out(single.transform(world.objects.matrix), heldout)
+        assert row["accuracy_cosine"] == pytest.approx(agreed.accuracy, abs=0.01)
+        assert row["loss"] == pytest.approx(agreed.loss, rel=1e-2)
+        images = world.local.matrix[np.sort(rows)]
+        kept = neighbours_kept(world.objects.standardization(images, "float64"), single.transform(images))
+        assert row["neighbours_kept"] == pytest.approx(kept, abs=0.01)
+        assert (row["n_heldout"], row["n_images"]) == (len(heldout), 40)
 
 
-def test_warm_paths_reach_the_optima_of_cold_starts_in_fewer_evaluations(small_world):
+def test_the_original_features_are_scored_on_each_fold(swept, data):
+    """At the scale that fits the answers best, with all their neighbours."""
+    rows = swept.points[swept.points["method"] == "original"]
+    assert rows["neighbours_kept"].tolist() == [1, 1, 1]
+    assert (rows["loss"] < np.log(3)).all()
+    assert swept.means["method"].iloc[0] == "original"
+
+
+def test_warm_paths_reach_the_optima_of_cold_starts_in_fewer_evaluations(data):
     """A path reaches the objectives of cold starts to the tolerance, with at most half their evaluations."""
-    grid = {"alpha": [0.1, 0.2, 0.3], "lmbda": [0.1], "tau": [0.25, 0.35]}
-
-    def sweep(values):
-        fitted = Sweep(values, tol=1e-4, folds=2).fit(
-            small_world.objects, small_world.triplets, local_features=small_world.local
-        )
-        return fitted.results_.set_index(["fold", "alpha", "tau"])[["objective", "evaluations"]]
-
-    warm = sweep(grid)
-    cold = pd.concat([sweep({**grid, "alpha": [a], "tau": [t]}) for a in grid["alpha"] for t in grid["tau"]])
-    both = warm.merge(cold, left_index=True, right_index=True, suffixes=("", "_cold"))
-    assert (both["objective"] <= both["objective_cold"] * (1 + 1e-4)).all()
-    assert both["evaluations"].sum() < 0.5 * both["evaluations_cold"].sum()
+    path = paths(settings({"alpha": [0.1, 0.2, 0.3], "lmbda": [0.1], "tau": [0.25, 0.35]}, local=True))[0]
+    warm = fit_path(data, Exact(tol=1e-4), 3, 0, path)
+    cold = [fit_path(data, Exact(tol=1e-4), 3, 0, [one])[0] for one in path]
+    assert all(one["objective"] <= other["objective"] * (1 + 1e-4) for one, other in zip(warm, cold, strict=True))
+    assert sum(row["evaluations"] for row in warm) < 0.5 * sum(row["evaluations"] for row in cold)
 
 
-def test_the_choice_is_refitted_on_all_objects(swept, small_world):
-    """The transform is fitted on every answer and carries the front, the rule and the reason."""
-    meta = swept.transform_.meta
-    assert meta["fit"]["n_triplets"] == len(small_world.triplets)
-    assert meta["fit"]["alpha"] == swept.best_["alpha"]
-    assert meta["sweep"]["rule"] == "val-loss"
-    assert len(meta["sweep"]["front"]) == len(swept.front_)
-    assert swept.best_["loss"] == swept.means_["loss"].min()
-    assert swept.front_["method"].iloc[0] == "original"
-    assert swept.front_["neighbours_kept"].iloc[0] == 1
+def test_points_whose_optimum_is_0_have_no_scores(data):
+    """They are rows with λ_max, have no mean, and the path goes on after them; a sweep of nothing else is refused."""
+    found = sweep(data, {"method": ["naive"], "lmbda": [0.05, 100]}, folds=2)
+    assert found.means["lmbda"].dropna().tolist() == [0.05]
+    trivial = found.points[found.points["status"] == "trivial"]
+    assert trivial["lmbda"].tolist() == [100, 100]
+    assert trivial["accuracy_cosine"].isna().all()
+    assert (trivial["lambda_max"] < 100).all()
+    largest = fit(data, Arm("global", lmbda=0.1, mix=0.5)).record.lambda_max
+    grid = settings({"alpha": [0.05, 0.9], "lmbda": [0.15 * largest], "mix": [0.5]}, local=True)
+    heavy, light = fit_path(data, Exact(tol=1e-3), 3, 0, grid)
+    assert (heavy["alpha"], heavy["status"], light["status"]) == (0.9, "trivial", "converged")
+    with pytest.raises(ParameterError, match="lmbda"):
+        sweep(data, {"method": ["naive"], "lmbda": [100]}, folds=2)
 
 
-def _table(points):
-    columns = ["alpha", "accuracy_cosine", "neighbours_kept", "loss"]
-    table = pd.DataFrame(points, columns=columns)
-    return table.assign(method="glocal", bias=False, lmbda=0.1, tau=0.25)
+def test_without_local_images_neighbours_are_those_of_held_out_objects(world):
+    """And `glocal` is refused where a grid names it."""
+    alone = FitData(world.objects, world.triplets)
+    found = sweep(alone, {"method": ["global"], "lmbda": [1]}, folds=2)
+    assert set(found.points["n_images"]) == {len(world.objects) // 2}
+    with pytest.raises(ParameterError, match="glocal"):
+        sweep(alone, "paper")
 
 
-def test_the_front_and_its_knee_on_paper():
-    """Dominated settings leave the front; the knee is farthest above the chord between the ends."""
-    table = _table([(0.9, 0.4, 1.0, 1.2), (0.5, 0.5, 0.9, 1.0), (0.3, 0.45, 0.5, 0.8), (0.1, 0.6, 0.2, 0.9)])
-    front = pareto_front(table)
-    assert front["alpha"].tolist() == [0.9, 0.5, 0.1]
-    # scaled: (0, 1), (0.5, 0.875), (1, 0): the middle one lies 0.375 above the chord
-    choice = choose(table, "front-knee")
-    assert choice.setting["alpha"] == 0.5
-    assert choice.rule == "front-knee"
-    assert f"{0.375 / np.sqrt(2):.3f}" in choice.reason
+@pytest.mark.parametrize(
+    ("change", "folds", "noun"),
+    [
+        ({"local_features": "few"}, 3, "local images"),
+        ({}, 200, "folds"),
+        ({"triplets": "few"}, 3, "answer"),
+        ({"local_features": "narrow"}, 3, "5 columns"),
+    ],
+)
+def test_folds_that_cannot_be_scored_are_refused(world, change, folds, noun):
+    """Before any fit."""
+    few = {"few": Features(world.local.matrix[:20]), "narrow": Features(world.local.matrix[:, :5])}
+    answers = world.triplets.select(np.arange(3)) if "triplets" in change else world.triplets
+    given = FitData(world.objects, answers, few.get(change.get("local_features"), world.local))
+    with pytest.raises((ParameterError, DataError), match=noun):
+        sweep(given, GRID, folds=folds)
 
 
-def test_equal_in_one_and_worse_in_the_other_leaves_the_front():
-    """A setting that another equals on one axis and beats on the other is dropped; of two equal in both one stays."""
-    table = _table([(0.9, 0.4, 1.0, 1.0), (0.8, 0.5, 1.0, 1.0), (0.5, 0.6, 0.7, 1.0), (0.3, 0.6, 0.6, 1.0)])
-    assert pareto_front(table)["alpha"].tolist() == [0.8, 0.5]
-    assert pareto_front(table.iloc[[0, 1]])["alpha"].tolist() == [0.8]
-    assert pareto_front(table.iloc[[2, 3]])["alpha"].tolist() == [0.5]
-    assert pareto_front(table.iloc[[0]].loc[[0, 0]].assign(alpha=[0.9, 0.2]))["alpha"].tolist() == [0.2]
+# the choice
 
 
-def test_knee_ties_go_to_the_smaller_alpha():
-    """Of two settings equally far above the chord the one with the smaller alpha is chosen."""
-    table = _table([(0.9, 0.0, 1.0, 1.0), (0.5, 0.25, 0.9, 1.0), (0.3, 0.9, 0.25, 1.0), (0.1, 1.0, 0.0, 1.0)])
-    assert choose(table, "front-knee").setting["alpha"] == 0.3
+def table(points):
+    found = pd.DataFrame(points, columns=["alpha", "accuracy_cosine", "neighbours_kept", "loss"])
+    return found.assign(method="glocal", lmbda=0.1, tau=0.25, mix=1.0)
 
 
-def test_constraints():
-    """A constraint on neighbours maximises agreement, one on agreement maximises neighbours; none satisfied is said."""
-    table = _table([(0.9, 0.4, 1.0, 1.2), (0.5, 0.5, 0.9, 1.0), (0.1, 0.6, 0.2, 0.9)])
-    assert choose(table, "neighbours_kept>=0.8").setting["alpha"] == 0.5
-    assert choose(table, "constraint neighbours_kept >= 0.95").setting["alpha"] == 0.9
-    assert choose(table, "accuracy_cosine>=0.45").setting["alpha"] == 0.5
-    assert choose(table, "val-loss").setting["alpha"] == 0.1
-    with pytest.raises(ParameterError, match=r"the nearest reaches 0\.6"):
-        choose(table, "accuracy_cosine>=0.7")
-    with pytest.raises(ParameterError, match="allowed are val-loss"):
-        choose(table, "best")
-    assert choose(table, "agreement>=0.5").setting == choose(table, "accuracy_cosine>=0.5").setting
-    with pytest.raises(ParameterError, match="the constraint names 'speed'"):
-        choose(table, "speed>=1")
-
-
-def test_means_leave_out_unfinished_settings():
-    """A setting that some fold has not finished has no mean; a metric unknown of one fold has that of the others."""
-    base = {
-        "method": "glocal",
-        "bias": False,
-        "lmbda": 1.0,
-        "tau": 0.5,
-        "evaluations": 1,
-        "converged": True,
-        "seconds": 1,
-    }
-    rows = [{**base, "fold": f, "alpha": 0.1, "accuracy_cosine": 0.4 + f / 10} for f in (0, 1)]
-    rows += [{**base, "fold": 0, "alpha": 0.5, "accuracy_cosine": 0.4}]
-    rows[1] |= {"evaluations": 5, "converged": False, "seconds": 4, "accuracy_1nn": 0.7, "local_loss": None}
-    rows[0] |= {"accuracy_1nn": None, "local_loss": None}
+def test_means_are_of_settings_that_every_fold_has_scored():
+    """With sums of what they cost, standard errors, and whether all have converged."""
+    base = {"method": "glocal", "lmbda": 1.0, "mix": 1.0, "tau": 0.5, "loss": 1.0, "neighbours_kept": 0.5}
+    rows = [{**base, "fold": f, "alpha": 0.1, "accuracy_cosine": 0.4 + f / 10, "evaluations": 1 + 4 * f,
+             "status": ("converged", "budget")[f], "seconds": 1.0 + f} for f in (0, 1)]  # fmt: skip
+    rows += [{**rows[0], "alpha": 0.5}, {**rows[0], "alpha": 0.7}, {**rows[1], "alpha": 0.7, "accuracy_cosine": None}]
     means = means_over_folds(rows, 2)
-    assert means["accuracy_1nn"].tolist() == [0.7]
-    assert "local_loss" not in means
     assert means["alpha"].tolist() == [0.1]
-    assert means[["evaluations", "converged", "seconds"]].iloc[0].tolist() == [6, False, 5.0]  # sum, all, sum
+    assert means[["evaluations", "seconds", "converged"]].iloc[0].tolist() == [6, 3.0, False]
     assert means["accuracy_cosine"].iloc[0] == pytest.approx(0.45)
     assert means["accuracy_cosine_se"].iloc[0] == pytest.approx(0.05)
 
 
-def test_global_and_glocal_in_one_sweep(small_world):
-    """A grid may name several arms; those without a local term are swept over lmbda alone."""
-    sweep = Sweep({**SMALL, "method": ["glocal", "global", "naive"], "lmbda": [0.05]})
-    sweep.fit(small_world.objects, small_world.triplets, local_features=small_world.local)
-    counts = sweep.results_.groupby("method").size()
-    assert counts.to_dict() == {"glocal": 18, "global": 3, "naive": 3}
-
-
-@pytest.mark.parametrize("kind", ["numbers", "names", "npy"])
-def test_downstream_labels_are_read_as_few_shot_reads_them(files, small_world, tmp_path, capsys, kind):
-    """Numbers or names one a line, or .npy: every point has its accuracy_1nn, and the table shows it."""
-    labels = small_world.local_category // 10
-    path = tmp_path / ("y.npy" if kind == "npy" else "y.txt")
-    if kind == "npy":
-        np.save(path, labels)
-    else:
-        path.write_text("".join(f"{'class ' if kind == 'names' else ''}{label}\n" for label in labels))
-    (tmp_path / "grid.toml").write_text("alpha = [0.1]\nlmbda = [1]\ntau = [0.5]\n")
-    more = ["--downstream", files / "l.npy", "--downstream-labels", path, "--grid", tmp_path / "grid.toml"]
-    assert execute(arguments(files, tmp_path / "s", *more)) == 0
-    said = capsys.readouterr().out
-    points = read_rows(tmp_path / "s" / "points.jsonl")
-    mean = np.mean([row["accuracy_1nn"] for row in points if row["alpha"] == 0.1])
-    assert "1-NN downstream" in said
-    assert f"{mean:.3f} ±" in said
-    standardized = small_world.objects.standardization(small_world.local.matrix, "float64")
-    for row in points:
-        fitted = f"fold{row['fold']}-glocal-lmbda1-alpha0.1-tau0.5.npz"
-        transform = (
-            None if row["method"] == "original" else LinearTransform.load(tmp_path / "s" / "transforms" / fitted)
-        )
-        X = standardized if transform is None else transform.apply(small_world.local.matrix.astype("f8"))
-        X = X / np.linalg.norm(X, axis=1, keepdims=True)
-        nearest = (X @ X.T - 2 * np.eye(len(X))).argmax(axis=1)
-        assert row["accuracy_1nn"] == pytest.approx(np.mean(labels[nearest] == labels))
-
-
-def test_downstream_labels_of_another_number_are_refused(files, tmp_path, capsys):
-    """Labels that do not fit the downstream rows are one sentence, before any fit."""
-    (tmp_path / "y.txt").write_text("1\n2\n")
-    more = ["--downstream", files / "l.npy", "--downstream-labels", tmp_path / "y.txt"]
-    assert execute(arguments(files, tmp_path / "s", *more)) == 1
-    assert "has 2 labels but there are" in capsys.readouterr().err
-
-
-def test_folds_that_cannot_be_scored_are_refused(small_world):
-    """Too many folds, too few local images and a fold without answers are one sentence before any fit."""
-    world = small_world
-    with pytest.raises(ParameterError, match="local images cannot be cut"):
-        Sweep(SMALL).fit(world.objects, world.triplets, local_features=world.local.matrix[:20])
-    with pytest.raises(ParameterError, match="folds is 200"):
-        Sweep(SMALL, folds=200).fit(world.objects, world.triplets, local_features=world.local)
-    with pytest.raises(DataError, match="has no triplet to"):
-        Sweep(SMALL).fit(world.objects, world.triplets.answers[:3], local_features=world.local)
-    with pytest.raises(DataError, match="5 columns"):
-        Sweep(SMALL).fit(world.objects, world.triplets, local_features=Features(world.local.matrix[:, :5]))
-
-
-def test_the_command_writes_what_it_promises(files, tmp_path, capsys):
-    """glocal sweep writes a line for each point, the front, and the chosen transform."""
-    assert execute(arguments(files, tmp_path / "s", "--json")) == 0
-    said = json.loads(capsys.readouterr().out)
-    rows = read_rows(tmp_path / "s" / "points.jsonl")
-    assert len(rows) == said["points"] == 36
-    keys = {"fold", "alpha", "lmbda", "tau", "accuracy_cosine", "accuracy_dot", "loss", "local_loss"}
-    assert keys | {"neighbours_kept", "objective", "evaluations", "converged", "seconds"} <= set(rows[0])
-    front = pd.read_csv(tmp_path / "s" / "front.csv")
-    assert front["chosen"].sum() == 1
-    assert LinearTransform.load(tmp_path / "s" / "transform.npz").meta["sweep"]["reason"] == said["reason"]
-    one = next((tmp_path / "s" / "transforms").glob("fold0-glocal-lmbda0.1-alpha0.1-tau0.1.npz"))
-    assert LinearTransform.load(one).meta["point"]["fold"] == 0
-
-
-def test_a_folder_is_not_swept_twice_by_mistake(files, tmp_path, capsys):
-    """Finished points need --resume, which repeats none; another sweep in the folder is refused."""
-    out = tmp_path / "s"
-    assert execute(arguments(files, out)) == 0
-    before = (out / "points.jsonl").read_bytes()
-    capsys.readouterr()
-    assert execute(arguments(files, out)) == 1
-    assert "--resume" in capsys.readouterr().err
-    assert execute(arguments(files, out, "--resume")) == 0
-    assert (out / "points.jsonl").read_bytes() == before
-    capsys.readouterr()
-    assert execute(arguments(files, out, "--resume", "--tol", "1e-3")) == 1
-    assert "holds another sweep: tol" in capsys.readouterr().err
-
-
-def test_a_sweep_goes_on_only_with_all_it_was_begun_with(small_world, tmp_path):
-    """Other local images of the same shape, other downstream images or labels, or none of those, are refused."""
-    labels = np.arange(40) % 4
-    other = small_world.local.matrix[::-1]
-
-    def sweep(local=small_world.local.matrix, downstream=(small_world.local.matrix[:40], labels), **more):
-        return Sweep({"alpha": [0.5], "lmbda": [0.1], "tau": [0.5]}, folds=2, select="val-loss").fit(
-            small_world.objects, small_world.triplets, local_features=local, downstream=downstream,
-            out=tmp_path / "s", **more,
-        )  # fmt: skip
-
-    sweep()
-    before = (tmp_path / "s" / "points.jsonl").read_bytes()
-    for changed, key in [
-        ({"local": other}, "data.local"),
-        ({"downstream": (other[:40], labels)}, "downstream.features"),
-        ({"downstream": (small_world.local.matrix[:40], 3 - labels)}, "downstream.labels"),
-        ({"downstream": None}, "downstream.features, downstream.labels"),
-    ]:
-        with pytest.raises(ParameterError, match=f"holds another sweep: {key} differ"):
-            sweep(**changed, resume=True)
-    assert sweep(resume=True).best_["accuracy_1nn"] > 0
-    assert (tmp_path / "s" / "points.jsonl").read_bytes() == before
-
-
-@pytest.mark.parametrize("version", ["0.0.1", None])
-def test_points_of_two_versions_are_not_mixed(files, tmp_path, capsys, version):
-    """An unfinished sweep of another version, or of none, is refused; a finished one may be chosen from anew."""
-    out = tmp_path / "s"
-    short = ("--folds", "2", "--no-keep-transforms")
-    assert execute(arguments(files, out, *short)) == 0
-    held = json.loads((out / "sweep.json").read_text())
-    del held["version"]
-    if version is None:
-        del held["data"]["local"]  # as it was written before both were recorded
-    (out / "sweep.json").write_text(json.dumps(held | ({} if version is None else {"version": version})))
-    assert execute(arguments(files, out, *short, "--resume", "--select", "val-loss")) == 0
-    lines = (out / "points.jsonl").read_text().splitlines(keepends=True)
-    (out / "points.jsonl").write_text("".join(lines[:-1]))
-    capsys.readouterr()
-    assert execute(arguments(files, out, *short, "--resume")) == 1
-    said = capsys.readouterr().err
-    assert "points of two versions are not mixed" in said
-    assert ("glocal 0.0.1" if version else "an earlier glocal") in said
-
-
-def test_a_sweep_goes_on_after_a_line_that_was_cut(files, tmp_path):
-    """A point whose line was cut by a killed process is fitted again, and every later resume reads the file."""
-    out = tmp_path / "s"
-    short = ("--folds", "2", "--no-keep-transforms")
-    assert execute(arguments(files, out, *short)) == 0
-    lines = (out / "points.jsonl").read_text().splitlines(keepends=True)
-    (out / "points.jsonl").write_text("".join(lines[:10]) + lines[10][:50])
-    for path in (out / "paths").glob("*.npz"):
-        path.unlink()
-    assert execute(arguments(files, out, *short, "--resume")) == 0
-    assert execute(arguments(files, out, *short, "--resume")) == 0
-    table = pd.DataFrame(read_rows(out / "points.jsonl"))
-    assert len(table) == 24
-    assert not table.duplicated(["fold", "alpha", "lmbda", "tau"]).any()
-
-
-def test_an_interrupted_sweep_says_how_it_goes_on(files, tmp_path, capsys, monkeypatch):
-    """Ctrl-C keeps the finished points, exits 130, and names --resume."""
-    out = tmp_path / "s"
-
-    @contextlib.contextmanager
-    def interrupted():
-        def progress(row, done, total):
-            if done == 3:
-                raise KeyboardInterrupt
-
-        yield progress
-
-    with monkeypatch.context() as patch:
-        patch.setattr("glocal.cli.sweep._live_table", interrupted)
-        assert execute(arguments(files, out, "--folds", "2")) == 130
-    said = capsys.readouterr().err.splitlines()
-    assert said[-2] == f"finished points are kept in {out}."
-    assert said[-1].endswith("To go on, give the same command again with --resume.")
-    assert len(read_rows(out / "points.jsonl")) == 3
-    assert execute(arguments(files, out, "--folds", "2", "--resume")) == 0
+def test_the_front():
+    """What another equals in one and beats in the other leaves it; of two equal in both the smaller alpha stays."""
+    found = table([(0.9, 0.4, 1.0, 1), (0.8, 0.5, 1.0, 1), (0.5, 0.6, 0.7, 1), (0.3, 0.6, 0.6, 1), (0.4, 0.6, 0.7, 1),
+                   (0.1, 0.5, 0.9, 1)])  # fmt: skip
+    assert pareto_front(found)["alpha"].tolist() == [0.8, 0.4]
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "sentence"),
+    ("rule", "alpha"),
     [
-        ("points.jsonl", '{"fold": 0}\n', "line 1 is not a row of a run: it lacks method"),
-        ("points.jsonl", "POINT", "its alpha is [1], not a number or null"),
-        ("sweep.json", "[1", "sweep file"),
-        ("sweep.json", "3", "sweep file"),
-        ("original.jsonl", '{"fold": []}\n', "its fold is [], not a number"),
-        ("paths", "PK", "is not a whole"),
+        ("exchange", 0.5),  # .55 + .3 × .9 against .40 + .3 and .60 + .06
+        ("exchange:0.05", 0.1),
+        ("exchange:2", 0.9),
+        ("loss", 0.1),
+        ("neighbours_kept>=0.8", 0.5),
+        ("neighbours_kept >= 0.95", 0.9),
+        ("agreement>=0.5", 0.5),
+        ("accuracy_cosine>=0.56", 0.1),
+        ("loss<=1.1", 0.5),
     ],
 )
-def test_a_damaged_sweep_is_one_sentence(files, tmp_path, capsys, name, content, sentence):
-    """A file of odd content in the folder of a sweep is named, with what to do."""
-    out = tmp_path / "s"
-    short = ("--folds", "2", "--no-keep-transforms")
-    assert execute(arguments(files, out, *short)) == 0
-    lines = (out / "points.jsonl").read_text().splitlines(keepends=True)
-    (out / "points.jsonl").write_text("".join(lines[:-1]))  # something is left to do
-    if name == "paths":
-        for path in (out / "paths").glob("*.npz"):
-            path.write_text(content)
-    else:
-        (out / name).write_text(to_json(json.loads(lines[0]) | {"alpha": [1]}) if content == "POINT" else content)
-    capsys.readouterr()
-    assert execute(arguments(files, out, *short, "--resume")) == 1
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert sentence in said
+def test_rules_on_paper(rule, alpha):
+    """The choice of each rule."""
+    means = table([(0.9, 0.40, 1.0, 1.2), (0.5, 0.55, 0.9, 1.0), (0.1, 0.60, 0.2, 0.9)])
+    chosen, reason = choose(means, rule)
+    assert means.loc[chosen, "alpha"] == alpha
+    assert reason
 
 
-def test_no_two_points_share_a_file():
-    """Settings that agree in six digits have names of their own; round ones keep their short names."""
-    names = {Point(0, "glocal", False, 0.1, 0.1 + shift, 0.5).key for shift in (0, 1e-9, 2e-9)}
-    assert len(names) == 3
-    assert Point(0, "glocal", True, 10.0, 0.05, 1.0, 0.5, 1e-4).key == (
-        "fold0-glocal-bias-lmbda10-mix0.5-eta0.0001-alpha0.05-tau1"
-    )
+@pytest.mark.parametrize("rule", ["best", "speed>=1", "exchange:x", "exchange:-1", "agreement>=0.7", "loss<=x"])
+def test_rules_that_choose_nothing_are_refused(rule):
+    """Unknown ones, and a constraint that no setting satisfies."""
+    with pytest.raises(ParameterError, match=r"select|no setting"):
+        choose(table([(0.1, 0.6, 0.2, 0.9)]), rule)
 
 
-def test_killed_sweeps_resume_to_the_same_scores(files, tmp_path, started):
-    """After ten times kill -9 every finished point survives, none is repeated, and the end is the undisturbed one."""
-    assert execute(arguments(files, tmp_path / "whole")) == 0
-    out = tmp_path / "killed"
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-    finished, moments = 0, np.random.default_rng(0)
-    for _ in range(10):
-        process = started([*COMMAND, *arguments(files, out, "--resume")], stderr=subprocess.DEVNULL, env=environment)
-        while process.poll() is None:
-            points = out / "points.jsonl"
-            if points.exists() and points.read_bytes().count(b"\n") > finished:
-                break
+def test_the_choice_is_refitted_on_everything(swept, world):
+    """The transform is fitted on every answer and carries the rule and the reason; its gain is that on all folds."""
+    meta = swept.transform.meta
+    assert meta["fit"]["n_triplets"] == len(world.triplets)
+    assert meta["fit"]["lmbda"] == swept.best["lmbda"]
+    assert (meta["sweep"]["rule"], meta["sweep"]["reason"]) == ("loss", swept.reason)
+    assert swept.best["loss"] == swept.means["loss"].min()
+    assert swept.means["chosen"].sum() == 1
+    before, after, gain = swept.scores
+    n = swept.points.drop_duplicates("fold")["n_heldout"].sum()
+    assert (before.n, after.n, gain.value) == (n, n, pytest.approx(after.value - before.value))
+    assert after.value == pytest.approx(swept.best["accuracy_cosine"], abs=0.01)
+
+
+def test_the_best_of_many_pays_for_all_of_them(swept):
+    """The p-value of the gain is corrected for the number of settings that could have been chosen."""
+    gain = swept.scores[2]
+    assert gain.settings["n_settings"] == 10
+    assert gain.p_holm == pytest.approx(min(1, 10 * gain.p))
+
+
+# the folder
+
+
+def test_the_folder_holds_what_it_promises(swept, folder):
+    """A handful of files: rows, tables, the refitted choice and two views; nothing of how the solver got there."""
+    held = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert held == {
+        "sweep.json", "points.jsonl", "means.csv", "front.csv", "rows.jsonl", "transform.npz",
+        "views/original.npz", "views/chosen.npz",
+    }  # fmt: skip
+    rows = read_rows(folder / "points.jsonl")
+    assert len(rows) == len(swept.points)
+    assert {*KEY, *SCORES, "mix", "status", "seconds"} <= set(rows[0])
+    front = pd.read_csv(folder / "front.csv")
+    assert front["method"].iloc[0] == "original"
+    assert front["accuracy_cosine"].iloc[1:].is_monotonic_increasing
+    assert front.iloc[1:]["front"].all()
+    assert [score.transform for score in read_scores(folder / "rows.jsonl")] == ["original", "chosen", "chosen"]
+    held = LinearTransform.load(folder / "transform.npz")
+    np.testing.assert_array_equal(held.weights, swept.transform.weights)
+
+
+def test_a_sweep_goes_on_only_with_all_it_was_begun_with(swept, data, folder, world):
+    """--resume repeats nothing and may choose anew; without it, and with anything else in the folder, it is refused."""
+    before = (folder / "points.jsonl").read_bytes()
+    with pytest.raises(ParameterError, match="resume"):
+        sweep(data, GRID, out=folder)
+    other = FitData(world.objects, world.triplets, Features(world.local.matrix[::-1].copy()))
+    for given, more in ((other, {}), (data, {"solver": Exact(tol=1e-3)}), (data, {"folds": 2})):
+        with pytest.raises(ParameterError, match="another sweep"):
+            sweep(given, GRID, out=folder, resume=True, **more)
+    again = sweep(data, GRID, out=folder, resume=True, select="neighbours_kept>=0.8")
+    assert again.best["neighbours_kept"] >= 0.8
+    assert (folder / "points.jsonl").read_bytes() == before
+
+
+def test_a_path_that_was_not_written_whole_is_walked_again(swept, data, folder, tmp_path):
+    """Whatever line a killed process was writing, no row is lost or doubled, and the scores are the same."""
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    lines = (tmp_path / "points.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "points.jsonl").write_text("".join(lines[:28]) + lines[28][:50])
+    assert len(sweep(data, GRID, out=tmp_path, resume=True).points) == len(swept.points)
+    held = sorted_rows(pd.DataFrame(read_rows(tmp_path / "points.jsonl")))
+    pd.testing.assert_frame_equal(held[KEY + SCORES], sorted_rows(swept.points)[KEY + SCORES])
+
+
+@pytest.mark.parametrize(("name", "content"), [("points.jsonl", '{"fold": 0}\n'), ("sweep.json", "[1")])
+def test_a_damaged_folder_is_refused(swept, data, folder, tmp_path, name, content):
+    """A file of odd content is named."""
+    (tmp_path / "sweep.json").write_bytes((folder / "sweep.json").read_bytes())
+    (tmp_path / name).write_text(content)
+    with pytest.raises(FileError, match=name):
+        sweep(data, GRID, out=tmp_path, resume=True)
+
+
+# processes
+
+
+def test_several_processes_walk_to_the_same_rows(data, tmp_path):
+    """--jobs 2 gives the rows, the means in their order, and the choice of one process."""
+    grid = {"method": ["global"], "lmbda": [1, 3, 10]}
+    one, two = (sweep(data, grid, folds=2, jobs=jobs, out=tmp_path / str(jobs)) for jobs in (1, 2))
+    pd.testing.assert_frame_equal(one.means.drop(columns="seconds"), two.means.drop(columns="seconds"))
+    np.testing.assert_array_equal(one.transform.weights, two.transform.weights)
+    rows = [sorted_rows(pd.DataFrame(read_rows(tmp_path / str(jobs) / "points.jsonl"))) for jobs in (1, 2)]
+    pd.testing.assert_frame_equal(rows[0][KEY + SCORES], rows[1][KEY + SCORES])
+
+
+@pytest.mark.nightly
+def test_a_sweep_that_is_killed_three_times_ends_as_an_undisturbed_one(swept, data, files, tmp_path, started):
+    """Every finished path survives, and no row is lost or doubled."""
+    out, environment = tmp_path / "s", {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    command = [sys.executable, "-c", "from glocal.cli import main; main()", *arguments(files, out, "--resume")]
+    held = 0
+    for _ in range(3):
+        process = started(command, stderr=subprocess.DEVNULL, env=environment)
+        while process.poll() is None and (not (out / "points.jsonl").exists() or lines(out) == held):
             time.sleep(0.005)
-        time.sleep(moments.uniform(0, 0.2))
         process.kill()
         process.wait()
-        assert len(read_rows(out / "points.jsonl")) >= finished
-        finished = len(read_rows(out / "points.jsonl"))
+        assert lines(out) >= held
+        held = lines(out)
     assert execute(arguments(files, out, "--resume")) == 0
-    key = ["fold", "alpha", "lmbda", "tau"]
-    tables = [pd.DataFrame(read_rows(tmp_path / name / "points.jsonl")) for name in ("whole", "killed")]
-    assert not tables[1].duplicated(key).any()
-    whole, killed = (table.sort_values(key).reset_index(drop=True) for table in tables)
-    for column in ("objective", "accuracy_cosine", "accuracy_dot", "neighbours_kept", "loss", "local_loss"):
-        assert np.allclose(whole[column], killed[column], atol=1e-4, rtol=0), column
+    rows = pd.DataFrame(read_rows(out / "points.jsonl"))
+    whole = swept.points[swept.points["method"] != "global"]
+    pd.testing.assert_frame_equal(sorted_rows(rows)[KEY + SCORES], sorted_rows(whole)[KEY + SCORES])
 
 
-def test_two_processes_share_a_folder(files, tmp_path, started):
-    """Two processes on one folder finish every point once and lose none."""
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-    command = [*COMMAND, *arguments(files, tmp_path / "s", "--resume")]
-    both = [started(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment) for _ in "ab"]
-    for process in both:
-        _, said = process.communicate()
-        assert process.returncode == 0, said
-    table = pd.DataFrame(read_rows(tmp_path / "s" / "points.jsonl"))
-    assert len(table) == 36
-    assert not table.duplicated(["fold", "alpha", "lmbda", "tau"]).any()
+def lines(out):
+    return len(read_rows(out / "points.jsonl"))
 
 
-def test_the_front_is_drawn_on_request(files, tmp_path, capsys):
-    """--figure writes the front as a picture; an ending it does not know is refused before any work."""
-    assert execute(arguments(files, tmp_path / "s", "--figure", tmp_path / "front.png")) == 0
-    assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
-    capsys.readouterr()
-    assert execute(arguments(files, tmp_path / "t", "--figure", tmp_path / "front.gif")) == 1
-    assert "ends in .gif" in capsys.readouterr().err
+@pytest.mark.nightly
+def test_a_process_that_dies_ends_the_sweep_in_one_sentence(data, tmp_path, monkeypatch):
+    """What is finished is kept, and the sweep goes on."""
+    with pytest.raises(ClusterError, match="resume"):
+        sweep(data, GRID, out=tmp_path, jobs=2, solver=Dying())
+    found = sweep(data, GRID, out=tmp_path / "again", jobs=2)
+    assert len(found.points) == 33
+
+
+class Dying(Exact):
+    """A solver whose process is killed as it starts to fit `global`."""
+
+    def minimised(self, problem, arm, *rest):
+        if arm.method == "global":
+            os.kill(os.getpid(), 9)
+        return super().minimised(problem, arm, *rest)
+
+
+# the command
+
+
+def test_the_command_shows_the_front_and_the_choice(files, tmp_path, capsys):
+    """Or one JSON object; an interrupted one says how it goes on."""
+    assert execute(arguments(files, tmp_path / "s", "--folds", "2")) == 0
+    shown = capsys.readouterr()
+    assert "<- chosen" in shown.out
+    assert "corrected for 8 settings" in shown.out
+    assert execute(arguments(files, tmp_path / "s", "--folds", "2", "--resume", "--json")) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["points"], said["rule"], said["out"]) == (18, "exchange", str(tmp_path / "s"))
+    assert execute(arguments(files, tmp_path / "t", "--select", "best")) == 1
     assert not (tmp_path / "t").exists()
 
 
-def test_a_full_disk_loses_no_finished_point(files, tmp_path, capsys):
-    """Where a row cannot be written the sweep ends with one sentence; with room again it repeats nothing."""
-    if not os.path.exists("/dev/full"):
-        pytest.skip("this system has no /dev/full")
-    out = tmp_path / "s"
-    out.mkdir()
-    (out / "points.jsonl").symlink_to("/dev/full")
-    assert execute(arguments(files, out)) == 1
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert "the disk is full" in said
-    (out / "points.jsonl").unlink()
-    assert execute(arguments(files, out, "--resume")) == 0
-    table = pd.DataFrame(read_rows(out / "points.jsonl"))
-    assert len(table) == 36
-    assert not table.duplicated(["fold", "alpha", "lmbda", "tau"]).any()
-    assert execute(arguments(files, tmp_path / "whole")) == 0
-    whole = pd.DataFrame(read_rows(tmp_path / "whole" / "points.jsonl"))
-    assert sorted(whole["objective"]) == pytest.approx(sorted(table["objective"]), rel=1e-6)
+def test_an_interrupted_sweep_keeps_its_finished_paths(files, tmp_path, capsys, monkeypatch, data):
+    """Ctrl-C exits 130 and names --resume."""
+
+    def append(self, rows):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("glocal.sweep.run._Rows.append", append)
+        assert execute(arguments(files, tmp_path / "s", "--folds", "2")) == 130
+    assert "--resume" in capsys.readouterr().err
+    assert execute(arguments(files, tmp_path / "s", "--folds", "2", "--resume")) == 0
+
+
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore::glocal.errors.GLocalWarning")
+def test_the_papers_loop_sweeps_with_its_learning_rates(world, data):
+    """Each setting is a fit of its own, never called converged, and the choice is refitted with its learning rate."""
+    from dataclasses import replace
+
+    from glocal.aligner import Chosen
+
+    loop = Chosen.of({"profile": "neurips2023", "method": "global"}, local=True).solver
+    loop = replace(loop, profile=replace(loop.profile, max_epochs=2, min_epochs=2, min_epochs_global=2))
+    grid = {"method": ["global", "glocal"], "alpha": [0.1], "lmbda": [0.1], "tau": [0.25], "eta": [1e-3, 1e-2]}
+    found = sweep(data, grid, folds=2, solver=loop)
+    rows = found.points[found.points["method"] != "original"]
+    assert rows["eta"].value_counts().to_dict() == {1e-3: 4, 1e-2: 4}
+    assert not (rows["status"] == "converged").any()
+    assert found.transform.meta["fit"]["eta"] == found.best["eta"]
+
+
+def test_errors_of_a_sweep_are_of_one_tree(data):
+    """An unknown rule is said before anything is fitted."""
+    with pytest.raises(GLocalError, match="select"):
+        sweep(data, GRID, select="knee")

@@ -11,7 +11,6 @@ import torch
 
 from glocal.aligner import fit_arm
 from glocal.solver.threads import threads_for, work_of
-from glocal.sweep import Sweep
 
 
 @pytest.fixture
@@ -66,23 +65,6 @@ def test_a_small_fit_runs_on_one_thread(four_threads, world):
     fit_arm(world.objects, world.triplets, local_features=world.local, tol=1e-2, on_step=look)
     assert seen == {1}
     assert torch.get_num_threads() == 4
-
-
-def test_a_small_sweep_runs_on_one_thread(four_threads, world, monkeypatch):
-    """Each point of a small sweep is fitted on one thread; torch has its four again when the point is reported."""
-    from glocal.sweep import path
-
-    during, after = set(), set()
-    fit = path._exact
-    monkeypatch.setattr(path, "_exact", lambda *given: (during.add(torch.get_num_threads()), fit(*given))[1])
-    grid = {"alpha": [0.5], "lmbda": [1.0], "tau": [0.5], "method": ["glocal"]}
-    Sweep(grid, tol=1e-2, folds=2).fit(
-        world.objects,
-        world.triplets,
-        local_features=world.local,
-        progress=lambda *_: after.add(torch.get_num_threads()),
-    )
-    assert (during, after) == ({1}, {4})
 
 
 @pytest.mark.parametrize(

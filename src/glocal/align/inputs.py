@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from glocal.aligner import FitData
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import Joined, join
@@ -21,9 +22,9 @@ from glocal.extract import Extractor, open_images
 from glocal.extract.images import Source
 from glocal.extract.run import cached_folder
 from glocal.files import PathLike, array_sha256, read_lines
-from glocal.sweep import Sweep
-from glocal.sweep.data import check_folds
+from glocal.sweep.run import check_folds
 
+FOLDS = 3  # of the sweep
 _PROBE = 8  # images that are run to see how long one takes
 _HOW = (
     "Without --answers (answers=) the answers are those that people gave about the 1,854 objects of THINGS, and images "
@@ -122,9 +123,13 @@ class Inputs:
         DataError, ParameterError
             They do not belong together, or are too few.
         """
-        joined, search = self.joined(), Sweep()
-        local = len(self.sources["local"]) if "local" in self.sources else None
-        check_folds(joined.triplets, len(self.sources["objects"]), local, folds=search.folds, seed=search.seed)
+        joined = self.joined()
+        objects, local = (
+            Features(np.zeros((len(self.sources[name]), 1))) if name in self.sources else None
+            for name in ("objects", "local")
+        )
+        assert objects is not None
+        check_folds(FitData(objects, joined.triplets, local), FOLDS)
         return joined
 
 

@@ -9,15 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from glocal.align.inputs import Inputs
+from glocal.align.inputs import FOLDS, Inputs
 from glocal.align.log import Log, key_of
-from glocal.aligner.arm import METHODS
 from glocal.data.features import Features
 from glocal.errors import ParameterError
 from glocal.extract.images import Source
 from glocal.files import PathLike
-from glocal.sweep import Grid
-from glocal.sweep.options import SweepOptions
+from glocal.sweep import settings
 
 STEPS = ("extract", "check", "choose", "score", "export", "page", "card")
 SKIPPABLE = ("check", "score", "export", "page", "card")
@@ -60,7 +58,7 @@ def plan(inputs: Inputs, out: PathLike, skip: Collection[str] = ()) -> list[Plan
     m = len(inputs.sources["local"]) if "local" in inputs.sources else 0
     dropped = f" ({joined.n_dropped:,} others name an object without an image)" if joined.n_dropped else ""
     steps.append(PlannedStep("check", f"{t:,} answers about {n:,} objects{dropped}", 1 + 2e-6 * t))
-    points, p = points_of(local=m > 0), _dimensions(inputs)
+    points, p = FOLDS * len(settings("arms", local=m > 0)), _dimensions(inputs)
     what = f"{points} fits of {p} dimensions on folds of objects, and one on all"
     if Log(Path(out)).result("choose", key_of("choose", inputs.identity)) is not None:
         steps.append(PlannedStep("choose", f"{what}: kept from before", 0.0))
@@ -71,12 +69,6 @@ def plan(inputs: Inputs, out: PathLike, skip: Collection[str] = ()) -> list[Plan
     steps.append(PlannedStep("page", "report.html with pictures of the objects", 3 + 0.01 * n))
     steps.append(PlannedStep("card", "card.md", 0.1))
     return [one for one in steps if one.step not in skip]
-
-
-def points_of(*, local: bool) -> int:
-    """How many points the default sweep has."""
-    grid = Grid.load("arms").of_methods(tuple(method for method in METHODS if local or method != "glocal"))
-    return sum(map(len, grid.paths(SweepOptions.folds)))
 
 
 def _extraction(inputs: Inputs, name: str, source: Source) -> PlannedStep:

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from glocal.align.inputs import Inputs
+from glocal.align.inputs import FOLDS, Inputs
 from glocal.align.log import Log, key_of
 from glocal.align.plan import check_skip
-from glocal.align.score import heldout_scores
 from glocal.align.sentences import sentences
+from glocal.aligner import FitData
 from glocal.data.check import Case, diagnose
 from glocal.data.features import Features
 from glocal.data.join import Joined
@@ -22,9 +22,9 @@ from glocal.extract.run import cached_features
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder
 from glocal.jobs.folder import lock
 from glocal.report import check_extra, load_run, load_thumbnails, report_page, save_page
-from glocal.results import to_json
+from glocal.results import read_scores
 from glocal.suite.text import file_stems
-from glocal.sweep import Sweep
+from glocal.sweep import sweep as run_sweep
 from glocal.transform import LinearTransform
 from glocal.transform.card import card
 
@@ -130,7 +130,7 @@ class _Run:
         # NOTE not the hash of the file: its record holds seconds, as the setting does, which differ from run to run
         setting = {name: value for name, value in choice["setting"].items() if name != "seconds"}
         fitted = [array_sha256(transform.weights), transform.mean, transform.std, made_of, setting]
-        score = self._once("score", fitted, partial(self._score, objects, joined, local, sweep, choice))
+        score = self._once("score", fitted, partial(self._score, objects, local, sweep, choice))
         transform = _with_score(transform, score, choice)
         exported = self._once("export", [fitted, score], partial(self._export, transform))
         page = self._once("page", [fitted, score], partial(self._page, sweep))
@@ -164,26 +164,23 @@ class _Run:
     def _choose(
         self, objects: Features, joined: Joined, local: Features | None, sweep: Path
     ) -> tuple[dict[str, Any], list[str]]:
-        search = Sweep().fit(
-            objects, joined.triplets, local_features=local, out=sweep, resume=True,
+        found = run_sweep(
+            FitData(objects, joined.triplets, local), folds=FOLDS, out=sweep, resume=True,
             progress=lambda row, done, total: self.on_step("choose", done, total),
         )  # fmt: skip
-        choice = {"setting": search.best_, "rule": search.rule_, "reason": search.reason_, "folds": search.folds}
-        return {**choice, "seed": search.seed}, [
-            f"{sweep.name}/{name}" for name in ("transform.npz", "views/chosen.npz")
-        ]
+        told = found.transform.meta["sweep"]
+        choice = {"setting": found.best, **{name: told[name] for name in ("rule", "reason", "folds", "seed")}}
+        return choice, [f"{sweep.name}/{name}" for name in ("transform.npz", "rows.jsonl", "views/chosen.npz")]
 
     def _score(
-        self, objects: Features, joined: Joined, local: Features | None, sweep: Path, choice: dict[str, Any]
+        self, objects: Features, local: Features | None, sweep: Path, choice: dict[str, Any]
     ) -> tuple[dict[str, Any], list[str]]:
-        before, after, gain = heldout_scores(objects, joined.triplets, sweep, choice)
-        with atomic_write(sweep / "rows.jsonl") as stream:
-            for score in (before, after, gain):
-                stream.write((to_json(replace(score, network=sweep.name).row()) + "\n").encode())
+        before, after, gain = read_scores(sweep / "rows.jsonl")
         told = {"before": before.value, "after": after.value, "after_low": after.low, "after_high": after.high}
-        told |= {"difference": gain.value, "low": gain.low, "high": gain.high, "p": gain.p, "n": gain.n}
+        told |= {"difference": gain.value, "low": gain.low, "high": gain.high, "p": gain.p_holm, "n": gain.n}
+        told |= {"n_settings": gain.settings["n_settings"]}
         told |= {"kept": choice["setting"]["neighbours_kept"], "images": len(objects if local is None else local)}
-        return told, [f"{sweep.name}/rows.jsonl"]
+        return told, []
 
     def _export(self, transform: LinearTransform) -> tuple[dict[str, Any], list[str]]:
         """Every kind of file whose library is installed."""

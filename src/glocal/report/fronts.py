@@ -10,7 +10,7 @@ from typing import Any
 from glocal.report.loading import MEASURED, Run, SweepRun
 from glocal.report.words import AGREEMENT, KEPT, axis_title, metric_words, plain, setting_words
 from glocal.suite.table import main_rows
-from glocal.sweep.selection import pareto_front
+from glocal.sweep.choice import pareto_front
 
 _SETTING = ("alpha", "lmbda", "tau", "mix", "eta")
 _AXES = ("accuracy_cosine", "neighbours_kept")
@@ -105,7 +105,8 @@ def front_points(sweeps: Sequence[SweepRun]) -> list[dict[str, Any]]:
             continue
         on_front = set() if sweep.front is None else {_key(row) for row in sweep.front.to_dict("records")}
         chosen = None if sweep.chosen is None else _key(sweep.chosen)
-        measured = sweep.means[sweep.means[list(_AXES)].notna().all(axis=1)]
+        fitted = sweep.means["method"] != "original"
+        measured = sweep.means[sweep.means[list(_AXES)].notna().all(axis=1) & fitted]
         lines = [_point(row, sweep, _key(row) in on_front, _key(row) == chosen) for row in measured.to_dict("records")]
         before = sweep.original
         if before is not None and place == 0 and not {None} & {plain(before.get(axis)) for axis in _AXES}:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from glocal.files import PathLike, one_line, read_object
 from glocal.results import Score, read_rows, read_scores
 from glocal.suite.table import score_frame
 from glocal.suite.text import file_stems
-from glocal.sweep.selection import METRICS
+from glocal.sweep.choice import METRICS
 from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 _ROWS = ("rows.jsonl", "scores.jsonl")
 _POINTS = "points.jsonl"
+_DONE = ("converged", "trivial")
 _NEEDED = ("alpha", "lmbda", "tau", "accuracy_cosine")
 MEASURED = (*METRICS, "evaluations", "seconds")
 """What a point of a sweep is scored by, and what it cost."""
-_POINT_NUMBERS = (*_NEEDED, "mix", "eta", *MEASURED, "objective", "gap", "chance_loss")
+_POINT_NUMBERS = (*_NEEDED, "mix", "eta", *MEASURED, "objective", "gap")
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +126,10 @@ def load_run(folders: PathLike | Sequence[PathLike], progress: Callable[[int, in
     for path, name in zip(paths, names, strict=True):
         held = [file for file in _ROWS if (path / file).is_file()][:1]
         swept = (path / _POINTS).is_file()
+        if swept and any((other / "suite.json").is_file() for other in paths):
+            held = []  # NOTE a suite scores fold 0 and a sweep all folds: their numbers do not stand side by side
         found = [score for file in held for score in read_scores(path / file)]
+        found = [replace(score, network=name) if swept else score for score in found]
         what = {(score.network, score.task, score.metric, score.transform) for score in found}
         repeated += [name] if what & scored else []
         scores, scored = scores + found, scored | what
@@ -195,6 +199,9 @@ def _sweep(path: Path, name: str) -> SweepRun:
             "sweep --resume to write it again."
         )
     points = pd.DataFrame(read_rows(path / _POINTS, ("fold", "method", *_NEEDED)))
+    points = points[points["method"] != "original"]
+    if "status" in points:
+        points = points.assign(converged=points["status"].isin(_DONE))
     return SweepRun(name, config, points, tables[0], tables[1], meta)
 
 

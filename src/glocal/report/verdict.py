@@ -62,7 +62,7 @@ def _agreement(run: Run, main: pd.DataFrame) -> Iterator[str]:
     rows = _first_task(main[main["metric"].isin(AGREEMENT)])
     if not len(rows):
         return
-    answers = "new answers" if set(rows["split"]) == {"heldout"} else "the answers"
+    answers = "new answers" if set(rows["split"]) <= {"heldout", "all folds"} else "the answers"
     by_network, arms, before = _by_network(rows, run.baseline)
     if not arms:
         yield f"`{run.baseline}` agrees with people on {_span(before.values())} of {answers}."

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from glocal.aligner import FitData
 from glocal.data.features import Features
 from glocal.data.world import World, simulated_world
 from glocal.evaluation.alignment import odd_one_out
@@ -17,7 +18,7 @@ from glocal.suite.cells import Cells
 from glocal.suite.plan import Plan
 from glocal.suite.run import Progress, SuiteResult, run_suite
 from glocal.suite.sources import Sources
-from glocal.sweep import Sweep
+from glocal.sweep import sweep
 
 SIMULATED = "the simulated people"
 # naive shrinks toward 0 and not toward an identity: the same λ would be a far stronger penalty
@@ -117,8 +118,8 @@ def run_demo(out: PathLike, progress: Progress | None = None) -> SuiteResult:
         if (transform := cells.transform(arm, sources)) is not None:
             transform.save(folder / f"{arm.name}.npz")
     images = Features(world.local.matrix[:_FITTED], None, "world/images.npy[0:600]")
-    Sweep(GRID).fit(
-        world.objects, world.triplets, local_features=images, out=folder / "sweep", resume=True,
+    sweep(
+        FitData(world.objects, world.triplets, images), GRID, out=folder / "sweep", resume=True,
         progress=None if progress is None else lambda row, done, total: progress("sweep", done, total),
     )  # fmt: skip
     return result

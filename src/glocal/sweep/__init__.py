@@ -1,18 +1,19 @@
-"""The whole front in one run: grid × object folds, warm paths, selection.
+"""The whole front in one run: every setting of a grid on folds of objects, one choice, refitted.
 
-Nothing here loads torch, scikit-learn or pandas before it is asked for.
+Names load when they are used: a report needs the front alone.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from glocal.sweep.estimator import Sweep
-    from glocal.sweep.grid import Grid
+    from glocal.sweep.choice import choose, pareto_front
+    from glocal.sweep.grid import settings
+    from glocal.sweep.run import Sweep, sweep
 
-_PLACES = {"Grid": "grid", "Sweep": "estimator"}
+_PLACES = {"choose": "choice", "pareto_front": "choice", "settings": "grid", "Sweep": "run", "sweep": "run"}
 
-__all__ = ["Grid", "Sweep"]
+__all__ = ["Sweep", "choose", "pareto_front", "settings", "sweep"]
 
 
 def __getattr__(name: str) -> Any:
