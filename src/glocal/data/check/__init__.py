@@ -8,7 +8,7 @@ import numpy as np
 
 from glocal.data.check.answers import check_answers, check_heldout, choosing, warn_of_answers
 from glocal.data.check.features import check_features, check_local, unlike, warn_of_local
-from glocal.data.check.finding import SEVERITIES, Case, Finding
+from glocal.data.check.finding import SEVERITIES, Case, Finding, error
 from glocal.data.check.order import check_meaning, warn_of_order
 from glocal.data.check.people import check_people
 from glocal.data.join import feature_rows
@@ -48,10 +48,8 @@ def _findings(case: Case, progress: Callable[[str], None]) -> Iterator[Finding]:
         yield from check_people(answers, credit)
         if case.heldout is not None and len(answers) and len(case.heldout):
             yield from check_heldout(answers, case.heldout)
-    except DataError as error:
-        yield Finding(
-            "error", "answers", str(error).rstrip("."), "nothing can be learned from this file", "mend the file"
-        )
+    except DataError as refused:
+        yield error("answers", str(refused).rstrip("."), "nothing can be learned from this file", "mend the file")
 
 
 def _wrong(found: list[Finding]) -> bool:

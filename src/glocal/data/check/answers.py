@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from glocal.data.answers import Answers
-from glocal.data.check.finding import Case, Finding, warn
+from glocal.data.check.finding import Case, Finding, error, note, warn, warning
 from glocal.data.features import Features
 from glocal.data.join import feature_rows
 from glocal.data.repeated import questions
@@ -40,12 +40,11 @@ def check_answers(case: Case) -> Iterator[Finding]:
     listed = "rows of the features" if names is None else "object ids"
     nothing = "there is nothing to learn from"
     if not len(answers):
-        yield Finding("error", "empty", "answers: the file holds no answer", nothing, "write it again")
+        yield error("empty", "answers: the file holds no answer", nothing, "write it again")
         return
     smallest, largest = int(answers.objects.min()), int(answers.objects.max())
     if largest >= n:
-        yield Finding(
-            "error",
+        yield error(
             "range",
             f"answers: object {largest} is named but there are {n} {listed}",
             "the answers do not refer to these features",
@@ -55,8 +54,7 @@ def check_answers(case: Case) -> Iterator[Finding]:
         return
     seen = answers.named()
     if smallest == 1 and largest == n - 1 and len(seen) == n - 1:
-        yield Finding(
-            "warning",
+        yield warning(
             "base",
             "answers: object 0 is the only one never named; the file may count from 1",
             "each answer is learned from the images of the neighbours in the list",
@@ -108,8 +106,7 @@ def _repeats(answers: Answers) -> Iterator[Finding]:
     of_answers = np.unique(question * k + chosen, return_counts=True)[1].astype(np.float64)
     copies, contradictions = len(answers) - len(of_answers), len(of_answers) - len(of_questions)
     if copies:
-        yield Finding(
-            "note",
+        yield note(
             "duplicates",
             f"answers: {copies} answers repeat another one exactly",
             "what is repeated counts as often as it is there",
@@ -168,8 +165,7 @@ def check_columns(features: Features, answers: Answers, at_most: int = MANY_ANSW
             found.append((float(other.max()), reference, columns[1 + int(other.argmax())]))
         share, reference, chosen = max(found)
         if share - shares.max() > max(_SURE * error, _APART):
-            yield Finding(
-                "warning",
+            yield warning(
                 "reference",
                 f"answers: the features agree with {share:.3f} of them if column {reference} is the reference and "
                 f"column {chosen} the chosen one, and with {shares[0]:.3f} as stated (columns 0 and 1)",
@@ -180,8 +176,7 @@ def check_columns(features: Features, answers: Answers, at_most: int = MANY_ANSW
             return
     if best and shares[best] - shares[0] > _SURE * error:
         odd = answers.kind == "odd-one-out"
-        yield Finding(
-            "warning",
+        yield warning(
             "odd column" if odd else "alternatives",
             f"answers: the features find column {2 - best} odd in {shares[best]:.3f} of them, the stated odd one in "
             f"{shares[0]:.3f}"
@@ -197,8 +192,7 @@ def check_columns(features: Features, answers: Answers, at_most: int = MANY_ANSW
             evidence | {"otherwise": float(shares[best])},
         )
     elif abs(shares[0] - chance) < 3 * error and len(answers) >= 1000:
-        yield Finding(
-            "warning",
+        yield warning(
             "order",
             f"answers: the features agree with {shares[0]:.3f} of them, which is chance",
             "answers about one object are learned from the image of another one",
@@ -238,8 +232,7 @@ def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
         return
     objects = np.intersect1d(train.named(), test.named())
     if len(objects) and not new_people:
-        yield Finding(
-            "warning",
+        yield warning(
             "leakage",
             f"held-out answers: {len(objects)} of the {len(test.named())} objects that they name are in the answers to "
             "train on",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from glocal.data.check.finding import Finding, warn
+from glocal.data.check.finding import Finding, error, warn, warning
 from glocal.data.features import Features, Standardization, object_name
 from glocal.errors import DataError
 
@@ -53,9 +53,9 @@ def _in_features(features: Features, what: str) -> Iterator[Finding]:
         return
     try:
         scalars = features.standardization
-    except DataError as error:
-        yield Finding(
-            "error", "constant", f"{what}: {error}".rstrip("."), "nothing distinguishes the rows",
+    except DataError as refused:
+        yield error(
+            "constant", f"{what}: {refused}".rstrip("."), "nothing distinguishes the rows",
             "write the features again",
         )  # fmt: skip
         return
@@ -65,8 +65,7 @@ def _in_features(features: Features, what: str) -> Iterator[Finding]:
     yield from _duplicates(features, what)
     names = [object_name(name) for name in features.names or ()]
     if len(set(names)) < len(names):
-        yield Finding(
-            "warning",
+        yield warning(
             "names",
             f"{what}: {len(names) - len(set(names))} names are not unique (folder and extension ignored)",
             "answers about one object are learned from the image of another one",
@@ -108,10 +107,9 @@ def _not_finite(found: _Profile, features: Features, what: str) -> Finding:
     evidence = {"rows": len(rows), "columns": len(columns), "first_row": int(rows[0])}
     consequence = "such a row has no similarity to any other, and a fit refuses the file"
     if len(columns) > max(1, _FEW * p) or len(rows) <= len(columns):
-        return Finding("error", "finite", message, consequence, "recompute or remove those images", evidence)
+        return error("finite", message, consequence, "recompute or remove those images", evidence)
     half = features.matrix.dtype == np.float16 and found.infinite == found.bad.sum()
-    return Finding(
-        "error",
+    return error(
         "overflow" if half else "finite",
         f"{message}, all in {len(columns)} of {p} columns (first: column {columns[0]})"
         + (f": half precision ends at {_HALF:.0f}" if half else ""),
@@ -125,8 +123,7 @@ def _columns(found: _Profile, what: str) -> Iterator[Finding]:
     p, constant, clipped = len(found.mean), found.low == found.high, found.saturated > 0
     if constant.any():
         dead = int((constant & (found.high == 0)).sum())
-        yield Finding(
-            "warning",
+        yield warning(
             "constant",
             f"{what}: {constant.sum()} of {p} columns are constant"
             + (f", {dead} of them 0 everywhere" if dead else ""),
@@ -135,8 +132,7 @@ def _columns(found: _Profile, what: str) -> Iterator[Finding]:
             {"columns": int(constant.sum()), "dead": dead, "first": int(constant.argmax())},
         )
     if clipped.any():
-        yield Finding(
-            "warning",
+        yield warning(
             "overflow",
             f"{what}: {int(found.saturated.sum())} values in {clipped.sum()} of {p} columns are {_HALF:.0f}, where "
             f"half precision ends (first: column {int(clipped.argmax())})",
@@ -150,8 +146,7 @@ def _columns(found: _Profile, what: str) -> Iterator[Finding]:
         huge = (spread > _ALONE) | (offset > _OFFSET)
         if huge.any():
             column = int(np.argmax(np.where(huge, about, 0)))
-            yield Finding(
-                "warning",
+            yield warning(
                 "huge",
                 f"{what}: column {column} alone has {spread[column]:.0%} of the variance and {offset[column]:.0%} of "
                 f"the squares (mean {found.mean[column]:.3g}, std {found.std[column]:.3g}; median std of all "
@@ -172,8 +167,7 @@ def _rows(found: _Profile, what: str) -> Iterator[Finding]:
          "these rows decide both scalars, so that all other rows look alike"),
     ):  # fmt: skip
         if rows.any() and rows.mean() < 0.5:
-            yield Finding(
-                "warning",
+            yield warning(
                 check,
                 f"{what}: {rows.sum()} of {n} {message} (first: row {int(rows.argmax())})",
                 consequence,
@@ -184,8 +178,7 @@ def _rows(found: _Profile, what: str) -> Iterator[Finding]:
     others = ~unit & ~zero
     rest = float(np.median(found.norms[others])) if others.any() else 1.0
     if min(unit.sum(), others.sum()) > 0.01 * n and not 0.5 < rest < 2:
-        yield Finding(
-            "warning",
+        yield warning(
             "lengths",
             f"{what}: {unit.sum()} of {n} rows have length 1, the others {rest:.3g} (median)",
             "the two scalars fit neither part, and similarities tell the parts apart, not the images",
@@ -204,8 +197,7 @@ def _standardized(found: _Profile, scalars: Standardization, what: str) -> Itera
     if centred or overall:
         how = f"every column has mean 0 (at most {center:.1g})" + (" and std 1" if unit else "")
         whole = f"all values together have mean {scalars.mean:.1g} and std {scalars.std:.5f}"
-        yield Finding(
-            "warning",
+        yield warning(
             "standardized",
             f"{what}: {how if centred else whole}; they were {'standardized' if unit or overall else 'centred'} before",
             "a transform learned here applies only to features standardized by the same, lost numbers",
@@ -222,8 +214,7 @@ def _duplicates(features: Features, what: str) -> Iterator[Finding]:
     copy = original != np.arange(len(features))
     if copy.any():
         row = int(copy.argmax())
-        yield Finding(
-            "warning",
+        yield warning(
             "duplicates",
             f"{what}: {copy.sum()} rows repeat another row exactly (first: row {row}, which is row {original[row]} "
             f"again; at most {counts.max()} alike)",
@@ -242,8 +233,7 @@ def check_local(features: Features, local: Features, images: Int[np.ndarray, " k
     """
     if local.dimensions != features.dimensions:
         return [
-            Finding(
-                "error",
+            error(
                 "shape",
                 f"local features have {local.dimensions} columns, features {features.dimensions}",
                 "one matrix cannot transform both",
@@ -257,8 +247,7 @@ def check_local(features: Features, local: Features, images: Int[np.ndarray, " k
         ours, theirs = (float(np.median(np.linalg.norm(_some(each), axis=1))) for each in (features, local))
         unit = any(abs(length - 1) < _UNIT for length in (ours, theirs))
         found.append(
-            Finding(
-                "warning",
+            warning(
                 "local scale",
                 f"local features: by the mean and std of the object features they have mean {mean:.3g} and std "
                 f"{std:.3g}, where features made alike have about 0 and 1"
@@ -273,8 +262,7 @@ def check_local(features: Features, local: Features, images: Int[np.ndarray, " k
     limit = _UNRELATED / float(np.sqrt(features.dimensions))
     if features.dimensions >= _COLUMNS and max(means, stds) < limit:
         found.append(
-            Finding(
-                "warning",
+            warning(
                 "local columns",
                 f"local features: the means of their columns correlate {means:.2f} with those of the objects, the stds "
                 f"{stds:.2f}; unrelated columns have less than {limit:.2f}",

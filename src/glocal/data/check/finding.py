@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -38,6 +39,9 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.message}; {self.consequence}. Fix: {self.fix}."
+
+
+error, warning, note = (partial(Finding, severity) for severity in SEVERITIES)
 
 
 @dataclass(frozen=True, eq=False)

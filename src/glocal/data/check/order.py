@@ -14,7 +14,7 @@ from jaxtyping import Int
 
 from glocal.data.answers import Answers
 from glocal.data.check.answers import MANY_ANSWERS, check_columns, choosing, spaced
-from glocal.data.check.finding import Case, Finding, warn
+from glocal.data.check.finding import Case, Finding, warn, warning
 from glocal.data.features import object_name
 from glocal.data.join import feature_rows, join
 
@@ -67,7 +67,7 @@ def check_order(case: Case) -> Iterator[Finding]:
             f"{len(touched)} answers about {changed} objects, and with {evidence['otherwise']:.3f} if {told}"
         )
         consequence = "answers about one object are learned from the image of another one"
-        best = float(gain.sum()), Finding("warning", check, message, consequence, fix, evidence)
+        best = float(gain.sum()), warning(check, message, consequence, fix, evidence)
     if best is not None:
         yield best[1]
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from glocal.data.answers import Answers
-from glocal.data.check.finding import Finding
+from glocal.data.check.finding import Finding, note, warning
 from glocal.data.people import FAST, People, people
 
 _DOMINANT = 0.1  # of the total weight, where there are at least 100 answers
@@ -34,8 +34,7 @@ def check_people(answers: Answers, credit: Float[np.ndarray, " t"] | None = None
         yield from _votes(answers.weights)
     if answers.seconds is not None and len(answers) and np.nanmedian(answers.seconds) > _SLOW:
         median = float(np.nanmedian(answers.seconds))
-        yield Finding(
-            "warning",
+        yield warning(
             "seconds",
             f"answers: the median time of an answer is {median:.0f} seconds",
             "the speed of persons is judged by a wrong unit",
@@ -66,22 +65,21 @@ def _votes(w: Float[np.ndarray, " t"]) -> Iterator[Finding]:
     if (w == 0).any():
         message = f"answers: {int((w == 0).sum())} of {len(w)} have weight 0 and count for nothing"
         fix = "nothing, if that is meant; else check the column of votes"
-        yield Finding("note", "votes", message, consequence, fix)
+        yield note("votes", message, consequence, fix)
     if w[most] > 1 and (w != np.round(w)).any():
         message = f"answers: weights up to {w[most]:g} are neither whole votes nor probabilities"
         fix = "check that the column holds votes, not times or ratings"
-        yield Finding("warning", "votes", message, consequence, fix)
+        yield warning("votes", message, consequence, fix)
     if len(w) >= 100 and w[most] > _DOMINANT * w.sum():
         message = f"answers: answer {most} alone has {w[most] / w.sum():.0%} of the total weight"
-        yield Finding("warning", "votes", message, consequence, "check its votes; it decides the fit")
+        yield warning("votes", message, consequence, "check its votes; it decides the fit")
 
 
 def _named(found: People, which: Bool[np.ndarray, " q"], check: str, what: str, consequence: str) -> Iterator[Finding]:
     if which.any():
         persons, answers = found.person[which], int(found.answers[which].sum())
         shown = ", ".join(map(str, persons[:_SHOWN])) + (", …" if len(persons) > _SHOWN else "")
-        yield Finding(
-            "warning",
+        yield warning(
             check,
             f"persons: {len(persons)} of {len(found.person)} {what} ({shown}), {answers} of {found.answers.sum()} "
             "answers",
