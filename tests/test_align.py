@@ -13,7 +13,7 @@ import processes
 import pytest
 from sites import site
 
-from glocal.align import STEPS, Inputs, align, plan, sentences, things_answers
+from glocal.align import STEPS, Inputs, align, plan, things_answers
 from glocal.data.answers import Answers
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.results import read_rows
@@ -345,31 +345,3 @@ def test_warnings_of_the_check_are_given_again_by_a_later_call(toy, tmp_path):
             found = align(Inputs(**{**vars_of(toy), "local_images": dark}), tmp_path / "out", skip=("page", "export"))
     assert found.said[2].endswith("First look at what the check warned of.")
     assert steps_of(tmp_path / "out").count("check") == 1
-
-
-# --- the end ---
-
-
-@pytest.mark.parametrize(
-    ("change", "local", "gained", "following"),
-    [
-        ({}, True, "rises from 0.500 to 0.600, by +0.100 [+0.080, +0.120] (p = 0.001, corrected for the 20", "use it"),
-        ({"p": 0.2}, True, "(p = 0.2, corrected for the 20", "do not use it on this evidence"),
-        ({"low": None, "high": None, "p": None}, True, "it has no interval", "do not use it on this evidence"),
-        (
-            {"difference": -0.1, "low": -0.12, "high": -0.08, "after": 0.4},
-            True, "falls from 0.500 to 0.400, by -0.100", "leave the features as they are",
-        ),
-        ({"kept": 0.4}, True, "rises", "use it at half its strength"),
-        ({"kept": 0.4}, False, "rises", "give --local-images"),
-    ],
-)  # fmt: skip
-def test_the_last_sentences_follow_from_the_scores(change, local, gained, following):
-    """A gain is said with its interval and whether it is significant, and what to do next depends on gain and price."""
-    score = {
-        "before": 0.5, "after": 0.6, "difference": 0.1, "low": 0.08, "high": 0.12, "p": 0.001, "n": 900, "kept": 0.9,
-        "n_settings": 20, "images": 300, **change,
-    }  # fmt: skip
-    said = sentences(score, local=local, warnings=0, transform=Path("transform.npz"))
-    assert gained in said[0]
-    assert following in said[2]

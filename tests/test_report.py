@@ -18,12 +18,11 @@ import pytest
 from glocal.cli.app import execute
 from glocal.data.answers import Answers
 from glocal.data.world import simulated_world
-from glocal.errors import DataError, FileError, MissingDependencyError
+from glocal.errors import DataError, FileError
 from glocal.evaluation.views import BeforeAfter, object_view, save_view
 from glocal.results import to_json
 from glocal.suite import Plan, run_suite
 from glocal.transform import LinearTransform
-from glocal.transform.files import wrong_name
 
 pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
@@ -124,7 +123,7 @@ def write_sweep(folder, method="glocal", points=4):
                     "fold": fold, "method": method, "bias": False, "alpha": alpha, "lmbda": lmbda,
                     "tau": None if alpha is None else 0.25, "accuracy_cosine": 0.5 - 0.1 * (alpha or 0) - 0.01 * fold,
                     "neighbours_kept": 0.6 + 0.5 * (alpha or 0) + 0.01 * rng.random(), "loss": 1.2,
-                    "parts": {"global": 1.0986123 if lmbda == 1 and alpha == 0.05 else 1.0},
+                    "parts": {"global": 1.0986123 if lmbda == 1 and alpha == 0.05 else 1.0}, "chance_loss": 1.0986123,
                     "converged": not (lmbda == 1 and alpha == 0.5), "evaluations": 5, "seconds": 0.1,
                 })  # fmt: skip
     (folder / "points.jsonl").write_text("".join(to_json(line) + "\n" for line in lines))
@@ -321,39 +320,6 @@ def test_each_warning_has_its_cause(tmp_path):
     assert f"<bdi>{found.split('<')[0][:20]}" in report_page(load_run(tmp_path / "suite"))
 
 
-def test_neighbours_lost_and_a_sweep_without_a_choice_are_said(tmp_path):
-    """What the table marks as lower is said once for neighbours; a sweep that has not chosen is unfinished."""
-    lost = [
-        row(task, "neighbours_kept_difference", -value, "global", p=1e-9, p_holm=1e-8)
-        for task, value in (("near", 0.1), ("far", 0.353))
-    ]
-    (tmp_path / "rows.jsonl").write_text("".join(to_json(line) + "\n" for line in lost))
-    (found,) = findings(load_run(tmp_path))
-    assert found.startswith("Price: fewer neighbours are kept than by original in 2 of 2 comparisons, most by global")
-    assert "in far their share changes by -.353" in found
-    write_sweep(tmp_path / "sweep")
-    (tmp_path / "sweep" / "front.csv").unlink()
-    (unfinished,) = [one for one in findings(load_run(tmp_path / "sweep")) if one.startswith("Unfinished")]
-    assert "sweep has 16 points and no choice yet" in unfinished
-
-
-def test_nothing_amiss_is_said_too(tmp_path):
-    """A run without findings says that there are none."""
-    (tmp_path / "scores.jsonl").write_text(to_json(row("a", "accuracy_cosine", 0.5, "original")) + "\n")
-    page = report_page(load_run(tmp_path), title="a <b> title")
-    assert "Nothing:" not in page
-    assert "Not looked at: in these folders no fit is recorded and no arm is compared with original" in page
-    assert "<b><bdi>original</bdi></b> agrees with people on .500 of new answers." in page
-    assert "a &lt;b&gt; title" in page
-    assert 'id="objects"' not in page
-
-
-def test_the_sentence_for_a_wrong_file_is_that_of_its_warning(tmp_path):
-    """Only weights in the registry are wrong, and not in a folder that names the model they fit."""
-    assert wrong_name(tmp_path / "a.npz", np.eye(3)) is None
-    assert wrong_name(tmp_path / "a.npz", np.eye(768)) is None
-
-
 def test_an_unfinished_sweep_has_a_page(tmp_path):
     """Points without means: the page says that the sweep is unfinished."""
     write_sweep(tmp_path / "s")
@@ -368,94 +334,20 @@ def test_what_is_no_run_is_said(tmp_path):
         load_run(tmp_path)
     write_sweep(tmp_path / "s")
     (tmp_path / "s" / "sweep.json").write_text("[1")
-    with pytest.raises(FileError, match=r"sweep\.json is not readable JSON") as caught:
+    with pytest.raises(FileError, match=r"sweep\.json is damaged") as caught:
         load_run(tmp_path / "s")
     assert "\n" not in str(caught.value)
 
 
-_A_ROW = b'{"task": "t", "metric": "m", "value": 0.5, "transform": "a", "n": 3}\n'
-_A_POINT = to_json({
-    "fold": 0, "method": "glocal", "alpha": 0.1, "lmbda": 1.0, "tau": 1.0, "accuracy_cosine": 0.5, "converged": True,
-}).encode()  # fmt: skip
-
-
-_SUITE = to_json({
-    "plan": {"networks": {}, "arms": {}, "tasks": {}, "baseline": "original", "seed": 1, "folds": 3, "fold": 0},
-    "provenance": {"data": {}},
-}).encode()  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "match"),
-    [
-        ("rows.jsonl", b"\n{'tas'}\n", r"rows\.jsonl line 2 is not JSON"),
-        ("rows.jsonl", _A_ROW.replace(b"0.5", b'"0.5"'), r"rows\.jsonl line 1 .*: its value is \"0.5\", not a number"),
-        ("rows.jsonl", _A_ROW.replace(b'"a"', b"[1]"), r"rows\.jsonl line 1 .*: its transform is \[1\], not text"),
-        ("rows.jsonl", _A_ROW.replace(b'"n": 3', b'"n": {}'), r"rows\.jsonl line 1 .*: its n is {}, not a number"),
-        ("points.jsonl", _A_POINT.replace(b"0.1", b'"0.1"'), r"points\.jsonl line 1 .*: its alpha is \"0.1\", not"),
-        ("points.jsonl", _A_POINT.replace(b'"glocal"', b"{}"), r"points\.jsonl line 1 .*: its method is {}, not text"),
-        (
-            "points.jsonl",
-            _A_POINT.replace(b"true", b'"yes"'),
-            r"points\.jsonl .*: its converged is \"yes\", not true or",
-        ),
-        ("rows.jsonl", b"[1]\n[2]\n", r"rows\.jsonl line 1 is not a JSON object"),
-        ("rows.jsonl", b'{"name": 1}\n', r"rows\.jsonl line 1 is not a row"),
-        ("points.jsonl", b'{"fold": 0}\n', r"points\.jsonl line 1 is not a row"),
-        ("points.jsonl", b"", "is empty"),
-        ("means.csv", b"", r"means\.csv is not the table of a sweep"),
-        ("front.csv", b"a,b\n1,2\n", r"front\.csv is not the table of a sweep"),
-        ("transform.npz", b"PK", "transform"),
-        ("suite.json", b"{}", r"suite\.json is not a complete record of a suite"),
-        ("suite.json", _SUITE.replace(b'"arms": {}', b'"arms": [1]'), r"suite\.json is not a complete record"),
-        ("suite.json", _SUITE.replace(b'"data": {}', b'"data": 3'), r"suite\.json is not a complete record"),
-        ("sweep.json", b'{"data": "x"}', r"sweep\.json is not the record of a sweep"),
-        ("means.csv", b"method,accuracy_cosine\na,b\n", r"means\.csv is not the table .*parse string 'b'"),
-        ("means.csv", b"method,loss\na,1e999\n", r"means\.csv is not the table of a sweep \(its loss is infinite\)"),
-        (
-            "points.jsonl",
-            _A_POINT.replace(b"0.5", b"1e999"),
-            r"points\.jsonl line 1 .*: its accuracy_cosine is infinite",
-        ),
-        (
-            "points.jsonl",
-            _A_POINT.replace(b"{", b'{"parts": 1, '),
-            r"points\.jsonl .*: its parts is 1, not an object or",
-        ),
-        ("views/0.npz", b"PK", r"view file .* is not a whole"),
-    ],
-)
-def test_a_damaged_run_is_one_sentence(tmp_path, name, content, match):
-    """A broken line, a broken table and a broken file name the file and what to do."""
-    write_sweep(tmp_path / "s")
-    (tmp_path / "s" / "views").mkdir()
-    (tmp_path / "s" / name).write_bytes(content)
-    with pytest.raises(FileError, match=match) as caught:
-        load_run(tmp_path / "s")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("best", [None, {"method": 1}, {"method": "glocal", "loss": "low"}])
-def test_a_choice_that_is_none_is_one_sentence(tmp_path, best):
-    """A transform that says to be chosen by a sweep but not how, or with scores that are no numbers, is refused."""
-    write_sweep(tmp_path / "s")
-    LinearTransform(np.eye(2), None, 0.0, 1.0, {"sweep": {"best": best}}).save(tmp_path / "s" / "transform.npz")
-    with pytest.raises(FileError, match="is not a transform that a sweep chose"):
-        load_run(tmp_path / "s")
-
-
-def test_settings_without_scores_and_names_that_are_no_text_have_a_page(tmp_path):
-    """A setting whose means are undefined is no point of the front; half a character in a name is a question mark."""
+def test_settings_without_scores_have_a_page(tmp_path):
+    """A setting whose means are undefined is no point of the front."""
     write_sweep(tmp_path / "s")
     means = pd.read_csv(tmp_path / "s" / "means.csv")
     means.loc[0, "accuracy_cosine"] = np.nan
     means.to_csv(tmp_path / "s" / "means.csv", index=False)
-    half = to_json(row("task", "accuracy_cosine", 0.5, "\ud800"))
-    (tmp_path / "s" / "rows.jsonl").write_text(half + "\n")
     run = load_run(tmp_path / "s")
     assert len(fronts(run)[0].points) == len(means)  # one less, and the original
-    save_page(report_page(run, title="\udc80"), tmp_path / "page.html")
-    assert "<bdi>?</bdi>" in (tmp_path / "page.html").read_text()
+    save_page(report_page(run), tmp_path / "page.html")
 
 
 def test_folders_that_do_not_belong_on_one_page_are_said(tmp_path):
@@ -561,17 +453,6 @@ def test_a_page_with_pictures_is_as_harmless(folders, images):
     objects = data_of(page)["objects"]
     assert len(objects["pictures"]) == 5
     assert objects["networks"][0]["pictures"][:12] == [-1, -1, 0, 1, 2, -1, -1, -1, -1, -1, 3, 4]
-
-
-@pytest.mark.parametrize("module", ["altair", "jinja2", "vl_convert"])
-def test_a_missing_extra_is_said(folders, monkeypatch, module):
-    """Without one of the packages of the extra the sentence names it and the extra."""
-    from glocal.report.page import _bundle
-
-    _bundle.cache_clear()
-    monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'glocal\[report\]'"):
-        report_page(load_run(folders))
 
 
 def test_an_arm_looks_alike_everywhere():

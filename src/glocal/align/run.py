@@ -202,8 +202,9 @@ class _Run:
         return {"files": ["report.html"]}, ["report.html"]
 
     def _card(self, transform: LinearTransform) -> tuple[dict[str, Any], list[str]]:
+        text = card(transform.weights, transform.bias, transform.mean, transform.std, transform.meta)
         with atomic_write(self.out / "card.md") as stream:
-            stream.write(card(transform).encode())
+            stream.write(text.encode())
         return {"files": ["card.md"]}, ["card.md"]
 
 
