@@ -25,7 +25,7 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
     [
-        *("torch", "sklearn.base", "scipy.stats", "pandas", "numba", "lightning.pytorch", "zarr", "h5py"),
+        *("torch", "sklearn.base", "scipy.stats", "pandas", "numba", "lightning.pytorch", "h5py"),
         *("pyarrow.dataset", "pyarrow.parquet", "distributed.cli.dask_worker", "distributed.cli.dask_scheduler"),
         *("glocal.cli.app", "glocal.aligner", "glocal.sweep", "glocal.suite", "glocal.extract", "glocal.report"),
         *("uvicorn", "glocal.collect.server", "glocal.collect.process", "glocal.collect.links", "PIL.Image"),

@@ -9,7 +9,7 @@ from glocal.errors import MissingDependencyError, is_interrupt
 from glocal.files import one_line
 
 _EXTRAS = {
-    "io": "h5py zarr safetensors pyarrow",
+    "io": "h5py safetensors pyarrow",
     "report": "altair jinja2 vl_convert",
     "extract": "PIL timm open_clip torchvision",
     "paper": "lightning",

@@ -14,14 +14,12 @@ import numpy as np
 from jaxtyping import Int
 from numpy.typing import DTypeLike
 
-from glocal.data.container import MENDED, NAMES_FILE, RECORD_FILE, mended_name
 from glocal.data.parquet import PARQUET
 from glocal.data.readers import READERS, read_matrix
-from glocal.data.stored import RowStore
-from glocal.data.zarr import ZARR
 from glocal.errors import DataError, DataWarning, FileError
 from glocal.files import PathLike, read_lines, read_object
 
+NAMES_FILE, RECORD_FILE = "file_names.txt", "record.json"
 _CHUNK_BYTES = 1 << 25
 _EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 
@@ -36,7 +34,7 @@ class Standardization:
     mean: float
     std: float
 
-    def __call__(self, features: np.ndarray | RowStore, dtype: str | np.dtype = "float32") -> np.ndarray:
+    def __call__(self, features: np.ndarray, dtype: str | np.dtype = "float32") -> np.ndarray:
         """Standardize (n, p) features into a new array of `dtype`, rounding once.
 
         The difference is taken in float64, a block of rows at a time: an offset that is large beside the spread would
@@ -52,11 +50,11 @@ class Standardization:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Features of n images or objects, as a memory map or a `RowStore` where the file allows it.
+    """Features of n images or objects, a memory map where they come from ``.npy``.
 
     Parameters
     ----------
-    matrix : (n, p) real array or RowStore
+    matrix : (n, p) real array
         float16, float32, float64 or integers; never copied here.
     names : tuple of n str, or None
         One name a row; object files are joined through them.
@@ -69,7 +67,7 @@ class Features:
         Not a real (n, p) matrix, or another number of names than rows.
     """
 
-    matrix: np.ndarray | RowStore
+    matrix: np.ndarray
     names: tuple[str, ...] | None = None
     source: str = "features"
 
@@ -98,9 +96,8 @@ class Features:
         return f"Features({self.source!r}, {len(self)} × {self.dimensions}, {self.matrix.dtype}{named})"
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
-        """The matrix for numpy and scikit-learn; rows on disk are read."""
-        rows = np.asarray(self.matrix[:], dtype=dtype)
-        return rows.copy() if copy and np.shares_memory(rows, self.matrix) else rows
+        """The matrix for numpy and scikit-learn."""
+        return np.array(self.matrix, dtype=dtype, copy=copy)
 
     @classmethod
     def load(cls, path: PathLike) -> Features:
@@ -109,27 +106,31 @@ class Features:
         Parameters
         ----------
         path : path
-            ``.npy`` (memory-mapped), ``.npz``, ``.pt``, ``.h5``, ``.mat``, ``.zarr``, ``.parquet``; or a folder that
-            holds ``features.npy``, exactly one such file, or the Parquet shards of one table.
+            ``.npy`` (memory-mapped), ``.npz``, ``.pt``, ``.safetensors``, ``.h5``, ``.mat``, ``.parquet``; or a folder
+            that holds ``features.npy``, exactly one such file, or the Parquet shards of one table.
 
         Raises
         ------
         FileError
             Missing, unreadable, damaged, or a folder without a single feature file.
         DataError
-            The content is not a real (n, p) matrix.
+            The content is not a real (n, p) matrix, or ``file_names.txt`` has another number of lines. Beside a file
+            that was named itself and is not called features it may be of another file, and is left out with a warning.
         """
-        path = Path(path)
-        folder = path.is_dir() and path.suffix.lower() != ZARR  # a zarr array is a folder of chunks
+        path, folder = Path(path), Path(path).is_dir()
         file = _only_feature_file(path) if folder else path
         matrix = read_matrix(file)
-        names_file = (path if folder else file.parent) / NAMES_FILE
-        mended = mended_name(names_file)
-        if not folder and file.stem.endswith(MENDED) and mended.is_file():
-            names_file = mended
+        names_file = (path if folder else path.parent) / NAMES_FILE
         names = read_lines(names_file, what="names") if names_file.is_file() else None
-        if names is not None and not folder and matrix.ndim == 2 and len(names) != len(matrix):
-            names = None  # a single file may lie beside the names of another one
+        others = not folder and path.stem != "features"  # it may lie beside the names of another file
+        if names is not None and others and matrix.shape[:1] != (len(names),):
+            warnings.warn(
+                f"{path} has shape {matrix.shape} and is read without names: {NAMES_FILE} beside it has {len(names)} "
+                "lines. If these are its names, write them again, one line a row.",
+                DataWarning,
+                stacklevel=2,
+            )
+            names = None
         return cls(matrix, names, str(file))
 
     def __len__(self) -> int:
@@ -211,20 +212,15 @@ class Features:
             check_finite(chunk, self.source, numbers[positions])
             yield positions, chunk
 
-    def constant_columns(self) -> int:
-        """The number of columns that hold one value only."""
-        first = self.matrix[0]
+    def warn_constant_columns(self) -> None:
+        """Warn if some columns hold one value only: they carry no information and slow the fit."""
         varies = np.zeros(self.dimensions, dtype=bool)
         for _, rows in self.chunks():
-            varies |= (rows != first).any(axis=0)
-        return int(np.count_nonzero(~varies))
-
-    def warn_constant_columns(self) -> None:
-        """Warn if some columns are constant: they carry no information and slow the fit."""
-        count = self.constant_columns()
-        if count:
+            varies |= (rows != self.matrix[0]).any(axis=0)
+        if not varies.all():
             warnings.warn(
-                f"{self.source} has {count} constant columns of {self.dimensions}; they distinguish nothing.",
+                f"{self.source} has {np.count_nonzero(~varies)} constant columns of {self.dimensions}; they tell "
+                "nothing apart.",
                 DataWarning,
                 stacklevel=2,
             )
@@ -241,9 +237,9 @@ def check_finite(rows: np.ndarray, source: str, numbers: Sequence[int] | np.ndar
         )
 
 
-def as_matrix(value: Any) -> np.ndarray | RowStore:
+def as_matrix(value: Any) -> np.ndarray:
     """What stands for a matrix as a numpy array: a tensor without its graph, bfloat16 as float32, a table's values."""
-    if isinstance(value, (np.ndarray, RowStore)):
+    if isinstance(value, np.ndarray):
         return value
     if hasattr(value, "detach"):
         tensor = value.detach().cpu()

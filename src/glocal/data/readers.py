@@ -1,80 +1,130 @@
-"""Feature files of every kind that peers write, as one (n, p) matrix in memory or on the disk."""
+"""Feature files that peers write, as one (n, p) matrix: ``.npy`` mapped, the other kinds read into memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from glocal.arrays import read_npy
-from glocal.data.container import whole
-from glocal.data.matlab import read_mat
-from glocal.data.npz import read_npz_features
+from glocal.arrays import read_npy, read_npz
 from glocal.data.parquet import PARQUET, read_parquet, shards_of
-from glocal.data.stored import RowStore, read_hdf5, read_zarr
-from glocal.data.tensors import read_torch_features
-from glocal.data.zarr import ZARR
 from glocal.errors import FileError
-from glocal.files import PathLike
+from glocal.extras import needed
+from glocal.files import PathLike, reading
+
+_FIX = "Save the (n, p) matrix with numpy.save."
+_INFLATED = 1 << 28  # bytes that a compressed file may hold however small it is; above, 100 times its size
 
 
-def read_matrix(path: PathLike) -> np.ndarray | RowStore:
+def read_matrix(path: PathLike) -> np.ndarray:
     """Read a feature matrix by its extension.
 
-    ``.npy`` is memory-mapped; ``.zarr``, and ``.h5`` above 256 MB, stay on the disk as a `RowStore`; the other kinds
-    are read into memory. Of several arrays the one named ``features`` or else the only 2-d one of numbers is taken,
-    and of several Parquet columns the one named ``features`` or ``embedding`` or else the only one of lists of numbers.
+    Of several arrays the one named ``features`` or else the only 2-d one is taken, and of several Parquet columns the
+    one named ``features`` or ``embedding`` or else the only one of lists of numbers. Files larger than memory belong in
+    ``.npy``, which is mapped.
 
     Parameters
     ----------
     path : path
-        ``.npy``, ``.npz``, ``.pt`` / ``.pth`` (a tensor or a dict of tensors; bfloat16 becomes float32),
-        ``.h5`` / ``.hdf5``, ``.zarr`` (a folder), ``.parquet`` (or a folder of such shards), or ``.mat`` of any MATLAB
-        version and of thingsvision.
+        ``.npy``, ``.npz``, ``.pt`` (a tensor or a dict of tensors; bfloat16 becomes float32), ``.safetensors``,
+        ``.h5``, ``.mat`` (before version 7.3) or ``.parquet``, or a folder of the Parquet shards of one table.
 
     Returns
     -------
-    (n, p) array or RowStore
+    (n, p) array
         As stored: float16 stays float16. Its shape and dtype are judged by `Features`.
 
     Raises
     ------
     FileError
-        Missing, damaged, pickled, of a kind that is not known, or without one matrix to choose.
+        Missing, damaged, pickled, of another kind, or without one matrix to choose.
     MissingDependencyError
-        HDF5 without h5py, zarr without zarr, or Parquet without pyarrow.
+        The library that reads this kind is not installed.
     """
-    path = Path(path)
-    kind = path.suffix.lower()
-    reader = READERS.get(kind) or (read_parquet if path.is_dir() and shards_of(path) else None)
-    if reader is None:
-        raise FileError(
-            f"features file {path} has the extension {path.suffix or '(none)'!r}; "
-            f"allowed are {', '.join(sorted(READERS))}. Save it with numpy.save."
-        )
-    matrix = reader(path)
-    if matrix.dtype.kind == "V" and matrix.dtype.itemsize == 2 and matrix.dtype.fields is None:
-        raise FileError(
-            f"features file {path} holds 2-byte values without a type, as numpy saves bfloat16; allowed are float16, "
-            "float32 and float64. Save it as float32: array.view(ml_dtypes.bfloat16).astype('float32')."
-        )
-    return matrix
+    kind = Path(path).suffix.lower()
+    if kind not in READERS and not (Path(path).is_dir() and shards_of(path)):
+        raise FileError(f"features file {path} ends in {kind or 'nothing'}; allowed are {', '.join(READERS)}. {_FIX}")
+    return READERS.get(kind, read_parquet)(path)
 
 
-def _read_npy(path: Path) -> np.ndarray:
-    with whole(path, ".npy file", "Write it again with numpy.save(path, features)."):
-        return read_npy(path, what="features")
+def _chosen(path: PathLike, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Name the features: `features`, or else the only matrix of more than one number."""
+    matrices = [name for name, shape in shapes.items() if len(shape) == 2 and prod(shape) > 1]
+    if "features" in shapes or len(matrices) == 1:
+        return "features" if "features" in shapes else matrices[0]
+    raise FileError(
+        f"features file {path} holds {len(matrices)} matrices and none named 'features' "
+        f"(it has {', '.join(map(str, shapes))[:160] or 'nothing'}). Save one (n, p) matrix in it under that name."
+    )
 
 
-READERS: dict[str, Callable[[Path], np.ndarray | RowStore]] = {
-    ".npy": _read_npy,
-    ".npz": read_npz_features,
-    ".pt": read_torch_features,
-    ".pth": read_torch_features,
-    ".h5": read_hdf5,
-    ".hdf5": read_hdf5,
-    ".mat": read_mat,
-    PARQUET: read_parquet,
-    ZARR: read_zarr,
-}
+def _check_size(path: Path, declared: int) -> None:
+    """Refuse a file that declares far more bytes of values than it can hold, before they cost memory."""
+    if declared > max(_INFLATED, 100 * path.stat().st_size):
+        raise ValueError(f"it declares {declared} bytes of values, more than 100 times its size")
+
+
+def _npz(path: PathLike) -> np.ndarray:
+    with reading(path, "features", _FIX) as file, zipfile.ZipFile(file) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    if {"weights", "mean", "std"} <= {*names}:
+        raise FileError(f"features file {path} is a transform. Name the file that it is to be applied to.")
+    arrays = read_npz(path, what="features", fix=_FIX, required=["features"] if "features" in names else names)
+    return arrays[_chosen(path, {name: array.shape for name, array in arrays.items()})]
+
+
+def _torch(path: PathLike) -> np.ndarray:
+    torch = needed("torch", f"features file {path}")
+    with reading(path, "features", _FIX) as file:
+        loaded = _tensors(file)
+        if isinstance(loaded, dict):
+            tensors = {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
+            loaded = tensors[_chosen(file, {key: tuple(value.shape) for key, value in tensors.items()})]
+        _check_size(file, loaded.numel() * loaded.element_size())
+        return np.asarray((loaded.float() if loaded.dtype == torch.bfloat16 else loaded).detach())
+
+
+def _tensors(file: Path) -> Any:
+    """What ``torch.save`` wrote, if it is tensors and plain values."""
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of foreign pickles before it refuses them
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # NOTE its message advises to load the file unsafely
+        raise ValueError("it holds something other than tensors and plain values, which is never loaded") from error
+
+
+def _safetensors(path: PathLike) -> np.ndarray:
+    with reading(path, "features", _FIX) as file:
+        arrays: dict[str, np.ndarray] = needed("safetensors.numpy", f"features file {path}").load_file(file)
+        return arrays[_chosen(file, {name: array.shape for name, array in arrays.items()})]
+
+
+def _hdf5(path: PathLike) -> np.ndarray:
+    with reading(path, "features", _FIX) as file, needed("h5py", f"features file {path}").File(file) as opened:
+        shapes: dict[str, tuple[int, ...]] = {}
+        opened.visititems(lambda name, item: shapes.update({name: item.shape} if hasattr(item, "shape") else {}))
+        dataset = opened[_chosen(file, shapes)]
+        _check_size(file, dataset.nbytes)
+        return np.asarray(dataset)
+
+
+def _mat(path: PathLike) -> np.ndarray:
+    from scipy.io import loadmat
+
+    with reading(path, "features", _FIX) as file:
+        arrays = {name: value for name, value in loadmat(file).items() if isinstance(value, np.ndarray)}
+        return arrays[_chosen(file, {name: array.shape for name, array in arrays.items()})]
+
+
+READERS: dict[str, Callable[[PathLike], np.ndarray]] = {
+    ".npy": lambda path: read_npy(path, what="features"), ".npz": _npz, ".pt": _torch, ".pth": _torch,
+    ".safetensors": _safetensors, ".h5": _hdf5, ".hdf5": _hdf5, ".mat": _mat, PARQUET: read_parquet,
+}  # fmt: skip

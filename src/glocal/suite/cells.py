@@ -13,8 +13,8 @@ import numpy as np
 
 from glocal._version import __version__
 from glocal.aligner import Chosen, FitData, fit
+from glocal.arrays import read_npz
 from glocal.data.container import DAMAGE
-from glocal.data.npz import read_npz
 from glocal.errors import FileError
 from glocal.evaluation.result import KeptResult, Units
 from glocal.files import PathLike, atomic_write, make_folder, one_line

@@ -11,11 +11,9 @@ import numpy as np
 
 from glocal.aligner import FitData
 from glocal.data.answers import Answers
-from glocal.data.container import NAMES_FILE
-from glocal.data.features import Features
+from glocal.data.features import NAMES_FILE, Features
 from glocal.data.join import join
 from glocal.data.labels import load_labels
-from glocal.data.zarr import ZARR
 from glocal.errors import DataError, ParameterError
 from glocal.files import read_lines
 from glocal.jobs.leaving import tree_sha256
@@ -94,7 +92,7 @@ class Sources:
             path = self.path(file)
             found = {text: tree_sha256(path)}
             names = path.parent / NAMES_FILE
-            if names.is_file() and (path.is_file() or path.suffix.lower() == ZARR):
+            if names.is_file() and path.is_file():
                 found[(PurePosixPath(file).parent / NAMES_FILE).as_posix()] = tree_sha256(names)
             self._hashes[text] = found
         return self._hashes[text]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from glocal.arrays import read_npz
 from glocal.data.container import DAMAGE
-from glocal.data.npz import read_npz
 from glocal.errors import FileError
 from glocal.evaluation.structure.spectrum import Spectrum
 from glocal.files import PathLike, atomic_write, one_line

@@ -17,10 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from glocal.data.tensors import read_tensors
 from glocal.errors import DivergedError, ParameterError
 from glocal.extras import needed
-from glocal.files import PathLike, make_folder
+from glocal.files import PathLike, make_folder, reading
 from glocal.objective import Evaluation, Objective
 from glocal.solver.criterion import Status
 from glocal.solver.minibatch.sampled import SampledObjective
@@ -159,7 +158,8 @@ def _own_checkpoint(engine: Engine, identity: dict[str, Any]) -> Path | None:
     path = None if engine.checkpoints is None else Path(engine.checkpoints) / _CHECKPOINT
     if path is None or not path.exists():
         return None
-    checkpoint = read_tensors(path, what="checkpoint", fix="Remove it to start anew.")
+    with reading(path, "checkpoint", "Remove it to start anew.") as file:
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     kept = checkpoint.get(CHECKPOINT_KEY) if isinstance(checkpoint, dict) else None
     if kept != identity:
         known = kept if isinstance(kept, dict) else {}
