@@ -43,7 +43,7 @@ _GO_ON = "Finished paths are kept: go on with --resume."
 ORIGINAL: Setting = {"method": "original", "lmbda": None, "mix": None, "alpha": None, "tau": None}
 Progress = Callable[[dict[str, Any], int, int], None]
 Solver = Exact | Loop
-Heldout = list[tuple[LinearTransform, Int[np.ndarray, " k"]]]
+Heldout = list[tuple[LinearTransform, Int[np.ndarray, " _"]]]
 
 
 @dataclass(frozen=True, eq=False)
