@@ -178,7 +178,7 @@ def test_the_export_is_a_file_of_answers(asked, tmp_path, kind):
     read = Answers.load(tmp_path / "answers.npz")
     assert (read.kind, read.n_people, read.names) == (kind, 1, study.study.names)
     assert (read.seconds == 2.0).all()
-    assert Counter(read.catch.person.tolist())["p1"] == 4
+    assert Counter(read.catch_person.tolist())["p1"] == 4
     if kind == "odd-one-out":
         assert (read.objects[:, 2] == read.objects.max(axis=1)).all()
     else:

@@ -11,6 +11,7 @@ import sqlalchemy as sql
 from glocal.aligner import Arm, Exact, FitData, fit
 from glocal.cli.app import execute
 from glocal.collect import curve as curves
+from glocal.collect.alone import alone
 from glocal.collect.curve import Curve, learning_curve, path, rotated
 from glocal.collect.database import answers as answers_table
 from glocal.collect.database import open_database, people, proposals, trials
@@ -27,7 +28,6 @@ from glocal.data.world import simulated_answers
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.files import make_folder
-from glocal.jobs.folder import lock
 from glocal.similarity import candidate_pairs
 from glocal.transform import LinearTransform
 
@@ -347,7 +347,7 @@ def test_a_second_fit_waits_its_turn(study, features):
     engine = filled(study, features, number=60, catch=0)
     make_folder(study.fit)
     (study.fit / STATE).write_text('{"fit": {"state": "running"}}', encoding="utf-8")
-    with lock(study.fit / LOCK) as mine:
+    with alone(study.fit / LOCK) as mine:
         assert mine
         assert state(study, collected(study, engine))["fit"]["state"] == "running"
         with pytest.raises(ParameterError, match="running already"):

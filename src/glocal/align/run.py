@@ -17,10 +17,9 @@ from glocal.aligner import FitData
 from glocal.data.check import Case, diagnose
 from glocal.data.features import Features
 from glocal.data.join import Joined
-from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError
+from glocal.errors import DataError, DataWarning, MissingDependencyError
 from glocal.extract.run import cached_features
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder
-from glocal.jobs.folder import lock
 from glocal.report import check_extra, load_run, load_thumbnails, report_page, save_page
 from glocal.results import read_scores
 from glocal.suite.text import file_stems
@@ -97,10 +96,7 @@ def align(
         check_extra()
     inputs.check()  # what does not belong together is said before any work
     out = make_folder(out)
-    with lock(out / ".align.lock") as mine:
-        if not mine:
-            raise FileError(f"{out} is being written by another process. Wait for it, or name another --out.")
-        return _Run(inputs, out, Log(out), frozenset(skip), on_step).all()
+    return _Run(inputs, out, Log(out), frozenset(skip), on_step).all()
 
 
 @dataclass(frozen=True, eq=False)

@@ -220,12 +220,11 @@ def _check_images(study: Study, images: str) -> None:
 
 @contextlib.contextmanager
 def _alone(study: Study) -> Iterator[None]:
-    from glocal.jobs.folder import lock, sweep_out
+    from glocal.collect.alone import alone
 
-    with lock(study.folder / ".server.lock") as free:
+    with alone(study.folder / ".server.lock") as free:
         if not free:
             raise ParameterError(f"the study {study.folder} is being served by another process. Stop it first.")
-        sweep_out(study.folder)
         yield
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from glocal.collect.alone import alone
 from glocal.collect.export import CANNOT_TELL, Collected
 from glocal.collect.study import Study
 from glocal.collect.trials import CATCH
@@ -17,7 +18,6 @@ from glocal.evaluation.ceiling import ceiling
 from glocal.evaluation.statistics import mean_estimate
 from glocal.evaluation.statistics.means import Estimate
 from glocal.files import read_object
-from glocal.jobs.folder import lock
 
 STATE = "state.json"
 LOCK = ".lock"
@@ -57,7 +57,7 @@ def fitted(study: Study) -> dict[str, Any]:
         if not isinstance(fit, dict) or "state" not in fit or not isinstance(fit.get("answers", 0), int):
             raise FileError(f"the state of the fit {study.fit / STATE} is damaged. {fix}")
     if held["fit"]["state"] == RUNNING:
-        with lock(study.fit / LOCK) as free:
+        with alone(study.fit / LOCK) as free:
             if free:
                 held["fit"] |= {"state": FAILED, "message": "It was interrupted. Start it again."}
     return held

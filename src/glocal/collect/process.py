@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 import uvicorn
 
+from glocal.collect.alone import alone
 from glocal.collect.answering import Refused
 from glocal.collect.owner import LOCK
 from glocal.collect.patience import Patient
 from glocal.collect.study import Study
 from glocal.errors import ParameterError
 from glocal.files import make_folder
-from glocal.jobs.folder import lock
 
 _IDLE = 75  # seconds between two requests on a connection: longer than people think
 _PATIENCE = 5  # seconds in which requests may end when the server is stopped
@@ -68,7 +68,7 @@ def server(app: Callable[..., object]) -> uvicorn.Server:
 def start_fit(study: Study) -> None:
     """Start ``glocal collect fit`` as a process of its own; 409 while one runs."""
     make_folder(study.fit)
-    with lock(study.fit / LOCK) as free:
+    with alone(study.fit / LOCK) as free:
         if not free:
             raise Refused(409, "A fit is running already.")
     with (study.fit / "log.txt").open("wb") as log:

@@ -14,6 +14,7 @@ import torch
 from sqlalchemy.engine import Engine
 
 from glocal.aligner import Arm, Fit, FitData, fit
+from glocal.collect.alone import alone
 from glocal.collect.charts import draw
 from glocal.collect.curve import LEAST, Curve, learning_curve
 from glocal.collect.database import add_proposals, writable
@@ -31,7 +32,6 @@ from glocal.evaluation.statistics import mean_estimate
 from glocal.evaluation.structure.neighbourhoods import shared_by_image
 from glocal.evaluation.views.maps import object_map, turned
 from glocal.files import atomic_write, make_folder, one_line
-from glocal.jobs.folder import lock
 from glocal.results import to_json
 
 LMBDA = 4.0
@@ -66,7 +66,7 @@ def refit(study: Study, engine: Engine, doing: Callable[[str], None] = lambda wh
     DataError, FileError
         No answers yet; features that do not fit the images.
     """
-    with lock(make_folder(study.fit) / LOCK) as free:
+    with alone(make_folder(study.fit) / LOCK) as free:
         if not free:
             raise ParameterError(f"a fit of the study {study.folder} is running already. Wait until it has ended.")
         before, began = fitted(study), time.time()

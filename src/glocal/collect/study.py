@@ -13,12 +13,12 @@ from typing import Any
 from urllib.parse import quote
 
 from glocal.collect import pages
+from glocal.collect.alone import alone
 from glocal.collect.pictures import MEDIA, prepare
 from glocal.collect.settings import Settings
 from glocal.errors import FileError, ParameterError
 from glocal.extract.images import Source, open_images
 from glocal.files import atomic_write, make_folder, read_object, read_text
-from glocal.jobs.folder import once
 
 _FORMAT = 1
 _FIXED = ("kind", "seed")  # what people were asked before would mean something else
@@ -112,8 +112,8 @@ def create(
     except UnicodeEncodeError as error:  # an address of a database, and a page, hold text
         raise ParameterError(f"--out {folder} has a name that is no UTF-8 text. Name another folder.") from error
     source = open_images(images)
-    with once(make_folder(folder) / "study.json") as missing:
-        if not missing:
+    with alone(make_folder(folder) / ".study.lock") as free:
+        if not free or (folder / "study.json").exists():
             raise FileError(
                 f"{folder} is a study already, made by another process or an earlier call. Give the same command again "
                 "to go on with it, or name another --out."
