@@ -45,9 +45,9 @@ def simulated(n: int, p: int, answers_per_object: float) -> tuple[np.ndarray, np
 def child(options: argparse.Namespace) -> None:
     """One fit; its numbers as a line of JSON."""
     import torch
+    from glocal.aligner.profile import MODERN
 
     from glocal.aligner import fit_arm
-    from glocal.aligner.profile import MODERN
     from glocal.data.answers import Answers
     from glocal.data.features import Features
 

@@ -20,9 +20,9 @@ import workbench  # isort: skip  before torch
 
 import numpy as np
 import torch
+from glocal.aligner.profile import NEURIPS2023, profile_of
 
 from glocal.aligner import Fit, Validation, fit_arm
-from glocal.aligner.profile import NEURIPS2023, profile_of
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.world import simulated_answers

@@ -74,17 +74,12 @@ def features(rng, n, p, *, ties=False):
 
 
 def random_answers(rng, mind, kind, t):
-    """(t, m) answers that follow the similarities of a mind, with noise; a ranking's choices end in -1."""
+    """(t, m) answers that follow the similarities of a mind, with noise."""
     n, rows = len(mind), []
     S = mind @ mind.T * rng.choice([0, 1, 10])
     while len(rows) < t:
         m = 3 if kind != "nearest-of-n" else min(4, n)
         objects = list(rng.permutation(n)[:m])
-        if kind == "nearest-of-n":  # a ranking: the nearest of all, then the nearest of the rest
-            reference, *others = objects
-            others.sort(key=lambda j, i=reference: -S[i, j] - rng.gumbel())
-            rows += [[reference, *others[c:], *[-1] * c] for c in range(len(others) - 1)]
-            continue
         pairs = oracle.candidates(kind, objects)
         c = int(np.argmax([S[objects[i], objects[j]] + rng.gumbel() for i, j in pairs]))
         chosen = pairs[c]
@@ -126,8 +121,6 @@ def random_arm(rng, problem, folder):
         local, blocks = oracle.standardized(images, X), oracle.blocks(len(images), size)
         arm = replace(arm, local=local, blocks=tuple(blocks), alpha=alpha, tau=tau)
         options += ["--local-features", folder / "local.npy", "--alpha", alpha, "--tau", tau, "--block-size", size]
-    if rng.random() < 0.25:
-        options += ["--bias"]
     return arm, options
 
 
@@ -152,11 +145,11 @@ def fit(rng, folder, counts=None):
     given = ["--features", problem.files["features"], "--answers", problem.files["answers"], *options]
     code, record, message = run("fit", *given, "--out", folder / "fit.npz")
     highest = oracle.lambda_max(problem.X, problem.answers, problem.weights, problem.kind)
-    trivial = problem.method == "naive" and "--bias" not in options and problem.lmbda >= highest * (1 + 1e-6)
+    trivial = problem.method == "naive" and problem.lmbda >= highest * (1 + 1e-6)
     _count(counts, "refused" if code else record["status"])
     if code:
         explained = trivial or ("lambda_max" in message or "λ_max" in message or "optimum is W = 0" in message)
-        wrong = problem.method == "naive" and "--bias" not in options and problem.lmbda < highest * (1 - 1e-6)
+        wrong = problem.method == "naive" and problem.lmbda < highest * (1 - 1e-6)
         return [f"refused: {message}"] if wrong or not explained else []
     found = [f"λ {problem.lmbda} is above λ_max {highest} and was fitted"] if trivial else []
     with np.load(folder / "fit.npz") as file:
@@ -169,7 +162,7 @@ def fit(rng, folder, counts=None):
             if value is not None:
                 found += differ(record["parts"][name], value, f"parts.{name}", rounding / min(1.0, problem.lmbda))
         found += differ(record["objective"], f, "objective", rounding)
-    found += differ(record["n_triplets"], len(problem.answers), "n_triplets")
+    found += differ(record["n_answers"], len(problem.answers), "n_answers")
     if record["converged"]:
         above = (f - oracle.lowest(problem, _starts(rng, W, b))) / (record["tol"] * max(abs(f), 1e-7))
         if above > 10:

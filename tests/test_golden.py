@@ -15,8 +15,9 @@ prints; `glocal` has ``--method glocal --local-features imagenet200/NETWORK --al
 
 import numpy as np
 import pytest
+from fits import fit_arm
 
-from glocal import Answers, Features, fit_arm, join, odd_one_out
+from glocal import Answers, Features, join, odd_one_out
 from glocal.data.splits import split_triplets
 from glocal.files import read_lines
 

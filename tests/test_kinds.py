@@ -5,32 +5,29 @@ import math
 
 import numpy as np
 import pytest
-import torch
+from fits import fit_arm
 
-from glocal import Features, fit_arm
+from glocal import Features
+from glocal.aligner import Arm, Exact, FitData
 from glocal.cli.app import execute
 from glocal.data.answers import KINDS, Answers
 from glocal.data.splits import split_persons
-from glocal.errors import DataError, ParameterError
+from glocal.errors import DataError, ParameterError, TrivialOptimumError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.ceiling import ceiling, reached
 from glocal.evaluation.flips import flips
 from glocal.evaluation.statistics import answer_estimate, triplet_estimate
 from glocal.evaluation.views.matrices import people_matrix
-from glocal.objective import ChoiceLoss, Objective, Penalty
-from glocal.solver import DualityGap, lambda_max
-from glocal.solver.minimise import minimise
 
-F64 = torch.float64
 N, P, T = 14, 5, 60
 WIDTH = {"odd-one-out": 3, "anchor": 3, "nearest-of-n": 6}
 
 
 def normal(*shape, seed=0, scale=1.0):
-    return scale * torch.randn(*shape, dtype=F64, generator=torch.Generator().manual_seed(seed))
+    return scale * np.random.default_rng(seed).normal(size=shape)
 
 
-X, W, B = normal(N, P), normal(P, P, seed=1, scale=0.5), normal(P, seed=2, scale=0.5)
+X, W = normal(N, P), normal(P, P, seed=1, scale=0.5)
 
 
 def drawn(kind, n=N, t=T, seed=0):
@@ -57,9 +54,9 @@ def chosen_by(X, kind, t, seed=0):
 EVERY = pytest.mark.parametrize("given", [*map(answers_of, KINDS)], ids=KINDS)
 
 
-def loop_loss(X, W, b, answers):
+def loop_loss(X, answers):
     """L_global by plain Python, straight from the table of candidate pairs."""
-    Z = (X @ W if b is None else X @ W + b).tolist()
+    Z = X.tolist()
     total = weight = 0.0
     for row, w in zip(answers.objects.tolist(), answers.weights.tolist(), strict=True):
         pairs = {
@@ -73,176 +70,27 @@ def loop_loss(X, W, b, answers):
     return total / weight
 
 
-@EVERY
-@pytest.mark.parametrize("b", [None, B], ids=["no-bias", "bias"])
-@pytest.mark.parametrize("gathered", [False, True])
-def test_the_loss_equals_loops_and_its_gradient_differences(given, b, gathered):
-    """Of every kind the value is that of explicit loops, the gradient that of differences."""
-    loss = ChoiceLoss(X, given, gathered=gathered)
-    value, dW, db = loss(W, b)
-    assert value == pytest.approx(loop_loss(X, W, b, given), rel=1e-12)
-    step = 1e-5
-    for i in range(P):
-        for j in range(P):
-            E = torch.zeros_like(W)
-            E[i, j] = step
-            difference = (loss(W + E, b)[0] - loss(W - E, b)[0]) / (2 * step)
-            assert float(dW[i, j]) == pytest.approx(difference, rel=1e-5, abs=1e-8)
-        if b is not None:
-            e = torch.zeros_like(b)
-            e[i] = step
-            assert float(db[i]) == pytest.approx(
-                (loss(W, b + e)[0] - loss(W, b - e)[0]) / (2 * step), rel=1e-5, abs=1e-8
-            )
-
-
-def test_rows_of_many_answers_are_gathered_in_chunks():
-    """Of more answers than are gathered at once, value, gradient and bend are those of the Gram matrix."""
-    many = answers_of("nearest-of-n").select(np.tile(np.arange(T), 600))
-    gathered, gram = (ChoiceLoss(X, many, gathered=gathered, compiled=False) for gathered in (True, False))
-    for found, wanted in zip(gathered(W, B), gram(W, B), strict=True):
-        torch.testing.assert_close(torch.as_tensor(found), torch.as_tensor(wanted), rtol=1e-10, atol=1e-12)
-    assert gathered.bend_along_scales(W, B) == pytest.approx(gram.bend_along_scales(W, B), rel=1e-10)
-
-
-@EVERY
-def test_the_compiled_kernel_equals_float64(given):
-    """The compiled pass gives value, gradient and bend of every kind to float32 accuracy."""
-    exact, bend = ChoiceLoss(X, given)(W), ChoiceLoss(X, given).bend_along_scales(W)
-    loss = ChoiceLoss(X.float(), given, compiled=True)
-    assert loss._kernel is not None
-    assert loss.bend_along_scales(W.float()) == pytest.approx(bend, rel=1e-4)
-    for _ in range(2):
-        value, dW, _ = loss(W.float())
-        assert value == pytest.approx(exact[0], rel=2e-6)
-        torch.testing.assert_close(dW.double(), exact[1], rtol=1e-4, atol=2e-6)
-
-
-@EVERY
-@pytest.mark.parametrize("dtype", [torch.float32, F64])
-@pytest.mark.parametrize("b", [None, B], ids=["no-bias", "bias"])
-def test_the_compiled_gathering_equals_the_gram_matrix(monkeypatch, given, dtype, b):
-    """Value, gradient and slopes without n × n matrices are those with them, for every kind, whatever the threads."""
-    exact, wanted = ChoiceLoss(X, given)(W, b), ChoiceLoss(X, given).slopes(W, b)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    loss = ChoiceLoss(X.to(dtype), given, gathered=True, compiled=True)
-    assert loss._rows is not None
-    tolerance = {"rtol": 1e-4, "atol": 2e-6} if dtype == torch.float32 else {"rtol": 1e-10, "atol": 1e-12}
-    for _ in range(2):
-        value, dW, db = loss(W.to(dtype), None if b is None else b.to(dtype))
-        assert value == pytest.approx(exact[0], rel=tolerance["rtol"])
-        torch.testing.assert_close(dW.double(), exact[1], **tolerance)
-        if b is not None:
-            torch.testing.assert_close(db.double(), exact[2], **tolerance)
-    found = loss.slopes(W.to(dtype), None if b is None else b.to(dtype))
-    torch.testing.assert_close(found.M, wanted.M, **tolerance)
-    assert found.along == pytest.approx(wanted.along, rel=tolerance["rtol"])
-    if b is not None:
-        torch.testing.assert_close(found.v, wanted.v, **tolerance)
-
-
-def test_the_compiled_gathering_takes_huge_similarities():
-    """Similarities of 1e4 give the finite loss max(S) - S_chosen, as on the other paths."""
-    rows = torch.tensor([[100.0, 0.0], [100.0, 1.0], [-100.0, 30.0]], dtype=F64)
-    loss = ChoiceLoss(rows, np.array([[0, 1, 2], [0, 2, 1]], dtype=np.int32), gathered=True, compiled=True)
-    value, dW, _ = loss(torch.eye(2, dtype=F64))
-    assert value == pytest.approx(1e4, rel=1e-6)
-    assert torch.isfinite(dW).all()
-
-
-@EVERY
-def test_an_integer_weight_equals_copies(given):
-    """An answer of weight 3 is three answers, of every kind."""
-    copies = given.select(np.repeat(np.arange(len(given)), given.weights.astype(int)))
-    copies = Answers(copies.objects, kind=copies.kind)
-    weighted, copied = ChoiceLoss(X, given)(W, B), ChoiceLoss(X, copies)(W, B)
-    assert weighted[0] == pytest.approx(copied[0], rel=1e-12)
-    torch.testing.assert_close(weighted[1], copied[1])
-
-
-@EVERY
-def test_a_batch_is_the_loss_of_its_answers(given):
-    """Some of the answers alone have the loss of just these."""
-    rows = np.random.default_rng(5).permutation(len(given))[:25]
-    found, wanted = ChoiceLoss(X, given).batch(rows)(W, B), ChoiceLoss(X, given.select(rows))(W, B)
-    assert found[0] == pytest.approx(wanted[0], rel=1e-12)
-    torch.testing.assert_close(found[1], wanted[1])
-
-
-@EVERY
-def test_equal_similarities_cost_the_log_of_the_candidates(given):
-    """At W = 0 the loss is the mean log of the number of candidate pairs, which is what `chance_loss` says."""
-    k = {"odd-one-out": 3, "anchor": 2, "nearest-of-n": 5}[given.kind]
-    wanted = math.log(k)
-    assert ChoiceLoss(X, given)(0 * W)[0] == pytest.approx(wanted, rel=1e-12)
-    assert given.chance_loss == pytest.approx(wanted, rel=1e-12)
-    assert given.chance == pytest.approx(1 / k)
-
-
-@EVERY
-def test_the_loss_is_convex_in_m(given):
-    """On chords in M = W Wᵀ the loss of every kind lies below the chord, and above its tangent at an end."""
-    loss = ChoiceLoss(X, given)
-    for seed in range(5):
-        V, U = normal(P, P, seed=10 + seed, scale=0.6), normal(P, P, seed=30 + seed, scale=0.6)
-        M, other = V @ V.T, U @ U.T
-        middle = torch.linalg.cholesky((M + other) / 2)
-        assert loss(middle)[0] <= (loss(V)[0] + loss(U)[0]) / 2 + 1e-12
-        slopes = loss.slopes(V)
-        assert loss(U)[0] >= slopes.value + float(torch.sum(slopes.M * (other - M))) - 1e-10
-
-
-@EVERY
-def test_second_derivatives_are_those_of_differences(given):
-    """The bend along the scale of S, and that toward a bias, equal second differences for every kind."""
-    loss = ChoiceLoss(X, given)
-    step = 1e-3
-    at = [loss(math.sqrt(1 + d) * W)[0] for d in (-step, 0.0, step)]
-    assert loss.bend_along_scales(W) == pytest.approx((at[0] - 2 * at[1] + at[2]) / step**2, rel=1e-4)
-    v = normal(P, seed=7)
-    b = torch.linalg.solve(W, v)
-    at = [loss.slopes(W, B + d * b).v for d in (-step, step)]
-    K = loss.bend_of_bias(W, B)
-    torch.testing.assert_close(K @ v, (at[1] - at[0]) / (2 * step), rtol=1e-4, atol=1e-6)
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_fits_of_every_kind_are_certified_and_agree_from_two_starts(kind):
-    """`global` ends at one optimum from two starts, with a duality gap that bounds what is left, for every kind."""
-    rows = normal(40, 6, seed=3)
-    true = rows.numpy() @ np.diag([2.0, 1.5, 0.3, 0.1, 0.1, 0.1])
-    answers = chosen_by(true, kind, 900)
-    loss = ChoiceLoss(rows, answers)
-    objective = Objective(((1.0, loss), (0.05, Penalty("scaled-identity"))))
-    starts = (torch.eye(6, dtype=F64), torch.diag(torch.linspace(0.2, 3, 6, dtype=F64)))
-    first, second = (minimise(objective, (start, None), criterion=DualityGap(objective), tol=1e-7) for start in starts)
-    assert first.converged
-    assert second.converged
-    assert abs(first.at.value - second.at.value) <= first.gap + second.gap
-    assert first.at.value < 0.95 * answers.chance_loss
-
-
-@EVERY
-def test_lambda_max_is_where_the_optimum_leaves_zero(given):
-    """At λ_max the slope of the objective toward M has lowest eigenvalue 0 at M = 0, for every kind."""
-    loss = ChoiceLoss(X, given)
-    largest = lambda_max(loss)
-    slope = loss.slopes(1e-6 * torch.eye(P, dtype=F64)).M + largest * torch.eye(P, dtype=F64)
-    assert float(torch.linalg.eigvalsh(slope)[0]) == pytest.approx(0, abs=1e-9)
-    direction = torch.linalg.eigh(slope)[1][:, :1]
-    for lmbda, lowered in ((0.9 * largest, True), (1.1 * largest, False)):
-        objective = Objective(((1.0, loss), (lmbda, Penalty("squared-norm"))))
-        assert (objective(1e-2 * direction).value < given.chance_loss) is lowered
+def test_fits_of_every_kind_are_certified(kind):
+    """Answers of people who judge by the features have a certified optimum below chance; above λ_max none."""
+    given = chosen_by(2 * X, kind, 900)
+    data = FitData(Features(X), given)
+    for arm in (Arm("global", lmbda=0.05), Arm("naive", lmbda=0.02)):
+        found = Exact(dtype="float64").solve(data, arm)
+        assert found.certificate == "global optimum: duality gap"
+        assert found.parts["global"] < given.chance_loss - 0.05
+    with pytest.raises(TrivialOptimumError):
+        Exact().solve(data, Arm("naive", lmbda=1.01 * found.told["lambda_max"]))
 
 
 def test_every_kind_is_scored_against_its_chance():
     """Agreement, ties and loss of each kind equal loops over the candidate pairs; a collapsed model scores chance."""
-    Z = X.numpy()
+    Z = X
     for given in map(answers_of, KINDS):
         found = odd_one_out(Z, given, similarity="dot")
         S = np.array([[Z[row[i]] @ Z[row[j]] for i, j in given.pairs] for row in given.objects])
         assert found.accuracy == pytest.approx(np.average(S.argmax(axis=1) == 0, weights=given.weights))
-        assert found.loss == pytest.approx(loop_loss(X, torch.eye(P, dtype=F64), None, given))
+        assert found.loss == pytest.approx(loop_loss(X, given))
         collapsed = odd_one_out(np.ones((N, 2)), given)
         assert (collapsed.accuracy, collapsed.tie_rate) == (pytest.approx(given.chance), 1)
         assert collapsed.loss == pytest.approx(given.chance_loss)
@@ -252,7 +100,7 @@ def test_every_kind_is_scored_against_its_chance():
 def test_flips_of_every_kind_are_what_changed():
     """Answers gained and lost between two embeddings are those whose credit rose and fell."""
     for given in map(answers_of, KINDS):
-        found = flips(X.numpy(), (X @ W).numpy(), given)
+        found = flips(X, X @ W, given)
         assert sorted(found.gained.tolist()) == np.flatnonzero(found.after > found.before).tolist()
         assert found.gained_by_object.sum() == given.objects[found.gained].size
         assert found.lost_by_object.sum() == given.objects[found.lost].size
@@ -341,7 +189,7 @@ def test_persons_are_held_out():
 @pytest.mark.parametrize("kind", KINDS)
 def test_commands_take_every_kind(tmp_path, capsys, kind):
     """Split, fit and score from files of one kind: bare with --kind, or an archive whose names join by name."""
-    rows = 3 * normal(30, 6, seed=3).numpy()
+    rows = 3 * normal(30, 6, seed=3)
     given = chosen_by(rows, kind, 600)
     order = np.random.default_rng(2).permutation(30)
     np.save(tmp_path / "features.npy", rows[order])

@@ -8,8 +8,8 @@ import time
 import numpy as np
 import processes
 import pytest
+from fits import fit_arm
 
-from glocal.aligner import fit_arm
 from glocal.cli.app import execute
 from glocal.data.sources.breeds import breeds, breeds_rows
 from glocal.data.splits import split_triplets
@@ -377,7 +377,6 @@ def test_the_command_shows_the_table(folder, tmp_path, capsys):
         ("seed = 42", "map = 3", "map = 3; it must be text"),
         ('features = "{network}"', "features = ['a']", "features = ['a']; it must be text"),
         ("lmbda = 0.1", 'lmbda = "0.1"', "[arms.global] has lmbda = '0.1'; it must be a number"),
-        ("lmbda = 0.1", "bias = 1", "[arms.global] has bias = 1; it must be true or false"),
         ('method = "global"', 'method = "best"', "[arms.global] method is 'best'; allowed are naive, global, glocal"),
         ("lmbda = 0.1", "lmbda = -1.0", "[arms.global] lmbda is -1.0; allowed is"),
         ('transform = "w.npz"', "transform = 3", "transform = 3; it must be text"),

@@ -273,7 +273,7 @@ def test_rules_that_choose_nothing_are_refused(rule):
 def test_the_choice_is_refitted_on_everything(swept, world):
     """The transform is fitted on every answer and carries the rule and the reason; its gain is that on all folds."""
     meta = swept.transform.meta
-    assert meta["fit"]["n_triplets"] == len(world.triplets)
+    assert meta["fit"]["n_answers"] == len(world.triplets)
     assert meta["fit"]["lmbda"] == swept.best["lmbda"]
     assert (meta["sweep"]["rule"], meta["sweep"]["reason"]) == ("loss", swept.reason)
     assert swept.best["loss"] == swept.means["loss"].min()
@@ -428,24 +428,6 @@ def test_an_interrupted_sweep_keeps_its_finished_paths(files, tmp_path, capsys, 
         assert execute(arguments(files, tmp_path / "s", "--folds", "2")) == 130
     assert "--resume" in capsys.readouterr().err
     assert execute(arguments(files, tmp_path / "s", "--folds", "2", "--resume")) == 0
-
-
-@pytest.mark.nightly
-@pytest.mark.filterwarnings("ignore::glocal.errors.GLocalWarning")
-def test_the_papers_loop_sweeps_with_its_learning_rates(world, data):
-    """Each setting is a fit of its own, never called converged, and the choice is refitted with its learning rate."""
-    from dataclasses import replace
-
-    from glocal.aligner import Chosen
-
-    loop = Chosen.of({"profile": "neurips2023", "method": "global"}, local=True).solver
-    loop = replace(loop, profile=replace(loop.profile, max_epochs=2, min_epochs=2, min_epochs_global=2))
-    grid = {"method": ["global", "glocal"], "alpha": [0.1], "lmbda": [0.1], "tau": [0.25], "eta": [1e-3, 1e-2]}
-    found = sweep(data, grid, folds=2, solver=loop)
-    rows = found.points[found.points["method"] != "original"]
-    assert rows["eta"].value_counts().to_dict() == {1e-3: 4, 1e-2: 4}
-    assert not (rows["status"] == "converged").any()
-    assert found.transform.meta["fit"]["eta"] == found.best["eta"]
 
 
 def test_errors_of_a_sweep_are_of_one_tree(data):

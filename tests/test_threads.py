@@ -1,85 +1,87 @@
-"""Threads by the size of the problem, and how OpenMP's threads wait."""
+"""Threads by the size of the problem, around BLAS that has one."""
 
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
+import numpy as np
 import pytest
-import torch
+from fits import fit_arm
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from glocal.aligner import fit_arm
-from glocal.solver.threads import threads_for, work_of
+from glocal.objective import Workers, blas_alone
+from glocal.objective.threads import runs
+
+
+def of_blas():
+    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
 
 
 @pytest.fixture
-def four_threads():
-    """Torch with four threads, whatever the machine has."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    yield
-    torch.set_num_threads(before)
+def two_threads():
+    """BLAS with two threads, whatever the machine has."""
+    with threadpool_limits(2, user_api="blas"):
+        if set(of_blas()) != {2}:
+            pytest.skip("this BLAS takes no other number of threads")
+        yield
 
 
-@pytest.mark.parametrize(("work", "threads"), [(0.0, 1), (9e8, 1), (1.1e9, 2), (1e15, 4)])
-def test_a_problem_gets_the_threads_its_size_calls_for(four_threads, work, threads):
-    """One thread for each half a billion operations, at least one, at most those of torch, which come back."""
-    with threads_for(work) as chosen:
-        assert torch.get_num_threads() == chosen == threads
-    assert torch.get_num_threads() == 4
+@pytest.mark.parametrize(("shape", "threads"), [((10, 8), 1), ((1000, 300), 3), ((9000, 999), 4)])
+def test_a_problem_gets_the_threads_its_size_calls_for(shape, threads):
+    """One thread for each half a billion operations, at least one, at most those that BLAS had."""
+    assert Workers.of(shape, 100, (), 4).threads == threads
+    assert Workers.of(shape, 100, [3000, 3000], 4).threads >= threads
+    assert Workers.of(shape, 100, [3000, 3000], 1).threads == 1
 
 
-def test_fits_at_the_same_time_give_all_threads_back(four_threads):
-    """Of two fits in two Python threads that overlap, none leaves torch with the few threads of the other."""
+def test_blas_has_one_thread_during_a_fit_and_its_own_after(two_threads, world):
+    """A fit limits BLAS and gives the threads back, to another fit inside or beside it too."""
+    seen = set()
+    fit_arm(world.objects, world.triplets, lmbda=1.0, tol=1e-2, on_step=lambda *_: seen.update(of_blas()))
+    assert (seen, set(of_blas())) == ({1}, {2})
     first_inside, second_inside = Barrier(2), Barrier(2)
 
-    def first() -> int:
-        with threads_for(1.0):
+    def first():
+        with blas_alone() as most:
             first_inside.wait()
             second_inside.wait()
-        return torch.get_num_threads()
+        return most
 
-    def second() -> int:
+    def second():
         first_inside.wait()
-        with threads_for(1.0):
+        with blas_alone() as most:
             second_inside.wait()
-        return torch.get_num_threads()
+        return most
 
     with ThreadPoolExecutor(2) as pool:
-        assert [job.result() for job in (pool.submit(first), pool.submit(second))] == [4, 4]
+        assert [job.result() for job in (pool.submit(first), pool.submit(second))] == [2, 2]
+    assert set(of_blas()) == {2}
 
 
-def test_the_work_of_the_local_term_is_that_of_its_blocks():
-    """Products of a block with itself count block by block: two blocks of 100 are less than one of 200."""
-    assert work_of(10, 8, 100) < work_of(10, 8, 100, [100, 100]) < work_of(10, 8, 100, [200])
+def test_an_error_gives_the_threads_back(two_threads):
+    """Also where a fit ends with an error."""
+    with pytest.raises(ZeroDivisionError), blas_alone():
+        1 / 0  # noqa: B018
+    assert set(of_blas()) == {2}
 
 
-def test_a_small_fit_runs_on_one_thread(four_threads, world):
-    """A fit and a sweep of milliseconds use one thread, a machine's other work notwithstanding, and give back four."""
-    seen = set()
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_products_of_threads_are_products(threads):
+    """A B and the upper triangle of Z Zᵀ, for any number of rows."""
+    rng, workers = np.random.default_rng(0), Workers(threads)
+    for rows in (1, 2, 300, 700):
+        A, B = rng.normal(size=(rows, 7)), rng.normal(size=(7, 5))
+        np.testing.assert_allclose(workers.product(A, B), A @ B)
+        np.testing.assert_allclose(np.triu(workers.gram(A)), np.triu(A @ A.T), atol=1e-12)
+    assert [list(range(10))[run] for run in runs(10, 4)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
-    def look(*_: object) -> None:
-        seen.add(torch.get_num_threads())
 
-    fit_arm(world.objects, world.triplets, local_features=world.local, tol=1e-2, on_step=look)
-    assert seen == {1}
-    assert torch.get_num_threads() == 4
+def test_a_fit_does_not_depend_on_threads(world, monkeypatch):
+    """With as many threads as BLAS has, and no matter how small the problem, the objective is that of one thread."""
+    from glocal.objective import threads
 
-
-@pytest.mark.parametrize(
-    ("given", "before", "spins"),
-    [
-        ({}, "", "5000"),
-        ({"GOMP_SPINCOUNT": "7"}, "", "7"),
-        ({"OMP_WAIT_POLICY": "ACTIVE"}, "", "None"),
-        ({}, "sys.modules['torch'] = sys; ", "None"),
-    ],
-)
-def test_openmp_is_told_to_wait_without_spinning_for_long(given, before, spins):
-    """Importing glocal bounds OpenMP's spinning before torch loads it; what the user chose stands, and nothing is set
-    where torch was loaded before, which read it already."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
-    code = f"import os, sys; {before}import glocal; print(os.environ.get('GOMP_SPINCOUNT'))"
-    said = subprocess.check_output([sys.executable, "-c", code], env={**environment, **given}, text=True)
-    assert said.strip() == spins
+    one = fit_arm(world.objects, world.triplets, local_features=world.local, block_size=100)
+    monkeypatch.setattr(threads, "_GRAIN", 1.0)
+    monkeypatch.setattr(threads, "threadpool_info", lambda: [{"user_api": "blas", "num_threads": 3}])
+    three = fit_arm(world.objects, world.triplets, local_features=world.local, block_size=100)
+    assert (one.record.provenance.threads, three.record.provenance.threads) == (1, 3)
+    assert three.record.objective == pytest.approx(one.record.objective, rel=1e-5)

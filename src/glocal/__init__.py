@@ -4,8 +4,6 @@ Names load when they are used, so that ``import glocal`` costs a few millisecond
 """
 
 import importlib
-import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 from glocal._version import __version__
@@ -15,7 +13,7 @@ if TYPE_CHECKING:
     from glocal.aligner.data import FitData
     from glocal.aligner.estimator import Aligner
     from glocal.aligner.exact import Exact
-    from glocal.aligner.fitting import fit, fit_arm
+    from glocal.aligner.fitting import fit
     from glocal.data.answers import Answers
     from glocal.data.features import Features
     from glocal.data.join import join
@@ -24,11 +22,6 @@ if TYPE_CHECKING:
     from glocal.evaluation.structure import neighbours_kept
     from glocal.extract.run import Extractor
     from glocal.transform.linear import LinearTransform
-
-if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
-    # NOTE OpenMP reads it once, when torch loads it. Its threads wait for each other by spinning for milliseconds,
-    # which makes fits many times slower where the machine is busy elsewhere; a tenth of a millisecond does where not
-    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 _HOME = {
     "Aligner": "glocal.aligner.estimator",
@@ -41,7 +34,6 @@ _HOME = {
     "GLocalError": "glocal.errors",
     "LinearTransform": "glocal.transform.linear",
     "fit": "glocal.aligner.fitting",
-    "fit_arm": "glocal.aligner.fitting",
     "join": "glocal.data.join",
     "neighbours_kept": "glocal.evaluation.structure",
     "odd_one_out": "glocal.evaluation.alignment",
@@ -59,7 +51,6 @@ __all__ = [
     "LinearTransform",
     "__version__",
     "fit",
-    "fit_arm",
     "join",
     "neighbours_kept",
     "odd_one_out",

@@ -36,20 +36,18 @@ class Provenance:
 class FitRecord:
     """Everything a fit reports about itself; the ``--json`` of ``glocal fit`` and part of the transform file.
 
-    `parts` are unweighted; `gap` bounds or estimates how far `objective` lies above the optimum
-    (None where no such bound is known); `status` is ``"converged"``, ``"stationary"``, ``"budget"`` or ``"stalled"``.
-    `rank` is the number of directions that were fitted where there are fewer rows than columns, else None.
-    `gathered` says that the objects were too many for an n × n matrix. Of the mini-batch solver, which is never
-    converged and has no `tol`, `evaluations` are its `steps`, `n_fitted` the answers outside the fold that its stopping
-    rule watched, and `watched` the scores of that fold (both None where it watched what it fitted).
+    `parts` are unweighted; `gap` bounds or estimates how far `objective` lies above the optimum (None where no such
+    bound is known); `status` is ``"converged"``, ``"budget"`` or ``"stalled"``. `rank` is the number of directions that
+    were fitted where there are fewer rows than columns, else None. `gathered` says that the objects were too many for
+    an n × n matrix. The last group is of the paper's loop, which is never converged and has no `tol`: `n_fitted` are
+    the answers outside the fold that its stopping rule watched, `watched` the scores of that fold.
     """
 
     method: str
     alpha: float | None
     lmbda: float
     tau: float | None
-    bias: bool
-    squared: bool
+    mix: float | None
     objective: float
     parts: dict[str, float]
     converged: bool
@@ -57,33 +55,29 @@ class FitRecord:
     reason: str
     gap: float | None
     certificate: str
-    gradient_norm: float
     evaluations: int
     seconds: float
-    n_triplets: int
+    n_answers: int
     n_dropped: int
     n_objects: int
     n_local: int
+    n_local_blocks: int | None
     block_size: int | None
-    start_scale: float
-    tol: float | None
+    solver: str
     dtype: str
+    tol: float | None = None
+    start_scale: float | None = None
     lambda_max: float | None = None
+    rank: int | None = None
+    gathered: bool = False
     holdout: dict[str, Any] | None = None
     provenance: Provenance | None = None
-    rank: int | None = None
-    n_local_blocks: int | None = None
-    local_standardized: bool | None = None
-    profile: str = "modern"
-    solver: str = "lbfgs"
-    gathered: bool = False
+    bias: bool = False
     eta: float | None = None
     optimiser: str | None = None
     epochs: int | None = None
-    steps: int | None = None
     n_fitted: int | None = None
     watched: dict[str, Any] | None = None
-    mix: float | None = None
 
 
 @dataclass(frozen=True)

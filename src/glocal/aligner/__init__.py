@@ -1,6 +1,6 @@
 """From features and answers to a transform: `fit` minimises an `Arm` on `FitData` by a solver.
 
-`Aligner` is its scikit-learn face. Nothing here loads torch or scikit-learn before it is asked for.
+`Aligner` is its scikit-learn face. Nothing here loads scikit-learn before it is asked for.
 """
 
 from importlib import import_module
@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from glocal.aligner.arm import Arm
-    from glocal.aligner.chosen import Chosen
     from glocal.aligner.data import FitData
     from glocal.aligner.estimator import Aligner
-    from glocal.aligner.exact import Exact
-    from glocal.aligner.fitting import Fit, fit, fit_arm
-    from glocal.aligner.loop import Loop, Validation
+    from glocal.aligner.exact import Exact, Solution
+    from glocal.aligner.fitting import Fit, fit
 
 _PLACES = {
-    "Aligner": "estimator", "Arm": "arm", "Chosen": "chosen", "Exact": "exact", "Fit": "fitting", "FitData": "data",
-    "Loop": "loop", "Validation": "loop", "fit": "fitting", "fit_arm": "fitting",
+    "Aligner": "estimator", "Arm": "arm", "Exact": "exact", "Fit": "fitting", "FitData": "data", "Solution": "exact",
+    "fit": "fitting",
 }  # fmt: skip
 
-__all__ = ["Aligner", "Arm", "Chosen", "Exact", "Fit", "FitData", "Loop", "Validation", "fit", "fit_arm"]
+__all__ = ["Aligner", "Arm", "Exact", "Fit", "FitData", "Solution", "fit"]
 
 
 def __getattr__(name: str) -> Any:

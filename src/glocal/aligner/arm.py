@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from glocal.errors import ParameterError
-from glocal.options import above_0, check_options, option
+from glocal.errors import ParameterError, UnusedWarning
+from glocal.options import above_0, check_options, option, options_of
 
 Method = Literal["naive", "global", "glocal"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -29,16 +31,12 @@ class Arm:
     alpha : float
         α, the weight of the local term, 0 to below 1 (`glocal`).
     lmbda : float
-        λ, the strength of the penalty, at least 0.
+        λ, the strength of the penalty, above 0.
     tau : float
         τ, the temperature of the local term, above 0 (`glocal`).
     mix : float
         Share of the scaled identity in the penalty, mix ‖W - cI‖² + (1 - mix) ‖W‖²: above 0, at most 1 (`global` and
         `glocal`; 0 would be `naive`).
-    bias : bool
-        Learn b too.
-    squared : bool
-        `naive` penalises ‖W‖²; False is ‖W‖, as the authors' script does.
 
     Raises
     ------
@@ -57,11 +55,12 @@ class Arm:
         holds=METHODS.__contains__,
     )
     alpha: float = option(
-        0.1, "Weight of the local term, 0 to below 1.", allowed="0 to 1", holds=lambda a: 0 <= a <= 1, only="glocal"
-    )
+        0.1, "Weight of the local term, 0 to below 1.", allowed="0 to below 1", holds=lambda a: 0 <= a < 1,
+        only="glocal",
+    )  # fmt: skip
     lmbda: float = option(
-        0.1, "Strength of the penalty, at least 0.",
-        allowed="a finite number, at least 0", holds=lambda value: value >= 0 and math.isfinite(value),
+        0.1, "Strength of the penalty, above 0.", allowed="a finite number above 0",
+        holds=lambda value: value > 0 and math.isfinite(value),
     )  # fmt: skip
     tau: float = option(
         0.25, "Temperature of the local term, above 0.", allowed="a finite number above 0", holds=above_0, only="glocal"
@@ -70,8 +69,6 @@ class Arm:
         1.0, "Share of the scaled identity in the penalty: above 0, at most 1.",
         allowed="above 0, at most 1 (0 is method naive)", holds=lambda m: 0 < m <= 1,
     )  # fmt: skip
-    bias: bool = option(False, "Learn a bias too.", allowed="true and false")
-    squared: bool = option(True, "naive: penalise the squared norm, or the norm.", only="naive")
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -80,11 +77,6 @@ class Arm:
                 f"mix is {self.mix} with method naive, whose penalty has no scaled identity. "
                 "Leave mix out, or use method global."
             )
-        if self.local and self.alpha == 1:
-            raise ParameterError(
-                "alpha is 1: without the global term every scaled identity is optimal and there is nothing to fit. "
-                "Choose alpha below 1."
-            )
 
     @property
     def local(self) -> bool:
@@ -92,6 +84,22 @@ class Arm:
         return self.method == "glocal"
 
     @property
-    def share(self) -> float:
-        """The weight of the local term: α of `glocal`, else 0."""
-        return self.alpha if self.local else 0.0
+    def identity(self) -> float:
+        """The share of the scaled identity in the penalty: 0 of `naive`."""
+        return 0.0 if self.method == "naive" else self.mix
+
+    def warn_unused(self, given: Mapping[str, str], of_local: Iterable[str]) -> None:
+        """Name the settings that only `glocal` reads, as they were spelled, if this is another method.
+
+        `given` maps settings to how they are spelled where they were given; `of_local` are those of `glocal` beside
+        those of an arm.
+        """
+        readers = {*of_local, *(name for name, found in options_of(Arm).items() if found.only)}
+        idle = [] if self.local else [spelled for name, spelled in given.items() if name in readers]
+        if idle:
+            warnings.warn(
+                f"{' and '.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect with method {self.method}; only "
+                f"glocal reads {'it' if len(idle) == 1 else 'them'}.",
+                UnusedWarning,
+                stacklevel=3,
+            )

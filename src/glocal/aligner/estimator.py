@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import validate_data
 
 from glocal.aligner.arm import Arm, Method
-from glocal.aligner.chosen import Chosen
 from glocal.aligner.data import FitData
-from glocal.aligner.fitting import fit
-from glocal.aligner.settings import (
-    DataOptions,
-    Dtype,
-    OptimiserName,
-    ProfileName,
-    ProfileOptions,
-    SolverName,
-    SolverOptions,
-)
+from glocal.aligner.exact import Exact
+from glocal.aligner.fitting import Solver, fit
+from glocal.aligner.settings import OF_LOCAL, DataOptions, Dtype, SolverOptions, taken
 from glocal.data.answers import Answers
 from glocal.data.features import Features, as_matrix
-from glocal.errors import DataError
+from glocal.errors import DataError, FileError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.files import PathLike
+from glocal.results import FitRecord, Provenance
 from glocal.transform import LinearTransform
+
+_COLUMNS = (("a", "b", "odd"), ("reference", "closer", "farther"))
 
 
 class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -41,40 +37,26 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     alpha : float, default 0.1
         Weight of the local term, 0 to below 1 (`glocal`).
     lmbda : float, default 0.1
-        Strength of the penalty, at least 0.
+        Strength of the penalty, above 0.
     mix : float, default 1.0
         Share of the scaled identity in the penalty, above 0 and at most 1: below 1, W is drawn toward 0 too, as by
         `naive` (`global` and `glocal`).
     tau : float, default 0.25
         Temperature of the local term, above 0 (`glocal`).
-    bias : bool, default False
-        Learn a bias too.
-    squared : bool or None, default None
-        `naive`: penalise the squared Frobenius norm; False is the authors' unsquared one; None what the profile says.
     tol : float or None, default None
         Relative tolerance on the objective; None is 1e-5 in float32, 1e-7 in float64.
     max_evaluations : int, default 1000
         Evaluations of the objective at most.
     block_size : int, default 1024
         Local images compared with each other.
+    local_blocks : int, default 16
+        Blocks of local images to use, at most.
     seed : int, default 42
         Of the blocks.
     dtype : {"float32", "float64"}, default "float32"
         Of the computation.
-    device : str, default "cpu"
-        Any torch device.
-    rank : None
-        No longer needed and without effect: with fewer rows than columns a fit takes the row space by itself.
-    local_blocks : int or None, default None
-        Blocks of local images to use; None: all, at most 16.
-    solver : {"lbfgs", "minibatch"} or None, default None
-        The exact solver, or the paper's loop (needs the extra ``paper``); None what the profile says.
-    profile : {"modern", "neurips2023"}, default "modern"
-        The paper's procedure with all its choices is ``"neurips2023"``; see `glocal.aligner.profile.Profile`.
-    eta : float or None, default None
-        Learning rate of the loop; None what the profile says.
-    optimiser : {"sgd", "adam", "adamw"} or None, default None
-        Of the loop; None what the profile says.
+    solver : Exact, PaperLoop or None, default None
+        None is the exact solver with `tol`, `max_evaluations` and `dtype`, which another solver does not read.
 
     Attributes
     ----------
@@ -95,10 +77,12 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     --------
     >>> from glocal.data.world import simulated_world
     >>> world = simulated_world(n_triplets=5000, n_local=100)
-    >>> aligner = Aligner(method="global", lmbda=0.1).fit(world.objects.matrix, world.triplets.answers)
-    >>> aligner.score(world.objects.matrix, world.triplets.answers) > 0.5
+    >>> aligner = Aligner(method="global", lmbda=0.1).fit(world.objects.matrix, world.triplets.objects)
+    >>> aligner.score(world.objects.matrix, world.triplets.objects) > 0.5
     True
     """
+
+    record_: FitRecord | None
 
     def __init__(
         self,
@@ -108,62 +92,49 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         lmbda: float = Arm.lmbda,
         mix: float = Arm.mix,
         tau: float = Arm.tau,
-        bias: bool = Arm.bias,
-        squared: bool | None = None,
         tol: float | None = SolverOptions.tol,
         max_evaluations: int = SolverOptions.max_evaluations,
         block_size: int = DataOptions.block_size,
+        local_blocks: int = DataOptions.local_blocks,
         seed: int = DataOptions.seed,
         dtype: Dtype = SolverOptions.dtype,
-        device: str = SolverOptions.device,
-        rank: int | Literal["auto"] | None = None,
-        local_blocks: int | None = None,
-        solver: SolverName | None = None,
-        profile: ProfileName = ProfileOptions.profile,
-        eta: float | None = None,
-        optimiser: OptimiserName | None = None,
+        solver: Solver | None = None,
     ) -> None:
         self.method = method
         self.alpha = alpha
         self.lmbda = lmbda
         self.mix = mix
         self.tau = tau
-        self.bias = bias
-        self.squared = squared
         self.tol = tol
         self.max_evaluations = max_evaluations
         self.block_size = block_size
+        self.local_blocks = local_blocks
         self.seed = seed
         self.dtype = dtype
-        self.device = device
-        self.rank = rank
-        self.local_blocks = local_blocks
         self.solver = solver
-        self.profile = profile
-        self.eta = eta
-        self.optimiser = optimiser
 
     def fit(
         self,
         X: Float[np.ndarray, "n p"] | Features,
         y: Any = None,
         *,
-        triplets: Answers | Int[np.ndarray, "t 3"] | None = None,
-        local_features: Float[np.ndarray, "m p"] | Features | None = None,
+        answers: Any = None,
+        local_features: Any = None,
         sample_weight: Float[np.ndarray, " t"] | None = None,
     ) -> Aligner:
         """Learn the transform.
 
         Parameters
         ----------
-        X : (n, p) array or Features
+        X : (n, p) array, tensor, DataFrame, list or Features
             Features of the objects, not standardized.
-        y : Answers, (t, 3) integers, or anything
-            The answers; ignored if `triplets` is given, so that in a Pipeline y may be a classifier's labels and the
-            answers come as ``fit(X, y, aligner__triplets=answers)``.
-        triplets : Answers or (t, 3) integers
-            Rows of X, 0-based, pair first, odd one last.
-        local_features : (m, p) array, Features or None
+        y : Answers, (t, 3) integers, DataFrame, or anything
+            The answers; ignored if `answers` is given, so that in a Pipeline y may be a classifier's labels and the
+            answers come as ``fit(X, y, aligner__answers=answers)``.
+        answers : Answers, (t, 3) integers, DataFrame or None
+            Rows of X, 0-based, the pair first, the odd one last; of a DataFrame the columns a, b and odd, or reference,
+            closer and farther, wherever they stand.
+        local_features : (m, p) array, tensor, DataFrame, list, Features or None
             Features of the local images, made as X was: with the same columns, and through the same steps.
         sample_weight : (t,) array or None
             A weight for each answer.
@@ -181,8 +152,8 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Warns
         -----
         UnusedWarning
-            A setting that this method or solver does not read differs from its default, or local features are given to
-            a method other than `glocal`.
+            A setting that this method does not read differs from its default, or local features are given to a method
+            other than `glocal`.
         GLocalWarning
             As `glocal.aligner.fit` does: among others where the local features are of another scale than X.
 
@@ -192,59 +163,66 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         scikit-learn route them (version 1.6 or later)::
 
             sklearn.set_config(enable_metadata_routing=True)
-            aligner = Aligner().set_fit_request(triplets=True, local_features=True)
+            aligner = Aligner().set_fit_request(answers=True, local_features=True)
             steps = [("scaler", StandardScaler()), ("aligner", aligner)]
             pipeline = Pipeline(steps, transform_input=["local_features"])
-            pipeline.fit(X, triplets=answers, local_features=local)
+            pipeline.fit(X, answers=answers, local_features=local)
         """
         rows = self._validated(X, ensure_min_samples=3)
         local = None if local_features is None else self._local(local_features)
-        choices = Chosen.of(self.get_params(), local=local is not None)
-        choices.warn_unused(self._given(local))
-        answers = self._answers(y if triplets is None else triplets, sample_weight)
-        found = fit(FitData(Features(rows, None, "X"), answers, local, **choices.data), choices.arm, choices.solver)
+        given = self.get_params()
+        given["method"] = self.method or ("global" if local is None else "glocal")
+        arm = Arm(**taken(Arm, given))
+        arm.warn_unused(self._changed(local), OF_LOCAL)
+        data = FitData(
+            Features(rows, None, "X"), answers_of(y if answers is None else answers, sample_weight), local,
+            **taken(DataOptions, given),
+        )  # fmt: skip
+        found = fit(data, arm, self.solver or Exact(**taken(SolverOptions, given)))
         self.transform_ = found.transform
         self.record_ = found.record
         self.method_ = found.record.method
         return self
 
-    def transform(self, X: Float[np.ndarray, "n p"] | Features) -> Float[np.ndarray, "n p"]:
-        """Standardize by the scalars of the fit and apply W and b; float32 and float64 stay what they are."""
+    def transform(self, X: Any) -> Any:
+        """Standardize by the scalars of the fit and apply W; float types stay what they are, tensors stay tensors."""
         self._check_fitted()
         rows = self._validated(X, reset=False)
-        return self.transform_.apply(rows)
+        return self.transform_.apply(X if hasattr(X, "detach") else rows)
 
     def score(
         self,
-        X: Float[np.ndarray, "n p"] | Features,
-        y: Answers | Int[np.ndarray, "t 3"],
+        X: Any,
+        y: Any,
         sample_weight: Float[np.ndarray, " t"] | None = None,
         *,
         similarity: str = "cosine",
     ) -> float:
-        """Odd-one-out accuracy (a fraction, ties shared) of the transformed X on answers that name rows of X."""
-        Z = self.transform(X)
-        return odd_one_out(Z, self._answers(y, sample_weight), similarity=similarity, interval=False).accuracy
+        """Agreement (a fraction, ties shared) of the transformed X with answers that name rows of X."""
+        Z = np.asarray(as_matrix(self.transform(X)))
+        return odd_one_out(Z, answers_of(y, sample_weight), similarity=similarity, interval=False).accuracy
 
     def save(self, path: PathLike) -> None:
-        """Write the fitted transform and the parameters as an ``.npz`` without pickle."""
+        """Write the fitted transform and the parameters, less the solver, as an ``.npz`` without pickle."""
         self._check_fitted()
-        meta = {**self.transform_.meta, "aligner": self.get_params()}
-        transform = self.transform_
-        LinearTransform(transform.weights, transform.bias, transform.mean, transform.std, meta).save(path)
+        parameters = {name: value for name, value in self.get_params().items() if name != "solver"}
+        replace(self.transform_, meta={**self.transform_.meta, "aligner": parameters}).save(path)
 
     @classmethod
     def load(cls, path: PathLike) -> Aligner:
-        """Read what `save`, ``glocal fit`` or the authors wrote; `record_` exists only in the process that fitted."""
+        """Read what `save`, ``glocal fit`` or the authors wrote; `record_` is None for a file without a record."""
         transform = LinearTransform.load(path)
-        names = cls._get_param_names()
         fitted = transform.meta.get("fit", {})
         known = {**fitted, **transform.meta.get("aligner", {})}
-        if fitted.get("method") != "naive" and "aligner" not in transform.meta:
-            known.pop("squared", None)  # the record has it for all methods
+        names = {*cls._get_param_names()} - {"solver"}
         aligner = cls(**{key: value for key, value in known.items() if key in names and value is not None})
         aligner.transform_ = transform
-        aligner.method_ = transform.meta.get("fit", {}).get("method")
+        try:
+            provenance = Provenance(**fitted["provenance"]) if fitted.get("provenance") else None
+            aligner.record_ = FitRecord(**{**fitted, "provenance": provenance}) if fitted else None
+        except TypeError as error:
+            raise FileError(f"the record in {path} is not one of this version ({error}). Fit it again.") from error
+        aligner.method_ = fitted.get("method")
         aligner.n_features_in_ = transform.dimensions
         return aligner
 
@@ -254,7 +232,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         rows: np.ndarray = validate_data(self, X, dtype=[np.float32, np.float64], **how)
         return rows
 
-    def _given(self, local: Features | None) -> dict[str, str]:
+    def _changed(self, local: Features | None) -> dict[str, str]:
         """The parameters that differ from their defaults, and the local features."""
         defaults = type(self)().get_params()
         changed = [name for name, value in self.get_params().items() if value is not None and value != defaults[name]]
@@ -281,16 +259,25 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "transform_"):
-            raise NotFittedError("this Aligner is not fitted yet; call fit(features, triplets) or Aligner.load(path).")
+            raise NotFittedError("this Aligner is not fitted yet; call fit(features, answers) or Aligner.load(path).")
 
-    @staticmethod
-    def _answers(y: Any, sample_weight: Any) -> Answers:
-        if y is None:
-            raise DataError(
-                "no triplets were given; requires y to be passed, but the target y is None. Call fit(X, triplets)."
-            )
-        if isinstance(y, Answers):
-            if sample_weight is None:
-                return y
-            y = y.answers
-        return Answers.from_array(y, weights=sample_weight)
+
+def answers_of(y: Any, weights: Any = None) -> Answers:
+    """Answers as they are given to an `Aligner`: as `Answers`, as an array, or as a table with named columns."""
+    if y is None:
+        raise DataError(
+            "no answers were given; requires y to be passed, but the target y is None. Call fit(X, answers)."
+        )
+    if isinstance(y, Answers):
+        return y if weights is None else replace(y, weights=np.asarray(weights, dtype=np.float64))
+    columns = [str(name) for name in getattr(y, "columns", ())]
+    named = next((names for names in _COLUMNS if set(names) <= set(columns)), None)
+    if named is not None:
+        kind = "odd-one-out" if "odd" in named else "anchor"
+        return Answers.from_array(np.asarray(y[list(named)]), weights=weights, kind=kind)
+    if len(columns) > 3:
+        raise DataError(
+            f"the answers have the columns {', '.join(columns)}; name three of them a, b and odd, or reference, closer "
+            "and farther."
+        )
+    return Answers.from_array(y, weights=weights)

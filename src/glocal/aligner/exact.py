@@ -2,58 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-import torch
+import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
 from glocal.aligner.arm import Arm
-from glocal.aligner.data import FitData, LocalBlocks
+from glocal.aligner.data import FitData
 from glocal.aligner.problem import Problem
 from glocal.aligner.settings import TOL, SolverOptions
 from glocal.errors import TrivialOptimumError
-from glocal.objective import Evaluation, Objective
-from glocal.solver import (
-    Criterion,
-    DualityGap,
-    GradientRatio,
-    Solution,
-    State,
-    best_scale,
-    lambda_max,
-    minimise,
-    minimise_naive,
-)
-from glocal.solver.criterion import gradient_norm
-from glocal.solver.start import knows_nothing
-from glocal.solver.threads import threads_for
+from glocal.objective import Objective, blas_alone
+from glocal.solver import DualityGap, End, OnStep, allowed_gap, best_scale, lambda_max, minimise, minimise_naive
+from glocal.solver.minimise import Pairs
+from glocal.solver.naive import counted_on
 from glocal.transform import LinearTransform
-
-OnStep = Callable[[int, Evaluation], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Solved:
-    """The transform of standardized features, and how the solver came to it.
+class Solution:
+    """What a solver found for one arm.
 
-    `embedded` is X W up to a rotation, without b; `rank` the number of directions that were fitted where rows are
-    fewer than columns, else None. `gathered` says that no objects × objects matrix was made; `n_fitted` and `watched`
-    are None where the fit saw all answers and nothing else was watched.
+    Parameters
+    ----------
+    transform : LinearTransform
+        Of raw features: it has their standardization.
+    arm : Arm
+    objective, parts : float, dict
+        The value, and the unweighted value of each term.
+    status, reason : str
+        ``"converged"``, ``"budget"`` or ``"stalled"``; `reason` explains it.
+    gap : float or None
+        The bound (for `glocal` an estimate) of how far the objective lies above the optimum, nats.
+    certificate : str
+        What is known about how good the solution is among all transforms.
+    evaluations : int
+        Of the objective.
+    threads : int
+        That it was computed with.
+    told : dict
+        What else the record of the fit says of the solver.
+    W, pairs
+        Where the exact solver stands in the axes of its problem, and the curvature that it knows there: what a fit of
+        the next arm starts from.
     """
 
     transform: LinearTransform
-    solution: Solution
-    scale: float
+    arm: Arm
+    objective: float
+    parts: dict[str, float]
+    status: str
+    reason: str
+    gap: float | None
     certificate: str
-    embedded: Float[Tensor, "n p"]
-    lambda_max: float | None = None
-    rank: int | None = None
-    gathered: bool = False
-    n_fitted: int | None = None
-    watched: dict[str, Any] | None = None
+    evaluations: int
+    threads: int
+    told: dict[str, Any] = field(default_factory=dict)
+    W: Float[np.ndarray, "r r"] | None = None
+    pairs: Pairs = ()
+
+    @property
+    def converged(self) -> bool:
+        """Whether the gap is small enough."""
+        return self.status == "converged"
 
 
 @dataclass(frozen=True)
@@ -66,10 +78,8 @@ class Exact(SolverOptions):
         Relative tolerance on the objective; None is 1e-5 in float32 and 1e-7 in float64.
     max_evaluations : int
         Evaluations of the objective at most.
-    dtype, device : str
-        Of the computation; any torch device.
-    profile : str
-        The name of the profile whose choices these are, for the record.
+    dtype : str
+        Of the computation.
 
     Raises
     ------
@@ -77,128 +87,132 @@ class Exact(SolverOptions):
         A value outside its range.
     """
 
-    profile: str = "modern"
-
-    name: ClassVar[str] = "lbfgs"
-    most_blocks: ClassVar[int | None] = 16  # with 1024 images each their teachers take 64 MB
+    name: ClassVar[str] = "exact"
 
     @property
     def tolerance(self) -> float:
         """`tol`, or what None stands for."""
         return TOL[self.dtype] if self.tol is None else self.tol
 
-    @property
-    def epochs(self) -> int | None:
-        """None: the exact solver counts no epochs."""
-        return None
+    def problem(self, data: FitData, *, local: bool = True) -> Problem:
+        """The data in their principal axes; `global` and `naive` need no `local` images."""
+        return Problem.build(data, self.dtype, local=local and data.local_features is not None)
 
-    def beside(self, name: str) -> Exact:
-        """The same solver for a further fit; it writes nothing."""
-        return self
+    def solve(self, data: FitData, arm: Arm, on_step: OnStep | None = None) -> Solution:
+        """Minimise one arm from the best scaled identity."""
+        return self.minimise(self.problem(data, local=arm.local), arm, on_step=on_step)
 
-    def settings(self) -> dict[str, Any]:
-        """What the record of a fit says of its solver."""
-        return {"solver": self.name, "profile": self.profile, "tol": self.tolerance, "dtype": self.dtype}
+    def minimise(
+        self, problem: Problem, arm: Arm, start: Solution | None = None, on_step: OnStep | None = None
+    ) -> Solution:
+        """Minimise one arm of a problem, from the best scaled identity or from where another arm of it ended.
 
-    def solve(
-        self,
-        data: FitData,
-        arm: Arm,
-        local: LocalBlocks | None = None,
-        start: LinearTransform | None = None,
-        on_step: OnStep | None = None,
-    ) -> Solved:
-        """Minimise one arm from the best scaled identity, or from a transform.
+        The curvature found there is used where λ and mix are the same: it is carried along α and τ. `naive` starts by
+        itself.
 
-        Raise a TrivialOptimumError where λ is at or above λ_max, since the optimum is then W = 0.
+        Raises
+        ------
+        TrivialOptimumError
+            λ is at or above λ_max: the optimum is W = 0.
         """
-        with threads_for(data.work(local)):
-            problem = Problem.build(data, local, self.dtype, self.device)
-            return self.minimised(problem, arm, None if start is None else problem.start(start), on_step)
-
-    def minimised(
-        self, problem: Problem, arm: Arm, start: State | None = None, on_step: OnStep | None = None
-    ) -> Solved:
-        """Minimise one arm of an already built problem, from a state in its axes."""
-        loss = problem.loss
-        scale = best_scale(loss, problem.penalty(arm), arm.lmbda)
-        largest = largest_lambda(problem, arm)
-        if largest is not None and arm.lmbda >= largest:
-            raise TrivialOptimumError(
-                f"lmbda is {arm.lmbda:g}, at or above lambda_max = {largest:.6g} of these answers: the optimum of "
-                f"{arm.method} is W = 0, which maps every image to one point. Choose lmbda below {largest:.6g}.",
-                largest,
-            )
-        like = loss.X
-        zero = like.new_zeros(like.shape[1]) if arm.bias else None
-        identity = State(scale * torch.eye(like.shape[1], dtype=like.dtype, device=like.device), zero)
-        budget: dict[str, Any] = {
-            "tol": self.tolerance, "max_evaluations": self.max_evaluations, "second_moments": problem.second_moments,
-            "on_step": on_step,
-        }  # fmt: skip
-        if arm.method == "naive" and largest is not None:
-            solution = minimise_naive(loss, arm.lmbda, start=None if start is None else start.W, **budget)
-        else:
-            given = identity if start is None else start
-            if arm.bias != (given.b is not None):
-                given = replace(given, b=zero)
-            solution = _minimised(problem, arm, given, identity, scale, **budget)
-        return Solved(
-            problem.transform(solution.W, solution.b, arm), solution, scale, certificate_of(solution, arm),
-            like @ solution.W, lambda_max=largest, rank=problem.rank, gathered=loss.gathered,
+        with blas_alone():
+            objective, told = problem.objective(arm), self._told(problem)
+            options: dict[str, Any] = {"moments": problem.axes.moments, "tol": self.tolerance}
+            if objective.mix < 1:
+                told["lambda_max"] = _checked_lambda(objective, arm)
+            if not objective.mix:
+                end = minimise_naive(
+                    problem.choices, arm.lmbda, max_evaluations=self.max_evaluations, on_step=on_step, **options
+                )
+            elif start is None or start.W is None or start.arm.method == "naive":
+                scale, blind = _best_scale(objective)
+                told["start_scale"] = scale
+                end = _from_identity(objective, scale, blind, self.max_evaluations, on_step, options)
+            else:
+                known = start.pairs if (start.arm.lmbda, start.arm.mix) == (arm.lmbda, arm.mix) else ()
+                end = minimise(
+                    objective, DualityGap(objective), start.W, pairs=known, max_evaluations=self.max_evaluations,
+                    on_step=on_step, **options,
+                )  # fmt: skip
+            transform = problem.transform(end.W, arm)
+        return Solution(
+            transform, arm, end.at.value, end.at.parts, end.status, _reason(end, self.tolerance, arm), end.gap,
+            _certificate(end, arm), end.evaluations, problem.workers.threads, told, end.W, end.pairs,
         )  # fmt: skip
 
+    def _told(self, problem: Problem) -> dict[str, Any]:
+        return {
+            "solver": self.name, "tol": self.tolerance, "dtype": self.dtype, "rank": problem.rank,
+            "gathered": problem.choices.gathered,
+        }  # fmt: skip
 
-def _minimised(
-    problem: Problem, arm: Arm, start: State, identity: State, scale: float, on_step: OnStep | None, **options: Any
-) -> Solution:
-    """Minimise from a start, and where `scale`, that of the best scaled identity, is nearly 0 from a second one.
+
+def _checked_lambda(objective: Objective, arm: Arm) -> float:
+    """λ_max, the smallest λ whose optimum is W = 0; on this the local term, which no scale changes, has no say."""
+    largest = objective.share * lambda_max(objective.choices.double(), objective.mix)
+    if arm.lmbda >= largest:
+        raise TrivialOptimumError(
+            f"lmbda is {arm.lmbda:g}, at or above lambda_max = {largest:.6g} of these answers: the optimum of "
+            f"{arm.method} is W = 0, which maps every image to one point. Choose lmbda below {largest:.6g}.",
+            largest,
+        )
+    return largest
+
+
+def _best_scale(objective: Objective) -> tuple[float, bool]:
+    """The best penalised scale of the identity, and whether it is all but 0."""
+    X = objective.choices.X
+    return best_scale(objective.choices, X, objective.lmbda * (1 - objective.mix) * X.shape[1])
+
+
+def _from_identity(
+    objective: Objective, scale: float, blind: bool, budget: int, on_step: OnStep | None, options: dict[str, Any]
+) -> End:
+    """Minimise from the best scaled identity, and where that is nearly 0 from a second start too.
 
     With a local term, W may then stay near 0 along the identity, where L_local is lowest and L_global is at chance. So
-    `glocal` starts from the optimum of `global` as well, and the lower of the two ends is kept.
+    `glocal` starts from the optimum of `global` as well, and the lower of the two ends is kept. Both share the budget.
     """
-    objective = problem.objective(arm)
-    criterion = criterion_of(objective, arm, identity)
-    solution = minimise(objective, (start.W, start.b), criterion=criterion, curvature=start.curvature,
-                        on_step=on_step, **options)  # fmt: skip
-    if not arm.local or arm.bias or not knows_nothing(problem.loss, scale):
-        return solution
-    alone = Objective(tuple(term for term in objective.terms if term[1].name != "local"))
-    first = minimise(alone, (identity.W, None), criterion=DualityGap(alone), **{**options, "tol": 1e-2})
-    other = minimise(objective, (first.W, None), criterion=criterion, **options)
-    spent = solution.evaluations + first.evaluations + other.evaluations
-    return replace(min(solution, other, key=lambda end: end.at.value), evaluations=spent)
+    identity = np.asarray(scale * np.eye(objective.choices.X.shape[1]), objective.choices.X.dtype)
+    twice, gap = objective.local is not None and blind and budget > 3, DualityGap(objective)
+    end = minimise(
+        objective, gap, identity, max_evaluations=budget // 2 if twice else budget, on_step=on_step, **options
+    )
+    if not twice:
+        return end
+    done = end.evaluations
+    alone = Objective(objective.choices, None, 0.0, objective.lmbda, objective.mix)
+    first = minimise(
+        alone, DualityGap(alone), identity, max_evaluations=budget - done - 1, on_step=counted_on(on_step, done),
+        **{**options, "tol": 1e-2},
+    )  # fmt: skip
+    done += first.evaluations
+    other = minimise(
+        objective, gap, first.W, pairs=first.pairs, max_evaluations=budget - done, on_step=counted_on(on_step, done),
+        **options,
+    )  # fmt: skip
+    return replace(min(end, other, key=lambda one: one.at.value), evaluations=done + other.evaluations)
 
 
-def largest_lambda(problem: Problem, arm: Arm) -> float | None:
-    """The smallest λ whose optimum is W = 0; None where none exists or none is known (a bias, the unsquared norm)."""
-    if arm.lmbda == 0 or arm.bias:
-        return None
-    if arm.method == "naive":
-        return lambda_max(problem.loss.double()) if arm.squared else None
-    if arm.mix == 1:
-        return None
-    # the local term does not depend on the scale
-    return (1 - arm.share) * lambda_max(problem.loss.double(), problem.penalty(arm).mix)
+def _reason(end: End, tol: float, arm: Arm) -> str:
+    """The status in words."""
+    if end.gap is None:
+        measured = "no bound on the distance from the optimum was found"
+    else:
+        allowed = allowed_gap(end.at, tol)
+        measured = f"{'estimated ' if arm.local else ''}duality gap {end.gap:.3g} is "
+        measured += f"{'at most' if end.gap <= allowed else 'above'} {allowed:.3g}"
+    ending = {
+        "converged": f"after {end.evaluations} evaluations",
+        "budget": f"and all {end.evaluations} evaluations are spent: raise max_evaluations, or tol",
+        "stalled": f"after {end.evaluations} evaluations and no step lowers the objective: use float64, or raise tol",
+    }
+    return f"{measured} {ending[end.status]}"
 
 
-def criterion_of(objective: Objective, arm: Arm, identity: State) -> Criterion:
-    """The stopping rule: the duality gap, or, where no gap is known, the gradient relative to the scaled identity's."""
-    if (arm.method == "naive" and not arm.squared) or (arm.bias and arm.local):
-        return GradientRatio(gradient_norm(objective(identity.W, identity.b)))
-    return DualityGap(objective)
-
-
-def certificate_of(solution: Solution, arm: Arm) -> str:
-    """What is known about how good the solution is among all transforms."""
-    if arm.method == "naive" and not arm.squared:
-        return "none: the unsquared norm is not convex in W Wᵀ"
-    if arm.lmbda == 0:
-        return "none: without a penalty"
-    if not solution.converged:
+def _certificate(end: End, arm: Arm) -> str:
+    if end.status != "converged":
         return "none: not converged"
-    if arm.share > 0:
+    if arm.local and arm.alpha > 0:
         return "none: the local term is not convex"
-    if arm.bias:
-        return "none: with a bias the gap is known up to the precision of the best bias"
     return "global optimum: duality gap"

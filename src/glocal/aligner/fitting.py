@@ -1,4 +1,4 @@
-"""Fit one arm: check the data, solve the problem, record the outcome."""
+"""Fit one arm: check the data, solve the problem, hold a fold out, record the outcome."""
 
 from __future__ import annotations
 
@@ -6,24 +6,31 @@ import json
 import time
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-import torch
+import numpy as np
 
 from glocal._version import __version__
 from glocal.aligner.arm import Arm
-from glocal.aligner.chosen import Chosen
-from glocal.aligner.data import FitData, LocalBlocks
-from glocal.aligner.exact import Exact, OnStep, Solved
-from glocal.aligner.holdout import holdout_scores
-from glocal.aligner.loop import Solver
-from glocal.data.answers import Answers
-from glocal.data.features import Features
-from glocal.errors import CollapseWarning, NotConvergedWarning
-from glocal.evaluation.structure.collapse import at_chance, one_point
+from glocal.aligner.data import FitData
+from glocal.aligner.exact import Exact, Solution
+from glocal.errors import CollapseWarning, NotConvergedWarning, OverfitWarning
 from glocal.results import FitRecord, Provenance, to_json
-from glocal.solver.criterion import gradient_norm
+from glocal.solver import OnStep
+from glocal.solver.naive import counted_on
 from glocal.transform import LinearTransform
+
+_NEIGHBOURS = 10
+_MOST_IMAGES = 10_000  # held-out images whose neighbours are compared: the first drawn
+
+
+@runtime_checkable
+class Solver(Protocol):
+    """How an arm is minimised: `Exact`, or the paper's loop."""
+
+    def solve(self, data: FitData, arm: Arm, on_step: OnStep | None = None) -> Solution:
+        """Minimise one arm."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +45,9 @@ def fit(
     data: FitData,
     arm: Arm,
     solver: Solver | None = None,
-    start: LinearTransform | None = None,
     *,
     holdout: int | None = None,
     on_step: OnStep | None = None,
-    on_holdout_step: OnStep | None = None,
 ) -> Fit:
     """Learn the transform of one arm.
 
@@ -52,16 +57,13 @@ def fit(
         What it is minimised on.
     arm : Arm
         What is minimised.
-    solver : Exact, Loop or None
+    solver : Exact, PaperLoop or None
         How; None is ``Exact()``.
-    start : LinearTransform or None
-        None starts at the best scaled identity, the loop where its profile says.
     holdout : int or None
-        K: also fit without object fold 0 of K and score that fit on the held-out answers.
+        K: also fit without fold 0 of K of the objects and of the local images, and score that fit on what it has not
+        seen.
     on_step : function or None
-        Progress: (evaluations, evaluation) after each step; of the loop (steps, evaluation) after each epoch.
-    on_holdout_step : function or None
-        The same of the fit without the held-out fold, counted from its start.
+        Progress: (evaluations, evaluation) after each step, counted on through the fit without the held-out fold.
 
     Returns
     -------
@@ -72,7 +74,7 @@ def fit(
     DataError, ParameterError
         See their messages.
     TrivialOptimumError
-        `naive` with lmbda at or above λ_max: the optimum is W = 0.
+        `naive`, or a mix below 1, with lmbda at or above λ_max: the optimum is W = 0.
 
     Warns
     -----
@@ -90,115 +92,94 @@ def fit(
     'converged'
     """
     solver = Exact() if solver is None else solver
-    data.check(arm, start)
+    data.check(arm)
     if holdout is not None:
         data.fold(0, holdout)  # says what cannot be held out before anything is fitted
     began = time.perf_counter()
-    local = data.read(solver.dtype, data.local_blocks or solver.most_blocks) if arm.local else None
-    outcome = solver.solve(data, arm, local, start, on_step)
+    found = solver.solve(data, arm, on_step)
     seconds = time.perf_counter() - began
     scores = None
     if holdout is not None:
-        scores = holdout_scores(data, holdout, arm, solver.beside("holdout"), start, on_holdout_step)
-    record = _record(data, arm, solver, local, outcome, seconds, scores)
-    _warn(record, outcome, data.triplets.chance_loss)
-    meta = {"fit": json.loads(to_json(record))}
+        scores = _holdout(data, holdout, arm, solver, counted_on(on_step, found.evaluations))
+    record = _record(data, arm, found, seconds, scores)
+    _warn(record, found, data)
+    meta: dict[str, Any] = {"fit": json.loads(to_json(record)), "rows": _row_lengths(data)}
     if data.features.network:
         meta["source"] = data.features.network
-    scalars = data.scalars
-    return Fit(replace(outcome.transform, mean=scalars.mean, std=scalars.std, meta=meta), record)
+    return Fit(replace(found.transform, meta=meta), record)
 
 
-def fit_arm(
-    features: Features,
-    triplets: Answers,
-    *,
-    local_features: Features | None = None,
-    start: LinearTransform | None = None,
-    holdout: int | None = None,
-    n_dropped: int = 0,
-    on_step: OnStep | None = None,
-    on_holdout_step: OnStep | None = None,
-    **options: Any,
-) -> Fit:
-    """Learn the transform of one arm: `fit` with the options of `Arm`, `FitData`, `Exact` and `Loop` as keywords.
+def _holdout(data: FitData, folds: int, arm: Arm, solver: Solver, on_step: OnStep | None) -> dict[str, Any]:
+    """Fit without fold 0 of the objects and of the local images, and score both sides: overfitting is seen."""
+    from glocal.evaluation.alignment import odd_one_out  # they load scipy
+    from glocal.evaluation.structure import neighbours_kept
 
-    Kept for one release; new code calls `fit`.
-
-    Parameters
-    ----------
-    features, triplets, local_features, n_dropped
-        As in `FitData`.
-    start, holdout, on_step, on_holdout_step
-        As in `fit`.
-    **options
-        method, alpha, lmbda, tau, mix, bias, squared; tol, max_evaluations, dtype, device; block_size, seed,
-        local_blocks, local_standardized; solver, profile, eta, optimiser, validation, engine. See `Chosen`.
-
-    Returns
-    -------
-    Fit
-    """
-    choices = Chosen.of(options, local=local_features is not None)
-    data = FitData(features, triplets, local_features, n_dropped=n_dropped, **choices.data)
-    return fit(
-        data, choices.arm, choices.solver, start, holdout=holdout, on_step=on_step, on_holdout_step=on_holdout_step
-    )
-
-
-def _record(
-    data: FitData, arm: Arm, solver: Solver, local: LocalBlocks | None, outcome: Solved, seconds: float,
-    holdout: dict[str, Any] | None,
-) -> FitRecord:  # fmt: skip
-    solution = outcome.solution
-    loop: dict[str, Any] = {} if solution.epochs is None else {"epochs": solution.epochs, "steps": solution.evaluations}
-    return FitRecord(
-        method=arm.method,
-        alpha=arm.alpha if arm.local else None,
-        lmbda=arm.lmbda,
-        mix=None if arm.method == "naive" else arm.mix,
-        tau=arm.tau if arm.local else None,
-        bias=arm.bias,
-        squared=arm.squared,
-        objective=solution.at.value,
-        parts=solution.at.parts,
-        converged=solution.converged,
-        status=solution.status,
-        reason=solution.reason,
-        gap=solution.gap,
-        certificate=outcome.certificate,
-        gradient_norm=gradient_norm(solution.at),
-        evaluations=solution.evaluations,
-        seconds=seconds,
-        n_triplets=len(data.triplets),
-        n_dropped=data.n_dropped,
-        n_objects=len(data.triplets.named()),
-        n_local=0 if local is None else local.n,
-        block_size=data.block_size if arm.local else None,
-        start_scale=outcome.scale,
-        lambda_max=outcome.lambda_max,
-        holdout=holdout,
-        provenance=Provenance(
-            __version__, data.hashes(local), data.seed, solver.device, threads=torch.get_num_threads()
-        ),
-        rank=outcome.rank,
-        n_local_blocks=None if local is None else len(local),
-        local_standardized=data.local_standardized if arm.local else None,
-        gathered=outcome.gathered,
-        n_fitted=outcome.n_fitted,
-        watched=outcome.watched,
-        **loop,
-        **solver.settings(),
-    )
-
-
-def _warn(record: FitRecord, outcome: Solved, chance: float) -> None:
-    if not record.converged and record.status != "stationary":
-        warnings.warn(f"not converged ({record.status}): {record.reason}.", NotConvergedWarning, stacklevel=3)
-    if at_chance(record.parts["global"], chance) or one_point(outcome.embedded.double().cpu().numpy()):
+    fitted, heldout, rows = data.fold(0, folds)
+    found = solver.solve(fitted, arm, on_step)
+    objects, original = np.asarray(data.features.matrix, dtype=np.float64), fitted.original()
+    scores: dict[str, Any] = {"folds": folds, "seed": data.seed, "converged": found.converged}
+    for name, answers in (("fitted", fitted.answers), ("heldout", heldout)):
+        cosine = odd_one_out(found.transform(objects), answers)
+        before = odd_one_out(original(objects), answers, interval=False)
+        scores[name] = {
+            "accuracy_cosine": cosine.accuracy, "low": cosine.low, "high": cosine.high,
+            "accuracy_dot": odd_one_out(found.transform(objects), answers, similarity="dot", interval=False).accuracy,
+            "loss": cosine.loss, "n": cosine.n,
+            "original_accuracy_cosine": before.accuracy, "original_loss": before.loss,
+        }  # fmt: skip
+    judged = data.features if data.local_features is None else data.local_features
+    images = np.asarray(judged.matrix[np.sort(rows[:_MOST_IMAGES])], dtype=np.float64)
+    k = min(_NEIGHBOURS, len(images) - 1)
+    kept = neighbours_kept(original(images), found.transform(images), k)
+    scores["heldout"] |= {"neighbours_kept": kept, "k": k, "n_images": len(images)}
+    loss, before_loss = scores["heldout"]["loss"], scores["heldout"]["original_loss"]
+    if loss > before_loss:
         warnings.warn(
-            f"collapse: the global loss {record.parts['global']:.6f} is that of chance ({chance:.6f}) "
-            "or all objects are mapped to one point. Lower lmbda, or check that triplets and features belong together.",
+            f"overfitting: the held-out loss {loss:.4f} is above {before_loss:.4f}, that of scaled features without a "
+            f"transform (loss on the fitted answers {scores['fitted']['loss']:.4f}). Raise lmbda, unless a warning "
+            "about the answers names another cause: mend that first.",
+            OverfitWarning,
+            stacklevel=3,
+        )
+    return scores
+
+
+def _record(data: FitData, arm: Arm, found: Solution, seconds: float, holdout: dict[str, Any] | None) -> FitRecord:
+    images = [len(block) for block in data.blocks] if arm.local else []
+    return FitRecord(**{
+        "method": arm.method, "lmbda": arm.lmbda, "mix": None if arm.method == "naive" else arm.mix,
+        "alpha": arm.alpha if arm.local else None, "tau": arm.tau if arm.local else None,
+        "objective": found.objective, "parts": found.parts, "converged": found.converged, "status": found.status,
+        "reason": found.reason, "gap": found.gap, "certificate": found.certificate,
+        "evaluations": found.evaluations, "seconds": seconds,
+        "n_answers": len(data.answers), "n_dropped": data.n_dropped, "n_objects": len(data.answers.named()),
+        "n_local": sum(images), "n_local_blocks": len(images) if arm.local else None,
+        "block_size": data.block_size if arm.local else None, "holdout": holdout,
+        "provenance": Provenance(__version__, data.hashes(local=arm.local), data.seed, threads=found.threads),
+        **found.told,
+    })  # fmt: skip
+
+
+def _row_lengths(data: FitData) -> dict[str, Any]:
+    """What later rows are compared with: the lengths of the rows as they were given."""
+    lengths = np.concatenate([np.linalg.norm(rows.astype(np.float64), axis=1) for _, rows in data.features.chunks()])
+    return {
+        "mean_length": float(lengths.mean()), "std_length": float(lengths.std()),
+        "normalised": bool(np.abs(lengths - 1).max() < 1e-3),
+    }  # fmt: skip
+
+
+def _warn(record: FitRecord, found: Solution, data: FitData) -> None:
+    from glocal.evaluation.structure.collapse import at_chance, one_point
+
+    if not record.converged:
+        warnings.warn(f"not converged ({record.status}): {record.reason}.", NotConvergedWarning, stacklevel=3)
+    chance, loss = data.answers.chance_loss, record.parts["global"]
+    named = np.asarray(data.features.matrix[data.answers.named()], dtype=np.float64)
+    if at_chance(loss, chance) or one_point(found.transform(named)):
+        warnings.warn(
+            f"collapse: the global loss {loss:.6f} is that of chance ({chance:.6f}), or all objects are mapped to one "
+            "point. Lower lmbda, or check that the answers and the features belong together.",
             CollapseWarning,
             stacklevel=3,
         )

@@ -8,14 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from glocal.aligner.settings import DataOptions, SolverOptions
+from glocal.aligner.settings import DataOptions, SolverOptions, taken
 from glocal.cli.answers import AnswersFile
 from glocal.cli.command import takes
 from glocal.cli.features import FeaturesPath
 from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table, say
 from glocal.data.features import Features
-from glocal.errors import ParameterError
-from glocal.options import options_of
 
 _SHOWN = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept", "loss": "loss (nats)"}
 
@@ -32,7 +30,7 @@ def sweep(
     grid: Annotated[
         str,
         typer.Option("--grid", help="arms (all methods on one front), paper, or a TOML file: method, lmbda, mix, "
-                     "alpha, tau, and eta of the paper's loop."),
+                     "alpha, tau."),
     ] = "arms",
     folds: Annotated[int, typer.Option("--folds", help="Parts of objects and local images.")] = 3,
     select: Annotated[
@@ -40,9 +38,6 @@ def sweep(
         typer.Option("--select", help="exchange: the largest agreement + 0.3 × neighbours kept; exchange:RATE; loss; "
                      "or a constraint, 'neighbours_kept>=0.9' or 'agreement>=0.5'."),
     ] = "exchange",
-    solver: Annotated[
-        str, typer.Option("--solver", help="exact, or paper: the mini-batch training of the authors.")
-    ] = "exact",
     tol: Annotated[float, typer.Option("--tol", help="Relative tolerance of every exact fit.")] = 1e-4,
     jobs: Annotated[int, typer.Option("--jobs", help="Processes that walk the grid; -1: one for each core.")] = 1,
     scheduler: Annotated[
@@ -59,18 +54,14 @@ def sweep(
     loaded = Features.load(features)
     joined = answers.to_fit(loaded)
     local = None if local_features is None else Features.load(local_features)
-    from glocal.aligner import Chosen, Exact, FitData
+    from glocal.aligner import Exact, FitData
     from glocal.sweep import sweep as run
 
-    if solver not in ("exact", "paper"):
-        raise ParameterError(f"--solver is {solver!r}; allowed are exact and paper.")
-    taken = {name: {one: options[one] for one in options_of(name) if one in options} for name in (Exact, FitData)}
-    data = FitData(loaded, joined.triplets, local, n_dropped=joined.n_dropped, **taken[FitData])
-    loop = Chosen.of({"profile": "neurips2023", "method": "global"}, local=False).solver
+    data = FitData(loaded, joined.triplets, local, n_dropped=joined.n_dropped, **taken(FitData, options))
     with progress_bar("points", lines=True) as progress:
         found = run(
             data, grid, folds=folds, select=select, jobs=jobs, scheduler=scheduler, out=out, resume=resume,
-            solver=loop if solver == "paper" else Exact(**{**taken[Exact], "tol": tol}),
+            solver=Exact(**{**taken(Exact, options), "tol": tol}),
             progress=lambda row, done, total: progress(done, total, f"fold {row['fold']}, {row['method']}"),
         )  # fmt: skip
     ended = found.points["status"].value_counts()

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
 
-from glocal.aligner import Arm, Exact
-from glocal.aligner.problem import Problem, principal_axes
+from glocal.aligner.problem import Axes
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.repeated import questions
@@ -18,8 +16,8 @@ from glocal.errors import DataError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.statistics import answer_estimate
 from glocal.evaluation.statistics.means import Estimate
-from glocal.objective import ChoiceLoss
-from glocal.solver import State
+from glocal.objective import ChoiceLoss, Objective, blas_alone
+from glocal.solver import DualityGap, best_scale, minimise
 
 LAMBDAS = (100.0, 20.0, 4.0, 0.8, 0.16)
 """Where λ is chosen; from the largest on, each fit starts from the one before."""
@@ -108,14 +106,15 @@ def path(
     X: Float[np.ndarray, "n r"], answers: Answers, lambdas: Sequence[float] | None = None
 ) -> list[Float[np.ndarray, "n r"]]:
     """The objects under `global` with each λ, or each of `LAMBDAS`; `X` are standardized features, `rotated`."""
-    rows = torch.as_tensor(X)
-    axes, moments = torch.eye(X.shape[1], dtype=rows.dtype), rows.square().mean(dim=0)
-    problem = Problem(ChoiceLoss(rows.float(), answers), (), axes, moments.float())
-    found, state = [], None
-    for lmbda in LAMBDAS if lambdas is None else lambdas:
-        solution = Exact(tol=_TOL).minimised(problem, Arm("global", lmbda=lmbda), state).solution
-        state = State(solution.W)
-        found.append(X @ solution.W.double().numpy())
+    loss = ChoiceLoss(X.astype(np.float32), answers.objects, answers.pairs, answers.weights)
+    W, found = (best_scale(loss, loss.X)[0] * np.eye(X.shape[1])).astype(np.float32), []
+    with blas_alone():
+        for lmbda in LAMBDAS if lambdas is None else lambdas:
+            objective = Objective(loss, None, 0.0, lmbda, 1.0)
+            W = minimise(
+                objective, DualityGap(objective), W, np.square(X).mean(axis=0), tol=_TOL, max_evaluations=1000
+            ).W
+            found.append(X @ W)
     return found
 
 
@@ -124,9 +123,7 @@ def rotated(X: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n r"]:
 
     Neither the loss nor the penalty toward scaled identities changes, so that a fit is the same and costs less.
     """
-    rows = torch.as_tensor(X)
-    found: np.ndarray = (rows @ principal_axes(rows, [])[0]).numpy()
-    return found
+    return X @ Axes.of(X, ()).U
 
 
 def _folds_of_questions(answers: Answers, folds: int, rng: np.random.Generator) -> Int[np.ndarray, " t"]:

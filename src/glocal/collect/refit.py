@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from sqlalchemy.engine import Engine
+from threadpoolctl import threadpool_limits
 
 from glocal.aligner import Arm, Fit, FitData, fit
 from glocal.collect.alone import alone
@@ -47,7 +47,7 @@ _NICE = 5  # a third of the time of a process that does not give way; at 10 a bu
 
 def give_way() -> None:
     """Let this process wait for others: one thread, low priority."""
-    torch.set_num_threads(1)
+    threadpool_limits(1)
     if hasattr(os, "nice"):
         os.nice(_NICE)
 

@@ -4,12 +4,13 @@
     global           L_global + λ ‖W - (tr W / p) I‖²_F
     glocal   (1-α) L_global + α L_local + λ ‖W - (tr W / p) I‖²_F
 
-Standardized features X̃ are mapped to Z = X̃ W + b. Everything here is torch; dtype and device follow the features.
+Standardized features X̃ are mapped to Z = X̃ W. Everything is numpy, in float32 or float64 as the features are; passes
+over half a million answers and more are compiled.
 """
 
-from glocal.objective.choice_loss import ChoiceLoss
-from glocal.objective.local_loss import LocalLoss
-from glocal.objective.objective import Evaluation, Objective, Term, weighted
-from glocal.objective.penalty import Penalty
+from glocal.objective.choices import ChoiceLoss, Slopes
+from glocal.objective.local import LocalLoss
+from glocal.objective.objective import Evaluation, Objective, penalty
+from glocal.objective.threads import Workers, blas_alone
 
-__all__ = ["ChoiceLoss", "Evaluation", "LocalLoss", "Objective", "Penalty", "Term", "weighted"]
+__all__ = ["ChoiceLoss", "Evaluation", "LocalLoss", "Objective", "Slopes", "Workers", "blas_alone", "penalty"]

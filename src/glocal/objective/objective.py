@@ -1,83 +1,82 @@
-"""One objective: a weighted sum of named terms with its value and gradient."""
+"""What an arm minimises: a weighted sum of losses and a penalty, with its gradient."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import NamedTuple
 
+import numpy as np
 from jaxtyping import Float
-from torch import Tensor
+
+from glocal.objective.choices import ChoiceLoss
+from glocal.objective.local import LocalLoss
 
 
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """The objective at one (W, b).
-
-    `value` is the weighted sum, `parts` the unweighted value of each term, `dW` and `db` the gradient
-    (`db` is None without a bias). `excess` is how many times what its tolerance allows the solver's criterion still
-    measures there; None where it has not judged.
-    """
+class Evaluation(NamedTuple):
+    """The objective at one W: the weighted sum, the unweighted value of each term, and ∂f/∂W."""
 
     value: float
     parts: dict[str, float]
-    dW: Float[Tensor, "p q"]
-    db: Float[Tensor, " q"] | None
-    excess: float | None = None
-
-    @property
-    def finite(self) -> bool:
-        """Whether value and gradient are usable numbers."""
-        return math.isfinite(self.value)
-
-
-@runtime_checkable
-class Term(Protocol):
-    """A function of (W, b) with a gradient: returns value, ∂/∂W and ∂/∂b (None if b is None)."""
-
-    @property
-    def name(self) -> str:
-        """The key of the term in `Evaluation.parts`."""
-        ...
-
-    def __call__(
-        self, W: Float[Tensor, "p q"], b: Float[Tensor, " q"] | None
-    ) -> tuple[float, Float[Tensor, "p q"], Float[Tensor, " q"] | None]:
-        """Value and gradient at (W, b)."""
-        ...
+    dW: Float[np.ndarray, "p q"]
 
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """f(W, b) = Σ weight · term(W, b).
+    """The objectives of the paper (Muttenthaler et al. 2023, Eq. 3 and 6).
+
+        f(W) = (1 - α) L_global + α L_local + λ R(W),   without a local loss L_global + λ R(W)
 
     Parameters
     ----------
-    terms : tuple of (weight, Term)
-        The weights are the coefficients of the paper: 1 - α, α and λ.
+    choices : ChoiceLoss
+    local : LocalLoss or None
+    alpha, lmbda : float
+        α, 0 to below 1, and λ.
+    mix : float
+        Of the penalty: see `penalty`; 0 for `naive`.
     """
 
-    terms: tuple[tuple[float, Term], ...]
+    choices: ChoiceLoss
+    local: LocalLoss | None
+    alpha: float
+    lmbda: float
+    mix: float
 
-    def __call__(self, W: Float[Tensor, "p q"], b: Float[Tensor, " q"] | None = None) -> Evaluation:
-        """Evaluate value and gradient."""
-        value, parts, dW, db = 0.0, {}, W.new_zeros(W.shape), None if b is None else b.new_zeros(b.shape)
-        for weight, term in self.terms:
-            part, part_dW, part_db = term(W, b)
-            parts[term.name] = part
-            value += weight * part
-            dW.add_(part_dW, alpha=weight)
-            if db is not None and part_db is not None:
-                db.add_(part_db, alpha=weight)
-        return Evaluation(value, parts, dW, db)
+    @property
+    def share(self) -> float:
+        """The weight of L_global."""
+        return 1.0 if self.local is None else 1 - self.alpha
 
-    def term(self, name: str) -> tuple[float, Any]:
-        """The weight and the term of that name; a weight of 0 and None if the objective has none."""
-        return next(((weight, term) for weight, term in self.terms if term.name == name), (0.0, None))
+    def __call__(self, W: Float[np.ndarray, "p q"]) -> Evaluation:
+        """Value and gradient."""
+        parts = {}
+        with np.errstate(over="ignore", invalid="ignore"):  # far too long steps: the value says so
+            parts["global"], dW = self.choices(W)
+            dW *= self.share
+            if self.local is not None:
+                parts["local"], part = self.local(W)
+                part *= self.alpha
+                dW += part
+            parts["penalty"], part = penalty(W, self.mix)
+            part *= self.lmbda
+            dW += part
+        value = self.share * parts["global"] + self.alpha * parts.get("local", 0.0) + self.lmbda * parts["penalty"]
+        return Evaluation(value, parts, dW)
 
 
-def weighted(global_loss: Term, local_loss: Term | None, alpha: float, lmbda: float, penalty: Term) -> Objective:
-    """(1 - α) L_global + α L_local + λ R, or L_global + λ R without a local loss."""
-    if local_loss is None:
-        return Objective(((1.0, global_loss), (lmbda, penalty)))
-    return Objective(((1 - alpha, global_loss), (alpha, local_loss), (lmbda, penalty)))
+def penalty(W: Float[np.ndarray, "p q"], mix: float) -> tuple[float, Float[np.ndarray, "p q"]]:
+    """R(W) and its gradient.
+
+        R(W) = mix ‖W - cI‖²_F + (1 - mix) ‖W‖²_F = ‖W - cI‖²_F + (1 - mix) p c²,   c = tr W / p
+
+    At `mix` 1 scaled identities cost nothing; at 0 this is ‖W‖²_F of `naive`, for any number of columns.
+    """
+    if mix == 0:
+        return float(np.sum(W * W, dtype=np.float64)), 2 * W
+    rest, own = W.copy(), np.arange(len(W))
+    c = float(np.mean(W[own, own], dtype=np.float64))
+    rest[own, own] -= c  # without the cancellation of ‖W‖² - mix (tr W)² / p
+    value = float(np.sum(rest * rest, dtype=np.float64)) + (1 - mix) * len(W) * c * c
+    rest[own, own] += (1 - mix) * c
+    rest *= 2
+    return value, rest

@@ -1,21 +1,14 @@
-"""Minimise an objective: preconditioned L-BFGS, its start, its stopping rule and its certificates."""
+"""The optimum with a certificate: L-BFGS on symmetric W, and rounds of columns for `naive`.
 
-from glocal.solver.criterion import Criterion, DualityGap, GradientRatio, Iterate, Verdict
-from glocal.solver.minimise import Solution, minimise
-from glocal.solver.naive import lambda_max, minimise_naive
-from glocal.solver.start import State, best_scale, symmetric_start
+`minimise` walks until the duality gap is small enough; `minimise_naive` grows the columns of a low-rank W.
+"""
+
+from glocal.solver.gap import DualityGap
+from glocal.solver.minimise import End, OnStep, allowed_gap, minimise
+from glocal.solver.naive import minimise_naive
+from glocal.solver.start import best_scale, lambda_max, symmetric_start
 
 __all__ = [
-    "Criterion",
-    "DualityGap",
-    "GradientRatio",
-    "Iterate",
-    "Solution",
-    "State",
-    "Verdict",
-    "best_scale",
-    "lambda_max",
-    "minimise",
-    "minimise_naive",
+    "DualityGap", "End", "OnStep", "allowed_gap", "best_scale", "lambda_max", "minimise", "minimise_naive",
     "symmetric_start",
-]
+]  # fmt: skip

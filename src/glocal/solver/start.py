@@ -1,117 +1,73 @@
-"""Where to start: the best scaled identity, a soft-thresholded gradient for `naive`, or a given transform."""
+"""Where to start: the best scaled identity; and the λ from which on there is nothing to find."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
-import torch
+import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
-from glocal.objective import ChoiceLoss, Penalty
+from glocal.objective import ChoiceLoss
 
-_STEP = 2.0  # in log c²
-_TOLERANCE = 1e-2
 _SMALLEST = 1e-2  # of the mean squared norm after scaling: no smaller scale is looked for
+_CLOSE = 1e-2  # in log c²
 
 
-@dataclass(frozen=True, eq=False)
-class State:
-    """Where a fit starts, or stands: W, b, and pairs of steps and gradient changes of a neighbouring problem."""
+def best_scale(choices: ChoiceLoss, Z: Float[np.ndarray, "n q"], cost: float = 0.0) -> tuple[float, bool]:
+    """The c > 0 that minimises L_global of c Z plus c² · `cost`, to about half a percent, and whether it is all but 0.
 
-    W: Float[Tensor, "p q"]
-    b: Float[Tensor, " q"] | None = None
-    curvature: tuple[tuple[Tensor, Tensor, float], ...] = ()
-
-    def to(self, like: Tensor) -> State:
-        """The same where `like` is, in its dtype."""
-        pairs = tuple((step.to(like), change.to(like), rho) for step, change, rho in self.curvature)
-        return State(self.W.to(like), None if self.b is None else self.b.to(like), pairs)
-
-
-def best_scale(loss: ChoiceLoss, penalty: Penalty | None = None, lmbda: float = 0.0) -> float:
-    """The c > 0 that minimises L_global(cI), plus λR(cI) if a penalty is given.
-
-    L is convex in c², so this is the root of one increasing derivative, found on the Gram matrix of X alone. Where the
-    root is at 0 (features without information about the answers) a small scale is returned, since W = 0 is stationary.
+    L is convex in m = c², so this is the root of one increasing derivative: Newton's method in log m, kept inside a
+    bracket. Where the root is at 0 (features without information about the answers) a small scale is returned, since
+    W = 0 is stationary.
 
     Parameters
     ----------
-    loss : ChoiceLoss
-    penalty, lmbda : Penalty or None, float
-        That of `global` and `glocal` vanishes on scaled identities where its `mix` is 1.
-
-    Returns
-    -------
-    float
-        c, to about half a percent.
+    choices : ChoiceLoss
+    Z : (n, q) array
+        An embedding of the objects; X for the scale of the identity.
+    cost : float
+        What the penalty adds to dL/dm: λ (1 - mix) p for the identity, λ ‖V‖² for columns V.
     """
-    return scale_of(loss, loss.X, 0.0 if penalty is None else lmbda, penalty, loss.X.shape[1])
+    derivatives, mean_square = choices.along_scales(Z), float(np.sum(Z * Z, dtype=np.float64)) / len(Z)
+    low, high = math.log(_SMALLEST / mean_square), math.log(1 / mean_square) + 40
+    at, step = math.log(1 / mean_square), math.inf
+    while abs(step) > _CLOSE / 2 and high - low > _CLOSE:
+        slope, bend = derivatives(math.exp(at))
+        slope += cost
+        low, high = (at, high) if slope < 0 else (low, at)
+        fall = -slope / max(bend * math.exp(at), 1e-300)
+        new = at + max(-2.0, min(2.0, fall))
+        step, at = new - at, new if low < new < high else (low + high) / 2
+    return math.exp(at / 2), at - math.log(_SMALLEST / mean_square) < 0.1
 
 
-def knows_nothing(loss: ChoiceLoss, scale: float) -> bool:
-    """Whether the best scale is the smallest one tried: the untransformed features say nothing about the answers."""
-    return scale**2 * float(torch.sum(loss.X * loss.X, dtype=torch.float64)) <= 1.1 * _SMALLEST * len(loss.X)
+def lambda_max(choices: ChoiceLoss, mix: float = 0.0) -> float:
+    """The smallest λ whose optimum is W = 0.
+
+    With a_i the eigenvalues of sym ∂L/∂M at M = 0, that of `naive` (`mix` 0) is -min a_i, or 0 if that is negative.
+    With 0 < mix < 1 the slope at M = 0 toward W² is smallest where W shares these eigenvectors, with eigenvalues w:
+
+        Σ (a_i + λ) w_i² - λ mix (Σ w_i)² / p  ≥  0 for all w     ⟺     λ > -min a_i  and  λ mix Σ 1 / (a_i + λ) ≤ p
+
+    Parameters
+    ----------
+    choices : ChoiceLoss
+        In float64.
+    mix : float
+        Of the penalty, 0 to below 1.
+    """
+    a = np.linalg.eigvalsh(choices.slopes(np.zeros((choices.X.shape[1], 1), choices.X.dtype)).M)
+    low = max(0.0, -float(a[0]))
+    high = low / (1 - mix)  # there λ mix / (a_i + λ) is at most 1 for every i; without mix, or at 0, it is low itself
+    for _ in range(60 if mix else 0):
+        middle = (low + high) / 2
+        trivial = middle * mix * float((1 / (a + middle)).mean()) <= 1
+        low, high = (low, middle) if trivial else (middle, high)
+    return high
 
 
-def scale_of(
-    loss: ChoiceLoss, Z: Float[Tensor, "n q"], lmbda: float, penalty: Penalty | None, squared_norm: float
-) -> float:
-    """The c > 0 that minimises L_global of c·Z plus λR of a transform whose squared norm is c²·`squared_norm`."""
-    slope_of = loss.along_scales(Z)
-    mean_square = float(torch.sum(Z * Z, dtype=torch.float64)) / len(Z)
-
-    def derivative(log_m: float) -> float:
-        m = math.exp(log_m)
-        slope = slope_of(m)
-        if penalty is not None and penalty.kind == "squared-norm":
-            slope += lmbda * squared_norm
-        elif penalty is not None and penalty.kind == "scaled-identity":  # Z is of a scaled identity
-            slope += lmbda * (1 - penalty.mix) * squared_norm
-        elif penalty is not None and penalty.kind == "norm":
-            slope += lmbda * math.sqrt(squared_norm / m) / 2
-        return slope
-
-    smallest, largest = math.log(_SMALLEST / mean_square), math.log(1 / mean_square) + 20 * _STEP
-    low = high = math.log(1 / mean_square)
-    at_low = at_high = derivative(low)
-    while at_low > 0 and low > smallest:
-        high, at_high = low, at_low
-        low -= _STEP
-        at_low = derivative(low)
-    while at_high < 0 and high < largest:
-        low, at_low = high, at_high
-        high += _STEP
-        at_high = derivative(high)
-    if at_low > 0 or at_high < 0:
-        return math.exp(max(low, smallest) / 2 if at_low > 0 else high / 2)
-    side = 0
-    while high - low > _TOLERANCE:  # regula falsi with the Illinois rule
-        rise = at_high - at_low  # 0 where both are below the smallest number: any point between will do
-        middle = (low * at_high - high * at_low) / rise if rise > 0 else (low + high) / 2
-        middle = min(max(middle, low + _TOLERANCE / 4), high - _TOLERANCE / 4)
-        value = derivative(middle)
-        if value < 0:
-            low, at_low = middle, value
-            at_high *= 0.5 if side == -1 else 1.0
-            side = -1
-        else:
-            high, at_high = middle, value
-            at_low *= 0.5 if side == 1 else 1.0
-            side = 1
-    return math.exp((low + high) / 4)
-
-
-def symmetric_start(
-    W: Float[Tensor, "p p"], b: Float[Tensor, " p"] | None
-) -> tuple[Float[Tensor, "p p"], Float[Tensor, " p"] | None]:
-    """Rotate (W, b) to (WQ, bQ) with WQ = (W Wᵀ)^½: same similarities, same norm, no larger penalty."""
-    if torch.allclose(W, W.T, rtol=1e-5, atol=1e-6 * float(W.abs().max())):
-        symmetric = (W.double() + W.double().T) / 2
-        if not int(torch.linalg.cholesky_ex(symmetric).info):  # positive definite: it is (W Wᵀ)^½ already
-            return symmetric.to(W), b
-    U, singular, Vh = torch.linalg.svd(W.double())
+def symmetric_start(W: Float[np.ndarray, "p p"]) -> Float[np.ndarray, "p p"]:
+    """(W Wᵀ)^½: W rotated so that similarities and norm stay and no penalty grows."""
+    U, singular, _ = np.linalg.svd(W.astype(np.float64))
     root = (U * singular) @ U.T
-    rotated = None if b is None else (b.double() @ Vh.T @ U.T).to(b)
-    return ((root + root.T) / 2).to(W), rotated
+    return ((root + root.T) / 2).astype(W.dtype)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from glocal._version import __version__
-from glocal.aligner import Chosen, FitData, fit
+from glocal.aligner import Arm, Exact, FitData, fit
+from glocal.aligner.settings import OF_LOCAL, taken
 from glocal.arrays import read_npz
 from glocal.data.container import DAMAGE
 from glocal.errors import FileError
@@ -81,14 +82,14 @@ class Cells:
     def _fitted(self, arm: NamedArm, sources: Sources) -> LinearTransform:
         settings = dict(arm.settings)
         strength = float(settings.pop("strength", 1.0))
-        choices = Chosen.of(settings, local=settings["method"] == "glocal")
-        choices.warn_unused({name: f"{arm.name}.{name}" for name in settings})
-        local = sources.network.local if choices.arm.local else None
+        minimised = Arm(**taken(Arm, settings))
+        minimised.warn_unused({name: f"{arm.name}.{name}" for name in settings}, OF_LOCAL)
+        local = sources.network.local if minimised.local else None
         data = FitData(
             sources.objects, sources.parts[0], None if local is None else sources.features(local),
-            **{"seed": self._plan.seed, **choices.data},
+            seed=self._plan.seed, **taken(FitData, settings),
         )  # fmt: skip
-        fitted = fit(data, choices.arm, choices.solver).transform
+        fitted = fit(data, minimised, Exact(**taken(Exact, settings))).transform
         return fitted if strength == 1 else fitted.at_strength(strength)
 
     def _arm_key(self, arm: NamedArm, sources: Sources) -> str:

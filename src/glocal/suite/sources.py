@@ -77,7 +77,7 @@ class Sources:
         """The answers that arms are fitted on, and those held out with a fold of objects."""
         plan, answers = self._plan, self.triplets
         data, heldout, _ = FitData(self.objects, answers, seed=plan.seed).fold(plan.fold, plan.folds)
-        return data.triplets, heldout
+        return data.answers, heldout
 
     @cached_property
     def object_ids(self) -> tuple[str, ...] | None:

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Int
 
 from glocal._version import __version__
-from glocal.aligner import Exact, FitData, Loop, fit
-from glocal.aligner.problem import Problem
+from glocal.aligner import Exact, FitData, Solution, fit
+from glocal.aligner.fitting import Solver
 from glocal.data.features import check_finite, object_name
 from glocal.errors import ClusterError, DivergedError, GLocalError, ParameterError, TrivialOptimumError
 from glocal.evaluation.alignment import answer_credit, heldout_rows, odd_one_out
@@ -26,8 +26,6 @@ from glocal.evaluation.views import BeforeAfter, object_view, save_view
 from glocal.extras import needed
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder, one_line, read_object
 from glocal.results import Score, append_rows, read_rows, to_json
-from glocal.solver import State, best_scale
-from glocal.solver.threads import threads_for
 from glocal.sweep.choice import METRICS, SETTING, check_rule, choose, means_over_folds, pareto_front
 from glocal.sweep.grid import Setting, arm_of, paths, settings
 from glocal.transform import LinearTransform
@@ -42,7 +40,6 @@ _MOST = 10_000  # held-out images whose neighbours are compared
 _GO_ON = "Finished paths are kept: go on with --resume."
 ORIGINAL: Setting = {"method": "original", "lmbda": None, "mix": None, "alpha": None, "tau": None}
 Progress = Callable[[dict[str, Any], int, int], None]
-Solver = Exact | Loop
 Heldout = list[tuple[LinearTransform, Int[np.ndarray, " _"]]]
 
 
@@ -220,31 +217,24 @@ class _Fitter:
 
     def __init__(self, part: FitData, solver: Solver, *, local: bool) -> None:
         self.part, self.solver = part, solver
-        self._state: State | None = None
-        most = part.local_blocks or solver.most_blocks
-        self._local = part.read(solver.dtype, most) if local else None
-        self._problem = Problem.build(part, self._local, solver.dtype, solver.device)
+        self._before: Solution | None = None
+        self._problem = solver.problem(part, local=local) if isinstance(solver, Exact) else None
 
     def fit(self, setting: Setting) -> tuple[LinearTransform | None, dict[str, Any]]:
         """The transform, None where there is none to score, and what the row says of the fit."""
-        scalars, p = self.part.scalars, self.part.features.dimensions
-        if setting["method"] == "original":  # what agreement is compared with: the scaled identity that fits best
-            scaled = best_scale(self._problem.loss) * np.eye(p, dtype=np.float32)
-            return LinearTransform(scaled, None, scalars.mean, scalars.std), _of_fit("converged")
+        if setting["method"] == "original":  # what agreement is compared with
+            return self.part.original(), _of_fit("converged")
         try:
-            if isinstance(self.solver, Loop):
-                solved = _solver_of(setting, self.solver).solve(self.part, arm_of(setting), self._local)
+            if isinstance(self.solver, Exact) and self._problem is not None:
+                found = self.solver.minimise(self._problem, arm_of(setting), self._before)
             else:
-                with threads_for(self.part.work(self._local)):
-                    solved = self.solver.minimised(self._problem, arm_of(setting), self._state)
+                found = _solver_of(setting, self.solver).solve(self.part, arm_of(setting))
         except TrivialOptimumError as error:  # W = 0, of which no score can be made and from which no fit starts
             return None, {**_of_fit("trivial"), "lambda_max": error.lambda_max}
         except DivergedError as error:
             return None, {**_of_fit("diverged", evaluations=error.steps), "reason": str(error)}
-        solution = solved.solution
-        self._state = State(solution.W, solution.b, solution.curvature)
-        transform = replace(solved.transform, mean=scalars.mean, std=scalars.std)
-        return transform, _of_fit(solution.status, solution.at.value, solution.gap, solution.evaluations)
+        self._before = found
+        return found.transform, _of_fit(found.status, found.objective, found.gap, found.evaluations)
 
 
 def _of_fit(
@@ -255,9 +245,10 @@ def _of_fit(
 
 def _solver_of(setting: Mapping[str, Any], solver: Solver, **changes: Any) -> Solver:
     """The solver of one setting: with its learning rate, if it has one."""
-    if isinstance(solver, Loop):
-        return replace(solver, profile=replace(solver.profile, eta=setting.get("eta") or solver.profile.eta))
-    return replace(solver, **changes)
+    if not isinstance(solver, Exact):
+        changes = {} if setting.get("eta") is None else {"eta": setting["eta"]}
+    changed: Solver = replace(solver, **changes)  # type: ignore[type-var]
+    return changed
 
 
 def _heldout(data: FitData, solver: Solver, folds: int, best: Setting) -> Heldout:
@@ -270,13 +261,13 @@ def _heldout(data: FitData, solver: Solver, folds: int, best: Setting) -> Heldou
         inside[part.objects] = False
         transform, _ = _Fitter(part, _solver_of(best, solver), local=best["alpha"] is not None).fit(dict(best))
         assert transform is not None
-        found.append((transform, np.flatnonzero(data.triplets.inside(inside)[1])))
+        found.append((transform, np.flatnonzero(data.answers.inside(inside)[1])))
     return found
 
 
 def _scores(data: FitData, heldout: Heldout, n_settings: int) -> list[Score]:
     """Agreement of the original and the choice with all answers that some fold holds out, and what the choice gains."""
-    answers, X = data.triplets, np.asarray(data.features.matrix, dtype=np.float64)
+    answers, X = data.answers, np.asarray(data.features.matrix, dtype=np.float64)
     credits = {
         "original": [answer_credit(data.scalars(X, "float64"), answers.select(held)) for _, held in heldout],
         "chosen": [answer_credit(transform.apply(X), answers.select(held)) for transform, held in heldout],
@@ -303,10 +294,10 @@ def _write(found: Sweep, data: FitData, heldout: Heldout, folder: Path) -> None:
     names = [object_name(name) for name in features.names or [f"object {row}" for row in range(len(features))]]
     raw, X = np.asarray(features.matrix, dtype=np.float64), data.scalars(features.matrix, "float64")
     meta = {"network": "", "arm": "original", "baseline": "original"}
-    original = object_view(X, names, people=data.triplets, seed=data.seed, meta=meta)
+    original = object_view(X, names, people=data.answers, seed=data.seed, meta=meta)
     chosen = object_view(
         found.transform.apply(raw), names, baseline=original, features=X, seed=data.seed,
-        parts=[BeforeAfter(X, transform.apply(raw), data.triplets.select(held)) for transform, held in heldout],
+        parts=[BeforeAfter(X, transform.apply(raw), data.answers.select(held)) for transform, held in heldout],
         weights=found.transform.weights.astype(np.float64),
         meta={**meta, "arm": "chosen", "split": "heldout", "settings": _setting(found.best)},
     )  # fmt: skip
@@ -316,15 +307,15 @@ def _write(found: Sweep, data: FitData, heldout: Heldout, folder: Path) -> None:
 
 def _told(data: FitData, grid: list[Setting], folds: int, solver: Solver) -> dict[str, Any]:
     """What determines the points: a folder that holds another sweep is refused."""
-    answers, local = data.triplets, data.local_features
+    answers, local = data.answers, data.local_features
     arrays = {
-        "features": data.features.matrix, "answers": answers.answers, "weights": answers.weights,
+        "features": data.features.matrix, "answers": answers.objects, "weights": answers.weights,
         "local_features": None if local is None else local.matrix,
     }  # fmt: skip
     hashes = {name: array_sha256(array) for name, array in arrays.items() if array is not None}
     told = {
         "version": __version__, "settings": grid, "folds": folds, "seed": data.seed, "block_size": data.block_size,
-        "local_blocks": data.local_blocks, "solver": {"name": solver.name, **asdict(solver)},
+        "local_blocks": data.local_blocks, "solver": {"name": type(solver).__name__, **vars(solver)},
         "mean": data.scalars.mean, "std": data.scalars.std, "data": hashes,
     }  # fmt: skip
     return json.loads(to_json(told))

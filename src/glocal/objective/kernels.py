@@ -1,0 +1,270 @@
+"""The passes over many answers, compiled: through the Gram matrix, or from the rows of the embedding.
+
+In numpy every step of a pass reads and writes all answers, its scattered additions run on one core and in float64. Here
+a chunk of a thousand answers stays in the first-level cache, and each thread adds to a gradient of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, no_type_check
+
+import numba
+import numpy as np
+from jaxtyping import Float, Int
+from numba.core import types
+from numba.extending import intrinsic, overload
+
+from glocal.objective.passes import NOTHING, Pass, softmax_pass
+from glocal.objective.threads import Workers
+
+_CHUNK = 1024
+_FAST = {"contract", "nsz", "arcp", "reassoc", "nnan", "ninf"}  # inputs are finite: the caller checks
+_TILES = 32
+
+
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``numba.njit`` that keeps its machine code on disk where some folder is writable."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        try:
+            return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+        except RuntimeError:  # numba finds no folder to keep it in: compile once a process
+            return numba.njit(nogil=True, error_model="numpy", **options)(function)
+
+    return decorate
+
+
+@intrinsic
+def _float_from_bits(_typing_context: Any, bits: Any) -> Any:
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(types.float32))
+
+    return types.float32(types.int32), generate
+
+
+def _exp(x: float) -> float:
+    """e^x for x <= 0; in float32 to 2 ulp and never below 2^-126: 2^n · 2^f with |f| <= 1/2, a polynomial in f."""
+    raise NotImplementedError
+
+
+@overload(_exp, inline="always")
+@no_type_check
+def _exp_of_type(x):
+    def single(x):
+        t = max(x * np.float32(1.4426950408889634), np.float32(-126))
+        n = np.float32(np.floor(t + np.float32(0.5)))
+        f = t - n
+        p = np.float32(1.5403530e-4)
+        p = p * f + np.float32(1.3333558e-3)
+        p = p * f + np.float32(9.6181291e-3)
+        p = p * f + np.float32(5.5504109e-2)
+        p = p * f + np.float32(2.4022651e-1)
+        p = p * f + np.float32(6.9314718e-1)
+        p = p * f + np.float32(1.0)
+        return p * _float_from_bits(np.int32(np.int32(n) + np.int32(127)) << np.int32(23))
+
+    return single if x == types.float32 else lambda x: np.exp(x)  # noqa: PLW0108 - numba compiles functions of its own
+
+
+def _log1p(a: float) -> float:
+    """Log (1 + a); in float32 for a in [0, 2] to 2 ulp, 2 artanh u, u = a / (a + 2), a polynomial in u² times u."""
+    raise NotImplementedError
+
+
+@overload(_log1p, inline="always")
+@no_type_check
+def _log1p_of_type(a):
+    def single(a):
+        u = a / (a + np.float32(2))
+        v = u * u
+        p = np.float32(0.36614650)
+        p = p * v + np.float32(0.16294468)
+        p = p * v + np.float32(0.29389385)
+        p = p * v + np.float32(0.39950472)
+        p = p * v + np.float32(0.66667745)
+        p = p * v + np.float32(2)
+        return p * u
+
+    return single if a == types.float32 else lambda a: np.log1p(a)  # noqa: PLW0108
+
+
+@cache
+def _gram_pass(k: int) -> Callable[..., None]:
+    """The compiled pass over answers with k candidate pairs; the compiler knows k and unrolls the loops over them."""
+
+    @compiled(fastmath=_FAST)
+    @no_type_check
+    def one_pass(S, m, G, places, shares, found, first, last):
+        """Write the residuals of answers first..last-1 at the similarities mS to G, unless that is empty.
+
+        S, G: (n²,); places: (t, k) int32, positions in the upper triangle, the chosen pair first; shares: (t,);
+        found: (3,) float64, to which value, along and bend are added.
+        """
+        G[:] = 0
+        zero, one = S.dtype.type(0), S.dtype.type(1)
+        x = np.empty((k, _CHUNK + 16), S.dtype)  # NOTE rows 4096 bytes apart would share places in the cache
+        for start in range(first, last, _CHUNK):
+            size = min(_CHUNK, last - start)
+            for a in range(size):
+                for j in range(k):
+                    x[j, a] = S[places[start + a, j]]
+            value, along, bend = zero, zero, zero
+            for a in range(size):
+                highest = x[0, a]
+                for j in range(1, k):
+                    highest = max(highest, x[j, a])
+                y, others, mean, square = (x[0, a] - highest) * m, zero, zero, zero
+                for j in range(1, k):
+                    d = (x[j, a] - highest) * m
+                    x[j, a] = _exp(d)
+                    others += x[j, a]
+                    mean += x[j, a] * d
+                    square += x[j, a] * (d * d)
+                # z - 1, without the rounding that would swallow the small losses of clear answers
+                own = _exp(y)
+                above = others if y == zero else own + (others - one)
+                w, z = shares[start + a], one / (one + above)
+                mean, square = (mean + own * y) * z, (square + own * (y * y)) * z
+                value += w * ((_log1p(above) if k <= 3 else np.log1p(above)) - y)
+                along += w * (mean - y)
+                bend += w * (square - mean * mean)
+                r = w * z
+                x[0, a] = -others * r
+                for j in range(1, k):
+                    x[j, a] *= r
+            found[0] += value
+            found[1] += along
+            found[2] += bend
+            if len(G):
+                for a in range(size):
+                    for j in range(k):
+                        G[places[start + a, j]] += x[j, a]
+
+    return one_pass
+
+
+@compiled(fastmath=_FAST)
+@no_type_check
+def _dots(Z, ends, s, first, last):
+    """Similarities of the candidate pairs of answers first..last-1. Z: (n, q); ends: (t, k, 2); s: (k, t)."""
+    for a in range(first, last):
+        for j in range(len(s)):
+            x, y, dot = Z[ends[a, j, 0]], Z[ends[a, j, 1]], Z.dtype.type(0)
+            for i in range(Z.shape[1]):
+                dot += x[i] * y[i]
+            s[j, a] = dot
+
+
+@compiled(fastmath=_FAST)
+@no_type_check
+def _product(Y, starts, columns, places, residuals, GY, first, last):
+    """Rows first..last-1 of (G + Gᵀ) Y: row i sums the residuals at `places` times the rows `columns` of Y."""
+    for i in range(first, last):
+        row = GY[i]
+        row[:] = 0
+        for e in range(starts[i], starts[i + 1]):
+            slope, y = residuals[places[e]], Y[columns[e]]
+            for d in range(Y.shape[1]):
+                row[d] += slope * y[d]
+
+
+class Compiled:
+    """The pass through the Gram matrix, over answers ordered so that the touched parts of S and G stay in cache.
+
+    Parameters
+    ----------
+    objects, pairs, shares, n
+        As in numpy's pass.
+    workers : Workers
+        Each thread keeps an n × n gradient of its own.
+    """
+
+    def __init__(
+        self, objects: Int[np.ndarray, "t m"], pairs: Int[np.ndarray, "k 2"], shares: Float[np.ndarray, " t"], n: int,
+        workers: Workers,
+    ) -> None:  # fmt: skip
+        threads = workers.threads
+        order = cache_order(objects, n)
+        self._shares, self._places = shares[order], np.empty((len(order), len(pairs)), np.int32)
+        for place, (i, j) in enumerate(pairs):
+            first, second = objects[order, i].astype(np.int32), objects[order, j].astype(np.int32)
+            self._places[:, place] = np.minimum(first, second) * np.int32(n) + np.maximum(first, second)
+        self._workers = workers
+        self._gradients = np.zeros((threads, n, n), shares.dtype)
+        self._bounds, self._run = np.linspace(0, len(order), threads + 1).astype(np.int64), _gram_pass(len(pairs))
+
+    def similarities(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n n"]:
+        """S."""
+        return self._workers.gram(Z)
+
+    def __call__(self, S: Float[np.ndarray, "n n"], m: float, Y: Float[np.ndarray, "n r"] | None = None) -> Pass:
+        """Pass over the answers at the similarities mS."""
+        threads, scale = self._workers.threads, S.dtype.type(m)
+        found = np.zeros((threads, 3))
+        G = np.empty((threads, 0), S.dtype) if Y is None else self._gradients.reshape(threads, -1)
+
+        def run(i: int) -> None:
+            self._run(S.ravel(), scale, G[i], self._places, self._shares, found[i], *self._bounds[i : i + 2])
+
+        self._workers.map(run, range(threads))
+        value, along, bend = map(float, found.sum(axis=0))
+        if Y is None:
+            return Pass(value, along, bend, NOTHING)
+        upper = self._gradients[0] if threads == 1 else self._gradients.sum(axis=0)
+        return Pass(value, along, bend, self._workers.product(upper + upper.T, Y))
+
+
+class Gathered:
+    """The pass from the rows of the embedding, in memory linear in objects and answers.
+
+    G + Gᵀ is a sparse matrix whose entries have fixed places. No two threads write to one row of its product.
+
+    Parameters
+    ----------
+    objects, pairs, shares, n, workers
+        As in `Compiled`.
+    """
+
+    def __init__(
+        self, objects: Int[np.ndarray, "t m"], pairs: Int[np.ndarray, "k 2"], shares: Float[np.ndarray, " t"], n: int,
+        workers: Workers,
+    ) -> None:  # fmt: skip
+        threads = workers.threads
+        order = np.argsort(objects[:, 0], kind="stable")
+        self._ends, self._shares = objects[order][:, pairs].astype(np.int32), shares[order]
+        first, second = self._ends.transpose(2, 1, 0).reshape(2, -1)
+        rows, size = np.concatenate([first, second]), len(first)
+        by_row = np.argsort(rows, kind="stable")
+        self._columns = np.concatenate([second, first])[by_row]
+        self._places = (by_row % size).astype(np.int64 if size >= 2**31 else np.int32)
+        self._workers = workers
+        self._starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))])
+        self._answers = np.linspace(0, len(order), threads + 1).astype(np.int64)
+        self._rows = np.searchsorted(self._starts, np.linspace(0, 2 * size, threads + 1))
+        self._rows[-1] = n  # the last rows may have no entries
+
+    def similarities(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "k t"]:
+        """The similarities of the candidate pairs of each answer."""
+        s = np.empty((self._ends.shape[1], len(self._ends)), Z.dtype)
+        Z = np.ascontiguousarray(Z)
+        self._workers.map(lambda *bounds: _dots(Z, self._ends, s, *bounds), self._answers[:-1], self._answers[1:])
+        return s
+
+    def __call__(self, s: Float[np.ndarray, "k t"], m: float, Y: Float[np.ndarray, "n r"] | None = None) -> Pass:
+        """Pass over the answers at the similarities ms."""
+        value, along, bend, residuals = softmax_pass(s, m, self._shares)
+        if Y is None:
+            return Pass(value, along, bend, NOTHING)
+        GY = np.empty_like(Y, order="C")
+        arguments = (np.ascontiguousarray(Y), self._starts, self._columns, self._places, residuals.ravel(), GY)
+        self._workers.map(lambda *bounds: _product(*arguments, *bounds), self._rows[:-1], self._rows[1:])
+        return Pass(value, along, bend, GY)
+
+
+def cache_order(objects: Int[np.ndarray, "t m"], n: int) -> Int[np.ndarray, " t"]:
+    """Order answers by the tiles of 128 objects (more above 4096 objects) that their sorted triple lies in."""
+    a, b, c = ((objects[:, i] // max(128, -(-n // _TILES))).astype(np.uint16) for i in range(3))
+    low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
+    return np.argsort((low * _TILES + (a + b + c - low - high)) * _TILES + high, kind="stable")

@@ -1,0 +1,124 @@
+"""How far above the optimum a fit can be at most: a lower bound from the softmax of the answers themselves."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from glocal.objective import Evaluation, Objective, penalty
+from glocal.solver.minimise import dot
+
+_REFINEMENTS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class DualityGap:
+    """The duality gap of an objective with a penalty toward scaled identities, λ > 0 and mix > 0.
+
+    With M = W Wᵀ and any probabilities q over the candidate pairs of each answer,
+
+        L(M) ≥ ⟨A(q), M⟩ + H(q),     A(q) = Σ w Σ_ij (q_ij - [ij = chosen]) sym(x_i x_jᵀ) / Σ w,
+
+    where H is the weighted mean entropy of q; they are equal where q is the softmax of the model. The rest, ⟨A, M⟩ +
+    λR(M), grows in proportion to M, so where it is nowhere negative f* ≥ H(q). With a_i the eigenvalues of A that is so
+    if
+
+        λ + a_i > 0  for all i      and      λ mix Σ 1 / (λ + a_i) ≤ p.
+
+    At the optimum its softmax meets both. Near it the softmax at W violates them by as much as W misses its best
+    length: q is taken on the line between the softmax of S and that of mS, m near that length. A local term is replaced
+    by one that is linear in M and has its slope at W: then the gap is an estimate, not a bound. docs/method.md derives
+    it; Boyd & Vandenberghe (2004), Convex Optimization, section 5.1.
+    """
+
+    objective: Objective
+
+    def estimate(self, at: Evaluation, W: Float[np.ndarray, "p p"]) -> float:
+        """‖∇f‖² σ_max(W) / (4 λ mix |c|), about the gap near the optimum and nowhere else; it costs nothing."""
+        longest = math.sqrt(float(np.einsum("ij,ij->i", W, W).max()))
+        bend = 4 * self.objective.lmbda * self.objective.mix * max(abs(float(np.trace(W))) / len(W), 1e-300)
+        return dot(at.dW, at.dW) * longest / bend
+
+    def gap(self, at: Evaluation, W: Float[np.ndarray, "p p"], allowed: float) -> float:
+        """No transform is lower by more nats; infinite where no dual point was found."""
+        share, choices = self.objective.share, self.objective.choices
+        found, norm = choices.slopes(W), self.objective.lmbda * at.parts["penalty"]
+        local, along_local = self._local_slope(at, W, share * found.M)
+        along, bend = share * found.along + norm + along_local, share * found.bend
+        if not (bend > 0 and np.isfinite(found.M + local).all()):
+            return math.inf
+
+        def dual(entropy: float, A: np.ndarray) -> _Dual:
+            return _Dual(share * (found.value - entropy) + norm + along_local, A, self._excess(A + local))
+
+        here = dual(found.entropy, share * found.M)
+        if here.excess <= 0 and here.gap <= allowed:
+            return max(here.gap, 0.0)
+        met, missed = (here, None) if here.excess <= 0 else (None, here)
+        best = 1 - along / bend  # a Newton step toward the m of least f(mM)
+        for margin in (0.5, 4.0):  # the shorter suffices for a gap that is allowed
+            m = (best if here.excess <= 0 else max(best, 1.0)) + margin * allowed / bend
+            at_m = choices.slopes(math.sqrt(max(m, 0.25)) * W)
+            there = dual(at_m.entropy, share * at_m.M)
+            met, missed = (there, missed) if there.excess <= 0 else (met, there)
+            if met is not None:
+                break
+        for _ in range(_REFINEMENTS):
+            if met is None or missed is None or met.gap <= allowed:
+                break
+            t = met.toward(missed)
+            A = met.A + t * (missed.A - met.A)
+            middle = _Dual(met.gap + t * (missed.gap - met.gap), A, self._excess(A + local))
+            met, missed = (middle, missed) if middle.excess <= 0 else (met, middle)
+        # below 0: W is all but singular
+        return math.inf if met is None or met.gap <= -allowed else max(met.gap, 0.0)
+
+    def definite(self, W: Float[np.ndarray, "p p"]) -> bool:
+        """Whether W or -W is positive definite; else (W Wᵀ)^½ is lower."""
+        return is_definite(-W if np.trace(W) < 0 else W)
+
+    def _excess(self, A: Float[np.ndarray, "p p"]) -> float:
+        """λ mix tr (λI + A)⁻¹ / p - 1, at most 0 where f* ≥ H(q) follows; infinite where λI + A is indefinite."""
+        values = np.linalg.eigvalsh(A) + self.objective.lmbda
+        return self.objective.lmbda * self.objective.mix * float(np.mean(1 / values)) - 1 if values[0] > 0 else math.inf
+
+    def _local_slope(
+        self, at: Evaluation, W: Float[np.ndarray, "p p"], A: Float[np.ndarray, "p p"]
+    ) -> tuple[Float[np.ndarray, "p p"] | float, float]:
+        """The slope of the local term toward M, from ∂f/∂W = 2 ∂f/∂M W, and its product with M; 0 without one."""
+        if self.objective.local is None:
+            return 0.0, 0.0
+        W = W.astype(np.float64)
+        dW = at.dW - self.objective.lmbda * penalty(W, self.objective.mix)[1] - 2 * A @ W
+        try:
+            half = np.linalg.solve(W, dW.T)
+        except np.linalg.LinAlgError:
+            return math.nan, math.nan
+        return (half + half.T) / 4, dot(dW, W) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class _Dual:
+    """Probabilities q for every answer: f - H(q), A(q), and how far they are from feasible (at most 0: they are)."""
+
+    gap: float
+    A: Float[np.ndarray, "p p"]
+    excess: float
+
+    def toward(self, missed: _Dual) -> float:
+        """Where between this and an infeasible q a line through both excesses is a little below 0."""
+        if not math.isfinite(missed.excess):
+            return 0.5
+        return min(max(-0.9 * self.excess / (missed.excess - self.excess), 0.05), 0.95)
+
+
+def is_definite(W: Float[np.ndarray, "p p"]) -> bool:
+    """Whether a symmetric W is positive definite."""
+    try:
+        np.linalg.cholesky(W.astype(np.float64))
+    except np.linalg.LinAlgError:
+        return False
+    return True
