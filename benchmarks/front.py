@@ -44,7 +44,6 @@ def main() -> None:
     parser.add_argument("--network", choices=NETWORKS)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    workbench.all_threads()
     for network in [options.network] if options.network else NETWORKS:
         here, there = options.folder / network, options.folder / f"{network}-global"
         if not (here / "front.csv").exists():
