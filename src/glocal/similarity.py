@@ -15,7 +15,7 @@ Pairs = tuple[tuple[int, int], ...]
 
 _GRAM_LIMIT = 20_000  # objects; above that the n × n matrix no longer fits, and rows are multiplied pair by pair
 _WORTH_A_GRAM = 64  # entries of the Gram matrix for each pair: beyond that most of them would not be read
-_ROWS = 4096
+_RUN = 1 << 13  # answers
 
 
 def candidate_pairs(kind: str, m: int = 3) -> Pairs:
@@ -68,24 +68,24 @@ def of_pairs(Z: np.ndarray, answers: Choices, similarity: str = "cosine") -> Flo
     if similarity not in SIMILARITIES:
         raise ParameterError(f"similarity is {similarity!r}; allowed are {' and '.join(SIMILARITIES)}.")
     rows = unit_rows(Z) if similarity == "cosine" else Z
-    n, columns = len(Z), answers.objects.T.astype(np.int64, order="C")
-    S = np.empty((len(answers.pairs), columns.shape[1]))
-    if n > _GRAM_LIMIT or n * n > _WORTH_A_GRAM * S.size:
+    n, S = len(Z), np.empty((len(answers.pairs), len(answers.objects)))
+    gathered = n > _GRAM_LIMIT or n * n > _WORTH_A_GRAM * S.size
+    gram = None if gathered else (rows @ rows.T).ravel()
+    for start in range(0, S.shape[1], _RUN):  # what a run touches stays in the cache
+        run = slice(start, start + _RUN)
+        columns = answers.objects[run].T.astype(np.int64, order="C")
         for place, (i, j) in enumerate(answers.pairs):
-            for start in range(0, S.shape[1], _ROWS):
-                run = slice(start, start + _ROWS)
-                S[place, run] = np.einsum("ij,ij->i", rows[columns[i, run]], rows[columns[j, run]])
-    else:
-        gram = (rows @ rows.T).ravel()
-        for place, (i, j) in enumerate(answers.pairs):
-            S[place] = gram.take(columns[i] * n + columns[j])
+            if gram is None:
+                S[place, run] = np.einsum("ij,ij->i", rows[columns[i]], rows[columns[j]])
+            else:
+                S[place, run] = gram.take(columns[i] * n + columns[j])
     return S.T
 
 
 def choice(S: Float[np.ndarray, "t k"], tolerance: float) -> Float[np.ndarray, "t k"]:
     """The share of the model's choice that each candidate pair gets: 1/k for each of k pairs tied for the highest."""
-    among = S.max(axis=1, keepdims=True) - tolerance <= S
-    return among / among.sum(axis=1, dtype=np.int16, keepdims=True)
+    among = _highest(S, tolerance)
+    return among / among.sum(axis=1, keepdims=True)
 
 
 def credit(S: Float[np.ndarray, "t k"], tolerance: float) -> tuple[Float[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
@@ -106,14 +106,22 @@ def credit(S: Float[np.ndarray, "t k"], tolerance: float) -> tuple[Float[np.ndar
     tied : (t,) bool
         More than one pair within the tolerance of the highest.
     """
-    shares = choice(S, tolerance)
-    return shares[:, 0], shares.max(axis=1) < 1
+    among = _highest(S, tolerance)
+    number = among.sum(axis=1, dtype=np.int16)
+    return among[:, 0] / number, number > 1
+
+
+def _highest(S: Float[np.ndarray, "t k"], tolerance: float) -> Bool[np.ndarray, "t k"]:
+    """Which pairs are tied for the highest similarity of their answer."""
+    return S.max(axis=1, keepdims=True) - tolerance <= S
 
 
 def choice_loss(S: Float[np.ndarray, "t k"]) -> Float[np.ndarray, " t"]:
     """-log softmax of the chosen pair's similarity, in nats, for each answer (log-sum-exp form)."""
-    highest = S.max(axis=1, keepdims=True)
-    return highest[:, 0] - S[:, 0] + np.log(np.exp(S - highest).sum(axis=1))
+    highest, total = S.max(axis=1), np.zeros(len(S))
+    for column in S.T:
+        total += np.exp(column - highest)
+    return highest - S[:, 0] + np.log(total)
 
 
 def pair_tolerance(Z: np.ndarray, similarity: str = "cosine") -> float:

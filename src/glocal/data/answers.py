@@ -85,7 +85,9 @@ class Answers:
         objects = _objects(self.objects)
         _check_objects(objects, kind)
         lists = {name: getattr(self, name) for name in _LISTS}
-        kept = {"kind": kind, "objects": _indices(objects)} | _checked_lists(len(objects), lists)
+        kept = {"kind": kind, "objects": _frozen(np.require(objects, np.int32, "C"))} | _checked_lists(
+            len(objects), lists
+        )
         for name, value in kept.items():
             object.__setattr__(self, name, value)
 
@@ -464,14 +466,6 @@ def _through_order(objects: np.ndarray, order: np.ndarray) -> np.ndarray:
         raise DataError(f"answers name object {int(objects.max())} but the order lists {n} objects.")
     inverse: np.ndarray = np.argsort(order).astype(np.int32)
     return inverse[objects]
-
-
-def _indices(array: np.ndarray) -> np.ndarray:
-    """The same integers as int32 in rows; a copy, unless nobody can write to them."""
-    shared = array.dtype == np.int32 and array.flags.c_contiguous and not array.flags.writeable
-    array = array if shared else np.array(array, dtype=np.int32, order="C")
-    array.flags.writeable = False
-    return array
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

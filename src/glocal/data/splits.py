@@ -15,9 +15,9 @@ def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray,
     Parameters
     ----------
     n : int
-        Rows of the feature file, in file order, also those that no triplet names.
+        Rows of the feature file, in file order, also those that no answer names.
     folds : int
-        2 to n // 3, so that every part can hold a triplet.
+        2 to n // 3, so that every part can hold an answer.
     seed : int
         Of the legacy RandomState, so that folds are the same everywhere.
 
@@ -60,16 +60,16 @@ def split_persons(
 ) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
     """Which answers train and which are held out when the persons of one fold are held out.
 
+    Returns
+    -------
+    train, heldout : (t,) bool
+
     Raises
     ------
     DataError
         Who gave the answers is not known.
     ParameterError
         More folds than persons, or a fold that does not exist.
-
-    Returns
-    -------
-    train, heldout : (t,) bool
     """
     if answers.person is None:
         raise DataError("the answers do not say who gave them; hold out objects, or give a file with persons.")
