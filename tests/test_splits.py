@@ -119,7 +119,7 @@ def test_a_fold_holds_out_objects_and_local_images_together():
     for k in range(3):
         fitted, heldout, rows = data.fold(k, 3)
         masks = split_triplets(answers, 60, folds=3, fold=k, seed=5)
-        for found, mask in zip((fitted.triplets, heldout), masks, strict=True):
+        for found, mask in zip((fitted.answers, heldout), masks, strict=True):
             np.testing.assert_array_equal(found.objects, answers.objects[mask])
         np.testing.assert_array_equal(rows, object_folds(90, 3, 5)[k])
         np.testing.assert_array_equal(np.sort(np.concatenate([fitted.images, rows])), np.arange(90))
