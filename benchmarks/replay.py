@@ -27,7 +27,7 @@ import workbench  # isort: skip  before torch
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
+import torch
 
 from glocal.collect.curve import path, rotated
 from glocal.collect.informative import (
@@ -233,7 +233,7 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, default=Path("replay.jsonl"), help="where the rows are kept")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    threadpool_limits(1)
+    torch.set_num_threads(1)
     rows = read_rows(options.rows) if options.rows.exists() else []
     done = {(row["mode"], row["network"], _way(row), row["seed"]) for row in rows}
     for seed in options.seeds if options.mode != "table" else ():

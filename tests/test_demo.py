@@ -11,7 +11,7 @@ from glocal.cli.app import execute
 from glocal.data.splits import split_triplets
 from glocal.data.world import simulated_world
 from glocal.evaluation.alignment import odd_one_out
-from glocal.report import load_run
+from glocal.report import load_runs
 from glocal.results import read_rows
 from glocal.suite import Plan
 from glocal.transform import LinearTransform
@@ -76,7 +76,7 @@ def test_the_folder_is_that_of_a_suite(ran, scores):
     """rows.jsonl, views and suite.toml are there; the report counts each score once, and the people as a ceiling."""
     assert {path.stem for path in (ran / "views").iterdir()} == {f"simulated-{arm}" for arm in ARMS}
     assert [arm.name for arm in Plan.load(ran / "suite.toml").arms] == ARMS
-    run = load_run(ran)
+    run = load_runs(ran)[0]
     assert set(run.rows["transform"]) == {*ARMS, "people"}
     assert set(run.rows["network"]) == {"simulated"}
     assert len(run.rows) == len(read_rows(ran / "rows.jsonl"))
@@ -131,9 +131,9 @@ def test_without_the_extra_the_page_is_left_out(ran, tmp_path, capsys, monkeypat
 
 def test_a_sweep_of_all_arms_lies_beside_the_suite(ran):
     """sweep/ is the folder of a finished sweep of every arm, of which glocal keeps most neighbours and naive fewest."""
-    run = load_run(ran / "sweep")
-    means = run.sweeps[0].means
+    (run,) = load_runs(ran / "sweep")
+    means = run.means
     assert set(means["method"]) == set(ARMS)
     kept = means.groupby("method")["neighbours_kept"].max()
     assert kept["glocal"] > kept["global"] > kept["naive"] + 0.1
-    assert run.sweeps[0].chosen is not None
+    assert means["chosen"].sum() == 1

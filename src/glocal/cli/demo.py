@@ -61,10 +61,10 @@ def demo(
 
 def _page(out: Path) -> str | None:
     """The page of the demo; None where what draws it is not installed."""
-    from glocal.report import load_run, report_page, save_page
+    from glocal.report import load_runs, report_page, save_page
 
     try:
-        page = report_page(load_run([out, out / "sweep"]), title="glocal demo: simulated data, not people")
+        page = report_page(load_runs([out]), title="glocal demo: simulated data, not people")
     except MissingDependencyError as error:
         say(f"report.html is left out: {error}")
         return None

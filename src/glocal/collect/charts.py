@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from glocal.collect.drawing import COLOURS, altair, drawn, map_chart, theme
 from glocal.files import atomic_write
-from glocal.report.charts import altair, map_chart
-from glocal.report.palette import COLOURS, theme
-from glocal.report.vega import drawn
 
 if TYPE_CHECKING:
     import altair as alt

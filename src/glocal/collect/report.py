@@ -13,7 +13,7 @@ from glocal.evaluation.alignment import answer_credit, heldout_rows
 from glocal.evaluation.structure import neighbours_kept
 from glocal.evaluation.views import BeforeAfter, object_view, save_view
 from glocal.files import atomic_write, make_folder
-from glocal.report import load_run, report_page, save_page
+from glocal.report import load_runs, report_page, save_page
 from glocal.results import Score, to_json
 
 _ARM = "fitted"
@@ -37,7 +37,7 @@ def write_report(study: Study, features: Features, result: Fit, answers: Answers
     with atomic_write(run / "rows.jsonl") as stream:
         rows = [*_agreement(X, curve), *_neighbours(X, Z)]
         stream.write("".join(to_json(score.row()) + "\n" for score in rows).encode())
-    save_page(report_page(load_run(run), title=study.title), study.fit / "report.html")
+    save_page(report_page(load_runs(run), title=study.title), study.fit / "report.html")
 
 
 def _agreement(X: np.ndarray, curve: Curve | None) -> list[Score]:

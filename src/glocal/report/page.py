@@ -5,94 +5,56 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.resources
-import re
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from glocal._version import __version__
 from glocal.extras import needed
 from glocal.files import PathLike, atomic_write
-from glocal.report import palette, vega
-from glocal.report.captions import (
-    SLICE_CAPTION,
-    SPECTRUM_CAPTION,
-    front_caption,
-    front_title,
-    slice_title,
-    task_caption,
-    task_title,
-)
-from glocal.report.charts import front_chart, map_chart, slice_chart, spectrum_chart, task_chart
-from glocal.report.findings import all_clear, findings
-from glocal.report.fronts import Front, fronts
-from glocal.report.loading import Run
-from glocal.report.objects import object_data
-from glocal.report.provenance import brief, provenance
-from glocal.report.thumbnails import Thumbnails
-from glocal.report.verdict import MARGIN, direction, verdict
+from glocal.report.front import front_points, summary
+from glocal.report.runs import Run
+from glocal.report.save import charts_of
+from glocal.report.warnings import MARGIN, direction, warnings_of
 from glocal.results import to_json
-from glocal.suite.table import arms, bounds, cell, main_rows
+from glocal.suite.table import cell, main_rows
 
 
-def report_page(run: Run, *, title: str | None = None, thumbnails: Thumbnails | None = None) -> str:
-    """The page of a run as text.
+def report_page(runs: Sequence[Run], *, title: str | None = None, pictures: dict[str, str] | None = None) -> str:
+    """The page of runs as text.
 
     Parameters
     ----------
-    run : Run
-        Of `load_run`.
+    runs : sequence of Run
+        Of `load_runs`; each has a section of its own.
     title : str or None
         None names the folders.
-    thumbnails : Thumbnails or None
+    pictures : dict or None
         Pictures of the objects, of `load_thumbnails`.
 
     Raises
     ------
     MissingDependencyError
-        jinja2, altair, vl-convert or pillow is not installed.
+        jinja2, altair or vl-convert is not installed.
 
     Notes
     -----
     Charts are drawn from data in the page by one copy of Vega-Lite. A content security policy lets the page's own
     scripts run (by their hashes) and nothing else, and forbids every request.
     """
-    check_extra()
-    found = fronts(run)
-    data: dict[str, Any] = {
-        "fronts": [front.points for front in found],
-        "themes": {"light": palette.theme(), "dark": palette.theme(dark=True)},
-    }
-    if run.views:
-        data["objects"] = object_data(run, thumbnails)
-    data["charts"] = {name: _in_place(chart) for name, chart in _charts(run, found, data.get("objects"))}
-    looks = palette.places(arms(run.rows))
-    shown = {
-        "title": title or "Report: " + ", ".join(run.names), "version": __version__, "brief": brief(run),
-        "verdict": [marked(sentence) for sentence in verdict(run)], "margin": MARGIN,
-        "clear": all_clear(run), "findings": [marked(sentence) for sentence in findings(run)],
-        "provenance": provenance(run),
-        "table": _table(run), "baseline": run.baseline,
-        "arms": [(arm, palette.COLOURS[place], palette.SIGNS[place]) for arm, place in looks.items()],
-        "captions": [(front_title(front), front_caption(front)) for front in found],
-        "slice_caption": SLICE_CAPTION, "spectrum_caption": SPECTRUM_CAPTION, "slice_title": slice_title,
-        "task_captions": list(_task_captions(run)), "simulated": run.simulated,
-        "fronts": found, "objects": data.get("objects"),
-        "pictures_said": () if thumbnails is None else thumbnails.said,
-    }  # fmt: skip
-    bundle, script = _bundle(), _script()
-    return str(
-        _template().render(
-            **shown, bundle=bundle, script=script, style=_asset("style.css"), policy=_policy(bundle, script),
-            data=script_json(data),
-        )
+    jinja2 = needed("jinja2", "a report")
+    charts: dict[str, dict[str, Any]] = {}
+    sections = [_section(number, run, charts, pictures or {}) for number, run in enumerate(runs)]
+    bundle = f"(() => {{{_closed(needed('vl_convert', 'a report').javascript_bundle())}\n}})();"
+    script = _closed(_asset("page.js"))
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    page: str = environment.from_string(_asset("page.html")).render(
+        title=title or "Report: " + ", ".join(run.name for run in runs), version=__version__, sections=sections,
+        margin=MARGIN, bundle=bundle, script=script, style=_asset("style.css"), policy=_policy(bundle, script),
+        charts=script_json(charts),
     )  # fmt: skip
-
-
-def check_extra() -> None:
-    """Import all that a page needs, so that what is missing is said before any work."""
-    for module in ("PIL.Image", "jinja2", "altair", "vl_convert"):
-        needed(module, "a report", extra="report")
+    return page
 
 
 def save_page(page: str, out: PathLike) -> None:
@@ -113,55 +75,41 @@ def script_json(value: Any) -> str:
     return text
 
 
-def marked(sentence: str) -> Any:
-    """A sentence as markup: names between backticks stand out, nothing in it is markup of its own."""
-    from markupsafe import Markup, escape
-
-    return Markup(re.sub(r"`([^`]*)`", r"<b><bdi>\1</bdi></b>", str(escape(sentence))))
-
-
-def _charts(run: Run, found: Sequence[Front], objects: dict[str, Any] | None) -> Iterator[tuple[str, Any]]:
-    """The charts of the page by the name of their place."""
-    people, order = bounds(run.rows), arms(run.rows)
-    for number, (task, rows) in enumerate(main_rows(run.rows).groupby("task", sort=False)):
-        yield f"task-{number}", task_chart(rows, people[people["task"] == task], order)
-    for number, front in enumerate(found):
-        if front.points:
-            yield f"front-{number}", front_chart(front.points, [point for one in found for point in one.points])
-        for place, (_, parameter, rows) in enumerate(front.slices):
-            yield f"slice-{number}-{place}", slice_chart(rows, parameter)
-    if objects is not None:
-        for when in ("before", "after"):
-            yield f"map-{when}", map_chart(objects["coloured"], when, others=objects["others"])
-        yield "gain", spectrum_chart("gain", "gain")
-        yield "share", spectrum_chart("share", "share of the variance")
+def _section(number: int, run: Run, charts: dict[str, dict[str, Any]], pictures: dict[str, str]) -> dict[str, Any]:
+    """What the template shows of a run; its charts are added to those of the page."""
+    kinds: dict[str, list[tuple[str, str]]] = {"front": [], "task": [], "objects": []}
+    for name, chart in charts_of(run, pictures).items():
+        kind, _, of = name.partition("-")
+        kinds[kind].append((f"{number}-{name}", of))
+        charts[f"{number}-{name}"] = (chart if kind == "objects" else chart.properties(width="container")).to_dict()
+    table = summary(run, front_points(run))
+    return {
+        "name": run.name, "baseline": run.baseline, "warnings": warnings_of(run), "charts": kinds,
+        "methods": {"head": list(table), "rows": table.to_numpy().tolist()}, "chosen": run.choice.get("reason"),
+        "error": "one standard error over folds" if run.means is not None else "95 % interval",
+        "simulated": bool((run.rows["metric"] == "ceiling_people").any()), "scores": _scores(run),
+        "provenance": list(_flat({"glocal": __version__} if not run.record else run.record)),
+    }  # fmt: skip
 
 
-def _task_captions(run: Run) -> Iterator[tuple[str, str]]:
-    people = bounds(run.rows)
-    for task, rows in main_rows(run.rows).groupby("task", sort=False):
-        metrics = people[people["task"] == task]["metric"].astype(str)
-        yield task_title(rows), task_caption(rows, [name for name in metrics.unique() if name.startswith("ceiling_")])
-
-
-def _in_place(chart: Any) -> dict[str, Any]:
-    """The specification of a chart as wide as its place; its colours come with the theme of the page."""
-    spec: dict[str, Any] = chart.properties(width="container").to_dict()
-    del spec["config"]
-    return {**spec, "autosize": {"type": "fit", "contains": "padding"}}
-
-
-def _table(run: Run) -> dict[str, Any]:
+def _scores(run: Run) -> dict[str, Any]:
     """Arms × tasks: for each network and arm the cells by task, and whether one is better or worse by `direction`."""
+    lines: dict[tuple[str, str], dict[str, tuple[str, str]]] = {}
     main = main_rows(run.rows)
-    lines: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
     for row in main.to_dict("records"):
-        value, _, interval = cell(row).rstrip("*").partition(" ")
-        differs = ("higher" if row["difference"] > 0 else "lower") if direction(row) in ("better", "worse") else ""
         line = lines.setdefault((str(row["network"]), str(row["transform"])), {})
-        line[str(row["task"])] = {"value": value, "interval": interval, "differs": differs}
+        line[str(row["task"])] = (cell(row).rstrip("*"), direction(row))
     tasks = list(dict.fromkeys(map(str, main["task"])))
     return {"tasks": tasks, "lines": list(lines.items()), "networks": any(network for network, _ in lines)}
+
+
+def _flat(record: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """A record as names and values: ``plan.seed``, 42."""
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", str(value) if isinstance(value, str) else to_json(value)[:2000]
 
 
 def _policy(*scripts: str) -> str:
@@ -170,27 +118,10 @@ def _policy(*scripts: str) -> str:
     return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-eval' {hashes}"
 
 
-@cache
-def _bundle() -> str:
-    return f"(() => {{{_closed(vega.bundle())}\n}})();"
-
-
-def _script() -> str:
-    return _closed("".join(_asset(name) for name in ("charts.js", "front.js", "objects.js", "start.js")))
-
-
 def _closed(script: str) -> str:
     """A script without the characters that would end its element; inside its strings they mean the same."""
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-def _template() -> Any:
-    jinja2 = needed("jinja2", "a report")
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.from_string(_asset("page.html"))
-
-
 def _asset(name: str) -> str:
-    return (importlib.resources.files("glocal.report") / "templates" / name).read_text(encoding="utf-8")
+    return (importlib.resources.files("glocal.report") / name).read_text(encoding="utf-8")

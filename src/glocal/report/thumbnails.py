@@ -6,122 +6,72 @@ import base64
 import io
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from glocal.data.features import object_name
-from glocal.errors import DataError
+from glocal.errors import DataError, DataWarning
 from glocal.files import PathLike
-from glocal.report.loading import Run
+from glocal.report.runs import Run
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-SIDE = 64  # pixels of the longer side
-_QUALITY = 60
+_SIDE = 64  # pixels of the longer side
 _THREADS = 4
-_NAMED = 3  # names in a sentence
 
 
-@dataclass(frozen=True)
-class Thumbnails:
-    """Pictures of objects as data URIs by the name of the object, and what is to be said of those that lack one."""
+def load_thumbnails(
+    images: PathLike, runs: Sequence[Run], *, progress: Callable[[int], None] = lambda done: None
+) -> dict[str, str]:
+    """Shrink the images that have the names of the runs' objects to 64 pixels, as WebP in data URIs by name.
 
-    pictures: dict[str, str]
-    said: tuple[str, ...] = ()
-
-
-def load_thumbnails(images: PathLike, run: Run, *, progress: Callable[[int], None] = lambda done: None) -> Thumbnails:
-    """Shrink the images that have the names of the run's objects to 64 pixels; folder and extension do not count.
-
-    Parameters
-    ----------
-    images : path or pattern
-        What `glocal.extract.open_images` opens: a folder with its subfolders, a list, a pattern.
-    run : Run
-        Its views name the objects.
-    progress : function
-        Called with the number of images done.
-
-    Returns
-    -------
-    Thumbnails
-        Upright, transparent parts white, as WebP, or as JPEG where Pillow lacks WebP. An object without an image has
-        no picture; a damaged image is named with what is wrong. Of several images of a name the first is taken.
+    Folder and extension do not count; of several images of a name the first is taken. `images` is what
+    `glocal.extract.open_images` opens.
 
     Raises
     ------
     FileError
         There are no images.
     DataError
-        The run has no views, or no image has the name of an object.
-    """
-    from glocal.extract.images import Unreadable, open_images
+        No image has the name of an object.
 
-    names = list(dict.fromkeys(n for arms in run.views.values() for n in next(iter(arms.values())).names))
-    if not names:
-        raise DataError("there are no objects in this run to show pictures of. Leave out --thumbnails.")
-    source = open_images(images)
-    numbers: dict[str, list[int]] = {}
-    for number, name in enumerate(source.names):
-        numbers.setdefault(_key(object_name(name)), []).append(number)
-    wanted = {name: numbers.get(_key(name)) or numbers.get(_key(object_name(name))) or [] for name in names}
-    found = {name: which[0] for name, which in wanted.items() if which}
-    if not found:
+    Warns
+    -----
+    DataWarning
+        Objects have no image, or a damaged one.
+    """
+    from glocal.extract.images import Unreadable, open_images  # loads torch
+
+    names = {name for run in runs for arms in run.views.values() for view in arms.values() for name in view.names}
+    source, numbers = open_images(images), dict[str, int]()
+    for number, image in enumerate(source.names):
+        numbers.setdefault(_key(image), number)
+    wanted = {name: numbers[_key(name)] for name in sorted(names) if _key(name) in numbers}
+    if not wanted:
         raise DataError(
-            f"no image in {source.described} has the name of an object: images are named like "
-            f"{source.names[0]}, objects like {names[0]}. Name images after the objects; folder and extension do "
-            "not count."
+            f"no image in {source.described} has the name of an object: images are named like {source.names[0]}, "
+            f"objects like {next(iter(names), 'none')}. Name images after objects; folder and extension do not count."
         )
 
-    def shrunk(number: int) -> str | Unreadable:
+    def shrunk(number: int) -> str | None:
         try:
-            return _data_uri(source.read(number, at_least=2 * SIDE))
-        except Unreadable as reason:
-            return reason
+            image = source.read(number, at_least=2 * _SIDE)
+        except Unreadable:
+            return None
+        drawn = io.BytesIO()
+        image.thumbnail((_SIDE, _SIDE))
+        image.save(drawn, format="webp", quality=60, exif=b"", icc_profile=None)
+        return f"data:image/webp;base64,{base64.b64encode(drawn.getvalue()).decode()}"
 
-    pictures: dict[str, str] = {}
-    damaged = []
-    with warnings.catch_warnings(), ThreadPoolExecutor(_THREADS) as pool:
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # said of images that are read all the same
-        for done, (name, made) in enumerate(zip(found, pool.map(shrunk, found.values()), strict=True), start=1):
+    pictures = {}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for done, (name, made) in enumerate(zip(wanted, pool.map(shrunk, wanted.values()), strict=True), start=1):
             progress(done)
-            if isinstance(made, str):
+            if made is not None:
                 pictures[name] = made
-            else:
-                damaged.append(f"{source.names[found[name]]} {made}")
-    missing = [name for name in names if name not in found]
-    several = [name for name, which in wanted.items() if len(which) > 1]
-    return Thumbnails(pictures, tuple(_sentences(len(names), missing, damaged, several)))
-
-
-def _sentences(total: int, missing: list[str], damaged: list[str], several: list[str]) -> Iterable[str]:
-    if missing:
-        yield f"Pictures: {len(missing)} of {total} objects have no image of their name ({_some(missing)})."
-    if damaged:
-        yield f"Pictures: {len(damaged)} of {total} are left out because the image {_some(damaged)}."
-    if several:
-        yield f"Pictures: of several images of one name the first is shown ({_some(several)})."
-
-
-def _some(texts: list[str]) -> str:
-    more = len(texts) - _NAMED
-    return ", ".join(texts[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    if lacking := sorted(names - set(pictures)):
+        some = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
+        warnings.warn(f"no readable image has the name of {some}.", DataWarning, stacklevel=2)
+    return pictures
 
 
 def _key(name: str) -> str:
-    # some file systems take letters and their accents apart
-    return unicodedata.normalize("NFC", name)
-
-
-def _data_uri(image: Image) -> str:
-    from PIL import features
-
-    image.thumbnail((SIDE, SIDE))
-    kind = "webp" if features.check("webp") else "jpeg"
-    drawn = io.BytesIO()
-    # without what the file tells besides its pixels
-    image.save(drawn, format=kind, quality=_QUALITY, exif=b"", icc_profile=None)
-    return f"data:image/{kind};base64,{base64.b64encode(drawn.getvalue()).decode()}"
+    return unicodedata.normalize("NFC", object_name(name))  # some file systems take letters and accents apart

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from glocal.data.answers import Answers
 from glocal.data.check.finding import Finding, note, warning
-from glocal.data.people import FAST, convicting, people
-
-if TYPE_CHECKING:
-    import pandas as pd
+from glocal.data.people import FAST, People, people
 
 _DOMINANT = 0.1  # of the total weight, where there are at least 100 answers
 _MOSTLY = 0.5
@@ -48,22 +44,20 @@ def check_people(answers: Answers, credit: Float[np.ndarray, " t"] | None = None
     if answers.person is None or not len(answers):
         return
     found = people(answers, credit)
-    limit = convicting(len(found))
     yield from _named(
-        found, found["odds"] > limit, "random", "answer as if at random",
+        found, found.odds_random > found.convicting, "random", "answer as if at random",
         "their answers are noise that the fit takes for similarity",
     )  # fmt: skip
-    if "fast" in found:
+    if found.fast is not None:
         yield from _named(
-            found, found["fast"] > _MOSTLY, "fast",
+            found, np.nan_to_num(found.fast) > _MOSTLY, "fast",
             f"give more than half of their answers in less than {FAST} s",
             "nobody looks at three pictures in that time",
         )  # fmt: skip
-    if "odds_inattentive" in found:
-        yield from _named(
-            found, found["odds_inattentive"] > limit, "catch", "fail catch trials as if at random",
-            "who did not attend to questions with one right answer did not attend to the others",
-        )  # fmt: skip
+    yield from _named(
+        found, found.odds_inattentive > found.convicting, "catch", "fail catch trials as if at random",
+        "who did not attend to questions with one right answer did not attend to the others",
+    )  # fmt: skip
 
 
 def _votes(w: Float[np.ndarray, " t"]) -> Iterator[Finding]:
@@ -81,14 +75,15 @@ def _votes(w: Float[np.ndarray, " t"]) -> Iterator[Finding]:
         yield warning("votes", message, consequence, "check its votes; it decides the fit")
 
 
-def _named(found: pd.DataFrame, which: pd.Series[bool], check: str, what: str, consequence: str) -> Iterator[Finding]:
+def _named(found: People, which: Bool[np.ndarray, " q"], check: str, what: str, consequence: str) -> Iterator[Finding]:
     if which.any():
-        persons, answers = found.index[which].tolist(), int(found["answers"][which].sum())
+        persons, answers = found.person[which], int(found.answers[which].sum())
         shown = ", ".join(map(str, persons[:_SHOWN])) + (", …" if len(persons) > _SHOWN else "")
         yield warning(
             check,
-            f"persons: {len(persons)} of {len(found)} {what} ({shown}), {answers} of {found['answers'].sum()} answers",
+            f"persons: {len(persons)} of {len(found.person)} {what} ({shown}), {answers} of {found.answers.sum()} "
+            "answers",
             consequence,
             "look at their answers, and leave out these persons: answers.select(~numpy.isin(answers.person, persons))",
-            {"persons": persons, "answers": answers},
+            {"persons": persons.tolist(), "answers": answers},
         )

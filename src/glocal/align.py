@@ -1,0 +1,173 @@
+"""From a named model, images and answers to an aligned model: extract, check, sweep, score, and write it all."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+
+from glocal.aligner import FitData
+from glocal.data.answers import Answers
+from glocal.data.check import Case, diagnose
+from glocal.data.features import Features
+from glocal.data.join import Joined, join
+from glocal.data.sources import fetch
+from glocal.errors import DataError, DataWarning, FileError
+from glocal.extract import Extractor, open_images
+from glocal.extract.images import Source
+from glocal.extract.run import cached_features
+from glocal.extras import needed
+from glocal.files import PathLike, make_folder, read_lines
+from glocal.report import load_runs, load_thumbnails, report_page, save_page
+from glocal.sweep import Sweep, settings, sweep
+
+FOLDS = 3
+Progress = Callable[[str, int, int], None]
+"""Called with the step, and how many of its parts are done of how many."""
+
+_HOW = (
+    "Without answers those of people about the 1,854 objects of THINGS are used, and images must have their names. For "
+    "other images give a file of answers; glocal collect asks people about your images."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What is to be aligned, with which answers.
+
+    Parameters
+    ----------
+    model : str
+        A name as in `glocal.extract.load_model`.
+    images : path or pattern
+        One image for each object; see `glocal.extract.open_images`.
+    answers : Answers or None
+        None for those of `things_answers`.
+    object_ids : sequence of str or None
+        The names that the answers index, joined with the names of the images; None where they index the images in their
+        order, or name their objects themselves.
+    local_images : path, pattern or None
+        Other images, whose neighbours are kept.
+    layer : str or None
+        None for the model's own choice.
+    """
+
+    model: str
+    images: PathLike
+    answers: Answers | None = None
+    object_ids: Sequence[str] | None = None
+    local_images: PathLike | None = None
+    layer: str | None = None
+
+    @cached_property
+    def sources(self) -> dict[str, Source]:
+        """The images of the objects, and the local images if there are any."""
+        given = {"objects": self.images, "local": self.local_images}
+        return {name: open_images(images) for name, images in given.items() if images is not None}
+
+    @cached_property
+    def asked(self) -> tuple[Answers, Sequence[str] | None]:
+        """The answers, and the names that they index."""
+        return things_answers() if self.answers is None else (self.answers, self.object_ids)
+
+    def joined(self, features: Features | None = None) -> Joined:
+        """The answers in rows of the features; before there are any, by the names of the images."""
+        if features is None:
+            names = tuple(self.sources["objects"].names)
+            features = Features(np.zeros((len(names), 1), dtype=np.float32), names, self.sources["objects"].described)
+        try:
+            return join(features, *self.asked)
+        except DataError as error:
+            raise error if self.answers is not None else DataError(f"{error} {_HOW}") from error
+
+    def counts(self) -> dict[str, int]:
+        """How many images, answers and fits there are, without running the network."""
+        joined, local = self.joined(), self.sources.get("local", ())
+        return {
+            "objects": len(self.sources["objects"]), "local_images": len(local), "answers": len(joined.triplets),
+            "n_dropped": joined.n_dropped, "fits": FOLDS * len(settings("arms", local=len(local) > 0)) + 1,
+        }  # fmt: skip
+
+
+def align(inputs: Inputs, out: PathLike, *, progress: Progress = lambda step, done, total: None) -> Sweep:
+    """Extract features, check them, sweep all arms, and write transform, card and page.
+
+    The same call goes on after an interruption: features are found in the cache, finished paths of the sweep in `out`.
+
+    Parameters
+    ----------
+    inputs : Inputs
+    out : path
+        Gets ``transform.npz``, ``README.md`` (the model card), ``report.html`` and the folder ``sweep``.
+    progress : function
+
+    Returns
+    -------
+    Sweep
+        Its `transform` is the choice, fitted on all objects, and has its `scores` on held-out objects in its record.
+
+    Raises
+    ------
+    DataError
+        Images that cannot be read, answers that do not belong to them, or an error that the check found.
+    ParameterError, FileError, MissingDependencyError
+        `out` holds a sweep of other content, no such images or model, or a library is missing.
+
+    Warns
+    -----
+    DataWarning
+        What the check found besides errors.
+    """
+    for module in ("jinja2", "altair", "vl_convert"):
+        needed(module, "the page")
+    inputs.counts()  # what does not belong together is said before any work
+    extractor = Extractor(inputs.model, () if inputs.layer is None else (inputs.layer,))
+    features = {
+        name: cached_features(extractor, source, partial(progress, "extract")).features()
+        for name, source in inputs.sources.items()
+    }
+    objects, local = features["objects"], features.get("local")
+    answers, names = inputs.asked
+    for finding in diagnose(Case(objects, local, answers, object_ids=names)):
+        if finding.severity == "error":
+            raise DataError(f"the check stops here: {finding}")
+        if finding.severity == "warning":
+            warnings.warn(str(finding), DataWarning, stacklevel=2)
+    folder = make_folder(out) / "sweep"
+    data = FitData(objects, inputs.joined(objects).triplets, local)
+    found = sweep(
+        data, folds=FOLDS, out=folder, resume=True, progress=lambda row, done, total: progress("sweep", done, total)
+    )
+    before, after = found.scores[:2]
+    heldout = {
+        "accuracy_cosine": after.value, "low": after.low, "high": after.high, "n": after.n,
+        "original_accuracy_cosine": before.value, "neighbours_kept": found.best["neighbours_kept"],
+    }  # fmt: skip
+    fit = {**found.transform.meta["fit"], "holdout": {"folds": FOLDS, "seed": data.seed, "heldout": heldout}}
+    found = replace(found, transform=replace(found.transform, meta={**found.transform.meta, "fit": fit}))
+    found.transform.save_pretrained(out)
+    progress("page", 0, 1)
+    runs = load_runs(folder)
+    pictures = load_thumbnails(inputs.images, runs)
+    page = report_page(runs, title=f"{inputs.model}, aligned with people's answers", pictures=pictures)
+    save_page(page, Path(out) / "report.html")
+    return found
+
+
+def things_answers(progress: Callable[[int, int], None] | None = None) -> tuple[Answers, tuple[str, ...]]:
+    """The published answers about THINGS (10 % of them, 146,168) and the names of the objects; fetched once.
+
+    Raises
+    ------
+    FileError
+        They are neither in the cache nor can they be fetched.
+    """
+    try:
+        files = [fetch(f"things/{name}", progress=progress) for name in ("triplets-test10", "sortindex", "unique-id")]
+    except FileError as error:
+        raise FileError(f"{error} {_HOW}") from error
+    return Answers.load(files[0], order=files[1]), read_lines(files[2], what="object ids")

@@ -1,0 +1,148 @@
+"""What a run folder holds, read back without data and without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glocal.errors import FileError
+from glocal.evaluation.views import View, load_view
+from glocal.files import PathLike, read_object, reading
+from glocal.results import read_rows, read_scores
+from glocal.suite.table import score_frame
+from glocal.transform import LinearTransform
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ROWS = ("rows.jsonl", "scores.jsonl")
+_POINTS = "points.jsonl"
+_FIX = "Run again what wrote it."
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """The folder of a suite or of a sweep.
+
+    Parameters
+    ----------
+    name : str
+        Of the folder.
+    rows : DataFrame
+        Scores, one column a field of `glocal.results.Score`; maybe none.
+    record : dict
+        ``suite.json`` or ``sweep.json``.
+    points, means : DataFrame or None
+        Of a sweep: a row for each fold and setting; a row for each setting, the original features among them (None
+        while it is unfinished).
+    choice : dict
+        Of a sweep: the rule, its reason and the chosen setting.
+    fits : dict
+        The records of fits by their names.
+    views : dict
+        Network → arm → View, the baseline first.
+    """
+
+    name: str
+    rows: pd.DataFrame
+    record: dict[str, Any] = field(default_factory=dict)
+    points: pd.DataFrame | None = None
+    means: pd.DataFrame | None = None
+    choice: dict[str, Any] = field(default_factory=dict)
+    fits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    views: dict[str, dict[str, View]] = field(default_factory=dict)
+
+    @property
+    def baseline(self) -> str:
+        """The arm that others are compared with."""
+        return str(self.record.get("plan", {}).get("baseline", "original"))
+
+
+def load_runs(folders: PathLike | Sequence[PathLike]) -> list[Run]:
+    """Read what ``glocal suite``, ``glocal sweep`` and ``glocal demo`` write.
+
+    Parameters
+    ----------
+    folders : path or sequence of paths
+        A folder stands for itself and for the run folders that lie in it, such as the sweeps of several networks.
+
+    Raises
+    ------
+    FileError
+        A folder is missing, holds none of these, or a file in it is damaged.
+    """
+    given = [folders] if isinstance(folders, str) or not isinstance(folders, Sequence) else folders
+    found: list[Path] = []
+    for path in map(Path, given):
+        inside = sorted(child for child in path.iterdir() if child.is_dir()) if path.is_dir() else []
+        runs = [folder for folder in (path, *inside) if any((folder / file).is_file() for file in (*_ROWS, _POINTS))]
+        if not runs:
+            raise FileError(
+                f"{path} is not a run folder: it holds none of {', '.join(_ROWS)} and {_POINTS}, and nor does a folder "
+                "in it. Name the folder that glocal suite --out or glocal sweep --out wrote."
+            )
+        found += runs
+    return [_load(path) for path in dict.fromkeys(found)]
+
+
+def _load(path: Path) -> Run:
+    held = [path / file for file in _ROWS if (path / file).is_file()]
+    run = Run(path.resolve().name, score_frame(read_scores(held[0]) if held else []))
+    if (path / _POINTS).is_file():
+        run = replace(run, **_sweep(path))
+    elif (path / "suite.json").is_file():
+        run = replace(run, **_suite(path))
+    return replace(run, views=_views(path, run))
+
+
+def _sweep(path: Path) -> dict[str, Any]:
+    """What the folder of a sweep holds besides scores and views."""
+    import pandas as pd
+
+    about, fitted, table = path / "sweep.json", path / "transform.npz", path / "means.csv"
+    found: dict[str, Any] = {
+        "points": pd.DataFrame(read_rows(path / _POINTS, ("fold", "method", "status"), what="run"))
+    }
+    if about.is_file():
+        found["record"] = read_object(about, what="run", fix=_FIX)
+    if fitted.is_file():
+        meta = LinearTransform.load(fitted).meta
+        found |= {"choice": meta.get("sweep") or {}, "fits": {"the refitted choice": meta.get("fit") or {}}}
+    if table.is_file():
+        with reading(table, "run", _FIX):
+            found["means"] = pd.read_csv(table)
+            _ = found["means"][["method", "accuracy_cosine", "neighbours_kept", "front", "chosen"]]
+    return found
+
+
+def _suite(path: Path) -> dict[str, Any]:
+    """The same of a suite."""
+    record = read_object(path / "suite.json", what="run", fix=_FIX)
+    with reading(path / "suite.json", "run", _FIX):
+        _ = [record["plan"][key].keys() for key in ("arms", "networks", "tasks")]
+        files = {
+            f"{network}, {arm}": path / "transforms" / Path(str(file)).name
+            for network, fitted in (record.get("transforms") or {}).items()
+            for arm, file in fitted.items()
+        }
+    fits = {name: LinearTransform.load(file).meta.get("fit") or {} for name, file in files.items() if file.is_file()}
+    return {"record": record, "fits": fits}
+
+
+def _views(path: Path, run: Run) -> dict[str, dict[str, View]]:
+    """The views of a folder, without those of arms that its suite has no more."""
+    plan = run.record.get("plan")
+    found: dict[str, dict[str, View]] = {}
+    for file in sorted((path / "views").glob("*.npz")):
+        view = load_view(file)
+        network, arm = str(view.meta.get("network") or run.name), str(view.meta.get("arm", file.stem))
+        if plan is None or (network in plan["networks"] and arm in plan["arms"]):
+            found.setdefault(network, {})[arm] = view
+    order = ["original"] if plan is None else [plan.get("baseline"), *plan["arms"]]
+    place = {arm: number for number, arm in reversed(list(enumerate(order)))}
+    return {
+        network: dict(sorted(arms.items(), key=lambda item: place.get(item[0], len(order))))
+        for network, arms in found.items()
+    }
