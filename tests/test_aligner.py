@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from glocal import Aligner, Answers, Exact, odd_one_out
-from glocal.errors import DataError, FileError, NotConvergedWarning, ParameterError, UnusedWarning
+from glocal.errors import DataError, DataWarning, FileError, NotConvergedWarning, ParameterError, UnusedWarning
 
 EXEMPT: dict[str, str] = {}  # a check and why it does not apply: none, for answers made up from the rows suit them all
 
@@ -157,9 +157,10 @@ def test_the_score_is_the_odd_one_out_accuracy(world, aligner, similarity):
 
 @pytest.mark.parametrize(("dtype", "out"), [("float32", "float32"), ("float64", "float64"), ("int64", "float32")])
 def test_features_keep_their_float_type(world, aligner, as_a_user, dtype, out):
-    """Transformed features are float32 or float64 as they came, and equal those of the transform."""
+    """Transformed features are float32 or float64 as they came; ten times those of the fit, they are warned of."""
     X = (10 * world.objects.matrix).astype(dtype)
-    Z = aligner.transform(X)
+    with pytest.warns(DataWarning, match="standardized by the transform"):
+        Z = aligner.transform(X)
     assert Z.dtype == out
     np.testing.assert_allclose(Z, aligner.transform_.apply(X), rtol=1e-4, atol=1e-3)
 

@@ -126,7 +126,7 @@ META = {
         "provenance": {"data": {"answers": "ab" * 32}},
     },
     "source": {"model": "timm:vit|x", "layer": "visual\n# b"},
-    "sweep": {"front": [{"chosen": True, "accuracy_cosine": 0.562, "neighbours_kept": 0.91}]},
+    "sweep": {"best": {"accuracy_cosine": 0.562, "neighbours_kept": 0.91}},
 }  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def test_a_card_tells_the_record(tmp_path):
     """Method, answers, scores with intervals and licence stand on it, and its numpy code is the transform."""
     transform = planted(**META)
     text = card(*parts(transform), licence="cc-by-4.0")
-    for said in ("method glocal, alpha 0.5, lmbda 0.3", "42520", "0.561 [0.550, 0.570], n = 5362", "0.488", "ab" * 32):
+    for said in ("method glocal, alpha 0.5, lmbda 0.3", "42520", "0.561 [0.550, 0.570]", "0.488", "ab" * 32):
         assert said in text
     assert "\n# b" not in text
     transform.save(tmp_path / "transform.npz")
@@ -165,7 +165,7 @@ def test_the_hub_reads_the_front_matter():
     assert found["neighbours kept, mean over folds"] == 0.91
 
 
-@pytest.mark.parametrize("meta", [{}, {"fit": {"holdout": 7, "provenance": "x"}}, {"sweep": {"front": [5]}}])
+@pytest.mark.parametrize("meta", [{}, {"fit": {"holdout": 7, "provenance": "x"}}, {"sweep": {"best": 5}}])
 def test_a_record_that_lacks_parts_makes_a_card(meta):
     """Whatever a record lacks, or holds that is not ours, is left out."""
     assert "None is stated" in card(*parts(planted(**meta)))

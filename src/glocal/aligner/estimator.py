@@ -22,7 +22,7 @@ from glocal.errors import DataError, FileError
 from glocal.evaluation.alignment import odd_one_out
 from glocal.files import PathLike
 from glocal.results import FitRecord, Provenance
-from glocal.transform import LinearTransform
+from glocal.transform import LinearTransform, check_rows
 
 _COLUMNS = (("a", "b", "odd"), ("reference", "closer", "farther"))
 
@@ -188,6 +188,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Standardize by the scalars of the fit and apply W; float types stay what they are, tensors stay tensors."""
         self._check_fitted()
         rows = self._validated(X, reset=False)
+        check_rows(self.transform_, rows)
         return self.transform_.apply(X if hasattr(X, "detach") else rows)
 
     def score(

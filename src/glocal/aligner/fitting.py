@@ -18,7 +18,7 @@ from glocal.errors import CollapseWarning, NotConvergedWarning, OverfitWarning
 from glocal.results import FitRecord, Provenance, to_json
 from glocal.solver import OnStep
 from glocal.solver.naive import counted_on
-from glocal.transform import LinearTransform
+from glocal.transform import LinearTransform, row_lengths
 
 _NEIGHBOURS = 10
 _MOST_IMAGES = 10_000  # held-out images whose neighbours are compared: the first drawn
@@ -103,7 +103,7 @@ def fit(
         scores = _holdout(data, holdout, arm, solver, counted_on(on_step, found.evaluations))
     record = _record(data, arm, found, seconds, scores)
     _warn(record, found, data)
-    meta: dict[str, Any] = {"fit": json.loads(to_json(record)), "rows": _row_lengths(data)}
+    meta: dict[str, Any] = {"fit": json.loads(to_json(record)), "rows": row_lengths(data.features)}
     if data.features.network:
         meta["source"] = data.features.network
     return Fit(replace(found.transform, meta=meta), record)
@@ -158,15 +158,6 @@ def _record(data: FitData, arm: Arm, found: Solution, seconds: float, holdout: d
         "provenance": Provenance(__version__, data.hashes(local=arm.local), data.seed, threads=found.threads),
         **found.told,
     })  # fmt: skip
-
-
-def _row_lengths(data: FitData) -> dict[str, Any]:
-    """What later rows are compared with: the lengths of the rows as they were given."""
-    lengths = np.concatenate([np.linalg.norm(rows.astype(np.float64), axis=1) for _, rows in data.features.chunks()])
-    return {
-        "mean_length": float(lengths.mean()), "std_length": float(lengths.std()),
-        "normalised": bool(np.abs(lengths - 1).max() < 1e-3),
-    }  # fmt: skip
 
 
 def _warn(record: FitRecord, found: Solution, data: FitData) -> None:

@@ -13,6 +13,7 @@ from numpy import ndarray
 from glocal.errors import ParameterError
 
 _TAGS = ["representational-alignment", "human-similarity", "odd-one-out", "feature-extraction"]
+_AGREEMENT = "agreement on held-out objects"
 _CARD = """---
 {front}
 ---
@@ -114,42 +115,36 @@ def _facts(meta: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "preprocessing", _at(meta, "source.preprocessing") or "not recorded"
     settings = [f"{name} {_at(meta, f'fit.{name}')}" for name in ("method", "alpha", "lmbda", "tau", "mix")]
     yield "settings", ", ".join(text for text in settings if not text.endswith(" None")) or "not recorded"
-    for key, name in (
-        ("n_answers", "answers"),
-        ("n_objects", "objects"),
-        ("n_local", "local images"),
-        ("status", "fit"),
-    ):
+    for key in ("n_answers", "n_objects", "n_local", "status"):
         if _at(meta, f"fit.{key}") is not None:
-            yield name, _at(meta, f"fit.{key}")
+            yield key.replace("n_", "number of "), _at(meta, f"fit.{key}")
     for name, digest in (_at(meta, "fit.provenance.data") or {}).items():
         yield f"sha256 of the {name}", f"`{digest}`"
-    for name, value, low, high, n in _scores(meta):
-        interval = f" [{low:.3f}, {high:.3f}]" if low is not None and high is not None else ""
-        yield name, f"{value:.3f}{interval}" + (f", n = {n}" if n else "")
+    for name, value in _scores(meta).items():
+        ends = [_at(meta, f"fit.holdout.heldout.{key}") for key in ("low", "high")]
+        interval = f" [{ends[0]:.3f}, {ends[1]:.3f}]" if name == _AGREEMENT and None not in ends else ""
+        yield name, f"{value:.3f}{interval}"
 
 
-def _scores(meta: Mapping[str, Any]) -> Iterator[tuple[str, float, float | None, float | None, int | None]]:
-    """Name, value, interval and number of answers of what the record has of scores on held-out objects."""
-    held = _at(meta, "fit.holdout.heldout") or {}
-    for key, name in (
-        ("accuracy_cosine", "agreement on held-out objects"),
-        ("original_accuracy_cosine", "the same without the transform"),
-        ("neighbours_kept", "neighbours kept of held-out images"),
-    ):
-        if isinstance(held.get(key), float):
-            ends = (held.get("low"), held.get("high")) if key == "accuracy_cosine" else (None, None)
-            yield name, held[key], *ends, held.get("n") if "accuracy" in key else None
-    for point in _at(meta, "sweep.front") or ():
-        for key, name in (("accuracy_cosine", "agreement"), ("neighbours_kept", "neighbours kept")):
-            if _at(point, "chosen") and isinstance(_at(point, key), float):
-                yield f"{name}, mean over folds", point[key], None, None, None
+def _scores(meta: Mapping[str, Any]) -> dict[str, float]:
+    """What the record has of scores on held-out objects, by name."""
+    named = {
+        _AGREEMENT: "fit.holdout.heldout.accuracy_cosine",
+        "the same without the transform": "fit.holdout.heldout.original_accuracy_cosine",
+        "neighbours kept of held-out images": "fit.holdout.heldout.neighbours_kept",
+        "agreement, mean over folds": "sweep.best.accuracy_cosine",
+        "neighbours kept, mean over folds": "sweep.best.neighbours_kept",
+    }
+    return {name: value for name, place in named.items() if isinstance(value := _at(meta, place), float)}
 
 
 def _model_index(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The scores as the hub's ``model-index``: https://huggingface.co/docs/hub/model-cards."""
-    metrics = [{"type": "accuracy" if "agree" in name else "neighbours_kept", "name": name, "value": value}
-               for name, value, *_ in _scores(meta) if "without" not in name]  # fmt: skip
+    metrics = [
+        {"type": "accuracy" if "agreement" in name else "neighbours_kept", "name": name, "value": value}
+        for name, value in _scores(meta).items()
+        if "without" not in name
+    ]
     result = {"task": {"type": "odd-one-out"}, "dataset": {"name": "held-out objects", "type": "odd-one-out"}}
     return [{"name": "glocal", "results": [{**result, "metrics": metrics}]}] if metrics else []
 
