@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest/bin
 NEWEST := .venv-newest/bin
 NEWEST_PYTHON ?= python3.13
-TRIED := io,distributed,report,extract,collect,umap,paper,onnx,hub,recipes,test
+TRIED := io,distributed,report,extract,umap,paper,onnx,hub,recipes,test
 comma := ,
 LOCK = $(LOWEST)/uv pip compile pyproject.toml --quiet --no-annotate --no-header $(patsubst %,--extra %,$(subst $(comma), ,$(TRIED)))
 ifneq ($(wildcard ../shared/data),)
@@ -25,10 +25,10 @@ endif
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml
+$(VENV)/.ready: pyproject.toml packages/glocal-collect/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' --editable packages/glocal-collect
 	touch $@
 
 test: setup
@@ -43,8 +43,8 @@ demo: setup
 	else echo "GLOCAL_DATA_DIR is not set: the run on real answers is left out"; fi
 
 lint: setup
-	$(BIN)/ruff format --check src tests benchmarks docs
-	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src packages tests benchmarks docs
+	$(BIN)/ruff check src packages tests benchmarks docs
 
 types: setup
 	$(BIN)/mypy
@@ -60,12 +60,12 @@ $(LOWEST)/uv:
 	$(LOWEST)/python -m pip install --quiet uv
 
 lowest: $(LOWEST)/uv
-	$(LOWEST)/uv pip install --quiet --python $(LOWEST)/python --constraint constraints/oldest.txt --editable '.[$(TRIED)]'
+	$(LOWEST)/uv pip install --quiet --python $(LOWEST)/python --constraint constraints/oldest.txt --editable '.[$(TRIED)]' --editable packages/glocal-collect
 	$(LOWEST)/python -m pytest -q -n 2 --dist worksteal
 
 newest: $(LOWEST)/uv
 	test -x $(NEWEST)/python || $(NEWEST_PYTHON) -m venv .venv-newest
-	$(LOWEST)/uv pip install --quiet --python $(NEWEST)/python --constraint constraints/newest.txt --editable '.[$(TRIED)]'
+	$(LOWEST)/uv pip install --quiet --python $(NEWEST)/python --constraint constraints/newest.txt --editable '.[$(TRIED)]' --editable packages/glocal-collect
 	$(NEWEST)/python -m pytest -q -n 2 --dist worksteal
 
 locks: $(LOWEST)/uv
@@ -99,7 +99,6 @@ bench: setup
 	$(BIN)/python benchmarks/many_objects.py
 	$(BIN)/python benchmarks/learning_curve.py
 	$(BIN)/python benchmarks/kinds.py
-	$(BIN)/python benchmarks/collect_latency.py
 
 clean:
 	rm -rf $(VENV) .venv-lowest .venv-newest dist site demo-out things-out paper-out glocal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -28,7 +28,7 @@ _SERVER.set_forkserver_preload(
         *("torch", "sklearn.base", "scipy.stats", "pandas", "numba", "lightning.pytorch", "h5py"),
         *("pyarrow.dataset", "pyarrow.parquet", "distributed.cli.dask_worker", "distributed.cli.dask_scheduler"),
         *("glocal.cli.app", "glocal.aligner", "glocal.sweep", "glocal.suite", "glocal.extract", "glocal.report"),
-        *("uvicorn", "glocal.collect.server", "glocal.collect.process", "glocal.collect.links", "PIL.Image"),
+        "PIL.Image",
     ]
 )
 _ENVIRONMENT = {**os.environ, **_ONE_THREAD}  # of the server, whatever tests do to their own

@@ -392,25 +392,3 @@ def test_a_name_in_a_table_is_a_name():
     assert all(len(re.sub(r"\\.", "", line).split("|")) == 5 for line in lines)
     assert "\\<b>" in lines[-2]
     assert "\x1b" not in lines[-1]
-
-
-@pytest.mark.parametrize("images", ["[0, 1, 99]", "[0, 1", "[0, 1, -1]", b"\xff\xfe"])
-def test_damaged_answers_of_a_study_are_one_sentence(images, tmp_path):
-    """Answers in a database that something else wrote to are refused with the study's name, in one sentence."""
-    pytest.importorskip("fastapi")
-    from glocal.collect import database, export, settings, study
-
-    (tmp_path / "images").mkdir()
-    for number in range(3):
-        picture("png")(tmp_path / "images" / f"{number}.png")
-    made = study.create(tmp_path / "study", str(tmp_path / "images"), settings.Settings())
-    engine = database.open_database(made)
-    with engine.begin() as connection:
-        connection.execute(database.people.insert().values(id="ann", made=0.0))
-        row = {"person": "ann", "number": 0, "images": "[0, 1, 2]", "source": "random", "made": 1.0}
-        connection.execute(database.trials.insert().values(id=1, **row))
-        connection.execute(database.answers.insert().values(trial=1, choice=0, seconds=1.0, time=2.0))
-        connection.exec_driver_sql("UPDATE trials SET images = ?", (images,))
-    with pytest.raises(FileError, match=r"answers of the study .* cannot be read"):
-        export.collected(made, engine)
-    engine.dispose()

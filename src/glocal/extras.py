@@ -17,11 +17,10 @@ _EXTRAS = {
     "hub": "huggingface_hub",
     "onnx": "onnx",
     "umap": "umap",
-    "collect": "fastapi uvicorn sqlalchemy psycopg itsdangerous markdown_it",
 }
 """The modules of each extra; the others are dependencies of the package itself."""
 _PACKAGES = {
-    "PIL": "pillow", "markdown_it": "markdown-it-py", "open_clip": "open-clip-torch", "umap": "umap-learn",
+    "PIL": "pillow", "open_clip": "open-clip-torch", "umap": "umap-learn",
     "vl_convert": "vl-convert-python",
 }  # fmt: skip
 

@@ -7,12 +7,13 @@ import sys
 import warnings
 from collections.abc import Sequence
 from functools import cache
+from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 import typer
 
 from glocal._version import __version__
-from glocal.cli import align, apply, collect, data, demo, evaluate, extract, fit, report, suite, sweep, transforms
+from glocal.cli import align, apply, data, demo, evaluate, extract, fit, report, suite, sweep, transforms
 from glocal.cli.output import OPTIONS, in_options, say
 from glocal.errors import GLocalError, GLocalWarning, is_interrupt
 
@@ -33,9 +34,10 @@ app.command("demo")(demo.demo)
 app.command("report")(report.report)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(data.app, name="data")
-app.add_typer(collect.app, name="collect")
 app.add_typer(transforms.app, name="transforms")
 app.add_typer(suite.app, name="suite")
+for _plugin in entry_points(group="glocal.commands"):  # of other distributions: an entry point is a typer app
+    app.add_typer(_plugin.load(), name=_plugin.name)
 
 
 def _print_version(asked: bool) -> bool:

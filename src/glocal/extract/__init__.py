@@ -1,7 +1,21 @@
-"""From images to features: any network, several layers in one pass, resumable, every image accounted for."""
+"""From images to features: any network, several layers in one pass, resumable, every image accounted for.
 
-from glocal.extract.images import open_images
-from glocal.extract.libraries import load_model
-from glocal.extract.run import Extraction, Extractor
+Names are imported when they are first used: images are opened without torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from glocal.extract.images import open_images
+    from glocal.extract.libraries import load_model
+    from glocal.extract.run import Extraction, Extractor
 
 __all__ = ["Extraction", "Extractor", "load_model", "open_images"]
+_PLACES = {"Extraction": "run", "Extractor": "run", "load_model": "libraries", "open_images": "images"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

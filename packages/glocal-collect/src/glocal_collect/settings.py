@@ -1,0 +1,56 @@
+"""What a study asks and how: each setting with its range and help, as the command line and ``study.json`` have them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Kind = Literal["odd-one-out", "anchor"]
+
+
+class Settings(BaseModel):
+    """The settings of a study; their descriptions say what they do."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    kind: Kind = Field(
+        "odd-one-out", description="odd-one-out, or anchor: which of two images is more like a reference."
+    )
+    repeats: float = Field(
+        0.05, ge=0, le=0.5, description="Share of trials that repeat a question, to the same person or to another one."
+    )
+    catch: float = Field(
+        0.02, ge=0, le=0.5, description="Share of trials with one right answer: two equal images beside another one."
+    )
+    per_person: int = Field(200, ge=1, le=100_000, description="Trials for each person.")
+    people: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Number of people: one link each (default 1); with --open the most that begin.",
+    )
+    open: bool = Field(False, description="One link for all: whoever opens it begins as a new person.")
+    begin_per_minute: int = Field(
+        60, ge=1, le=100_000, description="With --open: how many people may begin in a minute, all together."
+    )
+    days: float = Field(
+        90.0, gt=0, le=36_500, description="Days from the start of the study after which all its links end."
+    )
+    fastest: float = Field(
+        0.3, ge=0, le=3600, description="Mean seconds between answers below which a person has to wait; 0 for no limit."
+    )
+    title: str | None = Field(None, description="Title of the page that people see. [default: the name of the folder]")
+    return_url: str | None = Field(
+        None, pattern=r"^https?://",
+        description="Address to return to at the end; {id} becomes the person's id, {code} the completion code.",
+    )  # fmt: skip
+    seed: int = Field(0, ge=0, description="Random seed of the questions.")
+
+    @model_validator(mode="after")
+    def _leave_half(self) -> Settings:
+        if self.repeats + self.catch > 0.5:
+            raise ValueError(
+                f"repeats and catch are {self.repeats:g} and {self.catch:g}; together at most 0.5 is allowed"
+            )
+        return self
