@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from glocal.data.answers import Answers
-from glocal.data.people import people
 from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.anomaly import anomaly
 from glocal.evaluation.ceiling import ceiling, reached
@@ -49,10 +48,7 @@ def test_the_metrics_of_all_results_are_those_of_the_docs():
     lines = [[re.findall(r"`([^`]+)`", cell) for cell in line.split("|")[1:4]] for line in block.splitlines()[2:]]
     told = {(task, metric) for (task,), metrics, _ in lines for metric in metrics}
     scores = [score for result in results(np.random.default_rng(0)) for score in result.scores]
-    answers = Answers.from_array([[0, 1, 2], [0, 1, 2]], person=[1, 2], seconds=[0.1, 3.0])
-    answers = replace(answers, catch_passed=np.array([True, False]), catch_person=np.array([1, 2]))
-    about_people = {("people", metric) for metric, _, _ in people(answers, np.ones(2)).means()}
-    assert {(score.task, score.metric) for score in scores} | about_people == told
+    assert {(score.task, score.metric) for score in scores} == told
     settings = {(task, name) for (task,), _, names in lines for name in names}
     given = {(score.task, name) for score in scores for name in score.settings}
     assert given == settings

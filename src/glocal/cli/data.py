@@ -11,7 +11,6 @@ import typer
 from glocal.cli.answers import AnswersFile
 from glocal.cli.check import check_command
 from glocal.cli.command import takes
-from glocal.cli.evaluate.people import filter_command
 from glocal.cli.features import FeaturesPath
 from glocal.cli.fetch import fetch_command
 from glocal.cli.importing import import_command
@@ -28,7 +27,6 @@ app = typer.Typer(
 )
 app.command("fetch")(fetch_command)
 app.command("import")(import_command)
-app.command("filter")(filter_command)
 
 
 @app.callback()

@@ -15,10 +15,8 @@ from glocal._version import __version__
 from glocal.aligner import Arm, Exact, FitData, fit
 from glocal.aligner.settings import OF_LOCAL, taken
 from glocal.arrays import read_npz
-from glocal.data.container import DAMAGE
-from glocal.errors import FileError
 from glocal.evaluation.result import KeptResult, Units
-from glocal.files import PathLike, atomic_write, make_folder, one_line
+from glocal.files import PathLike, atomic_write, make_folder, reading
 from glocal.jobs.folder import once, sweep_out
 from glocal.results import Score, to_json
 from glocal.suite.plan import NamedArm, Plan, Task
@@ -148,11 +146,9 @@ def _save(path: Path, found: KeptResult) -> None:
 def _load(path: Path) -> KeptResult:
     fix = "Delete it: its task is scored anew."
     arrays = read_npz(path, what="cell", fix=fix, required=("scores",), optional=_ARRAYS)
-    try:
+    with reading(path, "cell", fix):
         scores = tuple(
             Score(**{**row, "value": float("nan") if row["value"] is None else row["value"]})
             for row in json.loads(str(arrays.pop("scores")))
         )
-    except DAMAGE as error:
-        raise FileError(f"cell file {path} is damaged ({one_line(error)[:160]}). {fix}") from error
     return KeptResult(scores, Units(**arrays) if "values" in arrays else None)

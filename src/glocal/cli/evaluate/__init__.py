@@ -8,7 +8,6 @@ from glocal.cli.evaluate.anomaly import anomaly_command
 from glocal.cli.evaluate.ceiling import ceiling_command
 from glocal.cli.evaluate.few_shot import few_shot_command
 from glocal.cli.evaluate.odd_one_out import odd_one_out_command
-from glocal.cli.evaluate.people import people_command
 from glocal.cli.evaluate.retrieval import retrieval_command
 from glocal.cli.evaluate.rsa import rsa_command
 from glocal.cli.evaluate.scores import scores_command
@@ -19,7 +18,6 @@ app = typer.Typer(help="Score features, transformed or not.", no_args_is_help=Tr
 app.command("odd-one-out")(odd_one_out_command)
 app.command("rsa")(rsa_command)
 app.command("ceiling")(ceiling_command)
-app.command("people")(people_command)
 app.command("few-shot")(few_shot_command)
 app.command("anomaly")(anomaly_command)
 app.command("structure")(structure_command)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from glocal.data.answers import Answers
 from glocal.data.check.finding import Finding, note, warning
-from glocal.data.people import FAST, People, people
+from glocal.data.people import FAST, convicting, people
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _DOMINANT = 0.1  # of the total weight, where there are at least 100 answers
 _MOSTLY = 0.5
@@ -44,20 +48,22 @@ def check_people(answers: Answers, credit: Float[np.ndarray, " t"] | None = None
     if answers.person is None or not len(answers):
         return
     found = people(answers, credit)
+    limit = convicting(len(found))
     yield from _named(
-        found, found.odds_random > found.convicting, "random", "answer as if at random",
+        found, found["odds"] > limit, "random", "answer as if at random",
         "their answers are noise that the fit takes for similarity",
     )  # fmt: skip
-    if found.fast is not None:
+    if "fast" in found:
         yield from _named(
-            found, np.nan_to_num(found.fast) > _MOSTLY, "fast",
+            found, found["fast"] > _MOSTLY, "fast",
             f"give more than half of their answers in less than {FAST} s",
             "nobody looks at three pictures in that time",
         )  # fmt: skip
-    yield from _named(
-        found, found.odds_inattentive > found.convicting, "catch", "fail catch trials as if at random",
-        "who did not attend to questions with one right answer did not attend to the others",
-    )  # fmt: skip
+    if "odds_inattentive" in found:
+        yield from _named(
+            found, found["odds_inattentive"] > limit, "catch", "fail catch trials as if at random",
+            "who did not attend to questions with one right answer did not attend to the others",
+        )  # fmt: skip
 
 
 def _votes(w: Float[np.ndarray, " t"]) -> Iterator[Finding]:
@@ -75,15 +81,14 @@ def _votes(w: Float[np.ndarray, " t"]) -> Iterator[Finding]:
         yield warning("votes", message, consequence, "check its votes; it decides the fit")
 
 
-def _named(found: People, which: Bool[np.ndarray, " q"], check: str, what: str, consequence: str) -> Iterator[Finding]:
+def _named(found: pd.DataFrame, which: pd.Series[bool], check: str, what: str, consequence: str) -> Iterator[Finding]:
     if which.any():
-        persons, answers = found.person[which], int(found.answers[which].sum())
+        persons, answers = found.index[which].tolist(), int(found["answers"][which].sum())
         shown = ", ".join(map(str, persons[:_SHOWN])) + (", …" if len(persons) > _SHOWN else "")
         yield warning(
             check,
-            f"persons: {len(persons)} of {len(found.person)} {what} ({shown}), {answers} of {found.answers.sum()} "
-            "answers",
+            f"persons: {len(persons)} of {len(found)} {what} ({shown}), {answers} of {found['answers'].sum()} answers",
             consequence,
             "look at their answers, and leave out these persons: answers.select(~numpy.isin(answers.person, persons))",
-            {"persons": persons.tolist(), "answers": answers},
+            {"persons": persons, "answers": answers},
         )

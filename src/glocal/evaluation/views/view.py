@@ -10,10 +10,9 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from glocal.arrays import read_npz
-from glocal.data.container import DAMAGE
 from glocal.errors import FileError
 from glocal.evaluation.structure.spectrum import Spectrum
-from glocal.files import PathLike, atomic_write, one_line
+from glocal.files import PathLike, atomic_write, reading
 from glocal.results import to_json
 
 UNKNOWN = 255  # of an 8-bit matrix: nobody was asked
@@ -97,17 +96,13 @@ def load_view(path: PathLike) -> View:
     """Read a view."""
     fix = "Delete it and run again what wrote it."
     arrays = read_npz(path, what="view", fix=fix, required=_REQUIRED, optional=(*_OPTIONAL, *_AXES))
-    try:
+    with reading(path, "view", fix):
         text = json.loads(str(arrays["text"]))
         if text["format"] > FORMAT:
             raise FileError(
                 f"view file {path} is of format {text['format']}; this version reads up to {FORMAT}. Upgrade glocal."
             )
         return _view(arrays, text)
-    except FileError:
-        raise
-    except DAMAGE as error:
-        raise FileError(f"view file {path} is damaged ({one_line(error)[:160]}). {fix}") from error
 
 
 def _view(arrays: dict[str, np.ndarray], text: dict[str, Any]) -> View:
