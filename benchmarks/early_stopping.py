@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import torch
 from glocal.aligner.profile import NEURIPS2023
-from glocal.solver.minibatch import SampledObjective, epoch_steps
 
 from glocal.aligner import fit_arm
 from glocal.errors import TrivialOptimumError
@@ -31,6 +30,7 @@ from glocal.evaluation.alignment import answer_credit, odd_one_out
 from glocal.evaluation.statistics import paired_difference
 from glocal.evaluation.structure import neighbours_kept
 from glocal.objective import ChoiceLoss, Penalty
+from glocal.solver.minibatch import SampledObjective, epoch_steps
 from glocal.transform import LinearTransform
 
 from procedure import Data  # isort: skip  the script beside this one

@@ -32,7 +32,6 @@ import workbench  # isort: skip  before torch
 import numpy as np
 import torch
 from glocal.aligner.profile import NEURIPS2023, profile_of
-from glocal.solver.minibatch import Engine, Stopping, epoch_steps
 
 from glocal.aligner import Validation, fit_arm
 from glocal.data.answers import Answers
@@ -43,6 +42,7 @@ from glocal.evaluation.alignment import odd_one_out
 from glocal.evaluation.structure import neighbours_kept
 from glocal.files import read_lines
 from glocal.objective import ChoiceLoss, LocalLoss, Objective, Penalty
+from glocal.solver.minibatch import Engine, Stopping, epoch_steps
 from glocal.transform import LinearTransform
 
 
