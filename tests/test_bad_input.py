@@ -66,7 +66,6 @@ OPTIONS = {
     "another format": ("--out o.txt", ".safetensors"),
     "a link to nowhere": ("--out nowhere.npz", "does not exist"),
     "no permission": ("--out /proc/self/o.npz", "cannot write"),
-    "a full disk": ("--out /dev/full", "space"),
     "folds": ("--holdout 1", "folds"),
     "short weights": ("--weights short.npy", "weight"),
     "negative weights": ("--weights negative.npy", "at least 0"),

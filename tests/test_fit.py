@@ -432,7 +432,7 @@ def test_constant_columns_are_warned_of_and_fitted(world, split):
     assert fit.record.converged
 
 
-@pytest.mark.filterwarnings("ignore:triplets. the features agree:glocal.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore:answers. the features agree:glocal.errors.DataWarning")
 def test_more_dimensions_than_objects_are_fitted(world):
     """With p > n the fit converges and leaves directions that no object spans at the scaled identity."""
     rng = np.random.default_rng(0)

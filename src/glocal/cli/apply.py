@@ -10,7 +10,7 @@ import typer
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.output import AsJson, progress_bar, put, put_json
 from glocal.data.features import Features
-from glocal.data.parquet import batches, shards_of, vector_column
+from glocal.data.parquet import PARQUET, batches, shards_of, vector_column
 from glocal.errors import ParameterError
 from glocal.files import writable_target
 from glocal.transform import LinearTransform, apply_file, apply_parquet, check_rows
@@ -55,7 +55,11 @@ def apply(
         if dimensions is None:
             raise ParameterError("--save-transform saves the transform to fewer dimensions. Pass --dimensions too.")
         writable_target(save_transform, what="--save-transform", endings=ENDINGS)
-    parquet = model is None and out.suffix != ".npy" and bool(shards_of(features))
+    parquet = (
+        model is None
+        and out.suffix != ".npy"
+        and (features.suffix == PARQUET or (features.is_dir() and bool(shards_of(features))))
+    )
     if not parquet:
         writable_target(out, what="--out", endings=(".npy",))
         loaded = load_features(features, model, layer)

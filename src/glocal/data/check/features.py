@@ -290,7 +290,7 @@ def warn_of_local(features: Features, local: Features, images: Int[np.ndarray, "
     warn(check_local(features, local, images))
 
 
-def _some(features: Features, rows: Int[np.ndarray, " k"] | None = None) -> Float[np.ndarray, "k p"]:
+def _some(features: Features, rows: Int[np.ndarray, " k"] | None = None) -> Float[np.ndarray, "m p"]:
     """The finite ones of these rows, or of some from everywhere: who reads the others names them."""
     if rows is None:
         rows = np.unique(np.linspace(0, len(features) - 1, min(len(features), _MANY_IMAGES)).astype(np.int64))
