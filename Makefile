@@ -94,8 +94,6 @@ bench: setup
 	$(BIN)/python benchmarks/interval_coverage.py
 	$(BIN)/python benchmarks/anomaly.py
 	$(BIN)/python benchmarks/extract.py
-	$(BIN)/python benchmarks/procedure.py
-	$(BIN)/python benchmarks/procedure_scale.py
 	$(BIN)/python benchmarks/many_objects.py
 	$(BIN)/python benchmarks/learning_curve.py
 	$(BIN)/python benchmarks/kinds.py

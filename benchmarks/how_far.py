@@ -22,9 +22,9 @@ from pathlib import Path
 import workbench  # isort: skip  before torch
 
 import numpy as np
-import torch
 from image_text_data import FOLDS, difference, save
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 from glocal import Answers, Arm, Exact, Features, FitData, LinearTransform, fit, join, odd_one_out
 from glocal.data.features import object_name
@@ -86,8 +86,8 @@ class Network:
         if kind in ("naive", "full"):
             arm = Arm("global" if kind == "full" else kind, lmbda=lmbda)
             return fit(FitData(self.objects, answers), arm, Exact(tol=_TOL)).transform
-        loss = ChoiceLoss(torch.from_numpy(self.standardized), answers.answers)
-        d = np.full(self.standardized.shape[1], best_scale(loss))
+        loss = ChoiceLoss(self.standardized, answers.objects, answers.pairs)
+        d = np.full(self.standardized.shape[1], best_scale(loss, loss.X)[0])
         if kind == "diagonal":
             d = diagonal(loss, d, lmbda)
         scalars = self.objects.standardization
@@ -113,9 +113,9 @@ def diagonal(loss: ChoiceLoss, start: np.ndarray, lmbda: float) -> np.ndarray:
     """d that minimises L_global(diag d) + λ Σ (d - mean d)²."""
 
     def objective(d: np.ndarray) -> tuple[float, np.ndarray]:
-        value, dW, _ = loss(torch.diag(torch.as_tensor(d, dtype=loss.X.dtype)))
+        value, dW = loss(np.diag(d).astype(loss.X.dtype))
         off = d - d.mean()
-        return value + lmbda * float(off @ off), dW.diagonal().double().numpy() + 2 * lmbda * off
+        return value + lmbda * float(off @ off), dW.diagonal().astype(np.float64) + 2 * lmbda * off
 
     found = minimize(
         objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 500, "ftol": 1e-7, "gtol": 1e-6}
@@ -245,7 +245,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one network and fold: does it run?")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
+    threadpool_limits(1)
     for section in options.sections:
         SECTIONS[section](options.quick)
 

@@ -25,9 +25,9 @@ from typing import Any
 import learning_curve
 import numpy as np
 import pandas as pd
-import torch
 from image_text_data import CASES, CLIP, FOLDS, GRIDS, OUT, Case, difference, save
 from image_text_tasks import fewshot, naming, rsa48
+from threadpoolctl import threadpool_limits
 
 from glocal import Features, LinearTransform
 from glocal.data.splits import object_folds, split_triplets
@@ -203,7 +203,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one setting of each: does it run?")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
+    threadpool_limits(1)
     for section in options.sections:
         SECTIONS[section](options.quick)
 

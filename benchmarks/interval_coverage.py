@@ -14,11 +14,10 @@ from __future__ import annotations
 import argparse
 import warnings
 
-import workbench  # noqa: F401  # isort: skip  before torch
+import workbench  # isort: skip  before torch
 
 import numpy as np
 
-from glocal.aligner import fit_arm
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.world import simulated_answers, simulated_world
@@ -59,7 +58,9 @@ def main() -> None:
     fitted, rest = order[:FITTED], order[FITTED:]
     X = population.objects.standardization(population.objects.matrix, "float64")
     learnt = simulated_answers(population.mind[fitted], 20_000, seed=1)
-    transform = fit_arm(Features(population.objects.matrix[fitted]), learnt, method="global", lmbda=0.1).transform
+    transform = workbench.fitted(
+        Features(population.objects.matrix[fitted]), learnt, method="global", lmbda=0.1
+    ).transform
     Z = transform.apply(np.asarray(population.objects.matrix, dtype=np.float64))
     sets = rng.integers(0, len(rest), size=(SETS, 3))
     sets = rest[sets[(sets[:, 0] != sets[:, 1]) & (sets[:, 0] != sets[:, 2]) & (sets[:, 1] != sets[:, 2])]]

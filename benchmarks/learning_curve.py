@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -27,9 +26,7 @@ import workbench  # isort: skip  before torch
 
 import numpy as np
 import pandas as pd
-import torch
 
-from glocal.aligner import fit_arm
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
@@ -96,7 +93,7 @@ def chosen(data: Data, answers: Answers, lambdas: Sequence[float], draw: int) ->
     fitted, asked = answers.select(~touched), answers.select(touched)
     found = {}
     for lmbda in lambdas:
-        transform = fit_arm(data.objects, fitted, method="global", lmbda=lmbda, tol=_TOL).transform
+        transform = workbench.fitted(data.objects, fitted, method="global", lmbda=lmbda, tol=_TOL).transform
         Z = transform.apply(np.asarray(data.objects.matrix, np.float64))
         found[lmbda] = odd_one_out(Z, asked, interval=False)
     return min(found, key=lambda one: found[one].loss), max(found, key=lambda one: found[one].accuracy)
@@ -112,12 +109,12 @@ def curve(
         best, agreeing = chosen(data, answers, lambdas, draw)
         row = {"n": len(answers), "size": size, "share": share, "draw": draw, "objects": len(answers.named())}
         for lmbda in lambdas:
-            fit = fit_arm(data.objects, answers, method="global", lmbda=lmbda, tol=_TOL).transform
+            fit = workbench.fitted(data.objects, answers, method="global", lmbda=lmbda, tol=_TOL).transform
             marks = {"chosen": lmbda == best, "by_agreement": lmbda == agreeing}
             yield {**row, "arm": "global", "lmbda": lmbda, **marks, **data.row(fit)}
         if glocal and share == 1:
-            fit = fit_arm(
-                data.objects, answers, local_features=data.local, alpha=data.alpha, tau=0.1, lmbda=best, tol=_TOL
+            fit = workbench.fitted(
+                data.objects, answers, data.local, alpha=data.alpha, tau=0.1, lmbda=best, tol=_TOL
             ).transform
             yield {**row, "arm": "glocal", "lmbda": best, "chosen": True, "by_agreement": False, **data.row(fit)}
 
@@ -202,7 +199,6 @@ def main() -> None:
     options = parser.parse_args()
     folder = workbench.real_data()
     warnings.simplefilter("ignore")
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0)))))
     lines = options.rows.read_text(encoding="utf-8").splitlines() if options.rows.exists() else []
     rows = [json.loads(line) for line in lines]
     base = {}

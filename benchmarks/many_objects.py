@@ -1,7 +1,7 @@
 """Memory and time of a fit at more objects than a Gram matrix is made for: each run in a process of its own.
 
 Simulated objects (Gaussian), about 5 answers an object on three objects drawn at random, answered from a hidden
-transform with noise. Both solvers fit `global`. Peak memory is VmHWM of /proc/self/status; "of the fit" is that less
+transform with noise. The arm is `global`. Peak memory is VmHWM of /proc/self/status; "of the fit" is that less
 what the process held when everything was imported and the data were made. Seconds are those of the wall clock and of
 the CPU: the latter count on a busy machine.
 
@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
 import warnings
-from dataclasses import replace
 
 import numpy as np
 
@@ -44,31 +42,20 @@ def simulated(n: int, p: int, answers_per_object: float) -> tuple[np.ndarray, np
 
 def child(options: argparse.Namespace) -> None:
     """One fit; its numbers as a line of JSON."""
-    import torch
-    from glocal.aligner.profile import MODERN
-
-    from glocal.aligner import fit_arm
-    from glocal.data.answers import Answers
-    from glocal.data.features import Features
+    from glocal import Answers, Arm, Features, FitData, fit
 
     warnings.simplefilter("ignore")
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    settings: dict[str, object] = {}
-    if options.solver == "minibatch":
-        import lightning.pytorch  # noqa: F401  loading it is no part of a fit
-
-        settings = {"profile": replace(MODERN, solver="minibatch", max_epochs=options.epochs, min_epochs_global=0)}
     X, answers = simulated(options.n, options.dimensions, options.answers)
-    features, triplets = Features(X, None, "X"), Answers.from_array(answers)
+    data = FitData(Features(X, None, "X"), Answers(answers))
     before = memory_mb("VmRSS")
     began, worked = time.perf_counter(), time.process_time()
-    record = fit_arm(features, triplets, method="global", **settings).record  # type: ignore[arg-type]
+    record = fit(data, Arm("global")).record
     seconds, cpu = time.perf_counter() - began, time.process_time() - worked
     print(
         json.dumps({
-            "gathered": record.gathered, "n_objects": record.n_objects, "n_triplets": record.n_triplets,
+            "gathered": record.gathered, "n_objects": record.n_objects, "n_answers": record.n_answers,
             "peak_mb": memory_mb("VmHWM"), "before_mb": before, "seconds": seconds, "cpu": cpu,
-            "steps": record.evaluations, "status": record.status, "objective": record.objective,
+            "evaluations": record.evaluations, "status": record.status, "objective": record.objective,
         })
     )  # fmt: skip
 
@@ -78,28 +65,23 @@ def main() -> None:
     parser.add_argument("--objects", nargs="+", type=int, default=[25_000, 50_000, 100_000])
     parser.add_argument("--dimensions", type=int, default=256)
     parser.add_argument("--answers", type=float, default=5.0, help="answers an object")
-    parser.add_argument("--epochs", type=int, default=3, help="of the mini-batch solver")
-    parser.add_argument("--solver", choices=["lbfgs", "minibatch"], help=argparse.SUPPRESS)
     parser.add_argument("--n", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.solver is not None:
+    if options.n is not None:
         child(options)
         return
     print(f"{options.dimensions} dimensions, {options.answers:g} answers an object, float32")
-    print(
-        "solver     objects  answers  gathered  peak MB  of the fit  MB/1000 objects  n x n MB  seconds  steps  ended"
-    )
-    for solver in ("lbfgs", "minibatch"):
-        for n in options.objects:
-            arguments = [*sys.argv[1:], "--solver", solver, "--n", str(n)]
-            done = subprocess.run([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, check=True)
-            row = json.loads(done.stdout.splitlines()[-1])
-            memory = f"{row['peak_mb']:8.0f} {row['peak_mb'] - row['before_mb']:11.0f} {n * n * 4 / 2**20:9.0f}"
-            print(
-                f"{solver:9s} {row['n_objects']:8d} {row['n_triplets']:8d}  {row['gathered']!s:8s} {memory} "
-                f"{row['seconds']:8.1f} {row['cpu']:6.1f} {row['steps']:6d}  {row['status']}",
-                flush=True,
-            )
+    print("objects  answers  gathered  peak MB  of the fit  n x n MB  seconds    CPU  evaluations  ended")
+    for n in options.objects:
+        arguments = [*sys.argv[1:], "--n", str(n)]
+        done = subprocess.run([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, check=True)
+        row = json.loads(done.stdout.splitlines()[-1])
+        memory = f"{row['peak_mb']:8.0f} {row['peak_mb'] - row['before_mb']:11.0f} {n * n * 4 / 2**20:9.0f}"
+        print(
+            f"{row['n_objects']:7d} {row['n_answers']:8d}  {row['gathered']!s:8s} {memory} "
+            f"{row['seconds']:8.1f} {row['cpu']:6.1f} {row['evaluations']:12d}  {row['status']}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

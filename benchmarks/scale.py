@@ -26,7 +26,7 @@ import torch
 from glocal.data.answers import Answers
 from glocal.data.world import simulated_answers
 from glocal.evaluation.alignment import odd_one_out
-from glocal.objective import ChoiceLoss, LocalLoss
+from glocal.objective import ChoiceLoss, LocalLoss, Workers, blas_alone
 
 N, P, BATCH, LOCAL = 1854, 768, 256, 1024
 GLOCAL = Path(sys.executable).with_name("glocal")
@@ -92,24 +92,35 @@ def command(*arguments: str) -> tuple[float, float, dict]:
     return time.perf_counter() - began, usage.ru_maxrss / 2**20, json.loads(answer)
 
 
-def gradient(X: torch.Tensor, triplets: Answers, blocks: list[torch.Tensor], rounds: int) -> None:
+def gradient(X: np.ndarray, answers: Answers, blocks: list[np.ndarray], rounds: int) -> None:
     """One exact gradient against the authors' step and against its own four matrix products."""
-    loss, local = ChoiceLoss(X, triplets.answers), LocalLoss(blocks, 0.25)
-    W = 0.05 * torch.eye(P)
-    Z, G = X @ W, torch.randn(N, N)
+    W = 0.05 * np.eye(P, dtype=np.float32)
+    Z, G = X @ W, np.random.default_rng(0).normal(size=(N, N)).astype(np.float32)
 
     def products() -> None:
         X @ W
         Z @ Z.T
         X.T @ (G @ Z)
 
+    with blas_alone() as most:
+        workers = Workers.of(X.shape, len(answers), map(len, blocks), most)
+        loss = ChoiceLoss(X, answers.objects, answers.pairs, workers=workers)
+        local = LocalLoss(blocks, 0.25, workers=workers)
+
+        def alone(function: Callable[[np.ndarray], object]) -> Callable[[], object]:
+            def call() -> object:
+                with blas_alone():
+                    return function(W)
+
+            return call
+
     seconds = interleaved(
         {
-            "authors' step, global": authors_step(X, None),
-            "authors' step, glocal": authors_step(X, torch.cat(blocks)),
-            "exact gradient of L_global": lambda: loss(W),
+            "authors' step, global": authors_step(torch.from_numpy(X), None),
+            "authors' step, glocal": authors_step(torch.from_numpy(X), torch.from_numpy(np.concatenate(blocks))),
+            "exact gradient of L_global": alone(loss),
             "its four matrix products": products,
-            "exact gradient of L_local, 8 × 1024": lambda: local(W),
+            "exact gradient of L_local, 8 × 1024": alone(local),
         },
         rounds,
     )
@@ -124,14 +135,15 @@ def gradient(X: torch.Tensor, triplets: Answers, blocks: list[torch.Tensor], rou
     print(f"arithmetic rate of the exact gradient    {flops / exact / 1e9:8.0f} Gflop/s of {flops / four / 1e9:.0f}")
 
 
-def scoring(X: torch.Tensor, triplets: Answers) -> None:
-    seconds = interleaved({"score": lambda: odd_one_out(X.numpy(), triplets, interval=False)}, 3)["score"]
+def scoring(X: np.ndarray, triplets: Answers) -> None:
+    seconds = interleaved({"score": lambda: odd_one_out(X, triplets, interval=False)}, 3)["score"]
     print(f"scoring {len(triplets)} answers          {seconds:8.2f} s     (below 1)")
 
 
-def whole_fits(folder: Path, X: torch.Tensor, blocks: list[torch.Tensor], rounds: int) -> None:
+def whole_fits(folder: Path, X: np.ndarray, blocks: list[np.ndarray], rounds: int) -> None:
     """The whole command against the authors' step, taking turns."""
-    steps = {"global": authors_step(X, None), "glocal": authors_step(X, torch.cat(blocks))}
+    rows, images = torch.from_numpy(X), torch.from_numpy(np.concatenate(blocks))
+    steps = {"global": authors_step(rows, None), "glocal": authors_step(rows, images)}
     common = (
         "fit",
         "--features",
@@ -200,7 +212,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["gradient", "scoring", "fit", "apply"])
     options = parser.parse_args()
     scale, rounds = (0.1, 1) if options.quick else (1.0, 3)
-    workbench.all_threads()
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     rng = np.random.default_rng(0)
     mind = workbench.embedding(rng, N)
     print(f"simulated answers, {torch.get_num_threads()} threads")
@@ -210,10 +222,10 @@ def main() -> None:
     noise = rng.normal(size=(N + 8 * LOCAL, P)) * np.linspace(2, 0.05, P) ** 2
     everything = np.concatenate([mind, mind[rng.integers(0, N, 8 * LOCAL)]]) @ mixing + noise
     everything = ((everything - everything[:N].mean()) / everything[:N].std()).astype(np.float32)
-    X, blocks = torch.from_numpy(everything[:N].copy()), list(torch.from_numpy(everything[N:].copy()).split(LOCAL))
+    X, blocks = everything[:N].copy(), np.split(everything[N:], 8)
     with tempfile.TemporaryDirectory(dir=os.environ.get("GLOCAL_BENCH_DIR")) as name:
         folder = Path(name)
-        np.save(folder / "x.npy", X.numpy())
+        np.save(folder / "x.npy", X)
         np.save(folder / "local.npy", everything[N:])
         np.save(folder / "t.npy", triplets.answers)
         if options.only in (None, "gradient"):

@@ -81,7 +81,6 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # the rows say what is not converged
-    workbench.all_threads()
     grid = {**PAPER, "lmbda": options.lmbda}
     networks = [options.network] if options.network else NETWORKS[:2]
     for network in networks if workbench.DATA and options.what != "scale" else []:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin are far slower on a busy machine
 
 import numpy as np
-import torch
+
+from glocal.aligner import Arm, Exact, Fit, FitData, fit
+from glocal.aligner.settings import taken
+from glocal.data.answers import Answers
+from glocal.data.features import Features
 
 DATA = Path(os.environ["GLOCAL_DATA_DIR"]) if os.environ.get("GLOCAL_DATA_DIR") else None
 """The real data, where there are any."""
@@ -22,9 +27,11 @@ def real_data() -> Path:
     return DATA
 
 
-def all_threads() -> None:
-    """Let torch use every processor that this process may use."""
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+def fitted(features: Features, answers: Answers, local: Features | None = None, **options: Any) -> Fit:
+    """One exact fit by keywords; without a method `glocal` where there are local features, else `global`."""
+    options.setdefault("method", "global" if local is None else "glocal")
+    data = FitData(features, answers, local, **taken(FitData, options))
+    return fit(data, Arm(**taken(Arm, options)), Exact(**taken(Exact, options)))
 
 
 def embedding(rng: np.random.Generator, n: int) -> np.ndarray:

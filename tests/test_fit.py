@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import subprocess
 import sys
 import warnings
 
@@ -491,10 +492,20 @@ def test_the_provenance_states_the_threads_of_the_fit(world, monkeypatch):
     assert fit_arm(world.objects, world.triplets, lmbda=1.0, tol=1e-2).record.provenance.threads == 4
 
 
-@pytest.mark.parametrize("code", ["import glocal", "from glocal import Arm, Exact, FitData, fit; fit"])
-def test_the_core_loads_no_torch(code):
-    """Neither torch, scipy nor numba is loaded by the names of the core."""
-    import subprocess
+FITTED = """
+import glocal, numpy as np
+rows, rng = np.random.default_rng(0).normal(size=(30, 5)), np.random.default_rng(1)
+answers = glocal.Answers(np.array([rng.permutation(30)[:3] for _ in range(90)]))
+glocal.fit(glocal.FitData(glocal.Features(rows), answers), glocal.Arm("global", lmbda=9.0))
+"""
 
-    told = f"{code}; import sys; print([name for name in ('torch', 'scipy', 'numba') if name in sys.modules])"
+
+@pytest.mark.parametrize(
+    ("code", "unwanted"),
+    [("import glocal", ("numpy", "torch", "scipy", "numba")), (FITTED, ("torch", "numba", "pandas", "sklearn"))],
+)
+def test_the_core_loads_nothing_it_does_not_need(code, unwanted):
+    """Importing glocal loads nothing, and a small fit neither torch nor a compiler."""
+    told = f"import warnings, sys; warnings.simplefilter('ignore'){code if code[0] == chr(10) else '; ' + code}"
+    told += f"\nprint([name for name in {unwanted!r} if name in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", told], text=True).strip() == "[]"

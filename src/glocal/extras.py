@@ -11,11 +11,11 @@ from glocal.files import one_line
 _EXTRAS = {
     "io": "h5py safetensors pyarrow",
     "report": "altair jinja2 vl_convert",
-    "extract": "PIL timm open_clip torchvision",
-    "paper": "lightning",
+    "extract": "torch PIL timm open_clip torchvision",
+    "paper": "torch lightning",
     "distributed": "distributed",
     "hub": "huggingface_hub",
-    "onnx": "onnx",
+    "onnx": "torch onnx",
     "umap": "umap",
 }
 """The modules of each extra; the others are dependencies of the package itself."""
