@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from glocal.aligner.estimator import Aligner
     from glocal.aligner.exact import Exact, Solution
     from glocal.aligner.fitting import Fit, fit
+    from glocal.aligner.paper import PaperLoop
 
 _PLACES = {
-    "Aligner": "estimator", "Arm": "arm", "Exact": "exact", "Fit": "fitting", "FitData": "data", "Solution": "exact",
-    "fit": "fitting",
+    "Aligner": "estimator", "Arm": "arm", "Exact": "exact", "Fit": "fitting", "FitData": "data", "PaperLoop": "paper",
+    "Solution": "exact", "fit": "fitting",
 }  # fmt: skip
 
-__all__ = ["Aligner", "Arm", "Exact", "Fit", "FitData", "Solution", "fit"]
+__all__ = ["Aligner", "Arm", "Exact", "Fit", "FitData", "PaperLoop", "Solution", "fit"]
 
 
 def __getattr__(name: str) -> Any:

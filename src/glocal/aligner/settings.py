@@ -46,6 +46,21 @@ class SolverOptions:
         check_options(self)
 
 
+@dataclass(frozen=True)
+class PaperOptions:
+    """The options of `PaperLoop` that commands have."""
+
+    eta: float = option(0.01, "Learning rate.", allowed="above 0 and finite", holds=above_0, only="paper")
+    optimiser: str = option(
+        "sgd", "sgd or adam.", allowed="sgd and adam", holds=("sgd", "adam").__contains__, only="paper"
+    )
+    bias: bool = option(False, "Learn a bias too.", allowed="True and False", only="paper")
+    dtype: Dtype = option("float32", "float32 or float64.", allowed="float32 and float64", holds=TOL.__contains__)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
 def taken(owner: type, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of one dataclass among others."""
     return {name: options[name] for name in options_of(owner) if name in options}

@@ -13,6 +13,12 @@ from glocal.errors import ParameterError
 from glocal.options import Option, defaults_of, options_of
 
 Command = Callable[..., None]
+SolverName = Annotated[
+    str,
+    typer.Option(
+        "--solver", help="exact, or paper: the authors' procedure on mini-batches, which needs glocal[paper]."
+    ),
+]
 
 
 def takes(*owners: Any, without: tuple[str, ...] = ()) -> Callable[[Command], Command]:
@@ -72,6 +78,20 @@ def changed(command: Command, values: Mapping[str, Any]) -> dict[str, str]:
     parameters = signature(command).parameters
     names = [name for name, value in values.items() if value is not None and value != parameters[name].default]
     return {name: _flag(name) for name in names}
+
+
+def solver_of(name: str, command: Command, options: Mapping[str, Any]) -> Any:
+    """The solver that ``--solver`` names, with its options; a ParameterError for options of the other one."""
+    from glocal.aligner import Exact, PaperLoop
+
+    solvers = {"exact": Exact, "paper": PaperLoop}
+    if name not in solvers:
+        raise ParameterError(f"solver is {name!r}; allowed are {' and '.join(solvers)}.")
+    (other,) = solvers.keys() - {name}
+    own, known = options_of(solvers[name]), options_of(solvers[other])
+    if idle := [spelled for key, spelled in changed(command, options).items() if key in known and key not in own]:
+        raise ParameterError(f"{idle[0]} is an option of --solver {other}; leave it out, or pass --solver {other}.")
+    return solvers[name](**{key: options[key] for key in own if key in options})
 
 
 def _flag(name: str) -> str:

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from glocal.aligner.arm import Arm
-from glocal.aligner.settings import OF_LOCAL, DataOptions, SolverOptions, taken
+from glocal.aligner.settings import OF_LOCAL, DataOptions, PaperOptions, SolverOptions, taken
 from glocal.cli.answers import AnswersFile
-from glocal.cli.command import changed, takes
+from glocal.cli.command import SolverName, changed, solver_of, takes
 from glocal.cli.features import FeaturesPath, LayerName, ModelName, load_features
 from glocal.cli.output import AsJson, interval, progress_bar, put, put_json, put_table, say
 from glocal.errors import counted
@@ -20,7 +20,7 @@ from glocal.results import FitRecord, to_json
 from glocal.transform.files import ENDINGS
 
 
-@takes(Arm, SolverOptions, DataOptions)
+@takes(Arm, SolverOptions, PaperOptions, DataOptions)
 def fit(
     features: FeaturesPath,
     answers: AnswersFile,
@@ -32,6 +32,7 @@ def fit(
         int | None,
         typer.Option("--holdout", help="K: also fit without fold 0 of K of objects and local images, and score it."),
     ] = None,
+    solver: SolverName = "exact",
     model: ModelName = None,
     layer: LayerName = None,
     as_json: AsJson = False,
@@ -47,20 +48,21 @@ def fit(
     loaded = load_features(features, model, layer)
     joined = answers.to_fit(loaded)
     local = None if local_features is None else load_features(local_features, model, layer)
-    from glocal.aligner import Exact, FitData
+    from glocal.aligner import FitData
     from glocal.aligner import fit as fit_one
 
     given = changed(fit, {"local_features": local_features, **options})
     options["method"] = options["method"] or ("global" if local is None else "glocal")
     arm = Arm(**taken(Arm, options))
     arm.warn_unused(given, OF_LOCAL)
+    shown = "objective" if solver == "exact" else "watched loss"
     with progress_bar("fitting", None, unit="evaluations") as progress:
         fitted = fit_one(
             FitData(loaded, joined.triplets, local, n_dropped=joined.n_dropped, **taken(FitData, options)),
             arm,
-            Exact(**taken(Exact, options)),
+            solver_of(solver, fit, options),
             holdout=holdout,
-            on_step=lambda done, at: progress(done, None, f"objective {at.value:.6f}"),
+            on_step=lambda done, at: progress(done, None, f"{shown} {at.value:.6f}"),
         )
     fitted.transform.save(out)
     if fitted.record.gathered:
@@ -94,6 +96,9 @@ def _summary(record: FitRecord, out: Path) -> None:
     if record.rank is not None:
         put(f"fitted on {record.rank} directions, those of the rows; the others are a scaled identity, or 0 for naive")
     put(f"certificate: {record.certificate}")
+    if record.watched is not None:
+        losses = ", ".join(f"{name} {value:.6f}" for name, value in record.watched["parts"].items())
+        put(f"the stopping rule watched {record.watched['n']} answers ({losses}); {record.n_fitted} were fitted")
     if record.holdout is not None:
         rows = [
             [part, str(s["n"]), f"{s['original_accuracy_cosine']:.3f}",

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from glocal.aligner.settings import DataOptions, SolverOptions, taken
+from glocal.aligner.settings import DataOptions, PaperOptions, SolverOptions, taken
 from glocal.cli.answers import AnswersFile
-from glocal.cli.command import takes
+from glocal.cli.command import SolverName, solver_of, takes
 from glocal.cli.features import FeaturesPath
 from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table, say
 from glocal.data.features import Features
@@ -18,7 +18,7 @@ from glocal.data.features import Features
 _SHOWN = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept", "loss": "loss (nats)"}
 
 
-@takes(SolverOptions, DataOptions, without=("tol",))
+@takes(SolverOptions, PaperOptions, DataOptions, without=("tol",))
 def sweep(
     features: FeaturesPath,
     answers: AnswersFile,
@@ -30,7 +30,7 @@ def sweep(
     grid: Annotated[
         str,
         typer.Option("--grid", help="arms (all methods on one front), paper, or a TOML file: method, lmbda, mix, "
-                     "alpha, tau."),
+                     "alpha, tau; eta with --solver paper."),
     ] = "arms",
     folds: Annotated[int, typer.Option("--folds", help="Parts of objects and local images.")] = 3,
     select: Annotated[
@@ -39,6 +39,7 @@ def sweep(
                      "or a constraint, 'neighbours_kept>=0.9' or 'agreement>=0.5'."),
     ] = "exchange",
     tol: Annotated[float, typer.Option("--tol", help="Relative tolerance of every exact fit.")] = 1e-4,
+    solver: SolverName = "exact",
     jobs: Annotated[int, typer.Option("--jobs", help="Processes that walk the grid; -1: one for each core.")] = 1,
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", help="Dask cluster to run on: its address, or its scheduler file.")
@@ -54,14 +55,14 @@ def sweep(
     loaded = Features.load(features)
     joined = answers.to_fit(loaded)
     local = None if local_features is None else Features.load(local_features)
-    from glocal.aligner import Exact, FitData
+    from glocal.aligner import FitData
     from glocal.sweep import sweep as run
 
     data = FitData(loaded, joined.triplets, local, n_dropped=joined.n_dropped, **taken(FitData, options))
     with progress_bar("points", lines=True) as progress:
         found = run(
             data, grid, folds=folds, select=select, jobs=jobs, scheduler=scheduler, out=out, resume=resume,
-            solver=Exact(**{**taken(Exact, options), "tol": tol}),
+            solver=solver_of(solver, sweep, {**options, "tol": tol}),
             progress=lambda row, done, total: progress(done, total, f"fold {row['fold']}, {row['method']}"),
         )  # fmt: skip
     ended = found.points["status"].value_counts()

@@ -1,0 +1,145 @@
+"""`PaperLoop`: an arm fitted by the authors' procedure, on all data but a fold that its stopping rule watches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from glocal.aligner.arm import Arm
+from glocal.aligner.data import FitData
+from glocal.aligner.exact import Solution
+from glocal.aligner.settings import PaperOptions
+from glocal.data.answers import Answers
+from glocal.errors import DivergedError, ParameterError
+from glocal.extras import needed
+from glocal.objective import Evaluation
+from glocal.similarity import of_pairs
+from glocal.solver import OnStep
+from glocal.transform import LinearTransform
+
+FOLDS = 4
+"""The stopping rule watches fold 0 of so many folds of the objects and of the local images, which no step sees."""
+
+
+@dataclass(frozen=True)
+class PaperLoop(PaperOptions):
+    """The procedure of the authors' scripts; docs/fidelity.md lists in what it differs from `Exact`.
+
+    Parameters
+    ----------
+    eta : float
+        Learning rate, above 0.
+    optimiser : {"sgd", "adam"}
+        SGD has momentum 0.9.
+    bias, squared : bool
+        Learn b too; let `naive` penalise ‖W‖², as the paper has it, in place of ‖W‖, as its script does.
+    dtype : {"float32", "float64"}
+    batch_size, max_epochs : int
+        Answers in a step (the local images in a step are the `block_size` of `FitData`), and epochs at most.
+    min_epochs, patience : int or None
+        The loop ends at the first epoch from `min_epochs` on by which the watched loss has not fallen by `min_delta`
+        nats in `patience` epochs. None is 20 and 15 for `glocal`, 15 and 10 for the other methods.
+    trainer : mapping
+        Further arguments of ``lightning.Trainer``: accelerator, callbacks, logger, …
+
+    Raises
+    ------
+    ParameterError
+        A value outside its range.
+
+    References
+    ----------
+    Muttenthaler et al. 2023, and its scripts: LukasMut/gLocal at commit 635fdaa.
+    """
+
+    squared: bool = False
+    batch_size: int = 256
+    max_epochs: int = 100
+    min_epochs: int | None = None
+    patience: int | None = None
+    min_delta: float = 1e-4
+    trainer: Mapping[str, Any] = field(default_factory=dict)
+
+    name: ClassVar[str] = "paper"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("batch_size", 1), ("max_epochs", 1), ("min_epochs", 0), ("patience", 1), ("min_delta", 0)):
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise ParameterError(f"{name} is {value}; it must be at least {least}.")
+
+    def solve(self, data: FitData, arm: Arm, on_step: OnStep | None = None) -> Solution:
+        """Fit one arm without the watched fold; the weights are those of the last epoch.
+
+        Raises
+        ------
+        DivergedError
+            The learning rate is too large.
+        DataError
+            No answer lies inside or outside the watched fold.
+        MissingDependencyError
+            Lightning is not installed.
+        """
+        needed("lightning.pytorch", "solver paper")
+        import torch
+
+        from glocal.solver.paper_loop import LoopData, Procedure
+
+        fitted, heldout, rows = data.fold(0, FOLDS)
+        objects = np.asarray(data.features.matrix)
+
+        local = data.local_features if arm.local else None
+
+        def part(answers: Answers, images: Any) -> LoopData:  # NOTE raw rows: the scripts train the local term on them
+            return LoopData(answers.objects, answers.weights, None if local is None else local.matrix[images])
+
+        given = asdict(arm) | {name: value for name, value in vars(self).items() if value is not None}
+        least = {"min_epochs": 20, "patience": 15} if arm.local else {"min_epochs": 15, "patience": 10}
+        at = SimpleNamespace(**{**least, **given, "block_size": data.block_size, "seed": data.seed})
+        X = torch.from_numpy(data.scalars(objects, self.dtype))
+        parts = part(fitted.answers, fitted.images), part(heldout, rows)
+        procedure = Procedure(X, data.answers.pairs, *parts, at)
+        if on_step is not None:
+            none = np.empty((0, 0))
+            procedure.on_epoch = lambda steps, parts: on_step(steps, Evaluation(sum(parts.values()), parts, none))
+        ended = procedure.walk(self.trainer)
+        found = procedure.parts("fitted") | {"penalty": float(procedure.penalty().detach())}
+        objective = procedure.objective(found)
+        here = f"after {procedure.epochs} epochs and {procedure.steps} steps at eta {self.eta:g}"
+        if not np.isfinite(objective):  # the very last steps were too long
+            raise DivergedError(f"the loop diverged {here}: the loss is not finite. Lower eta.", procedure.steps)
+        W, b = procedure.W, procedure.b
+        transform = LinearTransform(
+            W.detach().float().cpu().numpy(), None if b is None else b.detach().float().cpu().numpy(),
+            data.scalars.mean, data.scalars.std,
+        )  # fmt: skip
+        accuracy = strict_accuracy(of_pairs(transform(objects), heldout, "dot"))
+        why = f"{at.patience} epochs without a gain of {self.min_delta:g}" if ended else "all epochs are spent"
+        told = {
+            "solver": self.name, "dtype": self.dtype, "eta": self.eta, "optimiser": self.optimiser, "bias": self.bias,
+            "epochs": procedure.epochs, "n_fitted": len(fitted.answers),
+            "watched": {"n": len(heldout), "accuracy_dot": accuracy, "parts": procedure.watched},
+        }  # fmt: skip
+        return Solution(
+            transform, arm, objective, found, "stalled" if ended else "budget",
+            f"{why}, {here}; how far the optimum lies below is not measured", None, "none: not converged",
+            procedure.steps, torch.get_num_threads(), told,
+        )  # fmt: skip
+
+
+def strict_accuracy(S: Float[np.ndarray, "t k"]) -> float:
+    """How often the chosen pair, in column 0, is the most probable, by the tie rule of the scripts.
+
+    In float32 any two equal probabilities are wrong, also those of the other pairs, and so are probabilities that all
+    agree to two decimals: a collapsed model scores 0.
+    """
+    shifted = np.exp(S.astype(np.float32) - S.max(axis=1, keepdims=True).astype(np.float32))
+    p = shifted / shifted.sum(axis=1, keepdims=True)
+    distinct = (np.diff(np.sort(p, axis=1), axis=1) > 0).all(axis=1) & (np.ptp(p.round(2), axis=1) > 0)
+    return float((distinct & (p.argmax(axis=1) == 0)).mean())

@@ -1,0 +1,317 @@
+"""The paper's loop: each choice of the authors' scripts, a line of docs/fidelity.md each, and numbers of before."""
+
+import json
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from glocal.aligner import Arm, FitData, PaperLoop, fit
+from glocal.cli.app import execute
+from glocal.data.answers import Answers
+from glocal.data.features import Features
+from glocal.errors import DivergedError, MissingDependencyError, ParameterError
+
+pytestmark = [
+    pytest.mark.nightly,
+    pytest.mark.filterwarnings("ignore::glocal.errors.NotConvergedWarning", "ignore::glocal.errors.CollapseWarning"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),  # of Lightning about torch
+]
+torch = pytest.importorskip("torch")
+loop = pytest.importorskip("glocal.solver.paper_loop", reason="the paper's loop needs glocal[paper]")
+functional = torch.nn.functional
+
+
+def made(t=900):
+    """60 objects, answers by noisy dot products of a stretched space, and 40 local images."""
+    rng = np.random.RandomState(0)
+    X, images = rng.normal(size=(60, 6)), rng.normal(size=(40, 6))
+    Z = X @ np.diag([2.0, 1, 1, 0.5, 0.1, 0.1])
+    triplets = np.array([rng.permutation(60)[:3] for _ in range(t)])
+    a, b, c = Z[triplets].transpose(1, 0, 2)
+    dots = np.stack([(a * b).sum(1), (a * c).sum(1), (b * c).sum(1)]) + rng.normal(size=(3, t))
+    order = np.array([[0, 1, 2], [0, 2, 1], [1, 2, 0]])[dots.argmax(0)]
+    return X, np.take_along_axis(triplets, order, axis=1), images
+
+
+X, TRIPLETS, IMAGES = made()
+GLOCAL, GLOBAL = Arm("glocal", alpha=0.3, lmbda=0.01, tau=0.5), Arm("global", lmbda=0.01)
+
+
+def data(weights=None, local=True, **options):
+    images = Features(IMAGES, None, "L") if local else None
+    return FitData(Features(X, None, "X"), Answers(TRIPLETS, weights), images, **options)
+
+
+def short(**changed):
+    """A loop of three epochs in float64."""
+    return PaperLoop(**{"max_epochs": 3, "min_epochs": 3, "batch_size": 64, "dtype": "float64", **changed})
+
+
+# numbers of the first implementation, which checked every step against dense one-hots in autograd: fit_arm(...,
+# profile=replace(NEURIPS2023, max_epochs=40, warmup_epochs=40, min_epochs=12, min_epochs_global=12, patience=4,
+# patience_global=4, min_delta=1e-2, batch_size=64, …), dtype="float64") at the commit before it went
+@pytest.mark.parametrize(
+    ("arm", "options", "epochs", "numbers", "watched"),
+    [
+        (GLOCAL, {"eta": 0.05}, 14, [1.88847217, 2.49649513, -1.72592521, 0.0342806354, 1.23236345743], 0.61992781598),
+        (
+            GLOCAL, {"eta": 0.02, "optimiser": "adam", "bias": True}, 20,
+            [2.79532123, 2.36402506, 0.774763227, 0.475608647, 1.21956533495], 0.57134259036,
+        ),
+        (
+            GLOBAL, {"eta": 0.05, "optimiser": "adam"}, 23,
+            [2.39706579, 2.69626116, 0.866978228, 0.586556613, 0.318063017356], 0.70970494502,
+        ),
+        (
+            Arm("naive", lmbda=0.001), {"eta": 0.05}, 14,
+            [2.10262894, 1.96562826, 1.8559562, 0.0527405553, 0.435476199580], 0.71622012576,
+        ),
+    ],
+)  # fmt: skip
+def test_the_numbers_are_those_of_the_first_implementation(arm, options, epochs, numbers, watched):
+    """Epochs, W, objective and watched loss are what they were, for both optimisers, each arm, a bias and weights."""
+    weights = np.random.RandomState(1).uniform(0.5, 2, 900) if arm.method == "naive" else None
+    stops = {"max_epochs": 40, "min_epochs": 12, "patience": 4, "min_delta": 1e-2, "batch_size": 64}
+    found = fit(data(weights, arm.local), arm, PaperLoop(dtype="float64", **stops, **options))
+    W, record = found.transform.weights.astype(float), found.record
+    assert (record.epochs, record.evaluations, record.n_fitted) == (epochs, 6 * epochs, 378)
+    assert [W.trace(), np.linalg.norm(W), W[0, 0], W[1, 2], record.objective] == pytest.approx(numbers, rel=1e-6)
+    assert record.watched["parts"]["global"] == pytest.approx(watched, rel=1e-6)
+    assert (found.transform.bias is not None) == record.bias == options.get("bias", False)
+
+
+def by_hand(W, b, triplets, images, arm):
+    """The objective of a step as a script would write it: one-hot rows, a masked diagonal, cross-entropy."""
+    standard = torch.as_tensor((X - X.mean()) / X.std())
+    one_hot = torch.eye(60, dtype=torch.float64)[torch.as_tensor(triplets)]
+    anchor, positive, negative = (one_hot @ (standard @ W + b)).unbind(1)
+    dots = torch.stack([(anchor * positive).sum(1), (anchor * negative).sum(1), (positive * negative).sum(1)], 1)
+    value = functional.cross_entropy(dots, torch.zeros(len(dots), dtype=torch.long))
+    if images is not None:
+        raw = torch.as_tensor(IMAGES[images])  # not standardized
+        off = ~torch.eye(len(raw), dtype=torch.bool)
+
+        def similarities(V):
+            V = functional.normalize(V, dim=1)
+            return (V @ V.T)[off].view(len(V), -1) / arm.tau
+
+        local = functional.cross_entropy(similarities(raw @ W + b), torch.softmax(similarities(raw), 1))
+        value = (1 - arm.alpha) * value + arm.alpha * local
+    return value + arm.lmbda * ((W - torch.eye(6, dtype=torch.float64) * W.diagonal().mean()) ** 2).sum()
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_the_walk_is_that_of_a_plain_loop(optimiser):
+    """W and b of the last epoch are those of a loop with torch's momentum, clipping at 1 and LinearLR from 1e-3."""
+    given = data(block_size=12)
+    found = short(eta=0.05, optimiser=optimiser, bias=True).solve(given, GLOCAL).transform
+    W = (1e-3 * torch.eye(6, dtype=torch.float64)).requires_grad_()
+    b = torch.full((6,), 1e-3, dtype=torch.float64).requires_grad_()
+    kinds = {"sgd": lambda: torch.optim.SGD([W, b], 0.05, momentum=0.9), "adam": lambda: torch.optim.Adam([W, b], 0.05)}
+    walker = kinds[optimiser]()
+    schedule = torch.optim.lr_scheduler.LinearLR(walker, total_iters=3)
+    part = given.fold(0, 4)[0]
+    for epoch in range(3):
+        for batch, block in loop.epoch_steps(len(part.answers), 64, 30, 12, (42, epoch)):
+            walker.zero_grad()
+            by_hand(W, b, part.answers.objects[batch], part.images[block], GLOCAL).backward()
+            torch.nn.utils.clip_grad_norm_([W, b], 1.0)
+            walker.step()
+        schedule.step()
+    np.testing.assert_allclose(found.weights, W.detach(), atol=1e-6)
+    np.testing.assert_allclose(found.bias, b.detach(), atol=1e-6)
+
+
+def test_answers_are_zipped_with_images_shuffled_anew():
+    """An epoch is as long as the longer list; a pass has each row once, in a new order; its last piece is smaller."""
+    steps = loop.epoch_steps(100, 8, 20, 6, (1, 3))
+    assert sorted(np.concatenate([batch for batch, _ in steps])) == list(range(100))
+    assert [len(batch) for batch, _ in steps] == [8] * 12 + [4]
+    passes = [np.concatenate([block for _, block in steps[start : start + 4]]) for start in (0, 4, 8)]
+    assert all(sorted(one) == list(range(20)) for one in passes)
+    assert all((one != other).any() for one, other in pairwise(passes))
+    assert [len(block) for _, block in steps[:4]] == [6, 6, 6, 2]
+    assert {len(block) for _, block in loop.epoch_steps(60, 10, 9, 4, (0, 0))} == {4}, "one image has no neighbours"
+    again, other = loop.epoch_steps(100, 8, 0, 6, (1, 3)), loop.epoch_steps(100, 8, 0, 6, (1, 4))
+    assert all((one == two).all() for (one, _), (two, _) in zip(steps, again, strict=True))
+    assert any((one != two).any() for (one, _), (two, _) in zip(steps, other, strict=True))
+
+
+def test_the_defaults_are_those_of_the_scripts():
+    """256 answers, at most 100 epochs, min_delta 1e-4; glocal has 20 epochs at least, patience 15, else 15 and 10."""
+    default = PaperLoop()
+    assert (default.batch_size, default.max_epochs, default.min_delta, default.eta) == (256, 100, 1e-4, 0.01)
+    assert (default.optimiser, default.bias, default.squared, loop.START) == ("sgd", False, False, 1e-3)
+    assert FitData(Features(X, None, "X"), Answers(TRIPLETS)).seed == 42
+    for arm, least, patience in ((GLOCAL, 20, 15), (GLOBAL, 15, 10)):
+        found = PaperLoop(max_epochs=40, min_delta=9.0).solve(data(), arm)  # nothing is a gain after the first epoch
+        assert found.told["epochs"] == max(least, patience + 1)
+        assert f"{patience} epochs without a gain of 9" in found.reason
+
+
+def test_local_images_are_raw_and_the_norm_is_not_squared():
+    """The recorded parts, by hand from W: raw local images, and ‖W‖ unless `squared` asks for its square."""
+    given = data()
+    found = short().solve(given, GLOCAL)
+    W = found.transform.weights.astype(float)
+    part = given.fold(0, 4)[0]
+
+    def cosines(V):
+        V = V / np.linalg.norm(V, axis=1, keepdims=True)
+        S = np.exp(V @ V.T / GLOCAL.tau) * (1 - np.eye(len(V)))
+        return S / S.sum(axis=1, keepdims=True) + np.eye(len(V))
+
+    raw = IMAGES[part.images]
+    teacher, student = cosines(raw), cosines(raw @ W)
+    local = -((teacher - np.eye(len(raw))) * np.log(student)).sum() / len(raw)
+    assert found.parts["local"] == pytest.approx(local, rel=1e-6)
+    for squared, power in ((False, 1), (True, 2)):
+        naive = short(squared=squared).solve(data(), Arm("naive", lmbda=0.1))
+        norm = np.linalg.norm(naive.transform.weights.astype(float))
+        assert naive.parts["penalty"] == pytest.approx(norm**power, rel=1e-6)
+
+
+def test_fold_0_of_4_is_watched_without_weights_or_penalty():
+    """The loss after each epoch is L_global + L_local of the held-out objects and images, whatever α and λ."""
+    curve = []
+    found = short().solve(data(), GLOCAL, lambda steps, at: curve.append((steps, at.value)))
+    watched, parts = found.told["watched"], found.told["watched"]["parts"]
+    assert [steps for steps, _ in curve] == [6, 12, 18]
+    assert curve[-1][1] == pytest.approx(parts["global"] + parts["local"])
+    fitted, heldout, rows = data().fold(0, 4)
+    assert (watched["n"], found.told["n_fitted"], len(rows)) == (len(heldout), len(fitted.answers), 10)
+    dots = found.transform(X) @ found.transform(X).T
+    a, b, c = heldout.objects.T
+    logits = np.stack([dots[a, b], dots[a, c], dots[b, c]])
+    assert parts["global"] == pytest.approx((np.log(np.exp(logits).sum(0)) - logits[0]).mean(), rel=1e-5)
+
+
+def ended_after(losses, min_epochs, patience, min_delta):
+    """The rule of the scripts: a callback's counter, which the trainer obeys from min_epochs on."""
+    best, waited = float("inf"), 0
+    for epoch, value in enumerate(losses, start=1):
+        best, waited = (value, 0) if value + min_delta < best else (best, waited + 1)
+        if waited >= patience and epoch >= min_epochs:
+            return epoch
+    return None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_it_stops_where_the_rule_of_the_scripts_says(monkeypatch, seed):
+    """Any sequence of watched losses ends where the rule in plain Python says, gains before min_epochs included."""
+    rng = np.random.default_rng(seed)
+    losses = (rng.integers(0, 24, 20) / 8).tolist()
+    min_epochs, patience, min_delta = int(rng.integers(1, 12)), int(rng.integers(1, 4)), float(rng.choice([0, 0.125]))
+    told = iter(losses)
+    real = loop.Procedure.parts
+    monkeypatch.setattr(
+        loop.Procedure, "parts",
+        lambda self, name: {"global": next(told)} if name == "watched" else real(self, name),
+    )  # fmt: skip
+    found = short(max_epochs=20, min_epochs=min_epochs, patience=patience, min_delta=min_delta, batch_size=400).solve(
+        data(local=False), GLOBAL
+    )
+    expected = ended_after(losses, min_epochs, patience, min_delta)
+    assert found.told["epochs"] == (expected or 20)
+    assert found.status == ("stalled" if expected else "budget")
+    assert not found.converged
+
+
+def test_the_authors_tie_rule():
+    """Any two equal probabilities, or three that agree to two decimals, are wrong; a collapsed model scores 0."""
+    from glocal.aligner.paper import strict_accuracy
+
+    right = [[2.0, 1, 0], [100, 99, 5], [0.3, 0.2, 0.0]]
+    wrong = [[2.0, 0, 0], [1, 1, 0], [0, 0, 0], [0.002, 0.001, 0], [1, 2, 0]]
+    assert strict_accuracy(np.array(right)) == 1
+    assert strict_accuracy(np.array(wrong)) == 0
+
+
+def test_the_seed_decides():
+    """The same seed gives the same bits, another one does not."""
+    first, again, other = (short().solve(data(seed=seed), GLOBAL).transform.weights for seed in (7, 7, 8))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize(("kind", "width", "t"), [("anchor", 3, 3000), ("nearest-of-n", 5, 20_000)])
+def test_answers_about_a_reference_are_fitted(kind, width, t):
+    """The loss is over the candidate pairs of any kind."""
+    rng = np.random.default_rng(0)
+    rows = np.array([rng.permutation(60)[:width] for _ in range(t)])
+    order = np.argsort(-np.einsum("td,tkd->tk", X[rows[:, 0]], X[rows[:, 1:]]), axis=1)
+    answers = Answers(np.c_[rows[:, :1], np.take_along_axis(rows[:, 1:], order, axis=1)], kind=kind)
+    found = PaperLoop(eta=0.1, batch_size=t // 80, max_epochs=6).solve(FitData(Features(X, None, "X"), answers), GLOBAL)
+    assert found.parts["global"] < answers.chance_loss / 2
+    assert found.told["watched"]["accuracy_dot"] > 0.9
+
+
+@pytest.mark.filterwarnings("ignore::glocal.errors.OverfitWarning")
+def test_the_watched_fold_lies_within_the_fitted_objects():
+    """With a held-out fold the stopping rule watches one of what is left, and the scores are those of other objects."""
+    answers = Answers(np.concatenate([TRIPLETS, TRIPLETS[:, [1, 0, 2]]]))
+    given = FitData(Features(X, None, "X"), answers)
+    record = fit(given, GLOBAL, short(min_epochs=1), holdout=4).record
+    assert record.holdout["heldout"]["n"] == len(given.fold(0, 4)[1])
+
+
+def test_what_goes_wrong_is_said(monkeypatch):
+    """A learning rate that is too large, values out of range, no Lightning, and an interrupt."""
+    with pytest.raises(DivergedError, match="eta"):
+        short(eta=1e200).solve(data(), GLOCAL)
+    for wrong in ({"eta": 0.0}, {"optimiser": "adamw"}, {"batch_size": 0}, {"patience": 0}, {"dtype": "float16"}):
+        with pytest.raises(ParameterError, match=next(iter(wrong))):
+            PaperLoop(**wrong)
+
+    def interrupt(steps, at):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        short().solve(data(), GLOCAL, interrupt)
+    monkeypatch.setitem(sys.modules, "lightning", None)
+    with pytest.raises(MissingDependencyError, match="lightning"):
+        short().solve(data(), GLOCAL)
+
+
+def test_callbacks_of_lightning_are_taken(tmp_path):
+    """Checkpoints, and whatever else the trainer of Lightning does, come by its own arguments."""
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    kept = ModelCheckpoint(dirpath=tmp_path, filename="last", save_on_train_epoch_end=True)
+    found = short(trainer={"callbacks": [kept], "enable_checkpointing": True}).solve(data(), GLOBAL)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=False)["state_dict"]
+    np.testing.assert_array_equal(state["W"].float(), found.transform.weights)
+
+
+def test_the_command_line(tmp_path, capsys):
+    """--solver paper takes --eta, --optimiser and --bias, which the exact solver refuses."""
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "t.npy", TRIPLETS)
+    command = ["fit", "--features", str(tmp_path / "x.npy"), "--triplets", str(tmp_path / "t.npy")]
+    command += ["--out", str(tmp_path / "t.npz"), "--json"]
+    paper = ["--solver", "paper", "--eta", "0.05", "--optimiser", "adam", "--bias"]
+    assert execute([*command, *paper]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["solver"], record["eta"], record["optimiser"], record["bias"]) == ("paper", 0.05, "adam", True)
+    assert record["converged"] is False
+    assert {"objective", "parts", "gap", "evaluations", "epochs", "seconds", "watched"} <= record.keys()
+    assert execute([*command, "--eta", "0.05"]) == 1
+    assert "--solver paper" in capsys.readouterr().err
+    assert execute([*command, "--solver", "paper", "--tol", "1e-3"]) == 1
+    assert "--tol" in capsys.readouterr().err
+
+
+def test_a_grid_of_the_loop_holds_eta(tmp_path):
+    """A sweep with the loop fits each learning rate on each fold from a cold start, and refits with the one chosen."""
+    from glocal.sweep import sweep
+
+    given = FitData(Features(X, None, "X"), Answers(made(6000)[1]))
+    solver = short(optimiser="adam")
+    found = sweep(given, {"method": "global", "lmbda": 0.01, "eta": [0.01, 0.1]}, folds=2, solver=solver)
+    fits = {(row["fold"], row["eta"]): row for row in found.points.to_dict("records") if row["method"] == "global"}
+    assert fits.keys() == {(fold, eta) for fold in (0, 1) for eta in (0.01, 0.1)}
+    alone = short(optimiser="adam", eta=0.1).solve(given.fold(0, 2)[0], GLOBAL)
+    assert fits[0, 0.1]["objective"] == pytest.approx(alone.objective)
+    assert found.transform.meta["fit"]["eta"] == found.best["eta"]
