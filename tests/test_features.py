@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from glocal.data.answers import Answers
 from glocal.data.features import Features, Standardization, object_name
 from glocal.data.join import feature_rows, join
-from glocal.errors import DataError, DataWarning, FileError
+from glocal.errors import DataError, DataWarning
 
 RNG = np.random.default_rng(0)
 MATRIX = RNG.normal(2.0, 3.0, size=(50, 7))
@@ -70,36 +70,6 @@ def test_an_npy_file_stays_a_memory_map(tmp_path):
     np.testing.assert_array_equal(features.matrix, MATRIX)
 
 
-def test_a_folder_and_the_file_in_it_are_the_same_features(tmp_path):
-    """A folder is read through features.npy, or the only feature file in it, with the names beside it."""
-    names = [f"{i}.jpg" for i in range(50)]
-    folder = written(tmp_path / "a", names=names)
-    for path in (folder, folder / "features.npy", written(tmp_path / "b", names=names, file="other.npy")):
-        features = Features.load(path)
-        assert features.names == tuple(names)
-        assert features.dimensions == 7
-        assert len(features) == 50
-
-
-def test_features_npy_wins_over_other_files_in_a_folder(tmp_path):
-    """Where features.npy exists the folder is not ambiguous."""
-    folder = written(tmp_path / "f")
-    np.save(folder / "labels.npy", np.zeros(3))
-    np.testing.assert_array_equal(Features.load(folder).matrix, MATRIX)
-
-
-def test_a_folder_without_a_single_feature_file_is_refused(tmp_path):
-    """No feature file, or two of them, is a question to the user and not a guess."""
-    folder = tmp_path / "f"
-    folder.mkdir()
-    with pytest.raises(FileError, match=r"found none\. Name the file itself"):
-        Features.load(folder)
-    np.save(folder / "a.npy", MATRIX)
-    np.save(folder / "b.npy", MATRIX)
-    with pytest.raises(FileError, match=r"found a\.npy, b\.npy"):
-        Features.load(folder)
-
-
 def test_names_do_not_vanish(tmp_path):
     """Another number of names than rows is an error for a folder and for features.npy in it, else a warning."""
     folder = written(tmp_path / "f", names=["a", "b"])
@@ -118,22 +88,22 @@ def test_a_name_may_hold_any_character(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("matrix", "sentence"),
+    ("matrix", "noun"),
     [
-        (np.zeros(3), r"shape \(3,\); features must be \(n, p\)"),
-        (np.zeros((2, 3, 4)), "Flatten or pool"),
-        (np.zeros((2, 3), dtype=complex), "complex128 values; features must be real numbers"),
-        (np.array([["a", "b"]]), "<U1 values; features must be real numbers"),
-        (np.array([[object()]]), "object values"),
-        (np.zeros((2, 3), dtype=bool), "bool values"),
-        (np.zeros((0, 3)), "there is nothing in it"),
-        (np.zeros((3, 0)), "there is nothing in it"),
-        (np.zeros((2, 3), dtype=np.longdouble), "allowed are float16, float32 and float64"),
+        (np.zeros(3), "shape"),
+        (np.zeros((2, 3, 4)), "shape"),
+        (np.zeros((2, 3), dtype=complex), "complex128"),
+        (np.array([["a", "b"]]), "real"),
+        (np.array([[object()]]), "object"),
+        (np.zeros((2, 3), dtype=bool), "bool"),
+        (np.zeros((0, 3)), "nothing"),
+        (np.zeros((3, 0)), "nothing"),
+        (np.zeros((2, 3), dtype=np.longdouble), "float64"),
     ],
 )
-def test_what_is_no_real_matrix_is_refused(matrix, sentence):
+def test_what_is_no_real_matrix_is_refused(matrix, noun):
     """Features are a non-empty (n, p) matrix of real numbers of at most 64 bits; all else is refused."""
-    with pytest.raises(DataError, match=sentence):
+    with pytest.raises(DataError, match=noun):
         Features(matrix)
 
 
@@ -201,39 +171,31 @@ def test_the_join_finds_each_object_by_name():
 
 
 def test_without_ids_answers_name_rows():
-    """Without object ids the answers are those given, and an index beyond the rows is refused."""
-    features = Features(MATRIX)
-    triplets = Answers.from_array([[0, 1, 49]])
-    joined = join(features, triplets)
-    assert joined.triplets is triplets
-    assert joined.n_dropped == joined.n_missing == 0
-    assert joined.kept.tolist() == [True]
-    with pytest.raises(DataError, match=r"name object 50 but features has 50 rows \(valid 0..49\)"):
-        join(features, Answers.from_array([[0, 1, 50]]))
+    """Without object ids the answers are those given, which name rows of the features."""
+    answers = Answers.from_array([[0, 1, 49]])
+    joined = join(Features(MATRIX), answers)
+    assert joined.triplets is answers
+    assert (joined.n_dropped, joined.n_missing, joined.kept.tolist()) == (0, 0, [True])
 
 
 @pytest.mark.parametrize(
-    ("names", "ids", "answers", "sentence"),
+    ("names", "ids", "rows", "noun"),
     [
-        (None, ("a", "b", "c"), [[0, 1, 2]], "has no names to join them with"),
+        (None, ("a", "b", "c"), [[0, 1, 2]], "no names"),
         (("a", "b", "x/a.png"), ("a", "b", "c"), [[0, 1, 2]], r"'a' twice \(lines 1 and 3"),
-        (("a", "b", "c"), ("a", "b", "b.jpg"), [[0, 1, 2]], "object ids hold 'b' twice"),
+        (("a", "b", "c"), ("a", "b", "b.jpg"), [[0, 1, 2]], "'b' twice"),
         (("a", "b", "c"), ("x", "y", "z"), [[0, 1, 2]], "none of the 3 object ids"),
         (("a", "b", "c"), ("a", "b", "z"), [[0, 1, 2]], "1 name an object"),
-        (("a", "b", "c"), ("a", "b", "c"), [[0, 1, 3]], r"the list of object ids has 3 lines \(valid 0..2\)"),
+        (("a", "b", "c"), ("a", "b", "c"), [[0, 1, 3]], "3 lines"),
+        (("a", "b", "c"), "path.txt", [[0, 1, 2]], "the text"),
+        (None, None, [[0, 1, 3]], "3 rows"),
+        (None, None, np.empty((0, 3), dtype=int), "0 were given"),
     ],
 )
-def test_lists_that_do_not_belong_together_are_refused(names, ids, answers, sentence):
-    """Missing, repeated and foreign names are refused instead of misaligned."""
-    features = Features(np.arange(6.0).reshape(3, 2), names)
-    with pytest.raises(DataError, match=sentence):
-        join(features, Answers.from_array(answers), ids)
-
-
-def test_no_answers_at_all_are_refused():
-    """An empty list of answers leaves nothing to fit or score."""
-    with pytest.raises(DataError, match="no answer is left: 0 were given"):
-        join(Features(MATRIX), Answers.from_array(np.empty((0, 3), dtype=int)))
+def test_lists_that_do_not_belong_together_are_refused(as_a_user, names, ids, rows, noun):
+    """Missing, repeated and foreign names are refused instead of misaligned, as is a list of no answers."""
+    with pytest.raises(DataError, match=noun):
+        join(Features(np.arange(6.0).reshape(3, 2), names), Answers.from_array(rows), ids)
 
 
 @pytest.mark.parametrize("offset", [1e7, 1e12, -1e9])
@@ -267,19 +229,3 @@ def test_tensors_and_tables_are_taken_as_arrays(as_a_user):
         np.testing.assert_allclose(Features(given_matrix).matrix, MATRIX, rtol=1e-2)
     with pytest.raises(DataError, match="different lengths"):
         Features([[1.0, 2.0], [1.0]])
-
-
-def test_features_are_shown_in_one_line():
-    """What is printed of features and answers is what they are, not thousands of numbers."""
-    shown = repr(Features(MATRIX, tuple("abcdefghij" * 5), "f.npy"))
-    assert shown == "Features('f.npy', 50 × 7, float64, named)"
-    assert repr(Answers.from_array([[0, 1, 2]])) == "Answers(1 odd-one-out)"
-
-
-def test_the_path_of_a_list_is_not_the_list(as_a_user):
-    """A text in place of names is refused, not taken for names of one letter."""
-    features = Features(MATRIX, tuple(f"n{i}" for i in range(50)))
-    answers = Answers.from_array([[0, 1, 2]])
-    with pytest.raises(DataError, match=r"object_ids is the text 'path\.txt'; give the names themselves"):
-        join(features, answers, "path.txt")
-    assert len(join(features, answers, [f"n{i}" for i in range(50)]).triplets) == 1
