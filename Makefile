@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest/bin
 NEWEST := .venv-newest/bin
 NEWEST_PYTHON ?= python3.13
-TRIED := io,distributed,report,extract,umap,paper,onnx,hub,recipes,test
+TRIED := io,distributed,report,extract,paper,onnx,hub,recipes,test
 comma := ,
 LOCK = $(LOWEST)/uv pip compile pyproject.toml --quiet --no-annotate --no-header $(patsubst %,--extra %,$(subst $(comma), ,$(TRIED)))
 ifneq ($(wildcard ../shared/data),)

@@ -39,18 +39,17 @@ def write(folder: Path, classes: int, n: int, m: int) -> None:
 
 
 def measure(folder: Path, mode: str, transformed: bool) -> None:
-    from glocal.cli.evaluate.common import embedded
     from glocal.data.features import Features
     from glocal.data.labels import load_labels
     from glocal.evaluation.anomaly import anomaly
+    from glocal.transform import LinearTransform
 
     began = time.perf_counter()
     train, test = (Features.load(folder / f"{name}.npy") for name in ("train", "test"))
     labels = [load_labels(folder / f"{name}_labels.npy") for name in ("train", "test")]
-    transform = folder / "transform.npz" if transformed else None
-    X, Z = (
-        embedded(part, transform, None if transform else train.standardization, "float32") for part in (train, test)
-    )
+    scalars = train.standardization
+    arm = LinearTransform.load(folder / "transform.npz") if transformed else lambda rows: scalars(rows, "float64")
+    X, Z = (arm(np.asarray(part.matrix, dtype=np.float64)) for part in (train, test))
     loaded, cpu = time.perf_counter(), time.process_time()
     result = anomaly(X, labels[0], Z, labels[1], mode=mode)
     done, cpu = time.perf_counter(), time.process_time() - cpu

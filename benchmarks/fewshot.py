@@ -18,8 +18,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegressionCV
 
 from glocal.data.features import Features
-from glocal.evaluation.fewshot import draw_episodes, few_shot
-from glocal.evaluation.fewshot.probes import STRENGTHS
+from glocal.evaluation.few_shot import STRENGTHS, draw_episodes, few_shot
 
 K, P, SHOTS = 100, 768, 5
 

@@ -30,9 +30,9 @@ from glocal import Answers, Arm, Exact, Features, FitData, LinearTransform, fit,
 from glocal.data.features import object_name
 from glocal.data.splits import object_folds, split_triplets
 from glocal.data.world import simulated_answers
-from glocal.evaluation.alignment import OddOneOut
+from glocal.evaluation.agreement import OddOneOut
 from glocal.evaluation.ceiling import ceiling
-from glocal.evaluation.statistics import paired_difference, triplet_estimate
+from glocal.evaluation.intervals import answer_estimate
 from glocal.files import make_folder, read_lines
 from glocal.objective import ChoiceLoss
 from glocal.solver import best_scale
@@ -152,7 +152,8 @@ def ceilings(quick: bool) -> None:
         ("majority", found.majority),
         ("one answer with the majority of the rest", found.leave_one_out),
     ):
-        print(f"{name}: {bound.value:.4f} [{bound.low:.4f}, {bound.high:.4f}], {found.n_answers} answers")
+        value, low, high = bound
+        print(f"{name}: {value:.4f} [{low:.4f}, {high:.4f}], {found.n_answers} answers")
     answers = Answers.load(things / "triplets.npy")
     for name in ("spose_49d", "spose_66d", "vice_42d"):
         one = odd_one_out(np.load(things / f"{name}.npy"), answers, similarity="dot", interval=not quick)
@@ -180,7 +181,7 @@ def reach(quick: bool) -> None:
                 fitted = np.mean([network.of(one, parts(fold)[0]).accuracy for fold, one in enumerate(transforms)])
                 credit = np.concatenate([one.units.values for one in scored])
                 credits.setdefault(name, {})[network.name] = credit
-                low, high = triplet_estimate(credit, answers).interval(fraction=True)
+                low, high = answer_estimate(credit, answers).interval(fraction=True)
                 loss, rank = np.mean([one.loss for one in scored]), np.mean([rank_of(one) for one in transforms])
                 rows.append({
                     "network": network.name, "kind": name, "lmbda": chosen, "agreement": credit.mean(), "low": low,
@@ -195,7 +196,7 @@ def reach(quick: bool) -> None:
         order = sorted(of, key=lambda name: -of[name].mean())
         print(f"\nby {kind}: {' > '.join(order)}")
         for better, worse in pairwise(order):
-            less = vars(paired_difference(of[better], of[worse], answers=answers))
+            less = workbench.paired(of[better], of[worse], answers=answers)
             print(f"  {better} less {worse}: {difference(less)}")
 
 

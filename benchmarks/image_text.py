@@ -25,15 +25,15 @@ from typing import Any
 import learning_curve
 import numpy as np
 import pandas as pd
+import workbench
 from image_text_data import CASES, CLIP, FOLDS, GRIDS, OUT, Case, difference, save
 from image_text_tasks import fewshot, naming, rsa48
 from threadpoolctl import threadpool_limits
 
 from glocal import Features, LinearTransform
 from glocal.data.splits import object_folds, split_triplets
-from glocal.evaluation.alignment import answer_credit
-from glocal.evaluation.statistics import paired_difference
-from glocal.evaluation.structure.neighbourhoods import shared_by_image
+from glocal.evaluation.agreement import answer_credit
+from glocal.evaluation.neighbours import kept_by_image
 from glocal.results import append_rows, read_rows
 from glocal.sweep import sweep
 
@@ -76,7 +76,7 @@ class Scored:
         objects = np.asarray(case.objects.matrix, np.float64)[inside]
         Z = transform.apply(objects)
         X = objects if on_objects else case.heldout_images(fold)
-        kept = shared_by_image(transform.standardization(X), transform.apply(X), K)
+        kept = kept_by_image(transform.standardization(X), transform.apply(X), K)
         return cls(answer_credit(Z, answers), kept)
 
     def between(self, other: Scored, share: float) -> Scored:
@@ -147,7 +147,7 @@ def equal(quick: bool) -> None:
                 if all(other is not None for other in others):
                     ours, theirs = (np.concatenate([getattr(one, name) for one in side]) for side in (mine, others))
                     shared = np.concatenate(answers) if name == "credit" else None
-                    line[f"{name}_difference"] = vars(paired_difference(ours, theirs, answers=shared))
+                    line[f"{name}_difference"] = workbench.paired(ours, theirs, answers=shared)
             rows.append(line)
         save(folder / f"equal{'-objects' if on_objects else ''}.jsonl", rows)
         print(f"\n{case.name}, neighbours of {'objects' if on_objects else 'local images'}: less global")

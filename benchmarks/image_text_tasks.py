@@ -14,10 +14,10 @@ from glocal import Arm, FitData, fit
 from glocal.data.features import object_name
 from glocal.data.rdm import join_rdms, load_rdms
 from glocal.data.splits import object_folds
-from glocal.evaluation.fewshot import few_shot
+from glocal.evaluation.few_shot import few_shot
+from glocal.evaluation.intervals import mean_estimate, two_way_estimate
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
-from glocal.evaluation.statistics import mean_estimate, paired_difference, two_way_estimate
 from glocal.files import read_lines
 
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
@@ -34,7 +34,7 @@ def naming(quick: bool) -> None:
                 for strength in STRENGTHS if arm else (1.0,):
                     after = hits(case, among, arm, sides, strength)
                     low, high = mean_estimate(after).interval(fraction=True)
-                    paired = vars(paired_difference(after, before))
+                    paired = workbench.paired(after, before)
                     row = {"rows": case.rows, "among": among, "arm": name, "sides": sides, "strength": strength}
                     rows.append({**row, "top1": after.mean(), "low": low, "high": high, "difference": paired})
                     value = f"{after.mean():.4f} [{low:.4f}, {high:.4f}]  {difference(paired)}"
@@ -80,7 +80,9 @@ def fewshot(quick: bool) -> None:
         for fold, rows in enumerate(inside):
             Z = CLIP.transform(arm, fold).apply(np.asarray(CLIP.objects.matrix[rows], np.float64))
             found.append(
-                few_shot(Z, y[rows], Z, y[rows], shots=SHOTS, draws=1 if quick else 10, leave_out_shots=True).cells
+                few_shot(
+                    Z, y[rows], Z, y[rows], shots=SHOTS, draws=1 if quick else 10, leave_out_shots=True
+                ).units.values
             )
         return np.concatenate(found)
 
@@ -89,7 +91,7 @@ def fewshot(quick: bool) -> None:
         after = cells(arm)
         estimate = two_way_estimate(after, counts)
         low, high = estimate.interval(fraction=True)
-        paired = vars(paired_difference(after, before, weights=counts))
+        paired = workbench.paired(after, before, weights=counts)
         rows.append({"arm": name, "accuracy": estimate.mean, "low": low, "high": high, "difference": paired})
         print(
             f"{name:26s} {estimate.mean:.4f} [{low:.4f}, {high:.4f}]  {difference(paired) if arm else ''}", flush=True
@@ -112,16 +114,13 @@ def rsa48(quick: bool) -> None:
             method, lmbda, alpha, tau = arm
             local = {} if alpha is None else {"alpha": alpha, "tau": tau}
             transform = fit(FitData(CLIP.objects, others, CLIP.images), Arm(method, lmbda=lmbda, **local)).transform
-        for kernel in ("cosine", "choice"):
-            found = rsa(transform.apply(X), people.rdms, kernel=kernel)
-            row = {"arm": name, "kernel": kernel, "spearman": found.spearman, "low": found.low, "high": found.high,
-                   "pearson": found.pearson, "n": found.n_objects}  # fmt: skip
-            if kernel == "cosine" and found.units is not None:
-                before = before or found.units
-                row["difference"] = vars(found.units.less(before))
-            rows.append(row)
-            beside = difference(row["difference"]) if arm and "difference" in row else ""
-            print(f"{name:26s} {kernel:6s} Spearman {found.spearman:.4f} [{found.low:.4f}, {found.high:.4f}]  "
-                  f"Pearson {found.pearson:.4f}  {beside}", flush=True)  # fmt: skip
+        found = rsa(transform.apply(X), people.rdms)
+        values = found.units.values
+        before = values if before is None else before
+        paired = workbench.paired(values, before)
+        row = {"arm": name, "spearman": found.spearman, "low": found.low, "high": found.high, "n": found.n_objects}
+        rows.append({**row, "difference": paired})
+        beside = difference(paired) if arm else ""
+        print(f"{name:26s} Spearman {found.spearman:.4f} [{found.low:.4f}, {found.high:.4f}]  {beside}", flush=True)
     if not quick:
         save(OUT / "rsa.jsonl", rows)

@@ -21,8 +21,8 @@ import numpy as np
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.world import simulated_answers, simulated_world
-from glocal.evaluation.alignment import answer_credit, odd_one_out
-from glocal.evaluation.statistics import triplet_estimate
+from glocal.evaluation.agreement import answer_credit, odd_one_out
+from glocal.evaluation.intervals import answer_estimate
 
 FITTED, SETS = 300, 2_000_000
 DESIGNS = ((60, 3000), (200, 5000), (1000, 3000))  # objects, answers: objects decide; between; answers decide
@@ -82,7 +82,7 @@ def main() -> None:
                 "permuted": answer_credit(Z[drawn], chance),
             }
             for name, value in values.items():
-                found.setdefault((name, "analytic"), []).append(triplet_estimate(value, answers.answers).interval())
+                found.setdefault((name, "analytic"), []).append(answer_estimate(value, answers.answers).interval())
                 half = 1.959964 * value.std() / np.sqrt(len(value))
                 found.setdefault((name, "independent"), []).append((value.mean() - half, value.mean() + half))
             if world == 0:

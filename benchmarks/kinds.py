@@ -15,16 +15,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from workbench import real_data
+import workbench
 
 from glocal.aligner import Arm, FitData, fit
-from glocal.data.answers import Answers, together
+from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.importing import import_answers
 from glocal.data.splits import split_triplets
 from glocal.errors import DataWarning
-from glocal.evaluation.alignment import answer_credit
-from glocal.evaluation.statistics import paired_difference
+from glocal.evaluation.agreement import answer_credit
 from glocal.extract import Extractor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
@@ -36,7 +35,7 @@ LAMBDAS = (0.01, 0.1, 1.0, 10.0)
 
 def main() -> None:
     """One table for each data set."""
-    data = real_data()
+    data = workbench.real_data()
     for name, (features, answers) in {
         "material, EfficientNet-Lite0": material(data),
         "shoes, AlexNet": shoes(data),
@@ -76,14 +75,18 @@ def row(features: Features, answers: Answers, lmbda: float, parts: list[tuple[np
         before.append(answer_credit(X, heldout))
         after.append(answer_credit(Z, heldout))
         held.append(heldout)
-    everything = together(held)
-    paired = paired_difference(
-        np.concatenate(after), np.concatenate(before),
-        answers=everything.objects, weights=everything.weights, clusters=everything.person,
+    given = {
+        name: None
+        if any(getattr(one, name) is None for one in held)
+        else np.concatenate([getattr(one, name) for one in held])
+        for name in ("objects", "weights", "person")
+    }
+    paired = workbench.paired(
+        np.concatenate(after), np.concatenate(before), answers=given["objects"], weights=given["weights"],
+        clusters=given["person"],
     )  # fmt: skip
-    weights = np.ones(len(everything)) if everything.weights is None else everything.weights
-    means = [float(np.average(np.concatenate(side), weights=weights)) for side in (before, after)]
-    difference = f"{paired.difference:+.3f} [{paired.low:+.3f}, {paired.high:+.3f}]"
+    means = [float(np.average(np.concatenate(side), weights=given["weights"])) for side in (before, after)]
+    difference = f"{paired['difference']:+.3f} [{paired['low']:+.3f}, {paired['high']:+.3f}]"
     return f"{lmbda:8g}  {means[0]:8.3f}  {means[1]:8.3f}  {difference}  {np.median(seconds):8.2f}"
 
 

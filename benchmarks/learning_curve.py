@@ -31,8 +31,8 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.data.splits import object_folds, split_triplets
-from glocal.evaluation.alignment import odd_one_out
-from glocal.evaluation.structure import neighbours_kept
+from glocal.evaluation.agreement import odd_one_out
+from glocal.evaluation.neighbours import neighbours_kept
 from glocal.files import atomic_write, read_lines
 from glocal.report import save_figure
 from glocal.transform import LinearTransform

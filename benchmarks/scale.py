@@ -25,7 +25,7 @@ import torch
 
 from glocal.data.answers import Answers
 from glocal.data.world import simulated_answers
-from glocal.evaluation.alignment import odd_one_out
+from glocal.evaluation.agreement import odd_one_out
 from glocal.objective import ChoiceLoss, LocalLoss, Workers, blas_alone
 
 N, P, BATCH, LOCAL = 1854, 768, 256, 1024

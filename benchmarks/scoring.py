@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from glocal.data.answers import Answers
 from glocal.data.world import simulated_answers
-from glocal.evaluation.alignment import odd_one_out
+from glocal.evaluation.agreement import odd_one_out
 
 N, P, SUBSET = 1854, 768, 2000
 

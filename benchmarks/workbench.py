@@ -40,3 +40,12 @@ def embedding(rng: np.random.Generator, n: int) -> np.ndarray:
     if spose is not None and spose.exists():
         return np.asarray(np.load(spose)[:n])
     return np.abs(rng.normal(size=(n, 49))) * 0.5
+
+
+def paired(after: Any, before: Any, **shared: Any) -> dict[str, Any]:
+    """The paired difference of two arms with its interval and p-value; `shared` is what `Units` knows besides."""
+    from glocal.evaluation.intervals import Units
+
+    found = Units(values=after, **shared).less(Units(values=before))
+    low, high = found.interval()
+    return {"difference": found.mean, "low": low, "high": high, "p": found.p, "n": int(after.size)}

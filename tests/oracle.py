@@ -284,20 +284,19 @@ def _among_nearest(X, k):
 
 
 def cka(X, Z):
-    K, L = ((A - A.mean(0)) @ (A - A.mean(0)).T for A in (X, Z))
-    return np.sum(K * L) / np.sqrt(np.sum(K * K) * np.sum(L * L))
+    """Debiased: the cosine of the Gram matrices, rows and columns centred without the diagonal."""
 
+    def centred(A):
+        K = (A - A.mean(0)) @ (A - A.mean(0)).T
+        n = len(K)
+        np.fill_diagonal(K, 0)
+        K = K - (K.sum(0)[:, None] + K.sum(0)) / (n - 2) + K.sum() / ((n - 1) * (n - 2))
+        np.fill_diagonal(K, 0)
+        return K
 
-def trustworthiness(X, Z, k):
-    """Venna & Kaski: how far down the ranks of X the new neighbours in Z stood; without ties."""
-    n, total = len(X), 0
-    before, after = -cosines(X, X), -cosines(Z, Z)
-    np.fill_diagonal(before, -np.inf)
-    np.fill_diagonal(after, -np.inf)
-    rank = before.argsort(1).argsort(1)
-    for i in range(n):
-        total += sum(max(0, rank[i, j] - k) for j in after[i].argsort()[1 : k + 1])
-    return 1 - 2 * total / (n * k * (2 * n - 3 * k - 1))
+    K, L = centred(X), centred(Z)
+    scale = np.sum(K * K) * np.sum(L * L)
+    return np.sum(K * L) / np.sqrt(scale) if scale > 1e-20 else 0.0
 
 
 def upper(D):
@@ -309,43 +308,22 @@ def participation(X):
     return values.sum() ** 2 / np.sum(values**2)
 
 
-def divergence(X, Z, tau, parts):
-    """Of each image's neighbourhood after from that before, nats: the local loss less its least value."""
-    return local_loss(X, Z, tau, parts) - local_loss(X, X, tau, parts)
-
-
 def dissimilarities(Z, kernel):
     if kernel == "cosine":
         return 1 - cosines(Z, Z)
     if kernel == "correlation":
         return 1 - cosines(Z - Z.mean(1, keepdims=True), Z - Z.mean(1, keepdims=True))
-    S, n = Z @ Z.T, len(Z)
-    if kernel == "dot":
-        return 1 - S
-    found = np.zeros((n, n))
-    for i, j in combinations(range(n), 2):
-        thirds = [k for k in range(n) if k not in (i, j)]
-        found[i, j] = found[j, i] = 1 - np.mean(
-            [np.exp(S[i, j] - np.logaddexp.reduce([S[i, j], S[i, k], S[j, k]])) for k in thirds]
-        )
-    return found
+    return 1 - Z @ Z.T
 
 
 def ties_of(Z, kernel):
-    """Up to which difference dissimilarities are ties; a share of choices is a sum over third objects besides."""
-    if kernel in ("cosine", "correlation"):
-        return rounding(Z.shape[1])
-    products = rounding(Z.shape[1], max(z @ z for z in Z))
-    return products if kernel == "dot" else 2 * products + rounding(len(Z))
+    """Up to which difference dissimilarities are ties."""
+    return rounding(Z.shape[1], max(z @ z for z in Z) if kernel == "dot" else 1.0)
 
 
-def correlations(D, human, close):
-    """Spearman and Pearson over pairs, mean over people; D is a vector of pairs."""
+def spearman(D, human, close):
+    """Spearman's correlation over pairs, mean over people; D is a vector of pairs."""
     if np.ptp(grouped(D, close)) == 0:
-        return np.nan, np.nan
-    both = []
-    for person in human:
-        known = ~np.isnan(person)
-        ranked = scipy.stats.spearmanr(grouped(D[known], close), person[known]).statistic
-        both.append((ranked, scipy.stats.pearsonr(D[known], person[known]).statistic))
-    return np.mean(both, axis=0)
+        return np.nan
+    known = [(grouped(D[~np.isnan(one)], close), one[~np.isnan(one)]) for one in human]
+    return np.mean([scipy.stats.spearmanr(*both).statistic for both in known])

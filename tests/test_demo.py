@@ -10,7 +10,7 @@ import pytest
 from glocal.cli.app import execute
 from glocal.data.splits import split_triplets
 from glocal.data.world import simulated_world
-from glocal.evaluation.alignment import odd_one_out
+from glocal.evaluation.agreement import odd_one_out
 from glocal.report import load_runs
 from glocal.results import read_rows
 from glocal.suite import Plan

@@ -30,7 +30,7 @@ from glocal.data.features import Features
 from glocal.data.labels import load_labels
 from glocal.data.rdm import load_index, load_rdms
 from glocal.errors import FileError, GLocalError, printable
-from glocal.evaluation.views import load_view
+from glocal.evaluation.view import load_view
 from glocal.extract.images import Unreadable, decode_image
 from glocal.files import read_lines
 from glocal.results import read_rows

@@ -13,11 +13,7 @@ from glocal.cli.app import execute
 from glocal.data.answers import KINDS, Answers
 from glocal.data.splits import split_persons
 from glocal.errors import DataError, ParameterError, TrivialOptimumError
-from glocal.evaluation.alignment import odd_one_out
-from glocal.evaluation.ceiling import ceiling, reached
-from glocal.evaluation.flips import flips
-from glocal.evaluation.statistics import answer_estimate, triplet_estimate
-from glocal.evaluation.views.matrices import people_matrix
+from glocal.evaluation.agreement import odd_one_out
 
 N, P, T = 14, 5, 60
 WIDTH = {"odd-one-out": 3, "anchor": 3, "nearest-of-n": 6}
@@ -95,77 +91,6 @@ def test_every_kind_is_scored_against_its_chance():
         assert (collapsed.accuracy, collapsed.tie_rate) == (pytest.approx(given.chance), 1)
         assert collapsed.loss == pytest.approx(given.chance_loss)
         assert (collapsed.chance, collapsed.chance_loss) == (given.chance, given.chance_loss)
-
-
-def test_flips_of_every_kind_are_what_changed():
-    """Answers gained and lost between two embeddings are those whose credit rose and fell."""
-    for given in map(answers_of, KINDS):
-        found = flips(X, X @ W, given)
-        assert sorted(found.gained.tolist()) == np.flatnonzero(found.after > found.before).tolist()
-        assert found.gained_by_object.sum() == given.objects[found.gained].size
-        assert found.lost_by_object.sum() == given.objects[found.lost].size
-
-
-def test_the_ceiling_of_a_kind_counts_its_alternatives():
-    """Nine of twelve said one alternative, whichever place it had in the row; chance is that of the kind."""
-    rows = np.array([[4, 0, 1, 2]] * 9 + [[4, 2, 1, 0]] * 2 + [[4, 1, 0, 2]])
-    given = Answers(rows, kind="nearest-of-n")
-    found = reached(np.eye(5), given)
-    assert found.ceiling.majority.value == pytest.approx(9 / 12)
-    assert found.ceiling.leave_one_out.value == pytest.approx(9 / 12)
-    assert found.normalised["majority"] == pytest.approx((1 / 3 - 1 / 3) / (9 / 12 - 1 / 3))
-    anchors = ceiling(Answers(np.array([[0, 1, 2], [0, 2, 1], [0, 1, 2]]), kind="anchor"))
-    assert anchors.majority.value == pytest.approx(2 / 3)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_matrix_of_people_counts_candidate_pairs(kind):
-    """Of two objects it shows in what share of the looks at them another candidate pair was chosen."""
-    given = answers_of(kind, n=6, t=200)
-    found = people_matrix(given, np.arange(6))
-    asked, apart = np.zeros((2, 6, 6))
-    for row, w in zip(given.objects.tolist(), given.weights, strict=True):
-        for place, (i, j) in enumerate(given.pairs):
-            for one, other in ((row[i], row[j]), (row[j], row[i])):
-                asked[one, other] += w
-                apart[one, other] += w * (place > 0)
-    off = ~np.eye(6, dtype=bool)
-    np.testing.assert_allclose(found.values()[off], (apart / np.maximum(asked, 1))[off], atol=2 / 254)
-
-
-def test_the_wider_interval_is_stated():
-    """Where a few persons answer alike the interval is over persons, and where they do not it is over objects."""
-    rng = np.random.default_rng(0)
-    rows, person = drawn("anchor", n=60, t=600, seed=4), np.repeat(np.arange(6), 100)
-    alike = (rng.random(6) > 0.5)[person] * 1.0
-    alike[:100] = 0.5
-    estimate, through = answer_estimate(alike, rows, None, person)
-    assert through == "persons"
-    assert estimate.error > answer_estimate(alike, rows)[0].error
-    apart = rng.random(600)
-    assert answer_estimate(apart, rows, None, np.arange(600))[1] in ("objects", "persons")
-    shared = (rows == 7).any(axis=1) * 1.0  # what one object does to all its answers
-    assert answer_estimate(shared, rows, None, np.arange(600)) == (answer_estimate(shared, rows)[0], "objects")
-    # on paper: six persons, equal shares
-    means = np.array([alike[person == one].mean() for one in range(6)])
-    assert estimate.error == pytest.approx(means.std(ddof=1) / 6**0.5)
-
-
-@pytest.mark.parametrize("m", [3, 5])
-def test_answers_that_share_an_object_are_dependent_for_any_number_of_objects(m):
-    """The error is that of the double sum over pairs of answers with a common object; filling is none."""
-    rng = np.random.default_rng(1)
-    rows = np.array([rng.permutation(40)[:m] for _ in range(120)])
-    if m > 3:
-        rows[::3, 3:] = -1
-    values, w = rng.random(120), rng.integers(1, 4, 120).astype(float)
-    sets = [set(row.tolist()) - {-1} for row in rows]
-    meet = np.array([[bool(one & other) for other in sets] for one in sets])
-    e = w * (values - np.average(values, weights=w))
-    disjoint = 1 - w @ meet @ w / w.sum() ** 2
-    wanted = (e @ meet @ e / disjoint) ** 0.5 / w.sum()
-    assert triplet_estimate(values, rows, w).error == pytest.approx(wanted)
-    assert triplet_estimate(values, rows, w, max_pairs=0).error >= wanted * (1 - 1e-9)
 
 
 def test_persons_are_held_out():

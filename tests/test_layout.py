@@ -165,7 +165,7 @@ def test_no_module_reads_the_test_data_variable():
     [
         ("glocal", ("numpy", "torch", "sklearn", "numba")),
         ("glocal.aligner", ("sklearn", "numba")),
-        ("glocal.evaluation.alignment", ("torch", "glocal.objective", "glocal.solver")),
+        ("glocal.evaluation.agreement", ("torch", "glocal.objective", "glocal.solver")),
         ("glocal.evaluation.structure", ("torch", "glocal.objective", "glocal.solver")),
         ("glocal.transform", ("torch", "glocal.objective", "glocal.solver")),
         ("glocal.data.sources", ("torch", "torchvision", "requests", "PIL")),

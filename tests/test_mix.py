@@ -11,7 +11,7 @@ from glocal import Aligner
 from glocal.cli.app import execute
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.errors import TrivialOptimumError
-from glocal.evaluation.structure import neighbours_kept
+from glocal.evaluation.neighbours import neighbours_kept
 from glocal.objective import ChoiceLoss, Objective, penalty
 from glocal.similarity import candidate_pairs
 from glocal.solver import DualityGap, lambda_max, minimise

@@ -11,7 +11,7 @@ from glocal.data.check.people import check_people
 from glocal.data.features import Features
 from glocal.data.people import convicting, people
 from glocal.errors import DataError
-from glocal.evaluation.alignment import answer_credit
+from glocal.evaluation.agreement import answer_credit
 from glocal.similarity import candidate_pairs
 
 KINDS = {"odd-one-out": 3, "anchor": 3, "nearest-of-n": 5}

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError
-from glocal.evaluation.views import object_view, save_view
+from glocal.evaluation.view import object_view, save_view
 from glocal.results import to_json
 from glocal.transform import LinearTransform
 
@@ -49,7 +49,7 @@ def write_views(folder, arms, names, **meta):
         W = np.diag(np.linspace(1, 1 + place, 6))
         view = object_view(
             X @ W, names, categories=[NASTY[i % 3] if i % 5 else "other" for i in range(len(names))], baseline=baseline,
-            kind="pca", meta={"arm": arm, "baseline": "original", **meta},
+            meta={"arm": arm, "baseline": "original", **meta},
         )  # fmt: skip
         save_view(view, folder / f"{arm}.npz")
         baseline = baseline or view

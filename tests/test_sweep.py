@@ -17,8 +17,8 @@ from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.world import simulated_world
 from glocal.errors import ClusterError, DataError, FileError, GLocalError, ParameterError
-from glocal.evaluation.alignment import odd_one_out
-from glocal.evaluation.structure import neighbours_kept
+from glocal.evaluation.agreement import odd_one_out
+from glocal.evaluation.neighbours import neighbours_kept
 from glocal.results import read_rows, read_scores
 from glocal.sweep import choose, pareto_front, settings, sweep
 from glocal.sweep.choice import means_over_folds

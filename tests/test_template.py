@@ -42,7 +42,7 @@ def test_the_template_names_every_task_and_arm(written):
     assert named(plan, "few-shot") == FEW_SHOT
     both = {name for name in named(plan, "anomaly") if not name.endswith("leave-one-out")}
     assert both == ANOMALY
-    assert {task.kind for task in plan.tasks} >= {"odd-one-out", "repeated", "rsa", "structure"}
+    assert {task.kind for task in plan.tasks} >= {"odd-one-out", "rsa", "structure"}
     assert plan.networks[0].name == "clip_ViT-L-14"
 
 

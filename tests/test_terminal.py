@@ -18,7 +18,7 @@ import pytest
 from glocal.cli import output
 from glocal.cli.app import execute
 from glocal.data.world import simulated_world
-from glocal.evaluation.fewshot import few_shot
+from glocal.evaluation.few_shot import few_shot
 from glocal.transform import LinearTransform
 
 pytestmark = pytest.mark.nightly

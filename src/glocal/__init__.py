@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from glocal.data.features import Features
     from glocal.data.join import join
     from glocal.errors import GLocalError
-    from glocal.evaluation.alignment import odd_one_out
-    from glocal.evaluation.structure import neighbours_kept
+    from glocal.evaluation.agreement import odd_one_out
+    from glocal.evaluation.neighbours import neighbours_kept
     from glocal.extract.run import Extractor
     from glocal.transform.linear import LinearTransform
 
@@ -35,8 +35,8 @@ _HOME = {
     "LinearTransform": "glocal.transform.linear",
     "fit": "glocal.aligner.fitting",
     "join": "glocal.data.join",
-    "neighbours_kept": "glocal.evaluation.structure",
-    "odd_one_out": "glocal.evaluation.alignment",
+    "neighbours_kept": "glocal.evaluation.neighbours",
+    "odd_one_out": "glocal.evaluation.agreement",
 }
 
 __all__ = [

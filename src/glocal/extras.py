@@ -16,11 +16,10 @@ _EXTRAS = {
     "distributed": "distributed",
     "hub": "huggingface_hub",
     "onnx": "torch onnx",
-    "umap": "umap",
 }
 """The modules of each extra; the others are dependencies of the package itself."""
 _PACKAGES = {
-    "PIL": "pillow", "open_clip": "open-clip-torch", "umap": "umap-learn",
+    "PIL": "pillow", "open_clip": "open-clip-torch",
     "vl_convert": "vl-convert-python",
 }  # fmt: skip
 

@@ -19,7 +19,7 @@ from glocal.aligner.settings import OF_LOCAL, DataOptions, Dtype, SolverOptions,
 from glocal.data.answers import Answers
 from glocal.data.features import Features, as_matrix
 from glocal.errors import DataError, FileError
-from glocal.evaluation.alignment import odd_one_out
+from glocal.evaluation.agreement import odd_one_out
 from glocal.files import PathLike
 from glocal.results import FitRecord, Provenance
 from glocal.transform import LinearTransform, check_rows

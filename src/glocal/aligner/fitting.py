@@ -111,8 +111,8 @@ def fit(
 
 def _holdout(data: FitData, folds: int, arm: Arm, solver: Solver, on_step: OnStep | None) -> dict[str, Any]:
     """Fit without fold 0 of the objects and of the local images, and score both sides: overfitting is seen."""
-    from glocal.evaluation.alignment import odd_one_out  # they load scipy
-    from glocal.evaluation.structure import neighbours_kept
+    from glocal.evaluation.agreement import odd_one_out  # they load scipy
+    from glocal.evaluation.neighbours import neighbours_kept
 
     fitted, heldout, rows = data.fold(0, folds)
     found = solver.solve(fitted, arm, on_step)
@@ -161,7 +161,7 @@ def _record(data: FitData, arm: Arm, found: Solution, seconds: float, holdout: d
 
 
 def _warn(record: FitRecord, found: Solution, data: FitData) -> None:
-    from glocal.evaluation.structure.collapse import at_chance, one_point
+    from glocal.evaluation.collapse import at_chance, one_point
 
     if not record.converged:
         warnings.warn(f"not converged ({record.status}): {record.reason}.", NotConvergedWarning, stacklevel=3)

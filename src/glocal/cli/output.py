@@ -8,13 +8,13 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from glocal.errors import printable
-from glocal.results import to_json
+from glocal.results import DIFFERENCE, Score, to_json
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
@@ -76,13 +76,29 @@ def put_table(headers: Sequence[str], rows: Sequence[Sequence[str]], keys: int =
         put("  ".join(cells).rstrip())
 
 
+def put_scores(scores: Iterable[Score]) -> None:
+    """Scores on standard output: a line for each metric, a column for each arm and for each paired difference."""
+    table: dict[str, dict[str, str]] = {}
+    for row in scores:
+        line = table.setdefault(row.metric.removesuffix(DIFFERENCE), {})
+        if row.metric.endswith(DIFFERENCE):
+            p = "" if row.p is None else f"  p {row.p:.2g}"
+            line[f"less {row.settings['baseline']}"] = interval(row.value, row.low, row.high, None, sign="+") + p
+        else:
+            line[row.transform] = interval(row.value, row.low, row.high, None)
+            line["n"] = str(row.n)
+    columns = [*dict.fromkeys(column for line in table.values() for column in line if column != "n"), "n"]
+    put_table(["metric", *columns], [[name, *(line.get(key, "") for key in columns)] for name, line in table.items()])
+
+
 def interval(
-    value: float, low: float | None, high: float | None, why: str | None = "one cluster of scores, or all are equal"
-) -> str:
+    value: float, low: float | None, high: float | None, why: str | None = "one cluster of scores, or all are equal",
+    *, sign: str = "",
+) -> str:  # fmt: skip
     """``0.469 [0.451, 0.487]``; where there is no interval, why, or for None (not asked for) the value alone."""
     if low is not None and high is not None and not math.isnan(low + high):  # a data frame has NaN for None
-        return f"{value:.3f} [{low:.3f}, {high:.3f}]"
-    return f"{value:.3f}" + (f" (no interval: {why})" if why else "")
+        return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+    return f"{value:{sign}.3f}" + (f" (no interval: {why})" if why else "")
 
 
 def is_live() -> bool:

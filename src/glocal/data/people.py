@@ -31,7 +31,7 @@ def people(answers: Answers, credit: Float[np.ndarray, " t"] | None = None, *, f
     answers : Answers
         With persons.
     credit : (t,) float or None
-        How right a model is on each answer (`glocal.evaluation.alignment.answer_credit`), NaN where it has no features.
+        How right a model is on each answer (`glocal.evaluation.agreement.answer_credit`), NaN where it has no features.
     fast : float
         Seconds below which an answer counts as fast.
 

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
-from glocal.data.labels import check_columns, check_sides
-from glocal.errors import CollapseWarning, DataWarning, ParameterError
-from glocal.evaluation.detection import ANOMALOUS, NORMAL, Detection, detection
-from glocal.evaluation.normality import (
-    Comparison,
-    Progress,
-    Task,
-    class_codes,
-    compare,
-    leave_one_out,
-    one_vs_rest,
-    shift,
-    trained_half,
-)
-from glocal.evaluation.result import Units
+from glocal.data.labels import check_columns, check_sides, positions
+from glocal.errors import DataError, DataWarning, ParameterError
+from glocal.evaluation.collapse import unless_collapsed
+from glocal.evaluation.intervals import Units
 from glocal.results import Score
+from glocal.similarity import joined, tie_tolerance, unit_rows
 
 MODES = ("one-vs-rest", "leave-one-out", "shift")
-AGAINST = "against"
 _SIDES = ("training images", "test images")
 
 
@@ -36,9 +24,9 @@ _SIDES = ("training images", "test images")
 class Anomaly:
     """Anomaly detection of one embedding.
 
-    `auroc`, `aupr` and `fpr95` are means over classes (fractions), `low` and `high` the 95 % interval of `auroc` over
-    classes and test images, `classes` the labels in the order of the arrays of `by_class`, `n` the number of test
-    images and `n_train` that of training images.
+    `auroc`, `aupr` (anomalies positive) and `fpr95` are means over classes, fractions; `low` and `high` the 95 %
+    interval of `auroc` over classes, None for a single one; `per_class` one row a class: class, auroc, aupr, fpr95,
+    normal, anomalous (numbers of test images); `n` the number of test images. `units` hold the AUROC of each class.
     """
 
     auroc: float
@@ -49,9 +37,8 @@ class Anomaly:
     mode: str
     k: int
     n: int
-    n_train: int
-    classes: tuple[int | str, ...] = field(repr=False)
-    by_class: Detection = field(repr=False)
+    per_class: list[dict[str, int | float | str]]
+    units: Units = field(repr=False)
 
     @property
     def scores(self) -> tuple[Score, ...]:
@@ -62,18 +49,6 @@ class Anomaly:
             Score("anomaly", "aupr", self.aupr, n=n, settings=settings),
             Score("anomaly", "fpr95", self.fpr95, n=n, settings=settings),
         )
-
-    @property
-    def units(self) -> Units:
-        """The AUROC of each class."""
-        return Units(values=self.by_class.auroc)
-
-    def per_class(self) -> list[dict[str, int | float | str]]:
-        """One row a class: class, auroc, aupr, fpr95, normal, anomalous."""
-        names = ("auroc", "aupr", "fpr95", "normal", "anomalous")
-        columns = [getattr(self.by_class, name).tolist() for name in names]
-        rows = zip(self.classes, *columns, strict=True)
-        return [dict(zip(("class", *names), row, strict=True)) for row in rows]
 
 
 def anomaly(
@@ -86,7 +61,6 @@ def anomaly(
     k: Annotated[int, "Nearest training images that the score averages."] = 5,
     train_subclasses: Shaped[np.ndarray, " n"] | None = None,
     test_subclasses: Shaped[np.ndarray, " m"] | None = None,
-    progress: Progress = None,
 ) -> Anomaly:
     """Detect test images of other classes than the training images shown, one task for each class.
 
@@ -103,8 +77,8 @@ def anomaly(
     In `shift` labels are superclasses: the first half (rounded up) of the subclasses that a superclass has in training,
     in sorted order, is trained on; test images of these are left out; that is CIFAR-100-shift with 3 of 5 subclasses.
     Files that already hold other subclasses in training than in testing (BREEDS) need no `shift` but `one-vs-rest`.
-    All classes are scored in one pass over test × training products; scores that differ by no more than rounding
-    (`tie_tolerance`) are ties.
+    Scores that differ by no more than rounding (`tie_tolerance`) are ties; test images of a class without training
+    image are anomalies in every task.
 
     Parameters
     ----------
@@ -113,28 +87,22 @@ def anomaly(
     train_labels, test_labels : (n,) and (m,) integers or names
     mode : {"one-vs-rest", "leave-one-out", "shift"}
     k : int
-        Neighbours, at least 1 and at most the training images of a task.
+        Neighbours, at most the images of the smallest class shown.
     train_subclasses, test_subclasses : (n,) and (m,) integers or names, or None
-        Only for `shift`.
-    progress : function or None
-        Called with the number of training images compared so far.
-
-    Returns
-    -------
-    Anomaly
+        For `shift`.
 
     Raises
     ------
     DataError
-        A task with fewer than k training images, labels of two kinds or of another number than rows, no class with both
-        normal and anomalous test images.
+        A class with fewer than k training images, labels of two kinds or of another number than rows, no class with
+        both normal and anomalous test images, a superclass of one subclass.
     ParameterError
-        An unknown mode, k below 1, subclasses missing or not asked for.
+        An unknown mode, k below 1, subclasses missing.
 
     Warns
     -----
     DataWarning
-        A class without normal or without anomalous test images is left out; labels that only test images have.
+        Classes without normal or without anomalous test images are left out.
     CollapseWarning
         All rows are one point: every score is a tie.
 
@@ -151,94 +119,109 @@ def anomaly(
     """
     if mode not in MODES:
         raise ParameterError(f"mode is {mode!r}; allowed are {', '.join(MODES)}.")
-    if mode != "shift" and (train_subclasses is not None or test_subclasses is not None):
-        raise ParameterError(f"subclasses were given but mode is {mode}; only shift uses them.")
-    _check_k(k)
     train_labels, test_labels = check_sides(train, train_labels, test, test_labels, _SIDES)
-    classes, groups = np.unique(train_labels, return_inverse=True)
-    codes = class_codes(classes, test_labels)
-    if mode == "one-vs-rest":
-        tasks = one_vs_rest(_compared(train, groups, test), classes, codes, k, progress)
-    elif mode == "leave-one-out":
-        tasks = leave_one_out(_compared(train, groups, test), classes, codes, k, progress)
-    else:
+    classes, own = np.unique(train_labels, return_inverse=True)
+    code, used = positions(classes, test_labels), np.ones(len(test), dtype=bool)
+    if mode == "shift":
         if train_subclasses is None or test_subclasses is None:
             raise ParameterError("mode shift needs the subclasses of both training and test images; give both.")
         subclasses, unseen = check_sides(train, train_subclasses, test, test_subclasses, _SIDES)
-        seen = trained_half(classes, groups, subclasses)
-        shown = np.where(np.isin(subclasses, seen), groups, -1)
-        tasks = shift(_compared(train, shown, test), classes, codes, np.isin(unseen, seen), k, progress)
-    return _score(tasks, classes, mode, k, len(train), len(test))
+        seen = np.concatenate([_first_half(name, subclasses[own == c]) for c, name in enumerate(classes)])
+        shown, used = np.isin(subclasses, seen), ~np.isin(unseen, seen)
+        train, own = train[shown], own[shown]
+    near = _nearest(train, own, classes, test, k)
+    flat = near.reshape(len(test), -1)
+    if mode == "leave-one-out":  # the k nearest of all classes but one are among the 2k nearest of all
+        best = np.argpartition(-flat, min(2 * k, flat.shape[1]) - 1, axis=1)[:, : 2 * k]
+    tasks = []
+    for c, name in enumerate(classes.tolist()):
+        if mode == "leave-one-out":
+            others = np.where(best // k == c, -np.inf, np.take_along_axis(flat, best, axis=1))
+            similar, anomalous = np.sort(others, axis=1)[:, -k:], (code == c) | (code < 0)
+        else:
+            similar, anomalous = near[:, c], code != c
+        tasks.append((name, similar[used | anomalous], anomalous[used | anomalous]))
+    return _scored(tasks, mode, k, len(test), train.shape[1])
 
 
 def anomaly_against(
-    train: Float[np.ndarray, "n p"],
-    test: Float[np.ndarray, "m p"],
-    anomalies: Float[np.ndarray, "l p"],
-    *,
-    k: int = 5,
-    progress: Progress = None,
+    train: Float[np.ndarray, "n p"], test: Float[np.ndarray, "m p"], anomalies: Float[np.ndarray, "l p"], *, k: int = 5
 ) -> Anomaly:
     """Detect the images of another data set, after training on all images of one (CIFAR-10 vs CIFAR-100).
 
     The test images of the first data set are normal. Score, errors and result are those of `anomaly`; there is one
-    task, named "all", and the interval is DeLong's.
+    task, named "all", without an interval.
     """
-    _check_k(k)
     check_columns(train, test, _SIDES)
     check_columns(train, anomalies, ("training images", "anomalies"))
-    both = np.concatenate([test, anomalies])
-    codes = np.repeat([0, -1], [len(test), len(anomalies)])
-    classes = np.array(["all"])
-    comparison = _compared(train, np.zeros(len(train), dtype=np.int64), both)
-    return _score(one_vs_rest(comparison, classes, codes, k, progress), classes, AGAINST, k, len(train), len(both))
+    both, anomalous = np.concatenate([test, anomalies]), np.repeat([False, True], [len(test), len(anomalies)])
+    near = _nearest(train, np.zeros(len(train), dtype=np.int64), np.array(["all"]), both, k)
+    return _scored([("all", near[:, 0], anomalous)], "against", k, len(both), train.shape[1])
 
 
-def _score(tasks: Iterator[Task], classes: np.ndarray, mode: str, k: int, n_train: int, n: int) -> Anomaly:
-    done: list[int] = []
-    left: list[int] = []
+def detection(anomalous: Bool[np.ndarray, " m"], score: Float[np.ndarray, " m"]) -> tuple[float, float, float]:
+    """AUROC, AUPR and the share of normal images flagged where 95 % of the anomalies are (FPR95; lower is better).
 
-    def usable() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for c, similarity, kind in tasks:
-            whole = NORMAL in kind and ANOMALOUS in kind
-            (done if whole else left).append(c)
-            if whole:
-                yield -similarity, kind
+    Tied images pass a threshold together; in FPR95 flags fall at random among them (the ROC curve is linear there).
+    Equal scores give 1/2, the share of anomalies, and 0.95.
+    """
+    from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-    by_class = detection(usable())
-    if left:
+    false, true, _ = roc_curve(anomalous, score, drop_intermediate=False)
+    fpr95 = np.interp(0.95 - 1e-12, true, false)  # the least rate where the curve is flat
+    return float(roc_auc_score(anomalous, score)), float(average_precision_score(anomalous, score)), float(fpr95)
+
+
+def _nearest(
+    train: np.ndarray, own: Int[np.ndarray, " n"], classes: np.ndarray, test: np.ndarray, k: int
+) -> Float[np.ndarray, "m c k"]:
+    """The k largest cosines of every test image with the training images of each class."""
+    from sklearn.neighbors import NearestNeighbors
+
+    sizes = np.bincount(own)
+    if k < 1:
+        raise ParameterError(f"k is {k}; at least 1 neighbour is needed.")
+    if sizes.min() < k:
+        raise DataError(
+            f"class {classes[sizes.argmin()]} has {sizes.min()} training images, fewer than k = {k}. Lower k, add "
+            "images, or leave that class out."
+        )
+    rows, asked = map(unit_rows, unless_collapsed(train, test))
+    searches = (NearestNeighbors(n_neighbors=k, algorithm="brute").fit(rows[own == c]) for c in range(len(sizes)))
+    return np.stack([1 - search.kneighbors(asked)[0] ** 2 / 2 for search in searches], axis=1)
+
+
+def _first_half(superclass: object, subclasses: np.ndarray) -> np.ndarray:
+    names = np.unique(subclasses)
+    if len(names) < 2:
+        raise DataError(
+            f"superclass {superclass} has the one subclass {names[0]} in training; shift needs two. "
+            "Are labels and subclasses exchanged?"
+        )
+    return names[: -(-len(names) // 2)]
+
+
+def _scored(tasks: list[tuple[int | str, np.ndarray, np.ndarray]], mode: str, k: int, n: int, p: int) -> Anomaly:
+    """Of (class, the k largest cosines of its test images, which are anomalies) those with images of both kinds."""
+    rows: list[dict[str, int | float | str]] = []
+    for name, similar, anomalous in tasks:
+        if anomalous.any() and not anomalous.all():
+            found = detection(anomalous, -joined(similar.mean(axis=1), tie_tolerance(p)))
+            counts = {"normal": int((~anomalous).sum()), "anomalous": int(anomalous.sum())}
+            rows.append({"class": name, **dict(zip(("auroc", "aupr", "fpr95"), found, strict=True)), **counts})
+    if not rows:
+        raise DataError("no class has both normal and anomalous test images; there is nothing to detect.")
+    if len(rows) < len(tasks):
         warnings.warn(
-            f"{len(left)} of {len(classes)} classes (e.g. {classes[left[0]]}) lack normal or anomalous test images; "
-            "they are left out of the average.",
+            f"{len(tasks) - len(rows)} of {len(tasks)} classes lack normal or anomalous test images; they are left out "
+            "of the average.",
             DataWarning,
             stacklevel=3,
         )
+    auroc, aupr, fpr95 = (np.array([row[name] for row in rows]) for name in ("auroc", "aupr", "fpr95"))
+    units = Units(values=auroc)
+    low, high = units.estimate().interval(fraction=True)
     return Anomaly(
-        auroc=float(by_class.auroc.mean()),
-        aupr=float(by_class.aupr.mean()),
-        fpr95=float(by_class.fpr95.mean()),
-        low=by_class.low,
-        high=by_class.high,
-        mode=mode,
-        k=k,
-        n=n,
-        n_train=n_train,
-        classes=tuple(classes[done].tolist()),
-        by_class=by_class,
-    )
-
-
-def _compared(train: np.ndarray, groups: np.ndarray, test: np.ndarray) -> Comparison:
-    comparison = compare(train, groups, test)
-    if comparison.collapsed:
-        warnings.warn(
-            "collapse: all training and test images are one point; no anomaly can be detected, every AUROC is 0.5.",
-            CollapseWarning,
-            stacklevel=3,
-        )
-    return comparison
-
-
-def _check_k(k: int) -> None:
-    if k < 1:
-        raise ParameterError(f"k is {k}; at least 1 neighbour is needed.")
+        auroc=float(auroc.mean()), aupr=float(aupr.mean()), fpr95=float(fpr95.mean()), low=low, high=high, mode=mode,
+        k=k, n=n, per_class=rows, units=units,
+    )  # fmt: skip

@@ -1,24 +1,22 @@
-"""Retrieval: which gallery images, or captions, stand nearest to a query; tied ones may come in any order."""
+"""Retrieval: which gallery images, or captions, stand nearest to a query."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from glocal.data.labels import check_sides
-from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
-from glocal.evaluation.result import Units
-from glocal.evaluation.statistics import mean_estimate
-from glocal.evaluation.structure.collapse import collapsed
+from glocal.errors import DataError, DataWarning, ParameterError
+from glocal.evaluation.collapse import unless_collapsed
+from glocal.evaluation.intervals import Units
 from glocal.results import Score
 from glocal.similarity import new_group, tie_tolerance, unit_rows
 
 RANKS = (1, 5, 10)
-WithInterval = tuple[float, float | None, float | None]
 _BLOCK_NUMBERS = 1 << 20
 
 
@@ -26,33 +24,27 @@ _BLOCK_NUMBERS = 1 << 20
 class Retrieval:
     """Retrieval of relevant gallery rows by cosine.
 
-    `recall` and `mean_average_precision` map to (value, low, high), fractions with 95 % intervals over queries (None
-    for queries of a single label, or that are all equal);
-    `hits` (n, ranks) and `precisions` (n,) hold each query's own values, in the order of the queries kept (`kept`,
-    their row numbers, and `labels`), for paired comparisons. `n` queries were scored
-    against `n_gallery` rows (the query itself not counted), `n_without` had no relevant row and were left out.
+    `map` is the mean average precision with its 95 % interval over queries (None for queries of a single label, or that
+    are all equal); `recall` maps each rank to (value, low, high). `n` queries were scored against `n_gallery` rows (the
+    query itself not counted), `n_without` had no relevant row and were left out. `units` hold the average precision of
+    each query, `hits` (n, ranks) what each earns at each rank.
     """
 
-    recall: dict[int, WithInterval]
-    mean_average_precision: WithInterval
+    map: float
+    low: float | None
+    high: float | None
+    recall: dict[int, tuple[float, float | None, float | None]]
     n: int
     n_gallery: int
     n_without: int
+    units: Units = field(repr=False)
     hits: Float[np.ndarray, "n ranks"] = field(repr=False)
-    precisions: Float[np.ndarray, " n"] = field(repr=False)
-    kept: Shaped[np.ndarray, " n"] = field(repr=False)
-    labels: Shaped[np.ndarray, " n"] = field(repr=False)
 
     @property
     def scores(self) -> tuple[Score, ...]:
         """Mean average precision, then recall at each rank."""
-        named = {"map": self.mean_average_precision, **{f"recall_{k}": value for k, value in self.recall.items()}}
-        return tuple(Score("retrieval", name, *value, self.n) for name, value in named.items())
-
-    @property
-    def units(self) -> Units:
-        """The average precision of each query; queries of a label are alike."""
-        return Units(values=self.precisions, clusters=np.unique(self.labels, return_inverse=True)[1])
+        first = Score("retrieval", "map", self.map, self.low, self.high, self.n)
+        return first, *(Score("retrieval", f"recall_{k}", *found, self.n) for k, found in self.recall.items())
 
 
 def retrieval(
@@ -69,9 +61,7 @@ def retrieval(
     R@K is the share of queries with a relevant row among the K nearest; AP = mean over the relevant rows of the
     precision at their rank, over the whole gallery; mAP its mean over queries. Rows whose cosines differ by no more
     than `tie_tolerance` are tied, and a query earns what it would on average if tied rows came in random order: a
-    collapsed gallery scores chance, never more. Blocked and exact, float64.
-
-    The intervals are over queries, wider where the queries of a label are alike; the gallery counts as fixed.
+    collapsed gallery scores chance, never more. Exact, float64. The gallery counts as fixed in the intervals.
 
     Parameters
     ----------
@@ -84,10 +74,6 @@ def retrieval(
         The K of R@K; those of at least the size of the gallery, which any order would satisfy, are left out.
     progress : function or None
         Called with the number of queries done so far.
-
-    Returns
-    -------
-    Retrieval
 
     Raises
     ------
@@ -108,15 +94,12 @@ def retrieval(
     1.0
     """
     alone = gallery is None
-    if any(rank < 1 for rank in ranks):
-        raise ParameterError(f"ranks are {ranks}; each is at least 1.")
     if alone != (gallery_labels is None):
         raise ParameterError("a gallery and its labels come together; give both or neither.")
-    G = queries if gallery is None else gallery
-    others = query_labels if gallery_labels is None else gallery_labels
+    G, others = (queries, query_labels) if gallery is None or gallery_labels is None else (gallery, gallery_labels)
     labels, others = check_sides(queries, query_labels, G, others, ("queries", "the gallery"))
     own, theirs = np.split(np.unique(np.concatenate([labels, others]), return_inverse=True)[1], [len(labels)])
-    n_gallery = len(G) - alone
+    possible = tuple(rank for rank in ranks if 1 <= rank < len(G) - alone)
     kept = np.flatnonzero(np.bincount(theirs, minlength=int(own.max()) + 1)[own] > alone)
     if not len(kept):
         raise DataError("no query has a gallery row of the same label; are the two label files of one kind?")
@@ -127,95 +110,54 @@ def retrieval(
             DataWarning,
             stacklevel=2,
         )
-    flat = collapsed(G)
-    if flat:
-        warnings.warn("collapse: the gallery is one point; scores are those of chance.", CollapseWarning, stacklevel=2)
-    tolerance = np.inf if flat else tie_tolerance(G.shape[1])
-    possible = tuple(rank for rank in ranks if rank < n_gallery)
-    hits, precisions = np.empty((len(kept), len(possible))), np.empty(len(kept))
-    for part, S in _similarities(queries, G, kept, alone):
-        order = np.argsort(-S, axis=1, kind="stable")[:, :n_gallery]
-        same = own[kept[part], None] == theirs[order]
-        ranked = Ranking.of(np.take_along_axis(S, order, 1), same, tolerance)
-        precisions[part] = ranked.average_precision()
-        hits[part] = np.stack([ranked.hit(rank) for rank in possible], axis=1) if possible else 0
+    Q, (G,) = unit_rows(np.asarray(queries, dtype=np.float64)), map(unit_rows, unless_collapsed(G))
+    earned, step = [], max(1, _BLOCK_NUMBERS // len(G))
+    for start in range(0, len(kept), step):
+        rows = kept[start : start + step]
+        S = Q[rows] @ G.T
+        if alone:
+            S[np.arange(len(rows)), rows] = -np.inf  # it goes last, and is cut off
+        order = np.argsort(-S, axis=1, kind="stable")[:, : len(G) - alone]
+        relevant = own[rows, None] == theirs[order]
+        earned.append(_earned(np.take_along_axis(S, order, 1), relevant, tie_tolerance(G.shape[1]), possible))
         if progress is not None:
-            progress(part.stop)
+            progress(min(start + step, len(kept)))
+    of_query = np.concatenate(earned)  # average precision, then the hit at each rank
+    units = [Units(values=values, clusters=own[kept]) for values in of_query.T]
+    found = [(float(one.values.mean()), *one.estimate().interval(fraction=True)) for one in units]
     return Retrieval(
-        recall={rank: _with_interval(hits[:, i], labels[kept]) for i, rank in enumerate(possible)},
-        mean_average_precision=_with_interval(precisions, labels[kept]), n=len(kept), n_gallery=n_gallery,
-        n_without=len(labels) - len(kept), hits=hits, precisions=precisions, kept=kept, labels=labels[kept],
+        map=found[0][0], low=found[0][1], high=found[0][2], recall=dict(zip(possible, found[1:], strict=True)),
+        n=len(kept), n_gallery=len(G) - alone, n_without=len(labels) - len(kept), units=units[0], hits=of_query[:, 1:],
     )  # fmt: skip
 
 
-def _similarities(
-    queries: np.ndarray, gallery: np.ndarray, kept: np.ndarray, alone: bool
-) -> Iterator[tuple[slice, Float[np.ndarray, "b m"]]]:
-    """Yield (some of the queries kept, their cosines to the gallery); alone, -inf to itself: it goes last."""
-    Q, G = (unit_rows(np.asarray(rows, dtype=np.float64)) for rows in (queries, gallery))
-    step = max(1, _BLOCK_NUMBERS // len(G))
-    for start in range(0, len(kept), step):
-        part = slice(start, min(start + step, len(kept)))
-        rows = kept[part]
-        S = Q[rows] @ G.T
-        if alone:
-            S[np.arange(len(rows)), rows] = -np.inf
-        yield part, S
+def _earned(
+    S: Float[np.ndarray, "b m"], relevant: Bool[np.ndarray, "b m"], tolerance: float, ranks: tuple[int, ...]
+) -> Float[np.ndarray, "b e"]:
+    """Average precision and hits of each query, similarities in falling order, tied rows in random order.
 
+        AP = 1/R Σ over ranks t of P(relevant at t) · E[relevant up to t | relevant at t] / t.
 
-def _with_interval(values: np.ndarray, labels: np.ndarray) -> WithInterval:
-    return float(values.mean()), *mean_estimate(values, labels).interval(fraction=True)
-
-
-@dataclass(frozen=True, eq=False)
-class Ranking:
-    """Gallery rows of each query from the nearest on: relevant or not, and the group of ties each stands in.
-
-    `first` is the rank (from 0) at which the group begins, `size` its number of rows, `right` that of relevant rows in
-    it, `before` that of relevant rows ahead of it.
-
-    References
-    ----------
+    In a group of g tied rows, r of them relevant, after `before` relevant ones, position j (from 0) is relevant with
+    probability r/g, and then j (r - 1)/(g - 1) of those ahead of it in the group are expected to be relevant. With s
+    places of a rank left to the group, none of them is relevant with probability C(g - r, s)/C(g, s).
     McSherry & Najork (2008), ECIR, Computing information retrieval performance measures efficiently in the presence of
     tied scores.
     """
+    from scipy.special import comb
 
-    relevant: Bool[np.ndarray, "b m"]
-    first: Shaped[np.ndarray, "b m"]
-    size: Shaped[np.ndarray, "b m"]
-    right: Shaped[np.ndarray, "b m"]
-    before: Shaped[np.ndarray, "b m"]
-
-    @classmethod
-    def of(cls, S: Float[np.ndarray, "b m"], relevant: Bool[np.ndarray, "b m"], tolerance: float) -> Ranking:
-        """From similarities in falling order: neighbours in it that differ by at most `tolerance` are tied."""
-        at = np.broadcast_to(np.arange(S.shape[1]), S.shape)
-        new = new_group(S, tolerance)
-        last_of = np.ones(S.shape, dtype=bool)
-        last_of[:, :-1] = new[:, 1:]
-        first = np.maximum.accumulate(np.where(new, at, 0), axis=1)
-        end = np.where(last_of, at, S.shape[1])
-        last = np.minimum.accumulate(end[:, ::-1], axis=1)[:, ::-1]
-        counted = np.cumsum(relevant, axis=1)
-        before = np.take_along_axis(counted - relevant, first, 1)
-        return cls(relevant, first, last - first + 1, np.take_along_axis(counted, last, 1) - before, before)
-
-    def average_precision(self) -> Float[np.ndarray, " b"]:
-        """AP = 1/R Σ over ranks t of P(relevant at t) · E[relevant up to t | relevant at t] / t, ties in random order.
-
-        In a group of g rows, r of them relevant, after `before` relevant ones, position j is relevant with probability
-        r/g, and then (j - 1)(r - 1)/(g - 1) of those ahead of it in the group are expected to be relevant.
-        """
-        t = np.arange(1, self.relevant.shape[1] + 1)
-        ahead = (t - 1 - self.first) * (self.right - 1) / np.maximum(self.size - 1, 1)
-        terms = self.right / self.size * (self.before + 1 + ahead) / t
-        return terms.sum(axis=1) / self.relevant.sum(axis=1)
-
-    def hit(self, rank: int) -> Float[np.ndarray, " b"]:
-        """P(a relevant row is among the first `rank`): 1 - C(g - r, s)/C(g, s) for s places left to a group of ties."""
-        first, size, right, before = (a[:, rank - 1] for a in (self.first, self.size, self.right, self.before))
-        miss = (before == 0).astype(np.float64)
-        for i in range(rank):
-            left = i < rank - first
-            miss *= np.where(left, np.maximum(size - right - i, 0) / np.maximum(size - i, 1), 1)
-        return 1 - miss
+    starts = np.flatnonzero(new_group(S, tolerance))  # of the groups of all queries, one after the other
+    size = np.diff(starts, append=S.size)
+    counted = np.cumsum(relevant, axis=1).ravel()
+    right = np.add.reduceat(relevant.ravel(), starts, dtype=np.int64)
+    before = counted[starts] - relevant.ravel()[starts]
+    group = np.repeat(np.arange(len(starts)), size)
+    ahead = (np.arange(S.size) - starts[group]) * (right - 1)[group] / np.maximum(size - 1, 1)[group]
+    terms = (right / size)[group] * (before[group] + 1 + ahead) / (np.arange(S.size) % S.shape[1] + 1)
+    earned = [terms.reshape(S.shape).sum(axis=1) / relevant.sum(axis=1)]
+    for rank in ranks:
+        last = np.arange(len(S)) * S.shape[1] + rank - 1
+        of = group[last]
+        places = last + 1 - starts[of]
+        earned.append(1 - (before[of] == 0) * comb(size[of] - right[of], places) / comb(size[of], places))
+    return np.stack(earned, axis=1)

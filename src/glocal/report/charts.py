@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.evaluation.views import View
+from glocal.evaluation.view import View
 from glocal.extras import needed
 from glocal.report.palette import CATEGORIES, GREY, INK, looks
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glocal.errors import FileError
-from glocal.evaluation.views import View, load_view
+from glocal.evaluation.view import View, load_view
 from glocal.files import PathLike, read_object, reading
 from glocal.results import read_rows, read_scores
 from glocal.suite.table import score_frame

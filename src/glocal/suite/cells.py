@@ -15,7 +15,8 @@ from glocal._version import __version__
 from glocal.aligner import Arm, Exact, FitData, fit
 from glocal.aligner.settings import OF_LOCAL, taken
 from glocal.arrays import read_npz
-from glocal.evaluation.result import KeptResult, Units
+from glocal.evaluation.intervals import Units
+from glocal.evaluation.result import KeptResult
 from glocal.files import PathLike, atomic_write, make_folder, reading
 from glocal.jobs.folder import once, sweep_out
 from glocal.results import Score, to_json
@@ -103,7 +104,7 @@ class Cells:
     def _cell_key(self, task: Task, sources: Sources, transform: LinearTransform | None) -> str:
         plan, network = self._plan, sources.network
         texts = [network.features, *(value for value in task.settings.values() if isinstance(value, str))]
-        texts += plan.answers.values() if task.kind in ("odd-one-out", "repeated", "rsa") else []
+        texts += plan.answers.values() if task.kind in ("odd-one-out", "rsa") else []
         used = {name: table for name, table in plan.labels.items() if f"labels.{name}" in texts}
         return hash_of({
             "format": _FORMAT, "version": __version__, "kind": task.kind, "settings": dict(task.settings),

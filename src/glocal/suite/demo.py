@@ -11,7 +11,7 @@ import numpy as np
 from glocal.aligner import FitData
 from glocal.data.features import Features
 from glocal.data.world import World, simulated_world
-from glocal.evaluation.alignment import odd_one_out
+from glocal.evaluation.agreement import odd_one_out
 from glocal.files import PathLike, atomic_write, make_folder
 from glocal.results import DIFFERENCE, PEOPLE, to_json
 from glocal.suite.cells import Cells
@@ -56,11 +56,10 @@ tau = 0.1
 [tasks.odd-one-out]
 kind = "odd-one-out"
 
-[tasks.few-shot-class] # 6 superordinate classes, tested on categories that were not trained on
+[tasks.few-shot-class] # 6 superordinate classes
 kind = "few-shot"
 train = "world/images.npy[600:1800]"
 train_labels = "world/class.txt"
-subclasses = "world/category.txt"
 shots = 5
 draws = 5
 

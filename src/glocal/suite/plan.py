@@ -15,14 +15,12 @@ from glocal.aligner.arm import METHODS, Arm
 from glocal.aligner.settings import DataOptions, SolverOptions
 from glocal.data.sources.breeds import check_breeds
 from glocal.errors import ParameterError
-from glocal.evaluation.alignment import odd_one_out
+from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.anomaly import anomaly
-from glocal.evaluation.ceiling import reached
-from glocal.evaluation.fewshot import few_shot
+from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure
-from glocal.evaluation.views.maps import KINDS as KINDS_OF_MAPS
 from glocal.files import PathLike, one_line, read_object
 from glocal.options import options_of
 from glocal.results import PEOPLE
@@ -31,7 +29,7 @@ from glocal.suite.text import file_stems
 Types = Mapping[str, type | None]
 _TOP: Types = {
     "root": str, "seed": int, "folds": int, "fold": int, "baseline": str, "networks": None, "answers": None,
-    "arms": None, "labels": None, "tasks": None, "categories": str, "map": str,
+    "arms": None, "labels": None, "tasks": None, "categories": str,
 }  # fmt: skip
 _NETWORK: Types = {"features": str, "local": str}
 _ANSWERS: Types = {"triplets": str, "object_ids": str, "kind": str}
@@ -40,9 +38,8 @@ _ARM: Types = {"transform": str, "strength": float}
 # of each kind of task the files that it needs, those that it may have, and the evaluation whose options it has
 _TASKS: dict[str, tuple[tuple[str, ...], tuple[str, ...], Callable[..., Any]]] = {
     "odd-one-out": ((), ("triplets",), odd_one_out),
-    "repeated": (("answers",), (), reached),
     "rsa": (("rdm",), ("index",), rsa),
-    "few-shot": (("train", "train_labels"), ("test", "test_labels", "subclasses"), few_shot),
+    "few-shot": (("train", "train_labels"), ("test", "test_labels"), few_shot),
     "anomaly": (
         ("train", "test"),
         ("train_labels", "test_labels", "train_subclasses", "test_subclasses", "anomalies"),
@@ -61,7 +58,7 @@ _TOGETHER = {
 }
 # keys of which the first excludes the others
 _APART = (
-    ("breeds", "subclasses", "train_subclasses"),
+    ("breeds", "train_subclasses"),
     ("anomalies", "train_labels", "test_labels", "train_subclasses", "mode", "breeds"),
 )
 _IN_WORDS = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
@@ -127,8 +124,6 @@ class Plan:
         The arm that the others are compared with.
     categories : str or None
         File of the objects' superordinate categories, by which views are coloured and ordered; see `load_categories`.
-    map : {"auto", "pca", "umap"}
-        Of the objects in the views.
     """
 
     root: Path
@@ -142,7 +137,6 @@ class Plan:
     folds: int = 3
     fold: int = 0
     categories: str | None = None
-    map: str = "auto"
 
     @cached_property
     def stems(self) -> dict[tuple[str, ...], str]:
@@ -187,7 +181,7 @@ class Plan:
         tasks = tuple(_task(name, table, f"{what} [tasks.{name}]") for name, table in values["tasks"].items())
         answers = values.get("answers", {})
         _check(answers, _ANSWERS, f"{what} [answers]")
-        settings = {key: values[key] for key in ("seed", "folds", "fold", "categories", "map") if key in values}
+        settings = {key: values[key] for key in ("seed", "folds", "fold", "categories") if key in values}
         base = Path(root) if root is not None else folder / _expanded(values.get("root", "."), what)
         plan = cls(
             base, networks, arms, tasks, dict(answers), _labels(values.get("labels", {}), what),
@@ -208,8 +202,6 @@ class Plan:
         for arm in self.arms:
             if arm.settings.get("method") == "glocal" and lacking:
                 raise ParameterError(f"{what}: arm {arm.name} needs local images and network {lacking[0]} has none.")
-        if self.map not in KINDS_OF_MAPS:
-            raise ParameterError(f"{what} has map {self.map!r}; allowed are {', '.join(KINDS_OF_MAPS)}.")
 
 
 def _network(name: str, table: Any, here: str) -> NetworkFiles:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glocal._version import __version__
+from glocal.evaluation.intervals import holm
 from glocal.evaluation.result import KeptResult, difference_score
-from glocal.evaluation.statistics import holm
-from glocal.extras import needed
 from glocal.files import PathLike, atomic_write, make_folder
 from glocal.results import PEOPLE, Provenance, Score, to_json
 from glocal.suite.cells import Cells
@@ -66,8 +65,6 @@ def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> Su
     -------
     SuiteResult
     """
-    if plan.map == "umap":
-        needed("umap", "the map umap")
     folder = make_folder(out)
     cells = Cells(folder, plan)
     total, done, kept = len(plan.networks) * len(plan.arms) * len(plan.tasks), 0, 0
@@ -145,7 +142,7 @@ def _plain(plan: Plan) -> dict[str, Any]:
         "answers": dict(plan.answers), "arms": {arm.name: dict(arm.settings) for arm in plan.arms},
         "tasks": {task.name: {"kind": task.kind, **task.settings} for task in plan.tasks},
         "baseline": plan.baseline, "seed": plan.seed, "folds": plan.folds, "fold": plan.fold,
-        "categories": plan.categories, "map": plan.map,
+        "categories": plan.categories,
     }  # fmt: skip
 
 

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.rdm import join_rdms, load_index, load_rdms
 from glocal.data.sources import breeds_sides
-from glocal.evaluation.alignment import odd_one_out
+from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
-from glocal.evaluation.ceiling import reached
-from glocal.evaluation.fewshot import few_shot
+from glocal.evaluation.ceiling import ceiling
+from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.result import EvaluationResult, KeptResult
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
@@ -43,12 +42,9 @@ def _odd_one_out(settings: Any, sources: Sources, embed: Embed, seed: int) -> tu
         answers, split = sources.answers(settings["triplets"]), settings["triplets"]
     else:
         answers, split = sources.parts[1], "heldout"
-    return odd_one_out(embed(sources.objects), answers, **_given(settings, odd_one_out)), split
-
-
-def _repeated(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
-    answers = sources.joined(Answers.load(sources.path(settings["answers"])))
-    return reached(embed(sources.objects), answers, **_given(settings, reached)), settings["answers"]
+    found, of_people = odd_one_out(embed(sources.objects), answers, **_given(settings, odd_one_out)), ceiling(answers)
+    bounds = () if of_people is None else of_people.scores
+    return KeptResult((*found.scores, *bounds), found.units), split
 
 
 def _rsa(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
@@ -56,22 +52,16 @@ def _rsa(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[Eval
     ids = None if index is None else sources.object_ids
     joined = join_rdms(sources.objects, load_rdms(sources.path(settings["rdm"])), index, ids)
     Z = embed(sources.objects)[joined.rows]
-    return rsa(Z, joined.rdms, seed=seed, **_given(settings, rsa)), settings["rdm"]
+    return rsa(Z, joined.rdms, **_given(settings, rsa)), settings["rdm"]
 
 
 def _few_shot(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
     same = "test" not in settings
     train, y_train, test, y_test = _sides(settings, sources)
-    subclasses: dict[str, Any] = {}
-    if "subclasses" in settings:
-        subclasses = {
-            f"{part}_subclasses": sources.labels(settings["subclasses"], features)
-            for part, features in (("train", train), ("test", test))
-        }
     X = embed(train)
     found = few_shot(
         X, y_train, X if test is train else embed(test), y_test,
-        seed=seed, leave_out_shots=test is train and not subclasses, **subclasses, **_given(settings, few_shot),
+        seed=seed, leave_out_shots=test is train, **_given(settings, few_shot),
     )  # fmt: skip
     return found, settings["train" if same else "test"]
 
@@ -114,7 +104,6 @@ def _retrieval(settings: Any, sources: Sources, embed: Embed, seed: int) -> tupl
 
 _KINDS: dict[str, Callable[[Any, Sources, Embed, int], tuple[EvaluationResult, str]]] = {
     "odd-one-out": _odd_one_out,
-    "repeated": _repeated,
     "rsa": _rsa,
     "few-shot": _few_shot,
     "anomaly": _anomaly,

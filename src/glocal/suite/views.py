@@ -10,8 +10,7 @@ import numpy as np
 from glocal._version import __version__
 from glocal.data.features import object_name
 from glocal.data.labels import load_categories
-from glocal.evaluation.views import BeforeAfter, View, load_view, object_view, save_view
-from glocal.evaluation.views.maps import map_kind
+from glocal.evaluation.view import BeforeAfter, View, load_view, object_view, save_view
 from glocal.files import make_folder
 from glocal.suite.cells import content_of, embedding, hash_of
 from glocal.suite.plan import NamedArm, Plan
@@ -56,11 +55,10 @@ class Views:
         Z, before = (embedding(sources, each)(objects) for each in (transform, transforms[plan.baseline]))
         has_answers = "triplets" in plan.answers
         parts = [BeforeAfter(before, Z, sources.parts[1])] if has_answers and baseline is not None else []
-        people = sources.triplets if has_answers and baseline is None else None
         return object_view(
-            Z, self._names(), categories=self._categories_of_objects(), baseline=baseline, parts=parts, people=people,
+            Z, self._names(), categories=self._categories_of_objects(), baseline=baseline, parts=parts,
             weights=None if transform is None else transform.weights.astype(np.float64),
-            features=objects.standardization(objects.matrix, "float64"), kind=plan.map, seed=plan.seed,
+            features=objects.standardization(objects.matrix, "float64"),
             meta={
                 "key": key, "network": sources.network.name, "arm": arm.name, "baseline": plan.baseline,
                 "split": "heldout", "settings": dict(arm.settings), "fit": _fit(transform), "notes": self._notes(arm),
@@ -102,7 +100,7 @@ class Views:
             "format": _FORMAT, "version": __version__, "files": [[text, sources.hashes(text)] for text in texts],
             "shown": [sources.network.name, arm.name, plan.baseline, dict(arm.settings), _fit(transform)],
             "notes": self._notes(arm),
-            "map": map_kind(plan.map, len(sources.objects)), "fold": [plan.seed, plan.folds, plan.fold],
+            "fold": [plan.seed, plan.folds, plan.fold],
             "transforms": [content_of(transform), content_of(baseline)],
         })  # fmt: skip
 

@@ -20,9 +20,9 @@ from glocal.aligner import Exact, FitData, Solution, fit
 from glocal.aligner.fitting import Solver
 from glocal.data.features import check_finite, object_name
 from glocal.errors import ClusterError, DivergedError, GLocalError, ParameterError, TrivialOptimumError
-from glocal.evaluation.alignment import answer_credit, heldout_rows, odd_one_out
-from glocal.evaluation.structure import neighbours_kept
-from glocal.evaluation.views import BeforeAfter, object_view, save_view
+from glocal.evaluation.agreement import answer_credit, heldout_rows, odd_one_out
+from glocal.evaluation.neighbours import neighbours_kept
+from glocal.evaluation.view import BeforeAfter, object_view, save_view
 from glocal.extras import needed
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder, one_line, read_object
 from glocal.results import Score, append_rows, read_rows, to_json
@@ -294,9 +294,9 @@ def _write(found: Sweep, data: FitData, heldout: Heldout, folder: Path) -> None:
     names = [object_name(name) for name in features.names or [f"object {row}" for row in range(len(features))]]
     raw, X = np.asarray(features.matrix, dtype=np.float64), data.scalars(features.matrix, "float64")
     meta = {"network": "", "arm": "original", "baseline": "original"}
-    original = object_view(X, names, people=data.answers, seed=data.seed, meta=meta)
+    original = object_view(X, names, meta=meta)
     chosen = object_view(
-        found.transform.apply(raw), names, baseline=original, features=X, seed=data.seed,
+        found.transform.apply(raw), names, baseline=original, features=X,
         parts=[BeforeAfter(X, transform.apply(raw), data.answers.select(held)) for transform, held in heldout],
         weights=found.transform.weights.astype(np.float64),
         meta={**meta, "arm": "chosen", "split": "heldout", "settings": _setting(found.best)},

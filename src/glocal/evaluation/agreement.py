@@ -1,0 +1,150 @@
+"""Agreement with people: accuracy and loss of any embedding on answers of any kind, and which answers a map turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from glocal.data.answers import Answers
+from glocal.errors import DataError
+from glocal.evaluation.intervals import Units
+from glocal.evaluation.result import difference_score
+from glocal.results import Score
+from glocal.similarity import Deciding, choice_loss, credit, joined, of_pairs, pair_tolerance
+
+
+@dataclass(frozen=True)
+class OddOneOut:
+    """Agreement of one embedding with one set of answers.
+
+    `accuracy` is a fraction (ties shared), `low` and `high` its 95 % interval over objects or, where it is wider, over
+    persons (None if it was not asked for, or cannot be computed from the answers). `tie_rate` is the fraction of
+    answers whose highest similarity is tied, `loss` the cross-entropy of dot products in nats, `chance` and
+    `chance_loss` what equal similarities reach (1/3 and log 3 for odd-one-out answers), `n` the number of answers;
+    `units` hold the credit of each answer.
+    """
+
+    accuracy: float
+    low: float | None
+    high: float | None
+    tie_rate: float
+    loss: float
+    chance: float
+    n: int
+    similarity: str
+    chance_loss: float
+    units: Units = field(repr=False, compare=False)
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Accuracy, loss and tie rate."""
+        task, kind, n = "odd-one-out", self.similarity, self.n
+        return (
+            Score(task, f"accuracy_{kind}", self.accuracy, self.low, self.high, n),
+            Score(task, "loss", self.loss, n=n),
+            Score(task, f"tie_rate_{kind}", self.tie_rate, n=n),
+        )
+
+
+def odd_one_out(
+    Z: np.ndarray, answers: Answers, *, similarity: Deciding = "cosine", interval: bool = True
+) -> OddOneOut:
+    """Score an embedding on answers of any kind.
+
+    Accuracy: the weighted share of answers where the pair that people chose has the highest similarity, a tie among k
+    pairs counting 1/k. Loss: the weighted mean of -log softmax of the candidate pairs' dot products at the chosen one,
+    whichever similarity decides the accuracy (L_global of Muttenthaler et al. 2023, Eq. 1).
+
+    Parameters
+    ----------
+    Z : (n, p) real array
+        Standardized features, transformed or not.
+    answers : Answers
+        Indices are rows of Z.
+    similarity : {"cosine", "dot"}
+        What decides the model's choice.
+    interval : bool
+        Whether to compute `low` and `high`.
+
+    Raises
+    ------
+    DataError
+        No answer, or an index that is not a row of Z.
+
+    Examples
+    --------
+    >>> Z = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    >>> odd_one_out(Z, Answers.from_array([[0, 1, 2]]), interval=False).accuracy
+    1.0
+    """
+    S, tolerance = _of_pairs(Z, answers, similarity)
+    earned, tied = credit(S, tolerance)
+    nats = choice_loss(S if similarity == "dot" else of_pairs(Z, answers, "dot"))
+    accuracy, tie_rate, loss = (float(np.average(each, weights=answers.weights)) for each in (earned, tied, nats))
+    units = _units(earned, answers)
+    low, high = units.estimate().interval(fraction=True) if interval else (None, None)
+    return OddOneOut(
+        accuracy=accuracy, low=low, high=high, tie_rate=tie_rate, loss=loss, chance=answers.chance, n=len(answers),
+        similarity=similarity, chance_loss=answers.chance_loss, units=units,
+    )  # fmt: skip
+
+
+def answer_credit(Z: np.ndarray, answers: Answers, *, similarity: str = "cosine") -> Float[np.ndarray, " t"]:
+    """How right an embedding is on each answer: 0, 1, or 1/(number tied); the weighted mean is the accuracy."""
+    S, tolerance = _of_pairs(Z, answers, similarity)
+    return credit(S, tolerance)[0]
+
+
+def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answers) -> list[Score]:
+    """The rows of arms whose `credits` on the same held-out answers are known, and of each less the first."""
+    units = {arm: _units(earned, heldout) for arm, earned in credits.items()}
+    scores = {}
+    for arm, one in units.items():
+        estimate = one.estimate()
+        low, high = estimate.interval(fraction=True)
+        scores[arm] = Score("odd-one-out", "accuracy_cosine", estimate.mean, low, high, len(heldout), "heldout", arm)
+    first, *others = scores
+    differences = (difference_score(scores[arm], units[arm].less(units[first]), first) for arm in others)
+    return [*scores.values(), *differences]
+
+
+def flips(
+    before: Float[np.ndarray, "n p"], after: Float[np.ndarray, "n q"], answers: Answers, *, similarity: str = "cosine"
+) -> tuple[Int[np.ndarray, " g"], Int[np.ndarray, " l"], Float[np.ndarray, " t"]]:
+    """Which answers a map turns from wrong to right (gained) and the other way (lost), the strongest shift first.
+
+    The shift of an answer is by how much the margin of the pair that people chose over the best other candidate rises,
+    in units of the similarity; that of every answer is returned too.
+
+    Examples
+    --------
+    >>> before = np.array([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1]])
+    >>> after = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    >>> gained, lost, shift = flips(before, after, Answers.from_array([[0, 1, 2], [1, 2, 0]]))
+    >>> gained.tolist(), lost.tolist()
+    ([0], [])
+    """
+    if len(before) != len(after):
+        raise DataError(f"the baseline has {len(before)} rows and the new one {len(after)}; they must be the same.")
+    sides = [_of_pairs(Z, answers, similarity) for Z in (before, after)]
+    old, new = (credit(S, tolerance)[0] for S, tolerance in sides)
+    margins = [S[:, 0] - S[:, 1:].max(axis=1) for S, _ in sides]
+    shift = joined(margins[1] - margins[0], 2 * sum(tolerance for _, tolerance in sides))  # equal shifts keep the order
+    gained, lost = np.flatnonzero(new > old), np.flatnonzero(new < old)
+    order = [np.argsort(key, kind="stable") for key in (-shift[gained], shift[lost])]
+    return gained[order[0]], lost[order[1]], shift
+
+
+def _units(earned: Float[np.ndarray, " t"], answers: Answers) -> Units:
+    return Units(values=earned, answers=answers.objects, weights=answers.weights, clusters=answers.person)
+
+
+def _of_pairs(Z: np.ndarray, answers: Answers, similarity: str) -> tuple[Float[np.ndarray, "t k"], float]:
+    """The similarities of the candidate pairs of each answer, the chosen first, and up to which difference they tie."""
+    if not len(answers):
+        raise DataError("there is no answer to score.")
+    answers.check_range(len(Z))
+    return of_pairs(Z, answers, similarity), pair_tolerance(Z, similarity)

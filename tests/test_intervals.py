@@ -1,0 +1,410 @@
+"""Intervals for answers that share objects and for tables that share draws and classes; comparisons of arms."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from glocal.data.world import simulated_answers
+from glocal.errors import DataError
+from glocal.evaluation.agreement import odd_one_out
+from glocal.evaluation.intervals import Estimate, Units, answer_estimate, holm, mean_estimate, two_way_estimate
+
+
+def answer_interval(values, answers, weights=None):
+    return answer_estimate(values, answers, weights).interval(fraction=True)
+
+
+def ends(a, b, **shared):
+    """The paired difference: mean, low, high, p."""
+    found = Units(values=a, **shared).less(Units(values=b))
+    return found.mean, *found.interval(), found.p
+
+
+def loop_half_width(values, answers, weights):
+    """The mean and half its interval by an explicit double loop over answers that share an object."""
+    mean = float(weights @ values) / float(weights.sum())
+    e = weights * (values - mean)
+    shared = overlap = least = 0.0
+    for t, first in enumerate(answers.tolist()):
+        for u, second in enumerate(answers.tolist()):
+            if set(first) & set(second):
+                shared += e[t] * e[u]
+                overlap += weights[t] * weights[u]
+            if set(first) == set(second):
+                least += e[t] * e[u]
+    disjoint = 1 - overlap / float(weights.sum()) ** 2
+    t95 = stats.t.ppf(0.975, len(np.unique(answers[weights > 0])) - 1)
+    return mean, t95 * math.sqrt(max(shared, least) / disjoint) / float(weights.sum())
+
+
+@pytest.mark.parametrize(("m", "n"), [(3, 9), (3, 9_000), (4, 15), (5, 40)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_interval_equals_the_double_loop(m, n, weighted):
+    """Inclusion and exclusion over subsets of objects equals the sum over all pairs of answers that share one."""
+    rng = np.random.default_rng(m)
+    some = rng.permutation(n)[: 6 * m]
+    answers = some[np.array([rng.permutation(len(some))[:m] for _ in range(120)])]  # repeated sets and pairs are met
+    effect = rng.normal(size=n)
+    values = 0.5 + 0.02 * effect[answers].sum(axis=1) + 0.02 * rng.normal(size=120)
+    weights = rng.integers(0, 3, size=120).astype(float) if weighted else np.ones(120)
+    found = answer_estimate(values, answers, weights if weighted else None)
+    assert (found.mean, found.half) == pytest.approx(loop_half_width(values, answers, weights), rel=1e-9)
+
+
+def test_answers_of_many_objects_have_an_error_that_is_not_too_small():
+    """With more objects than all of whose subsets can be counted, pairs count once for each object they share."""
+    rng = np.random.default_rng(1)
+    answers = np.array([rng.permutation(900)[:10] for _ in range(150)])
+    values = rng.uniform(size=150) + 0.1 * (answers < 100).sum(axis=1)
+    found = answer_estimate(values, answers)
+    assert found.half >= 0.99 * loop_half_width(values, answers, np.ones(150))[1]
+
+
+def test_answers_that_share_nothing_have_the_independent_interval():
+    """With no shared object the error is that of independent answers, s / √t with s² over t - 1."""
+    values = np.random.default_rng(0).uniform(0.3, 0.7, size=50)
+    estimate = answer_estimate(values, np.arange(150).reshape(50, 3))
+    assert estimate.error == pytest.approx(stats.sem(values), rel=1e-12)
+    assert estimate.freedom == 149
+
+
+def test_the_interval_does_not_depend_on_names_or_order():
+    """Relabelling the objects, shuffling the answers or the objects inside them changes nothing."""
+    rng = np.random.default_rng(3)
+    answers = np.array([rng.permutation(20)[:3] for _ in range(80)])
+    values = rng.uniform(0.2, 0.8, size=80)
+    before = answer_interval(values, answers)
+    order, names = rng.permutation(80), rng.permutation(50_000)[:20]
+    assert answer_interval(values[order], names[answers[order]][:, [2, 0, 1]]) == pytest.approx(before, rel=1e-9)
+
+
+def test_the_interval_covers_where_the_binomial_one_does_not():
+    """Where answers share random objects it covers the truth about as often as it says, the binomial one does not."""
+    rng = np.random.default_rng(0)
+    robust = naive = 0
+    repeats = 300
+    for _ in range(repeats):
+        effect = 0.15 * rng.normal(size=40)  # some objects are easy, some hard
+        answers = np.array([rng.permutation(40)[:3] for _ in range(400)])
+        values = (rng.uniform(size=400) < 0.5 + effect[answers].sum(axis=1)).astype(float)
+        low, high = answer_interval(values, answers)
+        robust += low <= 0.5 <= high
+        half = 1.96 * math.sqrt(values.mean() * (1 - values.mean()) / 400)
+        naive += abs(values.mean() - 0.5) <= half
+    assert robust / repeats >= 0.88
+    assert naive / repeats <= 0.7
+
+
+def test_an_integer_weight_is_that_many_copies_in_the_error():
+    """An answer of weight 3 counts like three copies, also in the error."""
+    rng = np.random.default_rng(5)
+    answers = np.array([rng.permutation(12)[:3] for _ in range(60)])
+    values, weights = rng.uniform(size=60), rng.integers(1, 4, size=60)
+    weighted = answer_estimate(values, answers, weights.astype(float))
+    copied = answer_estimate(np.repeat(values, weights), np.repeat(answers, weights, axis=0))
+    assert (copied.mean, copied.error) == pytest.approx((weighted.mean, weighted.error), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [[[0, 1, 2]], [[0, 1, 2], [1, 2, 0], [0, 2, 1]], [[0, 1, 2], [0, 3, 4], [1, 3, 2], [2, 4, 0]]],
+    ids=["one answer", "three objects", "five objects"],
+)
+def test_one_cluster_of_answers_has_no_interval(answers):
+    """Answers of which no two are without a common object tell no error: no interval, and no p-value."""
+    values = np.arange(1.0, len(answers) + 1)
+    for weights in (None, values):
+        estimate = answer_estimate(values, np.array(answers), weights)
+        assert (estimate.error, estimate.p, estimate.interval()) == (None, None, (None, None))
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.1, 1 / 3])
+def test_equal_scores_show_no_spread_and_have_no_interval(value):
+    """All right does not prove a value of exactly 1: equal scores have no interval, whatever their number and kind."""
+    rng = np.random.default_rng(0)
+    answers = np.array([rng.permutation(30)[:3] for _ in range(200)])
+    for estimate in (
+        answer_estimate(np.full(200, value), answers),
+        answer_estimate(np.full(200, value), answers, rng.uniform(size=200)),
+        mean_estimate(np.full(200, value)),
+        mean_estimate(np.full(200, value), rng.integers(0, 9, size=200)),
+        two_way_estimate(np.full((5, 40), value)),
+        two_way_estimate(np.full((5, 40), value), rng.uniform(size=40)),
+    ):
+        assert estimate.mean == pytest.approx(value)
+        assert estimate.interval() == (None, None)
+
+
+@pytest.fixture(scope="module")
+def population():
+    """Objects whose answers are easy or hard, and the expected credit over all their triplets."""
+    mind = np.random.default_rng(9).normal(size=(400, 4)) * np.random.default_rng(10).uniform(0.3, 1.5, size=(400, 1))
+    rng = np.random.default_rng(11)
+    sets = np.array([rng.permutation(400)[:3] for _ in range(60_000)])
+    Z = mind + 0.5 * rng.normal(size=mind.shape)
+    a, b, c = sets.T
+    expected = 0.0
+    for order in ((a, b, c), (a, c, b), (b, c, a)):
+        i, j, k = order
+        dots = [np.einsum("ij,ij->i", mind[u], mind[v]) for u, v in ((i, j), (i, k), (j, k))]
+        share = 1 / (1 + np.exp(dots[1] - dots[0]) + np.exp(dots[2] - dots[0]))
+        S = [np.einsum("ij,ij->i", Z[u], Z[v]) for u, v in ((i, j), (i, k), (j, k))]
+        expected += float((share * ((S[0] > S[1]) & (S[0] > S[2]))).mean())
+    return mind, Z, expected
+
+
+def test_intervals_cover_the_accuracy_on_new_objects_and_answers(population):
+    """Over 100 draws of objects and answers the interval holds the expected accuracy at least 90 times."""
+    mind, Z, truth = population
+    held = 0
+    for world in range(100):
+        drawn = np.random.default_rng(world).choice(400, 60, replace=False)
+        answers = simulated_answers(mind[drawn], 800, seed=world)
+        score = odd_one_out(Z[drawn], answers, similarity="dot")
+        held += score.low <= truth <= score.high
+    assert 90 <= held < 100, "an interval that always holds it is too wide"
+
+
+def test_the_error_over_persons_is_that_of_one_left_out():
+    """Where persons differ it is the jackknife's of the weighted mean; a person without weight is no person."""
+    rng = np.random.default_rng(17)
+    answers = np.array([rng.permutation(60)[:3] for _ in range(80)])
+    persons, lenient = np.repeat(np.arange(8), 10), np.repeat(rng.uniform(size=8), 10)
+    values, weights = 0.1 * rng.uniform(size=80) + lenient, rng.uniform(0.5, 2, size=80) * persons
+    found = answer_estimate(values, answers, weights, persons)
+    without = [np.average(values[persons != one], weights=weights[persons != one]) for one in range(1, 8)]
+    assert found.error**2 == pytest.approx(6 / 7 * np.square(np.array(without) - found.mean).sum())
+    assert found.half > answer_estimate(values, answers, weights).half
+
+
+# --- tables of draws and classes
+
+
+def anova(scores):
+    """Mean squares of rows, columns and the rest of a table, by explicit loops."""
+    rows, columns = scores.shape
+    grand = scores.mean()
+    row_square = sum((scores[r].mean() - grand) ** 2 for r in range(rows)) * columns / (rows - 1)
+    column_square = sum((scores[:, c].mean() - grand) ** 2 for c in range(columns)) * rows / (columns - 1)
+    left = sum(
+        (scores[r, c] - scores[r].mean() - scores[:, c].mean() + grand) ** 2
+        for r, c in itertools.product(range(rows), range(columns))
+    )
+    return row_square, column_square, left / ((rows - 1) * (columns - 1))
+
+
+def test_the_two_way_error_is_that_of_the_analysis_of_variance():
+    """(MS_rows + MS_columns - MS_noise) / cells, with Satterthwaite's degrees of freedom."""
+    rng = np.random.default_rng(12)
+    scores = rng.normal(size=(5, 1)) + rng.normal(size=(1, 8)) + 0.3 * rng.normal(size=(5, 8))
+    row, column, noise = anova(scores)
+    found = two_way_estimate(scores)
+    assert found.mean == pytest.approx(scores.mean())
+    assert found.error == pytest.approx(math.sqrt((row + column - noise) / 40))
+    freedom = (row + column - noise) ** 2 / (row**2 / 4 + column**2 / 7 + noise**2 / 28)
+    assert found.freedom == pytest.approx(max(freedom, 4))
+    assert two_way_estimate(scores.T).error == pytest.approx(found.error)
+
+
+def test_a_table_of_pure_noise_has_the_error_of_its_noise():
+    """Where rows and columns differ no more than noise makes them, the error is not less than that of the noise."""
+    scores = np.array([[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    found = two_way_estimate(scores)
+    assert found.error == pytest.approx(math.sqrt(anova(scores)[2] / 9))
+    assert found.freedom == 4
+
+
+@pytest.mark.parametrize("shape", [(1, 7), (7, 1)])
+def test_one_draw_or_one_class_is_a_plain_mean(shape):
+    """With a single row or column the interval is Student's of the others."""
+    values = np.random.default_rng(13).normal(size=7)
+    found = two_way_estimate(values.reshape(shape))
+    assert found.interval() == pytest.approx(stats.t.interval(0.95, 6, values.mean(), stats.sem(values)))
+    assert two_way_estimate(values[:1, None]).interval() == (None, None)
+
+
+def unequal_table(rng, sizes):
+    """A (draws, classes) table around 0, of classes with some numbers of images."""
+    k = len(sizes)
+    return 0.3 * rng.normal(size=(4, 1)) + rng.normal(size=(1, k)) + 0.5 * rng.normal(size=(4, k)) / np.sqrt(sizes)
+
+
+def test_the_two_way_interval_covers_where_the_plain_one_does_not():
+    """Draws and classes at random: the mean of another draw is held as often as promised; cells as independent fail."""
+    rng = np.random.default_rng(14)
+    crossed = plain = 0
+    for _ in range(300):
+        scores = 0.3 * rng.normal(size=(5, 1)) + rng.normal(size=(1, 10)) + 0.5 * rng.normal(size=(5, 10))
+        low, high = two_way_estimate(scores).interval()
+        crossed += low <= 0 <= high
+        plain += abs(scores.mean()) <= 1.96 * scores.std() / math.sqrt(50)
+    assert 0.9 <= crossed / 300 <= 0.99
+    assert plain / 300 < 0.8
+
+
+def test_weights_of_a_table_are_the_sizes_of_its_classes():
+    """The mean is that over images; with one draw the variance is that of leaving out one class at a time."""
+    rng = np.random.default_rng(20)
+    sizes = np.array([40.0, 8, 6, 5, 4, 3])
+    scores = unequal_table(rng, sizes)
+    found = two_way_estimate(scores, sizes)
+    assert found.mean == pytest.approx(np.repeat(scores, sizes.astype(int), axis=1).mean())
+    assert two_way_estimate(scores, np.full(6, 7.0)).error == pytest.approx(two_way_estimate(scores).error)
+    first = scores[:1]
+    mean = np.average(first[0], weights=sizes)
+    left = [np.average(np.delete(first[0], c), weights=np.delete(sizes, c)) for c in range(6)]
+    found = two_way_estimate(first, sizes)
+    assert found.error == pytest.approx(math.sqrt(5 / 6 * sum((one - mean) ** 2 for one in left)))
+    assert found.freedom == pytest.approx(sizes.sum() ** 2 / np.square(sizes).sum() - 1)
+
+
+def test_clusters_of_unequal_size_are_covered_where_the_plain_mean_is_not():
+    """A class with most of the images does not hide its own spread: about 95 % of intervals hold the truth."""
+    rng = np.random.default_rng(24)
+    sizes = np.array([50, *[5] * 10])
+    codes = np.repeat(np.arange(11), sizes)
+    clustered = crossed = plain = 0
+    for _ in range(300):
+        values = rng.normal(size=11)[codes] + rng.normal(size=100)
+        low, high = mean_estimate(values, codes).interval()
+        clustered += low <= 0 <= high
+        low, high = two_way_estimate(unequal_table(rng, sizes), sizes.astype(float)).interval()
+        crossed += low <= 0 <= high
+        low, high = mean_estimate(values).interval()
+        plain += low <= 0 <= high
+    assert clustered / 300 >= 0.93
+    assert crossed / 300 >= 0.93
+    assert plain / 300 < 0.6
+
+
+def test_scores_of_one_class_are_dependent():
+    """The cluster-robust variance by explicit loops; clusters of one are Student's, one cluster has no interval."""
+    rng = np.random.default_rng(25)
+    clusters = np.repeat(np.arange(6), 10)
+    values = np.linspace(0.2, 0.8, 6)[clusters] + 0.01 * rng.normal(size=60)
+    e = values - values.mean()
+    shared = sum(float(e[i] * e[j]) for i in range(60) for j in range(60) if clusters[i] == clusters[j])
+    assert mean_estimate(values, clusters).error == pytest.approx(math.sqrt(6 / 5 * shared) / 60, rel=1e-9)
+    wanted = stats.t.interval(0.95, 59, values.mean(), stats.sem(values))
+    assert mean_estimate(values).interval() == pytest.approx(wanted)
+    assert mean_estimate(values, np.arange(60)).interval() == pytest.approx(wanted)
+    for one in (mean_estimate(values[:1]), mean_estimate(values, np.zeros(60))):
+        assert one.interval() == (None, None)
+    assert mean_estimate(np.array([1.0, 1.0, 0.9])).interval(fraction=True)[1] == 1.0
+
+
+# --- differences
+
+
+def a_difference(kind, rng, shift):
+    """Two arms of some kind of scores whose difference is about `shift` of its standard error."""
+    if kind == "answers":
+        answers = np.array([rng.permutation(25)[:3] for _ in range(120)])
+        noise, share = rng.normal(size=120), {"answers": answers, "weights": rng.uniform(0.2, 2, size=120)}
+    elif kind == "table":
+        noise, share = rng.normal(size=(4, 9)), {"weights": rng.uniform(0.2, 2, size=9)}
+    elif kind == "clusters":
+        noise, share = rng.normal(size=60), {"clusters": rng.integers(0, 8, size=60)}
+    else:
+        noise, share = rng.normal(size=30), {}
+    return noise + shift / math.sqrt(noise.size), np.zeros_like(noise), share
+
+
+@pytest.mark.parametrize("kind", ["answers", "table", "clusters", "list"])
+def test_the_interval_leaves_0_out_exactly_where_p_is_small(kind):
+    """Interval and p-value are of one distribution around one value, weighted or not; swapping the arms flips signs."""
+    rng = np.random.default_rng(23)
+    small = 0
+    for _ in range(60):
+        a, b, share = a_difference(kind, rng, shift=2.5)
+        mean, low, high, p = ends(a, b, **share)
+        assert (low > 0 or high < 0) == (p < 0.05)
+        assert (low + high) / 2 == pytest.approx(mean)
+        assert ends(b, a, **share) == pytest.approx((-mean, -high, -low, p))
+        small += p < 0.05
+    assert 5 < small < 55, "both sides are met"
+
+
+def test_paired_lists_have_the_paired_t_test():
+    """Without answers a list of scores is compared by Student's paired test."""
+    rng = np.random.default_rng(15)
+    a = rng.normal(size=12)
+    b = a - 0.3 + 0.5 * rng.normal(size=12)
+    wanted = stats.ttest_rel(a, b)
+    assert ends(a, b) == pytest.approx((np.mean(a - b), *wanted.confidence_interval(), wanted.pvalue))
+
+
+def test_an_arm_does_not_differ_from_itself():
+    """Equal scores differ by 0 with p = 1; without any spread there is neither an interval nor another p-value."""
+    assert ends(np.ones(5), np.ones(5)) == (0, None, None, 1)
+    assert ends(np.full(5, 2.0), np.ones(5)) == (1, None, None, None)
+
+
+def test_pairing_beats_two_intervals():
+    """Two arms that share most of their mistakes differ clearly although their own intervals overlap."""
+    rng = np.random.default_rng(17)
+    answers = np.array([rng.permutation(50)[:3] for _ in range(600)])
+    b = (rng.uniform(size=600) < 0.5).astype(float)
+    a = np.where(rng.uniform(size=600) < 0.08, 1.0, b)
+    assert answer_interval(b, answers)[1] > answer_interval(a, answers)[0]
+    assert ends(a, b, answers=answers)[1] > 0
+
+
+def test_answers_that_share_nothing_have_mcnemars_p_value():
+    """On disjoint answers the paired difference is that of the answers that changed, as McNemar's test has it."""
+    rng = np.random.default_rng(3)
+    before, after = (rng.uniform(size=(2, 300)) < 0.5).astype(float)
+    *_, p = ends(after, before, answers=np.arange(900).reshape(300, 3))
+    gained, lost = np.sum(after > before), np.sum(after < before)
+    assert p == pytest.approx(stats.chi2.sf((gained - lost) ** 2 / (gained + lost), 1), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "p", [[0.01, 0.04, 0.03, 0.5], [0.2], [0.03, 0.03, 0.03], [0.9, 0.8], [0.001, 0.0011, 0.04, 0.06]]
+)
+def test_holm_equals_its_definition(p):
+    """Corrected p-values reject exactly what Holm's step-down procedure rejects, at every level."""
+    corrected = holm(p)
+    for level in np.linspace(0.001, 0.999, 97):
+        rejected = set()
+        for step, which in enumerate(np.argsort(p, kind="stable")):
+            if p[which] * (len(p) - step) > level:
+                break
+            rejected.add(which)
+        assert {k for k, value in enumerate(corrected) if value <= level} == rejected
+
+
+def test_equal_arms_are_seldom_told_apart():
+    """With five arms that do not differ, any corrected p-value below 0.05 is as rare as promised."""
+    rng = np.random.default_rng(19)
+    false_claims = 0
+    for _ in range(200):
+        first, *others = rng.normal(size=(6, 20))
+        false_claims += min(holm([ends(arm, first)[3] for arm in others])) < 0.05
+    assert false_claims <= 17  # 200 × 0.05 and two standard errors
+
+
+def test_scores_that_cannot_be_compared_are_refused(as_a_user):
+    """Other shapes, none, NaN, and lists of another length."""
+    a, answers = np.zeros(4), np.arange(12).reshape(4, 3)
+    cases = [
+        (lambda: ends(a, np.zeros(5)), "shape"),
+        (lambda: ends(np.zeros((2, 2, 2)), np.zeros((2, 2, 2))), "finite"),
+        (lambda: ends(np.array([0, np.nan]), a[:2]), "finite"),
+        (lambda: ends(a[:0], a[:0]), "finite"),
+        (lambda: ends(a, a, answers=answers[:3]), "as many answers"),
+        (lambda: ends(a, a, clusters=a[:2]), "clusters"),
+    ]
+    for call, noun in cases:
+        with pytest.raises(DataError, match=noun):
+            call()
+
+
+def test_an_estimate_is_students():
+    """Interval and p-value of an estimate are those of Student's t."""
+    estimate = Estimate(0.3, 0.2, 7.5)
+    assert estimate.interval() == pytest.approx(stats.t.interval(0.95, 7.5, 0.3, 0.2))
+    assert estimate.p == pytest.approx(2 * stats.t.sf(1.5, 7.5))
