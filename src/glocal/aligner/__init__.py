@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from glocal.aligner.arm import Arm
+    from glocal.aligner.curve import learning_curve
     from glocal.aligner.data import FitData
     from glocal.aligner.estimator import Aligner
     from glocal.aligner.exact import Exact, Solution
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "Aligner": "estimator", "Arm": "arm", "Exact": "exact", "Fit": "fitting", "FitData": "data", "PaperLoop": "paper",
-    "Solution": "exact", "fit": "fitting",
+    "Solution": "exact", "fit": "fitting", "learning_curve": "curve",
 }  # fmt: skip
 
-__all__ = ["Aligner", "Arm", "Exact", "Fit", "FitData", "PaperLoop", "Solution", "fit"]
+__all__ = ["Aligner", "Arm", "Exact", "Fit", "FitData", "PaperLoop", "Solution", "fit", "learning_curve"]
 
 
 def __getattr__(name: str) -> Any:
