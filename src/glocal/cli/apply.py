@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from glocal.cli.features import LayerName, ModelName, load_features
 from glocal.cli.output import AsJson, progress_bar, put, put_json
-from glocal.data.features import Features
 from glocal.data.parquet import PARQUET, batches, shards_of, vector_column
 from glocal.errors import ParameterError
 from glocal.files import writable_target
@@ -55,32 +57,29 @@ def apply(
         if dimensions is None:
             raise ParameterError("--save-transform saves the transform to fewer dimensions. Pass --dimensions too.")
         writable_target(save_transform, what="--save-transform", endings=ENDINGS)
-    parquet = (
-        model is None
-        and out.suffix != ".npy"
-        and (features.suffix == PARQUET or (features.is_dir() and bool(shards_of(features))))
-    )
-    if not parquet:
-        writable_target(out, what="--out", endings=(".npy",))
-        loaded = load_features(features, model, layer)
-        rows: Any = loaded
-    else:
+    fitted = LinearTransform.from_pretrained(transform)
+    if model is None and out.suffix != ".npy" and _is_parquet(features):
         shards = shards_of(features)
         column = vector_column(shards[0], column)
-        rows = (X for shard in shards for _, _, X in batches(shard, column))
-        loaded = Features(next(iter(batches(shards[0], column)))[2])
-    fitted = LinearTransform.from_pretrained(transform)
-    check_rows(fitted, loaded, normalize=normalize)
+        rows: Any = _vectors(shards, column)
+        sample: Any = next(_vectors(shards, column), None)
+        total = None
+        write = partial(apply_parquet, source=features, column=column)
+    else:
+        writable_target(out, what="--out", endings=(".npy",))
+        if column is not None:
+            raise ParameterError("--column names a column of Parquet, for a Parquet output. Leave it out.")
+        rows = sample = loaded = load_features(features, model, layer)
+        total, write = len(loaded), partial(apply_file, features=loaded)
+    if sample is not None:
+        check_rows(fitted, sample, normalize=normalize)
     fitted = fitted if strength == 1.0 else fitted.at_strength(strength)
     if dimensions is not None:
         fitted = leading(fitted, rows, normalize=normalize).transform(dimensions)
     if save_transform is not None:
         fitted.save(save_transform)
-    with progress_bar("applying", None if parquet else len(loaded), unit="rows") as progress:
-        if parquet:
-            n = apply_parquet(fitted, features, out, column=column, normalize=normalize, progress=progress)
-        else:
-            n = apply_file(fitted, loaded, out, normalize=normalize, progress=progress)
+    with progress_bar("applying", total, unit="rows") as progress:
+        n = write(fitted, out=out, normalize=normalize, progress=progress)
     result = {"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": str(out)}
     if dimensions is not None:
         result |= {name: fitted.meta["reduced"][name] for name in ("of", "energy", "length")}
@@ -90,3 +89,15 @@ def apply(
     put(f"{n} rows of {fitted.out_dimensions} dimensions written to {out}")
     if dimensions is not None:
         put(f"kept: {result['energy']:.4f} of the similarities' energy, {result['length']:.4f} of the squared length")
+
+
+def _is_parquet(features: Path) -> bool:
+    """A Parquet file, or a folder of them without a matrix."""
+    if features.is_dir():
+        return not (features / "features.npy").exists() and bool(shards_of(features))
+    return features.suffix.lower() == PARQUET
+
+
+def _vectors(shards: list[Path], column: str) -> Iterator[np.ndarray]:
+    for shard in shards:
+        yield from (X for _, _, X in batches(shard, column))

@@ -11,10 +11,10 @@ from jaxtyping import Shaped
 from numpy.lib import format as npy_format
 
 from glocal.data.features import Features, check_finite
-from glocal.data.parquet import batches, shards_of, vector_column
+from glocal.data.parquet import PARQUET, batches, shards_of, vector_column
 from glocal.errors import FileError, ParameterError
 from glocal.extras import needed
-from glocal.files import PathLike, array_sha256, atomic_write, make_folder, reading
+from glocal.files import PathLike, array_sha256, atomic_write, make_folder, reading, writable_target
 from glocal.transform.linear import LinearTransform
 
 Progress = Callable[[int], None]
@@ -102,6 +102,8 @@ def apply_parquet(
         raise FileError(f"{source} holds no .parquet file. Check the path.")
     if source.resolve() in (out.resolve(), *out.resolve().parents):
         raise ParameterError(f"output {out} lies in the input {source}. Name another place.")
+    if not source.is_dir():
+        writable_target(out, endings=(PARQUET,))
     column = vector_column(shards[0], column)
     made_by = array_sha256(np.vstack(transform.folded()))
     for shard in shards:
