@@ -69,7 +69,6 @@ def test_an_error_that_is_its_own_cause_is_no_interrupt():
     ("missing", "command"),
     [
         ("safetensors", "fit --features x.npy --triplets t.npy --out w.safetensors"),
-        ("jinja2", "report nowhere --out p.html"),
         ("torchvision", "extract --model torchvision:resnet18 --list-layers"),
     ],
 )
