@@ -160,6 +160,7 @@ def header(shape: str, descr: str = "<f4") -> bytes:
         (lambda path: path.write_bytes(header("(-1, 4)")), "damaged"),
         (lambda path: path.write_bytes(header("(5,)", "|V0")), "damaged"),
         (lambda path: np.save(path, np.array([{"a": 1}], dtype=object)), "pickled"),
+        (lambda path: np.save(path, np.array([0x41, 0x110000], "<u4").view("<U2")), "no character"),
         (lambda path: (np.save(path, np.arange(100.0)), os.truncate(path, 927)), "928 bytes"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import zipfile
 from collections.abc import Sequence
 from typing import Any
@@ -30,9 +31,9 @@ def read_npy(path: PathLike, *, what: str) -> np.ndarray:
         if file.stat().st_size < needed:
             raise ValueError(f"its header promises {needed} bytes and it has {file.stat().st_size}")
         try:
-            return np.load(file, mmap_mode="r", allow_pickle=False)
+            return _of_characters(np.load(file, mmap_mode="r", allow_pickle=False))
         except ValueError:  # empty and 0-d arrays cannot be mapped
-            return np.load(file, allow_pickle=False)
+            return _of_characters(np.load(file, allow_pickle=False))
 
 
 def read_npz(
@@ -58,7 +59,7 @@ def read_npz(
                 if _header_bytes(stream) != held[name]:
                     raise ValueError(f"{name} is truncated")
             with archive.open(f"{name}.npy") as stream:
-                arrays[name] = npy_format.read_array(stream, allow_pickle=False)
+                arrays[name] = _of_characters(npy_format.read_array(stream, allow_pickle=False))
                 stream.read()  # to the end, where the checksum is compared
         return arrays
 
@@ -85,3 +86,12 @@ def _header_bytes(stream: Any) -> int:
     if min(shape, default=0) < 0 or dtype.itemsize == 0:
         raise ValueError(f"no array has the shape {str(shape)[:80]} and type {dtype}")
     return stream.tell() + dtype.itemsize * math.prod(shape)
+
+
+def _of_characters(array: np.ndarray) -> np.ndarray:
+    """The array; a ValueError for text with numbers that are no characters, over which Python itself stumbles."""
+    if array.dtype.kind == "U" and array.size:
+        codes = np.ascontiguousarray(array).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+        if codes.max() > sys.maxunicode:
+            raise ValueError(f"its text holds the number {codes.max()}, which is no character")
+    return array
