@@ -12,9 +12,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads tha
 import numpy as np
 
 from glocal.aligner import Arm, Exact, Fit, FitData, fit
-from glocal.aligner.settings import taken
 from glocal.data.answers import Answers
 from glocal.data.features import Features
+from glocal.options import taken
 
 DATA = Path(os.environ["GLOCAL_DATA_DIR"]) if os.environ.get("GLOCAL_DATA_DIR") else None
 """The real data, where there are any."""

@@ -1,7 +1,7 @@
 """Fits by keywords, as the command line and files spell them."""
 
 from glocal.aligner import Arm, Exact, FitData, fit
-from glocal.aligner.settings import taken
+from glocal.options import taken
 
 
 def fit_arm(features, answers, *, local_features=None, holdout=None, n_dropped=0, on_step=None, **options):

@@ -35,7 +35,8 @@ def files(tmp_path_factory):
     named = position[world.triplets.answers]
     named[:7, 0] = n
     np.save(folder / "named.npy", named)
-    np.save(folder / "local.npy", world.local.matrix)
+    (folder / "local").mkdir()
+    np.save(folder / "local" / "features.npy", world.local.matrix)
     return folder
 
 
@@ -82,7 +83,7 @@ def test_glocal_and_holdout(files, tmp_path, capsys):
     """With local features the method is glocal, and --holdout reports both sides of the fold."""
     record = run_json(
         capsys, "fit", "--features", files, "--triplets", files / "triplets.npy", "--local-features",
-        files / "local.npy", "--holdout", 3, "--out", tmp_path / "t.npz",
+        files / "local", "--holdout", 3, "--out", tmp_path / "t.npz",
     )  # fmt: skip
     assert record["method"] == "glocal"
     assert set(record["parts"]) == {"global", "local", "penalty"}
@@ -235,7 +236,7 @@ def test_an_odd_column_elsewhere_is_said_by_fit(files, tmp_path, capsys):
 
 def test_local_features_of_another_length_are_said(files, tmp_path, capsys):
     """Rows of length 1 beside raw object features are found by `data check` and by `fit`."""
-    rows = np.load(files / "local.npy")
+    rows = np.load(files / "local" / "features.npy")
     np.save(tmp_path / "unit.npy", rows / np.linalg.norm(rows, axis=1, keepdims=True))
     arguments = ("--features", files / "features.npy", "--local-features", tmp_path / "unit.npy")
     assert run("data", "check", *arguments) == 0
@@ -267,7 +268,7 @@ def test_options_without_effect_are_named(files, tmp_path):
             "--tau",
             0.1,
             "--local-features",
-            files / "local.npy",
+            files / "local",
         )
     assert code == 0
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from inspect import Parameter, signature
 from typing import Annotated, Any, get_origin, get_type_hints
@@ -79,6 +79,11 @@ def defaults_of(owner: Any) -> dict[str, Any]:
     parameters = signature(owner).parameters
     given = {name: parameters[name].default for name in options_of(owner)}
     return {name: None if default is Parameter.empty else default for name, default in given.items()}
+
+
+def taken(owner: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of one owner among others."""
+    return {name: options[name] for name in options_of(owner) if name in options}
 
 
 def check_options(owner: Any) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from glocal.errors import ParameterError, UnusedWarning
-from glocal.options import above_0, check_options, option, options_of
+from glocal.options import above_0, check_options, option
 
 Method = Literal["naive", "global", "glocal"]
 METHODS: tuple[str, ...] = get_args(Method)
+_OF_LOCAL = ("alpha", "tau", "local_features", "block_size", "local_blocks")  # what `glocal` alone reads
 if not TYPE_CHECKING:  # for type checkers; at run time `Arm` says in a sentence which are allowed
     Method = str
 
@@ -55,15 +55,11 @@ class Arm:
         holds=METHODS.__contains__,
     )
     alpha: float = option(
-        0.1, "Weight of the local term, 0 to below 1.", allowed="0 to below 1", holds=lambda a: 0 <= a < 1,
-        only="glocal",
-    )  # fmt: skip
-    lmbda: float = option(
-        0.1, "Strength of the penalty, above 0.", allowed="a finite number above 0",
-        holds=lambda value: value > 0 and math.isfinite(value),
-    )  # fmt: skip
+        0.1, "Weight of the local term, 0 to below 1.", allowed="0 to below 1", holds=lambda a: 0 <= a < 1
+    )
+    lmbda: float = option(0.1, "Strength of the penalty, above 0.", allowed="a finite number above 0", holds=above_0)
     tau: float = option(
-        0.25, "Temperature of the local term, above 0.", allowed="a finite number above 0", holds=above_0, only="glocal"
+        0.25, "Temperature of the local term, above 0.", allowed="a finite number above 0", holds=above_0
     )
     mix: float = option(
         1.0, "Share of the scaled identity in the penalty: above 0, at most 1.",
@@ -88,18 +84,14 @@ class Arm:
         """The share of the scaled identity in the penalty: 0 of `naive`."""
         return 0.0 if self.method == "naive" else self.mix
 
-    def warn_unused(self, given: Mapping[str, str], of_local: Iterable[str]) -> None:
-        """Name the settings that only `glocal` reads, as they were spelled, if this is another method.
-
-        `given` maps settings to how they are spelled where they were given; `of_local` are those of `glocal` beside
-        those of an arm.
-        """
-        readers = {*of_local, *(name for name, found in options_of(Arm).items() if found.only)}
-        idle = [] if self.local else [spelled for name, spelled in given.items() if name in readers]
+    def warn_unused(self, given: Mapping[str, str]) -> None:
+        """Name the settings that only `glocal` reads, as they are spelled in `given`, if this is another method."""
+        idle = [] if self.local else [spelled for name, spelled in given.items() if name in _OF_LOCAL]
         if idle:
+            one = len(idle) == 1
             warnings.warn(
-                f"{' and '.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect with method {self.method}; only "
-                f"glocal reads {'it' if len(idle) == 1 else 'them'}.",
+                f"{' and '.join(idle)} {'has' if one else 'have'} no effect with method {self.method}: only glocal "
+                f"reads {'it' if one else 'them'}.",
                 UnusedWarning,
                 stacklevel=3,
             )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.aligner.arm import Arm
-from glocal.aligner.settings import DataOptions
 from glocal.data.answers import Answers
 from glocal.data.check import warn_of_answers, warn_of_local
 from glocal.data.features import Features, Standardization
@@ -17,12 +16,13 @@ from glocal.data.splits import local_blocks, object_folds
 from glocal.errors import DataError, ParameterError
 from glocal.files import array_sha256
 from glocal.objective import ChoiceLoss, Workers, blas_alone
+from glocal.options import at_least_1, check_options, option
 from glocal.solver import best_scale
 from glocal.transform import LinearTransform
 
 
 @dataclass(frozen=True, eq=False)
-class FitData(DataOptions):
+class FitData:
     """What a fit is minimised on.
 
     Parameters
@@ -53,9 +53,18 @@ class FitData(DataOptions):
     features: Features
     answers: Answers
     local_features: Features | None = None
+    _: KW_ONLY
+    block_size: int = option(1024, "Local images compared with each other.")
+    local_blocks: int = option(16, "Blocks of local images to use, at most.", allowed="at least 1", holds=at_least_1)
+    seed: int = option(
+        42, "Of the blocks and of the folds.", allowed=f"0 to {2**32 - 1}", holds=lambda seed: 0 <= seed < 2**32
+    )
     objects: Int[np.ndarray, " k"] | None = None
     images: Int[np.ndarray, " m"] | None = None
     n_dropped: int = 0
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     @property
     def scalars(self) -> Standardization:

@@ -13,14 +13,14 @@ from sklearn.utils.validation import validate_data
 
 from glocal.aligner.arm import Arm, Method
 from glocal.aligner.data import FitData
-from glocal.aligner.exact import Exact
+from glocal.aligner.exact import Dtype, Exact
 from glocal.aligner.fitting import Solver, fit
-from glocal.aligner.settings import OF_LOCAL, DataOptions, Dtype, SolverOptions, taken
 from glocal.data.answers import Answers
 from glocal.data.features import Features, as_matrix
 from glocal.errors import DataError, FileError
 from glocal.evaluation.agreement import odd_one_out
 from glocal.files import PathLike
+from glocal.options import taken
 from glocal.results import FitRecord, Provenance
 from glocal.transform import LinearTransform, check_rows
 
@@ -92,12 +92,12 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         lmbda: float = Arm.lmbda,
         mix: float = Arm.mix,
         tau: float = Arm.tau,
-        tol: float | None = SolverOptions.tol,
-        max_evaluations: int = SolverOptions.max_evaluations,
-        block_size: int = DataOptions.block_size,
-        local_blocks: int = DataOptions.local_blocks,
-        seed: int = DataOptions.seed,
-        dtype: Dtype = SolverOptions.dtype,
+        tol: float | None = Exact.tol,
+        max_evaluations: int = Exact.max_evaluations,
+        block_size: int = FitData.block_size,
+        local_blocks: int = FitData.local_blocks,
+        seed: int = FitData.seed,
+        dtype: Dtype = Exact.dtype,
         solver: Solver | None = None,
     ) -> None:
         self.method = method
@@ -173,12 +173,12 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         given = self.get_params()
         given["method"] = self.method or ("global" if local is None else "glocal")
         arm = Arm(**taken(Arm, given))
-        arm.warn_unused(self._changed(local), OF_LOCAL)
+        arm.warn_unused(self._changed(local))
         data = FitData(
             Features(rows, None, "X"), answers_of(y if answers is None else answers, sample_weight), local,
-            **taken(DataOptions, given),
+            **taken(FitData, given),
         )  # fmt: skip
-        found = fit(data, arm, self.solver or Exact(**taken(SolverOptions, given)))
+        found = fit(data, arm, self.solver or Exact(**taken(Exact, given)))
         self.transform_ = found.transform
         self.record_ = found.record
         self.method_ = found.record.method

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -11,13 +11,18 @@ from jaxtyping import Float
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
 from glocal.aligner.problem import Problem
-from glocal.aligner.settings import TOL, SolverOptions
 from glocal.errors import TrivialOptimumError
 from glocal.objective import Objective, blas_alone
+from glocal.options import above_0, at_least_1, check_options, option
 from glocal.solver import DualityGap, End, OnStep, allowed_gap, best_scale, lambda_max, minimise, minimise_naive
 from glocal.solver.minimise import Pairs
 from glocal.solver.naive import counted_on
 from glocal.transform import LinearTransform
+
+Dtype = Literal["float32", "float64"]
+if not TYPE_CHECKING:  # for type checkers; at run time a sentence says which are allowed
+    Dtype = str
+_TOL = {"float32": 1e-5, "float64": 1e-7}
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +74,7 @@ class Solution:
 
 
 @dataclass(frozen=True)
-class Exact(SolverOptions):
+class Exact:
     """L-BFGS on all answers and local images at once.
 
     Parameters
@@ -87,12 +92,22 @@ class Exact(SolverOptions):
         A value outside its range.
     """
 
+    tol: float | None = option(
+        None, "Relative tolerance on the objective. [default: 1e-5; 1e-7 in float64]", kind=float,
+        allowed="above 0 and finite", holds=above_0,
+    )  # fmt: skip
+    max_evaluations: int = option(1000, "Evaluations of the objective at most.", allowed="at least 1", holds=at_least_1)
+    dtype: Dtype = option("float32", "float32 or float64.", allowed="float32 and float64", holds=_TOL.__contains__)
+
     name: ClassVar[str] = "exact"
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     @property
     def tolerance(self) -> float:
         """`tol`, or what None stands for."""
-        return TOL[self.dtype] if self.tol is None else self.tol
+        return _TOL[self.dtype] if self.tol is None else self.tol
 
     def problem(self, data: FitData, *, local: bool = True) -> Problem:
         """The data in their principal axes; `global` and `naive` need no `local` images."""

@@ -12,12 +12,12 @@ from jaxtyping import Float
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
-from glocal.aligner.exact import Solution
-from glocal.aligner.settings import PaperOptions
+from glocal.aligner.exact import Dtype, Solution
 from glocal.data.answers import Answers
 from glocal.errors import DivergedError, ParameterError
 from glocal.extras import needed
 from glocal.objective import Evaluation
+from glocal.options import above_0, check_options, option
 from glocal.similarity import of_pairs
 from glocal.solver import OnStep
 from glocal.transform import LinearTransform
@@ -27,7 +27,7 @@ FOLDS = 4
 
 
 @dataclass(frozen=True)
-class PaperLoop(PaperOptions):
+class PaperLoop:
     """The procedure of the authors' scripts; docs/fidelity.md lists in what it differs from `Exact`.
 
     Parameters
@@ -57,6 +57,14 @@ class PaperLoop(PaperOptions):
     Muttenthaler et al. 2023, and its scripts: LukasMut/gLocal at commit 635fdaa.
     """
 
+    eta: float = option(0.01, "Learning rate.", allowed="above 0 and finite", holds=above_0, only="paper")
+    optimiser: str = option(
+        "sgd", "sgd or adam.", allowed="sgd and adam", holds=("sgd", "adam").__contains__, only="paper"
+    )
+    bias: bool = option(False, "Learn a bias too.", allowed="True and False", only="paper")
+    dtype: Dtype = option(
+        "float32", "float32 or float64.", allowed="float32 and float64", holds=("float32", "float64").__contains__
+    )
     squared: bool = False
     batch_size: int = 256
     max_epochs: int = 100
@@ -68,7 +76,7 @@ class PaperLoop(PaperOptions):
     name: ClassVar[str] = "paper"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        check_options(self)
         for name, least in (("batch_size", 1), ("max_epochs", 1), ("min_epochs", 0), ("patience", 1), ("min_delta", 0)):
             value = getattr(self, name)
             if value is not None and not value >= least:

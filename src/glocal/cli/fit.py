@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from glocal.aligner.arm import Arm
-from glocal.aligner.settings import OF_LOCAL, DataOptions, PaperOptions, SolverOptions, taken
+from glocal.aligner.data import FitData
+from glocal.aligner.exact import Exact
+from glocal.aligner.paper import PaperLoop
 from glocal.cli.answers import AnswersFile
 from glocal.cli.command import SolverName, changed, solver_of, takes
 from glocal.cli.features import FeaturesPath, LayerName, ModelName, load_features
@@ -16,11 +18,12 @@ from glocal.cli.output import AsJson, interval, progress_bar, put, put_json, put
 from glocal.errors import counted
 from glocal.extras import needed
 from glocal.files import writable_target
+from glocal.options import taken
 from glocal.results import FitRecord, to_json
 from glocal.transform.files import ENDINGS
 
 
-@takes(Arm, SolverOptions, PaperOptions, DataOptions)
+@takes(Arm, Exact, PaperLoop, FitData)
 def fit(
     features: FeaturesPath,
     answers: AnswersFile,
@@ -48,13 +51,12 @@ def fit(
     loaded = load_features(features, model, layer)
     joined = answers.to_fit(loaded)
     local = None if local_features is None else load_features(local_features, model, layer)
-    from glocal.aligner import FitData
     from glocal.aligner import fit as fit_one
 
     given = changed(fit, {"local_features": local_features, **options})
     options["method"] = options["method"] or ("global" if local is None else "glocal")
     arm = Arm(**taken(Arm, options))
-    arm.warn_unused(given, OF_LOCAL)
+    arm.warn_unused(given)
     shown = "objective" if solver == "exact" else "watched loss"
     with progress_bar("fitting", None, unit="evaluations") as progress:
         fitted = fit_one(

@@ -8,17 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
-from glocal.aligner.settings import DataOptions, PaperOptions, SolverOptions, taken
+from glocal.aligner.data import FitData
+from glocal.aligner.exact import Exact
+from glocal.aligner.paper import PaperLoop
 from glocal.cli.answers import AnswersFile
 from glocal.cli.command import SolverName, solver_of, takes
 from glocal.cli.features import FeaturesPath
 from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table, say
 from glocal.data.features import Features
+from glocal.options import taken
 
 _SHOWN = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept", "loss": "loss (nats)"}
 
 
-@takes(SolverOptions, PaperOptions, DataOptions, without=("tol",))
+@takes(Exact, PaperLoop, FitData, without=("tol",))
 def sweep(
     features: FeaturesPath,
     answers: AnswersFile,
@@ -55,7 +58,6 @@ def sweep(
     loaded = Features.load(features)
     joined = answers.to_fit(loaded)
     local = None if local_features is None else Features.load(local_features)
-    from glocal.aligner import FitData
     from glocal.sweep import sweep as run
 
     data = FitData(loaded, joined.triplets, local, n_dropped=joined.n_dropped, **taken(FitData, options))

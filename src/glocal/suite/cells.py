@@ -13,12 +13,12 @@ import numpy as np
 
 from glocal._version import __version__
 from glocal.aligner import Arm, Exact, FitData, fit
-from glocal.aligner.settings import OF_LOCAL, taken
 from glocal.arrays import read_npz
 from glocal.evaluation.intervals import Units
 from glocal.evaluation.result import KeptResult
 from glocal.files import PathLike, atomic_write, make_folder, reading
 from glocal.jobs.folder import once, sweep_out
+from glocal.options import taken
 from glocal.results import Score, to_json
 from glocal.suite.plan import NamedArm, Plan, Task
 from glocal.suite.sources import Sources
@@ -82,7 +82,7 @@ class Cells:
         settings = dict(arm.settings)
         strength = float(settings.pop("strength", 1.0))
         minimised = Arm(**taken(Arm, settings))
-        minimised.warn_unused({name: f"{arm.name}.{name}" for name in settings}, OF_LOCAL)
+        minimised.warn_unused({name: f"{arm.name}.{name}" for name in settings})
         local = sources.network.local if minimised.local else None
         data = FitData(
             sources.objects, sources.parts[0], None if local is None else sources.features(local),

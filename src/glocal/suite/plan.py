@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from glocal.aligner.arm import METHODS, Arm
-from glocal.aligner.settings import DataOptions, SolverOptions
+from glocal.aligner.data import FitData
+from glocal.aligner.exact import Exact
 from glocal.data.sources.breeds import check_breeds
 from glocal.errors import ParameterError
 from glocal.evaluation.agreement import odd_one_out
@@ -213,7 +214,7 @@ def _network(name: str, table: Any, here: str) -> NetworkFiles:
 
 def _arm(name: str, table: Any, here: str) -> NamedArm:
     options = options_of(Arm)
-    options |= {"tol": options_of(SolverOptions)["tol"], "block_size": options_of(DataOptions)["block_size"]}
+    options |= {"tol": options_of(Exact)["tol"], "block_size": options_of(FitData)["block_size"]}
     _check(table, {**{key: option.kind for key, option in options.items()}, **_ARM}, here)
     if "transform" in table and set(table) - {"transform", "strength"}:
         raise ParameterError(f"{here} has a transform and settings of a fit; leave one of them out.")
