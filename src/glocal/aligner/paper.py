@@ -121,7 +121,7 @@ class PaperLoop:
         objective = procedure.objective(found)
         here = f"after {procedure.epochs} epochs and {procedure.steps} steps at eta {self.eta:g}"
         if not np.isfinite(objective):  # the very last steps were too long
-            raise DivergedError(f"the loop diverged {here}: the loss is not finite. Lower eta.", procedure.steps)
+            raise DivergedError(f"the loss is not finite {here}. Lower eta.", procedure.steps)
         W, b = procedure.W, procedure.b
         transform = LinearTransform(
             W.detach().float().cpu().numpy(), None if b is None else b.detach().float().cpu().numpy(),

@@ -40,14 +40,6 @@ class LoopData(NamedTuple):
     images: Float[np.ndarray, "k p"] | None
 
 
-def loss_of_choices(Z: Tensor, answers: Tensor, pairs: Sequence[tuple[int, int]], weights: Tensor) -> Tensor:
-    """Σ w ℓ / t, ℓ = -log softmax of the dot products of the candidate pairs at the first of them."""
-    z = Z[answers]
-    logits = torch.stack([(z[:, i] * z[:, j]).sum(1) for i, j in pairs], dim=1)
-    chosen = torch.zeros(len(z), dtype=torch.long, device=Z.device)
-    return (weights * functional.cross_entropy(logits, chosen, reduction="none")).mean()
-
-
 def loss_of_neighbours(X: Tensor, Z: Tensor, tau: float) -> Tensor:
     """The mean over images of the cross-entropy of softmaxes of their cosines to the others over τ, teacher X."""
     others = ~torch.eye(len(X), dtype=torch.bool, device=X.device)
@@ -78,8 +70,6 @@ def epoch_steps(n_answers: int, batch_size: int, n_images: int, block_size: int,
 class Procedure(lightning.LightningModule):
     """W, and b if it is learned, on their way; `at` has the fields of `Arm` and `PaperLoop`, block size and seed."""
 
-    X: Tensor
-
     def __init__(
         self, X: Tensor, pairs: Sequence[tuple[int, int]], fitted: LoopData, watched: LoopData, at: Any
     ) -> None:
@@ -109,15 +99,19 @@ class Procedure(lightning.LightningModule):
         return (1 - alpha) * parts["global"] + alpha * parts.get("local", 0.0) + self.at.lmbda * parts["penalty"]
 
     def loss(self, name: str, rows: np.ndarray) -> Tensor:
-        """L_global on some answers; weights are over their mean, so that batches average to all."""
+        """Σ w ℓ / t on t answers, ℓ = -log softmax of the dot products of the candidate pairs at the first of them.
+
+        The weights are over their mean, so that batches average to all answers.
+        """
         answers, weights, _ = self.data[name]
         objects, member = np.unique(answers[rows], return_inverse=True)
+        z = self(self.get_buffer("X")[objects])[torch.as_tensor(member.reshape(len(rows), -1), device=self.device)]
+        logits = torch.stack([(z[:, i] * z[:, j]).sum(1) for i, j in self.pairs], dim=1)
         w = np.ones(len(rows)) if weights is None else weights[rows] / weights.mean()
-        places = torch.as_tensor(member.reshape(len(rows), -1), device=self.device)
-        return loss_of_choices(self(self.X[objects]), places, self.pairs, torch.as_tensor(w).to(self.W))
+        return (torch.as_tensor(w).to(self.W) * (logits.logsumexp(1) - logits[:, 0])).mean()
 
     def local_loss(self, name: str, rows: np.ndarray) -> Tensor:
-        """L_local on some images."""
+        """L_local on some images, one block."""
         images = torch.as_tensor(self.data[name].images[rows]).to(self.W)  # type: ignore[index]
         return loss_of_neighbours(images, self(images), self.at.tau)
 
@@ -134,8 +128,7 @@ class Procedure(lightning.LightningModule):
             parts["local"] = self.local_loss("fitted", step[1])
         value: Tensor = self.objective(parts)
         if not torch.isfinite(value):
-            here = f"in epoch {self.current_epoch + 1} with eta {self.at.eta:g}"
-            raise DivergedError(f"the loop diverged {here}: the loss is not finite. Lower eta.", self.global_step)
+            raise DivergedError(f"the loss is not finite at eta {self.at.eta:g}. Lower eta.", self.global_step)
         return value
 
     def on_train_epoch_start(self) -> None:
@@ -151,8 +144,8 @@ class Procedure(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """SGD with momentum, or Adam; over all epochs the learning rate climbs from a third of eta to eta."""
-        kinds: dict[str, Any] = {"sgd": partial(torch.optim.SGD, momentum=0.9), "adam": torch.optim.Adam}
-        optimiser = kinds[self.at.optimiser](self.parameters(), self.at.eta)
+        kind: Any = partial(torch.optim.SGD, momentum=0.9) if self.at.optimiser == "sgd" else torch.optim.Adam
+        optimiser = kind(self.parameters(), self.at.eta)
         return [optimiser], [torch.optim.lr_scheduler.LinearLR(optimiser, total_iters=self.at.max_epochs)]
 
     @torch.no_grad()
@@ -165,10 +158,7 @@ class Procedure(lightning.LightningModule):
         return found
 
     def walk(self, options: Mapping[str, Any]) -> bool:
-        """Let Lightning fit; whether the stopping rule ended it, and not the epochs. The last weights stay.
-
-        `options` are further arguments of Lightning's ``Trainer``.
-        """
+        """Let Lightning's ``Trainer`` fit, with these `options`; whether the stopping rule ended it, not the epochs."""
         stopping = EarlyStopping("watched", self.at.min_delta, self.at.patience, check_on_train_epoch_end=True)
         off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
         trainer = lightning.Trainer(**{
