@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.collapse import collapsed
@@ -90,9 +90,3 @@ def neighbours_kept(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], k:
 def neighbours(Z: Float[np.ndarray, "n p"], k: int = 10) -> Int[np.ndarray, "n k"]:
     """The k nearest rows of every row, nearest first, for pictures."""
     return np.concatenate([np.argsort(-S, axis=1, kind="stable")[:, :k] for _, S in cosine_blocks(Z)])
-
-
-def nearest_label_accuracy(Z: Float[np.ndarray, "n p"], labels: Shaped[np.ndarray, " n"]) -> float:
-    """How often the nearest other row has the same label, ties shared."""
-    P = neighbourhoods(Z, 1).tocoo()
-    return float(P.data @ (labels[P.row] == labels[P.col])) / len(labels)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from glocal._version import __version__
 from glocal.data.features import object_name
 from glocal.data.labels import load_categories
-from glocal.evaluation.view import BeforeAfter, View, load_view, object_view, save_view
+from glocal.evaluation.view import View, load_view, object_view, save_view
 from glocal.files import make_folder
 from glocal.suite.cells import content_of, embedding, hash_of
 from glocal.suite.plan import NamedArm, Plan
@@ -21,7 +19,7 @@ from glocal.transform.files import wrong_name
 _SHOWN = (
     "method", "alpha", "lmbda", "mix", "tau", "objective", "converged", "status", "reason", "gap", "evaluations",
 )  # fmt: skip
-_FORMAT = 1  # a change in what views hold makes kept ones another content
+_FORMAT = 2  # a change in what views hold makes kept ones another content
 
 
 class Views:
@@ -51,14 +49,9 @@ class Views:
     ) -> View:
         plan, sources = self._plan, self._sources
         transform = transforms[arm.name]
-        objects = sources.objects
-        Z, before = (embedding(sources, each)(objects) for each in (transform, transforms[plan.baseline]))
-        has_answers = "triplets" in plan.answers
-        parts = [BeforeAfter(before, Z, sources.parts[1])] if has_answers and baseline is not None else []
         return object_view(
-            Z, self._names(), categories=self._categories_of_objects(), baseline=baseline, parts=parts,
-            weights=None if transform is None else transform.weights.astype(np.float64),
-            features=objects.standardization(objects.matrix, "float64"),
+            embedding(sources, transform)(sources.objects), self._names(), categories=self._categories_of_objects(),
+            baseline=baseline,
             meta={
                 "key": key, "network": sources.network.name, "arm": arm.name, "baseline": plan.baseline,
                 "split": "heldout", "settings": dict(arm.settings), "fit": _fit(transform), "notes": self._notes(arm),

@@ -22,7 +22,7 @@ from glocal.data.features import check_finite, object_name
 from glocal.errors import ClusterError, DivergedError, GLocalError, ParameterError, TrivialOptimumError
 from glocal.evaluation.agreement import answer_credit, heldout_rows, odd_one_out
 from glocal.evaluation.neighbours import neighbours_kept
-from glocal.evaluation.view import BeforeAfter, object_view, save_view
+from glocal.evaluation.view import object_view, save_view
 from glocal.extras import needed
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder, one_line, read_object
 from glocal.results import Score, append_rows, read_rows, to_json
@@ -295,12 +295,8 @@ def _write(found: Sweep, data: FitData, heldout: Heldout, folder: Path) -> None:
     raw, X = np.asarray(features.matrix, dtype=np.float64), data.scalars(features.matrix, "float64")
     meta = {"network": "", "arm": "original", "baseline": "original"}
     original = object_view(X, names, meta=meta)
-    chosen = object_view(
-        found.transform.apply(raw), names, baseline=original, features=X,
-        parts=[BeforeAfter(X, transform.apply(raw), data.answers.select(held)) for transform, held in heldout],
-        weights=found.transform.weights.astype(np.float64),
-        meta={**meta, "arm": "chosen", "split": "heldout", "settings": _setting(found.best)},
-    )  # fmt: skip
+    told = {**meta, "arm": "chosen", "settings": _setting(found.best)}
+    chosen = object_view(found.transform.apply(raw), names, baseline=original, meta=told)
     for name, view in (("original", original), ("chosen", chosen)):
         save_view(view, views / f"{name}.npz")
 
