@@ -16,7 +16,7 @@ from glocal.data.features import Features
 from glocal.objective import ChoiceLoss, Evaluation, LocalLoss, Objective, choices, penalty
 from glocal.similarity import candidate_pairs
 from glocal.solver import DualityGap, best_scale, lambda_max, minimise, minimise_naive, symmetric_start
-from glocal.solver.minimise import _InverseHessian, _Triangle
+from glocal.solver.minimise import _InverseHessian, _Vectors
 from glocal.solver.naive import Stationarity
 
 P = 6
@@ -200,7 +200,7 @@ def test_the_inverse_hessian_is_bfgs_on_the_triangle():
         H = V @ H @ V.T + np.outer(s, s) / (s @ y)
     g = rng.normal(size=6)
     np.testing.assert_allclose(found(g), H @ g, rtol=1e-10)
-    form, A, B = _Triangle(P, np.dtype(float)), definite(1), definite(2)
+    form, A, B = _Vectors((P, P), np.dtype(float), True), definite(1), definite(2)
     assert form.pack(A) @ form.pack(B) == pytest.approx(np.sum(A * B))
     np.testing.assert_allclose(form.unpack(form.pack(A)), A)
 

@@ -76,10 +76,6 @@ class DualityGap:
         # below 0: W is all but singular
         return math.inf if met is None or met.gap <= -allowed else max(met.gap, 0.0)
 
-    def definite(self, W: Float[np.ndarray, "p p"]) -> bool:
-        """Whether W or -W is positive definite; else (W Wᵀ)^½ is lower."""
-        return is_definite(-W if np.trace(W) < 0 else W)
-
     def _excess(self, A: Float[np.ndarray, "p p"]) -> float:
         """λ mix tr (λI + A)⁻¹ / p - 1, at most 0 where f* ≥ H(q) follows; infinite where λI + A is indefinite."""
         values = np.linalg.eigvalsh(A) + self.objective.lmbda
@@ -113,12 +109,3 @@ class _Dual:
         if not math.isfinite(missed.excess):
             return 0.5
         return min(max(-0.9 * self.excess / (missed.excess - self.excess), 0.05), 0.95)
-
-
-def is_definite(W: Float[np.ndarray, "p p"]) -> bool:
-    """Whether a symmetric W is positive definite."""
-    try:
-        np.linalg.cholesky(W.astype(np.float64))
-    except np.linalg.LinAlgError:
-        return False
-    return True

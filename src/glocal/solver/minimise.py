@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.objective import Evaluation
-from glocal.solver.start import symmetric_start
+from glocal.solver.start import is_definite, symmetric_start
 
 Status = Literal["converged", "budget", "stalled"]
 OnStep = Callable[[int, Evaluation], None]
@@ -34,10 +34,6 @@ class Criterion(Protocol):
 
     def gap(self, at: Evaluation, W: np.ndarray, allowed: float) -> float:
         """The gap; one of at most `allowed` is small enough."""
-        ...
-
-    def definite(self, W: np.ndarray) -> bool:
-        """False where (W Wᵀ)^½ is lower than W."""
         ...
 
 
@@ -108,11 +104,8 @@ def minimise(
     ----------
     Nocedal (1980), Math. Comp. 35:773.
     """
-    form = _Triangle(len(W), W.dtype) if symmetric else _Whole(W.shape)
-    s = moments[:, None].astype(W.dtype)
-    hessian = _InverseHessian(
-        form.entries(1 / ((s + s.T) / 2 + 3 if symmetric else np.broadcast_to(s + 1, W.shape))), pairs
-    )
+    form = _Vectors(W.shape, W.dtype, symmetric)
+    hessian = _InverseHessian(form.diagonal(moments[:, None].astype(W.dtype)), pairs)
     at, done, idle, worth = objective(W), 1, 0, math.inf
     x, g = form.pack(W), form.pack(at.dW)
     lowest, flattest = at.value, norm(g)
@@ -138,7 +131,7 @@ def minimise(
                 gained = at.value < lowest - eps * abs(at.value) or norm(g) < 0.9 * flattest
                 idle = 0 if gained else idle + 1
                 lowest, flattest = min(lowest, at.value), min(flattest, norm(g))
-            elif symmetric and done < max_evaluations and not criterion.definite(W):  # a saddle: (W Wᵀ)^½ is lower
+            elif symmetric and done < max_evaluations and not is_definite(W):  # a saddle: (W Wᵀ)^½ is lower
                 W = symmetric_start(W)
                 at, done, idle, worth = objective(W), done + 1, 0, math.inf
                 x, g = form.pack(W), form.pack(at.dW)
@@ -158,7 +151,7 @@ def minimise(
 
 
 def _step(
-    objective: Callable[[np.ndarray], Evaluation], form: _Triangle | _Whole, x: np.ndarray, at: Evaluation,
+    objective: Callable[[np.ndarray], Evaluation], form: _Vectors, x: np.ndarray, at: Evaluation,
     g: np.ndarray, hessian: _InverseHessian, budget: int,
 ) -> tuple[tuple[np.ndarray, Evaluation, np.ndarray] | None, int]:  # fmt: skip
     """The first of ever shorter quasi-Newton steps that lowers f, None if none does, and the number of trials."""
@@ -205,48 +198,37 @@ class _InverseHessian:
         return q
 
 
-class _Triangle:
-    """Symmetric matrices as vectors of their upper triangle, which halves memory and time of the recursion.
+class _Vectors:
+    """Matrices as vectors: symmetric ones by their upper triangle, which halves memory and time of the recursion.
 
-    Entries off the diagonal count √2 times, so that dot products are those of the matrices.
+    Entries off the diagonal then count √2 times, so that dot products are those of the matrices.
     """
 
-    def __init__(self, p: int, dtype: np.dtype) -> None:
-        i, j = np.triu_indices(p)
-        self._p, self._upper, self._lower = p, i * p + j, j * p + i
-        self._root = np.where(i == j, 1, math.sqrt(2)).astype(dtype)
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, symmetric: bool) -> None:
+        self._shape, self._symmetric = shape, symmetric
+        if symmetric:
+            i, j = np.triu_indices(shape[0])
+            self._upper, self._lower = i * shape[0] + j, j * shape[0] + i
+            self._root = np.where(i == j, 1, math.sqrt(2)).astype(dtype)
 
-    def pack(self, A: Float[np.ndarray, "p p"]) -> Float[np.ndarray, " u"]:
-        """The symmetric part of A."""
+    def pack(self, A: Float[np.ndarray, "p q"]) -> Float[np.ndarray, " u"]:
+        """The (symmetric part of the) matrix."""
         flat = A.ravel()
-        return (flat[self._upper] + flat[self._lower]) * (self._root / 2)
+        return (flat[self._upper] + flat[self._lower]) * (self._root / 2) if self._symmetric else flat
 
-    def unpack(self, x: Float[np.ndarray, " u"]) -> Float[np.ndarray, "p p"]:
-        """The matrix."""
-        A, entries = np.empty(self._p * self._p, x.dtype), x / self._root
-        A[self._upper] = A[self._lower] = entries
-        return A.reshape(self._p, self._p)
+    def unpack(self, x: Float[np.ndarray, " u"]) -> Float[np.ndarray, "p q"]:
+        """The matrix of a vector."""
+        if not self._symmetric:
+            return x.reshape(self._shape)
+        A, entries = np.empty(self._shape, x.dtype), x / self._root
+        A.reshape(-1)[self._upper] = A.reshape(-1)[self._lower] = entries
+        return A
 
-    def entries(self, D: Float[np.ndarray, "p p"]) -> Float[np.ndarray, " u"]:
-        """A factor for each entry."""
-        return D.ravel()[self._upper]
-
-
-class _Whole:
-    """Matrices of any shape as vectors."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self._shape = shape
-
-    def pack(self, A: Float[np.ndarray, "p q"]) -> Float[np.ndarray, " pq"]:
-        """All entries."""
-        return A.ravel()
-
-    def unpack(self, x: Float[np.ndarray, " pq"]) -> Float[np.ndarray, "p q"]:
-        """The matrix."""
-        return x.reshape(self._shape)
-
-    entries = pack
+    def diagonal(self, s: Float[np.ndarray, "p 1"]) -> Float[np.ndarray, " u"]:
+        """The initial inverse Hessian."""
+        if self._symmetric:
+            return (1 / ((s + s.T) / 2 + 3)).ravel()[self._upper]
+        return np.ascontiguousarray(np.broadcast_to(1 / (s + 1), self._shape)).ravel()
 
 
 def dot(x: np.ndarray, y: np.ndarray) -> float:

@@ -31,10 +31,6 @@ class Stationarity:
         """The same."""
         return self.estimate(at, V)
 
-    def definite(self, V: Float[np.ndarray, "p k"]) -> bool:
-        """Columns need not be."""
-        return True
-
 
 def minimise_naive(
     choices: ChoiceLoss,

@@ -71,3 +71,12 @@ def symmetric_start(W: Float[np.ndarray, "p p"]) -> Float[np.ndarray, "p p"]:
     U, singular, _ = np.linalg.svd(W.astype(np.float64))
     root = (U * singular) @ U.T
     return ((root + root.T) / 2).astype(W.dtype)
+
+
+def is_definite(W: Float[np.ndarray, "p p"]) -> bool:
+    """Whether a symmetric W, or -W, is positive definite; else (W Wᵀ)^½ has no larger penalty."""
+    try:
+        np.linalg.cholesky((-W if np.trace(W) < 0 else W).astype(np.float64))
+    except np.linalg.LinAlgError:
+        return False
+    return True
