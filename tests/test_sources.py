@@ -50,7 +50,7 @@ def register(monkeypatch):
     """A function that publishes one made-up file at an address."""
 
     def add(url, checksum=f"sha256:{SHA256}"):
-        entry = RemoteFile("made/up", "made/up.bin", f"{url}/up.bin", checksum, len(CONTENT), "bytes", "none", "nobody")
+        entry = RemoteFile("made/up", "made/up.bin", f"{url}/up.bin", checksum, "bytes", "none", "nobody", len(CONTENT))
         monkeypatch.setitem(published(), "made/up", entry)
 
     return add

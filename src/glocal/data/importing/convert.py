@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from glocal.arrays import read_npy, read_npz
 from glocal.data.answers import Answers
-from glocal.data.importing.table import Imported, counted, import_table, read_table, sifted
+from glocal.data.importing.table import Imported, import_table, read_table, sifted
 from glocal.data.tables import read_numbers
 from glocal.errors import DataError, ParameterError
 from glocal.files import PathLike, file_sha256, read_lines, reading
@@ -110,8 +110,6 @@ def read_cblearn(path: PathLike, *, names: Sequence[str] | None = None, base: in
         "pairs that share no object": ~shares, "equal alternatives": (i == j) | (i == k) | (j == k),
         "no answer": signs == 0,
     })  # fmt: skip
-    if not taken.any():
-        raise DataError(f"{path}: no answer is left of {len(query)} comparisons: {counted(dropped)}.")
     weights = np.abs(signs[taken]).astype(float)
     answers = Answers.from_array(
         objects[taken], base=base, kind="anchor", names=names, weights=None if (weights == 1).all() else weights

@@ -138,8 +138,6 @@ def import_table(
     taken, dropped = sifted({**reasons, "another number of objects than most": width != most})
     if len(table) < n_read:
         dropped = {"another kind of row": n_read - len(table), **dropped}
-    if not taken.any():
-        raise DataError(f"{path}: no answer is left of {n_read} trials: {counted(dropped)}.")
     answers = Answers.from_array(
         ordered[taken, :most],
         base=base,
@@ -156,18 +154,16 @@ def import_table(
 
 
 def sifted(reasons: Mapping[str, Bool[np.ndarray, " t"]]) -> tuple[Bool[np.ndarray, " t"], dict[str, int]]:
-    """Which trials no reason speaks against, and how many are left out for the first reason that does."""
+    """Which trials no reason speaks against, and how many each leaves out first; a DataError where none is left."""
     left, dropped = np.ones(len(next(iter(reasons.values()))), dtype=bool), {}
     for reason, rows in reasons.items():
         if n := int((left & rows).sum()):
             dropped[reason] = n
         left &= ~rows
+    if not left.any():
+        told = "; ".join(f"{n} × {reason}" for reason, n in dropped.items()) or "the file has none"
+        raise DataError(f"no answer is left of {len(left)} trials: {told}.")
     return left, dropped
-
-
-def counted(dropped: Mapping[str, int]) -> str:
-    """How many were left out for which reason, in words."""
-    return "; ".join(f"{n} × {reason}" for reason, n in dropped.items()) or "the file has none"
 
 
 def to_csv(answers: Answers, path: PathLike) -> None:
@@ -232,7 +228,7 @@ def _roles(table: pd.DataFrame, given: Mapping[str, str], path: PathLike) -> dic
         raise DataError(f"{unknown.pop()!r} is not a role of a column; roles are {', '.join(ROLES)}.")
     stated = [name for names in found.values() for name in names]
     for name in stated:
-        _check_column(table, name, path)
+        _texts(table, name, path)  # says so where there is no such column
     plain = {re.sub(r"\W+", "_", name).strip("_").lower(): name for name in reversed([*table]) if name not in stated}
     for role in ROLES.keys() - found.keys():
         if alias := next((alias for alias in ROLES[role] if alias in plain), None):
@@ -302,13 +298,9 @@ def _shown(cell: Any) -> str:
 
 
 def _texts(table: pd.DataFrame, name: str, path: PathLike) -> Shaped[np.ndarray, " t"]:
-    _check_column(table, name, path)
-    return _lists_in(table[name])[:, 0]
-
-
-def _check_column(table: pd.DataFrame, name: str, path: PathLike) -> None:
     if name not in table:
         raise DataError(f"{path} has no column {name!r}; it has {', '.join(list(table)[:12])}.")
+    return _lists_in(table[name])[:, 0]
 
 
 def _picked(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, Shaped
@@ -26,10 +27,7 @@ _IMAGENET = 1000  # classes
 @cache
 def breeds() -> dict[str, dict[str, list[list[int]]]]:
     """Task → superclass → the class numbers that train, and those that test."""
-    listed: dict[str, dict[str, list[list[int]]]] = json.loads(
-        files(__package__).joinpath("breeds.json").read_text(encoding="utf-8")
-    )
-    return listed
+    return dict(json.loads(files(__package__).joinpath("breeds.json").read_text(encoding="utf-8")))
 
 
 def breeds_sides(
@@ -39,9 +37,12 @@ def breeds_sides(
 
     Labels are ImageNet classes, see `breeds_rows`; `train` and `test` may be the same images.
     """
-    shown, y_train = breeds_rows(task, train_labels, test=False)
-    asked, y_test = breeds_rows(task, test_labels, test=True)
-    return _only(train, shown), y_train, _only(test, asked), y_test
+    sides: list[Any] = []
+    for features, labels, test_side in ((train, train_labels, False), (test, test_labels, True)):
+        rows, superclasses = breeds_rows(task, labels, test=test_side)
+        names = None if features.names is None else tuple(features.names[row] for row in rows)
+        sides += [Features(features.matrix[rows], names, features.source), superclasses]
+    return sides[0], sides[1], sides[2], sides[3]
 
 
 def breeds_rows(
@@ -49,20 +50,8 @@ def breeds_rows(
 ) -> tuple[Int[np.ndarray, " k"], Shaped[np.ndarray, " k"]]:
     """The rows that train or test, and the superclass of each by name.
 
-    Parameters
-    ----------
-    task : {"entity13", "entity30", "living17", "nonliving26"}
-    classes : (n,) array
-        The ImageNet class of each image: a number, 0 to 999 in the order of the WordNet ids; or these ids, where the
-        images are of all thousand classes.
-    test : bool
-
-    Raises
-    ------
-    ParameterError
-        There is no such task.
-    DataError
-        The classes are not those of ImageNet, or no image is of the part.
+    `classes` are the ImageNet classes of all images: numbers, 0 to 999 in the order of the WordNet ids; or these ids,
+    where the images are of all thousand classes. A DataError where they are not, or where no image is of the part.
     """
     check_breeds(task)
     names, numbers = np.unique(classes, return_inverse=True)
@@ -84,8 +73,3 @@ def check_breeds(task: str) -> None:
     """Raise a ParameterError unless there is such a task."""
     if task not in breeds():
         raise ParameterError(f"the BREEDS task is {task!r}; allowed are {', '.join(breeds())}.")
-
-
-def _only(features: Features, rows: np.ndarray) -> Features:
-    names = None if features.names is None else tuple(features.names[row] for row in rows)
-    return Features(features.matrix[rows], names, features.source)

@@ -36,10 +36,10 @@ class RemoteFile:
     path: str
     url: str
     checksum: str
-    size: int | None
     what: str
     licence: str
     citation: str
+    size: int | None = None
     warning: str | None = None
 
 
@@ -47,21 +47,14 @@ class RemoteFile:
 def published() -> dict[str, RemoteFile]:
     """The files that `fetch` knows, by their names."""
     listed = tomllib.loads(files(__package__).joinpath("files.toml").read_text(encoding="utf-8"))
-    base = "https://raw.githubusercontent.com"
-    return {
-        one["name"]: RemoteFile(
-            name=one["name"],
-            path=one.get("path", one["source"]),
-            url=f"{base}/{listed['repositories'][one['repository']]}/{quote(one['source'])}",
-            checksum=one["checksum"],
-            size=one.get("size"),
-            what=one["what"],
-            licence=one["licence"],
-            citation=listed["citations"][one["citation"]],
-            warning=one.get("warning"),
-        )
-        for one in listed["file"]
-    }
+    found = {}
+    for one in listed["file"]:
+        place = listed["repositories"][one.pop("repository")]
+        source = one.pop("source")
+        url = f"https://raw.githubusercontent.com/{place}/{quote(source)}"
+        one |= {"path": one.get("path", source), "citation": listed["citations"][one["citation"]]}
+        found[one["name"]] = RemoteFile(url=url, **one)
+    return found
 
 
 def cache_folder() -> Path:
