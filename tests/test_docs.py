@@ -7,8 +7,6 @@ import re
 import runpy
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +94,11 @@ def masked(text):
 
 
 EXAMPLES = [
-    pytest.param(code, id=f"{page.relative_to(ROOT)} {number}")
+    pytest.param(
+        code,
+        id=f"{page.relative_to(ROOT)} {number}",
+        marks=[pytest.mark.nightly] * (page.parent != ROOT),
+    )  # fmt: skip
     for page in PAGES
     if page not in (START, USE)  # run below: their blocks build on others
     for number, code in enumerate(blocks(page.read_text(encoding="utf-8"), "python"))
@@ -205,11 +207,8 @@ def test_readme_names_every_make_target():
 
 
 def test_cli_page_is_up_to_date():
-    """docs/cli.md is what docs/cli_reference.py writes, and --check agrees."""
+    """docs/cli.md is what docs/cli_reference.py writes."""
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == REFERENCE.page()
-    script = ROOT / "docs" / "cli_reference.py"
-    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_picture_of_the_method_is_up_to_date():
