@@ -70,6 +70,7 @@ def test_an_error_that_is_its_own_cause_is_no_interrupt():
     [
         ("safetensors", "fit --features x.npy --triplets t.npy --out w.safetensors"),
         ("torchvision", "extract --model torchvision:resnet18 --list-layers"),
+        ("torch", "extract images --model timm:test_vit --out features"),
     ],
 )
 def test_a_missing_extra_is_said_before_the_work(tmp_path, monkeypatch, capsys, missing, command):

@@ -28,7 +28,7 @@ _HOME = {
     "Answers": "glocal.data.answers",
     "Arm": "glocal.aligner.arm",
     "Exact": "glocal.aligner.exact",
-    "Extractor": "glocal.extract.run",
+    "Extractor": "glocal.extract",
     "Features": "glocal.data.features",
     "FitData": "glocal.aligner.data",
     "GLocalError": "glocal.errors",

@@ -6,6 +6,8 @@ Names are imported when they are first used: images are opened without torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from glocal.extras import needed
+
 if TYPE_CHECKING:
     from glocal.extract.images import open_images
     from glocal.extract.libraries import load_model
@@ -18,4 +20,6 @@ _PLACES = {"Extraction": "run", "Extractor": "run", "load_model": "libraries", "
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name != "open_images":
+        needed("torch", "running a network")
     return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

@@ -38,7 +38,7 @@ def load_thumbnails(
     DataWarning
         Objects have no image, or a damaged one.
     """
-    from glocal.extract.images import Unreadable, open_images  # loads torch
+    from glocal.extract.images import Unreadable, open_images
 
     names = {name for run in runs for arms in run.views.values() for view in arms.values() for name in view.names}
     source, numbers = open_images(images), dict[str, int]()
