@@ -15,13 +15,12 @@ from glocal.data.features import Standardization, row_blocks
 from glocal.errors import DataError, ParameterError
 from glocal.files import PathLike, atomic_write, make_folder
 from glocal.similarity import unit_rows
+from glocal.transform import export
 from glocal.transform.card import card
 from glocal.transform.files import TRANSFORM_NAME, read_transform, write_transform
 
 if TYPE_CHECKING:
     import torch
-
-    from glocal.transform.export import Layer
 
 Rows = TypeVar("Rows")
 
@@ -233,36 +232,25 @@ class LinearTransform:
 
     def to_linear(self) -> torch.nn.Linear:
         """Make the ``torch.nn.Linear`` that maps raw features alike; see `glocal.transform.export.to_linear`."""
-        from glocal.transform.export import to_linear
+        return export.to_linear(*self.folded())
 
-        return to_linear(*self.folded())
-
-    def fold_into(self, layer: Layer) -> torch.nn.Module:
+    def fold_into(self, layer: export.Layer) -> torch.nn.Module:
         """Fold into the layer that yields the features; see `glocal.transform.export.fold_into`."""
-        from glocal.transform.export import fold_into
-
-        return fold_into(*self.folded(), layer)
+        return export.fold_into(*self.folded(), layer)
 
     def to_onnx(self, path: PathLike, *, opset: int = 17, ir_version: int = 8) -> None:
         """Write an ONNX model from raw ``features`` to ``aligned``; see `glocal.transform.export.to_onnx`."""
-        from glocal.transform.export import to_onnx
-
-        to_onnx(*self.folded(), path, meta=self.meta, opset=opset, ir_version=ir_version)
+        export.to_onnx(*self.folded(), path, meta=self.meta, opset=opset, ir_version=ir_version)
 
     def save(self, path: PathLike) -> None:
-        """Write the transform atomically as ``.npz``: the authors' format plus one JSON string `meta`.
+        """Write the transform atomically as ``.npz``, the authors' format plus one JSON string `meta`.
 
-        Any reader of the authors' files reads it too (``numpy.load(path, allow_pickle=False)``). A path that ends in
-        ``.safetensors`` is written in that format, with the same names.
+        A path that ends in ``.safetensors`` is written in that format, with the same names.
 
         Raises
         ------
-        MissingDependencyError
-            A ``.safetensors`` path without safetensors installed.
-        ParameterError
-            The file name ends in something else.
-        FileError
-            The file cannot be written; a previous file stays whole.
+        ParameterError, MissingDependencyError, FileError
+            Another ending, safetensors is not installed, or the file cannot be written; a previous file stays whole.
         """
         write_transform(path, self.weights, self.bias, self.mean, self.std, self.meta)
 
@@ -272,10 +260,8 @@ class LinearTransform:
 
         Raises
         ------
-        FileError
-            Missing, damaged, pickled, or without the arrays of a transform.
-        DataError
-            The arrays do not make a transform.
+        FileError, DataError
+            Missing, damaged, pickled, or without the arrays of a transform; arrays that do not make one.
 
         Warns
         -----
