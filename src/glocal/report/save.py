@@ -28,8 +28,10 @@ def charts_of(run: Run, pictures: dict[str, str]) -> dict[str, Any]:
     for task, rows in main_rows(run.rows).groupby("task", sort=False):
         charts[f"task-{task}"] = task_chart(rows, people[people["task"] == task], order, run.baseline)
     for network, views in run.views.items():
-        if len(views) > 1:
-            charts[f"objects-{network}"] = objects_chart(views, pictures)
+        names = next(iter(views.values())).names
+        alike = {arm: view for arm, view in views.items() if view.names == names}
+        if len(alike) > 1:
+            charts[f"objects-{network}"] = objects_chart(alike, pictures)
     return charts
 
 
