@@ -80,7 +80,8 @@ package: $(LOWEST)/uv
 	for file in dist/*.whl dist/*.tar.gz; do examples/installed.sh $$file $(abspath $(LOWEST))/uv || exit 1; done
 
 paper: setup
-	$(BIN)/glocal evaluate suite examples/paper.toml --out paper-out
+	$(BIN)/python examples/things.py things-data
+	$(BIN)/glocal suite examples/things.toml --root things-data --out paper-out
 
 evidence: setup
 	$(BIN)/python benchmarks/evidence.py
@@ -99,4 +100,4 @@ bench: setup
 	$(BIN)/python benchmarks/kinds.py
 
 clean:
-	rm -rf $(VENV) .venv-lowest .venv-newest dist site demo-out things-out paper-out glocal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest .venv-newest dist site demo-out things-data things-out paper-out glocal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,7 +8,8 @@ out=${1:-things-out}
 glocal=${GLOCAL:-glocal}
 
 echo "Human answers on objects that no fit has seen; few-shot and anomaly detection on CIFAR-10; ImageNet neighbours:"
-"$glocal" evaluate suite "$(dirname "$0")/things.toml" --out "$out"
+"${PYTHON:-python}" "$(dirname "$0")/things.py" "$out/data"
+"$glocal" suite "$(dirname "$0")/things.toml" --root "$out/data" --out "$out"
 set -- "$out"
 clip=$GLOCAL_DATA_DIR/things/features/clip-vit-b32
 if [ -d "$clip" ]; then

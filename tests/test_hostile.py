@@ -207,7 +207,7 @@ def answers_file(path):
 RDM = np.abs(np.subtract.outer(np.arange(4.0), np.arange(4.0)))
 GRID = 'method = ["glocal", "naive"]\nalpha = [0.1, 0.5]\nlmbda = [1.0]\ntau = [0.1]\n'
 SUITE = (
-    '[answers]\ntriplets = "t.npy"\n[networks.n]\nfeatures = "f.npy"\n[arms.original]\n[arms.g]\nmethod = "global"\n'
+    'answers = "t.npy"\n[networks.n]\nfeatures = "f.npy"\n[arms.original]\n[arms.g]\nmethod = "global"\n'
     'lmbda = 0.1\n[tasks.o]\nkind = "odd-one-out"\n[tasks.s]\nkind = "structure"\nfeatures = "f.npy"\nk = 5\n'
 )
 KINDS = ("npy", "npz", "pt", "h5", "mat", "parquet")

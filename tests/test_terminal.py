@@ -38,7 +38,7 @@ def files(tmp_path_factory):
     LinearTransform(np.eye(24, dtype="f4"), None, 0.0, 1.0).save(folder / "w.npz")
     (folder / "grid.toml").write_text("alpha = [0.1, 0.25]\nlmbda = [0.1]\ntau = [0.25]\n")
     (folder / "suite.toml").write_text(
-        '[answers]\ntriplets = "triplets.npy"\n[networks.n]\nfeatures = "features.npy"\n[arms.original]\n'
+        'answers = "triplets.npy"\n[networks.n]\nfeatures = "features.npy"\n[arms.original]\n'
         '[arms.w]\ntransform = "w.npz"\n[tasks.heldout]\nkind = "odd-one-out"\n[tasks.near]\nkind = "structure"\n'
         'features = "local.npy"\nk = 5\n'
     )
@@ -104,7 +104,7 @@ def test_progress_of_the_other_commands(files, tmp_path):
         "evaluations": ["fit", *given, *local, "--holdout", 3, "--tol", "1e-7", "--out", tmp_path / "t.npz"],
         "points": ["sweep", *given, *local, "--grid", files / "grid.toml", "--out", tmp_path / "s"],
         "draws": ["evaluate", "few-shot", "--train", *labelled, "--test-labels", files / "labels.npy", "--draws", 40],
-        "cells": ["evaluate", "suite", files / "suite.toml", "--out", tmp_path / "u"],
+        "cells": ["suite", files / "suite.toml", "--out", tmp_path / "u"],
     }
     for unit, arguments in cases.items():
         code, out, shown = terminal([*arguments, "--json"])
@@ -120,7 +120,7 @@ def test_progress_of_the_other_commands(files, tmp_path):
 
 def test_no_escape_code_and_no_bar_in_a_pipe(files, tmp_path):
     """With both streams piped there is no escape code anywhere, even where colour is asked for; tenths are told."""
-    arguments = ["evaluate", "suite", files / "suite.toml", "--out", tmp_path / "u"]
+    arguments = ["suite", files / "suite.toml", "--out", tmp_path / "u"]
     env = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm-256color"}
     done = processes.run(
         [*processes.COMMAND_LINE, *map(str, arguments)], capture_output=True, text=True, check=True, env=env
@@ -128,7 +128,7 @@ def test_no_escape_code_and_no_bar_in_a_pipe(files, tmp_path):
     assert "\x1b" not in done.stdout + done.stderr
     told = [re.sub(r", about \d+ s left$", "", line) for line in done.stderr.splitlines()]
     assert told == [
-        "1 of 4: n, original, heldout", "2 of 4: n, original, near", "3 of 4: n, w, heldout", "4 of 4: n, w, near",
+        "1 of 4: n, original, heldout", "2 of 4: n, w, heldout", "3 of 4: n, original, near", "4 of 4: n, w, near",
     ]  # fmt: skip
     header, rule, *rows = done.stdout.splitlines()[:4]
     assert header.split() == ["network", "arm", "heldout", "near"]
@@ -139,10 +139,10 @@ def test_no_escape_code_and_no_bar_in_a_pipe(files, tmp_path):
 @pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"NO_COLOR": "1"}, {}])
 def test_a_table_fits_any_terminal(files, tmp_path, environment):
     """At 40 columns no line is longer and every cell is whole; TERM=dumb has no escape code, NO_COLOR no colour."""
-    arguments = ["evaluate", "suite", files / "suite.toml", "--out", tmp_path / "u"]
+    arguments = ["suite", files / "suite.toml", "--out", tmp_path / "u"]
     code, _, shown = terminal(arguments, stdout="terminal", columns=40, **environment)
     assert code == 0, shown
-    table = ESCAPE.sub("", shown[: shown.rindex("* differs")])
+    table = ESCAPE.sub("", shown[: shown.rindex("fitted without")])
     lines = [line.rstrip() for line in table.replace("\r", "\n").splitlines()]
     start = max(number for number, line in enumerate(lines) if line.startswith("network") and "heldout" in line)
     assert max(map(len, lines[start:])) <= 40
@@ -176,7 +176,7 @@ def test_callbacks_tell_how_far(files, tmp_path):
     labels, told = np.repeat([0, 1, 2], 12), []
     few_shot(rng.normal(size=(36, 4)), labels, rng.normal(size=(36, 4)), labels, draws=4, progress=told.append)
     assert told == [1, 2, 3, 4]
-    assert execute(["evaluate", "suite", str(files / "suite.toml"), "--out", str(tmp_path)]) == 0
+    assert execute(["suite", str(files / "suite.toml"), "--out", str(tmp_path)]) == 0
 
 
 def test_a_pipe_is_told_the_time_that_is_left(capsys, monkeypatch):

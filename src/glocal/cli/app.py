@@ -28,6 +28,7 @@ app = typer.Typer(
 app.command("extract")(extract.extract)
 app.command("fit")(fit.fit)
 app.command("sweep")(sweep.sweep)
+app.command("suite")(suite.suite)
 app.command("align")(align.align)
 app.command("apply")(apply.apply)
 app.command("demo")(demo.demo)
@@ -35,7 +36,6 @@ app.command("report")(report.report)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(data.app, name="data")
 app.add_typer(transforms.app, name="transforms")
-app.add_typer(suite.app, name="suite")
 for _plugin in entry_points(group="glocal.commands"):  # of other distributions: an entry point is a typer app
     app.add_typer(_plugin.load(), name=_plugin.name)
 

@@ -11,7 +11,7 @@ import typer
 from glocal.cli.output import AsJson, interval, progress_bar, put, put_json, put_table, say
 from glocal.errors import MissingDependencyError
 from glocal.files import make_folder
-from glocal.results import read_rows
+from glocal.results import DIFFERENCE, PEOPLE
 
 if TYPE_CHECKING:
     from glocal.suite.run import SuiteResult
@@ -33,7 +33,7 @@ def demo(
 ) -> None:
     """Fit and score every arm on a small simulated world whose answer is known, and write a page about it.
 
-    The folder is that of a suite: its suite.toml and world/ show what glocal evaluate suite needs. sweep/ in it holds
+    The folder is that of a suite: its suite.toml and world/ show what glocal suite needs. sweep/ in it holds
     the front of all arms.
 
     Example: glocal demo --out demo-out
@@ -41,15 +41,15 @@ def demo(
     make_folder(out)
     began = time.perf_counter()
     with progress_bar("simulated world", unit="scores") as progress:
-        from glocal.suite.demo import run_demo  # torch loads with it
+        from glocal.suite.demo import run_demo
 
         result = run_demo(out, lambda what, done, total: progress(done, total, what))
         progress(None, None, "report")
         page = _page(out)
     seconds = time.perf_counter() - began
     if as_json:
-        scores = read_rows(out / "scores.jsonl")
-        put_json({"simulated": True, "seconds": seconds, "scores": scores, "out": str(out), "report": page})
+        rows = [score.row() for score in result.scores]
+        put_json({"simulated": True, "seconds": seconds, "rows": rows, "out": str(out), "report": page})
         return
     _show(result)
     put(
@@ -73,23 +73,27 @@ def _page(out: Path) -> str | None:
 
 
 def _show(result: SuiteResult) -> None:
-    main = result.rows[result.rows["p"].isna()].groupby(["transform", "task"], sort=False).first()
+    rows = result.rows
+    shown = ~rows["metric"].str.endswith(DIFFERENCE) & (
+        (rows["transform"] != PEOPLE) | (rows["metric"] == "ceiling_people")
+    )
+    main = rows[shown].groupby(["transform", "task"], sort=False).first()
     arms = list(dict.fromkeys(main.index.get_level_values("transform")))
-    rows = []
+    lines = []
     for arm in arms:
         cells = [main.loc[(arm, task)] if (arm, task) in main.index else None for task in _COLUMNS]
-        rows.append(
+        lines.append(
             [arm, *("" if one is None else interval(one["value"], one["low"], one["high"], None) for one in cells)]
         )
     put("SIMULATED DATA: a world with a known answer, not people", "")
-    put_table(["arm", *_COLUMNS.values()], rows)
+    put_table(["arm", *_COLUMNS.values()], lines)
     put(
         "",
         "[95 % intervals]; everything on objects and images that no fit has seen",
         "agreement: odd-one-out accuracy, chance 0.333. The row people answers by the",
         "  similarities that the simulated people used: the best any features can reach",
-        "few-shot: accuracy of a probe on 5 images a class. 6 superordinate classes, tested",
-        "  on categories that were not trained on (chance 0.167); 60 categories (0.017)",
+        "few-shot: accuracy of a probe on 5 images a class. 6 superordinate classes",
+        "  (chance 0.167); 60 categories (0.017)",
         "anomaly: one category is normal, the others are not (chance 0.5)",
         "neighbours kept: share of each image's ten nearest neighbours that stay",
     )

@@ -16,7 +16,6 @@ from glocal.cli.answers import AnswersFile, ObjectIds, names_of
 from glocal.cli.command import takes
 from glocal.cli.features import FeaturesPath, LayerName, ModelName, load_features
 from glocal.cli.output import AsJson, put, put_json, put_scores, put_table, say, status
-from glocal.cli.suite import suite_command
 from glocal.data.features import Features, Standardization
 from glocal.data.labels import load_labels
 from glocal.data.rdm import join_rdms, load_index, load_rdms
@@ -153,9 +152,6 @@ class Scoring:
 def record(result: Any) -> dict[str, Any]:
     """The fields of a result but for the arrays behind them, which its repr leaves out too."""
     return {field.name: getattr(result, field.name) for field in dataclasses.fields(result) if field.repr}
-
-
-app.command("suite")(suite_command)
 
 
 @app.callback()

