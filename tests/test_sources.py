@@ -1,6 +1,7 @@
 """Published files, image data sets and the BREEDS tasks by name: verified, whole or not at all."""
 
 import contextlib
+import gc
 import hashlib
 import json
 import re
@@ -30,7 +31,6 @@ from glocal.data.sources import (
 )
 from glocal.errors import DataError, DataWarning, FileError, GLocalError, ParameterError
 
-# NOTE pooch leaves the connection of a refused request to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 CONTENT = bytes(range(256)) * 1024
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -42,7 +42,8 @@ def cache(tmp_path, monkeypatch):
     for name in (*PROXIES, "GLOCAL_MIRROR", "GLOCAL_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GLOCAL_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    yield tmp_path / "cache"
+    gc.collect()  # NOTE pooch leaves the connection of a refused request to the garbage collector
 
 
 @pytest.fixture
