@@ -274,8 +274,6 @@ def ceiling(rng, folder, counts=None):
     if code:
         return [f"refused: {message}"]
     majority, left_out, sizes = oracle.ceilings(answers.tolist())
-    if len(majority) < 10:
-        return []
     bounds = found["ceiling"]
     return (
         differ(bounds["majority"][0], np.mean(majority), "majority")

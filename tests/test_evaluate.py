@@ -8,6 +8,7 @@ import pytest
 from glocal.cli.app import execute
 from glocal.data.answers import Answers
 from glocal.data.features import Features
+from glocal.data.sources import breeds, breeds_sides
 from glocal.errors import CollapseWarning, DataWarning
 from glocal.evaluation.agreement import answer_credit, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
@@ -209,6 +210,23 @@ def test_one_file_on_both_sides_leaves_the_row_itself_out(folder, capsys):
     same = "--queries x.npy --query-labels y.npy --gallery x.npy --gallery-labels y.npy"
     found = answer(folder, capsys, "retrieval", given=same)
     assert (found["n_gallery"], found["map"]) == (59, pytest.approx(retrieval(original(X), Y).map))
+
+
+def test_breeds_trains_on_some_classes_and_tests_on_others(tmp_path, capsys):
+    """--breeds is few-shot of the training classes on the test classes by superclass, standardized by all rows."""
+    numbers = np.arange(1000).repeat(3)
+    place = {number: i for i, parts in enumerate(breeds()["living17"].values()) for part in parts for number in part}
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(3000, 8)) + 4 * rng.normal(size=(18, 8))[[place.get(n, 17) for n in numbers]]
+    np.save(tmp_path / "x.npy", rows)
+    np.save(tmp_path / "y.npy", numbers)
+    same = "--train x.npy --train-labels y.npy --test x.npy --test-labels y.npy --breeds living17"
+    found = answer(tmp_path, capsys, "few-shot", "--shots", 2, "--probe", "ncm", given=same)
+    scaled = Features((rows - rows.mean()) / rows.std(), None, "x")
+    train, y, test, truth = breeds_sides("living17", scaled, numbers, scaled, numbers)
+    wanted = few_shot(train.matrix, y, test.matrix, truth, shots=2, probe="ncm")
+    assert (found["n"], found["accuracy"]) == (17 * 2 * 3, pytest.approx(wanted.accuracy))
+    assert answer(tmp_path, capsys, "anomaly", "--k", 2, given=same)["auroc"] > 0.8
 
 
 @pytest.mark.parametrize(

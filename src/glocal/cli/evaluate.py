@@ -51,7 +51,7 @@ Breeds = Annotated[
     ),
 ]
 _MOST_SHOWN = 30  # classes
-_LEAST = 10  # questions asked again, below which it was by accident
+_LEAST = 0.1  # of the answers are to questions asked again: fewer are by accident
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def odd_one_out_command(
     asked, joined = file.joined(loaded)
     _say_dropped(joined.n_dropped, len(asked), "answers name an object without features")
     bound = ceiling(joined.triplets)
-    bound = None if bound is None or bound.n_questions < _LEAST else bound
+    bound = None if bound is None or bound.n_answers < _LEAST * len(joined.triplets) else bound
     arms = given.show(
         lambda embed: odd_one_out(embed(loaded), joined.triplets, **options), loaded, file.triplets.name,
         n_dropped=joined.n_dropped, ceiling=None if bound is None else record(bound),
@@ -257,10 +257,10 @@ def few_shot_command(
     Example: glocal evaluate few-shot --train train.npy --train-labels train_labels.npy --test test.npy
     --test-labels test_labels.npy --shots 5 --probe logistic --transform transform.npz
     """
-    shown, y, seen, z = _sides(given, train, train_labels, test, test_labels, breeds)
-    same = breeds is None and train.exists() and test.exists() and train.samefile(test)
+    whole, shown, y, seen, z = _sides(given, train, train_labels, test, test_labels, breeds)
+    same = breeds is None and train.samefile(test)
     given.show(
-        lambda embed: few_shot(embed(shown), y, embed(seen), z, leave_out_shots=same, **options), shown, test.name
+        lambda embed: few_shot(embed(shown), y, embed(seen), z, leave_out_shots=same, **options), whole, test.name
     )  # fmt: skip
 
 
@@ -298,13 +298,13 @@ def anomaly_command(
         return
     if train_labels is None or test_labels is None:
         raise _missing("--test-labels" if train_labels else "--train-labels")
-    shown, y, seen, z = _sides(given, train, train_labels, test, test_labels, breeds)
+    whole, shown, y, seen, z = _sides(given, train, train_labels, test, test_labels, breeds)
     inner = None if train_subclasses is None else load_labels(train_subclasses, len(shown))
     outer = None if test_subclasses is None else load_labels(test_subclasses, len(seen))
     given.show(
         lambda embed: anomaly(
             embed(shown), y, embed(seen), z, train_subclasses=inner, test_subclasses=outer, **options
-        ), shown, test.name,
+        ), whole, test.name,
     )  # fmt: skip
 
 
@@ -352,7 +352,7 @@ def retrieval_command(
     Example: glocal evaluate retrieval --queries test.npy --query-labels test_labels.npy --gallery train.npy
     --gallery-labels train_labels.npy --transform transform.npz
     """
-    G, others, Q, labels = _sides(given, gallery, gallery_labels, queries, query_labels)
+    _, G, others, Q, labels = _sides(given, gallery, gallery_labels, queries, query_labels)
     alone = queries.samefile(gallery)
     if alone and not np.array_equal(labels, others):
         raise ParameterError("queries and gallery are one file but their labels differ; give one label file twice.")
@@ -363,13 +363,13 @@ def retrieval_command(
 
 def _sides(
     given: Scoring, train: Path, train_labels: Path, test: Path, test_labels: Path, breeds: str | None = None
-) -> tuple[Features, np.ndarray, Features, np.ndarray]:
-    """Two files of features with their labels, as they are or as a BREEDS task selects and labels them."""
+) -> tuple[Features, Features, np.ndarray, Features, np.ndarray]:
+    """The first file, whose scalars count, and both with their labels, as they are or as a BREEDS task selects them."""
     if breeds is not None:
         check_breeds(breeds)
     shown, seen = given.load(train), given.load(test)
-    y, z = load_labels(train_labels, len(shown)), load_labels(test_labels, len(seen))
-    return (shown, y, seen, z) if breeds is None else breeds_sides(breeds, shown, y, seen, z)
+    sides = shown, load_labels(train_labels, len(shown)), seen, load_labels(test_labels, len(seen))
+    return shown, *(sides if breeds is None else breeds_sides(breeds, *sides))
 
 
 def _placed(row: Score, split: str, arm: str) -> Score:

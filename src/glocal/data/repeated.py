@@ -51,7 +51,9 @@ def tally(answers: Answers) -> Tally:
     if answers.weights is not None and (answers.weights != np.round(answers.weights)).any():
         raise DataError("repeated answers have weights that are not whole numbers; a weight must count answers.")
     asked, chosen = questions(answers)
-    sets, question = np.unique(asked, axis=0, return_inverse=True)
-    k = len(answers.pairs)
-    counts = np.bincount(question.reshape(-1) * k + chosen, answers.weights, minlength=k * len(sets))
-    return Tally(answers.kind, sets, counts.reshape(-1, k).astype(np.float64))
+    n, m, k = int(asked.max()) + 1, asked.shape[1], len(answers.pairs)
+    one_number = n**m < 1 << 62  # numbers sort much faster than rows
+    keys = asked @ np.int64(n) ** np.arange(m)[::-1] if one_number else asked
+    _, first, question = np.unique(keys, axis=None if one_number else 0, return_index=True, return_inverse=True)
+    counts = np.bincount(question.reshape(-1) * k + chosen, answers.weights, minlength=k * len(first))
+    return Tally(answers.kind, asked[first], counts.reshape(-1, k).astype(np.float64))
