@@ -37,9 +37,10 @@ class FitRecord:
     """Everything a fit reports about itself; the ``--json`` of ``glocal fit`` and part of the transform file.
 
     `parts` are unweighted; `gap` bounds or estimates how far `objective` lies above the optimum (None where no such
-    bound is known); `status` is ``"converged"``, ``"budget"`` or ``"stalled"``. `rank` is the number of directions that
-    were fitted where there are fewer rows than columns, else None. `gathered` says that the objects were too many for
-    an n × n matrix. The last group is of the paper's loop, which is never converged and has no `tol`: `n_fitted` are
+    bound is known); `status` is ``"converged"``, ``"budget"`` or ``"stalled"``. `rank` is the number of directions
+    that were fitted where there are fewer rows than columns, else None. `gathered` says that the objects were too
+    many for an n × n matrix. `keep` says how a transform was chosen by the share of neighbours that it keeps
+    (`Dial.fit`). The last group is of the paper's loop, which is never converged and has no `tol`: `n_fitted` are
     the answers outside the fold that its stopping rule watched, `watched` the scores of that fold.
     """
 
@@ -71,6 +72,7 @@ class FitRecord:
     rank: int | None = None
     gathered: bool = False
     holdout: dict[str, Any] | None = None
+    keep: dict[str, Any] | None = None
     provenance: Provenance | None = None
     bias: bool = False
     eta: float | None = None

@@ -12,15 +12,29 @@ if TYPE_CHECKING:
     from glocal.aligner.data import FitData
     from glocal.aligner.estimator import Aligner
     from glocal.aligner.exact import Exact, Solution
-    from glocal.aligner.fitting import Fit, fit
+    from glocal.aligner.fitting import fit
+    from glocal.aligner.keep import Dial, dial
     from glocal.aligner.paper import PaperLoop
+    from glocal.aligner.record import Fit
 
 _PLACES = {
-    "Aligner": "estimator", "Arm": "arm", "Exact": "exact", "Fit": "fitting", "FitData": "data", "PaperLoop": "paper",
-    "Solution": "exact", "fit": "fitting", "learning_curve": "curve",
+    "Aligner": "estimator", "Arm": "arm", "Dial": "keep", "Exact": "exact", "Fit": "record", "FitData": "data",
+    "PaperLoop": "paper", "Solution": "exact", "dial": "keep", "fit": "fitting", "learning_curve": "curve",
 }  # fmt: skip
 
-__all__ = ["Aligner", "Arm", "Exact", "Fit", "FitData", "PaperLoop", "Solution", "fit", "learning_curve"]
+__all__ = [
+    "Aligner",
+    "Arm",
+    "Dial",
+    "Exact",
+    "Fit",
+    "FitData",
+    "PaperLoop",
+    "Solution",
+    "dial",
+    "fit",
+    "learning_curve",
+]
 
 
 def __getattr__(name: str) -> Any:

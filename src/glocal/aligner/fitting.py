@@ -1,24 +1,20 @@
-"""Fit one arm: check the data, solve the problem, hold a fold out, record the outcome."""
+"""Fit one arm: check the data, solve the problem, hold a fold out."""
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
-from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from glocal._version import __version__
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution
-from glocal.errors import CollapseWarning, NotConvergedWarning, OverfitWarning
-from glocal.results import FitRecord, Provenance, to_json
+from glocal.aligner.record import Fit, recorded
+from glocal.errors import OverfitWarning
 from glocal.solver import OnStep
 from glocal.solver.naive import counted_on
-from glocal.transform import LinearTransform, row_lengths
 
 _NEIGHBOURS = 10
 _MOST_IMAGES = 10_000  # held-out images whose neighbours are compared: the first drawn
@@ -31,14 +27,6 @@ class Solver(Protocol):
     def solve(self, data: FitData, arm: Arm, on_step: OnStep | None = None) -> Solution:
         """Minimise one arm."""
         ...
-
-
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """A fitted transform and the record of how it came about (also in ``transform.meta``)."""
-
-    transform: LinearTransform
-    record: FitRecord
 
 
 def fit(
@@ -101,12 +89,7 @@ def fit(
     scores = None
     if holdout is not None:
         scores = _holdout(data, holdout, arm, solver, counted_on(on_step, found.evaluations))
-    record = _record(data, arm, found, seconds, scores)
-    _warn(record, found, data)
-    meta: dict[str, Any] = {"fit": json.loads(to_json(record)), "rows": row_lengths(data.features)}
-    if data.features.network:
-        meta["source"] = data.features.network
-    return Fit(replace(found.transform, meta=meta), record)
+    return recorded(data, arm, found, seconds, scores)
 
 
 def _holdout(data: FitData, folds: int, arm: Arm, solver: Solver, on_step: OnStep | None) -> dict[str, Any]:
@@ -142,35 +125,3 @@ def _holdout(data: FitData, folds: int, arm: Arm, solver: Solver, on_step: OnSte
             stacklevel=3,
         )
     return scores
-
-
-def _record(data: FitData, arm: Arm, found: Solution, seconds: float, holdout: dict[str, Any] | None) -> FitRecord:
-    images = [len(block) for block in data.blocks] if arm.local else []
-    return FitRecord(**{
-        "method": arm.method, "lmbda": arm.lmbda, "mix": None if arm.method == "naive" else arm.mix,
-        "alpha": arm.alpha if arm.local else None, "tau": arm.tau if arm.local else None,
-        "objective": found.objective, "parts": found.parts, "converged": found.converged, "status": found.status,
-        "reason": found.reason, "gap": found.gap, "certificate": found.certificate,
-        "evaluations": found.evaluations, "seconds": seconds,
-        "n_answers": len(data.answers), "n_dropped": data.n_dropped, "n_objects": len(data.answers.named()),
-        "n_local": sum(images), "n_local_blocks": len(images) if arm.local else None,
-        "block_size": data.block_size if arm.local else None, "holdout": holdout,
-        "provenance": Provenance(__version__, data.hashes(local=arm.local), data.seed, threads=found.threads),
-        **found.told,
-    })  # fmt: skip
-
-
-def _warn(record: FitRecord, found: Solution, data: FitData) -> None:
-    from glocal.evaluation.collapse import at_chance, one_point
-
-    if not record.converged:
-        warnings.warn(f"not converged ({record.status}): {record.reason}.", NotConvergedWarning, stacklevel=3)
-    chance, loss = data.answers.chance_loss, record.parts["global"]
-    named = np.asarray(data.features.matrix[data.answers.named()], dtype=np.float64)
-    if at_chance(loss, chance) or one_point(found.transform(named)):
-        warnings.warn(
-            f"collapse: the global loss {loss:.6f} is that of chance ({chance:.6f}), or all objects are mapped to one "
-            "point. Lower lmbda, or check that the answers and the features belong together.",
-            CollapseWarning,
-            stacklevel=3,
-        )

@@ -1,0 +1,82 @@
+"""What a fit leaves: the transform, its record, and warnings of what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from glocal._version import __version__
+from glocal.aligner.arm import Arm
+from glocal.aligner.data import FitData
+from glocal.aligner.exact import Solution
+from glocal.errors import CollapseWarning, NotConvergedWarning
+from glocal.results import FitRecord, Provenance, to_json
+from glocal.transform import LinearTransform, row_lengths
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A fitted transform and the record of how it came about (also in ``transform.meta``)."""
+
+    transform: LinearTransform
+    record: FitRecord
+
+
+def recorded(
+    data: FitData,
+    arm: Arm,
+    found: Solution,
+    seconds: float,
+    holdout: dict[str, Any] | None = None,
+    keep: dict[str, Any] | None = None,
+) -> Fit:
+    """The fit that a solution makes, after warnings of what its record shows."""
+    record = _record(data, arm, found, seconds, holdout, keep)
+    _warn(record, found, data)
+    meta: dict[str, Any] = {"fit": json.loads(to_json(record)), "rows": row_lengths(data.features)}
+    if data.features.network:
+        meta["source"] = data.features.network
+    return Fit(replace(found.transform, meta=meta), record)
+
+
+def _record(
+    data: FitData,
+    arm: Arm,
+    found: Solution,
+    seconds: float,
+    holdout: dict[str, Any] | None,
+    keep: dict[str, Any] | None,
+) -> FitRecord:
+    images = [len(block) for block in data.blocks] if arm.local else []
+    return FitRecord(**{
+        "method": arm.method, "lmbda": arm.lmbda, "mix": None if arm.method == "naive" else arm.mix,
+        "alpha": arm.alpha if arm.local else None, "tau": arm.tau if arm.local else None,
+        "objective": found.objective, "parts": found.parts, "converged": found.converged, "status": found.status,
+        "reason": found.reason, "gap": found.gap, "certificate": found.certificate,
+        "evaluations": found.evaluations, "seconds": seconds,
+        "n_answers": len(data.answers), "n_dropped": data.n_dropped, "n_objects": len(data.answers.named()),
+        "n_local": sum(images), "n_local_blocks": len(images) if arm.local else None,
+        "block_size": data.block_size if arm.local else None, "holdout": holdout, "keep": keep,
+        "provenance": Provenance(__version__, data.hashes(local=arm.local), data.seed, threads=found.threads),
+        **found.told,
+    })  # fmt: skip
+
+
+def _warn(record: FitRecord, found: Solution, data: FitData) -> None:
+    from glocal.evaluation.collapse import at_chance, one_point
+
+    if not record.converged:
+        warnings.warn(f"not converged ({record.status}): {record.reason}.", NotConvergedWarning, stacklevel=4)
+    chance, loss = data.answers.chance_loss, record.parts["global"]
+    named = np.asarray(data.features.matrix[data.answers.named()], dtype=np.float64)
+    if at_chance(loss, chance) or one_point(found.transform(named)):
+        warnings.warn(
+            f"collapse: the global loss {loss:.6f} is that of chance ({chance:.6f}), or all objects are mapped to one "
+            "point. Lower lmbda, or check that the answers and the features belong together.",
+            CollapseWarning,
+            stacklevel=4,
+        )

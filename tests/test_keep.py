@@ -1,0 +1,84 @@
+"""One dial: the share of neighbours that must stay."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from glocal.aligner import Arm, Exact, FitData, dial, fit
+from glocal.errors import ParameterError
+from glocal.evaluation.agreement import odd_one_out
+from glocal.evaluation.neighbours import neighbours_kept
+
+
+@pytest.fixture(scope="module")
+def turned(world):
+    """The dial of the small world, with local images."""
+    return dial(FitData(world.objects, world.triplets, world.local))
+
+
+def test_more_neighbours_kept_is_never_more_agreement(turned):
+    """A larger keep promises at least as many neighbours, and no more agreement than a smaller one."""
+    rows = turned.curve([0.5, 0.7, 0.8, 0.9, 0.95, 1.0])
+    assert all(row["kept"] - row["kept_error"] >= row["keep"] or not row["at"] for row in rows)
+    assert all(a["agreement"] >= b["agreement"] - 5e-4 for a, b in pairwise(rows))
+    assert turned.choose(1.0).kept == 1.0
+
+
+def test_the_ends_of_the_line_are_the_original_and_global(turned, world):
+    """The first place scores as the features do, and the last one as a fit of global without the fold does."""
+    data = turned.data
+    credits, kept = [], []
+    lmbda = turned.positions[1].lmbda
+    for fold in range(3):
+        part, held, rows = data.fold(fold, 3)
+        found = fit(part, Arm("global", lmbda=lmbda), Exact(tol=1e-5))
+        objects = world.objects.matrix.astype(np.float64)
+        original = part.original()
+        credits.append([odd_one_out(t(objects), held, interval=False).accuracy for t in (original, found.transform)])
+        images = np.asarray(world.local.matrix[np.sort(rows)], dtype=np.float64)
+        kept.append(neighbours_kept(original(images), found.transform(images)))
+        credits[-1] = [value * len(held) for value in credits[-1]] + [len(held)]
+    before, after, n = np.sum(credits, axis=0)
+    last = next(one for one in turned.positions if one.lmbda == lmbda and one.at == 3)
+    assert turned.original.agreement == pytest.approx(before / n, abs=1e-6)
+    assert last.agreement == pytest.approx(after / n, abs=0.004)
+    assert last.kept == pytest.approx(np.mean(kept), abs=0.01)
+
+
+def test_the_fit_mixes_two_certified_fits(turned):
+    """The transform lies on the line between two converged fits, and the record states both and what is expected."""
+    found = turned.fit(0.9)
+    said = found.record.keep
+    assert found.record.converged
+    assert 0 <= said["share"] <= 1
+    assert {one["status"] for one in said["anchors"]} == {"converged"}
+    assert said["expected"]["kept"] - said["expected"]["kept_error"] >= 0.9
+    assert found.transform.meta["fit"]["keep"]["at"] == said["at"]
+    W = found.transform.weights
+    np.testing.assert_allclose(W, W.T, atol=1e-5)
+
+
+@pytest.mark.nightly
+def test_without_local_images_the_promise_is_about_objects(world):
+    """Then the line leads from the original to global alone, at every λ that was visited."""
+    found = dial(FitData(world.objects, world.triplets))
+    assert found.judged == "objects"
+    assert found.alphas == ()
+    assert {one.lmbda for one in found.positions[1:]} == set(found.losses)
+    assert "objects" in " ".join(found.notes(0.9))
+
+
+@pytest.mark.nightly
+def test_few_answers_choose_the_penalty_on_folds_of_answers(world):
+    """With 2,000 answers λ is chosen where objects are seen, and no expected agreement is without its error."""
+    found = dial(FitData(world.objects, world.triplets.select(np.arange(2000)), world.local))
+    assert found.choose(0.9).agreement_error > 0
+    assert min(found.losses.values()) < np.log(3)
+
+
+@pytest.mark.parametrize("keep", [0, -1, 1.5, float("nan")])
+def test_a_keep_that_is_no_share_is_refused(turned, keep):
+    """Zero, negative and larger shares than 1 are refused."""
+    with pytest.raises(ParameterError, match="keep"):
+        turned.choose(keep)
