@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from glocal.aligner.estimator import Aligner
     from glocal.aligner.exact import Exact
     from glocal.aligner.fitting import fit
+    from glocal.aligner.paper import PaperLoop
     from glocal.data.answers import Answers
     from glocal.data.features import Features
     from glocal.data.join import join
@@ -33,6 +34,7 @@ _HOME = {
     "FitData": "glocal.aligner.data",
     "GLocalError": "glocal.errors",
     "LinearTransform": "glocal.transform.linear",
+    "PaperLoop": "glocal.aligner.paper",
     "fit": "glocal.aligner.fitting",
     "join": "glocal.data.join",
     "neighbours_kept": "glocal.evaluation.neighbours",
@@ -49,6 +51,7 @@ __all__ = [
     "FitData",
     "GLocalError",
     "LinearTransform",
+    "PaperLoop",
     "__version__",
     "fit",
     "join",
