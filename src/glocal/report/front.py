@@ -51,11 +51,13 @@ def summary(run: Run, points: pd.DataFrame) -> pd.DataFrame:
         at = min([*found.loc[found["chosen"], "agreement"], *reached], default=0)
         for arm, line in found.groupby("arm", sort=False):
             point = line.loc[_taken(run, line)]
-            row = {"network": network, "method": arm, "setting": point["setting"]}
+            row = {"network": network, "method": arm}
             row |= {name: _interval(point, name) for name in ("agreement", "kept")}
-            if run.means is not None and arm in fronts:
-                front = fronts[arm]
-                row[f"kept at agreement {at:.3f}"] = f"{np.interp(at, front['agreement'], front['kept']):.3f}"
+            if run.means is not None:
+                front = fronts.get(arm)
+                kept = "" if front is None else f"{np.interp(at, front['agreement'], front['kept']):.3f}"
+                row[f"kept at agreement {at:.3f}"] = kept
+            row["setting"] = point["setting"]
             rows.append({name.replace("kept", "neighbours kept"): value for name, value in row.items()})
     table = pd.DataFrame(rows).fillna("")
     return table.loc[:, [name for name in table if name not in ("network", "setting") or (table[name] != "").any()]]
