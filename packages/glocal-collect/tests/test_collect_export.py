@@ -69,9 +69,9 @@ def test_repeats_ask_again_and_catch_trials_have_two_equal_images(served):
         else:
             assert row["again"] is None
             assert len(set(images[row["id"]])) == (2 if row["source"] == "catch" else 3)
-    assert min(whose[True], whose[False]) > 5
+    assert min(whose[True], whose[False]) > 1  # of 36, drawn without a seed: less once in a million runs
     places = Counter(images[row["id"]].index(max(images[row["id"]])) for row in rows if row["source"] == "random")
-    assert all(25 <= places[place] <= 60 for place in range(3)), "the place on the screen says nothing"
+    assert all(12 <= places[place] <= 75 for place in range(3)), "the place on the screen says nothing"
     found = collected(study.study, study.database)
     assert found.alike.all()
     assert len(found.alike) == whose[True]
