@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 
 from glocal import Answers, Arm, Exact, Features, FitData, LinearTransform, fit, join, odd_one_out
 from glocal.data.features import object_name
-from glocal.data.splits import object_folds, split_triplets
+from glocal.data.splits import object_folds, split_answers
 from glocal.data.world import simulated_answers
 from glocal.evaluation.agreement import OddOneOut
 from glocal.evaluation.ceiling import ceiling
@@ -139,8 +139,8 @@ def parts(fold: int) -> tuple[Answers, Answers]:
     things = workbench.real_data() / "things"
     names = Features(np.zeros((len(common()), 1)), common(), "common objects")
     ids = read_lines(things / "unique_id.txt", what="object ids")
-    answers = join(names, Answers.load(things / "triplets.npy"), ids).triplets
-    train, heldout = split_triplets(answers, len(common()), folds=FOLDS, fold=fold)
+    answers = join(names, Answers.load(things / "triplets.npy"), ids).answers
+    train, heldout = split_answers(answers, len(common()), folds=FOLDS, fold=fold)
     return answers.select(train), answers.select(heldout)
 
 
@@ -164,7 +164,7 @@ def reach(quick: bool) -> None:
     """What each kind of transform reaches on held-out objects, and the order of the networks by it."""
     make_folder(OUT)
     folds = range(1 if quick else FOLDS)
-    answers = np.concatenate([parts(fold)[1].answers for fold in folds])
+    answers = np.concatenate([parts(fold)[1].objects for fold in folds])
     credits: dict[str, dict[str, np.ndarray]] = {}
     rows = []
     for network in map(Network, NETWORKS[-1:] if quick else NETWORKS):
@@ -223,9 +223,9 @@ def recovery(quick: bool) -> None:
                 fitted = teacher.transform(kind, teacher.best(kind, fold), fold)
                 Z = fitted.apply(np.asarray(teacher.objects.matrix, np.float64))
                 train = Answers.from_array(
-                    outside[simulated_answers(Z[outside], len(parts(fold)[0]), seed=fold).answers]
+                    outside[simulated_answers(Z[outside], len(parts(fold)[0]), seed=fold).objects]
                 )
-                test = Answers.from_array(inside[simulated_answers(Z[inside], 50_000, seed=100 + fold).answers])
+                test = Answers.from_array(inside[simulated_answers(Z[inside], 50_000, seed=100 + fold).objects])
                 found = {}
                 for pupil in map(Network, NETWORKS):
                     score = pupil.of(pupil.fitted(kind, pupil.best(kind, fold), train), test)

@@ -31,7 +31,7 @@ from image_text_tasks import fewshot, naming, rsa48
 from threadpoolctl import threadpool_limits
 
 from glocal import Features, LinearTransform
-from glocal.data.splits import object_folds, split_triplets
+from glocal.data.splits import object_folds, split_answers
 from glocal.evaluation.agreement import answer_credit
 from glocal.evaluation.neighbours import kept_by_image
 from glocal.results import append_rows, read_rows
@@ -128,7 +128,7 @@ def equal(quick: bool) -> None:
             path = [Scored.of(case, case.transform(arm, fold), fold, on_objects) for arm in arms]
             paths.append(unbeaten(path))
             inside, heldout = case.heldout(fold)
-            answers.append(inside[heldout.answers])
+            answers.append(inside[heldout.objects])
         rows = []
         for row in points:
             if row["fold"] or (row["method"] == "global" and row["mix"] == 1):
@@ -171,7 +171,7 @@ def curve(quick: bool) -> None:
             if any((row["size"], row["fold"]) == (size, fold) for row in rows):
                 continue
             train, heldout = (
-                CLIP.answers.select(part) for part in split_triplets(CLIP.answers, len(CLIP.objects), fold=fold)
+                CLIP.answers.select(part) for part in split_answers(CLIP.answers, len(CLIP.objects), fold=fold)
             )
             n, m = len(CLIP.objects), len(CLIP.images)
             inside, images = object_folds(n, FOLDS)[fold], object_folds(m, FOLDS)[fold]

@@ -70,7 +70,7 @@ class Case:
         """All answers, in rows of the objects."""
         things = workbench.real_data() / "things"
         ids = read_lines(things / "unique_id.txt", what="object ids")
-        return join(self.objects, Answers.load(things / "triplets.npy"), ids).triplets
+        return join(self.objects, Answers.load(things / "triplets.npy"), ids).answers
 
     @cached_property
     def images(self) -> Features:

@@ -106,7 +106,7 @@ def rsa48(quick: bool) -> None:
     ids = read_lines(things / "unique_id.txt", what="object ids")
     index = np.array(json.loads((things / "rdm48_index.json").read_text())["concept_index0_in_unique_id"])
     people = join_rdms(CLIP.objects, load_rdms(things / "rdm48.npy"), index, ids)
-    others = CLIP.answers.select(~np.isin(CLIP.answers.answers, people.rows).any(axis=1))
+    others = CLIP.answers.select(~np.isin(CLIP.answers.objects, people.rows).any(axis=1))
     X, before, rows = np.asarray(CLIP.objects.matrix[people.rows], np.float64), None, []
     for name, arm in arms(quick).items():
         transform = CLIP.transform(None, 0)

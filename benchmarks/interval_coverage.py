@@ -75,14 +75,14 @@ def main() -> None:
             rng = np.random.default_rng(1000 + world)
             drawn = rng.choice(rest, objects, replace=False)
             answers = simulated_answers(population.mind[drawn], n_answers, seed=world)
-            chance = Answers(permuted(answers.answers, rng))
+            chance = Answers(permuted(answers.objects, rng))
             values = {
                 "accuracy": (credit := answer_credit(Z[drawn], answers)),
                 "difference": credit - answer_credit(X[drawn], answers),
                 "permuted": answer_credit(Z[drawn], chance),
             }
             for name, value in values.items():
-                found.setdefault((name, "analytic"), []).append(answer_estimate(value, answers.answers).interval())
+                found.setdefault((name, "analytic"), []).append(answer_estimate(value, answers.objects).interval())
                 half = 1.959964 * value.std() / np.sqrt(len(value))
                 found.setdefault((name, "independent"), []).append((value.mean() - half, value.mean() + half))
             if world == 0:

@@ -21,7 +21,7 @@ from glocal.aligner import Arm, FitData, fit
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.importing import import_answers
-from glocal.data.splits import split_triplets
+from glocal.data.splits import split_answers
 from glocal.errors import DataWarning
 from glocal.evaluation.agreement import answer_credit
 from glocal.extract import Extractor
@@ -51,7 +51,7 @@ def main() -> None:
 
 def objects_held_out(features: Features, answers: Answers) -> list[tuple[np.ndarray, np.ndarray]]:
     """The answers whose objects all lie outside, or all inside, each fold of objects."""
-    return [split_triplets(answers, len(features), folds=FOLDS, fold=fold) for fold in range(FOLDS)]
+    return [split_answers(answers, len(features), folds=FOLDS, fold=fold) for fold in range(FOLDS)]
 
 
 def answers_held_out(_features: Features, answers: Answers) -> list[tuple[np.ndarray, np.ndarray]]:

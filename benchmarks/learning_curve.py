@@ -30,7 +30,7 @@ import pandas as pd
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
-from glocal.data.splits import object_folds, split_triplets
+from glocal.data.splits import object_folds, split_answers
 from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.neighbours import neighbours_kept
 from glocal.files import atomic_write, read_lines
@@ -61,8 +61,8 @@ class Data:
         """Read one network; a third of its local images is for counting neighbours only."""
         objects = Features.load(folder / "things" / "features" / network)
         answers = Answers.load(folder / "things" / "triplets.npy")
-        joined = join(objects, answers, read_lines(folder / "things" / "unique_id.txt", what="object ids")).triplets
-        train, heldout = (joined.select(part) for part in split_triplets(joined, len(objects)))
+        joined = join(objects, answers, read_lines(folder / "things" / "unique_id.txt", what="object ids")).answers
+        train, heldout = (joined.select(part) for part in split_answers(joined, len(objects)))
         images = np.asarray(Features.load(folder / "imagenet200" / network).matrix, dtype=np.float64)
         unseen = object_folds(len(images), 3)[0]
         seen = Features(images[np.setdiff1d(np.arange(len(images)), unseen)], None, network)
@@ -81,7 +81,7 @@ def subset(data: Data, size: int, share: float, draw: int) -> Answers:
     """A random part of the training answers, on a random share of the training objects."""
     rng = np.random.default_rng(draw)
     objects = rng.permutation(data.training_objects)[: round(share * len(data.training_objects))]
-    inside = np.isin(data.train.answers, objects).all(axis=1)
+    inside = np.isin(data.train.objects, objects).all(axis=1)
     return data.train.select(rng.permutation(np.flatnonzero(inside))[:size])
 
 
@@ -89,7 +89,7 @@ def chosen(data: Data, answers: Answers, lambdas: Sequence[float], draw: int) ->
     """The λ with the lowest loss, and the one with the highest agreement, on answers that name objects set aside."""
     rng = np.random.default_rng(1000 + draw)
     aside = rng.permutation(data.training_objects)[: round(_SET_ASIDE * len(data.training_objects))]
-    touched = np.isin(answers.answers, aside).any(axis=1)
+    touched = np.isin(answers.objects, aside).any(axis=1)
     fitted, asked = answers.select(~touched), answers.select(touched)
     found = {}
     for lmbda in lambdas:

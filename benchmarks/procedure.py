@@ -39,7 +39,7 @@ def real(network: str, *, local: bool) -> tuple[FitData, Answers, np.ndarray]:
     folder = workbench.real_data()
     objects = Features.load(folder / "things" / "features" / network)
     names = read_lines(folder / "things" / "unique_id.txt", what="object ids")
-    answers = join(objects, Answers.load(folder / "things" / "triplets.npy"), names).triplets
+    answers = join(objects, Answers.load(folder / "things" / "triplets.npy"), names).answers
     images = Features.load(folder / "imagenet200" / network) if local else None
     training, heldout, _ = FitData(objects, answers).fold(0, 3)
     data = FitData(objects, training.answers, images, objects=training.objects)

@@ -44,7 +44,7 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.importing import import_answers
 from glocal.data.join import feature_rows, join
-from glocal.data.splits import object_folds, split_triplets
+from glocal.data.splits import object_folds, split_answers
 from glocal.evaluation.agreement import odd_one_out
 from glocal.files import read_lines
 from glocal.results import append_rows, read_rows
@@ -77,8 +77,8 @@ class World:
         folder = workbench.real_data() / "things"
         found = Features.load(folder / "features" / network)
         ids = read_lines(folder / "unique_id.txt", what="object ids")
-        answers = join(found, Answers.load(folder / "triplets.npy"), ids).triplets
-        train, heldout = (answers.select(part) for part in split_triplets(answers, len(found), fold=fold))
+        answers = join(found, Answers.load(folder / "triplets.npy"), ids).answers
+        train, heldout = (answers.select(part) for part in split_answers(answers, len(found), fold=fold))
         X = found.standardization(np.asarray(found.matrix, np.float64), "float64")
         features = Features(principal(X), None, network)
         inside = object_folds(len(found), 3)[fold]

@@ -227,7 +227,7 @@ def main() -> None:
         folder = Path(name)
         np.save(folder / "x.npy", X)
         np.save(folder / "local.npy", everything[N:])
-        np.save(folder / "t.npy", triplets.answers)
+        np.save(folder / "t.npy", triplets.objects)
         if options.only in (None, "gradient"):
             gradient(X, triplets, blocks, 9)
         if options.only in (None, "scoring"):

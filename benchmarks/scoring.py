@@ -59,8 +59,8 @@ def main() -> None:
     rng = np.random.default_rng(0)
     triplets = simulated_answers(workbench.embedding(rng, N), count)
     X = rng.standard_normal((N, P), dtype=np.float32)
-    few = Answers(triplets.answers[:SUBSET])
-    theirs, ours = authors_loop(X, few.answers), odd_one_out(X, few, interval=False).accuracy
+    few = Answers(triplets.objects[:SUBSET])
+    theirs, ours = authors_loop(X, few.objects), odd_one_out(X, few, interval=False).accuracy
     print(f"accuracy on {SUBSET} answers: loop {theirs:.4f}, here {ours:.4f}")
     tasks = {
         "score": lambda: odd_one_out(X, triplets, interval=False),
@@ -69,7 +69,7 @@ def main() -> None:
     ratios: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(rounds):
         for name, task in tasks.items():
-            loop = seconds(lambda: authors_loop(X, few.answers)) * count / SUBSET
+            loop = seconds(lambda: authors_loop(X, few.objects)) * count / SUBSET
             own = seconds(task)
             ratios[name].append(loop / own)
             print(f"  {name}: {own:.2f} s, loop {loop:.0f} s (scaled from {SUBSET} answers)", flush=True)

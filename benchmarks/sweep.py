@@ -38,7 +38,7 @@ def real(data: Path, network: str) -> FitData:
     things = data / "things"
     features = Features.load(things / "features" / network)
     names = tuple((things / "unique_id.txt").read_text(encoding="utf-8").split())
-    answers = join(features, Answers.load(things / "triplets.npy"), names).triplets
+    answers = join(features, Answers.load(things / "triplets.npy"), names).answers
     local = data / "local" / network
     images = Features.load(local if local.is_dir() else data / "imagenet200" / network)
     return FitData(features, answers, images)
@@ -53,8 +53,8 @@ def simulated() -> FitData:
     training = np.setdiff1d(np.arange(n), heldout)
     minds = np.empty((n, mind.shape[1]))
     minds[training], minds[heldout] = mind, mind[rng.integers(0, N, len(heldout))]
-    inside = simulated_answers(minds[training], 4_700_000).answers
-    outside = simulated_answers(minds[heldout], 50_000, seed=1).answers
+    inside = simulated_answers(minds[training], 4_700_000).objects
+    outside = simulated_answers(minds[heldout], 50_000, seed=1).objects
     answers = Answers(np.concatenate([training[inside], heldout[outside]]).astype(np.int32))
     mixing = rng.normal(size=(mind.shape[1], P)) / 7
     noise = rng.normal(size=(n + n_local, P)) * np.linspace(2, 0.05, P) ** 2

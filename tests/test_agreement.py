@@ -81,8 +81,8 @@ def test_answers_drawn_at_random_score_chance():
 
 def test_the_embedding_people_answer_by_scores_best(world):
     """The simulated people's own embedding agrees with them more than the features do."""
-    mind = odd_one_out(world.mind, world.triplets, similarity="dot", interval=False)
-    features = odd_one_out(world.objects.standardization(world.objects.matrix), world.triplets, interval=False)
+    mind = odd_one_out(world.mind, world.answers, similarity="dot", interval=False)
+    features = odd_one_out(world.objects.standardization(world.objects.matrix), world.answers, interval=False)
     assert mind.accuracy > features.accuracy + 0.1
     assert mind.loss < math.log(3)
 

@@ -52,13 +52,13 @@ def test_scikit_learn_checks(estimator, check, as_a_user):
 def aligner(world):
     """An Aligner fitted with local features."""
     return Aligner(alpha=0.2, lmbda=0.2).fit(
-        world.objects.matrix, world.triplets.objects, local_features=world.local.matrix
+        world.objects.matrix, world.answers.objects, local_features=world.local.matrix
     )
 
 
 def test_it_is_fit_arm_with_another_face(world, aligner):
     """`fit` is `fit_arm` with the same settings: the same weights, objective and method."""
-    fit = fit_arm(world.objects, world.triplets, local_features=world.local, alpha=0.2, lmbda=0.2)
+    fit = fit_arm(world.objects, world.answers, local_features=world.local, alpha=0.2, lmbda=0.2)
     np.testing.assert_allclose(aligner.transform_.weights, fit.transform.weights, atol=1e-5)
     assert aligner.record_.objective == pytest.approx(fit.record.objective, rel=1e-6)
     assert (aligner.method_, aligner.n_features_in_) == ("glocal", 32)
@@ -88,9 +88,9 @@ def test_a_clone_of_a_fitted_aligner_is_unfitted(aligner):
 def test_settings_are_checked_when_fitting(world):
     """A parameter out of range is refused by `fit`, with the sentence of the library."""
     with pytest.raises(ParameterError, match="lmbda is -1"):
-        Aligner(lmbda=-1).fit(world.objects.matrix, world.triplets.objects)
+        Aligner(lmbda=-1).fit(world.objects.matrix, world.answers.objects)
     with pytest.raises(ParameterError, match="method glocal needs local features"):
-        Aligner("glocal").fit(world.objects.matrix, world.triplets.objects)
+        Aligner("glocal").fit(world.objects.matrix, world.answers.objects)
 
 
 @pytest.mark.parametrize("use", ["transform", "score", "save"])
@@ -98,7 +98,7 @@ def test_an_unfitted_aligner_says_what_to_do(world, tmp_path, use):
     """Using an Aligner before fitting is scikit-learn's NotFittedError and names fit and load."""
     arguments = {
         "transform": (world.objects.matrix,),
-        "score": (world.objects.matrix, world.triplets.objects),
+        "score": (world.objects.matrix, world.answers.objects),
         "save": (tmp_path / "a.npz",),
     }
     with pytest.raises(NotFittedError, match=r"fit.*load"):
@@ -108,13 +108,13 @@ def test_an_unfitted_aligner_says_what_to_do(world, tmp_path, use):
 
 def test_answers_are_y_or_answers(world, as_a_user):
     """Answers as y, as `answers`, as Answers and as a table by column names give one fit; `answers` wins over y."""
-    X, answers = world.objects.matrix, world.triplets.objects
+    X, answers = world.objects.matrix, world.answers.objects
     labels = np.arange(len(X))
     first = Aligner(max_evaluations=50).fit(X, answers).transform_.weights
     for fitted in (
-        Aligner(max_evaluations=50).fit(X, world.triplets),
+        Aligner(max_evaluations=50).fit(X, world.answers),
         Aligner(max_evaluations=50).fit(X, labels, answers=answers),
-        Aligner(max_evaluations=50).fit(X, answers=world.triplets),
+        Aligner(max_evaluations=50).fit(X, answers=world.answers),
         Aligner(max_evaluations=50).fit(X.tolist(), answers.tolist()),
         Aligner(max_evaluations=50).fit(X, pd.DataFrame(answers, columns=["a", "b", "odd"])[["odd", "b", "a"]]),
     ):
@@ -136,7 +136,7 @@ def test_missing_and_wrong_answers_are_refused(world):
 
 def test_sample_weights_are_weights_of_answers(world):
     """`sample_weight` weighs the answers, as the weights of Answers do, in fit and score."""
-    X, answers = world.objects.matrix, world.triplets.objects[:2000]
+    X, answers = world.objects.matrix, world.answers.objects[:2000]
     weights = np.random.default_rng(0).uniform(0, 2, 2000)
     weighted = Answers.from_array(answers, weights=weights)
     first = Aligner().fit(X, answers, sample_weight=weights)
@@ -150,9 +150,9 @@ def test_sample_weights_are_weights_of_answers(world):
 def test_the_score_is_the_odd_one_out_accuracy(world, aligner, similarity):
     """`score` is the accuracy of the transformed features, and it is above that of the originals."""
     X = world.objects.matrix
-    score = aligner.score(X, world.triplets, similarity=similarity)
-    assert score == odd_one_out(aligner.transform(X), world.triplets, similarity=similarity).accuracy
-    assert score > odd_one_out(world.objects.standardization(X), world.triplets).accuracy + 0.1
+    score = aligner.score(X, world.answers, similarity=similarity)
+    assert score == odd_one_out(aligner.transform(X), world.answers, similarity=similarity).accuracy
+    assert score > odd_one_out(world.objects.standardization(X), world.answers).accuracy + 0.1
 
 
 @pytest.mark.parametrize(("dtype", "out"), [("float32", "float32"), ("float64", "float64"), ("int64", "float32")])
@@ -167,10 +167,10 @@ def test_features_keep_their_float_type(world, aligner, as_a_user, dtype, out):
 
 def test_features_as_they_are_loaded_are_taken_like_arrays(world, aligner):
     """`Features` fit, transform and score to the same numbers as their matrices."""
-    again = Aligner(alpha=0.2, lmbda=0.2).fit(world.objects, world.triplets, local_features=world.local)
+    again = Aligner(alpha=0.2, lmbda=0.2).fit(world.objects, world.answers, local_features=world.local)
     np.testing.assert_array_equal(again.transform_.weights, aligner.transform_.weights)
     np.testing.assert_array_equal(again.transform(world.objects), aligner.transform(world.objects.matrix))
-    assert again.score(world.objects, world.triplets) == aligner.score(world.objects.matrix, world.triplets)
+    assert again.score(world.objects, world.answers) == aligner.score(world.objects.matrix, world.answers)
 
 
 def test_features_of_another_model_are_refused(world, aligner):
@@ -183,7 +183,7 @@ def test_it_works_in_a_pipeline(world, as_a_user):
     """Before a classifier y holds its labels and the answers come as aligner__answers; few labels then go further."""
     X, labels, few = world.objects.matrix, world.superordinate, np.arange(len(world.objects)) % 5 == 0
     rows = np.where(few, np.cumsum(few) - 1, -1)
-    answers = world.triplets.relabel(rows)[0].objects
+    answers = world.answers.relabel(rows)[0].objects
     pipeline = Pipeline([("aligner", Aligner()), ("classifier", LogisticRegression(max_iter=2000))])
     pipeline.fit(X[few], labels[few], aligner__answers=answers)
     Z = Aligner().fit(X[few], answers).transform(X)
@@ -196,7 +196,7 @@ def test_it_works_in_a_pipeline(world, as_a_user):
 def test_it_gives_data_frames_if_asked(world, aligner, as_a_user):
     """With set_output(transform="pandas") columns are named after the class and the index is kept."""
     frame = pd.DataFrame(world.objects.matrix, index=world.objects.names).add_prefix("dim")
-    fitted = Aligner().set_output(transform="pandas").fit(frame, world.triplets)
+    fitted = Aligner().set_output(transform="pandas").fit(frame, world.answers)
     Z = fitted.transform(frame)
     assert list(Z.columns) == [f"aligner{i}" for i in range(32)] == fitted.get_feature_names_out().tolist()
     assert tuple(Z.index) == world.objects.names
@@ -215,7 +215,7 @@ def test_it_is_saved_and_loaded_without_pickle(world, aligner, tmp_path):
     assert (loaded.method_, loaded.n_features_in_) == ("glocal", 32)
     X = world.objects.matrix
     np.testing.assert_array_equal(loaded.transform(X), aligner.transform(X))
-    assert loaded.score(X, world.triplets) == aligner.score(X, world.triplets)
+    assert loaded.score(X, world.answers) == aligner.score(X, world.answers)
     assert loaded.record_ == aligner.record_
     scalars = world.objects.standardization
     assert (loaded.transform_.mean, loaded.transform_.std) == (scalars.mean, scalars.std)
@@ -224,12 +224,12 @@ def test_it_is_saved_and_loaded_without_pickle(world, aligner, tmp_path):
 
 def test_a_fitted_transform_loads_as_an_aligner(world, tmp_path):
     """What `fit_arm` saved loads with the settings of that fit."""
-    fit = fit_arm(world.objects, world.triplets, method="global", lmbda=0.3, dtype="float64", seed=7)
+    fit = fit_arm(world.objects, world.answers, method="global", lmbda=0.3, dtype="float64", seed=7)
     fit.transform.save(tmp_path / "t.npz")
     loaded = Aligner.load(tmp_path / "t.npz")
     assert (loaded.method, loaded.lmbda, loaded.dtype, loaded.method_) == ("global", 0.3, "float64", "global")
     np.testing.assert_array_equal(loaded.transform(world.objects.matrix), fit.transform.apply(world.objects.matrix))
-    again = clone(loaded).fit(world.objects.matrix, world.triplets)
+    again = clone(loaded).fit(world.objects.matrix, world.answers)
     np.testing.assert_allclose(again.transform_.weights, fit.transform.weights, atol=1e-5)
 
 
@@ -257,7 +257,7 @@ def test_a_file_that_is_missing_or_of_another_version_is_said(world, aligner, tm
 def test_tensors_and_tables_are_fitted(world, as_a_user):
     """Features as bfloat16 tensors or tensors with a graph are fitted as what they hold, and come back as tensors."""
     torch = pytest.importorskip("torch")
-    X, answers = world.objects.matrix, world.triplets.objects
+    X, answers = world.objects.matrix, world.answers.objects
     wanted = Aligner("global", max_evaluations=3).fit
     with pytest.warns(NotConvergedWarning):
         by_array = wanted(X, answers).transform_.weights
@@ -284,12 +284,12 @@ def test_tensors_and_tables_are_fitted(world, as_a_user):
 def test_a_setting_of_another_kind_is_a_sentence(world, as_a_user, name, value):
     """A text or nothing where a number belongs is said before any work."""
     with pytest.raises(ParameterError, match=name):
-        Aligner(**{"method": "global", name: value}).fit(world.objects.matrix, world.triplets)
+        Aligner(**{"method": "global", name: value}).fit(world.objects.matrix, world.answers)
 
 
 def test_local_features_of_another_scale_are_said(world, as_a_user):
     """A step before the Aligner scales X alone: that is said, and routing the local features through it mends it."""
-    X, local, answers = world.objects.matrix, world.local.matrix, world.triplets
+    X, local, answers = world.objects.matrix, world.local.matrix, world.answers
     options = {"alpha": 0.5, "max_evaluations": 15, "tol": 0.01}
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -312,17 +312,17 @@ def test_local_tables_with_other_columns_are_refused(world, as_a_user):
     with pytest.raises(
         DataError, match=r"other columns than X \(the first is 'c31' for 'c0'\).*local_features\[X.columns\]"
     ):
-        Aligner().fit(X, world.triplets, local_features=local[names[::-1]])
+        Aligner().fit(X, world.answers, local_features=local[names[::-1]])
 
 
 def test_settings_that_nothing_reads_are_named(world):
     """What the method does not read is said in one sentence, not dropped."""
     with pytest.warns(UnusedWarning, match="alpha and local_features have no effect"):
-        Aligner("global", alpha=0.5).fit(world.objects.matrix, world.triplets, local_features=world.local.matrix)
+        Aligner("global", alpha=0.5).fit(world.objects.matrix, world.answers, local_features=world.local.matrix)
 
 
 def test_another_solver_is_an_object(world):
     """A solver that is given is the one that is used."""
     solver = Exact(tol=1e-2, dtype="float64")
-    record = Aligner("global", solver=solver).fit(world.objects.matrix, world.triplets).record_
+    record = Aligner("global", solver=solver).fit(world.objects.matrix, world.answers).record_
     assert (record.tol, record.dtype) == (1e-2, "float64")

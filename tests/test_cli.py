@@ -25,14 +25,14 @@ def files(tmp_path_factory):
     world = simulated_world(n_triplets=20_000, n_local=200)
     np.save(folder / "features.npy", world.objects.matrix)
     (folder / "file_names.txt").write_text("\n".join(f"images/{name}.jpg" for name in world.objects.names))
-    np.save(folder / "triplets.npy", world.triplets.answers)
+    np.save(folder / "triplets.npy", world.answers.objects)
     # an id list in another order, with one object that has no features
     n = len(world.objects)
     order = np.random.default_rng(1).permutation(n)
     ids = [world.objects.names[i] for i in order]
     (folder / "ids.txt").write_text("\n".join([*ids, "object_without_features"]))
     position = np.argsort(order)
-    named = position[world.triplets.answers]
+    named = position[world.answers.objects]
     named[:7, 0] = n
     np.save(folder / "named.npy", named)
     (folder / "local").mkdir()

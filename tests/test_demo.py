@@ -61,7 +61,7 @@ def test_the_trade_off_of_the_paper_shows(scores):
 def test_the_people_are_scored_on_the_same_held_out_answers(scores):
     """By the similarities that they used; every held-out row names the fold."""
     world = simulated_world(n_local=1800)
-    heldout = FitData(world.objects, world.triplets).fold(0, 3)[1]
+    heldout = FitData(world.objects, world.answers).fold(0, 3)[1]
     people = scores["people", "odd-one-out", "ceiling_people"]
     assert people["value"] == pytest.approx(odd_one_out(world.mind, heldout, similarity="dot").accuracy)
     rows = [people, scores["glocal", "odd-one-out", "accuracy_cosine"]]

@@ -46,7 +46,7 @@ def small():
     rng, names = np.random.default_rng(0), world.objects.names
     rows, listed = rng.permutation(len(names)), rng.permutation(len(names))
     objects = Features(world.objects.matrix[rows], names)  # neighbours in the list are not alike
-    answers = world.triplets.relabel(np.argsort(listed)[np.argsort(rows)])[0]
+    answers = world.answers.relabel(np.argsort(listed)[np.argsort(rows)])[0]
     return Case(objects, world.local, answers, object_ids=tuple(names[i] for i in listed))
 
 
@@ -114,7 +114,7 @@ def folder(tmp_path):
     np.save(tmp_path / "features.npy", world.objects.matrix[rows])
     (tmp_path / "file_names.txt").write_text("".join(f"images/{name}.jpg\n" for name in world.objects.names))
     (tmp_path / "ids.txt").write_text("\n".join(world.objects.names))
-    np.save(tmp_path / "triplets.npy", world.triplets.relabel(np.argsort(rows))[0].objects)
+    np.save(tmp_path / "triplets.npy", world.answers.relabel(np.argsort(rows))[0].objects)
     return tmp_path
 
 

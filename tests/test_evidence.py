@@ -87,7 +87,7 @@ def test_clip_and_its_best_global_come_out_again(data_dir):
     things = data_dir / "things"
     objects, local = (unit(data_dir / where / "clip-vit-b32") for where in ("things/features", "local"))
     ids = read_lines(things / "unique_id.txt", what="object ids")
-    answers = join(objects, Answers.load(things / "triplets.npy"), ids).triplets
+    answers = join(objects, Answers.load(things / "triplets.npy"), ids).answers
     found = sweep(FitData(objects, answers, local), {"method": ["global"], "lmbda": [1]})
     measured = {line["method"]: line for line in found.front.to_dict("records")}
     for method, lmbda in (("original", None), ("global", 1.0)):

@@ -71,14 +71,13 @@ def test_an_npy_file_stays_a_memory_map(tmp_path):
 
 
 def test_names_do_not_vanish(tmp_path):
-    """Another number of names than rows is an error for a folder and for features.npy in it, else a warning."""
+    """Another number of names than rows is an error for a folder and for features.npy in it."""
     folder = written(tmp_path / "f", names=["a", "b"])
     for path in (folder, folder / "features.npy"):
         with pytest.raises(DataError, match="50 rows but 2 names"):
             Features.load(path)
     np.save(folder / "other.npy", MATRIX)
-    with pytest.warns(DataWarning, match="without names"):
-        assert Features.load(folder / "other.npy").names is None
+    assert Features.load(folder / "other.npy").names is None, "these may be the names of another file"
 
 
 def test_a_name_may_hold_any_character(tmp_path):
@@ -164,8 +163,8 @@ def test_the_join_finds_each_object_by_name():
     assert joined.kept.tolist() == kept
     assert joined.n_dropped == 100 - sum(kept) > 0
     assert joined.n_missing == 2
-    assert joined.triplets.weights.tolist() == weights[kept].tolist()
-    for row, answer in zip(raw[kept], joined.triplets.objects, strict=True):
+    assert joined.answers.weights.tolist() == weights[kept].tolist()
+    for row, answer in zip(raw[kept], joined.answers.objects, strict=True):
         assert [object_name(names[i]) for i in answer] == [f"object{i}" for i in row]
     assert feature_rows(features, ids)[[3, 11]].tolist() == [-1, -1]
 
@@ -174,7 +173,7 @@ def test_without_ids_answers_name_rows():
     """Without object ids the answers are those given, which name rows of the features."""
     answers = Answers.from_array([[0, 1, 49]])
     joined = join(Features(MATRIX), answers)
-    assert joined.triplets is answers
+    assert joined.answers is answers
     assert (joined.n_dropped, joined.n_missing, joined.kept.tolist()) == (0, 0, [True])
 
 

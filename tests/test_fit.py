@@ -15,7 +15,7 @@ from glocal import aligner
 from glocal.aligner import Arm, Exact, FitData
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.splits import local_blocks, split_triplets
+from glocal.data.splits import local_blocks, split_answers
 from glocal.errors import (
     CollapseWarning,
     DataError,
@@ -37,8 +37,8 @@ ARMS = {"naive": {"lmbda": 0.05}, "global": {"lmbda": 0.1}, "glocal": {"lmbda": 
 @pytest.fixture(scope="module")
 def split(world):
     """Answers on the training objects and on the held-out objects of fold 0."""
-    train, heldout = split_triplets(world.triplets, len(world.objects), folds=3)
-    return world.triplets.select(train), world.triplets.select(heldout)
+    train, heldout = split_answers(world.answers, len(world.objects), folds=3)
+    return world.answers.select(train), world.answers.select(heldout)
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +235,7 @@ def test_progress_is_reported(world, split):
 @pytest.mark.parametrize("method", ["naive", "global"])
 def test_integer_weights_equal_copies(world, split, method):
     """A fit with integer weights is the fit with that many copies of each answer."""
-    answers = split[0].answers[:1500]
+    answers = split[0].objects[:1500]
     weights = np.random.default_rng(0).integers(0, 3, len(answers))
     options = {"method": method, "dtype": "float64", "lmbda": 0.05}
     weighted = fit_arm(world.objects, Answers.from_array(answers, weights=weights), **options)
@@ -267,7 +267,7 @@ def test_holdout_scores_objects_that_a_fit_has_not_seen(world, split, fits):
     """`holdout` fits without fold 0 and reports both sides; the transform itself is fitted on all answers."""
     counts = []
     fit = fit_arm(
-        world.objects, world.triplets, method="global", lmbda=0.1, holdout=3,
+        world.objects, world.answers, method="global", lmbda=0.1, holdout=3,
         on_step=lambda evaluations, at: counts.append(evaluations),
     )  # fmt: skip
     assert counts == sorted(counts)
@@ -281,13 +281,13 @@ def test_holdout_scores_objects_that_a_fit_has_not_seen(world, split, fits):
         assert scores[name]["loss"] == pytest.approx(wanted.loss, abs=3e-3)
         assert scores[name]["accuracy_cosine"] > scores[name]["original_accuracy_cosine"]
         assert scores[name]["low"] < scores[name]["accuracy_cosine"] < scores[name]["high"]
-    assert fit.record.n_answers == len(world.triplets)
+    assert fit.record.n_answers == len(world.answers)
     assert fits["global"].record.holdout is None
 
 
 def test_holdout_keeps_local_images_out_too(world):
     """The neighbours kept are those of the held-out local images, under a fit that has seen none of them."""
-    data, arm = FitData(world.objects, world.triplets, world.local), Arm("glocal", alpha=0.3)
+    data, arm = FitData(world.objects, world.answers, world.local), Arm("glocal", alpha=0.3)
     part, _, rows = data.fold(0, 3)
     transform = Exact().solve(part, arm).transform
     assert not set(rows) & set(np.concatenate(part.blocks))
@@ -302,7 +302,7 @@ def test_holdout_keeps_local_images_out_too(world):
 def test_the_baseline_of_overfitting_knows_no_penalty(world, split, method):
     """Held-out losses are compared with the best scaled identity of the answers alone, whatever the penalty."""
     options = {"lmbda": 0.3} if method == "naive" else {"lmbda": 0.3, "mix": 0.8}
-    found = fit_arm(world.objects, world.triplets, method=method, holdout=3, **options).record.holdout["heldout"]
+    found = fit_arm(world.objects, world.answers, method=method, holdout=3, **options).record.holdout["heldout"]
     X = world.objects.standardization(world.objects.matrix, "float64")
     losses = {scale: odd_one_out(scale * X, split[0], interval=False).loss for scale in np.linspace(0.05, 1, 96)}
     best = min(losses, key=losses.get)
@@ -311,7 +311,7 @@ def test_the_baseline_of_overfitting_knows_no_penalty(world, split, method):
 
 def test_overfitting_is_warned_of(world):
     """Few answers and hardly a penalty predict held-out answers worse than scaled features do, and that is said."""
-    few = world.triplets.select(np.arange(len(world.triplets)) < 1500)
+    few = world.answers.select(np.arange(len(world.answers)) < 1500)
     with pytest.warns(OverfitWarning, match="overfitting"):
         fit = fit_arm(world.objects, few, method="global", lmbda=1e-4, holdout=3, tol=1e-2)
     assert fit.record.holdout["heldout"]["loss"] > fit.record.holdout["heldout"]["original_loss"]
@@ -321,7 +321,7 @@ def test_overfitting_is_warned_of(world):
 def test_a_holdout_without_answers_is_refused(world):
     """Where no answer lies inside the fold, nothing can be held out."""
     with pytest.raises(DataError, match="inside fold 0 of 60"):
-        fit_arm(world.objects, world.triplets.select(np.arange(len(world.triplets)) < 500), holdout=60)
+        fit_arm(world.objects, world.answers.select(np.arange(len(world.answers)) < 500), holdout=60)
 
 
 # what is refused and warned of
@@ -397,12 +397,12 @@ def test_settings_out_of_range_are_refused(world, options, noun):
     """Every setting outside its range is refused."""
     local = world.local if "block_size" in options else None
     with pytest.raises(ParameterError, match=noun):
-        fit_arm(world.objects, world.triplets, local_features=local, **options)
+        fit_arm(world.objects, world.answers, local_features=local, **options)
 
 
 def test_data_that_do_not_belong_together_are_refused(world):
     """Features, answers and local features must fit each other and be finite, and answers be of one kind."""
-    X, answers = world.objects.matrix, world.triplets
+    X, answers = world.objects.matrix, world.answers
     bad = X.copy()
     bad[3, 2] = np.nan
     cases = [
@@ -473,12 +473,12 @@ def test_the_second_start_shares_the_budget(monkeypatch):
 def test_a_transform_knows_the_rows_it_was_fitted_on(world):
     """Mean and spread of the lengths of the rows, and whether they were normalised, are in its meta."""
     X = world.objects.matrix
-    rows = fit_arm(world.objects, world.triplets, lmbda=1.0, tol=1e-2).transform.meta["rows"]
+    rows = fit_arm(world.objects, world.answers, lmbda=1.0, tol=1e-2).transform.meta["rows"]
     lengths = np.linalg.norm(X.astype(np.float64), axis=1)
     assert rows == {"mean_length": pytest.approx(lengths.mean()), "std_length": pytest.approx(lengths.std()),
                     "normalised": False}  # fmt: skip
     unit = Features(X / np.linalg.norm(X, axis=1, keepdims=True))
-    assert fit_arm(unit, world.triplets, lmbda=1.0, tol=1e-2).transform.meta["rows"]["normalised"]
+    assert fit_arm(unit, world.answers, lmbda=1.0, tol=1e-2).transform.meta["rows"]["normalised"]
 
 
 def test_the_provenance_states_the_threads_of_the_fit(world, monkeypatch):
@@ -486,10 +486,10 @@ def test_the_provenance_states_the_threads_of_the_fit(world, monkeypatch):
     from glocal.objective import threads
 
     monkeypatch.setattr(threads, "threadpool_info", lambda: [{"user_api": "blas", "num_threads": 4}])
-    record = fit_arm(world.objects, world.triplets, lmbda=1.0, tol=1e-2).record
+    record = fit_arm(world.objects, world.answers, lmbda=1.0, tol=1e-2).record
     assert record.provenance.threads == 1
     monkeypatch.setattr(threads, "_GRAIN", 1.0)
-    assert fit_arm(world.objects, world.triplets, lmbda=1.0, tol=1e-2).record.provenance.threads == 4
+    assert fit_arm(world.objects, world.answers, lmbda=1.0, tol=1e-2).record.provenance.threads == 4
 
 
 FITTED = """

@@ -18,7 +18,7 @@ import pytest
 from fits import fit_arm
 
 from glocal import Answers, Features, join, odd_one_out
-from glocal.data.splits import split_triplets
+from glocal.data.splits import split_answers
 from glocal.files import read_lines
 
 pytestmark = pytest.mark.data
@@ -50,8 +50,8 @@ def problem(data_dir, things):
     def load(network):
         if network not in loaded:
             features = Features.load(data_dir / "things/features" / network)
-            triplets = join(features, *things).triplets
-            train, heldout = split_triplets(triplets, len(features), folds=3, fold=0, seed=42)
+            triplets = join(features, *things).answers
+            train, heldout = split_answers(triplets, len(features), folds=3, fold=0, seed=42)
             loaded[network] = features, triplets.select(train), triplets.select(heldout)
         return loaded[network]
 
@@ -85,7 +85,7 @@ def test_answers_join_every_network_by_name(problem, things, network):
     features, train, heldout = problem(network)
     joined = join(features, *things)
     assert (len(features), joined.n_missing) == (1845, 9)
-    assert (len(joined.triplets), joined.n_dropped) == (144_018, 146_168 - 144_018)
+    assert (len(joined.answers), joined.n_dropped) == (144_018, 146_168 - 144_018)
     if network != "squeezenet1_1":  # its rows are in another order, so that its folds hold other objects
         assert (len(train), len(heldout)) == (42_520, 5_362)
 

@@ -91,12 +91,12 @@ def test_pictures_in_folders_are_joined_by_their_paths():
     paths = [f"{folder}/{i}.png" for folder in ("ref/000", "ref/001", "distort/000") for i in range(2)]
     features = Features(np.eye(6, 4), names=tuple(paths))
     answers = Answers(np.array([[0, 1, 2]]), kind="anchor", names=[paths[4], paths[0], paths[3]])
-    assert join(features, answers).triplets.objects.tolist() == [[4, 0, 3]]
+    assert join(features, answers).answers.objects.tolist() == [[4, 0, 3]]
     with pytest.raises(DataError, match="twice"):
         join(features, answers, ["0", "1", "x"])
     plain = Features(np.eye(3), names=("a/x.png", "b/y.png", "c/z.png"))
     named = Answers(np.array([[0, 1, 2]]), names=["other/z.jpg", "x", "y"])
-    assert join(plain, named).triplets.objects.tolist() == [[2, 0, 1]]
+    assert join(plain, named).answers.objects.tolist() == [[2, 0, 1]]
 
 
 def test_jspsych_trials_of_several_people(jspsych, tmp_path):

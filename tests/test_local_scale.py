@@ -33,14 +33,14 @@ def test_a_mapped_file_gives_the_first_blocks(tmp_path, many, most):
     whole = many.objects.standardization(many.local.matrix, "float32")
     drawn = local_blocks(len(whole), 30, 42)[:most]
     local = Features.load(write(tmp_path, many.local.matrix))
-    data = FitData(many.objects, many.triplets, local, block_size=30, local_blocks=most)
+    data = FitData(many.objects, many.answers, local, block_size=30, local_blocks=most)
     found = data.local_rows("float32")
     assert [block.dtype for block in found] == [np.float32] * len(drawn)
     for block, rows in zip(found, drawn, strict=True):
         np.testing.assert_array_equal(block, whole[rows])
     used = many.local.matrix[np.sort(np.concatenate(drawn))]
     assert data.hashes(local=True)["local_features"] == array_sha256(used)
-    assert len(FitData(many.objects, many.triplets, local, block_size=30).blocks) == 16
+    assert len(FitData(many.objects, many.answers, local, block_size=30).blocks) == 16
 
 
 def test_only_used_rows_are_checked(tmp_path, many):
@@ -49,10 +49,10 @@ def test_only_used_rows_are_checked(tmp_path, many):
     X = many.local.matrix.copy()
     X[drawn[5][3]] = np.nan
     options = {"local_features": Features.load(write(tmp_path, X)), "block_size": 30, "max_evaluations": 200}
-    fit = fit_arm(many.objects, many.triplets, local_blocks=5, **options)
+    fit = fit_arm(many.objects, many.answers, local_blocks=5, **options)
     assert (fit.record.n_local_blocks, fit.record.n_local) == (5, 150)
     with pytest.raises(DataError, match=f"row {drawn[5][3]}, column 0"):
-        fit_arm(many.objects, many.triplets, local_blocks=6, **options)
+        fit_arm(many.objects, many.answers, local_blocks=6, **options)
 
 
 CODE = """
@@ -62,7 +62,7 @@ from glocal.data.world import simulated_world
 warnings.simplefilter("ignore")
 world = simulated_world(n_triplets=2000, n_local=10, dimensions=256)
 for path in sys.argv[1:]:
-    data = FitData(world.objects, world.triplets, Features.load(path), local_blocks=4, block_size=256)
+    data = FitData(world.objects, world.answers, Features.load(path), local_blocks=4, block_size=256)
     peak, found = peak_of(lambda: fit(data, Arm("glocal"), Exact(max_evaluations=2)))
     assert found.record.n_local == 1024
     print(peak)

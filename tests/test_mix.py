@@ -117,7 +117,7 @@ def test_lambda_max_parts_optima_from_zero(mix):
 
 
 def fitted(mix, **options):
-    return fit_arm(WORLD.objects, WORLD.triplets, lmbda=0.1, mix=mix, **options)
+    return fit_arm(WORLD.objects, WORLD.answers, lmbda=0.1, mix=mix, **options)
 
 
 def kept(fit):
@@ -127,7 +127,7 @@ def kept(fit):
 
 def test_a_fit_lies_between_naive_and_global():
     """Less mix, less of the neighbours and a smaller W; the record has the mix and, below 1, λ_max."""
-    naive = fit_arm(WORLD.objects, WORLD.triplets, method="naive", lmbda=0.1)
+    naive = fit_arm(WORLD.objects, WORLD.answers, method="naive", lmbda=0.1)
     between, shrunk = fitted(0.8), fitted(1.0)
     assert kept(naive) < kept(between) < kept(shrunk)
     assert np.linalg.norm(naive.transform.weights) < np.linalg.norm(between.transform.weights)
@@ -146,15 +146,15 @@ def test_a_lambda_whose_optimum_is_0_is_refused(local):
     share = 1.0 if local is None else 0.7
     options = {"mix": 0.8, "local_features": local, "alpha": 0.3}
     with pytest.raises(TrivialOptimumError, match="is W = 0, which maps every image to one point"):
-        fit_arm(WORLD.objects, WORLD.triplets, lmbda=1.01 * share * largest, **options)
+        fit_arm(WORLD.objects, WORLD.answers, lmbda=1.01 * share * largest, **options)
     below = 0.9 if local is None else 0.2  # nearer to it the local term still draws W toward 0 along the identity
-    found = fit_arm(WORLD.objects, WORLD.triplets, lmbda=below * share * largest, **options)
+    found = fit_arm(WORLD.objects, WORLD.answers, lmbda=below * share * largest, **options)
     assert found.record.parts["global"] < math.log(3) - 1e-4
 
 
 def test_the_estimator_passes_it_on_and_keeps_it(tmp_path):
     """Aligner(mix=) fits what fit_arm fits, and a saved one comes back with it."""
-    aligner = Aligner(lmbda=0.1, mix=0.8).fit(WORLD.objects.matrix, WORLD.triplets)
+    aligner = Aligner(lmbda=0.1, mix=0.8).fit(WORLD.objects.matrix, WORLD.answers)
     np.testing.assert_array_equal(aligner.transform_.weights, fitted(0.8).transform.weights)
     aligner.save(tmp_path / "t.npz")
     assert Aligner.load(tmp_path / "t.npz").mix == 0.8
@@ -164,7 +164,7 @@ def test_the_estimator_passes_it_on_and_keeps_it(tmp_path):
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mix")
     np.save(folder / "x.npy", WORLD.objects.matrix)
-    np.save(folder / "t.npy", WORLD.triplets.answers)
+    np.save(folder / "t.npy", WORLD.answers.objects)
     np.save(folder / "l.npy", WORLD.local.matrix)
     return folder
 

@@ -6,7 +6,7 @@ import pytest
 from glocal.aligner import FitData
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.splits import local_blocks, object_folds, split_persons, split_triplets
+from glocal.data.splits import local_blocks, object_folds, split_answers, split_persons
 from glocal.errors import DataError, ParameterError
 
 
@@ -27,8 +27,8 @@ def test_an_answer_trains_is_held_out_or_is_dropped():
     triplets = Answers.from_array(np.array([rng.permutation(n)[:3] for _ in range(500)]))
     for fold in range(3):
         inside = set(object_folds(n, 3, 5)[fold].tolist())
-        counts = [sum(int(i) in inside for i in row) for row in triplets.answers]
-        train, heldout = split_triplets(triplets, n, folds=3, fold=fold, seed=5)
+        counts = [sum(int(i) in inside for i in row) for row in triplets.objects]
+        train, heldout = split_answers(triplets, n, folds=3, fold=fold, seed=5)
         assert train.tolist() == [count == 0 for count in counts]
         assert heldout.tolist() == [count == 3 for count in counts]
         assert 0 < heldout.sum() < train.sum()
@@ -53,7 +53,7 @@ def test_folds_that_cannot_be_are_refused(n, folds, seed, sentence):
 def test_a_fold_that_does_not_exist_is_refused(fold):
     """The held-out fold must be one of 0 to folds - 1."""
     with pytest.raises(ParameterError, match=rf"fold is {fold} but there are 3 folds \(valid 0..2\)"):
-        split_triplets(Answers.from_array([[0, 1, 2]]), 9, folds=3, fold=fold)
+        split_answers(Answers.from_array([[0, 1, 2]]), 9, folds=3, fold=fold)
 
 
 @pytest.mark.parametrize(("n", "block_size"), [(1000, 1024), (1024, 1024), (1025, 1024), (7, 3), (2, 3), (5000, 999)])
@@ -103,10 +103,10 @@ def test_folds_are_three_with_the_seed_42_unless_said_otherwise():
     rng, stated = np.random.default_rng(1), {"folds": 3, "fold": 0, "seed": 42}
     answers = np.array([rng.permutation(30)[:3] for _ in range(200)])
     given = Answers.from_array(answers, person=rng.integers(0, 12, size=200))
-    np.testing.assert_array_equal(split_triplets(given, 30), split_triplets(given, 30, **stated))
+    np.testing.assert_array_equal(split_answers(given, 30), split_answers(given, 30, **stated))
     np.testing.assert_array_equal(split_persons(given), split_persons(given, **stated))
     other = {**stated, "seed": 43}
-    assert (split_triplets(given, 30)[0] != split_triplets(given, 30, **other)[0]).any()
+    assert (split_answers(given, 30)[0] != split_answers(given, 30, **other)[0]).any()
     assert (split_persons(given)[0] != split_persons(given, **other)[0]).any()
 
 
@@ -118,7 +118,7 @@ def test_a_fold_holds_out_objects_and_local_images_together():
     data = FitData(objects, answers, images, seed=5)
     for k in range(3):
         fitted, heldout, rows = data.fold(k, 3)
-        masks = split_triplets(answers, 60, folds=3, fold=k, seed=5)
+        masks = split_answers(answers, 60, folds=3, fold=k, seed=5)
         for found, mask in zip((fitted.answers, heldout), masks, strict=True):
             np.testing.assert_array_equal(found.objects, answers.objects[mask])
         np.testing.assert_array_equal(rows, object_folds(90, 3, 5)[k])

@@ -93,20 +93,20 @@ def folder(made, tmp_path_factory):
     (where / "net").mkdir()
     np.save(where / "net" / "features.npy", made.objects.matrix)
     (where / "net" / "file_names.txt").write_text("\n".join(made.objects.names) + "\n")
-    np.save(where / "t.npy", made.triplets.answers)
+    np.save(where / "t.npy", made.answers.objects)
     np.save(where / "local.npy", made.local.matrix[:60])
     np.save(where / "images.npy", made.local.matrix[60:])
     labels = made.local_category // 6
     (where / "y0.txt").write_text("\n".join(f"class{label}" for label in labels[:60]) + "\n")
     (where / "y.txt").write_text("\n".join(f"class{label}" for label in labels[60:]) + "\n")
-    some = made.triplets.answers[:40]
+    some = made.answers.objects[:40]
     again = simulated_answers(made.mind, 400_000, seed=5).answers
     key = {tuple(sorted(answer)) for answer in some.tolist()}
     np.save(where / "again.npy", np.array([a for a in again.tolist() if tuple(sorted(a)) in key]))
     mind = made.mind / np.linalg.norm(made.mind, axis=1, keepdims=True)
     rdm = 1 - mind @ mind.T
     np.save(where / "rdm.npy", (rdm + rdm.T) / 2 * (1 - np.eye(len(rdm))))
-    fit(FitData(made.objects, made.triplets), Arm("global", lmbda=1.0)).transform.save(where / "w.npz")
+    fit(FitData(made.objects, made.answers), Arm("global", lmbda=1.0)).transform.save(where / "w.npz")
     (where / "suite.toml").write_text(SUITE)
     return where
 
@@ -130,7 +130,7 @@ def rows_of(result, task, arm, metric):
 @pytest.fixture(scope="module")
 def embedded(made):
     """The arm `global` as the suite fits it, without the objects of fold 0, and the answers about these."""
-    data, heldout, _ = FitData(made.objects, made.triplets).fold(0, 3)
+    data, heldout, _ = FitData(made.objects, made.answers).fold(0, 3)
     return fit(data, Arm("global", lmbda=0.1)).transform, heldout
 
 
@@ -283,7 +283,7 @@ def stamps_of(folder):
 def test_names_beside_a_file_are_part_of_what_its_scores_depend_on(made, tmp_path):
     """Other names in the order of the rows make every cell anew, and stand in the provenance."""
     np.save(tmp_path / "o.npy", made.objects.matrix)
-    np.save(tmp_path / "t.npy", made.triplets.answers)
+    np.save(tmp_path / "t.npy", made.answers.objects)
     names = list(made.objects.names)
     (tmp_path / "ids.txt").write_text("\n".join(names) + "\n")
     (tmp_path / "suite.toml").write_text(

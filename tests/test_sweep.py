@@ -38,7 +38,7 @@ def world():
 
 @pytest.fixture(scope="module")
 def data(world):
-    return FitData(world.objects, world.triplets, world.local)
+    return FitData(world.objects, world.answers, world.local)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def swept(data, folder):
 def files(world, tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     np.save(folder / "x.npy", world.objects.matrix)
-    np.save(folder / "t.npy", world.triplets.answers)
+    np.save(folder / "t.npy", world.answers.objects)
     np.save(folder / "l.npy", world.local.matrix)
     (folder / "grid.toml").write_text("alpha = [0.1, 0.5]\nlmbda = [0.1, 1]\ntau = [0.1, 0.5]\n")
     return folder
@@ -188,7 +188,7 @@ def test_points_whose_optimum_is_0_have_no_scores(data):
 
 def test_without_local_images_neighbours_are_those_of_held_out_objects(world):
     """And `glocal` is refused where a grid names it."""
-    alone = FitData(world.objects, world.triplets)
+    alone = FitData(world.objects, world.answers)
     found = sweep(alone, {"method": ["global"], "lmbda": [1]}, folds=2)
     assert set(found.points["n_images"]) == {len(world.objects) // 2}
     with pytest.raises(ParameterError, match="glocal"):
@@ -207,7 +207,7 @@ def test_without_local_images_neighbours_are_those_of_held_out_objects(world):
 def test_folds_that_cannot_be_scored_are_refused(world, change, folds, noun):
     """Before any fit."""
     few = {"few": Features(world.local.matrix[:20]), "narrow": Features(world.local.matrix[:, :5])}
-    answers = world.triplets.select(np.arange(3)) if "triplets" in change else world.triplets
+    answers = world.answers.select(np.arange(3)) if "triplets" in change else world.answers
     given = FitData(world.objects, answers, few.get(change.get("local_features"), world.local))
     with pytest.raises((ParameterError, DataError), match=noun):
         sweep(given, GRID, folds=folds)
@@ -273,7 +273,7 @@ def test_rules_that_choose_nothing_are_refused(rule):
 def test_the_choice_is_refitted_on_everything(swept, world):
     """The transform is fitted on every answer and carries the rule and the reason; its gain is that on all folds."""
     meta = swept.transform.meta
-    assert meta["fit"]["n_answers"] == len(world.triplets)
+    assert meta["fit"]["n_answers"] == len(world.answers)
     assert meta["fit"]["lmbda"] == swept.best["lmbda"]
     assert (meta["sweep"]["rule"], meta["sweep"]["reason"]) == ("loss", swept.reason)
     assert swept.best["loss"] == swept.means["loss"].min()
@@ -318,7 +318,7 @@ def test_a_sweep_goes_on_only_with_all_it_was_begun_with(swept, data, folder, wo
     before = (folder / "points.jsonl").read_bytes()
     with pytest.raises(ParameterError, match="resume"):
         sweep(data, GRID, out=folder)
-    other = FitData(world.objects, world.triplets, Features(world.local.matrix[::-1].copy()))
+    other = FitData(world.objects, world.answers, Features(world.local.matrix[::-1].copy()))
     for given, more in ((other, {}), (data, {"solver": Exact(tol=1e-3)}), (data, {"folds": 2})):
         with pytest.raises(ParameterError, match="another sweep"):
             sweep(given, GRID, out=folder, resume=True, **more)

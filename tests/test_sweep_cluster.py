@@ -19,7 +19,7 @@ SCORES = ["objective", "accuracy_cosine", "neighbours_kept", "loss", "evaluation
 @pytest.fixture(scope="module")
 def data():
     world = simulated_world(n_triplets=6_000, n_local=120)
-    return FitData(world.objects, world.triplets, world.local)
+    return FitData(world.objects, world.answers, world.local)
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     world = simulated_world(n_triplets=4000, n_local=240, n_category=4, dimensions=24)
     np.save(folder / "features.npy", world.objects.matrix)
-    np.save(folder / "triplets.npy", world.triplets.answers)
+    np.save(folder / "triplets.npy", world.answers.objects)
     np.save(folder / "local.npy", world.local.matrix)
     np.save(folder / "labels.npy", world.local_category // 4)
     LinearTransform(np.eye(24, dtype="f4"), None, 0.0, 1.0).save(folder / "w.npz")

@@ -65,7 +65,7 @@ def test_what_is_no_view_is_refused(tmp_path):
 
 def test_a_sweep_keeps_views_of_its_choice(world, tmp_path):
     """The folder of a sweep has the original features and the refitted choice, turned to fit."""
-    data = FitData(world.objects, world.triplets, world.local)
+    data = FitData(world.objects, world.answers, world.local)
     found = sweep(data, {"alpha": [0.5], "lmbda": [0.1], "tau": [0.25]}, folds=2, out=tmp_path)
     original, chosen = (load_view(tmp_path / "views" / f"{name}.npz") for name in ("original", "chosen"))
     assert chosen.meta["settings"]["method"] == found.best["method"]

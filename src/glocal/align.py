@@ -88,7 +88,7 @@ class Inputs:
         """How many images, answers and fits there are, without running the network."""
         joined, local = self.joined(), self.sources.get("local", ())
         return {
-            "objects": len(self.sources["objects"]), "local_images": len(local), "answers": len(joined.triplets),
+            "objects": len(self.sources["objects"]), "local_images": len(local), "answers": len(joined.answers),
             "n_dropped": joined.n_dropped, "fits": FOLDS * len(settings("arms", local=len(local) > 0)) + 1,
         }  # fmt: skip
 
@@ -138,7 +138,7 @@ def align(inputs: Inputs, out: PathLike, *, progress: Progress = lambda step, do
         if finding.severity == "warning":
             warnings.warn(str(finding), DataWarning, stacklevel=2)
     folder = make_folder(out) / "sweep"
-    data = FitData(objects, inputs.joined(objects).triplets, local)
+    data = FitData(objects, inputs.joined(objects).answers, local)
     found = sweep(
         data, folds=FOLDS, out=folder, resume=True, progress=lambda row, done, total: progress("sweep", done, total)
     )

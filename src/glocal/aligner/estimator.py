@@ -77,8 +77,8 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     --------
     >>> from glocal.data.world import simulated_world
     >>> world = simulated_world(n_triplets=5000, n_local=100)
-    >>> aligner = Aligner(method="global", lmbda=0.1).fit(world.objects.matrix, world.triplets.objects)
-    >>> aligner.score(world.objects.matrix, world.triplets.objects) > 0.5
+    >>> aligner = Aligner(method="global", lmbda=0.1).fit(world.objects.matrix, world.answers.objects)
+    >>> aligner.score(world.objects.matrix, world.answers.objects) > 0.5
     True
     """
 

@@ -16,7 +16,7 @@ from glocal.cli.fetch import fetch_command
 from glocal.cli.importing import import_command
 from glocal.cli.output import AsJson, put, put_json
 from glocal.data.features import Features
-from glocal.data.splits import split_persons, split_triplets
+from glocal.data.splits import split_answers, split_persons
 from glocal.errors import DataError, ParameterError
 from glocal.files import atomic_write, make_folder
 
@@ -57,9 +57,9 @@ def split(
     if by not in ("objects", "persons"):
         raise ParameterError(f"by is {by!r}; allowed are objects and persons.")
     if by == "objects":
-        train, heldout = split_triplets(joined.triplets, len(loaded), folds=folds, fold=fold, seed=seed)
+        train, heldout = split_answers(joined.answers, len(loaded), folds=folds, fold=fold, seed=seed)
     else:
-        train, heldout = split_persons(joined.triplets, folds=folds, fold=fold, seed=seed)
+        train, heldout = split_persons(joined.answers, folds=folds, fold=fold, seed=seed)
     kept = answers.select(joined.kept)
     parts = {"train": kept.select(train), "heldout": kept.select(heldout)}
     for name, part in parts.items():

@@ -186,16 +186,16 @@ def odd_one_out_command(
     loaded = given.load(features)
     asked, joined = file.joined(loaded)
     _say_dropped(joined.n_dropped, len(asked), "answers name an object without features")
-    bound = ceiling(joined.triplets)
-    bound = None if bound is None or bound.n_answers < _LEAST * len(joined.triplets) else bound
+    bound = ceiling(joined.answers)
+    bound = None if bound is None or bound.n_answers < _LEAST * len(joined.answers) else bound
     arms = given.show(
-        lambda embed: odd_one_out(embed(loaded), joined.triplets, **options), loaded, file.triplets.name,
+        lambda embed: odd_one_out(embed(loaded), joined.answers, **options), loaded, file.triplets.name,
         n_dropped=joined.n_dropped, ceiling=None if bound is None else record(bound),
         of_people=() if bound is None else bound.scores,
     )  # fmt: skip
     if flips_file is not None:
         after, before = (embed(loaded) for embed in list(arms.values())[:2])
-        gained, lost, _ = flips(before, after, joined.triplets, **options)
+        gained, lost, _ = flips(before, after, joined.answers, **options)
         rows = np.flatnonzero(joined.kept)[np.concatenate([gained, lost])]
         signs = np.repeat([1, -1], [len(gained), len(lost)])
         lines = np.concatenate([rows[:, None], asked.objects[rows], signs[:, None]], axis=1)

@@ -60,7 +60,7 @@ def fit(
     shown = "objective" if solver == "exact" else "watched loss"
     with progress_bar("fitting", None, unit="evaluations") as progress:
         fitted = fit_one(
-            FitData(loaded, joined.triplets, local, n_dropped=joined.n_dropped, **taken(FitData, options)),
+            FitData(loaded, joined.answers, local, n_dropped=joined.n_dropped, **taken(FitData, options)),
             arm,
             solver_of(solver, fit, options),
             holdout=holdout,

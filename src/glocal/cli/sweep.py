@@ -60,7 +60,7 @@ def sweep(
     local = None if local_features is None else Features.load(local_features)
     from glocal.sweep import sweep as run
 
-    data = FitData(loaded, joined.triplets, local, n_dropped=joined.n_dropped, **taken(FitData, options))
+    data = FitData(loaded, joined.answers, local, n_dropped=joined.n_dropped, **taken(FitData, options))
     with progress_bar("points", lines=True) as progress:
         found = run(
             data, grid, folds=folds, select=select, jobs=jobs, scheduler=scheduler, out=out, resume=resume,

@@ -1,1 +1,1 @@
-"""Features, triplets and how they meet: loading, joining by name, splitting, checking, simulating."""
+"""Features, answers and how they meet: loading, joining by name, splitting, checking, simulating."""

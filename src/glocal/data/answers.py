@@ -230,11 +230,6 @@ class Answers:
         return f"Answers({len(self)} {self.kind}{'' if self.weights is None else ', weighted'})"
 
     @property
-    def answers(self) -> Int[np.ndarray, "t m"]:
-        """The objects of each row, as `objects`."""
-        return self.objects
-
-    @property
     def pairs(self) -> Pairs:
         """The k candidate pairs of every answer as columns of `objects`, the chosen one first."""
         return candidate_pairs(self.kind, self.objects.shape[1])

@@ -115,7 +115,7 @@ class Features:
             Missing, unreadable, damaged, or a folder without a single feature file.
         DataError
             The content is not a real (n, p) matrix, or ``file_names.txt`` has another number of lines. Beside a file
-            that was named itself and is not called features it may be of another file, and is left out with a warning.
+            that was named itself and is not called features it may be of another file, and is not read.
         """
         path, folder = Path(path), Path(path).is_dir()
         file = _only_feature_file(path) if folder else path
@@ -124,12 +124,6 @@ class Features:
         names = read_lines(names_file, what="names") if names_file.is_file() else None
         others = not folder and path.stem != "features"  # it may lie beside the names of another file
         if names is not None and others and matrix.shape[:1] != (len(names),):
-            warnings.warn(
-                f"{path} has shape {matrix.shape} and is read without names: {NAMES_FILE} beside it has {len(names)} "
-                "lines. If these are its names, write them again, one line a row.",
-                DataWarning,
-                stacklevel=2,
-            )
             names = None
         return cls(matrix, names, str(file))
 

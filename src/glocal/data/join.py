@@ -20,7 +20,7 @@ class Joined:
 
     Parameters
     ----------
-    triplets : Answers
+    answers : Answers
         Indices are rows of the features.
     kept : (t,) bool
         Which of the given answers survived.
@@ -30,20 +30,20 @@ class Joined:
         Objects of the id list that have no features.
     """
 
-    triplets: Answers
+    answers: Answers
     kept: np.ndarray
     n_dropped: int
     n_missing: int
 
 
-def join(features: Features, triplets: Answers, object_ids: Sequence[str] | None = None) -> Joined:
+def join(features: Features, answers: Answers, object_ids: Sequence[str] | None = None) -> Joined:
     """Express answers in rows of `features`.
 
     Parameters
     ----------
     features : Features
         With names if `object_ids` is given.
-    triplets : Answers
+    answers : Answers
         Indices name rows of `features`, or entries of `object_ids` if that is given.
     object_ids : sequence of str, or None
         The list of objects that the answers index, not the path of such a list; folder and extension are ignored.
@@ -54,26 +54,26 @@ def join(features: Features, triplets: Answers, object_ids: Sequence[str] | None
     DataError
         An index out of range, no or repeated names, or no answer left.
     """
-    if object_ids is None and triplets.names is not None:
+    if object_ids is None and answers.names is not None:
         if features.names is not None:
-            object_ids = triplets.names
-        elif len(triplets.names) != len(features):
+            object_ids = answers.names
+        elif len(answers.names) != len(features):
             raise DataError(
-                f"the answers name {len(triplets.names)} objects but {features.source} has {len(features)} rows and no "
+                f"the answers name {len(answers.names)} objects but {features.source} has {len(features)} rows and no "
                 "names to join them with. Put a file_names.txt with one line a row beside it."
             )
     if object_ids is None:
-        triplets.check_range(len(features))
-        joined = Joined(triplets, np.ones(len(triplets), dtype=bool), 0, 0)
+        answers.check_range(len(features))
+        joined = Joined(answers, np.ones(len(answers), dtype=bool), 0, 0)
     else:
         rows = feature_rows(features, object_ids)
-        triplets.check_range(len(rows), what="the list of object ids", unit="lines")
-        mapped, dropped = triplets.relabel(rows)
-        kept = triplets.inside(rows >= 0)[1]
+        answers.check_range(len(rows), what="the list of object ids", unit="lines")
+        mapped, dropped = answers.relabel(rows)
+        kept = answers.inside(rows >= 0)[1]
         joined = Joined(mapped, kept, dropped, int(np.count_nonzero(rows < 0)))
-    if not len(joined.triplets):
+    if not len(joined.answers):
         raise DataError(
-            f"no answer is left: {len(triplets)} were given and {joined.n_dropped} name an object without features. "
+            f"no answer is left: {len(answers)} were given and {joined.n_dropped} name an object without features. "
             "Check that the answers, the object ids and the features belong together."
         )
     return joined

@@ -37,8 +37,8 @@ def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray,
     return np.array_split(_permutation(n, seed), folds)
 
 
-def split_triplets(
-    triplets: Answers, n: int, *, folds: int = 3, fold: int = 0, seed: int = 42
+def split_answers(
+    answers: Answers, n: int, *, folds: int = 3, fold: int = 0, seed: int = 42
 ) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
     """Which answers train and which are held out when the objects of one fold are held out.
 
@@ -52,7 +52,7 @@ def split_triplets(
     _check_fold(fold, folds)
     inside = np.zeros(n, dtype=bool)
     inside[object_folds(n, folds, seed)[fold]] = True
-    return triplets.inside(inside)
+    return answers.inside(inside)
 
 
 def split_persons(

@@ -19,7 +19,7 @@ class World:
     ----------
     objects : Features
         One image of each object, as a simulated network sees it.
-    triplets : Answers
+    answers : Answers
         Simulated people's answers on the objects.
     local : Features
         Other images of the same categories: the local images.
@@ -32,7 +32,7 @@ class World:
     """
 
     objects: Features
-    triplets: Answers
+    answers: Answers
     local: Features
     mind: Float[np.ndarray, "n d"]
     superordinate: Int[np.ndarray, " n"]
@@ -90,7 +90,7 @@ def simulated_world(
     objects = Features(images(category), tuple(f"object_{i:04d}" for i in range(len(category))), "simulated objects")
     return World(
         objects=objects,
-        triplets=simulated_answers(mind, n_triplets, seed=seed + 1),
+        answers=simulated_answers(mind, n_triplets, seed=seed + 1),
         local=Features(images(local_category), None, "simulated local images"),
         mind=mind,
         superordinate=category // n_category,

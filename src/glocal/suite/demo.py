@@ -107,7 +107,7 @@ def run_demo(out: PathLike, progress: Progress | None = None) -> SuiteResult:
     _write(folder / "rows.jsonl", "".join(to_json(score.row()) + "\n" for score in result.scores))
     local = Features(world.local.matrix[_PARTS["local"]], None, "world/local.npy")
     sweep(
-        FitData(world.objects, world.triplets, local), GRID, out=folder / "sweep", resume=True,
+        FitData(world.objects, world.answers, local), GRID, out=folder / "sweep", resume=True,
         progress=None if progress is None else lambda row, done, total: progress("sweep", done, total),
     )  # fmt: skip
     return result
@@ -119,7 +119,7 @@ def _write_world(world: World, folder: Path) -> None:
     _write(folder / "objects" / "file_names.txt", "".join(f"{name}\n" for name in names))
     pairs = zip(names, world.superordinate, strict=True)
     _write(folder / "categories.tsv", "object\tcategory\n" + "".join(f"{name}\tclass {c}\n" for name, c in pairs))
-    write_npy(folder / "answers.npy", world.triplets.answers)
+    write_npy(folder / "answers.npy", world.answers.objects)
     per_class = len(np.unique(world.local_category)) // len(np.unique(world.superordinate))
     for part, rows in _PARTS.items():
         write_npy(folder / f"{part}.npy", np.asarray(world.local.matrix[rows]))

@@ -43,7 +43,7 @@ class Sources:
     def answers(self, text: str) -> Answers:
         """The answers of a file, as rows of the objects; those about objects without features are left out."""
         answers = Answers.load(self.path(text), kind=self._plan.kind)
-        return join(self.objects, answers, self.object_ids).triplets
+        return join(self.objects, answers, self.object_ids).answers
 
     @cached_property
     def objects(self) -> Features:

@@ -134,7 +134,7 @@ def sweep(
     >>> from glocal.aligner import FitData
     >>> from glocal.data.world import simulated_world
     >>> world = simulated_world(n_triplets=20000, n_local=90)
-    >>> found = sweep(FitData(world.objects, world.triplets, world.local), {"lmbda": 0.1, "alpha": [0.1, 0.5]})
+    >>> found = sweep(FitData(world.objects, world.answers, world.local), {"lmbda": 0.1, "alpha": [0.1, 0.5]})
     >>> len(found.points), found.best["alpha"]
     (9, 0.1)
     """

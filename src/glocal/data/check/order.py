@@ -98,7 +98,7 @@ def warn_of_order(case: Case) -> None:
 def _in_rows(case: Case) -> Answers:
     """The answers as rows of the features."""
     assert case.answers is not None
-    return join(case.features, case.answers, case.object_ids).triplets
+    return join(case.features, case.answers, case.object_ids).answers
 
 
 def _readings(case: Case, n: int) -> Iterator[tuple[str, str, str, Int[np.ndarray, " n"]]]:
