@@ -137,7 +137,7 @@ def world() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     from glocal.data.world import simulated_world
 
     made = simulated_world(n_local=300, n_triplets=12_000, dimensions=32, seed=3)
-    return made.objects.matrix, np.asarray(made.triplets.objects), made.local.matrix
+    return made.objects.matrix, np.asarray(made.answers.objects), made.local.matrix
 
 
 def large() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from glocal.evaluation.neighbours import neighbours_kept
 @pytest.fixture(scope="module")
 def turned(world):
     """The dial of the small world, with local images."""
-    return dial(FitData(world.objects, world.triplets, world.local))
+    return dial(FitData(world.objects, world.answers, world.local))
 
 
 def test_more_neighbours_kept_is_never_more_agreement(turned):
@@ -62,7 +62,7 @@ def test_the_fit_mixes_two_certified_fits(turned):
 @pytest.mark.nightly
 def test_without_local_images_the_promise_is_about_objects(world):
     """Then the line leads from the original to global alone, at every λ that was visited."""
-    found = dial(FitData(world.objects, world.triplets))
+    found = dial(FitData(world.objects, world.answers))
     assert found.judged == "objects"
     assert found.alphas == ()
     assert {one.lmbda for one in found.positions[1:]} == set(found.losses)
@@ -72,7 +72,7 @@ def test_without_local_images_the_promise_is_about_objects(world):
 @pytest.mark.nightly
 def test_few_answers_choose_the_penalty_on_folds_of_answers(world):
     """With 2,000 answers λ is chosen where objects are seen, and no expected agreement is without its error."""
-    found = dial(FitData(world.objects, world.triplets.select(np.arange(2000)), world.local))
+    found = dial(FitData(world.objects, world.answers.select(np.arange(2000)), world.local))
     assert found.choose(0.9).agreement_error > 0
     assert min(found.losses.values()) < np.log(3)
 
