@@ -420,11 +420,11 @@ def test_the_command_shows_the_front_and_the_choice(files, tmp_path, capsys):
 def test_an_interrupted_sweep_keeps_its_finished_paths(files, tmp_path, capsys, monkeypatch, data):
     """Ctrl-C exits 130 and names --resume."""
 
-    def append(self, rows):
+    def append(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("glocal.sweep.run._Rows.append", append)
+        patch.setattr("glocal.sweep.run.append_rows", append)
         assert execute(arguments(files, tmp_path / "s", "--folds", "2")) == 130
     assert "--resume" in capsys.readouterr().err
     assert execute(arguments(files, tmp_path / "s", "--folds", "2", "--resume")) == 0

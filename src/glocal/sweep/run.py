@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import joblib
 import numpy as np
-from jaxtyping import Int
+import pandas as pd
 
 from glocal._version import __version__
 from glocal.aligner import Exact, FitData, Solution, fit
@@ -30,17 +30,13 @@ from glocal.sweep.choice import METRICS, SETTING, check_rule, choose, means_over
 from glocal.sweep.grid import Setting, arm_of, paths, settings
 from glocal.transform import LinearTransform
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 K = 10  # neighbours
 ALL_FOLDS = "all folds"
 """The split of scores of answers that were held out in any of the folds."""
 _MOST = 10_000  # held-out images whose neighbours are compared
-_GO_ON = "Finished paths are kept: go on with --resume."
 ORIGINAL: Setting = {"method": "original", "lmbda": None, "mix": None, "alpha": None, "tau": None}
 Progress = Callable[[dict[str, Any], int, int], None]
-Heldout = list[tuple[LinearTransform, Int[np.ndarray, " _"]]]
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +71,6 @@ class Sweep:
     @property
     def front(self) -> pd.DataFrame:
         """The rows of `means` that are on the front, best agreement last, below the original features."""
-        import pandas as pd
-
         original, found = self.means[self.means["method"] == "original"], self.means[self.means["front"]]
         return pd.concat([original, found.sort_values("accuracy_cosine")])
 
@@ -142,24 +136,27 @@ def sweep(
     solver = Exact(tol=1e-4) if solver is None else solver
     wanted = settings(grid, local=data.local_features is not None, eta=not isinstance(solver, Exact))
     data.check(arm_of(next((one for one in wanted if one["method"] == "glocal"), wanted[0])))
-    check_folds(data, folds)
-    every = [ORIGINAL, *wanted]
-    work = [[ORIGINAL], *paths(wanted, warm=isinstance(solver, Exact))]
-    rows = _Rows(out, _told(data, wanted, folds, solver), resume)
-    left = rows.left([(fold, path) for path in reversed(work) for fold in range(folds)])
+    _check_folds(data, folds)
+    every, walked = [ORIGINAL, *wanted], [*paths(wanted, warm=isinstance(solver, Exact)), [ORIGINAL]]
+    work = [(fold, path) for path in walked for fold in range(folds)]
+    file = None if out is None else make_folder(out) / "points.jsonl"
+    rows = [] if file is None else _held(file, _told(data, wanted, folds, solver), work, resume)
+    done = {_key(row) for row in rows}
+    left = [(fold, path) for fold, path in work if _key({"fold": fold, **path[0]}) not in done]
     with _parallel(data, jobs, scheduler) as run:
         for found in run(joblib.delayed(fit_path)(data, solver, folds, *one) for one in left):
-            rows.append(found)
+            rows += found
+            if file is not None:
+                append_rows(file, found)
             if progress is not None:
-                progress(found[-1], len(rows.held), folds * len(every))
-    points = sorted(rows.held, key=lambda row: (every.index(_setting(row)), row["fold"]))
-    means = means_over_folds(points, folds)
+                progress(found[-1], len(rows), folds * len(every))
+    rows.sort(key=lambda row: (every.index(_setting(row)), row["fold"]))
+    means = means_over_folds(rows, folds)
     chosen, reason = choose(means, select)
     on_front = pareto_front(means[means["method"] != "original"]).index
     means = means.assign(front=means.index.isin(on_front), chosen=means.index == chosen)
     best = json.loads(to_json(means.loc[chosen].to_dict()))
-    transform = fit(data, arm_of(best), _solver_of(best, solver, tol=None)).transform
-    record = {
+    told = {
         "rule": select,
         "reason": reason,
         "folds": folds,
@@ -167,15 +164,60 @@ def sweep(
         "n_settings": len(wanted),
         "best": best,
     }
-    transform = replace(transform, meta={**transform.meta, "sweep": record})
-    heldout = _heldout(data, solver, folds, best)
-    result = Sweep(_frame(points), means, best, reason, transform, _scores(data, heldout, len(wanted)))
+    final = fit(data, arm_of(best), _solver_of(best, solver, tol=None)).transform
+    transform = replace(final, meta={**final.meta, "sweep": {**told, "best": best}})
+    result = Sweep(pd.DataFrame(rows), means, best, reason, transform, _gain(data, solver, folds, best, len(wanted)))
     if out is not None:
-        _write(result, data, heldout, Path(out))
+        _write(result, data, Path(out))
     return result
 
 
-def check_folds(data: FitData, folds: int) -> None:
+def fit_path(data: FitData, solver: Solver, folds: int, fold: int, path: list[Setting]) -> Rows:
+    """Fit and score the settings of one path on one fold, each exact fit from the one before."""
+    part, heldout, rows = data.fold(fold, folds)
+    judged = data.features if data.local_features is None else data.local_features
+    numbers = np.sort(rows[:_MOST])
+    X, images = np.asarray(data.features.matrix), np.asarray(judged.matrix[numbers])
+    check_finite(images, judged.source, numbers)
+    before, found = data.scalars(images, "float64"), Rows()
+    exact = solver if isinstance(solver, Exact) and path != [ORIGINAL] else None
+    problem = None if exact is None else exact.problem(part, local=path[0]["alpha"] is not None)
+    last: Solution | None = None
+    for setting in path:
+        began, transform = time.perf_counter(), None
+        told: dict[str, Any] = {"objective": None, "status": "converged", "gap": None, "evaluations": 0}
+        try:
+            if setting == ORIGINAL:  # what agreement is compared with
+                transform = part.original()
+            else:
+                if exact is not None and problem is not None:
+                    last = exact.minimise(problem, arm_of(setting), last)
+                else:
+                    last = _solver_of(setting, solver).solve(part, arm_of(setting))
+                transform, told = last.transform, {name: getattr(last, name) for name in told}
+        except TrivialOptimumError as error:  # W = 0, of which no score can be made and from which no fit starts
+            told |= {"status": "trivial", "lambda_max": error.lambda_max}
+        except DivergedError as error:
+            told |= {"status": "diverged", "evaluations": error.steps, "reason": str(error)}
+        scores: dict[str, Any] = dict.fromkeys(METRICS)
+        if transform is not None:
+            agreed = odd_one_out(transform.apply(X), heldout, interval=False)
+            kept = neighbours_kept(before, transform.apply(images), K)
+            scores = {"accuracy_cosine": agreed.accuracy, "loss": agreed.loss, "neighbours_kept": kept}
+        row = {"fold": fold, **setting, **scores, "n_heldout": len(heldout), "n_images": len(images), **told}
+        found.append({**row, "seconds": time.perf_counter() - began})
+    return found
+
+
+def _solver_of(setting: Setting, solver: Solver, **changes: Any) -> Solver:
+    """The solver of one setting: with its learning rate, if it has one; the exact one with changes."""
+    if not isinstance(solver, Exact):
+        changes = {} if setting.get("eta") is None else {"eta": setting["eta"]}
+    changed: Solver = replace(solver, **changes)  # type: ignore[type-var]
+    return changed
+
+
+def _check_folds(data: FitData, folds: int) -> None:
     """Raise an error for folds that cannot be fitted or scored."""
     what, judged = ("objects", data.features) if data.local_features is None else ("local images", data.local_features)
     if len(judged) < folds * (K + 1):
@@ -187,175 +229,83 @@ def check_folds(data: FitData, folds: int) -> None:
         data.fold(k, folds)
 
 
-def fit_path(data: FitData, solver: Solver, folds: int, fold: int, path: list[Setting]) -> list[dict[str, Any]]:
-    """Fit and score the settings of one path on one fold, each exact fit from the one before."""
-    part, heldout, rows = data.fold(fold, folds)
-    X = np.asarray(data.features.matrix)
-    judged = data.features if data.local_features is None else data.local_features
-    images = np.asarray(judged.matrix[np.sort(rows[:_MOST])])
-    check_finite(images, judged.source, np.sort(rows[:_MOST]))
-    fitter, before, found = (
-        _Fitter(part, solver, local=path[0]["alpha"] is not None),
-        data.scalars(images, "float64"),
-        [],
-    )
-    for setting in path:
-        began = time.perf_counter()
-        row, scores = {"fold": fold, **setting}, dict.fromkeys(METRICS)
-        transform, told = fitter.fit(setting)
-        if transform is not None:
-            agreed = odd_one_out(transform.apply(X), heldout, interval=False)
-            kept = neighbours_kept(before, transform.apply(images), K)
-            scores = {"accuracy_cosine": agreed.accuracy, "loss": agreed.loss, "neighbours_kept": kept}
-        row |= {**scores, "n_heldout": len(heldout), "n_images": len(images), **told}
-        found.append({**row, "seconds": time.perf_counter() - began})
-    return found
+def _gain(data: FitData, solver: Solver, folds: int, best: Setting, n_settings: int) -> list[Score]:
+    """Agreement of the original and of the choice with all answers that some fold holds out, and what the choice gains.
 
-
-class _Fitter:
-    """One fold, on which settings are fitted one after the other."""
-
-    def __init__(self, part: FitData, solver: Solver, *, local: bool) -> None:
-        self.part, self.solver = part, solver
-        self._before: Solution | None = None
-        self._problem = solver.problem(part, local=local) if isinstance(solver, Exact) else None
-
-    def fit(self, setting: Setting) -> tuple[LinearTransform | None, dict[str, Any]]:
-        """The transform, None where there is none to score, and what the row says of the fit."""
-        if setting["method"] == "original":  # what agreement is compared with
-            return self.part.original(), _of_fit("converged")
-        try:
-            if isinstance(self.solver, Exact) and self._problem is not None:
-                found = self.solver.minimise(self._problem, arm_of(setting), self._before)
-            else:
-                found = _solver_of(setting, self.solver).solve(self.part, arm_of(setting))
-        except TrivialOptimumError as error:  # W = 0, of which no score can be made and from which no fit starts
-            return None, {**_of_fit("trivial"), "lambda_max": error.lambda_max}
-        except DivergedError as error:
-            return None, {**_of_fit("diverged", evaluations=error.steps), "reason": str(error)}
-        self._before = found
-        return found.transform, _of_fit(found.status, found.objective, found.gap, found.evaluations)
-
-
-def _of_fit(
-    status: str, objective: float | None = None, gap: float | None = None, evaluations: int = 0
-) -> dict[str, Any]:
-    return {"objective": objective, "status": status, "gap": gap, "evaluations": evaluations}
-
-
-def _solver_of(setting: Mapping[str, Any], solver: Solver, **changes: Any) -> Solver:
-    """The solver of one setting: with its learning rate, if it has one."""
-    if not isinstance(solver, Exact):
-        changes = {} if setting.get("eta") is None else {"eta": setting["eta"]}
-    changed: Solver = replace(solver, **changes)  # type: ignore[type-var]
-    return changed
-
-
-def _heldout(data: FitData, solver: Solver, folds: int, best: Setting) -> Heldout:
-    """The choice fitted once more without each fold, and the numbers of the answers that the fold holds out."""
-    found = []
-    for k in range(folds):
-        part, _, _ = data.fold(k, folds)
-        assert part.objects is not None
-        inside = np.ones(len(data.features), dtype=bool)
-        inside[part.objects] = False
-        transform, _ = _Fitter(part, _solver_of(best, solver), local=best["alpha"] is not None).fit(dict(best))
-        assert transform is not None
-        found.append((transform, np.flatnonzero(data.answers.inside(inside)[1])))
-    return found
-
-
-def _scores(data: FitData, heldout: Heldout, n_settings: int) -> list[Score]:
-    """Agreement of the original and the choice with all answers that some fold holds out, and what the choice gains."""
+    The choice is fitted once more without each fold.
+    """
     answers, X = data.answers, np.asarray(data.features.matrix, dtype=np.float64)
-    credits = {
-        "original": [answer_credit(data.scalars(X, "float64"), answers.select(held)) for _, held in heldout],
-        "chosen": [answer_credit(transform.apply(X), answers.select(held)) for transform, held in heldout],
-    }
-    *both, gain = heldout_rows(
-        {name: np.concatenate(parts) for name, parts in credits.items()},
-        answers.select(np.concatenate([held for _, held in heldout])),
-    )
+    credits: dict[str, list[np.ndarray]] = {"original": [], "chosen": []}
+    order = []
+    for k in range(folds):
+        part, heldout, _ = data.fold(k, folds)
+        transform = _solver_of(best, solver).solve(part, arm_of(best)).transform
+        credits["original"].append(answer_credit(data.scalars(X, "float64"), heldout))
+        credits["chosen"].append(answer_credit(transform.apply(X), heldout))
+        assert part.objects is not None
+        inside = ~np.isin(np.arange(len(X)), part.objects)
+        order.append(np.flatnonzero(answers.inside(inside)[1]))
+    every = {name: np.concatenate(parts) for name, parts in credits.items()}
+    *both, gain = heldout_rows(every, answers.select(np.concatenate(order)))
     # NOTE the choice is the best of many on these very answers: a comparison for each setting that could have been it
     corrected = None if gain.p is None else min(1.0, n_settings * gain.p)
     gain = replace(gain, p_holm=corrected, settings={**gain.settings, "n_settings": n_settings})
     return [replace(score, split=ALL_FOLDS) for score in (*both, gain)]
 
 
-def _write(found: Sweep, data: FitData, heldout: Heldout, folder: Path) -> None:
+def _write(found: Sweep, data: FitData, folder: Path) -> None:
     """The files of a finished sweep."""
     found.transform.save(folder / "transform.npz")
-    for name, table in (("means.csv", found.means), ("front.csv", found.front)):
+    texts = {"means.csv": found.means.to_csv(index=False), "front.csv": found.front.to_csv(index=False)}
+    texts["rows.jsonl"] = "".join(to_json(score.row()) + "\n" for score in found.scores)
+    for name, text in texts.items():
         with atomic_write(folder / name) as stream:
-            stream.write(table.to_csv(index=False).encode())
-    with atomic_write(folder / "rows.jsonl") as stream:
-        stream.write("".join(to_json(score.row()) + "\n" for score in found.scores).encode())
+            stream.write(text.encode())
     features, views = data.features, make_folder(folder / "views")
     names = [object_name(name) for name in features.names or [f"object {row}" for row in range(len(features))]]
-    raw, X = np.asarray(features.matrix, dtype=np.float64), data.scalars(features.matrix, "float64")
-    meta = {"network": "", "arm": "original", "baseline": "original"}
-    original = object_view(X, names, meta=meta)
-    told = {**meta, "arm": "chosen", "settings": _setting(found.best)}
-    chosen = object_view(found.transform.apply(raw), names, baseline=original, meta=told)
-    for name, view in (("original", original), ("chosen", chosen)):
-        save_view(view, views / f"{name}.npz")
+    original = object_view(data.scalars(features.matrix, "float64"), names, meta={"arm": "original"})
+    Z = found.transform.apply(np.asarray(features.matrix, dtype=np.float64))
+    save_view(original, views / "original.npz")
+    save_view(object_view(Z, names, baseline=original, meta={"arm": "chosen"}), views / "chosen.npz")
 
 
 def _told(data: FitData, grid: list[Setting], folds: int, solver: Solver) -> dict[str, Any]:
     """What determines the points: a folder that holds another sweep is refused."""
-    answers, local = data.answers, data.local_features
     arrays = {
-        "features": data.features.matrix, "answers": answers.objects, "weights": answers.weights,
-        "local_features": None if local is None else local.matrix,
+        "features": data.features.matrix, "answers": data.answers.objects, "weights": data.answers.weights,
+        "local_features": None if data.local_features is None else data.local_features.matrix,
     }  # fmt: skip
-    hashes = {name: array_sha256(array) for name, array in arrays.items() if array is not None}
     told = {
         "version": __version__, "settings": grid, "folds": folds, "seed": data.seed, "block_size": data.block_size,
         "local_blocks": data.local_blocks, "solver": {"name": type(solver).__name__, **vars(solver)},
-        "mean": data.scalars.mean, "std": data.scalars.std, "data": hashes,
+        "mean": data.scalars.mean, "std": data.scalars.std,
+        "data": {name: array_sha256(array) for name, array in arrays.items() if array is not None},
     }  # fmt: skip
     return json.loads(to_json(told))
 
 
-class _Rows:
-    """The rows of a sweep: in memory, and with a folder in its ``points.jsonl`` beside ``sweep.json``."""
+def _held(file: Path, told: dict[str, Any], work: list[tuple[int, list[Setting]]], resume: bool) -> Rows:
+    """The rows of finished paths that the folder holds.
 
-    def __init__(self, out: PathLike | None, told: dict[str, Any], resume: bool) -> None:
-        self.held: list[dict[str, Any]] = []
-        self._file = None if out is None else make_folder(out) / "points.jsonl"
-        if self._file is None:
-            return
-        about = self._file.with_name("sweep.json")
-        if about.exists() and (held := read_object(about, what="sweep")) != told:
-            other = next(key for key in told if held.get(key) != told[key])
-            raise ParameterError(f"{out} holds another sweep (its {other} differs). Choose another --out.")
-        if self._file.exists():
-            self.held = read_rows(self._file, ("fold", *SETTING[:-1], "status"), what="points")
-        if self.held and not resume:
-            raise ParameterError(f"{out} holds {len(self.held)} points of this sweep. Pass --resume to go on with it.")
-        with atomic_write(about) as stream:
-            stream.write(to_json(told).encode())
-
-    def left(self, work: list[tuple[int, list[Setting]]]) -> list[tuple[int, list[Setting]]]:
-        """The paths that are not finished; rows of a path that a killed sweep did not write whole are forgotten."""
-        held, kept, left = {_key(row): row for row in self.held}, list[dict[str, Any]](), []
-        for fold, path in work:
-            keys = [_key({"fold": fold, **one}) for one in path]
-            if all(key in held for key in keys):
-                kept += [held[key] for key in keys]
-            else:
-                left.append((fold, path))
-        if len(kept) < len(self.held) and self._file is not None:
-            with atomic_write(self._file) as stream:
-                stream.write("".join(to_json(row) + "\n" for row in kept).encode())
-        self.held = kept
-        return left
-
-    def append(self, rows: list[dict[str, Any]]) -> None:
-        """Keep the rows of a finished path."""
-        self.held += rows
-        if self._file is not None:
-            append_rows(self._file, rows)
+    Rows of a path that a killed sweep did not write whole are forgotten.
+    """
+    about = file.with_name("sweep.json")
+    if about.exists() and (held := read_object(about, what="sweep")) != told:
+        other = next(key for key in told if held.get(key) != told[key])
+        raise ParameterError(f"{file.parent} holds another sweep (its {other} differs). Choose another --out.")
+    rows = read_rows(file, ("fold", *SETTING[:-1], "status"), what="points") if file.exists() else []
+    if rows and not resume:
+        raise ParameterError(f"{file.parent} holds {len(rows)} points of this sweep. Pass --resume to go on with it.")
+    with atomic_write(about) as stream:
+        stream.write(to_json(told).encode())
+    known, kept = {_key(row): row for row in rows}, Rows()
+    for fold, path in work:
+        keys = [_key({"fold": fold, **one}) for one in path]
+        kept += [known[key] for key in keys] if all(key in known for key in keys) else []
+    if len(kept) < len(rows):
+        with atomic_write(file) as stream:
+            stream.write("".join(to_json(row) + "\n" for row in kept).encode())
+    return kept
 
 
 def _setting(row: Mapping[str, Any]) -> Setting:
@@ -366,43 +316,29 @@ def _key(row: Mapping[str, Any]) -> str:
     return to_json([row["fold"], *(row.get(name) for name in SETTING)])
 
 
-def _frame(points: list[dict[str, Any]]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(points)
-
-
 @contextlib.contextmanager
 def _parallel(data: FitData, jobs: int, scheduler: str | None) -> Iterator[joblib.Parallel]:
     """What walks the paths: this process, several, or a Dask cluster."""
-    where: Any = joblib.parallel_config(n_jobs=jobs)
+    where: dict[str, Any] = {"n_jobs": jobs}
     with contextlib.ExitStack() as stack:
         if scheduler is not None:
-            client = stack.enter_context(_client(scheduler))
-            where = joblib.parallel_config(backend="dask", client=client, scatter=[data])
-        stack.enter_context(where)
+            distributed = needed("distributed", "--scheduler")
+            at = {"scheduler_file" if Path(scheduler).is_file() else "address": scheduler}
+            try:
+                client = stack.enter_context(distributed.Client(**at, timeout=10))
+            except (OSError, ValueError, TypeError) as error:
+                raise ParameterError(
+                    f"no Dask scheduler answers at {scheduler} ({one_line(error)[:100]}). Give the address that it "
+                    "prints when it starts, e.g. tcp://10.0.0.1:8786, or its scheduler file."
+                ) from error
+            where = {"backend": "dask", "client": client, "scatter": [data]}
+        stack.enter_context(joblib.parallel_config(**where))
         try:
             yield joblib.Parallel(return_as="generator_unordered")
-        except GLocalError:
-            raise
-        except BrokenProcessPool as error:
-            raise ClusterError(f"a process that walked a path died ({one_line(error)[:100]}). {_GO_ON}") from error
         except Exception as error:
-            if scheduler is None:
+            if isinstance(error, GLocalError) or not (scheduler or isinstance(error, BrokenProcessPool)):
                 raise
             raise ClusterError(
-                f"the Dask cluster failed ({type(error).__name__}: {one_line(error)[:100]}). {_GO_ON}"
+                f"what walked the paths was lost ({type(error).__name__}: {one_line(error)[:100]}). Finished paths are "
+                "kept: go on with --resume."
             ) from error
-
-
-def _client(scheduler: str) -> Any:
-    """A client of a Dask scheduler that is running."""
-    distributed = needed("distributed", "--scheduler")
-    where = {"scheduler_file" if Path(scheduler).is_file() else "address": scheduler}
-    try:
-        return distributed.Client(**where, timeout=10)
-    except (OSError, ValueError, TypeError) as error:
-        raise ParameterError(
-            f"no Dask scheduler answers at {scheduler} ({one_line(error)[:100]}). Give the address that it prints when "
-            "it starts, e.g. tcp://10.0.0.1:8786, or its scheduler file."
-        ) from error
