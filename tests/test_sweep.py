@@ -395,10 +395,10 @@ def test_a_process_that_dies_ends_the_sweep_in_one_sentence(data, tmp_path, monk
 class Dying(Exact):
     """A solver whose process is killed as it starts to fit `global`."""
 
-    def minimised(self, problem, arm, *rest):
+    def minimise(self, problem, arm, *rest):
         if arm.method == "global":
             os.kill(os.getpid(), 9)
-        return super().minimised(problem, arm, *rest)
+        return super().minimise(problem, arm, *rest)
 
 
 # the command
