@@ -14,7 +14,8 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest/bin
 NEWEST := .venv-newest/bin
 NEWEST_PYTHON ?= python3.13
-TRIED := io,distributed,report,extract,paper,onnx,hub,recipes,test
+TRIED := io,distributed,report,extract,paper,onnx,hub,recipes,test,nightly
+COLLECT := packages/glocal-collect
 comma := ,
 LOCK = $(LOWEST)/uv pip compile pyproject.toml --quiet --no-annotate --no-header $(patsubst %,--extra %,$(subst $(comma), ,$(TRIED)))
 ifneq ($(wildcard ../shared/data),)
@@ -25,21 +26,31 @@ endif
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml packages/glocal-collect/pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]' --editable packages/glocal-collect
+$(VENV)/.ready: pyproject.toml $(COLLECT)/pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' --editable $(COLLECT)
+	touch $@ $(VENV)/.test $(VENV)/.demo
+
+$(VENV)/.test: pyproject.toml $(COLLECT)/pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[io,report,test]' --editable $(COLLECT)
+	touch $@ $(VENV)/.demo
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[report]'
 	touch $@
 
-test: setup
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+test: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not data and not nightly"
 
 nightly: setup
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "data or nightly"
 
-demo: setup
+demo: $(VENV)/.demo
 	$(BIN)/glocal demo --out demo-out
-	@if [ -n "$$GLOCAL_DATA_DIR" ]; then GLOCAL=$(BIN)/glocal examples/things.sh things-out; \
+	@if [ -n "$$GLOCAL_DATA_DIR" ]; then GLOCAL=$(BIN)/glocal PYTHON=$(BIN)/python examples/things.sh things-out; \
 	else echo "GLOCAL_DATA_DIR is not set: the run on real answers is left out"; fi
 
 lint: setup
@@ -53,7 +64,7 @@ docs: setup
 	$(BIN)/python docs/cli_reference.py --check
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs site
 
-check: lint types test docs
+check: setup lint types test docs
 
 $(LOWEST)/uv:
 	test -x $(LOWEST)/python || $(PYTHON) -m venv .venv-lowest
