@@ -100,7 +100,7 @@ def folder(made, tmp_path_factory):
     (where / "y0.txt").write_text("\n".join(f"class{label}" for label in labels[:60]) + "\n")
     (where / "y.txt").write_text("\n".join(f"class{label}" for label in labels[60:]) + "\n")
     some = made.answers.objects[:40]
-    again = simulated_answers(made.mind, 400_000, seed=5).answers
+    again = simulated_answers(made.mind, 400_000, seed=5).objects
     key = {tuple(sorted(answer)) for answer in some.tolist()}
     np.save(where / "again.npy", np.array([a for a in again.tolist() if tuple(sorted(a)) in key]))
     mind = made.mind / np.linalg.norm(made.mind, axis=1, keepdims=True)
@@ -172,7 +172,7 @@ def test_arms_are_compared_on_the_same_answers(result, made, embedded):
     transform, heldout = embedded
     X = made.objects.standardization(made.objects.matrix, "float64")
     credits = [answer_credit(Z, heldout) for Z in (transform.apply(made.objects.matrix.astype(float)), X)]
-    after, before = (Units(values=credit, answers=heldout.answers) for credit in credits)
+    after, before = (Units(values=credit, answers=heldout.objects) for credit in credits)
     expected = after.less(before)
     row = rows_of(result, "heldout", "global", "accuracy_cosine_difference")
     assert (row["value"], row["low"], row["high"]) == pytest.approx((expected.mean, *expected.interval()), abs=1e-6)

@@ -68,7 +68,7 @@ def test_a_sweep_keeps_views_of_its_choice(world, tmp_path):
     data = FitData(world.objects, world.answers, world.local)
     found = sweep(data, {"alpha": [0.5], "lmbda": [0.1], "tau": [0.25]}, folds=2, out=tmp_path)
     original, chosen = (load_view(tmp_path / "views" / f"{name}.npz") for name in ("original", "chosen"))
-    assert chosen.meta["settings"]["method"] == found.best["method"]
+    assert (original.meta["arm"], chosen.meta["arm"]) == ("original", "chosen")
     Z = found.transform.apply(np.asarray(world.objects.matrix, dtype=np.float64))
     wanted = object_view(Z, original.names, baseline=original).positions
     np.testing.assert_allclose(chosen.positions, wanted, atol=1e-4)

@@ -177,7 +177,7 @@ def fit_path(data: FitData, solver: Solver, folds: int, fold: int, path: list[Se
     part, heldout, rows = data.fold(fold, folds)
     judged = data.features if data.local_features is None else data.local_features
     numbers = np.sort(rows[:_MOST])
-    X, images = np.asarray(data.features.matrix), np.asarray(judged.matrix[numbers])
+    X, images = (np.asarray(each, dtype=np.float64) for each in (data.features.matrix, judged.matrix[numbers]))
     check_finite(images, judged.source, numbers)
     before, found = data.scalars(images, "float64"), Rows()
     exact = solver if isinstance(solver, Exact) and path != [ORIGINAL] else None
