@@ -15,7 +15,7 @@ from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.sources.breeds import breeds, breeds_rows
 from glocal.data.world import simulated_answers, simulated_world
-from glocal.errors import DataError, FileError, ParameterError
+from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.evaluation.agreement import answer_credit, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.baselines import baseline
@@ -476,3 +476,19 @@ def test_the_tables_in_small_run_on_real_data(data_dir, tmp_path, monkeypatch):
         for text in (network.features, network.local, *(file for task in plan.tasks for file in task.files)):
             assert (plan.root / text.replace("{network}", network.name)).exists()
     assert len(Features.load(tmp_path / "squeezenet1_1" / "imagenet.npy")) == 500
+
+
+def test_rows_of_another_scale_are_warned_of(made, tmp_path):
+    """Raw rows under a transform of rows of length 1 are warned of."""
+    unit = made.objects.matrix / np.linalg.norm(made.objects.matrix, axis=1, keepdims=True)
+    fit(FitData(Features(unit, None, "unit"), made.answers), Arm("global", lmbda=1.0)).transform.save(
+        tmp_path / "w.npz"
+    )
+    np.save(tmp_path / "o.npy", made.objects.matrix)
+    np.save(tmp_path / "t.npy", made.answers.objects)
+    (tmp_path / "suite.toml").write_text(
+        'answers = "t.npy"\n[networks.net]\nfeatures = "o.npy"\n[arms.original]\n'
+        '[arms.given]\ntransform = "w.npz"\n[tasks.heldout]\nkind = "odd-one-out"\n'
+    )
+    with pytest.warns(DataWarning, match="length"):
+        run_suite(Plan.load(tmp_path / "suite.toml"), tmp_path / "s")

@@ -14,6 +14,7 @@ import numpy as np
 from glocal._version import __version__
 from glocal.aligner import fit
 from glocal.arrays import read_npz, write_npz
+from glocal.data.features import Features
 from glocal.evaluation.baselines import baseline as cheap
 from glocal.evaluation.intervals import Units, holm
 from glocal.evaluation.result import KeptResult, difference_score
@@ -25,7 +26,7 @@ from glocal.suite.sources import Sources
 from glocal.suite.table import score_frame, score_table
 from glocal.suite.tasks import Embed, perform
 from glocal.suite.text import csv, markdown
-from glocal.transform import LinearTransform
+from glocal.transform import LinearTransform, check_rows
 from glocal.transform.files import wrong_name
 
 if TYPE_CHECKING:
@@ -150,7 +151,13 @@ def _embedding(sources: Sources, transform: LinearTransform | None) -> Embed:
     """Features → standardized rows by the scalars of the objects, or what the transform makes of them."""
     if transform is None:
         return lambda features: sources.objects.standardization(features.matrix, "float64")
-    return lambda features: transform.apply(np.asarray(features.matrix, dtype=np.float64))
+
+    def embed(features: Features) -> np.ndarray:
+        check_rows(transform, features)
+        rows: np.ndarray = transform.apply(np.asarray(features.matrix, dtype=np.float64))
+        return rows
+
+    return embed
 
 
 def _compared(
