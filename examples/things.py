@@ -3,6 +3,7 @@
 Run: GLOCAL_DATA_DIR=/path/to/data python examples/things.py FOLDER.
 """
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ for name in ("things", "cifar10"):
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / name).exists():
         (folder / name).symlink_to(data / name)
+index = json.loads((data / "things" / "rdm48_index.json").read_text())["concept_index0_in_unique_id"]
+(folder / "rdm48_index.txt").write_text("".join(f"{i}\n" for i in index))
 for network in NETWORKS:
     images, here = data / "imagenet200" / network, folder / network
     X = np.load(images / "features.npy")

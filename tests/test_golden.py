@@ -151,12 +151,12 @@ def collected(data_dir):
 
 def test_the_collection_order_is_mapped_by_its_sort_index(things, collected):
     """argsort of the published sort index takes the distributed answers to the alphabetical ones, row by row."""
-    np.testing.assert_array_equal(collected[1].answers, things[0].answers)
+    np.testing.assert_array_equal(collected[1].objects, things[0].objects)
 
 
 def test_unmapped_answers_are_seen_in_the_score(data_dir, things, collected):
     """The order moves 21 objects; on the 5,041 answers that touch them accuracy falls to 0.524 if it is ignored."""
-    raw, mapped = collected[0].answers, things[0].answers
+    raw, mapped = collected[0].objects, things[0].objects
     moved = np.unique(raw[raw != mapped])
     touched = np.isin(raw, moved).any(axis=1)
     assert (len(moved), int(touched.sum())) == (21, 5_041)

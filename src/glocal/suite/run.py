@@ -14,7 +14,6 @@ import numpy as np
 from glocal._version import __version__
 from glocal.aligner import fit
 from glocal.arrays import read_npz, write_npz
-from glocal.data.features import Features
 from glocal.evaluation.baselines import baseline as cheap
 from glocal.evaluation.intervals import Units, holm
 from glocal.evaluation.result import KeptResult, difference_score
@@ -107,7 +106,9 @@ def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> Su
 def _transform(folder: Path, plan: Plan, arm: NamedArm, sources: Sources) -> LinearTransform | None:
     """The transform of an arm, fitted if it has not been; None for the original features."""
     if "transform" in arm.settings:
-        return LinearTransform.load(sources.path(arm.settings["transform"]))
+        given = LinearTransform.load(sources.path(arm.settings["transform"]))
+        check_rows(given, sources.objects)
+        return given
     if "baseline" in arm.settings:
         return cheap(arm.settings["baseline"], sources.objects)
     network, one = sources.network, arm.arm
@@ -151,13 +152,7 @@ def _embedding(sources: Sources, transform: LinearTransform | None) -> Embed:
     """Features → standardized rows by the scalars of the objects, or what the transform makes of them."""
     if transform is None:
         return lambda features: sources.objects.standardization(features.matrix, "float64")
-
-    def embed(features: Features) -> np.ndarray:
-        check_rows(transform, features)
-        rows: np.ndarray = transform.apply(np.asarray(features.matrix, dtype=np.float64))
-        return rows
-
-    return embed
+    return lambda features: transform.apply(np.asarray(features.matrix, dtype=np.float64))
 
 
 def _compared(
