@@ -24,7 +24,7 @@ from glocal.transform import LinearTransform
 pytestmark = pytest.mark.nightly
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
-RATE, LEFT = r"[0-9.]+ {}/s", r"\d:\d\d:\d\d left"
+RATE, LEFT = r"[0-9.]+(?: {})?/s", r"\d:\d\d:\d\d left"
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,8 @@ def files(tmp_path_factory):
     np.save(folder / "triplets.npy", world.answers.objects)
     np.save(folder / "local.npy", world.local.matrix)
     np.save(folder / "labels.npy", world.local_category // 4)
-    LinearTransform(np.eye(24, dtype="f4"), None, 0.0, 1.0).save(folder / "w.npz")
+    scalars = world.objects.standardization
+    LinearTransform(np.eye(24, dtype="f4"), None, scalars.mean, scalars.std).save(folder / "w.npz")
     (folder / "grid.toml").write_text("alpha = [0.1, 0.25]\nlmbda = [0.1]\ntau = [0.25]\n")
     (folder / "suite.toml").write_text(
         'answers = "triplets.npy"\n[networks.n]\nfeatures = "features.npy"\n[arms.original]\n'
@@ -96,14 +97,12 @@ def test_apply_shows_rate_and_remaining_time(files, tmp_path):
 
 
 def test_progress_of_the_other_commands(files, tmp_path):
-    """fit, sweep, few-shot and suite each show what they count, at a rate; the suite and the sweep the time left."""
+    """fit, sweep and suite each show what they count, at a rate; the suite and the sweep the time left."""
     given = ["--features", files / "features.npy", "--triplets", files / "triplets.npy"]
     local = ["--local-features", files / "local.npy"]
-    labelled = [files / "local.npy", "--train-labels", files / "labels.npy", "--test", files / "local.npy"]
     cases = {
         "evaluations": ["fit", *given, *local, "--holdout", 3, "--tol", "1e-7", "--out", tmp_path / "t.npz"],
         "points": ["sweep", *given, *local, "--grid", files / "grid.toml", "--out", tmp_path / "s"],
-        "draws": ["evaluate", "few-shot", "--train", *labelled, "--test-labels", files / "labels.npy", "--draws", 40],
         "cells": ["suite", files / "suite.toml", "--out", tmp_path / "u"],
     }
     for unit, arguments in cases.items():
