@@ -135,7 +135,7 @@ def features_file(path: Path, **more) -> Path:
         pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
         parquet.write_table(pa.table({"features": list(ROWS)}), path)
     else:
-        savemat(path, arrays, do_compression=True)  # NOTE scipy itself can crash on others
+        savemat(path, arrays)
     return path
 
 

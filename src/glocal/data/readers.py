@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from glocal.errors import FileError
 from glocal.extras import needed
 from glocal.files import PathLike, reading
 
+_COMPRESSED, _NUMBERS, _FULL, _COMPLEX = 15, {*range(1, 8), 9, 12, 13}, range(6, 16), 0x800  # of MATLAB's elements
 _FIX = "Save the (n, p) matrix with numpy.save."
 _INFLATED = 1 << 28  # bytes that a compressed file may hold however small it is; above, 100 times its size
 
@@ -120,8 +122,37 @@ def _mat(path: PathLike) -> np.ndarray:
     from scipy.io import loadmat
 
     with reading(path, "features", _FIX) as file:
-        arrays = {name: value for name, value in loadmat(file).items() if isinstance(value, np.ndarray)}
+        known = _numbers_in(file.read_bytes())
+        found = loadmat(file, variable_names=known)
+        arrays = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
         return arrays[_chosen(file, {name: array.shape for name, array in arrays.items()})]
+
+
+def _numbers_in(content: bytes) -> list[str] | None:
+    """The variables of a MATLAB 5 file that hold real numbers; None for other files, and for compressed variables.
+
+    scipy looks up the types of elements unchecked, and would crash on those that do not exist; what is compressed has a
+    checksum, which it compares.
+    """
+    order, at, names = {b"IM": "<", b"MI": ">"}.get(content[126:128]), 128, []
+    while order and at < len(content):
+        kind, variable, at = _element(content, at, order)
+        if kind == _COMPRESSED:
+            return None
+        flags = struct.unpack_from(f"{order}I", variable, 8)[0]
+        _, _, place = _element(variable, 16, order)  # dimensions
+        _, name, place = _element(variable, place, order)
+        if flags & 0xFF in _FULL and not flags & _COMPLEX and _element(variable, place, order)[0] in _NUMBERS:
+            names.append(name.decode("latin-1"))
+    return names if order else None
+
+
+def _element(content: bytes, at: int, order: str) -> tuple[int, bytes, int]:
+    """Type and content of an element of a MATLAB file, and where the next begins; four bytes stand beside the type."""
+    kind, size = struct.unpack_from(f"{order}2I", content, at)
+    if kind >> 16:
+        return kind & 0xFFFF, content[at + 4 : at + 4 + (kind >> 16)], at + 8
+    return kind, content[at + 8 : at + 8 + size], at + 8 + size + -size % 8
 
 
 READERS: dict[str, Callable[[PathLike], np.ndarray]] = {
