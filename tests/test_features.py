@@ -221,8 +221,8 @@ def test_values_beyond_float32_are_standardized():
 def test_tensors_and_tables_are_taken_as_arrays(as_a_user):
     """A tensor that requires a gradient, bfloat16 and a data frame hold features; ragged rows do not."""
     import pandas as pd
-    import torch
 
+    torch = pytest.importorskip("torch")
     tensor = torch.tensor(MATRIX, dtype=torch.float32)
     for given_matrix in (tensor.clone().requires_grad_(), tensor.bfloat16(), pd.DataFrame(MATRIX)):
         np.testing.assert_allclose(Features(given_matrix).matrix, MATRIX, rtol=1e-2)

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from glocal.errors import MissingDependencyError
+
 SOURCE = Path(importlib.util.find_spec("glocal").origin).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 ORDER = (
@@ -184,7 +186,10 @@ def test_every_name_that_a_package_offers_loads():
     names = [".".join(folder.parts) for folder in folders]
     for module in map(importlib.import_module, names):
         for name in getattr(module, "__all__", ()):
-            assert getattr(module, name) is not None
+            try:
+                assert getattr(module, name) is not None
+            except MissingDependencyError:  # what runs networks needs torch, which the quick tests do without
+                assert importlib.util.find_spec("torch") is None
 
 
 def test_the_tests_check_shapes_at_run_time():
