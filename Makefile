@@ -109,6 +109,7 @@ bench: setup
 	$(BIN)/python benchmarks/many_objects.py
 	$(BIN)/python benchmarks/learning_curve.py
 	$(BIN)/python benchmarks/kinds.py
+	$(BIN)/python benchmarks/fits.py --out bench-out/fits
 
 clean:
 	rm -rf $(VENV) .venv-lowest .venv-newest dist site demo-out things-data things-out paper-out glocal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
