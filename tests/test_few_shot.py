@@ -245,3 +245,10 @@ def test_5_shot_cifar10_scores_as_measured_before(data_dir):
     X, T = (train.standardization(part.matrix, "float64") for part in (train, test))
     for probe, wanted, close in (("logistic", 0.350, 0.005), ("ncm", 0.250, 0.002)):
         assert few_shot(X, y, T, z, probe=probe).accuracy == pytest.approx(wanted, abs=close)
+
+
+def test_two_images_of_many_classes_are_scored_without_a_warning():
+    """As many classes as half of the images is what few shots are: scikit-learn's doubt about it is not shown."""
+    X, y = mixture(classes=30, per_class=6)
+    found = few_shot(X, y, X, y, shots=2, draws=2, probe="logistic", leave_out_shots=True)
+    assert found.accuracy > 1 / 30
