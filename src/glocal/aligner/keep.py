@@ -69,7 +69,7 @@ class _Fold:
     def fit(self, lmbda: float, count: Count) -> None:
         """Fit `global`, from the fit of the λ before."""
         last = next(reversed(self.fits.values()), None)
-        self.fits[lmbda] = self.solver.minimise(self.problem, Arm("global", lmbda=lmbda), last, count)
+        self.fits[lmbda] = self.solver.minimise(self.problem, _arm(0.0, lmbda), last, count)
 
     def loss(self, lmbda: float) -> float:
         """The summed loss of the held-out answers, nats."""
@@ -80,8 +80,7 @@ class _Fold:
         """The matrices of the anchors: the original, `glocal` at each α, `global`."""
         fits = [self.fits[lmbda]]
         for alpha in sorted(alphas):
-            arm = Arm("glocal", alpha=alpha, lmbda=lmbda, tau=_TAU)
-            fits.append(self.solver.minimise(self.problem, arm, fits[-1], count))
+            fits.append(self.solver.minimise(self.problem, _arm(alpha, lmbda), fits[-1], count))
         return _anchored([one.transform.weights for one in reversed(fits)])
 
     def worth(self, anchors: Sequence[Float[np.ndarray, "p p"]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -323,6 +322,7 @@ def checked_keep(keep: float) -> float:
 
 
 def _arm(alpha: float, lmbda: float) -> Arm:
+    """The arm of an anchor: `global` where α is 0."""
     return Arm("glocal", alpha=alpha, lmbda=lmbda, tau=_TAU) if alpha else Arm("global", lmbda=lmbda)
 
 
