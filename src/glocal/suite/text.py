@@ -1,4 +1,4 @@
-"""Names of files, and tables as CSV, Markdown and LaTeX: a name in a cell never acts as markup or a formula."""
+"""Names of files, and tables as CSV and Markdown: a name in a cell never acts as markup or a formula."""
 
 from __future__ import annotations
 
@@ -11,10 +11,6 @@ from glocal.errors import printable
 if TYPE_CHECKING:
     import pandas as pd
 
-_LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-}  # fmt: skip
 _MARKDOWN = str.maketrans({"\\": "\\\\", "|": "\\|", "<": "\\<"})
 _FORMULA = re.compile(r"\s*[=+\-@]|[\t\r]")
 _NUMBERS = re.compile(
@@ -71,29 +67,6 @@ def markdown(table: pd.DataFrame) -> str:
     lines = [list(map(str, table.columns)), ["---"] * len(table.columns), *_cells(table)]
     escaped = [[printable(" ".join(cell.split())).translate(_MARKDOWN) for cell in line] for line in lines]
     return "".join("| " + " | ".join(line) + " |\n" for line in escaped)
-
-
-def latex(table: pd.DataFrame) -> str:
-    r"""A ``tabular`` with the rules of the package booktabs; every character of a name stands for itself.
-
-    >>> import pandas as pd
-    >>> print(latex(pd.DataFrame({"arm": ["50% a_b"]})), end="")
-    \begin{tabular}{l}
-    \toprule
-    arm \\
-    \midrule
-    50\% a\_b \\
-    \bottomrule
-    \end{tabular}
-    """
-    head, *body = [list(map(str, table.columns)), *_cells(table)]
-    columns = "l" * len(head)
-
-    def line(cells: list[str]) -> str:
-        return " & ".join("".join(_LATEX.get(character, character) for character in cell) for cell in cells) + r" \\"
-
-    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", line(head), r"\midrule", *map(line, body)]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def _plain(value: object) -> object:
