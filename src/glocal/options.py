@@ -1,18 +1,94 @@
-"""An option: its default, range and help stand at the field or the parameter that holds it, and nowhere else.
+"""Options: each with its default, its range and one line of help at one place, from which everything else takes them.
 
-The command line, the grid of a sweep, and the arms and tasks of a suite take them from there.
+The command line (`glocal.cli.forms.flat`), the grid of a sweep and the tables of a suite file are such models.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+from functools import cache
 from inspect import Parameter, signature
-from typing import Annotated, Any, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model, field_validator
+from pydantic.fields import FieldInfo
 
 from glocal.errors import ParameterError
+
+Model = TypeVar("Model", bound="Options")
+
+
+class Options(BaseModel):
+    """Base of every group of options.
+
+    An option is a field ``name: float = Field(0.1, ge=0, lt=1, description="…")``; one without a description is not on
+    the command line. Models are frozen. Unknown names, NaN and infinities are refused; a text is no number, and True is
+    none either. The first fields may be given by position. `panel`, or the ``json_schema_extra={"panel": …}`` of a
+    field, is the heading in ``--help``.
+
+    Raises
+    ------
+    ParameterError
+        One sentence about the first value that is not allowed. A validator raises a ValueError with such a sentence.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True
+    )
+    panel: ClassVar[str] = ""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        try:
+            super().__init__(**dict(zip(type(self).model_fields, given, strict=False)), **named)
+        except ValidationError as error:
+            raise ParameterError(_sentence(error, list(type(self).model_fields))) from error
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _of_numpy(cls, value: Any) -> Any:
+        """Take a number of numpy for a number."""
+        return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+    def replace(self: Model, **changes: Any) -> Model:
+        """The same options but for some; all are checked together."""
+        return type(self)(**{**{name: getattr(self, name) for name in self.model_fields_set}, **changes})
+
+
+@cache
+def model_of(function: Callable[..., Any]) -> type[Options]:
+    """The options of a function: its parameters that are annotated ``Annotated[kind, Field(…)]``, as a model."""
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {
+        name: (hints[name], parameter.default)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if get_origin(hints.get(name)) is Annotated and isinstance(get_args(hints[name])[1], FieldInfo)
+    }
+    return create_model(function.__name__, __base__=Options, **fields)
+
+
+def _sentence(error: ValidationError, known: list[str]) -> str:
+    """Say of the first error which value is wrong, what was given, and what is allowed."""
+    first = error.errors()[0]
+    name, message = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(name, known, 1)
+        return f"there is no option {name!r}; " + (
+            f"did you mean {near[0]}?" if near else f"allowed are {', '.join(known)}."
+        )
+    if first["type"] == "missing":
+        return f"{name} is missing. Give it."
+    if first["type"] == "value_error":
+        return f"{name}: {message}" if name else message
+    return f"{name} is {reprlib.repr(first['input'])}; it must {message.partition(' should ')[2] or message}."
+
+
+# What follows leaves with its last user: arms, solvers and evaluations become such models.
 
 
 @dataclass(frozen=True)

@@ -1,67 +1,86 @@
-"""A command whose options are the fields of pydantic models: name, help, default and range stand there alone."""
+"""A command whose options are the fields of models: name, help, default and range stand there alone."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
-from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from typer.models import OptionInfo
 
-from glocal.errors import ParameterError
+from glocal.options import Options
+
+_BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 
 def flat(command: Callable[..., None]) -> Callable[..., None]:
     """Turn each parameter of a command whose type is a model into the options of its fields.
 
-    The model is built from what was given, so that ``model_fields_set`` holds no defaults; a value that it refuses is a
-    ParameterError.
+    A type ``Annotated[Options, model]`` does too, for models that are made from functions (`glocal.options.model_of`).
+    The models hold what was given and nothing else in ``model_fields_set``. A name that two of them have is one option;
+    what the command itself has under such a name takes its place, and its default.
     """
-    groups: dict[str, type[BaseModel]] = {}
-    parameters: list[inspect.Parameter] = []
-    for parameter in inspect.signature(command, eval_str=True).parameters.values():
-        if inspect.isclass(parameter.annotation) and issubclass(parameter.annotation, BaseModel):
-            groups[parameter.name] = parameter.annotation
-            parameters += [_option(name, field) for name, field in parameter.annotation.model_fields.items()]
-        else:
-            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+    found = inspect.signature(command, eval_str=True).parameters
+    models = {name: model for name, one in found.items() if (model := _model(one.annotation)) is not None}
+    own = {name: one.replace(kind=one.KEYWORD_ONLY) for name, one in found.items() if name not in models}
+    told = {
+        name: _option(name, field, model)
+        for model in models.values()
+        for name, field in model.model_fields.items()
+        if name not in own and _is_option(field)
+    }
 
     @wraps(command)
     def run(**given: Any) -> None:
-        for name, model in groups.items():
-            own = {key: given.pop(key) for key in model.model_fields}
-            try:
-                given[name] = model(**{key: value for key, value in own.items() if value is not None})
-            except ValidationError as error:
-                raise ParameterError(_sentence(error)) from error
-        command(**given)
+        values = {name: value for name, value in given.items() if value is not None}
+        built = {
+            name: model(**{key: values[key] for key in model.model_fields if key in values})
+            for name, model in models.items()
+        }
+        command(**{name: given[name] for name in own}, **built)
 
+    parameters = sorted([*own.values(), *told.values()], key=lambda one: one.default is not inspect.Parameter.empty)
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
     return run
 
 
-def _option(name: str, field: FieldInfo) -> inspect.Parameter:
-    known = "" if field.default in (None, False, PydanticUndefined) else f" [default: {field.default}]"
-    option = typer.Option(f"--{name.replace('_', '-')}", help=f"{field.description}{known}", show_default=False)
-    given: Any = field.annotation
-    kind: Any = given if field.is_required() else given | None
+def _model(annotation: Any) -> type[Options] | None:
+    for kind in (annotation, *get_args(annotation)[1:]):
+        if inspect.isclass(kind) and issubclass(kind, Options):
+            return kind
+    return None
+
+
+def _is_option(field: FieldInfo) -> bool:
+    return field.description is not None or any(isinstance(one, OptionInfo) for one in field.metadata)
+
+
+def _option(name: str, field: FieldInfo, model: type[Options]) -> inspect.Parameter:
+    """A field as a parameter: None where it is not given, so that the model knows what was."""
+    option = next((one for one in field.metadata if isinstance(one, OptionInfo)), None)
+    if option is None:
+        known = [] if field.default in (None, False, PydanticUndefined) else [f"default: {field.default}"]
+        told = "; ".join([*_range(field), *known])
+        flags = f"--{name.replace('_', '-')}"
+        option = typer.Option(flags, help=f"{field.description}{told and f' [{told}]'}", show_default=False)
+    extra = field.json_schema_extra
+    panel = (extra.get("panel") if isinstance(extra, dict) else None) or model.panel
+    option.rich_help_panel = str(panel) if panel else option.rich_help_panel
+    kind: Any = field.annotation
     default = inspect.Parameter.empty if field.is_required() else None
     return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=default,
-        annotation=Annotated[kind, option],
-    )
+        name, inspect.Parameter.KEYWORD_ONLY, default=default,
+        annotation=Annotated[kind if field.is_required() else kind | None, option],
+    )  # fmt: skip
 
 
-def _sentence(error: ValidationError) -> str:
-    """The first thing that is wrong, in one sentence that names the option."""
-    first = error.errors()[0]
-    message = first["msg"].removeprefix("Value error, ")
-    name = ".".join(f"--{part}".replace("_", "-") for part in first["loc"])
-    return f"{name} is {first['input']!r}: {message}." if name else f"{message[0].lower()}{message[1:]}."
+def _range(field: FieldInfo) -> list[str]:
+    """The range of a field in words, if it has one; its choices are shown by typer."""
+    bounds = [(getattr(one, name, None), word) for one in field.metadata for name, word in _BOUNDS.items()]
+    told = [f"{word} {bound}" for bound, word in bounds if bound is not None]
+    return [" and ".join(told)] if told else []

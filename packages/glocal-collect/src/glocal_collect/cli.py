@@ -116,9 +116,7 @@ def _study(out: Path, images: str, given: Settings) -> Study:
 
     if is_study(out):
         study = open_study(out)
-        return study.changed(
-            study.settings.model_copy(update={name: getattr(given, name) for name in given.model_fields_set})
-        )
+        return study.changed(study.settings.replace(**given.model_dump(exclude_unset=True)))
     if not images:
         raise ParameterError(f"{out} is not a study yet. Name the images that it is to show.")
     with progress_bar("preparing images", unit="images", lines=True) as progress:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from glocal.options import Options
 
 Kind = Literal["odd-one-out", "anchor"]
 
 
-class Settings(BaseModel):
+class Settings(Options):
     """The settings of a study; their descriptions say what they do."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Kind = Field(
         "odd-one-out", description="odd-one-out, or anchor: which of two images is more like a reference."

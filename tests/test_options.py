@@ -1,0 +1,87 @@
+"""Options: models that say what is wrong in one sentence, and commands whose options are their fields."""
+
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import pytest
+import typer
+from pydantic import Field, model_validator
+
+from glocal.cli.forms import flat
+from glocal.errors import ParameterError
+from glocal.options import Options, model_of
+
+
+class Loss(Options):
+    panel: ClassVar[str] = "Method"
+
+    method: Literal["naive", "global"] = Field("global", description="The loss.")
+    alpha: float = Field(0.1, ge=0, lt=1, description="A weight.")
+    seed: int | None = Field(None, ge=0, description="A seed.")
+    bias: bool = Field(False, description="A flag.")
+    inner: int = 3
+
+    @model_validator(mode="after")
+    def _apart(self):
+        if self.bias and self.method == "naive":
+            raise ValueError("naive has no bias. Leave it out.")
+        return self
+
+
+def probe(X, *, shots: Annotated[int, Field(ge=1, description="Images.")] = 5, seed: int = 42):
+    """Take options where they are annotated."""
+
+
+def test_options_are_checked_frozen_and_replaced():
+    """Numbers of numpy are numbers, the first fields have places, and a replaced option is checked like a given one."""
+    loss = Loss("naive", np.float32(0.5), seed=np.int64(3))
+    assert (loss.method, loss.alpha, loss.seed) == ("naive", 0.5, 3)
+    assert loss.replace(alpha=0).alpha == 0
+    with pytest.raises(ParameterError, match="less than 1"):
+        loss.replace(alpha=2)
+    with pytest.raises(ValueError, match="frozen"):
+        loss.alpha = 0.2
+    assert model_of(probe)() == model_of(probe)(shots=5)
+    assert list(model_of(probe).model_fields) == ["shots"]
+
+
+@pytest.mark.parametrize(
+    ("given", "noun"),
+    [
+        ({"alpha": 1}, "alpha"), ({"alpha": float("nan")}, "finite"), ({"alpha": float("inf")}, "finite"),
+        ({"alpha": "0.1"}, "number"), ({"alpha": True}, "number"), ({"seed": 1.5}, "integer"),
+        ({"bias": 1}, "boolean"), ({"method": "best"}, "'naive' or 'global'"), ({"alpah": 0.1}, "did you mean alpha"),
+        ({"bias": True, "method": "naive"}, "no bias"),
+    ],
+)  # fmt: skip
+def test_what_is_not_allowed_is_one_sentence(given, noun):
+    """Values outside their range or of another kind, unknown names and contradictions are a ParameterError."""
+    with pytest.raises(ParameterError, match=noun):
+        Loss(**given)
+
+
+def test_the_fields_of_models_are_the_options_of_a_command(capsys):
+    """Help, default, choices and heading come from the fields; the models know what was given."""
+    found = {}
+    app = typer.Typer(rich_markup_mode="rich", add_completion=False)
+
+    @app.command()
+    @flat
+    def run(
+        *, loss: Loss, seed: Annotated[int, typer.Option("--seed")] = 7, shots: Annotated[Options, model_of(probe)]
+    ):
+        found.update(loss=loss, seed=seed, shots=shots)
+
+    app(["--alpha", "0.5", "--bias"], standalone_mode=False)
+    assert found["loss"].model_dump() == {"method": "global", "alpha": 0.5, "seed": 7, "bias": True, "inner": 3}
+    assert (found["seed"], found["shots"].shots) == (7, 5)
+    assert found["loss"].model_fields_set == {"alpha", "bias", "seed"}
+    with pytest.raises(ParameterError, match="alpha"):
+        app(["--alpha", "2"], standalone_mode=False)
+    (command,) = [typer.main.get_command(app)]
+    told = {param.name: param for param in command.params}
+    assert "inner" not in told
+    assert told["alpha"].help == "A weight. [at least 0 and below 1; default: 0.1]"
+    app(["--help"], standalone_mode=False)
+    assert "<naive|global>" in capsys.readouterr().out
+    assert told["method"].rich_help_panel == "Method"
