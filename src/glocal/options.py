@@ -55,6 +55,14 @@ class Options(BaseModel):
         """Take a number of numpy for a number."""
         return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
+    @classmethod
+    def read(cls: type[Model], values: Mapping[str, Any], where: str) -> Model:
+        """The options that a file holds; an error names the file."""
+        try:
+            return cls(**values)
+        except ParameterError as error:
+            raise ParameterError(f"{where}: {error}") from error
+
     def replace(self: Model, **changes: Any) -> Model:
         """The same options but for some; all are checked together."""
         return type(self)(**{**{name: getattr(self, name) for name in self.model_fields_set}, **changes})
@@ -85,7 +93,9 @@ def _sentence(error: ValidationError, known: list[str]) -> str:
         return f"{name} is missing. Give it."
     if first["type"] == "value_error":
         return f"{name}: {message}" if name else message
-    return f"{name} is {reprlib.repr(first['input'])}; it must {message.partition(' should ')[2] or message}."
+    return (
+        f"{name}={reprlib.repr(first['input'])} is not allowed: it must {message.partition(' should ')[2] or message}."
+    )
 
 
 # What follows leaves with its last user: arms, solvers and evaluations become such models.
