@@ -143,7 +143,7 @@ def table_line(row: dict[str, Any]) -> str:
 
 
 def fronts_table(record: dict[str, Any]) -> list[str]:
-    """Agreement and neighbours kept of every setting on every network, as docs/fronts.md has them."""
+    """Agreement and neighbours kept of every setting on every network, as docs/results.md has them."""
     lines = ["| setting | " + " | ".join(NETWORKS) + " |", "|---" * (1 + len(NETWORKS)) + "|"]
     found: dict[str, list[str]] = {}
     for row in record["rows"]:

@@ -1,6 +1,6 @@
 """The definitions of the paper and of the docs once more, in plain loops and float64, to compare whole commands with.
 
-Nothing here imports glocal. `docs/method.md` has the formulas of the fit, `docs/evaluation.md` those of the scores.
+Nothing here imports glocal. `docs/method.md` has the formulas of the fit, `docs/evaluate.md` those of the scores.
 """
 
 from itertools import combinations, pairwise, permutations

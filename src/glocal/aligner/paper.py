@@ -28,7 +28,7 @@ FOLDS = 4
 
 @dataclass(frozen=True)
 class PaperLoop:
-    """The procedure of the authors' scripts; docs/fidelity.md lists in what it differs from `Exact`.
+    """The procedure of the authors' scripts; docs/method.md (Fidelity) lists how it differs from `Exact`.
 
     Parameters
     ----------

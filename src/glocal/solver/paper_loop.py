@@ -1,6 +1,6 @@
 """The authors' procedure on torch and Lightning: answers in mini-batches zipped with local images, stopped early.
 
-It follows the scripts published with Muttenthaler et al. (2023), NeurIPS; docs/fidelity.md goes through them line by
+It follows the scripts published with Muttenthaler et al. (2023), NeurIPS; docs/method.md goes through them line by
 line. For the optimum of an objective use the exact solver, which is some hundred times faster.
 """
 

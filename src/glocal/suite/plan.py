@@ -142,7 +142,7 @@ class Plan:
         Parameters
         ----------
         source : path
-            TOML; see the class and docs/evaluation.md.
+            TOML; see the class and docs/evaluate.md.
         root : path or None
             What paths are relative to; None is the folder of the file.
 
