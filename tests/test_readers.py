@@ -122,6 +122,7 @@ def test_another_content_is_refused(tmp_path, kind, content):
 def test_no_file_and_no_known_kind(tmp_path):
     """A missing file and an unknown extension each have their sentence."""
     assert "does not exist" in sentence(tmp_path / "a.pt")
+    (tmp_path / "a.csv").touch()
     assert ".parquet" in sentence(tmp_path / "a.csv")
 
 

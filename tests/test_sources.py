@@ -21,7 +21,6 @@ from glocal.data.sources import (
     RemoteFile,
     breeds,
     breeds_sides,
-    cache_folder,
     fetch,
     image_sets,
     load_images,
@@ -149,13 +148,6 @@ def test_a_git_object_id_verifies(cache):
         retrieve("http://127.0.0.1:9", cache / "hello", "git:ce013625030ba8dba906f756967f9e9ca394464b")
 
 
-def test_the_cache_is_named_by_the_environment_or_the_system(cache, monkeypatch):
-    """GLOCAL_CACHE names the cache; without it it is the system's."""
-    assert cache_folder() == cache
-    monkeypatch.delenv("GLOCAL_CACHE")
-    assert cache_folder().name == "glocal"
-
-
 def test_every_published_file_is_pinned_and_complete():
     """Each is at a commit, over https, with a checksum, a licence and a citation; one content under two names warns."""
     entries = published().values()
@@ -251,21 +243,12 @@ def test_breeds_selects_the_rows_of_each_side():
 
 
 def test_a_name_is_a_data_set_unless_a_path_has_it(tmp_path, monkeypatch):
-    """NAME and NAME:SPLIT are data sets, paths and patterns are not; a file of that name wins; slips are said."""
-    assert parse_set("cifar100:test") == ("cifar100", "test")
-    assert parse_set("dtd") == ("dtd", None)
-    assert [parse_set(text) for text in ("photos/*.jpg", "photos", "a/cifar10", "*.png")] == [None] * 4
-    for text, said in (("cifr100:test", "cifar100:test"), ("flowers", "flowers102"), ("xyz:val", "Allowed are")):
-        with pytest.raises(ParameterError, match=said):
-            parse_set(text)
+    """NAME and NAME:SPLIT are data sets, anything else is a path; a file of that name wins."""
+    assert (parse_set("cifar100:test"), parse_set("dtd")) == (("cifar100", "test"), ("dtd", None))
+    assert [parse_set(text) for text in ("photos/*.jpg", "cifr100:test", "a/cifar10")] == [None] * 3
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cifar100:test").mkdir()
     assert parse_set("cifar100:test") is None
-
-
-def test_every_data_set_states_its_terms():
-    """Each has its terms, a citation and a size, and the superclasses of CIFAR-100 share out its classes."""
-    assert all(one["terms"] and one["citation"] and one["size"] for one in image_sets().values())
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,13 @@ from glocal.similarity import Pairs, candidate_pairs
 KINDS = ("odd-one-out", "anchor", "nearest-of-n")
 COLUMNS = {"odd-one-out": ("a", "b", "odd"), "anchor": ("reference", "closer", "farther")}
 """The names of columns by which a table of answers says its kind."""
+_IMPORT = (
+    "Tables of names, or with other columns, are converted by glocal data import (--column odd=COLUMN), in Python by "
+    "import_answers."
+)
+_TYPES = {
+    "weights": ("fiub", "real numbers"), "seconds": ("fiub", "real numbers"), "catch_passed": ("b", "true or false"),
+}  # fmt: skip
 _LISTS = ("weights", "person", "seconds", "names", "catch_passed", "catch_person")
 
 
@@ -81,14 +88,12 @@ class Answers:
     catch_person: Shaped[np.ndarray, " c"] | None = None
 
     def __post_init__(self) -> None:
-        kind = _checked_kind(self.kind)
+        if self.kind not in KINDS:
+            raise DataError(f"kind is {self.kind!r}; allowed are {', '.join(KINDS)}.")
         objects = _objects(self.objects)
-        _check_objects(objects, kind)
-        lists = {name: getattr(self, name) for name in _LISTS}
-        kept = {"kind": kind, "objects": _frozen(np.require(objects, np.int32, "C"))} | _checked_lists(
-            len(objects), lists
-        )
-        for name, value in kept.items():
+        _check_objects(objects, self.kind)
+        kept = _lists(len(objects), {name: getattr(self, name) for name in _LISTS})
+        for name, value in ({"objects": _frozen(np.require(objects, np.int32, "C"))} | kept).items():
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -126,7 +131,7 @@ class Answers:
         DataError
             As `Answers`, or a convention that the indices contradict.
         """
-        objects, kind = _objects(array), _checked_kind(kind)
+        objects = _objects(array)
         if odd_column not in (0, 1, 2):
             raise DataError(f"odd column is {odd_column}; allowed are 0, 1 and 2 (columns are counted from 0).")
         if base not in (0, 1):
@@ -141,7 +146,7 @@ class Answers:
             objects = objects.astype(np.int64) - 1
         if order is not None:
             objects = _through_order(objects, _array(order))
-        answers = cls(objects, kind=kind, **_checked_lists(len(objects), known))
+        answers = cls(objects, kind=kind, **_lists(len(objects), known))
         return answers if counts is None else answers.voted(_array(counts))
 
     @classmethod
@@ -267,6 +272,8 @@ class Answers:
 
     def voted(self, counts: Shaped[np.ndarray, "t k"]) -> Answers:
         """One answer for each candidate pair with votes, weighted by them: ``counts[:, j]`` has those for pair j."""
+        if counts.shape == (len(self), 2) and self.kind == "odd-one-out":
+            raise DataError("counts are votes for two alternatives, so the first object is a reference: kind='anchor'.")
         if counts.shape != (len(self), len(self.pairs)) or counts.dtype.kind not in "fiub":
             raise DataError(
                 f"counts have shape {counts.shape} and hold {counts.dtype}; {len(self)} answers with "
@@ -325,29 +332,28 @@ def _read(path: PathLike) -> dict[str, Any]:
             if found[name].dtype.kind != "U":
                 raise DataError(f"{path}: {name} holds {found[name].dtype} values; it must be text. {fix}")
             texts = np.atleast_1d(found[name]).tolist()
-            found[name] = texts if name == "names" else " and ".join(sorted(set(texts)))
+            found[name] = texts if name == "names" else " and ".join(texts)
         return found
     if Path(path).suffix.lower() == ".npy" or not names_columns(path):
         return {"answers": read_numbers(path, what="answers")}
-    table = {name.lower(): cells for name, cells in read_table(path, what="answers").items()}
-    kind = next((kind for kind, names in COLUMNS.items() if {*names} <= table.keys()), None)
+    table = read_table(path, what="answers").rename(columns=str.lower)
+    kind = next((kind for kind, names in COLUMNS.items() if {*names} <= {*table}), None)
     if kind is None:
         raise DataError(
             f"{path} has the columns {', '.join(table)[:120]}; answers need a, b and odd, or reference, closer and "
-            "farther, and may have person and seconds. Name them so in the first line."
+            f"farther. {_IMPORT}"
         )
-    others = [name for name in table if name not in (*COLUMNS[kind], "person", "seconds")]
-    if others:
-        read = ", ".join(name for name in table if name not in others)
-        warnings.warn(f"{path}: {', '.join(others)} is not read; {read} are.", DataWarning, stacklevel=3)
-    found = {"kind": kind} | {name: np.array(table[name], np.str_) for name in ("person", "seconds") if name in table}
+    read = [*COLUMNS[kind], *(name for name in ("person", "seconds") if name in table)]
+    if others := [name for name in table if name not in read]:
+        warnings.warn(f"{path}: {', '.join(others)} is not read; {', '.join(read)} are.", DataWarning, stacklevel=3)
+    found = {"kind": kind} | {name: table[name].to_numpy(dtype=np.str_) for name in read[3:]}
     try:
-        found["answers"] = np.array([table[name] for name in COLUMNS[kind]], np.str_).T.astype(np.int64)
+        found["answers"] = table[read[:3]].to_numpy(dtype=np.str_).astype(np.int64)
         return found | ({"seconds": found["seconds"].astype(np.float64)} if "seconds" in found else {})
     except (ValueError, OverflowError) as error:
         raise DataError(
             f"{path} holds something other than integers in {', '.join(COLUMNS[kind])}, or other than numbers in "
-            f"seconds ({error})."
+            f"seconds ({error}). {_IMPORT}"
         ) from error
 
 
@@ -367,23 +373,11 @@ def _objects(array: object) -> np.ndarray:
         ) from error
     if objects.ndim != 2 or objects.shape[1] < 3:
         raise DataError(f"answers have shape {objects.shape}; they must be (t, 3): pair, pair, odd one.")
-    if not np.issubdtype(objects.dtype, np.integer):
-        raise DataError(
-            f"answers hold {objects.dtype} values; object indices must be integers. "
-            "If they are whole numbers, save them with array.astype('int32')."
-        )
+    if objects.dtype.kind == "f" and (np.abs(objects) < 1 << 53).all() and (objects == np.round(objects)).all():
+        return objects.astype(np.int64)
+    if objects.dtype.kind not in "iu":
+        raise DataError(f"answers hold {objects.dtype} values; object indices must be integers.")
     return objects
-
-
-def _checked_kind(kind: object) -> str:
-    """One of the kinds, also where a numpy string or a list of equal ones says it."""
-    kinds = np.unique(np.asarray(kind)).tolist()
-    if len(kinds) != 1 or kinds[0] not in KINDS:
-        raise DataError(
-            f"kind is {', '.join(map(str, kinds)) or 'empty'}; allowed is one of {', '.join(KINDS)} for all answers. "
-            "Give answers of several kinds as several `Answers`."
-        )
-    return str(kinds[0])
 
 
 def _check_objects(objects: np.ndarray, kind: str) -> None:
@@ -413,44 +407,30 @@ def _check_objects(objects: np.ndarray, kind: str) -> None:
         )
 
 
-def _checked_lists(t: int, given: dict[str, Any]) -> dict[str, Any]:
+def _lists(t: int, given: dict[str, Any]) -> dict[str, Any]:
     """What else is known of t answers, as read-only arrays; a DataError for what does not fit."""
-    passed = given.get("catch_passed")
-    c = 0 if passed is None else _array(passed).size
-    if passed is None and given.get("catch_person") is not None:
-        raise DataError("catch_person is given without catch_passed; give one true or false for each catch trial.")
-    check: dict[str, Callable[[Any], Any]] = {
-        "weights": lambda values: _checked_weights(values, t),
-        "person": lambda values: _one_each(values, t, "persons", types="iubU"),
-        "seconds": lambda values: _one_each(values, t, "seconds").astype(np.float64),
-        "names": lambda values: tuple(map(str, values)),
-        "catch_passed": lambda values: _one_each(values, c, "catch trials", of="catch trials", types="b"),
-        "catch_person": lambda values: _one_each(values, c, "persons", of="catch trials", types="iubU"),
-    }
-    found = {name: None if values is None else check[name](values) for name, values in given.items()}
-    return {name: _frozen(one) if isinstance(one, np.ndarray) else one for name, one in found.items()}
-
-
-def _checked_weights(values: object, t: int) -> np.ndarray:
-    weights = _one_each(values, t, "weights").astype(np.float64)
-    bad = ~np.isfinite(weights) | (weights < 0)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise DataError(f"weight {row} is {weights[row]}; weights must be finite and at least 0.")
-    if t and not weights.sum() > 0:
-        raise DataError("all weights are 0; at least one answer must count.")
-    return weights
-
-
-def _one_each(values: object, n: int, what: str, of: str = "answers", types: str = "fiub") -> np.ndarray:
-    """One value of these types for each of n answers, or a DataError."""
-    array = _array(values)
-    if array.shape != (n,):
-        raise DataError(f"{what} have shape {array.shape} but there are {n} {of}; one value each is needed.")
-    if array.dtype.kind not in types:
-        wanted = {"b": "true or false", "iubU": "integers or names"}.get(types, "real numbers")
-        raise DataError(f"{what} hold {array.dtype} values; they must be {wanted}.")
-    return array
+    c = 0 if given.get("catch_passed") is None else _array(given["catch_passed"]).size
+    found: dict[str, Any] = {}
+    for name, values in given.items():
+        if values is None or name == "names":
+            found[name] = None if values is None else tuple(map(str, values))
+            continue
+        array, (n, of) = _array(values), (c, "catch trials") if name.startswith("catch") else (t, "answers")
+        if array.shape != (n,):
+            raise DataError(f"{name} has shape {array.shape} but there are {n} {of}; one value each is needed.")
+        kinds, wanted = _TYPES.get(name, ("iubU", "integers or names"))
+        if array.dtype.kind not in kinds:
+            raise DataError(f"{name} holds {array.dtype} values; they must be {wanted}.")
+        if name == "weights":
+            bad = ~np.isfinite(array) | (array < 0)
+            if bad.any() or (t and not array.any()):
+                raise DataError(
+                    f"weights hold {array[bad][0]} at {int(np.argmax(bad))}; they must be finite and at least 0."
+                    if bad.any()
+                    else "all weights are 0; at least one answer must count."
+                )
+        found[name] = _frozen(array.astype(np.float64) if name in ("weights", "seconds") else array)
+    return found
 
 
 def _through_order(objects: np.ndarray, order: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int, Shaped
@@ -13,6 +14,9 @@ from glocal.data.features import object_name
 from glocal.data.tables import read_table
 from glocal.errors import DataError
 from glocal.files import PathLike, read_lines
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OTHER = "other"
 
@@ -120,27 +124,26 @@ def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " 
         Not such a table, or another number of lines than objects.
     """
     table = read_table(path, what="categories")
-    members = [name for name, cells in table.items() if {*cells} <= {"0", "1"}]
-    others = [name for name in table if name not in members]
-    names = next(iter(table.values()))
+    member = table.isin(["0", "1"]).all()
+    others, names = [*table.columns[~member]], table.iloc[:, 0]
     if not others and len(names) == len(ids):
-        return _fewest(table, members)
-    if others == [next(iter(table))] and members:
-        found = _fewest(table, members).tolist()
-    elif len(table) == 2 and others:
-        found = [category or OTHER for category in list(table.values())[1]]
+        return _fewest(table)
+    if others == [names.name] and member.any():
+        found = _fewest(table[table.columns[member]])
+    elif table.shape[1] == 2 and others:
+        found = table.iloc[:, 1].replace("", OTHER).to_numpy(dtype=np.str_)
     else:
         raise DataError(
-            f"{path} has {len(table)} columns, {len(members)} of them with 0 and 1 alone, and {len(names)} lines after "
-            f"the first, for {len(ids)} objects. Write (object, category), or a column of 0 and 1 a category, with "
-            "one line an object in their order or their names in the first column."
+            f"{path} has {table.shape[1]} columns, {member.sum()} of them with 0 and 1 alone, and {len(names)} lines "
+            f"after the first, for {len(ids)} objects. Write (object, category), or a column of 0 and 1 a category, "
+            "with one line an object in their order or their names in the first column."
         )
-    category = dict(zip(map(object_name, names), found, strict=True))
+    category = dict(zip(map(object_name, names), found.tolist(), strict=True))
     return np.array([category.get(object_name(name), OTHER) for name in ids])
 
 
-def _fewest(table: dict[str, list[str]], names: Sequence[str]) -> Shaped[np.ndarray, " n"]:
+def _fewest(table: pd.DataFrame) -> Shaped[np.ndarray, " n"]:
     """For each row the column with a 1 that has fewest of them, or ``"other"``."""
-    member = np.array([table[name] for name in names]).T == "1"
+    member = table.to_numpy() == "1"
     sizes = np.where(member, member.sum(axis=0), np.iinfo(np.int64).max)
-    return np.where(member.any(axis=1), np.array(names)[sizes.argmin(axis=1)], OTHER)
+    return np.where(member.any(axis=1), np.array([*table])[sizes.argmin(axis=1)], OTHER)

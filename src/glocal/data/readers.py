@@ -49,6 +49,8 @@ def read_matrix(path: PathLike) -> np.ndarray:
         The library that reads this kind is not installed.
     """
     kind = Path(path).suffix.lower()
+    if not Path(path).exists():
+        raise FileError(f"features {path} does not exist: there is no file or folder of that name. Check the path.")
     if kind not in READERS and not (Path(path).is_dir() and shards_of(path)):
         raise FileError(f"features file {path} ends in {kind or 'nothing'}; allowed are {', '.join(READERS)}. {_FIX}")
     return READERS.get(kind, read_parquet)(path)

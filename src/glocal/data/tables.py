@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import csv
+import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from glocal.arrays import read_npy
-from glocal.errors import DataError
+from glocal.errors import FileError
 from glocal.files import PathLike, reading
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+NONE = ("NA", "N/A", "NaN", "nan", "null", "None")
+"""What a cell of a table may hold where it holds nothing."""
 _SEPARATORS = str.maketrans(",;", "  ")
 
 
@@ -22,16 +28,24 @@ def read_numbers(path: PathLike, *, what: str) -> np.ndarray:
     Raises
     ------
     FileError
-        Missing, damaged, or something other than rows of numbers.
+        Missing, damaged, or something other than rows of numbers, all of one length.
     """
     if Path(path).suffix.lower() == ".npy":
         return np.array(read_npy(path, what=what))
     with reading(path, what, "Save it with numpy.save, or as lines of numbers.") as file:
-        lines = [line.translate(_SEPARATORS) for line in _lines(file)]
+        lines = [line.translate(_SEPARATORS) for line in file.read_text(encoding="utf-8-sig").split("\n")]
+        filled = [line for line in lines if line.strip()]
+        if not filled:
+            raise ValueError("it has no lines")
         try:
-            return np.loadtxt(lines, dtype=np.int64, ndmin=2)
+            return np.loadtxt(filled, dtype=np.int64, ndmin=2)
         except (ValueError, OverflowError):
-            return np.loadtxt(lines, dtype=np.float64, ndmin=2)
+            pass
+        width = len(filled[0].split())
+        for number, cells in enumerate(map(str.split, lines), start=1):
+            if cells and len(cells) != width:
+                raise FileError(f"{what} file {file}, line {number}: expected {width} numbers, found {len(cells)}.")
+        return np.loadtxt(filled, dtype=np.float64, ndmin=2)
 
 
 def read_list(path: PathLike, *, what: str) -> np.ndarray:
@@ -40,42 +54,31 @@ def read_list(path: PathLike, *, what: str) -> np.ndarray:
     return numbers.reshape(-1) if numbers.ndim == 2 and 1 in numbers.shape else numbers
 
 
-def read_table(path: PathLike, *, what: str) -> dict[str, list[str]]:
-    """The columns of a table by the names in its first line; cells are texts without the blanks around them.
+def read_table(path: PathLike, *, what: str) -> pd.DataFrame:
+    """The cells of a table as texts without blanks around them, ``""`` where there is none, by the names of columns.
 
-    Tabs lie between the cells, or else semicolons, commas or blanks, whichever of these comes first in the first line.
+    Between the cells lie tabs, semicolons or commas, whichever the first line has most of, or else blanks.
 
     Raises
     ------
     FileError
-        Missing, or not readable text.
-    DataError
-        A repeated name, or a row with another number of cells.
+        Missing, not readable text, no row below the first line, or a row with more cells than that.
     """
-    with reading(path, what, "Save it as UTF-8 text.") as file:
-        lines = _lines(file)
-        separator = next((one for one in "\t;," if one in lines[0]), None)
-        if separator is None:
-            lines = [" ".join(line.split()) for line in lines]
-        cells = csv.reader(lines, delimiter=separator or " ", skipinitialspace=True, strict=True)
-        header, *rows = [[cell.strip() for cell in row] for row in cells]
-    if len(set(header)) < len(header):
-        raise DataError(f"{path} names a column twice in its first line ({', '.join(header)[:80]}); names must differ.")
-    for number, row in enumerate(rows):
-        if len(row) != len(header):
-            raise DataError(
-                f"{path}: row {number} after the first line has {len(row)} cells ({', '.join(row)[:80]}) but the first "
-                f"line names {len(header)} columns."
-            )
-    return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+    import pandas as pd
 
-
-def _lines(file: Path) -> list[str]:
-    """The lines of a text that hold anything, of which there must be one."""
-    lines = [line for line in file.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
-    if not lines:
-        raise ValueError("it has no lines")
-    return lines
+    with reading(path, what, "Save it as CSV with a first line that names its columns.") as file:
+        with file.open(encoding="utf-8-sig") as stream:
+            first = stream.readline(1 << 20)
+        separator = max(",;\t", key=first.count)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # pandas cuts longer rows with a warning
+            table = pd.read_csv(
+                file, sep=separator if separator in first else r"\s+", encoding="utf-8-sig", dtype=str, index_col=False,
+                na_values=list(NONE), keep_default_na=False, skipinitialspace=True,
+            )  # fmt: skip
+        if table.empty:
+            raise ValueError("it has no row below the first line")
+        return table.fillna("").apply(lambda column: column.str.strip()).rename(columns=lambda name: str(name).strip())
 
 
 def names_columns(path: PathLike) -> bool:

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import inspect
-import re
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from glocal.arrays import read_npy, read_npz
 from glocal.data.answers import Answers
-from glocal.data.importing.table import Imported, import_table, read_table, sifted
-from glocal.data.tables import read_numbers
+from glocal.data.importing.table import Imported, import_table, sifted
+from glocal.data.tables import names_columns, read_numbers, read_table
 from glocal.errors import DataError, ParameterError
 from glocal.files import PathLike, file_sha256, read_lines, reading
 
-_QUERIES = ("query", "queries", "triplets", "quadruplets", "data", "X")
-_RESPONSES = ("response", "responses", "target", "y")
-_TOLERANCE = 1e-5  # of a diagonal, as matrices written as text have it
 RULE = (
     "of one reference and one person, every two known similarities; the choice is the larger, its weight their "
     "difference divided by the range of that person's similarities"
@@ -79,67 +74,46 @@ def read_things(
     They count objects in the order in which these were collected, which a sort index (`order`) maps to that of `names`.
     """
     answers = replace(Answers.load(path, odd_column=odd_column, base=base, order=order), names=names)
-    if names is not None:
-        answers.check_range(len(names), what="the list of object ids", unit="lines")
-    return Imported(answers, {}, {"object order": "the file's own" if order is None else "through the sort index"})
+    how = "the file's own" if order is None else "through the sort index"
+    return Imported(_in_range(answers), {}, {"object order": how})
+
+
+def _in_range(answers: Answers) -> Answers:
+    """The answers, whose objects are all in the list of their names."""
+    if answers.names is not None:
+        answers.check_range(len(answers.names), what="the list of object ids", unit="lines")
+    return answers
 
 
 def read_cblearn(path: PathLike, *, names: Sequence[str] | None = None, base: int = 0) -> Imported:
-    """Comparisons of cblearn: rows (i, j, k), i is nearer to j than to k, with or without a response to each.
+    """Comparisons of cblearn: ``query`` of rows (i, j, k), i is nearer to j than to k, and perhaps ``response``.
 
     A response is 1 or true where that is so, -1 or false where it is not, 0 where it is undecided; other counts are
-    that many answers. Quadruplets (i, j, k, l), i is nearer to j than k is to l, are answers if they share an object.
+    that many answers.
     """
-    query, response = _cblearn_arrays(Path(path))
-    if query.ndim != 2 or query.shape[1] not in (3, 4) or query.dtype.kind not in "iu":
-        raise DataError(
-            f"{path} holds {query.dtype} of shape {query.shape}; comparisons are (t, 3) or (t, 4) integers."
-        )
-    signs = np.ones(len(query)) if response is None else response
+    if Path(path).suffix.lower() == ".npy":
+        found = {"query": np.array(read_npy(path, what="answers"))}
+    else:
+        fix = "It must hold an array named query."
+        found = read_npz(path, what="answers", fix=fix, required=("query",), optional=("response",))
+    query, signs = found["query"], found.get("response", np.ones(len(found["query"]) if found["query"].ndim else 0))
+    if query.ndim != 2 or query.shape[1] != 3 or query.dtype.kind not in "iu":
+        raise DataError(f"{path} holds {query.dtype} of shape {query.shape}; comparisons are (t, 3) integers.")
     if signs.shape != (len(query),) or signs.dtype.kind not in "biuf" or not np.isfinite(signs).all():
         raise DataError(
             f"{path} has responses of {signs.dtype} and shape {signs.shape}; {len(query)} comparisons need a finite "
             "number, or true or false, each."
         )
-    if response is not None and np.isin(signs, (0, 1)).all():
+    if "response" in found and np.isin(signs, (0, 1)).all():
         signs = 2 * signs.astype(float) - 1  # as cblearn reads it: these are false and true
-    query, shares = _with_shared_object(query)
-    objects = np.where((signs > 0)[:, None], query, query[:, [0, 2, 1]])
-    i, j, k = objects.T
-    taken, dropped = sifted({
-        "pairs that share no object": ~shares, "equal alternatives": (i == j) | (i == k) | (j == k),
-        "no answer": signs == 0,
-    })  # fmt: skip
-    weights = np.abs(signs[taken]).astype(float)
+    i, j, k = query.T
+    reasons = {"equal alternatives": (i == j) | (i == k) | (j == k), "no answer": signs == 0}
+    taken, dropped = sifted(reasons)
+    objects, weights = np.where((signs > 0)[:, None], query, query[:, [0, 2, 1]]), np.abs(signs[taken]).astype(float)
     answers = Answers.from_array(
         objects[taken], base=base, kind="anchor", names=names, weights=None if (weights == 1).all() else weights
     )
-    if names is not None:
-        answers.check_range(len(names), what="the list of object ids", unit="lines")
-    return Imported(answers, dropped, {"responses": "none" if response is None else "yes"})
-
-
-def _cblearn_arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    if path.suffix.lower() == ".npy":
-        return np.array(read_npy(path, what="answers")), None
-    with reading(path, "answers", "Write it with numpy.savez.") as file, zipfile.ZipFile(file) as archive:
-        held = {name.removesuffix(".npy") for name in archive.namelist()}
-    pair = "coords" in held  # a sparse tensor: a response for each place (i, j, k)
-    query = "coords" if pair else next((name for name in _QUERIES if name in held), "query")
-    response = "data" if pair else next((name for name in _RESPONSES if name in held), "response")
-    fix = "It must hold an array named query."
-    found = read_npz(path, what="answers", fix=fix, required=(query,), optional=(response,))
-    return found[query].T if pair else found[query], found.get(response)
-
-
-def _with_shared_object(query: Int[np.ndarray, "t m"]) -> tuple[Int[np.ndarray, "t 3"], Bool[np.ndarray, " t"]]:
-    """Quadruplets (i, j, k, l) as (shared, i or j, k or l), and which of them share an object."""
-    found, shares = query[:, :3].copy(), np.full(len(query), query.shape[1] == 3)
-    for p, other, q, another in ((0, 1, 2, 3), (0, 1, 3, 2), (1, 0, 2, 3), (1, 0, 3, 2))[: 4 * (query.shape[1] == 4)]:
-        rows = ~shares & (query[:, p] == query[:, q])
-        found[rows] = query[np.ix_(rows, [p, other, another])]
-        shares |= rows
-    return found, shares
+    return Imported(_in_range(answers), dropped, {"responses": "yes" if "response" in found else "none"})
 
 
 def read_alignet(path: PathLike, *, limit: int = 1_000_000, seed: int = 42) -> Imported:
@@ -177,21 +151,21 @@ def read_matrix(
 ) -> Imported:  # fmt: skip
     """One matrix (n, n), or one a person (people, n, n): choices by `RULE`, of which some are drawn above `limit`.
 
-    NaN is a pair that is not known, the diagonal is not read. A matrix with zeros on its diagonal and nothing below
-    holds dissimilarities, one whose largest values lie on its diagonal similarities; else `values` must say it. Names
-    in the first line of a text are those of the objects.
+    `values` says what it holds. NaN is a pair that is not known, the diagonal is not read. Names in the first line of a
+    text are those of the objects.
     """
+    if values not in ("similarity", "dissimilarity"):
+        raise ParameterError(f"values is {values!r}; say what the matrix holds: similarity or dissimilarity.")
     matrices, listed = _matrices(Path(path))
     n, names = matrices.shape[-1], listed if names is None else names
     if names is not None and len(names) != n:
         raise DataError(f"{path} is about {n} objects, but the list of object ids has {len(names)}.")
-    sign = 1 if (values or _values(matrices, path)) == "similarity" else -1
+    sign = 1 if values == "similarity" else -1
     known = np.isfinite(matrices) & ~np.eye(n, dtype=bool)
     person, i, j = np.nonzero(known)
     found = compared(person, i, j, sign * matrices[known], limit, seed)
     answers = replace(found.answers, names=names, person=found.answers.person if len(matrices) > 1 else None)
-    understood = {"values": "similarity" if sign > 0 else "dissimilarity", "pairs": RULE}
-    return replace(found, answers=answers, understood=understood)
+    return replace(found, answers=answers, understood={"pairs": RULE})
 
 
 def compared(
@@ -230,15 +204,15 @@ def compared(
 
 
 def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | None]:
-    """The matrices of a file, and the names of the objects where a table has them in its first line or column."""
+    """The matrices of a file, and the names of the objects where a table has them in its first line."""
     names = None
-    if path.suffix.lower() != ".npy" and _names_columns(path):
-        table = read_table(path)
+    if path.suffix.lower() == ".npy" or not names_columns(path):
+        numbers = read_numbers(path, what="answers")
+    else:
+        table = read_table(path, what="answers")
         names = [*table][1:] if table.shape[1] == len(table) + 1 else [*table]  # the names again, in the first
         with reading(path, "answers", "All below the names must be numbers."):
-            numbers = table[names].to_numpy(dtype=float)
-    else:
-        numbers = read_numbers(path, what="answers")
+            numbers = table[names].replace("", "nan").to_numpy(dtype=float)
     matrices = numbers[None] if numbers.ndim == 2 else numbers
     if matrices.ndim != 3 or matrices.shape[1] != matrices.shape[2] or numbers.dtype.kind not in "fiu":
         raise DataError(
@@ -249,29 +223,6 @@ def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | 
     if matrices.shape[1] < 3 or np.isnan(matrices).all():
         raise DataError(f"{path} has known similarities of fewer than 3 objects; nothing can be compared.")
     return matrices, names
-
-
-def _names_columns(path: Path) -> bool:
-    """Whether the first line of a text holds names, and not numbers."""
-    with reading(path, "answers") as file, file.open(encoding="utf-8-sig", errors="replace") as stream:
-        try:
-            float(re.split(r"[,;\s]", stream.readline(1 << 20).strip(" "))[0])
-        except ValueError:  # also of an empty corner
-            return True
-        return False
-
-
-def _values(matrices: Float[np.ndarray, "people n n"], path: PathLike) -> str:
-    """Whether the numbers are similarities or dissimilarities."""
-    diagonal = np.diagonal(matrices, axis1=1, axis2=2)
-    if (np.abs(diagonal) <= _TOLERANCE * np.nanmax(np.abs(matrices))).all() and np.nanmin(matrices) >= 0:
-        return "dissimilarity"
-    if (diagonal >= np.where(np.isnan(matrices), -np.inf, matrices).max(axis=2)).all():
-        return "similarity"
-    raise DataError(
-        f"{path} does not show whether it holds similarities or dissimilarities: its diagonal is neither 0 nor the "
-        "largest of each row. State values='similarity' or values='dissimilarity'."
-    )
 
 
 def drawn(total: int, limit: int, seed: int) -> Int[np.ndarray, " k"]:

@@ -6,13 +6,15 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from glocal.data.answers import Answers
+from glocal.data.answers import COLUMNS, Answers
 from glocal.data.features import object_name
+from glocal.data.tables import NONE, read_table
 from glocal.errors import DataError
 from glocal.files import PathLike, atomic_write, reading
 
@@ -43,17 +45,12 @@ ROLES: dict[str, tuple[str, ...]] = {
     "seconds": ("seconds", "response_seconds", "response_time"),
     "milliseconds": ("milliseconds", "rt", "rt_ms"),
     "weight": ("weight", "weights"),
-    "catch": ("catch", "is_catch", "catch_trial"),
 }
 # the roles of the columns that show the objects of a trial; the first whose columns are there
 _SHOWN = (
     *(("a", "b", "c"), ("a", "b", "odd"), ("stimuli",), ("reference", "closer", "farther")),
     *(("reference", "choices"), ("reference", "left", "right"), ("reference", "a", "b")),
 )
-_COLUMNS = {"odd-one-out": ("a", "b", "odd"), "anchor": ("reference", "closer", "farther")}
-_FIX = "Save it as CSV with a first line that names its columns."
-_NONE = ["NA", "N/A", "NaN", "nan", "null", "None"]
-_YES = ["1", "true", "yes", "catch"]
 _WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})(\.0*)?")  # 007 and 1_0 are names
 _NOBODY, _NOT_LISTED = -1, -2
 
@@ -111,10 +108,10 @@ def import_table(
     >>> found.objects.tolist(), found.names
     ([[2, 0, 1], [1, 2, 0]], ('ball', 'cup', 'egg'))
     """
-    table = read_table(path)
+    table = _rows_of(path)
     n_read = len(table)
     for name, value in (where or {}).items():
-        table = table[_texts(table, name, path) == value]
+        table = table[_cells(table, name, path)[:, 0] == value]
         if table.empty:
             raise DataError(f"{path} has no row in which {name} is {value!r}.")
     roles = _roles(table, columns or {}, path)
@@ -123,8 +120,6 @@ def import_table(
     ordered = _in_order(kind, objects, picked)
     known, passed, useless = _catch(kind, ordered)
     lists, votes = _lists(table, roles, path), _votes(table, roles, path)
-    flags = _texts(table, roles["catch"][0], path) if "catch" in roles else np.full(len(table), "")
-    flagged = np.isin(np.char.lower(flags), _YES)
     width = (ordered != _NOBODY).sum(axis=1)
     reasons = {
         "an object that is not in the list of object ids": (objects == _NOT_LISTED).any(axis=1),
@@ -132,8 +127,8 @@ def import_table(
         "no answer": picked < 0,
         "no vote": np.zeros(len(table), dtype=bool) if votes is None else votes.sum(axis=1) == 0,
     }
-    caught = known & ~flagged & sifted(reasons)[0] & (votes is None)
-    reasons |= {"catch trial": known | flagged, "equal alternatives": useless}
+    caught = known & sifted(reasons)[0] & (votes is None)
+    reasons |= {"catch trial": known, "equal alternatives": useless}
     most = int(np.bincount(width[sifted(reasons)[0]], minlength=4).argmax())
     taken, dropped = sifted({**reasons, "another number of objects than most": width != most})
     if len(table) < n_read:
@@ -177,36 +172,32 @@ def to_csv(answers: Answers, path: PathLike) -> None:
     import pandas as pd
 
     width, names = answers.objects.shape[1], answers.names
-    titles = _COLUMNS.get(answers.kind, _COLUMNS["anchor"]) + tuple(f"farther{i}" for i in range(2, width - 1))
+    titles = COLUMNS.get(answers.kind, COLUMNS["anchor"]) + tuple(f"farther{i}" for i in range(2, width - 1))
     shown = answers.objects if names is None else np.array(names, dtype=object)[answers.objects]
     if names is not None:
         used = {names[i] for i in answers.named().tolist()}
-        if changed := [one for one in used if one != _shown(one) or one in ("", *_NONE) or one.startswith("[")]:
+        if changed := [name for name in used if _parts(name) != [name] or name in ("", *NONE)]:
             raise DataError(f"an object is named {changed[0]!r}, which a table would change. Save .npz, or rename it.")
         if all(map(_WHOLE.fullmatch, used)):
             raise DataError("the names of the objects are numbers, which a table has for indices. Save .npz.")
     known = {"weight": answers.weights, "person": answers.person, "seconds": answers.seconds}
     table = {title: shown[:, i] for i, title in enumerate(titles)}
+    table |= {name: values for name, values in known.items() if values is not None}
     with atomic_write(path) as stream:
-        table |= {name: values for name, values in known.items() if values is not None}
         stream.write(pd.DataFrame(table).to_csv(index=False).encode())
 
 
-def read_table(path: PathLike) -> pd.DataFrame:
-    """The rows of a CSV file as texts, or the trials of a JSON file: one list, a list a person, or a text a line."""
+def _rows_of(path: PathLike) -> pd.DataFrame:
+    """The rows of a CSV file, or the trials of a JSON file: one list, a list a person, or a text a line; all texts."""
     import pandas as pd
 
-    with reading(path, "answers", _FIX) as file:
-        if file.suffix.lower() == ".json":
-            table = pd.DataFrame(_trials(file.read_text(encoding="utf-8-sig")), dtype=object)
-        else:
-            with file.open(encoding="utf-8-sig") as stream:
-                first = stream.readline(1 << 20)
-            options: dict[str, Any] = {"dtype": str, "na_values": _NONE, "keep_default_na": False}
-            table = pd.read_csv(file, sep=max(",;\t", key=first.count), encoding="utf-8-sig", **options)
+    if Path(path).suffix.lower() != ".json":
+        return read_table(path, what="answers")
+    with reading(path, "answers", "Save the list of trials as JSON.") as file:
+        table = pd.DataFrame(_trials(file.read_text(encoding="utf-8-sig")), dtype=object)
         if table.empty:
-            raise ValueError("it has no row of answers")
-        return table.where(table.notna(), "").rename(columns=lambda name: str(name).strip())
+            raise ValueError("it has no trials")
+        return table.where(table.notna(), "").map(_text).rename(columns=str)
 
 
 def _trials(text: str) -> list[dict[str, Any]]:
@@ -221,6 +212,13 @@ def _trials(text: str) -> list[dict[str, Any]]:
     return [{"list_of_trials": i} | trial if several else trial for i, block in enumerate(blocks) for trial in block]
 
 
+def _text(value: Any) -> str:
+    """The text of a value in JSON as a table would have it."""
+    if isinstance(value, list | dict):
+        return json.dumps(value)
+    return str(int(value) if isinstance(value, bool) else value).strip()
+
+
 def _roles(table: pd.DataFrame, given: Mapping[str, str], path: PathLike) -> dict[str, list[str]]:
     """Which columns play which role: as stated, else by name."""
     found = {role: [part.strip() for part in text.split(",")] for role, text in given.items()}
@@ -228,7 +226,7 @@ def _roles(table: pd.DataFrame, given: Mapping[str, str], path: PathLike) -> dic
         raise DataError(f"{unknown.pop()!r} is not a role of a column; roles are {', '.join(ROLES)}.")
     stated = [name for names in found.values() for name in names]
     for name in stated:
-        _texts(table, name, path)  # says so where there is no such column
+        _cells(table, name, path)  # says so where there is no such column
     plain = {re.sub(r"\W+", "_", name).strip("_").lower(): name for name in reversed([*table]) if name not in stated}
     for role in ROLES.keys() - found.keys():
         if alias := next((alias for alias in ROLES[role] if alias in plain), None):
@@ -250,57 +248,44 @@ def _question(
             "and odd, or reference, closer and farther, or reference, left and right (or choices) and chosen. State "
             "which column is which: columns={ROLE: COLUMN}."
         )
-    shown = np.concatenate([_lists_in(table[column]) for name in names for column in roles[name]], axis=1)
+    shown = np.concatenate([_cells(table, column, path) for name in names for column in roles[name]], axis=1)
     if shown.shape[1] < 3:
         raise DataError(f"{path} shows {shown.shape[1]} things in each trial; an answer is about three or more.")
     if names[-1] in ("odd", "farther") or voted:
         picked, n_picked = np.full(len(table), 2 if names[-1] == "odd" else 1), len(pick)
     else:
-        picks = np.concatenate([_lists_in(table[column]) for column in pick], axis=1)
+        picks = np.concatenate([_cells(table, column, path) for column in pick], axis=1)
         words = [*names[star:]] if len(names) > 2 else []
         picked, n_picked = _picked(picks[:, 0], shown, words, star, path), picks.shape[1]
     kind = "odd-one-out" if not star else "anchor" if shown.shape[1] == 3 else "nearest-of-n"
     return kind, shown, picked, {"ranking": "the first choice is read"} if n_picked > 1 else {}
 
 
-def _lists_in(column: pd.Series) -> Shaped[np.ndarray, "t k"]:
-    """The cells of a column as texts, those that are lists, or JSON of one, in as many columns as the longest needs."""
+def _cells(table: pd.DataFrame, name: str, path: PathLike) -> Shaped[np.ndarray, "t k"]:
+    """The cells of a column as texts, those that are lists in as many columns as the longest needs."""
     import pandas as pd
 
-    if any(isinstance(cell, list) for cell in column):
-        member, distinct = np.arange(len(column)), list(column)
-    else:  # most tables name few objects often
-        member, values = pd.factorize(column, use_na_sentinel=False)
-        distinct = list(values)
-    lists = [_parts(cell) for cell in distinct]
-    width = max(map(len, lists), default=1)
+    if name not in table:
+        raise DataError(f"{path} has no column {name!r}; it has {', '.join(list(table)[:12])}.")
+    member, distinct = pd.factorize(table[name])  # most tables name few objects often
+    lists = list(map(_parts, distinct))
+    width = max(map(len, lists))
     return np.array([[*parts, *[""] * (width - len(parts))] for parts in lists], dtype=np.str_)[member]
 
 
-def _parts(cell: Any) -> list[str]:
-    if isinstance(cell, str) and cell.lstrip().startswith("["):
-        try:
-            cell = json.loads(cell)
-        except ValueError:
-            return [_shown(cell)]
-    return [_shown(part) for part in cell] or [""] if isinstance(cell, list) else [_shown(cell)]
+def _parts(cell: str) -> list[str]:
+    """The parts of a cell that is a JSON list, or the cell; of HTML the source of what it shows.
 
-
-def _shown(cell: Any) -> str:
-    """The text of a cell; of HTML the source of the picture, sound or video that it shows.
-
-    >>> _shown('<img src="img/egg.png" width=200>'), _shown(" egg"), _shown(3.0), _shown(None)
-    ('img/egg.png', 'egg', '3.0', '')
+    >>> _parts('["egg", "<img src=img/cup.png>"]'), _parts(" egg"), _parts("[egg")
+    (['egg', 'img/cup.png'], ['egg'], ['[egg'])
     """
-    text = "" if cell is None else str(int(cell) if isinstance(cell, bool) else cell).strip()
-    source = re.search(r"""\ssrc\s*=\s*["']?([^"'\s>]+)""", text[:1000]) if "<" in text else None
-    return source[1] if source else text
-
-
-def _texts(table: pd.DataFrame, name: str, path: PathLike) -> Shaped[np.ndarray, " t"]:
-    if name not in table:
-        raise DataError(f"{path} has no column {name!r}; it has {', '.join(list(table)[:12])}.")
-    return _lists_in(table[name])[:, 0]
+    if cell.startswith("["):
+        try:
+            return [_parts(_text(part))[0] for part in json.loads(cell)] or [""]
+        except ValueError:
+            pass
+    source = re.search(r"""\ssrc\s*=\s*["']?([^"'\s>]+)""", cell[:1000]) if "<" in cell else None
+    return [source[1] if source else cell.strip()]
 
 
 def _picked(
@@ -388,25 +373,22 @@ def _integers(texts: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None:
 def _lists(table: pd.DataFrame, roles: dict[str, list[str]], path: PathLike) -> dict[str, Any]:
     """Persons, integers if all are, seconds, of which a negative one is none, and weights: what the columns have."""
     found: dict[str, Any] = {}
-    for role, name, scale in (
-        ("milliseconds", "seconds", 1e-3),
-        ("seconds", "seconds", 1.0),
-        ("weight", "weights", 1.0),
-    ):
+    for role, name, scale in (("milliseconds", "seconds", 1e-3), ("seconds", "seconds", 1), ("weight", "weights", 1)):
         if role in roles:
             found[name] = _numbers(table, roles[role][0], path) * scale
     if "seconds" in found:
         found["seconds"] = np.where(found["seconds"] < 0, np.nan, found["seconds"])
     if "person" in roles:
-        person = _texts(table, roles["person"][0], path)
+        person = _cells(table, roles["person"][0], path)[:, 0]
         numbers = None if (person == "").any() else _integers(person)
         found["person"] = person if numbers is None else numbers
     return found
 
 
 def _numbers(table: pd.DataFrame, name: str, path: PathLike) -> Float[np.ndarray, " t"]:
+    texts = _cells(table, name, path)[:, 0]
     try:
-        return np.array([float(text) if text else np.nan for text in _texts(table, name, path).tolist()])
+        return np.where(texts == "", "nan", texts).astype(np.float64)
     except ValueError as error:
         raise DataError(f"{path}: the column {name!r} must hold numbers ({error}).") from error
 
@@ -415,9 +397,11 @@ def _votes(table: pd.DataFrame, roles: dict[str, list[str]], path: PathLike) -> 
     """Votes for both alternatives, if there are any; where they are shares of a number (they sum to 1), the product."""
     if not {"left_votes", "right_votes"} <= roles.keys():
         return None
-    sides = [np.nan_to_num(_numbers(table, roles[f"{side}_votes"][0], path), nan=0.0) for side in ("left", "right")]
-    votes = np.stack(sides, axis=1)
-    if "votes" not in roles:
-        return votes
-    number = np.nan_to_num(_numbers(table, roles["votes"][0], path), nan=0.0)
-    return np.where(np.isclose(votes.sum(axis=1), 1, atol=1e-3)[:, None], votes * number[:, None], votes)
+    columns = [roles[role][0] for role in ("left_votes", "right_votes", "votes") if role in roles]
+    left, right, *number = (np.nan_to_num(_numbers(table, column, path)) for column in columns)
+    votes = np.stack([left, right], axis=1)
+    return (
+        np.where(np.isclose(votes.sum(axis=1), 1, atol=1e-3)[:, None], votes * number[0][:, None], votes)
+        if number
+        else votes
+    )

@@ -1,7 +1,8 @@
 """The four BREEDS tasks: superclasses of ImageNet whose training and test subclasses differ.
 
 ``breeds.json`` lists, for each task and superclass, the ImageNet classes that train and those that test: the "rand"
-split of the release (seed 2).
+split of the release (seed 2). NOTE the numbers were computed with the authors' code from their hierarchy of classes,
+whose repository (MadryLab/BREEDS-Benchmarks) states no licence; the names of superclasses are WordNet's.
 
 References
 ----------

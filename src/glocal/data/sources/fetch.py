@@ -67,11 +67,10 @@ def cache_folder() -> Path:
 
 
 def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None = None) -> Path:
-    """Bring a published file here: from the cache if it is there whole, else by download.
+    """Bring a published file here: from the cache if it is there whole, else by download, verified, or not at all.
 
-    A download is verified, then moved into place, so an interrupted or damaged one leaves nothing under the name. The
-    proxies that the environment names are used. ``$GLOCAL_MIRROR`` is asked in place of the publisher and holds each
-    file under its `path`; with ``$GLOCAL_OFFLINE`` no server is asked.
+    ``$GLOCAL_MIRROR`` is asked in place of the publisher and holds each file under its `path`; with ``$GLOCAL_OFFLINE``
+    no server is asked. The proxies that the environment names are used.
 
     Parameters
     ----------
@@ -100,9 +99,8 @@ def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None =
     """
     known = published()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-        hint = f"Did you mean {' or '.join(near)}?" if near else f"Allowed are {', '.join(known)}."
-        raise ParameterError(f"no published file is called {name!r}. {hint}")
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known
+        raise ParameterError(f"no published file is called {name!r}. Did you mean {' or '.join(near)}?")
     entry = known[name]
     if entry.warning:
         warnings.warn(entry.warning, DataWarning, stacklevel=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shutil
 import tomllib
@@ -66,30 +65,13 @@ def image_sets() -> dict[str, dict[str, Any]]:
 
 
 def parse_set(text: str) -> tuple[str, str | None] | None:
-    """The name and split of a data set, or None where the text is a path, a pattern or something else.
+    """The name and split of a data set, or None where the text is none; a path that exists wins over a name.
 
-    A path that exists wins over a name.
-
-    Raises
-    ------
-    ParameterError
-        A name that is nearly one of `image_sets`, or stands before a colon and is none of them.
-
-    Examples
-    --------
     >>> parse_set("cifar100:test"), parse_set("sun397"), parse_set("photos/*.jpg")
     (('cifar100', 'test'), ('sun397', None), None)
     """
-    name, colon, split = text.partition(":")
-    if os.path.exists(text) or any(sign in text for sign in "/\\*?["):
-        return None
-    if name in image_sets():
-        return name, split or None
-    near = difflib.get_close_matches(name.lower(), image_sets(), n=1, cutoff=0.5 if colon else 0.8)
-    if not near and not colon:
-        return None
-    hint = f"Did you mean {near[0]}{colon}{split}?" if near else f"Allowed are {', '.join(image_sets())}."
-    raise ParameterError(f"no file and no image data set is called {text!r}. {hint}")
+    name, _, split = text.partition(":")
+    return (name, split or None) if name in image_sets() and not os.path.exists(text) else None
 
 
 def load_images(
@@ -122,18 +104,6 @@ def load_images(
         An unknown name or split, or no root for class folders.
     FileError
         Files are missing or damaged, or the download failed.
-
-    Examples
-    --------
-    >>> from tempfile import TemporaryDirectory
-    >>> from PIL import Image
-    >>> with TemporaryDirectory() as root:
-    ...     for kind in ("cat", "dog"):
-    ...         (Path(root) / kind).mkdir()
-    ...         Image.new("RGB", (8, 8)).save(Path(root) / kind / "1.png")
-    ...     pets = load_images("imagefolder", root=root)  # doctest: +SKIP
-    ...     pets.names, pets.labels["labels"].tolist()
-    (('cat/1.png', 'dog/1.png'), [0, 1])
     """
     known = image_sets().get(name)
     if known is None:
@@ -168,46 +138,37 @@ def _download(kind: Any, root: Path, name: str, folder: str) -> None:
 
 def _open(datasets: Any, name: str, root: Path, split: str | None) -> ImageSet:
     kind, below = _OF_TORCHVISION.get(name, ("ImageFolder", ""))
-    top = root / image_sets()[name]["folder"] / below
+    top, source = root / image_sets()[name]["folder"] / below, f"{name} ({split or 'all'}) in {root}"
     if name.startswith("cifar"):
         found = getattr(datasets, kind)(root, train=split == "train")
-        pairs = [(Path(f"{split}/{i:05d}.png"), label) for i, label in enumerate(found.targets)]
-        labels, classes = _labels(pairs, found)
-        if name == "cifar100":
-            labels["labels_coarse"], classes["labels_coarse"] = _superclasses(labels["labels"], found.classes)
-        names = tuple(path.as_posix() for path, _ in pairs)
-        return ImageSet(names, found.data.__getitem__, labels, classes, f"{name} ({split}) in {root}")
-    if name not in _OF_TORCHVISION:
-        splits = (one for one in ("train", "val", "test") if any(part.is_dir() for part in (root / one).glob("*")))
-        split = split or next(splits, None)
-        top = root / split if split else root
-        found = datasets.ImageFolder(top)
-        pairs = [(Path(path), label) for path, label in found.samples]
+        names, opened, numbers = [f"{split}/{i:05d}.png" for i in range(len(found.data))], found.data, found.targets
     else:
-        found = getattr(datasets, kind)(root, **({"split": split} if name != "sun397" else {}))
-        # NOTE private to torchvision, but the same in every version since 0.12; public access opens each picture
-        pairs = list(zip(found._image_files, found._labels, strict=True))
-    if name == "sun397":  # as the disk lists them
-        pairs.sort(key=lambda pair: (pair[1], pair[0].name))
-    source = f"{name} ({split or 'all'}) in {root}"
-    paths = [path for path, _ in pairs]
-    if missing := [path for path in paths if not path.is_file()]:
-        raise FileError(f"{source} lacks {len(missing)} of {len(paths)} images, {missing[0]} the first. Copy it again.")
-    names = tuple(path.relative_to(top).as_posix() for path in paths)
-    return ImageSet(names, paths.__getitem__, *_labels(pairs, found), source)
+        if name not in _OF_TORCHVISION:
+            found = datasets.ImageFolder(top := _side(root, split))
+            pairs = [(Path(path), label) for path, label in found.samples]
+        else:
+            found = getattr(datasets, kind)(root, **({"split": split} if name != "sun397" else {}))
+            # NOTE private to torchvision, but the same in every version since 0.12; public access opens each picture
+            pairs = list(zip(found._image_files, found._labels, strict=True))
+        if name == "sun397":  # as the disk lists them
+            pairs.sort(key=lambda pair: (pair[1], pair[0].name))
+        opened, numbers = [path for path, _ in pairs], [label for _, label in pairs]
+        if missing := [path for path in opened if not path.is_file()]:
+            raise FileError(f"{source} lacks {len(missing)} of {len(opened)} images, {missing[0]} the first.")
+        names = [path.relative_to(top).as_posix() for path in opened]
+    labels, classes = {"labels": np.array(numbers, dtype=np.int64)}, {"labels": tuple(found.classes)}
+    if name == "cifar100":
+        table = _listed()["superclasses_of_cifar100"]
+        of = {one: number for number, members in enumerate(table.values()) for one in members.split()}
+        labels["labels_coarse"] = np.array([of[one] for one in found.classes])[labels["labels"]]
+        classes["labels_coarse"] = tuple(table)
+    return ImageSet(tuple(names), opened.__getitem__, labels, classes, source)
 
 
-def _labels(
-    pairs: list[tuple[Path, int]], found: Any
-) -> tuple[dict[str, Int[np.ndarray, " n"]], dict[str, tuple[str, ...]]]:
-    return {"labels": np.array([label for _, label in pairs], dtype=np.int64)}, {"labels": tuple(found.classes)}
-
-
-def _superclasses(labels: np.ndarray, classes: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The superclass of each label of CIFAR-100, and their names in the order of the data set."""
-    table = _listed()["superclasses_of_cifar100"]
-    of = {name: number for number, names in enumerate(table.values()) for name in names.split()}
-    return np.array([of[name] for name in classes])[labels], tuple(table)
+def _side(root: Path, split: str | None) -> Path:
+    """The folder of the class folders: that of the split, or the first split that is there, or the root itself."""
+    sides = [root / split] if split else [root / side for side in ("train", "val", "test")]
+    return next((side for side in sides if split or any(part.is_dir() for part in side.glob("*"))), root)
 
 
 @cache
