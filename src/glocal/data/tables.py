@@ -40,12 +40,16 @@ def read_numbers(path: PathLike, *, what: str) -> np.ndarray:
         try:
             return np.loadtxt(filled, dtype=np.int64, ndmin=2)
         except (ValueError, OverflowError):
-            pass
-        width = len(filled[0].split())
-        for number, cells in enumerate(map(str.split, lines), start=1):
-            if cells and len(cells) != width:
-                raise FileError(f"{what} file {file}, line {number}: expected {width} numbers, found {len(cells)}.")
-        return np.loadtxt(filled, dtype=np.float64, ndmin=2)
+            _check_widths(lines, f"{what} file {file}")
+            return np.loadtxt(filled, dtype=np.float64, ndmin=2)
+
+
+def _check_widths(lines: list[str], source: str) -> None:
+    """Raise a FileError for the first line with another number of cells than the first one that has any."""
+    rows = [(number, len(line.split())) for number, line in enumerate(lines, start=1) if line.strip()]
+    for number, width in rows:
+        if width != rows[0][1]:
+            raise FileError(f"{source}, line {number}: expected {rows[0][1]} numbers, found {width}.")
 
 
 def read_list(path: PathLike, *, what: str) -> np.ndarray:

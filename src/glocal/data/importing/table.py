@@ -279,11 +279,12 @@ def _parts(cell: str) -> list[str]:
     >>> _parts('["egg", "<img src=img/cup.png>"]'), _parts(" egg"), _parts("[egg")
     (['egg', 'img/cup.png'], ['egg'], ['[egg'])
     """
-    if cell.startswith("["):
-        try:
-            return [_parts(_text(part))[0] for part in json.loads(cell)] or [""]
-        except ValueError:
-            pass
+    try:
+        parts = json.loads(cell) if cell.startswith("[") else None
+    except ValueError:
+        parts = None
+    if parts is not None:
+        return [_parts(_text(part))[0] for part in parts] or [""]
     source = re.search(r"""\ssrc\s*=\s*["']?([^"'\s>]+)""", cell[:1000]) if "<" in cell else None
     return [source[1] if source else cell.strip()]
 
