@@ -16,10 +16,11 @@ from jaxtyping import Float, Int
 from numba.core import types
 from numba.extending import intrinsic, overload
 
-from glocal.objective.passes import NOTHING, Pass, softmax_pass
+from glocal.objective.passes import NOTHING, Pass
 from glocal.objective.threads import Workers
 
 _CHUNK = 1024
+_ROWS = 128  # answers whose rows stay in the second-level cache
 _FAST = {"contract", "nsz", "arcp", "reassoc", "nnan", "ninf"}  # inputs are finite: the caller checks
 _TILES = 32
 
@@ -91,83 +92,87 @@ def _log1p_of_type(a):
 
 
 @cache
-def _gram_pass(k: int) -> Callable[..., None]:
-    """The compiled pass over answers with k candidate pairs; the compiler knows k and unrolls the loops over them."""
+def _passes(k: int) -> tuple[Callable[..., None], Callable[..., None]]:
+    """The compiled passes over answers with k candidate pairs; the compiler knows k and unrolls the loops over them.
+
+    Both write the residuals of answers first..last-1 at the similarities mS to a gradient, unless that is empty, and
+    add value, along and bend to `found`, (3,) float64.
+    """
 
     @compiled(fastmath=_FAST)
     @no_type_check
-    def one_pass(S, m, G, places, shares, found, first, last):
-        """Write the residuals of answers first..last-1 at the similarities mS to G, unless that is empty.
+    def softmax(x, m, shares, start, size, found):
+        """Replace the similarities x, (k, size), of answers from `start` on by their residuals; add to `found`."""
+        zero, one = x.dtype.type(0), x.dtype.type(1)
+        value, along, bend = zero, zero, zero
+        for a in range(size):
+            highest = x[0, a]
+            for j in range(1, k):
+                highest = max(highest, x[j, a])
+            y, others, mean, square = (x[0, a] - highest) * m, zero, zero, zero
+            for j in range(1, k):
+                d = (x[j, a] - highest) * m
+                x[j, a] = _exp(d)
+                others += x[j, a]
+                mean += x[j, a] * d
+                square += x[j, a] * (d * d)
+            # z - 1, without the rounding that would swallow the small losses of clear answers
+            own = _exp(y)
+            above = others if y == zero else own + (others - one)
+            w, z = shares[start + a], one / (one + above)
+            mean, square = (mean + own * y) * z, (square + own * (y * y)) * z
+            value += w * ((_log1p(above) if k <= 3 else np.log1p(above)) - y)
+            along += w * (mean - y)
+            bend += w * (square - mean * mean)
+            r = w * z
+            x[0, a] = -others * r
+            for j in range(1, k):
+                x[j, a] *= r
+        found[0] += value
+        found[1] += along
+        found[2] += bend
 
-        S, G: (n²,); places: (t, k) int32, positions in the upper triangle, the chosen pair first; shares: (t,);
-        found: (3,) float64, to which value, along and bend are added.
-        """
+    @compiled(fastmath=_FAST)
+    @no_type_check
+    def from_gram(S, m, G, places, shares, found, first, last):
+        """S, G: (n²,); places: (t, k) int32, positions in the upper triangle, the chosen pair first; shares: (t,)."""
         G[:] = 0
-        zero, one = S.dtype.type(0), S.dtype.type(1)
         x = np.empty((k, _CHUNK + 16), S.dtype)  # NOTE rows 4096 bytes apart would share places in the cache
         for start in range(first, last, _CHUNK):
             size = min(_CHUNK, last - start)
             for a in range(size):
                 for j in range(k):
                     x[j, a] = S[places[start + a, j]]
-            value, along, bend = zero, zero, zero
-            for a in range(size):
-                highest = x[0, a]
-                for j in range(1, k):
-                    highest = max(highest, x[j, a])
-                y, others, mean, square = (x[0, a] - highest) * m, zero, zero, zero
-                for j in range(1, k):
-                    d = (x[j, a] - highest) * m
-                    x[j, a] = _exp(d)
-                    others += x[j, a]
-                    mean += x[j, a] * d
-                    square += x[j, a] * (d * d)
-                # z - 1, without the rounding that would swallow the small losses of clear answers
-                own = _exp(y)
-                above = others if y == zero else own + (others - one)
-                w, z = shares[start + a], one / (one + above)
-                mean, square = (mean + own * y) * z, (square + own * (y * y)) * z
-                value += w * ((_log1p(above) if k <= 3 else np.log1p(above)) - y)
-                along += w * (mean - y)
-                bend += w * (square - mean * mean)
-                r = w * z
-                x[0, a] = -others * r
-                for j in range(1, k):
-                    x[j, a] *= r
-            found[0] += value
-            found[1] += along
-            found[2] += bend
+            softmax(x, m, shares, start, size, found)
             if len(G):
                 for a in range(size):
                     for j in range(k):
                         G[places[start + a, j]] += x[j, a]
 
-    return one_pass
+    @compiled(fastmath=_FAST)
+    @no_type_check
+    def from_rows(Z, m, Y, G, ends, shares, found, first, last):
+        """S = Z Zᵀ, and the product (G + Gᵀ) Y in place of G. Z, Y, G: (n, ·); ends: (t, k, 2) int32."""
+        G[:] = 0
+        x = np.empty((k, _ROWS), Z.dtype)
+        for start in range(first, last, _ROWS):
+            size = min(_ROWS, last - start)
+            for a in range(size):
+                for j in range(k):
+                    u, v, dot = Z[ends[start + a, j, 0]], Z[ends[start + a, j, 1]], Z.dtype.type(0)
+                    for i in range(Z.shape[1]):
+                        dot += u[i] * v[i]
+                    x[j, a] = dot
+            softmax(x, m, shares, start, size, found)
+            if len(G):
+                for a in range(size):
+                    for j in range(k):
+                        u, v, r = ends[start + a, j, 0], ends[start + a, j, 1], x[j, a]
+                        for i in range(Y.shape[1]):
+                            G[u, i] += r * Y[v, i]
+                            G[v, i] += r * Y[u, i]
 
-
-@compiled(fastmath=_FAST)
-@no_type_check
-def _dots(Z, ends, s, first, last):
-    """Similarities of the candidate pairs of answers first..last-1. Z: (n, q); ends: (t, k, 2); s: (k, t)."""
-    for a in range(first, last):
-        for j in range(len(s)):
-            x, y, dot = Z[ends[a, j, 0]], Z[ends[a, j, 1]], Z.dtype.type(0)
-            for i in range(Z.shape[1]):
-                dot += x[i] * y[i]
-            s[j, a] = dot
-
-
-@compiled(fastmath=_FAST)
-@no_type_check
-def _product(Y, starts, columns, places, residuals, GY, first, last):
-    """Rows first..last-1 of (G + Gᵀ) Y: row i sums the residuals at `places` times the rows `columns` of Y."""
-    for i in range(first, last):
-        row = GY[i]
-        row[:] = 0
-        for e in range(starts[i], starts[i + 1]):
-            slope, y = residuals[places[e]], Y[columns[e]]
-            for d in range(Y.shape[1]):
-                row[d] += slope * y[d]
+    return from_gram, from_rows
 
 
 class Compiled:
@@ -193,7 +198,7 @@ class Compiled:
             self._places[:, place] = np.minimum(first, second) * np.int32(n) + np.maximum(first, second)
         self._workers = workers
         self._gradients = np.zeros((threads, n, n), shares.dtype)
-        self._bounds, self._run = np.linspace(0, len(order), threads + 1).astype(np.int64), _gram_pass(len(pairs))
+        self._bounds, self._run = np.linspace(0, len(order), threads + 1).astype(np.int64), _passes(len(pairs))[0]
 
     def similarities(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n n"]:
         """S."""
@@ -219,48 +224,41 @@ class Compiled:
 class Gathered:
     """The pass from the rows of the embedding, in memory linear in objects and answers.
 
-    G + Gᵀ is a sparse matrix whose entries have fixed places. No two threads write to one row of its product.
-
     Parameters
     ----------
-    objects, pairs, shares, n, workers
+    objects, pairs, shares, n
         As in `Compiled`.
+    workers : Workers
+        Each thread keeps a product (G + Gᵀ) Y of its own.
     """
 
     def __init__(
         self, objects: Int[np.ndarray, "t m"], pairs: Int[np.ndarray, "k 2"], shares: Float[np.ndarray, " t"], n: int,
         workers: Workers,
     ) -> None:  # fmt: skip
-        threads = workers.threads
         order = np.argsort(objects[:, 0], kind="stable")
         self._ends, self._shares = objects[order][:, pairs].astype(np.int32), shares[order]
-        first, second = self._ends.transpose(2, 1, 0).reshape(2, -1)
-        rows, size = np.concatenate([first, second]), len(first)
-        by_row = np.argsort(rows, kind="stable")
-        self._columns = np.concatenate([second, first])[by_row]
-        self._places = (by_row % size).astype(np.int64 if size >= 2**31 else np.int32)
-        self._workers = workers
-        self._starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))])
-        self._answers = np.linspace(0, len(order), threads + 1).astype(np.int64)
-        self._rows = np.searchsorted(self._starts, np.linspace(0, 2 * size, threads + 1))
-        self._rows[-1] = n  # the last rows may have no entries
+        self._bounds = np.linspace(0, len(order), workers.threads + 1).astype(np.int64)
+        self._workers, self._run = workers, _passes(len(pairs))[1]
 
-    def similarities(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "k t"]:
-        """The similarities of the candidate pairs of each answer."""
-        s = np.empty((self._ends.shape[1], len(self._ends)), Z.dtype)
-        Z = np.ascontiguousarray(Z)
-        self._workers.map(lambda *bounds: _dots(Z, self._ends, s, *bounds), self._answers[:-1], self._answers[1:])
-        return s
+    def similarities(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n q"]:
+        """The rows, whose dot products are taken answer by answer."""
+        return np.ascontiguousarray(Z)
 
-    def __call__(self, s: Float[np.ndarray, "k t"], m: float, Y: Float[np.ndarray, "n r"] | None = None) -> Pass:
-        """Pass over the answers at the similarities ms."""
-        value, along, bend, residuals = softmax_pass(s, m, self._shares)
-        if Y is None:
-            return Pass(value, along, bend, NOTHING)
-        GY = np.empty_like(Y, order="C")
-        arguments = (np.ascontiguousarray(Y), self._starts, self._columns, self._places, residuals.ravel(), GY)
-        self._workers.map(lambda *bounds: _product(*arguments, *bounds), self._rows[:-1], self._rows[1:])
-        return Pass(value, along, bend, GY)
+    def __call__(self, Z: Float[np.ndarray, "n q"], m: float, Y: Float[np.ndarray, "n r"] | None = None) -> Pass:
+        """Pass over the answers at the similarities mZZᵀ."""
+        threads, scale = self._workers.threads, Z.dtype.type(m)
+        found, Y = np.zeros((threads, 3)), Z[:0] if Y is None else np.ascontiguousarray(Y)
+        GY = np.empty((threads, *Y.shape), Z.dtype)
+
+        def run(i: int) -> None:
+            self._run(Z, scale, Y, GY[i], self._ends, self._shares, found[i], *self._bounds[i : i + 2])
+
+        self._workers.map(run, range(threads))
+        value, along, bend = map(float, found.sum(axis=0))
+        for i in range(1, threads):
+            GY[0] += GY[i]
+        return Pass(value, along, bend, GY[0])
 
 
 def cache_order(objects: Int[np.ndarray, "t m"], n: int) -> Int[np.ndarray, " t"]:
