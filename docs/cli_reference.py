@@ -33,7 +33,7 @@ Every command also has `--help`; `glocal --version` prints the version.
 | 2 | an unknown or missing option |
 | 130 | interrupted, by Ctrl-C or SIGTERM; files that existed before are unchanged |
 """
-_DEFAULT_IN_HELP = re.compile(r"\s*\[default: (.*)\]$")
+_IN_HELP = re.compile(r"\s*\[((?:at |above |below |default: )[^\[\]]*)\]$")  # the range and the default
 _OPTION = re.compile(r"(?<![`\w-])--[a-z][a-z-]*")  # in a sentence, where two hyphens would become a dash
 
 
@@ -66,9 +66,11 @@ def _table(params: list[Any]) -> str:
     lines = ["| option | default | meaning |", "|---|---|---|"]
     for param in params:
         told = " ".join((getattr(param, "help", None) or "").split())
-        in_help = _DEFAULT_IN_HELP.search(told)
-        default = in_help.group(1) if in_help else _default(param)
-        meaning = _OPTION.sub(r"`\g<0>`", _DEFAULT_IN_HELP.sub("", told).replace("|", "\\|"))
+        found = _IN_HELP.search(told)
+        allowed, _, default = (found.group(1) if found else "").partition("default: ")
+        default, allowed = default or _default(param), allowed.rstrip("; ")
+        told = _IN_HELP.sub("", told) + (f" Range: {allowed}." if allowed else "")
+        meaning = _OPTION.sub(r"`\g<0>`", told.replace("|", "\\|"))
         lines.append(f"| {_names(param)} | {default} | {meaning} |")
     return "\n".join(lines) + "\n"
 

@@ -28,18 +28,17 @@ def kept(row):
     return "1" if row["kept"] == 1 else decimals(row["kept"])
 
 
-def line_of(row):
-    """A row of the record as a table of the docs has it."""
-    label = setting(row) + (": the features as they are" if row["method"] == "original" else "")
-    return f"{label} | {decimals(row['agreement'])} ± {decimals(row['agreement_se'])} | {kept(row)} |"
-
-
 @pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
 def test_every_row_of_a_table_of_scores_is_in_the_record(page):
     """Each table row with an agreement and its error is, digit for digit, a row that `make evidence` wrote."""
+    made = {
+        (setting(row), f"{decimals(row['agreement'])} ± {decimals(row['agreement_se'])}", kept(row))
+        for row in RECORD["rows"]
+    }
     quoted = [line for line in (ROOT / page).read_text(encoding="utf-8").splitlines() if re.match(r"\|.* ± ", line)]
-    made = [line_of(row) for row in RECORD["rows"]]
-    assert [line for line in quoted if not any(line.endswith(f"| {one}") for one in made)] == []
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in quoted]
+    assert len(rows) > 3
+    assert [row for row in rows if (row[0].partition(": ")[0], *row[1:3]) not in made] == []
 
 
 def test_the_fronts_are_those_of_the_record():
