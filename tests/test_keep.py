@@ -20,7 +20,7 @@ def turned(world):
 def test_more_neighbours_kept_is_never_more_agreement(turned):
     """A larger keep promises at least as many neighbours, and no more agreement than a smaller one."""
     rows = turned.curve([0.5, 0.7, 0.8, 0.9, 0.95, 1.0])
-    assert all(row["kept"] - row["kept_error"] >= row["keep"] or not row["at"] for row in rows)
+    assert all(row["kept"] - row["kept_error"] >= row["keep"] - 1e-9 or not row["at"] for row in rows)
     assert all(a["agreement"] >= b["agreement"] - 5e-4 for a, b in pairwise(rows))
     assert turned.choose(1.0).kept == 1.0
 
@@ -53,7 +53,7 @@ def test_the_fit_mixes_two_certified_fits(turned):
     assert found.record.converged
     assert 0 <= said["share"] <= 1
     assert {one["status"] for one in said["anchors"]} == {"converged"}
-    assert said["expected"]["kept"] - said["expected"]["kept_error"] >= 0.9
+    assert said["expected"]["kept"] - said["expected"]["kept_error"] >= 0.9 - 1e-9
     assert found.transform.meta["fit"]["keep"]["at"] == said["at"]
     W = found.transform.weights
     np.testing.assert_allclose(W, W.T, atol=1e-5)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from functools import cached_property
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,17 @@ class Position:
     gain_error: float
     kept: float
     kept_error: float
+
+    @property
+    def safe(self) -> float:
+        """The share of neighbours kept, less a standard error: what is promised."""
+        return self.kept - self.kept_error
+
+    def toward(self, other: Position, keep: float) -> Position:
+        """Where the way to another place of the line crosses a promise, everything taken to change in proportion."""
+        share = (self.safe - keep) / (self.safe - other.safe)
+        mixed = (a + share * (b - a) for a, b in zip(astuple(self), astuple(other), strict=True))
+        return replace(Position(*mixed), lmbda=other.lmbda)
 
 
 class _Fold:
@@ -165,13 +177,19 @@ class Dial:
     def choose(self, keep: float) -> Position:
         """The largest agreement among places where neighbours kept, less a standard error, are at least `keep`.
 
+        Where a line falls below `keep` between two places, the place of the crossing is one of them.
+
         Raises
         ------
         ParameterError
             `keep` is not a share.
         """
         checked_keep(keep)
-        return _best([one for one in self.positions if one.kept - one.kept_error >= keep or not one.at])
+        found = [self.original, *(one for one in self.positions if one.safe >= keep)]
+        for _, line in groupby(self.positions[1:], key=lambda one: one.lmbda):
+            steps = pairwise([self.original, *line])
+            found += [one.toward(other, keep) for one, other in steps if one.safe >= keep > other.safe]
+        return _best(found)
 
     def curve(self, keeps: Sequence[float]) -> list[dict[str, float]]:
         """What each of these `keep` gives, with standard errors."""
