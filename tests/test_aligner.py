@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from glocal import Aligner, Answers, Exact, odd_one_out
-from glocal.errors import DataError, DataWarning, FileError, NotConvergedWarning, ParameterError, UnusedWarning
+from glocal.errors import DataError, DataWarning, FileError, NotConvergedWarning, ParameterError
 
 EXEMPT: dict[str, str] = {}  # a check and why it does not apply: none, for answers made up from the rows suit them all
 
@@ -222,17 +222,6 @@ def test_it_is_saved_and_loaded_without_pickle(world, aligner, tmp_path):
     assert aligner.transform_.meta.get("aligner") is None  # saving changes nothing
 
 
-def test_a_fitted_transform_loads_as_an_aligner(world, tmp_path):
-    """What `fit_arm` saved loads with the settings of that fit."""
-    fit = fit_arm(world.objects, world.answers, method="global", lmbda=0.3, dtype="float64", seed=7)
-    fit.transform.save(tmp_path / "t.npz")
-    loaded = Aligner.load(tmp_path / "t.npz")
-    assert (loaded.method, loaded.lmbda, loaded.dtype, loaded.method_) == ("global", 0.3, "float64", "global")
-    np.testing.assert_array_equal(loaded.transform(world.objects.matrix), fit.transform.apply(world.objects.matrix))
-    again = clone(loaded).fit(world.objects.matrix, world.answers)
-    np.testing.assert_allclose(again.transform_.weights, fit.transform.weights, atol=1e-5)
-
-
 def test_a_file_of_the_authors_loads_as_an_aligner(tmp_path):
     """A transform file without a record loads with default parameters and transforms."""
     W = np.random.default_rng(0).normal(size=(5, 5)).astype(np.float32)
@@ -276,11 +265,10 @@ def test_tensors_and_tables_are_fitted(world, as_a_user):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("lmbda", "x"), ("alpha", None), ("tol", "1e-5"), ("seed", None), ("seed", -1), ("max_evaluations", 1.5),
+        ("lmbda", "x"), ("tol", "1e-5"), ("seed", None), ("seed", -1), ("max_evaluations", 1.5),
         ("local_blocks", "x"), ("method", "glboal"),
     ],
 )  # fmt: skip
-@pytest.mark.filterwarnings("ignore::glocal.errors.UnusedWarning")
 def test_a_setting_of_another_kind_is_a_sentence(world, as_a_user, name, value):
     """A text or nothing where a number belongs is said before any work."""
     with pytest.raises(ParameterError, match=name):
@@ -315,10 +303,15 @@ def test_local_tables_with_other_columns_are_refused(world, as_a_user):
         Aligner().fit(X, world.answers, local_features=local[names[::-1]])
 
 
-def test_settings_that_nothing_reads_are_named(world):
-    """What the method does not read is said in one sentence, not dropped."""
-    with pytest.warns(UnusedWarning, match="alpha and local_features have no effect"):
-        Aligner("global", alpha=0.5).fit(world.objects.matrix, world.answers, local_features=world.local.matrix)
+def test_local_features_and_no_setting_are_a_keep_of_nine_tenths(world):
+    """Without a setting `keep` is 0.9, which a method and its parameters exclude."""
+    X, answers, local = world.objects.matrix, world.answers, world.local.matrix
+    chosen = Aligner().fit(X, answers, local_features=local)
+    asked = Aligner(keep=0.9).fit(X, answers, local_features=local)
+    assert chosen.record_.keep["keep"] == 0.9
+    np.testing.assert_array_equal(chosen.transform_.weights, asked.transform_.weights)
+    with pytest.raises(ParameterError, match="keep"):
+        Aligner(keep=0.9, alpha=0.5).fit(X, answers, local_features=local)
 
 
 def test_another_solver_is_an_object(world):

@@ -15,7 +15,7 @@ import pytest
 from glocal.cli.app import execute
 from glocal.cli.output import in_options
 from glocal.data.world import simulated_world
-from glocal.errors import DataWarning, UnusedWarning
+from glocal.errors import DataWarning
 from glocal.results import read_rows
 
 
@@ -245,32 +245,6 @@ def test_local_features_of_another_length_are_said(files, tmp_path, capsys):
     assert "0 errors, 1 warning, 0 notes" in out
     with pytest.warns(DataWarning, match="local features: by the mean and std of the object features"):
         run("fit", *arguments, "--triplets", files / "triplets.npy", "--out", tmp_path / "t.npz", "--tol", "0.1")
-
-
-def test_options_without_effect_are_named(files, tmp_path):
-    """Local features and their weight beside another method are said to do nothing."""
-    arguments = (
-        "--features",
-        files / "features.npy",
-        "--triplets",
-        files / "triplets.npy",
-        "--out",
-        tmp_path / "t.npz",
-    )
-    with pytest.warns(UnusedWarning, match="--local-features and --alpha and --tau have no effect"):
-        code = run(
-            "fit",
-            *arguments,
-            "--method",
-            "global",
-            "--alpha",
-            0.5,
-            "--tau",
-            0.1,
-            "--local-features",
-            files / "local",
-        )
-    assert code == 0
 
 
 def test_a_header_in_the_answers_is_read_by_fit(files, tmp_path):

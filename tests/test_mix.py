@@ -144,7 +144,7 @@ def test_a_lambda_whose_optimum_is_0_is_refused(local):
     """From λ_max on the fit is refused; for glocal from (1 - alpha) λ_max, since no cosine depends on the scale."""
     largest = fitted(0.8).record.lambda_max
     share = 1.0 if local is None else 0.7
-    options = {"mix": 0.8, "local_features": local, "alpha": 0.3}
+    options = {"mix": 0.8} | ({} if local is None else {"local_features": local, "alpha": 0.3})
     with pytest.raises(TrivialOptimumError, match="is W = 0, which maps every image to one point"):
         fit_arm(WORLD.objects, WORLD.answers, lmbda=1.01 * share * largest, **options)
     below = 0.9 if local is None else 0.2  # nearer to it the local term still draws W toward 0 along the identity

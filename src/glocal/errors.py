@@ -91,10 +91,6 @@ class DataWarning(GLocalWarning):
     """The data can be used, but something in them deserves a look."""
 
 
-class UnusedWarning(GLocalWarning):
-    """A setting was given that the chosen method or solver does not read."""
-
-
 class NotConvergedWarning(GLocalWarning):
     """The solver stopped before the optimum; the result is marked as unconverged."""
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from glocal.errors import ParameterError, UnusedWarning
+from glocal.errors import ParameterError
 from glocal.options import above_0, check_options, option
 
 Method = Literal["naive", "global", "glocal"]
 METHODS: tuple[str, ...] = get_args(Method)
-_OF_LOCAL = ("alpha", "tau", "local_features", "block_size", "local_blocks")  # what `glocal` alone reads
 if not TYPE_CHECKING:  # for type checkers; at run time `Arm` says in a sentence which are allowed
     Method = str
 
@@ -73,6 +71,11 @@ class Arm:
                 f"mix is {self.mix} with method naive, whose penalty has no scaled identity. "
                 "Leave mix out, or use method global."
             )
+        idle = [name for name in ("alpha", "tau") if getattr(self, name) != getattr(type(self), name)]
+        if idle and not self.local:
+            raise ParameterError(
+                f"{' and '.join(idle)} cannot be set with method {self.method}: only glocal has a local term."
+            )
 
     @property
     def local(self) -> bool:
@@ -84,14 +87,8 @@ class Arm:
         """The share of the scaled identity in the penalty: 0 of `naive`."""
         return 0.0 if self.method == "naive" else self.mix
 
-    def warn_unused(self, given: Mapping[str, str]) -> None:
-        """Name the settings that only `glocal` reads, as they are spelled in `given`, if this is another method."""
-        idle = [] if self.local else [spelled for name, spelled in given.items() if name in _OF_LOCAL]
-        if idle:
-            one = len(idle) == 1
-            warnings.warn(
-                f"{' and '.join(idle)} {'has' if one else 'have'} no effect with method {self.method}: only glocal "
-                f"reads {'it' if one else 'them'}.",
-                UnusedWarning,
-                stacklevel=3,
-            )
+
+def arm_of(given: Mapping[str, Any], *, local: bool) -> Arm | None:
+    """The arm of the settings that were given (not None), `glocal` or `global` without a method; None without any."""
+    settings = {name: value for name, value in given.items() if value is not None}
+    return Arm(**{"method": "glocal" if local else "global", **settings}) if settings else None

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import validate_data
 
-from glocal.aligner.arm import Arm, Method
+from glocal.aligner.arm import Arm, Method, arm_of
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Dtype, Exact
 from glocal.aligner.fitting import Solver, fit
@@ -20,7 +20,7 @@ from glocal.data.features import Features, as_matrix
 from glocal.errors import DataError, FileError
 from glocal.evaluation.agreement import odd_one_out
 from glocal.files import PathLike
-from glocal.options import taken
+from glocal.options import options_of, taken
 from glocal.results import FitRecord, Provenance
 from glocal.transform import LinearTransform, check_rows
 
@@ -32,17 +32,15 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
+    keep : float or None, default None
+        The share of each image's ten nearest neighbours that must stay, above 0 to 1: the transform that agrees most
+        with the answers is chosen among those that keep so many. None is 0.9 where `fit` is given local features, and
+        neither a method nor one of its parameters is set.
     method : str or None, default None
-        ``"naive"``, ``"global"`` or ``"glocal"``; None: `glocal` if local features are given to `fit`, `global` if not.
-    alpha : float, default 0.1
-        Weight of the local term, 0 to below 1 (`glocal`).
-    lmbda : float, default 0.1
-        Strength of the penalty, above 0.
-    mix : float, default 1.0
-        Share of the scaled identity in the penalty, above 0 and at most 1: below 1, W is drawn toward 0 too, as by
-        `naive` (`global` and `glocal`).
-    tau : float, default 0.25
-        Temperature of the local term, above 0 (`glocal`).
+        ``"naive"``, ``"global"`` or ``"glocal"``, in place of `keep`; None with one of the following: `glocal` if local
+        features are given to `fit`, `global` if not.
+    alpha, lmbda, mix, tau : float or None, default None
+        Parameters of the method; None is what `Arm` has.
     tol : float or None, default None
         Relative tolerance on the objective; None is 1e-5 in float32, 1e-7 in float64.
     max_evaluations : int, default 1000
@@ -77,7 +75,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     --------
     >>> from glocal.data.world import simulated_world
     >>> world = simulated_world(n_triplets=5000, n_local=100)
-    >>> aligner = Aligner(method="global", lmbda=0.1).fit(world.objects.matrix, world.answers.objects)
+    >>> aligner = Aligner("global", lmbda=0.1).fit(world.objects.matrix, world.answers.objects)
     >>> aligner.score(world.objects.matrix, world.answers.objects) > 0.5
     True
     """
@@ -88,10 +86,11 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self,
         method: Method | None = None,
         *,
-        alpha: float = Arm.alpha,
-        lmbda: float = Arm.lmbda,
-        mix: float = Arm.mix,
-        tau: float = Arm.tau,
+        keep: float | None = None,
+        alpha: float | None = None,
+        lmbda: float | None = None,
+        mix: float | None = None,
+        tau: float | None = None,
         tol: float | None = Exact.tol,
         max_evaluations: int = Exact.max_evaluations,
         block_size: int = FitData.block_size,
@@ -101,6 +100,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         solver: Solver | None = None,
     ) -> None:
         self.method = method
+        self.keep = keep
         self.alpha = alpha
         self.lmbda = lmbda
         self.mix = mix
@@ -151,9 +151,6 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
         Warns
         -----
-        UnusedWarning
-            A setting that this method does not read differs from its default, or local features are given to a method
-            other than `glocal`.
         GLocalWarning
             As `glocal.aligner.fit` does: among others where the local features are of another scale than X.
 
@@ -171,14 +168,12 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         rows = self._validated(X, ensure_min_samples=3)
         local = None if local_features is None else self._local(local_features)
         given = self.get_params()
-        given["method"] = self.method or ("global" if local is None else "glocal")
-        arm = Arm(**taken(Arm, given))
-        arm.warn_unused(self._changed(local))
+        arm = arm_of({name: given[name] for name in options_of(Arm)}, local=local is not None)
         data = FitData(
             Features(rows, None, "X"), answers_of(y if answers is None else answers, sample_weight), local,
             **taken(FitData, given),
         )  # fmt: skip
-        found = fit(data, arm, self.solver or Exact(**taken(Exact, given)))
+        found = fit(data, arm, self.solver or Exact(**taken(Exact, given)), keep=self.keep)
         self.transform_ = found.transform
         self.record_ = found.record
         self.method_ = found.record.method
@@ -211,12 +206,13 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     @classmethod
     def load(cls, path: PathLike) -> Aligner:
-        """Read what `save`, ``glocal fit`` or the authors wrote; `record_` is None for a file without a record."""
+        """Read what `save`, ``glocal fit`` or the authors wrote; `record_` is None for a file without a record.
+
+        The parameters are those that `save` has written, else the defaults.
+        """
         transform = LinearTransform.load(path)
-        fitted = transform.meta.get("fit", {})
-        known = {**fitted, **transform.meta.get("aligner", {})}
-        names = {*cls._get_param_names()} - {"solver"}
-        aligner = cls(**{key: value for key, value in known.items() if key in names and value is not None})
+        fitted, known = transform.meta.get("fit", {}), transform.meta.get("aligner", {})
+        aligner = cls(**{name: known[name] for name in cls._get_param_names() if name in known})
         aligner.transform_ = transform
         try:
             provenance = Provenance(**fitted["provenance"]) if fitted.get("provenance") else None
@@ -232,12 +228,6 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         X = as_matrix(X) if hasattr(X, "detach") else X
         rows: np.ndarray = validate_data(self, X, dtype=[np.float32, np.float64], **how)
         return rows
-
-    def _changed(self, local: Features | None) -> dict[str, str]:
-        """The parameters that differ from their defaults, and the local features."""
-        defaults = type(self)().get_params()
-        changed = [name for name, value in self.get_params().items() if value is not None and value != defaults[name]]
-        return {name: name for name in [*changed, *([] if local is None else ["local_features"])]}
 
     def _local(self, local: Any) -> Features:
         if isinstance(local, Features):

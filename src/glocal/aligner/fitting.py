@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,8 +12,9 @@ import numpy as np
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution
+from glocal.aligner.keep import DEFAULT_KEEP, checked_keep, dial
 from glocal.aligner.record import Fit, recorded
-from glocal.errors import OverfitWarning
+from glocal.errors import OverfitWarning, ParameterError
 from glocal.solver import OnStep
 from glocal.solver.naive import counted_on
 
@@ -31,31 +33,39 @@ class Solver(Protocol):
 
 def fit(
     data: FitData,
-    arm: Arm,
+    arm: Arm | None = None,
     solver: Solver | None = None,
     *,
+    keep: float | None = None,
     holdout: int | None = None,
     on_step: OnStep | None = None,
 ) -> Fit:
-    """Learn the transform of one arm.
+    """Learn a transform: the one that agrees most with the answers and keeps a share of the neighbours, or one arm.
 
     Parameters
     ----------
     data : FitData
-        What it is minimised on.
-    arm : Arm
-        What is minimised.
+        What it is fitted on.
+    arm : Arm or None
+        What is minimised. None leaves that to `keep`.
     solver : Exact, PaperLoop or None
         How; None is ``Exact()``.
+    keep : float or None
+        The share of each image's ten nearest neighbours that must stay, above 0 to 1: method, α, λ and τ follow from it
+        (`glocal.aligner.keep.dial`). With local features and no arm None is 0.9. Without local features None is the arm
+        ``Arm("global")``, since neighbours could be counted among the objects alone; a `keep` that is given is about
+        those.
     holdout : int or None
         K: also fit without fold 0 of K of the objects and of the local images, and score that fit on what it has not
         seen.
     on_step : function or None
-        Progress: (evaluations, evaluation) after each step, counted on through the fit without the held-out fold.
+        Progress: (evaluations, evaluation) after each step, counted on through all fits.
 
     Returns
     -------
     Fit
+        With `keep` its record says what is expected of new objects and images, and how the two fits that are mixed
+        ended.
 
     Raises
     ------
@@ -80,25 +90,45 @@ def fit(
     'converged'
     """
     solver = Exact() if solver is None else solver
-    data.check(arm)
+    learn = _learner(data, arm, solver, keep)
     if holdout is not None:
         data.fold(0, holdout)  # says what cannot be held out before anything is fitted
     began = time.perf_counter()
-    found = solver.solve(data, arm, on_step)
+    found = learn(data, on_step)
     seconds = time.perf_counter() - began
-    scores = None
-    if holdout is not None:
-        scores = _holdout(data, holdout, arm, solver, counted_on(on_step, found.evaluations))
-    return recorded(data, arm, found, seconds, scores)
+    scores = None if holdout is None else _holdout(data, holdout, learn, counted_on(on_step, found.evaluations))
+    return recorded(data, found, seconds, scores)
 
 
-def _holdout(data: FitData, folds: int, arm: Arm, solver: Solver, on_step: OnStep | None) -> dict[str, Any]:
+Learner = Callable[[FitData, OnStep | None], Solution]
+
+
+def _learner(data: FitData, arm: Arm | None, solver: Solver, keep: float | None) -> Learner:
+    """The fit of data, or of a part of them, by `keep` or by an arm."""
+    if arm is None and keep is None:
+        if data.local_features is not None and isinstance(solver, Exact):
+            keep = DEFAULT_KEEP
+        else:
+            arm = Arm("global" if data.local_features is None else "glocal")
+    if keep is None and arm is not None:
+        data.check(arm)
+        return lambda part, on_step: solver.solve(part, arm, on_step)
+    if keep is None or arm is not None or not isinstance(solver, Exact):
+        raise ParameterError(
+            f"keep={keep} chooses method, alpha, lmbda, tau and mix, and fits with the exact solver: give keep alone, "
+            "or leave it out."
+        )
+    checked_keep(keep)
+    return lambda part, on_step: dial(part, solver, on_step=on_step).solve(keep, on_step)
+
+
+def _holdout(data: FitData, folds: int, learn: Learner, on_step: OnStep | None) -> dict[str, Any]:
     """Fit without fold 0 of the objects and of the local images, and score both sides: overfitting is seen."""
     from glocal.evaluation.agreement import odd_one_out  # they load scipy
     from glocal.evaluation.neighbours import neighbours_kept
 
     fitted, heldout, rows = data.fold(0, folds)
-    found = solver.solve(fitted, arm, on_step)
+    found = learn(fitted, on_step)
     objects, original = np.asarray(data.features.matrix, dtype=np.float64), fitted.original()
     scores: dict[str, Any] = {"folds": folds, "seed": data.seed, "converged": found.converged}
     for name, answers in (("fitted", fitted.answers), ("heldout", heldout)):

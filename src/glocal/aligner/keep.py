@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import cached_property
 from itertools import groupby, pairwise
 from typing import Any
@@ -15,25 +15,26 @@ from jaxtyping import Float
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution
+from glocal.aligner.problem import Problem
 from glocal.aligner.record import Fit, recorded
 from glocal.data.answers import Answers
-from glocal.errors import ParameterError
+from glocal.errors import DataError, ParameterError
 from glocal.evaluation.agreement import answer_credit, odd_one_out
 from glocal.evaluation.intervals import Units
 from glocal.evaluation.neighbours import kept_by_image
+from glocal.solver import OnStep
+from glocal.solver.naive import counted_on
 
 DEFAULT_KEEP = 0.9
 FOLDS = 3
 _K = 10
-_ALPHAS, _TAU = (0.75, 0.5), 0.1
-_DOWN, _UP = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001), (10.0, 30.0, 100.0)
+_ALPHAS, _TAU = (0.75, 0.5, 0.0), 0.1  # of the anchors between the original and `global`, which is α 0
+_DOWN, _UP = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001), (30.0, 100.0)
 _TIE = 5e-4  # nats, or a share of the answers: below what these answers can tell apart
-_STEPS = 10  # positions between two anchors
+_STEPS = 10  # places between two anchors
 _FEW = 5000  # with fewer answers, folds of objects leave too few of them to choose λ
 _LOOSE = 1e-4  # tolerance of the fits that only choose: it moves no score by more than .002
 _MOST = 10_000  # held-out images of a fold at most, the first drawn
-
-Count = Callable[[int, Any], None]
 
 
 @dataclass(frozen=True)
@@ -65,71 +66,70 @@ class Position:
         return replace(Position(*mixed), lmbda=other.lmbda)
 
 
+class _Meter:
+    """Fits one arm after the other, and counts the evaluations of all."""
+
+    def __init__(self, solver: Exact, on_step: OnStep | None, done: int = 0) -> None:
+        self.solver, self.on_step, self.done = solver, on_step, done
+
+    def fit(self, problem: Problem, alpha: float, lmbda: float, start: Solution | None) -> Solution:
+        """An anchor: `glocal`, or `global` where α is 0."""
+        arm = Arm("glocal", alpha=alpha, lmbda=lmbda, tau=_TAU) if alpha else Arm("global", lmbda=lmbda)
+        found = self.solver.minimise(problem, arm, start, counted_on(self.on_step, self.done))
+        self.done += found.evaluations
+        return found
+
+
+@dataclass(frozen=True, eq=False)
 class _Fold:
-    """The fits of one fold, and what it holds out: answers about other objects, and other local images."""
+    """What one fold fits, and what it holds out: answers about rows of X, and the other local images."""
 
-    def __init__(self, data: FitData, solver: Exact, fold: int) -> None:
-        self.solver, self.local = solver, data.local_features is not None
+    meter: _Meter
+    problem: Problem
+    X: Float[np.ndarray, "n p"]
+    held: Answers
+    images: Float[np.ndarray, "m p"]
+    fits: dict[float, Solution] = field(default_factory=dict)
+
+    @classmethod
+    def of_objects(cls, data: FitData, meter: _Meter, fold: int) -> _Fold:
+        """A fold of the objects and of the local images."""
         fitted, held, rows = data.fold(fold, FOLDS)
-        self.problem = solver.problem(fitted)
-        self.answers = held
-        self.X, self.held = replace(data, answers=held).named("float64")
-        judged, rows = (data.local_features or data.features), np.sort(rows[:_MOST])
-        self.images = data.scalars(np.asarray(judged.matrix[rows]), "float64")
-        self.fits: dict[float, Solution] = {}
+        judged = data.local_features or data.features
+        images = data.scalars(np.asarray(judged.matrix[np.sort(rows[:_MOST])]), "float64")
+        return cls(meter, meter.solver.problem(fitted), *replace(data, answers=held).named("float64"), images)
 
-    def fit(self, lmbda: float, count: Count) -> None:
-        """Fit `global`, from the fit of the λ before."""
-        last = next(reversed(self.fits.values()), None)
-        self.fits[lmbda] = self.solver.minimise(self.problem, _arm(0.0, lmbda), last, count)
+    @classmethod
+    def of_answers(cls, data: FitData, meter: _Meter, fold: int) -> _Fold:
+        """A fold of the answers, about objects that are fitted too: enough to choose λ where answers are few."""
+        out = np.zeros(len(data.answers), dtype=bool)
+        out[np.array_split(np.random.RandomState(data.seed).permutation(len(out)), FOLDS)[fold]] = True
+        problem = meter.solver.problem(replace(data, answers=data.answers.select(~out)), local=False)
+        X, held = replace(data, answers=data.answers.select(out)).named("float64")
+        return cls(meter, problem, X, held, X[:0])
+
+    def at(self, lmbda: float) -> Solution:
+        """The fit of `global`, from that of the λ before."""
+        if lmbda not in self.fits:
+            last = next(reversed(self.fits.values()), None)
+            self.fits[lmbda] = self.meter.fit(self.problem, 0.0, lmbda, last)
+        return self.fits[lmbda]
 
     def loss(self, lmbda: float) -> float:
-        """The summed loss of the held-out answers, nats."""
-        Z = self.X @ self.fits[lmbda].transform.weights.astype(np.float64)
+        """The summed loss of the held-out answers under `global`, nats."""
+        Z = self.X @ self.at(lmbda).transform.weights.astype(np.float64)
         return odd_one_out(Z, self.held, similarity="dot", interval=False).loss * self.held.total_weight
 
-    def line(self, lmbda: float, alphas: Sequence[float], count: Count) -> list[Float[np.ndarray, "p p"]]:
-        """The matrices of the anchors: the original, `glocal` at each α, `global`."""
-        fits = [self.fits[lmbda]]
-        for alpha in sorted(alphas):
-            fits.append(self.solver.minimise(self.problem, _arm(alpha, lmbda), fits[-1], count))
-        return _anchored([one.transform.weights for one in reversed(fits)])
-
-    def worth(self, anchors: Sequence[Float[np.ndarray, "p p"]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def worth(self, lmbda: float, alphas: Sequence[float]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The credit of each held-out answer and the share that each image keeps, at every place of a line."""
+        fits = [self.at(lmbda)]
+        for alpha in sorted(alphas)[1:]:
+            fits.append(self.meter.fit(self.problem, alpha, lmbda, fits[-1]))
+        anchors = _with_original([one.transform.weights for one in reversed(fits)])
         objects, images = ([rows @ W for W in anchors] for rows in (self.X, self.images))
-        for at in _places(len(anchors)):
+        for at in _places(alphas):
             Z = _between(images, at)
             yield answer_credit(_between(objects, at), self.held), kept_by_image(self.images, Z, min(_K, len(Z) - 1))
-
-
-class _AnswerFold(_Fold):
-    """A fold of the answers, about objects that are fitted too: enough to choose λ where answers are few."""
-
-    def __init__(self, data: FitData, solver: Exact, fold: int) -> None:
-        drawn = np.random.RandomState(data.seed).permutation(len(data.answers))
-        out = np.zeros(len(drawn), dtype=bool)
-        out[np.array_split(drawn, FOLDS)[fold]] = True
-        self.solver, self.fits = solver, {}
-        self.problem = solver.problem(replace(data, answers=data.answers.select(~out)), local=False)
-        self.X, self.held = replace(data, answers=data.answers.select(out)).named("float64")
-
-
-def _walked(folds: Sequence[_Fold], count: Count) -> dict[float, float]:
-    """The held-out loss of `global` at each λ: down from 10 while it falls, or up where 10 is the best."""
-    losses: dict[float, float] = {}
-    for path in (_DOWN, _UP):
-        for lmbda in path:
-            if lmbda not in losses:
-                for fold in folds:
-                    fold.fit(lmbda, count)
-                weight = sum(fold.held.total_weight for fold in folds)
-                losses[lmbda] = sum(fold.loss(lmbda) for fold in folds) / weight
-            if losses[lmbda] > min(losses.values()):
-                break
-        if min(losses, key=losses.__getitem__) != _DOWN[0]:
-            break
-    return losses
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,28 +141,27 @@ class Dial:
     data : FitData
     solver : Exact
         Of the final fits.
-    alphas : tuple of float
-        α of the `glocal` anchors between the original and `global`, falling.
     positions : tuple of Position
         The original first, then a line for each λ.
     losses : dict
         Held-out loss of `global` at each λ, nats.
-    judged : str
-        Whose neighbours were counted: ``"local images"`` or ``"objects"``.
     candidates : int
-        How many of them there are in a fold, on average.
+        How many images a fold holds out, on average: neighbours are looked for among them.
     evaluations : int
         Of the objective, by all fits that chose.
     """
 
     data: FitData
     solver: Exact
-    alphas: tuple[float, ...]
     positions: tuple[Position, ...]
     losses: dict[float, float]
-    judged: str
     candidates: int
     evaluations: int
+
+    @property
+    def judged(self) -> str:
+        """Whose neighbours were counted: ``"local images"`` or ``"objects"``."""
+        return "objects" if self.data.local_features is None else "local images"
 
     @property
     def original(self) -> Position:
@@ -208,47 +207,49 @@ class Dial:
                 f"the largest agreement keeps {chosen.kept:.3f} of the neighbours, so a keep below {keep:g} changes "
                 "nothing."
             )
-        if self.judged == "objects":
+        if self.data.local_features is None:
             found.append("there are no local images, so keep is about the neighbours of the objects among themselves.")
         return found
 
-    def fit(self, keep: float = DEFAULT_KEEP, count: Count | None = None) -> Fit:
+    def solve(self, keep: float = DEFAULT_KEEP, on_step: OnStep | None = None) -> Solution:
         """Fit the anchors on both sides of the chosen place on all data, and mix their matrices there.
 
-        The record is that of the fit on the side of `global`, with ``keep``: both fits with their certificates, the
-        share of the second, and what is expected of new objects and images.
+        The solution is that of the anchor on the side of `global` but for the matrix and the evaluations, which are
+        those of all fits; it has what the record says of ``keep``: both anchors with their certificates, the share of
+        that one, and what is expected of new objects and images.
         """
-        chosen, began = self.choose(keep), time.perf_counter()
-        second = max(1, int(np.ceil(chosen.at)))  # the anchor on the side of `global`
-        alphas = [*self.alphas, 0.0]
-        wanted = [alphas[i - 1] for i in (second, second - 1) if i]
+        chosen, meter = self.choose(keep), _Meter(self.solver, on_step, self.evaluations)
+        alphas = _alphas(self.data)
+        before = min(int(chosen.at), len(alphas) - 1)  # the anchor on the side of the original, which is 0
+        wanted, fits = alphas[max(0, before - 1) : before + 1], dict[float, Solution]()
         problem = self.solver.problem(self.data, local=any(wanted))
-        fits: dict[float, Solution] = {}
-        for alpha in (0.0, *(alpha for alpha in wanted if alpha)):
-            last = next(reversed(fits.values()), None)
-            fits[alpha] = self.solver.minimise(problem, _arm(alpha, chosen.lmbda), last, count)
-        sides = [fits[alpha] for alpha in wanted]
-        share = chosen.at - (second - 1)
-        matrices = [one.transform.weights.astype(np.float64) for one in reversed(sides)]
-        weights = _between(matrices if second > 1 else _anchored(matrices), share).astype(np.float32)
+        for alpha in sorted({0.0, *wanted}):
+            fits[alpha] = meter.fit(problem, alpha, chosen.lmbda, next(reversed(fits.values()), None))
+        sides, share = [fits[alpha] for alpha in wanted], chosen.at - before
+        matrices = [one.transform.weights for one in sides]
+        weights = _between(matrices if before else _with_original(matrices), share).astype(np.float32)
+        last, unfinished = sides[-1], next((one for one in reversed(sides) if not one.converged), sides[-1])
         said = {
-            "keep": keep, "at": chosen.at, "share": share, "anchors": [_told(one) for one in sides],
-            "expected": asdict(chosen), "original_agreement": self.original.agreement,
+            "keep": keep, "expected": asdict(chosen), "original": asdict(self.original), "share": share,
+            "anchors": [_told(one) for one in reversed(sides)],
             "of": self.judged, "k": _K, "candidates": self.candidates, "folds": FOLDS,
             "curve": self.curve(sorted({round(min(1.0, max(0.01, keep + d)), 4) for d in (-0.1, -0.05, 0.0, 0.05)})),
             "losses": {f"{lmbda:g}": loss for lmbda, loss in sorted(self.losses.items())},
             "evaluations": self.evaluations, "notes": self.notes(keep),
         }  # fmt: skip
-        unfinished = next((one for one in sides if not one.converged), sides[0])
-        solution = replace(
-            sides[0], transform=replace(sides[0].transform, weights=weights), status=unfinished.status,
+        return replace(
+            last, transform=replace(last.transform, weights=weights), status=unfinished.status,
             reason=unfinished.reason, certificate="none: a mixture; keep.anchors has those of its two fits",
-            evaluations=sum(one.evaluations for one in fits.values()),
+            evaluations=meter.done, told={**last.told, "keep": said},
         )  # fmt: skip
-        return recorded(self.data, sides[0].arm, solution, time.perf_counter() - began, keep=said)
+
+    def fit(self, keep: float = DEFAULT_KEEP, on_step: OnStep | None = None) -> Fit:
+        """The transform and its record: another `keep` costs the fits of its anchors."""
+        began = time.perf_counter()
+        return recorded(self.data, self.solve(keep, on_step), time.perf_counter() - began)
 
 
-def dial(data: FitData, solver: Exact | None = None, *, on_step: Count | None = None) -> Dial:
+def dial(data: FitData, solver: Exact | None = None, *, on_step: OnStep | None = None) -> Dial:
     """Try every share of neighbours kept, on three folds of objects and of local images.
 
     1. λ of `global` falls from 10, each fit from the one before, while the pooled held-out loss falls: λ*. With fewer
@@ -269,47 +270,51 @@ def dial(data: FitData, solver: Exact | None = None, *, on_step: Count | None = 
 
     Raises
     ------
-    DataError, ParameterError
+    DataError
         Three folds leave no answers to fit or to score; or what `glocal.aligner.fit` raises.
     """
-    solver, done = solver or Exact(), 0
-    local = data.local_features is not None
-    data.check(Arm("glocal" if local else "global"))
-    loose = replace(solver, tol=max(solver.tolerance, _LOOSE))
-
-    def count(evaluations: int, at: Any) -> None:
-        nonlocal done
-        done += 1
-        if on_step is not None:
-            on_step(done, at)
-
-    folds = [_Fold(data, loose, fold) for fold in range(FOLDS)]
-    if len(data.answers) < _FEW:
-        losses = _walked([_AnswerFold(data, loose, fold) for fold in range(FOLDS)], count)
-    else:
-        losses = _walked(folds, count)
-    least = min(losses.values())
-    best = max(lmbda for lmbda, loss in losses.items() if loss <= least + _TIE)
-    below = [lmbda for lmbda in sorted(losses, reverse=True) if lmbda < best][:1]
-    lines = [best, *below] if local else sorted(losses, reverse=True)
-    for lmbda in sorted(lines, reverse=True):
+    solver = solver or Exact()
+    data.check(Arm("global" if data.local_features is None else "glocal"))
+    meter = _Meter(replace(solver, tol=max(solver.tolerance, _LOOSE)), on_step)
+    try:
+        folds = [_Fold.of_objects(data, meter, fold) for fold in range(FOLDS)]
+    except DataError as error:
+        raise DataError(
+            f"keep is chosen on held-out objects, but {error} Or choose method, alpha and lmbda."
+        ) from error
+    few = len(data.answers) < _FEW
+    losses = _walked([_Fold.of_answers(data, meter, fold) for fold in range(FOLDS)] if few else folds)
+    least, visited = min(losses.values()), sorted(losses, reverse=True)
+    best = next(at for at, lmbda in enumerate(visited) if losses[lmbda] <= least + _TIE)
+    lines = visited if data.local_features is None else visited[best : best + 2]
+    for lmbda in lines:  # from the largest on, before fits of other arms
         for fold in folds:
-            if lmbda not in fold.fits:
-                fold.fit(lmbda, count)
-    alphas = _ALPHAS if local else ()
-    positions: list[Position] = []
-    original: Units
+            fold.at(lmbda)
+    positions, alphas = list[Position](), _alphas(data)
+    original: Units | None = None
     for lmbda in lines:
-        worth = [fold.worth(fold.line(lmbda, alphas, count)) for fold in folds]
-        for at, parts in zip(_places(2 + len(alphas)), zip(*worth, strict=True), strict=True):
+        worth = [fold.worth(lmbda, alphas) for fold in folds]
+        for at, parts in zip(_places(alphas), zip(*worth, strict=True), strict=True):
             credit, kept = (np.concatenate(values) for values in zip(*parts, strict=True))
-            units = _units(credit, [fold.answers for fold in folds])
-            if not positions:
-                original = units
+            units = _units(credit, [fold.held for fold in folds])
+            original = original or units
             if at or not positions:
                 positions.append(_position(lmbda, float(at), units, original, kept))
     images = round(float(np.mean([len(fold.images) for fold in folds])))
-    return Dial(data, solver, alphas, tuple(positions), losses, "local images" if local else "objects", images, done)
+    return Dial(data, solver, tuple(positions), losses, images, meter.done)
+
+
+def _walked(folds: Sequence[_Fold]) -> dict[float, float]:
+    """The held-out loss of `global` at each λ: down from 10 while it falls, or up where 10 is the best."""
+    losses, weight = dict[float, float](), sum(fold.held.total_weight for fold in folds)
+    for path in (_DOWN, _UP):
+        for lmbda in path:
+            losses[lmbda] = sum(fold.loss(lmbda) for fold in folds) / weight
+            if losses[lmbda] > min(losses.values()):
+                break
+        if losses[_DOWN[0]] > min(losses.values()):
+            break
+    return losses
 
 
 def _units(credit: Float[np.ndarray, " t"], held: Sequence[Answers]) -> Units:
@@ -339,24 +344,25 @@ def checked_keep(keep: float) -> float:
     return keep
 
 
-def _arm(alpha: float, lmbda: float) -> Arm:
-    """The arm of an anchor: `global` where α is 0."""
-    return Arm("glocal", alpha=alpha, lmbda=lmbda, tau=_TAU) if alpha else Arm("global", lmbda=lmbda)
+def _alphas(data: FitData) -> tuple[float, ...]:
+    """α of the anchors after the original, falling to 0, `global`."""
+    return _ALPHAS if data.local_features is not None else _ALPHAS[-1:]
 
 
-def _anchored(matrices: Sequence[np.ndarray]) -> list[Float[np.ndarray, "p p"]]:
+def _with_original(matrices: Sequence[np.ndarray]) -> list[Float[np.ndarray, "p p"]]:
     """The original in front: the identity at the scale of the first fit."""
     first = np.asarray(matrices[0], dtype=np.float64)
     return [np.trace(first) / len(first) * np.eye(len(first)), *(W.astype(np.float64) for W in matrices)]
 
 
-def _places(anchors: int) -> Float[np.ndarray, " k"]:
-    return np.linspace(0, anchors - 1, _STEPS * (anchors - 1) + 1)
+def _places(alphas: Sequence[float]) -> Float[np.ndarray, " k"]:
+    """Where a line is scored: its anchors are at 0 (the original), 1 and so on."""
+    return np.linspace(0, len(alphas), _STEPS * len(alphas) + 1)
 
 
 def _between(anchors: Sequence[np.ndarray], at: float) -> np.ndarray:
-    """The mixture at a place: a straight line from each anchor to the next."""
-    i = min(int(at), len(anchors) - 2)
+    """The mixture at a place: a straight line from each anchor to the next, of one anchor itself."""
+    i = max(0, min(int(at), len(anchors) - 2))
     return (1 - at + i) * anchors[i] + (at - i) * anchors[i + 1]
 
 

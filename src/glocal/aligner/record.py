@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from glocal._version import __version__
-from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Solution
 from glocal.errors import CollapseWarning, NotConvergedWarning
@@ -26,44 +25,28 @@ class Fit:
     record: FitRecord
 
 
-def recorded(
-    data: FitData,
-    arm: Arm,
-    found: Solution,
-    seconds: float,
-    holdout: dict[str, Any] | None = None,
-    keep: dict[str, Any] | None = None,
-) -> Fit:
+def recorded(data: FitData, found: Solution, seconds: float, holdout: dict[str, Any] | None = None) -> Fit:
     """The fit that a solution makes, after warnings of what its record shows."""
-    record = _record(data, arm, found, seconds, holdout, keep)
-    _warn(record, found, data)
-    meta: dict[str, Any] = {"fit": json.loads(to_json(record)), "rows": row_lengths(data.features)}
-    if data.features.network:
-        meta["source"] = data.features.network
-    return Fit(replace(found.transform, meta=meta), record)
-
-
-def _record(
-    data: FitData,
-    arm: Arm,
-    found: Solution,
-    seconds: float,
-    holdout: dict[str, Any] | None,
-    keep: dict[str, Any] | None,
-) -> FitRecord:
-    images = [len(block) for block in data.blocks] if arm.local else []
-    return FitRecord(**{
+    arm = found.arm
+    local = data.local_features is not None and (arm.local or "keep" in found.told)
+    images = [len(block) for block in data.blocks] if local else []
+    record = FitRecord(**{
         "method": arm.method, "lmbda": arm.lmbda, "mix": None if arm.method == "naive" else arm.mix,
         "alpha": arm.alpha if arm.local else None, "tau": arm.tau if arm.local else None,
         "objective": found.objective, "parts": found.parts, "converged": found.converged, "status": found.status,
         "reason": found.reason, "gap": found.gap, "certificate": found.certificate,
         "evaluations": found.evaluations, "seconds": seconds,
         "n_answers": len(data.answers), "n_dropped": data.n_dropped, "n_objects": len(data.answers.named()),
-        "n_local": sum(images), "n_local_blocks": len(images) if arm.local else None,
-        "block_size": data.block_size if arm.local else None, "holdout": holdout, "keep": keep,
-        "provenance": Provenance(__version__, data.hashes(local=arm.local), data.seed, threads=found.threads),
+        "n_local": sum(images), "n_local_blocks": len(images) if local else None,
+        "block_size": data.block_size if local else None, "holdout": holdout,
+        "provenance": Provenance(__version__, data.hashes(local=local), data.seed, threads=found.threads),
         **found.told,
     })  # fmt: skip
+    _warn(record, found, data)
+    meta: dict[str, Any] = {"fit": json.loads(to_json(record)), "rows": row_lengths(data.features)}
+    if data.features.network:
+        meta["source"] = data.features.network
+    return Fit(replace(found.transform, meta=meta), record)
 
 
 def _warn(record: FitRecord, found: Solution, data: FitData) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from glocal.aligner.arm import Arm
+from glocal.aligner.arm import Arm, arm_of
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact
 from glocal.aligner.paper import PaperLoop
@@ -31,6 +31,11 @@ def fit(
     local_features: Annotated[
         Path | None, typer.Option("--local-features", help="Features of local images; their neighbours are kept.")
     ] = None,
+    keep: Annotated[
+        float | None,
+        typer.Option("--keep", help="Share of each image's ten nearest neighbours that must stay; method, alpha, lmbda "
+                     "and tau follow from it. [default: 0.9 with local features and no method]"),
+    ] = None,
     holdout: Annotated[
         int | None,
         typer.Option("--holdout", help="K: also fit without fold 0 of K of objects and local images, and score it."),
@@ -40,7 +45,7 @@ def fit(
     layer: LayerName = None,
     as_json: AsJson = False,
     **options: Any,
-) -> None:
+) -> None:  # fmt: skip
     """Learn a transform from features and answers.
 
     Example: glocal fit --features features.npy --triplets triplets.npy --method global --holdout 3 --out transform.npz
@@ -53,16 +58,14 @@ def fit(
     local = None if local_features is None else load_features(local_features, model, layer)
     from glocal.aligner import fit as fit_one
 
-    given = changed(fit, {"local_features": local_features, **options})
-    options["method"] = options["method"] or ("global" if local is None else "glocal")
-    arm = Arm(**taken(Arm, options))
-    arm.warn_unused(given)
+    settings = {name: value for name, value in taken(Arm, options).items() if name in changed(fit, options)}
     shown = "objective" if solver == "exact" else "watched loss"
     with progress_bar("fitting", None, unit="evaluations") as progress:
         fitted = fit_one(
             FitData(loaded, joined.answers, local, n_dropped=joined.n_dropped, **taken(FitData, options)),
-            arm,
+            arm_of(settings, local=local is not None),
             solver_of(solver, fit, options),
+            keep=keep,
             holdout=holdout,
             on_step=lambda done, at: progress(done, None, f"{shown} {at.value:.6f}"),
         )
