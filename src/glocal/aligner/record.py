@@ -14,7 +14,7 @@ from glocal.aligner.data import FitData
 from glocal.aligner.exact import Solution
 from glocal.errors import CollapseWarning, NotConvergedWarning
 from glocal.results import FitRecord, Provenance, to_json
-from glocal.transform import LinearTransform, row_lengths
+from glocal.transform import LinearTransform, row_statistics
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ def recorded(data: FitData, found: Solution, seconds: float, holdout: dict[str, 
         **found.told,
     })  # fmt: skip
     _warn(record, found, data)
-    meta: dict[str, Any] = {"fit": json.loads(to_json(record)), "rows": row_lengths(data.features)}
+    meta: dict[str, Any] = {"fit": json.loads(to_json(record)), "rows": row_statistics(data.features)}
     if data.features.network:
         meta["source"] = data.features.network
     return Fit(replace(found.transform, meta=meta), record)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,12 +24,12 @@ def _transforms() -> None:
 def pull_command(
     name: Annotated[
         str | None,
-        typer.Argument(help="MODEL/LAYER as thingsvision names them, or OWNER/NAME on the Hugging Face hub."),
+        typer.Argument(help="clip-vit-b-32, MODEL/LAYER as thingsvision names them, or OWNER/NAME on the hub."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Also copy it to this file.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Download a transform once and print its path; without a name, list the published transforms.
+    """Download a transform once and print its path; without a name, list those that have one.
 
     Example: glocal transforms pull clip_ViT-L/14/visual --out transform.npz
     """
@@ -50,7 +50,7 @@ def pull_command(
 
 @app.command("push")
 def push_command(
-    transform: Annotated[Path, typer.Argument(help="Transform file, ours or the authors'.")],
+    transform: Annotated[str, typer.Argument(help="Transform file, ours or the authors', or a name of one.")],
     to: Annotated[str, typer.Argument(help="A folder, or hf://OWNER/NAME, a repository on the Hugging Face hub.")],
     licence: Annotated[str | None, typer.Option("--licence", help="Identifier such as mit or cc-by-4.0.")] = None,
     base_model: Annotated[
@@ -68,7 +68,7 @@ def push_command(
     """
     from glocal.transform import LinearTransform
 
-    loaded = LinearTransform.load(transform)
+    loaded = LinearTransform.from_pretrained(transform)
     described = {"licence": licence, "base_model": base_model, "datasets": dataset or ()}
     if "://" in to:
         to = loaded.push_to_hub(to, private=private, **described)
@@ -78,7 +78,21 @@ def push_command(
 
 
 def _list(as_json: bool) -> None:
-    found = [
+    from glocal.transform import LinearTransform
+    from glocal.transform.hub import in_the_box
+
+    boxed = {name: LinearTransform.load(path).meta for name, path in in_the_box().items()}
+    found: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "what": f"comes with glocal; of {meta['source']['model']}",
+            "licence": meta["card"]["licence"],
+            "cached": True,
+            "warning": None,
+        }
+        for name, meta in boxed.items()
+    ]
+    found += [
         {
             "name": name.removeprefix("transforms/"), "what": entry.what, "licence": entry.licence,
             "cached": (cache_folder() / entry.path).is_file(), "warning": entry.warning,

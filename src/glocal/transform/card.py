@@ -13,7 +13,16 @@ from numpy import ndarray
 from glocal.errors import ParameterError
 
 _TAGS = ["representational-alignment", "human-similarity", "odd-one-out", "feature-extraction"]
-_AGREEMENT = "agreement on held-out objects"
+_SCORES = {  # the part of the record that has a score, its name there, and those of its standard error or interval
+    "agreement on held-out objects": ("fit.holdout.heldout", "accuracy_cosine", "low", "high"),
+    "the same without the transform": ("fit.holdout.heldout", "original_accuracy_cosine"),
+    "neighbours kept of held-out images": ("fit.holdout.heldout", "neighbours_kept"),
+    "agreement, mean over folds": ("sweep.best", "accuracy_cosine"),
+    "neighbours kept, mean over folds": ("sweep.best", "neighbours_kept"),
+    "agreement on held-out objects, cross-fitted": ("fit.keep.expected", "agreement", "agreement_error"),
+    "the same without the transform, cross-fitted": ("fit.keep", "original_agreement"),
+    "neighbours kept of held-out images, cross-fitted": ("fit.keep.expected", "kept", "kept_error"),
+}
 _CARD = """---
 {front}
 ---
@@ -29,12 +38,12 @@ One affine map of a model's features, fitted to people's answers about which thi
 
 ## Use it
 
-`X` holds the raw features of the model, one row for each image.{rows}
+`X` holds the raw features of the model, one row for each image.{said}
 
 ```python
 from glocal import LinearTransform
 
-aligned = LinearTransform.load("transform.npz")(X)
+aligned = LinearTransform.load("transform.npz")(X{normalize})
 ```
 
 Without glocal:
@@ -43,9 +52,9 @@ Without glocal:
 import numpy as np
 
 file = np.load("transform.npz", allow_pickle=False)
-aligned = (X - file["mean"]) / file["std"] @ file["weights"]{bias}
+aligned = ({X} - file["mean"]) / file["std"] @ file["weights"]{bias}
 ```
-
+{notes}
 ## Licence
 
 {licence}. The network and the answers have licences of their own.
@@ -62,6 +71,7 @@ def card(
     licence: str | None = None,
     base_model: str | None = None,
     datasets: Sequence[str] = (),
+    notes: str = "",
 ) -> str:
     """Write the card of a transform from its parts; see `LinearTransform`.
 
@@ -73,6 +83,8 @@ def card(
         The network on the Hugging Face hub, ``OWNER/NAME``; None is that of a network of timm, and else none.
     datasets : sequence of str
         The answers' data sets on the hub.
+    notes : str
+        Markdown of your own: where the data come from, what was measured, what was not.
 
     Returns
     -------
@@ -87,71 +99,66 @@ def card(
     """
     if licence is not None and not re.fullmatch(r"[\w.+-]+", licence):
         raise ParameterError(f"licence is {licence!r}; it must be an identifier such as mit or cc-by-4.0.")
-    network = str(_at(meta, "source.model") or "")
     for name in (*datasets, *([base_model] if base_model else [])):
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
             raise ParameterError(f"{name!r} is not the name of a repository on the Hugging Face hub (OWNER/NAME).")
+    network = str(_at(meta, "source.model") or "")
+    if base_model is None and re.fullmatch(r"timm:[\w.-]+", network):  # the hub has it under its own name
+        base_model = network.replace("timm:", "timm/")
+    scores, unit = list(_scores(meta)), _at(meta, "rows.normalised")
     front = {
-        "library_name": "glocal", "license": licence, "base_model": base_model or _of_timm(network),
-        "datasets": list(datasets), "tags": _TAGS, "model-index": _model_index(meta),
+        "library_name": "glocal", "license": licence, "base_model": base_model, "datasets": list(datasets),
+        "tags": _TAGS, "model-index": _model_index({name: value for name, value, _ in scores}),
     }  # fmt: skip
-    model = " / ".join(" ".join(str(part).split()) for part in (network, _at(meta, "source.layer")) if part)
     facts = [
         ("dimensions", "{} to {}".format(*weights.shape)),
         ("mean and std", f"{mean:.6g}, {std:.6g}"),
         *_facts(meta),
+        *((name, f"{value:.3f}{around}") for name, value, around in scores),
     ]
     return _CARD.format(
         front="\n".join(f"{key}: {json.dumps(value)}" for key, value in front.items() if value),  # JSON is YAML
-        model=model or "features",
+        model=_cell(" / ".join(str(part) for part in (network, _at(meta, "source.layer")) if part)) or "features",
         facts="\n".join(f"| {name} | {_cell(value)} |" for name, value in facts),
-        rows=" Scale each row to length 1 first." if _at(meta, "rows.normalised") else "",
+        said=" Each row is scaled to length 1 first." if unit else "",
+        normalize=", normalize=True" if unit else "",
+        X="X / np.linalg.norm(X, axis=1, keepdims=True)" if unit else "X",
         bias="" if bias is None else ' + file["bias"]',
+        notes=f"\n{notes.strip()}\n" if notes else "",
         licence=licence or "None is stated",
     )
 
 
 def _facts(meta: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "preprocessing", _at(meta, "source.preprocessing") or "not recorded"
-    settings = [f"{name} {_at(meta, f'fit.{name}')}" for name in ("method", "alpha", "lmbda", "tau", "mix")]
-    yield "settings", ", ".join(text for text in settings if not text.endswith(" None")) or "not recorded"
+    names = ("keep.keep", "lmbda") if _at(meta, "fit.keep") else ("method", "alpha", "lmbda", "tau", "mix")
+    settings = {name.rpartition(".")[2]: _at(meta, f"fit.{name}") for name in names}
+    yield "settings", ", ".join(f"{k} {v}" for k, v in settings.items() if v is not None) or "not recorded"
     for key in ("n_answers", "n_objects", "n_local", "status"):
         if _at(meta, f"fit.{key}") is not None:
             yield key.replace("n_", "number of "), _at(meta, f"fit.{key}")
     for name, digest in (_at(meta, "fit.provenance.data") or {}).items():
         yield f"sha256 of the {name}", f"`{digest}`"
-    for name, value in _scores(meta).items():
-        ends = [_at(meta, f"fit.holdout.heldout.{key}") for key in ("low", "high")]
-        interval = f" [{ends[0]:.3f}, {ends[1]:.3f}]" if name == _AGREEMENT and None not in ends else ""
-        yield name, f"{value:.3f}{interval}"
 
 
-def _scores(meta: Mapping[str, Any]) -> dict[str, float]:
-    """What the record has of scores on held-out objects, by name."""
-    named = {
-        _AGREEMENT: "fit.holdout.heldout.accuracy_cosine",
-        "the same without the transform": "fit.holdout.heldout.original_accuracy_cosine",
-        "neighbours kept of held-out images": "fit.holdout.heldout.neighbours_kept",
-        "agreement, mean over folds": "sweep.best.accuracy_cosine",
-        "neighbours kept, mean over folds": "sweep.best.neighbours_kept",
-    }
-    return {name: value for name, place in named.items() if isinstance(value := _at(meta, place), float)}
+def _scores(meta: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
+    """What the record has of scores on held-out objects: name, value, and how sure it is."""
+    for name, (place, key, *around) in _SCORES.items():
+        if isinstance(value := _at(meta, f"{place}.{key}"), float):
+            ends = [end for end in (_at(meta, f"{place}.{key}") for key in around) if isinstance(end, float)]
+            sure = ("", " ± {:.3f}", " [{:.3f}, {:.3f}]")[len(ends)]
+            yield name, value, sure.format(*ends)
 
 
-def _model_index(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _model_index(scores: Mapping[str, float]) -> list[dict[str, Any]]:
     """The scores as the hub's ``model-index``: https://huggingface.co/docs/hub/model-cards."""
     metrics = [
         {"type": "accuracy" if "agreement" in name else "neighbours_kept", "name": name, "value": value}
-        for name, value in _scores(meta).items()
+        for name, value in scores.items()
         if "without" not in name
     ]
     result = {"task": {"type": "odd-one-out"}, "dataset": {"name": "held-out objects", "type": "odd-one-out"}}
     return [{"name": "glocal", "results": [{**result, "metrics": metrics}]}] if metrics else []
-
-
-def _of_timm(network: str) -> str | None:
-    """The repository on the hub of a network of timm, which is there under its own name."""
-    return network.replace("timm:", "timm/") if re.fullmatch(r"timm:[\w.-]+", network) else None
 
 
 def _at(record: Any, place: str) -> Any:

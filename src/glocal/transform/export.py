@@ -1,8 +1,7 @@
-"""A transform as other programs want it: one torch layer, folded into a model's last layer, ONNX, safetensors."""
+"""A transform as other programs want it: one torch layer, folded into a model's last layer, ONNX."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,26 +17,30 @@ from glocal.transform.files import FORMAT
 if TYPE_CHECKING:
     import torch
 
-    Layer = torch.nn.Linear | torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Conv3d | torch.nn.Parameter
 
-_ONNX_BYTES = (1 << 31) - (1 << 20)  # one protobuf message ends at 2 GiB
-
-
-def to_linear(A: Float[np.ndarray, "p r"], c: Float[np.ndarray, " r"]) -> torch.nn.Linear:
+def to_linear(
+    A: Float[np.ndarray, "p r"], c: Float[np.ndarray, " r"], dtype: Any = None, device: Any = None
+) -> torch.nn.Linear:
     """Make the ``torch.nn.Linear`` of the map z = x A + c on raw features; `LinearTransform.to_linear` gives both.
 
     Returns
     -------
     torch.nn.Linear
-        float32, on the CPU, p → r, with a bias; frozen, since it is a result: ``requires_grad_()`` makes it trainable.
+        p → r, with a bias, float32 and on the CPU unless asked otherwise; frozen, since it is a result:
+        ``requires_grad_()`` makes it trainable.
     """
     import torch
 
     layer = torch.nn.Linear(len(A), len(c), device="meta")  # NOTE no values are drawn: the random state stays as it is
-    return _set(layer, A.T, c, torch.float32, None).requires_grad_(False)
+    for name, values in (("weight", A.T), ("bias", c)):
+        tensor = torch.from_numpy(np.ascontiguousarray(values)).to(dtype=dtype or torch.float32, device=device)
+        setattr(layer, name, torch.nn.Parameter(tensor, requires_grad=False))
+    return layer
 
 
-def fold_into(A: Float[np.ndarray, "p r"], c: Float[np.ndarray, " r"], layer: Layer) -> torch.nn.Module:
+def fold_into(
+    A: Float[np.ndarray, "p r"], c: Float[np.ndarray, " r"], layer: torch.nn.Linear | torch.nn.Parameter
+) -> torch.nn.Linear:
     """Fold z = x A + c into the last projection of a model, so that the model itself yields aligned features.
 
     The layer computes the raw features x = y Lᵀ + l; the new one computes x A + c = y (Aᵀ L)ᵀ + (l A + c). The
@@ -47,15 +50,14 @@ def fold_into(A: Float[np.ndarray, "p r"], c: Float[np.ndarray, " r"], layer: La
     ----------
     A, c : (p, r) and (r,) float64
         Of ``LinearTransform.folded()``, fitted on the output of `layer`; ``transform.fold_into(layer)`` passes them.
-    layer : torch.nn.Linear, 1 x 1 convolution, or torch.nn.Parameter
+    layer : torch.nn.Linear or torch.nn.Parameter
         q → p; it is not changed. A (q, p) Parameter is one that the model multiplies by, as the ``visual.proj`` of
         open_clip: y P. It has no place for c, so that a Linear takes its place; see the example.
 
     Returns
     -------
-    torch.nn.Module
-        With a bias, of the kind, dtype, device, training mode and ``requires_grad`` of `layer`; a ``torch.nn.Linear``
-        for a Parameter.
+    torch.nn.Linear
+        With a bias, of the dtype, device and ``requires_grad`` of `layer`.
 
     Raises
     ------
@@ -74,36 +76,28 @@ def fold_into(A: Float[np.ndarray, "p r"], c: Float[np.ndarray, " r"], layer: La
     """
     import torch
 
-    convolutions = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
     if isinstance(layer, torch.nn.Parameter) and layer.ndim == 2:
-        folded: torch.nn.Module = torch.nn.Linear(layer.shape[0], layer.shape[1], device="meta")
-        given = layer.T
-    elif isinstance(layer, torch.nn.Linear) or (
-        isinstance(layer, convolutions) and set(layer.kernel_size) == {1} and layer.groups == 1
-    ):
-        given, folded = layer.weight, copy.deepcopy(layer)
+        given, bias = layer.T, None
+    elif isinstance(layer, torch.nn.Linear):
+        given, bias = layer.weight, layer.bias
     else:
         raise ParameterError(
-            f"the layer to fold into is a {type(layer).__name__}; allowed are a torch.nn.Linear, a convolution of "
-            "kernel size 1 without groups, and a (q, p) torch.nn.Parameter. Append to_linear() to the model instead."
+            f"the layer to fold into is a {type(layer).__name__}; allowed are a torch.nn.Linear and a (q, p) "
+            "torch.nn.Parameter. Append to_linear() to the model instead."
         )
     if len(given) != len(A):
         raise ParameterError(
             f"the layer yields {len(given)} features but the transform maps {len(A)}; "
             f"it must be the layer whose {len(A)} outputs the transform was fitted on."
         )
-    L = given.detach().cpu().double().numpy()
-    bias = getattr(layer, "bias", None)
     if bias is not None:
         c = c + bias.detach().cpu().double().numpy() @ A
-    weight = (A.T @ L.reshape(len(A), -1)).reshape(-1, *L.shape[1:])
-    setattr(folded, "out_channels" if isinstance(folded, convolutions) else "out_features", len(weight))
-    _set(folded, weight, c, given.dtype, given.device).requires_grad_(given.requires_grad)
+    folded = to_linear(given.detach().cpu().double().numpy().T @ A, c, given.dtype, given.device)
     if not all(bool(torch.isfinite(part).all()) for part in folded.parameters()):
         raise DataError(
             f"the folded layer leaves the range of {given.dtype}. Convert the layer first, e.g. with .float()."
         )
-    return folded
+    return folded.requires_grad_(given.requires_grad)
 
 
 def to_onnx(
@@ -124,8 +118,6 @@ def to_onnx(
     ------
     MissingDependencyError
         onnx is not installed.
-    ParameterError
-        The weights do not fit one ONNX file.
     FileError
         The file cannot be written; a previous file stays whole.
     """
@@ -133,8 +125,6 @@ def to_onnx(
     from onnx import TensorProto, helper, numpy_helper
 
     p, r = A.shape
-    if 4 * r * (p + 1) > _ONNX_BYTES:
-        raise ParameterError(f"the weights take {4 * p * r} bytes; one ONNX file holds less than 2 GiB. Save as .npz.")
     graph = helper.make_graph(
         [
             helper.make_node("MatMul", ["features", "weights"], ["product"]),
@@ -151,12 +141,3 @@ def to_onnx(
     onnx.checker.check_model(model)
     with atomic_write(path) as stream:
         stream.write(model.SerializeToString())
-
-
-def _set(layer: Any, weight: np.ndarray, bias: np.ndarray, dtype: Any, device: Any) -> Any:
-    import torch
-
-    for name, values in (("weight", weight), ("bias", bias)):
-        tensor = torch.from_numpy(np.ascontiguousarray(values)).to(dtype=dtype, device=device)
-        setattr(layer, name, torch.nn.Parameter(tensor))
-    return layer

@@ -22,11 +22,16 @@ TRANSFORM_NAME = "transform.npz"
 """The file of a transform in its folder or repository."""
 
 _FIX = "A transform file holds weights, mean and std: name one, or copy it again."
-_REQUIRED, _RECORDS = ("weights", "mean", "std"), ("source", "fit", "sweep", "rows", "reduced")
+_REQUIRED, _RECORDS = ("weights", "mean", "std"), ("source", "fit", "sweep", "rows", "reduced", "card")
 # `array_sha256` of weights that were published under the name of a model that they were not fitted on, too
 WRONG = {
     "1dd4366115a23f9288ecf4677920387aebcd4ceb535065497796ce2753030228": ("dino-vit-base-p16", "dinov2-vit-base-p14"),
 }
+
+
+def plain(name: str) -> str:
+    """A name of a network without case, and without the difference between a slash, a dash and an underline."""
+    return str(name).casefold().replace("/", "-").replace("_", "-")
 
 
 def write_transform(
@@ -41,7 +46,10 @@ def write_transform(
     if Path(path).suffix not in ENDINGS:
         raise ParameterError(f"transform file {path} must end in {' or '.join(ENDINGS)}.")
     record = to_json({"format": FORMAT, **meta})
-    arrays: dict[str, Any] = {"weights": weights.astype(np.float32), "mean": np.float64(mean), "std": np.float64(std)}
+    half = weights.dtype == np.float16
+    arrays: dict[str, Any] = {
+        "weights": weights if half else weights.astype(np.float32), "mean": np.float64(mean), "std": np.float64(std),
+    }  # fmt: skip
     if bias is not None:
         arrays["bias"] = bias.astype(np.float32)
     with atomic_write(path) as stream:

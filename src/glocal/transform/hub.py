@@ -1,7 +1,8 @@
-"""Transforms by their names: published ones, files and folders, repositories on the Hugging Face hub."""
+"""Transforms by their names: of the package, files and folders, published ones, repositories on the hub."""
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from pathlib import Path
@@ -10,10 +11,17 @@ from glocal.data.sources import Progress, fetch, published
 from glocal.errors import FileError, ParameterError
 from glocal.extras import needed
 from glocal.files import PathLike, one_line
-from glocal.transform.files import TRANSFORM_NAME
+from glocal.transform.files import TRANSFORM_NAME, plain
 
 _REPOSITORY = re.compile(r"(?:hf://)?([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 _PUBLISHED = "transforms/"
+
+
+def in_the_box() -> dict[str, Path]:
+    """The files of the transforms that come with the package, by name; `LinearTransform.save_pretrained` made them."""
+    return {
+        path.parent.name: path for path in sorted((Path(__file__).parent / "pretrained").glob(f"*/{TRANSFORM_NAME}"))
+    }
 
 
 def pull(name: PathLike, *, progress: Progress | None = None) -> Path:
@@ -22,9 +30,10 @@ def pull(name: PathLike, *, progress: Progress | None = None) -> Path:
     Parameters
     ----------
     name : str or path
-        The first of these that exists: a file, or a folder with ``transform.npz``; a published transform by model and
-        layer as thingsvision writes them, ``clip_ViT-L/14/visual``, or by the model alone where one layer is published;
-        a repository on the Hugging Face hub, ``OWNER/NAME`` or ``hf://OWNER/NAME``, and ``@REVISION`` if not main.
+        The first of these that exists: a file, or a folder with ``transform.npz``; one that comes with the package,
+        ``clip-vit-b-32``; a published transform by model and layer as thingsvision writes them,
+        ``clip_ViT-L/14/visual``, or by the model alone where one layer is published; a repository on the Hugging Face
+        hub, ``OWNER/NAME`` or ``hf://OWNER/NAME``, and ``@REVISION`` if not main.
     progress : callable or None
         Called with the bytes so far, and in all.
 
@@ -36,16 +45,23 @@ def pull(name: PathLike, *, progress: Progress | None = None) -> Path:
         It cannot be reached, or is not the file that was published.
     """
     text = os.fspath(name)
-    if Path(text).exists():
-        return Path(text) / TRANSFORM_NAME if Path(text).is_dir() else Path(text)
+    for path in (Path(text), Path(text) / TRANSFORM_NAME):
+        if path.is_file():
+            return path
+    boxed, known = in_the_box(), [found for found in published() if found.startswith(_PUBLISHED)]
+    if plain(text) in boxed:
+        return boxed[plain(text)]
     key = _PUBLISHED + text.removeprefix(_PUBLISHED).rstrip("/")
-    layers = [found for found in published() if found == key or found.startswith(f"{key}/")]
-    repository = _REPOSITORY.fullmatch(text)
-    if len(layers) != 1 and repository:
+    layers = [found for found in known if found == key or found.startswith(f"{key}/")]
+    if len(layers) == 1:
+        return fetch(layers[0], progress=progress)
+    if repository := _REPOSITORY.fullmatch(text):
         return _download(repository[1], repository[2])
-    if not layers and Path(text).suffix:
-        raise FileError(f"transform file {text} does not exist. Check the path.")
-    return fetch(layers[0] if len(layers) == 1 else key, progress=progress)
+    if Path(text).suffix or Path(text).is_dir():
+        raise FileError(f"there is no transform file {text}, nor {TRANSFORM_NAME} in a folder of this name.")
+    near = difflib.get_close_matches(text, [*boxed, *(one.removeprefix(_PUBLISHED) for one in known)], cutoff=0.4)
+    hint = f"Did you mean {' or '.join(near)}?" if near else "glocal transforms pull lists them."
+    raise ParameterError(f"no transform is called {text!r}. {hint}")
 
 
 def upload(folder: PathLike, repository: str, *, private: bool, message: str) -> str:

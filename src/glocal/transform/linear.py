@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from glocal.data.features import Standardization, row_blocks
 from glocal.errors import DataError, ParameterError
@@ -29,13 +29,13 @@ Rows = TypeVar("Rows")
 class LinearTransform:
     """An affine transform of standardized features.
 
-    W maps p dimensions to p, or to r < p where `glocal.transform.reduced` made it. Such a map has no strength;
+    W maps p dimensions to p, or to r < p where `glocal.transform.leading` made it. Such a map has no strength;
     otherwise it is applied, composed, exported, saved and scored alike.
 
     Parameters
     ----------
     weights : (p, r) float32
-        W, right-multiplied; r is p, or fewer.
+        W, right-multiplied; r is p, or fewer. float16 makes a file of half the size.
     bias : (r,) float32 or None
         b.
     mean, std : float
@@ -230,11 +230,57 @@ class LinearTransform:
         meta = {**self.meta, "strength": strength * self.meta.get("strength", 1.0)}
         return replace(self, weights=blended.astype(self.weights.dtype), bias=bias, meta=meta)
 
+    def rerank(
+        self, query: np.ndarray, candidates: np.ndarray, k: int = 10, *, normalize: bool = False
+    ) -> tuple[Int[np.ndarray, "*q k"], Float[np.ndarray, "*q k"]]:
+        """Sort what a search among raw features found by the aligned cosine, so that the index stays as it is.
+
+        Parameters
+        ----------
+        query : (p,) or (q, p) array
+            Raw features of one query, or of several.
+        candidates : (c, p) or (q, c, p) array
+            Raw features of what was found for it, or for each; 30 for the nearest ten.
+        k : int
+            How many to keep, at most c.
+        normalize : bool
+            First scale each row to length 1, as in `apply`.
+
+        Returns
+        -------
+        rows : (k,) or (q, k) int
+            The candidates with the highest cosine to their query after the transform, the highest first.
+        cosines : (k,) or (q, k) float
+            Their cosines.
+
+        Raises
+        ------
+        DataError
+            There is not one list of candidates for each query.
+        ParameterError
+            k is not 1 to c.
+        """
+        x, C = np.asarray(query), np.asarray(candidates)
+        if C.ndim != x.ndim + 1 or C.shape[:-2] != x.shape[:-1]:
+            raise DataError(
+                f"query has shape {x.shape} and candidates {C.shape}; they must be (p,) and (c, p), or (q, p) and "
+                "(q, c, p)."
+            )
+        if not 1 <= k <= C.shape[-2]:
+            raise ParameterError(f"k is {k}; there are {C.shape[-2]} candidates, so allowed are 1 to {C.shape[-2]}.")
+        z, Z = (
+            unit_rows(self(rows.reshape(-1, rows.shape[-1]), normalize=normalize)).reshape(*rows.shape[:-1], -1)
+            for rows in (x, C)
+        )
+        cosines = np.einsum("...d,...cd->...c", z, Z)
+        rows = np.argsort(-cosines, axis=-1, kind="stable")[..., :k]
+        return rows, np.take_along_axis(cosines, rows, axis=-1)
+
     def to_linear(self) -> torch.nn.Linear:
         """Make the ``torch.nn.Linear`` that maps raw features alike; see `glocal.transform.export.to_linear`."""
         return export.to_linear(*self.folded())
 
-    def fold_into(self, layer: export.Layer) -> torch.nn.Module:
+    def fold_into(self, layer: torch.nn.Linear | torch.nn.Parameter) -> torch.nn.Linear:
         """Fold into the layer that yields the features; see `glocal.transform.export.fold_into`."""
         return export.fold_into(*self.folded(), layer)
 
@@ -275,18 +321,23 @@ class LinearTransform:
 
     @classmethod
     def from_pretrained(cls, name: PathLike) -> LinearTransform:
-        """Load a transform by its name; see `glocal.transform.hub.pull`.
+        """Load a transform by its name; see `glocal.transform.hub.pull`. `glocal.pretrained` does the same.
 
-        It is a file or folder; ``"clip_ViT-L/14/visual"``, published by model and layer; ``"OWNER/NAME"`` on the hub.
+        ``"clip-vit-b-32"`` comes with the package; a file or a folder is a name, as are ``"clip_ViT-L/14/visual"``,
+        published by model and layer, and ``"OWNER/NAME"`` on the hub.
         """
         from glocal.transform.hub import pull
 
         return cls.load(pull(name))
 
     def save_pretrained(self, folder: PathLike, **described: Any) -> None:
-        """Write ``transform.npz`` and a model card into a folder; `glocal.transform.card.card` takes `described`."""
+        """Write ``transform.npz`` and a model card into a folder; `glocal.transform.card.card` takes `described`.
+
+        The file keeps what is described, so that the card of who loads and shares it again says it too.
+        """
+        described = {**self.meta.get("card", {}), **{key: value for key, value in described.items() if value}}
         text = card(self.weights, self.bias, self.mean, self.std, self.meta, **described)
-        self.save(make_folder(folder) / TRANSFORM_NAME)
+        replace(self, meta={**self.meta, "card": described}).save(make_folder(folder) / TRANSFORM_NAME)
         with atomic_write(Path(folder) / "README.md") as stream:
             stream.write(text.encode())
 
@@ -305,3 +356,7 @@ class LinearTransform:
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder, **described)
             return upload(folder, repository, private=private, message=f"glocal: {self!r}")
+
+
+pretrained = LinearTransform.from_pretrained
+"""A transform by its name, of those that come with the package, files and folders, published ones, and the hub's."""

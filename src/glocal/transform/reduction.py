@@ -61,21 +61,6 @@ class Leading:
         )
 
 
-def reduced(transform: LinearTransform, features: Features | np.ndarray, dimensions: int) -> LinearTransform:
-    """The transform to fewer dimensions whose similarities on these features are nearest to those of `transform`.
-
-    It is ``leading(transform, features).transform(dimensions)``; `leading` says how it is found, and how much r
-    dimensions keep for every r at once.
-
-    Examples
-    --------
-    >>> X = np.array([[3.0, 1.0], [1.0, 1.0], [2.0, 1.1]], dtype=np.float32)
-    >>> reduced(LinearTransform(np.eye(2, dtype=np.float32), None, mean=1.0, std=2.0), X, 1)
-    LinearTransform(2 to 1 dimensions, mean 1, std 2)
-    """
-    return leading(transform, features).transform(dimensions)
-
-
 def leading(
     transform: LinearTransform, features: Features | np.ndarray | Iterable[np.ndarray], *, normalize: bool = False
 ) -> Leading:
@@ -102,6 +87,12 @@ def leading(
     ------
     DataError
         The dimensions differ, a row holds NaN or infinity, or the transform maps all of them to 0.
+
+    Examples
+    --------
+    >>> X = np.array([[3.0, 1.0], [1.0, 1.0], [2.0, 1.1]], dtype=np.float32)
+    >>> leading(LinearTransform(np.eye(2, dtype=np.float32), None, mean=1.0, std=2.0), X).transform(1)
+    LinearTransform(2 to 1 dimensions, mean 1, std 2)
 
     References
     ----------
