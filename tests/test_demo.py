@@ -70,8 +70,8 @@ def test_the_people_are_scored_on_the_same_held_out_answers(scores):
 
 def test_the_folder_is_that_of_a_suite(ran):
     """rows.jsonl, views and suite.toml are there; the report counts each score once, and the people as a ceiling."""
-    assert {path.stem for path in (ran / "views").iterdir()} == {f"simulated-{arm}" for arm in ARMS}
-    assert [arm.name for arm in Plan.load(ran / "suite.toml").arms] == ARMS
+    assert {path.stem for path in (ran / "views/simulated").iterdir()} == set(ARMS)
+    assert list(Plan.load(ran / "suite.toml").arms) == ARMS
     run = load_runs(ran)[0]
     assert set(run.rows["transform"]) == {*ARMS, "people"}
     assert len(run.rows) == len(read_rows(ran / "rows.jsonl"))

@@ -7,17 +7,14 @@ import io
 import json
 import os
 import random
-import re
 import resource
 import signal
 import traceback
 import warnings
 import zipfile
-from csv import reader
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -34,7 +31,6 @@ from glocal.evaluation.view import load_view
 from glocal.extract.images import Unreadable, decode_image
 from glocal.files import read_lines
 from glocal.results import read_rows
-from glocal.suite import text as tables
 from glocal.suite.plan import Plan
 from glocal.sweep.grid import settings
 from glocal.transform import LinearTransform
@@ -378,17 +374,3 @@ def test_what_the_command_line_prints_is_safe_for_a_terminal(tmp_path, capsys):
     assert (streams.out + streams.err).replace("\n", "").isprintable()
     assert "a\\nb\\x07" in streams.out
     assert "x\\x1b[2J" in streams.err
-
-
-def test_a_name_in_a_table_is_a_name():
-    """A spreadsheet computes nothing, and Markdown splits nothing, because of what an arm is called."""
-    names = ["=1+1", "+1", "-1+cmd|' /C calc'!A0", "@SUM(A1)", "a|b\\|c", "<b>", "\x1b[2J"]
-    table = pd.DataFrame({"arm": names, "=x": ["-0.004 [-0.008, +0.000]*"] * 7, "n": [-1.5] * 7})
-    cells = list(reader(io.StringIO(tables.csv(table))))
-    assert cells[0] == ["arm", "'=x", "n"]
-    assert [line[0] for line in cells[1:]] == ["'=1+1", "+1", "'-1+cmd|' /C calc'!A0", "'@SUM(A1)", *names[4:]]
-    assert all(line[1:] == ["-0.004 [-0.008, +0.000]*", "-1.5"] for line in cells[1:])
-    lines = tables.markdown(table).splitlines()
-    assert all(len(re.sub(r"\\.", "", line).split("|")) == 5 for line in lines)
-    assert "\\<b>" in lines[-2]
-    assert "\x1b" not in lines[-1]

@@ -266,9 +266,9 @@ def test_what_is_done_is_not_done_again(result, out, folder, tmp_path, monkeypat
         assert stamps_of(again / "views") == stamps
         (folder / "more.toml").write_text(SUITE.replace("shots = 2", "shots = 1"))
         assert run_suite(Plan.load(folder / "more.toml"), again).n_kept == len(ARMS) * (len(TASKS) - 1)
-    one = again / "cells" / "net-global-rdm.npz"
+    one = again / "cells/net/global/rdm.npz"
     one.write_bytes(one.read_bytes()[:100])
-    with pytest.raises(FileError, match="net-global-rdm"):
+    with pytest.raises(FileError, match="rdm"):
         run_suite(plan, again)
     one.unlink()
     monkeypatch.setattr("glocal.suite.run.__version__", "0.0.1")
@@ -277,7 +277,7 @@ def test_what_is_done_is_not_done_again(result, out, folder, tmp_path, monkeypat
 
 
 def stamps_of(folder):
-    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    return {path.name: path.stat().st_mtime_ns for path in folder.rglob("*.npz")}
 
 
 def test_names_beside_a_file_are_part_of_what_its_scores_depend_on(made, tmp_path):
@@ -306,11 +306,11 @@ def test_a_killed_suite_goes_on(folder, result, out, tmp_path, started):
     again = tmp_path / "s"
     command = [*processes.COMMAND_LINE, "suite", str(folder / "suite.toml"), "--out", str(again)]
     process = started(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    while process.poll() is None and len(list(again.glob("cells/[!.]*.npz"))) < 6:
+    while process.poll() is None and len(list(again.glob("cells/*/*/[!.]*.npz"))) < 6:
         time.sleep(0.005)
     process.kill()
     process.wait()
-    done = len(list(again.glob("cells/[!.]*.npz")))
+    done = len(list(again.glob("cells/*/*/[!.]*.npz")))
     assert run_suite(Plan.load(folder / "suite.toml"), again).n_kept == done
     assert (again / "rows.jsonl").read_bytes() == (out / "rows.jsonl").read_bytes()
 
@@ -457,12 +457,12 @@ def test_tasks_without_files_are_left_out_if_asked(folder, tmp_path, capsys):
 def test_the_papers_tables_are_written_out():
     """examples/paper.toml has the few-shot, anomaly, agreement and structure tasks of the paper, and its arms."""
     plan = Plan.load(EXAMPLES / "paper.toml")
-    assert [arm.name for arm in plan.arms] == ["original", "naive", "global", "glocal", "published"]
-    kinds = [task.kind for task in plan.tasks]
+    assert list(plan.arms) == ["original", "naive", "global", "glocal", "published"]
+    kinds = [task.kind for task in plan.tasks.values()]
     assert {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)} == {
         "odd-one-out": 1, "rsa": 1, "few-shot": 8, "anomaly": 18, "structure": 1,
     }  # fmt: skip
-    assert {task.settings["breeds"] for task in plan.tasks if "breeds" in task.settings} == set(breeds())
+    assert {getattr(task, "breeds", None) for task in plan.tasks.values()} == {None, *breeds()}
 
 
 @pytest.mark.data
@@ -472,9 +472,9 @@ def test_the_tables_in_small_run_on_real_data(data_dir, tmp_path, monkeypatch):
     monkeypatch.setenv("GLOCAL_DATA_DIR", str(data_dir))
     subprocess.run([processes.sys.executable, EXAMPLES / "things.py", tmp_path], check=True)
     plan = Plan.load(EXAMPLES / "things.toml", tmp_path)
-    for network in plan.networks:
-        for text in (network.features, network.local, *(file for task in plan.tasks for file in task.files)):
-            assert (plan.root / text.replace("{network}", network.name)).exists()
+    assert plan.present()[1] == {}
+    for network in map(plan.sources, plan.networks):
+        assert all(network.path(file).exists() for file in (network.network.features, network.network.local))
     assert len(Features.load(tmp_path / "squeezenet1_1" / "imagenet.npy")) == 500
 
 

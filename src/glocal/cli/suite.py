@@ -28,11 +28,10 @@ def suite(
     Example: glocal suite suite.toml --out suite-out
     """
     from glocal.suite import Plan, run_suite
-    from glocal.suite.sources import present
 
     plan = Plan.load(file, root)
     if skip_missing:
-        plan, missing = present(plan)
+        plan, missing = plan.present()
         for name, path in missing.items():
             say(f"task {name} is left out: {path} does not exist")
     with progress_bar("suite", unit="cells", lines=True) as progress:

@@ -122,27 +122,25 @@ def _suite(path: Path) -> dict[str, Any]:
     record = read_object(path / "suite.json", what="run", fix=_FIX)
     with reading(path / "suite.json", "run", _FIX):
         _ = [record["plan"][key].keys() for key in ("arms", "networks", "tasks")]
-        files = {
-            f"{network}, {arm}": path / "transforms" / Path(str(file)).name
-            for network, fitted in (record.get("transforms") or {}).items()
-            for arm, file in fitted.items()
-        }
-    fits = {name: LinearTransform.load(file).meta.get("fit") or {} for name, file in files.items() if file.is_file()}
+    files = sorted((path / "transforms").rglob("*.npz"))
+    fits = {
+        f"{file.parent.name}, {file.stem}": LinearTransform.load(file).meta.get("fit") or {}
+        for file in files
+        if file.stem in record["plan"]["arms"]
+    }
     return {"record": record, "fits": fits}
 
 
 def _views(path: Path, run: Run) -> dict[str, dict[str, View]]:
-    """The views of a folder, without those of arms that its suite has no more."""
-    plan = run.record.get("plan")
+    """The views of a folder, the baseline first, without those of arms that its suite has no more."""
+    plan = run.record.get("plan") or {"arms": ("original", "chosen")}
     found: dict[str, dict[str, View]] = {}
-    for file in sorted((path / "views").glob("*.npz")):
+    for file in sorted((path / "views").rglob("*.npz")):
         view = load_view(file)
-        network, arm = str(view.meta.get("network") or run.name), str(view.meta.get("arm", file.stem))
-        if plan is None or (network in plan["networks"] and arm in plan["arms"]):
-            found.setdefault(network, {})[arm] = view
-    order = ["original"] if plan is None else [plan.get("baseline"), *plan["arms"]]
-    place = {arm: number for number, arm in reversed(list(enumerate(order)))}
+        found.setdefault(str(view.meta.get("network") or run.name), {})[str(view.meta.get("arm"))] = view
+    order = dict.fromkeys([run.baseline, *plan["arms"]])
     return {
-        network: dict(sorted(arms.items(), key=lambda item: place.get(item[0], len(order))))
+        network: {arm: arms[arm] for arm in order if arm in arms}
         for network, arms in found.items()
+        if network in plan.get("networks", found)
     }

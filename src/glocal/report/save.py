@@ -14,7 +14,6 @@ from glocal.report.charts import front_chart, objects_chart, task_chart
 from glocal.report.front import front_points, summary
 from glocal.report.runs import Run
 from glocal.suite.table import arms, bounds, main_rows, score_table
-from glocal.suite.text import csv
 
 _DOTS = 200  # an inch
 
@@ -62,7 +61,7 @@ def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     for name, table in _named(runs, tables):
         if len(table):
             latex: str = table.style.format(escape="latex").hide().to_latex(hrules=True)
-            for kind, text in (("csv", csv(table)), ("tex", latex)):
+            for kind, text in (("csv", table.to_csv(index=False)), ("tex", latex)):
                 written.append(make_folder(folder) / f"{name}.{kind}")
                 with atomic_write(written[-1]) as stream:
                     stream.write(text.encode())

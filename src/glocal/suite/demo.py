@@ -17,7 +17,6 @@ from glocal.files import PathLike, atomic_write, make_folder
 from glocal.results import PEOPLE, to_json
 from glocal.suite.plan import Plan
 from glocal.suite.run import Progress, SuiteResult, run_suite
-from glocal.suite.sources import Sources
 from glocal.sweep.run import sweep
 
 # naive shrinks toward 0 and not toward an identity: the same λ would be a far stronger penalty
@@ -98,7 +97,7 @@ def run_demo(out: PathLike, progress: Progress | None = None) -> SuiteResult:
     _write(folder / "suite.toml", SUITE)
     plan = Plan.load(folder / "suite.toml")
     found = run_suite(plan, folder, progress)
-    heldout = Sources(plan, plan.networks[0]).fold[1]
+    heldout = plan.sources("simulated").fold[1]
     people = odd_one_out(world.mind, heldout, similarity="dot").scores[0]  # as they compare
     ceiling = replace(
         people, metric="ceiling_people", split=found.scores[0].split, transform=PEOPLE, network="simulated"

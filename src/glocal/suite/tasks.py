@@ -1,15 +1,19 @@
-"""The kinds of tasks of a suite: which files each takes, and the evaluation that it runs on them."""
+"""The kinds of tasks of a suite: which files and options each takes, and the evaluation that it runs on them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from glocal.data.features import Features
 from glocal.data.rdm import join_rdms, load_index, load_rdms
 from glocal.data.sources import breeds_sides
+from glocal.errors import ParameterError
 from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.ceiling import ceiling
@@ -18,81 +22,202 @@ from glocal.evaluation.result import EvaluationResult, KeptResult
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure
-from glocal.suite.plan import Task
-from glocal.suite.sources import Sources
+from glocal.options import Options
+from glocal.suite.sources import File, Sources
 
 Embed = Callable[[Features], np.ndarray]
+Breeds = Literal["entity13", "entity30", "living17", "nonliving26"]
 
 
-def perform(task: Task, sources: Sources, embed: Embed, split: str, seed: int) -> KeptResult:
-    """Score one embedding in one task; `split` names the held-out answers in the rows."""
-    result, where = _KINDS[task.kind](task, sources, embed, seed)
-    scores = tuple(replace(score, split=where or split) for score in result.scores)
-    return KeptResult(scores, result.units)
+class Task(Options):
+    """One evaluation: its paths are files, and its other settings are options of the evaluation, which has defaults."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that it names."""
+        return tuple(value for _, value in self if isinstance(value, Path))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of its evaluation that it gives."""
+        given = {name: value for name, value in self if value is not None and not isinstance(value, Path)}
+        return {name: value for name, value in given.items() if name not in ("kind", "breeds")}
+
+    @property
+    def split(self) -> Path | None:
+        """The file that is scored; None are the held-out answers of the suite."""
+        return self.files[0]
+
+    @abstractmethod
+    def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
+        """Score one embedding."""
 
 
-def _odd_one_out(task: Task, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str | None]:
-    own = task.settings.get("answers")
-    answers = sources.fold[1] if own is None else sources.answers(own)
-    found, of_people = odd_one_out(embed(sources.objects), answers, **task.options), ceiling(answers)
-    bounds = () if of_people is None else of_people.scores
-    return KeptResult((*found.scores, *bounds), found.units), own
+class OddOneOutTask(Task):
+    """Agreement with people, on answers about held-out objects or on those of a file, with their ceilings."""
+
+    kind: Literal["odd-one-out"]
+    answers: File | None = None
+    similarity: Literal["cosine", "dot"] | None = None
+
+    @property
+    def split(self) -> Path | None:
+        """The file of answers."""
+        return self.answers
+
+    def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
+        """By `odd_one_out` and `ceiling`."""
+        answers = sources.fold[1] if self.answers is None else sources.answers(self.answers)
+        found, of_people = odd_one_out(embed(sources.objects), answers, **self.options), ceiling(answers)
+        return KeptResult((*found.scores, *(() if of_people is None else of_people.scores)), found.units)
 
 
-def _rsa(task: Task, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
-    settings = task.settings
-    index = load_index(sources.path(settings["index"])) if "index" in settings else None
-    ids = None if index is None else sources.object_ids
-    joined = join_rdms(sources.objects, load_rdms(sources.path(settings["rdm"])), index, ids)
-    return rsa(embed(sources.objects)[joined.rows], joined.rdms, **task.options), settings["rdm"]
+class RSATask(Task):
+    """Correlation with people's dissimilarities."""
+
+    kind: Literal["rsa"]
+    rdm: File
+    index: File | None = None
+    kernel: Literal["cosine", "correlation", "dot"] | None = None
+
+    def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
+        """By `rsa`."""
+        index = None if self.index is None else load_index(sources.path(self.index))
+        ids = None if index is None else sources.object_ids
+        joined = join_rdms(sources.objects, load_rdms(sources.path(self.rdm)), index, ids)
+        return rsa(embed(sources.objects)[joined.rows], joined.rdms, **self.options)
 
 
-def _few_shot(task: Task, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
-    train, y_train, test, y_test = _sides(task, sources)
-    X = embed(train)
-    Z = X if test is train else embed(test)
-    found = few_shot(X, y_train, Z, y_test, seed=seed, leave_out_shots=test is train, **task.options)
-    return found, task.settings.get("test", task.settings["train"])
+class _Sides(Task):
+    """Training and test images with their labels; without a test file both are the same."""
+
+    train: File
+    train_labels: File | None = None
+    test: File | None = None
+    test_labels: File | None = None
+    breeds: Breeds | None = None
+
+    @model_validator(mode="after")
+    def _labelled(self) -> _Sides:
+        if (self.test is None) != (self.test_labels is None):
+            raise ParameterError("test and test_labels go together.")
+        if self.breeds is not None and self.test is None:
+            raise ParameterError("breeds needs test and test_labels.")
+        return self
+
+    @property
+    def split(self) -> Path | None:
+        """The test file."""
+        return self.test or self.train
+
+    def sides(self, sources: Sources) -> tuple[Features, np.ndarray, Features, np.ndarray]:
+        """Features and labels of both, of BREEDS those of its classes."""
+        assert self.train_labels is not None
+        train = test = sources.features(self.train)
+        y = z = sources.labels(self.train_labels, train)
+        if self.test is not None and self.test_labels is not None:
+            test = sources.features(self.test)
+            z = sources.labels(self.test_labels, test)
+        return (train, y, test, z) if self.breeds is None else breeds_sides(self.breeds, train, y, test, z)
 
 
-def _anomaly(task: Task, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
-    settings, given = task.settings, task.options
-    if "anomalies" in settings:
-        rows = (embed(sources.features(settings[key])) for key in ("train", "test", "anomalies"))
-        return anomaly_against(*rows, **given), settings["anomalies"]
-    train, y_train, test, y_test = _sides(task, sources)
-    for key, features in (("train_subclasses", train), ("test_subclasses", test)):
-        if key in settings:
-            given[key] = sources.labels(settings[key], features)
-    return anomaly(embed(train), y_train, embed(test), y_test, **given), settings["test"]
+class FewShotTask(_Sides):
+    """A probe fitted on a few images of each class."""
+
+    kind: Literal["few-shot"]
+    train_labels: File
+    shots: int | None = Field(None, ge=1)
+    draws: int | None = Field(None, ge=1)
+    probe: Literal["logistic", "ncm", "1nn"] | None = None
+
+    def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
+        """By `few_shot`."""
+        train, y, test, z = self.sides(sources)
+        same, X, seed = test is train, embed(train), sources.shared.seed
+        return few_shot(X, y, X if same else embed(test), z, seed=seed, leave_out_shots=same, **self.options)
 
 
-def _sides(task: Task, sources: Sources) -> tuple[Features, np.ndarray, Features, np.ndarray]:
-    """Training and test features with their labels; without a test file both are the same."""
-    settings = task.settings
-    train = sources.features(settings["train"])
-    y_train = sources.labels(settings["train_labels"], train)
-    test, y_test = train, y_train
-    if "test" in settings:
-        test = sources.features(settings["test"])
-        y_test = sources.labels(settings["test_labels"], test)
-    if "breeds" in settings:
-        return breeds_sides(settings["breeds"], train, y_train, test, y_test)
-    return train, y_train, test, y_test
+class AnomalyTask(_Sides):
+    """Anomalies among the test images: those of other classes, or all of a third file."""
+
+    kind: Literal["anomaly"]
+    test: File
+    anomalies: File | None = None
+    train_subclasses: File | None = None
+    test_subclasses: File | None = None
+    mode: Literal["one-vs-rest", "leave-one-out", "shift"] | None = None
+    k: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _labelled(self) -> AnomalyTask:
+        of_classes = ("train_labels", "test_labels", "train_subclasses", "test_subclasses", "mode", "breeds")
+        given = [name for name in of_classes if getattr(self, name) is not None]
+        if self.anomalies is not None and given:
+            raise ParameterError(f"anomalies, a task without labels, does not go with {given[0]}.")
+        lacking = [name for name in of_classes[:2] if name not in given]
+        if self.anomalies is None and lacking:
+            raise ParameterError(f"names no {lacking[0]}.")
+        if (self.train_subclasses is None) != (self.test_subclasses is None):
+            raise ParameterError("train_subclasses and test_subclasses go together.")
+        if self.breeds is not None and self.train_subclasses is not None:
+            raise ParameterError("breeds does not go with train_subclasses.")
+        return self
+
+    @property
+    def split(self) -> Path | None:
+        """The file of anomalies, or the test file."""
+        return self.anomalies or self.test
+
+    def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
+        """By `anomaly` or `anomaly_against`."""
+        if self.anomalies is not None:
+            rows = (embed(sources.features(file)) for file in (self.train, self.test, self.anomalies))
+            return anomaly_against(*rows, **self.options)
+        (train, y, test, z), subclasses = self.sides(sources), dict[str, Any]()
+        if self.train_subclasses is not None and self.test_subclasses is not None:
+            subclasses["train_subclasses"] = sources.labels(self.train_subclasses, train)
+            subclasses["test_subclasses"] = sources.labels(self.test_subclasses, test)
+        return anomaly(embed(train), y, embed(test), z, **subclasses, **self.options)
 
 
-def _structure(task: Task, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
-    features = sources.features(task.settings["features"])
-    X = sources.objects.standardization(features.matrix, "float64")
-    return structure(X, embed(features), seed=seed, **task.options), task.settings["features"]
+class StructureTask(Task):
+    """What a transform does to the structure of images."""
+
+    kind: Literal["structure"]
+    features: File
+    k: int | None = Field(None, ge=1)
+
+    def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
+        """By `structure`."""
+        features = sources.features(self.features)
+        X = sources.objects.standardization(features.matrix, "float64")
+        return structure(X, embed(features), seed=sources.shared.seed, **self.options)
 
 
-def _retrieval(task: Task, sources: Sources, embed: Embed, seed: int) -> tuple[EvaluationResult, str]:
-    features = sources.features(task.settings["features"])
-    return retrieval(embed(features), sources.labels(task.settings["labels"], features)), task.settings["features"]
+class RetrievalTask(Task):
+    """Images of one class found among others."""
+
+    kind: Literal["retrieval"]
+    features: File
+    labels: File
+
+    def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
+        """By `retrieval`."""
+        features = sources.features(self.features)
+        return retrieval(embed(features), sources.labels(self.labels, features))
 
 
-_KINDS: dict[str, Callable[[Task, Sources, Embed, int], tuple[EvaluationResult, str | None]]] = {
-    "odd-one-out": _odd_one_out, "rsa": _rsa, "few-shot": _few_shot, "anomaly": _anomaly, "structure": _structure,
-    "retrieval": _retrieval,
+KINDS: dict[str, type[Task]] = {
+    "odd-one-out": OddOneOutTask, "rsa": RSATask, "few-shot": FewShotTask, "anomaly": AnomalyTask,
+    "structure": StructureTask, "retrieval": RetrievalTask,
 }  # fmt: skip
+
+
+def task(table: Mapping[str, Any] | Task) -> Task:
+    """The task of a table: what its `kind` says."""
+    if isinstance(table, Task):
+        return table
+    kind = table.get("kind")
+    if kind not in KINDS:
+        raise ParameterError(f"kind={kind!r} is not allowed: it must be one of {', '.join(KINDS)}.")
+    return KINDS[kind](**table)
