@@ -191,8 +191,14 @@ def test_names_of_thingsvision_and_the_paper_are_understood(given, meant):
     assert str(ModelName.parse(given)) == meant
 
 
-NAMES = ["keras:resnet", "timm:", "", "simclr-rn50", "python:nothing", "python:no_such_module:f", "python:json:no_such"]
-OF_LIBRARIES = ["timm:vit_bas", "timm:test_vit:some_tag", "torchvision:resnet17", "torchvision:resnet18:V9"]
+NAMES = ["keras:resnet", "timm:", "", "python:nothing", "python:no_such_module:f", "python:json:no_such"]
+OF_LIBRARIES = [
+    "simclr-rn50",
+    "timm:vit_bas",
+    "timm:test_vit:some_tag",
+    "torchvision:resnet17",
+    "torchvision:resnet18:V9",
+]
 OF_LIBRARIES += ["openclip:ViT-Z", "openclip:ViT-B-32", "openclip:ViT-B-32:nope"]
 
 

@@ -29,7 +29,7 @@ FORMATS = (
     "TGA", "TIFF", "WEBP", "XBM",
 )  # fmt: skip
 MOST_PIXELS = 89_478_485  # above it Pillow warns of bombs; up to 12 bytes a pixel are held at once
-_NUMBER, _NO_TEXT = re.compile(r"[0-9]+"), re.compile("[\0\ud800-\udfff]")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 class Unreadable(Exception):  # noqa: N818  not an error of the run: one item that is reported by name
@@ -131,11 +131,9 @@ def natural_key(name: str) -> tuple[str, str]:
     >>> sorted(["b/1.png", "a10.png", "a2.png", "B/0.png"], key=natural_key)
     ['a2.png', 'a10.png', 'B/0.png', 'b/1.png']
     """
-    # the end of a folder's name sorts before that of a stem, that before a number, a number by its length and digits
-    # before letters: plain strings, since nested tuples for each of a million names would weigh a gigabyte
     stem, extension = os.path.splitext(name.casefold())
-    folded = _NUMBER.sub(_by_value, f"{stem}\1{extension}").replace("/", "\0")
-    return folded, name  # names that differ in case or leading zeros only still have one order
+    padded = re.sub("[0-9]+", lambda number: number[0].zfill(20), f"{stem}\1{extension}").replace("/", "\0")
+    return padded, name  # names that differ in case or leading zeros only still have one order
 
 
 def decode_image(file: PathLike, *, at_least: int | None = None) -> Image:
@@ -178,13 +176,11 @@ def _below(folder: Path) -> list[str]:
 
     found, seen = [], set()
     for root, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
-        status = os.stat(root)
-        if (status.st_dev, status.st_ino) in seen:
+        if (real := os.path.realpath(root)) in seen:
             folders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
-        within = Path(root).relative_to(folder).as_posix()
-        found += files if within == "." else [f"{within}/{file}" for file in files]
+        seen.add(real)
+        found += [(Path(root).relative_to(folder) / file).as_posix() for file in files]
     return found
 
 
@@ -216,11 +212,6 @@ def _formats() -> tuple[str, ...]:
 @functools.cache
 def _extensions() -> frozenset[str]:
     return frozenset(extension for extension, kind in _pil().registered_extensions().items() if kind in FORMATS)
-
-
-def _by_value(number: re.Match[str]) -> str:
-    digits = number[0].lstrip("0")
-    return f"\2{chr(1 + min(len(digits), 50_000))}{digits}\2"
 
 
 def _stamp(file: PathLike) -> str:

@@ -92,10 +92,8 @@ class Model:
         try:
             self.module.eval().requires_grad_(False).to(device=device, dtype=DTYPES[dtype])
         except (RuntimeError, AssertionError) as error:
-            raise ParameterError(
-                f"device {device!r} cannot be used ({one_line(error)[:160]}); allowed are auto, cpu, cuda and others "
-                "that torch knows."
-            ) from error
+            reason = one_line(error).partition(". ")[0][:300]
+            raise ParameterError(f"device {device!r} cannot be used ({reason}). Use cpu, or leave it out.") from error
         return self
 
 
@@ -115,7 +113,10 @@ def library_model(
     if name.name not in models:
         near = ", ".join(get_close_matches(name.name, models, n=4))
         hint = f" Did you mean {near}?" if near else ""
-        raise ParameterError(f"{name.package} has no model {name.name}.{hint} {name.package}.list_models() lists all.")
+        raise ParameterError(
+            f"{name.package} has no model {name.name}.{hint} {name.package}.list_models() lists all. Other "
+            "libraries are named by a prefix, timm: or openclip:, your own networks by python:package.module:factory."
+        )
     fetched = not _is_file(name.weights) and name.weights != RANDOM
     tag = (name.weights or default) if fetched else None
     if fetched and tag not in tags:

@@ -29,11 +29,6 @@ _TO_TIMM = {
     "mae-vit-large-p16": "vit_large_patch16_224.mae",
     "mae-vit-huge-p14": "vit_huge_patch14_224.mae",
 }
-_ELSEWHERE = re.compile(
-    r"^(simclr|mocov2|jigsaw|rotnet|swav|pirl|barlowtwins|vicreg|dino-rn50|dino-xcit|cornet|harmonization|dreamsim|"
-    r"align$|kakaobrain|segmentanything|.*ecoset)",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -70,7 +65,7 @@ class ModelName:
         Raises
         ------
         ParameterError
-            A library that is not known, or a model that none of them has.
+            A library that is not known, or no name.
         """
         library, colon, rest = text.partition(":")
         if not colon:
@@ -91,11 +86,6 @@ class ModelName:
 
 
 def _from_thingsvision(text: str) -> ModelName:
-    if _ELSEWHERE.match(text):
-        raise ParameterError(
-            f"thingsvision's model {text} is in none of timm, open_clip and torchvision. Write a factory that builds "
-            "it and name that: python:package.module:factory."
-        )
     if text in _TO_TIMM:
         at_224 = {**_AT_224} if text.startswith("dinov2") else {}  # thingsvision shows DINOv2 224 pixels, timm 518
         return ModelName("timm", _TO_TIMM[text], None, at_224)

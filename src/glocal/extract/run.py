@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import re
 import shutil
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
-from itertools import chain, islice
+from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +36,10 @@ from glocal.files import PathLike, atomic_write, make_folder, one_line, read_obj
 from glocal.results import to_json
 
 Progress = Callable[[int, int], None]
-"""Called with the number of images done so far, by any process, and of all."""
+"""Called with the number of images that are passed, and of all."""
 RECORD_FILE, NAMES_FILE, WORK = "record.json", "file_names.txt", ".extract"
 _CHUNK = 512  # images, about: what a killed process does again at most
 _AHEAD = 2  # batches prepared besides the one in the network: a slow image delays nothing, memory stays small
-_PACKAGES = ("numpy", "pillow", "timm", "torchvision", "open-clip-torch", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -139,7 +136,8 @@ class Extractor:
         return {
             "model": self.loaded.name, **self.loaded.identity, "pool": self.pool, "dtype": self.dtype,
             "layers": {layer: str(place) for layer, place in self.read_from.items()},
-            "device": self.device.partition(":")[0], "batch_size": self.batch_size, "versions": _versions(),
+            "device": self.device.partition(":")[0], "batch_size": self.batch_size,
+            "versions": {"glocal": __version__, "torch": torch.__version__, "pillow": version("pillow")},
         }  # fmt: skip
 
     def extract(
@@ -181,39 +179,34 @@ class Extractor:
             chunks = {
                 folder / WORK / f"{start:09d}.npz": range(start, min(start + rows, n)) for start in range(0, n, rows)
             }
-            mine = list(chunks.items())[part[0] - 1 :: part[1]]
-            self._make({file: items for file, items in mine if not file.exists()}, source, progress)
+            with ThreadPoolExecutor(self.workers, "decode") as pool, warnings.catch_warnings():
+                warnings.filterwarnings("ignore", module=r"PIL\.")  # said of images that are read all the same
+                for file, items in [*chunks.items()][part[0] - 1 :: part[1]]:
+                    if not file.exists():
+                        self._make(file, items, source, pool, progress)
             if not all(file.exists() for file in chunks):
                 return Extraction(folder, {}, record)
             record = _joined(list(chunks), source, folder, places, record)
         return Extraction(folder, {layer: place / "features.npy" for layer, place in places.items()}, record)
 
-    def _make(self, chunks: Mapping[Path, range], source: Source, progress: Progress) -> None:
-        """Write chunks: the rows of every layer, the numbers of their images, and what is missing and why."""
-        done, any_row = len(source) - sum(map(len, chunks.values())), False
-        with closing(self._inputs(source, chunks.values())) as batches:
-            for file, items in chunks.items():
-                found: dict[str, list[np.ndarray]] = {layer: [] for layer in self.read_from}
-                numbers: list[int] = []
-                missing: list[tuple[str, str]] = []
-                for inputs in islice(batches, -(-len(items) // self.batch_size)):
-                    missing += [(source.names[n], str(x)) for n, x in inputs.items() if isinstance(x, Unreadable)]
-                    whole = {n: x for n, x in inputs.items() if isinstance(x, Tensor)}
-                    if not (whole or any_row) and any(isinstance(x, _Unprepared) for x in inputs.values()):
-                        raise DataError(
-                            f"none of the first {len(inputs)} images could be preprocessed; {' '.join(missing[-1])}. "
-                            "Check the preprocessing of the model."
-                        )
-                    for layer, rows in self._rows(whole, list(inputs), source).items() if whole else ():
-                        found[layer].append(rows)
-                    numbers += whole
-                    any_row = any_row or bool(whole)
-                    done += len(inputs)
-                    progress(done, len(source))
-                arrays = {f"layer_{i}": np.concatenate(rows) for i, rows in enumerate(found.values()) if rows}
-                with atomic_write(file) as stream:
-                    told = np.array(json.dumps(missing))
-                    np.savez(stream, allow_pickle=False, **arrays, numbers=np.array(numbers, np.int64), missing=told)
+    def _make(self, file: Path, items: range, source: Source, pool: ThreadPoolExecutor, progress: Progress) -> None:
+        """Write a chunk: the rows of every layer, the numbers of their images, and what is missing and why."""
+        found: dict[str, list[np.ndarray]] = {layer: [] for layer in self.read_from}
+        numbers: list[int] = []
+        missing: list[tuple[str, str]] = []
+        for inputs in self._inputs(source, items, pool):
+            missing += [(source.names[n], str(x)) for n, x in inputs.items() if isinstance(x, Unreadable)]
+            whole = {n: x for n, x in inputs.items() if isinstance(x, Tensor)}
+            for layer, rows in self._rows(whole, list(inputs), source).items() if whole else ():
+                found[layer].append(rows)
+            numbers += whole
+            progress(max(inputs) + 1, len(source))
+        if not numbers and not items.start:  # before hours in which nothing works
+            raise DataError(f"none of the first {len(items)} images could be used; {' '.join(missing[0])}.")
+        arrays = {f"layer_{i}": np.concatenate(rows) for i, rows in enumerate(found.values()) if rows}
+        with atomic_write(file) as stream:
+            told = np.array(json.dumps(missing))
+            np.savez(stream, allow_pickle=False, **arrays, numbers=np.array(numbers, np.int64), missing=told)
 
     def _rows(self, whole: Mapping[int, Tensor], places: list[int], source: Source) -> dict[str, np.ndarray]:
         """(k, p) features of every layer for the k inputs that are whole, each at its own place in the batch.
@@ -243,7 +236,9 @@ class Extractor:
                 )
         return found
 
-    def _inputs(self, source: Source, chunks: Iterable[range]) -> Generator[dict[int, Tensor | Unreadable], None, None]:
+    def _inputs(
+        self, source: Source, items: range, pool: ThreadPoolExecutor
+    ) -> Iterator[dict[int, Tensor | Unreadable]]:
         """The input of each image of a batch, or why there is none, prepared by threads a few batches ahead."""
 
         def prepare(number: int) -> Tensor | Unreadable:
@@ -254,41 +249,27 @@ class Extractor:
             except GLocalError:
                 raise
             except Exception as error:  # noqa: BLE001  code of others; the image is reported by name
-                return _Unprepared(f"its preprocessing fails: {type(error).__name__}: {one_line(error)[:120]}")
+                return Unreadable(f"its preprocessing fails: {type(error).__name__}: {one_line(error)[:120]}")
 
-        size, ahead = self.batch_size, deque[dict[int, Future[Tensor | Unreadable]]]()
-        batches = (items[start : start + size] for items in chunks for start in range(0, len(items), size))
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL\.")  # said of images that are read all the same
-            try:
-                for numbers in chain(batches, [()] * _AHEAD):
-                    ahead.append({number: pool.submit(prepare, number) for number in numbers})
-                    if len(ahead) > _AHEAD:
-                        yield {number: future.result() for number, future in ahead.popleft().items()}
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-
-
-class _Unprepared(Unreadable):
-    """The image is readable, and the model's preprocessing fails on it."""
-
-
-def cached_folder(extractor: Extractor, source: Source) -> Path:
-    """The folder of the cache for the features of these images by this network and these versions."""
-    content = to_json([extractor.identity, source.sha256()])
-    return cache_folder() / "features" / hashlib.sha256(content.encode()).hexdigest()[:32]
+        ahead = deque[dict[int, Future[Tensor | Unreadable]]]()
+        batches = (items[i : i + self.batch_size] for i in range(0, len(items), self.batch_size))
+        for numbers in chain(batches, [()] * _AHEAD):
+            ahead.append({number: pool.submit(prepare, number) for number in numbers})
+            if len(ahead) > _AHEAD:
+                yield {number: future.result() for number, future in ahead.popleft().items()}
 
 
 def cached_features(extractor: Extractor, source: Source, progress: Progress = lambda done, total: None) -> Extraction:
-    """Extract into `cached_folder`, or find there what was extracted before.
+    """Extract into a folder of the cache for these images, network and versions, or find there what was done before.
 
     Raises
     ------
     DataError
         Some images cannot be read.
     """
-    result = extractor.extract(source, cached_folder(extractor, source), progress=progress)
+    content = to_json([extractor.identity, source.sha256()])
+    folder = cache_folder() / "features" / hashlib.sha256(content.encode()).hexdigest()[:32]
+    result = extractor.extract(source, folder, progress=progress)
     if result.missing:
         named = "; ".join(" ".join(one) for one in result.missing[:3])
         raise DataError(
@@ -296,17 +277,6 @@ def cached_features(extractor: Extractor, source: Source, progress: Progress = l
             "or remove them, or use glocal extract --skip-unreadable and its folder."
         )
     return result
-
-
-def _versions() -> dict[str, str]:
-    """Versions of what decodes images and runs networks in this process."""
-    installed = {"glocal": __version__, "python": platform.python_version(), "torch": torch.__version__}
-    for package in _PACKAGES:
-        try:
-            installed[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return installed
 
 
 def _places(folder: Path, layers: list[str]) -> dict[str, Path]:
@@ -346,8 +316,6 @@ def _joined(
     try:
         numbers = [number for file in chunks for number in _read(file, "numbers").tolist()]
         missing = [pair for file in chunks for pair in json.loads(str(_read(file, "missing")))]
-        if not numbers:
-            raise DataError(f"no image of {source.described} could be read; {' '.join(missing[0])}.")
         texts = {NAMES_FILE: source.names, **{f"{name}.txt": lines for name, lines in source.labels.items()}}
         dimensions = {}
         for i, (layer, place) in enumerate(places.items()):
