@@ -92,17 +92,16 @@ def _log1p_of_type(a):
 
 
 @cache
-def _passes(k: int) -> tuple[Callable[..., None], Callable[..., None]]:
-    """The compiled passes over answers with k candidate pairs; the compiler knows k and unrolls the loops over them.
-
-    Both write the residuals of answers first..last-1 at the similarities mS to a gradient, unless that is empty, and
-    add value, along and bend to `found`, (3,) float64.
-    """
+def _softmax(k: int) -> Callable[..., None]:
+    """The compiled softmax of answers with k candidate pairs; the compiler knows k and unrolls the loops over them."""
 
     @compiled(fastmath=_FAST)
     @no_type_check
     def softmax(x, m, shares, start, size, found):
-        """Replace the similarities x, (k, size), of answers from `start` on by their residuals; add to `found`."""
+        """Replace the similarities x, (k, size), of answers from `start` on by their residuals at mx.
+
+        found: (3,) float64, to which value, along and bend are added.
+        """
         zero, one = x.dtype.type(0), x.dtype.type(1)
         value, along, bend = zero, zero, zero
         for a in range(size):
@@ -132,10 +131,21 @@ def _passes(k: int) -> tuple[Callable[..., None], Callable[..., None]]:
         found[1] += along
         found[2] += bend
 
+    return softmax
+
+
+@cache
+def _from_gram(k: int) -> Callable[..., None]:
+    """The compiled pass over answers with k candidate pairs from a Gram matrix."""
+    softmax = _softmax(k)
+
     @compiled(fastmath=_FAST)
     @no_type_check
     def from_gram(S, m, G, places, shares, found, first, last):
-        """S, G: (n²,); places: (t, k) int32, positions in the upper triangle, the chosen pair first; shares: (t,)."""
+        """Write the residuals of answers first..last-1 at the similarities mS to G, unless that is empty.
+
+        S, G: (n²,); places: (t, k) int32, positions in the upper triangle, the chosen pair first; shares: (t,).
+        """
         G[:] = 0
         x = np.empty((k, _CHUNK + 16), S.dtype)  # NOTE rows 4096 bytes apart would share places in the cache
         for start in range(first, last, _CHUNK):
@@ -149,11 +159,22 @@ def _passes(k: int) -> tuple[Callable[..., None], Callable[..., None]]:
                     for j in range(k):
                         G[places[start + a, j]] += x[j, a]
 
+    return from_gram
+
+
+@cache
+def _from_rows(k: int) -> Callable[..., None]:
+    """The compiled pass over answers with k candidate pairs from the rows of the embedding."""
+    softmax = _softmax(k)
+
     @compiled(fastmath=_FAST)
     @no_type_check
-    def from_rows(Z, m, Y, G, ends, shares, found, first, last):
-        """S = Z Zᵀ, and the product (G + Gᵀ) Y in place of G. Z, Y, G: (n, ·); ends: (t, k, 2) int32."""
-        G[:] = 0
+    def from_rows(Z, m, Y, GY, ends, shares, found, first, last):
+        """Write what answers first..last-1 add to (G + Gᵀ) Y at the similarities mZZᵀ to GY, unless that is empty.
+
+        Z: (n, q); Y, GY: (n, r); ends: (t, k, 2) int32, the chosen pair first; shares: (t,).
+        """
+        GY[:] = 0
         x = np.empty((k, _ROWS), Z.dtype)
         for start in range(first, last, _ROWS):
             size = min(_ROWS, last - start)
@@ -164,15 +185,15 @@ def _passes(k: int) -> tuple[Callable[..., None], Callable[..., None]]:
                         dot += u[i] * v[i]
                     x[j, a] = dot
             softmax(x, m, shares, start, size, found)
-            if len(G):
+            if len(GY):
                 for a in range(size):
                     for j in range(k):
                         u, v, r = ends[start + a, j, 0], ends[start + a, j, 1], x[j, a]
                         for i in range(Y.shape[1]):
-                            G[u, i] += r * Y[v, i]
-                            G[v, i] += r * Y[u, i]
+                            GY[u, i] += r * Y[v, i]
+                            GY[v, i] += r * Y[u, i]
 
-    return from_gram, from_rows
+    return from_rows
 
 
 class Compiled:
@@ -198,7 +219,7 @@ class Compiled:
             self._places[:, place] = np.minimum(first, second) * np.int32(n) + np.maximum(first, second)
         self._workers = workers
         self._gradients = np.zeros((threads, n, n), shares.dtype)
-        self._bounds, self._run = np.linspace(0, len(order), threads + 1).astype(np.int64), _passes(len(pairs))[0]
+        self._bounds, self._run = np.linspace(0, len(order), threads + 1).astype(np.int64), _from_gram(len(pairs))
 
     def similarities(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n n"]:
         """S."""
@@ -239,7 +260,7 @@ class Gathered:
         order = np.argsort(objects[:, 0], kind="stable")
         self._ends, self._shares = objects[order][:, pairs].astype(np.int32), shares[order]
         self._bounds = np.linspace(0, len(order), workers.threads + 1).astype(np.int64)
-        self._workers, self._run = workers, _passes(len(pairs))[1]
+        self._workers, self._run = workers, _from_rows(len(pairs))
 
     def similarities(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n q"]:
         """The rows, whose dot products are taken answer by answer."""
