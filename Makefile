@@ -103,16 +103,12 @@ evidence: setup
 
 bench: setup
 	$(BIN)/python benchmarks/scale.py
-	$(BIN)/python benchmarks/real.py
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/fewshot.py
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/interval_coverage.py
 	$(BIN)/python benchmarks/anomaly.py
 	$(BIN)/python benchmarks/extract.py
-	$(BIN)/python benchmarks/many_objects.py
-	$(BIN)/python benchmarks/learning_curve.py
-	$(BIN)/python benchmarks/kinds.py
 	$(BIN)/python benchmarks/fits.py --out bench-out/fits
 
 clean:

@@ -94,7 +94,6 @@ def authors(data: FitData, arm: Arm, options: argparse.Namespace) -> tuple[Linea
 def child(options: argparse.Namespace) -> None:
     """One run, judged, as a line of JSON."""
     warnings.simplefilter("ignore")
-    workbench.all_threads()
     arm = Arm(options.arm, alpha=options.alpha, lmbda=options.lmbda, tau=options.tau)
     data, heldout, images = real(options.network, local=arm.local)
     if options.run != "exact":
