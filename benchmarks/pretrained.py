@@ -34,22 +34,22 @@ command; `--normalize` scales each row to length 1 first, as it was in the fit.
 
 ## Data
 
-- Answers: {answers:,} odd-one-out answers of people about {objects:,} objects, a tenth of the THINGS set (Hebart,
-  Zheng, Pereira & Baker 2020, osf.io/z2784), CC BY 4.0.
+- Answers: {answers:,} odd-one-out answers of people about {objects:,} objects, a tenth of the THINGS set, CC BY 4.0
+  (Hebart, Zheng, Pereira & Baker 2020, osf.io/z2784).
 - Features of the objects: CLIP ViT-B/32 (OpenAI), projected, of one CC0 photograph of THINGSplus for each
   (github.com/alvinwmtan/dev-bench @59b8f29). People were shown other photographs of these objects.
 - Local images: {images:,} photographs of Flickr8k in the same space
   (github.com/ketaki-19/CLIP-GPT2-Image-Captioning @f5a376f).
 
-Neither photographs nor features are part of this file.
+Neither photographs nor features are part of this file; the two repositories state no licence.
 
 ## What it gains and what it costs
 
 The agreement and the neighbours kept that the table above calls cross-fitted are those of three fits, each to two
-thirds of the objects and photographs and scored on the third that it has not seen ({candidates} photographs,
-k = {k}). This transform was fitted to all of them, so its own agreement with the {answers:,} answers, {agreement:.3f}
-(original {original:.3f}), is no estimate for new objects; of ten neighbours among the {images:,} photographs each keeps
-{kept:.3f}. Photographs that it has never seen:
+thirds of the objects and photographs and scored on the third that it has not seen ({candidates} photographs, k = {k}).
+This transform was fitted to all of them. Its own agreement with the {answers:,} answers, {agreement:.3f} (original
+{original:.3f}), is therefore no estimate for new objects; each of the {images:,} photographs keeps {kept:.3f} of its
+ten neighbours among them. On photographs that it has never seen:
 
 | images | number | neighbours kept (k = 10) | nearest class mean, one image a class: original, transform |
 |---|---:|---:|---:|

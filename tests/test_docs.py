@@ -22,7 +22,7 @@ from glocal.transform import LinearTransform
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 START = ROOT / "docs" / "start.md"
-USE = ROOT / "docs" / "use-it-in.md"
+USE = ROOT / "docs" / "use-it.md"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -138,12 +138,16 @@ def onnx_result(names):
 RESULTS = {  # what the objects of an example make of rows, and the rows that they are the transform of
     "merge_models": onnx_result,
     "Dense(": lambda n: (n["align"]({"sentence_embedding": n["torch"].eye(64)}).popitem()[1].detach(), np.eye(64)),
-    "AlignedEmbeddings(": lambda n: (
-        n["AlignedEmbeddings"](n["raw"], n["transform"]).embed_documents(["a"]), [n["raw"].embed_query("a")],
-    ),
-    "AlignedEmbedding(": lambda n: ([n["aligned"].get_text_embedding("a")], [[0.5] * 64]),
     "map_blocks": lambda n: (n["da"].from_npy_stack("aligned-stack").compute(), np.load("store.npy")),
 }  # fmt: skip
+
+
+def searched(transform):
+    """The ten highest aligned cosines to the first row of the store, among the 30 rows nearest to it."""
+    X = np.load("store.npy")
+    Z = transform(X[np.argsort(np.square(X - X[0]).sum(axis=1))[:30]])
+    Z = Z / np.linalg.norm(Z, axis=1, keepdims=True)
+    return np.sort(Z @ Z[0])[:-11:-1]
 
 
 @pytest.mark.nightly
@@ -165,6 +169,8 @@ def test_every_use_of_a_transform_runs(code, files, tmp_path, monkeypatch):
     for found, rows in (of(names | {"transform": transform}) for key, of in RESULTS.items() if key in code):
         expected = transform(np.asarray(rows, dtype=np.float64))
         np.testing.assert_allclose(np.asarray(found), expected, atol=1e-4 * np.abs(expected).max())
+    if "cosines" in names:
+        np.testing.assert_allclose(np.atleast_2d(names["cosines"])[0], searched(transform), atol=1e-5)
 
 
 @pytest.mark.nightly

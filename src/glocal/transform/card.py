@@ -20,7 +20,7 @@ _SCORES = {  # the part of the record that has a score, its name there, and thos
     "agreement, mean over folds": ("sweep.best", "accuracy_cosine"),
     "neighbours kept, mean over folds": ("sweep.best", "neighbours_kept"),
     "agreement on held-out objects, cross-fitted": ("fit.keep.expected", "agreement", "agreement_error"),
-    "the same without the transform, cross-fitted": ("fit.keep", "original_agreement"),
+    "the same without the transform, cross-fitted": ("fit.keep.original", "agreement"),
     "neighbours kept of held-out images, cross-fitted": ("fit.keep.expected", "kept", "kept_error"),
 }
 _CARD = """---
@@ -134,9 +134,14 @@ def _facts(meta: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     names = ("keep.keep", "lmbda") if _at(meta, "fit.keep") else ("method", "alpha", "lmbda", "tau", "mix")
     settings = {name.rpartition(".")[2]: _at(meta, f"fit.{name}") for name in names}
     yield "settings", ", ".join(f"{k} {v}" for k, v in settings.items() if v is not None) or "not recorded"
-    for key in ("n_answers", "n_objects", "n_local", "status"):
+    for key, what in (
+        ("n_answers", "answers"),
+        ("n_objects", "objects"),
+        ("n_local", "local images"),
+        ("status", "fit"),
+    ):
         if _at(meta, f"fit.{key}") is not None:
-            yield key.replace("n_", "number of "), _at(meta, f"fit.{key}")
+            yield what, _at(meta, f"fit.{key}")
     for name, digest in (_at(meta, "fit.provenance.data") or {}).items():
         yield f"sha256 of the {name}", f"`{digest}`"
 
