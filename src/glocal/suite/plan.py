@@ -18,7 +18,7 @@ from glocal.suite.tasks import OddOneOutTask, Task, task
 
 
 class TransformFile(Options):
-    """An arm that was fitted elsewhere."""
+    """An arm that was fitted elsewhere: a file, or a name that `LinearTransform.from_pretrained` takes."""
 
     transform: File
 

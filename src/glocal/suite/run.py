@@ -107,7 +107,8 @@ def _transform(folder: Path, plan: Plan, name: str, sources: Sources) -> LinearT
     """The transform of an arm, fitted if it has not been; None for the original features."""
     arm, network = plan.arms[name], sources.network
     if isinstance(arm, TransformFile):
-        given = LinearTransform.load(sources.path(arm.transform))
+        file = sources.path(arm.transform)
+        given = LinearTransform.from_pretrained(file if file.exists() else arm.transform)  # or a name
         check_rows(given, sources.objects)
         return given
     if isinstance(arm, CheapArm):
