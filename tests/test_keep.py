@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from glocal.aligner import Arm, Exact, FitData, dial, fit
+from glocal.data.splits import split_answers
 from glocal.errors import ParameterError
 from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.neighbours import neighbours_kept
@@ -23,6 +24,13 @@ def test_more_neighbours_kept_is_never_more_agreement(turned):
     assert all(row["kept"] - row["kept_error"] >= row["keep"] - 1e-9 or not row["at"] for row in rows)
     assert all(a["agreement"] >= b["agreement"] - 5e-4 for a, b in pairwise(rows))
     assert turned.choose(1.0).kept == 1.0
+
+
+def test_objects_without_answers_are_in_no_fold(world):
+    """The answers that a split leaves for training can be fitted with keep: its folds cut the objects they name."""
+    train, _ = split_answers(world.answers, len(world.objects))
+    turned = dial(FitData(world.objects, world.answers.select(train)))
+    assert set(turned.data.objects) == set(np.unique(world.answers.objects[train]))
 
 
 def test_the_ends_of_the_line_are_the_original_and_global(turned, world):

@@ -275,6 +275,8 @@ def dial(data: FitData, solver: Exact | None = None, *, on_step: OnStep | None =
     """
     solver = solver or Exact()
     data.check(Arm("global" if data.local_features is None else "glocal"))
+    if data.objects is None:  # a fold of objects that no answer names, as `glocal data split` leaves, scores nothing
+        data = replace(data, objects=np.unique(data.answers.objects))
     meter = _Meter(replace(solver, tol=max(solver.tolerance, _LOOSE)), on_step)
     try:
         folds = [_Fold.of_objects(data, meter, fold) for fold in range(FOLDS)]
