@@ -13,7 +13,7 @@ import pytest
 
 from glocal.data.features import Features
 from glocal.errors import DataError, FileError, ParameterError
-from glocal.transform import LinearTransform, apply_file, apply_parquet, leading
+from glocal.transform import LinearTransform, apply_file, apply_parquet, reduced
 
 P = 16
 RNG = np.random.default_rng(0)
@@ -135,9 +135,9 @@ def test_finished_files_are_kept_and_others_made_anew(tmp_path, arrow):
     assert not again()
     assert (tmp_path / "z/sub/part-002.parquet").exists()
     assert again(normalize=True)
-    assert again(leading(TRANSFORM, X).transform(3))
+    assert again(reduced(TRANSFORM, X, 3))
     write_shards(tmp_path / "x", arrow, (31, 0, 25))
-    assert again(leading(TRANSFORM, X).transform(3))
+    assert again(reduced(TRANSFORM, X, 3))
     first.write_bytes((tmp_path / "x/part-000.parquet").read_bytes())
     with pytest.raises(FileError, match="not made by apply"):
         again()
@@ -223,7 +223,7 @@ def test_the_command_writes_rows_and_the_transform_of_queries(tmp_path, run):
     told = json.loads(out)
     assert code == 0
     assert (told["rows"], told["dimensions"], told["of"]) == (230, 3, P)
-    expected = leading(TRANSFORM.at_strength(0.7), X).transform(3)
+    expected = reduced(TRANSFORM.at_strength(0.7), X, 3)
     np.testing.assert_allclose(np.load(tmp_path / "z.npy"), expected(X), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(LinearTransform.load(tmp_path / "r.npz")(X), expected(X), rtol=1e-4, atol=1e-4)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glocal.errors import DataError, FileError, ParameterError
-from glocal.transform import LinearTransform, leading
+from glocal.transform import LinearTransform, reduced
 
 torch = pytest.importorskip("torch")
 
@@ -28,7 +28,7 @@ def rows(n: int, p: int = P) -> np.ndarray:
     return (0.7 + 2.3 * np.random.default_rng(1).normal(size=(n, p))).astype(np.float32)
 
 
-@pytest.mark.parametrize("transform", [planted(), planted(bias=False), leading(planted(), rows(9)).transform(3)])
+@pytest.mark.parametrize("transform", [planted(), planted(bias=False), reduced(planted(), rows(9), 3)])
 def test_to_linear(transform):
     """to_linear maps raw features as apply does, draws no random numbers, and trains only if it is asked to."""
     before = torch.get_rng_state()
@@ -41,7 +41,7 @@ def test_to_linear(transform):
 @given(seed=st.integers(0, 99), q=st.integers(1, 9), layer_bias=st.booleans(), bias=st.booleans(), r=st.integers(1, P))
 def test_fold_into_a_linear(seed, q, layer_bias, bias, r):
     """The folded layer equals the given layer followed by the transform, and leaves it as it was."""
-    transform = leading(planted(seed, bias=bias), rows(9)).transform(r)
+    transform = reduced(planted(seed, bias=bias), rows(9), r)
     layer = torch.nn.Linear(q, P, bias=layer_bias, dtype=torch.float64).requires_grad_(False)
     before = layer.weight.clone()
     folded, Y = transform.fold_into(layer), torch.from_numpy(rows(6, q)).double()
@@ -85,7 +85,7 @@ def test_fold_into_refuses():
         large.fold_into(torch.nn.Linear(3, P, dtype=torch.float16))
 
 
-@pytest.mark.parametrize("transform", [planted(), planted(bias=False), leading(planted(), rows(9)).transform(3)])
+@pytest.mark.parametrize("transform", [planted(), planted(bias=False), reduced(planted(), rows(9), 3)])
 def test_onnx_equals_apply_and_describes_itself(tmp_path, transform):
     """onnxruntime maps any number of rows as apply does; the model passes the checker and carries the provenance."""
     onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")

@@ -15,9 +15,8 @@ from glocal.cli.output import AsJson, progress_bar, put, put_json
 from glocal.data.parquet import PARQUET, batches, shards_of, vector_column
 from glocal.errors import ParameterError
 from glocal.files import writable_target
-from glocal.transform import LinearTransform, apply_file, apply_parquet, check_rows
+from glocal.transform import LinearTransform, apply_file, apply_parquet, check_rows, reduced
 from glocal.transform.files import ENDINGS
-from glocal.transform.reduction import leading
 
 
 def apply(
@@ -75,7 +74,7 @@ def apply(
         check_rows(fitted, sample, normalize=normalize)
     fitted = fitted if strength == 1.0 else fitted.at_strength(strength)
     if dimensions is not None:
-        fitted = leading(fitted, rows, normalize=normalize).transform(dimensions)
+        fitted = reduced(fitted, rows, dimensions, normalize=normalize)
     if save_transform is not None:
         fitted.save(save_transform)
     with progress_bar("applying", total, unit="rows") as progress:

@@ -29,7 +29,7 @@ Rows = TypeVar("Rows")
 class LinearTransform:
     """An affine transform of standardized features.
 
-    W maps p dimensions to p, or to r < p where `glocal.transform.leading` made it. Such a map has no strength;
+    W maps p dimensions to p, or to r < p where `glocal.transform.reduced` made it. Such a map has no strength;
     otherwise it is applied, composed, exported, saved and scored alike.
 
     Parameters
