@@ -19,9 +19,11 @@ pytest.importorskip("vl_convert")
 pytest.importorskip("jinja2")
 
 from glocal.report import (
+    front_chart,
     load_runs,
     load_thumbnails,
     report_page,
+    save_figure,
     save_page,
     warnings_of,
 )
@@ -294,6 +296,12 @@ def test_pictures_are_joined_by_name(folders, images, tmp_path):
     (tmp_path / "other.png").write_bytes((images / "object 3.png").read_bytes())
     with pytest.raises(DataError, match="name of an object"):
         load_thumbnails(tmp_path, load_runs(folders))
+
+
+def test_a_chart_is_saved_as_svg(folders, tmp_path):
+    """A chart of the front becomes an SVG file."""
+    save_figure(front_chart(front_points(load_runs(folders[0])[0]), "original"), tmp_path / "front.svg")
+    assert (tmp_path / "front.svg").read_bytes().startswith(b"<svg")
 
 
 def test_the_command_writes_page_figures_and_tables(folders, images, tmp_path, run):

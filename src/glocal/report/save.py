@@ -36,11 +36,13 @@ def charts_of(run: Run, pictures: dict[str, str]) -> dict[str, Any]:
 
 def save_figure(chart: Any, out: PathLike) -> None:
     """Draw a chart of Altair as PNG (200 dots an inch), PDF or SVG, by the ending of the file, atomically."""
-    kind, drawn = writable_target(out, what="figure", endings=(".png", ".pdf", ".svg")).suffix[1:], io.BytesIO()
+    kind = writable_target(out, what="figure", endings=(".png", ".pdf", ".svg")).suffix[1:]
     needed("vl_convert", "a figure")
+    drawn: Any = io.StringIO() if kind == "svg" else io.BytesIO()
     chart.save(drawn, format=kind, **({"ppi": _DOTS} if kind == "png" else {}))
+    found = drawn.getvalue()
     with atomic_write(out) as stream:
-        stream.write(drawn.getvalue())
+        stream.write(found.encode() if kind == "svg" else found)
 
 
 def save_figures(runs: Sequence[Run], folder: PathLike) -> list[Path]:
