@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         code = getattr(getattr(item, "function", None), "__code__", None)
-        if fixtures & {"browser", "cluster", "dask_cluster", "started"} or "processes" in getattr(code, "co_names", ()):
+        if fixtures & {"browser", "cluster", "started"} or "processes" in getattr(code, "co_names", ()):
             item.add_marker(pytest.mark.nightly)
         if "data_dir" in fixtures:
             item.add_marker(pytest.mark.data)
@@ -89,36 +89,6 @@ def started():
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
-
-
-@pytest.fixture(scope="module")
-def dask_cluster(tmp_path_factory):
-    """Start Dask schedulers without workers: a function, whose clusters are stopped at the end of the module."""
-    pytest.importorskip("distributed")
-    started = []
-
-    def start() -> processes.DaskCluster:
-        started.append(processes.DaskCluster(tmp_path_factory.mktemp("dask")))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.stop()
-
-
-@pytest.fixture(scope="module")
-def _kept_cluster(dask_cluster):
-    """One cluster in a list: the next one comes in its place if a test has ended its scheduler."""
-    return [dask_cluster()]
-
-
-@pytest.fixture
-def cluster(_kept_cluster, dask_cluster):
-    """A Dask cluster of two workers with one thread each, shared by a module and mended before each test."""
-    if _kept_cluster[0].scheduler.poll() is not None:
-        _kept_cluster[0] = dask_cluster()
-    _kept_cluster[0].mend(2)
-    return _kept_cluster[0]
 
 
 @pytest.fixture

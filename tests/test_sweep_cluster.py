@@ -1,5 +1,9 @@
 """The sweep on a Dask cluster: a real scheduler, and workers that die."""
 
+import json
+import os
+import signal
+
 import pandas as pd
 import pytest
 
@@ -32,32 +36,37 @@ def rows_of(points):
     return pd.DataFrame(points).sort_values(KEY).reset_index(drop=True)[KEY + SCORES]
 
 
+@pytest.fixture
+def cluster():
+    """Two workers of one thread each, in processes of their own."""
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as running:
+        yield running
+
+
 def test_a_cluster_gives_the_rows_of_one_process(data, alone, cluster, tmp_path):
     """Two workers walk every path once, by address or scheduler file, and the cluster is left running."""
-    found = sweep(data, GRID, out=tmp_path / "s", scheduler=cluster.address)
+    found = sweep(data, GRID, out=tmp_path / "s", scheduler=cluster.scheduler_address)
     pd.testing.assert_frame_equal(rows_of(found.points), alone)
     pd.testing.assert_frame_equal(rows_of(read_rows(tmp_path / "s" / "points.jsonl")), alone)
-    small = {"method": ["global"], "lmbda": [1]}
-    assert len(sweep(data, small, folds=2, scheduler=str(cluster.scheduler_file)).points) == 4
+    small, file = {"method": ["global"], "lmbda": [1]}, tmp_path / "scheduler.json"
+    file.write_text(json.dumps({"address": cluster.scheduler_address}))
+    assert len(sweep(data, small, folds=2, scheduler=str(file)).points) == 4
     with pytest.raises(ParameterError, match="scheduler"):
         sweep(data, GRID, scheduler="tcp://127.0.0.1:9")
 
 
-def test_a_dead_worker_costs_no_row(data, alone, dask_cluster, tmp_path):
-    """One of two workers is killed in the middle: the other walks its path again, and no row is lost or doubled."""
-    running = dask_cluster()
-    running.start_worker()
-    running.start_worker()
-    running.wait_for_workers(2)
+def test_a_dead_worker_costs_no_row(data, alone, cluster, tmp_path):
+    """One of two workers is killed in the middle: its path is walked again, and no row is lost or doubled."""
     killed = []
 
     def kill(row, done, total):
         if not killed:
-            running.kill_worker()
+            os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
             killed.append(done)
 
-    found = sweep(data, GRID, out=tmp_path / "s", scheduler=running.address, progress=kill)
-    assert killed
+    found = sweep(data, GRID, out=tmp_path / "s", scheduler=cluster.scheduler_address, progress=kill)
     assert killed[0] < len(found.points)
     pd.testing.assert_frame_equal(rows_of(found.points), alone)
     pd.testing.assert_frame_equal(rows_of(read_rows(tmp_path / "s" / "points.jsonl")), alone)
