@@ -146,13 +146,6 @@ def test_bad_input_of_other_commands(arguments, noun, folder, capsys):
     assert not os.path.isfile("/dev/full"), "a device must not be replaced by a file"
 
 
-def test_constant_columns_only_warn(folder):
-    """Constant columns are a warning, not an error."""
-    np.save(folder / "c.npy", _with(X, (slice(None), 1), 2))
-    with pytest.warns(match="1 constant columns of 8"):
-        assert execute(["fit", "--features", "c.npy", "--triplets", "t.npy", "--out", "o.npz"]) == 0
-
-
 def test_standard_output_on_a_full_disk(folder):
     """A table that cannot be written to standard output is one sentence."""
     with open("/dev/full", "w") as full:

@@ -1,14 +1,11 @@
 """Images in, whatever they are: every file has a row with the right pixels, or a reason by name."""
 
-import contextlib
 import io
 import struct
 import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from glocal.errors import FileError
@@ -137,23 +134,6 @@ def test_decoding_equals_pillows_own_conversion(tmp_path):
     expected = Image.open(tmp_path / "a.jpg").convert("RGB")
     assert np.array_equal(np.asarray(decode_image(tmp_path / "a.jpg")), np.asarray(expected))
     assert decode_image(tmp_path / "a.jpg", at_least=16).size == (16, 16)
-
-
-@given(
-    st.binary(max_size=200), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"\xff\xd8\xff\xe0", b"II*\x00"])
-)
-def test_whatever_the_bytes_are_there_is_an_image_or_one_sentence(tmp_path_factory, data, magic):
-    """Random bytes behind real magic numbers never raise anything but Unreadable."""
-    file = tmp_path_factory.getbasetemp() / "any"
-    file.write_bytes(magic + data)
-    with contextlib.suppress(Unreadable):
-        assert decode_image(file).mode == "RGB"
-
-
-@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=8), unique=True))
-def test_the_natural_order_is_one_order(names):
-    """Any distinct names have distinct keys, so their order does not depend on how they were listed."""
-    assert len({natural_key(name) for name in names}) == len(names)
 
 
 def test_numbers_sort_by_value_folders_before_names_and_stems_before_extensions():

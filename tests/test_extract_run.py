@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from glocal.data.features import Features
-from glocal.errors import DataError, FileError, GLocalError, ParameterError
+from glocal.errors import DataError, GLocalError, ParameterError
 from glocal.extract import Extractor, open_images
 from glocal.extract import run as extract_run
 from glocal.extract.images import Source
@@ -245,24 +245,6 @@ def test_a_death_while_joining_is_mended(toy, photos, tmp_path, monkeypatch, nam
     conv, output = (Features.load(tmp_path / "out" / layer) for layer in ("conv", "output"))
     assert (conv.dimensions, output.dimensions) == (8, 6)
     assert conv.names == output.names
-
-
-def test_two_processes_may_join_the_chunks_at_once(toy, photos, tmp_path, monkeypatch):
-    """Where another process has joined and removed the chunks meanwhile, its record is the result."""
-    extract = lambda: Extractor(toy).extract(photos, tmp_path / "out")
-    make_folder = extract_run.make_folder
-
-    def overtaken(path):
-        if Path(path) == tmp_path / "out" and (tmp_path / "out" / ".extract" / "000000000.npz").exists():
-            monkeypatch.setattr(extract_run, "make_folder", make_folder)
-            extract()
-            raise FileError("chunk file is gone.")
-        return make_folder(path)
-
-    monkeypatch.setattr(extract_run, "make_folder", overtaken)
-    result = extract()
-    assert result == extract()
-    assert len(result.features()) == 58
 
 
 def numbered(count, size=(1, 1)):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from glocal.data.answers import Answers
 from glocal.data.features import Features, Standardization, object_name
 from glocal.data.join import feature_rows, join
-from glocal.errors import DataError, DataWarning
+from glocal.errors import DataError
 
 RNG = np.random.default_rng(0)
 MATRIX = RNG.normal(2.0, 3.0, size=(50, 7))
@@ -121,15 +121,6 @@ def test_a_constant_matrix_is_refused(value):
     """A matrix of one value has std 0 up to rounding, and there is nothing to transform."""
     with pytest.raises(DataError, match="is constant"):
         _ = Features(np.full((40, 9), value, dtype=np.float32)).standardization
-
-
-def test_constant_columns_are_warned_of():
-    """Columns of one value are counted over all chunks and warned of; a matrix without them warns of nothing."""
-    matrix = np.zeros((5, 1_500_000), dtype=np.int8)
-    matrix[-1, 5:] = 4  # in the last of three chunks
-    with pytest.warns(DataWarning, match="5 constant columns of 1500000"):
-        Features(matrix).warn_constant_columns()
-    Features(MATRIX).warn_constant_columns()
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,6 @@ def test_commands_take_every_kind(tmp_path, capsys, kind):
 GOLDEN = {0.1: 0.4701964, 1.0: 0.4879026, 10.0: 0.5070794}
 
 
-@pytest.mark.filterwarnings("ignore:.*constant columns")
 @pytest.mark.parametrize("lmbda", GOLDEN)
 def test_material_appearance_reaches_its_objectives(data_dir, lmbda):
     """EfficientNet-Lite0 on 22,801 anchored comparisons of materials with votes: the float64 optima, to 1e-5."""

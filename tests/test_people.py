@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from glocal.data.answers import Answers
-from glocal.data.check import Case, diagnose
 from glocal.data.check.people import check_people
-from glocal.data.features import Features
 from glocal.data.people import convicting, people
 from glocal.errors import DataError
 from glocal.evaluation.agreement import answer_credit
@@ -145,58 +143,3 @@ def test_the_doctor_finds_planted_persons_and_none_among_clean_ones(kind, shared
         for finding in findings:
             assert finding.message.startswith("persons: 3 of 30 ")
             assert "(0, 1, 2), 360 of 3600" in finding.message
-
-
-@kinds
-def test_the_doctor_finds_columns_that_are_misplaced(kind):
-    """Answers as they are raise nothing; with another reference or the chosen one last, the right columns are named."""
-    answers, features = simulated(kind, shared=False), Features(Z)
-
-    def checked(columns):
-        return [
-            (each.check, each.message)
-            for each in diagnose(Case(features, answers=Answers(answers.objects[:, columns], kind=kind)))
-            if each.severity != "note"
-        ]
-
-    m = KINDS[kind]
-    assert checked(list(range(m))) == []
-    (check, message), *others = checked([0, m - 1, *range(2, m - 1), 1] if m > 3 else [0, 2, 1])
-    assert not others
-    if kind == "odd-one-out":
-        assert check == "odd column"
-        assert "column 1 odd" in message
-        return
-    assert check == "alternatives"
-    assert f"column {m - 1} nearest" in message
-    (check, message), *others = checked([1, 0, *range(2, m)])
-    assert not others
-    assert check == "reference"
-    assert "column 1 is the reference and column 0 the chosen one" in message
-    (check, message), *others = checked([m - 1, *range(2, m - 1), 0, 1] if m > 3 else [2, 0, 1])
-    assert not others
-    assert f"column {m - 2} is the reference and column {m - 1} the chosen one" in message
-
-
-@pytest.mark.parametrize(
-    ("weights", "check", "sentence"),
-    [
-        (np.r_[np.ones(199), 1000.0], "votes", "answer 199 alone has 83% of the total weight"),
-        (np.full(200, 1.5), "votes", "weights up to 1.5 are neither whole votes nor probabilities"),
-        (np.r_[np.ones(150), np.zeros(50)], "votes", "50 of 200 have weight 0"),
-        (np.arange(200) % 4 + 1.0, None, ""),
-        (np.full(200, 0.3), None, ""),
-    ],
-)
-def test_votes(weights, check, sentence):
-    """One answer that outweighs all, fractions of votes and votes of 0 are said; votes and probabilities are not."""
-    found = list(check_people(Answers(simulated("anchor").objects[:200], weights, kind="anchor")))
-    assert [finding.check for finding in found] == ([] if check is None else [check])
-    assert sentence in "".join(finding.message for finding in found)
-
-
-def test_milliseconds_are_said():
-    """A median of 3000 seconds an answer is one of milliseconds."""
-    answers = simulated("anchor")
-    slow = Answers(answers.objects, kind="anchor", seconds=1000 * answers.seconds)
-    assert [finding.check for finding in check_people(slow)] == ["seconds"]

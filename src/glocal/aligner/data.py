@@ -136,7 +136,6 @@ class FitData:
         if not len(self.answers):
             raise DataError("there is no answer to fit.")
         _ = self.scalars  # says so if a value is not finite or all are the same
-        features.warn_constant_columns()
         if local is not None and local.dimensions != features.dimensions:
             raise DataError(
                 f"local features have {local.dimensions} columns but the object features have {features.dimensions}; "

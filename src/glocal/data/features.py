@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ from numpy.typing import DTypeLike
 
 from glocal.data.parquet import PARQUET
 from glocal.data.readers import READERS, read_matrix
-from glocal.errors import DataError, DataWarning, FileError
+from glocal.errors import DataError, FileError
 from glocal.files import PathLike, read_lines, read_object
 
 NAMES_FILE, RECORD_FILE = "file_names.txt", "record.json"
@@ -205,19 +204,6 @@ class Features:
             chunk = np.asarray(self.matrix[numbers[positions]])
             check_finite(chunk, self.source, numbers[positions])
             yield positions, chunk
-
-    def warn_constant_columns(self) -> None:
-        """Warn if some columns hold one value only: they carry no information and slow the fit."""
-        varies = np.zeros(self.dimensions, dtype=bool)
-        for _, rows in self.chunks():
-            varies |= (rows != self.matrix[0]).any(axis=0)
-        if not varies.all():
-            warnings.warn(
-                f"{self.source} has {np.count_nonzero(~varies)} constant columns of {self.dimensions}; they tell "
-                "nothing apart.",
-                DataWarning,
-                stacklevel=2,
-            )
 
 
 def check_finite(rows: np.ndarray, source: str, numbers: Sequence[int] | np.ndarray, *, found: str = "holds") -> None:
