@@ -34,12 +34,10 @@ def write_shards(folder, arrow, counts=(30, 0, 25), dtype="f4", **others):
     for number, n in enumerate(counts):
         path = folder / ("sub" if number == len(counts) - 1 else "") / f"part-{number:03d}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        matrix = (np.random.default_rng(number).normal(0.3, 1.7, size=(n, P)) * (10 if dtype[0] == "i" else 1)).astype(
-            dtype
-        )
+        matrix = np.random.default_rng(number).normal(3, 17, size=(n, P)).astype(dtype)
         lists = pa.array(list(matrix), pa.list_(pa.from_numpy_dtype(dtype)))
-        names, ids = list(others), pa.array([f"image{i}" for i in range(n)])
-        table = pa.table({"id": ids, "features": lists, **dict.fromkeys(names, lists)})
+        ids = pa.array([f"image{i}" for i in range(n)])
+        table = pa.table({"id": ids, "features": lists, **dict.fromkeys(others, lists)})
         parquet.write_table(table.replace_schema_metadata({"origin": "test"}), path)
         matrices[path.relative_to(folder)] = matrix
     return matrices
@@ -229,17 +227,13 @@ def test_the_command_writes_rows_and_the_transform_of_queries(tmp_path, run):
 
 
 def test_the_command_maps_parquet_and_warns_of_other_rows(tmp_path, run, arrow):
-    """A folder of Parquet goes to a folder of the same names; rows of another scale are warned of."""
+    """A folder of Parquet goes to a folder of the same names; these rows are ten times those of the fit."""
     write_shards(tmp_path / "x", arrow)
     TRANSFORM.save(tmp_path / "t.npz")
-    code, out, _ = run(
-        "apply", tmp_path / "t.npz", tmp_path / "x", "--out", tmp_path / "z", "--dimensions", 3, "--json"
-    )
+    code, _, err = run("apply", tmp_path / "t.npz", tmp_path / "x", "--out", tmp_path / "z", "--dimensions", 3)
     assert code == 0
-    assert json.loads(out)["rows"] == 55
+    assert "std 9" in err or "std 10" in err
     assert read(tmp_path / "z/part-000.parquet", arrow)[1].shape == (30, 3)
-    np.save(tmp_path / "x.npy", 10 * X)
-    assert "std 9.96" in run("apply", tmp_path / "t.npz", tmp_path / "x.npy", "--out", tmp_path / "z.npy")[2]
 
 
 @pytest.mark.parametrize(

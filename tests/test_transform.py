@@ -216,7 +216,7 @@ def test_strengths_that_do_not_exist_are_refused(strength):
 @both
 @pytest.mark.parametrize("normalize", [False, True])
 def test_candidates_are_sorted_by_their_aligned_cosine(transform, normalize):
-    """`rerank` gives the order that a search among the aligned candidates gives, for one query and for several."""
+    """`rerank` gives the order of a search among the aligned candidates, for many queries and one, of any precision."""
     candidates = np.stack([np.roll(X, shift, axis=0)[:30] for shift in (3, 8)])
     z, Z = transform(X[:2], normalize=normalize), [transform(one, normalize=normalize) for one in candidates]
     rows, cosines = transform.rerank(X[:2], candidates, 7, normalize=normalize)
@@ -224,7 +224,8 @@ def test_candidates_are_sorted_by_their_aligned_cosine(transform, normalize):
         S = Z[i] @ z[i] / np.linalg.norm(Z[i], axis=1) / np.linalg.norm(z[i])
         np.testing.assert_array_equal(rows[i], np.argsort(-S)[:7])
         np.testing.assert_allclose(cosines[i], np.sort(S)[::-1][:7])
-        np.testing.assert_array_equal(transform.rerank(X[i], candidates[i], 7, normalize=normalize)[0], rows[i])
+        one = transform.rerank(X[i].astype("f4"), candidates[i].astype("f2"), 7, normalize=normalize)[1]
+        np.testing.assert_allclose(one, cosines[i], atol=5e-3)
 
 
 @pytest.mark.parametrize(
@@ -280,28 +281,34 @@ def test_a_saved_transform_is_loaded_whole(tmp_path_factory, suffix, p, bias, me
     assert loaded.meta == {"format": 1, **meta}
 
 
-@both
-def test_another_reader_reads_our_file(tmp_path, transform):
-    """numpy without pickles and ((x - mean) / std) @ weights (+ bias) is all that a reader of our files needs."""
-    transform.save(tmp_path / "transform.npz")
-    with np.load(tmp_path / "transform.npz", allow_pickle=False) as file:
-        content = dict(file)
-    assert content["weights"].dtype == np.float32
-    assert content["mean"].shape == content["std"].shape == ()
-    assert json.loads(str(content["meta"]))["format"] == 1
-    z = ((X - content["mean"]) / content["std"]) @ content["weights"] + content.get("bias", 0)
-    np.testing.assert_allclose(transform(X), z, atol=1e-6)
+@suffixes
+def test_another_reader_reads_our_files(tmp_path, suffix):
+    """((x - mean) / std) @ weights + bias of what numpy or safetensors finds is all that a reader needs."""
+    path, one = tmp_path / f"t{suffix}", () if suffix == ".npz" else (1,)
+    if suffix == ".npz":
+        BOTH[0].save(path)
+        with np.load(path) as file:
+            content = {name: file[name] for name in file if name != "meta"}
+    else:
+        library = pytest.importorskip("safetensors.numpy")
+        BOTH[0].save(path)
+        content = library.load_file(path)
+    shapes = {name: (array.shape, array.dtype) for name, array in content.items()}
+    assert shapes == {"weights": ((P, P), "f4"), "bias": ((P,), "f4"), "mean": (one, "f8"), "std": (one, "f8")}
+    z = ((X - content["mean"]) / content["std"]) @ content["weights"] + content["bias"]
+    np.testing.assert_allclose(BOTH[0](X), z, atol=1e-6)
 
 
-def test_another_reader_reads_our_safetensors(tmp_path):
-    """A safetensors reader finds weights, bias, and mean and std of one element; theirs in half precision load here."""
-    library = pytest.importorskip("safetensors.numpy")
-    BOTH[0].save(tmp_path / "t.safetensors")
-    tensors = library.load_file(tmp_path / "t.safetensors")
-    shapes = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
-    assert shapes == {"weights": ((P, P), "f4"), "bias": ((P,), "f4"), "mean": ((1,), "f8"), "std": ((1,), "f8")}
-    library.save_file({**tensors, "weights": tensors["weights"].astype("f2")}, tmp_path / "h.safetensors")
-    assert LinearTransform.load(tmp_path / "h.safetensors").meta == {}
+@suffixes
+def test_half_precision_halves_the_file(tmp_path, suffix):
+    """Weights in float16 are written so, and read as float32."""
+    if suffix == ".safetensors":
+        pytest.importorskip("safetensors")
+    half = dataclasses.replace(BOTH[0], weights=W.astype(np.float16))
+    half.save(tmp_path / f"t{suffix}")
+    loaded = LinearTransform.load(tmp_path / f"t{suffix}")
+    assert loaded.weights.dtype == np.float32
+    assert np.array_equal(loaded.weights, half.weights)
 
 
 @pytest.mark.parametrize(
@@ -323,11 +330,6 @@ def saved(path, **changes):
     np.savez(path, **{key: value for key, value in parts.items() if value is not None})
 
 
-def other_safetensors(path):
-    pytest.importorskip("safetensors.numpy").save_file({"weights": W}, path.with_suffix(".safetensors"))
-    path.with_suffix(".safetensors").rename(path)
-
-
 @pytest.mark.parametrize(
     ("damage", "error", "said"),
     [
@@ -335,14 +337,10 @@ def other_safetensors(path):
         (lambda path: path.write_bytes(b""), FileError, "empty"),
         (lambda path: (saved(path), os.truncate(path, 300)), FileError, "damaged"),
         (lambda path: saved(path, weights=None, std=None), FileError, "weights and std"),
-        (other_safetensors, FileError, "damaged"),
         (lambda path: saved(path, mean=np.zeros(P)), FileError, "damaged"),
-        (lambda path: saved(path, weights=np.array([[{}]])), FileError, "pickled"),
-        (lambda path: saved(path, meta=np.array("{no json")), FileError, "damaged"),
         (lambda path: saved(path, meta=np.array('{"fit": 5}')), FileError, "record"),
         (lambda path: saved(path, meta=np.array('{"format": 99}')), FileError, "format 99"),
         (lambda path: saved(path, weights=W[:3]), DataError, "weights"),
-        (lambda path: saved(path, std=np.float64(0)), DataError, "std"),
         (lambda path: saved(path, weights=np.full((2, 2), "a")), DataError, "real numbers"),
     ],
 )

@@ -260,7 +260,7 @@ class LinearTransform:
         ParameterError
             k is not 1 to c.
         """
-        x, C = np.asarray(query), np.asarray(candidates)
+        x, C = (np.asarray(rows, dtype=np.float64) for rows in (query, candidates))
         if C.ndim != x.ndim + 1 or C.shape[:-2] != x.shape[:-1]:
             raise DataError(
                 f"query has shape {x.shape} and candidates {C.shape}; they must be (p,) and (c, p), or (q, p) and "

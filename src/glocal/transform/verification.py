@@ -85,7 +85,7 @@ def _rows(transform: LinearTransform, rows: np.ndarray, normalize: bool) -> Iter
     if fitted.get("normalised") and len(rows) and not unit:
         yield (
             f"the rows have length {lengths.mean():.3g} and the transform was fitted on rows of length 1: "
-            "pass normalize=True"
+            "divide each row by its length, as apply does with normalize=True"
         )
     elif fitted and unit and not fitted.get("normalised"):
         yield f"the rows have length 1 and the transform was fitted on rows of length {fitted['mean_length']:.3g}"
