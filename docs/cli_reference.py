@@ -29,8 +29,8 @@ Every command also has `--help`; `glocal --version` prints the version.
 | exit code | meaning |
 |---|---|
 | 0 | done, perhaps with warnings |
-| 1 | bad content: a file that is missing, damaged or of the wrong kind, a value out of range; one sentence says which |
-| 2 | an unknown or missing option |
+| 1 | bad content: a file that is missing, damaged or of the wrong kind; one sentence says which |
+| 2 | a wrong command line: an unknown or missing option, a value out of its range |
 | 130 | interrupted, by Ctrl-C or SIGTERM; files that existed before are unchanged |
 """
 _IN_HELP = re.compile(r"\s*\[((?:at |above |below |default: )[^\[\]]*)\]$")  # the range and the default
@@ -70,6 +70,8 @@ def _table(params: list[Any]) -> str:
         allowed, _, default = (found.group(1) if found else "").partition("default: ")
         default, allowed = default or _default(param), allowed.rstrip("; ")
         told = _IN_HELP.sub("", told) + (f" Range: {allowed}." if allowed else "")
+        if _is_option(param) and getattr(param, "metavar", None):
+            told += f" One of {param.metavar.replace(' | ', ', ')}."
         meaning = _OPTION.sub(r"`\g<0>`", told.replace("|", "\\|"))
         lines.append(f"| {_names(param)} | {default} | {meaning} |")
     return "\n".join(lines) + "\n"

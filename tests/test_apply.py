@@ -249,6 +249,6 @@ def test_options_that_do_not_fit_are_refused(tmp_path, monkeypatch, run, more, s
     np.save("x.npy", X)
     TRANSFORM.save("t.npz")
     code, out, err = run("apply", "t.npz", "x.npy", "--out", "z.npy", *more)
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert said in err
     assert sorted(os.listdir()) == ["t.npz", "x.npy"]

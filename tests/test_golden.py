@@ -5,9 +5,9 @@ objects have features, fold 0 of 3 with seed 42 held out, no bias, float64 to |g
 
     glocal data split --features things/features/NETWORK --triplets things/triplets.npy \
         --object-ids things/unique_id.txt --folds 3 --fold 0 --seed 42 --out split
-    glocal fit --features things/features/NETWORK --triplets split/train.npy --object-ids things/unique_id.txt \
+    glocal fit --features things/features/NETWORK --triplets split/train.npz --object-ids things/unique_id.txt \
         --method global --lmbda LAMBDA --dtype float64 --tol 1e-9 --out transform.npz
-    glocal evaluate odd-one-out --features things/features/NETWORK --triplets split/heldout.npy \
+    glocal evaluate odd-one-out --features things/features/NETWORK --triplets split/heldout.npz \
         --object-ids things/unique_id.txt --transform transform.npz
 
 prints; `glocal` has ``--method glocal --local-features imagenet200/NETWORK --alpha 0.1 --tau 0.25`` besides.

@@ -370,7 +370,7 @@ def test_the_command_says_what_it_did(salmon, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "2 answers (anchor) of 2 people about 4 objects" in said
     assert "left out: 1 × catch trial" in said
-    assert execute(["data", "import", str(salmon), "--column", "person", "--out", str(out)]) == 1
+    assert execute(["data", "import", str(salmon), "--column", "person", "--out", str(out)]) == 2
     assert "NAME=VALUE" in capsys.readouterr().err
 
 

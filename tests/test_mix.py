@@ -174,5 +174,5 @@ def test_the_command_line_has_it(files, tmp_path, capsys):
     given = ["fit", "--features", str(files / "x.npy"), "--triplets", str(files / "t.npy")]
     assert execute([*given, "--mix", "0.8", "--out", str(tmp_path / "t.npz"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["mix"] == 0.8
-    assert execute([*given, "--mix", "0", "--out", str(tmp_path / "u.npz")]) == 1
+    assert execute([*given, "--mix", "0", "--out", str(tmp_path / "u.npz")]) == 2
     assert "0 is method naive" in capsys.readouterr().err

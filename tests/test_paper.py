@@ -297,9 +297,9 @@ def test_the_command_line(tmp_path, capsys):
     assert (record["solver"], record["eta"], record["optimiser"], record["bias"]) == ("paper", 0.05, "adam", True)
     assert record["converged"] is False
     assert {"objective", "parts", "gap", "evaluations", "epochs", "seconds", "watched"} <= record.keys()
-    assert execute([*command, "--eta", "0.05"]) == 1
+    assert execute([*command, "--eta", "0.05"]) == 2
     assert "--solver paper" in capsys.readouterr().err
-    assert execute([*command, "--solver", "paper", "--tol", "1e-3"]) == 1
+    assert execute([*command, "--solver", "paper", "--tol", "1e-3"]) == 2
     assert "--tol" in capsys.readouterr().err
 
 

@@ -188,7 +188,7 @@ def test_the_command_fetches_or_lists(register, capsys, cache, tmp_path):
     """With names the paths are on standard output and the terms on standard error; without, all that there is."""
     with site({"/up.bin": CONTENT}) as (url, server):
         register(url)
-        assert execute(["data", "fetch", "made/up", "nonsense"]) == 1
+        assert execute(["data", "fetch", "made/up", "nonsense"]) == 2
         assert server.asked == []
         assert execute(["data", "fetch", "made/up"]) == 0
     said = capsys.readouterr()
@@ -202,7 +202,7 @@ def test_the_command_fetches_or_lists(register, capsys, cache, tmp_path):
     assert [one["name"] for one in listed["image_sets"]] == list(image_sets())
     assert execute(["data", "fetch"]) == 0
     text = capsys.readouterr().out
-    assert all(f"  {name} " in text for name in (*published(), *image_sets()))
+    assert all(f"{name} " in text for name in (*published(), *image_sets()))
 
 
 # BREEDS

@@ -413,7 +413,7 @@ def test_the_command_shows_the_front_and_the_choice(files, tmp_path, capsys):
     assert execute(arguments(files, tmp_path / "s", "--folds", "2", "--resume", "--json")) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["points"], said["rule"], said["out"]) == (18, "exchange", str(tmp_path / "s"))
-    assert execute(arguments(files, tmp_path / "t", "--select", "best")) == 1
+    assert execute(arguments(files, tmp_path / "t", "--select", "best")) == 2
     assert not (tmp_path / "t").exists()
 
 

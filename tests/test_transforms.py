@@ -263,5 +263,5 @@ def test_the_commands_list_pull_and_push(tmp_path, run):
     code, out, _ = run("transforms", "pull", tmp_path / "shared", "--out", tmp_path / "copy.npz")
     assert (code, out) == (0, f"{tmp_path / 'copy.npz'}\n")
     code, _, err = run("transforms", "push", tmp_path / "t.npz", "s3://bucket/x")
-    assert code == 1
+    assert code == 2
     assert "OWNER/NAME" in err

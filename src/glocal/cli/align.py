@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from glocal.cli.answers import AnswersForm, names_of
-from glocal.cli.command import takes
-from glocal.cli.features import LayerName
-from glocal.cli.output import AsJson, interval, others_to_stderr, progress_bar, put, put_json, put_table
+from glocal.cli.forms import flat
+from glocal.cli.inputs import AnswersForm, LayerName, names_of
+from glocal.cli.output import AsJson, interval, progress_bar, put, put_json, put_table
 from glocal.errors import ParameterError
 
 
-@takes()
+@flat
 def align(
-    model: Annotated[str, typer.Option("--model", help="Network to align; as in glocal extract.")],
-    images: Annotated[str, typer.Option("--images", help="One image for each object: folder, pattern or list.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the results; the same command goes on in it.")],
+    model: Annotated[str, typer.Option(help="Network to align; as in glocal extract.")],
+    images: Annotated[str, typer.Option(help="One image for each object: folder, pattern or list.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results; the same command goes on in it.")],
     given: AnswersForm,
-    triplets: Annotated[
-        Path | None, typer.Option("--triplets", "--answers", help="Answers. [default: those of THINGS, fetched]")
+    answers: Annotated[
+        Path | None, typer.Option("--answers", "--triplets", help="Answers. [default: those of THINGS, fetched]")
     ] = None,
-    local_images: Annotated[
-        str | None, typer.Option("--local-images", help="Other images, whose neighbours are kept.")
-    ] = None,
+    local_images: Annotated[str | None, typer.Option(help="Other images, whose neighbours are kept.")] = None,
     layer: LayerName = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print how many images, answers and fits there are, and stop.")
@@ -38,24 +37,24 @@ def align(
 
     Example: glocal align --model timm:vit_base_patch16_224.dino --images objects --answers answers.npz --out aligned
     """
-    with others_to_stderr():
+    with contextlib.redirect_stdout(sys.stderr):  # what the code of others prints
         from glocal.align import Inputs
         from glocal.align import align as align_all
 
-        if triplets is None and given != AnswersForm():
+        if answers is None and given.model_fields_set:
             raise ParameterError("--object-ids, --kind and the like say how to read --answers; pass --answers too.")
-        answers = None if triplets is None else given.load(triplets)
-        inputs = Inputs(model, images, answers, names_of(given.object_ids), local_images, layer)
+        asked = None if answers is None else given.load(answers)
+        inputs = Inputs(model, images, asked, names_of(given.object_ids), local_images, layer)
         counts = inputs.counts()
     if dry_run:
         put_json(counts) if as_json else put(*(f"{name:<14} {number:,}" for name, number in counts.items()))
         return
-    with progress_bar("align") as progress, others_to_stderr():
+    with progress_bar("align") as progress:
         found = align_all(inputs, out, progress=lambda step, done, total: progress(done or None, total or None, step))
     if as_json:
         put_json({**counts, "best": found.best, "reason": found.reason, "scores": found.scores, "out": str(out)})
         return
     rows = [[one.transform, one.metric, interval(one.value, one.low, one.high), f"{one.n}"] for one in found.scores]
-    put_table(["arm", "metric", "held-out objects", "answers"], rows, keys=2)
+    put_table(["arm", "metric", "held-out objects", "answers"], rows)
     put(f"neighbours kept {found.best['neighbours_kept']:.3f}", f"chosen: {found.reason}")
     put(*(f"written to {out / name}" for name in ("transform.npz", "README.md", "report.html")))

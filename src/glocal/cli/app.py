@@ -15,27 +15,20 @@ import typer
 from glocal._version import __version__
 from glocal.cli import align, apply, data, demo, evaluate, extract, fit, report, suite, sweep, transforms
 from glocal.cli.output import OPTIONS, in_options, say
-from glocal.errors import GLocalError, GLocalWarning, is_interrupt
+from glocal.errors import GLocalError, GLocalWarning, ParameterError, is_interrupt
 
 app = typer.Typer(
     name="glocal",
     help="Align features with people's odd-one-out answers; keep each image's neighbours.",
     no_args_is_help=True,
-    add_completion=True,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-app.command("extract")(extract.extract)
-app.command("fit")(fit.fit)
-app.command("sweep")(sweep.sweep)
-app.command("suite")(suite.suite)
-app.command("align")(align.align)
-app.command("apply")(apply.apply)
-app.command("demo")(demo.demo)
-app.command("report")(report.report)
-app.add_typer(evaluate.app, name="evaluate")
-app.add_typer(data.app, name="data")
-app.add_typer(transforms.app, name="transforms")
+for _module in (demo, fit, sweep, apply, suite, report, extract, align):
+    _name = _module.__name__.rpartition(".")[2]
+    app.command(_name)(getattr(_module, _name))
+for _module in (evaluate, data, transforms):
+    app.add_typer(_module.app, name=_module.__name__.rpartition(".")[2])
 for _plugin in entry_points(group="glocal.commands"):  # of other distributions: an entry point is a typer app
     app.add_typer(_plugin.load(), name=_plugin.name)
 
@@ -74,67 +67,68 @@ def execute(arguments: Sequence[str]) -> int:
     Returns
     -------
     int
-        0: the command succeeded; 1: bad content, explained in one sentence; 2: unknown or missing options;
-        130: interrupted, by Ctrl-C or SIGTERM.
+        0: the command succeeded; 1: bad content, explained in one sentence; 2: a wrong command line: an unknown or
+        missing option, or a value outside its range; 130: interrupted, by Ctrl-C or SIGTERM.
     """
     try:
         result = _command()(list(arguments), prog_name="glocal", standalone_mode=False)
-    except GLocalError as error:
-        if is_interrupt(error):
-            return _interrupted(arguments)
-        say(f"error: {in_options(str(error))}")
-        return 1
-    except (KeyboardInterrupt, typer.Abort):
-        return _interrupted(arguments)
+        code = result if isinstance(result, int) else 0
     except typer.Exit as ended:
-        return _interrupted(arguments) if ended.exit_code == 130 else ended.exit_code
-    except BrokenPipeError:
-        return 1
-    except OSError as error:
-        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
-            raise
-        say(f"error: cannot write standard output: {error.strerror}.")
-        return 1
-    except MemoryError:
-        say("error: there is not enough memory for this. Use fewer objects or local images, or float32.")
-        return 1
-    except Exception as error:
-        if is_interrupt(error):
-            return _interrupted(arguments)
-        if not hasattr(error, "format_message"):
-            raise
-        return _usage_error(error)
-    if result == 130:
-        return _interrupted(arguments)
-    return result if isinstance(result, int) else 0
+        code = ended.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except Exception as error:  # noqa: BLE001
+        code = 130 if is_interrupt(error) else _failed(error)
+    if code == 130:
+        goes_on = {"sweep": " with --resume", "suite": "", "extract": "", "align": ""}
+        again = next(
+            (f" To go on, give the same command again{how}." for name, how in goes_on.items() if name in arguments[:1]),
+            "",
+        )
+        say(f"interrupted; files that existed before are unchanged.{again}")
+    return code
 
 
 @cache
 def _command() -> Any:
-    root = typer.main.get_command(app)
+    """The whole command, whose help texts are no markup; it fills `OPTIONS`."""
+    from rich.markup import escape
+
+    root: Any = typer.main.get_command(app)
     commands = [root]
     for command in commands:
         commands += getattr(command, "commands", {}).values()
-        OPTIONS.update({param.name: param.opts[0] for param in command.params if param.opts[0].startswith("--")})
+        paragraphs = (command.help or "").split("\n\n")
+        command.help = escape("\n\n".join(" ".join(one.split()) for one in paragraphs))
+        for param in command.params:
+            param.help = escape(getattr(param, "help", None) or "")
+            if param.opts[0].startswith("--"):
+                OPTIONS[param.name] = param.opts[0]
     return root
 
 
-def _interrupted(arguments: Sequence[str]) -> int:
-    again = " with --resume" if "sweep" in arguments[:1] else ""
-    say(f"interrupted; files that existed before are unchanged. To go on, give the same command again{again}.")
-    return 130
-
-
-def _usage_error(error: Exception) -> int:
-    """A value of the wrong kind is bad content (1); an unknown or missing option is a usage error (2)."""
-    message = " ".join(str(error.format_message()).split()).rstrip(".")  # type: ignore[attr-defined]
-    bad_value = isinstance(error, typer.BadParameter) and type(error).__name__ != "MissingParameter"
-    if type(error).__name__ == "NoArgsIsHelpError":
-        typer.echo(str(error.format_message()), err=True)  # type: ignore[attr-defined]
+def _failed(error: BaseException) -> int:
+    """Print what is wrong in one sentence and return the exit code; raise what nobody foresaw."""
+    if isinstance(error, GLocalError):
+        say(f"error: {in_options(str(error))}")
+        return 2 if isinstance(error, ParameterError) else 1
+    if isinstance(error, BrokenPipeError):
+        return 1
+    if isinstance(error, MemoryError):
+        say("error: there is not enough memory for this. Use fewer objects or local images, or float32.")
+        return 1
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+    if isinstance(error, OSError) and error.filename is None and error.errno in full:
+        say(f"error: cannot write standard output: {error.strerror}.")
+        return 1
+    if not hasattr(error, "format_message"):
+        raise error
+    message = " ".join(str(error.format_message()).split()).rstrip(".")
+    if not message:  # no arguments: the help was printed
         return 2
     asked = getattr(getattr(error, "ctx", None), "command_path", "glocal")
-    say(f"error: {message}" + ("" if message.endswith("?") else ".") + ("" if bad_value else f" See {asked} --help."))
-    return 1 if bad_value else 2
+    say(f"error: {message}{'' if message.endswith('?') else '.'} See {asked} --help.")
+    return 2
 
 
 def _show_warning(

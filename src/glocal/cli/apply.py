@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from glocal.cli.features import LayerName, ModelName, load_features
+from glocal.cli.inputs import LayerName, ModelName, load_features
 from glocal.cli.output import AsJson, progress_bar, put, put_json
 from glocal.data.parquet import PARQUET, batches, shards_of, vector_column
 from glocal.errors import ParameterError
@@ -24,24 +24,18 @@ def apply(
     features: Annotated[
         Path, typer.Argument(help="Feature file or folder, not standardized; or images, with --model.")
     ],
-    out: Annotated[Path, typer.Option("--out", help="A .npy file; from Parquet also a .parquet file or a folder.")],
-    strength: Annotated[
-        float, typer.Option("--strength", help="0 is the original up to scale, 1 the transform.")
-    ] = 1.0,
+    out: Annotated[Path, typer.Option(help="A .npy file; from Parquet also a .parquet file or a folder.")],
+    strength: Annotated[float, typer.Option(help="0 is the original up to scale, 1 the transform.")] = 1.0,
     normalize: Annotated[
         bool, typer.Option("--normalize", help="First scale each row to length 1, as the rows of the fit were.")
     ] = False,
     dimensions: Annotated[
-        int | None,
-        typer.Option("--dimensions", help="Reduce the output to this many dimensions, the best for the similarities."),
+        int | None, typer.Option(help="Reduce the output to this many dimensions, the best for the similarities.")
     ] = None,
     save_transform: Annotated[
-        Path | None,
-        typer.Option("--save-transform", help="With --dimensions, the reduced transform, for queries later."),
+        Path | None, typer.Option(help="With --dimensions, the reduced transform, for queries later.")
     ] = None,
-    column: Annotated[
-        str | None, typer.Option("--column", help="Parquet column of the vectors; the others are kept.")
-    ] = None,
+    column: Annotated[str | None, typer.Option(help="Parquet column of the vectors; the others are kept.")] = None,
     model: ModelName = None,
     layer: LayerName = None,
     as_json: AsJson = False,
@@ -57,19 +51,19 @@ def apply(
             raise ParameterError("--save-transform saves the transform to fewer dimensions. Pass --dimensions too.")
         writable_target(save_transform, what="--save-transform", endings=ENDINGS)
     fitted = LinearTransform.from_pretrained(transform)
+    rows: Any
     if model is None and out.suffix != ".npy" and _is_parquet(features):
         shards = shards_of(features)
         column = vector_column(shards[0], column)
-        rows: Any = _vectors(shards, column)
+        total, rows = None, _vectors(shards, column)
         sample: Any = next(_vectors(shards, column), None)
-        total = None
         write = partial(apply_parquet, source=features, column=column)
     else:
         writable_target(out, what="--out", endings=(".npy",))
         if column is not None:
             raise ParameterError("--column names a column of Parquet, for a Parquet output. Leave it out.")
-        rows = sample = loaded = load_features(features, model, layer)
-        total, write = len(loaded), partial(apply_file, features=loaded)
+        rows = sample = load_features(features, model, layer)
+        total, write = len(sample), partial(apply_file, features=sample)
     if sample is not None:
         check_rows(fitted, sample, normalize=normalize)
     fitted = fitted if strength == 1.0 else fitted.at_strength(strength)
@@ -79,15 +73,13 @@ def apply(
         fitted.save(save_transform)
     with progress_bar("applying", total, unit="rows") as progress:
         n = write(fitted, out=out, normalize=normalize, progress=progress)
-    result = {"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": str(out)}
-    if dimensions is not None:
-        result |= {name: fitted.meta["reduced"][name] for name in ("of", "energy", "length")}
+    kept = {} if dimensions is None else {key: fitted.meta["reduced"][key] for key in ("of", "energy", "length")}
     if as_json:
-        put_json(result)
+        put_json({"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": str(out), **kept})
         return
     put(f"{n} rows of {fitted.out_dimensions} dimensions written to {out}")
-    if dimensions is not None:
-        put(f"kept: {result['energy']:.4f} of the similarities' energy, {result['length']:.4f} of the squared length")
+    if kept:
+        put(f"kept: {kept['energy']:.4f} of the similarities' energy, {kept['length']:.4f} of the squared length")
 
 
 def _is_parquet(features: Path) -> bool:

@@ -1,32 +1,30 @@
-"""``glocal data``."""
+"""``glocal data``: check and split files, import answers of other systems, fetch published files."""
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
 import typer
+from pydantic import Field
 
-from glocal.cli.answers import AnswersFile
-from glocal.cli.check import check_command
-from glocal.cli.command import takes
-from glocal.cli.features import FeaturesPath
-from glocal.cli.fetch import fetch_command
-from glocal.cli.importing import import_command
-from glocal.cli.output import AsJson, put, put_json
+from glocal._version import __version__
+from glocal.cli.forms import flat
+from glocal.cli.inputs import AnswersFile, AnswersForm, FeaturesPath, names_of
+from glocal.cli.output import AsJson, in_options, progress_bar, put, put_json, put_table, say
+from glocal.data.check import SEVERITIES, Case, Finding, diagnose
 from glocal.data.features import Features
+from glocal.data.importing import FORMATS, import_answers
+from glocal.data.sources import cache_folder, fetch, image_sets, published
 from glocal.data.splits import split_answers, split_persons
-from glocal.errors import DataError, ParameterError
-from glocal.files import atomic_write, make_folder
+from glocal.data.tables import read_list
+from glocal.errors import DataError, ParameterError, counted
+from glocal.files import make_folder, writable_target
+from glocal.options import Options
 
-app = typer.Typer(
-    help="Check and split features and answers; import other people's; fetch published ones.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-app.command("fetch")(fetch_command)
-app.command("import")(import_command)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
 
 @app.callback()
@@ -34,57 +32,221 @@ def _data() -> None:
     """Check and split features and answers; import other people's; fetch published ones."""
 
 
+@app.command("check")
+@flat
+def check_command(
+    features: FeaturesPath,
+    given: AnswersForm,
+    answers: Annotated[
+        Path | None, typer.Option("--answers", "--triplets", help="Answers to check with the features.")
+    ] = None,
+    local_features: Annotated[Path | None, typer.Option(help="Local images to check too.")] = None,
+    heldout: Annotated[Path | None, typer.Option(help="Answers kept apart to score on, read as --answers are.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Diagnose features and answers; exits 1 on what makes results wrong, 0 on warnings.
+
+    Example: glocal data check --features features.npy --answers triplets.npy --object-ids unique_id.txt
+    """
+    found: list[Finding] = []
+    with progress_bar("checking") as progress:
+        loaded = _read("features", Features.load, features, found)
+        if loaded is not None:
+            case = Case(
+                loaded,
+                None if local_features is None else Features.load(local_features),
+                _read("answers", given.load, answers, found),
+                _read("answers", given.load, heldout, found),
+                object_ids=names_of(given.object_ids),
+                order=None if given.order is None else read_list(given.order, what="order"),
+            )
+            found += diagnose(case, lambda doing: progress(doing=doing))
+    found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    counts = Counter(finding.severity for finding in found)
+    shape = {} if loaded is None else {"n": len(loaded), "p": loaded.dimensions}
+    if as_json:
+        told = [{**finding.told(), "fix": in_options(finding.fix)} for finding in found]
+        put_json({**shape, "errors": counts["error"], "warnings": counts["warning"], "findings": told})
+    else:
+        if shape:
+            put(f"features: {shape['n']} rows, {shape['p']} columns, {loaded.matrix.dtype}")
+        put(*(in_options(f"{finding.severity}: {finding}") for finding in found))
+        put(", ".join(counted(counts[kind], kind) for kind in SEVERITIES))
+    if counts["error"]:
+        raise typer.Exit(1)
+
+
+def _read(check: str, load: Any, path: Path | None, found: list[Finding]) -> Any:
+    """What a file holds; None, and a finding, where it cannot be used."""
+    try:
+        return None if path is None else load(path)
+    except DataError as error:
+        why = ("nothing can be computed from this file", "mend or copy the file")
+        found.append(Finding("error", check, str(error).rstrip("."), *why))
+        return None
+
+
 @app.command("split")
-@takes()
-def split(
+@flat
+def split_command(
     features: FeaturesPath,
     given: AnswersFile,
-    out: Annotated[Path, typer.Option("--out", help="Folder for train.npy and heldout.npy, or .npz: see below.")],
-    by: Annotated[str, typer.Option("--by", help="Hold out objects, or persons.")] = "objects",
-    folds: Annotated[int, typer.Option("--folds", help="Parts the objects (or persons) are split into.")] = 3,
-    fold: Annotated[int, typer.Option("--fold", help="The part held out, from 0.")] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 42,
+    out: Annotated[Path, typer.Option(help="Folder for train.npz and heldout.npz.")],
+    by: Annotated[Literal["objects", "persons"], typer.Option(help="What is held out.")] = "objects",
+    folds: Annotated[int, typer.Option(min=2, help="Parts the objects (or persons) are split into.")] = 3,
+    fold: Annotated[int, typer.Option(min=0, help="The part held out, from 0.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 42,
     as_json: AsJson = False,
 ) -> None:
     """Hold out the answers on a fold of objects, or of persons; both files keep the index space of the input.
 
-    Odd-one-out answers with nothing but weights beside them are written as .npy, all others as .npz.
-
-    Example: glocal data split --features features.npy --triplets triplets.npy --folds 3 --fold 0 --out split
+    Example: glocal data split --features features.npy --answers triplets.npy --folds 3 --fold 0 --out split
     """
     loaded = Features.load(features)
     answers, joined = given.joined(loaded)
-    if by not in ("objects", "persons"):
-        raise ParameterError(f"by is {by!r}; allowed are objects and persons.")
     if by == "objects":
-        train, heldout = split_answers(joined.answers, len(loaded), folds=folds, fold=fold, seed=seed)
+        sides = split_answers(joined.answers, len(loaded), folds=folds, fold=fold, seed=seed)
     else:
-        train, heldout = split_persons(joined.answers, folds=folds, fold=fold, seed=seed)
+        sides = split_persons(joined.answers, folds=folds, fold=fold, seed=seed)
     kept = answers.select(joined.kept)
-    parts = {"train": kept.select(train), "heldout": kept.select(heldout)}
-    for name, part in parts.items():
-        if not len(part):
-            raise DataError(
-                f"no answer falls into the {name} part of fold {fold} of {folds}. Use another number of folds."
-            )
+    parts = {name: kept.select(side) for name, side in zip(("train", "heldout"), sides, strict=True)}
+    if empty := [name for name, part in parts.items() if not len(part)]:
+        raise DataError(
+            f"no answer falls into the {empty[0]} part of fold {fold} of {folds}. Use another number of folds."
+        )
     make_folder(out)
-    known = (answers.person, answers.seconds, answers.names)
-    bare = answers.kind == "odd-one-out" and all(one is None for one in known)
-    ending = ".npy" if bare else ".npz"
     for name, part in parts.items():
-        part.save(out / f"{name}{ending}")
-        if bare and part.weights is not None:
-            with atomic_write(out / f"{name}_weights.npy") as stream:
-                np.save(stream, part.weights, allow_pickle=False)
-    counts = {name: len(part) for name, part in parts.items()}
-    between = len(kept) - sum(counts.values())
+        part.save(out / f"{name}.npz")
+    train, heldout = map(len, parts.values())
+    between = len(kept) - train - heldout
     if as_json:
-        put_json({**counts, "between": between, "n_dropped": joined.n_dropped, "folds": folds, "fold": fold,
-                  "seed": seed, "out": str(out)})  # fmt: skip
+        put_json({"train": train, "heldout": heldout, "between": between, "n_dropped": joined.n_dropped,
+                  "folds": folds, "fold": fold, "seed": seed, "out": str(out)})  # fmt: skip
         return
-    put(f"{counts['train']} answers to train on, {counts['heldout']} held out (fold {fold} of {folds}, seed {seed})")
+    put(f"{train} answers to train on, {heldout} held out (fold {fold} of {folds}, seed {seed})")
     put(f"{between} left out: their {by} lie in both parts; {joined.n_dropped} dropped: no features")
-    put(f"written to {out / f'train{ending}'} and {out / f'heldout{ending}'}, 0-based{', odd one last' * bare}")
+    put(f"written to {out / 'train.npz'} and {out / 'heldout.npz'}")
 
 
-app.command("check")(check_command)
+class ImportForm(Options):
+    """How to read some of the formats; None leaves it to the format."""
+
+    panel: ClassVar[str] = "Some formats"
+
+    base: int | None = Field(None, description="Index of the first object. [default: 0]")
+    order: Path | None = Field(None, description="Sort index; the object of raw index i is argsort(ORDER)[i].")
+    odd_column: int | None = Field(None, description="Column of the odd one, of THINGS. [default: 2]")
+    values: Literal["similarity", "dissimilarity"] | None = Field(None, description="What a matrix holds.")
+    limit: int | None = Field(None, description="Most answers made of a matrix or of AligNet. [default: 1000000]")
+    seed: int | None = Field(None, description="Seed of the draw where there are more. [default: 42]")
+
+
+@app.command("import")
+@flat
+def import_command(
+    file: Annotated[Path, typer.Argument(help="A file of answers of another system.", metavar="FILE")],
+    out: Annotated[Path, typer.Option(help="The answers, .npz.")],
+    form: ImportForm,
+    format: Annotated[Literal[tuple(FORMATS)], typer.Option(help="What the file is.")] = "table",  # type: ignore[valid-type]
+    column: Annotated[
+        list[str] | None, typer.Option(help="ROLE=COLUMN: which column, or key, plays a role; repeatable.")
+    ] = None,
+    where: Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE: take only these rows; repeatable.")] = None,
+    object_ids: Annotated[
+        Path | None, typer.Option(help="Names of the objects in the order of their indices, one a line.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read answers of another system, say what was left out, and write a file that describes itself.
+
+    A table is CSV, or JSON as jsPsych writes it, with named columns; salmon's responses and NIGHTS are tables. Kind,
+    names of the objects, persons, times, weights and catch trials travel in the file; every command reads it.
+
+    Example: glocal data import answers.csv --column reference=anchor --out answers.npz
+    """
+    out = writable_target(out, endings=(".npz",))
+    with progress_bar(f"importing {file}"):
+        found = import_answers(
+            file, format, names=object_ids, columns=_pairs(column, "--column"), where=_pairs(where, "--where"),
+            **form.model_dump(),
+        )  # fmt: skip
+    answers, passed, understood = found.answers, found.answers.catch_passed, found.understood
+    answers.save(out, provenance={"version": __version__, **understood, "dropped": found.dropped})
+    catch = None if passed is None else {"n": len(passed), "passed": int(passed.sum())}
+    if as_json:
+        put_json({
+            "n": len(answers), "kind": answers.kind, "objects": len(answers.named()), "people": answers.n_people,
+            "total_weight": answers.total_weight, "chance": answers.chance, "catch": catch, "dropped": found.dropped,
+            "understood": understood, "out": str(out),
+        })  # fmt: skip
+        return
+    people = "" if answers.n_people is None else f" of {answers.n_people} people"
+    weights = "" if answers.weights is None else f", total weight {answers.total_weight:.6g}"
+    put(f"{len(answers)} answers ({answers.kind}){people} about {len(answers.named())} objects{weights}")
+    if columns := understood.get("columns"):
+        put("columns: " + ", ".join(f"{role} is {name!r}" for role, name in columns.items()))
+    put(*(f"rankings: {ranking}" for ranking in [understood.get("ranking")] if ranking))
+    put(*(f"left out: {n} × {reason}" for reason, n in found.dropped.items()))
+    if catch:
+        put(f"catch trials with a known answer: {catch['passed']} of {catch['n']} passed")
+    put(f"written to {out}")
+
+
+def _pairs(given: list[str] | None, option: str) -> dict[str, str] | None:
+    pairs = {}
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise ParameterError(f"{option} is {text!r}; give NAME=VALUE.")
+        pairs[name.strip()] = value.strip()
+    return pairs or None
+
+
+@app.command("fetch")
+def fetch_command(
+    names: Annotated[list[str] | None, typer.Argument(help="Published files; without a name they are listed.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also copy the files below this folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Download published files once, verify their checksums, and say where they are; without a name, list them.
+
+    The list has each file with its size and licence, and each image data set that extract opens by name with its terms.
+    Files are kept in the folder that $GLOCAL_CACHE names, or else in the cache folder of this system; one that is there
+    and whole is not downloaded again. The proxies of the environment are used.
+
+    Example: glocal data fetch transforms/clip_ViT-L/14/visual things/triplets-test10 things/sortindex --out data
+    """
+    known, folder = published(), cache_folder()
+    if not names:
+        files = [{**asdict(one), "cached": (folder / one.path).is_file()} for one in known.values()]
+        if as_json:
+            put_json({"cache": str(folder), "files": files, "image_sets": list(image_sets().values())})
+            return
+        put(f"files, kept in {folder}")
+        columns = ("name", "size", "cached", "licence", "what")
+        put_table(columns, [[_cell(one, column) for column in columns] for one in files])
+        put("", f"image data sets of glocal extract NAME:SPLIT, kept below --root, or in {folder / 'images'}")
+        columns = ("name", "size", "splits", "terms", "what")
+        sets = [{"name": name, **terms} for name, terms in image_sets().items()]
+        put_table(columns, [[_cell(one, column) for column in columns] for one in sets])
+        return
+    if unknown := [name for name in names if name not in known]:
+        fetch(unknown[0])  # says which names are near
+    results = []
+    for name in names:
+        with progress_bar(f"fetching {name}", unit="B") as progress:
+            path = fetch(name, out=out, progress=lambda done, total: progress(done, total or None))
+        say(f"{name}: {known[name].licence}; {known[name].citation}")
+        results.append({**asdict(known[name]), "path": str(path)})
+    put_json({"files": results}) if as_json else put(*(str(one["path"]) for one in results))
+
+
+def _cell(one: dict[str, Any], column: str) -> str:
+    value = one[column]
+    if column == "size" and not isinstance(value, str):
+        return f"{value / 1e6:.3g} MB" if value else "? MB"
+    if column == "what" and one.get("warning"):
+        return f"{value}. NOTE: {one['warning']}"
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    return ", ".join(value) if isinstance(value, list | tuple) else str(value)

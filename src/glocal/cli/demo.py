@@ -82,9 +82,7 @@ def _show(result: SuiteResult) -> None:
     lines = []
     for arm in arms:
         cells = [main.loc[(arm, task)] if (arm, task) in main.index else None for task in _COLUMNS]
-        lines.append(
-            [arm, *("" if one is None else interval(one["value"], one["low"], one["high"], None) for one in cells)]
-        )
+        lines.append([arm, *("" if one is None else interval(one["value"], one["low"], one["high"]) for one in cells)])
     put("SIMULATED DATA: a world with a known answer, not people", "")
     put_table(["arm", *_COLUMNS.values()], lines)
     put(

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
+from pydantic import Field
 
-from glocal.arrays import write_npy
-from glocal.cli.answers import AnswersFile, ObjectIds, names_of
-from glocal.cli.command import takes
-from glocal.cli.features import FeaturesPath, LayerName, ModelName, load_features
-from glocal.cli.output import AsJson, put, put_json, put_scores, put_table, say, status
-from glocal.data.features import Features, Standardization
+from glocal.cli.forms import flat
+from glocal.cli.inputs import AnswersFile, FeaturesPath, LayerName, ModelName, load_features, names_of
+from glocal.cli.output import AsJson, progress_bar, put, put_json, put_scores, put_table, say
+from glocal.data.features import Features
 from glocal.data.labels import load_labels
 from glocal.data.rdm import join_rdms, load_index, load_rdms
 from glocal.data.sources import breeds_sides
-from glocal.data.sources.breeds import check_breeds
 from glocal.errors import ParameterError
-from glocal.evaluation.agreement import flips, odd_one_out
+from glocal.evaluation.agreement import flips as flips_of
+from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.baselines import BASELINES, baseline
 from glocal.evaluation.ceiling import ceiling
@@ -32,57 +30,48 @@ from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure
 from glocal.files import atomic_write, writable_target
+from glocal.options import Options
 from glocal.results import PEOPLE, Score, append_rows
 from glocal.transform import LinearTransform, check_rows
 
-app = typer.Typer(help="Score features, transformed or not.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Score features, transformed or not.", no_args_is_help=True, rich_markup_mode="rich")
 
 Embed = Callable[[Features], np.ndarray]
-Train = Annotated[Path, typer.Option("--train", help="Feature file of the training images.")]
-Test = Annotated[Path, typer.Option("--test", help="Feature file of the test images.")]
-TrainLabels = Annotated[Path, typer.Option("--train-labels", help="Class of each row, .npy or one a line.")]
-TestLabels = Annotated[Path, typer.Option("--test-labels", help="Class of each row, .npy or one a line.")]
+Train = Annotated[Path, typer.Option(help="Feature file of the training images.")]
+Test = Annotated[Path, typer.Option(help="Feature file of the test images.")]
+TrainLabels = Annotated[Path, typer.Option(help="Class of each training image, .npy or one a line.")]
+TestLabels = Annotated[Path, typer.Option(help="Class of each test image, .npy or one a line.")]
 Breeds = Annotated[
-    str | None,
+    Literal["entity13", "entity30", "living17", "nonliving26"] | None,
     typer.Option(
-        "--breeds",
-        help="entity13, entity30, living17 or nonliving26: labels are ImageNet classes; superclasses are told apart, "
-        "some of whose classes train and others test.",
+        help="A BREEDS task: labels are ImageNet classes; superclasses are told apart, some of whose classes train and "
+        "others test.",
     ),
 ]
 _MOST_SHOWN = 30  # classes
 _LEAST = 0.1  # of the answers are to questions asked again: fewer are by accident
 
 
-@dataclass(frozen=True)
-class Scoring:
+class Scoring(Options):
     """The options of every command, and what it does with them: score each arm on the same data, show the rows."""
 
-    transform: Annotated[
-        str | None,
-        typer.Option(
-            "--transform", help="Transform: a file, or a name that glocal transforms pull takes. [default: none]"
-        ),
-    ] = None
-    baseline: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--baseline",
-            help="Also score this, and the paired difference to it: original, centred (columns less their means), pca "
-            "(100 axes), or a transform; repeatable.",
-        ),
-    ] = None
+    transform: str | None = Field(
+        None, description="Transform: a file, or a name that glocal transforms pull takes. [default: none]"
+    )
+    baseline: list[str] | None = Field(
+        None,
+        description="Also score this, and the paired difference to it: original, centred (columns less their means), "
+        "pca (100 axes), or a transform; repeatable.",
+    )
+    out: Path | None = Field(None, description="JSON-lines file that the scores are appended to.")
+    as_json: AsJson = False
     model: ModelName = None
     layer: LayerName = None
-    out: Annotated[Path | None, typer.Option("--out", help="JSON-lines file that the scores are appended to.")] = None
-    as_json: AsJson = False
-
-    def __post_init__(self) -> None:
-        if self.out is not None:  # said before any work
-            writable_target(self.out, what="--out", endings=(".jsonl", ".ndjson", ".json", ".txt", ""))
 
     def load(self, path: Path) -> Features:
         """The features of a file, or of images by the network that was named."""
+        if self.out is not None:  # said before any work
+            writable_target(self.out, what="--out", endings=(".jsonl", ".ndjson", ".json", ".txt", ""))
         return load_features(path, self.model, self.layer)
 
     def show(
@@ -93,11 +82,11 @@ class Scoring:
         Without a transform features are standardized by the two scalars of the `reference`, from which centred and pca
         are computed too. `more` goes into the JSON; scores in it are people's and go into the table. Returns the arms.
         """
-        arms = {name: self._embed(name, reference) for name in (self.transform or "original", *(self.baseline or ()))}
+        arms = {name: _embed(name, reference) for name in (self.transform or "original", *(self.baseline or ()))}
         results: dict[str, EvaluationResult] = {}
-        with status("scoring") as doing:
+        with progress_bar("scoring", len(arms), unit="arms") as progress:
             for name, embed in arms.items():
-                doing(name)
+                progress(len(results), doing=name)
                 results[name] = score(embed)
         arm, *others = results
         first = results[arm]
@@ -111,8 +100,7 @@ class Scoring:
                 rows.append(_placed(difference, split, arm))
                 values["difference"] = {key: getattr(difference, key) for key in ("value", "low", "high", "p")}
             compared.append(values)
-        of_people = more.pop("of_people", ())
-        rows += [_placed(row, split, arm) for row in of_people]
+        rows += [_placed(row, split, arm) for row in more.pop("of_people", ())]
         if self.out is not None:
             append_rows(self.out, [row.row() for row in rows])
         if self.as_json:
@@ -127,26 +115,24 @@ class Scoring:
             put_table(list(classes[0]), cells)
         return arms
 
-    def _embed(self, name: str, reference: Features) -> Embed:
-        """Rows of the standardized features, or of what an arm makes of them, in float64 piece by piece."""
-        arm: LinearTransform | Standardization = reference.standardization
-        if name != "original":
-            arm = baseline(name, reference) if name in BASELINES else LinearTransform.from_pretrained(name)
 
-        def embed(features: Features) -> np.ndarray:
-            features.check_finite()
-            if isinstance(arm, LinearTransform):
-                check_rows(arm, features)
-            columns = arm.out_dimensions if isinstance(arm, LinearTransform) else features.dimensions
-            rows = np.empty((len(features), columns))
-            for start, chunk in features.chunks():
-                wide = np.asarray(chunk, dtype=np.float64)
-                rows[start : start + len(wide)] = (
-                    arm(wide) if isinstance(arm, LinearTransform) else arm(wide, "float64")
-                )
-            return rows
+def _embed(name: str, reference: Features) -> Embed:
+    """Features → standardized rows in float64, or what an arm makes of them."""
+    if name == "original":
+        return lambda features: reference.standardization(_finite(features), "float64")
+    arm = baseline(name, reference) if name in BASELINES else LinearTransform.from_pretrained(name)
 
-        return embed
+    def embed(features: Features) -> np.ndarray:
+        rows = _finite(features)
+        check_rows(arm, features)
+        return arm(np.asarray(rows, dtype=np.float64))
+
+    return embed
+
+
+def _finite(features: Features) -> np.ndarray:
+    features.check_finite()
+    return features.matrix
 
 
 def record(result: Any) -> dict[str, Any]:
@@ -160,15 +146,13 @@ def _evaluate() -> None:
 
 
 @app.command("odd-one-out")
-@takes(odd_one_out)
+@flat
 def odd_one_out_command(
     given: Scoring,
     features: FeaturesPath,
     file: AnswersFile,
-    flips_file: Annotated[
-        Path | None, typer.Option("--flips", help="Write the answers that differ from the baseline: .npy or .csv.")
-    ] = None,
-    **options: Any,
+    similarity: Annotated[Literal["cosine", "dot"], typer.Option(help="How pairs are compared.")] = "cosine",
+    flips: Annotated[Path | None, typer.Option(help="Write the answers that differ from the baseline, .csv.")] = None,
 ) -> None:
     """Agreement with people: accuracy with interval, loss in nats, tie rate; where people were asked again, their own.
 
@@ -179,76 +163,77 @@ def odd_one_out_command(
     Example: glocal evaluate odd-one-out --features features.npy --answers heldout.npy --transform transform.npz
     --baseline original
     """
-    if flips_file is not None:
+    if flips is not None:
         if not given.baseline:
             raise ParameterError("--flips needs a baseline to differ from; pass --baseline original.")
-        writable_target(flips_file, what="--flips", endings=(".npy", ".csv"))
+        writable_target(flips, what="--flips", endings=(".csv",))
     loaded = given.load(features)
     asked, joined = file.joined(loaded)
     _say_dropped(joined.n_dropped, len(asked), "answers name an object without features")
     bound = ceiling(joined.answers)
     bound = None if bound is None or bound.n_answers < _LEAST * len(joined.answers) else bound
     arms = given.show(
-        lambda embed: odd_one_out(embed(loaded), joined.answers, **options), loaded, file.triplets.name,
+        lambda embed: odd_one_out(embed(loaded), joined.answers, similarity=similarity), loaded, file.answers.name,
         n_dropped=joined.n_dropped, ceiling=None if bound is None else record(bound),
         of_people=() if bound is None else bound.scores,
     )  # fmt: skip
-    if flips_file is not None:
+    if flips is not None:
         after, before = (embed(loaded) for embed in list(arms.values())[:2])
-        gained, lost, _ = flips(before, after, joined.answers, **options)
+        gained, lost, _ = flips_of(before, after, joined.answers, similarity=similarity)
         rows = np.flatnonzero(joined.kept)[np.concatenate([gained, lost])]
         signs = np.repeat([1, -1], [len(gained), len(lost)])
         lines = np.concatenate([rows[:, None], asked.objects[rows], signs[:, None]], axis=1)
-        if flips_file.suffix.lower() == ".npy":
-            write_npy(flips_file, lines)
-        else:
-            names = ",".join(("answer", *(f"object{i}" for i in range(lines.shape[1] - 2)), "flip"))
-            with atomic_write(flips_file) as stream:
-                np.savetxt(stream, lines, fmt="%d", delimiter=",", header=names, comments="")
+        names = ",".join(("answer", *(f"object{i}" for i in range(lines.shape[1] - 2)), "flip"))
+        with atomic_write(flips) as stream:
+            np.savetxt(stream, lines, fmt="%d", delimiter=",", header=names, comments="")
 
 
 @app.command("rsa")
-@takes(rsa)
+@flat
 def rsa_command(
     given: Scoring,
     features: FeaturesPath,
-    rdm: Annotated[
-        Path, typer.Option("--rdm", help="Human dissimilarities, (n, n) or (people, n, n); NaN for a missing pair.")
-    ],
+    rdm: Annotated[Path, typer.Option(help="Human dissimilarities, (n, n) or (people, n, n); NaN for a missing pair.")],
     rdm_index: Annotated[
-        Path | None,
-        typer.Option(
-            "--rdm-index", help="Which objects the RDM is about: one index a row, .npy or text; else all of them."
-        ),
+        Path | None, typer.Option(help="Which objects the RDM is about: one index a row, .npy or text; else all.")
     ] = None,
-    object_ids: ObjectIds = None,
-    **options: Any,
+    object_ids: Annotated[
+        Path | None, typer.Option(help="Names of the objects that the RDM indexes; joined with file_names.txt.")
+    ] = None,
+    kernel: Annotated[
+        Literal["cosine", "correlation", "dot"], typer.Option(help="How pairs of the model are compared.")
+    ] = "cosine",
 ) -> None:
     """Agreement with people: rank correlation with their dissimilarities, interval over objects, noise ceiling.
 
     Example: glocal evaluate rsa --features features.npy --rdm rdm.npy --transform transform.npz
     """
     loaded = given.load(features)
-    joined = join_rdms(
-        loaded, load_rdms(rdm), None if rdm_index is None else load_index(rdm_index), names_of(object_ids)
-    )
+    index, ids = None if rdm_index is None else load_index(rdm_index), names_of(object_ids)
+    joined = join_rdms(loaded, load_rdms(rdm), index, ids)
     _say_dropped(joined.n_dropped, joined.n_dropped + len(joined.rows), "objects of the RDM have no features")
     given.show(
-        lambda embed: rsa(embed(loaded)[joined.rows], joined.rdms, **options), loaded, rdm.name,
+        lambda embed: rsa(embed(loaded)[joined.rows], joined.rdms, kernel=kernel), loaded, rdm.name,
         n_dropped=joined.n_dropped,
     )  # fmt: skip
 
 
 @app.command("few-shot")
-@takes(few_shot)
+@flat
 def few_shot_command(
     given: Scoring,
     train: Train,
     train_labels: TrainLabels,
     test: Test,
     test_labels: TestLabels,
+    shots: Annotated[int, typer.Option(min=1, help="Training images of each class.")] = 5,
+    draws: Annotated[int, typer.Option(min=1, help="How often the shots are drawn.")] = 5,
+    probe: Annotated[
+        Literal["logistic", "ncm", "1nn"],
+        typer.Option(help="Logistic regression, nearest class mean, or nearest neighbour."),
+    ] = "logistic",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws; arms share them.")] = 42,
     breeds: Breeds = None,
-    **options: Any,
 ) -> None:
     """Accuracy of a probe fitted on a few images of each class, with interval over draws and classes.
 
@@ -260,30 +245,31 @@ def few_shot_command(
     whole, shown, y, seen, z = _sides(given, train, train_labels, test, test_labels, breeds)
     same = breeds is None and train.samefile(test)
     given.show(
-        lambda embed: few_shot(embed(shown), y, embed(seen), z, leave_out_shots=same, **options), whole, test.name
+        lambda embed: few_shot(
+            embed(shown), y, embed(seen), z, shots=shots, draws=draws, probe=probe, seed=seed, leave_out_shots=same
+        ), whole, test.name,
     )  # fmt: skip
 
 
 @app.command("anomaly")
-@takes(anomaly)
+@flat
 def anomaly_command(
     given: Scoring,
     train: Train,
     test: Test,
-    train_labels: Annotated[Path | None, typer.Option("--train-labels", help="Class of each training image.")] = None,
-    test_labels: Annotated[Path | None, typer.Option("--test-labels", help="Class of each test image.")] = None,
+    train_labels: Annotated[Path | None, typer.Option(help="Class of each training image.")] = None,
+    test_labels: Annotated[Path | None, typer.Option(help="Class of each test image.")] = None,
     anomalies: Annotated[
-        Path | None,
-        typer.Option("--anomalies", help="Features of another data set, told from the test images, without labels."),
+        Path | None, typer.Option(help="Features of another data set, told from the test images, without labels.")
     ] = None,
-    train_subclasses: Annotated[
-        Path | None, typer.Option("--train-subclasses", help="For shift: one subclass a training image.")
-    ] = None,
-    test_subclasses: Annotated[
-        Path | None, typer.Option("--test-subclasses", help="For shift: one subclass a test image.")
-    ] = None,
+    mode: Annotated[
+        Literal["one-vs-rest", "leave-one-out", "shift"],
+        typer.Option(help="Which classes are normal; for shift, labels are superclasses."),
+    ] = "one-vs-rest",
+    k: Annotated[int, typer.Option(min=1, help="Nearest training images that the score averages.")] = 5,
+    train_subclasses: Annotated[Path | None, typer.Option(help="For shift: subclass of each training image.")] = None,
+    test_subclasses: Annotated[Path | None, typer.Option(help="For shift: subclass of each test image.")] = None,
     breeds: Breeds = None,
-    **options: Any,
 ) -> None:
     """Anomaly detection by the nearest training images: AUROC with interval, AUPR and FPR95, averaged over classes.
 
@@ -294,29 +280,29 @@ def anomaly_command(
         if train_labels or test_labels or breeds:
             raise ParameterError("--anomalies is a task of its own, without labels; leave those out.")
         sides = [given.load(path) for path in (train, test, anomalies)]
-        given.show(lambda embed: anomaly_against(*map(embed, sides), k=options["k"]), sides[0], anomalies.name)
+        given.show(lambda embed: anomaly_against(*map(embed, sides), k=k), sides[0], anomalies.name)
         return
     if train_labels is None or test_labels is None:
-        raise _missing("--test-labels" if train_labels else "--train-labels")
+        raise ParameterError("--train-labels and --test-labels are both needed, unless --anomalies is given.")
     whole, shown, y, seen, z = _sides(given, train, train_labels, test, test_labels, breeds)
     inner = None if train_subclasses is None else load_labels(train_subclasses, len(shown))
     outer = None if test_subclasses is None else load_labels(test_subclasses, len(seen))
     given.show(
         lambda embed: anomaly(
-            embed(shown), y, embed(seen), z, train_subclasses=inner, test_subclasses=outer, **options
+            embed(shown), y, embed(seen), z, mode=mode, k=k, train_subclasses=inner, test_subclasses=outer
         ), whole, test.name,
     )  # fmt: skip
 
 
 @app.command("structure")
-@takes(structure)
+@flat
 def structure_command(
     given: Scoring,
     features: FeaturesPath,
     labels: Annotated[
-        Path | None, typer.Option("--labels", help="One class or superclass an image: how far they stand apart.")
+        Path | None, typer.Option(help="One class or superclass an image: how far they stand apart.")
     ] = None,
-    **options: Any,
+    k: Annotated[int, typer.Option(min=1, help="Neighbours of each image.")] = 10,
 ) -> None:
     """What a transform does to structure: neighbours kept, CKA, dissimilarities, effective directions, class gap.
 
@@ -325,24 +311,24 @@ def structure_command(
     Example: glocal evaluate structure --features local.npy --transform transform.npz --baseline pca
     """
     if given.transform is None:
-        raise _missing("--transform")
+        raise ParameterError("--transform is needed: the transform whose effect is measured.")
     loaded = given.load(features)
     names = None if labels is None else load_labels(labels, len(loaded))
     X = LinearTransform.from_pretrained(given.transform).standardization(loaded.matrix, "float64")
-    given.show(lambda embed: structure(X, embed(loaded), labels=names, **options), loaded, features.name)
+    given.show(lambda embed: structure(X, embed(loaded), labels=names, k=k), loaded, features.name)
 
 
 @app.command("retrieval")
-@takes()
+@flat
 def retrieval_command(
     given: Scoring,
-    queries: Annotated[Path, typer.Option("--queries", help="Feature file of the queries.")],
-    query_labels: Annotated[Path, typer.Option("--query-labels", help="One label a query.")],
+    queries: Annotated[Path, typer.Option(help="Feature file of the queries.")],
+    query_labels: Annotated[Path, typer.Option(help="One label a query.")],
     gallery: Annotated[
-        Path, typer.Option("--gallery", help="Feature file searched in; the same file leaves each query itself out.")
+        Path, typer.Option(help="Feature file searched in; the same file leaves each query itself out.")
     ],
     gallery_labels: Annotated[
-        Path, typer.Option("--gallery-labels", help="One label a gallery row: its class, or the image of a caption.")
+        Path, typer.Option(help="One label a gallery row: its class, or the image of a caption.")
     ],
 ) -> None:
     """Retrieval by cosine: mean average precision and recall at 1, 5 and 10, with intervals over queries.
@@ -356,17 +342,13 @@ def retrieval_command(
     alone = queries.samefile(gallery)
     if alone and not np.array_equal(labels, others):
         raise ParameterError("queries and gallery are one file but their labels differ; give one label file twice.")
-    given.show(
-        lambda embed: retrieval(embed(Q), labels, *(() if alone else (embed(G), others))), G, queries.name
-    )  # fmt: skip
+    given.show(lambda embed: retrieval(embed(Q), labels, *(() if alone else (embed(G), others))), G, queries.name)
 
 
 def _sides(
     given: Scoring, train: Path, train_labels: Path, test: Path, test_labels: Path, breeds: str | None = None
 ) -> tuple[Features, Features, np.ndarray, Features, np.ndarray]:
     """The first file, whose scalars count, and both with their labels, as they are or as a BREEDS task selects them."""
-    if breeds is not None:
-        check_breeds(breeds)
     shown, seen = given.load(train), given.load(test)
     sides = shown, load_labels(train_labels, len(shown)), seen, load_labels(test_labels, len(seen))
     return shown, *(sides if breeds is None else breeds_sides(breeds, *sides))
@@ -379,8 +361,3 @@ def _placed(row: Score, split: str, arm: str) -> Score:
 def _say_dropped(dropped: int, total: int, why: str) -> None:
     if dropped:
         say(f"{dropped} of {total} {why} and are left out.")
-
-
-def _missing(option: str) -> typer.Exit:
-    say(f"error: Missing option '{option}'. See glocal evaluate --help.")
-    return typer.Exit(2)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import typer
+from pydantic import Field
 
-from glocal.cli.output import AsJson, others_to_stderr, progress_bar, put, put_json, put_table, say
+from glocal.cli.forms import flat
+from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table, say
 from glocal.errors import DataError, ParameterError
 from glocal.extras import needed
+from glocal.options import Options
 
 if TYPE_CHECKING:
     from glocal.extract import Extraction, Extractor
@@ -20,47 +25,45 @@ if TYPE_CHECKING:
 _NAMED = 50
 
 
+class NetworkForm(Options):
+    """How the network runs."""
+
+    panel: ClassVar[str] = "Network"
+
+    weights: str | None = Field(None, description="Checkpoint file, or none for random weights.")
+    pool: Literal["auto", "cls", "mean", "flatten"] = Field("auto", description="From tokens or maps to one row.")
+    device: str = Field("auto", description="Any torch device; auto is a GPU if there is one.")
+    dtype: Literal["float32", "float16", "bfloat16"] = Field("float32", description="Precision of the network.")
+    batch_size: int = Field(32, ge=1, description="Images in one pass of the network.")
+    workers: int | None = Field(None, description="Threads that decode images. [default: one a processor, at most 8]")
+
+
+@flat
 def extract(
     model: Annotated[
         str,
         typer.Option(
-            "--model",
             help="timm:NAME, openclip:ARCHITECTURE:WEIGHTS, torchvision:NAME[:WEIGHTS], python:package.module:factory, "
             "or a name that thingsvision writes.",
         ),
     ],
+    network: NetworkForm,
     images: Annotated[
         str, typer.Argument(help="Folder, pattern, list of paths, one image, or a data set as NAME:SPLIT.")
     ] = "",
     layer: Annotated[
         list[str] | None,
-        typer.Option("--layer", help="Module, penultimate, logits or output; repeat it for several, in one pass."),
+        typer.Option(help="Module, penultimate, logits or output; repeat it for several, in one pass."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for the features, their names and record.")] = None,
-    weights: Annotated[
-        str | None, typer.Option("--weights", help="Checkpoint file, or none for random weights.")
-    ] = None,
-    pool: Annotated[
-        str, typer.Option("--pool", help="auto, cls, mean or flatten: from tokens or maps to one row.")
-    ] = "auto",
+    out: Annotated[Path | None, typer.Option(help="Folder for the features, their names and record.")] = None,
+    list_layers: Annotated[bool, typer.Option("--list-layers", help="List the layers of the model and stop.")] = False,
     root: Annotated[
-        Path | None, typer.Option("--root", help="Folder of a data set. [default: images in the cache of glocal]")
+        Path | None, typer.Option(help="Folder of a data set. [default: images in the cache of glocal]")
     ] = None,
     download: Annotated[
         bool, typer.Option("--download", help="Download a data set that is missing, and verify its checksum.")
     ] = False,
-    list_layers: Annotated[bool, typer.Option("--list-layers", help="List the layers of the model and stop.")] = False,
-    device: Annotated[str, typer.Option("--device", help="Any torch device; auto is a GPU if there is one.")] = "auto",
-    dtype: Annotated[
-        str, typer.Option("--dtype", help="Precision of the network: float32, float16 or bfloat16.")
-    ] = "float32",
-    batch_size: Annotated[int, typer.Option("--batch-size", help="Images in one pass of the network.")] = 32,
-    workers: Annotated[
-        int | None, typer.Option("--workers", help="Threads that decode images. [default: one a processor, at most 8]")
-    ] = None,
-    shard: Annotated[
-        str, typer.Option("--shard", help="i/n: do the i-th of n parts; all parts share one --out folder.")
-    ] = "1/1",
+    shard: Annotated[str, typer.Option(help="i/n: do the i-th of n parts; all parts share one --out folder.")] = "1/1",
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Exit with 0 even if some images have no row; they are listed.")
     ] = False,
@@ -78,24 +81,19 @@ def extract(
     """
     from glocal.extract import Extractor
 
-    extractor = Extractor(
-        model, layer or (), pool=pool, weights=weights, device=device, dtype=dtype, batch_size=batch_size,
-        workers=workers,
-    )  # fmt: skip
+    extractor = Extractor(model, layer or (), **network.model_dump())
     if list_layers:
         return _list(extractor, as_json)
     if not images or out is None:
-        say(f"error: Missing {'option --out' if images else 'argument IMAGES'}. See glocal extract --help.")
-        raise typer.Exit(2)
+        raise ParameterError(f"{'--out' if images else 'IMAGES'} is missing. See glocal extract --help.")
     part = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", shard)
     if part is None:
         raise ParameterError(f"--shard is {shard!r}; write i/n, for example 1/4 for the first of four processes.")
     source = _source(images, root, download)
     began = time.perf_counter()
-    with progress_bar("extracting", len(source), unit="images") as progress, others_to_stderr():
-        result = extractor.extract(
-            source, out, part=(int(part[1]), int(part[2])), progress=lambda done, total: progress(done)
-        )  # fmt: skip
+    with progress_bar("extracting", len(source), unit="images") as progress:
+        numbers = int(part[1]), int(part[2])
+        result = extractor.extract(source, out, part=numbers, progress=lambda done, total: progress(done))
     _put(result, source, time.perf_counter() - began, as_json)
     if result.missing and not skip_unreadable:
         raise DataError(
@@ -117,7 +115,7 @@ def _source(images: str, root: Path | None, download: bool) -> Source:
     name, split = named
     terms = image_sets()[name]
     say(f"{name}: {terms['what']}; terms: {terms['terms']}; cite {terms['citation']}")
-    with others_to_stderr():
+    with progress_bar(f"opening {name}"):
         found = load_images(name, split, root, download=download)
     say(f"{len(found)} images, {found.source}")
     return open_images(found)
@@ -131,39 +129,35 @@ def _put(result: Extraction, source: Source, seconds: float, as_json: bool) -> N
     if source.ignored:
         shown = ", ".join(source.ignored[:5]) + (", …" if len(source.ignored) > 5 else "")
         say(f"{len(source.ignored)} files do not have an image extension and were left out: {shown}")
-    record, finished = result.record, bool(result.files)
+    record = result.record
     if as_json:
         keys = ("model", "weights", "weights_sha256", "preprocessing", "layers", "pool", "dtype", "dimensions", "rows")
         put_json({
-            **{key: record.get(key) for key in keys}, "finished": finished, "total": len(source),
+            **{key: record.get(key) for key in keys}, "finished": bool(result.files), "total": len(source),
             "missing": record.get("missing", []), "ignored": len(source.ignored),
             "files": {layer: str(file) for layer, file in result.files.items()}, "seconds": seconds,
             "out": str(result.folder),
         })  # fmt: skip
-    elif finished:
-        for layer, file in result.files.items():
-            put(f"{record['rows']} rows of {record['dimensions'][layer]} dimensions ({layer}) written to {file}")
-        if source.labels:
-            put(f"labels beside them: {', '.join(f'{name}.txt' for name in source.labels)}")
-    else:
+        return
+    for layer, file in result.files.items():
+        put(f"{record['rows']} rows of {record['dimensions'][layer]} dimensions ({layer}) written to {file}")
+    if not result.files:
         put(f"this part is done; the features appear in {result.folder} when the last part is.")
+    elif source.labels:
+        put(f"labels beside them: {', '.join(f'{name}.txt' for name in source.labels)}")
 
 
 def _list(extractor: Extractor, as_json: bool) -> None:
     from glocal.extract.layers import list_layers
 
-    with others_to_stderr():
+    with contextlib.redirect_stdout(sys.stderr):  # what the code of others prints
         model = extractor.loaded
         image = needed("PIL.Image", "--list-layers").new("RGB", (256, 256), "gray")
         rows = [list(row) for row in list_layers(model, image)]
     meaning = {name: str(layer) for name, layer in model.named.items()}
     if as_json:
-        put_json({
-            "model": model.name, "default": model.default_layer, "named": meaning,
-            "layers": [dict(zip(("layer", "type", "shape"), row, strict=True)) for row in rows],
-        })  # fmt: skip
+        layers = [dict(zip(("layer", "type", "shape"), row, strict=True)) for row in rows]
+        put_json({"model": model.name, "default": model.default_layer, "named": meaning, "layers": layers})
         return
     put_table(["layer", "type", "shape for one image"], rows)
-    for name, meant in meaning.items():
-        put(f"{name} is the {meant}")
-    put(f"default: {model.default_layer}")
+    put(*(f"{name} is the {meant}" for name, meant in meaning.items()), f"default: {model.default_layer}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -43,6 +43,8 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
         }
         command(**{name: given[name] for name in own}, **built)
 
+    for one in (*own.values(), *told.values()):
+        _spell_choices(one.annotation)
     parameters = sorted([*own.values(), *told.values()], key=lambda one: one.default is not inspect.Parameter.empty)
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in parameters}
@@ -64,13 +66,13 @@ def _option(name: str, field: FieldInfo, model: type[Options]) -> inspect.Parame
     """A field as a parameter: None where it is not given, so that the model knows what was."""
     option = next((one for one in field.metadata if isinstance(one, OptionInfo)), None)
     if option is None:
-        known = [] if field.default in (None, False, PydanticUndefined) else [f"default: {field.default}"]
-        told = "; ".join([*_range(field), *known])
-        flags = f"--{name.replace('_', '-')}"
-        option = typer.Option(flags, help=f"{field.description}{told and f' [{told}]'}", show_default=False)
-    extra = field.json_schema_extra
-    panel = (extra.get("panel") if isinstance(extra, dict) else None) or model.panel
-    option.rich_help_panel = str(panel) if panel else option.rich_help_panel
+        known = [] if field.default in (None, "", PydanticUndefined) or field.default is False else [field.default]
+        told = "; ".join([*_range(field), *(f"default: {default}" for default in known)])
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        option = typer.Option(
+            f"--{name.replace('_', '-')}", help=f"{field.description}{told and f' [{told}]'}", show_default=False,
+            rich_help_panel=str(extra.get("panel", model.panel)) or None,
+        )  # fmt: skip
     kind: Any = field.annotation
     default = inspect.Parameter.empty if field.is_required() else None
     return inspect.Parameter(
@@ -80,7 +82,15 @@ def _option(name: str, field: FieldInfo, model: type[Options]) -> inspect.Parame
 
 
 def _range(field: FieldInfo) -> list[str]:
-    """The range of a field in words, if it has one; its choices are shown by typer."""
+    """The range of a field in words, if it has one."""
     bounds = [(getattr(one, name, None), word) for one in field.metadata for name, word in _BOUNDS.items()]
     told = [f"{word} {bound}" for bound, word in bounds if bound is not None]
     return [" and ".join(told)] if told else []
+
+
+def _spell_choices(annotation: Any) -> None:
+    """Let the help show the choices of an option with room between them, where a line may break."""
+    for option in annotation.__metadata__:
+        for kind in (annotation.__origin__, *get_args(annotation.__origin__)):
+            if get_origin(kind) is Literal:
+                option.metavar = " | ".join(map(str, get_args(kind)))

@@ -1,4 +1,4 @@
-"""Talk on standard error, results on standard output."""
+"""Results on standard output; talk and progress on standard error."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import contextlib
 import math
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -17,10 +19,11 @@ from glocal.errors import printable
 from glocal.results import DIFFERENCE, Score, to_json
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print everything that is known about the result.")]
 
 OPTIONS: dict[str, str] = {}
 """The options of all commands by the names that Python has for them; the application fills it."""
+_EVERY = 10.0  # seconds between two lines about progress where no bar can be drawn
 
 
 def in_options(sentence: str) -> str:
@@ -43,9 +46,25 @@ def in_options(sentence: str) -> str:
     )
 
 
+def is_live() -> bool:
+    """Whether standard error is a terminal on which a line can be written again."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+
+
+@cache
+def _console() -> Any:
+    """The terminal at standard error: what is said goes above the progress that is shown, broken between words."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+
 def say(sentence: str) -> None:
     """One line on standard error."""
-    typer.echo(printable(sentence), err=True)
+    if is_live():
+        _console().print(printable(sentence))
+    else:
+        typer.echo(printable(sentence), err=True)
 
 
 def put(*lines: str) -> None:
@@ -59,21 +78,18 @@ def put_json(result: Any) -> None:
     typer.echo(to_json(result))
 
 
-def put_table(headers: Sequence[str], rows: Sequence[Sequence[str]], keys: int = 1) -> None:
-    """A table on standard output: fitted to a terminal, or plain aligned text where that is none, for scripts.
-
-    The first `keys` columns name the line; they are aligned to the left in a terminal, the first one everywhere.
-    """
-    headers, rows = [printable(head) for head in headers], [[printable(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
-        from glocal.cli.live import print_table
-
-        print_table(headers, rows, keys)
+def put_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table on standard output; where it is wider than the terminal, a block of lines for each row."""
+    cells = [[printable(cell) for cell in row] for row in (headers, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    if sys.stdout.isatty() and sum(widths) + 2 * (len(widths) - 1) > shutil.get_terminal_size().columns:
+        name = max(map(len, cells[0]))
+        for row in cells[1:]:
+            put(*(f"{head.ljust(name)}  {cell}" for head, cell in zip(cells[0], row, strict=True) if cell), "")
         return
-    widths = [max(len(row[i]) for row in [headers, *rows]) for i in range(len(headers))]
-    for row in [headers, ["-" * width for width in widths], *rows]:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        put("  ".join(cells).rstrip())
+    for row in (cells[0], ["-" * width for width in widths], *cells[1:]):
+        first, *others = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        put("  ".join([row[0].ljust(len(first)), *others]).rstrip())
 
 
 def put_scores(scores: Iterable[Score]) -> None:
@@ -83,82 +99,60 @@ def put_scores(scores: Iterable[Score]) -> None:
         line = table.setdefault(row.metric.removesuffix(DIFFERENCE), {})
         if row.metric.endswith(DIFFERENCE):
             p = "" if row.p is None else f"  p {row.p:.2g}"
-            line[f"less {row.settings['baseline']}"] = interval(row.value, row.low, row.high, None, sign="+") + p
+            line[f"less {row.settings['baseline']}"] = interval(row.value, row.low, row.high, sign="+") + p
         else:
-            line[row.transform] = interval(row.value, row.low, row.high, None)
+            line[row.transform] = interval(row.value, row.low, row.high)
             line["n"] = str(row.n)
     columns = [*dict.fromkeys(column for line in table.values() for column in line if column != "n"), "n"]
     put_table(["metric", *columns], [[name, *(line.get(key, "") for key in columns)] for name, line in table.items()])
 
 
-def interval(
-    value: float, low: float | None, high: float | None, why: str | None = "one cluster of scores, or all are equal",
-    *, sign: str = "",
-) -> str:  # fmt: skip
-    """``0.469 [0.451, 0.487]``; where there is no interval, why, or for None (not asked for) the value alone."""
-    if low is not None and high is not None and not math.isnan(low + high):  # a data frame has NaN for None
-        return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
-    return f"{value:{sign}.3f}" + (f" (no interval: {why})" if why else "")
-
-
-def is_live() -> bool:
-    """Whether standard error is a terminal on which a line can be written again."""
-    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+def interval(value: float, low: float | None, high: float | None, *, sign: str = "") -> str:
+    """``0.469 [0.451, 0.487]``, or the value alone where there is no interval."""
+    if low is None or high is None or math.isnan(low + high):  # a data frame has NaN for None
+        return f"{value:{sign}.3f}"
+    return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
 @contextlib.contextmanager
-def progress_bar(
-    what: str, total: int | None = None, *, unit: str = "", lines: bool = False
-) -> Iterator[Callable[..., None]]:
-    """A bar with rate and remaining time on standard error where that is a terminal.
+def progress_bar(what: str, total: int | None = None, *, unit: str = "") -> Iterator[Callable[..., None]]:
+    """What is being done, on standard error: a bar in a terminal, elsewhere a line every ten seconds.
 
     Yields a function of the number done so far, of the total where it was not known before, and of what is being done;
-    each may be None. Elsewhere nothing is shown, or with `lines` a line for every tenth, with the time
-    that is left.
+    each may be left out. What other code prints meanwhile goes to standard error.
     """
-    if not is_live():
-        yield _tenths(what, total) if lines else lambda done, total=None, doing=None: None
-        return
-    from glocal.cli.live import bar, move
-
-    progress, task = bar(what, total, unit)
-    with progress:
-        yield lambda done, total=None, doing=None: move(progress, task, done, total, doing)
-
-
-def _tenths(what: str, total: int | None) -> Callable[..., None]:
-    known, began = total, time.monotonic()
-
-    def tell(done: int | None, total: int | None = None, doing: str | None = None) -> None:
-        whole = total or known
-        if done and whole and (done == whole or done * 10 // whole > (done - 1) * 10 // whole):
-            left = (time.monotonic() - began) * (whole - done) / done
-            say(f"{done} of {whole}: {doing or what}" + (f", about {_duration(left)} left" if done < whole else ""))
-
-    return tell
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    with contextlib.redirect_stdout(sys.stderr), _bar(what, unit) if is_live() else _lines(what, unit) as tell:
+        tell(total=total)
+        yield tell
 
 
 @contextlib.contextmanager
-def others_to_stderr() -> Iterator[None]:
-    """What the code of others prints goes to standard error: standard output holds the result alone."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
+def _bar(what: str, unit: str) -> Iterator[Callable[..., None]]:
+    from rich import progress as parts
+
+    columns = [
+        parts.SpinnerColumn(), parts.TextColumn("{task.description}", markup=False), parts.BarColumn(bar_width=20),
+        *([parts.DownloadColumn()] if unit == "B" else [parts.MofNCompleteColumn(), parts.TextColumn(unit)]),
+        parts.TimeElapsedColumn(), parts.TextColumn("<"), parts.TimeRemainingColumn(),
+    ]  # fmt: skip
+    with parts.Progress(*columns, console=_console(), transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task(printable(what), total=None)
+
+        def tell(done: float | None = None, total: float | None = None, doing: str | None = None) -> None:
+            bar.update(task, completed=done, total=total, description=doing and printable(f"{what}: {doing}"))
+
+        yield tell
 
 
 @contextlib.contextmanager
-def status(what: str) -> Iterator[Callable[[str], None]]:
-    """A live line with the elapsed time on standard error, if that is a terminal; yields a function of what is done."""
-    if not is_live():
-        yield lambda doing: None
-        return
-    from glocal.cli.live import line
+def _lines(what: str, unit: str) -> Iterator[Callable[..., None]]:
+    last, known = time.monotonic(), None
 
-    progress, task = line(what)
-    with progress:
-        yield lambda doing: progress.update(task, description=f"{what}: {doing}")
+    def tell(done: float | None = None, total: float | None = None, doing: str | None = None) -> None:
+        nonlocal last, known
+        known = total or known
+        if done is not None and time.monotonic() - last >= _EVERY:
+            last = time.monotonic()
+            say(f"{what}: {done:g}{f' of {known:g}' if known else ''} {unit}{f', {doing}' if doing else ''}")
+
+    yield tell

@@ -7,20 +7,19 @@ from typing import Annotated
 
 import typer
 
-from glocal.cli.output import AsJson, progress_bar, put, put_json, say, status
+from glocal.cli.output import AsJson, progress_bar, put, put_json, say
 from glocal.files import writable_target
 
 
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that suite, sweep or demo wrote.")],
-    out: Annotated[Path, typer.Option("--out", help="The page: one HTML file.")],
-    title: Annotated[str | None, typer.Option("--title", help="Title of the page. [default: the folders]")] = None,
+    out: Annotated[Path, typer.Option(help="The page: one HTML file.")],
+    title: Annotated[str | None, typer.Option(help="Title of the page. [default: the folders]")] = None,
     figures: Annotated[
-        Path | None,
-        typer.Option("--figures", help="Folder for the charts as PNG and PDF, the tables as CSV and LaTeX."),
+        Path | None, typer.Option(help="Folder for the charts as PNG and PDF, the tables as CSV and LaTeX.")
     ] = None,
     thumbnails: Annotated[
-        str | None, typer.Option("--thumbnails", help="Images of the objects (a folder or pattern), joined by name.")
+        str | None, typer.Option(help="Images of the objects (a folder or pattern), joined by name.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -30,29 +29,20 @@ def report(
 
     Example: glocal report suite-out --out report.html
     """
-    from glocal.report import (
-        load_runs,
-        load_thumbnails,
-        report_page,
-        save_figures,
-        save_page,
-        save_tables,
-        warnings_of,
-    )
+    from glocal import report as pages
 
     writable_target(out, what="--out", endings=(".html", ".htm"))
-    loaded, pictures = load_runs(runs), {}
-    if thumbnails is not None:
-        with progress_bar("shrinking", unit="pictures") as progress:
-            pictures = load_thumbnails(thumbnails, loaded, progress=progress)
-    with status("drawing") as doing:
-        doing("page")
-        save_page(report_page(loaded, title=title, pictures=pictures), out)
+    loaded, pictures = pages.load_runs(runs), {}
+    with progress_bar("report", unit="pictures") as progress:
+        if thumbnails is not None:
+            pictures = pages.load_thumbnails(thumbnails, loaded, progress=progress)
+        progress(doing="page")
+        pages.save_page(pages.report_page(loaded, title=title, pictures=pictures), out)
         written = [out]
         if figures is not None:
-            doing("figures")
-            written += [*save_figures(loaded, figures), *save_tables(loaded, figures)]
-    said, size = [sentence for run in loaded for sentence in warnings_of(run)], out.stat().st_size
+            progress(doing="figures")
+            written += [*pages.save_figures(loaded, figures), *pages.save_tables(loaded, figures)]
+    said, size = [sentence for run in loaded for sentence in pages.warnings_of(run)], out.stat().st_size
     if as_json:
         put_json({"out": str(out), "bytes": size, "warnings": said, "files": list(map(str, written))})
         return

@@ -34,14 +34,14 @@ def suite(
         plan, missing = plan.present()
         for name, path in missing.items():
             say(f"task {name} is left out: {path} does not exist")
-    with progress_bar("suite", unit="cells", lines=True) as progress:
+    with progress_bar("suite", unit="cells") as progress:
         result = run_suite(plan, out, lambda what, done, total: progress(done, total, what))
     if as_json:
         rows = [score.row() for score in result.scores]
         put_json({"cells_kept": result.n_kept, "out": str(out), "rows": rows})
         return
     table = result.table
-    put_table(list(table.columns), table.to_numpy().tolist(), keys=2)
+    put_table(list(table.columns), table.to_numpy().tolist())
     put(
         "",
         f"fitted without fold 0 of {plan.folds} of the objects, and scored on it",

@@ -11,9 +11,9 @@ import typer
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact
 from glocal.aligner.paper import PaperLoop
-from glocal.cli.answers import AnswersFile
 from glocal.cli.command import SolverName, solver_of, takes
-from glocal.cli.features import FeaturesPath
+from glocal.cli.forms import flat
+from glocal.cli.inputs import AnswersFile, FeaturesPath
 from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table, say
 from glocal.data.features import Features
 from glocal.options import taken
@@ -21,6 +21,7 @@ from glocal.options import taken
 _SHOWN = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept", "loss": "loss (nats)"}
 
 
+@flat
 @takes(Exact, PaperLoop, FitData, without=("tol",))
 def sweep(
     features: FeaturesPath,
@@ -61,7 +62,7 @@ def sweep(
     from glocal.sweep import sweep as run
 
     data = FitData(loaded, joined.answers, local, n_dropped=joined.n_dropped, **taken(FitData, options))
-    with progress_bar("points", lines=True) as progress:
+    with progress_bar("sweep", unit="points") as progress:
         found = run(
             data, grid, folds=folds, select=select, jobs=jobs, scheduler=scheduler, out=out, resume=resume,
             solver=solver_of(solver, sweep, {**options, "tol": tol}),

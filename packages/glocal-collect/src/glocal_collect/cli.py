@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 _NAMED = 20
 
 app = typer.Typer(
-    help="Ask people about your own images, and export what they answered.", no_args_is_help=True, rich_markup_mode=None
+    help="Ask people about your own images, and export what they answered.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
 )
 
 
@@ -119,7 +121,7 @@ def _study(out: Path, images: str, given: Settings) -> Study:
         return study.changed(study.settings.replace(**given.model_dump(exclude_unset=True)))
     if not images:
         raise ParameterError(f"{out} is not a study yet. Name the images that it is to show.")
-    with progress_bar("preparing images", unit="images", lines=True) as progress:
+    with progress_bar("preparing images", unit="images") as progress:
         study = create(out, images, given, progress)
     for name, reason in study.left_out[:_NAMED]:
         say(f"left out: {name} {reason}")
