@@ -225,11 +225,13 @@ def test_an_order_applied_twice_is_found(data_dir):
 
 
 def test_local_features_of_another_network_are_found(data_dir):
-    """CLIP beside BLIP, which has as many columns, and unit rows beside raw ones."""
+    """CLIP beside BLIP, which has as many columns, unit rows beside raw ones, and words beside images in a note."""
     case = Case(Features.load(data_dir / "things/features/blip"), Features.load(data_dir / "local/clip-vit-b32"))
     assert {finding.check for finding in told(case)} == {"local scale", "local columns"}
     raw = replace(case, features=Features.load(data_dir / "things/features/clip-vit-b32"))
     assert [finding.check for finding in told(raw)] == ["local scale"]
+    words = replace(raw, local=Features.load(data_dir / "things/words/clip-vit-b32"))
+    assert [finding.check for finding in diagnose(words)] == ["local kind"]
 
 
 def test_of_108_real_persons_nobody_is_named(data_dir):

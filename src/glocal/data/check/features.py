@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from glocal.data.check.finding import Finding, error, warn, warning
+from glocal.data.check.finding import Finding, error, note, warn, warning
 from glocal.data.features import Features, Standardization, object_name
 from glocal.errors import DataError
 
@@ -24,6 +24,7 @@ _MANY_IMAGES = 2048
 _SHIFT, _SPREAD = 0.25, 2.0  # of one network on objects, ImageNet and CIFAR-10: at most .03 and 1.08
 _UNRELATED = 4.0  # standard errors of the correlation of p unrelated columns
 _COLUMNS = 64
+_ANOTHER_KIND = 0.5  # cosine of the mean rows; of a network's images at least .64, of CLIP's texts and images .28
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,6 +272,16 @@ def check_local(features: Features, local: Features, images: Int[np.ndarray, " k
                 {"means": means, "stds": stds, "limit": limit},
             )
         )
+    elif (cosine := _cosine(X.mean(axis=0), Y.mean(axis=0))) < _ANOTHER_KIND:
+        found.append(
+            note(
+                "local kind",
+                f"local features: their mean row has a cosine of {cosine:.2f} with that of the objects",
+                "the local term keeps neighbours among things of another kind, such as texts beside images",
+                "nothing, if that is meant; else take images, by the same network and layer as the objects",
+                {"cosine": cosine},
+            )
+        )
     return found
 
 
@@ -299,6 +310,9 @@ def _some(features: Features, rows: Int[np.ndarray, " k"] | None = None) -> Floa
 
 
 def _correlation(a: Float[np.ndarray, " p"], b: Float[np.ndarray, " p"]) -> float:
-    a, b = a - a.mean(), b - b.mean()
+    return _cosine(a - a.mean(), b - b.mean())
+
+
+def _cosine(a: Float[np.ndarray, " p"], b: Float[np.ndarray, " p"]) -> float:
     scale = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / scale if scale > 0 else 1.0  # columns that are all alike tell nothing

@@ -79,5 +79,5 @@ class Case:
 
 def warn(findings: Iterable[Finding]) -> None:
     """Warn of each, in the name of whoever called the caller."""
-    for finding in findings:
+    for finding in (one for one in findings if one.severity != "note"):
         warnings.warn(f"{finding.message}. Fix: {finding.fix}.", DataWarning, stacklevel=4)
