@@ -184,54 +184,6 @@ def _starts(rng, W, b):
     return [np.concatenate([start.ravel(), b if at == 0 and b is not None else bias]) for at, start in enumerate(some)]
 
 
-def invariance(rng, folder, counts=None):
-    """Order of objects, scale, offset and rotation change no optimum; nor do copies in place of weights."""
-    problem = random_problem(rng, folder, least=4)
-    X = problem.X - problem.X.mean(0)
-    if not X.std() > 1e-6:
-        return []
-    w = rng.integers(0, 4, len(problem.answers))
-    w[0] = 1
-    order = rng.permutation(len(X))
-    renamed = np.where(problem.answers < 0, -1, np.argsort(order)[problem.answers])
-    Q = np.linalg.qr(rng.normal(size=(X.shape[1],) * 2))[0]
-    cases = {
-        "plain": (X, problem.answers, w),
-        "order": (X[order], renamed, w),
-        "scale": (X * 10 ** rng.uniform(-8, 8), problem.answers, w),
-        "offset": (X + 3 * X.std(), problem.answers, w),
-        "rotation": (X @ Q, problem.answers, w),
-        "copies": (X, np.repeat(problem.answers, w, axis=0), None),
-        "weights": (X, problem.answers, w * 10 ** rng.uniform(-8, 8)),
-    }
-    method, options = (
-        rng.choice(["global", "naive"]),
-        ["--lmbda", float(10 ** rng.uniform(-2, 0)), "--dtype", "float64"],
-    )
-    reached, scores = {}, {}
-    for name, (A, answers, weights) in cases.items():
-        np.save(folder / "A.npy", A)
-        more = {} if weights is None else {"weights": weights}
-        np.savez(folder / "a.npz", answers=answers, kind=problem.kind, **more)
-        given = ["--features", folder / "A.npy", "--answers", folder / "a.npz"]
-        code, record, _ = run("fit", *given, "--method", method, *options, "--out", folder / "t.npz")
-        reached[name] = None if code else record
-        scores[name] = run("evaluate", "odd-one-out", *given)[1]
-    found, plain = [], reached["plain"]
-    for name, record in reached.items():
-        if (record is None) != (plain is None):
-            found += [f"{name}: only one of the two was refused"]
-        elif record and record["converged"] and plain["converged"]:
-            least = max(plain["objective"], float(np.finfo(float).eps))
-            found += differ(record["objective"], plain["objective"], name, 20 * record["tol"] * least)
-        for key in ("accuracy", "tie_rate", "low", "high"):
-            a, b = scores[name][key], scores["plain"][key]
-            if (a is None) != (b is None) or (a is not None and abs(a - b) > 1e-9):
-                found += [f"{name}: {key} is {a}, was {b}"]
-    _count(counts, "compared", len(cases) - 1)
-    return found
-
-
 def agreement(rng, folder, counts=None):
     """Accuracy, tie rate and loss of any features under any transform, and apply."""
     problem = random_problem(rng, folder)
@@ -542,6 +494,5 @@ def _count(counts, name, by=1):
 
 
 CHECKS = {
-    check.__name__: check
-    for check in (fit, invariance, agreement, ceiling, few_shot, anomaly, retrieval, structure, rsa, sweep)
+    check.__name__: check for check in (fit, agreement, ceiling, few_shot, anomaly, retrieval, structure, rsa, sweep)
 }

@@ -264,27 +264,6 @@ def not_eights(image):
     return number
 
 
-def test_inputs_are_prepared_ahead_but_not_far_ahead(tmp_path):
-    """While the network works on the first batch others are prepared: some, not all."""
-    prepared, seen = [], []
-
-    def preprocess(image):
-        prepared.append(image)
-        return number_tensor(image)
-
-    def network(batch):
-        deadline = time.monotonic() + 60
-        while not seen and len(prepared) < 8 and time.monotonic() < deadline:
-            time.sleep(0.005)
-        seen.append(len(prepared))
-        return batch
-
-    result = Extractor((network, preprocess), batch_size=4, workers=2).extract(numbered(100), tmp_path / "out")
-    assert np.array_equal(result.features().matrix[:, 0], np.arange(100))
-    assert seen[0] >= 8
-    assert all(ready <= 4 * (done + 3) for done, ready in enumerate(seen))  # two batches besides the one in the network
-
-
 def test_every_batch_has_the_same_size(tmp_path, small_chunks):
     """The last batch, and one with missing inputs, is filled up; a batch without any input is not run."""
     sizes = []
@@ -381,28 +360,6 @@ def test_shards_and_layers_from_the_command_line(run, toy, images, tmp_path, mon
     assert [(row["layer"], row["shape"]) for row in said["layers"]] == [
         ("conv", "8 × 20 × 20"), ("out", "6"), ("output", "6"),
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "word"),
-    [
-        (("IMAGES", "--out", "OUT"), 2, "--model"),
-        (("IMAGES", "--model", "TOY"), 2, "--out"),
-        (("--model", "TOY", "--out", "OUT"), 2, "IMAGES"),
-        (("none", "--model", "TOY", "--out", "OUT"), 1, "none"),
-        (("IMAGES", "--model", "TOY", "--layer", "cnov", "--out", "OUT"), 1, "conv"),
-        (("IMAGES", "--model", "TOY", "--shard", "3/2", "--out", "OUT"), 1, "3/2"),
-        (("IMAGES", "--model", "TOY", "--shard", "half", "--out", "OUT"), 1, "i/n"),
-        (("IMAGES", "--model", "TOY", "--root", "somewhere", "--out", "OUT"), 1, "--root"),
-    ],
-)
-def test_bad_commands_end_in_one_sentence(run, toy, images, tmp_path, arguments, code, word):
-    """A missing option exits 2, bad content 1, each with a line on standard error."""
-    named = {"IMAGES": images, "OUT": tmp_path / "f", "TOY": toy}
-    got, out, err = run("extract", *(named.get(argument, argument) for argument in arguments))
-    assert (got, out) == (code, "")
-    assert word in err
-    assert "Traceback" not in err
 
 
 def test_apply_takes_images_and_keeps_what_it_extracts(run, toy, images, tmp_path):

@@ -9,7 +9,6 @@ import os
 import random
 import resource
 import signal
-import traceback
 import warnings
 import zipfile
 from pathlib import Path
@@ -266,29 +265,6 @@ def damage(name: str, folder: Path, copies: int, seed: str) -> int:
         whole.write_bytes((damaged_member if inside else damaged)(data, rng))
         refused += ends_well(read, whole, f"{name}, case {case}")
     return refused
-
-
-@pytest.mark.nightly
-def test_no_damaged_footer_of_a_parquet_file_ends_the_process(tmp_path):
-    """Each byte of the footer, turned in two ways: pyarrow must not be asked for what it cannot refuse."""
-    path = features_file(tmp_path / "features.parquet")
-    whole = path.read_bytes()
-    size = int.from_bytes(whole[-8:-4], "little")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of newer Pythons, where threads run
-        child = os.fork()
-    if not child:
-        try:
-            for place in range(len(whole) - 8 - size, len(whole) - 8):
-                for change in (2, 0xF0):
-                    path.write_bytes(whole[:place] + bytes([whole[place] ^ change]) + whole[place + 1 :])
-                    with contextlib.suppress(GLocalError):
-                        load_features(path)
-        except (Exception, TooLong):  # noqa: BLE001  said by the parent
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
 
 
 def ends_well(read, path: Path, case: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import sys
 import tempfile
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from scipy.io import savemat
 
 from glocal.data.features import Features
 from glocal.data.readers import READERS, read_matrix
-from glocal.errors import DataError, FileError, MissingDependencyError
+from glocal.errors import DataError, FileError
 from glocal.transform import LinearTransform, apply_parquet
 
 pa = pytest.importorskip("pyarrow", reason="feature files need glocal[io]")
@@ -154,22 +153,6 @@ def test_tensors_of_half_precision(tmp_path, legacy):
         found = read_matrix(tmp_path / "a.pt")
         assert found.dtype == wanted
         np.testing.assert_array_equal(found.astype(np.float32), tensor.detach().float().numpy())
-
-
-def test_tensors_that_are_no_matrix(tmp_path):
-    """A list, a sparse and a float8 tensor are refused."""
-    tensor = torch.from_numpy(X)
-    for value in ([tensor], tensor.to_sparse(), tensor.to(torch.float8_e4m3fn)):
-        torch.save(value, tmp_path / "a.pt")
-        sentence(tmp_path / "a.pt")
-
-
-def test_without_h5py(tmp_path, monkeypatch):
-    """Without h5py the sentence names the extra to install."""
-    path = write(tmp_path / "a.h5", {"features": X})
-    monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(MissingDependencyError, match=r"glocal\[io\]"):
-        read_matrix(path)
 
 
 @pytest.mark.parametrize("dtype", ["list", "large_list", "fixed"])
