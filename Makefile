@@ -109,6 +109,8 @@ bench: setup
 	$(BIN)/python benchmarks/interval_coverage.py
 	$(BIN)/python benchmarks/anomaly.py
 	$(BIN)/python benchmarks/extract.py
+	$(BIN)/python benchmarks/many_objects.py
+	$(BIN)/python benchmarks/optimum.py
 	$(BIN)/python benchmarks/fits.py --out bench-out/fits
 
 clean:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
+from glocal.aligner import Arm, Exact, FitData
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.objective import ChoiceLoss, Evaluation, LocalLoss, Objective, choices, penalty
@@ -422,3 +423,13 @@ def test_converged_is_never_said_far_above_the_optimum(kind):
     for seed in range(3):
         status, above = optimum.distance(optimum.random_problem(seed, (kind,)), seed, budget=150)
         assert status != "converged" or above <= 10, (seed, above)
+
+
+def test_a_length_at_which_similarities_overflow_is_no_bound():
+    """One clear answer and a weak penalty: the bound is looked for at a length that float32 cannot hold."""
+    rng = np.random.default_rng(18)
+    X, answer = rng.normal(size=(6, 3)), np.array([rng.permutation(6)[:3]])
+    data = FitData(Features(X), Answers(answer), Features(rng.normal(size=(30, 3))))
+    found = Exact(1e-5, dtype="float32").solve(data, Arm("glocal", alpha=0.9, lmbda=1e-4, tau=0.25))
+    assert found.status in ("stalled", "budget")
+    assert np.isfinite(found.W).all()

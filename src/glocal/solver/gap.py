@@ -61,7 +61,8 @@ class DualityGap:
         best = 1 - along / bend  # a Newton step toward the m of least f(mM)
         for margin in (0.5, 4.0):  # the shorter suffices for a gap that is allowed
             m = (best if here.excess <= 0 else max(best, 1.0)) + margin * allowed / bend
-            at_m = choices.slopes(math.sqrt(max(m, 0.25)) * W)
+            with np.errstate(over="ignore", invalid="ignore"):  # a length far too great: `_excess` says so
+                at_m = choices.slopes(math.sqrt(max(m, 0.25)) * W)
             there = dual(at_m.entropy, share * at_m.M)
             met, missed = (there, missed) if there.excess <= 0 else (met, there)
             if met is not None:
@@ -77,7 +78,12 @@ class DualityGap:
         return math.inf if met is None or met.gap <= -allowed else max(met.gap, 0.0)
 
     def _excess(self, A: Float[np.ndarray, "p p"]) -> float:
-        """λ mix tr (λI + A)⁻¹ / p - 1, at most 0 where f* ≥ H(q) follows; infinite where λI + A is indefinite."""
+        """λ mix tr (λI + A)⁻¹ / p - 1, at most 0 where f* ≥ H(q) follows; infinite where λI + A is indefinite.
+
+        Infinite too without an A: the similarities can overflow at the length where the bound is looked for.
+        """
+        if not np.isfinite(A).all():
+            return math.inf
         values = np.linalg.eigvalsh(A) + self.objective.lmbda
         return self.objective.lmbda * self.objective.mix * float(np.mean(1 / values)) - 1 if values[0] > 0 else math.inf
 

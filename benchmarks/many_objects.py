@@ -1,0 +1,88 @@
+"""Memory and time of a fit at more objects than a Gram matrix is made for: each run in a process of its own.
+
+Simulated objects (Gaussian), about 5 answers an object on three objects drawn at random, answered from a hidden
+transform with noise. The arm is `global`. Peak memory is VmHWM of /proc/self/status; "of the fit" is that less
+what the process held when everything was imported and the data were made. Seconds are those of the wall clock and of
+the CPU: the latter count on a busy machine.
+
+Run: python benchmarks/many_objects.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+
+
+def memory_mb(field: str) -> float:
+    """VmHWM (peak) or VmRSS (now) of this process; not ru_maxrss, which begins with that of the parent."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        return int(status.read().split(f"{field}:")[1].split()[0]) / 1024
+
+
+def simulated(n: int, p: int, answers_per_object: float) -> tuple[np.ndarray, np.ndarray]:
+    """Features, and answers in which the two objects most alike in 16 hidden directions, plus noise, are the pair."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, p), dtype=np.float32)
+    hidden = X[:, :16]
+    t = int(n * answers_per_object)
+    rows = rng.integers(0, n, (t + t // 10, 3))
+    rows = rows[(rows[:, 0] != rows[:, 1]) & (rows[:, 0] != rows[:, 2]) & (rows[:, 1] != rows[:, 2])][:t]
+    pairs = ((1, 2, 0), (0, 2, 1), (0, 1, 2))  # pair first, odd one last
+    dots = np.stack([(hidden[rows[:, a]] * hidden[rows[:, b]]).sum(1) for a, b, _ in pairs], axis=1)
+    chosen = (dots + rng.gumbel(size=dots.shape)).argmax(axis=1)
+    return X, np.take_along_axis(rows, np.array(pairs)[chosen], axis=1)
+
+
+def child(options: argparse.Namespace) -> None:
+    """One fit; its numbers as a line of JSON."""
+    from glocal import Answers, Arm, Features, FitData, fit
+
+    warnings.simplefilter("ignore")
+    X, answers = simulated(options.n, options.dimensions, options.answers)
+    data = FitData(Features(X, None, "X"), Answers(answers))
+    before = memory_mb("VmRSS")
+    began, worked = time.perf_counter(), time.process_time()
+    record = fit(data, Arm("global")).record
+    seconds, cpu = time.perf_counter() - began, time.process_time() - worked
+    print(
+        json.dumps({
+            "gathered": record.gathered, "n_objects": record.n_objects, "n_answers": record.n_answers,
+            "peak_mb": memory_mb("VmHWM"), "before_mb": before, "seconds": seconds, "cpu": cpu,
+            "evaluations": record.evaluations, "status": record.status, "objective": record.objective,
+        })
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--objects", nargs="+", type=int, default=[25_000, 50_000, 100_000])
+    parser.add_argument("--dimensions", type=int, default=256)
+    parser.add_argument("--answers", type=float, default=5.0, help="answers an object")
+    parser.add_argument("--n", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.n is not None:
+        child(options)
+        return
+    print(f"{options.dimensions} dimensions, {options.answers:g} answers an object, float32")
+    print("objects  answers  gathered  peak MB  of the fit  n x n MB  seconds    CPU  evaluations  ended")
+    for n in options.objects:
+        arguments = [*sys.argv[1:], "--n", str(n)]
+        done = subprocess.run([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, check=True)
+        row = json.loads(done.stdout.splitlines()[-1])
+        memory = f"{row['peak_mb']:8.0f} {row['peak_mb'] - row['before_mb']:11.0f} {n * n * 4 / 2**20:9.0f}"
+        print(
+            f"{row['n_objects']:7d} {row['n_answers']:8d}  {row['gathered']!s:8s} {memory} "
+            f"{row['seconds']:8.1f} {row['cpu']:6.1f} {row['evaluations']:12d}  {row['status']}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
