@@ -17,7 +17,6 @@ from typer.testing import CliRunner
 
 import glocal
 from glocal.cli.app import app
-from glocal.transform import LinearTransform
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -121,11 +120,11 @@ FILES, *USES = blocks(USE.read_text(encoding="utf-8"), "python")
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The folder with the files that the first example of the page about other libraries writes."""
-    folder = tmp_path_factory.mktemp("files")
+    """The folder with the files that the first example of the page about other libraries writes, and its names."""
+    folder, names = tmp_path_factory.mktemp("files"), {"__name__": "example"}
     with contextlib.chdir(folder):
-        exec(compile(FILES, "files", "exec"), {"__name__": "files"})
-    return folder
+        exec(compile(FILES, "files", "exec"), names)
+    return folder, names
 
 
 def onnx_result(names):
@@ -157,16 +156,16 @@ def test_every_use_of_a_transform_runs(code, files, tmp_path, monkeypatch):
     """Each example of the page about other libraries runs after its first one, and makes of rows what `apply` does."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
-    names = {"__name__": "example"}
+    shutil.copytree(files[0], tmp_path, dirs_exist_ok=True)
+    names = dict(files[1])
     try:
         exec(compile(code, "example", "exec"), names)
     except ModuleNotFoundError as error:
         if error.name.startswith("glocal"):
             raise
         pytest.skip(f"{error.name} is not installed")
-    transform = LinearTransform.load("transform.npz")
-    for found, rows in (of(names | {"transform": transform}) for key, of in RESULTS.items() if key in code):
+    transform = names["transform"]
+    for found, rows in (of(names) for key, of in RESULTS.items() if key in code):
         expected = transform(np.asarray(rows, dtype=np.float64))
         np.testing.assert_allclose(np.asarray(found), expected, atol=1e-4 * np.abs(expected).max())
     if "cosines" in names:
