@@ -13,7 +13,7 @@ import pytest
 
 from glocal import extras
 from glocal.cli.app import execute
-from glocal.errors import MissingDependencyError, is_interrupt
+from glocal.errors import MissingDependencyError
 
 
 def test_the_packages_and_extras_named_are_those_of_the_project():
@@ -30,12 +30,10 @@ def test_the_packages_and_extras_named_are_those_of_the_project():
         (None, MissingDependencyError, r"needs h5py, which is not installed\. .*'glocal\[io\]'"),
         ("from numpy import nothing_of_this_name", MissingDependencyError, "installed but .*nothing_of_this_name"),
         ("import a_dependency_of_h5py", MissingDependencyError, "installed but .*a_dependency_of_h5py"),
-        ("try:\n    raise KeyboardInterrupt\nexcept KeyboardInterrupt as e:\n    raise ImportError from e",
-         KeyboardInterrupt, None),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_imported_is_said(tmp_path, monkeypatch, content, error, said):
-    """Missing, broken, without a dependency of its own, or interrupted while it loads: each is told apart."""
+    """Missing, broken, or without a dependency of its own: each is told apart."""
     monkeypatch.delitem(sys.modules, "h5py", raising=False)
     if content is None:
         monkeypatch.setitem(sys.modules, "h5py", None)
@@ -54,15 +52,6 @@ def test_an_interrupt_while_the_command_line_loads_is_one_line(tmp_path):
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (130, "")
     assert len(ended.stderr.splitlines()) == 1
-
-
-def test_an_error_that_is_its_own_cause_is_no_interrupt():
-    """The causes of an error are looked at once each."""
-    first, second = ValueError("first"), ValueError("second")
-    first.__cause__, second.__cause__ = second, first
-    assert not is_interrupt(first)
-    first.__cause__ = KeyboardInterrupt()
-    assert is_interrupt(second)
 
 
 @pytest.mark.parametrize(

@@ -101,15 +101,3 @@ class OverfitWarning(GLocalWarning):
 
 class CollapseWarning(GLocalWarning):
     """The transform maps all objects to (nearly) one point, or predicts no better than chance."""
-
-
-def is_interrupt(error: BaseException) -> bool:
-    """Whether Ctrl-C caused an error: compiled modules turn an interrupt during their import into an ImportError."""
-    cause: BaseException | None = error
-    seen: set[int] = set()
-    while cause is not None and id(cause) not in seen:  # an error may be its own cause
-        if isinstance(cause, KeyboardInterrupt):
-            return True
-        seen.add(id(cause))
-        cause = cause.__cause__ or cause.__context__
-    return False

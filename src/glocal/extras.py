@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from glocal.errors import MissingDependencyError, is_interrupt
+from glocal.errors import MissingDependencyError
 from glocal.files import one_line
 
 _EXTRAS = {
@@ -18,10 +18,7 @@ _EXTRAS = {
     "onnx": "torch onnx",
 }
 """The modules of each extra; the others are dependencies of the package itself."""
-_PACKAGES = {
-    "PIL": "pillow", "open_clip": "open-clip-torch",
-    "vl_convert": "vl-convert-python",
-}  # fmt: skip
+_PACKAGES = {"PIL": "pillow", "open_clip": "open-clip-torch", "vl_convert": "vl-convert-python"}
 
 
 def needed(module: str, what: str, *, extra: str | None = None) -> Any:
@@ -31,16 +28,12 @@ def needed(module: str, what: str, *, extra: str | None = None) -> Any:
     ------
     MissingDependencyError
         It is not installed, or it is and cannot be imported.
-    KeyboardInterrupt
-        The user interrupted the import, which compiled modules report as an ImportError.
     """
     name = module.partition(".")[0]
     try:
         import_module(name)
         return import_module(module)
     except ImportError as error:
-        if is_interrupt(error):
-            raise KeyboardInterrupt from error
         package = _PACKAGES.get(name, name.replace("_", "-"))
         extra = extra or next((each for each, modules in _EXTRAS.items() if name in modules.split()), None)
         wanted = f"'glocal[{extra}]'" if extra else package

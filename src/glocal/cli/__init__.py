@@ -5,8 +5,6 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from glocal.errors import is_interrupt
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit; see `glocal.cli.app`, imported here so that Ctrl-C may come at any time.
@@ -17,9 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with contextlib.suppress(ValueError):  # not the main thread, which alone is interrupted
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         from glocal.cli import app
-    except (KeyboardInterrupt, ImportError) as error:
-        if not is_interrupt(error):
-            raise
+    except KeyboardInterrupt:
         sys.stderr.write("interrupted before anything was done.\n")
         sys.exit(130)
     app.main(arguments)

@@ -15,7 +15,7 @@ import typer
 from glocal._version import __version__
 from glocal.cli import align, apply, data, demo, evaluate, extract, fit, report, suite, sweep, transforms
 from glocal.cli.output import OPTIONS, in_options, say
-from glocal.errors import GLocalError, GLocalWarning, ParameterError, is_interrupt
+from glocal.errors import GLocalError, GLocalWarning, ParameterError
 
 app = typer.Typer(
     name="glocal",
@@ -78,7 +78,7 @@ def execute(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except Exception as error:  # noqa: BLE001
-        code = 130 if is_interrupt(error) else _failed(error)
+        code = _failed(error)
     if code == 130:
         goes_on = {"sweep": " with --resume", "suite": "", "extract": "", "align": ""}
         again = next(
