@@ -123,13 +123,6 @@ NAMES = {
 }
 
 
-def _rare(objects: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    keep = np.ones(len(objects), dtype=bool)
-    for i in range(20):
-        keep[np.flatnonzero((objects == i).any(axis=1))[2:]] = False
-    return objects[keep]
-
-
 def _all_alternatives(objects: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     some = objects[rng.permutation(len(objects))[: len(objects) // 3]]
     return np.concatenate([objects, some[:, [0, 2, 1]], some[:, [1, 2, 0]]])
@@ -167,7 +160,6 @@ ANSWERS = {
     "the list backwards": Fault(with_objects(lambda o, rng: o.max() - o), "order", "runs backwards"),
     "the odd one first": Fault(with_objects(lambda o, rng: o[:, [2, 0, 1]]), "odd column", "find column 0"),
     "the odd one second": Fault(with_objects(lambda o, rng: o[:, [0, 2, 1]]), "odd column", "find column 1"),
-    "objects seen too rarely": Fault(with_objects(_rare), "rare", "objects are in fewer than 5 answers"),
     "all alternatives listed": Fault(with_objects(_all_alternatives), "contradictions", "chance is 0.333"),
     "trained on the test": Fault(_train_on_the_test, "leakage", "500 of 500 are about questions"),
     "the same objects in the test": Fault(_same_objects, "leakage", "objects that they name are in the answers"),

@@ -263,16 +263,6 @@ def test_a_kind_is_stated_once(tmp_path):
     assert found.seconds.tolist() == [0.5]
 
 
-def test_a_fourth_column_is_the_person(tmp_path):
-    """A bare table of four columns is read with the person last, and a warning says so."""
-    np.savetxt(tmp_path / "a.txt", np.concatenate([RAW, [[7], [7], [8]]], axis=1), fmt="%d")
-    with pytest.warns(DataWarning, match="fourth column"):
-        found = Answers.load(tmp_path / "a.txt")
-    assert (found.objects.tolist(), found.person.tolist()) == (RAW.tolist(), [7, 7, 8])
-    np.save(tmp_path / "a.npy", [[4, 0, 2, 1]])
-    assert Answers.load(tmp_path / "a.npy", kind="nearest-of-n").objects.tolist() == [[4, 0, 2, 1]]
-
-
 @pytest.mark.parametrize(
     ("content", "error", "noun"),
     [

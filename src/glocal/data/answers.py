@@ -165,7 +165,7 @@ class Answers:
         The ``.npz`` holds ``answers`` (t, m) and optionally ``kind``, ``counts`` (t, candidate pairs), ``weights``,
         ``person``, ``seconds``, ``names``, ``catch_passed`` and ``catch_person``. The first line of a text may name the
         columns a, b and odd, or reference, closer and farther, and person and seconds, in any order; other columns are
-        not read, which a warning says. Without a header a fourth column holds the persons, which a warning says too.
+        not read, which a warning says.
 
         Parameters
         ----------
@@ -184,15 +184,6 @@ class Answers:
             The content is not what `Answers` allows; the message names the file.
         """
         found = _read(path)
-        table = found["answers"]
-        if "kind" not in found and kind != "nearest-of-n" and table.shape[1:] == (4,) and table.dtype.kind in "iu":
-            warnings.warn(
-                f"{path}: the fourth column is read as the person who answered. If it holds objects, pass "
-                "kind='nearest-of-n'; else name the columns in the first line, or save the answers as .npz.",
-                DataWarning,
-                stacklevel=2,
-            )
-            found["answers"], found["person"] = table[:, :3], table[:, 3]
         if kind is not None and found.get("kind", kind) != kind:
             raise DataError(f"{path} says that its kind is {found['kind']}; leave out kind={kind}.")
         if odd_column != 2 and "kind" in found:
@@ -383,8 +374,8 @@ def _objects(array: object) -> np.ndarray:
 def _check_objects(objects: np.ndarray, kind: str) -> None:
     if kind != "nearest-of-n" and objects.shape[1] > 3:
         raise DataError(
-            f"answers have shape {objects.shape}; those of the kind {kind} must be (t, 3). "
-            "If the first is a reference and the second the nearest to it, pass kind='nearest-of-n'."
+            f"answers have shape {objects.shape}; those of the kind {kind} must be (t, 3). If the first is a reference "
+            "and the second the nearest to it, pass kind='nearest-of-n'; persons need a first line that names them."
         )
     if not len(objects):
         return

@@ -21,7 +21,6 @@ _MANY_ROWS = 8192  # above which similarities are computed answer by answer
 _MANY_COLUMNS = 9
 _APART = 0.05  # two right readings of the material answers differ by .015 in favour of the wrong one
 _SURE = 5.0  # standard errors
-_RARE, _OFTEN = 5, 20  # answers about an object; how many the typical one has where that is a fault
 _PAIRS = 400
 _LOST = 0.05  # of the answers: so many may name an object without a photograph
 
@@ -69,17 +68,6 @@ def check_answers(case: Case) -> Iterator[Finding]:
             "nothing is learned about these objects",
             "nothing, if that is meant; else check the base and the list of objects",
             {"never": n - len(seen), "objects": n},
-        )
-    counts = np.bincount(answers.objects.reshape(-1))
-    rare, typical = int(((counts > 0) & (counts < _RARE)).sum()), float(np.median(counts[counts > 0]))
-    if rare:
-        yield Finding(
-            "warning" if typical >= _OFTEN else "note",
-            "rare",
-            f"answers: {rare} of {len(seen)} objects are in fewer than {_RARE} answers (median {typical:.0f})",
-            "what is learned about these objects is noise",
-            "collect more answers about them, or say of no result that it holds for them",
-            {"objects": rare, "median": typical},
         )
     yield from _repeats(answers)
     if names is not None:
