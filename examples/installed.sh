@@ -28,6 +28,7 @@ env/bin/glocal --version
 env/bin/glocal fit --features features.npy --triplets triplets.npy --holdout 3 --out transform.npz
 env/bin/glocal evaluate odd-one-out --features features.npy --triplets triplets.npy --transform transform.npz
 env/bin/glocal apply transform.npz features.npy --out aligned.npy
+env/bin/glocal transforms pull clip-vit-b-32
 env/bin/glocal data fetch > list.txt
 env/bin/python -c "import glocal; assert glocal.__file__.startswith('$folder'), glocal.__file__"
 echo "$(basename "$file") works"
