@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -190,27 +190,29 @@ def logistic(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> S
     ----------
     Muttenthaler et al. (2023), section 5: C in 10⁻⁴ … 10⁶ by cross-validation with as many folds as shots.
     """
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+    from sklearn.model_selection import PredefinedSplit
 
-    mean, folds, order = X.mean(axis=0), min(5, int(np.bincount(y).min())), np.argsort(y, kind="stable")
+    counts, order, fold = np.bincount(y), np.argsort(y, kind="stable"), np.empty(len(y), dtype=np.int64)
+    folds, mean = min(5, int(counts.min())), X.mean(axis=0)
+    fold[order] = np.concatenate([np.arange(count) % folds for count in counts])
     _, s, Vt = np.linalg.svd(X - mean, full_matrices=False)
     V = Vt[s > 1e-10 * s.max(initial=1e-300)].T
-    Q, fold, right = (X - mean) @ V, np.empty(len(y), dtype=np.int64), np.zeros(len(STRENGTHS))
-    fold[order] = np.concatenate([np.arange(count) % folds for count in np.bincount(y)])
-    C = 1.0
+    settings: dict[str, Any] = {"solver": "newton-cg", "tol": 1e-3, "max_iter": 200}
+    if folds > 1:
+        settings |= {"Cs": STRENGTHS, "cv": PredefinedSplit(fold), "scoring": "accuracy"}
     with warnings.catch_warnings():
-        # few images of many classes are what is asked for
+        # few images of many classes are what is asked for; later versions have other defaults for what is not used
         warnings.filterwarnings("ignore", message="The number of unique classes")
-        if folds > 1:
-            for f in range(folds):
-                model = LogisticRegression(solver="newton-cg", tol=1e-3, max_iter=200, warm_start=True)
-                for i, strength in enumerate(STRENGTHS):
-                    model.set_params(C=strength).fit(Q[fold != f], y[fold != f])
-                    scores = model.decision_function(Q[fold == f])
-                    right[i] += shared_credit(_of_two(scores), y[fold == f]).mean()
-            C = float(STRENGTHS[np.argmax(right > right.max() - 1e-12)])
-        model = LogisticRegression(C=C, solver="newton-cg", tol=1e-3, max_iter=200).fit(Q, y)
-    return lambda Z: _of_two(model.decision_function((Z - mean) @ V))
+        warnings.simplefilter("ignore", FutureWarning)
+        model = (LogisticRegression if folds == 1 else LogisticRegressionCV)(**settings).fit((X - mean) @ V, y)
+
+    def scores(Z: np.ndarray) -> Float[np.ndarray, "m k"]:
+        """Of two classes scikit-learn scores the second alone."""
+        found: np.ndarray = model.decision_function((Z - mean) @ V)
+        return np.stack([-found, found], axis=1) if k == 2 else found
+
+    return scores
 
 
 def ncm(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> Scorer:
@@ -237,11 +239,6 @@ def shared_credit(scores: Float[np.ndarray, "m k"], y: Int[np.ndarray, " m"]) ->
     """
     best = scores >= scores.max(axis=1, keepdims=True) - _TIE * np.abs(scores).max(axis=1, keepdims=True)
     return best[np.arange(len(y)), y] / best.sum(axis=1)
-
-
-def _of_two(scores: np.ndarray) -> Float[np.ndarray, "m k"]:
-    """The scores of scikit-learn with a column for each class also where there are two."""
-    return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
 
 
 def _finite(rows: np.ndarray) -> Float[np.ndarray, "m p"]:
