@@ -47,6 +47,7 @@ def simulated_world(
     n_local: int = 900,
     n_triplets: int = 60_000,
     dimensions: int = 64,
+    n_setting: int = 0,
     seed: int = 0,
 ) -> World:
     """Draw a world of superordinate classes, categories inside them and instances inside those.
@@ -57,14 +58,23 @@ def simulated_world(
     similar pair (a, b) with probability softmax of the three dot products of `mind`. The transform that agrees
     with them is therefore known: it raises the superordinate directions.
 
+    With a setting (what else a photograph shows: background, light) there is a second way to agree with people. Each
+    object was photographed in the usual setting of its class, so that the answers cannot tell the two apart; local
+    images have any setting. A fit to the answers alone raises the setting too, and scatters the neighbours of local
+    images by it; one that has seen local images need not. That is the world of the demo.
+
     Parameters
     ----------
     n_superordinate, n_category, n_object : int
         Classes; categories a class; objects a category.
     n_local : int
         Local images, drawn from the same categories.
-    n_triplets, dimensions, seed : int
-        Answers, p, and the seed of everything.
+    n_triplets, dimensions : int
+        Answers and p.
+    n_setting : int
+        Directions of the setting; 0 for a world without one.
+    seed : int
+        Of everything.
 
     Returns
     -------
@@ -76,22 +86,29 @@ def simulated_world(
     superordinate_code = rng.normal(size=(n_superordinate, d_super))
     category_code = rng.normal(size=(n_superordinate * n_category, d_category))
 
-    def images(category: np.ndarray) -> np.ndarray:
+    usual_setting = rng.normal(size=(n_superordinate, n_setting))
+    of_class, of_image = (0.4, 0.4) if n_setting else (0.7, 0.8)
+
+    def images(category: np.ndarray, other_settings: float) -> np.ndarray:
+        n, rest = len(category), dimensions - d_super - d_category - n_setting
         parts = [
-            0.7 * (superordinate_code[category // n_category] + 0.3 * rng.normal(size=(len(category), d_super))),
-            1.2 * (category_code[category] + 0.4 * rng.normal(size=(len(category), d_category))),
-            0.8 * rng.normal(size=(len(category), dimensions - d_super - d_category)),
+            of_class * (superordinate_code[category // n_category] + 0.3 * rng.normal(size=(n, d_super))),
+            1.2 * (category_code[category] + 0.4 * rng.normal(size=(n, d_category))),
+            of_image * rng.normal(size=(n, rest)),
+            0.8 * usual_setting[category // n_category] + other_settings * rng.normal(size=(n, n_setting)),
         ]
         return (np.concatenate(parts, axis=1) @ mixing + 0.5).astype(np.float32)
 
     category = np.repeat(np.arange(n_superordinate * n_category), n_object)
     local_category = rng.integers(0, n_superordinate * n_category, n_local)
     mind = np.concatenate([1.1 * superordinate_code[category // n_category], 0.25 * category_code[category]], axis=1)
-    objects = Features(images(category), tuple(f"object_{i:04d}" for i in range(len(category))), "simulated objects")
+    objects = Features(
+        images(category, 0.2), tuple(f"object_{i:04d}" for i in range(len(category))), "simulated objects"
+    )
     return World(
         objects=objects,
         answers=simulated_answers(mind, n_triplets, seed=seed + 1),
-        local=Features(images(local_category), None, "simulated local images"),
+        local=Features(images(local_category, 1.5), None, "simulated local images"),
         mind=mind,
         superordinate=category // n_category,
         local_category=local_category,

@@ -22,7 +22,7 @@ from glocal.sweep.run import sweep
 # naive shrinks toward 0 and not toward an identity: the same λ would be a far stronger penalty
 SUITE = """\
 # A simulated world, not people. Again, or changed: glocal suite suite.toml --out OUT
-answers = "world/answers.npy"
+answers = "world/answers.npz"
 categories = "world/categories.tsv"
 folds = 3 # arms are fitted without the objects of fold 0, on which odd-one-out scores them
 seed = 42
@@ -37,15 +37,18 @@ local = "world/local.npy" # all other tasks are about images that were not fitte
 method = "naive"
 lmbda = 0.02
 
-[arms.global]
+[arms.global] # as near to people as glocal
 method = "global"
-lmbda = 0.1
+lmbda = 0.3
 
 [arms.glocal]
 method = "glocal"
 alpha = 0.25
-lmbda = 0.1
+lmbda = 0.03
 tau = 0.1
+
+[arms.keep-8-of-10]
+keep = 0.8
 
 [tasks.odd-one-out]
 kind = "odd-one-out"
@@ -74,25 +77,30 @@ train_labels = "world/train_category.txt"
 test = "world/test.npy"
 test_labels = "world/test_category.txt"
 
-[tasks.structure]
+[tasks.structure] # among as many images as a fold of the local ones has, on which keep was chosen
 kind = "structure"
-features = "world/test.npy"
+features = "world/near.npy"
 """
 GRID = {  # of the sweep: smaller lmbda than those of the default grid, since people here answer with little noise
-    "alpha": [0.1, 0.25, 0.5], "tau": [0.1],
-    "lmbda": {"naive": [0.02, 0.08], "global": [0.03, 0.1, 0.3, 1.0], "glocal": [0.1, 0.3, 1.0]},
+    "alpha": [0.25, 0.5], "tau": [0.1],
+    "lmbda": {"naive": [0.02], "global": [0.03, 0.1, 0.3, 1.0], "glocal": [0.03, 0.1, 0.3]},
 }  # fmt: skip
-_PARTS = {"local": slice(0, 600), "train": slice(600, 1200), "test": slice(1200, 1800)}
+_PARTS = {"local": slice(0, 600), "near": slice(1600, 1800), "train": slice(600, 1600), "test": slice(1600, 2400)}
+
+
+def demo_world() -> World:
+    """The world of the demo: photographs show a setting too, so that the local term matters."""
+    return simulated_world(n_local=2400, n_setting=6)
 
 
 def run_demo(out: PathLike, progress: Progress | None = None) -> SuiteResult:
     """Write a simulated world and its suite into a folder, run it, and score the simulated people beside the arms.
 
-    The folder is that of any suite, with ``suite.toml`` and ``world/``; ``sweep/`` in it is the folder of a sweep on
-    the images that the suite fits on.
+    The folder is that of any suite, with ``suite.toml`` and, in ``world/``, the files that every command takes;
+    ``sweep/`` in it is the folder of a sweep on the images that the suite fits on.
     """
     folder = make_folder(out)
-    world = simulated_world(n_local=1800)
+    world = demo_world()
     _write_world(world, make_folder(folder / "world"))
     _write(folder / "suite.toml", SUITE)
     plan = Plan.load(folder / "suite.toml")
@@ -118,7 +126,7 @@ def _write_world(world: World, folder: Path) -> None:
     _write(folder / "objects" / "file_names.txt", "".join(f"{name}\n" for name in names))
     pairs = zip(names, world.superordinate, strict=True)
     _write(folder / "categories.tsv", "object\tcategory\n" + "".join(f"{name}\tclass {c}\n" for name, c in pairs))
-    write_npy(folder / "answers.npy", world.answers.objects)
+    world.answers.save(folder / "answers.npz")
     per_class = len(np.unique(world.local_category)) // len(np.unique(world.superordinate))
     for part, rows in _PARTS.items():
         write_npy(folder / f"{part}.npy", np.asarray(world.local.matrix[rows]))

@@ -23,6 +23,12 @@ class TransformFile(Options):
     transform: File
 
 
+class KeepArm(Options):
+    """The arm that agrees most with people and keeps a share of the neighbours; see `glocal.aligner.fit`."""
+
+    keep: float = Field(gt=0, le=1)
+
+
 class CheapArm(Options):
     """An arm that costs nothing; see `glocal.evaluation.baselines`."""
 
@@ -37,7 +43,7 @@ def _arm(table: Any) -> Any:
     """The arm of a table: what a key of it says, none for an empty one."""
     if not isinstance(table, Mapping):
         return table
-    kinds: dict[str, Any] = {"transform": TransformFile, "baseline": CheapArm}
+    kinds: dict[str, Any] = {"transform": TransformFile, "baseline": CheapArm, "keep": KeepArm}
     kind = next((kinds[key] for key in table if key in kinds), Arm if table else Untransformed)
     try:
         return kind(**table)
@@ -53,7 +59,7 @@ def _no_people(name: str) -> str:
 
 # names of files too: no character of these is special to a shell, a spreadsheet or Markdown
 Name = Annotated[str, Field(pattern=r"^\w[\w .+-]*$", max_length=80)]
-AnyArm = Annotated[Arm | TransformFile | CheapArm | Untransformed, BeforeValidator(_arm)]
+AnyArm = Annotated[Arm | KeepArm | TransformFile | CheapArm | Untransformed, BeforeValidator(_arm)]
 
 
 class Plan(Shared):
@@ -124,13 +130,13 @@ class Plan(Shared):
 
     @model_validator(mode="after")
     def _fit_each_other(self) -> Plan:
-        fitted = {name: arm for name, arm in self.arms.items() if isinstance(arm, Arm)}
+        fitted = {name: arm for name, arm in self.arms.items() if isinstance(arm, Arm | KeepArm)}
         held_out = [name for name, one in self.tasks.items() if isinstance(one, OddOneOutTask) and not one.answers]
         if self.answers is None and (needs := [*fitted, *held_out]):
             raise ParameterError(f"{needs[0]} needs answers = a file, and there is none.")
         if self.baseline not in self.arms:
             raise ParameterError(f"baseline is {self.baseline!r}; it must be one of the arms.")
-        local = [name for name, arm in fitted.items() if arm.local]
+        local = [name for name, arm in fitted.items() if isinstance(arm, Arm) and arm.local]
         lacking = [name for name, network in self.networks.items() if network.local is None]
         if local and lacking:
             raise ParameterError(f"arm {local[0]} needs local images, and network {lacking[0]} has none.")

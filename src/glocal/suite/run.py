@@ -20,7 +20,7 @@ from glocal.evaluation.result import KeptResult, difference_score
 from glocal.evaluation.view import load_view, object_view, save_view
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder
 from glocal.results import PEOPLE, Provenance, Score, to_json
-from glocal.suite.plan import CheapArm, Plan, TransformFile
+from glocal.suite.plan import CheapArm, KeepArm, Plan, TransformFile
 from glocal.suite.sources import Sources
 from glocal.suite.table import markdown, score_frame, score_table
 from glocal.suite.tasks import Embed, StructureTask, Task
@@ -113,16 +113,16 @@ def _transform(folder: Path, plan: Plan, name: str, sources: Sources) -> LinearT
         return given
     if isinstance(arm, CheapArm):
         return cheap(arm.baseline, sources.objects)
-    if not isinstance(arm, Arm):
+    if not isinstance(arm, Arm | KeepArm):
         return None
-    local = network.local if arm.local else None
+    local = network.local if isinstance(arm, KeepArm) or arm.local else None
     path = folder / "transforms" / sources.name / f"{name}.npz"
     files = sources.hashes(network.features, local, plan.answers, plan.object_ids)
-    key = _key(arm, plan.seed, plan.folds, plan.kind, files)
+    key = _key(plan.model_dump(mode="json")["arms"][name], plan.seed, plan.folds, plan.kind, files)
     if path.exists() and (held := LinearTransform.load(path)).meta.get("key") == key:
         return held
     data = replace(sources.fold[0], local_features=None if local is None else sources.features(local))
-    found = fit(data, arm).transform
+    found = (fit(data, arm) if isinstance(arm, Arm) else fit(data, keep=arm.keep)).transform
     found = replace(found, meta={**found.meta, "key": key})
     make_folder(path.parent)
     found.save(path)
