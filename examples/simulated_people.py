@@ -66,6 +66,7 @@ class Person:
     def _call(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.link + path, data, {"Content-Type": "application/json"})
+        until = time.monotonic() + 60
         while True:
             try:
                 with urllib.request.urlopen(request, timeout=60) as reply:
@@ -75,6 +76,10 @@ class Person:
                 if error.code != 429:
                     raise
                 time.sleep(float(error.headers.get("Retry-After", 1)))
+            except urllib.error.URLError:  # the server is starting
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
 
 
 def links_in(path: Path) -> list[str]:

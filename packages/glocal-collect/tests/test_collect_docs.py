@@ -1,4 +1,4 @@
-"""The README, which is the page about asking people: its commands, from a folder of 92 images to a transform fitted on simulated answers."""
+"""The commands of the README: from a folder of 92 images to a transform fitted on simulated answers."""
 
 import contextlib
 import os

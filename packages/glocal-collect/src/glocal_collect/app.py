@@ -1,8 +1,6 @@
 """The application of a study: pages, trials, answers and images by signed links, and a table for its owner."""
 
-import importlib.resources
 import logging
-import re
 import sqlite3
 import threading
 import time
@@ -15,10 +13,10 @@ from urllib.parse import quote
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import ValidationError
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware.base import RequestResponseEndpoint
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.staticfiles import StaticFiles
 
 from glocal.files import one_line
 from glocal_collect import pages
@@ -92,7 +90,13 @@ def create_app(study: Study, database: Database) -> FastAPI:
     def owner(text: str) -> Token:
         return who(text, OWNER)
 
+    def number(number: int) -> int:
+        if number >= 2**63:  # more than the database can look for
+            raise Refused(404, "There is nothing of this number.")
+        return number
+
     Person = Annotated[Token, Depends(person)]
+    Number = Annotated[int, Depends(number)]
 
     def shown(text: str, trial: dict[str, Any]) -> dict[str, Any]:
         """A trial, or the end, as the page gets it: with addresses of images."""
@@ -163,33 +167,26 @@ def create_app(study: Study, database: Database) -> FastAPI:
             raise Refused(422, "choice is 0, the reference; allowed are 1, 2 and null.")
         return found
 
-    @app.post("/r/{text}/trial/{number}")
-    def answer(token: Person, number: str, given: Annotated[Given, Depends(given)]) -> dict[str, bool]:
-        place = _number(number)
+    @app.post("/r/{text}/trial/{number:int}")
+    def answer(token: Person, number: Number, given: Annotated[Given, Depends(given)]) -> dict[str, bool]:
         answers.check(token.id)
-        database.write(lambda connection: answering.answer(connection, token, place, given))
+        database.write(lambda connection: answering.answer(connection, token, number, given))
         return {"stored": True}
 
-    @app.get("/r/{text}/image/{number}")
-    def image(token: Person, number: str) -> Response:
+    @app.get("/r/{text}/image/{number:int}")
+    def image(token: Person, number: Number) -> Response:
         with database.reading() as connection:
             asked = "SELECT 1 FROM trials WHERE person = ? AND ? IN (a, b, c)"
-            if one(connection, asked, token.id, _number(number)) is None:
+            if one(connection, asked, token.id, number) is None:
                 raise Refused(404, "You were not asked about an image of this number.")
-        picture = (study.folder / "images" / f"{_number(number)}.jpg").read_bytes()
+        picture = (study.folder / "images" / f"{number}.jpg").read_bytes()
         return Response(picture, media_type="image/jpeg", headers=_KEEP)
 
     @app.get("/o/{text}")
     def table(_: Annotated[Token, Depends(owner)]) -> Response:
         return HTMLResponse(pages.owner_page(study, collected(study, database)))
 
-    @app.get("/static/{name}")
-    def static(name: str) -> Response:
-        for file in (importlib.resources.files("glocal_collect") / "static").iterdir():
-            if file.name == name:
-                media = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}[name.rpartition(".")[2]]
-                return Response(file.read_bytes(), media_type=media, headers={"Cache-Control": "no-cache"})
-        raise Refused(404, "There is nothing here.")
+    app.mount("/static", StaticFiles(packages=[("glocal_collect", "static")]))
 
     @app.exception_handler(HTTPException)
     async def problem(request: Request, error: HTTPException) -> Response:
@@ -205,31 +202,12 @@ def create_app(study: Study, database: Database) -> FastAPI:
     for kind in (OSError, sqlite3.Error):  # the folder was moved, the disk is full
         app.add_exception_handler(kind, unreachable)
 
-    app.add_middleware(Headers)
+    @app.middleware("http")
+    async def safe(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        """Add the headers of safety; an answer that has one of its own keeps it."""
+        response = await call_next(request)
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
     return app
-
-
-class Headers:
-    """Adds the headers of safety to each answer; one that has a header of its own keeps it."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
-
-        async def sent(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self._app(scope, receive, sent)
-
-
-def _number(text: str) -> int:
-    """A number of an address: digits alone, else 404."""
-    if not re.fullmatch("[0-9]{1,9}", text):
-        raise Refused(404, "There is nothing of this number.")
-    return int(text)

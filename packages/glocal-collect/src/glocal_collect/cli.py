@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from glocal_collect.db import Database
     from glocal_collect.study import Study
 
-_NAMED = 20
-
 app = typer.Typer(
     help="Ask people about your own images, and export what they answered.",
     no_args_is_help=True,
@@ -31,16 +29,12 @@ app = typer.Typer(
 @app.command("run")
 @flat
 def run(
-    images: Annotated[
-        str, typer.Argument(help="Folder, pattern or list of paths; not needed once the study exists.")
-    ] = "",
+    images: Annotated[str, typer.Argument(help="Folder, pattern or list; not needed once the study exists.")] = "",
     *,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the study.")],
-    host: Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
-    url: Annotated[
-        str, typer.Option("--url", help="Address at which people reach the server, if it differs from --host.")
-    ] = "",
+    out: Annotated[Path, typer.Option(help="Folder of the study.")],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    url: Annotated[str, typer.Option(help="Address at which people reach the server, if not --host.")] = "",
     settings: Settings,
     as_json: AsJson = False,
 ) -> None:
@@ -75,10 +69,8 @@ def run(
 @app.command("export")
 def export(
     folder: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder that glocal collect run --out wrote.")],
-    out: Annotated[Path, typer.Option("--out", help="File of answers: .npz.")],
-    csv: Annotated[
-        bool, typer.Option("--csv", help="Also write a .csv table beside it, with catch trials and can't tell.")
-    ] = False,
+    out: Annotated[Path, typer.Option(help="File of answers: .npz.")],
+    csv: Annotated[bool, typer.Option("--csv", help="Also write a .csv with catch trials and can't tell.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the answers of a study, while people answer or afterwards: with person, seconds, time and order.
@@ -103,13 +95,8 @@ def export(
         "answers": number, "people": int(found.table["person"].nunique()), "catch": len(found.passed),
         "cannot_tell": int((found.table["choice"] < 0).sum()), "files": files,
     }  # fmt: skip
-    if as_json:
-        put_json(told)
-    else:
-        put(
-            f"{number} answers of {told['people']} people written to {' and '.join(files)}; besides them, "
-            f'{told["catch"]} catch trials, and {told["cannot_tell"]} times "can\'t tell"'
-        )
+    counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in told.items() if name != "files")
+    put_json(told) if as_json else put(f"{counts}; written to {' and '.join(files)}")
 
 
 def _study(out: Path, images: str, given: Settings) -> Study:
@@ -123,10 +110,9 @@ def _study(out: Path, images: str, given: Settings) -> Study:
         raise ParameterError(f"{out} is not a study yet. Name the images that it is to show.")
     with progress_bar("preparing images", unit="images") as progress:
         study = create(out, images, given, progress)
-    for name, reason in study.left_out[:_NAMED]:
-        say(f"left out: {name} {reason}")
-    if len(study.left_out) > _NAMED:
-        say(f"left out: {len(study.left_out) - _NAMED} more; study.json lists all of them.")
+    if study.left_out:
+        name, reason = study.left_out[0]
+        say(f"left out: {len(study.left_out)} files, which study.json lists; the first: {name} {reason}")
     return study
 
 

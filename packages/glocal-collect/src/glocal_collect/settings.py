@@ -25,10 +25,7 @@ class Settings(Options):
     )
     per_person: int = Field(200, ge=1, le=100_000, description="Trials for each person.")
     people: int | None = Field(
-        None,
-        ge=1,
-        le=100_000,
-        description="Number of people: one link each (default 1); with --open the most that begin.",
+        None, ge=1, le=100_000, description="People: one link each (default 1); with --open the most that begin."
     )
     open: bool = Field(False, description="One link for all: whoever opens it begins as a new person.")
     begin_per_minute: int = Field(
