@@ -60,7 +60,9 @@ def import_answers(
     if unread := [name for name in given if name not in allowed]:
         raise ParameterError(f"{unread[0]} does not apply to the format {format}, which has {', '.join(allowed)}.")
     found = read(path, **given)
-    how = {name: value for name, value in given.items() if name != "names"}
+    how = {
+        name: Path(value).name if isinstance(value, Path) else value for name, value in given.items() if name != "names"
+    }
     origin = {"format": format, "file": Path(path).name, "sha256": file_sha256(path)}
     return replace(found, understood={**origin, **how, **found.understood})
 
