@@ -93,16 +93,19 @@ def objects_chart(views: Mapping[str, View], pictures: Mapping[str, str]) -> alt
     """
     alt = needed("altair", "a report")
     before, *others = views
-    rows, categories = _rows(views, pictures), sorted(set(_categories(views[before])) - {"other"})
+    rows, shown = _rows(views, pictures), set(_categories(views[before]))
+    categories = sorted(shown - {"other"})
+    colours = {**dict(zip(categories, CATEGORIES, strict=False)), **({"other": GREY} if "other" in shown else {})}
     choices = alt.binding_select(options=others, name="Transform ")
-    arm = alt.param("arm", value=others[0], bind=choices)
+    arm = alt.param("arm", value=others[-1], bind=choices)
     search = alt.param("search", value="", bind=alt.binding(input="search", placeholder="a name", name="Find "))
     legend = alt.selection_point("legend", fields=["category"], bind="legend")
     brushes = [alt.selection_interval("before"), alt.selection_interval("after")]
+    lit = legend & brushes[0] & brushes[1] if categories else brushes[0] & brushes[1]
     hit = alt.expr.length(search) & (alt.expr.indexof(alt.expr.lower(alt.datum.name), alt.expr.lower(search)) >= 0)
     colour = alt.Color(
-        "category:N", title=None, legend=alt.Legend(orient="bottom", columns=3, labelLimit=100),
-        scale=alt.Scale(domain=[*categories, "other"], range=[*CATEGORIES[: len(categories)], GREY]),
+        "category:N", title=None, legend=alt.Legend(orient="bottom", columns=3, labelLimit=100) if categories else None,
+        scale=alt.Scale(domain=list(colours), range=list(colours.values())),
     )  # fmt: skip
     scale = alt.Scale(zero=False)
 
@@ -113,7 +116,7 @@ def objects_chart(views: Mapping[str, View], pictures: Mapping[str, str]) -> alt
         few = found.transform_joinaggregate(found="count()").transform_filter(f"datum.found <= {_SHOWN}")
         layers = [
             base.mark_circle(size=30).encode(
-                color=alt.when(legend & brushes[0] & brushes[1]).then(colour).otherwise(alt.value("#d8d8d8")),
+                color=alt.when(lit).then(colour).otherwise(alt.value("#d8d8d8")),
                 tooltip=["name:N", "category:N", "near before:N", "near after:N", "image:N"],
             ),
             found.mark_point(size=150, color=INK, strokeWidth=2),
@@ -122,7 +125,7 @@ def objects_chart(views: Mapping[str, View], pictures: Mapping[str, str]) -> alt
         ]
         return alt.layer(*layers).properties(title=title, width=SIDE, height=SIDE)
 
-    left = panel(f"before: {before}", "x", "y").add_params(legend, brushes[0])
+    left = panel(f"before: {before}", "x", "y").add_params(*([legend] if categories else []), brushes[0])
     maps = alt.hconcat(left, panel("after", "u", "v").add_params(brushes[1]), data=_data(rows))
     return maps.add_params(arm, search).properties(description="Maps of the objects before and after")
 

@@ -60,7 +60,8 @@ def summary(run: Run, points: pd.DataFrame) -> pd.DataFrame:
             row["setting"] = point["setting"]
             rows.append({name.replace("kept", "neighbours kept"): value for name, value in row.items()})
     table = pd.DataFrame(rows).fillna("")
-    return table.loc[:, [name for name in table if name not in ("network", "setting") or (table[name] != "").any()]]
+    told = {"network": table["network"].nunique() > 1, "setting": (table["setting"] != "").any()} if len(table) else {}
+    return table.loc[:, [name for name in table if told.get(name, True)]]
 
 
 def _of_sweep(means: pd.DataFrame) -> pd.DataFrame:

@@ -86,7 +86,7 @@ def _section(number: int, run: Run, charts: dict[str, dict[str, Any]], pictures:
     return {
         "name": run.name, "baseline": run.baseline, "warnings": warnings_of(run), "charts": kinds,
         "methods": {"head": list(table), "rows": table.to_numpy().tolist()}, "chosen": run.choice.get("reason"),
-        "error": "one standard error over folds" if run.means is not None else "95 % interval",
+        "error": "one standard error over folds" if run.means is not None else "the 95 % interval",
         "simulated": bool((run.rows["metric"] == "ceiling_people").any()), "scores": _scores(run),
         "provenance": list(_flat({"glocal": __version__} if not run.record else run.record)),
     }  # fmt: skip
@@ -100,7 +100,7 @@ def _scores(run: Run) -> dict[str, Any]:
         line = lines.setdefault((str(row["network"]), str(row["transform"])), {})
         line[str(row["task"])] = (cell(row).rstrip("*"), direction(row))
     tasks = list(dict.fromkeys(map(str, main["task"])))
-    return {"tasks": tasks, "lines": list(lines.items()), "networks": any(network for network, _ in lines)}
+    return {"tasks": tasks, "lines": list(lines.items()), "networks": len({network for network, _ in lines}) > 1}
 
 
 def _flat(record: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:

@@ -38,7 +38,7 @@ def _wrong_files(run: Run) -> Iterator[str]:
 def _worse(run: Run) -> Iterator[str]:
     for row in differences(run.rows).assign(difference=lambda rows: rows["value"]).to_dict("records"):
         if direction(row) == "worse" and not row["metric"].startswith("neighbours_kept"):
-            where = f" of {row['network']}" if row["network"] else ""
+            where = f" of {row['network']}" if run.rows["network"].nunique() > 1 else ""
             yield (
                 f"Worse: {row['transform']}{where} on {row['task']} than {run.baseline}, by {abs(row['value']):.3f} "
                 f"(p = {row['p_holm']:.2g} after correction)."
