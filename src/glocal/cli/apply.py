@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from glocal.cli.inputs import LayerName, ModelName, load_features
-from glocal.cli.output import AsJson, progress_bar, put, put_json
+from glocal.cli.output import AsJson, progress_bar, show
 from glocal.data.parquet import PARQUET, batches, shards_of, vector_column
 from glocal.errors import ParameterError
 from glocal.files import writable_target
@@ -74,12 +74,11 @@ def apply(
     with progress_bar("applying", total, unit="rows") as progress:
         n = write(fitted, out=out, normalize=normalize, progress=progress)
     kept = {} if dimensions is None else {key: fitted.meta["reduced"][key] for key in ("of", "energy", "length")}
-    if as_json:
-        put_json({"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": str(out), **kept})
-        return
-    put(f"{n} rows of {fitted.out_dimensions} dimensions written to {out}")
+    told = [f"{n} rows of {fitted.out_dimensions} dimensions written to {out}"]
     if kept:
-        put(f"kept: {kept['energy']:.4f} of the similarities' energy, {kept['length']:.4f} of the squared length")
+        told += ["kept: {energy:.4f} of the similarities' energy, {length:.4f} of the squared length".format_map(kept)]
+    record = {"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": str(out), **kept}
+    show(as_json, record, *told)
 
 
 def _is_parquet(features: Path) -> bool:

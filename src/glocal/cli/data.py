@@ -13,7 +13,7 @@ from pydantic import Field
 from glocal._version import __version__
 from glocal.cli.forms import flat
 from glocal.cli.inputs import AnswersFile, AnswersForm, FeaturesPath, names_of
-from glocal.cli.output import AsJson, in_options, progress_bar, put, put_json, put_table, say
+from glocal.cli.output import AsJson, in_options, progress_bar, put, put_json, put_table, say, show
 from glocal.data.check import SEVERITIES, Case, Finding, diagnose
 from glocal.data.features import Features
 from glocal.data.importing import FORMATS, import_answers
@@ -24,12 +24,11 @@ from glocal.errors import DataError, ParameterError, counted
 from glocal.files import make_folder, writable_target
 from glocal.options import Options
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
-
-
-@app.callback()
-def _data() -> None:
-    """Check and split features and answers; import other people's; fetch published ones."""
+app = typer.Typer(
+    help="Check and split features and answers; import other people's; fetch published ones.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
 
 
 @app.command("check")
@@ -119,13 +118,13 @@ def split_command(
         part.save(out / f"{name}.npz")
     train, heldout = map(len, parts.values())
     between = len(kept) - train - heldout
-    if as_json:
-        put_json({"train": train, "heldout": heldout, "between": between, "n_dropped": joined.n_dropped,
-                  "folds": folds, "fold": fold, "seed": seed, "out": str(out)})  # fmt: skip
-        return
-    put(f"{train} answers to train on, {heldout} held out (fold {fold} of {folds}, seed {seed})")
-    put(f"{between} left out: their {by} lie in both parts; {joined.n_dropped} dropped: no features")
-    put(f"written to {out / 'train.npz'} and {out / 'heldout.npz'}")
+    counts = {"train": train, "heldout": heldout, "between": between, "n_dropped": joined.n_dropped}
+    show(
+        as_json, {**counts, "folds": folds, "fold": fold, "seed": seed, "out": str(out)},
+        f"{train} answers to train on, {heldout} held out (fold {fold} of {folds}, seed {seed})",
+        f"{between} left out: their {by} lie in both parts; {joined.n_dropped} dropped: no features",
+        f"written to {out / 'train.npz'} and {out / 'heldout.npz'}",
+    )  # fmt: skip
 
 
 class ImportForm(Options):
@@ -173,23 +172,20 @@ def import_command(
     answers, passed, understood = found.answers, found.answers.catch_passed, found.understood
     answers.save(out, provenance={"version": __version__, **understood, "dropped": found.dropped})
     catch = None if passed is None else {"n": len(passed), "passed": int(passed.sum())}
-    if as_json:
-        put_json({
-            "n": len(answers), "kind": answers.kind, "objects": len(answers.named()), "people": answers.n_people,
-            "total_weight": answers.total_weight, "chance": answers.chance, "catch": catch, "dropped": found.dropped,
-            "understood": understood, "out": str(out),
-        })  # fmt: skip
-        return
+    record = {
+        "n": len(answers), "kind": answers.kind, "objects": len(answers.named()), "people": answers.n_people,
+        "total_weight": answers.total_weight, "chance": answers.chance, "catch": catch, "dropped": found.dropped,
+        "understood": understood, "out": str(out),
+    }  # fmt: skip
     people = "" if answers.n_people is None else f" of {answers.n_people} people"
     weights = "" if answers.weights is None else f", total weight {answers.total_weight:.6g}"
-    put(f"{len(answers)} answers ({answers.kind}){people} about {len(answers.named())} objects{weights}")
+    told = [f"{len(answers)} answers ({answers.kind}){people} about {len(answers.named())} objects{weights}"]
     if columns := understood.get("columns"):
-        put("columns: " + ", ".join(f"{role} is {name!r}" for role, name in columns.items()))
-    put(*(f"rankings: {ranking}" for ranking in [understood.get("ranking")] if ranking))
-    put(*(f"left out: {n} × {reason}" for reason, n in found.dropped.items()))
-    if catch:
-        put(f"catch trials with a known answer: {catch['passed']} of {catch['n']} passed")
-    put(f"written to {out}")
+        told.append("columns: " + ", ".join(f"{role} is {name!r}" for role, name in columns.items()))
+    told += [f"rankings: {ranking}" for ranking in [understood.get("ranking")] if ranking]
+    told += [f"left out: {n} × {reason}" for reason, n in found.dropped.items()]
+    told += [f"catch trials with a known answer: {catch['passed']} of {catch['n']} passed"] if catch else []
+    show(as_json, record, *told, f"written to {out}")
 
 
 def _pairs(given: list[str] | None, option: str) -> dict[str, str] | None:
@@ -223,12 +219,22 @@ def fetch_command(
             put_json({"cache": str(folder), "files": files, "image_sets": list(image_sets().values())})
             return
         put(f"files, kept in {folder}")
-        columns = ("name", "size", "cached", "licence", "what")
-        put_table(columns, [[_cell(one, column) for column in columns] for one in files])
+        put_table(
+            ("name", "size", "cached", "licence", "what"),
+            [
+                (one.name, f"{one.size / 1e6:.3g} MB" if one.size else "?", "yes" * (folder / one.path).is_file(),
+                 one.licence, one.what + (f". NOTE: {one.warning}" if one.warning else ""))
+                for one in known.values()
+            ],
+        )  # fmt: skip
         put("", f"image data sets of glocal extract NAME:SPLIT, kept below --root, or in {folder / 'images'}")
-        columns = ("name", "size", "splits", "terms", "what")
-        sets = [{"name": name, **terms} for name, terms in image_sets().items()]
-        put_table(columns, [[_cell(one, column) for column in columns] for one in sets])
+        put_table(
+            ("name", "size", "splits", "terms", "what"),
+            [
+                (name, one["size"], ", ".join(one["splits"]), one["terms"], one["what"])
+                for name, one in image_sets().items()
+            ],
+        )
         return
     if unknown := [name for name in names if name not in known]:
         fetch(unknown[0])  # says which names are near
@@ -238,15 +244,4 @@ def fetch_command(
             path = fetch(name, out=out, progress=lambda done, total: progress(done, total or None))
         say(f"{name}: {known[name].licence}; {known[name].citation}")
         results.append({**asdict(known[name]), "path": str(path)})
-    put_json({"files": results}) if as_json else put(*(str(one["path"]) for one in results))
-
-
-def _cell(one: dict[str, Any], column: str) -> str:
-    value = one[column]
-    if column == "size" and not isinstance(value, str):
-        return f"{value / 1e6:.3g} MB" if value else "? MB"
-    if column == "what" and one.get("warning"):
-        return f"{value}. NOTE: {one['warning']}"
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    return ", ".join(value) if isinstance(value, list | tuple) else str(value)
+    show(as_json, {"files": results}, *(str(one["path"]) for one in results))

@@ -37,17 +37,6 @@ from glocal.transform import LinearTransform, check_rows
 app = typer.Typer(help="Score features, transformed or not.", no_args_is_help=True, rich_markup_mode="rich")
 
 Embed = Callable[[Features], np.ndarray]
-Train = Annotated[Path, typer.Option(help="Feature file of the training images.")]
-Test = Annotated[Path, typer.Option(help="Feature file of the test images.")]
-TrainLabels = Annotated[Path, typer.Option(help="Class of each training image, .npy or one a line.")]
-TestLabels = Annotated[Path, typer.Option(help="Class of each test image, .npy or one a line.")]
-Breeds = Annotated[
-    Literal["entity13", "entity30", "living17", "nonliving26"] | None,
-    typer.Option(
-        help="A BREEDS task: labels are ImageNet classes; superclasses are told apart, some of whose classes train and "
-        "others test.",
-    ),
-]
 _MOST_SHOWN = 30  # classes
 _LEAST = 0.1  # of the answers are to questions asked again: fewer are by accident
 
@@ -140,9 +129,30 @@ def record(result: Any) -> dict[str, Any]:
     return {field.name: getattr(result, field.name) for field in dataclasses.fields(result) if field.repr}
 
 
-@app.callback()
-def _evaluate() -> None:
-    """Score features, transformed or not."""
+class Sides(Options):
+    """Training and test images with their classes."""
+
+    train: Path = Field(description="Feature file of the training images.")
+    train_labels: Path | None = Field(None, description="Class of each training image, .npy or one a line.")
+    test: Path = Field(description="Feature file of the test images.")
+    test_labels: Path | None = Field(None, description="Class of each test image, .npy or one a line.")
+    breeds: Literal["entity13", "entity30", "living17", "nonliving26"] | None = Field(
+        None,
+        description="A BREEDS task: labels are ImageNet classes; superclasses are told apart, some of whose classes "
+        "train and others test.",
+    )
+
+    def load(self, given: Scoring) -> tuple[Features, Features, np.ndarray, Features, np.ndarray]:
+        """The training file, whose scalars count, and both sides, as they are or as a BREEDS task selects them."""
+        if self.train_labels is None or self.test_labels is None:
+            raise ParameterError("--train-labels and --test-labels are both needed.")
+        sides = *_labelled(given, self.train, self.train_labels), *_labelled(given, self.test, self.test_labels)
+        return sides[0], *(sides if self.breeds is None else breeds_sides(self.breeds, *sides))
+
+
+def _labelled(given: Scoring, features: Path, labels: Path) -> tuple[Features, np.ndarray]:
+    loaded = given.load(features)
+    return loaded, load_labels(labels, len(loaded))
 
 
 @app.command("odd-one-out")
@@ -180,12 +190,13 @@ def odd_one_out_command(
     if flips is not None:
         after, before = (embed(loaded) for embed in list(arms.values())[:2])
         gained, lost, _ = flips_of(before, after, joined.answers, similarity=similarity)
+        import pandas as pd
+
         rows = np.flatnonzero(joined.kept)[np.concatenate([gained, lost])]
-        signs = np.repeat([1, -1], [len(gained), len(lost)])
-        lines = np.concatenate([rows[:, None], asked.objects[rows], signs[:, None]], axis=1)
-        names = ",".join(("answer", *(f"object{i}" for i in range(lines.shape[1] - 2)), "flip"))
+        table = pd.DataFrame(asked.objects[rows]).add_prefix("object")
+        table.insert(0, "answer", rows)
         with atomic_write(flips) as stream:
-            np.savetxt(stream, lines, fmt="%d", delimiter=",", header=names, comments="")
+            table.assign(flip=np.repeat([1, -1], [len(gained), len(lost)])).to_csv(stream, index=False)
 
 
 @app.command("rsa")
@@ -222,10 +233,7 @@ def rsa_command(
 @flat
 def few_shot_command(
     given: Scoring,
-    train: Train,
-    train_labels: TrainLabels,
-    test: Test,
-    test_labels: TestLabels,
+    sides: Sides,
     shots: Annotated[int, typer.Option(min=1, help="Training images of each class.")] = 5,
     draws: Annotated[int, typer.Option(min=1, help="How often the shots are drawn.")] = 5,
     probe: Annotated[
@@ -233,7 +241,6 @@ def few_shot_command(
         typer.Option(help="Logistic regression, nearest class mean, or nearest neighbour."),
     ] = "logistic",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws; arms share them.")] = 42,
-    breeds: Breeds = None,
 ) -> None:
     """Accuracy of a probe fitted on a few images of each class, with interval over draws and classes.
 
@@ -242,23 +249,17 @@ def few_shot_command(
     Example: glocal evaluate few-shot --train train.npy --train-labels train_labels.npy --test test.npy
     --test-labels test_labels.npy --shots 5 --probe logistic --transform transform.npz
     """
-    whole, shown, y, seen, z = _sides(given, train, train_labels, test, test_labels, breeds)
-    same = breeds is None and train.samefile(test)
-    given.show(
-        lambda embed: few_shot(
-            embed(shown), y, embed(seen), z, shots=shots, draws=draws, probe=probe, seed=seed, leave_out_shots=same
-        ), whole, test.name,
-    )  # fmt: skip
+    whole, X, y, Q, z = sides.load(given)
+    options: dict[str, Any] = {"shots": shots, "draws": draws, "probe": probe, "seed": seed}
+    options["leave_out_shots"] = sides.breeds is None and sides.train.samefile(sides.test)
+    given.show(lambda embed: few_shot(embed(X), y, embed(Q), z, **options), whole, sides.test.name)
 
 
 @app.command("anomaly")
 @flat
 def anomaly_command(
     given: Scoring,
-    train: Train,
-    test: Test,
-    train_labels: Annotated[Path | None, typer.Option(help="Class of each training image.")] = None,
-    test_labels: Annotated[Path | None, typer.Option(help="Class of each test image.")] = None,
+    sides: Sides,
     anomalies: Annotated[
         Path | None, typer.Option(help="Features of another data set, told from the test images, without labels.")
     ] = None,
@@ -269,7 +270,6 @@ def anomaly_command(
     k: Annotated[int, typer.Option(min=1, help="Nearest training images that the score averages.")] = 5,
     train_subclasses: Annotated[Path | None, typer.Option(help="For shift: subclass of each training image.")] = None,
     test_subclasses: Annotated[Path | None, typer.Option(help="For shift: subclass of each test image.")] = None,
-    breeds: Breeds = None,
 ) -> None:
     """Anomaly detection by the nearest training images: AUROC with interval, AUPR and FPR95, averaged over classes.
 
@@ -277,21 +277,15 @@ def anomaly_command(
     --test-labels test_labels.npy --transform transform.npz
     """
     if anomalies is not None:
-        if train_labels or test_labels or breeds:
+        if sides.model_fields_set > {"train", "test"}:
             raise ParameterError("--anomalies is a task of its own, without labels; leave those out.")
-        sides = [given.load(path) for path in (train, test, anomalies)]
-        given.show(lambda embed: anomaly_against(*map(embed, sides), k=k), sides[0], anomalies.name)
+        X, *others = (given.load(path) for path in (sides.train, sides.test, anomalies))
+        given.show(lambda embed: anomaly_against(embed(X), *map(embed, others), k=k), X, anomalies.name)
         return
-    if train_labels is None or test_labels is None:
-        raise ParameterError("--train-labels and --test-labels are both needed, unless --anomalies is given.")
-    whole, shown, y, seen, z = _sides(given, train, train_labels, test, test_labels, breeds)
-    inner = None if train_subclasses is None else load_labels(train_subclasses, len(shown))
-    outer = None if test_subclasses is None else load_labels(test_subclasses, len(seen))
-    given.show(
-        lambda embed: anomaly(
-            embed(shown), y, embed(seen), z, mode=mode, k=k, train_subclasses=inner, test_subclasses=outer
-        ), whole, test.name,
-    )  # fmt: skip
+    whole, X, y, Q, z = sides.load(given)
+    paths = {"train_subclasses": (train_subclasses, X), "test_subclasses": (test_subclasses, Q)}
+    inner = {name: load_labels(path, len(rows)) for name, (path, rows) in paths.items() if path is not None}
+    given.show(lambda embed: anomaly(embed(X), y, embed(Q), z, mode=mode, k=k, **inner), whole, sides.test.name)
 
 
 @app.command("structure")
@@ -338,20 +332,11 @@ def retrieval_command(
     Example: glocal evaluate retrieval --queries test.npy --query-labels test_labels.npy --gallery train.npy
     --gallery-labels train_labels.npy --transform transform.npz
     """
-    _, G, others, Q, labels = _sides(given, gallery, gallery_labels, queries, query_labels)
+    (G, others), (Q, labels) = _labelled(given, gallery, gallery_labels), _labelled(given, queries, query_labels)
     alone = queries.samefile(gallery)
     if alone and not np.array_equal(labels, others):
         raise ParameterError("queries and gallery are one file but their labels differ; give one label file twice.")
     given.show(lambda embed: retrieval(embed(Q), labels, *(() if alone else (embed(G), others))), G, queries.name)
-
-
-def _sides(
-    given: Scoring, train: Path, train_labels: Path, test: Path, test_labels: Path, breeds: str | None = None
-) -> tuple[Features, Features, np.ndarray, Features, np.ndarray]:
-    """The first file, whose scalars count, and both with their labels, as they are or as a BREEDS task selects them."""
-    shown, seen = given.load(train), given.load(test)
-    sides = shown, load_labels(train_labels, len(shown)), seen, load_labels(test_labels, len(seen))
-    return shown, *(sides if breeds is None else breeds_sides(breeds, *sides))
 
 
 def _placed(row: Score, split: str, arm: str) -> Score:

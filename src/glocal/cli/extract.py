@@ -13,7 +13,7 @@ import typer
 from pydantic import Field
 
 from glocal.cli.forms import flat
-from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table, say
+from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table, say, show
 from glocal.errors import DataError, ParameterError
 from glocal.extras import needed
 from glocal.options import Options
@@ -129,22 +129,19 @@ def _put(result: Extraction, source: Source, seconds: float, as_json: bool) -> N
     if source.ignored:
         shown = ", ".join(source.ignored[:5]) + (", …" if len(source.ignored) > 5 else "")
         say(f"{len(source.ignored)} files do not have an image extension and were left out: {shown}")
-    record = result.record
-    if as_json:
-        keys = ("model", "weights", "weights_sha256", "preprocessing", "layers", "pool", "dtype", "dimensions", "rows")
-        put_json({
-            **{key: record.get(key) for key in keys}, "finished": bool(result.files), "total": len(source),
-            "missing": record.get("missing", []), "ignored": len(source.ignored),
-            "files": {layer: str(file) for layer, file in result.files.items()}, "seconds": seconds,
-            "out": str(result.folder),
-        })  # fmt: skip
-        return
-    for layer, file in result.files.items():
-        put(f"{record['rows']} rows of {record['dimensions'][layer]} dimensions ({layer}) written to {file}")
-    if not result.files:
-        put(f"this part is done; the features appear in {result.folder} when the last part is.")
+    record, files = result.record, {layer: str(file) for layer, file in result.files.items()}
+    told = [
+        f"{record['rows']} rows of {record['dimensions'][layer]} dimensions ({layer}) written to {file}"
+        for layer, file in files.items()
+    ]
+    if not files:
+        told.append(f"this part is done; the features appear in {result.folder} when the last part is.")
     elif source.labels:
-        put(f"labels beside them: {', '.join(f'{name}.txt' for name in source.labels)}")
+        told.append(f"labels beside them: {', '.join(f'{name}.txt' for name in source.labels)}")
+    more = {"finished": bool(files), "total": len(source), "ignored": len(source.ignored), "files": files}
+    keys = ("model", "weights", "weights_sha256", "preprocessing", "layers", "pool", "dtype", "dimensions", "rows")
+    kept = {key: record.get(key) for key in keys} | {"missing": record.get("missing", [])}
+    show(as_json, {**kept, **more, "seconds": seconds, "out": str(result.folder)}, *told)
 
 
 def _list(extractor: Extractor, as_json: bool) -> None:

@@ -78,6 +78,11 @@ def put_json(result: Any) -> None:
     typer.echo(to_json(result))
 
 
+def show(as_json: bool, record: Any, *lines: str) -> None:
+    """A result on standard output, as one JSON object or as lines."""
+    put_json(record) if as_json else put(*lines)
+
+
 def put_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table on standard output; where it is wider than the terminal, a block of lines for each row."""
     cells = [[printable(cell) for cell in row] for row in (headers, *rows)]

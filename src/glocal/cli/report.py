@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from glocal.cli.output import AsJson, progress_bar, put, put_json, say
+from glocal.cli.output import AsJson, progress_bar, say, show
 from glocal.files import writable_target
 
 
@@ -43,10 +43,8 @@ def report(
             progress(doing="figures")
             written += [*pages.save_figures(loaded, figures), *pages.save_tables(loaded, figures)]
     said, size = [sentence for run in loaded for sentence in pages.warnings_of(run)], out.stat().st_size
-    if as_json:
-        put_json({"out": str(out), "bytes": size, "warnings": said, "files": list(map(str, written))})
-        return
-    for sentence in said:
+    for sentence in () if as_json else said:
         say(f"warning: {sentence}")
     more = f" and {len(written) - 1} figures and tables" if len(written) > 1 else ""
-    put(f"written: {out} ({size / 1e6:.1f} MB){more}")
+    record = {"out": str(out), "bytes": size, "warnings": said, "files": list(map(str, written))}
+    show(as_json, record, f"written: {out} ({size / 1e6:.1f} MB){more}")

@@ -8,16 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table
+from glocal.cli.output import AsJson, progress_bar, put_json, put_table, show
 from glocal.data.sources import cache_folder, published
 from glocal.files import writing
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
-
-
-@app.callback()
-def _transforms() -> None:
-    """List, pull and push transforms."""
+app = typer.Typer(help="List, pull and push transforms.", no_args_is_help=True, rich_markup_mode="rich")
 
 
 @app.command("pull")
@@ -66,7 +61,7 @@ def pull_command(
     if out is not None:
         with writing(out):
             path = Path(shutil.copy(path, out))
-    put_json({"path": str(path), "dimensions": loaded.dimensions, **loaded.meta}) if as_json else put(str(path))
+    show(as_json, {"path": str(path), "dimensions": loaded.dimensions, **loaded.meta}, str(path))
 
 
 @app.command("push")
@@ -95,4 +90,4 @@ def push_command(
         to = loaded.push_to_hub(to, private=private, **described)
     else:
         loaded.save_pretrained(to, **described)
-    put_json({"name": to}) if as_json else put(to)
+    show(as_json, {"name": to}, to)
