@@ -62,7 +62,7 @@ def load_images(name: str, split: str | None = None, root: PathLike | None = Non
     -------
     Source
         With the class of each picture under ``labels``, and for CIFAR-100 its superclass under ``labels_coarse``. CIFAR
-        is in the order of its files, with the names ``SPLIT/00000.png`` and so on; DTD and Flowers in the order of their
+        is in the order of its files, with the names ``SPLIT/00000.png`` and so on; DTD and Flowers in that of their
         lists; the others by class, then file name.
 
     Raises
