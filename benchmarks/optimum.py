@@ -63,10 +63,10 @@ def random_problem(seed: int, kinds: tuple[str, ...] = KINDS) -> RandomProblem:
     method = "global" if kind == "mix" else kind.split()[0]
     arm = Arm(method, lmbda=float(10 ** rng.uniform(-4, 1.5)))
     if kind.endswith("mix"):
-        arm = replace(arm, mix=float(rng.choice([0.1, 0.5, 0.9, 0.99])))
+        arm = arm.replace(mix=float(rng.choice([0.1, 0.5, 0.9, 0.99])))
     local = None
     if arm.local:
-        arm = replace(arm, alpha=float(rng.choice([0.05, 0.1, 0.5, 0.9])), tau=float(rng.choice([0.1, 0.25, 1.0])))
+        arm = arm.replace(alpha=float(rng.choice([0.05, 0.1, 0.5, 0.9])), tau=float(rng.choice([0.1, 0.25, 1.0])))
         local = Features(X[rng.integers(0, n, size=30)] + 0.3 * X.std() * rng.normal(size=(30, p)))
     data = FitData(Features(X), Answers(answers, weights), local)
     return RandomProblem(kind, data, arm, Exact(tol, dtype=dtype))
@@ -74,7 +74,7 @@ def random_problem(seed: int, kinds: tuple[str, ...] = KINDS) -> RandomProblem:
 
 def distance(problem: RandomProblem, seed: int, budget: int = 1000) -> tuple[str, float | None]:
     """The status of a fit (or the error that refuses it), and if it converged its distance in tolerances."""
-    solver, arm = replace(problem.solver, max_evaluations=budget), problem.arm
+    solver, arm = problem.solver.replace(max_evaluations=budget), problem.arm
     try:
         problem.data.check(arm)
         found = solver.solve(problem.data, arm)

@@ -12,9 +12,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads tha
 import numpy as np
 
 from glocal.aligner import Arm, Exact, Fit, FitData, fit
+from glocal.aligner.data import Blocks
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.options import taken
 
 DATA = Path(os.environ["GLOCAL_DATA_DIR"]) if os.environ.get("GLOCAL_DATA_DIR") else None
 """The real data, where there are any."""
@@ -30,8 +30,11 @@ def real_data() -> Path:
 def fitted(features: Features, answers: Answers, local: Features | None = None, **options: Any) -> Fit:
     """One exact fit by keywords; without a method `glocal` where there are local features, else `global`."""
     options.setdefault("method", "global" if local is None else "glocal")
-    data = FitData(features, answers, local, **taken(FitData, options))
-    return fit(data, Arm(**taken(Arm, options)), Exact(**taken(Exact, options)))
+    arm, exact, blocks = (
+        model(**{name: options[name] for name in model.model_fields if name in options})
+        for model in (Arm, Exact, Blocks)
+    )
+    return fit(FitData(features, answers, local, **blocks.model_dump()), arm, exact)
 
 
 def embedding(rng: np.random.Generator, n: int) -> np.ndarray:

@@ -67,14 +67,9 @@ def test_it_is_fit_arm_with_another_face(world, aligner):
 
 def test_the_constructor_only_stores():
     """Parameters come back as given, valid or not, and a clone is unfitted and has the same ones."""
-    aligner = Aligner("naive", alpha=7, lmbda=-1, dtype="int8")
+    aligner = Aligner("naive", alpha=7, lmbda=-1, seed=-1)
     parameters = aligner.get_params()
-    assert (parameters["method"], parameters["alpha"], parameters["lmbda"], parameters["dtype"]) == (
-        "naive",
-        7,
-        -1,
-        "int8",
-    )
+    assert [parameters[name] for name in ("method", "alpha", "lmbda", "seed")] == ["naive", 7, -1, -1]
     assert clone(aligner).get_params() == parameters
     assert clone(aligner).set_params(alpha=0.5).alpha == 0.5
 
@@ -87,7 +82,7 @@ def test_a_clone_of_a_fitted_aligner_is_unfitted(aligner):
 
 def test_settings_are_checked_when_fitting(world):
     """A parameter out of range is refused by `fit`, with the sentence of the library."""
-    with pytest.raises(ParameterError, match="lmbda is -1"):
+    with pytest.raises(ParameterError, match="lmbda"):
         Aligner(lmbda=-1).fit(world.objects.matrix, world.answers.objects)
     with pytest.raises(ParameterError, match="method glocal needs local features"):
         Aligner("glocal").fit(world.objects.matrix, world.answers.objects)
@@ -110,13 +105,13 @@ def test_answers_are_y_or_answers(world, as_a_user):
     """Answers as y, as `answers`, as Answers and as a table by column names give one fit; `answers` wins over y."""
     X, answers = world.objects.matrix, world.answers.objects
     labels = np.arange(len(X))
-    first = Aligner(max_evaluations=50).fit(X, answers).transform_.weights
+    first = Aligner().fit(X, answers).transform_.weights
     for fitted in (
-        Aligner(max_evaluations=50).fit(X, world.answers),
-        Aligner(max_evaluations=50).fit(X, labels, answers=answers),
-        Aligner(max_evaluations=50).fit(X, answers=world.answers),
-        Aligner(max_evaluations=50).fit(X.tolist(), answers.tolist()),
-        Aligner(max_evaluations=50).fit(X, pd.DataFrame(answers, columns=["a", "b", "odd"])[["odd", "b", "a"]]),
+        Aligner().fit(X, world.answers),
+        Aligner().fit(X, labels, answers=answers),
+        Aligner().fit(X, answers=world.answers),
+        Aligner().fit(X.tolist(), answers.tolist()),
+        Aligner().fit(X, pd.DataFrame(answers, columns=["a", "b", "odd"])[["odd", "b", "a"]]),
     ):
         np.testing.assert_allclose(fitted.transform_.weights, first, atol=1e-6)
 
@@ -247,7 +242,7 @@ def test_tensors_and_tables_are_fitted(world, as_a_user):
     """Features as bfloat16 tensors or tensors with a graph are fitted as what they hold, and come back as tensors."""
     torch = pytest.importorskip("torch")
     X, answers = world.objects.matrix, world.answers.objects
-    wanted = Aligner("global", max_evaluations=3).fit
+    wanted = Aligner("global", solver=Exact(max_evaluations=3)).fit
     with pytest.warns(NotConvergedWarning):
         by_array = wanted(X, answers).transform_.weights
     tensor = torch.tensor(X, requires_grad=True)
@@ -265,8 +260,7 @@ def test_tensors_and_tables_are_fitted(world, as_a_user):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("lmbda", "x"), ("tol", "1e-5"), ("seed", None), ("seed", -1), ("max_evaluations", 1.5),
-        ("local_blocks", "x"), ("method", "glboal"),
+        ("lmbda", "x"), ("seed", None), ("seed", -1), ("local_blocks", "x"), ("method", "glboal"), ("keep", "x"),
     ],
 )  # fmt: skip
 def test_a_setting_of_another_kind_is_a_sentence(world, as_a_user, name, value):
@@ -278,7 +272,7 @@ def test_a_setting_of_another_kind_is_a_sentence(world, as_a_user, name, value):
 def test_local_features_of_another_scale_are_said(world, as_a_user):
     """A step before the Aligner scales X alone: that is said, and routing the local features through it mends it."""
     X, local, answers = world.objects.matrix, world.local.matrix, world.answers
-    options = {"alpha": 0.5, "max_evaluations": 15, "tol": 0.01}
+    options = {"alpha": 0.5, "solver": Exact(tol=0.01)}
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         halves = make_pipeline(StandardScaler(), Aligner(**options)).fit(X, answers, aligner__local_features=local)
@@ -297,9 +291,7 @@ def test_local_tables_with_other_columns_are_refused(world, as_a_user):
     """Columns in another order are not taken for those of X."""
     names = [f"c{i}" for i in range(world.objects.dimensions)]
     X, local = (pd.DataFrame(f.matrix, columns=names) for f in (world.objects, world.local))
-    with pytest.raises(
-        DataError, match=r"other columns than X \(the first is 'c31' for 'c0'\).*local_features\[X.columns\]"
-    ):
+    with pytest.raises(ValueError, match="feature names"):
         Aligner().fit(X, world.answers, local_features=local[names[::-1]])
 
 

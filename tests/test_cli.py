@@ -96,8 +96,8 @@ def test_text_output_of_fit(files, tmp_path, capsys):
     given = ("fit", "--features", files, "--answers", files / "triplets.npy", "--out", tmp_path / "t.npz")
     assert run(*given, "--holdout", 3) == 0
     gained, fitted, written = capsys.readouterr().out.splitlines()
-    assert re.match(r"on new objects: agreement \S+ -> \S+ .*, neighbours kept 0\.", gained)
-    assert fitted.startswith("global, lmbda 0.1: 20000 answers on 360 objects, converged")
+    assert re.match(r"measured on .*: agreement \S+ -> \S+ .*, neighbours kept 0\.", gained)
+    assert fitted.startswith("global lmbda 0.1: 20000 answers on 360 objects, converged")
     assert written == f"written to {tmp_path / 't.npz'}"
     assert run(*given, "--verbose") == 0
     streams = capsys.readouterr()

@@ -1,13 +1,10 @@
 """Whether more answers would help: held-out agreement against their number, and the law that carries it on."""
 
-import math
-
 import numpy as np
 import pytest
 
 from glocal.aligner import curve as curves
-from glocal.aligner.curve import LearningCurve, PowerLaw, learning_curve
-from glocal.data.answers import Answers
+from glocal.aligner.curve import learning_curve
 from glocal.data.features import Features
 from glocal.data.world import simulated_answers
 from glocal.errors import DataError
@@ -71,24 +68,11 @@ def test_few_answers_make_no_curve(features):
         learning_curve(features, simulated_answers(features.matrix.astype(np.float64), 59, seed=1))
 
 
-def planted(law, sizes=(500, 1000, 2000, 4000), n=4000, persons=None):
-    """A curve whose credits have the means of a law; the same answers are easy for all fits."""
-    ease = np.random.default_rng(0).permutation((np.arange(n) + 0.5) / n)  # the means are those of the law
-    credit = np.stack([(ease < law(size)).astype(float) for size in sizes], axis=1)
-    person = None if persons is None else np.arange(n) % persons
-    return LearningCurve(np.array(sizes, dtype=float), credit, Answers(np.tile([0, 1, 2], (n, 1)), person=person), 1.0)
-
-
-@pytest.mark.parametrize("persons", [None, 3, 20])
-def test_a_planted_power_law_is_carried_on(persons):
-    """The number of answers that a planted law asks for +.01 lies in the range, whoever is drawn."""
-    law = PowerLaw(0.65, 3.0, 0.5)
-    middle, low, high = planted(law, persons=persons).more()
-    assert low <= law.more(4000, 0.01) <= high
-    assert low < middle < high
-
-
-def test_a_flat_or_falling_curve_promises_nothing():
-    """Where more answers have not helped, no number of them is enough."""
-    assert math.isinf(planted(PowerLaw(0.6, 0.0, 1.0)).more()[0])
-    assert PowerLaw.through(np.array([1.0, 2, 4]), np.array([0.6, 0.5, 0.4])).b == 0
+def test_the_last_doubling_is_a_paired_difference(features, monkeypatch):
+    """It is the agreement of all answers less that of half of them, with an error that is smaller than theirs."""
+    monkeypatch.setattr(curves, "LAMBDAS", (1.0,))
+    found = learning_curve(features, simulated_answers(3 * features.matrix[:, :2].astype(np.float64), 320, seed=1))
+    half, whole = found.scores[-2:]
+    gain = found.last_doubling
+    assert gain.mean == pytest.approx(whole.value - half.value)
+    assert 0 < gain.half < whole.high - whole.value

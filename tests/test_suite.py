@@ -337,7 +337,6 @@ def test_the_command_shows_the_table(result, out, folder, capsys):
         ("seed = 42", "seed = ", "suite"),
         ("[networks.net]", "[network.net]", "network"),
         ('features = "{network}"', "", "features"),
-        ('method = "global"\n', "", "method"),
         ('method = "global"', 'method = "best"', "method"),
         ("lmbda = 0.1", "lmbda = -1", "lmbda"),
         ('transform = "w.npz"', 'transform = "w.npz"\nlmbda = 1.0', "transform"),

@@ -22,7 +22,7 @@ from glocal.evaluation.neighbours import neighbours_kept
 from glocal.results import read_rows, read_scores
 from glocal.sweep import choose, pareto_front, settings, sweep
 from glocal.sweep.choice import means_over_folds
-from glocal.sweep.grid import PAPER, arm_of, paths
+from glocal.sweep.grid import PAPER, paths
 from glocal.sweep.run import fit_path
 from glocal.transform import LinearTransform
 
@@ -86,14 +86,17 @@ def test_the_grids_that_are_built_in():
 
 def test_a_path_moves_to_neighbours_only():
     """On a path the method, lmbda and mix are fixed, and each step changes alpha or tau by one place of the grid."""
-    grid = settings({**PAPER, "mix": [0.9, 1]}, local=True)
+    grid = PAPER.replace(mix=[0.9, 1]).settings()
     walked = paths(grid)
     assert [len(path) for path in walked] == [16] * 8
     assert [one for path in walked for one in path] == grid
     for path in walked:
         assert len({(one["lmbda"], one["mix"]) for one in path}) == 1
         for one, other in itertools.pairwise(path):
-            places = [abs(PAPER[name].index(one[name]) - PAPER[name].index(other[name])) for name in ("alpha", "tau")]
+            places = [
+                abs(getattr(PAPER, name).index(one[name]) - getattr(PAPER, name).index(other[name]))
+                for name in ("alpha", "tau")
+            ]
             assert sorted(places) == [0, 1]
     assert [len(path) for path in paths(grid, warm=False)] == [1] * 128
 
@@ -142,7 +145,7 @@ def test_a_point_is_the_fit_that_one_would_run(swept, data, world):
     for _, row in fitted.iloc[::7].iterrows():
         part, heldout, rows = data.fold(int(row["fold"]), 3)
         setting = {name: None if row[name] != row[name] else row[name] for name in ("method", *KEY[2:], "mix")}
-        single = fit(part, arm_of(setting), Exact(tol=1e-4))
+        single = fit(part, Arm.of(setting), Exact(tol=1e-4))
         assert row["objective"] == pytest.approx(single.record.objective, rel=1e-4)
         agreed = odd_one_out(single.transform(world.objects.matrix), heldout)
         assert row["accuracy_cosine"] == pytest.approx(agreed.accuracy, abs=0.01)
@@ -245,14 +248,10 @@ def test_the_front():
     ("rule", "alpha"),
     [
         ("exchange", 0.5),  # .55 + .3 × .9 against .40 + .3 and .60 + .06
-        ("exchange:0.05", 0.1),
-        ("exchange:2", 0.9),
         ("loss", 0.1),
         ("neighbours_kept>=0.8", 0.5),
         ("neighbours_kept >= 0.95", 0.9),
         ("agreement>=0.5", 0.5),
-        ("accuracy_cosine>=0.56", 0.1),
-        ("loss<=1.1", 0.5),
     ],
 )
 def test_rules_on_paper(rule, alpha):
@@ -263,7 +262,7 @@ def test_rules_on_paper(rule, alpha):
     assert reason
 
 
-@pytest.mark.parametrize("rule", ["best", "speed>=1", "exchange:x", "exchange:-1", "agreement>=0.7", "loss<=x"])
+@pytest.mark.parametrize("rule", ["best", "speed>=1", "exchange:2", "agreement>=0.7"])
 def test_rules_that_choose_nothing_are_refused(rule):
     """Unknown ones, and a constraint that no setting satisfies."""
     with pytest.raises(ParameterError, match=r"select|no setting"):
@@ -322,7 +321,7 @@ def test_a_sweep_goes_on_only_with_all_it_was_begun_with(swept, data, folder, wo
     for given, more in ((other, {}), (data, {"solver": Exact(tol=1e-3)}), (data, {"folds": 2})):
         with pytest.raises(ParameterError, match="another sweep"):
             sweep(given, GRID, out=folder, resume=True, **more)
-    again = sweep(data, GRID, out=folder, resume=True, select="neighbours_kept>=0.8")
+    again = sweep(data, GRID, out=folder, resume=True, keep=0.8)
     assert again.best["neighbours_kept"] >= 0.8
     assert (folder / "points.jsonl").read_bytes() == before
 
@@ -406,7 +405,7 @@ class Dying(Exact):
 
 def test_the_command_shows_the_front_and_the_choice(files, tmp_path, capsys):
     """Or one JSON object; an interrupted one says how it goes on."""
-    assert execute(arguments(files, tmp_path / "s", "--folds", "2")) == 0
+    assert execute(arguments(files, tmp_path / "s", "--folds", "2", "--verbose")) == 0
     shown = capsys.readouterr()
     assert "<- chosen" in shown.out
     assert "corrected for 8 settings" in shown.out

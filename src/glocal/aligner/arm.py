@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, ClassVar, Literal
 
-from glocal.errors import ParameterError
-from glocal.options import above_0, check_options, option
+from pydantic import Field, model_validator
+
+from glocal.options import Options
 
 Method = Literal["naive", "global", "glocal"]
-METHODS: tuple[str, ...] = get_args(Method)
-if not TYPE_CHECKING:  # for type checkers; at run time `Arm` says in a sentence which are allowed
-    Method = str
 
 
-@dataclass(frozen=True)
-class Arm:
+class Arm(Options):
     """What is minimised: one of the objectives of the paper with its parameters.
 
         naive            L_global + λ ‖W‖²_F
@@ -27,11 +23,11 @@ class Arm:
     ----------
     method : {"naive", "global", "glocal"}
     alpha : float
-        α, the weight of the local term, 0 to below 1 (`glocal`).
+        α, the weight of the local term, 0 to below 1 (`glocal` alone).
     lmbda : float
         λ, the strength of the penalty, above 0.
     tau : float
-        τ, the temperature of the local term, above 0 (`glocal`).
+        τ, the temperature of the local term, above 0 (`glocal` alone).
     mix : float
         Share of the scaled identity in the penalty, mix ‖W - cI‖² + (1 - mix) ‖W‖²: above 0, at most 1 (`global` and
         `glocal`; 0 would be `naive`).
@@ -39,43 +35,29 @@ class Arm:
     Raises
     ------
     ParameterError
-        A value outside its range.
+        A value outside its range, or one that the method does not read.
 
     References
     ----------
     Muttenthaler et al. 2023, Eq. 3 (naive), Eq. 6 (global, glocal).
     """
 
-    method: Method = option(
-        kind=str,
-        help="glocal, global or naive. [default: glocal with local features]",
-        allowed=", ".join(METHODS),
-        holds=METHODS.__contains__,
-    )
-    alpha: float = option(
-        0.1, "Weight of the local term, 0 to below 1.", allowed="0 to below 1", holds=lambda a: 0 <= a < 1
-    )
-    lmbda: float = option(0.1, "Strength of the penalty, above 0.", allowed="a finite number above 0", holds=above_0)
-    tau: float = option(
-        0.25, "Temperature of the local term, above 0.", allowed="a finite number above 0", holds=above_0
-    )
-    mix: float = option(
-        1.0, "Share of the scaled identity in the penalty: above 0, at most 1.",
-        allowed="above 0, at most 1 (0 is method naive)", holds=lambda m: 0 < m <= 1,
-    )  # fmt: skip
+    panel: ClassVar[str] = "In place of --keep"
 
-    def __post_init__(self) -> None:
-        check_options(self)
-        if self.method == "naive" and self.mix != 1:
-            raise ParameterError(
-                f"mix is {self.mix} with method naive, whose penalty has no scaled identity. "
-                "Leave mix out, or use method global."
+    method: Method = Field("glocal", description="What is minimised; without local features global.")
+    alpha: float = Field(0.1, ge=0, lt=1, description="Weight of the local term.")
+    lmbda: float = Field(0.1, gt=0, description="Strength of the penalty.")
+    tau: float = Field(0.25, gt=0, description="Temperature of the local term.")
+    mix: float = Field(1.0, gt=0, le=1, description="Share of the scaled identity in the penalty.")
+
+    @model_validator(mode="after")
+    def _of_the_method(self) -> Arm:
+        unread = {"naive": {"alpha", "tau", "mix"}, "global": {"alpha", "tau"}, "glocal": set[str]()}[self.method]
+        if idle := sorted(self.model_fields_set & unread):
+            raise ValueError(
+                f"method {self.method} has no {' and no '.join(idle)}. Leave it out, or use method glocal."
             )
-        idle = [name for name in ("alpha", "tau") if getattr(self, name) != getattr(type(self), name)]
-        if idle and not self.local:
-            raise ParameterError(
-                f"{' and '.join(idle)} cannot be set with method {self.method}: only glocal has a local term."
-            )
+        return self
 
     @property
     def local(self) -> bool:
@@ -87,8 +69,15 @@ class Arm:
         """The share of the scaled identity in the penalty: 0 of `naive`."""
         return 0.0 if self.method == "naive" else self.mix
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Method, lmbda, mix, alpha and tau, None where the method has none: as records and rows of sweeps have it."""
+        local = {"alpha": self.alpha, "tau": self.tau} if self.local else {"alpha": None, "tau": None}
+        mix = None if self.method == "naive" else self.mix
+        return {"method": self.method, "lmbda": self.lmbda, "mix": mix, **local}
 
-def arm_of(given: Mapping[str, Any], *, local: bool) -> Arm | None:
-    """The arm of the settings that were given (not None), `glocal` or `global` without a method; None without any."""
-    settings = {name: value for name, value in given.items() if value is not None}
-    return Arm(**{"method": "glocal" if local else "global", **settings}) if settings else None
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], *, local: bool = True) -> Arm:
+        """The arm of some settings, of which None stands for none; without a method `glocal`, or `global`."""
+        given = {name: settings[name] for name in cls.model_fields if settings.get(name) is not None}
+        return cls(**{"method": "glocal" if local else "global", **given})

@@ -1,8 +1,7 @@
-"""Would more answers help? Agreement on answers that a fit has not seen, against their number, and how it goes on."""
+"""Would more answers help? Agreement on answers that a fit has not seen, against their number."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ from glocal.data.features import Features
 from glocal.data.repeated import questions
 from glocal.errors import DataError
 from glocal.evaluation.agreement import odd_one_out
-from glocal.evaluation.intervals import answer_estimate
+from glocal.evaluation.intervals import Estimate, Units
 from glocal.results import Score
 
 LAMBDAS = (100.0, 20.0, 4.0, 0.8, 0.16)
@@ -26,48 +25,6 @@ SHARES = (0.125, 0.25, 0.5, 1.0)
 LEAST = 60
 """Answers below which no curve is made."""
 _SOLVER = Exact(tol=1e-3)  # agreement moves by less than its error
-_EXPONENTS = np.linspace(0.25, 1.0, 16)  # of learning curves in the literature; four points alone do not tell
-_DRAWS = 400
-_FEW = 8  # persons: with fewer, answers are drawn
-
-
-@dataclass(frozen=True, eq=False)
-class PowerLaw:
-    """a(n) = c - b n^-γ with b ≥ 0: the agreement of a fit of n answers."""
-
-    c: float
-    b: float
-    gamma: float
-
-    def __call__(self, n: float) -> float:
-        """a(n)."""
-        return self.c - self.b * n**-self.gamma
-
-    def more(self, n: float, gain: float) -> float:
-        """How many more than n answers raise a(n) by the gain; infinite where c is nearer.
-
-        >>> round(PowerLaw(0.6, 1.0, 0.5).more(100, 0.05))
-        300
-        """
-        left = self.b * n**-self.gamma - gain
-        return (self.b / left) ** (1 / self.gamma) - n if left > 0 else math.inf
-
-    @classmethod
-    def through(cls, sizes: Float[np.ndarray, " s"], values: Float[np.ndarray, " s"]) -> PowerLaw:
-        """The least-squares law of some points, γ from 0.25 to 1.
-
-        >>> sizes = np.array([100.0, 200, 400, 800])
-        >>> law = PowerLaw.through(sizes, 0.6 - sizes**-0.5)
-        >>> round(law.c, 6), round(law.gamma, 6)
-        (0.6, 0.5)
-        """
-        laws = []
-        for gamma in _EXPONENTS:
-            x = sizes**-gamma
-            b = max(0.0, float(-((x - x.mean()) @ values) / np.square(x - x.mean()).sum()))
-            law = cls(float(values.mean() + b * x.mean()), b, float(gamma))
-            laws.append((float(np.square(law.c - b * x - values).sum()), law))
-        return min(laws, key=lambda one: one[0])[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,36 +48,26 @@ class LearningCurve:
     heldout: Answers
     lmbda: float
 
+    def units(self, at: int) -> Units:
+        """The credits of one size."""
+        held = self.heldout
+        return Units(values=self.credit[:, at], answers=held.objects, weights=held.weights, clusters=held.person)
+
     @property
     def scores(self) -> tuple[Score, ...]:
         """The agreement of each size, a fraction, with its 95 % interval over objects or persons."""
-        given, rows = self.heldout, []
-        for size, credit in zip(self.sizes, self.credit.T, strict=True):
-            found = answer_estimate(credit, given.objects, given.weights, given.person)
+        rows = []
+        for at, size in enumerate(self.sizes):
+            found = self.units(at).estimate()
             low, high = found.interval(fraction=True)
             about = ("heldout", "global", {"answers": round(float(size))})
-            rows.append(Score("learning-curve", "accuracy_cosine", found.mean, low, high, len(given), *about))
+            rows.append(Score("learning-curve", "accuracy_cosine", found.mean, low, high, len(self.heldout), *about))
         return tuple(rows)
 
-    def more(self, gain: float = 0.01, *, seed: int = 0) -> tuple[float, float, float]:
-        """How many further answers would raise the agreement by `gain`: (median, low, high), infinite for "never".
-
-        A power law through the points of the curve is carried on from all answers of today, and fitted again to curves
-        of 400 resamples of the held-out answers: persons are drawn where there are at least 8, otherwise answers. Low
-        to high holds 80 % of them. That other answers might have been fitted, and that the law may be another one, is
-        not in the range.
-        """
-        rng, n, group = np.random.default_rng(seed), len(self.heldout), np.arange(len(self.heldout))
-        if self.heldout.person is not None:
-            names, codes = np.unique(self.heldout.person, return_inverse=True)
-            n, group = (len(names), codes) if len(names) >= _FEW else (n, group)
-        w = np.ones(len(self.heldout)) if self.heldout.weights is None else self.heldout.weights
-        sums, counts = np.stack([np.bincount(group, w * one, n) for one in self.credit.T]), np.bincount(group, w, n)
-        drawn = rng.multinomial(n, np.full(n, 1 / n), _DRAWS)
-        laws = (PowerLaw.through(self.sizes, sums @ draw / (counts @ draw)) for draw in drawn)
-        found = np.sort([law.more(len(self.heldout), gain) for law in laws])
-        low, middle, high = (float(found[int(share * (_DRAWS - 1))]) for share in (0.1, 0.5, 0.9))
-        return middle, low, high
+    @property
+    def last_doubling(self) -> Estimate:
+        """What the last doubling of the answers gained, paired; the next one gains less, as learning curves flatten."""
+        return self.units(-1).less(self.units(-2))
 
 
 def learning_curve(features: Features, answers: Answers, *, folds: int = 4, seed: int = 0) -> LearningCurve:
@@ -168,7 +115,7 @@ def _path(features: Features, answers: Answers) -> list[Float[np.ndarray, "n p"]
     data = FitData(features, answers)
     problem, solution, found = _SOLVER.problem(data, local=False), None, list[Solution]()
     for lmbda in LAMBDAS:
-        solution = _SOLVER.minimise(problem, Arm("global", lmbda=lmbda), solution)
+        solution = _SOLVER.minimise(problem, Arm(method="global", lmbda=lmbda), solution)
         found.append(solution)
     rows = np.asarray(features.matrix, np.float64)
     return [one.transform.apply(rows) for one in found]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
+from pydantic import Field
 
 from glocal.aligner.arm import Arm
 from glocal.data.answers import Answers
@@ -16,9 +18,19 @@ from glocal.data.splits import local_blocks, object_folds
 from glocal.errors import DataError, ParameterError
 from glocal.files import array_sha256
 from glocal.objective import ChoiceLoss, Workers, blas_alone
-from glocal.options import at_least_1, check_options, option
+from glocal.options import Options
 from glocal.solver import best_scale
 from glocal.transform import LinearTransform
+
+
+class Blocks(Options):
+    """How local images are cut into blocks, and the seed of these and of folds."""
+
+    panel: ClassVar[str] = "Solver"
+
+    block_size: int = Field(1024, ge=3, description="Local images compared with each other.")
+    local_blocks: int = Field(16, ge=1, description="Blocks of local images to use, at most.")
+    seed: int = Field(42, ge=0, lt=2**32, description="Of the blocks and of the folds.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +46,7 @@ class FitData:
     local_features : Features or None
         (m, p) features of local images, as raw as `features`; needed by `glocal`, not used by the other arms.
     block_size, seed : int
-        Local images in a block; the seed of blocks and folds.
+        Local images in a block, at least 3; the seed of blocks and folds.
     local_blocks : int
         The number of blocks of local images to use at most, counted from the first. With 1024 images a block, the
         teachers of 16 blocks take 64 MB.
@@ -54,17 +66,15 @@ class FitData:
     answers: Answers
     local_features: Features | None = None
     _: KW_ONLY
-    block_size: int = option(1024, "Local images compared with each other.")
-    local_blocks: int = option(16, "Blocks of local images to use, at most.", allowed="at least 1", holds=at_least_1)
-    seed: int = option(
-        42, "Of the blocks and of the folds.", allowed=f"0 to {2**32 - 1}", holds=lambda seed: 0 <= seed < 2**32
-    )
+    block_size: int = Blocks().block_size
+    local_blocks: int = Blocks().local_blocks
+    seed: int = Blocks().seed
     objects: Int[np.ndarray, " k"] | None = None
     images: Int[np.ndarray, " m"] | None = None
     n_dropped: int = 0
 
     def __post_init__(self) -> None:
-        check_options(self)
+        Blocks(block_size=self.block_size, local_blocks=self.local_blocks, seed=self.seed)
 
     @property
     def scalars(self) -> Standardization:

@@ -11,16 +11,14 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import validate_data
 
-from glocal.aligner.arm import Arm, Method, arm_of
-from glocal.aligner.data import FitData
-from glocal.aligner.exact import Dtype, Exact
+from glocal.aligner.arm import Arm
+from glocal.aligner.data import Blocks, FitData
 from glocal.aligner.fitting import Solver, fit
 from glocal.data.answers import Answers
 from glocal.data.features import Features, as_matrix
 from glocal.errors import DataError, FileError
 from glocal.evaluation.agreement import odd_one_out
 from glocal.files import PathLike
-from glocal.options import options_of, taken
 from glocal.results import FitRecord, Provenance
 from glocal.transform import LinearTransform, check_rows
 
@@ -41,20 +39,14 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         features are given to `fit`, `global` if not.
     alpha, lmbda, mix, tau : float or None, default None
         Parameters of the method; None is what `Arm` has.
-    tol : float or None, default None
-        Relative tolerance on the objective; None is 1e-5 in float32, 1e-7 in float64.
-    max_evaluations : int, default 1000
-        Evaluations of the objective at most.
     block_size : int, default 1024
         Local images compared with each other.
     local_blocks : int, default 16
         Blocks of local images to use, at most.
     seed : int, default 42
-        Of the blocks.
-    dtype : {"float32", "float64"}, default "float32"
-        Of the computation.
+        Of the blocks and folds.
     solver : Exact, PaperLoop or None, default None
-        None is the exact solver with `tol`, `max_evaluations` and `dtype`, which another solver does not read.
+        None is ``Exact()``, which has the tolerance, the most evaluations and the type of numbers.
 
     Attributes
     ----------
@@ -84,19 +76,16 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        method: Method | None = None,
+        method: str | None = None,
         *,
         keep: float | None = None,
         alpha: float | None = None,
         lmbda: float | None = None,
         mix: float | None = None,
         tau: float | None = None,
-        tol: float | None = Exact.tol,
-        max_evaluations: int = Exact.max_evaluations,
         block_size: int = FitData.block_size,
         local_blocks: int = FitData.local_blocks,
         seed: int = FitData.seed,
-        dtype: Dtype = Exact.dtype,
         solver: Solver | None = None,
     ) -> None:
         self.method = method
@@ -105,12 +94,9 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.lmbda = lmbda
         self.mix = mix
         self.tau = tau
-        self.tol = tol
-        self.max_evaluations = max_evaluations
         self.block_size = block_size
         self.local_blocks = local_blocks
         self.seed = seed
-        self.dtype = dtype
         self.solver = solver
 
     def fit(
@@ -147,7 +133,9 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         DataError, ParameterError, TrivialOptimumError
-            See `glocal.aligner.fit`; also a table of local features whose columns have other names than those of X.
+            See `glocal.aligner.fit`.
+        ValueError
+            Local features whose columns are not those of X.
 
         Warns
         -----
@@ -166,14 +154,17 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             pipeline.fit(X, answers=answers, local_features=local)
         """
         rows = self._validated(X, ensure_min_samples=3)
-        local = None if local_features is None else self._local(local_features)
+        local = local_features
+        if local is not None and not isinstance(local, Features):
+            local = Features(self._validated(local, reset=False), None, "local_features")
         given = self.get_params()
-        arm = arm_of({name: given[name] for name in options_of(Arm)}, local=local is not None)
+        chosen = any(given[name] is not None for name in Arm.model_fields)
+        arm = Arm.of(given, local=local is not None) if chosen else None
         data = FitData(
             Features(rows, None, "X"), answers_of(y if answers is None else answers, sample_weight), local,
-            **taken(FitData, given),
+            **{name: given[name] for name in Blocks.model_fields},
         )  # fmt: skip
-        found = fit(data, arm, self.solver or Exact(**taken(Exact, given)), keep=self.keep)
+        found = fit(data, arm, self.solver, keep=self.keep)
         self.transform_ = found.transform
         self.record_ = found.record
         self.method_ = found.record.method
@@ -228,21 +219,6 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         X = as_matrix(X) if hasattr(X, "detach") else X
         rows: np.ndarray = validate_data(self, X, dtype=[np.float32, np.float64], **how)
         return rows
-
-    def _local(self, local: Any) -> Features:
-        if isinstance(local, Features):
-            return local
-        columns, known = getattr(local, "columns", None), getattr(self, "feature_names_in_", None)
-        if columns is not None and known is not None and list(columns) != list(known):
-            first = next((pair for pair in zip(columns, known, strict=False) if pair[0] != pair[1]), None)
-            differ = (
-                f"{len(columns)} for {len(known)}" if first is None else f"the first is {first[0]!r} for {first[1]!r}"
-            )
-            raise DataError(
-                f"local_features has other columns than X ({differ}). Give both the same columns in one order: "
-                "local_features[X.columns]."
-            )
-        return Features(as_matrix(local), None, "local_features")
 
     @property
     def _n_features_out(self) -> int:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
 from glocal.aligner.problem import Problem
 from glocal.errors import TrivialOptimumError
 from glocal.objective import Objective, blas_alone
-from glocal.options import above_0, at_least_1, check_options, option
+from glocal.options import Options
 from glocal.solver import DualityGap, End, OnStep, allowed_gap, best_scale, lambda_max, minimise, minimise_naive
 from glocal.solver.minimise import Pairs
 from glocal.solver.naive import counted_on
 from glocal.transform import LinearTransform
 
 Dtype = Literal["float32", "float64"]
-if not TYPE_CHECKING:  # for type checkers; at run time a sentence says which are allowed
-    Dtype = str
-_TOL = {"float32": 1e-5, "float64": 1e-7}
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +71,7 @@ class Solution:
         return self.status == "converged"
 
 
-@dataclass(frozen=True)
-class Exact:
+class Exact(Options):
     """L-BFGS on all answers and local images at once.
 
     Parameters
@@ -83,7 +80,7 @@ class Exact:
         Relative tolerance on the objective; None is 1e-5 in float32 and 1e-7 in float64.
     max_evaluations : int
         Evaluations of the objective at most.
-    dtype : str
+    dtype : {"float32", "float64"}
         Of the computation.
 
     Raises
@@ -92,22 +89,19 @@ class Exact:
         A value outside its range.
     """
 
-    tol: float | None = option(
-        None, "Relative tolerance on the objective. [default: 1e-5; 1e-7 in float64]", kind=float,
-        allowed="above 0 and finite", holds=above_0,
-    )  # fmt: skip
-    max_evaluations: int = option(1000, "Evaluations of the objective at most.", allowed="at least 1", holds=at_least_1)
-    dtype: Dtype = option("float32", "float32 or float64.", allowed="float32 and float64", holds=_TOL.__contains__)
-
+    panel: ClassVar[str] = "Solver"
     name: ClassVar[str] = "exact"
 
-    def __post_init__(self) -> None:
-        check_options(self)
+    tol: float | None = Field(
+        None, gt=0, description="Relative tolerance on the objective. [default: 1e-5; 1e-7 in float64]"
+    )
+    max_evaluations: int = Field(1000, ge=1, description="Evaluations of the objective at most.")
+    dtype: Dtype = Field("float32", description="Of the computation.")
 
     @property
     def tolerance(self) -> float:
         """`tol`, or what None stands for."""
-        return _TOL[self.dtype] if self.tol is None else self.tol
+        return self.tol or (1e-5 if self.dtype == "float32" else 1e-7)
 
     def problem(self, data: FitData, *, local: bool = True) -> Problem:
         """The data in their principal axes; `global` and `naive` need no `local` images."""
@@ -130,36 +124,30 @@ class Exact:
         TrivialOptimumError
             λ is at or above λ_max: the optimum is W = 0.
         """
+        told: dict[str, Any] = {
+            "solver": self.name, "tol": self.tolerance, "dtype": self.dtype, "rank": problem.rank,
+            "gathered": problem.choices.gathered,
+        }  # fmt: skip
+        options: dict[str, Any] = {"moments": problem.axes.moments, "tol": self.tolerance, "on_step": on_step}
         with blas_alone():
-            objective, told = problem.objective(arm), self._told(problem)
-            options: dict[str, Any] = {"moments": problem.axes.moments, "tol": self.tolerance}
+            objective = problem.objective(arm)
             if objective.mix < 1:
                 told["lambda_max"] = _checked_lambda(objective, arm)
             if not objective.mix:
-                end = minimise_naive(
-                    problem.choices, arm.lmbda, max_evaluations=self.max_evaluations, on_step=on_step, **options
-                )
+                end = minimise_naive(problem.choices, arm.lmbda, max_evaluations=self.max_evaluations, **options)
             elif start is None or start.W is None or start.arm.method == "naive":
-                scale, blind = _best_scale(objective)
-                told["start_scale"] = scale
-                end = _from_identity(objective, scale, blind, self.max_evaluations, on_step, options)
+                told["start_scale"], end = _from_identity(objective, self.max_evaluations, options)
             else:
                 known = start.pairs if (start.arm.lmbda, start.arm.mix) == (arm.lmbda, arm.mix) else ()
                 end = minimise(
                     objective, DualityGap(objective), start.W, pairs=known, max_evaluations=self.max_evaluations,
-                    on_step=on_step, **options,
+                    **options,
                 )  # fmt: skip
             transform = problem.transform(end.W, arm)
         return Solution(
             transform, arm, end.at.value, end.at.parts, end.status, _reason(end, self.tolerance, arm), end.gap,
             _certificate(end, arm), end.evaluations, problem.workers.threads, told, end.W, end.pairs,
         )  # fmt: skip
-
-    def _told(self, problem: Problem) -> dict[str, Any]:
-        return {
-            "solver": self.name, "tol": self.tolerance, "dtype": self.dtype, "rank": problem.rank,
-            "gathered": problem.choices.gathered,
-        }  # fmt: skip
 
 
 def _checked_lambda(objective: Objective, arm: Arm) -> float:
@@ -174,39 +162,27 @@ def _checked_lambda(objective: Objective, arm: Arm) -> float:
     return largest
 
 
-def _best_scale(objective: Objective) -> tuple[float, bool]:
-    """The best penalised scale of the identity, and whether it is all but 0."""
-    X = objective.choices.X
-    return best_scale(objective.choices, X, objective.lmbda * (1 - objective.mix) * X.shape[1])
-
-
-def _from_identity(
-    objective: Objective, scale: float, blind: bool, budget: int, on_step: OnStep | None, options: dict[str, Any]
-) -> End:
+def _from_identity(objective: Objective, budget: int, options: dict[str, Any]) -> tuple[float, End]:
     """Minimise from the best scaled identity, and where that is nearly 0 from a second start too.
 
     With a local term, W may then stay near 0 along the identity, where L_local is lowest and L_global is at chance. So
-    `glocal` starts from the optimum of `global` as well, and the lower of the two ends is kept. Both share the budget.
+    `glocal` starts from the optimum of `global` as well, and the lower of the two ends is kept. All share the budget.
     """
-    identity = np.asarray(scale * np.eye(objective.choices.X.shape[1]), objective.choices.X.dtype)
-    twice, gap = objective.local is not None and blind and budget > 3, DualityGap(objective)
-    end = minimise(
-        objective, gap, identity, max_evaluations=budget // 2 if twice else budget, on_step=on_step, **options
-    )
+    X, gap, on_step = objective.choices.X, DualityGap(objective), options["on_step"]
+    scale, blind = best_scale(objective.choices, X, objective.lmbda * (1 - objective.mix) * X.shape[1])
+    identity = np.asarray(scale * np.eye(X.shape[1]), X.dtype)
+    twice = objective.local is not None and blind and budget > 3
+    end = minimise(objective, gap, identity, max_evaluations=budget // 2 if twice else budget, **options)
     if not twice:
-        return end
+        return scale, end
     done = end.evaluations
     alone = Objective(objective.choices, None, 0.0, objective.lmbda, objective.mix)
-    first = minimise(
-        alone, DualityGap(alone), identity, max_evaluations=budget - done - 1, on_step=counted_on(on_step, done),
-        **{**options, "tol": 1e-2},
-    )  # fmt: skip
+    loose = {**options, "tol": 1e-2, "on_step": counted_on(on_step, done)}
+    first = minimise(alone, DualityGap(alone), identity, max_evaluations=budget - done - 1, **loose)
     done += first.evaluations
-    other = minimise(
-        objective, gap, first.W, pairs=first.pairs, max_evaluations=budget - done, on_step=counted_on(on_step, done),
-        **options,
-    )  # fmt: skip
-    return replace(min(end, other, key=lambda one: one.at.value), evaluations=done + other.evaluations)
+    rest = {**options, "on_step": counted_on(on_step, done)}
+    other = minimise(objective, gap, first.W, pairs=first.pairs, max_evaluations=budget - done, **rest)
+    return scale, replace(min(end, other, key=lambda one: one.at.value), evaluations=done + other.evaluations)
 
 
 def _reason(end: End, tol: float, arm: Arm) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution
-from glocal.aligner.keep import DEFAULT_KEEP, checked_keep, dial
+from glocal.aligner.keep import DEFAULT_KEEP, Keep, dial
 from glocal.aligner.record import Fit, recorded
 from glocal.errors import OverfitWarning, ParameterError
 from glocal.solver import OnStep
@@ -109,7 +109,7 @@ def _learner(data: FitData, arm: Arm | None, solver: Solver, keep: float | None)
         if data.local_features is not None and isinstance(solver, Exact):
             keep = DEFAULT_KEEP
         else:
-            arm = Arm("global" if data.local_features is None else "glocal")
+            arm = Arm(method="global" if data.local_features is None else "glocal")
     if keep is None and arm is not None:
         data.check(arm)
         return lambda part, on_step: solver.solve(part, arm, on_step)
@@ -118,7 +118,7 @@ def _learner(data: FitData, arm: Arm | None, solver: Solver, keep: float | None)
             f"keep={keep} chooses method, alpha, lmbda, tau and mix, and fits with the exact solver: give keep alone, "
             "or leave it out."
         )
-    checked_keep(keep)
+    Keep(keep=keep)
     return lambda part, on_step: dial(part, solver, on_step=on_step).solve(keep, on_step)
 
 

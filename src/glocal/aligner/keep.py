@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
@@ -18,10 +19,11 @@ from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.problem import Problem
 from glocal.aligner.record import Fit, recorded
 from glocal.data.answers import Answers
-from glocal.errors import DataError, ParameterError
+from glocal.errors import DataError
 from glocal.evaluation.agreement import answer_credit, odd_one_out
 from glocal.evaluation.intervals import Units
 from glocal.evaluation.neighbours import kept_by_image
+from glocal.options import Options
 from glocal.solver import OnStep
 from glocal.solver.naive import counted_on
 
@@ -35,6 +37,16 @@ _STEPS = 10  # places between two anchors
 _FEW = 5000  # with fewer answers, folds of objects leave too few of them to choose λ
 _LOOSE = 1e-4  # tolerance of the fits that only choose: it moves no score by more than .002
 _MOST = 10_000  # held-out images of a fold at most, the first drawn
+
+
+class Keep(Options):
+    """What is asked of the dial; a ParameterError for what is no share."""
+
+    keep: float | None = Field(
+        None, gt=0, le=1,
+        description="Share of each image's ten nearest neighbours that must stay; the rest follows. [default: 0.9 with "
+        "local features and no method]",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,8 @@ class _Meter:
 
     def fit(self, problem: Problem, alpha: float, lmbda: float, start: Solution | None) -> Solution:
         """An anchor: `glocal`, or `global` where α is 0."""
-        arm = Arm("glocal", alpha=alpha, lmbda=lmbda, tau=_TAU) if alpha else Arm("global", lmbda=lmbda)
+        local = {"alpha": alpha, "tau": _TAU} if alpha else {}
+        arm = Arm(method="glocal" if alpha else "global", lmbda=lmbda, **local)
         found = self.solver.minimise(problem, arm, start, counted_on(self.on_step, self.done))
         self.done += found.evaluations
         return found
@@ -183,7 +196,7 @@ class Dial:
         ParameterError
             `keep` is not a share.
         """
-        checked_keep(keep)
+        Keep(keep=keep)
         found = [self.original, *(one for one in self.positions if one.safe >= keep)]
         for _, line in groupby(self.positions[1:], key=lambda one: one.lmbda):
             steps = pairwise([self.original, *line])
@@ -274,10 +287,10 @@ def dial(data: FitData, solver: Exact | None = None, *, on_step: OnStep | None =
         Three folds leave no answers to fit or to score; or what `glocal.aligner.fit` raises.
     """
     solver = solver or Exact()
-    data.check(Arm("global" if data.local_features is None else "glocal"))
+    data.check(Arm(method="global" if data.local_features is None else "glocal"))
     if data.objects is None:  # a fold of objects that no answer names, as `glocal data split` leaves, scores nothing
         data = replace(data, objects=np.unique(data.answers.objects))
-    meter = _Meter(replace(solver, tol=max(solver.tolerance, _LOOSE)), on_step)
+    meter = _Meter(solver.replace(tol=max(solver.tolerance, _LOOSE)), on_step)
     try:
         folds = [_Fold.of_objects(data, meter, fold) for fold in range(FOLDS)]
     except DataError as error:
@@ -337,15 +350,6 @@ def _position(lmbda: float, at: float, units: Units, original: Units, kept: np.n
     )  # fmt: skip
 
 
-def checked_keep(keep: float) -> float:
-    """A share of neighbours; a ParameterError for anything else."""
-    if not 0 < keep <= 1:
-        raise ParameterError(
-            f"keep is {keep}; allowed is above 0 to 1: the share of each image's ten nearest neighbours that must stay."
-        )
-    return keep
-
-
 def _alphas(data: FitData) -> tuple[float, ...]:
     """α of the anchors after the original, falling to 0, `global`."""
     return _ALPHAS if data.local_features is not None else _ALPHAS[-1:]
@@ -376,9 +380,5 @@ def _best(among: Sequence[Position]) -> Position:
 
 def _told(one: Solution) -> dict[str, Any]:
     """A fit of an anchor, for the record."""
-    arm = one.arm
-    return {
-        "method": arm.method, "alpha": arm.alpha if arm.local else None, "lmbda": arm.lmbda,
-        "tau": arm.tau if arm.local else None, "objective": one.objective, "parts": one.parts, "status": one.status,
-        "gap": one.gap, "certificate": one.certificate, "evaluations": one.evaluations,
-    }  # fmt: skip
+    names = ("objective", "parts", "status", "gap", "certificate", "evaluations")
+    return {**one.arm.settings, **{name: getattr(one, name) for name in names}}

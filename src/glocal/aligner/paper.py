@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
+from pydantic import Field
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Dtype, Solution
 from glocal.data.answers import Answers
-from glocal.errors import DivergedError, ParameterError
+from glocal.errors import DivergedError
 from glocal.extras import needed
 from glocal.objective import Evaluation
-from glocal.options import above_0, check_options, option
-from glocal.similarity import of_pairs
+from glocal.options import Options
 from glocal.solver import OnStep
 from glocal.transform import LinearTransform
 
@@ -26,9 +24,8 @@ FOLDS = 4
 """The stopping rule watches fold 0 of so many folds of the objects and of the local images, which no step sees."""
 
 
-@dataclass(frozen=True)
-class PaperLoop:
-    """The procedure of the authors' scripts; docs/method.md (Fidelity) lists how it differs from `Exact`.
+class PaperLoop(Options):
+    """The procedure of the authors' scripts; docs/fidelity.md lists in what it differs from `Exact`.
 
     Parameters
     ----------
@@ -57,30 +54,20 @@ class PaperLoop:
     Muttenthaler et al. 2023, and its scripts: LukasMut/gLocal at commit 635fdaa.
     """
 
-    eta: float = option(0.01, "Learning rate.", allowed="above 0 and finite", holds=above_0, only="paper")
-    optimiser: str = option(
-        "sgd", "sgd or adam.", allowed="sgd and adam", holds=("sgd", "adam").__contains__, only="paper"
-    )
-    bias: bool = option(False, "Learn a bias too.", allowed="True and False", only="paper")
-    dtype: Dtype = option(
-        "float32", "float32 or float64.", allowed="float32 and float64", holds=("float32", "float64").__contains__
-    )
-    squared: bool = False
-    batch_size: int = 256
-    max_epochs: int = 100
-    min_epochs: int | None = None
-    patience: int | None = None
-    min_delta: float = 1e-4
-    trainer: Mapping[str, Any] = field(default_factory=dict)
-
+    panel: ClassVar[str] = "Solver"
     name: ClassVar[str] = "paper"
 
-    def __post_init__(self) -> None:
-        check_options(self)
-        for name, least in (("batch_size", 1), ("max_epochs", 1), ("min_epochs", 0), ("patience", 1), ("min_delta", 0)):
-            value = getattr(self, name)
-            if value is not None and not value >= least:
-                raise ParameterError(f"{name} is {value}; it must be at least {least}.")
+    eta: float = Field(0.01, gt=0, description="Learning rate of --solver paper.")
+    optimiser: Literal["sgd", "adam"] = Field("sgd", description="Of --solver paper.")
+    bias: bool = Field(False, description="Let --solver paper learn a bias too.")
+    dtype: Dtype = Field("float32", description="Of the computation.")
+    squared: bool = False
+    batch_size: int = Field(256, ge=1)
+    max_epochs: int = Field(100, ge=1)
+    min_epochs: int | None = Field(None, ge=0)
+    patience: int | None = Field(None, ge=1)
+    min_delta: float = Field(1e-4, ge=0)
+    trainer: Mapping[str, Any] = Field({})
 
     def solve(self, data: FitData, arm: Arm, on_step: OnStep | None = None) -> Solution:
         """Fit one arm without the watched fold; the weights are those of the last epoch.
@@ -107,7 +94,7 @@ class PaperLoop:
         def part(answers: Answers, images: Any) -> LoopData:  # NOTE raw rows: the scripts train the local term on them
             return LoopData(answers.objects, answers.weights, None if local is None else local.matrix[images])
 
-        given = asdict(arm) | {name: value for name, value in vars(self).items() if value is not None}
+        given = arm.model_dump() | {name: value for name, value in vars(self).items() if value is not None}
         least = {"min_epochs": 20, "patience": 15} if arm.local else {"min_epochs": 15, "patience": 10}
         at = SimpleNamespace(**{**least, **given, "block_size": data.block_size, "seed": data.seed})
         X = torch.from_numpy(data.scalars(objects, self.dtype))
@@ -127,27 +114,14 @@ class PaperLoop:
             W.detach().float().cpu().numpy(), None if b is None else b.detach().float().cpu().numpy(),
             data.scalars.mean, data.scalars.std,
         )  # fmt: skip
-        accuracy = strict_accuracy(of_pairs(transform(objects), heldout, "dot"))
         why = f"{at.patience} epochs without a gain of {self.min_delta:g}" if ended else "all epochs are spent"
         told = {
             "solver": self.name, "dtype": self.dtype, "eta": self.eta, "optimiser": self.optimiser, "bias": self.bias,
             "epochs": procedure.epochs, "n_fitted": len(fitted.answers),
-            "watched": {"n": len(heldout), "accuracy_dot": accuracy, "parts": procedure.watched},
+            "watched": {"n": len(heldout), "parts": procedure.watched},
         }  # fmt: skip
         return Solution(
             transform, arm, objective, found, "stalled" if ended else "budget",
             f"{why}, {here}; how far the optimum lies below is not measured", None, "none: not converged",
             procedure.steps, torch.get_num_threads(), told,
         )  # fmt: skip
-
-
-def strict_accuracy(S: Float[np.ndarray, "t k"]) -> float:
-    """How often the chosen pair, in column 0, is the most probable, by the tie rule of the scripts.
-
-    In float32 any two equal probabilities are wrong, also those of the other pairs, and so are probabilities that all
-    agree to two decimals: a collapsed model scores 0.
-    """
-    shifted = np.exp(S.astype(np.float32) - S.max(axis=1, keepdims=True).astype(np.float32))
-    p = shifted / shifted.sum(axis=1, keepdims=True)
-    distinct = (np.diff(np.sort(p, axis=1), axis=1) > 0).all(axis=1) & (np.ptp(p.round(2), axis=1) > 0)
-    return float((distinct & (p.argmax(axis=1) == 0)).mean())

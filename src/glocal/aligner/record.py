@@ -31,10 +31,8 @@ def recorded(data: FitData, found: Solution, seconds: float, holdout: dict[str, 
     local = data.local_features is not None and (arm.local or "keep" in found.told)
     images = [len(block) for block in data.blocks] if local else []
     record = FitRecord(**{
-        "method": arm.method, "lmbda": arm.lmbda, "mix": None if arm.method == "naive" else arm.mix,
-        "alpha": arm.alpha if arm.local else None, "tau": arm.tau if arm.local else None,
-        "objective": found.objective, "parts": found.parts, "converged": found.converged, "status": found.status,
-        "reason": found.reason, "gap": found.gap, "certificate": found.certificate,
+        **arm.settings, "objective": found.objective, "parts": found.parts, "converged": found.converged,
+        "status": found.status, "reason": found.reason, "gap": found.gap, "certificate": found.certificate,
         "evaluations": found.evaluations, "seconds": seconds,
         "n_answers": len(data.answers), "n_dropped": data.n_dropped, "n_objects": len(data.answers.named()),
         "n_local": sum(images), "n_local_blocks": len(images) if local else None,

@@ -4,38 +4,43 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from glocal.aligner.arm import Arm, arm_of
-from glocal.aligner.data import FitData
-from glocal.aligner.exact import Exact
-from glocal.aligner.paper import PaperLoop
-from glocal.cli.command import SolverName, changed, solver_of, takes
+from glocal.aligner import Arm, Exact, FitData, PaperLoop
+from glocal.aligner import fit as fit_one
+from glocal.aligner.data import Blocks
+from glocal.aligner.keep import Keep
 from glocal.cli.forms import flat
 from glocal.cli.inputs import AnswersFile, FeaturesPath, LayerName, LocalPath, ModelName, load_features
 from glocal.cli.output import AsJson, Verbose, interval, progress_bar, put, put_json, say
-from glocal.errors import counted
+from glocal.errors import ParameterError, counted
 from glocal.extras import needed
 from glocal.files import writable_target
-from glocal.options import taken
 from glocal.results import FitRecord
 from glocal.transform.files import ENDINGS
 
+SolverName = Annotated[
+    Literal["exact", "paper"],
+    typer.Option(
+        "--solver", rich_help_panel=Exact.panel,
+        help="exact, or paper: the authors' procedure on mini-batches, which needs glocal[paper].",
+    ),
+]  # fmt: skip
+
 
 @flat
-@takes(Arm, Exact, PaperLoop, FitData)
 def fit(
     features: FeaturesPath,
     answers: AnswersFile,
     out: Annotated[Path, typer.Option("--out", help="The transform file to write (.npz, or .safetensors).")],
+    keep: Keep,
+    arm: Arm,
+    exact: Exact,
+    paper: PaperLoop,
+    blocks: Blocks,
     local_features: LocalPath = None,
-    keep: Annotated[
-        float | None,
-        typer.Option(help="Share of each image's ten nearest neighbours that must stay; method, alpha, lmbda and tau "
-                     "follow from it. [default: 0.9 with local features and no method]"),
-    ] = None,
     holdout: Annotated[
         int | None,
         typer.Option("--holdout", help="K: also fit without fold 0 of K of objects and local images, and score it."),
@@ -45,9 +50,8 @@ def fit(
     layer: LayerName = None,
     verbose: Verbose = False,
     as_json: AsJson = False,
-    **options: Any,
-) -> None:  # fmt: skip
-    """Learn a transform from features and answers.
+) -> None:
+    """Learn a transform that agrees with the answers and keeps a share of each image's neighbours.
 
     Example: glocal fit --features features.npy --triplets triplets.npy --method global --holdout 3 --out transform.npz
     """
@@ -57,52 +61,87 @@ def fit(
     loaded = load_features(features, model, layer)
     joined = answers.to_fit(loaded)
     local = None if local_features is None else load_features(local_features, model, layer)
-    from glocal.aligner import fit as fit_one
-
-    settings = {name: value for name, value in taken(Arm, options).items() if name in changed(fit, options)}
+    chosen = Arm.of(arm.model_dump(exclude_unset=True), local=local is not None) if arm.model_fields_set else None
     shown = "objective" if solver == "exact" else "watched loss"
     with progress_bar("fitting", None, unit="evaluations") as progress:
         fitted = fit_one(
-            FitData(loaded, joined.answers, local, n_dropped=joined.n_dropped, **taken(FitData, options)),
-            arm_of(settings, local=local is not None),
-            solver_of(solver, fit, options),
-            keep=keep,
+            FitData(loaded, joined.answers, local, n_dropped=joined.n_dropped, **blocks.model_dump()),
+            chosen,
+            solver_of(solver, exact, paper),
+            keep=keep.keep,
             holdout=holdout,
             on_step=lambda done, at: progress(done, None, f"{shown} {at.value:.6f}"),
         )
     fitted.transform.save(out)
-    if holdout is None:
-        say("generalisation is unmeasured: --holdout 3 also scores answers on held-out objects.")
+    record = fitted.record
     if as_json:
-        put_json({**asdict(fitted.record), "out": str(out)})
+        put_json({**asdict(record), "out": str(out)})
         return
-    put(*_result(fitted.record), _fitted(fitted.record))
+    if record.keep is not None:
+        others = (f"{one['keep']:g} {one['agreement']:.3f} and {one['kept']:.3f}" for one in record.keep["curve"])
+        say(f"agreement and neighbours kept by keep: {', '.join(others)}.")
+        for note in record.keep["notes"]:
+            say(note)
+    elif holdout is None:
+        say("generalisation is unmeasured: --holdout 3 also scores answers on held-out objects.")
+    put(*_result(record), f"{_settings(record)}: {_fitted(record)}")
     if verbose:
-        put(*_details(fitted.record))
+        put(*_details(record))
     put(f"written to {out}")
 
 
+def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:
+    """The solver that ``--solver`` names; a ParameterError for options of the other one."""
+    used, other = (exact, paper) if name == exact.name else (paper, exact)
+    if idle := sorted(other.model_fields_set - set(type(used).model_fields)):
+        flag = f"--{idle[0].replace('_', '-')}"
+        raise ParameterError(f"{flag} is an option of --solver {other.name}; leave it out, or pass that.")
+    return used
+
+
 def _result(record: FitRecord) -> list[str]:
-    """What is gained and what is kept, on objects and images that the fit has not seen."""
-    if record.holdout is None:
-        return []
-    held = record.holdout["heldout"]
-    agreement = interval(held["accuracy_cosine"], held["low"], held["high"])
-    return [
-        f"on new objects: agreement {held['original_accuracy_cosine']:.3f} -> {agreement} ({held['n']} answers), "
-        f"neighbours kept {held['neighbours_kept']:.3f} ({held['k']} nearest of {held['n_images']})"
-    ]
+    """Agreement and neighbours kept of objects and images that the fit has not seen, measured or expected."""
+    lines = []
+    if record.holdout is not None:
+        held = record.holdout["heldout"]
+        agreement = interval(held["accuracy_cosine"], held["low"], held["high"])
+        lines.append(
+            f"measured on {held['n']} held-out answers: agreement {held['original_accuracy_cosine']:.3f} -> "
+            f"{agreement}, neighbours kept {held['neighbours_kept']:.3f} (the {held['k']} nearest of "
+            f"{held['n_images']} held-out images)"
+        )
+    if (dial := record.keep) is not None:
+        at = dial["expected"]
+        lines.append(
+            f"expected on new objects: agreement {dial['original']['agreement']:.3f} -> {at['agreement']:.3f} ± "
+            f"{at['agreement_error']:.3f}, neighbours kept {at['kept']:.3f} ± {at['kept_error']:.3f} (the {dial['k']} "
+            f"nearest of {dial['candidates']} {dial['of']})"
+        )
+    return lines
+
+
+def _settings(record: FitRecord) -> str:
+    """What was chosen, or given."""
+    if record.keep is None:
+        return words(asdict(record))
+    near, share = record.keep["anchors"], record.keep["share"]
+    sides = [words(one) for one in near] + ["the original features"]
+    return f"keep {record.keep['keep']:g} by {share:.2f} of {sides[0]} and {1 - share:.2f} of {sides[1]}"
+
+
+def words(settings: dict[str, Any]) -> str:
+    """A method and what it has of alpha, lmbda, tau and mix."""
+    given = {name: settings[name] for name in ("alpha", "lmbda", "tau", "mix")}
+    told = [f"{name} {value:g}" for name, value in given.items() if value is not None and (name, value) != ("mix", 1)]
+    return " ".join([settings["method"], *told])
 
 
 def _fitted(record: FitRecord) -> str:
     """What was fitted to what."""
-    mix = None if record.mix == 1 else record.mix
-    given = {"alpha": record.alpha, "lmbda": record.lmbda, "tau": record.tau, "mix": mix}
-    settings = ", ".join([record.method, *(f"{key} {value:g}" for key, value in given.items() if value is not None)])
     local = f", {record.n_local} local images" if record.n_local else ""
     dropped = f" ({record.n_dropped} answers dropped: no features)" if record.n_dropped else ""
     ended = f"{record.status} in {record.seconds:.1f} s"
-    return f"{settings}: {record.n_answers} answers on {record.n_objects} objects{local}{dropped}, {ended}"
+    return f"{record.n_answers} answers on {record.n_objects} objects{local}{dropped}, {ended}"
 
 
 def _details(record: FitRecord) -> list[str]:
@@ -111,6 +150,8 @@ def _details(record: FitRecord) -> list[str]:
         f"objective {record.objective:.6f} ({', '.join(f'{name} {v:.6f}' for name, v in record.parts.items())})",
         record.reason, f"certificate: {record.certificate}",
     ]  # fmt: skip
+    for one in [] if record.keep is None else record.keep["anchors"]:
+        lines.append(f"{words(one)}: {one['status']}, objective {one['objective']:.6f}, {one['certificate']}")
     if record.n_local:
         lines.append(f"local images in {counted(record.n_local_blocks or 0, 'block')}")
     if record.gathered:

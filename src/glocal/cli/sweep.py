@@ -8,25 +8,27 @@ from typing import Annotated, Any
 
 import typer
 
-from glocal.aligner.data import FitData
-from glocal.aligner.exact import Exact
-from glocal.aligner.paper import PaperLoop
-from glocal.cli.command import SolverName, solver_of, takes
+from glocal.aligner import Exact, FitData, PaperLoop
+from glocal.aligner.data import Blocks
+from glocal.aligner.keep import Keep
+from glocal.cli.fit import SolverName, solver_of, words
 from glocal.cli.forms import flat
 from glocal.cli.inputs import AnswersFile, FeaturesPath
-from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table, say
+from glocal.cli.output import AsJson, Verbose, progress_bar, put, put_json, put_table, say
 from glocal.data.features import Features
-from glocal.options import taken
 
 _SHOWN = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept", "loss": "loss (nats)"}
 
 
 @flat
-@takes(Exact, PaperLoop, FitData, without=("tol",))
 def sweep(
     features: FeaturesPath,
     answers: AnswersFile,
     out: Annotated[Path, typer.Option("--out", help="Folder of the sweep.")],
+    keep: Keep,
+    exact: Exact,
+    paper: PaperLoop,
+    blocks: Blocks,
     local_features: Annotated[
         Path | None,
         typer.Option("--local-features", help="Local images, folded like the objects; method glocal needs them."),
@@ -39,18 +41,17 @@ def sweep(
     folds: Annotated[int, typer.Option("--folds", help="Parts of objects and local images.")] = 3,
     select: Annotated[
         str,
-        typer.Option("--select", help="exchange: the largest agreement + 0.3 × neighbours kept; exchange:RATE; loss; "
-                     "or a constraint, 'neighbours_kept>=0.9' or 'agreement>=0.5'."),
+        typer.Option("--select", help="exchange: the largest agreement + 0.3 × neighbours kept; loss; or a constraint, "
+                     "'neighbours_kept>=0.9' (as --keep 0.9) or 'agreement>=0.5'."),
     ] = "exchange",
-    tol: Annotated[float, typer.Option("--tol", help="Relative tolerance of every exact fit.")] = 1e-4,
     solver: SolverName = "exact",
     jobs: Annotated[int, typer.Option("--jobs", help="Processes that walk the grid; -1: one for each core.")] = 1,
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", help="Dask cluster to run on: its address, or its scheduler file.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep in --out; repeat nothing.")] = False,
+    verbose: Verbose = False,
     as_json: AsJson = False,
-    **options: Any,
 ) -> None:  # fmt: skip
     """Fit and score all methods on folds of objects; choose one setting and refit it on all objects.
 
@@ -61,11 +62,14 @@ def sweep(
     local = None if local_features is None else Features.load(local_features)
     from glocal.sweep import sweep as run
 
-    data = FitData(loaded, joined.answers, local, n_dropped=joined.n_dropped, **taken(FitData, options))
+    data = FitData(loaded, joined.answers, local, n_dropped=joined.n_dropped, **blocks.model_dump())
+    used = solver_of(solver, exact, paper)
+    if isinstance(used, Exact) and used.tol is None:
+        used = used.replace(tol=1e-4)
     with progress_bar("sweep", unit="points") as progress:
         found = run(
-            data, grid, folds=folds, select=select, jobs=jobs, scheduler=scheduler, out=out, resume=resume,
-            solver=solver_of(solver, sweep, {**options, "tol": tol}),
+            data, grid, folds=folds, select=select, keep=keep.keep, jobs=jobs, scheduler=scheduler, out=out,
+            resume=resume, solver=used,
             progress=lambda row, done, total: progress(done, total, f"fold {row['fold']}, {row['method']}"),
         )  # fmt: skip
     ended = found.points["status"].value_counts()
@@ -76,32 +80,37 @@ def sweep(
     if as_json:
         put_json({
             "points": len(found.points), "evaluations": int(found.points["evaluations"].sum()),
-            "unconverged": unconverged, "best": found.best, "rule": select, "reason": found.reason,
-            "n_dropped": joined.n_dropped, "out": str(out),
+            "unconverged": unconverged, "best": found.best, "rule": found.transform.meta["sweep"]["rule"],
+            "reason": found.reason, "n_dropped": joined.n_dropped, "out": str(out),
         })  # fmt: skip
         return
-    _show(found)
+    _show(found, verbose)
     put(f"written to {out}: transform.npz (refitted on all objects), means.csv, front.csv, points.jsonl")
 
 
-def _show(found: Any) -> None:
-    front = found.front
-    settings = [name for name in ("lmbda", "mix", "alpha", "tau", "eta") if name in front and front[name].nunique() > 1]
-    rows = [
-        [
-            str(line["method"]),
-            *("" if line[name] is None or math.isnan(line[name]) else f"{line[name]:g}" for name in settings),
-            *(f"{line[metric]:.3f} ± {line[metric + '_se']:.3f}" for metric in _SHOWN),
-            "<- chosen" if line["chosen"] else "",
+def _show(found: Any, verbose: bool) -> None:
+    """The choice and its gain; with `verbose` the whole front before."""
+    if verbose:
+        front = found.front
+        names = [
+            name for name in ("lmbda", "mix", "alpha", "tau", "eta") if name in front and front[name].nunique() > 1
         ]
-        for line in front.to_dict("records")
-    ]
-    put_table(["front", *settings, *_SHOWN.values(), ""], rows)
-    put("", "means over folds ± standard error, on held-out objects and held-out local images")
-    put(f"chosen: {found.reason}")
-    gain = found.scores[-1]
+        rows = [
+            [
+                str(line["method"]),
+                *("" if line[name] is None or math.isnan(line[name]) else f"{line[name]:g}" for name in names),
+                *(f"{line[metric]:.3f} ± {line[metric + '_se']:.3f}" for metric in _SHOWN),
+                "<- chosen" if line["chosen"] else "",
+            ]
+            for line in front.to_dict("records")
+        ]
+        put_table(["front", *names, *_SHOWN.values(), ""], rows)
+        put("", "means over folds ± standard error, on held-out objects and held-out local images")
+    before, after, gain = found.scores
+    told = f"agreement {before.value:.3f} -> {after.value:.3f}, neighbours kept {found.best['neighbours_kept']:.3f}"
     if gain.low is not None and gain.p_holm is not None:
-        put(
-            f"gain in agreement on all {gain.n:,} held-out answers: {gain.value:+.3f} [{gain.low:+.3f}, "
-            f"{gain.high:+.3f}], p = {gain.p_holm:.2g} (corrected for {gain.settings['n_settings']} settings)"
+        told += (
+            f"; gain {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] on {gain.n:,} held-out answers, "
+            f"p = {gain.p_holm:.2g} (corrected for {gain.settings['n_settings']} settings)"
         )
+    put(told, f"chosen: {words(found.best)}: {found.reason}")

@@ -45,10 +45,7 @@ def _arm(table: Any) -> Any:
         return table
     kinds: dict[str, Any] = {"transform": TransformFile, "baseline": CheapArm, "keep": KeepArm}
     kind = next((kinds[key] for key in table if key in kinds), Arm if table else Untransformed)
-    try:
-        return kind(**table)
-    except TypeError as error:  # an unknown key, or no method
-        raise ParameterError(f"{error}.") from error
+    return kind(**table)
 
 
 def _no_people(name: str) -> str:

@@ -15,12 +15,7 @@ SETTING = ("method", "lmbda", "mix", "alpha", "tau", "eta")
 METRICS = ("accuracy_cosine", "loss", "neighbours_kept")
 # From chance to what people reach among each other agreement rises by a third: all neighbours are worth about as much.
 EXCHANGE = 0.3
-_NUMBER = r"\d*\.?\d+(?:[eE][-+]?\d+)?"
-_RULE = re.compile(
-    rf"loss|exchange(?::(?P<rate>{_NUMBER}))?|"
-    rf"(?P<metric>agreement|accuracy_cosine|loss|neighbours_kept)\s*(?P<sign>[<>]=)\s*(?P<bound>{_NUMBER})"
-)
-_SHORT = {"agreement": "accuracy_cosine"}
+_RULE = re.compile(r"exchange|loss|(?P<metric>agreement|neighbours_kept)\s*>=\s*(?P<bound>\d*\.?\d+)")
 
 
 def means_over_folds(points: Sequence[dict[str, Any]], folds: int) -> pd.DataFrame:
@@ -59,8 +54,8 @@ def check_rule(rule: str) -> re.Match[str]:
     match = _RULE.fullmatch(rule.strip())
     if match is None:
         raise ParameterError(
-            f"select is {rule!r}; allowed are exchange, exchange:RATE, loss, and a constraint on agreement, loss or "
-            "neighbours_kept such as 'neighbours_kept>=0.9'."
+            f"select is {rule!r}; allowed are exchange, loss, and a constraint: 'neighbours_kept>=0.9' or "
+            "'agreement>=0.5'."
         )
     return match
 
@@ -73,10 +68,9 @@ def choose(means: pd.DataFrame, rule: str = "exchange") -> tuple[int, str]:
     means : DataFrame
         Of `means_over_folds`; the row of the original features, if it is there, cannot be chosen.
     rule : str
-        ``"exchange"`` or ``"exchange:0.5"``: the largest agreement + 0.3 (0.5) × neighbours kept. ``"loss"``: the
-        smallest held-out loss, as the authors do. A constraint such as ``"neighbours_kept>=0.9"`` or
-        ``"agreement>=0.5"``: among the settings that satisfy it the best agreement, or the most neighbours kept where
-        the constraint is on agreement or loss.
+        ``"exchange"``: the largest agreement + 0.3 × neighbours kept. ``"loss"``: the smallest held-out loss, as the
+        authors do. ``"neighbours_kept>=0.9"``: the best agreement among settings that keep so many neighbours;
+        ``"agreement>=0.5"``: the most neighbours kept among those that agree so much.
 
     Raises
     ------
@@ -91,24 +85,21 @@ def choose(means: pd.DataFrame, rule: str = "exchange") -> tuple[int, str]:
             "optima are trivial (W = 0), lower lmbda; if it says that fits diverged, lower eta."
         )
     if match["metric"]:
-        return _constrained(fitted, _SHORT.get(match["metric"], match["metric"]), match["sign"], float(match["bound"]))
-    if rule.strip() == "loss":
+        axes = ["accuracy_cosine", "neighbours_kept"]
+        metric, goal = axes if match["metric"] == "agreement" else axes[::-1]
+        satisfied = fitted[fitted[metric] >= float(match["bound"])]
+        if not len(satisfied):
+            raise ParameterError(
+                f"no setting has {match[0]}; the nearest reaches {fitted[metric].max():.4f}. Relax it, or widen the "
+                "grid: a larger lmbda keeps more neighbours."
+            )
+        best = int(satisfied[goal].idxmax())
+        return best, f"the best {goal} ({satisfied[goal].max():.4f}) among {len(satisfied)} settings with {match[0]}"
+    if match[0] == "loss":
         return int(fitted["loss"].idxmin()), f"smallest mean held-out loss, {fitted['loss'].min():.4f} nats"
-    rate = float(match["rate"] or EXCHANGE)
-    worth = means["accuracy_cosine"] + rate * means["neighbours_kept"]
+    worth = means["accuracy_cosine"] + EXCHANGE * means["neighbours_kept"]
     best = int(worth[fitted.index].idxmax())
-    reason = f"largest agreement + {rate:g} × neighbours kept, {worth[best]:.3f}"
+    reason = f"largest agreement + {EXCHANGE:g} × neighbours kept, {worth[best]:.3f}"
     for before in worth[means["method"] == "original"]:
         reason += f" ({before:.3f} of the original features)"
     return best, reason
-
-
-def _constrained(fitted: pd.DataFrame, metric: str, sign: str, bound: float) -> tuple[int, str]:
-    satisfied = fitted[fitted[metric] >= bound if sign == ">=" else fitted[metric] <= bound]
-    if not len(satisfied):
-        reached = fitted[metric].max() if sign == ">=" else fitted[metric].min()
-        raise ParameterError(f"no setting has {metric} {sign} {bound:g}; the nearest reaches {reached:.4f}. Relax it.")
-    goal = "accuracy_cosine" if metric == "neighbours_kept" else "neighbours_kept"
-    best = int(satisfied[goal].idxmax())
-    found = f"the best {goal} ({satisfied[goal].max():.4f}) among {len(satisfied)} settings"
-    return best, f"{found} with {metric} {sign} {bound:g}"

@@ -6,27 +6,76 @@ from collections.abc import Mapping
 from itertools import groupby, product
 from typing import Any
 
+from pydantic import Field, field_validator
+
 from glocal.aligner import Arm
-from glocal.aligner.arm import METHODS
+from glocal.aligner.arm import Method
 from glocal.errors import ParameterError
 from glocal.files import PathLike, read_object
+from glocal.options import Options
 
 Setting = dict[str, Any]
-"""Of one fit: method, lmbda, mix, alpha and tau, None where the method has none, and of the paper's loop eta."""
+"""Of one fit: `Arm.settings`, and of the paper's loop eta."""
+
+
+class Grid(Options):
+    """What a sweep tries: all combinations of these lists, of which each may be a single value.
+
+    `lmbda` may be a mapping of methods to lists, which names the methods; `eta` are learning rates of the paper's loop.
+    """
+
+    method: list[Method] | None = Field(None, min_length=1)
+    lmbda: list[float] | dict[Method, list[float]] = Field([0.1], min_length=1)
+    mix: list[float] = Field([1.0], min_length=1)
+    alpha: list[float] = Field([0.1], min_length=1)
+    tau: list[float] = Field([0.25], min_length=1)
+    eta: list[float] | None = Field(None, min_length=1)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: cls._listed(one) for key, one in value.items()}
+        return [*value] if isinstance(value, list | tuple) else None if value is None else [value]
+
+    def settings(self) -> list[Setting]:
+        """Every setting once: λ falls, and neighbours differ by one place of alpha or tau."""
+        of_method, found = self.lmbda if isinstance(self.lmbda, dict) else {}, list[Setting]()
+        rates: list[float | None] = [*self.eta] if self.eta else [None]
+        for method in self.method or [*of_method] or ["glocal"]:
+            if of_method and method not in of_method:
+                raise ParameterError(f"the grid gives no lmbda for method {method}. Add a list for it.")
+            lmbdas = of_method[method] if isinstance(self.lmbda, dict) else self.lmbda
+            mixes: list[float | None] = [None] if method == "naive" else [*self.mix]
+            local = self._snake() if method == "glocal" else [{}]
+            for eta, lmbda, mix in product(rates, sorted(lmbdas, reverse=True), mixes):
+                arms = [Arm.of({"method": method, "lmbda": lmbda, "mix": mix, **one}) for one in local]
+                found += [arm.settings | ({} if eta is None else {"eta": eta}) for arm in arms]
+        if twice := [one for number, one in enumerate(found) if one in found[:number]]:
+            raise ParameterError(f"the grid has the setting {twice[0]} twice. Remove one.")
+        return found
+
+    def _snake(self) -> list[dict[str, float]]:
+        """Through tau, back and forth along alpha."""
+        taus, alphas = sorted(self.tau), sorted(self.alpha, reverse=True)
+        return [
+            {"alpha": alpha, "tau": tau}
+            for row, alpha in enumerate(alphas)
+            for tau in (taus if row % 2 == 0 else reversed(taus))
+        ]
+
 
 # naive shrinks toward 0 and not toward an identity, so that the same λ is a far stronger penalty
-ARMS: Mapping[str, Any] = {
-    "method": [*METHODS],
-    "lmbda": {"naive": [0.1, 0.3, 1.0], "global": [0.1, 0.3, 1.0, 3.0, 10.0], "glocal": [0.1, 0.3, 1.0, 3.0]},
-    "alpha": [0.1, 0.25, 0.5], "tau": [0.1],
-}  # fmt: skip
+ARMS = Grid(
+    method=["naive", "global", "glocal"],
+    lmbda={"naive": [0.1, 0.3, 1.0], "global": [0.1, 0.3, 1.0, 3.0, 10.0], "glocal": [0.1, 0.3, 1.0, 3.0]},
+    alpha=[0.1, 0.25, 0.5], tau=[0.1],
+)  # fmt: skip
 # without its alpha = 1, where every scaled identity is optimal and nothing is fitted
-PAPER: Mapping[str, Any] = {
-    "method": ["glocal"], "lmbda": [0.01, 0.1, 1.0, 10.0],
-    "alpha": [0.05, 0.1, 0.25, 0.5], "tau": [0.1, 0.25, 0.5, 1.0],
-}  # fmt: skip
+PAPER = Grid(
+    method=["glocal"], lmbda=[0.01, 0.1, 1.0, 10.0], alpha=[0.05, 0.1, 0.25, 0.5], tau=[0.1, 0.25, 0.5, 1.0],
+)  # fmt: skip
 PAPER_ETA = [1e-4, 1e-3, 1e-2, 1e-1]
-_KEYS = ("method", "lmbda", "mix", "alpha", "tau", "eta")
 
 
 def settings(grid: str | Mapping[str, Any] | PathLike, *, local: bool, eta: bool = False) -> list[Setting]:
@@ -35,8 +84,8 @@ def settings(grid: str | Mapping[str, Any] | PathLike, *, local: bool, eta: bool
     Parameters
     ----------
     grid : "arms", "paper", mapping or path of a TOML file
-        Lists of method, lmbda, mix, alpha, tau and eta, of which each may be a single value; lmbda may be a mapping of
-        methods to lists. ``"arms"`` are all methods on one front, ``"paper"`` is the grid of Muttenthaler et al. 2023.
+        Lists of method, lmbda, mix, alpha, tau and eta; see `Grid`. ``"arms"`` are all methods on one front,
+        ``"paper"`` is the grid of Muttenthaler et al. 2023.
     local : bool
         Whether there are local images: `glocal` needs them, and ``"arms"`` leaves it out without any.
     eta : bool
@@ -49,37 +98,22 @@ def settings(grid: str | Mapping[str, Any] | PathLike, *, local: bool, eta: bool
     ParameterError
         An unknown key, a value that `Arm` does not allow, a setting that is there twice, or none at all.
     """
-    every = not isinstance(grid, Mapping) and str(grid) == "arms"
-    lists = {key: _listed(value) for key, value in _read(grid, eta).items()}
-    if unknown := sorted(set(lists) - set(_KEYS)):
-        raise ParameterError(f"the grid has the unknown key {unknown[0]!r}; allowed are {', '.join(_KEYS)}.")
-    if empty := [key for key, values in lists.items() if not values]:
-        raise ParameterError(f"the grid lists no {empty[0]}. Give at least one value.")
-    if "eta" in lists and not eta:
+    if isinstance(grid, Mapping):
+        given = Grid(**grid)
+    elif str(grid) == "arms":
+        given = ARMS
+    elif str(grid) == "paper":
+        given = PAPER.replace(eta=PAPER_ETA) if eta else PAPER
+    else:
+        read = read_object(grid, what="grid", fix="Write lists, e.g. alpha = [0.1, 0.5].")
+        given = Grid.read(read, f"grid {grid}")
+    if given.eta and not eta:
         raise ParameterError("the grid lists eta, but the exact solver has no learning rate. Use the paper's loop.")
-    lmbda, found = lists.get("lmbda", [Arm.lmbda]), list[Setting]()
-    for method in lists.get("method", [*lmbda] if isinstance(lmbda, Mapping) else ["glocal"]):
-        if isinstance(lmbda, Mapping) and method not in lmbda:
-            raise ParameterError(f"the grid gives no lmbda for method {method}. Add a list for it.")
-        strengths = sorted(lmbda[method] if isinstance(lmbda, Mapping) else lmbda, reverse=True)
-        mixes = [None] if method == "naive" else lists.get("mix", [Arm.mix])
-        for rate, strength, mix in product(lists.get("eta", [None]), strengths, mixes):
-            one = {"method": method, "lmbda": strength, "mix": mix} | ({} if rate is None else {"eta": rate})
-            found += [{**one, "alpha": alpha, "tau": tau} for alpha, tau in _snake(method, lists)]
-    for number, one in enumerate(found):
-        arm_of(one)  # says what is not allowed
-        if one in found[:number]:
-            raise ParameterError(f"the grid has the setting {one} twice. Remove one.")
+    found = given.settings()
     kept = [one for one in found if local or one["method"] != "glocal"]
-    if len(kept) < len(found) and not every:
+    if len(kept) < len(found) and given is not ARMS:
         raise ParameterError("the grid has method glocal, which needs local features (--local-features).")
     return kept
-
-
-def arm_of(setting: Mapping[str, Any]) -> Arm:
-    """The arm of a setting, or of a row that holds one."""
-    names = ("method", "lmbda", "mix", "alpha", "tau")
-    return Arm(**{name: setting[name] for name in names if setting[name] is not None})
 
 
 def paths(grid: list[Setting], *, warm: bool = True) -> list[list[Setting]]:
@@ -92,29 +126,3 @@ def paths(grid: list[Setting], *, warm: bool = True) -> list[list[Setting]]:
         return [[one] for one in grid]
     found = [list(path) for _, path in groupby(grid, key=lambda one: (one["method"], one["lmbda"], one["mix"]))]
     return sorted(found, key=len, reverse=True)
-
-
-def _read(grid: str | Mapping[str, Any] | PathLike, eta: bool) -> Mapping[str, Any]:
-    if isinstance(grid, Mapping):
-        return grid
-    if str(grid) in ("arms", "paper"):
-        return ARMS if str(grid) == "arms" else {**PAPER, **({"eta": PAPER_ETA} if eta else {})}
-    return read_object(grid, what="grid", fix="Write lists, e.g. alpha = [0.1, 0.5].")
-
-
-def _listed(value: Any) -> Any:
-    """A list, or a mapping of lists; whole numbers become floats, so that 1 and 1.0 are the same setting."""
-    if isinstance(value, Mapping):
-        return {key: _listed(one) for key, one in value.items()}
-    values = value if isinstance(value, list | tuple) else [value]
-    return [float(one) if type(one) is int else one for one in values]
-
-
-def _snake(method: str, lists: Mapping[str, Any]) -> list[tuple[float | None, float | None]]:
-    """Through tau, back and forth along alpha; nowhere for a method without a local term."""
-    if method != "glocal":
-        return [(None, None)]
-    taus, walked = sorted(lists.get("tau", [Arm.tau])), list[tuple[float | None, float | None]]()
-    for row, alpha in enumerate(sorted(lists.get("alpha", [Arm.alpha]), reverse=True)):
-        walked += [(alpha, tau) for tau in (taus if row % 2 == 0 else reversed(taus))]
-    return walked

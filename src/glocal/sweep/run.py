@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from glocal._version import __version__
-from glocal.aligner import Exact, FitData, Solution, fit
+from glocal.aligner import Arm, Exact, FitData, PaperLoop, Solution, fit
 from glocal.aligner.fitting import Solver
+from glocal.aligner.keep import Keep
 from glocal.data.features import check_finite, object_name
 from glocal.errors import ClusterError, DivergedError, GLocalError, ParameterError, TrivialOptimumError
 from glocal.evaluation.agreement import answer_credit, heldout_rows, odd_one_out
@@ -27,7 +28,7 @@ from glocal.extras import needed
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder, one_line, read_object
 from glocal.results import Score, append_rows, read_rows, to_json
 from glocal.sweep.choice import METRICS, SETTING, check_rule, choose, means_over_folds, pareto_front
-from glocal.sweep.grid import Setting, arm_of, paths, settings
+from glocal.sweep.grid import Setting, paths, settings
 from glocal.transform import LinearTransform
 
 K = 10  # neighbours
@@ -81,6 +82,7 @@ def sweep(
     *,
     folds: int = 3,
     select: str = "exchange",
+    keep: float | None = None,
     solver: Solver | None = None,
     jobs: int = 1,
     scheduler: str | None = None,
@@ -103,6 +105,9 @@ def sweep(
         Parts of the objects, and of the local images; each is held out once.
     select : str
         The rule of the choice; see `glocal.sweep.choose`.
+    keep : float or None
+        In place of a rule: the best agreement among the settings that keep this share of the neighbours, a mean over
+        folds. ``glocal.fit(data, keep=…)`` needs no grid, and mixes fits so that little more is kept than asked.
     solver : Exact, PaperLoop or None
         Of every point; None is ``Exact(tol=1e-4)``. The choice is refitted with the default tolerance.
     jobs : int
@@ -132,30 +137,33 @@ def sweep(
     >>> len(found.points), found.best["alpha"]
     (9, 0.1)
     """
+    select = select if keep is None else f"neighbours_kept>={Keep(keep=keep).keep:g}"
     check_rule(select)
     solver = Exact(tol=1e-4) if solver is None else solver
-    wanted = settings(grid, local=data.local_features is not None, eta=not isinstance(solver, Exact))
-    data.check(arm_of(next((one for one in wanted if one["method"] == "glocal"), wanted[0])))
+    exact = isinstance(solver, Exact)
+    wanted = settings(grid, local=data.local_features is not None, eta=not exact)
+    data.check(Arm.of(next((one for one in wanted if one["method"] == "glocal"), wanted[0])))
     _check_folds(data, folds)
-    every, walked = [ORIGINAL, *wanted], [*paths(wanted, warm=isinstance(solver, Exact)), [ORIGINAL]]
-    work = [(fold, path) for path in walked for fold in range(folds)]
+    work = [(fold, path) for path in [*paths(wanted, warm=exact), [ORIGINAL]] for fold in range(folds)]
     file = None if out is None else make_folder(out) / "points.jsonl"
     rows = [] if file is None else _held(file, _told(data, wanted, folds, solver), work, resume)
-    done = {_key(row) for row in rows}
-    left = [(fold, path) for fold, path in work if _key({"fold": fold, **path[0]}) not in done]
+    done = {_key(row["fold"], row) for row in rows}
+    left = [(fold, path) for fold, path in work if _key(fold, path[0]) not in done]
     with _parallel(data, jobs, scheduler) as run:
         for found in run(joblib.delayed(fit_path)(data, solver, folds, *one) for one in left):
             rows += found
             if file is not None:
                 append_rows(file, found)
             if progress is not None:
-                progress(found[-1], len(rows), folds * len(every))
-    rows.sort(key=lambda row: (every.index(_setting(row)), row["fold"]))
+                progress(found[-1], len(rows), folds * (len(wanted) + 1))
+    place = {_key(0, one): number for number, one in enumerate([ORIGINAL, *wanted])}
+    rows.sort(key=lambda row: (place[_key(0, row)], row["fold"]))
     means = means_over_folds(rows, folds)
     chosen, reason = choose(means, select)
     on_front = pareto_front(means[means["method"] != "original"]).index
     means = means.assign(front=means.index.isin(on_front), chosen=means.index == chosen)
     best = json.loads(to_json(means.loc[chosen].to_dict()))
+    final = fit(data, Arm.of(best), _solver_of(best, solver, tol=None)).transform
     told = {
         "rule": select,
         "reason": reason,
@@ -164,8 +172,7 @@ def sweep(
         "n_settings": len(wanted),
         "best": best,
     }
-    final = fit(data, arm_of(best), _solver_of(best, solver, tol=None)).transform
-    transform = replace(final, meta={**final.meta, "sweep": {**told, "best": best}})
+    transform = replace(final, meta={**final.meta, "sweep": told})
     result = Sweep(pd.DataFrame(rows), means, best, reason, transform, _gain(data, solver, folds, best, len(wanted)))
     if out is not None:
         _write(result, data, Path(out))
@@ -191,9 +198,9 @@ def fit_path(data: FitData, solver: Solver, folds: int, fold: int, path: list[Se
                 transform = part.original()
             else:
                 if exact is not None and problem is not None:
-                    last = exact.minimise(problem, arm_of(setting), last)
+                    last = exact.minimise(problem, Arm.of(setting), last)
                 else:
-                    last = _solver_of(setting, solver).solve(part, arm_of(setting))
+                    last = _solver_of(setting, solver).solve(part, Arm.of(setting))
                 transform, told = last.transform, {name: getattr(last, name) for name in told}
         except TrivialOptimumError as error:  # W = 0, of which no score can be made and from which no fit starts
             told |= {"status": "trivial", "lambda_max": error.lambda_max}
@@ -210,11 +217,10 @@ def fit_path(data: FitData, solver: Solver, folds: int, fold: int, path: list[Se
 
 
 def _solver_of(setting: Setting, solver: Solver, **changes: Any) -> Solver:
-    """The solver of one setting: with its learning rate, if it has one; the exact one with changes."""
-    if not isinstance(solver, Exact):
-        changes = {} if setting.get("eta") is None else {"eta": setting["eta"]}
-    changed: Solver = replace(solver, **changes)  # type: ignore[type-var]
-    return changed
+    """The solver of one setting: the paper's loop with its learning rate, if it has one; the exact one with changes."""
+    if isinstance(solver, PaperLoop):
+        return solver.replace(eta=setting.get("eta") or solver.eta)
+    return solver.replace(**changes) if isinstance(solver, Exact) else solver
 
 
 def _check_folds(data: FitData, folds: int) -> None:
@@ -239,7 +245,7 @@ def _gain(data: FitData, solver: Solver, folds: int, best: Setting, n_settings: 
     order = []
     for k in range(folds):
         part, heldout, _ = data.fold(k, folds)
-        transform = _solver_of(best, solver).solve(part, arm_of(best)).transform
+        transform = _solver_of(best, solver).solve(part, Arm.of(best)).transform
         credits["original"].append(answer_credit(data.scalars(X, "float64"), heldout))
         credits["chosen"].append(answer_credit(transform.apply(X), heldout))
         assert part.objects is not None
@@ -271,24 +277,17 @@ def _write(found: Sweep, data: FitData, folder: Path) -> None:
 
 def _told(data: FitData, grid: list[Setting], folds: int, solver: Solver) -> dict[str, Any]:
     """What determines the points: a folder that holds another sweep is refused."""
-    arrays = {
-        "features": data.features.matrix, "answers": data.answers.objects, "weights": data.answers.weights,
-        "local_features": None if data.local_features is None else data.local_features.matrix,
-    }  # fmt: skip
+    local = {} if data.local_features is None else {"local_features": array_sha256(data.local_features.matrix)}
     told = {
         "version": __version__, "settings": grid, "folds": folds, "seed": data.seed, "block_size": data.block_size,
         "local_blocks": data.local_blocks, "solver": {"name": type(solver).__name__, **vars(solver)},
-        "mean": data.scalars.mean, "std": data.scalars.std,
-        "data": {name: array_sha256(array) for name, array in arrays.items() if array is not None},
+        "data": data.hashes(local=False) | local,
     }  # fmt: skip
     return json.loads(to_json(told))
 
 
 def _held(file: Path, told: dict[str, Any], work: list[tuple[int, list[Setting]]], resume: bool) -> Rows:
-    """The rows of finished paths that the folder holds.
-
-    Rows of a path that a killed sweep did not write whole are forgotten.
-    """
+    """The rows of finished paths that the folder holds; those of a path that was not written whole are forgotten."""
     about = file.with_name("sweep.json")
     if about.exists() and (held := read_object(about, what="sweep")) != told:
         other = next(key for key in told if held.get(key) != told[key])
@@ -298,22 +297,19 @@ def _held(file: Path, told: dict[str, Any], work: list[tuple[int, list[Setting]]
         raise ParameterError(f"{file.parent} holds {len(rows)} points of this sweep. Pass --resume to go on with it.")
     with atomic_write(about) as stream:
         stream.write(to_json(told).encode())
-    known, kept = {_key(row): row for row in rows}, Rows()
+    known, kept = {_key(row["fold"], row): row for row in rows}, Rows()
     for fold, path in work:
-        keys = [_key({"fold": fold, **one}) for one in path]
-        kept += [known[key] for key in keys] if all(key in known for key in keys) else []
+        found = [known[key] for one in path if (key := _key(fold, one)) in known]
+        kept += found if len(found) == len(path) else []
     if len(kept) < len(rows):
         with atomic_write(file) as stream:
             stream.write("".join(to_json(row) + "\n" for row in kept).encode())
     return kept
 
 
-def _setting(row: Mapping[str, Any]) -> Setting:
-    return {name: row[name] for name in SETTING if name in row}
-
-
-def _key(row: Mapping[str, Any]) -> str:
-    return to_json([row["fold"], *(row.get(name) for name in SETTING)])
+def _key(fold: int, setting: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells one point from another; of a setting, or of a row that holds one."""
+    return (fold, *(setting.get(name) for name in SETTING))
 
 
 @contextlib.contextmanager
