@@ -15,7 +15,6 @@ import pytest
 from glocal.cli.app import execute
 from glocal.cli.output import in_options
 from glocal.data.world import simulated_world
-from glocal.errors import DataWarning
 from glocal.results import read_rows
 
 
@@ -79,18 +78,6 @@ def test_from_files_to_heldout_accuracy(files, tmp_path, capsys):
     assert np.load(tmp_path / "aligned.npy").shape == np.load(features).shape
 
 
-def test_glocal_and_holdout(files, tmp_path, capsys):
-    """With local features the method is glocal, and --holdout reports both sides of the fold."""
-    record = run_json(
-        capsys, "fit", "--features", files, "--answers", files / "triplets.npy", "--local-features", files / "local",
-        "--holdout", 3, "--out", tmp_path / "t.npz",
-    )  # fmt: skip
-    assert record["method"] == "glocal"
-    assert set(record["parts"]) == {"global", "local", "penalty"}
-    assert record["holdout"]["fitted"]["accuracy_cosine"] >= record["holdout"]["heldout"]["accuracy_cosine"]
-    assert record["holdout"]["heldout"]["n"] > 0
-
-
 def test_text_output_of_fit(files, tmp_path, capsys):
     """Three lines say what is gained on new objects, what was fitted, and where it is; --verbose says the rest."""
     given = ("fit", "--features", files, "--answers", files / "triplets.npy", "--out", tmp_path / "t.npz")
@@ -103,27 +90,6 @@ def test_text_output_of_fit(files, tmp_path, capsys):
     streams = capsys.readouterr()
     assert "certificate: global optimum" in streams.out
     assert "generalisation is unmeasured" in streams.err
-
-
-def test_unconverged_fit_warns_and_is_marked(files, tmp_path, capsys):
-    """A spent budget is said on standard error and written into the file."""
-    arguments = ("--features", files, "--triplets", files / "triplets.npy", "--out", tmp_path / "t.npz")
-    with pytest.warns(match="not converged"):
-        assert run("fit", *arguments, "--max-evaluations", 2) == 0
-    meta = json.loads(str(np.load(tmp_path / "t.npz", allow_pickle=False)["meta"]))
-    assert meta["fit"]["converged"] is False
-    assert meta["fit"]["status"] == "budget"
-
-
-def test_naive_at_lambda_max_is_refused(files, tmp_path, capsys):
-    """naive with λ at or above λ_max says that the optimum is W = 0 and writes nothing."""
-    arguments = ("--features", files, "--triplets", files / "triplets.npy", "--out", tmp_path / "t.npz")
-    assert run("fit", *arguments, "--method", "naive", "--lmbda", 100) == 1
-    message = capsys.readouterr().err
-    assert "the optimum of naive is W = 0" in message
-    assert not (tmp_path / "t.npz").exists()
-    largest = float(re.search(r"lambda_max = ([0-9.]+)", message).group(1))
-    assert run("fit", *arguments, "--method", "naive", "--lmbda", 0.9 * largest) == 0
 
 
 def test_split_keeps_weights_with_their_answers(files, tmp_path, capsys):
@@ -200,36 +166,6 @@ def test_an_interrupted_fit_keeps_the_previous_file(files, tmp_path, started, nu
     assert np.load(out)["weights"].shape == (64, 64)
 
 
-def test_apply_does_not_load_torch(files, tmp_path):
-    """Applying a transform needs numpy alone, so that it starts at once."""
-    np.savez(tmp_path / "w.npz", weights=np.eye(64, dtype="f4"), mean=0.0, std=1.0)
-    code = (
-        "import sys; from glocal.cli.app import execute; "
-        "code = execute(['apply', *sys.argv[1:]]); "
-        "print(code, 'torch' in sys.modules)"
-    )
-    command = [sys.executable, "-c", code, tmp_path / "w.npz", files / "features.npy", "--out", tmp_path / "o.npy"]
-    assert subprocess.check_output(command, text=True).split()[-2:] == ["0", "False"]
-    assert np.allclose(np.load(tmp_path / "o.npy"), np.load(files / "features.npy"))
-
-
-def test_apply_memory_is_constant(tmp_path):
-    """Four times as many rows need hardly more anonymous memory, once there are more chunks than the queues hold."""
-    np.savez(tmp_path / "w.npz", weights=np.eye(512, dtype="f4"), mean=0.0, std=1.0)
-    code = """
-import sys
-from glocal.cli.app import execute
-print(peak_of(lambda: execute(sys.argv[1:]))[0])
-"""
-    peaks = []
-    for rows in (100, 60_000, 240_000):
-        np.save(tmp_path / "x.npy", np.ones((rows, 512), dtype="f4"))
-        arguments = ["apply", tmp_path / "w.npz", tmp_path / "x.npy", "--out", tmp_path / "o.npy"]
-        peaks += processes.numbers(code, *arguments)
-    assert peaks[2] < peaks[1] + 64, peaks
-    assert peaks[2] < peaks[0] + 200, peaks  # MB; the libraries themselves take as much as their builds do
-
-
 def test_an_odd_column_elsewhere_is_said_by_fit(files, tmp_path, capsys):
     """`fit` runs the check of `data check` and names the cause before a warning about overfitting does."""
     turned = tmp_path / "turned.npy"
@@ -243,31 +179,12 @@ def test_an_odd_column_elsewhere_is_said_by_fit(files, tmp_path, capsys):
     assert any("unless a warning about the answers names another cause" in one for one in told[1:])
 
 
-def test_local_features_of_another_length_are_said(files, tmp_path, capsys):
-    """Rows of length 1 beside raw object features are found by `data check` and by `fit`."""
-    rows = np.load(files / "local" / "features.npy")
-    np.save(tmp_path / "unit.npy", rows / np.linalg.norm(rows, axis=1, keepdims=True))
-    arguments = ("--features", files / "features.npy", "--local-features", tmp_path / "unit.npy")
-    assert run("data", "check", *arguments) == 0
-    out = capsys.readouterr().out
-    assert "where features made alike have about 0 and 1" in out
-    assert "0 errors, 1 warning, 0 notes" in out
-    with pytest.warns(DataWarning, match="local features: by the mean and std of the object features"):
-        run("fit", *arguments, "--triplets", files / "triplets.npy", "--out", tmp_path / "t.npz", "--tol", "0.1")
-
-
-def test_a_header_in_the_answers_is_read_by_fit(files, tmp_path):
-    """A CSV file whose header names the columns a, b, odd is one that `fit` reads."""
-    answers = np.load(files / "triplets.npy")[:3000]
-    np.savetxt(tmp_path / "t.csv", answers, fmt="%d", delimiter=",", header="a,b,odd", comments="")
-    out = ("--out", tmp_path / "t.npz", "--tol", "0.1")
-    assert run("fit", "--features", files / "features.npy", "--triplets", tmp_path / "t.csv", *out) == 0
-
-
 def test_the_package_is_run_as_a_module_and_completes():
     """``python -m glocal`` is the command line; a shell can ask it for completions."""
     asked = subprocess.run([sys.executable, "-m", "glocal", "--version"], capture_output=True, text=True, check=True)
     assert asked.stdout.startswith("glocal ")
-    shell = {**os.environ, "_GLOCAL_COMPLETE": "complete_bash", "COMP_WORDS": "glocal sw", "COMP_CWORD": "1"}
-    done = processes.run(processes.COMMAND_LINE, env=shell, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["sweep"]
+    for words, completed in (("glocal sw", ["sweep"]), ("glocal data split --by ", ["objects", "persons"])):
+        place = str(words.count(" "))
+        shell = {**os.environ, "_GLOCAL_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": place}
+        done = processes.run(processes.COMMAND_LINE, env=shell, capture_output=True, text=True, check=False)
+        assert done.stdout.split() == completed

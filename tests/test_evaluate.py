@@ -15,7 +15,6 @@ from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.baselines import BASELINES, baseline
 from glocal.evaluation.ceiling import ceiling
 from glocal.evaluation.few_shot import few_shot
-from glocal.evaluation.intervals import Units
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure
@@ -276,11 +275,3 @@ def test_a_row_of_another_scale_is_warned_of(folder, tmp_path, capsys):
     np.save(tmp_path / "long.npy", 1000 * X)
     with pytest.warns(DataWarning):
         assert run(folder, "structure", "--transform", folder / "t.npz", given=f"--features {tmp_path}/long.npy") == 0
-
-
-def test_units_and_first_scores_belong_together():
-    """The first score of every result is the mean of its units."""
-    for name in COMMANDS:
-        found = result(name, original)
-        assert isinstance(found.units, Units)
-        assert found.units.estimate().mean == pytest.approx(found.scores[0].value)
