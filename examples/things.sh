@@ -1,35 +1,34 @@
 #!/bin/sh
-# The real run by the command line alone: human THINGS answers, real features of three networks, one page of results.
+# The real run by the command line alone: human THINGS answers, CLIP ViT-B/32, every method in four tasks, one page.
 # Usage: GLOCAL_DATA_DIR=/path/to/data examples/things.sh [OUT]     (GLOCAL=... names another glocal)
 set -eu
 
-: "${GLOCAL_DATA_DIR:?set GLOCAL_DATA_DIR to the folder that holds things/, local/, imagenet200/ and cifar10/}"
+: "${GLOCAL_DATA_DIR:?set GLOCAL_DATA_DIR to the folder that holds things/, local/ and downstream/}"
 out=${1:-things-out}
 glocal=${GLOCAL:-glocal}
 
-echo "Human answers on objects that no fit has seen; few-shot and anomaly detection on CIFAR-10; ImageNet neighbours:"
-"${PYTHON:-python}" "$(dirname "$0")/things.py" "$out/data"
-"$glocal" suite "$(dirname "$0")/things.toml" --root "$out/data" --out "$out"
-set -- "$out"
-clip=$GLOCAL_DATA_DIR/things/features/clip-vit-b32
-if [ -d "$clip" ]; then
-    echo "All arms on one front: CLIP ViT-B/32, rows of length 1; neighbours among Flickr photographs:"
-    python=${PYTHON:-python}
-    mkdir -p "$out/clip"
-    for pair in objects:things/features local:local; do
-        "$python" - "$GLOCAL_DATA_DIR/${pair#*:}/clip-vit-b32/features.npy" "$out/clip/${pair%%:*}.npy" <<'CODE'
-import sys
+echo "Human answers about objects that no fit has seen; CIFAR-10; neighbours among Flickr photographs; rows of length 1:"
+"${PYTHON:-python}" - "$out/data" <<'CODE'
+import os, pathlib, shutil, sys
 import numpy as np
-X = np.load(sys.argv[1]).astype("float32")
-np.save(sys.argv[2], X / np.linalg.norm(X, axis=1, keepdims=True))
+
+data, out = pathlib.Path(os.environ["GLOCAL_DATA_DIR"]), pathlib.Path(sys.argv[1])
+(out / "objects").mkdir(parents=True, exist_ok=True)
+
+def unit_rows(place):
+    X = np.load(data / place / "features.npy").astype("float32")
+    return X / np.linalg.norm(X, axis=1, keepdims=True)
+
+np.save(out / "objects/features.npy", unit_rows("things/features/clip-vit-b32"))
+shutil.copy(data / "things/features/clip-vit-b32/file_names.txt", out / "objects")
+for name in ("triplets.npy", "unique_id.txt", "categories27.tsv"):
+    shutil.copy(data / "things" / name, out)
+for name, rows in zip(("local", "near"), np.split(unit_rows("local/clip-vit-b32"), [750])):
+    np.save(out / f"{name}.npy", rows)
+images, labels = unit_rows("downstream/clip-vit-b32/cifar10-500"), np.load(data / "downstream/clip-vit-b32/cifar10-500/labels.npy")
+for part, rows in (("train", slice(250)), ("test", slice(250, None))):
+    np.save(out / f"cifar-{part}.npy", images[rows])
+    np.save(out / f"cifar-{part}-labels.npy", labels[rows])
 CODE
-    done
-    mkdir -p "$out/clip/objects"
-    mv "$out/clip/objects.npy" "$out/clip/objects/features.npy"
-    cp "$clip/file_names.txt" "$out/clip/objects/"
-    "$glocal" sweep --features "$out/clip/objects" --triplets "$GLOCAL_DATA_DIR/things/triplets.npy" \
-        --object-ids "$GLOCAL_DATA_DIR/things/unique_id.txt" --local-features "$out/clip/local.npy" \
-        --out "$out/clip-front" --resume
-    set -- "$out" "$out/clip-front"
-fi
-"$glocal" report "$@" --out "$out/report.html"
+"$glocal" suite "$(dirname "$0")/clip.toml" --root "$out/data" --out "$out"
+"$glocal" report "$out" --out "$out/report.html"
