@@ -213,28 +213,6 @@ def agreement(rng, folder, counts=None):
     )
 
 
-def ceiling(rng, folder, counts=None):
-    """Both ceilings of answers to questions that were asked again."""
-    n = int(rng.integers(5, 8))
-    questions = [rng.permutation(n)[:3] for _ in range(int(rng.integers(20, 30)))]
-    answers = np.array([rng.permutation(q) for q in questions for _ in range(int(rng.integers(2, 5)))])
-    np.save(folder / "answers.npy", answers)
-    np.save(folder / "features.npy", rng.normal(size=(n, 3)))
-    given = ["--features", folder / "features.npy", "--answers", folder / "answers.npy"]
-    code, found, message = run("evaluate", "odd-one-out", *given)
-    if code:
-        return [f"refused: {message}"]
-    majority, left_out, sizes = oracle.ceilings(answers.tolist())
-    if len(majority) < 10:
-        return []
-    bounds = found["ceiling"]
-    return (
-        differ(bounds["majority"][0], np.mean(majority), "majority")
-        + differ(bounds["leave_one_out"][0], np.average(left_out, weights=sizes), "leave_one_out")
-        + differ(bounds["n_answers"], sum(sizes), "n_answers")
-    )
-
-
 def _labelled(rng, folder):
     """Train and test features with labels in files, and both in float64 under a transform of half of the cases."""
     classes, p, ties = int(rng.integers(2, 5)), int(rng.integers(1, 6)), bool(rng.random() < 0.4)
@@ -287,54 +265,6 @@ def anomaly(rng, folder, counts=None):
     return wrong
 
 
-def retrieval(rng, folder, counts=None):
-    """Mean average precision and recall, tied rows in random order."""
-    gallery, y, queries, z, _, options = _labelled(rng, folder)
-    given = ["--gallery", folder / "train.npy", "--gallery-labels", folder / "y.npy"]
-    if alone := bool(rng.random() < 0.3):
-        queries, z = gallery, y
-        given += ["--queries", folder / "train.npy", "--query-labels", folder / "y.npy"]
-    else:
-        given += ["--queries", folder / "test.npy", "--query-labels", folder / "z.npy"]
-    if _largest_tie(queries, gallery) > 3:
-        return []
-    code, found, message = run("evaluate", "retrieval", *given, *options)
-    if code:
-        return [f"refused: {message}"]
-    mean, hits = oracle.retrieval(queries, z, gallery, y, alone=alone)
-    wrong = differ(found["map"], mean, "map")
-    for rank, value in hits.items():
-        wrong += differ(found["recall"][str(rank)][0], value, f"recall_{rank}")
-    _count(counts, "compared")
-    return wrong
-
-
-def _largest_tie(queries, gallery):
-    rows = [oracle.grouped(row, 1e-12) for row in oracle.cosines(queries, gallery)]
-    return max(np.unique(row, return_counts=True)[1].max() for row in rows)
-
-
-def structure(rng, folder, counts=None):
-    """Neighbours kept, CKA, dissimilarities and directions."""
-    n, p, ties = int(rng.integers(10, 24)), int(rng.integers(2, 7)), bool(rng.random() < 0.4)
-    X = features(rng, n, p, ties=ties)
-    np.save(folder / "features.npy", X)
-    mapped, k = random_transform(rng, X, folder / "t.npz"), int(rng.integers(1, 4))
-    given = ["--features", folder / "features.npy", "--transform", folder / "t.npz"]
-    code, found, message = run("evaluate", "structure", *given, "--k", k)
-    before, after = oracle.standardized(X, X), mapped(X)
-    if code:
-        return [f"refused: {message}"]
-    pairs = [oracle.upper(oracle.dissimilarities(A, "cosine")) for A in (before, after)]
-    expected = {
-        "neighbours_kept": oracle.neighbours_kept(before, after, k),
-        "cka": oracle.cka(before, after),
-        "rdm_spearman": oracle.spearman(pairs[1], [oracle.grouped(pairs[0], 1e-12)], 1e-12),
-        "participation": [oracle.participation(before), oracle.participation(after)],
-    }
-    return [line for name, value in expected.items() for line in differ(found[name], value, name, 1e-6)]
-
-
 def rsa(rng, folder, counts=None):
     """Spearman's correlation with one or several people, with missing pairs, for each kernel."""
     n, people = int(rng.integers(4, 12)), int(rng.integers(1, 4))
@@ -367,25 +297,12 @@ def sweep(rng, folder, counts=None):
     images = X[rng.integers(0, len(X), size=26)].astype(np.float64)
     images += 0.5 * X.astype(np.float64).std() * rng.normal(size=images.shape)
     np.save(folder / "local.npy", images)
-    grid = {
-        "method": ["glocal", "global", "naive"],
-        "alpha": [0.3],
-        "tau": [0.2],
-        "lmbda": [float(rng.choice([0.03, 0.1, 0.3]))],
-    }
+    lmbda = float(rng.choice([0.03, 0.1, 0.3]))
+    grid = {"method": ["glocal", "global", "naive"], "alpha": [0.3], "tau": [0.2], "lmbda": [lmbda]}
     (folder / "grid.toml").write_text("\n".join(f"{key} = {value}" for key, value in grid.items()))
     given = ["--features", problem.files["features"], "--answers", problem.files["answers"], "--folds", 2]
-    given += [
-        "--local-features",
-        folder / "local.npy",
-        "--grid",
-        folder / "grid.toml",
-        "--dtype",
-        "float64",
-        "--tol",
-        1e-8,
-    ]
-    code, found, message = run("sweep", *given, "--out", folder / "sweep")
+    given += ["--local-features", folder / "local.npy", "--grid", folder / "grid.toml"]
+    code, found, message = run("sweep", *given, "--dtype", "float64", "--tol", 1e-8, "--out", folder / "sweep")
     if code:
         thin = any(len(_parts_of(problem, fold)[side]) == 0 for fold in (0, 1) for side in (0, 1))
         _count(counts, "refused")
@@ -493,6 +410,4 @@ def _count(counts, name, by=1):
         counts[name] += by
 
 
-CHECKS = {
-    check.__name__: check for check in (fit, agreement, ceiling, few_shot, anomaly, retrieval, structure, rsa, sweep)
-}
+CHECKS = {check.__name__: check for check in (fit, agreement, few_shot, anomaly, rsa, sweep)}

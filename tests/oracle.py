@@ -3,7 +3,7 @@
 Nothing here imports glocal. `docs/method.md` has the formulas of the fit, `docs/evaluate.md` those of the scores.
 """
 
-from itertools import combinations, pairwise, permutations
+from itertools import combinations, pairwise
 
 import numpy as np
 import scipy.optimize
@@ -155,26 +155,6 @@ def agreement(Z, answers, weights, kind="odd-one-out", similarity="cosine"):
     return earned / np.sum(weights), tied / np.sum(weights)
 
 
-def ceilings(answers):
-    """The majority of the answers to a question, and one answer against the majority of the others: odd-one-out."""
-    questions = {}
-    for a, b, odd in answers:
-        questions.setdefault(tuple(sorted((a, b, odd))), []).append(odd)
-    questions = {key: given for key, given in questions.items() if len(given) > 1}
-    majority = [max(map(given.count, given)) / len(given) for given in questions.values()]
-    left_out = []
-    for given in questions.values():
-        earned = 0.0
-        for at, one in enumerate(given):
-            others = given[:at] + given[at + 1 :]
-            most = max(map(others.count, others))
-            favourites = {x for x in others if others.count(x) == most}
-            earned += (one in favourites) / len(favourites)
-        left_out.append(earned / len(given))
-    sizes = [len(given) for given in questions.values()]
-    return majority, left_out, sizes
-
-
 # --- tasks -----------------------------------------------------------------------------------------------------------
 
 
@@ -232,33 +212,6 @@ def grouped(values, close):
     return found
 
 
-def retrieval(queries, y, gallery, y_gallery, ranks=(1, 5, 10), alone=False):
-    """Mean average precision and R@K; tied rows in every order that they may come in."""
-    near = cosines(queries, gallery)
-    precisions, hits = [], {rank: [] for rank in ranks if rank < len(gallery) - alone}
-    for i, row in enumerate(near):
-        others = [j for j in range(len(gallery)) if not (alone and i == j)]
-        relevant = np.array([y_gallery[j] == y[i] for j in others])
-        if not relevant.any():
-            continue
-        values = -grouped(row[others], rounding(queries.shape[1]))
-        orders = [[]]
-        for value in np.unique(values):
-            tied = np.flatnonzero(values == value)
-            several = list(permutations(tied)) if len(tied) <= 3 else [tied]
-            orders = [[*order, *group] for order in orders for group in several]
-        each = [relevant[order] for order in orders[:5000]]
-        precisions.append(np.mean([average_precision(flags) for flags in each]))
-        for rank, found in hits.items():
-            found.append(np.mean([flags[:rank].any() for flags in each]))
-    return np.mean(precisions), {rank: np.mean(found) for rank, found in hits.items()}
-
-
-def average_precision(flags):
-    places = np.flatnonzero(flags) + 1
-    return np.mean([(i + 1) / place for i, place in enumerate(places)])
-
-
 # --- structure -------------------------------------------------------------------------------------------------------
 
 
@@ -283,29 +236,8 @@ def _among_nearest(X, k):
     return found
 
 
-def cka(X, Z):
-    """Debiased: the cosine of the Gram matrices, rows and columns centred without the diagonal."""
-
-    def centred(A):
-        K = (A - A.mean(0)) @ (A - A.mean(0)).T
-        n = len(K)
-        np.fill_diagonal(K, 0)
-        K = K - (K.sum(0)[:, None] + K.sum(0)) / (n - 2) + K.sum() / ((n - 1) * (n - 2))
-        np.fill_diagonal(K, 0)
-        return K
-
-    K, L = centred(X), centred(Z)
-    scale = np.sum(K * K) * np.sum(L * L)
-    return np.sum(K * L) / np.sqrt(scale) if scale > 1e-20 else 0.0
-
-
 def upper(D):
     return np.array([D[i, j] for i, j in combinations(range(len(D)), 2)])
-
-
-def participation(X):
-    values = np.linalg.eigvalsh(np.cov(X.T, bias=True).reshape(X.shape[1], -1))
-    return values.sum() ** 2 / np.sum(values**2)
 
 
 def dissimilarities(Z, kernel):

@@ -17,10 +17,11 @@ from glocal.cli.output import AsJson, in_options, progress_bar, put, put_json, p
 from glocal.data.check import SEVERITIES, Case, Finding, diagnose
 from glocal.data.features import Features
 from glocal.data.importing import FORMATS, import_answers
-from glocal.data.sources import cache_folder, fetch, image_sets, published
+from glocal.data.sources import cache_folder, fetch, published
 from glocal.data.splits import split_answers, split_persons
 from glocal.data.tables import read_list
 from glocal.errors import DataError, ParameterError, counted
+from glocal.extract.sets import image_sets
 from glocal.files import make_folder, writable_target
 from glocal.options import Options
 

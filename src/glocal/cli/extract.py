@@ -104,8 +104,8 @@ def extract(
 
 def _source(images: str, root: Path | None, download: bool) -> Source:
     """The images of a data set by name, or of a path."""
-    from glocal.data.sources import image_sets, load_images, parse_set
-    from glocal.extract import open_images
+    from glocal.extract import load_images, open_images
+    from glocal.extract.sets import image_sets, parse_set
 
     named = parse_set(images)
     if named is None:
@@ -117,8 +117,8 @@ def _source(images: str, root: Path | None, download: bool) -> Source:
     say(f"{name}: {terms['what']}; terms: {terms['terms']}; cite {terms['citation']}")
     with progress_bar(f"opening {name}"):
         found = load_images(name, split, root, download=download)
-    say(f"{len(found)} images, {found.source}")
-    return open_images(found)
+    say(f"{len(found)} images, {found.described}")
+    return found
 
 
 def _put(result: Extraction, source: Source, seconds: float, as_json: bool) -> None:

@@ -12,14 +12,17 @@ if TYPE_CHECKING:
     from glocal.extract.images import open_images
     from glocal.extract.libraries import load_model
     from glocal.extract.run import Extraction, Extractor
+    from glocal.extract.sets import load_images
 
-__all__ = ["Extraction", "Extractor", "load_model", "open_images"]
-_PLACES = {"Extraction": "run", "Extractor": "run", "load_model": "libraries", "open_images": "images"}
+__all__ = ["Extraction", "Extractor", "load_images", "load_model", "open_images"]
+_PLACES = {
+    "Extraction": "run", "Extractor": "run", "load_images": "sets", "load_model": "libraries", "open_images": "images",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name != "open_images":
+    if _PLACES[name] not in ("images", "sets"):
         needed("torch", "running a network")
     return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

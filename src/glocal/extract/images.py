@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.data.sources import ImageSet
 from glocal.errors import FileError
 from glocal.extras import needed
 from glocal.files import PathLike, one_line, read_lines
@@ -80,30 +79,27 @@ class Source:
         return digest.hexdigest()
 
 
-def open_images(images: PathLike | ImageSet) -> Source:
-    """The images that a path or pattern names, or those of a data set.
+def open_images(images: PathLike) -> Source:
+    """The images that a path or pattern names; `glocal.extract.sets.load_images` opens data sets.
 
     Parameters
     ----------
-    images : path, pattern or ImageSet
+    images : path or pattern
         A folder, searched with its subfolders; a pattern with ``*``, ``?``, ``[`` (``**`` for any depth); a text file
-        with one path a line; or an image. Folders and patterns are taken in natural order, lists and data sets in
-        their own. Relative paths of a list start at its folder.
+        with one path a line; or an image. Folders and patterns are taken in natural order, lists in their own. Relative
+        paths of a list start at its folder.
 
     Raises
     ------
     FileError
         Nothing is there, no image is in it, it cannot be read, or a name is not one line of text.
     """
-    if isinstance(images, ImageSet):
-        labels = {key: [images.classes[key][one] for one in held.tolist()] for key, held in images.labels.items()}
-        return _checked(Source(images.names, images.open, images.source, labels))
     path = Path(images)
     if path.is_dir():
         root, found = path, _below(path)
     elif path.suffix.lower() in (".txt", ".lst", ".list"):
         names = [line for line in read_lines(path, what="image list") if line]
-        return _checked(Source(names, lambda i: os.path.join(path.parent, names[i]), str(path)))
+        return checked(Source(names, lambda i: os.path.join(path.parent, names[i]), str(path)))
     elif path.is_file():
         root, found = path.parent, [path.name]
     else:
@@ -112,7 +108,7 @@ def open_images(images: PathLike | ImageSet) -> Source:
         found = [match.replace(os.sep, "/") for match in matches if not (root / match).is_dir()]
     names = sorted(filter(is_image, found), key=natural_key)
     ignored = tuple(sorted((name for name in found if not is_image(name)), key=natural_key))
-    return _checked(Source(names, lambda i: os.path.join(root, names[i]), str(images), ignored=ignored))
+    return checked(Source(names, lambda i: os.path.join(root, names[i]), str(images), ignored=ignored))
 
 
 def is_image(name: str) -> bool:
@@ -184,7 +180,8 @@ def _below(folder: Path) -> list[str]:
     return found
 
 
-def _checked(source: Source) -> Source:
+def checked(source: Source) -> Source:
+    """The source, unless it is empty or a name cannot be a line of ``file_names.txt``."""
     if not source.names:
         raise FileError(
             f"there is no image in {source.described}. Name a folder, a pattern, a list of paths, or a data set."

@@ -26,7 +26,7 @@ from torch import Tensor
 from glocal._version import __version__
 from glocal.arrays import read_npz
 from glocal.data.features import Features
-from glocal.data.sources import ImageSet, cache_folder
+from glocal.data.sources import cache_folder
 from glocal.errors import DataError, FileError, GLocalError, ParameterError
 from glocal.extract.images import Source, Unreadable, open_images
 from glocal.extract.layers import POOLS, pooled, read_layers, resolve
@@ -141,7 +141,7 @@ class Extractor:
         }  # fmt: skip
 
     def extract(
-        self, images: PathLike | ImageSet | Source, out: PathLike, *, part: tuple[int, int] = (1, 1),
+        self, images: PathLike | Source, out: PathLike, *, part: tuple[int, int] = (1, 1),
         progress: Progress = lambda done, total: None,
     ) -> Extraction:  # fmt: skip
         """Write the features of `images` into the folder `out`.
@@ -153,8 +153,8 @@ class Extractor:
 
         Parameters
         ----------
-        images : path, pattern, ImageSet or Source
-            See `open_images`.
+        images : path, pattern or Source
+            See `open_images` and `load_images`.
         out : path
         part : (i, n)
             Do every n-th chunk only, from the i-th (1 to n): n processes share one folder.

@@ -1,22 +1,18 @@
-"""Image data sets by name (``image_sets.toml``), as torchvision reads them: pictures opened one by one, and labels."""
+"""Image data sets by name (``image_sets.toml``), as torchvision reads them: a source of images, and their classes."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Int
-
 from glocal.data.sources.fetch import cache_folder, check_online
 from glocal.errors import FileError, GLocalError, ParameterError
+from glocal.extract.images import Source, checked
 from glocal.extras import needed
 from glocal.files import PathLike, make_folder, one_line
 
@@ -28,34 +24,6 @@ _OF_TORCHVISION = {
     "sun397": ("SUN397", ""),
     "flowers102": ("Flowers102", "jpg"),
 }
-
-
-@dataclass(frozen=True, eq=False)
-class ImageSet:
-    """n pictures with their classes.
-
-    Parameters
-    ----------
-    names : tuple of n str
-        File-like names, in the order of the pictures.
-    open : function
-        The number of a picture to its path, or to its (height, width, 3) uint8 pixels.
-    labels : mapping of str to (n,) int64
-        The class of each picture under ``labels``, and for CIFAR-100 its superclass under ``labels_coarse``.
-    classes : mapping of str to tuple of str
-        The names of these classes.
-    source : str
-        Data set, split and root, for messages and provenance.
-    """
-
-    names: tuple[str, ...]
-    open: Callable[[int], Path | np.ndarray]
-    labels: dict[str, Int[np.ndarray, " n"]]
-    classes: dict[str, tuple[str, ...]]
-    source: str
-
-    def __len__(self) -> int:
-        return len(self.names)
 
 
 @cache
@@ -74,9 +42,7 @@ def parse_set(text: str) -> tuple[str, str | None] | None:
     return (name, split or None) if name in image_sets() and not os.path.exists(text) else None
 
 
-def load_images(
-    name: str, split: str | None = None, root: PathLike | None = None, *, download: bool = False
-) -> ImageSet:
+def load_images(name: str, split: str | None = None, root: PathLike | None = None, *, download: bool = False) -> Source:
     """Open a data set that torchvision knows, or folders of images, one for each class.
 
     Parameters
@@ -94,9 +60,10 @@ def load_images(
 
     Returns
     -------
-    ImageSet
-        CIFAR in the order of its files, with the names ``SPLIT/00000.png`` and so on; DTD and Flowers in the order of
-        their lists; the others by class, then file name.
+    Source
+        With the class of each picture under ``labels``, and for CIFAR-100 its superclass under ``labels_coarse``. CIFAR
+        is in the order of its files, with the names ``SPLIT/00000.png`` and so on; DTD and Flowers in that of their
+        lists; the others by class, then file name.
 
     Raises
     ------
@@ -136,7 +103,7 @@ def _download(kind: Any, root: Path, name: str, folder: str) -> None:
     shutil.rmtree(partial)
 
 
-def _open(datasets: Any, name: str, root: Path, split: str | None) -> ImageSet:
+def _open(datasets: Any, name: str, root: Path, split: str | None) -> Source:
     kind, below = _OF_TORCHVISION.get(name, ("ImageFolder", ""))
     top, source = root / image_sets()[name]["folder"] / below, f"{name} ({split or 'all'}) in {root}"
     if name.startswith("cifar"):
@@ -156,13 +123,12 @@ def _open(datasets: Any, name: str, root: Path, split: str | None) -> ImageSet:
         if missing := [path for path in opened if not path.is_file()]:
             raise FileError(f"{source} lacks {len(missing)} of {len(opened)} images, {missing[0]} the first.")
         names = [path.relative_to(top).as_posix() for path in opened]
-    labels, classes = {"labels": np.array(numbers, dtype=np.int64)}, {"labels": tuple(found.classes)}
+    labels = {"labels": [found.classes[number] for number in numbers]}
     if name == "cifar100":
         table = _listed()["superclasses_of_cifar100"]
-        of = {one: number for number, members in enumerate(table.values()) for one in members.split()}
-        labels["labels_coarse"] = np.array([of[one] for one in found.classes])[labels["labels"]]
-        classes["labels_coarse"] = tuple(table)
-    return ImageSet(tuple(names), opened.__getitem__, labels, classes, source)
+        of = {one: superclass for superclass, members in table.items() for one in members.split()}
+        labels["labels_coarse"] = [of[one] for one in labels["labels"]]
+    return checked(Source(names, opened.__getitem__, source, labels))
 
 
 def _side(root: Path, split: str | None) -> Path:
