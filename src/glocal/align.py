@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from glocal.aligner import FitData
+from glocal.aligner.keep import DEFAULT_KEEP
 from glocal.data.answers import Answers
 from glocal.data.check import Case, diagnose
 from glocal.data.features import Features
@@ -93,7 +94,9 @@ class Inputs:
         }  # fmt: skip
 
 
-def align(inputs: Inputs, out: PathLike, *, progress: Progress = lambda step, done, total: None) -> Sweep:
+def align(
+    inputs: Inputs, out: PathLike, *, keep: float | None = None, progress: Progress = lambda step, done, total: None
+) -> Sweep:
     """Extract features, check them, sweep all arms, and write transform, card and page.
 
     The same call goes on after an interruption: features are found in the cache, finished paths of the sweep in `out`.
@@ -103,6 +106,9 @@ def align(inputs: Inputs, out: PathLike, *, progress: Progress = lambda step, do
     inputs : Inputs
     out : path
         Gets ``transform.npz``, ``README.md`` (the model card), ``report.html`` and the folder ``sweep``.
+    keep : float or None
+        The setting with the best agreement is chosen among those that keep this share of the neighbours; None is 0.9
+        with local images, else the largest agreement + 0.3 × neighbours kept.
     progress : function
 
     Returns
@@ -115,7 +121,8 @@ def align(inputs: Inputs, out: PathLike, *, progress: Progress = lambda step, do
     DataError
         Images that cannot be read, answers that do not belong to them, or an error that the check found.
     ParameterError, FileError, MissingDependencyError
-        `out` holds a sweep of other content, no such images or model, or a library is missing.
+        `out` holds a sweep of other content, no such images or model, a library is missing, or no setting keeps so
+        many neighbours: the same call with a lower `keep` fits nothing again.
 
     Warns
     -----
@@ -140,8 +147,9 @@ def align(inputs: Inputs, out: PathLike, *, progress: Progress = lambda step, do
     folder = make_folder(out) / "sweep"
     data = FitData(objects, inputs.joined(objects).answers, local)
     found = sweep(
-        data, folds=FOLDS, out=folder, resume=True, progress=lambda row, done, total: progress("sweep", done, total)
-    )
+        data, folds=FOLDS, keep=DEFAULT_KEEP if keep is None and local is not None else keep, out=folder, resume=True,
+        progress=lambda row, done, total: progress("sweep", done, total),
+    )  # fmt: skip
     before, after = found.scores[:2]
     heldout = {
         "accuracy_cosine": after.value, "low": after.low, "high": after.high, "n": after.n,

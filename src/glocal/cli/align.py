@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from glocal.aligner.keep import Keep
 from glocal.cli.forms import flat
 from glocal.cli.inputs import AnswersForm, LayerName, names_of
-from glocal.cli.output import AsJson, interval, progress_bar, put, put_json, put_table
+from glocal.cli.output import AsJson, progress_bar, put, put_json
+from glocal.cli.sweep import chosen
 from glocal.errors import ParameterError
 
 
@@ -21,6 +23,7 @@ def align(
     images: Annotated[str, typer.Option(help="One image for each object: folder, pattern or list.")],
     out: Annotated[Path, typer.Option(help="Folder of the results; the same command goes on in it.")],
     given: AnswersForm,
+    keep: Keep,
     answers: Annotated[
         Path | None, typer.Option("--answers", "--triplets", help="Answers. [default: those of THINGS, fetched]")
     ] = None,
@@ -50,11 +53,11 @@ def align(
         put_json(counts) if as_json else put(*(f"{name:<14} {number:,}" for name, number in counts.items()))
         return
     with progress_bar("align") as progress:
-        found = align_all(inputs, out, progress=lambda step, done, total: progress(done or None, total or None, step))
+        found = align_all(
+            inputs, out, keep=keep.keep,
+            progress=lambda step, done, total: progress(done or None, total or None, step),
+        )  # fmt: skip
     if as_json:
         put_json({**counts, "best": found.best, "reason": found.reason, "scores": found.scores, "out": str(out)})
         return
-    rows = [[one.transform, one.metric, interval(one.value, one.low, one.high), f"{one.n}"] for one in found.scores]
-    put_table(["arm", "metric", "held-out objects", "answers"], rows)
-    put(f"neighbours kept {found.best['neighbours_kept']:.3f}", f"chosen: {found.reason}")
-    put(*(f"written to {out / name}" for name in ("transform.npz", "README.md", "report.html")))
+    put(*chosen(found), f"written to {out}: transform.npz, README.md (the model card), report.html")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,8 +14,13 @@ from glocal.aligner.keep import Keep
 from glocal.cli.fit import SolverName, solver_of, words
 from glocal.cli.forms import flat
 from glocal.cli.inputs import AnswersFile, FeaturesPath
-from glocal.cli.output import AsJson, Verbose, progress_bar, put, put_json, put_table, say
+from glocal.cli.output import AsJson, Verbose, interval, progress_bar, put, put_json, put_table, say
 from glocal.data.features import Features
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from glocal.sweep import Sweep
 
 _SHOWN = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept", "loss": "loss (nats)"}
 
@@ -84,33 +89,35 @@ def sweep(
             "reason": found.reason, "n_dropped": joined.n_dropped, "out": str(out),
         })  # fmt: skip
         return
-    _show(found, verbose)
-    put(f"written to {out}: transform.npz (refitted on all objects), means.csv, front.csv, points.jsonl")
-
-
-def _show(found: Any, verbose: bool) -> None:
-    """The choice and its gain; with `verbose` the whole front before."""
     if verbose:
-        front = found.front
-        names = [
-            name for name in ("lmbda", "mix", "alpha", "tau", "eta") if name in front and front[name].nunique() > 1
-        ]
-        rows = [
-            [
-                str(line["method"]),
-                *("" if line[name] is None or math.isnan(line[name]) else f"{line[name]:g}" for name in names),
-                *(f"{line[metric]:.3f} ± {line[metric + '_se']:.3f}" for metric in _SHOWN),
-                "<- chosen" if line["chosen"] else "",
-            ]
-            for line in front.to_dict("records")
-        ]
-        put_table(["front", *names, *_SHOWN.values(), ""], rows)
-        put("", "means over folds ± standard error, on held-out objects and held-out local images")
+        _show_front(found.front)
+    put(
+        *chosen(found), f"written to {out}: transform.npz (refitted on all objects), means.csv, front.csv, points.jsonl"
+    )
+
+
+def chosen(found: Sweep) -> list[str]:
+    """What the choice of a sweep gains and keeps on held-out objects, and which setting it is."""
     before, after, gain = found.scores
     told = f"agreement {before.value:.3f} -> {after.value:.3f}, neighbours kept {found.best['neighbours_kept']:.3f}"
-    if gain.low is not None and gain.p_holm is not None:
+    if gain.p_holm is not None:
         told += (
-            f"; gain {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] on {gain.n:,} held-out answers, "
+            f"; gain {interval(gain.value, gain.low, gain.high, sign='+')} on {gain.n:,} held-out answers, "
             f"p = {gain.p_holm:.2g} (corrected for {gain.settings['n_settings']} settings)"
         )
-    put(told, f"chosen: {words(found.best)}: {found.reason}")
+    return [told, f"{words(found.best)}: {found.reason}"]
+
+
+def _show_front(front: pd.DataFrame) -> None:
+    names = [name for name in ("lmbda", "mix", "alpha", "tau", "eta") if name in front and front[name].nunique() > 1]
+    rows = [
+        [
+            str(line["method"]),
+            *("" if line[name] is None or math.isnan(line[name]) else f"{line[name]:g}" for name in names),
+            *(f"{line[metric]:.3f} ± {line[metric + '_se']:.3f}" for metric in _SHOWN),
+            "<- chosen" if line["chosen"] else "",
+        ]
+        for line in front.to_dict("records")
+    ]
+    put_table(["front", *names, *_SHOWN.values(), ""], rows)
+    put("", "means over folds ± standard error, on held-out objects and held-out local images")
