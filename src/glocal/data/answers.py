@@ -264,7 +264,7 @@ class Answers:
     def voted(self, counts: Shaped[np.ndarray, "t k"]) -> Answers:
         """One answer for each candidate pair with votes, weighted by them: ``counts[:, j]`` has those for pair j."""
         if counts.shape == (len(self), 2) and self.kind == "odd-one-out":
-            raise DataError("counts are votes for two alternatives, so the first object is a reference: kind='anchor'.")
+            raise DataError("counts are votes for two alternatives to a reference. Pass kind='anchor'.")
         if counts.shape != (len(self), len(self.pairs)) or counts.dtype.kind not in "fiub":
             raise DataError(
                 f"counts have shape {counts.shape} and hold {counts.dtype}; {len(self)} answers with "
@@ -339,7 +339,7 @@ def _read(path: PathLike) -> dict[str, Any]:
         warnings.warn(f"{path}: {', '.join(others)} is not read; {', '.join(read)} are.", DataWarning, stacklevel=3)
     found = {"kind": kind} | {name: table[name].to_numpy(dtype=np.str_) for name in read[3:]}
     try:
-        found["answers"] = table[read[:3]].to_numpy(dtype=np.str_).astype(np.int64)
+        found["answers"] = table[read[:3]].astype(np.int64).to_numpy()
         return found | ({"seconds": found["seconds"].astype(np.float64)} if "seconds" in found else {})
     except (ValueError, OverflowError) as error:
         raise DataError(

@@ -157,7 +157,7 @@ def read_matrix(
     text are those of the objects.
     """
     if values not in ("similarity", "dissimilarity"):
-        raise ParameterError(f"values is {values!r}; say what the matrix holds: similarity or dissimilarity.")
+        raise ParameterError(f"values is {values!r}; say what a matrix holds: similarity or dissimilarity.")
     matrices, listed = _matrices(Path(path))
     n, names = matrices.shape[-1], listed if names is None else names
     if names is not None and len(names) != n:
