@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from glocal.cli.forms import flat
 from glocal.errors import ParameterError
-from glocal.options import Options, model_of
+from glocal.options import Options
 
 
 class Loss(Options):
@@ -28,10 +28,6 @@ class Loss(Options):
         return self
 
 
-def probe(X, *, shots: Annotated[int, Field(ge=1, description="Images.")] = 5, seed: int = 42):
-    """Take options where they are annotated."""
-
-
 def test_options_are_checked_frozen_and_replaced():
     """Numbers of numpy are numbers, the first fields have places, and a replaced option is checked like a given one."""
     loss = Loss("naive", np.float32(0.5), seed=np.int64(3))
@@ -41,8 +37,6 @@ def test_options_are_checked_frozen_and_replaced():
         loss.replace(alpha=2)
     with pytest.raises(ValueError, match="frozen"):
         loss.alpha = 0.2
-    assert model_of(probe)() == model_of(probe)(shots=5)
-    assert list(model_of(probe).model_fields) == ["shots"]
 
 
 @pytest.mark.parametrize(
@@ -67,14 +61,12 @@ def test_the_fields_of_models_are_the_options_of_a_command(capsys):
 
     @app.command()
     @flat
-    def run(
-        *, loss: Loss, seed: Annotated[int, typer.Option("--seed")] = 7, shots: Annotated[Options, model_of(probe)]
-    ):
-        found.update(loss=loss, seed=seed, shots=shots)
+    def run(*, loss: Loss, seed: Annotated[int, typer.Option("--seed")] = 7):
+        found.update(loss=loss, seed=seed)
 
     app(["--alpha", "0.5", "--bias"], standalone_mode=False)
     assert found["loss"].model_dump() == {"method": "global", "alpha": 0.5, "seed": 7, "bias": True, "inner": 3}
-    assert (found["seed"], found["shots"].shots) == (7, 5)
+    assert found["seed"] == 7
     assert found["loss"].model_fields_set == {"alpha", "bias", "seed"}
     with pytest.raises(ParameterError, match="alpha"):
         app(["--alpha", "2"], standalone_mode=False)

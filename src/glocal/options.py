@@ -5,15 +5,12 @@ The command line (`glocal.cli.forms.flat`), the grid of a sweep and the tables o
 
 from __future__ import annotations
 
-import inspect
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
-from functools import cache
-from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model, field_validator
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from glocal.errors import ParameterError
 
@@ -62,18 +59,6 @@ class Options(BaseModel):
     def replace(self: Model, **changes: Any) -> Model:
         """The same options but for some; all are checked together."""
         return type(self)(**{**{name: getattr(self, name) for name in self.model_fields_set}, **changes})
-
-
-@cache
-def model_of(function: Callable[..., Any]) -> type[Options]:
-    """The options of a function: its parameters that are annotated ``Annotated[kind, Field(…)]``, as a model."""
-    hints = get_type_hints(function, include_extras=True)
-    fields: dict[str, Any] = {
-        name: (hints[name], parameter.default)
-        for name, parameter in inspect.signature(function).parameters.items()
-        if get_origin(hints.get(name)) is Annotated and isinstance(get_args(hints[name])[1], FieldInfo)
-    }
-    return create_model(function.__name__, __base__=Options, **fields)
 
 
 def _sentence(error: ValidationError, known: list[str]) -> str:

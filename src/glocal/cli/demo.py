@@ -20,9 +20,7 @@ _COLUMNS = {
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for scores, transforms and report.html.")] = Path(
-        "glocal-demo"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder for scores, transforms and report.html.")] = Path("glocal-demo"),
     as_json: AsJson = False,
 ) -> None:
     """Fit and score every method on a small simulated world whose answer is known, and write a page about it.

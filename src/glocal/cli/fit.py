@@ -34,7 +34,7 @@ SolverName = Annotated[
 def fit(
     features: FeaturesPath,
     answers: AnswersFile,
-    out: Annotated[Path, typer.Option("--out", help="The transform file to write (.npz, or .safetensors).")],
+    out: Annotated[Path, typer.Option(help="The transform file to write (.npz, or .safetensors).")],
     keep: Keep,
     arm: Arm,
     exact: Exact,
@@ -43,7 +43,7 @@ def fit(
     local_features: LocalPath = None,
     holdout: Annotated[
         int | None,
-        typer.Option("--holdout", help="K: also fit without fold 0 of K of objects and local images, and score it."),
+        typer.Option(help="K: also fit without fold 0 of K of objects and local images, and score it."),
     ] = None,
     solver: SolverName = "exact",
     model: ModelName = None,
@@ -53,7 +53,7 @@ def fit(
 ) -> None:
     """Learn a transform that agrees with the answers and keeps a share of each image's neighbours.
 
-    Example: glocal fit --features features.npy --triplets triplets.npy --method global --holdout 3 --out transform.npz
+    Example: glocal fit --features features.npy --answers triplets.npy --method global --holdout 3 --out transform.npz
     """
     writable_target(out, what="--out", endings=ENDINGS)
     if out.suffix == ".safetensors":

@@ -20,12 +20,15 @@ _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 def flat(command: Callable[..., None]) -> Callable[..., None]:
     """Turn each parameter of a command whose type is a model into the options of its fields.
 
-    A type ``Annotated[Options, model]`` does too, for models that are made from functions (`glocal.options.model_of`).
     The models hold what was given and nothing else in ``model_fields_set``. A name that two of them have is one option;
     what the command itself has under such a name takes its place, and its default.
     """
     found = inspect.signature(command, eval_str=True).parameters
-    models = {name: model for name, one in found.items() if (model := _model(one.annotation)) is not None}
+    models = {
+        name: one.annotation
+        for name, one in found.items()
+        if inspect.isclass(one.annotation) and issubclass(one.annotation, Options)
+    }
     own = {name: one.replace(kind=one.KEYWORD_ONLY) for name, one in found.items() if name not in models}
     told = {
         name: _option(name, field, model)
@@ -51,13 +54,6 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _model(annotation: Any) -> type[Options] | None:
-    for kind in (annotation, *get_args(annotation)[1:]):
-        if inspect.isclass(kind) and issubclass(kind, Options):
-            return kind
-    return None
-
-
 def _is_option(field: FieldInfo) -> bool:
     return field.description is not None or any(isinstance(one, OptionInfo) for one in field.metadata)
 
@@ -66,11 +62,13 @@ def _option(name: str, field: FieldInfo, model: type[Options]) -> inspect.Parame
     """A field as a parameter: None where it is not given, so that the model knows what was."""
     option = next((one for one in field.metadata if isinstance(one, OptionInfo)), None)
     if option is None:
-        known = [] if field.default in (None, "", PydanticUndefined) or field.default is False else [field.default]
-        told = "; ".join([*_range(field), *(f"default: {default}" for default in known)])
+        described, _, default = str(field.description).removesuffix("]").partition(" [default: ")
+        if not (default or field.default in (None, "", PydanticUndefined) or field.default is False):
+            default = str(field.default)
+        told = "; ".join([*_range(field), *([f"default: {default}"] if default else [])])
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         option = typer.Option(
-            f"--{name.replace('_', '-')}", help=f"{field.description}{told and f' [{told}]'}", show_default=False,
+            f"--{name.replace('_', '-')}", help=f"{described}{told and f' [{told}]'}", show_default=False,
             rich_help_panel=str(extra.get("panel", model.panel)) or None,
         )  # fmt: skip
     kind: Any = field.annotation

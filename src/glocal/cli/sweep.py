@@ -29,30 +29,30 @@ _SHOWN = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept", 
 def sweep(
     features: FeaturesPath,
     answers: AnswersFile,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the sweep.")],
+    out: Annotated[Path, typer.Option(help="Folder of the sweep.")],
     keep: Keep,
     exact: Exact,
     paper: PaperLoop,
     blocks: Blocks,
     local_features: Annotated[
         Path | None,
-        typer.Option("--local-features", help="Local images, folded like the objects; method glocal needs them."),
+        typer.Option(help="Local images, folded like the objects; method glocal needs them."),
     ] = None,
     grid: Annotated[
         str,
-        typer.Option("--grid", help="arms (all methods on one front), paper, or a TOML file: method, lmbda, mix, "
+        typer.Option(help="arms (all methods on one front), paper, or a TOML file: method, lmbda, mix, "
                      "alpha, tau; eta with --solver paper."),
     ] = "arms",
-    folds: Annotated[int, typer.Option("--folds", help="Parts of objects and local images.")] = 3,
+    folds: Annotated[int, typer.Option(help="Parts of objects and local images.")] = 3,
     select: Annotated[
         str,
-        typer.Option("--select", help="exchange: the largest agreement + 0.3 × neighbours kept; loss; or a constraint, "
+        typer.Option(help="exchange: the largest agreement + 0.3 × neighbours kept; loss; or a constraint, "
                      "'neighbours_kept>=0.9' (as --keep 0.9) or 'agreement>=0.5'."),
     ] = "exchange",
     solver: SolverName = "exact",
-    jobs: Annotated[int, typer.Option("--jobs", help="Processes that walk the grid; -1: one for each core.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Processes that walk the grid; -1: one for each core.")] = 1,
     scheduler: Annotated[
-        str | None, typer.Option("--scheduler", help="Dask cluster to run on: its address, or its scheduler file.")
+        str | None, typer.Option(help="Dask cluster to run on: its address, or its scheduler file.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep in --out; repeat nothing.")] = False,
     verbose: Verbose = False,
@@ -60,7 +60,7 @@ def sweep(
 ) -> None:  # fmt: skip
     """Fit and score all methods on folds of objects; choose one setting and refit it on all objects.
 
-    Example: glocal sweep --features features.npy --triplets triplets.npy --local-features local.npy --out sweep
+    Example: glocal sweep --features features.npy --answers triplets.npy --local-features local.npy --out sweep
     """
     loaded = Features.load(features)
     joined = answers.to_fit(loaded)
