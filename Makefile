@@ -105,7 +105,6 @@ bench: setup
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/fewshot.py
-	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/interval_coverage.py
 	$(BIN)/python benchmarks/anomaly.py
 	$(BIN)/python benchmarks/extract.py

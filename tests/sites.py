@@ -27,11 +27,6 @@ class Site(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        if behaviour == "redirect" and not self.path.startswith("/moved"):
-            self.send_response(302)
-            self.send_header("Location", "/moved" + self.path)
-            self.end_headers()
-            return
         if behaviour == "circle":
             self.send_response(302)
             self.send_header("Location", self.path)
@@ -42,14 +37,8 @@ class Site(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", "http://[::1")
             self.end_headers()
             return
-        if behaviour == "unmeasured":
-            self.send_response(200)
-            self.send_header("Content-Length", "many")
-            self.end_headers()
-            self.wfile.write(data)
-            return
         self.send_response(200)
-        self.send_header("Content-Length", str(5 << 30 if behaviour == "endless" else len(data)))
+        self.send_header("Content-Length", str(len(data)))
         self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
         self.send_header("X-Repo-Commit", hashlib.sha256(data).hexdigest()[:40])
         self.end_headers()
