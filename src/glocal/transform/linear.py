@@ -76,11 +76,12 @@ class LinearTransform:
             raise DataError(f"transform mean is {self.mean} and std {self.std}; they must be finite and std above 0.")
 
     def __repr__(self) -> str:
-        method = self.meta.get("fit", {}).get("method")
+        fit = self.meta.get("fit") or {}
+        how = f"keep {fit['keep']['keep']}" if fit.get("keep") else fit.get("method")
         fewer = "" if self.out_dimensions == self.dimensions else f" to {self.out_dimensions}"
-        known = [str(method)] * (method is not None) + [f"{self.dimensions}{fewer} dimensions"]
-        known += ["bias"] * (self.bias is not None) + [f"mean {self.mean:.6g}", f"std {self.std:.6g}"]
-        return f"LinearTransform({', '.join(known)})"
+        bias = "bias" if self.bias is not None else None
+        known = (how, f"{self.dimensions}{fewer} dimensions", bias, f"mean {self.mean:.6g}", f"std {self.std:.6g}")
+        return f"LinearTransform({', '.join(filter(None, known))})"
 
     @property
     def dimensions(self) -> int:
@@ -248,17 +249,13 @@ class LinearTransform:
 
         Returns
         -------
-        rows : (k,) or (q, k) int
+        rows, cosines : (k,) or (q, k) int and float
             The candidates with the highest cosine to their query after the transform, the highest first.
-        cosines : (k,) or (q, k) float
-            Their cosines.
 
         Raises
         ------
-        DataError
-            There is not one list of candidates for each query.
-        ParameterError
-            k is not 1 to c.
+        DataError, ParameterError
+            There is not one list of candidates for each query, or k is not 1 to c.
         """
         x, C = (np.asarray(rows, dtype=np.float64) for rows in (query, candidates))
         if C.ndim != x.ndim + 1 or C.shape[:-2] != x.shape[:-1]:
