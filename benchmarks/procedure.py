@@ -94,7 +94,8 @@ def authors(data: FitData, arm: Arm, options: argparse.Namespace) -> tuple[Linea
 def child(options: argparse.Namespace) -> None:
     """One run, judged, as a line of JSON."""
     warnings.simplefilter("ignore")
-    arm = Arm(options.arm, alpha=options.alpha, lmbda=options.lmbda, tau=options.tau)
+    local = {"alpha": options.alpha, "tau": options.tau} if options.arm == "glocal" else {}
+    arm = Arm(options.arm, lmbda=options.lmbda, **local)
     data, heldout, images = real(options.network, local=arm.local)
     if options.run != "exact":
         import lightning.pytorch  # noqa: F401  loading it is no part of a fit

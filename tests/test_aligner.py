@@ -74,12 +74,6 @@ def test_the_constructor_only_stores():
     assert clone(aligner).set_params(alpha=0.5).alpha == 0.5
 
 
-def test_a_clone_of_a_fitted_aligner_is_unfitted(aligner):
-    """Cloning keeps parameters and forgets what was learned."""
-    assert clone(aligner).get_params() == aligner.get_params()
-    assert not hasattr(clone(aligner), "transform_")
-
-
 def test_settings_are_checked_when_fitting(world):
     """A parameter out of range is refused by `fit`, with the sentence of the library."""
     with pytest.raises(ParameterError, match="lmbda"):
@@ -158,20 +152,6 @@ def test_features_keep_their_float_type(world, aligner, as_a_user, dtype, out):
         Z = aligner.transform(X)
     assert Z.dtype == out
     np.testing.assert_allclose(Z, aligner.transform_.apply(X), rtol=1e-4, atol=1e-3)
-
-
-def test_features_as_they_are_loaded_are_taken_like_arrays(world, aligner):
-    """`Features` fit, transform and score to the same numbers as their matrices."""
-    again = Aligner(alpha=0.2, lmbda=0.2).fit(world.objects, world.answers, local_features=world.local)
-    np.testing.assert_array_equal(again.transform_.weights, aligner.transform_.weights)
-    np.testing.assert_array_equal(again.transform(world.objects), aligner.transform(world.objects.matrix))
-    assert again.score(world.objects, world.answers) == aligner.score(world.objects.matrix, world.answers)
-
-
-def test_features_of_another_model_are_refused(world, aligner):
-    """Features with another number of columns are refused by scikit-learn's own sentence."""
-    with pytest.raises(ValueError, match="X has 31 features, but Aligner is expecting 32 features"):
-        aligner.transform(world.objects.matrix[:, :31])
 
 
 def test_it_works_in_a_pipeline(world, as_a_user):

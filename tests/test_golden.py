@@ -68,9 +68,7 @@ def fitted(problem, data_dir):
         if key not in done:
             features, train, heldout = problem(network)
             local = Features.load(data_dir / "imagenet200" / network) if method == "glocal" else None
-            found = fit_arm(
-                features, train, local_features=local, method=method, alpha=0.1, lmbda=lmbda, tau=0.25, **options
-            )  # fmt: skip
+            found = fit_arm(features, train, local_features=local, method=method, lmbda=lmbda, **options)
             Z = found.transform.apply(np.asarray(features.matrix, dtype=np.float64))
             cosine, dot = (odd_one_out(Z, heldout, similarity=kind, interval=False) for kind in ("cosine", "dot"))
             done[key] = found.record, cosine, dot, found.transform

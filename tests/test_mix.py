@@ -1,14 +1,11 @@
 """The penalty between `naive` and `global`: its convexity, its optima, and every way to ask for it."""
 
-import json
 import math
 
 import numpy as np
 import pytest
 from fits import fit_arm
 
-from glocal import Aligner
-from glocal.cli.app import execute
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.errors import TrivialOptimumError
 from glocal.evaluation.neighbours import neighbours_kept
@@ -150,29 +147,3 @@ def test_a_lambda_whose_optimum_is_0_is_refused(local):
     below = 0.9 if local is None else 0.2  # nearer to it the local term still draws W toward 0 along the identity
     found = fit_arm(WORLD.objects, WORLD.answers, lmbda=below * share * largest, **options)
     assert found.record.parts["global"] < math.log(3) - 1e-4
-
-
-def test_the_estimator_passes_it_on_and_keeps_it(tmp_path):
-    """Aligner(mix=) fits what fit_arm fits, and a saved one comes back with it."""
-    aligner = Aligner(lmbda=0.1, mix=0.8).fit(WORLD.objects.matrix, WORLD.answers)
-    np.testing.assert_array_equal(aligner.transform_.weights, fitted(0.8).transform.weights)
-    aligner.save(tmp_path / "t.npz")
-    assert Aligner.load(tmp_path / "t.npz").mix == 0.8
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mix")
-    np.save(folder / "x.npy", WORLD.objects.matrix)
-    np.save(folder / "t.npy", WORLD.answers.objects)
-    np.save(folder / "l.npy", WORLD.local.matrix)
-    return folder
-
-
-def test_the_command_line_has_it(files, tmp_path, capsys):
-    """fit --mix is on record, and a mix of 0 is refused."""
-    given = ["fit", "--features", str(files / "x.npy"), "--triplets", str(files / "t.npy")]
-    assert execute([*given, "--mix", "0.8", "--out", str(tmp_path / "t.npz"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["mix"] == 0.8
-    assert execute([*given, "--mix", "0", "--out", str(tmp_path / "u.npz")]) == 2
-    assert "--mix" in capsys.readouterr().err

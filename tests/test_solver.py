@@ -4,7 +4,6 @@ import importlib.util
 import math
 import sys
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -98,24 +97,6 @@ def test_two_starts_agree_in_m(lmbda):
     np.testing.assert_allclose(M, second.W @ second.W, rtol=1e-3, atol=1e-4 * np.abs(M).max())
 
 
-def test_at_the_minimum_every_neighbour_is_higher():
-    """No small symmetric step from the solution of `global` lowers the objective, and W is symmetric."""
-    found = solved(arm(0.1), tol=1e-12)
-    np.testing.assert_array_equal(found.W, found.W.T)
-    for seed in range(20):
-        step = normal(P, P, seed=100 + seed)
-        assert arm(0.1)(found.W + 1e-2 * (step + step.T)).value > found.at.value
-
-
-def test_the_local_term_is_minimised_too():
-    """`glocal` ends where the gradient is 0 and below its start."""
-    objective = arm(0.05, local=LOCAL, alpha=0.2)
-    found = solved(objective, tol=1e-12)
-    assert found.status == "converged"
-    assert found.at.value < objective(0.3 * np.eye(P)).value
-    assert np.linalg.norm(found.at.dW) < 1e-5
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_end_holds_its_own_evaluation_and_is_one_to_start_from(dtype):
     """`at` is the objective at W, in the dtype of the features; started there the solver converges at once."""
@@ -159,14 +140,6 @@ def test_a_tolerance_below_rounding_is_a_stall():
     found = solved(arm(0.1, ChoiceLoss(X.astype(np.float32), ANSWERS, ODD)), tol=1e-16)
     assert found.status == "stalled"
     assert found.evaluations < 300
-
-
-def test_progress_is_reported_after_every_step():
-    """`on_step` sees numbers of evaluations that do not fall and a falling objective, the last being the end's."""
-    seen = []
-    found = solved(arm(0.1), on_step=lambda done, at: seen.append((done, at.value)))
-    assert all(one[0] <= other[0] and one[1] >= other[1] for one, other in pairwise(seen))
-    assert seen[-1] == (found.evaluations, found.at.value)
 
 
 def test_the_preconditioner_saves_evaluations():
@@ -320,16 +293,6 @@ def test_naive_meets_the_optimum_over_full_w():
     eigenvalues = np.linalg.eigvalsh(found.W)
     assert int((eigenvalues > 1e-3 * eigenvalues[-1]).sum()) <= 2
     assert eigenvalues[0] > -1e-9
-
-
-def test_stationarity_is_half_the_slope_along_the_length_of_w():
-    """|⟨dW, W⟩| / 2, or the squared length of the gradient over 4λ where that is larger: two cases by hand."""
-    W, dW = np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([[-0.3, 0.4], [0.0, 0.2]])  # ⟨dW, W⟩ = -0.4, ‖dW‖² = 0.29
-    at = Evaluation(1.0, {}, dW)
-    assert (Stationarity(1).estimate(at, W), Stationarity(0.1).estimate(at, W)) == (
-        pytest.approx(0.2),
-        pytest.approx(0.29 / 0.4),
-    )
 
 
 # starts

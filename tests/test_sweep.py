@@ -16,7 +16,7 @@ from glocal.aligner import Arm, Exact, FitData, fit
 from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.world import simulated_world
-from glocal.errors import ClusterError, DataError, FileError, GLocalError, ParameterError
+from glocal.errors import ClusterError, DataError, FileError, ParameterError
 from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.neighbours import neighbours_kept
 from glocal.results import read_rows, read_scores
@@ -162,15 +162,6 @@ def test_the_original_features_are_scored_on_each_fold(swept, data):
     assert rows["neighbours_kept"].tolist() == [1, 1, 1]
     assert (rows["loss"] < np.log(3)).all()
     assert swept.means["method"].iloc[0] == "original"
-
-
-def test_warm_paths_reach_the_optima_of_cold_starts_in_fewer_evaluations(data):
-    """A path reaches the objectives of cold starts to the tolerance, with at most half their evaluations."""
-    path = paths(settings({"alpha": [0.1, 0.2, 0.3], "lmbda": [0.1], "tau": [0.25, 0.35]}, local=True))[0]
-    warm = fit_path(data, Exact(tol=1e-4), 3, 0, path)
-    cold = [fit_path(data, Exact(tol=1e-4), 3, 0, [one])[0] for one in path]
-    assert all(one["objective"] <= other["objective"] * (1 + 1e-4) for one, other in zip(warm, cold, strict=True))
-    assert sum(row["evaluations"] for row in warm) < 0.5 * sum(row["evaluations"] for row in cold)
 
 
 def test_points_whose_optimum_is_0_have_no_scores(data):
@@ -427,9 +418,3 @@ def test_an_interrupted_sweep_keeps_its_finished_paths(files, tmp_path, capsys, 
         assert execute(arguments(files, tmp_path / "s", "--folds", "2")) == 130
     assert "--resume" in capsys.readouterr().err
     assert execute(arguments(files, tmp_path / "s", "--folds", "2", "--resume")) == 0
-
-
-def test_errors_of_a_sweep_are_of_one_tree(data):
-    """An unknown rule is said before anything is fitted."""
-    with pytest.raises(GLocalError, match="select"):
-        sweep(data, GRID, select="knee")

@@ -187,18 +187,15 @@ def _from_identity(objective: Objective, budget: int, options: dict[str, Any]) -
 
 def _reason(end: End, tol: float, arm: Arm) -> str:
     """The status in words."""
-    if end.gap is None:
-        measured = "no bound on the distance from the optimum was found"
-    else:
-        allowed = allowed_gap(end.at, tol)
-        measured = f"{'estimated ' if arm.local else ''}duality gap {end.gap:.3g} is "
-        measured += f"{'at most' if end.gap <= allowed else 'above'} {allowed:.3g}"
-    ending = {
-        "converged": f"after {end.evaluations} evaluations",
-        "budget": f"and all {end.evaluations} evaluations are spent: raise max_evaluations, or tol",
-        "stalled": f"after {end.evaluations} evaluations and no step lowers the objective: use float64, or raise tol",
-    }
-    return f"{measured} {ending[end.status]}"
+    measured = "no bound on the distance from the optimum was found"
+    if end.gap is not None:
+        allowed, kind = allowed_gap(end.at, tol), "estimated duality gap" if arm.local else "duality gap"
+        measured = f"{kind} {end.gap:.3g} is {'at most' if end.gap <= allowed else 'above'} {allowed:.3g}"
+    advice = {
+        "converged": "", "budget": "; they were all there were: raise max_evaluations, or tol",
+        "stalled": "; no step lowers the objective: use float64, or raise tol",
+    }  # fmt: skip
+    return f"{measured} after {end.evaluations} evaluations{advice[end.status]}"
 
 
 def _certificate(end: End, arm: Arm) -> str:

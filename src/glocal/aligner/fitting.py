@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.keep import DEFAULT_KEEP, Keep, dial
+from glocal.aligner.paper import PaperLoop
 from glocal.aligner.record import Fit, recorded
 from glocal.errors import OverfitWarning, ParameterError
 from glocal.solver import OnStep
@@ -22,13 +23,10 @@ _NEIGHBOURS = 10
 _MOST_IMAGES = 10_000  # held-out images whose neighbours are compared: the first drawn
 
 
-@runtime_checkable
-class Solver(Protocol):
-    """How an arm is minimised: `Exact`, or the paper's loop."""
-
-    def solve(self, data: FitData, arm: Arm, on_step: OnStep | None = None) -> Solution:
-        """Minimise one arm."""
-        ...
+Solver = Exact | PaperLoop
+"""How an arm is minimised."""
+Learner = Callable[[FitData, OnStep | None], Solution]
+"""A fit of data, or of a part of them."""
 
 
 def fit(
@@ -100,11 +98,8 @@ def fit(
     return recorded(data, found, seconds, scores)
 
 
-Learner = Callable[[FitData, OnStep | None], Solution]
-
-
 def _learner(data: FitData, arm: Arm | None, solver: Solver, keep: float | None) -> Learner:
-    """The fit of data, or of a part of them, by `keep` or by an arm."""
+    """The fit by `keep` or by an arm, after what cannot be fitted has been refused."""
     if arm is None and keep is None:
         if data.local_features is not None and isinstance(solver, Exact):
             keep = DEFAULT_KEEP

@@ -220,7 +220,7 @@ def _solver_of(setting: Setting, solver: Solver, **changes: Any) -> Solver:
     """The solver of one setting: the paper's loop with its learning rate, if it has one; the exact one with changes."""
     if isinstance(solver, PaperLoop):
         return solver.replace(eta=setting.get("eta") or solver.eta)
-    return solver.replace(**changes) if isinstance(solver, Exact) else solver
+    return solver.replace(**changes)
 
 
 def _check_folds(data: FitData, folds: int) -> None:
