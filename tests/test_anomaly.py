@@ -158,17 +158,6 @@ def test_ties_of_whole_numbers_are_ties(mode):
             assert (row["auroc"], row["aupr"], row["fpr95"]) == pytest.approx(detection(anomalous, scores), rel=1e-9)
 
 
-def test_permuted_labels_are_chance_inside_the_interval():
-    """With labels that mean nothing the interval holds 0.5, in at least 10 of 12 worlds."""
-    holds = 0
-    for seed in range(12):
-        train, labels, test, truth = simulated(seed, classes=8, each=15)
-        order = np.random.default_rng(seed)
-        result = anomaly(train, order.permutation(labels), test, order.permutation(truth))
-        holds += result.low <= 0.5 <= result.high
-    assert holds >= 10
-
-
 # --- edges
 
 

@@ -157,19 +157,6 @@ def test_tied_scores_share_the_credit():
 
 
 @pytest.mark.parametrize("probe", PROBES)
-def test_permuted_labels_score_chance(probe):
-    """Labels that know nothing of the features are at chance within the interval, nearly always."""
-    y, truth, inside = np.repeat(np.arange(5), 30), np.repeat(np.arange(5), 40), 0
-    for seed in range(10):
-        rng = np.random.default_rng(seed)
-        X, T = rng.normal(size=(150, 20)), rng.normal(size=(200, 20))
-        score = few_shot(X, rng.permutation(y), T, truth, shots=3, probe=probe)
-        inside += score.low <= score.chance <= score.high
-        assert score.high - score.low < 0.25
-    assert inside >= 8
-
-
-@pytest.mark.parametrize("probe", PROBES)
 def test_accuracy_is_the_mean_over_draws_of_right_answers(probe):
     """By an explicit loop: fit on each draw, count what is right; the interval is that of draws × classes."""
     X, y = mixture(spread=1.5)
@@ -201,11 +188,9 @@ def test_left_out_shots_are_not_tested():
 def test_chunks_of_test_rows_add_up():
     """More test rows than are scored at once, of any real kind, score as the rows that they repeat."""
     X, y = mixture(spread=1.5)
-    done = []
     once = few_shot(X, y, X, y, probe="ncm", draws=2)
-    many = few_shot(X, y, np.tile(X, (50, 1)), np.tile(y, 50), probe="ncm", draws=2, progress=done.append)
+    many = few_shot(X, y, np.tile(X, (50, 1)), np.tile(y, 50), probe="ncm", draws=2)
     np.testing.assert_allclose(many.units.values, once.units.values)
-    assert done == [1, 2]
     half = X.astype(np.float16)
     assert few_shot(half, y, half, y, probe="ncm", draws=2).accuracy == pytest.approx(once.accuracy, abs=0.05)
 

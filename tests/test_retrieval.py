@@ -26,8 +26,7 @@ def cosines(A, B):
 
 def test_recall_and_precision_equal_scikit_learn():
     """R@K is that of scikit-learn's neighbours, mAP the mean of its average precision; so in blocks."""
-    done = []
-    result = retrieval(Q, LABELS, G, G_LABELS, progress=done.append)
+    result = retrieval(Q, LABELS, G, G_LABELS)
     search = NearestNeighbors(metric="cosine", algorithm="brute").fit(G)
     for rank in (1, 5, 10):
         near = search.kneighbors(Q, rank)[1]
@@ -37,10 +36,8 @@ def test_recall_and_precision_equal_scikit_learn():
     wanted = [average_precision_score(label == G_LABELS, s) for label, s in zip(LABELS, cosines(Q, G), strict=True)]
     np.testing.assert_allclose(result.units.values, wanted, rtol=1e-12)
     assert result.map == pytest.approx(np.mean(wanted), rel=1e-12)
-    assert (result.n, result.n_gallery, result.n_without, done[-1]) == (60, 45, 0, 60)
-    blocks = []
-    many = retrieval(np.tile(Q, (400, 1)), np.tile(LABELS, 400), G, G_LABELS, progress=blocks.append)
-    assert len(blocks) > 1
+    assert (result.n, result.n_gallery, result.n_without) == (60, 45, 0)
+    many = retrieval(np.tile(Q, (400, 1)), np.tile(LABELS, 400), G, G_LABELS)  # more than one block
     np.testing.assert_allclose(many.units.values, np.tile(result.units.values, 400), rtol=1e-12)
     np.testing.assert_array_equal(many.hits, np.tile(result.hits, (400, 1)))
 
@@ -91,9 +88,9 @@ def test_ties_earn_the_mean_over_their_orders(seed):
     angles = np.array([0.1, 0.5, 0.9])[2 - levels]
     gallery = np.stack([np.cos(angles), np.sin(angles)], axis=1) * rng.uniform(1, 2, size=(7, 1))
     order = rng.permutation(7)
-    result = retrieval(np.array([[1.0, 0.0]]), np.array([1]), gallery[order], relevant[order].astype(int), ranks=(1, 3))
+    result = retrieval(np.array([[1.0, 0.0]]), np.array([1]), gallery[order], relevant[order].astype(int))
     groups = [np.flatnonzero(levels == level).tolist() for level in (2, 1, 0)]
-    for column, rank in enumerate((1, 3)):
+    for column, rank in enumerate((1, 5)):
         hit, precision = expected(relevant, groups, rank)
         assert result.hits[0, column] == pytest.approx(hit, rel=1e-12, abs=1e-12)
         assert result.units.values[0] == pytest.approx(precision, rel=1e-12)
@@ -113,28 +110,6 @@ def test_a_collapsed_gallery_scores_chance(kind, alone):
         np.testing.assert_allclose(result.hits[:, column], wanted, rtol=1e-10)
     assert result.recall[1][0] < 0.4
     assert result.map < 0.45
-
-
-def test_permuted_labels_are_chance_inside_the_interval():
-    """With labels that mean nothing the interval of R@1 holds the share of relevant rows in most worlds."""
-    holds = 0
-    for seed in range(20):
-        rng = np.random.default_rng(seed)
-        labels = np.repeat(np.arange(5), 30)
-        result = retrieval(rng.normal(size=(150, 10)), rng.permutation(labels))
-        _, low, high = result.recall[1]
-        holds += low <= 29 / 149 <= high
-    assert holds >= 17
-
-
-def test_rotation_scale_and_order_change_nothing():
-    """Cosines see neither a rotation nor lengths, and the order of the rows does not matter."""
-    R = np.linalg.qr(RNG.normal(size=(8, 8)))[0]
-    before = retrieval(Q, LABELS, G, G_LABELS)
-    order = RNG.permutation(45)
-    after = retrieval(3 * Q @ R, LABELS, RNG.uniform(0.1, 9, size=(45, 1)) * (G @ R)[order], G_LABELS[order])
-    np.testing.assert_allclose(after.units.values, before.units.values, rtol=1e-9)
-    np.testing.assert_allclose(after.hits, before.hits)
 
 
 def test_captions_find_their_images():

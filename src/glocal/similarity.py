@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float, Int
 from glocal.errors import ParameterError
 
 SIMILARITIES = ("cosine", "dot")
-Deciding = Annotated[str, "cosine or dot: what decides the choice."]
 Pairs = tuple[tuple[int, int], ...]
 
 _GRAM_LIMIT = 20_000  # objects; above that the n × n matrix no longer fits, and rows are multiplied pair by pair

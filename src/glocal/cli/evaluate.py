@@ -19,8 +19,7 @@ from glocal.data.labels import load_labels
 from glocal.data.rdm import join_rdms, load_index, load_rdms
 from glocal.data.sources import breeds_sides
 from glocal.errors import ParameterError
-from glocal.evaluation.agreement import flips as flips_of
-from glocal.evaluation.agreement import odd_one_out
+from glocal.evaluation.agreement import answer_credit, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.baselines import BASELINES, baseline
 from glocal.evaluation.ceiling import ceiling
@@ -180,23 +179,22 @@ def odd_one_out_command(
     loaded = given.load(features)
     asked, joined = file.joined(loaded)
     _say_dropped(joined.n_dropped, len(asked), "answers name an object without features")
-    bound = ceiling(joined.answers)
-    bound = None if bound is None or bound.n_answers < _LEAST * len(joined.answers) else bound
+    bound = ceiling(joined.answers, least=_LEAST)
     arms = given.show(
         lambda embed: odd_one_out(embed(loaded), joined.answers, similarity=similarity), loaded, file.answers.name,
         n_dropped=joined.n_dropped, ceiling=None if bound is None else record(bound),
         of_people=() if bound is None else bound.scores,
     )  # fmt: skip
     if flips is not None:
-        after, before = (embed(loaded) for embed in list(arms.values())[:2])
-        gained, lost, _ = flips_of(before, after, joined.answers, similarity=similarity)
         import pandas as pd
 
-        rows = np.flatnonzero(joined.kept)[np.concatenate([gained, lost])]
+        embeddings = (embed(loaded) for embed in list(arms.values())[:2])
+        after, before = (answer_credit(Z, joined.answers, similarity=similarity) for Z in embeddings)
+        rows = np.flatnonzero(joined.kept)[after != before]
         table = pd.DataFrame(asked.objects[rows]).add_prefix("object")
         table.insert(0, "answer", rows)
         with atomic_write(flips) as stream:
-            table.assign(flip=np.repeat([1, -1], [len(gained), len(lost)])).to_csv(stream, index=False)
+            table.assign(flip=np.sign(after - before)[after != before].astype(int)).to_csv(stream, index=False)
 
 
 @app.command("rsa")

@@ -1,4 +1,4 @@
-"""Agreement with people: accuracy and loss of any embedding on answers of any kind, and which answers a map turns."""
+"""Agreement with people: accuracy and loss of any embedding on answers of any kind."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from glocal.data.answers import Answers
 from glocal.errors import DataError
 from glocal.evaluation.intervals import Units
 from glocal.evaluation.result import difference_score
 from glocal.results import Score
-from glocal.similarity import Deciding, choice_loss, credit, joined, of_pairs, pair_tolerance
+from glocal.similarity import choice_loss, credit, of_pairs, pair_tolerance
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,7 @@ class OddOneOut:
         )
 
 
-def odd_one_out(
-    Z: np.ndarray, answers: Answers, *, similarity: Deciding = "cosine", interval: bool = True
-) -> OddOneOut:
+def odd_one_out(Z: np.ndarray, answers: Answers, *, similarity: str = "cosine", interval: bool = True) -> OddOneOut:
     """Score an embedding on answers of any kind.
 
     Accuracy: the weighted share of answers where the pair that people chose has the highest similarity, a tie among k
@@ -109,33 +107,6 @@ def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answer
     first, *others = scores
     differences = (difference_score(scores[arm], units[arm].less(units[first]), first) for arm in others)
     return [*scores.values(), *differences]
-
-
-def flips(
-    before: Float[np.ndarray, "n p"], after: Float[np.ndarray, "n q"], answers: Answers, *, similarity: str = "cosine"
-) -> tuple[Int[np.ndarray, " g"], Int[np.ndarray, " l"], Float[np.ndarray, " t"]]:
-    """Which answers a map turns from wrong to right (gained) and the other way (lost), the strongest shift first.
-
-    The shift of an answer is by how much the margin of the pair that people chose over the best other candidate rises,
-    in units of the similarity; that of every answer is returned too.
-
-    Examples
-    --------
-    >>> before = np.array([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1]])
-    >>> after = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
-    >>> gained, lost, shift = flips(before, after, Answers.from_array([[0, 1, 2], [1, 2, 0]]))
-    >>> gained.tolist(), lost.tolist()
-    ([0], [])
-    """
-    if len(before) != len(after):
-        raise DataError(f"the baseline has {len(before)} rows and the new one {len(after)}; they must be the same.")
-    sides = [_of_pairs(Z, answers, similarity) for Z in (before, after)]
-    old, new = (credit(S, tolerance)[0] for S, tolerance in sides)
-    margins = [S[:, 0] - S[:, 1:].max(axis=1) for S, _ in sides]
-    shift = joined(margins[1] - margins[0], 2 * sum(tolerance for _, tolerance in sides))  # equal shifts keep the order
-    gained, lost = np.flatnonzero(new > old), np.flatnonzero(new < old)
-    order = [np.argsort(key, kind="stable") for key in (-shift[gained], shift[lost])]
-    return gained[order[0]], lost[order[1]], shift
 
 
 def _units(earned: Float[np.ndarray, " t"], answers: Answers) -> Units:

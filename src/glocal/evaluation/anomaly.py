@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import Annotated
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -57,8 +56,8 @@ def anomaly(
     test: Float[np.ndarray, "m p"],
     test_labels: Shaped[np.ndarray, " m"],
     *,
-    mode: Annotated[str, "one-vs-rest, leave-one-out, or shift (labels are superclasses)."] = "one-vs-rest",
-    k: Annotated[int, "Nearest training images that the score averages."] = 5,
+    mode: str = "one-vs-rest",
+    k: int = 5,
     train_subclasses: Shaped[np.ndarray, " n"] | None = None,
     test_subclasses: Shaped[np.ndarray, " m"] | None = None,
 ) -> Anomaly:

@@ -12,6 +12,8 @@ from glocal.data.repeated import tally
 from glocal.evaluation.intervals import Units
 from glocal.results import PEOPLE, Score
 
+_MANY, _PART = 1_000_000, 64  # answers; of so many of which one question in 64 is looked at first
+
 
 @dataclass(frozen=True)
 class Ceiling:
@@ -40,7 +42,7 @@ class Ceiling:
         )
 
 
-def ceiling(answers: Answers) -> Ceiling | None:
+def ceiling(answers: Answers, *, least: float = 0.0) -> Ceiling | None:
     """Both bounds of the agreement from repeated answers of any kind; None where no question was answered twice.
 
     Each answer is compared with the other answers to its question, also with other answers of the same person. Answers
@@ -50,6 +52,9 @@ def ceiling(answers: Answers) -> Ceiling | None:
     ----------
     answers : Answers
         One row an answer; an integer weight is that many copies.
+    least : float
+        The share of the answers that must be to such questions, else there is None: a few are repeated by accident. Of
+        more than a million answers a part of the questions tells that.
 
     Examples
     --------
@@ -59,9 +64,15 @@ def ceiling(answers: Answers) -> Ceiling | None:
     """
     if not len(answers) or (answers.weights is not None and (answers.weights % 1).any()):
         return None
+    if least and len(answers) > _MANY:  # the answers to a question have one sum of objects
+        some = answers.select(answers.objects.sum(axis=1) % _PART == 0)
+        times = tally(some).counts.sum(axis=1) if len(some) else np.array([np.inf])
+        if times[times >= 2].sum() < least / 2 * times.sum():
+            return None
     found = tally(answers)
-    asked_again = found.counts.sum(axis=1) >= 2
-    if not asked_again.any():
+    times = found.counts.sum(axis=1)
+    asked_again = times >= 2
+    if not asked_again.any() or times[asked_again].sum() < least * times.sum():
         return None
     sets, counts = found.sets[asked_again], found.counts[asked_again]
     total, earned = counts.sum(axis=1), _agreeing(counts)

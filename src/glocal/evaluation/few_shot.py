@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -61,12 +61,11 @@ def few_shot(
     X_test: np.ndarray,
     y_test: np.ndarray,
     *,
-    shots: Annotated[int, "Training images of each class."] = 5,
-    draws: Annotated[int, "How often the shots are drawn."] = 5,
-    probe: Annotated[str, "logistic, ncm or 1nn."] = "logistic",
-    seed: Annotated[int, "Seed of the draws; arms with one seed share them."] = 42,
+    shots: int = 5,
+    draws: int = 5,
+    probe: str = "logistic",
+    seed: int = 42,
     leave_out_shots: bool = False,
-    progress: Callable[[int], None] | None = None,
 ) -> FewShot:
     """Classify test images from `shots` training images of each class, in several draws.
 
@@ -83,8 +82,6 @@ def few_shot(
         The functions of these names.
     leave_out_shots : bool
         Training and test rows are the same images: each draw is tested on those it did not draw.
-    progress : function or None
-        Called with the number of draws that are scored.
 
     Raises
     ------
@@ -128,8 +125,6 @@ def few_shot(
             credit = shared_credit(scorer(_finite(X_test[rows])), truth[rows])
             tested[draw] += np.bincount(truth[rows], minlength=k)
             right[draw] += np.bincount(truth[rows], credit, k)
-        if progress is not None:
-            progress(draw + 1)
     counts = tested[0][tested[0] > 0]
     if not len(counts):
         raise DataError(f"no test image is left beside the {shots} shots of each class. Ask for fewer shots.")

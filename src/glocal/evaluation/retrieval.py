@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,16 +51,14 @@ def retrieval(
     query_labels: Shaped[np.ndarray, " n"],
     gallery: Float[np.ndarray, "m p"] | None = None,
     gallery_labels: Shaped[np.ndarray, " m"] | None = None,
-    *,
-    ranks: tuple[int, ...] = RANKS,
-    progress: Callable[[int], None] | None = None,
 ) -> Retrieval:
-    """Recall at some ranks and mean average precision of cosine retrieval; a row is relevant if its label is the same.
+    """Recall at 1, 5 and 10 and mean average precision of cosine retrieval; a row of the same label is relevant.
 
-    R@K is the share of queries with a relevant row among the K nearest; AP = mean over the relevant rows of the
-    precision at their rank, over the whole gallery; mAP its mean over queries. Rows whose cosines differ by no more
-    than `tie_tolerance` are tied, and a query earns what it would on average if tied rows came in random order: a
-    collapsed gallery scores chance, never more. Exact, float64. The gallery counts as fixed in the intervals.
+    R@K is the share of queries with a relevant row among the K nearest, left out where K is at least the size of the
+    gallery; AP = mean over the relevant rows of the precision at their rank, over the whole gallery; mAP its mean over
+    queries. Rows whose cosines differ by no more than `tie_tolerance` are tied, and a query earns what it would on
+    average if tied rows came in random order: a collapsed gallery scores chance, never more. Exact, float64. The
+    gallery counts as fixed in the intervals.
 
     Parameters
     ----------
@@ -70,10 +67,6 @@ def retrieval(
         ranking.
     query_labels, gallery_labels : (n,) and (m,) integers or names
         Classes, or for captions the image that they describe.
-    ranks : tuple of int
-        The K of R@K; those of at least the size of the gallery, which any order would satisfy, are left out.
-    progress : function or None
-        Called with the number of queries done so far.
 
     Raises
     ------
@@ -99,7 +92,7 @@ def retrieval(
     G, others = (queries, query_labels) if gallery is None or gallery_labels is None else (gallery, gallery_labels)
     labels, others = check_sides(queries, query_labels, G, others, ("queries", "the gallery"))
     own, theirs = np.split(np.unique(np.concatenate([labels, others]), return_inverse=True)[1], [len(labels)])
-    possible = tuple(rank for rank in ranks if 1 <= rank < len(G) - alone)
+    possible = tuple(rank for rank in RANKS if 1 <= rank < len(G) - alone)
     kept = np.flatnonzero(np.bincount(theirs, minlength=int(own.max()) + 1)[own] > alone)
     if not len(kept):
         raise DataError("no query has a gallery row of the same label; are the two label files of one kind?")
@@ -120,8 +113,6 @@ def retrieval(
         order = np.argsort(-S, axis=1, kind="stable")[:, : len(G) - alone]
         relevant = own[rows, None] == theirs[order]
         earned.append(_earned(np.take_along_axis(S, order, 1), relevant, tie_tolerance(G.shape[1]), possible))
-        if progress is not None:
-            progress(min(start + step, len(kept)))
     of_query = np.concatenate(earned)  # average precision, then the hit at each rank
     units = [Units(values=values, clusters=own[kept]) for values in of_query.T]
     found = [(float(one.values.mean()), *one.estimate().interval(fraction=True)) for one in units]

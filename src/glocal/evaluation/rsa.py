@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -50,7 +49,7 @@ def rsa(
     Z: Float[np.ndarray, "n p"],
     rdms: Float[np.ndarray, "*people n n"],
     *,
-    kernel: Annotated[str, "cosine, correlation or dot: how the model's pairs are compared."] = "cosine",
+    kernel: str = "cosine",
 ) -> RSA:
     """Correlate the dissimilarities of an embedding with people's.
 

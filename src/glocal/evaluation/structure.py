@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -61,7 +60,7 @@ def structure(
     X: Float[np.ndarray, "n p"],
     Z: Float[np.ndarray, "n q"],
     *,
-    k: Annotated[int, "Neighbours of each image."] = 10,
+    k: int = 10,
     labels: Shaped[np.ndarray, " n"] | None = None,
     seed: int = 42,
 ) -> Structure:
