@@ -176,7 +176,7 @@ def test_every_use_of_a_transform_runs(code, files, tmp_path, monkeypatch):
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(400)  # the demo is one of its commands
+@pytest.mark.timeout(600)  # the demo is one of its commands
 def test_the_start_page_works_from_top_to_bottom(tmp_path, monkeypatch, as_a_user, capsys):
     """Every block of docs/start.md, installation apart, runs in order and prints what the page shows after it."""
     monkeypatch.chdir(tmp_path)
