@@ -147,11 +147,11 @@ def people() -> Record:
 
 
 def suite_rows(out: Path, columns: list[str]) -> list[Record]:
-    """The main rows of a suite, in these columns."""
+    """The main rows of a suite, in these columns, without those that are not compared."""
     from glocal.suite.table import main_rows
 
-    kept = main_rows(pd.read_json(out / "rows.jsonl", lines=True))[columns]
-    return [{k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()} for row in kept.to_dict("records")]
+    kept = main_rows(pd.read_json(out / "rows.jsonl", lines=True))[columns].to_dict("records")
+    return [{name: value for name, value in row.items() if pd.notna(value)} for row in kept]
 
 
 # five networks
@@ -303,7 +303,7 @@ def today() -> str:
 
 def write(record: Record) -> None:
     """docs/evidence.json, a row a line, and the tables of docs/results.md."""
-    rounded = json.loads(json.dumps(record), parse_float=lambda value: round(float(value), 6))
+    rounded = json.loads(json.dumps(record, allow_nan=False), parse_float=lambda value: round(float(value), 6))
     lines = re.sub(
         r"\{[^{}]*\}|\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), json.dumps(rounded, indent=1)
     )
