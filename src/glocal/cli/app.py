@@ -123,7 +123,7 @@ def _failed(error: BaseException) -> int:
         return 1
     if not hasattr(error, "format_message"):
         raise error
-    message = " ".join(str(error.format_message()).split()).rstrip(".")
+    message = " ".join(str(error.format_message()).replace("Value error, ", "").split()).rstrip(".")
     if not message:  # no arguments: the help was printed
         return 2
     asked = getattr(getattr(error, "ctx", None), "command_path", "glocal")

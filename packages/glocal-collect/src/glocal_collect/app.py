@@ -13,10 +13,11 @@ from urllib.parse import quote
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import ValidationError
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.middleware.base import RequestResponseEndpoint
 from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from glocal.files import one_line
 from glocal_collect import pages
@@ -86,9 +87,6 @@ def create_app(study: Study, database: Database) -> FastAPI:
         token = who(text, PERSON)
         requests.check(token.id)
         return token
-
-    def owner(text: str) -> Token:
-        return who(text, OWNER)
 
     def number(number: int) -> int:
         if number >= 2**63:  # more than the database can look for
@@ -183,31 +181,38 @@ def create_app(study: Study, database: Database) -> FastAPI:
         return Response(picture, media_type="image/jpeg", headers=_KEEP)
 
     @app.get("/o/{text}")
-    def table(_: Annotated[Token, Depends(owner)]) -> Response:
+    def table(text: str) -> Response:
+        who(text, OWNER)
         return HTMLResponse(pages.owner_page(study, collected(study, database)))
 
     app.mount("/static", StaticFiles(packages=[("glocal_collect", "static")]))
 
-    @app.exception_handler(HTTPException)
-    async def problem(request: Request, error: HTTPException) -> Response:
+    async def problem(request: Request, error: Exception) -> Response:
+        if not isinstance(error, HTTPException):  # the folder was moved, the disk is full
+            logging.getLogger("uvicorn.error").error("%s", one_line(error))
+            error = Refused(503, "The study cannot be reached at the moment. Try again later.")
         sentence = error.detail if isinstance(error, Refused) else "There is nothing here, or this cannot be done here."
         if "text/html" in request.headers.get("accept", ""):
             return HTMLResponse(pages.problem_page(sentence), error.status_code, error.headers)
         return JSONResponse({"error": sentence}, error.status_code, error.headers)
 
-    async def unreachable(request: Request, error: Exception) -> Response:
-        logging.getLogger("uvicorn.error").error("%s", one_line(error))
-        return await problem(request, Refused(503, "The study cannot be reached at the moment. Try again later."))
-
-    for kind in (OSError, sqlite3.Error):  # the folder was moved, the disk is full
-        app.add_exception_handler(kind, unreachable)
-
-    @app.middleware("http")
-    async def safe(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        """Add the headers of safety; an answer that has one of its own keeps it."""
-        response = await call_next(request)
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
-        return response
-
+    for kind in (HTTPException, OSError, sqlite3.Error):
+        app.add_exception_handler(kind, problem)
+    app.add_middleware(with_headers)
     return app
+
+
+def with_headers(app: ASGIApp) -> ASGIApp:
+    """Add the headers of safety to each answer; one that has a header of its own keeps it."""
+
+    async def passed_on(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await app(scope, receive, sent)
+
+    return passed_on

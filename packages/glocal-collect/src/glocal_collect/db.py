@@ -38,7 +38,7 @@ class Database:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._lock = path, threading.Lock()
+        self._path, self._lock, self._idle = path, threading.Lock(), list[Connection]()
         os.close(os.open(path, os.O_CREAT, 0o600))  # before SQLite makes it, and its neighbours, readable for all
         self._writer = self._connect()
         self._writer.execute("PRAGMA journal_mode=WAL")
@@ -60,14 +60,22 @@ class Database:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection that sees one state of the database, and waits for nobody."""
-        with contextlib.closing(self._connect()) as connection:
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
+        try:
             connection.execute("BEGIN")
             yield connection
+        finally:
+            connection.rollback()
+            self._idle.append(connection)
 
     def close(self) -> None:
         """Close it; the file is whole by itself."""
         with self._lock:
-            self._writer.close()
+            for connection in (self._writer, *self._idle):
+                connection.close()
 
     def _connect(self) -> Connection:
         connection = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)

@@ -14,29 +14,17 @@ Kind = Literal["odd-one-out", "anchor"]
 class Settings(Options):
     """The settings of a study; their descriptions say what they do."""
 
-    kind: Kind = Field(
-        "odd-one-out", description="odd-one-out, or anchor: which of two images is more like a reference."
-    )
-    repeats: float = Field(
-        0.05, ge=0, le=0.5, description="Share of trials that repeat a question, to the same person or to another one."
-    )
-    catch: float = Field(
-        0.02, ge=0, le=0.5, description="Share of trials with one right answer: two equal images beside another one."
-    )
+    kind: Kind = Field("odd-one-out", description="The question; anchor: which of two images is more like a third.")
+    repeats: float = Field(0.05, ge=0, le=0.5, description="Share of trials that ask a question again.")
+    catch: float = Field(0.02, ge=0, le=0.5, description="Share of trials with two equal images: one answer is right.")
     per_person: int = Field(200, ge=1, le=100_000, description="Trials for each person.")
     people: int | None = Field(
         None, ge=1, le=100_000, description="People: one link each (default 1); with --open the most that begin."
     )
     open: bool = Field(False, description="One link for all: whoever opens it begins as a new person.")
-    begin_per_minute: int = Field(
-        60, ge=1, le=100_000, description="With --open: how many people may begin in a minute, all together."
-    )
-    days: float = Field(
-        90.0, gt=0, le=36_500, description="Days from the start of the study after which all its links end."
-    )
-    fastest: float = Field(
-        0.3, ge=0, le=3600, description="Mean seconds between answers below which a person has to wait; 0 for no limit."
-    )
+    begin_per_minute: int = Field(60, ge=1, le=100_000, description="With --open: people who may begin in a minute.")
+    days: float = Field(90.0, gt=0, le=36_500, description="Days after which all links of the study end.")
+    fastest: float = Field(0.3, ge=0, le=3600, description="Least mean seconds between answers; 0 for no limit.")
     title: str | None = Field(None, description="Title of the page that people see. [default: the name of the folder]")
     return_url: str | None = Field(
         None, pattern=r"^https?://",
@@ -47,7 +35,5 @@ class Settings(Options):
     @model_validator(mode="after")
     def _leave_half(self) -> Settings:
         if self.repeats + self.catch > 0.5:
-            raise ValueError(
-                f"repeats and catch are {self.repeats:g} and {self.catch:g}; together at most 0.5 is allowed"
-            )
+            raise ValueError(f"repeats={self.repeats:g} and catch={self.catch:g} are too many: together at most 0.5.")
         return self
