@@ -85,8 +85,8 @@ def choose(means: pd.DataFrame, rule: str = "exchange") -> tuple[int, str]:
             "optima are trivial (W = 0), lower lmbda; if it says that fits diverged, lower eta."
         )
     if match["metric"]:
-        axes = ["accuracy_cosine", "neighbours_kept"]
-        metric, goal = axes if match["metric"] == "agreement" else axes[::-1]
+        axes = {"accuracy_cosine": "agreement", "neighbours_kept": "share of neighbours kept"}
+        metric, goal = axes if match["metric"] == "agreement" else reversed(axes)
         satisfied = fitted[fitted[metric] >= float(match["bound"])]
         if not len(satisfied):
             raise ParameterError(
@@ -94,7 +94,8 @@ def choose(means: pd.DataFrame, rule: str = "exchange") -> tuple[int, str]:
                 "grid: a larger lmbda keeps more neighbours."
             )
         best = int(satisfied[goal].idxmax())
-        return best, f"the best {goal} ({satisfied[goal].max():.4f}) among {len(satisfied)} settings with {match[0]}"
+        told = f"the largest {axes[goal]} ({satisfied[goal].max():.4f})"
+        return best, f"{told} among {len(satisfied)} settings with {match[0]}"
     if match[0] == "loss":
         return int(fitted["loss"].idxmin()), f"smallest mean held-out loss, {fitted['loss'].min():.4f} nats"
     worth = means["accuracy_cosine"] + EXCHANGE * means["neighbours_kept"]
