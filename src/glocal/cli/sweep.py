@@ -105,7 +105,7 @@ def chosen(found: Sweep) -> list[str]:
             f"; gain {interval(gain.value, gain.low, gain.high, sign='+')} on {gain.n:,} held-out answers, "
             f"p = {gain.p_holm:.2g} (corrected for {gain.settings['n_settings']} settings)"
         )
-    return [told, f"{words(found.best)}: {found.reason}"]
+    return [told, f"chosen: {words(found.best)}, {found.reason}"]
 
 
 def _show_front(front: pd.DataFrame) -> None:
