@@ -15,7 +15,7 @@ from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.sources.breeds import breeds, breeds_rows
 from glocal.data.world import simulated_answers, simulated_world
-from glocal.errors import DataError, DataWarning, FileError, ParameterError
+from glocal.errors import DataError, FileError, ParameterError
 from glocal.evaluation.agreement import answer_credit, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.baselines import baseline
@@ -198,41 +198,6 @@ def test_a_difference_is_that_of_the_values_shown(result):
         assert row["value"] == pytest.approx(first["value"] - base)
         assert (row["low"] + row["high"]) / 2 == pytest.approx(row["value"])
         assert task == "local" or (row["low"] > 0 or row["high"] < 0) == (row["p"] < 0.05)
-
-
-@pytest.mark.parametrize("kind", ["few-shot", "retrieval"])
-def test_a_weighted_difference_has_the_interval_and_p_of_its_weighted_mean(tmp_path, kind):
-    """Where classes have unlike numbers of images, value, interval and p are still of one mean, that over images."""
-    rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(10), [120, *[12] * 9])
-    centres = np.hstack([rng.normal(size=(10, 12)), np.zeros((10, 6))])
-    centres[0, 12:] = 3 * rng.normal(size=6)  # what marks the large class, and is lost
-    X = centres[labels] + 1.1 * rng.normal(size=(len(labels), 18))
-    X = (X - X.mean()) / X.std()
-    (tmp_path / "f").mkdir()
-    np.save(tmp_path / "f" / "features.npy", X)
-    np.save(tmp_path / "y.npy", labels)
-    kept = np.r_[np.ones(12), np.zeros(6)]
-    np.savez(tmp_path / "w.npz", weights=np.diag(kept).astype("f4"), mean=0.0, std=1.0)
-    task = {
-        "few-shot": 'kind = "few-shot"\ntrain = "f"\ntrain_labels = "y.npy"\nprobe = "ncm"\nshots = 2\ndraws = 4',
-        "retrieval": 'kind = "retrieval"\nfeatures = "f"\nlabels = "y.npy"',
-    }[kind]
-    (tmp_path / "suite.toml").write_text(
-        f'[networks.net]\nfeatures = "f"\n[arms.original]\n[arms.cut]\ntransform = "w.npz"\n[tasks.one]\n{task}\n'
-    )
-    found = run_suite(Plan.load(tmp_path / "suite.toml"), tmp_path / "s")
-    first = found.rows.iloc[0]
-    row = rows_of(found, "one", "cut", f"{first['metric']}_difference")
-    if kind == "retrieval":
-        arms = [retrieval(E, labels) for E in (X * kept, X)]
-    else:
-        options = {"shots": 2, "draws": 4, "probe": "ncm", "leave_out_shots": True}
-        arms = [few_shot(E, labels, E, labels, **options) for E in (X * kept, X)]
-    expected = arms[0].units.less(arms[1].units)
-    assert (row["value"], row["low"], row["high"], row["p"]) == pytest.approx(
-        (expected.mean, *expected.interval(), expected.p), abs=2e-3
-    )
 
 
 def test_the_table_has_a_line_for_each_arm_and_a_column_for_each_task(result):
@@ -475,19 +440,3 @@ def test_the_tables_in_small_run_on_real_data(data_dir, tmp_path, monkeypatch):
     for network in map(plan.sources, plan.networks):
         assert all(network.path(file).exists() for file in (network.network.features, network.network.local))
     assert len(Features.load(tmp_path / "squeezenet1_1" / "imagenet.npy")) == 500
-
-
-def test_rows_of_another_scale_are_warned_of(made, tmp_path):
-    """Raw rows under a transform of rows of length 1 are warned of."""
-    unit = made.objects.matrix / np.linalg.norm(made.objects.matrix, axis=1, keepdims=True)
-    fit(FitData(Features(unit, None, "unit"), made.answers), Arm("global", lmbda=1.0)).transform.save(
-        tmp_path / "w.npz"
-    )
-    np.save(tmp_path / "o.npy", made.objects.matrix)
-    np.save(tmp_path / "t.npy", made.answers.objects)
-    (tmp_path / "suite.toml").write_text(
-        'answers = "t.npy"\n[networks.net]\nfeatures = "o.npy"\n[arms.original]\n'
-        '[arms.given]\ntransform = "w.npz"\n[tasks.heldout]\nkind = "odd-one-out"\n'
-    )
-    with pytest.warns(DataWarning, match="length"):
-        run_suite(Plan.load(tmp_path / "suite.toml"), tmp_path / "s")
