@@ -30,7 +30,7 @@ def align(
     local_images: Annotated[str | None, typer.Option(help="Other images, whose neighbours are kept.")] = None,
     layer: LayerName = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print how many images, answers and fits there are, and stop.")
+        bool, typer.Option("--dry-run", help="Print the numbers of images, answers and fits; stop.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -21,20 +21,12 @@ from glocal.transform.files import ENDINGS
 
 def apply(
     transform: Annotated[str, typer.Argument(help="Transform file, or a name that glocal transforms pull takes.")],
-    features: Annotated[
-        Path, typer.Argument(help="Feature file or folder, not standardized; or images, with --model.")
-    ],
+    features: Annotated[Path, typer.Argument(help="Feature file or folder, not standardized; images with --model.")],
     out: Annotated[Path, typer.Option(help="A .npy file; from Parquet also a .parquet file or a folder.")],
     strength: Annotated[float, typer.Option(help="0 is the original up to scale, 1 the transform.")] = 1.0,
-    normalize: Annotated[
-        bool, typer.Option("--normalize", help="First scale each row to length 1, as the rows of the fit were.")
-    ] = False,
-    dimensions: Annotated[
-        int | None, typer.Option(help="Reduce the output to this many dimensions, the best for the similarities.")
-    ] = None,
-    save_transform: Annotated[
-        Path | None, typer.Option(help="With --dimensions, the reduced transform, for queries later.")
-    ] = None,
+    normalize: Annotated[bool, typer.Option("--normalize", help="First scale each row to length 1.")] = False,
+    dimensions: Annotated[int | None, typer.Option(help="Reduce the output to this many dimensions.")] = None,
+    save_transform: Annotated[Path | None, typer.Option(help="Write the reduced transform, for queries later.")] = None,
     column: Annotated[str | None, typer.Option(help="Parquet column of the vectors; the others are kept.")] = None,
     model: ModelName = None,
     layer: LayerName = None,

@@ -37,9 +37,7 @@ app = typer.Typer(
 def check_command(
     features: FeaturesPath,
     given: AnswersForm,
-    answers: Annotated[
-        Path | None, typer.Option("--answers", "--triplets", help="Answers to check with the features.")
-    ] = None,
+    answers: Annotated[Path | None, typer.Option("--answers", "--triplets", help="Answers to check too.")] = None,
     local_features: Annotated[Path | None, typer.Option(help="Local images to check too.")] = None,
     heldout: Annotated[Path | None, typer.Option(help="Answers kept apart to score on, read as --answers are.")] = None,
     as_json: AsJson = False,
@@ -149,12 +147,10 @@ def import_command(
     form: ImportForm,
     format: Annotated[Literal[tuple(FORMATS)], typer.Option(help="What the file is.")] = "table",  # type: ignore[valid-type]
     column: Annotated[
-        list[str] | None, typer.Option(help="ROLE=COLUMN: which column, or key, plays a role; repeatable.")
+        list[str] | None, typer.Option(help="ROLE=COLUMN: which column plays a role; repeatable.")
     ] = None,
     where: Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE: take only these rows; repeatable.")] = None,
-    object_ids: Annotated[
-        Path | None, typer.Option(help="Names of the objects in the order of their indices, one a line.")
-    ] = None,
+    object_ids: Annotated[Path | None, typer.Option(help="Names of the objects by their indices, one a line.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Read answers of another system, say what was left out, and write a file that describes itself.

@@ -43,9 +43,7 @@ _LEAST = 0.1  # of the answers are to questions asked again: fewer are by accide
 class Scoring(Options):
     """The options of every command, and what it does with them: score each arm on the same data, show the rows."""
 
-    transform: str | None = Field(
-        None, description="Transform: a file, or a name that glocal transforms pull takes. [default: none]"
-    )
+    transform: str | None = Field(None, description="Transform file, or a name that glocal transforms pull takes.")
     baseline: list[str] | None = Field(
         None,
         description="Also score this, and the paired difference to it: original, centred (columns less their means), "
@@ -203,15 +201,11 @@ def rsa_command(
     given: Scoring,
     features: FeaturesPath,
     rdm: Annotated[Path, typer.Option(help="Human dissimilarities, (n, n) or (people, n, n); NaN for a missing pair.")],
-    rdm_index: Annotated[
-        Path | None, typer.Option(help="Which objects the RDM is about: one index a row, .npy or text; else all.")
-    ] = None,
+    rdm_index: Annotated[Path | None, typer.Option(help="Objects of the RDM: one index a row, .npy or text.")] = None,
     object_ids: Annotated[
-        Path | None, typer.Option(help="Names of the objects that the RDM indexes; joined with file_names.txt.")
+        Path | None, typer.Option(help="Names of the objects that the RDM indexes, one a line.")
     ] = None,
-    kernel: Annotated[
-        Literal["cosine", "correlation", "dot"], typer.Option(help="How pairs of the model are compared.")
-    ] = "cosine",
+    kernel: Annotated[Literal["cosine", "correlation", "dot"], typer.Option(help="How pairs are compared.")] = "cosine",
 ) -> None:
     """Agreement with people: rank correlation with their dissimilarities, interval over objects, noise ceiling.
 
@@ -259,7 +253,7 @@ def anomaly_command(
     given: Scoring,
     sides: Sides,
     anomalies: Annotated[
-        Path | None, typer.Option(help="Features of another data set, told from the test images, without labels.")
+        Path | None, typer.Option(help="Features of another data set, told from the test images.")
     ] = None,
     mode: Annotated[
         Literal["one-vs-rest", "leave-one-out", "shift"],
@@ -291,9 +285,7 @@ def anomaly_command(
 def structure_command(
     given: Scoring,
     features: FeaturesPath,
-    labels: Annotated[
-        Path | None, typer.Option(help="One class or superclass an image: how far they stand apart.")
-    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="Class of each image: how far classes stand apart.")] = None,
     k: Annotated[int, typer.Option(min=1, help="Neighbours of each image.")] = 10,
 ) -> None:
     """What a transform does to structure: neighbours kept, CKA, dissimilarities, effective directions, class gap.
@@ -316,12 +308,8 @@ def retrieval_command(
     given: Scoring,
     queries: Annotated[Path, typer.Option(help="Feature file of the queries.")],
     query_labels: Annotated[Path, typer.Option(help="One label a query.")],
-    gallery: Annotated[
-        Path, typer.Option(help="Feature file searched in; the same file leaves each query itself out.")
-    ],
-    gallery_labels: Annotated[
-        Path, typer.Option(help="One label a gallery row: its class, or the image of a caption.")
-    ],
+    gallery: Annotated[Path, typer.Option(help="Feature file searched in; of the same file all but the query.")],
+    gallery_labels: Annotated[Path, typer.Option(help="One label a row: its class, or the image of a caption.")],
 ) -> None:
     """Retrieval by cosine: mean average precision and recall at 1, 5 and 10, with intervals over queries.
 

@@ -48,21 +48,15 @@ def extract(
         ),
     ],
     network: NetworkForm,
-    images: Annotated[
-        str, typer.Argument(help="Folder, pattern, list of paths, one image, or a data set as NAME:SPLIT.")
-    ] = "",
+    images: Annotated[str, typer.Argument(help="Folder, pattern, list, one image, or a data set as NAME:SPLIT.")] = "",
     layer: Annotated[
         list[str] | None,
         typer.Option(help="Module, penultimate, logits or output; repeat it for several, in one pass."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the features, their names and record.")] = None,
     list_layers: Annotated[bool, typer.Option("--list-layers", help="List the layers of the model and stop.")] = False,
-    root: Annotated[
-        Path | None, typer.Option(help="Folder of a data set. [default: images in the cache of glocal]")
-    ] = None,
-    download: Annotated[
-        bool, typer.Option("--download", help="Download a data set that is missing, and verify its checksum.")
-    ] = False,
+    root: Annotated[Path | None, typer.Option(help="Folder of a data set. [default: images in glocal's cache]")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Download a data set that is missing.")] = False,
     shard: Annotated[str, typer.Option(help="i/n: do the i-th of n parts; all parts share one --out folder.")] = "1/1",
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Exit with 0 even if some images have no row; they are listed.")

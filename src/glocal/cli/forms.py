@@ -72,9 +72,8 @@ def _option(name: str, field: FieldInfo, model: type[Options]) -> inspect.Parame
             rich_help_panel=str(extra.get("panel", model.panel)) or None,
         )  # fmt: skip
     kind: Any = field.annotation
-    default = inspect.Parameter.empty if field.is_required() else None
     return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default,
+        name, inspect.Parameter.KEYWORD_ONLY, default=inspect.Parameter.empty if field.is_required() else None,
         annotation=Annotated[kind if field.is_required() else kind | None, option],
     )  # fmt: skip
 

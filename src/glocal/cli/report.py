@@ -15,12 +15,8 @@ def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that suite, sweep or demo wrote.")],
     out: Annotated[Path, typer.Option(help="The page: one HTML file.")],
     title: Annotated[str | None, typer.Option(help="Title of the page. [default: the folders]")] = None,
-    figures: Annotated[
-        Path | None, typer.Option(help="Folder for the charts as PNG and PDF, the tables as CSV and LaTeX.")
-    ] = None,
-    thumbnails: Annotated[
-        str | None, typer.Option(help="Images of the objects (a folder or pattern), joined by name.")
-    ] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder for charts (PNG, PDF) and tables (CSV, LaTeX).")] = None,
+    thumbnails: Annotated[str | None, typer.Option(help="Images of the objects, joined by name.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write one page from run folders alone: methods, warnings, the front, scores, objects, provenance.

@@ -51,9 +51,7 @@ def sweep(
     ] = "exchange",
     solver: SolverName = "exact",
     jobs: Annotated[int, typer.Option(help="Processes that walk the grid; -1: one for each core.")] = 1,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Dask cluster to run on: its address, or its scheduler file.")
-    ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Dask cluster to run on: address or scheduler file.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep in --out; repeat nothing.")] = False,
     verbose: Verbose = False,
     as_json: AsJson = False,

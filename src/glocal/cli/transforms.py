@@ -69,9 +69,7 @@ def push_command(
     transform: Annotated[str, typer.Argument(help="Transform file, ours or the authors', or a name of one.")],
     to: Annotated[str, typer.Argument(help="A folder, or hf://OWNER/NAME, a repository on the Hugging Face hub.")],
     licence: Annotated[str | None, typer.Option(help="Identifier such as mit or cc-by-4.0.")] = None,
-    base_model: Annotated[
-        str | None, typer.Option(help="The network on the hub. [default: the one of timm that was extracted]")
-    ] = None,
+    base_model: Annotated[str | None, typer.Option(help="The network on the hub. [default: that of timm]")] = None,
     dataset: Annotated[list[str] | None, typer.Option(help="A data set of answers on the hub; repeatable.")] = None,
     private: Annotated[bool, typer.Option("--private", help="If the repository is created, make it private.")] = False,
     as_json: AsJson = False,
