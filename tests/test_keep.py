@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from glocal.aligner import Arm, Exact, FitData, dial, fit
+from glocal.aligner.data import joined
 from glocal.data.splits import split_answers
 from glocal.errors import ParameterError
 from glocal.evaluation.agreement import odd_one_out
@@ -52,6 +53,13 @@ def test_the_ends_of_the_line_are_the_original_and_global(turned, world):
     assert turned.original.agreement == pytest.approx(before / n, abs=1e-6)
     assert last.agreement == pytest.approx(after / n, abs=0.004)
     assert last.kept == pytest.approx(np.mean(kept), abs=0.01)
+
+
+def test_the_error_counts_objects_of_the_whole_set(turned, world):
+    """Answers of different folds share no object: their error is that of the held-out answers as they were given."""
+    held = joined([turned.data.fold(fold, 3)[1] for fold in range(3)])
+    scored = odd_one_out(world.objects.standardization(world.objects.matrix, "float64"), held)
+    assert turned.original.agreement_error == pytest.approx(scored.units.estimate().error)
 
 
 def test_the_fit_mixes_two_certified_fits(turned):

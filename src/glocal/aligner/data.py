@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -202,3 +203,13 @@ class FitData:
             used = images if len(rows) == len(images) else np.asarray(images[rows])
             found["local_features"] = array_sha256(used)
         return found
+
+
+def joined(folds: Sequence[Answers]) -> Answers:
+    """The answers that one fold after the other holds out, as far as scores need them."""
+
+    def of(name: str) -> Any:
+        lists = [getattr(answers, name) for answers in folds]
+        return None if lists[0] is None else np.concatenate(lists)
+
+    return Answers(of("objects"), of("weights"), kind=folds[0].kind, person=of("person"))

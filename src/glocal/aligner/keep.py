@@ -14,7 +14,7 @@ from jaxtyping import Float
 from pydantic import Field
 
 from glocal.aligner.arm import Arm
-from glocal.aligner.data import FitData
+from glocal.aligner.data import FitData, joined
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.problem import Problem
 from glocal.aligner.record import Fit, recorded
@@ -95,10 +95,11 @@ class _Meter:
 
 @dataclass(frozen=True, eq=False)
 class _Fold:
-    """What one fold fits, and what it holds out: answers about rows of X, and the other local images."""
+    """What one fold fits, and what it holds out: answers, as given and about rows of X, and the other local images."""
 
     meter: _Meter
     problem: Problem
+    given: Answers
     X: Float[np.ndarray, "n p"]
     held: Answers
     images: Float[np.ndarray, "m p"]
@@ -110,7 +111,7 @@ class _Fold:
         fitted, held, rows = data.fold(fold, FOLDS)
         judged = data.local_features or data.features
         images = data.scalars(np.asarray(judged.matrix[np.sort(rows[:_MOST])]), "float64")
-        return cls(meter, meter.solver.problem(fitted), *replace(data, answers=held).named("float64"), images)
+        return cls(meter, meter.solver.problem(fitted), held, *replace(data, answers=held).named("float64"), images)
 
     @classmethod
     def of_answers(cls, data: FitData, meter: _Meter, fold: int) -> _Fold:
@@ -118,8 +119,9 @@ class _Fold:
         out = np.zeros(len(data.answers), dtype=bool)
         out[np.array_split(np.random.RandomState(data.seed).permutation(len(out)), FOLDS)[fold]] = True
         problem = meter.solver.problem(replace(data, answers=data.answers.select(~out)), local=False)
-        X, held = replace(data, answers=data.answers.select(out)).named("float64")
-        return cls(meter, problem, X, held, X[:0])
+        given = data.answers.select(out)
+        X, held = replace(data, answers=given).named("float64")
+        return cls(meter, problem, given, X, held, X[:0])
 
     def at(self, lmbda: float) -> Solution:
         """The fit of `global`, from that of the λ before."""
@@ -306,12 +308,12 @@ def dial(data: FitData, solver: Exact | None = None, *, on_step: OnStep | None =
         for fold in folds:
             fold.at(lmbda)
     positions, alphas = list[Position](), _alphas(data)
-    original: Units | None = None
+    original, held = None, joined([fold.given for fold in folds])
     for lmbda in lines:
         worth = [fold.worth(lmbda, alphas) for fold in folds]
         for at, parts in zip(_places(alphas), zip(*worth, strict=True), strict=True):
             credit, kept = (np.concatenate(values) for values in zip(*parts, strict=True))
-            units = _units(credit, [fold.held for fold in folds])
+            units = Units(values=credit, answers=held.objects, weights=held.weights, clusters=held.person)
             original = original or units
             if at or not positions:
                 positions.append(_position(lmbda, float(at), units, original, kept))
@@ -330,16 +332,6 @@ def _walked(folds: Sequence[_Fold]) -> dict[float, float]:
         if losses[_DOWN[0]] > min(losses.values()):
             break
     return losses
-
-
-def _units(credit: Float[np.ndarray, " t"], held: Sequence[Answers]) -> Units:
-    """The credit of the held-out answers of all folds."""
-
-    def joined(name: str) -> np.ndarray | None:
-        lists = [getattr(answers, name) for answers in held]
-        return None if lists[0] is None else np.concatenate(lists)
-
-    return Units(values=credit, answers=joined("objects"), weights=joined("weights"), clusters=joined("person"))
 
 
 def _position(lmbda: float, at: float, units: Units, original: Units, kept: np.ndarray) -> Position:

@@ -17,8 +17,10 @@ import pandas as pd
 
 from glocal._version import __version__
 from glocal.aligner import Arm, Exact, FitData, PaperLoop, Solution, fit
+from glocal.aligner.data import joined
 from glocal.aligner.fitting import Solver
 from glocal.aligner.keep import Keep
+from glocal.data.answers import Answers
 from glocal.data.features import check_finite, object_name
 from glocal.errors import ClusterError, DivergedError, GLocalError, ParameterError, TrivialOptimumError
 from glocal.evaluation.agreement import answer_credit, heldout_rows, odd_one_out
@@ -240,19 +242,16 @@ def _gain(data: FitData, solver: Solver, folds: int, best: Setting, n_settings: 
 
     The choice is fitted once more without each fold.
     """
-    answers, X = data.answers, np.asarray(data.features.matrix, dtype=np.float64)
+    X, held = np.asarray(data.features.matrix, dtype=np.float64), list[Answers]()
     credits: dict[str, list[np.ndarray]] = {"original": [], "chosen": []}
-    order = []
     for k in range(folds):
         part, heldout, _ = data.fold(k, folds)
         transform = _solver_of(best, solver).solve(part, Arm.of(best)).transform
         credits["original"].append(answer_credit(data.scalars(X, "float64"), heldout))
         credits["chosen"].append(answer_credit(transform.apply(X), heldout))
-        assert part.objects is not None
-        inside = ~np.isin(np.arange(len(X)), part.objects)
-        order.append(np.flatnonzero(answers.inside(inside)[1]))
+        held.append(heldout)
     every = {name: np.concatenate(parts) for name, parts in credits.items()}
-    *both, gain = heldout_rows(every, answers.select(np.concatenate(order)))
+    *both, gain = heldout_rows(every, joined(held))
     # NOTE the choice is the best of many on these very answers: a comparison for each setting that could have been it
     corrected = None if gain.p is None else min(1.0, n_settings * gain.p)
     gain = replace(gain, p_holm=corrected, settings={**gain.settings, "n_settings": n_settings})
