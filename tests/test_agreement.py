@@ -59,6 +59,14 @@ def test_accuracy_and_loss_equal_explicit_loops(answers, similarity):
     assert odd_one_out(Z, answers, interval=False).low is None
 
 
+@pytest.mark.parametrize("answers", [ANSWERS, Answers.from_array(ROWS, kind="anchor"), WIDE], ids=lambda one: one.kind)
+def test_a_collapsed_model_scores_chance(answers):
+    """Where all objects are one point every answer is a tie, and accuracy and loss are those of guessing."""
+    found = odd_one_out(np.ones((15, 2)), answers)
+    assert (found.accuracy, found.tie_rate, found.loss) == pytest.approx((answers.chance, 1, answers.chance_loss))
+    assert (found.chance, found.chance_loss) == (answers.chance, answers.chance_loss)
+
+
 def test_an_integer_weight_is_that_many_copies():
     """Accuracy, tie rate and loss under integer weights are those of the answers copied, ties among them."""
     tied = np.round(Z)  # whole numbers tie

@@ -111,20 +111,6 @@ def test_one_data_set_against_another():
     assert (found.low, found.n, found.mode, found.per_class[0]["class"]) == (None, 240, "against", "all")
 
 
-def test_rotation_scale_order_and_names_change_nothing():
-    """Cosines do not see a rotation of the space or a length of each image of its own; names do as well as numbers."""
-    train, labels, test, truth = simulated(1)
-    rng = np.random.default_rng(0)
-    Q = np.linalg.qr(rng.normal(size=(12, 12)))[0]
-    before = anomaly(train, labels, test, truth)
-    after = anomaly(7 * train @ Q, labels, rng.uniform(0.1, 9, size=(120, 1)) * (test @ Q), truth)
-    np.testing.assert_allclose(column(after, "auroc"), column(before, "auroc"), rtol=1e-9)
-    order, names = rng.permutation(120), np.array(["ant", "bee", "cat", "dog"])
-    named = anomaly(train[order], names[labels[order]], test[order[::-1]], names[truth[order[::-1]]])
-    assert named.auroc == pytest.approx(before.auroc)
-    assert column(named, "class").tolist() == names.tolist()
-
-
 def test_features_with_a_large_common_part_keep_their_digits():
     """Rows that all point one way to 1e-4 are told apart as well as without what they share."""
     train, labels, test, truth = simulated(5)

@@ -112,17 +112,6 @@ def test_a_collapsed_gallery_scores_chance(kind, alone):
     assert result.map < 0.45
 
 
-def test_captions_find_their_images():
-    """Image/text: five captions to an image, paired by label, each has exactly one relevant image."""
-    images = RNG.normal(size=(20, 16))
-    captions = np.repeat(images, 5, axis=0) + 0.8 * RNG.normal(size=(100, 16))
-    names = np.array([f"image{i}" for i in range(20)])
-    result = retrieval(captions, np.repeat(names, 5), images, names)
-    rank = np.array([1 + np.sum(s > s[i // 5]) for i, s in enumerate(cosines(captions, images))])
-    np.testing.assert_allclose(result.units.values, 1 / rank, rtol=1e-12)
-    assert result.recall[5][0] == pytest.approx(np.mean(rank <= 5), rel=1e-12)
-
-
 def test_queries_without_a_relevant_row_are_left_out_aloud():
     """Queries whose label the gallery lacks, or only they have, are not scored, with a warning."""
     labels = LABELS.copy()

@@ -112,14 +112,6 @@ def test_ties_share_the_last_places(k):
         np.testing.assert_allclose(kept_by_image(rows, FEWER, k), np.minimum(before, after).sum(axis=1) / k)
 
 
-def test_rank_correlation_of_ties_is_that_of_whole_numbers():
-    """Spearman over all pairs is scipy's on the whole numbers behind the cosines, also after a rotation."""
-    upper = np.triu_indices(60, 1)
-    wanted = spearmanr((SIGNS @ SIGNS.T)[upper], (FEWER @ FEWER.T)[upper]).statistic
-    for rows in (SIGNS, SIGNS @ isometries(16)["random"]):
-        assert rdm_spearman(rows, FEWER) == pytest.approx(wanted, rel=1e-12)
-
-
 # --- collapse ----------------------------------------------------------------------------------------------------
 
 COLLAPSES = {

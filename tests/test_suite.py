@@ -15,7 +15,7 @@ from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.sources.breeds import breeds, breeds_rows
 from glocal.data.world import simulated_answers, simulated_world
-from glocal.errors import DataError, FileError, ParameterError
+from glocal.errors import FileError, ParameterError
 from glocal.evaluation.agreement import answer_credit, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.baselines import baseline
@@ -322,13 +322,6 @@ def test_bad_suites_are_refused(tmp_path, old, new, noun):
     (tmp_path / "suite.toml").write_text(text.replace(old, new, 1))
     with pytest.raises((ParameterError, FileError), match=noun):
         Plan.load(tmp_path / "suite.toml")
-
-
-def test_labels_of_another_number_are_refused(folder, tmp_path):
-    """When their task is reached."""
-    (folder / "bad.toml").write_text(ONE_ARM + '[tasks.find]\nkind = "retrieval"\nfeatures = "net"\nlabels = "y.txt"\n')
-    with pytest.raises(DataError, match="labels"):
-        run_suite(Plan.load(folder / "bad.toml"), tmp_path / "s")
 
 
 # classes of BREEDS, other anomalies, missing files
