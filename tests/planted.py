@@ -161,8 +161,8 @@ ANSWERS = {
     "the odd one first": Fault(with_objects(lambda o, rng: o[:, [2, 0, 1]]), "odd column", "find column 0"),
     "the odd one second": Fault(with_objects(lambda o, rng: o[:, [0, 2, 1]]), "odd column", "find column 1"),
     "all alternatives listed": Fault(with_objects(_all_alternatives), "contradictions", "chance is 0.333"),
-    "trained on the test": Fault(_train_on_the_test, "leakage", "500 of 500 are about questions"),
-    "the same objects in the test": Fault(_same_objects, "leakage", "objects that they name are in the answers"),
+    "trained on the test": Fault(_train_on_the_test, "leakage", "500 of 500 repeat questions"),
+    "the same objects in the test": Fault(_same_objects, "leakage", "objects that they name also occur"),
 }
 
 

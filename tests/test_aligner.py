@@ -256,7 +256,7 @@ def test_local_features_of_another_scale_are_said(world, as_a_user):
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         halves = make_pipeline(StandardScaler(), Aligner(**options)).fit(X, answers, aligner__local_features=local)
-    assert any("local features: by the mean and std of the object features" in str(w.message) for w in said)
+    assert any("local features: standardized like the objects" in str(w.message) for w in said)
     with sklearn.config_context(enable_metadata_routing=True):
         aligner = Aligner(**options).set_fit_request(answers=True, local_features=True)
         routed = make_pipeline(StandardScaler(), aligner, transform_input=["local_features"])

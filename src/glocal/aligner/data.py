@@ -31,7 +31,7 @@ class Blocks(Options):
 
     block_size: int = Field(1024, ge=3, description="Local images compared with each other.")
     local_blocks: int = Field(16, ge=1, description="Blocks of local images to use, at most.")
-    seed: int = Field(42, ge=0, lt=2**32, description="Of the blocks and of the folds.")
+    seed: int = Field(42, ge=0, lt=2**32, description="Random seed of the blocks and folds.")
 
 
 @dataclass(frozen=True, eq=False)

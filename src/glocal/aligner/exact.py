@@ -30,7 +30,7 @@ class Solution:
     Parameters
     ----------
     transform : LinearTransform
-        Of raw features: it has their standardization.
+        The transform of raw features, with their standardization.
     arm : Arm
     objective, parts : float, dict
         The value, and the unweighted value of each term.
@@ -41,7 +41,7 @@ class Solution:
     certificate : str
         What is known about how good the solution is among all transforms.
     evaluations : int
-        Of the objective.
+        Evaluations of the objective.
     threads : int
         That it was computed with.
     told : dict
@@ -81,7 +81,7 @@ class Exact(Options):
     max_evaluations : int
         Evaluations of the objective at most.
     dtype : {"float32", "float64"}
-        Of the computation.
+        Precision of the computation.
 
     Raises
     ------

@@ -145,7 +145,7 @@ def _holdout(data: FitData, folds: int, learn: Learner, on_step: OnStep | None) 
         warnings.warn(
             f"overfitting: the held-out loss {loss:.4f} is above {before_loss:.4f}, that of scaled features without a "
             f"transform (loss on the fitted answers {scores['fitted']['loss']:.4f}). Raise lmbda, unless a warning "
-            "about the answers names another cause: mend that first.",
+            "about the answers names another cause: fix that first.",
             OverfitWarning,
             stacklevel=3,
         )

@@ -155,7 +155,7 @@ class Dial:
     ----------
     data : FitData
     solver : Exact
-        Of the final fits.
+        Solver of the final fits.
     positions : tuple of Position
         The original first, then a line for each λ.
     losses : dict
@@ -163,7 +163,7 @@ class Dial:
     candidates : int
         How many images a fold holds out, on average: neighbours are looked for among them.
     evaluations : int
-        Of the objective, by all fits that chose.
+        Evaluations of the objective by all fits that chose.
     """
 
     data: FitData
@@ -279,7 +279,7 @@ def dial(data: FitData, solver: Exact | None = None, *, on_step: OnStep | None =
     ----------
     data : FitData
     solver : Exact or None
-        Of the final fits; those that choose have a tolerance of 1e-4.
+        Solver of the final fits; the fits that choose have a tolerance of 1e-4.
     on_step : function or None
         Progress: (evaluations, evaluation).
 

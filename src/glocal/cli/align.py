@@ -21,7 +21,7 @@ from glocal.errors import ParameterError
 def align(
     model: Annotated[str, typer.Option(help="Network to align; as in glocal extract.")],
     images: Annotated[str, typer.Option(help="One image for each object: folder, pattern or list.")],
-    out: Annotated[Path, typer.Option(help="Folder of the results; the same command goes on in it.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results; the same command continues in it.")],
     given: AnswersForm,
     keep: Keep,
     answers: Annotated[

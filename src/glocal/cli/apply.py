@@ -20,7 +20,7 @@ from glocal.transform.files import ENDINGS
 
 
 def apply(
-    transform: Annotated[str, typer.Argument(help="Transform file, or a name that glocal transforms pull takes.")],
+    transform: Annotated[str, typer.Argument(help="Transform file, or a name that glocal transforms pull lists.")],
     features: Annotated[Path, typer.Argument(help="Feature file or folder, not standardized; images with --model.")],
     out: Annotated[Path, typer.Option(help="A .npy file; from Parquet also a .parquet file or a folder.")],
     strength: Annotated[float, typer.Option(help="0 is the original up to scale, 1 the transform.")] = 1.0,

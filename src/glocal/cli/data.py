@@ -39,7 +39,7 @@ def check_command(
     given: AnswersForm,
     answers: Annotated[Path | None, typer.Option("--answers", "--triplets", help="Answers to check too.")] = None,
     local_features: Annotated[Path | None, typer.Option(help="Local images to check too.")] = None,
-    heldout: Annotated[Path | None, typer.Option(help="Answers kept apart to score on, read as --answers are.")] = None,
+    heldout: Annotated[Path | None, typer.Option(help="Held-out answers, read like --answers.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Diagnose features and answers; exits 1 on what makes results wrong, 0 on warnings.
@@ -79,7 +79,7 @@ def _read(check: str, load: Any, path: Path | None, found: list[Finding]) -> Any
     try:
         return None if path is None else load(path)
     except DataError as error:
-        why = ("nothing can be computed from this file", "mend or copy the file")
+        why = ("nothing can be computed from this file", "repair the file or copy it again")
         found.append(Finding("error", check, str(error).rstrip("."), *why))
         return None
 
@@ -90,9 +90,11 @@ def split_command(
     features: FeaturesPath,
     given: AnswersFile,
     out: Annotated[Path, typer.Option(help="Folder for train.npz and heldout.npz.")],
-    by: Annotated[Literal["objects", "persons"], typer.Option(help="What is held out.")] = "objects",
-    folds: Annotated[int, typer.Option(min=2, help="Parts the objects (or persons) are split into.")] = 3,
-    fold: Annotated[int, typer.Option(min=0, help="The part held out, from 0.")] = 0,
+    by: Annotated[
+        Literal["objects", "persons"], typer.Option(help="Whether objects or persons are held out.")
+    ] = "objects",
+    folds: Annotated[int, typer.Option(min=2, help="Number of parts of the objects (or persons).")] = 3,
+    fold: Annotated[int, typer.Option(min=0, help="The held-out part, counted from 0.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 42,
     as_json: AsJson = False,
 ) -> None:
@@ -134,23 +136,27 @@ class ImportForm(Options):
     base: int | None = Field(None, description="Index of the first object. [default: 0]")
     order: Path | None = Field(None, description="Sort index; the object of raw index i is argsort(ORDER)[i].")
     odd_column: int | None = Field(None, description="Column of the odd one, of THINGS. [default: 2]")
-    values: Literal["similarity", "dissimilarity"] | None = Field(None, description="What a matrix holds.")
-    limit: int | None = Field(None, description="Most answers made of a matrix or of AligNet. [default: 1000000]")
-    seed: int | None = Field(None, description="Seed of the draw where there are more. [default: 42]")
+    values: Literal["similarity", "dissimilarity"] | None = Field(None, description="What the matrix contains.")
+    limit: int | None = Field(
+        None, description="Maximum number of answers from a matrix or from AligNet. [default: 1000000]"
+    )
+    seed: int | None = Field(None, description="Random seed of that draw. [default: 42]")
 
 
 @app.command("import")
 @flat
 def import_command(
-    file: Annotated[Path, typer.Argument(help="A file of answers of another system.", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="A file of answers from another system.", metavar="FILE")],
     out: Annotated[Path, typer.Option(help="The answers, .npz.")],
     form: ImportForm,
-    format: Annotated[Literal[tuple(FORMATS)], typer.Option(help="What the file is.")] = "table",  # type: ignore[valid-type]
+    format: Annotated[Literal[tuple(FORMATS)], typer.Option(help="Format of the file.")] = "table",  # type: ignore[valid-type]
     column: Annotated[
         list[str] | None, typer.Option(help="ROLE=COLUMN: which column plays a role; repeatable.")
     ] = None,
-    where: Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE: take only these rows; repeatable.")] = None,
-    object_ids: Annotated[Path | None, typer.Option(help="Names of the objects by their indices, one a line.")] = None,
+    where: Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE: read only these rows; repeatable.")] = None,
+    object_ids: Annotated[
+        Path | None, typer.Option(help="Names of the objects by their indices, one per line.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Read answers of another system, say what was left out, and write a file that describes itself.
@@ -197,7 +203,9 @@ def _pairs(given: list[str] | None, option: str) -> dict[str, str] | None:
 
 @app.command("fetch")
 def fetch_command(
-    names: Annotated[list[str] | None, typer.Argument(help="Published files; without a name they are listed.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Names of published files; without a name all are listed.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Also copy the files below this folder.")] = None,
     as_json: AsJson = False,
 ) -> None:

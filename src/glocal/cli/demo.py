@@ -52,10 +52,10 @@ def demo(
     put(
         "",
         "[95 % intervals] on objects and images that no fit has seen; * differs from original (p < 0.05, corrected).",
-        "At equal agreement glocal keeps more neighbours than global, and the categories of which people said nothing.",
+        "At equal agreement glocal keeps more neighbours than global, and the categories that no answer is about.",
         "Chance is 0.333 in agreement, 0.167 and 0.017 in few-shot, 0.5 in anomalies; people is the best possible.",
         "",
-        f"{seconds:.1f} s. To look at: {page or out / 'table.md'}. The files that a fit takes, to go on with:",
+        f"{seconds:.1f} s. Open {page or out / 'table.md'}. To continue with the files of this world:",
         f"glocal fit --features {world / 'objects'} --answers {world / 'answers.npz'} "
         f"--local-features {world / 'local.npy'} --keep 0.9 --out transform.npz",
     )

@@ -43,10 +43,10 @@ _LEAST = 0.1  # of the answers are to questions asked again: fewer are by accide
 class Scoring(Options):
     """The options of every command, and what it does with them: score each arm on the same data, show the rows."""
 
-    transform: str | None = Field(None, description="Transform file, or a name that glocal transforms pull takes.")
+    transform: str | None = Field(None, description="Transform file, or a name that glocal transforms pull lists.")
     baseline: list[str] | None = Field(
         None,
-        description="Also score this, and the paired difference to it: original, centred (columns less their means), "
+        description="Also score this baseline, and the paired difference from it: original, centred (columns less their means), "
         "pca (100 axes), or a transform; repeatable.",
     )
     out: Path | None = Field(None, description="JSON-lines file that the scores are appended to.")
@@ -130,9 +130,9 @@ class Sides(Options):
     """Training and test images with their classes."""
 
     train: Path = Field(description="Feature file of the training images.")
-    train_labels: Path | None = Field(None, description="Class of each training image, .npy or one a line.")
+    train_labels: Path | None = Field(None, description="Class of each training image, .npy or one per line.")
     test: Path = Field(description="Feature file of the test images.")
-    test_labels: Path | None = Field(None, description="Class of each test image, .npy or one a line.")
+    test_labels: Path | None = Field(None, description="Class of each test image, .npy or one per line.")
     breeds: Literal["entity13", "entity30", "living17", "nonliving26"] | None = Field(
         None,
         description="A BREEDS task: labels are ImageNet classes; superclasses are told apart, some of whose classes "
@@ -158,7 +158,7 @@ def odd_one_out_command(
     given: Scoring,
     features: FeaturesPath,
     file: AnswersFile,
-    similarity: Annotated[Literal["cosine", "dot"], typer.Option(help="How pairs are compared.")] = "cosine",
+    similarity: Annotated[Literal["cosine", "dot"], typer.Option(help="Similarity of a pair.")] = "cosine",
     flips: Annotated[Path | None, typer.Option(help="Write the answers that differ from the baseline, .csv.")] = None,
 ) -> None:
     """Agreement with people: accuracy with interval, loss in nats, tie rate; where people were asked again, their own.
@@ -201,11 +201,11 @@ def rsa_command(
     given: Scoring,
     features: FeaturesPath,
     rdm: Annotated[Path, typer.Option(help="Human dissimilarities, (n, n) or (people, n, n); NaN for a missing pair.")],
-    rdm_index: Annotated[Path | None, typer.Option(help="Objects of the RDM: one index a row, .npy or text.")] = None,
+    rdm_index: Annotated[Path | None, typer.Option(help="Objects of the RDM: one index per row, .npy or text.")] = None,
     object_ids: Annotated[
-        Path | None, typer.Option(help="Names of the objects that the RDM indexes, one a line.")
+        Path | None, typer.Option(help="Names of the objects that the RDM indexes, one per line.")
     ] = None,
-    kernel: Annotated[Literal["cosine", "correlation", "dot"], typer.Option(help="How pairs are compared.")] = "cosine",
+    kernel: Annotated[Literal["cosine", "correlation", "dot"], typer.Option(help="Similarity of a pair.")] = "cosine",
 ) -> None:
     """Agreement with people: rank correlation with their dissimilarities, interval over objects, noise ceiling.
 
@@ -227,7 +227,7 @@ def few_shot_command(
     given: Scoring,
     sides: Sides,
     shots: Annotated[int, typer.Option(min=1, help="Training images of each class.")] = 5,
-    draws: Annotated[int, typer.Option(min=1, help="How often the shots are drawn.")] = 5,
+    draws: Annotated[int, typer.Option(min=1, help="Number of draws of the shots.")] = 5,
     probe: Annotated[
         Literal["logistic", "ncm", "1nn"],
         typer.Option(help="Logistic regression, nearest class mean, or nearest neighbour."),
@@ -307,7 +307,7 @@ def structure_command(
 def retrieval_command(
     given: Scoring,
     queries: Annotated[Path, typer.Option(help="Feature file of the queries.")],
-    query_labels: Annotated[Path, typer.Option(help="One label a query.")],
+    query_labels: Annotated[Path, typer.Option(help="One label per query.")],
     gallery: Annotated[Path, typer.Option(help="Feature file searched in; of the same file all but the query.")],
     gallery_labels: Annotated[Path, typer.Option(help="One label a row: its class, or the image of a caption.")],
 ) -> None:

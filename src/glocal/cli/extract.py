@@ -31,7 +31,9 @@ class NetworkForm(Options):
     panel: ClassVar[str] = "Network"
 
     weights: str | None = Field(None, description="Checkpoint file, or none for random weights.")
-    pool: Literal["auto", "cls", "mean", "flatten"] = Field("auto", description="From tokens or maps to one row.")
+    pool: Literal["auto", "cls", "mean", "flatten"] = Field(
+        "auto", description="How tokens or feature maps become one row."
+    )
     device: str = Field("auto", description="Any torch device; auto is a GPU if there is one.")
     dtype: Literal["float32", "float16", "bfloat16"] = Field("float32", description="Precision of the network.")
     batch_size: int = Field(32, ge=1, description="Images in one pass of the network.")
@@ -57,9 +59,11 @@ def extract(
     list_layers: Annotated[bool, typer.Option("--list-layers", help="List the layers of the model and stop.")] = False,
     root: Annotated[Path | None, typer.Option(help="Folder of a data set. [default: images in glocal's cache]")] = None,
     download: Annotated[bool, typer.Option("--download", help="Download a data set that is missing.")] = False,
-    shard: Annotated[str, typer.Option(help="i/n: do the i-th of n parts; all parts share one --out folder.")] = "1/1",
+    shard: Annotated[
+        str, typer.Option(help="i/n: compute the i-th of n parts; all parts share one --out folder.")
+    ] = "1/1",
     skip_unreadable: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Exit with 0 even if some images have no row; they are listed.")
+        bool, typer.Option("--skip-unreadable", help="Exit with 0 even if some images have no row, and list them.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

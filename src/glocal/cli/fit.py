@@ -126,7 +126,7 @@ def _settings(record: FitRecord) -> str:
         return words(asdict(record))
     near, share = record.keep["anchors"], record.keep["share"]
     sides = [words(one) for one in near] + ["the original features"]
-    return f"keep {record.keep['keep']:g} by {share:.2f} of {sides[0]} and {1 - share:.2f} of {sides[1]}"
+    return f"keep {record.keep['keep']:g} mixes {share:.2f} of {sides[0]} and {1 - share:.2f} of {sides[1]}"
 
 
 def words(settings: dict[str, Any]) -> str:

@@ -36,7 +36,7 @@ class AnswersForm(Options):
 
     panel: ClassVar[str] = DATA
 
-    object_ids: Path | None = Field(None, description="Names of the objects that the answers index, one a line.")
+    object_ids: Path | None = Field(None, description="Names of the objects that the answers index, one per line.")
     kind: Literal["odd-one-out", "anchor", "nearest-of-n"] | None = Field(
         None, description="What people were asked, where the file does not state it. [default: odd-one-out]"
     )

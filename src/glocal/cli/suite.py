@@ -12,10 +12,10 @@ from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table, sa
 
 def suite(
     file: Annotated[Path, typer.Argument(metavar="SUITE", help="TOML file that names networks, arms and tasks.")],
-    out: Annotated[Path, typer.Option(help="Folder of the suite; what is done in it is not done again.")],
+    out: Annotated[Path, typer.Option(help="Folder of the suite; finished results in it are reused.")],
     root: Annotated[Path | None, typer.Option(help="What paths are relative to. [default: the file's folder]")] = None,
     skip_missing: Annotated[
-        bool, typer.Option("--skip-missing", help="Leave out the tasks whose files are not there; they are named.")
+        bool, typer.Option("--skip-missing", help="Skip tasks whose files do not exist, and name them.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -50,9 +50,9 @@ def sweep(
                      "'neighbours_kept>=0.9' (as --keep 0.9) or 'agreement>=0.5'."),
     ] = "exchange",
     solver: SolverName = "exact",
-    jobs: Annotated[int, typer.Option(help="Processes that walk the grid; -1: one for each core.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Processes that fit the grid; -1 for one per core.")] = 1,
     scheduler: Annotated[str | None, typer.Option(help="Dask cluster to run on: address or scheduler file.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep in --out; repeat nothing.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the sweep in --out.")] = False,
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip

@@ -1,1 +1,1 @@
-"""Features, answers and how they meet: loading, joining by name, splitting, checking, simulating."""
+"""Features and answers: loading, joining by name, splitting, checking, simulating."""

@@ -75,7 +75,7 @@ class Features:
         object.__setattr__(self, "matrix", matrix)
         if matrix.ndim != 2:
             raise DataError(
-                f"{self.source} has shape {matrix.shape}; features must be (n, p): one row an image. "
+                f"{self.source} has shape {matrix.shape}; features must be (n, p): one row per image. "
                 "Flatten or pool the other axes first."
             )
         if matrix.dtype.kind not in "fiu":
@@ -87,7 +87,7 @@ class Features:
         if self.names is not None and len(self.names) != len(matrix):
             raise DataError(
                 f"{self.source} has {len(matrix)} rows but {len(self.names)} names. "
-                f"{NAMES_FILE} must have one line a row, in the order of the rows."
+                f"{NAMES_FILE} must have one line per row, in the order of the rows."
             )
 
     def __repr__(self) -> str:
@@ -227,7 +227,7 @@ def as_matrix(value: Any) -> np.ndarray:
     try:
         return np.asarray(value)
     except ValueError as error:
-        raise DataError("features have rows of different lengths; they must be (n, p): one row an image.") from error
+        raise DataError("features have rows of different lengths; they must be (n, p): one row per image.") from error
 
 
 def row_blocks(n: int, p: int, rows: int | None = None) -> Iterator[tuple[int, int]]:

@@ -60,7 +60,7 @@ def join(features: Features, answers: Answers, object_ids: Sequence[str] | None 
         elif len(answers.names) != len(features):
             raise DataError(
                 f"the answers name {len(answers.names)} objects but {features.source} has {len(features)} rows and no "
-                "names to join them with. Put a file_names.txt with one line a row beside it."
+                "names to join them with. Put a file_names.txt with one line per row beside it."
             )
     if object_ids is None:
         answers.check_range(len(features))
@@ -92,7 +92,7 @@ def feature_rows(features: Features, object_ids: Sequence[str]) -> Int[np.ndarra
     if features.names is None:
         raise DataError(
             f"object ids were given but {features.source} has no names to join them with. "
-            f"Put a file_names.txt with one line a row, {len(features)} here, beside it."
+            f"Put a file_names.txt with one line per row, {len(features)} here, beside it."
         )
     key = _key(features.names, object_ids)
     row_of = _unique_index(features.names, f"names of {features.source}", key)

@@ -22,7 +22,7 @@ OTHER = "other"
 
 
 def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"]:
-    """Read one label a row.
+    """Read one label per row.
 
     Parameters
     ----------
@@ -60,11 +60,11 @@ def check_labels(
         labels = labels.reshape(-1)
     if labels.ndim != 1 or labels.dtype.kind not in "iuU" or not labels.size:
         raise DataError(
-            f"{source} holds {labels.dtype} of shape {labels.shape}; labels must be one integer or name a row."
+            f"{source} holds {labels.dtype} of shape {labels.shape}; labels must be one integer or name per row."
         )
     if n is not None and len(labels) != n:
         raise DataError(
-            f"{source} has {len(labels)} labels but there are {n} rows. Give one label a row, in their order."
+            f"{source} has {len(labels)} labels but there are {n} rows. Give one label per row, in their order."
         )
     return labels.astype(np.int64) if labels.dtype.kind in "iu" else labels
 
@@ -135,8 +135,8 @@ def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " 
     else:
         raise DataError(
             f"{path} has {table.shape[1]} columns, {member.sum()} of them with 0 and 1 alone, and {len(names)} lines "
-            f"after the first, for {len(ids)} objects. Write (object, category), or a column of 0 and 1 a category, "
-            "with one line an object in their order or their names in the first column."
+            f"after the first, for {len(ids)} objects. Write (object, category), or one column of 0 and 1 per "
+            "category, with one line per object in their order or their names in the first column."
         )
     category = dict(zip(map(object_name, names), found.tolist(), strict=True))
     return np.array([category.get(object_name(name), OTHER) for name in ids])

@@ -79,7 +79,7 @@ def check_rdms(rdms: np.ndarray, source: str = "RDM") -> Float[np.ndarray, "peop
 
 
 def load_index(path: PathLike) -> Int[np.ndarray, " m"]:
-    """Read which objects an RDM is about: one integer a row of the RDM, from ``.npy`` or text.
+    """Read which objects an RDM is about: one integer per row of the RDM, from ``.npy`` or text.
 
     Raises
     ------
@@ -122,10 +122,10 @@ def join_rdms(
     what = f"{features.source} has {known} rows" if object_ids is None else f"the list of object ids has {known} lines"
     if index is None:
         if n != known:
-            raise DataError(f"the RDM is about {n} objects but {what}. Say which with rdm_index, one integer a row.")
+            raise DataError(f"the RDM is about {n} objects but {what}. Say which with rdm_index, one integer per row.")
         index = np.arange(n)
     if len(index) != n:
-        raise DataError(f"the RDM is about {n} objects but its index has {len(index)} entries; one a row is needed.")
+        raise DataError(f"the RDM is about {n} objects but its index has {len(index)} entries; one per row is needed.")
     if int(index.min()) < 0 or int(index.max()) >= known:
         worst = int(index.max() if index.max() >= known else index.min())
         raise DataError(f"the RDM index names object {worst} but {what} (valid 0..{known - 1}).")

@@ -19,7 +19,7 @@ def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray,
     folds : int
         2 to n // 3, so that every part can hold an answer.
     seed : int
-        Of the legacy RandomState, so that folds are the same everywhere.
+        Seed of the legacy RandomState, so that folds are the same everywhere.
 
     Raises
     ------

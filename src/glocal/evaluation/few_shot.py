@@ -151,7 +151,7 @@ def draw_episodes(labels: np.ndarray, shots: int, draws: int = 5, seed: int = 42
     shots, draws : int
         At least 1.
     seed : int
-        Of the legacy RandomState, whose stream never changes.
+        Seed of the legacy RandomState, whose stream never changes.
 
     Returns
     -------

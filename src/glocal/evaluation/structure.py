@@ -75,7 +75,7 @@ def structure(
     labels : (n,) integers or names, or None
         Classes or superclasses whose separation is measured.
     seed : int
-        Of the sample of images whose dissimilarities are compared, where there are more than 2000.
+        Random seed of the sample of images whose dissimilarities are compared, if there are more than 2000.
 
     Raises
     ------

@@ -86,8 +86,8 @@ def open_images(images: PathLike) -> Source:
     ----------
     images : path or pattern
         A folder, searched with its subfolders; a pattern with ``*``, ``?``, ``[`` (``**`` for any depth); a text file
-        with one path a line; or an image. Folders and patterns are taken in natural order, lists in their own. Relative
-        paths of a list start at its folder.
+        with one path per line; or an image. Folders and patterns are taken in natural order, lists in their own.
+        Relative paths of a list start at its folder.
 
     Raises
     ------

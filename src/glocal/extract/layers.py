@@ -1,4 +1,4 @@
-"""Layers: which there are, what their names stand for, several read in one pass, and pooled to one row an image."""
+"""Layers: which there are, what their names stand for, several read in one pass, and pooled to one row per image."""
 
 from __future__ import annotations
 

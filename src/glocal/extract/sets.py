@@ -76,7 +76,7 @@ def load_images(name: str, split: str | None = None, root: PathLike | None = Non
     if known is None:
         raise ParameterError(f"the image data set is {name!r}; allowed are {', '.join(image_sets())}.")
     if name not in _OF_TORCHVISION and (root is None or download):
-        raise ParameterError(f"{name} lies where you keep it and is not downloaded; name its folder (root=).")
+        raise ParameterError(f"{name} is not downloaded; name the folder where you keep it (root=).")
     root = cache_folder() / "images" if root is None else Path(root).expanduser()
     if known["splits"] and (split := split or known["splits"][0]) not in known["splits"]:
         raise ParameterError(f"{name} has no split {split!r}; allowed are {', '.join(known['splits'])}.")

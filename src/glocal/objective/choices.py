@@ -46,7 +46,7 @@ class ChoiceLoss:
     X : (n, p) array
         Standardized features of the objects; its dtype, float32 or float64, is that of the computation.
     objects : (t, m) integers
-        Of each answer, as rows of X.
+        The objects of each answer, as rows of X.
     pairs : sequence of (int, int)
         The candidate pairs of every answer, as columns of `objects`, the chosen one first: k of them.
     weights : (t,) float64 or None

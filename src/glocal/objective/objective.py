@@ -33,7 +33,7 @@ class Objective:
     alpha, lmbda : float
         α, 0 to below 1, and λ.
     mix : float
-        Of the penalty: see `penalty`; 0 for `naive`.
+        Mix of the penalty: see `penalty`; 0 for `naive`.
     """
 
     choices: ChoiceLoss

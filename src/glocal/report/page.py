@@ -25,7 +25,7 @@ def report_page(runs: Sequence[Run], *, title: str | None = None, pictures: dict
     Parameters
     ----------
     runs : sequence of Run
-        Of `load_runs`; each has a section of its own.
+        Runs from `load_runs`; each has a section of its own.
     title : str or None
         None names the folders.
     pictures : dict or None

@@ -1,4 +1,4 @@
-"""Colours and shapes of arms, told apart without colour too (Okabe & Ito 2008)."""
+"""Colours and shapes of arms, distinguishable without colour too (Okabe & Ito 2008)."""
 
 from __future__ import annotations
 

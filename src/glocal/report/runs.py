@@ -38,7 +38,7 @@ class Run:
         Of a sweep: a row for each fold and setting; a row for each setting, the original features among them (None
         while it is unfinished).
     choice : dict
-        Of a sweep: the rule, its reason and the chosen setting.
+        The rule of a sweep, its reason and the chosen setting.
     fits : dict
         The records of fits by their names.
     views : dict

@@ -1,4 +1,4 @@
-"""What must be said before anybody uses a transform: wrong file, collapsed, harmful, unfinished, overfitted."""
+"""Warnings before a transform is used: wrong file, collapsed, harmful, unfinished, overfitted."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def lambda_max(choices: ChoiceLoss, mix: float = 0.0) -> float:
     choices : ChoiceLoss
         In float64.
     mix : float
-        Of the penalty, 0 to below 1.
+        Mix of the penalty, 0 to below 1.
     """
     a = np.linalg.eigvalsh(choices.slopes(np.zeros((choices.X.shape[1], 1), choices.X.dtype)).M)
     low = max(0.0, -float(a[0]))

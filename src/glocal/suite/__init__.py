@@ -1,4 +1,4 @@
-"""Many arms, many tasks, one table: a TOML file names them, a folder keeps what is done."""
+"""Score many arms on many tasks: a TOML file names them, a folder keeps the results, a table shows them."""
 
 from typing import Any
 

@@ -97,7 +97,7 @@ class Plan(Shared):
         ParameterError
             An unknown key, a missing one, or an arm or task that is not allowed.
         """
-        values = read_object(source, what="suite", fix="Mend that line.")
+        values = read_object(source, what="suite", fix="Correct that line.")
         arms = values.get("arms")
         if isinstance(arms, dict) and arms:
             values.setdefault("baseline", next(iter(arms)))

@@ -40,7 +40,7 @@ class Shared(Options):
     categories : path or None
         The objects' superordinate categories, by which views are coloured; see `load_categories`.
     kind : str or None
-        Of the answers, where their file does not state it.
+        Kind of the answers, if their file does not state it.
     seed, folds : int
     """
 

@@ -1,4 +1,4 @@
-"""The whole front in one run: every setting of a grid on folds of objects, one choice, refitted.
+"""Fit every setting of a grid on folds of objects, show the front, and refit one choice.
 
 Names load when they are used: a report needs the front alone.
 """

@@ -66,7 +66,7 @@ def choose(means: pd.DataFrame, rule: str = "exchange") -> tuple[int, str]:
     Parameters
     ----------
     means : DataFrame
-        Of `means_over_folds`; the row of the original features, if it is there, cannot be chosen.
+        The frame of `means_over_folds`; the row of the original features, if present, cannot be chosen.
     rule : str
         ``"exchange"``: the largest agreement + 0.3 × neighbours kept. ``"loss"``: the smallest held-out loss, as the
         authors do. ``"neighbours_kept>=0.9"``: the best agreement among settings that keep so many neighbours;

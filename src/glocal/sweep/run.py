@@ -111,7 +111,7 @@ def sweep(
         In place of a rule: the best agreement among the settings that keep this share of the neighbours, a mean over
         folds. ``glocal.fit(data, keep=…)`` needs no grid, and mixes fits so that little more is kept than asked.
     solver : Exact, PaperLoop or None
-        Of every point; None is ``Exact(tol=1e-4)``. The choice is refitted with the default tolerance.
+        Solver of every point; None is ``Exact(tol=1e-4)``. The choice is refitted with the default tolerance.
     jobs : int
         Processes that walk the paths, with an equal share of the processor's threads; -1 takes one for each core.
     scheduler : str or None
@@ -293,7 +293,7 @@ def _held(file: Path, told: dict[str, Any], work: list[tuple[int, list[Setting]]
         raise ParameterError(f"{file.parent} holds another sweep (its {other} differs). Choose another --out.")
     rows = read_rows(file, ("fold", *SETTING[:-1], "status"), what="points") if file.exists() else []
     if rows and not resume:
-        raise ParameterError(f"{file.parent} holds {len(rows)} points of this sweep. Pass --resume to go on with it.")
+        raise ParameterError(f"{file.parent} holds {len(rows)} points of this sweep. Pass --resume to continue it.")
     with atomic_write(about) as stream:
         stream.write(to_json(told).encode())
     known, kept = {_key(row["fold"], row): row for row in rows}, Rows()
@@ -334,6 +334,6 @@ def _parallel(data: FitData, jobs: int, scheduler: str | None) -> Iterator[jobli
             if isinstance(error, GLocalError) or not (scheduler or isinstance(error, BrokenProcessPool)):
                 raise
             raise ClusterError(
-                f"what walked the paths was lost ({type(error).__name__}: {one_line(error)[:100]}). Finished paths are "
-                "kept: go on with --resume."
+                f"the processes that ran the paths were lost ({type(error).__name__}: {one_line(error)[:100]}). "
+                "Finished paths are kept: continue with --resume."
             ) from error

@@ -81,7 +81,7 @@ def apply_parquet(
     out : path
         A ``.parquet`` file for a file; else a folder.
     column : str or None
-        Of the vectors; None chooses it for all files as `Features.load` does.
+        Column of the vectors; None chooses it for all files as `Features.load` does.
     normalize : bool
         First scale each row to length 1, as in `LinearTransform.apply`.
 

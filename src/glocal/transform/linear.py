@@ -119,7 +119,7 @@ class LinearTransform:
         DataError
             The rows do not have p columns, or are not real numbers.
         """
-        torch = sys.modules.get("torch")  # whoever has a tensor has imported it
+        torch = sys.modules.get("torch")  # a caller that has a tensor has imported it
         is_tensor = torch is not None and isinstance(features, torch.Tensor)
         if not (is_tensor or isinstance(features, np.ndarray)):
             raise DataError(

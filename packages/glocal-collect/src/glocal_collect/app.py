@@ -158,7 +158,7 @@ def create_app(study: Study, database: Database) -> FastAPI:
                     raise Refused(413, f"The answer is longer than {_LONGEST} bytes.")
             found = Given.model_validate_json(data)
         except ClientDisconnect as error:
-            raise Refused(400, "The answer broke off.") from error
+            raise Refused(400, "The answer is incomplete.") from error
         except ValidationError as error:
             raise Refused(422, 'The answer must be {"choice": 0 to 2 or null, "seconds": 0 to 1e6}.') from error
         if settings.kind == "anchor" and found.choice == 0:

@@ -107,7 +107,7 @@ def _study(out: Path, images: str, given: Settings) -> Study:
         study = open_study(out)
         return study.changed(study.settings.replace(**given.model_dump(exclude_unset=True)))
     if not images:
-        raise ParameterError(f"{out} is not a study yet. Name the images that it is to show.")
+        raise ParameterError(f"{out} is not a study yet. Name the images to show.")
     with progress_bar("preparing images", unit="images") as progress:
         study = create(out, images, given, progress)
     if study.left_out:

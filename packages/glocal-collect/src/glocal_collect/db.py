@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS answers (      -- choice is a position, or NULL for "
 class Database:
     """A file of SQLite in WAL mode, written by one thread at a time; a transaction has ended when it is on the disk.
 
-    Another process may write too: whoever writes takes the lock of the file at once (``BEGIN IMMEDIATE``).
+    Another process may write too: each writer takes the lock of the file at once (``BEGIN IMMEDIATE``).
     """
 
     def __init__(self, path: Path) -> None:

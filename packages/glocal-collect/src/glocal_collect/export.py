@@ -108,7 +108,7 @@ def save_npz(found: Collected, path: Path) -> int:
     ``again``.
     """
     if not found.told.any():
-        raise DataError("the study has no answers yet. Export it when people have answered.")
+        raise DataError("the study has no answers yet. Export it once people have answered.")
     told = found.table[found.told].rename(columns={"number": "order"})
     more = {name: told[name].to_numpy() for name in ("time", "order", "choice", "trial", "again")}
     write_npz(path, {**found.answers().members(), **more, "source": told["source"].to_numpy(np.str_)})

@@ -52,10 +52,13 @@ class Answering:
                 return Refused(404, "This link is not valid.")
             if token.name and one(connection, "SELECT id FROM people WHERE name = ?", token.name):
                 connection.execute("UPDATE people SET contested = contested + 1 WHERE name = ?", (token.name,))
-                return Refused(409, "Somebody has begun with your id, from another address. Tell who invited you.")
+                return Refused(
+                    409,
+                    "Somebody has begun with your id, from another address. Please tell the person who invited you.",
+                )
             most = self.settings.people
             if most is not None and one(connection, "SELECT count(*) FROM people") >= most:
-                return Refused(429, "This study has all the people that it needs. Thank you for your interest.")
+                return Refused(429, "This study already has enough participants. Thank you for your interest.")
             row = (token.id, token.name or None, now)
             connection.execute("INSERT INTO people (id, name, consented) VALUES (?, ?, ?)", row)
         elif found["consented"] is None:

@@ -19,9 +19,12 @@ class Settings(Options):
     catch: float = Field(0.02, ge=0, le=0.5, description="Share of trials with two equal images: one answer is right.")
     per_person: int = Field(200, ge=1, le=100_000, description="Trials for each person.")
     people: int | None = Field(
-        None, ge=1, le=100_000, description="People: one link each (default 1); with --open the most that begin."
+        None,
+        ge=1,
+        le=100_000,
+        description="Number of people: one link each (default 1); with --open the maximum number who can begin.",
     )
-    open: bool = Field(False, description="One link for all: whoever opens it begins as a new person.")
+    open: bool = Field(False, description="One link for all: each visitor begins as a new person.")
     begin_per_minute: int = Field(60, ge=1, le=100_000, description="With --open: people who may begin in a minute.")
     days: float = Field(90.0, gt=0, le=36_500, description="Days after which all links of the study end.")
     fastest: float = Field(0.3, ge=0, le=3600, description="Least mean seconds between answers; 0 for no limit.")

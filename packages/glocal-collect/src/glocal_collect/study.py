@@ -54,7 +54,7 @@ class Study:
         return time.time() > self.made + self.settings.days * 86_400
 
     def revoked(self, link: str) -> bool:
-        """Whether ``revoked.txt`` names a link: the id of a person, or ``open`` or ``owner``, one a line."""
+        """Whether ``revoked.txt`` names a link: the id of a person, or ``open`` or ``owner``, one per line."""
         with contextlib.suppress(FileNotFoundError):
             return link in (self.folder / "revoked.txt").read_text(encoding="utf-8").split()
         return False

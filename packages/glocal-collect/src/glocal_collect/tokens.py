@@ -54,7 +54,7 @@ class Signer:
     def recruited(self, name: str, session: str) -> Token:
         """The token of somebody whom a recruiting site sent: the same whenever they come back with the same address.
 
-        `name` is their id there and `session` what the site adds to it, which others do not know: whoever comes with
+        `name` is their id there and `session` a secret that the site adds to it: a visitor with
         the same id and another session is another person.
         """
         return Token(PERSON, f"o{self._digest(f'person {name} {session}').hex()[:12]}", name)

@@ -1,4 +1,4 @@
-"""Look at features and answers before they are used: what is wrong, what follows from it, and what to do."""
+"""Check features and answers before they are used: what is wrong, what follows from it, and how to fix it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _findings(case: Case, progress: Callable[[str], None]) -> Iterator[Finding]:
         if case.heldout is not None and len(answers) and len(case.heldout):
             yield from check_heldout(answers, case.heldout)
     except DataError as refused:
-        yield error("answers", str(refused).rstrip("."), "nothing can be learned from this file", "mend the file")
+        yield error("answers", str(refused).rstrip("."), "nothing can be learned from this file", "correct the file")
 
 
 def _wrong(found: list[Finding]) -> bool:

@@ -56,8 +56,8 @@ def check_answers(case: Case) -> Iterator[Finding]:
         yield warning(
             "base",
             "answers: object 0 is the only one never named; the file may count from 1",
-            "each answer is learned from the images of the neighbours in the list",
-            "pass base=1 if it does (then the list of objects needs one line more)",
+            "each answer is learned from the wrong images",
+            "pass base=1 if so (the list of objects then has one more line)",
             {"objects": n},
         )
     if len(seen) < n:
@@ -66,7 +66,7 @@ def check_answers(case: Case) -> Iterator[Finding]:
             "coverage",
             f"answers: {n - len(seen)} of {n} {listed} are never named",
             "nothing is learned about these objects",
-            "nothing, if that is meant; else check the base and the list of objects",
+            "nothing, if that is intended; otherwise check the base and the list of objects",
             {"never": n - len(seen), "objects": n},
         )
     yield from _repeats(answers)
@@ -97,8 +97,8 @@ def _repeats(answers: Answers) -> Iterator[Finding]:
         yield note(
             "duplicates",
             f"answers: {copies} answers repeat another one exactly",
-            "what is repeated counts as often as it is there",
-            "nothing, if the questions were asked several times; weights say the same without copies",
+            "duplicates are counted more than once",
+            "nothing, if the questions were asked several times; otherwise remove the copies",
             {"answers": copies},
         )
     if contradictions:
@@ -157,8 +157,8 @@ def check_columns(features: Features, answers: Answers, at_most: int = MANY_ANSW
                 "reference",
                 f"answers: the features agree with {share:.3f} of them if column {reference} is the reference and "
                 f"column {chosen} the chosen one, and with {shares[0]:.3f} as stated (columns 0 and 1)",
-                "the fit compares with another object than people did",
-                "check which column holds the reference: it is first, the chosen one second",
+                "the fit compares with a different object than people did",
+                "check which column holds the reference: it comes first, the chosen one second",
                 evidence | {"otherwise": share},
             )
             return
@@ -176,14 +176,14 @@ def check_columns(features: Features, answers: Answers, at_most: int = MANY_ANSW
             else "the fit learns that the farther one is the nearer",
             f"check the convention of the file; pass odd_column={2 - best} if that is it"
             if odd
-            else "check which column holds the chosen alternative: the reference is first, the chosen one second",
+            else "check which column holds the chosen alternative: the reference comes first, the chosen one second",
             evidence | {"otherwise": float(shares[best])},
         )
     elif abs(shares[0] - chance) < 3 * error and len(answers) >= 1000:
         yield warning(
             "order",
             f"answers: the features agree with {shares[0]:.3f} of them, which is chance",
-            "answers about one object are learned from the image of another one",
+            "answers about one object are learned from the image of another",
             "check that answers and features list the objects in the same order (object_ids, order)",
             evidence,
         )
@@ -209,10 +209,10 @@ def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
         yield Finding(
             "note" if new_people else "error",
             "leakage",
-            f"held-out answers: {where.sum()} of {len(test)} are about questions that are among the answers to train on"
-            + (", put to other persons" if new_people else f" ({asked.sum()} answers there)"),
-            "scores on the held-out answers are those of questions that were trained on",
-            "nothing, if new persons are what you ask about; for new objects, split by objects"
+            f"held-out answers: {where.sum()} of {len(test)} repeat questions of the training answers"
+            + (", asked of other persons" if new_people else f" ({asked.sum()} answers there)"),
+            "the held-out score is partly a score on training questions",
+            "nothing, if you want to know about new persons; for new objects, split by objects"
             if new_people
             else "split again (glocal data split)",
             {"train": int(asked.sum()), "heldout": int(where.sum())},
@@ -222,9 +222,9 @@ def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
     if len(objects) and not new_people:
         yield warning(
             "leakage",
-            f"held-out answers: {len(objects)} of the {len(test.named())} objects that they name are in the answers to "
-            "train on",
-            "scores on the held-out answers are not those of new objects",
+            f"held-out answers: {len(objects)} of the {len(test.named())} objects that they name also occur in the "
+            "training answers",
+            "the held-out score says nothing about new objects",
             "hold out objects (glocal data split) to score on objects that no fit has seen",
             {"objects": len(objects)},
         )

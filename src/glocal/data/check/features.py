@@ -69,7 +69,7 @@ def _in_features(features: Features, what: str) -> Iterator[Finding]:
         yield warning(
             "names",
             f"{what}: {len(names) - len(set(names))} names are not unique (folder and extension ignored)",
-            "answers about one object are learned from the image of another one",
+            "answers about one object are learned from the image of another",
             "rename them if objects are to be joined by name",
             {"repeated": len(names) - len(set(names))},
         )
@@ -128,7 +128,7 @@ def _columns(found: _Profile, what: str) -> Iterator[Finding]:
             "constant",
             f"{what}: {constant.sum()} of {p} columns are constant"
             + (f", {dead} of them 0 everywhere" if dead else ""),
-            "they distinguish nothing and take part in the two scalars that standardize all the others",
+            "they distinguish nothing, and they distort the two numbers that standardize all columns",
             "drop them, here and in all later features, or leave them",
             {"columns": int(constant.sum()), "dead": dead, "first": int(constant.argmax())},
         )
@@ -152,7 +152,7 @@ def _columns(found: _Profile, what: str) -> Iterator[Finding]:
                 f"{what}: column {column} alone has {spread[column]:.0%} of the variance and {offset[column]:.0%} of "
                 f"the squares (mean {found.mean[column]:.3g}, std {found.std[column]:.3g}; median std of all "
                 f"{np.median(found.std):.3g})",
-                "similarities and both scalars are those of this column alone",
+                "this column alone determines the similarities and the standardization",
                 "extract that column again, or drop it here and in all later features",
                 {"column": column, "variance": float(spread[column]), "squares": float(offset[column])},
             )
@@ -182,8 +182,8 @@ def _rows(found: _Profile, what: str) -> Iterator[Finding]:
         yield warning(
             "lengths",
             f"{what}: {unit.sum()} of {n} rows have length 1, the others {rest:.3g} (median)",
-            "the two scalars fit neither part, and similarities tell the parts apart, not the images",
-            "write all rows in one way",
+            "the standardization fits neither part, and similarities separate the two parts instead of the images",
+            "prepare all rows in the same way",
             {"unit": int(unit.sum()), "others": rest},
         )
 
@@ -201,8 +201,8 @@ def _standardized(found: _Profile, scalars: Standardization, what: str) -> Itera
         yield warning(
             "standardized",
             f"{what}: {how if centred else whole}; they were {'standardized' if unit or overall else 'centred'} before",
-            "a transform learned here applies only to features standardized by the same, lost numbers",
-            "give the features as the network makes them; the numbers taken off cannot be found again",
+            "a transform learned here applies only to features standardized by the same numbers, which are lost",
+            "use the features as the network gives them; the lost numbers cannot be recovered",
             {"column_mean": center, "mean": scalars.mean, "std": scalars.std},
         )
 
@@ -219,7 +219,7 @@ def _duplicates(features: Features, what: str) -> Iterator[Finding]:
             "duplicates",
             f"{what}: {copy.sum()} rows repeat another row exactly (first: row {row}, which is row {original[row]} "
             f"again; at most {counts.max()} alike)",
-            "what is repeated counts as often as it is there, and copies are neighbours",
+            "duplicates are counted more than once, and copies become each other's nearest neighbours",
             "check for images extracted twice, or a failed extraction that repeats its last batch",
             {"rows": int(copy.sum()), "first": row},
         )
@@ -250,11 +250,11 @@ def check_local(features: Features, local: Features, images: Int[np.ndarray, " k
         found.append(
             warning(
                 "local scale",
-                f"local features: by the mean and std of the object features they have mean {mean:.3g} and std "
-                f"{std:.3g}, where features made alike have about 0 and 1"
-                + (f"; rows have length {theirs:.3g}, those of the objects {ours:.3g}" if unit else ""),
-                "the local term keeps neighbours under a standardization that is not theirs",
-                "make both alike and leave both raw",
+                f"local features: standardized like the objects they have mean {mean:.3g} and std "
+                f"{std:.3g}, not about 0 and 1"
+                + (f"; their rows have length {theirs:.3g}, those of the objects {ours:.3g}" if unit else ""),
+                "the local term keeps neighbours under a wrong standardization",
+                "prepare both in the same way, as the network gives them or with rows of length 1, and later files too",
                 {"mean": mean, "std": std, "length": theirs, "object_length": ours},
             )
         )
@@ -267,8 +267,8 @@ def check_local(features: Features, local: Features, images: Int[np.ndarray, " k
                 "local columns",
                 f"local features: the means of their columns correlate {means:.2f} with those of the objects, the stds "
                 f"{stds:.2f}; unrelated columns have less than {limit:.2f}",
-                "the local term keeps the neighbours of another space than the one that is aligned",
-                "take both from the same network and layer, columns in the same order, and neither of them transformed",
+                "the local term keeps neighbours of a different space",
+                "take both from the same network and layer, with columns in the same order and neither transformed",
                 {"means": means, "stds": stds, "limit": limit},
             )
         )
@@ -277,8 +277,8 @@ def check_local(features: Features, local: Features, images: Int[np.ndarray, " k
             note(
                 "local kind",
                 f"local features: their mean row has a cosine of {cosine:.2f} with that of the objects",
-                "the local term keeps neighbours among things of another kind, such as texts beside images",
-                "nothing, if that is meant; else take images, by the same network and layer as the objects",
+                "the local term keeps the neighbours of other things, such as texts instead of images",
+                "nothing, if that is intended; otherwise use images, from the same network and layer",
                 {"cosine": cosine},
             )
         )

@@ -78,6 +78,6 @@ class Case:
 
 
 def warn(findings: Iterable[Finding]) -> None:
-    """Warn of each, in the name of whoever called the caller."""
+    """Warn of each, at the line of the caller's caller."""
     for finding in (one for one in findings if one.severity != "note"):
         warnings.warn(f"{finding.message}. Fix: {finding.fix}.", DataWarning, stacklevel=4)

@@ -66,7 +66,7 @@ def check_order(case: Case) -> Iterator[Finding]:
             f"answers: as the files are read now, the features agree with {evidence['agreement']:.3f} of the "
             f"{len(touched)} answers about {changed} objects, and with {evidence['otherwise']:.3f} if {told}"
         )
-        consequence = "answers about one object are learned from the image of another one"
+        consequence = "answers about one object are learned from the image of another"
         best = float(gain.sum()), warning(check, message, consequence, fix, evidence)
     if best is not None:
         yield best[1]

@@ -41,7 +41,7 @@ def check_people(answers: Answers, credit: Float[np.ndarray, " t"] | None = None
         yield warning(
             "seconds",
             f"answers: the median time of an answer is {median:.0f} seconds",
-            "the speed of persons is judged by a wrong unit",
+            "response times are judged in the wrong unit",
             "divide the times by 1000 if they are milliseconds",
             {"median": median},
         )
@@ -57,12 +57,12 @@ def check_people(answers: Answers, credit: Float[np.ndarray, " t"] | None = None
         yield from _named(
             found, found["fast"] > _MOSTLY, "fast",
             f"give more than half of their answers in less than {FAST} s",
-            "nobody looks at three pictures in that time",
+            "nobody can look at three pictures in that time",
         )  # fmt: skip
     if "odds_inattentive" in found:
         yield from _named(
             found, found["odds_inattentive"] > limit, "catch", "fail catch trials as if at random",
-            "who did not attend to questions with one right answer did not attend to the others",
+            "a person who misses questions with a known answer is unlikely to attend to the others",
         )  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def _votes(w: Float[np.ndarray, " t"]) -> Iterator[Finding]:
     most, consequence = int(w.argmax()), "some answers count for nothing, or for too much"
     if (w == 0).any():
         message = f"answers: {int((w == 0).sum())} of {len(w)} have weight 0 and count for nothing"
-        fix = "nothing, if that is meant; else check the column of votes"
+        fix = "nothing, if that is intended; otherwise check the column of votes"
         yield note("votes", message, consequence, fix)
     if w[most] > 1 and (w != np.round(w)).any():
         message = f"answers: weights up to {w[most]:g} are neither whole votes nor probabilities"
@@ -89,6 +89,6 @@ def _named(found: pd.DataFrame, which: pd.Series[bool], check: str, what: str, c
             check,
             f"persons: {len(persons)} of {len(found)} {what} ({shown}), {answers} of {found['answers'].sum()} answers",
             consequence,
-            "look at their answers, and leave out these persons: answers.select(~numpy.isin(answers.person, persons))",
+            "inspect their answers and exclude these persons: answers.select(~numpy.isin(answers.person, persons))",
             {"persons": persons, "answers": answers},
         )

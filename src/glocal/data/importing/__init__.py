@@ -1,4 +1,4 @@
-"""Answers as other systems write them, read into `Answers`; and a table of answers, written."""
+"""Read the answer files of other systems into `Answers`, and write answers as a table."""
 
 from glocal.data.importing.convert import FORMATS, import_answers
 from glocal.data.importing.table import Imported, to_csv

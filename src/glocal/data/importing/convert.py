@@ -35,7 +35,7 @@ def import_answers(
     format : str
         One of `FORMATS`.
     names : path or sequence of str, or None
-        The objects in the order of their indices; a file has one a line.
+        The objects in the order of their indices; a file has one per line.
     **options
         Those of the function that reads the format; None leaves its default.
 
