@@ -46,8 +46,8 @@ class Scoring(Options):
     transform: str | None = Field(None, description="Transform file, or a name that glocal transforms pull lists.")
     baseline: list[str] | None = Field(
         None,
-        description="Also score this baseline, and the paired difference from it: original, centred (columns less their means), "
-        "pca (100 axes), or a transform; repeatable.",
+        description="Also score this baseline and the paired difference from it: original, centred (columns minus "
+        "their means), pca (100 axes), or a transform; repeatable.",
     )
     out: Path | None = Field(None, description="JSON-lines file that the scores are appended to.")
     as_json: AsJson = False
@@ -135,8 +135,8 @@ class Sides(Options):
     test_labels: Path | None = Field(None, description="Class of each test image, .npy or one per line.")
     breeds: Literal["entity13", "entity30", "living17", "nonliving26"] | None = Field(
         None,
-        description="A BREEDS task: labels are ImageNet classes; superclasses are told apart, some of whose classes "
-        "train and others test.",
+        description="A BREEDS task: labels are ImageNet classes; the probe learns superclasses from some of their "
+        "classes and is tested on others.",
     )
 
     def load(self, given: Scoring) -> tuple[Features, Features, np.ndarray, Features, np.ndarray]:
