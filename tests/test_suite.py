@@ -390,7 +390,7 @@ def test_the_tasks_of_breeds_and_other_anomalies_are_those_of_the_library(folder
 def test_keys_of_a_task_that_do_not_fit_are_refused(tmp_path, old, new, noun):
     """A key that lacks another, or contradicts one."""
     (tmp_path / "suite.toml").write_text(ONE_ARM + BREEDS_TASK.replace(old, new, 1))
-    with pytest.raises(ParameterError, match=noun):
+    with pytest.raises(FileError, match=noun):
         Plan.load(tmp_path / "suite.toml")
 
 

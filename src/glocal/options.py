@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from glocal.errors import ParameterError
+from glocal.errors import FileError, ParameterError
 
 Model = TypeVar("Model", bound="Options")
 
@@ -50,11 +50,11 @@ class Options(BaseModel):
 
     @classmethod
     def read(cls: type[Model], values: Mapping[str, Any], where: str) -> Model:
-        """The options that a file holds; an error names the file."""
+        """The options that a file holds; what is refused is a FileError that names the file."""
         try:
             return cls(**values)
         except ParameterError as error:
-            raise ParameterError(f"{where}: {error}") from error
+            raise FileError(f"{where}: {error}") from error
 
     def replace(self: Model, **changes: Any) -> Model:
         """The same options but for some; all are checked together."""

@@ -93,9 +93,7 @@ class Plan(Shared):
         Raises
         ------
         FileError
-            Missing, or not TOML.
-        ParameterError
-            An unknown key, a missing one, or an arm or task that is not allowed.
+            Missing, not TOML, an unknown key, a missing one, or an arm or task that is not allowed.
         """
         values = read_object(source, what="suite", fix="Correct that line.")
         arms = values.get("arms")

@@ -94,9 +94,9 @@ def settings(grid: str | Mapping[str, Any] | PathLike, *, local: bool, eta: bool
     Raises
     ------
     FileError
-        The file is missing or not TOML.
+        The file is missing, not TOML, or holds an unknown key or a value of the wrong kind.
     ParameterError
-        An unknown key, a value that `Arm` does not allow, a setting that is there twice, or none at all.
+        A value that `Arm` does not allow, a setting that is there twice, or none at all.
     """
     if isinstance(grid, Mapping):
         given = Grid(**grid)
