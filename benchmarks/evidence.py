@@ -7,7 +7,8 @@ clip      few-shot, anomaly detection and retrieval on CLIP, with controls (evid
 suite     few-shot, anomaly detection and neighbours on the same images by `glocal suite`
 tables    nothing new: the tables are filled again from the record
 Each part writes its keys of docs/evidence.json and fills the tables of docs/results.md that stand between comments
-``<!-- evidence: NAME -->`` and ``<!-- evidence: end -->``. Finished fits and cells in bench-out are not computed again.
+``<!-- evidence: NAME -->`` and ``<!-- evidence: end -->``. Finished fits and cells are not computed again: delete
+bench-out/evidence to measure anew.
 
 CLIP and BLIP have rows of length 1. Local images are Flickr photographs (CLIP) and ImageNet photographs (the small
 networks); BLIP has no others than the objects' own. Needs GLOCAL_DATA_DIR.
@@ -110,8 +111,7 @@ def fronts() -> Record:
         local = local or objects / "features.npy"
         given = ("--features", objects, *named(), "--local-features", local, "--out", out, *resumed)
         commands[network] = run("sweep", *given, unless=out / "front.csv")[1]
-        front = pd.read_csv(out / "front.csv")
-        means = pd.concat([front[front["method"] == "original"], pd.read_csv(out / "means.csv")])
+        means = pd.read_csv(out / "means.csv")
         rows += [
             {
                 "network": network,
@@ -281,7 +281,7 @@ def suite() -> Record:
             np.save(root / f"{name}{part}.npy", X[rows].astype(np.float32))
             (root / f"{name}{part}.txt").write_text("\n".join(map(str, y[rows])) + "\n", encoding="utf-8")
         labelled = f'train = "{name}.npy"\ntrain_labels = "{name}.txt"\n'
-        for probe, draws in study.DRAWS.items():
+        for probe, draws in (("ncm", 40), ("logistic", 10)):
             for shots in study.SHOTS if probe == "ncm" else (1, 5):
                 of_draws = f'shots = {shots}\ndraws = {draws}\nprobe = "{probe}"\n'
                 parts.append(f'[tasks."{name} {shots} {probe}"]\nkind = "few-shot"\n{labelled}{of_draws}')

@@ -43,7 +43,7 @@ OUT = Path("bench-out") / "evidence" / "clip"
 CHOSEN = OUT.parent / "networks" / "clip-vit-b32.npz"  # by `glocal fit --keep`
 KEEP = 0.9
 SHOTS = (1, 2, 5, 10)
-DRAWS = {"ncm": 40, "logistic": 10}  # of one shot, which needs no cross-validation, 40
+PROBED, DRAWS = ("ncm", "logistic"), 40
 HALVES, NEAREST = 10, 5
 ARMS = ("centred", "naive", "global", "glocal")
 CONTROLS = {
@@ -217,7 +217,7 @@ def _whitening() -> np.ndarray:
 def few_shot_cell(Z: np.ndarray, y: np.ndarray, shots: int, probe: str) -> Cell:
     """Balanced accuracy on the images that a draw does not show."""
     codes = np.unique(y, return_inverse=True)[1]
-    k, draws, added = int(codes.max()) + 1, np.zeros(40 if shots == 1 else DRAWS[probe]), np.zeros(len(y))
+    k, draws, added = int(codes.max()) + 1, np.zeros(DRAWS), np.zeros(len(y))
     for draw, shown in enumerate(draw_episodes(codes, shots, len(draws))):
         tested = ~np.isin(np.arange(len(y)), shown)
         credit = shared_credit(PROBES[probe](Z[shown], codes[shown], k)(Z), codes)
@@ -318,7 +318,7 @@ def estimate(found: Cell, less: Cell | None = None) -> Estimate:
 
 def study() -> tuple[list[dict[str, Any]], float]:
     """A row for each task and arm, and processor seconds; Holm's steps over the arms, and over the controls."""
-    rows, seconds, both = [], 0.0, tuple(DRAWS)
+    rows, seconds, both = [], 0.0, PROBED
     for base, arms, probes in (
         ("original", ("original", *ARMS), both), ("original", tuple(CONTROLS), both[:1]),
         ("original", tuple(AFTER), both[:1]), ("centred", tuple(AFTER), both[:1]),
