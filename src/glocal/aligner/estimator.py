@@ -28,6 +28,9 @@ _COLUMNS = (("a", "b", "odd"), ("reference", "closer", "farther"))
 class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Align features with people's odd-one-out answers.
 
+    To choose settings give `keep`, or use `glocal.sweep.sweep`: ``GridSearchCV`` and ``cross_val_score`` need as many
+    answers as rows of X, and here each answer is about three rows.
+
     Parameters
     ----------
     keep : float or None, default None
