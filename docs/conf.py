@@ -37,7 +37,6 @@ default_role = "code"  # `name` in a docstring is code, as in Markdown
 add_module_names = False
 python_use_unqualified_type_names = True
 python_display_short_literal_types = True
-maximum_signature_line_length = 100
 
 html_theme = "pydata_sphinx_theme"
 html_title = "glocal"
