@@ -46,7 +46,7 @@ def cells(record: Record) -> dict[tuple[str, str], Record]:
 
 def _lines(record: Record, tasks: dict[str, str]) -> str:
     found, arms = cells(record), list(ARMS)
-    head = ["", "original", *ARMS.values()]
+    head = ["task, images per class", "original", *ARMS.values()]
     return table(
         head,
         (

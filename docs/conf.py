@@ -62,7 +62,9 @@ copybutton_exclude = ".linenos, .gp, .go"
 
 def draw(translator: Any, node: Any) -> None:
     """Write a formula as MathML: browsers draw it without the scripts of MathJax, which would have to be downloaded."""
-    translator.body.append(tex2mathml(node.astext(), as_block=node.tagname == "math_block"))
+    block = node.tagname == "math_block"
+    formula = tex2mathml(node.astext(), as_block=block)  # a wide block scrolls, by the keyboard too
+    translator.body.append(formula.replace("<math ", '<math tabindex="0" ', 1) if block else formula)
     raise SkipNode
 
 
