@@ -267,7 +267,7 @@ def test_names_beside_a_file_are_part_of_what_its_scores_depend_on(made, tmp_pat
 
 @pytest.mark.nightly
 def test_a_killed_suite_goes_on(folder, result, out, tmp_path, started):
-    """After kill -9 the finished cells are used, and the rows are those of an undisturbed run."""
+    """After kill -9 the finished cells are used, and the rows are those of an undisturbed run, to rounding."""
     again = tmp_path / "s"
     command = [*processes.COMMAND_LINE, "suite", str(folder / "suite.toml"), "--out", str(again)]
     process = started(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -276,8 +276,12 @@ def test_a_killed_suite_goes_on(folder, result, out, tmp_path, started):
     process.kill()
     process.wait()
     done = len(list(again.glob("cells/*/*/[!.]*.npz")))
-    assert run_suite(Plan.load(folder / "suite.toml"), again).n_kept == done
-    assert (again / "rows.jsonl").read_bytes() == (out / "rows.jsonl").read_bytes()
+    found = run_suite(Plan.load(folder / "suite.toml"), again)
+    assert found.n_kept == done
+    told = [
+        {(one.transform, one.task, one.metric): one.value for one in scores} for scores in (found.scores, result.scores)
+    ]
+    assert told[0] == pytest.approx(told[1], abs=1e-4, nan_ok=True)
 
 
 def test_the_command_shows_the_table(result, out, folder, capsys):
