@@ -1,10 +1,9 @@
 """Does it hold for image-text models? CLIP ViT-B/32 and BLIP, real human answers about THINGS objects.
 
-Sections, each of which goes on where it was stopped; all but `front` and `curve` read the transforms of `front`:
+Sections, each of which goes on where it was stopped; all but `front` read the transforms of `front`:
 
     front    sweeps of all arms on three folds of objects and local images, folders that `glocal report` reads
     equal    glocal less global at equal neighbours kept, and at equal agreement, with paired intervals
-    curve    agreement against the number of answers fitted
     naming   top-1 among 1,413 words for pictures of objects that were not fitted: sides and strengths
     fewshot  superordinate categories from five objects each, on objects that were not fitted
     rsa      people's dissimilarities of 48 objects, none of which was fitted
@@ -22,19 +21,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import learning_curve
 import numpy as np
-import pandas as pd
 import workbench
 from image_text_data import CASES, CLIP, FOLDS, GRIDS, OUT, Case, difference, save
 from image_text_tasks import fewshot, naming, rsa48
 from threadpoolctl import threadpool_limits
 
-from glocal import Features, LinearTransform
-from glocal.data.splits import object_folds, split_answers
+from glocal import LinearTransform
 from glocal.evaluation.agreement import answer_credit
 from glocal.evaluation.neighbours import kept_by_image
-from glocal.results import append_rows, read_rows
+from glocal.results import read_rows
 from glocal.sweep import sweep
 
 K = 10
@@ -162,41 +158,6 @@ def mean_of(scored: Iterable[Scored], name: str) -> float:
     return float(np.mean([getattr(one, name).mean() for one in scored]))
 
 
-def curve(quick: bool) -> None:
-    """Agreement against the number of answers: λ chosen on training objects set aside, as in learning_curve.py."""
-    path = OUT / "curve.jsonl"
-    rows = read_rows(path) if path.exists() else []
-    for size in SIZES[:1] if quick else SIZES:
-        for fold in range(1 if quick else FOLDS):
-            if any((row["size"], row["fold"]) == (size, fold) for row in rows):
-                continue
-            train, heldout = (
-                CLIP.answers.select(part) for part in split_answers(CLIP.answers, len(CLIP.objects), fold=fold)
-            )
-            n, m = len(CLIP.objects), len(CLIP.images)
-            inside, images = object_folds(n, FOLDS)[fold], object_folds(m, FOLDS)[fold]
-            seen = Features(np.delete(np.asarray(CLIP.images.matrix), images, axis=0), None, "photographs")
-            data = learning_curve.Data(
-                CLIP.objects,
-                train,
-                heldout,
-                np.delete(np.arange(n), inside),
-                seen,
-                CLIP.heldout_images(fold),
-                alpha=0.5,
-            )
-            found = list(learning_curve.curve(data, size, 1.0, 1, (0.1, 0.3, 1.0, 3.0, 10.0), glocal=True))
-            new = [
-                {**row, "network": "clip-vit-b32", "fold": fold, "original": learning_curve.original(data)}
-                for row in found
-            ]
-            if not quick:
-                append_rows(path, new)
-            rows += new
-            print(f"curve: {size} answers, fold {fold}", flush=True)
-    learning_curve.tables(pd.DataFrame(rows), {"clip-vit-b32": float(np.mean([row["original"] for row in rows]))})
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", metavar="SECTION", default=list(SECTIONS), help=", ".join(SECTIONS))
@@ -208,7 +169,7 @@ def main() -> None:
         SECTIONS[section](options.quick)
 
 
-SECTIONS = {"front": front, "equal": equal, "curve": curve, "naming": naming, "fewshot": fewshot, "rsa": rsa48}
+SECTIONS = {"front": front, "equal": equal, "naming": naming, "fewshot": fewshot, "rsa": rsa48}
 
 if __name__ == "__main__":
     main()

@@ -76,12 +76,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", choices=["real", "scale"])
     parser.add_argument("--network", choices=NETWORKS)
-    parser.add_argument("--lmbda", type=float, nargs="+", default=PAPER["lmbda"])
+    parser.add_argument("--lmbda", type=float, nargs="+", default=PAPER.lmbda)
     parser.add_argument("--keep", type=Path, help="folder for the folders of the real sweeps")
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # the rows say what is not converged
-    grid = {**PAPER, "lmbda": options.lmbda}
+    grid = PAPER.model_dump(exclude_unset=True) | {"lmbda": options.lmbda}
     networks = [options.network] if options.network else NETWORKS[:2]
     for network in networks if workbench.DATA and options.what != "scale" else []:
         with tempfile.TemporaryDirectory() as folder:

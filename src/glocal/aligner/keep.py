@@ -22,7 +22,7 @@ from glocal.data.answers import Answers
 from glocal.errors import DataError
 from glocal.evaluation.agreement import answer_credit, odd_one_out
 from glocal.evaluation.intervals import Units
-from glocal.evaluation.neighbours import kept_by_image
+from glocal.evaluation.neighbours import kept_by_image, neighbourhoods
 from glocal.options import Options
 from glocal.solver import OnStep
 from glocal.solver.naive import counted_on
@@ -142,9 +142,11 @@ class _Fold:
             fits.append(self.meter.fit(self.problem, alpha, lmbda, fits[-1]))
         anchors = _with_original([one.transform.weights for one in reversed(fits)])
         objects, images = ([rows @ W for W in anchors] for rows in (self.X, self.images))
+        k = min(_K, len(self.images) - 1)
+        near = neighbourhoods(self.images, k)
         for at in _places(alphas):
             Z = _between(images, at)
-            yield answer_credit(_between(objects, at), self.held), kept_by_image(self.images, Z, min(_K, len(Z) - 1))
+            yield answer_credit(_between(objects, at), self.held), kept_by_image(self.images, Z, k, before=near)
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,7 +55,9 @@ def neighbourhoods(Z: Float[np.ndarray, "n p"], k: int = 10) -> csr_array:
     return vstack(blocks, format="csr")
 
 
-def kept_by_image(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], k: int = 10) -> Float[np.ndarray, " n"]:
+def kept_by_image(
+    X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], k: int = 10, *, before: csr_array | None = None
+) -> Float[np.ndarray, " n"]:
     """The share of its k nearest neighbours that each image keeps: 1/k Σ_j min( P_k(j | i; X), P_k(j | i; Z) ).
 
     Without ties it is |N_k(i; X) ∩ N_k(i; Z)| / k. Candidates are exactly the rows given: the value depends on how many
@@ -68,6 +70,8 @@ def kept_by_image(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], k: i
         Standardized features before and after the transform, the same images in the same order.
     k : int
         1 to n - 1.
+    before : sparse array or None
+        ``neighbourhoods(X, k)``, so that it is found once for many transforms; None finds it.
 
     Raises
     ------
@@ -78,7 +82,8 @@ def kept_by_image(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], k: i
         raise DataError(
             f"there are {len(X)} rows before the transform and {len(Z)} after; they must be the same images."
         )
-    kept: np.ndarray = neighbourhoods(X, k).minimum(neighbourhoods(Z, k)).sum(axis=1) / k
+    before = neighbourhoods(X, k) if before is None else before
+    kept: np.ndarray = before.minimum(neighbourhoods(Z, k)).sum(axis=1) / k
     return np.full(len(X), k / (len(X) - 1)) if collapsed(X) or collapsed(Z) else kept
 
 

@@ -24,7 +24,7 @@ from glocal.data.answers import Answers
 from glocal.data.features import check_finite, object_name
 from glocal.errors import ClusterError, DivergedError, GLocalError, ParameterError, TrivialOptimumError
 from glocal.evaluation.agreement import answer_credit, heldout_rows, odd_one_out
-from glocal.evaluation.neighbours import neighbours_kept
+from glocal.evaluation.neighbours import kept_by_image, neighbourhoods
 from glocal.evaluation.view import object_view, save_view
 from glocal.extras import needed
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder, one_line, read_object
@@ -189,6 +189,7 @@ def fit_path(data: FitData, solver: Solver, folds: int, fold: int, path: list[Se
     X, images = (np.asarray(each, dtype=np.float64) for each in (data.features.matrix, judged.matrix[numbers]))
     check_finite(images, judged.source, numbers)
     before, found = data.scalars(images, "float64"), Rows()
+    near = neighbourhoods(before, K)
     exact = solver if isinstance(solver, Exact) and path != [ORIGINAL] else None
     problem = None if exact is None else exact.problem(part, local=path[0]["alpha"] is not None)
     last: Solution | None = None
@@ -211,7 +212,7 @@ def fit_path(data: FitData, solver: Solver, folds: int, fold: int, path: list[Se
         scores: dict[str, Any] = dict.fromkeys(METRICS)
         if transform is not None:
             agreed = odd_one_out(transform.apply(X), heldout, interval=False)
-            kept = neighbours_kept(before, transform.apply(images), K)
+            kept = float(kept_by_image(before, transform.apply(images), K, before=near).mean())
             scores = {"accuracy_cosine": agreed.accuracy, "loss": agreed.loss, "neighbours_kept": kept}
         row = {"fold": fold, **setting, **scores, "n_heldout": len(heldout), "n_images": len(images), **told}
         found.append({**row, "seconds": time.perf_counter() - began})
