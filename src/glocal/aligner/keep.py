@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import cached_property
 from itertools import groupby, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -26,6 +26,9 @@ from glocal.evaluation.neighbours import kept_by_image, neighbourhoods
 from glocal.options import Options
 from glocal.solver import OnStep
 from glocal.solver.naive import counted_on
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 DEFAULT_KEEP = 0.9
 FOLDS = 3
@@ -123,6 +126,16 @@ class _Fold:
         X, held = replace(data, answers=given).named("float64")
         return cls(meter, problem, given, X, held, X[:0])
 
+    @property
+    def k(self) -> int:
+        """How many neighbours are looked for."""
+        return min(_K, len(self.images) - 1)
+
+    @cached_property
+    def near(self) -> csr_array:
+        """The neighbours of the images before any transform, the same on every line."""
+        return neighbourhoods(self.images, self.k)
+
     def at(self, lmbda: float) -> Solution:
         """The fit of `global`, from that of the λ before."""
         if lmbda not in self.fits:
@@ -142,11 +155,9 @@ class _Fold:
             fits.append(self.meter.fit(self.problem, alpha, lmbda, fits[-1]))
         anchors = _with_original([one.transform.weights for one in reversed(fits)])
         objects, images = ([rows @ W for W in anchors] for rows in (self.X, self.images))
-        k = min(_K, len(self.images) - 1)
-        near = neighbourhoods(self.images, k)
         for at in _places(alphas):
-            Z = _between(images, at)
-            yield answer_credit(_between(objects, at), self.held), kept_by_image(self.images, Z, k, before=near)
+            kept = kept_by_image(self.images, _between(images, at), self.k, before=self.near)
+            yield answer_credit(_between(objects, at), self.held), kept
 
 
 @dataclass(frozen=True, eq=False)
