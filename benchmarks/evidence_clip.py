@@ -32,8 +32,8 @@ from glocal.data.world import simulated_answers
 from glocal.evaluation.baselines import baseline
 from glocal.evaluation.few_shot import PROBES, draw_episodes, shared_credit
 from glocal.evaluation.intervals import Estimate, holm
-from glocal.evaluation.neighbours import neighbours_kept
 from glocal.evaluation.retrieval import retrieval
+from glocal.evaluation.structure import neighbours_kept
 from glocal.files import array_sha256, make_folder, read_lines
 from glocal.objective import ChoiceLoss
 from glocal.similarity import unit_rows

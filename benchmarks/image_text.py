@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 
 from glocal import LinearTransform
 from glocal.evaluation.agreement import answer_credit
-from glocal.evaluation.neighbours import kept_by_image
+from glocal.evaluation.structure import kept_by_image
 from glocal.results import read_rows
 from glocal.sweep import sweep
 

@@ -24,7 +24,7 @@ from sweep import real
 
 from glocal.aligner import Arm, Exact, FitData, dial, fit
 from glocal.evaluation.agreement import odd_one_out
-from glocal.evaluation.neighbours import neighbours_kept
+from glocal.evaluation.structure import neighbours_kept
 from glocal.files import make_folder
 from glocal.results import append_rows, read_rows
 from glocal.sweep import sweep

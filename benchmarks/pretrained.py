@@ -19,7 +19,7 @@ import pandas as pd
 from glocal import Answers, Features, FitData, LinearTransform, fit, join
 from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.few_shot import few_shot
-from glocal.evaluation.neighbours import kept_by_image
+from glocal.evaluation.structure import kept_by_image
 from glocal.files import read_lines
 
 NAME, KEEP = "clip-vit-b-32", 0.9

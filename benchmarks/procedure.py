@@ -29,7 +29,7 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.evaluation.agreement import odd_one_out
-from glocal.evaluation.neighbours import neighbours_kept
+from glocal.evaluation.structure import neighbours_kept
 from glocal.files import read_lines
 from glocal.transform import LinearTransform
 

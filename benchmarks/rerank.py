@@ -13,7 +13,7 @@ import pretrained  # isort: skip  before torch
 import numpy as np
 
 import glocal
-from glocal.evaluation.neighbours import neighbours
+from glocal.evaluation.structure import neighbours
 
 K, CANDIDATES = 10, (10, 20, 30, 50)
 _QUERIES = 200  # at a time

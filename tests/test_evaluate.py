@@ -10,10 +10,9 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.sources import breeds, breeds_sides
 from glocal.errors import CollapseWarning, DataWarning
-from glocal.evaluation.agreement import answer_credit, odd_one_out
+from glocal.evaluation.agreement import answer_credit, ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.baselines import BASELINES, baseline
-from glocal.evaluation.ceiling import ceiling
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
@@ -55,7 +54,7 @@ COMMANDS = {
     "rsa": "--features x.npy --rdm rdm.npy",
     "few-shot": f"{SIDES} --probe ncm --shots 3",
     "anomaly": f"{SIDES} --k 3",
-    "structure": "--features x.npy --labels y.npy --k 5",
+    "structure": "--features x.npy --k 5",
     "retrieval": "--queries test.npy --query-labels z.npy --gallery x.npy --gallery-labels y.npy",
 }
 
@@ -77,7 +76,7 @@ def result(name, embed):
         "rsa": lambda: rsa(embed(X), RDMS),
         "few-shot": lambda: few_shot(embed(X), Y, embed(TEST), Y[:40], probe="ncm", shots=3),
         "anomaly": lambda: anomaly(embed(X), Y, embed(TEST), Y[:40], k=3),
-        "structure": lambda: structure((X - 0.1) / 2, embed(X), labels=Y, k=5),
+        "structure": lambda: structure((X - 0.1) / 2, embed(X), k=5),
         "retrieval": lambda: retrieval(embed(TEST), Y[:40], embed(X), Y),
     }[name]()
 
@@ -95,7 +94,7 @@ KEYS = {
     "rsa": "spearman low high ceiling kernel n_objects n_people n_dropped",
     "few-shot": "accuracy low high per_draw chance n probe shots draws seed",
     "anomaly": "auroc aupr fpr95 low high per_class mode k n",
-    "structure": "neighbours_kept low high overlap cka rdm_spearman participation class_gap k n",
+    "structure": "neighbours_kept low high cka rdm_spearman k n",
     "retrieval": "map low high recall n n_gallery n_without",
 }
 

@@ -25,7 +25,7 @@ from glocal.errors import (
     TrivialOptimumError,
 )
 from glocal.evaluation.agreement import odd_one_out
-from glocal.evaluation.neighbours import neighbours_kept
+from glocal.evaluation.structure import neighbours_kept
 from glocal.files import array_sha256
 from glocal.objective import ChoiceLoss, LocalLoss, Objective
 from glocal.similarity import candidate_pairs

@@ -10,7 +10,7 @@ from glocal.aligner.data import joined
 from glocal.data.splits import split_answers
 from glocal.errors import ParameterError
 from glocal.evaluation.agreement import odd_one_out
-from glocal.evaluation.neighbours import neighbours_kept
+from glocal.evaluation.structure import neighbours_kept
 
 
 @pytest.fixture(scope="module")

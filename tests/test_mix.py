@@ -8,7 +8,7 @@ from fits import fit_arm
 
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.errors import TrivialOptimumError
-from glocal.evaluation.neighbours import neighbours_kept
+from glocal.evaluation.structure import neighbours_kept
 from glocal.objective import ChoiceLoss, Objective, penalty
 from glocal.similarity import candidate_pairs
 from glocal.solver import DualityGap, lambda_max, minimise

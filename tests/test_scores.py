@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 
 from glocal.data.answers import Answers
-from glocal.evaluation.agreement import odd_one_out
+from glocal.evaluation.agreement import ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly
-from glocal.evaluation.ceiling import ceiling
 from glocal.evaluation.few_shot import PROBES, few_shot
-from glocal.evaluation.intervals import Units
-from glocal.evaluation.result import EvaluationResult, difference_score
+from glocal.evaluation.intervals import EvaluationResult, Units, difference_score
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import KERNELS, rsa
 from glocal.evaluation.structure import structure
@@ -33,7 +31,7 @@ def results(rng: np.random.Generator) -> list[EvaluationResult]:
         *(rsa(X[:12], rdms, kernel=kernel) for kernel in KERNELS),
         *(few_shot(X[:60], y[:60], X[60:], y[60:], shots=3, draws=2, probe=probe) for probe in PROBES),
         anomaly(X[:60], y[:60], X[60:], y[60:]),
-        structure(X, X @ rng.normal(size=(6, 6)), labels=y),
+        structure(X, X @ rng.normal(size=(6, 6))),
         retrieval(X, y),
     ]
 

@@ -1,4 +1,4 @@
-"""Structure: neighbours kept with ties, CKA, dissimilarities, directions, classes; collapse."""
+"""Structure: neighbours kept with ties, CKA, dissimilarities; collapse."""
 
 import math
 
@@ -7,18 +7,19 @@ import pytest
 from scipy.linalg import hadamard
 from scipy.spatial.distance import pdist
 from scipy.stats import spearmanr
-from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
 
 from glocal.errors import CollapseWarning, GLocalError
-from glocal.evaluation.collapse import at_chance, collapsed
-from glocal.evaluation.neighbours import (
+from glocal.evaluation.structure import (
+    cka,
     kept_by_image,
     neighbourhoods,
     neighbours,
     neighbours_kept,
+    rdm_spearman,
+    structure,
 )
-from glocal.evaluation.structure import cka, class_gap, participation, rdm_spearman, structure
+from glocal.similarity import at_chance, collapsed
 
 RNG = np.random.default_rng(2)
 X = RNG.normal(size=(60, 9))
@@ -99,7 +100,6 @@ def test_a_rotation_of_binary_features_keeps_everything(kind, p):
     binary[::7] = binary[1]
     found = structure(binary, 3 * binary @ isometries(p)[kind])
     assert found.neighbours_kept == pytest.approx(1, rel=1e-12)
-    assert found.overlap == pytest.approx({1: 1, 5: 1, 10: 1, 50: 1})
     assert (found.rdm_spearman, found.cka) == pytest.approx((1, 1))
 
 
@@ -130,11 +130,9 @@ def test_a_collapsed_transform_scores_chance(kind):
     for before, after in ((X, C), (C, X), (C, C)):
         assert neighbours_kept(before, after, 10) == pytest.approx(10 / 59, rel=1e-12)
         with pytest.warns(CollapseWarning, match="those of chance"):
-            found = structure(before, after, labels=np.arange(60) % 3)
+            found = structure(before, after)
         assert (found.neighbours_kept, found.low, found.high) == (pytest.approx(10 / 59), None, None)
-        assert found.overlap == {k: pytest.approx(k / 59) for k in (1, 5, 10, 50)}
         assert (found.cka, found.rdm_spearman) == (0, 0)
-        assert 0 in (found.participation[0], found.participation[1])
 
 
 def test_what_is_spread_is_not_collapsed():
@@ -183,35 +181,12 @@ def test_rdms_are_compared_by_ranks_in_a_sample(monkeypatch):
     assert rdm_spearman(X, Z, seed=7) == pytest.approx(wanted, rel=1e-12)
 
 
-@pytest.mark.parametrize("single", [False, True])
-def test_the_class_gap_equals_loops(single):
-    """It is the mean cosine of the pairs of one class less that of two, also with a class of one."""
-    labels = np.random.default_rng(0).integers(0, 4, size=60)
-    if single:
-        labels[7] = 9
-    rows = X + 2 * np.eye(9)[labels % 9]
-    C = 1 - pairwise_distances(rows, metric="cosine")
-    same, off = labels[:, None] == labels, ~np.eye(60, dtype=bool)
-    assert class_gap(rows, labels) == pytest.approx(C[same & off].mean() - C[~same].mean(), rel=1e-9)
-
-
-def test_effective_directions():
-    """p equal variances are p directions, one is 1; the columns need not be principal axes."""
-    rows = np.concatenate([np.eye(7), -np.eye(7)]) @ np.linalg.qr(RNG.normal(size=(7, 7)))[0] + 5
-    assert participation(rows) == pytest.approx(7)
-    assert participation(np.outer(np.arange(9.0), np.ones(4))) == pytest.approx(1)
-
-
 def test_structure_gathers_the_measures():
     """Each field is the value of the function of its name, the interval is over images, permuted images are chance."""
-    labels = np.arange(60) % 4
-    found = structure(X, Z, k=7, labels=labels)
+    found = structure(X, Z, k=7)
     assert found.neighbours_kept == pytest.approx(neighbours_kept(X, Z, 7))
     assert found.low < found.neighbours_kept < found.high
-    assert found.overlap == {k: pytest.approx(neighbours_kept(X, Z, k)) for k in (1, 5, 10, 50)}
     assert (found.cka, found.rdm_spearman) == (cka(X, Z), rdm_spearman(X, Z))
-    assert found.class_gap == (class_gap(X, labels), class_gap(Z, labels))
-    assert found.participation == (participation(X), participation(Z))
     rng = np.random.default_rng(1)
     many = rng.normal(size=(300, 9))
     found = structure(many, many[rng.permutation(300)])
@@ -220,12 +195,9 @@ def test_structure_gathers_the_measures():
 
 
 def test_bad_input_is_refused(as_a_user):
-    """Other images after than before, labels of another number or one class, and k out of range."""
+    """Other images after than before, too few of them, and k out of range."""
     for call, noun in (
         (lambda: structure(X, Z[:-1]), "rows"),
-        (lambda: structure(X, Z, labels=np.arange(59)), "labels"),
-        (lambda: structure(X, Z, labels=np.zeros(60, dtype=int)), "classes"),
-        (lambda: structure(X, Z, labels=np.arange(60)), "classes"),
         (lambda: structure(X, Z, k=60), "1 to 59 neighbours"),
         (lambda: structure(X, Z, k=0), "k is 0"),
         (lambda: cka(X[:3], Z[:3]), "3 images"),

@@ -21,9 +21,9 @@ from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.baselines import baseline
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.intervals import Units, holm
-from glocal.evaluation.neighbours import neighbours_kept
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
+from glocal.evaluation.structure import neighbours_kept
 from glocal.results import read_rows
 from glocal.suite import Plan, run_suite
 from glocal.transform import LinearTransform

@@ -18,7 +18,7 @@ from glocal.data.features import Features
 from glocal.data.world import simulated_world
 from glocal.errors import ClusterError, DataError, FileError, ParameterError
 from glocal.evaluation.agreement import odd_one_out
-from glocal.evaluation.neighbours import neighbours_kept
+from glocal.evaluation.structure import neighbours_kept
 from glocal.results import read_rows, read_scores
 from glocal.sweep import choose, pareto_front, settings, sweep
 from glocal.sweep.choice import means_over_folds

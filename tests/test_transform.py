@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from glocal.data.features import Features
 from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError, ParameterError
-from glocal.evaluation.neighbours import neighbours_kept
+from glocal.evaluation.structure import neighbours_kept
 from glocal.files import array_sha256
 from glocal.transform import LinearTransform, check_rows, files, reduced, row_statistics
 

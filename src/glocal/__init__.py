@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from glocal.data.splits import object_folds, split_answers
     from glocal.errors import GLocalError
     from glocal.evaluation.agreement import odd_one_out
-    from glocal.evaluation.neighbours import neighbours_kept
+    from glocal.evaluation.structure import neighbours_kept
     from glocal.extract.run import Extractor
     from glocal.transform.linear import LinearTransform, pretrained
 
@@ -39,7 +39,7 @@ _HOME = {
     "PaperLoop": "glocal.aligner.paper",
     "fit": "glocal.aligner.fitting",
     "join": "glocal.data.join",
-    "neighbours_kept": "glocal.evaluation.neighbours",
+    "neighbours_kept": "glocal.evaluation.structure",
     "object_folds": "glocal.data.splits",
     "odd_one_out": "glocal.evaluation.agreement",
     "pretrained": "glocal.transform.linear",

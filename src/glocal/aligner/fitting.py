@@ -120,7 +120,7 @@ def _learner(data: FitData, arm: Arm | None, solver: Solver, keep: float | None)
 def _holdout(data: FitData, folds: int, learn: Learner, on_step: OnStep | None) -> dict[str, Any]:
     """Fit without fold 0 of the objects and of the local images, and score both sides: overfitting is seen."""
     from glocal.evaluation.agreement import odd_one_out  # they load scipy
-    from glocal.evaluation.neighbours import neighbours_kept
+    from glocal.evaluation.structure import neighbours_kept
 
     fitted, heldout, rows = data.fold(0, folds)
     found = learn(fitted, on_step)

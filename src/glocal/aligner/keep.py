@@ -22,7 +22,7 @@ from glocal.data.answers import Answers
 from glocal.errors import DataError
 from glocal.evaluation.agreement import answer_credit, odd_one_out
 from glocal.evaluation.intervals import Units
-from glocal.evaluation.neighbours import kept_by_image, neighbourhoods
+from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.options import Options
 from glocal.solver import OnStep
 from glocal.solver.naive import counted_on

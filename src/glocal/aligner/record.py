@@ -48,7 +48,7 @@ def recorded(data: FitData, found: Solution, seconds: float, holdout: dict[str, 
 
 
 def _warn(record: FitRecord, found: Solution, data: FitData) -> None:
-    from glocal.evaluation.collapse import at_chance, one_point
+    from glocal.similarity import at_chance, one_point
 
     if not record.converged:
         warnings.warn(f"not converged ({record.status}): {record.reason}.", NotConvergedWarning, stacklevel=4)

@@ -19,12 +19,11 @@ from glocal.data.labels import load_labels
 from glocal.data.rdm import join_rdms, load_index, load_rdms
 from glocal.data.sources import breeds_sides
 from glocal.errors import ParameterError
-from glocal.evaluation.agreement import answer_credit, odd_one_out
+from glocal.evaluation.agreement import answer_credit, ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.baselines import BASELINES, baseline
-from glocal.evaluation.ceiling import ceiling
 from glocal.evaluation.few_shot import few_shot
-from glocal.evaluation.result import EvaluationResult, difference_score
+from glocal.evaluation.intervals import EvaluationResult, difference_score
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure
@@ -285,10 +284,9 @@ def anomaly_command(
 def structure_command(
     given: Scoring,
     features: FeaturesPath,
-    labels: Annotated[Path | None, typer.Option(help="Class of each image: how far classes stand apart.")] = None,
     k: Annotated[int, typer.Option(min=1, help="Neighbours of each image.")] = 10,
 ) -> None:
-    """What a transform does to structure: neighbours kept, CKA, dissimilarities, effective directions, class gap.
+    """What a transform does to structure: neighbours kept, CKA, and the rank correlation of dissimilarities.
 
     Before is the features standardized by the two scalars of the transform; original, as a baseline, keeps everything.
 
@@ -297,9 +295,8 @@ def structure_command(
     if given.transform is None:
         raise ParameterError("--transform is needed: the transform whose effect is measured.")
     loaded = given.load(features)
-    names = None if labels is None else load_labels(labels, len(loaded))
     X = LinearTransform.from_pretrained(given.transform).standardization(loaded.matrix, "float64")
-    given.show(lambda embed: structure(X, embed(loaded), labels=names, k=k), loaded, features.name)
+    given.show(lambda embed: structure(X, embed(loaded), k=k), loaded, features.name)
 
 
 @app.command("retrieval")

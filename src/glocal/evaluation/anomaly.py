@@ -10,10 +10,9 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.data.labels import check_columns, check_sides, positions
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.collapse import unless_collapsed
 from glocal.evaluation.intervals import Units
 from glocal.results import Score
-from glocal.similarity import joined, tie_tolerance, unit_rows
+from glocal.similarity import joined, tie_tolerance, unit_rows, unless_collapsed
 
 MODES = ("one-vs-rest", "leave-one-out", "shift")
 _SIDES = ("training images", "test images")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from glocal.errors import DataError
+from glocal.results import DIFFERENCE, Score
 
 _ROUNDING = 16 * 2.0**-52  # equal scores differ from their rounded mean by some eps
 _WIDEST = 9  # objects of an answer, all of whose 2^m subsets are counted
@@ -258,3 +260,37 @@ def holm(p: Sequence[float]) -> list[float]:
     corrected = np.empty(len(p))
     corrected[order] = np.maximum.accumulate(steps)
     return [float(value) for value in corrected]
+
+
+@runtime_checkable
+class EvaluationResult(Protocol):
+    """What the command line, a suite and a report use of any evaluation.
+
+    The first of the `scores` stands for the result in tables; it is the mean of the `units`, which are None where it is
+    not defined.
+    """
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """All rows, without split and transform; those about people themselves have the transform `people`."""
+
+    @property
+    def units(self) -> Units | None:
+        """What two arms are paired in."""
+
+
+@dataclass(frozen=True, eq=False)
+class KeptResult:
+    """A result reduced to its scores and units."""
+
+    scores: tuple[Score, ...]
+    units: Units | None
+
+
+def difference_score(first: Score, difference: Estimate, baseline: str) -> Score:
+    """The row of an arm's first score less that of the baseline."""
+    low, high = difference.interval()
+    return replace(
+        first, metric=first.metric + DIFFERENCE, value=difference.mean, low=low, high=high, p=difference.p,
+        settings={**first.settings, "baseline": baseline},
+    )  # fmt: skip

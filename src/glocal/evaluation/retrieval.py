@@ -10,10 +10,9 @@ from jaxtyping import Bool, Float, Shaped
 
 from glocal.data.labels import check_sides
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.collapse import unless_collapsed
 from glocal.evaluation.intervals import Units
 from glocal.results import Score
-from glocal.similarity import new_group, tie_tolerance, unit_rows
+from glocal.similarity import new_group, tie_tolerance, unit_rows, unless_collapsed
 
 RANKS = (1, 5, 10)
 _BLOCK_NUMBERS = 1 << 20

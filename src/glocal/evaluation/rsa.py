@@ -10,10 +10,9 @@ from jaxtyping import Float, Int
 
 from glocal.data.rdm import check_rdms
 from glocal.errors import CollapseWarning, DataError, ParameterError
-from glocal.evaluation.collapse import one_point
 from glocal.evaluation.intervals import Units
 from glocal.results import PEOPLE, Score
-from glocal.similarity import joined, tie_tolerance, unit_rows
+from glocal.similarity import joined, one_point, tie_tolerance, unit_rows
 
 KERNELS = ("cosine", "correlation", "dot")
 _GROUPS = 50  # of more objects some are left out together: the error hardly changes

@@ -1,22 +1,25 @@
-"""What a transform does to the global and the local structure of features, in one result."""
+"""What a transform does to the structure of features: the neighbours that images keep, and all pairs of images."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int
 
-from glocal.data.labels import check_labels
-from glocal.errors import DataError
-from glocal.evaluation.collapse import unless_collapsed
+from glocal.errors import DataError, ParameterError
 from glocal.evaluation.intervals import Units
-from glocal.evaluation.neighbours import kept_by_image
 from glocal.evaluation.rsa import pair_dissimilarities, spearman
 from glocal.results import Score
-from glocal.similarity import unit_rows
+from glocal.similarity import collapsed, tie_tolerance, unit_rows, unless_collapsed
 
-_SIZES = (1, 5, 10, 50)  # other numbers of neighbours that are reported beside k
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+_BLOCK = 1024
+_BLOCK_NUMBERS = 1 << 24  # 128 MB of cosines at a time
 _MOST = 2000  # images whose dissimilarities are compared
 
 
@@ -24,47 +27,34 @@ _MOST = 2000  # images whose dissimilarities are compared
 class Structure:
     """What stays of the structure of n images under a transform.
 
-    Local: `neighbours_kept` at k with its 95 % interval over images (the candidates fixed; images share them, so that
-    it is a little narrow; None where all are equal), and `overlap`, the same at k of 1, 5, 10 and 50.
-    Global: `cka` (debiased) and `rdm_spearman`, 1 for embeddings equal up to rotation and scale and about 0 for
-    unrelated ones; `participation`, the effective number of directions, and `class_gap`, how much nearer, in cosine,
-    images of one class are than images of two (None without labels), both before and after.
-    `units` hold the share of its neighbours that each image keeps.
+    `neighbours_kept` is that of `k` neighbours, with its 95 % interval over images (the candidates fixed; images share
+    them, so that it is a little narrow; None where all are equal). `cka` (debiased) and `rdm_spearman` are 1 for
+    embeddings equal up to rotation and scale and about 0 for unrelated ones. `units` hold the share that each image
+    keeps.
     """
 
     neighbours_kept: float
     low: float | None
     high: float | None
-    overlap: dict[int, float]
     cka: float
     rdm_spearman: float
-    participation: tuple[float, float]
-    class_gap: tuple[float, float] | None
     k: int
     n: int
     units: Units = field(repr=False, compare=False)
 
     @property
     def scores(self) -> tuple[Score, ...]:
-        """Neighbours kept, and every other measure."""
-        values = {f"neighbours_kept_{size}": value for size, value in self.overlap.items()}
-        values |= {"cka": self.cka, "rdm_spearman": self.rdm_spearman}
-        for name, pair in (("participation", self.participation), ("class_gap", self.class_gap)):
-            values |= {} if pair is None else {f"{name}_before": pair[0], f"{name}_after": pair[1]}
-        task, settings = "structure", {"k": self.k}
-        first = Score(task, "neighbours_kept", self.neighbours_kept, self.low, self.high, self.n, settings=settings)
-        return first, *(Score(task, name, value, n=self.n, settings=settings) for name, value in values.items())
+        """Neighbours kept, and both measures of all pairs."""
+        settings = {"k": self.k}
+        return (
+            Score("structure", "neighbours_kept", self.neighbours_kept, self.low, self.high, self.n, settings=settings),
+            Score("structure", "cka", self.cka, n=self.n, settings=settings),
+            Score("structure", "rdm_spearman", self.rdm_spearman, n=self.n, settings=settings),
+        )
 
 
-def structure(
-    X: Float[np.ndarray, "n p"],
-    Z: Float[np.ndarray, "n q"],
-    *,
-    k: int = 10,
-    labels: Shaped[np.ndarray, " n"] | None = None,
-    seed: int = 42,
-) -> Structure:
-    """Measure what a transform does to global and local structure; each measure is defined in the function of its name.
+def structure(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], *, k: int = 10, seed: int = 42) -> Structure:
+    """Measure what a transform does to global and local structure: `neighbours_kept`, `cka` and `rdm_spearman`.
 
     Parameters
     ----------
@@ -72,15 +62,13 @@ def structure(
         Standardized features before and after the transform, the same images in the same order; at least 4.
     k : int
         Neighbours, below n.
-    labels : (n,) integers or names, or None
-        Classes or superclasses whose separation is measured.
     seed : int
-        Random seed of the sample of images whose dissimilarities are compared, if there are more than 2000.
+        Of the sample that `rdm_spearman` compares.
 
     Raises
     ------
     DataError
-        Other images after than before, labels of another number, or of one class only.
+        Other images after than before.
     ParameterError
         k out of range.
 
@@ -90,17 +78,79 @@ def structure(
         One side is a single point: every measure is that of chance, k/(n-1) and 0.
     """
     (X,), (Z,) = unless_collapsed(X), unless_collapsed(Z)
-    n, names = len(X), None if labels is None else check_labels(labels, len(X))
-    kept = {size: kept_by_image(X, Z, size) for size in (k, *_SIZES) if size == k or size < n}
-    units = Units(values=kept[k])
+    units = Units(values=kept_by_image(X, Z, k))
     low, high = units.estimate().interval(fraction=True)
     return Structure(
-        neighbours_kept=float(kept[k].mean()), low=low, high=high, units=units, k=k, n=n,
-        overlap={size: float(kept[size].mean()) for size in _SIZES if size < n},
-        cka=cka(X, Z), rdm_spearman=rdm_spearman(X, Z, seed),
-        participation=(participation(X), participation(Z)),
-        class_gap=None if names is None else (class_gap(X, names), class_gap(Z, names)),
+        neighbours_kept=float(units.values.mean()), low=low, high=high, cka=cka(X, Z),
+        rdm_spearman=rdm_spearman(X, Z, seed), k=k, n=len(X), units=units,
     )  # fmt: skip
+
+
+def neighbours_kept(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], k: int = 10) -> float:
+    """The mean of `kept_by_image`; with cosines it is also the mutual nearest-neighbour alignment of X and Z."""
+    return float(kept_by_image(X, Z, k).mean())
+
+
+def kept_by_image(
+    X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], k: int = 10, *, before: csr_array | None = None
+) -> Float[np.ndarray, " n"]:
+    """The share of its k nearest neighbours that each image keeps: 1/k Σ_j min( P_k(j | i; X), P_k(j | i; Z) ).
+
+    Without ties it is |N_k(i; X) ∩ N_k(i; Z)| / k. Candidates are exactly the rows given: the value depends on how many
+    they are, so state their number beside it. A rotation keeps all, on any processor; what has
+    collapsed keeps what chance keeps.
+
+    Parameters
+    ----------
+    X, Z : (n, p) and (n, q) real arrays
+        Standardized features before and after the transform, the same images in the same order.
+    k : int
+        1 to n - 1.
+    before : sparse array or None
+        ``neighbourhoods(X, k)``, so that it is found once for many transforms; None finds it.
+
+    Raises
+    ------
+    DataError
+        Other images after than before.
+    """
+    if len(X) != len(Z):
+        raise DataError(
+            f"there are {len(X)} rows before the transform and {len(Z)} after; they must be the same images."
+        )
+    before = neighbourhoods(X, k) if before is None else before
+    kept: np.ndarray = before.minimum(neighbourhoods(Z, k)).sum(axis=1) / k
+    return np.full(len(X), k / (len(X) - 1)) if collapsed(X) or collapsed(Z) else kept
+
+
+def neighbourhoods(Z: Float[np.ndarray, "n p"], k: int = 10) -> csr_array:
+    """P_k(j | i), (n, n) sparse: the probability that j is among the k nearest to i if ties come in random order.
+
+    It is 1 or 0, and s / t for each of the t images that are tied for the last s places. Cosines within `tie_tolerance`
+    of the k-th largest are tied with it.
+
+    Raises
+    ------
+    ParameterError
+        k outside 1 … n - 1.
+    """
+    from scipy.sparse import csr_array, vstack
+
+    n, tolerance, blocks = len(Z), tie_tolerance(Z.shape[1]), []
+    if not 1 <= k < n:
+        raise ParameterError(f"k is {k} but {n} images allow 1 to {n - 1} neighbours.")
+    for _, S in _cosine_blocks(Z):
+        last = np.partition(S, -k, axis=1)[:, -k]
+        i, j = np.nonzero(last[:, None] - tolerance <= S)
+        sure = S[i, j] > last[i] + tolerance
+        share = (k - np.bincount(i, sure)) / np.bincount(i, ~sure)
+        blocks.append(csr_array((np.where(sure, 1.0, share[i]), (i, j)), shape=S.shape))
+    return vstack(blocks, format="csr")
+
+
+def neighbours(Z: Float[np.ndarray, "n p"], k: int = 10) -> Int[np.ndarray, "n k"]:
+    """The k nearest rows of every row, nearest first, for pictures."""
+    return np.concatenate([np.argsort(-S, axis=1, kind="stable")[:, :k] for _, S in _cosine_blocks(Z)])
 
 
 def cka(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"]) -> float:
@@ -141,24 +191,12 @@ def rdm_spearman(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], seed:
     return float(np.nan_to_num(spearman(pair_dissimilarities(X[rows]), pair_dissimilarities(Z[rows]))))
 
 
-def participation(Z: Float[np.ndarray, "n p"]) -> float:
-    """(Σ λ)² / Σ λ² of the eigenvalues λ of the covariance: p if all directions vary alike, 1 if one does."""
-    Z = Z - Z.mean(axis=0)
-    C = Z.T @ Z
-    squares = float(np.square(C).sum())
-    return float(np.trace(C)) ** 2 / squares if squares > 0 else 0.0
-
-
-def class_gap(Z: Float[np.ndarray, "n p"], labels: Shaped[np.ndarray, " n"]) -> float:
-    """Mean cosine of pairs of one class less that of pairs of two."""
-    U, (_, own, counts) = unit_rows(Z), np.unique(labels, return_inverse=True, return_counts=True)
-    if len(counts) < 2 or counts.max() < 2:
-        raise DataError(
-            f"labels put {len(labels)} images into {len(counts)} classes; separation needs two classes and two images "
-            "in one of them."
-        )
-    sums = np.zeros((len(counts), U.shape[1]))
-    np.add.at(sums, own, U)
-    inside = np.square(sums).sum() - np.square(U).sum()
-    across = np.square(sums.sum(axis=0)).sum() - np.square(sums).sum()
-    return float(inside / (counts @ counts - len(U)) - across / (len(U) ** 2 - counts @ counts))
+def _cosine_blocks(Z: Float[np.ndarray, "n p"]) -> Iterator[tuple[slice, Float[np.ndarray, "b n"]]]:
+    """Yield (images, their cosines to all images) a block of images at a time; -inf of an image to itself."""
+    rows = unit_rows(np.asarray(Z, dtype=np.float64))
+    step = max(1, min(_BLOCK, _BLOCK_NUMBERS // max(1, len(rows))))
+    for start in range(0, len(rows), step):
+        part = slice(start, min(start + step, len(rows)))
+        S = rows[part] @ rows.T
+        S[np.arange(len(S)), np.arange(part.start, part.stop)] = -np.inf
+        yield part, S

@@ -12,11 +12,10 @@ from jaxtyping import Float, Int
 
 from glocal.arrays import read_npz, write_npz
 from glocal.errors import DataError
-from glocal.evaluation.collapse import collapsed, one_point
-from glocal.evaluation.neighbours import neighbours
+from glocal.evaluation.structure import neighbours
 from glocal.files import PathLike, reading
 from glocal.results import to_json
-from glocal.similarity import unit_rows
+from glocal.similarity import collapsed, one_point, unit_rows
 
 _K = 10
 _FIX = "Delete it and run again what wrote it."

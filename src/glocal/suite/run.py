@@ -15,8 +15,7 @@ from glocal._version import __version__
 from glocal.aligner import Arm, fit
 from glocal.arrays import read_npz, write_npz
 from glocal.evaluation.baselines import baseline as cheap
-from glocal.evaluation.intervals import Units, holm
-from glocal.evaluation.result import KeptResult, difference_score
+from glocal.evaluation.intervals import KeptResult, Units, difference_score, holm
 from glocal.evaluation.view import load_view, object_view, save_view
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder
 from glocal.results import PEOPLE, Provenance, Score, to_json

@@ -14,11 +14,10 @@ from glocal.data.features import Features
 from glocal.data.rdm import join_rdms, load_index, load_rdms
 from glocal.data.sources import breeds_sides
 from glocal.errors import ParameterError
-from glocal.evaluation.agreement import odd_one_out
+from glocal.evaluation.agreement import ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
-from glocal.evaluation.ceiling import ceiling
 from glocal.evaluation.few_shot import few_shot
-from glocal.evaluation.result import EvaluationResult, KeptResult
+from glocal.evaluation.intervals import EvaluationResult, KeptResult
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure

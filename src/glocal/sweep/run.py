@@ -24,7 +24,7 @@ from glocal.data.answers import Answers
 from glocal.data.features import check_finite, object_name
 from glocal.errors import ClusterError, DivergedError, GLocalError, ParameterError, TrivialOptimumError
 from glocal.evaluation.agreement import answer_credit, heldout_rows, odd_one_out
-from glocal.evaluation.neighbours import kept_by_image, neighbourhoods
+from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.evaluation.view import object_view, save_view
 from glocal.extras import needed
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder, one_line, read_object
