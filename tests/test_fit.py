@@ -337,7 +337,6 @@ def test_a_collapse_is_warned_of(world):
         ({"max_evaluations": 0}, "max_evaluations"),
         *(({"holdout": value}, "folds") for value in (1, 81)),
         ({"seed": -1}, "seed"),
-        ({"local_blocks": 0}, "local_blocks"),
         ({"block_size": 2, "method": "glocal"}, "block_size"),
     ],
 )

@@ -27,32 +27,35 @@ def many():
     )
 
 
-@pytest.mark.parametrize("most", [3, 16, 99])
-def test_a_mapped_file_gives_the_first_blocks(tmp_path, many, most):
+@pytest.mark.parametrize("most", [3, 99])
+def test_a_mapped_file_gives_the_first_blocks(tmp_path, many, most, monkeypatch):
     """The blocks are bitwise the first of a matrix standardized whole, and what is hashed are their rows."""
     whole = many.objects.standardization(many.local.matrix, "float32")
     drawn = local_blocks(len(whole), 30, 42)[:most]
     local = Features.load(write(tmp_path, many.local.matrix))
-    data = FitData(many.objects, many.answers, local, block_size=30, local_blocks=most)
+    assert len(FitData(many.objects, many.answers, local, block_size=30).blocks) == 16
+    monkeypatch.setattr("glocal.aligner.data.MOST_BLOCKS", most)
+    data = FitData(many.objects, many.answers, local, block_size=30)
     found = data.local_rows("float32")
     assert [block.dtype for block in found] == [np.float32] * len(drawn)
     for block, rows in zip(found, drawn, strict=True):
         np.testing.assert_array_equal(block, whole[rows])
     used = many.local.matrix[np.sort(np.concatenate(drawn))]
     assert data.hashes(local=True)["local_features"] == array_sha256(used)
-    assert len(FitData(many.objects, many.answers, local, block_size=30).blocks) == 16
 
 
-def test_only_used_rows_are_checked(tmp_path, many):
+def test_only_used_rows_are_checked(tmp_path, many, monkeypatch):
     """NaN in a block that is not used does not matter; in a used one it is reported with its row."""
     drawn = local_blocks(1200, 30, 42)
     X = many.local.matrix.copy()
     X[drawn[5][3]] = np.nan
     options = {"local_features": Features.load(write(tmp_path, X)), "block_size": 30, "max_evaluations": 200}
-    fit = fit_arm(many.objects, many.answers, local_blocks=5, **options)
+    monkeypatch.setattr("glocal.aligner.data.MOST_BLOCKS", 5)
+    fit = fit_arm(many.objects, many.answers, **options)
     assert (fit.record.n_local_blocks, fit.record.n_local) == (5, 150)
+    monkeypatch.setattr("glocal.aligner.data.MOST_BLOCKS", 6)
     with pytest.raises(DataError, match=f"row {drawn[5][3]}, column 0"):
-        fit_arm(many.objects, many.answers, local_blocks=6, **options)
+        fit_arm(many.objects, many.answers, **options)
 
 
 CODE = """
@@ -62,7 +65,7 @@ from glocal.data.world import simulated_world
 warnings.simplefilter("ignore")
 world = simulated_world(n_triplets=2000, n_local=10, dimensions=256)
 for path in sys.argv[1:]:
-    data = FitData(world.objects, world.answers, Features.load(path), local_blocks=4, block_size=256)
+    data = FitData(world.objects, world.answers, Features.load(path), block_size=64)
     peak, found = peak_of(lambda: fit(data, Arm("glocal"), Exact(max_evaluations=2)))
     assert found.record.n_local == 1024
     print(peak)

@@ -23,14 +23,18 @@ from glocal.options import Options
 from glocal.solver import best_scale
 from glocal.transform import LinearTransform
 
+MOST_BLOCKS = 16
+"""Blocks of local images that are used, counted from the first: with 1024 images a block, teachers take 64 MB."""
+
 
 class Blocks(Options):
     """How local images are cut into blocks, and the seed of these and of folds."""
 
     panel: ClassVar[str] = "Solver"
 
-    block_size: int = Field(1024, ge=3, description="Local images compared with each other.")
-    local_blocks: int = Field(16, ge=1, description="Blocks of local images to use, at most.")
+    block_size: int = Field(
+        1024, ge=3, description="Local images compared with each other; at most 16 such blocks are used."
+    )
     seed: int = Field(42, ge=0, lt=2**32, description="Random seed of the blocks and folds.")
 
 
@@ -47,10 +51,7 @@ class FitData:
     local_features : Features or None
         (m, p) features of local images, as raw as `features`; needed by `glocal`, not used by the other arms.
     block_size, seed : int
-        Local images in a block, at least 3; the seed of blocks and folds.
-    local_blocks : int
-        The number of blocks of local images to use at most, counted from the first. With 1024 images a block, the
-        teachers of 16 blocks take 64 MB.
+        Local images in a block, at least 3, of which the first 16 blocks are used; the seed of blocks and folds.
     objects, images : (k,) and (m,) int, or None
         The rows of the object features that folds are cut from, and the rows of the local features that are used; None
         takes all.
@@ -68,14 +69,13 @@ class FitData:
     local_features: Features | None = None
     _: KW_ONLY
     block_size: int = Blocks().block_size
-    local_blocks: int = Blocks().local_blocks
     seed: int = Blocks().seed
     objects: Int[np.ndarray, " k"] | None = None
     images: Int[np.ndarray, " m"] | None = None
     n_dropped: int = 0
 
     def __post_init__(self) -> None:
-        Blocks(block_size=self.block_size, local_blocks=self.local_blocks, seed=self.seed)
+        Blocks(block_size=self.block_size, seed=self.seed)
 
     @property
     def scalars(self) -> Standardization:
@@ -163,7 +163,7 @@ class FitData:
             return []
         images = np.arange(len(self.local_features)) if self.images is None else self.images
         drawn = local_blocks(len(images), self.block_size, self.seed)
-        return [images[rows] for rows in drawn[: self.local_blocks]]
+        return [images[rows] for rows in drawn[:MOST_BLOCKS]]
 
     def local_rows(self, dtype: str) -> list[Float[np.ndarray, "_ p"]]:
         """Read the blocks of local images, standardized."""

@@ -8,21 +8,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.exceptions import NotFittedError
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import Blocks, FitData
 from glocal.aligner.fitting import Solver, fit
-from glocal.data.answers import Answers
+from glocal.data.answers import COLUMNS, Answers
 from glocal.data.features import Features, as_matrix
-from glocal.errors import DataError, FileError
+from glocal.errors import DataError
 from glocal.evaluation.agreement import odd_one_out
-from glocal.files import PathLike
-from glocal.results import FitRecord, Provenance
-from glocal.transform import LinearTransform, check_rows
-
-_COLUMNS = (("a", "b", "odd"), ("reference", "closer", "farther"))
+from glocal.transform import check_rows
 
 
 class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -43,9 +38,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     alpha, lmbda, mix, tau : float or None, default None
         Parameters of the method; None is what `Arm` has.
     block_size : int, default 1024
-        Local images compared with each other.
-    local_blocks : int, default 16
-        Blocks of local images to use, at most.
+        Local images compared with each other; at most 16 such blocks are used.
     seed : int, default 42
         Of the blocks and folds.
     solver : Exact, PaperLoop or None, default None
@@ -54,11 +47,9 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     Attributes
     ----------
     transform_ : LinearTransform
-        The learned map, with its standardization.
+        The learned map, with its standardization; ``transform_.save(path)`` writes it.
     record_ : FitRecord
         Objective, convergence, certificate and provenance of the fit.
-    method_ : str
-        The arm that was fitted.
     n_features_in_ : int
         p.
 
@@ -75,8 +66,6 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     True
     """
 
-    record_: FitRecord | None
-
     def __init__(
         self,
         method: str | None = None,
@@ -87,7 +76,6 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         mix: float | None = None,
         tau: float | None = None,
         block_size: int = FitData.block_size,
-        local_blocks: int = FitData.local_blocks,
         seed: int = FitData.seed,
         solver: Solver | None = None,
     ) -> None:
@@ -98,7 +86,6 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.mix = mix
         self.tau = tau
         self.block_size = block_size
-        self.local_blocks = local_blocks
         self.seed = seed
         self.solver = solver
 
@@ -164,18 +151,17 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         chosen = any(given[name] is not None for name in Arm.model_fields)
         arm = Arm.of(given, local=local is not None) if chosen else None
         data = FitData(
-            Features(rows, None, "X"), answers_of(y if answers is None else answers, sample_weight), local,
+            Features(rows, None, "X"), _answers(y if answers is None else answers, sample_weight), local,
             **{name: given[name] for name in Blocks.model_fields},
         )  # fmt: skip
         found = fit(data, arm, self.solver, keep=self.keep)
         self.transform_ = found.transform
         self.record_ = found.record
-        self.method_ = found.record.method
         return self
 
     def transform(self, X: Any) -> Any:
         """Standardize by the scalars of the fit and apply W; float types stay what they are, tensors stay tensors."""
-        self._check_fitted()
+        check_is_fitted(self)
         rows = self._validated(X, reset=False)
         check_rows(self.transform_, rows)
         return self.transform_.apply(X if hasattr(X, "detach") else rows)
@@ -190,32 +176,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     ) -> float:
         """Agreement (a fraction, ties shared) of the transformed X with answers that name rows of X."""
         Z = np.asarray(as_matrix(self.transform(X)))
-        return odd_one_out(Z, answers_of(y, sample_weight), similarity=similarity, interval=False).accuracy
-
-    def save(self, path: PathLike) -> None:
-        """Write the fitted transform and the parameters, less the solver, as an ``.npz`` without pickle."""
-        self._check_fitted()
-        parameters = {name: value for name, value in self.get_params().items() if name != "solver"}
-        replace(self.transform_, meta={**self.transform_.meta, "aligner": parameters}).save(path)
-
-    @classmethod
-    def load(cls, path: PathLike) -> Aligner:
-        """Read what `save`, ``glocal fit`` or the authors wrote; `record_` is None for a file without a record.
-
-        The parameters are those that `save` has written, else the defaults.
-        """
-        transform = LinearTransform.load(path)
-        fitted, known = transform.meta.get("fit", {}), transform.meta.get("aligner", {})
-        aligner = cls(**{name: known[name] for name in cls._get_param_names() if name in known})
-        aligner.transform_ = transform
-        try:
-            provenance = Provenance(**fitted["provenance"]) if fitted.get("provenance") else None
-            aligner.record_ = FitRecord(**{**fitted, "provenance": provenance}) if fitted else None
-        except TypeError as error:
-            raise FileError(f"the record in {path} is not one of this version ({error}). Fit it again.") from error
-        aligner.method_ = fitted.get("method")
-        aligner.n_features_in_ = transform.dimensions
-        return aligner
+        return odd_one_out(Z, _answers(y, sample_weight), similarity=similarity, interval=False).accuracy
 
     def _validated(self, X: Any, **how: Any) -> np.ndarray:
         """X as scikit-learn checks it; a tensor without its graph, bfloat16 as float32."""
@@ -227,27 +188,14 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _n_features_out(self) -> int:
         return self.transform_.out_dimensions
 
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "transform_"):
-            raise NotFittedError("this Aligner is not fitted yet; call fit(features, answers) or Aligner.load(path).")
 
-
-def answers_of(y: Any, weights: Any = None) -> Answers:
-    """Answers as they are given to an `Aligner`: as `Answers`, as an array, or as a table with named columns."""
+def _answers(y: Any, weights: Any = None) -> Answers:
+    """Answers as they are, of an array, or of a table with named columns."""
     if y is None:
-        raise DataError(
-            "no answers were given; requires y to be passed, but the target y is None. Call fit(X, answers)."
-        )
+        raise DataError("no answers were given; requires y to be passed, but the target y is None. Pass answers.")
     if isinstance(y, Answers):
         return y if weights is None else replace(y, weights=np.asarray(weights, dtype=np.float64))
-    columns = [str(name) for name in getattr(y, "columns", ())]
-    named = next((names for names in _COLUMNS if set(names) <= set(columns)), None)
-    if named is not None:
-        kind = "odd-one-out" if "odd" in named else "anchor"
-        return Answers.from_array(np.asarray(y[list(named)]), weights=weights, kind=kind)
-    if len(columns) > 3:
-        raise DataError(
-            f"the answers have the columns {', '.join(columns)}; name three of them a, b and odd, or reference, closer "
-            "and farther."
-        )
+    for kind, names in COLUMNS.items():
+        if set(names) <= set(getattr(y, "columns", ())):
+            return Answers.from_array(np.asarray(y[list(names)]), weights=weights, kind=kind)
     return Answers.from_array(y, weights=weights)

@@ -280,7 +280,7 @@ def _told(data: FitData, grid: list[Setting], folds: int, solver: Solver) -> dic
     local = {} if data.local_features is None else {"local_features": array_sha256(data.local_features.matrix)}
     told = {
         "version": __version__, "settings": grid, "folds": folds, "seed": data.seed, "block_size": data.block_size,
-        "local_blocks": data.local_blocks, "solver": {"name": type(solver).__name__, **vars(solver)},
+        "solver": {"name": type(solver).__name__, **vars(solver)},
         "data": data.hashes(local=False) | local,
     }  # fmt: skip
     return json.loads(to_json(told))
