@@ -1,4 +1,4 @@
-"""Whether more answers would help: held-out agreement against their number, and the law that carries it on."""
+"""Whether more answers would help: held-out agreement against their number."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_each_answer_is_held_out_once_from_fits_that_never_saw_its_question(feat
     monkeypatch.setattr(curves, "LAMBDAS", (1.0,))
     monkeypatch.setattr(curves, "_path", lambda features, answers: fitted.append(answers) or [features.matrix])
     found = learning_curve(features, given)
-    assert sorted(found.heldout.objects.tolist()) == sorted(given.objects.tolist())
+    assert [score.n for score in found] == [300] * 5
     sets = [{tuple(sorted(row)) for row in part.objects.tolist()} for part in fitted]
     assert all(sets[number] <= sets[number + 1] for number in range(16) if number % 4 < 3)
     everything = {tuple(sorted(row)) for row in given.objects.tolist()}
@@ -38,10 +38,12 @@ def test_the_curve_rises_where_there_is_something_to_learn(features, monkeypatch
     monkeypatch.setattr(curves, "LAMBDAS", (1.6, 0.1))
     given = simulated_answers(3 * features.matrix[:, :2].astype(np.float64), 320, seed=1)
     found = learning_curve(features, given, folds=2)
-    first, *_, last = found.scores
-    assert last.value > max(0.7, first.value + 0.05)
-    assert last.low < last.value < last.high
-    assert (last.settings["answers"], last.n, found.lmbda in curves.LAMBDAS) == (160, 320, True)
+    first, _, half, whole, gain = found
+    assert whole.value > max(0.7, first.value + 0.05)
+    assert whole.low < whole.value < whole.high
+    assert (whole.transform, whole.n) == ("160 answers", 320)
+    assert gain.value == pytest.approx(whole.value - half.value)
+    assert gain.high - gain.low < 2 * (whole.high - whole.low)  # paired
 
 
 def test_lambda_of_a_fold_is_chosen_on_the_others(features, monkeypatch):
@@ -56,23 +58,16 @@ def test_lambda_of_a_fold_is_chosen_on_the_others(features, monkeypatch):
     scores = [[odd_one_out(Z, part) for Z in fits] for part in parts]
     losses = np.array([[score.loss * len(part) for score in row] for row, part in zip(scores, parts, strict=True)])
     best = [int(np.delete(losses, fold, axis=0).sum(axis=0).argmin()) for fold in range(4)]
-    assert best != (losses.sum(axis=0) + losses).argmin(axis=1).tolist()  # its own loss would choose another
-    credit = np.concatenate([row[chosen].units.values for row, chosen in zip(scores, best, strict=True)])
-    np.testing.assert_array_equal(found.credit, np.repeat(credit[:, None], 4, axis=1))
-    assert found.lmbda == curves.LAMBDAS[int(losses.sum(axis=0).argmin())]
+    own = (losses.sum(axis=0) + losses).argmin(axis=1).tolist()
+    wanted, other = (
+        np.concatenate([row[at].units.values for row, at in zip(scores, which, strict=True)]).mean()
+        for which in (best, own)
+    )
+    assert wanted != pytest.approx(other)  # its own loss would choose another
+    assert [score.value for score in found[:4]] == pytest.approx([wanted] * 4)
 
 
 def test_few_answers_make_no_curve(features):
     """Fewer than 60 answers are refused."""
     with pytest.raises(DataError, match="59"):
         learning_curve(features, simulated_answers(features.matrix.astype(np.float64), 59, seed=1))
-
-
-def test_the_last_doubling_is_a_paired_difference(features, monkeypatch):
-    """It is the agreement of all answers less that of half of them, with an error that is smaller than theirs."""
-    monkeypatch.setattr(curves, "LAMBDAS", (1.0,))
-    found = learning_curve(features, simulated_answers(3 * features.matrix[:, :2].astype(np.float64), 320, seed=1))
-    half, whole = found.scores[-2:]
-    gain = found.last_doubling
-    assert gain.mean == pytest.approx(whole.value - half.value)
-    assert 0 < gain.half < whole.high - whole.value

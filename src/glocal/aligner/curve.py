@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -14,8 +12,7 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.repeated import questions
 from glocal.errors import DataError
-from glocal.evaluation.agreement import odd_one_out
-from glocal.evaluation.intervals import Estimate, Units
+from glocal.evaluation.agreement import heldout_rows, odd_one_out
 from glocal.results import Score
 
 LAMBDAS = (100.0, 20.0, 4.0, 0.8, 0.16)
@@ -27,51 +24,8 @@ LEAST = 60
 _SOLVER = Exact(tol=1e-3)  # agreement moves by less than its error
 
 
-@dataclass(frozen=True, eq=False)
-class LearningCurve:
-    """Fits of nested random parts of the answers, all scored on the same held-out ones.
-
-    Parameters
-    ----------
-    sizes : (s,) float
-        How many answers were fitted, a mean over folds.
-    credit : (t, s) float
-        How right each fit is on each of the t answers: 0, 1, or 1/(number tied).
-    heldout : Answers
-        Those t answers, each held out once.
-    lmbda : float
-        The λ with the lowest held-out loss when all answers but those of a fold are fitted.
-    """
-
-    sizes: Float[np.ndarray, " s"]
-    credit: Float[np.ndarray, "t s"]
-    heldout: Answers
-    lmbda: float
-
-    def units(self, at: int) -> Units:
-        """The credits of one size."""
-        held = self.heldout
-        return Units(values=self.credit[:, at], answers=held.objects, weights=held.weights, clusters=held.person)
-
-    @property
-    def scores(self) -> tuple[Score, ...]:
-        """The agreement of each size, a fraction, with its 95 % interval over objects or persons."""
-        rows = []
-        for at, size in enumerate(self.sizes):
-            found = self.units(at).estimate()
-            low, high = found.interval(fraction=True)
-            about = ("heldout", "global", {"answers": round(float(size))})
-            rows.append(Score("learning-curve", "accuracy_cosine", found.mean, low, high, len(self.heldout), *about))
-        return tuple(rows)
-
-    @property
-    def last_doubling(self) -> Estimate:
-        """What the last doubling of the answers gained, paired; the next one gains less, as learning curves flatten."""
-        return self.units(-1).less(self.units(-2))
-
-
-def learning_curve(features: Features, answers: Answers, *, folds: int = 4, seed: int = 0) -> LearningCurve:
-    """Fit `global` to parts of the answers and score the others, for each size and fold of questions.
+def learning_curve(features: Features, answers: Answers, *, folds: int = 4, seed: int = 0) -> list[Score]:
+    """Fit `global` to nested random parts of the answers and score the others, for each size and fold of questions.
 
     All answers to one question are in one fold, since the same question on both sides would flatter the fit. The
     objects are the same on both sides: new objects agree less. λ of a fold has the lowest loss on the other folds.
@@ -82,6 +36,13 @@ def learning_curve(features: Features, answers: Answers, *, folds: int = 4, seed
         Row i is of object i of the answers.
     answers : Answers
     folds, seed : int
+
+    Returns
+    -------
+    list of Score
+        The agreement of each size with all answers, each held out once, a fraction; `transform` says how many were
+        fitted, a mean over folds. The last row is what the last doubling gained, paired: the next one gains less, as
+        learning curves flatten.
 
     Raises
     ------
@@ -106,8 +67,10 @@ def learning_curve(features: Features, answers: Answers, *, folds: int = 4, seed
         credits.append(found)
     best = (losses.sum(axis=0) - losses).argmin(axis=2)
     chosen = [np.take_along_axis(one, best[fold][None, :, None], axis=2)[:, :, 0] for fold, one in enumerate(credits)]
-    lmbda = LAMBDAS[int(losses[:, -1].sum(axis=0).argmin())]
-    return LearningCurve(sizes.mean(axis=0), np.concatenate(chosen), answers.select(np.concatenate(heldout)), lmbda)
+    names, held = [f"{size:.0f} answers" for size in sizes.mean(axis=0)], answers.select(np.concatenate(heldout))
+    credit = dict(zip(names, np.concatenate(chosen).T, strict=True))
+    last_doubling = heldout_rows({name: credit[name] for name in names[-2:]}, held)[-1]
+    return [*heldout_rows(credit, held)[: len(names)], last_doubling]
 
 
 def _path(features: Features, answers: Answers) -> list[Float[np.ndarray, "n p"]]:
