@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +16,7 @@ from glocal.aligner.keep import Keep
 from glocal.cli.forms import flat
 from glocal.cli.inputs import AnswersFile, FeaturesPath, LayerName, LocalPath, ModelName, load_features
 from glocal.cli.output import AsJson, Verbose, interval, progress_bar, put, put_json, say
-from glocal.errors import ParameterError, counted
+from glocal.errors import ParameterError
 from glocal.extras import needed
 from glocal.files import writable_target
 from glocal.results import FitRecord
@@ -78,15 +79,11 @@ def fit(
         put_json({**asdict(record), "out": str(out)})
         return
     if record.keep is not None:
-        others = (f"{one['keep']:g} {one['agreement']:.3f} and {one['kept']:.3f}" for one in record.keep["curve"])
-        say(f"agreement and neighbours kept by keep: {', '.join(others)}.")
         for note in record.keep["notes"]:
             say(note)
     elif holdout is None:
         say("generalisation is unmeasured: --holdout 3 also scores answers on held-out objects.")
-    put(*_result(record), f"{_settings(record)}: {_fitted(record)}")
-    if verbose:
-        put(*_details(record))
+    put(*_result(record), _fitted(record), *(_fields(asdict(record)) if verbose else ()))
     put(f"written to {out}")
 
 
@@ -120,13 +117,16 @@ def _result(record: FitRecord) -> list[str]:
     return lines
 
 
-def _settings(record: FitRecord) -> str:
-    """What was chosen, or given."""
-    if record.keep is None:
-        return words(asdict(record))
-    near, share = record.keep["anchors"], record.keep["share"]
-    sides = [words(one) for one in near] + ["the original features"]
-    return f"keep {record.keep['keep']:g} mixes {share:.2f} of {sides[0]} and {1 - share:.2f} of {sides[1]}"
+def _fitted(record: FitRecord) -> str:
+    """What was given or chosen, fitted to what, and how it ended."""
+    arm = words(asdict(record))
+    if (dial := record.keep) is not None:
+        one, other = [*map(words, dial["anchors"]), "the original features"][:2]
+        arm = f"keep {dial['keep']:g} mixes {dial['share']:.2f} of {one} and {1 - dial['share']:.2f} of {other}"
+    local = f", {record.n_local} local images" if record.n_local else ""
+    dropped = f" ({record.n_dropped} answers dropped: no features)" if record.n_dropped else ""
+    data = f"{record.n_answers} answers on {record.n_objects} objects{local}{dropped}"
+    return f"{arm}: {data}, {record.status} in {record.seconds:.1f} s"
 
 
 def words(settings: dict[str, Any]) -> str:
@@ -136,37 +136,10 @@ def words(settings: dict[str, Any]) -> str:
     return " ".join([settings["method"], *told])
 
 
-def _fitted(record: FitRecord) -> str:
-    """What was fitted to what."""
-    local = f", {record.n_local} local images" if record.n_local else ""
-    dropped = f" ({record.n_dropped} answers dropped: no features)" if record.n_dropped else ""
-    ended = f"{record.status} in {record.seconds:.1f} s"
-    return f"{record.n_answers} answers on {record.n_objects} objects{local}{dropped}, {ended}"
-
-
-def _details(record: FitRecord) -> list[str]:
-    """What else is known about the fit."""
-    lines = [
-        f"objective {record.objective:.6f} ({', '.join(f'{name} {v:.6f}' for name, v in record.parts.items())})",
-        record.reason, f"certificate: {record.certificate}",
-    ]  # fmt: skip
-    for one in [] if record.keep is None else record.keep["anchors"]:
-        lines.append(f"{words(one)}: {one['status']}, objective {one['objective']:.6f}, {one['certificate']}")
-    if record.n_local:
-        lines.append(f"local images in {counted(record.n_local_blocks or 0, 'block')}")
-    if record.gathered:
-        lines.append("the rows of the objects are gathered, no objects × objects matrix is made")
-    if record.rank is not None:
-        lines.append(f"fitted on {record.rank} directions, those of the rows; the others are a scaled identity, or 0")
-    if record.watched is not None:
-        losses = ", ".join(f"{name} {value:.6f}" for name, value in record.watched["parts"].items())
-        lines.append(
-            f"the stopping rule watched {record.watched['n']} answers ({losses}); {record.n_fitted} were fitted"
-        )
-    for part, scores in (record.holdout or {}).items():
-        if part in ("fitted", "heldout"):
-            lines.append(
-                f"{part} ({scores['n']} answers): agreement {scores['original_accuracy_cosine']:.3f} -> "
-                f"{scores['accuracy_cosine']:.3f}, loss {scores['original_loss']:.4f} -> {scores['loss']:.4f} nats"
-            )
-    return lines
+def _fields(value: Any, name: str = "") -> Iterator[str]:
+    """A line for each number and text of a nested record."""
+    if isinstance(value, dict | list | tuple):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _fields(item, f"{name}.{key}".lstrip("."))
+    elif value is not None:
+        yield f"{name}: {value}"

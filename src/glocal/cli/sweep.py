@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,16 +12,12 @@ from glocal.aligner.data import Blocks
 from glocal.aligner.keep import Keep
 from glocal.cli.fit import SolverName, solver_of, words
 from glocal.cli.forms import flat
-from glocal.cli.inputs import AnswersFile, FeaturesPath
+from glocal.cli.inputs import AnswersFile, FeaturesPath, LocalPath
 from glocal.cli.output import AsJson, Verbose, interval, progress_bar, put, put_json, put_table, say
 from glocal.data.features import Features
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from glocal.sweep import Sweep
-
-_SHOWN = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept", "loss": "loss (nats)"}
 
 
 @flat
@@ -34,10 +29,7 @@ def sweep(
     exact: Exact,
     paper: PaperLoop,
     blocks: Blocks,
-    local_features: Annotated[
-        Path | None,
-        typer.Option(help="Local images, folded like the objects; method glocal needs them."),
-    ] = None,
+    local_features: LocalPath = None,
     grid: Annotated[
         str,
         typer.Option(help="arms (all methods on one front), paper, or a TOML file: method, lmbda, mix, "
@@ -66,13 +58,10 @@ def sweep(
     from glocal.sweep import sweep as run
 
     data = FitData(loaded, joined.answers, local, n_dropped=joined.n_dropped, **blocks.model_dump())
-    used = solver_of(solver, exact, paper)
-    if isinstance(used, Exact) and used.tol is None:
-        used = used.replace(tol=1e-4)
     with progress_bar("sweep", unit="points") as progress:
         found = run(
             data, grid, folds=folds, select=select, keep=keep.keep, jobs=jobs, scheduler=scheduler, out=out,
-            resume=resume, solver=used,
+            resume=resume, solver=solver_of(solver, exact, paper),
             progress=lambda row, done, total: progress(done, total, f"fold {row['fold']}, {row['method']}"),
         )  # fmt: skip
     ended = found.points["status"].value_counts()
@@ -88,10 +77,9 @@ def sweep(
         })  # fmt: skip
         return
     if verbose:
-        _show_front(found.front)
-    put(
-        *chosen(found), f"written to {out}: transform.npz (refitted on all objects), means.csv, front.csv, points.jsonl"
-    )
+        front = found.front.drop(columns="front").dropna(axis=1, how="all").round(4).map(str)
+        put_table(list(front), front.to_numpy().tolist())
+    put(*chosen(found), f"written to {out}: transform.npz (refitted on all objects), the front, means and points")
 
 
 def chosen(found: Sweep) -> list[str]:
@@ -104,18 +92,3 @@ def chosen(found: Sweep) -> list[str]:
             f"p = {gain.p_holm:.2g} (corrected for {gain.settings['n_settings']} settings)"
         )
     return [told, f"chosen: {words(found.best)}, {found.reason}"]
-
-
-def _show_front(front: pd.DataFrame) -> None:
-    names = [name for name in ("lmbda", "mix", "alpha", "tau", "eta") if name in front and front[name].nunique() > 1]
-    rows = [
-        [
-            str(line["method"]),
-            *("" if line[name] is None or math.isnan(line[name]) else f"{line[name]:g}" for name in names),
-            *(f"{line[metric]:.3f} ± {line[metric + '_se']:.3f}" for metric in _SHOWN),
-            "<- chosen" if line["chosen"] else "",
-        ]
-        for line in front.to_dict("records")
-    ]
-    put_table(["front", *names, *_SHOWN.values(), ""], rows)
-    put("", "means over folds ± standard error, on held-out objects and held-out local images")

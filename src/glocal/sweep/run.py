@@ -111,7 +111,7 @@ def sweep(
         In place of a rule: the best agreement among the settings that keep this share of the neighbours, a mean over
         folds. ``glocal.fit(data, keep=…)`` needs no grid, and mixes fits so that little more is kept than asked.
     solver : Exact, PaperLoop or None
-        Solver of every point; None is ``Exact(tol=1e-4)``. The choice is refitted with the default tolerance.
+        Solver of every point; None is ``Exact()``, whose `tol` is 1e-4 here. The choice is refitted with the default.
     jobs : int
         Processes that walk the paths, with an equal share of the processor's threads; -1 takes one for each core.
     scheduler : str or None
@@ -141,8 +141,9 @@ def sweep(
     """
     select = select if keep is None else f"neighbours_kept>={Keep(keep=keep).keep:g}"
     check_rule(select)
-    solver = Exact(tol=1e-4) if solver is None else solver
-    exact = isinstance(solver, Exact)
+    solver = Exact() if solver is None else solver
+    if exact := isinstance(solver, Exact):
+        solver = solver.replace(tol=solver.tol or 1e-4)
     wanted = settings(grid, local=data.local_features is not None, eta=not exact)
     data.check(Arm.of(next((one for one in wanted if one["method"] == "glocal"), wanted[0])))
     _check_folds(data, folds)
