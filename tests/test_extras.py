@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glocal import extras
+from glocal import errors
 from glocal.cli.app import execute
 from glocal.errors import MissingDependencyError
 
@@ -19,9 +19,9 @@ from glocal.errors import MissingDependencyError
 def test_the_packages_and_extras_named_are_those_of_the_project():
     """Each package that a sentence names is in the extra that it names, or a dependency where it names none."""
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for extra, modules in [*extras._EXTRAS.items(), ("report", "PIL")]:
+    for extra, modules in [*errors._EXTRAS.items(), ("report", "PIL")]:
         offered = {re.split(r"[^\w-]", line)[0] for line in project["optional-dependencies"][extra]}
-        assert {extras._PACKAGES.get(name, name.replace("_", "-")) for name in modules.split()} <= offered
+        assert {errors._PACKAGES.get(name, name.replace("_", "-")) for name in modules.split()} <= offered
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_what_cannot_be_imported_is_said(tmp_path, monkeypatch, content, error, 
         (tmp_path / "h5py.py").write_text(content)
         monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(error, match=said):
-        extras.needed("h5py", "an .h5 file")
+        errors.needed("h5py", "an .h5 file")
 
 
 def test_an_interrupt_while_the_command_line_loads_is_one_line(tmp_path):
@@ -76,7 +76,7 @@ def test_a_missing_extra_is_said_before_the_work(tmp_path, monkeypatch, capsys, 
             raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
         return importlib.import_module(module)
 
-    monkeypatch.setattr(extras, "import_module", without)
+    monkeypatch.setattr(errors, "import_module", without)
     assert execute(command.split()) == 1
     assert re.search(rf"needs {missing}, which is not installed.*'glocal\[", capsys.readouterr().err)
     assert {path.name for path in tmp_path.iterdir()} == {"x.npy", "t.npy"}

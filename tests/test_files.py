@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
-from glocal import arrays
-from glocal.arrays import read_npy, read_npz, write_npz
+from glocal import files
 from glocal.errors import FileError, ParameterError
 from glocal.files import (
     array_sha256,
     atomic_write,
     read_lines,
+    read_npy,
+    read_npz,
     read_object,
     writable_target,
+    write_npz,
 )
 
 
@@ -159,7 +161,7 @@ def test_a_file_that_is_no_array_is_one_sentence(tmp_path, damage, noun):
 
 def test_an_archive_is_no_larger_in_memory_than_its_file_allows(tmp_path, monkeypatch):
     """An .npz that inflates to more than 256 MB (here 1) and 100 times its size, or lacks an array, is refused."""
-    monkeypatch.setattr(arrays, "_INFLATED", 1 << 20)
+    monkeypatch.setattr(files, "_INFLATED", 1 << 20)
     path = tmp_path / "bomb.npz"
     write_npz(path, {"x": np.zeros(1 << 20, np.float32), "y": np.zeros(9), "z": np.zeros(3)})
     fix = "Write it again."

@@ -17,7 +17,7 @@ from glocal.errors import MissingDependencyError
 SOURCE = Path(importlib.util.find_spec("glocal").origin).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 ORDER = (
-    "errors", "files", "extras", "arrays", "results", "options", "similarity", "data", "objective", "solver",
+    "errors", "files", "results", "options", "similarity", "data", "objective", "solver",
     "transform", "evaluation", "aligner", "sweep", "suite", "extract", "report", "collect", "align",
     "cli", "__main__",
 )  # fmt: skip

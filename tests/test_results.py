@@ -61,15 +61,8 @@ def test_numpy_scalars_and_paths_become_plain():
             "threads": 2,
         },
     }  # fmt: skip
-    with pytest.raises(TypeError, match="serializable"):
-        to_json({"a": np.array([1.0])})
-
-
-def test_provenance_names_this_machine():
-    """Hardware and Python version are filled in where the row is made."""
-    provenance = Provenance("1.0")
-    assert provenance.machine
-    assert provenance.python.count(".") == 2
+    with pytest.raises(ValueError, match="size 1"):
+        to_json({"a": np.ones(2)})
 
 
 def test_a_row_after_a_torn_line_is_not_lost(tmp_path):

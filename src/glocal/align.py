@@ -17,11 +17,10 @@ from glocal.data.check import Case, diagnose
 from glocal.data.features import Features
 from glocal.data.join import Joined, join
 from glocal.data.sources import fetch
-from glocal.errors import DataError, DataWarning, FileError
+from glocal.errors import DataError, DataWarning, FileError, needed
 from glocal.extract import Extractor, open_images
 from glocal.extract.images import Source
 from glocal.extract.run import cached_features
-from glocal.extras import needed
 from glocal.files import PathLike, make_folder, read_lines
 from glocal.report import load_runs, load_thumbnails, report_page, save_page
 from glocal.sweep import Sweep, settings, sweep

@@ -1,10 +1,23 @@
-"""Errors and warnings: one tree, every message a sentence with what to do next."""
+"""Errors and warnings: one tree, every message a sentence with what to do next; and libraries that may be missing."""
 
 from __future__ import annotations
 
 import unicodedata
+from importlib import import_module
+from typing import Any
 
 _JOINERS = "\u200c\u200d"  # letters of some scripts, and emoji, are wrong without them
+_EXTRAS = {
+    "io": "h5py safetensors pyarrow",
+    "report": "altair jinja2 vl_convert",
+    "extract": "torch PIL timm open_clip torchvision",
+    "paper": "torch lightning",
+    "distributed": "distributed",
+    "hub": "huggingface_hub",
+    "onnx": "torch onnx",
+}
+"""The modules of each extra; the others are dependencies of the package itself."""
+_PACKAGES = {"PIL": "pillow", "open_clip": "open-clip-torch", "vl_convert": "vl-convert-python"}
 
 
 def printable(text: str) -> str:
@@ -15,19 +28,22 @@ def printable(text: str) -> str:
     >>> print(printable("cat\x1b[2J\n"))
     cat\x1b[2J\n
     """
-    if text.isprintable():
-        return text
-    return "".join(_shown(character) for character in text)
 
+    def shown(character: str) -> str:
+        hidden = unicodedata.category(character)[0] == "C" or unicodedata.category(character) in ("Zl", "Zp")
+        return character.encode("unicode_escape").decode() if hidden and character not in _JOINERS else character
 
-def _shown(character: str) -> str:
-    hidden = unicodedata.category(character) in ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp") and character not in _JOINERS
-    return character.encode("unicode_escape").decode() if hidden else character
+    return text if text.isprintable() else "".join(map(shown, text))
 
 
 def counted(number: int, noun: str) -> str:
     """A number of things: ``1 error``, ``2 errors``."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error on one line, without a final full stop."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 class GLocalError(Exception):
@@ -49,7 +65,7 @@ class ParameterError(GLocalError, ValueError):
     """A setting lies outside its allowed range, or settings contradict each other."""
 
 
-class DivergedError(ParameterError):
+class DivergedError(GLocalError):
     """The loss of the paper's loop became NaN or infinite after so many `steps`: they were too long."""
 
     def __init__(self, message: str, steps: int = 0) -> None:
@@ -101,3 +117,29 @@ class OverfitWarning(GLocalWarning):
 
 class CollapseWarning(GLocalWarning):
     """The transform maps all objects to (nearly) one point, or predicts no better than chance."""
+
+
+def needed(module: str, what: str, *, extra: str | None = None) -> Any:
+    """Import a module that `what`, the subject of the sentence, needs; where its package is in two extras, name one.
+
+    Raises
+    ------
+    MissingDependencyError
+        It is not installed, or it is and cannot be imported.
+    """
+    name = module.partition(".")[0]
+    try:
+        import_module(name)
+        return import_module(module)
+    except ImportError as error:
+        package = _PACKAGES.get(name, name.replace("_", "-"))
+        extra = extra or next((each for each, modules in _EXTRAS.items() if name in modules.split()), None)
+        wanted = f"'glocal[{extra}]'" if extra else package
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == name:
+            raise MissingDependencyError(
+                f"{what} needs {package}, which is not installed. Install it: pip install {wanted}."
+            ) from error
+        raise MissingDependencyError(
+            f"{what} needs {package}, which is installed but cannot be imported ({one_line(error)[:160]}). "
+            f"Install it again: pip install --upgrade {wanted} {package}."
+        ) from error

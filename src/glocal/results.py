@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from operator import methodcaller
 from typing import Any
+
+from pydantic_core import to_jsonable_python
 
 from glocal.errors import FileError
 from glocal.files import PathLike, read_lines, writing
@@ -143,7 +145,8 @@ def read_scores(path: PathLike) -> list[Score]:
 
 def to_json(value: Any) -> str:
     """One line of strict ASCII JSON; NaN and infinities become null, dataclasses become objects."""
-    return json.dumps(_plain(value), allow_nan=False)
+    plain = to_jsonable_python(value, inf_nan_mode="null", fallback=methodcaller("item"))  # numbers of numpy
+    return json.dumps(plain, allow_nan=False)
 
 
 def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
@@ -174,10 +177,10 @@ def read_rows(path: PathLike, needed: Iterable[str] = (), *, what: str = "result
         if not line:
             continue
         try:
-            row = json.loads(line)
-            if not isinstance(row, dict) or (lacking := set(needed) - row.keys()):
-                raise ValueError(f"it lacks {', '.join(lacking)}" if isinstance(row, dict) else "it is no object")
-        except (ValueError, RecursionError) as error:
+            row = dict(json.loads(line))
+            if lacking := set(needed) - row.keys():
+                raise ValueError(f"it lacks {', '.join(lacking)}")
+        except (TypeError, ValueError, RecursionError) as error:
             if not _is_cut(line, error):
                 raise FileError(f"{what} file {path} line {number} is damaged ({error}). Remove that line.") from error
         else:
@@ -189,17 +192,3 @@ def _is_cut(line: str, error: Exception) -> bool:
     """Whether a line is the beginning of an object whose rest was never written."""
     ends = isinstance(error, json.JSONDecodeError) and (error.pos >= len(line) or "Unterminated" in error.msg)
     return line.startswith("{") and (ends or not line.endswith("}"))
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return os.fspath(value) if isinstance(value, os.PathLike) else value

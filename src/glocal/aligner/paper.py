@@ -13,8 +13,7 @@ from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Dtype, Solution
 from glocal.data.answers import Answers
-from glocal.errors import DivergedError
-from glocal.extras import needed
+from glocal.errors import DivergedError, needed
 from glocal.objective import Evaluation
 from glocal.options import Options
 from glocal.solver import OnStep

@@ -15,7 +15,7 @@ import typer
 from glocal._version import __version__
 from glocal.cli import align, apply, data, demo, evaluate, extract, fit, report, suite, sweep, transforms
 from glocal.cli.output import OPTIONS, in_options, say
-from glocal.errors import DivergedError, GLocalError, GLocalWarning, ParameterError
+from glocal.errors import GLocalError, GLocalWarning, ParameterError
 
 app = typer.Typer(
     name="glocal",
@@ -111,7 +111,7 @@ def _failed(error: BaseException) -> int:
     """Print what is wrong in one sentence and return the exit code; raise what nobody foresaw."""
     if isinstance(error, GLocalError):
         say(f"error: {in_options(str(error))}")
-        return 2 if isinstance(error, ParameterError) and not isinstance(error, DivergedError) else 1
+        return 2 if isinstance(error, ParameterError) else 1
     if isinstance(error, BrokenPipeError):
         return 1
     if isinstance(error, MemoryError):

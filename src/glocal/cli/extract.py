@@ -14,8 +14,7 @@ from pydantic import Field
 
 from glocal.cli.forms import flat
 from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table, say, show
-from glocal.errors import DataError, ParameterError
-from glocal.extras import needed
+from glocal.errors import DataError, ParameterError, needed
 from glocal.options import Options
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from glocal.aligner.keep import Keep
 from glocal.cli.forms import flat
 from glocal.cli.inputs import AnswersFile, FeaturesPath, LayerName, LocalPath, ModelName, load_features
 from glocal.cli.output import AsJson, Verbose, interval, progress_bar, put, put_json, say
-from glocal.errors import ParameterError
-from glocal.extras import needed
+from glocal.errors import ParameterError, needed
 from glocal.files import writable_target
 from glocal.results import FitRecord
 from glocal.transform.files import ENDINGS

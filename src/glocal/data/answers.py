@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, Shaped
 
-from glocal.arrays import read_npz, write_npy, write_npz
 from glocal.data.tables import names_columns, read_list, read_numbers, read_table
 from glocal.errors import DataError, DataWarning
-from glocal.files import PathLike
+from glocal.files import PathLike, read_npz, write_npy, write_npz
 from glocal.similarity import Pairs, candidate_pairs
 
 KINDS = ("odd-one-out", "anchor", "nearest-of-n")

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from glocal.arrays import read_npy
 from glocal.data.features import object_name
 from glocal.data.tables import read_table
 from glocal.errors import DataError
-from glocal.files import PathLike, read_lines
+from glocal.files import PathLike, read_lines, read_npy
 
 if TYPE_CHECKING:
     import pandas as pd

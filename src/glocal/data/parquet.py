@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from glocal.errors import DataError, FileError
-from glocal.extras import needed
+from glocal.errors import DataError, FileError, needed
 from glocal.files import PathLike, reading
 
 PARQUET = ".parquet"

@@ -12,11 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from glocal.arrays import read_npy, read_npz
 from glocal.data.parquet import PARQUET, read_parquet, shards_of
-from glocal.errors import FileError
-from glocal.extras import needed
-from glocal.files import PathLike, reading
+from glocal.errors import FileError, needed
+from glocal.files import PathLike, read_npy, read_npz, reading
 
 _COMPRESSED, _NUMBERS, _FULL, _COMPLEX = 15, {*range(1, 8), 9, 12, 13}, range(6, 16), 0x800  # of MATLAB's elements
 _FIX = "Save the (n, p) matrix with numpy.save."

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from glocal.arrays import read_npy
 from glocal.errors import FileError
-from glocal.files import PathLike, reading
+from glocal.files import PathLike, read_npy, reading
 
 if TYPE_CHECKING:
     import pandas as pd

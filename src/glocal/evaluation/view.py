@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.arrays import read_npz, write_npz
 from glocal.errors import DataError
 from glocal.evaluation.structure import neighbours
-from glocal.files import PathLike, reading
+from glocal.files import PathLike, read_npz, reading, write_npz
 from glocal.results import to_json
 from glocal.similarity import collapsed, one_point, unit_rows
 

@@ -6,7 +6,7 @@ Names are imported when they are first used: images are opened without torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from glocal.extras import needed
+from glocal.errors import needed
 
 if TYPE_CHECKING:
     from glocal.extract.images import open_images

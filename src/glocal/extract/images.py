@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.errors import FileError
-from glocal.extras import needed
-from glocal.files import PathLike, one_line, read_lines
+from glocal.errors import FileError, needed, one_line
+from glocal.files import PathLike, read_lines
 
 if TYPE_CHECKING:
     from PIL.Image import Image

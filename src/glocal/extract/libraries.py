@@ -12,11 +12,10 @@ from typing import Any
 
 from torch import nn
 
-from glocal.errors import ParameterError
+from glocal.errors import ParameterError, needed, one_line
 from glocal.extract.models import Layer, Model, described, library_model, weights_sha256
 from glocal.extract.names import ModelName
-from glocal.extras import needed
-from glocal.files import file_sha256, one_line
+from glocal.files import file_sha256
 
 # where the paper takes the penultimate layer before its activation (Muttenthaler et al. 2023, Appendix)
 _BEFORE_ACTIVATION = {"AlexNet": "classifier.4", "VGG": "classifier.3"}

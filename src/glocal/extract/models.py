@@ -13,10 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from glocal.errors import FileError, ParameterError
+from glocal.errors import FileError, ParameterError, needed, one_line
 from glocal.extract.names import RANDOM, ModelName
-from glocal.extras import needed
-from glocal.files import one_line, reading
+from glocal.files import reading
 
 OUTPUT = "output"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

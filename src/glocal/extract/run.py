@@ -24,15 +24,14 @@ from numpy.lib import format as npy_format
 from torch import Tensor
 
 from glocal._version import __version__
-from glocal.arrays import read_npz
 from glocal.data.features import Features
 from glocal.data.sources import cache_folder
-from glocal.errors import DataError, FileError, GLocalError, ParameterError
+from glocal.errors import DataError, FileError, GLocalError, ParameterError, one_line
 from glocal.extract.images import Source, Unreadable, open_images
 from glocal.extract.layers import POOLS, pooled, read_layers, resolve
 from glocal.extract.libraries import load_model, user_model
 from glocal.extract.models import DTYPES, Layer, Model
-from glocal.files import PathLike, atomic_write, make_folder, one_line, read_object
+from glocal.files import PathLike, atomic_write, make_folder, read_npz, read_object
 from glocal.results import to_json
 
 Progress = Callable[[int, int], None]

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from glocal.data.sources.fetch import cache_folder, check_online
-from glocal.errors import FileError, GLocalError, ParameterError
+from glocal.errors import FileError, GLocalError, ParameterError, needed, one_line
 from glocal.extract.images import Source, checked
-from glocal.extras import needed
-from glocal.files import PathLike, make_folder, one_line
+from glocal.files import PathLike, make_folder
 
 # the class of torchvision, and the folder of the pictures below that of the set
 _OF_TORCHVISION = {

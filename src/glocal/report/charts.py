@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from glocal.errors import needed
 from glocal.evaluation.view import View
-from glocal.extras import needed
 from glocal.report.palette import CATEGORIES, GREY, INK, looks
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from glocal._version import __version__
-from glocal.extras import needed
+from glocal.errors import needed
 from glocal.files import PathLike, atomic_write
 from glocal.report.front import front_points, summary
 from glocal.report.runs import Run

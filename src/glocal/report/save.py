@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from glocal.extras import needed
+from glocal.errors import needed
 from glocal.files import PathLike, atomic_write, make_folder, writable_target
 from glocal.report.charts import front_chart, objects_chart, task_chart
 from glocal.report.front import front_points, summary

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from glocal.aligner import FitData
-from glocal.arrays import write_npy
 from glocal.data.features import Features
 from glocal.data.world import World, simulated_world
 from glocal.evaluation.agreement import odd_one_out
-from glocal.files import PathLike, atomic_write, make_folder
+from glocal.files import PathLike, atomic_write, make_folder, write_npy
 from glocal.results import PEOPLE, to_json
 from glocal.suite.plan import Plan
 from glocal.suite.run import Progress, SuiteResult, run_suite

@@ -13,11 +13,10 @@ import numpy as np
 
 from glocal._version import __version__
 from glocal.aligner import Arm, fit
-from glocal.arrays import read_npz, write_npz
 from glocal.evaluation.baselines import baseline as cheap
 from glocal.evaluation.intervals import KeptResult, Units, difference_score, holm
 from glocal.evaluation.view import load_view, object_view, save_view
-from glocal.files import PathLike, array_sha256, atomic_write, make_folder
+from glocal.files import PathLike, array_sha256, atomic_write, make_folder, read_npz, write_npz
 from glocal.results import PEOPLE, Provenance, Score, to_json
 from glocal.suite.plan import CheapArm, KeepArm, Plan, TransformFile
 from glocal.suite.sources import Sources

@@ -22,12 +22,19 @@ from glocal.aligner.fitting import Solver
 from glocal.aligner.keep import Keep
 from glocal.data.answers import Answers
 from glocal.data.features import check_finite, object_name
-from glocal.errors import ClusterError, DivergedError, GLocalError, ParameterError, TrivialOptimumError
+from glocal.errors import (
+    ClusterError,
+    DivergedError,
+    GLocalError,
+    ParameterError,
+    TrivialOptimumError,
+    needed,
+    one_line,
+)
 from glocal.evaluation.agreement import answer_credit, heldout_rows, odd_one_out
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.evaluation.view import object_view, save_view
-from glocal.extras import needed
-from glocal.files import PathLike, array_sha256, atomic_write, make_folder, one_line, read_object
+from glocal.files import PathLike, array_sha256, atomic_write, make_folder, read_object
 from glocal.results import Score, append_rows, read_rows, to_json
 from glocal.sweep.choice import METRICS, SETTING, check_rule, choose, means_over_folds, pareto_front
 from glocal.sweep.grid import Setting, paths, settings

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from glocal.errors import DataError, ParameterError
-from glocal.extras import needed
+from glocal.errors import DataError, ParameterError, needed
 from glocal.files import PathLike, atomic_write
 from glocal.results import to_json
 from glocal.transform.files import FORMAT

@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from glocal.arrays import read_npz
-from glocal.errors import DataError, DataWarning, FileError, ParameterError
-from glocal.extras import needed
-from glocal.files import PathLike, array_sha256, atomic_write, reading
+from glocal.errors import DataError, DataWarning, FileError, ParameterError, needed
+from glocal.files import PathLike, array_sha256, atomic_write, read_npz, reading
 from glocal.results import to_json
 
 FORMAT = 1

@@ -8,9 +8,8 @@ import re
 from pathlib import Path
 
 from glocal.data.sources import Progress, fetch, published
-from glocal.errors import FileError, ParameterError
-from glocal.extras import needed
-from glocal.files import PathLike, one_line
+from glocal.errors import FileError, ParameterError, needed, one_line
+from glocal.files import PathLike
 from glocal.transform.files import TRANSFORM_NAME, plain
 
 _REPOSITORY = re.compile(r"(?:hf://)?([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")

@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from glocal.files import one_line
+from glocal.errors import one_line
 from glocal_collect import pages
 from glocal_collect.db import Database, one
 from glocal_collect.export import collected

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from glocal.arrays import write_npz
 from glocal.data.answers import Answers
 from glocal.errors import DataError
-from glocal.files import atomic_write, reading
+from glocal.files import atomic_write, reading, write_npz
 from glocal_collect.db import Database
 from glocal_collect.study import Study
 from glocal_collect.trials import CATCH, REPEAT, right_choice

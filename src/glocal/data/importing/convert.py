@@ -11,12 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.arrays import read_npy, read_npz
 from glocal.data.answers import Answers
 from glocal.data.importing.table import Imported, import_table, sifted
 from glocal.data.tables import names_columns, read_numbers, read_table
 from glocal.errors import DataError, ParameterError
-from glocal.files import PathLike, file_sha256, read_lines, reading
+from glocal.files import PathLike, file_sha256, read_lines, read_npy, read_npz, reading
 
 RULE = (
     "of one reference and one person, every two known similarities; the choice is the larger, its weight their "

@@ -16,8 +16,8 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
-from glocal.errors import DataWarning, FileError, ParameterError
-from glocal.files import PathLike, atomic_write, make_folder, one_line
+from glocal.errors import DataWarning, FileError, ParameterError, one_line
+from glocal.files import PathLike, atomic_write, make_folder
 
 TIMEOUT = 30.0  # seconds without a byte after which a download is abandoned
 Progress = Callable[[int, int], None]
