@@ -10,7 +10,7 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.sources import breeds, breeds_sides
 from glocal.errors import CollapseWarning, DataWarning
-from glocal.evaluation.agreement import answer_credit, ceiling, odd_one_out
+from glocal.evaluation.agreement import ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.baselines import BASELINES, baseline
 from glocal.evaluation.few_shot import few_shot
@@ -176,18 +176,6 @@ def test_questions_that_were_asked_again_bring_their_ceilings(folder, capsys):
     assert "ceiling_leave_one_out" in told
 
 
-def test_flips_are_written_in_the_terms_of_the_file_of_answers(folder, tmp_path):
-    """Each line is the row of the file, its three indices as they stand there, and +1 or -1."""
-    out = tmp_path / "flips.csv"
-    assert run(folder, "odd-one-out", "--transform", folder / "t.npz", "--baseline", "original", "--flips", out) == 0
-    lines = np.loadtxt(out, dtype=int, delimiter=",", skiprows=1)
-    np.testing.assert_array_equal(np.load(folder / "answers.npy")[lines[:, 0]], lines[:, 1:4])
-    given = Answers.from_array(ASKED[3:])
-    change = answer_credit(transformed(X), given) - answer_credit(original(X), given)
-    for sign in (1, -1):
-        assert sorted(lines[lines[:, 4] == sign, 0] - 3) == np.flatnonzero(sign * change > 0).tolist()
-
-
 def test_anomalies_of_another_set_and_shift(folder, capsys):
     """--anomalies needs no labels; shift takes superclasses as labels and subclasses beside them."""
     found = answer(folder, capsys, "anomaly", given="--train x.npy --test test.npy --anomalies others.npy")
@@ -228,8 +216,6 @@ def test_breeds_trains_on_some_classes_and_tests_on_others(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "given", "more", "code", "noun"),
     [
-        ("odd-one-out", None, ("--flips", "f.csv"), 2, "baseline"),
-        ("odd-one-out", None, ("--baseline", "original", "--flips", "f.txt"), 2, ".csv"),
         ("odd-one-out", None, ("--baseline", "none.npz"), 1, "none.npz"),
         ("odd-one-out", None, ("--out", "no/such/folder.jsonl"), 1, "folder"),
         ("odd-one-out", None, ("--similarity", "l2"), 2, "similarity"),

@@ -19,7 +19,7 @@ from glocal.data.labels import load_labels
 from glocal.data.rdm import join_rdms, load_index, load_rdms
 from glocal.data.sources import breeds_sides
 from glocal.errors import ParameterError
-from glocal.evaluation.agreement import answer_credit, ceiling, odd_one_out
+from glocal.evaluation.agreement import ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.baselines import BASELINES, baseline
 from glocal.evaluation.few_shot import few_shot
@@ -27,7 +27,7 @@ from glocal.evaluation.intervals import EvaluationResult, difference_score
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure
-from glocal.files import atomic_write, writable_target
+from glocal.files import writable_target
 from glocal.options import Options
 from glocal.results import PEOPLE, Score, append_rows
 from glocal.transform import LinearTransform, check_rows
@@ -59,13 +59,11 @@ class Scoring(Options):
             writable_target(self.out, what="--out", endings=(".jsonl", ".ndjson", ".json", ".txt", ""))
         return load_features(path, self.model, self.layer)
 
-    def show(
-        self, score: Callable[[Embed], EvaluationResult], reference: Features, split: str, **more: Any
-    ) -> dict[str, Embed]:
+    def show(self, score: Callable[[Embed], EvaluationResult], reference: Features, split: str, **more: Any) -> None:
         """Score the transform and every baseline, append the rows to --out, and print one table or one JSON object.
 
         Without a transform features are standardized by the two scalars of the `reference`, from which centred and pca
-        are computed too. `more` goes into the JSON; scores in it are people's and go into the table. Returns the arms.
+        are computed too. `more` goes into the JSON; scores in it are people's and go into the table.
         """
         arms = {name: _embed(name, reference) for name in (self.transform or "original", *(self.baseline or ()))}
         results: dict[str, EvaluationResult] = {}
@@ -90,7 +88,7 @@ class Scoring(Options):
             append_rows(self.out, [row.row() for row in rows])
         if self.as_json:
             put_json(record(first) | more | ({"baselines": compared} if compared else {}))
-            return arms
+            return
         put_scores(rows)
         if (chance := getattr(first, "chance", None)) is not None:
             put(f"chance {chance:.3f}")
@@ -98,7 +96,6 @@ class Scoring(Options):
         if 1 < len(classes) <= _MOST_SHOWN:
             cells = [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in line.values()] for line in classes]
             put_table(list(classes[0]), cells)
-        return arms
 
 
 def _embed(name: str, reference: Features) -> Embed:
@@ -158,7 +155,6 @@ def odd_one_out_command(
     features: FeaturesPath,
     file: AnswersFile,
     similarity: Annotated[Literal["cosine", "dot"], typer.Option(help="Similarity of a pair.")] = "cosine",
-    flips: Annotated[Path | None, typer.Option(help="Write the answers that differ from the baseline, .csv.")] = None,
 ) -> None:
     """Agreement with people: accuracy with interval, loss in nats, tie rate; where people were asked again, their own.
 
@@ -169,29 +165,15 @@ def odd_one_out_command(
     Example: glocal evaluate odd-one-out --features features.npy --answers heldout.npy --transform transform.npz
     --baseline original
     """
-    if flips is not None:
-        if not given.baseline:
-            raise ParameterError("--flips needs a baseline to differ from; pass --baseline original.")
-        writable_target(flips, what="--flips", endings=(".csv",))
     loaded = given.load(features)
     asked, joined = file.joined(loaded)
     _say_dropped(joined.n_dropped, len(asked), "answers name an object without features")
     bound = ceiling(joined.answers, least=_LEAST)
-    arms = given.show(
+    given.show(
         lambda embed: odd_one_out(embed(loaded), joined.answers, similarity=similarity), loaded, file.answers.name,
         n_dropped=joined.n_dropped, ceiling=None if bound is None else record(bound),
         of_people=() if bound is None else bound.scores,
     )  # fmt: skip
-    if flips is not None:
-        import pandas as pd
-
-        embeddings = (embed(loaded) for embed in list(arms.values())[:2])
-        after, before = (answer_credit(Z, joined.answers, similarity=similarity) for Z in embeddings)
-        rows = np.flatnonzero(joined.kept)[after != before]
-        table = pd.DataFrame(asked.objects[rows]).add_prefix("object")
-        table.insert(0, "answer", rows)
-        with atomic_write(flips) as stream:
-            table.assign(flip=np.sign(after - before)[after != before].astype(int)).to_csv(stream, index=False)
 
 
 @app.command("rsa")
