@@ -13,8 +13,7 @@ from glocal.data.features import Features
 from glocal.data.sources import published
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.transform import LinearTransform, check_rows
-from glocal.transform.card import card
-from glocal.transform.hub import pull
+from glocal.transform.sharing import card, pull
 
 P = 6
 

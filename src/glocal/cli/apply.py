@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from glocal.cli.inputs import LayerName, ModelName, load_features
 from glocal.cli.output import AsJson, progress_bar, show
-from glocal.data.parquet import PARQUET, batches, shards_of, vector_column
+from glocal.data.parquet import PARQUET
 from glocal.errors import ParameterError
 from glocal.files import writable_target
-from glocal.transform import LinearTransform, apply_file, apply_parquet, check_rows, reduced
-from glocal.transform.files import ENDINGS
+from glocal.transform import LinearTransform, check_rows, reduced
+from glocal.transform.apply import apply_file, apply_parquet, parquet_rows
+from glocal.transform.formats import ENDINGS
 
 
 def apply(
@@ -44,19 +43,17 @@ def apply(
         writable_target(save_transform, what="--save-transform", endings=ENDINGS)
     fitted = LinearTransform.from_pretrained(transform)
     rows: Any
-    if model is None and out.suffix != ".npy" and _is_parquet(features):
-        shards = shards_of(features)
-        column = vector_column(shards[0], column)
-        total, rows = None, _vectors(shards, column)
-        sample: Any = next(_vectors(shards, column), None)
-        write = partial(apply_parquet, source=features, column=column)
+    sample: Any
+    if model is None and out.suffix != ".npy" and (features.is_dir() or features.suffix.lower() == PARQUET):
+        rows, sample = parquet_rows(features, column), next(parquet_rows(features, column), None)
+        total, write = None, partial(apply_parquet, source=features, column=column)
     else:
         writable_target(out, what="--out", endings=(".npy",))
         if column is not None:
             raise ParameterError("--column names a column of Parquet, for a Parquet output. Leave it out.")
         rows = sample = load_features(features, model, layer)
         total, write = len(sample), partial(apply_file, features=sample)
-    if sample is not None:
+    if sample is not None:  # a table without rows
         check_rows(fitted, sample, normalize=normalize)
     fitted = fitted if strength == 1.0 else fitted.at_strength(strength)
     if dimensions is not None:
@@ -71,15 +68,3 @@ def apply(
         told += ["kept: {energy:.4f} of the similarities' energy, {length:.4f} of the squared length".format_map(kept)]
     record = {"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": str(out), **kept}
     show(as_json, record, *told)
-
-
-def _is_parquet(features: Path) -> bool:
-    """A Parquet file, or a folder of them without a matrix."""
-    if features.is_dir():
-        return not (features / "features.npy").exists() and bool(shards_of(features))
-    return features.suffix.lower() == PARQUET
-
-
-def _vectors(shards: list[Path], column: str) -> Iterator[np.ndarray]:
-    for shard in shards:
-        yield from (X for _, _, X in batches(shard, column))

@@ -19,7 +19,7 @@ from glocal.cli.output import AsJson, Verbose, interval, progress_bar, put, put_
 from glocal.errors import ParameterError, needed
 from glocal.files import writable_target
 from glocal.results import FitRecord
-from glocal.transform.files import ENDINGS
+from glocal.transform.formats import ENDINGS
 
 SolverName = Annotated[
     Literal["exact", "paper"],

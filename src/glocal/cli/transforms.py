@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from glocal.cli.output import AsJson, progress_bar, put_json, put_table, show
-from glocal.data.sources import cache_folder, published
+from glocal.data.sources import published
 from glocal.files import writing
+from glocal.transform import LinearTransform
+from glocal.transform.sharing import PUBLISHED, in_the_box, pull
 
 app = typer.Typer(help="List, pull and push transforms.", no_args_is_help=True, rich_markup_mode="rich")
 
@@ -28,33 +30,23 @@ def pull_command(
 
     Example: glocal transforms pull clip_ViT-L/14/visual --out transform.npz
     """
-    from glocal.transform import LinearTransform
-    from glocal.transform.hub import in_the_box, pull
-
     if name is None:
         boxed = {key: LinearTransform.load(path).meta for key, path in in_the_box().items()}
-        found: list[dict[str, Any]] = [
-            {
-                "name": key, "what": f"comes with glocal; of {meta['source']['model']}",
-                "licence": meta["card"]["licence"], "cached": True, "warning": None,
-            }
-            for key, meta in boxed.items()
-        ]  # fmt: skip
-        found += [
-            {
-                "name": key.removeprefix("transforms/"), "what": entry.what, "licence": entry.licence,
-                "cached": (cache_folder() / entry.path).is_file(), "warning": entry.warning,
-            }
-            for key, entry in published().items()
-            if key.startswith("transforms/")
-        ]  # fmt: skip
+        rows = [
+            *(
+                (key, f"comes with glocal; of {m['source']['model']}", m["card"]["licence"], "")
+                for key, m in boxed.items()
+            ),
+            *(
+                (key.removeprefix(PUBLISHED), entry.what, entry.licence, entry.warning or "")
+                for key, entry in published().items()
+                if key.startswith(PUBLISHED)
+            ),
+        ]
+        heads = ("name", "what", "licence", "warning")
         if as_json:
-            put_json({"transforms": found})
-            return
-        put_table(
-            ("name", "what", "NOTE"), [[str(one[key] or "") for key in ("name", "what", "warning")] for one in found]
-        )
-        return
+            return put_json({"transforms": [dict(zip(heads, row, strict=True)) for row in rows]})
+        return put_table(heads, rows)
     with progress_bar(f"pulling {name}", unit="B") as progress:
         path = pull(name, progress=lambda n, total: progress(n, total or None))
     loaded = LinearTransform.load(path)  # a page of an error is no transform
@@ -80,8 +72,6 @@ def push_command(
 
     Example: glocal transforms push transform.npz hf://OWNER/NAME --licence mit
     """
-    from glocal.transform import LinearTransform
-
     loaded = LinearTransform.from_pretrained(transform)
     described = {"licence": licence, "base_model": base_model, "datasets": dataset or ()}
     if "://" in to:

@@ -23,7 +23,7 @@ from glocal.suite.sources import Sources
 from glocal.suite.table import markdown, score_frame, score_table
 from glocal.suite.tasks import Embed, StructureTask, Task
 from glocal.transform import LinearTransform, check_rows
-from glocal.transform.files import wrong_name
+from glocal.transform.formats import wrong_name
 
 if TYPE_CHECKING:
     import pandas as pd

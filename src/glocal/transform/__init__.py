@@ -2,7 +2,6 @@
 
 from glocal.transform.apply import apply_file, apply_parquet
 from glocal.transform.linear import LinearTransform
-from glocal.transform.reduction import reduced
-from glocal.transform.verification import check_rows, row_statistics
+from glocal.transform.rows import check_rows, reduced, row_statistics
 
 __all__ = ["LinearTransform", "apply_file", "apply_parquet", "check_rows", "reduced", "row_statistics"]

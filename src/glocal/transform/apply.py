@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -96,14 +96,12 @@ def apply_parquet(
     FileError
         A file is damaged or cannot be written, or one of the same name was not made here.
     """
-    source, out, shards, done = Path(source), Path(out), shards_of(source), 0
-    if not shards:
-        raise FileError(f"{source} holds no .parquet file. Check the path.")
+    source, out, done = Path(source), Path(out), 0
+    shards, column = _shards(source, column)
     if source.resolve() in (out.resolve(), *out.resolve().parents):
         raise ParameterError(f"output {out} lies in the input {source}. Name another place.")
     if not source.is_dir():
         writable_target(out, endings=(PARQUET,))
-    column = vector_column(shards[0], column)
     made_by = array_sha256(np.vstack(transform.folded()))
     for shard in shards:
         target = out / shard.relative_to(source) if source.is_dir() else out
@@ -114,6 +112,21 @@ def apply_parquet(
     return done
 
 
+def parquet_rows(source: PathLike, column: str | None = None) -> Iterator[Shaped[np.ndarray, "n p"]]:
+    """The vectors of a Parquet file, or of a folder of them, about 16 MB at a time."""
+    shards, column = _shards(source, column)
+    for shard in shards:
+        yield from (X for _, _, X in batches(shard, column))
+
+
+def _shards(source: PathLike, column: str | None) -> tuple[list[Path], str]:
+    """The files of one table, and the column of its vectors."""
+    shards = shards_of(source)
+    if not shards:
+        raise FileError(f"{source} holds no .parquet file. Check the path, or name an output that ends in .npy.")
+    return shards, vector_column(shards[0], column)
+
+
 def _shard(
     transform: LinearTransform, source: Path, target: Path, column: str, normalize: bool, mark: bytes
 ) -> int:  # fmt: skip
@@ -121,29 +134,26 @@ def _shard(
     pa, parquet = needed("pyarrow", "Parquet"), needed("pyarrow.parquet", "Parquet")
     if target.exists():
         with reading(target, "output", "Remove it, or name another --out.") as file:
-            held = parquet.ParquetFile(file)
-            found = (held.schema_arrow.metadata or {}).get(_MARK)
+            held = parquet.read_metadata(file)
+        found = (held.metadata or {}).get(_MARK)
         if found is None:
             raise FileError(f"output {target} exists and was not made by apply, so it is not replaced. Name another.")
         if found == mark:
-            return int(held.metadata.num_rows)
+            return int(held.num_rows)
     make_folder(target.parent)
-    with reading(source, "features") as file:
-        schema = parquet.read_schema(file)
+    with reading(source, "features") as file, parquet.ParquetFile(file) as given:
+        schema, rows = given.schema_arrow, int(given.metadata.num_rows)
     at = schema.get_field_index(column)
     kind = schema.field(at).type.value_type
-    kind = kind if pa.types.is_floating(kind) else pa.float32()
-    schema = schema.set(at, schema.field(at).with_type(pa.list_(kind, transform.out_dimensions)))
-    schema = schema.with_metadata({**(schema.metadata or {}), _MARK: mark})
+    lists = pa.list_(kind if pa.types.is_floating(kind) else pa.float32(), transform.out_dimensions)
+    schema = schema.set(at, schema.field(at).with_type(lists)).with_metadata({**(schema.metadata or {}), _MARK: mark})
     others = [name for name in schema.names if name != column]  # vectors repeat too little for a dictionary
     with atomic_write(target) as stream, parquet.ParquetWriter(stream, schema, use_dictionary=others) as writer:
-        rows = 0
         for start, batch, X in batches(source, column):
             Z = _checked(transform, X, str(source), start, normalize)
-            values = pa.array(np.ascontiguousarray(Z).reshape(-1), type=kind)
-            lists = pa.FixedSizeListArray.from_arrays(values, type=schema.field(at).type)
-            writer.write_batch(pa.record_batch([*batch.columns[:at], lists, *batch.columns[at + 1 :]], schema=schema))
-            rows = start + len(batch)
+            values = pa.array(np.ascontiguousarray(Z).reshape(-1), type=lists.value_type)
+            vectors = pa.FixedSizeListArray.from_arrays(values, type=lists)
+            writer.write_batch(batch.set_column(at, schema.field(at), vectors))
     return rows
 
 

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,12 +15,8 @@ from glocal.data.features import Standardization, row_blocks
 from glocal.errors import DataError, ParameterError
 from glocal.files import PathLike, atomic_write, make_folder
 from glocal.similarity import unit_rows
-from glocal.transform import export
-from glocal.transform.card import card
-from glocal.transform.files import TRANSFORM_NAME, read_transform, write_transform
-
-if TYPE_CHECKING:
-    import torch
+from glocal.transform import formats, sharing
+from glocal.transform.formats import TRANSFORM_NAME
 
 Rows = TypeVar("Rows")
 
@@ -30,7 +26,7 @@ class LinearTransform:
     """An affine transform of standardized features.
 
     W maps p dimensions to p, or to r < p where `glocal.transform.reduced` made it. Such a map has no strength;
-    otherwise it is applied, composed, exported, saved and scored alike.
+    otherwise it is applied, exported, saved and scored alike.
 
     Parameters
     ----------
@@ -53,9 +49,6 @@ class LinearTransform:
     >>> transform = LinearTransform(np.eye(2, dtype=np.float32), None, mean=1.0, std=2.0)
     >>> transform(np.array([[3.0, 1.0]], dtype=np.float32)).tolist()
     [[1.0, 0.0]]
-    >>> twice = transform @ transform
-    >>> twice(np.array([[3.0, 1.0]], dtype=np.float32)).tolist()
-    [[0.0, -0.5]]
     """
 
     weights: Float[np.ndarray, "p r"]
@@ -168,31 +161,6 @@ class LinearTransform:
             Z = Z + torch.as_tensor(self.bias, dtype=dtype, device=X.device)
         return Z.to(X.dtype) if X.is_floating_point() else Z
 
-    def __matmul__(self, first: LinearTransform) -> LinearTransform:
-        """Compose as functions are: ``(second @ first)(X)`` is ``second(first(X))``, as one transform.
-
-        W = W₁ W₂ / std₂ and b = ((b₁ - mean₂) / std₂) W₂ + b₂ on features standardized by `first`. Its `meta` lists
-        those of both, `first` first, under ``composed``.
-
-        Raises
-        ------
-        DataError
-            The second does not map as many dimensions as come out of the first.
-        """
-        if not isinstance(first, LinearTransform):
-            return NotImplemented
-        if first.out_dimensions != self.dimensions:
-            raise DataError(
-                f"a transform to {first.out_dimensions} dimensions cannot be followed by one of {self.dimensions}; "
-                "both must map the same features."
-            )
-        A, c = self.folded()
-        b = c if first.bias is None else first.bias.astype(np.float64) @ A + c
-        dtype = np.result_type(self.weights, first.weights)
-        weights = (first.weights.astype(np.float64) @ A).astype(dtype)
-        meta = {"composed": [first.meta, self.meta]}
-        return LinearTransform(weights, b.astype(dtype) if b.any() else None, first.mean, first.std, meta)
-
     def folded(self) -> tuple[Float[np.ndarray, "p r"], Float[np.ndarray, " r"]]:
         """Give A, c (float64) of this map on raw features, z = x A + c: A = W / std, c = b - mean/std · Σ_rows W."""
         A = self.weights.astype(np.float64) / self.std
@@ -273,17 +241,7 @@ class LinearTransform:
         rows = np.argsort(-cosines, axis=-1, kind="stable")[..., :k]
         return rows, np.take_along_axis(cosines, rows, axis=-1)
 
-    def to_linear(self) -> torch.nn.Linear:
-        """Make the ``torch.nn.Linear`` that maps raw features alike; see `glocal.transform.export.to_linear`."""
-        return export.to_linear(*self.folded())
-
-    def fold_into(self, layer: torch.nn.Linear | torch.nn.Parameter) -> torch.nn.Linear:
-        """Fold into the layer that yields the features; see `glocal.transform.export.fold_into`."""
-        return export.fold_into(*self.folded(), layer)
-
-    def to_onnx(self, path: PathLike, *, opset: int = 17, ir_version: int = 8) -> None:
-        """Write an ONNX model from raw ``features`` to ``aligned``; see `glocal.transform.export.to_onnx`."""
-        export.to_onnx(*self.folded(), path, meta=self.meta, opset=opset, ir_version=ir_version)
+    to_linear, fold_into, to_onnx = formats.to_linear, formats.fold_into, formats.to_onnx
 
     def save(self, path: PathLike) -> None:
         """Write the transform atomically as ``.npz``, the authors' format plus one JSON string `meta`.
@@ -295,7 +253,7 @@ class LinearTransform:
         ParameterError, MissingDependencyError, FileError
             Another ending, safetensors is not installed, or the file cannot be written; a previous file stays whole.
         """
-        write_transform(path, self.weights, self.bias, self.mean, self.std, self.meta)
+        formats.write_transform(path, self.weights, self.bias, self.mean, self.std, self.meta)
 
     @classmethod
     def load(cls, path: PathLike) -> LinearTransform:
@@ -312,28 +270,26 @@ class LinearTransform:
             A published file that is known to be wrong.
         """
         try:
-            return cls(*read_transform(path))
+            return cls(*formats.read_transform(path))
         except DataError as error:
             raise DataError(f"transform file {path}: {error}") from error
 
     @classmethod
     def from_pretrained(cls, name: PathLike) -> LinearTransform:
-        """Load a transform by its name; see `glocal.transform.hub.pull`. `glocal.pretrained` does the same.
+        """Load a transform by its name; see `glocal.transform.sharing.pull`. `glocal.pretrained` does the same.
 
         ``"clip-vit-b-32"`` comes with the package; a file or a folder is a name, as are ``"clip_ViT-L/14/visual"``,
         published by model and layer, and ``"OWNER/NAME"`` on the hub.
         """
-        from glocal.transform.hub import pull
-
-        return cls.load(pull(name))
+        return cls.load(sharing.pull(name))
 
     def save_pretrained(self, folder: PathLike, **described: Any) -> None:
-        """Write ``transform.npz`` and a model card into a folder; `glocal.transform.card.card` takes `described`.
+        """Write ``transform.npz`` and a model card into a folder; `glocal.transform.sharing.card` takes `described`.
 
         The file keeps what is described, so that the card of who loads and shares it again says it too.
         """
         described = {**self.meta.get("card", {}), **{key: value for key, value in described.items() if value}}
-        text = card(self.weights, self.bias, self.mean, self.std, self.meta, **described)
+        text = sharing.card(self.weights, self.bias, self.mean, self.std, self.meta, **described)
         replace(self, meta={**self.meta, "card": described}).save(make_folder(folder) / TRANSFORM_NAME)
         with atomic_write(Path(folder) / "README.md") as stream:
             stream.write(text.encode())
@@ -348,11 +304,9 @@ class LinearTransform:
         str
             ``hf://OWNER/NAME@COMMIT``, which `from_pretrained` takes.
         """
-        from glocal.transform.hub import upload
-
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder, **described)
-            return upload(folder, repository, private=private, message=f"glocal: {self!r}")
+            return sharing.upload(folder, repository, private=private, message=f"glocal: {self!r}")
 
 
 pretrained = LinearTransform.from_pretrained

@@ -1,0 +1,232 @@
+"""A transform in files, npz as the authors write it and safetensors, and in other programs: torch and ONNX."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+from glocal.errors import DataError, DataWarning, FileError, ParameterError, needed
+from glocal.files import PathLike, array_sha256, atomic_write, read_npz, reading
+from glocal.results import to_json
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT = 1
+ENDINGS = (".npz", ".safetensors")
+TRANSFORM_NAME = "transform.npz"
+"""The file of a transform in its folder or repository."""
+
+_FIX = "A transform file holds weights, mean and std: name one, or copy it again."
+_REQUIRED, _RECORDS = ("weights", "mean", "std"), ("source", "fit", "sweep", "rows", "reduced", "card")
+# `array_sha256` of weights that were published under the name of a model that they were not fitted on, too
+WRONG = {
+    "1dd4366115a23f9288ecf4677920387aebcd4ceb535065497796ce2753030228": ("dino-vit-base-p16", "dinov2-vit-base-p14"),
+}
+
+
+@runtime_checkable
+class Affine(Protocol):
+    """A transform z = x A + c of raw features, and its record; what maps it here is a method of `LinearTransform`."""
+
+    meta: dict[str, Any]
+
+    def folded(self) -> tuple[Float[np.ndarray, "p r"], Float[np.ndarray, " r"]]:
+        """A and c in float64."""
+
+
+def plain(name: str) -> str:
+    """A name of a network without case, and without the difference between a slash, a dash and an underline."""
+    return str(name).casefold().replace("/", "-").replace("_", "-")
+
+
+def write_transform(
+    path: PathLike,
+    weights: Float[np.ndarray, "p r"],
+    bias: Float[np.ndarray, " r"] | None,
+    mean: float,
+    std: float,
+    meta: dict[str, Any],
+) -> None:
+    """Write a transform file of the kind that its name says, whole or not at all; see `LinearTransform.save`."""
+    if Path(path).suffix not in ENDINGS:
+        raise ParameterError(f"transform file {path} must end in {' or '.join(ENDINGS)}.")
+    record = to_json({"format": FORMAT, **meta})
+    weights = weights if weights.dtype == np.float16 else weights.astype(np.float32)
+    arrays: dict[str, Any] = {"weights": weights, "mean": np.float64(mean), "std": np.float64(std)}
+    if bias is not None:
+        arrays["bias"] = bias.astype(np.float32)
+    with atomic_write(path) as stream:
+        if Path(path).suffix == ".npz":
+            np.savez(stream, allow_pickle=False, **arrays, meta=np.array(record))
+        else:
+            save = needed("safetensors.numpy", "a .safetensors file").save
+            tensors = {key: np.atleast_1d(np.ascontiguousarray(value)) for key, value in arrays.items()}
+            stream.write(save(tensors, metadata={"meta": record}))
+
+
+def read_transform(
+    path: PathLike,
+) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."] | None, float, float, dict[str, Any]]:
+    """Weights, bias, mean, std and record of a transform file of either kind; see `LinearTransform.load`."""
+    if Path(path).suffix == ".safetensors":
+        library = needed("safetensors", "a .safetensors file")
+        with reading(path, "transform", _FIX) as file, library.safe_open(file, "numpy") as opened:
+            names = {*_REQUIRED, *(set(opened.keys()) & {"bias"})}
+            arrays = {name: opened.get_tensor(name) for name in names}
+            arrays["meta"] = np.array((opened.metadata() or {}).get("meta", "{}"))
+    else:
+        arrays = read_npz(path, what="transform", fix=_FIX, required=_REQUIRED, optional=("bias", "meta"))
+    with reading(path, "transform", _FIX), np.errstate(over="ignore", invalid="ignore"):  # infinity is said as such
+        meta = json.loads(str(arrays.pop("meta", "{}")))
+        if not (
+            all(isinstance(meta.get(key) or {}, dict) for key in _RECORDS)
+            and isinstance(meta.get("strength", 1.0), int | float)
+        ):
+            raise ValueError("its record is not that of a transform")
+        if meta.get("format", FORMAT) > FORMAT:
+            raise FileError(f"transform file {path} is of format {meta['format']}. Upgrade glocal.")
+        if any(array.dtype.kind not in "fiu" for array in arrays.values()):
+            raise DataError("it holds values that are not real numbers.")
+        weights, bias = arrays["weights"].astype(np.float32), arrays.get("bias")
+        mean, std = float(arrays["mean"].item()), float(arrays["std"].item())
+    if said := wrong_name(path, weights):
+        warnings.warn(said, DataWarning, stacklevel=3)
+    return weights, None if bias is None else bias.astype(np.float32), mean, std, meta
+
+
+def wrong_name(path: PathLike, weights: np.ndarray) -> str | None:
+    """The sentence to warn with of weights that were published under a wrong name, too.
+
+    There is nothing to say where the path names the model that they fit.
+    """
+    wrong = WRONG.get(array_sha256(weights)) if weights.shape == (768, 768) else None  # others need not be hashed
+    if wrong is None or any(wrong[0] in part for part in Path(path).absolute().parts):
+        return None
+    return (
+        f"transform file {path} holds the transform of {wrong[0]}, which its authors published as {wrong[1]} as well, "
+        f"by mistake: apply it to features of {wrong[0]} only."
+    )
+
+
+def to_linear(transform: Affine) -> torch.nn.Linear:
+    """Make the ``torch.nn.Linear`` that maps raw features alike, z = x A + c.
+
+    Returns
+    -------
+    torch.nn.Linear
+        p → r, with a bias, float32 and on the CPU; frozen, since it is a result: ``requires_grad_()`` makes it
+        trainable.
+    """
+    import torch
+
+    return _linear(*transform.folded(), torch.float32, "cpu")
+
+
+def fold_into(transform: Affine, layer: torch.nn.Linear | torch.nn.Parameter) -> torch.nn.Linear:
+    """Fold into the last projection of a model, so that the model itself yields aligned features.
+
+    The layer computes the raw features x = y Lᵀ + l; the new one computes x A + c = y (Aᵀ L)ᵀ + (l A + c). The
+    products are in float64 and rounded once to the dtype of the layer.
+
+    Parameters
+    ----------
+    layer : torch.nn.Linear or torch.nn.Parameter
+        q → p, whose output the transform was fitted on; it is not changed. A (q, p) Parameter is one that the model
+        multiplies by, as the ``visual.proj`` of open_clip: y P. It has no place for c, so that a Linear takes its
+        place; see the example.
+
+    Returns
+    -------
+    torch.nn.Linear
+        With a bias, of the dtype, device and ``requires_grad`` of `layer`.
+
+    Raises
+    ------
+    ParameterError
+        Another kind of layer, or it does not yield p features.
+    DataError
+        The folded values overflow the dtype of the layer.
+
+    Examples
+    --------
+    An open_clip image tower ends in ``pooled @ visual.proj``::
+
+        aligned = transform.fold_into(visual.proj)
+        visual.proj = None
+        visual.register_forward_hook(lambda module, inputs, pooled: aligned(pooled))
+    """
+    import torch
+
+    A, c = transform.folded()
+    if isinstance(layer, torch.nn.Parameter) and layer.ndim == 2:
+        given, bias = layer.T, None
+    elif isinstance(layer, torch.nn.Linear):
+        given, bias = layer.weight, layer.bias
+    else:
+        raise ParameterError(
+            f"the layer to fold into is a {type(layer).__name__}; allowed are a torch.nn.Linear and a (q, p) "
+            "torch.nn.Parameter. Append to_linear() to the model instead."
+        )
+    if len(given) != len(A):
+        raise ParameterError(
+            f"the layer yields {len(given)} features but the transform maps {len(A)}; "
+            f"it must be the layer whose {len(A)} outputs the transform was fitted on."
+        )
+    if bias is not None:
+        c = c + bias.detach().cpu().double().numpy() @ A
+    folded = _linear(given.detach().cpu().double().numpy().T @ A, c, given.dtype, given.device)
+    if not all(bool(torch.isfinite(part).all()) for part in folded.parameters()):
+        raise DataError(
+            f"the folded layer leaves the range of {given.dtype}. Convert the layer first, e.g. with .float()."
+        )
+    return folded.requires_grad_(given.requires_grad)
+
+
+def _linear(A: Float[np.ndarray, "p r"], c: Float[np.ndarray, " r"], dtype: Any, device: Any) -> torch.nn.Linear:
+    """The frozen layer of x A + c."""
+    import torch
+
+    layer = torch.nn.Linear(len(A), len(c), device="meta")  # NOTE no values are drawn: the random state stays as it is
+    for name, values in (("weight", A.T), ("bias", c)):
+        tensor = torch.from_numpy(np.ascontiguousarray(values)).to(dtype=dtype, device=device)
+        setattr(layer, name, torch.nn.Parameter(tensor, requires_grad=False))
+    return layer
+
+
+def to_onnx(transform: Affine, path: PathLike, *, opset: int = 17, ir_version: int = 8) -> None:
+    """Write an ONNX model atomically: ``features`` (n, p) raw float32 in, ``aligned`` (n, r) out.
+
+    n is free. The record becomes one JSON string ``meta`` of the model's metadata. To append the model to a backbone by
+    ``onnx.compose.merge_models``, give it the opset and the IR version of that.
+
+    Raises
+    ------
+    MissingDependencyError, FileError
+        onnx is not installed; the file cannot be written, and a previous file stays whole.
+    """
+    onnx = needed("onnx", "an ONNX model")
+    from onnx import TensorProto, helper, numpy_helper
+
+    A, c = transform.folded()
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["features", "weights"], ["product"]),
+            helper.make_node("Add", ["product", "bias"], ["aligned"]),
+        ],
+        "glocal",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", A.shape[0]])],
+        [helper.make_tensor_value_info("aligned", TensorProto.FLOAT, ["n", A.shape[1]])],
+        [numpy_helper.from_array(part.astype(np.float32), name) for name, part in (("weights", A), ("bias", c))],
+    )
+    opsets = [helper.make_opsetid("", opset)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=ir_version, producer_name="glocal")
+    helper.set_model_props(model, {"meta": to_json({"format": FORMAT, **transform.meta})})
+    onnx.checker.check_model(model)
+    with atomic_write(path) as stream:
+        stream.write(model.SerializeToString())
