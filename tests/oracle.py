@@ -3,11 +3,10 @@
 Nothing here imports glocal. `docs/method.md` has the formulas of the fit, `docs/evaluate.md` those of the scores.
 """
 
-from itertools import combinations, pairwise
+from itertools import pairwise
 
 import numpy as np
 import scipy.optimize
-import scipy.stats
 import torch
 
 CANDIDATES = {"odd-one-out": [(0, 1), (0, 2), (1, 2)], "anchor": [(0, 1), (0, 2)]}
@@ -155,51 +154,7 @@ def agreement(Z, answers, weights, kind="odd-one-out", similarity="cosine"):
     return earned / np.sum(weights), tied / np.sum(weights)
 
 
-# --- tasks -----------------------------------------------------------------------------------------------------------
-
-
-def few_shot(train, y, test, y_test, probe):
-    """Accuracy where all training rows are shots."""
-    classes = sorted(set(y))
-    near = cosines(test, train)
-    if probe == "ncm":
-        lengths = np.linalg.norm(train, axis=1, keepdims=True)
-        unit = train / np.where(lengths > 0, lengths, 1)
-        near = cosines(test, np.array([unit[y == c].mean(0) for c in classes]))
-    else:
-        near = np.array([[row[y == c].max() for c in classes] for row in near])
-    earned = 0.0
-    for scores, truth in zip(near, y_test, strict=True):
-        best = [c for c, score in zip(classes, scores, strict=True) if score >= scores.max() - 1e-12]
-        earned += (truth in best) / len(best)
-    return earned / len(test)
-
-
-def anomaly(train, y, test, y_test, mode, k=5):
-    """AUROC, AUPR and FPR95 of each class."""
-    near, rows = cosines(test, train), []
-    for c in sorted(set(y)):
-        shown = y == c if mode == "one-vs-rest" else y != c
-        normal = y_test == c if mode == "one-vs-rest" else (y_test != c) & np.isin(y_test, list(set(y)))
-        scores = np.array([-np.sort(row[shown])[-k:].mean() for row in near])
-        rows.append(detection(grouped(scores, 1e-12), ~normal))
-    return rows
-
-
-def detection(scores, anomalous):
-    """AUROC by all pairs, average precision, and the false-positive rate where 95 % of the anomalies are flagged.
-
-    Flags fall at random among tied images, so that the last rate is linear between two thresholds.
-    """
-    auroc = np.mean([(a > n) + 0.5 * (a == n) for a in scores[anomalous] for n in scores[~anomalous]])
-    aupr, rates = 0.0, [(0.0, 0.0)]
-    for threshold in np.unique(scores)[::-1]:
-        found = scores >= threshold
-        rates.append((found[anomalous].mean(), found[~anomalous].mean()))
-        aupr += (rates[-1][0] - rates[-2][0]) * anomalous[found].mean()
-    (x, low), (y, high) = next(pair for pair in pairwise(rates) if pair[1][0] >= 0.95 - 1e-12)
-    fpr95 = low + (high - low) * (0.95 - x) / (y - x)
-    return auroc, aupr, fpr95
+# --- structure -------------------------------------------------------------------------------------------------------
 
 
 def grouped(values, close):
@@ -210,9 +165,6 @@ def grouped(values, close):
         if values[at] - values[before] <= close:
             found[at] = found[before]
     return found
-
-
-# --- structure -------------------------------------------------------------------------------------------------------
 
 
 def neighbours_kept(X, Z, k):
@@ -234,28 +186,3 @@ def _among_nearest(X, k):
             left = max(0, left - group.sum())
         found[i, others] = chance
     return found
-
-
-def upper(D):
-    return np.array([D[i, j] for i, j in combinations(range(len(D)), 2)])
-
-
-def dissimilarities(Z, kernel):
-    if kernel == "cosine":
-        return 1 - cosines(Z, Z)
-    if kernel == "correlation":
-        return 1 - cosines(Z - Z.mean(1, keepdims=True), Z - Z.mean(1, keepdims=True))
-    return 1 - Z @ Z.T
-
-
-def ties_of(Z, kernel):
-    """Up to which difference dissimilarities are ties."""
-    return rounding(Z.shape[1], max(z @ z for z in Z) if kernel == "dot" else 1.0)
-
-
-def spearman(D, human, close):
-    """Spearman's correlation over pairs, mean over people; D is a vector of pairs."""
-    if np.ptp(grouped(D, close)) == 0:
-        return np.nan
-    known = [(grouped(D[~np.isnan(one)], close), one[~np.isnan(one)]) for one in human]
-    return np.mean([scipy.stats.spearmanr(*both).statistic for both in known])
