@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.intervals import Units
-from glocal.evaluation.rsa import pair_dissimilarities, spearman
+from glocal.evaluation.rsa import model_rdm, spearman
 from glocal.results import Score
 from glocal.similarity import collapsed, tie_tolerance, unit_rows, unless_collapsed
 
@@ -188,7 +188,7 @@ def rdm_spearman(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], seed:
     0 if one side is constant.
     """
     rows = np.sort(np.random.RandomState(seed).permutation(len(X))[:_MOST])
-    return float(np.nan_to_num(spearman(pair_dissimilarities(X[rows]), pair_dissimilarities(Z[rows]))))
+    return float(np.nan_to_num(spearman(model_rdm(X[rows]), model_rdm(Z[rows]))[0]))
 
 
 def _cosine_blocks(Z: Float[np.ndarray, "n p"]) -> Iterator[tuple[slice, Float[np.ndarray, "b n"]]]:
