@@ -31,16 +31,13 @@ def candidate_pairs(kind: str, m: int = 3) -> Pairs:
 
 @runtime_checkable
 class Choices(Protocol):
-    """What `Answers` is here: objects of each answer (t, m), candidate pairs as columns of them, weights (t,)."""
+    """What `Answers` is here: objects of each answer (t, m), and candidate pairs as columns of them."""
 
     @property
     def objects(self) -> Int[np.ndarray, "t m"]: ...  # noqa: D102
 
     @property
     def pairs(self) -> Pairs: ...  # noqa: D102
-
-    @property
-    def weights(self) -> Float[np.ndarray, " t"] | None: ...  # noqa: D102
 
 
 def unit_rows(Z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
@@ -53,18 +50,7 @@ def unit_rows(Z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
 def of_pairs(Z: np.ndarray, answers: Choices, similarity: str = "cosine") -> Float[np.ndarray, "t k"]:
     """The similarities of the candidate pairs of each answer, the chosen pair first.
 
-    Parameters
-    ----------
-    Z : (n, p) real array
-        Embedding; computed in float64, so that ties are ties and not rounding.
-    answers : Answers
-        Indices are rows of Z.
-    similarity : {"cosine", "dot"}
-
-    Raises
-    ------
-    ParameterError
-        An unknown similarity.
+    They are computed in float64, so that ties are ties and not rounding.
     """
     Z = np.asarray(Z, dtype=np.float64)
     if similarity not in SIMILARITIES:
@@ -91,22 +77,10 @@ def choice(S: Float[np.ndarray, "t k"], tolerance: float) -> Float[np.ndarray, "
 
 
 def credit(S: Float[np.ndarray, "t k"], tolerance: float) -> tuple[Float[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
-    """How right the model is on each answer, with ties shared, and which answers are ties.
+    """How right the model is on each answer, from 0 to 1, and which answers are ties.
 
-    An answer earns the share of its pair in the model's `choice`, so that a collapsed model scores chance.
-
-    Parameters
-    ----------
-    S : (t, k) float
-        As `of_pairs` gives them: column 0 holds the pair that people chose.
-    tolerance : float
-        The difference up to which similarities are tied: `pair_tolerance`.
-
-    Returns
-    -------
-    credit : (t,) float in [0, 1]
-    tied : (t,) bool
-        More than one pair within the tolerance of the highest.
+    An answer earns the share of its pair, column 0, in the model's `choice`, so that a collapsed model scores chance.
+    Pairs within the tolerance (`pair_tolerance`) of the highest are tied with it.
     """
     among = _highest(S, tolerance)
     number = among.sum(axis=1, dtype=np.int16)
@@ -138,14 +112,7 @@ def tie_tolerance(p: int, largest: float = 1.0) -> float:
 
     The order in which the p products of a similarity are summed, and so its last digits, differs between processors,
     between blocks of rows and between rotations of the space; the errors add up like those of a random walk of p steps.
-    The bound is far above them and far below any difference that means something.
-
-    Parameters
-    ----------
-    p : int
-        Terms of the sum: the dimensions of the rows.
-    largest : float
-        max |S|; 1 for cosines.
+    The bound is far above them and far below any difference that means something. `largest`, max |S|, is 1 for cosines.
     """
     return float(8 * np.sqrt(p) * np.finfo(np.float64).eps * largest)
 
@@ -155,8 +122,6 @@ def new_group(ordered: Float[np.ndarray, "*rows n"], tolerance: float) -> Bool[n
 
     No grid of rounded values can tell this: equal values may lie on both sides of the edge of any cell.
 
-    Examples
-    --------
     >>> new_group(np.array([3.0, 2.0, 2.0 - 1e-15, 1.0]), 1e-12).tolist()
     [True, True, False, True]
     """
@@ -168,8 +133,6 @@ def new_group(ordered: Float[np.ndarray, "*rows n"], tolerance: float) -> Bool[n
 def joined(values: Float[np.ndarray, " n"], tolerance: float) -> Float[np.ndarray, " n"]:
     """The same values, ties made exactly equal: each takes the smallest value of its group.
 
-    Examples
-    --------
     >>> joined(np.array([2.0, 3.0, 2.0 - 1e-15]), 1e-12).tolist()
     [1.999999999999999, 3.0, 1.999999999999999]
     """

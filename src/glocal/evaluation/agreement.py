@@ -20,12 +20,11 @@ _MANY, _PART = 1_000_000, 64  # answers; of so many of which one question in 64 
 
 @dataclass(frozen=True)
 class OddOneOut:
-    """Agreement of one embedding with one set of answers.
+    """Agreement of one embedding with `n` answers.
 
-    `accuracy` is a fraction (ties shared), `low` and `high` its 95 % interval over objects or, where it is wider, over
-    persons (None if it was not asked for, or cannot be computed from the answers). `tie_rate` is the fraction of
-    answers whose highest similarity is tied, `loss` the cross-entropy of dot products in nats, `chance` and
-    `chance_loss` what equal similarities reach (1/3 and log 3 for odd-one-out answers), `n` the number of answers;
+    `low` and `high` are the 95 % interval of the accuracy over objects or, where it is wider, over persons (None if it
+    was not asked for, or cannot be computed from the answers). `tie_rate` is the fraction of answers whose highest
+    similarity is tied, `loss` is in nats, `chance` the accuracy of equal similarities (1/3 for odd-one-out answers);
     `units` hold the credit of each answer.
     """
 
@@ -37,7 +36,6 @@ class OddOneOut:
     chance: float
     n: int
     similarity: str
-    chance_loss: float
     units: Units = field(repr=False, compare=False)
 
     @property
@@ -61,9 +59,7 @@ def odd_one_out(Z: np.ndarray, answers: Answers, *, similarity: str = "cosine", 
     Parameters
     ----------
     Z : (n, p) real array
-        Standardized features, transformed or not.
-    answers : Answers
-        Indices are rows of Z.
+        Standardized features, transformed or not; the answers index its rows.
     similarity : {"cosine", "dot"}
         What decides the model's choice.
     interval : bool
@@ -88,7 +84,7 @@ def odd_one_out(Z: np.ndarray, answers: Answers, *, similarity: str = "cosine", 
     low, high = units.estimate().interval(fraction=True) if interval else (None, None)
     return OddOneOut(
         accuracy=accuracy, low=low, high=high, tie_rate=tie_rate, loss=loss, chance=answers.chance, n=len(answers),
-        similarity=similarity, chance_loss=answers.chance_loss, units=units,
+        similarity=similarity, units=units,
     )  # fmt: skip
 
 
@@ -111,42 +107,28 @@ def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answer
     return [*scores.values(), *differences]
 
 
-def _units(earned: Float[np.ndarray, " t"], answers: Answers) -> Units:
-    return Units(values=earned, answers=answers.objects, weights=answers.weights, clusters=answers.person)
-
-
-def _of_pairs(Z: np.ndarray, answers: Answers, similarity: str) -> tuple[Float[np.ndarray, "t k"], float]:
-    """The similarities of the candidate pairs of each answer, the chosen first, and up to which difference they tie."""
-    if not len(answers):
-        raise DataError("there is no answer to score.")
-    answers.check_range(len(Z))
-    return of_pairs(Z, answers, similarity), pair_tolerance(Z, similarity)
-
-
 @dataclass(frozen=True)
 class Ceiling:
     """How well people agree on questions that were answered twice or more; each bound is (value, low, high).
 
     `majority` is the optimistic bound: the mean over questions of the share of answers that equal the most frequent
     one. Where all questions have as many answers, no model that always answers alike can exceed it on these answers.
-    `leave_one_out` is the cautious bound: the share of answers that equal the majority of the others' answers to the
-    same question, ties shared. The 95 % intervals are over questions and respect shared objects. `units` hold the
-    majority share of each question.
+    `leave_one_out` is the cautious bound: the share of the `n_answers` that equal the majority of the others' answers
+    to the same question, ties shared. The 95 % intervals are over questions and respect shared objects. `units` hold
+    the majority share of each question.
     """
 
     majority: tuple[float, float | None, float | None]
     leave_one_out: tuple[float, float | None, float | None]
-    n_questions: int
     n_answers: int
     units: Units = field(repr=False, compare=False)
 
     @property
     def scores(self) -> tuple[Score, ...]:
         """Both bounds, of people themselves."""
-        bounds = {"majority": self.majority, "leave_one_out": self.leave_one_out}
-        return tuple(
-            Score("odd-one-out", f"ceiling_{name}", *bound, self.n_answers, transform=PEOPLE)
-            for name, bound in bounds.items()
+        return (
+            Score("odd-one-out", "ceiling_majority", *self.majority, self.n_answers, transform=PEOPLE),
+            Score("odd-one-out", "ceiling_leave_one_out", *self.leave_one_out, self.n_answers, transform=PEOPLE),
         )
 
 
@@ -154,15 +136,8 @@ def ceiling(answers: Answers, *, least: float = 0.0) -> Ceiling | None:
     """Both bounds of the agreement from repeated answers of any kind; None where no question was answered twice.
 
     Each answer is compared with the other answers to its question, also with other answers of the same person. Answers
-    whose weights are not whole numbers cannot be counted: they have no ceiling either.
-
-    Parameters
-    ----------
-    answers : Answers
-        One row an answer; an integer weight is that many copies.
-    least : float
-        The share of the answers that must be to such questions, else there is None: a few are repeated by accident. Of
-        more than a million answers a part of the questions tells that.
+    whose weights are not whole numbers cannot be counted: they have no ceiling either. `least` is the share of the
+    answers that must be to such questions, since a few are repeated by accident.
 
     Examples
     --------
@@ -186,8 +161,20 @@ def ceiling(answers: Answers, *, least: float = 0.0) -> Ceiling | None:
     total, earned = counts.sum(axis=1), _agreeing(counts)
     majority = Units(values=counts.max(axis=1) / total, answers=sets)
     left_out = Units(values=earned / total, answers=sets, weights=total)
-    bounds = [(one.mean, *one.interval(fraction=True)) for one in (majority.estimate(), left_out.estimate())]
-    return Ceiling(bounds[0], bounds[1], len(sets), int(total.sum()), majority)
+    upper, lower = ((one.mean, *one.interval(fraction=True)) for one in (majority.estimate(), left_out.estimate()))
+    return Ceiling(upper, lower, int(total.sum()), majority)
+
+
+def _units(earned: Float[np.ndarray, " t"], answers: Answers) -> Units:
+    return Units(values=earned, answers=answers.objects, weights=answers.weights, clusters=answers.person)
+
+
+def _of_pairs(Z: np.ndarray, answers: Answers, similarity: str) -> tuple[Float[np.ndarray, "t k"], float]:
+    """The similarities of the candidate pairs of each answer, the chosen first, and up to which difference they tie."""
+    if not len(answers):
+        raise DataError("there is no answer to score.")
+    answers.check_range(len(Z))
+    return of_pairs(Z, answers, similarity), pair_tolerance(Z, similarity)
 
 
 def _agreeing(counts: Float[np.ndarray, "s k"]) -> Float[np.ndarray, " s"]:

@@ -20,11 +20,10 @@ _SIDES = ("training images", "test images")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Anomaly:
-    """Anomaly detection of one embedding.
+    """Anomaly detection of one embedding among `n` test images: means over classes of what `detection` gives.
 
-    `auroc`, `aupr` (anomalies positive) and `fpr95` are means over classes, fractions; `low` and `high` the 95 %
-    interval of `auroc` over classes, None for a single one; `per_class` one row a class: class, auroc, aupr, fpr95,
-    normal, anomalous (numbers of test images); `n` the number of test images. `units` hold the AUROC of each class.
+    `low` and `high` are the 95 % interval of `auroc` over classes, None for a single one; `per_class` has one row a
+    class: class, auroc, aupr, fpr95, normal, anomalous (numbers of test images). `units` hold the AUROC of each class.
     """
 
     auroc: float
@@ -82,20 +81,16 @@ def anomaly(
     ----------
     train, test : (n, p) and (m, p) real arrays
         Embeddings, standardized by the same two scalars.
-    train_labels, test_labels : (n,) and (m,) integers or names
-    mode : {"one-vs-rest", "leave-one-out", "shift"}
+    train_labels, test_labels, train_subclasses, test_subclasses : (n,) and (m,) integers or names
+        Subclasses are for `shift`.
     k : int
         Neighbours, at most the images of the smallest class shown.
-    train_subclasses, test_subclasses : (n,) and (m,) integers or names, or None
-        For `shift`.
 
     Raises
     ------
     DataError
         A class with fewer than k training images, labels of two kinds or of another number than rows, no class with
         both normal and anomalous test images, a superclass of one subclass.
-    ParameterError
-        An unknown mode, k below 1, subclasses missing.
 
     Warns
     -----

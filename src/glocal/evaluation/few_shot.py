@@ -27,12 +27,10 @@ Scorer = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FewShot:
-    """Few-shot accuracy of one set of features.
+    """Few-shot accuracy of one set of features, ties shared, and that of each draw, on `n` test images each.
 
-    `accuracy` is the fraction of test images that are right (ties shared), averaged over draws; `low` and `high` its
-    95 % interval over draws and classes (None where nothing varies); `per_draw` that of each draw; `chance` one over
-    the number of training classes; `n` the test images of a draw. `units` hold the accuracy of each tested class in
-    each draw, weighted by its test images.
+    `low` and `high` are the 95 % interval over draws and classes (None where nothing varies), `chance` is one over the
+    number of training classes. `units` hold the accuracy of each tested class in each draw, weighted by its images.
     """
 
     accuracy: float
@@ -74,12 +72,11 @@ def few_shot(
     X_train, X_test : (n, p) and (m, p) real arrays
         Standardized features, transformed or not; both with the same scalars and transform.
     y_train, y_test : (n,) and (m,) int or str arrays
-        Classes. One that only the test images have is an error; one that only the training images have takes part as a
-        wrong answer.
+        Classes. One that only the training images have takes part as a wrong answer.
     shots, draws, seed : int
-        See `draw_episodes`; the draws depend on the labels alone, not on features or probe.
+        See `draw_episodes`.
     probe : {"logistic", "ncm", "1nn"}
-        The functions of these names.
+        One of `PROBES`.
     leave_out_shots : bool
         Training and test rows are the same images: each draw is tested on those it did not draw.
 
@@ -88,8 +85,6 @@ def few_shot(
     DataError
         Labels and rows that do not fit, fewer than two classes, a class with fewer images than shots, a test class
         without training image, NaN or infinity, no test image left.
-    ParameterError
-        An unknown probe, or shots or draws below 1.
 
     References
     ----------
@@ -138,25 +133,12 @@ def few_shot(
 
 
 def draw_episodes(labels: np.ndarray, shots: int, draws: int = 5, seed: int = 42) -> Int[np.ndarray, "draws n"]:
-    """Draw `shots` images of every class, `draws` times, from one seed.
+    """Draw `shots` images of every class, `draws` times, from one seed: row numbers, grouped by class.
 
     Fully determined by the arguments: all arms that score the same rows share the draws, so that their differences are
-    paired. Draw d permutes the rows of each class, in the order of the sorted classes, with RandomState((seed, d)), and
-    takes the first: a draw does not depend on how many others are asked for, and fewer shots are a part of more.
-
-    Parameters
-    ----------
-    labels : (n,) int or str array
-        The class of each training image.
-    shots, draws : int
-        At least 1.
-    seed : int
-        Seed of the legacy RandomState, whose stream never changes.
-
-    Returns
-    -------
-    (draws, classes · shots) int array
-        Row numbers, grouped by class.
+    paired. Draw d permutes the rows of each class, in the order of the sorted classes, with RandomState((seed, d)),
+    whose stream never changes, and takes the first: a draw does not depend on how many others are asked for, and fewer
+    shots are a part of more.
     """
     if shots < 1 or draws < 1:
         raise ParameterError(f"shots is {shots} and draws is {draws}; both must be at least 1.")
@@ -179,11 +161,7 @@ def logistic(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> S
     min C Σ_i -log p_i,y_i + ½‖W‖², intercept unpenalised (scikit-learn). The penalty keeps the weights in the span of
     the shots, so that the solver gets their coordinates in it: n columns in place of p. Member j of each class is in
     fold j mod min(5, images of the rarest class); among equally accurate C the smallest wins. One shot cannot be
-    cross-validated: C is then 1.
-
-    References
-    ----------
-    Muttenthaler et al. (2023), section 5: C in 10⁻⁴ … 10⁶ by cross-validation with as many folds as shots.
+    cross-validated: C is then 1. Muttenthaler et al. (2023), section 5, take as many folds as shots.
     """
     from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
     from sklearn.model_selection import PredefinedSplit
@@ -192,7 +170,7 @@ def logistic(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> S
     folds, mean = min(5, int(counts.min())), X.mean(axis=0)
     fold[order] = np.concatenate([np.arange(count) % folds for count in counts])
     _, s, Vt = np.linalg.svd(X - mean, full_matrices=False)
-    V = Vt[s > 1e-10 * s.max(initial=1e-300)].T
+    V = Vt[s >= 1e-10 * s.max()].T
     settings: dict[str, Any] = {"solver": "newton-cg", "tol": 1e-3, "max_iter": 200}
     if folds > 1:
         settings |= {"Cs": STRENGTHS, "cv": PredefinedSplit(fold), "scoring": "accuracy"}
@@ -203,9 +181,8 @@ def logistic(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> S
         model = (LogisticRegression if folds == 1 else LogisticRegressionCV)(**settings).fit((X - mean) @ V, y)
 
     def scores(Z: np.ndarray) -> Float[np.ndarray, "m k"]:
-        """Of two classes scikit-learn scores the second alone."""
         found: np.ndarray = model.decision_function((Z - mean) @ V)
-        return np.stack([-found, found], axis=1) if k == 2 else found
+        return np.stack([-found, found], axis=1) if k == 2 else found  # of two classes the second alone is scored
 
     return scores
 
@@ -229,8 +206,7 @@ PROBES: dict[str, Callable[[np.ndarray, np.ndarray, int], Scorer]] = {"logistic"
 def shared_credit(scores: Float[np.ndarray, "m k"], y: Int[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
     """How right each prediction is: 1/t if the true class is among the t tied for the highest score, else 0.
 
-    That is the expected accuracy of a fair choice among tied classes: features that have collapsed to one point score
-    exactly chance, in every class, whatever the order of the classes.
+    So features that have collapsed to one point score exactly chance in every class, whatever their order.
     """
     best = scores >= scores.max(axis=1, keepdims=True) - _TIE * np.abs(scores).max(axis=1, keepdims=True)
     return best[np.arange(len(y)), y] / best.sum(axis=1)

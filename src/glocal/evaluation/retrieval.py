@@ -22,10 +22,9 @@ _BLOCK_NUMBERS = 1 << 20
 class Retrieval:
     """Retrieval of relevant gallery rows by cosine.
 
-    `map` is the mean average precision with its 95 % interval over queries (None for queries of a single label, or that
-    are all equal); `recall` maps each rank to (value, low, high). `n` queries were scored against `n_gallery` rows (the
-    query itself not counted), `n_without` had no relevant row and were left out. `units` hold the average precision of
-    each query, `hits` (n, ranks) what each earns at each rank.
+    `map` is the mean average precision of `n` queries with its 95 % interval over queries (None for queries of a single
+    label, or that are all equal); `recall` maps each rank to (value, low, high). `units` hold the average precision of
+    each query, `hits` what each earns at each rank.
     """
 
     map: float
@@ -33,8 +32,6 @@ class Retrieval:
     high: float | None
     recall: dict[int, tuple[float, float | None, float | None]]
     n: int
-    n_gallery: int
-    n_without: int
     units: Units = field(repr=False)
     hits: Float[np.ndarray, "n ranks"] = field(repr=False)
 
@@ -62,8 +59,7 @@ def retrieval(
     Parameters
     ----------
     queries, gallery : (n, p) and (m, p) real arrays
-        Embeddings, standardized by the same two scalars. No gallery: the queries themselves, each left out of its own
-        ranking.
+        Embeddings, standardized by the same two scalars. None: the queries are searched, each without itself.
     query_labels, gallery_labels : (n,) and (m,) integers or names
         Classes, or for captions the image that they describe.
 
@@ -117,7 +113,7 @@ def retrieval(
     found = [(float(one.values.mean()), *one.estimate().interval(fraction=True)) for one in units]
     return Retrieval(
         map=found[0][0], low=found[0][1], high=found[0][2], recall=dict(zip(possible, found[1:], strict=True)),
-        n=len(kept), n_gallery=len(G) - alone, n_without=len(labels) - len(kept), units=units[0], hits=of_query[:, 1:],
+        n=len(kept), units=units[0], hits=of_query[:, 1:],
     )  # fmt: skip
 
 
