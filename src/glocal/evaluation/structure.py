@@ -65,13 +65,6 @@ def structure(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], *, k: in
     seed : int
         Of the sample that `rdm_spearman` compares.
 
-    Raises
-    ------
-    DataError
-        Other images after than before.
-    ParameterError
-        k out of range.
-
     Warns
     -----
     CollapseWarning
@@ -97,17 +90,8 @@ def kept_by_image(
     """The share of its k nearest neighbours that each image keeps: 1/k Σ_j min( P_k(j | i; X), P_k(j | i; Z) ).
 
     Without ties it is |N_k(i; X) ∩ N_k(i; Z)| / k. Candidates are exactly the rows given: the value depends on how many
-    they are, so state their number beside it. A rotation keeps all, on any processor; what has
-    collapsed keeps what chance keeps.
-
-    Parameters
-    ----------
-    X, Z : (n, p) and (n, q) real arrays
-        Standardized features before and after the transform, the same images in the same order.
-    k : int
-        1 to n - 1.
-    before : sparse array or None
-        ``neighbourhoods(X, k)``, so that it is found once for many transforms; None finds it.
+    they are, so state their number beside it. A rotation keeps all, on any processor; what has collapsed keeps what
+    chance keeps. `before` is ``neighbourhoods(X, k)`` where it is known from other transforms of the same images.
 
     Raises
     ------
@@ -139,7 +123,7 @@ def neighbourhoods(Z: Float[np.ndarray, "n p"], k: int = 10) -> csr_array:
     n, tolerance, blocks = len(Z), tie_tolerance(Z.shape[1]), []
     if not 1 <= k < n:
         raise ParameterError(f"k is {k} but {n} images allow 1 to {n - 1} neighbours.")
-    for _, S in _cosine_blocks(Z):
+    for S in _cosine_blocks(Z):
         last = np.partition(S, -k, axis=1)[:, -k]
         i, j = np.nonzero(last[:, None] - tolerance <= S)
         sure = S[i, j] > last[i] + tolerance
@@ -150,7 +134,7 @@ def neighbourhoods(Z: Float[np.ndarray, "n p"], k: int = 10) -> csr_array:
 
 def neighbours(Z: Float[np.ndarray, "n p"], k: int = 10) -> Int[np.ndarray, "n k"]:
     """The k nearest rows of every row, nearest first, for pictures."""
-    return np.concatenate([np.argsort(-S, axis=1, kind="stable")[:, :k] for _, S in _cosine_blocks(Z)])
+    return np.concatenate([np.argsort(-S, axis=1, kind="stable")[:, :k] for S in _cosine_blocks(Z)])
 
 
 def cka(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"]) -> float:
@@ -191,12 +175,11 @@ def rdm_spearman(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], seed:
     return float(np.nan_to_num(spearman(model_rdm(X[rows]), model_rdm(Z[rows]))[0]))
 
 
-def _cosine_blocks(Z: Float[np.ndarray, "n p"]) -> Iterator[tuple[slice, Float[np.ndarray, "b n"]]]:
-    """Yield (images, their cosines to all images) a block of images at a time; -inf of an image to itself."""
+def _cosine_blocks(Z: Float[np.ndarray, "n p"]) -> Iterator[Float[np.ndarray, "b n"]]:
+    """Yield the cosines of some images to all, a block of images at a time; -inf of an image to itself."""
     rows = unit_rows(np.asarray(Z, dtype=np.float64))
     step = max(1, min(_BLOCK, _BLOCK_NUMBERS // max(1, len(rows))))
     for start in range(0, len(rows), step):
-        part = slice(start, min(start + step, len(rows)))
-        S = rows[part] @ rows.T
-        S[np.arange(len(S)), np.arange(part.start, part.stop)] = -np.inf
-        yield part, S
+        S = rows[start : start + step] @ rows.T
+        np.fill_diagonal(S[:, start:], -np.inf)
+        yield S

@@ -24,16 +24,8 @@ _FIX = "Delete it and run again what wrote it."
 class View:
     """One embedding of n objects, to be looked at beside a baseline.
 
-    Parameters
-    ----------
-    names, categories : tuple of n str
-        Categories are None if none were given.
-    positions : (n, 2) float32
-        The map, root mean square distance 1 from its middle; turned so that it fits the baseline's best.
-    neighbours : (n, k) int
-        Nearest first, by cosine.
-    meta : dict
-        network, arm, baseline, collapsed, notes and whatever else the page is to say.
+    `positions` are the map of `object_map`, float32; `neighbours` the rows nearest by cosine, nearest first; `meta`
+    has the network, the arm, whether it is collapsed, and notes that the page is to say.
     """
 
     names: tuple[str, ...]
@@ -53,8 +45,6 @@ def object_view(
 ) -> View:
     """Map and ten nearest neighbours of one embedding; the map is turned to fit that of the `baseline`.
 
-    Examples
-    --------
     >>> view = object_view(np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), ["cat", "dog", "car"])
     >>> [view.names[i] for i in view.neighbours[0]]
     ['dog', 'car']
