@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from glocal.data.answers import Answers
-from glocal.data.check.people import check_people
+from glocal.data.check.answers import check_people
 from glocal.data.people import convicting, people
 from glocal.errors import DataError
 from glocal.evaluation.agreement import answer_credit

@@ -10,7 +10,7 @@ from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.repeated import questions
+from glocal.data.people import questions
 from glocal.errors import DataError
 from glocal.evaluation.agreement import heldout_rows, odd_one_out
 from glocal.results import Score

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -14,7 +15,7 @@ from glocal._version import __version__
 from glocal.cli.forms import flat
 from glocal.cli.inputs import AnswersFile, AnswersForm, FeaturesPath, names_of
 from glocal.cli.output import AsJson, in_options, progress_bar, put, put_json, put_table, say, show
-from glocal.data.check import SEVERITIES, Case, Finding, diagnose
+from glocal.data.check import SEVERITIES, Case, Finding, diagnose, finding
 from glocal.data.features import Features
 from glocal.data.importing import FORMATS, import_answers
 from glocal.data.sources import cache_folder, fetch, published
@@ -47,40 +48,32 @@ def check_command(
     Example: glocal data check --features features.npy --answers triplets.npy --object-ids unique_id.txt
     """
     found: list[Finding] = []
-    with progress_bar("checking") as progress:
-        loaded = _read("features", Features.load, features, found)
+    order = None if given.order is None else read_list(given.order, what="order")
+    with progress_bar("checking"):
+        loaded, local = _read(Features.load, features, found), _read(Features.load, local_features, found)
+        tested, held = _read(given.load, answers, found), _read(given.load, heldout, found)
         if loaded is not None:
-            case = Case(
-                loaded,
-                None if local_features is None else Features.load(local_features),
-                _read("answers", given.load, answers, found),
-                _read("answers", given.load, heldout, found),
-                object_ids=names_of(given.object_ids),
-                order=None if given.order is None else read_list(given.order, what="order"),
-            )
-            found += diagnose(case, lambda doing: progress(doing=doing))
-    found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-    counts = Counter(finding.severity for finding in found)
+            found += diagnose(Case(loaded, local, tested, held, object_ids=names_of(given.object_ids), order=order))
+    told = [replace(one, fix=in_options(one.fix)) for one in found]
+    counts = Counter(one.severity for one in found)
     shape = {} if loaded is None else {"n": len(loaded), "p": loaded.dimensions}
-    if as_json:
-        told = [{**finding.told(), "fix": in_options(finding.fix)} for finding in found]
-        put_json({**shape, "errors": counts["error"], "warnings": counts["warning"], "findings": told})
-    else:
-        if shape:
-            put(f"features: {shape['n']} rows, {shape['p']} columns, {loaded.matrix.dtype}")
-        put(*(in_options(f"{finding.severity}: {finding}") for finding in found))
-        put(", ".join(counted(counts[kind], kind) for kind in SEVERITIES))
+    show(
+        as_json,
+        {**shape, "errors": counts["error"], "warnings": counts["warning"], "findings": list(map(asdict, told))},
+        *([f"features: {len(loaded)} rows, {loaded.dimensions} columns"] if loaded is not None else []),
+        *(f"{one.severity}: {one}" for one in told),
+        ", ".join(counted(counts[severity], severity) for severity in SEVERITIES),
+    )
     if counts["error"]:
         raise typer.Exit(1)
 
 
-def _read(check: str, load: Any, path: Path | None, found: list[Finding]) -> Any:
-    """What a file holds; None, and a finding, where it cannot be used."""
+def _read(load: Callable[[Path], Any], path: Path | None, found: list[Finding]) -> Any:
+    """What a file holds; None, and a finding, where its content cannot be used."""
     try:
         return None if path is None else load(path)
     except DataError as error:
-        why = ("nothing can be computed from this file", "repair the file or copy it again")
-        found.append(Finding("error", check, str(error).rstrip("."), *why))
+        found.append(finding("features" if load == Features.load else "answers", error))
         return None
 
 

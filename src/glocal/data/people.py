@@ -1,14 +1,13 @@
-"""Each person's answers beside the others': agreement, times, catch trials, and the odds that they did not attend."""
+"""Repeated questions, and each person's answers beside the others': agreement, times, catch trials, and odds."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from glocal.data.answers import Answers
-from glocal.data.repeated import questions
 from glocal.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,6 +17,35 @@ FAST = 0.8
 """Seconds below which an answer counts as fast: nobody has looked at three pictures by then."""
 ATTENTIVE = 0.95
 """The share of catch trials that somebody who attends is taken to pass."""
+
+
+def questions(answers: Answers) -> tuple[Int[np.ndarray, "t m"], Int[np.ndarray, " t"]]:
+    """What each answer was asked, its objects in a fixed order, and which candidate pair of these it chose."""
+    objects = answers.objects.astype(np.int64)
+    if answers.kind == "odd-one-out":
+        ordered = np.sort(objects, axis=1)
+        return ordered, 2 - (ordered == objects[:, 2:]).argmax(axis=1)
+    others = np.sort(objects[:, 1:], axis=1)
+    return np.concatenate([objects[:, :1], others], axis=1), (others == objects[:, 1:2]).argmax(axis=1)
+
+
+def tally(answers: Answers) -> tuple[Int[np.ndarray, "s m"], Float[np.ndarray, "s k"]]:
+    """How often each candidate pair of each question was chosen.
+
+    Returns
+    -------
+    sets : (s, m) int
+        The objects of each question in a fixed order: ascending, after the reference if there is one.
+    counts : (s, k) float
+        The answers that chose each candidate pair of them, or their weights, if they have any.
+    """
+    asked, chosen = questions(answers)
+    n, m, k = int(asked.max()) + 1, asked.shape[1], len(answers.pairs)
+    one_number = n**m < 1 << 62  # numbers sort much faster than rows
+    keys = asked @ np.int64(n) ** np.arange(m)[::-1] if one_number else asked
+    _, first, question = np.unique(keys, axis=None if one_number else 0, return_index=True, return_inverse=True)
+    counts = np.bincount(question.reshape(-1) * k + chosen, answers.weights, minlength=k * len(first))
+    return asked[first], counts.reshape(-1, k).astype(np.float64)
 
 
 def people(answers: Answers, credit: Float[np.ndarray, " t"] | None = None, *, fast: float = FAST) -> pd.DataFrame:

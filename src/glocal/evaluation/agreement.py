@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.data.answers import Answers
-from glocal.data.repeated import tally
+from glocal.data.people import tally
 from glocal.errors import DataError
 from glocal.evaluation.intervals import Units, difference_score
 from glocal.results import PEOPLE, Score
@@ -149,15 +149,15 @@ def ceiling(answers: Answers, *, least: float = 0.0) -> Ceiling | None:
         return None
     if least and len(answers) > _MANY:  # the answers to a question have one sum of objects
         some = answers.select(answers.objects.sum(axis=1) % _PART == 0)
-        times = tally(some).counts.sum(axis=1) if len(some) else np.array([np.inf])
+        times = tally(some)[1].sum(axis=1) if len(some) else np.array([np.inf])
         if times[times >= 2].sum() < least / 2 * times.sum():
             return None
-    found = tally(answers)
-    times = found.counts.sum(axis=1)
+    sets, counts = tally(answers)
+    times = counts.sum(axis=1)
     asked_again = times >= 2
     if not asked_again.any() or times[asked_again].sum() < least * times.sum():
         return None
-    sets, counts = found.sets[asked_again], found.counts[asked_again]
+    sets, counts = sets[asked_again], counts[asked_again]
     total, earned = counts.sum(axis=1), _agreeing(counts)
     majority = Units(values=counts.max(axis=1) / total, answers=sets)
     left_out = Units(values=earned / total, answers=sets, weights=total)

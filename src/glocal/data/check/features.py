@@ -3,229 +3,122 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from glocal.data.check.finding import Finding, error, note, warn, warning
+from glocal.data.check.findings import Finding, finding, warn
 from glocal.data.features import Features, Standardization, object_name
 from glocal.errors import DataError
 
-_HALF = float(np.finfo(np.float16).max)
 _FEW = 0.05  # of the columns: infinity in so few of them is theirs, else that of rows
 _ALONE = 0.5  # of the variance in one column; of CLIP's outlier .02, of 11 ratings .21
 _OFFSET = 0.8  # of the squares in one column about the mean; of CLIP's outlier .42
 _LONG = 10.0  # times the median length; of networks on photographs at most 3
 _UNIT = 2e-3  # off length 1, as half precision stores it
 _ENOUGH = 8
-_SAME = 1e-3  # off mean 0 and std 1, as half precision stores them
+_SAME = 1e-3  # off mean 0, as half precision stores it
 _MANY_IMAGES = 2048
 _SHIFT, _SPREAD = 0.25, 2.0  # of one network on objects, ImageNet and CIFAR-10: at most .03 and 1.08
 _UNRELATED = 4.0  # standard errors of the correlation of p unrelated columns
 _COLUMNS = 64
-_ANOTHER_KIND = 0.5  # cosine of the mean rows; of a network's images at least .64, of CLIP's texts and images .28
 
 
-@dataclass(frozen=True, eq=False)
-class _Profile:
-    """Rows and columns of features; statistics are over the rows without NaN or infinity."""
-
-    finite: Bool[np.ndarray, " n"]
-    norms: Float[np.ndarray, " n"]
-    bad: Int[np.ndarray, " p"]
-    infinite: int
-    saturated: Int[np.ndarray, " p"]
-    mean: Float[np.ndarray, " p"]
-    std: Float[np.ndarray, " p"]
-    low: Float[np.ndarray, " p"]
-    high: Float[np.ndarray, " p"]
-
-
-def check_features(features: Features, what: str = "features") -> list[Finding]:
+def check_features(features: Features, what: str = "features") -> Iterator[Finding]:
     """Values, columns, rows, repeats and names of one feature matrix, which messages call `what`."""
-    return list(_in_features(features, what))
-
-
-def _in_features(features: Features, what: str) -> Iterator[Finding]:
-    found = _profile(features)
-    if not found.finite.all():
-        yield _not_finite(found, features, what)
+    broken = list(_not_finite(features, what))
+    yield from broken
+    if broken:
         return
     try:
         scalars = features.standardization
     except DataError as refused:
-        yield error(
-            "constant", f"{what}: {refused}".rstrip("."), "nothing distinguishes the rows",
-            "write the features again",
-        )  # fmt: skip
+        yield finding("features", f"{what}: {refused}")
         return
-    yield from _columns(found, what)
-    yield from _rows(found, what)
-    yield from _standardized(found, scalars, what)
-    yield from _duplicates(features, what)
+    n, p = features.matrix.shape
+    norms, hashes, mean, varies = np.zeros(n), list[int](), np.zeros(p), np.zeros(p, dtype=bool)
+    for start, rows in features.chunks():
+        chunk = rows.astype(np.float64)
+        norms[start : start + len(rows)] = np.linalg.norm(chunk, axis=1)
+        hashes += [hash(row.tobytes()) for row in np.ascontiguousarray(rows)]
+        mean += chunk.sum(axis=0) / n
+        varies |= (rows != features.matrix[0]).any(axis=0)
+    variance = sum((np.square(rows - mean).sum(axis=0) for _, rows in features.chunks()), np.zeros(p)) / n
+    yield from _columns(mean, variance, varies, what)
+    yield from _rows(norms, what)
+    yield from _standardized(n, mean[varies], scalars, what)
+    yield from _duplicates(np.array(hashes), what)
     names = [object_name(name) for name in features.names or ()]
-    if len(set(names)) < len(names):
-        yield warning(
-            "names",
-            f"{what}: {len(names) - len(set(names))} names are not unique (folder and extension ignored)",
-            "answers about one object are learned from the image of another",
-            "rename them if objects are to be joined by name",
-            {"repeated": len(names) - len(set(names))},
+    if repeated := len(names) - len(set(names)):
+        yield finding("names", f"{what}: {repeated} names are not unique (folder and extension ignored)")
+
+
+def _not_finite(features: Features, what: str) -> Iterator[Finding]:
+    (n, p), found, bad = features.matrix.shape, list[int](), np.zeros(features.dimensions, dtype=bool)
+    for start, rows in features.chunks():
+        finite = np.isfinite(rows)
+        found += (start + np.flatnonzero(~finite.all(axis=1))).tolist()
+        bad |= ~finite.all(axis=0)
+    if found:
+        columns = np.flatnonzero(bad)
+        few = len(columns) <= max(1, _FEW * p) and len(found) > len(columns)
+        where = f", all in {len(columns)} of {p} columns (first: column {columns[0]})" if few else ""
+        message = f"{what}: {len(found)} of {n} rows hold NaN or infinity (first: row {found[0]}){where}"
+        yield finding("overflow" if few else "finite", message)
+
+
+def _columns(
+    mean: Float[np.ndarray, " p"], variance: Float[np.ndarray, " p"], varies: Bool[np.ndarray, " p"], what: str
+) -> Iterator[Finding]:
+    p = len(mean)
+    if not varies.all():
+        yield finding("constant", f"{what}: {p - varies.sum()} of {p} columns are constant")
+    squares = np.square(mean - mean.mean()) + variance
+    spread, offset = variance / max(variance.sum(), 1e-300), squares / squares.sum()
+    column = int(np.maximum(spread / _ALONE, offset / _OFFSET).argmax())
+    if p >= _ENOUGH and (spread[column] > _ALONE or offset[column] > _OFFSET):
+        yield finding(
+            "huge",
+            f"{what}: column {column} alone has {spread[column]:.0%} of the variance and {offset[column]:.0%} of the "
+            f"squares (mean {mean[column]:.3g}, std {np.sqrt(variance[column]):.3g})",
         )
 
 
-def _profile(features: Features) -> _Profile:
-    """Read the features once for their rows and columns, and once more for the spread of the columns."""
-    n, p = len(features), features.dimensions
-    finite, norms = np.ones(n, dtype=bool), np.zeros(n)
-    bad, saturated, infinite = np.zeros(p, dtype=np.int64), np.zeros(p, dtype=np.int64), 0
-    total, low, high = np.zeros(p), np.full(p, np.inf), np.full(p, -np.inf)
-    with np.errstate(over="ignore", invalid="ignore"):  # what cannot be squared in float64 is a finding of its own
-        for start, rows in features.chunks():
-            chunk, run = rows.astype(np.float64), slice(start, start + len(rows))
-            good = np.isfinite(chunk)
-            bad += (~good).sum(axis=0)
-            infinite += int(np.isinf(chunk).sum())
-            if features.matrix.dtype.kind == "f":
-                saturated += (np.abs(chunk) == _HALF).sum(axis=0)
-            finite[run] = good.all(axis=1)
-            norms[run] = np.linalg.norm(np.where(good, chunk, 0), axis=1)
-            kept = chunk[finite[run]]
-            total += kept.sum(axis=0)
-            low = np.minimum(low, kept.min(axis=0, initial=np.inf))
-            high = np.maximum(high, kept.max(axis=0, initial=-np.inf))
-        k = max(1, int(finite.sum()))
-        mean, squares = total / k, np.zeros(p)
-        for start, rows in features.chunks():
-            squares += np.square(rows[finite[start : start + len(rows)]].astype(np.float64) - mean).sum(axis=0)
-    return _Profile(finite, norms, bad, infinite, saturated, mean, np.sqrt(squares / k), low, high)
+def _rows(norms: Float[np.ndarray, " n"], what: str) -> Iterator[Finding]:
+    n, typical = len(norms), float(np.median(norms))
+    zero, long = norms <= 1e-6 * typical, norms > _LONG * typical
+    told = f"are more than {_LONG:.0f} times as long as the median of {typical:.3g}"
+    for check, rows, how in (("zero", zero, "are 0 everywhere"), ("scale", long, told)):
+        if 0 < rows.mean() < 0.5:
+            yield finding(check, f"{what}: {rows.sum()} of {n} rows {how} (first: row {rows.argmax()})")
+    unit = np.abs(norms - 1) < _UNIT
+    others = norms[~unit & ~zero]
+    if min(unit.sum(), len(others)) > 0.01 * n and not 0.5 < (rest := float(np.median(others))) < 2:
+        yield finding("lengths", f"{what}: {unit.sum()} of {n} rows have length 1, the others {rest:.3g} (median)")
 
 
-def _not_finite(found: _Profile, features: Features, what: str) -> Finding:
-    (n, p), rows, columns = features.matrix.shape, np.flatnonzero(~found.finite), np.flatnonzero(found.bad)
-    message = f"{what}: {len(rows)} of {n} rows hold NaN or infinity (first: row {rows[0]})"
-    evidence = {"rows": len(rows), "columns": len(columns), "first_row": int(rows[0])}
-    consequence = "such a row has no similarity to any other, and a fit refuses the file"
-    if len(columns) > max(1, _FEW * p) or len(rows) <= len(columns):
-        return error("finite", message, consequence, "recompute or remove those images", evidence)
-    half = features.matrix.dtype == np.float16 and found.infinite == found.bad.sum()
-    return error(
-        "overflow" if half else "finite",
-        f"{message}, all in {len(columns)} of {p} columns (first: column {columns[0]})"
-        + (f": half precision ends at {_HALF:.0f}" if half else ""),
-        consequence,
-        "extract them again in float32, or drop these columns here and in all later features",
-        evidence | {"first_column": int(columns[0])},
-    )
+def _standardized(n: int, mean: Float[np.ndarray, " v"], scalars: Standardization, what: str) -> Iterator[Finding]:
+    """Whether each column that varies, or the whole, was centred before: networks give no such features."""
+    centred = len(mean) > 0 and bool(np.abs(mean).max() < _SAME * scalars.std)
+    whole = abs(scalars.mean) < 1e-4 and abs(scalars.std - 1) < 1e-4
+    if n >= _ENOUGH and (centred or whole):
+        how = "every column has mean 0" if centred else "all values together have mean 0 and std 1"
+        yield finding("standardized", f"{what}: {how}; they were centred or standardized before")
 
 
-def _columns(found: _Profile, what: str) -> Iterator[Finding]:
-    p, constant, clipped = len(found.mean), found.low == found.high, found.saturated > 0
-    if constant.any():
-        dead = int((constant & (found.high == 0)).sum())
-        yield warning(
-            "constant",
-            f"{what}: {constant.sum()} of {p} columns are constant"
-            + (f", {dead} of them 0 everywhere" if dead else ""),
-            "they distinguish nothing, and they distort the two numbers that standardize all columns",
-            "drop them, here and in all later features, or leave them",
-            {"columns": int(constant.sum()), "dead": dead, "first": int(constant.argmax())},
+def _duplicates(hashes: Int[np.ndarray, " n"], what: str) -> Iterator[Finding]:
+    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
+    original = first[group]
+    copies = np.flatnonzero(original != np.arange(len(hashes)))
+    if len(copies):
+        row = copies[0]
+        message = (
+            f"{len(copies)} rows repeat another row exactly (first: row {row}, which is row {original[row]} again)"
         )
-    if clipped.any():
-        yield warning(
-            "overflow",
-            f"{what}: {int(found.saturated.sum())} values in {clipped.sum()} of {p} columns are {_HALF:.0f}, where "
-            f"half precision ends (first: column {int(clipped.argmax())})",
-            "these values are clipped at the largest half-precision number",
-            "extract them again in float32",
-            {"values": int(found.saturated.sum()), "columns": int(clipped.sum())},
-        )
-    elif p >= _ENOUGH:
-        about = np.square(found.mean - found.mean.mean()) + np.square(found.std)
-        spread, offset = np.square(found.std) / np.square(found.std).sum(), about / about.sum()
-        huge = (spread > _ALONE) | (offset > _OFFSET)
-        if huge.any():
-            column = int(np.argmax(np.where(huge, about, 0)))
-            yield warning(
-                "huge",
-                f"{what}: column {column} alone has {spread[column]:.0%} of the variance and {offset[column]:.0%} of "
-                f"the squares (mean {found.mean[column]:.3g}, std {found.std[column]:.3g}; median std of all "
-                f"{np.median(found.std):.3g})",
-                "this column alone determines the similarities and the standardization",
-                "extract that column again, or drop it here and in all later features",
-                {"column": column, "variance": float(spread[column]), "squares": float(offset[column])},
-            )
+        yield finding("duplicates", f"{what}: {message}")
 
 
-def _rows(found: _Profile, what: str) -> Iterator[Finding]:
-    n, typical = len(found.norms), float(np.median(found.norms))
-    zero = found.norms <= 1e-6 * typical if typical else found.norms == 0
-    long = found.norms > _LONG * typical
-    for rows, check, message, consequence in (
-        (zero, "zero", "rows are 0 everywhere", "their similarities are those of the offset that all rows share"),
-        (long, "scale", f"rows are more than {_LONG:.0f} times as long as the median of {typical:.3g}",
-         "these rows decide both scalars, so that all other rows look alike"),
-    ):  # fmt: skip
-        if rows.any() and rows.mean() < 0.5:
-            yield warning(
-                check,
-                f"{what}: {rows.sum()} of {n} {message} (first: row {int(rows.argmax())})",
-                consequence,
-                "compute the features of those images again, or remove them",
-                {"rows": int(rows.sum()), "first": int(rows.argmax()), "largest": float(found.norms.max())},
-            )
-    unit = np.abs(found.norms - 1) < _UNIT
-    others = ~unit & ~zero
-    rest = float(np.median(found.norms[others])) if others.any() else 1.0
-    if min(unit.sum(), others.sum()) > 0.01 * n and not 0.5 < rest < 2:
-        yield warning(
-            "lengths",
-            f"{what}: {unit.sum()} of {n} rows have length 1, the others {rest:.3g} (median)",
-            "the standardization fits neither part, and similarities separate the two parts instead of the images",
-            "prepare all rows in the same way",
-            {"unit": int(unit.sum()), "others": rest},
-        )
-
-
-def _standardized(found: _Profile, scalars: Standardization, what: str) -> Iterator[Finding]:
-    varies = found.low != found.high
-    if not varies.any() or len(found.norms) < _ENOUGH:
-        return
-    center = float(np.abs(found.mean[varies]).max())
-    centred, unit = center < _SAME * scalars.std, bool(np.abs(found.std[varies] - 1).max() < _SAME)
-    overall = abs(scalars.mean) < 1e-4 and abs(scalars.std - 1) < 1e-4
-    if centred or overall:
-        how = f"every column has mean 0 (at most {center:.1g})" + (" and std 1" if unit else "")
-        whole = f"all values together have mean {scalars.mean:.1g} and std {scalars.std:.5f}"
-        yield warning(
-            "standardized",
-            f"{what}: {how if centred else whole}; they were {'standardized' if unit or overall else 'centred'} before",
-            "a transform learned here applies only to features standardized by the same numbers, which are lost",
-            "use the features as the network gives them; the lost numbers cannot be recovered",
-            {"column_mean": center, "mean": scalars.mean, "std": scalars.std},
-        )
-
-
-def _duplicates(features: Features, what: str) -> Iterator[Finding]:
-    """Rows that equal another one to the byte."""
-    hashes = [hash(row.tobytes()) for _, rows in features.chunks() for row in np.ascontiguousarray(rows)]
-    _, first, group, counts = np.unique(hashes, return_index=True, return_inverse=True, return_counts=True)
-    original = first[group.reshape(-1)]
-    copy = original != np.arange(len(features))
-    if copy.any():
-        row = int(copy.argmax())
-        yield warning(
-            "duplicates",
-            f"{what}: {copy.sum()} rows repeat another row exactly (first: row {row}, which is row {original[row]} "
-            f"again; at most {counts.max()} alike)",
-            "duplicates are counted more than once, and copies become each other's nearest neighbours",
-            "check for images extracted twice, or a failed extraction that repeats its last batch",
-            {"rows": int(copy.sum()), "first": row},
-        )
-
-
-def check_local(features: Features, local: Features, images: Int[np.ndarray, " k"] | None = None) -> list[Finding]:
+def check_local(features: Features, local: Features, images: Int[np.ndarray, " k"] | None = None) -> Iterator[Finding]:
     """Whether local features, standardized by the two scalars of the object features, look like those.
 
     Features of one network differ little in their overall mean and spread from one set of images to another, and a
@@ -233,67 +126,28 @@ def check_local(features: Features, local: Features, images: Int[np.ndarray, " k
     transformed or reordered on one side only do not. `images` are the rows to look at, by default some from everywhere.
     """
     if local.dimensions != features.dimensions:
-        return [
-            error(
-                "shape",
-                f"local features have {local.dimensions} columns, features {features.dimensions}",
-                "one matrix cannot transform both",
-                "extract both with the same model and layer",
-                {"local": local.dimensions, "features": features.dimensions},
-            )
-        ]
-    found = []
-    mean, std, apart = unlike(features.standardization, local, images)
-    if apart:
-        ours, theirs = (float(np.median(np.linalg.norm(_some(each), axis=1))) for each in (features, local))
-        unit = any(abs(length - 1) < _UNIT for length in (ours, theirs))
-        found.append(
-            warning(
-                "local scale",
-                f"local features: standardized like the objects they have mean {mean:.3g} and std "
-                f"{std:.3g}, not about 0 and 1"
-                + (f"; their rows have length {theirs:.3g}, those of the objects {ours:.3g}" if unit else ""),
-                "the local term keeps neighbours under a wrong standardization",
-                "prepare both in the same way, as the network gives them or with rows of length 1, and later files too",
-                {"mean": mean, "std": std, "length": theirs, "object_length": ours},
-            )
-        )
+        yield finding("shape", f"local features have {local.dimensions} columns, features {features.dimensions}")
+        return
     X, Y = _some(features), _some(local, images)
+    if not len(X) or not len(Y):
+        return  # who reads them says that they are not finite
+    Z = features.standardization(Y, "float64")
+    mean, std = float(Z.mean()), float(Z.std())
+    if abs(mean) > _SHIFT or not 1 / _SPREAD <= std <= _SPREAD:
+        ours, theirs = (float(np.median(np.linalg.norm(rows, axis=1))) for rows in (X, Y))
+        yield finding(
+            "local scale",
+            f"local features: standardized like the objects they have mean {mean:.3g} and std {std:.3g}, not about 0 "
+            f"and 1; their rows have length {theirs:.3g}, those of the objects {ours:.3g}",
+        )
     means, stds = _correlation(X.mean(axis=0), Y.mean(axis=0)), _correlation(X.std(axis=0), Y.std(axis=0))
     limit = _UNRELATED / float(np.sqrt(features.dimensions))
     if features.dimensions >= _COLUMNS and max(means, stds) < limit:
-        found.append(
-            warning(
-                "local columns",
-                f"local features: the means of their columns correlate {means:.2f} with those of the objects, the stds "
-                f"{stds:.2f}; unrelated columns have less than {limit:.2f}",
-                "the local term keeps neighbours of a different space",
-                "take both from the same network and layer, with columns in the same order and neither transformed",
-                {"means": means, "stds": stds, "limit": limit},
-            )
+        yield finding(
+            "local columns",
+            f"local features: the means of their columns correlate {means:.2f} with those of the objects, the stds "
+            f"{stds:.2f}; unrelated columns have less than {limit:.2f}",
         )
-    elif (cosine := _cosine(X.mean(axis=0), Y.mean(axis=0))) < _ANOTHER_KIND:
-        found.append(
-            note(
-                "local kind",
-                f"local features: their mean row has a cosine of {cosine:.2f} with that of the objects",
-                "the local term keeps the neighbours of other things, such as texts instead of images",
-                "nothing, if that is intended; otherwise use images, from the same network and layer",
-                {"cosine": cosine},
-            )
-        )
-    return found
-
-
-def unlike(
-    scalars: Standardization, features: Features, rows: Int[np.ndarray, " k"] | None = None
-) -> tuple[float, float, bool]:
-    """The mean and std of features by the two scalars of others, and whether they are far from 0 and 1."""
-    found = scalars(_some(features, rows), "float64")
-    if not len(found):
-        return 0.0, 1.0, False
-    mean, std = float(found.mean()), float(found.std())
-    return mean, std, abs(mean) > _SHIFT or not 1 / _SPREAD <= std <= _SPREAD
 
 
 def warn_of_local(features: Features, local: Features, images: Int[np.ndarray, " k"]) -> None:
@@ -310,9 +164,6 @@ def _some(features: Features, rows: Int[np.ndarray, " k"] | None = None) -> Floa
 
 
 def _correlation(a: Float[np.ndarray, " p"], b: Float[np.ndarray, " p"]) -> float:
-    return _cosine(a - a.mean(), b - b.mean())
-
-
-def _cosine(a: Float[np.ndarray, " p"], b: Float[np.ndarray, " p"]) -> float:
+    a, b = a - a.mean(), b - b.mean()
     scale = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / scale if scale > 0 else 1.0  # columns that are all alike tell nothing
