@@ -147,7 +147,7 @@ def again(objects: np.ndarray) -> LinearTransform:
 def refitted(given: FitData, keep: dict[str, Any]) -> LinearTransform:
     """The setting that a record of `keep` tells, fitted to other data."""
     places = (Position(**keep["original"]), Position(**keep["expected"]))
-    return Dial(given, Exact(), places, {}, keep["candidates"], 0).fit(min(1.0, places[1].safe) - 1e-9).transform
+    return Dial(given, Exact(), places, {}, keep["candidates"], 0).solve(min(1.0, places[1].safe) - 1e-9).transform
 
 
 def _on_centred() -> LinearTransform:

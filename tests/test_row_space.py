@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from glocal.aligner import Arm, Exact, FitData
-from glocal.aligner import problem as problem_module
-from glocal.aligner.problem import Axes, Problem
+from glocal.aligner import Arm, Exact, FitData, exact
+from glocal.aligner.exact import Axes, Problem
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.world import simulated_answers
@@ -48,7 +47,7 @@ def test_the_reduced_fit_is_the_full_fit(name, monkeypatch):
     data = FitData(OBJECTS, WEIGHTED, LOCAL)
     solver = SOLVER.replace(tol=1e-6) if name == "naive" else SOLVER
     small = solver.solve(data, arm)
-    monkeypatch.setattr(problem_module.Axes, "of", staticmethod(all_columns))
+    monkeypatch.setattr(exact.Axes, "of", staticmethod(all_columns))
     full = solver.solve(data, arm)
     assert small.converged
     assert (small.told["rank"], full.told["rank"]) == (N + (M if arm.local else 0), None)

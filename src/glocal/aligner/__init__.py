@@ -6,9 +6,8 @@
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution
-from glocal.aligner.fitting import fit
+from glocal.aligner.fitting import Fit, fit
 from glocal.aligner.keep import Dial, dial
 from glocal.aligner.paper import PaperLoop
-from glocal.aligner.record import Fit
 
 __all__ = ["Arm", "Dial", "Exact", "Fit", "FitData", "PaperLoop", "Solution", "dial", "fit"]

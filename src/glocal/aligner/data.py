@@ -14,7 +14,7 @@ from pydantic import Field
 from glocal.aligner.arm import Arm
 from glocal.data.answers import Answers
 from glocal.data.check import warn_of_answers, warn_of_local
-from glocal.data.features import Features, Standardization
+from glocal.data.features import Features, Standardization, check_finite
 from glocal.data.splits import local_blocks, object_folds
 from glocal.errors import DataError, ParameterError
 from glocal.files import array_sha256
@@ -25,6 +25,9 @@ from glocal.transform import LinearTransform
 
 MOST_BLOCKS = 16
 """Blocks of local images that are used, counted from the first: with 1024 images a block, teachers take 64 MB."""
+NEIGHBOURS = 10
+"""How many nearest neighbours of each held-out image are compared with those before the transform."""
+_MOST_IMAGES = 10_000  # held-out images whose neighbours are compared
 
 
 class Blocks(Options):
@@ -81,6 +84,18 @@ class FitData:
     def scalars(self) -> Standardization:
         """The two scalars of the object features."""
         return self.features.standardization
+
+    @property
+    def judged(self) -> tuple[str, Features]:
+        """Whose neighbours are to be kept: the local images, or where there are none the objects."""
+        return ("objects", self.features) if self.local_features is None else ("local images", self.local_features)
+
+    def judged_rows(self, rows: Int[np.ndarray, " r"]) -> Float[np.ndarray, "m p"]:
+        """The first 10,000 of these rows of what is judged, raw and in the order of the file."""
+        judged, numbers = self.judged[1], np.sort(rows[:_MOST_IMAGES])
+        found = np.asarray(judged.matrix[numbers], dtype=np.float64)
+        check_finite(found, judged.source, numbers)
+        return found
 
     def fold(self, k: int, folds: int = 3) -> tuple[FitData, Answers, Int[np.ndarray, " m"]]:
         """The data without fold k of the objects and of the local images, and what that fold holds out.

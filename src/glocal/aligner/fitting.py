@@ -1,32 +1,41 @@
-"""Fit one arm: check the data, solve the problem, hold a fold out."""
+"""A fit: check the data, solve the problem, hold a fold out, and record it all with warnings of what is wrong."""
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from glocal._version import __version__
 from glocal.aligner.arm import Arm
-from glocal.aligner.data import FitData
+from glocal.aligner.data import NEIGHBOURS, FitData
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.keep import DEFAULT_KEEP, Keep, dial
 from glocal.aligner.paper import PaperLoop
-from glocal.aligner.record import Fit, recorded
-from glocal.errors import OverfitWarning, ParameterError
+from glocal.errors import CollapseWarning, NotConvergedWarning, OverfitWarning, ParameterError
+from glocal.results import FitRecord, Provenance, to_json
+from glocal.similarity import at_chance, one_point
 from glocal.solver import OnStep
 from glocal.solver.naive import counted_on
-
-_NEIGHBOURS = 10
-_MOST_IMAGES = 10_000  # held-out images whose neighbours are compared: the first drawn
-
+from glocal.transform import LinearTransform, row_statistics
 
 Solver = Exact | PaperLoop
 """How an arm is minimised."""
 Learner = Callable[[FitData, OnStep | None], Solution]
 """A fit of data, or of a part of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A fitted transform and the record of how it came about (also in ``transform.meta``)."""
+
+    transform: LinearTransform
+    record: FitRecord
 
 
 def fit(
@@ -95,7 +104,7 @@ def fit(
     found = learn(data, on_step)
     seconds = time.perf_counter() - began
     scores = None if holdout is None else _holdout(data, holdout, learn, counted_on(on_step, found.evaluations))
-    return recorded(data, found, seconds, scores)
+    return _recorded(data, found, seconds, scores)
 
 
 def _learner(data: FitData, arm: Arm | None, solver: Solver, keep: float | None) -> Learner:
@@ -135,9 +144,8 @@ def _holdout(data: FitData, folds: int, learn: Learner, on_step: OnStep | None) 
             "loss": cosine.loss, "n": cosine.n,
             "original_accuracy_cosine": before.accuracy, "original_loss": before.loss,
         }  # fmt: skip
-    judged = data.features if data.local_features is None else data.local_features
-    images = np.asarray(judged.matrix[np.sort(rows[:_MOST_IMAGES])], dtype=np.float64)
-    k = min(_NEIGHBOURS, len(images) - 1)
+    images = data.judged_rows(rows)
+    k = min(NEIGHBOURS, len(images) - 1)
     kept = neighbours_kept(original(images), found.transform(images), k)
     scores["heldout"] |= {"neighbours_kept": kept, "k": k, "n_images": len(images)}
     loss, before_loss = scores["heldout"]["loss"], scores["heldout"]["original_loss"]
@@ -150,3 +158,35 @@ def _holdout(data: FitData, folds: int, learn: Learner, on_step: OnStep | None) 
             stacklevel=3,
         )
     return scores
+
+
+def _recorded(data: FitData, found: Solution, seconds: float, holdout: dict[str, Any] | None = None) -> Fit:
+    """The fit that a solution makes, after warnings of what its record shows."""
+    arm = found.arm
+    local = data.local_features is not None and (arm.local or "keep" in found.told)
+    images = [len(block) for block in data.blocks] if local else []
+    record = FitRecord(**{
+        **arm.settings, "objective": found.objective, "parts": found.parts, "converged": found.converged,
+        "status": found.status, "reason": found.reason, "gap": found.gap, "certificate": found.certificate,
+        "evaluations": found.evaluations, "seconds": seconds,
+        "n_answers": len(data.answers), "n_dropped": data.n_dropped, "n_objects": len(data.answers.named()),
+        "n_local": sum(images), "n_local_blocks": len(images) if local else None,
+        "block_size": data.block_size if local else None, "holdout": holdout,
+        "provenance": Provenance(__version__, data.hashes(local=local), data.seed, threads=found.threads),
+        **found.told,
+    })  # fmt: skip
+    if not record.converged:
+        warnings.warn(f"not converged ({record.status}): {record.reason}.", NotConvergedWarning, stacklevel=3)
+    chance, loss = data.answers.chance_loss, record.parts["global"]
+    named = np.asarray(data.features.matrix[data.answers.named()], dtype=np.float64)
+    if at_chance(loss, chance) or one_point(found.transform(named)):
+        warnings.warn(
+            f"collapse: the global loss {loss:.6f} is that of chance ({chance:.6f}), or all objects are mapped to one "
+            "point. Lower lmbda, or check that the answers and the features belong together.",
+            CollapseWarning,
+            stacklevel=3,
+        )
+    meta: dict[str, Any] = {"fit": json.loads(to_json(record)), "rows": row_statistics(data.features)}
+    if data.features.network:
+        meta["source"] = data.features.network
+    return Fit(replace(found.transform, meta=meta), record)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import cached_property
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
 from glocal.aligner.arm import Arm
-from glocal.aligner.data import FitData, joined
-from glocal.aligner.exact import Exact, Solution
-from glocal.aligner.problem import Problem
-from glocal.aligner.record import Fit, recorded
+from glocal.aligner.data import NEIGHBOURS, FitData, joined
+from glocal.aligner.exact import Exact, Problem, Solution
 from glocal.data.answers import Answers
+from glocal.data.splits import object_folds
 from glocal.errors import DataError
 from glocal.evaluation.agreement import answer_credit, odd_one_out
 from glocal.evaluation.intervals import Units
@@ -32,14 +30,12 @@ if TYPE_CHECKING:
 
 DEFAULT_KEEP = 0.9
 FOLDS = 3
-_K = 10
 _ALPHAS, _TAU = (0.75, 0.5, 0.0), 0.1  # of the anchors between the original and `global`, which is α 0
 _DOWN, _UP = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001), (30.0, 100.0)
 _TIE = 5e-4  # nats, or a share of the answers: below what these answers can tell apart
 _STEPS = 10  # places between two anchors
 _FEW = 5000  # with fewer answers, folds of objects leave too few of them to choose λ
 _LOOSE = 1e-4  # tolerance of the fits that only choose: it moves no score by more than .002
-_MOST = 10_000  # held-out images of a fold at most, the first drawn
 
 
 class Keep(Options):
@@ -111,25 +107,23 @@ class _Fold:
     @classmethod
     def of_objects(cls, data: FitData, meter: _Meter, fold: int) -> _Fold:
         """A fold of the objects and of the local images."""
-        fitted, held, rows = data.fold(fold, FOLDS)
-        judged = data.local_features or data.features
-        images = data.scalars(np.asarray(judged.matrix[np.sort(rows[:_MOST])]), "float64")
-        return cls(meter, meter.solver.problem(fitted), held, *replace(data, answers=held).named("float64"), images)
+        fitted, given, rows = data.fold(fold, FOLDS)
+        images = data.scalars(data.judged_rows(rows), "float64")
+        return cls(meter, meter.solver.problem(fitted), given, *replace(data, answers=given).named("float64"), images)
 
     @classmethod
     def of_answers(cls, data: FitData, meter: _Meter, fold: int) -> _Fold:
         """A fold of the answers, about objects that are fitted too: enough to choose λ where answers are few."""
         out = np.zeros(len(data.answers), dtype=bool)
-        out[np.array_split(np.random.RandomState(data.seed).permutation(len(out)), FOLDS)[fold]] = True
-        problem = meter.solver.problem(replace(data, answers=data.answers.select(~out)), local=False)
-        given = data.answers.select(out)
-        X, held = replace(data, answers=given).named("float64")
-        return cls(meter, problem, given, X, held, X[:0])
+        out[object_folds(len(out), FOLDS, data.seed)[fold]] = True
+        fitted, given = (replace(data, answers=data.answers.select(rows)) for rows in (~out, out))
+        X, held = given.named("float64")
+        return cls(meter, meter.solver.problem(fitted, local=False), given.answers, X, held, X[:0])
 
     @property
     def k(self) -> int:
         """How many neighbours are looked for."""
-        return min(_K, len(self.images) - 1)
+        return min(NEIGHBOURS, len(self.images) - 1)
 
     @cached_property
     def near(self) -> csr_array:
@@ -162,7 +156,7 @@ class _Fold:
 
 @dataclass(frozen=True, eq=False)
 class Dial:
-    """What every `keep` gives on held-out objects and images; `fit` makes one of them of all data.
+    """What every `keep` gives on held-out objects and images; `solve` makes a transform of one of them on all data.
 
     Parameters
     ----------
@@ -170,7 +164,7 @@ class Dial:
     solver : Exact
         Solver of the final fits.
     positions : tuple of Position
-        The original first, then a line for each λ.
+        The features without a transform first, then a line for each λ.
     losses : dict
         Held-out loss of `global` at each λ, nats.
     candidates : int
@@ -186,21 +180,6 @@ class Dial:
     candidates: int
     evaluations: int
 
-    @property
-    def judged(self) -> str:
-        """Whose neighbours were counted: ``"local images"`` or ``"objects"``."""
-        return "objects" if self.data.local_features is None else "local images"
-
-    @property
-    def original(self) -> Position:
-        """The features without a transform."""
-        return self.positions[0]
-
-    @cached_property
-    def best(self) -> Position:
-        """The largest agreement, whatever it keeps."""
-        return _best(self.positions)
-
     def choose(self, keep: float) -> Position:
         """The largest agreement among places where neighbours kept, less a standard error, are at least `keep`.
 
@@ -212,39 +191,30 @@ class Dial:
             `keep` is not a share.
         """
         Keep(keep=keep)
-        found = [self.original, *(one for one in self.positions if one.safe >= keep)]
-        for _, line in groupby(self.positions[1:], key=lambda one: one.lmbda):
-            steps = pairwise([self.original, *line])
+        original, *fitted = self.positions
+        found = [original, *(one for one in self.positions if one.safe >= keep)]
+        for _, line in groupby(fitted, key=lambda one: one.lmbda):
+            steps = pairwise([original, *line])
             found += [one.toward(other, keep) for one, other in steps if one.safe >= keep > other.safe]
         return _best(found)
 
-    def curve(self, keeps: Sequence[float]) -> list[dict[str, float]]:
-        """What each of these `keep` gives, with standard errors."""
-        return [{"keep": keep, **asdict(self.choose(keep))} for keep in keeps]
-
     def notes(self, keep: float) -> list[str]:
         """What to know about this choice, a sentence each."""
-        chosen, found = self.choose(keep), []
+        chosen = self.choose(keep)
         if chosen.gain <= 2 * chosen.gain_error:
-            found.append(
+            return [
                 f"keep={keep:g} leaves nothing to gain: agreement rises by {chosen.gain:.3f}, within two standard "
                 f"errors of {chosen.gain_error:.3f}. Allow more with a lower keep."
-            )
-        elif chosen == self.best:
-            found.append(
-                f"the largest agreement keeps {chosen.kept:.3f} of the neighbours, so a keep below {keep:g} changes "
-                "nothing."
-            )
-        if self.data.local_features is None:
-            found.append("there are no local images, so keep is about the neighbours of the objects among themselves.")
-        return found
+            ]
+        kept = f"the largest agreement keeps {chosen.kept:.3f} of the neighbours"
+        return [f"{kept}, so a keep below {keep:g} changes nothing."] if chosen == _best(self.positions) else []
 
     def solve(self, keep: float = DEFAULT_KEEP, on_step: OnStep | None = None) -> Solution:
         """Fit the anchors on both sides of the chosen place on all data, and mix their matrices there.
 
         The solution is that of the anchor on the side of `global` but for the matrix and the evaluations, which are
         those of all fits; it has what the record says of ``keep``: both anchors with their certificates, the share of
-        that one, and what is expected of new objects and images.
+        that one, and what is expected of new objects and images. Another `keep` costs the fits of its anchors.
         """
         chosen, meter = self.choose(keep), _Meter(self.solver, on_step, self.evaluations)
         alphas = _alphas(self.data)
@@ -257,11 +227,13 @@ class Dial:
         matrices = [one.transform.weights for one in sides]
         weights = _between(matrices if before else _with_original(matrices), share).astype(np.float32)
         last, unfinished = sides[-1], next((one for one in reversed(sides) if not one.converged), sides[-1])
+        names = ("objective", "parts", "status", "gap", "certificate", "evaluations")
+        anchors = [one.arm.settings | {name: getattr(one, name) for name in names} for one in reversed(sides)]
+        others = sorted({round(min(1.0, max(0.01, keep + d)), 4) for d in (-0.1, -0.05, 0.0, 0.05)})
         said = {
-            "keep": keep, "expected": asdict(chosen), "original": asdict(self.original), "share": share,
-            "anchors": [_told(one) for one in reversed(sides)],
-            "of": self.judged, "k": _K, "candidates": self.candidates, "folds": FOLDS,
-            "curve": self.curve(sorted({round(min(1.0, max(0.01, keep + d)), 4) for d in (-0.1, -0.05, 0.0, 0.05)})),
+            "keep": keep, "expected": asdict(chosen), "original": asdict(self.positions[0]), "share": share,
+            "anchors": anchors, "of": self.data.judged[0], "k": NEIGHBOURS, "candidates": self.candidates,
+            "folds": FOLDS, "curve": [{"keep": other, **asdict(self.choose(other))} for other in others],
             "losses": {f"{lmbda:g}": loss for lmbda, loss in sorted(self.losses.items())},
             "evaluations": self.evaluations, "notes": self.notes(keep),
         }  # fmt: skip
@@ -270,11 +242,6 @@ class Dial:
             reason=unfinished.reason, certificate="none: a mixture; keep.anchors has those of its two fits",
             evaluations=meter.done, told={**last.told, "keep": said},
         )  # fmt: skip
-
-    def fit(self, keep: float = DEFAULT_KEEP, on_step: OnStep | None = None) -> Fit:
-        """The transform and its record: another `keep` costs the fits of its anchors."""
-        began = time.perf_counter()
-        return recorded(self.data, self.solve(keep, on_step), time.perf_counter() - began)
 
 
 def dial(data: FitData, solver: Exact | None = None, *, on_step: OnStep | None = None) -> Dial:
@@ -348,11 +315,8 @@ def _walked(folds: Sequence[_Fold]) -> dict[float, float]:
 
 
 def _position(lmbda: float, at: float, units: Units, original: Units, kept: np.ndarray) -> Position:
-    agreement, gain = units.estimate(), units.less(original)
-    return Position(
-        lmbda, at, agreement.mean, agreement.error or 0.0, gain.mean, gain.error or 0.0, float(kept.mean()),
-        float(kept.std() / np.sqrt(len(kept))),
-    )  # fmt: skip
+    scores = [(one.mean, one.error or 0.0) for one in (units.estimate(), units.less(original))]
+    return Position(lmbda, at, *scores[0], *scores[1], float(kept.mean()), float(kept.std() / np.sqrt(len(kept))))
 
 
 def _alphas(data: FitData) -> tuple[float, ...]:
@@ -372,7 +336,7 @@ def _places(alphas: Sequence[float]) -> Float[np.ndarray, " k"]:
 
 
 def _between(anchors: Sequence[np.ndarray], at: float) -> np.ndarray:
-    """The mixture at a place: a straight line from each anchor to the next, of one anchor itself."""
+    """The mixture at a place: a straight line from each anchor to the next."""
     i = max(0, min(int(at), len(anchors) - 2))
     return (1 - at + i) * anchors[i] + (at - i) * anchors[i + 1]
 
@@ -381,9 +345,3 @@ def _best(among: Sequence[Position]) -> Position:
     """The largest agreement; on ties the larger λ, then the larger share of neighbours."""
     most = max(one.agreement for one in among)
     return max((one for one in among if one.agreement >= most - _TIE), key=lambda one: (one.lmbda, one.kept))
-
-
-def _told(one: Solution) -> dict[str, Any]:
-    """A fit of an anchor, for the record."""
-    names = ("objective", "parts", "status", "gap", "certificate", "evaluations")
-    return {**one.arm.settings, **{name: getattr(one, name) for name in names}}
