@@ -1,7 +1,6 @@
 """Shapes and types are checked at run time here: jaxtyping with beartype, hooked in before glocal is imported."""
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import processes
 import pytest
 from hypothesis import settings
 from jaxtyping import config, install_import_hook
+from processes import browser  # noqa: F401
 
 # compiled tests and modules are kept, whatever the environment says: all workers and later runs start sooner
 sys.dont_write_bytecode = False
@@ -103,17 +103,3 @@ def run(capsys):
         return ended.value.code, captured.out, captured.err
 
     return call
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium; tests of pages are skipped where it, or playwright, is not installed."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next((found for name in names if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("no Chromium is installed")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield opened
-        opened.close()

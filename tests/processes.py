@@ -1,5 +1,6 @@
-"""Processes that tests start, and what memory their work takes. A test that names this module is nightly."""
+"""Processes and browsers that tests start, and what memory their work takes. A test that names this is nightly."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from subprocess import Popen, run
 
 import pytest
 
-__all__ = ["COMMAND_LINE", "Popen", "numbers", "run"]
+__all__ = ["COMMAND_LINE", "Popen", "browser", "numbers", "run"]
 COMMAND_LINE = [sys.executable, "-c", "from glocal.cli import main; main()"]
 WATCH = """
 import contextlib, sys, threading
@@ -40,3 +41,17 @@ def numbers(code: str, *arguments) -> list[int]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [int(number) for number in done.stdout.split()]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; tests of pages are skipped where it, or playwright, is not installed."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next((found for name in names if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip("no Chromium is installed")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()

@@ -1,11 +1,11 @@
 """What the tests of studies share: pictures, a study that is served in this process, a browser."""
 
 import io
-import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
+from processes import browser  # noqa: F401 - tests/processes.py of the repository
 
 
 def picture(seed):
@@ -94,17 +94,3 @@ def served(images, tmp_path):
     yield serve
     for one in running:
         one.database.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium; tests of pages are skipped where it, or playwright, is not installed."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next((found for name in names if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("no Chromium is installed")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield opened
-        opened.close()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import time
 
 import httpx
 import pytest
+
+from glocal.cli.app import execute
 
 pytestmark = pytest.mark.nightly
 
@@ -74,7 +77,7 @@ class Crowd:
 
 @pytest.mark.timeout(600)
 def test_fifty_people_and_a_server_killed_ten_times(images, tmp_path):
-    """Every answer that got a 200 is in the database once, none twice, none lost; the links stay the same."""
+    """Every answer that got a 200 is in the database once, none twice, none lost; the links stay; Ctrl-C ends it."""
     folder = tmp_path / "study"
     command = [sys.executable, "-m", "glocal", "collect", "run", "--out", folder, "--json"]
     first = ["--people", str(PEOPLE), "--per-person", str(EACH), "--fastest", "0", "--repeats", "0.1"]
@@ -108,9 +111,14 @@ def test_fifty_people_and_a_server_killed_ten_times(images, tmp_path):
     crowd = Crowd(links)
     try:
         asyncio.run(crowd.run(kill))
+        export = ["collect", "export", str(folder), "--out", str(tmp_path / "a.npz"), "--csv"]
+        assert execute(export) == 0, "while the server runs"
+        server.send_signal(signal.SIGINT)
+        assert server.wait(30) == 0
     finally:
         end()
     assert crowd.finished == PEOPLE
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 1 + PEOPLE * EACH
     with contextlib.closing(sqlite3.connect(folder / "answers.sqlite")) as connection:
         kept = connection.execute("SELECT trial, choice FROM answers").fetchall()
         asked = connection.execute("SELECT person, number FROM trials").fetchall()

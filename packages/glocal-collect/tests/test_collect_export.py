@@ -1,15 +1,7 @@
 """What a study asks and what comes out of it: balance, repeats, catch trials, exports, the owner's table, commands."""
 
-import json
 import re
-import signal
 import socket
-import sqlite3
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from itertools import islice
 
@@ -202,45 +194,3 @@ def test_wrong_commands_end_in_one_sentence(images, tmp_path, capsys):
             assert word in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
     assert execute(["collect", "run", str(images)]) == 2
-
-
-@pytest.mark.nightly
-def test_the_commands_serve_export_and_continue(images, tmp_path):
-    """run serves and prints links; export writes meanwhile; the next run has the same links and other settings."""
-    folder, out = tmp_path / "study", tmp_path / "answers.npz"
-
-    def serve(*more):
-        command = [sys.executable, "-m", "glocal", "collect", "run", *more, "--out", folder, "--port", "0", "--json"]
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        return server, json.loads(server.stdout.readline())
-
-    def ask(path, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        for _ in range(200):
-            try:
-                with urllib.request.urlopen(urllib.request.Request(path, data), timeout=20) as reply:
-                    return json.load(reply)
-            except (ConnectionError, urllib.error.URLError):  # it has not started yet
-                time.sleep(0.05)
-        raise AssertionError("the server does not answer")
-
-    server, printed = serve(images, "--people", "2")
-    assert (printed["images"], list(printed["people"]), printed["open"]) == (12, ["p1", "p2"], None)
-    me = printed["people"]["p1"]
-    ask(f"{me}/consent", {})
-    trial = ask(f"{me}/trial")["trial"]
-    assert ask(f"{me}/trial/{trial}", {"choice": 0, "seconds": 1}) == {"stored": True}
-    assert execute(["collect", "export", str(folder), "--out", str(out), "--csv"]) == 0
-    assert len(Answers.load(out)) == 1
-    assert (tmp_path / "answers.csv").read_text().count("\n") == 2
-    server.send_signal(signal.SIGINT)
-    _, said = server.communicate(timeout=30)
-    assert (server.returncode, "all answers are in" in said) == (0, True)
-    server, again = serve("--per-person", "7")
-    assert again["people"]["p1"].partition("/r/")[2] == me.partition("/r/")[2]
-    assert ask(f"{again['people']['p1']}/trial")["of"] == 7
-    server.kill()
-    server.communicate()
-    with sqlite3.connect(folder / "answers.sqlite") as connection:
-        assert connection.execute("SELECT count(*) FROM answers").fetchone() == (1,)
-    assert len(list((folder / "images").iterdir())) == 12

@@ -8,9 +8,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from glocal.errors import FileError
-from glocal_collect.app import Limit, create_app
+from glocal_collect.app import create_app
 from glocal_collect.db import Database
-from glocal_collect.people import Refused
 from glocal_collect.settings import Settings
 from glocal_collect.study import create, open_study
 from glocal_collect.tokens import OPEN, PERSON, Signer, Token
@@ -205,27 +204,6 @@ def test_answers_that_come_too_fast_have_to_wait(served):
     assert 0 < int(reply.headers["Retry-After"]) <= 50
     assert len(study.rows("answers")) == 10
     study.answered(study.begun("p2"), lambda names: 1, most=1)
-
-
-def passes(limit, key):
-    try:
-        limit.check(key)
-    except Refused:
-        return False
-    return True
-
-
-def test_a_limit_lets_through_what_its_rate_allows():
-    """Of an event each 0.1 s for 100 s, a limit of one in 2 s and 5 at once lets 5 + 50 through, for each key."""
-    now = [0.0]
-    limit = Limit(2.0, 5, clock=lambda: now[0])
-    passed = {"a": 0, "b": 0}
-    for step in range(1000):
-        now[0] = step / 10
-        passed["a"] += passes(limit, "a")
-        passed["b"] += step % 30 == 0 and passes(limit, "b")
-    assert 54 <= passed["a"] <= 56
-    assert passed["b"] == 34
 
 
 def test_the_end_has_a_code_and_a_way_back(served):
