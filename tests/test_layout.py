@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import importlib.util
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -89,43 +90,6 @@ def parsed(path: Path) -> tuple[ast.AST, tuple[str, ...]]:
     return ast.parse(path.read_text(encoding="utf-8")), package
 
 
-def offences(tree: ast.AST) -> list[str]:
-    """Prints, pickles and swallowed exceptions."""
-    found = []
-    for node in ast.walk(tree):
-        line = getattr(node, "lineno", 0)
-        if isinstance(node, ast.Call):
-            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-            owner = getattr(getattr(node.func, "value", None), "id", "")
-            keywords = {k.arg: getattr(k.value, "value", None) for k in node.keywords}
-            if isinstance(node.func, ast.Name) and name == "print":
-                found.append(f"line {line}: print")
-            if (
-                owner in ("np", "numpy")
-                and name in ("load", "save", "savez", "savez_compressed")
-                and keywords.get("allow_pickle") is not False
-            ):
-                found.append(f"line {line}: {name} without allow_pickle=False")
-            if owner == "torch" and name == "load" and keywords.get("weights_only") is not True:
-                found.append(f"line {line}: torch.load without weights_only=True")
-        if (
-            isinstance(node, ast.Attribute)
-            and getattr(node.value, "id", "") == "pickle"
-            and node.attr != "UnpicklingError"
-        ):
-            found.append(f"line {line}: pickle.{node.attr}")  # the error may be caught: torch raises it
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
-            forbidden = {"dill", "cloudpickle", *(["pickle"] if isinstance(node, ast.ImportFrom) else [])}
-            if {name.split(".")[0] for name in names} & forbidden:
-                found.append(f"line {line}: pickle")
-        if isinstance(node, ast.ExceptHandler) and (
-            node.type is None or all(isinstance(s, ast.Pass) for s in node.body)
-        ):
-            found.append(f"line {line}: bare or empty except")
-    return found
-
-
 def test_a_module_imports_only_from_its_left():
     """A module imports only from places to its left in the order, and evaluation neither objective nor solver."""
     placed = [path for path in MODULES if path.parent != SOURCE or path.name[0] != "_"]
@@ -152,14 +116,22 @@ def test_contributing_states_the_order():
     assert block.replace("·", " ").split() == [place for place in ORDER if not place.startswith("_")]
 
 
-def test_no_print_no_pickle_no_swallowed_exception():
-    """No module prints, pickles, loads without forbidding pickles, or swallows an exception whole."""
-    assert {module_id(path): found for path in MODULES if (found := offences(parsed(path)[0]))} == {}
+FORBIDDEN = re.compile(
+    r"""(?<![\w.])(?:print|eval|exec|compile|__import__)\(|os\.(?:system|popen)\(|shell=|GLOCAL_DATA_DIR
+    |from\ pickle|\b(?:dill|cloudpickle)\b|pickle\.(?!UnpicklingError)  # which may be caught: torch raises it
+    |np\.(?:load|save\w*)\((?!.*allow_pickle=False)|torch\.load\((?!.*weights_only=True)
+    |except:|except\ .*:\n\s+pass$""",
+    re.VERBOSE | re.MULTILINE,
+)
 
 
-def test_no_module_reads_the_test_data_variable():
-    """The package runs without the test data: no module names their environment variable."""
-    assert [module_id(path) for path in MODULES if "GLOCAL_DATA_DIR" in path.read_text(encoding="utf-8")] == []
+def test_no_module_prints_pickles_runs_text_or_swallows_exceptions():
+    """Nothing is printed, unpickled, run as code or ignored, and the variable of the tests is not read."""
+    found = {}
+    for path in MODULES:  # each statement on a line of its own, without comments
+        lines = ast.unparse(parsed(path)[0]).split("\n")
+        found[module_id(path)] = FORBIDDEN.findall("\n".join(line for line in lines if ">>> " not in line))
+    assert {name: places for name, places in found.items() if places} == {}
 
 
 @pytest.mark.parametrize(
