@@ -26,6 +26,7 @@ from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import neighbours_kept
 from glocal.results import read_rows
 from glocal.suite import Plan, run_suite
+from glocal.suite.table import score_frame
 from glocal.transform import LinearTransform
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -71,8 +72,8 @@ features = "images.npy"
 k = 5
 [tasks.find]
 kind = "retrieval"
-features = "images.npy"
-labels = "y.txt"
+queries = "images.npy"
+query_labels = "y.txt"
 """
 TASKS = ["heldout", "again", "rdm", "few", "odd", "local", "find"]
 ARMS = ["original", "global", "given", "centred"]
@@ -122,7 +123,7 @@ def result(folder, out):
 
 
 def rows_of(result, task, arm, metric):
-    rows = result.rows
+    rows = score_frame(result.scores)
     (row,) = rows[(rows["task"] == task) & (rows["transform"] == arm) & (rows["metric"] == metric)].to_dict("records")
     return row
 
@@ -176,21 +177,23 @@ def test_arms_are_compared_on_the_same_answers(result, made, embedded):
     expected = after.less(before)
     row = rows_of(result, "heldout", "global", "accuracy_cosine_difference")
     assert (row["value"], row["low"], row["high"]) == pytest.approx((expected.mean, *expected.interval()), abs=1e-6)
-    compared = result.rows[result.rows["p"].notna()]
+    rows = score_frame(result.scores)
+    compared = rows[rows["p"].notna()]
     assert compared["p_holm"].tolist() == pytest.approx(holm(compared["p"].tolist()))
     assert not (compared["transform"] == "original").any()
 
 
 def test_neighbours_that_the_original_keeps_by_definition_are_no_finding(result):
     """Structure is compared with the untransformed features without a p-value; every other task has one."""
-    compared = result.rows[result.rows["metric"].str.endswith("_difference")]
+    rows = score_frame(result.scores)
+    compared = rows[rows["metric"].str.endswith("_difference")]
     assert set(compared["task"]) == set(TASKS)
     assert set(compared[compared["p"].isna()]["task"]) == {"local"}
 
 
 def test_a_difference_is_that_of_the_values_shown(result):
     """Of every task: arm minus baseline of the first metric, in the middle of its interval, and p agrees with it."""
-    rows = result.rows
+    rows = score_frame(result.scores)
     for task in TASKS:
         first = rows[(rows["task"] == task) & (rows["transform"] == "global")].iloc[0]
         base = rows_of(result, task, "original", first["metric"])["value"]
@@ -212,7 +215,8 @@ def test_the_table_has_a_line_for_each_arm_and_a_column_for_each_task(result):
 
 def test_people_have_rows_of_their_own(result):
     """The ceilings of repeated answers stand once, in rows of the transform `people`, above chance and below 1."""
-    rows = result.rows[(result.rows["transform"] == "people") & (result.rows["task"] == "again")]
+    rows = score_frame(result.scores)
+    rows = rows[(rows["transform"] == "people") & (rows["task"] == "again")]
     assert sorted(rows["metric"]) == ["ceiling_leave_one_out", "ceiling_majority"]
     assert rows["value"].between(1 / 3, 1).all()
 

@@ -33,15 +33,15 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
     told = {
         name: _option(name, field, model)
         for model in models.values()
-        for name, field in model.model_fields.items()
-        if name not in own and _is_option(field)
+        for name, field in _options(model).items()
+        if name not in own
     }
 
     @wraps(command)
     def run(**given: Any) -> None:
         values = {name: value for name, value in given.items() if value is not None}
         built = {
-            name: model(**{key: values[key] for key in model.model_fields if key in values})
+            name: model(**{key: values[key] for key in _options(model) if key in values})
             for name, model in models.items()
         }
         command(**{name: given[name] for name in own}, **built)
@@ -54,8 +54,13 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _is_option(field: FieldInfo) -> bool:
-    return field.description is not None or any(isinstance(one, OptionInfo) for one in field.metadata)
+def _options(model: type[Options]) -> dict[str, FieldInfo]:
+    """The fields of a model that are on the command line."""
+
+    def told(field: FieldInfo) -> bool:
+        return field.description is not None or any(isinstance(one, OptionInfo) for one in field.metadata)
+
+    return {name: field for name, field in model.model_fields.items() if told(field)}
 
 
 def _option(name: str, field: FieldInfo, model: type[Options]) -> inspect.Parameter:

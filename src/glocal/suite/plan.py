@@ -9,43 +9,42 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SerializeAsAny, model_validator
 
 from glocal.aligner.arm import Arm
+from glocal.aligner.keep import Keep
 from glocal.errors import ParameterError
 from glocal.files import PathLike, read_object
-from glocal.options import Options
 from glocal.results import PEOPLE
-from glocal.suite.sources import File, Network, Shared, Sources
+from glocal.suite.sources import MaybeFile, Network, Shared, Sources
 from glocal.suite.tasks import OddOneOutTask, Task, task
 
 
-class TransformFile(Options):
-    """An arm that was fitted elsewhere: a file, or a name that `LinearTransform.from_pretrained` takes."""
+class OtherArm(Keep):
+    """An arm that needs no method: one of the three, or the features as they are.
 
-    transform: File
+    Parameters
+    ----------
+    keep : float or None
+        The arm that agrees most with people and keeps a share of the neighbours; see `glocal.aligner.fit`.
+    transform : path or None
+        Fitted elsewhere: a file, or a name that `LinearTransform.from_pretrained` takes.
+    baseline : str or None
+        See `glocal.evaluation.baselines`.
+    """
 
+    transform: MaybeFile = None
+    baseline: Literal["centred", "pca"] | None = None
 
-class KeepArm(Options):
-    """The arm that agrees most with people and keeps a share of the neighbours; see `glocal.aligner.fit`."""
-
-    keep: float = Field(gt=0, le=1)
-
-
-class CheapArm(Options):
-    """An arm that costs nothing; see `glocal.evaluation.baselines`."""
-
-    baseline: Literal["centred", "pca"]
-
-
-class Untransformed(Options):
-    """The original features: an empty table."""
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> OtherArm:
+        if len(self.model_fields_set) > 1:
+            raise ParameterError(f"an arm is made by one of {', '.join(type(self).model_fields)}.")
+        return self
 
 
 def _arm(table: Any) -> Any:
-    """The arm of a table: what a key of it says, none for an empty one."""
+    """The arm of a table, by its keys."""
     if not isinstance(table, Mapping):
         return table
-    kinds: dict[str, Any] = {"transform": TransformFile, "baseline": CheapArm, "keep": KeepArm}
-    kind = next((kinds[key] for key in table if key in kinds), Arm if table else Untransformed)
-    return kind(**table)
+    return OtherArm(**table) if not table or table.keys() & OtherArm.model_fields else Arm(**table)
 
 
 def _no_people(name: str) -> str:
@@ -56,7 +55,7 @@ def _no_people(name: str) -> str:
 
 # names of files too: no character of these is special to a shell, a spreadsheet or Markdown
 Name = Annotated[str, Field(pattern=r"^\w[\w .+-]*$", max_length=80)]
-AnyArm = Annotated[Arm | KeepArm | TransformFile | CheapArm | Untransformed, BeforeValidator(_arm)]
+AnyArm = Annotated[Arm | OtherArm, BeforeValidator(_arm)]
 
 
 class Plan(Shared):
@@ -105,7 +104,7 @@ class Plan(Shared):
 
     def sources(self, network: str) -> Sources:
         """The data of a network."""
-        return Sources(self, self._root, network, self.networks[network])
+        return Sources(self, self.networks[network], network, self._root)
 
     def present(self) -> tuple[Plan, dict[str, Path]]:
         """The plan without the tasks of which a network lacks a file, and the first such file of each.
@@ -115,9 +114,9 @@ class Plan(Shared):
         missing: dict[str, Path] = {}
         for sources in map(self.sources, self.networks):
             for name, one in self.tasks.items():
-                lacking = [path for path in map(sources.path, one.files) if not path.exists()]
-                if lacking:
-                    missing.setdefault(name, lacking[0])
+                for path in map(sources.path, one.files):
+                    if not path.exists():
+                        missing.setdefault(name, path)
         if len(missing) == len(self.tasks):
             raise ParameterError(f"no task of the suite has its files; {next(iter(missing.values()))} is missing.")
         left = {name: one for name, one in self.tasks.items() if name not in missing}
@@ -125,13 +124,13 @@ class Plan(Shared):
 
     @model_validator(mode="after")
     def _fit_each_other(self) -> Plan:
-        fitted = {name: arm for name, arm in self.arms.items() if isinstance(arm, Arm | KeepArm)}
+        fitted = [name for name, arm in self.arms.items() if isinstance(arm, Arm) or arm.keep is not None]
         held_out = [name for name, one in self.tasks.items() if isinstance(one, OddOneOutTask) and not one.answers]
         if self.answers is None and (needs := [*fitted, *held_out]):
             raise ParameterError(f"{needs[0]} needs answers = a file, and there is none.")
         if self.baseline not in self.arms:
             raise ParameterError(f"baseline is {self.baseline!r}; it must be one of the arms.")
-        local = [name for name, arm in fitted.items() if isinstance(arm, Arm) and arm.local]
+        local = [name for name, arm in self.arms.items() if isinstance(arm, Arm) and arm.local]
         lacking = [name for name, network in self.networks.items() if network.local is None]
         if local and lacking:
             raise ParameterError(f"arm {local[0]} needs local images, and network {lacking[0]} has none.")

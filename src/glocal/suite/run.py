@@ -18,11 +18,11 @@ from glocal.evaluation.intervals import KeptResult, Units, difference_score, hol
 from glocal.evaluation.view import load_view, object_view, save_view
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder, read_npz, write_npz
 from glocal.results import PEOPLE, Provenance, Score, to_json
-from glocal.suite.plan import CheapArm, KeepArm, Plan, TransformFile
+from glocal.suite.plan import OtherArm, Plan
 from glocal.suite.sources import Sources
 from glocal.suite.table import markdown, score_frame, score_table
-from glocal.suite.tasks import Embed, StructureTask, Task
-from glocal.transform import LinearTransform, check_rows
+from glocal.suite.tasks import StructureTask, Task
+from glocal.transform import LinearTransform
 from glocal.transform.formats import wrong_name
 
 if TYPE_CHECKING:
@@ -45,14 +45,9 @@ class SuiteResult:
     n_kept: int
 
     @property
-    def rows(self) -> pd.DataFrame:
-        """The scores as a data frame."""
-        return score_frame(self.scores)
-
-    @property
     def table(self) -> pd.DataFrame:
         """The first metric of each task, one line a network and arm, one column a task; see `score_table`."""
-        return score_table(self.rows)
+        return score_table(score_frame(self.scores))
 
 
 def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> SuiteResult:
@@ -104,16 +99,12 @@ def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> Su
 def _transform(folder: Path, plan: Plan, name: str, sources: Sources) -> LinearTransform | None:
     """The transform of an arm, fitted if it has not been; None for the original features."""
     arm, network = plan.arms[name], sources.network
-    if isinstance(arm, TransformFile):
+    if isinstance(arm, OtherArm) and arm.transform is not None:
         file = sources.path(arm.transform)
-        given = LinearTransform.from_pretrained(file if file.exists() else arm.transform)  # or a name
-        check_rows(given, sources.objects)
-        return given
-    if isinstance(arm, CheapArm):
-        return cheap(arm.baseline, sources.objects)
-    if not isinstance(arm, Arm | KeepArm):
-        return None
-    local = network.local if isinstance(arm, KeepArm) or arm.local else None
+        return LinearTransform.from_pretrained(file if file.exists() else arm.transform)  # or a name
+    if isinstance(arm, OtherArm) and arm.keep is None:
+        return None if arm.baseline is None else cheap(arm.baseline, sources.objects)
+    local = network.local if isinstance(arm, OtherArm) or arm.local else None
     path = folder / "transforms" / sources.name / f"{name}.npz"
     files = sources.hashes(network.features, local, plan.answers, plan.object_ids)
     key = _key(plan.model_dump(mode="json")["arms"][name], plan.seed, plan.folds, plan.kind, files)
@@ -139,20 +130,13 @@ def _cell(
         if str(arrays.pop("key")) == key:
             scores = tuple(Score.of(row) for row in json.loads(str(arrays.pop("scores"))))
             return KeptResult(scores, Units(**arrays) if arrays else None), True
-    found = task.score(sources, _embedding(sources, transform))
+    found, of_people = task.score(sources, sources.embedding(transform)), task.ceiling(sources)
     split = f"fold 0 of {plan.folds}" if task.split is None else str(task.split)
-    scores = tuple(replace(score, split=split) for score in found.scores)
+    scores = tuple(replace(one, split=split) for one in (*found.scores, *(of_people.scores if of_people else ())))
     units = {} if found.units is None else {name: getattr(found.units, name) for name in _ARRAYS}
     make_folder(path.parent)
     write_npz(path, {"key": np.array(key), "scores": np.array(to_json([asdict(one) for one in scores])), **units})
     return KeptResult(scores, found.units), False
-
-
-def _embedding(sources: Sources, transform: LinearTransform | None) -> Embed:
-    """Features → standardized rows by the scalars of the objects, or what the transform makes of them."""
-    if transform is None:
-        return lambda features: sources.objects.standardization(features.matrix, "float64")
-    return lambda features: transform.apply(np.asarray(features.matrix, dtype=np.float64))
 
 
 def _compared(results: Mapping[str, KeptResult], baseline: str, sure: bool) -> Iterator[Score]:
@@ -185,7 +169,7 @@ def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transfo
     for name in sorted(plan.arms, key=lambda name: name != plan.baseline):
         arm, transform = plan.arms[name], transforms[name]
         notes = []  # what must be said of a transform that was not fitted here
-        if isinstance(arm, TransformFile) and transform is not None:
+        if isinstance(arm, OtherArm) and arm.transform is not None and transform is not None:
             notes = list(filter(None, [wrong_name(sources.path(arm.transform), transform.weights)]))
         made = [_content(one) for one in (transform, transforms[plan.baseline])]
         meta = {"network": sources.name, "arm": name, "notes": notes}
@@ -193,7 +177,7 @@ def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transfo
         path = folder / "views" / sources.name / f"{name}.npz"
         view = load_view(path) if path.exists() else None
         if view is None or view.meta.get("key") != key:
-            Z = _embedding(sources, transform)(sources.objects)
+            Z = sources.embedding(transform)(sources.objects)
             meta |= {"key": key}
             view = object_view(Z, sources.names, categories=sources.categories, baseline=baseline, meta=meta)
             make_folder(path.parent)
@@ -204,7 +188,7 @@ def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transfo
 def _record(plan: Plan, read: Sequence[Sources]) -> dict[str, Any]:
     """The plan, the SHA-256 of every file that was read, version, seed and machine."""
     hashes: dict[str, str] = {}
-    fitted = [arm.transform for arm in plan.arms.values() if isinstance(arm, TransformFile)]
+    fitted = [arm.transform for arm in plan.arms.values() if isinstance(arm, OtherArm)]
     files = [file for task in plan.tasks.values() for file in task.files]
     for sources in read:
         network = sources.network

@@ -1,7 +1,9 @@
-"""The files of one network of a suite, loaded when they are asked for and kept."""
+"""What tasks read: the files of one network of a suite, or those that a command names, loaded when asked for."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -11,21 +13,24 @@ from pydantic import Field, Strict
 
 from glocal.aligner import FitData
 from glocal.data.answers import Answers
-from glocal.data.features import NAMES_FILE, Features, object_name
+from glocal.data.features import NAMES_FILE, Features, Standardization, object_name
 from glocal.data.join import join
-from glocal.data.labels import load_categories, load_labels
+from glocal.data.labels import OTHER, load_categories, load_labels
 from glocal.files import file_sha256, read_lines
 from glocal.options import Options
+from glocal.transform import LinearTransform, check_rows
 
 File = Annotated[Path, Strict(False)]
 """A path as text, relative to the root of the suite; ``{network}`` in it stands for the name of the network."""
+MaybeFile = Annotated[Path | None, Strict(False)]
+Embed = Callable[[Features], np.ndarray]
 
 
 class Network(Options):
     """The feature files of one network: of the objects people judged, and of local images if an arm needs them."""
 
     features: File
-    local: File | None = None
+    local: MaybeFile = None
 
 
 class Shared(Options):
@@ -44,19 +49,22 @@ class Shared(Options):
     seed, folds : int
     """
 
-    answers: File | None = None
-    object_ids: File | None = None
-    categories: File | None = None
+    answers: MaybeFile = None
+    object_ids: MaybeFile = None
+    categories: MaybeFile = None
     kind: str | None = None
-    seed: int = 42
+    seed: int = Field(42, ge=0, lt=2**32)
     folds: int = Field(3, ge=2)
 
 
 class Sources:
-    """The data of one network of a suite."""
+    """The data of one network; `read` loads the features of a path."""
 
-    def __init__(self, shared: Shared, root: Path, name: str, network: Network) -> None:
-        self.shared, self.root, self.name, self.network = shared, root, name, network
+    def __init__(
+        self, shared: Shared, network: Network, name: str = "{network}", root: Path = Path(),
+        read: Callable[[Path], Features] = Features.load,
+    ) -> None:  # fmt: skip
+        self.shared, self.network, self.name, self.root, self._read = shared, network, name, root, read
         self._loaded: dict[Path, Features] = {}
         self._hashes: dict[str, str] = {}
 
@@ -66,9 +74,11 @@ class Sources:
 
     def features(self, file: Path) -> Features:
         """The features of a file."""
-        if file not in self._loaded:
-            self._loaded[file] = Features.load(self.path(file))
-        return self._loaded[file]
+        path = self.path(file)
+        same = path.resolve()
+        if same not in self._loaded:
+            self._loaded[same] = self._read(path)
+        return self._loaded[same]
 
     def labels(self, file: Path, features: Features) -> np.ndarray:
         """The labels of features."""
@@ -76,13 +86,29 @@ class Sources:
 
     def answers(self, file: Path) -> Answers:
         """The answers of a file, as rows of the objects; those about objects without features are left out."""
-        answers = Answers.load(self.path(file), kind=self.shared.kind)
-        return join(self.objects, answers, self.object_ids).answers
+        return join(self.objects, Answers.load(self.path(file), kind=self.shared.kind), self.object_ids).answers
+
+    def embedding(self, transform: LinearTransform | None) -> Embed:
+        """Features → standardized rows in float64, or what a transform makes of them."""
+
+        def embed(features: Features) -> np.ndarray:
+            features.check_finite()
+            if transform is None:
+                return self.scalars(features.matrix, "float64")
+            check_rows(transform, features)
+            return transform.apply(np.asarray(features.matrix, dtype=np.float64))
+
+        return embed
 
     @cached_property
     def objects(self) -> Features:
         """The features of the objects people judged."""
         return self.features(self.network.features)
+
+    @cached_property
+    def scalars(self) -> Standardization:
+        """What the features are standardized by."""
+        return self.objects.standardization
 
     @cached_property
     def object_ids(self) -> tuple[str, ...] | None:
@@ -98,6 +124,11 @@ class Sources:
         return data.fold(0, self.shared.folds)[:2]
 
     @cached_property
+    def heldout(self) -> Answers:
+        """The answers of tasks that name no file of their own."""
+        return self.fold[1]
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """A name for each object, to be shown."""
         ids, n = self.object_ids, len(self.objects)
@@ -111,16 +142,14 @@ class Sources:
             return None
         ids = self.object_ids or self.names
         found = dict(zip(map(object_name, ids), load_categories(self.path(self.shared.categories), ids), strict=True))
-        return tuple(str(found.get(name, "other")) for name in self.names)
+        return tuple(str(found.get(name, OTHER)) for name in self.names)
 
     def hashes(self, *files: Path | None) -> dict[str, str]:
         """The SHA-256 of each file, and of the names beside it; of a folder those of its files."""
         found: dict[str, str] = {}
         for path in (self.path(file) for file in files if file is not None):
             beside = path.iterdir() if path.is_dir() else (path, path.with_name(NAMES_FILE))
-            for file in sorted(file for file in beside if file.is_file()):
-                name = str(file.relative_to(self.root))
-                if name not in self._hashes:
-                    self._hashes[name] = file_sha256(file)
-                found[name] = self._hashes[name]
+            for file in sorted(filter(Path.is_file, beside)):
+                name = os.path.relpath(file, self.root)
+                found[name] = self._hashes[name] = self._hashes.get(name) or file_sha256(file)
         return found

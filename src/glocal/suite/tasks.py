@@ -1,35 +1,35 @@
-"""The kinds of tasks of a suite: which files and options each takes, and the evaluation that it runs on them."""
+"""The kinds of tasks: which files and options each takes, in a suite and in ``glocal evaluate``, and what it scores."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.rdm import join_rdms, load_index, load_rdms
+from glocal.data.rdm import JoinedRDMs, join_rdms, load_index, load_rdms
 from glocal.data.sources import breeds_sides
 from glocal.errors import ParameterError
-from glocal.evaluation.agreement import ceiling, odd_one_out
+from glocal.evaluation.agreement import Ceiling, ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.few_shot import few_shot
-from glocal.evaluation.intervals import EvaluationResult, KeptResult
+from glocal.evaluation.intervals import EvaluationResult
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure
 from glocal.options import Options
-from glocal.suite.sources import File, Sources
+from glocal.suite.sources import Embed, File, MaybeFile, Sources
 
-Embed = Callable[[Features], np.ndarray]
-Breeds = Literal["entity13", "entity30", "living17", "nonliving26"]
+_LEAST = 0.1  # of the answers are to questions asked again: fewer are by accident
 
 
 class Task(Options):
-    """One evaluation: its paths are files, and its other settings are options of the evaluation, which has defaults."""
+    """One evaluation: the files that it reads, and the options of its function."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -37,71 +37,77 @@ class Task(Options):
         return tuple(value for _, value in self if isinstance(value, Path))
 
     @property
-    def options(self) -> dict[str, Any]:
-        """The options of its evaluation that it gives."""
-        given = {name: value for name, value in self if value is not None and not isinstance(value, Path)}
-        return {name: value for name, value in given.items() if name not in ("kind", "breeds")}
-
-    @property
     def split(self) -> Path | None:
         """The file that is scored; None are the held-out answers of the suite."""
-        return self.files[0]
+        return next(iter(self.files), None)
 
     @abstractmethod
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
         """Score one embedding."""
 
+    def ceiling(self, sources: Sources) -> Ceiling | None:
+        """How well people agree with each other in it, where that is known beside the scores."""
+        return None
+
 
 class OddOneOutTask(Task):
-    """Agreement with people, on answers about held-out objects or on those of a file, with their ceilings."""
+    """Agreement with people, on answers about held-out objects or on those of a file."""
 
-    kind: Literal["odd-one-out"]
-    answers: File | None = None
-    similarity: Literal["cosine", "dot"] | None = None
+    kind: Literal["odd-one-out"] = "odd-one-out"
+    answers: MaybeFile = None
+    similarity: Literal["cosine", "dot"] = Field("cosine", description="Similarity of a pair.")
 
-    @property
-    def split(self) -> Path | None:
-        """The file of answers."""
-        return self.answers
+    def asked(self, sources: Sources) -> Answers:
+        """The answers that are scored."""
+        return sources.heldout if self.answers is None else sources.answers(self.answers)
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
-        """By `odd_one_out` and `ceiling`."""
-        answers = sources.fold[1] if self.answers is None else sources.answers(self.answers)
-        found, of_people = odd_one_out(embed(sources.objects), answers, **self.options), ceiling(answers)
-        return KeptResult((*found.scores, *(() if of_people is None else of_people.scores)), found.units)
+        """By `odd_one_out`."""
+        return odd_one_out(embed(sources.objects), self.asked(sources), similarity=self.similarity)
+
+    def ceiling(self, sources: Sources) -> Ceiling | None:
+        """By `glocal.evaluation.agreement.ceiling`, where questions were asked again."""
+        return ceiling(self.asked(sources), least=_LEAST)
 
 
 class RSATask(Task):
     """Correlation with people's dissimilarities."""
 
-    kind: Literal["rsa"]
-    rdm: File
-    index: File | None = None
-    kernel: Literal["cosine", "correlation", "dot"] | None = None
+    kind: Literal["rsa"] = "rsa"
+    rdm: File = Field(description="Human dissimilarities, (n, n) or (people, n, n); NaN for a missing pair.")
+    rdm_index: MaybeFile = Field(None, description="Objects of the RDM: one index per row, .npy or text.")
+    kernel: Literal["cosine", "correlation", "dot"] = Field("cosine", description="Similarity of a pair.")
+
+    def joined(self, sources: Sources) -> JoinedRDMs:
+        """The dissimilarities of objects that have features."""
+        index = None if self.rdm_index is None else load_index(sources.path(self.rdm_index))
+        return join_rdms(sources.objects, load_rdms(sources.path(self.rdm)), index, sources.object_ids)
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
         """By `rsa`."""
-        index = None if self.index is None else load_index(sources.path(self.index))
-        ids = None if index is None else sources.object_ids
-        joined = join_rdms(sources.objects, load_rdms(sources.path(self.rdm)), index, ids)
-        return rsa(embed(sources.objects)[joined.rows], joined.rdms, **self.options)
+        joined = self.joined(sources)
+        return rsa(embed(sources.objects)[joined.rows], joined.rdms, kernel=self.kernel)
 
 
 class _Sides(Task):
     """Training and test images with their labels; without a test file both are the same."""
 
-    train: File
-    train_labels: File | None = None
-    test: File | None = None
-    test_labels: File | None = None
-    breeds: Breeds | None = None
+    train: File = Field(description="Feature file of the training images.")
+    train_labels: MaybeFile = Field(None, description="Class of each training image, .npy or one per line.")
+    test: MaybeFile = Field(None, description="Feature file of the test images.")
+    test_labels: MaybeFile = Field(None, description="Class of each test image, .npy or one per line.")
+    breeds: Literal["entity13", "entity30", "living17", "nonliving26"] | None = Field(
+        None,
+        description="A BREEDS task: labels are ImageNet classes; the probe learns superclasses from some of their "
+        "classes and is tested on others.",
+    )
 
     @model_validator(mode="after")
     def _labelled(self) -> _Sides:
+        if self.train_labels is None:
+            raise ParameterError("train_labels is missing. Give it.")
         if (self.test is None) != (self.test_labels is None):
             raise ParameterError("test and test_labels go together.")
-        if self.breeds is not None and self.test is None:
-            raise ParameterError("breeds needs test and test_labels.")
         return self
 
     @property
@@ -112,54 +118,51 @@ class _Sides(Task):
     def sides(self, sources: Sources) -> tuple[Features, np.ndarray, Features, np.ndarray]:
         """Features and labels of both, of BREEDS those of its classes."""
         assert self.train_labels is not None
-        train = test = sources.features(self.train)
-        y = z = sources.labels(self.train_labels, train)
-        if self.test is not None and self.test_labels is not None:
-            test = sources.features(self.test)
-            z = sources.labels(self.test_labels, test)
+        train, test = sources.features(self.train), sources.features(self.test or self.train)
+        y, z = sources.labels(self.train_labels, train), sources.labels(self.test_labels or self.train_labels, test)
         return (train, y, test, z) if self.breeds is None else breeds_sides(self.breeds, train, y, test, z)
 
 
 class FewShotTask(_Sides):
     """A probe fitted on a few images of each class."""
 
-    kind: Literal["few-shot"]
-    train_labels: File
-    shots: int | None = Field(None, ge=1)
-    draws: int | None = Field(None, ge=1)
-    probe: Literal["logistic", "ncm", "1nn"] | None = None
+    kind: Literal["few-shot"] = "few-shot"
+    shots: int = Field(5, ge=1, description="Training images of each class.")
+    draws: int = Field(5, ge=1, description="Number of draws of the shots.")
+    probe: Literal["logistic", "ncm", "1nn"] = Field(
+        "logistic", description="Logistic regression, nearest class mean, or nearest neighbour."
+    )
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
-        """By `few_shot`."""
+        """By `few_shot`; where both sides are the same images, each draw is tested on those it did not draw."""
         train, y, test, z = self.sides(sources)
-        same, X, seed = test is train, embed(train), sources.shared.seed
-        return few_shot(X, y, X if same else embed(test), z, seed=seed, leave_out_shots=same, **self.options)
+        same, X = test is train, embed(train)
+        options = self.model_dump(include={"shots", "draws", "probe"}) | {"seed": sources.shared.seed}
+        return few_shot(X, y, X if same else embed(test), z, leave_out_shots=same, **options)
 
 
 class AnomalyTask(_Sides):
     """Anomalies among the test images: those of other classes, or all of a third file."""
 
-    kind: Literal["anomaly"]
-    test: File
-    anomalies: File | None = None
-    train_subclasses: File | None = None
-    test_subclasses: File | None = None
-    mode: Literal["one-vs-rest", "leave-one-out", "shift"] | None = None
-    k: int | None = Field(None, ge=1)
+    kind: Literal["anomaly"] = "anomaly"
+    test: File = Field(description="Feature file of the test images.")
+    anomalies: MaybeFile = Field(None, description="Features of another data set, told from the test images.")
+    mode: Literal["one-vs-rest", "leave-one-out", "shift"] = Field(
+        "one-vs-rest", description="Which classes are normal; for shift, labels are superclasses."
+    )
+    k: int = Field(5, ge=1, description="Nearest training images that the score averages.")
+    train_subclasses: MaybeFile = Field(None, description="For shift: subclass of each training image.")
+    test_subclasses: MaybeFile = Field(None, description="For shift: subclass of each test image.")
 
     @model_validator(mode="after")
     def _labelled(self) -> AnomalyTask:
         of_classes = ("train_labels", "test_labels", "train_subclasses", "test_subclasses", "mode", "breeds")
-        given = [name for name in of_classes if getattr(self, name) is not None]
+        given = [name for name in of_classes if name in self.model_fields_set]
+        lacking = [name for name in of_classes[: 4 if self.mode == "shift" else 2] if name not in given]
         if self.anomalies is not None and given:
             raise ParameterError(f"anomalies, a task without labels, does not go with {given[0]}.")
-        lacking = [name for name in of_classes[:2] if name not in given]
         if self.anomalies is None and lacking:
-            raise ParameterError(f"names no {lacking[0]}.")
-        if (self.train_subclasses is None) != (self.test_subclasses is None):
-            raise ParameterError("train_subclasses and test_subclasses go together.")
-        if self.breeds is not None and self.train_subclasses is not None:
-            raise ParameterError("breeds does not go with train_subclasses.")
+            raise ParameterError(f"{lacking[0]} is missing. Give it.")
         return self
 
     @property
@@ -171,39 +174,52 @@ class AnomalyTask(_Sides):
         """By `anomaly` or `anomaly_against`."""
         if self.anomalies is not None:
             rows = (embed(sources.features(file)) for file in (self.train, self.test, self.anomalies))
-            return anomaly_against(*rows, **self.options)
-        (train, y, test, z), subclasses = self.sides(sources), dict[str, Any]()
-        if self.train_subclasses is not None and self.test_subclasses is not None:
-            subclasses["train_subclasses"] = sources.labels(self.train_subclasses, train)
-            subclasses["test_subclasses"] = sources.labels(self.test_subclasses, test)
-        return anomaly(embed(train), y, embed(test), z, **subclasses, **self.options)
+            return anomaly_against(*rows, k=self.k)
+        train, y, test, z = self.sides(sources)
+        inner = {"train_subclasses": (self.train_subclasses, train), "test_subclasses": (self.test_subclasses, test)}
+        labels = {name: sources.labels(file, side) for name, (file, side) in inner.items() if file is not None}
+        return anomaly(embed(train), y, embed(test), z, mode=self.mode, k=self.k, **labels)
 
 
 class StructureTask(Task):
     """What a transform does to the structure of images."""
 
-    kind: Literal["structure"]
-    features: File
-    k: int | None = Field(None, ge=1)
+    kind: Literal["structure"] = "structure"
+    features: File = Field(description="Feature file of the images, or folder with features.npy.")
+    k: int = Field(10, ge=1, description="Neighbours of each image.")
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
         """By `structure`."""
         features = sources.features(self.features)
-        X = sources.objects.standardization(features.matrix, "float64")
-        return structure(X, embed(features), seed=sources.shared.seed, **self.options)
+        X = sources.embedding(None)(features)
+        return structure(X, embed(features), k=self.k, seed=sources.shared.seed)
 
 
 class RetrievalTask(Task):
-    """Images of one class found among others."""
+    """Images of one class, or captions of an image, found among others."""
 
-    kind: Literal["retrieval"]
-    features: File
-    labels: File
+    kind: Literal["retrieval"] = "retrieval"
+    queries: File = Field(description="Feature file of the queries.")
+    query_labels: File = Field(description="One label per query.")
+    gallery: MaybeFile = Field(None, description="Feature file searched in. [default: the other queries]")
+    gallery_labels: MaybeFile = Field(None, description="One label a row: its class, or the image of a caption.")
+
+    @model_validator(mode="after")
+    def _labelled(self) -> RetrievalTask:
+        if (self.gallery is None) != (self.gallery_labels is None):
+            raise ParameterError("gallery and gallery_labels go together.")
+        if self.gallery == self.queries:
+            raise ParameterError("queries and gallery are one file: leave gallery and gallery_labels out.")
+        return self
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
         """By `retrieval`."""
-        features = sources.features(self.features)
-        return retrieval(embed(features), sources.labels(self.labels, features))
+        queries = sources.features(self.queries)
+        own = embed(queries), sources.labels(self.query_labels, queries)
+        if self.gallery is None or self.gallery_labels is None:
+            return retrieval(*own)
+        gallery = sources.features(self.gallery)
+        return retrieval(*own, embed(gallery), sources.labels(self.gallery_labels, gallery))
 
 
 KINDS: dict[str, type[Task]] = {
