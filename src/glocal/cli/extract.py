@@ -5,38 +5,21 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import Field
 
 from glocal.cli.forms import flat
 from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table, say, show
-from glocal.errors import DataError, ParameterError, needed
-from glocal.options import Options
+from glocal.errors import DataError, ParameterError
+from glocal.extract.network import Running
 
 if TYPE_CHECKING:
     from glocal.extract import Extraction, Extractor
     from glocal.extract.images import Source
 
 _NAMED = 50
-
-
-class NetworkForm(Options):
-    """How the network runs."""
-
-    panel: ClassVar[str] = "Network"
-
-    weights: str | None = Field(None, description="Checkpoint file, or none for random weights.")
-    pool: Literal["auto", "cls", "mean", "flatten"] = Field(
-        "auto", description="How tokens or feature maps become one row."
-    )
-    device: str = Field("auto", description="Any torch device; auto is a GPU if there is one.")
-    dtype: Literal["float32", "float16", "bfloat16"] = Field("float32", description="Precision of the network.")
-    batch_size: int = Field(32, ge=1, description="Images in one pass of the network.")
-    workers: int | None = Field(None, description="Threads that decode images. [default: one a processor, at most 8]")
 
 
 @flat
@@ -48,7 +31,7 @@ def extract(
             "or a name that thingsvision writes.",
         ),
     ],
-    network: NetworkForm,
+    running: Running,
     images: Annotated[str, typer.Argument(help="Folder, pattern, list, one image, or a data set as NAME:SPLIT.")] = "",
     layer: Annotated[
         list[str] | None,
@@ -78,7 +61,7 @@ def extract(
     """
     from glocal.extract import Extractor
 
-    extractor = Extractor(model, layer or (), **network.model_dump())
+    extractor = Extractor(model, layer or (), **running.model_dump())
     if list_layers:
         return _list(extractor, as_json)
     if not images or out is None:
@@ -87,11 +70,10 @@ def extract(
     if part is None:
         raise ParameterError(f"--shard is {shard!r}; write i/n, for example 1/4 for the first of four processes.")
     source = _source(images, root, download)
-    began = time.perf_counter()
     with progress_bar("extracting", len(source), unit="images") as progress:
         numbers = int(part[1]), int(part[2])
         result = extractor.extract(source, out, part=numbers, progress=lambda done, total: progress(done))
-    _put(result, source, time.perf_counter() - began, as_json)
+    _put(result, source, as_json)
     if result.missing and not skip_unreadable:
         raise DataError(
             f"{len(result.missing)} of {len(source)} images have no row; all other rows are written. If that is "
@@ -118,7 +100,8 @@ def _source(images: str, root: Path | None, download: bool) -> Source:
     return found
 
 
-def _put(result: Extraction, source: Source, seconds: float, as_json: bool) -> None:
+def _put(result: Extraction, source: Source, as_json: bool) -> None:
+    """Say what has no row and what was left out, and print what was written."""
     for name, reason in result.missing[:_NAMED]:
         say(f"no row: {name} {reason}")
     if len(result.missing) > _NAMED:
@@ -126,32 +109,25 @@ def _put(result: Extraction, source: Source, seconds: float, as_json: bool) -> N
     if source.ignored:
         shown = ", ".join(source.ignored[:5]) + (", …" if len(source.ignored) > 5 else "")
         say(f"{len(source.ignored)} files do not have an image extension and were left out: {shown}")
-    record, files = result.record, {layer: str(file) for layer, file in result.files.items()}
+    record, finished = result.record, bool(result.files)
     told = [
         f"{record['rows']} rows of {record['dimensions'][layer]} dimensions ({layer}) written to {file}"
-        for layer, file in files.items()
+        for layer, file in result.files.items()
     ]
-    if not files:
-        told.append(f"this part is done; the features appear in {result.folder} when the last part is.")
+    if not finished:
+        told = [f"this part is done; the features appear in {result.folder} when the last part is."]
     elif source.labels:
         told.append(f"labels beside them: {', '.join(f'{name}.txt' for name in source.labels)}")
-    more = {"finished": bool(files), "total": len(source), "ignored": len(source.ignored), "files": files}
-    keys = ("model", "weights", "weights_sha256", "preprocessing", "layers", "pool", "dtype", "dimensions", "rows")
-    kept = {key: record.get(key) for key in keys} | {"missing": record.get("missing", [])}
-    show(as_json, {**kept, **more, "seconds": seconds, "out": str(result.folder)}, *told)
+    show(as_json, {**record, "finished": finished, "total": len(source), "out": result.folder}, *told)
 
 
 def _list(extractor: Extractor, as_json: bool) -> None:
-    from glocal.extract.layers import list_layers
-
+    """Print the modules of a network, and what the other names of layers stand for."""
     with contextlib.redirect_stdout(sys.stderr):  # what the code of others prints
         model = extractor.loaded
-        image = needed("PIL.Image", "--list-layers").new("RGB", (256, 256), "gray")
-        rows = [list(row) for row in list_layers(model, image)]
-    meaning = {name: str(layer) for name, layer in model.named.items()}
+    layers = [{"layer": name, "type": type(module).__name__} for name, module in model.modules.items()]
+    named = {name: str(layer) for name, layer in model.named.items()} | {"default": model.default_layer}
     if as_json:
-        layers = [dict(zip(("layer", "type", "shape"), row, strict=True)) for row in rows]
-        put_json({"model": model.name, "default": model.default_layer, "named": meaning, "layers": layers})
-        return
-    put_table(["layer", "type", "shape for one image"], rows)
-    put(*(f"{name} is the {meant}" for name, meant in meaning.items()), f"default: {model.default_layer}")
+        return put_json({"model": model.name, "layers": layers, "named": named})
+    put_table(["layer", "type"], [list(one.values()) for one in layers])
+    put(*(f"{name} is the {meant}" for name, meant in named.items()))

@@ -6,20 +6,27 @@ import contextlib
 import importlib
 import inspect
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from glocal.errors import ParameterError, needed, one_line
-from glocal.extract.models import Layer, Model, described, library_model, weights_sha256
-from glocal.extract.names import ModelName
+from glocal.errors import FileError, ParameterError, needed, one_line
+from glocal.extract.models import Layer, Model, described, load_checkpoint, weights_sha256
+from glocal.extract.network import ModelName
 from glocal.files import file_sha256
 
 # where the paper takes the penultimate layer before its activation (Muttenthaler et al. 2023, Appendix)
 _BEFORE_ACTIVATION = {"AlexNet": "classifier.4", "VGG": "classifier.3"}
 _WITH_INITIAL_WEIGHTS = ("googlenet", "inception_v3")  # they warn unless they are told to make random weights
+_RANDOM, _OWN = "none", ""
+_SEED = 0
+_OTHERS = " Other libraries have a prefix, timm: or openclip:, your own networks python:package.module:factory."
+Build = Callable[[str | None], tuple[nn.Module, Callable[[Any], Any], str]]
+"""Maps weights (a name, ``""`` for the library's choice, None for random ones) to network, preprocessing and a name."""
 
 
 def load_model(model: str, weights: str | None = None) -> Model:
@@ -39,36 +46,31 @@ def load_model(model: str, weights: str | None = None) -> Model:
         The name, its weights or the library is not there.
     """
     name = ModelName.parse(model, weights)
+    load = {"timm": _timm, "openclip": _openclip, "torchvision": _torchvision, "python": _python}[name.library]
     with _calm():
-        return LOADERS[name.library](name)
+        return load(name)
 
 
-def load_timm(name: ModelName) -> Model:
-    """Build a timm model. ``penultimate`` is what goes into its classifier: pooled, class token after the last norm."""
+def _timm(name: ModelName) -> Model:
+    """A model of timm; ``penultimate`` goes into its classifier: pooled, or the class token after the last norm."""
     timm, data = needed("timm", f"model {name}"), needed("timm.data", f"model {name}")
     options = dict(name.options)
     size = {"img_size": options.pop("img_size")} if "img_size" in options else {}
 
-    def build(tag: str | None) -> tuple[nn.Module, Any]:
+    def build(tag: str | None) -> tuple[nn.Module, Any, str]:
         module = timm.create_model(tag or name.name, pretrained=tag is not None, **size)
         config = {**data.resolve_model_data_config(module), **options}
         if size:
             config["input_size"] = (3, size["img_size"], size["img_size"])
-        return module, data.create_transform(**config, is_training=False)
+        called = tag or str(getattr(module, "pretrained_cfg", {}).get("hf_hub_id") or name.name)
+        return module, data.create_transform(**config, is_training=False), called
 
-    architecture = name.name.partition(".")[0]
-    models = {name.name} if timm.is_model(architecture) else timm.list_models()  # the list leaves old names out
-    tags = [*timm.list_pretrained(f"{architecture}.*"), *([name.name] if timm.is_model_pretrained(name.name) else [])]
-    model = library_model(name, build, models=models, tags=tags, default=name.name)
-    module: Any = model.module
-    weights = name.weights or str(getattr(module, "pretrained_cfg", {}).get("hf_hub_id") or name.name)
-    return replace(
-        model,
-        identity={**model.identity, "weights": weights},
-        named=timm_layers(module),
+    module, known = _built(name, build, timm.list_models)
+    return Model(
+        **known, forward=module, named=timm_layers(module),
         prefix_tokens=int(getattr(module, "num_prefix_tokens", 0) or 0),
         channels_last=str(getattr(module, "output_fmt", "")) == "NHWC",
-    )
+    )  # fmt: skip
 
 
 def timm_layers(module: nn.Module) -> dict[str, Layer]:
@@ -83,57 +85,48 @@ def timm_layers(module: nn.Module) -> dict[str, Layer]:
     return layers if isinstance(head, nn.Identity) else {**layers, "logits": Layer()}
 
 
-def load_openclip(name: ModelName) -> Model:
-    """Build the image tower of an open_clip model.
-
-    ``penultimate`` is ``visual``, the projected image features before they are scaled to length 1, as thingsvision has
-    it.
-    """
+def _openclip(name: ModelName) -> Model:
+    """The image tower of open_clip; ``penultimate`` is ``visual``: projected, before it is scaled to length 1."""
     open_clip = needed("open_clip", f"model {name}")
 
-    def build(tag: str | None) -> tuple[nn.Module, Any]:
+    def build(tag: str | None) -> tuple[nn.Module, Any, str]:
+        if tag == _OWN:
+            tags = ", ".join(open_clip.list_pretrained_tags_by_model(name.name)) or "none of its own"
+            raise ValueError(f"it needs the name of its weights: {tags}, a checkpoint file, or none for random ones")
         # NOTE without load_weights=False even a text tower with random weights would be fetched
         options: dict[str, Any] = {"load_weights": False} if tag is None else {"pretrained": tag}
         module, _, preprocess = open_clip.create_model_and_transforms(name.name, pretrained_text=False, **options)
-        return module, preprocess
+        return module, preprocess, str(tag)
 
-    tags = [tag for architecture, tag in open_clip.list_pretrained() if architecture == name.name]
-    model = library_model(name, build, models=open_clip.list_models(), tags=tags, default=None)
-    module: Any = model.module
+    module, known = _built(name, build, open_clip.list_models)
     trunk = getattr(module.visual, "trunk", None)  # of timm; open_clip's own transformers have one class token
     own = hasattr(module.visual, "class_embedding")
     prefix = int(own) if trunk is None else int(getattr(trunk, "num_prefix_tokens", 0) or 0)
-    named = {"penultimate": Layer("visual")}
-    return replace(model, forward=module.encode_image, named=named, prefix_tokens=prefix)
+    return Model(**known, forward=module.encode_image, named={"penultimate": Layer("visual")}, prefix_tokens=prefix)
 
 
-def load_torchvision(name: ModelName) -> Model:
-    """Build a torchvision classifier.
+def _torchvision(name: ModelName) -> Model:
+    """A classifier of torchvision.
 
     ``penultimate`` is the paper's choice: ``classifier.3`` of VGG, ``classifier.4`` of AlexNet, else what goes into
     the last linear layer (``avgpool`` of a ResNet, the class token of a ViT).
     """
     models = needed("torchvision.models", f"model {name}")
-    known = models.list_models(module=models)
-    weights = models.get_model_weights(name.name) if name.name in known else {}
-    default: Any = weights["DEFAULT"] if weights else None
 
-    def build(tag: str | None) -> tuple[nn.Module, Any]:
+    def build(tag: str | None) -> tuple[nn.Module, Any, str]:
+        weights = models.get_model_weights(name.name)
+        if tag and tag not in weights.__members__:
+            raise ValueError(f"it has no weights {tag}; allowed are {', '.join(weights.__members__)}")
+        chosen = weights[tag or "DEFAULT"]
         extra = {"init_weights": True} if tag is None and name.name in _WITH_INITIAL_WEIGHTS else {}
-        chosen = None if tag is None else weights[tag]
-        return models.get_model(name.name, weights=chosen, **extra), (chosen or default).transforms()
+        module = models.get_model(name.name, weights=None if tag is None else chosen, **extra)
+        return module, chosen.transforms(), chosen.name
 
-    tags = list(getattr(weights, "__members__", ()))
-    model = library_model(name, build, models=known, tags=tags, default=default and default.name)
-    module: Any = model.module
-    weights_name = weights[name.weights].name if name.weights in tags else model.identity["weights"]  # not DEFAULT
-    return replace(
-        model,
-        identity={**model.identity, "weights": weights_name},
-        named=torchvision_layers(module),
-        prefix_tokens=int(hasattr(module, "class_token")),
+    module, known = _built(name, build, models.list_models)
+    return Model(
+        **known, forward=module, named=torchvision_layers(module), prefix_tokens=int(hasattr(module, "class_token")),
         channels_last=type(module).__name__ == "SwinTransformer",
-    )
+    )  # fmt: skip
 
 
 def torchvision_layers(module: nn.Module) -> dict[str, Layer]:
@@ -143,10 +136,44 @@ def torchvision_layers(module: nn.Module) -> dict[str, Layer]:
     return {"logits": Layer(), **penultimate}
 
 
-def load_python(name: ModelName) -> Model:
-    """Call ``package.module:factory``, which returns (module or callable, preprocess)."""
+def _built(name: ModelName, build: Build, names: Callable[[], Iterable[str]]) -> tuple[Any, dict[str, Any]]:
+    """A network with weights of its library, random ones or those of a file, and what the model of it has besides."""
+    given = name.weights or _OWN
+    file = Path(given)
+    held = given not in (_OWN, _RANDOM) and (
+        file.exists() or "/" in given or file.suffix in (".pth", ".pt", ".bin", ".safetensors")
+    )
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_SEED)  # random weights are the same every time
+            module, preprocess, called = build(None if held or given == _RANDOM else given)
+    except Exception as error:
+        if _is_of_the_network(error):
+            raise FileError(
+                f"the weights of {name} are not on this machine and could not be fetched ({one_line(error)[:160]}). "
+                "Download them on a machine with network access and name the file: weights=PATH, or after the model's "
+                "name."
+            ) from error
+        listed = list(names())
+        near = ", ".join(get_close_matches(name.name, listed, n=4))
+        hint = "" if name.name in listed else (f" Did you mean {near}?" if near else "") + _OTHERS
+        raise ParameterError(f"model {name} cannot be made: {one_line(error)[:300]}.{hint}") from error
+    if held:
+        load_checkpoint(module, file)
+    weights = given if held or given == _RANDOM else called
+    identity = {"weights": weights, "weights_sha256": weights_sha256(module), "preprocessing": described(preprocess)}
+    return module, {"name": str(name), "preprocess": preprocess, "module": module, "identity": identity}
+
+
+def _is_of_the_network(error: BaseException | None) -> bool:
+    """Whether it began with a server or a file, however a library has dressed it up."""
+    return error is not None and (isinstance(error, OSError) or _is_of_the_network(error.__context__))
+
+
+def _python(name: ModelName) -> Model:
+    """What ``package.module:factory`` returns: (module or callable, preprocess)."""
     if name.weights is not None:
-        raise ParameterError(f"{name.library}:{name.name} brings its own weights; leave weights out.")
+        raise ParameterError(f"model {name} brings its own weights; leave weights out.")
     module_name, _, attribute = name.name.partition(":")
     try:
         factory: Any = importlib.import_module(module_name)
@@ -182,6 +209,7 @@ def user_model(pair: Any, name: str, identity: dict[str, Any] | None = None) -> 
 
 
 def _last_linear_input(module: nn.Module) -> dict[str, Layer]:
+    """What goes into the last linear layer as ``penultimate``, if there is one."""
     linear = [path for path, part in module.named_modules() if isinstance(part, nn.Linear) and path]
     return {"penultimate": Layer(linear[-1], "input")} if linear else {}
 
@@ -193,16 +221,8 @@ def _calm() -> Iterator[None]:
     A hub that cannot be reached is tried a dozen times with a line for each; weights from a file are called random.
     """
     before = logging.root.manager.disable
-    logging.disable(max(before, logging.WARNING))
+    logging.disable(max(before, logging.ERROR))
     try:
         yield
     finally:
         logging.disable(before)
-
-
-LOADERS: dict[str, Callable[[ModelName], Model]] = {
-    "timm": load_timm,
-    "openclip": load_openclip,
-    "torchvision": load_torchvision,
-    "python": load_python,
-}

@@ -1,26 +1,25 @@
-"""A network ready to run: its preprocessing, its weights and their hash, and the layers that are read."""
+"""A network ready to run: its preprocessing and weights, and its layers, read in one pass and pooled to rows."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from glocal.errors import FileError, ParameterError, needed, one_line
-from glocal.extract.names import RANDOM, ModelName
+from glocal.errors import DataError, FileError, ParameterError, needed, one_line
 from glocal.files import reading
 
 OUTPUT = "output"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Model:
     name : str
         ``library:name:weights``.
     forward : function
-        Maps a batch, on the device and of the dtype of the run, to features or to a dict of named features.
+        Maps a batch, on the device and of the dtype of the run, to features.
     preprocess : function
         Maps an 8-bit RGB PIL image to one tensor; all of one shape.
     module : torch.nn.Module or None
@@ -72,16 +71,19 @@ class Model:
     prefix_tokens: int = 0
     channels_last: bool = False
 
+    @cached_property
+    def modules(self) -> dict[str, nn.Module]:
+        """The modules that can be read, by name, in the order of the definition."""
+        return {} if self.module is None else {name: part for name, part in self.module.named_modules() if name}
+
     def on(self, device: str, dtype: str) -> Model:
         """Move the network to a device and a precision, ready to be run.
 
         Raises
         ------
         ParameterError
-            An unknown dtype or device, or another precision for a callable.
+            No such device, or another precision for a callable.
         """
-        if dtype not in DTYPES:
-            raise ParameterError(f"dtype is {dtype!r}; allowed are {', '.join(DTYPES)}.")
         if self.module is None:
             if dtype != "float32":
                 raise ParameterError(
@@ -94,51 +96,6 @@ class Model:
             reason = one_line(error).partition(". ")[0][:300]
             raise ParameterError(f"device {device!r} cannot be used ({reason}). Use cpu, or leave it out.") from error
         return self
-
-
-Build = Callable[[str | None], tuple[nn.Module, Callable[[Any], Any]]]
-"""Maps the name of weights, None for random ones, to the network and its preprocessing."""
-
-
-def library_model(
-    name: ModelName, build: Build, *, models: Iterable[str], tags: Iterable[str], default: str | None
-) -> Model:
-    """A network of a library with its weights: those of the library, random ones, or of a file; no layers are named.
-
-    `build` is called once, with the weights to fetch. `models` are the networks that the library knows, `tags` the
-    weights that it has for this one, `default` those that are taken where none are named.
-    """
-    models, tags = list(models), list(tags)
-    if name.name not in models:
-        near = ", ".join(get_close_matches(name.name, models, n=4))
-        hint = f" Did you mean {near}?" if near else ""
-        raise ParameterError(
-            f"{name.package} has no model {name.name}.{hint} {name.package}.list_models() lists all. Other "
-            "libraries are named by a prefix, timm: or openclip:, your own networks by python:package.module:factory."
-        )
-    fetched = not _is_file(name.weights) and name.weights != RANDOM
-    tag = (name.weights or default) if fetched else None
-    if fetched and tag not in tags:
-        given = "needs the name of its weights" if tag is None else f"has no weights {tag}"
-        raise ParameterError(
-            f"{name.library}:{name.name} {given}; allowed are {', '.join(tags) or 'none of its own'}, a checkpoint "
-            "file, or none for random ones."
-        )
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_SEED)  # random weights are the same every time
-            module, preprocess = build(tag)
-    except Exception as error:
-        if tag is None:
-            raise ParameterError(f"{name.package} cannot build {name.name}: {one_line(error)}.") from error
-        raise FileError(
-            f"the weights of {name} are not on this machine and could not be fetched ({one_line(error)[:160]}). "
-            "Download them on a machine with network access and name the file: weights=PATH, or after the model's name."
-        ) from error
-    if _is_file(name.weights):
-        load_checkpoint(module, Path(str(name.weights)))
-    weights = {"weights": tag or name.weights, "weights_sha256": weights_sha256(module)}
-    return Model(str(name), module, preprocess, module, {**weights, "preprocessing": described(preprocess)})
 
 
 def weights_sha256(module: nn.Module) -> str:
@@ -175,11 +132,80 @@ def load_checkpoint(module: nn.Module, file: Path) -> None:
 
 def described(value: object) -> str:
     """The repr of a preprocessing on one line, without addresses in memory."""
-    return _ADDRESS.sub("", " ".join(repr(value).split()))
+    return re.sub(r" at 0x[0-9a-f]+", "", " ".join(repr(value).split()))
 
 
-def _is_file(weights: str | None) -> bool:
-    """Whether weights name a file rather than something the library knows."""
-    if weights is None or weights == RANDOM:
-        return False
-    return Path(weights).exists() or "/" in weights or weights.endswith((".pth", ".pt", ".bin", ".safetensors"))
+def resolve(model: Model, layers: Sequence[str]) -> dict[str, Layer]:
+    """What each layer name stands for; none given is the default layer of the model."""
+    names = list(layers) or [model.default_layer]
+    known = {OUTPUT: Layer(), **{name: Layer(name) for name in model.modules}, **model.named}
+    if len(set(names)) != len(names):
+        raise ParameterError(f"layers {', '.join(names)} name one layer twice; name each once.")
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, n=3)
+            hint = f" Did you mean {', '.join(near)}?" if near else ""
+            raise ParameterError(f"{model.name} has no layer {name}.{hint} glocal extract --list-layers lists all.")
+    return {name: known[name] for name in names}
+
+
+@torch.inference_mode()
+def read_layers(model: Model, batch: Tensor, layers: dict[str, Layer]) -> dict[str, Tensor]:
+    """Run a batch once and return what each layer gave, a tensor whose first axis is the batch."""
+    caught: dict[str, list[Tensor | None]] = {name: [] for name in layers}
+    with ExitStack() as hooks:
+        for name, layer in layers.items():
+            if layer.module:
+                module = model.modules[layer.module]
+                hook = module.register_forward_pre_hook if layer.side == "input" else module.register_forward_hook
+                hooks.callback(hook(lambda *given, kept=caught[name]: kept.append(_tensor(given[-1]))).remove)
+        result = model.forward(batch)
+    found = {}
+    for name, layer in layers.items():
+        values = caught[name] if layer.module else [_tensor(result)]
+        if len(values) != 1:
+            raise DataError(
+                f"layer {name} of {model.name} runs {len(values)} times in one pass; a layer must run once. "
+                "Name another one; glocal extract --list-layers lists them."
+            )
+        if values[0] is None or values[0].shape[:1] != batch.shape[:1]:
+            shape = "no tensor" if values[0] is None else f"shape {tuple(values[0].shape)}"
+            raise DataError(
+                f"layer {name} of {model.name} gives {shape} for {len(batch)} images; it must give one row per image."
+            )
+        found[name] = values[0]
+    return found
+
+
+def _tensor(value: Any) -> Tensor | None:
+    """A copy of the tensor or array, or of the first in a tuple."""
+    if isinstance(value, Tensor):
+        return value.clone()  # NOTE what comes next may work in place, as the ReLU after VGG's classifier.3 does
+    if hasattr(value, "__array__"):
+        return torch.as_tensor(value)
+    return _tensor(value[0]) if isinstance(value, list | tuple) and value else None
+
+
+def pooled(activations: Tensor, pool: str, *, prefix_tokens: int = 0, channels_last: bool = False) -> Tensor:
+    """One (n, p) row for each image, from (n, p), (n, tokens, p) or maps (n, channels, rows, columns).
+
+    Vectors stay as they are. ``cls`` is the first token; ``mean`` the mean over tokens without the `prefix_tokens`
+    (class and registers), or over the places of a map; ``flatten`` everything; ``auto`` cls where there is a class
+    token, else mean. `channels_last` says that maps are (n, rows, columns, channels).
+    """
+    axes = activations.ndim
+    if axes <= 2 or axes > 4 or pool == "flatten":
+        return activations.reshape(len(activations), -1)
+    if axes == 4:
+        if pool == "cls":
+            raise DataError(
+                f"a layer gives maps of shape {tuple(activations.shape[1:])}, which have no class token. "
+                "Use pool='mean' or pool='flatten'."
+            )
+        if activations.shape[2:] == (1, 1):
+            return activations.flatten(1)
+        return activations.mean((1, 2) if channels_last else (2, 3))
+    if pool == "cls" or (pool == "auto" and prefix_tokens):
+        return activations[:, 0]
+    # NOTE a layer may drop the prefix or hold fewer tokens than it (an attention pool): then all of them are averaged
+    return activations[:, prefix_tokens if activations.shape[1] > prefix_tokens else 0 :].mean(1)

@@ -28,9 +28,9 @@ from glocal.data.features import Features
 from glocal.data.sources import cache_folder
 from glocal.errors import DataError, FileError, GLocalError, ParameterError, one_line
 from glocal.extract.images import Source, Unreadable, open_images
-from glocal.extract.layers import POOLS, pooled, read_layers, resolve
 from glocal.extract.libraries import load_model, user_model
-from glocal.extract.models import DTYPES, Layer, Model
+from glocal.extract.models import DTYPES, Layer, Model, pooled, read_layers, resolve
+from glocal.extract.network import Running
 from glocal.files import PathLike, atomic_write, make_folder, read_npz, read_object
 from glocal.results import to_json
 
@@ -78,18 +78,9 @@ class Extractor:
     layers : sequence of str
         Names of modules, ``penultimate``, ``logits`` or ``output``; empty for the model's own choice (penultimate, or
         the output of a network of yours). All are read in one pass.
-    pool : str
-        ``auto``, ``cls``, ``mean`` or ``flatten``: from tokens and maps to one row, see `pooled`.
-    weights : str or None
-        ``none`` for random weights, or a checkpoint file.
-    device : str
-        Any torch device; ``auto`` is a GPU where there is one.
-    dtype : str
-        ``float32``, ``float16`` or ``bfloat16``: the precision of the network.
-    batch_size : int
-        Always filled up to this size, so that no row depends on the images beside it.
-    workers : int or None
-        Threads that decode; None for one a processor, at most eight.
+    **options
+        Of `Running`: ``weights, pool, device, dtype, batch_size, workers``. A batch is always filled up to its size, so
+        that no row depends on the images beside it.
 
     Examples
     --------
@@ -101,28 +92,20 @@ class Extractor:
     ['output']
     """
 
-    def __init__(
-        self, model: str | tuple[Any, Any], layers: Sequence[str] = (), *, pool: str = "auto",
-        weights: str | None = None, device: str = "auto", dtype: str = "float32", batch_size: int = 32,
-        workers: int | None = None,
-    ) -> None:  # fmt: skip
-        self.model, self.layers, self.pool, self.weights = model, tuple(layers), pool, weights
-        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        self.dtype, self.batch_size = dtype, batch_size
-        self.workers = min(8, os.cpu_count() or 1) if workers is None else workers
-        if pool not in POOLS:
-            raise ParameterError(f"pool is {pool!r}; allowed are {', '.join(POOLS)}.")
-        if min(self.batch_size, self.workers) < 1:
-            raise ParameterError(f"batch_size is {batch_size} and workers {self.workers}; both must be at least 1.")
+    def __init__(self, model: str | tuple[Any, Any], layers: Sequence[str] = (), **options: Any) -> None:
+        self.model, self.layers, self.options = model, tuple(layers), Running(**options)
+        auto = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = auto if self.options.device == "auto" else self.options.device
 
     @cached_property
     def loaded(self) -> Model:
         """The model on its device, loaded when it is first needed."""
         if isinstance(self.model, str):
-            return load_model(self.model, self.weights).on(self.device, self.dtype)
-        network = self.model[0] if self.model else None
-        name = getattr(network, "__name__", type(network).__qualname__)
-        return user_model(self.model, f"python:{name}").on(self.device, self.dtype)
+            model = load_model(self.model, self.options.weights)
+        else:
+            network = self.model[0] if self.model else None
+            model = user_model(self.model, f"python:{getattr(network, '__name__', type(network).__qualname__)}")
+        return model.on(self.device, self.options.dtype)
 
     @cached_property
     def read_from(self) -> dict[str, Layer]:
@@ -133,9 +116,9 @@ class Extractor:
     def identity(self) -> dict[str, Any]:
         """What determines the features, besides the images: goes into the record."""
         return {
-            "model": self.loaded.name, **self.loaded.identity, "pool": self.pool, "dtype": self.dtype,
+            "model": self.loaded.name, **self.loaded.identity, "pool": self.options.pool, "dtype": self.options.dtype,
             "layers": {layer: str(place) for layer, place in self.read_from.items()},
-            "device": self.device.partition(":")[0], "batch_size": self.batch_size,
+            "device": self.device.partition(":")[0], "batch_size": self.options.batch_size,
             "versions": {"glocal": __version__, "torch": torch.__version__, "pillow": version("pillow")},
         }  # fmt: skip
 
@@ -170,15 +153,16 @@ class Extractor:
             raise ParameterError(f"part is {part[0]}/{part[1]}; allowed are 1/{part[1]} to {part[1]}/{part[1]}.")
         source = images if isinstance(images, Source) else open_images(images)
         folder, n = make_folder(out), len(source)
-        places = _places(folder, list(self.read_from))
+        places = {layer: folder / re.sub(r"[^\w.\-]", "_", layer) for layer in self.read_from}
+        places = {layer: place if len(places) > 1 else folder for layer, place in places.items()}
         identity = json.loads(to_json({**self.identity, "images": {"n": n, "sha256": source.sha256()}}))
-        record = _opened(folder, identity, places)
+        record = _begun(folder, identity, places)
         if "rows" not in record:
-            rows = self.batch_size * max(1, _CHUNK // self.batch_size)
-            chunks = {
-                folder / WORK / f"{start:09d}.npz": range(start, min(start + rows, n)) for start in range(0, n, rows)
-            }
-            with ThreadPoolExecutor(self.workers, "decode") as pool, warnings.catch_warnings():
+            rows = self.options.batch_size * max(1, _CHUNK // self.options.batch_size)
+            parts = [range(start, min(start + rows, n)) for start in range(0, n, rows)]
+            chunks = {folder / WORK / f"{items.start:09d}.npz": items for items in parts}
+            workers = self.options.workers or min(8, os.cpu_count() or 1)
+            with ThreadPoolExecutor(workers, "decode") as pool, warnings.catch_warnings():
                 warnings.filterwarnings("ignore", module=r"PIL\.")  # said of images that are read all the same
                 for file, items in [*chunks.items()][part[0] - 1 :: part[1]]:
                     if not file.exists():
@@ -186,6 +170,7 @@ class Extractor:
             if not all(file.exists() for file in chunks):
                 return Extraction(folder, {}, record)
             record = _joined(list(chunks), source, folder, places, record)
+        shutil.rmtree(folder / WORK, ignore_errors=True)
         return Extraction(folder, {layer: place / "features.npy" for layer, place in places.items()}, record)
 
     def _make(self, file: Path, items: range, source: Source, pool: ThreadPoolExecutor, progress: Progress) -> None:
@@ -219,13 +204,15 @@ class Extractor:
                 "one shape. Resize and crop in the preprocessing."
             )
         at = [places.index(number) for number in whole]
-        batch = torch.zeros((self.batch_size, *first.shape), dtype=first.dtype)
+        batch = torch.zeros((self.options.batch_size, *first.shape), dtype=first.dtype)
         batch[at] = torch.stack(list(whole.values()))
         if model.module is not None:
-            batch = batch.to(self.device, DTYPES[self.dtype] if batch.is_floating_point() else None)
+            batch = batch.to(self.device, DTYPES[self.options.dtype] if batch.is_floating_point() else None)
         found = {}
         for layer, values in read_layers(model, batch, self.read_from).items():
-            rows = pooled(values, self.pool, prefix_tokens=model.prefix_tokens, channels_last=model.channels_last)[at]
+            rows = pooled(
+                values, self.options.pool, prefix_tokens=model.prefix_tokens, channels_last=model.channels_last
+            )[at]
             found[layer] = rows.to(torch.float16 if rows.dtype == torch.float16 else torch.float32).cpu().numpy()
             wrong = ~np.isfinite(found[layer]).all(axis=1)
             if wrong.any():
@@ -251,7 +238,8 @@ class Extractor:
                 return Unreadable(f"its preprocessing fails: {type(error).__name__}: {one_line(error)[:120]}")
 
         ahead = deque[dict[int, Future[Tensor | Unreadable]]]()
-        batches = (items[i : i + self.batch_size] for i in range(0, len(items), self.batch_size))
+        size = self.options.batch_size
+        batches = (items[i : i + size] for i in range(0, len(items), size))
         for numbers in chain(batches, [()] * _AHEAD):
             ahead.append({number: pool.submit(prepare, number) for number in numbers})
             if len(ahead) > _AHEAD:
@@ -278,28 +266,18 @@ def cached_features(extractor: Extractor, source: Source, progress: Progress = l
     return result
 
 
-def _places(folder: Path, layers: list[str]) -> dict[str, Path]:
-    """Where the matrix of each layer comes to lie."""
-    names = {layer: re.sub(r"[^\w.\-]", "_", layer) for layer in layers}
-    if len(set(names.values())) < len(names):
-        raise ParameterError(f"layers {', '.join(names)} would share a folder name; extract them separately.")
-    return {layer: folder if len(names) == 1 else folder / name for layer, name in names.items()}
-
-
-def _opened(folder: Path, identity: dict[str, Any], places: Mapping[str, Path]) -> dict[str, Any]:
+def _begun(folder: Path, identity: dict[str, Any], places: Mapping[str, Path]) -> dict[str, Any]:
     """The record of a finished extraction, or what is begun; a ParameterError where the folder holds another."""
     final, begun = folder / RECORD_FILE, folder / WORK / RECORD_FILE
-    for path in (final, begun):
-        if path.exists():
-            found = read_object(path, what="record", fix="Remove its folder and extract again.")
-            free = {"versions"} if path == final else set()  # rows of two versions are not mixed
-            if different := sorted(key for key in identity.keys() - free if found.get(key) != identity[key]):
-                raise ParameterError(
-                    f"{folder} holds another extraction: {', '.join(different)} differ. Choose another folder."
-                )
-            if path == final:
-                shutil.rmtree(folder / WORK, ignore_errors=True)  # left by a process that died while it cleaned up
-            return found
+    path = final if final.exists() else begun
+    if path.exists():
+        found = read_object(path, what="record", fix="Remove its folder and extract again.")
+        free = {"versions"} if path == final else set()  # rows of two versions are not mixed
+        if different := sorted(key for key in identity.keys() - free if found.get(key) != identity[key]):
+            raise ParameterError(
+                f"{folder} holds another extraction: {', '.join(different)} differ. Choose another folder."
+            )
+        return found
     if any((place / "features.npy").exists() for place in places.values()):
         raise ParameterError(f"{folder} holds features that no extraction recorded. Choose another folder.")
     make_folder(folder / WORK)
@@ -331,7 +309,6 @@ def _joined(
     record["missing"] = [{"name": name, "reason": reason} for name, reason in missing]
     with atomic_write(folder / RECORD_FILE) as stream:
         stream.write((json.dumps(record, indent=1) + "\n").encode())
-    shutil.rmtree(folder / WORK, ignore_errors=True)
     return record
 
 

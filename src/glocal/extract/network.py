@@ -1,19 +1,17 @@
-"""Names of models: ``library:name:weights``, and those that thingsvision and the gLocal paper write."""
+"""What is asked for: a network by its name, ``library:name:weights`` or as thingsvision writes it, and how it runs."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
 
 from glocal.errors import ParameterError
+from glocal.options import Options
 
-LIBRARIES = {"timm": "timm", "openclip": "open_clip", "torchvision": "torchvision.models", "python": ""}
-"""The libraries by the names they have here, and the package that lists the models of each."""
-RANDOM = "none"
-
-_CLIP = "clip_"
-_OPENCLIP = "openclip_"
+LIBRARIES = ("timm", "openclip", "torchvision", "python")
 _TAG = re.compile(r"_((?:laion|openai|datacomp|commonpool|yfcc|cc12m|dfn|meta|merged|mscoco|webli|frozen|mrl|v1)\w*)$")
 _AT_224: dict[str, Any] = {"img_size": 224, "crop_pct": 0.875, "interpolation": "bilinear"}
 _TO_TIMM = {
@@ -29,6 +27,23 @@ _TO_TIMM = {
     "mae-vit-large-p16": "vit_large_patch16_224.mae",
     "mae-vit-huge-p14": "vit_huge_patch14_224.mae",
 }
+
+
+class Running(Options):
+    """How a network runs."""
+
+    panel: ClassVar[str] = "Network"
+
+    weights: str | None = Field(None, description="Checkpoint file, or none for random weights.")
+    pool: Literal["auto", "cls", "mean", "flatten"] = Field(
+        "auto", description="How tokens or feature maps become one row."
+    )
+    device: str = Field("auto", description="Any torch device; auto is a GPU if there is one.")
+    dtype: Literal["float32", "float16", "bfloat16"] = Field("float32", description="Precision of the network.")
+    batch_size: int = Field(32, ge=1, description="Images in one pass of the network.")
+    workers: int | None = Field(
+        None, ge=1, description="Threads that decode images. [default: one a processor, at most 8]"
+    )
 
 
 @dataclass(frozen=True)
@@ -48,11 +63,6 @@ class ModelName:
     def __str__(self) -> str:
         return ":".join(part for part in (self.library, self.name, self.weights) if part)
 
-    @property
-    def package(self) -> str:
-        """The Python package that has the model."""
-        return LIBRARIES[self.library]
-
     @classmethod
     def parse(cls, text: str, weights: str | None = None) -> ModelName:
         """Read ``library:name[:weights]``, or a name of thingsvision or the paper; `weights` takes precedence.
@@ -67,36 +77,32 @@ class ModelName:
         ParameterError
             A library that is not known, or no name.
         """
-        library, colon, rest = text.partition(":")
-        if not colon:
+        library, _, rest = text.partition(":")
+        name, _, tag = rest.partition(":")
+        if library not in LIBRARIES or not name or (library == "python" and not tag):
+            if not text or ":" in text:
+                raise ParameterError(
+                    f"model {text!r} names no library; write timm:NAME, openclip:ARCHITECTURE:WEIGHTS, "
+                    "torchvision:NAME[:WEIGHTS] or python:package.module:factory."
+                )
             found = _from_thingsvision(text)
-        elif library == "python":
-            if not re.fullmatch(r"[\w.]+:[\w.]+", rest):
-                raise ParameterError(f"model {text} must be python:package.module:factory.")
-            found = cls(library, rest)
-        elif library in LIBRARIES and rest.partition(":")[0]:
-            name, _, tag = rest.partition(":")
-            found = cls(library, name, tag or None)
         else:
-            raise ParameterError(
-                f"model {text!r} names no library; write timm:NAME, openclip:ARCHITECTURE:WEIGHTS, "
-                "torchvision:NAME[:WEIGHTS] or python:package.module:factory."
-            )
-        return cls(found.library, found.name, weights or found.weights, found.options)
+            found = cls(library, rest) if library == "python" else cls(library, name, tag or None)
+        return replace(found, weights=weights or found.weights)
 
 
 def _from_thingsvision(text: str) -> ModelName:
+    """The model that thingsvision calls by a name without a library."""
+    lower = text.lower()
     if text in _TO_TIMM:
-        at_224 = {**_AT_224} if text.startswith("dinov2") else {}  # thingsvision shows DINOv2 224 pixels, timm 518
+        at_224 = _AT_224 if text.startswith("dinov2") else {}  # thingsvision shows DINOv2 224 pixels, timm 518
         return ModelName("timm", _TO_TIMM[text], None, at_224)
-    if text.lower().startswith(_OPENCLIP):
-        rest = text[len(_OPENCLIP) :]
+    if lower.startswith("openclip_"):
+        rest = text.partition("_")[2]
         tag = _TAG.search(rest)
         return ModelName("openclip", rest[: tag.start()] if tag else rest, tag[1] if tag else None)
-    if text.lower().startswith(_CLIP):
+    if lower.startswith("clip_"):
         # NOTE OpenAI's weights were trained with the quick approximation of GELU; thingsvision writes ViT-L/14@336px
-        architecture = text[len(_CLIP) :].replace("/", "-").replace("@336px", "-336")
+        architecture = text.partition("_")[2].replace("/", "-").replace("@336px", "-336")
         return ModelName("openclip", f"{architecture}-quickgelu", "openai")
-    if not text:
-        raise ParameterError("model is empty; give a name such as timm:vit_base_patch16_224.dino.")
-    return ModelName("torchvision", text.lower() if text.lower() != text and "_" not in text else text)
+    return ModelName("torchvision", lower)
