@@ -75,5 +75,5 @@ def test_the_fields_of_models_are_the_options_of_a_command(capsys):
     assert "inner" not in told
     assert told["alpha"].help == "A weight. [at least 0 and below 1; default: 0.1]"
     app(["--help"], standalone_mode=False)
-    assert "naive | global" in capsys.readouterr().out
+    assert "naive|global" in capsys.readouterr().out
     assert told["method"].rich_help_panel == "Method"

@@ -17,13 +17,7 @@ from glocal.cli import align, apply, data, demo, evaluate, extract, fit, report,
 from glocal.cli.output import OPTIONS, in_options, say
 from glocal.errors import GLocalError, GLocalWarning, ParameterError
 
-app = typer.Typer(
-    name="glocal",
-    help="Align features with people's odd-one-out answers; keep each image's neighbours.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(name="glocal", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
 for _module in (demo, fit, sweep, apply, suite, report, extract, align):
     _name = _module.__name__.rpartition(".")[2]
     app.command(_name)(getattr(_module, _name))
@@ -80,11 +74,8 @@ def execute(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001
         code = _failed(error)
     if code == 130:
-        goes_on = {"sweep": " with --resume", "suite": "", "extract": "", "align": ""}
-        again = next(
-            (f" To go on, give the same command again{how}." for name, how in goes_on.items() if name in arguments[:1]),
-            "",
-        )
+        how = {"sweep": " with --resume", "suite": "", "extract": "", "align": ""}.get("".join(arguments[:1]))
+        again = "" if how is None else f" To go on, give the same command again{how}."
         say(f"interrupted; files that existed before are unchanged.{again}")
     return code
 

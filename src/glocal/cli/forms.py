@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any
 
 import typer
 from pydantic.fields import FieldInfo
@@ -46,8 +46,6 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
         }
         command(**{name: given[name] for name in own}, **built)
 
-    for one in (*own.values(), *told.values()):
-        _spell_choices(one.annotation)
     parameters = sorted([*own.values(), *told.values()], key=lambda one: one.default is not inspect.Parameter.empty)
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in parameters}
@@ -88,11 +86,3 @@ def _range(field: FieldInfo) -> list[str]:
     bounds = [(getattr(one, name, None), word) for one in field.metadata for name, word in _BOUNDS.items()]
     told = [f"{word} {bound}" for bound, word in bounds if bound is not None]
     return [" and ".join(told)] if told else []
-
-
-def _spell_choices(annotation: Any) -> None:
-    """Let the help show the choices of an option with room between them, where a line may break."""
-    for option in annotation.__metadata__:
-        for kind in (annotation.__origin__, *get_args(annotation.__origin__)):
-            if get_origin(kind) is Literal:
-                option.metavar = " | ".join(map(str, get_args(kind)))
