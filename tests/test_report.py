@@ -27,9 +27,9 @@ from glocal.report import (
     save_page,
     warnings_of,
 )
+from glocal.report.charts import looks
 from glocal.report.front import front_points, summary
 from glocal.report.page import script_json
-from glocal.report.palette import looks
 
 NASTY = [
     "</script><script>window.hurt = 1</script>", "<img src=x onerror='window.hurt=2'>", "\"quotes\" & 'apostrophes'",
@@ -190,7 +190,7 @@ def test_every_score_is_in_the_table(page):
 def test_the_summary_compares_methods_at_equal_agreement(folders):
     """Each method has the setting that the rule takes, and the neighbours that its front keeps at one agreement."""
     run = load_runs(folders[0])[0]
-    table = summary(run, front_points(run)).set_index("method")
+    table = summary(run).set_index("method")
     assert list(table.index) == ["original", "global", "glocal"]
     assert table.loc["glocal", "setting"] == "α 0.1, λ 0.3, τ 0.25"
     assert table.loc["glocal", "agreement"] == "0.540 [0.535, 0.545]"
@@ -201,9 +201,9 @@ def test_the_summary_compares_methods_at_equal_agreement(folders):
 def test_the_arms_of_a_suite_are_points_of_a_front(folders):
     """Where agreement and neighbours were both measured, each arm of each network is a point with its intervals."""
     points = front_points(load_runs(folders[1])[0])
-    assert list(points["arm"]) == list(ARMS)
+    assert list(points["method"]) == list(ARMS)
     assert points["strong"].all()
-    assert points["kept_low"].tolist() == pytest.approx([0.98, 0.88, 0.78])
+    assert points["neighbours_kept_low"].tolist() == pytest.approx([0.98, 0.88, 0.78])
     assert not len(front_points(load_runs(folders[1])[0].__class__("empty", load_runs(folders[1])[0].rows.iloc[:0])))
 
 

@@ -1,12 +1,9 @@
 """One page, figures and tables from run folders alone: no data, no torch."""
 
 from glocal.report.charts import front_chart
-from glocal.report.front import front_points
-from glocal.report.page import report_page, save_page
-from glocal.report.runs import Run, load_runs
-from glocal.report.save import save_figure, save_figures, save_tables
-from glocal.report.thumbnails import load_thumbnails
-from glocal.report.warnings import warnings_of
+from glocal.report.front import front_points, warnings_of
+from glocal.report.page import report_page, save_figure, save_figures, save_page, save_tables
+from glocal.report.runs import Run, load_runs, load_thumbnails
 
 __all__ = [
     "Run", "front_chart", "front_points", "load_runs", "load_thumbnails", "report_page", "save_figure", "save_figures",

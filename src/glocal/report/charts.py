@@ -1,7 +1,8 @@
-"""The charts of the page and of the figures, in Altair."""
+"""The charts of the page and of the figures, in Altair; arms differ without colour too (Okabe & Ito 2008)."""
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,24 @@ import numpy as np
 
 from glocal.errors import needed
 from glocal.evaluation.view import View
-from glocal.report.palette import CATEGORIES, GREY, INK, looks
+from glocal.report.front import front_points
+from glocal.report.runs import Run
+from glocal.suite.table import arms, bounds, main_rows
 
 if TYPE_CHECKING:
     import altair as alt
     import pandas as pd
 
 SIDE = 400  # pixels of a map
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7b61c4")
+_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
+_STAR = "M0,-1.6L.38,-.51L1.52,-.5L.61,.19L.94,1.3L0,.64L-.94,1.3L-.61,.19L-1.52,-.5L-.38,-.51Z"
+_KNOWN = {"glocal": 0, "chosen": 0, "global": 1, "naive": 2}
+INK = "#1b1f24"
+GREY = "#9a9a9a"
+CATEGORIES = (
+    "#4c78a8", "#f58518", "#54a24b", "#e45756", "#b279a2", "#9d755d", "#72b7b2", "#eeca3b", "#ff9da6", "#439894",
+)  # fmt: skip
 _SHOWN = 30  # objects whose names and pictures are drawn, where no more are found
 _WORDS = {
     "accuracy_cosine": "agreement with people (fraction)", "accuracy_dot": "agreement with people (fraction)",
@@ -25,31 +37,37 @@ _WORDS = {
 }  # fmt: skip
 
 
-def metric_words(metric: str) -> str:
-    """What stands at the axis of a metric.
-
-    >>> metric_words("accuracy_logistic")
-    'accuracy, logistic (fraction)'
-    """
-    return _WORDS.get(metric) or metric.replace("accuracy_", "accuracy, ").replace("_", " ") + " (fraction)"
+def charts_of(run: Run, pictures: dict[str, str]) -> dict[str, Any]:
+    """The charts of a run by name: ``front``, ``task-NAME``, ``objects-NETWORK``."""
+    points, people, order = front_points(run), bounds(run.rows), arms(run.rows)
+    charts: dict[str, Any] = {}
+    for network, found in points.groupby("network", sort=False):
+        charts["-".join(filter(None, ("front", network)))] = front_chart(found, run.baseline)
+    for task, rows in main_rows(run.rows).groupby("task", sort=False):
+        charts[f"task-{task}"] = task_chart(rows, people[people["task"] == task], order, run.baseline)
+    for network, views in run.views.items():
+        names = next(iter(views.values())).names
+        alike = {arm: view for arm, view in views.items() if view.names == names}
+        if len(alike) > 1:
+            charts[f"objects-{network}"] = objects_chart(alike, pictures)
+    return charts
 
 
 def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
     """Agreement against neighbours kept: every setting, the front of each arm as a line, the choice in a ring."""
     alt = needed("altair", "a report")
     scale = alt.Scale(zero=False, nice=False, padding=12)
-    x = alt.X("kept:Q", title=_WORDS["neighbours_kept"], scale=scale)
-    y = alt.Y("agreement:Q", title=_WORDS["accuracy_cosine"], scale=scale)
-    colour, shape = _looks(
-        "arm", list(dict.fromkeys(points["arm"])), baseline, alt.Legend(orient="top", title=None, symbolOpacity=1)
-    )
-    numbers = [alt.Tooltip(f"{name}:Q", format=".3f") for name in ("agreement", "kept")]
-    base = alt.Chart(_data(points)).encode(x, y, tooltip=["arm:N", "setting:N", *numbers])
+    x = alt.X("neighbours_kept:Q", title=_WORDS["neighbours_kept"], scale=scale)
+    y = alt.Y("accuracy_cosine:Q", title=_WORDS["accuracy_cosine"], scale=scale)
+    legend = alt.Legend(orient="top", title=None, symbolOpacity=1)
+    colour, shape = _looks("method", list(dict.fromkeys(points["method"])), baseline, legend)
+    numbers = [alt.Tooltip(f"{name}:Q", format=".3f") for name in ("accuracy_cosine", "neighbours_kept")]
+    base = alt.Chart(_data(points)).encode(x, y, tooltip=["method:N", "setting:N", *numbers])
     strong = base.transform_filter("datum.strong").encode(colour)
     layers = [
-        strong.mark_line().encode(order="kept:Q"),
-        strong.mark_rule(opacity=0.5).encode(x=alt.X("kept_low:Q"), x2="kept_high:Q"),
-        strong.mark_rule(opacity=0.5).encode(y=alt.Y("agreement_low:Q"), y2="agreement_high:Q"),
+        strong.mark_line().encode(order="neighbours_kept:Q"),
+        strong.mark_rule(opacity=0.5).encode(x=alt.X("neighbours_kept_low:Q"), x2="neighbours_kept_high:Q"),
+        strong.mark_rule(opacity=0.5).encode(y=alt.Y("accuracy_cosine_low:Q"), y2="accuracy_cosine_high:Q"),
         base.mark_point(filled=True, size=90).encode(
             colour, shape, opacity=alt.when("datum.strong").then(alt.value(1)).otherwise(alt.value(0.3))
         ),
@@ -61,7 +79,8 @@ def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
 def task_chart(rows: pd.DataFrame, people: pd.DataFrame, arms: Sequence[str], baseline: str) -> alt.LayerChart:
     """The values of one task with their 95 % intervals, an arm a line; what people reach as strokes."""
     alt = needed("altair", "a report")
-    words, several = metric_words(str(rows["metric"].iloc[0])), rows["network"].nunique() > 1
+    metric, several = str(rows["metric"].iloc[0]), rows["network"].nunique() > 1
+    words = _WORDS.get(metric) or metric.replace("accuracy_", "accuracy, ").replace("_", " ") + " (fraction)"
     legend = alt.Legend(orient="bottom", title=None, columns=3) if several else None
     colour, shape = _looks("transform", arms, baseline, legend)
     place: dict[str, Any] = {"y": alt.Y("transform:N", sort=list(arms), title=None)}
@@ -134,11 +153,15 @@ def _rows(views: Mapping[str, View], pictures: Mapping[str, str]) -> list[dict[s
     """A row for each object and transform: its places and neighbours before and after."""
     first, *others = views.values()
     categories = _categories(first)
+
+    def near(view: View, row: int) -> str:
+        return ", ".join(view.names[i] for i in view.neighbours[row])
+
     return [
         {
             "arm": arm, "name": name, "category": categories[i], "image": pictures.get(name, ""),
             **dict(zip("xyuv", np.round([*first.positions[i], *view.positions[i]], 3).tolist(), strict=True)),
-            "near before": _near(first, i), "near after": _near(view, i),
+            "near before": near(first, i), "near after": near(view, i),
         }
         for arm, view in zip(list(views)[1:], others, strict=True)
         for i, name in enumerate(first.names)
@@ -153,8 +176,12 @@ def _categories(view: View) -> list[str]:
     return [name if name in largest else "other" for name in given]
 
 
-def _near(view: View, row: int) -> str:
-    return ", ".join(view.names[i] for i in view.neighbours[row])
+def looks(arms: Sequence[str], baseline: str) -> tuple[list[str], list[str]]:
+    """The colours and the shapes of arms: that of its method for an arm of its name, a black star for the baseline."""
+    free = itertools.cycle(place for place in range(len(_COLOURS)) if place not in _KNOWN.values())
+    places = [_KNOWN[arm] if arm in _KNOWN else next(free) for arm in arms]
+    colours = [INK if arm == baseline else _COLOURS[place] for arm, place in zip(arms, places, strict=True)]
+    return colours, [_STAR if arm == baseline else _SHAPES[place] for arm, place in zip(arms, places, strict=True)]
 
 
 def _looks(field: str, arms: Sequence[str], baseline: str, legend: alt.Legend | None) -> tuple[alt.Color, alt.Shape]:

@@ -1,41 +1,45 @@
-"""Agreement against neighbours kept: the settings of a sweep, or the arms of a suite, as points of a front."""
+"""What a run says: agreement against neighbours kept as points of a front, a summary of them, and warnings."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from glocal.errors import ParameterError
 from glocal.report.runs import Run
-from glocal.suite.table import main_rows
+from glocal.results import DIFFERENCE
+from glocal.suite.table import differences, main_rows
 from glocal.sweep import choose, pareto_front
 
 if TYPE_CHECKING:
     import pandas as pd
 
+MARGIN = 0.01  # an effect on a task that is smaller is called none, however certain its sign
+_LOWER = ("fpr95", "loss")  # metrics of which less is better
+_DONE = ("converged", "trivial")
 _SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "mix", "eta": "η"}
-_AXES = {"agreement": "accuracy_cosine", "kept": "neighbours_kept"}
+_AXES = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept"}
 
 
 def front_points(run: Run) -> pd.DataFrame:
     """One row for each setting of a sweep, or for each network and arm of a suite; maybe none.
 
-    Columns: network, arm (the method), setting (in words), agreement, kept, low and high of both (one standard error
-    over folds, or the 95 % interval), strong (no other of its arm is better in both), chosen.
+    Columns: network, method (the arm of a suite), setting (in words), accuracy_cosine, neighbours_kept, and …_low and
+    …_high of both (one standard error over folds, or the 95 % interval), strong (no other of its method is better in
+    both), chosen.
     """
-    import pandas as pd
-
-    points = _of_suite(run) if run.means is None else _of_sweep(run.means)
-    if not len(points):
-        return points
-    strong = pd.Series(False, index=points.index)
-    for _, arm in points.groupby(["network", "arm"]):
-        strong[pareto_front(arm.rename(columns=_AXES).assign(alpha=0.0)).index] = True
-    return points.assign(strong=strong)
+    points = _of_suite(run.rows) if run.means is None else _of_sweep(run.means)
+    strong = [
+        label
+        for _, found in points.groupby(["network", "method"])
+        for label in pareto_front(found.assign(alpha=0.0)).index
+    ]
+    return points.assign(strong=points.index.isin(strong))
 
 
-def summary(run: Run, points: pd.DataFrame) -> pd.DataFrame:
+def summary(run: Run) -> pd.DataFrame:
     """One row a network and method: agreement with its interval, neighbours kept, and these at equal agreement.
 
     Of a sweep each method has the setting that the rule of the sweep takes. Equal agreement is that of the choice, or
@@ -43,37 +47,34 @@ def summary(run: Run, points: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = []
+    points, rows = front_points(run), []
     for network, found in points.groupby("network", sort=False):
-        fitted = found[found["arm"] != run.baseline]
-        fronts = {arm: line.sort_values("agreement") for arm, line in fitted[fitted["strong"]].groupby("arm")}
-        reached = (line["agreement"].max() for line in fronts.values())
-        at = min([*found.loc[found["chosen"], "agreement"], *reached], default=0)
-        for arm, line in found.groupby("arm", sort=False):
+        fitted = found[(found["method"] != run.baseline) & found["strong"]].sort_values("accuracy_cosine")
+        fronts = dict(iter(fitted.groupby("method")))
+        reached = (front["accuracy_cosine"].max() for front in fronts.values())
+        at = min([*found.loc[found["chosen"], "accuracy_cosine"], *reached], default=0)
+        for method, line in found.groupby("method", sort=False):
             point = line.loc[_taken(run, line)]
-            row = {"network": network, "method": arm}
-            row |= {name: _interval(point, name) for name in ("agreement", "kept")}
+            row = {"network": network, "method": method}
+            row |= {words: _interval(point, axis) for axis, words in _AXES.items()}
             if run.means is not None:
-                front = fronts.get(arm)
-                kept = "" if front is None else f"{np.interp(at, front['agreement'], front['kept']):.3f}"
-                row[f"kept at agreement {at:.3f}"] = kept
-            row["setting"] = point["setting"]
-            rows.append({name.replace("kept", "neighbours kept"): value for name, value in row.items()})
+                front = fronts.get(method)
+                kept = "" if front is None else np.interp(at, front["accuracy_cosine"], front["neighbours_kept"])
+                row[f"neighbours kept at agreement {at:.3f}"] = kept if front is None else f"{kept:.3f}"
+            rows.append(row | {"setting": point["setting"]})
     table = pd.DataFrame(rows).fillna("")
     told = {"network": table["network"].nunique() > 1, "setting": (table["setting"] != "").any()} if len(table) else {}
     return table.loc[:, [name for name in table if told.get(name, True)]]
 
 
 def _of_sweep(means: pd.DataFrame) -> pd.DataFrame:
-    import pandas as pd
-
-    found = means.dropna(subset=list(_AXES.values()))
-    columns: dict[str, Any] = {"network": "", "arm": found["method"], "chosen": found["chosen"].astype(bool)}
-    columns["setting"] = [_words(row) for row in found.to_dict("records")]
-    for name, metric in _AXES.items():
-        error = found[f"{metric}_se"].fillna(0.0)
-        columns |= {name: found[metric], f"{name}_low": found[metric] - error, f"{name}_high": found[metric] + error}
-    return pd.DataFrame({**columns, **{name: found[name] for name in ("loss", "alpha") if name in found}})
+    found = means.dropna(subset=list(_AXES))
+    points = found[["method", *(name for name in (*_AXES, "loss", "alpha") if name in found)]].copy()
+    for axis in _AXES:
+        error = found[f"{axis}_se"].fillna(0.0)
+        points[f"{axis}_low"], points[f"{axis}_high"] = found[axis] - error, found[axis] + error
+    setting = [_words(row) for row in found.to_dict("records")]
+    return points.assign(network="", setting=setting, chosen=found["chosen"].astype(bool))
 
 
 def _words(row: dict[Any, Any]) -> str:
@@ -82,30 +83,83 @@ def _words(row: dict[Any, Any]) -> str:
     return ", ".join(f"{sign} {x:g}" for sign, x in held.items() if not np.isnan(x) and (sign, x) != ("mix", 1))
 
 
-def _of_suite(run: Run) -> pd.DataFrame:
+def _of_suite(rows: pd.DataFrame) -> pd.DataFrame:
     """Arms whose agreement and neighbours kept were both measured."""
-    main, parts = main_rows(run.rows), []
-    for name, metric in _AXES.items():
-        rows = main[main["metric"] == metric].drop_duplicates(["network", "transform"])
-        rows = rows.rename(columns={"transform": "arm", "value": name, "low": f"{name}_low", "high": f"{name}_high"})
-        parts.append(rows[["network", "arm", name, f"{name}_low", f"{name}_high"]])
-    both: pd.DataFrame = parts[0].merge(parts[1], on=["network", "arm"])
-    for name in _AXES:
-        both = both.assign(**{end: both[end].fillna(both[name]) for end in (f"{name}_low", f"{name}_high")})
-    return both.assign(setting="", chosen=False)
+    main, place = main_rows(rows).rename(columns={"transform": "method"}), ["network", "method"]
+    parts = []
+    for axis in _AXES:
+        found = main[main["metric"] == axis].drop_duplicates(place)
+        ends = {f"{axis}_{end}": found[end].fillna(found["value"]) for end in ("low", "high")}
+        parts.append(found[place].assign(**{axis: found["value"]}, **ends))
+    return parts[0].merge(parts[1], on=place).assign(setting="", chosen=False)
 
 
 def _taken(run: Run, line: pd.DataFrame) -> Any:
     """The label of the point that stands for a method."""
     if line["chosen"].any() or len(line) == 1:
         return line["chosen"].idxmax()
-    means = line.rename(columns=_AXES).rename(columns={"arm": "method"})
     try:
-        return choose(means, str(run.choice.get("rule", "exchange")))[0]
+        return choose(line, str(run.choice.get("rule", "exchange")))[0]
     except (ParameterError, KeyError):  # none of its settings satisfies the constraint
-        return line["agreement"].idxmax()
+        return line["accuracy_cosine"].idxmax()
 
 
-def _interval(point: pd.Series[Any], name: str) -> str:
-    value, low, high = (point[part] for part in (name, f"{name}_low", f"{name}_high"))
+def _interval(point: pd.Series[Any], axis: str) -> str:
+    value, low, high = (point[part] for part in (axis, f"{axis}_low", f"{axis}_high"))
     return f"{value:.3f}" if low == high else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def warnings_of(run: Run) -> list[str]:
+    """Sentences of warning, the gravest first; none if all is well."""
+    return [*_wrong_files(run), *_worse(run), *_unfinished(run), *_overfitted(run)]
+
+
+def direction(row: Mapping[Any, Any]) -> str:
+    """What became of a task beside the baseline: ``better``, ``worse``, or ``same``."""
+    value, p = row["difference"], row["p_holm"]
+    if not (abs(value) > MARGIN and p < 0.05):
+        return "same"
+    return "better" if (value > 0) != (str(row["metric"]).removesuffix(DIFFERENCE) in _LOWER) else "worse"
+
+
+def _wrong_files(run: Run) -> Iterator[str]:
+    for network, arms in run.views.items():
+        for arm, view in arms.items():
+            yield from (f"Wrong file: {note}" for note in view.meta.get("notes") or ())
+            if view.meta.get("collapsed"):
+                yield f"Collapsed: {arm} maps all objects of {network} to one point; its scores are those of chance."
+
+
+def _worse(run: Run) -> Iterator[str]:
+    for row in differences(run.rows).assign(difference=lambda rows: rows["value"]).to_dict("records"):
+        if direction(row) == "worse" and not row["metric"].startswith("neighbours_kept"):
+            where = f" of {row['network']}" if run.rows["network"].nunique() > 1 else ""
+            yield (
+                f"Worse: {row['transform']}{where} on {row['task']} than {run.baseline}, by {abs(row['value']):.3f} "
+                f"(p = {row['p_holm']:.2g} after correction)."
+            )
+
+
+def _unfinished(run: Run) -> Iterator[str]:
+    points = run.points
+    if points is not None and run.means is None:
+        yield f"Unfinished: {len(points)} points, and no choice yet. glocal sweep --resume goes on."
+    if points is not None:
+        bad = points[(points["method"] != "original") & ~points["status"].isin(_DONE)]
+        if len(bad):
+            statuses = ", ".join(sorted(set(bad["status"])))
+            yield f"Not converged: {len(bad)} of {len(points)} points of the sweep ({statuses})."
+    for name, fit in run.fits.items():
+        if fit.get("converged") is False:
+            yield f"Not converged: {name} ended with status {fit.get('status')}."
+
+
+def _overfitted(run: Run) -> Iterator[str]:
+    if run.means is None or "loss" not in run.means:
+        return
+    chosen, before = (run.means[rows]["loss"] for rows in (run.means["chosen"], run.means["method"] == "original"))
+    if len(chosen) and len(before) and chosen.iloc[0] > before.iloc[0]:
+        yield (
+            f"Overfitted: the choice has a held-out loss of {chosen.iloc[0]:.3f} nats, above {before.iloc[0]:.3f} of "
+            "the features without a transform."
+        )

@@ -1,45 +1,38 @@
-"""`report_page`: one HTML file that holds all it needs, opens from the disk and makes no network requests."""
+"""What a report writes: one HTML file that makes no network requests, figures, and tables as CSV and LaTeX."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import importlib.resources
-from collections.abc import Iterator, Mapping, Sequence
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from glocal._version import __version__
 from glocal.errors import needed
-from glocal.files import PathLike, atomic_write
-from glocal.report.front import front_points, summary
+from glocal.files import PathLike, atomic_write, make_folder, writable_target
+from glocal.report.charts import charts_of
+from glocal.report.front import MARGIN, direction, summary, warnings_of
 from glocal.report.runs import Run
-from glocal.report.save import charts_of
-from glocal.report.warnings import MARGIN, direction, warnings_of
 from glocal.results import to_json
-from glocal.suite.table import cell, main_rows
+from glocal.suite.table import cell, main_rows, score_table
+
+_DOTS = 200  # an inch
 
 
 def report_page(runs: Sequence[Run], *, title: str | None = None, pictures: dict[str, str] | None = None) -> str:
-    """The page of runs as text.
+    """The page of runs as text: a section for each, with the `pictures` of `load_thumbnails`.
 
-    Parameters
-    ----------
-    runs : sequence of Run
-        Runs from `load_runs`; each has a section of its own.
-    title : str or None
-        None names the folders.
-    pictures : dict or None
-        Pictures of the objects, of `load_thumbnails`.
+    Charts are drawn from data in the page by one copy of Vega-Lite. A content security policy lets the page's own
+    scripts run (by their hashes) and nothing else, and forbids every request.
 
     Raises
     ------
     MissingDependencyError
         jinja2, altair or vl-convert is not installed.
-
-    Notes
-    -----
-    Charts are drawn from data in the page by one copy of Vega-Lite. A content security policy lets the page's own
-    scripts run (by their hashes) and nothing else, and forbids every request.
     """
     jinja2 = needed("jinja2", "a report")
     charts: dict[str, dict[str, Any]] = {}
@@ -63,6 +56,43 @@ def save_page(page: str, out: PathLike) -> None:
         stream.write(page.encode(errors="replace"))  # names of files that are no text
 
 
+def save_figure(chart: Any, out: PathLike) -> None:
+    """Draw a chart of Altair as PNG (200 dots an inch), PDF or SVG, by the ending of the file, atomically."""
+    kind = writable_target(out, what="figure", endings=(".png", ".pdf", ".svg")).suffix[1:]
+    needed("vl_convert", "a figure")
+    drawn: Any = io.StringIO() if kind == "svg" else io.BytesIO()
+    chart.save(drawn, format=kind, **({"ppi": _DOTS} if kind == "png" else {}))
+    found = drawn.getvalue()
+    with atomic_write(out) as stream:
+        stream.write(found.encode() if kind == "svg" else found)
+
+
+def save_figures(runs: Sequence[Run], folder: PathLike) -> list[Path]:
+    """Write every chart of runs as ``NAME.png`` and ``NAME.pdf``; the files."""
+    written = []
+    for run in runs:
+        for name, chart in charts_of(run, {}).items():
+            figure = chart if name.startswith("objects") else chart.properties(width=440)
+            for kind in ("png", "pdf"):
+                written.append(_file(folder, name, kind, run, runs))
+                save_figure(figure, written[-1])
+    return written
+
+
+def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
+    """Write the tables of runs, ``methods`` and ``scores``, as ``NAME.csv`` and ``NAME.tex``; the files."""
+    written = []
+    for run in runs:
+        for name, table in (("methods", summary(run)), ("scores", score_table(run.rows))):
+            if len(table):
+                latex: str = table.style.format(escape="latex").hide().to_latex(hrules=True)
+                for kind, text in (("csv", table.to_csv(index=False)), ("tex", latex)):
+                    written.append(_file(folder, name, kind, run, runs))
+                    with atomic_write(written[-1]) as stream:
+                        stream.write(text.encode())
+    return written
+
+
 def script_json(value: Any) -> str:
     r"""JSON that may stand inside a script element: no character of it can end the element or begin another.
 
@@ -82,13 +112,15 @@ def _section(number: int, run: Run, charts: dict[str, dict[str, Any]], pictures:
         kind, _, of = name.partition("-")
         kinds[kind].append((f"{number}-{name}", of))
         charts[f"{number}-{name}"] = (chart if kind == "objects" else chart.properties(width="container")).to_dict()
-    table = summary(run, front_points(run))
+    import pandas as pd
+
+    table, record = summary(run), pd.json_normalize(run.record or {"glocal": __version__}).to_dict("records")[0]
     return {
         "name": run.name, "baseline": run.baseline, "warnings": warnings_of(run), "charts": kinds,
         "methods": {"head": list(table), "rows": table.to_numpy().tolist()}, "chosen": run.choice.get("reason"),
         "error": "one standard error over folds" if run.means is not None else "the 95 % interval",
         "simulated": bool((run.rows["metric"] == "ceiling_people").any()), "scores": _scores(run),
-        "provenance": list(_flat({"glocal": __version__} if not run.record else run.record)),
+        "provenance": [(key, v if isinstance(v, str) else to_json(v)[:2000]) for key, v in record.items()],
     }  # fmt: skip
 
 
@@ -101,15 +133,6 @@ def _scores(run: Run) -> dict[str, Any]:
         line[str(row["task"])] = (cell(row).rstrip("*"), direction(row))
     tasks = list(dict.fromkeys(map(str, main["task"])))
     return {"tasks": tasks, "lines": list(lines.items()), "networks": len({network for network, _ in lines}) > 1}
-
-
-def _flat(record: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """A record as names and values: ``plan.seed``, 42."""
-    for key, value in record.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
-        else:
-            yield f"{before}{key}", str(value) if isinstance(value, str) else to_json(value)[:2000]
 
 
 def _policy(*scripts: str) -> str:
@@ -125,3 +148,9 @@ def _closed(script: str) -> str:
 
 def _asset(name: str) -> str:
     return (importlib.resources.files("glocal.report") / name).read_text(encoding="utf-8")
+
+
+def _file(folder: PathLike, name: str, kind: str, run: Run, runs: Sequence[Run]) -> Path:
+    """Where a figure or table goes, of several runs under a name with that of its folder."""
+    stem = re.sub(r"[^\w.-]+", "-", name if len(runs) == 1 else f"{name}-{run.name}")[:80]
+    return make_folder(folder) / f"{stem}.{kind}"

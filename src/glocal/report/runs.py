@@ -1,13 +1,18 @@
-"""What a run folder holds, read back without data and without torch."""
+"""What a run folder holds, read back without data and without torch, and small pictures of its objects."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import io
+import unicodedata
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glocal.errors import FileError
+from glocal.data.features import object_name
+from glocal.errors import DataError, DataWarning, FileError
 from glocal.evaluation.view import View, load_view
 from glocal.files import PathLike, read_object, reading
 from glocal.results import read_rows, read_scores
@@ -17,9 +22,9 @@ from glocal.transform import LinearTransform
 if TYPE_CHECKING:
     import pandas as pd
 
-_ROWS = ("rows.jsonl", "scores.jsonl")
-_POINTS = "points.jsonl"
+_ROWS, _POINTS = "rows.jsonl", "points.jsonl"
 _FIX = "Run again what wrote it."
+_SIDE = 64  # pixels of the longer side of a picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +33,6 @@ class Run:
 
     Parameters
     ----------
-    name : str
-        Of the folder.
     rows : DataFrame
         Scores, one column a field of `glocal.results.Score`; maybe none.
     record : dict
@@ -63,10 +66,7 @@ class Run:
 def load_runs(folders: PathLike | Sequence[PathLike]) -> list[Run]:
     """Read what ``glocal suite``, ``glocal sweep`` and ``glocal demo`` write.
 
-    Parameters
-    ----------
-    folders : path or sequence of paths
-        A folder stands for itself and for the run folders that lie in it, such as the sweeps of several networks.
+    A folder stands for itself and for the run folders that lie in it, such as the sweeps of several networks.
 
     Raises
     ------
@@ -77,23 +77,20 @@ def load_runs(folders: PathLike | Sequence[PathLike]) -> list[Run]:
     found: list[Path] = []
     for path in map(Path, given):
         inside = sorted(child for child in path.iterdir() if child.is_dir()) if path.is_dir() else []
-        runs = [folder for folder in (path, *inside) if any((folder / file).is_file() for file in (*_ROWS, _POINTS))]
+        runs = [folder for folder in (path, *inside) if any((folder / file).is_file() for file in (_ROWS, _POINTS))]
         if not runs:
             raise FileError(
-                f"{path} is not a run folder: it holds none of {', '.join(_ROWS)} and {_POINTS}, and nor does a folder "
-                "in it. Name the folder that glocal suite --out or glocal sweep --out wrote."
+                f"{path} is no run folder: neither it nor a folder in it holds {_ROWS} or {_POINTS}. Name the folder "
+                "that glocal suite --out or glocal sweep --out wrote."
             )
         found += runs
     return [_load(path) for path in dict.fromkeys(found)]
 
 
 def _load(path: Path) -> Run:
-    held = [path / file for file in _ROWS if (path / file).is_file()]
-    run = Run(path.resolve().name, score_frame(read_scores(held[0]) if held else []))
-    if (path / _POINTS).is_file():
-        run = replace(run, **_sweep(path))
-    elif (path / "suite.json").is_file():
-        run = replace(run, **_suite(path))
+    rows = score_frame(read_scores(path / _ROWS) if (path / _ROWS).is_file() else [])
+    more = _sweep(path) if (path / _POINTS).is_file() else _suite(path) if (path / "suite.json").is_file() else {}
+    run = Run(path.resolve().name, rows, **more)
     return replace(run, views=_views(path, run))
 
 
@@ -144,3 +141,50 @@ def _views(path: Path, run: Run) -> dict[str, dict[str, View]]:
         for network, arms in found.items()
         if network in plan.get("networks", found)
     }
+
+
+def load_thumbnails(
+    images: PathLike, runs: Sequence[Run], *, progress: Callable[[int], None] = lambda done: None
+) -> dict[str, str]:
+    """Shrink the images that have the names of the runs' objects to 64 pixels, as WebP in data URIs by name.
+
+    Folder and extension do not count; of several images of a name the first is taken. `images` is what
+    `glocal.extract.open_images` opens. Objects without a readable image are named in a DataWarning.
+
+    Raises
+    ------
+    DataError
+        No image has the name of an object.
+    """
+    from glocal.extract.images import Unreadable, open_images
+
+    names = {name for run in runs for arms in run.views.values() for view in arms.values() for name in view.names}
+    source, numbers = open_images(images), dict[str, int]()
+    for number, held in enumerate(source.names):
+        numbers.setdefault(_key(held), number)
+    wanted = {name: numbers[_key(name)] for name in sorted(names) if _key(name) in numbers}
+    if not wanted:
+        raise DataError(
+            f"no image in {source.described} has the name of an object: images are named like {source.names[0]}, "
+            f"objects like {next(iter(names), 'none')}. Name images after objects; folder and extension do not count."
+        )
+
+    pictures = {}
+    for done, (name, number) in enumerate(wanted.items(), start=1):
+        progress(done)
+        try:
+            image = source.read(number, at_least=2 * _SIDE)
+        except Unreadable:
+            continue
+        drawn = io.BytesIO()
+        image.thumbnail((_SIDE, _SIDE))
+        image.save(drawn, format="webp", quality=60, exif=b"", icc_profile=None)
+        pictures[name] = f"data:image/webp;base64,{base64.b64encode(drawn.getvalue()).decode()}"
+    if lacking := sorted(names - set(pictures)):
+        some = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
+        warnings.warn(f"no readable image has the name of {some}.", DataWarning, stacklevel=2)
+    return pictures
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", object_name(name))  # some file systems take letters and accents apart
