@@ -201,14 +201,10 @@ META = {
 }  # fmt: skip
 
 
-def parts(transform):
-    return transform.weights, transform.bias, transform.mean, transform.std, transform.meta
-
-
 def test_a_card_tells_the_record(tmp_path):
     """Method, answers, scores with intervals and licence stand on it, and its numpy code is the transform."""
     transform = planted(**META)
-    text = card(*parts(transform), licence="cc-by-4.0")
+    text = card(transform, licence="cc-by-4.0")
     for said in ("method glocal, alpha 0.5, lmbda 0.3", "42520", "0.561 [0.550, 0.570]", "0.488", "ab" * 32):
         assert said in text
     assert "\n# b" not in text
@@ -222,7 +218,7 @@ def test_a_card_tells_the_record(tmp_path):
 def test_the_hub_reads_the_front_matter():
     """base_model, datasets, library, licence, tags and the scores as model-index are what the hub's library reads."""
     library = pytest.importorskip("huggingface_hub")
-    text = card(*parts(planted(**META)), licence="mit", base_model="timm/x", datasets=["me/answers"])
+    text = card(planted(**META), licence="mit", base_model="timm/x", datasets=["me/answers"])
     data = library.ModelCard(text).data
     assert (data.library_name, data.license, data.base_model, data.datasets) == (
         "glocal",
@@ -239,14 +235,14 @@ def test_the_hub_reads_the_front_matter():
 @pytest.mark.parametrize("meta", [{}, {"fit": {"holdout": 7, "provenance": "x"}}, {"sweep": {"best": 5}}])
 def test_a_record_that_lacks_parts_makes_a_card(meta):
     """Whatever a record lacks, or holds that is not ours, is left out."""
-    assert "None is stated" in card(*parts(planted(**meta)))
+    assert "None is stated" in card(planted(**meta))
 
 
 @pytest.mark.parametrize("described", [{"licence": "mit\nextra: x"}, {"base_model": "a b"}, {"datasets": ["x\ny"]}])
 def test_only_identifiers_enter_the_front_matter(described):
     """A licence, network or data set that is not an identifier is refused."""
     with pytest.raises(ParameterError):
-        card(*parts(planted()), **described)
+        card(planted(), **described)
 
 
 # commands

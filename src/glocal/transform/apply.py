@@ -67,7 +67,7 @@ def apply_parquet(
     transform: LinearTransform, source: PathLike, out: PathLike, *, column: str | None = None, normalize: bool = False,
     progress: Progress = lambda done: None,
 ) -> int:  # fmt: skip
-    """Transform the vectors of a Parquet file, or of a folder of them, into files of the same names.
+    """Transform the vectors of a Parquet file, or of a folder of them, into files of the same names; see `apply_file`.
 
     The other columns are kept. Each file appears when it is whole, and holds the hash of what determines it: one that
     is there already is left as it is, so that the same command continues an interrupted run, and one that another
@@ -81,20 +81,11 @@ def apply_parquet(
         A ``.parquet`` file for a file; else a folder.
     column : str or None
         Column of the vectors; None chooses it for all files as `Features.load` does.
-    normalize : bool
-        First scale each row to length 1, as in `LinearTransform.apply`.
-
-    Returns
-    -------
-    int
-        The number of rows.
 
     Raises
     ------
-    DataError
-        The dimensions differ, or a row is, or is mapped to, NaN or infinity.
-    FileError
-        A file is damaged or cannot be written, or one of the same name was not made here.
+    DataError, FileError
+        As in `apply_file`; a file is damaged, or one of the same name was not made here.
     """
     source, out, done = Path(source), Path(out), 0
     shards, column = _shards(source, column)

@@ -1,11 +1,14 @@
-"""A transform in files, npz as the authors write it and safetensors, and in other programs: torch and ONNX."""
+"""A transform in files, npz as the authors write it and safetensors, and in other programs: torch and ONNX.
+
+What takes a `transform` is a method of `LinearTransform`.
+"""
 
 from __future__ import annotations
 
 import json
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -30,44 +33,35 @@ WRONG = {
 }
 
 
-@runtime_checkable
-class Affine(Protocol):
-    """A transform z = x A + c of raw features, and its record; what maps it here is a method of `LinearTransform`."""
-
-    meta: dict[str, Any]
-
-    def folded(self) -> tuple[Float[np.ndarray, "p r"], Float[np.ndarray, " r"]]:
-        """A and c in float64."""
-
-
 def plain(name: str) -> str:
     """A name of a network without case, and without the difference between a slash, a dash and an underline."""
     return str(name).casefold().replace("/", "-").replace("_", "-")
 
 
-def write_transform(
-    path: PathLike,
-    weights: Float[np.ndarray, "p r"],
-    bias: Float[np.ndarray, " r"] | None,
-    mean: float,
-    std: float,
-    meta: dict[str, Any],
-) -> None:
-    """Write a transform file of the kind that its name says, whole or not at all; see `LinearTransform.save`."""
+def save(transform: Any, path: PathLike) -> None:
+    """Write the transform atomically as ``.npz``, the authors' format plus one JSON string `meta`.
+
+    A path that ends in ``.safetensors`` is written in that format, with the same names.
+
+    Raises
+    ------
+    ParameterError, MissingDependencyError, FileError
+        Another ending, safetensors is not installed, or the file cannot be written; a previous file stays whole.
+    """
     if Path(path).suffix not in ENDINGS:
         raise ParameterError(f"transform file {path} must end in {' or '.join(ENDINGS)}.")
-    record = to_json({"format": FORMAT, **meta})
-    weights = weights if weights.dtype == np.float16 else weights.astype(np.float32)
-    arrays: dict[str, Any] = {"weights": weights, "mean": np.float64(mean), "std": np.float64(std)}
-    if bias is not None:
-        arrays["bias"] = bias.astype(np.float32)
+    record, W = to_json({"format": FORMAT, **transform.meta}), transform.weights
+    arrays = {"weights": W if W.dtype == np.float16 else W.astype(np.float32)}
+    arrays |= {"mean": np.float64(transform.mean), "std": np.float64(transform.std)}
+    if transform.bias is not None:
+        arrays["bias"] = transform.bias.astype(np.float32)
     with atomic_write(path) as stream:
         if Path(path).suffix == ".npz":
             np.savez(stream, allow_pickle=False, **arrays, meta=np.array(record))
         else:
-            save = needed("safetensors.numpy", "a .safetensors file").save
+            write = needed("safetensors.numpy", "a .safetensors file").save
             tensors = {key: np.atleast_1d(np.ascontiguousarray(value)) for key, value in arrays.items()}
-            stream.write(save(tensors, metadata={"meta": record}))
+            stream.write(write(tensors, metadata={"meta": record}))
 
 
 def read_transform(
@@ -114,7 +108,7 @@ def wrong_name(path: PathLike, weights: np.ndarray) -> str | None:
     )
 
 
-def to_linear(transform: Affine) -> torch.nn.Linear:
+def to_linear(transform: Any) -> torch.nn.Linear:
     """Make the ``torch.nn.Linear`` that maps raw features alike, z = x A + c.
 
     Returns
@@ -125,10 +119,11 @@ def to_linear(transform: Affine) -> torch.nn.Linear:
     """
     import torch
 
-    return _linear(*transform.folded(), torch.float32, "cpu")
+    A, c = transform.folded()
+    return _linear(A, c, torch.float32, "cpu")
 
 
-def fold_into(transform: Affine, layer: torch.nn.Linear | torch.nn.Parameter) -> torch.nn.Linear:
+def fold_into(transform: Any, layer: torch.nn.Linear | torch.nn.Parameter) -> torch.nn.Linear:
     """Fold into the last projection of a model, so that the model itself yields aligned features.
 
     The layer computes the raw features x = y Lᵀ + l; the new one computes x A + c = y (Aᵀ L)ᵀ + (l A + c). The
@@ -199,7 +194,7 @@ def _linear(A: Float[np.ndarray, "p r"], c: Float[np.ndarray, " r"], dtype: Any,
     return layer
 
 
-def to_onnx(transform: Affine, path: PathLike, *, opset: int = 17, ir_version: int = 8) -> None:
+def to_onnx(transform: Any, path: PathLike, *, opset: int = 17, ir_version: int = 8) -> None:
     """Write an ONNX model atomically: ``features`` (n, p) raw float32 in, ``aligned`` (n, r) out.
 
     n is free. The record becomes one JSON string ``meta`` of the model's metadata. To append the model to a backbone by

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,10 +11,9 @@ from jaxtyping import Float, Int
 
 from glocal.data.features import Standardization, row_blocks
 from glocal.errors import DataError, ParameterError
-from glocal.files import PathLike, atomic_write, make_folder
+from glocal.files import PathLike
 from glocal.similarity import unit_rows
 from glocal.transform import formats, sharing
-from glocal.transform.formats import TRANSFORM_NAME
 
 Rows = TypeVar("Rows")
 
@@ -241,19 +238,8 @@ class LinearTransform:
         rows = np.argsort(-cosines, axis=-1, kind="stable")[..., :k]
         return rows, np.take_along_axis(cosines, rows, axis=-1)
 
-    to_linear, fold_into, to_onnx = formats.to_linear, formats.fold_into, formats.to_onnx
-
-    def save(self, path: PathLike) -> None:
-        """Write the transform atomically as ``.npz``, the authors' format plus one JSON string `meta`.
-
-        A path that ends in ``.safetensors`` is written in that format, with the same names.
-
-        Raises
-        ------
-        ParameterError, MissingDependencyError, FileError
-            Another ending, safetensors is not installed, or the file cannot be written; a previous file stays whole.
-        """
-        formats.write_transform(path, self.weights, self.bias, self.mean, self.std, self.meta)
+    save, to_linear, fold_into, to_onnx = formats.save, formats.to_linear, formats.fold_into, formats.to_onnx
+    save_pretrained, push_to_hub = sharing.save_pretrained, sharing.push_to_hub
 
     @classmethod
     def load(cls, path: PathLike) -> LinearTransform:
@@ -282,31 +268,6 @@ class LinearTransform:
         published by model and layer, and ``"OWNER/NAME"`` on the hub.
         """
         return cls.load(sharing.pull(name))
-
-    def save_pretrained(self, folder: PathLike, **described: Any) -> None:
-        """Write ``transform.npz`` and a model card into a folder; `glocal.transform.sharing.card` takes `described`.
-
-        The file keeps what is described, so that the card of who loads and shares it again says it too.
-        """
-        described = {**self.meta.get("card", {}), **{key: value for key, value in described.items() if value}}
-        text = sharing.card(self.weights, self.bias, self.mean, self.std, self.meta, **described)
-        replace(self, meta={**self.meta, "card": described}).save(make_folder(folder) / TRANSFORM_NAME)
-        with atomic_write(Path(folder) / "README.md") as stream:
-            stream.write(text.encode())
-
-    def push_to_hub(self, repository: str, *, private: bool = False, **described: Any) -> str:
-        """Commit what `save_pretrained` writes to a repository on the Hugging Face hub, ``OWNER/NAME``.
-
-        It is created if need be. The token is the one that ``hf auth login`` or ``$HF_TOKEN`` gives.
-
-        Returns
-        -------
-        str
-            ``hf://OWNER/NAME@COMMIT``, which `from_pretrained` takes.
-        """
-        with TemporaryDirectory() as folder:
-            self.save_pretrained(folder, **described)
-            return sharing.upload(folder, repository, private=private, message=f"glocal: {self!r}")
 
 
 pretrained = LinearTransform.from_pretrained

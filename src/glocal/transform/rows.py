@@ -51,7 +51,6 @@ def check_rows(transform: LinearTransform, X: Any, *, normalize: bool = False) -
 
     Parameters
     ----------
-    transform : LinearTransform
     X : Features, (n, p) array or tensor
         Raw (not standardized) rows. Those of `glocal extract` name their model and layer, which are compared too.
     normalize : bool
@@ -137,7 +136,6 @@ def reduced(
 
     Parameters
     ----------
-    transform : LinearTransform
     features : Features, (n, p) array, or iterable of (m, p) arrays
         Raw (not standardized) rows, of any number: memory is that of p × p and of 32 MB of rows.
     dimensions : int

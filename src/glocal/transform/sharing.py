@@ -1,4 +1,7 @@
-"""Transforms that are shared: found by name (package, files, published ones, hub), pushed to the hub, with a card."""
+"""Transforms that are shared: found by name (package, files, published ones, hub), and written with a card.
+
+What takes a `transform` is a method of `LinearTransform`.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,14 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
-
-from jaxtyping import Float
-from numpy import ndarray
 
 from glocal.data.sources import Progress, fetch, published
 from glocal.errors import FileError, ParameterError, needed, one_line
-from glocal.files import PathLike
+from glocal.files import PathLike, atomic_write, make_folder
 from glocal.transform.formats import TRANSFORM_NAME, plain
 
 PUBLISHED = "transforms/"
@@ -118,23 +120,6 @@ def pull(name: PathLike, *, progress: Progress | None = None) -> Path:
     raise ParameterError(f"no transform is called {text!r}. {hint}")
 
 
-def upload(folder: PathLike, repository: str, *, private: bool, message: str) -> str:
-    """Commit the files of a folder to a repository on the Hugging Face hub; see `LinearTransform.push_to_hub`."""
-    name = _REPOSITORY.fullmatch(repository)
-    if name is None or name[2]:
-        raise ParameterError(f"the repository to push to is {repository!r}; it must be OWNER/NAME.")
-    library = needed("huggingface_hub", "the Hugging Face hub")
-    try:
-        api = library.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
-        api.create_repo(name[1], exist_ok=True, private=private)
-        done = api.upload_folder(repo_id=name[1], folder_path=folder, commit_message=message)
-    except _errors() as error:
-        raise FileError(
-            f"the Hugging Face hub refuses {name[1]} ({one_line(error)[:200]}). Are you logged in? hf auth login."
-        ) from error
-    return f"hf://{name[1]}@{done.oid}"
-
-
 def _download(repository: str, revision: str | None) -> Path:
     """The transform of a repository, by the cache of the hub's own library."""
     library = needed("huggingface_hub", "the Hugging Face hub")
@@ -155,19 +140,51 @@ def _errors() -> tuple[type[Exception], ...]:
     return (httpx.HTTPError, OSError, ValueError)
 
 
+def save_pretrained(transform: Any, folder: PathLike, **described: Any) -> None:
+    """Write ``transform.npz`` and a model card into a folder; `glocal.transform.sharing.card` takes `described`.
+
+    The file keeps what is described, so that the card of who loads and shares it again says it too.
+    """
+    described = {**transform.meta.get("card", {}), **{key: value for key, value in described.items() if value}}
+    text = card(transform, **described)
+    replace(transform, meta={**transform.meta, "card": described}).save(make_folder(folder) / TRANSFORM_NAME)
+    with atomic_write(Path(folder) / "README.md") as stream:
+        stream.write(text.encode())
+
+
+def push_to_hub(transform: Any, repository: str, *, private: bool = False, **described: Any) -> str:
+    """Commit what `save_pretrained` writes to a repository on the Hugging Face hub, ``OWNER/NAME``.
+
+    It is created if need be. The token is the one that ``hf auth login`` or ``$HF_TOKEN`` gives.
+
+    Returns
+    -------
+    str
+        ``hf://OWNER/NAME@COMMIT``, which `from_pretrained` takes.
+    """
+    name = _REPOSITORY.fullmatch(repository)
+    if name is None or name[2]:
+        raise ParameterError(f"the repository to push to is {repository!r}; it must be OWNER/NAME.")
+    with TemporaryDirectory() as folder:
+        save_pretrained(transform, folder, **described)
+        library = needed("huggingface_hub", "the Hugging Face hub")
+        try:
+            api = library.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
+            api.create_repo(name[1], exist_ok=True, private=private)
+            message = f"glocal: {transform!r}"
+            done = api.upload_folder(repo_id=name[1], folder_path=folder, commit_message=message)
+        except _errors() as error:
+            raise FileError(
+                f"the Hugging Face hub refuses {name[1]} ({one_line(error)[:200]}). Are you logged in? hf auth login."
+            ) from error
+    return f"hf://{name[1]}@{done.oid}"
+
+
 def card(
-    weights: Float[ndarray, "p r"],
-    bias: Float[ndarray, " r"] | None,
-    mean: float,
-    std: float,
-    meta: Mapping[str, Any],
-    *,
-    licence: str | None = None,
-    base_model: str | None = None,
-    datasets: Sequence[str] = (),
+    transform: Any, *, licence: str | None = None, base_model: str | None = None, datasets: Sequence[str] = (),
     notes: str = "",
-) -> str:
-    """Write the card of a transform from its parts; see `LinearTransform`.
+) -> str:  # fmt: skip
+    """Write what others must know about a transform before they use it, as the Markdown of a model card.
 
     Parameters
     ----------
@@ -196,14 +213,15 @@ def card(
     for name in (*datasets, *([base_model] if base_model else [])):
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
             raise ParameterError(f"{name!r} is not the name of a repository on the Hugging Face hub (OWNER/NAME).")
+    meta = transform.meta
     network, layer, unit = (_at(meta, place) for place in ("source.model", "source.layer", "rows.normalised"))
     if base_model is None and re.fullmatch(r"timm:[\w.-]+", str(network)):  # the hub has it under its own name
         base_model = network.replace("timm:", "timm/")
     names = ("keep.keep", "lmbda") if _at(meta, "fit.keep") else ("method", "alpha", "lmbda", "tau", "mix")
     settings = {name.rpartition(".")[2]: _at(meta, f"fit.{name}") for name in names}
     facts = {
-        "dimensions": "{} to {}".format(*weights.shape),
-        "mean and std": f"{mean:.6g}, {std:.6g}",
+        "dimensions": "{} to {}".format(*transform.weights.shape),
+        "mean and std": f"{transform.mean:.6g}, {transform.std:.6g}",
         "preprocessing": _at(meta, "source.preprocessing") or "not recorded",
         "settings": ", ".join(f"{k} {v}" for k, v in settings.items() if v is not None) or "not recorded",
         **{what: _at(meta, place) for what, place in _FACTS.items()},
@@ -228,7 +246,7 @@ def card(
         said=" Each row is scaled to length 1 first." if unit else "",
         normalize=", normalize=True" if unit else "",
         X="X / np.linalg.norm(X, axis=1, keepdims=True)" if unit else "X",
-        bias="" if bias is None else ' + file["bias"]',
+        bias="" if transform.bias is None else ' + file["bias"]',
         notes=f"\n{notes.strip()}\n" if notes else "",
         licence=licence or "None is stated",
     )
