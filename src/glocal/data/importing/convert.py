@@ -15,7 +15,7 @@ from glocal.data.answers import Answers
 from glocal.data.importing.table import Imported, import_table, sifted
 from glocal.data.tables import names_columns, read_numbers, read_table
 from glocal.errors import DataError, ParameterError
-from glocal.files import PathLike, file_sha256, read_lines, read_npy, read_npz, reading
+from glocal.files import PathLike, file_sha256, read_lines, read_npz, reading
 
 RULE = (
     "of one reference and one person, every two known similarities; the choice is the larger, its weight their "
@@ -59,6 +59,9 @@ def import_answers(
     if unread := [name for name in given if name not in allowed]:
         raise ParameterError(f"{unread[0]} does not apply to the format {format}, which has {', '.join(allowed)}.")
     found = read(path, **given)
+    answers = found.answers
+    if answers.names is not None:
+        answers.check_range(len(answers.names), what="the list of object ids", unit="lines")
     how = {
         name: Path(value).name if isinstance(value, Path) else value for name, value in given.items() if name != "names"
     }
@@ -74,16 +77,7 @@ def read_things(
 
     They count objects in the order in which these were collected, which a sort index (`order`) maps to that of `names`.
     """
-    answers = replace(Answers.load(path, odd_column=odd_column, base=base, order=order), names=names)
-    how = "the file's own" if order is None else "through the sort index"
-    return Imported(_in_range(answers), {}, {"object order": how})
-
-
-def _in_range(answers: Answers) -> Answers:
-    """The answers, whose objects are all in the list of their names."""
-    if answers.names is not None:
-        answers.check_range(len(answers.names), what="the list of object ids", unit="lines")
-    return answers
+    return Imported(replace(Answers.load(path, odd_column=odd_column, base=base, order=order), names=names))
 
 
 def read_cblearn(path: PathLike, *, names: Sequence[str] | None = None, base: int = 0) -> Imported:
@@ -92,29 +86,24 @@ def read_cblearn(path: PathLike, *, names: Sequence[str] | None = None, base: in
     A response is 1 or true where that is so, -1 or false where it is not, 0 where it is undecided; other counts are
     that many answers.
     """
-    if Path(path).suffix.lower() == ".npy":
-        found = {"query": np.array(read_npy(path, what="answers"))}
-    else:
-        fix = "It must hold an array named query."
-        found = read_npz(path, what="answers", fix=fix, required=("query",), optional=("response",))
-    query, signs = found["query"], found.get("response", np.ones(len(found["query"]) if found["query"].ndim else 0))
-    if query.ndim != 2 or query.shape[1] != 3 or query.dtype.kind not in "iu":
-        raise DataError(f"{path} holds {query.dtype} of shape {query.shape}; comparisons are (t, 3) integers.")
-    if signs.shape != (len(query),) or signs.dtype.kind not in "biuf" or not np.isfinite(signs).all():
+    fix = "It must hold an array named query."
+    found = read_npz(path, what="answers", fix=fix, required=("query",), optional=("response",))
+    query, signs = found["query"], found.get("response", np.ones(found["query"].shape[:1]))
+    if query.shape != (len(signs), 3) or signs.ndim != 1 or signs.dtype.kind not in "biuf":
         raise DataError(
-            f"{path} has responses of {signs.dtype} and shape {signs.shape}; {len(query)} comparisons need a finite "
-            "number, or true or false, each."
+            f"{path} has queries of shape {query.shape} and responses of shape {signs.shape} and type {signs.dtype}; "
+            "comparisons are (t, 3) integers, with a number, or true or false, each."
         )
-    if "response" in found and np.isin(signs, (0, 1)).all():
+    if np.isin(signs, (0, 1)).all():
         signs = 2 * signs.astype(float) - 1  # as cblearn reads it: these are false and true
     i, j, k = query.T
-    reasons = {"equal alternatives": (i == j) | (i == k) | (j == k), "no answer": signs == 0}
+    reasons = {"equal alternatives": (i == j) | (i == k) | (j == k), "no answer": ~(np.abs(signs) > 0)}
     taken, dropped = sifted(reasons)
     objects, weights = np.where((signs > 0)[:, None], query, query[:, [0, 2, 1]]), np.abs(signs[taken]).astype(float)
     answers = Answers.from_array(
         objects[taken], base=base, kind="anchor", names=names, weights=None if (weights == 1).all() else weights
     )
-    return Imported(_in_range(answers), dropped, {"responses": "yes" if "response" in found else "none"})
+    return Imported(answers, dropped)
 
 
 def read_alignet(path: PathLike, *, limit: int = 1_000_000, seed: int = 42) -> Imported:
@@ -126,15 +115,14 @@ def read_alignet(path: PathLike, *, limit: int = 1_000_000, seed: int = 42) -> I
     fix = "It must hold similarities, and indices or filenames of the pictures."
     required = ("similarities",)
     found = read_npz(path, what="answers", fix=fix, required=required, optional=("indices", "filenames"))
-    similarities, shown = found["similarities"], found.get("indices", found.get("filenames", np.empty(0)))
+    similarities, shown = found["similarities"], found.get("filenames", found.get("indices", np.empty(0)))
     if similarities.shape != shown.shape or shown.shape[1:] != (3,) or not len(shown) or similarities.dtype.kind != "f":
         raise DataError(
             f"{path} has similarities of shape {similarities.shape} and pictures of shape {shown.shape}; both must be "
             "(t, 3), three pictures and the similarities of their three pairs, of one triplet or more."
         )
     rows = drawn(len(shown), max(1, limit // 3), seed)
-    _, first, member = np.unique(shown[rows], return_index=True, return_inverse=True)
-    names = [str(label) for label in found.get("filenames", shown)[rows].reshape(-1)[first]]
+    names, member = np.unique(shown[rows].astype(np.str_), return_inverse=True)
     scores = similarities[rows].astype(np.float64)
     finite = np.isfinite(scores).all(axis=1)
     scores = np.exp(scores[finite] - scores[finite].max(axis=1, keepdims=True))
@@ -142,8 +130,7 @@ def read_alignet(path: PathLike, *, limit: int = 1_000_000, seed: int = 42) -> I
         member.reshape(-1, 3)[finite], counts=scores / scores.sum(axis=1, keepdims=True), names=names
     )
     dropped = {"triplets beyond the limit": len(shown) - len(rows), "similarities not finite": int((~finite).sum())}
-    understood = {"weights": "softmax of s01, s02 and s12"}
-    return Imported(answers, {reason: n for reason, n in dropped.items() if n}, understood)
+    return Imported(answers, {reason: n for reason, n in dropped.items() if n})
 
 
 def read_matrix(
@@ -152,8 +139,8 @@ def read_matrix(
 ) -> Imported:  # fmt: skip
     """One matrix (n, n), or one a person (people, n, n): choices by `RULE`, of which some are drawn above `limit`.
 
-    `values` says what it holds. NaN is a pair that is not known, the diagonal is not read. Names in the first line of a
-    text are those of the objects.
+    `values` says what it holds. NaN is a pair that is not known, the diagonal is not read, and equal similarities give
+    no choice. Names in the first line of a text are those of the objects.
     """
     if values not in ("similarity", "dissimilarity"):
         raise ParameterError(f"values is {values!r}; say what a matrix holds: similarity or dissimilarity.")
@@ -161,47 +148,32 @@ def read_matrix(
     n, names = matrices.shape[-1], listed if names is None else names
     if names is not None and len(names) != n:
         raise DataError(f"{path} is about {n} objects, but the list of object ids has {len(names)}.")
-    sign = 1 if values == "similarity" else -1
-    known = np.isfinite(matrices) & ~np.eye(n, dtype=bool)
-    person, i, j = np.nonzero(known)
-    found = compared(person, i, j, sign * matrices[known], limit, seed)
-    answers = replace(found.answers, names=names, person=found.answers.person if len(matrices) > 1 else None)
-    return replace(found, answers=answers, understood={"pairs": RULE})
-
-
-def compared(
-    person: Int[np.ndarray, " k"], i: Int[np.ndarray, " k"], j: Int[np.ndarray, " k"],
-    similarity: Float[np.ndarray, " k"], limit: int, seed: int,
-) -> Imported:  # fmt: skip
-    """Choices from known similarities of object j to object i, in the order of (person, i), by `RULE`.
-
-    Equal similarities give no choice.
-    """
-    start = np.flatnonzero(np.r_[True, (np.diff(i) != 0) | (np.diff(person) != 0)][: len(i)])
-    size = np.diff(np.r_[start, len(i)])
-    before = np.r_[0, np.cumsum(size * (size - 1) // 2)]
-    chosen = drawn(int(before[-1]), limit, seed)
-    group = np.searchsorted(before, chosen, side="right") - 1
-    within = chosen - before[group]
-    q = ((1 + np.sqrt(1 + 8 * within.astype(np.float64))) // 2).astype(np.int64)  # the pairs (p, q), p < q, in turn
-    q += (q * (q + 1) // 2 <= within).astype(np.int64) - (q * (q - 1) // 2 > within)
-    p, q = start[group] + within - q * (q - 1) // 2, start[group] + q
-    p, q = np.where(similarity[q] > similarity[p], (q, p), (p, q))
-    difference = similarity[p] - similarity[q]
-    unequal = difference > 0
+    matrices[:, range(n), range(n)] = np.nan
+    S = (matrices if values == "similarity" else -matrices).reshape(-1, n)  # a row for each person and reference
+    known = np.isfinite(S)
+    size = known.sum(axis=1)
+    ends = np.cumsum(size * (size - 1) // 2)
+    # NOTE 1,854 objects have three billion comparisons: their numbers are drawn, and only those that are drawn are made
+    number = drawn(int(ends[-1]), limit, seed)
+    row = np.searchsorted(ends, number, side="right")
+    number = number - np.r_[0, ends][row]  # of the pairs (0, 1), (0, 2), (1, 2), (0, 3), … of a row's known objects
+    second = ((1 + np.sqrt(1 + 8 * number)) // 2).astype(np.int64)
+    first = number - second * (second - 1) // 2
+    objects = np.argsort(~known, axis=1, kind="stable")  # the known ones of each row before the others
+    j, k = objects[row, first], objects[row, second]
+    difference = S[row, j] - S[row, k]
+    j, k = np.where(difference > 0, (j, k), (k, j))
+    unequal = difference != 0
     if not unequal.any():
-        raise DataError("no object has two known similarities that differ; nothing can be compared.")
-    span = np.full(int(person.max()) + 1, -np.inf), np.full(int(person.max()) + 1, np.inf)
-    np.maximum.at(span[0], person, similarity)
-    np.minimum.at(span[1], person, similarity)
-    by = person[p][unequal]
-    weights = difference[unequal] / (span[0] - span[1])[by]
-    answers = Answers(np.stack([i[p], j[p], j[q]], axis=1)[unequal], weights, kind="anchor", person=by)
-    counts = {
-        "comparisons beyond the limit": int(before[-1]) - len(chosen),
-        "equal similarities": int((~unequal).sum()),
-    }
-    return Imported(answers, {reason: n for reason, n in counts.items() if n})
+        raise DataError(f"{path}: no object has two known similarities that differ; nothing can be compared.")
+    person, reference = np.divmod(row, n)
+    span = np.nanmax(matrices, axis=(1, 2), initial=-np.inf) - np.nanmin(matrices, axis=(1, 2), initial=np.inf)
+    answers = Answers(
+        np.stack([reference, j, k], axis=1)[unequal], (np.abs(difference) / span[person])[unequal], kind="anchor",
+        names=names, person=person[unequal] if len(matrices) > 1 else None,
+    )  # fmt: skip
+    dropped = {"comparisons beyond the limit": int(ends[-1]) - len(row), "equal similarities": int((~unequal).sum())}
+    return Imported(answers, {reason: n for reason, n in dropped.items() if n}, {"pairs": RULE})
 
 
 def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | None]:
@@ -211,19 +183,17 @@ def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | 
         numbers = read_numbers(path, what="answers")
     else:
         table = read_table(path, what="answers")
-        names = [*table][1:] if table.shape[1] == len(table) + 1 else [*table]  # the names again, in the first
+        names = [*table][-len(table) :]  # a first column has the names again
         with reading(path, "answers", "All below the names must be numbers."):
             numbers = table[names].replace("", "nan").to_numpy(dtype=float)
     matrices = numbers[None] if numbers.ndim == 2 else numbers
-    if matrices.ndim != 3 or matrices.shape[1] != matrices.shape[2] or numbers.dtype.kind not in "fiu":
+    _, n, m = matrices.shape if matrices.ndim == 3 else (0, 0, 0)
+    if not 3 <= n == m or numbers.dtype.kind not in "fiu":
         raise DataError(
             f"{path} holds {numbers.dtype} of shape {numbers.shape}; similarities are real numbers of shape (n, n), or "
-            "(people, n, n)."
+            "(people, n, n), of 3 objects or more."
         )
-    matrices = np.where(np.isfinite(matrices), matrices, np.nan).astype(np.float64)
-    if matrices.shape[1] < 3 or np.isnan(matrices).all():
-        raise DataError(f"{path} has known similarities of fewer than 3 objects; nothing can be compared.")
-    return matrices, names
+    return np.where(np.isfinite(matrices), matrices, np.nan).astype(np.float64), names
 
 
 def drawn(total: int, limit: int, seed: int) -> Int[np.ndarray, " k"]:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,26 +116,23 @@ def import_table(
         if table.empty:
             raise DataError(f"{path} has no row in which {name} is {value!r}.")
     roles = _roles(table, columns or {}, path)
-    kind, shown, picked, notes = _question(table, roles, path)
+    kind, shown, picked = _question(table, roles, path)
     objects, listed = _indices(shown, names, base)
     ordered = _in_order(kind, objects, picked)
     known, passed, useless = _catch(kind, ordered)
     lists, votes = _lists(table, roles, path), _votes(table, roles, path)
-    width = (ordered != _NOBODY).sum(axis=1)
     reasons = {
         "an object that is not in the list of object ids": (objects == _NOT_LISTED).any(axis=1),
-        "an object is missing": width < 3,
+        "an object is missing": (objects == _NOBODY).any(axis=1),
         "no answer": picked < 0,
         "no vote": np.zeros(len(table), dtype=bool) if votes is None else votes.sum(axis=1) == 0,
     }
     caught = known & sifted(reasons)[0] & (votes is None)
-    reasons |= {"catch trial": known, "equal alternatives": useless}
-    most = int(np.bincount(width[sifted(reasons)[0]], minlength=4).argmax())
-    taken, dropped = sifted({**reasons, "another number of objects than most": width != most})
+    taken, dropped = sifted(reasons | {"catch trial": known, "equal alternatives": useless})
     if len(table) < n_read:
         dropped = {"another kind of row": n_read - len(table), **dropped}
     answers = Answers.from_array(
-        ordered[taken, :most],
+        ordered[taken],
         base=base,
         kind=kind,
         counts=None if votes is None else votes[taken],
@@ -143,9 +141,7 @@ def import_table(
         catch_person=lists["person"][caught] if caught.any() and "person" in lists else None,
         **{name: values[taken] for name, values in lists.items()},
     )
-    if listed is not None:
-        answers.check_range(len(listed), what="the list of object ids", unit="lines")
-    return Imported(answers, dropped, {"columns": {role: ", ".join(of) for role, of in roles.items()}, **notes})
+    return Imported(answers, dropped, {"columns": {role: ", ".join(of) for role, of in roles.items()}})
 
 
 def sifted(reasons: Mapping[str, Bool[np.ndarray, " t"]]) -> tuple[Bool[np.ndarray, " t"], dict[str, int]]:
@@ -174,17 +170,17 @@ def to_csv(answers: Answers, path: PathLike) -> None:
     width, names = answers.objects.shape[1], answers.names
     titles = COLUMNS.get(answers.kind, COLUMNS["anchor"]) + tuple(f"farther{i}" for i in range(2, width - 1))
     shown = answers.objects if names is None else np.array(names, dtype=object)[answers.objects]
-    if names is not None:
-        used = {names[i] for i in answers.named().tolist()}
-        if changed := [name for name in used if _parts(name) != [name] or name in ("", *NONE)]:
-            raise DataError(f"an object is named {changed[0]!r}, which a table would change. Save .npz, or rename it.")
-        if all(map(_WHOLE.fullmatch, used)):
-            raise DataError("the names of the objects are numbers, which a table has for indices. Save .npz.")
+    used = [] if names is None else [names[i] for i in answers.named().tolist()]
+    changed = [name for name in used if _parts(name) != [name] or name in ("", *NONE)]
+    if changed or (used and all(map(_WHOLE.fullmatch, used))):
+        raise DataError(
+            f"an object is named {(changed or used)[0]!r}, which a table would change. Save .npz, or rename it."
+        )
     known = {"weight": answers.weights, "person": answers.person, "seconds": answers.seconds}
-    table = {title: shown[:, i] for i, title in enumerate(titles)}
-    table |= {name: values for name, values in known.items() if values is not None}
+    table = pd.DataFrame(shown, columns=titles)
+    table = table.assign(**{name: values for name, values in known.items() if values is not None})
     with atomic_write(path) as stream:
-        stream.write(pd.DataFrame(table).to_csv(index=False).encode())
+        stream.write(table.to_csv(index=False).encode())
 
 
 def _rows_of(path: PathLike) -> pd.DataFrame:
@@ -205,8 +201,6 @@ def _trials(text: str) -> list[dict[str, Any]]:
         value = json.loads(text)
     except ValueError:  # servers append a JSON text for each person
         value = [json.loads(line) for line in text.splitlines() if line.strip()]
-    if isinstance(value, dict):
-        value = value.get("trials", value.get("data", [value]))
     blocks = value if all(isinstance(part, list) for part in value) else [value]
     several = len(blocks) > 1
     return [{"list_of_trials": i} | trial if several else trial for i, block in enumerate(blocks) for trial in block]
@@ -236,11 +230,11 @@ def _roles(table: pd.DataFrame, given: Mapping[str, str], path: PathLike) -> dic
 
 def _question(
     table: pd.DataFrame, roles: dict[str, list[str]], path: PathLike
-) -> tuple[str, Shaped[np.ndarray, "t m"], Int[np.ndarray, " t"], dict[str, str]]:
-    """The kind, the objects of each trial as texts, the column of the one that was picked, and what to say of it."""
+) -> tuple[str, Shaped[np.ndarray, "t m"], Int[np.ndarray, " t"]]:
+    """The kind, the objects of each trial as texts, and the column of the one that was picked."""
     star = "reference" in roles
     names = next((names for names in _SHOWN if ("reference" in names) == star and set(names) <= roles.keys()), ())
-    pick = next((roles[role] for role in ("closer", "odd", "chosen") if role in roles), [])
+    pick = next((roles[role][0] for role in ("closer", "odd", "chosen") if role in roles), None)
     voted = {"left_votes", "right_votes"} <= roles.keys()
     if not names or not (pick or voted):
         raise DataError(
@@ -251,14 +245,13 @@ def _question(
     shown = np.concatenate([_cells(table, column, path) for name in names for column in roles[name]], axis=1)
     if shown.shape[1] < 3:
         raise DataError(f"{path} shows {shown.shape[1]} things in each trial; an answer is about three or more.")
-    if names[-1] in ("odd", "farther") or voted:
-        picked, n_picked = np.full(len(table), 2 if names[-1] == "odd" else 1), len(pick)
+    if names[-1] in ("odd", "farther") or pick is None:
+        picked = np.full(len(table), 2 if names[-1] == "odd" else 1)
     else:
-        picks = np.concatenate([_cells(table, column, path) for column in pick], axis=1)
         words = [*names[star:]] if len(names) > 2 else []
-        picked, n_picked = _picked(picks[:, 0], shown, words, star, path), picks.shape[1]
+        picked = star + _picked(_cells(table, pick, path)[:, 0], shown[:, star:], words, path)
     kind = "odd-one-out" if not star else "anchor" if shown.shape[1] == 3 else "nearest-of-n"
-    return kind, shown, picked, {"ranking": "the first choice is read"} if n_picked > 1 else {}
+    return kind, shown, np.where((shown != "").all(axis=1), picked, -1)
 
 
 def _cells(table: pd.DataFrame, name: str, path: PathLike) -> Shaped[np.ndarray, "t k"]:
@@ -268,9 +261,7 @@ def _cells(table: pd.DataFrame, name: str, path: PathLike) -> Shaped[np.ndarray,
     if name not in table:
         raise DataError(f"{path} has no column {name!r}; it has {', '.join(list(table)[:12])}.")
     member, distinct = pd.factorize(table[name])  # most tables name few objects often
-    lists = list(map(_parts, distinct))
-    width = max(map(len, lists))
-    return np.array([[*parts, *[""] * (width - len(parts))] for parts in lists], dtype=np.str_)[member]
+    return np.array([*zip_longest(*map(_parts, distinct), fillvalue="")], dtype=np.str_).T[member]
 
 
 def _parts(cell: str) -> list[str]:
@@ -290,38 +281,30 @@ def _parts(cell: str) -> list[str]:
 
 
 def _picked(
-    texts: Shaped[np.ndarray, " t"], shown: Shaped[np.ndarray, "t m"], words: list[str], star: bool, path: PathLike
+    texts: Shaped[np.ndarray, " t"], offered: Shaped[np.ndarray, "t k"], words: list[str], path: PathLike
 ) -> Int[np.ndarray, " t"]:
-    """The column of what was picked, or -1: a cell holds the object, the name of its column, or its place."""
-    first = int(star)
-    texts = np.where((shown != "").sum(axis=1) < 3, "", texts)  # rows of another kind answer other questions
-    given = texts != ""
-    offered = texts[:, None] == shown
-    offered[:, :first] = False
-    if (offered.any(axis=1) | ~given).all():
-        return np.where(given, offered.argmax(axis=1), -1)
-    lowered = np.char.lower(texts)
-    if words and np.isin(lowered[given], words).all():
-        return np.array([first + words.index(text) if text else -1 for text in lowered.tolist()])
-    places, n = _integers(texts), shown.shape[1] - first
-    if places is not None:
-        low, high = int(places[given].min()), int(places[given].max())
-        base = 0 if low >= 0 and high < n else 1 if low >= 1 and high <= n else None
-        if base is not None:
-            return np.where(given, places + first - base, -1)
-    row = int(np.flatnonzero(given & ~offered.any(axis=1))[0])
+    """Which of what was offered was picked: a cell holds the object, the name of its column, or its place."""
+    import pandas as pd
+
+    given = (texts != "") & (offered != "").all(axis=1)  # rows of another kind answer other questions
+    places, columns = pd.to_numeric(texts, errors="coerce")[:, None], np.arange(offered.shape[1])
+    named = np.char.lower(texts)[:, None] == np.array(words or [""])
+    for found in (offered == texts[:, None], named, places == columns, places == columns + 1):
+        if found[given].any(axis=1).all():
+            return np.where(given, found.argmax(axis=1), -len(columns))
+    row = int(np.flatnonzero(given & ~(offered == texts[:, None]).any(axis=1))[0])
     raise DataError(
-        f"{path}: in trial {row} {texts[row][:60]!r} was picked among {', '.join(shown[row, first:])[:200]}; it must "
-        "be one of these objects, the name of its column, or its place counted from 0 or 1."
+        f"{path}: in trial {row} {texts[row][:60]!r} was picked among {', '.join(offered[row])[:200]}; it must be one "
+        "of these objects, the name of its column, or its place counted from 0 or 1."
     )
 
 
 def _in_order(kind: str, objects: Int[np.ndarray, "t m"], picked: Int[np.ndarray, " t"]) -> Int[np.ndarray, "t m"]:
-    """The columns in the order of `Answers`: the odd one last, or the picked one after the reference; gaps are last."""
+    """The columns in the order of `Answers`: the odd one last, or the picked one after the reference."""
     column = np.arange(objects.shape[1])
     chosen = column == picked[:, None]
     rank = chosen.astype(int) if kind == "odd-one-out" else np.where(column == 0, 0, np.where(chosen, 1, 2))
-    return np.take_along_axis(objects, np.argsort(np.where(objects == _NOBODY, 3, rank), axis=1, kind="stable"), axis=1)
+    return np.take_along_axis(objects, np.argsort(rank, axis=1, kind="stable"), axis=1)
 
 
 def _catch(
@@ -331,14 +314,11 @@ def _catch(
 
     The right answer is the third object beside two equal ones, or the alternative that is the reference itself.
     """
-    there = ordered != _NOBODY
-    ascending = np.sort(np.where(there, ordered, -np.arange(10, ordered.shape[1] + 10)), axis=1)
-    repeats = np.count_nonzero(ascending[:, 1:] == ascending[:, :-1], axis=1)
-    passed = ordered[:, 0] == ordered[:, 1]
+    repeats = np.count_nonzero(np.diff(np.sort(ordered, axis=1), axis=1) == 0, axis=1)
     known = repeats == 1
     if kind != "odd-one-out":
-        known &= ((ordered[:, 1:] == ordered[:, :1]) & there[:, 1:]).sum(axis=1) == 1
-    return known, passed, (repeats > 0) & ~known
+        known &= (ordered[:, 1:] == ordered[:, :1]).any(axis=1)
+    return known, ordered[:, 0] == ordered[:, 1], (repeats > 0) & ~known
 
 
 def _indices(
@@ -346,11 +326,10 @@ def _indices(
 ) -> tuple[Int[np.ndarray, "t m"], Sequence[str] | None]:
     """Objects as integers, -1 where there is none, -2 where a name is not in the list; and the list of their names."""
     distinct, member = np.unique(shown, return_inverse=True)
-    texts = distinct.tolist()
-    numbers = _integers(distinct)
+    texts, numbers = distinct.tolist(), _integers(distinct)
     if numbers is not None and not (names is not None and not base and {*texts} - {""} <= {*names}):
-        if (numbers < _NOBODY).any():
-            raise DataError(f"a trial names object {int(numbers.min())}; indices of objects must be at least 0.")
+        if numbers.min() < _NOBODY:
+            raise DataError(f"a trial names object {numbers.min()}; indices of objects must be at least 0.")
         return numbers[member.reshape(shown.shape)], names
     if base:
         raise DataError("the objects of the trials are names, not numbers; leave out base=1.")
@@ -401,8 +380,7 @@ def _votes(table: pd.DataFrame, roles: dict[str, list[str]], path: PathLike) -> 
     columns = [roles[role][0] for role in ("left_votes", "right_votes", "votes") if role in roles]
     left, right, *number = (np.nan_to_num(_numbers(table, column, path)) for column in columns)
     votes = np.stack([left, right], axis=1)
-    return (
-        np.where(np.isclose(votes.sum(axis=1), 1, atol=1e-3)[:, None], votes * number[0][:, None], votes)
-        if number
-        else votes
-    )
+    if number:
+        shares = np.isclose(left + right, 1, atol=1e-3)
+        votes[shares] *= number[0][shares, None]
+    return votes
