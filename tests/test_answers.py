@@ -187,7 +187,7 @@ def test_a_table_of_names_is_sent_to_the_import(tmp_path):
         ([[0, 1, 2]] * 2, {"weights": [0, 0]}, "weights"),
         ([[0, 1, 2]], {"weights": ["x"]}, "weights"),
         ([[0, 1, 2]], {"counts": [[1, 2]]}, "kind='anchor'"),
-        ([[0, 1, 2]], {"counts": [[1, 2, -1]]}, "votes"),
+        ([[0, 1, 2]], {"counts": [[1, 2, -1]]}, "weights"),
         ([[0, 1, 2]], {"counts": [1, 2, 3]}, "counts"),
         ([[0, 1, 2]], {"person": [1, 2]}, "person"),
         ([[0, 1, 2]], {"seconds": ["a"]}, "seconds"),
@@ -288,7 +288,6 @@ def test_a_bad_text_is_named(tmp_path, content, error, noun):
         ({"objects": [[0, 1, 2]]}, FileError, "answers"),
         ({"answers": [[0, 1, 2]], "kind": 3}, DataError, "kind"),
         ({"answers": [[0, 1, 2]], "counts": [[1, 2]]}, DataError, "counts"),
-        ({"answers": [[0, 1, 2]], "names": [1, 2, 3]}, DataError, "names"),
     ],
 )
 def test_a_wrong_archive_is_named(tmp_path, arrays, error, noun):

@@ -14,7 +14,7 @@ from pydantic import Field
 from glocal._version import __version__
 from glocal.cli.forms import flat
 from glocal.cli.inputs import AnswersFile, AnswersForm, FeaturesPath, names_of
-from glocal.cli.output import AsJson, in_options, progress_bar, put, put_json, put_table, say, show
+from glocal.cli.output import AsJson, in_options, progress_bar, put_json, put_table, say, show
 from glocal.data.check import SEVERITIES, Case, Finding, diagnose, finding
 from glocal.data.features import Features
 from glocal.data.importing import FORMATS, import_answers
@@ -101,22 +101,21 @@ def split_command(
         sides = split_answers(joined.answers, len(loaded), folds=folds, fold=fold, seed=seed)
     else:
         sides = split_persons(joined.answers, folds=folds, fold=fold, seed=seed)
-    kept = answers.select(joined.kept)
-    parts = {name: kept.select(side) for name, side in zip(("train", "heldout"), sides, strict=True)}
-    if empty := [name for name, part in parts.items() if not len(part)]:
+    train, heldout = (answers.select(joined.kept).select(side) for side in sides)
+    if not len(train) or not len(heldout):
+        empty = "heldout" if len(train) else "train"
         raise DataError(
-            f"no answer falls into the {empty[0]} part of fold {fold} of {folds}. Use another number of folds."
+            f"no answer falls into the {empty} part of fold {fold} of {folds}. Use another number of folds."
         )
     make_folder(out)
-    for name, part in parts.items():
-        part.save(out / f"{name}.npz")
-    train, heldout = map(len, parts.values())
-    between = len(kept) - train - heldout
-    counts = {"train": train, "heldout": heldout, "between": between, "n_dropped": joined.n_dropped}
+    train.save(out / "train.npz")
+    heldout.save(out / "heldout.npz")
+    counts = {"train": len(train), "heldout": len(heldout)}
+    counts |= {"between": len(joined.answers) - len(train) - len(heldout), "n_dropped": joined.n_dropped}
     show(
         as_json, {**counts, "folds": folds, "fold": fold, "seed": seed, "out": str(out)},
-        f"{train} answers to train on, {heldout} held out (fold {fold} of {folds}, seed {seed})",
-        f"{between} left out: their {by} lie in both parts; {joined.n_dropped} dropped: no features",
+        f"{len(train)} answers to train on, {len(heldout)} held out (fold {fold} of {folds}, seed {seed})",
+        f"{counts['between']} left out: their {by} lie in both parts; {joined.n_dropped} dropped: no features",
         f"written to {out / 'train.npz'} and {out / 'heldout.npz'}",
     )  # fmt: skip
 
@@ -165,33 +164,29 @@ def import_command(
             file, format, names=object_ids, columns=_pairs(column, "--column"), where=_pairs(where, "--where"),
             **form.model_dump(),
         )  # fmt: skip
-    answers, passed, understood = found.answers, found.answers.catch_passed, found.understood
-    answers.save(out, provenance={"version": __version__, **understood, "dropped": found.dropped})
+    answers, passed = found.answers, found.answers.catch_passed
+    answers.save(out, provenance={"version": __version__, **found.understood, "dropped": found.dropped})
     catch = None if passed is None else {"n": len(passed), "passed": int(passed.sum())}
     record = {
         "n": len(answers), "kind": answers.kind, "objects": len(answers.named()), "people": answers.n_people,
-        "total_weight": answers.total_weight, "chance": answers.chance, "catch": catch, "dropped": found.dropped,
-        "understood": understood, "out": str(out),
+        "catch": catch, "dropped": found.dropped, "understood": found.understood, "out": str(out),
     }  # fmt: skip
     people = "" if answers.n_people is None else f" of {answers.n_people} people"
-    weights = "" if answers.weights is None else f", total weight {answers.total_weight:.6g}"
-    told = [f"{len(answers)} answers ({answers.kind}){people} about {len(answers.named())} objects{weights}"]
-    if columns := understood.get("columns"):
-        told.append("columns: " + ", ".join(f"{role} is {name!r}" for role, name in columns.items()))
-    told += [f"rankings: {ranking}" for ranking in [understood.get("ranking")] if ranking]
-    told += [f"left out: {n} × {reason}" for reason, n in found.dropped.items()]
-    told += [f"catch trials with a known answer: {catch['passed']} of {catch['n']} passed"] if catch else []
-    show(as_json, record, *told, f"written to {out}")
+    columns = [f"{role} is column {name}" for role, name in found.understood.get("columns", {}).items()]
+    show(
+        as_json, record,
+        f"{len(answers)} answers ({answers.kind}){people} about {len(answers.named())} objects",
+        *columns,
+        *(f"left out: {n} × {reason}" for reason, n in found.dropped.items()),
+        f"written to {out}",
+    )  # fmt: skip
 
 
 def _pairs(given: list[str] | None, option: str) -> dict[str, str] | None:
-    pairs = {}
-    for text in given or []:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise ParameterError(f"{option} is {text!r}; give NAME=VALUE.")
-        pairs[name.strip()] = value.strip()
-    return pairs or None
+    pairs = [text.partition("=") for text in given or []]
+    if wrong := next(("".join(pair) for pair in pairs if not (pair[0].strip() and pair[1])), None):
+        raise ParameterError(f"{option} is {wrong!r}; give NAME=VALUE.")
+    return {name.strip(): value.strip() for name, _, value in pairs} or None
 
 
 @app.command("fetch")
@@ -210,30 +205,20 @@ def fetch_command(
 
     Example: glocal data fetch transforms/clip_ViT-L/14/visual things/triplets-test10 things/sortindex --out data
     """
-    known, folder = published(), cache_folder()
+    known = published()
     if not names:
-        files = [{**asdict(one), "cached": (folder / one.path).is_file()} for one in known.values()]
         if as_json:
-            put_json({"cache": str(folder), "files": files, "image_sets": list(image_sets().values())})
-            return
-        put(f"files, kept in {folder}")
-        put_table(
-            ("name", "size", "cached", "licence", "what"),
-            [
-                (one.name, f"{one.size / 1e6:.3g} MB" if one.size else "?", "yes" * (folder / one.path).is_file(),
-                 one.licence, one.what + (f". NOTE: {one.warning}" if one.warning else ""))
-                for one in known.values()
-            ],
-        )  # fmt: skip
-        put("", f"image data sets of glocal extract NAME:SPLIT, kept below --root, or in {folder / 'images'}")
-        put_table(
-            ("name", "size", "splits", "terms", "what"),
-            [
-                (name, one["size"], ", ".join(one["splits"]), one["terms"], one["what"])
-                for name, one in image_sets().items()
-            ],
-        )
-        return
+            files = [asdict(one) for one in known.values()]
+            return put_json({"cache": str(cache_folder()), "files": files, "image_sets": list(image_sets().values())})
+        rows = [
+            (one.name, f"{one.size / 1e6:.3g} MB" if one.size else "?", one.licence, f"{one.what}. {one.warning or ''}")
+            for one in known.values()
+        ]
+        for name, one in image_sets().items():
+            rows.append(
+                (name, one["size"], one["terms"], f"{one['what']}; for extract {name}:{'|'.join(one['splits'])}")
+            )
+        return put_table(("name", "size", "licence or terms", "what"), rows)
     if unknown := [name for name in names if name not in known]:
         fetch(unknown[0])  # says which names are near
     results = []

@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,7 @@ _IMPORT = (
     "Tables of names, or with other columns, are converted by glocal data import (--column odd=COLUMN), in Python by "
     "import_answers."
 )
-_TYPES = {
-    "weights": ("fiub", "real numbers"), "seconds": ("fiub", "real numbers"), "catch_passed": ("b", "true or false"),
-}  # fmt: skip
+_TYPES = {"weights": "fiub", "seconds": "fiub", "catch_passed": "b"}  # of the others: integers or names
 _LISTS = ("weights", "person", "seconds", "names", "catch_passed", "catch_person")
 
 
@@ -89,7 +88,7 @@ class Answers:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise DataError(f"kind is {self.kind!r}; allowed are {', '.join(KINDS)}.")
-        objects = _objects(self.objects)
+        objects = _integers(self.objects)
         _check_objects(objects, self.kind)
         kept = _lists(len(objects), {name: getattr(self, name) for name in _LISTS})
         for name, value in ({"objects": _frozen(np.require(objects, np.int32, "C"))} | kept).items():
@@ -130,7 +129,7 @@ class Answers:
         DataError
             As `Answers`, or a convention that the indices contradict.
         """
-        objects = _objects(array)
+        objects = _integers(array)
         if odd_column not in (0, 1, 2):
             raise DataError(f"odd column is {odd_column}; allowed are 0, 1 and 2 (columns are counted from 0).")
         if base not in (0, 1):
@@ -270,9 +269,6 @@ class Answers:
                 f"{len(self.pairs)} candidate pairs need that many numbers of votes each."
             )
         votes = counts * (1.0 if self.weights is None else self.weights[:, None])
-        bad = ~np.isfinite(votes) | (votes < 0)
-        if bad.any():
-            raise DataError(f"counts hold {votes[bad][0]}; votes must be finite and at least 0.")
         rows, pairs = np.nonzero(votes)
         objects = np.stack([self.choosing(j) for j in range(len(self.pairs))], axis=1)[rows, pairs]
         return replace(self.select(rows), objects=objects, weights=votes[rows, pairs])
@@ -318,12 +314,7 @@ def _read(path: PathLike) -> dict[str, Any]:
         fix = "Write it with Answers.save, or numpy.savez(path, answers=…, kind=…)."
         optional = ("kind", "counts", *_LISTS)
         found: dict[str, Any] = read_npz(path, what="answers", fix=fix, required=("answers",), optional=optional)
-        for name in {"kind", "names"} & found.keys():
-            if found[name].dtype.kind != "U":
-                raise DataError(f"{path}: {name} holds {found[name].dtype} values; it must be text. {fix}")
-            texts = np.atleast_1d(found[name]).tolist()
-            found[name] = texts if name == "names" else " and ".join(texts)
-        return found
+        return found | ({"kind": str(found["kind"])} if "kind" in found else {})
     if Path(path).suffix.lower() == ".npy" or not names_columns(path):
         return {"answers": read_numbers(path, what="answers")}
     table = read_table(path, what="answers").rename(columns=str.lower)
@@ -341,10 +332,7 @@ def _read(path: PathLike) -> dict[str, Any]:
         found["answers"] = table[read[:3]].astype(np.int64).to_numpy()
         return found | ({"seconds": found["seconds"].astype(np.float64)} if "seconds" in found else {})
     except (ValueError, OverflowError) as error:
-        raise DataError(
-            f"{path} holds something other than integers in {', '.join(COLUMNS[kind])}, or other than numbers in "
-            f"seconds ({error}). {_IMPORT}"
-        ) from error
+        raise DataError(f"{path} holds something other than numbers ({error}). {_IMPORT}") from error
 
 
 def _array(values: object) -> np.ndarray:
@@ -352,7 +340,7 @@ def _array(values: object) -> np.ndarray:
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
-def _objects(array: object) -> np.ndarray:
+def _integers(array: object) -> np.ndarray:
     """Rows of integers, or a DataError."""
     try:
         objects = _array(array)
@@ -376,25 +364,17 @@ def _check_objects(objects: np.ndarray, kind: str) -> None:
             f"answers have shape {objects.shape}; those of the kind {kind} must be (t, 3). If the first is a reference "
             "and the second the nearest to it, pass kind='nearest-of-n'; persons need a first line that names them."
         )
-    if not len(objects):
-        return
-    if int(objects.min()) < 0:
-        row = int(np.argmax((objects < 0).any(axis=1)))
-        raise DataError(f"answer {row} is {objects[row].tolist()}; object indices must be at least 0.")
-    if int(objects.max()) > np.iinfo(np.int32).max:
-        raise DataError(f"answers name object {int(objects.max())}; at most {np.iinfo(np.int32).max} is supported.")
-    if objects.shape[1] == 3:  # a sort of millions of short rows takes ten times as long
-        a, b, odd = objects.T
-        repeated = (a == b) | (a == odd) | (b == odd)
-    else:
-        ordered = np.sort(objects, axis=1)
-        repeated = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
-    if repeated.any():
-        row = int(np.argmax(repeated))
-        raise DataError(
-            f"answer {row} is {objects[row].tolist()} and repeats an object ({np.count_nonzero(repeated)} such "
-            "answers); the objects of an answer must differ. Remove these answers."
-        )
+    outside = ((objects < 0) | (objects > np.iinfo(np.int32).max)).any(axis=1)
+    repeated = np.zeros(len(objects), dtype=bool)
+    for i, j in combinations(range(objects.shape[1]), 2):  # a sort of millions of short rows takes ten times as long
+        repeated |= objects[:, i] == objects[:, j]
+    for bad, why in (
+        (outside, f"object indices must be 0 to {np.iinfo(np.int32).max}"),
+        (repeated, "repeats an object"),
+    ):
+        if bad.any():
+            row, rest = int(bad.argmax()), f"({np.count_nonzero(bad)} such answers). Remove or correct them."
+            raise DataError(f"answer {row} is {objects[row].tolist()}: {why} {rest}")
 
 
 def _lists(t: int, given: dict[str, Any]) -> dict[str, Any]:
@@ -403,23 +383,20 @@ def _lists(t: int, given: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, values in given.items():
         if values is None or name == "names":
-            found[name] = None if values is None else tuple(map(str, values))
+            found[name] = None if values is None else tuple(map(str, np.atleast_1d(values)))
             continue
         array, (n, of) = _array(values), (c, "catch trials") if name.startswith("catch") else (t, "answers")
-        if array.shape != (n,):
-            raise DataError(f"{name} has shape {array.shape} but there are {n} {of}; one value each is needed.")
-        kinds, wanted = _TYPES.get(name, ("iubU", "integers or names"))
-        if array.dtype.kind not in kinds:
-            raise DataError(f"{name} holds {array.dtype} values; they must be {wanted}.")
-        if name == "weights":
-            bad = ~np.isfinite(array) | (array < 0)
-            if bad.any() or (t and not array.any()):
-                raise DataError(
-                    f"weights hold {array[bad][0]} at {int(np.argmax(bad))}; they must be finite and at least 0."
-                    if bad.any()
-                    else "all weights are 0; at least one answer must count."
-                )
-        found[name] = _frozen(array.astype(np.float64) if name in ("weights", "seconds") else array)
+        kinds = _TYPES.get(name, "iubU")
+        if array.shape != (n,) or array.dtype.kind not in kinds:
+            wanted = {"fiub": "number", "b": "true or false"}.get(kinds, "integer or name")
+            raise DataError(f"{name} has shape {array.shape} of {array.dtype}; {n} {of} need one {wanted} each.")
+        if name in ("weights", "seconds"):
+            array = array.astype(np.float64)
+        bad = ~(np.isfinite(array) & (array >= 0)) if name == "weights" else np.zeros(0, dtype=bool)
+        if bad.any() or (len(bad) and not array.any()):
+            row = int(bad.argmax())
+            raise DataError(f"weights hold {array[row]} at {row}; they must be finite, at least 0 and not all 0.")
+        found[name] = _frozen(array)
     return found
 
 
