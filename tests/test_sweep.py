@@ -21,8 +21,7 @@ from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.structure import neighbours_kept
 from glocal.results import read_rows, read_scores
 from glocal.sweep import choose, pareto_front, settings, sweep
-from glocal.sweep.choice import means_over_folds
-from glocal.sweep.grid import PAPER, paths
+from glocal.sweep.grid import PAPER, means_over_folds, paths
 from glocal.sweep.run import fit_path
 from glocal.transform import LinearTransform
 

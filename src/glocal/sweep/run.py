@@ -17,35 +17,22 @@ import pandas as pd
 
 from glocal._version import __version__
 from glocal.aligner import Arm, Exact, FitData, PaperLoop, Solution, fit
-from glocal.aligner.data import joined
+from glocal.aligner.data import NEIGHBOURS, joined
+from glocal.aligner.exact import Problem
 from glocal.aligner.fitting import Solver
 from glocal.aligner.keep import Keep
 from glocal.data.answers import Answers
-from glocal.data.features import check_finite, object_name
-from glocal.errors import (
-    ClusterError,
-    DivergedError,
-    GLocalError,
-    ParameterError,
-    TrivialOptimumError,
-    needed,
-    one_line,
-)
+from glocal.data.features import object_name
+from glocal.errors import ClusterError, DivergedError, GLocalError, ParameterError, TrivialOptimumError, needed
 from glocal.evaluation.agreement import answer_credit, heldout_rows, odd_one_out
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.evaluation.view import object_view, save_view
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder, read_object
 from glocal.results import Score, append_rows, read_rows, to_json
-from glocal.sweep.choice import METRICS, SETTING, check_rule, choose, means_over_folds, pareto_front
-from glocal.sweep.grid import Setting, paths, settings
+from glocal.sweep.grid import SETTING, Setting, check_rule, choose, means_over_folds, pareto_front, paths, settings
 from glocal.transform import LinearTransform
 
-K = 10  # neighbours
-ALL_FOLDS = "all folds"
-"""The split of scores of answers that were held out in any of the folds."""
-_MOST = 10_000  # held-out images whose neighbours are compared
 ORIGINAL: Setting = {"method": "original", "lmbda": None, "mix": None, "alpha": None, "tau": None}
-Progress = Callable[[dict[str, Any], int, int], None]
 Rows = list[dict[str, Any]]
 
 
@@ -97,7 +84,7 @@ def sweep(
     scheduler: str | None = None,
     out: PathLike | None = None,
     resume: bool = False,
-    progress: Progress | None = None,
+    progress: Callable[[dict[str, Any], int, int], None] | None = None,
 ) -> Sweep:
     """Fit and score every setting on every fold, choose one, and refit it on everything.
 
@@ -118,7 +105,7 @@ def sweep(
         In place of a rule: the best agreement among the settings that keep this share of the neighbours, a mean over
         folds. ``glocal.fit(data, keep=…)`` needs no grid, and mixes fits so that little more is kept than asked.
     solver : Exact, PaperLoop or None
-        Solver of every point; None is ``Exact()``, whose `tol` is 1e-4 here. The choice is refitted with the default.
+        Of the points and of the refit; None is ``Exact()``. A `tol` that is None is 1e-4 for the points.
     jobs : int
         Processes that walk the paths, with an equal share of the processor's threads; -1 takes one for each core.
     scheduler : str or None
@@ -148,19 +135,22 @@ def sweep(
     """
     select = select if keep is None else f"neighbours_kept>={Keep(keep=keep).keep:g}"
     check_rule(select)
-    solver = Exact() if solver is None else solver
+    solver = of_points = Exact() if solver is None else solver
     if exact := isinstance(solver, Exact):
-        solver = solver.replace(tol=solver.tol or 1e-4)
+        of_points = solver.replace(tol=solver.tol or 1e-4)
     wanted = settings(grid, local=data.local_features is not None, eta=not exact)
     data.check(Arm.of(next((one for one in wanted if one["method"] == "glocal"), wanted[0])))
-    _check_folds(data, folds)
+    for fold in range(max(folds, 1)):  # says what cannot be held out before anything is fitted
+        if len(data.fold(fold, folds)[2]) <= NEIGHBOURS:
+            what = data.judged[0]
+            raise ParameterError(f"{folds} folds leave less than {NEIGHBOURS + 1} {what} in one. Give more {what}.")
     work = [(fold, path) for path in [*paths(wanted, warm=exact), [ORIGINAL]] for fold in range(folds)]
     file = None if out is None else make_folder(out) / "points.jsonl"
-    rows = [] if file is None else _held(file, _told(data, wanted, folds, solver), work, resume)
+    rows = [] if file is None else _begun(file, _determining(data, wanted, folds, of_points), work, resume)
     done = {_key(row["fold"], row) for row in rows}
     left = [(fold, path) for fold, path in work if _key(fold, path[0]) not in done]
     with _parallel(data, jobs, scheduler) as run:
-        for found in run(joblib.delayed(fit_path)(data, solver, folds, *one) for one in left):
+        for found in run(joblib.delayed(fit_path)(data, of_points, folds, *one) for one in left):
             rows += found
             if file is not None:
                 append_rows(file, found)
@@ -173,17 +163,11 @@ def sweep(
     on_front = pareto_front(means[means["method"] != "original"]).index
     means = means.assign(front=means.index.isin(on_front), chosen=means.index == chosen)
     best = json.loads(to_json(means.loc[chosen].to_dict()))
-    final = fit(data, Arm.of(best), _solver_of(best, solver, tol=None)).transform
-    told = {
-        "rule": select,
-        "reason": reason,
-        "folds": folds,
-        "seed": data.seed,
-        "n_settings": len(wanted),
-        "best": best,
-    }
-    transform = replace(final, meta={**final.meta, "sweep": told})
-    result = Sweep(pd.DataFrame(rows), means, best, reason, transform, _gain(data, solver, folds, best, len(wanted)))
+    told = {"rule": select, "reason": reason, "folds": folds, "seed": data.seed, "n_settings": len(wanted)}
+    final = fit(data, Arm.of(best), _at_rate(solver, best)).transform
+    transform = replace(final, meta={**final.meta, "sweep": told | {"best": best}})
+    scores = _gain(data, _at_rate(of_points, best), folds, best, len(wanted))
+    result = Sweep(pd.DataFrame(rows), means, best, reason, transform, scores)
     if out is not None:
         _write(result, data, Path(out))
     return result
@@ -192,58 +176,41 @@ def sweep(
 def fit_path(data: FitData, solver: Solver, folds: int, fold: int, path: list[Setting]) -> Rows:
     """Fit and score the settings of one path on one fold, each exact fit from the one before."""
     part, heldout, rows = data.fold(fold, folds)
-    judged = data.features if data.local_features is None else data.local_features
-    numbers = np.sort(rows[:_MOST])
-    X, images = (np.asarray(each, dtype=np.float64) for each in (data.features.matrix, judged.matrix[numbers]))
-    check_finite(images, judged.source, numbers)
-    before, found = data.scalars(images, "float64"), Rows()
-    near = neighbourhoods(before, K)
-    exact = solver if isinstance(solver, Exact) and path != [ORIGINAL] else None
-    problem = None if exact is None else exact.problem(part, local=path[0]["alpha"] is not None)
+    X, images = np.asarray(data.features.matrix, dtype=np.float64), data.judged_rows(rows)
+    before = data.scalars(images, "float64")
+    near, found = neighbourhoods(before, NEIGHBOURS), Rows()
+    problem: Problem | None = None
     last: Solution | None = None
     for setting in path:
-        began, transform = time.perf_counter(), None
+        began = time.perf_counter()
+        scores: dict[str, Any] = dict.fromkeys(("accuracy_cosine", "loss", "neighbours_kept"))
         told: dict[str, Any] = {"objective": None, "status": "converged", "gap": None, "evaluations": 0}
         try:
             if setting == ORIGINAL:  # what agreement is compared with
                 transform = part.original()
             else:
-                if exact is not None and problem is not None:
-                    last = exact.minimise(problem, Arm.of(setting), last)
+                arm = Arm.of(setting)
+                if isinstance(solver, Exact):
+                    problem = problem or solver.problem(part, local=arm.local)
+                    last = solver.minimise(problem, arm, last)
                 else:
-                    last = _solver_of(setting, solver).solve(part, Arm.of(setting))
+                    last = _at_rate(solver, setting).solve(part, arm)
                 transform, told = last.transform, {name: getattr(last, name) for name in told}
+            agreed = odd_one_out(transform.apply(X), heldout, interval=False)
+            kept = float(kept_by_image(before, transform.apply(images), NEIGHBOURS, before=near).mean())
+            scores = {"accuracy_cosine": agreed.accuracy, "loss": agreed.loss, "neighbours_kept": kept}
         except TrivialOptimumError as error:  # W = 0, of which no score can be made and from which no fit starts
             told |= {"status": "trivial", "lambda_max": error.lambda_max}
         except DivergedError as error:
             told |= {"status": "diverged", "evaluations": error.steps, "reason": str(error)}
-        scores: dict[str, Any] = dict.fromkeys(METRICS)
-        if transform is not None:
-            agreed = odd_one_out(transform.apply(X), heldout, interval=False)
-            kept = float(kept_by_image(before, transform.apply(images), K, before=near).mean())
-            scores = {"accuracy_cosine": agreed.accuracy, "loss": agreed.loss, "neighbours_kept": kept}
         row = {"fold": fold, **setting, **scores, "n_heldout": len(heldout), "n_images": len(images), **told}
         found.append({**row, "seconds": time.perf_counter() - began})
     return found
 
 
-def _solver_of(setting: Setting, solver: Solver, **changes: Any) -> Solver:
-    """The solver of one setting: the paper's loop with its learning rate, if it has one; the exact one with changes."""
-    if isinstance(solver, PaperLoop):
-        return solver.replace(eta=setting.get("eta") or solver.eta)
-    return solver.replace(**changes)
-
-
-def _check_folds(data: FitData, folds: int) -> None:
-    """Raise an error for folds that cannot be fitted or scored."""
-    what, judged = ("objects", data.features) if data.local_features is None else ("local images", data.local_features)
-    if len(judged) < folds * (K + 1):
-        raise ParameterError(
-            f"{len(judged)} {what} cannot be cut into {folds} folds of at least {K + 1}, which {K} neighbours need. "
-            f"Use fewer folds, or more {what}."
-        )
-    for k in range(folds):
-        data.fold(k, folds)
+def _at_rate(solver: Solver, setting: Setting) -> Solver:
+    """The solver of one setting: the paper's loop with its learning rate, if it has one."""
+    return solver.replace(eta=setting.get("eta") or solver.eta) if isinstance(solver, PaperLoop) else solver
 
 
 def _gain(data: FitData, solver: Solver, folds: int, best: Setting, n_settings: int) -> list[Score]:
@@ -251,30 +218,26 @@ def _gain(data: FitData, solver: Solver, folds: int, best: Setting, n_settings: 
 
     The choice is fitted once more without each fold.
     """
-    X, held = np.asarray(data.features.matrix, dtype=np.float64), list[Answers]()
-    credits: dict[str, list[np.ndarray]] = {"original": [], "chosen": []}
+    X, held, credits = np.asarray(data.features.matrix, dtype=np.float64), list[Answers](), []
     for k in range(folds):
         part, heldout, _ = data.fold(k, folds)
-        transform = _solver_of(best, solver).solve(part, Arm.of(best)).transform
-        credits["original"].append(answer_credit(data.scalars(X, "float64"), heldout))
-        credits["chosen"].append(answer_credit(transform.apply(X), heldout))
+        Z = solver.solve(part, Arm.of(best)).transform.apply(X)
+        credits.append([answer_credit(rows, heldout) for rows in (data.scalars(X, "float64"), Z)])
         held.append(heldout)
-    every = {name: np.concatenate(parts) for name, parts in credits.items()}
-    *both, gain = heldout_rows(every, joined(held))
+    original, chosen = (np.concatenate(parts) for parts in zip(*credits, strict=True))
+    *both, gain = heldout_rows({"original": original, "chosen": chosen}, joined(held))
     # NOTE the choice is the best of many on these very answers: a comparison for each setting that could have been it
     corrected = None if gain.p is None else min(1.0, n_settings * gain.p)
     gain = replace(gain, p_holm=corrected, settings={**gain.settings, "n_settings": n_settings})
-    return [replace(score, split=ALL_FOLDS) for score in (*both, gain)]
+    return [replace(score, split="all folds") for score in (*both, gain)]
 
 
 def _write(found: Sweep, data: FitData, folder: Path) -> None:
     """The files of a finished sweep."""
     found.transform.save(folder / "transform.npz")
-    texts = {"means.csv": found.means.to_csv(index=False), "front.csv": found.front.to_csv(index=False)}
-    texts["rows.jsonl"] = "".join(to_json(score.row()) + "\n" for score in found.scores)
-    for name, text in texts.items():
-        with atomic_write(folder / name) as stream:
-            stream.write(text.encode())
+    _write_text(folder / "means.csv", found.means.to_csv(index=False))
+    _write_text(folder / "front.csv", found.front.to_csv(index=False))
+    _write_text(folder / "rows.jsonl", "".join(to_json(score.row()) + "\n" for score in found.scores))
     features, views = data.features, make_folder(folder / "views")
     names = [object_name(name) for name in features.names or [f"object {row}" for row in range(len(features))]]
     original = object_view(data.scalars(features.matrix, "float64"), names, meta={"arm": "original"})
@@ -283,18 +246,22 @@ def _write(found: Sweep, data: FitData, folder: Path) -> None:
     save_view(object_view(Z, names, baseline=original, meta={"arm": "chosen"}), views / "chosen.npz")
 
 
-def _told(data: FitData, grid: list[Setting], folds: int, solver: Solver) -> dict[str, Any]:
+def _write_text(path: Path, text: str) -> None:
+    with atomic_write(path) as stream:
+        stream.write(text.encode())
+
+
+def _determining(data: FitData, grid: list[Setting], folds: int, solver: Solver) -> dict[str, Any]:
     """What determines the points: a folder that holds another sweep is refused."""
     local = {} if data.local_features is None else {"local_features": array_sha256(data.local_features.matrix)}
     told = {
         "version": __version__, "settings": grid, "folds": folds, "seed": data.seed, "block_size": data.block_size,
-        "solver": {"name": type(solver).__name__, **vars(solver)},
-        "data": data.hashes(local=False) | local,
+        "solver": {"name": type(solver).__name__, **vars(solver)}, "data": data.hashes(local=False) | local,
     }  # fmt: skip
     return json.loads(to_json(told))
 
 
-def _held(file: Path, told: dict[str, Any], work: list[tuple[int, list[Setting]]], resume: bool) -> Rows:
+def _begun(file: Path, told: dict[str, Any], work: list[tuple[int, list[Setting]]], resume: bool) -> Rows:
     """The rows of finished paths that the folder holds; those of a path that was not written whole are forgotten."""
     about = file.with_name("sweep.json")
     if about.exists() and (held := read_object(about, what="sweep")) != told:
@@ -303,15 +270,13 @@ def _held(file: Path, told: dict[str, Any], work: list[tuple[int, list[Setting]]
     rows = read_rows(file, ("fold", *SETTING[:-1], "status"), what="points") if file.exists() else []
     if rows and not resume:
         raise ParameterError(f"{file.parent} holds {len(rows)} points of this sweep. Pass --resume to continue it.")
-    with atomic_write(about) as stream:
-        stream.write(to_json(told).encode())
+    _write_text(about, to_json(told))
     known, kept = {_key(row["fold"], row): row for row in rows}, Rows()
     for fold, path in work:
         found = [known[key] for one in path if (key := _key(fold, one)) in known]
         kept += found if len(found) == len(path) else []
     if len(kept) < len(rows):
-        with atomic_write(file) as stream:
-            stream.write("".join(to_json(row) + "\n" for row in kept).encode())
+        _write_text(file, "".join(to_json(row) + "\n" for row in kept))
     return kept
 
 
@@ -332,8 +297,8 @@ def _parallel(data: FitData, jobs: int, scheduler: str | None) -> Iterator[jobli
                 client = stack.enter_context(distributed.Client(**at, timeout=10))
             except (OSError, ValueError, TypeError) as error:
                 raise ParameterError(
-                    f"no Dask scheduler answers at {scheduler} ({one_line(error)[:100]}). Give the address that it "
-                    "prints when it starts, e.g. tcp://10.0.0.1:8786, or its scheduler file."
+                    f"no Dask scheduler answers at {scheduler}. Give the address that it prints when it starts, e.g. "
+                    "tcp://10.0.0.1:8786, or its scheduler file."
                 ) from error
             where = {"backend": "dask", "client": client, "scatter": [data]}
         stack.enter_context(joblib.parallel_config(**where))
@@ -343,6 +308,6 @@ def _parallel(data: FitData, jobs: int, scheduler: str | None) -> Iterator[jobli
             if isinstance(error, GLocalError) or not (scheduler or isinstance(error, BrokenProcessPool)):
                 raise
             raise ClusterError(
-                f"the processes that ran the paths were lost ({type(error).__name__}: {one_line(error)[:100]}). "
-                "Finished paths are kept: continue with --resume."
+                f"the processes that ran the paths were lost ({type(error).__name__}). Finished paths are kept: "
+                "continue with --resume."
             ) from error
