@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import glob
 import hashlib
 import json
@@ -50,6 +50,11 @@ class Source:
         Classes of the images, under the names of the text files that hold them.
     ignored : tuple of str
         Files beside the images whose extension is not that of an image.
+
+    Raises
+    ------
+    FileError
+        There is no image, or a name cannot be a line of ``file_names.txt``.
     """
 
     names: Sequence[str]
@@ -57,6 +62,18 @@ class Source:
     described: str
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise FileError(
+                f"there is no image in {self.described}. Name a folder, a pattern, a list of paths, or a data set."
+            )
+        for name in self.names:
+            if len(name.splitlines()) != 1 or name != name.strip() or _NO_TEXT.search(name):
+                raise FileError(
+                    f"image name {name!r} has a line break, spaces at its ends or characters that are not UTF-8 text, "
+                    "so that it cannot be a line of file_names.txt. Rename the file."
+                )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -73,7 +90,8 @@ class Source:
         digest = hashlib.sha256(json.dumps({name: list(lines) for name, lines in self.labels.items()}).encode())
         for number, name in enumerate(self.names):
             held = self.open(number)
-            stamp = "" if isinstance(held, np.ndarray) else _stamp(held)
+            status = None if isinstance(held, np.ndarray) or not os.path.exists(held) else os.stat(held)
+            stamp = status and (status.st_size, status.st_mtime_ns)
             digest.update(f"{name}\0{stamp}\n".encode())
         return digest.hexdigest()
 
@@ -91,33 +109,25 @@ def open_images(images: PathLike) -> Source:
     Raises
     ------
     FileError
-        Nothing is there, no image is in it, it cannot be read, or a name is not one line of text.
+        Nothing is there, no image is in it, or it cannot be read.
     """
     path = Path(images)
     if path.is_dir():
         root, found = path, _below(path)
     elif path.suffix.lower() in (".txt", ".lst", ".list"):
         names = [line for line in read_lines(path, what="image list") if line]
-        return checked(Source(names, lambda i: os.path.join(path.parent, names[i]), str(path)))
+        return Source(names, lambda i: os.path.join(path.parent, names[i]), str(path))
     elif path.is_file():
         root, found = path.parent, [path.name]
     else:
         fixed = re.split(r"[^/\\]*[*?\[]", str(images))[0]
         root, matches = Path(fixed), glob.glob(str(images)[len(fixed) :], root_dir=fixed or ".", recursive=True)
         found = [match.replace(os.sep, "/") for match in matches if not (root / match).is_dir()]
-    names = sorted(filter(is_image, found), key=natural_key)
-    ignored = tuple(sorted((name for name in found if not is_image(name)), key=natural_key))
-    return checked(Source(names, lambda i: os.path.join(root, names[i]), str(images), ignored=ignored))
-
-
-def is_image(name: str) -> bool:
-    """Whether Pillow has an image format for the extension of a file name, and the file is not hidden.
-
-    >>> is_image("cat.JPG"), is_image("._cat.jpg"), is_image("cat.txt")
-    (True, False, False)
-    """
-    base = os.path.basename(name)
-    return os.path.splitext(base)[1].lower() in _extensions() and not base.startswith(".")
+    kinds = {extension for extension, kind in _pil().registered_extensions().items() if kind in FORMATS}
+    found.sort(key=natural_key)
+    names = [name for name in found if Path(name).suffix.lower() in kinds and Path(name).name[0] != "."]
+    ignored = tuple(sorted(set(found) - set(names), key=natural_key))
+    return Source(names, lambda i: os.path.join(root, names[i]), str(images), ignored=ignored)
 
 
 def natural_key(name: str) -> tuple[str, str]:
@@ -144,14 +154,18 @@ def decode_image(file: PathLike, *, at_least: int | None = None) -> Image:
         The file cannot be read, is damaged, or is not an image.
     """
     pil = _pil()
+    pil.init()  # so that the formats are known that this Pillow was built with
     try:
-        with pil.open(file, formats=_formats()) as opened:
+        with pil.open(file, formats=[name for name in FORMATS if name in pil.OPEN]) as opened:
             if opened.width * opened.height > MOST_PIXELS:
                 raise Unreadable(f"has {opened.width} x {opened.height} pixels; allowed are {MOST_PIXELS} in all")
             if at_least is not None:
                 opened.draft(None, (at_least, at_least))
             opened.load()
-            return _rgb(_upright(opened))
+            image = opened
+            with contextlib.suppress(Exception):  # damaged EXIF does not damage the pixels
+                image = needed("PIL.ImageOps", "decoding images").exif_transpose(opened)
+            return _rgb(image)
     except Unreadable:
         raise
     except pil.UnidentifiedImageError as error:
@@ -179,53 +193,13 @@ def _below(folder: Path) -> list[str]:
     return found
 
 
-def checked(source: Source) -> Source:
-    """The source, unless it is empty or a name cannot be a line of ``file_names.txt``."""
-    if not source.names:
-        raise FileError(
-            f"there is no image in {source.described}. Name a folder, a pattern, a list of paths, or a data set."
-        )
-    for name in source.names:
-        if len(name.splitlines()) != 1 or name != name.strip() or _NO_TEXT.search(name):
-            raise FileError(
-                f"image name {name!r} has a line break, spaces at its ends or characters that are not UTF-8 text, so "
-                "that it cannot be a line of file_names.txt. Rename the file."
-            )
-    return source
-
-
 def _pil() -> Any:
+    """Pillow, which is an extra."""
     return needed("PIL.Image", "decoding images")
 
 
-@functools.cache
-def _formats() -> tuple[str, ...]:
-    """Those of `FORMATS` that this Pillow was built with."""
-    _pil().init()
-    return tuple(name for name in FORMATS if name in _pil().OPEN)
-
-
-@functools.cache
-def _extensions() -> frozenset[str]:
-    return frozenset(extension for extension, kind in _pil().registered_extensions().items() if kind in FORMATS)
-
-
-def _stamp(file: PathLike) -> str:
-    try:
-        status = os.stat(file)
-    except OSError as error:
-        return str(error.strerror)
-    return f"{status.st_size} {status.st_mtime_ns}"
-
-
-def _upright(image: Image) -> Image:
-    try:
-        return needed("PIL.ImageOps", "decoding images").exif_transpose(image)
-    except Exception:  # noqa: BLE001  damaged EXIF does not damage the pixels
-        return image
-
-
 def _rgb(image: Image) -> Image:
+    """The pixels as 8-bit RGB, transparent ones on white."""
     if image.mode.startswith("I") or image.mode == "F":
         return _eight_bit(image)
     if not image.has_transparency_data:

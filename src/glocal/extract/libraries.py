@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import inspect
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -47,8 +45,12 @@ def load_model(model: str, weights: str | None = None) -> Model:
     """
     name = ModelName.parse(model, weights)
     load = {"timm": _timm, "openclip": _openclip, "torchvision": _torchvision, "python": _python}[name.library]
-    with _calm():
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)  # what concerns the caller is raised; a hub out of reach is a dozen lines besides
+    try:
         return load(name)
+    finally:
+        logging.disable(before)
 
 
 def _timm(name: ModelName) -> Model:
@@ -176,7 +178,7 @@ def _python(name: ModelName) -> Model:
         raise ParameterError(f"model {name} brings its own weights; leave weights out.")
     module_name, _, attribute = name.name.partition(":")
     try:
-        factory: Any = importlib.import_module(module_name)
+        factory: Any = (module := importlib.import_module(module_name))
         for part in attribute.split("."):
             factory = getattr(factory, part)
         pair = factory()
@@ -185,11 +187,7 @@ def _python(name: ModelName) -> Model:
             f"model {name} cannot be made: {type(error).__name__}: {one_line(error)}. Check that the factory runs, and "
             "that its folder is on PYTHONPATH."
         ) from error
-    try:
-        source = inspect.getsourcefile(factory)
-    except TypeError:  # compiled, or a partial
-        source = None
-    return user_model(pair, str(name), {"factory_sha256": file_sha256(source)} if source else {})
+    return user_model(pair, str(name), {"factory_sha256": file_sha256(str(module.__file__))})
 
 
 def user_model(pair: Any, name: str, identity: dict[str, Any] | None = None) -> Model:
@@ -212,17 +210,3 @@ def _last_linear_input(module: nn.Module) -> dict[str, Layer]:
     """What goes into the last linear layer as ``penultimate``, if there is one."""
     linear = [path for path, part in module.named_modules() if isinstance(part, nn.Linear) and path]
     return {"penultimate": Layer(linear[-1], "input")} if linear else {}
-
-
-@contextlib.contextmanager
-def _calm() -> Iterator[None]:
-    """Keep the libraries' warnings off standard error: what concerns the caller is raised, in one sentence.
-
-    A hub that cannot be reached is tried a dozen times with a line for each; weights from a file are called random.
-    """
-    before = logging.root.manager.disable
-    logging.disable(max(before, logging.ERROR))
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -38,38 +38,17 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network and its preprocessing.
-
-    Parameters
-    ----------
-    name : str
-        ``library:name:weights``.
-    forward : function
-        Maps a batch, on the device and of the dtype of the run, to features.
-    preprocess : function
-        Maps an 8-bit RGB PIL image to one tensor; all of one shape.
-    module : torch.nn.Module or None
-        The layers that can be read; None for a callable.
-    identity : dict
-        What determines the features: weights and their hash, preprocessing. Goes into the record.
-    named : dict
-        What ``penultimate`` and ``logits`` stand for.
-    default_layer : str
-    prefix_tokens : int
-        Class and register tokens before the patches; the class token is the first.
-    channels_last : bool
-        Whether maps are (rows, columns, channels).
-    """
+    """A network and its preprocessing: ``library:name:weights``, and what determines its features for the record."""
 
     name: str
-    forward: Callable[[Tensor], Any]
-    preprocess: Callable[[Any], Tensor]
-    module: nn.Module | None
-    identity: dict[str, Any]
-    named: dict[str, Layer] = field(default_factory=dict)
+    forward: Callable[[Tensor], Any]  # of a batch on the device and of the dtype of the run
+    preprocess: Callable[[Any], Tensor]  # an 8-bit RGB PIL image to one tensor; all of one shape
+    module: nn.Module | None  # None for a callable
+    identity: dict[str, Any]  # weights and their hash, preprocessing
+    named: dict[str, Layer] = field(default_factory=dict)  # what penultimate and logits stand for
     default_layer: str = "penultimate"
-    prefix_tokens: int = 0
-    channels_last: bool = False
+    prefix_tokens: int = 0  # class and register tokens before the patches; the class token is the first
+    channels_last: bool = False  # whether maps are (rows, columns, channels)
 
     @cached_property
     def modules(self) -> dict[str, nn.Module]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from glocal.data.sources.fetch import cache_folder, check_online
 from glocal.errors import FileError, GLocalError, ParameterError, needed, one_line
-from glocal.extract.images import Source, checked
+from glocal.extract.images import Source
 from glocal.files import PathLike, make_folder
 
 # the class of torchvision, and the folder of the pictures below that of the set
@@ -127,7 +127,7 @@ def _open(datasets: Any, name: str, root: Path, split: str | None) -> Source:
         table = _listed()["superclasses_of_cifar100"]
         of = {one: superclass for superclass, members in table.items() for one in members.split()}
         labels["labels_coarse"] = [of[one] for one in labels["labels"]]
-    return checked(Source(names, opened.__getitem__, source, labels))
+    return Source(names, opened.__getitem__, source, labels)
 
 
 def _side(root: Path, split: str | None) -> Path:
