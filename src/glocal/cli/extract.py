@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from glocal.extract import Extraction, Extractor
     from glocal.extract.images import Source
 
-_NAMED = 50
-
 
 @flat
 def extract(
@@ -76,8 +74,8 @@ def extract(
     _put(result, source, as_json)
     if result.missing and not skip_unreadable:
         raise DataError(
-            f"{len(result.missing)} of {len(source)} images have no row; all other rows are written. If that is "
-            "acceptable, pass --skip-unreadable."
+            f"{len(result.missing)} of {len(source)} images have no row, see record.json; all other rows are written. "
+            "If that is acceptable, pass --skip-unreadable."
         )
 
 
@@ -102,13 +100,10 @@ def _source(images: str, root: Path | None, download: bool) -> Source:
 
 def _put(result: Extraction, source: Source, as_json: bool) -> None:
     """Say what has no row and what was left out, and print what was written."""
-    for name, reason in result.missing[:_NAMED]:
+    for name, reason in result.missing[:50]:  # record.json lists all
         say(f"no row: {name} {reason}")
-    if len(result.missing) > _NAMED:
-        say(f"no row: {len(result.missing) - _NAMED} more; record.json lists all of them.")
     if source.ignored:
-        shown = ", ".join(source.ignored[:5]) + (", …" if len(source.ignored) > 5 else "")
-        say(f"{len(source.ignored)} files do not have an image extension and were left out: {shown}")
+        say(f"{len(source.ignored)} files have no image extension and were left out, {source.ignored[0]} the first.")
     record, finished = result.record, bool(result.files)
     told = [
         f"{record['rows']} rows of {record['dimensions'][layer]} dimensions ({layer}) written to {file}"

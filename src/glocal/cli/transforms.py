@@ -31,19 +31,13 @@ def pull_command(
     Example: glocal transforms pull clip_ViT-L/14/visual --out transform.npz
     """
     if name is None:
-        boxed = {key: LinearTransform.load(path).meta for key, path in in_the_box().items()}
-        rows = [
-            *(
-                (key, f"comes with glocal; of {m['source']['model']}", m["card"]["licence"], "")
-                for key, m in boxed.items()
-            ),
-            *(
-                (key.removeprefix(PUBLISHED), entry.what, entry.licence, entry.warning or "")
-                for key, entry in published().items()
-                if key.startswith(PUBLISHED)
-            ),
-        ]
-        heads = ("name", "what", "licence", "warning")
+        heads, rows = ("name", "what", "licence", "warning"), []
+        for key, path in in_the_box().items():
+            meta = LinearTransform.load(path).meta
+            rows.append((key, f"comes with glocal; of {meta['source']['model']}", meta["card"]["licence"], ""))
+        for key, entry in published().items():
+            if key.startswith(PUBLISHED):
+                rows.append((key.removeprefix(PUBLISHED), entry.what, entry.licence, entry.warning or ""))
         if as_json:
             return put_json({"transforms": [dict(zip(heads, row, strict=True)) for row in rows]})
         return put_table(heads, rows)

@@ -43,15 +43,9 @@ _AHEAD = 2  # batches prepared besides the one in the network: a slow image dela
 
 @dataclass(frozen=True)
 class Extraction:
-    """What a run left in its folder.
+    """What a run left in its folder: the feature file of each layer, and the record of how it was made.
 
-    Parameters
-    ----------
-    folder : Path
-    files : dict
-        The feature file of each layer; empty while chunks of other processes are missing.
-    record : dict
-        The record of a finished extraction, else what determines it.
+    There are no files while chunks of other processes are missing; the record is then what determines them.
     """
 
     folder: Path
@@ -137,10 +131,8 @@ class Extractor:
         ----------
         images : path, pattern or Source
             See `open_images` and `load_images`.
-        out : path
         part : (i, n)
             Do every n-th chunk only, from the i-th (1 to n): n processes share one folder.
-        progress : function
 
         Raises
         ------
@@ -316,9 +308,7 @@ def _join_rows(chunks: list[Path], name: str, n: int, target: Path) -> int:
     """Write the rows of one layer, one chunk in memory at a time; returns their dimensions."""
     dimensions = 0
     with atomic_write(target) as stream:
-        for rows in (_read(file, name) for file in chunks):
-            if rows is None:  # no image of this chunk could be read
-                continue
+        for rows in (rows for file in chunks if (rows := _read(file, name)) is not None):
             if not dimensions:
                 dimensions = rows.shape[1]
                 header = {"descr": npy_format.dtype_to_descr(rows.dtype), "fortran_order": False}

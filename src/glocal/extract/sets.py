@@ -26,6 +26,11 @@ _OF_TORCHVISION = {
 
 
 @cache
+def _listed() -> dict[str, Any]:
+    """The content of ``image_sets.toml``."""
+    return tomllib.loads(files(__package__).joinpath("image_sets.toml").read_text(encoding="utf-8"))
+
+
 def image_sets() -> dict[str, dict[str, Any]]:
     """What is known of each set before it is opened: what it is, size, splits, folder, terms and citation."""
     return {one["name"]: one for one in _listed()["set"]}
@@ -76,14 +81,19 @@ def load_images(name: str, split: str | None = None, root: PathLike | None = Non
         raise ParameterError(f"the image data set is {name!r}; allowed are {', '.join(image_sets())}.")
     if name not in _OF_TORCHVISION and (root is None or download):
         raise ParameterError(f"{name} is not downloaded; name the folder where you keep it (root=).")
-    root = cache_folder() / "images" if root is None else Path(root).expanduser()
+    root = Path(root or cache_folder() / "images").expanduser()
     if known["splits"] and (split := split or known["splits"][0]) not in known["splits"]:
         raise ParameterError(f"{name} has no split {split!r}; allowed are {', '.join(known['splits'])}.")
     datasets = needed("torchvision.datasets", f"data set {name}")
     try:
-        if download and not (root / known["folder"]).is_dir():
-            check_online(root / known["folder"])
-            _download(getattr(datasets, _OF_TORCHVISION[name][0]), root, name, known["folder"])
+        if download and not (folder := root / known["folder"]).is_dir():
+            check_online(folder)
+            # beside the place, then renamed: a killed run leaves nothing under the name, and its archive to the next
+            partial = make_folder(root / f".partial-{name}")
+            getattr(datasets, _OF_TORCHVISION[name][0])(partial, download=True)
+            make_folder(folder.parent)
+            (partial / known["folder"]).rename(folder)
+            shutil.rmtree(partial)
         return _open(datasets, name, root, split)
     except GLocalError:
         raise
@@ -93,16 +103,8 @@ def load_images(name: str, split: str | None = None, root: PathLike | None = Non
         raise FileError(f"{name} in {root} is missing or damaged ({reason}). {fix}") from error
 
 
-def _download(kind: Any, root: Path, name: str, folder: str) -> None:
-    """Unpack beside the place, then rename: a killed run leaves nothing under the name, and its archive to the next."""
-    partial = make_folder(root / f".partial-{name}")
-    kind(partial, download=True)
-    make_folder((root / folder).parent)
-    (partial / folder).rename(root / folder)
-    shutil.rmtree(partial)
-
-
 def _open(datasets: Any, name: str, root: Path, split: str | None) -> Source:
+    """The pictures of a set that is there, and their classes."""
     kind, below = _OF_TORCHVISION.get(name, ("ImageFolder", ""))
     top, source = root / image_sets()[name]["folder"] / below, f"{name} ({split or 'all'}) in {root}"
     if name.startswith("cifar"):
@@ -134,8 +136,3 @@ def _side(root: Path, split: str | None) -> Path:
     """The folder of the class folders: that of the split, or the first split that is there, or the root itself."""
     sides = [root / split] if split else [root / side for side in ("train", "val", "test")]
     return next((side for side in sides if split or any(part.is_dir() for part in side.glob("*"))), root)
-
-
-@cache
-def _listed() -> dict[str, Any]:
-    return tomllib.loads(files(__package__).joinpath("image_sets.toml").read_text(encoding="utf-8"))
