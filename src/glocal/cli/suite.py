@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table, say
+from glocal.suite import Plan, run_suite
 
 
 def suite(
@@ -21,12 +22,11 @@ def suite(
 ) -> None:
     """Fit the arms and score every task: one table of arms × tasks with intervals and paired differences.
 
-    Arms are fitted without fold 0 of the objects and scored on it; glocal sweep scores all folds.
+    Arms are fitted without fold 0 of the objects and scored on it; glocal sweep scores all folds. A star stands where
+    an arm differs from the baseline: paired, p < 0.05 after Holm's correction for all comparisons.
 
     Example: glocal suite suite.toml --out suite-out
     """
-    from glocal.suite import Plan, run_suite
-
     plan = Plan.load(file, root)
     if skip_missing:
         plan, missing = plan.present()
@@ -35,14 +35,8 @@ def suite(
     with progress_bar("suite", unit="cells") as progress:
         result = run_suite(plan, out, lambda what, done, total: progress(done, total, what))
     if as_json:
-        rows = [score.row() for score in result.scores]
-        put_json({"cells_kept": result.n_kept, "out": str(out), "rows": rows})
+        put_json({"cells_kept": result.n_kept, "out": out, "rows": [score.row() for score in result.scores]})
         return
-    table = result.table
-    put_table(list(table.columns), table.to_numpy().tolist())
-    put(
-        "",
-        f"fitted without fold 0 of {plan.folds} of the objects, and scored on it",
-        f"* differs from {plan.baseline} (paired, p < 0.05 after Holm's correction for all comparisons)",
-        f"written to {out}: rows.jsonl, table.csv, table.md",
-    )
+    put_table(list(result.table.columns), result.table.to_numpy().tolist())
+    put("", f"fitted without fold 0 of {plan.folds} of the objects, and scored on it; * differs from {plan.baseline}")
+    put(f"written to {out}: rows.jsonl, table.csv, table.md")

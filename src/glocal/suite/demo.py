@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,68 +20,6 @@ from glocal.suite.plan import Plan
 from glocal.suite.run import Progress, SuiteResult, run_suite
 from glocal.sweep.run import sweep
 
-# naive shrinks toward 0 and not toward an identity: the same λ would be a far stronger penalty
-SUITE = """\
-# A simulated world, not people. Again, or changed: glocal suite suite.toml --out OUT
-answers = "world/answers.npz"
-categories = "world/categories.tsv"
-folds = 3 # arms are fitted without the objects of fold 0, on which odd-one-out scores them
-seed = 42
-
-[networks.simulated]
-features = "world/objects"
-local = "world/local.npy" # all other tasks are about images that were not fitted
-
-[arms.original]
-
-[arms.naive]
-method = "naive"
-lmbda = 0.02
-
-[arms.global] # as near to people as glocal
-method = "global"
-lmbda = 0.3
-
-[arms.glocal]
-method = "glocal"
-alpha = 0.25
-lmbda = 0.03
-tau = 0.1
-
-[arms.keep-8-of-10]
-keep = 0.8
-
-[tasks.odd-one-out]
-kind = "odd-one-out"
-
-[tasks.few-shot-class] # 6 superordinate classes
-kind = "few-shot"
-train = "world/train.npy"
-train_labels = "world/train_class.txt"
-test = "world/test.npy"
-test_labels = "world/test_class.txt"
-draws = 3
-
-[tasks.few-shot-category] # 60 categories
-kind = "few-shot"
-train = "world/train.npy"
-train_labels = "world/train_category.txt"
-test = "world/test.npy"
-test_labels = "world/test_category.txt"
-probe = "ncm"
-draws = 3
-
-[tasks.anomaly] # each category in turn is the normal one
-kind = "anomaly"
-train = "world/train.npy"
-train_labels = "world/train_category.txt"
-test = "world/test.npy"
-test_labels = "world/test_category.txt"
-
-[tasks.structure] # among as many images as a fold of the local ones has, on which keep was chosen
-kind = "structure"
-features = "world/near.npy"
-"""
 GRID = {  # of the sweep: smaller lmbda than those of the default grid, since people here answer with little noise
     "alpha": [0.25, 0.5], "tau": [0.1],
     "lmbda": {"naive": [0.02], "global": [0.03, 0.1, 0.3, 1.0], "glocal": [0.03, 0.1, 0.3]},
@@ -101,16 +41,15 @@ def run_demo(out: PathLike, progress: Progress | None = None) -> SuiteResult:
     folder = make_folder(out)
     world = demo_world()
     _write_world(world, make_folder(folder / "world"))
-    _write(folder / "suite.toml", SUITE)
+    shutil.copyfile(Path(__file__).with_suffix(".toml"), folder / "suite.toml")
     plan = Plan.load(folder / "suite.toml")
     found = run_suite(plan, folder, progress)
-    heldout = plan.sources("simulated").fold[1]
-    people = odd_one_out(world.mind, heldout, similarity="dot").scores[0]  # as they compare
+    people = odd_one_out(world.mind, plan.sources("simulated").heldout, similarity="dot").scores[0]  # as they compare
     ceiling = replace(
-        people, metric="ceiling_people", split=found.scores[0].split, transform=PEOPLE, network="simulated"
+        found.scores[0], metric="ceiling_people", transform=PEOPLE, value=people.value, low=people.low, high=people.high
     )
     result = replace(found, scores=(*found.scores, ceiling))
-    _write(folder / "rows.jsonl", "".join(to_json(score.row()) + "\n" for score in result.scores))
+    _write(folder / "rows.jsonl", (to_json(score.row()) for score in result.scores))
     local = Features(world.local.matrix[_PARTS["local"]], None, "world/local.npy")
     sweep(
         FitData(world.objects, world.answers, local), GRID, out=folder / "sweep", resume=True,
@@ -122,17 +61,17 @@ def run_demo(out: PathLike, progress: Progress | None = None) -> SuiteResult:
 def _write_world(world: World, folder: Path) -> None:
     names = world.objects.names or ()
     write_npy(make_folder(folder / "objects") / "features.npy", np.asarray(world.objects.matrix))
-    _write(folder / "objects" / "file_names.txt", "".join(f"{name}\n" for name in names))
-    pairs = zip(names, world.superordinate, strict=True)
-    _write(folder / "categories.tsv", "object\tcategory\n" + "".join(f"{name}\tclass {c}\n" for name, c in pairs))
+    _write(folder / "objects" / "file_names.txt", names)
+    classes = (f"{name}\tclass {c}" for name, c in zip(names, world.superordinate, strict=True))
+    _write(folder / "categories.tsv", ["object\tcategory", *classes])
     world.answers.save(folder / "answers.npz")
     per_class = len(np.unique(world.local_category)) // len(np.unique(world.superordinate))
     for part, rows in _PARTS.items():
         write_npy(folder / f"{part}.npy", np.asarray(world.local.matrix[rows]))
-        for name, labels in {"category": world.local_category, "class": world.local_category // per_class}.items():
-            _write(folder / f"{part}_{name}.txt", "".join(f"{label}\n" for label in labels[rows]))
+        _write(folder / f"{part}_category.txt", world.local_category[rows])
+        _write(folder / f"{part}_class.txt", world.local_category[rows] // per_class)
 
 
-def _write(path: Path, text: Any) -> None:
+def _write(path: Path, lines: Iterable[Any]) -> None:
     with atomic_write(path) as stream:
-        stream.write(text.encode())
+        stream.write("".join(f"{line}\n" for line in lines).encode())
