@@ -137,7 +137,8 @@ def people() -> Record:
     )  # fmt: skip
     overfit = json.loads(said)["holdout"]
     subprocess.run([sys.executable, ROOT / "examples" / "things.py", data], check=True)
-    of_suite = run("suite", ROOT / "examples" / "things.toml", "--root", data, "--out", out, unless=out / "table.md")[1]
+    suited = ("suite", ROOT / "examples" / "things.toml", "--root", data, "--out", out)
+    of_suite = run(*suited, unless=out / "table.csv")[1]
     return {
         "people": {name: round(ceiling[name][0], 6) for name in ("majority", "leave_one_out")},
         "overfitting": {name: round(overfit[name]["accuracy_cosine"], 6) for name in ("fitted", "heldout")},

@@ -90,8 +90,8 @@ def original(rows):
 
 
 KEYS = {
-    "odd-one-out": "accuracy low high tie_rate loss chance n similarity n_dropped ceiling",
-    "rsa": "spearman low high ceiling kernel n_objects n_dropped",
+    "odd-one-out": "accuracy low high tie_rate loss chance n similarity ceiling",
+    "rsa": "spearman low high ceiling kernel n_objects",
     "few-shot": "accuracy low high per_draw chance n probe shots draws seed",
     "anomaly": "auroc aupr fpr95 low high per_class mode k n",
     "structure": "neighbours_kept low high cka rdm_spearman k n",

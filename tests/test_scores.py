@@ -11,7 +11,7 @@ from glocal.data.answers import Answers
 from glocal.evaluation.agreement import ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly
 from glocal.evaluation.few_shot import PROBES, few_shot
-from glocal.evaluation.intervals import EvaluationResult, Units, difference_score
+from glocal.evaluation.intervals import EvaluationResult, KeptResult, Units, compared
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import KERNELS, rsa
 from glocal.evaluation.structure import structure
@@ -56,7 +56,7 @@ def test_the_first_score_is_the_mean_of_the_units():
         if units is None:
             continue
         lower = Units(values=units.values - 0.25, answers=units.answers, weights=units.weights, clusters=units.clusters)
-        row = difference_score(first, units.less(lower), "before")
+        row = compared({"arm": result, "before": KeptResult(result.scores, lower)}, [("arm", "before")])[-1]
         assert (row.metric, row.value) == (f"{first.metric}_difference", pytest.approx(0.25))
         nothing = replace(lower, values=np.zeros_like(units.values))
         assert units.less(nothing).mean == pytest.approx(first.value)

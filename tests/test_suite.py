@@ -299,7 +299,7 @@ def test_the_command_shows_the_table(result, out, folder, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["cells_kept"] == len(ARMS) * len(TASKS)
     assert len(told["rows"]) == len(read_rows(out / "rows.jsonl"))
-    assert (out / "table.md").read_text().startswith("| network | arm | heldout |")
+    assert (out / "table.csv").read_text().startswith("network,arm,heldout,")
 
 
 @pytest.mark.parametrize(

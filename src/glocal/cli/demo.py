@@ -52,7 +52,7 @@ def demo(
         "[95 % intervals] on objects and images that no fit has seen; * differs from original (p < 0.05, corrected).",
         "At equal agreement (odd-one-out) glocal keeps more neighbours (structure) than global, and more categories.",
         "",
-        f"{seconds:.1f} s. Open {page or out / 'table.md'}. To continue with the files of this world:",
+        f"{seconds:.1f} s. Open {page or out / 'table.csv'}. To continue with the files of this world:",
         f"glocal fit --features {world / 'objects'} --answers {world / 'answers.npz'} "
         f"--local-features {world / 'local.npy'} --keep 0.9 --out transform.npz",
     )

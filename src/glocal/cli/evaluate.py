@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,21 +11,19 @@ from pydantic import Field
 
 from glocal.cli.forms import flat
 from glocal.cli.inputs import AnswersFile, FeaturesPath, LayerName, ModelName, load_features
-from glocal.cli.output import AsJson, progress_bar, put, put_json, put_scores, put_table, say
+from glocal.cli.output import AsJson, progress_bar, put, put_json, put_scores, say
 from glocal.data.features import Features
 from glocal.errors import ParameterError
 from glocal.evaluation.baselines import BASELINES, baseline
-from glocal.evaluation.intervals import EvaluationResult, difference_score
+from glocal.evaluation.intervals import EvaluationResult, compared
 from glocal.files import writable_target
 from glocal.options import Options
-from glocal.results import PEOPLE, append_rows
+from glocal.results import DIFFERENCE, append_rows
 from glocal.suite.sources import Network, Shared, Sources
 from glocal.suite.tasks import AnomalyTask, FewShotTask, OddOneOutTask, RetrievalTask, RSATask, StructureTask, Task
 from glocal.transform import LinearTransform
 
 app = typer.Typer(help="Score features, transformed or not.", no_args_is_help=True, rich_markup_mode="rich")
-
-_MOST_SHOWN = 30  # classes
 
 
 class Scoring(Options):
@@ -49,8 +47,8 @@ class Scoring(Options):
         network = Network(features=features)
         return Sources(Shared(**shared), network, read=lambda path: load_features(path, self.model, self.layer))
 
-    def show(self, task: Task, sources: Sources, split: Path | None = None, **more: Any) -> None:
-        """Score the transform, or the original, and every baseline; print one table, or one JSON object with `more`."""
+    def show(self, task: Task, sources: Sources, split: Path | None = None) -> None:
+        """Score the transform, or the original, and every baseline; print one table, or one JSON object."""
         arms = dict.fromkeys((self.transform or "original", *(self.baseline or ())))
         results: dict[str, EvaluationResult] = {}
         with progress_bar("scoring", len(arms), unit="arms") as progress:
@@ -58,37 +56,22 @@ class Scoring(Options):
                 progress(len(results), doing=name)
                 results[name] = task.score(sources, sources.embedding(_transform(name, sources.objects)))
         arm, *others = results
-        first, bound = results[arm], task.ceiling(sources)
-        rows = [(name, row) for name, result in results.items() for row in result.scores]
-        compared = []
-        for name in others:
-            other = results[name]
-            values = {"transform": name, **record(other)}
-            if first.units is not None and other.units is not None:
-                difference = difference_score(first.scores[0], first.units.less(other.units), name)
-                rows.append((arm, difference))
-                values["difference"] = {key: getattr(difference, key) for key in ("value", "low", "high", "p")}
-            compared.append(values)
-        rows += [(arm, row) for row in (() if bound is None else bound.scores)]
-        placed = [
-            dataclasses.replace(
-                row, split=Path(split or task.split or "").name, transform=PEOPLE if row.transform == PEOPLE else name
-            )
-            for name, row in rows
-        ]
+        scored = Path(split or task.split or "").name
+        rows = [replace(row, split=scored) for row in compared(results, [(arm, other) for other in others])]
         if self.out is not None:
-            append_rows(self.out, [row.row() for row in placed])
-        if self.as_json:
-            of_people = {} if bound is None else {"ceiling": record(bound)}
-            put_json(record(first) | more | of_people | ({"baselines": compared} if compared else {}))
+            append_rows(self.out, [row.row() for row in rows])
+        if not self.as_json:
+            put_scores(rows)
+            if (chance := getattr(results[arm], "chance", None)) is not None:
+                put(f"chance {chance:.3f}")
             return
-        put_scores(placed)
-        if (chance := getattr(first, "chance", None)) is not None:
-            put(f"chance {chance:.3f}")
-        classes: list[dict[str, Any]] = getattr(first, "per_class", [])
-        if 1 < len(classes) <= _MOST_SHOWN:
-            cells = [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in line.values()] for line in classes]
-            put_table(list(classes[0]), cells)
+        differences = {
+            row.settings["baseline"]: {key: getattr(row, key) for key in ("value", "low", "high", "p")}
+            for row in rows
+            if row.metric.endswith(DIFFERENCE)
+        }
+        beside = [{"transform": name, **record(results[name]), "difference": differences.get(name)} for name in others]
+        put_json({**record(results[arm]), "baselines": beside})
 
 
 def _transform(name: str, objects: Features) -> LinearTransform | None:
@@ -99,8 +82,9 @@ def _transform(name: str, objects: Features) -> LinearTransform | None:
 
 
 def record(result: Any) -> dict[str, Any]:
-    """The fields of a result but for the arrays behind them, which its repr leaves out too."""
-    return {field.name: getattr(result, field.name) for field in dataclasses.fields(result) if field.repr}
+    """The fields of a result, and of one in it, but for the arrays behind them, which its repr leaves out too."""
+    found = {field.name: getattr(result, field.name) for field in fields(result) if field.repr}
+    return {name: record(value) if is_dataclass(value) else value for name, value in found.items()}
 
 
 @app.command("odd-one-out")
@@ -118,8 +102,9 @@ def odd_one_out_command(given: Scoring, features: FeaturesPath, file: AnswersFil
     sources = given.sources(features)
     asked, joined = file.joined(sources.objects)
     sources.heldout = joined.answers
-    _say_dropped(joined.n_dropped, len(asked), "answers name an object without features")
-    given.show(task, sources, file.answers, n_dropped=joined.n_dropped, ceiling=None)
+    if joined.n_dropped:
+        say(f"{joined.n_dropped} of {len(asked)} answers name an object without features and are left out.")
+    given.show(task, sources, file.answers)
 
 
 @app.command("rsa")
@@ -137,9 +122,9 @@ def rsa_command(
     Example: glocal evaluate rsa --features features.npy --rdm rdm.npy --transform transform.npz
     """
     sources = given.sources(features, object_ids=object_ids)
-    joined = task.joined(sources)
-    _say_dropped(joined.n_dropped, joined.n_dropped + len(joined.rows), "objects of the RDM have no features")
-    given.show(task, sources, n_dropped=joined.n_dropped)
+    if dropped := task.joined(sources).n_dropped:
+        say(f"{dropped} objects of the RDM have no features and are left out.")
+    given.show(task, sources)
 
 
 @app.command("few-shot")
@@ -198,8 +183,3 @@ def retrieval_command(given: Scoring, task: RetrievalTask) -> None:
     --gallery-labels train_labels.npy --transform transform.npz
     """
     given.show(task, given.sources(task.gallery or task.queries))
-
-
-def _say_dropped(dropped: int, total: int, why: str) -> None:
-    if dropped:
-        say(f"{dropped} of {total} {why} and are left out.")

@@ -39,4 +39,4 @@ def suite(
         return
     put_table(list(result.table.columns), result.table.to_numpy().tolist())
     put("", f"fitted without fold 0 of {plan.folds} of the objects, and scored on it; * differs from {plan.baseline}")
-    put(f"written to {out}: rows.jsonl, table.csv, table.md")
+    put(f"written to {out}: rows.jsonl, table.csv")

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from glocal.data.answers import Answers
 from glocal.data.people import tally
 from glocal.errors import DataError
-from glocal.evaluation.intervals import Units, difference_score
+from glocal.evaluation.intervals import KeptResult, Units, compared
 from glocal.results import PEOPLE, Score
 from glocal.similarity import choice_loss, credit, of_pairs, pair_tolerance
 
@@ -25,7 +25,7 @@ class OddOneOut:
     `low` and `high` are the 95 % interval of the accuracy over objects or, where it is wider, over persons (None if it
     was not asked for, or cannot be computed from the answers). `tie_rate` is the fraction of answers whose highest
     similarity is tied, `loss` is in nats, `chance` the accuracy of equal similarities (1/3 for odd-one-out answers);
-    `units` hold the credit of each answer.
+    `units` hold the credit of each answer. `ceiling` says how well people agree with each other, where that was asked.
     """
 
     accuracy: float
@@ -37,15 +37,17 @@ class OddOneOut:
     n: int
     similarity: str
     units: Units = field(repr=False, compare=False)
+    ceiling: Ceiling | None = None
 
     @property
     def scores(self) -> tuple[Score, ...]:
-        """Accuracy, loss and tie rate."""
+        """Accuracy, loss and tie rate, and the bounds of people."""
         task, kind, n = "odd-one-out", self.similarity, self.n
         return (
             Score(task, f"accuracy_{kind}", self.accuracy, self.low, self.high, n),
             Score(task, "loss", self.loss, n=n),
             Score(task, f"tie_rate_{kind}", self.tie_rate, n=n),
+            *(() if self.ceiling is None else self.ceiling.scores),
         )
 
 
@@ -96,15 +98,15 @@ def answer_credit(Z: np.ndarray, answers: Answers, *, similarity: str = "cosine"
 
 def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answers) -> list[Score]:
     """The rows of arms whose `credits` on the same held-out answers are known, and of each less the first."""
-    units = {arm: _units(earned, heldout) for arm, earned in credits.items()}
-    scores = {}
-    for arm, one in units.items():
-        estimate = one.estimate()
+    results = {}
+    for arm, earned in credits.items():
+        units = _units(earned, heldout)
+        estimate = units.estimate()
         low, high = estimate.interval(fraction=True)
-        scores[arm] = Score("odd-one-out", "accuracy_cosine", estimate.mean, low, high, len(heldout), "heldout", arm)
-    first, *others = scores
-    differences = (difference_score(scores[arm], units[arm].less(units[first]), first) for arm in others)
-    return [*scores.values(), *differences]
+        score = Score("odd-one-out", "accuracy_cosine", estimate.mean, low, high, len(heldout), "heldout")
+        results[arm] = KeptResult((score,), units)
+    first, *others = results
+    return compared(results, [(arm, first) for arm in others])
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Protocol, runtime_checkable
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from glocal.errors import DataError
-from glocal.results import DIFFERENCE, Score
+from glocal.results import DIFFERENCE, PEOPLE, Score
 
 _ROUNDING = 16 * 2.0**-52  # equal scores differ from their rounded mean by some eps
 _WIDEST = 9  # objects of an answer, all of whose 2^m subsets are counted
@@ -287,10 +287,23 @@ class KeptResult:
     units: Units | None
 
 
-def difference_score(first: Score, difference: Estimate, baseline: str) -> Score:
-    """The row of an arm's first score less that of the baseline."""
-    low, high = difference.interval()
-    return replace(
-        first, metric=first.metric + DIFFERENCE, value=difference.mean, low=low, high=high, p=difference.p,
-        settings={**first.settings, "baseline": baseline},
-    )  # fmt: skip
+def compared(results: Mapping[str, EvaluationResult], pairs: Iterable[tuple[str, str]]) -> list[Score]:
+    """The rows of arms that were scored on the same things: those of each, those of people once, then differences.
+
+    The row of a pair (arm, baseline) is the first score of the arm less that of the baseline, in paired units; there is
+    none where one of them has no units.
+    """
+    rows = [
+        replace(row, transform=arm) for arm, one in results.items() for row in one.scores if row.transform != PEOPLE
+    ]
+    rows += [row for row in next(iter(results.values())).scores if row.transform == PEOPLE]
+    for arm, baseline in pairs:
+        mine, theirs = results[arm].units, results[baseline].units
+        if mine is not None and theirs is not None:
+            first, found = results[arm].scores[0], mine.less(theirs)
+            low, high = found.interval()
+            rows.append(replace(
+                first, metric=first.metric + DIFFERENCE, value=found.mean, low=low, high=high, p=found.p, transform=arm,
+                settings={**first.settings, "baseline": baseline},
+            ))  # fmt: skip
+    return rows

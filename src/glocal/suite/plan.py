@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, SerializeAsAny, model_validator
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.keep import Keep
@@ -47,12 +47,6 @@ def _arm(table: Any) -> Any:
     return OtherArm(**table) if not table or table.keys() & OtherArm.model_fields else Arm(**table)
 
 
-def _no_people(name: str) -> str:
-    if name == PEOPLE:
-        raise ParameterError(f"{PEOPLE} stands for people themselves in the rows of a suite; rename the arm.")
-    return name
-
-
 # names of files too: no character of these is special to a shell, a spreadsheet or Markdown
 Name = Annotated[str, Field(pattern=r"^\w[\w .+-]*$", max_length=80)]
 AnyArm = Annotated[Arm | OtherArm, BeforeValidator(_arm)]
@@ -73,7 +67,7 @@ class Plan(Shared):
     """
 
     networks: dict[Name, Network] = Field(min_length=1)
-    arms: dict[Annotated[Name, AfterValidator(_no_people)], AnyArm] = Field(min_length=1)
+    arms: dict[Name, AnyArm] = Field(min_length=1)
     tasks: dict[Name, Annotated[SerializeAsAny[Task], BeforeValidator(task)]] = Field(min_length=1)
     baseline: str
     _root: Path = PrivateAttr(Path())
@@ -124,6 +118,8 @@ class Plan(Shared):
 
     @model_validator(mode="after")
     def _fit_each_other(self) -> Plan:
+        if PEOPLE in self.arms:
+            raise ParameterError(f"{PEOPLE} stands for people themselves in the rows of a suite; rename the arm.")
         fitted = [name for name, arm in self.arms.items() if isinstance(arm, Arm) or arm.keep is not None]
         held_out = [name for name, one in self.tasks.items() if isinstance(one, OddOneOutTask) and not one.answers]
         if self.answers is None and (needs := [*fitted, *held_out]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,13 @@ import numpy as np
 from glocal._version import __version__
 from glocal.aligner import Arm, fit
 from glocal.evaluation.baselines import baseline as cheap
-from glocal.evaluation.intervals import KeptResult, Units, difference_score, holm
+from glocal.evaluation.intervals import KeptResult, Units, compared, holm
 from glocal.evaluation.view import load_view, object_view, save_view
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder, read_npz, write_npz
-from glocal.results import PEOPLE, Provenance, Score, to_json
+from glocal.results import Provenance, Score, to_json
 from glocal.suite.plan import OtherArm, Plan
 from glocal.suite.sources import Sources
-from glocal.suite.table import markdown, score_frame, score_table
+from glocal.suite.table import score_frame, score_table
 from glocal.suite.tasks import StructureTask, Task
 from glocal.transform import LinearTransform
 from glocal.transform.formats import wrong_name
@@ -54,7 +54,7 @@ def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> Su
     """Score what has not been scored yet, compare the arms and write the folder of the suite.
 
     Arms are fitted without fold 0 of the objects, and scored on it: one fold, where a sweep scores all of them. The
-    folder has ``rows.jsonl``, ``table.csv``, ``table.md``, ``suite.json`` (the plan, and where the rows come from), and
+    folder has ``rows.jsonl``, ``table.csv``, ``suite.json`` (the plan, and where the rows come from), and
     for each network and arm ``transforms/NETWORK/ARM.npz``, ``views/NETWORK/ARM.npz`` for a report, and
     ``cells/NETWORK/ARM/TASK.npz``. A file of these holds the hash of all that it was made from, and is made again where
     that changes.
@@ -80,14 +80,15 @@ def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> Su
                 kept, done = kept + before, done + 1
                 if progress is not None:
                     progress(f"{sources.name}, {arm}, {name}", done, total)
-            sure = isinstance(task, StructureTask) and transforms[plan.baseline] is None
-            for score in _compared(results, plan.baseline, sure):
-                scores.append(replace(score, task=name, network=sources.name))
+            for score in compared(results, [(arm, plan.baseline) for arm in results if arm != plan.baseline]):
+                # the original features keep all their neighbours by definition: that others lose some is no finding
+                sure = isinstance(task, StructureTask) and transforms[plan.baseline] is None
+                scores.append(replace(score, task=name, network=sources.name, p=None if sure else score.p))
         _write_views(folder, plan, sources, transforms)
     result = SuiteResult(tuple(_corrected(scores)), kept)
     texts = {
         "rows.jsonl": "".join(to_json(score.row()) + "\n" for score in result.scores),
-        "table.csv": result.table.to_csv(index=False), "table.md": markdown(result.table),
+        "table.csv": result.table.to_csv(index=False),
         "suite.json": to_json(_record(plan, read)) + "\n",
     }  # fmt: skip
     for name, text in texts.items():
@@ -130,30 +131,13 @@ def _cell(
         if str(arrays.pop("key")) == key:
             scores = tuple(Score.of(row) for row in json.loads(str(arrays.pop("scores"))))
             return KeptResult(scores, Units(**arrays) if arrays else None), True
-    found, of_people = task.score(sources, sources.embedding(transform)), task.ceiling(sources)
+    found = task.score(sources, sources.embedding(transform))
     split = f"fold 0 of {plan.folds}" if task.split is None else str(task.split)
-    scores = tuple(replace(one, split=split) for one in (*found.scores, *(of_people.scores if of_people else ())))
+    scores = tuple(replace(one, split=split) for one in found.scores)
     units = {} if found.units is None else {name: getattr(found.units, name) for name in _ARRAYS}
     make_folder(path.parent)
     write_npz(path, {"key": np.array(key), "scores": np.array(to_json([asdict(one) for one in scores])), **units})
     return KeptResult(scores, found.units), False
-
-
-def _compared(results: Mapping[str, KeptResult], baseline: str, sure: bool) -> Iterator[Score]:
-    """The scores of all arms in a task, those of people once, and each arm less the baseline.
-
-    A difference is on the same answers, draws and classes, images, or objects: the mean of the paired units, which is
-    the difference of the two scores that the table shows. Of what is `sure` (the original features keep all their
-    neighbours by definition) it has no p-value.
-    """
-    for arm, one in results.items():
-        yield from (replace(score, transform=arm) for score in one.scores if score.transform != PEOPLE)
-    base = results[baseline]
-    yield from (score for score in base.scores if score.transform == PEOPLE)
-    for arm, one in results.items():
-        if arm != baseline and one.units is not None and base.units is not None:
-            found = difference_score(one.scores[0], one.units.less(base.units), baseline)
-            yield replace(found, transform=arm, p=None if sure else found.p)
 
 
 def _corrected(scores: Sequence[Score]) -> Iterator[Score]:

@@ -82,11 +82,5 @@ def cell(row: dict[Any, Any]) -> str:
     return f"{row['value']:.3f}{interval}" + ("*" if row["p_holm"] < 0.05 else "")
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """A table in GitHub's Markdown."""
-    lines = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
 def _is_difference(rows: pd.DataFrame) -> pd.Series[bool]:
     return rows["metric"].astype(str).str.endswith(DIFFERENCE)

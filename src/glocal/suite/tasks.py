@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.rdm import JoinedRDMs, join_rdms, load_index, load_rdms
 from glocal.data.sources import breeds_sides
 from glocal.errors import ParameterError
-from glocal.evaluation.agreement import Ceiling, ceiling, odd_one_out
+from glocal.evaluation.agreement import ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.intervals import EvaluationResult
@@ -38,16 +38,13 @@ class Task(Options):
 
     @property
     def split(self) -> Path | None:
-        """The file that is scored; None are the held-out answers of the suite."""
-        return next(iter(self.files), None)
+        """The file that is scored: of anomalies, of test images, or the first; None are the held-out answers."""
+        named = dict(self)
+        return named.get("anomalies") or named.get("test") or next(iter(self.files), None)
 
     @abstractmethod
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
         """Score one embedding."""
-
-    def ceiling(self, sources: Sources) -> Ceiling | None:
-        """How well people agree with each other in it, where that is known beside the scores."""
-        return None
 
 
 class OddOneOutTask(Task):
@@ -57,17 +54,11 @@ class OddOneOutTask(Task):
     answers: MaybeFile = None
     similarity: Literal["cosine", "dot"] = Field("cosine", description="Similarity of a pair.")
 
-    def asked(self, sources: Sources) -> Answers:
-        """The answers that are scored."""
-        return sources.heldout if self.answers is None else sources.answers(self.answers)
-
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
-        """By `odd_one_out`."""
-        return odd_one_out(embed(sources.objects), self.asked(sources), similarity=self.similarity)
-
-    def ceiling(self, sources: Sources) -> Ceiling | None:
-        """By `glocal.evaluation.agreement.ceiling`, where questions were asked again."""
-        return ceiling(self.asked(sources), least=_LEAST)
+        """By `odd_one_out`, with the `ceiling` of questions that were asked again on purpose."""
+        answers = sources.heldout if self.answers is None else sources.answers(self.answers)
+        found = odd_one_out(embed(sources.objects), answers, similarity=self.similarity)
+        return replace(found, ceiling=ceiling(answers, least=_LEAST))
 
 
 class RSATask(Task):
@@ -109,11 +100,6 @@ class _Sides(Task):
         if (self.test is None) != (self.test_labels is None):
             raise ParameterError("test and test_labels go together.")
         return self
-
-    @property
-    def split(self) -> Path | None:
-        """The test file."""
-        return self.test or self.train
 
     def sides(self, sources: Sources) -> tuple[Features, np.ndarray, Features, np.ndarray]:
         """Features and labels of both, of BREEDS those of its classes."""
@@ -164,11 +150,6 @@ class AnomalyTask(_Sides):
         if self.anomalies is None and lacking:
             raise ParameterError(f"{lacking[0]} is missing. Give it.")
         return self
-
-    @property
-    def split(self) -> Path | None:
-        """The file of anomalies, or the test file."""
-        return self.anomalies or self.test
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
         """By `anomaly` or `anomaly_against`."""
