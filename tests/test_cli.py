@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import processes
@@ -92,18 +91,6 @@ def test_text_output_of_fit(files, tmp_path, capsys):
     assert "generalisation is unmeasured" in streams.err
 
 
-def test_split_keeps_weights_with_their_answers(files, tmp_path, capsys):
-    """Weights given to data split come back with the answers they belong to."""
-    answers = np.load(files / "triplets.npy")
-    np.save(tmp_path / "w.npy", answers[:, 2] + 1.0)
-    run_json(
-        capsys, "data", "split", "--features", files, "--triplets", files / "triplets.npy", "--weights",
-        tmp_path / "w.npy", "--out", tmp_path / "s",
-    )  # fmt: skip
-    train = np.load(tmp_path / "s" / "train.npz")
-    assert np.array_equal(train["weights"], train["answers"][:, 2] + 1.0)
-
-
 def test_python_arguments_in_messages_become_options():
     """What the library calls base=1 is --base 1 on the command line; other words and parts of paths stay."""
     assert run("--version") == 0  # the options are known from the first command on
@@ -164,19 +151,6 @@ def test_an_interrupted_fit_keeps_the_previous_file(files, tmp_path, started, nu
     assert [path.name for path in tmp_path.iterdir()] == ["t.npz"]
     assert run("fit", "--features", files, "--triplets", files / "triplets.npy", "--tol", "0.1", "--out", out) == 0
     assert np.load(out)["weights"].shape == (64, 64)
-
-
-def test_an_odd_column_elsewhere_is_said_by_fit(files, tmp_path, capsys):
-    """`fit` runs the check of `data check` and names the cause before a warning about overfitting does."""
-    turned = tmp_path / "turned.npy"
-    np.save(turned, np.load(files / "triplets.npy")[:, [2, 0, 1]])
-    arguments = ("fit", "--features", files / "features.npy", "--triplets", turned, "--out", tmp_path / "t.npz")
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        assert run(*arguments, "--method", "global", "--holdout", 3, "--max-evaluations", 5) == 0
-    told = [str(w.message) for w in said]
-    assert "column 0 odd" in told[0]
-    assert any("unless a warning about the answers names another cause" in one for one in told[1:])
 
 
 def test_the_package_is_run_as_a_module_and_completes():

@@ -16,9 +16,7 @@ import processes
 import pytest
 
 from glocal.cli import output
-from glocal.cli.app import execute
 from glocal.data.world import simulated_world
-from glocal.errors import DataWarning
 from glocal.transform import LinearTransform
 
 pytestmark = pytest.mark.nightly
@@ -100,19 +98,6 @@ def test_progress_is_shown_and_leaves_nothing(files, tmp_path):
         assert shown.rindex(SHOW) > shown.rindex(HIDE)
         if unit == "evaluations":
             assert re.search(r"objective \d\.\d{6}", plain)
-
-
-def test_a_warning_is_broken_between_words(files, tmp_path):
-    """A warning stands above the progress, on lines of its own, of which none ends inside a word."""
-    long = tmp_path / "long.npy"
-    np.save(long, 1000 * np.load(files / "features.npy"))
-    code, _, shown = terminal(["apply", files / "w.npz", long, "--out", tmp_path / "o.npy"], columns=60)
-    assert code == 0
-    lines = ESCAPE.sub("", shown).replace("\r", "\n").splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith("warning: "))
-    with pytest.warns(DataWarning) as said:
-        assert execute(["apply", str(files / "w.npz"), str(long), "--out", str(tmp_path / "o.npy")]) == 0
-    assert {*" ".join(lines[start:]).split()} >= {*str(said[0].message).split()}
 
 
 def test_no_escape_code_and_no_bar_in_a_pipe(files, tmp_path):

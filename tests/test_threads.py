@@ -34,9 +34,11 @@ def test_a_problem_gets_the_threads_its_size_calls_for(shape, threads):
 
 
 def test_blas_has_one_thread_during_a_fit_and_its_own_after(two_threads, world):
-    """A fit limits BLAS and gives the threads back, to another fit inside or beside it too."""
+    """A fit limits BLAS and gives the threads back, to a fit beside it and after an error too."""
     seen = set()
     fit_arm(world.objects, world.answers, lmbda=1.0, tol=1e-2, on_step=lambda *_: seen.update(of_blas()))
+    with pytest.raises(ZeroDivisionError), blas_alone():
+        1 / 0  # noqa: B018
     assert (seen, set(of_blas())) == ({1}, {2})
     first_inside, second_inside = Barrier(2), Barrier(2)
 
@@ -54,13 +56,6 @@ def test_blas_has_one_thread_during_a_fit_and_its_own_after(two_threads, world):
 
     with ThreadPoolExecutor(2) as pool:
         assert [job.result() for job in (pool.submit(first), pool.submit(second))] == [2, 2]
-    assert set(of_blas()) == {2}
-
-
-def test_an_error_gives_the_threads_back(two_threads):
-    """Also where a fit ends with an error."""
-    with pytest.raises(ZeroDivisionError), blas_alone():
-        1 / 0  # noqa: B018
     assert set(of_blas()) == {2}
 
 
