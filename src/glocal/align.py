@@ -165,7 +165,7 @@ def align(
     return found
 
 
-def things_answers(progress: Callable[[int, int], None] | None = None) -> tuple[Answers, tuple[str, ...]]:
+def things_answers() -> tuple[Answers, tuple[str, ...]]:
     """The published answers about THINGS (10 % of them, 146,168) and the names of the objects; fetched once.
 
     Raises
@@ -174,7 +174,7 @@ def things_answers(progress: Callable[[int, int], None] | None = None) -> tuple[
         They are neither in the cache nor can they be fetched.
     """
     try:
-        files = [fetch(f"things/{name}", progress=progress) for name in ("triplets-test10", "sortindex", "unique-id")]
+        files = [fetch(f"things/{name}") for name in ("triplets-test10", "sortindex", "unique-id")]
     except FileError as error:
         raise FileError(f"{error} {_HOW}") from error
     return Answers.load(files[0], order=files[1]), read_lines(files[2], what="object ids")

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from glocal.data.sources import Progress, fetch, published
+from glocal.data.sources import fetch, published
 from glocal.errors import FileError, ParameterError, needed, one_line
 from glocal.files import PathLike, atomic_write, make_folder
 from glocal.transform.formats import TRANSFORM_NAME, plain
@@ -80,7 +80,7 @@ def in_the_box() -> dict[str, Path]:
     }
 
 
-def pull(name: PathLike, *, progress: Progress | None = None) -> Path:
+def pull(name: PathLike) -> Path:
     """Bring the file of a transform here, once, and say where it is.
 
     Parameters
@@ -90,7 +90,6 @@ def pull(name: PathLike, *, progress: Progress | None = None) -> Path:
         ``clip-vit-b-32``; a published transform by model and layer as thingsvision writes them,
         ``clip_ViT-L/14/visual``, or by the model alone where one layer is published; a repository on the Hugging Face
         hub, ``OWNER/NAME`` or ``hf://OWNER/NAME``, and ``@REVISION`` if not main.
-    progress : callable or None
         Called with the bytes so far, and in all.
 
     Raises
@@ -110,7 +109,7 @@ def pull(name: PathLike, *, progress: Progress | None = None) -> Path:
     key = PUBLISHED + text.removeprefix(PUBLISHED).rstrip("/")
     layers = [found for found in known if found == key or found.startswith(f"{key}/")]
     if len(layers) == 1:
-        return fetch(layers[0], progress=progress)
+        return fetch(layers[0])
     if repository := _REPOSITORY.fullmatch(text):
         return _download(repository[1], repository[2])
     if Path(text).suffix or Path(text).is_dir():

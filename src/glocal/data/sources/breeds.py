@@ -22,8 +22,6 @@ from jaxtyping import Int, Shaped
 from glocal.data.features import Features
 from glocal.errors import DataError, ParameterError
 
-_IMAGENET = 1000  # classes
-
 
 @cache
 def breeds() -> dict[str, dict[str, list[list[int]]]]:
@@ -54,23 +52,18 @@ def breeds_rows(
     `classes` are the ImageNet classes of all images: numbers, 0 to 999 in the order of the WordNet ids; or these ids,
     where the images are of all thousand classes. A DataError where they are not, or where no image is of the part.
     """
-    check_breeds(task)
+    if task not in breeds():
+        raise ParameterError(f"the BREEDS task is {task!r}; allowed are {', '.join(breeds())}.")
     names, numbers = np.unique(classes, return_inverse=True)
     if classes.dtype.kind in "iu":
         numbers = classes
-    elif len(names) != _IMAGENET:
+    elif len(names) != 1000:
         raise DataError(
-            f"{task} needs the ImageNet class of each image: numbers from 0 to 999, or the WordNet ids of all "
-            f"{_IMAGENET} classes; {len(names)} names are given, {str(names[0])!r} the first."
+            f"{task} needs the ImageNet class of each image: numbers from 0 to 999, or the WordNet ids of all 1000 "
+            f"classes; {len(names)} names are given, {str(names[0])!r} the first."
         )
     superclass = {one: name for name, parts in breeds()[task].items() for one in parts[test]}
     rows = np.flatnonzero(np.isin(numbers, list(superclass)))
     if not len(rows):
         raise DataError(f"none of the {len(classes)} images is of a {'test' if test else 'training'} class of {task}.")
     return rows, np.array([superclass[number] for number in numbers[rows].tolist()])
-
-
-def check_breeds(task: str) -> None:
-    """Raise a ParameterError unless there is such a task."""
-    if task not in breeds():
-        raise ParameterError(f"the BREEDS task is {task!r}; allowed are {', '.join(breeds())}.")
