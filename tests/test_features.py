@@ -93,8 +93,8 @@ def test_a_name_may_hold_any_character(tmp_path):
         (np.zeros((2, 3), dtype=complex), "complex128"),
         (np.array([["a", "b"]]), "real"),
         (np.array([[object()]]), "object"),
-        (np.zeros((0, 3)), "nothing"),
-        (np.zeros((2, 3), dtype=np.longdouble), "float64"),
+        (np.zeros((0, 3)), "shape"),
+        (np.zeros((2, 3), dtype=np.longdouble), "64 bits"),
     ],
 )
 def test_what_is_no_real_matrix_is_refused(matrix, noun):
@@ -148,7 +148,6 @@ def test_the_join_finds_each_object_by_name():
     kept = [set(row).isdisjoint({3, 11}) for row in raw.tolist()]
     assert joined.kept.tolist() == kept
     assert joined.n_dropped == 100 - sum(kept) > 0
-    assert joined.n_missing == 2
     assert joined.answers.weights.tolist() == weights[kept].tolist()
     for row, answer in zip(raw[kept], joined.answers.objects, strict=True):
         assert [object_name(names[i]) for i in answer] == [f"object{i}" for i in row]

@@ -170,8 +170,8 @@ BAD_RDMS = {
     "four axes": (HUMAN[None, None], "shape"),
     "strings": (HUMAN.astype(str), "real numbers"),
     "two objects": (HUMAN[:2, :2], "2 objects"),
-    "infinite": (_with(_with(HUMAN, (0, 1), np.inf), (1, 0), np.inf), "infinity"),
-    "all missing": (np.full((14, 14), np.nan), "missing"),
+    "infinite": (_with(_with(HUMAN, (0, 1), np.inf), (1, 0), np.inf), "2 infinite"),
+    "all missing": (np.full((14, 14), np.nan), "0 known pairs"),
     "nobody": (np.empty((0, 14, 14)), "shape"),
     "second person": (np.stack([HUMAN, 1 - np.eye(14)]), "person 1"),
 }
@@ -228,11 +228,11 @@ def test_rdms_that_do_not_fit_are_refused():
     small = PEOPLE[:, :5, :5]
     cases = [
         ((features, small), "rdm_index"),
-        ((features, small, np.arange(4)), "its index has 4 entries"),
-        ((features, small, np.array([0, 1, 2, 3, 14])), "names object 14 but features has 14 rows"),
-        ((features, small, np.array([0, 1, 2, 3, -1])), "names object -1"),
-        ((features, small, np.array([0, 1, 2, 3, 3])), "names an object twice"),
-        ((features, small, np.arange(5), (*NAMES[:2], "x", "y", "z")), "is about 2 objects; at least 3"),
+        ((features, small, np.arange(4)), "about 5 objects"),
+        ((features, small, np.array([0, 1, 2, 3, 14])), "0 to 14, but features has 14 rows"),
+        ((features, small, np.array([0, 1, 2, 3, -1])), "-1 to 3"),
+        ((features, small, np.array([0, 1, 2, 3, 3])), "4 different objects"),
+        ((features, small, np.arange(5), (*NAMES[:2], "x", "y", "z")), "is about 2 objects .* at least 3"),
         ((features, small, None, NAMES), "the list of object ids has 14 lines"),
     ]
     for arguments, noun in cases:

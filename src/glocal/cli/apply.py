@@ -10,7 +10,7 @@ import typer
 
 from glocal.cli.inputs import LayerName, ModelName, load_features
 from glocal.cli.output import AsJson, progress_bar, show
-from glocal.data.parquet import PARQUET
+from glocal.data.readers import PARQUET
 from glocal.errors import ParameterError
 from glocal.files import writable_target
 from glocal.transform import LinearTransform, check_rows, reduced

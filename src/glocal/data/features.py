@@ -13,8 +13,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy.typing import DTypeLike
 
-from glocal.data.parquet import PARQUET
-from glocal.data.readers import READERS, read_matrix
+from glocal.data.readers import PARQUET, READERS, read_matrix
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike, read_lines, read_object
 
@@ -73,17 +72,11 @@ class Features:
     def __post_init__(self) -> None:
         matrix = as_matrix(self.matrix)
         object.__setattr__(self, "matrix", matrix)
-        if matrix.ndim != 2:
+        if matrix.ndim != 2 or 0 in matrix.shape or matrix.dtype.kind not in "fiu" or matrix.dtype.itemsize > 8:
             raise DataError(
-                f"{self.source} has shape {matrix.shape}; features must be (n, p): one row per image. "
-                "Flatten or pool the other axes first."
+                f"{self.source} holds {matrix.dtype} of shape {matrix.shape}; features must be real numbers of at most "
+                "64 bits, (n, p): one row per image. Flatten or pool other axes first."
             )
-        if matrix.dtype.kind not in "fiu":
-            raise DataError(f"{self.source} holds {matrix.dtype} values; features must be real numbers.")
-        if matrix.dtype.kind == "f" and matrix.dtype.itemsize > 8:
-            raise DataError(f"{self.source} holds {matrix.dtype} values; allowed are float16, float32 and float64.")
-        if 0 in matrix.shape:
-            raise DataError(f"{self.source} has shape {matrix.shape}; there is nothing in it.")
         if self.names is not None and len(self.names) != len(matrix):
             raise DataError(
                 f"{self.source} has {len(matrix)} rows but {len(self.names)} names. "
@@ -105,8 +98,8 @@ class Features:
         Parameters
         ----------
         path : path
-            ``.npy`` (memory-mapped), ``.npz``, ``.pt``, ``.safetensors``, ``.h5``, ``.mat``, ``.parquet``; or a folder
-            that holds ``features.npy``, exactly one such file, or the Parquet shards of one table.
+            A file that `glocal.data.readers.read_matrix` reads; or a folder that holds ``features.npy``, exactly one
+            such file, or the Parquet shards of one table.
 
         Raises
         ------
@@ -164,8 +157,7 @@ class Features:
         DataError
             NaN or infinity somewhere, or a constant matrix.
         """
-        size = self.matrix.size
-        total = 0.0
+        size, total = self.matrix.size, 0.0
         with np.errstate(over="ignore", invalid="ignore"):  # said below, as an error
             for start, rows in self.chunks():
                 chunk = rows.astype(np.float64)
@@ -247,18 +239,15 @@ def object_name(name: str) -> str:
 
 
 def _only_feature_file(folder: Path) -> Path:
-    if (folder / "features.npy").is_file():
-        return folder / "features.npy"
     found = sorted(file for file in folder.iterdir() if file.suffix.lower() in READERS)
-    tables = [file for file in found if file.suffix.lower() == PARQUET]
-    if len(tables) > 1 and tables == found:
+    named = [file for file in found if file.name == "features.npy"]
+    others = [file for file in found if file.suffix.lower() != PARQUET]  # beside them tables say what else is known
+    if len(found) > 1 and not others:
         return folder
-    if len(tables) < len(found):
-        found = [file for file in found if file not in tables]  # what else is known of the images
-    if len(found) != 1:
-        listed = ", ".join(file.name for file in found[:5]) or "none"
+    chosen = named or others or found
+    if len(chosen) != 1:
         raise FileError(
-            f"features folder {folder} must hold features.npy or exactly one of {', '.join(sorted(READERS))}; "
-            f"found {listed}. Name the file itself."
+            f"features folder {folder} must hold features.npy or exactly one of {', '.join(sorted(READERS))}; found "
+            f"{', '.join(file.name for file in chosen[:5]) or 'none'}. Name the file itself."
         )
-    return found[0]
+    return chosen[0]

@@ -26,14 +26,11 @@ class Joined:
         Which of the given answers survived.
     n_dropped : int
         Answers with an object that has no features.
-    n_missing : int
-        Objects of the id list that have no features.
     """
 
     answers: Answers
     kept: np.ndarray
     n_dropped: int
-    n_missing: int
 
 
 def join(features: Features, answers: Answers, object_ids: Sequence[str] | None = None) -> Joined:
@@ -64,13 +61,12 @@ def join(features: Features, answers: Answers, object_ids: Sequence[str] | None 
             )
     if object_ids is None:
         answers.check_range(len(features))
-        joined = Joined(answers, np.ones(len(answers), dtype=bool), 0, 0)
+        joined = Joined(answers, np.ones(len(answers), dtype=bool), 0)
     else:
         rows = feature_rows(features, object_ids)
         answers.check_range(len(rows), what="the list of object ids", unit="lines")
         mapped, dropped = answers.relabel(rows)
-        kept = answers.inside(rows >= 0)[1]
-        joined = Joined(mapped, kept, dropped, int(np.count_nonzero(rows < 0)))
+        joined = Joined(mapped, answers.inside(rows >= 0)[1], dropped)
     if not len(joined.answers):
         raise DataError(
             f"no answer is left: {len(answers)} were given and {joined.n_dropped} name an object without features. "

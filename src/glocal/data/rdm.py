@@ -19,17 +19,7 @@ _TOLERANCE = 1e-5
 
 @dataclass(frozen=True, eq=False)
 class JoinedRDMs:
-    """RDMs of objects that have features.
-
-    Parameters
-    ----------
-    rdms : (people, m, m) float
-        NaN where a pair is missing.
-    rows : (m,) int
-        The row of the features that each row of the RDMs is about.
-    n_dropped : int
-        Objects of the RDM that have no features, and were left out.
-    """
+    """RDMs, the row of the features that each of their rows is about, and the number of objects without features."""
 
     rdms: Float[np.ndarray, "people m m"]
     rows: Int[np.ndarray, " m"]
@@ -67,27 +57,37 @@ def check_rdms(rdms: np.ndarray, source: str = "RDM") -> Float[np.ndarray, "peop
         )
     rdms = np.array(rdms.reshape(-1, *rdms.shape[-2:]), dtype=np.float64)
     n = rdms.shape[-1]
-    if n < 3:
-        raise DataError(f"{source} is about {n} objects; at least 3 are needed to compare dissimilarities.")
-    if np.isinf(rdms).any():
-        raise DataError(f"{source} holds infinity; dissimilarities must be finite, or NaN for a missing pair.")
+    if n < 3 or np.isinf(rdms).any():
+        raise DataError(
+            f"{source} is about {n} objects and has {np.isinf(rdms).sum()} infinite values; at least 3 objects and "
+            "finite dissimilarities are needed, NaN for a missing pair."
+        )
     for person, rdm in enumerate(rdms):
-        which = f"{source}, person {person}," if len(rdms) > 1 else source
-        _check_one(rdm, which)
+        _check_one(rdm, f"{source}, person {person}," if len(rdms) > 1 else source)
         np.fill_diagonal(rdm, 0.0)
     return rdms
 
 
-def load_index(path: PathLike) -> Int[np.ndarray, " m"]:
-    """Read which objects an RDM is about: one integer per row of the RDM, from ``.npy`` or text.
+def _check_one(rdm: np.ndarray, which: str) -> None:
+    scale = np.nanmax(np.abs(rdm), initial=0.0)
+    if not np.allclose(rdm, rdm.T, rtol=0, atol=_TOLERANCE * scale, equal_nan=True):
+        raise DataError(f"{which} is not symmetric; give the dissimilarity of a pair in both places.")
+    if np.nanmax(np.abs(np.diag(rdm)), initial=0.0) > _TOLERANCE * scale:
+        raise DataError(
+            f"{which} has a diagonal that is not 0; an object does not differ from itself. If it holds similarities, "
+            "give 1 - similarity."
+        )
+    pairs = rdm[np.triu_indices(len(rdm), 1)]
+    pairs = pairs[~np.isnan(pairs)]
+    if len(pairs) < 3 or pairs.max() == pairs.min():
+        raise DataError(
+            f"{which} has {len(pairs)} known pairs with {len(np.unique(pairs))} different values; a correlation needs "
+            "3 pairs that are not constant."
+        )
 
-    Raises
-    ------
-    FileError
-        Missing, damaged, or not numbers.
-    DataError
-        Not a list of integers.
-    """
+
+def load_index(path: PathLike) -> Int[np.ndarray, " m"]:
+    """Read which objects an RDM is about: one integer per row of the RDM, from ``.npy`` or text."""
     index = read_list(path, what="RDM index")
     if index.ndim != 1 or index.dtype.kind not in "iu":
         raise DataError(f"{path} holds {index.dtype} of shape {index.shape}; an RDM index must be a list of integers.")
@@ -120,37 +120,18 @@ def join_rdms(
     n = rdms.shape[-1]
     known = len(features) if object_ids is None else len(object_ids)
     what = f"{features.source} has {known} rows" if object_ids is None else f"the list of object ids has {known} lines"
-    if index is None:
-        if n != known:
-            raise DataError(f"the RDM is about {n} objects but {what}. Say which with rdm_index, one integer per row.")
+    if index is None and n == known:
         index = np.arange(n)
-    if len(index) != n:
-        raise DataError(f"the RDM is about {n} objects but its index has {len(index)} entries; one per row is needed.")
-    if int(index.min()) < 0 or int(index.max()) >= known:
-        worst = int(index.max() if index.max() >= known else index.min())
-        raise DataError(f"the RDM index names object {worst} but {what} (valid 0..{known - 1}).")
-    if len(np.unique(index)) < n:
-        raise DataError("the RDM index names an object twice; each row of the RDM must be another object.")
+    if index is None or len(index) != n:
+        raise DataError(f"the RDM is about {n} objects but {what}. Say which with rdm_index, one integer per row.")
+    if index.min() < 0 or index.max() >= known or len(np.unique(index)) < n:
+        raise DataError(
+            f"the RDM index names {len(np.unique(index))} different objects, {index.min()} to {index.max()}, but "
+            f"{what} (valid 0..{known - 1}); each row of the RDM must be another one of them."
+        )
     rows = index if object_ids is None else feature_rows(features, object_ids)[index]
     kept = rows >= 0
     dropped = int(n - np.count_nonzero(kept))
     if dropped:
         rdms = check_rdms(rdms[:, kept][:, :, kept], f"the RDM without {dropped} objects that have no features")
     return JoinedRDMs(rdms, rows[kept], dropped)
-
-
-def _check_one(rdm: np.ndarray, which: str) -> None:
-    scale = np.nanmax(np.abs(rdm), initial=0.0)
-    if not np.allclose(rdm, rdm.T, rtol=0, atol=_TOLERANCE * scale, equal_nan=True):
-        raise DataError(f"{which} is not symmetric; give the dissimilarity of a pair in both places.")
-    if np.nanmax(np.abs(np.diag(rdm)), initial=0.0) > _TOLERANCE * scale:
-        raise DataError(
-            f"{which} has a diagonal that is not 0; an object does not differ from itself. If it holds similarities, "
-            "give 1 - similarity."
-        )
-    pairs = rdm[np.triu_indices(len(rdm), 1)]
-    pairs = pairs[~np.isnan(pairs)]
-    if len(pairs) < 3:
-        raise DataError(f"{which} has {len(pairs)} pairs that are not missing; at least 3 are needed.")
-    if pairs.max() == pairs.min():
-        raise DataError(f"{which} is constant ({pairs[0]:g} for every pair); nothing can be correlated with it.")

@@ -11,7 +11,7 @@ from jaxtyping import Shaped
 from numpy.lib import format as npy_format
 
 from glocal.data.features import Features, check_finite
-from glocal.data.parquet import PARQUET, batches, shards_of, vector_column
+from glocal.data.readers import PARQUET, batches, shards_of, vector_column
 from glocal.errors import FileError, ParameterError, needed
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder, reading, writable_target
 from glocal.transform.linear import LinearTransform
