@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from glocal.errors import DataError
-from glocal.evaluation.intervals import Estimate, Units, answer_estimate, holm, mean_estimate, two_way_estimate
+from glocal.evaluation.intervals import Units, answer_estimate, holm, mean_estimate, two_way_estimate
 
 
 def answer_interval(values, answers, weights=None):
@@ -308,10 +308,3 @@ def test_scores_that_cannot_be_compared_are_refused(as_a_user):
     for call, noun in cases:
         with pytest.raises(DataError, match=noun):
             call()
-
-
-def test_an_estimate_is_students():
-    """Interval and p-value of an estimate are those of Student's t."""
-    estimate = Estimate(0.3, 0.2, 7.5)
-    assert estimate.interval() == pytest.approx(stats.t.interval(0.95, 7.5, 0.3, 0.2))
-    assert estimate.p == pytest.approx(2 * stats.t.sf(1.5, 7.5))

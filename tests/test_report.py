@@ -18,15 +18,7 @@ pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
 pytest.importorskip("jinja2")
 
-from glocal.report import (
-    front_chart,
-    load_runs,
-    load_thumbnails,
-    report_page,
-    save_figure,
-    save_page,
-    warnings_of,
-)
+from glocal.report import front_chart, load_runs, load_thumbnails, report_page, save_figure, save_page, warnings_of
 from glocal.report.charts import looks
 from glocal.report.front import front_points, summary
 from glocal.report.page import script_json
@@ -62,33 +54,18 @@ def write_suite(folder, **changes):
     write_views(folder / "views", ARMS, [*NASTY, *(f"object {i}" for i in range(50))], network=NASTY[1], **changes)
     rows = []
     for place, arm in enumerate(ARMS):
-        for task, metric, value in (
-            ("heldout", "accuracy_cosine", 0.4 + 0.05 * place), (NASTY[0], "accuracy_logistic", 0.6 - 0.1 * place),
-            ("near", "neighbours_kept", 1 - 0.1 * place),
+        for task, metric, value, change in (
+            ("heldout", "accuracy_cosine", 0.4, 0.05), (NASTY[0], "accuracy_logistic", 0.6, -0.1),
+            ("near", "neighbours_kept", 1.0, -0.1),
         ):  # fmt: skip
-            row = {
-                "network": NASTY[1],
-                "task": task,
-                "metric": metric,
-                "n": 100,
-                "split": "fold 0 of 3",
-                "transform": arm,
-            }
-            rows.append(row | {"value": value, "low": value - 0.02, "high": value + 0.02})
-            change = {"heldout": 0.05, "near": -0.1}.get(task, -0.1) * place
-            if place:
-                rows.append(
-                    row | {"metric": f"{metric}_difference", "value": change, "p": 0.001, "p_holm": 0.02 * place}
-                )
+            row = {"network": NASTY[1], "task": task, "metric": metric, "n": 100, "transform": arm}
+            middle, less = value + change * place, change * place
+            rows.append(row | {"value": middle, "low": middle - 0.02, "high": middle + 0.02})
+            difference = {"metric": f"{metric}_difference", "value": less, "p": 0.001, "p_holm": 0.02 * place}
+            rows += [row | difference] if place else []
     people = {"network": NASTY[1], "task": "heldout", "metric": "ceiling_majority", "value": 0.7, "transform": "people"}
     lines(folder / "rows.jsonl", [*rows, people])
-    plan = {
-        "networks": {NASTY[1]: {}},
-        "baseline": "original",
-        "arms": {arm: {} for arm in ARMS},
-        "tasks": {},
-        "seed": 1,
-    }
+    plan = {"networks": {NASTY[1]: {}}, "baseline": "original", "arms": {arm: {} for arm in ARMS}, "tasks": {}}
     (folder / "suite.json").write_text(to_json({"plan": plan, "provenance": {"data": {NASTY[0]: "0123abcd" * 8}}}))
     return folder
 
@@ -96,7 +73,7 @@ def write_suite(folder, **changes):
 def write_sweep(folder, *, finished=True):
     """A sweep of two methods on two folds."""
     folder.mkdir()
-    settings = [{"method": "original", "accuracy_cosine": 0.45, "neighbours_kept": 1.0, "loss": 1.05}]
+    settings = [{"method": "original", "accuracy_cosine": 0.45, "neighbours_kept": 1.0, "loss": 1.05, "status": "none"}]
     for method, worth in (("global", 0.85), ("glocal", 0.95)):
         for place, lmbda in enumerate((0.1, 0.3, 1.0, 3.0)):
             settings.append({
@@ -104,12 +81,7 @@ def write_sweep(folder, *, finished=True):
                 "tau": 0.25 if method == "glocal" else None, "accuracy_cosine": 0.56 - 0.02 * place,
                 "neighbours_kept": worth - 0.05 * (3 - place), "loss": 1.0,
             })  # fmt: skip
-    points = [
-        {**row, "fold": fold, "status": "converged" if place else "budget", "seconds": 0.1}
-        for fold in range(2)
-        for place, row in enumerate(settings)
-    ]
-    lines(folder / "points.jsonl", points)
+    lines(folder / "points.jsonl", [{"fold": f, "status": "converged"} | row for f in range(2) for row in settings])
     (folder / "sweep.json").write_text(json.dumps({"folds": 2, "seed": 3, "data": {"features": "f" * 64}}))
     if finished:
         means = pd.DataFrame(settings).assign(front=True, chosen=False, converged=True)
@@ -119,14 +91,10 @@ def write_sweep(folder, *, finished=True):
         chosen = {"rule": "exchange", "reason": "largest agreement + 0.3 × neighbours kept, 0.825"}
         meta = {"sweep": chosen, "fit": {"converged": True}}
         LinearTransform(np.eye(3, dtype=np.float32), None, 0.0, 1.0, meta).save(folder / "transform.npz")
-        row = {"task": "odd-one-out", "metric": "accuracy_cosine", "n": 900, "split": "all folds"}
-        lines(
-            folder / "rows.jsonl",
-            [row | {"transform": "original", "value": 0.45, "low": 0.43, "high": 0.47},
-             row | {"transform": "chosen", "value": 0.54, "low": 0.52, "high": 0.56},
-             row | {"metric": "accuracy_cosine_difference", "transform": "chosen", "value": 0.09, "low": 0.07,
-                    "high": 0.11, "p": 1e-4, "p_holm": 1e-3}],
-        )  # fmt: skip
+        row = {"task": "odd-one-out", "metric": "accuracy_cosine", "n": 900, "transform": "chosen"}
+        before = row | {"transform": "original", "value": 0.45, "low": 0.43, "high": 0.47}
+        gain = row | {"metric": "accuracy_cosine_difference", "value": 0.09, "p": 1e-4, "p_holm": 1e-3}
+        lines(folder / "rows.jsonl", [before, row | {"value": 0.54, "low": 0.52, "high": 0.56}, gain])
         write_views(folder / "views", ("original", "chosen"), [f"object {i}" for i in range(60)])
     return folder
 
@@ -213,9 +181,7 @@ def test_warnings_say_what_is_wrong(tmp_path):
     said = warnings_of(suite)
     assert "Wrong file: a.npz is that of other-net" in said
     assert [line.split()[1] for line in said if line.startswith("Worse")] == ["global", "glocal"]
-    assert any(
-        "no choice yet" in line for line in warnings_of(load_runs(write_sweep(tmp_path / "a", finished=False))[0])
-    )
+    assert "no choice yet" in warnings_of(load_runs(write_sweep(tmp_path / "a", finished=False))[0])[0]
     sweep = load_runs(write_sweep(tmp_path / "b"))[0]
     assert warnings_of(sweep) == []
     sweep.means.loc[6, "loss"] = 2.0
@@ -224,8 +190,9 @@ def test_warnings_say_what_is_wrong(tmp_path):
 
 def test_an_arm_looks_alike_everywhere():
     """The three methods have their own colours and shapes in any company, and the baseline is a black star."""
-    colours, shapes = looks(["original", "mine", "glocal", "naive"], "original")
-    assert (colours[2], colours[3]) == tuple(looks(["glocal", "naive"], "x")[0])
+    arms = ["original", "mine", "glocal", "naive"]
+    colours, shapes = (part.to_dict()["scale"]["range"] for part in looks("arm", arms, "original", None))
+    assert colours[2:] == looks("arm", ["glocal", "naive"], "x", None)[0].to_dict()["scale"]["range"]
     assert len(set(colours)) == len(set(shapes)) == 4
     assert colours[0] == "#1b1f24"
 

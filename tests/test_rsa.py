@@ -31,33 +31,16 @@ HUMAN = rdm_of(RNG.uniform(size=91) + 0.3 * model_rdm(Z))
 PEOPLE = np.stack([rdm_of(HUMAN[UPPER] + 0.4 * RNG.normal(size=91)) for _ in range(4)])
 
 
-@pytest.fixture
-def rsatoolbox():
-    """The peer; tests that compare with it are skipped where it is not installed."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its own imports may warn
-        pytest.importorskip("rsatoolbox.rdm")
-        import rsatoolbox
-
-        yield rsatoolbox
-
-
-def test_model_rdms_equal_scipy():
-    """Each kernel is 1 - similarity as scipy's distances have it, pair by pair."""
-    for kernel in ("cosine", "correlation"):
-        assert model_rdm(Z, kernel) == pytest.approx(distance.pdist(Z, kernel))
-    assert model_rdm(Z, "dot") == pytest.approx((1 - Z @ Z.T)[UPPER])
-
-
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_correlations_equal_scipy(kernel):
-    """Spearman over the upper triangles is scipy's, ties with their mean rank, and 1 for the model's own RDM."""
-    for rows, human in ((Z, HUMAN), (np.round(Z), rdm_of(np.round(4 * HUMAN[UPPER])))):
+def test_dissimilarities_and_correlations_equal_scipy(kernel):
+    """1 - similarity is scipy's distance; Spearman over the upper triangles is scipy's, ties with their mean rank."""
+    wanted = 1 - (Z @ Z.T)[UPPER] if kernel == "dot" else distance.pdist(Z, kernel)
+    assert model_rdm(Z, kernel) == pytest.approx(wanted)
+    for rows, human in ((Z, HUMAN), (np.round(Z), rdm_of(np.round(4 * HUMAN[UPPER]))), (Z, rdm_of(wanted))):
         found = rsa(rows, human, kernel=kernel)
         x, y = model_rdm(rows, kernel), human[UPPER]
         assert found.spearman == pytest.approx(stats.spearmanr(x, y).statistic, rel=1e-12)
         assert (found.ceiling, found.n_objects) == (None, 14)
-    assert rsa(Z, rdm_of(model_rdm(Z, kernel)), kernel=kernel).spearman == pytest.approx(1)
 
 
 @pytest.mark.parametrize("kernel", ["cosine", "dot"])
@@ -118,15 +101,16 @@ def test_the_noise_ceiling_equals_loops():
     assert found[0] < found[1] <= 1
 
 
-def test_ceiling_rdms_and_correlations_are_those_of_rsatoolbox(rsatoolbox):
+def test_ceiling_rdms_and_correlations_are_those_of_rsatoolbox():
     """Both bounds, the model RDM and its comparison with people are those of rsatoolbox."""
-    from rsatoolbox.inference.noise_ceiling import boot_noise_ceiling
-
-    people, found = rsatoolbox.rdm.RDMs(PEOPLE), rsa(Z, PEOPLE, kernel="correlation")
-    assert found.ceiling == pytest.approx(boot_noise_ceiling(people, method="spearman"), rel=1e-6)
-    theirs = rsatoolbox.rdm.calc_rdm(rsatoolbox.data.Dataset(Z), method="correlation")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own imports may warn
+        toolbox, noise = map(pytest.importorskip, ("rsatoolbox", "rsatoolbox.inference.noise_ceiling"))
+    people, found = toolbox.rdm.RDMs(PEOPLE), rsa(Z, PEOPLE, kernel="correlation")
+    assert found.ceiling == pytest.approx(noise.boot_noise_ceiling(people, method="spearman"), rel=1e-6)
+    theirs = toolbox.rdm.calc_rdm(toolbox.data.Dataset(Z), method="correlation")
     assert model_rdm(Z, "correlation") == pytest.approx(theirs.get_vectors()[0], rel=1e-9)
-    assert found.spearman == pytest.approx(float(rsatoolbox.rdm.compare(theirs, people, "spearman").mean()), rel=1e-9)
+    assert found.spearman == pytest.approx(float(toolbox.rdm.compare(theirs, people, "spearman").mean()), rel=1e-9)
 
 
 def test_the_units_are_the_jackknife_of_the_correlation():
@@ -164,10 +148,8 @@ def _with(rdm, where, value):
 BAD_RDMS = {
     "constant": (1 - np.eye(14), "constant"),
     "asymmetric": (_with(HUMAN, (0, 1), 5.0), "symmetric"),
-    "half missing": (_with(HUMAN, (0, 1), np.nan), "symmetric"),
     "similarities": (1 - HUMAN, "diagonal"),
     "wrong shape": (HUMAN[:, :5], "shape"),
-    "four axes": (HUMAN[None, None], "shape"),
     "strings": (HUMAN.astype(str), "real numbers"),
     "two objects": (HUMAN[:2, :2], "2 objects"),
     "infinite": (_with(_with(HUMAN, (0, 1), np.inf), (1, 0), np.inf), "2 infinite"),
@@ -240,22 +222,18 @@ def test_rdms_that_do_not_fit_are_refused():
             join_rdms(*arguments)
 
 
-def test_an_index_is_read_from_npy_and_text(tmp_path):
-    """One integer a row, down the lines, along one line or in an array; fractions are refused."""
-    for name, content in {"a.txt": "4 0 2\n", "b.txt": "4\n0\n2\n"}.items():
-        (tmp_path / name).write_text(content)
-        assert load_index(tmp_path / name).tolist() == [4, 0, 2]
+def test_an_rdm_and_its_index_are_read_from_npy_and_text(tmp_path):
+    """A table of text is one RDM; an index is one integer a row, down the lines or along one; fractions are refused."""
+    np.savetxt(tmp_path / "r.txt", HUMAN)
+    np.testing.assert_allclose(load_rdms(tmp_path / "r.txt"), HUMAN[None])
+    (tmp_path / "a.txt").write_text("4 0 2\n")
+    (tmp_path / "b.txt").write_text("4\n0\n2\n")
     np.save(tmp_path / "d.npy", np.array([4, 0, 2], dtype=np.uint8))
-    assert load_index(tmp_path / "d.npy").tolist() == [4, 0, 2]
+    for name in ("a.txt", "b.txt", "d.npy"):
+        assert load_index(tmp_path / name).tolist() == [4, 0, 2]
     (tmp_path / "bad.txt").write_text("0.5\n1\n")
     with pytest.raises(DataError, match="integers"):
         load_index(tmp_path / "bad.txt")
-
-
-def test_text_rdms_are_read(tmp_path):
-    """One RDM may be a table of text."""
-    np.savetxt(tmp_path / "r.txt", HUMAN)
-    np.testing.assert_allclose(load_rdms(tmp_path / "r.txt"), HUMAN[None])
 
 
 @pytest.mark.data

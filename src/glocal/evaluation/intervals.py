@@ -264,19 +264,15 @@ def holm(p: Sequence[float]) -> list[float]:
 
 @runtime_checkable
 class EvaluationResult(Protocol):
-    """What the command line, a suite and a report use of any evaluation.
-
-    The first of the `scores` stands for the result in tables; it is the mean of the `units`, which are None where it is
-    not defined.
-    """
+    """What the command line, a suite and a report use of any evaluation."""
 
     @property
     def scores(self) -> tuple[Score, ...]:
-        """All rows, without split and transform; those about people themselves have the transform `people`."""
+        """All rows, the first of which stands for the result in tables; those of people have the transform `people`."""
 
     @property
     def units(self) -> Units | None:
-        """What two arms are paired in."""
+        """What two arms are paired in: their mean is the first score. None where it is not defined."""
 
 
 @dataclass(frozen=True, eq=False)

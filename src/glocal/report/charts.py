@@ -60,7 +60,7 @@ def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
     x = alt.X("neighbours_kept:Q", title=_WORDS["neighbours_kept"], scale=scale)
     y = alt.Y("accuracy_cosine:Q", title=_WORDS["accuracy_cosine"], scale=scale)
     legend = alt.Legend(orient="top", title=None, symbolOpacity=1)
-    colour, shape = _looks("method", list(dict.fromkeys(points["method"])), baseline, legend)
+    colour, shape = looks("method", list(dict.fromkeys(points["method"])), baseline, legend)
     numbers = [alt.Tooltip(f"{name}:Q", format=".3f") for name in ("accuracy_cosine", "neighbours_kept")]
     base = alt.Chart(_data(points)).encode(x, y, tooltip=["method:N", "setting:N", *numbers])
     strong = base.transform_filter("datum.strong").encode(colour)
@@ -82,7 +82,7 @@ def task_chart(rows: pd.DataFrame, people: pd.DataFrame, arms: Sequence[str], ba
     metric, several = str(rows["metric"].iloc[0]), rows["network"].nunique() > 1
     words = _WORDS.get(metric) or metric.replace("accuracy_", "accuracy, ").replace("_", " ") + " (fraction)"
     legend = alt.Legend(orient="bottom", title=None, columns=3) if several else None
-    colour, shape = _looks("transform", arms, baseline, legend)
+    colour, shape = looks("transform", arms, baseline, legend)
     place: dict[str, Any] = {"y": alt.Y("transform:N", sort=list(arms), title=None)}
     if several:
         place = {"y": alt.Y("network:N", title=None), "yOffset": alt.YOffset("transform:N", sort=list(arms))}
@@ -145,7 +145,7 @@ def objects_chart(views: Mapping[str, View], pictures: Mapping[str, str]) -> alt
         return alt.layer(*layers).properties(title=title, width=SIDE, height=SIDE)
 
     left = panel(f"before: {before}", "x", "y").add_params(*([legend] if categories else []), brushes[0])
-    maps = alt.hconcat(left, panel("after", "u", "v").add_params(brushes[1]), data=_data(rows))
+    maps = alt.hconcat(left, panel("after", "u", "v").add_params(brushes[1]), data=alt.InlineData(values=rows))
     return maps.add_params(arm, search).properties(description="Maps of the objects before and after")
 
 
@@ -176,23 +176,19 @@ def _categories(view: View) -> list[str]:
     return [name if name in largest else "other" for name in given]
 
 
-def looks(arms: Sequence[str], baseline: str) -> tuple[list[str], list[str]]:
-    """The colours and the shapes of arms: that of its method for an arm of its name, a black star for the baseline."""
+def looks(field: str, arms: Sequence[str], baseline: str, legend: alt.Legend | None) -> tuple[alt.Color, alt.Shape]:
+    """The colours and shapes of arms: those of its method for an arm of its name, a black star for the baseline."""
+    alt = needed("altair", "a report")
     free = itertools.cycle(place for place in range(len(_COLOURS)) if place not in _KNOWN.values())
     places = [_KNOWN[arm] if arm in _KNOWN else next(free) for arm in arms]
-    colours = [INK if arm == baseline else _COLOURS[place] for arm, place in zip(arms, places, strict=True)]
-    return colours, [_STAR if arm == baseline else _SHAPES[place] for arm, place in zip(arms, places, strict=True)]
-
-
-def _looks(field: str, arms: Sequence[str], baseline: str, legend: alt.Legend | None) -> tuple[alt.Color, alt.Shape]:
-    """The colours and shapes of arms, with one legend for both."""
-    alt = needed("altair", "a report")
-    colours, shapes = (alt.Scale(domain=list(arms), range=range_) for range_ in looks(arms, baseline))
+    given = [
+        (INK, _STAR) if arm == baseline else (_COLOURS[i], _SHAPES[i]) for arm, i in zip(arms, places, strict=True)
+    ]
+    colours, shapes = (alt.Scale(domain=list(arms), range=list(part)) for part in zip(*given, strict=True))
     return alt.Color(f"{field}:N", legend=legend, scale=colours), alt.Shape(f"{field}:N", legend=legend, scale=shapes)
 
 
-def _data(rows: pd.DataFrame | list[dict[str, Any]]) -> alt.InlineData:
+def _data(rows: pd.DataFrame) -> alt.InlineData:
     """Rows of any number, NaN as null."""
-    records = rows if isinstance(rows, list) else rows.to_dict("records")
-    values = [{key: None if value != value else value for key, value in row.items()} for row in records]  # noqa: PLR0124
-    return needed("altair", "a report").InlineData(values=values)
+    plain = rows.astype(object).where(rows.notna(), None)
+    return needed("altair", "a report").InlineData(values=plain.to_dict("records"))
