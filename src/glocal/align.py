@@ -26,8 +26,6 @@ from glocal.report import load_runs, load_thumbnails, report_page, save_page
 from glocal.sweep import Sweep, settings, sweep
 
 FOLDS = 3
-Progress = Callable[[str, int, int], None]
-"""Called with the step, and how many of its parts are done of how many."""
 
 _HOW = (
     "Without answers those of people about the 1,854 objects of THINGS are used, and images must have their names. For "
@@ -41,8 +39,8 @@ class Inputs:
 
     Parameters
     ----------
-    model : str
-        A name as in `glocal.extract.load_model`.
+    model, layer : str
+        As in `glocal.extract.load_model`; the layer is None for the model's own choice.
     images : path or pattern
         One image for each object; see `glocal.extract.open_images`.
     answers : Answers or None
@@ -52,8 +50,6 @@ class Inputs:
         order, or name their objects themselves.
     local_images : path, pattern or None
         Other images, whose neighbours are kept.
-    layer : str or None
-        None for the model's own choice.
     """
 
     model: str
@@ -74,11 +70,8 @@ class Inputs:
         """The answers, and the names that they index."""
         return things_answers() if self.answers is None else (self.answers, self.object_ids)
 
-    def joined(self, features: Features | None = None) -> Joined:
-        """The answers in rows of the features; before there are any, by the names of the images."""
-        if features is None:
-            names = tuple(self.sources["objects"].names)
-            features = Features(np.zeros((len(names), 1), dtype=np.float32), names, self.sources["objects"].described)
+    def joined(self, features: Features) -> Joined:
+        """The answers in rows of the features."""
         try:
             return join(features, *self.asked)
         except DataError as error:
@@ -86,15 +79,20 @@ class Inputs:
 
     def counts(self) -> dict[str, int]:
         """How many images, answers and fits there are, without running the network."""
-        joined, local = self.joined(), self.sources.get("local", ())
+        objects, local = self.sources["objects"], self.sources.get("local", ())
+        joined = self.joined(Features(np.zeros((len(objects), 1)), tuple(objects.names), objects.described))
         return {
-            "objects": len(self.sources["objects"]), "local_images": len(local), "answers": len(joined.answers),
+            "objects": len(objects), "local_images": len(local), "answers": len(joined.answers),
             "n_dropped": joined.n_dropped, "fits": FOLDS * len(settings("arms", local=len(local) > 0)) + 1,
         }  # fmt: skip
 
 
 def align(
-    inputs: Inputs, out: PathLike, *, keep: float | None = None, progress: Progress = lambda step, done, total: None
+    inputs: Inputs,
+    out: PathLike,
+    *,
+    keep: float | None = None,
+    progress: Callable[[str, int, int], None] = lambda step, done, total: None,
 ) -> Sweep:
     """Extract features, check them, sweep all arms, and write transform, card and page.
 
@@ -109,11 +107,12 @@ def align(
         The setting with the best agreement is chosen among those that keep this share of the neighbours; None is 0.9
         with local images, else the largest agreement + 0.3 × neighbours kept.
     progress : function
+        Called with the step, and how many of its parts are done of how many.
 
     Returns
     -------
     Sweep
-        Its `transform` is the choice, fitted on all objects, and has its `scores` on held-out objects in its record.
+        The record of its `transform` has the `scores` on held-out objects.
 
     Raises
     ------
@@ -132,11 +131,9 @@ def align(
         needed(module, "the page")
     inputs.counts()  # what does not belong together is said before any work
     extractor = Extractor(inputs.model, () if inputs.layer is None else (inputs.layer,))
-    features = {
-        name: cached_features(extractor, source, partial(progress, "extract")).features()
-        for name, source in inputs.sources.items()
-    }
-    objects, local = features["objects"], features.get("local")
+    told = partial(progress, "extract")
+    rows = {name: cached_features(extractor, source, told).features() for name, source in inputs.sources.items()}
+    objects, local = rows["objects"], rows.get("local")
     answers, names = inputs.asked
     for finding in diagnose(Case(objects, local, answers, object_ids=names)):
         if finding.severity == "error":

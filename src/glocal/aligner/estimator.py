@@ -98,7 +98,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         local_features: Any = None,
         sample_weight: Float[np.ndarray, " t"] | None = None,
     ) -> Aligner:
-        """Learn the transform.
+        """Learn the transform; returns the Aligner itself.
 
         Parameters
         ----------
@@ -115,22 +115,12 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         sample_weight : (t,) array or None
             A weight for each answer.
 
-        Returns
-        -------
-        Aligner
-            Itself.
-
         Raises
         ------
         DataError, ParameterError, TrivialOptimumError
-            See `glocal.aligner.fit`.
+            See `glocal.aligner.fit`, also for what is warned of.
         ValueError
             Local features whose columns are not those of X.
-
-        Warns
-        -----
-        GLocalWarning
-            As `glocal.aligner.fit` does: among others where the local features are of another scale than X.
 
         Notes
         -----

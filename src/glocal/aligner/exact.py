@@ -26,30 +26,13 @@ Dtype = Literal["float32", "float64"]
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """What a solver found for one arm.
+    """What a solver found for one arm: a transform of raw features, with their standardization.
 
-    Parameters
-    ----------
-    transform : LinearTransform
-        The transform of raw features, with their standardization.
-    arm : Arm
-    objective, parts : float, dict
-        The value, and the unweighted value of each term.
-    status, reason : str
-        ``"converged"``, ``"budget"`` or ``"stalled"``; `reason` explains it.
-    gap : float or None
-        The bound (for `glocal` an estimate) of how far the objective lies above the optimum, nats.
-    certificate : str
-        What is known about how good the solution is among all transforms.
-    evaluations : int
-        Evaluations of the objective.
-    threads : int
-        That it was computed with.
-    told : dict
-        What else the record of the fit says of the solver.
-    W, pairs
-        Where the exact solver stands in the axes of its problem, and the curvature that it knows there: what a fit of
-        the next arm starts from.
+    `parts` are the unweighted terms of `objective`; `status` is ``"converged"``, ``"budget"`` or ``"stalled"``, which
+    `reason` explains; `gap` bounds (for `glocal` estimates) how far the objective lies above the optimum, nats;
+    `certificate` is what is known about how good the solution is among all transforms. `told` is what else the record
+    says of the solver, `W` and `pairs` are where the exact solver stands in the axes of its problem and the curvature
+    that it knows there: what a fit of the next arm starts from.
     """
 
     transform: LinearTransform

@@ -71,8 +71,7 @@ def fit(
     Returns
     -------
     Fit
-        With `keep` its record says what is expected of new objects and images, and how the two fits that are mixed
-        ended.
+        With `keep` its record says what is expected of new objects and images.
 
     Raises
     ------

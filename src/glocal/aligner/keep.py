@@ -158,19 +158,9 @@ class _Fold:
 class Dial:
     """What every `keep` gives on held-out objects and images; `solve` makes a transform of one of them on all data.
 
-    Parameters
-    ----------
-    data : FitData
-    solver : Exact
-        Solver of the final fits.
-    positions : tuple of Position
-        The features without a transform first, then a line for each λ.
-    losses : dict
-        Held-out loss of `global` at each λ, nats.
-    candidates : int
-        How many images a fold holds out, on average: neighbours are looked for among them.
-    evaluations : int
-        Evaluations of the objective by all fits that chose.
+    `positions` are the features without a transform, then a line for each λ; `losses` the held-out loss of `global` at
+    each λ, nats; `candidates` how many images a fold holds out, on average: neighbours are looked for among them;
+    `evaluations` those of the objective by all fits that chose. `solver` is that of the final fits.
     """
 
     data: FitData

@@ -41,19 +41,18 @@ def align(
     Example: glocal align --model timm:vit_base_patch16_224.dino --images objects --answers answers.npz --out aligned
     """
     with contextlib.redirect_stdout(sys.stderr):  # what the code of others prints
-        from glocal.align import Inputs
-        from glocal.align import align as align_all
+        from glocal import align as steps
 
         if answers is None and given.model_fields_set:
             raise ParameterError("--object-ids, --kind and the like say how to read --answers; pass --answers too.")
         asked = None if answers is None else given.load(answers)
-        inputs = Inputs(model, images, asked, names_of(given.object_ids), local_images, layer)
+        inputs = steps.Inputs(model, images, asked, names_of(given.object_ids), local_images, layer)
         counts = inputs.counts()
     if dry_run:
         put_json(counts) if as_json else put(*(f"{name:<14} {number:,}" for name, number in counts.items()))
         return
     with progress_bar("align") as progress:
-        found = align_all(
+        found = steps.align(
             inputs, out, keep=keep.keep,
             progress=lambda step, done, total: progress(done or None, total or None, step),
         )  # fmt: skip

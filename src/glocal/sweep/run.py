@@ -40,22 +40,12 @@ Rows = list[dict[str, Any]]
 class Sweep:
     """What a sweep found.
 
-    Parameters
-    ----------
-    points : DataFrame
-        One row for each fold and setting, and for the original features on each fold.
-    means : DataFrame
-        One row for each setting that was scored on every fold, the original features first; `front` and `chosen` mark
-        the settings that no other beats and the choice.
-    best : dict
-        The row of the choice.
-    reason : str
-        Why it was chosen.
-    transform : LinearTransform
-        The choice refitted on everything.
-    scores : list of Score
-        Agreement of the original features and of the choice with all answers that some fold held out, and their paired
-        difference, whose `p_holm` is corrected for the number of settings that could have been chosen.
+    `points` has a row for each fold and setting, and for the original features on each fold; `means` one for each
+    setting that was scored on every fold, the original features first, where `front` and `chosen` mark the settings
+    that no other beats and the choice. `best` is the row of the choice, made for this `reason`, and `transform` its
+    refit on everything. `scores` are the agreement of the original features and of the choice with all answers that
+    some fold held out, and their paired difference, whose `p_holm` is corrected for the number of settings that could
+    have been chosen.
     """
 
     points: pd.DataFrame
