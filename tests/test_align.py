@@ -6,9 +6,8 @@ from functools import partial
 
 import numpy as np
 import pytest
-from sites import site
 
-from glocal.align import Inputs, align, things_answers
+from glocal.align import Inputs, align
 from glocal.data.answers import Answers
 from glocal.errors import DataError, FileError
 from glocal.sweep import sweep
@@ -106,19 +105,3 @@ def test_the_command(toy, tmp_path, run):
     code, out, err = run(*given)
     assert code == 0, err
     assert "report.html" in out
-
-
-@pytest.mark.data
-def test_without_answers_those_of_things_come_from_a_mirror(data_dir, monkeypatch):
-    """People's answers about THINGS come in the order of the names, from wherever the mirror is."""
-    things = data_dir / "things"
-    served = {
-        "/things/triplets-test10.txt": (things / "triplets_collection_order.txt").read_bytes(),
-        "/things/sortindex.txt": (things / "sortindex.txt").read_bytes().rstrip(b"\n"),  # as published
-        "/things/unique-id.txt": (things / "unique_id.txt").read_bytes(),
-    }
-    with site(served) as (url, _):
-        monkeypatch.setenv("GLOCAL_MIRROR", url)
-        answers, names = things_answers()
-    assert (len(answers), len(names)) == (146_168, 1854)
-    assert (answers.objects == np.load(things / "triplets.npy", allow_pickle=False)).all()

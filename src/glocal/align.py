@@ -15,22 +15,16 @@ from glocal.aligner.keep import DEFAULT_KEEP
 from glocal.data.answers import Answers
 from glocal.data.check import Case, diagnose
 from glocal.data.features import Features
-from glocal.data.join import Joined, join
-from glocal.data.sources import fetch
-from glocal.errors import DataError, DataWarning, FileError, needed
+from glocal.data.join import join
+from glocal.errors import DataError, DataWarning, needed
 from glocal.extract import Extractor, open_images
 from glocal.extract.images import Source
 from glocal.extract.run import cached_features
-from glocal.files import PathLike, make_folder, read_lines
+from glocal.files import PathLike, make_folder
 from glocal.report import load_runs, load_thumbnails, report_page, save_page
 from glocal.sweep import Sweep, settings, sweep
 
 FOLDS = 3
-
-_HOW = (
-    "Without answers those of people about the 1,854 objects of THINGS are used, and images must have their names. For "
-    "other images give a file of answers; glocal collect asks people about your images."
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +37,7 @@ class Inputs:
         As in `glocal.extract.load_model`; the layer is None for the model's own choice.
     images : path or pattern
         One image for each object; see `glocal.extract.open_images`.
-    answers : Answers or None
-        None for those of `things_answers`.
+    answers : Answers
     object_ids : sequence of str or None
         The names that the answers index, joined with the names of the images; None where they index the images in their
         order, or name their objects themselves.
@@ -54,7 +47,7 @@ class Inputs:
 
     model: str
     images: PathLike
-    answers: Answers | None = None
+    answers: Answers
     object_ids: Sequence[str] | None = None
     local_images: PathLike | None = None
     layer: str | None = None
@@ -65,22 +58,11 @@ class Inputs:
         given = {"objects": self.images, "local": self.local_images}
         return {name: open_images(images) for name, images in given.items() if images is not None}
 
-    @cached_property
-    def asked(self) -> tuple[Answers, Sequence[str] | None]:
-        """The answers, and the names that they index."""
-        return things_answers() if self.answers is None else (self.answers, self.object_ids)
-
-    def joined(self, features: Features) -> Joined:
-        """The answers in rows of the features."""
-        try:
-            return join(features, *self.asked)
-        except DataError as error:
-            raise error if self.answers is not None else DataError(f"{error} {_HOW}") from error
-
     def counts(self) -> dict[str, int]:
         """How many images, answers and fits there are, without running the network."""
         objects, local = self.sources["objects"], self.sources.get("local", ())
-        joined = self.joined(Features(np.zeros((len(objects), 1)), tuple(objects.names), objects.described))
+        named = Features(np.zeros((len(objects), 1)), tuple(objects.names), objects.described)
+        joined = join(named, self.answers, self.object_ids)
         return {
             "objects": len(objects), "local_images": len(local), "answers": len(joined.answers),
             "n_dropped": joined.n_dropped, "fits": FOLDS * len(settings("arms", local=len(local) > 0)) + 1,
@@ -112,7 +94,7 @@ def align(
     Returns
     -------
     Sweep
-        The record of its `transform` has the `scores` on held-out objects.
+        The record of its `transform` has the scores on held-out objects.
 
     Raises
     ------
@@ -134,14 +116,13 @@ def align(
     told = partial(progress, "extract")
     rows = {name: cached_features(extractor, source, told).features() for name, source in inputs.sources.items()}
     objects, local = rows["objects"], rows.get("local")
-    answers, names = inputs.asked
-    for finding in diagnose(Case(objects, local, answers, object_ids=names)):
+    for finding in diagnose(Case(objects, local, inputs.answers, object_ids=inputs.object_ids)):
         if finding.severity == "error":
             raise DataError(f"the check stops here: {finding}")
         if finding.severity == "warning":
             warnings.warn(str(finding), DataWarning, stacklevel=2)
     folder = make_folder(out) / "sweep"
-    data = FitData(objects, inputs.joined(objects).answers, local)
+    data = FitData(objects, join(objects, inputs.answers, inputs.object_ids).answers, local)
     found = sweep(
         data, folds=FOLDS, keep=DEFAULT_KEEP if keep is None and local is not None else keep, out=folder, resume=True,
         progress=lambda row, done, total: progress("sweep", done, total),
@@ -160,18 +141,3 @@ def align(
     page = report_page(runs, title=f"{inputs.model}, aligned with people's answers", pictures=pictures)
     save_page(page, Path(out) / "report.html")
     return found
-
-
-def things_answers() -> tuple[Answers, tuple[str, ...]]:
-    """The published answers about THINGS (10 % of them, 146,168) and the names of the objects; fetched once.
-
-    Raises
-    ------
-    FileError
-        They are neither in the cache nor can they be fetched.
-    """
-    try:
-        files = [fetch(f"things/{name}") for name in ("triplets-test10", "sortindex", "unique-id")]
-    except FileError as error:
-        raise FileError(f"{error} {_HOW}") from error
-    return Answers.load(files[0], order=files[1]), read_lines(files[2], what="object ids")

@@ -66,11 +66,6 @@ class Exact(Options):
         Evaluations of the objective at most.
     dtype : {"float32", "float64"}
         Precision of the computation.
-
-    Raises
-    ------
-    ParameterError
-        A value outside its range.
     """
 
     panel: ClassVar[str] = "Solver"

@@ -18,6 +18,8 @@ from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.keep import DEFAULT_KEEP, Keep, dial
 from glocal.aligner.paper import PaperLoop
 from glocal.errors import CollapseWarning, NotConvergedWarning, OverfitWarning, ParameterError
+from glocal.evaluation.agreement import odd_one_out
+from glocal.evaluation.structure import neighbours_kept
 from glocal.results import FitRecord, Provenance, to_json
 from glocal.similarity import at_chance, one_point
 from glocal.solver import OnStep
@@ -52,7 +54,6 @@ def fit(
     Parameters
     ----------
     data : FitData
-        What it is fitted on.
     arm : Arm or None
         What is minimised. None leaves that to `keep`.
     solver : Exact, PaperLoop or None
@@ -68,23 +69,16 @@ def fit(
     on_step : function or None
         Progress: (evaluations, evaluation) after each step, counted on through all fits.
 
-    Returns
-    -------
-    Fit
-        With `keep` its record says what is expected of new objects and images.
-
     Raises
     ------
     DataError, ParameterError
-        See their messages.
     TrivialOptimumError
         `naive`, or a mix below 1, with lmbda at or above λ_max: the optimum is W = 0.
 
     Warns
     -----
     DataWarning
-        Another column of the answers looks like the odd one, the features carry no information about the answers, or
-        the local features have another scale than the object features.
+        The answers or the local features do not look like those of these features.
     NotConvergedWarning, CollapseWarning, OverfitWarning
 
     Examples
@@ -127,9 +121,6 @@ def _learner(data: FitData, arm: Arm | None, solver: Solver, keep: float | None)
 
 def _holdout(data: FitData, folds: int, learn: Learner, on_step: OnStep | None) -> dict[str, Any]:
     """Fit without fold 0 of the objects and of the local images, and score both sides: overfitting is seen."""
-    from glocal.evaluation.agreement import odd_one_out  # they load scipy
-    from glocal.evaluation.structure import neighbours_kept
-
     fitted, heldout, rows = data.fold(0, folds)
     found = learn(fitted, on_step)
     objects, original = np.asarray(data.features.matrix, dtype=np.float64), fitted.original()
@@ -139,7 +130,6 @@ def _holdout(data: FitData, folds: int, learn: Learner, on_step: OnStep | None) 
         before = odd_one_out(original(objects), answers, interval=False)
         scores[name] = {
             "accuracy_cosine": cosine.accuracy, "low": cosine.low, "high": cosine.high,
-            "accuracy_dot": odd_one_out(found.transform(objects), answers, similarity="dot", interval=False).accuracy,
             "loss": cosine.loss, "n": cosine.n,
             "original_accuracy_cosine": before.accuracy, "original_loss": before.loss,
         }  # fmt: skip

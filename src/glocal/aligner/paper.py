@@ -43,11 +43,6 @@ class PaperLoop(Options):
     trainer : mapping
         Further arguments of ``lightning.Trainer``: accelerator, callbacks, logger, …
 
-    Raises
-    ------
-    ParameterError
-        A value outside its range.
-
     References
     ----------
     Muttenthaler et al. 2023, and its scripts: LukasMut/gLocal at commit 635fdaa.

@@ -11,10 +11,9 @@ import typer
 
 from glocal.aligner.keep import Keep
 from glocal.cli.forms import flat
-from glocal.cli.inputs import AnswersForm, LayerName, names_of
-from glocal.cli.output import AsJson, progress_bar, put, put_json
+from glocal.cli.inputs import AnswersFile, LayerName, names_of
+from glocal.cli.output import AsJson, progress_bar, show
 from glocal.cli.sweep import chosen
-from glocal.errors import ParameterError
 
 
 @flat
@@ -22,11 +21,8 @@ def align(
     model: Annotated[str, typer.Option(help="Network to align; as in glocal extract.")],
     images: Annotated[str, typer.Option(help="One image for each object: folder, pattern or list.")],
     out: Annotated[Path, typer.Option(help="Folder of the results; the same command continues in it.")],
-    given: AnswersForm,
+    given: AnswersFile,
     keep: Keep,
-    answers: Annotated[
-        Path | None, typer.Option("--answers", "--triplets", help="Answers. [default: those of THINGS, fetched]")
-    ] = None,
     local_images: Annotated[str | None, typer.Option(help="Other images, whose neighbours are kept.")] = None,
     layer: LayerName = None,
     dry_run: Annotated[
@@ -43,20 +39,17 @@ def align(
     with contextlib.redirect_stdout(sys.stderr):  # what the code of others prints
         from glocal import align as steps
 
-        if answers is None and given.model_fields_set:
-            raise ParameterError("--object-ids, --kind and the like say how to read --answers; pass --answers too.")
-        asked = None if answers is None else given.load(answers)
-        inputs = steps.Inputs(model, images, asked, names_of(given.object_ids), local_images, layer)
+        asked, names = given.load(given.answers), names_of(given.object_ids)
+        inputs = steps.Inputs(model, images, asked, names, local_images, layer)
         counts = inputs.counts()
     if dry_run:
-        put_json(counts) if as_json else put(*(f"{name:<14} {number:,}" for name, number in counts.items()))
+        show(as_json, counts, *(f"{name:<14} {number:,}" for name, number in counts.items()))
         return
     with progress_bar("align") as progress:
         found = steps.align(
             inputs, out, keep=keep.keep,
             progress=lambda step, done, total: progress(done or None, total or None, step),
         )  # fmt: skip
-    if as_json:
-        put_json({**counts, "best": found.best, "reason": found.reason, "scores": found.scores, "out": str(out)})
-        return
-    put(*chosen(found), f"written to {out}: transform.npz, README.md (the model card), report.html")
+    record = {**counts, "best": found.best, "reason": found.reason, "scores": found.scores, "out": str(out)}
+    written = f"written to {out}: transform.npz, README.md (the model card), report.html"
+    show(as_json, record, *chosen(found), written)

@@ -64,11 +64,10 @@ def sweep(
             resume=resume, solver=solver_of(solver, exact, paper),
             progress=lambda row, done, total: progress(done, total, f"fold {row['fold']}, {row['method']}"),
         )  # fmt: skip
-    ended = found.points["status"].value_counts()
-    if unscored := int(ended.get("trivial", 0) + ended.get("diverged", 0)):
-        say(f"{unscored} points have no scores: their optimum is W = 0, or their loop diverged; see points.jsonl.")
-    if unconverged := len(found.points) - unscored - int(ended.get("converged", 0)):
-        say(f"warning: {unconverged} of {len(found.points)} points are not converged; see points.jsonl.")
+    if unconverged := int((found.points["status"] != "converged").sum()):
+        say(
+            f"warning: {unconverged} of {len(found.points)} points are not converged; see their status in points.jsonl."
+        )
     if as_json:
         put_json({
             "points": len(found.points), "evaluations": int(found.points["evaluations"].sum()),
