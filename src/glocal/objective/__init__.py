@@ -9,8 +9,7 @@ over half a million answers and more are compiled.
 """
 
 from glocal.objective.choices import ChoiceLoss, Slopes
-from glocal.objective.local import LocalLoss
-from glocal.objective.objective import Evaluation, Objective, penalty
+from glocal.objective.objective import Evaluation, LocalLoss, Objective, penalty
 from glocal.objective.threads import Workers, blas_alone
 
 __all__ = ["ChoiceLoss", "Evaluation", "LocalLoss", "Objective", "Slopes", "Workers", "blas_alone", "penalty"]

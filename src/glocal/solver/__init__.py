@@ -3,10 +3,9 @@
 `minimise` walks until the duality gap is small enough; `minimise_naive` grows the columns of a low-rank W.
 """
 
-from glocal.solver.gap import DualityGap
-from glocal.solver.minimise import End, OnStep, allowed_gap, minimise
+from glocal.solver.gap import DualityGap, best_scale, lambda_max
+from glocal.solver.minimise import End, OnStep, allowed_gap, minimise, symmetric_start
 from glocal.solver.naive import minimise_naive
-from glocal.solver.start import best_scale, lambda_max, symmetric_start
 
 __all__ = [
     "DualityGap", "End", "OnStep", "allowed_gap", "best_scale", "lambda_max", "minimise", "minimise_naive",

@@ -1,4 +1,4 @@
-"""How far above the optimum a fit can be at most: a lower bound from the softmax of the answers themselves."""
+"""What is known of the optimum: the best scale, the λ from which on it is 0, and how far above it a fit can be."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from glocal.objective import Evaluation, Objective, penalty
+from glocal.objective import ChoiceLoss, Evaluation, Objective, penalty
 from glocal.solver.minimise import dot
 
 _REFINEMENTS = 4
+_SMALLEST = 1e-2  # of the mean squared norm after scaling: no smaller scale is looked for
+_CLOSE = 1e-2  # in log c²
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,3 +117,56 @@ class _Dual:
         if not math.isfinite(missed.excess):
             return 0.5
         return min(max(-0.9 * self.excess / (missed.excess - self.excess), 0.05), 0.95)
+
+
+def best_scale(choices: ChoiceLoss, Z: Float[np.ndarray, "n q"], cost: float = 0.0) -> tuple[float, bool]:
+    """The c > 0 that minimises L_global of c Z plus c² · `cost`, to about half a percent, and whether it is all but 0.
+
+    L is convex in m = c², so this is the root of one increasing derivative: Newton's method in log m, kept inside a
+    bracket. Where the root is at 0 (features without information about the answers) a small scale is returned, since
+    W = 0 is stationary.
+
+    Parameters
+    ----------
+    choices : ChoiceLoss
+    Z : (n, q) array
+        An embedding of the objects; X for the scale of the identity.
+    cost : float
+        What the penalty adds to dL/dm: λ (1 - mix) p for the identity, λ ‖V‖² for columns V.
+    """
+    derivatives, mean_square = choices.along_scales(Z), float(np.sum(Z * Z, dtype=np.float64)) / len(Z)
+    low, high = math.log(_SMALLEST / mean_square), math.log(1 / mean_square) + 40
+    at, step = math.log(1 / mean_square), math.inf
+    while abs(step) > _CLOSE / 2 and high - low > _CLOSE:
+        slope, bend = derivatives(math.exp(at))
+        slope += cost
+        low, high = (at, high) if slope < 0 else (low, at)
+        fall = -slope / max(bend * math.exp(at), 1e-300)
+        new = at + max(-2.0, min(2.0, fall))
+        step, at = new - at, new if low < new < high else (low + high) / 2
+    return math.exp(at / 2), at - math.log(_SMALLEST / mean_square) < 0.1
+
+
+def lambda_max(choices: ChoiceLoss, mix: float = 0.0) -> float:
+    """The smallest λ whose optimum is W = 0.
+
+    With a_i the eigenvalues of sym ∂L/∂M at M = 0, that of `naive` (`mix` 0) is -min a_i, or 0 if that is negative.
+    With 0 < mix < 1 the slope at M = 0 toward W² is smallest where W shares these eigenvectors, with eigenvalues w:
+
+        Σ (a_i + λ) w_i² - λ mix (Σ w_i)² / p  ≥  0 for all w     ⟺     λ > -min a_i  and  λ mix Σ 1 / (a_i + λ) ≤ p
+
+    Parameters
+    ----------
+    choices : ChoiceLoss
+        In float64.
+    mix : float
+        Mix of the penalty, 0 to below 1.
+    """
+    a = np.linalg.eigvalsh(choices.slopes(np.zeros((choices.X.shape[1], 1), choices.X.dtype)).M)
+    low = max(0.0, -float(a[0]))
+    high = low / (1 - mix)  # there λ mix / (a_i + λ) is at most 1 for every i; without mix, or at 0, it is low itself
+    for _ in range(60 if mix else 0):
+        middle = (low + high) / 2
+        trivial = middle * mix * float((1 / (a + middle)).mean()) <= 1
+        low, high = (low, middle) if trivial else (middle, high)
+    return high

@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.objective import Evaluation
-from glocal.solver.start import is_definite, symmetric_start
 
 Status = Literal["converged", "budget", "stalled"]
 OnStep = Callable[[int, Evaluation], None]
@@ -81,8 +80,6 @@ def minimise(
 
     Parameters
     ----------
-    objective : function
-    criterion : Criterion
     W : (p, q) array
         Symmetric, or (with `symmetric` false) any number of columns. Never 0, which is stationary.
     moments : (p,) array
@@ -91,14 +88,8 @@ def minimise(
         Relative; see `allowed_gap`.
     max_evaluations : int
         At least 1.
-    symmetric : bool
     pairs : tuple
         `End.pairs` of a neighbouring objective, whose Hessian resembles this one.
-    on_step : function or None
-
-    Returns
-    -------
-    End
 
     References
     ----------
@@ -229,6 +220,22 @@ class _Vectors:
         if self._symmetric:
             return (1 / ((s + s.T) / 2 + 3)).ravel()[self._upper]
         return np.ascontiguousarray(np.broadcast_to(1 / (s + 1), self._shape)).ravel()
+
+
+def symmetric_start(W: Float[np.ndarray, "p p"]) -> Float[np.ndarray, "p p"]:
+    """(W Wᵀ)^½: W rotated so that similarities and norm stay and no penalty grows."""
+    U, singular, _ = np.linalg.svd(W.astype(np.float64))
+    root = (U * singular) @ U.T
+    return ((root + root.T) / 2).astype(W.dtype)
+
+
+def is_definite(W: Float[np.ndarray, "p p"]) -> bool:
+    """Whether a symmetric W, or -W, is positive definite; else (W Wᵀ)^½ has no larger penalty."""
+    try:
+        np.linalg.cholesky((-W if np.trace(W) < 0 else W).astype(np.float64))
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
 def dot(x: np.ndarray, y: np.ndarray) -> float:

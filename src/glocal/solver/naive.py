@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.objective import ChoiceLoss, Evaluation, Objective
+from glocal.solver.gap import best_scale
 from glocal.solver.minimise import End, OnStep, Status, allowed_gap, dot, minimise
-from glocal.solver.start import best_scale
 
 _ROUNDS = 60
 _TINY = 3e-2  # relative singular value below which a column that the slope wants smaller is dropped; it falls with
