@@ -79,22 +79,13 @@ def test_text_is_read_with_blanks_or_commas(tmp_path, text):
     assert Answers.load(path).objects.tolist() == RAW.tolist()
 
 
-def test_order_and_weights_are_read_from_files(tmp_path):
-    """`load` with an order and weights in files equals `from_array` with the arrays."""
-    order, weights = np.array([3, 0, 4, 2, 1]), np.array([0.5, 2.0, 1.0])
+def test_an_order_is_read_from_a_file(tmp_path):
+    """`load` with an order in a file equals `from_array` with the array."""
+    order = np.array([3, 0, 4, 2, 1])
     np.savetxt(tmp_path / "triplets.txt", RAW + 1, fmt="%d")
     np.savetxt(tmp_path / "order.txt", order, fmt="%.1f", newline=" ")  # along one line; published ones are floats
-    np.save(tmp_path / "weights.npy", weights)
-    loaded = Answers.load(
-        tmp_path / "triplets.txt",
-        odd_column=0,
-        base=1,
-        order=tmp_path / "order.txt",
-        weights=tmp_path / "weights.npy",
-    )
-    wanted = Answers.from_array(RAW, odd_column=0, order=order, weights=weights)
-    assert loaded.objects.tolist() == wanted.objects.tolist()
-    assert loaded.weights.tolist() == weights.tolist()
+    loaded = Answers.load(tmp_path / "triplets.txt", odd_column=0, base=1, order=tmp_path / "order.txt")
+    assert loaded.objects.tolist() == Answers.from_array(RAW, odd_column=0, order=order).objects.tolist()
 
 
 def test_objects_are_those_that_answers_name():

@@ -55,7 +55,6 @@ COMMANDS = [
     (FIT + "--method naive --lmbda 1e6", "W = 0"),
     (FIT + "--local-features seven.npy", "7"),
     (FIT + "--object-ids ids.txt", "names"),
-    (FIT + "--weights short.npy", "weight"),
     (FIT + "--holdout 1", "folds"),
     (FIT + "--out no/where.npz", "does not exist"),
     (FIT + "--out .", "folder"),

@@ -40,7 +40,6 @@ class AnswersForm(Options):
     kind: Literal["odd-one-out", "anchor", "nearest-of-n"] | None = Field(
         None, description="What people were asked, where the file does not state it. [default: odd-one-out]"
     )
-    weights: Path | None = Field(None, description="One weight for each answer, .npy or text.")
     odd_column: int = Field(2, ge=0, le=2, description="Column of the odd one out.")
     base: int = Field(0, ge=0, le=1, description="Index of the first object in the answers.")
     order: Path | None = Field(None, description="Sort index; the object of raw index i is argsort(ORDER)[i].")

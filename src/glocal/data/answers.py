@@ -156,7 +156,6 @@ class Answers:
         odd_column: int = 2,
         base: int = 0,
         order: PathLike | None = None,
-        weights: PathLike | None = None,
     ) -> Answers:
         """Read answers from ``.npz``, ``.npy`` or text (integers on a line; blanks, commas or semicolons between).
 
@@ -167,8 +166,8 @@ class Answers:
 
         Parameters
         ----------
-        path, order, weights : path
-            The answers; the sort index (text or ``.npy``); the weights (text or ``.npy``).
+        path, order : path
+            The answers; the sort index (text or ``.npy``).
         kind : str or None
             The kind of answers in a file that does not say it; None means odd-one-out.
         odd_column, base : int
@@ -186,10 +185,6 @@ class Answers:
             raise DataError(f"{path} says that its kind is {found['kind']}; leave out kind={kind}.")
         if odd_column != 2 and "kind" in found:
             raise DataError(f"{path} says which column is odd; leave out odd_column={odd_column}.")
-        if weights is not None:
-            if "weights" in found:
-                raise DataError(f"{path} has weights of its own; leave out weights={weights}.")
-            found["weights"] = read_list(weights, what="weights")
         found.setdefault("kind", kind or "odd-one-out")
         sort_index = None if order is None else read_list(order, what="order")
         try:
@@ -303,9 +298,8 @@ class Answers:
         """
         mapped = new_index.astype(np.int32)[self.objects]
         keep = (mapped >= 0).all(axis=1)
-        if keep.all():
-            return replace(self, objects=mapped, names=None), 0
-        return replace(self.select(keep), objects=mapped[keep], names=None), int(np.count_nonzero(~keep))
+        some = self if keep.all() else self.select(keep)
+        return replace(some, objects=mapped[keep], names=None), int(np.count_nonzero(~keep))
 
 
 def _read(path: PathLike) -> dict[str, Any]:
@@ -324,13 +318,12 @@ def _read(path: PathLike) -> dict[str, Any]:
             f"{path} has the columns {', '.join(table)[:120]}; answers need a, b and odd, or reference, closer and "
             f"farther. {_IMPORT}"
         )
-    read = [*COLUMNS[kind], *(name for name in ("person", "seconds") if name in table)]
-    if others := [name for name in table if name not in read]:
-        warnings.warn(f"{path}: {', '.join(others)} is not read; {', '.join(read)} are.", DataWarning, stacklevel=3)
-    found = {"kind": kind} | {name: table[name].to_numpy(dtype=np.str_) for name in read[3:]}
+    known = {name: dtype for name, dtype in {"person": np.str_, "seconds": np.float64}.items() if name in table}
+    if others := [name for name in table if name not in (*COLUMNS[kind], *known)]:
+        warnings.warn(f"{path}: {', '.join(others)} is not read.", DataWarning, stacklevel=3)
     try:
-        found["answers"] = table[read[:3]].astype(np.int64).to_numpy()
-        return found | ({"seconds": found["seconds"].astype(np.float64)} if "seconds" in found else {})
+        objects = table[[*COLUMNS[kind]]].astype(np.int64).to_numpy()
+        return {"kind": kind, "answers": objects} | {name: table[name].to_numpy(known[name]) for name in known}
     except (ValueError, OverflowError) as error:
         raise DataError(f"{path} holds something other than numbers ({error}). {_IMPORT}") from error
 
@@ -368,13 +361,13 @@ def _check_objects(objects: np.ndarray, kind: str) -> None:
     repeated = np.zeros(len(objects), dtype=bool)
     for i, j in combinations(range(objects.shape[1]), 2):  # a sort of millions of short rows takes ten times as long
         repeated |= objects[:, i] == objects[:, j]
-    for bad, why in (
-        (outside, f"object indices must be 0 to {np.iinfo(np.int32).max}"),
-        (repeated, "repeats an object"),
-    ):
+    indices = f"object indices must be at least 0 and at most {np.iinfo(np.int32).max}"
+    for bad, why in ((outside, indices), (repeated, "it repeats an object, and the objects of an answer must differ")):
         if bad.any():
-            row, rest = int(bad.argmax()), f"({np.count_nonzero(bad)} such answers). Remove or correct them."
-            raise DataError(f"answer {row} is {objects[row].tolist()}: {why} {rest}")
+            row, n = int(bad.argmax()), np.count_nonzero(bad)
+            raise DataError(
+                f"answer {row} is {objects[row].tolist()}; {why} ({n} such answers). Remove or correct them."
+            )
 
 
 def _lists(t: int, given: dict[str, Any]) -> dict[str, Any]:
