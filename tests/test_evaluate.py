@@ -224,7 +224,6 @@ def test_breeds_trains_on_some_classes_and_tests_on_others(tmp_path, capsys):
         ("few-shot", None, ("--breeds", "entity99"), 2, "entity99"),
         ("anomaly", "--train x.npy --test test.npy", (), 2, "--train-labels"),
         ("anomaly", f"{SIDES} --anomalies others.npy", (), 2, "anomalies"),
-        ("structure", None, (), 2, "--transform"),
         ("retrieval", "--queries x.npy --query-labels y.npy --gallery x.npy --gallery-labels y.npy", (), 2, "one file"),
         ("few-shot", "--train x.npy --train-labels y.npy --test test.npy", (), 2, "--test-labels"),
     ],

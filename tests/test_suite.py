@@ -26,7 +26,7 @@ from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import neighbours_kept
 from glocal.results import read_rows
 from glocal.suite import Plan, run_suite
-from glocal.suite.table import score_frame
+from glocal.suite.run import score_frame
 from glocal.transform import LinearTransform
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"

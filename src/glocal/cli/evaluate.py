@@ -13,7 +13,6 @@ from glocal.cli.forms import flat
 from glocal.cli.inputs import AnswersFile, FeaturesPath, LayerName, ModelName, load_features
 from glocal.cli.output import AsJson, progress_bar, put, put_json, put_scores, say
 from glocal.data.features import Features
-from glocal.errors import ParameterError
 from glocal.evaluation.baselines import BASELINES, baseline
 from glocal.evaluation.intervals import EvaluationResult, compared
 from glocal.files import writable_target
@@ -164,10 +163,9 @@ def structure_command(given: Scoring, task: StructureTask) -> None:
 
     Example: glocal evaluate structure --features local.npy --transform transform.npz --baseline pca
     """
-    if given.transform is None:
-        raise ParameterError("--transform is needed: the transform whose effect is measured.")
     sources = given.sources(task.features)
-    sources.scalars = LinearTransform.from_pretrained(given.transform).standardization
+    if given.transform is not None:
+        sources.scalars = LinearTransform.from_pretrained(given.transform).standardization
     given.show(task, sources)
 
 

@@ -13,7 +13,8 @@ from glocal.errors import needed
 from glocal.evaluation.view import View
 from glocal.report.front import front_points
 from glocal.report.runs import Run
-from glocal.suite.table import arms, bounds, main_rows
+from glocal.results import PEOPLE
+from glocal.suite.run import main_rows
 
 if TYPE_CHECKING:
     import altair as alt
@@ -39,7 +40,8 @@ _WORDS = {
 
 def charts_of(run: Run, pictures: dict[str, str]) -> dict[str, Any]:
     """The charts of a run by name: ``front``, ``task-NAME``, ``objects-NETWORK``."""
-    points, people, order = front_points(run), bounds(run.rows), arms(run.rows)
+    points, of_people = front_points(run), run.rows["transform"] == PEOPLE
+    people, order = run.rows[of_people], run.rows.loc[~of_people, "transform"].unique().tolist()
     charts: dict[str, Any] = {}
     for network, found in points.groupby("network", sort=False):
         charts["-".join(filter(None, ("front", network)))] = front_chart(found, run.baseline)

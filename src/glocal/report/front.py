@@ -10,7 +10,7 @@ import numpy as np
 from glocal.errors import ParameterError
 from glocal.report.runs import Run
 from glocal.results import DIFFERENCE
-from glocal.suite.table import differences, main_rows
+from glocal.suite.run import differences, main_rows
 from glocal.sweep import choose, pareto_front
 
 if TYPE_CHECKING:

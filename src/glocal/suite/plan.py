@@ -18,16 +18,10 @@ from glocal.suite.tasks import OddOneOutTask, Task, task
 
 
 class OtherArm(Keep):
-    """An arm that needs no method: one of the three, or the features as they are.
+    """An arm without a method; the features as they are, if it has no key.
 
-    Parameters
-    ----------
-    keep : float or None
-        The arm that agrees most with people and keeps a share of the neighbours; see `glocal.aligner.fit`.
-    transform : path or None
-        Fitted elsewhere: a file, or a name that `LinearTransform.from_pretrained` takes.
-    baseline : str or None
-        See `glocal.evaluation.baselines`.
+    It may `keep` a share of the neighbours (see `glocal.aligner.fit`), be a `transform` that was fitted elsewhere (a
+    file, or a name that `LinearTransform.from_pretrained` takes), or a `baseline` (see `glocal.evaluation.baselines`).
     """
 
     transform: MaybeFile = None
@@ -56,14 +50,8 @@ class Plan(Shared):
     """A suite: every task for every arm of every network.
 
     Arms are fitted on the answers whose objects lie outside fold 0 of `folds`; a task of kind ``odd-one-out`` without
-    answers of its own is scored on those whose objects lie inside.
-
-    Parameters
-    ----------
-    networks, arms, tasks : dict
-        By their names.
-    baseline : str
-        The arm that the others are compared with; in a file the first one, if none is named.
+    answers of its own is scored on those whose objects lie inside. `baseline` is the arm that the others are compared
+    with; in a file the first one, if none is named.
     """
 
     networks: dict[Name, Network] = Field(min_length=1)

@@ -1,11 +1,11 @@
-"""Run a suite: every task for every arm of every network, arms compared, one table, and where its rows come from."""
+"""Run a suite: every task for every arm of every network, arms compared, and one table of arms × tasks."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,9 @@ from glocal.evaluation.baselines import baseline as cheap
 from glocal.evaluation.intervals import KeptResult, Units, compared, holm
 from glocal.evaluation.view import load_view, object_view, save_view
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder, read_npz, write_npz
-from glocal.results import Provenance, Score, to_json
+from glocal.results import DIFFERENCE, PEOPLE, Provenance, Score, to_json
 from glocal.suite.plan import OtherArm, Plan
 from glocal.suite.sources import Sources
-from glocal.suite.table import score_frame, score_table
 from glocal.suite.tasks import StructureTask, Task
 from glocal.transform import LinearTransform
 from glocal.transform.formats import wrong_name
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 Transforms = dict[str, LinearTransform | None]
 _ARRAYS = ("values", "answers", "weights", "clusters")
+_NUMBERS = ("value", "low", "high", "n", "p", "p_holm")
+_PLACE = ["network", "task", "transform"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,16 +39,12 @@ class SuiteResult:
     """All scores of a suite.
 
     Those of the metric ``…_difference`` are arm minus baseline with `p` and, corrected by Holm's steps for all
-    comparisons of the suite, `p_holm`. `n_kept` cells were there before.
+    comparisons of the suite, `p_holm`. `table` is their `score_table`; `n_kept` cells were there before.
     """
 
     scores: tuple[Score, ...]
+    table: pd.DataFrame
     n_kept: int
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """The first metric of each task, one line a network and arm, one column a task; see `score_table`."""
-        return score_table(score_frame(self.scores))
 
 
 def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> SuiteResult:
@@ -85,30 +82,34 @@ def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> Su
                 sure = isinstance(task, StructureTask) and transforms[plan.baseline] is None
                 scores.append(replace(score, task=name, network=sources.name, p=None if sure else score.p))
         _write_views(folder, plan, sources, transforms)
-    result = SuiteResult(tuple(_corrected(scores)), kept)
+    corrected = iter(holm([score.p for score in scores if score.p is not None]))
+    scores = [score if score.p is None else replace(score, p_holm=next(corrected)) for score in scores]
+    table = score_table(score_frame(scores))
+    told = {**plan.model_dump(mode="json", exclude_none=True), "fold": 0}
+    hashes = {file: value for sources in read for file, value in sources.hashed.items()}
     texts = {
-        "rows.jsonl": "".join(to_json(score.row()) + "\n" for score in result.scores),
-        "table.csv": result.table.to_csv(index=False),
-        "suite.json": to_json(_record(plan, read)) + "\n",
-    }  # fmt: skip
+        "rows.jsonl": "".join(to_json(score.row()) + "\n" for score in scores),
+        "table.csv": table.to_csv(index=False),
+        "suite.json": to_json({"plan": told, "provenance": Provenance(__version__, hashes, plan.seed)}) + "\n",
+    }
     for name, text in texts.items():
         with atomic_write(folder / name) as stream:
             stream.write(text.encode())
-    return result
+    return SuiteResult(tuple(scores), table, kept)
 
 
 def _transform(folder: Path, plan: Plan, name: str, sources: Sources) -> LinearTransform | None:
     """The transform of an arm, fitted if it has not been; None for the original features."""
     arm, network = plan.arms[name], sources.network
     if isinstance(arm, OtherArm) and arm.transform is not None:
-        file = sources.path(arm.transform)
+        file, _ = sources.path(arm.transform), sources.hashes(arm.transform)
         return LinearTransform.from_pretrained(file if file.exists() else arm.transform)  # or a name
     if isinstance(arm, OtherArm) and arm.keep is None:
         return None if arm.baseline is None else cheap(arm.baseline, sources.objects)
     local = network.local if isinstance(arm, OtherArm) or arm.local else None
     path = folder / "transforms" / sources.name / f"{name}.npz"
     files = sources.hashes(network.features, local, plan.answers, plan.object_ids)
-    key = _key(plan.model_dump(mode="json")["arms"][name], plan.seed, plan.folds, plan.kind, files)
+    key = _key(arm.model_dump(mode="json"), plan.seed, plan.folds, plan.kind, files)
     if path.exists() and (held := LinearTransform.load(path)).meta.get("key") == key:
         return held
     data = replace(sources.fold[0], local_features=None if local is None else sources.features(local))
@@ -140,12 +141,6 @@ def _cell(
     return KeptResult(scores, found.units), False
 
 
-def _corrected(scores: Sequence[Score]) -> Iterator[Score]:
-    found = iter(holm([score.p for score in scores if score.p is not None]))
-    for score in scores:
-        yield score if score.p is None else replace(score, p_holm=next(found))
-
-
 def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transforms) -> None:
     """Look at every arm beside the baseline, where the folder does not hold that view yet."""
     baseline = None
@@ -169,19 +164,6 @@ def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transfo
         baseline = baseline or view
 
 
-def _record(plan: Plan, read: Sequence[Sources]) -> dict[str, Any]:
-    """The plan, the SHA-256 of every file that was read, version, seed and machine."""
-    hashes: dict[str, str] = {}
-    fitted = [arm.transform for arm in plan.arms.values() if isinstance(arm, OtherArm)]
-    files = [file for task in plan.tasks.values() for file in task.files]
-    for sources in read:
-        network = sources.network
-        shared = (network.features, network.local, plan.answers, plan.object_ids, plan.categories)
-        hashes |= sources.hashes(*shared, *fitted, *files)
-    told = {**plan.model_dump(mode="json", exclude_none=True), "fold": 0}
-    return {"plan": told, "provenance": Provenance(__version__, hashes, plan.seed)}
-
-
 def _content(transform: LinearTransform | None) -> str | None:
     """The hash of what a transform does; None for none."""
     return None if transform is None else array_sha256(np.vstack(transform.folded()))
@@ -190,3 +172,60 @@ def _content(transform: LinearTransform | None) -> str | None:
 def _key(*parts: Any) -> str:
     """A hash of all that a file is made from, and of the version of this package."""
     return hashlib.sha256(to_json([__version__, *parts]).encode()).hexdigest()
+
+
+def score_frame(scores: Iterable[Score]) -> pd.DataFrame:
+    """Rows as a data frame, one column a field; no network is an empty name."""
+    import pandas as pd
+
+    frame = pd.DataFrame([vars(score) for score in scores], columns=[field.name for field in fields(Score)])
+    frame["network"] = frame["network"].fillna("")
+    for column in _NUMBERS:
+        frame[column] = pd.to_numeric(frame[column], errors="coerce")
+    return frame
+
+
+def main_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """The first metric of each task, one row a network, task and arm, with `difference` and `p_holm` if compared.
+
+    A metric with other settings is another one. Of rows that were appended several times the last counts.
+    """
+    plain = rows[~_is_difference(rows) & (rows["transform"] != PEOPLE)]
+    metric = plain["metric"].astype(str) + plain["settings"].astype(str)
+    first = metric.groupby(plain["task"], sort=False).transform("first")
+    main = plain[metric == first].drop_duplicates(subset=_PLACE, keep="last")
+    compared = differences(rows).assign(metric=lambda rows: rows["metric"].astype(str).str.removesuffix(DIFFERENCE))
+    compared = compared.rename(columns={"value": "difference"})[[*_PLACE, "metric", "difference", "p_holm"]]
+    return main.drop(columns=["p", "p_holm"]).merge(compared, on=[*_PLACE, "metric"], how="left")
+
+
+def differences(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of arm minus baseline, the last of each metric."""
+    return rows[_is_difference(rows)].drop_duplicates(subset=[*_PLACE, "metric"], keep="last")
+
+
+def score_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line a network and arm, one column a task: ``value [low, high]``, ``*`` where it differs from the baseline.
+
+    Differences are paired, p < 0.05 after Holm's correction over all comparisons of the suite.
+    """
+    import pandas as pd
+
+    main, place = main_rows(rows), ["network", "transform"]
+    cells = main.assign(cell=list(map(cell, main.to_dict("records")))).pivot(index=place, columns="task", values="cell")
+    order = pd.MultiIndex.from_frame(main[place].drop_duplicates())
+    table = cells.reindex(index=order, columns=main["task"].unique()).fillna("-").reset_index()
+    table = table.rename(columns={"transform": "arm"}).rename_axis(columns=None)
+    return table.drop(columns="network") if (table["network"] == "").all() else table
+
+
+def cell(row: dict[Any, Any]) -> str:
+    """``0.480 [0.460, 0.499]*``."""
+    if row["value"] != row["value"]:
+        return "-"
+    interval = " (no interval)" if row["low"] != row["low"] else f" [{row['low']:.3f}, {row['high']:.3f}]"
+    return f"{row['value']:.3f}{interval}" + ("*" if row["p_holm"] < 0.05 else "")
+
+
+def _is_difference(rows: pd.DataFrame) -> pd.Series[bool]:
+    return rows["metric"].astype(str).str.endswith(DIFFERENCE)

@@ -36,17 +36,9 @@ class Network(Options):
 class Shared(Options):
     """What all networks of a suite share.
 
-    Parameters
-    ----------
-    answers : path or None
-        People's answers.
-    object_ids : path or None
-        The names of the objects that answers and RDMs index, where these are not the rows of the features.
-    categories : path or None
-        The objects' superordinate categories, by which views are coloured; see `load_categories`.
-    kind : str or None
-        Kind of the answers, if their file does not state it.
-    seed, folds : int
+    `object_ids` names the objects that `answers` and RDMs index, where these are not the rows of the features, and
+    `categories` colours the objects of views; see `load_categories`. `kind` is that of the answers, where their file
+    does not state it.
     """
 
     answers: MaybeFile = None
@@ -58,7 +50,7 @@ class Shared(Options):
 
 
 class Sources:
-    """The data of one network; `read` loads the features of a path."""
+    """The data of one network; `read` loads the features of a path, and `hashed` is what `hashes` has seen."""
 
     def __init__(
         self, shared: Shared, network: Network, name: str = "{network}", root: Path = Path(),
@@ -66,7 +58,7 @@ class Sources:
     ) -> None:  # fmt: skip
         self.shared, self.network, self.name, self.root, self._read = shared, network, name, root, read
         self._loaded: dict[Path, Features] = {}
-        self._hashes: dict[str, str] = {}
+        self.hashed: dict[str, str] = {}
 
     def path(self, file: Path) -> Path:
         """Where a file lies."""
@@ -151,5 +143,5 @@ class Sources:
             beside = path.iterdir() if path.is_dir() else (path, path.with_name(NAMES_FILE))
             for file in sorted(filter(Path.is_file, beside)):
                 name = os.path.relpath(file, self.root)
-                found[name] = self._hashes[name] = self._hashes.get(name) or file_sha256(file)
+                found[name] = self.hashed[name] = self.hashed.get(name) or file_sha256(file)
         return found
