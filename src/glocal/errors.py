@@ -36,11 +36,6 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(map(shown, text))
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things: ``1 error``, ``2 errors``."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
 def one_line(error: BaseException) -> str:
     """The message of an error on one line, without a final full stop."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -24,7 +24,6 @@ from numpy.lib import format as npy_format
 from glocal.errors import FileError, GLocalError, ParameterError, one_line
 
 PathLike = str | os.PathLike[str]
-_MOST_BYTES = 1 << 28  # of a JSON or TOML file
 _INFLATED = 1 << 28  # bytes that a compressed file may hold however small it is; above, 100 times its size
 
 
@@ -137,10 +136,8 @@ def read_lines(path: PathLike, *, what: str) -> tuple[str, ...]:
 
 
 def read_object(path: PathLike, *, what: str, fix: str = "Copy or write it again.") -> dict[str, Any]:
-    """The tables of a ``.toml`` file, or the object of a JSON file, of up to 256 MB."""
+    """The tables of a ``.toml`` file, or the object of a JSON file."""
     with reading(path, what, fix) as file:
-        if file.stat().st_size > _MOST_BYTES:
-            raise ValueError(f"it has more than {_MOST_BYTES} bytes")
         value = (tomllib.loads if file.suffix == ".toml" else json.loads)(file.read_text(encoding="utf-8-sig"))
         if not isinstance(value, dict):
             raise ValueError("it must hold one object")

@@ -19,6 +19,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.write("interrupted before anything was done.\n")
         sys.exit(130)
     app.main(arguments)
-
-
-__all__ = ["main"]

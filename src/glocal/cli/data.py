@@ -21,7 +21,7 @@ from glocal.data.importing import FORMATS, import_answers
 from glocal.data.sources import cache_folder, fetch, published
 from glocal.data.splits import split_answers, split_persons
 from glocal.data.tables import read_list
-from glocal.errors import DataError, ParameterError, counted
+from glocal.errors import DataError, ParameterError
 from glocal.extract.sets import image_sets
 from glocal.files import make_folder, writable_target
 from glocal.options import Options
@@ -62,7 +62,7 @@ def check_command(
         {**shape, "errors": counts["error"], "warnings": counts["warning"], "findings": list(map(asdict, told))},
         *([f"features: {len(loaded)} rows, {loaded.dimensions} columns"] if loaded is not None else []),
         *(f"{one.severity}: {one}" for one in told),
-        ", ".join(counted(counts[severity], severity) for severity in SEVERITIES),
+        ", ".join(f"{counts[one]} {one}{'s' * (counts[one] != 1)}" for one in SEVERITIES),
     )
     if counts["error"]:
         raise typer.Exit(1)
