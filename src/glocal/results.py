@@ -181,14 +181,9 @@ def read_rows(path: PathLike, needed: Iterable[str] = (), *, what: str = "result
             if lacking := set(needed) - row.keys():
                 raise ValueError(f"it lacks {', '.join(lacking)}")
         except (TypeError, ValueError, RecursionError) as error:
-            if not _is_cut(line, error):
+            open_end = not line.endswith("}") or getattr(error, "pos", 0) >= len(line) or "Unterminated" in str(error)
+            if not (line.startswith("{") and open_end):
                 raise FileError(f"{what} file {path} line {number} is damaged ({error}). Remove that line.") from error
         else:
             rows.append(row)
     return rows
-
-
-def _is_cut(line: str, error: Exception) -> bool:
-    """Whether a line is the beginning of an object whose rest was never written."""
-    ends = isinstance(error, json.JSONDecodeError) and (error.pos >= len(line) or "Unterminated" in error.msg)
-    return line.startswith("{") and (ends or not line.endswith("}"))

@@ -24,9 +24,7 @@ FeaturesPath = Annotated[Path, typer.Option(help="Feature file, or folder with f
 LocalPath = Annotated[Path | None, typer.Option(help="Features of local images, whose neighbours are kept.")]
 ModelName = Annotated[
     str | None,
-    typer.Option(
-        help="Network to run where images are given for features; as in glocal extract.", rich_help_panel=DATA
-    ),
+    typer.Option(help="Network to run where images are given for features; see extract.", rich_help_panel=DATA),
 ]
 LayerName = Annotated[str | None, typer.Option(help="Its layer. [default: penultimate]", rich_help_panel=DATA)]
 
