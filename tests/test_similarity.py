@@ -5,18 +5,27 @@ import math
 import numpy as np
 import pytest
 
-from glocal.data.answers import Answers
 from glocal.errors import ParameterError
-from glocal.similarity import choice, choice_loss, credit, joined, of_pairs, pair_tolerance, tie_tolerance
+from glocal.similarity import (
+    candidate_pairs,
+    choice,
+    choice_loss,
+    credit,
+    joined,
+    of_pairs,
+    pair_tolerance,
+    tie_tolerance,
+)
 
 RNG = np.random.default_rng(0)
+PAIRS = candidate_pairs("odd-one-out")
 ANSWERS = np.array([RNG.permutation(12)[:3] for _ in range(200)], dtype=np.int32)
 # small whole numbers: many exact ties among the dot products
 EMBEDDING = RNG.integers(0, 2, size=(12, 3)).astype(float)
 
 
 def scored(Z, answers, kind):
-    return credit(of_pairs(Z, Answers(answers), kind), pair_tolerance(Z, kind))
+    return credit(of_pairs(Z, answers, PAIRS, kind), pair_tolerance(Z, kind))
 
 
 @pytest.mark.parametrize("kind", ["cosine", "dot"])
@@ -39,9 +48,9 @@ def test_a_tie_is_a_difference_of_a_few_roundings():
 @pytest.mark.parametrize("kind", ["cosine", "dot"])
 def test_many_objects_score_like_few(kind):
     """Pairs multiplied one by one, as among 20,000 objects, are the entries of the Gram matrix, and tied alike."""
-    found = of_pairs(EMBEDDING, Answers(ANSWERS), kind)
+    found = of_pairs(EMBEDDING, ANSWERS, PAIRS, kind)
     far = np.concatenate([EMBEDDING, np.zeros((20_000, 3))])
-    np.testing.assert_allclose(of_pairs(far, Answers(ANSWERS), kind), found, atol=1e-15)
+    np.testing.assert_allclose(of_pairs(far, ANSWERS, PAIRS, kind), found, atol=1e-15)
     for ours, theirs in zip(scored(far, ANSWERS, kind), scored(EMBEDDING, ANSWERS, kind), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -58,7 +67,7 @@ def test_loss_equals_minus_log_softmax():
 def test_an_unknown_similarity_is_refused(as_a_user):
     """Only cosine and dot are similarities here."""
     with pytest.raises(ParameterError, match="similarity is 'euclid'; allowed are cosine and dot"):
-        of_pairs(EMBEDDING, Answers(ANSWERS), "euclid")
+        of_pairs(EMBEDDING, ANSWERS, PAIRS, "euclid")
 
 
 @pytest.mark.parametrize("kind", ["cosine", "dot"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -29,17 +28,6 @@ def candidate_pairs(kind: str, m: int = 3) -> Pairs:
     return ((0, 1), (0, 2), (1, 2)) if kind == "odd-one-out" else tuple((0, j) for j in range(1, m))
 
 
-@runtime_checkable
-class Choices(Protocol):
-    """What `Answers` is here: objects of each answer (t, m), and candidate pairs as columns of them."""
-
-    @property
-    def objects(self) -> Int[np.ndarray, "t m"]: ...  # noqa: D102
-
-    @property
-    def pairs(self) -> Pairs: ...  # noqa: D102
-
-
 def unit_rows(Z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
     """Rows scaled to length 1; a row of zeros stays zero, so that its similarities are all 0."""
     norms = np.linalg.norm(Z, axis=1, keepdims=True)
@@ -47,8 +35,10 @@ def unit_rows(Z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
     return scaled
 
 
-def of_pairs(Z: np.ndarray, answers: Choices, similarity: str = "cosine") -> Float[np.ndarray, "t k"]:
-    """The similarities of the candidate pairs of each answer, the chosen pair first.
+def of_pairs(
+    Z: np.ndarray, objects: Int[np.ndarray, "t m"], pairs: Pairs, similarity: str = "cosine"
+) -> Float[np.ndarray, "t k"]:
+    """The similarities of the candidate pairs of each answer, columns of its objects, the chosen pair first.
 
     They are computed in float64, so that ties are ties and not rounding.
     """
@@ -56,13 +46,13 @@ def of_pairs(Z: np.ndarray, answers: Choices, similarity: str = "cosine") -> Flo
     if similarity not in SIMILARITIES:
         raise ParameterError(f"similarity is {similarity!r}; allowed are {' and '.join(SIMILARITIES)}.")
     rows = unit_rows(Z) if similarity == "cosine" else Z
-    n, S = len(Z), np.empty((len(answers.pairs), len(answers.objects)))
+    n, S = len(Z), np.empty((len(pairs), len(objects)))
     gathered = n > _GRAM_LIMIT or n * n > _WORTH_A_GRAM * S.size
     gram = None if gathered else (rows @ rows.T).ravel()
     for start in range(0, S.shape[1], _RUN):  # what a run touches stays in the cache
         run = slice(start, start + _RUN)
-        columns = answers.objects[run].T.astype(np.int64, order="C")
-        for place, (i, j) in enumerate(answers.pairs):
+        columns = objects[run].T.astype(np.int64, order="C")
+        for place, (i, j) in enumerate(pairs):
             if gram is None:
                 S[place, run] = np.einsum("ij,ij->i", rows[columns[i]], rows[columns[j]])
             else:

@@ -78,9 +78,9 @@ def odd_one_out(Z: np.ndarray, answers: Answers, *, similarity: str = "cosine", 
     >>> odd_one_out(Z, Answers.from_array([[0, 1, 2]]), interval=False).accuracy
     1.0
     """
-    S, tolerance = _of_pairs(Z, answers, similarity)
-    earned, tied = credit(S, tolerance)
-    nats = choice_loss(S if similarity == "dot" else of_pairs(Z, answers, "dot"))
+    S = _of_pairs(Z, answers, similarity)
+    earned, tied = credit(S, pair_tolerance(Z, similarity))
+    nats = choice_loss(S if similarity == "dot" else _of_pairs(Z, answers, "dot"))
     accuracy, tie_rate, loss = (float(np.average(each, weights=answers.weights)) for each in (earned, tied, nats))
     units = _units(earned, answers)
     low, high = units.estimate().interval(fraction=True) if interval else (None, None)
@@ -92,8 +92,7 @@ def odd_one_out(Z: np.ndarray, answers: Answers, *, similarity: str = "cosine", 
 
 def answer_credit(Z: np.ndarray, answers: Answers, *, similarity: str = "cosine") -> Float[np.ndarray, " t"]:
     """How right an embedding is on each answer: 0, 1, or 1/(number tied); the weighted mean is the accuracy."""
-    S, tolerance = _of_pairs(Z, answers, similarity)
-    return credit(S, tolerance)[0]
+    return credit(_of_pairs(Z, answers, similarity), pair_tolerance(Z, similarity))[0]
 
 
 def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answers) -> list[Score]:
@@ -171,12 +170,11 @@ def _units(earned: Float[np.ndarray, " t"], answers: Answers) -> Units:
     return Units(values=earned, answers=answers.objects, weights=answers.weights, clusters=answers.person)
 
 
-def _of_pairs(Z: np.ndarray, answers: Answers, similarity: str) -> tuple[Float[np.ndarray, "t k"], float]:
-    """The similarities of the candidate pairs of each answer, the chosen first, and up to which difference they tie."""
+def _of_pairs(Z: np.ndarray, answers: Answers, similarity: str) -> Float[np.ndarray, "t k"]:
     if not len(answers):
         raise DataError("there is no answer to score.")
     answers.check_range(len(Z))
-    return of_pairs(Z, answers, similarity), pair_tolerance(Z, similarity)
+    return of_pairs(Z, answers.objects, answers.pairs, similarity)
 
 
 def _agreeing(counts: Float[np.ndarray, "s k"]) -> Float[np.ndarray, " s"]:

@@ -76,9 +76,9 @@ def choosing(features: Features, rows: Int[np.ndarray, " k"]) -> Choosing:
 
     def shares(answers: Answers) -> Float[np.ndarray, "t k"]:
         answers = answers.relabel(place)[0]
-        if S is None:
-            return choice(of_pairs(X, answers), tolerance)
         objects = answers.objects
+        if S is None:
+            return choice(of_pairs(X, objects, answers.pairs), tolerance)
         return choice(np.stack([S[objects[:, i], objects[:, j]] for i, j in answers.pairs], axis=1), tolerance)
 
     return shares
