@@ -28,7 +28,6 @@ from scipy.optimize import minimize
 from glocal import Answers, Arm, Exact, Features, FitData, LinearTransform, fit, join, odd_one_out
 from glocal.aligner.keep import Dial, Position
 from glocal.data.world import simulated_answers
-from glocal.evaluation.baselines import baseline
 from glocal.evaluation.few_shot import PROBES, draw_episodes, shared_credit
 from glocal.evaluation.intervals import Estimate, holm
 from glocal.evaluation.retrieval import retrieval
@@ -37,6 +36,7 @@ from glocal.files import array_sha256, make_folder, read_lines, write_npz
 from glocal.objective import ChoiceLoss
 from glocal.similarity import unit_rows
 from glocal.solver import best_scale
+from glocal.transform.rows import baseline
 
 OUT = Path("bench-out") / "evidence" / "clip"
 CHOSEN = OUT.parent / "networks" / "clip-vit-b32.npz"  # by `glocal fit --keep`

@@ -12,12 +12,12 @@ from glocal.data.sources import breeds, breeds_sides
 from glocal.errors import CollapseWarning, DataWarning
 from glocal.evaluation.agreement import ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
-from glocal.evaluation.baselines import BASELINES, baseline
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure
 from glocal.results import read_scores
+from glocal.transform.rows import BASELINES, baseline
 
 RNG = np.random.default_rng(3)
 Y = np.arange(60) % 3

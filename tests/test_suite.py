@@ -18,7 +18,6 @@ from glocal.data.world import simulated_answers, simulated_world
 from glocal.errors import FileError, ParameterError
 from glocal.evaluation.agreement import answer_credit, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
-from glocal.evaluation.baselines import baseline
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.intervals import Units, holm
 from glocal.evaluation.retrieval import retrieval
@@ -28,6 +27,7 @@ from glocal.results import read_rows
 from glocal.suite import Plan, run_suite
 from glocal.suite.run import score_frame
 from glocal.transform import LinearTransform
+from glocal.transform.rows import baseline
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 SUITE = """

@@ -13,7 +13,6 @@ from glocal.cli.forms import flat
 from glocal.cli.inputs import AnswersFile, FeaturesPath, LayerName, ModelName, load_features
 from glocal.cli.output import AsJson, progress_bar, put, put_json, put_scores, say
 from glocal.data.features import Features
-from glocal.evaluation.baselines import BASELINES, baseline
 from glocal.evaluation.intervals import EvaluationResult, compared
 from glocal.files import writable_target
 from glocal.options import Options
@@ -21,6 +20,7 @@ from glocal.results import DIFFERENCE, append_rows
 from glocal.suite.sources import Network, Shared, Sources
 from glocal.suite.tasks import AnomalyTask, FewShotTask, OddOneOutTask, RetrievalTask, RSATask, StructureTask, Task
 from glocal.transform import LinearTransform
+from glocal.transform.rows import BASELINES, baseline
 
 app = typer.Typer(help="Score features, transformed or not.", no_args_is_help=True, rich_markup_mode="rich")
 

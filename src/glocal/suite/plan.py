@@ -21,7 +21,7 @@ class OtherArm(Keep):
     """An arm without a method; the features as they are, if it has no key.
 
     It may `keep` a share of the neighbours (see `glocal.aligner.fit`), be a `transform` that was fitted elsewhere (a
-    file, or a name that `LinearTransform.from_pretrained` takes), or a `baseline` (see `glocal.evaluation.baselines`).
+    file, or a name that `LinearTransform.from_pretrained` takes), or a `baseline` (see `glocal.transform.rows`).
     """
 
     transform: MaybeFile = None

@@ -13,7 +13,6 @@ import numpy as np
 
 from glocal._version import __version__
 from glocal.aligner import Arm, fit
-from glocal.evaluation.baselines import baseline as cheap
 from glocal.evaluation.intervals import KeptResult, Units, compared, holm
 from glocal.evaluation.view import load_view, object_view, save_view
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder, read_npz, write_npz
@@ -23,6 +22,7 @@ from glocal.suite.sources import Sources
 from glocal.suite.tasks import StructureTask, Task
 from glocal.transform import LinearTransform
 from glocal.transform.formats import wrong_name
+from glocal.transform.rows import baseline as cheap
 
 if TYPE_CHECKING:
     import pandas as pd

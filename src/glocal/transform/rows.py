@@ -1,4 +1,4 @@
-"""Rows of features: whether they are like those that a transform was fitted on, and the directions that they need."""
+"""Rows of features: whether they are like those that a transform was fitted on, and transforms by them alone."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ _UNIT = 2e-3
 _ENOUGH = 10  # rows whose means and spread say something
 _MOST, _LEAST, _FAR = 16, 4, 1.5  # columns that stand out, and how far, in standard deviations
 _SAME = 0.5  # of CLIP and a ViT on other images at least .81, of texts at most .39, of other networks .18
+BASELINES = ("centred", "pca")
+_DIRECTIONS = 100  # of pca
 
 
 def row_statistics(X: Features | np.ndarray) -> dict[str, Any]:
@@ -78,6 +80,31 @@ def check_rows(transform: LinearTransform, X: Any, *, normalize: bool = False) -
             said.append(f"the features are of {name} {given[name]}; the transform was fitted on {recorded[name]}")
     for sentence in filter(None, said):
         warnings.warn(f"{sentence}. Its results will be wrong.", DataWarning, stacklevel=2)
+
+
+def baseline(name: str, features: Features) -> LinearTransform:
+    """A baseline by its name, as a transform that is applied like any other.
+
+    `centred` is the standardized features less the mean of each column, so that cosines are those of deviations;
+    `pca` these on the 100 leading principal axes (all, if there are fewer). Scalars, means and axes are those of the
+    given features.
+
+    Examples
+    --------
+    >>> X = np.array([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]])
+    >>> bool(np.abs(baseline("centred", Features(X))(X).mean(axis=0)).max() < 1e-6)
+    True
+    """
+    if name not in BASELINES:
+        raise ParameterError(f"baseline is {name!r}; allowed are {' and '.join(BASELINES)}.")
+    scalars = features.standardization
+    X = scalars(features.matrix, "float64")
+    means, W = X.mean(axis=0), np.eye(X.shape[1])
+    if name == "pca":
+        from sklearn.decomposition import PCA
+
+        W = PCA(min(_DIRECTIONS, *X.shape), random_state=0).fit(X).components_.T
+    return LinearTransform(W.astype(np.float32), (-means @ W).astype(np.float32), scalars.mean, scalars.std)
 
 
 def _unlike(transform: LinearTransform, rows: np.ndarray, normalize: bool) -> str | None:
