@@ -19,9 +19,7 @@ from glocal.files import file_sha256
 
 # where the paper takes the penultimate layer before its activation (Muttenthaler et al. 2023, Appendix)
 _BEFORE_ACTIVATION = {"AlexNet": "classifier.4", "VGG": "classifier.3"}
-_WITH_INITIAL_WEIGHTS = ("googlenet", "inception_v3")  # they warn unless they are told to make random weights
 _RANDOM, _OWN = "none", ""
-_SEED = 0
 _OTHERS = " Other libraries have a prefix, timm: or openclip:, your own networks python:package.module:factory."
 Build = Callable[[str | None], tuple[nn.Module, Callable[[Any], Any], str]]
 """Maps weights (a name, ``""`` for the library's choice, None for random ones) to network, preprocessing and a name."""
@@ -120,8 +118,7 @@ def _torchvision(name: ModelName) -> Model:
         if tag and tag not in weights.__members__:
             raise ValueError(f"it has no weights {tag}; allowed are {', '.join(weights.__members__)}")
         chosen = weights[tag or "DEFAULT"]
-        extra = {"init_weights": True} if tag is None and name.name in _WITH_INITIAL_WEIGHTS else {}
-        module = models.get_model(name.name, weights=None if tag is None else chosen, **extra)
+        module = models.get_model(name.name, weights=None if tag is None else chosen)
         return module, chosen.transforms(), chosen.name
 
     module, known = _built(name, build, models.list_models)
@@ -147,7 +144,7 @@ def _built(name: ModelName, build: Build, names: Callable[[], Iterable[str]]) ->
     )
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_SEED)  # random weights are the same every time
+            torch.manual_seed(0)  # random weights are the same every time
             module, preprocess, called = build(None if held or given == _RANDOM else given)
     except Exception as error:
         if _is_of_the_network(error):

@@ -56,13 +56,7 @@ class Model:
         return {} if self.module is None else {name: part for name, part in self.module.named_modules() if name}
 
     def on(self, device: str, dtype: str) -> Model:
-        """Move the network to a device and a precision, ready to be run.
-
-        Raises
-        ------
-        ParameterError
-            No such device, or another precision for a callable.
-        """
+        """Move the network to a device and a precision, ready to be run; a callable stays as it is."""
         if self.module is None:
             if dtype != "float32":
                 raise ParameterError(
@@ -118,8 +112,6 @@ def resolve(model: Model, layers: Sequence[str]) -> dict[str, Layer]:
     """What each layer name stands for; none given is the default layer of the model."""
     names = list(layers) or [model.default_layer]
     known = {OUTPUT: Layer(), **{name: Layer(name) for name in model.modules}, **model.named}
-    if len(set(names)) != len(names):
-        raise ParameterError(f"layers {', '.join(names)} name one layer twice; name each once.")
     for name in names:
         if name not in known:
             near = get_close_matches(name, known, n=3)

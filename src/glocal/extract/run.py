@@ -8,13 +8,11 @@ import os
 import re
 import shutil
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -136,10 +134,8 @@ class Extractor:
 
         Raises
         ------
-        ParameterError
-            `out` holds another extraction, or there is no such part.
-        DataError, FileError, MissingDependencyError
-            Nothing can be read, layers do not fit, a row is not finite, the disk is full, a library is missing.
+        ParameterError, DataError, FileError, MissingDependencyError
+            `out` holds another extraction; there is no such part or layer; nothing can be read; a row is not finite.
         """
         if not 1 <= part[0] <= part[1]:
             raise ParameterError(f"part is {part[0]}/{part[1]}; allowed are 1/{part[1]} to {part[1]}/{part[1]}.")
@@ -229,23 +225,16 @@ class Extractor:
             except Exception as error:  # noqa: BLE001  code of others; the image is reported by name
                 return Unreadable(f"its preprocessing fails: {type(error).__name__}: {one_line(error)[:120]}")
 
-        ahead = deque[dict[int, Future[Tensor | Unreadable]]]()
         size = self.options.batch_size
-        batches = (items[i : i + size] for i in range(0, len(items), size))
-        for numbers in chain(batches, [()] * _AHEAD):
-            ahead.append({number: pool.submit(prepare, number) for number in numbers})
-            if len(ahead) > _AHEAD:
-                yield {number: future.result() for number, future in ahead.popleft().items()}
+        batches = [items[i : i + size] for i in range(0, len(items), size)]
+        begun: list[Iterator[Tensor | Unreadable]] = []
+        for i, numbers in enumerate(batches):
+            begun += [pool.map(prepare, ahead) for ahead in batches[len(begun) : i + 1 + _AHEAD]]
+            yield dict(zip(numbers, begun[i], strict=True))
 
 
 def cached_features(extractor: Extractor, source: Source, progress: Progress = lambda done, total: None) -> Extraction:
-    """Extract into a folder of the cache for these images, network and versions, or find there what was done before.
-
-    Raises
-    ------
-    DataError
-        Some images cannot be read.
-    """
+    """Extract all images into a folder of the cache for this very content, or find there what was done before."""
     content = to_json([extractor.identity, source.sha256()])
     folder = cache_folder() / "features" / hashlib.sha256(content.encode()).hexdigest()[:32]
     result = extractor.extract(source, folder, progress=progress)

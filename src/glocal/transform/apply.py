@@ -27,7 +27,7 @@ def apply_file(
     transform: LinearTransform, features: Features, out: PathLike, *, normalize: bool = False,
     progress: Progress = lambda done: None,
 ) -> int:  # fmt: skip
-    """Transform every row of `features` into the ``.npy`` file `out`, which appears when it is whole.
+    """Transform every row of `features` into the ``.npy`` file `out`, which appears when it is whole; returns how many.
 
     The output has the float type of the input, float32 for integers.
 
@@ -37,11 +37,6 @@ def apply_file(
         Raw (not standardized) rows; of a ``.npy`` file only a few MB are in memory at once.
     normalize : bool
         First scale each row to length 1, as in `LinearTransform.apply`.
-
-    Returns
-    -------
-    int
-        The number of rows.
 
     Raises
     ------

@@ -64,9 +64,7 @@ def save(transform: Any, path: PathLike) -> None:
             stream.write(write(tensors, metadata={"meta": record}))
 
 
-def read_transform(
-    path: PathLike,
-) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."] | None, float, float, dict[str, Any]]:
+def read_transform(path: PathLike) -> tuple[np.ndarray, np.ndarray | None, float, float, dict[str, Any]]:
     """Weights, bias, mean, std and record of a transform file of either kind; see `LinearTransform.load`."""
     if Path(path).suffix == ".safetensors":
         library = needed("safetensors", "a .safetensors file")
@@ -95,10 +93,7 @@ def read_transform(
 
 
 def wrong_name(path: PathLike, weights: np.ndarray) -> str | None:
-    """The sentence to warn with of weights that were published under a wrong name, too.
-
-    There is nothing to say where the path names the model that they fit.
-    """
+    """What to warn of weights that were published under a wrong name too, unless the path names the right one."""
     wrong = WRONG.get(array_sha256(weights)) if weights.shape == (768, 768) else None  # others need not be hashed
     if wrong is None or any(wrong[0] in part for part in Path(path).absolute().parts):
         return None
@@ -109,13 +104,9 @@ def wrong_name(path: PathLike, weights: np.ndarray) -> str | None:
 
 
 def to_linear(transform: Any) -> torch.nn.Linear:
-    """Make the ``torch.nn.Linear`` that maps raw features alike, z = x A + c.
+    """Make the ``torch.nn.Linear`` that maps raw features alike, z = x A + c: p → r, float32, on the CPU.
 
-    Returns
-    -------
-    torch.nn.Linear
-        p → r, with a bias, float32 and on the CPU; frozen, since it is a result: ``requires_grad_()`` makes it
-        trainable.
+    It is frozen, since it is a result: ``requires_grad_()`` makes it trainable.
     """
     import torch
 
@@ -127,7 +118,7 @@ def fold_into(transform: Any, layer: torch.nn.Linear | torch.nn.Parameter) -> to
     """Fold into the last projection of a model, so that the model itself yields aligned features.
 
     The layer computes the raw features x = y Lᵀ + l; the new one computes x A + c = y (Aᵀ L)ᵀ + (l A + c). The
-    products are in float64 and rounded once to the dtype of the layer.
+    products are in float64 and rounded once to the dtype of the layer. It has the device and ``requires_grad`` of that.
 
     Parameters
     ----------
@@ -135,11 +126,6 @@ def fold_into(transform: Any, layer: torch.nn.Linear | torch.nn.Parameter) -> to
         q → p, whose output the transform was fitted on; it is not changed. A (q, p) Parameter is one that the model
         multiplies by, as the ``visual.proj`` of open_clip: y P. It has no place for c, so that a Linear takes its
         place; see the example.
-
-    Returns
-    -------
-    torch.nn.Linear
-        With a bias, of the dtype, device and ``requires_grad`` of `layer`.
 
     Raises
     ------

@@ -167,13 +167,8 @@ class LinearTransform:
     def at_strength(self, strength: float) -> LinearTransform:
         """Interpolate between the original features and the full transform.
 
-        W_s = cI + s (W - cI) and b_s = s b with c = tr W / p: s = 0 is the original up to scale, s = 1 the transform;
-        values between keep more of each neighbourhood, values above 1 exaggerate.
-
-        Parameters
-        ----------
-        strength : float
-            s ≥ 0, finite.
+        W_s = cI + s (W - cI) and b_s = s b with c = tr W / p and s ≥ 0: s = 0 is the original up to scale, s = 1 the
+        transform; values between keep more of each neighbourhood, values above 1 exaggerate.
 
         Raises
         ------

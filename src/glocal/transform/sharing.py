@@ -9,7 +9,8 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -75,9 +76,8 @@ aligned = ({X} - file["mean"]) / file["std"] @ file["weights"]{bias}
 
 def in_the_box() -> dict[str, Path]:
     """The files of the transforms that come with the package, by name; `LinearTransform.save_pretrained` made them."""
-    return {
-        path.parent.name: path for path in sorted((Path(__file__).parent / "pretrained").glob(f"*/{TRANSFORM_NAME}"))
-    }
+    folder = Path(__file__).parent / "pretrained"
+    return {path.parent.name: path for path in sorted(folder.glob(f"*/{TRANSFORM_NAME}"))}
 
 
 def pull(name: PathLike) -> Path:
@@ -111,7 +111,12 @@ def pull(name: PathLike) -> Path:
     if len(layers) == 1:
         return fetch(layers[0])
     if repository := _REPOSITORY.fullmatch(text):
-        return _download(repository[1], repository[2])
+        options = {
+            "endpoint": os.environ.get("HF_ENDPOINT"),
+            "local_files_only": bool(os.environ.get("GLOCAL_OFFLINE")),
+        }
+        with _hub(repository[1], "It is no published transform either; glocal transforms pull lists those.") as library:
+            return Path(library.hf_hub_download(repository[1], TRANSFORM_NAME, revision=repository[2], **options))
     if Path(text).suffix or Path(text).is_dir():
         raise FileError(f"there is no transform file {text}, nor {TRANSFORM_NAME} in a folder of this name.")
     near = difflib.get_close_matches(text, [*boxed, *(one.removeprefix(PUBLISHED) for one in known)], cutoff=0.4)
@@ -119,24 +124,16 @@ def pull(name: PathLike) -> Path:
     raise ParameterError(f"no transform is called {text!r}. {hint}")
 
 
-def _download(repository: str, revision: str | None) -> Path:
-    """The transform of a repository, by the cache of the hub's own library."""
+@contextmanager
+def _hub(repository: str, fix: str) -> Iterator[Any]:
+    """The hub's own library; a FileError where the name, the server, the network or the disk is refused."""
     library = needed("huggingface_hub", "the Hugging Face hub")
-    options = {"endpoint": os.environ.get("HF_ENDPOINT"), "local_files_only": bool(os.environ.get("GLOCAL_OFFLINE"))}
+    import httpx  # a requirement of it
+
     try:
-        return Path(library.hf_hub_download(repository, TRANSFORM_NAME, revision=revision, **options))
-    except _errors() as error:
-        raise FileError(
-            f"{repository} is neither a published transform (glocal transforms pull lists them) nor served by the "
-            f"Hugging Face hub ({one_line(error)[:200]})."
-        ) from error
-
-
-def _errors() -> tuple[type[Exception], ...]:
-    """What huggingface_hub raises: for a name, a server, the network and the disk."""
-    import httpx  # a requirement of huggingface_hub
-
-    return (httpx.HTTPError, OSError, ValueError)
+        yield library
+    except (httpx.HTTPError, OSError, ValueError) as error:
+        raise FileError(f"the Hugging Face hub refuses {repository} ({one_line(error)[:200]}). {fix}") from error
 
 
 def save_pretrained(transform: Any, folder: PathLike, **described: Any) -> None:
@@ -154,28 +151,19 @@ def save_pretrained(transform: Any, folder: PathLike, **described: Any) -> None:
 def push_to_hub(transform: Any, repository: str, *, private: bool = False, **described: Any) -> str:
     """Commit what `save_pretrained` writes to a repository on the Hugging Face hub, ``OWNER/NAME``.
 
-    It is created if need be. The token is the one that ``hf auth login`` or ``$HF_TOKEN`` gives.
-
-    Returns
-    -------
-    str
-        ``hf://OWNER/NAME@COMMIT``, which `from_pretrained` takes.
+    It is created if need be. The token is the one that ``hf auth login`` or ``$HF_TOKEN`` gives. What is returned,
+    ``hf://OWNER/NAME@COMMIT``, is a name for `from_pretrained`.
     """
     name = _REPOSITORY.fullmatch(repository)
     if name is None or name[2]:
         raise ParameterError(f"the repository to push to is {repository!r}; it must be OWNER/NAME.")
     with TemporaryDirectory() as folder:
         save_pretrained(transform, folder, **described)
-        library = needed("huggingface_hub", "the Hugging Face hub")
-        try:
+        with _hub(name[1], "Are you logged in? hf auth login.") as library:
             api = library.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
             api.create_repo(name[1], exist_ok=True, private=private)
             message = f"glocal: {transform!r}"
             done = api.upload_folder(repo_id=name[1], folder_path=folder, commit_message=message)
-        except _errors() as error:
-            raise FileError(
-                f"the Hugging Face hub refuses {name[1]} ({one_line(error)[:200]}). Are you logged in? hf auth login."
-            ) from error
     return f"hf://{name[1]}@{done.oid}"
 
 
@@ -183,7 +171,10 @@ def card(
     transform: Any, *, licence: str | None = None, base_model: str | None = None, datasets: Sequence[str] = (),
     notes: str = "",
 ) -> str:  # fmt: skip
-    """Write what others must know about a transform before they use it, as the Markdown of a model card.
+    """Write what others must know about a transform before they use it, as Markdown with the front matter of the hub.
+
+    What it is, from which answers it was fitted, its scores with intervals (``model-index``), its licence, and how to
+    use it with and without glocal.
 
     Parameters
     ----------
@@ -195,12 +186,6 @@ def card(
         The answers' data sets on the hub.
     notes : str
         Markdown of your own: where the data come from, what was measured, what was not.
-
-    Returns
-    -------
-    str
-        Markdown with the front matter that the hub reads: what the transform is, from which answers it was fitted, its
-        scores with intervals (``model-index``), its licence, and how to use it with and without glocal.
 
     Raises
     ------
