@@ -46,20 +46,6 @@ def scores(ran):
     return {(row["transform"], row["task"], row["metric"]): row for row in read_rows(ran / "rows.jsonl")}
 
 
-def test_every_arm_has_every_measure_with_an_interval(scores):
-    """Agreement, few-shot, anomaly detection and neighbours kept of each arm have low ≤ value ≤ high, low < high."""
-    for arm in ARMS:
-        for task, metric in MEASURES.items():
-            row = scores[arm, task, metric]
-            if (arm, metric) == ("original", "neighbours_kept"):  # all of every image: there is no spread
-                assert (row["value"], row["low"], row["high"]) == (1, None, None)
-                continue
-            assert row["low"] <= row["value"] <= row["high"], row
-            assert row["low"] < row["high"] or row["value"] == 1
-    people = scores["people", "odd-one-out", "ceiling_people"]
-    assert people["low"] > scores["naive", "odd-one-out", "accuracy_cosine"]["value"]
-
-
 def test_at_equal_agreement_glocal_keeps_what_global_destroys(scores):
     """glocal agrees as well as global and keeps more neighbours and categories; naive loses most; keep is kept."""
     value = {arm: {task: scores[arm, task, metric]["value"] for task, metric in MEASURES.items()} for arm in ARMS}
@@ -79,6 +65,7 @@ def test_the_people_are_scored_on_the_same_held_out_answers(scores):
     world = demo_world()
     heldout = FitData(world.objects, world.answers).fold(0, 3)[1]
     people = scores["people", "odd-one-out", "ceiling_people"]
+    assert people["low"] > scores["naive", "odd-one-out", "accuracy_cosine"]["value"]
     assert people["value"] == pytest.approx(odd_one_out(world.mind, heldout, similarity="dot").accuracy)
     rows = [people, scores["glocal", "odd-one-out", "accuracy_cosine"]]
     assert {(row["n"], row["split"]) for row in rows} == {(len(heldout), "fold 0 of 3")}

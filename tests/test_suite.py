@@ -13,15 +13,12 @@ import pytest
 from glocal.aligner import Arm, FitData, fit
 from glocal.cli.app import execute
 from glocal.data.features import Features
-from glocal.data.sources.breeds import breeds, breeds_rows
+from glocal.data.sources.breeds import breeds
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.errors import FileError, ParameterError
 from glocal.evaluation.agreement import answer_credit, odd_one_out
-from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.intervals import Units, holm
-from glocal.evaluation.retrieval import retrieval
-from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import neighbours_kept
 from glocal.results import read_rows
 from glocal.suite import Plan, run_suite
@@ -59,23 +56,12 @@ train_labels = "y.txt"
 probe = "ncm"
 shots = 2
 draws = 4
-[tasks.odd]
-kind = "anomaly"
-train = "images.npy"
-train_labels = "y.txt"
-test = "local.npy"
-test_labels = "y0.txt"
-k = 3
 [tasks.local]
 kind = "structure"
 features = "images.npy"
 k = 5
-[tasks.find]
-kind = "retrieval"
-queries = "images.npy"
-query_labels = "y.txt"
 """
-TASKS = ["heldout", "again", "rdm", "few", "odd", "local", "find"]
+TASKS = ["heldout", "again", "rdm", "few", "local"]
 ARMS = ["original", "global", "given", "centred"]
 ONE_ARM = SUITE[: SUITE.index("[arms.global]")]
 
@@ -97,9 +83,7 @@ def folder(made, tmp_path_factory):
     np.save(where / "t.npy", made.answers.objects)
     np.save(where / "local.npy", made.local.matrix[:60])
     np.save(where / "images.npy", made.local.matrix[60:])
-    labels = made.local_category // 6
-    (where / "y0.txt").write_text("\n".join(f"class{label}" for label in labels[:60]) + "\n")
-    (where / "y.txt").write_text("\n".join(f"class{label}" for label in labels[60:]) + "\n")
+    (where / "y.txt").write_text("\n".join(f"class{label}" for label in made.local_category[60:] // 6) + "\n")
     some = made.answers.objects[:40]
     again = simulated_answers(made.mind, 400_000, seed=5).objects
     key = {tuple(sorted(answer)) for answer in some.tolist()}
@@ -122,8 +106,12 @@ def result(folder, out):
     return run_suite(Plan.load(folder / "suite.toml"), out)
 
 
-def rows_of(result, task, arm, metric):
-    rows = score_frame(result.scores)
+@pytest.fixture(scope="module")
+def rows(result):
+    return score_frame(result.scores)
+
+
+def row_of(rows, task, arm, metric):
     (row,) = rows[(rows["task"] == task) & (rows["transform"] == arm) & (rows["metric"] == metric)].to_dict("records")
     return row
 
@@ -135,90 +123,57 @@ def embedded(made):
     return fit(data, Arm("global", lmbda=0.1)).transform, heldout
 
 
-def test_every_score_is_that_of_its_function(result, made, embedded, folder):
-    """The rows of a suite are what the evaluation functions say of the same embedding; held-out ones name the fold."""
+def test_every_score_is_that_of_its_function(rows, made, embedded, folder):
+    """The rows are what the evaluations say of the same embedding: a fit, a file, a baseline; held-out ones name it."""
     transform, heldout = embedded
-    Z = transform.apply(made.objects.matrix.astype(float))
-    local, labels = transform.apply(made.local.matrix.astype(float)), made.local_category // 6
-    agreed = odd_one_out(Z, heldout)
-    row = rows_of(result, "heldout", "global", "accuracy_cosine")
+    agreed = odd_one_out(transform.apply(made.objects.matrix.astype(float)), heldout)
+    row = row_of(rows, "heldout", "global", "accuracy_cosine")
     assert row["split"] == "fold 0 of 3"
     assert (row["value"], row["low"], row["high"], row["n"]) == pytest.approx(
         (agreed.accuracy, agreed.low, agreed.high, agreed.n), abs=1e-6
     )
-    options = {"shots": 2, "draws": 4, "probe": "ncm", "leave_out_shots": True}
-    X = made.objects.standardization(made.local.matrix[60:], "float64")
-    wanted = {
-        ("few", "accuracy_ncm"): few_shot(local[60:], labels[60:], local[60:], labels[60:], **options).accuracy,
-        ("odd", "auroc"): anomaly(local[60:], labels[60:], local[:60], labels[:60], k=3).auroc,
-        ("local", "neighbours_kept"): neighbours_kept(X, local[60:], 5),
-        ("find", "map"): retrieval(local[60:], labels[60:]).map,
-        ("rdm", "spearman_cosine"): rsa(Z, np.load(folder / "rdm.npy")).spearman,
-    }
-    for (task, metric), value in wanted.items():
-        assert rows_of(result, task, "global", metric)["value"] == pytest.approx(value, abs=1e-3)
+    images, labels = made.local.matrix[60:], made.local_category[60:] // 6
+    X = made.objects.standardization(images, "float64")
+    given, centred = LinearTransform.load(folder / "w.npz"), baseline("centred", made.objects)
+    for name, arm in {"global": transform, "given": given, "centred": centred}.items():
+        Z = arm.apply(images.astype(float))
+        few = few_shot(Z, labels, Z, labels, shots=2, draws=4, probe="ncm", leave_out_shots=True)
+        assert row_of(rows, "few", name, "accuracy_ncm")["value"] == pytest.approx(few.accuracy)
+        assert row_of(rows, "local", name, "neighbours_kept")["value"] == pytest.approx(neighbours_kept(X, Z, 5))
 
 
-def test_files_and_baselines_are_arms_too(result, folder, made):
-    """A transform file, and features less the means of their columns."""
-    arms = {"given": LinearTransform.load(folder / "w.npz"), "centred": baseline("centred", made.objects)}
-    X = made.objects.standardization(made.local.matrix[60:], "float64")
-    for name, transform in arms.items():
-        kept = neighbours_kept(X, transform.apply(made.local.matrix[60:].astype(float)), 5)
-        assert rows_of(result, "local", name, "neighbours_kept")["value"] == pytest.approx(kept)
-
-
-def test_arms_are_compared_on_the_same_answers(result, made, embedded):
+def test_arms_are_compared_on_the_same_answers(rows, made, embedded):
     """A difference is that of the paired credits, and the p-values of the suite are corrected together."""
     transform, heldout = embedded
     X = made.objects.standardization(made.objects.matrix, "float64")
     credits = [answer_credit(Z, heldout) for Z in (transform.apply(made.objects.matrix.astype(float)), X)]
     after, before = (Units(values=credit, answers=heldout.objects) for credit in credits)
     expected = after.less(before)
-    row = rows_of(result, "heldout", "global", "accuracy_cosine_difference")
+    row = row_of(rows, "heldout", "global", "accuracy_cosine_difference")
     assert (row["value"], row["low"], row["high"]) == pytest.approx((expected.mean, *expected.interval()), abs=1e-6)
-    rows = score_frame(result.scores)
     compared = rows[rows["p"].notna()]
     assert compared["p_holm"].tolist() == pytest.approx(holm(compared["p"].tolist()))
     assert not (compared["transform"] == "original").any()
 
 
-def test_neighbours_that_the_original_keeps_by_definition_are_no_finding(result):
+def test_neighbours_that_the_original_keeps_by_definition_are_no_finding(rows):
     """Structure is compared with the untransformed features without a p-value; every other task has one."""
-    rows = score_frame(result.scores)
     compared = rows[rows["metric"].str.endswith("_difference")]
     assert set(compared["task"]) == set(TASKS)
     assert set(compared[compared["p"].isna()]["task"]) == {"local"}
 
 
-def test_a_difference_is_that_of_the_values_shown(result):
-    """Of every task: arm minus baseline of the first metric, in the middle of its interval, and p agrees with it."""
-    rows = score_frame(result.scores)
-    for task in TASKS:
-        first = rows[(rows["task"] == task) & (rows["transform"] == "global")].iloc[0]
-        base = rows_of(result, task, "original", first["metric"])["value"]
-        row = rows_of(result, task, "global", f"{first['metric']}_difference")
-        assert row["value"] == pytest.approx(first["value"] - base)
-        assert (row["low"] + row["high"]) / 2 == pytest.approx(row["value"])
-        assert task == "local" or (row["low"] > 0 or row["high"] < 0) == (row["p"] < 0.05)
-
-
-def test_the_table_has_a_line_for_each_arm_and_a_column_for_each_task(result):
-    """Value and interval of each task's first metric; a star where the arm differs from the baseline."""
+def test_the_table_has_a_line_for_each_arm_and_a_column_for_each_task(rows, result):
+    """Value and interval of each task's first metric, a star where the arm differs; ceilings stand in rows, once."""
     table = result.table
     assert table.columns.tolist() == ["network", "arm", *TASKS]
     assert table["arm"].tolist() == ARMS
-    row = rows_of(result, "heldout", "global", "accuracy_cosine")
+    row = row_of(rows, "heldout", "global", "accuracy_cosine")
     assert table["heldout"][1] == f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]*"
     assert not table["heldout"][0].endswith("*")
-
-
-def test_people_have_rows_of_their_own(result):
-    """The ceilings of repeated answers stand once, in rows of the transform `people`, above chance and below 1."""
-    rows = score_frame(result.scores)
-    rows = rows[(rows["transform"] == "people") & (rows["task"] == "again")]
-    assert sorted(rows["metric"]) == ["ceiling_leave_one_out", "ceiling_majority"]
-    assert rows["value"].between(1 / 3, 1).all()
+    bounds = rows[rows["transform"] == "people"].set_index("metric")
+    assert bounds["task"].to_dict() == {"ceiling_majority": "again", "ceiling_leave_one_out": "again"}
+    assert bounds["value"].between(1 / 3, 1).all()
 
 
 def test_what_is_done_is_not_done_again(result, out, folder, tmp_path, monkeypatch):
@@ -255,18 +210,19 @@ def test_names_beside_a_file_are_part_of_what_its_scores_depend_on(made, tmp_pat
     np.save(tmp_path / "t.npy", made.answers.objects)
     names = list(made.objects.names)
     (tmp_path / "ids.txt").write_text("\n".join(names) + "\n")
-    (tmp_path / "suite.toml").write_text(
-        'answers = "t.npy"\nobject_ids = "ids.txt"\n[networks.net]\nfeatures = "o.npy"\n[arms.original]\n'
-        '[arms.global]\nmethod = "global"\n[tasks.heldout]\nkind = "odd-one-out"\n'
+    (tmp_path / "plan").mkdir()
+    (tmp_path / "plan/suite.toml").write_text(
+        f'answers = "{tmp_path}/t.npy"\nobject_ids = "../ids.txt"\n[networks.net]\nfeatures = "{tmp_path}/o.npy"\n'
+        '[arms.original]\n[arms.global]\nmethod = "global"\n[tasks.heldout]\nkind = "odd-one-out"\n'
     )
-    plan = Plan.load(tmp_path / "suite.toml")
+    plan = Plan.load(tmp_path / "plan/suite.toml")
     (tmp_path / "file_names.txt").write_text("\n".join(names[::-1]) + "\n")
     run_suite(plan, tmp_path / "s")
     (tmp_path / "file_names.txt").write_text("\n".join(names) + "\n")
     assert run_suite(plan, tmp_path / "s").n_kept == 0
     run_suite(plan, tmp_path / "anew")
     assert (tmp_path / "s" / "rows.jsonl").read_bytes() == (tmp_path / "anew" / "rows.jsonl").read_bytes()
-    assert "file_names.txt" in json.loads((tmp_path / "s" / "suite.json").read_text())["provenance"]["data"]
+    assert "../file_names.txt" in json.loads((tmp_path / "s" / "suite.json").read_text())["provenance"]["data"]
 
 
 @pytest.mark.nightly
@@ -306,18 +262,13 @@ def test_the_command_shows_the_table(result, out, folder, capsys):
     ("old", "new", "noun"),
     [
         ("seed = 42", "seed = 42\nspeed = 1", "speed"),
-        ("seed = 42", "seed = 4.2", "seed"),
         ("seed = 42", "seed = ", "suite"),
-        ("[networks.net]", "[network.net]", "network"),
         ('features = "{network}"', "", "features"),
-        ('method = "global"', 'method = "best"', "method"),
-        ("lmbda = 0.1", "lmbda = -1", "lmbda"),
         ('transform = "w.npz"', 'transform = "w.npz"\nlmbda = 1.0', "transform"),
         ('baseline = "centred"', 'baseline = "none"', "baseline"),
+        ('baseline = "centred"', 'baseline = "centred"\nkeep = 0.9', "one of"),
         ("[arms.given]", "[arms.people]", "people"),
         ('kind = "rsa"', 'kind = "ras"', "kind"),
-        ('rdm = "rdm.npy"', "", "rdm"),
-        ("k = 3", 'k = "3"', "k"),
         ('local = "local.npy"', "", "local"),
         ('answers = "t.npy"', "", "answers"),
         ("seed = 42", 'baseline = "none"', "baseline"),
@@ -329,76 +280,6 @@ def test_bad_suites_are_refused(tmp_path, old, new, noun):
     assert old in text
     (tmp_path / "suite.toml").write_text(text.replace(old, new, 1))
     with pytest.raises((ParameterError, FileError), match=noun):
-        Plan.load(tmp_path / "suite.toml")
-
-
-# classes of BREEDS, other anomalies, missing files
-
-BREEDS_TASK = """
-[tasks.breeds]
-kind = "few-shot"
-train = "images.npy"
-train_labels = "ids.txt"
-test = "local.npy"
-test_labels = "ids.txt"
-breeds = "living17"
-probe = "ncm"
-shots = 2
-draws = 3
-[tasks.shift]
-kind = "anomaly"
-train = "images.npy"
-train_labels = "halves.txt"
-test = "local.npy"
-test_labels = "halves.txt"
-train_subclasses = "ids.txt"
-test_subclasses = "ids.txt"
-mode = "shift"
-k = 2
-[tasks.others]
-kind = "anomaly"
-train = "images.npy"
-test = "local.npy"
-anomalies = "net"
-k = 2
-"""
-
-
-def test_the_tasks_of_breeds_and_other_anomalies_are_those_of_the_library(folder, made, tmp_path):
-    """Source classes train and target classes test; shift takes subclasses, and another data set may be anomalous."""
-    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    classes = [number for name in ("bear", "ape") for part in breeds()["living17"][name] for number in part]
-    ids = np.resize(classes, 60)
-    halves = np.isin(ids, classes[4:]).astype(np.int64)
-    (tmp_path / "ids.txt").write_text("\n".join(map(str, ids)))
-    (tmp_path / "halves.txt").write_text("\n".join(map(str, halves)))
-    (tmp_path / "suite.toml").write_text(ONE_ARM + BREEDS_TASK)
-    result = run_suite(Plan.load(tmp_path / "suite.toml"), tmp_path / "out")
-    X = made.objects.standardization(made.local.matrix, "float64")
-    train, test = X[60:], X[:60]
-    (rows, y), (asked, truth) = (breeds_rows("living17", ids, test=side) for side in (False, True))
-    few = few_shot(train[rows], y, test[asked], truth, probe="ncm", shots=2, draws=3)
-    shift = anomaly(train, halves, test, halves, mode="shift", k=2, train_subclasses=ids, test_subclasses=ids)
-    others = anomaly_against(train, test, made.objects.standardization(made.objects.matrix, "float64"), k=2)
-    assert rows_of(result, "breeds", "original", "accuracy_ncm")["value"] == pytest.approx(few.accuracy)
-    for name, wanted in (("shift", shift), ("others", others)):
-        assert rows_of(result, name, "original", "auroc")["value"] == pytest.approx(wanted.auroc)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "noun"),
-    [
-        ('breeds = "living17"', 'breeds = "living18"', "living18"),
-        ('test_labels = "ids.txt"', "", "test_labels"),
-        ('train_subclasses = "ids.txt"', "", "train_subclasses"),
-        ('anomalies = "net"', "", "train_labels"),
-        ('anomalies = "net"', 'anomalies = "net"\nmode = "shift"', "mode"),
-    ],
-)
-def test_keys_of_a_task_that_do_not_fit_are_refused(tmp_path, old, new, noun):
-    """A key that lacks another, or contradicts one."""
-    (tmp_path / "suite.toml").write_text(ONE_ARM + BREEDS_TASK.replace(old, new, 1))
-    with pytest.raises(FileError, match=noun):
         Plan.load(tmp_path / "suite.toml")
 
 
@@ -433,7 +314,7 @@ def test_the_papers_tables_are_written_out():
 @pytest.mark.data
 @pytest.mark.nightly
 def test_the_tables_in_small_run_on_real_data(data_dir, tmp_path, monkeypatch):
-    """examples/things.py brings every file that examples/things.toml names; agreement is that of the library."""
+    """examples/things.py brings every file that examples/things.toml names."""
     monkeypatch.setenv("GLOCAL_DATA_DIR", str(data_dir))
     subprocess.run([processes.sys.executable, EXAMPLES / "things.py", tmp_path], check=True)
     plan = Plan.load(EXAMPLES / "things.toml", tmp_path)
