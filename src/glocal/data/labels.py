@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,12 +43,11 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
         Not one integer or string a row, or another number of labels than rows.
     """
     if Path(path).suffix.lower() == ".npy":
-        return check_labels(np.array(read_npy(path, what="labels")), n, str(path))
-    lines = read_lines(path, what="labels")
-    try:
-        labels = np.array([int(line) for line in lines], dtype=np.int64)
-    except (ValueError, OverflowError):
-        labels = np.array(lines)
+        labels = np.array(read_npy(path, what="labels"))
+    else:
+        labels = np.array(read_lines(path, what="labels"))
+        with contextlib.suppress(ValueError, OverflowError):
+            labels = np.array([int(label) for label in labels.tolist()], dtype=np.int64)
     return check_labels(labels, n, str(path))
 
 

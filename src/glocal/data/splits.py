@@ -40,29 +40,20 @@ def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray,
 def split_answers(
     answers: Answers, n: int, *, folds: int = 3, fold: int = 0, seed: int = 42
 ) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
-    """Which answers train and which are held out when the objects of one fold are held out.
+    """Which answers train and which are held out, (t,) each, when the objects of one fold are held out.
 
     An answer trains if its objects are all outside the fold, is held out if all are inside,
-    and belongs to neither part otherwise.
-
-    Returns
-    -------
-    train, heldout : (t,) bool
+    and belongs to neither part otherwise. Errors are those of `object_folds`, or that there is no such fold.
     """
-    _check_fold(fold, folds)
     inside = np.zeros(n, dtype=bool)
-    inside[object_folds(n, folds, seed)[fold]] = True
+    inside[_part(object_folds(n, folds, seed), fold)] = True
     return answers.inside(inside)
 
 
 def split_persons(
     answers: Answers, *, folds: int = 3, fold: int = 0, seed: int = 42
 ) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
-    """Which answers train and which are held out when the persons of one fold are held out.
-
-    Returns
-    -------
-    train, heldout : (t,) bool
+    """Which answers train and which are held out, (t,) each, when the persons of one fold are held out.
 
     Raises
     ------
@@ -76,8 +67,7 @@ def split_persons(
     people, codes = np.unique(answers.person, return_inverse=True)
     if not 2 <= folds <= len(people):
         raise ParameterError(f"folds is {folds} but {len(people)} persons allow 2 to {len(people)}.")
-    _check_fold(fold, folds)
-    heldout = np.isin(codes, np.array_split(_permutation(len(people), seed), folds)[fold])
+    heldout = np.isin(codes, _part(np.array_split(_permutation(len(people), seed), folds), fold))
     return ~heldout, heldout
 
 
@@ -109,6 +99,7 @@ def _permutation(n: int, seed: int) -> Int[np.ndarray, " n"]:
     return np.random.RandomState(seed).permutation(n)
 
 
-def _check_fold(fold: int, folds: int) -> None:
-    if not 0 <= fold < folds:
-        raise ParameterError(f"fold is {fold} but there are {folds} folds (valid 0..{folds - 1}).")
+def _part(parts: list[np.ndarray], fold: int) -> Int[np.ndarray, " k"]:
+    if not 0 <= fold < len(parts):
+        raise ParameterError(f"fold is {fold} but there are {len(parts)} folds (valid 0..{len(parts) - 1}).")
+    return parts[fold]

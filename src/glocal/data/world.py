@@ -17,18 +17,14 @@ class World:
 
     Parameters
     ----------
-    objects : Features
-        One image of each object, as a simulated network sees it.
+    objects, local : Features
+        One image of each object, as a simulated network sees it; other images of the same categories.
     answers : Answers
         Simulated people's answers on the objects.
-    local : Features
-        Other images of the same categories: the local images.
     mind : (n, d) float
         The embedding by which the simulated people answer: the known truth.
-    superordinate : (n,) int
-        The superordinate class of each object.
-    local_category : (m,) int
-        The category of each local image.
+    superordinate, local_category : (n,) and (m,) int
+        The superordinate class of each object; the category of each local image.
     """
 
     objects: Features
@@ -74,11 +70,6 @@ def simulated_world(
     n_setting : int
         Directions of the setting; 0 for a world without one.
     seed : int
-        Of everything.
-
-    Returns
-    -------
-    World
     """
     rng = np.random.default_rng(seed)
     d_super, d_category = 6, 16
@@ -102,11 +93,9 @@ def simulated_world(
     category = np.repeat(np.arange(n_superordinate * n_category), n_object)
     local_category = rng.integers(0, n_superordinate * n_category, n_local)
     mind = np.concatenate([1.1 * superordinate_code[category // n_category], 0.25 * category_code[category]], axis=1)
-    objects = Features(
-        images(category, 0.2), tuple(f"object_{i:04d}" for i in range(len(category))), "simulated objects"
-    )
+    names = tuple(f"object_{i:04d}" for i in range(len(category)))
     return World(
-        objects=objects,
+        objects=Features(images(category, 0.2), names, "simulated objects"),
         answers=simulated_answers(mind, n_triplets, seed=seed + 1),
         local=Features(images(local_category, 1.5), None, "simulated local images"),
         mind=mind,
@@ -123,11 +112,7 @@ def simulated_answers(mind: Float[np.ndarray, "n d"], n_triplets: int, *, seed: 
     mind : (n, d) real array
         The embedding people answer by, e.g. a published SPoSE embedding.
     n_triplets, seed : int
-
-    Returns
-    -------
-    Answers
-        Uniformly drawn sets of three objects, the odd one last.
+        How many sets of three objects are drawn uniformly.
     """
     rng = np.random.default_rng(seed)
     n = len(mind)
@@ -142,9 +127,7 @@ def simulated_answers(mind: Float[np.ndarray, "n d"], n_triplets: int, *, seed: 
         # Gumbel noise turns the largest similarity into a draw from the softmax
         pairs = np.stack([gram[j, k], gram[i, k], gram[i, j]]) + rng.gumbel(size=(3, len(drawn)))
         odd = pairs.argmax(axis=0)
-        rows = np.arange(len(drawn))
-        answers[done : done + len(drawn)] = np.stack(
-            [drawn[rows, (odd + 1) % 3], drawn[rows, (odd + 2) % 3], drawn[rows, odd]], axis=1
-        )
+        turned = np.stack([(odd + 1) % 3, (odd + 2) % 3, odd], axis=1)
+        answers[done : done + len(drawn)] = np.take_along_axis(drawn, turned, axis=1)
         done += len(drawn)
     return Answers(answers)

@@ -94,11 +94,6 @@ def import_table(
     base : int
         0 or 1: the index of the first object, where objects are numbers.
 
-    Raises
-    ------
-    FileError, DataError
-        Missing, damaged, or not a table of answers.
-
     Examples
     --------
     >>> import tempfile
@@ -119,28 +114,25 @@ def import_table(
     kind, shown, picked = _question(table, roles, path)
     objects, listed = _indices(shown, names, base)
     ordered = _in_order(kind, objects, picked)
-    known, passed, useless = _catch(kind, ordered)
-    lists, votes = _lists(table, roles, path), _votes(table, roles, path)
+    catch, passed, useless = _catch(kind, ordered)
+    known, votes = _known(table, roles, path), _votes(table, roles, path)
     reasons = {
         "an object that is not in the list of object ids": (objects == _NOT_LISTED).any(axis=1),
         "an object is missing": (objects == _NOBODY).any(axis=1),
         "no answer": picked < 0,
         "no vote": np.zeros(len(table), dtype=bool) if votes is None else votes.sum(axis=1) == 0,
     }
-    caught = known & sifted(reasons)[0] & (votes is None)
-    taken, dropped = sifted(reasons | {"catch trial": known, "equal alternatives": useless})
+    caught = catch & sifted(reasons)[0] & (votes is None)
+    taken, dropped = sifted(reasons | {"catch trial": catch, "equal alternatives": useless})
     if len(table) < n_read:
         dropped = {"another kind of row": n_read - len(table), **dropped}
-    answers = Answers.from_array(
-        ordered[taken],
-        base=base,
-        kind=kind,
-        counts=None if votes is None else votes[taken],
-        names=listed,
-        catch_passed=passed[caught] if caught.any() else None,
-        catch_person=lists["person"][caught] if caught.any() and "person" in lists else None,
-        **{name: values[taken] for name, values in lists.items()},
-    )
+    of_answers = {name: values[taken] for name, values in known.items()}
+    if votes is not None:
+        of_answers["counts"] = votes[taken]
+    if caught.any():
+        of_answers["catch_passed"] = passed[caught]
+        of_answers["catch_person"] = known["person"][caught] if "person" in known else None
+    answers = Answers.from_array(ordered[taken], base=base, kind=kind, names=listed, **of_answers)
     return Imported(answers, dropped, {"columns": {role: ", ".join(of) for role, of in roles.items()}})
 
 
@@ -344,20 +336,18 @@ def _indices(
 
 def _integers(texts: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None:
     """Texts as integers, empty ones as -1; None if any of them is not an integer."""
-    distinct, member = np.unique(texts, return_inverse=True)
-    if not all(_WHOLE.fullmatch(text) for text in distinct.tolist() if text):
+    if not all(map(_WHOLE.fullmatch, {*texts.tolist()} - {""})):
         return None
-    return np.array([int(text.partition(".")[0]) if text else -1 for text in distinct.tolist()], dtype=int)[member]
+    return np.array([int(text.partition(".")[0] or _NOBODY) for text in texts.tolist()])
 
 
-def _lists(table: pd.DataFrame, roles: dict[str, list[str]], path: PathLike) -> dict[str, Any]:
+def _known(table: pd.DataFrame, roles: dict[str, list[str]], path: PathLike) -> dict[str, Any]:
     """Persons, integers if all are, seconds, of which a negative one is none, and weights: what the columns have."""
     found: dict[str, Any] = {}
     for role, name, scale in (("milliseconds", "seconds", 1e-3), ("seconds", "seconds", 1), ("weight", "weights", 1)):
         if role in roles:
-            found[name] = _numbers(table, roles[role][0], path) * scale
-    if "seconds" in found:
-        found["seconds"] = np.where(found["seconds"] < 0, np.nan, found["seconds"])
+            values = scale * _numbers(table, roles[role][0], path)
+            found[name] = np.where(values < 0, np.nan, values) if name == "seconds" else values
     if "person" in roles:
         person = _cells(table, roles["person"][0], path)[:, 0]
         numbers = None if (person == "").any() else _integers(person)
@@ -366,9 +356,10 @@ def _lists(table: pd.DataFrame, roles: dict[str, list[str]], path: PathLike) -> 
 
 
 def _numbers(table: pd.DataFrame, name: str, path: PathLike) -> Float[np.ndarray, " t"]:
-    texts = _cells(table, name, path)[:, 0]
+    import pandas as pd
+
     try:
-        return np.where(texts == "", "nan", texts).astype(np.float64)
+        return pd.to_numeric(table[name]).to_numpy(np.float64)  # an empty cell is NaN
     except ValueError as error:
         raise DataError(f"{path}: the column {name!r} must hold numbers ({error}).") from error
 
