@@ -13,8 +13,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import Blocks, FitData
 from glocal.aligner.fitting import Solver, fit
-from glocal.data.answers import COLUMNS, Answers
+from glocal.data.answers import Answers
 from glocal.data.features import Features, as_matrix
+from glocal.data.tables import COLUMNS
 from glocal.errors import DataError
 from glocal.evaluation.agreement import odd_one_out
 from glocal.transform import check_rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import combinations
@@ -13,18 +12,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, Shaped
 
-from glocal.data.tables import names_columns, read_list, read_numbers, read_table
-from glocal.errors import DataError, DataWarning
-from glocal.files import PathLike, read_npz, write_npy, write_npz
+from glocal.data.tables import read_answers, read_list
+from glocal.errors import DataError
+from glocal.files import PathLike, write_npy, write_npz
 from glocal.similarity import Pairs, candidate_pairs
 
 KINDS = ("odd-one-out", "anchor", "nearest-of-n")
-COLUMNS = {"odd-one-out": ("a", "b", "odd"), "anchor": ("reference", "closer", "farther")}
-"""The names of columns by which a table of answers says its kind."""
-_IMPORT = (
-    "Tables of names, or with other columns, are converted by glocal data import (--column odd=COLUMN), in Python by "
-    "import_answers."
-)
 _TYPES = {"weights": "fiub", "seconds": "fiub", "catch_passed": "b"}  # of the others: integers or names
 _LISTS = ("weights", "person", "seconds", "names", "catch_passed", "catch_person")
 
@@ -180,7 +173,7 @@ class Answers:
         DataError
             The content is not what `Answers` allows; the message names the file.
         """
-        found = _read(path)
+        found = read_answers(path, _LISTS)
         if kind is not None and found.get("kind", kind) != kind:
             raise DataError(f"{path} says that its kind is {found['kind']}; leave out kind={kind}.")
         if odd_column != 2 and "kind" in found:
@@ -300,32 +293,6 @@ class Answers:
         keep = (mapped >= 0).all(axis=1)
         some = self if keep.all() else self.select(keep)
         return replace(some, objects=mapped[keep], names=None), int(np.count_nonzero(~keep))
-
-
-def _read(path: PathLike) -> dict[str, Any]:
-    """The arrays of a file of answers by their names."""
-    if Path(path).suffix.lower() == ".npz":
-        fix = "Write it with Answers.save, or numpy.savez(path, answers=…, kind=…)."
-        optional = ("kind", "counts", *_LISTS)
-        found: dict[str, Any] = read_npz(path, what="answers", fix=fix, required=("answers",), optional=optional)
-        return found | ({"kind": str(found["kind"])} if "kind" in found else {})
-    if Path(path).suffix.lower() == ".npy" or not names_columns(path):
-        return {"answers": read_numbers(path, what="answers")}
-    table = read_table(path, what="answers").rename(columns=str.lower)
-    kind = next((kind for kind, names in COLUMNS.items() if {*names} <= {*table}), None)
-    if kind is None:
-        raise DataError(
-            f"{path} has the columns {', '.join(table)[:120]}; answers need a, b and odd, or reference, closer and "
-            f"farther. {_IMPORT}"
-        )
-    known = {name: dtype for name, dtype in {"person": np.str_, "seconds": np.float64}.items() if name in table}
-    if others := [name for name in table if name not in (*COLUMNS[kind], *known)]:
-        warnings.warn(f"{path}: {', '.join(others)} is not read.", DataWarning, stacklevel=3)
-    try:
-        objects = table[[*COLUMNS[kind]]].astype(np.int64).to_numpy()
-        return {"kind": kind, "answers": objects} | {name: table[name].to_numpy(known[name]) for name in known}
-    except (ValueError, OverflowError) as error:
-        raise DataError(f"{path} holds something other than numbers ({error}). {_IMPORT}") from error
 
 
 def _array(values: object) -> np.ndarray:

@@ -1,21 +1,29 @@
-"""Text and ``.npy`` files of numbers, and tables whose first line names the columns."""
+"""Text and ``.npy`` files of numbers, tables whose first line names the columns, and files of answers."""
 
 from __future__ import annotations
 
+import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.errors import FileError
-from glocal.files import PathLike, read_npy, reading
+from glocal.errors import DataError, DataWarning, FileError
+from glocal.files import PathLike, read_npy, read_npz, reading
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NONE = ("NA", "N/A", "NaN", "nan", "null", "None")
 """What a cell of a table may hold where it holds nothing."""
+COLUMNS = {"odd-one-out": ("a", "b", "odd"), "anchor": ("reference", "closer", "farther")}
+"""The names of columns by which a table of answers says its kind."""
+_IMPORT = (
+    "Tables of names, or with other columns, are converted by glocal data import (--column odd=COLUMN), in Python by "
+    "import_answers."
+)
 _SEPARATORS = str.maketrans(",;", "  ")
 
 
@@ -84,6 +92,34 @@ def read_table(path: PathLike, *, what: str) -> pd.DataFrame:
         return table.fillna("").apply(lambda column: column.str.strip()).rename(columns=lambda name: str(name).strip())
 
 
+def read_trials(path: PathLike) -> pd.DataFrame:
+    """The trials of a JSON file as texts by the names of columns: one list, a list a person, or a text a line."""
+    import pandas as pd
+
+    with reading(path, "answers", "Save the list of trials as JSON.") as file:
+        table = pd.DataFrame(_trials(file.read_text(encoding="utf-8-sig")), dtype=object)
+        if table.empty:
+            raise ValueError("it has no trials")
+        return table.where(table.notna(), "").map(json_text).rename(columns=str)
+
+
+def _trials(text: str) -> list[dict[str, Any]]:
+    try:
+        value = json.loads(text)
+    except ValueError:  # servers append a JSON text for each person
+        value = [json.loads(line) for line in text.splitlines() if line.strip()]
+    blocks = value if all(isinstance(part, list) for part in value) else [value]
+    several = len(blocks) > 1
+    return [{"list_of_trials": i} | trial if several else trial for i, block in enumerate(blocks) for trial in block]
+
+
+def json_text(value: Any) -> str:
+    """The text of a value in JSON as a table would have it."""
+    if isinstance(value, list | dict):
+        return json.dumps(value)
+    return str(int(value) if isinstance(value, bool) else value).strip()
+
+
 def names_columns(path: PathLike) -> bool:
     """Whether the first line of a text names columns, which it does where its first cell is no number."""
     with reading(path, "table") as file, file.open("rb") as stream:
@@ -94,3 +130,29 @@ def names_columns(path: PathLike) -> bool:
     except ValueError:
         return first.replace("\t", " ").isprintable()
     return False
+
+
+def read_answers(path: PathLike, more: Sequence[str]) -> dict[str, Any]:
+    """The arrays of a file of answers by their names: ``answers``, and perhaps kind, counts and `more`."""
+    if Path(path).suffix.lower() == ".npz":
+        fix = "Write it with Answers.save, or numpy.savez(path, answers=…, kind=…)."
+        optional = ("kind", "counts", *more)
+        found: dict[str, Any] = read_npz(path, what="answers", fix=fix, required=("answers",), optional=optional)
+        return found | ({"kind": str(found["kind"])} if "kind" in found else {})
+    if Path(path).suffix.lower() == ".npy" or not names_columns(path):
+        return {"answers": read_numbers(path, what="answers")}
+    table = read_table(path, what="answers").rename(columns=str.lower)
+    kind = next((kind for kind, names in COLUMNS.items() if {*names} <= {*table}), None)
+    if kind is None:
+        raise DataError(
+            f"{path} has the columns {', '.join(table)[:120]}; answers need a, b and odd, or reference, closer and "
+            f"farther. {_IMPORT}"
+        )
+    known = {name: dtype for name, dtype in {"person": np.str_, "seconds": np.float64}.items() if name in table}
+    if others := [name for name in table if name not in (*COLUMNS[kind], *known)]:
+        warnings.warn(f"{path}: {', '.join(others)} is not read.", DataWarning, stacklevel=3)
+    try:
+        objects = table[[*COLUMNS[kind]]].astype(np.int64).to_numpy()
+        return {"kind": kind, "answers": objects} | {name: table[name].to_numpy(known[name]) for name in known}
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"{path} holds something other than numbers ({error}). {_IMPORT}") from error

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from glocal.data.answers import COLUMNS, Answers
+from glocal.data.answers import Answers
 from glocal.data.features import object_name
-from glocal.data.tables import NONE, read_table
+from glocal.data.tables import COLUMNS, NONE, json_text, read_table, read_trials
 from glocal.errors import DataError
-from glocal.files import PathLike, atomic_write, reading
+from glocal.files import PathLike, atomic_write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +104,7 @@ def import_table(
     >>> found.objects.tolist(), found.names
     ([[2, 0, 1], [1, 2, 0]], ('ball', 'cup', 'egg'))
     """
-    table = _rows_of(path)
+    table = read_trials(path) if Path(path).suffix.lower() == ".json" else read_table(path, what="answers")
     n_read = len(table)
     for name, value in (where or {}).items():
         table = table[_cells(table, name, path)[:, 0] == value]
@@ -175,36 +175,6 @@ def to_csv(answers: Answers, path: PathLike) -> None:
         stream.write(table.to_csv(index=False).encode())
 
 
-def _rows_of(path: PathLike) -> pd.DataFrame:
-    """The rows of a CSV file, or the trials of a JSON file: one list, a list a person, or a text a line; all texts."""
-    import pandas as pd
-
-    if Path(path).suffix.lower() != ".json":
-        return read_table(path, what="answers")
-    with reading(path, "answers", "Save the list of trials as JSON.") as file:
-        table = pd.DataFrame(_trials(file.read_text(encoding="utf-8-sig")), dtype=object)
-        if table.empty:
-            raise ValueError("it has no trials")
-        return table.where(table.notna(), "").map(_text).rename(columns=str)
-
-
-def _trials(text: str) -> list[dict[str, Any]]:
-    try:
-        value = json.loads(text)
-    except ValueError:  # servers append a JSON text for each person
-        value = [json.loads(line) for line in text.splitlines() if line.strip()]
-    blocks = value if all(isinstance(part, list) for part in value) else [value]
-    several = len(blocks) > 1
-    return [{"list_of_trials": i} | trial if several else trial for i, block in enumerate(blocks) for trial in block]
-
-
-def _text(value: Any) -> str:
-    """The text of a value in JSON as a table would have it."""
-    if isinstance(value, list | dict):
-        return json.dumps(value)
-    return str(int(value) if isinstance(value, bool) else value).strip()
-
-
 def _roles(table: pd.DataFrame, given: Mapping[str, str], path: PathLike) -> dict[str, list[str]]:
     """Which columns play which role: as stated, else by name."""
     found = {role: [part.strip() for part in text.split(",")] for role, text in given.items()}
@@ -267,7 +237,7 @@ def _parts(cell: str) -> list[str]:
     except ValueError:
         parts = None
     if parts is not None:
-        return [_parts(_text(part))[0] for part in parts] or [""]
+        return [_parts(json_text(part))[0] for part in parts] or [""]
     source = re.search(r"""\ssrc\s*=\s*["']?([^"'\s>]+)""", cell[:1000]) if "<" in cell else None
     return [source[1] if source else cell.strip()]
 
