@@ -111,19 +111,18 @@ def few_shot(
             f"{len(stray)} test images are of a class without a training image (e.g. {stray[0]}). Leave them out, or "
             "add training images."
         )
-    tested, right = np.zeros((draws, k)), np.zeros((draws, k))
-    for draw, shown in enumerate(draw_episodes(y_train, shots, draws, seed)):
+    episodes = draw_episodes(y_train, shots, draws, seed)
+    counts, right = np.bincount(truth, minlength=k) - shots * leave_out_shots, np.zeros((draws, k))
+    if not counts.any():
+        raise DataError(f"no test image is left beside the {shots} shots of each class. Ask for fewer shots.")
+    for draw, shown in enumerate(episodes):
         scorer = PROBES[probe](_finite(X_train[shown]), codes[shown], k)
         kept = np.setdiff1d(np.arange(len(truth)), shown if leave_out_shots else [])
         for start in range(0, len(kept), _CHUNK):
             rows = kept[start : start + _CHUNK]
             credit = shared_credit(scorer(_finite(X_test[rows])), truth[rows])
-            tested[draw] += np.bincount(truth[rows], minlength=k)
             right[draw] += np.bincount(truth[rows], credit, k)
-    counts = tested[0][tested[0] > 0]
-    if not len(counts):
-        raise DataError(f"no test image is left beside the {shots} shots of each class. Ask for fewer shots.")
-    units = Units(values=right[:, tested[0] > 0] / counts, weights=counts)
+    units = Units(values=right[:, counts > 0] / counts[counts > 0], weights=counts[counts > 0].astype(np.float64))
     per_draw = right.sum(axis=1) / counts.sum()
     low, high = units.estimate().interval(fraction=True)
     return FewShot(
@@ -144,7 +143,7 @@ def draw_episodes(labels: np.ndarray, shots: int, draws: int = 5, seed: int = 42
         raise ParameterError(f"shots is {shots} and draws is {draws}; both must be at least 1.")
     check_seed(seed)
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    if len(classes) and counts.min() < shots:
+    if counts.min() < shots:
         scarce = int(counts.argmin())
         raise DataError(
             f"class {classes[scarce]} has {counts[scarce]} training images but shots is {shots}. "

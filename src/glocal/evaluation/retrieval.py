@@ -87,7 +87,7 @@ def retrieval(
     G, others = (queries, query_labels) if gallery is None or gallery_labels is None else (gallery, gallery_labels)
     labels, others = check_sides(queries, query_labels, G, others, ("queries", "the gallery"))
     own, theirs = np.split(np.unique(np.concatenate([labels, others]), return_inverse=True)[1], [len(labels)])
-    possible = tuple(rank for rank in RANKS if 1 <= rank < len(G) - alone)
+    possible = tuple(rank for rank in RANKS if rank < len(G) - alone)
     kept = np.flatnonzero(np.bincount(theirs, minlength=int(own.max()) + 1)[own] > alone)
     if not len(kept):
         raise DataError("no query has a gallery row of the same label; are the two label files of one kind?")

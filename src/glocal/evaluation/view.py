@@ -81,9 +81,8 @@ def object_map(Z: Float[np.ndarray, "n p"], onto: Float[np.ndarray, "n 2"] | Non
 
 def save_view(view: View, path: PathLike) -> None:
     """Write a view atomically: compressed ``.npz`` without pickles."""
-    index = np.uint16 if len(view.names) < 1 << 16 else np.uint32
     text = np.array(to_json({"names": view.names, "categories": view.categories, "meta": view.meta}))
-    write_npz(path, {"text": text, "map": view.positions, "neighbours": view.neighbours.astype(index)})
+    write_npz(path, {"text": text, "map": view.positions, "neighbours": view.neighbours.astype(np.uint32)})
 
 
 def load_view(path: PathLike) -> View:
