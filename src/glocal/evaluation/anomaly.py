@@ -14,6 +14,7 @@ from glocal.evaluation.intervals import Units
 from glocal.results import Score
 from glocal.similarity import joined, tie_tolerance, unit_rows, unless_collapsed
 
+METRICS = ("auroc", "aupr", "fpr95")
 MODES = ("one-vs-rest", "leave-one-out", "shift")
 _SIDES = ("training images", "test images")
 
@@ -203,7 +204,7 @@ def _scored(tasks: list[tuple[int | str, np.ndarray, np.ndarray]], mode: str, k:
         if anomalous.any() and not anomalous.all():
             found = detection(anomalous, -joined(similar.mean(axis=1), tie_tolerance(p)))
             counts = {"normal": int((~anomalous).sum()), "anomalous": int(anomalous.sum())}
-            rows.append({"class": name, **dict(zip(("auroc", "aupr", "fpr95"), found, strict=True)), **counts})
+            rows.append({"class": name, **dict(zip(METRICS, found, strict=True)), **counts})
     if not rows:
         raise DataError("no class has both normal and anomalous test images; there is nothing to detect.")
     if len(rows) < len(tasks):
@@ -213,10 +214,7 @@ def _scored(tasks: list[tuple[int | str, np.ndarray, np.ndarray]], mode: str, k:
             DataWarning,
             stacklevel=3,
         )
-    auroc, aupr, fpr95 = (np.array([row[name] for row in rows]) for name in ("auroc", "aupr", "fpr95"))
-    units = Units(values=auroc)
+    means = {name: float(np.mean([row[name] for row in rows])) for name in METRICS}
+    units = Units(values=np.array([row["auroc"] for row in rows]))
     low, high = units.estimate().interval(fraction=True)
-    return Anomaly(
-        auroc=float(auroc.mean()), aupr=float(aupr.mean()), fpr95=float(fpr95.mean()), low=low, high=high, mode=mode,
-        k=k, n=n, per_class=rows, units=units,
-    )  # fmt: skip
+    return Anomaly(**means, low=low, high=high, mode=mode, k=k, n=n, per_class=rows, units=units)

@@ -89,12 +89,10 @@ class Units:
     clusters: Shaped[np.ndarray, " n"] | None = None
 
     def estimate(self) -> Estimate:
-        """The mean of the values; a DataError where one is not finite, or a list has another length."""
-        values, shared = self.values, (self.answers, self.weights, self.clusters)
+        """The mean of the values; a DataError where one is not finite."""
+        values = self.values
         if values.ndim not in (1, 2) or not values.size or not np.isfinite(values).all():
             raise DataError(f"scores have shape {values.shape}; each answer, or draw and class, needs a finite one.")
-        if any(given is not None and len(given) != values.shape[-1] for given in shared):
-            raise DataError(f"scores have shape {values.shape}; give as many answers, weights and clusters.")
         if self.answers is not None:
             return answer_estimate(values, self.answers, self.weights, self.clusters)
         return two_way_estimate(values, self.weights) if values.ndim == 2 else mean_estimate(values, self.clusters)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.errors import DataError
 from glocal.evaluation.structure import neighbours
 from glocal.files import PathLike, read_npz, reading, write_npz
 from glocal.results import to_json
@@ -49,16 +48,10 @@ def object_view(
     >>> [view.names[i] for i in view.neighbours[0]]
     ['dog', 'car']
     """
-    n, held = len(Z), None if baseline is None else baseline.names
-    for what, other in (("names", names), ("categories", categories), ("rows in the baseline", held)):
-        if other is not None and len(other) != n:
-            raise DataError(f"there are {n} objects but {len(other)} {what}; give one an object.")
-    if n < 2:
-        raise DataError("a view needs at least two objects.")
     positions = object_map(Z, None if baseline is None else baseline.positions.astype(np.float64))
     return View(
         names=tuple(names), categories=None if categories is None else tuple(categories),
-        positions=positions.astype(np.float32), neighbours=neighbours(Z, min(_K, n - 1)),
+        positions=positions.astype(np.float32), neighbours=neighbours(Z, min(_K, len(Z) - 1)),
         meta={**(meta or {}), "collapsed": collapsed(Z)},
     )  # fmt: skip
 

@@ -69,7 +69,7 @@ def summary(run: Run) -> pd.DataFrame:
 
 def _of_sweep(means: pd.DataFrame) -> pd.DataFrame:
     found = means.dropna(subset=list(_AXES))
-    points = found[["method", *(name for name in (*_AXES, "loss", "alpha") if name in found)]].copy()
+    points = found.reindex(columns=["method", *_AXES, "loss", "alpha"])
     for axis in _AXES:
         error = found[f"{axis}_se"].fillna(0.0)
         points[f"{axis}_low"], points[f"{axis}_high"] = found[axis] - error, found[axis] + error
@@ -100,7 +100,7 @@ def _taken(run: Run, line: pd.DataFrame) -> Any:
         return line["chosen"].idxmax()
     try:
         return choose(line, str(run.choice.get("rule", "exchange")))[0]
-    except (ParameterError, KeyError):  # none of its settings satisfies the constraint
+    except ParameterError:  # none of its settings satisfies the constraint
         return line["accuracy_cosine"].idxmax()
 
 
