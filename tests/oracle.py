@@ -3,8 +3,6 @@
 Nothing here imports glocal. `docs/method.md` has the formulas of the fit, `docs/evaluate.md` those of the scores.
 """
 
-from itertools import pairwise
-
 import numpy as np
 import scipy.optimize
 import torch
@@ -13,8 +11,8 @@ CANDIDATES = {"odd-one-out": [(0, 1), (0, 2), (1, 2)], "anchor": [(0, 1), (0, 2)
 
 
 def candidates(kind, answer):
-    """The pairs that an answer chooses among, as places in its row; rows that name fewer objects end in -1."""
-    return CANDIDATES.get(kind) or [(0, j) for j in range(1, len(answer)) if answer[j] >= 0]
+    """The pairs that an answer chooses among, as places in its row."""
+    return CANDIDATES.get(kind) or [(0, j) for j in range(1, len(answer))]
 
 
 def standardized(X, by):
@@ -51,10 +49,6 @@ def blocks(n, size=1024, seed=42):
     return np.array_split(np.random.RandomState(seed).permutation(n), -(-n // size))
 
 
-def folds(n, k, seed=42):
-    return np.array_split(np.random.RandomState(seed).permutation(n), k)
-
-
 def local_loss(X, Z, tau, parts):
     total = 0.0
     for part in parts:
@@ -71,17 +65,15 @@ def penalty(W, method, mix=1.0):
     return squared if method == "naive" else squared - mix * np.trace(W) ** 2 / len(W)
 
 
-def objective(problem, W, b=None):
+def objective(problem, W):
     """f and its unweighted parts."""
-    b = np.zeros(W.shape[1]) if b is None else b
-    loss = global_loss(problem.X @ W + b, problem.answers, problem.weights, problem.kind)
-    near = None if problem.local is None else local_loss(
-        problem.local, problem.local @ W + b, problem.tau, problem.blocks
-    )  # fmt: skip
-    away = penalty(W, problem.method, problem.mix)
-    alpha = problem.alpha if near is not None else 0.0
-    f = (1 - alpha) * loss + alpha * (near or 0.0) + problem.lmbda * away
-    return f, {"global": loss, "local": near, "penalty": away}
+    parts = {"global": global_loss(problem.X @ W, problem.answers, problem.weights, problem.kind)}
+    if problem.local is not None:
+        parts["local"] = local_loss(problem.local, problem.local @ W, problem.tau, problem.blocks)
+    parts["penalty"] = penalty(W, problem.method, problem.mix)
+    alpha = problem.alpha if "local" in parts else 0.0
+    f = (1 - alpha) * parts["global"] + alpha * parts.get("local", 0.0) + problem.lmbda * parts["penalty"]
+    return f, parts
 
 
 def lowest(problem, starts, rounds=300):
@@ -89,38 +81,33 @@ def lowest(problem, starts, rounds=300):
     p = problem.X.shape[1]
     X = torch.from_numpy(problem.X)
     objects, weights = torch.from_numpy(problem.answers.T.copy()), torch.from_numpy(problem.weights)
-    named = [candidates(problem.kind, answer) for answer in problem.answers]
-    pairs = max(named, key=len)
-    missing = torch.tensor([[c >= len(own) for own in named] for c in range(len(pairs))])
+    pairs = candidates(problem.kind, problem.answers[0])
     images = None if problem.local is None else torch.from_numpy(problem.local)
     unit = torch.nn.functional.normalize
 
     def f(flat):
         given = torch.tensor(flat, requires_grad=True)
-        W, b = given[: p * p].reshape(p, p), given[p * p :] if len(flat) > p * p else 0.0
-        Z = X @ W + b
-        S = torch.stack([(Z[objects[i]] * Z[objects[j]]).sum(1) for i, j in pairs]).masked_fill(missing, -torch.inf)
+        W = given.reshape(p, p)
+        S = torch.stack([((X @ W)[objects[i]] * (X @ W)[objects[j]]).sum(1) for i, j in pairs])
         value = (weights * (torch.logsumexp(S, 0) - S[0])).sum() / weights.sum()
         if images is not None:
             near = 0.0
             for part in problem.blocks:
                 teacher = unit(images[part]) @ unit(images[part]).T / problem.tau
-                student = unit(images[part] @ W + b) @ unit(images[part] @ W + b).T / problem.tau
+                student = unit(images[part] @ W) @ unit(images[part] @ W).T / problem.tau
                 itself = torch.eye(len(part), dtype=torch.bool)
                 teacher, student = (C.masked_fill(itself, -torch.inf) for C in (teacher, student))
                 logs = torch.log_softmax(student, 1).masked_fill(itself, 0.0)
                 near = near - (torch.softmax(teacher, 1) * logs).sum()
             value = (1 - problem.alpha) * value + problem.alpha * near / len(images)
-        squared = (W * W).sum()
-        value = value + problem.lmbda * (
-            squared if problem.method == "naive" else squared - problem.mix * torch.trace(W) ** 2 / p
-        )
+        away = (W * W).sum() - (0 if problem.method == "naive" else problem.mix * torch.trace(W) ** 2 / p)
+        value = value + problem.lmbda * away
         value.backward()
         return float(value.detach()), given.grad.numpy()
 
     def descended(start, rounds):
         options = {"maxiter": rounds, "maxfun": 2 * rounds, "ftol": 1e-15, "gtol": 1e-12, "maxcor": 30}
-        return scipy.optimize.minimize(f, start, jac=True, method="L-BFGS-B", options=options)
+        return scipy.optimize.minimize(f, start.ravel(), jac=True, method="L-BFGS-B", options=options)
 
     some = [result for result in (descended(start, 30) for start in starts) if np.isfinite(result.fun)]
     return descended(min(some, key=lambda result: result.fun).x, rounds).fun
@@ -152,37 +139,3 @@ def agreement(Z, answers, weights, kind="odd-one-out", similarity="cosine"):
         earned += weight * (0 in best) / len(best)
         tied += weight * (len(best) > 1)
     return earned / np.sum(weights), tied / np.sum(weights)
-
-
-# --- structure -------------------------------------------------------------------------------------------------------
-
-
-def grouped(values, close):
-    """Values in which those that follow each other within `close` are equal."""
-    order = np.argsort(values, kind="stable")
-    found = values.copy()
-    for before, at in pairwise(order):
-        if values[at] - values[before] <= close:
-            found[at] = found[before]
-    return found
-
-
-def neighbours_kept(X, Z, k):
-    return np.mean(
-        [np.minimum(p, q).sum() / k for p, q in zip(_among_nearest(X, k), _among_nearest(Z, k), strict=True)]
-    )
-
-
-def _among_nearest(X, k):
-    """The probability that row j is among the k nearest of row i where ties come in random order."""
-    near, found = cosines(X, X), np.zeros((len(X), len(X)))
-    for i in range(len(X)):
-        others = np.arange(len(X)) != i
-        values = grouped(near[i, others], rounding(X.shape[1]))
-        chance, left = np.zeros(len(values)), k
-        for value in np.unique(values)[::-1]:
-            group = values == value
-            chance[group] = min(1.0, left / group.sum())
-            left = max(0, left - group.sum())
-        found[i, others] = chance
-    return found

@@ -1,7 +1,6 @@
 """Whole commands on random small problems beside `oracle`, which is loops and scipy: checks name what disagrees."""
 
 import contextlib
-import csv
 import io
 import json
 import os
@@ -42,10 +41,8 @@ def run(*arguments):
     return code, json.loads(out.getvalue()) if code == 0 else None, err.getvalue()
 
 
-def differ(found, expected, what, close=1e-6):
-    """A sentence where two numbers, or arrays, are farther apart than the tolerance."""
-    apart = np.max(np.abs(np.asarray(found, dtype=np.float64) - np.asarray(expected, dtype=np.float64)), initial=0.0)
-    return [] if apart <= close else [f"{what} is {found}, but {expected} by the oracle"]
+def close(found, expected, what, tolerance=1e-6):
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance, err_msg=what)
 
 
 # --- random data -----------------------------------------------------------------------------------------------------
@@ -85,8 +82,8 @@ def random_answers(rng, mind, kind, t):
     return np.array(rows[:t])
 
 
-def random_problem(rng, folder, *, least=3):
-    n = int(rng.choice([size for size in (3, 4, 6, 9, 14, 24) if size >= least]))
+def random_problem(rng, folder):
+    n = int(rng.choice([3, 4, 6, 9, 14, 24]))
     p = int(rng.choice([1, 2, 3, 5, 8]))
     X = features(rng, n, p)
     kind = str(rng.choice(["odd-one-out", "odd-one-out", "anchor", "nearest-of-n"]))
@@ -134,7 +131,7 @@ def random_transform(rng, X, path, *, plain=False):
     return lambda A: oracle.standardized(A, X) @ W.astype(np.float64) + given.get("bias", 0.0)
 
 
-# --- checks: each takes a generator and a folder, and returns what differs -------------------------------------------
+# --- checks: each takes a generator and a folder ---------------------------------------------------------------------
 
 
 def fit(rng, folder):
@@ -143,43 +140,32 @@ def fit(rng, folder):
     given = ["--features", problem.files["features"], "--answers", problem.files["answers"], *options]
     code, record, message = run("fit", *given, "--out", folder / "fit.npz")
     highest = oracle.lambda_max(problem.X, problem.answers, problem.weights, problem.kind)
-    trivial = problem.method == "naive" and problem.lmbda >= highest * (1 + 1e-6)
     if code:
-        explained = trivial or ("lambda_max" in message or "λ_max" in message or "optimum is W = 0" in message)
-        wrong = problem.method == "naive" and problem.lmbda < highest * (1 - 1e-6)
-        return [f"refused: {message}"] if wrong or not explained else []
-    found = [f"λ {problem.lmbda} is above λ_max {highest} and was fitted"] if trivial else []
+        assert "lambda_max" in message or "optimum is W = 0" in message, message
+        assert problem.method != "naive" or problem.lmbda >= highest * (1 - 1e-6), message
+        return
+    assert problem.method != "naive" or problem.lmbda < highest * (1 + 1e-6), "λ is above λ_max"
     with np.load(folder / "fit.npz") as file:
-        W, b = file["weights"].astype(np.float64), file["bias"].astype(np.float64) if "bias" in file else None
-    f, parts = oracle.objective(problem, W, b)
-    Z = problem.X @ W + (0 if b is None else b)
-    rounding = 2e-5 * (1 + np.max(Z * Z) * Z.shape[1] + problem.lmbda * np.sum(W * W))
-    if not _jumps(problem, W, b):
+        W = file["weights"].astype(np.float64)
+    f, parts = oracle.objective(problem, W)
+    rounding = 2e-5 * (1 + np.max((problem.X @ W) ** 2) * len(W) + problem.lmbda * np.sum(W * W))
+    if not _jumps(problem, W):
         for name, value in parts.items():
-            if value is not None:
-                found += differ(record["parts"][name], value, f"parts.{name}", rounding / min(1.0, problem.lmbda))
-        found += differ(record["objective"], f, "objective", rounding)
-    found += differ(record["n_answers"], len(problem.answers), "n_answers")
+            close(record["parts"][name], value, name, rounding / min(1.0, problem.lmbda))
+        close(record["objective"], f, "objective", rounding)
+    assert record["n_answers"] == len(problem.answers)
     if record["converged"]:
-        above = (f - oracle.lowest(problem, _starts(rng, W, b))) / (record["tol"] * max(abs(f), 1e-7))
-        if above > 10:
-            found += [f"{record['status']} {above:.3g} tolerances above what scipy finds; {options}"]
-    return found
+        p = len(W)
+        starts = [W, 0.3 * np.eye(p), rng.normal(size=(p, p)) * 0.5 / np.sqrt(p), 0.02 * rng.normal(size=(p, p))]
+        assert f - oracle.lowest(problem, starts) <= 10 * record["tol"] * max(abs(f), 1e-7), options
 
 
-def _jumps(problem, W, b):
+def _jumps(problem, W):
     """Whether a local image lies at 0 but for the rounding of the file: its cosines may be those of another side."""
     if problem.local is None:
         return False
-    lengths = np.linalg.norm(problem.local @ W + (0 if b is None else b), axis=1)
+    lengths = np.linalg.norm(problem.local @ W, axis=1)
     return lengths.min() < 1e-6 * lengths.max()
-
-
-def _starts(rng, W, b):
-    p = len(W)
-    some = [W, 0.3 * np.eye(p), rng.normal(size=(p, p)) * 0.5 / np.sqrt(p), 0.02 * rng.normal(size=(p, p))]
-    bias = np.zeros(0 if b is None else p)
-    return [np.concatenate([start.ravel(), b if at == 0 and b is not None else bias]) for at, start in enumerate(some)]
 
 
 def agreement(rng, folder):
@@ -194,152 +180,32 @@ def agreement(rng, folder):
     given += ["--transform", folder / "t.npz"] if (moved := rng.random() < 0.7) else []
     Z = mapped(X) if moved else oracle.standardized(X, X)
     code, found, message = run("evaluate", "odd-one-out", *given)
-    if code:
-        return [f"refused: {message}"]
+    assert code == 0, message
     accuracy, tied = oracle.agreement(Z, problem.answers, problem.weights, problem.kind, similarity)
     loss = oracle.global_loss(Z, problem.answers, problem.weights, problem.kind)
-    wrong = differ(found["accuracy"], accuracy, "accuracy") + differ(found["tie_rate"], tied, "tie_rate")
-    wrong += differ(found["loss"], loss, "loss", 1e-6 * max(1.0, loss))
+    close([found["accuracy"], found["tie_rate"]], [accuracy, tied], "accuracy and ties")
+    close(found["loss"], loss, "loss", 1e-6 * max(1.0, loss))
     options = ["--normalize"] if (unit := rng.random() < 0.5) else []
     code, _, message = run("apply", folder / "t.npz", folder / "features.npy", "--out", folder / "Z.npy", *options)
+    assert code == 0, message
     lengths = np.linalg.norm(X.astype(np.float64), axis=1, keepdims=True)
     expected = mapped(X / np.where(lengths > 0, lengths, 1) if unit else X)
-    if code:
-        return [*wrong, f"apply: {message}"]
-    return wrong + differ(
-        np.load(folder / "Z.npy"), expected, "apply", (2e-3 if X.dtype == np.float16 else 1e-5) * np.abs(expected).max()
-    )
+    rounding = (2e-3 if X.dtype == np.float16 else 1e-5) * np.abs(expected).max()
+    close(np.load(folder / "Z.npy"), expected, "apply", rounding)
 
 
-def sweep(rng, folder):
-    """Every point of a sweep: scores on what its fold holds out, its objective and optimum; means, front and choice."""
-    problem = random_problem(rng, folder, least=14)
-    X = np.load(problem.files["features"])
-    images = X[rng.integers(0, len(X), size=26)].astype(np.float64)
-    images += 0.5 * X.astype(np.float64).std() * rng.normal(size=images.shape)
-    np.save(folder / "local.npy", images)
-    lmbda = float(rng.choice([0.03, 0.1, 0.3]))
-    grid = {"method": ["glocal", "global", "naive"], "alpha": [0.3], "tau": [0.2], "lmbda": [lmbda]}
-    (folder / "grid.toml").write_text("\n".join(f"{key} = {value}" for key, value in grid.items()))
-    given = ["--features", problem.files["features"], "--answers", problem.files["answers"], "--folds", 2]
-    given += ["--local-features", folder / "local.npy", "--grid", folder / "grid.toml"]
-    code, found, message = run("sweep", *given, "--dtype", "float64", "--tol", 1e-8, "--out", folder / "sweep")
-    if code:
-        thin = any(len(_parts_of(problem, fold)[side]) == 0 for fold in (0, 1) for side in (0, 1))
-        chosen = "lambda_max" in message  # λ is above that of all answers, though below that of each fold
-        return [] if thin or chosen or "weights are 0" in message else [f"refused: {message}"]
-    rows = [json.loads(line) for line in (folder / "sweep/points.jsonl").read_text().splitlines()]
-    points = [row for row in rows if row["method"] != "original"]
-    wrong = [line for point in points for line in _of_point(rng, problem, X, images, point, folder / "sweep")]
-    return wrong + _of_front(points, [row for row in rows if row not in points], folder / "sweep", found)
-
-
-def _parts_of(problem, fold):
-    inside = np.zeros(len(problem.X) + 1, dtype=bool)
-    inside[oracle.folds(len(problem.X), 2)[fold]] = True
-    train = [i for i, a in enumerate(problem.answers) if not any(inside[x] for x in a if x >= 0)]
-    held = [i for i, a in enumerate(problem.answers) if all(inside[x] for x in a if x >= 0)]
-    return train, held
-
-
-def _of_point(rng, problem, X, images, point, folder):
-    train, held = _parts_of(problem, point["fold"])
-    parts = oracle.folds(len(images), 2)
-    unseen, seen = parts[point["fold"]], np.sort(np.concatenate([parts[1 - point["fold"]]]))
-    name = "-".join(
-        f"{key}{point[key]:g}" if key != "method" else point["method"]
-        for key in ("method", "lmbda", "alpha", "tau")
-        if point[key] is not None
-    )
-    arm = replace(
-        problem, answers=problem.answers[train], weights=problem.weights[train],
-        method=point["method"], lmbda=point["lmbda"], alpha=point["alpha"] or 0.0, tau=point["tau"] or 0.25,
-    )  # fmt: skip
-    if arm.method == "glocal":
-        arm = replace(arm, local=oracle.standardized(images[seen], X), blocks=tuple(oracle.blocks(len(seen))))
-    if point["status"] == "trivial":
-        highest = oracle.lambda_max(arm.X, arm.answers, arm.weights, arm.kind)
-        return [] if arm.lmbda >= highest * (1 - 1e-6) else [f"{name}: λ is below λ_max {highest}, but trivial"]
-    W = _refitted(problem, arm, images[seen], train, folder)
-    Z, before, wrong = arm.X @ W, oracle.standardized(images[unseen], X), []
-    answers, weights = problem.answers[held], problem.weights[held]
-    line = len(W) > 1 and np.divide(*np.linalg.svd(W)[1][1::-1]) < 1e-6  # of rank one: cosines of ±1 tie by rounding
-    if not line:
-        accuracy = oracle.agreement(Z, answers, weights, problem.kind, "cosine")[0]
-        wrong += differ(point["accuracy_cosine"], accuracy, f"{name}: cosine")
-        k = min(10, len(unseen) - 1)
-        wrong += differ(point["neighbours_kept"], oracle.neighbours_kept(before, before @ W, k), f"{name}: kept", 2e-3)
-    wrong += differ(point["loss"], oracle.global_loss(Z, answers, weights, problem.kind), f"{name}: loss", 1e-4)
-    f, _ = oracle.objective(arm, W)
-    wrong += differ(point["objective"], f, f"{name}: objective", 1e-5 * max(1.0, abs(f)))
-    if point["status"] == "converged":
-        above = (f - oracle.lowest(arm, _starts(rng, W, None)[::2], 100)) / (1e-4 * max(abs(f), 1e-7))
-        if above > 10:
-            wrong += [f"{name}: converged {above:.3g} tolerances above what scipy finds"]
-    return wrong
-
-
-def _refitted(problem, arm, images, train, folder):
-    """What `glocal fit` finds on the part of the data outside a fold: the first fit of each path is the same one."""
-    np.save(folder / "part.npy", images)
-    np.savez(folder / "part.npz", answers=problem.answers[train], kind=problem.kind, weights=problem.weights[train])
-    given = ["--features", problem.files["features"], "--answers", folder / "part.npz", "--out", folder / "part_W.npz"]
-    given += ["--method", arm.method, "--lmbda", arm.lmbda, "--dtype", "float64", "--tol", 1e-8]
-    if arm.method == "glocal":
-        given += ["--local-features", folder / "part.npy", "--alpha", arm.alpha, "--tau", arm.tau]
-    code, _, message = run("fit", *given)
-    assert code == 0, message
-    with np.load(folder / "part_W.npz") as file:
-        return file["weights"].astype(np.float64)
-
-
-def _of_front(points, original, folder, found):
-    """Means over folds, the settings no other beats, and that the chosen one is among them."""
-    settings = {}
-    for point in points:
-        key = (point["method"], point["lmbda"], point["alpha"], point["tau"])
-        settings.setdefault(key, []).append(point)
-    means = {
-        key: np.mean([[p["accuracy_cosine"], p["neighbours_kept"]] for p in given], axis=0)
-        for key, given in settings.items()
-        if len(given) == 2 and all(p["accuracy_cosine"] is not None for p in given)
-    }
-    with open(folder / "front.csv", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["method"] != "original"]
-    shown = {tuple(float(row[x]) for x in ("accuracy_cosine", "neighbours_kept")) for row in rows}
-    best = {
-        tuple(m) for m in means.values()
-        if not any((o >= m).all() and (o > m).any() for o in means.values())
-    }  # fmt: skip
-    untouched = np.mean([[p["accuracy_cosine"], p["neighbours_kept"]] for p in original], axis=0)
-    best = {m for m in best if not ((untouched >= m).all() and (untouched > m).any())} | shown & best
-    wrong = [] if {_rounded(m) for m in shown} == {_rounded(m) for m in best} else [f"front {shown}, not {best}"]
-    chosen = (found["best"]["accuracy_cosine"], found["best"]["neighbours_kept"])
-    return wrong + (
-        [] if _rounded(chosen) in {_rounded(m) for m in shown} else [f"chosen {chosen} is not on the front"]
-    )
-
-
-def _rounded(values):
-    return tuple(round(float(value), 9) for value in values)
-
-
-CHECKS = {"fit": (fit, (0, 1, 3, 4, 5)), "agreement": (agreement, (0, 1, 2)), "sweep": (sweep, (6,))}  # and quick seeds
-
-
-@pytest.mark.parametrize(("name", "seed"), [(name, seed) for name, (_, seeds) in CHECKS.items() for seed in seeds])
-def test_a_command_agrees_with_the_oracle(name, seed, tmp_path):
+@pytest.mark.parametrize(("check", "seed"), [*((fit, n) for n in (0, 1, 3, 4, 5)), *((agreement, n) for n in range(3))])
+def test_a_command_agrees_with_the_oracle(check, seed, tmp_path):
     """What a command prints and writes is what plain loops and scipy find on the same files."""
-    assert CHECKS[name][0](np.random.default_rng(seed), tmp_path) == []
+    check(np.random.default_rng(seed), tmp_path)
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("name", CHECKS)
-def test_many_commands_agree_with_the_oracle(name, tmp_path):
+@pytest.mark.parametrize("check", [fit, agreement])
+def test_many_commands_agree_with_the_oracle(check, tmp_path):
     """So they do on other problems: with GLOCAL_TRIES=1, 150 of each."""
-    tries = int(float(os.environ.get("GLOCAL_TRIES", "0.05")) * 150)
-    for seed in range(1000, 1000 + tries):
+    for seed in range(1000, 1000 + int(float(os.environ.get("GLOCAL_TRIES", "0.05")) * 150)):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        assert CHECKS[name][0](np.random.default_rng(seed), folder) == [], seed
+        check(np.random.default_rng(seed), folder)
