@@ -43,13 +43,13 @@ def chosen_by(X, kind, t, seed=0):
 def test_fits_of_every_kind_are_certified(kind):
     """Answers of people who judge by the features have a certified optimum below chance; above λ_max none."""
     given = chosen_by(2 * X, kind, 900)
-    data = FitData(Features(X), given)
+    data, solver = FitData(Features(X), given), Exact(dtype="float64")
     for arm in (Arm("global", lmbda=0.05), Arm("naive", lmbda=0.02)):
-        found = Exact(dtype="float64").solve(data, arm)
+        found = solver.solve(data, arm)
         assert found.certificate == "global optimum: duality gap"
         assert found.parts["global"] < given.chance_loss - 0.05
     with pytest.raises(TrivialOptimumError):
-        Exact().solve(data, Arm("naive", lmbda=1.01 * found.told["lambda_max"]))
+        solver.solve(data, Arm("naive", lmbda=found.told["lambda_max"]))
 
 
 def test_persons_are_held_out():
@@ -73,32 +73,28 @@ def test_persons_are_held_out():
 @pytest.mark.parametrize("kind", KINDS)
 def test_commands_take_every_kind(tmp_path, capsys, kind):
     """Split, fit and score from files of one kind: bare with --kind, or an archive whose names join by name."""
-    rows = 3 * normal(30, 6, seed=3)
+    rows, order = 3 * normal(30, 6, seed=3), np.random.default_rng(2).permutation(30)
     given = chosen_by(rows, kind, 600)
-    order = np.random.default_rng(2).permutation(30)
     np.save(tmp_path / "features.npy", rows[order])
     (tmp_path / "file_names.txt").write_text("\n".join(f"{i}.png" for i in order))
-    Answers(given.objects, kind=kind, person=np.arange(600) % 7, names=[str(i) for i in range(30)]).save(
-        tmp_path / "a.npz"
-    )
+    named = Answers(given.objects, kind=kind, person=np.arange(600) % 7, names=[str(i) for i in range(30)])
+    named.save(tmp_path / "a.npz")
     np.save(tmp_path / "bare.npy", np.argsort(order)[given.objects])
-    common = ["--features", str(tmp_path / "features.npy")]
+
+    def told(*command):
+        assert execute([*command, "--features", str(tmp_path / "features.npy"), "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    archive = ["--answers", str(tmp_path / "a.npz")]
     for by in ("objects", "persons"):
-        split = ["data", "split", *common, "--answers", str(tmp_path / "a.npz"), "--by", by, "--out"]
-        assert execute([*split, str(tmp_path / by), "--json"]) == 0
-        counts = json.loads(capsys.readouterr().out)
+        counts = told("data", "split", *archive, "--by", by, "--out", str(tmp_path / by))
         assert len(Answers.load(tmp_path / by / "heldout.npz")) == counts["heldout"] > 0
-    fit = ["fit", *common, "--method", "global", "--lmbda", "0.01", "--json", "--out"]
-    found = []
-    for answers in (["--answers", str(tmp_path / "a.npz")], ["--triplets", str(tmp_path / "bare.npy"), "--kind", kind]):
-        assert execute([*fit, str(tmp_path / "t.npz"), *answers]) == 0
-        fitted = json.loads(capsys.readouterr().out)
-        score = ["evaluate", "odd-one-out", *common, *answers, "--transform", str(tmp_path / "t.npz"), "--json"]
-        assert execute([*score, "--baseline", "original"]) == 0
-        scored = json.loads(capsys.readouterr().out)
+    found, out = [], str(tmp_path / "t.npz")
+    for answers in (archive, ["--triplets", str(tmp_path / "bare.npy"), "--kind", kind]):
+        fitted = told("fit", "--method", "global", "--lmbda", "0.01", "--out", out, *answers)
+        scored = told("evaluate", "odd-one-out", *answers, "--transform", out, "--baseline", "original")
         found.append((fitted["objective"], scored["accuracy"], scored["chance"]))
-        assert execute(["data", "check", *common, *answers, "--json"]) == 0
-        capsys.readouterr()
+        told("data", "check", *answers)
     assert found[0] == pytest.approx(found[1], rel=1e-6)
     assert found[0][1] > found[0][2] + 0.1
 

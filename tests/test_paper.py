@@ -219,13 +219,6 @@ def test_it_stops_where_the_rule_of_the_scripts_says(monkeypatch, seed):
     assert not found.converged
 
 
-def test_the_seed_decides():
-    """The same seed gives the same bits, another one does not."""
-    first, again, other = (short().solve(data(seed=seed), GLOBAL).transform.weights for seed in (7, 7, 8))
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, other)
-
-
 @pytest.mark.parametrize(("kind", "width", "t"), [("anchor", 3, 3000), ("nearest-of-n", 5, 20_000)])
 def test_answers_about_a_reference_are_fitted(kind, width, t):
     """The loss is over the candidate pairs of any kind."""
@@ -236,15 +229,6 @@ def test_answers_about_a_reference_are_fitted(kind, width, t):
     found = PaperLoop(eta=0.1, batch_size=t // 80, max_epochs=6).solve(FitData(Features(X, None, "X"), answers), GLOBAL)
     assert found.parts["global"] < answers.chance_loss / 2
     assert found.told["watched"]["parts"]["global"] < answers.chance_loss / 2
-
-
-@pytest.mark.filterwarnings("ignore::glocal.errors.OverfitWarning")
-def test_the_watched_fold_lies_within_the_fitted_objects():
-    """With a held-out fold the stopping rule watches one of what is left, and the scores are those of other objects."""
-    answers = Answers(np.concatenate([TRIPLETS, TRIPLETS[:, [1, 0, 2]]]))
-    given = FitData(Features(X, None, "X"), answers)
-    record = fit(given, GLOBAL, short(min_epochs=1), holdout=4).record
-    assert record.holdout["heldout"]["n"] == len(given.fold(0, 4)[1])
 
 
 def test_what_goes_wrong_is_said(monkeypatch):
