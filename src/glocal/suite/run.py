@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Progress = Callable[[str, int, int], None]
-Transforms = dict[str, LinearTransform | None]
 _ARRAYS = ("values", "answers", "weights", "clusters")
 _NUMBERS = ("value", "low", "high", "n", "p", "p_holm")
 _PLACE = ["network", "task", "transform"]
@@ -68,7 +67,7 @@ def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> Su
     total = len(plan.networks) * len(plan.arms) * len(plan.tasks)
     read = [plan.sources(network) for network in plan.networks]
     for sources in read:
-        transforms: Transforms = {arm: _transform(folder, plan, arm, sources) for arm in plan.arms}
+        transforms = {arm: _transform(folder, plan, arm, sources) for arm in plan.arms}
         for name, task in plan.tasks.items():
             results = {}
             for arm, transform in transforms.items():
@@ -141,7 +140,7 @@ def _cell(
     return KeptResult(scores, found.units), False
 
 
-def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transforms) -> None:
+def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: dict[str, LinearTransform | None]) -> None:
     """Look at every arm beside the baseline, where the folder does not hold that view yet."""
     baseline = None
     files = sources.hashes(sources.network.features, plan.object_ids, plan.categories)
