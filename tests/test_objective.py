@@ -1,13 +1,12 @@
 """Each term against explicit loops and finite differences, and what leaves it unchanged."""
 
 import math
-from itertools import pairwise
 
 import numpy as np
 import oracle
 import pytest
 
-from glocal.objective import ChoiceLoss, LocalLoss, Objective, Workers, choices, kernels, penalty
+from glocal.objective import ChoiceLoss, LocalLoss, Objective, Workers, choices, penalty
 from glocal.similarity import candidate_pairs
 
 N, P, T = 14, 5, 90
@@ -163,15 +162,6 @@ def test_losses_of_any_size_have_their_digits(loss_by, one_pass, dtype):
     value, dW = loss_by(one_pass, rows, np.array([[0, 1, 2], [0, 2, 1]], dtype=np.int32))(np.eye(2, dtype=dtype))
     assert value == pytest.approx(1e4, rel=1e-6)  # the first answer costs 0, the second 2e4
     assert np.isfinite(dW).all()
-
-
-def test_the_cache_order_is_a_permutation_by_tiles():
-    """Answers are only reordered: each stays, and answers of the same three tiles lie together."""
-    objects = drawn(n=700, t=2000, seed=3)
-    order = kernels.cache_order(objects, 700)
-    assert sorted(order.tolist()) == list(range(2000))
-    tiles = [tuple(row) for row in np.sort(objects[order] // 128, axis=1).tolist()]
-    assert len(set(tiles)) == 1 + sum(first != second for first, second in pairwise(tiles))
 
 
 def test_a_step_far_too_long_is_infinite_not_nan():

@@ -49,18 +49,11 @@ def test_what_is_no_number_becomes_null(value):
 
 def test_numpy_scalars_and_paths_become_plain():
     """Numpy scalars, 0-d arrays, paths and nested dataclasses are written as JSON values, longer arrays refused."""
-    provenance = Provenance("1.0", {"features": "ab"}, seed=42, device="cpu", machine="m", python="3", threads=2)
-    written = json.loads(
-        to_json({"f": np.float32(0.5), "i": np.int16(3), "b": np.bool_(True), "z": np.array(2.0), "p": Path("a") / "b",
-                 "prov": provenance, 1: "key"})
-    )  # fmt: skip
-    assert written == {
-        "f": 0.5, "i": 3, "b": True, "z": 2.0, "p": "a/b", "1": "key",
-        "prov": {
-            "version": "1.0", "data": {"features": "ab"}, "seed": 42, "device": "cpu", "machine": "m", "python": "3",
-            "threads": 2,
-        },
-    }  # fmt: skip
+    numbers = {"f": np.float32(0.5), "i": np.int16(3), "b": np.bool_(True), "z": np.array(2.0), 1: "key"}
+    written = json.loads(to_json({**numbers, "p": Path("a") / "b", "prov": Provenance("1.0", {"features": "ab"})}))
+    provenance = written.pop("prov")
+    assert written == {"f": 0.5, "i": 3, "b": True, "z": 2.0, "1": "key", "p": "a/b"}
+    assert (provenance["version"], provenance["data"], provenance["seed"]) == ("1.0", {"features": "ab"}, None)
     with pytest.raises(ValueError, match="size 1"):
         to_json({"a": np.ones(2)})
 
