@@ -212,11 +212,9 @@ def test_the_command_writes_rows_and_the_transform_of_queries(tmp_path, run, arr
     np.testing.assert_allclose(after, LinearTransform.load(tmp_path / "r.npz")(before), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("more", "said"), [(["--save-transform", "r.npz"], "--dimensions"), (["--out", "z.zarr"], ".npy")]
-)
+@pytest.mark.parametrize(("more", "said"), [(["--column", "x"], "--column"), (["--out", "z.zarr"], ".npy")])
 def test_options_that_do_not_fit_are_refused(tmp_path, monkeypatch, run, more, said):
-    """An option without the other it needs, and another kind of output, end with 2."""
+    """An option of Parquet for another file, and another kind of output, end with 2."""
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", X)
     TRANSFORM.save("t.npz")

@@ -25,7 +25,9 @@ def apply(
     strength: Annotated[float, typer.Option(help="0 is the original up to scale, 1 the transform.")] = 1.0,
     normalize: Annotated[bool, typer.Option("--normalize", help="First scale each row to length 1.")] = False,
     dimensions: Annotated[int | None, typer.Option(help="Reduce the output to this many dimensions.")] = None,
-    save_transform: Annotated[Path | None, typer.Option(help="Write the reduced transform, for queries later.")] = None,
+    save_transform: Annotated[
+        Path | None, typer.Option(help="Write the transform as it is applied, for queries later.")
+    ] = None,
     column: Annotated[str | None, typer.Option(help="Parquet column of the vectors; the others are kept.")] = None,
     model: ModelName = None,
     layer: LayerName = None,
@@ -38,8 +40,6 @@ def apply(
     Example: glocal apply transform.npz features.npy --out aligned.npy
     """
     if save_transform is not None:
-        if dimensions is None:
-            raise ParameterError("--save-transform saves the transform to fewer dimensions. Pass --dimensions too.")
         writable_target(save_transform, what="--save-transform", endings=ENDINGS)
     fitted = LinearTransform.from_pretrained(transform)
     rows: Any
