@@ -129,24 +129,31 @@ def test_a_published_transform_is_fetched_by_model_and_layer(tmp_path, monkeypat
 
 
 def test_the_hub_is_pulled_from(hub):
-    """OWNER/NAME is a repository on the hub, with or without hf:// and a revision."""
+    """OWNER/NAME is a repository, with or without hf:// and a revision; what the hub refuses is said as its own."""
     for name in ("me/aligned", "hf://me/aligned", "hf://me/aligned@main"):
         assert np.array_equal(LinearTransform.from_pretrained(name).weights, planted().weights)
-    with pytest.raises(FileError, match="me/other"):
-        pull("me/other")
+    for ask in (lambda: pull("me/other"), lambda: planted().push_to_hub("me/other")):
+        with pytest.raises(FileError, match="hub refuses me/other"):
+            ask()
 
 
 @pytest.mark.parametrize(
-    ("name", "error", "said"),
+    ("make", "error", "said"),
     [
-        ("clip_ViT-L-14", ParameterError, "clip_ViT-L/14/visual"), ("clip-vit-b32", ParameterError, "clip-vit-b-32"),
-        ("missing.npz", FileError, "missing.npz"), ("hf://a/b/../../x", ParameterError, "hf"),
+        (lambda: pull("clip_ViT-L-14"), ParameterError, "clip_ViT-L/14/visual"),
+        (lambda: pull("clip-vit-b32"), ParameterError, "clip-vit-b-32"),
+        (lambda: pull("missing.npz"), FileError, "missing.npz"),
+        (lambda: pull("hf://a/b/../../x"), ParameterError, "hf"),
+        (lambda: planted().push_to_hub("aligned"), ParameterError, "OWNER/NAME"),
+        (lambda: planted().push_to_hub("me/aligned", licence="mit\nextra: x"), ParameterError, "licence"),
+        (lambda: card(planted(), base_model="a b"), ParameterError, "a b"),
+        (lambda: card(planted(), datasets=["x\ny"]), ParameterError, "repository"),
     ],
-)  # fmt: skip
-def test_what_is_no_name_is_refused(name, error, said):
-    """A name that is neither a path nor published gets the nearest ones; a missing file is one."""
+)
+def test_what_is_no_name_is_refused(make, error, said):
+    """What is neither a path nor published gets the nearest names; only identifiers enter the front of a card."""
     with pytest.raises(error, match=said):
-        pull(name)
+        make()
 
 
 # push
@@ -165,14 +172,6 @@ def test_a_transform_is_pushed_with_its_card(hub, monkeypatch):
     assert planted().push_to_hub("me/aligned", private=True, licence="mit") == f"hf://me/aligned@{'d' * 40}"
     assert seen["created"] == ("me/aligned", {"exist_ok": True, "private": True})
     assert (seen["to"], seen["files"]) == ("me/aligned", ["README.md", "transform.npz"])
-
-
-def test_own_errors_are_not_called_those_of_the_hub(hub):
-    """A bad name is said as such before the hub is asked; what the hub refuses is said as its own."""
-    with pytest.raises(ParameterError, match="OWNER/NAME"):
-        planted().push_to_hub("aligned")
-    with pytest.raises(FileError, match="hub refuses me/aligned"):
-        planted().push_to_hub("me/aligned")
 
 
 # cards
@@ -222,13 +221,6 @@ def test_the_hub_reads_the_front_matter():
 def test_a_record_that_lacks_parts_makes_a_card(meta):
     """Whatever a record lacks, or holds that is not ours, is left out."""
     assert "None is stated" in card(planted(**meta))
-
-
-@pytest.mark.parametrize("described", [{"licence": "mit\nextra: x"}, {"base_model": "a b"}, {"datasets": ["x\ny"]}])
-def test_only_identifiers_enter_the_front_matter(described):
-    """A licence, network or data set that is not an identifier is refused."""
-    with pytest.raises(ParameterError):
-        card(planted(), **described)
 
 
 # commands
