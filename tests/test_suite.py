@@ -16,9 +16,9 @@ from glocal.data.features import Features
 from glocal.data.sources.breeds import breeds
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.errors import FileError, ParameterError
-from glocal.evaluation.agreement import answer_credit, odd_one_out
+from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.few_shot import few_shot
-from glocal.evaluation.intervals import Units, holm
+from glocal.evaluation.intervals import holm
 from glocal.evaluation.structure import neighbours_kept
 from glocal.results import read_rows
 from glocal.suite import Plan, run_suite
@@ -116,22 +116,19 @@ def row_of(rows, task, arm, metric):
     return row
 
 
-@pytest.fixture(scope="module")
-def embedded(made):
-    """The arm `global` as the suite fits it, without the objects of fold 0, and the answers about these."""
-    data, heldout, _ = FitData(made.objects, made.answers).fold(0, 3)
-    return fit(data, Arm("global", lmbda=0.1)).transform, heldout
-
-
-def test_every_score_is_that_of_its_function(rows, made, embedded, folder):
+def test_every_score_is_that_of_its_function(rows, made, folder):
     """The rows are what the evaluations say of the same embedding: a fit, a file, a baseline; held-out ones name it."""
-    transform, heldout = embedded
-    agreed = odd_one_out(transform.apply(made.objects.matrix.astype(float)), heldout)
-    row = row_of(rows, "heldout", "global", "accuracy_cosine")
+    data, heldout, _ = FitData(made.objects, made.answers).fold(0, 3)
+    transform = fit(data, Arm("global", lmbda=0.1)).transform
+    original = made.objects.standardization(made.objects.matrix, "float64")
+    after, before = (odd_one_out(Z, heldout) for Z in (transform.apply(made.objects.matrix.astype(float)), original))
+    row, gain = (row_of(rows, "heldout", "global", f"accuracy_cosine{kind}") for kind in ("", "_difference"))
     assert row["split"] == "fold 0 of 3"
     assert (row["value"], row["low"], row["high"], row["n"]) == pytest.approx(
-        (agreed.accuracy, agreed.low, agreed.high, agreed.n), abs=1e-6
+        (after.accuracy, after.low, after.high, after.n), abs=1e-6
     )
+    less = after.units.less(before.units)
+    assert (gain["value"], gain["low"], gain["high"]) == pytest.approx((less.mean, *less.interval()), abs=1e-6)
     images, labels = made.local.matrix[60:], made.local_category[60:] // 6
     X = made.objects.standardization(images, "float64")
     given, centred = LinearTransform.load(folder / "w.npz"), baseline("centred", made.objects)
@@ -142,25 +139,14 @@ def test_every_score_is_that_of_its_function(rows, made, embedded, folder):
         assert row_of(rows, "local", name, "neighbours_kept")["value"] == pytest.approx(neighbours_kept(X, Z, 5))
 
 
-def test_arms_are_compared_on_the_same_answers(rows, made, embedded):
-    """A difference is that of the paired credits, and the p-values of the suite are corrected together."""
-    transform, heldout = embedded
-    X = made.objects.standardization(made.objects.matrix, "float64")
-    credits = [answer_credit(Z, heldout) for Z in (transform.apply(made.objects.matrix.astype(float)), X)]
-    after, before = (Units(values=credit, answers=heldout.objects) for credit in credits)
-    expected = after.less(before)
-    row = row_of(rows, "heldout", "global", "accuracy_cosine_difference")
-    assert (row["value"], row["low"], row["high"]) == pytest.approx((expected.mean, *expected.interval()), abs=1e-6)
-    compared = rows[rows["p"].notna()]
-    assert compared["p_holm"].tolist() == pytest.approx(holm(compared["p"].tolist()))
-    assert not (compared["transform"] == "original").any()
-
-
-def test_neighbours_that_the_original_keeps_by_definition_are_no_finding(rows):
-    """Structure is compared with the untransformed features without a p-value; every other task has one."""
+def test_the_p_values_of_a_suite_are_corrected_together(rows):
+    """Every other arm has one in each task, but for what the original features keep by definition."""
     compared = rows[rows["metric"].str.endswith("_difference")]
     assert set(compared["task"]) == set(TASKS)
+    assert set(compared["transform"]) == set(ARMS[1:])
     assert set(compared[compared["p"].isna()]["task"]) == {"local"}
+    known = rows[rows["p"].notna()]
+    assert known["p_holm"].tolist() == pytest.approx(holm(known["p"].tolist()))
 
 
 def test_the_table_has_a_line_for_each_arm_and_a_column_for_each_task(rows, result):
