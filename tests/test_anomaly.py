@@ -104,21 +104,6 @@ def test_one_data_set_against_another():
     assert (found.low, found.n, found.mode, found.per_class[0]["class"]) == (None, 240, "against", "all")
 
 
-def test_features_with_a_large_common_part_keep_their_digits():
-    """Rows that all point one way to 1e-4 are told apart as well as without what they share."""
-    train, labels, test, truth = simulated(5)
-    common = 1e4 * np.ones(12)
-    found = anomaly(train + common, labels, test + common, truth)
-    wanted = [roc_auc_score(truth != c, -_exact(train[labels == c] + common, test + common, 5)) for c in range(4)]
-    np.testing.assert_allclose(column(found, "auroc"), wanted, atol=0.01)
-
-
-def _exact(train, test, k):
-    """The mean cosine with the k nearest, in extended precision."""
-    U, V = (A / np.sqrt((A * A).sum(axis=1, keepdims=True)) for A in (train.astype("g"), test.astype("g")))
-    return np.sort((V @ U.T).astype(float), axis=1)[:, -k:].mean(axis=1)
-
-
 @pytest.mark.parametrize("mode", ["one-vs-rest", "leave-one-out"])
 def test_ties_of_whole_numbers_are_ties(mode):
     """On rows of signs, whose cosines are whole numbers over p, all three metrics are exact, also after a rotation."""

@@ -76,7 +76,8 @@ def anomaly(
     in sorted order, is trained on; test images of these are left out; that is CIFAR-100-shift with 3 of 5 subclasses.
     Files that already hold other subclasses in training than in testing (BREEDS) need no `shift` but `one-vs-rest`.
     Scores that differ by no more than rounding (`tie_tolerance`) are ties; test images of a class without training
-    image are anomalies in every task.
+    image are anomalies in every task. Classes without normal or without anomalous test images are left out, with a
+    DataWarning; where all rows are one point every score is a tie, with a CollapseWarning.
 
     Parameters
     ----------
@@ -92,13 +93,6 @@ def anomaly(
     DataError
         A class with fewer than k training images, labels of two kinds or of another number than rows, no class with
         both normal and anomalous test images, a superclass of one subclass.
-
-    Warns
-    -----
-    DataWarning
-        Classes without normal or without anomalous test images are left out.
-    CollapseWarning
-        All rows are one point: every score is a tie.
 
     References
     ----------

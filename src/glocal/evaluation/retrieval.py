@@ -53,8 +53,8 @@ def retrieval(
     R@K is the share of queries with a relevant row among the K nearest, left out where K is at least the size of the
     gallery; AP = mean over the relevant rows of the precision at their rank, over the whole gallery; mAP its mean over
     queries. Rows whose cosines differ by no more than `tie_tolerance` are tied, and a query earns what it would on
-    average if tied rows came in random order: a collapsed gallery scores chance, never more. Exact, float64. The
-    gallery counts as fixed in the intervals.
+    average if tied rows came in random order: a collapsed gallery scores chance, never more, with a CollapseWarning.
+    Queries without a relevant row are left out, with a DataWarning. The gallery counts as fixed in the intervals.
 
     Parameters
     ----------
@@ -67,13 +67,6 @@ def retrieval(
     ------
     DataError
         Labels of another number than rows or of two kinds, or no query with a relevant row.
-
-    Warns
-    -----
-    DataWarning
-        Queries without a relevant row are left out.
-    CollapseWarning
-        The gallery is one point.
 
     Examples
     --------

@@ -57,7 +57,7 @@ def rsa(Z: Float[np.ndarray, "n p"], rdms: Float[np.ndarray, "*people n n"], *, 
 
     and the variance of the mean of the u_i is the jackknife's; with several people they are crossed with these
     (`two_way_estimate`), and differences of two models are paired in them. Of more than 50 objects every 50th is left
-    out together.
+    out together. Where all objects are at (nearly) one point the correlation is NaN, with a CollapseWarning.
 
     Parameters
     ----------
@@ -72,11 +72,6 @@ def rsa(Z: Float[np.ndarray, "n p"], rdms: Float[np.ndarray, "*people n n"], *, 
     ------
     DataError
         RDMs that `check_rdms` refuses, or about another number of objects than Z has rows.
-
-    Warns
-    -----
-    CollapseWarning
-        All objects are at (nearly) one point: the correlation is NaN.
 
     References
     ----------

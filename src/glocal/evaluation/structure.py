@@ -56,6 +56,8 @@ class Structure:
 def structure(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], *, k: int = 10, seed: int = 42) -> Structure:
     """Measure what a transform does to global and local structure: `neighbours_kept`, `cka` and `rdm_spearman`.
 
+    Where one side is a single point every measure is that of chance, k/(n-1) and 0, with a CollapseWarning.
+
     Parameters
     ----------
     X, Z : (n, p) and (n, q) real arrays
@@ -64,11 +66,6 @@ def structure(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], *, k: in
         Neighbours, below n.
     seed : int
         Of the sample that `rdm_spearman` compares.
-
-    Warns
-    -----
-    CollapseWarning
-        One side is a single point: every measure is that of chance, k/(n-1) and 0.
     """
     (X,), (Z,) = unless_collapsed(X), unless_collapsed(Z)
     units = Units(values=kept_by_image(X, Z, k))

@@ -31,21 +31,10 @@ _SIDE = 64  # pixels of the longer side of a picture
 class Run:
     """The folder of a suite or of a sweep.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Scores, one column a field of `glocal.results.Score`; maybe none.
-    record : dict
-        ``suite.json`` or ``sweep.json``.
-    points, means : DataFrame or None
-        Of a sweep: a row for each fold and setting; a row for each setting, the original features among them (None
-        while it is unfinished).
-    choice : dict
-        The rule of a sweep, its reason and the chosen setting.
-    fits : dict
-        The records of fits by their names.
-    views : dict
-        Network → arm → View, the baseline first.
+    `rows` are scores, one column a field of `glocal.results.Score`, maybe none; `record` is ``suite.json`` or
+    ``sweep.json``, `fits` the records of fits by their names, `views` those of each network by arm, the baseline first.
+    Of a sweep `points` has a row for each fold and setting, `means` one for each setting, the original features among
+    them (None while it is unfinished), and `choice` the rule, its reason and the chosen setting.
     """
 
     name: str
