@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError
+from glocal.errors import DataError, DataWarning, FileError
 from glocal.evaluation.view import object_view, save_view
 from glocal.results import to_json
 from glocal.transform import LinearTransform
@@ -228,14 +228,6 @@ def test_what_is_not_a_run_is_said(tmp_path):
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(FileError, match="run folder"):
             load_runs(folder)
-
-
-@pytest.mark.parametrize("module", ["altair", "vl_convert", "jinja2"])
-def test_a_missing_extra_is_said(folders, monkeypatch, module):
-    """Without a library of the extra the sentence says what to install."""
-    monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingDependencyError, match="report"):
-        report_page(load_runs(folders))
 
 
 # pictures, figures, tables

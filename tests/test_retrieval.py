@@ -132,9 +132,8 @@ def test_ranks_that_any_order_satisfies_are_left_out():
 
 
 def test_bad_input_is_refused(as_a_user):
-    """Labels of two kinds or another number, a gallery without labels, other columns."""
+    """Labels of two kinds, a gallery without labels, other columns."""
     for call, noun in (
-        (lambda: retrieval(Q, LABELS[:-1]), "labels"),
         (lambda: retrieval(Q, LABELS, G, G_LABELS.astype(str)), "names"),
         (lambda: retrieval(Q, LABELS, G), "gallery"),
         (lambda: retrieval(Q, LABELS, G[:, :3], G_LABELS), "columns"),

@@ -119,13 +119,9 @@ def gram_cka(X, Z):
     """Debiased CKA from U-centred Gram matrices (Székely & Rizzo 2014)."""
 
     def centred(rows):
-        K = (rows - rows.mean(axis=0)) @ (rows - rows.mean(axis=0)).T
-        n = len(K)
-        np.fill_diagonal(K, 0)
+        K, n = rows @ rows.T * (1 - np.eye(len(rows))), len(rows)
         sums = K.sum(axis=0)
-        K = K - (sums[:, None] + sums) / (n - 2) + sums.sum() / ((n - 1) * (n - 2))
-        np.fill_diagonal(K, 0)
-        return K
+        return (K - (sums[:, None] + sums) / (n - 2) + sums.sum() / ((n - 1) * (n - 2))) * (1 - np.eye(n))
 
     K, L = centred(X), centred(Z)
     return (K * L).sum() / math.sqrt((K * K).sum() * (L * L).sum())
