@@ -23,29 +23,24 @@ def pickled(path, content):
     return hashlib.md5(data).hexdigest()
 
 
-def make_cifar10(root, monkeypatch, n=3):
-    """A CIFAR-10 of n pictures a batch, whose checksums torchvision is given."""
-    folder, listed = root / "cifar-10-batches-py", []
-    for batch in ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"):
-        pixels, labels = RNG.integers(0, 256, (n, 3072), dtype=np.uint8), np.resize(np.arange(10), n).tolist()
-        listed.append([batch, pickled(folder / batch, {"data": pixels, "labels": labels})])
-    meta = pickled(folder / "batches.meta", {"label_names": [f"class{i}" for i in range(10)]})
-    monkeypatch.setattr(datasets.CIFAR10, "train_list", listed[:5])
-    monkeypatch.setattr(datasets.CIFAR10, "test_list", listed[5:])
-    monkeypatch.setattr(datasets.CIFAR10, "meta", {**datasets.CIFAR10.meta, "md5": meta})
-
-
-def make_cifar100(root, monkeypatch, n=12):
-    """A small CIFAR-100 of four classes, as far as a reader goes by the fine labels."""
-    listed, folder = {}, root / "cifar-100-python"
-    for split, count in (("train", n), ("test", 8)):
-        fine = np.resize(np.arange(4), count).tolist()
-        content = {"fine_labels": fine, "data": RNG.integers(0, 256, (count, 3072), dtype=np.uint8)}
-        listed[split] = [[split, pickled(folder / split, content)]]
-    meta = pickled(folder / "meta", {"fine_label_names": ["apple", "bear", "pear", "wolf"]})
-    monkeypatch.setattr(datasets.CIFAR100, "train_list", listed["train"])
-    monkeypatch.setattr(datasets.CIFAR100, "test_list", listed["test"])
-    monkeypatch.setattr(datasets.CIFAR100, "meta", {**datasets.CIFAR100.meta, "md5": meta})
+def make_cifar(root, monkeypatch):
+    """A CIFAR-10 of 3 pictures a batch, and a CIFAR-100 of four classes, whose checksums torchvision is given."""
+    for name, folder, batches, key, classes in (
+        ("CIFAR10", "cifar-10-batches-py", [f"data_batch_{i}" for i in range(1, 6)], "labels", list("abcdefghij")),
+        ("CIFAR100", "cifar-100-python", ["train"], "fine_labels", ["apple", "bear", "pear", "wolf"]),
+    ):
+        known, kind, listed = "meta" if name == "CIFAR100" else "batches.meta", getattr(datasets, name), []
+        for batch in (*batches, "test" if name == "CIFAR100" else "test_batch"):
+            n = 3 * len(classes) if name == "CIFAR100" else 3
+            content = {
+                "data": RNG.integers(0, 256, (n, 3072), dtype=np.uint8),
+                key: (np.arange(n) % len(classes)).tolist(),
+            }
+            listed.append([batch, pickled(root / folder / batch, content)])
+        md5 = pickled(root / folder / known, {key.replace("labels", "label_names"): classes})
+        monkeypatch.setattr(kind, "train_list", listed[:-1])
+        monkeypatch.setattr(kind, "test_list", listed[-1:])
+        monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": md5})
 
 
 def picture(path, color, size=(5, 4)):
@@ -63,7 +58,6 @@ def make_dtd(root):
     (labels / "train1.txt").write_text("woven/woven_0002.jpg\nbanded/banded_0001.jpg\n")
     (labels / "val1.txt").write_text("banded/banded_0002.jpg\n")
     (labels / "test1.txt").write_text("woven/woven_0001.jpg\n")
-    return root
 
 
 def make_flowers(root, monkeypatch):
@@ -78,23 +72,13 @@ def make_flowers(root, monkeypatch):
         name = files[key][0]
         files[key] = (name, hashlib.md5((folder / name).read_bytes()).hexdigest())
     monkeypatch.setattr(datasets.Flowers102, "_file_dict", files)
-    return root
 
 
 def make_sun(root):
-    """Three classes, one of them nested; more pictures in the second."""
-    folder = root / "SUN397"
+    """Three classes, one of them nested; more pictures in the first."""
     for place in ("a/abbey/sun_b", "a/abbey/sun_a", "a/airport/outdoor/sun_d", "b/bar/sun_c"):
-        picture(folder / f"{place}.jpg", (0, 0, 90))
-    (folder / "ClassName.txt").write_text("/a/abbey\n/a/airport/outdoor\n/b/bar\n")
-    return root
-
-
-def make_folders(root, *classes, n=2, suffix=".png"):
-    for number, name in enumerate(classes):
-        for i in range(n):
-            picture(root / name / f"{i}{suffix}", (number * 50, i * 50, 0))
-    return root
+        picture(root / "SUN397" / f"{place}.jpg", (0, 0, 90))
+    (root / "SUN397/ClassName.txt").write_text("/a/abbey\n/a/airport/outdoor\n/b/bar\n")
 
 
 def archive(folder, inside):

@@ -21,20 +21,10 @@ class Site(http.server.BaseHTTPRequestHandler):
         self.server.asked.append(self.path)
         behaviour = self.server.behaviour
         data = self.server.files.get(self.path)
-        if behaviour in (404, 500) or data is None:
-            self.send_response(behaviour if behaviour in (404, 500) else 404)
+        if behaviour == 404 or data is None:
+            self.send_response(404)
             self.send_header("X-Error-Code", "RepoNotFound")  # as the hub does
             self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        if behaviour == "circle":
-            self.send_response(302)
-            self.send_header("Location", self.path)
-            self.end_headers()
-            return
-        if behaviour == "nowhere":
-            self.send_response(302)
-            self.send_header("Location", "http://[::1")
             self.end_headers()
             return
         self.send_response(200)
