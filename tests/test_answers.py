@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from glocal.data.answers import KINDS, Answers
 from glocal.errors import DataError, DataWarning, FileError
@@ -53,20 +52,12 @@ def test_triplets_do_not_change_under_their_owner():
 @pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int64, np.uint64, np.float32])
 def test_any_type_of_whole_numbers_is_read(dtype):
     """Answers of any integer type, or of floats that are whole, become the same int32 answers, with base 1 too."""
-    triplets = Answers.from_array((RAW + 1).astype(dtype), base=1)
+    raw = np.asfortranarray((RAW + 1).astype(dtype))  # as a data frame gives them
+    raw.flags.writeable = False
+    triplets = Answers.from_array(raw, base=1)
     assert triplets.objects.dtype == np.int32
+    assert triplets.objects.flags.c_contiguous
     assert triplets.objects.tolist() == RAW.tolist()
-
-
-@given(hnp.arrays(np.int64, st.tuples(st.integers(1, 30), st.just(3)), elements=st.integers(-1, 6)))
-def test_an_array_is_taken_whole_or_refused(answers):
-    """Answers with a negative index or a repeated object are refused, all others kept as they are."""
-    valid = all(min(row) >= 0 and len(set(row)) == 3 for row in answers.tolist())
-    if valid:
-        assert Answers.from_array(answers).objects.tolist() == answers.tolist()
-    else:
-        with pytest.raises(DataError):
-            Answers.from_array(answers)
 
 
 @pytest.mark.parametrize(
@@ -89,11 +80,10 @@ def test_an_order_is_read_from_a_file(tmp_path):
 
 
 def test_objects_are_those_that_answers_name():
-    """`objects` is the sorted set of all indices, `total_weight` the sum of weights or the number of answers."""
+    """`named` is the sorted set of all indices, `total_weight` the sum of weights or the number of answers."""
     triplets = Answers.from_array([[7, 2, 4], [4, 9, 2]])
-    assert triplets.named().tolist() == sorted({7, 2, 4, 9})
-    assert triplets.total_weight == 2.0
-    assert Answers.from_array([[7, 2, 4], [4, 9, 2]], weights=[0.5, 2]).total_weight == 2.5
+    assert (triplets.named().tolist(), triplets.total_weight) == ([2, 4, 7, 9], 2.0)
+    assert dataclasses.replace(triplets, weights=np.array([0.5, 2])).total_weight == 2.5
     assert Answers.from_array(np.empty((0, 3), dtype=int)).named().tolist() == []
 
 
@@ -109,15 +99,6 @@ def test_relabelling_drops_and_counts_what_has_no_new_label():
     assert dropped == 0
 
 
-def test_arrays_that_cannot_be_shared_are_copied():
-    """Read-only answers in Fortran order, as a data frame gives them, are answers."""
-    rows = np.asfortranarray(np.array([[0, 1, 2], [3, 1, 0]], dtype=np.int32))
-    rows.flags.writeable = False
-    taken = Answers.from_array(rows).objects
-    assert taken.flags.c_contiguous
-    np.testing.assert_array_equal(taken, rows)
-
-
 @pytest.mark.parametrize(
     "text", ["a,b,odd\n0,1,2\n4,3,5\n", "odd;a;b\n2;0;1\n5;4;3\n", '"a" "b" "odd"\n0 1 2\n\n4 3 5\n']
 )
@@ -128,7 +109,7 @@ def test_a_first_line_may_name_the_columns(tmp_path, text):
 
 
 def test_a_header_is_held_to_what_it_says(tmp_path):
-    """Other columns are named as not read; an odd column besides, longer rows and other columns are refused."""
+    """Other columns are named as not read; an odd column besides and longer rows are refused; names are imported."""
     file = tmp_path / "t.csv"
     file.write_text("a,b,odd,person,trial\n0,1,2,ann b,7\n")
     with pytest.warns(DataWarning, match="trial is not read"):
@@ -137,30 +118,23 @@ def test_a_header_is_held_to_what_it_says(tmp_path):
     file.write_text("a,b,odd\n0,1,2\n")
     with pytest.raises(DataError, match="odd_column"):
         Answers.load(file, odd_column=0)
-    for text in ("a,b,odd\n0,1\n", "a,b,odd\n0,1,2,3\n", "i,j,k\n0,1,2\n"):
+    for text in ("a,b,odd\n0,1\n", "a,b,odd\nhail,egg,cup\n", "hail,egg,cup\negg,hail,cup\n", "i,j,k\n0,1,2\n"):
         file.write_text(text)
-        with pytest.raises((DataError, FileError), match=r"t\.csv"):
+        with pytest.raises(DataError, match=r"t\.csv .* glocal data import"):
             Answers.load(file)
-
-
-def test_a_table_of_names_is_sent_to_the_import(tmp_path):
-    """Names in the cells, in the first line or columns called otherwise: the sentence names the command."""
-    for text in ("a,b,odd\nhail,egg,cup\n", "hail,egg,cup\negg,hail,cup\n", "i,j,k\n0,1,2\n"):
-        (tmp_path / "names.csv").write_text(text)
-        with pytest.raises(DataError, match="glocal data import"):
-            Answers.load(tmp_path / "names.csv")
+    file.write_text("a,b,odd\n0,1,2,3\n")
+    with pytest.raises(FileError, match=r"t\.csv"):
+        Answers.load(file)
 
 
 @pytest.mark.parametrize(
     ("array", "options", "noun"),
     [
         ([[0, 1]], {}, "shape"),
-        ([0, 1, 2], {}, "shape"),
         ([[0, 1, 2], [0, 1]], {}, "lengths"),
         ([[0.0, 1.5, 2.0]], {}, "float64"),
         ([[0.0, np.nan, 2.0]], {}, "float64"),
         ([[True, False, True]], {}, "bool"),
-        ([["a", "b", "c"]], {}, "integers"),
         ([[0, 1, 2], [3, -1, 2]], {}, "answer 1"),
         ([[0, 1, 2], [4, 2, 4]], {}, "answer 1 .* repeats"),
         ([[0, 1, 2, 1]], {"kind": "nearest-of-n"}, "repeats"),
@@ -174,12 +148,10 @@ def test_a_table_of_names_is_sent_to_the_import(tmp_path):
         ([[0, 1, 3]], {"order": [0, 2, 1]}, "order"),
         ([[0, 1, 2]], {"weights": [1.0, 2.0]}, "weights"),
         ([[0, 1, 2]], {"weights": [-1.0]}, "weights"),
-        ([[0, 1, 2]] * 2, {"weights": [1.0, np.nan]}, "weights"),
         ([[0, 1, 2]] * 2, {"weights": [0, 0]}, "weights"),
         ([[0, 1, 2]], {"weights": ["x"]}, "weights"),
         ([[0, 1, 2]], {"counts": [[1, 2]]}, "kind='anchor'"),
         ([[0, 1, 2]], {"counts": [[1, 2, -1]]}, "weights"),
-        ([[0, 1, 2]], {"counts": [1, 2, 3]}, "counts"),
         ([[0, 1, 2]], {"person": [1, 2]}, "person"),
         ([[0, 1, 2]], {"seconds": ["a"]}, "seconds"),
         ([[0, 1, 2]], {"catch_passed": [1, 0]}, "catch_passed"),
@@ -257,13 +229,10 @@ def test_a_kind_is_stated_once(tmp_path):
 @pytest.mark.parametrize(
     ("content", "error", "noun"),
     [
-        (b" \n\n", FileError, "lines"),
         (b"0 1 two\n", FileError, "numbers"),
         (b"0 1 2\n\n0 1\n", FileError, "line 3: expected 3 numbers, found 2"),
         (b"\xff\xfe\x00\x01", FileError, "damaged"),
         (b"0 1 2.5\n", DataError, "float64"),
-        (b"0 1 99999999999999999999\n", DataError, "float64"),
-        (b"0 1 1\n", DataError, "repeats"),
     ],
 )
 def test_a_bad_text_is_named(tmp_path, content, error, noun):

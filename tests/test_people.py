@@ -85,12 +85,15 @@ def test_whole_weights_are_copies(kind):
 
 
 def test_what_is_not_known_is_not_told():
-    """Without repeated questions agreement is NaN, without times, catch trials and a model there are no columns."""
+    """Without repeated questions agreement is NaN, as is the share of catch trials of who had none; else no columns."""
     answers = simulated("anchor", shared=False)
     bare = people(Answers(answers.objects, kind="anchor", person=answers.person))
     assert list(bare) == ["answers", "shared", "agreement", "odds"]
     assert bare["agreement"].isna().all()
     assert not bare[["shared", "odds"]].any(axis=None)
+    some = replace(answers, catch_passed=answers.catch_passed[24:], catch_person=answers.catch_person[24:])
+    assert np.isnan(people(some)["catch"][0])
+    assert people(some)["catch_trials"].tolist() == [0] + 29 * [24]
     with pytest.raises(DataError, match="who gave them"):
         people(Answers(answers.objects, kind="anchor"))
 
@@ -118,18 +121,6 @@ def test_where_no_question_is_shared_a_model_tells():
     of_11 = (answers.person == 11) & ~np.isnan(credit)
     assert found["model"][11] == pytest.approx(credit[of_11].mean())
     assert found.index[found["odds"] > convicting(Q)].tolist() == [0, 1, 2]
-
-
-def test_a_query_is_a_rule():
-    """Persons who meet a query of the table are selected with their answers; of a person without catch trials none."""
-    answers = simulated("odd-one-out", faulty=3)
-    answers = replace(answers, catch_passed=answers.catch_passed[24:], catch_person=answers.catch_person[24:])
-    found = people(answers)
-    assert np.isnan(found["catch"][0])
-    assert found["catch_trials"].tolist() == [0] + 29 * [24]
-    assert found.query("catch < 0.7 and fast >= 0.5").index.tolist() == [1, 2]
-    kept = answers.select(np.isin(answers.person, found.query("catch >= 0.7").index))
-    assert (kept.n_people, len(kept)) == (27, 27 * EACH)
 
 
 @kinds

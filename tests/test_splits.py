@@ -34,80 +34,50 @@ def test_an_answer_trains_is_held_out_or_is_dropped():
         assert 0 < heldout.sum() < train.sum()
 
 
+ONE = Answers.from_array([[0, 1, 2]], person=["ann"])
+
+
 @pytest.mark.parametrize(
-    ("n", "folds", "seed", "sentence"),
+    ("split", "sentence"),
     [
-        (9, 1, 0, "allow 2 to 3"),
-        (9, 4, 0, "folds is 4 but 9 objects allow 2 to 3"),
-        (9, 3, -1, "seed is -1"),
-        (9, 3, 2**32, "seed is 4294967296"),
+        (lambda: object_folds(9, 1, 0), "allow 2 to 3"),
+        (lambda: object_folds(9, 4, 0), "folds is 4 but 9 objects allow 2 to 3"),
+        (lambda: object_folds(9, 3, -1), "seed is -1"),
+        (lambda: object_folds(9, 3, 2**32), "seed is 4294967296"),
+        (lambda: split_answers(ONE, 9, folds=3, fold=-1), r"fold is -1 but there are 3 folds \(valid 0..2\)"),
+        (lambda: split_answers(ONE, 9, folds=3, fold=3), "fold is 3"),
+        (lambda: split_persons(ONE), "1 persons allow 2 to 1"),
+        (lambda: local_blocks(1, 3), "there is 1 local image"),
+        (lambda: local_blocks(9, 2), "block_size is 2"),
     ],
 )
-def test_folds_that_cannot_be_are_refused(n, folds, seed, sentence):
-    """Too few or too many folds and seeds that RandomState does not take are refused."""
+def test_what_cannot_be_split_is_refused(split, sentence):
+    """Too few or too many parts, a part that does not exist, seeds that RandomState does not take, blocks of one."""
     with pytest.raises(ParameterError, match=sentence):
-        object_folds(n, folds, seed)
+        split()
 
 
-@pytest.mark.parametrize("fold", [-1, 3])
-def test_a_fold_that_does_not_exist_is_refused(fold):
-    """The held-out fold must be one of 0 to folds - 1."""
-    with pytest.raises(ParameterError, match=rf"fold is {fold} but there are 3 folds \(valid 0..2\)"):
-        split_answers(Answers.from_array([[0, 1, 2]]), 9, folds=3, fold=fold)
-
-
-@pytest.mark.parametrize(("n", "block_size"), [(1000, 1024), (1024, 1024), (1025, 1024), (7, 3), (2, 3), (5000, 999)])
+@pytest.mark.parametrize(("n", "block_size"), [(1000, 1024), (1025, 1024), (7, 3), (2, 3), (31, 6), (5000, 999)])
 def test_blocks_are_nearly_equal_and_drop_nothing(n, block_size):
     """Local images are permuted with the seed and cut into ceil(n / block_size) blocks whose sizes differ by one."""
     blocks = local_blocks(n, block_size, seed=7)
     sizes = [len(block) for block in blocks]
     assert len(blocks) == -(-n // block_size)
-    assert max(sizes) <= block_size
+    assert 2 <= min(sizes) <= max(sizes) <= block_size
     assert max(sizes) - min(sizes) <= 1
     np.testing.assert_array_equal(np.concatenate(blocks), np.random.RandomState(7).permutation(n))
 
 
-@pytest.mark.parametrize(("n", "block_size", "sentence"), [(1, 3, "there is 1 local image"), (9, 2, "block_size is 2")])
-def test_blocks_that_compare_nothing_are_refused(n, block_size, sentence):
-    """A single image, or blocks that could hold a single one, compare nothing and are refused."""
-    with pytest.raises(ParameterError, match=sentence):
-        local_blocks(n, block_size)
-
-
-@pytest.mark.parametrize("n", range(3, 40))
-def test_no_block_is_left_with_one_image(n):
-    """Every block of every allowed size holds at least two images."""
-    assert min(len(block) for size in range(3, 10) for block in local_blocks(n, size)) >= 2
-
-
-def test_local_blocks_refuse_a_seed_out_of_range():
-    """Blocks refuse the seeds that folds refuse, with the same sentence."""
-    with pytest.raises(ParameterError, match="seed is -1"):
-        local_blocks(10, 5, -1)
-
-
-def test_two_parts_are_the_fewest():
-    """Objects and persons may be split into two parts, not into one."""
-    assert [len(part) for part in object_folds(9, 2)] == [5, 4]
-    given = Answers.from_array(np.tile([0, 1, 2], (4, 1)), person=["ann", "ann", "bob", "cem"])
-    train, heldout = split_persons(given, folds=2, fold=1)
-    assert heldout.any()
-    assert (train == ~heldout).all()
-    with pytest.raises(ParameterError, match="3 persons allow 2 to 3"):
-        split_persons(given, folds=1)
-
-
 def test_folds_are_three_with_the_seed_42_unless_said_otherwise():
-    """The defaults are those of the paper's protocol: fold 0 of 3, seed 42, for objects, persons and local blocks."""
-    np.testing.assert_array_equal(np.concatenate(local_blocks(30, 9)), np.random.RandomState(42).permutation(30))
-    rng, stated = np.random.default_rng(1), {"folds": 3, "fold": 0, "seed": 42}
-    answers = np.array([rng.permutation(30)[:3] for _ in range(200)])
-    given = Answers.from_array(answers, person=rng.integers(0, 12, size=200))
-    np.testing.assert_array_equal(split_answers(given, 30), split_answers(given, 30, **stated))
-    np.testing.assert_array_equal(split_persons(given), split_persons(given, **stated))
-    other = {**stated, "seed": 43}
-    assert (split_answers(given, 30)[0] != split_answers(given, 30, **other)[0]).any()
-    assert (split_persons(given)[0] != split_persons(given, **other)[0]).any()
+    """The defaults are those of the paper's protocol: fold 0 of 3, seed 42; persons are split as objects are."""
+    permuted = np.random.RandomState(42).permutation(30)
+    np.testing.assert_array_equal(np.concatenate(local_blocks(30, 9)), permuted)
+    np.testing.assert_array_equal(object_folds(30)[0], permuted[:10])
+    person = np.arange(200) % 30
+    given = Answers.from_array(np.tile([0, 1, 2], (200, 1)), person=person)
+    train, heldout = split_persons(given)
+    assert set(person[heldout]) == set(permuted[:10])
+    assert (train == ~heldout).all()
 
 
 def test_a_fold_holds_out_objects_and_local_images_together():
