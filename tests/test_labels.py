@@ -28,32 +28,19 @@ def test_labels_are_integers_or_names_from_either_file(tmp_path):
         found[0] = found[1]  # a copy, not a map of the file
 
 
-@pytest.mark.parametrize(
-    "values",
-    [np.array([1.0, 2.0]), np.array([[1, 2], [3, 4]]), np.array(5), np.array([True, False]), np.array([b"a", b"b"])],
-    ids=["float", "matrix", "scalar", "bool", "bytes"],
-)
+@pytest.mark.parametrize("values", [[1.0, 2.0], [[1, 2], [3, 4]], 5, [True, False], [b"a", b"b"]])
 def test_what_is_no_integer_or_name_a_row_is_refused(values):
     """Fractions, matrices, single values, truth values and bytes are no labels."""
     with pytest.raises(DataError, match="labels"):
-        check_labels(values)
+        check_labels(np.array(values))
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "error", "noun"),
-    [
-        ("y.txt", "1\n2\n", DataError, "2 labels"),
-        ("y.txt", "\n\n", DataError, "labels"),
-        ("y.txt", "", FileError, "empty"),
-        ("none.txt", None, FileError, "exist"),
-    ],
-)
-def test_a_bad_file_of_labels_is_named(tmp_path, name, content, error, noun):
-    """Another number of labels than rows, none at all and a missing file are refused in a sentence with the file."""
-    if content is not None:
-        (tmp_path / name).write_text(content)
-    with pytest.raises(error, match=rf"{name}.*{noun}"):
-        load_labels(tmp_path / name, 3)
+@pytest.mark.parametrize(("content", "error", "noun"), [("1\n2\n", DataError, "2 labels"), ("", FileError, "empty")])
+def test_a_bad_file_of_labels_is_named(tmp_path, content, error, noun):
+    """Another number of labels than rows, and none at all, are refused in a sentence with the file."""
+    (tmp_path / "y.txt").write_text(content)
+    with pytest.raises(error, match=rf"y\.txt.*{noun}"):
+        load_labels(tmp_path / "y.txt", 3)
 
 
 @pytest.mark.parametrize(
