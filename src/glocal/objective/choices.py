@@ -51,7 +51,6 @@ class ChoiceLoss:
         The candidate pairs of every answer, as columns of `objects`, the chosen one first: k of them.
     weights : (t,) float64 or None
         None for 1 each.
-    workers : Workers
 
     Notes
     -----

@@ -199,12 +199,7 @@ def _from_rows(k: int) -> Callable[..., None]:
 class Compiled:
     """The pass through the Gram matrix, over answers ordered so that the touched parts of S and G stay in cache.
 
-    Parameters
-    ----------
-    objects, pairs, shares, n
-        As in numpy's pass.
-    workers : Workers
-        Each thread keeps an n × n gradient of its own.
+    Parameters are those of numpy's pass; each thread keeps an n × n gradient of its own.
     """
 
     def __init__(
@@ -245,12 +240,7 @@ class Compiled:
 class Gathered:
     """The pass from the rows of the embedding, in memory linear in objects and answers.
 
-    Parameters
-    ----------
-    objects, pairs, shares, n
-        As in `Compiled`.
-    workers : Workers
-        Each thread keeps a product (G + Gᵀ) Y of its own.
+    Parameters are those of `Compiled`; each thread keeps a product (G + Gᵀ) Y of its own.
     """
 
     def __init__(

@@ -32,8 +32,6 @@ class Objective:
 
     Parameters
     ----------
-    choices : ChoiceLoss
-    local : LocalLoss or None
     alpha, lmbda : float
         α, 0 to below 1, and λ.
     mix : float
@@ -89,7 +87,6 @@ class LocalLoss:
         Standardized features of the local images, one array a block.
     tau : float
         Temperature τ > 0.
-    workers : Workers
 
     References
     ----------

@@ -29,15 +29,7 @@ class Pass(NamedTuple):
 class Plain:
     """The pass over few answers in numpy: gather from S, softmax, scatter to G.
 
-    Parameters
-    ----------
-    objects, pairs
-        As in `ChoiceLoss`.
-    shares : (t,) array
-        Weights that sum to 1, in the dtype of the computation.
-    n : int
-        Rows of X.
-    workers : Workers
+    `shares` are weights that sum to 1, in the dtype of the computation; n is the number of rows of X.
     """
 
     def __init__(

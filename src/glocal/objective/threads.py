@@ -55,13 +55,7 @@ class Workers:
     def of(cls, shape: tuple[int, ...], answers: int, blocks: Iterable[int], most: int) -> Workers:
         """One thread for each half a billion operations of an evaluation, at most `most`.
 
-        Parameters
-        ----------
-        shape : (int, int)
-            Objects and dimensions.
-        answers : int
-        blocks : integers
-            Local images in each block.
+        `shape` is of X, and `blocks` are the numbers of local images in each block.
         """
         (n, p), sizes = shape, list(blocks)
         products = sum(rows * p * p + rows * rows * p for rows in (n, *sizes))

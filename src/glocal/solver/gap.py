@@ -128,7 +128,6 @@ def best_scale(choices: ChoiceLoss, Z: Float[np.ndarray, "n q"], cost: float = 0
 
     Parameters
     ----------
-    choices : ChoiceLoss
     Z : (n, q) array
         An embedding of the objects; X for the scale of the identity.
     cost : float

@@ -52,7 +52,6 @@ def minimise_naive(
 
     Parameters
     ----------
-    choices : ChoiceLoss
     lmbda : float
         0 < λ < lambda_max.
     moments, tol, max_evaluations, on_step
@@ -136,9 +135,4 @@ def _with_escape(
 
 def counted_on(on_step: OnStep | None, before: int) -> OnStep | None:
     """The same progress, counted on from so many evaluations."""
-
-    def on(done: int, at: Evaluation) -> None:
-        assert on_step is not None
-        on_step(before + done, at)
-
-    return None if on_step is None else on
+    return None if on_step is None else lambda done, at: on_step(before + done, at)
