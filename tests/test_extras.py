@@ -1,8 +1,9 @@
-"""Libraries of the extras: asked for before the work, and said in one sentence where they cannot be had."""
+"""What glocal brings with it: libraries of the extras, versions that were tried, and nothing that asks the network."""
 
 import importlib
 import os
 import re
+import socket
 import subprocess
 import sys
 import tomllib
@@ -10,18 +11,41 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from glocal import errors
 from glocal.cli.app import execute
-from glocal.errors import MissingDependencyError
+from glocal.errors import GLocalWarning, MissingDependencyError
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 
 
 def test_the_packages_and_extras_named_are_those_of_the_project():
     """Each package that a sentence names is in the extra that it names, or a dependency where it names none."""
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for extra, modules in [*errors._EXTRAS.items(), ("report", "PIL")]:
-        offered = {re.split(r"[^\w-]", line)[0] for line in project["optional-dependencies"][extra]}
+        offered = {Requirement(line).name for line in EXTRAS[extra]}
         assert {errors._PACKAGES.get(name, name.replace("_", "-")) for name in modules.split()} <= offered
+
+
+def pins(name):
+    """The versions in constraints/NAME.txt."""
+    lines = (ROOT / "constraints" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    found = (line.split(" ;")[0].split("==") for line in lines if not line.startswith("#"))
+    return {canonicalize_name(package): Version(version.strip()) for package, version in found}
+
+
+def test_the_lowest_versions_are_those_that_were_tried():
+    """constraints/oldest.txt has each requirement at its lowest version, newest.txt at one that is allowed."""
+    oldest, newest = pins("oldest"), pins("newest")
+    extras = [deps for extra, deps in EXTRAS.items() if extra not in ("docs", "dev")]
+    for one in (Requirement(text) for deps in [PROJECT["dependencies"], *extras] for text in deps):
+        (lowest,) = (Version(part.version) for part in one.specifier if part.operator == ">=")
+        assert oldest[canonicalize_name(one.name)] == lowest, f"{one}: make locks"
+        assert newest[canonicalize_name(one.name)] in one.specifier, f"{one}: make locks"
 
 
 @pytest.mark.parametrize(
@@ -79,3 +103,23 @@ def test_a_missing_extra_is_said_before_the_work(tmp_path, monkeypatch, capsys, 
     assert execute(command.split()) == 1
     assert re.search(rf"needs {missing}, which is not installed.*'glocal\[", capsys.readouterr().err)
     assert {path.name for path in tmp_path.iterdir()} == {"x.npy", "t.npy"}
+
+
+def test_nothing_is_asked_of_the_network(tmp_path, monkeypatch):
+    """A fit with a held-out fold, an evaluation and an application open no connection and look up no name."""
+    asked = []
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, lambda self, *address: asked.append(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *address, **options: asked.append(address))
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 6))
+    answers = np.array([rng.permutation(30)[:3] for _ in range(400)])
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "t.npy", answers)
+    given = ["--features", str(tmp_path / "x.npy"), "--triplets", str(tmp_path / "t.npy")]
+    out, applied = str(tmp_path / "t.npz"), str(tmp_path / "z.npy")
+    with pytest.warns(GLocalWarning):  # random answers are overfitted
+        assert execute(["fit", *given, "--method", "global", "--holdout", "3", "--out", out]) == 0
+    assert execute(["evaluate", "odd-one-out", *given, "--transform", out]) == 0
+    assert execute(["apply", out, str(tmp_path / "x.npy"), "--out", applied]) == 0
+    assert asked == []
