@@ -230,7 +230,7 @@ def test_a_kind_is_stated_once(tmp_path):
     ("content", "error", "noun"),
     [
         (b"0 1 two\n", FileError, "numbers"),
-        (b"0 1 2\n\n0 1\n", FileError, "line 3: expected 3 numbers, found 2"),
+        (b"0 1 2\n\n0 1\n", FileError, "from 3 to 2 at row 2"),
         (b"\xff\xfe\x00\x01", FileError, "damaged"),
         (b"0 1 2.5\n", DataError, "float64"),
     ],

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features, object_name
@@ -16,20 +16,10 @@ from glocal.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """Answers that name rows of one feature matrix, and what the join cost.
-
-    Parameters
-    ----------
-    answers : Answers
-        Indices are rows of the features.
-    kept : (t,) bool
-        Which of the given answers survived.
-    n_dropped : int
-        Answers with an object that has no features.
-    """
+    """Answers as rows of the features, which of those given survived, and how many have an object without features."""
 
     answers: Answers
-    kept: np.ndarray
+    kept: Bool[np.ndarray, " t"]
     n_dropped: int
 
 

@@ -50,13 +50,13 @@ def check_rdms(rdms: np.ndarray, source: str = "RDM") -> Float[np.ndarray, "peop
         Another shape, fewer than 3 objects, infinite, asymmetric, a diagonal that is not 0, fewer than 3 pairs or a
         constant RDM.
     """
-    if rdms.ndim not in (2, 3) or rdms.shape[-1] != rdms.shape[-2] or rdms.dtype.kind not in "fiu" or 0 in rdms.shape:
+    n = rdms.shape[-1] if rdms.ndim in (2, 3) and len(rdms) else 0
+    if rdms.shape[-2:] != (n, n) or rdms.dtype.kind not in "fiu":
         raise DataError(
             f"{source} holds {rdms.dtype} of shape {rdms.shape}; an RDM must be real numbers of shape (n, n), or "
             "(people, n, n)."
         )
-    rdms = np.array(rdms.reshape(-1, *rdms.shape[-2:]), dtype=np.float64)
-    n = rdms.shape[-1]
+    rdms = np.array(rdms.reshape(-1, n, n), dtype=np.float64)
     if n < 3 or np.isinf(rdms).any():
         raise DataError(
             f"{source} is about {n} objects and has {np.isinf(rdms).sum()} infinite values; at least 3 objects and "

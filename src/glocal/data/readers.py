@@ -86,24 +86,18 @@ def _npz(path: PathLike) -> np.ndarray:
 def _torch(path: PathLike) -> np.ndarray:
     torch = needed("torch", f"features file {path}")
     with reading(path, "features", _FIX) as file:
-        loaded = _tensors(file)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch warns of foreign pickles before it refuses them
+                loaded = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # NOTE its message advises to load the file unsafely
+            reason = "it holds something other than tensors and plain values, which is never loaded"
+            raise ValueError(reason) from error
         if isinstance(loaded, dict):
             tensors = {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
             loaded = tensors[_chosen(file, {key: tuple(value.shape) for key, value in tensors.items()})]
         _check_size(file, loaded.numel() * loaded.element_size())
         return np.asarray((loaded.float() if loaded.dtype == torch.bfloat16 else loaded).detach())
-
-
-def _tensors(file: Path) -> Any:
-    """What ``torch.save`` wrote, if it is tensors and plain values."""
-    import torch
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of foreign pickles before it refuses them
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # NOTE its message advises to load the file unsafely
-        raise ValueError("it holds something other than tensors and plain values, which is never loaded") from error
 
 
 def _safetensors(path: PathLike) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.errors import DataError, DataWarning, FileError
+from glocal.errors import DataError, DataWarning
 from glocal.files import PathLike, read_npy, read_npz, reading
 
 if TYPE_CHECKING:
@@ -40,23 +40,13 @@ def read_numbers(path: PathLike, *, what: str) -> np.ndarray:
     if Path(path).suffix.lower() == ".npy":
         return np.array(read_npy(path, what=what))
     with reading(path, what, "Save it with numpy.save, or as lines of numbers.") as file:
-        lines = [line.translate(_SEPARATORS) for line in file.read_text(encoding="utf-8-sig").split("\n")]
-        filled = [line for line in lines if line.strip()]
-        if not filled:
+        lines = file.read_text(encoding="utf-8-sig").translate(_SEPARATORS).split("\n")
+        if not any(map(str.strip, lines)):
             raise ValueError("it has no lines")
         try:
-            return np.loadtxt(filled, dtype=np.int64, ndmin=2)
+            return np.loadtxt(lines, dtype=np.int64, ndmin=2)
         except (ValueError, OverflowError):
-            _check_widths(lines, f"{what} file {file}")
-            return np.loadtxt(filled, dtype=np.float64, ndmin=2)
-
-
-def _check_widths(lines: list[str], source: str) -> None:
-    """Raise a FileError for the first line with another number of cells than the first one that has any."""
-    rows = [(number, len(line.split())) for number, line in enumerate(lines, start=1) if line.strip()]
-    for number, width in rows:
-        if width != rows[0][1]:
-            raise FileError(f"{source}, line {number}: expected {rows[0][1]} numbers, found {width}.")
+            return np.loadtxt(lines, dtype=np.float64, ndmin=2)
 
 
 def read_list(path: PathLike, *, what: str) -> np.ndarray:

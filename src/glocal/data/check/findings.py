@@ -104,20 +104,10 @@ def finding(check: str, message: object, **differing: Any) -> Finding:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What is checked together.
+    """What is checked together: features of objects and of local images, answers to fit, and held-out ones to score on.
 
-    Parameters
-    ----------
-    features : Features
-        Of the objects.
-    local : Features or None
-        Of the local images.
-    answers, heldout : Answers or None
-        Answers to fit, and those of another part, kept apart to score on.
-    object_ids : sequence of str, or None
-        The list that the answers index; None for the rows of the features.
-    order : (n,) int or None
-        The sort index that was applied to the answers.
+    `object_ids` is the list that the answers index, None for the rows of the features, and `order` the sort index that
+    was applied to them.
     """
 
     features: Features

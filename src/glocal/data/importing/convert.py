@@ -17,11 +17,6 @@ from glocal.data.tables import names_columns, read_numbers, read_table
 from glocal.errors import DataError, ParameterError
 from glocal.files import PathLike, file_sha256, read_lines, read_npz, reading
 
-RULE = (
-    "of one reference and one person, every two known similarities; the choice is the larger, its weight their "
-    "difference divided by the range of that person's similarities"
-)
-
 
 def import_answers(
     path: PathLike, format: str = "table", *, names: PathLike | Sequence[str] | None = None, **options: Any
@@ -137,10 +132,11 @@ def read_matrix(
     path: PathLike, *, values: Literal["similarity", "dissimilarity"] | None = None,
     names: Sequence[str] | None = None, limit: int = 1_000_000, seed: int = 42,
 ) -> Imported:  # fmt: skip
-    """One matrix (n, n), or one a person (people, n, n): choices by `RULE`, of which some are drawn above `limit`.
+    """One matrix (n, n), or one a person (people, n, n): of each reference and person, every two known similarities.
 
-    `values` says what it holds. NaN is a pair that is not known, the diagonal is not read, and equal similarities give
-    no choice. Names in the first line of a text are those of the objects.
+    The choice is the larger one, its weight their difference divided by the range of that person's similarities; equal
+    ones give no choice. Above `limit` some are drawn. `values` says what a matrix holds. NaN is a pair that is not
+    known, and the diagonal is not read. Names in the first line of a text are those of the objects.
     """
     if values not in ("similarity", "dissimilarity"):
         raise ParameterError(f"values is {values!r}; say what a matrix holds: similarity or dissimilarity.")
@@ -173,7 +169,7 @@ def read_matrix(
         names=names, person=person[unequal] if len(matrices) > 1 else None,
     )  # fmt: skip
     dropped = {"comparisons beyond the limit": int(ends[-1]) - len(row), "equal similarities": int((~unequal).sum())}
-    return Imported(answers, {reason: n for reason, n in dropped.items() if n}, {"pairs": RULE})
+    return Imported(answers, {reason: n for reason, n in dropped.items() if n})
 
 
 def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | None]:
