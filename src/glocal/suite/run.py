@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 _ARRAYS = ("values", "answers", "weights", "clusters")
-_NUMBERS = ("value", "low", "high", "n", "p", "p_holm")
-_PLACE = ["network", "task", "transform"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +48,13 @@ def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> Su
     """Score what has not been scored yet, compare the arms and write the folder of the suite.
 
     Arms are fitted without fold 0 of the objects, and scored on it: one fold, where a sweep scores all of them. The
-    folder has ``rows.jsonl``, ``table.csv``, ``suite.json`` (the plan, and where the rows come from), and
-    for each network and arm ``transforms/NETWORK/ARM.npz``, ``views/NETWORK/ARM.npz`` for a report, and
+    folder has ``rows.jsonl``, ``table.csv``, ``suite.json`` (the plan, and where the rows come from), and for each
+    network and arm ``transforms/NETWORK/ARM.npz``, ``views/NETWORK/ARM.npz`` for a report, and
     ``cells/NETWORK/ARM/TASK.npz``. A file of these holds the hash of all that it was made from, and is made again where
     that changes.
 
     Parameters
     ----------
-    plan : Plan
     out : path
         Folder of the suite.
     progress : function or None
@@ -179,7 +176,7 @@ def score_frame(scores: Iterable[Score]) -> pd.DataFrame:
 
     frame = pd.DataFrame([vars(score) for score in scores], columns=[field.name for field in fields(Score)])
     frame["network"] = frame["network"].fillna("")
-    for column in _NUMBERS:
+    for column in ("value", "low", "high", "n", "p", "p_holm"):
         frame[column] = pd.to_numeric(frame[column], errors="coerce")
     return frame
 
@@ -187,20 +184,19 @@ def score_frame(scores: Iterable[Score]) -> pd.DataFrame:
 def main_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """The first metric of each task, one row a network, task and arm, with `difference` and `p_holm` if compared.
 
-    A metric with other settings is another one. Of rows that were appended several times the last counts.
+    A metric with other settings is another one.
     """
-    plain = rows[~_is_difference(rows) & (rows["transform"] != PEOPLE)]
-    metric = plain["metric"].astype(str) + plain["settings"].astype(str)
-    first = metric.groupby(plain["task"], sort=False).transform("first")
-    main = plain[metric == first].drop_duplicates(subset=_PLACE, keep="last")
-    compared = differences(rows).assign(metric=lambda rows: rows["metric"].astype(str).str.removesuffix(DIFFERENCE))
-    compared = compared.rename(columns={"value": "difference"})[[*_PLACE, "metric", "difference", "p_holm"]]
-    return main.drop(columns=["p", "p_holm"]).merge(compared, on=[*_PLACE, "metric"], how="left")
+    gains, place = differences(rows), ["network", "task", "transform", "metric"]
+    plain = rows[(rows["transform"] != PEOPLE) & ~rows.index.isin(gains.index)]
+    metric = plain["metric"] + plain["settings"].astype(str)
+    main = plain[metric == metric.groupby(plain["task"], sort=False).transform("first")]
+    gains = gains.assign(metric=gains["metric"].str.removesuffix(DIFFERENCE), difference=gains["value"])
+    return main.drop(columns=["p", "p_holm"]).merge(gains[[*place, "difference", "p_holm"]], on=place, how="left")
 
 
 def differences(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of arm minus baseline, the last of each metric."""
-    return rows[_is_difference(rows)].drop_duplicates(subset=[*_PLACE, "metric"], keep="last")
+    """The rows of arm minus baseline."""
+    return rows[rows["metric"].str.endswith(DIFFERENCE)]
 
 
 def score_table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -224,7 +220,3 @@ def cell(row: dict[Any, Any]) -> str:
         return "-"
     interval = " (no interval)" if row["low"] != row["low"] else f" [{row['low']:.3f}, {row['high']:.3f}]"
     return f"{row['value']:.3f}{interval}" + ("*" if row["p_holm"] < 0.05 else "")
-
-
-def _is_difference(rows: pd.DataFrame) -> pd.Series[bool]:
-    return rows["metric"].astype(str).str.endswith(DIFFERENCE)
