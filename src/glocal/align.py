@@ -99,15 +99,11 @@ def align(
     Raises
     ------
     DataError
-        Images that cannot be read, answers that do not belong to them, or an error that the check found.
+        Images that cannot be read, answers that do not belong to them, or an error that the check found; what else it
+        finds is a DataWarning.
     ParameterError, FileError, MissingDependencyError
         `out` holds a sweep of other content, no such images or model, a library is missing, or no setting keeps so
         many neighbours: the same call with a lower `keep` fits nothing again.
-
-    Warns
-    -----
-    DataWarning
-        What the check found besides errors.
     """
     for module in ("jinja2", "altair", "vl_convert"):
         needed(module, "the page")

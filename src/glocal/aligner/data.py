@@ -60,11 +60,6 @@ class FitData:
         takes all.
     n_dropped : int
         Answers lost in the join, for the record.
-
-    Raises
-    ------
-    ParameterError
-        A value outside its range.
     """
 
     features: Features

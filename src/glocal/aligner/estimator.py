@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from glocal.aligner.arm import Arm
-from glocal.aligner.data import Blocks, FitData
+from glocal.aligner.data import FitData
 from glocal.aligner.fitting import Solver, fit
 from glocal.data.answers import Answers
 from glocal.data.features import Features, as_matrix
@@ -141,10 +141,8 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         given = self.get_params()
         chosen = any(given[name] is not None for name in Arm.model_fields)
         arm = Arm.of(given, local=local is not None) if chosen else None
-        data = FitData(
-            Features(rows, None, "X"), _answers(y if answers is None else answers, sample_weight), local,
-            **{name: given[name] for name in Blocks.model_fields},
-        )  # fmt: skip
+        asked = _answers(y if answers is None else answers, sample_weight)
+        data = FitData(Features(rows, None, "X"), asked, local, block_size=self.block_size, seed=self.seed)
         found = fit(data, arm, self.solver, keep=self.keep)
         self.transform_ = found.transform
         self.record_ = found.record
@@ -157,17 +155,10 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_rows(self.transform_, rows)
         return self.transform_.apply(X if hasattr(X, "detach") else rows)
 
-    def score(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Float[np.ndarray, " t"] | None = None,
-        *,
-        similarity: str = "cosine",
-    ) -> float:
-        """Agreement (a fraction, ties shared) of the transformed X with answers that name rows of X."""
+    def score(self, X: Any, y: Any, sample_weight: Float[np.ndarray, " t"] | None = None) -> float:
+        """Agreement (a fraction, ties shared) of the transformed X, by cosine, with answers that name rows of X."""
         Z = np.asarray(as_matrix(self.transform(X)))
-        return odd_one_out(Z, _answers(y, sample_weight), similarity=similarity, interval=False).accuracy
+        return odd_one_out(Z, _answers(y, sample_weight), interval=False).accuracy
 
     def _validated(self, X: Any, **how: Any) -> np.ndarray:
         """X as scikit-learn checks it; a tensor without its graph, bfloat16 as float32."""

@@ -95,25 +95,19 @@ def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:
     return used
 
 
-def _result(record: FitRecord) -> list[str]:
+def _result(record: FitRecord) -> Iterator[str]:
     """Agreement and neighbours kept of objects and images that the fit has not seen, measured or expected."""
-    lines = []
+    told = "{}: agreement {:.3f} -> {}, neighbours kept {} (the {} nearest of {} {})".format
     if record.holdout is not None:
         held = record.holdout["heldout"]
-        agreement = interval(held["accuracy_cosine"], held["low"], held["high"])
-        lines.append(
-            f"measured on {held['n']} held-out answers: agreement {held['original_accuracy_cosine']:.3f} -> "
-            f"{agreement}, neighbours kept {held['neighbours_kept']:.3f} (the {held['k']} nearest of "
-            f"{held['n_images']} held-out images)"
-        )
+        where = f"measured on {held['n']} held-out answers"
+        after = interval(held["accuracy_cosine"], held["low"], held["high"])
+        before, kept = held["original_accuracy_cosine"], f"{held['neighbours_kept']:.3f}"
+        yield told(where, before, after, kept, held["k"], held["n_images"], "held-out images")
     if (dial := record.keep) is not None:
-        at = dial["expected"]
-        lines.append(
-            f"expected on new objects: agreement {dial['original']['agreement']:.3f} -> {at['agreement']:.3f} ± "
-            f"{at['agreement_error']:.3f}, neighbours kept {at['kept']:.3f} ± {at['kept_error']:.3f} (the {dial['k']} "
-            f"nearest of {dial['candidates']} {dial['of']})"
-        )
-    return lines
+        at, before = dial["expected"], dial["original"]["agreement"]
+        after, kept = (f"{at[name]:.3f} ± {at[f'{name}_error']:.3f}" for name in ("agreement", "kept"))
+        yield told("expected on new objects", before, after, kept, dial["k"], dial["candidates"], dial["of"])
 
 
 def _fitted(record: FitRecord) -> str:
