@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from glocal import Aligner, Answers, Exact, odd_one_out
-from glocal.errors import DataError, DataWarning, NotConvergedWarning, ParameterError
+from glocal.errors import DataError, DataWarning, ParameterError
 
 EXEMPT: dict[str, str] = {}  # a check and why it does not apply: none, for answers made up from the rows suit them all
 
@@ -132,23 +132,18 @@ def test_it_works_in_a_pipeline(world, as_a_user):
     assert pipeline.score(X[~few], labels[~few]) > plain.score(X[~few], labels[~few]) + 0.02
 
 
-def test_tensors_and_tables_are_fitted(world, as_a_user):
+@pytest.mark.filterwarnings("ignore::glocal.errors.NotConvergedWarning")
+def test_tensors_are_fitted(world, as_a_user):
     """Features as bfloat16 tensors or tensors with a graph are fitted as what they hold, and come back as tensors."""
     torch = pytest.importorskip("torch")
     X, answers = world.objects.matrix, world.answers.objects
-    wanted = Aligner("global", solver=Exact(max_evaluations=3)).fit
-    with pytest.warns(NotConvergedWarning):
-        by_array = wanted(X, answers).transform_.weights
-    tensor = torch.tensor(X, requires_grad=True)
-    with pytest.warns(NotConvergedWarning):
-        by_tensor = wanted(tensor, answers).transform_.weights
+    tensor, aligner = torch.tensor(X, requires_grad=True), Aligner("global", solver=Exact(max_evaluations=3))
+    by_array, by_tensor = (aligner.fit(rows, answers).transform_.weights for rows in (X, tensor))
     np.testing.assert_array_equal(by_tensor, by_array)
-    with pytest.warns(NotConvergedWarning):
-        rounded = wanted(tensor.bfloat16(), answers)
-    Z = rounded.transform(tensor.bfloat16())
+    Z = aligner.fit(tensor.bfloat16(), answers).transform(tensor.bfloat16())
     assert (type(Z), Z.dtype) == (torch.Tensor, torch.bfloat16)
-    np.testing.assert_allclose(Z.detach().float().numpy(), rounded.transform(X), atol=0.2)
-    assert rounded.score(tensor, answers) == pytest.approx(rounded.score(X, answers), abs=1e-3)
+    np.testing.assert_allclose(Z.detach().float().numpy(), aligner.transform(X), atol=0.2)
+    assert aligner.score(tensor, answers) == pytest.approx(aligner.score(X, answers), abs=1e-3)
 
 
 @pytest.mark.parametrize(

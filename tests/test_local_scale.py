@@ -1,11 +1,12 @@
 """Local images of any number: read from the disk, and only as many blocks as the fit needs."""
 
+from dataclasses import replace
+
 import numpy as np
 import processes
 import pytest
-from fits import fit_arm
 
-from glocal.aligner import FitData
+from glocal.aligner import Arm, FitData, fit
 from glocal.data.features import Features
 from glocal.data.splits import local_blocks
 from glocal.data.world import simulated_world
@@ -27,35 +28,21 @@ def many():
     )
 
 
-@pytest.mark.parametrize("most", [3, 99])
-def test_a_mapped_file_gives_the_first_blocks(tmp_path, many, most, monkeypatch):
-    """The blocks are bitwise the first of a matrix standardized whole, and what is hashed are their rows."""
-    whole = many.objects.standardization(many.local.matrix, "float32")
-    drawn = local_blocks(len(whole), 30, 42)[:most]
-    local = Features.load(write(tmp_path, many.local.matrix))
-    assert len(FitData(many.objects, many.answers, local, block_size=30).blocks) == 16
-    monkeypatch.setattr("glocal.aligner.data.MOST_BLOCKS", most)
-    data = FitData(many.objects, many.answers, local, block_size=30)
-    found = data.local_rows("float32")
-    assert [block.dtype for block in found] == [np.float32] * len(drawn)
-    for block, rows in zip(found, drawn, strict=True):
+def test_the_first_16_blocks_of_a_mapped_file_are_used_and_checked(tmp_path, many):
+    """They are bitwise those of a matrix standardized whole; what is hashed, and checked for NaN, are their rows."""
+    drawn, X = local_blocks(1200, 30, 42), many.local.matrix.copy()
+    X[drawn[16][3]] = np.nan
+    data = FitData(many.objects, many.answers, Features.load(write(tmp_path, X)), block_size=30)
+    whole, found = many.objects.standardization(X, "float32"), data.local_rows("float32")
+    assert [block.dtype for block in found] == [np.float32] * 16
+    for block, rows in zip(found, drawn[:16], strict=True):
         np.testing.assert_array_equal(block, whole[rows])
-    used = many.local.matrix[np.sort(np.concatenate(drawn))]
-    assert data.hashes(local=True)["local_features"] == array_sha256(used)
-
-
-def test_only_used_rows_are_checked(tmp_path, many, monkeypatch):
-    """NaN in a block that is not used does not matter; in a used one it is reported with its row."""
-    drawn = local_blocks(1200, 30, 42)
-    X = many.local.matrix.copy()
-    X[drawn[5][3]] = np.nan
-    options = {"local_features": Features.load(write(tmp_path, X)), "block_size": 30, "max_evaluations": 200}
-    monkeypatch.setattr("glocal.aligner.data.MOST_BLOCKS", 5)
-    fit = fit_arm(many.objects, many.answers, **options)
-    assert (fit.record.n_local_blocks, fit.record.n_local) == (5, 150)
-    monkeypatch.setattr("glocal.aligner.data.MOST_BLOCKS", 6)
-    with pytest.raises(DataError, match=f"row {drawn[5][3]}, column 0"):
-        fit_arm(many.objects, many.answers, **options)
+    assert data.hashes(local=True)["local_features"] == array_sha256(X[np.sort(np.concatenate(drawn[:16]))])
+    record = fit(data, Arm("glocal")).record
+    assert (record.n_local_blocks, record.n_local) == (16, 480)
+    X[drawn[15][3]] = np.nan
+    with pytest.raises(DataError, match=f"row {drawn[15][3]}, column 0"):
+        fit(replace(data, local_features=Features.load(write(tmp_path, X))), Arm("glocal"))
 
 
 CODE = """
