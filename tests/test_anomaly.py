@@ -159,7 +159,6 @@ def test_a_class_missing_in_the_test_is_left_out_aloud():
 TRAIN, LABELS, TEST, TRUTH = simulated(1)
 BAD = {
     "an unknown mode": ({"mode": "best"}, "mode"),
-    "no neighbour": ({"k": 0}, "k is 0"),
     "more neighbours than images": ({"k": 31}, "class 0 has 30"),
     "other columns": ({"test": TEST[:, :5]}, "columns"),
     "labels of two kinds": ({"test_labels": TRUTH.astype(str)}, "names"),

@@ -160,8 +160,6 @@ Y = np.repeat(np.arange(4), 6)
 ROWS = np.random.default_rng(0).normal(size=(24, 5))
 BAD = {
     "an unknown probe": ({"probe": "svm"}, "probe"),
-    "no shot": ({"shots": 0}, "shots"),
-    "no draw": ({"draws": 0}, "draws"),
     "a bad seed": ({"seed": -1}, "seed"),
     "fewer images than shots": ({"shots": 7}, "shots"),
     "one class": ({"y_train": 0 * Y, "y_test": 0 * Y}, "1 class"),

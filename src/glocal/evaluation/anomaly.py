@@ -169,8 +169,6 @@ def _nearest(
     from sklearn.neighbors import NearestNeighbors
 
     sizes = np.bincount(own)
-    if k < 1:
-        raise ParameterError(f"k is {k}; at least 1 neighbour is needed.")
     if sizes.min() < k:
         raise DataError(
             f"class {classes[sizes.argmin()]} has {sizes.min()} training images, fewer than k = {k}. Lower k, add "

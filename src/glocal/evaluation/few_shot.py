@@ -139,8 +139,6 @@ def draw_episodes(labels: np.ndarray, shots: int, draws: int = 5, seed: int = 42
     whose stream never changes, and takes the first: a draw does not depend on how many others are asked for, and fewer
     shots are a part of more.
     """
-    if shots < 1 or draws < 1:
-        raise ParameterError(f"shots is {shots} and draws is {draws}; both must be at least 1.")
     check_seed(seed)
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if counts.min() < shots:

@@ -126,13 +126,12 @@ def _section(number: int, run: Run, charts: dict[str, dict[str, Any]], pictures:
 
 def _scores(run: Run) -> dict[str, Any]:
     """Arms × tasks: for each network and arm the cells by task, and whether one is better or worse by `direction`."""
-    lines: dict[tuple[str, str], dict[str, tuple[str, str]]] = {}
     main = main_rows(run.rows)
-    for row in main.to_dict("records"):
-        line = lines.setdefault((str(row["network"]), str(row["transform"])), {})
-        line[str(row["task"])] = (cell(row).rstrip("*"), direction(row))
-    tasks = list(dict.fromkeys(map(str, main["task"])))
-    return {"tasks": tasks, "lines": list(lines.items()), "networks": len({network for network, _ in lines}) > 1}
+    lines = [
+        (place, {row["task"]: (cell(row).rstrip("*"), direction(row)) for row in found.to_dict("records")})
+        for place, found in main.groupby(["network", "transform"], sort=False)
+    ]
+    return {"tasks": main["task"].unique().tolist(), "lines": lines, "networks": main["network"].nunique() > 1}
 
 
 def _policy(*scripts: str) -> str:
