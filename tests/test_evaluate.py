@@ -174,10 +174,6 @@ def test_breeds_trains_on_some_classes_and_tests_on_others(tmp_path, capsys):
     ("name", "given", "more", "code", "noun"),
     [
         ("odd-one-out", None, ("--baseline", "none.npz"), 1, "none.npz"),
-        ("odd-one-out", None, ("--out", "no/such/folder.jsonl"), 1, "folder"),
-        ("odd-one-out", None, ("--similarity", "l2"), 2, "similarity"),
-        ("rsa", "--features x.npy --rdm z.npy", (), 1, "shape"),
-        ("few-shot", None, ("--breeds", "entity99"), 2, "entity99"),
         ("anomaly", "--train x.npy --test test.npy", (), 2, "--train-labels"),
         ("anomaly", f"{SIDES} --anomalies others.npy", (), 2, "anomalies"),
         ("retrieval", "--queries x.npy --query-labels y.npy --gallery x.npy --gallery-labels y.npy", (), 2, "one file"),
