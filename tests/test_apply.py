@@ -210,15 +210,3 @@ def test_the_command_writes_rows_and_the_transform_of_queries(tmp_path, run, arr
     assert (code, "std 9" in err or "std 10" in err) == (0, True)
     before, after = (read(tmp_path / folder / "part-000.parquet", arrow)[1] for folder in "xz")
     np.testing.assert_allclose(after, LinearTransform.load(tmp_path / "r.npz")(before), rtol=1e-3, atol=1e-3)
-
-
-@pytest.mark.parametrize(("more", "said"), [(["--column", "x"], "--column"), (["--out", "z.zarr"], ".npy")])
-def test_options_that_do_not_fit_are_refused(tmp_path, monkeypatch, run, more, said):
-    """An option of Parquet for another file, and another kind of output, end with 2."""
-    monkeypatch.chdir(tmp_path)
-    np.save("x.npy", X)
-    TRANSFORM.save("t.npz")
-    code, out, err = run("apply", "t.npz", "x.npy", "--out", "z.npy", *more)
-    assert (code, out) == (2, "")
-    assert said in err
-    assert sorted(os.listdir()) == ["t.npz", "x.npy"]
