@@ -15,6 +15,7 @@ from glocal.cli.app import execute
 from glocal.data.answers import Answers
 from glocal.data.check import Case, diagnose
 from glocal.data.features import Features, object_name
+from glocal.data.importing import import_answers
 from glocal.data.tables import read_list
 from glocal.data.world import simulated_world
 from glocal.errors import DataWarning
@@ -94,14 +95,12 @@ def run(*arguments):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """Features with names, answers about them in the order of a list of the objects, and local images."""
-    world = simulated_world(n_superordinate=5, n_category=6, n_object=5, n_local=150, n_triplets=6000, seed=2)
-    rows = np.random.default_rng(0).permutation(len(world.objects))
-    np.save(tmp_path / "features.npy", world.objects.matrix[rows])
-    (tmp_path / "file_names.txt").write_text("".join(f"images/{name}.jpg\n" for name in world.objects.names))
-    (tmp_path / "ids.txt").write_text("\n".join(world.objects.names))
-    np.save(tmp_path / "triplets.npy", world.answers.relabel(np.argsort(rows))[0].objects)
+def folder(small, tmp_path):
+    """The small world in files."""
+    np.save(tmp_path / "features.npy", small.features.matrix)
+    (tmp_path / "file_names.txt").write_text("".join(f"images/{name}.jpg\n" for name in small.features.names))
+    (tmp_path / "ids.txt").write_text("\n".join(small.object_ids))
+    np.save(tmp_path / "triplets.npy", small.answers.objects)
     return tmp_path
 
 
@@ -214,15 +213,7 @@ def test_local_features_of_another_network_are_found(data_dir):
 
 def test_of_108_real_persons_nobody_is_named(data_dir):
     """Answers about videos with times and trials of two equal videos; who is made random is found."""
-    table = np.genfromtxt(data_dir / "videos/answers.csv", delimiter=",", skip_header=1, dtype=str)
-    shown, odd, person = table[:, 3:6].astype(int), table[:, 6].astype(int), table[:, 0]
-    catch = (np.diff(np.sort(shown, axis=1), axis=1) == 0).any(axis=1)
-    passed = (shown == odd[:, None]).sum(axis=1) == 1
-    objects = np.array([[*(x for x in row if x != o), o] for row, o in zip(shown[~catch], odd[~catch], strict=True)])
-    answers = Answers(
-        objects, person=person[~catch], seconds=table[~catch, 7].astype(float), catch_passed=passed[catch],
-        catch_person=person[catch],
-    )  # fmt: skip
+    answers = import_answers(data_dir / "videos/answers.csv").answers
     case = Case(Features.load(data_dir / "videos/ratings.npy"), answers=answers)
     assert told(case) == []
     some = np.isin(answers.person, np.unique(answers.person)[:4])
