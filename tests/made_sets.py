@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 datasets = pytest.importorskip("torchvision.datasets", reason="image data sets need glocal[extract]")
-scipy_io = pytest.importorskip("scipy.io")
 
 RNG = np.random.default_rng(0)
 
@@ -58,20 +57,6 @@ def make_dtd(root):
     (labels / "train1.txt").write_text("woven/woven_0002.jpg\nbanded/banded_0001.jpg\n")
     (labels / "val1.txt").write_text("banded/banded_0002.jpg\n")
     (labels / "test1.txt").write_text("woven/woven_0001.jpg\n")
-
-
-def make_flowers(root, monkeypatch):
-    """Four flowers of classes 1, 2, 102, 2; images 3 and 1 train, 2 is for validation, 4 tests."""
-    folder = root / "flowers-102"
-    for i in range(1, 5):
-        picture(folder / "jpg" / f"image_{i:05d}.jpg", (0, i * 40, 0))
-    scipy_io.savemat(folder / "imagelabels.mat", {"labels": [[1, 2, 102, 2]]})
-    scipy_io.savemat(folder / "setid.mat", {"trnid": [[3, 1]], "valid": [[2, 2]], "tstid": [[4, 4]]})
-    files = dict(datasets.Flowers102._file_dict)
-    for key in ("label", "setid"):
-        name = files[key][0]
-        files[key] = (name, hashlib.md5((folder / name).read_bytes()).hexdigest())
-    monkeypatch.setattr(datasets.Flowers102, "_file_dict", files)
 
 
 def make_sun(root):

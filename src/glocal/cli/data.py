@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import typer
 from pydantic import Field
@@ -15,7 +14,7 @@ from glocal._version import __version__
 from glocal.cli.forms import flat
 from glocal.cli.inputs import AnswersFile, AnswersForm, FeaturesPath, names_of
 from glocal.cli.output import AsJson, in_options, progress_bar, put_json, put_table, say, show
-from glocal.data.check import SEVERITIES, Case, Finding, diagnose, finding
+from glocal.data.check import SEVERITIES, Case, diagnose
 from glocal.data.features import Features
 from glocal.data.importing import FORMATS, import_answers
 from glocal.data.sources import cache_folder, fetch, published
@@ -47,34 +46,30 @@ def check_command(
 
     Example: glocal data check --features features.npy --answers triplets.npy --object-ids unique_id.txt
     """
-    found: list[Finding] = []
-    order = None if given.order is None else read_list(given.order, what="order")
     with progress_bar("checking"):
-        loaded, local = _read(Features.load, features, found), _read(Features.load, local_features, found)
-        tested, held = _read(given.load, answers, found), _read(given.load, heldout, found)
-        if loaded is not None:
-            found += diagnose(Case(loaded, local, tested, held, object_ids=names_of(given.object_ids), order=order))
-    told = [replace(one, fix=in_options(one.fix)) for one in found]
+        loaded = Features.load(features)
+        local = None if local_features is None else Features.load(local_features)
+        tested, held = (None if file is None else given.load(file) for file in (answers, heldout))
+        order = None if given.order is None else read_list(given.order, what="order")
+        case = Case(loaded, local, tested, held, object_ids=names_of(given.object_ids), order=order)
+        found = [replace(one, fix=in_options(one.fix)) for one in diagnose(case)]
     counts = Counter(one.severity for one in found)
-    shape = {} if loaded is None else {"n": len(loaded), "p": loaded.dimensions}
+    n, p = loaded.matrix.shape
     show(
         as_json,
-        {**shape, "errors": counts["error"], "warnings": counts["warning"], "findings": list(map(asdict, told))},
-        *([f"features: {len(loaded)} rows, {loaded.dimensions} columns"] if loaded is not None else []),
-        *(f"{one.severity}: {one}" for one in told),
+        {
+            "n": n,
+            "p": p,
+            "errors": counts["error"],
+            "warnings": counts["warning"],
+            "findings": list(map(asdict, found)),
+        },
+        f"features: {n} rows, {p} columns",
+        *(f"{one.severity}: {one}" for one in found),
         ", ".join(f"{counts[one]} {one}{'s' * (counts[one] != 1)}" for one in SEVERITIES),
     )
     if counts["error"]:
         raise typer.Exit(1)
-
-
-def _read(load: Callable[[Path], Any], path: Path | None, found: list[Finding]) -> Any:
-    """What a file holds; None, and a finding, where its content cannot be used."""
-    try:
-        return None if path is None else load(path)
-    except DataError as error:
-        found.append(finding("features" if load == Features.load else "answers", error))
-        return None
 
 
 @app.command("split")

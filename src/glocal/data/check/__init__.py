@@ -13,16 +13,7 @@ from glocal.data.check.readings import check_readings, choosing, warn_of_answers
 from glocal.data.join import join
 from glocal.errors import DataError
 
-__all__ = [
-    "SEVERITIES",
-    "Case",
-    "Finding",
-    "diagnose",
-    "finding",
-    "warn_of_answers",
-    "warn_of_local",
-    "warn_of_order",
-]
+__all__ = ["SEVERITIES", "Case", "Finding", "diagnose", "warn_of_answers", "warn_of_local", "warn_of_order"]
 
 
 def diagnose(case: Case) -> list[Finding]:

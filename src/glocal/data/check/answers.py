@@ -67,30 +67,22 @@ def _repeats(answers: Answers) -> Iterator[Finding]:
 
 
 def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
-    """Questions and objects that the answers and the held-out ones share, and whether that matters for new persons."""
-    new_people = train.person is not None and test.person is not None and not np.isin(test.person, train.person).any()
-    repeated = 0
+    """Questions and objects that the answers and the held-out ones share, unless these are of new persons."""
+    if train.person is not None and test.person is not None and not np.isin(test.person, train.person).any():
+        return
+    shared, repeated = np.intersect1d(train.named(), test.named()), 0
     if train.pairs == test.pairs:
-        both = np.concatenate([questions(train)[0], questions(test)[0]])
-        group = np.unique(both, axis=0, return_inverse=True)[1].reshape(-1)
+        asked = np.concatenate([questions(train)[0], questions(test)[0]])
+        group = np.unique(asked, axis=0, return_inverse=True)[1].reshape(-1)
         repeated = int(np.isin(group[len(train) :], group[: len(train)]).sum())
-    shared = np.intersect1d(train.named(), test.named())
     if repeated:
-        hint = {
-            "severity": "note",
-            "fix": "nothing, if you want to know about new persons; for new objects, split by objects",
-        }
+        part = f"{repeated} of {len(test)} repeat questions of the training answers"
+        yield finding("leakage", f"held-out answers: {part}")
+    elif len(shared):
+        part = f"{len(shared)} of the {len(test.named())} objects that they name also occur in the training answers"
         yield finding(
             "leakage",
-            f"held-out answers: {repeated} of {len(test)} repeat questions of the training answers"
-            + (", asked of other persons" if new_people else ""),
-            **hint if new_people else {},
-        )
-    elif len(shared) and not new_people:
-        yield finding(
-            "leakage",
-            f"held-out answers: {len(shared)} of the {len(test.named())} objects that they name also occur in the "
-            "training answers",
+            f"held-out answers: {part}",
             severity="warning",
             consequence="the held-out score says nothing about new objects",
             fix="hold out objects (glocal data split) to score on objects that no fit has seen",
