@@ -7,7 +7,7 @@ import pytest
 import typer
 from pydantic import Field, model_validator
 
-from glocal.cli.forms import flat
+from glocal.cli.inputs import flat
 from glocal.errors import ParameterError
 from glocal.options import Options
 

@@ -1,6 +1,6 @@
 """Options: each with its default, its range and one line of help at one place, from which everything else takes them.
 
-The command line (`glocal.cli.forms.flat`), the grid of a sweep and the tables of a suite file are such models.
+The command line (`glocal.cli.inputs.flat`), the grid of a sweep and the tables of a suite file are such models.
 """
 
 from __future__ import annotations

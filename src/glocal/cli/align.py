@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from glocal.aligner.keep import Keep
-from glocal.cli.forms import flat
-from glocal.cli.inputs import AnswersFile, LayerName, names_of
+from glocal.cli.inputs import AnswersFile, LayerName, flat, names_of
 from glocal.cli.output import AsJson, progress_bar, show
 from glocal.cli.sweep import chosen
 

@@ -11,8 +11,7 @@ import typer
 from pydantic import Field
 
 from glocal._version import __version__
-from glocal.cli.forms import flat
-from glocal.cli.inputs import AnswersFile, AnswersForm, FeaturesPath, names_of
+from glocal.cli.inputs import AnswersFile, AnswersForm, FeaturesPath, flat, names_of
 from glocal.cli.output import AsJson, in_options, progress_bar, put_json, put_table, say, show
 from glocal.data.check import SEVERITIES, Case, diagnose
 from glocal.data.features import Features

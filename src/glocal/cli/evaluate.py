@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import Field
 
-from glocal.cli.forms import flat
-from glocal.cli.inputs import AnswersFile, FeaturesPath, LayerName, ModelName, load_features
+from glocal.cli.inputs import AnswersFile, FeaturesPath, LayerName, ModelName, flat, load_features
 from glocal.cli.output import AsJson, progress_bar, put, put_json, put_scores, say
 from glocal.data.features import Features
 from glocal.evaluation.intervals import EvaluationResult, compared

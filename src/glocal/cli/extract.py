@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glocal.cli.forms import flat
+from glocal.cli.inputs import flat
 from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table, say, show
 from glocal.errors import DataError, ParameterError
 from glocal.extract.network import Running

@@ -13,8 +13,7 @@ from glocal.aligner import Arm, Exact, FitData, PaperLoop
 from glocal.aligner import fit as fit_one
 from glocal.aligner.data import Blocks
 from glocal.aligner.keep import Keep
-from glocal.cli.forms import flat
-from glocal.cli.inputs import AnswersFile, FeaturesPath, LayerName, LocalPath, ModelName, load_features
+from glocal.cli.inputs import AnswersFile, FeaturesPath, LayerName, LocalPath, ModelName, flat, load_features
 from glocal.cli.output import AsJson, Verbose, interval, progress_bar, put, put_json, say
 from glocal.errors import ParameterError, needed
 from glocal.files import writable_target

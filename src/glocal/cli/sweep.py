@@ -11,8 +11,7 @@ from glocal.aligner import Exact, FitData, PaperLoop
 from glocal.aligner.data import Blocks
 from glocal.aligner.keep import Keep
 from glocal.cli.fit import SolverName, solver_of, words
-from glocal.cli.forms import flat
-from glocal.cli.inputs import AnswersFile, FeaturesPath, LocalPath
+from glocal.cli.inputs import AnswersFile, FeaturesPath, LocalPath, flat
 from glocal.cli.output import AsJson, Verbose, interval, progress_bar, put, put_json, put_table, say
 from glocal.data.features import Features
 

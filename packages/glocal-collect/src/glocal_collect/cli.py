@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glocal.cli.forms import flat
+from glocal.cli.inputs import flat
 from glocal.cli.output import AsJson, progress_bar, put, put_json, say
 from glocal.errors import ParameterError
 from glocal.files import writable_target
