@@ -83,8 +83,16 @@ class Exact(Options):
         return self.tol or (1e-5 if self.dtype == "float32" else 1e-7)
 
     def problem(self, data: FitData, *, local: bool = True) -> Problem:
-        """The data in their principal axes; `global` and `naive` need no `local` images."""
-        return Problem.build(data, self.dtype, local=local and data.local_features is not None)
+        """The named objects and the local images in their principal axes; `global` and `naive` need no `local` ones."""
+        X, answers = data.named(self.dtype)
+        blocks = data.local_rows(self.dtype) if local else []
+        with blas_alone() as most:
+            workers = Workers.of(X.shape, len(answers), map(len, blocks), most)
+            axes = Axes.of(X, blocks)
+            U = axes.U.astype(self.dtype)
+            rotated, *others = (workers.product(rows, U) for rows in (X, *blocks))
+            choices = ChoiceLoss(rotated, answers.objects, answers.pairs, answers.weights, workers=workers)
+        return Problem(axes, choices, tuple(others), data.scalars, workers)
 
     def solve(self, data: FitData, arm: Arm, on_step: OnStep | None = None) -> Solution:
         """Minimise one arm from the best scaled identity."""
@@ -143,19 +151,6 @@ class Problem:
     scalars: Standardization
     workers: Workers
     _local: dict[float, LocalLoss] = field(default_factory=dict)
-
-    @classmethod
-    def build(cls, data: FitData, dtype: str, *, local: bool) -> Problem:
-        """Rotate the objects that the answers name, and with `local` the blocks of local images."""
-        X, answers = data.named(dtype)
-        blocks = data.local_rows(dtype) if local else []
-        with blas_alone() as most:
-            workers = Workers.of(X.shape, len(answers), map(len, blocks), most)
-            axes = Axes.of(X, blocks)
-            U = axes.U.astype(dtype)
-            rotated, *others = (workers.product(rows, U) for rows in (X, *blocks))
-            choices = ChoiceLoss(rotated, answers.objects, answers.pairs, answers.weights, workers=workers)
-        return cls(axes, choices, tuple(others), data.scalars, workers)
 
     @property
     def rank(self) -> int | None:

@@ -188,17 +188,6 @@ class Dial:
             found += [one.toward(other, keep) for one, other in steps if one.safe >= keep > other.safe]
         return _best(found)
 
-    def notes(self, keep: float) -> list[str]:
-        """What to know about this choice, a sentence each."""
-        chosen = self.choose(keep)
-        if chosen.gain <= 2 * chosen.gain_error:
-            return [
-                f"keep={keep:g} leaves nothing to gain: agreement rises by {chosen.gain:.3f}, within two standard "
-                f"errors of {chosen.gain_error:.3f}. Allow more with a lower keep."
-            ]
-        kept = f"the largest agreement keeps {chosen.kept:.3f} of the neighbours"
-        return [f"{kept}, so a keep below {keep:g} changes nothing."] if chosen == _best(self.positions) else []
-
     def solve(self, keep: float = DEFAULT_KEEP, on_step: OnStep | None = None) -> Solution:
         """Fit the anchors on both sides of the chosen place on all data, and mix their matrices there.
 
@@ -225,7 +214,7 @@ class Dial:
             "anchors": anchors, "of": self.data.judged[0], "k": NEIGHBOURS, "candidates": self.candidates,
             "folds": FOLDS, "curve": [{"keep": other, **asdict(self.choose(other))} for other in others],
             "losses": {f"{lmbda:g}": loss for lmbda, loss in sorted(self.losses.items())},
-            "evaluations": self.evaluations, "notes": self.notes(keep),
+            "evaluations": self.evaluations,
         }  # fmt: skip
         return replace(
             last, transform=replace(last.transform, weights=weights), status=unfinished.status,
