@@ -93,9 +93,7 @@ def _source(images: str, root: Path | None, download: bool) -> Source:
     terms = image_sets()[name]
     say(f"{name}: {terms['what']}; terms: {terms['terms']}; cite {terms['citation']}")
     with progress_bar(f"opening {name}"):
-        found = load_images(name, split, root, download=download)
-    say(f"{len(found)} images, {found.described}")
-    return found
+        return load_images(name, split, root, download=download)
 
 
 def _put(result: Extraction, source: Source, as_json: bool) -> None:
@@ -111,8 +109,6 @@ def _put(result: Extraction, source: Source, as_json: bool) -> None:
     ]
     if not finished:
         told = [f"this part is done; the features appear in {result.folder} when the last part is."]
-    elif source.labels:
-        told.append(f"labels beside them: {', '.join(f'{name}.txt' for name in source.labels)}")
     show(as_json, {**record, "finished": finished, "total": len(source), "out": result.folder}, *told)
 
 

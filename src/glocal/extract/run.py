@@ -32,8 +32,7 @@ from glocal.extract.network import Running
 from glocal.files import PathLike, atomic_write, make_folder, read_npz, read_object
 from glocal.results import to_json
 
-Progress = Callable[[int, int], None]
-"""Called with the number of images that are passed, and of all."""
+Progress = Callable[[int, int], None]  # called with the number of images that are passed, and of all
 RECORD_FILE, NAMES_FILE, WORK = "record.json", "file_names.txt", ".extract"
 _CHUNK = 512  # images, about: what a killed process does again at most
 _AHEAD = 2  # batches prepared besides the one in the network: a slow image delays nothing, memory stays small

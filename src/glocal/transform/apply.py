@@ -16,9 +16,7 @@ from glocal.errors import FileError, ParameterError, needed
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder, reading, writable_target
 from glocal.transform.linear import LinearTransform
 
-Progress = Callable[[int], None]
-"""Called with the number of rows done so far."""
-
+Progress = Callable[[int], None]  # called with the number of rows done so far
 _CHUNK_BYTES = 1 << 23
 _MARK = b"glocal"  # in the metadata of a Parquet file: the hash of what determines it
 
