@@ -123,10 +123,8 @@ class Answers:
             As `Answers`, or a convention that the indices contradict.
         """
         objects = _integers(array)
-        if odd_column not in (0, 1, 2):
-            raise DataError(f"odd column is {odd_column}; allowed are 0, 1 and 2 (columns are counted from 0).")
-        if base not in (0, 1):
-            raise DataError(f"index base is {base}; allowed are 0 and 1.")
+        if odd_column not in (0, 1, 2) or base not in (0, 1):
+            raise DataError(f"odd column is {odd_column} and base {base}; allowed are 0, 1 and 2, and base 0 and 1.")
         if odd_column != 2:
             if kind != "odd-one-out" or objects.shape[1] != 3:
                 raise DataError(f"an odd column was stated but the answers are of the kind {kind}; leave it out.")
@@ -199,11 +197,8 @@ class Answers:
     def members(self) -> dict[str, Any]:
         """The arrays of an ``.npz`` of answers by their names; None for what is not known."""
         names = None if self.names is None else np.array(self.names, dtype=np.str_)
-        return {
-            "answers": self.objects, "kind": np.array(self.kind), "weights": self.weights, "person": self.person,
-            "seconds": self.seconds, "names": names, "catch_passed": self.catch_passed,
-            "catch_person": self.catch_person,
-        }  # fmt: skip
+        known = {name: getattr(self, name) for name in _LISTS}
+        return {"answers": self.objects, "kind": np.array(self.kind), **known, "names": names}
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -249,12 +244,11 @@ class Answers:
 
     def voted(self, counts: Shaped[np.ndarray, "t k"]) -> Answers:
         """One answer for each candidate pair with votes, weighted by them: ``counts[:, j]`` has those for pair j."""
-        if counts.shape == (len(self), 2) and self.kind == "odd-one-out":
-            raise DataError("counts are votes for two alternatives to a reference. Pass kind='anchor'.")
         if counts.shape != (len(self), len(self.pairs)) or counts.dtype.kind not in "fiub":
             raise DataError(
                 f"counts have shape {counts.shape} and hold {counts.dtype}; {len(self)} answers with "
-                f"{len(self.pairs)} candidate pairs need that many numbers of votes each."
+                f"{len(self.pairs)} candidate pairs need that many numbers of votes each. If they are votes for two "
+                "alternatives to a reference, pass kind='anchor'."
             )
         votes = counts * (1.0 if self.weights is None else self.weights[:, None])
         rows, pairs = np.nonzero(votes)
@@ -276,13 +270,9 @@ class Answers:
 
     def select(self, keep: Shaped[np.ndarray, " k"]) -> Answers:
         """The answers where `keep` is true, or the answers of these numbers, in the same index space."""
-
-        def of(values: np.ndarray | None) -> np.ndarray | None:
-            return None if values is None else values[keep]
-
-        return replace(
-            self, objects=self.objects[keep], weights=of(self.weights), person=of(self.person), seconds=of(self.seconds)
-        )
+        known = {name: getattr(self, name) for name in ("weights", "person", "seconds")}
+        kept: dict[str, Any] = {name: None if values is None else values[keep] for name, values in known.items()}
+        return replace(self, objects=self.objects[keep], **kept)
 
     def relabel(self, new_index: Int[np.ndarray, " n"]) -> tuple[Answers, int]:
         """Map object i to ``new_index[i]``; answers with an object mapped to -1 are dropped and counted.

@@ -27,15 +27,7 @@ class JoinedRDMs:
 
 
 def load_rdms(path: PathLike) -> Float[np.ndarray, "people n n"]:
-    """Read one RDM (n, n) or one a person (people, n, n) from ``.npy`` or, one RDM, from text.
-
-    Raises
-    ------
-    FileError
-        Missing, damaged or pickled.
-    DataError
-        As `check_rdms`.
-    """
+    """Read one RDM (n, n) or one a person (people, n, n) from ``.npy`` or, one RDM, from text; see `check_rdms`."""
     return check_rdms(read_numbers(path, what="RDM"), str(path))
 
 

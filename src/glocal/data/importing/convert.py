@@ -33,11 +33,6 @@ def import_answers(
     **options
         Those of the function that reads the format; None leaves its default.
 
-    Returns
-    -------
-    Imported
-        The answers, how many trials were left out for which reason, and how the file was interpreted.
-
     Raises
     ------
     ParameterError
