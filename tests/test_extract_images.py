@@ -136,13 +136,6 @@ def test_decoding_equals_pillows_own_conversion(tmp_path):
     assert decode_image(tmp_path / "a.jpg", at_least=16).size == (16, 16)
 
 
-def test_numbers_sort_by_value_folders_before_names_and_stems_before_extensions():
-    """img2 comes before img10, in every folder, whatever the case; paint.png before paint2.png."""
-    names = ["A/img0.png", "a/img1.png", "b/img2.png", "b/img10.png", "img3.png", "Img20.png"]
-    names += ["paint/x.png", "paint.jpg", "paint.png", "paint2.png", "paint10.png", "paint_a.png"]
-    assert sorted(set(names), key=natural_key) == names
-
-
 @pytest.fixture
 def few(tmp_path):
     """Three images in two folders."""

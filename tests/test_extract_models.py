@@ -149,9 +149,7 @@ def test_a_weights_file_that_does_not_fit_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("given", "meant"),
     [
-        ("clip_ViT-L/14", "openclip:ViT-L-14-quickgelu:openai"),
         ("clip_ViT-L/14@336px", "openclip:ViT-L-14-336-quickgelu:openai"),
-        ("OpenCLIP_ViT-L-14_laion2b_s32b_b82k", "openclip:ViT-L-14:laion2b_s32b_b82k"),
         ("dino-vit-base-p16", "timm:vit_base_patch16_224.dino"),
         ("resnet18", "torchvision:resnet18"),
         ("vit_b_16", "torchvision:vit_b_16"),

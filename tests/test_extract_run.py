@@ -291,9 +291,6 @@ def test_errors_of_the_run_are_one_sentence(tmp_path):
         with pytest.raises(DataError, match=word) as caught:
             Extractor(pair, batch_size=4).extract(source, tmp_path / str(number))
         assert "\n" not in str(caught.value)
-    for options in ({"batch_size": 0}, {"workers": 0}, {"pool": "max"}, {"device": "quantum"}, {"dtype": "float8"}):
-        with pytest.raises(ParameterError, match=next(iter(options))):
-            Extractor((torch.nn.Identity(), number_tensor), **options).extract(numbered(3), tmp_path / "out")
 
 
 # --- the command ---

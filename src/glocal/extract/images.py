@@ -133,8 +133,8 @@ def open_images(images: PathLike) -> Source:
 def natural_key(name: str) -> tuple[str, str]:
     """The sort key of the natural order: folder by folder, numbers by value, letters without case, extension last.
 
-    >>> sorted(["b/1.png", "a10.png", "a2.png", "B/0.png"], key=natural_key)
-    ['a2.png', 'a10.png', 'B/0.png', 'b/1.png']
+    >>> sorted(["b/1.png", "a10.png", "a.png", "B/0.png", "a.jpg", "a/x.png", "a2.png"], key=natural_key)
+    ['a/x.png', 'a.jpg', 'a.png', 'a2.png', 'a10.png', 'B/0.png', 'b/1.png']
     """
     stem, extension = os.path.splitext(name.casefold())
     padded = re.sub("[0-9]+", lambda number: number[0].zfill(20), f"{stem}\1{extension}").replace("/", "\0")
