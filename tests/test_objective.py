@@ -170,14 +170,6 @@ def test_a_step_far_too_long_is_infinite_not_nan():
     assert objective(1e25 * np.eye(P, dtype=np.float32)).value == math.inf
 
 
-def test_the_double_of_a_loss_is_the_same_loss():
-    """`double` gives the same function in float64."""
-    single = plain(X.astype(np.float32), ANSWERS, WEIGHTS)
-    double = single.double()
-    assert (double.X.dtype, double.double() is double) == (np.float64, True)
-    assert double(W)[0] == pytest.approx(plain(X.astype(np.float32).astype(float), ANSWERS, WEIGHTS)(W)[0], rel=1e-14)
-
-
 def test_the_loss_is_convex_in_m():
     """Along a line between two positive semidefinite M the loss lies below its chord."""
     loss, ends = plain(X), [normal(P, P, seed=s) for s in (20, 21)]

@@ -3,13 +3,11 @@
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
-import numpy as np
 import pytest
 from fits import fit_arm
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from glocal.objective import Workers, blas_alone
-from glocal.objective.threads import runs
 
 
 def of_blas():
@@ -57,17 +55,6 @@ def test_blas_has_one_thread_during_a_fit_and_its_own_after(two_threads, world):
     with ThreadPoolExecutor(2) as pool:
         assert [job.result() for job in (pool.submit(first), pool.submit(second))] == [2, 2]
     assert set(of_blas()) == {2}
-
-
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_products_of_threads_are_products(threads):
-    """A B and the upper triangle of Z Zᵀ, for any number of rows."""
-    rng, workers = np.random.default_rng(0), Workers(threads)
-    for rows in (1, 2, 300, 700):
-        A, B = rng.normal(size=(rows, 7)), rng.normal(size=(7, 5))
-        np.testing.assert_allclose(workers.product(A, B), A @ B)
-        np.testing.assert_allclose(np.triu(workers.gram(A)), np.triu(A @ A.T), atol=1e-12)
-    assert [list(range(10))[run] for run in runs(10, 4)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
 def test_a_fit_does_not_depend_on_threads(world, monkeypatch):
