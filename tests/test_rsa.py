@@ -43,6 +43,16 @@ def test_dissimilarities_and_correlations_equal_scipy(kernel):
         assert (found.ceiling, found.n_objects) == (None, 14)
 
 
+@pytest.mark.parametrize("kernel", ["cosine", "dot"])
+def test_a_reflection_of_many_dimensions_breaks_no_tie(kernel):
+    """Ties of binary rows of 2,000 dimensions stay ties after a reflection: dissimilarities have the same ranks."""
+    rng = np.random.default_rng(1)
+    rows, v = rng.integers(0, 2, size=(4, 2000))[np.arange(14) % 4], rng.normal(size=2000)
+    mirrored = rows - 2 * np.outer(rows @ v, v) / (v @ v)
+    ranks = [stats.rankdata(model_rdm(one.astype(float), kernel)) for one in (rows, mirrored)]
+    np.testing.assert_array_equal(*ranks)
+
+
 def test_missing_pairs_are_left_out():
     """NaN pairs count for nobody; each person keeps the others, also under the ceiling."""
     people = PEOPLE.copy()
