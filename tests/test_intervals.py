@@ -197,6 +197,7 @@ def test_scores_of_one_class_are_dependent():
     wanted = stats.t.interval(0.95, 59, values.mean(), stats.sem(values))
     assert mean_estimate(values).interval() == pytest.approx(wanted)
     assert mean_estimate(values, np.arange(60)).interval() == pytest.approx(wanted)
+    assert mean_estimate(values, np.arange(60) % 10).error == mean_estimate(values).error  # alike: not below it
     for one in (mean_estimate(values[:1]), mean_estimate(values, np.zeros(60))):
         assert one.interval() == (None, None)
     assert mean_estimate(np.array([1.0, 1.0, 0.9])).interval(fraction=True)[1] == 1.0

@@ -172,6 +172,9 @@ def test_the_arms_of_a_suite_are_points_of_a_front(folders):
     assert list(points["method"]) == list(ARMS)
     assert points["strong"].all()
     assert points["neighbours_kept_low"].tolist() == pytest.approx([0.98, 0.88, 0.78])
+    sweep = load_runs(folders[0])[0]
+    sweep.means.loc[2, "neighbours_kept"] = 0.1  # less of both than another setting of its method
+    assert front_points(sweep)["strong"].tolist() == [True, True, False, *[True] * 6]
     assert not len(front_points(load_runs(folders[1])[0].__class__("empty", load_runs(folders[1])[0].rows.iloc[:0])))
 
 
