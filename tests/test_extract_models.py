@@ -53,21 +53,24 @@ def own(network):
     return user_model((network, lambda image: torch.ones(3, 8, 8)), "python:own")
 
 
-def read(model, *layers):
-    return read_layers(model, torch.rand(2, 3, 8, 8), resolve(model, layers))
+def run(model, *layers):
+    """A batch of one image, and what the layers give in evaluation mode."""
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 240, 3), dtype=np.uint8)
+    batch = model.preprocess(Image.fromarray(pixels))[None]
+    return batch, read_layers(model.on("cpu", "float32"), batch, resolve(model, layers))
 
 
 @pytest.mark.parametrize(
     ("make", "error", "said"),
     [
-        (lambda: read(own(lambda batch: torch.zeros(3, 4))), DataError, "row"),
-        (lambda: read(own(lambda batch: "text")), DataError, "row"),
-        (lambda: read(own(torch.sum)), DataError, "row"),
-        (lambda: read(small(), "act"), DataError, "act of python:small runs 2 times"),
+        (lambda: run(own(lambda batch: torch.zeros(3, 4))), DataError, "row"),
+        (lambda: run(own(lambda batch: "text")), DataError, "row"),
+        (lambda: run(own(torch.sum)), DataError, "row"),
+        (lambda: run(small(), "act"), DataError, "act of python:small runs 2 times"),
         (lambda: pooled(torch.rand(2, 3, 4, 5), "cls"), DataError, "class token"),
-        (lambda: read(small(), "convv"), ParameterError, "mean conv"),
-        (lambda: read(small(), "logits"), ParameterError, "layer"),
-        (lambda: read(own(torch.sum), "c"), ParameterError, "layer"),
+        (lambda: run(small(), "convv"), ParameterError, "mean conv"),
+        (lambda: run(small(), "logits"), ParameterError, "layer"),
+        (lambda: run(own(torch.sum), "c"), ParameterError, "layer"),
         (lambda: own(None), ParameterError, "preprocess"),
         (lambda: user_model("model", "python:m"), ParameterError, "preprocess"),
         (lambda: own(torch.sum).on("cpu", "float16"), ParameterError, "precision"),
@@ -177,14 +180,6 @@ def test_a_name_that_means_nothing_is_refused(given):
 
 
 # --- the libraries ---
-
-
-def run(model, *layers):
-    """A batch of one image, and what the layers give in evaluation mode."""
-    pixels = np.random.default_rng(0).integers(0, 256, (200, 240, 3), dtype=np.uint8)
-    model.module.eval()
-    batch = model.preprocess(Image.fromarray(pixels))[None]
-    return batch, read_layers(model, batch, resolve(model, layers))
 
 
 @pytest.mark.nightly
