@@ -299,9 +299,10 @@ def test_a_path_that_was_not_written_whole_is_walked_again(swept, data, folder, 
     """Whatever line a killed process was writing, no row is lost or doubled, and the scores are the same."""
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     lines = (tmp_path / "points.jsonl").read_text().splitlines(keepends=True)
-    (tmp_path / "points.jsonl").write_text("".join(lines[:28]) + lines[28][:50])
-    assert len(sweep(data, GRID, out=tmp_path, resume=True).points) == len(swept.points)
-    assert_same(read_rows(tmp_path / "points.jsonl"), swept.points)
+    for held in ("".join(lines[:28]) + lines[28][:50], ""):
+        (tmp_path / "points.jsonl").write_text(held)
+        assert len(sweep(data, GRID, out=tmp_path, resume=True).points) == len(swept.points)
+        assert_same(read_rows(tmp_path / "points.jsonl"), swept.points)
 
 
 def test_a_damaged_folder_is_refused(swept, data, folder, tmp_path):

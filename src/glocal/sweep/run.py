@@ -257,7 +257,8 @@ def _begun(file: Path, told: dict[str, Any], work: list[tuple[int, list[Setting]
     if about.exists() and (held := read_object(about, what="sweep")) != told:
         other = next(key for key in told if held.get(key) != told[key])
         raise ParameterError(f"{file.parent} holds another sweep (its {other} differs). Choose another --out.")
-    rows = read_rows(file, ("fold", *SETTING[:-1], "status"), what="points") if file.exists() else []
+    holds = file.exists() and file.stat().st_size  # 0 where nothing of it could be kept, and no path was walked since
+    rows = read_rows(file, ("fold", *SETTING[:-1], "status"), what="points") if holds else []
     if rows and not resume:
         raise ParameterError(f"{file.parent} holds {len(rows)} points of this sweep. Pass --resume to continue it.")
     _write_text(about, to_json(told))
