@@ -13,14 +13,16 @@ from typing import Annotated, Any
 import typer
 
 from glocal._version import __version__
-from glocal.cli import align, apply, data, demo, evaluate, extract, fit, report, suite, sweep, transforms
+from glocal.cli import apply, data, demo, evaluate, extract, fit, report, suite, sweep, transforms
 from glocal.cli.output import OPTIONS, in_options, say
 from glocal.errors import GLocalError, GLocalWarning, ParameterError
 
 app = typer.Typer(name="glocal", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
-for _module in (demo, fit, sweep, apply, suite, report, extract, align):
-    _name = _module.__name__.rpartition(".")[2]
-    app.command(_name)(getattr(_module, _name))
+_ALONE = (
+    demo.demo, fit.fit, sweep.sweep, apply.apply, suite.suite, report.report, extract.extract, sweep.align,
+)  # fmt: skip
+for _run in _ALONE:
+    app.command(_run.__name__)(_run)
 for _module in (evaluate, data, transforms):
     app.add_typer(_module.app, name=_module.__name__.rpartition(".")[2])
 for _plugin in entry_points(group="glocal.commands"):  # of other distributions: an entry point is a typer app

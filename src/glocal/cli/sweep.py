@@ -1,7 +1,9 @@
-"""``glocal sweep``."""
+"""``glocal sweep`` and ``glocal align``."""
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +13,8 @@ from glocal.aligner import Exact, FitData, PaperLoop
 from glocal.aligner.data import Blocks
 from glocal.aligner.keep import Keep
 from glocal.cli.fit import SolverName, solver_of, words
-from glocal.cli.inputs import AnswersFile, FeaturesPath, LocalPath, flat
-from glocal.cli.output import AsJson, Verbose, interval, progress_bar, put, put_json, put_table, say
+from glocal.cli.inputs import AnswersFile, FeaturesPath, LayerName, LocalPath, flat, names_of
+from glocal.cli.output import AsJson, Verbose, interval, progress_bar, put_table, say, show
 from glocal.data.features import Features
 
 if TYPE_CHECKING:
@@ -67,17 +69,55 @@ def sweep(
         say(
             f"warning: {unconverged} of {len(found.points)} points are not converged; see their status in points.jsonl."
         )
-    if as_json:
-        put_json({
-            "points": len(found.points), "evaluations": int(found.points["evaluations"].sum()),
-            "unconverged": unconverged, "best": found.best, "rule": found.transform.meta["sweep"]["rule"],
-            "reason": found.reason, "n_dropped": joined.n_dropped, "out": str(out),
-        })  # fmt: skip
-        return
-    if verbose:
+    record = {
+        "points": len(found.points), "evaluations": int(found.points["evaluations"].sum()),
+        "unconverged": unconverged, "best": found.best, "rule": found.transform.meta["sweep"]["rule"],
+        "reason": found.reason, "n_dropped": joined.n_dropped, "out": str(out),
+    }  # fmt: skip
+    if verbose and not as_json:
         front = found.front.drop(columns="front").dropna(axis=1, how="all").round(4).map(str)
         put_table(list(front), front.to_numpy().tolist())
-    put(*chosen(found), f"written to {out}: transform.npz (refitted on all objects), the front, means and points")
+    written = f"written to {out}: transform.npz (refitted on all objects), the front, means and points"
+    show(as_json, record, *chosen(found), written)
+
+
+@flat
+def align(
+    model: Annotated[str, typer.Option(help="Network to align; as in glocal extract.")],
+    images: Annotated[str, typer.Option(help="One image for each object: folder, pattern or list.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results; the same command continues in it.")],
+    given: AnswersFile,
+    keep: Keep,
+    local_images: Annotated[str | None, typer.Option(help="Other images, whose neighbours are kept.")] = None,
+    layer: LayerName = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the numbers of images, answers and fits; stop.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Align a named network with people's answers: extract, check, sweep, score, transform, card and page.
+
+    The same command goes on after an interruption.
+
+    Example: glocal align --model timm:vit_base_patch16_224.dino --images objects --answers answers.npz --out aligned
+    """
+    with contextlib.redirect_stdout(sys.stderr):  # what the code of others prints
+        from glocal import align as steps
+
+        asked, names = given.load(given.answers), names_of(given.object_ids)
+        inputs = steps.Inputs(model, images, asked, names, local_images, layer)
+        counts = inputs.counts()
+    if dry_run:
+        show(as_json, counts, *(f"{name:<14} {number:,}" for name, number in counts.items()))
+        return
+    with progress_bar("align") as progress:
+        found = steps.align(
+            inputs, out, keep=keep.keep,
+            progress=lambda step, done, total: progress(done or None, total or None, step),
+        )  # fmt: skip
+    record = {**counts, "best": found.best, "reason": found.reason, "scores": found.scores, "out": str(out)}
+    written = f"written to {out}: transform.npz, README.md (the model card), report.html"
+    show(as_json, record, *chosen(found), written)
 
 
 def chosen(found: Sweep) -> list[str]:
