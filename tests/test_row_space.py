@@ -78,17 +78,3 @@ def test_the_objective_is_that_of_the_whole_transform(name):
     loss = ChoiceLoss(X, answers.objects, answers.pairs, answers.weights)
     full = Problem(Axes(np.eye(P), np.ones(P)), loss, tuple(data.local_rows("float64")), data.scalars, small.workers)
     assert small.objective(arm)(A).value == pytest.approx(full.objective(arm)(whole).value, rel=1e-5)
-
-
-def test_the_axes_are_orthonormal_and_span_the_rows():
-    """Also where rows repeat; with as many rows as columns all columns are kept."""
-    X = RNG.normal(size=(6, 20))
-    blocks = [np.concatenate([X[:2], RNG.normal(size=(3, 20))])]
-    axes = Axes.of(X, blocks)
-    U = axes.U
-    assert U.shape == (20, 11)
-    np.testing.assert_allclose(U.T @ U, np.eye(11), atol=1e-12)
-    for rows in (X, blocks[0]):
-        np.testing.assert_allclose(rows @ U @ U.T, rows, atol=1e-12)
-    np.testing.assert_allclose((X @ U).T @ (X @ U) / 6, np.diag(axes.moments), atol=1e-9)
-    assert Axes.of(X, [RNG.normal(size=(14, 20))]).U.shape == (20, 20)
