@@ -1,10 +1,10 @@
 """A terminal: progress with rate and remaining time on standard error, tables that fit; nothing of it in a pipe."""
 
+import contextlib
 import json
 import os
 import pty
 import re
-import select
 import signal
 import struct
 import subprocess
@@ -43,42 +43,33 @@ def files(tmp_path_factory):
     return folder
 
 
-def terminal(arguments, *, stdout="pipe", columns=80, when=None, **environment):
+@pytest.fixture
+def terminal(started, tmp_path):
     """Run a command whose standard error, or whose output too, is a terminal: exit code, its output, what it showed."""
-    master, slave = pty.openpty()
-    ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    env = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "NO_COLOR")}
-    env |= {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8", **environment}
-    command = [*processes.COMMAND_LINE, *map(str, arguments)]
-    out = slave if stdout == "terminal" else subprocess.PIPE
-    process = processes.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=slave, env=env)
-    os.close(slave)
-    seen, done = {"shown": b"", "out": b""}, False
-    streams = {master: "shown"} | ({process.stdout.fileno(): "out"} if process.stdout else {})
-    try:
-        while streams:
-            for stream in select.select(list(streams), [], [], 1)[0]:
-                try:
-                    read = os.read(stream, 1 << 16)
-                except OSError:  # the terminal ends with its last writer
-                    read = b""
-                seen[streams[stream]] += read
-                if not read:
-                    del streams[stream]
-            if when is not None and not done and when in ESCAPE.sub("", seen["shown"].decode(errors="ignore")):
-                process.send_signal(signal.SIGINT)
-                done = True
-        code = process.wait()
-    finally:  # a test that is given up leaves no process
-        process.kill()
-        process.wait()
+
+    def run(arguments, *, stdout="file", columns=80, when=None, **environment):
+        (master, slave), shown, out = pty.openpty(), b"", tmp_path / "out"
+        ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        env = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "NO_COLOR")}
+        env |= {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8", **environment}
+        command = [*processes.COMMAND_LINE, *map(str, arguments)]
+        with out.open("wb") as file:
+            printed = slave if stdout == "terminal" else file
+            process = started(command, stdin=subprocess.DEVNULL, stdout=printed, stderr=slave, env=env)
+        os.close(slave)
+        with contextlib.suppress(OSError):  # the terminal ends with its last writer
+            while True:
+                shown += os.read(master, 1 << 16)
+                if when is not None and when in ESCAPE.sub("", shown.decode(errors="ignore")):
+                    process.send_signal(signal.SIGINT)
+                    when = None
         os.close(master)
-        if process.stdout:
-            process.stdout.close()
-    return code, seen["out"].decode(), seen["shown"].decode()
+        return process.wait(), out.read_text(), shown.decode()
+
+    return run
 
 
-def test_progress_is_shown_and_leaves_nothing(files, tmp_path):
+def test_progress_is_shown_and_leaves_nothing(files, tmp_path, terminal):
     """Each long command shows what it counts and the time that is left, on standard error alone, and clears it."""
     given = ["--features", files / "features.npy", "--answers", files / "triplets.npy"]
     local = ["--local-features", files / "local.npy"]
@@ -115,7 +106,7 @@ def test_no_escape_code_and_no_bar_in_a_pipe(files, tmp_path):
 
 
 @pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"NO_COLOR": "1"}, {}])
-def test_a_table_fits_any_terminal(files, tmp_path, environment):
+def test_a_table_fits_any_terminal(files, tmp_path, terminal, environment):
     """At 40 columns no line is longer and every cell is whole; TERM=dumb has no escape code, NO_COLOR no colour."""
     arguments = ["suite", files / "suite.toml", "--out", tmp_path / "u"]
     code, _, shown = terminal(arguments, stdout="terminal", columns=40, **environment)
@@ -132,7 +123,7 @@ def test_a_table_fits_any_terminal(files, tmp_path, environment):
         assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", shown)
 
 
-def test_ctrl_c_leaves_the_terminal_clean(files, tmp_path):
+def test_ctrl_c_leaves_the_terminal_clean(files, tmp_path, terminal):
     """Interrupted inside a fit, the cursor is shown again, the last line is the sentence, and the code is 130."""
     slow = ["fit", "--features", files / "features.npy", "--triplets", files / "triplets.npy", "--tol", "1e-300",
             "--max-evaluations", 10**8, "--lmbda", 1e-3, "--dtype", "float64", "--out", tmp_path / "t.npz"]  # fmt: skip
