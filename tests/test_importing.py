@@ -262,6 +262,13 @@ def test_matrices_become_comparisons(tmp_path, n):
     assert sorted(same.answers.objects.tolist()) == sorted(found.answers.objects.tolist())
 
 
+def test_a_matrix_with_names(tmp_path):
+    """Names in the first line and column are those of the objects; nobody guesses what the numbers are."""
+    (tmp_path / "m.csv").write_text(",egg,cup,ball\negg,0,1,3\ncup,1,0,2\nball,3,2,\n")
+    found = import_answers(tmp_path / "m.csv", "matrix", values="dissimilarity")
+    assert sorted(taken(found)) == [["ball", "cup", "egg"], ["cup", "egg", "ball"], ["egg", "cup", "ball"]]
+
+
 def test_the_limit_draws_comparisons(tmp_path):
     """The same different ones for the same seed; what is left out is counted."""
     D = np.abs(np.subtract.outer(np.arange(20.0) ** 2, np.arange(20.0) ** 2))
@@ -272,15 +279,6 @@ def test_the_limit_draws_comparisons(tmp_path):
     assert np.array_equal(some.answers.objects, again.answers.objects)
     rows = np.c_[some.answers.objects, some.answers.person]
     assert len(np.unique(rows, axis=0)) == len(rows) > 400
-
-
-def test_a_matrix_with_names_whose_numbers_must_be_explained(tmp_path):
-    """Names in the first line and column are those of the objects; nobody guesses what the numbers are."""
-    (tmp_path / "m.csv").write_text(",egg,cup,ball\negg,0,1,3\ncup,1,0,2\nball,3,2,\n")
-    found = import_answers(tmp_path / "m.csv", "matrix", values="dissimilarity")
-    assert sorted(taken(found)) == [["ball", "cup", "egg"], ["cup", "egg", "ball"], ["egg", "cup", "ball"]]
-    with pytest.raises(ParameterError, match="values"):
-        import_answers(tmp_path / "m.csv", "matrix")
 
 
 # what is refused
@@ -321,6 +319,7 @@ def test_options_and_columns_that_do_not_fit_are_refused(salmon, tmp_path):
     """An option that the format does not have, an unknown format, role, column or value, and trials of one thing."""
     for error, options, noun in (
         (ParameterError, {"order": "sortindex.txt"}, "order"), (ParameterError, {"format": "next"}, "format"),
+        (ParameterError, {"format": "matrix"}, "values"),
         (DataError, {"columns": {"person": "who"}}, "who"), (DataError, {"columns": {"rating": "head"}}, "role"),
         (DataError, {"where": {"puid": "nobody"}}, "nobody"), (DataError, {"columns": {"seconds": "puid"}}, "numbers"),
         (DataError, {"names": ["egg"]}, "object ids"),

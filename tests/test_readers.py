@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import pickle
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.io import savemat
 
 from glocal.data.features import Features
@@ -63,19 +60,12 @@ def sentence(path: Path) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=15)
-@given(
-    shape=st.tuples(st.integers(1, 7), st.integers(2, 5)),
-    dtype=st.sampled_from(["float16", "float32", "float64", "int32"]),
-    seed=st.integers(0, 99),
-)
-def test_round_trip(kind, shape, dtype, seed):
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
+@pytest.mark.parametrize("shape", [(1, 2), (7, 5)])
+def test_round_trip(tmp_path, kind, dtype, shape):
     """Every kind gives back the shape, dtype and values that were written (MATLAB has no float16)."""
-    if (kind, dtype) == (".mat", "float16"):
-        dtype = "float32"
-    matrix = (np.random.default_rng(seed).normal(size=shape) * 9).astype(dtype)
-    with tempfile.TemporaryDirectory() as folder:
-        found = np.array(read_matrix(write(Path(folder) / f"a{kind}", {"features": matrix})))
+    matrix = (np.random.default_rng(0).normal(size=shape) * 9).astype("float32" if kind == ".mat" else dtype)
+    found = np.array(read_matrix(write(tmp_path / f"a{kind}", {"features": matrix})))
     assert found.dtype == matrix.dtype
     np.testing.assert_array_equal(found, matrix)
 
