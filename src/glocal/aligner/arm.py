@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from glocal.options import Options
 
 Method = Literal["naive", "global", "glocal"]
+_READ = {"naive": (), "global": ("mix",), "glocal": ("mix", "alpha", "tau")}  # besides lmbda
 
 
 class Arm(Options):
@@ -52,8 +53,7 @@ class Arm(Options):
 
     @model_validator(mode="after")
     def _of_the_method(self) -> Arm:
-        unread = {"naive": {"alpha", "tau", "mix"}, "global": {"alpha", "tau"}, "glocal": set[str]()}[self.method]
-        if idle := sorted(self.model_fields_set & unread):
+        if idle := sorted(self.model_fields_set - {"method", "lmbda", *_READ[self.method]}):
             raise ValueError(
                 f"method {self.method} has no {' and no '.join(idle)}. Leave it out, or use method glocal."
             )
@@ -72,9 +72,9 @@ class Arm(Options):
     @property
     def settings(self) -> dict[str, Any]:
         """Method, lmbda, mix, alpha and tau, None where the method has none: as records and rows of sweeps have it."""
-        local = {"alpha": self.alpha, "tau": self.tau} if self.local else {"alpha": None, "tau": None}
-        mix = None if self.method == "naive" else self.mix
-        return {"method": self.method, "lmbda": self.lmbda, "mix": mix, **local}
+        read = _READ[self.method]
+        others = {name: getattr(self, name) if name in read else None for name in ("mix", "alpha", "tau")}
+        return {"method": self.method, "lmbda": self.lmbda, **others}
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], *, local: bool = True) -> Arm:

@@ -209,9 +209,8 @@ class FitData:
         if self.answers.weights is not None:
             found["weights"] = array_sha256(self.answers.weights)
         if local and self.local_features is not None:
-            images, rows = self.local_features.matrix, np.sort(np.concatenate(self.blocks))
-            used = images if len(rows) == len(images) else np.asarray(images[rows])
-            found["local_features"] = array_sha256(used)
+            rows = np.sort(np.concatenate(self.blocks))
+            found["local_features"] = array_sha256(np.asarray(self.local_features.matrix[rows]))
         return found
 
 
