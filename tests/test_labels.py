@@ -62,7 +62,7 @@ def test_categories_are_read_in_each_form(tmp_path, text, expected):
     ("text", "error", "noun"),
     [
         ("a\tb\n1\t0\n", DataError, "2 objects"),
-        ("a\tb\tc\nx\ty\tz\n", DataError, "3 columns"),
+        ("a\tb\tc\nx\ty\tz\n", DataError, "2 columns"),
         ("\n", FileError, "categories"),
     ],
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int, Shaped
@@ -14,9 +13,6 @@ from glocal.data.features import object_name
 from glocal.data.tables import read_table
 from glocal.errors import DataError
 from glocal.files import PathLike, read_lines, read_npy
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 OTHER = "other"
 
@@ -123,26 +119,19 @@ def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " 
         Not such a table, or another number of lines than objects.
     """
     table = read_table(path, what="categories")
-    member = table.isin(["0", "1"]).all()
-    others, names = [*table.columns[~member]], table.iloc[:, 0]
-    if not others and len(names) == len(ids):
-        return _fewest(table)
-    if others == [names.name] and member.any():
-        found = _fewest(table[table.columns[member]])
-    elif table.shape[1] == 2 and others:
-        found = table.iloc[:, 1].replace("", OTHER).to_numpy(dtype=np.str_)
+    named = not table.isin(["0", "1"]).all(axis=None)
+    names = table.pop(table.columns[0]).tolist() if named else list(ids)
+    if table.isin(["0", "1"]).all(axis=None) and table.shape[1] and len(names) == len(table):
+        member = table.to_numpy() == "1"
+        sizes = np.where(member, member.sum(axis=0), np.iinfo(np.int64).max)
+        found = np.where(member.any(axis=1), np.array([*table])[sizes.argmin(axis=1)], OTHER)
+    elif named and table.shape[1] == 1:
+        found = table.iloc[:, 0].replace("", OTHER).to_numpy(dtype=np.str_)
     else:
         raise DataError(
-            f"{path} has {table.shape[1]} columns, {member.sum()} of them with 0 and 1 alone, and {len(names)} lines "
-            f"after the first, for {len(ids)} objects. Write (object, category), or one column of 0 and 1 per "
-            "category, with one line per object in their order or their names in the first column."
+            f"{path} has {len(table)} lines and {table.shape[1]} columns of categories for {len(ids)} objects. Write "
+            "(object, category), or one column of 0 and 1 per category, with one line per object in their order or "
+            "their names in the first column."
         )
     category = dict(zip(map(object_name, names), found.tolist(), strict=True))
     return np.array([category.get(object_name(name), OTHER) for name in ids])
-
-
-def _fewest(table: pd.DataFrame) -> Shaped[np.ndarray, " n"]:
-    """For each row the column with a 1 that has fewest of them, or ``"other"``."""
-    member = table.to_numpy() == "1"
-    sizes = np.where(member, member.sum(axis=0), np.iinfo(np.int64).max)
-    return np.where(member.any(axis=1), np.array([*table])[sizes.argmin(axis=1)], OTHER)
