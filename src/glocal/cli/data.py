@@ -177,10 +177,9 @@ def import_command(
 
 
 def _pairs(given: list[str] | None, option: str) -> dict[str, str] | None:
-    pairs = [text.partition("=") for text in given or []]
-    if wrong := next(("".join(pair) for pair in pairs if not (pair[0].strip() and pair[1])), None):
-        raise ParameterError(f"{option} is {wrong!r}; give NAME=VALUE.")
-    return {name.strip(): value.strip() for name, _, value in pairs} or None
+    if wrong := [text for text in given or [] if "=" not in text]:
+        raise ParameterError(f"{option} is {wrong[0]!r}; give NAME=VALUE.")
+    return dict(text.split("=", 1) for text in given or []) or None
 
 
 @app.command("fetch")
