@@ -238,10 +238,9 @@ def test_a_holdout_without_answers_is_refused(world):
 def test_every_arm_keeps_to_its_budget(world, split, method):
     """No arm spends more evaluations than it was given, and none claims convergence then."""
     local = world.local if method == "glocal" else None
+    options = {"max_evaluations": 4, "tol": 1e-9, **ARMS[method]}
     with pytest.warns(NotConvergedWarning):
-        fit = fit_arm(
-            world.objects, split[0], local_features=local, method=method, max_evaluations=4, tol=1e-9, **ARMS[method]
-        )
+        fit = fit_arm(world.objects, split[0], local_features=local, method=method, **options)
     assert fit.record.evaluations <= 4
     assert not fit.record.converged
 

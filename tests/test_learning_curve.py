@@ -18,11 +18,14 @@ def features():
 
 
 def test_each_answer_is_held_out_once_from_fits_that_never_saw_its_question(features, monkeypatch):
-    """All answers are held out once; no fit sees an answer to a question that it is scored on; parts are nested."""
+    """All answers are held out once; no fit sees an answer to a question that it is scored on; parts are nested. Fewer
+    than 60 answers are refused."""
     given = simulated_answers(2 * features.matrix[:, :2].astype(np.float64), 300, seed=1)
     fitted = []
     monkeypatch.setattr(curves, "LAMBDAS", (1.0,))
     monkeypatch.setattr(curves, "_path", lambda features, answers: fitted.append(answers) or [features.matrix])
+    with pytest.raises(DataError, match="59"):
+        learning_curve(features, given.select(np.arange(59)))
     found = learning_curve(features, given)
     assert [score.n for score in found] == [300] * 5
     sets = [{tuple(sorted(row)) for row in part.objects.tolist()} for part in fitted]
@@ -65,9 +68,3 @@ def test_lambda_of_a_fold_is_chosen_on_the_others(features, monkeypatch):
     )
     assert wanted != pytest.approx(other)  # its own loss would choose another
     assert [score.value for score in found[:4]] == pytest.approx([wanted] * 4)
-
-
-def test_few_answers_make_no_curve(features):
-    """Fewer than 60 answers are refused."""
-    with pytest.raises(DataError, match="59"):
-        learning_curve(features, simulated_answers(features.matrix.astype(np.float64), 59, seed=1))
