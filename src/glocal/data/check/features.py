@@ -1,4 +1,4 @@
-"""The doctor of features: values, columns, rows, repeats and names of one matrix, and local features beside it."""
+"""The doctor of features: values, columns, rows and repeats of one matrix, and local features beside it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from glocal.data.check.findings import Finding, finding, warn
-from glocal.data.features import Features, Standardization, object_name
+from glocal.data.features import Features, Standardization
 from glocal.errors import DataError
 
 _FEW = 0.05  # of the columns: infinity in so few of them is theirs, else that of rows
 _ALONE = 0.5  # of the variance in one column; of CLIP's outlier .02, of 11 ratings .21
 _OFFSET = 0.8  # of the squares in one column about the mean; of CLIP's outlier .42
 _LONG = 10.0  # times the median length; of networks on photographs at most 3
-_UNIT = 2e-3  # off length 1, as half precision stores it
 _ENOUGH = 8
 _SAME = 1e-3  # off mean 0, as half precision stores it
 _MANY_IMAGES = 2048
@@ -25,7 +24,7 @@ _COLUMNS = 64
 
 
 def check_features(features: Features, what: str = "features") -> Iterator[Finding]:
-    """Values, columns, rows, repeats and names of one feature matrix, which messages call `what`."""
+    """Values, columns, rows and repeats of one feature matrix, which messages call `what`."""
     broken = list(_not_finite(features, what))
     yield from broken
     if broken:
@@ -48,9 +47,6 @@ def check_features(features: Features, what: str = "features") -> Iterator[Findi
     yield from _rows(norms, what)
     yield from _standardized(n, mean[varies], scalars, what)
     yield from _duplicates(np.array(hashes), what)
-    names = [object_name(name) for name in features.names or ()]
-    if repeated := len(names) - len(set(names)):
-        yield finding("names", f"{what}: {repeated} names are not unique (folder and extension ignored)")
 
 
 def _not_finite(features: Features, what: str) -> Iterator[Finding]:
@@ -91,10 +87,6 @@ def _rows(norms: Float[np.ndarray, " n"], what: str) -> Iterator[Finding]:
     for check, rows, how in (("zero", zero, "are 0 everywhere"), ("scale", long, told)):
         if 0 < rows.mean() < 0.5:
             yield finding(check, f"{what}: {rows.sum()} of {n} rows {how} (first: row {rows.argmax()})")
-    unit = np.abs(norms - 1) < _UNIT
-    others = norms[~unit & ~zero]
-    if min(unit.sum(), len(others)) > 0.01 * n and not 0.5 < (rest := float(np.median(others))) < 2:
-        yield finding("lengths", f"{what}: {unit.sum()} of {n} rows have length 1, the others {rest:.3g} (median)")
 
 
 def _standardized(n: int, mean: Float[np.ndarray, " v"], scalars: Standardization, what: str) -> Iterator[Finding]:
