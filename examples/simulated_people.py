@@ -1,10 +1,10 @@
-"""Simulated people who answer a study of ``glocal collect`` over HTTP, each through a link of their own, as people do.
+"""Simulated people who answer a study of ``glocal collect run`` over HTTP, each by a link of their own.
 
-    glocal collect images --out study --people 5 --json > links.json &
+    glocal collect run images --out study --people 5 --json > links.json &
     python examples/simulated_people.py links.json --mind mind.npy --images images
 
-What they find alike is given by ``--mind``: a row for each image (the cosines of the centred rows), or a square matrix
-of dissimilarities. Rows are in the order of the file names of ``--images``, numbers by value. A person chooses by the
+``--mind`` says what they find alike: a row for each image (the cosines of the centred rows), or a square matrix of
+dissimilarities. Rows are in the order of the file names of ``--images``, numbers by value. A person chooses by the
 softmax of these similarities, and with the probability ``--lapse`` at random; catch trials, with the same image twice,
 are answered like the others.
 """
@@ -36,7 +36,7 @@ def similarities(mind: np.ndarray) -> np.ndarray:
 
 
 class Person:
-    """Somebody with a link, a mind and a seed."""
+    """A person with a link, a mind and a seed."""
 
     def __init__(self, link: str, S: np.ndarray, row_of: dict[str, int], options: argparse.Namespace, seed: int):
         self.link, self.S, self.row_of, self.options = link, S, row_of, options
@@ -83,7 +83,7 @@ class Person:
 
 
 def links_in(path: Path) -> list[str]:
-    """The links of people that ``glocal collect --json`` wrote, as soon as they are there."""
+    """The links of people that ``glocal collect run --json`` wrote, as soon as they are there."""
     until = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -101,7 +101,7 @@ def natural(name: str) -> list[Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("links", type=Path, help="what glocal collect --json wrote")
+    parser.add_argument("links", type=Path, help="what glocal collect run --json wrote")
     parser.add_argument("--mind", type=Path, required=True, help="(n, d) rows or (n, n) dissimilarities, .npy")
     parser.add_argument("--images", type=Path, required=True, help="the folder of images; row i is image i")
     parser.add_argument("--certainty", type=float, default=6.0, help="factor on the similarities")
