@@ -102,7 +102,7 @@ def join_rdms(
         As `check_rdms` returns them.
     index : (n,) int or None
         For each row of the RDMs a line of `object_ids`, or without those a row of the features. None is 0, 1, 2, …
-    object_ids : names or None
+    object_ids : sequence of str, or None
 
     Raises
     ------

@@ -173,14 +173,11 @@ def vector_column(path: PathLike, column: str | None = None) -> str:
     types = needed("pyarrow.types", "Parquet")
     with reading(path, "features", _FIX) as file:
         schema = needed("pyarrow.parquet", "Parquet").read_schema(file)
-    lists = [
-        field
-        for field in schema
-        if types.is_list(field.type) or types.is_large_list(field.type) or types.is_fixed_size_list(field.type)
-    ]
-    numbers = [field.name for field in lists if types.is_floating(field.type.value_type)]
+    of_lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    lists = {field.name: field.type.value_type for field in schema if any(kind(field.type) for kind in of_lists)}
+    numbers = [name for name, value in lists.items() if types.is_floating(value)]
     if column is not None or not numbers:  # beside floats, lists of integers may be tokens
-        numbers += [field.name for field in lists if types.is_integer(field.type.value_type)]
+        numbers += [name for name, value in lists.items() if types.is_integer(value)]
     chosen = [name for name in ((column,) if column else _PREFERRED) if name in numbers][:1] or numbers
     if len(chosen) != 1 or (column is not None and column not in numbers):
         raise FileError(
