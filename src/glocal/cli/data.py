@@ -77,9 +77,7 @@ def split_command(
     features: FeaturesPath,
     given: AnswersFile,
     out: Annotated[Path, typer.Option(help="Folder for train.npz and heldout.npz.")],
-    by: Annotated[
-        Literal["objects", "persons"], typer.Option(help="Whether objects or persons are held out.")
-    ] = "objects",
+    by: Annotated[Literal["objects", "persons"], typer.Option(help="What is held out.")] = "objects",
     folds: Annotated[int, typer.Option(min=2, help="Number of parts of the objects (or persons).")] = 3,
     fold: Annotated[int, typer.Option(min=0, help="The held-out part, counted from 0.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 42,
@@ -98,9 +96,7 @@ def split_command(
     train, heldout = (answers.select(joined.kept).select(side) for side in sides)
     if not len(train) or not len(heldout):
         empty = "heldout" if len(train) else "train"
-        raise DataError(
-            f"no answer falls into the {empty} part of fold {fold} of {folds}. Use another number of folds."
-        )
+        raise DataError(f"no answer falls into the {empty} part of fold {fold} of {folds}. Use other folds.")
     make_folder(out)
     train.save(out / "train.npz")
     heldout.save(out / "heldout.npz")
@@ -123,9 +119,7 @@ class ImportForm(Options):
     order: Path | None = Field(None, description="Sort index; the object of raw index i is argsort(ORDER)[i].")
     odd_column: int | None = Field(None, description="Column of the odd one, of THINGS. [default: 2]")
     values: Literal["similarity", "dissimilarity"] | None = Field(None, description="What the matrix contains.")
-    limit: int | None = Field(
-        None, description="Maximum number of answers from a matrix or from AligNet. [default: 1000000]"
-    )
+    limit: int | None = Field(None, description="Most answers of a matrix or AligNet. [default: 1000000]")
     seed: int | None = Field(None, description="Random seed of that draw. [default: 42]")
 
 
@@ -136,13 +130,9 @@ def import_command(
     out: Annotated[Path, typer.Option(help="The answers, .npz.")],
     form: ImportForm,
     format: Annotated[Literal[tuple(FORMATS)], typer.Option(help="Format of the file.")] = "table",  # type: ignore[valid-type]
-    column: Annotated[
-        list[str] | None, typer.Option(help="ROLE=COLUMN: which column plays a role; repeatable.")
-    ] = None,
+    column: Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN of the table; repeatable.")] = None,
     where: Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE: read only these rows; repeatable.")] = None,
-    object_ids: Annotated[
-        Path | None, typer.Option(help="Names of the objects by their indices, one per line.")
-    ] = None,
+    object_ids: Annotated[Path | None, typer.Option(help="Names of the objects, one per line.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Read answers of another system, say what was left out, and write a file that describes itself.
@@ -184,9 +174,7 @@ def _pairs(given: list[str] | None, option: str) -> dict[str, str] | None:
 
 @app.command("fetch")
 def fetch_command(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Names of published files; without a name all are listed.")
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Names of published files.")] = None,
     out: Annotated[Path | None, typer.Option(help="Also copy the files below this folder.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -208,9 +196,7 @@ def fetch_command(
             for one in known.values()
         ]
         for name, one in image_sets().items():
-            rows.append(
-                (name, one["size"], one["terms"], f"{one['what']}; for extract {name}:{'|'.join(one['splits'])}")
-            )
+            rows.append((name, one["size"], one["terms"], f"{one['what']} ({', '.join(one['splits'])}), for extract"))
         return put_table(("name", "size", "licence or terms", "what"), rows)
     if unknown := [name for name in names if name not in known]:
         fetch(unknown[0])  # says which names are near

@@ -134,7 +134,12 @@ class Answers:
                 raise DataError(f"answers name object {int(objects.min())} but base=1 was stated. Pass base=0.")
             objects = objects.astype(np.int64) - 1
         if order is not None:
-            objects = _through_order(objects, _array(order))
+            places = _array(order)
+            if places.ndim != 1 or not np.array_equal(np.sort(places), np.arange(places.size)):
+                raise DataError(f"the order of shape {places.shape} is not a permutation from 0; give a sort index.")
+            if len(objects) and not 0 <= int(objects.min()) <= int(objects.max()) < places.size:
+                raise DataError(f"answers name object {int(objects.max())} but the order lists {places.size} objects.")
+            objects = np.argsort(places)[objects]
         answers = cls(objects, kind=kind, **_lists(len(objects), known))
         return answers if counts is None else answers.voted(_array(counts))
 
@@ -348,16 +353,6 @@ def _lists(t: int, given: dict[str, Any]) -> dict[str, Any]:
             raise DataError(f"weights hold {array[row]} at {row}; they must be finite, at least 0 and not all 0.")
         found[name] = _frozen(array)
     return found
-
-
-def _through_order(objects: np.ndarray, order: np.ndarray) -> np.ndarray:
-    n = order.size
-    if order.ndim != 1 or not np.array_equal(np.sort(order), np.arange(n)):
-        raise DataError(f"the order of shape {order.shape} is not a permutation of 0..{n - 1}; give a sort index.")
-    if len(objects) and not 0 <= int(objects.min()) <= int(objects.max()) < n:
-        raise DataError(f"answers name object {int(objects.max())} but the order lists {n} objects.")
-    inverse: np.ndarray = np.argsort(order).astype(np.int32)
-    return inverse[objects]
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
