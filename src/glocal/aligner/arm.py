@@ -45,7 +45,7 @@ class Arm(Options):
 
     panel: ClassVar[str] = "In place of --keep"
 
-    method: Method = Field("glocal", description="What is minimised; without local features global.")
+    method: Method = Field("glocal", description="Method to fit; global without local features.")
     alpha: float = Field(0.1, ge=0, lt=1, description="Weight of the local term.")
     lmbda: float = Field(0.1, gt=0, description="Strength of the penalty.")
     tau: float = Field(0.25, gt=0, description="Temperature of the local term.")

@@ -75,7 +75,7 @@ class Exact(Options):
         None, gt=0, description="Relative tolerance on the objective. [default: 1e-5; 1e-7 in float64]"
     )
     max_evaluations: int = Field(1000, ge=1, description="Evaluations of the objective at most.")
-    dtype: Dtype = Field("float32", description="Of the computation.")
+    dtype: Dtype = Field("float32", description="Precision of the computation.")
 
     @property
     def tolerance(self) -> float:

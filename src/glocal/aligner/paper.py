@@ -52,9 +52,9 @@ class PaperLoop(Options):
     name: ClassVar[str] = "paper"
 
     eta: float = Field(0.01, gt=0, description="Learning rate of --solver paper.")
-    optimiser: Literal["sgd", "adam"] = Field("sgd", description="Of --solver paper.")
+    optimiser: Literal["sgd", "adam"] = Field("sgd", description="Optimiser of --solver paper.")
     bias: bool = Field(False, description="Let --solver paper learn a bias too.")
-    dtype: Dtype = Field("float32", description="Of the computation.")
+    dtype: Dtype = Field("float32", description="Precision of the computation.")
     squared: bool = False
     batch_size: int = Field(256, ge=1)
     max_epochs: int = Field(100, ge=1)

@@ -26,7 +26,7 @@ def apply(
     normalize: Annotated[bool, typer.Option("--normalize", help="First scale each row to length 1.")] = False,
     dimensions: Annotated[int | None, typer.Option(help="Reduce the output to this many dimensions.")] = None,
     save_transform: Annotated[
-        Path | None, typer.Option(help="Write the transform as it is applied, for queries later.")
+        Path | None, typer.Option(help="Save the transform as it is applied, for later queries.")
     ] = None,
     column: Annotated[str | None, typer.Option(help="Parquet column of the vectors; the others are kept.")] = None,
     model: ModelName = None,

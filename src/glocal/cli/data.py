@@ -41,7 +41,7 @@ def check_command(
     heldout: Annotated[Path | None, typer.Option(help="Held-out answers, read like --answers.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Diagnose features and answers; exits 1 on what makes results wrong, 0 on warnings.
+    """Diagnose features and answers; exit with 1 if something makes results wrong, with 0 on warnings.
 
     Example: glocal data check --features features.npy --answers triplets.npy --object-ids unique_id.txt
     """

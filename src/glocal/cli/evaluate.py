@@ -88,7 +88,7 @@ def record(result: Any) -> dict[str, Any]:
 @app.command("odd-one-out")
 @flat
 def odd_one_out_command(given: Scoring, features: FeaturesPath, file: AnswersFile, task: OddOneOutTask) -> None:
-    """Agreement with people: accuracy with interval, loss in nats, tie rate; where people were asked again, their own.
+    """Agreement with people: accuracy with interval, loss in nats, tie rate; and people's own if they were asked again.
 
     Without a transform the scale of the features, and with it the loss, is arbitrary. The ceilings, of questions that
     were answered several times, are the share of their most frequent answer (optimistic) and how often an answer equals
@@ -158,7 +158,7 @@ def anomaly_command(given: Scoring, task: AnomalyTask) -> None:
 def structure_command(given: Scoring, task: StructureTask) -> None:
     """What a transform does to structure: neighbours kept, CKA, and the rank correlation of dissimilarities.
 
-    Before is the features standardized by the two scalars of the transform; original, as a baseline, keeps everything.
+    It compares with the features standardized by the two scalars of the transform; the baseline original keeps all.
 
     Example: glocal evaluate structure --features local.npy --transform transform.npz --baseline pca
     """

@@ -35,9 +35,9 @@ FeaturesPath = Annotated[Path, typer.Option(help="Feature file, or folder with f
 LocalPath = Annotated[Path | None, typer.Option(help="Features of local images, whose neighbours are kept.")]
 ModelName = Annotated[
     str | None,
-    typer.Option(help="Network to run where images are given for features; see extract.", rich_help_panel=DATA),
+    typer.Option(help="Network to run if images are given instead of features; see extract.", rich_help_panel=DATA),
 ]
-LayerName = Annotated[str | None, typer.Option(help="Its layer. [default: penultimate]", rich_help_panel=DATA)]
+LayerName = Annotated[str | None, typer.Option(help="Layer to read. [default: penultimate]", rich_help_panel=DATA)]
 
 
 class AnswersForm(Options):
@@ -47,7 +47,7 @@ class AnswersForm(Options):
 
     object_ids: Path | None = Field(None, description="Names of the objects that the answers index, one per line.")
     kind: Literal["odd-one-out", "anchor", "nearest-of-n"] | None = Field(
-        None, description="What people were asked, where the file does not state it. [default: odd-one-out]"
+        None, description="What people were asked, if the file does not state it. [default: odd-one-out]"
     )
     odd_column: int = Field(2, ge=0, le=2, description="Column of the odd one out.")
     base: int = Field(0, ge=0, le=1, description="Index of the first object in the answers.")

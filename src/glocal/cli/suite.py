@@ -14,7 +14,7 @@ from glocal.suite import Plan, run_suite
 def suite(
     file: Annotated[Path, typer.Argument(metavar="SUITE", help="TOML file that names networks, arms and tasks.")],
     out: Annotated[Path, typer.Option(help="Folder of the suite; finished results in it are reused.")],
-    root: Annotated[Path | None, typer.Option(help="What paths are relative to. [default: the file's folder]")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of relative paths. [default: the file's folder]")] = None,
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Skip tasks whose files do not exist, and name them.")
     ] = False,

@@ -97,7 +97,7 @@ def align(
 ) -> None:
     """Align a named network with people's answers: extract, check, sweep, score, transform, card and page.
 
-    The same command goes on after an interruption.
+    The same command continues after an interruption.
 
     Example: glocal align --model timm:vit_base_patch16_224.dino --images objects --answers answers.npz --out aligned
     """

@@ -62,7 +62,7 @@ def push_command(
 ) -> None:
     """Write a transform and its model card to a folder or to a repository on the Hugging Face hub.
 
-    Log in before with hf auth login, or set $HF_TOKEN.
+    Log in first with hf auth login, or set $HF_TOKEN.
 
     Example: glocal transforms push transform.npz hf://OWNER/NAME --licence mit
     """

@@ -132,7 +132,7 @@ class AnomalyTask(_Sides):
 
     kind: Literal["anomaly"] = "anomaly"
     test: File = Field(description="Feature file of the test images.")
-    anomalies: MaybeFile = Field(None, description="Features of another data set, told from the test images.")
+    anomalies: MaybeFile = Field(None, description="Features of another data set, which are the anomalies.")
     mode: Literal["one-vs-rest", "leave-one-out", "shift"] = Field(
         "one-vs-rest", description="Which classes are normal; for shift, labels are superclasses."
     )
@@ -183,7 +183,7 @@ class RetrievalTask(Task):
     queries: File = Field(description="Feature file of the queries.")
     query_labels: File = Field(description="One label per query.")
     gallery: MaybeFile = Field(None, description="Feature file searched in. [default: the other queries]")
-    gallery_labels: MaybeFile = Field(None, description="One label a row: its class, or the image of a caption.")
+    gallery_labels: MaybeFile = Field(None, description="One label per row: its class, or the image of a caption.")
 
     @model_validator(mode="after")
     def _labelled(self) -> RetrievalTask:
