@@ -58,7 +58,10 @@ def test_a_file_is_fetched_once_verified_and_copied(register, cache, tmp_path):
     """The second fetch asks no server; a damaged file in the cache is replaced; out gets a copy."""
     with site({"/up.bin": CONTENT}) as (url, server):
         register(url)
-        path = fetch("made/up")
+        seen = []
+        path = fetch("made/up", progress=lambda done, total: seen.append((done, total)))
+        assert seen == sorted(seen)
+        assert seen[-1] == (len(CONTENT), len(CONTENT))
         assert fetch("made/up") == path == cache / "made/up.bin"
         assert server.asked == ["/up.bin"]
         path.write_bytes(CONTENT[:-1] + b"x")

@@ -202,8 +202,8 @@ def fetch_command(
         fetch(unknown[0])  # says which names are near
     results = []
     for name in names:
-        with progress_bar(f"fetching {name}"):
-            path = fetch(name, out=out)
+        with progress_bar(f"fetching {name}", unit="B") as progress:
+            path = fetch(name, out=out, progress=lambda done, total: progress(done, total or None))
         say(f"{name}: {known[name].licence}; {known[name].citation}")
         results.append({**asdict(known[name]), "path": str(path)})
     show(as_json, {"files": results}, *(str(one["path"]) for one in results))

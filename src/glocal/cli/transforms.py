@@ -41,8 +41,8 @@ def pull_command(
         if as_json:
             return put_json({"transforms": [dict(zip(heads, row, strict=True)) for row in rows]})
         return put_table(heads, rows)
-    with progress_bar(f"pulling {name}"):
-        path = pull(name)
+    with progress_bar(f"pulling {name}", unit="B") as progress:
+        path = pull(name, progress=lambda n, total: progress(n, total or None))
     loaded = LinearTransform.load(path)  # a page of an error is no transform
     if out is not None:
         with writing(out):

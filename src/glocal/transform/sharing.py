@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from glocal.data.sources import fetch, published
+from glocal.data.sources import Progress, fetch, published
 from glocal.errors import FileError, ParameterError, needed, one_line
 from glocal.files import PathLike, atomic_write, make_folder
 from glocal.transform.formats import TRANSFORM_NAME, plain
@@ -80,7 +80,7 @@ def in_the_box() -> dict[str, Path]:
     return {path.parent.name: path for path in sorted(folder.glob(f"*/{TRANSFORM_NAME}"))}
 
 
-def pull(name: PathLike) -> Path:
+def pull(name: PathLike, *, progress: Progress | None = None) -> Path:
     """Bring the file of a transform here, once, and say where it is.
 
     Parameters
@@ -90,6 +90,7 @@ def pull(name: PathLike) -> Path:
         ``clip-vit-b-32``; a published transform by model and layer as thingsvision writes them,
         ``clip_ViT-L/14/visual``, or by the model alone where one layer is published; a repository on the Hugging Face
         hub, ``OWNER/NAME`` or ``hf://OWNER/NAME``, and ``@REVISION`` if not main.
+    progress : callable or None
         Called with the bytes so far, and in all.
 
     Raises
@@ -109,7 +110,7 @@ def pull(name: PathLike) -> Path:
     key = PUBLISHED + text.removeprefix(PUBLISHED).rstrip("/")
     layers = [found for found in known if found == key or found.startswith(f"{key}/")]
     if len(layers) == 1:
-        return fetch(layers[0])
+        return fetch(layers[0], progress=progress)
     if repository := _REPOSITORY.fullmatch(text):
         options = {
             "endpoint": os.environ.get("HF_ENDPOINT"),

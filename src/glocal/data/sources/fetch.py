@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import tomllib
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -19,6 +20,8 @@ from glocal.errors import DataWarning, FileError, ParameterError, one_line
 from glocal.files import PathLike, atomic_write, make_folder
 
 TIMEOUT = 30.0  # seconds without a byte after which a download is abandoned
+Progress = Callable[[int, int], None]
+"""Called with the bytes downloaded so far, and with those in all, or 0 where the server does not say."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def cache_folder() -> Path:
     return Path(pooch.os_cache("glocal"))
 
 
-def fetch(name: str, *, out: PathLike | None = None) -> Path:
+def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None = None) -> Path:
     """Bring a published file here: from the cache if it is there whole, else by download, verified, or not at all.
 
     ``$GLOCAL_MIRROR`` is asked in place of the publisher and holds each file under its `path`; with ``$GLOCAL_OFFLINE``
@@ -75,6 +78,7 @@ def fetch(name: str, *, out: PathLike | None = None) -> Path:
         A key of `published`.
     out : path or None
         Copy the file below this folder too; a file there is replaced.
+    progress : callable or None
 
     Returns
     -------
@@ -102,7 +106,7 @@ def fetch(name: str, *, out: PathLike | None = None) -> Path:
         warnings.warn(entry.warning, DataWarning, stacklevel=2)
     mirror = os.environ.get("GLOCAL_MIRROR")
     url = f"{mirror.rstrip('/')}/{quote(entry.path)}" if mirror else entry.url
-    found = retrieve(url, cache_folder() / entry.path, entry.checksum)
+    found = retrieve(url, cache_folder() / entry.path, entry.checksum, progress)
     if out is None:
         return found
     make_folder((Path(out) / entry.path).parent)
@@ -111,7 +115,7 @@ def fetch(name: str, *, out: PathLike | None = None) -> Path:
     return Path(out) / entry.path
 
 
-def retrieve(url: str, path: Path, checksum: str) -> Path:
+def retrieve(url: str, path: Path, checksum: str, progress: Progress | None = None) -> Path:
     """Bring the file of an address to `path`, unless it is there with this checksum; errors are those of `fetch`.
 
     `checksum` is ``ALGORITHM:DIGEST`` with an algorithm of hashlib, or ``git:`` and the id of the content as a git
@@ -122,11 +126,12 @@ def retrieve(url: str, path: Path, checksum: str) -> Path:
     check_online(path)
     import pooch
 
+    download = pooch.HTTPDownloader(progressbar=_Bar(progress) if progress else False, timeout=TIMEOUT)
     make_folder(path.parent)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
         partial = Path(folder) / path.name
         try:
-            pooch.HTTPDownloader(timeout=TIMEOUT)(url, str(partial), None)
+            download(url, str(partial), None)
             if not _matches(partial, checksum):
                 raise ValueError(f"the content that it serves is not that of {checksum}")
             os.replace(partial, path)
@@ -149,3 +154,22 @@ def _matches(path: Path, checksum: str) -> bool:
         start = b"blob %d\0" % os.fstat(stream.fileno()).st_size if algorithm == "git" else b""
         hashed = hashlib.new("sha1" if algorithm == "git" else algorithm, start, usedforsecurity=False)
         return hashlib.file_digest(stream, lambda: hashed).hexdigest() == digest.lower()
+
+
+class _Bar:
+    """A progress bar as pooch drives it."""
+
+    total = 0
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._done = progress, 0
+
+    def update(self, step: int) -> None:
+        self._done += step
+        self._progress(self._done, int(self.total))
+
+    def reset(self) -> None:
+        self._done = 0
+
+    def close(self) -> None:
+        """Nothing is held."""
