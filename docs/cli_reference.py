@@ -70,8 +70,8 @@ def _table(params: list[Any]) -> str:
         allowed, _, default = (found.group(1) if found else "").partition("default: ")
         default, allowed = default or _default(param), allowed.rstrip("; ")
         told = _IN_HELP.sub("", told) + (f" Range: {allowed}." if allowed else "")
-        if _is_option(param) and getattr(param, "metavar", None):
-            told += f" One of {param.metavar.replace(' | ', ', ')}."
+        if choices := getattr(getattr(param, "type_descriptor", None), "choices", None):
+            told += f" One of {', '.join(choices)}."
         meaning = _OPTION.sub(r"`\g<0>`", told.replace("|", "\\|"))
         lines.append(f"| {_names(param)} | {default} | {meaning} |")
     return "\n".join(lines) + "\n"
