@@ -228,6 +228,7 @@ def test_a_kind_is_stated_once(tmp_path):
         (b"0 1 2.5\n", DataError, "float64"),
         ({"objects": [[0, 1, 2]]}, FileError, "answers"),
         ({"answers": [[0, 1, 2]], "kind": 3}, DataError, "kind"),
+        ({"answers": [[0, 1, 2]], "names": [b"a", b"b", b"c"]}, DataError, "names"),
         ({"answers": [[0, 1, 2]], "counts": [[1, 2]]}, DataError, "counts"),
     ],
 )

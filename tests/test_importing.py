@@ -98,7 +98,7 @@ def test_jspsych_trials_of_several_people(tmp_path):
     found = import_answers(path)
     assert taken(found) == [["egg", "cup", "ball"], ["cup", "ball", "egg"]]
     assert (found.answers.person.tolist(), found.answers.seconds.tolist()) == ([0, 1], [1.2, 0.8])
-    assert found.dropped == {"an object is missing": 1, "no answer": 1, "catch trial": 2}
+    assert found.dropped == {"an object is missing, or one too many": 1, "no answer": 1, "catch trial": 2}
     assert (found.answers.catch_passed.tolist(), found.answers.catch_person.tolist()) == ([True, False], [0, 1])
     assert import_answers(path, where={"task": "triplet"}).dropped["another kind of row"] == 1
 
@@ -155,12 +155,13 @@ def test_columns_that_are_stated(tmp_path):
     assert found.understood["columns"] == columns | {"choices": "o1, o2, o3"}
 
 
-def test_equal_alternatives_are_no_catch_trial(tmp_path):
-    """Two equal alternatives teach nothing and test nobody; rows with fewer alternatives are counted."""
-    rows = [("q", "a", "b", "c"), ("q", "a", "a", "b"), ("q", "q", "a", "b"), ("q", "a", "b", ""), ("q", "b", "a", "c")]
-    found = import_answers(table(tmp_path / "t.csv", "ref near far far2", *rows))
+def test_equal_alternatives_are_no_catch_trial_and_most_rows_say_the_width(tmp_path):
+    """Two equal alternatives teach nothing and test nobody; rows with fewer or more objects than most are counted."""
+    shown = ["qabc", "qaab", "qqab", "qab", "qbac", "qabcd", "", "", "", "", "", ""]  # the last are of other kinds
+    rows = [(*objects, *[""] * (5 - len(objects))) for objects in shown]
+    found = import_answers(table(tmp_path / "t.csv", "ref near far far2 far3", *rows))
     assert taken(found) == [["q", "a", "b", "c"], ["q", "b", "a", "c"]]
-    assert found.dropped == {"catch trial": 1, "equal alternatives": 1, "an object is missing": 1}
+    assert found.dropped == {"catch trial": 1, "equal alternatives": 1, "an object is missing, or one too many": 8}
     assert found.answers.catch_passed.tolist() == [True]
 
 
@@ -288,7 +289,7 @@ def test_the_limit_draws_comparisons(tmp_path):
 @pytest.mark.parametrize(
     "content",
     [b"", b"\0\1\2\xff" * 50, b"a,b\n", b"PK\x03\x04 no archive", b'{"a": ', b"[" * 5000, b"[1, 2]", b"a,b,odd\n,,\n",
-     b"a,b,odd\n0,1,2,\n3,4,5,\n"],
+     b"a,b,odd\n0,1,2,\n3,4,5,\n", b'{"trials": [{"a": 1, "b": 2, "odd": 0}]}', b"a,b,c,d,e\n" + 3 * b"0,1,2,3,4\n"],
 )  # fmt: skip
 def test_hostile_files_are_one_sentence(tmp_path, format, content):
     """Whatever is in the file, whatever it is said to be; cells beyond the first line do not move the others."""
@@ -306,6 +307,8 @@ def test_hostile_files_are_one_sentence(tmp_path, format, content):
         ("alignet", {"similarities": np.zeros((2, 3))}, "pictures"),
         ("cblearn", {"query": np.array([[0, 1, 2]]), "response": np.array(["a"])}, "responses"),
         ("cblearn", {"query": np.array([[0, 1, 2.5]])}, "integers"),
+        ("cblearn", {"query": np.array(3)}, "shape"),
+        ("cblearn", {"query": np.array([[0, 1, 2]]), "response": np.array(1)}, "shape"),
     ],
 )
 def test_arrays_of_other_shapes_are_refused(tmp_path, format, arrays, noun):

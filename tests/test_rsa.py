@@ -138,6 +138,7 @@ BAD_RDMS = {
     "infinite": (_with(_with(HUMAN, (0, 1), np.inf), (1, 0), np.inf), "2 infinite"),
     "all missing": (np.full((14, 14), np.nan), "0 known pairs"),
     "nobody": (np.empty((0, 14, 14)), "shape"),
+    "no object": (np.empty((0, 0)), "shape"),
     "second person": (np.stack([HUMAN, 1 - np.eye(14)]), "person 1"),
 }
 

@@ -42,8 +42,8 @@ def check_rdms(rdms: np.ndarray, source: str = "RDM") -> Float[np.ndarray, "peop
         Another shape, fewer than 3 objects, infinite, asymmetric, a diagonal that is not 0, fewer than 3 pairs or a
         constant RDM.
     """
-    n = rdms.shape[-1] if rdms.ndim in (2, 3) and len(rdms) else 0
-    if rdms.shape[-2:] != (n, n) or rdms.dtype.kind not in "fiu":
+    n = rdms.shape[-1] if rdms.ndim in (2, 3) else 0
+    if not rdms.size or rdms.shape[-2:] != (n, n) or rdms.dtype.kind not in "fiu":
         raise DataError(
             f"{source} holds {rdms.dtype} of shape {rdms.shape}; an RDM must be real numbers of shape (n, n), or "
             "(people, n, n)."
@@ -115,6 +115,7 @@ def join_rdms(
     if index is None and n == known:
         index = np.arange(n)
     if index is None or len(index) != n:
+        what = what if index is None else f"rdm_index has {len(index)} entries"
         raise DataError(f"the RDM is about {n} objects but {what}. Say which with rdm_index, one integer per row.")
     if index.min() < 0 or index.max() >= known or len(np.unique(index)) < n:
         raise DataError(

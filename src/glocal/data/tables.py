@@ -99,8 +99,10 @@ def _trials(text: str) -> list[dict[str, Any]]:
     except ValueError:  # servers append a JSON text for each person
         value = [json.loads(line) for line in text.splitlines() if line.strip()]
     blocks = value if all(isinstance(part, list) for part in value) else [value]
-    several = len(blocks) > 1
-    return [{"list_of_trials": i} | trial if several else trial for i, block in enumerate(blocks) for trial in block]
+    trials = [(i, trial) for i, block in enumerate(blocks) for trial in block]
+    if not all(isinstance(trial, dict) for _, trial in trials):
+        raise ValueError("it must be a list of trials, or one for each person, and each trial an object")
+    return [{"list_of_trials": i} | trial if len(blocks) > 1 else trial for i, trial in trials]
 
 
 def json_text(value: Any) -> str:
@@ -128,7 +130,10 @@ def read_answers(path: PathLike, more: Sequence[str]) -> dict[str, Any]:
         fix = "Write it with Answers.save, or numpy.savez(path, answers=…, kind=…)."
         optional = ("kind", "counts", *more)
         found: dict[str, Any] = read_npz(path, what="answers", fix=fix, required=("answers",), optional=optional)
-        return found | ({"kind": str(found["kind"])} if "kind" in found else {})
+        for name in {"kind", "names"} & found.keys():
+            if found[name].dtype.kind != "U":
+                raise DataError(f"{path}: {name} holds {found[name].dtype} values; it must be text. {fix}")
+        return found | ({"kind": " and ".join(np.atleast_1d(found["kind"]).tolist())} if "kind" in found else {})
     if Path(path).suffix.lower() == ".npy" or not names_columns(path):
         return {"answers": read_numbers(path, what="answers")}
     table = read_table(path, what="answers").rename(columns=str.lower)

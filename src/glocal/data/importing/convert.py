@@ -79,7 +79,7 @@ def read_cblearn(path: PathLike, *, names: Sequence[str] | None = None, base: in
     fix = "It must hold an array named query."
     found = read_npz(path, what="answers", fix=fix, required=("query",), optional=("response",))
     query, signs = found["query"], found.get("response", np.ones(found["query"].shape[:1]))
-    if query.shape != (len(signs), 3) or signs.ndim != 1 or signs.dtype.kind not in "biuf":
+    if query.ndim != 2 or query.shape != (*signs.shape, 3) or signs.dtype.kind not in "biuf":
         raise DataError(
             f"{path} has queries of shape {query.shape} and responses of shape {signs.shape} and type {signs.dtype}; "
             "comparisons are (t, 3) integers, with a number, or true or false, each."
@@ -174,7 +174,7 @@ def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | 
         numbers = read_numbers(path, what="answers")
     else:
         table = read_table(path, what="answers")
-        names = [*table][-len(table) :]  # a first column has the names again
+        names = [*table][1:] if table.shape[1] == len(table) + 1 else [*table]  # the names again, in the first
         with reading(path, "answers", "All below the names must be numbers."):
             numbers = table[names].replace("", "nan").to_numpy(dtype=float)
     matrices = numbers[None] if numbers.ndim == 2 else numbers

@@ -118,7 +118,7 @@ def import_table(
     known, votes = _known(table, roles, path), _votes(table, roles, path)
     reasons = {
         "an object that is not in the list of object ids": (objects == _NOT_LISTED).any(axis=1),
-        "an object is missing": (objects == _NOBODY).any(axis=1),
+        "an object is missing, or one too many": (objects == _NOBODY).any(axis=1),
         "no answer": picked < 0,
         "no vote": np.zeros(len(table), dtype=bool) if votes is None else votes.sum(axis=1) == 0,
     }
@@ -207,6 +207,9 @@ def _question(
     shown = np.concatenate([_cells(table, column, path) for name in names for column in roles[name]], axis=1)
     if shown.shape[1] < 3:
         raise DataError(f"{path} shows {shown.shape[1]} things in each trial; an answer is about three or more.")
+    shows = np.count_nonzero(shown != "", axis=1)
+    most = max(3, int(np.bincount(shows[shows >= 3], minlength=4).argmax()))  # else one trial with more would drop all
+    shown = np.where((shows > most)[:, None], "", shown)[:, :most]
     if names[-1] in ("odd", "farther") or pick is None:
         picked = np.full(len(table), 2 if names[-1] == "odd" else 1)
     else:
