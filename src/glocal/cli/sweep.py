@@ -65,7 +65,7 @@ def sweep(
             resume=resume, solver=solver_of(solver, exact, paper),
             progress=lambda row, done, total: progress(done, total, f"fold {row['fold']}, {row['method']}"),
         )  # fmt: skip
-    if unconverged := int((found.points["status"] != "converged").sum()):
+    if unconverged := int((~found.points["status"].isin(["converged", "trivial"])).sum()):  # trivial: W = 0 is optimal
         say(
             f"warning: {unconverged} of {len(found.points)} points are not converged; see their status in points.jsonl."
         )

@@ -326,9 +326,9 @@ def _check_objects(objects: np.ndarray, kind: str) -> None:
     indices = f"object indices must be at least 0 and at most {np.iinfo(np.int32).max}"
     for bad, why in ((outside, indices), (repeated, "it repeats an object, and the objects of an answer must differ")):
         if bad.any():
-            row, n = int(bad.argmax()), np.count_nonzero(bad)
+            row, share = int(bad.argmax()), f"{np.count_nonzero(bad)} of {len(objects)} answers"
             raise DataError(
-                f"answer {row} is {objects[row].tolist()}; {why} ({n} such answers). Remove or correct them."
+                f"answer {row} is {objects[row].tolist()}; {why}. Remove or correct such answers ({share})."
             )
 
 

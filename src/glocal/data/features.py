@@ -75,7 +75,7 @@ class Features:
         if matrix.ndim != 2 or 0 in matrix.shape or matrix.dtype.kind not in "fiu" or matrix.dtype.itemsize > 8:
             raise DataError(
                 f"{self.source} holds {matrix.dtype} of shape {matrix.shape}; features must be real numbers of at most "
-                "64 bits, (n, p): one row per image. Flatten or pool other axes first."
+                "64 bits, (n, p) with n and p at least 1: one row per image. Flatten or pool other axes first."
             )
         if self.names is not None and len(self.names) != len(matrix):
             raise DataError(

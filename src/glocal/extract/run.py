@@ -141,6 +141,8 @@ class Extractor:
         source = images if isinstance(images, Source) else open_images(images)
         folder, n = make_folder(out), len(source)
         places = {layer: folder / re.sub(r"[^\w.\-]", "_", layer) for layer in self.read_from}
+        if len({*places.values()}) < len(places):
+            raise ParameterError(f"layers {', '.join(places)} would share a folder name; extract them separately.")
         places = {layer: place if len(places) > 1 else folder for layer, place in places.items()}
         identity = json.loads(to_json({**self.identity, "images": {"n": n, "sha256": source.sha256()}}))
         record = _begun(folder, identity, places)

@@ -54,7 +54,8 @@ def _repeats(answers: Answers) -> Iterator[Finding]:
     counts = tally(replace(answers, weights=None))[1]
     times, different = counts.sum(axis=1), np.count_nonzero(counts)
     if copies := len(answers) - different:
-        yield finding("repeats", f"answers: {copies} answers repeat another one exactly")
+        told = "1 answer repeats" if copies == 1 else f"{copies} answers repeat"
+        yield finding("repeats", f"answers: {told} another one exactly")
     pairs = float((times * (times - 1)).sum())
     if answers.weights is None and pairs >= _PAIRS:
         agreement, chance = float((counts * (counts - 1)).sum()) / pairs, answers.chance

@@ -101,15 +101,13 @@ def check_columns(features: Features, answers: Answers, at_most: int = _MANY_ANS
     best = agreement[first, column]
     if best - _APART * (first > 0) - stated > _SURE * error:
         if odd:
-            read = f"find column {column} odd in {best:.3f} of them, the stated odd one in {stated:.3f}"
-            fix = {"fix": f"check the convention of the file; pass odd_column={column} if that is it"}
+            message = f"find column {column} odd in {best:.3f} of them, the stated odd one in {stated:.3f}"
+            differing = {"fix": f"check the convention of the file; pass odd_column={column} if that is it"}
         else:
-            read, fix = (
-                f"agree with {best:.3f} of them if column {first} is the reference and {column} the chosen one",
-                {},
-            )
-            read += f", and with {stated:.3f} as stated (columns 0 and 1)"
-        yield finding("columns", f"answers: the features {read}", **fix)
+            other = f"if column {first} is the reference and {column} the chosen one"
+            message = f"agree with {best:.3f} of them {other}, and with {stated:.3f} as stated (columns 0 and 1)"
+            differing = {}
+        yield finding("columns", f"answers: the features {message}", **differing)
     elif abs(stated - chance) < 3 * error and len(answers) >= 1000:
         yield finding("order", f"answers: the features agree with {stated:.3f} of them, which is chance")
 
