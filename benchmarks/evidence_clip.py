@@ -123,8 +123,9 @@ def made(arm: str) -> LinearTransform:
     if arm == "centred":
         return baseline("centred", given.features)
     if arm in ("glocal-centred", "global-centred"):
-        after = LinearTransform(transform(arm.partition("-")[0]).weights, None, 0.0, 1.0)
-        return replace(after @ baseline("centred", given.features), meta={})
+        W, centred = transform(arm.partition("-")[0]).weights, baseline("centred", given.features)
+        assert centred.bias is not None
+        return replace(centred, weights=W, bias=(centred.bias.astype(np.float64) @ W).astype(np.float32))
     if arm == "centred-glocal":
         return _on_centred()
     W = {"original": lambda: np.eye(given.features.dimensions), "random": _random, "diagonal": _diagonal,

@@ -54,10 +54,11 @@ def hits(case: Case, among: str, arm: Setting, sides: str, strength: float) -> n
     for fold, inside in enumerate(object_folds(len(names), FOLDS)):
         rows = [i for i in inside if names[i] in words]
         transform = case.transform(arm, fold)
-        queries = transform.apply(np.asarray(case.objects.matrix[rows], np.float64), strength=strength)
+        moved = transform.at_strength(strength)
+        queries = moved.apply(np.asarray(case.objects.matrix[rows], np.float64))
         gallery = transform.standardization(text, "float64")
         if sides == "both":
-            gallery = transform.apply(text.astype(np.float64), strength=strength)
+            gallery = moved.apply(text.astype(np.float64))
         found.append(retrieval(queries, np.array([names[i] for i in rows]), gallery, np.array(words)).hits[:, 0])
     return np.concatenate(found)
 
