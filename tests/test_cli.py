@@ -133,6 +133,16 @@ main()
 """
 
 
+@pytest.mark.nightly
+def test_the_command_says_what_keep_promises(files, tmp_path, capsys):
+    """This keep on standard output, one of 0.05 less and one of 0.05 more on standard error."""
+    data = ("--features", files / "features.npy", "--answers", files / "triplets.npy")
+    assert run("fit", *data, "--keep", 0.9, "--tol", 0.01, "--out", tmp_path / "w.npz") == 0
+    shown = capsys.readouterr()
+    assert "keep 0.9 mixes" in shown.out
+    assert [f"keep {keep:g} " in shown.err for keep in (0.8, 0.85, 0.9, 0.95)] == [False, True, False, True]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_fit_keeps_the_previous_file(files, tmp_path, started, number):
     """However a fit is ended, the previous transform stays whole, no partial file is left, and the next fit ends."""

@@ -79,6 +79,7 @@ def fit(
     if record.keep is not None:
         if record.keep["expected"]["gain"] <= 2 * record.keep["expected"]["gain_error"]:
             say("this keep leaves nothing to gain, within two standard errors: allow more with a lower --keep.")
+        say(_beside(record.keep))
     elif holdout is None:
         say("generalisation is unmeasured: --holdout 3 also scores answers on held-out objects.")
     put(*_result(record), _fitted(record), *(_fields(asdict(record)) if verbose else ()))
@@ -107,6 +108,15 @@ def _result(record: FitRecord) -> Iterator[str]:
         at, before = dial["expected"], dial["original"]["agreement"]
         after, kept = (f"{at[name]:.3f} ± {at[f'{name}_error']:.3f}" for name in ("agreement", "kept"))
         yield told("expected on new objects", before, after, kept, dial["k"], dial["candidates"], dial["of"])
+
+
+def _beside(dial: dict[str, Any]) -> str:
+    """What a keep of 0.05 less and one of 0.05 more, at most 1, are expected to give."""
+    first, *others = (one for one in dial["curve"] if 0.01 < abs(one["keep"] - dial["keep"]) < 0.06)
+    gives = f"agreement {first['agreement']:.3f} and {first['kept']:.3f} of the neighbours"
+    told = [f"keep {first['keep']:g} is expected to give {gives}"]
+    told += [f"keep {one['keep']:g} {one['agreement']:.3f} and {one['kept']:.3f}" for one in others]
+    return f"{', '.join(told)}."
 
 
 def _fitted(record: FitRecord) -> str:

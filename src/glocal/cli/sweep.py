@@ -65,10 +65,11 @@ def sweep(
             resume=resume, solver=solver_of(solver, exact, paper),
             progress=lambda row, done, total: progress(done, total, f"fold {row['fold']}, {row['method']}"),
         )  # fmt: skip
-    if unconverged := int((~found.points["status"].isin(["converged", "trivial"])).sum()):  # trivial: W = 0 is optimal
-        say(
-            f"warning: {unconverged} of {len(found.points)} points are not converged; see their status in points.jsonl."
-        )
+    ended = found.points["status"]
+    if trivial := int((ended == "trivial").sum()):
+        say(f"{trivial} points have no scores, since their optimum is W = 0: their lmbda is too large.")
+    if unconverged := int((~ended.isin(["converged", "trivial"])).sum()):
+        say(f"warning: {unconverged} of {len(ended)} points are not converged; see their status in points.jsonl.")
     record = {
         "points": len(found.points), "evaluations": int(found.points["evaluations"].sum()),
         "unconverged": unconverged, "best": found.best, "rule": found.transform.meta["sweep"]["rule"],

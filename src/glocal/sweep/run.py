@@ -133,7 +133,10 @@ def sweep(
     for fold in range(max(folds, 1)):  # says what cannot be held out before anything is fitted
         if len(data.fold(fold, folds)[2]) <= NEIGHBOURS:
             what = data.judged[0]
-            raise ParameterError(f"{folds} folds leave less than {NEIGHBOURS + 1} {what} in one. Give more {what}.")
+            raise ParameterError(
+                f"{folds} folds leave fewer than {NEIGHBOURS + 1} {what} in one, which {NEIGHBOURS} neighbours need. "
+                f"Use fewer folds, or more {what}."
+            )
     work = [(fold, path) for path in [*paths(wanted, warm=exact), [ORIGINAL]] for fold in range(folds)]
     file = None if out is None else make_folder(out) / "points.jsonl"
     rows = [] if file is None else _begun(file, _determining(data, wanted, folds, of_points), work, resume)
