@@ -177,12 +177,14 @@ def read_rows(path: PathLike, needed: Iterable[str] = (), *, what: str = "result
         if not line:
             continue
         try:
-            row = dict(json.loads(line))
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError("it is no object")
             if lacking := set(needed) - row.keys():
                 raise ValueError(f"it lacks {', '.join(lacking)}")
-        except (TypeError, ValueError, RecursionError) as error:
-            open_end = not line.endswith("}") or getattr(error, "pos", 0) >= len(line) or "Unterminated" in str(error)
-            if not (line.startswith("{") and open_end):
+        except (ValueError, RecursionError) as error:
+            ends_early = getattr(error, "pos", 0) >= len(line) or "Unterminated" in str(error)
+            if not line.startswith("{") or (line.endswith("}") and not ends_early):
                 raise FileError(f"{what} file {path} line {number} is damaged ({error}). Remove that line.") from error
         else:
             rows.append(row)

@@ -97,17 +97,21 @@ def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:
 
 def _result(record: FitRecord) -> Iterator[str]:
     """Agreement and neighbours kept of objects and images that the fit has not seen, measured or expected."""
-    told = "{}: agreement {:.3f} -> {}, neighbours kept {} (the {} nearest of {} {})".format
     if record.holdout is not None:
         held = record.holdout["heldout"]
-        where = f"measured on {held['n']} held-out answers"
         after = interval(held["accuracy_cosine"], held["low"], held["high"])
-        before, kept = held["original_accuracy_cosine"], f"{held['neighbours_kept']:.3f}"
-        yield told(where, before, after, kept, held["k"], held["n_images"], "held-out images")
+        yield (
+            f"measured on {held['n']} held-out answers: agreement {held['original_accuracy_cosine']:.3f} -> {after}, "
+            f"neighbours kept {held['neighbours_kept']:.3f} (the {held['k']} nearest of {held['n_images']} held-out "
+            "images)"
+        )
     if (dial := record.keep) is not None:
-        at, before = dial["expected"], dial["original"]["agreement"]
-        after, kept = (f"{at[name]:.3f} ± {at[f'{name}_error']:.3f}" for name in ("agreement", "kept"))
-        yield told("expected on new objects", before, after, kept, dial["k"], dial["candidates"], dial["of"])
+        at = dial["expected"]
+        yield (
+            f"expected on new objects: agreement {dial['original']['agreement']:.3f} -> {at['agreement']:.3f} ± "
+            f"{at['agreement_error']:.3f}, neighbours kept {at['kept']:.3f} ± {at['kept_error']:.3f} (the {dial['k']} "
+            f"nearest of {dial['candidates']} {dial['of']})"
+        )
 
 
 def _beside(dial: dict[str, Any]) -> str:
@@ -123,7 +127,8 @@ def _fitted(record: FitRecord) -> str:
     """What was given or chosen, fitted to what, and how it ended."""
     arm = words(asdict(record))
     if (dial := record.keep) is not None:
-        one, other = [*map(words, dial["anchors"]), "the original features"][:2]
+        one, *others = map(words, dial["anchors"])
+        other = others[0] if others else "the original features"
         arm = f"keep {dial['keep']:g} mixes {dial['share']:.2f} of {one} and {1 - dial['share']:.2f} of {other}"
     local = f", {record.n_local} local images" if record.n_local else ""
     dropped = f" ({record.n_dropped} answers dropped: no features)" if record.n_dropped else ""

@@ -340,19 +340,24 @@ def _lists(t: int, given: dict[str, Any]) -> dict[str, Any]:
         if values is None or name == "names":
             found[name] = None if values is None else tuple(map(str, np.atleast_1d(values)))
             continue
-        array, (n, of) = _array(values), (c, "catch trials") if name.startswith("catch") else (t, "answers")
-        kinds = _TYPES.get(name, "iubU")
+        array, kinds = _array(values), _TYPES.get(name, "iubU")
+        n, of = (c, "catch trials") if name.startswith("catch") else (t, "answers")
         if array.shape != (n,) or array.dtype.kind not in kinds:
             wanted = {"fiub": "number", "b": "true or false"}.get(kinds, "integer or name")
             raise DataError(f"{name} has shape {array.shape} of {array.dtype}; {n} {of} need one {wanted} each.")
         if name in ("weights", "seconds"):
             array = array.astype(np.float64)
-        bad = ~(np.isfinite(array) & (array >= 0)) if name == "weights" else np.zeros(0, dtype=bool)
-        if bad.any() or (len(bad) and not array.any()):
-            row = int(bad.argmax())
-            raise DataError(f"weights hold {array[row]} at {row}; they must be finite, at least 0 and not all 0.")
+        if name == "weights":
+            _check_weights(array)
         found[name] = _frozen(array)
     return found
+
+
+def _check_weights(weights: Float[np.ndarray, " t"]) -> None:
+    bad = ~(np.isfinite(weights) & (weights >= 0))
+    if bad.any() or (len(weights) and not weights.any()):
+        row = int(bad.argmax())
+        raise DataError(f"weights hold {weights[row]} at {row}; they must be finite, at least 0 and not all 0.")
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

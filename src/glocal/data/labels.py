@@ -121,7 +121,8 @@ def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " 
     table = read_table(path, what="categories")
     named = not table.isin(["0", "1"]).all(axis=None)
     names = table.pop(table.columns[0]).tolist() if named else list(ids)
-    if table.isin(["0", "1"]).all(axis=None) and table.shape[1] and len(names) == len(table):
+    columns_are_categories = table.shape[1] > 0 and table.isin(["0", "1"]).all(axis=None)
+    if columns_are_categories and len(names) == len(table):
         member = table.to_numpy() == "1"
         sizes = np.where(member, member.sum(axis=0), np.iinfo(np.int64).max)
         found = np.where(member.any(axis=1), np.array([*table])[sizes.argmin(axis=1)], OTHER)

@@ -90,8 +90,10 @@ class Source:
         digest = hashlib.sha256(json.dumps({name: list(lines) for name, lines in self.labels.items()}).encode())
         for number, name in enumerate(self.names):
             held = self.open(number)
-            status = None if isinstance(held, np.ndarray) or not os.path.exists(held) else os.stat(held)
-            stamp = status and (status.st_size, status.st_mtime_ns)
+            stamp = None
+            if not isinstance(held, np.ndarray) and os.path.exists(held):
+                status = os.stat(held)
+                stamp = status.st_size, status.st_mtime_ns
             digest.update(f"{name}\0{stamp}\n".encode())
         return digest.hexdigest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -175,7 +176,7 @@ def _python(name: ModelName) -> Model:
         raise ParameterError(f"model {name} brings its own weights; leave weights out.")
     module_name, _, attribute = name.name.partition(":")
     try:
-        factory: Any = (module := importlib.import_module(module_name))
+        factory: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             factory = getattr(factory, part)
         pair = factory()
@@ -184,7 +185,11 @@ def _python(name: ModelName) -> Model:
             f"model {name} cannot be made: {type(error).__name__}: {one_line(error)}. Check that the factory runs, and "
             "that its folder is on PYTHONPATH."
         ) from error
-    return user_model(pair, str(name), {"factory_sha256": file_sha256(str(module.__file__))})
+    try:
+        source = inspect.getsourcefile(factory)
+    except TypeError:  # compiled, or a partial
+        source = getattr(importlib.import_module(module_name), "__file__", None)
+    return user_model(pair, str(name), {"factory_sha256": file_sha256(source)} if source else {})
 
 
 def user_model(pair: Any, name: str, identity: dict[str, Any] | None = None) -> Model:

@@ -230,7 +230,8 @@ class Extractor:
         batches = [items[i : i + size] for i in range(0, len(items), size)]
         begun: list[Iterator[Tensor | Unreadable]] = []
         for i, numbers in enumerate(batches):
-            begun += [pool.map(prepare, ahead) for ahead in batches[len(begun) : i + 1 + _AHEAD]]
+            while len(begun) < min(i + 1 + _AHEAD, len(batches)):
+                begun.append(pool.map(prepare, batches[len(begun)]))
             yield dict(zip(numbers, begun[i], strict=True))
 
 
@@ -298,7 +299,9 @@ def _join_rows(chunks: list[Path], name: str, n: int, target: Path) -> int:
     """Write the rows of one layer, one chunk in memory at a time; returns their dimensions."""
     dimensions = 0
     with atomic_write(target) as stream:
-        for rows in (rows for file in chunks if (rows := _read(file, name)) is not None):
+        for rows in (_read(file, name) for file in chunks):
+            if rows is None:  # no image of this chunk could be read
+                continue
             if not dimensions:
                 dimensions = rows.shape[1]
                 header = {"descr": npy_format.dtype_to_descr(rows.dtype), "fortran_order": False}

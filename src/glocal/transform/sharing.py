@@ -216,9 +216,11 @@ def card(
     for name, (place, key, *ends) in _SCORES.items():
         if isinstance(value := _at(meta, f"{place}.{key}"), float):
             around = [end for end in (_at(meta, f"{place}.{key}") for key in ends) if isinstance(end, float)]
-            facts[name] = f"{value:.3f}" + ("", " ± {:.3f}", " [{:.3f}, {:.3f}]")[len(around)].format(*around)
-            kind = "accuracy" if "agreement" in name else "neighbours_kept"
-            metrics += [] if "without" in name else [{"type": kind, "name": name, "value": value}]
+            sure = ("", " ± {:.3f}", " [{:.3f}, {:.3f}]")[len(around)]  # nothing, a standard error, or an interval
+            facts[name] = f"{value:.3f}{sure.format(*around)}"
+            if "without" not in name:
+                kind = "accuracy" if "agreement" in name else "neighbours_kept"
+                metrics.append({"type": kind, "name": name, "value": value})
     result = {"task": {"type": "odd-one-out"}, "dataset": {"name": "held-out objects", "type": "odd-one-out"}}
     front: dict[str, Any] = {
         "library_name": "glocal", "license": licence, "base_model": base_model, "datasets": list(datasets),

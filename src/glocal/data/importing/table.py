@@ -252,12 +252,14 @@ def _picked(
     import pandas as pd
 
     given = (texts != "") & (offered != "").all(axis=1)  # rows of another kind answer other questions
-    places, columns = pd.to_numeric(texts, errors="coerce")[:, None], np.arange(offered.shape[1])
-    named = np.char.lower(texts)[:, None] == np.array(words or [""])
-    for found in (offered == texts[:, None], named, places == columns, places == columns + 1):
-        if found[given].any(axis=1).all():
-            return np.where(given, found.argmax(axis=1), -len(columns))
-    row = int(np.flatnonzero(given & ~(offered == texts[:, None]).any(axis=1))[0])
+    columns = np.arange(offered.shape[1])
+    place = pd.to_numeric(texts, errors="coerce")[:, None]
+    is_object = offered == texts[:, None]
+    is_column = np.char.lower(texts)[:, None] == np.array(words or [""])
+    for is_picked in (is_object, is_column, place == columns, place == columns + 1):
+        if is_picked[given].any(axis=1).all():
+            return np.where(given, is_picked.argmax(axis=1), -len(columns))  # below 0 beside a reference, too
+    row = int(np.flatnonzero(given & ~is_object.any(axis=1))[0])
     raise DataError(
         f"{path}: in trial {row} {texts[row][:60]!r} was picked among {', '.join(offered[row])[:200]}; it must be one "
         "of these objects, the name of its column, or its place counted from 0 or 1."
@@ -311,7 +313,7 @@ def _integers(texts: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None:
     """Texts as integers, empty ones as -1; None if any of them is not an integer."""
     if not all(map(_WHOLE.fullmatch, {*texts.tolist()} - {""})):
         return None
-    return np.array([int(text.partition(".")[0] or _NOBODY) for text in texts.tolist()])
+    return np.array([int(text.partition(".")[0]) if text else _NOBODY for text in texts.tolist()])
 
 
 def _known(table: pd.DataFrame, roles: dict[str, list[str]], path: PathLike) -> dict[str, Any]:
