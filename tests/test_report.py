@@ -12,6 +12,7 @@ import pytest
 from glocal.errors import DataError, DataWarning, FileError
 from glocal.evaluation.view import object_view, save_view
 from glocal.results import to_json
+from glocal.suite.run import score_table
 from glocal.transform import LinearTransform
 
 pytest.importorskip("altair")
@@ -108,6 +109,13 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(folders):
     return report_page(load_runs(folders))
+
+
+def test_of_rows_that_were_appended_twice_the_last_counts(tmp_path):
+    """Then a table has one cell for a task and an arm."""
+    row = {"task": "rsa", "metric": "spearman", "n": 9, "transform": "w"}
+    lines(tmp_path / "rows.jsonl", [row | {"value": value} for value in (0.1, 0.2)])
+    assert score_table(load_runs(tmp_path)[0].rows)["rsa"].tolist() == ["0.200 (no interval)"]
 
 
 # the page

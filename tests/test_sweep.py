@@ -299,7 +299,11 @@ def test_a_path_that_was_not_written_whole_is_walked_again(swept, data, folder, 
 
 
 def test_a_damaged_folder_is_refused(swept, data, folder, tmp_path):
-    """A file of odd content is named."""
+    """A file of odd content is named; a record that says more is that of another sweep."""
+    told = json.loads((folder / "sweep.json").read_text())
+    (tmp_path / "sweep.json").write_text(json.dumps(told | {"more": 1}))
+    with pytest.raises(ParameterError, match="more"):
+        sweep(data, GRID, out=tmp_path, resume=True)
     shutil.copy(folder / "sweep.json", tmp_path)
     for name, content in (("points.jsonl", '{"fold": 0}\n'), ("sweep.json", "[1")):
         (tmp_path / name).write_text(content)

@@ -177,7 +177,11 @@ def _answers(y: Any, weights: Any = None) -> Answers:
         raise DataError("no answers were given; requires y to be passed, but the target y is None. Pass answers.")
     if isinstance(y, Answers):
         return y if weights is None else replace(y, weights=np.asarray(weights, dtype=np.float64))
+    columns = [str(name) for name in getattr(y, "columns", ())]
     for kind, names in COLUMNS.items():
-        if set(names) <= set(getattr(y, "columns", ())):
+        if set(names) <= set(columns):
             return Answers.from_array(np.asarray(y[list(names)]), weights=weights, kind=kind)
+    if len(columns) > 3:
+        wanted = " or ".join(", ".join(names) for names in COLUMNS.values())
+        raise DataError(f"the answers have the columns {', '.join(columns)}; name three of them {wanted}.")
     return Answers.from_array(y, weights=weights)

@@ -184,12 +184,13 @@ def score_frame(scores: Iterable[Score]) -> pd.DataFrame:
 def main_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """The first metric of each task, one row a network, task and arm, with `difference` and `p_holm` if compared.
 
-    A metric with other settings is another one.
+    A metric with other settings is another one. Of rows that were appended several times the last counts.
     """
     gains, place = differences(rows), ["network", "task", "transform", "metric"]
     plain = rows[(rows["transform"] != PEOPLE) & ~rows.index.isin(gains.index)]
     metric = plain["metric"] + plain["settings"].astype(str)
     main = plain[metric == metric.groupby(plain["task"], sort=False).transform("first")]
+    main, gains = main.drop_duplicates(place[:3], keep="last"), gains.drop_duplicates(place, keep="last")
     gains = gains.assign(metric=gains["metric"].str.removesuffix(DIFFERENCE), difference=gains["value"])
     return main.drop(columns=["p", "p_holm"]).merge(gains[[*place, "difference", "p_holm"]], on=place, how="left")
 

@@ -96,9 +96,9 @@ class _Sides(Task):
     @model_validator(mode="after")
     def _labelled(self) -> _Sides:
         if self.train_labels is None:
-            raise ParameterError("train_labels is missing. Give it.")
+            raise ParameterError("train_labels is missing: the class of each training image.")
         if (self.test is None) != (self.test_labels is None):
-            raise ParameterError("test and test_labels go together.")
+            raise ParameterError("test and test_labels go together: give both, or neither.")
         return self
 
     def sides(self, sources: Sources) -> tuple[Features, np.ndarray, Features, np.ndarray]:
@@ -148,7 +148,7 @@ class AnomalyTask(_Sides):
         if self.anomalies is not None and given:
             raise ParameterError(f"anomalies, a task without labels, does not go with {given[0]}.")
         if self.anomalies is None and lacking:
-            raise ParameterError(f"{lacking[0]} is missing. Give it.")
+            raise ParameterError(f"{' and '.join(lacking)} must be given: the class of each image.")
         return self
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
@@ -188,7 +188,7 @@ class RetrievalTask(Task):
     @model_validator(mode="after")
     def _labelled(self) -> RetrievalTask:
         if (self.gallery is None) != (self.gallery_labels is None):
-            raise ParameterError("gallery and gallery_labels go together.")
+            raise ParameterError("gallery and gallery_labels go together: give both, or neither.")
         if self.gallery == self.queries:
             raise ParameterError("queries and gallery are one file: leave gallery and gallery_labels out.")
         return self

@@ -258,7 +258,7 @@ def _begun(file: Path, told: dict[str, Any], work: list[tuple[int, list[Setting]
     """The rows of finished paths that the folder holds; those of a path that was not written whole are forgotten."""
     about = file.with_name("sweep.json")
     if about.exists() and (held := read_object(about, what="sweep")) != told:
-        other = next(key for key in told if held.get(key) != told[key])
+        other = next(key for key in held | told if held.get(key) != told.get(key))
         raise ParameterError(f"{file.parent} holds another sweep (its {other} differs). Choose another --out.")
     holds = file.exists() and file.stat().st_size  # 0 where nothing of it could be kept, and no path was walked since
     rows = read_rows(file, ("fold", *SETTING[:-1], "status"), what="points") if holds else []
