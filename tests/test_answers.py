@@ -63,7 +63,7 @@ def test_any_type_of_whole_numbers_is_read(dtype):
 @pytest.mark.parametrize(
     "text",
     [
-        "4 0 2\n1 3 0\n2 3 4\n", "4,0,2\r\n1,3,0\r\n2,3,4", "\ufeff4, 0,\t2\n\n1 3 0\n2 3 4\n\n",
+        "4 0 2\n1 3 0\n2 3 4\n", "4,0,2\r\n1,3,0\r\n2;3;4", "\ufeff4, 0,\t2\n\n1 3 0\n2 3 4\n\n",
         "a,b,odd\n4,0,2\n1,3,0\n2,3,4\n", "odd;a;b\n2;4;0\n0;1;3\n4;2;3\n", '"a" "b" "odd"\n4 0 2\n\n1 3 0\n2 3 4\n',
     ],
 )  # fmt: skip
@@ -89,6 +89,14 @@ def test_objects_are_those_that_answers_name():
     assert (triplets.named().tolist(), triplets.total_weight) == ([2, 4, 7, 9], 2.0)
     assert dataclasses.replace(triplets, weights=np.array([0.5, 2])).total_weight == 2.5
     assert Answers.from_array(np.empty((0, 3), dtype=int)).named().tolist() == []
+
+
+def test_arrays_that_cannot_be_shared_are_copied():
+    """Read-only answers in Fortran order, as a data frame gives them, are rows in memory, as compiled passes need."""
+    rows = np.asfortranarray(RAW.astype(np.int32))
+    rows.flags.writeable = False
+    taken = Answers.from_array(rows).objects
+    assert (taken.flags.c_contiguous, taken.tolist()) == (True, RAW.tolist())
 
 
 def test_relabelling_drops_and_counts_what_has_no_new_label():

@@ -286,8 +286,9 @@ class Answers:
         """
         mapped = new_index.astype(np.int32)[self.objects]
         keep = (mapped >= 0).all(axis=1)
-        some = self if keep.all() else self.select(keep)
-        return replace(some, objects=mapped[keep], names=None), int(np.count_nonzero(~keep))
+        if keep.all():
+            return replace(self, objects=mapped, names=None), 0
+        return replace(self.select(keep), objects=mapped[keep], names=None), int(np.count_nonzero(~keep))
 
 
 def _array(values: object) -> np.ndarray:
@@ -319,10 +320,11 @@ def _check_objects(objects: np.ndarray, kind: str) -> None:
             f"answers have shape {objects.shape}; those of the kind {kind} must be (t, 3). If the first is a reference "
             "and the second the nearest to it, pass kind='nearest-of-n'; persons need a first line that names them."
         )
-    outside = ((objects < 0) | (objects > np.iinfo(np.int32).max)).any(axis=1)
-    repeated = np.zeros(len(objects), dtype=bool)
-    for i, j in combinations(range(objects.shape[1]), 2):  # a sort of millions of short rows takes ten times as long
-        repeated |= objects[:, i] == objects[:, j]
+    outside, repeated = np.zeros(len(objects), dtype=bool), np.zeros(len(objects), dtype=bool)
+    for column in objects.T:  # what works along millions of short rows, or sorts them, takes many times as long
+        outside |= (column < 0) | (column > np.iinfo(np.int32).max)
+    for column, other in combinations(objects.T, 2):
+        repeated |= column == other
     indices = f"object indices must be at least 0 and at most {np.iinfo(np.int32).max}"
     for bad, why in ((outside, indices), (repeated, "it repeats an object, and the objects of an answer must differ")):
         if bad.any():
@@ -354,6 +356,7 @@ def _lists(t: int, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_weights(weights: Float[np.ndarray, " t"]) -> None:
+    """Raise a DataError unless weights are finite, at least 0 and not all 0."""
     bad = ~(np.isfinite(weights) & (weights >= 0))
     if bad.any() or (len(weights) and not weights.any()):
         row = int(bad.argmax())
