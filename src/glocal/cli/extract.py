@@ -101,7 +101,7 @@ def _put(result: Extraction, source: Source, as_json: bool) -> None:
     for name, reason in result.missing[:50]:  # record.json lists all
         say(f"no row: {name} {reason}")
     if source.ignored:
-        say(f"{len(source.ignored)} files have no image extension and were left out, {source.ignored[0]} the first.")
+        say(f"left out for want of an image extension: {len(source.ignored)} of the files, {source.ignored[0]} first.")
     record, finished = result.record, bool(result.files)
     told = [
         f"{record['rows']} rows of {record['dimensions'][layer]} dimensions ({layer}) written to {file}"

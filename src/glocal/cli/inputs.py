@@ -109,7 +109,7 @@ def load_features(path: Path, model: str | None = None, layer: str | None = None
         extractor = Extractor(model, () if layer is None else (layer,))
         result = cached_features(extractor, source, lambda done, total: progress(done))
     if source.ignored:
-        say(f"{len(source.ignored)} files under {path} do not have an image extension and are left out.")
+        say(f"left out for want of an image extension: {len(source.ignored)} of the files under {path}.")
     return result.features()
 
 

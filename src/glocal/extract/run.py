@@ -258,7 +258,7 @@ def _begun(folder: Path, identity: dict[str, Any], places: Mapping[str, Path]) -
         free = {"versions"} if path == final else set()  # rows of two versions are not mixed
         if different := sorted(key for key in identity.keys() - free if found.get(key) != identity[key]):
             raise ParameterError(
-                f"{folder} holds another extraction: {', '.join(different)} differ. Choose another folder."
+                f"{folder} holds another extraction, which differs in {', '.join(different)}. Choose another folder."
             )
         return found
     if any((place / "features.npy").exists() for place in places.values()):
