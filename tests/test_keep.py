@@ -74,6 +74,16 @@ def test_the_fit_mixes_two_certified_fits(turned):
     np.testing.assert_allclose(W, W.T, atol=1e-5)
 
 
+def test_slack_and_nothing_to_gain_are_said(turned):
+    """A keep of 1 leaves nothing to gain; one below what the best keeps changes nothing; others say none."""
+    best = max(turned.positions, key=lambda one: one.agreement)
+    said = {keep: " ".join(turned.notes(keep)) for keep in (1.0, 0.01, best.safe + 0.02)}
+    assert "nothing to gain" in said[1.0]
+    assert "changes nothing" in said[0.01]
+    assert said[best.safe + 0.02] == ""
+    assert turned.solve(1.0).told["keep"]["notes"] == turned.notes(1.0)
+
+
 @pytest.mark.nightly
 def test_without_local_images_the_promise_is_about_objects(world):
     """Then the line leads from the original to global alone, at every λ that was visited."""

@@ -188,6 +188,19 @@ class Dial:
             found += [one.toward(other, keep) for one, other in steps if one.safe >= keep > other.safe]
         return _best(found)
 
+    def notes(self, keep: float) -> list[str]:
+        """What to know about this choice, in sentences: there is nothing to gain, or more stays than was asked for."""
+        chosen = self.choose(keep)
+        if chosen.gain <= 2 * chosen.gain_error:
+            return [
+                f"keep={keep:g} leaves nothing to gain: agreement rises by {chosen.gain:.3f}, within two standard "
+                f"errors of {chosen.gain_error:.3f}. Allow more with a lower keep."
+            ]
+        slack = (
+            f"the largest agreement keeps {chosen.kept:.3f} of the neighbours: a keep below {keep:g} changes nothing."
+        )
+        return [slack] if chosen == _best(self.positions) else []
+
     def solve(self, keep: float = DEFAULT_KEEP, on_step: OnStep | None = None) -> Solution:
         """Fit the anchors on both sides of the chosen place on all data, and mix their matrices there.
 
@@ -214,7 +227,7 @@ class Dial:
             "anchors": anchors, "of": self.data.judged[0], "k": NEIGHBOURS, "candidates": self.candidates,
             "folds": FOLDS, "curve": [{"keep": other, **asdict(self.choose(other))} for other in others],
             "losses": {f"{lmbda:g}": loss for lmbda, loss in sorted(self.losses.items())},
-            "evaluations": self.evaluations,
+            "evaluations": self.evaluations, "notes": self.notes(keep),
         }  # fmt: skip
         return replace(
             last, transform=replace(last.transform, weights=weights), status=unfinished.status,

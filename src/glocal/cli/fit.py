@@ -77,9 +77,8 @@ def fit(
         put_json({**asdict(record), "out": str(out)})
         return
     if record.keep is not None:
-        if record.keep["expected"]["gain"] <= 2 * record.keep["expected"]["gain_error"]:
-            say("this keep leaves nothing to gain, within two standard errors: allow more with a lower --keep.")
-        say(_beside(record.keep))
+        for sentence in (*record.keep["notes"], _beside(record.keep)):
+            say(sentence)
     elif holdout is None:
         say("generalisation is unmeasured: --holdout 3 also scores answers on held-out objects.")
     put(*_result(record), _fitted(record), *(_fields(asdict(record)) if verbose else ()))
