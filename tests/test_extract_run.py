@@ -171,6 +171,11 @@ def test_another_extraction_into_the_same_folder_is_refused(toy, photos, tmp_pat
     (tmp_path / "features.npy").write_bytes(b"of other origin")
     with pytest.raises(ParameterError, match="recorded"):
         Extractor(toy).extract(photos, tmp_path)
+    network = torch.nn.Sequential()
+    for name in ("a b", "a_b"):
+        network.add_module(name, torch.nn.Identity())
+    with pytest.raises(ParameterError, match="separately"):
+        Extractor((network, number_tensor), ["a b", "a_b"]).extract(numbered(3), tmp_path / "new")
 
 
 def test_a_finished_extraction_is_left_as_it_is_and_versions_are_not_mixed(
