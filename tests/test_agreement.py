@@ -1,6 +1,7 @@
 """Agreement with people: accuracy and loss on answers, and the ceilings that people set."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,6 +77,15 @@ def test_an_integer_weight_is_that_many_copies():
     for name in ("accuracy", "tie_rate", "loss", "low"):
         assert getattr(weighted, name) == pytest.approx(getattr(copied, name), rel=1e-9)
     assert weighted.tie_rate > 0
+
+
+def test_persons_who_differ_widen_the_interval():
+    """Of three persons, one right, one wrong and one between, the next one is hardly known."""
+    ordered = ANSWERS.select(np.argsort(answer_credit(Z, ANSWERS)))
+    known = replace(ordered, person=np.repeat(["a", "b", "c"], 100))
+    alone, wide = odd_one_out(Z, ordered), odd_one_out(Z, known)
+    assert wide.accuracy == alone.accuracy
+    assert wide.high - wide.low > 2 * (alone.high - alone.low)
 
 
 def test_float16_features_are_scored_in_float64():

@@ -67,10 +67,12 @@ def learning_curve(features: Features, answers: Answers, *, folds: int = 4, seed
         credits.append(found)
     best = (losses.sum(axis=0) - losses).argmin(axis=2)
     chosen = [np.take_along_axis(one, best[fold][None, :, None], axis=2)[:, :, 0] for fold, one in enumerate(credits)]
-    names, held = [f"{size:.0f} answers" for size in sizes.mean(axis=0)], answers.select(np.concatenate(heldout))
+    names = [f"{size:.0f} answers" for size in sizes.mean(axis=0)]
     credit = dict(zip(names, np.concatenate(chosen).T, strict=True))
-    last_doubling = heldout_rows({name: credit[name] for name in names[-2:]}, held)[-1]
-    return [*heldout_rows(credit, held)[: len(names)], last_doubling]
+    held = answers.select(np.concatenate(heldout))
+    agreement = heldout_rows(credit, held)[: len(names)]
+    *_, last_doubling = heldout_rows({name: credit[name] for name in names[-2:]}, held)
+    return [*agreement, last_doubling]
 
 
 def _path(features: Features, answers: Answers) -> list[Float[np.ndarray, "n p"]]:

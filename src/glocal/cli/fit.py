@@ -144,8 +144,10 @@ def words(settings: dict[str, Any]) -> str:
 
 def _fields(value: Any, name: str = "") -> Iterator[str]:
     """A line for each number and text of a nested record."""
-    if isinstance(value, dict | list | tuple):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+    if isinstance(value, list | tuple):
+        value = dict(enumerate(value))
+    if isinstance(value, dict):
+        for key, item in value.items():
             yield from _fields(item, f"{name}.{key}".lstrip("."))
     elif value is not None:
         yield f"{name}: {value}"

@@ -162,8 +162,11 @@ def ceiling(answers: Answers, *, least: float = 0.0) -> Ceiling | None:
     total, earned = counts.sum(axis=1), _agreeing(counts)
     majority = Units(values=counts.max(axis=1) / total, answers=sets)
     left_out = Units(values=earned / total, answers=sets, weights=total)
-    upper, lower = ((one.mean, *one.interval(fraction=True)) for one in (majority.estimate(), left_out.estimate()))
-    return Ceiling(upper, lower, int(total.sum()), majority)
+    upper, lower = majority.estimate(), left_out.estimate()
+    return Ceiling(
+        (upper.mean, *upper.interval(fraction=True)), (lower.mean, *lower.interval(fraction=True)), int(total.sum()),
+        majority,
+    )  # fmt: skip
 
 
 def _units(earned: Float[np.ndarray, " t"], answers: Answers) -> Units:

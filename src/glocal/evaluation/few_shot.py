@@ -112,9 +112,12 @@ def few_shot(
             "add training images."
         )
     episodes = draw_episodes(y_train, shots, draws, seed)
-    counts, right = np.bincount(truth, minlength=k) - shots * leave_out_shots, np.zeros((draws, k))
+    counts = np.bincount(truth, minlength=k)  # of each class, in every draw
+    if leave_out_shots:
+        counts -= shots
     if not counts.any():
         raise DataError(f"no test image is left beside the {shots} shots of each class. Ask for fewer shots.")
+    right = np.zeros((draws, k))
     for draw, shown in enumerate(episodes):
         scorer = PROBES[probe](_finite(X_train[shown]), codes[shown], k)
         kept = np.setdiff1d(np.arange(len(truth)), shown if leave_out_shots else [])
@@ -122,7 +125,9 @@ def few_shot(
             rows = kept[start : start + _CHUNK]
             credit = shared_credit(scorer(_finite(X_test[rows])), truth[rows])
             right[draw] += np.bincount(truth[rows], credit, k)
-    units = Units(values=right[:, counts > 0] / counts[counts > 0], weights=counts[counts > 0].astype(np.float64))
+    tested = counts > 0
+    weights = counts[tested].astype(np.float64)
+    units = Units(values=right[:, tested] / weights, weights=weights)
     per_draw = right.sum(axis=1) / counts.sum()
     low, high = units.estimate().interval(fraction=True)
     return FewShot(

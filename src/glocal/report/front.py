@@ -58,9 +58,10 @@ def summary(run: Run) -> pd.DataFrame:
             row = {"network": network, "method": method}
             row |= {words: _interval(point, axis) for axis, words in _AXES.items()}
             if run.means is not None:
-                front = fronts.get(method)
-                kept = "" if front is None else np.interp(at, front["accuracy_cosine"], front["neighbours_kept"])
-                row[f"neighbours kept at agreement {at:.3f}"] = kept if front is None else f"{kept:.3f}"
+                kept = ""
+                if (front := fronts.get(method)) is not None:
+                    kept = f"{np.interp(at, front['accuracy_cosine'], front['neighbours_kept']):.3f}"
+                row[f"neighbours kept at agreement {at:.3f}"] = kept
             rows.append(row | {"setting": point["setting"]})
     table = pd.DataFrame(rows).fillna("")
     told = {"network": table["network"].nunique() > 1, "setting": (table["setting"] != "").any()} if len(table) else {}

@@ -107,14 +107,15 @@ def script_json(value: Any) -> str:
 
 def _section(number: int, run: Run, charts: dict[str, dict[str, Any]], pictures: dict[str, str]) -> dict[str, Any]:
     """What the template shows of a run; its charts are added to those of the page."""
+    import pandas as pd
+
     kinds: dict[str, list[tuple[str, str]]] = {"front": [], "task": [], "objects": []}
     for name, chart in charts_of(run, pictures).items():
         kind, _, of = name.partition("-")
         kinds[kind].append((f"{number}-{name}", of))
         charts[f"{number}-{name}"] = (chart if kind == "objects" else chart.properties(width="container")).to_dict()
-    import pandas as pd
-
-    table, record = summary(run), pd.json_normalize(run.record or {"glocal": __version__}).to_dict("records")[0]
+    table = summary(run)
+    record = pd.json_normalize(run.record or {"glocal": __version__}).to_dict("records")[0]
     return {
         "name": run.name, "baseline": run.baseline, "warnings": warnings_of(run), "charts": kinds,
         "methods": {"head": list(table), "rows": table.to_numpy().tolist()}, "chosen": run.choice.get("reason"),

@@ -142,9 +142,10 @@ class AnomalyTask(_Sides):
 
     @model_validator(mode="after")
     def _labelled(self) -> AnomalyTask:
-        of_classes = ("train_labels", "test_labels", "train_subclasses", "test_subclasses", "mode", "breeds")
-        given = [name for name in of_classes if name in self.model_fields_set]
-        lacking = [name for name in of_classes[: 4 if self.mode == "shift" else 2] if name not in given]
+        labels, subclasses = ("train_labels", "test_labels"), ("train_subclasses", "test_subclasses")
+        given = [name for name in (*labels, *subclasses, "mode", "breeds") if name in self.model_fields_set]
+        needs = (*labels, *subclasses) if self.mode == "shift" else labels
+        lacking = [name for name in needs if name not in given]
         if self.anomalies is not None and given:
             raise ParameterError(f"anomalies, a task without labels, does not go with {given[0]}.")
         if self.anomalies is None and lacking:

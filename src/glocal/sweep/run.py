@@ -267,8 +267,9 @@ def _begun(file: Path, told: dict[str, Any], work: list[tuple[int, list[Setting]
     _write_text(about, to_json(told))
     known, kept = {_key(row["fold"], row): row for row in rows}, Rows()
     for fold, path in work:
-        found = [known[key] for one in path if (key := _key(fold, one)) in known]
-        kept += found if len(found) == len(path) else []
+        keys = [_key(fold, one) for one in path]
+        if all(key in known for key in keys):
+            kept += [known[key] for key in keys]
     if len(kept) < len(rows):
         _write_text(file, "".join(to_json(row) + "\n" for row in kept))
     return kept
