@@ -150,7 +150,7 @@ class FitData:
         """Raise an error for data that cannot be fitted, and warn of data that look wrong."""
         features, local = self.features, self.local_features
         if arm.local and local is None:
-            raise ParameterError("method glocal needs local features: give local_features=, or use method='global'.")
+            raise ParameterError("method glocal needs local features: give local_features, or use method='global'.")
         if len(features) < 3:
             raise DataError(f"{features.source} has {len(features)} objects; odd-one-out answers need at least 3.")
         self.answers.check_range(len(features))

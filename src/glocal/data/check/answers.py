@@ -101,8 +101,9 @@ def check_people(answers: Answers, credit: Float[np.ndarray, " t"] | None = None
     w, seconds = answers.weights, answers.seconds
     if w is not None and w.max() > 1 and (w != np.round(w)).any():
         yield finding("votes", f"answers: weights up to {w.max():g} are neither whole votes nor probabilities")
-    if seconds is not None and (median := float(np.nanmedian(seconds))) > _SLOW:
-        yield finding("seconds", f"answers: the median time of an answer is {median:.0f} seconds")
+    known = np.zeros(0) if seconds is None else seconds[np.isfinite(seconds)]
+    if len(known) and np.median(known) > _SLOW:
+        yield finding("seconds", f"answers: the median time of an answer is {np.median(known):.0f} seconds")
     if answers.person is None:
         return
     found = people(answers, credit)
