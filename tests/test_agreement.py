@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from glocal.data.answers import Answers
-from glocal.errors import DataError
+from glocal.errors import GLocalError
 from glocal.evaluation.agreement import answer_credit, ceiling, heldout_rows, odd_one_out
 from glocal.evaluation.intervals import answer_estimate
 
@@ -95,14 +95,15 @@ def test_float16_features_are_scored_in_float64():
 
 
 def test_answers_that_cannot_be_scored_are_refused(as_a_user):
-    """No answer at all, one that names no row, or an index beyond the rows."""
+    """No answer at all, an index beyond the rows, or another similarity."""
     none, beyond = Answers.from_array(np.empty((0, 3), dtype=int)), Answers.from_array([[0, 1, 15]])
     for call, noun in (
         (lambda: odd_one_out(Z, none), "no answer"),
         (lambda: odd_one_out(Z, beyond), "object 15"),
         (lambda: answer_credit(Z, beyond), "object 15"),
+        (lambda: answer_credit(Z, ANSWERS, similarity="euclid"), "euclid"),
     ):
-        with pytest.raises(DataError, match=noun):
+        with pytest.raises(GLocalError, match=noun):
             call()
 
 
@@ -121,9 +122,6 @@ def test_arms_on_held_out_answers_are_rowed_beside_the_first():
     estimate = answer_estimate(arms["two"] - arms["original"], ROWS, given.weights)
     assert (rows[3].low, rows[3].high, rows[3].p) == pytest.approx((*estimate.interval(), estimate.p))
     assert {(row.task, row.split, row.n) for row in rows} == {("odd-one-out", "heldout", len(given))}
-
-
-# --- ceilings
 
 
 PAPER = [

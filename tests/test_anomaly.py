@@ -32,9 +32,6 @@ def column(result, name):
     return np.array([row[name] for row in result.per_class])
 
 
-# --- metrics
-
-
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("tied", [False, True])
 def test_detection_is_that_of_scikit_learn(seed, tied):
@@ -60,9 +57,6 @@ def test_fpr95_of_ties_is_what_random_flags_give():
     scores[18] = 2.0  # exactly 95 % before the tie
     assert detection(anomalous, scores)[2] == 0.0
     assert detection(anomalous, 0 * scores) == pytest.approx((0.5, 0.5, 0.95), rel=1e-9)
-
-
-# --- tasks
 
 
 @pytest.mark.parametrize("k", [1, 5])
@@ -121,9 +115,6 @@ def test_ties_of_whole_numbers_are_ties(mode):
             assert len(np.unique(scores)) < 40
             row = found.per_class[c]
             assert (row["auroc"], row["aupr"], row["fpr95"]) == pytest.approx(detection(anomalous, scores), rel=1e-9)
-
-
-# --- edges
 
 
 @pytest.mark.parametrize("noise", [0, 1e-9])

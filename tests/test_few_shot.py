@@ -28,9 +28,6 @@ def shots_of(X, y, shots=5, seed=1):
     return X[rows], y[rows]
 
 
-# --- draws
-
-
 def test_draws_are_fixed_and_nested():
     """These are the rows of every version; fewer shots and draws are part of more, another seed draws others."""
     assert draw_episodes(np.repeat([0, 1], 6), 3, 2).tolist() == [[3, 5, 4, 11, 6, 9], [5, 0, 2, 10, 9, 7]]
@@ -40,9 +37,6 @@ def test_draws_are_fixed_and_nested():
     np.testing.assert_array_equal(draw_episodes(y, 8, 2), many[:2])
     for few, more in zip(draw_episodes(y, 3, 2).tolist(), many.tolist(), strict=False):
         assert set(few) < set(more)
-
-
-# --- the probes
 
 
 @pytest.mark.parametrize("p", [15, 120], ids=["n above p", "n below p"])
@@ -90,9 +84,6 @@ def test_ncm_and_1nn_are_those_of_scikit_learn():
     for probe, rows, labels in (("1nn", X, y), ("ncm", centroids, np.arange(6))):
         reference = KNeighborsClassifier(1, metric="cosine", algorithm="brute").fit(rows, labels)
         np.testing.assert_array_equal(PROBES[probe](X, y, 6)(test).argmax(axis=1), reference.predict(test))
-
-
-# --- accuracy
 
 
 @pytest.mark.parametrize("probe", PROBES)

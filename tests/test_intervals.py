@@ -108,9 +108,6 @@ def test_the_error_over_persons_is_that_of_one_left_out():
     assert found.half > answer_estimate(values, answers, weights).half
 
 
-# --- tables of draws and classes
-
-
 def anova(scores):
     """Mean squares of rows, columns and the rest of a table."""
     (rows, columns), grand = scores.shape, scores.mean()
@@ -201,9 +198,6 @@ def test_scores_of_one_class_are_dependent():
     for one in (mean_estimate(values[:1]), mean_estimate(values, np.zeros(60))):
         assert one.interval() == (None, None)
     assert mean_estimate(np.array([1.0, 1.0, 0.9])).interval(fraction=True)[1] == 1.0
-
-
-# --- differences
 
 
 @pytest.mark.parametrize("freedom", [1, 3.7, 60])

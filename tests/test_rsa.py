@@ -80,9 +80,6 @@ def test_a_collapsed_model_is_undefined_and_said(kernel, length, noise):
     assert found.ceiling is not None
 
 
-# --- the ceiling and the interval
-
-
 def test_ceiling_rdms_and_correlations_are_those_of_rsatoolbox():
     """Both bounds, the model RDM and its comparison with people are those of rsatoolbox."""
     with warnings.catch_warnings():
@@ -117,9 +114,6 @@ def test_many_objects_are_left_out_in_groups(monkeypatch):
     assert few.units.values.shape == (4, 9)
     assert few.spearman == pytest.approx(one.spearman)
     assert few.high - few.low == pytest.approx(one.high - one.low, rel=0.5)
-
-
-# --- what is refused
 
 
 def _with(rdm, where, value):
@@ -167,8 +161,6 @@ def test_bad_arguments_are_refused(as_a_user):
     with pytest.raises(DataError, match="14 objects"):
         rsa(Z[:13], HUMAN)
 
-
-# --- joining and reading
 
 NAMES = tuple(f"object{i}" for i in range(14))
 

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from glocal.errors import ParameterError
 from glocal.similarity import (
     candidate_pairs,
     choice,
@@ -55,12 +54,6 @@ def test_loss_equals_minus_log_softmax():
     np.testing.assert_allclose(choice_loss(pairs), wanted, rtol=1e-13)
     huge = np.array([[1e4, -1e4, 5.0], [-1e4, 1e4, 5.0], [0.0, 0.0, 5.0]])
     np.testing.assert_allclose(choice_loss(huge.T), [0.0, 2e4, math.log(3)])
-
-
-def test_an_unknown_similarity_is_refused(as_a_user):
-    """Only cosine and dot are similarities here."""
-    with pytest.raises(ParameterError, match="similarity is 'euclid'; allowed are cosine and dot"):
-        of_pairs(EMBEDDING, ANSWERS, PAIRS, "euclid")
 
 
 @pytest.mark.parametrize("kind", ["cosine", "dot"])

@@ -36,8 +36,6 @@ def test_neighbours_come_nearest_first_as_in_scikit_learn():
         np.testing.assert_array_equal(P.col.reshape(-1, 12), np.sort(neighbours(rows, 12), axis=1))
 
 
-# --- ties --------------------------------------------------------------------------------------------------------
-
 # signs: all rows of one length, so that cosines are whole numbers over p and their ties are known exactly
 SIGNS = np.random.default_rng(5).choice([-1.0, 1.0], size=(60, 16))
 FEWER = SIGNS[:, :9]
@@ -82,8 +80,6 @@ def test_ties_share_the_last_places(k):
         np.testing.assert_allclose(kept_by_image(rows, FEWER, k), np.minimum(before, after).sum(axis=1) / k)
 
 
-# --- collapse ----------------------------------------------------------------------------------------------------
-
 COLLAPSES = {
     "point": lambda X: np.ones((len(X), 4)),
     "zero": lambda X: np.zeros((len(X), 4)),
@@ -110,9 +106,6 @@ def test_what_is_spread_is_not_collapsed():
     assert not any(collapsed(rows) for rows in (X, 1e-9 * X, 1 + 1e-5 * X, X[:, :2], X[:, :1]))
     assert at_chance(math.log(3) - 1e-7, math.log(3))
     assert not at_chance(math.log(3) - 1e-5, math.log(3))
-
-
-# --- measures ----------------------------------------------------------------------------------------------------
 
 
 def gram_cka(X, Z):
