@@ -171,9 +171,7 @@ def test_another_extraction_into_the_same_folder_is_refused(toy, photos, tmp_pat
     (tmp_path / "features.npy").write_bytes(b"of other origin")
     with pytest.raises(ParameterError, match="recorded"):
         Extractor(toy).extract(photos, tmp_path)
-    network = torch.nn.Sequential()
-    for name in ("a b", "a_b"):
-        network.add_module(name, torch.nn.Identity())
+    network = torch.nn.ModuleDict({"a b": torch.nn.Identity(), "a_b": torch.nn.Identity()})
     with pytest.raises(ParameterError, match="separately"):
         Extractor((network, number_tensor), ["a b", "a_b"]).extract(numbered(3), tmp_path / "new")
 

@@ -118,10 +118,8 @@ def test_of_a_ranking_the_first_choice_is_read(tmp_path):
     """Columns of the nearest, the second nearest and others, or a list of what was picked: one nearest-of-n answer."""
     path = table(tmp_path / "r.csv", "ref near near2 far far2", ("q", "a", "b", "c", "d"), ("q", "d", "c", "a", "b"))
     found = import_answers(path)
-    assert (found.answers.kind, taken(found)) == (
-        "nearest-of-n",
-        [["q", "a", "b", "c", "d"], ["q", "d", "c", "a", "b"]],
-    )
+    assert found.answers.kind == "nearest-of-n"
+    assert taken(found) == [["q", "a", "b", "c", "d"], ["q", "d", "c", "a", "b"]]
     (tmp_path / "r.json").write_text(json.dumps([{"ref": "q", "choices": ["a", "b", "c"], "chosen": ["b", "a"]}]))
     assert taken(import_answers(tmp_path / "r.json")) == [["q", "b", "a", "c"]]
 
@@ -307,7 +305,6 @@ def test_hostile_files_are_one_sentence(tmp_path, format, content):
         ("alignet", {"similarities": np.zeros((2, 3))}, "pictures"),
         ("cblearn", {"query": np.array([[0, 1, 2]]), "response": np.array(["a"])}, "responses"),
         ("cblearn", {"query": np.array([[0, 1, 2.5]])}, "integers"),
-        ("cblearn", {"query": np.array(3)}, "shape"),
         ("cblearn", {"query": np.array([[0, 1, 2]]), "response": np.array(1)}, "shape"),
     ],
 )
