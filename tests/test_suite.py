@@ -209,6 +209,8 @@ def test_names_beside_a_file_are_part_of_what_its_scores_depend_on(made, tmp_pat
     run_suite(plan, tmp_path / "anew")
     assert (tmp_path / "s" / "rows.jsonl").read_bytes() == (tmp_path / "anew" / "rows.jsonl").read_bytes()
     assert "../file_names.txt" in json.loads((tmp_path / "s" / "suite.json").read_text())["provenance"]["data"]
+    heavier = plan.model_copy(update={"arms": plan.arms | {"global": Arm("global", lmbda=2.0)}})
+    assert run_suite(heavier, tmp_path / "s").n_kept == 1  # that of the original
 
 
 @pytest.mark.nightly
