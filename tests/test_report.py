@@ -21,7 +21,7 @@ pytest.importorskip("jinja2")
 
 from glocal.report import front_chart, load_runs, load_thumbnails, report_page, save_figure, save_page, warnings_of
 from glocal.report.charts import looks
-from glocal.report.front import front_points, summary
+from glocal.report.front import direction, front_points, summary
 from glocal.report.page import script_json
 
 NASTY = [
@@ -116,6 +116,13 @@ def test_of_rows_that_were_appended_twice_the_last_counts(tmp_path):
     row = {"task": "rsa", "metric": "spearman", "n": 9, "transform": "w"}
     lines(tmp_path / "rows.jsonl", [row | {"value": value} for value in (0.1, 0.2)])
     assert score_table(load_runs(tmp_path)[0].rows)["rsa"].tolist() == ["0.200 (no interval)"]
+
+
+def test_an_effect_is_called_one_where_it_is_certain_and_not_small():
+    """Above 0.01 and below p 0.05 after correction; of the loss and FPR95 less is better."""
+    cases = (("map", 0.02, 0.04), ("map", -0.02, 0.04), ("map", 0.02, 0.06), ("map", 0.009, 1e-9), ("loss", 0.02, 0.04))
+    said = [direction({"metric": metric, "difference": by, "p_holm": p}) for metric, by, p in cases]
+    assert said == ["better", "worse", "same", "same", "worse"]
 
 
 # the page
