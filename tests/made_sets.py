@@ -22,15 +22,15 @@ def pickled(path, content):
     return hashlib.md5(data).hexdigest()
 
 
-def make_cifar(root, monkeypatch):
-    """A CIFAR-10 of 3 pictures a batch, and a CIFAR-100 of four classes, whose checksums torchvision is given."""
+def make_cifar(root, monkeypatch, n10=3, n100=12):
+    """A CIFAR-10 and a CIFAR-100 of four classes, of so many pictures a batch; torchvision is given their checksums."""
     for name, folder, batches, key, classes in (
         ("CIFAR10", "cifar-10-batches-py", [f"data_batch_{i}" for i in range(1, 6)], "labels", list("abcdefghij")),
         ("CIFAR100", "cifar-100-python", ["train"], "fine_labels", ["apple", "bear", "pear", "wolf"]),
     ):
         known, kind, listed = "meta" if name == "CIFAR100" else "batches.meta", getattr(datasets, name), []
         for batch in (*batches, "test" if name == "CIFAR100" else "test_batch"):
-            n = 3 * len(classes) if name == "CIFAR100" else 3
+            n = n100 if name == "CIFAR100" else n10
             content = {
                 "data": RNG.integers(0, 256, (n, 3072), dtype=np.uint8),
                 key: (np.arange(n) % len(classes)).tolist(),

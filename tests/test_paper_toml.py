@@ -59,8 +59,7 @@ def make_things(root, n=36):
 def make_sets(root, monkeypatch):
     """The image data sets as they are published, below the roots that the commands name."""
     images = root / "images"
-    made_sets.make_cifar10(images, monkeypatch, n=20)
-    made_sets.make_cifar100(images, monkeypatch, n=40)
+    made_sets.make_cifar(images, monkeypatch, n10=20, n100=40)
     for texture in ("banded", "woven"):
         pictures(images / "dtd/dtd/images" / texture, 24, texture + "_{:04d}.jpg")
     for number, split in enumerate(("train", "val", "test")):
