@@ -172,3 +172,16 @@ def test_the_package_is_run_as_a_module_and_completes():
         shell = {**os.environ, "_GLOCAL_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": place}
         done = processes.run(processes.COMMAND_LINE, env=shell, capture_output=True, text=True, check=False)
         assert done.stdout.split() == completed
+
+
+def test_a_command_of_another_package_that_cannot_be_loaded_is_left_out(tmp_path):
+    """A package of another version that brings a command is named in a warning, and all other commands run."""
+    about = tmp_path / "other-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[glocal.commands]\nother = other.cli:app\n")
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", "glocal", "--version"]
+    env = {**os.environ, "PYTHONPATH": path}
+    ended = subprocess.run(command, check=True, capture_output=True, text=True, env=env, timeout=60)
+    assert "glocal other is left out" in ended.stderr

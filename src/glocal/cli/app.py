@@ -15,7 +15,7 @@ import typer
 from glocal._version import __version__
 from glocal.cli import apply, data, demo, evaluate, extract, fit, report, suite, sweep, transforms
 from glocal.cli.output import OPTIONS, in_options, say
-from glocal.errors import GLocalError, GLocalWarning, ParameterError
+from glocal.errors import GLocalError, GLocalWarning, ParameterError, one_line
 
 app = typer.Typer(name="glocal", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
 _ALONE = (
@@ -26,7 +26,10 @@ for _run in _ALONE:
 for _module in (evaluate, data, transforms):
     app.add_typer(_module.app, name=_module.__name__.rpartition(".")[2])
 for _plugin in entry_points(group="glocal.commands"):  # of other distributions: an entry point is a typer app
-    app.add_typer(_plugin.load(), name=_plugin.name)
+    try:
+        app.add_typer(_plugin.load(), name=_plugin.name)
+    except ImportError as _error:  # one of another version takes no other command with it
+        say(f"warning: glocal {_plugin.name} is left out, since its package cannot be loaded ({one_line(_error)}).")
 
 
 def _print_version(asked: bool) -> bool:
