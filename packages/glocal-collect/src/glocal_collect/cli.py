@@ -19,11 +19,7 @@ if TYPE_CHECKING:
     from glocal_collect.db import Database
     from glocal_collect.study import Study
 
-app = typer.Typer(
-    help="Ask people about your own images, and export what they answered.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-)
+app = typer.Typer(no_args_is_help=True, help="Ask people about your own images, and export what they answered.")
 
 
 @app.command("run")

@@ -103,8 +103,7 @@ def collected(study: Study, database: Database) -> Collected:
 def save_npz(found: Collected, path: Path) -> int:
     """Write the answers about similarity to an archive that `Answers.load` reads; how many there are.
 
-    Beside what `Answers` has, it holds for each answer ``time``, ``order``, ``choice``, ``source``, ``trial`` and
-    ``again``.
+    It also holds ``time``, ``order``, ``choice``, ``source``, ``trial`` and ``again`` of each answer.
     """
     if not found.told.any():
         raise DataError("the study has no answers yet. Export it once people have answered.")
