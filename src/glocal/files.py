@@ -191,6 +191,12 @@ def read_npz(
         return arrays
 
 
+def write_text(path: PathLike, text: str, *, errors: str = "strict") -> None:
+    """Write a text as UTF-8, whole or not at all; `errors` as in `str.encode`."""
+    with atomic_write(path) as stream:
+        stream.write(text.encode(errors=errors))
+
+
 def write_npz(path: PathLike, arrays: dict[str, Any]) -> None:
     """Write the arrays that are not None to a compressed archive, whole or not at all."""
     with atomic_write(path) as stream:

@@ -29,7 +29,7 @@ from glocal.extract.images import Source, Unreadable, open_images
 from glocal.extract.libraries import load_model, user_model
 from glocal.extract.models import DTYPES, Layer, Model, pooled, read_layers, resolve
 from glocal.extract.network import Running
-from glocal.files import PathLike, atomic_write, make_folder, read_npz, read_object
+from glocal.files import PathLike, atomic_write, make_folder, read_npz, read_object, write_text
 from glocal.results import to_json
 
 Progress = Callable[[int, int], None]  # called with the number of images that are passed, and of all
@@ -264,8 +264,7 @@ def _begun(folder: Path, identity: dict[str, Any], places: Mapping[str, Path]) -
     if any((place / "features.npy").exists() for place in places.values()):
         raise ParameterError(f"{folder} holds features that no extraction recorded. Choose another folder.")
     make_folder(folder / WORK)
-    with atomic_write(begun) as stream:
-        stream.write(json.dumps(identity).encode())
+    write_text(begun, json.dumps(identity))
     return identity
 
 
@@ -282,16 +281,14 @@ def _joined(
             make_folder(place)
             dimensions[layer] = _join_rows(chunks, f"layer_{i}", len(numbers), place / "features.npy")
             for name, lines in texts.items():
-                with atomic_write(place / name) as stream:
-                    stream.write("".join(f"{lines[number]}\n" for number in numbers).encode())
+                write_text(place / name, "".join(f"{lines[number]}\n" for number in numbers))
     except FileError:
         if not (folder / RECORD_FILE).exists():  # else another process has joined the chunks, and removed them
             raise
         return read_object(folder / RECORD_FILE, what="record")
     record = {**record, "source": source.described, "rows": len(numbers), "dimensions": dimensions}
     record["missing"] = [{"name": name, "reason": reason} for name, reason in missing]
-    with atomic_write(folder / RECORD_FILE) as stream:
-        stream.write((json.dumps(record, indent=1) + "\n").encode())
+    write_text(folder / RECORD_FILE, json.dumps(record, indent=1) + "\n")
     return record
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from glocal._version import __version__
 from glocal.errors import needed
-from glocal.files import PathLike, atomic_write, make_folder, writable_target
+from glocal.files import PathLike, atomic_write, make_folder, writable_target, write_text
 from glocal.report.charts import charts_of
 from glocal.report.front import MARGIN, direction, summary, warnings_of
 from glocal.report.runs import Run
@@ -52,8 +52,7 @@ def report_page(runs: Sequence[Run], *, title: str | None = None, pictures: dict
 
 def save_page(page: str, out: PathLike) -> None:
     """Write a page, whole or not at all."""
-    with atomic_write(out) as stream:
-        stream.write(page.encode(errors="replace"))  # names of files that are no text
+    write_text(out, page, errors="replace")  # names of files that are no text
 
 
 def save_figure(chart: Any, out: PathLike) -> None:
@@ -88,8 +87,7 @@ def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
                 latex: str = table.style.format(escape="latex").hide().to_latex(hrules=True)
                 for kind, text in (("csv", table.to_csv(index=False)), ("tex", latex)):
                     written.append(_file(folder, name, kind, run, runs))
-                    with atomic_write(written[-1]) as stream:
-                        stream.write(text.encode())
+                    write_text(written[-1], text)
     return written
 
 

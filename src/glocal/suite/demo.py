@@ -14,7 +14,7 @@ from glocal.aligner import FitData
 from glocal.data.features import Features
 from glocal.data.world import World, simulated_world
 from glocal.evaluation.agreement import odd_one_out
-from glocal.files import PathLike, atomic_write, make_folder, write_npy
+from glocal.files import PathLike, make_folder, write_npy, write_text
 from glocal.results import PEOPLE, to_json
 from glocal.suite.plan import Plan
 from glocal.suite.run import Progress, SuiteResult, run_suite
@@ -73,5 +73,4 @@ def _write_world(world: World, folder: Path) -> None:
 
 
 def _write(path: Path, lines: Iterable[Any]) -> None:
-    with atomic_write(path) as stream:
-        stream.write("".join(f"{line}\n" for line in lines).encode())
+    write_text(path, "".join(f"{line}\n" for line in lines))

@@ -15,7 +15,7 @@ from glocal._version import __version__
 from glocal.aligner import Arm, fit
 from glocal.evaluation.intervals import KeptResult, Units, compared, holm
 from glocal.evaluation.view import load_view, object_view, save_view
-from glocal.files import PathLike, array_sha256, atomic_write, make_folder, read_npz, write_npz
+from glocal.files import PathLike, array_sha256, make_folder, read_npz, write_npz, write_text
 from glocal.results import DIFFERENCE, PEOPLE, Provenance, Score, to_json
 from glocal.suite.plan import OtherArm, Plan
 from glocal.suite.sources import Sources
@@ -89,8 +89,7 @@ def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> Su
         "suite.json": to_json({"plan": told, "provenance": Provenance(__version__, hashes, plan.seed)}) + "\n",
     }
     for name, text in texts.items():
-        with atomic_write(folder / name) as stream:
-            stream.write(text.encode())
+        write_text(folder / name, text)
     return SuiteResult(tuple(scores), table, kept)
 
 

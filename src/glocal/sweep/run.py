@@ -27,7 +27,7 @@ from glocal.errors import ClusterError, DivergedError, GLocalError, ParameterErr
 from glocal.evaluation.agreement import answer_credit, heldout_rows, odd_one_out
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.evaluation.view import object_view, save_view
-from glocal.files import PathLike, array_sha256, atomic_write, make_folder, read_object
+from glocal.files import PathLike, array_sha256, make_folder, read_object, write_text
 from glocal.results import Score, append_rows, read_rows, to_json
 from glocal.sweep.grid import SETTING, Setting, check_rule, choose, means_over_folds, pareto_front, paths, settings
 from glocal.transform import LinearTransform
@@ -228,20 +228,15 @@ def _gain(data: FitData, solver: Solver, folds: int, best: Setting, n_settings: 
 def _write(found: Sweep, data: FitData, folder: Path) -> None:
     """The files of a finished sweep."""
     found.transform.save(folder / "transform.npz")
-    _write_text(folder / "means.csv", found.means.to_csv(index=False))
-    _write_text(folder / "front.csv", found.front.to_csv(index=False))
-    _write_text(folder / "rows.jsonl", "".join(to_json(score.row()) + "\n" for score in found.scores))
+    write_text(folder / "means.csv", found.means.to_csv(index=False))
+    write_text(folder / "front.csv", found.front.to_csv(index=False))
+    write_text(folder / "rows.jsonl", "".join(to_json(score.row()) + "\n" for score in found.scores))
     features, views = data.features, make_folder(folder / "views")
     names = [object_name(name) for name in features.names or [f"object {row}" for row in range(len(features))]]
     original = object_view(data.scalars(features.matrix, "float64"), names, meta={"arm": "original"})
     Z = found.transform.apply(np.asarray(features.matrix, dtype=np.float64))
     save_view(original, views / "original.npz")
     save_view(object_view(Z, names, baseline=original, meta={"arm": "chosen"}), views / "chosen.npz")
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic_write(path) as stream:
-        stream.write(text.encode())
 
 
 def _determining(data: FitData, grid: list[Setting], folds: int, solver: Solver) -> dict[str, Any]:
@@ -264,14 +259,14 @@ def _begun(file: Path, told: dict[str, Any], work: list[tuple[int, list[Setting]
     rows = read_rows(file, ("fold", *SETTING[:-1], "status"), what="points") if holds else []
     if rows and not resume:
         raise ParameterError(f"{file.parent} holds {len(rows)} points of this sweep. Pass --resume to continue it.")
-    _write_text(about, to_json(told))
+    write_text(about, to_json(told))
     known, kept = {_key(row["fold"], row): row for row in rows}, Rows()
     for fold, path in work:
         keys = [_key(fold, one) for one in path]
         if all(key in known for key in keys):
             kept += [known[key] for key in keys]
     if len(kept) < len(rows):
-        _write_text(file, "".join(to_json(row) + "\n" for row in kept))
+        write_text(file, "".join(to_json(row) + "\n" for row in kept))
     return kept
 
 

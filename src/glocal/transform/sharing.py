@@ -18,7 +18,7 @@ from typing import Any
 
 from glocal.data.sources import Progress, fetch, published
 from glocal.errors import FileError, ParameterError, needed, one_line
-from glocal.files import PathLike, atomic_write, make_folder
+from glocal.files import PathLike, make_folder, write_text
 from glocal.transform.formats import TRANSFORM_NAME, plain
 
 PUBLISHED = "transforms/"
@@ -145,8 +145,7 @@ def save_pretrained(transform: Any, folder: PathLike, **described: Any) -> None:
     described = {**transform.meta.get("card", {}), **{key: value for key, value in described.items() if value}}
     text = card(transform, **described)
     replace(transform, meta={**transform.meta, "card": described}).save(make_folder(folder) / TRANSFORM_NAME)
-    with atomic_write(Path(folder) / "README.md") as stream:
-        stream.write(text.encode())
+    write_text(Path(folder) / "README.md", text)
 
 
 def push_to_hub(transform: Any, repository: str, *, private: bool = False, **described: Any) -> str:

@@ -17,7 +17,7 @@ from glocal.data.answers import Answers
 from glocal.data.features import object_name
 from glocal.data.tables import COLUMNS, NONE, json_text, read_table, read_trials
 from glocal.errors import DataError
-from glocal.files import PathLike, atomic_write
+from glocal.files import PathLike, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,8 +171,7 @@ def to_csv(answers: Answers, path: PathLike) -> None:
     known = {"weight": answers.weights, "person": answers.person, "seconds": answers.seconds}
     table = pd.DataFrame(shown, columns=titles)
     table = table.assign(**{name: values for name, values in known.items() if values is not None})
-    with atomic_write(path) as stream:
-        stream.write(table.to_csv(index=False).encode())
+    write_text(path, table.to_csv(index=False))
 
 
 def _roles(table: pd.DataFrame, given: Mapping[str, str], path: PathLike) -> dict[str, list[str]]:
