@@ -12,7 +12,15 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.objective import ChoiceLoss, Evaluation, LocalLoss, Objective, choices, penalty
 from glocal.similarity import candidate_pairs
-from glocal.solver import DualityGap, best_scale, lambda_max, minimise, minimise_naive, symmetric_start
+from glocal.solver import (
+    Counter,
+    DualityGap,
+    best_scale,
+    lambda_max,
+    minimise,
+    minimise_naive,
+    symmetric_start,
+)
 from glocal.solver.naive import Stationarity
 
 P = 6
@@ -118,6 +126,27 @@ def test_a_budget_is_kept_to(monkeypatch, budget):
     assert found.evaluations == len(calls) <= budget
     spent = naive(0.1 * lambda_max(LOSS), tol=1e-12, max_evaluations=budget)
     assert (spent.status, spent.evaluations <= budget) == ("budget", True)
+
+
+@pytest.mark.parametrize("method", ["naive", "global"])
+def test_a_counter_counts_each_evaluation_over_all_fits(method):
+    """Two fits with one counter are counted on from each other, one by one, and each says its own."""
+    steps = []
+    counter = Counter(lambda evaluations, evaluation: steps.append((evaluations, evaluation.value)))
+    options = {"tol": 1e-5, "max_evaluations": 1000, "counter": counter}
+    lmbda = 0.3 * lambda_max(LOSS)
+
+    def fitted():
+        if method == "naive":
+            return minimise_naive(LOSS, lmbda, np.ones(P), **options)
+        objective = arm(lmbda)
+        return minimise(objective, DualityGap(objective), 0.3 * np.eye(P), np.ones(P), **options)
+
+    first, second = fitted(), fitted()
+    assert first.evaluations == second.evaluations > 1
+    assert counter.evaluations == first.evaluations + second.evaluations
+    assert [evaluations for evaluations, _ in steps] == list(range(1, counter.evaluations + 1))
+    assert steps[-1][1] == pytest.approx(second.at.value, rel=1e-3)
 
 
 def test_a_gradient_that_lies_is_a_stall():

@@ -4,10 +4,28 @@
 """
 
 from glocal.solver.gap import DualityGap, best_scale, lambda_max
-from glocal.solver.minimise import End, OnStep, allowed_gap, minimise, symmetric_start
+from glocal.solver.minimise import (
+    Counter,
+    OnStep,
+    SolverResult,
+    allowed_gap,
+    minimise,
+    symmetric_start,
+)
 from glocal.solver.naive import minimise_naive
 
+End = SolverResult  # until no file names it
+
 __all__ = [
-    "DualityGap", "End", "OnStep", "allowed_gap", "best_scale", "lambda_max", "minimise", "minimise_naive",
+    "Counter",
+    "DualityGap",
+    "End",
+    "OnStep",
+    "SolverResult",
+    "allowed_gap",
+    "best_scale",
+    "lambda_max",
+    "minimise",
+    "minimise_naive",
     "symmetric_start",
-]  # fmt: skip
+]

@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -19,29 +19,57 @@ OnStep = Callable[[int, Evaluation], None]
 Pairs = tuple[tuple[np.ndarray, np.ndarray, float], ...]
 """Steps s and gradient changes y with 1/⟨s, y⟩."""
 
-_PATIENCE = 20  # steps without progress beyond rounding error
-_MEMORY = 30  # pairs of steps and gradient changes
+_MAX_STAGNANT_STEPS = 20
+_MAX_PAIRS = 30  # steps and gradient changes that the inverse Hessian remembers
+_MAX_TRIALS = 20  # step lengths that one line search tries
+_MIN_DECREASE = 1e-4  # the share of the decrease that the slope promises (Armijo's condition)
+
+
+class Counter:
+    """Counts the evaluations of a run, over all its fits, and reports each step.
+
+    Parameters
+    ----------
+    on_step : function or None
+        Called with the number of evaluations so far and the last one.
+
+    Attributes
+    ----------
+    evaluations : int
+        The evaluations so far.
+    """
+
+    def __init__(self, on_step: OnStep | None = None) -> None:
+        self.evaluations = 0
+        self._on_step = on_step
+
+    def __call__(self, evaluation: Evaluation, evaluations: int = 1) -> None:
+        """Count a step that took so many evaluations and ended at this one."""
+        self.evaluations += evaluations
+        if self._on_step is not None:
+            self._on_step(self.evaluations, evaluation)
 
 
 @runtime_checkable
 class Criterion(Protocol):
     """How far an iterate is from the optimum: `DualityGap`, or `Stationarity` of `naive`'s columns."""
 
-    def estimate(self, at: Evaluation, W: np.ndarray) -> float:
+    def estimate(self, evaluation: Evaluation, W: np.ndarray) -> float:
         """About the gap, in nats, at no cost."""
         ...
 
-    def gap(self, at: Evaluation, W: np.ndarray, allowed: float) -> float:
-        """The gap; one of at most `allowed` is small enough."""
-        ...
+    def gap(self, evaluation: Evaluation, W: np.ndarray, allowed: float) -> float:
+        """The gap in nats; at most `allowed` is small enough. By default the estimate is exact."""
+        return self.estimate(evaluation, W)
 
 
 @dataclass(frozen=True, eq=False)
-class End:
+class SolverResult:
     """Where the solver ended.
 
-    `status` is ``"converged"`` (gap ≤ tol · |f|), ``"budget"`` (all evaluations spent) or ``"stalled"`` (no step lowers
-    f any more); `gap` is None where no bound was found; `pairs` are what the inverse Hessian was built from.
+    `at` is the objective at W; `status` is ``"converged"`` (gap ≤ tol · |f|), ``"budget"`` (all
+    evaluations spent) or ``"stalled"`` (no step lowers f any more); `gap` is None where no bound
+    was found; `pairs` are what the inverse Hessian was built from.
     """
 
     W: Float[np.ndarray, "p q"]
@@ -52,9 +80,9 @@ class End:
     pairs: Pairs = ()
 
 
-def allowed_gap(at: Evaluation, tol: float) -> float:
-    """What a gap may be: tol · |f|, where |f| counts as the rounding of a loss of order 1 if it is below that."""
-    return tol * max(abs(at.value), float(np.finfo(at.dW.dtype).eps))
+def allowed_gap(evaluation: Evaluation, tol: float) -> float:
+    """The largest gap of a converged fit: tol · |f|, with rounding of order 1 for a smaller |f|."""
+    return tol * max(abs(evaluation.value), float(np.finfo(evaluation.dW.dtype).eps))
 
 
 def minimise(
@@ -67,16 +95,17 @@ def minimise(
     max_evaluations: int,
     symmetric: bool = True,
     pairs: Pairs = (),
+    counter: Counter | None = None,
     on_step: OnStep | None = None,
-) -> End:
+) -> SolverResult:
     """Minimise an objective from W.
 
-    In the principal axes of the objects, s their second moments, the initial inverse Hessian is γ / ((s_k + s_l)/2 + 3)
-    for W_kl, with γ from the last step. A step is shortened until f falls; one whose gradient change shows no curvature
-    is forgotten.
+    In the principal axes of the objects, s their second moments, the initial inverse Hessian is
+    γ / ((s_k + s_l)/2 + 3) for W_kl, with γ from the last step. A step is shortened until f falls;
+    one whose gradient change shows no curvature is forgotten.
 
-    Every term depends on W only through W Wᵀ, and the penalties are smallest at the symmetric W: searching those alone
-    loses nothing.
+    Every term depends on W only through W Wᵀ, and the penalties are smallest at the symmetric W:
+    searching those alone loses nothing.
 
     Parameters
     ----------
@@ -89,84 +118,158 @@ def minimise(
     max_evaluations : int
         At least 1.
     pairs : tuple
-        `End.pairs` of a neighbouring objective, whose Hessian resembles this one.
+        `SolverResult.pairs` of a neighbouring objective, whose Hessian resembles this one.
+    counter : Counter or None
+        Counts the evaluations of this fit too.
 
     References
     ----------
     Nocedal (1980), Math. Comp. 35:773.
     """
+    counter = Counter(on_step) if counter is None else counter
+    first = counter.evaluations
+    last = first + max_evaluations
     form = _Vectors(W.shape, W.dtype, symmetric)
+
+    def evaluate(W: np.ndarray, x: np.ndarray) -> _Iterate:
+        f = objective(W)
+        counter(f)
+        return _Iterate(W, f, x, form.pack(f.dW))
+
     hessian = _InverseHessian(form.diagonal(moments[:, None].astype(W.dtype)), pairs)
-    at, done, idle, worth = objective(W), 1, 0, math.inf
-    x, g = form.pack(W), form.pack(at.dW)
-    lowest, flattest = at.value, norm(g)
-    while True:
-        may, estimate, gap = allowed_gap(at, tol), criterion.estimate(at, W), None
-        status: Status | None = None
-        if estimate <= min(2 * may, worth):  # the gap costs as much as two evaluations
-            gap = criterion.gap(at, W, may)
-            worth = estimate * (max(0.1, min(0.9, may / gap)) if 0 < gap < math.inf else 0.5)
-            status = "converged" if gap <= may else None
-        if status is None and done >= max_evaluations:
+    current = evaluate(W, form.pack(W))
+    measure = _GapMeasure(criterion, tol)
+    stagnation = _Stagnation(current)
+    status: Status | None = None
+    while status is None:
+        gap = measure(current)
+        if gap is not None and gap <= allowed_gap(current.f, tol):
+            status = "converged"
+        elif counter.evaluations >= last:
             status = "budget"
-        if status is None:
-            step, tried = None, 0
-            if idle < _PATIENCE:
-                step, tried = _step(objective, form, x, at, g, hessian, max_evaluations - done)
-            done += tried
+        else:
+            step = None
+            if not stagnation.is_long:
+                step = _line_search(evaluate, form, current, hessian, last - counter.evaluations)
             if step is not None:
-                new, at, gradient = step
-                hessian.learn(new - x, gradient - g)
-                x, g, W = new, gradient, form.unpack(new)
-                eps = float(np.finfo(x.dtype).eps)
-                gained = at.value < lowest - eps * abs(at.value) or norm(g) < 0.9 * flattest
-                idle = 0 if gained else idle + 1
-                lowest, flattest = min(lowest, at.value), min(flattest, norm(g))
-            elif symmetric and done < max_evaluations and not is_definite(W):  # a saddle: (W Wᵀ)^½ is lower
-                W = symmetric_start(W)
-                at, done, idle, worth = objective(W), done + 1, 0, math.inf
-                x, g = form.pack(W), form.pack(at.dW)
-                lowest, flattest = at.value, norm(g)
+                hessian.learn(step.x - current.x, step.g - current.g)
+                current = step
+                stagnation.see(current)
+            elif counter.evaluations >= last:
+                status = "budget"
+            elif symmetric and not is_definite(current.W):  # a saddle: (W Wᵀ)^½ is lower
+                W = symmetric_start(current.W)
+                current = evaluate(W, form.pack(W))
+                measure = _GapMeasure(criterion, tol)
+                stagnation = _Stagnation(current)
                 hessian.pairs.clear()
-            elif hessian.pairs and idle < _PATIENCE:
+            elif hessian.pairs and not stagnation.is_long:
                 hessian.pairs.clear()  # the model of the curvature may be what is wrong
             else:
-                status = "budget" if done >= max_evaluations else "stalled"
-        if on_step is not None:
-            on_step(done, at)
-        if status is not None:
-            if gap is None:  # the estimate may have been too careful
-                gap = criterion.gap(at, W, may)
-                status = "converged" if gap <= may else status
-            return End(W, at, status, gap if gap < math.inf else None, done, tuple(hessian.pairs))
+                status = "stalled"
+    if gap is None:  # the estimate may have been too careful
+        gap = criterion.gap(current.f, current.W, allowed_gap(current.f, tol))
+        status = "converged" if gap <= allowed_gap(current.f, tol) else status
+    return SolverResult(
+        W=current.W,
+        at=current.f,
+        status=status,
+        gap=gap if gap < math.inf else None,
+        evaluations=counter.evaluations - first,
+        pairs=tuple(hessian.pairs),
+    )
 
 
-def _step(
-    objective: Callable[[np.ndarray], Evaluation], form: _Vectors, x: np.ndarray, at: Evaluation,
-    g: np.ndarray, hessian: _InverseHessian, budget: int,
-) -> tuple[tuple[np.ndarray, Evaluation, np.ndarray] | None, int]:  # fmt: skip
-    """The first of ever shorter quasi-Newton steps that lowers f, None if none does, and the number of trials."""
-    direction = -hessian(g)
-    slope, noise = dot(g, direction), float(np.finfo(x.dtype).eps) * abs(at.value)
+class _Iterate(NamedTuple):
+    """A point of the descent: W, f with ∂f/∂W, and both matrices as vectors x and g."""
+
+    W: np.ndarray
+    f: Evaluation
+    x: np.ndarray
+    g: np.ndarray
+
+
+class _GapMeasure:
+    """The gap, which costs two evaluations, where the free estimate says that it may be small."""
+
+    def __init__(self, criterion: Criterion, tol: float) -> None:
+        self._criterion = criterion
+        self._tol = tol
+        self._max_estimate = math.inf
+
+    def __call__(self, current: _Iterate) -> float | None:
+        allowed = allowed_gap(current.f, self._tol)
+        estimate = self._criterion.estimate(current.f, current.W)
+        if estimate > min(2 * allowed, self._max_estimate):
+            return None
+        gap = self._criterion.gap(current.f, current.W, allowed)
+        # measured again when the estimate has fallen by the factor by which this gap is too large
+        factor = max(0.1, min(0.9, allowed / gap)) if 0 < gap < math.inf else 0.5
+        self._max_estimate = estimate * factor
+        return gap
+
+
+class _Stagnation:
+    """The steps in a row on which neither f nor its gradient fell by more than rounding error."""
+
+    def __init__(self, start: _Iterate) -> None:
+        self._lowest_value = start.f.value
+        self._smallest_gradient = norm(start.g)
+        self._steps = 0
+
+    @property
+    def is_long(self) -> bool:
+        """Whether no further step is worth its evaluations."""
+        return self._steps >= _MAX_STAGNANT_STEPS
+
+    def see(self, current: _Iterate) -> None:
+        """Take a step into account."""
+        value = current.f.value
+        gradient = norm(current.g)
+        rounding = float(np.finfo(current.x.dtype).eps) * abs(value)
+        is_progress = (
+            value < self._lowest_value - rounding or gradient < 0.9 * self._smallest_gradient
+        )
+        self._steps = 0 if is_progress else self._steps + 1
+        self._lowest_value = min(self._lowest_value, value)
+        self._smallest_gradient = min(self._smallest_gradient, gradient)
+
+
+def _line_search(
+    evaluate: Callable[[np.ndarray, np.ndarray], _Iterate],
+    form: _Vectors,
+    current: _Iterate,
+    hessian: _InverseHessian,
+    max_evaluations: int,
+) -> _Iterate | None:
+    """The first of ever shorter quasi-Newton steps that lowers f; None if none does."""
+    f = current.f.value
+    direction = -hessian(current.g)
+    slope = dot(current.g, direction)
     if not slope < 0:
-        return None, 0
-    t = 1.0 if hessian.pairs else 0.1 * norm(x) / max(norm(direction), 1e-300)
-    trials = min(20, budget)
-    for tried in range(1, trials + 1):
-        new = x + t * direction
-        there = objective(form.unpack(new))
-        if math.isfinite(there.value) and there.value <= at.value + 1e-4 * t * slope + noise:
-            return (new, there, form.pack(there.dW)), tried
-        fall = there.value - at.value - t * slope  # the parabola through f, its slope and this value
-        t *= max(0.1, min(0.5, -slope * t / (2 * fall))) if math.isfinite(fall) and fall > 0 else 0.1
-    return None, trials
+        return None
+    rounding = float(np.finfo(current.x.dtype).eps) * abs(f)
+    t = 1.0 if hessian.pairs else 0.1 * norm(current.x) / max(norm(direction), 1e-300)
+    for _ in range(min(_MAX_TRIALS, max_evaluations)):
+        x = current.x + t * direction
+        trial = evaluate(form.unpack(x), x)
+        is_finite = math.isfinite(trial.f.value)
+        if is_finite and trial.f.value <= f + _MIN_DECREASE * t * slope + rounding:
+            return trial
+        excess = trial.f.value - f - t * slope
+        if math.isfinite(excess) and excess > 0:
+            # to the minimum of the parabola through f, its slope and this value
+            t *= max(0.1, min(0.5, -slope * t / (2 * excess)))
+        else:
+            t *= 0.1
+    return None
 
 
 class _InverseHessian:
     """The two-loop recursion over remembered pairs, around a diagonal preconditioner."""
 
     def __init__(self, diagonal: np.ndarray, pairs: Pairs) -> None:
-        self.pairs = deque(pairs, maxlen=_MEMORY)
+        self.pairs = deque(pairs, maxlen=_MAX_PAIRS)
         self._diagonal, self._room = diagonal, np.empty_like(diagonal)
 
     def learn(self, s: np.ndarray, y: np.ndarray) -> None:
@@ -205,7 +308,9 @@ class _Vectors:
     def pack(self, A: Float[np.ndarray, "p q"]) -> Float[np.ndarray, " u"]:
         """The (symmetric part of the) matrix."""
         flat = A.ravel()
-        return (flat[self._upper] + flat[self._lower]) * (self._root / 2) if self._symmetric else flat
+        if not self._symmetric:
+            return flat
+        return (flat[self._upper] + flat[self._lower]) * (self._root / 2)
 
     def unpack(self, x: Float[np.ndarray, " u"]) -> Float[np.ndarray, "p q"]:
         """The matrix of a vector."""

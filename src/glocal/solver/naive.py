@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from glocal.objective import ChoiceLoss, Evaluation, Objective
 from glocal.solver.gap import best_scale
-from glocal.solver.minimise import End, OnStep, Status, allowed_gap, dot, minimise
+from glocal.solver.minimise import Counter, Criterion, OnStep, SolverResult, Status, allowed_gap, dot, minimise
 
 _ROUNDS = 60
 _TINY = 3e-2  # relative singular value below which a column that the slope wants smaller is dropped; it falls with
@@ -18,18 +18,15 @@ _TINY_DECAY = 0.7  # every round, so that a column that is small at the optimum 
 
 
 @dataclass(frozen=True)
-class Stationarity:
+class Stationarity(Criterion):
     """For fixed columns V, M = V Vᵀ: |⟨∇f, V⟩| / 2 or ‖∇f‖²/(4λ), whichever is larger: what V alone can still gain."""
 
     lmbda: float
 
-    def estimate(self, at: Evaluation, V: Float[np.ndarray, "p k"]) -> float:
-        """The figure, which is exact."""
-        return max(abs(dot(at.dW, V)) / 2, dot(at.dW, at.dW) / (4 * self.lmbda))
-
-    def gap(self, at: Evaluation, V: Float[np.ndarray, "p k"], allowed: float) -> float:
-        """The same."""
-        return self.estimate(at, V)
+    def estimate(self, evaluation: Evaluation, V: Float[np.ndarray, "p k"]) -> float:
+        """The figure itself."""
+        squared = dot(evaluation.dW, evaluation.dW)
+        return max(abs(dot(evaluation.dW, V)) / 2, squared / (4 * self.lmbda))
 
 
 def minimise_naive(
@@ -39,8 +36,9 @@ def minimise_naive(
     *,
     tol: float,
     max_evaluations: int,
+    counter: Counter | None = None,
     on_step: OnStep | None = None,
-) -> End:
+) -> SolverResult:
     """Minimise L_global + λ‖W‖²_F = L(M) + λ tr M over M = V Vᵀ with as many columns V as the optimum needs.
 
     In rounds: L-BFGS on the columns; then H = sym(∂L/∂M) + λI. Columns that are nearly 0 and on which H is positive are
@@ -54,12 +52,12 @@ def minimise_naive(
     ----------
     lmbda : float
         0 < λ < lambda_max.
-    moments, tol, max_evaluations, on_step
+    moments, tol, max_evaluations, counter
         As in `minimise`.
 
     Returns
     -------
-    End
+    SolverResult
         W = M^½, symmetric positive semidefinite.
 
     References
@@ -71,18 +69,20 @@ def minimise_naive(
     V = vectors * np.sqrt(-values)  # the direction of steepest descent at M = 0
     V = (V * best_scale(exact, exact.X @ V, lmbda * dot(V, V))[0]).astype(dtype)
     status: Status = "stalled"
-    done = 0
+    counter = Counter(on_step) if counter is None else counter
+    first = counter.evaluations
+    last = first + max_evaluations
     for round_ in range(_ROUNDS):
         inner = minimise(
             objective, Stationarity(lmbda), V, moments, tol=tol / 4, symmetric=False,
-            max_evaluations=max(1, min(60, max_evaluations - done)), on_step=counted_on(on_step, done),
+            max_evaluations=max(1, min(60, last - counter.evaluations)), counter=counter,
         )  # fmt: skip
-        done, V = done + inner.evaluations, inner.W.astype(np.float64)
+        V = inner.W.astype(np.float64)
         H = _slope(exact, V, lmbda)
         values, vectors = _falling(H)
         along, missing = abs(dot(H @ V, V)), -min(values, default=0.0) * inner.at.value / lmbda
         gap = along + missing
-        if gap <= allowed_gap(inner.at, tol) or done >= max_evaluations:
+        if gap <= allowed_gap(inner.at, tol) or counter.evaluations >= last:
             status = "converged" if gap <= allowed_gap(inner.at, tol) else "budget"
             break
         V = _without_tiny(V, H, _TINY * _TINY_DECAY**round_)
@@ -91,7 +91,7 @@ def minimise_naive(
         V = np.ascontiguousarray(V, dtype)
     U, singular, _ = np.linalg.svd(inner.W.astype(np.float64), full_matrices=False)
     W = ((U * singular) @ U.T).astype(dtype)
-    return End(W, objective(W), status, gap, done)
+    return SolverResult(W, objective(W), status, gap, counter.evaluations - first)
 
 
 def _slope(exact: ChoiceLoss, V: Float[np.ndarray, "p k"], lmbda: float) -> Float[np.ndarray, "p p"]:
