@@ -92,7 +92,7 @@ def test_the_optimum_is_one_by_a_rigorous_bound_too(mix):
     lmbda = 0.05
     found = solved(lmbda, mix, tol=1e-13)
     w, axes = np.linalg.eigh(found.W)
-    H = LOSS.slopes(found.W).M + lmbda * (np.eye(P) - mix * float(w.mean()) * (axes / w) @ axes.T)
+    H = LOSS.derivatives(found.W)[1] + lmbda * (np.eye(P) - mix * float(w.mean()) * (axes / w) @ axes.T)
     along = float((H * (found.W @ found.W)).sum())
     missing = max(0.0, -float(np.linalg.eigvalsh(H)[0])) * found.at.value / (lmbda * (1 - mix))
     assert abs(along) + missing < 2e-4 * found.at.value

@@ -1,6 +1,8 @@
 """Each term against explicit loops and finite differences, and what leaves it unchanged."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import oracle
@@ -36,11 +38,11 @@ every_kind = pytest.mark.parametrize("kind", WIDTH)
 def loss_by(monkeypatch):
     """A loss by one of the three passes over the answers, whatever the numbers of objects and answers."""
 
-    def make(one_pass, X, objects=ANSWERS, weights=None, kind="odd-one-out", threads=1):
-        monkeypatch.setattr(choices, "_COMPILED_FROM", 0 if one_pass == "compiled" else 10**9)
-        monkeypatch.setattr(choices, "_GRAM_LIMIT", 0 if one_pass == "gathered" else 10**9)
+    def make(one_pass, X, objects=ANSWERS, weights=None, kind="odd-one-out", threads=1, workers=None):
+        monkeypatch.setattr(choices, "_MIN_COMPILED_ANSWERS", 0 if one_pass == "compiled" else 10**9)
+        monkeypatch.setattr(choices, "_MAX_GRAM_OBJECTS", 0 if one_pass == "gathered" else 10**9)
         pairs = candidate_pairs(kind, objects.shape[1])
-        return ChoiceLoss(X, objects, pairs, weights, workers=Workers(threads))
+        return ChoiceLoss(X, objects, pairs, weights, workers=workers or Workers(threads))
 
     return make
 
@@ -102,19 +104,46 @@ def test_float32_is_float64_to_its_accuracy(loss_by, one_pass, kind, n, t):
 def test_slopes_and_scales_are_derivatives(loss_by, one_pass, kind):
     """∂L/∂M is the slope along M + s vvᵀ and half of ∂L/∂W at W; the derivatives along the scale are differences."""
     loss = loss_by(one_pass, X, drawn(kind), WEIGHTS, kind)
-    at, v, s = loss.slopes(W), normal(P, 1, seed=12), 1e-6
-    np.testing.assert_allclose(at.M, at.M.T)
-    np.testing.assert_allclose(2 * at.M @ W, loss(W)[1], atol=1e-12)
+    (sums, dM), v, s = loss.derivatives(W), normal(P, 1, seed=12), 1e-6
+    np.testing.assert_allclose(dM, dM.T)
+    np.testing.assert_allclose(2 * dM @ W, loss(W)[1], atol=1e-12)
     slope = (loss(np.hstack([W, math.sqrt(s) * v]))[0] - loss(W)[0]) / s
-    assert (v.T @ at.M @ v).item() == pytest.approx(slope, rel=1e-3, abs=1e-6)
-    assert at.along == pytest.approx(float(np.sum(at.M * (W @ W.T))))
-    derivatives, step = loss.along_scales(X @ W), 1e-4
+    assert (v.T @ dM @ v).item() == pytest.approx(slope, rel=1e-3, abs=1e-6)
+    assert sums.slope == pytest.approx(float(np.sum(dM * (W @ W.T))))
+    derivatives, step = loss.scale_derivatives(X @ W), 1e-4
     for m in (0.3, 1.0, 2.0):
         below, here, above = (loss(math.sqrt(m + e) * W)[0] for e in (-step, 0.0, step))
         first, second = derivatives(m)
         assert first == pytest.approx((above - below) / (2 * step), rel=1e-5)
         assert second == pytest.approx((above - 2 * here + below) / step**2, rel=1e-4)
-    assert (at.along, at.bend) == (pytest.approx(derivatives(1.0)[0]), pytest.approx(derivatives(1.0)[1]))
+    assert sums.slope == pytest.approx(derivatives(1.0)[0])
+    assert sums.curvature == pytest.approx(derivatives(1.0)[1])
+
+
+@every_pass
+def test_two_threads_on_one_loss_have_the_numbers_of_one(loss_by, one_pass):
+    """A loss keeps nothing of an evaluation: two threads that take every step at once get their own
+    values and gradients, to the last digit."""
+    together = Barrier(2, timeout=60)
+
+    class InStep(Workers):
+        def map(self, function, *pieces):
+            results = super().map(function, *pieces)
+            together.wait()
+            return results
+
+        def product(self, A, B):
+            together.wait()
+            return super().product(A, B)
+
+    points = [W, normal(P, P, seed=5)]
+    expected = [loss_by(one_pass, X)(point) for point in points]
+    loss = loss_by(one_pass, X, workers=InStep(1))
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(loss, points))
+    for (value, dW), (expected_value, expected_dW) in zip(results, expected, strict=True):
+        assert value == expected_value
+        np.testing.assert_array_equal(dW, expected_dW)
 
 
 def test_an_integer_weight_equals_copies_and_a_soft_answer_the_cross_entropy():
@@ -162,6 +191,17 @@ def test_losses_of_any_size_have_their_digits(loss_by, one_pass, dtype):
     value, dW = loss_by(one_pass, rows, np.array([[0, 1, 2], [0, 2, 1]], dtype=np.int32))(np.eye(2, dtype=dtype))
     assert value == pytest.approx(1e4, rel=1e-6)  # the first answer costs 0, the second 2e4
     assert np.isfinite(dW).all()
+
+
+@every_kind
+@every_pass
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_equal_similarities_cost_the_logarithm_of_their_number(loss_by, one_pass, kind, dtype):
+    """At W = 0 each of k candidate pairs has the probability 1/k: the loss is log k, to its digits."""
+    k = {"odd-one-out": 3, "anchor": 2, "nearest-of-n": 5}[kind]
+    loss = loss_by(one_pass, X.astype(dtype), drawn(kind), kind=kind)
+    value = loss(np.zeros((P, P), dtype=dtype))[0]
+    assert value == pytest.approx(math.log(k), rel=2e-6 if dtype == np.float32 else 1e-14)
 
 
 def test_a_step_far_too_long_is_infinite_not_nan():

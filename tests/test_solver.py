@@ -16,6 +16,8 @@ from glocal.solver import (
     Counter,
     DualityGap,
     best_scale,
+    gap,
+    identity_scale,
     lambda_max,
     minimise,
     minimise_naive,
@@ -188,12 +190,12 @@ def test_curvature_of_a_neighbouring_objective_saves_evaluations():
 # certificates
 
 
-@pytest.mark.parametrize(("mix", "weighted"), [(1.0, False), (1.0, True), (0.8, False), (0.8, True)])
-@pytest.mark.parametrize("lmbda", [0.01, 0.05, 10.0])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("lmbda", "mix"), [(0.01, 1.0), (0.05, 1.0), (10.0, 1.0), (0.01, 0.8), (0.05, 0.8)]
+)
 def test_the_duality_gap_is_a_bound(lmbda, mix, weighted):
     """At every point on the way f - f*, seen by a much tighter solve, lies within the gap that is stated."""
-    if mix < 1 and lmbda > 1:
-        pytest.skip("the optimum is W = 0")
     w = np.random.default_rng(1).uniform(0, 2, len(ANSWERS)) if weighted else None
     objective = arm(lmbda, ChoiceLoss(X, ANSWERS, ODD, w), mix)
     tight = solved(objective, tol=1e-11, max_evaluations=3000)
@@ -203,6 +205,42 @@ def test_the_duality_gap_is_a_bound(lmbda, mix, weighted):
         assert found.gap is None or found.at.value - tight.at.value <= found.gap + 1e-11
         assert (found.status == "converged") == (found.gap is not None and found.gap <= 1e-4 * found.at.value)
     assert found.status == "converged"
+
+
+@pytest.mark.parametrize("mix", [0.8, 1.0])
+@pytest.mark.parametrize("scale", [1.03, 1.003, 0.997, 0.97])
+def test_the_gap_is_tight_where_w_has_another_length(mix, scale):
+    """Of a W that is mostly too long, or too short, so that its softmax is feasible, or is not, the gap
+    is at most twice f - f*."""
+    objective = arm(0.05, mix=mix)
+    optimum = solved(objective, tol=1e-11, max_evaluations=3000)
+    for seed in range(3):
+        E = normal(P, P, seed=seed) * np.abs(optimum.W).max() * abs(scale - 1) / 30
+        W = scale * optimum.W + E + E.T
+        evaluation = objective(W)
+        excess = evaluation.value - optimum.at.value
+        assert excess <= DualityGap(objective).gap(evaluation, W, excess) <= 2 * excess
+
+
+def test_a_mixture_that_is_not_feasible_bounds_nothing():
+    """Between a feasible and an infeasible dual point lie both kinds: only a feasible one lowers the gap."""
+    feasible = gap._DualPoint(3.0, np.full((1, 1), 3.0), violation=-1.0)
+    infeasible = gap._DualPoint(-2.0, np.full((1, 1), -2.0), violation=1.0)
+    bracket = gap._Bracket(feasible, infeasible)
+    assert bracket.least_gap(lambda A: 1.0, allowed=0.0) == 3.0
+    assert bracket.least_gap(lambda A: math.inf, allowed=0.0) == 3.0
+    assert 0.0 <= bracket.least_gap(lambda A: -A.item(), allowed=0.5) <= 0.5
+    assert gap._Bracket(None, infeasible).least_gap(lambda A: -1.0, allowed=0.0) == math.inf
+
+
+def test_the_gap_of_columns_is_the_larger_of_two_bounds():
+    """|⟨∇f, V⟩| / 2 where the length of V is wrong; ‖∇f‖² / (4λ) where V is short."""
+    V, dW = np.array([[2.0], [0.0]]), np.array([[3.0], [4.0]])
+    for lmbda, expected in ((10.0, 6.0 / 2), (0.5, 25.0 / 2)):
+        criterion = Stationarity(lmbda)
+        evaluation = Evaluation(1.0, {}, dW)
+        assert criterion.estimate(evaluation, V) == pytest.approx(expected)
+        assert criterion.gap(evaluation, V, 0.0) == criterion.estimate(evaluation, V)
 
 
 def test_an_indefinite_stationary_point_is_left():
@@ -271,7 +309,7 @@ def test_naive_meets_the_optimum_over_full_w():
 @pytest.mark.parametrize("scale", [0.01, 1.0, 50.0])
 def test_the_best_scale_is_the_minimum_over_scaled_identities(monkeypatch, scale, cost, gathered):
     """The c of the best scaled identity minimises L(cI) + cost c², as scipy's scalar minimiser finds."""
-    monkeypatch.setattr(choices, "_GRAM_LIMIT", 0 if gathered else 10**9)
+    monkeypatch.setattr(choices, "_MAX_GRAM_OBJECTS", 0 if gathered else 10**9)
     loss = ChoiceLoss(X * scale, ANSWERS, ODD)
     cost *= scale**2
 
@@ -281,6 +319,20 @@ def test_the_best_scale_is_the_minimum_over_scaled_identities(monkeypatch, scale
 
     exact = minimize_scalar(value, bounds=(-12, 5), method="bounded", options={"xatol": 1e-8})
     assert best_scale(loss, loss.X, cost) == (pytest.approx(math.exp(exact.x), rel=1e-2), False)
+
+
+@pytest.mark.parametrize(("local", "alpha"), [(None, 0.0), (LOCAL, 0.0), (LOCAL, 0.8)])
+@pytest.mark.parametrize("mix", [0.6, 1.0])
+def test_the_first_identity_is_the_best_scaled_one(local, alpha, mix):
+    """No other scaled identity has a lower objective, with the penalty weighed as the objective does."""
+    objective = arm(0.02, mix=mix, local=local, alpha=alpha)
+    best = minimize_scalar(
+        lambda log_c: objective(math.exp(log_c) * np.eye(P)).value,
+        bounds=(-6, 3),
+        method="bounded",
+        options={"xatol": 1e-8},
+    )
+    assert identity_scale(objective) == (pytest.approx(math.exp(best.x), rel=1e-2), False)
 
 
 def test_the_best_scale_exists_where_no_minimum_does():

@@ -4,12 +4,22 @@
     global           L_global + λ ‖W - (tr W / p) I‖²_F
     glocal   (1-α) L_global + α L_local + λ ‖W - (tr W / p) I‖²_F
 
-Standardized features X̃ are mapped to Z = X̃ W. Everything is numpy, in float32 or float64 as the features are; passes
-over half a million answers and more are compiled.
+Standardized features X̃ are mapped to Z = X̃ W. Everything is numpy, in float32 or float64 as the
+features are; passes over half a million answers and more are compiled.
 """
 
-from glocal.objective.choices import ChoiceLoss, Slopes
+from glocal.objective.choices import ChoiceLoss
 from glocal.objective.objective import Evaluation, LocalLoss, Objective, penalty
+from glocal.objective.passes import AnswerSums
 from glocal.objective.threads import Workers, blas_alone
 
-__all__ = ["ChoiceLoss", "Evaluation", "LocalLoss", "Objective", "Slopes", "Workers", "blas_alone", "penalty"]
+__all__ = [
+    "AnswerSums",
+    "ChoiceLoss",
+    "Evaluation",
+    "LocalLoss",
+    "Objective",
+    "Workers",
+    "blas_alone",
+    "penalty",
+]

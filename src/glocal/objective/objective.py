@@ -62,7 +62,11 @@ class Objective:
             parts["penalty"], part = penalty(W, self.mix)
             part *= self.lmbda
             dW += part
-        value = self.share * parts["global"] + self.alpha * parts.get("local", 0.0) + self.lmbda * parts["penalty"]
+        value = (
+            self.share * parts["global"]
+            + self.alpha * parts.get("local", 0.0)
+            + self.lmbda * parts["penalty"]
+        )
         return Evaluation(value, parts, dW)
 
 
@@ -95,7 +99,11 @@ class LocalLoss:
     """
 
     def __init__(
-        self, blocks: Sequence[Float[np.ndarray, "_ p"]], tau: float, *, workers: Workers = Workers(1)
+        self,
+        blocks: Sequence[Float[np.ndarray, "_ p"]],
+        tau: float,
+        *,
+        workers: Workers = Workers(1),
     ) -> None:
         self.blocks, self.tau, self.n = tuple(blocks), tau, sum(map(len, blocks))
         by_block = len(self.blocks) >= workers.threads  # else the threads share each block
@@ -104,11 +112,16 @@ class LocalLoss:
 
     def __call__(self, W: Float[np.ndarray, "p p"]) -> tuple[float, Float[np.ndarray, "p p"]]:
         """L and its gradient at W."""
-        parts = self._outer.map(lambda X, teacher: self._of_block(X, teacher, W), self.blocks, self._teachers)
+        parts = self._outer.map(
+            lambda X, teacher: self._of_block(X, teacher, W), self.blocks, self._teachers
+        )
         return sum(value for value, _ in parts) / self.n, sum(dW for _, dW in parts)
 
     def _of_block(
-        self, X: Float[np.ndarray, "m p"], teacher: Float[np.ndarray, "m m"], W: Float[np.ndarray, "p p"]
+        self,
+        X: Float[np.ndarray, "m p"],
+        teacher: Float[np.ndarray, "m m"],
+        W: Float[np.ndarray, "p p"],
     ) -> tuple[float, Float[np.ndarray, "p p"]]:
         """The loss of a block, summed over its images, and its part of the gradient of L."""
         product = self._inner.product
@@ -129,7 +142,10 @@ class LocalLoss:
         def loss(rows: slice) -> float:
             self._logits(L, rows)
             log_sums[rows] = log_sum(L[rows])
-            return float(log_sums[rows].sum(dtype=np.float64)) - float(np.vdot(teacher[rows], L[rows])) / 2
+            return (
+                float(log_sums[rows].sum(dtype=np.float64))
+                - float(np.vdot(teacher[rows], L[rows])) / 2
+            )
 
         def residuals(rows: slice) -> None:
             run = L[rows]
@@ -152,7 +168,9 @@ class LocalLoss:
         """Rows of cosines over τ, in their place, with a diagonal so low that it never counts."""
         C[rows] /= self.tau
         own = np.arange(len(C))[rows]
-        C[own, own] = np.finfo(C.dtype).min / 1e8  # NOTE finite on purpose: -inf would turn 0 · -inf into no number
+        C[own, own] = (
+            np.finfo(C.dtype).min / 1e8
+        )  # NOTE finite on purpose: -inf would turn 0 · -inf into no number
 
 
 def penalty(W: Float[np.ndarray, "p q"], mix: float) -> tuple[float, Float[np.ndarray, "p q"]]:

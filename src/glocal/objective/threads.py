@@ -19,7 +19,9 @@ from threadpoolctl import threadpool_info, threadpool_limits
 _GRAIN = 5e8  # operations of one evaluation that keep a thread busy, about 10 ms
 _BLOCK = 256  # rows of a Gram matrix that are computed at once
 _lock = threading.Lock()
-_running: list[tuple[threadpool_limits, int]] = []  # one entry for each running fit: the limits, the threads before
+_running: list[
+    tuple[threadpool_limits, int]
+] = []  # one entry for each running fit: the limits, the threads before
 
 
 @contextlib.contextmanager
@@ -31,7 +33,11 @@ def blas_alone() -> Iterator[int]:
     """
     with _lock:
         if not _running:
-            most = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+            most = [
+                library["num_threads"]
+                for library in threadpool_info()
+                if library["user_api"] == "blas"
+            ]
             _running.append((threadpool_limits(1, user_api="blas"), min(most, default=1)))
         else:
             _running.append(_running[0])
@@ -66,18 +72,26 @@ class Workers:
         """Call a function for each piece."""
         return list((map if self._pool is None else self._pool.map)(function, *pieces))
 
-    def product(self, A: Float[np.ndarray, "a b"], B: Float[np.ndarray, "b c"]) -> Float[np.ndarray, "a c"]:
+    def product(
+        self, A: Float[np.ndarray, "a b"], B: Float[np.ndarray, "b c"]
+    ) -> Float[np.ndarray, "a c"]:
         """A B, each thread some rows."""
         if self._pool is None:
             return A @ B
         C = np.empty((len(A), B.shape[1]), A.dtype)
-        self.map(lambda rows: np.matmul(A[rows], B, out=C[rows]), runs(len(A), -(-len(A) // self.threads)))
+        self.map(
+            lambda rows: np.matmul(A[rows], B, out=C[rows]),
+            runs(len(A), -(-len(A) // self.threads)),
+        )
         return C
 
     def gram(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n n"]:
         """Z Zᵀ, computed for i <= j up to whole blocks; the rest is left as it is."""
         S = np.empty((len(Z), len(Z)), Z.dtype)
-        self.map(lambda rows: np.matmul(Z[rows], Z[rows.start :].T, out=S[rows, rows.start :]), runs(len(Z), _BLOCK))
+        self.map(
+            lambda rows: np.matmul(Z[rows], Z[rows.start :].T, out=S[rows, rows.start :]),
+            runs(len(Z), _BLOCK),
+        )
         return S
 
 

@@ -3,7 +3,7 @@
 `minimise` walks until the duality gap is small enough; `minimise_naive` grows the columns of a low-rank W.
 """
 
-from glocal.solver.gap import DualityGap, best_scale, lambda_max
+from glocal.solver.gap import DualityGap, best_scale, identity_scale, lambda_max
 from glocal.solver.minimise import (
     Counter,
     OnStep,
@@ -24,6 +24,7 @@ __all__ = [
     "SolverResult",
     "allowed_gap",
     "best_scale",
+    "identity_scale",
     "lambda_max",
     "minimise",
     "minimise_naive",

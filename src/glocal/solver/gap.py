@@ -1,8 +1,9 @@
-"""What is known of the optimum: the best scale, the λ from which on it is 0, and how far above it a fit can be."""
+"""Bounds on the optimum: the best scale, the λ from which on it is 0, and the gap of a fit to it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,148 +12,220 @@ from jaxtyping import Float
 from glocal.objective import ChoiceLoss, Evaluation, Objective, penalty
 from glocal.solver.minimise import dot
 
-_REFINEMENTS = 4
-_SMALLEST = 1e-2  # of the mean squared norm after scaling: no smaller scale is looked for
-_CLOSE = 1e-2  # in log c²
+_MAX_REFINEMENTS = 4
+_SCALE_MARGINS = (0.5, 4.0)  # in gaps that are allowed; the shorter suffices for most
+_MIN_MEAN_SQUARE = 1e-2  # of the scaled rows: no smaller scale is searched
+_MAX_LOG_SCALE_ERROR = 1e-2  # in log c²
 
 
 @dataclass(frozen=True, eq=False)
 class DualityGap:
-    """The duality gap of an objective with a penalty toward scaled identities, λ > 0 and mix > 0.
+    """The duality gap of an objective that shrinks W toward scaled identities, λ > 0 and mix > 0.
 
     With M = W Wᵀ and any probabilities q over the candidate pairs of each answer,
 
         L(M) ≥ ⟨A(q), M⟩ + H(q),     A(q) = Σ w Σ_ij (q_ij - [ij = chosen]) sym(x_i x_jᵀ) / Σ w,
 
-    where H is the weighted mean entropy of q; they are equal where q is the softmax of the model. The rest, ⟨A, M⟩ +
-    λR(M), grows in proportion to M, so where it is nowhere negative f* ≥ H(q). With a_i the eigenvalues of A that is so
-    if
+    where H is the weighted mean entropy of q; they are equal where q is the softmax of the model. The
+    other terms, ⟨A, M⟩ + λR(M), grow in proportion to M, so where they are nowhere negative f* ≥ H(q).
+    With a_i the eigenvalues of A that is so if
 
         λ + a_i > 0  for all i      and      λ mix Σ 1 / (λ + a_i) ≤ p.
 
-    At the optimum its softmax meets both. Near it the softmax at W violates them by as much as W misses its best
-    length: q is taken on the line between the softmax of S and that of mS, m near that length. A local term is replaced
-    by one that is linear in M and has its slope at W: then the gap is an estimate, not a bound. docs/method.md derives
-    it; Boyd & Vandenberghe (2004), Convex Optimization, section 5.1.
+    At the optimum its softmax meets both. Near it the softmax at W violates them by as much as W misses
+    its best length: q is taken on the line between the softmax of S and that of mS, m near that length.
+    A local term is replaced by one that is linear in M and has its slope at W: then the gap is an
+    estimate, not a bound. docs/method.md derives it; Boyd & Vandenberghe (2004), Convex Optimization,
+    section 5.1.
     """
 
     objective: Objective
 
-    def estimate(self, at: Evaluation, W: Float[np.ndarray, "p p"]) -> float:
-        """‖∇f‖² σ_max(W) / (4 λ mix |c|), about the gap near the optimum and nowhere else; it costs nothing."""
-        longest = math.sqrt(float(np.einsum("ij,ij->i", W, W).max()))
-        bend = 4 * self.objective.lmbda * self.objective.mix * max(abs(float(np.trace(W))) / len(W), 1e-300)
-        return dot(at.dW, at.dW) * longest / bend
+    def estimate(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"]) -> float:
+        """‖∇f‖² max_i ‖w_i‖ / (4 λ mix |c|) with the rows w_i of W and c = tr W / p; it costs nothing.
 
-    def gap(self, at: Evaluation, W: Float[np.ndarray, "p p"], allowed: float) -> float:
-        """No transform is lower by more nats; infinite where no dual point was found."""
-        share, choices = self.objective.share, self.objective.choices
-        found, norm = choices.slopes(W), self.objective.lmbda * at.parts["penalty"]
-        local, along_local = self._local_slope(at, W, share * found.M)
-        along, bend = share * found.along + norm + along_local, share * found.bend
-        if not (bend > 0 and np.isfinite(found.M + local).all()):
+        Near the optimum, and nowhere else, this is about the gap: its bound has σ_max(W), which is at
+        least the length of the longest row, in place of that length.
+        """
+        longest_row = math.sqrt(float(np.einsum("ij,ij->i", W, W).max()))
+        c = max(abs(float(np.trace(W))) / len(W), 1e-300)
+        curvature = 4 * self.objective.lmbda * self.objective.mix * c
+        return dot(evaluation.dW, evaluation.dW) * longest_row / curvature
+
+    def gap(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"], allowed: float) -> float:
+        """Upper bound, in nats, on f(W) - f*; inf where no feasible dual point was found."""
+        weight = self.objective.share
+        sums, dM = self.objective.choices.derivatives(W)
+        shrinkage = self.objective.lmbda * evaluation.parts["penalty"]
+        local_dM, local_slope = self._local_derivative(evaluation, W, weight * dM)
+        slope = weight * sums.slope + shrinkage + local_slope  # of f(mM) in m
+        curvature = weight * sums.curvature
+        if not (curvature > 0 and np.isfinite(dM + local_dM).all()):
             return math.inf
 
-        def dual(entropy: float, A: np.ndarray) -> _Dual:
-            return _Dual(share * (found.value - entropy) + norm + along_local, A, self._excess(A + local))
+        def violation(A: np.ndarray) -> float:
+            return self._violation(A + local_dM)
 
-        here = dual(found.entropy, share * found.M)
-        if here.excess <= 0 and here.gap <= allowed:
-            return max(here.gap, 0.0)
-        met, missed = (here, None) if here.excess <= 0 else (None, here)
-        best = 1 - along / bend  # a Newton step toward the m of least f(mM)
-        for margin in (0.5, 4.0):  # the shorter suffices for a gap that is allowed
-            m = (best if here.excess <= 0 else max(best, 1.0)) + margin * allowed / bend
-            with np.errstate(over="ignore", invalid="ignore"):  # a length far too great: `_excess` says so
-                at_m = choices.slopes(math.sqrt(max(m, 0.25)) * W)
-            there = dual(at_m.entropy, share * at_m.M)
-            met, missed = (there, missed) if there.excess <= 0 else (met, there)
-            if met is not None:
+        def dual_point(entropy: float, A: np.ndarray) -> _DualPoint:
+            gap = weight * (sums.loss - entropy) + shrinkage + local_slope
+            return _DualPoint(gap, A, violation(A))
+
+        start = dual_point(sums.entropy, weight * dM)
+        if start.is_feasible and start.gap <= allowed:
+            return max(start.gap, 0.0)
+        bracket = _Bracket().with_point(start)
+        m_lowest = 1 - slope / curvature  # a Newton step toward the m of least f(mM)
+        if not start.is_feasible:
+            m_lowest = max(m_lowest, 1.0)
+        for margin in _SCALE_MARGINS:
+            m = m_lowest + margin * allowed / curvature
+            bracket = bracket.with_point(dual_point(*self._entropy_and_slope(max(m, 0.25), W)))
+            if bracket.feasible is not None:
                 break
-        for _ in range(_REFINEMENTS):
-            if met is None or missed is None or met.gap <= allowed:
-                break
-            t = met.toward(missed)
-            A = met.A + t * (missed.A - met.A)
-            middle = _Dual(met.gap + t * (missed.gap - met.gap), A, self._excess(A + local))
-            met, missed = (middle, missed) if middle.excess <= 0 else (met, middle)
-        # below 0: W is all but singular
-        return math.inf if met is None or met.gap <= -allowed else max(met.gap, 0.0)
+        gap = bracket.least_gap(violation, allowed)
+        return math.inf if gap <= -allowed else max(gap, 0.0)  # below 0: W is all but singular
 
-    def _excess(self, A: Float[np.ndarray, "p p"]) -> float:
-        """λ mix tr (λI + A)⁻¹ / p - 1, at most 0 where f* ≥ H(q) follows; infinite where λI + A is indefinite.
+    def _entropy_and_slope(
+        self, m: float, W: Float[np.ndarray, "p p"]
+    ) -> tuple[float, Float[np.ndarray, "p p"]]:
+        """H(q) and A(q) of the softmax at mM."""
+        with np.errstate(over="ignore", invalid="ignore"):  # too long: `_violation` says so
+            sums, dM = self.objective.choices.derivatives(math.sqrt(m) * W)
+        return sums.entropy, self.objective.share * dM
 
-        Infinite too without an A: the similarities can overflow at the length where the bound is looked for.
+    def _violation(self, A: Float[np.ndarray, "p p"]) -> float:
+        """λ mix tr (λI + A)⁻¹ / p - 1: at most 0 where f* ≥ H(q) follows.
+
+        It is infinite where λI + A is indefinite, and where the similarities overflowed, so that there
+        is no A.
         """
         if not np.isfinite(A).all():
             return math.inf
-        values = np.linalg.eigvalsh(A) + self.objective.lmbda
-        return self.objective.lmbda * self.objective.mix * float(np.mean(1 / values)) - 1 if values[0] > 0 else math.inf
+        eigenvalues = np.linalg.eigvalsh(A) + self.objective.lmbda
+        if eigenvalues[0] <= 0:
+            return math.inf
+        return self.objective.lmbda * self.objective.mix * float(np.mean(1 / eigenvalues)) - 1
 
-    def _local_slope(
-        self, at: Evaluation, W: Float[np.ndarray, "p p"], A: Float[np.ndarray, "p p"]
+    def _local_derivative(
+        self, evaluation: Evaluation, W: Float[np.ndarray, "p p"], A: Float[np.ndarray, "p p"]
     ) -> tuple[Float[np.ndarray, "p p"] | float, float]:
-        """The slope of the local term toward M, from ∂f/∂W = 2 ∂f/∂M W, and its product with M; 0 without one."""
+        """∂f/∂M of the local term, from ∂f/∂W = 2 ∂f/∂M W, and its product with M; 0 without one."""
         if self.objective.local is None:
             return 0.0, 0.0
         W = W.astype(np.float64)
-        dW = at.dW - self.objective.lmbda * penalty(W, self.objective.mix)[1] - 2 * A @ W
+        shrinkage_dW = self.objective.lmbda * penalty(W, self.objective.mix)[1]
+        dW = evaluation.dW - shrinkage_dW - 2 * A @ W
         try:
-            half = np.linalg.solve(W, dW.T)
+            twice_dM = np.linalg.solve(W, dW.T)
         except np.linalg.LinAlgError:
             return math.nan, math.nan
-        return (half + half.T) / 4, dot(dW, W) / 2
+        return (twice_dM + twice_dM.T) / 4, dot(dW, W) / 2
 
 
 @dataclass(frozen=True, eq=False)
-class _Dual:
-    """Probabilities q for every answer: f - H(q), A(q), and how far they are from feasible (at most 0: they are)."""
+class _DualPoint:
+    """Probabilities q for every answer: f - H(q), A(q), and how far they are from feasible."""
 
     gap: float
     A: Float[np.ndarray, "p p"]
-    excess: float
+    violation: float
 
-    def toward(self, missed: _Dual) -> float:
-        """Where between this and an infeasible q a line through both excesses is a little below 0."""
-        if not math.isfinite(missed.excess):
+    @property
+    def is_feasible(self) -> bool:
+        return self.violation <= 0
+
+    def blend(self, infeasible: _DualPoint) -> float:
+        """The share of an infeasible q at which a line through both violations is a little below 0."""
+        if not math.isfinite(infeasible.violation):
             return 0.5
-        return min(max(-0.9 * self.excess / (missed.excess - self.excess), 0.05), 0.95)
+        share = -0.9 * self.violation / (infeasible.violation - self.violation)
+        return min(max(share, 0.05), 0.95)
 
 
-def best_scale(choices: ChoiceLoss, Z: Float[np.ndarray, "n q"], cost: float = 0.0) -> tuple[float, bool]:
-    """The c > 0 that minimises L_global of c Z plus c² · `cost`, to about half a percent, and whether it is all but 0.
+@dataclass(frozen=True, eq=False)
+class _Bracket:
+    """The latest feasible and the latest infeasible dual point."""
 
-    L is convex in m = c², so this is the root of one increasing derivative: Newton's method in log m, kept inside a
-    bracket. Where the root is at 0 (features without information about the answers) a small scale is returned, since
-    W = 0 is stationary.
+    feasible: _DualPoint | None = None
+    infeasible: _DualPoint | None = None
+
+    def with_point(self, point: _DualPoint) -> _Bracket:
+        """The bracket with a point in place of the one of its side."""
+        if point.is_feasible:
+            return _Bracket(point, self.infeasible)
+        return _Bracket(self.feasible, point)
+
+    def least_gap(self, violation: Callable[[np.ndarray], float], allowed: float) -> float:
+        """The gap of mixtures of both points, until one is allowed; inf without a feasible point."""
+        bracket = self
+        for _ in range(_MAX_REFINEMENTS):
+            feasible, infeasible = bracket.feasible, bracket.infeasible
+            if feasible is None or infeasible is None or feasible.gap <= allowed:
+                break
+            t = feasible.blend(infeasible)
+            A = feasible.A + t * (infeasible.A - feasible.A)
+            gap = feasible.gap + t * (infeasible.gap - feasible.gap)
+            bracket = bracket.with_point(_DualPoint(gap, A, violation(A)))
+        return math.inf if bracket.feasible is None else bracket.feasible.gap
+
+
+def identity_scale(objective: Objective) -> tuple[float, bool]:
+    """The c > 0 of the scaled identity cI that minimises an objective, as `best_scale` returns it.
+
+    L_local is the same for every c, and R(cI) = (1 - mix) p c².
+    """
+    X = objective.choices.X
+    cost = objective.lmbda * (1 - objective.mix) * X.shape[1] / objective.share
+    return best_scale(objective.choices, X, cost)
+
+
+def best_scale(
+    choices: ChoiceLoss, Z: Float[np.ndarray, "n q"], cost: float = 0.0
+) -> tuple[float, bool]:
+    """The c > 0 that minimises L_global of c Z plus c² · `cost`, and whether it is essentially 0.
+
+    L is convex in m = c², so this is the root of one increasing derivative: Newton's method in log m,
+    kept inside a bracket, to about half a percent. Where the root is at 0 (features without information
+    about the answers) a small scale is returned, since W = 0 is stationary.
 
     Parameters
     ----------
     Z : (n, q) array
         An embedding of the objects; X for the scale of the identity.
     cost : float
-        What the penalty adds to dL/dm: λ (1 - mix) p for the identity, λ ‖V‖² for columns V.
+        The penalty's part of dL/dm: λ (1 - mix) p for the identity, λ ‖V‖² for columns V, over the
+        weight of L_global in the objective.
     """
-    derivatives, mean_square = choices.along_scales(Z), float(np.sum(Z * Z, dtype=np.float64)) / len(Z)
-    low, high = math.log(_SMALLEST / mean_square), math.log(1 / mean_square) + 40
-    at, step = math.log(1 / mean_square), math.inf
-    while abs(step) > _CLOSE / 2 and high - low > _CLOSE:
-        slope, bend = derivatives(math.exp(at))
+    derivatives = choices.scale_derivatives(Z)
+    mean_square = float(np.sum(Z * Z, dtype=np.float64)) / len(Z)
+    lowest = math.log(_MIN_MEAN_SQUARE / mean_square)
+    low = lowest
+    high = math.log(1 / mean_square) + 40
+    log_m = math.log(1 / mean_square)
+    step = math.inf
+    while abs(step) > _MAX_LOG_SCALE_ERROR / 2 and high - low > _MAX_LOG_SCALE_ERROR:
+        slope, curvature = derivatives(math.exp(log_m))
         slope += cost
-        low, high = (at, high) if slope < 0 else (low, at)
-        fall = -slope / max(bend * math.exp(at), 1e-300)
-        new = at + max(-2.0, min(2.0, fall))
-        step, at = new - at, new if low < new < high else (low + high) / 2
-    return math.exp(at / 2), at - math.log(_SMALLEST / mean_square) < 0.1
+        if slope < 0:
+            low = log_m
+        else:
+            high = log_m
+        newton_step = -slope / max(curvature * math.exp(log_m), 1e-300)
+        target = log_m + max(-2.0, min(2.0, newton_step))
+        step = target - log_m
+        log_m = target if low < target < high else (low + high) / 2
+    return math.exp(log_m / 2), log_m - lowest < 0.1
 
 
 def lambda_max(choices: ChoiceLoss, mix: float = 0.0) -> float:
     """The smallest λ whose optimum is W = 0.
 
-    With a_i the eigenvalues of sym ∂L/∂M at M = 0, that of `naive` (`mix` 0) is -min a_i, or 0 if that is negative.
-    With 0 < mix < 1 the slope at M = 0 toward W² is smallest where W shares these eigenvectors, with eigenvalues w:
+    With a_i the eigenvalues of sym ∂L/∂M at M = 0, that of `naive` (`mix` 0) is -min a_i, or 0 if that
+    is negative. With 0 < mix < 1 the slope at M = 0 toward W² is smallest where W shares these
+    eigenvectors, with eigenvalues w:
 
-        Σ (a_i + λ) w_i² - λ mix (Σ w_i)² / p  ≥  0 for all w     ⟺     λ > -min a_i  and  λ mix Σ 1 / (a_i + λ) ≤ p
+        Σ (a_i + λ) w_i² - λ mix (Σ w_i)² / p  ≥  0 for all w
+        ⟺     λ > -min a_i  and  λ mix Σ 1 / (a_i + λ) ≤ p
 
     Parameters
     ----------
@@ -161,11 +234,17 @@ def lambda_max(choices: ChoiceLoss, mix: float = 0.0) -> float:
     mix : float
         Mix of the penalty, 0 to below 1.
     """
-    a = np.linalg.eigvalsh(choices.slopes(np.zeros((choices.X.shape[1], 1), choices.X.dtype)).M)
+    zero = np.zeros((choices.X.shape[1], 1), choices.X.dtype)
+    a = np.linalg.eigvalsh(choices.derivatives(zero)[1])
     low = max(0.0, -float(a[0]))
-    high = low / (1 - mix)  # there λ mix / (a_i + λ) is at most 1 for every i; without mix, or at 0, it is low itself
-    for _ in range(60 if mix else 0):
+    if mix == 0:
+        return low
+    high = low / (1 - mix)  # there λ mix / (a_i + λ) is at most 1 for every i
+    for _ in range(60):
         middle = (low + high) / 2
-        trivial = middle * mix * float((1 / (a + middle)).mean()) <= 1
-        low, high = (low, middle) if trivial else (middle, high)
+        is_trivial = middle * mix * float((1 / (a + middle)).mean()) <= 1
+        if is_trivial:
+            high = middle
+        else:
+            low = middle
     return high

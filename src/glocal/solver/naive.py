@@ -96,7 +96,7 @@ def minimise_naive(
 
 def _slope(exact: ChoiceLoss, V: Float[np.ndarray, "p k"], lmbda: float) -> Float[np.ndarray, "p p"]:
     """H = sym(∂L/∂M) + λI at M = V Vᵀ, float64."""
-    return exact.slopes(V).M + lmbda * np.eye(len(V))
+    return exact.derivatives(V)[1] + lmbda * np.eye(len(V))
 
 
 def _falling(H: Float[np.ndarray, "p p"]) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, "p f"]]:
