@@ -151,6 +151,23 @@ def test_a_counter_counts_each_evaluation_over_all_fits(method):
     assert steps[-1][1] == pytest.approx(second.at.value, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "status", "advice"),
+    [
+        (np.float32, "stalled", ("`dtype", "`tol`")),
+        (np.float64, "stalled", ("`tol`",)),
+        (np.float64, "budget", ("`max_evaluations`", "`tol`")),
+        (np.float64, "converged", ()),
+    ],
+)
+def test_the_reason_advises_what_can_help(dtype, status, advice):
+    """A fit that stalls in float32 may end in float64; one that is in float64 needs other advice."""
+    result = solved(arm(0.1, ChoiceLoss(X.astype(dtype), ANSWERS, ODD)), max_evaluations=3)
+    reason = replace(result, status=status).reason(1e-5)
+    settings = ("`dtype", "`max_evaluations`", "`tol`")
+    assert tuple(name for name in settings if name in reason) == advice
+
+
 def test_a_gradient_that_lies_is_a_stall():
     """Where no step lowers the objective and the criterion does not hold, the status is stalled."""
 

@@ -79,6 +79,22 @@ class SolverResult:
     evaluations: int
     pairs: Pairs = ()
 
+    def reason(self, tol: float, measure: str = "duality gap") -> str:
+        """The status in words: the gap, called `measure`, beside what is allowed, and what to do."""
+        result = "no bound on the distance from the optimum was found"
+        if self.gap is not None:
+            allowed = allowed_gap(self.at, tol)
+            comparison = "at most" if self.gap <= allowed else "above"
+            result = f"{measure} {self.gap:.3g} is {comparison} {allowed:.3g}"
+        result += f" after {self.evaluations} evaluations"
+        if self.status == "budget":
+            return f"{result}; the evaluation budget is spent: raise `max_evaluations`, or `tol`"
+        if self.status == "stalled":
+            is_single = self.at.dW.dtype == np.float32
+            advice = 'set `dtype="float64"`, or raise `tol`' if is_single else "raise `tol`"
+            return f"{result}; no step lowers the objective any further: {advice}"
+        return result
+
 
 def allowed_gap(evaluation: Evaluation, tol: float) -> float:
     """The largest gap of a converged fit: tol · |f|, with rounding of order 1 for a smaller |f|."""
