@@ -1,6 +1,7 @@
 """Images in, whatever they are: every file has a row with the right pixels, or a reason by name."""
 
 import io
+import os
 import struct
 import zlib
 
@@ -134,6 +135,25 @@ def test_decoding_equals_pillows_own_conversion(tmp_path):
     expected = Image.open(tmp_path / "a.jpg").convert("RGB")
     assert np.array_equal(np.asarray(decode_image(tmp_path / "a.jpg")), np.asarray(expected))
     assert decode_image(tmp_path / "a.jpg", at_least=16).size == (16, 16)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_among_images_is_missing_by_name(tmp_path):
+    """A named pipe, and a folder that is called like an image, have no row; nothing waits for a writer."""
+    (tmp_path / "a.png").write_bytes(encoded(flat(), "PNG"))
+    (tmp_path / "b.png").mkdir()
+    os.mkfifo(tmp_path / "c.png")
+    (tmp_path / "list.txt").write_text("a.png\nb.png\nc.png\n")
+    writer = os.open(tmp_path / "c.png", os.O_RDWR | os.O_NONBLOCK)  # or this test itself would wait
+    try:
+        os.write(writer, b"no image")
+        extractor = Extractor((lambda batch: batch, four_pixels), batch_size=2)
+        for images, missing in ((tmp_path, ["c.png"]), (tmp_path / "list.txt", ["b.png", "c.png"])):
+            result = extractor.extract(images, tmp_path.parent / f"{tmp_path.name}-{len(missing)}")
+            assert result.features().names == ("a.png",)
+            assert [name for name, reason in result.missing if "pipe" in reason] == missing
+    finally:
+        os.close(writer)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from glocal.data.features import Features
-from glocal.errors import DataError, GLocalError, ParameterError
+from glocal.errors import DataError, FileError, GLocalError, ParameterError
 from glocal.extract import Extractor, open_images
 from glocal.extract import run as extract_run
 from glocal.extract.images import Source
@@ -88,7 +89,7 @@ def photos(tmp_path_factory):
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Eight images a chunk."""
-    monkeypatch.setattr(extract_run, "_CHUNK", 8)
+    monkeypatch.setattr(extract_run, "_CHUNK_IMAGES", 8)
 
 
 def files_of(folder):
@@ -139,7 +140,7 @@ def test_a_row_does_not_depend_on_the_images_beside_it(toy, photos, tmp_path):
 def test_chunks_and_parts_change_no_byte(toy, photos, tmp_path, monkeypatch):
     """In one chunk, or in small ones by two processes: the same files; features appear with the last part."""
     Extractor(toy, batch_size=8).extract(photos, tmp_path / "whole")
-    monkeypatch.setattr(extract_run, "_CHUNK", 8)
+    monkeypatch.setattr(extract_run, "_CHUNK_IMAGES", 8)
     seen = []
     for part in ((1, 2), (2, 2)):
         result = Extractor(toy, batch_size=8, workers=1).extract(
@@ -169,7 +170,7 @@ def test_another_extraction_into_the_same_folder_is_refused(toy, photos, tmp_pat
             other.extract(images, out)
     assert files_of(out) == before
     (tmp_path / "features.npy").write_bytes(b"of other origin")
-    with pytest.raises(ParameterError, match="recorded"):
+    with pytest.raises(ParameterError, match="without a record"):
         Extractor(toy).extract(photos, tmp_path)
     network = torch.nn.ModuleDict({"a b": torch.nn.Identity(), "a_b": torch.nn.Identity()})
     with pytest.raises(ParameterError, match="separately"):
@@ -200,7 +201,7 @@ def test_a_finished_extraction_is_left_as_it_is_and_versions_are_not_mixed(
 DRIVER = """
 import sys
 from glocal.extract import Extractor, run
-run._CHUNK = 2
+run._CHUNK_IMAGES = 2
 Extractor(sys.argv[1], batch_size=2, workers=1).extract(sys.argv[2], sys.argv[3])
 """
 
@@ -247,6 +248,29 @@ def test_a_death_while_joining_is_mended(toy, photos, tmp_path, monkeypatch, nam
     conv, output = (Features.load(tmp_path / "out" / layer) for layer in ("conv", "output"))
     assert (conv.dimensions, output.dimensions) == (8, 6)
     assert conv.names == output.names
+
+
+def test_two_extractions_into_one_folder_end_alike(toy, photos, tmp_path, small_chunks):
+    """A process that meets the features of another one, which has removed the chunks, takes them."""
+    Extractor(toy, batch_size=8).extract(photos, tmp_path / "whole")
+    for out, finish_after in ((tmp_path / "early", 8), (tmp_path / "late", 61)):
+        finished = []
+
+        def finish(number, total, out=out, finish_after=finish_after, finished=finished):
+            if number >= finish_after and not finished:
+                finished.append(Extractor(toy, batch_size=8).extract(photos, out))
+
+        result = Extractor(toy, batch_size=8).extract(photos, out, progress=finish)
+        assert result == finished[0]
+        assert len(result.features()) == 58
+        assert files_of(out) == files_of(tmp_path / "whole")
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(toy, photos, tmp_path, small_chunks):
+    """Chunks that vanish without a finished extraction are no sign of another process."""
+    remove = lambda number, total: shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    with pytest.raises(FileError):
+        Extractor(toy, batch_size=8).extract(photos, tmp_path / "out", progress=remove)
 
 
 def numbered(count, size=(1, 1)):

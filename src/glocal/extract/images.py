@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,6 +159,8 @@ def decode_image(file: PathLike, *, at_least: int | None = None) -> Image:
     pil = _pil()
     pil.init()  # so that the formats are known that this Pillow was built with
     try:
+        if not stat.S_ISREG(os.stat(file).st_mode):  # NOTE opening a named pipe would wait for ever
+            raise Unreadable("is a folder, a pipe or a device; allowed are files")
         with pil.open(file, formats=[name for name in FORMATS if name in pil.OPEN]) as opened:
             if opened.width * opened.height > MOST_PIXELS:
                 raise Unreadable(f"has {opened.width} x {opened.height} pixels; allowed are {MOST_PIXELS} in all")
