@@ -1,9 +1,11 @@
 """Images in, whatever they are: every file has a row with the right pixels, or a reason by name."""
 
+import contextlib
 import io
 import os
 import struct
 import zlib
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -144,16 +146,20 @@ def test_a_pipe_among_images_is_missing_by_name(tmp_path):
     (tmp_path / "b.png").mkdir()
     os.mkfifo(tmp_path / "c.png")
     (tmp_path / "list.txt").write_text("a.png\nb.png\nc.png\n")
-    writer = os.open(tmp_path / "c.png", os.O_RDWR | os.O_NONBLOCK)  # or this test itself would wait
-    try:
-        os.write(writer, b"no image")
-        extractor = Extractor((lambda batch: batch, four_pixels), batch_size=2)
-        for images, missing in ((tmp_path, ["c.png"]), (tmp_path / "list.txt", ["b.png", "c.png"])):
-            result = extractor.extract(images, tmp_path.parent / f"{tmp_path.name}-{len(missing)}")
-            assert result.features().names == ("a.png",)
-            assert [name for name, reason in result.missing if "pipe" in reason] == missing
-    finally:
-        os.close(writer)
+
+    def write():  # or a reader would wait for ever
+        with contextlib.suppress(OSError), (tmp_path / "c.png").open("wb") as pipe:
+            pipe.write(b"no image")
+
+    writer = Thread(target=write, daemon=True)
+    writer.start()
+    extractor = Extractor((lambda batch: batch, four_pixels), batch_size=2)
+    for images, missing in ((tmp_path, ["c.png"]), (tmp_path / "list.txt", ["b.png", "c.png"])):
+        result = extractor.extract(images, tmp_path.parent / f"{tmp_path.name}-{len(missing)}")
+        assert result.features().names == ("a.png",)
+        assert [name for name, reason in result.missing if "pipe" in reason] == missing
+    os.close(os.open(tmp_path / "c.png", os.O_RDONLY | os.O_NONBLOCK))
+    writer.join()
 
 
 @pytest.fixture
