@@ -53,6 +53,13 @@ def own(network):
     return user_model((network, lambda image: torch.ones(3, 8, 8)), "python:own")
 
 
+def test_penultimate_of_a_module_goes_into_its_last_linear_layer():
+    """Whatever follows that layer, a softmax or a dropout; a module without one has no such layer."""
+    head = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2), nn.Dropout(), nn.Softmax(1))
+    assert own(head).named == {"penultimate": Layer("2", "input")}
+    assert own(nn.Sequential(nn.Flatten(), nn.Softmax(1))).named == {}
+
+
 def run(model, *layers):
     """A batch of one image, and what the layers give in evaluation mode."""
     pixels = np.random.default_rng(0).integers(0, 256, (200, 240, 3), dtype=np.uint8)

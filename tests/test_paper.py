@@ -3,6 +3,7 @@
 import json
 import sys
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -215,6 +216,25 @@ def test_answers_about_a_reference_are_fitted(kind, width, t):
     found = PaperLoop(eta=0.1, batch_size=t // 80, max_epochs=6).solve(FitData(Features(X, None, "X"), answers), GLOBAL)
     assert found.parts["global"] < answers.chance_loss / 2
     assert found.told["watched"]["parts"]["global"] < answers.chance_loss / 2
+
+
+def test_the_accelerator_is_that_of_the_trainer(monkeypatch):
+    """Where Lightning put the fit is known afterwards, whatever was asked of it: here, its second GPU."""
+
+    class Trainer:
+        def __init__(self, **options):
+            self.strategy = SimpleNamespace(root_device=torch.device(options["accelerator"], 1))
+
+        def fit(self, procedure):
+            """No step."""
+
+    monkeypatch.setattr(loop.lightning, "Trainer", Trainer)
+    answers = loop.LoopData(TRIPLETS, None, None)
+    settings = PaperLoop()._settings(data(), GLOBAL)
+    procedure = loop.Procedure(torch.from_numpy(X), ((0, 1), (0, 2), (1, 2)), answers, answers, settings)
+    assert procedure.accelerator == "cpu"
+    procedure.run({"accelerator": "cuda"})
+    assert procedure.accelerator == "cuda"
 
 
 def test_what_goes_wrong_is_said(monkeypatch):

@@ -1,10 +1,9 @@
-"""`PaperLoop`: an arm fitted by the authors' procedure, on all data but a fold that its stopping rule watches."""
+"""`PaperLoop`: an arm fitted by the authors' procedure, on all data but the fold that it watches."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -16,11 +15,16 @@ from glocal.data.answers import Answers
 from glocal.errors import DivergedError, needed
 from glocal.objective import Evaluation
 from glocal.options import Options
-from glocal.solver import OnStep
+from glocal.solver import Counter, OnStep
 from glocal.transform import LinearTransform
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from glocal.solver.paper_loop import LoopSettings
+
 FOLDS = 4
-"""The stopping rule watches fold 0 of so many folds of the objects and of the local images, which no step sees."""
+"""The stopping rule watches fold 0 of so many folds of the objects and of the local images."""
 
 
 class PaperLoop(Options):
@@ -33,13 +37,16 @@ class PaperLoop(Options):
     optimiser : {"sgd", "adam"}
         SGD has momentum 0.9.
     bias, squared : bool
-        Learn b too; let `naive` penalise ‖W‖², as the paper has it, in place of ‖W‖, as its script does.
+        Learn b too; let `naive` penalise ‖W‖², as the paper has it, in place of ‖W‖, as its script
+        does.
     dtype : {"float32", "float64"}
     batch_size, max_epochs : int
-        Answers in a step (the local images in a step are the `block_size` of `FitData`), and epochs at most.
+        Answers in a step (the local images in a step are the `block_size` of `FitData`), and epochs
+        at most.
     min_epochs, patience : int or None
-        The loop ends at the first epoch from `min_epochs` on by which the watched loss has not fallen by `min_delta`
-        nats in `patience` epochs. None is 20 and 15 for `glocal`, 15 and 10 for the other methods.
+        The loop ends at the first epoch from `min_epochs` on by which the watched loss has not
+        fallen by `min_delta` nats in `patience` epochs. None is 20 and 15 for `glocal`, 15 and 10 for
+        the other methods.
     trainer : mapping
         Further arguments of ``lightning.Trainer``: accelerator, callbacks, logger, …
 
@@ -80,42 +87,92 @@ class PaperLoop(Options):
 
         from glocal.solver.paper_loop import LoopData, Procedure
 
-        fitted, heldout, rows = data.fold(0, FOLDS)
-        objects = np.asarray(data.features.matrix)
+        fitted, heldout, heldout_images = data.fold(0, FOLDS)
+        images = data.local_features if arm.local else None
 
-        local = data.local_features if arm.local else None
+        def part(answers: Answers, rows: Any) -> LoopData:
+            # NOTE raw rows: the scripts train the local term on them
+            matrix = None if images is None else images.matrix[rows]
+            return LoopData(answers.objects, answers.weights, matrix)
 
-        def part(answers: Answers, images: Any) -> LoopData:  # NOTE raw rows: the scripts train the local term on them
-            return LoopData(answers.objects, answers.weights, None if local is None else local.matrix[images])
+        settings = self._settings(data, arm)
+        procedure = Procedure(
+            torch.from_numpy(data.scalars(np.asarray(data.features.matrix), self.dtype)),
+            data.answers.pairs,
+            part(fitted.answers, fitted.images),
+            part(heldout, heldout_images),
+            settings,
+        )
+        counter = Counter(on_step)
 
-        given = arm.model_dump() | {name: value for name, value in vars(self).items() if value is not None}
-        least = {"min_epochs": 20, "patience": 15} if arm.local else {"min_epochs": 15, "patience": 10}
-        at = SimpleNamespace(**{**least, **given, "block_size": data.block_size, "seed": data.seed})
-        X = torch.from_numpy(data.scalars(objects, self.dtype))
-        parts = part(fitted.answers, fitted.images), part(heldout, rows)
-        procedure = Procedure(X, data.answers.pairs, *parts, at)
-        if on_step is not None:
-            none = np.empty((0, 0))
-            procedure.on_epoch = lambda steps, parts: on_step(steps, Evaluation(sum(parts.values()), parts, none))
-        ended = procedure.walk(self.trainer)
-        found = procedure.parts("fitted") | {"penalty": float(procedure.penalty().detach())}
-        objective = procedure.objective(found)
-        here = f"after {procedure.epochs} epochs and {procedure.steps} steps at eta {self.eta:g}"
+        def report(steps: int, losses: dict[str, float]) -> None:
+            counter(Evaluation(sum(losses.values()), losses, np.empty((0, 0))), steps)
+
+        procedure.on_epoch = report
+        is_stopped = procedure.run(self.trainer)
+        parts = procedure.parts("fitted") | {"penalty": float(procedure.penalty().detach())}
+        objective = procedure.objective(parts)
+        length = f"after {procedure.epochs} epochs and {procedure.steps} steps at eta {self.eta:g}"
         if not np.isfinite(objective):  # the very last steps were too long
-            raise DivergedError(f"the loss is not finite {here}. Lower eta.", procedure.steps)
-        W, b = procedure.W, procedure.b
-        transform = LinearTransform(
-            W.detach().float().cpu().numpy(), None if b is None else b.detach().float().cpu().numpy(),
-            data.scalars.mean, data.scalars.std,
-        )  # fmt: skip
-        why = f"{at.patience} epochs without a gain of {self.min_delta:g}" if ended else "all epochs are spent"
-        told = {
-            "solver": self.name, "dtype": self.dtype, "eta": self.eta, "optimiser": self.optimiser, "bias": self.bias,
-            "epochs": procedure.epochs, "n_fitted": len(fitted.answers),
-            "watched": {"n": len(heldout), "parts": procedure.watched},
-        }  # fmt: skip
+            raise DivergedError(f"the loss is not finite {length}. Lower `eta`.", procedure.steps)
+        cause = "all epochs are spent"
+        if is_stopped:
+            cause = f"{settings.patience} epochs without a gain of {self.min_delta:g}"
+        details = {
+            "solver": self.name,
+            "dtype": self.dtype,
+            "eta": self.eta,
+            "optimiser": self.optimiser,
+            "bias": self.bias,
+            "epochs": procedure.epochs,
+            "n_fitted": len(fitted.answers),
+            "watched": {"n": len(heldout), "parts": procedure.watched_losses},
+        }
         return Solution(
-            transform, arm, objective, found, "stalled" if ended else "budget",
-            f"{why}, {here}; how far the optimum lies below is not measured", None, "none: not converged",
-            procedure.steps, torch.get_num_threads(), told,
-        )  # fmt: skip
+            LinearTransform(
+                _array(procedure.W),
+                None if procedure.b is None else _array(procedure.b),
+                data.scalars.mean,
+                data.scalars.std,
+            ),
+            arm,
+            objective,
+            parts,
+            "stalled" if is_stopped else "budget",
+            f"{cause}, {length}; the distance from the optimum is not measured",
+            None,
+            "none: not converged",
+            procedure.steps,
+            torch.get_num_threads(),
+            details,
+        )
+
+    def _settings(self, data: FitData, arm: Arm) -> LoopSettings:
+        """The settings of the loop, with the least epochs and the patience of the method."""
+        from glocal.solver.paper_loop import LoopSettings
+
+        min_epochs = 20 if arm.local else 15
+        patience = 15 if arm.local else 10
+        return LoopSettings(
+            method=arm.method,
+            alpha=arm.alpha,
+            lmbda=arm.lmbda,
+            tau=arm.tau,
+            mix=arm.mix,
+            eta=self.eta,
+            optimiser=self.optimiser,
+            bias=self.bias,
+            squared=self.squared,
+            batch_size=self.batch_size,
+            block_size=data.block_size,
+            max_epochs=self.max_epochs,
+            min_epochs=min_epochs if self.min_epochs is None else self.min_epochs,
+            patience=patience if self.patience is None else self.patience,
+            min_delta=self.min_delta,
+            seed=data.seed,
+        )
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """A tensor in float32, as the file stores it."""
+    return tensor.detach().float().cpu().numpy()
