@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from glocal.errors import CollapseWarning, ParameterError
+from glocal.errors import CollapseWarning, DataError, ParameterError
 
 SIMILARITIES = ("cosine", "dot")
 Pairs = tuple[tuple[int, int], ...]
@@ -26,6 +26,29 @@ def candidate_pairs(kind: str, m: int = 3) -> Pairs:
     (((0, 1), (0, 2), (1, 2)), ((0, 1), (0, 2)), ((0, 1), (0, 2), (0, 3)))
     """
     return ((0, 1), (0, 2), (1, 2)) if kind == "odd-one-out" else tuple((0, j) for j in range(1, m))
+
+
+def finite(Z: np.ndarray, what: str = "features") -> Float[np.ndarray, "n p"]:
+    """The rows in float64, checked; every evaluation passes what it scores through here.
+
+    `what` names the rows in the message, in the plural.
+
+    Raises
+    ------
+    DataError
+        Not a matrix of real numbers, NaN or infinity.
+    """
+    Z = np.asarray(Z)
+    if Z.ndim != 2 or Z.dtype.kind not in "fiub":
+        raise DataError(f"{what} hold {Z.dtype} of shape {Z.shape}; they must be real numbers of shape (n, p).")
+    rows = np.asarray(Z, dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(bad):
+        raise DataError(
+            f"{what} hold NaN or infinity in {len(bad)} of {len(rows)} rows, the first of them row {bad[0]}. "
+            "Recompute these rows, or leave them out."
+        )
+    return rows
 
 
 def unit_rows(Z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:

@@ -13,7 +13,7 @@ from glocal.data.people import tally
 from glocal.errors import DataError
 from glocal.evaluation.intervals import KeptResult, Units, compared
 from glocal.results import PEOPLE, Score
-from glocal.similarity import choice_loss, credit, of_pairs, pair_tolerance
+from glocal.similarity import choice_loss, credit, finite, of_pairs, pair_tolerance
 
 _MANY, _PART = 1_000_000, 64  # answers; of so many of which one question in 64 is looked at first
 
@@ -70,7 +70,7 @@ def odd_one_out(Z: np.ndarray, answers: Answers, *, similarity: str = "cosine", 
     Raises
     ------
     DataError
-        No answer, or an index that is not a row of Z.
+        No answer, an index that is not a row of Z, or a Z that `glocal.similarity.finite` refuses.
 
     Examples
     --------
@@ -78,6 +78,7 @@ def odd_one_out(Z: np.ndarray, answers: Answers, *, similarity: str = "cosine", 
     >>> odd_one_out(Z, Answers.from_array([[0, 1, 2]]), interval=False).accuracy
     1.0
     """
+    Z = finite(Z)
     S = _of_pairs(Z, answers, similarity)
     earned, tied = credit(S, pair_tolerance(Z, similarity))
     nats = choice_loss(S if similarity == "dot" else _of_pairs(Z, answers, "dot"))
@@ -92,6 +93,7 @@ def odd_one_out(Z: np.ndarray, answers: Answers, *, similarity: str = "cosine", 
 
 def answer_credit(Z: np.ndarray, answers: Answers, *, similarity: str = "cosine") -> Float[np.ndarray, " t"]:
     """How right an embedding is on each answer: 0, 1, or 1/(number tied); the weighted mean is the accuracy."""
+    Z = finite(Z)
     return credit(_of_pairs(Z, answers, similarity), pair_tolerance(Z, similarity))[0]
 
 

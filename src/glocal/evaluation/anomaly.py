@@ -12,7 +12,7 @@ from glocal.data.labels import check_columns, check_sides, positions
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.intervals import Units
 from glocal.results import Score
-from glocal.similarity import joined, tie_tolerance, unit_rows, unless_collapsed
+from glocal.similarity import finite, joined, tie_tolerance, unit_rows, unless_collapsed
 
 METRICS = ("auroc", "aupr", "fpr95")
 MODES = ("one-vs-rest", "leave-one-out", "shift")
@@ -92,7 +92,7 @@ def anomaly(
     ------
     DataError
         A class with fewer than k training images, labels of two kinds or of another number than rows, no class with
-        both normal and anomalous test images, a superclass of one subclass.
+        both normal and anomalous test images, a superclass of one subclass, NaN or infinity.
 
     References
     ----------
@@ -107,6 +107,7 @@ def anomaly(
     """
     if mode not in MODES:
         raise ParameterError(f"mode is {mode!r}; allowed are {', '.join(MODES)}.")
+    train, test = finite(train, _SIDES[0]), finite(test, _SIDES[1])
     train_labels, test_labels = check_sides(train, train_labels, test, test_labels, _SIDES)
     classes, own = np.unique(train_labels, return_inverse=True)
     code, used = positions(classes, test_labels), np.ones(len(test), dtype=bool)
@@ -140,6 +141,8 @@ def anomaly_against(
     The test images of the first data set are normal. Score, errors and result are those of `anomaly`; there is one
     task, named "all", without an interval.
     """
+    train, test = finite(train, _SIDES[0]), finite(test, _SIDES[1])
+    anomalies = finite(anomalies, "anomalies")
     check_columns(train, test, _SIDES)
     check_columns(train, anomalies, ("training images", "anomalies"))
     both, anomalous = np.concatenate([test, anomalies]), np.repeat([False, True], [len(test), len(anomalies)])

@@ -15,11 +15,12 @@ from glocal.data.splits import check_seed
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.intervals import Units
 from glocal.results import Score
-from glocal.similarity import unit_rows
+from glocal.similarity import finite, unit_rows
 
 STRENGTHS = np.logspace(-4, 6, 11)
 _TIE = 1e-9  # relative: float32 rows that have collapsed to one point differ by rounding alone
 _CHUNK = 4096
+_SIDES = ("training images", "test images")
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 """(m, p) rows to (m, k) scores, the highest of which is the prediction."""
@@ -84,7 +85,9 @@ def few_shot(
     ------
     DataError
         Labels and rows that do not fit, fewer than two classes, a class with fewer images than shots, a test class
-        without training image, NaN or infinity, no test image left.
+        without training image, NaN or infinity, no test image left; `leave_out_shots` for different images.
+    ParameterError
+        An unknown probe, shots or draws below 1, a seed out of range.
 
     References
     ----------
@@ -99,8 +102,14 @@ def few_shot(
     1.0
     """
     if probe not in PROBES:
-        raise ParameterError(f"probe is {probe!r}; allowed are {', '.join(PROBES)}.")
-    y_train, y_test = check_sides(X_train, y_train, X_test, y_test, ("training features", "test features"))
+        raise ParameterError(f"`probe` is {probe!r}; allowed are {', '.join(PROBES)}.")
+    X_train, X_test = finite(X_train, _SIDES[0]), finite(X_test, _SIDES[1])
+    y_train, y_test = check_sides(X_train, y_train, X_test, y_test, _SIDES)
+    if leave_out_shots and not (np.array_equal(y_train, y_test) and np.array_equal(X_train, X_test)):
+        raise DataError(
+            "`leave_out_shots` is for training and test images that are the same, but their rows or labels differ. "
+            "Leave it out, or give one side twice."
+        )
     classes, codes = np.unique(y_train, return_inverse=True)
     truth, k = positions(classes, y_test), len(classes)
     if k < 2:
@@ -119,11 +128,11 @@ def few_shot(
         raise DataError(f"no test image is left beside the {shots} shots of each class. Ask for fewer shots.")
     right = np.zeros((draws, k))
     for draw, shown in enumerate(episodes):
-        scorer = PROBES[probe](_finite(X_train[shown]), codes[shown], k)
+        scorer = PROBES[probe](X_train[shown], codes[shown], k)
         kept = np.setdiff1d(np.arange(len(truth)), shown if leave_out_shots else [])
         for start in range(0, len(kept), _CHUNK):
             rows = kept[start : start + _CHUNK]
-            credit = shared_credit(scorer(_finite(X_test[rows])), truth[rows])
+            credit = shared_credit(scorer(X_test[rows]), truth[rows])
             right[draw] += np.bincount(truth[rows], credit, k)
     tested = counts > 0
     weights = counts[tested].astype(np.float64)
@@ -145,11 +154,14 @@ def draw_episodes(labels: np.ndarray, shots: int, draws: int = 5, seed: int = 42
     shots are a part of more.
     """
     check_seed(seed)
+    for name, number in (("shots", shots), ("draws", draws)):
+        if number < 1:
+            raise ParameterError(f"`{name}={number}` is not allowed: it must be an integer of at least 1.")
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if counts.min() < shots:
         scarce = int(counts.argmin())
         raise DataError(
-            f"class {classes[scarce]} has {counts[scarce]} training images but shots is {shots}. "
+            f"class {classes[scarce]} has {counts[scarce]} training images but `shots` is {shots}. "
             f"Ask for at most {counts[scarce]} shots, or leave that class out."
         )
     members = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
@@ -212,10 +224,3 @@ def shared_credit(scores: Float[np.ndarray, "m k"], y: Int[np.ndarray, " m"]) ->
     """
     best = scores >= scores.max(axis=1, keepdims=True) - _TIE * np.abs(scores).max(axis=1, keepdims=True)
     return best[np.arange(len(y)), y] / best.sum(axis=1)
-
-
-def _finite(rows: np.ndarray) -> Float[np.ndarray, "m p"]:
-    rows = np.asarray(rows, dtype=np.float64)
-    if not np.isfinite(rows).all():
-        raise DataError("features hold NaN or infinity. Remove or recompute those images' features.")
-    return rows

@@ -12,7 +12,7 @@ from glocal.data.labels import check_sides
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.intervals import Units
 from glocal.results import Score
-from glocal.similarity import new_group, tie_tolerance, unit_rows, unless_collapsed
+from glocal.similarity import finite, new_group, tie_tolerance, unit_rows, unless_collapsed
 
 RANKS = (1, 5, 10)
 _BLOCK_NUMBERS = 1 << 20
@@ -66,7 +66,7 @@ def retrieval(
     Raises
     ------
     DataError
-        Labels of another number than rows or of two kinds, or no query with a relevant row.
+        Labels of another number than rows or of two kinds, no query with a relevant row, NaN or infinity.
 
     Examples
     --------
@@ -74,6 +74,8 @@ def retrieval(
     >>> retrieval(Z, np.array([0, 0, 1, 1])).recall[1][0]
     1.0
     """
+    queries = finite(queries, "queries")
+    gallery = None if gallery is None else finite(gallery, "gallery rows")
     alone = gallery is None
     if alone != (gallery_labels is None):
         raise ParameterError("a gallery and its labels come together; give both or neither.")
@@ -91,7 +93,7 @@ def retrieval(
             DataWarning,
             stacklevel=2,
         )
-    Q, (G,) = unit_rows(np.asarray(queries, dtype=np.float64)), map(unit_rows, unless_collapsed(G))
+    Q, (G,) = unit_rows(queries), map(unit_rows, unless_collapsed(G))
     earned, step = [], max(1, _BLOCK_NUMBERS // len(G))
     for start in range(0, len(kept), step):
         rows = kept[start : start + step]

@@ -15,7 +15,7 @@ from glocal.data.rdm import check_rdms
 from glocal.errors import CollapseWarning, DataError, ParameterError
 from glocal.evaluation.intervals import Units
 from glocal.results import PEOPLE, Score
-from glocal.similarity import joined, one_point, pair_tolerance, unit_rows
+from glocal.similarity import finite, joined, one_point, pair_tolerance, unit_rows
 
 KERNELS = ("cosine", "correlation", "dot")
 _GROUPS = 50  # of more objects some are left out together: the error hardly changes
@@ -71,7 +71,7 @@ def rsa(Z: Float[np.ndarray, "n p"], rdms: Float[np.ndarray, "*people n n"], *, 
     Raises
     ------
     DataError
-        RDMs that `check_rdms` refuses, or about another number of objects than Z has rows.
+        RDMs that `check_rdms` refuses, or about another number of objects than Z has rows; NaN or infinity in Z.
 
     References
     ----------
@@ -87,14 +87,14 @@ def rsa(Z: Float[np.ndarray, "n p"], rdms: Float[np.ndarray, "*people n n"], *, 
     >>> round(found.spearman, 3), found.ceiling
     (0.939, None)
     """
-    rdms = check_rdms(np.asarray(rdms))
+    Z, rdms = finite(Z), check_rdms(np.asarray(rdms))
     people, n, _ = rdms.shape
     if len(Z) != n:
         raise DataError(f"the RDM is about {n} objects but there are {len(Z)} rows of features; they must be the same.")
     first, second = np.triu_indices(n, 1)
     human, model = rdms[:, first, second], model_rdm(Z, kernel)
     told: dict[str, Any] = {"kernel": kernel, "n_objects": n, "ceiling": noise_ceiling(human) if people > 1 else None}
-    if model.max() == model.min() or one_point(np.asarray(Z, dtype=np.float64)):
+    if model.max() == model.min() or one_point(Z):
         warnings.warn(
             "collapse: all objects are at one point, so that no pair is more alike than another and RSA is undefined.",
             CollapseWarning,
@@ -126,7 +126,7 @@ def model_rdm(Z: Float[np.ndarray, "n p"], kernel: str = "cosine") -> Float[np.n
     """
     if kernel not in KERNELS:
         raise ParameterError(f"kernel is {kernel!r}; allowed are {', '.join(KERNELS)}.")
-    Z = np.asarray(Z, dtype=np.float64)
+    Z = finite(Z)
     tolerance = pair_tolerance(Z, "dot" if kernel == "dot" else "cosine")
     Z = Z - Z.mean(axis=1, keepdims=True) if kernel == "correlation" else Z
     rows = Z if kernel == "dot" else unit_rows(Z)

@@ -13,7 +13,7 @@ from glocal.errors import DataError, ParameterError
 from glocal.evaluation.intervals import Units
 from glocal.evaluation.rsa import model_rdm, spearman
 from glocal.results import Score
-from glocal.similarity import collapsed, tie_tolerance, unit_rows, unless_collapsed
+from glocal.similarity import collapsed, finite, tie_tolerance, unit_rows, unless_collapsed
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -66,7 +66,15 @@ def structure(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], *, k: in
         Neighbours, below n.
     seed : int
         Of the sample that `rdm_spearman` compares.
+
+    Raises
+    ------
+    DataError
+        Other images after than before, fewer than 4, NaN or infinity.
+    ParameterError
+        k outside 1 … n - 1.
     """
+    X, Z = _both_finite(X, Z)
     (X,), (Z,) = unless_collapsed(X), unless_collapsed(Z)
     units = Units(values=kept_by_image(X, Z, k))
     low, high = units.estimate().interval(fraction=True)
@@ -93,8 +101,9 @@ def kept_by_image(
     Raises
     ------
     DataError
-        Other images after than before.
+        Other images after than before, NaN or infinity.
     """
+    X, Z = _both_finite(X, Z)
     if len(X) != len(Z):
         raise DataError(
             f"there are {len(X)} rows before the transform and {len(Z)} after; they must be the same images."
@@ -149,6 +158,7 @@ def cka(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"]) -> float:
     Kornblith, Norouzi, Lee & Hinton (2019), ICML; Song et al. (2012), JMLR 13:1393, Eq. 4; Nguyen, Raghu & Kornblith
     (2021), ICLR.
     """
+    X, Z = _both_finite(X, Z)
     n = len(X)
     if n < 4:
         raise DataError(f"there are {n} images; the debiased CKA needs at least 4.")
@@ -172,9 +182,13 @@ def rdm_spearman(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], seed:
     return float(np.nan_to_num(spearman(model_rdm(X[rows]), model_rdm(Z[rows]))[0]))
 
 
+def _both_finite(X: np.ndarray, Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return finite(X, "features before the transform"), finite(Z, "features after the transform")
+
+
 def _cosine_blocks(Z: Float[np.ndarray, "n p"]) -> Iterator[Float[np.ndarray, "b n"]]:
     """Yield the cosines of some images to all, a block of images at a time; -inf of an image to itself."""
-    rows = unit_rows(np.asarray(Z, dtype=np.float64))
+    rows = unit_rows(finite(Z))
     step = max(1, min(_BLOCK, _BLOCK_NUMBERS // max(1, len(rows))))
     for start in range(0, len(rows), step):
         S = rows[start : start + step] @ rows.T
