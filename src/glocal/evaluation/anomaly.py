@@ -93,6 +93,8 @@ def anomaly(
     DataError
         A class with fewer than k training images, labels of two kinds or of another number than rows, no class with
         both normal and anomalous test images, a superclass of one subclass, NaN or infinity.
+    ParameterError
+        An unknown mode, k below 1, a shift without subclasses.
 
     References
     ----------
@@ -106,14 +108,16 @@ def anomaly(
     1.0
     """
     if mode not in MODES:
-        raise ParameterError(f"mode is {mode!r}; allowed are {', '.join(MODES)}.")
+        raise ParameterError(f"`mode` is {mode!r}; allowed are {', '.join(MODES)}.")
     train, test = finite(train, _SIDES[0]), finite(test, _SIDES[1])
     train_labels, test_labels = check_sides(train, train_labels, test, test_labels, _SIDES)
     classes, own = np.unique(train_labels, return_inverse=True)
     code, used = positions(classes, test_labels), np.ones(len(test), dtype=bool)
     if mode == "shift":
         if train_subclasses is None or test_subclasses is None:
-            raise ParameterError("mode shift needs the subclasses of both training and test images; give both.")
+            raise ParameterError(
+                "`mode='shift'` needs the subclasses of both sides: give `train_subclasses` and `test_subclasses`."
+            )
         subclasses, unseen = check_sides(train, train_subclasses, test, test_subclasses, _SIDES)
         seen = np.concatenate([_first_half(name, subclasses[own == c]) for c, name in enumerate(classes)])
         shown, used = np.isin(subclasses, seen), ~np.isin(unseen, seen)
@@ -171,15 +175,29 @@ def _nearest(
     """The k largest cosines of every test image with the training images of each class."""
     from sklearn.neighbors import NearestNeighbors
 
+    if k < 1:
+        raise ParameterError(f"`k={k}` is not allowed: it must be an integer of at least 1.")
     sizes = np.bincount(own)
     if sizes.min() < k:
         raise DataError(
-            f"class {classes[sizes.argmin()]} has {sizes.min()} training images, fewer than k = {k}. Lower k, add "
+            f"class {classes[sizes.argmin()]} has {sizes.min()} training images, fewer than `k={k}`. Lower `k`, add "
             "images, or leave that class out."
         )
-    rows, asked = map(unit_rows, unless_collapsed(train, test))
-    searches = (NearestNeighbors(n_neighbors=k, algorithm="brute").fit(rows[own == c]) for c in range(len(sizes)))
-    return np.stack([1 - search.kneighbors(asked)[0] ** 2 / 2 for search in searches], axis=1)
+    train, test = unless_collapsed(train, test)
+    shown, queries = _directions(train, 0), _directions(test, 1)
+    searches = (NearestNeighbors(n_neighbors=k, algorithm="brute").fit(shown[own == c]) for c in range(len(sizes)))
+    return np.stack([1 - search.kneighbors(queries)[0] ** 2 / 2 for search in searches], axis=1)
+
+
+def _directions(rows: Float[np.ndarray, "n p"], side: int) -> Float[np.ndarray, "n q"]:
+    """Rows of length 1 whose distances d give the cosines 1 - d²/2, those of a row of zeros being 0.
+
+    A row of zeros points along an axis of its own, another one for each of the two sides: it is at a right angle to all
+    rows of the other side.
+    """
+    axes = np.zeros((len(rows), 2))
+    axes[:, side] = ~rows.any(axis=1)
+    return np.concatenate([unit_rows(rows), axes], axis=1)
 
 
 def _first_half(superclass: object, subclasses: np.ndarray) -> np.ndarray:
