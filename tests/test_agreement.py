@@ -9,7 +9,7 @@ import pytest
 from glocal.data.answers import Answers
 from glocal.errors import GLocalError
 from glocal.evaluation.agreement import answer_credit, ceiling, heldout_rows, odd_one_out
-from glocal.evaluation.intervals import answer_estimate
+from glocal.evaluation.intervals import FRACTION, answer_estimate
 
 RNG = np.random.default_rng(1)
 Z = RNG.normal(size=(15, 4))
@@ -54,7 +54,7 @@ def test_accuracy_and_loss_equal_explicit_loops(answers, Z, similarity):
         score = odd_one_out(Z, given, similarity=similarity)
         wanted = [np.average(each, weights=w) for each in (credit, tied, loss)]
         assert (score.accuracy, score.tie_rate, score.loss) == pytest.approx(wanted, rel=1e-12)
-        ends = answer_estimate(credit, answers.objects, w).interval(fraction=True)
+        ends = answer_estimate(credit, answers.objects, w).interval(FRACTION)
         assert (score.low, score.high) == pytest.approx(ends, rel=1e-9)
     assert (score.n, score.chance) == (len(answers), pytest.approx(1 / len(PAIRS[answers.kind])))
     assert odd_one_out(Z, answers, interval=False).low is None
@@ -157,7 +157,7 @@ def test_bounds_are_means_over_questions_and_over_answers():
     sets = np.arange(15).reshape(5, 3)
     for bound, values, weights in ((found.majority, shares, None), (found.leave_one_out, earned, sizes)):
         estimate = answer_estimate(values, sets, weights)
-        assert bound == pytest.approx((estimate.mean, *estimate.interval(fraction=True)))
+        assert bound == pytest.approx((estimate.mean, *estimate.interval(FRACTION)))
     assert found.n_answers == len(REPEATED)
 
 

@@ -8,7 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 from glocal.data.features import Features
 from glocal.errors import CollapseWarning, DataError, DataWarning, GLocalError
 from glocal.evaluation.anomaly import anomaly, anomaly_against, detection
-from glocal.evaluation.intervals import mean_estimate
+from glocal.evaluation.intervals import FRACTION, mean_estimate
 from glocal.similarity import unit_rows
 
 
@@ -71,7 +71,7 @@ def test_the_tasks_equal_one_search_a_class(mode, k):
     wanted = [roc_auc_score(anomalous, -mean_nearest(shown, test, k)) for shown, anomalous in tasks]
     np.testing.assert_allclose(column(found, "auroc"), wanted, rtol=1e-9)
     assert found.auroc == pytest.approx(np.mean(wanted))
-    assert (found.low, found.high) == mean_estimate(column(found, "auroc")).interval(fraction=True)
+    assert (found.low, found.high) == mean_estimate(column(found, "auroc")).interval(FRACTION)
     assert [(row["normal"], row["anomalous"]) for row in found.per_class] == [(30, 90) if own else (60, 60)] * 3
 
 

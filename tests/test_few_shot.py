@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from glocal.data.features import Features
 from glocal.errors import GLocalError
 from glocal.evaluation.few_shot import PROBES, STRENGTHS, draw_episodes, few_shot, shared_credit
-from glocal.evaluation.intervals import two_way_estimate
+from glocal.evaluation.intervals import FRACTION, two_way_estimate
 
 
 def mixture(classes=6, per_class=20, p=40, spread=1.0, seed=0):
@@ -122,7 +122,7 @@ def test_accuracy_is_the_mean_over_draws_of_right_answers(probe):
     cells = np.array([[row[truth == c].mean() for c in tested] for row in right])
     np.testing.assert_allclose(found.units.values, cells)
     assert (found.low, found.high) == pytest.approx(
-        two_way_estimate(cells, counts.astype(float)).interval(fraction=True)
+        two_way_estimate(cells, counts.astype(float)).interval(FRACTION)
     )
     assert (found.n, found.chance) == (len(truth), 1 / 6)
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from glocal.data.answers import Answers
 from glocal.data.people import tally
 from glocal.errors import DataError
-from glocal.evaluation.intervals import KeptResult, Units, compared
+from glocal.evaluation.intervals import FRACTION, KeptResult, Units, compared
 from glocal.results import PEOPLE, Score
 from glocal.similarity import choice_loss, credit, finite, of_pairs, pair_tolerance
 
@@ -84,7 +84,7 @@ def odd_one_out(Z: np.ndarray, answers: Answers, *, similarity: str = "cosine", 
     nats = choice_loss(S if similarity == "dot" else _of_pairs(Z, answers, "dot"))
     accuracy, tie_rate, loss = (float(np.average(each, weights=answers.weights)) for each in (earned, tied, nats))
     units = _units(earned, answers)
-    low, high = units.estimate().interval(fraction=True) if interval else (None, None)
+    low, high = units.estimate().interval(FRACTION) if interval else (None, None)
     return OddOneOut(
         accuracy=accuracy, low=low, high=high, tie_rate=tie_rate, loss=loss, chance=answers.chance, n=len(answers),
         similarity=similarity, units=units,
@@ -103,7 +103,7 @@ def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answer
     for arm, earned in credits.items():
         units = _units(earned, heldout)
         estimate = units.estimate()
-        low, high = estimate.interval(fraction=True)
+        low, high = estimate.interval(FRACTION)
         score = Score("odd-one-out", "accuracy_cosine", estimate.mean, low, high, len(heldout), "heldout")
         results[arm] = KeptResult((score,), units)
     first, *others = results
@@ -166,7 +166,7 @@ def ceiling(answers: Answers, *, least: float = 0.0) -> Ceiling | None:
     left_out = Units(values=earned / total, answers=sets, weights=total)
     upper, lower = majority.estimate(), left_out.estimate()
     return Ceiling(
-        (upper.mean, *upper.interval(fraction=True)), (lower.mean, *lower.interval(fraction=True)), int(total.sum()),
+        (upper.mean, *upper.interval(FRACTION)), (lower.mean, *lower.interval(FRACTION)), int(total.sum()),
         majority,
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.data.labels import check_columns, check_sides, positions
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.intervals import Units
+from glocal.evaluation.intervals import FRACTION, Units
 from glocal.results import Score
 from glocal.similarity import finite, joined, tie_tolerance, unit_rows, unless_collapsed
 
@@ -229,5 +229,5 @@ def _scored(tasks: list[tuple[int | str, np.ndarray, np.ndarray]], mode: str, k:
         )
     means = {name: float(np.mean([row[name] for row in rows])) for name in METRICS}
     units = Units(values=np.array([row["auroc"] for row in rows]))
-    low, high = units.estimate().interval(fraction=True)
+    low, high = units.estimate().interval(FRACTION)
     return Anomaly(**means, low=low, high=high, mode=mode, k=k, n=n, per_class=rows, units=units)

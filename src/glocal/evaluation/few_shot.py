@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from glocal.data.labels import check_sides, positions
 from glocal.data.splits import check_seed
 from glocal.errors import DataError, ParameterError
-from glocal.evaluation.intervals import Units
+from glocal.evaluation.intervals import FRACTION, Units
 from glocal.results import Score
 from glocal.similarity import finite, unit_rows
 
@@ -138,7 +138,7 @@ def few_shot(
     weights = counts[tested].astype(np.float64)
     units = Units(values=right[:, tested] / weights, weights=weights)
     per_draw = right.sum(axis=1) / counts.sum()
-    low, high = units.estimate().interval(fraction=True)
+    low, high = units.estimate().interval(FRACTION)
     return FewShot(
         accuracy=float(per_draw.mean()), low=low, high=high, per_draw=tuple(per_draw.tolist()), chance=1 / k,
         n=int(counts.sum()), probe=probe, shots=shots, draws=draws, seed=seed, units=units,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -13,8 +14,13 @@ from jaxtyping import Float, Int, Shaped
 from glocal.errors import DataError
 from glocal.results import DIFFERENCE, PEOPLE, Score
 
+Limits = tuple[float, float]
+UNLIMITED: Limits = (-math.inf, math.inf)
+FRACTION: Limits = (0.0, 1.0)
+CORRELATION: Limits = (-1.0, 1.0)
 _ROUNDING = 16 * 2.0**-52  # equal scores differ from their rounded mean by some eps
 _WIDEST = 9  # objects of an answer, all of whose 2^m subsets are counted
+_BLOCK = 256  # answers that are compared with all others at a time
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,15 @@ class Estimate:
 
         return 0.0 if self.error is None else float(stdtrit(self.freedom, 0.975)) * self.error
 
-    def interval(self, *, fraction: bool = False) -> tuple[float | None, float | None]:
-        """The 95 % interval; its ends are clipped to [0, 1] for a fraction, but not for a difference of two."""
+    def interval(self, limits: Limits = UNLIMITED) -> tuple[float | None, float | None]:
+        """The 95 % interval, cut at the limits of what the score can be, such as `FRACTION`.
+
+        Student's t has no limits: near 1 its interval goes beyond what a fraction can be. Cutting it loses
+        no coverage.
+        """
         if self.error is None:
             return None, None
-        low, high = self.mean - self.half, self.mean + self.half
-        return (max(0.0, low), min(1.0, high)) if fraction else (low, high)
+        return max(self.mean - self.half, limits[0]), min(self.mean + self.half, limits[1])
 
     @property
     def p(self) -> float | None:
@@ -89,8 +98,10 @@ class Units:
     clusters: Shaped[np.ndarray, " n"] | None = None
 
     def estimate(self) -> Estimate:
-        """The mean of the values; a DataError where one is not finite."""
+        """The mean of the values; a DataError where one is not finite, or no weight is above 0."""
         values = self.values
+        if self.weights is not None and not (self.weights.min(initial=0) >= 0 and self.weights.any()):
+            raise DataError("weights of scores must be at least 0, and one of them above 0.")
         if values.ndim not in (1, 2) or not values.size or not np.isfinite(values).all():
             raise DataError(f"scores have shape {values.shape}; each answer, or draw and class, needs a finite one.")
         if self.answers is not None:
@@ -167,6 +178,8 @@ def two_way_estimate(
     Searle, Casella & McCulloch (1992), Variance Components, ch. 4; Owen (2007), Ann. Appl. Stat. 1:386, for why one-way
     intervals of crossed data are too narrow.
     """
+    if weights is not None:  # a class without weight is no class
+        scores, weights = scores[:, weights > 0], weights[weights > 0]
     draws, classes = scores.shape
     w = np.full(classes, 1 / classes) if weights is None else weights / weights.sum()
     by_draw, by_class = scores @ w, scores.mean(axis=0)
@@ -199,9 +212,10 @@ def answer_estimate(
         Var = Σ over pairs of answers sharing at least one object of e_t e_t' / ((Σ w)² q),
 
     not less than that of independent questions. q is the share of pairs of answers that share nothing: deviations are
-    from the mean of the same answers, so that the sum falls short of its target by just that factor; there is no error
-    where no two answers are without a common object. Where persons are known, the jackknife's over persons takes its
-    place if its interval is wider. Answers treated as independent would give an error that is too small.
+    from the mean of the same answers, so that the sum falls short of its target by just that factor. It is taken as at
+    least 0.1: a smaller share rests on so few pairs that to divide by it would only multiply their noise. There is no
+    error where no two answers are without a common object. Where persons are known, the jackknife's over persons takes
+    its place if its interval is wider. Answers treated as independent would give an error that is too small.
 
     References
     ----------
@@ -229,11 +243,11 @@ def _sharing(
     """Σ e_t e_t' of each e over the pairs of answers that share an object, and over those about the same objects.
 
     By inclusion and exclusion over the subsets of objects: with E_s the sum of e over the answers that contain subset s
-    it is Σ_s (-1)^(|s|+1) E_s². Pairs of wider answers count once for every object that they share: a larger error.
+    it is Σ_s (-1)^(|s|+1) E_s². Answers of more than nine objects have too many subsets: they are compared in pairs.
     """
     m, n, squares = answers.shape[1], int(answers.max()) + 1, []
     ordered = np.sort(answers, axis=1)
-    for size in range(1, m + 1) if m <= _WIDEST else (1, m):
+    for size in range(1, m + 1) if m <= _WIDEST else (m,):
         columns = list(combinations(range(m), size))
         subsets = np.concatenate([ordered[:, chosen] for chosen in columns])
         if n**size < 1 << 62:  # one integer a subset sorts much faster than a row
@@ -242,7 +256,24 @@ def _sharing(
             subsets = np.unique(subsets, axis=0, return_inverse=True)[1].reshape(-1)
         sums = [np.bincount(subsets, np.tile(e, len(columns))) for e in values]
         squares.append(np.array([one @ one for one in sums]))
-    return np.sum(squares[::2], axis=0) - np.sum(squares[1::2], axis=0) if m <= _WIDEST else squares[0], squares[-1]
+    if m > _WIDEST:
+        return _sharing_by_pairs(answers, np.stack(values)), squares[-1]
+    return np.sum(squares[::2], axis=0) - np.sum(squares[1::2], axis=0), squares[-1]
+
+
+def _sharing_by_pairs(answers: Int[np.ndarray, "t m"], values: Float[np.ndarray, "v t"]) -> Float[np.ndarray, " v"]:
+    """Σ e_t e_t' of each e over the pairs of answers that share an object, pair by pair."""
+    from scipy.sparse import csr_array
+
+    t, m = answers.shape
+    incidence = csr_array((np.ones(t * m, dtype=np.float32), (np.repeat(np.arange(t), m), answers.ravel())))
+    sums = np.zeros(len(values))
+    for start in range(0, t, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        shared = incidence[block] @ incidence.T
+        shared.data[:] = 1.0
+        sums += np.einsum("vt,vt->v", values[:, block], (shared @ values.T).T)
+    return sums
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -295,9 +326,15 @@ def compared(results: Mapping[str, EvaluationResult], pairs: Iterable[tuple[str,
         mine, theirs = results[arm].units, results[baseline].units
         if mine is not None and theirs is not None:
             first, found = results[arm].scores[0], mine.less(theirs)
-            low, high = found.interval()
+            low, high = found.interval(_limits_of_difference(first.metric))
             rows.append(replace(
                 first, metric=first.metric + DIFFERENCE, value=found.mean, low=low, high=high, p=found.p, transform=arm,
                 settings={**first.settings, "baseline": baseline},
             ))  # fmt: skip
     return rows
+
+
+def _limits_of_difference(metric: str) -> Limits:
+    """What the difference of two first scores can be: of two correlations, or of two fractions."""
+    lowest, highest = CORRELATION if metric.startswith("spearman") else FRACTION
+    return lowest - highest, highest - lowest

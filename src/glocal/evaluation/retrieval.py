@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Shaped
 
 from glocal.data.labels import check_sides
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.intervals import Units
+from glocal.evaluation.intervals import FRACTION, Units
 from glocal.results import Score
 from glocal.similarity import finite, new_group, tie_tolerance, unit_rows, unless_collapsed
 
@@ -105,7 +105,7 @@ def retrieval(
         earned.append(_earned(np.take_along_axis(S, order, 1), relevant, tie_tolerance(G.shape[1]), possible))
     of_query = np.concatenate(earned)  # average precision, then the hit at each rank
     units = [Units(values=values, clusters=own[kept]) for values in of_query.T]
-    found = [(float(one.values.mean()), *one.estimate().interval(fraction=True)) for one in units]
+    found = [(float(one.values.mean()), *one.estimate().interval(FRACTION)) for one in units]
     return Retrieval(
         map=found[0][0], low=found[0][1], high=found[0][2], recall=dict(zip(possible, found[1:], strict=True)),
         n=len(kept), units=units[0], hits=of_query[:, 1:],

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 
 from glocal.data.rdm import check_rdms
 from glocal.errors import CollapseWarning, DataError, ParameterError
-from glocal.evaluation.intervals import Units
+from glocal.evaluation.intervals import CORRELATION, Units
 from glocal.results import PEOPLE, Score
 from glocal.similarity import finite, joined, one_point, pair_tolerance, unit_rows
 
@@ -109,7 +109,7 @@ def rsa(Z: Float[np.ndarray, "n p"], rdms: Float[np.ndarray, "*people n n"], *, 
         values[person] = whole + (groups - 1) * (left.mean() - left)
     units = Units(values=values)
     found = units.estimate()
-    low, high = found.interval()
+    low, high = found.interval(CORRELATION)
     return RSA(spearman=found.mean, low=low, high=high, units=units, **told)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.errors import DataError, ParameterError
-from glocal.evaluation.intervals import Units
+from glocal.evaluation.intervals import FRACTION, Units
 from glocal.evaluation.rsa import model_rdm, spearman
 from glocal.results import Score
 from glocal.similarity import collapsed, finite, tie_tolerance, unit_rows, unless_collapsed
@@ -77,7 +77,7 @@ def structure(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], *, k: in
     X, Z = _both_finite(X, Z)
     (X,), (Z,) = unless_collapsed(X), unless_collapsed(Z)
     units = Units(values=kept_by_image(X, Z, k))
-    low, high = units.estimate().interval(fraction=True)
+    low, high = units.estimate().interval(FRACTION)
     return Structure(
         neighbours_kept=float(units.values.mean()), low=low, high=high, cka=cka(X, Z),
         rdm_spearman=rdm_spearman(X, Z, seed), k=k, n=len(X), units=units,
