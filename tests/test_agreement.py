@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from glocal.data.answers import Answers
-from glocal.errors import GLocalError
+from glocal.errors import DataWarning, GLocalError
 from glocal.evaluation.agreement import answer_credit, ceiling, heldout_rows, odd_one_out
 from glocal.evaluation.intervals import FRACTION, answer_estimate
 
@@ -194,3 +194,11 @@ def test_the_published_repeated_answers_have_their_ceiling(data_dir):
     assert (found.n_answers, answers.n_people) == (9988, 325)
     spose = odd_one_out(np.load(data_dir / "things/spose_49d.npy"), answers, similarity="dot")
     assert 0.8 < (spose.accuracy - 1 / 3) / (found.leave_one_out[0] - 1 / 3) < 1.1
+
+
+def test_few_answers_are_said_to_be_too_few():
+    """Below 30 answers agreement comes with a warning; at 30, or where no interval is asked for, without one."""
+    with pytest.warns(DataWarning, match="too few"):
+        odd_one_out(Z, ANSWERS.select(np.arange(300) < 29))
+    assert odd_one_out(Z, ANSWERS.select(np.arange(300) < 30)).n == 30
+    assert odd_one_out(Z, ANSWERS.select(np.arange(300) < 29), interval=False).n == 29

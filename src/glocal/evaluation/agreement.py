@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,11 +11,13 @@ from jaxtyping import Float
 
 from glocal.data.answers import Answers
 from glocal.data.people import tally
-from glocal.errors import DataError
+from glocal.errors import DataError, DataWarning
 from glocal.evaluation.intervals import FRACTION, KeptResult, Units, compared
 from glocal.results import PEOPLE, Score
 from glocal.similarity import choice_loss, credit, finite, of_pairs, pair_tolerance
 
+MIN_ANSWERS = 30
+"""With fewer answers a share of them says little: their agreement comes with a warning."""
 _MANY, _PART = 1_000_000, 64  # answers; of so many of which one question in 64 is looked at first
 
 
@@ -65,12 +68,17 @@ def odd_one_out(Z: np.ndarray, answers: Answers, *, similarity: str = "cosine", 
     similarity : {"cosine", "dot"}
         What decides the model's choice.
     interval : bool
-        Whether to compute `low` and `high`.
+        Whether to compute `low` and `high`, and to warn where the answers are too few for them.
 
     Raises
     ------
     DataError
         No answer, an index that is not a row of Z, or a Z that `glocal.similarity.finite` refuses.
+
+    Warns
+    -----
+    DataWarning
+        Fewer than `MIN_ANSWERS` answers.
 
     Examples
     --------
@@ -85,6 +93,13 @@ def odd_one_out(Z: np.ndarray, answers: Answers, *, similarity: str = "cosine", 
     accuracy, tie_rate, loss = (float(np.average(each, weights=answers.weights)) for each in (earned, tied, nats))
     units = _units(earned, answers)
     low, high = units.estimate().interval(FRACTION) if interval else (None, None)
+    if interval and len(answers) < MIN_ANSWERS:
+        warnings.warn(
+            f"agreement rests on too few answers to measure it: {len(answers)}, and {MIN_ANSWERS} are the least that "
+            "say something. Collect more, or hold out more objects.",
+            DataWarning,
+            stacklevel=2,
+        )
     return OddOneOut(
         accuracy=accuracy, low=low, high=high, tie_rate=tie_rate, loss=loss, chance=answers.chance, n=len(answers),
         similarity=similarity, units=units,
