@@ -8,13 +8,12 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from operator import methodcaller
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 
 from glocal.errors import FileError
-from glocal.files import PathLike, read_lines, writing
+from glocal.files import PathLike, read_lines, write_text, writing
 
 PEOPLE = "people"
 """Stands where an arm would in rows about people themselves: no arm of a suite may be called so."""
@@ -23,12 +22,11 @@ DIFFERENCE = "_difference"
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a result comes from: version, data hashes, seed and hardware."""
+    """Where a result comes from: version, data hashes, seed, and the machine that computed it."""
 
     version: str
     data: dict[str, str] = field(default_factory=dict)
     seed: int | None = None
-    device: str = "cpu"
     machine: str = field(default_factory=platform.machine)
     python: str = field(default_factory=platform.python_version)
     threads: int | None = None
@@ -108,7 +106,8 @@ class Score:
     network : str or None
         Of a suite.
     p, p_holm : float or None
-        Of a difference, and corrected for all differences of a suite.
+        Of a difference, and corrected for multiple comparisons: by Holm's steps for all differences of a suite, by
+        Bonferroni's factor for all settings that a sweep chose from.
     """
 
     task: str
@@ -144,9 +143,29 @@ def read_scores(path: PathLike) -> list[Score]:
 
 
 def to_json(value: Any) -> str:
-    """One line of strict ASCII JSON; NaN and infinities become null, dataclasses become objects."""
-    plain = to_jsonable_python(value, inf_nan_mode="null", fallback=methodcaller("item"))  # numbers of numpy
+    """One line of strict ASCII JSON.
+
+    NaN and infinities become null, dataclasses objects, numbers of NumPy numbers. Anything else that JSON lacks, such
+    as a callback among the options of a trainer, is written as the name of its class.
+    """
+    plain = to_jsonable_python(value, inf_nan_mode="null", fallback=_jsonable)
     return json.dumps(plain, allow_nan=False)
+
+
+def _jsonable(value: Any) -> Any:
+    if hasattr(value, "item"):
+        return value.item()
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def write_rows(path: PathLike, rows: Iterable[Any]) -> None:
+    """Write a JSON-lines file, whole or not at all."""
+    write_text(path, _lines(rows))
+
+
+def _lines(rows: Iterable[Any]) -> str:
+    return "".join(to_json(row) + "\n" for row in rows)
 
 
 def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
@@ -154,7 +173,7 @@ def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
 
     After a line that a killed writer cut, they start on a line of their own.
     """
-    text = "".join(to_json(row) + "\n" for row in rows)
+    text = _lines(rows)
     with writing(path), open(path, "a+b") as stream:
         if stream.tell():
             stream.seek(-1, os.SEEK_END)
