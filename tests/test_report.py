@@ -12,7 +12,7 @@ import pytest
 from glocal.errors import DataError, DataWarning, FileError
 from glocal.evaluation.view import object_view, save_view
 from glocal.results import to_json
-from glocal.suite.run import score_table
+from glocal.suite.table import score_table
 from glocal.transform import LinearTransform
 
 pytest.importorskip("altair")

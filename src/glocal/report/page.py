@@ -18,7 +18,7 @@ from glocal.report.charts import charts_of
 from glocal.report.front import MARGIN, direction, summary, warnings_of
 from glocal.report.runs import Run
 from glocal.results import to_json
-from glocal.suite.run import cell, main_rows, score_table
+from glocal.suite.table import cell, main_rows, score_table
 
 _DOTS = 200  # an inch
 

@@ -16,7 +16,7 @@ from glocal.errors import DataError, DataWarning, FileError
 from glocal.evaluation.view import View, load_view
 from glocal.files import PathLike, read_object, reading
 from glocal.results import read_rows, read_scores
-from glocal.suite.run import score_frame
+from glocal.suite.table import score_frame
 from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:
