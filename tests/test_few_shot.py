@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from glocal.data.features import Features
@@ -69,6 +69,24 @@ def test_the_strength_is_chosen_by_cross_validated_accuracy(seed):
     assert np.mean(found == truth) == pytest.approx(reference.score(test, truth), abs=0.05)
 
 
+@pytest.mark.parametrize(("shots", "folds"), [(2, 2), (3, 3), (5, 5), (8, 5)])
+def test_there_are_as_many_folds_as_shots_up_to_five(shots, folds, monkeypatch):
+    """Every fold holds out one shot of each class, or two where there are more shots than folds."""
+    counts = []
+
+    class Spy(LogisticRegressionCV):
+        def fit(self, X, y):
+            counts.extend(np.bincount(y[heldout], minlength=6) for _, heldout in self.cv.split())
+            return super().fit(X, y)
+
+    monkeypatch.setattr("sklearn.linear_model.LogisticRegressionCV", Spy)
+    X, y = shots_of(*mixture(), shots=shots)
+    PROBES["logistic"](X, y, 6)
+    assert len(counts) == folds
+    assert np.sum(counts, axis=0).tolist() == [shots] * 6
+    assert np.ptp(counts, axis=0).max() <= 1
+
+
 def test_of_equally_accurate_strengths_the_strongest_penalty_wins():
     """Where every C of the path is right about all held-out shots, the smallest is chosen: scores hardly differ."""
     np.testing.assert_allclose(STRENGTHS, 10.0 ** np.arange(-4, 7))
@@ -121,9 +139,7 @@ def test_accuracy_is_the_mean_over_draws_of_right_answers(probe):
     tested, counts = np.unique(truth, return_counts=True)
     cells = np.array([[row[truth == c].mean() for c in tested] for row in right])
     np.testing.assert_allclose(found.units.values, cells)
-    assert (found.low, found.high) == pytest.approx(
-        two_way_estimate(cells, counts.astype(float)).interval(FRACTION)
-    )
+    assert (found.low, found.high) == pytest.approx(two_way_estimate(cells, counts.astype(float)).interval(FRACTION))
     assert (found.n, found.chance) == (len(truth), 1 / 6)
 
 
