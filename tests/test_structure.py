@@ -158,7 +158,7 @@ def test_bad_input_is_refused(as_a_user):
     for call, noun in (
         (lambda: structure(X, Z[:-1]), "rows"),
         (lambda: structure(X, Z, k=60), "1 to 59 neighbours"),
-        (lambda: structure(X, Z, k=0), "k is 0"),
+        (lambda: structure(X, Z, k=0), "k. is 0"),
         (lambda: cka(X[:3], Z[:3]), "3 images"),
     ):
         with pytest.raises(GLocalError, match=noun):

@@ -78,7 +78,7 @@ def retrieval(
     gallery = None if gallery is None else finite(gallery, "gallery rows")
     alone = gallery is None
     if alone != (gallery_labels is None):
-        raise ParameterError("a gallery and its labels come together; give both or neither.")
+        raise ParameterError("`gallery` and `gallery_labels` go together: give both, or neither.")
     G, others = (queries, query_labels) if gallery is None or gallery_labels is None else (gallery, gallery_labels)
     labels, others = check_sides(queries, query_labels, G, others, ("queries", "the gallery"))
     own, theirs = np.split(np.unique(np.concatenate([labels, others]), return_inverse=True)[1], [len(labels)])

@@ -235,5 +235,5 @@ def task(table: Any) -> Any:
         return table
     kind = table.get("kind")
     if kind not in KINDS:
-        raise ParameterError(f"kind={kind!r} is not allowed: it must be one of {', '.join(KINDS)}.")
+        raise ParameterError(f"`kind={kind!r}` is not allowed: it must be one of {', '.join(KINDS)}.")
     return KINDS[kind](**table)
