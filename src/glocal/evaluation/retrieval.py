@@ -12,7 +12,7 @@ from glocal.data.labels import check_sides
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.intervals import FRACTION, Units
 from glocal.results import Score
-from glocal.similarity import finite, new_group, tie_tolerance, unit_rows, unless_collapsed
+from glocal.similarity import finite, new_group, tie_tolerance, unit_rows, zeros_if_collapsed
 
 RANKS = (1, 5, 10)
 _BLOCK_NUMBERS = 1 << 20
@@ -93,7 +93,7 @@ def retrieval(
             DataWarning,
             stacklevel=2,
         )
-    Q, (G,) = unit_rows(queries), map(unit_rows, unless_collapsed(G))
+    Q, (G,) = unit_rows(queries), map(unit_rows, zeros_if_collapsed(G))
     earned, step = [], max(1, _BLOCK_NUMBERS // len(G))
     for start in range(0, len(kept), step):
         rows = kept[start : start + step]

@@ -15,7 +15,7 @@ from glocal.data.rdm import check_rdms
 from glocal.errors import CollapseWarning, DataError, ParameterError
 from glocal.evaluation.intervals import CORRELATION, Units
 from glocal.results import PEOPLE, Score
-from glocal.similarity import finite, joined, one_point, pair_tolerance, unit_rows
+from glocal.similarity import finite, snap_ties, one_point, pair_tolerance, unit_rows
 
 KERNELS = ("cosine", "correlation", "dot")
 _GROUPS = 50  # of more objects some are left out together: the error hardly changes
@@ -130,7 +130,7 @@ def model_rdm(Z: Float[np.ndarray, "n p"], kernel: str = "cosine") -> Float[np.n
     tolerance = pair_tolerance(Z, "dot" if kernel == "dot" else "cosine")
     Z = Z - Z.mean(axis=1, keepdims=True) if kernel == "correlation" else Z
     rows = Z if kernel == "dot" else unit_rows(Z)
-    return joined((1 - rows @ rows.T)[np.triu_indices(len(Z), 1)], tolerance)
+    return snap_ties((1 - rows @ rows.T)[np.triu_indices(len(Z), 1)], tolerance)
 
 
 def spearman(

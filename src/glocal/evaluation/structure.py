@@ -13,7 +13,7 @@ from glocal.errors import DataError, ParameterError
 from glocal.evaluation.intervals import FRACTION, Units
 from glocal.evaluation.rsa import model_rdm, spearman
 from glocal.results import Score
-from glocal.similarity import collapsed, finite, tie_tolerance, unit_rows, unless_collapsed
+from glocal.similarity import is_collapsed, finite, tie_tolerance, unit_rows, zeros_if_collapsed
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -75,7 +75,7 @@ def structure(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], *, k: in
         k outside 1 … n - 1.
     """
     X, Z = _both_finite(X, Z)
-    (X,), (Z,) = unless_collapsed(X), unless_collapsed(Z)
+    (X,), (Z,) = zeros_if_collapsed(X), zeros_if_collapsed(Z)
     units = Units(values=kept_by_image(X, Z, k))
     low, high = units.estimate().interval(FRACTION)
     return Structure(
@@ -110,7 +110,7 @@ def kept_by_image(
         )
     before = neighbourhoods(X, k) if before is None else before
     kept: np.ndarray = before.minimum(neighbourhoods(Z, k)).sum(axis=1) / k
-    return np.full(len(X), k / (len(X) - 1)) if collapsed(X) or collapsed(Z) else kept
+    return np.full(len(X), k / (len(X) - 1)) if is_collapsed(X) or is_collapsed(Z) else kept
 
 
 def neighbourhoods(Z: Float[np.ndarray, "n p"], k: int = 10) -> csr_array:

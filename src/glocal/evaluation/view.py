@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from glocal.evaluation.structure import neighbours
 from glocal.files import PathLike, read_npz, reading, write_npz
 from glocal.results import to_json
-from glocal.similarity import collapsed, one_point, unit_rows
+from glocal.similarity import is_collapsed, one_point, unit_rows
 
 _K = 10
 _FIX = "Delete it and run again what wrote it."
@@ -52,7 +52,7 @@ def object_view(
     return View(
         names=tuple(names), categories=None if categories is None else tuple(categories),
         positions=positions.astype(np.float32), neighbours=neighbours(Z, min(_K, len(Z) - 1)),
-        meta={**(meta or {}), "collapsed": collapsed(Z)},
+        meta={**(meta or {}), "collapsed": is_collapsed(Z)},
     )  # fmt: skip
 
 
