@@ -126,7 +126,7 @@ def test_the_interval_stays_within_what_a_correlation_can_be():
 def test_many_objects_are_left_out_in_groups(monkeypatch):
     """Where there are more objects than are left out one at a time, groups of them are; mean and error hardly move."""
     one = rsa(Z, PEOPLE)
-    monkeypatch.setattr("glocal.evaluation.rsa._GROUPS", 9)
+    monkeypatch.setattr("glocal.evaluation.rsa._MAX_GROUPS", 9)
     few = rsa(Z, PEOPLE)
     assert few.units.values.shape == (4, 9)
     assert few.spearman == pytest.approx(one.spearman)

@@ -136,7 +136,7 @@ def test_rdms_are_compared_by_ranks_in_a_sample(monkeypatch):
     assert rdm_spearman(X, Z) == pytest.approx(wanted, rel=1e-9)
     rows = np.sort(np.random.RandomState(7).permutation(60)[:25])
     wanted = rdm_spearman(X[rows], Z[rows])
-    monkeypatch.setattr("glocal.evaluation.structure._MOST", 25)
+    monkeypatch.setattr("glocal.evaluation.structure._MAX_COMPARED", 25)
     assert rdm_spearman(X, Z, seed=7) == pytest.approx(wanted, rel=1e-12)
 
 

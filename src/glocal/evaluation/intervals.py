@@ -1,4 +1,4 @@
-"""Means, their uncertainty, and comparisons of arms: a jackknife that respects what scores share."""
+"""Means, their uncertainty, and comparisons of arms: one jackknife for scores that share parts."""
 
 from __future__ import annotations
 
