@@ -149,7 +149,7 @@ def people() -> Record:
 
 def suite_rows(out: Path, columns: list[str]) -> list[Record]:
     """The main rows of a suite, in these columns, without those that are not compared."""
-    from glocal.suite.run import main_rows
+    from glocal.suite.table import main_rows
 
     kept = main_rows(pd.read_json(out / "rows.jsonl", lines=True))[columns].to_dict("records")
     return [{name: value for name, value in row.items() if pd.notna(value)} for row in kept]

@@ -15,7 +15,7 @@ from glocal.data.features import object_name
 from glocal.data.rdm import join_rdms, load_rdms
 from glocal.data.splits import object_folds
 from glocal.evaluation.few_shot import few_shot
-from glocal.evaluation.intervals import mean_estimate, two_way_estimate
+from glocal.evaluation.intervals import FRACTION, mean_estimate, two_way_estimate
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.files import read_lines
@@ -33,7 +33,7 @@ def naming(quick: bool) -> None:
             for sides in ("image", "both") if arm else ("image",):
                 for strength in STRENGTHS if arm else (1.0,):
                     after = hits(case, among, arm, sides, strength)
-                    low, high = mean_estimate(after).interval(fraction=True)
+                    low, high = mean_estimate(after).interval(FRACTION)
                     paired = workbench.paired(after, before)
                     row = {"rows": case.rows, "among": among, "arm": name, "sides": sides, "strength": strength}
                     rows.append({**row, "top1": after.mean(), "low": low, "high": high, "difference": paired})
@@ -91,7 +91,7 @@ def fewshot(quick: bool) -> None:
     for name, arm in arms(quick).items():
         after = cells(arm)
         estimate = two_way_estimate(after, counts)
-        low, high = estimate.interval(fraction=True)
+        low, high = estimate.interval(FRACTION)
         paired = workbench.paired(after, before, weights=counts)
         rows.append({"arm": name, "accuracy": estimate.mean, "low": low, "high": high, "difference": paired})
         print(

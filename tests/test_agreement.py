@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from glocal.data.answers import Answers
-from glocal.errors import GLocalError
+from glocal.errors import DataWarning, GLocalError
 from glocal.evaluation.agreement import answer_credit, ceiling, heldout_rows, odd_one_out
-from glocal.evaluation.intervals import answer_estimate
+from glocal.evaluation.intervals import FRACTION, answer_estimate
 
 RNG = np.random.default_rng(1)
 Z = RNG.normal(size=(15, 4))
@@ -54,7 +54,7 @@ def test_accuracy_and_loss_equal_explicit_loops(answers, Z, similarity):
         score = odd_one_out(Z, given, similarity=similarity)
         wanted = [np.average(each, weights=w) for each in (credit, tied, loss)]
         assert (score.accuracy, score.tie_rate, score.loss) == pytest.approx(wanted, rel=1e-12)
-        ends = answer_estimate(credit, answers.objects, w).interval(fraction=True)
+        ends = answer_estimate(credit, answers.objects, w).interval(FRACTION)
         assert (score.low, score.high) == pytest.approx(ends, rel=1e-9)
     assert (score.n, score.chance) == (len(answers), pytest.approx(1 / len(PAIRS[answers.kind])))
     assert odd_one_out(Z, answers, interval=False).low is None
@@ -157,7 +157,7 @@ def test_bounds_are_means_over_questions_and_over_answers():
     sets = np.arange(15).reshape(5, 3)
     for bound, values, weights in ((found.majority, shares, None), (found.leave_one_out, earned, sizes)):
         estimate = answer_estimate(values, sets, weights)
-        assert bound == pytest.approx((estimate.mean, *estimate.interval(fraction=True)))
+        assert bound == pytest.approx((estimate.mean, *estimate.interval(FRACTION)))
     assert found.n_answers == len(REPEATED)
 
 
@@ -171,8 +171,8 @@ def test_questions_asked_once_and_weights_that_are_no_counts_have_no_ceiling():
 @pytest.mark.parametrize("many", [10**6, 100], ids=["all", "a part of the questions first"])
 def test_a_few_repeated_questions_have_no_ceiling(monkeypatch, many):
     """Where less than the share asked for was answered twice there is None, and the same bounds where it was."""
-    monkeypatch.setattr("glocal.evaluation.agreement._MANY", many)
-    monkeypatch.setattr("glocal.evaluation.agreement._PART", 2)
+    monkeypatch.setattr("glocal.evaluation.agreement._MIN_ANSWERS_TO_SAMPLE", many)
+    monkeypatch.setattr("glocal.evaluation.agreement._SAMPLED_PART", 2)
     once = np.array([RNG.permutation(1000)[:3] for _ in range(4000)])
     assert ceiling(Answers.from_array(np.concatenate([REPEATED, once])), least=0.1) is None
     assert ceiling(Answers.from_array(REPEATED), least=0.9).majority == ceiling(Answers.from_array(REPEATED)).majority
@@ -194,3 +194,11 @@ def test_the_published_repeated_answers_have_their_ceiling(data_dir):
     assert (found.n_answers, answers.n_people) == (9988, 325)
     spose = odd_one_out(np.load(data_dir / "things/spose_49d.npy"), answers, similarity="dot")
     assert 0.8 < (spose.accuracy - 1 / 3) / (found.leave_one_out[0] - 1 / 3) < 1.1
+
+
+def test_few_answers_are_said_to_be_too_few():
+    """Below 30 answers agreement comes with a warning; at 30, or where no interval is asked for, without one."""
+    with pytest.warns(DataWarning, match="too few"):
+        odd_one_out(Z, ANSWERS.select(np.arange(300) < 29))
+    assert odd_one_out(Z, ANSWERS.select(np.arange(300) < 30)).n == 30
+    assert odd_one_out(Z, ANSWERS.select(np.arange(300) < 29), interval=False).n == 29

@@ -76,6 +76,22 @@ def test_a_network_is_aligned_and_the_same_call_goes_on(toy, tmp_path):
     np.testing.assert_allclose(second.transform.weights, LinearTransform.from_pretrained(tmp_path / "out").weights)
 
 
+@pytest.mark.filterwarnings("ignore::glocal.errors.DataWarning")  # the check warns of the image that is missing
+def test_answers_about_objects_without_an_image_are_counted(toy, tmp_path, monkeypatch):
+    """Their number is that of the data which are fitted, and so of the record of the transform."""
+    (toy.images / "thing47.png").unlink()
+    fitted = []
+
+    def stop(data, **options):
+        fitted.append(data)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("glocal.align.sweep", stop)
+    with pytest.raises(KeyboardInterrupt):
+        align(toy, tmp_path / "out")
+    assert fitted[0].n_dropped == toy.counts()["n_dropped"] > 0
+
+
 def test_what_does_not_belong_together_is_said_before_any_work(toy, tmp_path):
     """Answers about other names, and images that are not there, are refused before the network is read."""
     with pytest.raises(DataError, match="name"):

@@ -8,7 +8,8 @@ from sklearn.neighbors import NearestNeighbors
 from glocal.data.features import Features
 from glocal.errors import CollapseWarning, DataError, DataWarning, GLocalError
 from glocal.evaluation.anomaly import anomaly, anomaly_against, detection
-from glocal.evaluation.intervals import mean_estimate
+from glocal.evaluation.intervals import FRACTION, mean_estimate
+from glocal.similarity import unit_rows
 
 
 def simulated(seed, classes=4, each=30, p=12):
@@ -70,7 +71,7 @@ def test_the_tasks_equal_one_search_a_class(mode, k):
     wanted = [roc_auc_score(anomalous, -mean_nearest(shown, test, k)) for shown, anomalous in tasks]
     np.testing.assert_allclose(column(found, "auroc"), wanted, rtol=1e-9)
     assert found.auroc == pytest.approx(np.mean(wanted))
-    assert (found.low, found.high) == mean_estimate(column(found, "auroc")).interval(fraction=True)
+    assert (found.low, found.high) == mean_estimate(column(found, "auroc")).interval(FRACTION)
     assert [(row["normal"], row["anomalous"]) for row in found.per_class] == [(30, 90) if own else (60, 60)] * 3
 
 
@@ -139,10 +140,24 @@ def test_a_class_missing_in_the_test_is_left_out_aloud():
         anomaly(train[labels == 1], labels[labels == 1], test[some], truth[some])
 
 
+@pytest.mark.parametrize("mode", ["one-vs-rest", "leave-one-out"])
+def test_a_row_of_zeros_is_like_nothing(mode):
+    """The cosine of a row of zeros is 0, on either side, as everywhere in the package."""
+    train, labels, test, truth = simulated(3)
+    train[::7], test[::5] = 0, 0
+    cosines = unit_rows(test) @ unit_rows(train).T
+    for c, row in enumerate(anomaly(train, labels, test, truth, mode=mode, k=3).per_class):
+        shown = (labels == c) == (mode == "one-vs-rest")
+        anomalous = (truth != c) == (mode == "one-vs-rest")
+        nearest = np.sort(cosines[:, shown], axis=1)[:, -3:]
+        assert row["auroc"] == pytest.approx(roc_auc_score(anomalous, -nearest.mean(axis=1)), rel=1e-9)
+
+
 TRAIN, LABELS, TEST, TRUTH = simulated(1)
 BAD = {
     "an unknown mode": ({"mode": "best"}, "mode"),
     "more neighbours than images": ({"k": 31}, "class 0 has 30"),
+    "no neighbour": ({"k": 0}, "k=0"),
     "other columns": ({"test": TEST[:, :5]}, "columns"),
     "labels of two kinds": ({"test_labels": TRUTH.astype(str)}, "names"),
     "no subclasses": ({"mode": "shift", "train_subclasses": LABELS}, "subclasses"),

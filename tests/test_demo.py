@@ -77,6 +77,7 @@ def test_the_folder_is_that_of_a_suite(ran):
     assert list(Plan.load(ran / "suite.toml").arms) == ARMS
     run = load_runs(ran)[0]
     assert set(run.rows["transform"]) == {*ARMS, "people"}
+    assert [run.is_simulated for run in (*load_runs(ran), *load_runs(ran / "sweep"))] == [True] * 3
     assert len(run.rows) == len(read_rows(ran / "rows.jsonl"))
     assert len(Features.load(ran / "world/objects").names) == 360
 

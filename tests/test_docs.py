@@ -82,9 +82,10 @@ def shell(block):
 
 
 def masked(text):
-    """A printed text with its numbers and object names left out, and the fractions in it."""
+    """A printed text without numbers, object names and the widths of columns, and the fractions in it."""
     text = re.sub(r"object_\d+", "object", text)
     words = re.sub(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?", "#", text)
+    words = re.sub(r"-{2,}", "-", words)  # the rule under a head is as wide as the numbers below it
     return [" ".join(line.split()) for line in words.strip().splitlines()], re.findall(r"(?<![\d.])[01]\.\d{3}\b", text)
 
 
@@ -252,6 +253,15 @@ def test_tests_named_on_the_pages_exist(page):
     named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", page.read_text(encoding="utf-8"))
     sources = {file: (ROOT / "tests" / file).read_text(encoding="utf-8") for file, _ in named}
     assert [(file, name) for file, name in named if name and f"def {name}(" not in sources[file]] == []
+
+
+def test_what_is_said_is_compared_and_not_how_wide_it_is():
+    """A p-value of another length moves the columns of a table and the rule under its head, and says the same."""
+    tables = ["less original          n\n---------------------  -\n+0.113  p 4.5e-18  2233", "less original  n\n"
+              "--------  -\n+0.113  p 0.012  2233"]  # fmt: skip
+    (words, fractions), (others, _) = map(masked, tables)
+    assert words == others == ["less original n", "- -", "# p # #"]
+    assert fractions == ["0.113"]
 
 
 NOTEBOOK = ROOT / "examples" / "walkthrough.ipynb"

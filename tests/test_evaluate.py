@@ -98,6 +98,7 @@ KEYS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:the correlation")  # the RDMs are random
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_gives_what_the_library_gives(folder, tmp_path, capsys, name):
     """--json holds the fields of the result under the transform, --out a row for each score, with its split and arm.

@@ -4,13 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from glocal.data.features import Features
 from glocal.errors import GLocalError
 from glocal.evaluation.few_shot import PROBES, STRENGTHS, draw_episodes, few_shot, shared_credit
-from glocal.evaluation.intervals import two_way_estimate
+from glocal.evaluation.intervals import FRACTION, two_way_estimate
 
 
 def mixture(classes=6, per_class=20, p=40, spread=1.0, seed=0):
@@ -69,6 +69,24 @@ def test_the_strength_is_chosen_by_cross_validated_accuracy(seed):
     assert np.mean(found == truth) == pytest.approx(reference.score(test, truth), abs=0.05)
 
 
+@pytest.mark.parametrize(("shots", "folds"), [(2, 2), (3, 3), (5, 5), (8, 5)])
+def test_there_are_as_many_folds_as_shots_up_to_five(shots, folds, monkeypatch):
+    """Every fold holds out one shot of each class, or two where there are more shots than folds."""
+    counts = []
+
+    class Spy(LogisticRegressionCV):
+        def fit(self, X, y):
+            counts.extend(np.bincount(y[heldout], minlength=6) for _, heldout in self.cv.split())
+            return super().fit(X, y)
+
+    monkeypatch.setattr("sklearn.linear_model.LogisticRegressionCV", Spy)
+    X, y = shots_of(*mixture(), shots=shots)
+    PROBES["logistic"](X, y, 6)
+    assert len(counts) == folds
+    assert np.sum(counts, axis=0).tolist() == [shots] * 6
+    assert np.ptp(counts, axis=0).max() <= 1
+
+
 def test_of_equally_accurate_strengths_the_strongest_penalty_wins():
     """Where every C of the path is right about all held-out shots, the smallest is chosen: scores hardly differ."""
     np.testing.assert_allclose(STRENGTHS, 10.0 ** np.arange(-4, 7))
@@ -121,9 +139,7 @@ def test_accuracy_is_the_mean_over_draws_of_right_answers(probe):
     tested, counts = np.unique(truth, return_counts=True)
     cells = np.array([[row[truth == c].mean() for c in tested] for row in right])
     np.testing.assert_allclose(found.units.values, cells)
-    assert (found.low, found.high) == pytest.approx(
-        two_way_estimate(cells, counts.astype(float)).interval(fraction=True)
-    )
+    assert (found.low, found.high) == pytest.approx(two_way_estimate(cells, counts.astype(float)).interval(FRACTION))
     assert (found.n, found.chance) == (len(truth), 1 / 6)
 
 
@@ -153,6 +169,12 @@ BAD = {
     "an unknown probe": ({"probe": "svm"}, "probe"),
     "a bad seed": ({"seed": -1}, "seed"),
     "fewer images than shots": ({"shots": 7}, "shots"),
+    "no shot": ({"shots": 0}, "shots"),
+    "all images but one": ({"shots": -1}, "shots"),
+    "no draw": ({"draws": 0}, "draws"),
+    "fewer images in the test": ({"X_test": ROWS[:20], "y_test": Y[:20], "leave_out_shots": True}, "leave_out_shots"),
+    "other images in the test": ({"X_test": ROWS + 1, "leave_out_shots": True}, "leave_out_shots"),
+    "other labels in the test": ({"y_test": Y[::-1], "leave_out_shots": True}, "leave_out_shots"),
     "one class": ({"y_train": 0 * Y, "y_test": 0 * Y}, "1 class"),
     "a class that was not shown": ({"y_test": Y + 1}, "class"),
     "labels of another number": ({"y_train": Y[1:]}, "labels"),

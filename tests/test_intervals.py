@@ -7,7 +7,19 @@ import pytest
 from scipy import stats
 
 from glocal.errors import DataError
-from glocal.evaluation.intervals import Estimate, Units, answer_estimate, holm, mean_estimate, two_way_estimate
+from glocal.evaluation.intervals import (
+    CORRELATION,
+    FRACTION,
+    Estimate,
+    KeptResult,
+    Units,
+    answer_estimate,
+    compared,
+    holm,
+    mean_estimate,
+    two_way_estimate,
+)
+from glocal.results import Score
 
 
 def ends(a, b, **shared):
@@ -23,7 +35,7 @@ def half_width_of_pairs(values, answers, weights):
     e = weights * (values - mean)
     share = (answers[:, None, :, None] == answers[None, :, None, :]).any(axis=(2, 3))
     same = (np.sort(answers, axis=1)[:, None] == np.sort(answers, axis=1)).all(axis=2)
-    disjoint = 1 - weights @ share @ weights / total**2
+    disjoint = max(1 - weights @ share @ weights / total**2, 0.1)
     t95 = stats.t.ppf(0.975, len(np.unique(answers[weights > 0])) - 1)
     return mean, t95 * math.sqrt(max(e @ share @ e, e @ same @ e) / disjoint) / total
 
@@ -42,13 +54,28 @@ def test_the_interval_equals_that_of_all_pairs(m, n, weighted):
     assert (found.mean, found.half) == pytest.approx(half_width_of_pairs(values, answers, weights), rel=1e-9)
 
 
-def test_answers_of_many_objects_have_an_error_that_is_not_too_small():
-    """With more objects than all of whose subsets can be counted, pairs count once for each object they share."""
+@pytest.mark.parametrize(("m", "n"), [(10, 900), (10, 60), (15, 60)])
+def test_answers_of_many_objects_have_the_error_of_all_pairs(m, n, monkeypatch):
+    """Answers of more objects than all of whose subsets can be counted are compared pair by pair, in blocks."""
+    monkeypatch.setattr("glocal.evaluation.intervals._BLOCK", 64)
     rng = np.random.default_rng(1)
-    answers = np.array([rng.permutation(900)[:10] for _ in range(150)])
-    values = rng.uniform(size=150) + 0.1 * (answers < 100).sum(axis=1)
+    answers = np.array([rng.permutation(n)[:m] for _ in range(150)])
+    values = rng.uniform(size=150) + 0.1 * (answers < n / 9).sum(axis=1)
     found = answer_estimate(values, answers)
-    assert found.half >= 0.99 * half_width_of_pairs(values, answers, np.ones(150))[1]
+    assert (found.mean, found.half) == pytest.approx(half_width_of_pairs(values, answers, np.ones(150)), rel=1e-9)
+
+
+def test_answers_without_weight_do_not_count():
+    """Answers of weight 0, about other objects and of other persons, change neither mean nor interval."""
+    rng = np.random.default_rng(4)
+    answers = np.array([rng.permutation(20)[:3] for _ in range(90)])
+    answers[60:] += 20
+    values, weights, persons = rng.uniform(size=90), np.repeat([1.0, 0.0], [60, 30]), np.arange(90) // 6
+    for person in (None, persons):
+        found = answer_estimate(values, answers, weights, person)
+        wanted = answer_estimate(values[:60], answers[:60], None, None if person is None else person[:60])
+        assert (found.mean, found.freedom) == (pytest.approx(wanted.mean), wanted.freedom)
+        assert found.interval() == pytest.approx(wanted.interval())
 
 
 def test_the_interval_covers_where_the_binomial_one_does_not():
@@ -58,7 +85,7 @@ def test_the_interval_covers_where_the_binomial_one_does_not():
         effect = 0.15 * rng.normal(size=40)  # some objects are easy, some hard
         answers = np.array([rng.permutation(40)[:3] for _ in range(400)])
         values = (rng.uniform(size=400) < 0.5 + effect[answers].sum(axis=1)).astype(float)
-        low, high = answer_estimate(values, answers).interval(fraction=True)
+        low, high = answer_estimate(values, answers).interval(FRACTION)
         half = 1.96 * math.sqrt(values.mean() * (1 - values.mean()) / 400)
         covered.append((low <= 0.5 <= high, abs(values.mean() - 0.5) <= half))
     robust, binomial = np.mean(covered, axis=0)
@@ -168,6 +195,15 @@ def test_weights_of_a_table_are_the_sizes_of_its_classes():
     assert found.freedom == pytest.approx(sizes.sum() ** 2 / np.square(sizes).sum() - 1)
 
 
+def test_a_class_without_weight_is_no_class():
+    """A column of weight 0 changes neither the mean nor the interval of a table."""
+    scores = np.random.default_rng(2).normal(size=(3, 4))
+    weights = np.array([5.0, 0.0, 2.0, 1.0])
+    found = Units(values=scores, weights=weights).estimate()
+    wanted = two_way_estimate(scores[:, weights > 0], weights[weights > 0])
+    assert (found.mean, *found.interval()) == pytest.approx((wanted.mean, *wanted.interval()))
+
+
 def test_clusters_of_unequal_size_are_covered_where_the_plain_mean_is_not():
     """A class with most of the images does not hide its own spread: about 95 % of intervals hold the truth."""
     rng, covered = np.random.default_rng(24), []
@@ -197,7 +233,7 @@ def test_scores_of_one_class_are_dependent():
     assert mean_estimate(values, np.arange(60) % 10).error == mean_estimate(values).error  # alike: not below it
     for one in (mean_estimate(values[:1]), mean_estimate(values, np.zeros(60))):
         assert one.interval() == (None, None)
-    assert mean_estimate(np.array([1.0, 1.0, 0.9])).interval(fraction=True)[1] == 1.0
+    assert mean_estimate(np.array([1.0, 1.0, 0.9])).interval(FRACTION)[1] == 1.0
 
 
 @pytest.mark.parametrize("freedom", [1, 3.7, 60])
@@ -208,6 +244,20 @@ def test_the_interval_leaves_0_out_exactly_where_p_is_small(freedom):
         assert found.interval() == pytest.approx(stats.t.interval(0.95, freedom, mean, 0.2))
         assert found.p == pytest.approx(2 * stats.t.sf(abs(mean) / 0.2, freedom))
         assert (found.interval()[0] > 0 or found.interval()[1] < 0) == (found.p < 0.05)
+
+
+def test_an_interval_stays_within_what_a_score_can_be():
+    """That of a fraction in [0, 1], of a correlation in [-1, 1], of a difference within the range of both."""
+    wide = Estimate(0.9, 0.5, 3)
+    assert wide.interval()[1] > 2
+    assert (wide.interval(FRACTION)[1], wide.interval(CORRELATION)[1]) == (1, 1)
+    assert Estimate(-0.9, 0.5, 3).interval(CORRELATION)[0] == -1
+    arms = [Units(values=np.array(scores)) for scores in ([1.0, 0.0], [0.0, 1.0])]
+    for metric, largest in (("accuracy_cosine", 1), ("spearman_cosine", 2)):
+        results = {str(arm): KeptResult((Score("task", metric, 0.5),), units) for arm, units in enumerate(arms)}
+        difference = compared(results, [("0", "1")])[-1]
+        assert arms[0].less(arms[1]).half > 2
+        assert (difference.low, difference.high) == (-largest, largest)
 
 
 @pytest.mark.parametrize("kind", ["answers", "table", "clusters", "list"])
@@ -249,13 +299,15 @@ def test_holm_equals_its_definition(p):
 
 
 def test_scores_that_cannot_be_compared_are_refused(as_a_user):
-    """Other shapes, none, and NaN."""
+    """Other shapes, none, NaN, and weights that are no weights."""
     a = np.zeros(4)
     cases = [
         (lambda: ends(a, np.zeros(5)), "shape"),
         (lambda: ends(np.zeros((2, 2, 2)), np.zeros((2, 2, 2))), "finite"),
         (lambda: ends(np.array([0, np.nan]), a[:2]), "finite"),
         (lambda: ends(a[:0], a[:0]), "finite"),
+        (lambda: Units(values=np.ones((3, 2)), weights=np.zeros(2)).estimate(), "weights"),
+        (lambda: Units(values=np.ones((3, 2)), weights=np.array([2.0, -1.0])).estimate(), "weights"),
     ]
     for call, noun in cases:
         with pytest.raises(DataError, match=noun):

@@ -58,7 +58,7 @@ def test_lambda_of_a_fold_is_chosen_on_the_others(features, monkeypatch):
     found = learning_curve(features, given)
     fold_of = curves._folds_of_questions(given, 4, np.random.default_rng(0))
     parts = [given.select(fold_of == fold) for fold in range(4)]
-    scores = [[odd_one_out(Z, part) for Z in fits] for part in parts]
+    scores = [[odd_one_out(Z, part, interval=False) for Z in fits] for part in parts]
     losses = np.array([[score.loss * len(part) for score in row] for row, part in zip(scores, parts, strict=True)])
     best = [int(np.delete(losses, fold, axis=0).sum(axis=0).argmin()) for fold in range(4)]
     own = (losses.sum(axis=0) + losses).argmin(axis=1).tolist()

@@ -9,17 +9,26 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glocal.errors import DataError, DataWarning, FileError
+from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError
 from glocal.evaluation.view import object_view, save_view
 from glocal.results import to_json
-from glocal.suite.run import score_table
+from glocal.suite.table import score_table
 from glocal.transform import LinearTransform
 
 pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
 pytest.importorskip("jinja2")
 
-from glocal.report import front_chart, load_runs, load_thumbnails, report_page, save_figure, save_page, warnings_of
+from glocal.report import (
+    front_chart,
+    load_runs,
+    load_thumbnails,
+    report_page,
+    save_figure,
+    save_page,
+    save_tables,
+    warnings_of,
+)
 from glocal.report.charts import looks
 from glocal.report.front import direction, front_points, summary
 from glocal.report.page import script_json
@@ -128,6 +137,35 @@ def test_an_effect_is_called_one_where_it_is_certain_and_not_small():
 # the page
 
 
+def test_reading_runs_and_making_pages_needs_no_solver():
+    """Tables and charts are made of rows: importing the page loads neither what fits nor what it is fitted with."""
+    code = "import sys, glocal.report.page; print([name for name in sys.modules if name.startswith('glocal.')])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not re.findall(r"'glocal\.(?:objective|solver|aligner|sweep)[.']", loaded)
+
+
+@pytest.mark.parametrize(("module", "noun"), [("jinja2", "jinja2"), ("altair", "altair"), ("vl_convert", "vl-convert")])
+def test_what_a_page_is_made_with_is_named_where_it_is_missing(folders, monkeypatch, module, noun):
+    """Each library that is not installed is said with the extra that brings it."""
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingDependencyError, match=noun) as caught:
+        report_page(load_runs(folders))
+    assert "glocal[report]" in str(caught.value)
+
+
+def test_simulated_data_are_called_so(tmp_path):
+    """By the plan of the suite, also for a sweep that lies in its folder; not by the name of a network."""
+    folder = write_suite(tmp_path / "suite")
+    write_sweep(folder / "sweep")
+    assert "simulated data" not in report_page(load_runs(folder))
+    record = json.loads((folder / "suite.json").read_text())
+    record["plan"]["simulated"] = True
+    (folder / "suite.json").write_text(json.dumps(record))
+    for path in (folder, folder / "sweep"):
+        runs = load_runs(path)
+        assert report_page(runs).count("These are simulated data") == len(runs)
+
+
 def test_a_page_is_written_without_torch_and_without_data(folders, tmp_path):
     """The library reads folders and makes a page in a process that never loads torch or scikit-learn."""
     code = (
@@ -219,6 +257,36 @@ def test_an_arm_looks_alike_everywhere():
 
 
 # folders
+
+
+def test_runs_of_one_folder_name_have_names_and_files_of_their_own(tmp_path):
+    """Two sweeps called sweep are told apart by the folder above, and write no file twice; a folder counts once."""
+    for network in ("a", "b"):
+        (tmp_path / network).mkdir()
+        write_sweep(tmp_path / network / "sweep")
+    paths = [tmp_path / "a/sweep", tmp_path / "b/sweep", tmp_path / "b/../b/sweep", write_suite(tmp_path / "suite")]
+    runs = load_runs(paths)
+    assert [run.name for run in runs] == ["a/sweep", "b/sweep", "suite"]
+    files = save_tables(runs, tmp_path / "tables")
+    assert len(files) == len(set(files)) == len(list((tmp_path / "tables").iterdir())) == 12
+    assert tmp_path / "tables/methods-b-sweep.csv" in files
+
+
+def test_long_names_do_not_share_a_file(tmp_path):
+    """Where names are cut to one text, the files are numbered."""
+    runs = load_runs([write_sweep(tmp_path / ("x" * 100 + end)) for end in "ab"])
+    files = save_tables(runs, tmp_path / "tables")
+    assert len(files) == len({file.name for file in files}) == 8
+
+
+def test_a_table_of_latex_has_no_bare_special_character(tmp_path):
+    """Names of tasks and arms are escaped, in the head too."""
+    row = {"task": "few_shot", "metric": "accuracy_ncm", "n": 9, "transform": "100 % & more", "value": 0.5}
+    lines(tmp_path / "rows.jsonl", [row])
+    (table,) = (file for file in save_tables(load_runs(tmp_path), tmp_path / "t") if file.suffix == ".tex")
+    text = table.read_text()
+    assert r"few\_shot" in text
+    assert not re.search(r"(?<!\\)[_%]|(?<![\\&]) & more", text)
 
 
 def test_a_folder_stands_for_the_runs_in_it(folders, tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glocal.errors import FileError
-from glocal.results import Provenance, Score, append_rows, read_rows, read_scores, to_json
+from glocal.results import Provenance, Score, append_rows, read_rows, read_scores, to_json, write_rows
 
 VALUES = (
     st.none()
@@ -56,6 +56,20 @@ def test_numpy_scalars_and_paths_become_plain():
     assert (provenance["version"], provenance["data"], provenance["seed"]) == ("1.0", {"features": "ab"}, None)
     with pytest.raises(ValueError, match="size 1"):
         to_json({"a": np.ones(2)})
+
+
+def test_what_json_lacks_is_written_as_the_name_of_its_class():
+    """An object, a class or a function among the options of a trainer has the same text in every process."""
+    written = json.loads(to_json({"object": ThreadPoolExecutor(1), "class": Score, "function": to_json}))
+    assert written["object"] == "concurrent.futures.thread.ThreadPoolExecutor"
+    assert (written["class"], written["function"]) == ("glocal.results.Score", "glocal.results.to_json")
+
+
+def test_a_file_of_rows_is_replaced_whole(tmp_path):
+    """What is written takes the place of what the file held, and is read back in order."""
+    for rows in ([{"row": 1}, {"row": 2}], [{"row": 3}], []):
+        write_rows(tmp_path / "rows.jsonl", rows)
+        assert (tmp_path / "rows.jsonl").read_text() == "".join(f'{{"row": {row["row"]}}}\n' for row in rows)
 
 
 def test_a_row_after_a_torn_line_is_not_lost(tmp_path):

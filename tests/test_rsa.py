@@ -80,6 +80,15 @@ def test_a_collapsed_model_is_undefined_and_said(kernel, length, noise):
     assert found.ceiling is not None
 
 
+def test_a_pair_that_one_person_alone_compared_is_left_out_of_the_lower_ceiling():
+    """The others say nothing about it: no warning of numpy, and the ceiling of the other pairs."""
+    people = PEOPLE.copy()
+    people[1:, 0, 1] = people[1:, 1, 0] = np.nan
+    found = rsa(Z, people)
+    people[0, 0, 1] = people[0, 1, 0] = np.nan
+    assert found.ceiling[0] == pytest.approx(rsa(Z, people).ceiling[0], abs=1e-3)
+
+
 def test_ceiling_rdms_and_correlations_are_those_of_rsatoolbox():
     """Both bounds, the model RDM and its comparison with people are those of rsatoolbox."""
     with warnings.catch_warnings():
@@ -106,10 +115,18 @@ def test_the_units_are_the_jackknife_of_the_correlation():
     assert (found.low, found.high) == pytest.approx(two_way_estimate(found.units.values).interval())
 
 
+def test_the_interval_stays_within_what_a_correlation_can_be():
+    """Few objects that agree nearly in full have an interval that ends at 1."""
+    rows = np.random.default_rng(0).normal(size=(6, 4))
+    found = rsa(rows, rdm_of(model_rdm(rows) + 0.05 * np.random.default_rng(1).uniform(size=15), 6))
+    assert found.spearman > 0.98
+    assert found.high == 1
+
+
 def test_many_objects_are_left_out_in_groups(monkeypatch):
     """Where there are more objects than are left out one at a time, groups of them are; mean and error hardly move."""
     one = rsa(Z, PEOPLE)
-    monkeypatch.setattr("glocal.evaluation.rsa._GROUPS", 9)
+    monkeypatch.setattr("glocal.evaluation.rsa._MAX_GROUPS", 9)
     few = rsa(Z, PEOPLE)
     assert few.units.values.shape == (4, 9)
     assert few.spearman == pytest.approx(one.spearman)

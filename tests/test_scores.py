@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from glocal.data.answers import Answers
-from glocal.evaluation.agreement import ceiling, odd_one_out
-from glocal.evaluation.anomaly import anomaly
+from glocal.errors import DataError
+from glocal.evaluation.agreement import answer_credit, ceiling, odd_one_out
+from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.few_shot import PROBES, few_shot
 from glocal.evaluation.intervals import EvaluationResult, KeptResult, Units, compared
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import KERNELS, rsa
-from glocal.evaluation.structure import structure
+from glocal.evaluation.structure import cka, neighbours, neighbours_kept, structure
 from glocal.similarity import SIMILARITIES
 
 
@@ -26,7 +27,7 @@ def results(rng: np.random.Generator) -> list[EvaluationResult]:
     rdms = (rdms + rdms.transpose(0, 2, 1)) * (1 - np.eye(12))
     answers = Answers.from_array([[0, 1, 2], [1, 2, 0], [0, 1, 2], [3, 4, 5], [3, 4, 5], [6, 7, 8], [7, 8, 6]])
     return [
-        *(odd_one_out(X, answers, similarity=similarity) for similarity in SIMILARITIES),
+        *(odd_one_out(X, answers, similarity=similarity, interval=False) for similarity in SIMILARITIES),
         ceiling(answers),
         *(rsa(X[:12], rdms, kernel=kernel) for kernel in KERNELS),
         *(few_shot(X[:60], y[:60], X[60:], y[60:], shots=3, draws=2, probe=probe) for probe in PROBES),
@@ -60,3 +61,38 @@ def test_the_first_score_is_the_mean_of_the_units():
         assert (row.metric, row.value) == (f"{first.metric}_difference", pytest.approx(0.25))
         nothing = replace(lower, values=np.zeros_like(units.values))
         assert units.less(nothing).mean == pytest.approx(first.value)
+
+
+ROWS = np.random.default_rng(2).normal(size=(40, 5))
+LABELS = np.repeat(np.arange(4), 10)
+ANSWERS = Answers.from_array([[0, 1, 2], [3, 4, 5], [6, 7, 8]])
+RDM = np.abs(np.subtract.outer(np.arange(40.0), np.arange(40.0)))
+EVALUATIONS = {
+    "agreement": lambda Z: odd_one_out(Z, ANSWERS, interval=False),
+    "credit": lambda Z: answer_credit(Z, ANSWERS),
+    "rsa": lambda Z: rsa(Z, RDM),
+    "few-shot, train": lambda Z: few_shot(Z, LABELS, ROWS, LABELS, probe="ncm"),
+    "few-shot, test": lambda Z: few_shot(ROWS, LABELS, Z, LABELS, probe="ncm"),
+    "anomaly, train": lambda Z: anomaly(Z, LABELS, ROWS, LABELS),
+    "anomaly, test": lambda Z: anomaly(ROWS, LABELS, Z, LABELS),
+    "anomalies": lambda Z: anomaly_against(ROWS, ROWS, Z),
+    "queries": lambda Z: retrieval(Z, LABELS),
+    "gallery": lambda Z: retrieval(ROWS, LABELS, Z, LABELS),
+    "structure": lambda Z: structure(ROWS, Z, k=5),
+    "neighbours kept": lambda Z: neighbours_kept(Z, ROWS, 5),
+    "neighbours": lambda Z: neighbours(Z, 5),
+    "cka": lambda Z: cka(ROWS, Z),
+}
+
+
+@pytest.mark.parametrize("evaluation", EVALUATIONS)
+def test_rows_that_cannot_be_scored_are_refused(evaluation, as_a_user):
+    """No evaluation makes a number of NaN, infinity, complex numbers or a single column."""
+    for value, noun in ((np.nan, "NaN"), (np.inf, "infinity")):
+        rows = ROWS.copy()
+        rows[3, 1] = value
+        with pytest.raises(DataError, match=noun):
+            EVALUATIONS[evaluation](rows)
+    for rows in (ROWS + 0j, ROWS[:, 0], ROWS.astype(str)):
+        with pytest.raises(DataError, match="real numbers"):
+            EVALUATIONS[evaluation](rows)

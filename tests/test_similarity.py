@@ -10,7 +10,7 @@ from glocal.similarity import (
     choice,
     choice_loss,
     credit,
-    joined,
+    snap_ties,
     of_pairs,
     pair_tolerance,
     tie_tolerance,
@@ -78,14 +78,14 @@ def test_the_choice_is_shared_among_the_highest():
     np.testing.assert_allclose(choice(pairs.T, 1e-12), np.array(wanted).T)
 
 
-def test_joined_values_are_equal_where_neighbours_are_near():
+def test_snapped_values_are_equal_where_neighbours_are_near():
     """Sorted values that differ by at most the tolerance are one value, wherever the edges of a grid would lie."""
     rng = np.random.default_rng(0)
     levels = np.repeat(np.arange(50) / 7, 6)
     order = rng.permutation(300)
     noisy = (levels + rng.uniform(-1e-13, 1e-13, size=300))[order]
     assert len(np.unique(noisy)) > 250
-    found = joined(noisy, 3e-13)
+    found = snap_ties(noisy, 3e-13)
     assert len(np.unique(found)) == 50
     np.testing.assert_allclose(found, levels[order], atol=2e-13)
-    np.testing.assert_array_equal(joined(noisy, 0.0), noisy)
+    np.testing.assert_array_equal(snap_ties(noisy, 0.0), noisy)

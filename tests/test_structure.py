@@ -19,7 +19,7 @@ from glocal.evaluation.structure import (
     rdm_spearman,
     structure,
 )
-from glocal.similarity import at_chance, collapsed
+from glocal.similarity import at_chance, is_collapsed
 
 RNG = np.random.default_rng(2)
 X = RNG.normal(size=(60, 9))
@@ -92,7 +92,7 @@ COLLAPSES = {
 def test_a_collapsed_transform_scores_chance(kind):
     """Collapsed on either side, even on both alike, neighbours kept is k / (n - 1) and nothing looks kept."""
     C = COLLAPSES[kind](X)
-    assert collapsed(C)
+    assert is_collapsed(C)
     for before, after in ((X, C), (C, X), (C, C)):
         assert neighbours_kept(before, after, 10) == pytest.approx(10 / 59, rel=1e-12)
         with pytest.warns(CollapseWarning, match="those of chance"):
@@ -103,7 +103,7 @@ def test_a_collapsed_transform_scores_chance(kind):
 
 def test_what_is_spread_is_not_collapsed():
     """A small spread, a plane, a line with both its ends; a loss a hundred thousandth of a nat below chance."""
-    assert not any(collapsed(rows) for rows in (X, 1e-9 * X, 1 + 1e-5 * X, X[:, :2], X[:, :1]))
+    assert not any(is_collapsed(rows) for rows in (X, 1e-9 * X, 1 + 1e-5 * X, X[:, :2], X[:, :1]))
     assert at_chance(math.log(3) - 1e-7, math.log(3))
     assert not at_chance(math.log(3) - 1e-5, math.log(3))
 
@@ -136,7 +136,7 @@ def test_rdms_are_compared_by_ranks_in_a_sample(monkeypatch):
     assert rdm_spearman(X, Z) == pytest.approx(wanted, rel=1e-9)
     rows = np.sort(np.random.RandomState(7).permutation(60)[:25])
     wanted = rdm_spearman(X[rows], Z[rows])
-    monkeypatch.setattr("glocal.evaluation.structure._MOST", 25)
+    monkeypatch.setattr("glocal.evaluation.structure._MAX_COMPARED", 25)
     assert rdm_spearman(X, Z, seed=7) == pytest.approx(wanted, rel=1e-12)
 
 
@@ -158,7 +158,7 @@ def test_bad_input_is_refused(as_a_user):
     for call, noun in (
         (lambda: structure(X, Z[:-1]), "rows"),
         (lambda: structure(X, Z, k=60), "1 to 59 neighbours"),
-        (lambda: structure(X, Z, k=0), "k is 0"),
+        (lambda: structure(X, Z, k=0), "k. is 0"),
         (lambda: cka(X[:3], Z[:3]), "3 images"),
     ):
         with pytest.raises(GLocalError, match=noun):

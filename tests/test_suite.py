@@ -15,14 +15,15 @@ from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.sources.breeds import breeds
 from glocal.data.world import simulated_answers, simulated_world
-from glocal.errors import FileError, ParameterError
+from glocal.errors import DataWarning, FileError, ParameterError
 from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.intervals import holm
 from glocal.evaluation.structure import neighbours_kept
 from glocal.results import read_rows
 from glocal.suite import Plan, run_suite
-from glocal.suite.run import score_frame
+from glocal.suite.arms import Fitted
+from glocal.suite.table import score_frame
 from glocal.transform import LinearTransform
 from glocal.transform.rows import baseline
 
@@ -170,7 +171,7 @@ def test_what_is_done_is_not_done_again(result, out, folder, tmp_path, monkeypat
     before, stamps = (again / "rows.jsonl").read_bytes(), stamps_of(again / "views")
     plan = Plan.load(folder / "suite.toml")
     with monkeypatch.context() as patch:
-        patch.setattr("glocal.suite.run.fit", None)  # a fit would fail
+        patch.setattr("glocal.suite.arms.fit", None)  # a fit would fail
         assert run_suite(plan, again).n_kept == len(ARMS) * len(TASKS)
         assert (again / "rows.jsonl").read_bytes() == before
         assert stamps_of(again / "views") == stamps
@@ -181,7 +182,7 @@ def test_what_is_done_is_not_done_again(result, out, folder, tmp_path, monkeypat
     with pytest.raises(FileError, match="rdm"):
         run_suite(plan, again)
     one.unlink()
-    monkeypatch.setattr("glocal.suite.run.__version__", "0.0.1")
+    monkeypatch.setattr("glocal.suite.sources.__version__", "0.0.1")
     assert run_suite(plan, again).n_kept == 0
     assert (again / "rows.jsonl").read_bytes() == before
 
@@ -209,7 +210,7 @@ def test_names_beside_a_file_are_part_of_what_its_scores_depend_on(made, tmp_pat
     run_suite(plan, tmp_path / "anew")
     assert (tmp_path / "s" / "rows.jsonl").read_bytes() == (tmp_path / "anew" / "rows.jsonl").read_bytes()
     assert "../file_names.txt" in json.loads((tmp_path / "s" / "suite.json").read_text())["provenance"]["data"]
-    heavier = plan.model_copy(update={"arms": plan.arms | {"global": Arm("global", lmbda=2.0)}})
+    heavier = plan.model_copy(update={"arms": plan.arms | {"global": Fitted(what=Arm("global", lmbda=2.0))}})
     assert run_suite(heavier, tmp_path / "s").n_kept == 1  # that of the original
 
 
@@ -282,6 +283,73 @@ def test_tasks_without_files_are_left_out_if_asked(folder, tmp_path, capsys):
     assert execute(words) == 1
     (tmp_path / "suite.toml").write_text(text[: text.index("[tasks.heldout]")])
     assert execute([*words, "--skip-missing"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "noun"),
+    [
+        ('train = "images.npy"', 'train = "imagess.npy"', "imagess.npy"),
+        ('train_labels = "y.txt"', 'train_labels = "{network}/z.txt"', "net/z.txt"),
+        ('answers = "again.npy"', 'answers = "never.npy"', "never.npy"),
+        ("seed = 42", 'seed = 42\ncategories = "classes.tsv"', "classes.tsv"),
+        ('features = "{network}"', 'features = "{network}s"', "network net needs"),
+        ('transform = "w.npz"', 'transform = "ww.npz"', "ww.npz"),
+    ],
+)
+def test_every_file_is_looked_for_before_the_first_fit(folder, tmp_path, old, new, noun, monkeypatch):
+    """A file that is missing is named before anything is fitted or written, with where paths begin."""
+    assert old in SUITE
+    (folder / "missing.toml").write_text(SUITE.replace(old, new, 1))
+    monkeypatch.setattr("glocal.suite.arms.fit", None)  # a fit would fail
+    with pytest.raises((FileError, ParameterError), match=noun) as caught:
+        run_suite(Plan.load(folder / "missing.toml"), tmp_path / "s")
+    assert "`root`" in str(caught.value) or "transform" in old
+    assert not (tmp_path / "s").exists()
+
+
+def test_local_images_that_no_arm_looks_at_may_be_missing(folder, tmp_path):
+    """The file of the network's local images is needed by arms that are fitted to them alone."""
+    text = ONE_ARM.replace('"local.npy"', '"none.npy"') + '[tasks.heldout]\nkind = "odd-one-out"\n'
+    (folder / "one.toml").write_text(text)
+    assert run_suite(Plan.load(folder / "one.toml"), tmp_path / "s").n_kept == 0
+    (folder / "one.toml").write_text(text.replace("[arms.original]", "[arms.original]\n[arms.k]\nkeep = 0.9"))
+    with pytest.raises(FileError, match="arm k needs"):
+        run_suite(Plan.load(folder / "one.toml"), tmp_path / "s")
+
+
+def test_answers_about_objects_without_features_are_counted(made, tmp_path):
+    """They are named in a warning, and the record of each fit has their number; rows name files by the network."""
+    (tmp_path / "net").mkdir()
+    np.save(tmp_path / "net/features.npy", made.objects.matrix[:-12])
+    (tmp_path / "net/file_names.txt").write_text("\n".join(made.objects.names[:-12]))
+    (tmp_path / "ids.txt").write_text("\n".join(made.objects.names))
+    np.save(tmp_path / "t.npy", made.answers.objects)
+    np.save(tmp_path / "net/images.npy", made.local.matrix)
+    (tmp_path / "suite.toml").write_text(
+        'answers = "t.npy"\nobject_ids = "ids.txt"\n[networks.net]\nfeatures = "{network}"\n[arms.original]\n'
+        '[arms.global]\nmethod = "global"\n[tasks.near]\nkind = "structure"\nfeatures = "{network}/images.npy"\n'
+    )
+    n_dropped = int((made.answers.objects >= len(made.objects) - 12).any(axis=1).sum())
+    with pytest.warns(DataWarning, match=f"{n_dropped} of 12000 answers"):
+        found = run_suite(Plan.load(tmp_path / "suite.toml"), tmp_path / "s")
+    record = LinearTransform.load(tmp_path / "s/transforms/net/global.npz").meta["fit"]
+    assert record["n_dropped"] == n_dropped
+    assert {score.split for score in found.scores} == {"net/images.npy"}
+
+
+def test_an_rdm_whose_objects_may_be_others_is_said(made, tmp_path):
+    """An index of rows of named features, and a correlation that cannot be told from 0, have a warning each."""
+    np.save(tmp_path / "features.npy", made.objects.matrix)
+    (tmp_path / "file_names.txt").write_text("\n".join(made.objects.names))
+    rows = np.random.default_rng(0).normal(size=(20, 3))
+    np.save(tmp_path / "rdm.npy", np.linalg.norm(rows[:, None] - rows, axis=2))
+    np.save(tmp_path / "index.npy", np.arange(20))
+    words = ["evaluate", "rsa", "--features", tmp_path, "--rdm", tmp_path / "rdm.npy"]
+    with pytest.warns(DataWarning) as caught:
+        assert execute([*map(str, words), "--rdm-index", str(tmp_path / "index.npy")]) == 0
+    messages = " ".join(str(warning.message) for warning in caught)
+    assert "object_ids" in messages
+    assert "told from 0" in messages
 
 
 # the files among the examples

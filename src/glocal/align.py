@@ -118,7 +118,8 @@ def align(
         if finding.severity == "warning":
             warnings.warn(str(finding), DataWarning, stacklevel=2)
     folder = make_folder(out) / "sweep"
-    data = FitData(objects, join(objects, inputs.answers, inputs.object_ids).answers, local)
+    joined = join(objects, inputs.answers, inputs.object_ids)
+    data = FitData(objects, joined.answers, local, n_dropped=joined.n_dropped)
     found = sweep(
         data, folds=FOLDS, keep=DEFAULT_KEEP if keep is None and local is not None else keep, out=folder, resume=True,
         progress=lambda row, done, total: progress("sweep", done, total),

@@ -1,4 +1,4 @@
-"""Results on disk: the record of a fit, where a result came from, rows of scores, and lines of JSON."""
+"""Results on disk: the record of a fit, its provenance, rows of scores, and lines of JSON."""
 
 from __future__ import annotations
 
@@ -8,27 +8,25 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from operator import methodcaller
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 
 from glocal.errors import FileError
-from glocal.files import PathLike, read_lines, writing
+from glocal.files import PathLike, read_lines, write_text, writing
 
 PEOPLE = "people"
-"""Stands where an arm would in rows about people themselves: no arm of a suite may be called so."""
+"""The name of the arm in rows about people themselves: no arm of a suite may have it."""
 DIFFERENCE = "_difference"
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a result comes from: version, data hashes, seed and hardware."""
+    """Where a result comes from: version, data hashes, seed, and the machine that computed it."""
 
     version: str
     data: dict[str, str] = field(default_factory=dict)
     seed: int | None = None
-    device: str = "cpu"
     machine: str = field(default_factory=platform.machine)
     python: str = field(default_factory=platform.python_version)
     threads: int | None = None
@@ -36,14 +34,15 @@ class Provenance:
 
 @dataclass(frozen=True)
 class FitRecord:
-    """Everything a fit reports about itself; the ``--json`` of ``glocal fit`` and part of the transform file.
+    """Everything a fit reports about itself; the ``--json`` of ``glocal fit`` and part of its file.
 
-    `parts` are unweighted; `gap` bounds or estimates how far `objective` lies above the optimum (None where no such
-    bound is known); `status` is ``"converged"``, ``"budget"`` or ``"stalled"``. `rank` is the number of directions
-    that were fitted where there are fewer rows than columns, else None. `gathered` says that the objects were too
-    many for an n × n matrix. `keep` says how a transform was chosen by the share of neighbours that it keeps
-    (`Dial.solve`). The last group is of the paper's loop, which is never converged and has no `tol`: `n_fitted` are
-    the answers outside the fold that its stopping rule watched, `watched` the scores of that fold.
+    `parts` are unweighted; `gap` bounds or estimates how far `objective` lies above the optimum
+    (None where no such bound is known); `status` is ``"converged"``, ``"budget"`` or ``"stalled"``.
+    `rank` is the number of directions that were fitted where there are fewer rows than columns,
+    else None. `gathered` says that the objects were too many for an n × n matrix. `keep` says how a
+    transform was chosen by the share of neighbours that it keeps (`Dial.solve`). The last group is
+    of the paper's loop, which is never converged and has no `tol`: `n_fitted` are the answers
+    outside the fold that its stopping rule watched, `watched` the scores of that fold.
     """
 
     method: str
@@ -91,8 +90,9 @@ class Score:
     Parameters
     ----------
     task, metric : str
-        What was measured, e.g. ``"odd-one-out"`` and ``"accuracy_cosine"``; docs/file-formats.md lists all metrics.
-        ``…_difference`` is that of the arm less that of the baseline that `settings` names.
+        What was measured, e.g. ``"odd-one-out"`` and ``"accuracy_cosine"``; docs/file-formats.md
+        lists all metrics. ``…_difference`` is that of the arm less that of the baseline that
+        `settings` names.
     value : float
         Fractions are in [0, 1]; losses in nats; NaN where it is not defined.
     low, high : float or None
@@ -102,13 +102,15 @@ class Score:
     split : str
         ``"all"``, ``"heldout"`` or the name of a file.
     transform : str
-        The arm, or the path of the transform file; ``"original"`` for none, ``"people"`` for people themselves.
+        The arm, or the path of the transform file; ``"original"`` for none, ``"people"`` for people
+        themselves.
     settings : mapping
         What else the value depends on: shots, k, mode, baseline, …
     network : str or None
         Of a suite.
     p, p_holm : float or None
-        Of a difference, and corrected for all differences of a suite.
+        Of a difference, and corrected for multiple comparisons: by Holm's steps for all differences
+        of a suite, by Bonferroni's factor for all settings that a sweep chose from.
     """
 
     task: str
@@ -127,26 +129,57 @@ class Score:
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Score:
         """The score that `row` gave, where a null stands for a value that is not defined."""
-        return cls(**{**row, "value": math.nan if row["value"] is None else row["value"]})
+        value = math.nan if row["value"] is None else row["value"]
+        return cls(**{**row, "value": value})
 
     def row(self) -> dict[str, Any]:
         """The row of a file: without what is empty."""
-        return {key: value for key, value in asdict(self).items() if value not in (None, {}) or key in ("low", "high")}
+        return {
+            key: value
+            for key, value in asdict(self).items()
+            if value not in (None, {}) or key in ("low", "high")
+        }
 
 
 def read_scores(path: PathLike) -> list[Score]:
-    """Read rows that `glocal evaluate`, a suite or the demo wrote; a FileError where one is not such a row."""
+    """Read rows that `glocal evaluate`, a suite or the demo wrote.
+
+    A FileError where one is not such a row.
+    """
     rows = read_rows(path, ("task", "metric", "value"), what="score")
     try:
         return [Score.of(row) for row in rows]
     except TypeError as error:
-        raise FileError(f"score file {path} is not of this version ({error}). Evaluate again.") from error
+        raise FileError(
+            f"score file {path} is not of this version ({error}). Evaluate again."
+        ) from error
 
 
 def to_json(value: Any) -> str:
-    """One line of strict ASCII JSON; NaN and infinities become null, dataclasses become objects."""
-    plain = to_jsonable_python(value, inf_nan_mode="null", fallback=methodcaller("item"))  # numbers of numpy
-    return json.dumps(plain, allow_nan=False)
+    """One line of strict ASCII JSON.
+
+    NaN and infinities become null, dataclasses objects, numbers of NumPy numbers. Anything else
+    that JSON lacks, such as a callback among the options of a trainer, is written as the name of
+    its class.
+    """
+    jsonable = to_jsonable_python(value, inf_nan_mode="null", fallback=_jsonable)
+    return json.dumps(jsonable, allow_nan=False)
+
+
+def _jsonable(value: Any) -> Any:
+    if hasattr(value, "item"):
+        return value.item()
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def write_rows(path: PathLike, rows: Iterable[Any]) -> None:
+    """Write a JSON-lines file, whole or not at all."""
+    write_text(path, _lines(rows))
+
+
+def _lines(rows: Iterable[Any]) -> str:
+    return "".join(to_json(row) + "\n" for row in rows)
 
 
 def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
@@ -154,7 +187,7 @@ def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
 
     After a line that a killed writer cut, they start on a line of their own.
     """
-    text = "".join(to_json(row) + "\n" for row in rows)
+    text = _lines(rows)
     with writing(path), open(path, "a+b") as stream:
         if stream.tell():
             stream.seek(-1, os.SEEK_END)
@@ -164,8 +197,12 @@ def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
         os.fsync(stream.fileno())
 
 
-def read_rows(path: PathLike, needed: Iterable[str] = (), *, what: str = "results") -> list[dict[str, Any]]:
-    """Read a JSON-lines file that must have some keys; lines cut by a killed writer are left out.
+def read_rows(
+    path: PathLike, needed: Iterable[str] = (), *, what: str = "results"
+) -> list[dict[str, Any]]:
+    """Read a JSON-lines file whose rows must have the `needed` keys.
+
+    Lines cut by a killed writer are left out.
 
     Raises
     ------
@@ -179,13 +216,15 @@ def read_rows(path: PathLike, needed: Iterable[str] = (), *, what: str = "result
         try:
             row = json.loads(line)
             if not isinstance(row, dict):
-                raise ValueError("it is no object")
+                raise ValueError("it is not an object")
             if lacking := set(needed) - row.keys():
                 raise ValueError(f"it lacks {', '.join(lacking)}")
         except (ValueError, RecursionError) as error:
             ends_early = getattr(error, "pos", 0) >= len(line) or "Unterminated" in str(error)
             if not line.startswith("{") or (line.endswith("}") and not ends_early):
-                raise FileError(f"{what} file {path} line {number} is damaged ({error}). Remove that line.") from error
+                raise FileError(
+                    f"{what} file {path} line {number} is damaged ({error}). Remove that line."
+                ) from error
         else:
             rows.append(row)
     return rows

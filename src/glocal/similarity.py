@@ -1,4 +1,4 @@
-"""Similarities of the candidate pairs of answers, the credit of a choice with ties shared, its loss, and collapse."""
+"""Similarities of the candidate pairs of answers, credit and loss of a choice, and collapse."""
 
 from __future__ import annotations
 
@@ -7,25 +7,56 @@ import warnings
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from glocal.errors import CollapseWarning, ParameterError
+from glocal.errors import CollapseWarning, DataError, ParameterError
 
 SIMILARITIES = ("cosine", "dot")
 Pairs = tuple[tuple[int, int], ...]
 
-_GRAM_LIMIT = 20_000  # objects; above that the n × n matrix no longer fits, and rows are multiplied pair by pair
-_WORTH_A_GRAM = 64  # entries of the Gram matrix for each pair: beyond that most of them would not be read
-_RUN = 1 << 13  # answers
-_SMALLEST_SPREAD = 1e-12
+_MAX_GRAM_OBJECTS = 20_000  # of more, the n × n matrix no longer fits: rows are multiplied in pairs
+_MAX_GRAM_ENTRIES_PER_PAIR = 64  # of more, most entries would not be read
+_CHUNK = 1 << 13  # answers
+_MIN_SPREAD = 1e-12  # of the mean square length of the rows
 _CHANCE_SLACK = 1e-6  # nats
 
 
 def candidate_pairs(kind: str, m: int = 3) -> Pairs:
-    """The pairs among which an answer with m objects chooses, as columns of its row, the chosen pair first.
+    """The pairs among which an answer with m objects chooses, as columns of its row.
 
-    >>> candidate_pairs("odd-one-out"), candidate_pairs("anchor"), candidate_pairs("nearest-of-n", 4)
-    (((0, 1), (0, 2), (1, 2)), ((0, 1), (0, 2)), ((0, 1), (0, 2), (0, 3)))
+    The chosen pair comes first.
+
+    >>> candidate_pairs("odd-one-out"), candidate_pairs("anchor")
+    (((0, 1), (0, 2), (1, 2)), ((0, 1), (0, 2)))
+    >>> candidate_pairs("nearest-of-n", 4)
+    ((0, 1), (0, 2), (0, 3))
     """
-    return ((0, 1), (0, 2), (1, 2)) if kind == "odd-one-out" else tuple((0, j) for j in range(1, m))
+    if kind == "odd-one-out":
+        return ((0, 1), (0, 2), (1, 2))
+    return tuple((0, j) for j in range(1, m))
+
+
+def finite(Z: np.ndarray, what: str = "features") -> Float[np.ndarray, "n p"]:
+    """The rows in float64, checked; every evaluation passes what it scores through here.
+
+    `what` names the rows in the message, in the plural.
+
+    Raises
+    ------
+    DataError
+        Not a matrix of real numbers, NaN or infinity.
+    """
+    Z = np.asarray(Z)
+    if Z.ndim != 2 or Z.dtype.kind not in "fiub":
+        raise DataError(
+            f"{what} hold {Z.dtype} of shape {Z.shape}; they must be real numbers of shape (n, p)."
+        )
+    rows = np.asarray(Z, dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(bad):
+        raise DataError(
+            f"{what} hold NaN or infinity in {len(bad)} of {len(rows)} rows, the first of them row "
+            f"{bad[0]}. Recompute these rows, or leave them out."
+        )
+    return rows
 
 
 def unit_rows(Z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
@@ -38,79 +69,95 @@ def unit_rows(Z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
 def of_pairs(
     Z: np.ndarray, objects: Int[np.ndarray, "t m"], pairs: Pairs, similarity: str = "cosine"
 ) -> Float[np.ndarray, "t k"]:
-    """The similarities of the candidate pairs of each answer, columns of its objects, the chosen pair first.
+    """The similarities of the candidate pairs of each answer, in the order of `pairs`.
 
     They are computed in float64, so that ties are ties and not rounding.
     """
     Z = np.asarray(Z, dtype=np.float64)
     if similarity not in SIMILARITIES:
-        raise ParameterError(f"similarity is {similarity!r}; allowed are {' and '.join(SIMILARITIES)}.")
+        raise ParameterError(
+            f"`similarity` is {similarity!r}; allowed are {' and '.join(SIMILARITIES)}."
+        )
     rows = unit_rows(Z) if similarity == "cosine" else Z
-    n, S = len(Z), np.empty((len(pairs), len(objects)))
-    gathered = n > _GRAM_LIMIT or n * n > _WORTH_A_GRAM * S.size
-    gram = None if gathered else (rows @ rows.T).ravel()
-    for start in range(0, S.shape[1], _RUN):  # what a run touches stays in the cache
-        run = slice(start, start + _RUN)
-        columns = objects[run].T.astype(np.int64, order="C")
-        for place, (i, j) in enumerate(pairs):
+    n = len(Z)
+    S = np.empty((len(pairs), len(objects)))
+    gram = None
+    if n <= _MAX_GRAM_OBJECTS and n * n <= _MAX_GRAM_ENTRIES_PER_PAIR * S.size:
+        gram = (rows @ rows.T).ravel()
+    for start in range(0, len(objects), _CHUNK):  # what a chunk touches stays in the cache
+        chunk = slice(start, start + _CHUNK)
+        columns = objects[chunk].T.astype(np.int64, order="C")
+        for number, (i, j) in enumerate(pairs):
             if gram is None:
-                S[place, run] = np.einsum("ij,ij->i", rows[columns[i]], rows[columns[j]])
+                S[number, chunk] = np.einsum("ij,ij->i", rows[columns[i]], rows[columns[j]])
             else:
-                S[place, run] = gram.take(columns[i] * n + columns[j])
+                S[number, chunk] = gram.take(columns[i] * n + columns[j])
     return S.T
 
 
 def choice(S: Float[np.ndarray, "t k"], tolerance: float) -> Float[np.ndarray, "t k"]:
-    """The share of the model's choice that each candidate pair gets: 1/k for each of k pairs tied for the highest."""
-    among = _highest(S, tolerance)
-    return among / among.sum(axis=1, keepdims=True)
+    """The share of the model's choice that each pair gets: 1/k if k are tied for the highest."""
+    is_highest = _is_highest(S, tolerance)
+    return is_highest / is_highest.sum(axis=1, keepdims=True)
 
 
-def credit(S: Float[np.ndarray, "t k"], tolerance: float) -> tuple[Float[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
+def credit(
+    S: Float[np.ndarray, "t k"], tolerance: float
+) -> tuple[Float[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
     """How right the model is on each answer, from 0 to 1, and which answers are ties.
 
-    An answer earns the share of its pair, column 0, in the model's `choice`, so that a collapsed model scores chance.
-    Pairs within the tolerance (`pair_tolerance`) of the highest are tied with it.
+    An answer earns the share of its pair, column 0, in the model's `choice`, so that a collapsed
+    model scores chance. Pairs within the tolerance (`pair_tolerance`) of the highest are tied with
+    it.
     """
-    among = _highest(S, tolerance)
-    number = among.sum(axis=1, dtype=np.int16)
-    return among[:, 0] / number, number > 1
+    is_highest = _is_highest(S, tolerance)
+    n_tied = is_highest.sum(axis=1, dtype=np.int16)
+    return is_highest[:, 0] / n_tied, n_tied > 1
 
 
-def _highest(S: Float[np.ndarray, "t k"], tolerance: float) -> Bool[np.ndarray, "t k"]:
-    """Which pairs are tied for the highest similarity of their answer."""
+def _is_highest(S: Float[np.ndarray, "t k"], tolerance: float) -> Bool[np.ndarray, "t k"]:
+    """Whether a pair has the highest similarity of its answer, or is tied for it."""
     return S.max(axis=1, keepdims=True) - tolerance <= S
 
 
 def choice_loss(S: Float[np.ndarray, "t k"]) -> Float[np.ndarray, " t"]:
     """-log softmax of the chosen pair's similarity, in nats, for each answer (log-sum-exp form)."""
-    highest, total = S.max(axis=1), np.zeros(len(S))
+    highest = S.max(axis=1)
+    total = np.zeros(len(S))
     for column in S.T:
         total += np.exp(column - highest)
     return highest - S[:, 0] + np.log(total)
 
 
 def pair_tolerance(Z: np.ndarray, similarity: str = "cosine") -> float:
-    """The difference up to which similarities of the rows of Z are tied: |S_ij| is at most the largest |z_i|²."""
+    """The difference up to which similarities of the rows of Z are tied.
+
+    |S_ij| is at most the largest ‖z_i‖².
+    """
+    if similarity == "cosine":
+        return tie_tolerance(Z.shape[1])
     Z = np.asarray(Z, dtype=np.float64)
-    largest = 1.0 if similarity == "cosine" else float(np.einsum("ij,ij->i", Z, Z).max(initial=0.0))
-    return tie_tolerance(Z.shape[1], largest)
+    return tie_tolerance(Z.shape[1], float(np.einsum("ij,ij->i", Z, Z).max(initial=0.0)))
 
 
 def tie_tolerance(p: int, largest: float = 1.0) -> float:
     """How far apart two equal similarities can be computed to be: 8 √p eps · max|S|, float64.
 
-    The order in which the p products of a similarity are summed, and so its last digits, differs between processors,
-    between blocks of rows and between rotations of the space; the errors add up like those of a random walk of p steps.
-    The bound is far above them and far below any difference that means something. `largest`, max |S|, is 1 for cosines.
+    The order in which the p products of a similarity are summed, and so its last digits, differs
+    between processors, between blocks of rows and between rotations of the space; the errors add up
+    like those of a random walk of p steps. The bound is far above them and far below any difference
+    that means something. `largest`, max |S|, is 1 for cosines.
     """
     return float(8 * np.sqrt(p) * np.finfo(np.float64).eps * largest)
 
 
-def new_group(ordered: Float[np.ndarray, "*rows n"], tolerance: float) -> Bool[np.ndarray, "*rows n"]:
-    """Where a group of ties begins in sorted values: farther than the tolerance from the value before.
+def new_group(
+    ordered: Float[np.ndarray, "*rows n"], tolerance: float
+) -> Bool[np.ndarray, "*rows n"]:
+    """Where a group of ties begins in sorted values: beyond the tolerance from the value before.
 
-    No grid of rounded values can tell this: equal values may lie on both sides of the edge of any cell.
+    No grid of rounded values can tell this: equal values may lie on both sides of the edge of a
+    cell.
 
     >>> new_group(np.array([3.0, 2.0, 2.0 - 1e-15, 1.0]), 1e-12).tolist()
     [True, True, False, True]
@@ -120,44 +167,49 @@ def new_group(ordered: Float[np.ndarray, "*rows n"], tolerance: float) -> Bool[n
     return new
 
 
-def joined(values: Float[np.ndarray, " n"], tolerance: float) -> Float[np.ndarray, " n"]:
+def snap_ties(values: Float[np.ndarray, " n"], tolerance: float) -> Float[np.ndarray, " n"]:
     """The same values, ties made exactly equal: each takes the smallest value of its group.
 
-    >>> joined(np.array([2.0, 3.0, 2.0 - 1e-15]), 1e-12).tolist()
+    >>> snap_ties(np.array([2.0, 3.0, 2.0 - 1e-15]), 1e-12).tolist()
     [1.999999999999999, 3.0, 1.999999999999999]
     """
     order = np.argsort(values, kind="stable")
     ordered = values[order]
     new = new_group(ordered, tolerance)
-    found = np.empty_like(ordered)
-    found[order] = ordered[new][np.cumsum(new) - 1]
-    return found
+    equalized = np.empty_like(ordered)
+    equalized[order] = ordered[new][np.cumsum(new) - 1]
+    return equalized
 
 
 def one_point(rows: Float[np.ndarray, "n p"]) -> bool:
-    """Whether rows differ by nothing but rounding: mean_i ‖z_i - z̄‖² ≤ 1e-12 · mean_i ‖z_i‖², in float64."""
+    """Whether rows differ by rounding alone: mean_i ‖z_i - z̄‖² ≤ 1e-12 · mean_i ‖z_i‖²."""
     centred = rows - rows.mean(axis=0)
-    return float(np.vdot(centred, centred)) <= _SMALLEST_SPREAD * float(np.vdot(rows, rows))
+    return float(np.vdot(centred, centred)) <= _MIN_SPREAD * float(np.vdot(rows, rows))
 
 
-def collapsed(Z: Float[np.ndarray, "n p"]) -> bool:
-    """Whether all rows are one point, or all point one way: nothing is left for cosines to compare."""
+def is_collapsed(Z: Float[np.ndarray, "n p"]) -> bool:
+    """Whether all rows are one point, or all point one way: cosines have nothing to compare."""
     Z = np.asarray(Z, dtype=np.float64)
     return one_point(Z) or one_point(unit_rows(Z))
 
 
 def at_chance(loss: float, chance: float) -> bool:
-    """Whether a loss on the fitted answers, in nats, is that of guessing: nothing was learned from them."""
+    """Whether a loss on the fitted answers, in nats, is that of guessing: nothing was learned."""
     return loss >= chance - _CHANCE_SLACK
 
 
-def unless_collapsed(*parts: Float[np.ndarray, "_ p"]) -> list[Float[np.ndarray, "_ p"]]:
-    """The rows of each part in float64; zeros, with a CollapseWarning, where all parts together are one point.
+def zeros_if_collapsed(*parts: Float[np.ndarray, "_ p"]) -> list[Float[np.ndarray, "_ p"]]:
+    """The rows of each part in float64; zeros where all parts together are one point.
 
-    All cosines of zeros tie, so that whatever ranks them, ties shared, scores exactly chance.
+    All cosines of zeros tie, so that any ranking of them, ties shared, scores exactly chance. A
+    CollapseWarning says so.
     """
     rows = [np.asarray(part, dtype=np.float64) for part in parts]
-    if not collapsed(np.concatenate(rows)):
+    if not is_collapsed(np.concatenate(rows)):
         return rows
-    warnings.warn("collapse: all rows are one point; the scores are those of chance.", CollapseWarning, stacklevel=3)
+    warnings.warn(
+        "collapse: all rows are one point; the scores are those of chance.",
+        CollapseWarning,
+        stacklevel=3,
+    )
     return [np.zeros_like(part) for part in rows]

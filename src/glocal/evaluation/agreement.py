@@ -1,7 +1,8 @@
-"""Agreement with people: accuracy and loss of any embedding on answers of any kind, and the ceilings people set."""
+"""Agreement with people: accuracy and loss of an embedding on answers, and the human ceilings."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,22 +11,26 @@ from jaxtyping import Float
 
 from glocal.data.answers import Answers
 from glocal.data.people import tally
-from glocal.errors import DataError
-from glocal.evaluation.intervals import KeptResult, Units, compared
+from glocal.errors import DataError, DataWarning
+from glocal.evaluation.intervals import FRACTION, Estimate, KeptResult, Units, compared
 from glocal.results import PEOPLE, Score
-from glocal.similarity import choice_loss, credit, of_pairs, pair_tolerance
+from glocal.similarity import choice_loss, credit, finite, of_pairs, pair_tolerance
 
-_MANY, _PART = 1_000_000, 64  # answers; of so many of which one question in 64 is looked at first
+MIN_ANSWERS = 30
+"""With fewer answers a share of them says little: their agreement comes with a warning."""
+_MIN_ANSWERS_TO_SAMPLE = 1_000_000  # with more, a sample tells first whether questions are repeated
+_SAMPLED_PART = 64  # one question in so many is in the sample
 
 
 @dataclass(frozen=True)
 class OddOneOut:
     """Agreement of one embedding with `n` answers.
 
-    `low` and `high` are the 95 % interval of the accuracy over objects or, where it is wider, over persons (None if it
-    was not asked for, or cannot be computed from the answers). `tie_rate` is the fraction of answers whose highest
-    similarity is tied, `loss` is in nats, `chance` the accuracy of equal similarities (1/3 for odd-one-out answers);
-    `units` hold the credit of each answer. `ceiling` says how well people agree with each other, where that was asked.
+    `low` and `high` are the 95 % interval of the accuracy over objects or, where it is wider, over
+    persons (None if it was not requested, or cannot be computed from the answers). `tie_rate` is
+    the fraction of answers whose highest similarity is tied, `loss` is in nats, `chance` the
+    accuracy of equal similarities (1/3 for odd-one-out answers); `units` hold the credit of each
+    answer. `ceiling` says how well people agree with each other, if that was computed.
     """
 
     accuracy: float
@@ -42,21 +47,24 @@ class OddOneOut:
     @property
     def scores(self) -> tuple[Score, ...]:
         """Accuracy, loss and tie rate, and the bounds of people."""
-        task, kind, n = "odd-one-out", self.similarity, self.n
-        return (
-            Score(task, f"accuracy_{kind}", self.accuracy, self.low, self.high, n),
-            Score(task, "loss", self.loss, n=n),
-            Score(task, f"tie_rate_{kind}", self.tie_rate, n=n),
-            *(() if self.ceiling is None else self.ceiling.scores),
+        metric = f"accuracy_{self.similarity}"
+        scores = (
+            Score("odd-one-out", metric, self.accuracy, self.low, self.high, self.n),
+            Score("odd-one-out", "loss", self.loss, n=self.n),
+            Score("odd-one-out", f"tie_rate_{self.similarity}", self.tie_rate, n=self.n),
         )
+        return scores if self.ceiling is None else scores + self.ceiling.scores
 
 
-def odd_one_out(Z: np.ndarray, answers: Answers, *, similarity: str = "cosine", interval: bool = True) -> OddOneOut:
+def odd_one_out(
+    Z: np.ndarray, answers: Answers, *, similarity: str = "cosine", interval: bool = True
+) -> OddOneOut:
     """Score an embedding on answers of any kind.
 
-    Accuracy: the weighted share of answers where the pair that people chose has the highest similarity, a tie among k
-    pairs counting 1/k. Loss: the weighted mean of -log softmax of the candidate pairs' dot products at the chosen one,
-    whichever similarity decides the accuracy (L_global of Muttenthaler et al. 2023, Eq. 1).
+    Accuracy: the weighted share of answers where the pair that people chose has the highest
+    similarity, a tie among k pairs counting 1/k. Loss: the weighted mean of -log softmax of the
+    candidate pairs' dot products at the chosen one, whichever similarity decides the accuracy
+    (L_global of Muttenthaler et al. 2023, Eq. 1).
 
     Parameters
     ----------
@@ -65,12 +73,17 @@ def odd_one_out(Z: np.ndarray, answers: Answers, *, similarity: str = "cosine", 
     similarity : {"cosine", "dot"}
         What decides the model's choice.
     interval : bool
-        Whether to compute `low` and `high`.
+        Whether to compute `low` and `high`, and to warn where the answers are too few for them.
 
     Raises
     ------
     DataError
-        No answer, or an index that is not a row of Z.
+        No answer, an index that is not a row of Z, NaN or infinity in Z.
+
+    Warns
+    -----
+    DataWarning
+        Fewer than `MIN_ANSWERS` answers.
 
     Examples
     --------
@@ -78,31 +91,60 @@ def odd_one_out(Z: np.ndarray, answers: Answers, *, similarity: str = "cosine", 
     >>> odd_one_out(Z, Answers.from_array([[0, 1, 2]]), interval=False).accuracy
     1.0
     """
+    Z = finite(Z)
     S = _of_pairs(Z, answers, similarity)
     earned, tied = credit(S, pair_tolerance(Z, similarity))
-    nats = choice_loss(S if similarity == "dot" else _of_pairs(Z, answers, "dot"))
-    accuracy, tie_rate, loss = (float(np.average(each, weights=answers.weights)) for each in (earned, tied, nats))
+    losses = choice_loss(S if similarity == "dot" else _of_pairs(Z, answers, "dot"))
     units = _units(earned, answers)
-    low, high = units.estimate().interval(fraction=True) if interval else (None, None)
+    low = high = None
+    if interval:
+        low, high = units.estimate().interval(FRACTION)
+        if len(answers) < MIN_ANSWERS:
+            warnings.warn(
+                f"agreement rests on too few answers to measure it: {len(answers)}, and "
+                f"{MIN_ANSWERS} are the least that say something. Collect more, or hold out more "
+                "objects.",
+                DataWarning,
+                stacklevel=2,
+            )
+
+    def mean(values: np.ndarray) -> float:
+        return float(np.average(values, weights=answers.weights))
+
     return OddOneOut(
-        accuracy=accuracy, low=low, high=high, tie_rate=tie_rate, loss=loss, chance=answers.chance, n=len(answers),
-        similarity=similarity, units=units,
-    )  # fmt: skip
+        accuracy=mean(earned),
+        low=low,
+        high=high,
+        tie_rate=mean(tied),
+        loss=mean(losses),
+        chance=answers.chance,
+        n=len(answers),
+        similarity=similarity,
+        units=units,
+    )
 
 
-def answer_credit(Z: np.ndarray, answers: Answers, *, similarity: str = "cosine") -> Float[np.ndarray, " t"]:
-    """How right an embedding is on each answer: 0, 1, or 1/(number tied); the weighted mean is the accuracy."""
+def answer_credit(
+    Z: np.ndarray, answers: Answers, *, similarity: str = "cosine"
+) -> Float[np.ndarray, " t"]:
+    """How right an embedding is on each answer: 0, 1, or 1/(number tied).
+
+    The weighted mean is the accuracy.
+    """
+    Z = finite(Z)
     return credit(_of_pairs(Z, answers, similarity), pair_tolerance(Z, similarity))[0]
 
 
 def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answers) -> list[Score]:
-    """The rows of arms whose `credits` on the same held-out answers are known, and of each less the first."""
+    """The rows of arms by their `credits` on held-out answers, and of each less the first."""
     results = {}
     for arm, earned in credits.items():
         units = _units(earned, heldout)
         estimate = units.estimate()
-        low, high = estimate.interval(fraction=True)
-        score = Score("odd-one-out", "accuracy_cosine", estimate.mean, low, high, len(heldout), "heldout")
+        low, high = estimate.interval(FRACTION)
+        score = Score(
+            "odd-one-out", "accuracy_cosine", estimate.mean, low, high, len(heldout), "heldout"
+        )
         results[arm] = KeptResult((score,), units)
     first, *others = results
     return compared(results, [(arm, first) for arm in others])
@@ -110,13 +152,14 @@ def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answer
 
 @dataclass(frozen=True)
 class Ceiling:
-    """How well people agree on questions that were answered twice or more; each bound is (value, low, high).
+    """How well people agree on questions that were answered twice or more.
 
-    `majority` is the optimistic bound: the mean over questions of the share of answers that equal the most frequent
-    one. Where all questions have as many answers, no model that always answers alike can exceed it on these answers.
-    `leave_one_out` is the cautious bound: the share of the `n_answers` that equal the majority of the others' answers
-    to the same question, ties shared. The 95 % intervals are over questions and respect shared objects. `units` hold
-    the majority share of each question.
+    Each bound is (value, low, high). `majority` is the optimistic bound: the mean over questions of
+    the share of answers that equal the most frequent one. Where all questions have as many answers,
+    no model that always answers alike can exceed it on these answers. `leave_one_out` is the
+    cautious bound: the share of the `n_answers` that equal the majority of the others' answers to
+    the same question, ties shared. The 95 % intervals are over questions and respect shared
+    objects. `units` hold the majority share of each question.
     """
 
     majority: tuple[float, float | None, float | None]
@@ -127,50 +170,78 @@ class Ceiling:
     @property
     def scores(self) -> tuple[Score, ...]:
         """Both bounds, of people themselves."""
-        return (
-            Score("odd-one-out", "ceiling_majority", *self.majority, self.n_answers, transform=PEOPLE),
-            Score("odd-one-out", "ceiling_leave_one_out", *self.leave_one_out, self.n_answers, transform=PEOPLE),
+        bounds = {
+            "ceiling_majority": self.majority,
+            "ceiling_leave_one_out": self.leave_one_out,
+        }
+        return tuple(
+            Score("odd-one-out", metric, *bound, self.n_answers, transform=PEOPLE)
+            for metric, bound in bounds.items()
         )
 
 
 def ceiling(answers: Answers, *, least: float = 0.0) -> Ceiling | None:
-    """Both bounds of the agreement from repeated answers of any kind; None where no question was answered twice.
+    """Both bounds of the agreement from repeated answers of any kind.
 
-    Each answer is compared with the other answers to its question, also with other answers of the same person. Answers
-    whose weights are not whole numbers cannot be counted: they have no ceiling either. `least` is the share of the
-    answers that must be to such questions, since a few are repeated by accident.
+    Each answer is compared with the other answers to its question, also with other answers of the
+    same person. `least` is the share of the answers that must be to repeated questions, since a few
+    are repeated by accident; with a smaller share there is no ceiling.
+
+    Returns
+    -------
+    Ceiling or None
+        None where no question was answered twice, or where weights are not whole numbers, so that
+        answers cannot be counted.
 
     Examples
     --------
-    >>> found = ceiling(Answers.from_array([[0, 1, 2], [1, 0, 2], [0, 2, 1]]))
-    >>> round(found.majority[0], 3), round(found.leave_one_out[0], 3)
+    >>> bounds = ceiling(Answers.from_array([[0, 1, 2], [1, 0, 2], [0, 2, 1]]))
+    >>> round(bounds.majority[0], 3), round(bounds.leave_one_out[0], 3)
     (0.667, 0.333)
     """
     if not len(answers) or (answers.weights is not None and (answers.weights % 1).any()):
         return None
-    if least and len(answers) > _MANY:  # the answers to a question have one sum of objects
-        some = answers.select(answers.objects.sum(axis=1) % _PART == 0)
-        times = tally(some)[1].sum(axis=1) if len(some) else np.array([np.inf])
-        if times[times >= 2].sum() < least / 2 * times.sum():
-            return None
-    sets, counts = tally(answers)
-    times = counts.sum(axis=1)
-    asked_again = times >= 2
-    if not asked_again.any() or times[asked_again].sum() < least * times.sum():
+    if least and _are_clearly_unrepeated(answers, least):
         return None
-    sets, counts = sets[asked_again], counts[asked_again]
-    total, earned = counts.sum(axis=1), _agreeing(counts)
-    majority = Units(values=counts.max(axis=1) / total, answers=sets)
-    left_out = Units(values=earned / total, answers=sets, weights=total)
-    upper, lower = majority.estimate(), left_out.estimate()
+    questions, counts = tally(answers)  # (questions, objects), (questions, choices)
+    is_repeated = counts.sum(axis=1) >= 2
+    if not is_repeated.any() or counts[is_repeated].sum() < least * counts.sum():
+        return None
+    questions = questions[is_repeated]
+    counts = counts[is_repeated]
+    n_answers = counts.sum(axis=1)
+    majority = Units(values=counts.max(axis=1) / n_answers, answers=questions)
+    leave_one_out = Units(
+        values=_agreeing(counts) / n_answers, answers=questions, weights=n_answers
+    )
     return Ceiling(
-        (upper.mean, *upper.interval(fraction=True)), (lower.mean, *lower.interval(fraction=True)), int(total.sum()),
+        _bound(majority.estimate()),
+        _bound(leave_one_out.estimate()),
+        int(n_answers.sum()),
         majority,
-    )  # fmt: skip
+    )
+
+
+def _are_clearly_unrepeated(answers: Answers, least: float) -> bool:
+    """Whether a sample of very many answers has not half of the repeated ones that are needed."""
+    if len(answers) <= _MIN_ANSWERS_TO_SAMPLE:
+        return False
+    # the answers to a question have one sum of objects
+    sample = answers.select(answers.objects.sum(axis=1) % _SAMPLED_PART == 0)
+    if not len(sample):
+        return False
+    times = tally(sample)[1].sum(axis=1)
+    return bool(times[times >= 2].sum() < least / 2 * times.sum())
+
+
+def _bound(estimate: Estimate) -> tuple[float, float | None, float | None]:
+    return estimate.mean, *estimate.interval(FRACTION)
 
 
 def _units(earned: Float[np.ndarray, " t"], answers: Answers) -> Units:
-    return Units(values=earned, answers=answers.objects, weights=answers.weights, clusters=answers.person)
+    return Units(
+        values=earned, answers=answers.objects, weights=answers.weights, clusters=answers.person
+    )
 
 
 def _of_pairs(Z: np.ndarray, answers: Answers, similarity: str) -> Float[np.ndarray, "t k"]:
@@ -187,5 +258,6 @@ def _agreeing(counts: Float[np.ndarray, "s k"]) -> Float[np.ndarray, " s"]:
         others = counts.copy()
         others[:, choice] -= 1
         most = others.max(axis=1)
-        earned += counts[:, choice] * (others[:, choice] == most) / (others == most[:, None]).sum(axis=1)
+        n_tied = (others == most[:, None]).sum(axis=1)
+        earned += counts[:, choice] * (others[:, choice] == most) / n_tied
     return earned

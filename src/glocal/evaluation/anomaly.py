@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.data.labels import check_columns, check_sides, positions
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.intervals import Units
+from glocal.evaluation.intervals import FRACTION, Units
 from glocal.results import Score
-from glocal.similarity import joined, tie_tolerance, unit_rows, unless_collapsed
+from glocal.similarity import finite, snap_ties, tie_tolerance, unit_rows, zeros_if_collapsed
 
 METRICS = ("auroc", "aupr", "fpr95")
 MODES = ("one-vs-rest", "leave-one-out", "shift")
@@ -21,10 +23,12 @@ _SIDES = ("training images", "test images")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Anomaly:
-    """Anomaly detection of one embedding among `n` test images: means over classes of what `detection` gives.
+    """Anomaly detection of one embedding among `n` test images.
 
-    `low` and `high` are the 95 % interval of `auroc` over classes, None for a single one; `per_class` has one row a
-    class: class, auroc, aupr, fpr95, normal, anomalous (numbers of test images). `units` hold the AUROC of each class.
+    The metrics are means over classes of what `detection` returns. `low` and `high` are the 95 %
+    interval of `auroc` over classes, None for a single one; `per_class` has one row a class: class,
+    auroc, aupr, fpr95, normal, anomalous (numbers of test images). `units` hold the AUROC of each
+    class.
     """
 
     auroc: float
@@ -41,12 +45,20 @@ class Anomaly:
     @property
     def scores(self) -> tuple[Score, ...]:
         """The three means over classes."""
-        settings, n = {"mode": self.mode, "k": self.k}, self.n
+        settings = {"mode": self.mode, "k": self.k}
         return (
-            Score("anomaly", "auroc", self.auroc, self.low, self.high, n, settings=settings),
-            Score("anomaly", "aupr", self.aupr, n=n, settings=settings),
-            Score("anomaly", "fpr95", self.fpr95, n=n, settings=settings),
+            Score("anomaly", "auroc", self.auroc, self.low, self.high, self.n, settings=settings),
+            Score("anomaly", "aupr", self.aupr, n=self.n, settings=settings),
+            Score("anomaly", "fpr95", self.fpr95, n=self.n, settings=settings),
         )
+
+
+class _Task(NamedTuple):
+    """One detection: the k largest cosines of its test images, and which of them are anomalies."""
+
+    name: int | str
+    similarities: Float[np.ndarray, "m k"]
+    anomalous: Bool[np.ndarray, " m"]
 
 
 def anomaly(
@@ -60,24 +72,28 @@ def anomaly(
     train_subclasses: Shaped[np.ndarray, " n"] | None = None,
     test_subclasses: Shaped[np.ndarray, " m"] | None = None,
 ) -> Anomaly:
-    """Detect test images of other classes than the training images shown, one task for each class.
+    """Detect test images of other classes than the training images, one task for each class.
 
-        score(z) = - mean of the k largest cos(z, t) over the training images t of the task       (higher: anomalous)
+        score(z) = - mean of the k largest cos(z, t) over the training images t of the task
 
-    ============== ============================== ============================ =====================================
-    mode, class c  training images                normal test images           anomalies
-    ============== ============================== ============================ =====================================
-    one-vs-rest    those of c                     those of c                   all others
-    leave-one-out  those of all classes but c     of training classes but c    all others, among them those of c
-    shift          of the trained half of c       of the unseen half of c      of all other superclasses
-    ============== ============================== ============================ =====================================
+    is higher for anomalies.
 
-    In `shift` labels are superclasses: the first half (rounded up) of the subclasses that a superclass has in training,
-    in sorted order, is trained on; test images of these are left out; that is CIFAR-100-shift with 3 of 5 subclasses.
-    Files that already hold other subclasses in training than in testing (BREEDS) need no `shift` but `one-vs-rest`.
-    Scores that differ by no more than rounding (`tie_tolerance`) are ties; test images of a class without training
-    image are anomalies in every task. Classes without normal or without anomalous test images are left out, with a
-    DataWarning; where all rows are one point every score is a tie, with a CollapseWarning.
+    ============== ======================== ======================== =============================
+    mode, class c  training images          normal test images       anomalies
+    ============== ======================== ======================== =============================
+    one-vs-rest    those of c               those of c               all others
+    leave-one-out  of all classes but c     of training classes but  all others, among them
+                                            c                        those of c
+    shift          of the trained half of c of the unseen half of c  of all other superclasses
+    ============== ======================== ======================== =============================
+
+    In `shift` labels are superclasses: the first half (rounded up) of the subclasses that a
+    superclass has in training, in sorted order, is trained on; test images of these are left out;
+    that is CIFAR-100-shift with 3 of 5 subclasses. Files that already hold other subclasses in
+    training than in testing (BREEDS) need no `shift` but `one-vs-rest`. Scores that differ by no
+    more than rounding (`tie_tolerance`) are ties; test images of a class without training image are
+    anomalies in every task. Classes without normal or without anomalous test images are left out,
+    with a DataWarning; where all rows are one point every score is a tie, with a CollapseWarning.
 
     Parameters
     ----------
@@ -86,13 +102,16 @@ def anomaly(
     train_labels, test_labels, train_subclasses, test_subclasses : (n,) and (m,) integers or names
         Subclasses are for `shift`.
     k : int
-        Neighbours, at most the images of the smallest class shown.
+        Neighbours, at most the training images of the smallest class.
 
     Raises
     ------
     DataError
-        A class with fewer than k training images, labels of two kinds or of another number than rows, no class with
-        both normal and anomalous test images, a superclass of one subclass.
+        A class with fewer than k training images, labels of two kinds or of another number than
+        rows, no class with both normal and anomalous test images, a superclass of one subclass, NaN
+        or infinity.
+    ParameterError
+        An unknown mode, k below 1, a shift without subclasses.
 
     References
     ----------
@@ -106,107 +125,208 @@ def anomaly(
     1.0
     """
     if mode not in MODES:
-        raise ParameterError(f"mode is {mode!r}; allowed are {', '.join(MODES)}.")
+        raise ParameterError(f"`mode` is {mode!r}; allowed are {', '.join(MODES)}.")
+    train = finite(train, _SIDES[0])
+    test = finite(test, _SIDES[1])
     train_labels, test_labels = check_sides(train, train_labels, test, test_labels, _SIDES)
-    classes, own = np.unique(train_labels, return_inverse=True)
-    code, used = positions(classes, test_labels), np.ones(len(test), dtype=bool)
+    classes, train_codes = np.unique(train_labels, return_inverse=True)
+    test_codes = positions(classes, test_labels)  # -1 of a class without training image
+    is_tested = np.ones(len(test), dtype=bool)
     if mode == "shift":
         if train_subclasses is None or test_subclasses is None:
-            raise ParameterError("mode shift needs the subclasses of both training and test images; give both.")
-        subclasses, unseen = check_sides(train, train_subclasses, test, test_subclasses, _SIDES)
-        seen = np.concatenate([_first_half(name, subclasses[own == c]) for c, name in enumerate(classes)])
-        shown, used = np.isin(subclasses, seen), ~np.isin(unseen, seen)
-        train, own = train[shown], own[shown]
-    near = _nearest(train, own, classes, test, k)
-    flat = near.reshape(len(test), -1)
-    if mode == "leave-one-out":  # the k nearest of all classes but one are among the 2k nearest of all
-        best = np.argpartition(-flat, min(2 * k, flat.shape[1]) - 1, axis=1)[:, : 2 * k]
-    tasks = []
-    for c, name in enumerate(classes.tolist()):
-        if mode == "leave-one-out":
-            others = np.where(best // k == c, -np.inf, np.take_along_axis(flat, best, axis=1))
-            similar, anomalous = np.sort(others, axis=1)[:, -k:], (code == c) | (code < 0)
-        else:
-            similar, anomalous = near[:, c], code != c
-        tasks.append((name, similar[used | anomalous], anomalous[used | anomalous]))
-    return _scored(tasks, mode, k, len(test), train.shape[1])
+            raise ParameterError(
+                "`mode='shift'` needs the subclasses of both sides: give `train_subclasses` and "
+                "`test_subclasses`."
+            )
+        subclasses = check_sides(train, train_subclasses, test, test_subclasses, _SIDES)
+        is_trained, is_tested = _shifted(classes, train_codes, *subclasses)
+        train = train[is_trained]
+        train_codes = train_codes[is_trained]
+    nearest = _nearest(train, train_codes, classes, test, k)
+    if mode == "leave-one-out":
+        tasks = _leave_one_out(classes, nearest, test_codes)
+    else:
+        tasks = _one_vs_rest(classes, nearest, test_codes, is_tested)
+    return _scored(list(tasks), mode, k, len(test), train.shape[1])
 
 
 def anomaly_against(
-    train: Float[np.ndarray, "n p"], test: Float[np.ndarray, "m p"], anomalies: Float[np.ndarray, "l p"], *, k: int = 5
+    train: Float[np.ndarray, "n p"],
+    test: Float[np.ndarray, "m p"],
+    anomalies: Float[np.ndarray, "l p"],
+    *,
+    k: int = 5,
 ) -> Anomaly:
-    """Detect the images of another data set, after training on all images of one (CIFAR-10 vs CIFAR-100).
+    """Detect the images of another data set, after training on one (CIFAR-10 vs CIFAR-100).
 
-    The test images of the first data set are normal. Score, errors and result are those of `anomaly`; there is one
-    task, named "all", without an interval.
+    The test images of the first data set are normal. Score, errors and result are those of
+    `anomaly`; there is one task, named "all", without an interval.
     """
+    train = finite(train, _SIDES[0])
+    test = finite(test, _SIDES[1])
+    anomalies = finite(anomalies, "anomalies")
     check_columns(train, test, _SIDES)
     check_columns(train, anomalies, ("training images", "anomalies"))
-    both, anomalous = np.concatenate([test, anomalies]), np.repeat([False, True], [len(test), len(anomalies)])
-    near = _nearest(train, np.zeros(len(train), dtype=np.int64), np.array(["all"]), both, k)
-    return _scored([("all", near[:, 0], anomalous)], "against", k, len(both), train.shape[1])
+    images = np.concatenate([test, anomalies])
+    anomalous = np.repeat([False, True], [len(test), len(anomalies)])
+    codes = np.zeros(len(train), dtype=np.int64)
+    nearest = _nearest(train, codes, np.array(["all"]), images, k)
+    task = _Task("all", nearest[:, 0], anomalous)
+    return _scored([task], "against", k, len(images), train.shape[1])
 
 
-def detection(anomalous: Bool[np.ndarray, " m"], score: Float[np.ndarray, " m"]) -> tuple[float, float, float]:
-    """AUROC, AUPR and the share of normal images flagged where 95 % of the anomalies are (FPR95; lower is better).
+def detection(
+    anomalous: Bool[np.ndarray, " m"], score: Float[np.ndarray, " m"]
+) -> tuple[float, float, float]:
+    """AUROC, AUPR, and the share of normal images flagged where 95 % of the anomalies are (FPR95).
 
-    Tied images pass a threshold together; in FPR95 flags fall at random among them (the ROC curve is linear there).
-    Equal scores give 1/2, the share of anomalies, and 0.95.
+    Lower is better for FPR95. Tied images pass a threshold together; for FPR95, images are flagged
+    in random order within ties (the ROC curve is linear there). Equal scores give 1/2, the share of
+    anomalies, and 0.95.
     """
     from sklearn.metrics import auc, roc_curve
 
-    false, true, _ = roc_curve(anomalous, score, drop_intermediate=False)
-    found = true * anomalous.sum()
-    precision = found[1:] / (found + false * (~anomalous).sum())[1:]
-    fpr95 = np.interp(0.95 - 1e-12, true, false)  # the least rate where the curve is flat
-    return float(auc(false, true)), float(np.diff(true) @ precision), float(fpr95)
+    false_rate, true_rate, _ = roc_curve(anomalous, score, drop_intermediate=False)
+    true = true_rate * anomalous.sum()
+    flagged = true + false_rate * (~anomalous).sum()
+    precision = true[1:] / flagged[1:]
+    aupr = np.diff(true_rate) @ precision
+    fpr95 = np.interp(0.95 - 1e-12, true_rate, false_rate)  # the lowest where the curve is flat
+    return float(auc(false_rate, true_rate)), float(aupr), float(fpr95)
 
 
-def _nearest(
-    train: np.ndarray, own: Int[np.ndarray, " n"], classes: np.ndarray, test: np.ndarray, k: int
-) -> Float[np.ndarray, "m c k"]:
-    """The k largest cosines of every test image with the training images of each class."""
-    from sklearn.neighbors import NearestNeighbors
+def _one_vs_rest(
+    classes: np.ndarray,
+    nearest: Float[np.ndarray, "m c k"],
+    test_codes: Int[np.ndarray, " m"],
+    is_tested: Bool[np.ndarray, " m"],
+) -> Iterator[_Task]:
+    """Each class against all others; normal images that are not tested are left out."""
+    for c, name in enumerate(classes.tolist()):
+        anomalous = test_codes != c
+        used = is_tested | anomalous
+        yield _Task(name, nearest[used, c], anomalous[used])
 
-    sizes = np.bincount(own)
-    if sizes.min() < k:
-        raise DataError(
-            f"class {classes[sizes.argmin()]} has {sizes.min()} training images, fewer than k = {k}. Lower k, add "
-            "images, or leave that class out."
-        )
-    rows, asked = map(unit_rows, unless_collapsed(train, test))
-    searches = (NearestNeighbors(n_neighbors=k, algorithm="brute").fit(rows[own == c]) for c in range(len(sizes)))
-    return np.stack([1 - search.kneighbors(asked)[0] ** 2 / 2 for search in searches], axis=1)
+
+def _leave_one_out(
+    classes: np.ndarray, nearest: Float[np.ndarray, "m c k"], test_codes: Int[np.ndarray, " m"]
+) -> Iterator[_Task]:
+    """All classes but one against it.
+
+    The k nearest images of all classes but one are among the 2k nearest of all.
+    """
+    k = nearest.shape[2]
+    cosines = nearest.reshape(len(nearest), -1)  # (m, c k)
+    n_candidates = min(2 * k, cosines.shape[1])
+    candidates = np.argpartition(-cosines, n_candidates - 1, axis=1)[:, : 2 * k]
+    for c, name in enumerate(classes.tolist()):
+        others = np.take_along_axis(cosines, candidates, axis=1)
+        others = np.where(candidates // k == c, -np.inf, others)
+        anomalous = (test_codes == c) | (test_codes < 0)
+        yield _Task(name, np.sort(others, axis=1)[:, -k:], anomalous)
+
+
+def _shifted(
+    classes: np.ndarray,
+    train_codes: Int[np.ndarray, " n"],
+    train_subclasses: np.ndarray,
+    test_subclasses: np.ndarray,
+) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " m"]]:
+    """Which training images are of the first half of the subclasses, which test images are not."""
+    halves = [
+        _first_half(name, train_subclasses[train_codes == c]) for c, name in enumerate(classes)
+    ]
+    trained = np.concatenate(halves)
+    return np.isin(train_subclasses, trained), ~np.isin(test_subclasses, trained)
 
 
 def _first_half(superclass: object, subclasses: np.ndarray) -> np.ndarray:
     names = np.unique(subclasses)
     if len(names) < 2:
         raise DataError(
-            f"superclass {superclass} has the one subclass {names[0]} in training; shift needs two. "
-            "Are labels and subclasses exchanged?"
+            f"superclass {superclass} has the one subclass {names[0]} in training; shift needs "
+            "two. Are labels and subclasses exchanged?"
         )
     return names[: -(-len(names) // 2)]
 
 
-def _scored(tasks: list[tuple[int | str, np.ndarray, np.ndarray]], mode: str, k: int, n: int, p: int) -> Anomaly:
-    """Of (class, the k largest cosines of its test images, which are anomalies) those with images of both kinds."""
-    rows: list[dict[str, int | float | str]] = []
-    for name, similar, anomalous in tasks:
-        if anomalous.any() and not anomalous.all():
-            found = detection(anomalous, -joined(similar.mean(axis=1), tie_tolerance(p)))
-            counts = {"normal": int((~anomalous).sum()), "anomalous": int(anomalous.sum())}
-            rows.append({"class": name, **dict(zip(METRICS, found, strict=True)), **counts})
+def _nearest(
+    train: np.ndarray, codes: Int[np.ndarray, " n"], classes: np.ndarray, test: np.ndarray, k: int
+) -> Float[np.ndarray, "m c k"]:
+    """The k largest cosines of every test image with the training images of each class."""
+    from sklearn.neighbors import NearestNeighbors
+
+    if k < 1:
+        raise ParameterError(f"`k={k}` is not allowed: it must be an integer of at least 1.")
+    sizes = np.bincount(codes)
+    if sizes.min() < k:
+        raise DataError(
+            f"class {classes[sizes.argmin()]} has {sizes.min()} training images, fewer than "
+            f"`k={k}`. Lower `k`, add images, or leave that class out."
+        )
+    train, test = zeros_if_collapsed(train, test)
+    gallery = _directions(train, 0)
+    queries = _directions(test, 1)
+    cosines = []
+    for c in range(len(sizes)):
+        search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(gallery[codes == c])
+        distances, _ = search.kneighbors(queries)
+        cosines.append(1 - distances**2 / 2)
+    return np.stack(cosines, axis=1)
+
+
+def _directions(rows: Float[np.ndarray, "n p"], side: int) -> Float[np.ndarray, "n q"]:
+    """Rows of length 1 whose distances d give the cosines 1 - d²/2; those of a row of zeros are 0.
+
+    A row of zeros points along an axis of its own, another one for each of the two sides: it is at
+    a right angle to all rows of the other side.
+    """
+    axes = np.zeros((len(rows), 2))
+    axes[:, side] = ~rows.any(axis=1)
+    return np.concatenate([unit_rows(rows), axes], axis=1)
+
+
+def _scored(tasks: list[_Task], mode: str, k: int, n: int, p: int) -> Anomaly:
+    """The result of the tasks that have normal and anomalous test images."""
+    rows = []
+    for task in tasks:
+        if task.anomalous.any() and not task.anomalous.all():
+            score = -snap_ties(task.similarities.mean(axis=1), tie_tolerance(p))
+            metrics = zip(METRICS, detection(task.anomalous, score), strict=True)
+            rows.append(
+                {
+                    "class": task.name,
+                    **dict(metrics),
+                    "normal": int((~task.anomalous).sum()),
+                    "anomalous": int(task.anomalous.sum()),
+                }
+            )
     if not rows:
-        raise DataError("no class has both normal and anomalous test images; there is nothing to detect.")
+        raise DataError(
+            "no class has both normal and anomalous test images; there is nothing to detect."
+        )
     if len(rows) < len(tasks):
         warnings.warn(
-            f"{len(tasks) - len(rows)} of {len(tasks)} classes lack normal or anomalous test images; they are left out "
-            "of the average.",
+            f"{len(tasks) - len(rows)} of {len(tasks)} classes lack normal or anomalous test "
+            "images; they are left out of the average.",
             DataWarning,
             stacklevel=3,
         )
-    means = {name: float(np.mean([row[name] for row in rows])) for name in METRICS}
     units = Units(values=np.array([row["auroc"] for row in rows]))
-    low, high = units.estimate().interval(fraction=True)
-    return Anomaly(**means, low=low, high=high, mode=mode, k=k, n=n, per_class=rows, units=units)
+    low, high = units.estimate().interval(FRACTION)
+    return Anomaly(
+        auroc=_mean(rows, "auroc"),
+        aupr=_mean(rows, "aupr"),
+        fpr95=_mean(rows, "fpr95"),
+        low=low,
+        high=high,
+        mode=mode,
+        k=k,
+        n=n,
+        per_class=rows,
+        units=units,
+    )
+
+
+def _mean(rows: list[dict[str, int | float | str]], metric: str) -> float:
+    return float(np.mean([row[metric] for row in rows]))

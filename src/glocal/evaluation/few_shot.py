@@ -1,4 +1,4 @@
-"""Few-shot classification: fit a probe on each draw of a few images a class, score it on the test images."""
+"""Few-shot classification: a probe is fitted on each draw of a few images of each class."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from jaxtyping import Float, Int
 from glocal.data.labels import check_sides, positions
 from glocal.data.splits import check_seed
 from glocal.errors import DataError, ParameterError
-from glocal.evaluation.intervals import Units
+from glocal.evaluation.intervals import FRACTION, Units
 from glocal.results import Score
-from glocal.similarity import unit_rows
+from glocal.similarity import finite, unit_rows
 
 STRENGTHS = np.logspace(-4, 6, 11)
+_MAX_FOLDS = 5
 _TIE = 1e-9  # relative: float32 rows that have collapsed to one point differ by rounding alone
-_CHUNK = 4096
+_CHUNK = 4096  # test images
+_SIDES = ("training images", "test images")
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 """(m, p) rows to (m, k) scores, the highest of which is the prediction."""
@@ -27,10 +29,12 @@ Scorer = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FewShot:
-    """Few-shot accuracy of one set of features, ties shared, and that of each draw, on `n` test images each.
+    """Few-shot accuracy of one set of features, ties shared.
 
-    `low` and `high` are the 95 % interval over draws and classes (None where nothing varies), `chance` is one over the
-    number of training classes. `units` hold the accuracy of each tested class in each draw, weighted by its images.
+    `per_draw` has the accuracy of each draw, on `n` test images each. `low` and `high` are the 95 %
+    interval over draws and classes (None where nothing varies), `chance` is one over the number of
+    training classes. `units` hold the accuracy of each tested class in each draw, weighted by its
+    images.
     """
 
     accuracy: float
@@ -50,7 +54,10 @@ class FewShot:
         """The accuracy."""
         settings = {"shots": self.shots, "draws": self.draws, "seed": self.seed}
         metric = f"accuracy_{self.probe}"
-        return (Score("few-shot", metric, self.accuracy, self.low, self.high, self.n, settings=settings),)
+        score = Score(
+            "few-shot", metric, self.accuracy, self.low, self.high, self.n, settings=settings
+        )
+        return (score,)
 
 
 def few_shot(
@@ -83,8 +90,11 @@ def few_shot(
     Raises
     ------
     DataError
-        Labels and rows that do not fit, fewer than two classes, a class with fewer images than shots, a test class
-        without training image, NaN or infinity, no test image left.
+        Labels of another number than rows, fewer than two classes, a class with fewer images than
+        shots, a test class without training image, NaN or infinity, no test image left;
+        `leave_out_shots` for different images.
+    ParameterError
+        An unknown probe, shots or draws below 1, a seed out of range.
 
     References
     ----------
@@ -99,98 +109,176 @@ def few_shot(
     1.0
     """
     if probe not in PROBES:
-        raise ParameterError(f"probe is {probe!r}; allowed are {', '.join(PROBES)}.")
-    y_train, y_test = check_sides(X_train, y_train, X_test, y_test, ("training features", "test features"))
-    classes, codes = np.unique(y_train, return_inverse=True)
-    truth, k = positions(classes, y_test), len(classes)
-    if k < 2:
-        raise DataError(f"the training labels name {k} class; at least 2 are needed to tell apart.")
-    if truth.min(initial=0) < 0:
-        stray = y_test[truth < 0]
-        raise DataError(
-            f"{len(stray)} test images are of a class without a training image (e.g. {stray[0]}). Leave them out, or "
-            "add training images."
-        )
-    episodes = draw_episodes(y_train, shots, draws, seed)
-    counts = np.bincount(truth, minlength=k)  # of each class, in every draw
+        raise ParameterError(f"`probe` is {probe!r}; allowed are {', '.join(PROBES)}.")
+    X_train = finite(X_train, _SIDES[0])
+    X_test = finite(X_test, _SIDES[1])
+    y_train, y_test = check_sides(X_train, y_train, X_test, y_test, _SIDES)
     if leave_out_shots:
-        counts -= shots
-    if not counts.any():
-        raise DataError(f"no test image is left beside the {shots} shots of each class. Ask for fewer shots.")
-    right = np.zeros((draws, k))
-    for draw, shown in enumerate(episodes):
-        scorer = PROBES[probe](_finite(X_train[shown]), codes[shown], k)
-        kept = np.setdiff1d(np.arange(len(truth)), shown if leave_out_shots else [])
-        for start in range(0, len(kept), _CHUNK):
-            rows = kept[start : start + _CHUNK]
-            credit = shared_credit(scorer(_finite(X_test[rows])), truth[rows])
-            right[draw] += np.bincount(truth[rows], credit, k)
-    tested = counts > 0
-    weights = counts[tested].astype(np.float64)
-    units = Units(values=right[:, tested] / weights, weights=weights)
-    per_draw = right.sum(axis=1) / counts.sum()
-    low, high = units.estimate().interval(fraction=True)
+        _check_same(X_train, y_train, X_test, y_test)
+    classes, codes = np.unique(y_train, return_inverse=True)
+    truth = _truth(classes, y_test)
+    episodes = draw_episodes(y_train, shots, draws, seed)
+    n_tested = np.bincount(truth, minlength=len(classes))  # images of each class, in every draw
+    if leave_out_shots:
+        n_tested -= shots
+    if not n_tested.any():
+        raise DataError(
+            f"no test image is left beside the {shots} shots of each class. Ask for fewer shots."
+        )
+    n_right = np.zeros((draws, len(classes)))
+    for draw, rows in enumerate(episodes):
+        scorer = PROBES[probe](X_train[rows], codes[rows], len(classes))
+        tested = np.setdiff1d(np.arange(len(truth)), rows if leave_out_shots else [])
+        n_right[draw] = _right_by_class(scorer, X_test, truth, tested, len(classes))
+    return _result(n_right, n_tested, probe=probe, shots=shots, draws=draws, seed=seed)
+
+
+def _result(
+    n_right: Float[np.ndarray, "draws k"], n_tested: Int[np.ndarray, " k"], **settings: Any
+) -> FewShot:
+    """The accuracies of draws and classes, from the numbers of images."""
+    is_tested = n_tested > 0
+    weights = n_tested[is_tested].astype(np.float64)
+    units = Units(values=n_right[:, is_tested] / weights, weights=weights)
+    per_draw = n_right.sum(axis=1) / n_tested.sum()
+    low, high = units.estimate().interval(FRACTION)
     return FewShot(
-        accuracy=float(per_draw.mean()), low=low, high=high, per_draw=tuple(per_draw.tolist()), chance=1 / k,
-        n=int(counts.sum()), probe=probe, shots=shots, draws=draws, seed=seed, units=units,
-    )  # fmt: skip
+        accuracy=float(per_draw.mean()),
+        low=low,
+        high=high,
+        per_draw=tuple(per_draw.tolist()),
+        chance=1 / len(n_tested),
+        n=int(n_tested.sum()),
+        units=units,
+        **settings,
+    )
 
 
-def draw_episodes(labels: np.ndarray, shots: int, draws: int = 5, seed: int = 42) -> Int[np.ndarray, "draws n"]:
-    """Draw `shots` images of every class, `draws` times, from one seed: row numbers, grouped by class.
+def _check_same(
+    X_train: np.ndarray, y_train: np.ndarray, X_test: np.ndarray, y_test: np.ndarray
+) -> None:
+    if not (np.array_equal(y_train, y_test) and np.array_equal(X_train, X_test)):
+        raise DataError(
+            "`leave_out_shots` is for training and test images that are the same, but their rows "
+            "or labels differ. Leave it out, or give one side twice."
+        )
 
-    Fully determined by the arguments: all arms that score the same rows share the draws, so that their differences are
-    paired. Draw d permutes the rows of each class, in the order of the sorted classes, with RandomState((seed, d)),
-    whose stream never changes, and takes the first: a draw does not depend on how many others are asked for, and fewer
-    shots are a part of more.
+
+def _truth(classes: np.ndarray, y_test: np.ndarray) -> Int[np.ndarray, " m"]:
+    """The class of each test image, as a position among the training classes."""
+    if len(classes) < 2:
+        raise DataError(
+            f"the training labels name {len(classes)} class; at least 2 are needed to tell apart."
+        )
+    truth = positions(classes, y_test)
+    unknown = y_test[truth < 0]
+    if len(unknown):
+        raise DataError(
+            f"{len(unknown)} test images are of a class without a training image "
+            f"(e.g. {unknown[0]}). Leave them out, or add training images."
+        )
+    return truth
+
+
+def _right_by_class(
+    scorer: Scorer,
+    X_test: np.ndarray,
+    truth: Int[np.ndarray, " m"],
+    tested: Int[np.ndarray, " t"],
+    k: int,
+) -> Float[np.ndarray, " k"]:
+    """How many of the tested images of each class are predicted rightly, ties shared."""
+    n_right = np.zeros(k)
+    for start in range(0, len(tested), _CHUNK):
+        rows = tested[start : start + _CHUNK]
+        credit = shared_credit(scorer(X_test[rows]), truth[rows])
+        n_right += np.bincount(truth[rows], credit, k)
+    return n_right
+
+
+def draw_episodes(
+    labels: np.ndarray, shots: int, draws: int = 5, seed: int = 42
+) -> Int[np.ndarray, "draws n"]:
+    """Draw `shots` images of every class, `draws` times: row numbers, grouped by class.
+
+    Fully determined by the arguments: all arms that score the same rows share the draws, so that
+    their differences are paired. Draw d permutes the rows of each class, in the order of the sorted
+    classes, with RandomState((seed, d)), whose stream never changes, and takes the first: a draw
+    does not depend on how many others are requested, and fewer shots are a part of more.
     """
     check_seed(seed)
+    for name, number in (("shots", shots), ("draws", draws)):
+        if number < 1:
+            raise ParameterError(
+                f"`{name}={number}` is not allowed: it must be an integer of at least 1."
+            )
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if counts.min() < shots:
-        scarce = int(counts.argmin())
+        rarest = int(counts.argmin())
         raise DataError(
-            f"class {classes[scarce]} has {counts[scarce]} training images but shots is {shots}. "
-            f"Ask for at most {counts[scarce]} shots, or leave that class out."
+            f"class {classes[rarest]} has {counts[rarest]} training images but `shots` is {shots}. "
+            f"Ask for at most {counts[rarest]} shots, or leave that class out."
         )
     members = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
-    generators = (np.random.RandomState((seed, draw)) for draw in range(draws))
-    return np.stack([np.concatenate([rng.permutation(rows)[:shots] for rows in members]) for rng in generators])
+    episodes = []
+    for draw in range(draws):
+        rng = np.random.RandomState((seed, draw))
+        episodes.append(np.concatenate([rng.permutation(rows)[:shots] for rows in members]))
+    return np.stack(episodes)
 
 
 def logistic(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> Scorer:
-    """Multinomial logistic regression, its C of 10⁻⁴ … 10⁶ chosen by cross-validated accuracy within the shots.
+    """Multinomial logistic regression, C chosen by cross-validated accuracy within the shots.
 
-    min C Σ_i -log p_i,y_i + ½‖W‖², intercept unpenalised (scikit-learn). The penalty keeps the weights in the span of
-    the shots, so that the solver gets their coordinates in it: n columns in place of p. Member j of each class is in
-    fold j mod min(5, images of the rarest class); among equally accurate C the smallest wins. One shot cannot be
-    cross-validated: C is then 1. Muttenthaler et al. (2023), section 5, take as many folds as shots.
+    min C Σ_i -log p_i,y_i + ½‖W‖², C of 10⁻⁴ … 10⁶, intercept unpenalised (scikit-learn). The
+    penalty keeps the weights in the span of the shots, so that the solver gets their coordinates in
+    it: n columns in place of p. Member j of each class is in fold j mod min(5, images of the rarest
+    class); among equally accurate C the smallest wins. One shot cannot be cross-validated: C is
+    then 1. Muttenthaler et al. (2023), section 5, take as many folds as shots.
     """
     from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
     from sklearn.model_selection import PredefinedSplit
 
-    counts, order, fold = np.bincount(y), np.argsort(y, kind="stable"), np.empty(len(y), dtype=np.int64)
-    folds, mean = min(5, int(counts.min())), X.mean(axis=0)
-    fold[order] = np.concatenate([np.arange(count) % folds for count in counts])
+    mean = X.mean(axis=0)
     _, s, Vt = np.linalg.svd(X - mean, full_matrices=False)
-    V = Vt[s >= 1e-10 * s.max()].T
+    V = Vt[s >= 1e-10 * s.max()].T  # (p, rank): the span of the shots
     settings: dict[str, Any] = {"solver": "newton-cg", "tol": 1e-3, "max_iter": 200}
-    if folds > 1:
-        settings |= {"Cs": STRENGTHS, "cv": PredefinedSplit(fold), "scoring": "accuracy"}
+    fold = _stratified_folds(y)
+    if fold.max() == 0:
+        model = LogisticRegression(**settings)
+    else:
+        cv = PredefinedSplit(fold)
+        model = LogisticRegressionCV(Cs=STRENGTHS, cv=cv, scoring="accuracy", **settings)
     with warnings.catch_warnings():
-        # few images of many classes are what is asked for; later versions have other defaults for what is not used
+        # few images of many classes are the task; later versions change defaults that are not used
         warnings.filterwarnings("ignore", message="The number of unique classes")
         warnings.simplefilter("ignore", FutureWarning)
-        model = (LogisticRegression if folds == 1 else LogisticRegressionCV)(**settings).fit((X - mean) @ V, y)
+        model.fit((X - mean) @ V, y)
 
     def scores(Z: np.ndarray) -> Float[np.ndarray, "m k"]:
-        found: np.ndarray = model.decision_function((Z - mean) @ V)
-        return np.stack([-found, found], axis=1) if k == 2 else found  # of two classes the second alone is scored
+        decisions: np.ndarray = model.decision_function((Z - mean) @ V)
+        if k > 2:
+            return decisions
+        return np.stack(
+            [-decisions, decisions], axis=1
+        )  # of two classes the second alone is scored
 
     return scores
 
 
+def _stratified_folds(y: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """The fold of each row: member j of each class is in fold j mod the number of folds."""
+    counts = np.bincount(y)
+    folds = min(_MAX_FOLDS, int(counts.min()))
+    fold = np.empty(len(y), dtype=np.int64)
+    fold[np.argsort(y, kind="stable")] = np.concatenate(
+        [np.arange(count) % folds for count in counts]
+    )
+    return fold
+
+
 def ncm(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> Scorer:
-    """Nearest class mean: the cosine with the mean of each class's rows, scaled to length 1 before."""
+    """Nearest class mean: the cosine with the mean of each class's rows of length 1."""
     means = np.zeros((k, X.shape[1]))
     np.add.at(means, y, unit_rows(X))
     return lambda Z: unit_rows(Z) @ unit_rows(means).T
@@ -198,24 +286,27 @@ def ncm(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> Scorer
 
 def nearest(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> Scorer:
     """Nearest neighbour: the largest cosine with a training row of each class."""
-    order, starts = np.argsort(y, kind="stable"), np.cumsum(np.bincount(y)) - np.bincount(y)
-    return lambda Z: np.maximum.reduceat(unit_rows(Z) @ unit_rows(X)[order].T, starts, axis=1)
+    rows = unit_rows(X)[np.argsort(y, kind="stable")]  # grouped by class
+    counts = np.bincount(y)
+    starts = np.cumsum(counts) - counts
+    return lambda Z: np.maximum.reduceat(unit_rows(Z) @ rows.T, starts, axis=1)
 
 
-PROBES: dict[str, Callable[[np.ndarray, np.ndarray, int], Scorer]] = {"logistic": logistic, "ncm": ncm, "1nn": nearest}
+PROBES: dict[str, Callable[[np.ndarray, np.ndarray, int], Scorer]] = {
+    "logistic": logistic,
+    "ncm": ncm,
+    "1nn": nearest,
+}
 
 
-def shared_credit(scores: Float[np.ndarray, "m k"], y: Int[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
-    """How right each prediction is: 1/t if the true class is among the t tied for the highest score, else 0.
+def shared_credit(
+    scores: Float[np.ndarray, "m k"], y: Int[np.ndarray, " m"]
+) -> Float[np.ndarray, " m"]:
+    """How right each prediction is: 1/t if the true class is one of t tied for the highest score.
 
-    So features that have collapsed to one point score exactly chance in every class, whatever their order.
+    It is 0 otherwise. So features that have collapsed to one point score exactly chance in every
+    class, whatever their order.
     """
-    best = scores >= scores.max(axis=1, keepdims=True) - _TIE * np.abs(scores).max(axis=1, keepdims=True)
-    return best[np.arange(len(y)), y] / best.sum(axis=1)
-
-
-def _finite(rows: np.ndarray) -> Float[np.ndarray, "m p"]:
-    rows = np.asarray(rows, dtype=np.float64)
-    if not np.isfinite(rows).all():
-        raise DataError("features hold NaN or infinity. Remove or recompute those images' features.")
-    return rows
+    tolerance = _TIE * np.abs(scores).max(axis=1, keepdims=True)
+    is_highest = scores >= scores.max(axis=1, keepdims=True) - tolerance
+    return is_highest[np.arange(len(y)), y] / is_highest.sum(axis=1)

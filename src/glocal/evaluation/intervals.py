@@ -1,11 +1,12 @@
-"""Means, how uncertain they are, and how two arms compare: one jackknife that respects what scores share."""
+"""Means, their uncertainty, and comparisons of arms: one jackknife for scores that share parts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -13,17 +14,24 @@ from jaxtyping import Float, Int, Shaped
 from glocal.errors import DataError
 from glocal.results import DIFFERENCE, PEOPLE, Score
 
+Limits = tuple[float, float]
+UNLIMITED: Limits = (-math.inf, math.inf)
+FRACTION: Limits = (0.0, 1.0)
+CORRELATION: Limits = (-1.0, 1.0)
 _ROUNDING = 16 * 2.0**-52  # equal scores differ from their rounded mean by some eps
-_WIDEST = 9  # objects of an answer, all of whose 2^m subsets are counted
+_MAX_OBJECTS_FOR_SUBSETS = 9  # of an answer, all of whose 2^m subsets are counted
+_MIN_UNRELATED_SHARE = 0.1  # of pairs of answers
+_BLOCK = 256  # answers that are compared with all others at a time
 
 
 @dataclass(frozen=True)
 class Estimate:
     """A mean with its standard `error`, known with `freedom` degrees of freedom.
 
-    `error` is None where it cannot be estimated, and then there is no interval: a single score, or a single cluster of
-    dependent scores, does not show how another would turn out, and equal scores show no spread. Interval and p-value
-    are of one Student's t distribution: the 95 % interval leaves 0 out exactly where p < 0.05.
+    `error` is None where it cannot be estimated, and then there is no interval: a single score, or
+    a single cluster of dependent scores, does not show how another would turn out, and equal scores
+    show no spread. Interval and p-value are of one Student's t distribution: the 95 % interval
+    leaves 0 out exactly where p < 0.05.
     """
 
     mean: float
@@ -32,9 +40,13 @@ class Estimate:
 
     @classmethod
     def of(cls, mean: float, variance: float, freedom: float, largest: float) -> Estimate:
-        """From the variance of the mean; without an error where that is only rounding of scores up to `largest`."""
+        """From the variance of the mean.
+
+        There is no error where that is only the rounding of scores up to `largest`.
+        """
         error = float(max(variance, 0.0)) ** 0.5
-        return cls(mean, error if freedom > 0 and error > _ROUNDING * largest else None, freedom)
+        is_spread = freedom > 0 and error > _ROUNDING * largest
+        return cls(mean, error if is_spread else None, freedom)
 
     @property
     def half(self) -> float:
@@ -43,21 +55,27 @@ class Estimate:
 
         return 0.0 if self.error is None else float(stdtrit(self.freedom, 0.975)) * self.error
 
-    def interval(self, *, fraction: bool = False) -> tuple[float | None, float | None]:
-        """The 95 % interval; its ends are clipped to [0, 1] for a fraction, but not for a difference of two."""
+    def interval(self, limits: Limits = UNLIMITED) -> tuple[float | None, float | None]:
+        """The 95 % interval, cut at the limits of what the score can be, such as `FRACTION`.
+
+        Student's t has no limits: near 1 its interval goes beyond what a fraction can be. Cutting
+        it loses no coverage.
+        """
         if self.error is None:
             return None, None
-        low, high = self.mean - self.half, self.mean + self.half
-        return (max(0.0, low), min(1.0, high)) if fraction else (low, high)
+        lowest, highest = limits
+        return max(self.mean - self.half, lowest), min(self.mean + self.half, highest)
 
     @property
     def p(self) -> float | None:
-        """Two-sided p-value of a mean of 0: 1 for a mean of exactly 0, else None without an error."""
+        """Two-sided p-value of a mean of 0: 1 if it is exactly 0, else None without an error."""
         from scipy.special import stdtr
 
         if self.mean == 0:
             return 1.0
-        return None if self.error is None else 2 * float(stdtr(self.freedom, -abs(self.mean) / self.error))
+        if self.error is None:
+            return None
+        return 2 * float(stdtr(self.freedom, -abs(self.mean) / self.error))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -78,7 +96,8 @@ class Units:
 
     Examples
     --------
-    >>> a, b = (Units(values=np.array(scores)) for scores in ([0.6, 0.8, 0.7, 0.7], [0.5, 0.6, 0.6, 0.6]))
+    >>> a = Units(values=np.array([0.6, 0.8, 0.7, 0.7]))
+    >>> b = Units(values=np.array([0.5, 0.6, 0.6, 0.6]))
     >>> round(a.less(b).mean, 3), a.less(b).interval()[0] > 0
     (0.125, True)
     """
@@ -89,63 +108,104 @@ class Units:
     clusters: Shaped[np.ndarray, " n"] | None = None
 
     def estimate(self) -> Estimate:
-        """The mean of the values; a DataError where one is not finite."""
+        """The mean of the values.
+
+        Raises
+        ------
+        DataError
+            No value, one that is not finite, a weight below 0, or no weight above 0.
+        """
         values = self.values
+        weights = self.weights
+        if weights is not None and not (weights.min(initial=0) >= 0 and weights.any()):
+            raise DataError("weights of scores must be at least 0, and one of them above 0.")
         if values.ndim not in (1, 2) or not values.size or not np.isfinite(values).all():
-            raise DataError(f"scores have shape {values.shape}; each answer, or draw and class, needs a finite one.")
+            raise DataError(
+                f"scores have shape {values.shape}; each answer, or draw and class, needs a "
+                "finite one."
+            )
         if self.answers is not None:
-            return answer_estimate(values, self.answers, self.weights, self.clusters)
-        return two_way_estimate(values, self.weights) if values.ndim == 2 else mean_estimate(values, self.clusters)
+            return answer_estimate(values, self.answers, weights, self.clusters)
+        if values.ndim == 2:
+            return two_way_estimate(values, weights)
+        return mean_estimate(values, self.clusters)
 
     def less(self, baseline: Units) -> Estimate:
-        """How much higher this arm scores than the baseline on the same items, with the p-value of no difference."""
+        """How much higher this arm scores than the baseline on the same items.
+
+        Its `p` is the p-value of no difference.
+        """
         if self.values.shape != baseline.values.shape:
             raise DataError(
-                f"the two arms have scores of shape {self.values.shape} and {baseline.values.shape}; both need one for "
-                "each answer, or each draw and class, of the same things in the same order."
+                f"the two arms have scores of shape {self.values.shape} and "
+                f"{baseline.values.shape}; both need one for each answer, or each draw and class, "
+                "of the same data in the same order."
             )
         return replace(self, values=self.values - baseline.values).estimate()
 
 
-def mean_estimate(values: Float[np.ndarray, " n"], clusters: Shaped[np.ndarray, " n"] | None = None) -> Estimate:
+def mean_estimate(
+    values: Float[np.ndarray, " n"], clusters: Shaped[np.ndarray, " n"] | None = None
+) -> Estimate:
     """The mean of scores, of which those of one cluster (a class, a person) are dependent.
 
-    A class may be easy or hard as a whole: another draw of classes then moves the mean by more than another draw of
-    images does. The variance is that of leaving out one cluster (`share_variance`), not less than that of independent
-    scores. What else a score was computed from (candidates, gallery) counts as fixed.
+    A class may be easy or hard as a whole: another draw of classes then moves the mean by more than
+    another draw of images does. The variance is that of leaving out one cluster (`share_variance`),
+    not less than that of independent scores. What else a score was computed from (candidates,
+    gallery) counts as fixed.
     """
-    n, mean = len(values), float(values.mean())
-    alone, freedom = share_variance(values - mean, np.full(n, 1 / n))
-    variance = float(alone.sum())
+    n = len(values)
+    mean = float(values.mean())
+    of_scores, freedom = share_variance(values - mean, np.full(n, 1 / n))
+    variance = float(of_scores.sum())
     if clusters is not None:
         _, codes, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
-        among, freedom = share_variance(np.bincount(codes, values - mean) / sizes, sizes / n)
-        variance = max(variance, float(among.sum()))
+        deviations = np.bincount(codes, values - mean) / sizes
+        of_clusters, freedom = share_variance(deviations, sizes / n)
+        variance = max(variance, float(of_clusters.sum()))
     return Estimate.of(mean, variance, freedom, float(np.abs(values).max()))
 
 
 def share_variance(
     deviations: Float[np.ndarray, "*rows k"], shares: Float[np.ndarray, " k"]
 ) -> tuple[Float[np.ndarray, "*rows k"], float]:
-    """What each of k independent parts of a weighted mean adds to its variance, and the degrees of freedom.
+    """What each of k independent parts of a weighted mean adds to its variance.
 
-    Without part c a mean that has the share w_c of it moves by w_c e_c / (1 - w_c), so that the jackknife's variance is
+    Without part c a mean that has the share w_c of it moves by w_c e_c / (1 - w_c), so that the
+    jackknife's variance is
 
         Var = (k - 1) / k Σ_c (w_c e_c / (1 - w_c))²,
 
-    for equal shares Σ e² / (k (k - 1)). In the usual cluster-robust form, k / (k - 1) Σ (w_c e_c)², a large part hides
-    its own deviation by drawing the mean to itself, and intervals are too narrow. Degrees of freedom are the effective
-    number of parts 1 / Σ w² (Kish) less 1, at least 1; of a single part variance and degrees are 0.
+    for equal shares Σ e² / (k (k - 1)). In the usual cluster-robust form, k / (k - 1) Σ (w_c e_c)²,
+    a large part hides its own deviation by drawing the mean to itself, and intervals are too
+    narrow.
+
+    Returns
+    -------
+    variances : (…, k) float
+        The terms of the sum; 0 for a single part.
+    freedom : float
+        Degrees of freedom: the effective number of parts 1 / Σ w² (Kish) less 1, at least 1; 0 for
+        a single part.
 
     References
     ----------
-    MacKinnon, Nielsen & Webb (2023), J. Appl. Econometrics 38:671 (CV3, the jackknife); Kish (1965), Survey Sampling;
-    Carter, Schnepel & Steigerwald (2017), Rev. Econ. Stat. 99:698, on the effective number of clusters.
+    MacKinnon, Nielsen & Webb (2023), J. Appl. Econometrics 38:671 (CV3, the jackknife); Kish
+    (1965), Survey Sampling; Carter, Schnepel & Steigerwald (2017), Rev. Econ. Stat. 99:698, on the
+    effective number of clusters.
     """
     k = len(shares)
     if k < 2:
         return np.zeros_like(deviations), 0.0
-    return (k - 1) / k * np.square(deviations * (shares / (1 - shares))), max(1 / float(shares @ shares) - 1, 1.0)
+    shifts = deviations * (shares / (1 - shares))
+    return (k - 1) / k * np.square(shifts), max(1 / float(shares @ shares) - 1, 1.0)
+
+
+class _Part(NamedTuple):
+    """One term of a variance, and its degrees of freedom."""
+
+    variance: float
+    freedom: float
 
 
 def two_way_estimate(
@@ -153,37 +213,62 @@ def two_way_estimate(
 ) -> Estimate:
     """The (weighted) mean of a (draws × classes) table, for new draws and new classes.
 
-    With a_d the weighted mean of draw d, ā_c the mean of class c and ā that of all, the two-way analysis of variance
-    gives for equal weights
+    With a_d the weighted mean of draw d, ā_c the mean of class c and ā that of all, the two-way
+    analysis of variance gives for equal weights
 
-        Var = Σ_d (a_d - ā)² / (D (D-1)) + Σ_c (ā_c - ā)² / (K (K-1)) - Σ_dc (x_dc - a_d - ā_c + ā)² / (D (D-1) K (K-1))
+        Var = Σ_d (a_d - ā)² / (D (D-1)) + Σ_c (ā_c - ā)² / (K (K-1))
+              - Σ_dc (x_dc - a_d - ā_c + ā)² / (D (D-1) K (K-1))
 
-    since both margins contain the noise of the cells once; it is not less than any of the three. With weights (the test
-    images of each class) the sums over classes are those of `share_variance`. Degrees of freedom are Satterthwaite's,
-    at least those of the smaller margin.
+    since both margins contain the noise of the cells once; it is not less than any of the three.
+    With weights (the test images of each class) the sums over classes are those of
+    `share_variance`, and classes without weight are left out. Degrees of freedom are
+    Satterthwaite's, at least those of the smaller margin.
 
     References
     ----------
-    Searle, Casella & McCulloch (1992), Variance Components, ch. 4; Owen (2007), Ann. Appl. Stat. 1:386, for why one-way
-    intervals of crossed data are too narrow.
+    Searle, Casella & McCulloch (1992), Variance Components, ch. 4; Owen (2007), Ann. Appl. Stat.
+    1:386, for why one-way intervals of crossed data are too narrow.
     """
-    draws, classes = scores.shape
-    w = np.full(classes, 1 / classes) if weights is None else weights / weights.sum()
-    by_draw, by_class = scores @ w, scores.mean(axis=0)
+    if weights is None:
+        weights = np.ones(scores.shape[1])
+    if not weights.all():
+        scores = scores[:, weights > 0]  # (draws, classes)
+        weights = weights[weights > 0]
+    weights = weights / weights.sum()
+    by_draw = scores @ weights
+    by_class = scores.mean(axis=0)
+    mean = float(by_draw.mean())
+    draws, classes, cells = _two_way_parts(scores, weights, by_draw, by_class)
+    parts = (draws, classes, cells)
+    variance = max(
+        draws.variance + classes.variance - cells.variance, *(part.variance for part in parts)
+    )
+    spread = sum(part.variance**2 / part.freedom for part in parts if part.freedom)
+    margins = [part.freedom for part in (draws, classes) if part.freedom]
+    freedom = min(margins, default=0.0)
+    if spread:
+        freedom = max(variance**2 / spread, freedom)
+    return Estimate.of(mean, variance, freedom, float(np.abs(scores).max()))
+
+
+def _two_way_parts(
+    scores: Float[np.ndarray, "draws classes"],
+    weights: Float[np.ndarray, " classes"],
+    by_draw: Float[np.ndarray, " draws"],
+    by_class: Float[np.ndarray, " classes"],
+) -> tuple[_Part, _Part, _Part]:
+    """The variance of the mean among draws, among classes, and among cells apart from both."""
+    draws = len(scores)
     mean = float(by_draw.mean())
     among_draws, draw_freedom = share_variance(by_draw - mean, np.full(draws, 1 / draws))
-    among_classes, class_freedom = share_variance(by_class - mean, w)
-    among_cells, _ = share_variance(scores - by_draw[:, None] - by_class + mean, w)
-    parts = (
-        (float(among_draws.sum()), draw_freedom),
-        (float(among_classes.sum()), class_freedom),
-        (float(among_cells.sum()) / (draws * max(draws - 1, 1)), draw_freedom * class_freedom),
+    among_classes, class_freedom = share_variance(by_class - mean, weights)
+    residuals = scores - by_draw[:, None] - by_class + mean  # (draws, classes)
+    among_cells, _ = share_variance(residuals, weights)
+    return (
+        _Part(float(among_draws.sum()), draw_freedom),
+        _Part(float(among_classes.sum()), class_freedom),
+        _Part(float(among_cells.sum()) / (draws * max(draws - 1, 1)), draw_freedom * class_freedom),
     )
-    variance = max(parts[0][0] + parts[1][0] - parts[2][0], *(part for part, _ in parts))
-    spread = sum(part**2 / freedom for part, freedom in parts if freedom)
-    least = min((freedom for _, freedom in parts[:2] if freedom), default=0.0)
-    freedom = max(variance**2 / spread, least) if spread else least
-    return Estimate.of(mean, variance, freedom, float(np.abs(scores).max()))
 
 
 def answer_estimate(
@@ -192,57 +277,106 @@ def answer_estimate(
     weights: Float[np.ndarray, " t"] | None = None,
     persons: Shaped[np.ndarray, " t"] | None = None,
 ) -> Estimate:
-    """The (weighted) mean of a value over answers, of which those that share an object, or a person, are dependent.
+    """The (weighted) mean of a value over answers.
 
-    The cluster-robust variance for data indexed by sets of objects: with e the weighted deviations from the mean,
+    Answers that share an object, or a person, are dependent. The cluster-robust variance for data
+    indexed by sets of objects is, with e the weighted deviations from the mean,
 
         Var = Σ over pairs of answers sharing at least one object of e_t e_t' / ((Σ w)² q),
 
-    not less than that of independent questions. q is the share of pairs of answers that share nothing: deviations are
-    from the mean of the same answers, so that the sum falls short of its target by just that factor; there is no error
-    where no two answers are without a common object. Where persons are known, the jackknife's over persons takes its
-    place if its interval is wider. Answers treated as independent would give an error that is too small.
+    not less than that of independent questions. q is the share of pairs of answers that share
+    nothing: deviations are from the mean of the same answers, so that the sum falls short of its
+    target by just that factor. It is taken as at least 0.1: a smaller share rests on so few pairs
+    that to divide by it would only multiply their noise. There is no error where no two answers are
+    without a common object. Where persons are known, the jackknife's over persons takes its place
+    if its interval is wider. Answers treated as independent would give an error that is too small.
 
     References
     ----------
-    Fafchamps & Gubert (2007), J. Dev. Econ. 83:326; Aronow, Samii & Assenova (2015), Political Analysis 23:564.
+    Fafchamps & Gubert (2007), J. Dev. Econ. 83:326; Aronow, Samii & Assenova (2015), Political
+    Analysis 23:564.
     """
     w = np.ones(len(values)) if weights is None else weights
-    total, largest = float(w.sum()), float(np.abs(values).max())
+    total = float(w.sum())
+    largest = float(np.abs(values).max())
     mean = float(w @ values) / total
     e = w * (values - mean)
-    (shared, overlap), (least, _) = _sharing(answers, e, w)
-    disjoint = 1 - overlap / total**2
-    freedom = len(np.unique(answers[w > 0])) - 1.0 if disjoint > 1e-12 else 0.0
-    found = Estimate.of(mean, max(shared, least) / max(disjoint, 0.1) / total**2, freedom, largest)
-    if persons is None or found.error is None:
-        return found
+    deviation_sums, weight_sums = _sums_over_pairs(answers, np.stack([e, w]))
+    unrelated_share = 1 - weight_sums.any_object / total**2
+    freedom = 0.0
+    if unrelated_share > 1e-12:
+        freedom = len(np.unique(answers[w > 0])) - 1.0
+    variance = max(deviation_sums.any_object, deviation_sums.all_objects)
+    variance = variance / max(unrelated_share, _MIN_UNRELATED_SHARE) / total**2
+    over_objects = Estimate.of(mean, variance, freedom, largest)
+    if persons is None or over_objects.error is None:
+        return over_objects
     codes = np.unique(persons[w > 0], return_inverse=True)[1]
     sums = np.bincount(codes, w[w > 0])
-    among, freedom = share_variance(np.bincount(codes, e[w > 0]) / sums, sums / total)
-    return max(found, Estimate.of(mean, float(among.sum()), freedom, largest), key=lambda one: one.half)
+    of_persons, freedom = share_variance(np.bincount(codes, e[w > 0]) / sums, sums / total)
+    over_persons = Estimate.of(mean, float(of_persons.sum()), freedom, largest)
+    return max(over_objects, over_persons, key=lambda estimate: estimate.half)
 
 
-def _sharing(
-    answers: Int[np.ndarray, "t m"], *values: Float[np.ndarray, " t"]
-) -> tuple[Float[np.ndarray, " v"], Float[np.ndarray, " v"]]:
-    """Σ e_t e_t' of each e over the pairs of answers that share an object, and over those about the same objects.
+class _PairSums(NamedTuple):
+    """Σ e_t e_t' over the pairs of answers that share any object, or all of them."""
 
-    By inclusion and exclusion over the subsets of objects: with E_s the sum of e over the answers that contain subset s
-    it is Σ_s (-1)^(|s|+1) E_s². Pairs of wider answers count once for every object that they share: a larger error.
+    any_object: float
+    all_objects: float
+
+
+def _sums_over_pairs(
+    answers: Int[np.ndarray, "t m"], values: Float[np.ndarray, "v t"]
+) -> list[_PairSums]:
+    """The sums of each row e of the values.
+
+    By inclusion and exclusion over the subsets of objects: with E_s the sum of e over the answers
+    that contain subset s, that of any object is Σ_s (-1)^(|s|+1) E_s². Answers of more than nine
+    objects have too many subsets: they are compared in pairs.
     """
-    m, n, squares = answers.shape[1], int(answers.max()) + 1, []
+    m = answers.shape[1]
     ordered = np.sort(answers, axis=1)
-    for size in range(1, m + 1) if m <= _WIDEST else (1, m):
-        columns = list(combinations(range(m), size))
-        subsets = np.concatenate([ordered[:, chosen] for chosen in columns])
-        if n**size < 1 << 62:  # one integer a subset sorts much faster than a row
-            subsets = subsets.astype(np.int64) @ np.int64(n) ** np.arange(size)
-        if n**size > 1 << 24:
-            subsets = np.unique(subsets, axis=0, return_inverse=True)[1].reshape(-1)
-        sums = [np.bincount(subsets, np.tile(e, len(columns))) for e in values]
-        squares.append(np.array([one @ one for one in sums]))
-    return np.sum(squares[::2], axis=0) - np.sum(squares[1::2], axis=0) if m <= _WIDEST else squares[0], squares[-1]
+    all_objects = _squared_subset_sums(ordered, m, values)
+    if m > _MAX_OBJECTS_FOR_SUBSETS:
+        any_object = _sums_pair_by_pair(answers, values)
+    else:
+        squares = [_squared_subset_sums(ordered, size, values) for size in range(1, m)]
+        squares.append(all_objects)
+        any_object = np.sum(squares[::2], axis=0) - np.sum(squares[1::2], axis=0)
+    return [_PairSums(*sums) for sums in zip(any_object, all_objects, strict=True)]
+
+
+def _squared_subset_sums(
+    ordered: Int[np.ndarray, "t m"], size: int, values: Float[np.ndarray, "v t"]
+) -> Float[np.ndarray, " v"]:
+    """Σ_s E_s² over the subsets of a size, for each row of the values; objects are in order."""
+    n = int(ordered.max()) + 1
+    columns = list(combinations(range(ordered.shape[1]), size))
+    subsets = np.concatenate([ordered[:, chosen] for chosen in columns])
+    if n**size < 1 << 62:  # one integer a subset sorts much faster than a row
+        subsets = subsets.astype(np.int64) @ np.int64(n) ** np.arange(size)
+    if n**size > 1 << 24:
+        subsets = np.unique(subsets, axis=0, return_inverse=True)[1].reshape(-1)
+    sums = [np.bincount(subsets, np.tile(e, len(columns))) for e in values]
+    return np.array([E @ E for E in sums])
+
+
+def _sums_pair_by_pair(
+    answers: Int[np.ndarray, "t m"], values: Float[np.ndarray, "v t"]
+) -> Float[np.ndarray, " v"]:
+    """Σ e_t e_t' over the pairs of answers that share an object, for each row of the values."""
+    from scipy.sparse import csr_array
+
+    t, m = answers.shape
+    places = (np.repeat(np.arange(t), m), answers.ravel())
+    incidence = csr_array((np.ones(t * m, dtype=np.float32), places))  # (answers, objects)
+    sums = np.zeros(len(values))
+    for start in range(0, t, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        shared = incidence[block] @ incidence.T  # (block, answers): how many objects they share
+        shared.data[:] = 1.0
+        sums += np.einsum("vt,tv->v", values[:, block], shared @ values.T)
+    return sums
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -254,7 +388,8 @@ def holm(p: Sequence[float]) -> list[float]:
     [0.03, 0.06, 0.06]
     """
     order = np.argsort(p, kind="stable")
-    steps = np.minimum(1.0, np.asarray(p, dtype=np.float64)[order] * np.arange(len(p), 0, -1))
+    factors = np.arange(len(p), 0, -1)
+    steps = np.minimum(1.0, np.asarray(p, dtype=np.float64)[order] * factors)
     corrected = np.empty(len(p))
     corrected[order] = np.maximum.accumulate(steps)
     return [float(value) for value in corrected]
@@ -266,11 +401,11 @@ class EvaluationResult(Protocol):
 
     @property
     def scores(self) -> tuple[Score, ...]:
-        """All rows, the first of which stands for the result in tables; those of people have the transform `people`."""
+        """All rows; the first stands for the result in tables, those of people have `people`."""
 
     @property
     def units(self) -> Units | None:
-        """What two arms are paired in: their mean is the first score. None where it is not defined."""
+        """What two arms are paired in: their mean is the first score. None where undefined."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,23 +416,45 @@ class KeptResult:
     units: Units | None
 
 
-def compared(results: Mapping[str, EvaluationResult], pairs: Iterable[tuple[str, str]]) -> list[Score]:
-    """The rows of arms that were scored on the same things: those of each, those of people once, then differences.
+def compared(
+    results: Mapping[str, EvaluationResult], pairs: Iterable[tuple[str, str]]
+) -> list[Score]:
+    """The rows of arms that were scored on the same data.
 
-    The row of a pair (arm, baseline) is the first score of the arm less that of the baseline, in paired units; there is
-    none where one of them has no units.
+    First come the rows of each arm, then those of people once, then the differences. The row of a
+    pair (arm, baseline) is the first score of the arm less that of the baseline, in paired units;
+    there is none where one of them has no units.
     """
     rows = [
-        replace(row, transform=arm) for arm, one in results.items() for row in one.scores if row.transform != PEOPLE
+        replace(row, transform=arm)
+        for arm, result in results.items()
+        for row in result.scores
+        if row.transform != PEOPLE
     ]
     rows += [row for row in next(iter(results.values())).scores if row.transform == PEOPLE]
     for arm, baseline in pairs:
-        mine, theirs = results[arm].units, results[baseline].units
-        if mine is not None and theirs is not None:
-            first, found = results[arm].scores[0], mine.less(theirs)
-            low, high = found.interval()
-            rows.append(replace(
-                first, metric=first.metric + DIFFERENCE, value=found.mean, low=low, high=high, p=found.p, transform=arm,
-                settings={**first.settings, "baseline": baseline},
-            ))  # fmt: skip
+        units = results[arm].units
+        baseline_units = results[baseline].units
+        if units is None or baseline_units is None:
+            continue
+        score = results[arm].scores[0]
+        difference = units.less(baseline_units)
+        low, high = difference.interval(_limits_of_difference(score.metric))
+        row = replace(
+            score,
+            metric=score.metric + DIFFERENCE,
+            value=difference.mean,
+            low=low,
+            high=high,
+            p=difference.p,
+            transform=arm,
+            settings={**score.settings, "baseline": baseline},
+        )
+        rows.append(row)
     return rows
+
+
+def _limits_of_difference(metric: str) -> Limits:
+    """What the difference of two first scores can be: of two correlations, or two fractions."""
+    lowest, highest = CORRELATION if metric.startswith("spearman") else FRACTION
+    return lowest - highest, highest - lowest

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.data.labels import check_sides
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.intervals import Units
+from glocal.evaluation.intervals import FRACTION, Units
 from glocal.results import Score
-from glocal.similarity import new_group, tie_tolerance, unit_rows, unless_collapsed
+from glocal.similarity import finite, new_group, tie_tolerance, unit_rows, zeros_if_collapsed
 
 RANKS = (1, 5, 10)
 _BLOCK_NUMBERS = 1 << 20
@@ -22,9 +24,9 @@ _BLOCK_NUMBERS = 1 << 20
 class Retrieval:
     """Retrieval of relevant gallery rows by cosine.
 
-    `map` is the mean average precision of `n` queries with its 95 % interval over queries (None for queries of a single
-    label, or that are all equal); `recall` maps each rank to (value, low, high). `units` hold the average precision of
-    each query, `hits` what each earns at each rank.
+    `map` is the mean average precision of `n` queries with its 95 % interval over queries (None for
+    queries of a single label, or that are all equal); `recall` maps each rank to (value, low,
+    high). `units` hold the average precision of each query, `hits` what each earns at each rank.
     """
 
     map: float
@@ -39,7 +41,11 @@ class Retrieval:
     def scores(self) -> tuple[Score, ...]:
         """Mean average precision, then recall at each rank."""
         first = Score("retrieval", "map", self.map, self.low, self.high, self.n)
-        return first, *(Score("retrieval", f"recall_{k}", *found, self.n) for k, found in self.recall.items())
+        recall = [
+            Score("retrieval", f"recall_{rank}", *value_and_interval, self.n)
+            for rank, value_and_interval in self.recall.items()
+        ]
+        return first, *recall
 
 
 def retrieval(
@@ -48,25 +54,31 @@ def retrieval(
     gallery: Float[np.ndarray, "m p"] | None = None,
     gallery_labels: Shaped[np.ndarray, " m"] | None = None,
 ) -> Retrieval:
-    """Recall at 1, 5 and 10 and mean average precision of cosine retrieval; a row of the same label is relevant.
+    """Recall at 1, 5 and 10 and mean average precision of cosine retrieval.
 
-    R@K is the share of queries with a relevant row among the K nearest, left out where K is at least the size of the
-    gallery; AP = mean over the relevant rows of the precision at their rank, over the whole gallery; mAP its mean over
-    queries. Rows whose cosines differ by no more than `tie_tolerance` are tied, and a query earns what it would on
-    average if tied rows came in random order: a collapsed gallery scores chance, never more, with a CollapseWarning.
-    Queries without a relevant row are left out, with a DataWarning. The gallery counts as fixed in the intervals.
+    A row of the same label is relevant. R@K is the share of queries with a relevant row among the K
+    nearest, left out where K is at least the size of the gallery; AP = mean over the relevant rows
+    of the precision at their rank, over the whole gallery; mAP its mean over queries. Rows whose
+    cosines differ by no more than `tie_tolerance` are tied, and a query earns what it would on
+    average if tied rows came in random order: a collapsed gallery scores chance, never more, with a
+    CollapseWarning. Queries without a relevant row are left out, with a DataWarning. The gallery
+    counts as fixed in the intervals.
 
     Parameters
     ----------
     queries, gallery : (n, p) and (m, p) real arrays
-        Embeddings, standardized by the same two scalars. None: the queries are searched, each without itself.
+        Embeddings, standardized by the same two scalars. None: the queries are searched, each
+        without itself.
     query_labels, gallery_labels : (n,) and (m,) integers or names
         Classes, or for captions the image that they describe.
 
     Raises
     ------
     DataError
-        Labels of another number than rows or of two kinds, or no query with a relevant row.
+        Labels of another number than rows or of two kinds, no query with a relevant row, NaN or
+        infinity.
+    ParameterError
+        A gallery without labels, or labels without a gallery.
 
     Examples
     --------
@@ -74,69 +86,166 @@ def retrieval(
     >>> retrieval(Z, np.array([0, 0, 1, 1])).recall[1][0]
     1.0
     """
-    alone = gallery is None
-    if alone != (gallery_labels is None):
-        raise ParameterError("a gallery and its labels come together; give both or neither.")
-    G, others = (queries, query_labels) if gallery is None or gallery_labels is None else (gallery, gallery_labels)
-    labels, others = check_sides(queries, query_labels, G, others, ("queries", "the gallery"))
-    own, theirs = np.split(np.unique(np.concatenate([labels, others]), return_inverse=True)[1], [len(labels)])
-    possible = tuple(rank for rank in RANKS if rank < len(G) - alone)
-    kept = np.flatnonzero(np.bincount(theirs, minlength=int(own.max()) + 1)[own] > alone)
-    if not len(kept):
-        raise DataError("no query has a gallery row of the same label; are the two label files of one kind?")
-    if len(kept) < len(labels):
-        warnings.warn(
-            f"{len(labels) - len(kept)} of {len(labels)} queries have no gallery row of the same label; "
-            "they are left out.",
-            DataWarning,
-            stacklevel=2,
-        )
-    Q, (G,) = unit_rows(np.asarray(queries, dtype=np.float64)), map(unit_rows, unless_collapsed(G))
-    earned, step = [], max(1, _BLOCK_NUMBERS // len(G))
-    for start in range(0, len(kept), step):
-        rows = kept[start : start + step]
+    queries = finite(queries, "queries")
+    has_gallery = gallery is not None
+    if has_gallery != (gallery_labels is not None):
+        raise ParameterError("`gallery` and `gallery_labels` go together: give both, or neither.")
+    if gallery is None or gallery_labels is None:
+        gallery = queries
+        gallery_labels = query_labels
+    else:
+        gallery = finite(gallery, "gallery rows")
+    query_codes, gallery_codes = _codes(queries, query_labels, gallery, gallery_labels)
+    scored = _with_relevant_row(query_codes, gallery_codes, has_gallery=has_gallery)
+    ranks = tuple(rank for rank in RANKS if rank < len(gallery) - (not has_gallery))
+    tolerance = tie_tolerance(queries.shape[1])
+    earned = []
+    for rows, S in _similarities(queries, gallery, scored, has_gallery=has_gallery):
+        order = np.argsort(-S, axis=1, kind="stable")[:, : len(gallery) - (not has_gallery)]
+        is_relevant = query_codes[rows, None] == gallery_codes[order]
+        earned.append(_earned(np.take_along_axis(S, order, 1), is_relevant, tolerance, ranks))
+    return _result(np.concatenate(earned), query_codes[scored], ranks)
+
+
+def _codes(
+    queries: np.ndarray, query_labels: np.ndarray, gallery: np.ndarray, gallery_labels: np.ndarray
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
+    """One number for each label, the same for queries and gallery."""
+    labels = check_sides(queries, query_labels, gallery, gallery_labels, ("queries", "the gallery"))
+    codes = np.unique(np.concatenate(labels), return_inverse=True)[1]
+    query_codes, gallery_codes = np.split(codes, [len(queries)])
+    return query_codes, gallery_codes
+
+
+def _similarities(
+    queries: Float[np.ndarray, "n p"],
+    gallery: Float[np.ndarray, "m p"],
+    scored: Int[np.ndarray, " k"],
+    *,
+    has_gallery: bool,
+) -> Iterator[tuple[Int[np.ndarray, " b"], Float[np.ndarray, "b m"]]]:
+    """Yield the cosines of some of the scored queries with the gallery, a block at a time."""
+    Q = unit_rows(queries)
+    (gallery,) = zeros_if_collapsed(gallery)
+    G = unit_rows(gallery)
+    step = max(1, _BLOCK_NUMBERS // len(G))
+    for start in range(0, len(scored), step):
+        rows = scored[start : start + step]
         S = Q[rows] @ G.T
-        if alone:
-            S[np.arange(len(rows)), rows] = -np.inf  # it goes last, and is cut off
-        order = np.argsort(-S, axis=1, kind="stable")[:, : len(G) - alone]
-        relevant = own[rows, None] == theirs[order]
-        earned.append(_earned(np.take_along_axis(S, order, 1), relevant, tie_tolerance(G.shape[1]), possible))
-    of_query = np.concatenate(earned)  # average precision, then the hit at each rank
-    units = [Units(values=values, clusters=own[kept]) for values in of_query.T]
-    found = [(float(one.values.mean()), *one.estimate().interval(fraction=True)) for one in units]
+        if not has_gallery:
+            S[np.arange(len(rows)), rows] = -np.inf  # the query itself goes last, and is cut off
+        yield rows, S
+
+
+def _with_relevant_row(
+    query_codes: Int[np.ndarray, " n"], gallery_codes: Int[np.ndarray, " m"], *, has_gallery: bool
+) -> Int[np.ndarray, " k"]:
+    """The queries that have a relevant row, besides themselves where they are the gallery."""
+    n_relevant = np.bincount(gallery_codes, minlength=int(query_codes.max()) + 1)[query_codes]
+    scored = np.flatnonzero(n_relevant > (not has_gallery))
+    if not len(scored):
+        raise DataError(
+            "no query has a gallery row of the same label; are the two label files of one kind?"
+        )
+    if len(scored) < len(query_codes):
+        warnings.warn(
+            f"{len(query_codes) - len(scored)} of {len(query_codes)} queries have no gallery row "
+            "of the same label; they are left out.",
+            DataWarning,
+            stacklevel=3,
+        )
+    return scored
+
+
+def _result(
+    earned: Float[np.ndarray, "n e"], query_codes: Int[np.ndarray, " n"], ranks: tuple[int, ...]
+) -> Retrieval:
+    """The means of what `_earned` gave, with intervals over the queries, by class."""
+    units = [Units(values=values, clusters=query_codes) for values in earned.T]
+    precision, *hits = [
+        (float(unit.values.mean()), *unit.estimate().interval(FRACTION)) for unit in units
+    ]
+    value, low, high = precision
     return Retrieval(
-        map=found[0][0], low=found[0][1], high=found[0][2], recall=dict(zip(possible, found[1:], strict=True)),
-        n=len(kept), units=units[0], hits=of_query[:, 1:],
-    )  # fmt: skip
+        map=value,
+        low=low,
+        high=high,
+        recall=dict(zip(ranks, hits, strict=True)),
+        n=len(earned),
+        units=units[0],
+        hits=earned[:, 1:],
+    )
+
+
+class _Ties(NamedTuple):
+    """The groups of tied rows of all queries, in one list."""
+
+    group: Int[np.ndarray, " rows"]  # of each row of each query
+    starts: Int[np.ndarray, " groups"]
+    sizes: Int[np.ndarray, " groups"]
+    n_relevant: Int[np.ndarray, " groups"]
+    n_before: Int[np.ndarray, " groups"]  # relevant rows of the query ahead of the group
 
 
 def _earned(
-    S: Float[np.ndarray, "b m"], relevant: Bool[np.ndarray, "b m"], tolerance: float, ranks: tuple[int, ...]
+    S: Float[np.ndarray, "b m"],
+    is_relevant: Bool[np.ndarray, "b m"],
+    tolerance: float,
+    ranks: tuple[int, ...],
 ) -> Float[np.ndarray, "b e"]:
-    """Average precision and hits of each query, similarities in falling order, tied rows in random order.
+    """Average precision of each query, then its hit at each rank, tied rows in random order.
 
-        AP = 1/R Σ over ranks t of P(relevant at t) · E[relevant up to t | relevant at t] / t.
+    Similarities are in falling order.
 
-    In a group of g tied rows, r of them relevant, after `before` relevant ones, position j (from 0) is relevant with
-    probability r/g, and then j (r - 1)/(g - 1) of those ahead of it in the group are expected to be relevant. With s
-    places of a rank left to the group, none of them is relevant with probability C(g - r, s)/C(g, s).
-    McSherry & Najork (2008), ECIR, Computing information retrieval performance measures efficiently in the presence of
-    tied scores.
+    References
+    ----------
+    McSherry & Najork (2008), ECIR, Computing information retrieval performance measures efficiently
+    in the presence of tied scores.
+    """
+    starts = np.flatnonzero(new_group(S, tolerance))
+    sizes = np.diff(starts, append=S.size)
+    n_up_to = np.cumsum(is_relevant, axis=1).ravel()
+    ties = _Ties(
+        group=np.repeat(np.arange(len(starts)), sizes),
+        starts=starts,
+        sizes=sizes,
+        n_relevant=np.add.reduceat(is_relevant.ravel(), starts, dtype=np.int64),
+        n_before=n_up_to[starts] - is_relevant.ravel()[starts],
+    )
+    first_rows = np.arange(0, S.size, S.shape[1])
+    hits = [_hits(ties, first_rows + rank - 1) for rank in ranks]
+    return np.stack([_average_precision(ties, is_relevant), *hits], axis=1)
+
+
+def _average_precision(
+    ties: _Ties, is_relevant: Bool[np.ndarray, "b m"]
+) -> Float[np.ndarray, " b"]:
+    """AP = 1/R Σ over ranks t of P(relevant at t) · E[relevant up to t | relevant at t] / t.
+
+    In a group of g tied rows, r of them relevant, position j (from 0) is relevant with probability
+    r/g, and then j (r - 1)/(g - 1) of those ahead of it in the group are expected to be relevant.
+    """
+    group = ties.group
+    g = ties.sizes
+    r = ties.n_relevant
+    rows = np.arange(is_relevant.size)
+    j = rows - ties.starts[group]
+    n_ahead = j * (r - 1)[group] / np.maximum(g - 1, 1)[group]
+    t = rows % is_relevant.shape[1] + 1
+    terms = (r / g)[group] * (ties.n_before[group] + 1 + n_ahead) / t
+    return terms.reshape(is_relevant.shape).sum(axis=1) / is_relevant.sum(axis=1)
+
+
+def _hits(ties: _Ties, last_rows: Int[np.ndarray, " b"]) -> Float[np.ndarray, " b"]:
+    """The probability of a relevant row up to the last row of a rank.
+
+    With s places of the rank left to the group in which it ends, none of the group's rows in them
+    is relevant with probability C(g - r, s) / C(g, s).
     """
     from scipy.special import comb
 
-    starts = np.flatnonzero(new_group(S, tolerance))  # of the groups of all queries, one after the other
-    size = np.diff(starts, append=S.size)
-    counted = np.cumsum(relevant, axis=1).ravel()
-    right = np.add.reduceat(relevant.ravel(), starts, dtype=np.int64)
-    before = counted[starts] - relevant.ravel()[starts]
-    group = np.repeat(np.arange(len(starts)), size)
-    ahead = (np.arange(S.size) - starts[group]) * (right - 1)[group] / np.maximum(size - 1, 1)[group]
-    terms = (right / size)[group] * (before[group] + 1 + ahead) / (np.arange(S.size) % S.shape[1] + 1)
-    earned = [terms.reshape(S.shape).sum(axis=1) / relevant.sum(axis=1)]
-    for rank in ranks:
-        last = np.arange(len(S)) * S.shape[1] + rank - 1
-        of = group[last]
-        places = last + 1 - starts[of]
-        earned.append(1 - (before[of] == 0) * comb(size[of] - right[of], places) / comb(size[of], places))
-    return np.stack(earned, axis=1)
+    group = ties.group[last_rows]
+    g = ties.sizes[group]
+    r = ties.n_relevant[group]
+    s = last_rows + 1 - ties.starts[group]
+    return 1 - (ties.n_before[group] == 0) * comb(g - r, s) / comb(g, s)

@@ -6,28 +6,28 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from glocal.data.rdm import check_rdms
 from glocal.errors import CollapseWarning, DataError, ParameterError
-from glocal.evaluation.intervals import Units
+from glocal.evaluation.intervals import CORRELATION, Units
 from glocal.results import PEOPLE, Score
-from glocal.similarity import joined, one_point, pair_tolerance, unit_rows
+from glocal.similarity import finite, one_point, pair_tolerance, snap_ties, unit_rows
 
 KERNELS = ("cosine", "correlation", "dot")
-_GROUPS = 50  # of more objects some are left out together: the error hardly changes
+_MAX_GROUPS = 50  # of more objects some are left out together: the error hardly changes
 
 
 @dataclass(frozen=True, kw_only=True)
 class RSA:
     """Agreement of one embedding with human dissimilarities.
 
-    `spearman` is the mean over people, NaN if the embedding is collapsed; `low` and `high` its 95 % interval over
-    objects and people; `ceiling` bounds what any model can reach, (lower, upper), None for a single RDM. `units` hold
-    what each person and object, or group of objects, contributes.
+    `spearman` is the mean over people, NaN if the embedding is collapsed; `low` and `high` its 95 %
+    interval over objects and people; `ceiling` bounds what any model can reach, (lower, upper),
+    None for a single RDM. `units` hold what each person and object, or group of objects,
+    contributes.
     """
 
     spearman: float
@@ -41,23 +41,31 @@ class RSA:
     @property
     def scores(self) -> tuple[Score, ...]:
         """The correlation, and the ceiling that people set."""
-        first = Score("rsa", f"spearman_{self.kernel}", self.spearman, self.low, self.high, self.n_objects)
-        names = zip(("lower", "upper"), self.ceiling or (), strict=False)
-        return first, *(Score("rsa", f"ceiling_{name}", v, n=self.n_objects, transform=PEOPLE) for name, v in names)
+        metric = f"spearman_{self.kernel}"
+        first = Score("rsa", metric, self.spearman, self.low, self.high, self.n_objects)
+        if self.ceiling is None:
+            return (first,)
+        bounds = zip(("ceiling_lower", "ceiling_upper"), self.ceiling, strict=True)
+        return first, *(
+            Score("rsa", name, value, n=self.n_objects, transform=PEOPLE) for name, value in bounds
+        )
 
 
-def rsa(Z: Float[np.ndarray, "n p"], rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "cosine") -> RSA:
+def rsa(
+    Z: Float[np.ndarray, "n p"], rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "cosine"
+) -> RSA:
     """Correlate the dissimilarities of an embedding with people's.
 
-    Pairs are the upper triangle; a pair of NaN is left out for that person. A correlation over pairs is not a mean over
-    independent items, since each object is in n - 1 pairs. The jackknife makes it one: with ρ the correlation with one
-    person and ρ(i) that without object i,
+    Pairs are the upper triangle; a pair of NaN is left out for that person. A correlation over
+    pairs is not a mean over independent items, since each object is in n - 1 pairs. The jackknife
+    makes it one: with ρ the correlation with one person and ρ(i) that without object i,
 
         u_i = ρ + (n - 1) (mean_j ρ(j) - ρ(i)),        mean_i u_i = ρ,
 
-    and the variance of the mean of the u_i is the jackknife's; with several people they are crossed with these
-    (`two_way_estimate`), and differences of two models are paired in them. Of more than 50 objects every 50th is left
-    out together. Where all objects are at (nearly) one point the correlation is NaN, with a CollapseWarning.
+    and the variance of the mean of the u_i is the jackknife's; with several people they are crossed
+    with these (`two_way_estimate`), and differences of two models are paired in them. Of more than
+    50 objects every 50th is left out together. Where all objects are at (nearly) one point the
+    correlation is NaN, with a CollapseWarning.
 
     Parameters
     ----------
@@ -71,52 +79,77 @@ def rsa(Z: Float[np.ndarray, "n p"], rdms: Float[np.ndarray, "*people n n"], *, 
     Raises
     ------
     DataError
-        RDMs that `check_rdms` refuses, or about another number of objects than Z has rows.
+        RDMs that `check_rdms` refuses, or about another number of objects than Z has rows; NaN or
+        infinity in Z.
 
     References
     ----------
-    Kriegeskorte, Mur & Bandettini (2008), Front. Syst. Neurosci. 2:4; Nili et al. (2014), PLoS Comput. Biol.
-    10:e1003553 (noise ceiling); Efron & Stein (1981), Ann. Stat. 9:586; Schütt et al. (2023), eLife 12:e82566 (objects
-    and people both vary).
+    Kriegeskorte, Mur & Bandettini (2008), Front. Syst. Neurosci. 2:4; Nili et al. (2014), PLoS
+    Comput. Biol. 10:e1003553 (noise ceiling); Efron & Stein (1981), Ann. Stat. 9:586; Schütt et al.
+    (2023), eLife 12:e82566 (objects and people both vary).
 
     Examples
     --------
     >>> Z = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [1.0, -2.0]])
     >>> rdm = np.abs(np.subtract.outer(np.arange(4.0), np.arange(4.0)))
-    >>> found = rsa(Z, rdm)
-    >>> round(found.spearman, 3), found.ceiling
+    >>> agreement = rsa(Z, rdm)
+    >>> round(agreement.spearman, 3), agreement.ceiling
     (0.939, None)
     """
+    Z = finite(Z)
     rdms = check_rdms(np.asarray(rdms))
     people, n, _ = rdms.shape
     if len(Z) != n:
-        raise DataError(f"the RDM is about {n} objects but there are {len(Z)} rows of features; they must be the same.")
-    first, second = np.triu_indices(n, 1)
-    human, model = rdms[:, first, second], model_rdm(Z, kernel)
-    told: dict[str, Any] = {"kernel": kernel, "n_objects": n, "ceiling": noise_ceiling(human) if people > 1 else None}
-    if model.max() == model.min() or one_point(np.asarray(Z, dtype=np.float64)):
+        raise DataError(
+            f"the RDM is about {n} objects but there are {len(Z)} rows of features; they must be "
+            "the same."
+        )
+    human = rdms[:, *np.triu_indices(n, 1)]  # (people, pairs)
+    model = model_rdm(Z, kernel)
+    ceiling = noise_ceiling(human) if people > 1 else None
+    if model.max() == model.min() or one_point(Z):
         warnings.warn(
-            "collapse: all objects are at one point, so that no pair is more alike than another and RSA is undefined.",
+            "collapse: all objects are at one point, so that no pair is more alike than another "
+            "and RSA is undefined.",
             CollapseWarning,
             stacklevel=2,
         )
-        return RSA(spearman=np.nan, low=None, high=None, units=None, **told)
-    groups = min(n, _GROUPS)
-    values = np.empty((people, groups))
-    for person, one in enumerate(human):
-        whole, *without = spearman(model, one, ((first % groups != g) & (second % groups != g) for g in range(groups)))
-        left = np.where(np.isnan(without), whole, without)  # what is left of very few objects may not vary
-        values[person] = whole + (groups - 1) * (left.mean() - left)
-    units = Units(values=values)
-    found = units.estimate()
-    low, high = found.interval()
-    return RSA(spearman=found.mean, low=low, high=high, units=units, **told)
+        units = low = high = None
+        correlation = np.nan
+    else:
+        units = Units(values=np.stack([_jackknife(model, rdm, n) for rdm in human]))
+        estimate = units.estimate()
+        correlation = estimate.mean
+        low, high = estimate.interval(CORRELATION)
+    return RSA(
+        spearman=correlation,
+        low=low,
+        high=high,
+        ceiling=ceiling,
+        kernel=kernel,
+        n_objects=n,
+        units=units,
+    )
+
+
+def _jackknife(
+    model: Float[np.ndarray, " pairs"], human: Float[np.ndarray, " pairs"], n: int
+) -> Float[np.ndarray, " groups"]:
+    """u_i of each object, or group of objects, for one person."""
+    groups = min(n, _MAX_GROUPS)
+    first, second = np.triu_indices(n, 1)
+    remaining = ((first % groups != g) & (second % groups != g) for g in range(groups))
+    correlation, *without = spearman_of_parts(model, human, remaining)
+    # what remains of very few objects may not vary
+    without = np.where(np.isnan(without), correlation, without)
+    return correlation + (groups - 1) * (without.mean() - without)
 
 
 def model_rdm(Z: Float[np.ndarray, "n p"], kernel: str = "cosine") -> Float[np.ndarray, " pairs"]:
-    """1 - similarity of every pair of rows: the upper triangle, row by row, as scipy's `squareform` takes it.
+    """1 - similarity of every pair of rows.
 
-    The similarity is the cosine, the Pearson correlation across the dimensions, or the dot product. Entries that differ
+    It is the upper triangle, row by row, as scipy's `squareform` takes it. The similarity is the
+    cosine, the Pearson correlation across the dimensions, or the dot product. Entries that differ
     by no more than rounding are made equal.
 
     Examples
@@ -125,44 +158,62 @@ def model_rdm(Z: Float[np.ndarray, "n p"], kernel: str = "cosine") -> Float[np.n
     [1.0, 0.0, 1.0]
     """
     if kernel not in KERNELS:
-        raise ParameterError(f"kernel is {kernel!r}; allowed are {', '.join(KERNELS)}.")
-    Z = np.asarray(Z, dtype=np.float64)
+        raise ParameterError(f"`kernel` is {kernel!r}; allowed are {', '.join(KERNELS)}.")
+    Z = finite(Z)
     tolerance = pair_tolerance(Z, "dot" if kernel == "dot" else "cosine")
-    Z = Z - Z.mean(axis=1, keepdims=True) if kernel == "correlation" else Z
+    if kernel == "correlation":
+        Z = Z - Z.mean(axis=1, keepdims=True)
     rows = Z if kernel == "dot" else unit_rows(Z)
-    return joined((1 - rows @ rows.T)[np.triu_indices(len(Z), 1)], tolerance)
+    return snap_ties((1 - rows @ rows.T)[np.triu_indices(len(Z), 1)], tolerance)
 
 
-def spearman(
-    x: Float[np.ndarray, " k"], y: Float[np.ndarray, " k"], parts: Iterable[Bool[np.ndarray, " k"]] = ()
+def spearman(x: Float[np.ndarray, " k"], y: Float[np.ndarray, " k"]) -> float:
+    """Spearman's correlation over the pairs that are known in both; NaN where one does not vary."""
+    return float(spearman_of_parts(x, y)[0])
+
+
+def spearman_of_parts(
+    x: Float[np.ndarray, " k"],
+    y: Float[np.ndarray, " k"],
+    parts: Iterable[Bool[np.ndarray, " k"]] = (),
 ) -> Float[np.ndarray, " parts"]:
-    """Spearman's correlation where both are known, then that of each part of them; NaN where one does not vary.
+    """Spearman's correlation over all pairs, then over each part of them.
 
-    scipy would sort anew for each part, a minute and a half a person for 1,854 objects. Here values are sorted once:
-    in a part the mean rank of equal values is counted.
+    scipy would sort anew for each part, a minute and a half a person for 1,854 objects. Here values
+    are sorted once: in a part the mean rank of equal values is counted.
     """
-    known, found = ~np.isnan(x) & ~np.isnan(y), []
-    places = np.stack([np.unique(values[known], return_inverse=True)[1] for values in (x, y)])
+    is_known = ~np.isnan(x) & ~np.isnan(y)
+    levels = [np.unique(values[is_known], return_inverse=True)[1] for values in (x, y)]
+    correlations = []
     for part in chain([np.ones(len(x), dtype=bool)], parts):
-        inside = places[:, part[known]]
-        varied = inside.size > 0 and np.ptp(inside, axis=1).all()
-        counts = [np.bincount(place) for place in inside]
-        ranks = [(np.cumsum(n) - (n - 1) / 2)[place] for n, place in zip(counts, inside, strict=True)]
-        found.append(np.corrcoef(ranks)[0, 1] if varied else np.nan)
-    return np.array(found)
+        inside = [level[part[is_known]] for level in levels]
+        varies = all(level.size and np.ptp(level) for level in inside)
+        ranks = [_mean_ranks(level) for level in inside]
+        correlations.append(np.corrcoef(ranks)[0, 1] if varies else np.nan)
+    return np.array(correlations)
+
+
+def _mean_ranks(levels: Int[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+    """The rank of each value, from 1, the mean rank of equal values; levels number the values."""
+    counts = np.bincount(levels)
+    return (np.cumsum(counts) - (counts - 1) / 2)[levels]
 
 
 def noise_ceiling(human: Float[np.ndarray, "people pairs"]) -> tuple[float, float]:
-    """The mean correlation of each person with the mean of the others' ranks (lower), and of all people's (upper).
+    """The lower and the upper bound of what a model can reach; Nili et al. (2014).
 
-    The lower bound is cautious, the upper one optimistic; NaN pairs are left out. Nili et al. (2014).
+    They are the mean correlation of each person with the mean of the others' ranks, which is
+    cautious, and with that of all people's, which is optimistic. NaN pairs are left out.
     """
     from scipy.stats import rankdata
 
     ranks = rankdata(human, axis=1, nan_policy="omit")
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)  # pairs that no other person has
-        others = [np.nanmean(np.delete(ranks, person, axis=0), axis=0) for person in range(len(human))]
-        lower = [spearman(*pair) for pair in zip(others, human, strict=True)]
-        upper = [spearman(np.nanmean(ranks, axis=0), one) for one in human]
+        # of pairs that no other person has
+        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+        lower = []
+        for person, rdm in enumerate(human):
+            others = np.delete(ranks, person, axis=0)
+            lower.append(spearman(np.nanmean(others, axis=0), rdm))
+        upper = [spearman(np.nanmean(ranks, axis=0), rdm) for rdm in human]
         return float(np.nanmean(lower)), float(np.nanmean(upper))

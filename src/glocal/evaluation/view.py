@@ -1,4 +1,4 @@
-"""What people look at: a map of the objects and each one's neighbours in one embedding, in a small file."""
+"""A view of one embedding in a small file: a map of the objects, and the neighbours of each."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from jaxtyping import Float, Int
 from glocal.evaluation.structure import neighbours
 from glocal.files import PathLike, read_npz, reading, write_npz
 from glocal.results import to_json
-from glocal.similarity import collapsed, one_point, unit_rows
+from glocal.similarity import is_collapsed, one_point, unit_rows
 
-_K = 10
+_NEIGHBOURS = 10
 _FIX = "Delete it and run again what wrote it."
 
 
@@ -23,8 +23,9 @@ _FIX = "Delete it and run again what wrote it."
 class View:
     """One embedding of n objects, to be looked at beside a baseline.
 
-    `positions` are the map of `object_map`, float32; `neighbours` the rows nearest by cosine, nearest first; `meta`
-    has the network, the arm, whether it is collapsed, and notes that the page is to say.
+    `positions` are the map of `object_map`, float32; `neighbours` the rows nearest by cosine,
+    nearest first; `meta` has the network, the arm, whether it is collapsed, and notes that the page
+    must show.
     """
 
     names: tuple[str, ...]
@@ -42,40 +43,56 @@ def object_view(
     baseline: View | None = None,
     meta: Mapping[str, Any] | None = None,
 ) -> View:
-    """Map and ten nearest neighbours of one embedding; the map is turned to fit that of the `baseline`.
+    """Map and ten nearest neighbours of one embedding.
+
+    The map is turned to fit that of the `baseline`.
 
     >>> view = object_view(np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), ["cat", "dog", "car"])
     >>> [view.names[i] for i in view.neighbours[0]]
     ['dog', 'car']
     """
-    positions = object_map(Z, None if baseline is None else baseline.positions.astype(np.float64))
+    onto = None if baseline is None else baseline.positions.astype(np.float64)
     return View(
-        names=tuple(names), categories=None if categories is None else tuple(categories),
-        positions=positions.astype(np.float32), neighbours=neighbours(Z, min(_K, len(Z) - 1)),
-        meta={**(meta or {}), "collapsed": collapsed(Z)},
-    )  # fmt: skip
+        names=tuple(names),
+        categories=None if categories is None else tuple(categories),
+        positions=object_map(Z, onto).astype(np.float32),
+        neighbours=neighbours(Z, min(_NEIGHBOURS, len(Z) - 1)),
+        meta={**(meta or {}), "collapsed": is_collapsed(Z)},
+    )
 
 
-def object_map(Z: Float[np.ndarray, "n p"], onto: Float[np.ndarray, "n 2"] | None = None) -> Float[np.ndarray, "n 2"]:
-    """The two leading principal axes of the rows scaled to length 1, root mean square distance 1 from the middle.
+def object_map(
+    Z: Float[np.ndarray, "n p"], onto: Float[np.ndarray, "n 2"] | None = None
+) -> Float[np.ndarray, "n 2"]:
+    """The rows of length 1 on their two leading principal axes.
 
-    The map is rotated and mirrored so that it fits the map `onto` best (orthogonal Procrustes).
+    The root mean square distance from the middle is 1. The map is rotated and mirrored so that it
+    fits the map `onto` best (orthogonal Procrustes).
     """
     from scipy.linalg import orthogonal_procrustes
     from sklearn.decomposition import PCA
 
-    rows, found = unit_rows(np.asarray(Z, dtype=np.float64)), np.zeros((len(Z), 2))
+    rows = unit_rows(np.asarray(Z, dtype=np.float64))
+    positions = np.zeros((len(Z), 2))
     if not one_point(rows):
         axes = min(2, *rows.shape)
-        found[:, :axes] = PCA(axes, random_state=0).fit_transform(rows)
-        found /= np.sqrt(np.square(found).sum(axis=1).mean())
-    return found if onto is None else found @ orthogonal_procrustes(found, onto)[0]
+        positions[:, :axes] = PCA(axes, random_state=0).fit_transform(rows)
+        positions /= np.sqrt(np.square(positions).sum(axis=1).mean())
+    if onto is None:
+        return positions
+    rotation, _ = orthogonal_procrustes(positions, onto)
+    return positions @ rotation
 
 
 def save_view(view: View, path: PathLike) -> None:
     """Write a view atomically: compressed ``.npz`` without pickles."""
-    text = np.array(to_json({"names": view.names, "categories": view.categories, "meta": view.meta}))
-    write_npz(path, {"text": text, "map": view.positions, "neighbours": view.neighbours.astype(np.uint32)})
+    text = to_json({"names": view.names, "categories": view.categories, "meta": view.meta})
+    arrays = {
+        "text": np.array(text),
+        "map": view.positions,
+        "neighbours": view.neighbours.astype(np.uint32),
+    }
+    write_npz(path, arrays)
 
 
 def load_view(path: PathLike) -> View:
@@ -83,7 +100,11 @@ def load_view(path: PathLike) -> View:
     arrays = read_npz(path, what="view", fix=_FIX, required=("text", "map", "neighbours"))
     with reading(path, "view", _FIX):
         text = json.loads(str(arrays["text"]))
+        categories = text["categories"]
         return View(
-            names=tuple(text["names"]), categories=None if text["categories"] is None else tuple(text["categories"]),
-            positions=arrays["map"], neighbours=arrays["neighbours"].astype(np.int64), meta=text["meta"],
-        )  # fmt: skip
+            names=tuple(text["names"]),
+            categories=None if categories is None else tuple(categories),
+            positions=arrays["map"],
+            neighbours=arrays["neighbours"].astype(np.int64),
+            meta=text["meta"],
+        )

@@ -14,7 +14,7 @@ from glocal.evaluation.view import View
 from glocal.report.front import front_points
 from glocal.report.runs import Run
 from glocal.results import PEOPLE
-from glocal.suite.run import main_rows
+from glocal.suite.table import main_rows
 
 if TYPE_CHECKING:
     import altair as alt

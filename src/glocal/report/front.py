@@ -10,8 +10,7 @@ import numpy as np
 from glocal.errors import ParameterError
 from glocal.report.runs import Run
 from glocal.results import DIFFERENCE
-from glocal.suite.run import differences, main_rows
-from glocal.sweep import choose, pareto_front
+from glocal.suite.table import differences, main_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +29,8 @@ def front_points(run: Run) -> pd.DataFrame:
     …_high of both (one standard error over folds, or the 95 % interval), strong (no other of its method is better in
     both), chosen.
     """
+    from glocal.sweep import pareto_front  # it loads the solver, which no other part of a report needs
+
     points = _of_suite(run.rows) if run.means is None else _of_sweep(run.means)
     strong = [
         label
@@ -97,6 +98,8 @@ def _of_suite(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _taken(run: Run, line: pd.DataFrame) -> Any:
     """The label of the point that stands for a method."""
+    from glocal.sweep import choose
+
     if line["chosen"].any() or len(line) == 1:
         return line["chosen"].idxmax()
     try:

@@ -8,8 +8,9 @@ import importlib.resources
 import io
 import re
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glocal._version import __version__
 from glocal.errors import needed
@@ -18,7 +19,10 @@ from glocal.report.charts import charts_of
 from glocal.report.front import MARGIN, direction, summary, warnings_of
 from glocal.report.runs import Run
 from glocal.results import to_json
-from glocal.suite.run import cell, main_rows, score_table
+from glocal.suite.table import cell, main_rows, score_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _DOTS = 200  # an inch
 
@@ -68,27 +72,33 @@ def save_figure(chart: Any, out: PathLike) -> None:
 
 def save_figures(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     """Write every chart of runs as ``NAME.png`` and ``NAME.pdf``; the files."""
-    written = []
+    written: list[Path] = []
     for run in runs:
         for name, chart in charts_of(run, {}).items():
             figure = chart if name.startswith("objects") else chart.properties(width=440)
             for kind in ("png", "pdf"):
-                written.append(_file(folder, name, kind, run, runs))
+                written.append(_new_file(folder, name, kind, run, runs, written))
                 save_figure(figure, written[-1])
     return written
 
 
 def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     """Write the tables of runs, ``methods`` and ``scores``, as ``NAME.csv`` and ``NAME.tex``; the files."""
-    written = []
+    written: list[Path] = []
     for run in runs:
         for name, table in (("methods", summary(run)), ("scores", score_table(run.rows))):
             if len(table):
-                latex: str = table.style.format(escape="latex").hide().to_latex(hrules=True)
-                for kind, text in (("csv", table.to_csv(index=False)), ("tex", latex)):
-                    written.append(_file(folder, name, kind, run, runs))
+                for kind, text in (("csv", table.to_csv(index=False)), ("tex", _latex(table))):
+                    written.append(_new_file(folder, name, kind, run, runs, written))
                     write_text(written[-1], text)
     return written
+
+
+def _latex(table: pd.DataFrame) -> str:
+    """A table of LaTeX, the characters that are special to it escaped in cells and in the head."""
+    style = table.style.format(escape="latex").format_index(escape="latex", axis="columns")
+    latex: str = style.hide().to_latex(hrules=True)
+    return latex
 
 
 def script_json(value: Any) -> str:
@@ -118,7 +128,7 @@ def _section(number: int, run: Run, charts: dict[str, dict[str, Any]], pictures:
         "name": run.name, "baseline": run.baseline, "warnings": warnings_of(run), "charts": kinds,
         "methods": {"head": list(table), "rows": table.to_numpy().tolist()}, "chosen": run.choice.get("reason"),
         "error": "one standard error over folds" if run.means is not None else "the 95 % interval",
-        "simulated": bool((run.rows["metric"] == "ceiling_people").any()), "scores": _scores(run),
+        "simulated": run.is_simulated, "scores": _scores(run),
         "provenance": [(key, v if isinstance(v, str) else to_json(v)[:2000]) for key, v in record.items()],
     }  # fmt: skip
 
@@ -148,7 +158,10 @@ def _asset(name: str) -> str:
     return (importlib.resources.files("glocal.report") / name).read_text(encoding="utf-8")
 
 
-def _file(folder: PathLike, name: str, kind: str, run: Run, runs: Sequence[Run]) -> Path:
-    """Where a figure or table goes, of several runs under a name with that of its folder."""
+def _new_file(folder: PathLike, name: str, kind: str, run: Run, runs: Sequence[Run], written: list[Path]) -> Path:
+    """Where a figure or table goes, of several runs under a name with that of the run; none is written twice."""
     stem = re.sub(r"[^\w.-]+", "-", name if len(runs) == 1 else f"{name}-{run.name}")[:80]
-    return make_folder(folder) / f"{stem}.{kind}"
+    names = chain([stem], (f"{stem}-{number}" for number in count(2)))
+    taken = {file.name.lower() for file in written}  # some file systems take upper and lower case for the same
+    free = next(name for name in names if f"{name}.{kind}".lower() not in taken)
+    return make_folder(folder) / f"{free}.{kind}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import unicodedata
 import warnings
@@ -16,7 +17,7 @@ from glocal.errors import DataError, DataWarning, FileError
 from glocal.evaluation.view import View, load_view
 from glocal.files import PathLike, read_object, reading
 from glocal.results import read_rows, read_scores
-from glocal.suite.run import score_frame
+from glocal.suite.table import score_frame
 from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:
@@ -29,12 +30,13 @@ _SIDE = 64  # pixels of the longer side of a picture
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """The folder of a suite or of a sweep.
+    """The folder of a suite or of a sweep; `name` tells it from the others of a report.
 
     `rows` are scores, one column a field of `glocal.results.Score`, maybe none; `record` is ``suite.json`` or
     ``sweep.json``, `fits` the records of fits by their names, `views` those of each network by arm, the baseline first.
     Of a sweep `points` has a row for each fold and setting, `means` one for each setting, the original features among
-    them (None while it is unfinished), and `choice` the rule, its reason and the chosen setting.
+    them (None while it is unfinished), and `choice` the rule, its reason and the chosen setting. `is_simulated` says
+    that its plan, or that of the suite in whose folder it lies, is of simulated data.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Run:
     choice: dict[str, Any] = field(default_factory=dict)
     fits: dict[str, dict[str, Any]] = field(default_factory=dict)
     views: dict[str, dict[str, View]] = field(default_factory=dict)
+    is_simulated: bool = False
 
     @property
     def baseline(self) -> str:
@@ -73,14 +76,34 @@ def load_runs(folders: PathLike | Sequence[PathLike]) -> list[Run]:
                 "that glocal suite --out or glocal sweep --out wrote."
             )
         found += runs
-    return [_load(path) for path in dict.fromkeys(found)]
+    paths = [*dict.fromkeys(path.resolve() for path in found)]
+    return [_load(path, name) for path, name in zip(paths, _names(paths), strict=True)]
 
 
-def _load(path: Path) -> Run:
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The last parts of each path, as many as tell it from the others: ``sweep``, or ``mine/sweep``."""
+    names = []
+    for path in paths:
+        suffixes = [path.parts[-length:] for length in range(1, len(path.parts) + 1)]
+        others = [other for other in paths if other != path]
+        alone = [suffix for suffix in suffixes if not any(other.parts[-len(suffix) :] == suffix for other in others)]
+        names.append("/".join(alone[0]))
+    return names
+
+
+def _load(path: Path, name: str) -> Run:
     rows = score_frame(read_scores(path / _ROWS) if (path / _ROWS).is_file() else [])
     more = _sweep(path) if (path / _POINTS).is_file() else _suite(path) if (path / "suite.json").is_file() else {}
-    run = Run(path.resolve().name, rows, **more)
+    run = Run(name, rows, is_simulated=_is_simulated(path) or _is_simulated(path.parent), **more)
     return replace(run, views=_views(path, run))
+
+
+def _is_simulated(folder: Path) -> bool:
+    """Whether a folder is that of a suite of simulated data."""
+    plan = None
+    with contextlib.suppress(FileError):  # a folder of something else may hold anything under this name
+        plan = read_object(folder / "suite.json", what="run").get("plan")
+    return isinstance(plan, dict) and bool(plan.get("simulated"))
 
 
 def _sweep(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from glocal.data.features import Features
 from glocal.data.world import World, simulated_world
 from glocal.evaluation.agreement import odd_one_out
 from glocal.files import PathLike, make_folder, write_npy, write_text
-from glocal.results import PEOPLE, to_json
+from glocal.results import PEOPLE, write_rows
 from glocal.suite.plan import Plan
 from glocal.suite.run import Progress, SuiteResult, run_suite
 from glocal.sweep.run import sweep
@@ -49,7 +49,7 @@ def run_demo(out: PathLike, progress: Progress | None = None) -> SuiteResult:
         found.scores[0], metric="ceiling_people", transform=PEOPLE, value=people.value, low=people.low, high=people.high
     )
     result = replace(found, scores=(*found.scores, ceiling))
-    _write(folder / "rows.jsonl", (to_json(score.row()) for score in result.scores))
+    write_rows(folder / "rows.jsonl", (score.row() for score in result.scores))
     local = Features(world.local.matrix[_PARTS["local"]], None, "world/local.npy")
     sweep(
         FitData(world.objects, world.answers, local), GRID, out=folder / "sweep", resume=True,

@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PrivateAttr, SerializeAsAny, model_validator
 
-from glocal.aligner.arm import Arm
-from glocal.aligner.keep import Keep
-from glocal.errors import ParameterError
+from glocal.errors import FileError, ParameterError
 from glocal.files import PathLike, read_object
 from glocal.results import PEOPLE
-from glocal.suite.sources import MaybeFile, Network, Shared, Sources
+from glocal.suite.arms import SuiteArm, suite_arm
+from glocal.suite.sources import Network, Shared, Sources
 from glocal.suite.tasks import OddOneOutTask, Task, task
-
-
-class OtherArm(Keep):
-    """An arm without a method; the features as they are, if it has no key.
-
-    It may `keep` a share of the neighbours (see `glocal.aligner.fit`), be a `transform` that was fitted elsewhere (a
-    file, or a name that `LinearTransform.from_pretrained` takes), or a `baseline` (see `glocal.transform.rows`).
-    """
-
-    transform: MaybeFile = None
-    baseline: Literal["centred", "pca"] | None = None
-
-    @model_validator(mode="after")
-    def _of_one_kind(self) -> OtherArm:
-        if len(self.model_fields_set) > 1:
-            raise ParameterError(f"an arm is made by one of {', '.join(type(self).model_fields)}.")
-        return self
-
-
-def _arm(table: Any) -> Any:
-    """The arm of a table, by its keys."""
-    if not isinstance(table, Mapping):
-        return table
-    return OtherArm(**table) if not table or table.keys() & OtherArm.model_fields else Arm(**table)
-
 
 # names of files too: no character of these is special to a shell, a spreadsheet or Markdown
 Name = Annotated[str, Field(pattern=r"^\w[\w .+-]*$", max_length=80)]
-AnyArm = Annotated[Arm | OtherArm, BeforeValidator(_arm)]
 
 
 class Plan(Shared):
@@ -51,13 +26,16 @@ class Plan(Shared):
 
     Arms are fitted on the answers whose objects lie outside fold 0 of `folds`; a task of kind ``odd-one-out`` without
     answers of its own is scored on those whose objects lie inside. `baseline` is the arm that the others are compared
-    with; in a file the first one, if none is named.
+    with; in a file the first one, if none is named. `simulated` says that the data are, and a report repeats it.
     """
 
     networks: dict[Name, Network] = Field(min_length=1)
-    arms: dict[Name, AnyArm] = Field(min_length=1)
+    arms: dict[Name, Annotated[SerializeAsAny[SuiteArm], BeforeValidator(suite_arm)]] = Field(
+        min_length=1
+    )
     tasks: dict[Name, Annotated[SerializeAsAny[Task], BeforeValidator(task)]] = Field(min_length=1)
     baseline: str
+    simulated: bool = False
     _root: Path = PrivateAttr(Path())
 
     @classmethod
@@ -88,34 +66,74 @@ class Plan(Shared):
         """The data of a network."""
         return Sources(self, self.networks[network], network, self._root)
 
+    def check_files(self) -> None:
+        """Raise a FileError for the first file of the suite that does not exist.
+
+        Otherwise hours of fits might pass before the last task misses its file. Transforms, which may be names, are
+        checked by their arms.
+        """
+        tasks = ((f"task {name}", path) for name, path in self._task_files())
+        for user, path in chain(self._common_files(), tasks):
+            if not os.path.exists(path):
+                raise FileError(
+                    f"{user} needs {path}, which does not exist. Paths are relative to the folder of the suite file, "
+                    "unless `root` names another."
+                )
+
     def present(self) -> tuple[Plan, dict[str, Path]]:
         """The plan without the tasks of which a network lacks a file, and the first such file of each.
 
         A ParameterError where no task is left.
         """
         missing: dict[str, Path] = {}
-        for sources in map(self.sources, self.networks):
-            for name, one in self.tasks.items():
-                for path in map(sources.path, one.files):
-                    if not path.exists():
-                        missing.setdefault(name, path)
+        for user, path in self._task_files():
+            if not os.path.exists(path):
+                missing.setdefault(user, path)
         if len(missing) == len(self.tasks):
-            raise ParameterError(f"no task of the suite has its files; {next(iter(missing.values()))} is missing.")
-        left = {name: one for name, one in self.tasks.items() if name not in missing}
-        return self.model_copy(update={"tasks": left}), missing
+            first = next(iter(missing.values()))
+            raise ParameterError(f"no task of the suite has its files; {first} is missing.")
+        remaining = {name: value for name, value in self.tasks.items() if name not in missing}
+        return self.model_copy(update={"tasks": remaining}), missing
+
+    def _common_files(self) -> Iterator[tuple[str, Path]]:
+        """What needs each file that is not a task's, and where the file lies, for each network."""
+        for network in self.networks:
+            sources = self.sources(network)
+            files = {name: getattr(self, name) for name in ("answers", "object_ids", "categories")}
+            files[f"network {network}"] = sources.network.features
+            for name, arm in self.arms.items():
+                files[f"arm {name}"] = arm.local_file(sources.network)
+            for user, file in files.items():
+                if file is not None:
+                    yield user, sources.path(file)
+
+    def _task_files(self) -> Iterator[tuple[str, Path]]:
+        """Each task with each of its files, for each network."""
+        for sources in map(self.sources, self.networks):
+            for name, value in self.tasks.items():
+                for file in value.files:
+                    yield name, sources.path(file)
 
     @model_validator(mode="after")
-    def _fit_each_other(self) -> Plan:
+    def _check_together(self) -> Plan:
         if PEOPLE in self.arms:
-            raise ParameterError(f"{PEOPLE} stands for people themselves in the rows of a suite; rename the arm.")
-        fitted = [name for name, arm in self.arms.items() if isinstance(arm, Arm) or arm.keep is not None]
-        held_out = [name for name, one in self.tasks.items() if isinstance(one, OddOneOutTask) and not one.answers]
-        if self.answers is None and (needs := [*fitted, *held_out]):
-            raise ParameterError(f"{needs[0]} needs answers = a file, and there is none.")
+            raise ParameterError(
+                f"{PEOPLE} stands for people themselves in the rows of a suite; rename the arm."
+            )
+        needs_answers = [name for name, arm in self.arms.items() if arm.needs_answers]
+        needs_answers += [
+            name
+            for name, value in self.tasks.items()
+            if isinstance(value, OddOneOutTask) and value.answers is None
+        ]
+        if self.answers is None and needs_answers:
+            raise ParameterError(f"{needs_answers[0]} needs answers = a file, and there is none.")
         if self.baseline not in self.arms:
             raise ParameterError(f"baseline is {self.baseline!r}; it must be one of the arms.")
-        local = [name for name, arm in self.arms.items() if isinstance(arm, Arm) and arm.local]
+        needs_local = [name for name, arm in self.arms.items() if arm.needs_local]
         lacking = [name for name, network in self.networks.items() if network.local is None]
-        if local and lacking:
-            raise ParameterError(f"arm {local[0]} needs local images, and network {lacking[0]} has none.")
+        if needs_local and lacking:
+            raise ParameterError(
+                f"arm {needs_local[0]} needs local images, and network {lacking[0]} has none."
+            )
         return self

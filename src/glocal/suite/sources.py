@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import warnings
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, Strict
 
+from glocal._version import __version__
 from glocal.aligner import FitData
 from glocal.data.answers import Answers
 from glocal.data.features import NAMES_FILE, Features, Standardization, object_name
-from glocal.data.join import join
+from glocal.data.join import Joined, join
 from glocal.data.labels import OTHER, load_categories, load_labels
+from glocal.errors import DataWarning
 from glocal.files import file_sha256, read_lines
 from glocal.options import Options
+from glocal.results import to_json
 from glocal.transform import LinearTransform, check_rows
 
 File = Annotated[Path, Strict(False)]
@@ -53,32 +58,70 @@ class Sources:
     """The data of one network; `read` loads the features of a path, and `hashed` is what `hashes` has seen."""
 
     def __init__(
-        self, shared: Shared, network: Network, name: str = "{network}", root: Path = Path(),
+        self,
+        shared: Shared,
+        network: Network,
+        name: str = "{network}",
+        root: Path = Path(),
         read: Callable[[Path], Features] = Features.load,
-    ) -> None:  # fmt: skip
-        self.shared, self.network, self.name, self.root, self._read = shared, network, name, root, read
-        self._loaded: dict[Path, Features] = {}
+    ) -> None:
+        self.shared = shared
+        self.network = network
+        self.name = name
+        self.root = root
         self.hashed: dict[str, str] = {}
+        self._read = read
+        self._features: dict[Path, Features] = {}
+        self._joined: dict[Path, Joined] = {}
+        self._transforms: dict[str, LinearTransform] = {}
 
-    def path(self, file: Path) -> Path:
+    def text(self, file: Path | str) -> str:
+        """The path of a file as the suite has it, with the name of the network in its place."""
+        return str(file).replace("{network}", self.name)
+
+    def path(self, file: Path | str) -> Path:
         """Where a file lies."""
-        return self.root / str(file).replace("{network}", self.name)
+        return self.root / self.text(file)
 
     def features(self, file: Path) -> Features:
         """The features of a file."""
         path = self.path(file)
         same = path.resolve()
-        if same not in self._loaded:
-            self._loaded[same] = self._read(path)
-        return self._loaded[same]
+        if same not in self._features:
+            self._features[same] = self._read(path)
+        return self._features[same]
 
     def labels(self, file: Path, features: Features) -> np.ndarray:
         """The labels of features."""
         return load_labels(self.path(file), len(features))
 
+    def joined(self, file: Path) -> Joined:
+        """The answers of a file, as rows of the objects; a DataWarning counts those without features."""
+        if file not in self._joined:
+            answers = Answers.load(self.path(file), kind=self.shared.kind)
+            joined = join(self.objects, answers, self.object_ids)
+            if joined.n_dropped:
+                warnings.warn(
+                    f"{joined.n_dropped} of {len(answers)} answers of {self.text(file)} name an object without "
+                    f"features of {self.name}; they are left out.",
+                    DataWarning,
+                    stacklevel=2,
+                )
+            self._joined[file] = joined
+        return self._joined[file]
+
     def answers(self, file: Path) -> Answers:
-        """The answers of a file, as rows of the objects; those about objects without features are left out."""
-        return join(self.objects, Answers.load(self.path(file), kind=self.shared.kind), self.object_ids).answers
+        """The answers of a file about objects that have features, as rows of these."""
+        return self.joined(file).answers
+
+    def transform(self, name: str) -> LinearTransform:
+        """A transform of a file, or of a name that `LinearTransform.from_pretrained` takes."""
+        if name not in self._transforms:
+            path = self.path(name)
+            source = path if os.path.exists(path) else name
+            self.hashes(name)
+            self._transforms[name] = LinearTransform.from_pretrained(source)
+        return self._transforms[name]
 
     def embedding(self, transform: LinearTransform | None) -> Embed:
         """Features → standardized rows in float64, or what a transform makes of them."""
@@ -112,7 +155,9 @@ class Sources:
     def fold(self) -> tuple[FitData, Answers]:
         """What arms are fitted on, without local images, and the answers about the objects of fold 0, held out."""
         assert self.shared.answers is not None
-        data = FitData(self.objects, self.answers(self.shared.answers), seed=self.shared.seed)
+        joined = self.joined(self.shared.answers)
+        seed, dropped = self.shared.seed, joined.n_dropped
+        data = FitData(self.objects, joined.answers, seed=seed, n_dropped=dropped)
         return data.fold(0, self.shared.folds)[:2]
 
     @cached_property
@@ -125,7 +170,11 @@ class Sources:
         """A name for each object, to be shown."""
         ids, n = self.object_ids, len(self.objects)
         names = self.objects.names or (ids if ids is not None and len(ids) == n else None)
-        return tuple(f"object {row}" for row in range(n)) if names is None else tuple(map(object_name, names))
+        return (
+            tuple(f"object {row}" for row in range(n))
+            if names is None
+            else tuple(map(object_name, names))
+        )
 
     @cached_property
     def categories(self) -> tuple[str, ...] | None:
@@ -133,10 +182,22 @@ class Sources:
         if self.shared.categories is None:
             return None
         ids = self.object_ids or self.names
-        found = dict(zip(map(object_name, ids), load_categories(self.path(self.shared.categories), ids), strict=True))
+        found = dict(
+            zip(
+                map(object_name, ids),
+                load_categories(self.path(self.shared.categories), ids),
+                strict=True,
+            )
+        )
         return tuple(str(found.get(name, OTHER)) for name in self.names)
 
-    def hashes(self, *files: Path | None) -> dict[str, str]:
+    def key(self, *parts: Any) -> str:
+        """A hash of what a file is made from, with what all files of a suite depend on."""
+        shared = self.shared
+        text = to_json([__version__, shared.seed, shared.folds, shared.kind, *parts])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def hashes(self, *files: Path | str | None) -> dict[str, str]:
         """The SHA-256 of each file, and of the names beside it; of a folder those of its files."""
         found: dict[str, str] = {}
         for path in (self.path(file) for file in files if file is not None):

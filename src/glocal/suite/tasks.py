@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,7 +15,7 @@ from pydantic import Field, model_validator
 from glocal.data.features import Features
 from glocal.data.rdm import JoinedRDMs, join_rdms, load_index, load_rdms
 from glocal.data.sources import breeds_sides
-from glocal.errors import ParameterError
+from glocal.errors import DataWarning, ParameterError
 from glocal.evaluation.agreement import ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.few_shot import few_shot
@@ -25,6 +26,7 @@ from glocal.evaluation.structure import structure
 from glocal.options import Options
 from glocal.suite.sources import Embed, File, MaybeFile, Sources
 
+_LEVEL = 0.05  # of the p-value of a correlation
 _LEAST = 0.1  # of the answers are to questions asked again: fewer are by accident
 
 
@@ -72,12 +74,28 @@ class RSATask(Task):
     def joined(self, sources: Sources) -> JoinedRDMs:
         """The dissimilarities of objects that have features."""
         index = None if self.rdm_index is None else load_index(sources.path(self.rdm_index))
+        if index is not None and sources.object_ids is None and sources.objects.names is not None:
+            warnings.warn(
+                "the RDM's index counts rows of the features, although these have names. If it counts objects of a "
+                "list, name that list with `object_ids`: rows that the features lack shift all others.",
+                DataWarning,
+                stacklevel=2,
+            )
         return join_rdms(sources.objects, load_rdms(sources.path(self.rdm)), index, sources.object_ids)
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
-        """By `rsa`."""
+        """By `rsa`; a DataWarning where the correlation cannot be told from 0."""
         joined = self.joined(sources)
-        return rsa(embed(sources.objects)[joined.rows], joined.rdms, kernel=self.kernel)
+        result = rsa(embed(sources.objects)[joined.rows], joined.rdms, kernel=self.kernel)
+        p = None if result.units is None else result.units.estimate().p
+        if p is not None and p >= _LEVEL:
+            warnings.warn(
+                f"the correlation {result.spearman:.3f} cannot be told from 0 (p = {p:.2g}): are the RDM and the "
+                "features about the same objects in the same order?",
+                DataWarning,
+                stacklevel=2,
+            )
+        return result
 
 
 class _Sides(Task):
@@ -96,9 +114,9 @@ class _Sides(Task):
     @model_validator(mode="after")
     def _labelled(self) -> _Sides:
         if self.train_labels is None:
-            raise ParameterError("train_labels is missing: the class of each training image.")
+            raise ParameterError("`train_labels` is missing: give the class of each training image.")
         if (self.test is None) != (self.test_labels is None):
-            raise ParameterError("test and test_labels go together: give both, or neither.")
+            raise ParameterError("`test` and `test_labels` go together: give both, or neither.")
         return self
 
     def sides(self, sources: Sources) -> tuple[Features, np.ndarray, Features, np.ndarray]:
@@ -147,9 +165,10 @@ class AnomalyTask(_Sides):
         needs = (*labels, *subclasses) if self.mode == "shift" else labels
         lacking = [name for name in needs if name not in given]
         if self.anomalies is not None and given:
-            raise ParameterError(f"anomalies, a task without labels, does not go with {given[0]}.")
+            raise ParameterError(f"`anomalies`, a task without labels, does not go with `{given[0]}`.")
         if self.anomalies is None and lacking:
-            raise ParameterError(f"{' and '.join(lacking)} must be given: the class of each image.")
+            names = " and ".join(f"`{name}`" for name in lacking)
+            raise ParameterError(f"{names} must be given: the class of each image.")
         return self
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
@@ -189,9 +208,9 @@ class RetrievalTask(Task):
     @model_validator(mode="after")
     def _labelled(self) -> RetrievalTask:
         if (self.gallery is None) != (self.gallery_labels is None):
-            raise ParameterError("gallery and gallery_labels go together: give both, or neither.")
+            raise ParameterError("`gallery` and `gallery_labels` go together: give both, or neither.")
         if self.gallery == self.queries:
-            raise ParameterError("queries and gallery are one file: leave gallery and gallery_labels out.")
+            raise ParameterError("`queries` and `gallery` are one file: leave `gallery` and `gallery_labels` out.")
         return self
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
@@ -216,5 +235,5 @@ def task(table: Any) -> Any:
         return table
     kind = table.get("kind")
     if kind not in KINDS:
-        raise ParameterError(f"kind={kind!r} is not allowed: it must be one of {', '.join(KINDS)}.")
+        raise ParameterError(f"`kind={kind!r}` is not allowed: it must be one of {', '.join(KINDS)}.")
     return KINDS[kind](**table)

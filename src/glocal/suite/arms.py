@@ -1,0 +1,150 @@
+"""The arms of a suite: features as they are, or mapped by what is fitted here, fitted elsewhere, or knows no people."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import SerializeAsAny, model_serializer
+
+from glocal.aligner import Arm, fit
+from glocal.aligner.keep import Keep
+from glocal.errors import ParameterError
+from glocal.files import make_folder
+from glocal.options import Options
+from glocal.suite.sources import Network, Sources
+from glocal.transform import LinearTransform
+from glocal.transform.formats import wrong_name
+from glocal.transform.rows import baseline
+
+
+class SuiteArm(Options):
+    """An arm of a suite."""
+
+    @abstractmethod
+    def linear_transform(self, sources: Sources, file: Path) -> LinearTransform | None:
+        """The transform of the arm, None for the features as they are; `file` keeps what was fitted."""
+
+    @property
+    def needs_answers(self) -> bool:
+        """Whether it is fitted to people's answers."""
+        return False
+
+    @property
+    def needs_local(self) -> bool:
+        """Whether it cannot be fitted without local images."""
+        return False
+
+    def local_file(self, network: Network) -> Path | None:
+        """The local images of a network that it is fitted to."""
+        return None
+
+    def check(self, sources: Sources) -> None:
+        """Raise an error, before anything is fitted, for a file that cannot be used."""
+
+    def notes(self, sources: Sources) -> list[str]:
+        """Sentences about the transform that a report must show."""
+        return []
+
+
+class Original(SuiteArm):
+    """The features as they are."""
+
+    def linear_transform(self, sources: Sources, file: Path) -> None:
+        """None."""
+
+
+class Baseline(SuiteArm):
+    """A transform that knows no answers; see `glocal.transform.rows`."""
+
+    baseline: Literal["centred", "pca"]
+
+    def linear_transform(self, sources: Sources, file: Path) -> LinearTransform:
+        """That of the objects of the network."""
+        return baseline(self.baseline, sources.objects)
+
+
+class Pretrained(SuiteArm):
+    """A transform that was fitted elsewhere: a file, or a name that `LinearTransform.from_pretrained` takes."""
+
+    transform: str
+
+    def linear_transform(self, sources: Sources, file: Path) -> LinearTransform:
+        """That of the file or of the name."""
+        return sources.transform(self.transform)
+
+    def check(self, sources: Sources) -> None:
+        """Read the transform."""
+        sources.transform(self.transform)
+
+    def notes(self, sources: Sources) -> list[str]:
+        """Whether the file is known to be that of another network."""
+        note = wrong_name(sources.path(self.transform), sources.transform(self.transform).weights)
+        return [note] if note else []
+
+
+class Fitted(SuiteArm):
+    """What is fitted on the answers of the suite, without fold 0 of the objects."""
+
+    what: SerializeAsAny[Arm | Keep]
+
+    @model_serializer
+    def _as_in_the_file(self) -> dict[str, Any]:
+        return self.what.model_dump(mode="json")
+
+    @property
+    def needs_answers(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def needs_local(self) -> bool:
+        """With a local term."""
+        return isinstance(self.what, Arm) and self.what.local
+
+    def local_file(self, network: Network) -> Path | None:
+        """Those of the network, if the fit looks at them."""
+        return network.local if self.needs_local or isinstance(self.what, Keep) else None
+
+    def linear_transform(self, sources: Sources, file: Path) -> LinearTransform:
+        """The transform that the file holds if it was made from all of this, else a new one."""
+        shared, local = sources.shared, self.local_file(sources.network)
+        hashes = sources.hashes(sources.network.features, local, shared.answers, shared.object_ids)
+        key = sources.key(self.model_dump(mode="json"), hashes)
+        if file.exists():
+            kept = LinearTransform.load(file)
+            if kept.meta.get("key") == key:
+                return kept
+        local_features = None if local is None else sources.features(local)
+        data = replace(sources.fold[0], local_features=local_features)
+        if isinstance(self.what, Arm):
+            transform = fit(data, self.what).transform
+        else:
+            transform = fit(data, keep=self.what.keep).transform
+        transform = replace(transform, meta={**transform.meta, "key": key})
+        make_folder(file.parent)
+        transform.save(file)
+        return transform
+
+
+def suite_arm(table: Any) -> Any:
+    """The arm of a table, by its keys; of an `Arm` or `Keep` what it is fitted by."""
+    if isinstance(table, Arm | Keep):
+        return Fitted(what=table)
+    if not isinstance(table, Mapping):
+        return table
+    kinds = sorted(table.keys() & {"keep", "transform", "baseline"})
+    if len(kinds) > 1:
+        raise ParameterError(
+            f"an arm has one of keep, transform and baseline, but not {' and '.join(kinds)}."
+        )
+    if not table:
+        return Original()
+    if "transform" in table:
+        return Pretrained(**table)
+    if "baseline" in table:
+        return Baseline(**table)
+    return Fitted(what=Keep(**table) if "keep" in table else Arm(**table))

@@ -1,0 +1,82 @@
+"""Tables of scores: rows as a data frame, the main metric of each task, and arms × tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from glocal.results import DIFFERENCE, PEOPLE, Score
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_CELL = ["network", "task", "transform"]
+_NUMBERS = ("value", "low", "high", "n", "p", "p_holm")
+SIGNIFICANCE = 0.05
+"""The level of the corrected p-values below which two arms are called different."""
+
+
+def score_frame(scores: Iterable[Score]) -> pd.DataFrame:
+    """Rows as a data frame, one column a field; a score without a network has an empty name."""
+    import pandas as pd
+
+    columns = [field.name for field in fields(Score)]
+    frame = pd.DataFrame([vars(score) for score in scores], columns=columns)
+    frame["network"] = frame["network"].fillna("")
+    for column in _NUMBERS:
+        frame[column] = pd.to_numeric(frame[column], errors="coerce")
+    return frame
+
+
+def differences(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of arm minus baseline."""
+    return rows[rows["metric"].str.endswith(DIFFERENCE)]
+
+
+def main_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """The first metric of each task: one row for each network, task and arm.
+
+    Where the arm was compared, the row has the `difference` from the baseline and its `p_holm`. A metric with other
+    settings is another one. Of rows that were appended several times the last counts.
+    """
+    compared = differences(rows)
+    scores = rows[(rows["transform"] != PEOPLE) & ~rows.index.isin(compared.index)]
+    metric = scores["metric"] + scores["settings"].astype(str)
+    first_metric = metric.groupby(scores["task"], sort=False).transform("first")
+    main = scores[metric == first_metric].drop_duplicates(_CELL, keep="last")
+    compared = compared.assign(
+        metric=compared["metric"].str.removesuffix(DIFFERENCE), difference=compared["value"]
+    ).drop_duplicates([*_CELL, "metric"], keep="last")
+    return main.drop(columns=["p", "p_holm"]).merge(
+        compared[[*_CELL, "metric", "difference", "p_holm"]], on=[*_CELL, "metric"], how="left"
+    )
+
+
+def score_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line for each network and arm, one column for each task, filled by `cell`."""
+    import pandas as pd
+
+    main = main_rows(rows)
+    lines = ["network", "transform"]
+    texts = main.assign(text=[cell(row) for row in main.to_dict("records")])
+    order = pd.MultiIndex.from_frame(main[lines].drop_duplicates())
+    table = texts.pivot(index=lines, columns="task", values="text")
+    table = table.reindex(index=order, columns=main["task"].unique()).fillna("-").reset_index()
+    table = table.rename(columns={"transform": "arm"}).rename_axis(columns=None)
+    return table.drop(columns="network") if (table["network"] == "").all() else table
+
+
+def cell(row: dict[Any, Any]) -> str:
+    """The text of a main row: ``0.480 [0.460, 0.499]*``, ``*`` where the arm differs from the baseline.
+
+    Differences are paired, with p < 0.05 after the correction for all comparisons.
+    """
+    if math.isnan(row["value"]):
+        return "-"
+    interval = " (no interval)"
+    if not math.isnan(row["low"]):
+        interval = f" [{row['low']:.3f}, {row['high']:.3f}]"
+    star = "*" if row["p_holm"] < SIGNIFICANCE else ""
+    return f"{row['value']:.3f}{interval}{star}"
