@@ -33,13 +33,16 @@ class PaperLoop(Options):
     optimiser : {"sgd", "adam"}
         SGD has momentum 0.9.
     bias, squared : bool
-        Learn b too; let `naive` penalise ‖W‖², as the paper has it, in place of ‖W‖, as its script does.
+        Learn b too; let `naive` penalise ‖W‖², as the paper has it, in place of ‖W‖, as its script
+        does.
     dtype : {"float32", "float64"}
     batch_size, max_epochs : int
-        Answers in a step (the local images in a step are the `block_size` of `FitData`), and epochs at most.
+        Answers in a step (the local images in a step are the `block_size` of `FitData`), and epochs
+        at most.
     min_epochs, patience : int or None
-        The loop ends at the first epoch from `min_epochs` on by which the watched loss has not fallen by `min_delta`
-        nats in `patience` epochs. None is 20 and 15 for `glocal`, 15 and 10 for the other methods.
+        The loop ends at the first epoch from `min_epochs` on by which the watched loss has not
+        fallen by `min_delta` nats in `patience` epochs. None is 20 and 15 for `glocal`, 15 and 10
+        for the other methods.
     trainer : mapping
         Further arguments of ``lightning.Trainer``: accelerator, callbacks, logger, …
 
@@ -85,18 +88,28 @@ class PaperLoop(Options):
 
         local = data.local_features if arm.local else None
 
-        def part(answers: Answers, images: Any) -> LoopData:  # NOTE raw rows: the scripts train the local term on them
-            return LoopData(answers.objects, answers.weights, None if local is None else local.matrix[images])
+        def part(
+            answers: Answers, images: Any
+        ) -> LoopData:  # NOTE raw rows: the scripts train the local term on them
+            return LoopData(
+                answers.objects, answers.weights, None if local is None else local.matrix[images]
+            )
 
-        given = arm.model_dump() | {name: value for name, value in vars(self).items() if value is not None}
-        least = {"min_epochs": 20, "patience": 15} if arm.local else {"min_epochs": 15, "patience": 10}
+        given = arm.model_dump() | {
+            name: value for name, value in vars(self).items() if value is not None
+        }
+        least = (
+            {"min_epochs": 20, "patience": 15} if arm.local else {"min_epochs": 15, "patience": 10}
+        )
         at = SimpleNamespace(**{**least, **given, "block_size": data.block_size, "seed": data.seed})
         X = torch.from_numpy(data.scalars(objects, self.dtype))
         parts = part(fitted.answers, fitted.images), part(heldout, rows)
         procedure = Procedure(X, data.answers.pairs, *parts, at)
         if on_step is not None:
             none = np.empty((0, 0))
-            procedure.on_epoch = lambda steps, parts: on_step(steps, Evaluation(sum(parts.values()), parts, none))
+            procedure.on_epoch = lambda steps, parts: on_step(
+                steps, Evaluation(sum(parts.values()), parts, none)
+            )
         ended = procedure.walk(self.trainer)
         found = procedure.parts("fitted") | {"penalty": float(procedure.penalty().detach())}
         objective = procedure.objective(found)
@@ -108,7 +121,11 @@ class PaperLoop(Options):
             W.detach().float().cpu().numpy(), None if b is None else b.detach().float().cpu().numpy(),
             data.scalars.mean, data.scalars.std,
         )  # fmt: skip
-        why = f"{at.patience} epochs without a gain of {self.min_delta:g}" if ended else "all epochs are spent"
+        why = (
+            f"{at.patience} epochs without a gain of {self.min_delta:g}"
+            if ended
+            else "all epochs are spent"
+        )
         told = {
             "solver": self.name, "dtype": self.dtype, "eta": self.eta, "optimiser": self.optimiser, "bias": self.bias,
             "epochs": procedure.epochs, "n_fitted": len(fitted.answers),

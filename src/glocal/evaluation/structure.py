@@ -82,13 +82,18 @@ def neighbours_kept(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], k:
 
 
 def kept_by_image(
-    X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], k: int = 10, *, before: csr_array | None = None
+    X: Float[np.ndarray, "n p"],
+    Z: Float[np.ndarray, "n q"],
+    k: int = 10,
+    *,
+    before: csr_array | None = None,
+    after: csr_array | None = None,
 ) -> Float[np.ndarray, " n"]:
     """The share of its k nearest neighbours that each image keeps: 1/k Σ_j min( P_k(j | i; X), P_k(j | i; Z) ).
 
     Without ties it is |N_k(i; X) ∩ N_k(i; Z)| / k. Candidates are exactly the rows given: the value depends on how many
     they are, so state their number beside it. A rotation keeps all, on any processor; what has collapsed keeps what
-    chance keeps. `before` is ``neighbourhoods(X, k)`` where it is known from other transforms of the same images.
+    chance keeps. `before` and `after` are ``neighbourhoods(X, k)`` and ``neighbourhoods(Z, k)`` where they are known.
 
     Raises
     ------
@@ -100,7 +105,8 @@ def kept_by_image(
             f"there are {len(X)} rows before the transform and {len(Z)} after; they must be the same images."
         )
     before = neighbourhoods(X, k) if before is None else before
-    kept: np.ndarray = before.minimum(neighbourhoods(Z, k)).sum(axis=1) / k
+    after = neighbourhoods(Z, k) if after is None else after
+    kept: np.ndarray = before.minimum(after).sum(axis=1) / k
     return np.full(len(X), k / (len(X) - 1)) if collapsed(X) or collapsed(Z) else kept
 
 

@@ -3,11 +3,12 @@
 `minimise` walks until the duality gap is small enough; `minimise_naive` grows the columns of a low-rank W.
 """
 
-from glocal.solver.gap import DualityGap, best_scale, lambda_max
+from glocal.solver.counter import Counter
+from glocal.solver.gap import DualityGap, GapEstimate, best_scale, lambda_max
 from glocal.solver.minimise import End, OnStep, allowed_gap, minimise, symmetric_start
 from glocal.solver.naive import minimise_naive
 
 __all__ = [
-    "DualityGap", "End", "OnStep", "allowed_gap", "best_scale", "lambda_max", "minimise", "minimise_naive",
+    "Counter", "DualityGap", "End", "GapEstimate", "OnStep", "allowed_gap", "best_scale", "lambda_max", "minimise", "minimise_naive",
     "symmetric_start",
 ]  # fmt: skip

@@ -108,7 +108,8 @@ def _transform(folder: Path, plan: Plan, name: str, sources: Sources) -> LinearT
     if path.exists() and (held := LinearTransform.load(path)).meta.get("key") == key:
         return held
     data = replace(sources.fold[0], local_features=None if local is None else sources.features(local))
-    found = (fit(data, arm) if isinstance(arm, Arm) else fit(data, keep=arm.keep)).transform
+    what = arm if isinstance(arm, Arm) else Keep(keep=arm.keep)
+    found = fit(data, what, holdout=0).transform
     found = replace(found, meta={**found.meta, "key": key})
     make_folder(path.parent)
     found.save(path)
