@@ -22,7 +22,7 @@ import pandas as pd
 from image_text_data import CLIP, Case
 from sweep import real
 
-from glocal.aligner import Arm, Exact, FitData, dial, fit
+from glocal.aligner import Arm, Exact, FitData, fit, keep_curve
 from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.structure import neighbours_kept
 from glocal.files import make_folder
@@ -63,7 +63,7 @@ def nested(network: str) -> Iterator[dict[str, Any]]:
         images = np.asarray(judged.matrix[np.sort(rows)], np.float64)
         before = data.scalars(images, "float64")
         original = odd_one_out(data.scalars(X, "float64"), held, interval=False).accuracy
-        found = dial(part)
+        found = keep_curve(part)
         for keep in KEEPS:
             made = found.solve(keep)
             at = found.choose(keep)

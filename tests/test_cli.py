@@ -79,7 +79,8 @@ def test_from_files_to_heldout_accuracy(files, tmp_path, capsys):
 
 def test_text_output_of_fit(files, tmp_path, capsys):
     """Three lines say what is gained on new objects, what was fitted, and where it is; --verbose says the rest."""
-    given = ("fit", "--features", files, "--answers", files / "triplets.npy", "--out", tmp_path / "t.npz")
+    options = ("fit", "--features", files, "--answers", files / "triplets.npy", "--out", tmp_path / "t.npz")
+    given = (*options, "--method", "global")
     assert run(*given, "--holdout", 3) == 0
     gained, fitted, written = capsys.readouterr().out.splitlines()
     assert re.match(r"measured on .*: agreement \S+ -> \S+ .*, neighbours kept 0\.", gained)
@@ -89,6 +90,10 @@ def test_text_output_of_fit(files, tmp_path, capsys):
     streams = capsys.readouterr()
     assert "certificate: global optimum" in streams.out
     assert "generalisation is unmeasured" in streams.err
+    assert run(*options) == 0
+    gained, fitted, _ = capsys.readouterr().out.splitlines()
+    assert re.match(r"expected on new answers about the same objects: agreement 0\.\d+ -> 0\.", gained)
+    assert fitted.startswith("lmbda chosen on held-out questions: 1.00 of global lmbda ")
 
 
 def test_python_arguments_in_messages_become_options():

@@ -182,11 +182,11 @@ def test_a_warm_path_ends_where_cold_fits_do(world, split):
     problem = solver.problem(data)
     first = solver.minimise(problem, Arm("glocal", alpha=0.3))
     for arm in (Arm("glocal", alpha=0.25), Arm("glocal", alpha=0.3, tau=0.2), Arm("glocal", alpha=0.3, lmbda=0.3)):
-        warm, cold = solver.minimise(problem, arm, first), solver.solve(data, arm)
+        warm, cold = solver.minimise(problem, arm, first.warm), solver.solve(data, arm)
         assert warm.converged
         assert warm.objective == pytest.approx(cold.objective, rel=2e-5)
         assert warm.evaluations < cold.evaluations or arm.lmbda != 0.1
-        np.testing.assert_array_equal(cold.W, solver.minimise(problem, arm).W)  # `first` and `problem` are unchanged
+        np.testing.assert_array_equal(cold.warm.W, solver.minimise(problem, arm).warm.W)  # `first` and `problem` are unchanged
 
 
 # holdout
@@ -227,8 +227,9 @@ def test_overfitting_is_warned_of(world):
 
 def test_a_holdout_without_answers_is_refused(world):
     """Where no answer lies inside the fold, nothing can be held out."""
+    apart = Answers(np.arange(240).reshape(80, 3)[np.arange(6000) % 80])
     with pytest.raises(DataError, match="inside fold 0 of 60"):
-        fit_arm(world.objects, world.answers.select(np.arange(len(world.answers)) < 500), holdout=60)
+        fit_arm(world.objects, apart, holdout=60)
 
 
 # what is refused and warned of

@@ -6,6 +6,7 @@ import pytest
 from glocal.aligner import curve as curves
 from glocal.aligner.curve import learning_curve
 from glocal.data.features import Features
+from glocal.data.splits import question_folds
 from glocal.data.world import simulated_answers
 from glocal.errors import DataError
 from glocal.evaluation.agreement import odd_one_out
@@ -56,8 +57,7 @@ def test_lambda_of_a_fold_is_chosen_on_the_others(features, monkeypatch):
     monkeypatch.setattr(curves, "_path", lambda features, answers: fits)
     given = simulated_answers(np.zeros((len(features), 2)), 120, seed=1)
     found = learning_curve(features, given)
-    fold_of = curves._folds_of_questions(given, 4, np.random.default_rng(0))
-    parts = [given.select(fold_of == fold) for fold in range(4)]
+    parts = [given.select(rows) for rows in question_folds(given, 4, 0)]
     scores = [[odd_one_out(Z, part, interval=False) for Z in fits] for part in parts]
     losses = np.array([[score.loss * len(part) for score in row] for row, part in zip(scores, parts, strict=True)])
     best = [int(np.delete(losses, fold, axis=0).sum(axis=0).argmin()) for fold in range(4)]

@@ -41,7 +41,7 @@ def test_the_first_16_blocks_of_a_mapped_file_are_used_and_checked(tmp_path, man
     record = fit(data, Arm("glocal")).record
     assert (record.n_local_blocks, record.n_local) == (16, 480)
     with pytest.raises(DataError, match=f"row {drawn[16][3]}, column 0"):
-        data.judged_rows(drawn[16])  # neighbours may be looked for among images that no block holds
+        data.evaluation_rows(drawn[16])  # neighbours may be looked for among images that no block holds
     X[drawn[15][3]] = np.nan
     with pytest.raises(DataError, match=f"row {drawn[15][3]}, column 0"):
         fit(replace(data, local_features=Features.load(write(tmp_path, X))), Arm("glocal"))

@@ -50,7 +50,7 @@ def test_the_reduced_fit_is_the_full_fit(name, monkeypatch):
     monkeypatch.setattr(exact.Axes, "of", staticmethod(all_columns))
     full = solver.solve(data, arm)
     assert small.converged
-    assert (small.told["rank"], full.told["rank"]) == (N + (M if arm.local else 0), None)
+    assert (small.details["rank"], full.details["rank"]) == (N + (M if arm.local else 0), None)
     assert small.objective == pytest.approx(full.objective, rel=2 * solver.tol)
     assert small.parts["penalty"] == pytest.approx(full.parts["penalty"], rel=1e-3)
     assert small.certificate == full.certificate

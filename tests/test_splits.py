@@ -98,6 +98,6 @@ def test_a_fold_holds_out_objects_and_local_images_together():
     alone, _, rows = FitData(objects, answers, seed=5).fold(1, 3)
     np.testing.assert_array_equal(np.sort(np.concatenate([alone.objects, rows])), np.arange(60))
     with pytest.raises(DataError, match="held out"):
-        FitData(objects, answers.select(np.arange(5)), seed=5).fold(0, 20)
+        FitData(objects, Answers(np.arange(60).reshape(20, 3)), seed=5).fold(0, 20)
     with pytest.raises(ParameterError, match="fold is 3"):
         data.fold(3, 3)

@@ -21,7 +21,7 @@ from glocal.errors import ClusterError, DataError, FileError, ParameterError
 from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.structure import neighbours_kept
 from glocal.results import read_rows, read_scores
-from glocal.sweep import choose, pareto_front, settings, sweep
+from glocal.sweep import Rule, choose, pareto_front, settings, sweep
 from glocal.sweep.grid import PAPER, means_over_folds, paths
 from glocal.sweep.run import fit_path
 from glocal.transform import LinearTransform
@@ -145,7 +145,7 @@ def test_a_point_is_the_fit_that_one_would_run(swept, data, world):
         part, heldout, rows = data.fold(int(row["fold"]), 3)
         setting = {name: None if row[name] != row[name] else row[name] for name in ("method", *KEY[2:], "mix")}
         single = fit(part, Arm.of(setting), Exact(tol=1e-4))
-        assert row["objective"] == pytest.approx(single.record.objective, rel=1e-4)
+        assert row["objective"] == pytest.approx(single.record.objective, rel=5e-4)
         agreed = odd_one_out(single.transform(world.objects.matrix), heldout)
         assert row["accuracy_cosine"] == pytest.approx(agreed.accuracy, abs=0.01)
         assert row["loss"] == pytest.approx(agreed.loss, rel=1e-2)
@@ -165,7 +165,7 @@ def test_points_whose_optimum_is_0_have_no_scores(data):
     assert (trivial["lambda_max"] < 100).all()
     largest = fit(data, Arm("global", lmbda=0.1, mix=0.5)).record.lambda_max
     grid = settings({"alpha": [0.05, 0.9], "lmbda": [0.15 * largest], "mix": [0.5]}, local=True)
-    heavy, light = fit_path(data, Exact(tol=1e-3), 3, 0, grid)
+    heavy, light = (point.row for point in fit_path(data, Exact(tol=1e-3), 3, 0, grid))
     assert (heavy["alpha"], heavy["status"], light["status"]) == (0.9, "trivial", "converged")
     with pytest.raises(ParameterError, match="lmbda"):
         sweep(data, {"method": ["naive"], "lmbda": [100]}, folds=2)
@@ -186,7 +186,7 @@ def test_folds_that_cannot_be_scored_are_refused(world):
     for answers, local, folds, noun in (
         (world.answers, few, 3, "local images"),
         (world.answers, world.local, 200, "folds"),
-        (world.answers.select(np.arange(3)), world.local, 3, "answer"),
+        (world.answers.select(np.arange(2)), world.local, 3, "questions"),
         (world.answers, narrow, 3, "5 columns"),
     ):
         with pytest.raises((ParameterError, DataError), match=noun):
@@ -225,15 +225,24 @@ def test_rules_on_paper():
     """The choice of each rule, with its reason; an unknown one, or one that nothing satisfies, is refused."""
     means = table([(0.9, 0.40, 1.0, 1.2), (0.5, 0.55, 0.9, 1.0), (0.1, 0.60, 0.2, 0.9)])
     rules = {
-        "exchange": 0.5,  # .55 + .3 × .9 against .40 + .3 and .60 + .06
         "loss": 0.1, "neighbours_kept>=0.8": 0.5, "neighbours_kept >= 0.95": 0.9, "agreement>=0.5": 0.5,
+        "neighbors_kept > 0.8": 0.5, "glocal loss": 0.1, "agreement>=0.7": 0.1,  # none satisfies it: the nearest
     }  # fmt: skip
     for rule, alpha in rules.items():
-        chosen, reason = choose(means, rule)
+        chosen, reason = choose(means, Rule.parse(rule))
         assert (means.loc[chosen, "alpha"], bool(reason)) == (alpha, True), rule
-    for rule in ("best", "speed>=1", "exchange:2", "agreement>=0.7"):
-        with pytest.raises(ParameterError, match=r"select|no setting"):
-            choose(means, rule)
+    for rule in ("best", "speed>=1", "exchange", "naive loss"):
+        with pytest.raises(ParameterError, match=r"select|method naive"):
+            choose(means, Rule.parse(rule))
+
+
+def test_naive_is_chosen_only_by_a_rule_that_names_it():
+    """The best row of all is that of naive; without its name the choice is among the other methods."""
+    means = table([(0.9, 0.40, 1.0, 1.2), (0.5, 0.55, 0.9, 1.0), (0.1, 0.60, 0.95, 0.9)])
+    means.loc[means["alpha"] == 0.1, "method"] = "naive"
+    assert means.loc[choose(means, Rule.parse("neighbours_kept>=0.9"))[0], "alpha"] == 0.5
+    assert means.loc[choose(means, Rule.parse("naive neighbours_kept>=0.9"))[0], "method"] == "naive"
+    assert means.loc[choose(means[means["method"] == "naive"], Rule())[0], "method"] == "naive"
 
 
 def test_the_choice_is_refitted_on_everything(swept, world):
@@ -272,7 +281,7 @@ def test_the_folder_holds_what_it_promises(swept, folder):
     assert [score.transform for score in read_scores(folder / "rows.jsonl")] == ["original", "chosen", "chosen"]
     held = LinearTransform.load(folder / "transform.npz")
     np.testing.assert_array_equal(held.weights, swept.transform.weights)
-    assert json.loads((folder / "sweep.json").read_text())["solver"]["tol"] == 1e-4
+    assert json.loads((folder / "sweep.json").read_text())["solver"]["tol"] == 3e-4
 
 
 def test_a_sweep_goes_on_only_with_all_it_was_begun_with(swept, data, folder, world):
@@ -414,7 +423,7 @@ def test_the_command_shows_the_front_and_the_choice(files, tmp_path, capsys):
     assert "corrected for 8 settings" in shown.out
     assert execute(arguments(files, tmp_path / "s", "--folds", "2", "--resume", "--json")) == 0
     said = json.loads(capsys.readouterr().out)
-    assert (said["points"], said["rule"], said["out"]) == (18, "exchange", str(tmp_path / "s"))
+    assert (said["points"], said["rule"], said["out"]) == (18, "neighbours_kept>=0.9", str(tmp_path / "s"))
     assert execute(arguments(files, tmp_path / "t", "--select", "best")) == 2
     assert not (tmp_path / "t").exists()
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from glocal.aligner import FitData
-from glocal.aligner.keep import DEFAULT_KEEP
 from glocal.data.answers import Answers
 from glocal.data.check import Case, diagnose
 from glocal.data.features import Features
@@ -74,6 +74,7 @@ def align(
     out: PathLike,
     *,
     keep: float | None = None,
+    centre: float | Literal["auto"] = 0.0,
     progress: Callable[[str, int, int], None] = lambda step, done, total: None,
 ) -> Sweep:
     """Extract features, check them, sweep all arms, and write transform, card and page.
@@ -86,8 +87,10 @@ def align(
     out : path
         Gets ``transform.npz``, ``README.md`` (the model card), ``report.html`` and the folder ``sweep``.
     keep : float or None
-        The setting with the best agreement is chosen among those that keep this share of the neighbours; None is 0.9
-        with local images, else the largest agreement + 0.3 × neighbours kept.
+        The setting with the best agreement is chosen among those that keep this share of the neighbours; if none does,
+        the one that keeps most. None is 0.9.
+    centre : float or "auto"
+        See `FitData`.
     progress : function
         Called with the step, and how many of its parts are done of how many.
 
@@ -102,8 +105,7 @@ def align(
         Images that cannot be read, answers that do not belong to them, or an error that the check found; what else it
         finds is a DataWarning.
     ParameterError, FileError, MissingDependencyError
-        `out` holds a sweep of other content, no such images or model, a library is missing, or no setting keeps so
-        many neighbours: the same call with a lower `keep` fits nothing again.
+        `out` holds a sweep of other content, no such images or model, or a library is missing.
     """
     for module in ("jinja2", "altair", "vl_convert"):
         needed(module, "the page")
@@ -119,9 +121,9 @@ def align(
             warnings.warn(str(finding), DataWarning, stacklevel=2)
     folder = make_folder(out) / "sweep"
     joined = join(objects, inputs.answers, inputs.object_ids)
-    data = FitData(objects, joined.answers, local, n_dropped=joined.n_dropped)
+    data = FitData(objects, joined.answers, local, centre=centre, n_dropped=joined.n_dropped)
     found = sweep(
-        data, folds=FOLDS, keep=DEFAULT_KEEP if keep is None and local is not None else keep, out=folder, resume=True,
+        data, folds=FOLDS, keep=keep, out=folder, resume=True,
         progress=lambda row, done, total: progress("sweep", done, total),
     )  # fmt: skip
     before, after = found.scores[:2]

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from glocal.options import Options
+
+if TYPE_CHECKING:
+    from glocal.aligner.data import FitData
+    from glocal.aligner.exact import Exact, Solution
+    from glocal.aligner.paper import PaperLoop
+    from glocal.solver import Counter
 
 Method = Literal["naive", "global", "glocal"]
 _READ = {"naive": (), "global": ("mix",), "glocal": ("mix", "alpha", "tau")}  # besides lmbda
@@ -30,8 +36,8 @@ class Arm(Options):
     tau : float
         τ, the temperature of the local term, above 0 (`glocal` alone).
     mix : float
-        Share of the scaled identity in the penalty, mix ‖W - cI‖² + (1 - mix) ‖W‖²: above 0, at most 1 (`global` and
-        `glocal`; 0 would be `naive`).
+        Share of the scaled identity in the penalty, mix ‖W - cI‖² + (1 - mix) ‖W‖²: above 0, at
+        most 1 (`global` and `glocal`; 0 would be `naive`).
 
     Raises
     ------
@@ -73,11 +79,22 @@ class Arm(Options):
     def settings(self) -> dict[str, Any]:
         """Method, lmbda, mix, alpha and tau, None where the method has none: as records and rows of sweeps have it."""
         read = _READ[self.method]
-        others = {name: getattr(self, name) if name in read else None for name in ("mix", "alpha", "tau")}
+        others = {
+            name: getattr(self, name) if name in read else None for name in ("mix", "alpha", "tau")
+        }
         return {"method": self.method, "lmbda": self.lmbda, **others}
+
+    def solve(
+        self, data: FitData, solver: Exact | PaperLoop, counter: Counter | None = None
+    ) -> Solution:
+        """Check the data and minimise this arm."""
+        data.check(self)
+        return solver.solve(data, self, counter)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], *, local: bool = True) -> Arm:
         """The arm of some settings, of which None stands for none; without a method `glocal`, or `global`."""
-        given = {name: settings[name] for name in cls.model_fields if settings.get(name) is not None}
+        given = {
+            name: settings[name] for name in cls.model_fields if settings.get(name) is not None
+        }
         return cls(**{"method": "glocal" if local else "global", **given})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,19 +15,21 @@ from glocal.aligner.arm import Arm
 from glocal.data.answers import Answers
 from glocal.data.check import warn_of_answers, warn_of_local
 from glocal.data.features import Features, Standardization, check_finite
-from glocal.data.splits import local_blocks, object_folds
+from glocal.data.splits import local_blocks, object_folds, question_folds
 from glocal.errors import DataError, ParameterError
 from glocal.files import array_sha256
-from glocal.objective import ChoiceLoss, Workers, blas_alone
 from glocal.options import Options
-from glocal.solver import best_scale
 from glocal.transform import LinearTransform
 
 MOST_BLOCKS = 16
 """Blocks of local images that are used, counted from the first: with 1024 images a block, teachers take 64 MB."""
 NEIGHBOURS = 10
 """How many nearest neighbours of each held-out image are compared with those before the transform."""
-_MOST_IMAGES = 10_000  # held-out images whose neighbours are compared
+AUTO: Literal["auto"] = "auto"
+"""The `centre` that `Keep` chooses."""
+MIN_ANSWERS_FOR_OBJECT_FOLDS = 5_000
+"""With fewer answers, folds of objects leave too few of them to measure anything: folds are of questions."""
+_MAX_EVALUATION_IMAGES = 10_000  # held-out images whose neighbours are compared
 
 
 class Blocks(Options):
@@ -36,9 +38,19 @@ class Blocks(Options):
     panel: ClassVar[str] = "Solver"
 
     block_size: int = Field(
-        1024, ge=3, description="Local images compared with each other; at most 16 such blocks are used."
+        1024,
+        ge=3,
+        description="Local images compared with each other; at most 16 such blocks are used.",
     )
     seed: int = Field(42, ge=0, lt=2**32, description="Random seed of the blocks and folds.")
+
+
+class Fold(NamedTuple):
+    """The data without one fold, the answers that it holds out, and the rows of the images that it holds out."""
+
+    data: FitData
+    answers: Answers
+    rows: Int[np.ndarray, " m"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +64,18 @@ class FitData:
     answers : Answers
         Answers whose indices are rows of `features`.
     local_features : Features or None
-        (m, p) features of local images, as raw as `features`; needed by `glocal`, not used by the other arms.
+        (m, p) features of local images, as raw as `features`; needed by `glocal`, not used by the
+        other arms.
     block_size, seed : int
-        Local images in a block, at least 3, of which the first 16 blocks are used; the seed of blocks and folds.
+        Local images in a block, at least 3, of which the first 16 blocks are used; the seed of
+        blocks and folds.
+    centre : float or "auto"
+        s, from 0 to 1: object and local features have s times their deviation of the objects'
+        column means from the overall mean subtracted, x - s (m - mean). It becomes the bias of the
+        transform. "auto" leaves it to `Keep`.
     objects, images : (k,) and (m,) int, or None
-        The rows of the object features that folds are cut from, and the rows of the local features that are used; None
-        takes all.
+        The rows of the object features that folds are cut from, None for those that the answers
+        name, and the rows of the local features that are used, None for all.
     n_dropped : int
         Answers lost in the join, for the record.
     """
@@ -68,51 +86,113 @@ class FitData:
     _: KW_ONLY
     block_size: int = Blocks().block_size
     seed: int = Blocks().seed
+    centre: float | Literal["auto"] = 0.0
     objects: Int[np.ndarray, " k"] | None = None
     images: Int[np.ndarray, " m"] | None = None
     n_dropped: int = 0
 
     def __post_init__(self) -> None:
         Blocks(block_size=self.block_size, seed=self.seed)
+        if self.centre != AUTO and not 0 <= self.centre <= 1:
+            raise ParameterError(
+                f"`centre` is {self.centre}; allowed are 0 (not centred) to 1 (centred), and auto."
+            )
 
-    @property
+    @cached_property
     def scalars(self) -> Standardization:
-        """The two scalars of the object features."""
-        return self.features.standardization
+        """The two scalars of the object features, and what centring subtracts."""
+        if self.centre == AUTO:
+            raise ParameterError(
+                "`centre=auto` is chosen with `keep` alone. Give a number from 0 to 1."
+            )
+        standardization = self.features.standardization
+        return (
+            standardization.centred(self.features.column_means, self.centre)
+            if self.centre
+            else standardization
+        )
+
+    def transform(self, weights: Float[np.ndarray, "p r"]) -> LinearTransform:
+        """The transform of raw features with these weights; centring is its bias b = -s (m - mean) W / std."""
+        return transform_of(weights, self.scalars)
 
     @property
-    def judged(self) -> tuple[str, Features]:
-        """Whose neighbours are to be kept: the local images, or where there are none the objects."""
-        return ("objects", self.features) if self.local_features is None else ("local images", self.local_features)
+    def evaluation_images(self) -> Features:
+        """The images whose neighbours are to be kept: the local ones, or where there are none the objects."""
+        return self.features if self.local_features is None else self.local_features
 
-    def judged_rows(self, rows: Int[np.ndarray, " r"]) -> Float[np.ndarray, "m p"]:
-        """The first 10,000 of these rows of what is judged, raw and in the order of the file."""
-        judged, numbers = self.judged[1], np.sort(rows[:_MOST_IMAGES])
-        found = np.asarray(judged.matrix[numbers], dtype=np.float64)
-        check_finite(found, judged.source, numbers)
-        return found
+    @property
+    def evaluation_kind(self) -> str:
+        """What these images are called."""
+        return "objects" if self.local_features is None else "local images"
 
-    def fold(self, k: int, folds: int = 3) -> tuple[FitData, Answers, Int[np.ndarray, " m"]]:
+    def evaluation_rows(self, rows: Int[np.ndarray, " r"]) -> Float[np.ndarray, "m p"]:
+        """The first 10,000 of these rows of the evaluation images, raw and in the order of the file."""
+        images = self.evaluation_images
+        numbers = np.sort(rows[:_MAX_EVALUATION_IMAGES])
+        raw = np.asarray(images.matrix[numbers], dtype=np.float64)
+        check_finite(raw, images.source, numbers)
+        return raw
+
+    def with_answers(self, answers: Answers) -> FitData:
+        """The same data with other answers about these objects."""
+        return replace(self, answers=answers)
+
+    @property
+    def fold_unit(self) -> str:
+        """What is held out: ``"objects"``, or ``"questions"`` where there are fewer than 5,000 answers."""
+        return "objects" if len(self.answers) >= MIN_ANSWERS_FOR_OBJECT_FOLDS else "questions"
+
+    def split(self, k: int, folds: int = 3) -> Fold:
+        """Fold k of the objects or of the questions, as `fold_unit` says."""
+        return self.fold(k, folds) if self.fold_unit == "objects" else self.question_fold(k, folds)
+
+    def folds(self, folds: int = 3) -> list[Fold]:
+        """Every `split`."""
+        return [self.split(k, folds) for k in range(folds)]
+
+    def question_fold(self, k: int, folds: int = 3) -> Fold:
+        """The data without fold k of the questions and of the local images, and what that fold holds out.
+
+        All answers to one question fall into one fold. The objects are the same on both sides.
+        Without local images, the held-out rows are all objects that the answers name.
+
+        Raises
+        ------
+        DataError
+            Fewer questions than folds.
+        """
+        if not 0 <= k < folds:
+            raise ParameterError(f"fold is {k} but there are {folds} folds (valid 0..{folds - 1}).")
+        heldout = np.zeros(len(self.answers), dtype=bool)
+        heldout[question_folds(self.answers, folds, self.seed)[k]] = True
+        rows = self.answers.named()
+        images = self.images
+        if self.local_features is not None:
+            rows, images = self._cut(self._used_images(), k, folds)
+        fitted = replace(self, answers=self.answers.select(~heldout), images=images)
+        return Fold(fitted, self.answers.select(heldout), rows)
+
+    def fold(self, k: int, folds: int = 3) -> Fold:
         """The data without fold k of the objects and of the local images, and what that fold holds out.
 
-        An answer is fitted if its objects all lie outside the fold, is held out if they all lie inside, and belongs to
-        neither part otherwise.
+        An answer is fitted if its objects all lie outside the fold, is held out if they all lie
+        inside, and belongs to neither part otherwise.
 
         Parameters
         ----------
         k, folds : int
-            Which of how many parts is held out: ``array_split(RandomState(seed).permutation(n), folds)[k]``.
+            Which of how many parts is held out: ``array_split(RandomState(seed).permutation(n),
+            folds)[k]`` of the n objects that the answers name, in the order of the file.
 
         Returns
         -------
-        data : FitData
-            All features, the answers outside the fold, and the local images outside it. A fold of it is one of the
-            objects and images that are left.
-        answers : Answers
-            The held-out answers.
-        rows : (m,) int
-            The held-out rows of the local features, or of the object features where there are none. They are in the
-            order in which they were drawn, so that the first few are a random sample.
+        Fold
+            `data` has all features, the answers outside the fold, and the local images outside
+            it; a fold of it is one of the objects and images that are left. `answers` are the
+            held-out ones. `rows` (m,) are the held-out rows of the local features, or of the
+            object features where there are none, in the order in which they were drawn, so that
+            the first few are a random sample.
 
         Raises
         ------
@@ -123,7 +203,8 @@ class FitData:
         """
         if not 0 <= k < folds:
             raise ParameterError(f"fold is {k} but there are {folds} folds (valid 0..{folds - 1}).")
-        objects, outside = self._cut(len(self.features), self.objects, k, folds)
+        named = self.answers.named() if self.objects is None else self.objects
+        objects, outside = self._cut(named, k, folds)
         inside = np.zeros(len(self.features), dtype=bool)
         inside[objects] = True
         fitted, heldout = (self.answers.select(side) for side in self.answers.inside(inside))
@@ -135,14 +216,19 @@ class FitData:
                 )
         rows, images = objects, self.images
         if self.local_features is not None:
-            rows, images = self._cut(len(self.local_features), images, k, folds)
-        return replace(self, answers=fitted, objects=outside, images=images), heldout, rows
+            rows, images = self._cut(self._used_images(), k, folds)
+        return Fold(replace(self, answers=fitted, objects=outside, images=images), heldout, rows)
+
+    def _used_images(self) -> Int[np.ndarray, " m"]:
+        """The rows of the local features that are used."""
+        if self.images is not None or self.local_features is None:
+            return np.empty(0, dtype=int) if self.images is None else self.images
+        return np.arange(len(self.local_features))
 
     def _cut(
-        self, n: int, used: Int[np.ndarray, " k"] | None, fold: int, folds: int
+        self, used: Int[np.ndarray, " k"], fold: int, folds: int
     ) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " r"]]:
-        """The rows inside a fold of n rows, or of those that are used, as they were drawn, and the others in order."""
-        used = np.arange(n) if used is None else used
+        """The rows inside a fold of those that are used, as they were drawn, and the others in order."""
         inside = used[object_folds(len(used), folds, self.seed)[fold]]
         return inside, np.setdiff1d(used, inside)
 
@@ -150,13 +236,17 @@ class FitData:
         """Raise an error for data that cannot be fitted, and warn of data that look wrong."""
         features, local = self.features, self.local_features
         if arm.local and local is None:
-            raise ParameterError("method glocal needs local features: give local_features, or use method='global'.")
+            raise ParameterError(
+                "method glocal needs local features: give local_features, or use method='global'."
+            )
         if len(features) < 3:
-            raise DataError(f"{features.source} has {len(features)} objects; odd-one-out answers need at least 3.")
+            raise DataError(
+                f"{features.source} has {len(features)} objects; odd-one-out answers need at least 3."
+            )
         self.answers.check_range(len(features))
         if not len(self.answers):
             raise DataError("there is no answer to fit.")
-        _ = self.scalars  # says so if a value is not finite or all are the same
+        _ = self.features.standardization  # says so if a value is not finite or all are the same
         if local is not None and local.dimensions != features.dimensions:
             raise DataError(
                 f"local features have {local.dimensions} columns but the object features have {features.dimensions}; "
@@ -171,7 +261,7 @@ class FitData:
         """The rows of the local features in each block that is used; none without local features."""
         if self.local_features is None:
             return []
-        images = np.arange(len(self.local_features)) if self.images is None else self.images
+        images = self._used_images()
         drawn = local_blocks(len(images), self.block_size, self.seed)
         return [images[rows] for rows in drawn[:MOST_BLOCKS]]
 
@@ -193,25 +283,27 @@ class FitData:
         X = self.scalars(np.asarray(self.features.matrix[named]), dtype)
         return X, self.answers.relabel(new_index)[0]
 
-    def original(self) -> LinearTransform:
-        """The features without a transform, at the scale that fits the answers best: a scaled identity."""
-        X, answers = self.named("float32")
-        with blas_alone() as most:
-            workers = Workers.of(X.shape, len(answers), (), most)
-            loss = ChoiceLoss(X, answers.objects, answers.pairs, answers.weights, workers=workers)
-            scale, _ = best_scale(loss, X)
-        identity = scale * np.eye(X.shape[1], dtype=np.float32)
-        return LinearTransform(identity, None, self.scalars.mean, self.scalars.std)
-
     def hashes(self, *, local: bool) -> dict[str, str]:
         """The hash of each input that a fit reads, with or without the `local` images."""
-        found = {"features": array_sha256(self.features.matrix), "answers": array_sha256(self.answers.objects)}
+        hashes = {
+            "features": array_sha256(self.features.matrix),
+            "answers": array_sha256(self.answers.objects),
+        }
         if self.answers.weights is not None:
-            found["weights"] = array_sha256(self.answers.weights)
+            hashes["weights"] = array_sha256(self.answers.weights)
         if local and self.local_features is not None:
             rows = np.sort(np.concatenate(self.blocks))
-            found["local_features"] = array_sha256(np.asarray(self.local_features.matrix[rows]))
-        return found
+            hashes["local_features"] = array_sha256(np.asarray(self.local_features.matrix[rows]))
+        return hashes
+
+
+def transform_of(weights: Float[np.ndarray, "p r"], scalars: Standardization) -> LinearTransform:
+    """The transform of raw features: standardize, multiply by the weights; what centring subtracts is in the bias."""
+    bias = None
+    if scalars.shift is not None:
+        bias = -(scalars.shift / scalars.std) @ weights.astype(np.float64)
+        bias = bias.astype(np.float32)
+    return LinearTransform(weights.astype(np.float32), bias, scalars.mean, scalars.std)
 
 
 def joined(folds: Sequence[Answers]) -> Answers:

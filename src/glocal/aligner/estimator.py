@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -12,11 +12,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
+from glocal.aligner.exact import Exact
 from glocal.aligner.fitting import Solver, fit
+from glocal.aligner.keep import Keep
+from glocal.aligner.paper import PaperLoop
 from glocal.data.answers import Answers
 from glocal.data.features import Features, as_matrix
 from glocal.data.tables import COLUMNS
-from glocal.errors import DataError
+from glocal.errors import DataError, ParameterError
 from glocal.evaluation.agreement import odd_one_out
 from glocal.transform import check_rows
 
@@ -24,20 +27,23 @@ from glocal.transform import check_rows
 class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Align features with people's odd-one-out answers.
 
-    To choose settings give `keep`, or use `glocal.sweep.sweep`: ``GridSearchCV`` and ``cross_val_score`` need as many
-    answers as rows of X, and here each answer is about three rows.
+    To choose settings give `keep`, or use `glocal.sweep.sweep`: ``GridSearchCV`` and
+    ``cross_val_score`` need as many answers as rows of X, and here each answer is about three rows.
 
     Parameters
     ----------
     keep : float or None, default None
-        The share of each image's ten nearest neighbours that must stay, above 0 to 1: the transform that agrees most
-        with the answers is chosen among those that keep so many. None is 0.9 where `fit` is given local features, and
-        neither a method nor one of its parameters is set.
+        The share of each image's ten nearest neighbours that must stay, above 0 to 1: the transform
+        that agrees most with the answers is chosen among those that keep so many. None is 0.9 where
+        `fit` is given local features, and neither a method nor one of its parameters is set.
     method : str or None, default None
-        ``"naive"``, ``"global"`` or ``"glocal"``, in place of `keep`; None with one of the following: `glocal` if local
-        features are given to `fit`, `global` if not.
+        ``"naive"``, ``"global"`` or ``"glocal"``, in place of `keep`; None with one of the
+        following: `glocal` if local features are given to `fit`, `global` if not.
     alpha, lmbda, mix, tau : float or None, default None
         Parameters of the method; None is what `Arm` has.
+    centre : float or "auto", default 0
+        The share, 0 to 1, of the objects' column means that is subtracted from all features before the fit; it becomes
+        the bias of the transform. "auto" lets `keep` choose 0, ½ or 1.
     block_size : int, default 1024
         Local images compared with each other; at most 16 such blocks are used.
     seed : int, default 42
@@ -54,9 +60,8 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     n_features_in_ : int
         p.
 
-    References
-    ----------
-    Muttenthaler et al., Improving neural network representations using human similarity judgments, NeurIPS 2023.
+    References ---------- Muttenthaler et al., Improving neural network representations using human
+    similarity judgments, NeurIPS 2023.
 
     Examples
     --------
@@ -76,6 +81,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         lmbda: float | None = None,
         mix: float | None = None,
         tau: float | None = None,
+        centre: float | Literal["auto"] = 0.0,
         block_size: int = FitData.block_size,
         seed: int = FitData.seed,
         solver: Solver | None = None,
@@ -86,6 +92,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.lmbda = lmbda
         self.mix = mix
         self.tau = tau
+        self.centre = centre
         self.block_size = block_size
         self.seed = seed
         self.solver = solver
@@ -106,13 +113,14 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         X : (n, p) array, tensor, DataFrame, list or Features
             Features of the objects, not standardized.
         y : Answers, (t, 3) integers, DataFrame, or anything
-            The answers; ignored if `answers` is given, so that in a Pipeline y may be a classifier's labels and the
-            answers come as ``fit(X, y, aligner__answers=answers)``.
+            The answers; ignored if `answers` is given, so that in a Pipeline y may be a
+            classifier's labels and the answers come as ``fit(X, y, aligner__answers=answers)``.
         answers : Answers, (t, 3) integers, DataFrame or None
-            Rows of X, 0-based, the pair first, the odd one last; of a DataFrame the columns a, b and odd, or reference,
-            closer and farther, wherever they stand.
+            Rows of X, 0-based, the pair first, the odd one last; of a DataFrame the columns a, b
+            and odd, or reference, closer and farther, wherever they stand.
         local_features : (m, p) array, tensor, DataFrame, list, Features or None
-            Features of the local images, made as X was: with the same columns, and through the same steps.
+            Features of the local images, made as X was: with the same columns, and through the same
+            steps.
         sample_weight : (t,) array or None
             A weight for each answer.
 
@@ -123,10 +131,8 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         ValueError
             Local features whose columns are not those of X.
 
-        Notes
-        -----
-        In a Pipeline only X goes through the steps before this one. To send the local features through them too, let
-        scikit-learn route them (version 1.6 or later)::
+        Notes ----- In a Pipeline only X goes through the steps before this one. To send the local
+        features through them too, let scikit-learn route them (version 1.6 or later)::
 
             sklearn.set_config(enable_metadata_routing=True)
             aligner = Aligner().set_fit_request(answers=True, local_features=True)
@@ -134,19 +140,39 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             pipeline = Pipeline(steps, transform_input=["local_features"])
             pipeline.fit(X, answers=answers, local_features=local)
         """
+        if self.solver is not None and not isinstance(self.solver, Exact | PaperLoop):
+            raise ParameterError(
+                f"`solver` is {self.solver!r}; pass glocal.Exact(…), glocal.PaperLoop(…), or None."
+            )
         rows = self._validated(X, ensure_min_samples=3)
         local = local_features
         if local is not None and not isinstance(local, Features):
             local = Features(self._validated(local, reset=False), None, "local_features")
-        given = self.get_params()
-        chosen = any(given[name] is not None for name in Arm.model_fields)
-        arm = Arm.of(given, local=local is not None) if chosen else None
-        asked = _answers(y if answers is None else answers, sample_weight)
-        data = FitData(Features(rows, None, "X"), asked, local, block_size=self.block_size, seed=self.seed)
-        found = fit(data, arm, self.solver, keep=self.keep)
-        self.transform_ = found.transform
-        self.record_ = found.record
+        data = FitData(
+            Features(rows, None, "X"),
+            _answers(y if answers is None else answers, sample_weight),
+            local,
+            block_size=self.block_size,
+            seed=self.seed,
+            centre=self.centre,
+        )
+        fitted = fit(data, self._what(local=local is not None), self.solver)
+        self.transform_ = fitted.transform
+        self.record_ = fitted.record
         return self
+
+    def _what(self, *, local: bool) -> Arm | Keep | None:
+        """What is fitted: an arm, if its method or one of its parameters is set."""
+        parameters = self.get_params()
+        named = [name for name in Arm.model_fields if parameters[name] is not None]
+        if self.keep is not None and named:
+            raise ParameterError(
+                f"`keep={self.keep}` chooses the method and its parameters, but `{named[0]}` is given too. Give one of "
+                "them."
+            )
+        if self.keep is not None:
+            return Keep(keep=self.keep)
+        return Arm.of(parameters, local=local) if named else None
 
     def transform(self, X: Any) -> Any:
         """Standardize by the scalars of the fit and apply W; float types stay what they are, tensors stay tensors."""
@@ -174,7 +200,9 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 def _answers(y: Any, weights: Any = None) -> Answers:
     """Answers as they are, of an array, or of a table with named columns."""
     if y is None:
-        raise DataError("no answers were given; requires y to be passed, but the target y is None. Pass answers.")
+        raise DataError(
+            "no answers were given; requires y to be passed, but the target y is None. Pass answers."
+        )
     if isinstance(y, Answers):
         return y if weights is None else replace(y, weights=np.asarray(weights, dtype=np.float64))
     columns = [str(name) for name in getattr(y, "columns", ())]
@@ -183,5 +211,7 @@ def _answers(y: Any, weights: Any = None) -> Answers:
             return Answers.from_array(np.asarray(y[list(names)]), weights=weights, kind=kind)
     if len(columns) > 3:
         wanted = " or ".join(", ".join(names) for names in COLUMNS.values())
-        raise DataError(f"the answers have the columns {', '.join(columns)}; name three of them {wanted}.")
+        raise DataError(
+            f"the answers have the columns {', '.join(columns)}; name three of them {wanted}."
+        )
     return Answers.from_array(y, weights=weights)

@@ -1,339 +1,494 @@
-"""One dial, `keep`: the share of each image's nearest neighbours that must stay. Method, α, λ and τ follow from it."""
+"""The share of each image's neighbours to keep, from which method, α, λ and τ follow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby, pairwise
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
 from glocal.aligner.arm import Arm
-from glocal.aligner.data import NEIGHBOURS, FitData, joined
+from glocal.aligner.crossfit import (
+    FOLDS,
+    Anchor,
+    CrossFit,
+    HeldOutScores,
+    anchor_arm,
+    largest_within_error,
+    mean_loss,
+    neighbour_count,
+    walk,
+)
+from glocal.aligner.data import AUTO, FitData, transform_of
 from glocal.aligner.exact import Exact, Problem, Solution
-from glocal.data.answers import Answers
-from glocal.data.splits import object_folds
-from glocal.errors import DataError
-from glocal.evaluation.agreement import answer_credit, odd_one_out
-from glocal.evaluation.intervals import Units
-from glocal.evaluation.structure import kept_by_image, neighbourhoods
+from glocal.aligner.line import Line, Position, mix_anchors
+from glocal.errors import DataError, ParameterError
+from glocal.evaluation.agreement import answer_credit
+from glocal.evaluation.intervals import Estimate
 from glocal.options import Options
-from glocal.solver import OnStep
-from glocal.solver.naive import counted_on
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+from glocal.solver import Counter
 
 DEFAULT_KEEP = 0.9
-FOLDS = 3
-_ALPHAS, _TAU = (0.75, 0.5, 0.0), 0.1  # of the anchors between the original and `global`, which is α 0
-_DOWN, _UP = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001), (30.0, 100.0)
-_TIE = 5e-4  # nats, or a share of the answers: below what these answers can tell apart
-_STEPS = 10  # places between two anchors
-_FEW = 5000  # with fewer answers, folds of objects leave too few of them to choose λ
-_LOOSE = 1e-4  # tolerance of the fits that only choose: it moves no score by more than .002
+MIN_ANSWERS = 30
+"""With fewer answers nothing can be chosen on a part of them."""
+PENALTIES_PER_ANSWER = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)
+"""λ for few answers, in columns per answer, p / t: the best is 1 to 16 of them on all data tried."""
+CENTRES = (0.0, 0.5, 1.0)
+"""The shares of the column means that `centre` "auto" tries."""
+_ALPHAS = (0.75, 0.5, 0.0)  # of the anchors between the original and `global`
+_LAMBDAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+_FIRST_LAMBDA = 1.0
+_PLACES = 5  # between two anchors
 
 
 class Keep(Options):
-    """What is asked of the dial; a ParameterError for what is no share."""
+    """Choose the transform that agrees most with people among those that keep a share of the neighbours.
+
+    Parameters
+    ----------
+    keep : float or None
+        The share of each image's ten nearest neighbours to keep, above 0 to 1. None is 0.9 with
+        local images; without any, λ of `global` is chosen by the loss on held-out questions alone,
+        and no share is promised.
+    """
 
     keep: float | None = Field(
-        None, gt=0, le=1,
-        description="Share of each image's ten nearest neighbours that must stay; the rest follows. [default: 0.9 with "
-        "local features and no method]",
-    )  # fmt: skip
+        None,
+        gt=0,
+        le=1,
+        description="Share of each image's ten nearest neighbours to keep; method, α, λ and τ are chosen for you. "
+        "[default: 0.9 with local features]",
+    )
 
-
-@dataclass(frozen=True)
-class Position:
-    """A place on a line from the original features (0) over fits of falling α to `global` (the last anchor).
-
-    `agreement` is the cosine accuracy on held-out answers, `kept` the mean share of the ten nearest neighbours among
-    held-out images; the errors are standard errors, and that of the `gain` over the original is paired.
-    """
-
-    lmbda: float
-    at: float
-    agreement: float
-    agreement_error: float
-    gain: float
-    gain_error: float
-    kept: float
-    kept_error: float
-
-    @property
-    def safe(self) -> float:
-        """The share of neighbours kept, less a standard error: what is promised."""
-        return self.kept - self.kept_error
-
-    def toward(self, other: Position, keep: float) -> Position:
-        """Where the way to another place of the line crosses a promise, everything taken to change in proportion."""
-        share = (self.safe - keep) / (self.safe - other.safe)
-        mixed = (a + share * (b - a) for a, b in zip(astuple(self), astuple(other), strict=True))
-        return replace(Position(*mixed), lmbda=other.lmbda)
-
-
-class _Meter:
-    """Fits one arm after the other, and counts the evaluations of all."""
-
-    def __init__(self, solver: Exact, on_step: OnStep | None, done: int = 0) -> None:
-        self.solver, self.on_step, self.done = solver, on_step, done
-
-    def fit(self, problem: Problem, alpha: float, lmbda: float, start: Solution | None) -> Solution:
-        """An anchor: `glocal`, or `global` where α is 0."""
-        local = {"alpha": alpha, "tau": _TAU} if alpha else {}
-        arm = Arm(method="glocal" if alpha else "global", lmbda=lmbda, **local)
-        found = self.solver.minimise(problem, arm, start, counted_on(self.on_step, self.done))
-        self.done += found.evaluations
-        return found
-
-
-@dataclass(frozen=True, eq=False)
-class _Fold:
-    """What one fold fits, and what it holds out: answers, as given and about rows of X, and the other local images."""
-
-    meter: _Meter
-    problem: Problem
-    given: Answers
-    X: Float[np.ndarray, "n p"]
-    held: Answers
-    images: Float[np.ndarray, "m p"]
-    fits: dict[float, Solution] = field(default_factory=dict)
-
-    @classmethod
-    def of_objects(cls, data: FitData, meter: _Meter, fold: int) -> _Fold:
-        """A fold of the objects and of the local images."""
-        fitted, given, rows = data.fold(fold, FOLDS)
-        images = data.scalars(data.judged_rows(rows), "float64")
-        return cls(meter, meter.solver.problem(fitted), given, *replace(data, answers=given).named("float64"), images)
-
-    @classmethod
-    def of_answers(cls, data: FitData, meter: _Meter, fold: int) -> _Fold:
-        """A fold of the answers, about objects that are fitted too: enough to choose λ where answers are few."""
-        out = np.zeros(len(data.answers), dtype=bool)
-        out[object_folds(len(out), FOLDS, data.seed)[fold]] = True
-        fitted, given = (replace(data, answers=data.answers.select(rows)) for rows in (~out, out))
-        X, held = given.named("float64")
-        return cls(meter, meter.solver.problem(fitted, local=False), given.answers, X, held, X[:0])
-
-    @property
-    def k(self) -> int:
-        """How many neighbours are looked for."""
-        return min(NEIGHBOURS, len(self.images) - 1)
-
-    @cached_property
-    def near(self) -> csr_array:
-        """The neighbours of the images before any transform, the same on every line."""
-        return neighbourhoods(self.images, self.k)
-
-    def at(self, lmbda: float) -> Solution:
-        """The fit of `global`, from that of the λ before."""
-        if lmbda not in self.fits:
-            last = next(reversed(self.fits.values()), None)
-            self.fits[lmbda] = self.meter.fit(self.problem, 0.0, lmbda, last)
-        return self.fits[lmbda]
-
-    def loss(self, lmbda: float) -> float:
-        """The summed loss of the held-out answers under `global`, nats."""
-        Z = self.X @ self.at(lmbda).transform.weights.astype(np.float64)
-        return odd_one_out(Z, self.held, similarity="dot", interval=False).loss * self.held.total_weight
-
-    def worth(self, lmbda: float, alphas: Sequence[float]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The credit of each held-out answer and the share that each image keeps, at every place of a line."""
-        fits = [self.at(lmbda)]
-        for alpha in sorted(alphas)[1:]:
-            fits.append(self.meter.fit(self.problem, alpha, lmbda, fits[-1]))
-        anchors = _with_original([one.transform.weights for one in reversed(fits)])
-        objects, images = ([rows @ W for W in anchors] for rows in (self.X, self.images))
-        for at in _places(alphas):
-            kept = kept_by_image(self.images, _between(images, at), self.k, before=self.near)
-            yield answer_credit(_between(objects, at), self.held), kept
-
-
-@dataclass(frozen=True, eq=False)
-class Dial:
-    """What every `keep` gives on held-out objects and images; `solve` makes a transform of one of them on all data.
-
-    `positions` are the features without a transform, then a line for each λ; `losses` the held-out loss of `global` at
-    each λ, nats; `candidates` how many images a fold holds out, on average: neighbours are looked for among them;
-    `evaluations` those of the objective by all fits that chose. `solver` is that of the final fits.
-    """
-
-    data: FitData
-    solver: Exact
-    positions: tuple[Position, ...]
-    losses: dict[float, float]
-    candidates: int
-    evaluations: int
-
-    def choose(self, keep: float) -> Position:
-        """The largest agreement among places where neighbours kept, less a standard error, are at least `keep`.
-
-        Where a line falls below `keep` between two places, the place of the crossing is one of them.
+    def solve(
+        self, data: FitData, solver: Exact, counter: Counter | None = None
+    ) -> Solution:
+        """Choose on three folds, and fit all data.
 
         Raises
         ------
         ParameterError
-            `keep` is not a share.
+            Another solver than the exact one.
+        DataError
+            Fewer than 30 answers; or what `glocal.aligner.fit` raises.
+        """
+        if not isinstance(solver, Exact):
+            raise ParameterError(
+                "`keep` chooses method, alpha, lmbda and tau, and fits with the exact solver. Give `method` with "
+                "another solver."
+            )
+        counter = Counter() if counter is None else counter
+        keep = self.keep
+        if keep is None and data.local_features is not None:
+            keep = DEFAULT_KEEP
+        choose_curve = best_centre if data.centre == AUTO else keep_curve
+        return choose_curve(data, solver, keep=keep, counter=counter).solve(keep, counter)
+
+
+@dataclass(frozen=True, eq=False)
+class KeepCurve:
+    """What every `keep` gives on held-out answers and images; `solve` fits one of them to all data.
+
+    Attributes
+    ----------
+    data : FitData
+    solver : Exact
+        Of the final fits.
+    crossfit : CrossFit
+        The fits that chose, and the held-out answers.
+    original : Position
+        The features without a transform, centred as the data are.
+    lines : tuple of Line
+        One for each λ, the largest first.
+    losses : dict
+        The held-out loss at each λ that was tried, nats, at its own best scale; λ infinite is no
+        transform.
+    penalty : float
+        The largest λ whose loss is within a standard error of the lowest.
+    raw_credit : (t,) array
+        The credit of each held-out answer under the features before centring.
+    """
+
+    data: FitData
+    solver: Exact
+    crossfit: CrossFit
+    original: Position
+    lines: tuple[Line, ...]
+    losses: dict[float, float]
+    penalty: float
+    raw_credit: Float[np.ndarray, " t"]
+    evaluations: int
+
+    @property
+    def alphas(self) -> tuple[float, ...]:
+        """α of the anchors after the original, falling to 0, `global`."""
+        fitted = {alpha for lmbda, alpha in self.crossfit.solutions if lmbda == self.lines[0].lmbda}
+        return tuple(sorted(fitted, reverse=True))
+
+    @cached_property
+    def starts(self) -> dict[Anchor, Float[np.ndarray, "p p"]]:
+        """The mean W over folds of each anchor."""
+        return {anchor: self.crossfit.mean(anchor) for anchor in self.crossfit.solutions}
+
+    def choose(self, keep: float | None) -> Position:
+        """The largest agreement among places that keep so many neighbours, less a standard error.
+
+        Among the best places of all λ, and the features as they are, it is that of the largest λ
+        whose agreement is within one paired standard error of the largest. None chooses λ by the
+        loss alone.
+
+        Raises
+        ------
+        ParameterError
+            `keep` is outside (0, 1].
         """
         Keep(keep=keep)
-        original, *fitted = self.positions
-        found = [original, *(one for one in self.positions if one.safe >= keep)]
-        for _, line in groupby(fitted, key=lambda one: one.lmbda):
-            steps = pairwise([original, *line])
-            found += [one.toward(other, keep) for one, other in steps if one.safe >= keep > other.safe]
-        return _best(found)
+        if keep is None:
+            return self._by_loss()
+        candidates = [self.original, *(line.best(keep) for line in self.lines)]
+        best = max(candidates, key=lambda position: self.agreement(position).mean)
+        for position in candidates:
+            deficit = self.crossfit.estimate(best.credit - position.credit)
+            if deficit.mean <= (deficit.error or 0.0):
+                return position
+        return best
 
-    def notes(self, keep: float) -> list[str]:
-        """What to know about this choice, in sentences: there is nothing to gain, or more stays than was asked for."""
+    def _by_loss(self) -> Position:
+        for line in self.lines:
+            if line.lmbda == self.penalty:
+                return line.positions[-1]
+        return self.original
+
+    def agreement(self, position: Position) -> Estimate:
+        """The agreement with held-out answers."""
+        return self.crossfit.estimate(position.credit)
+
+    def gain(self, position: Position) -> Estimate:
+        """How much that is above the features before any transform."""
+        return self.crossfit.estimate(position.credit - self.raw_credit)
+
+    def summary(self, position: Position) -> dict[str, float | None]:
+        """What is expected at a place: agreement, its gain, loss and neighbours kept, with standard errors."""
+        agreement = self.agreement(position)
+        gain = self.gain(position)
+        raw = position.kept_raw if len(position.kept_raw) else position.kept
+        return {
+            "lmbda": position.lmbda,
+            "place": position.place,
+            "agreement": agreement.mean,
+            "agreement_error": agreement.error or 0.0,
+            "gain": gain.mean,
+            "gain_error": gain.error or 0.0,
+            "loss": position.loss,
+            "scale": position.scale,
+            "kept": float(position.kept.mean()),
+            "kept_error": position.kept_error,
+            "kept_raw": float(raw.mean()),
+        }
+
+    def notes(self, keep: float | None) -> list[str]:
+        """What to know about this choice: there is nothing to gain, or another `keep` would give more, or the same."""
         chosen = self.choose(keep)
-        if chosen.gain <= 2 * chosen.gain_error:
+        gain = self.gain(chosen)
+        if gain.mean <= 2 * (gain.error or 0.0):
+            nothing = (
+                f"there is nothing to gain: agreement rises by {gain.mean:.3f}, within two standard errors of "
+                f"{gain.error or 0.0:.3f}."
+            )
+            if keep is None or self.choose(0.01).place == 0:
+                return [f"{nothing} More answers may tell more."]
+            return [f"keep={keep:g}: {nothing} Allow more with a lower keep."]
+        if keep is None:
+            return []
+        freest = self.choose(0.01)
+        kept = float(freest.kept.mean())
+        if freest is chosen or freest.kept_lower_bound >= keep:
             return [
-                f"keep={keep:g} leaves nothing to gain: agreement rises by {chosen.gain:.3f}, within two standard "
-                f"errors of {chosen.gain_error:.3f}. Allow more with a lower keep."
+                f"the largest agreement keeps {kept:.3f} of the neighbours: a keep below {keep:g} changes nothing."
             ]
-        slack = (
-            f"the largest agreement keeps {chosen.kept:.3f} of the neighbours: a keep below {keep:g} changes nothing."
-        )
-        return [slack] if chosen == _best(self.positions) else []
+        more = self.crossfit.estimate(freest.credit - chosen.credit)
+        if more.mean > max(gain.mean, 2 * (more.error or 0.0)):
+            return [
+                f"keep={keep:g} reaches agreement {self.agreement(chosen).mean:.3f} of the "
+                f"{self.agreement(freest).mean:.3f} that these features allow, which keep {kept:.2f} of the "
+                "neighbours. Lower keep if agreement matters more."
+            ]
+        return []
 
-    def solve(self, keep: float = DEFAULT_KEEP, on_step: OnStep | None = None) -> Solution:
+    def solve(self, keep: float | None = DEFAULT_KEEP, counter: Counter | None = None) -> Solution:
         """Fit the anchors on both sides of the chosen place on all data, and mix their matrices there.
 
-        The solution is that of the anchor on the side of `global` but for the matrix and the evaluations, which are
-        those of all fits; it has what the record says of ``keep``: both anchors with their certificates, the share of
-        that one, and what is expected of new objects and images. Another `keep` costs the fits of its anchors.
+        The solution is that of the anchor on the side of `global`, but for the weights and the
+        evaluations, which are those of all fits. Its details have what the record says of ``keep``:
+        both anchors with their certificates, the share of that one, and what is expected. The fits
+        start at the means over folds.
         """
-        chosen, meter = self.choose(keep), _Meter(self.solver, on_step, self.evaluations)
-        alphas = _alphas(self.data)
-        before = min(int(chosen.at), len(alphas) - 1)  # the anchor on the side of the original, which is 0
-        wanted, fits = alphas[max(0, before - 1) : before + 1], dict[float, Solution]()
-        problem = self.solver.problem(self.data, local=any(wanted))
-        for alpha in sorted({0.0, *wanted}):
-            fits[alpha] = meter.fit(problem, alpha, chosen.lmbda, next(reversed(fits.values()), None))
-        sides, share = [fits[alpha] for alpha in wanted], chosen.at - before
-        matrices = [one.transform.weights for one in sides]
-        weights = _between(matrices if before else _with_original(matrices), share).astype(np.float32)
-        last, unfinished = sides[-1], next((one for one in reversed(sides) if not one.converged), sides[-1])
-        names = ("objective", "parts", "status", "gap", "certificate", "evaluations")
-        anchors = [one.arm.settings | {name: getattr(one, name) for name in names} for one in reversed(sides)]
-        others = sorted({round(min(1.0, max(0.01, keep + d)), 4) for d in (-0.1, -0.05, 0.0, 0.05)})
-        said = {
-            "keep": keep, "expected": asdict(chosen), "original": asdict(self.positions[0]), "share": share,
-            "anchors": anchors, "of": self.data.judged[0], "k": NEIGHBOURS, "candidates": self.candidates,
-            "folds": FOLDS, "curve": [{"keep": other, **asdict(self.choose(other))} for other in others],
-            "losses": {f"{lmbda:g}": loss for lmbda, loss in sorted(self.losses.items())},
-            "evaluations": self.evaluations, "notes": self.notes(keep),
-        }  # fmt: skip
+        if counter is None:
+            counter = Counter()
+            counter.evaluations = self.evaluations
+        chosen = self.choose(keep)
+        before = min(
+            int(chosen.place), len(self.alphas) - 1
+        )  # the anchor on the side of the original, which is 0
+        solutions = self._anchors(
+            chosen.lmbda, self.alphas[max(0, before - 1) : before + 1], counter
+        )
+        share = chosen.place - before
+        matrices = [solution.transform.weights.astype(np.float64) for solution in solutions]
+        anchors = matrices if before else [_scaled_identity(matrices[0]), *matrices]
+        weights = chosen.scale**0.5 * mix_anchors(anchors, share)
+        unfinished = [solution for solution in reversed(solutions) if not solution.converged]
+        state = unfinished[0] if unfinished else solutions[-1]
         return replace(
-            last, transform=replace(last.transform, weights=weights), status=unfinished.status,
-            reason=unfinished.reason, certificate="none: a mixture; keep.anchors has those of its two fits",
-            evaluations=meter.done, told={**last.told, "keep": said},
-        )  # fmt: skip
+            solutions[-1],
+            transform=transform_of(weights, self.data.scalars),
+            status=state.status,
+            reason=state.reason,
+            certificate="none: a mixture; keep.anchors has those of its fits",
+            evaluations=counter.evaluations,
+            details={**solutions[-1].details, "keep": self._record(keep, chosen, share, solutions)},
+        )
+
+    def _anchors(self, lmbda: float, alphas: tuple[float, ...], counter: Counter) -> list[Solution]:
+        """The fits of some anchors to all data, in the order of `alphas`."""
+        problem: Problem = self.solver.problem(self.data, local=any(alphas))
+        solutions: dict[float, Solution] = {}
+        for alpha in sorted(alphas):
+            anchor = (lmbda, alpha)
+            start = problem.start(self.starts[anchor], anchor_arm(anchor))
+            for (
+                other,
+                solution,
+            ) in solutions.items():  # at most one, whose step from its mean is known
+                if solution.warm is not None:
+                    mean = problem.start(self.starts[lmbda, other], anchor_arm((lmbda, other)))
+                    start = solution.warm.moved(mean, start)
+            solutions[alpha] = self.solver.minimise(problem, anchor_arm(anchor), start, counter)
+        return [solutions[alpha] for alpha in alphas]
+
+    def _record(
+        self, keep: float | None, chosen: Position, share: float, solutions: list[Solution]
+    ) -> dict[str, Any]:
+        """What the record of a fit says of its choice."""
+        names = ("objective", "parts", "status", "gap", "certificate", "evaluations")
+        anchors = [
+            solution.arm.settings | {name: getattr(solution, name) for name in names}
+            for solution in reversed(solutions)
+        ]
+        others: list[float] = []
+        if keep is not None:
+            others = sorted(
+                {round(min(1.0, max(0.01, keep + step)), 4) for step in (-0.1, -0.05, 0.0, 0.05)}
+            )
+        return {
+            "keep": keep,
+            "centre": self.data.centre,
+            "heldout": self.data.fold_unit if keep is not None else "questions",
+            "expected": self.summary(chosen),
+            "original": self.crossfit.estimate(self.raw_credit).mean,
+            "share": share,
+            "anchors": anchors,
+            "of": self.data.evaluation_kind,
+            "k": neighbour_count(len(self.crossfit.heldout[0].images)),
+            "candidates": round(
+                float(np.mean([len(side.images) for side in self.crossfit.heldout]))
+            ),
+            "folds": FOLDS,
+            "curve": [{"keep": other, **self.summary(self.choose(other))} for other in others],
+            "losses": {f"{lmbda:g}": loss for lmbda, loss in sorted(self.losses.items())},
+            "evaluations": self.evaluations,
+            "notes": self.notes(keep),
+        }
 
 
-def dial(data: FitData, solver: Exact | None = None, *, on_step: OnStep | None = None) -> Dial:
-    """Try every share of neighbours kept, on three folds of objects and of local images.
+def keep_curve(
+    data: FitData,
+    solver: Exact | None = None,
+    *,
+    keep: float | None = DEFAULT_KEEP,
+    counter: Counter | None = None,
+    nearby: KeepCurve | None = None,
+) -> KeepCurve:
+    """Score lines of transforms on three folds of objects, or of questions, and of local images.
 
-    1. λ of `global` falls from 10, each fit from the one before, while the pooled held-out loss falls: λ*. With fewer
-       than 5,000 answers these folds are of answers.
-    2. At λ* and one step below, `glocal` with τ 0.1 at α 0.5 and 0.75, each from the fit before. They are anchors, as
-       are the original and `global`, of a line on which the *matrices* of neighbouring anchors are mixed. Without local
-       images the line leads from the original to `global`, at every λ that was visited.
-    3. Each place is scored by held-out answers and by neighbours among held-out images alone: fitted images among the
-       candidates flatter by up to .02.
+    1. λ of `global` falls from 1, or rises, while the pooled held-out loss falls. With fewer than
+       5,000 answers it falls from 100 p / t to 0.3 p / t. Each loss is at its own best scale of the
+       similarities. λ* is the largest λ whose loss is within a standard error of the lowest.
+    2. At λ* and one step above, `glocal` with τ 0.1 at α 0.5 and 0.75. They are anchors, as are the
+       original and `global`, of a line on which the *matrices* of neighbouring anchors are mixed.
+       Without local images the line leads from the original to `global`, at every λ that was tried.
+    3. Each place is scored by held-out answers and by neighbours among held-out images alone:
+       fitted images among the candidates flatter by up to .02.
+
+    Folds are of objects, so that scores are those of new objects. With fewer than 5,000 answers,
+    and for a `keep` of None, they are of questions: scores are then those of new answers about the
+    same objects.
 
     Parameters
     ----------
     data : FitData
     solver : Exact or None
-        Solver of the final fits; the fits that choose have a tolerance of 1e-4.
-    on_step : function or None
-        Progress: (evaluations, evaluation).
+        Solver of the final fits; the fits that choose have a tolerance of 3e-4, no certificate, and
+        256 principal axes.
+    keep : float or None
+        None tries `global` alone, on folds of questions: λ is chosen by the loss, and no share is
+        promised.
+    counter : Counter or None
+        Counts and reports the evaluations.
+    nearby : KeepCurve or None
+        The curve of the same data centred otherwise, at whose matrices fits start.
 
     Raises
     ------
     DataError
-        Three folds leave no answers to fit or to score; or what `glocal.aligner.fit` raises.
+        Fewer than 30 answers, or three folds leave none to fit or to score.
     """
-    solver = solver or Exact()
+    solver = Exact() if solver is None else solver
+    counter = Counter() if counter is None else counter
+    before = counter.evaluations
     data.check(Arm(method="global" if data.local_features is None else "glocal"))
-    if data.objects is None:  # a fold of objects that no answer names, as `glocal data split` leaves, scores nothing
-        data = replace(data, objects=np.unique(data.answers.objects))
-    meter = _Meter(solver.replace(tol=max(solver.tolerance, _LOOSE)), on_step)
-    try:
-        folds = [_Fold.of_objects(data, meter, fold) for fold in range(FOLDS)]
-    except DataError as error:
+    if len(data.answers) < MIN_ANSWERS:
         raise DataError(
-            f"keep is chosen on held-out objects, but {error} Or choose method, alpha and lmbda."
-        ) from error
-    few = len(data.answers) < _FEW
-    losses = _walked([_Fold.of_answers(data, meter, fold) for fold in range(FOLDS)] if few else folds)
-    least, visited = min(losses.values()), sorted(losses, reverse=True)
-    best = next(at for at, lmbda in enumerate(visited) if losses[lmbda] <= least + _TIE)
-    lines = visited if data.local_features is None else visited[best : best + 2]
-    for lmbda in lines:  # from the largest on, before fits of other arms
-        for fold in folds:
-            fold.at(lmbda)
-    positions, alphas = list[Position](), _alphas(data)
-    original, held = None, joined([fold.given for fold in folds])
-    for lmbda in lines:
-        worth = [fold.worth(lmbda, alphas) for fold in folds]
-        for at, parts in zip(_places(alphas), zip(*worth, strict=True), strict=True):
-            credit, kept = (np.concatenate(values) for values in zip(*parts, strict=True))
-            units = Units(values=credit, answers=held.objects, weights=held.weights, clusters=held.person)
-            original = original or units
-            if at or not positions:
-                positions.append(_position(lmbda, float(at), units, original, kept))
-    images = round(float(np.mean([len(fold.images) for fold in folds])))
-    return Dial(data, solver, tuple(positions), losses, images, meter.done)
+            f"there are {len(data.answers)} answers; at least {MIN_ANSWERS} are needed to choose lmbda on a part of "
+            "them. Give `method` and `lmbda`."
+        )
+    by_loss = keep is None
+    local = not by_loss and data.local_features is not None
+    folds = [data.question_fold(k, FOLDS) for k in range(FOLDS)] if by_loss else data.folds(FOLDS)
+    starts = {} if nearby is None else nearby.starts
+    crossfit = CrossFit(data, folds, solver, counter, local=local, starts=starts)
+    if by_loss or data.fold_unit == "questions":
+        scores = _scores_of_few(data, crossfit)
+    else:
+        scores = _scores_of_many(crossfit, _FIRST_LAMBDA if nearby is None else nearby.penalty)
+    if not by_loss:
+        scores.pop(np.inf, None)  # no transform is the first place of each line
+    penalty = largest_within_error(crossfit, scores)
+    tried = sorted((lmbda for lmbda in scores if np.isfinite(lmbda)), reverse=True)
+    if by_loss:
+        lambdas = [min(penalty, tried[0])]
+    else:
+        lambdas = _line_lambdas(data, tried, penalty)
+    alphas = _alphas(data) if local else _ALPHAS[-1:]
+    places = np.linspace(0, len(alphas), (1 if by_loss else _PLACES) * len(alphas) + 1)
+    lines = tuple(_line(crossfit, lmbda, alphas, places) for lmbda in lambdas)
+    return KeepCurve(
+        data=data,
+        solver=solver,
+        crossfit=crossfit,
+        original=lines[0].positions[0],
+        lines=lines,
+        losses={lmbda: mean_loss(crossfit, score) for lmbda, score in scores.items()},
+        penalty=penalty,
+        raw_credit=_raw_credit(data, crossfit),
+        evaluations=counter.evaluations - before,
+    )
 
 
-def _walked(folds: Sequence[_Fold]) -> dict[float, float]:
-    """The held-out loss of `global` at each λ: down from 10 while it falls, or up where 10 is the best."""
-    losses, weight = dict[float, float](), sum(fold.held.total_weight for fold in folds)
-    for path in (_DOWN, _UP):
-        for lmbda in path:
-            losses[lmbda] = sum(fold.loss(lmbda) for fold in folds) / weight
-            if losses[lmbda] > min(losses.values()):
-                break
-        if losses[_DOWN[0]] > min(losses.values()):
-            break
-    return losses
+def best_centre(
+    data: FitData,
+    solver: Exact | None = None,
+    *,
+    keep: float | None = DEFAULT_KEEP,
+    counter: Counter | None = None,
+) -> KeepCurve:
+    """The curve of the data centred by 0, ½ or 1: the smallest whose agreement is within an error of the largest.
+
+    The later curves start from the fits of the one before.
+    """
+    counter = Counter() if counter is None else counter
+    curves: list[KeepCurve] = []
+    for centre in CENTRES:
+        nearby = curves[-1] if curves else None
+        centred = replace(data, centre=centre)
+        curves.append(keep_curve(centred, solver, keep=keep, counter=counter, nearby=nearby))
+    credits = [curve.choose(keep).credit for curve in curves]
+    estimate = curves[0].crossfit.estimate
+    best = max(credits, key=lambda credit: estimate(credit).mean)
+    for curve, credit in zip(curves, credits, strict=True):
+        deficit = estimate(best - credit)
+        if deficit.mean <= (deficit.error or 0.0):
+            return replace(curve, evaluations=sum(each.evaluations for each in curves))
+    return curves[0]
 
 
-def _position(lmbda: float, at: float, units: Units, original: Units, kept: np.ndarray) -> Position:
-    scores = [(one.mean, one.error or 0.0) for one in (units.estimate(), units.less(original))]
-    return Position(lmbda, at, *scores[0], *scores[1], float(kept.mean()), float(kept.std() / np.sqrt(len(kept))))
+def _scores_of_few(data: FitData, crossfit: CrossFit) -> dict[float, HeldOutScores]:
+    """The scores of `global` from 100 p / t down, until two in a row lose, and of no transform, an infinite λ."""
+    scores = {np.inf: crossfit.original_scores()}
+    unit = data.features.dimensions / data.answers.total_weight
+    lambdas = [float(f"{penalty * unit:.2g}") for penalty in PENALTIES_PER_ANSWER]
+    walk(crossfit, lambdas, scores, patience=2)
+    return scores
+
+
+def _scores_of_many(crossfit: CrossFit, first: float) -> dict[float, HeldOutScores]:
+    """The scores of `global` from the first λ down while the loss falls, or up where the first is the best."""
+    scores: dict[float, HeldOutScores] = {}
+    index = _LAMBDAS.index(first)
+    walk(crossfit, _LAMBDAS[index:], scores)
+    if min(scores, key=lambda lmbda: mean_loss(crossfit, scores[lmbda])) == first:
+        walk(crossfit, _LAMBDAS[:index][::-1], scores)
+    return scores
+
+
+def _line_lambdas(data: FitData, tried: Sequence[float], penalty: float) -> list[float]:
+    """λ of the lines: with local images the step above λ* and λ* itself, without any all that were tried."""
+    if data.local_features is None:
+        return list(tried)
+    steps = _LAMBDAS if penalty in _LAMBDAS else tried
+    index = steps.index(penalty)
+    return list(steps[max(0, index - 1) : index + 1])
+
+
+def _line(
+    crossfit: CrossFit, lmbda: float, alphas: Sequence[float], places: Float[np.ndarray, " k"]
+) -> Line:
+    """Score the places of one λ: mixtures of the original features and the fits of these α."""
+    beside: Anchor | None = None
+    for alpha in sorted(alphas):
+        crossfit.fit((lmbda, alpha), beside)
+        beside = (lmbda, alpha)
+    matrices = [crossfit.matrices((lmbda, alpha)) for alpha in alphas]
+    objects, images = [], []  # for each fold, one array an anchor
+    for fold, side in enumerate(crossfit.heldout):
+        anchors = [fits[fold] for fits in matrices]
+        anchors.insert(0, _scaled_identity(anchors[0]))
+        objects.append([side.X @ W for W in anchors])
+        images.append([side.images @ W for W in anchors])
+    positions = []
+    for place in places:
+        scores = crossfit.scores(
+            [mix_anchors(anchors, place) for anchors in objects],
+            [mix_anchors(anchors, place) for anchors in images],
+        )
+        loss = mean_loss(crossfit, scores)
+        positions.append(
+            Position(
+                lmbda, float(place), scores.credit, scores.scale, loss, scores.kept, scores.kept_raw
+            )
+        )
+    return Line(tuple(positions), crossfit.answers.weights)
+
+
+def _raw_credit(data: FitData, crossfit: CrossFit) -> Float[np.ndarray, " t"]:
+    """The credit of each held-out answer under the features before centring."""
+    scalars = data.scalars
+    shift = 0.0 if scalars.shift is None else scalars.shift / scalars.std
+    return np.concatenate(
+        [answer_credit(side.X + shift, side.answers) for side in crossfit.heldout]
+    )
+
+
+def _scaled_identity(W: Float[np.ndarray, "p p"]) -> Float[np.ndarray, "p p"]:
+    """The identity at the scale of W."""
+    identity: np.ndarray = np.trace(W) / len(W) * np.eye(len(W))
+    return identity
 
 
 def _alphas(data: FitData) -> tuple[float, ...]:
     """α of the anchors after the original, falling to 0, `global`."""
     return _ALPHAS if data.local_features is not None else _ALPHAS[-1:]
-
-
-def _with_original(matrices: Sequence[np.ndarray]) -> list[Float[np.ndarray, "p p"]]:
-    """The original in front: the identity at the scale of the first fit."""
-    first = np.asarray(matrices[0], dtype=np.float64)
-    return [np.trace(first) / len(first) * np.eye(len(first)), *(W.astype(np.float64) for W in matrices)]
-
-
-def _places(alphas: Sequence[float]) -> Float[np.ndarray, " k"]:
-    """Where a line is scored: its anchors are at 0 (the original), 1 and so on."""
-    return np.linspace(0, len(alphas), _STEPS * len(alphas) + 1)
-
-
-def _between(anchors: Sequence[np.ndarray], at: float) -> np.ndarray:
-    """The mixture at a place: a straight line from each anchor to the next."""
-    i = max(0, min(int(at), len(anchors) - 2))
-    return (1 - at + i) * anchors[i] + (at - i) * anchors[i + 1]
-
-
-def _best(among: Sequence[Position]) -> Position:
-    """The largest agreement; on ties the larger λ, then the larger share of neighbours."""
-    most = max(one.agreement for one in among)
-    return max((one for one in among if one.agreement >= most - _TIE), key=lambda one: (one.lmbda, one.kept))

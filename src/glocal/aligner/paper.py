@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from glocal.aligner.arm import Arm
-from glocal.aligner.data import FitData
+from glocal.aligner.data import FitData, transform_of
 from glocal.aligner.exact import Dtype, Solution
 from glocal.data.answers import Answers
+from glocal.data.features import Standardization
 from glocal.errors import DivergedError, needed
 from glocal.objective import Evaluation
 from glocal.options import Options
-from glocal.solver import Counter, OnStep
+from glocal.solver import Counter
 from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from glocal.solver.paper_loop import LoopSettings
+    from glocal.solver.paper_loop import LoopSettings, Procedure
 
 FOLDS = 4
 """The stopping rule watches fold 0 of so many folds of the objects and of the local images."""
@@ -70,7 +72,7 @@ class PaperLoop(Options):
     min_delta: float = Field(1e-4, ge=0)
     trainer: Mapping[str, Any] = Field({})
 
-    def solve(self, data: FitData, arm: Arm, on_step: OnStep | None = None) -> Solution:
+    def solve(self, data: FitData, arm: Arm, counter: Counter | None = None) -> Solution:
         """Fit one arm without the watched fold; the weights are those of the last epoch.
 
         Raises
@@ -103,7 +105,7 @@ class PaperLoop(Options):
             part(heldout, heldout_images),
             settings,
         )
-        counter = Counter(on_step)
+        counter = Counter() if counter is None else counter
 
         def report(steps: int, losses: dict[str, float]) -> None:
             counter(Evaluation(sum(losses.values()), losses, np.empty((0, 0))), steps)
@@ -129,12 +131,7 @@ class PaperLoop(Options):
             "watched": {"n": len(heldout), "parts": procedure.watched_losses},
         }
         return Solution(
-            LinearTransform(
-                _array(procedure.W),
-                None if procedure.b is None else _array(procedure.b),
-                data.scalars.mean,
-                data.scalars.std,
-            ),
+            _transform(procedure, data.scalars),
             arm,
             objective,
             parts,
@@ -171,6 +168,16 @@ class PaperLoop(Options):
             min_delta=self.min_delta,
             seed=data.seed,
         )
+
+
+def _transform(procedure: Procedure, scalars: Standardization) -> LinearTransform:
+    """The learned map; what centring subtracts and the learned bias are one bias."""
+    transform = transform_of(_array(procedure.W), scalars)
+    if procedure.b is None:
+        return transform
+    learned = _array(procedure.b)
+    bias = learned if transform.bias is None else transform.bias + learned
+    return replace(transform, bias=bias)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

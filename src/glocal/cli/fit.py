@@ -11,7 +11,8 @@ import typer
 
 from glocal.aligner import Arm, Exact, FitData, PaperLoop
 from glocal.aligner import fit as fit_one
-from glocal.aligner.data import Blocks
+from glocal.aligner.data import AUTO, MIN_ANSWERS_FOR_OBJECT_FOLDS, Blocks
+from glocal.aligner.fitting import MIN_MEASURED_ANSWERS
 from glocal.aligner.keep import Keep
 from glocal.cli.inputs import AnswersFile, FeaturesPath, LayerName, LocalPath, ModelName, flat, load_features
 from glocal.cli.output import AsJson, Verbose, interval, progress_bar, put, put_json, say
@@ -29,6 +30,25 @@ SolverName = Annotated[
 ]  # fmt: skip
 
 
+CentreOption = Annotated[
+    str,
+    typer.Option(
+        metavar="0..1|auto", rich_help_panel=Arm.panel,
+        help="Share of the objects' column means to subtract from all features; auto chooses it with --keep.",
+    ),
+]  # fmt: skip
+
+
+def parse_centre(text: str) -> float | Literal["auto"]:
+    """The number, or auto; a ParameterError for anything else."""
+    if text == AUTO:
+        return AUTO
+    try:
+        return float(text)
+    except ValueError:
+        raise ParameterError(f"`centre` is {text!r}; allowed are 0 to 1, and auto.") from None
+
+
 @flat
 def fit(
     features: FeaturesPath,
@@ -42,9 +62,11 @@ def fit(
     local_features: LocalPath = None,
     holdout: Annotated[
         int | None,
-        typer.Option(help="K: also fit without fold 0 of K of objects and local images, and score it."),
+        typer.Option(help="K: also fit without fold 0 of K of objects and local images, or with fewer than "
+                     "5,000 answers without each of K folds of questions, and score what is held out; 0 for none."),
     ] = None,
     solver: SolverName = "exact",
+    centre: CentreOption = "0",
     model: ModelName = None,
     layer: LayerName = None,
     verbose: Verbose = False,
@@ -60,29 +82,36 @@ def fit(
     loaded = load_features(features, model, layer)
     joined = answers.to_fit(loaded)
     local = None if local_features is None else load_features(local_features, model, layer)
-    chosen = Arm.of(arm.model_dump(exclude_unset=True), local=local is not None) if arm.model_fields_set else None
     shown = "objective" if solver == "exact" else "watched loss"
     with progress_bar("fitting", None, unit="evaluations") as progress:
         fitted = fit_one(
-            FitData(loaded, joined.answers, local, n_dropped=joined.n_dropped, **blocks.model_dump()),
-            chosen,
+            FitData(
+                loaded, joined.answers, local, n_dropped=joined.n_dropped, centre=parse_centre(centre),
+                **blocks.model_dump(),
+            ),
+            _what(keep, arm, solver, local=local is not None),
             solver_of(solver, exact, paper),
-            keep=keep.keep,
             holdout=holdout,
-            on_step=lambda done, at: progress(done, None, f"{shown} {at.value:.6f}"),
-        )
+            on_step=lambda evaluations, at: progress(evaluations, None, f"{shown} {at.value:.6f}"),
+        )  # fmt: skip
     fitted.transform.save(out)
     record = fitted.record
     if as_json:
         put_json({**asdict(record), "out": str(out)})
         return
-    if record.keep is not None:
-        for sentence in (*record.keep["notes"], _beside(record.keep)):
-            say(sentence)
-    elif holdout is None:
-        say("generalisation is unmeasured: --holdout 3 also scores answers on held-out objects.")
+    for sentence in _notes(record):
+        say(sentence)
     put(*_result(record), _fitted(record), *(_fields(asdict(record)) if verbose else ()))
     put(f"written to {out}")
+
+
+def _what(keep: Keep, arm: Arm, solver: str, *, local: bool) -> Arm | Keep | None:
+    """What the options name: an arm if one of its options is given, else the share of neighbours to keep."""
+    if not arm.model_fields_set:
+        return keep if keep.keep is not None or solver == Exact.name else None
+    if keep.keep is not None:
+        raise ParameterError(f"`keep={keep.keep:g}` chooses the method and its parameters. Leave out keep, or them.")
+    return Arm.of(arm.model_dump(exclude_unset=True), local=local)
 
 
 def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:
@@ -94,41 +123,75 @@ def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:
     return used
 
 
+def _notes(record: FitRecord) -> Iterator[str]:
+    """What to know about the result: what was not measured, and what another `keep` gives."""
+    if record.keep is not None:
+        yield from record.keep["notes"]
+        if record.keep["curve"]:
+            yield _beside(record.keep)
+        if record.keep["heldout"] == "questions":
+            yield _new_objects(record)
+    elif record.holdout is None:
+        yield "generalisation is unmeasured: --holdout 3 also scores answers on held-out objects."
+    elif record.holdout["of"] == "questions":
+        yield _new_objects(record)
+
+
+def _new_objects(record: FitRecord) -> str:
+    """That agreement on new objects is not known, and how many answers would tell."""
+    missing = MIN_ANSWERS_FOR_OBJECT_FOLDS - record.n_answers
+    if missing <= 0:
+        return "on new objects expect less: --keep and --holdout 3 measure it."
+    return (
+        f"on new objects expect less: {record.n_answers:,} answers cannot measure it; about "
+        f"{MIN_ANSWERS_FOR_OBJECT_FOLDS:,} would."
+    )
+
+
 def _result(record: FitRecord) -> Iterator[str]:
-    """Agreement and neighbours kept of objects and images that the fit has not seen, measured or expected."""
+    """Agreement and neighbours kept of what the fit has not seen, measured or expected."""
     if record.holdout is not None:
-        held = record.holdout["heldout"]
-        after = interval(held["accuracy_cosine"], held["low"], held["high"])
+        yield _measured(record.holdout)
+    if (curve := record.keep) is not None:
+        expected = curve["expected"]
+        new = "objects" if curve["heldout"] == "objects" else "answers about the same objects"
         yield (
-            f"measured on {held['n']} held-out answers: agreement {held['original_accuracy_cosine']:.3f} -> {after}, "
-            f"neighbours kept {held['neighbours_kept']:.3f} (the {held['k']} nearest of {held['n_images']} held-out "
-            "images)"
-        )
-    if (dial := record.keep) is not None:
-        at = dial["expected"]
-        yield (
-            f"expected on new objects: agreement {dial['original']['agreement']:.3f} -> {at['agreement']:.3f} ± "
-            f"{at['agreement_error']:.3f}, neighbours kept {at['kept']:.3f} ± {at['kept_error']:.3f} (the {dial['k']} "
-            f"nearest of {dial['candidates']} {dial['of']})"
+            f"expected on new {new}: agreement {curve['original']:.3f} -> {expected['agreement']:.3f} ± "
+            f"{expected['agreement_error']:.3f}, neighbours kept {expected['kept']:.3f} ± {expected['kept_error']:.3f} "
+            f"(the {curve['k']} nearest of {curve['candidates']} {curve['of']})"
         )
 
 
-def _beside(dial: dict[str, Any]) -> str:
+def _measured(holdout: dict[str, Any]) -> str:
+    """What the hold-out shows."""
+    heldout = holdout["heldout"]
+    if heldout["n"] < MIN_MEASURED_ANSWERS:
+        return f"{heldout['n']} held-out answers are too few to measure agreement; {MIN_MEASURED_ANSWERS} are the least."
+    after = interval(heldout["accuracy_cosine"], heldout["low"], heldout["high"])
+    gain = interval(heldout["gain"], heldout["gain_low"], heldout["gain_high"], sign="+")
+    what = "held-out answers" if holdout["of"] == "objects" else "answers to held-out questions about the same objects"
+    return (
+        f"measured on {heldout['n']:,} {what}: agreement {heldout['original_accuracy_cosine']:.3f} -> {after} ({gain}), "
+        f"neighbours kept {heldout['neighbours_kept']:.3f} (the {heldout['k']} nearest of {heldout['n_images']})"
+    )
+
+
+def _beside(curve: dict[str, Any]) -> str:
     """What a keep of 0.05 less and one of 0.05 more, at most 1, are expected to give."""
-    first, *others = (one for one in dial["curve"] if 0.01 < abs(one["keep"] - dial["keep"]) < 0.06)
-    gives = f"agreement {first['agreement']:.3f} and {first['kept']:.3f} of the neighbours"
-    told = [f"keep {first['keep']:g} is expected to give {gives}"]
-    told += [f"keep {one['keep']:g} {one['agreement']:.3f} and {one['kept']:.3f}" for one in others]
-    return f"{', '.join(told)}."
+    beside = [row for row in curve["curve"] if 0.01 < abs(row["keep"] - curve["keep"]) < 0.06]
+    parts = [f"keep {row['keep']:g}: agreement {row['agreement']:.3f}, neighbours {row['kept']:.3f}" for row in beside]
+    return f"expected with {'; '.join(parts)}."
 
 
 def _fitted(record: FitRecord) -> str:
     """What was given or chosen, fitted to what, and how it ended."""
     arm = words(asdict(record))
-    if (dial := record.keep) is not None:
-        one, *others = map(words, dial["anchors"])
-        other = others[0] if others else "the original features"
-        arm = f"keep {dial['keep']:g} mixes {dial['share']:.2f} of {one} and {1 - dial['share']:.2f} of {other}"
+    if (curve := record.keep) is not None:
+        anchors = [words(anchor) for anchor in curve["anchors"]]
+        other = anchors[1] if len(anchors) > 1 else "the original features"
+        chosen = "lmbda chosen on held-out questions" if curve["keep"] is None else f"keep {curve['keep']:g}"
+        share = curve["share"]
+        arm = f"{chosen}: {share:.2f} of {anchors[0]} and {1 - share:.2f} of {other}"
     local = f", {record.n_local} local images" if record.n_local else ""
     dropped = f" ({record.n_dropped} answers dropped: no features)" if record.n_dropped else ""
     data = f"{record.n_answers} answers on {record.n_objects} objects{local}{dropped}"

@@ -12,7 +12,7 @@ import typer
 from glocal.aligner import Exact, FitData, PaperLoop
 from glocal.aligner.data import Blocks
 from glocal.aligner.keep import Keep
-from glocal.cli.fit import SolverName, solver_of, words
+from glocal.cli.fit import CentreOption, SolverName, parse_centre, solver_of, words
 from glocal.cli.inputs import AnswersFile, FeaturesPath, LayerName, LocalPath, flat, names_of
 from glocal.cli.output import AsJson, Verbose, interval, progress_bar, put_table, say, show
 from glocal.data.features import Features
@@ -38,10 +38,11 @@ def sweep(
     ] = "arms",
     folds: Annotated[int, typer.Option(help="Parts of objects and local images.")] = 3,
     select: Annotated[
-        str,
-        typer.Option(help="exchange: the largest agreement + 0.3 × neighbours kept; loss; or a constraint, "
-                     "'neighbours_kept>=0.9' (as --keep 0.9) or 'agreement>=0.5'."),
-    ] = "exchange",
+        str | None,
+        typer.Option(help="In place of --keep: loss, 'neighbours_kept>=0.9' or 'agreement>=0.5', each "
+                     "also with a method before it, as in 'naive loss'."),
+    ] = None,
+    centre: CentreOption = "0",
     solver: SolverName = "exact",
     jobs: Annotated[int, typer.Option(help="Processes that fit the grid; -1 for one per core.")] = 1,
     scheduler: Annotated[str | None, typer.Option(help="Dask cluster to run on: address or scheduler file.")] = None,
@@ -58,7 +59,7 @@ def sweep(
     local = None if local_features is None else Features.load(local_features)
     from glocal.sweep import sweep as run
 
-    data = FitData(loaded, joined.answers, local, n_dropped=joined.n_dropped, **blocks.model_dump())
+    data = FitData(loaded, joined.answers, local, n_dropped=joined.n_dropped, centre=parse_centre(centre), **blocks.model_dump())
     with progress_bar("sweep", unit="points") as progress:
         found = run(
             data, grid, folds=folds, select=select, keep=keep.keep, jobs=jobs, scheduler=scheduler, out=out,
@@ -91,6 +92,7 @@ def align(
     keep: Keep,
     local_images: Annotated[str | None, typer.Option(help="Other images, whose neighbours are kept.")] = None,
     layer: LayerName = None,
+    centre: CentreOption = "0",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the numbers of images, answers and fits; stop.")
     ] = False,
@@ -113,7 +115,7 @@ def align(
         return
     with progress_bar("align") as progress:
         found = steps.align(
-            inputs, out, keep=keep.keep,
+            inputs, out, keep=keep.keep, centre=parse_centre(centre),
             progress=lambda step, done, total: progress(done or None, total or None, step),
         )  # fmt: skip
     record = {**counts, "best": found.best, "reason": found.reason, "scores": found.scores, "out": str(out)}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy.typing import DTypeLike
 
 from glocal.data.readers import PARQUET, READERS, read_matrix
@@ -26,11 +26,13 @@ _EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 class Standardization:
     """Two scalars over every row and column of the object features: X̃ = (X - mean) / std.
 
-    `std` is the population standard deviation; both are computed in float64 (Muttenthaler et al. 2023).
+    `std` is the population standard deviation; both are computed in float64 (Muttenthaler et al. 2023). `shift` (p,)
+    is what centring subtracts from each row besides, or None; `std` is then that of the centred rows.
     """
 
     mean: float
     std: float
+    shift: Float[np.ndarray, " p"] | None = None
 
     def __call__(self, features: np.ndarray, dtype: str | np.dtype = "float32") -> np.ndarray:
         """Standardize (n, p) features into a new array of `dtype`, rounding once.
@@ -41,9 +43,25 @@ class Standardization:
         standardized = np.empty(features.shape, dtype=dtype)
         for start, stop in row_blocks(*features.shape):
             block = np.subtract(features[start:stop], self.mean, dtype=np.float64)
+            if self.shift is not None:
+                block -= self.shift
             block /= self.std
             standardized[start:stop] = block
         return standardized
+
+    def centred(self, column_means: Float[np.ndarray, " p"], centre: float) -> Standardization:
+        """Subtract a share of the column means' deviation from the overall mean, 0 to 1; std² falls accordingly.
+
+        Raises
+        ------
+        DataError
+            All rows are the same, so that nothing is left of them.
+        """
+        deviation = column_means - self.mean
+        variance = self.std**2 - (1 - (1 - centre) ** 2) * float(np.mean(deviation**2))
+        if not variance > 1e-12 * self.std**2:
+            raise DataError("all rows of the features are the same; centring leaves nothing of them.")
+        return Standardization(self.mean, variance**0.5, centre * deviation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,6 +192,14 @@ class Features:
         if not std > 1e-12 * max(1.0, abs(mean)):
             raise DataError(f"{self.source} is constant ({mean:g} everywhere); there is nothing to transform.")
         return Standardization(mean, std)
+
+    @cached_property
+    def column_means(self) -> Float[np.ndarray, " p"]:
+        """The mean of each column, in float64."""
+        total = np.zeros(self.dimensions)
+        for _, rows in self.chunks():
+            total += rows.sum(axis=0, dtype=np.float64)
+        return total / len(self)
 
     def check_finite(self) -> None:
         """Raise a DataError where a value is NaN or infinite."""

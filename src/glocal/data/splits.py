@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from glocal.data.answers import Answers
+from glocal.data.people import questions
 from glocal.errors import DataError, ParameterError
 
 
@@ -15,7 +16,7 @@ def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray,
     Parameters
     ----------
     n : int
-        Rows of the feature file, in file order, also those that no answer names.
+        Objects, in file order.
     folds : int
         2 to n // 3, so that every part can hold an answer.
     seed : int
@@ -35,6 +36,25 @@ def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray,
             f"folds is {folds} but {n} objects allow 2 to {n // 3} (three objects are needed in each part)."
         )
     return np.array_split(_permutation(n, seed), folds)
+
+
+def question_folds(answers: Answers, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray, " k"]]:
+    """Split the rows of answers into `folds` parts, all answers to one question in one part.
+
+    The same question on both sides, of another person or as another row of a soft answer, would flatter a fit.
+
+    Raises
+    ------
+    DataError
+        Fewer questions than folds.
+    """
+    asked, _ = questions(answers)
+    question = np.unique(asked, axis=0, return_inverse=True)[1].reshape(-1)
+    n_questions = int(question.max(initial=-1)) + 1
+    if n_questions < folds:
+        raise DataError(f"the answers are to {n_questions} questions, of which {folds} folds cannot be made.")
+    parts = np.array_split(_permutation(n_questions, seed), folds)
+    return [np.flatnonzero(np.isin(question, part)) for part in parts]
 
 
 def split_answers(

@@ -3,7 +3,7 @@
 `minimise` walks until the duality gap is small enough; `minimise_naive` grows the columns of a low-rank W.
 """
 
-from glocal.solver.gap import DualityGap, best_scale, identity_scale, lambda_max
+from glocal.solver.gap import DualityGap, GapEstimate, best_scale, identity_scale, lambda_max
 from glocal.solver.minimise import (
     Counter,
     OnStep,
@@ -14,12 +14,10 @@ from glocal.solver.minimise import (
 )
 from glocal.solver.naive import minimise_naive
 
-End = SolverResult  # until no file names it
-
 __all__ = [
     "Counter",
     "DualityGap",
-    "End",
+    "GapEstimate",
     "OnStep",
     "SolverResult",
     "allowed_gap",

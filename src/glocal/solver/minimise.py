@@ -112,7 +112,6 @@ def minimise(
     symmetric: bool = True,
     pairs: Pairs = (),
     counter: Counter | None = None,
-    on_step: OnStep | None = None,
 ) -> SolverResult:
     """Minimise an objective from W.
 
@@ -142,7 +141,7 @@ def minimise(
     ----------
     Nocedal (1980), Math. Comp. 35:773.
     """
-    counter = Counter(on_step) if counter is None else counter
+    counter = Counter() if counter is None else counter
     first = counter.evaluations
     last = first + max_evaluations
     form = _Vectors(W.shape, W.dtype, symmetric)

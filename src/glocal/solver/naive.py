@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from glocal.objective import ChoiceLoss, Evaluation, Objective
 from glocal.solver.gap import best_scale
-from glocal.solver.minimise import Counter, Criterion, OnStep, SolverResult, Status, allowed_gap, dot, minimise
+from glocal.solver.minimise import Counter, Criterion, SolverResult, Status, allowed_gap, dot, minimise
 
 _ROUNDS = 60
 _TINY = 3e-2  # relative singular value below which a column that the slope wants smaller is dropped; it falls with
@@ -37,7 +37,6 @@ def minimise_naive(
     tol: float,
     max_evaluations: int,
     counter: Counter | None = None,
-    on_step: OnStep | None = None,
 ) -> SolverResult:
     """Minimise L_global + λ‖W‖²_F = L(M) + λ tr M over M = V Vᵀ with as many columns V as the optimum needs.
 
@@ -69,7 +68,7 @@ def minimise_naive(
     V = vectors * np.sqrt(-values)  # the direction of steepest descent at M = 0
     V = (V * best_scale(exact, exact.X @ V, lmbda * dot(V, V))[0]).astype(dtype)
     status: Status = "stalled"
-    counter = Counter(on_step) if counter is None else counter
+    counter = Counter() if counter is None else counter
     first = counter.evaluations
     last = first + max_evaluations
     for round_ in range(_ROUNDS):
@@ -131,8 +130,3 @@ def _with_escape(
             break
         s *= 4
     return np.hstack([V, math.sqrt(s) * N])
-
-
-def counted_on(on_step: OnStep | None, before: int) -> OnStep | None:
-    """The same progress, counted on from so many evaluations."""
-    return None if on_step is None else lambda done, at: on_step(before + done, at)

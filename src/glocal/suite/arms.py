@@ -121,9 +121,9 @@ class Fitted(SuiteArm):
         local_features = None if local is None else sources.features(local)
         data = replace(sources.fold[0], local_features=local_features)
         if isinstance(self.what, Arm):
-            transform = fit(data, self.what).transform
+            transform = fit(data, self.what, holdout=0).transform
         else:
-            transform = fit(data, keep=self.what.keep).transform
+            transform = fit(data, self.what, holdout=0).transform
         transform = replace(transform, meta={**transform.meta, "key": key})
         make_folder(file.parent)
         transform.save(file)

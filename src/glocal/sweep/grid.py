@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby, product
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from pydantic import Field, field_validator
@@ -20,15 +20,49 @@ Setting = dict[str, Any]
 """Of one fit: `Arm.settings`, and of the paper's loop eta."""
 SETTING = ("method", "lmbda", "mix", "alpha", "tau", "eta")
 METRICS = ("accuracy_cosine", "loss", "neighbours_kept")
-# From chance to what people reach among each other agreement rises by a third: all neighbours are worth about as much.
-EXCHANGE = 0.3
-_RULE = re.compile(r"exchange|loss|(?P<metric>agreement|neighbours_kept)\s*>=\s*(?P<bound>\d*\.?\d+)")
+_RULE = re.compile(
+    r"((?P<method>naive|global|glocal)\s+)?"
+    r"(loss|(?P<metric>agreement|neighbou?rs_kept)\s*>=?\s*(?P<bound>\d*\.?\d+(e-?\d+)?))"
+)
+_COLUMNS = {"agreement": "accuracy_cosine", "neighbours_kept": "neighbours_kept"}
+_TITLES = {"accuracy_cosine": "agreement", "neighbours_kept": "share of neighbours kept"}
+
+
+class Rule(NamedTuple):
+    """How one setting is chosen: the least held-out loss, or the best of those where a metric reaches a bound.
+
+    `method` restricts the choice to one method; None leaves out `naive`, which damages
+    neighbourhoods, unless the grid has nothing else.
+    """
+
+    metric: str | None = None
+    bound: float = 0.0
+    method: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Rule:
+        """Read a rule as people write it, as 'neighbours_kept>=0.9' or 'naive loss'."""
+        match = _RULE.fullmatch(text.strip())
+        if match is None:
+            raise ParameterError(
+                f"`select` is {text!r}; allowed are loss, 'neighbours_kept>=0.9' and 'agreement>=0.5', each also with a "
+                "method before it, as in 'naive loss'."
+            )
+        if match["metric"] is None:
+            return cls(method=match["method"])
+        metric = "agreement" if match["metric"] == "agreement" else "neighbours_kept"
+        return cls(metric, float(match["bound"]), match["method"])
+
+    def __str__(self) -> str:
+        condition = "loss" if self.metric is None else f"{self.metric}>={self.bound:g}"
+        return condition if self.method is None else f"{self.method} {condition}"
 
 
 class Grid(Options):
     """What a sweep tries: all combinations of these lists, of which each may be a single value.
 
-    `lmbda` may be a mapping of methods to lists, which names the methods; `eta` are learning rates of the paper's loop.
+    `lmbda` may be a mapping of methods to lists, which names the methods; `eta` are learning rates
+    of the paper's loop.
     """
 
     method: list[Method] | None = Field(None, min_length=1)
@@ -42,25 +76,58 @@ class Grid(Options):
     @classmethod
     def _listed(cls, value: Any) -> Any:
         if isinstance(value, Mapping):
-            return {key: cls._listed(one) for key, one in value.items()}
-        return [*value] if isinstance(value, list | tuple) else None if value is None else [value]
+            return {key: cls._listed(item) for key, item in value.items()}
+        if value is None or isinstance(value, list | tuple):
+            return value
+        return [value]
+
+    @property
+    def methods(self) -> list[Method]:
+        """The methods that are tried."""
+        if self.method is not None:
+            return self.method
+        return [*self.lmbda] if isinstance(self.lmbda, dict) else ["glocal"]
 
     def settings(self) -> list[Setting]:
-        """Every setting once: λ falls, and neighbours differ by one place of alpha or tau."""
-        of_method, found = self.lmbda if isinstance(self.lmbda, dict) else {}, list[Setting]()
+        """Every setting once: λ falls, and neighbours differ by one place of alpha or tau.
+
+        Raises
+        ------
+        ParameterError
+            A list that no method reads, a method without λ, or a setting that is there twice.
+        """
+        self._check_read()
+        settings: list[Setting] = []
         rates: list[float | None] = [*self.eta] if self.eta else [None]
-        for method in self.method or [*of_method] or ["glocal"]:
-            if of_method and method not in of_method:
-                raise ParameterError(f"the grid gives no lmbda for method {method}. Add a list for it.")
-            lmbdas = of_method[method] if isinstance(self.lmbda, dict) else self.lmbda
+        for method in self.methods:
+            lmbdas = self.lmbda[method] if isinstance(self.lmbda, dict) else self.lmbda
             mixes: list[float | None] = [None] if method == "naive" else [*self.mix]
             local = self._snake() if method == "glocal" else [{}]
             for eta, lmbda, mix in product(rates, sorted(lmbdas, reverse=True), mixes):
-                arms = [Arm.of({"method": method, "lmbda": lmbda, "mix": mix, **one}) for one in local]
-                found += [arm.settings | ({} if eta is None else {"eta": eta}) for arm in arms]
-        if twice := [one for number, one in enumerate(found) if one in found[:number]]:
-            raise ParameterError(f"the grid has the setting {twice[0]} twice. Remove one.")
-        return found
+                for values in local:
+                    arm = Arm.of({"method": method, "lmbda": lmbda, "mix": mix, **values})
+                    settings.append(arm.settings | ({} if eta is None else {"eta": eta}))
+        for number, setting in enumerate(settings):
+            if setting in settings[:number]:
+                raise ParameterError(f"the grid has the setting {setting} twice. Remove one.")
+        return settings
+
+    def _check_read(self) -> None:
+        """Raise a ParameterError for a list that no method reads, or a method without λ."""
+        lists = self.model_fields_set
+        if "glocal" not in self.methods and (unread := sorted({"alpha", "tau"} & lists)):
+            raise ParameterError(
+                f"the grid lists {' and '.join(unread)}, which only glocal reads; its methods are "
+                f"{', '.join(self.methods)}. Remove the list, or add the method."
+            )
+        if set(self.methods) == {"naive"} and "mix" in lists:
+            raise ParameterError("the grid lists mix, which naive does not read. Remove it.")
+        if isinstance(self.lmbda, dict) and set(self.lmbda) != set(self.methods):
+            differing = sorted(set(self.lmbda) ^ set(self.methods))
+            raise ParameterError(
+                f"the grid gives lmbda for {', '.join(self.lmbda)} but its methods are {', '.join(self.methods)}; "
+                f"both must have {' and '.join(differing)}, or neither."
+            )
 
     def _snake(self) -> list[dict[str, float]]:
         """Through tau, back and forth along alpha."""
@@ -85,18 +152,43 @@ PAPER = Grid(
 PAPER_ETA = [1e-4, 1e-3, 1e-2, 1e-1]
 
 
-def settings(grid: str | Mapping[str, Any] | PathLike, *, local: bool, eta: bool = False) -> list[Setting]:
+def grid_of_few_answers(unit: float) -> Grid:
+    """The default grid where answers are few: λ in multiples of p / t, the columns per answer."""
+
+    def multiples(*factors: float) -> list[float]:
+        return [float(f"{factor * unit:.2g}") for factor in factors]
+
+    lmbda: dict[Method, list[float]] = {
+        "naive": multiples(0.3, 1.0, 3.0),
+        "global": multiples(1.0, 3.0, 10.0, 30.0, 100.0),
+        "glocal": multiples(1.0, 3.0, 10.0, 30.0),
+    }
+    return ARMS.replace(lmbda=lmbda)
+
+
+def settings(
+    grid: str | Mapping[str, Any] | PathLike,
+    *,
+    local: bool,
+    eta: bool = False,
+    unit: float | None = None,
+) -> list[Setting]:
     """All settings of a grid, in the order of its paths.
 
     Parameters
     ----------
     grid : "arms", "paper", mapping or path of a TOML file
-        Lists of method, lmbda, mix, alpha, tau and eta; see `Grid`. ``"arms"`` are all methods on one front,
-        ``"paper"`` is the grid of Muttenthaler et al. 2023.
+        Lists of method, lmbda, mix, alpha, tau and eta; see `Grid`. ``"arms"`` are all methods on
+        one front, ``"paper"`` is the grid of Muttenthaler et al. 2023.
     local : bool
-        Whether there are local images: `glocal` needs them, and ``"arms"`` leaves it out without any.
+        Whether there are local images: `glocal` needs them, and ``"arms"`` leaves it out without
+        any.
     eta : bool
-        Whether the solver has learning rates, as the paper's loop does: ``"paper"`` has four of them.
+        Whether the solver has learning rates, as the paper's loop does: ``"paper"`` has four of
+        them.
+    unit : float or None
+        Columns per answer, p / t, of which λ of ``"arms"`` are multiples where answers are few;
+        None where they are not.
 
     Raises
     ------
@@ -108,44 +200,53 @@ def settings(grid: str | Mapping[str, Any] | PathLike, *, local: bool, eta: bool
     if isinstance(grid, Mapping):
         given = Grid(**grid)
     elif str(grid) == "arms":
-        given = ARMS
+        given = ARMS if unit is None else grid_of_few_answers(unit)
     elif str(grid) == "paper":
         given = PAPER.replace(eta=PAPER_ETA) if eta else PAPER
     else:
         read = read_object(grid, what="grid", fix="Write lists, e.g. alpha = [0.1, 0.5].")
         given = Grid.read(read, f"grid {grid}")
     if given.eta and not eta:
-        raise ParameterError("the grid lists eta, but the exact solver has no learning rate. Use the paper's loop.")
-    found = given.settings()
-    kept = [one for one in found if local or one["method"] != "glocal"]
-    if len(kept) < len(found) and given is not ARMS:
-        raise ParameterError("the grid has method glocal, which needs local features (--local-features).")
-    return kept
+        raise ParameterError(
+            "the grid lists eta, but the exact solver has no learning rate. Use the paper's loop."
+        )
+    every = given.settings()
+    possible = [setting for setting in every if local or setting["method"] != "glocal"]
+    if len(possible) < len(every) and str(grid) != "arms":
+        raise ParameterError("the grid has method glocal, which needs `local_features`.")
+    return possible
 
 
 def paths(grid: list[Setting], *, warm: bool = True) -> list[list[Setting]]:
     """The units of work, the longest first: settings that differ in alpha and tau alone, or without `warm` each one.
 
-    Neighbours on a path have neighbouring optima, so that each exact fit starts from the one before. Optima of
-    neighbouring lmbda lie too far apart for that.
+    Neighbours on a path have neighbouring optima, so that each exact fit starts from the one
+    before. Optima of neighbouring lmbda lie too far apart for that.
     """
     if not warm:
         return [[one] for one in grid]
-    found = [list(path) for _, path in groupby(grid, key=lambda one: (one["method"], one["lmbda"], one["mix"]))]
+    found = [
+        list(path)
+        for _, path in groupby(grid, key=lambda one: (one["method"], one["lmbda"], one["mix"]))
+    ]
     return sorted(found, key=len, reverse=True)
 
 
 def means_over_folds(points: Sequence[dict[str, Any]], folds: int) -> pd.DataFrame:
     """One row for each setting that has scores on every fold; none for one whose optimum is W = 0, or that diverged.
 
-    A row has the setting, mean and standard error (``…_se``) of each metric over folds, the evaluations and seconds of
-    all folds, and whether all have converged.
+    A row has the setting, mean and standard error (``…_se``) of each metric over folds, the
+    evaluations and seconds of all folds, and whether all have converged.
     """
     table = pd.DataFrame(points)
     setting = [name for name in SETTING if name in table]
-    groups = table.assign(converged=table["status"] == "converged").groupby(setting, dropna=False, sort=False)
+    groups = table.assign(converged=table["status"] == "converged").groupby(
+        setting, dropna=False, sort=False
+    )
     parts = [groups[list(METRICS)].mean(), groups[list(METRICS)].sem().add_suffix("_se")]
-    means = parts[0].join([parts[1], groups[["evaluations", "seconds"]].sum(), groups[["converged"]].all()])
+    means = parts[0].join(
+        [parts[1], groups[["evaluations", "seconds"]].sum(), groups[["converged"]].all()]
+    )
     scored = groups["accuracy_cosine"].count() == folds
     order = [*setting, *(name for metric in METRICS for name in (metric, f"{metric}_se"))]
     return means[scored].reset_index()[[*order, "evaluations", "seconds", "converged"]]
@@ -154,68 +255,69 @@ def means_over_folds(points: Sequence[dict[str, Any]], folds: int) -> pd.DataFra
 def pareto_front(means: pd.DataFrame) -> pd.DataFrame:
     """The rows that no other beats: agreement (accuracy_cosine) against neighbours kept, best agreement last.
 
-    A row is dropped if another is at least as good in both and better in one. Of several that are equal in both, the
-    one with the smallest alpha stays.
+    A row is dropped if another is at least as good in both and better in one. Of several that are
+    equal in both, the one with the smallest alpha stays.
     """
     ordered = means.sort_values(
-        ["accuracy_cosine", "neighbours_kept", "alpha"], ascending=[False, False, True], na_position="first"
+        ["accuracy_cosine", "neighbours_kept", "alpha"],
+        ascending=[False, False, True],
+        na_position="first",
     )
     kept = ordered["neighbours_kept"]
     return ordered[kept > kept.shift().cummax().fillna(-1.0)].iloc[::-1]
 
 
-def check_rule(rule: str) -> re.Match[str]:
-    """Raise a ParameterError unless `choose` knows the rule."""
-    match = _RULE.fullmatch(rule.strip())
-    if match is None:
-        raise ParameterError(
-            f"select is {rule!r}; allowed are exchange, loss, and a constraint: 'neighbours_kept>=0.9' or "
-            "'agreement>=0.5'."
-        )
-    return match
-
-
-def choose(means: pd.DataFrame, rule: str = "exchange") -> tuple[int, str]:
+def choose(means: pd.DataFrame, rule: Rule) -> tuple[int, str]:
     """The label of one row by a rule, and the reason in words. Ties go to the smallest alpha.
 
     Parameters
     ----------
     means : DataFrame
-        The frame of `means_over_folds`; the row of the original features, if present, cannot be chosen.
-    rule : str
-        ``"exchange"``: the largest agreement + 0.3 × neighbours kept. ``"loss"``: the smallest held-out loss, as the
-        authors do. ``"neighbours_kept>=0.9"``: the best agreement among settings that keep so many neighbours;
-        ``"agreement>=0.5"``: the most neighbours kept among those that agree so much.
+        The frame of `means_over_folds`; the row of the original features, if present, cannot be
+        chosen.
+    rule : Rule
+        Where no setting reaches the bound, it is the one that comes nearest.
 
     Raises
     ------
     ParameterError
-        An unknown rule, no setting to choose from, or none that satisfies the constraint.
+        No setting to choose from.
     """
-    match = check_rule(rule)
-    fitted = means[means["method"] != "original"].sort_values("alpha", kind="stable", na_position="first")
+    fitted = means[means["method"] != "original"].sort_values(
+        "alpha", kind="stable", na_position="first"
+    )
     if not len(fitted):
         raise ParameterError(
             "no setting has been scored on every fold, so there is nothing to choose from. If points.jsonl says that "
-            "optima are trivial (W = 0), lower lmbda; if it says that fits diverged, lower eta."
+            "optima are trivial (W = 0), lower `lmbda`; if it says that fits diverged, lower `eta`."
         )
-    if match["metric"]:
-        axes = {"accuracy_cosine": "agreement", "neighbours_kept": "share of neighbours kept"}
-        metric, goal = axes if match["metric"] == "agreement" else reversed(axes)
-        satisfied = fitted[fitted[metric] >= float(match["bound"])]
-        if not len(satisfied):
-            raise ParameterError(
-                f"no setting has {match[0]}; the nearest reaches {fitted[metric].max():.4f}. Relax it, or widen the "
-                "grid: a larger lmbda keeps more neighbours."
-            )
-        best = int(satisfied[goal].idxmax())
-        told = f"the largest {axes[goal]} ({satisfied[goal].max():.4f})"
-        return best, f"{told} among {len(satisfied)} settings with {match[0]}"
-    if match[0] == "loss":
-        return int(fitted["loss"].idxmin()), f"smallest mean held-out loss, {fitted['loss'].min():.4f} nats"
-    worth = means["accuracy_cosine"] + EXCHANGE * means["neighbours_kept"]
-    best = int(worth[fitted.index].idxmax())
-    reason = f"largest agreement + {EXCHANGE:g} × neighbours kept, {worth[best]:.3f}"
-    for before in worth[means["method"] == "original"]:
-        reason += f" ({before:.3f} of the original features)"
+    fitted = _of_method(fitted, rule.method)
+    if rule.metric is None:
+        return int(
+            fitted["loss"].idxmin()
+        ), f"smallest mean held-out loss, {fitted['loss'].min():.4f} nats"
+    bounded = _COLUMNS[rule.metric]
+    goal = "neighbours_kept" if rule.metric == "agreement" else "accuracy_cosine"
+    satisfied = fitted[fitted[bounded] >= rule.bound]
+    if not len(satisfied):
+        nearest = int(fitted[bounded].idxmax())
+        return (
+            nearest,
+            f"no setting has {rule}; this one comes nearest, with {fitted[bounded].max():.4f}",
+        )
+    best = int(satisfied[goal].idxmax())
+    reason = f"the largest {_TITLES[goal]} ({satisfied[goal].max():.4f}) among {len(satisfied)} settings with {rule}"
     return best, reason
+
+
+def _of_method(fitted: pd.DataFrame, method: str | None) -> pd.DataFrame:
+    """The rows of one method; without one all but those of `naive`, unless there are no others."""
+    if method is None:
+        others = fitted[fitted["method"] != "naive"]
+        return others if len(others) else fitted
+    chosen = fitted[fitted["method"] == method]
+    if not len(chosen):
+        raise ParameterError(
+            f"the rule names method {method}, of which the grid has no setting that was scored."
+        )
+    return chosen

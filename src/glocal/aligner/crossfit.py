@@ -1,0 +1,291 @@
+"""The same arms fitted without each fold in turn, and the scores of what each fold holds out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from glocal.aligner.arm import Arm
+from glocal.aligner.data import NEIGHBOURS, FitData, Fold, joined
+from glocal.aligner.exact import Axes, Exact, Solution, WarmStart
+from glocal.data.answers import Answers
+from glocal.evaluation.agreement import answer_credit
+from glocal.evaluation.intervals import Estimate, Units
+from glocal.evaluation.structure import kept_by_image, neighbourhoods
+from glocal.similarity import choice_loss, of_pairs
+from glocal.solver import Counter
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+FOLDS = 3
+ANCHOR_TAU = 0.1
+"""τ of the `glocal` fits that a cross-fit makes."""
+MIN_LOSS_DIFFERENCE = 5e-4
+"""Nats: two held-out losses that differ by less are equal."""
+_LEADING_AXES = 256  # of the fits that choose; off them W is a scaled identity
+_TOLERANCE = 3e-4  # of the fits that choose: it moves no score by more than .002
+_MAX_LOG_SCALE = 5.0  # of the similarities, either way
+
+Anchor = tuple[float, float]
+"""λ and α of a fit; α is 0 for `global`."""
+
+
+def anchor_arm(anchor: Anchor) -> Arm:
+    """`glocal` with τ 0.1, or `global` where α is 0."""
+    lmbda, alpha = anchor
+    if not alpha:
+        return Arm(method="global", lmbda=lmbda)
+    return Arm(method="glocal", lmbda=lmbda, alpha=alpha, tau=ANCHOR_TAU)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """What one fold holds out: answers as rows of the objects X, and images with their neighbours.
+
+    `X` and `images` are standardized. `neighbours` are those among the images as they are
+    standardized, and `raw_neighbours` those before they were centred, None where nothing was
+    centred.
+    """
+
+    X: Float[np.ndarray, "n p"]
+    answers: Answers
+    images: Float[np.ndarray, "m p"]
+    neighbours: csr_array
+    raw_neighbours: csr_array | None
+
+    @classmethod
+    def of(cls, data: FitData, fold: Fold) -> HeldOut:
+        """From the fold of some data."""
+        X, answers = data.with_answers(fold.answers).named("float64")
+        rows = data.evaluation_rows(fold.rows)
+        images = data.scalars(rows, "float64")
+        k = neighbour_count(len(images))
+        raw = neighbourhoods(rows - data.scalars.mean, k) if data.centre else None
+        return cls(X, answers, images, neighbourhoods(images, k), raw)
+
+
+def neighbour_count(images: int) -> int:
+    """How many nearest neighbours are compared among so many images."""
+    return min(NEIGHBOURS, images - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutScores:
+    """Scores of one transform a fold on everything that the folds hold out.
+
+    Parameters
+    ----------
+    credit : (t,) array
+        How right the choice by cosine is on each held-out answer, 0 to 1.
+    losses : (t,) array
+        The loss of each held-out answer, nats, with all similarities multiplied by `scale`.
+    scale : float
+        The factor of the similarities with the lowest mean loss: few answers make W too long, which
+        cosines do not see.
+    kept, kept_raw : (m,) arrays
+        The share of its nearest neighbours that each held-out image keeps: of those of the
+        standardized images, and of those before centring. Both are empty where neighbours were not
+        asked for.
+    """
+
+    credit: Float[np.ndarray, " t"]
+    losses: Float[np.ndarray, " t"]
+    scale: float
+    kept: Float[np.ndarray, " m"]
+    kept_raw: Float[np.ndarray, " r"]
+
+
+class CrossFit:
+    """Fits of one anchor after the other on every fold, and what the folds hold out.
+
+    All folds are fitted in the same leading principal axes. The first fold starts where its
+    neighbouring anchor ended; a later one adds the step that the fold before it took between the
+    two anchors, and knows its curvature. Nothing is certified: these fits only choose.
+
+    Attributes
+    ----------
+    answers : Answers
+        All answers that are held out, in the order of the scores.
+    solutions : dict
+        The fits of each anchor, one a fold.
+    """
+
+    def __init__(
+        self,
+        data: FitData,
+        folds: Sequence[Fold],
+        solver: Exact,
+        counter: Counter,
+        *,
+        axes: Axes | None = None,
+        local: bool = True,
+        starts: Mapping[Anchor, Float[np.ndarray, "p p"]] | None = None,
+    ) -> None:
+        loose = solver.replace(tol=max(solver.tolerance, _TOLERANCE))
+        if axes is None:
+            axes = solver.axes(data).leading(_LEADING_AXES)
+        self._solver = loose
+        self._counter = counter
+        self._problems = [loose.problem(fold.data, local=local, axes=axes) for fold in folds]
+        self._starts = starts or {}
+        self.heldout = [HeldOut.of(data, fold) for fold in folds]
+        self.answers = joined([fold.answers for fold in folds])
+        self.solutions: dict[Anchor, list[Solution]] = {}
+
+    def fit(self, anchor: Anchor, beside: Anchor | None = None) -> list[Solution]:
+        """Fit an anchor on every fold, starting from the fits of an anchor beside it.
+
+        None starts at the fits of `global` at the nearest λ, if there are any.
+        """
+        if anchor in self.solutions:
+            return self.solutions[anchor]
+        if beside is None:
+            lmbdas = [lmbda for lmbda, alpha in self.solutions if not alpha]
+            nearest = min(lmbdas, key=lambda lmbda: abs(np.log(lmbda / anchor[0])), default=None)
+            beside = None if nearest is None else (nearest, 0.0)
+        arm = anchor_arm(anchor)
+        solutions: list[Solution] = []
+        for fold, problem in enumerate(self._problems):
+            start = self._start(anchor, beside, fold, solutions)
+            solution = self._solver.minimise(problem, arm, start, self._counter, certified=False)
+            solutions.append(solution)
+        self.solutions[anchor] = solutions
+        return solutions
+
+    def _start(
+        self, anchor: Anchor, beside: Anchor | None, fold: int, solutions: Sequence[Solution]
+    ) -> WarmStart | None:
+        """The start of a fold's fit, given the fits of this anchor on the folds before it."""
+        if beside is None:
+            if solutions:
+                return solutions[-1].warm
+            weights = self._starts.get(anchor)
+            return (
+                None if weights is None else self._problems[fold].start(weights, anchor_arm(anchor))
+            )
+        start = self.solutions[beside][fold].warm
+        if not solutions or start is None:
+            return start
+        other = self.solutions[beside][fold - 1].warm
+        target = solutions[-1].warm
+        return start if other is None or target is None else start.moved(other, target)
+
+    def matrices(self, anchor: Anchor) -> list[Float[np.ndarray, "p p"]]:
+        """W of each fold."""
+        return [
+            solution.transform.weights.astype(np.float64) for solution in self.solutions[anchor]
+        ]
+
+    def mean(self, anchor: Anchor) -> Float[np.ndarray, "p p"]:
+        """The mean of W over folds: where a fit on all data starts."""
+        mean: np.ndarray = np.mean(self.matrices(anchor), axis=0)
+        return mean
+
+    def scores(
+        self,
+        objects: Sequence[Float[np.ndarray, "n p"]],
+        images: Sequence[Float[np.ndarray, "m p"]] | None = None,
+    ) -> HeldOutScores:
+        """Score the transformed objects, and images, of every fold."""
+        sides = list(zip(objects, self.heldout, strict=True))
+        S = np.concatenate(
+            [of_pairs(Z, side.answers.objects, side.answers.pairs, "dot") for Z, side in sides]
+        )
+        credit = np.concatenate([answer_credit(Z, side.answers) for Z, side in sides])
+        scale = best_similarity_scale(S, self.answers.weights)
+        kept, kept_raw = [np.empty(0)], [np.empty(0)]
+        for Z, side in zip(images or (), self.heldout, strict=images is not None):
+            k = neighbour_count(len(Z))
+            near = neighbourhoods(Z, k)
+            kept.append(kept_by_image(side.images, Z, k, before=side.neighbours, after=near))
+            if side.raw_neighbours is not None:
+                kept_raw.append(
+                    kept_by_image(side.images, Z, k, before=side.raw_neighbours, after=near)
+                )
+        kept_shares = np.concatenate(kept)
+        raw_shares = np.concatenate(kept_raw)
+        return HeldOutScores(credit, choice_loss(scale * S), scale, kept_shares, raw_shares)
+
+    def original_scores(self) -> HeldOutScores:
+        """Scores of the standardized features, without their neighbours."""
+        return self.scores([side.X for side in self.heldout])
+
+    def anchor_scores(self, anchor: Anchor) -> HeldOutScores:
+        """Scores of an anchor that was fitted, without its neighbours."""
+        matrices = zip(self.matrices(anchor), self.heldout, strict=True)
+        return self.scores([side.X @ W for W, side in matrices])
+
+    def estimate(self, values: Float[np.ndarray, " t"]) -> Estimate:
+        """The weighted mean of a value for each held-out answer, with its standard error."""
+        answers = self.answers
+        units = Units(
+            values=values, answers=answers.objects, weights=answers.weights, clusters=answers.person
+        )
+        return units.estimate()
+
+
+def best_similarity_scale(
+    S: Float[np.ndarray, "t k"], weights: Float[np.ndarray, " t"] | None
+) -> float:
+    """The m > 0 for which the softmax of m S has the lowest mean loss of column 0.
+
+    The loss is convex in m: this is Newton's method on its derivative, in a bracket.
+    """
+    low, high = np.exp(-_MAX_LOG_SCALE), np.exp(_MAX_LOG_SCALE)
+    scale = 1.0
+    for _ in range(60):
+        q = np.exp(scale * S - (scale * S).max(axis=1, keepdims=True))
+        q /= q.sum(axis=1, keepdims=True)
+        expected = (q * S).sum(axis=1)
+        slope = float(np.average(expected - S[:, 0], weights=weights))
+        curvature = float(np.average((q * S**2).sum(axis=1) - expected**2, weights=weights))
+        if slope < 0:
+            low = scale
+        else:
+            high = scale
+        step = scale - slope / curvature if curvature > 0 else np.inf
+        following = step if low < step < high else (low * high) ** 0.5
+        if abs(following - scale) <= 1e-4 * scale:
+            return float(following)
+        scale = following
+    return float(scale)
+
+
+def walk(
+    crossfit: CrossFit,
+    lambdas: Sequence[float],
+    scores: dict[float, HeldOutScores],
+    patience: int = 1,
+) -> None:
+    """Fit `global` along λ, and add its scores, until the loss was above the lowest `patience` times in a row.
+
+    Scores that are there already count.
+    """
+    rises = 0
+    for lmbda in lambdas:
+        crossfit.fit((lmbda, 0.0))
+        scores[lmbda] = crossfit.anchor_scores((lmbda, 0.0))
+        losses = {known: mean_loss(crossfit, score) for known, score in scores.items()}
+        rises = rises + 1 if losses[lmbda] > min(losses.values()) + MIN_LOSS_DIFFERENCE else 0
+        if rises == patience:
+            return
+
+
+def mean_loss(crossfit: CrossFit, scores: HeldOutScores) -> float:
+    """The weighted mean of the held-out losses, nats."""
+    return float(np.average(scores.losses, weights=crossfit.answers.weights))
+
+
+def largest_within_error(crossfit: CrossFit, scores: Mapping[float, HeldOutScores]) -> float:
+    """The largest λ whose held-out loss is within one paired standard error of the lowest."""
+    lowest = min(scores, key=lambda lmbda: mean_loss(crossfit, scores[lmbda]))
+    for lmbda in sorted(scores, reverse=True):
+        excess = crossfit.estimate(scores[lmbda].losses - scores[lowest].losses)
+        if excess.mean <= max(excess.error or 0.0, MIN_LOSS_DIFFERENCE):
+            return lmbda
+    return lowest

@@ -1,0 +1,122 @@
+"""A line of mixed transforms, from the features as they are over fits of falling α to `global`, and a choice on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Float
+
+
+@dataclass(frozen=True, eq=False)
+class Position:
+    """A place on a line, with the scores of what three folds hold out.
+
+    Parameters
+    ----------
+    lmbda : float
+        λ of the line.
+    place : float
+        0 for the features as they are, 1 for the first anchor and so on.
+    credit : (t,) array
+        How right the choice by cosine is on each held-out answer, 0 to 1.
+    scale : float
+        The factor of the similarities with the lowest held-out loss.
+    loss : float
+        That loss, nats.
+    kept, kept_raw : (m,) arrays
+        The share of its nearest neighbours that each held-out image keeps, and of those before
+        centring.
+    """
+
+    lmbda: float
+    place: float
+    credit: Float[np.ndarray, " t"]
+    scale: float
+    loss: float
+    kept: Float[np.ndarray, " m"]
+    kept_raw: Float[np.ndarray, " r"]
+
+    @property
+    def kept_error(self) -> float:
+        """The standard error of the mean share of neighbours kept."""
+        return float(self.kept.std() / np.sqrt(len(self.kept)))
+
+    @property
+    def kept_lower_bound(self) -> float:
+        """The mean share of neighbours kept, less a standard error: what is promised."""
+        return float(self.kept.mean()) - self.kept_error
+
+    def toward(self, other: Position, share: float) -> Position:
+        """The place at this share of the way to another, where everything is taken to change in proportion."""
+
+        def between(a: np.ndarray | float, b: np.ndarray | float) -> np.ndarray | float:
+            return a + share * (b - a)
+
+        mixed = {
+            name: between(getattr(self, name), getattr(other, name))
+            for name in ("place", "credit", "scale", "loss", "kept", "kept_raw")
+        }
+        return Position(lmbda=other.lmbda, **mixed)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """The places of one λ in order, the features as they are first; `weights` are those of the held-out answers."""
+
+    positions: tuple[Position, ...]
+    weights: Float[np.ndarray, " t"] | None
+
+    @property
+    def lmbda(self) -> float:
+        """λ of its anchors."""
+        return self.positions[-1].lmbda
+
+    def agreement(self, position: Position) -> float:
+        """The weighted mean of the credit."""
+        return float(np.average(position.credit, weights=self.weights))
+
+    def best(self, keep: float) -> Position:
+        """The place with the largest agreement among those that promise to keep this share of the neighbours.
+
+        Places between two that were scored count too: where the promise is crossed, and the top of
+        the parabola through a best place and its neighbours, so that the choice is continuous in
+        the data.
+        """
+        allowed = [place for place in self.positions if place.kept_lower_bound >= keep]
+        candidates = allowed or [self.positions[0]]
+        for position, following in pairwise(self.positions):
+            excess = position.kept_lower_bound - keep
+            if excess >= 0 > following.kept_lower_bound - keep:
+                share = excess / (position.kept_lower_bound - following.kept_lower_bound)
+                candidates = [*candidates, position.toward(following, share)]
+        best = max(candidates, key=self.agreement)
+        top = self._top(best)
+        return top if top.kept_lower_bound >= keep else best
+
+    def _top(self, best: Position) -> Position:
+        """The top of the parabola through a scored place and the two beside it; the place itself at an end."""
+        places = list(self.positions)
+        if best not in places[1:-1]:
+            return best
+        index = places.index(best)
+        before, after = places[index - 1], places[index + 1]
+        rise = self.agreement(best) - self.agreement(before)
+        fall = self.agreement(best) - self.agreement(after)
+        if rise + fall <= 0:
+            return best
+        offset = (rise - fall) / (
+            2 * (rise + fall)
+        )  # in steps, toward `after`; between -1/2 and 1/2
+        return best.toward(after if offset > 0 else before, abs(offset))
+
+
+def mix_anchors(
+    anchors: Sequence[Float[np.ndarray, "n p"]], place: float
+) -> Float[np.ndarray, "n p"]:
+    """The mixture at a place: a straight line from each anchor to the next."""
+    before = max(0, min(int(place), len(anchors) - 2))
+    share = place - before
+    return (1 - share) * anchors[before] + share * anchors[before + 1]

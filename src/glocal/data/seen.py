@@ -1,0 +1,89 @@
+"""Which questions and objects a transform was fitted to: a sketch of their hashes, small enough for its file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int, UInt
+
+from glocal.data.answers import Answers
+from glocal.data.features import Features
+
+MAX_HASHES = 4096
+"""Of all hashes the smallest so many are kept: a random sample of what was fitted, known to be complete below them."""
+MAX_SHARE_SEEN = 0.1
+"""The share of the questions, or of the objects, above which answers do not count as new."""
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The shares of the questions, and of the objects, of some answers that a transform was fitted to."""
+
+    questions: float
+    objects: float
+
+    def warning(self) -> str | None:
+        """What this means for scores, in one sentence; None where the answers are new."""
+        if self.questions > MAX_SHARE_SEEN:
+            return (
+                f"the transform was fitted to answers to {self.questions:.0%} of these questions, so that the "
+                "agreement is not that of new answers. Score answers that the fit has not seen: glocal data split "
+                "holds some out."
+            )
+        if self.objects > MAX_SHARE_SEEN:
+            return (
+                f"the transform was fitted to answers about {self.objects:.0%} of these objects: agreement on new "
+                "objects is lower."
+            )
+        return None
+
+
+def sketch(features: Features, answers: Answers) -> dict[str, str]:
+    """Hash what is fitted: each object by its row of features, each question by its set of objects."""
+    objects, questions = _hashes(features, answers)
+    return {"objects": _encode(objects), "questions": _encode(questions)}
+
+
+def seen(fitted: Mapping[str, str], features: Features, answers: Answers) -> Seen:
+    """Compare answers with the `sketch` of those that were fitted."""
+    objects, questions = _hashes(features, answers)
+    return Seen(_share(questions, fitted["questions"]), _share(objects, fitted["objects"]))
+
+
+def _hashes(
+    features: Features, answers: Answers
+) -> tuple[UInt[np.ndarray, " k"], UInt[np.ndarray, " q"]]:
+    """A number for each object that the answers name, and for each question, sorted."""
+    named = answers.named()
+    rows = np.ascontiguousarray(features.matrix[named], dtype=np.float32)
+    digests = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
+    number = np.frombuffer(b"".join(digests), dtype="<u8")
+    position = np.zeros(len(features), dtype=np.int64)
+    position[named] = np.arange(len(named))
+    asked = np.sort(number[position[answers.objects]], axis=1)
+    combined = np.zeros(len(asked), dtype=np.uint64)
+    for column in asked.T:
+        combined = (combined ^ column) * _MULTIPLIER
+        combined ^= combined >> np.uint64(29)
+    return _short(number), _short(combined)
+
+
+def _short(hashes: UInt[np.ndarray, " n"]) -> UInt[np.ndarray, " k"]:
+    return np.unique((hashes >> np.uint64(32)).astype(np.uint32))
+
+
+def _encode(hashes: UInt[np.ndarray, " k"]) -> str:
+    return base64.b64encode(hashes[:MAX_HASHES].astype("<u4").tobytes()).decode()
+
+
+def _share(hashes: UInt[np.ndarray, " k"], text: str) -> float:
+    """The share of these hashes that a sketch has, among those that it would have."""
+    fitted: Int[np.ndarray, " k"] = np.frombuffer(base64.b64decode(text), dtype="<u4")
+    if len(fitted) == MAX_HASHES:
+        hashes = hashes[hashes <= fitted[-1]]
+    return float(np.isin(hashes, fitted).mean()) if len(hashes) else 0.0
