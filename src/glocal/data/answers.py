@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, Shaped
 
 from glocal.data.tables import read_answers, read_list
-from glocal.errors import DataError
+from glocal.errors import DataError, ParameterError
 from glocal.files import PathLike, write_npy, write_npz
 from glocal.similarity import Pairs, candidate_pairs
 
@@ -131,7 +131,7 @@ class Answers:
             objects = objects[:, [*(column for column in (0, 1, 2) if column != odd_column), odd_column]]
         if base:
             if len(objects) and int(objects.min()) < 1:
-                raise DataError(f"answers name object {int(objects.min())} but base=1 was stated. Pass base=0.")
+                raise DataError(f"answers name object {int(objects.min())} but `base=1` was stated. Pass `base=0`.")
             objects = objects.astype(np.int64) - 1
         if order is not None:
             places = _array(order)
@@ -153,12 +153,13 @@ class Answers:
         base: int = 0,
         order: PathLike | None = None,
     ) -> Answers:
-        """Read answers from ``.npz``, ``.npy`` or text (integers on a line; blanks, commas or semicolons between).
+        """Read answers from ``.npz``, ``.npy`` or a text with the integers of one answer on each line.
 
-        The ``.npz`` holds ``answers`` (t, m) and optionally ``kind``, ``counts`` (t, candidate pairs), ``weights``,
-        ``person``, ``seconds``, ``names``, ``catch_passed`` and ``catch_person``. The first line of a text may name the
-        columns a, b and odd, or reference, closer and farther, and person and seconds, in any order; other columns are
-        not read, which a warning says.
+        The ``.npz`` holds ``answers`` (t, m) and optionally ``kind``, ``counts`` (t, candidate
+        pairs), ``weights``, ``person``, ``seconds``, ``names``, ``catch_passed`` and
+        ``catch_person``. In a text blanks, commas or semicolons lie between the integers. Its first
+        line may name the columns a, b and odd, or reference, closer and farther, in any order; every
+        other table is read by `glocal.data.importing.import_answers`.
 
         Parameters
         ----------
@@ -178,9 +179,9 @@ class Answers:
         """
         found = read_answers(path, _LISTS)
         if kind is not None and found.get("kind", kind) != kind:
-            raise DataError(f"{path} says that its kind is {found['kind']}; leave out kind={kind}.")
+            raise DataError(f"{path} says that its kind is {found['kind']}; leave out `kind={kind}`.")
         if odd_column != 2 and "kind" in found:
-            raise DataError(f"{path} says which column is odd; leave out odd_column={odd_column}.")
+            raise DataError(f"{path} says which column is odd; leave out `odd_column={odd_column}`.")
         found.setdefault("kind", kind or "odd-one-out")
         sort_index = None if order is None else read_list(order, what="order")
         try:
@@ -191,13 +192,25 @@ class Answers:
     def save(self, path: PathLike, *, provenance: dict[str, Any] | None = None) -> None:
         """Write all of this to ``.npz``, or the objects alone, 0-based, to ``.npy``; atomically.
 
-        `provenance` says where the answers come from; an ``.npz`` holds it as a text, ``provenance``, of JSON.
+        `provenance` says where the answers come from; an ``.npz`` holds it as a text, ``provenance``,
+        of JSON.
+
+        Raises
+        ------
+        ParameterError
+            The path has another extension.
         """
-        if Path(path).suffix.lower() == ".npz":
+        extension = Path(path).suffix.lower()
+        if extension == ".npz":
             origin = None if provenance is None else np.array(json.dumps(provenance))
             write_npz(path, self.members() | {"provenance": origin})
-        else:
+        elif extension == ".npy":
             write_npy(path, self.objects)
+        else:
+            raise ParameterError(
+                f"answers cannot be saved as {path}: it must end in .npz, or in .npy for the objects "
+                "alone. A table is written by glocal.data.importing.to_csv."
+            )
 
     def members(self) -> dict[str, Any]:
         """The arrays of an ``.npz`` of answers by their names; None for what is not known."""
@@ -253,7 +266,7 @@ class Answers:
             raise DataError(
                 f"counts have shape {counts.shape} and hold {counts.dtype}; {len(self)} answers with "
                 f"{len(self.pairs)} candidate pairs need that many numbers of votes each. If they are votes for two "
-                "alternatives to a reference, pass kind='anchor'."
+                "alternatives to a reference, pass `kind='anchor'`."
             )
         votes = counts * (1.0 if self.weights is None else self.weights[:, None])
         rows, pairs = np.nonzero(votes)
@@ -265,13 +278,20 @@ class Answers:
         count = objects[self.objects].sum(axis=1)
         return count == 0, count == self.objects.shape[1]
 
-    def check_range(self, n: int, *, what: str = "features", unit: str = "rows") -> None:
-        """Raise a DataError if an answer names an object outside 0..n-1."""
+    def check_range(
+        self, n: int, *, what: str = "features", unit: str = "rows", hint: str = ""
+    ) -> None:
+        """Raise a DataError, which may end in a `hint`, if an answer names an object outside 0..n-1."""
         largest = int(self.objects.max(initial=-1))
-        if largest >= n:
-            hint = " Is the file 1-based? Pass base=1." if largest == n and int(self.objects.min()) >= 1 else ""
-            hint = hint or " If the answers index another list of objects, name it with object_ids."
-            raise DataError(f"answers name object {largest} but {what} has {n} {unit} (valid 0..{n - 1}).{hint}")
+        if largest < n:
+            return
+        if largest == n and int(self.objects.min()) >= 1:
+            hint = " Is the file 1-based? Pass `base=1`."
+        elif not hint:
+            hint = " If the answers index another list of objects, name it with `object_ids`."
+        raise DataError(
+            f"answers name object {largest} but {what} has {n} {unit} (valid 0..{n - 1}).{hint}"
+        )
 
     def select(self, keep: Shaped[np.ndarray, " k"]) -> Answers:
         """The answers where `keep` is true, or the answers of these numbers, in the same index space."""
@@ -305,20 +325,44 @@ def _integers(array: object) -> np.ndarray:
             "answers have rows of different lengths; all answers must have as many objects. Give answers with other "
             "numbers of objects as another `Answers`."
         ) from error
+    if objects.dtype.kind in "UO":
+        raise DataError(
+            f"answers hold names ({objects.dtype}); they must be the numbers of objects. Read a table "
+            "of names with glocal data import, in Python import_answers. Number an array of names: "
+            "names, numbers = numpy.unique(array, return_inverse=True); "
+            "Answers(numbers.reshape(array.shape), names=names)."
+        )
     if objects.ndim != 2 or objects.shape[1] < 3:
-        raise DataError(f"answers have shape {objects.shape}; they must be (t, 3): pair, pair, odd one.")
-    if objects.dtype.kind == "f" and (np.abs(objects) < 1 << 53).all() and (objects == np.round(objects)).all():
-        return objects.astype(np.int64)
-    if objects.dtype.kind not in "iu":
-        raise DataError(f"answers hold {objects.dtype} values; object indices must be integers.")
-    return objects
+        raise DataError(
+            f"answers have shape {objects.shape}; they must be (t, 3): pair, pair, odd one."
+        )
+    if objects.dtype.kind in "iu":
+        return objects
+    if objects.dtype.kind == "f" and (np.abs(objects) < 1 << 53).all():
+        whole = objects.astype(np.int64)
+        if (objects == whole).all():
+            return whole
+    looks_like_features = objects.dtype.kind == "f" and objects.shape[1] > 3
+    hint = " Are features and answers swapped?" if looks_like_features else ""
+    raise DataError(
+        f"answers hold {objects.dtype} values of shape {objects.shape}; they must be the numbers of "
+        f"objects, integers.{hint}"
+    )
 
 
 def _check_objects(objects: np.ndarray, kind: str) -> None:
-    if kind != "nearest-of-n" and objects.shape[1] > 3:
+    n_answers, n_columns = objects.shape
+    if n_answers == 3 < n_columns and kind != "nearest-of-n":
         raise DataError(
-            f"answers have shape {objects.shape}; those of the kind {kind} must be (t, 3). If the first is a reference "
-            "and the second the nearest to it, pass kind='nearest-of-n'; persons need a first line that names them."
+            f"answers have shape {objects.shape}; they must be (t, 3), one answer in each row. Are they "
+            "transposed? Pass answers.T."
+        )
+    if n_columns > 3 and kind != "nearest-of-n":
+        raise DataError(
+            f"answers have shape {objects.shape}; those of the kind {kind} must be (t, 3). If persons "
+            "or times are among the columns, read the table with glocal data import, in Python "
+            "import_answers. If the first column is a reference and the second the nearest to it, "
+            "pass `kind='nearest-of-n'`."
         )
     outside, repeated = np.zeros(len(objects), dtype=bool), np.zeros(len(objects), dtype=bool)
     for column in objects.T:  # what works along millions of short rows, or sorts them, takes many times as long

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.errors import DataError, DataWarning
+from glocal.errors import DataError
 from glocal.files import PathLike, read_npy, read_npz, reading
 
 if TYPE_CHECKING:
@@ -20,10 +21,6 @@ NONE = ("NA", "N/A", "NaN", "nan", "null", "None")
 """What a cell of a table may hold where it holds nothing."""
 COLUMNS = {"odd-one-out": ("a", "b", "odd"), "anchor": ("reference", "closer", "farther")}
 """The names of columns by which a table of answers says its kind."""
-_IMPORT = (
-    "Tables of names, or with other columns, are converted by glocal data import (--column odd=COLUMN), in Python by "
-    "import_answers."
-)
 _SEPARATORS = str.maketrans(",;", "  ")
 
 
@@ -137,17 +134,12 @@ def read_answers(path: PathLike, more: Sequence[str]) -> dict[str, Any]:
     if Path(path).suffix.lower() == ".npy" or not names_columns(path):
         return {"answers": read_numbers(path, what="answers")}
     table = read_table(path, what="answers").rename(columns=str.lower)
-    kind = next((kind for kind, names in COLUMNS.items() if {*names} <= {*table}), None)
-    if kind is None:
-        raise DataError(
-            f"{path} has the columns {', '.join(table)[:120]}; answers need a, b and odd, or reference, closer and "
-            f"farther. {_IMPORT}"
-        )
-    known = {name: dtype for name, dtype in {"person": np.str_, "seconds": np.float64}.items() if name in table}
-    if others := [name for name in table if name not in (*COLUMNS[kind], *known)]:
-        warnings.warn(f"{path}: {', '.join(others)} is not read.", DataWarning, stacklevel=3)
-    try:
-        objects = table[[*COLUMNS[kind]]].astype(np.int64).to_numpy()
-        return {"kind": kind, "answers": objects} | {name: table[name].to_numpy(known[name]) for name in known}
-    except (ValueError, OverflowError) as error:
-        raise DataError(f"{path} holds something other than numbers ({error}). {_IMPORT}") from error
+    for kind, columns in COLUMNS.items():
+        if sorted(columns) == sorted(table):
+            with contextlib.suppress(ValueError, OverflowError):
+                return {"kind": kind, "answers": table[[*columns]].astype(np.int64).to_numpy()}
+    raise DataError(
+        f"{path} is a table with the columns {', '.join(table)[:120]}, not one of integers a, b, odd or "
+        f"reference, closer, farther. Convert it: glocal data import {path} --out answers.npz, in Python "
+        "import_answers."
+    )
