@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,13 +14,17 @@ import numpy as np
 from jaxtyping import Int
 from numpy.typing import DTypeLike
 
-from glocal.data.readers import PARQUET, READERS, read_matrix
+from glocal.data.readers import PARQUET, READERS, TABLES, read_matrix, read_named_rows
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike, read_lines, read_object
 
-NAMES_FILE, RECORD_FILE = "file_names.txt", "record.json"
+NAMES_FILE = "file_names.txt"
+RECORD_FILE = "record.json"
 _CHUNK_BYTES = 1 << 25
-_EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
+_MIN_RELATIVE_STD = 1e-12  # of the mean; the rounding of a constant leaves 1e-16
+_IMAGE_EXTENSION = re.compile(
+    r"\.(avif|bmp|gif|hei[cf]|jfif|jp2|jpe?g|pbm|pgm|png|pnm|ppm|svg|tiff?|webp)$", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ class Features:
             raise DataError(
                 f"{self.source} has {len(matrix)} rows but {len(self.names)} names. "
                 f"{NAMES_FILE} must have one line per row, in the order of the rows."
+                f"{transposed_hint(self, len(self.names))}"
             )
 
     def __repr__(self) -> str:
@@ -98,8 +104,9 @@ class Features:
         Parameters
         ----------
         path : path
-            A file that `glocal.data.readers.read_matrix` reads; or a folder that holds ``features.npy``, exactly one
-            such file, or the Parquet shards of one table.
+            A file that `glocal.data.readers.read_matrix` reads, of which a table (``.csv``) may have a
+            column of names; or a folder that holds ``features.npy``, exactly one such file that is no
+            table, or the Parquet shards of one table.
 
         Raises
         ------
@@ -109,14 +116,19 @@ class Features:
             The content is not a real (n, p) matrix, or ``file_names.txt`` has another number of lines. Beside a file
             that was named itself and is not called features it may be of another file, and is not read.
         """
-        path, folder = Path(path), Path(path).is_dir()
-        file = _only_feature_file(path) if folder else path
-        matrix = read_matrix(file)
-        names_file = (path if folder else path.parent) / NAMES_FILE
-        names = read_lines(names_file, what="names") if names_file.is_file() else None
-        others = not folder and path.stem != "features"  # it may lie beside the names of another file
-        if names is not None and others and matrix.shape[:1] != (len(names),):
-            names = None
+        path = Path(path)
+        is_folder = os.path.isdir(path)  # unlike Path.is_dir, false for a name that is too long
+        file = _only_feature_file(path) if is_folder else path
+        if file.suffix.lower() in TABLES:
+            matrix, names = read_named_rows(file)
+        else:
+            matrix, names = read_matrix(file), None
+        names_file = (path if is_folder else path.parent) / NAMES_FILE
+        if names is None and names_file.is_file():
+            names = read_lines(names_file, what="names")
+            may_be_of_another_file = not is_folder and path.stem != "features"
+            if may_be_of_another_file and matrix.shape[:1] != (len(names),):
+                names = None
         return cls(matrix, names, str(file))
 
     def __len__(self) -> int:
@@ -157,22 +169,30 @@ class Features:
         DataError
             NaN or infinity somewhere, or a constant matrix.
         """
-        size, total = self.matrix.size, 0.0
-        with np.errstate(over="ignore", invalid="ignore"):  # said below, as an error
+        total = 0.0
+        squares = 0.0
+        largest = 0.0
+        with np.errstate(over="ignore", invalid="ignore"):  # reported below, as an error
             for start, rows in self.chunks():
                 chunk = rows.astype(np.float64)
                 check_finite(chunk, self.source, range(start, start + len(chunk)))
                 total += float(chunk.sum())
-            mean = total / size
-            squares = sum(float(np.square(rows.astype(np.float64) - mean).sum()) for _, rows in self.chunks())
-        std = float(np.sqrt(squares / size))
-        if not np.isfinite(std):
+            mean = total / self.matrix.size
+            for _, rows in self.chunks():
+                deviations = rows.astype(np.float64) - mean
+                largest = max(largest, float(np.abs(deviations).max()))
+                squares += float(np.square(deviations).sum())
+        std = float(np.sqrt(squares / self.matrix.size))
+        if np.isfinite(std) and largest <= _MIN_RELATIVE_STD * abs(mean):
             raise DataError(
-                f"{self.source} holds values too large to be squared and summed in float64. Divide the features by a "
-                "constant: nothing else depends on their unit."
+                f"{self.source} is constant ({mean:g} everywhere); there is nothing to transform."
             )
-        if not std > 1e-12 * max(1.0, abs(mean)):
-            raise DataError(f"{self.source} is constant ({mean:g} everywhere); there is nothing to transform.")
+        if not 0 < std < np.inf:
+            size = "small" if std == 0 else "large"
+            raise DataError(
+                f"{self.source} holds values too {size} to be squared and summed in float64. Multiply "
+                "the features by a constant: nothing else depends on their unit."
+            )
         return Standardization(mean, std)
 
     def check_finite(self) -> None:
@@ -230,24 +250,37 @@ def row_blocks(n: int, p: int, rows: int | None = None) -> Iterator[tuple[int, i
 
 
 def object_name(name: str) -> str:
-    """The name of an object: folder and file extension taken off.
+    """The name of an object: without its folder, and without the extension of an image file.
 
-    >>> object_name("images/crystal1.jpg")
-    'crystal1'
+    >>> object_name("images/crystal1.jpg"), object_name("dr.who")
+    ('crystal1', 'dr.who')
     """
-    return _EXTENSION.sub("", name.replace("\\", "/").rsplit("/", 1)[-1])
+    return _IMAGE_EXTENSION.sub("", name.replace("\\", "/").rsplit("/", 1)[-1])
+
+
+def transposed_hint(features: Features, n: int) -> str:
+    """A question to append to a message if n objects are the columns of the features, not the rows."""
+    n_rows, n_columns = features.matrix.shape
+    if n == n_rows or not 0.9 * n_columns <= n <= n_columns:
+        return ""
+    return (
+        f" Are the features transposed? They are {n_rows} × {n_columns} and need one row per object: "
+        "save features.T."
+    )
 
 
 def _only_feature_file(folder: Path) -> Path:
-    found = sorted(file for file in folder.iterdir() if file.suffix.lower() in READERS)
-    named = [file for file in found if file.name == "features.npy"]
-    others = [file for file in found if file.suffix.lower() != PARQUET]  # beside them tables say what else is known
-    if len(found) > 1 and not others:
+    kinds = READERS.keys() - TABLES  # tables beside features often hold something else
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in kinds)
+    named_features = [file for file in files if file.name == "features.npy"]
+    arrays = [file for file in files if file.suffix.lower() != PARQUET]
+    if len(files) > 1 and not arrays:
         return folder
-    chosen = named or others or found
-    if len(chosen) != 1:
+    candidates = named_features or arrays or files
+    if len(candidates) != 1:
+        listing = ", ".join(file.name for file in candidates[:5]) or "none"
         raise FileError(
-            f"features folder {folder} must hold features.npy or exactly one of {', '.join(sorted(READERS))}; found "
-            f"{', '.join(file.name for file in chosen[:5]) or 'none'}. Name the file itself."
+            f"features folder {folder} must hold features.npy or exactly one of "
+            f"{', '.join(sorted(kinds))}; it holds {listing}. Name the file itself."
         )
-    return chosen[0]
+    return candidates[0]

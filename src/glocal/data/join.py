@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,8 +11,13 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from glocal.data.answers import Answers
-from glocal.data.features import Features, object_name
-from glocal.errors import DataError
+from glocal.data.features import Features, object_name, transposed_hint
+from glocal.errors import DataError, DataWarning
+
+WRONG_LIST = (
+    " It is not the list that the answers index. Give that list whole, also with the objects that have "
+    "no features: names of the features' rows are another list."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,15 +52,24 @@ def join(features: Features, answers: Answers, object_ids: Sequence[str] | None 
             object_ids = answers.names
         elif len(answers.names) != len(features):
             raise DataError(
-                f"the answers name {len(answers.names)} objects but {features.source} has {len(features)} rows and no "
-                "names to join them with. Put a file_names.txt with one line per row beside it."
+                f"the answers name {len(answers.names)} objects but {features.source} has "
+                f"{len(features)} rows and no names to join them with. Put a file_names.txt with one "
+                f"line per row beside it.{transposed_hint(features, len(answers.names))}"
+            )
+        else:
+            warnings.warn(
+                f"the answers name their objects but {features.source} has no names: row i is taken "
+                f"for object i of the answers. Put a file_names.txt with one line per row beside it.",
+                DataWarning,
+                stacklevel=2,
             )
     if object_ids is None:
-        answers.check_range(len(features))
+        largest = int(answers.objects.max(initial=-1))
+        answers.check_range(len(features), hint=transposed_hint(features, largest + 1))
         joined = Joined(answers, np.ones(len(answers), dtype=bool), 0)
     else:
         rows = feature_rows(features, object_ids)
-        answers.check_range(len(rows), what="the list of object ids", unit="lines")
+        answers.check_range(len(rows), what="the list of object ids", unit="lines", hint=WRONG_LIST)
         mapped, dropped = answers.relabel(rows)
         joined = Joined(mapped, answers.inside(rows >= 0)[1], dropped)
     if not len(joined.answers):
@@ -75,10 +90,15 @@ def feature_rows(features: Features, object_ids: Sequence[str]) -> Int[np.ndarra
             f"object_ids is the text {os.fspath(object_ids)!r}; give the names themselves. "
             f"Read a file of names with pathlib.Path({os.fspath(object_ids)!r}).read_text().splitlines()."
         )
+    if not len(object_ids):
+        raise DataError(
+            "the list of object ids is empty; it must name every object that the answers index, one a line."
+        )
     if features.names is None:
         raise DataError(
             f"object ids were given but {features.source} has no names to join them with. "
             f"Put a file_names.txt with one line per row, {len(features)} here, beside it."
+            f"{transposed_hint(features, len(object_ids))}"
         )
     key = _key(features.names, object_ids)
     row_of = _unique_index(features.names, f"names of {features.source}", key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import struct
+import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -16,9 +16,12 @@ from jaxtyping import Shaped
 from glocal.errors import DataError, FileError, needed
 from glocal.files import PathLike, read_npy, read_npz, reading
 
-_COMPRESSED, _NUMBERS, _FULL, _COMPLEX = 15, {*range(1, 8), 9, 12, 13}, range(6, 16), 0x800  # of MATLAB's elements
 PARQUET = ".parquet"
+TABLES = frozenset({".csv", ".tsv"})
 _PREFERRED = ("features", "embedding", "embeddings")  # columns of vectors in Parquet
+_NAME_COLUMNS = frozenset(
+    ("", "file", "file_name", "filename", "id", "image", "index", "item", "name", "object", "path")
+)
 _BYTES = 1 << 24  # of vectors read at once
 _FIX = "Save the (n, p) matrix with numpy.save."
 _INFLATED = 1 << 28  # bytes that a compressed file may hold however small it is; above, 100 times its size
@@ -34,8 +37,9 @@ def read_matrix(path: PathLike) -> np.ndarray:
     Parameters
     ----------
     path : path
-        ``.npy``, ``.npz``, ``.pt`` (a tensor or a dict of tensors; bfloat16 becomes float32), ``.safetensors``,
-        ``.h5``, ``.mat`` (before version 7.3) or ``.parquet``, or a folder of the Parquet shards of one table.
+        ``.npy``, ``.npz``, ``.pt`` (a tensor or a dict of tensors; bfloat16 becomes float32),
+        ``.safetensors``, ``.h5``, ``.csv`` (see `read_named_rows`) or ``.parquet``, or a folder of
+        the Parquet shards of one table.
 
     Returns
     -------
@@ -50,11 +54,94 @@ def read_matrix(path: PathLike) -> np.ndarray:
         The library that reads this kind is not installed.
     """
     kind = Path(path).suffix.lower()
-    if not Path(path).exists():
-        raise FileError(f"features {path} does not exist: there is no file or folder of that name. Check the path.")
+    if not os.path.exists(path):  # unlike Path.exists, false for a name that is too long
+        raise FileError(
+            f"features {path} does not exist: there is no file or folder of that name. Check the path."
+        )
+    if kind == ".mat":
+        raise FileError(
+            f"features file {path} is a MATLAB file, which is not read. Convert it: numpy.save("
+            f"'features.npy', scipy.io.loadmat({os.fspath(path)!r})['NAME']), with the name of the "
+            "variable; from version 7.3 on it is HDF5: rename it to .h5."
+        )
     if kind not in READERS and not (Path(path).is_dir() and shards_of(path)):
-        raise FileError(f"features file {path} ends in {kind or 'nothing'}; allowed are {', '.join(READERS)}. {_FIX}")
+        allowed = ", ".join(READERS)
+        raise FileError(
+            f"features file {path} ends in {kind or 'nothing'}; allowed are {allowed}. {_FIX}"
+        )
     return READERS.get(kind, read_parquet)(path)
+
+
+def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[str, ...] | None]:
+    """The numbers of a table, and the names of its rows where a column has them.
+
+    A column holds names if its title says so (``name``, ``id``, ``file``, …), if it has no title
+    beside others that have one, or if it holds something other than numbers. A first line without
+    titles is a row.
+
+    Raises
+    ------
+    FileError
+        Missing, not readable text, or no table.
+    DataError
+        Several columns of names, or a row without one.
+    """
+    import pandas as pd
+
+    with reading(path, "features", "Save it as CSV, or the (n, p) matrix with numpy.save.") as file:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            first_line = stream.readline(1 << 22)
+        separator: str | None = max(",;\t", key=first_line.count)
+        if separator not in first_line:
+            separator = None  # blanks
+        titles = [title.strip().strip('"') for title in first_line.split(separator)]
+        has_titles = _are_titles(titles)
+        named = [has_titles and _names_rows(title) for title in titles]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # pandas cuts longer rows with a warning
+            table = pd.read_csv(
+                file,
+                sep=separator or r"\s+",
+                header=0 if has_titles else None,
+                index_col=False,
+                encoding="utf-8-sig",
+                skipinitialspace=True,
+                converters={column: str for column, names_rows in enumerate(named) if names_rows},
+                low_memory=False,
+            )
+        numbers = table.select_dtypes("number")
+        if not numbers.shape[1]:
+            raise ValueError("none of its columns holds numbers")
+    labels = table.drop(columns=numbers.columns)
+    if labels.shape[1] > 1:
+        raise DataError(
+            f"{path} has {labels.shape[1]} columns of names or text "
+            f"({', '.join(map(str, labels.columns[:5]))}); features have at most one. Remove the others."
+        )
+    if not labels.shape[1]:
+        return numbers.to_numpy(), None
+    names = labels.iloc[:, 0].fillna("").astype(str).str.strip()
+    if (names == "").any():
+        raise DataError(f"{path}: row {int((names == '').argmax())} has no name in {names.name!r}.")
+    counts_rows = names.tolist() == [str(row) for row in range(len(names))]  # an index of pandas
+    return numbers.to_numpy(), None if counts_rows else tuple(names)
+
+
+def _are_titles(cells: list[str]) -> bool:
+    """Whether a line holds titles: one of names, one that is no number, or numbers that count up."""
+    if _names_rows(cells[0]):
+        return True
+    try:
+        numbers = [float(cell) for cell in cells[1:]]
+    except ValueError:
+        return True
+    counts_up = [*range(len(numbers))]
+    return len(numbers) > 2 and (numbers == counts_up or cells == [*map(str, range(len(cells)))])
+
+
+def _names_rows(title: str) -> bool:
+    """Whether the title of a column says that it holds names; pandas writes none above its index."""
+    return title.lower() in _NAME_COLUMNS
 
 
 def _chosen(path: PathLike, shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -93,6 +180,8 @@ def _torch(path: PathLike) -> np.ndarray:
         except Exception as error:  # NOTE its message advises to load the file unsafely
             reason = "it holds something other than tensors and plain values, which is never loaded"
             raise ValueError(reason) from error
+        if isinstance(loaded, list | tuple):
+            raise ValueError("it holds a list; stack its tensors into one of shape (n, p): torch.stack")
         if isinstance(loaded, dict):
             tensors = {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
             loaded = tensors[_chosen(file, {key: tuple(value.shape) for key, value in tensors.items()})]
@@ -113,43 +202,6 @@ def _hdf5(path: PathLike) -> np.ndarray:
         dataset = opened[_chosen(file, shapes)]
         _check_size(file, dataset.nbytes)
         return np.asarray(dataset)
-
-
-def _mat(path: PathLike) -> np.ndarray:
-    from scipy.io import loadmat
-
-    with reading(path, "features", _FIX) as file:
-        known = _numbers_in(file.read_bytes())
-        found = loadmat(file, variable_names=known)
-        arrays = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
-        return arrays[_chosen(file, {name: array.shape for name, array in arrays.items()})]
-
-
-def _numbers_in(content: bytes) -> list[str] | None:
-    """The variables of a MATLAB 5 file that hold real numbers; None for other files, and for compressed variables.
-
-    scipy looks up the types of elements unchecked, and would crash on those that do not exist; what is compressed has a
-    checksum, which it compares.
-    """
-    order, at, names = {b"IM": "<", b"MI": ">"}.get(content[126:128]), 128, []
-    while order and at < len(content):
-        kind, variable, at = _element(content, at, order)
-        if kind == _COMPRESSED:
-            return None
-        flags = struct.unpack_from(f"{order}I", variable, 8)[0]
-        _, _, place = _element(variable, 16, order)  # dimensions
-        _, name, place = _element(variable, place, order)
-        if flags & 0xFF in _FULL and not flags & _COMPLEX and _element(variable, place, order)[0] in _NUMBERS:
-            names.append(name.decode("latin-1"))
-    return names if order else None
-
-
-def _element(content: bytes, at: int, order: str) -> tuple[int, bytes, int]:
-    """Type and content of an element of a MATLAB file, and where the next begins; four bytes stand beside the type."""
-    kind, size = struct.unpack_from(f"{order}2I", content, at)
-    if kind >> 16:
-        return kind & 0xFFFF, content[at + 4 : at + 4 + (kind >> 16)], at + 8
-    return kind, content[at + 8 : at + 8 + size], at + 8 + size + -size % 8
 
 
 def shards_of(path: PathLike) -> list[Path]:
@@ -237,5 +289,6 @@ def read_parquet(path: PathLike, column: str | None = None) -> Shaped[np.ndarray
 
 READERS: dict[str, Callable[[PathLike], np.ndarray]] = {
     ".npy": lambda path: read_npy(path, what="features"), ".npz": _npz, ".pt": _torch, ".pth": _torch,
-    ".safetensors": _safetensors, ".h5": _hdf5, ".hdf5": _hdf5, ".mat": _mat, PARQUET: read_parquet,
+    ".safetensors": _safetensors, ".h5": _hdf5, ".hdf5": _hdf5, PARQUET: read_parquet,
+    **dict.fromkeys(sorted(TABLES), lambda path: read_named_rows(path)[0]),
 }  # fmt: skip
