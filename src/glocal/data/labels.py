@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from glocal.data.features import object_name
+from glocal.data.readers import TABLES
 from glocal.data.tables import read_table
 from glocal.errors import DataError
 from glocal.files import PathLike, read_lines, read_npy
@@ -23,7 +24,8 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
     Parameters
     ----------
     path : path
-        ``.npy`` with (n,) integers or strings, or text with one label a line: integers if all are, else names.
+        ``.npy`` with (n,) integers or strings; a text with one label a line; or a column of a table
+        with titles, ``FILE.csv:COLUMN``. Labels in text are integers if all are, else names.
     n : int or None
         The number of rows they must label.
 
@@ -36,15 +38,53 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
     FileError
         Missing, damaged or pickled.
     DataError
-        Not one integer or string a row, or another number of labels than rows.
+        Not one integer or string a row, another number of labels than rows, or a table without a column
+        of that title.
     """
-    if Path(path).suffix.lower() == ".npy":
-        labels = np.array(read_npy(path, what="labels"))
+    file, column = split_column(path)
+    if column is not None:
+        labels = _integers_or_names(_column(file, column))
+    elif file.suffix.lower() == ".npy":
+        fix = "Save strings as text, numpy.save(path, labels.astype('U')), or as one label a line."
+        labels = np.array(read_npy(file, what="labels", fix=fix))
     else:
-        labels = np.array(read_lines(path, what="labels"))
-        with contextlib.suppress(ValueError, OverflowError):
-            labels = np.array([int(label) for label in labels.tolist()], dtype=np.int64)
+        lines = read_lines(file, what="labels")
+        if file.suffix.lower() in TABLES and lines and re.search("[,;\t]", lines[0]):
+            raise DataError(
+                f"{path} is a table ({lines[0][:120]}); labels are one of its columns. Name it: "
+                f"{path}:COLUMN."
+            )
+        labels = _integers_or_names(lines)
     return check_labels(labels, n, str(path))
+
+
+def split_column(path: PathLike) -> tuple[Path, str | None]:
+    """The file and the column of ``FILE.csv:COLUMN``; the column of any other path is None.
+
+    >>> split_column("labels.csv:kind of article")
+    (PosixPath('labels.csv'), 'kind of article')
+    """
+    file, colon, column = str(path).rpartition(":")
+    if colon and Path(file).suffix.lower() in TABLES:
+        return Path(file), column
+    return Path(path), None
+
+
+def _column(file: Path, column: str) -> list[str]:
+    """The texts in a column of a table."""
+    table = read_table(file, what="labels")
+    if column not in table:
+        titles = ", ".join(list(table)[:12])
+        raise DataError(f"{file} has no column {column!r}; it has {titles}.")
+    return table[column].tolist()
+
+
+def _integers_or_names(labels: Sequence[str]) -> Shaped[np.ndarray, " n"]:
+    """Labels as integers if all are, else as names."""
+    try:
+        return np.array([int(label) for label in labels], dtype=np.int64)
+    except (ValueError, OverflowError):
+        return np.array(labels, dtype=np.str_)
 
 
 def check_labels(
@@ -58,14 +98,22 @@ def check_labels(
             f"{source} holds {labels.dtype} of shape {labels.shape}; labels must be one integer or name per row."
         )
     if n is not None and len(labels) != n:
+        first = (
+            f" If the first, {labels[0]!r}, is a title, remove it." if len(labels) == n + 1 else ""
+        )
         raise DataError(
-            f"{source} has {len(labels)} labels but there are {n} rows. Give one label per row, in their order."
+            f"{source} has {len(labels)} labels but there are {n} rows. Give one label per row, in "
+            f"their order.{first}"
         )
     return labels.astype(np.int64) if labels.dtype.kind in "iu" else labels
 
 
 def check_sides(
-    first: np.ndarray, first_labels: np.ndarray, second: np.ndarray, second_labels: np.ndarray, names: tuple[str, str]
+    first: np.ndarray,
+    first_labels: np.ndarray,
+    second: np.ndarray,
+    second_labels: np.ndarray,
+    names: tuple[str, str],
 ) -> tuple[np.ndarray, np.ndarray]:
     """The labels of the rows of two sides, checked to be of one kind, and the columns of both to be as many."""
     check_columns(first, second, names)
