@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from glocal.data.answers import Answers
 from glocal.data.check.findings import Case, Finding, finding
-from glocal.data.people import FAST, convicting, people, questions, tally
+from glocal.data.people import FAST, log10_odds_threshold, people, questions, tally
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +107,7 @@ def check_people(answers: Answers, credit: Float[np.ndarray, " t"] | None = None
     if answers.person is None:
         return
     found = people(answers, credit)
-    limit = convicting(len(found))
+    limit = log10_odds_threshold(len(found))
     yield from _named(found, found["odds"] > limit, "random", "answer as if at random")
     if "fast" in found:
         how = f"give more than half of their answers in less than {FAST} s"
