@@ -216,9 +216,7 @@ def _readings(case: Case, n: int) -> Iterator[_Reading]:
     names = [object_name(name) for name in case.listed or case.features.names or ()]
     if not names:
         return
-    fix = (
-        "give the list in the order that the answers index (`object_ids`, or `order` for a sort index)"
-    )
+    fix = "give the list in the order that the answers index (`object_ids`, or `order` for a sort index)"
     tried = {stated.tobytes()}
     for description, key in SORTED.items():
         places = np.array(sorted(range(n), key=lambda i, key=key: key(names[i])), dtype=np.int64)
