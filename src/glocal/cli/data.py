@@ -83,12 +83,17 @@ def split_command(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 42,
     as_json: AsJson = False,
 ) -> None:
-    """Hold out the answers on a fold of objects, or of persons; both files keep the index space of the input.
+    """Hold out the answers on a fold of objects, or of persons.
+
+    In both files object numbers stay those of the input. The names of --object-ids are written with
+    them: other commands need neither --object-ids nor the options by which the input was read.
 
     Example: glocal data split --features features.npy --answers triplets.npy --folds 3 --fold 0 --out split
     """
     loaded = Features.load(features)
     answers, joined = given.joined(loaded)
+    if given.object_ids is not None:
+        answers = replace(answers, names=names_of(given.object_ids))
     if by == "objects":
         sides = split_answers(joined.answers, len(loaded), folds=folds, fold=fold, seed=seed)
     else:

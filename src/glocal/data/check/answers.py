@@ -95,9 +95,9 @@ def _repeats(answers: Answers) -> Iterator[Finding]:
 
 def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
     """Questions and objects that both parts share, unless the held-out ones are of new persons."""
-    if train.person is not None and test.person is not None:
-        if not np.isin(test.person, train.person).any():
-            return
+    persons_are_known = train.person is not None and test.person is not None
+    if persons_are_known and not np.isin(test.person, train.person).any():
+        return
     shared = np.intersect1d(train.named(), test.named())
     n_repeated = _n_repeated_questions(train, test)
     if n_repeated:

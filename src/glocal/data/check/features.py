@@ -136,10 +136,9 @@ def _standardized(
     is_standardized = max(abs(scalars.mean), abs(scalars.std - 1)) < _MAX_MEAN_OF_STANDARDIZED
     if n < _MIN_SIZE or not (columns_are_centred or is_standardized):
         return
+    sign = "all values together have mean 0 and std 1"
     if columns_are_centred:
         sign = "every column has mean 0"
-    else:
-        sign = "all values together have mean 0 and std 1"
     yield finding("standardized", f"{what}: {sign}; they were centred or standardized before")
 
 

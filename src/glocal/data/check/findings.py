@@ -36,7 +36,7 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     "constant": (
         "warning",
         "they distinguish nothing, and shift the two numbers that standardize all columns",
-        "drop them, here and in all later features, if they are no features (a number of the image, a padding); otherwise leave them",
+        "leave them if they are features; drop a number or padding, here and in all later features",
     ),
     "huge": (
         "warning",
