@@ -158,6 +158,7 @@ def test_a_header_is_held_to_what_it_says(tmp_path):
         (np.arange(15).reshape(3, 5), {}, "transposed"),
         (np.linspace(0, 1, 20).reshape(4, 5), {}, "swapped"),
         ([["egg", "cup", "ball"]], {}, "import_answers"),
+        ([[b"egg", b"cup", b"ball"]], {}, "import_answers"),
         (np.array([["egg", "cup", "ball"]], dtype=object), {}, "numpy.unique"),
         ([[0, 1, 2]], {"kind": "pairs"}, "kind"),
         ([[0, 1, 2]], {"base": 1}, "base"),
@@ -226,6 +227,12 @@ def test_answers_survive_their_file(tmp_path_factory, kind, rows, random):
         np.testing.assert_array_equal(getattr(found, field.name), getattr(full, field.name))
     full.save(folder / "a.npy")
     assert Answers.load(folder / "a.npy", kind=kind).objects.tolist() == full.objects.tolist()
+
+
+def test_a_folder_of_features_is_no_file_of_answers(tmp_path):
+    """A folder in place of the answers asks whether they were swapped with the features."""
+    with pytest.raises(FileError, match="swapped"):
+        Answers.load(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.txt", "a"])

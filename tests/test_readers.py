@@ -183,7 +183,9 @@ def test_no_pickle_is_run(tmp_path, kind):
 
 
 def test_a_transform_is_no_features(tmp_path):
-    """The weights of a transform are not taken for features."""
+    """The weights of a transform, and answers, are not taken for features."""
+    np.savez(tmp_path / "answers.npz", answers=np.arange(9).reshape(3, 3), kind="anchor")
+    assert "swapped" in sentence(tmp_path / "answers.npz")
     np.savez(tmp_path / "transform.npz", weights=np.eye(4), mean=0.0, std=1.0)
     assert "is a transform" in sentence(tmp_path / "transform.npz")
 

@@ -325,7 +325,7 @@ def _integers(array: object) -> np.ndarray:
             "answers have rows of different lengths; all answers must have as many objects. Give answers with other "
             "numbers of objects as another `Answers`."
         ) from error
-    if objects.dtype.kind in "UO":
+    if objects.dtype.kind in "SUO":
         raise DataError(
             f"answers hold names ({objects.dtype}); they must be the numbers of objects. Read a table "
             "of names with glocal data import, in Python import_answers. Number an array of names: "

@@ -166,6 +166,8 @@ def _npz(path: PathLike) -> np.ndarray:
         names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
     if {"weights", "mean", "std"} <= {*names}:
         raise FileError(f"features file {path} is a transform. Name the file that it is to be applied to.")
+    if "answers" in names and "features" not in names:
+        raise FileError(f"features file {path} holds answers. Are features and answers swapped?")
     arrays = read_npz(path, what="features", fix=_FIX, required=["features"] if "features" in names else names)
     return arrays[_chosen(path, {name: array.shape for name, array in arrays.items()})]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.errors import DataError
+from glocal.errors import DataError, FileError
 from glocal.files import PathLike, read_npy, read_npz, reading
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def json_text(value: Any) -> str:
 
 def names_columns(path: PathLike) -> bool:
     """Whether the first line of a text names columns, which it does where its first cell is no number."""
-    with reading(path, "table") as file, file.open("rb") as stream:
+    with reading(path, "answers") as file, file.open("rb") as stream:
         first = stream.readline(4096).decode("utf-8-sig", errors="replace").strip()
     cells = first.translate(_SEPARATORS).split()
     try:
@@ -123,6 +124,10 @@ def names_columns(path: PathLike) -> bool:
 
 def read_answers(path: PathLike, more: Sequence[str]) -> dict[str, Any]:
     """The arrays of a file of answers by their names: ``answers``, and perhaps kind, counts and `more`."""
+    if os.path.isdir(path):
+        raise FileError(
+            f"answers {path} is a folder, but answers are a file. Are features and answers swapped?"
+        )
     if Path(path).suffix.lower() == ".npz":
         fix = "Write it with Answers.save, or numpy.savez(path, answers=…, kind=…)."
         optional = ("kind", "counts", *more)
