@@ -252,3 +252,12 @@ def test_which_file_of_a_folder(tmp_path):
     write(tmp_path / "b.npz", {"features": X})
     with pytest.raises(FileError, match=r"a\.pt, b\.npz"):
         Features.load(tmp_path)
+
+
+def test_a_link_to_itself_is_one_sentence_for_a_command(tmp_path, run):
+    """The command line too says of such a link that there are no features."""
+    (tmp_path / "loop").symlink_to("loop")
+    np.save(tmp_path / "t.npy", np.arange(3)[None])
+    options = ("--features", tmp_path / "loop", "--answers", tmp_path / "t.npy")
+    code, _, error = run("evaluate", "odd-one-out", *options)
+    assert (code, "does not exist" in error) == (1, True)

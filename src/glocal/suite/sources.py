@@ -67,7 +67,7 @@ class Sources:
     def features(self, file: Path) -> Features:
         """The features of a file."""
         path = self.path(file)
-        same = path.resolve()
+        same = Path(os.path.realpath(path))  # Path.resolve fails at a link to itself
         if same not in self._loaded:
             self._loaded[same] = self._read(path)
         return self._loaded[same]
