@@ -1,10 +1,13 @@
 """Labels of images and categories of objects: files, kinds, and what is refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from glocal.data.labels import check_labels, load_categories, load_labels
 from glocal.errors import DataError, FileError
+from glocal.suite.sources import Network, Shared, Sources
 
 
 def test_labels_are_integers_or_names_from_either_file(tmp_path):
@@ -103,3 +106,14 @@ def test_what_is_no_table_of_categories_is_said(tmp_path, text, error, noun):
     (tmp_path / "c.tsv").write_text(text)
     with pytest.raises(error, match=noun):
         load_categories(tmp_path / "c.tsv", ["a", "b"])
+
+
+def test_a_suite_knows_the_file_of_a_column(tmp_path):
+    """The hash of a table whose column a suite reads is that of the table: what changes is noticed."""
+    (tmp_path / "labels.csv").write_text("id,kind\n1,shoe\n")
+    sources = Sources(Shared(), Network(features="x.npy"), "n", tmp_path)
+    before = sources.hashes(Path("labels.csv:kind"))
+    assert list(before) == ["labels.csv"]
+    (tmp_path / "labels.csv").write_text("id,kind\n1,sock\n")
+    sources.hashed.clear()
+    assert sources.hashes(Path("labels.csv:kind")) != before

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, SerializeAsAny, model_
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.keep import Keep
+from glocal.data.labels import split_column
 from glocal.errors import ParameterError
 from glocal.files import PathLike, read_object
 from glocal.results import PEOPLE
@@ -97,7 +98,7 @@ class Plan(Shared):
         for sources in map(self.sources, self.networks):
             for name, one in self.tasks.items():
                 for path in map(sources.path, one.files):
-                    if not path.exists():
+                    if not split_column(path)[0].exists():
                         missing.setdefault(name, path)
         if len(missing) == len(self.tasks):
             raise ParameterError(f"no task of the suite has its files; {next(iter(missing.values()))} is missing.")
