@@ -35,7 +35,7 @@ def chosen_by(X, kind, t, seed=0):
     asked = Answers(objects, kind=kind)
     S = np.stack([np.einsum("ij,ij->i", X[objects[:, i]], X[objects[:, j]]) for i, j in asked.pairs])
     place = (S + np.random.default_rng(seed + 1).gumbel(size=S.shape)).argmax(axis=0)
-    rows = [asked.choosing(int(place[row]))[row] for row in range(t)]
+    rows = [asked.with_choice(int(place[row]))[row] for row in range(t)]
     return Answers(np.array(rows), kind=kind)
 
 
