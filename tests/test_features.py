@@ -166,7 +166,7 @@ def test_the_join_finds_each_object_by_name():
         (None, (), [[0, 1, 2]], "object ids is empty"),
         (("a", "b", "c"), ("a", "b", "c"), [[0, 1, 4]], "not the list that the answers index"),
         (None, None, [[0, 1, 3]], "3 rows"),
-        (None, None, np.empty((0, 3), dtype=int), "0 were given"),
+        (None, None, np.empty((0, 3), dtype=int), "left of 0"),
     ],
 )
 def test_lists_that_do_not_belong_together_are_refused(as_a_user, names, ids, rows, noun):

@@ -1,4 +1,4 @@
-"""Labels of images, one for each row of a feature file, and superordinate categories of objects by name."""
+"""Labels of the rows of a feature file, and superordinate categories of objects by name."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
     FileError
         Missing, damaged or pickled.
     DataError
-        Not one integer or string a row, another number of labels than rows, or a table without a column
-        of that title.
+        Not one integer or string a row, another number of labels than rows, or a table without a
+        column of that title.
     """
     file, column = split_column(path)
     if column is not None:
@@ -95,15 +95,16 @@ def check_labels(
         labels = labels.reshape(-1)
     if labels.ndim != 1 or labels.dtype.kind not in "iuU" or not labels.size:
         raise DataError(
-            f"{source} holds {labels.dtype} of shape {labels.shape}; labels must be one integer or name per row."
+            f"{source} holds {labels.dtype} of shape {labels.shape}; labels must be one integer or "
+            "name per row."
         )
     if n is not None and len(labels) != n:
-        first = (
-            f" If the first, {labels[0]!r}, is a title, remove it." if len(labels) == n + 1 else ""
-        )
+        title = ""
+        if len(labels) == n + 1:
+            title = f" If the first, {labels[0]!r}, is a title, remove it."
         raise DataError(
             f"{source} has {len(labels)} labels but there are {n} rows. Give one label per row, in "
-            f"their order.{first}"
+            f"their order.{title}"
         )
     return labels.astype(np.int64) if labels.dtype.kind in "iu" else labels
 
@@ -115,7 +116,7 @@ def check_sides(
     second_labels: np.ndarray,
     names: tuple[str, str],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The labels of the rows of two sides, checked to be of one kind, and the columns of both to be as many."""
+    """The labels of the rows of two sides, which must be of one kind and of as many columns."""
     check_columns(first, second, names)
     first_labels = check_labels(first_labels, len(first), f"labels of {names[0]}")
     second_labels = check_labels(second_labels, len(second), f"labels of {names[1]}")
@@ -131,15 +132,15 @@ def check_columns(first: np.ndarray, second: np.ndarray, names: tuple[str, str])
     """Raise a DataError where the rows of two sides have different numbers of columns."""
     if first.shape[1] != second.shape[1]:
         raise DataError(
-            f"{names[0]} have {first.shape[1]} columns and {names[1]} {second.shape[1]}; both must come from the same "
-            "model and layer."
+            f"{names[0]} have {first.shape[1]} columns and {names[1]} {second.shape[1]}; both must "
+            "come from the same model and layer."
         )
 
 
 def positions(classes: np.ndarray, labels: np.ndarray) -> Int[np.ndarray, " n"]:
     """The position of each label in the sorted `classes`, or -1."""
-    at = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
-    return np.where(classes[at] == labels, at, -1)
+    position = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
+    return np.where(classes[position] == labels, position, -1)
 
 
 def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " n"]:
@@ -148,16 +149,17 @@ def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " 
     Parameters
     ----------
     path : path
-        A table whose first line names the columns: either (object, category), or one column a category with 0 or 1, as
-        THINGS' 27 categories are published, with or without a first column of object names. Without names, line i is
-        object ``ids[i]``.
+        A table whose first line names the columns: either (object, category), or one column a
+        category with 0 or 1, as THINGS' 27 categories are published, with or without a first column
+        of object names. Without names, line i is object ``ids[i]``.
     ids : names
         The objects; folder and extension are ignored.
 
     Returns
     -------
     (n,) str array
-        ``"other"`` where an object is in none; of several categories the one with fewest objects, which says most.
+        ``"other"`` where an object is in none; of several categories the one with fewest objects,
+        which says most.
 
     Raises
     ------
@@ -167,20 +169,21 @@ def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " 
         Not such a table, or another number of lines than objects.
     """
     table = read_table(path, what="categories")
-    named = not table.isin(["0", "1"]).all(axis=None)
-    names = table.pop(table.columns[0]).tolist() if named else list(ids)
+    has_names = not table.isin(["0", "1"]).all(axis=None)
+    names = table.pop(table.columns[0]).tolist() if has_names else list(ids)
     columns_are_categories = table.shape[1] > 0 and table.isin(["0", "1"]).all(axis=None)
     if columns_are_categories and len(names) == len(table):
-        member = table.to_numpy() == "1"
-        sizes = np.where(member, member.sum(axis=0), np.iinfo(np.int64).max)
-        found = np.where(member.any(axis=1), np.array([*table])[sizes.argmin(axis=1)], OTHER)
-    elif named and table.shape[1] == 1:
-        found = table.iloc[:, 0].replace("", OTHER).to_numpy(dtype=np.str_)
+        is_member = table.to_numpy() == "1"
+        sizes = np.where(is_member, is_member.sum(axis=0), np.iinfo(np.int64).max)
+        smallest = np.array([*table])[sizes.argmin(axis=1)]
+        categories = np.where(is_member.any(axis=1), smallest, OTHER)
+    elif has_names and table.shape[1] == 1:
+        categories = table.iloc[:, 0].replace("", OTHER).to_numpy(dtype=np.str_)
     else:
         raise DataError(
-            f"{path} has {len(table)} lines and {table.shape[1]} columns of categories for {len(ids)} objects. Write "
-            "(object, category), or one column of 0 and 1 per category, with one line per object in their order or "
-            "their names in the first column."
+            f"{path} has {len(table)} lines and {table.shape[1]} columns of categories for "
+            f"{len(ids)} objects. Write (object, category), or one column of 0 and 1 per category, "
+            "with one line per object in their order or their names in the first column."
         )
-    category = dict(zip(map(object_name, names), found.tolist(), strict=True))
-    return np.array([category.get(object_name(name), OTHER) for name in ids])
+    category_of = dict(zip(map(object_name, names), categories.tolist(), strict=True))
+    return np.array([category_of.get(object_name(name), OTHER) for name in ids])
