@@ -76,7 +76,15 @@ def plain_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines:
     ]
 
 
+def whole_manual(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Show the manual of glocal-collect in place of the link to it that readers of the repository follow."""
+    if docname == "collect":
+        manual = "../packages/glocal-collect/README.md"
+        source[0] = f"```{{include}} {manual}\n:relative-docs: ../../docs\n```\n"
+
+
 def setup(app: Sphinx) -> None:
-    """Register the two functions above."""
+    """Register the functions above."""
+    app.connect("source-read", whole_manual)
     app.add_html_math_renderer("mathml", (draw, None), (draw, None))
     app.connect("autodoc-process-docstring", plain_bars)

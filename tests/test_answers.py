@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glocal.data.answers import KINDS, Answers
-from glocal.errors import DataError, DataWarning, FileError
+from glocal.errors import DataError, FileError, ParameterError
 
 RAW = np.array([[4, 0, 2], [1, 3, 0], [2, 3, 4]])
 FIVE = st.lists(st.integers(0, 2**31 - 1), min_size=5, max_size=5, unique=True)
@@ -111,20 +111,32 @@ def test_relabelling_drops_and_counts_what_has_no_new_label():
     assert dropped == 0
 
 
-def test_a_header_is_held_to_what_it_says(tmp_path):
-    """Other columns are named as not read; an odd column besides and longer rows are refused; names are imported."""
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,b,odd,person\n0,1,2,ann\n",
+        "a,b,odd,weight\n0,1,2,5\n",
+        "reference,closer,farther,farther2\n0,1,2,3\n",
+        "a,b,odd\n0,1\n",
+        "a,b,odd\nhail,egg,cup\n",
+        "hail,egg,cup\negg,hail,cup\n",
+        "i,j,k\n0,1,2\n",
+    ],
+)
+def test_a_table_of_more_than_integers_is_left_to_the_import(tmp_path, text):
+    """A table that is not exactly our plain columns is refused with the command that converts it."""
     file = tmp_path / "t.csv"
-    file.write_text("a,b,odd,person,trial\n0,1,2,ann b,7\n")
-    with pytest.warns(DataWarning, match="trial is not read"):
-        answers = Answers.load(file)
-    assert (answers.objects.tolist(), answers.person.tolist()) == ([[0, 1, 2]], ["ann b"])
+    file.write_text(text)
+    with pytest.raises(DataError, match=r"t\.csv .* glocal data import .*t\.csv --out"):
+        Answers.load(file)
+
+
+def test_a_header_is_held_to_what_it_says(tmp_path):
+    """A stated odd column besides a header that names it, and rows longer than the header, are refused."""
+    file = tmp_path / "t.csv"
     file.write_text("a,b,odd\n0,1,2\n")
     with pytest.raises(DataError, match="odd_column"):
         Answers.load(file, odd_column=0)
-    for text in ("a,b,odd\n0,1\n", "a,b,odd\nhail,egg,cup\n", "hail,egg,cup\negg,hail,cup\n", "i,j,k\n0,1,2\n"):
-        file.write_text(text)
-        with pytest.raises(DataError, match=r"t\.csv .* glocal data import"):
-            Answers.load(file)
     file.write_text("a,b,odd\n0,1,2,3\n")
     with pytest.raises(FileError, match=r"t\.csv"):
         Answers.load(file)
@@ -143,6 +155,11 @@ def test_a_header_is_held_to_what_it_says(tmp_path):
         ([[0, 1, 2, 1]], {"kind": "nearest-of-n"}, "repeats"),
         ([[0, 1, 2**31]], {}, "2147483648"),
         ([[0, 1, 2, 3]], {}, "nearest-of-n"),
+        (np.arange(15).reshape(3, 5), {}, "transposed"),
+        (np.linspace(0, 1, 20).reshape(4, 5), {}, "swapped"),
+        ([["egg", "cup", "ball"]], {}, "import_answers"),
+        ([[b"egg", b"cup", b"ball"]], {}, "import_answers"),
+        (np.array([["egg", "cup", "ball"]], dtype=object), {}, "numpy.unique"),
         ([[0, 1, 2]], {"kind": "pairs"}, "kind"),
         ([[0, 1, 2]], {"base": 1}, "base"),
         ([[0, 1, 2]], {"odd_column": 3}, "odd column"),
@@ -212,6 +229,20 @@ def test_answers_survive_their_file(tmp_path_factory, kind, rows, random):
     assert Answers.load(folder / "a.npy", kind=kind).objects.tolist() == full.objects.tolist()
 
 
+def test_a_folder_of_features_is_no_file_of_answers(tmp_path):
+    """A folder in place of the answers asks whether they were swapped with the features."""
+    with pytest.raises(FileError, match="swapped"):
+        Answers.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.txt", "a"])
+def test_answers_are_saved_in_formats_that_are_read_again(tmp_path, as_a_user, name):
+    """Another ending than .npz and .npy is refused, and nothing is written under that name."""
+    with pytest.raises(ParameterError, match="to_csv"):
+        Answers([[0, 1, 2]], [2.0]).save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_kind_is_stated_once(tmp_path):
     """A bare file has the kind that is stated; a file that says its kind refuses another."""
     np.save(tmp_path / "a.npy", RAW)
@@ -221,10 +252,9 @@ def test_a_kind_is_stated_once(tmp_path):
     assert Answers.load(tmp_path / "b.npz", kind="anchor").kind == "anchor"
     with pytest.raises(DataError, match="kind is anchor"):
         Answers.load(tmp_path / "b.npz", kind="odd-one-out")
-    (tmp_path / "c.csv").write_text("farther,reference,closer,person,seconds\n1,2,3,ann,0.5\n")
+    (tmp_path / "c.csv").write_text("farther,reference,closer\n1,2,3\n")
     found = Answers.load(tmp_path / "c.csv")
-    assert (found.kind, found.objects.tolist(), found.person.tolist()) == ("anchor", [[2, 3, 1]], ["ann"])
-    assert found.seconds.tolist() == [0.5]
+    assert (found.kind, found.objects.tolist()) == ("anchor", [[2, 3, 1]])
 
 
 @pytest.mark.parametrize(

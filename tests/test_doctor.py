@@ -75,6 +75,51 @@ def test_votes_and_times_that_are_none_are_found(small, check):
     assert check in {finding.check for finding in told(replace(small, answers=replace(small.answers, **more)))}
 
 
+@pytest.mark.parametrize(("listed", "unit"), [(False, "rows of the features"), (True, "object ids")])
+def test_objects_that_do_not_exist_are_counted_in_their_list(small, listed, unit):
+    """The number is that of the rows, or of the ids, and ids that are too few are called another list."""
+    n = len(small.features)
+    ids = small.object_ids[:-3] if listed else None
+    (found,) = diagnose(replace(small, local=None, object_ids=ids, answers=Answers.from_array([[0, 1, n + 9]])))
+    assert (found.check, found.severity) == ("range", "error")
+    assert f"there are {n - 3 * listed} {unit}" in found.message
+    assert ("not the list that the answers index" in found.fix) == listed
+
+
+def test_transposed_features_are_found(small):
+    """Answers about as many objects as the features have columns: the fix is to transpose them."""
+    features = Features(np.ascontiguousarray(small.features.matrix.T))
+    findings = diagnose(replace(small, features=features, local=None, object_ids=None))
+    assert "transpose" in next(found.fix for found in findings if found.check == "range")
+
+
+def test_a_huge_column_is_described_by_its_own_numbers():
+    """Mean and std in the message are those of the column, over several chunks of rows."""
+    X = np.random.default_rng(0).normal(size=(5, 1_100_000)).astype(np.float32)
+    X[:, 7] = [3e4, 5e4, 3e4, 5e4, 4e4]
+    features = Features(X)
+    assert len(list(features.chunks())) > 1
+    (found,) = [finding for finding in diagnose(Case(features)) if finding.check == "huge"]
+    assert f"(mean {X[:, 7].mean():.3g}, std {X[:, 7].std():.3g})" in found.message
+
+
+def test_a_column_of_large_mean_and_spread_is_no_fault():
+    """Where all columns are large, one that is somewhat larger has not most of the variance."""
+    X = np.random.default_rng(0).normal(100, 30, size=(400, 64))
+    X[:, 3] *= 2
+    assert [finding.check for finding in diagnose(Case(Features(X)))] == []
+
+
+@pytest.mark.parametrize(("value", "severity"), [(0, "note"), (5, "warning")])
+def test_constant_columns_say_what_to_do(small, value, severity):
+    """Columns of 0, units that nothing activates, are to be left; others dropped if no features."""
+    X = np.append(small.features.matrix, np.full((len(small.features), 3), value, "f4"), axis=1)
+    (found,) = [finding for finding in diagnose(Case(Features(X))) if finding.check == "constant"]
+    assert found.severity == severity
+    assert "3 of 67 columns are constant" in found.message
+    assert "leave them" in found.fix
+
+
 def test_anchored_answers_in_another_form_are_found(small):
     """The reference in another column, and the chosen one second, are named."""
     a, b, odd = small.answers.objects.T

@@ -1,5 +1,7 @@
 """Features: a memory map where possible, names beside it, two scalars that standardize it, and the join by name."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from glocal.data.answers import Answers
 from glocal.data.features import Features, Standardization, object_name
 from glocal.data.join import feature_rows, join
-from glocal.errors import DataError
+from glocal.errors import DataError, DataWarning
 
 RNG = np.random.default_rng(0)
 MATRIX = RNG.normal(2.0, 3.0, size=(50, 7))
@@ -110,15 +112,25 @@ def test_the_place_of_a_value_that_is_not_finite_is_said(value):
 
 def test_a_constant_matrix_is_refused():
     """A matrix of one value has std 0 up to rounding, and there is nothing to transform."""
-    for value in (0.0, 0.1, 1e6):
-        with pytest.raises(DataError, match="is constant"):
-            _ = Features(np.full((40, 9), value, dtype=np.float32)).standardization
+    for value in (0.0, 0.1, 1e6, 123456.7, 1e-30):
+        for dtype in (np.float32, np.float64):
+            with pytest.raises(DataError, match="is constant"):
+                _ = Features(np.full((1000, 7), value, dtype=dtype)).standardization
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-100, 1e100])
+def test_the_unit_of_features_does_not_matter(unit):
+    """Features in any unit standardize to the same numbers, and are not called constant."""
+    expected = (MATRIX - MATRIX.mean()) / MATRIX.std()
+    rescaled = Features(MATRIX * unit)
+    np.testing.assert_allclose(rescaled.standardization(rescaled.matrix), expected, rtol=0, atol=1e-6)
 
 
 def test_an_object_name_is_the_file_name_without_folder_and_extension():
-    """Folder and file extension are taken off a name, digits after a dot are not an extension."""
+    """Folders and extensions of image files are taken off a name, other ends after a dot are kept."""
     names = ["images/crystal1.JPEG", r"images\crystal1.png", "a.b.jpg", "v1.5", "/data/ice cream.webp"]
     assert list(map(object_name, names)) == ["crystal1", "crystal1", "a.b", "v1.5", "ice cream"]
+    assert list(map(object_name, ["dr.who", "dr.no", "x/St.Paul"])) == ["dr.who", "dr.no", "St.Paul"]
 
 
 def test_the_join_finds_each_object_by_name():
@@ -150,14 +162,44 @@ def test_the_join_finds_each_object_by_name():
         (("a", "b", "c"), ("a", "b", "z"), [[0, 1, 2]], "1 name an object"),
         (("a", "b", "c"), ("a", "b", "c"), [[0, 1, 3]], "3 lines"),
         (("a", "b", "c"), "path.txt", [[0, 1, 2]], "the text"),
+        (("a", "b", "c"), (), [[0, 1, 2]], "object ids is empty"),
+        (None, (), [[0, 1, 2]], "object ids is empty"),
+        (("a", "b", "c"), ("a", "b", "c"), [[0, 1, 4]], "not the list that the answers index"),
         (None, None, [[0, 1, 3]], "3 rows"),
-        (None, None, np.empty((0, 3), dtype=int), "0 were given"),
+        (None, None, np.empty((0, 3), dtype=int), "left of 0"),
     ],
 )
 def test_lists_that_do_not_belong_together_are_refused(as_a_user, names, ids, rows, noun):
     """Missing, repeated and foreign names are refused instead of misaligned, as is a list of no answers."""
     with pytest.raises(DataError, match=noun):
         join(Features(np.arange(6.0).reshape(3, 2), names), Answers.from_array(rows), ids)
+
+
+def test_answers_whose_list_of_names_is_empty_are_refused(as_a_user):
+    """An empty list of names is no list that answers could index."""
+    features = Features(np.arange(6.0).reshape(3, 2), ("a", "b", "c"))
+    with pytest.raises(DataError, match="is empty"):
+        join(features, Answers([[0, 1, 2]], names=np.array([], dtype=str)))
+
+
+@pytest.mark.parametrize("names", [None, tuple(f"object {i}" for i in range(40))])
+@pytest.mark.parametrize("stated", [False, True])
+def test_transposed_features_are_recognised(as_a_user, names, stated):
+    """Where the objects are as many as the columns, the error asks whether features are transposed."""
+    answers = Answers([[0, 1, 39]], names=names)
+    features = Features(np.random.default_rng(0).normal(size=(8, 40)))
+    with pytest.raises(DataError, match="transposed"):
+        join(features, replace(answers, names=None) if stated else answers, names if stated else None)
+    if names is not None:
+        with pytest.raises(DataError, match="transposed"):
+            Features(features.matrix, names)
+
+
+def test_names_without_names_beside_the_features_are_said_to_be_unused(as_a_user):
+    """Named answers on features without names are taken row by row, with a warning."""
+    answers = Answers([[0, 1, 2]], names=["a", "b", "c"])
+    with pytest.warns(DataWarning, match="has no names"):
+        assert join(Features(np.eye(3)), answers).answers.objects.tolist() == [[0, 1, 2]]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -175,8 +217,9 @@ def test_values_beyond_float32_are_standardized():
     large = Features(MATRIX * 1e39)
     wanted = (MATRIX - MATRIX.mean()) / MATRIX.std()
     np.testing.assert_allclose(large.standardization(large.matrix), wanted, rtol=0, atol=1e-6)
-    with pytest.raises(DataError, match="too large to be squared"):
-        _ = Features(MATRIX * 1e200).standardization
+    for unit, size in ((1e200, "large"), (1e-200, "small")):
+        with pytest.raises(DataError, match=f"too {size} to be squared"):
+            _ = Features(MATRIX * unit).standardization
 
 
 def test_tensors_and_tables_are_taken_as_arrays(as_a_user):

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.io import savemat
 
 from glocal.cli import output
 from glocal.cli.app import execute
 from glocal.data.answers import Answers
 from glocal.data.features import Features
+from glocal.data.importing import import_answers
 from glocal.data.labels import load_labels
 from glocal.data.rdm import load_index, load_rdms
 from glocal.errors import FileError, GLocalError, printable
@@ -113,8 +113,10 @@ def features_file(path: Path, **more) -> None:
     elif suffix == ".parquet":
         pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
         parquet.write_table(pa.table({"features": list(ROWS)}), path)
+    elif suffix == ".csv":
+        path.write_text("name,x,y\ncup,1,2\negg,3,4.5\n")
     else:
-        savemat(path, arrays)
+        raise ValueError(path)
 
 
 def load_features(path: Path) -> None:
@@ -180,12 +182,12 @@ SUITE = (
     'lmbda = 0.1\n[tasks.o]\nkind = "odd-one-out"\n[tasks.s]\nkind = "structure"\nfeatures = "f.npy"\nk = 5\n'
 )
 READERS = {
-    **{f"features.{kind}": (features_file, load_features) for kind in ("npy", "npz", "pt", "h5", "mat", "parquet")},
-    **{f"two.{kind}": (lambda path: features_file(path, x=ROWS), load_features) for kind in ("npz", "pt", "mat")},
-    "matlab4.mat": (lambda path: savemat(path, {"features": ROWS}, format="4"), load_features),
+    **{f"features.{kind}": (features_file, load_features) for kind in ("npy", "npz", "pt", "h5", "csv", "parquet")},
+    **{f"two.{kind}": (lambda path: features_file(path, x=ROWS), load_features) for kind in ("npz", "pt")},
     "triplets.npy": (npy(ANSWERS), Answers.load),
     "answers.npz": (answers_file, Answers.load),
-    "answers.csv": (text("reference,closer,farther,person\n0,1,2,ann\n3,4,5,bob\n"), Answers.load),
+    "answers.csv": (text("reference,closer,farther\n0,1,2\n3,4,5\n"), Answers.load),
+    "people.csv": (text("a,b,odd,person,seconds\n0,1,2,ann,2\n3,4,5,bob,\n"), import_answers),
     "triplets.txt": (text("0 1 2\n1,2,3\n3 4 5\n"), Answers.load),
     "labels.npy": (npy(np.array(["cat", "dog"])), load_labels),
     "labels.txt": (text("1\n2\n3\n"), load_labels),

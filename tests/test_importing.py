@@ -67,7 +67,7 @@ def test_votes_of_nights_weight_both_pictures(tmp_path):
     ]
     assert found.answers.weights.tolist() == [6, 2, 6]
     tested = import_answers(path, where={"split": "test"})
-    assert (tested.answers.weights.tolist(), tested.dropped) == ([2, 6], {"another kind of row": 2})
+    assert (tested.answers.weights.tolist(), tested.dropped) == ([2, 6], {"filtered out by where": 2})
 
 
 def test_pictures_in_folders_are_joined_by_their_paths():
@@ -100,7 +100,7 @@ def test_jspsych_trials_of_several_people(tmp_path):
     assert (found.answers.person.tolist(), found.answers.seconds.tolist()) == ([0, 1], [1.2, 0.8])
     assert found.dropped == {"an object is missing, or one too many": 1, "no answer": 1, "catch trial": 2}
     assert (found.answers.catch_passed.tolist(), found.answers.catch_person.tolist()) == ([True, False], [0, 1])
-    assert import_answers(path, where={"task": "triplet"}).dropped["another kind of row"] == 1
+    assert import_answers(path, where={"task": "triplet"}).dropped["filtered out by where"] == 1
 
 
 def test_jspsych_on_lines_with_an_anchor_and_html(tmp_path):
@@ -139,6 +139,98 @@ def test_what_was_picked_is_an_object_a_column_or_a_place(tmp_path, header, rows
     assert import_answers(table(tmp_path / "t.csv", header, *rows)).answers.objects.tolist() == objects
 
 
+@pytest.mark.parametrize(
+    ("picks", "place_base", "objects", "picked_as"),
+    [
+        ("102", None, [[0, 2, 1], [4, 5, 3], [6, 7, 8]], "place counted from 0"),
+        ("123", None, [[1, 2, 0], [3, 5, 4], [6, 7, 8]], "place counted from 1"),
+        ("121", 1, [[1, 2, 0], [3, 5, 4], [7, 8, 6]], "place counted from 1"),
+        ("121", 0, [[0, 2, 1], [3, 4, 5], [6, 8, 7]], "place counted from 0"),
+    ],
+)
+def test_places_are_counted_from_0_or_from_1(tmp_path, picks, place_base, objects, picked_as):
+    """A pick of the first place from 0 or of the last from 1 tells which; else it must be stated."""
+    shown = ("abc", "def", "ghi")
+    rows = [(*names, pick) for names, pick in zip(shown, picks, strict=True)]
+    path = table(tmp_path / "t.csv", "a b c chosen", *rows)
+    imported = import_answers(path, place_base=place_base)
+    assert imported.answers.objects.tolist() == objects
+    assert imported.interpretation["picked"] == picked_as
+
+
+def test_places_that_may_be_counted_from_either_are_asked_for(tmp_path, capsys):
+    """Where neither the first from 0 nor the last from 1 was picked, the option is named."""
+    path = table(tmp_path / "t.csv", "a b c chosen", ("x", "y", "z", 1), ("x", "z", "y", 2))
+    with pytest.raises(DataError, match=r"from 0 or from 1.*`place_base=1`"):
+        import_answers(path)
+    command = ["data", "import", str(path), "--out", str(tmp_path / "a.npz")]
+    assert execute(command) == 1
+    assert "--place-base 1" in capsys.readouterr().err
+    assert execute([*command, "--place-base", "1"]) == 0
+    assert "picked: place counted from 1" in capsys.readouterr().out
+
+
+def study(path, kind, *rows):
+    """The table that `glocal collect export --csv` writes."""
+    header = "person name order kind image_1 image_2 image_3 choice seconds time source trial again"
+    trials = [
+        (person, "", i, kind, *images, choice, 1.5, "2026-01-01T00:00:00Z", source, i, "")
+        for i, (person, images, choice, source) in enumerate(rows)
+    ]
+    return table(path, header, *trials)
+
+
+def test_the_table_of_a_study_is_read_as_it_is(tmp_path):
+    """Choices are places from 1; undecided ones are counted, catch trials apart, guarded names themselves."""
+    path = study(
+        tmp_path / "s.csv",
+        "odd-one-out",
+        ("p1", ("a.jpg", "b.jpg", "'=c.jpg"), 1, "random"),
+        ("p2", ("b.jpg", "a.jpg", "'=c.jpg"), 2, "repeat"),
+        ("p2", ("b.jpg", "a.jpg", "'=c.jpg"), "", "random"),
+        ("p2", ("a.jpg", "a.jpg", "b.jpg"), 3, "catch"),
+    )
+    imported = import_answers(path)
+    assert taken(imported) == [["b.jpg", "=c.jpg", "a.jpg"], ["b.jpg", "=c.jpg", "a.jpg"]]
+    answers = imported.answers
+    assert (answers.kind, answers.person.tolist()) == ("odd-one-out", ["p1", "p2"])
+    assert answers.seconds.tolist() == [1.5, 1.5]
+    assert (answers.catch_passed.tolist(), answers.catch_person.tolist()) == ([True], ["p2"])
+    assert imported.dropped == {"no answer": 1, "catch trial": 1}
+
+
+def test_the_table_of_a_study_with_a_reference_is_read_as_it_is(tmp_path):
+    """Of the kind anchor the first image is the reference, and a choice is a place among all three."""
+    path = study(
+        tmp_path / "s.csv",
+        "anchor",
+        ("p1", ("r.jpg", "x.jpg", "y.jpg"), 2, "random"),
+        ("p1", ("r.jpg", "x.jpg", "y.jpg"), 2, "repeat"),
+        ("p2", ("r.jpg", "x.jpg", "r.jpg"), 2, "catch"),
+    )
+    imported = import_answers(path, columns={"person": "person"})
+    assert imported.answers.kind == "anchor"
+    assert taken(imported) == [["r.jpg", "x.jpg", "y.jpg"]] * 2
+    assert imported.answers.catch_passed.tolist() == [False]
+
+
+def test_a_row_with_some_of_its_candidates_is_dropped(tmp_path):
+    """A trial whose last candidate is missing is no question, whatever was picked in it."""
+    rows = [*[("q", "x", "y", "z", "x")] * 3, ("q", "x", "y", "", "x"), ("q", "x", "y", "", "elsewhere")]
+    path = table(tmp_path / "t.csv", "ref choices1 choices2 choices3 chosen", *rows)
+    columns = {"choices": "choices1,choices2,choices3"}
+    imported = import_answers(path, columns=columns)
+    assert taken(imported) == [["q", "x", "y", "z"]] * 3
+    assert imported.dropped == {"an object is missing, or one too many": 2}
+
+
+def test_times_may_be_missing(tmp_path):
+    """An empty cell of the times is a time that is not known."""
+    path = table(tmp_path / "t.csv", "a b odd seconds", (0, 1, 2, 1.5), (0, 1, 2, ""))
+    seconds = import_answers(path).answers.seconds
+    np.testing.assert_array_equal(seconds, [1.5, np.nan])
+
+
 def test_columns_that_are_stated(tmp_path):
     """Several columns for one role, milliseconds, weights, rows that are taken, semicolons, integers as persons."""
     path = tmp_path / "t.csv"
@@ -149,8 +241,8 @@ def test_columns_that_are_stated(tmp_path):
     assert taken(found) == [["x", "c", "a", "b"]]
     answers = found.answers
     assert (answers.person.tolist(), answers.seconds.tolist(), answers.weights.tolist()) == ([7], [1.5], [2])
-    assert (found.dropped, answers.catch_passed) == ({"another kind of row": 1}, None)
-    assert found.understood["columns"] == columns | {"choices": "o1, o2, o3"}
+    assert (found.dropped, answers.catch_passed) == ({"filtered out by where": 1}, None)
+    assert found.interpretation["columns"] == columns | {"choices": "o1, o2, o3"}
 
 
 def test_equal_alternatives_are_no_catch_trial_and_most_rows_say_the_width(tmp_path):

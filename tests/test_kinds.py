@@ -35,7 +35,7 @@ def chosen_by(X, kind, t, seed=0):
     asked = Answers(objects, kind=kind)
     S = np.stack([np.einsum("ij,ij->i", X[objects[:, i]], X[objects[:, j]]) for i, j in asked.pairs])
     place = (S + np.random.default_rng(seed + 1).gumbel(size=S.shape)).argmax(axis=0)
-    rows = [asked.choosing(int(place[row]))[row] for row in range(t)]
+    rows = [asked.with_choice(int(place[row]))[row] for row in range(t)]
     return Answers(np.array(rows), kind=kind)
 
 
@@ -93,6 +93,28 @@ def test_commands_take_every_kind(tmp_path, capsys, kind):
         told("data", "check", *answers)
     assert found[0] == pytest.approx(found[1], rel=1e-6)
     assert found[0][1] > found[0][2] + 0.1
+
+
+def test_a_split_keeps_the_names_of_its_objects(tmp_path, capsys):
+    """What was split with a list of objects is fitted and scored without it, by name."""
+    rows = normal(30, 6, seed=3)
+    order = np.random.default_rng(2).permutation(30)[:-2]  # two objects have no features
+    np.save(tmp_path / "features.npy", rows[order])
+    (tmp_path / "file_names.txt").write_text("\n".join(f"{i}.png" for i in order))
+    (tmp_path / "ids.txt").write_text("\n".join(str(i) for i in range(30)))
+    np.save(tmp_path / "answers.npy", chosen_by(rows, "odd-one-out", 900).objects)
+    features = ["--features", str(tmp_path / "features.npy")]
+    listed = ["--answers", str(tmp_path / "answers.npy"), "--object-ids", str(tmp_path / "ids.txt")]
+    assert execute(["data", "split", *features, *listed, "--out", str(tmp_path)]) == 0
+    train = Answers.load(tmp_path / "train.npz")
+    assert train.names == tuple(str(i) for i in range(30))
+    capsys.readouterr()
+    answers = ["--answers", str(tmp_path / "heldout.npz")]
+    scores = []
+    for stated in ([], listed[2:]):
+        assert execute(["evaluate", "odd-one-out", *features, *answers, *stated, "--json"]) == 0
+        scores.append(json.loads(capsys.readouterr().out)["accuracy"])
+    assert scores[0] == scores[1]
 
 
 GOLDEN = {0.1: 0.4701964, 1.0: 0.4879026, 10.0: 0.5070794}

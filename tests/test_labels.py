@@ -1,10 +1,13 @@
 """Labels of images and categories of objects: files, kinds, and what is refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from glocal.data.labels import check_labels, load_categories, load_labels
 from glocal.errors import DataError, FileError
+from glocal.suite.sources import Network, Shared, Sources
 
 
 def test_labels_are_integers_or_names_from_either_file(tmp_path):
@@ -28,6 +31,28 @@ def test_labels_are_integers_or_names_from_either_file(tmp_path):
         found[0] = found[1]  # a copy, not a map of the file
 
 
+def test_labels_are_a_column_of_a_table(tmp_path):
+    """`FILE.csv:COLUMN` reads the column of that title, whatever separates the columns."""
+    (tmp_path / "a.csv").write_text("id,article type,class\n1,shoe,3\n2,sock,4\n")
+    assert load_labels(f"{tmp_path}/a.csv:article type", 2).tolist() == ["shoe", "sock"]
+    assert load_labels(f"{tmp_path}/a.csv:class", 2).tolist() == [3, 4]
+    (tmp_path / "b.tsv").write_text("id\tclass\n1\tx\n")
+    assert load_labels(f"{tmp_path}/b.tsv:class").tolist() == ["x"]
+    with pytest.raises(DataError, match="no column 'kind'; it has id, article type, class"):
+        load_labels(f"{tmp_path}/a.csv:kind")
+    with pytest.raises(DataError, match=r"a\.csv:COLUMN"):
+        load_labels(tmp_path / "a.csv", 2)
+    with pytest.raises(FileError, match="does not exist"):
+        load_labels(f"{tmp_path}/none.csv:class")
+
+
+def test_strings_that_are_saved_as_objects_are_explained(tmp_path):
+    """A column of pandas saved as it is holds pickles: the sentence says how to save it."""
+    np.save(tmp_path / "y.npy", np.array(["cat", "dog"], dtype=object))
+    with pytest.raises(FileError, match=r"astype\('U'\)"):
+        load_labels(tmp_path / "y.npy")
+
+
 @pytest.mark.parametrize("values", [[1.0, 2.0], [[1, 2], [3, 4]], 5, [True, False], [b"a", b"b"]])
 def test_what_is_no_integer_or_name_a_row_is_refused(values):
     """Fractions, matrices, single values, truth values and bytes are no labels."""
@@ -35,7 +60,14 @@ def test_what_is_no_integer_or_name_a_row_is_refused(values):
         check_labels(np.array(values))
 
 
-@pytest.mark.parametrize(("content", "error", "noun"), [("1\n2\n", DataError, "2 labels"), ("", FileError, "empty")])
+@pytest.mark.parametrize(
+    ("content", "error", "noun"),
+    [
+        ("1\n2\n", DataError, "2 labels"),
+        ("", FileError, "empty"),
+        ("kind\na\nb\nc\n", DataError, "title"),
+    ],
+)
 def test_a_bad_file_of_labels_is_named(tmp_path, content, error, noun):
     """Another number of labels than rows, and none at all, are refused in a sentence with the file."""
     (tmp_path / "y.txt").write_text(content)
@@ -48,7 +80,10 @@ def test_a_bad_file_of_labels_is_named(tmp_path, content, error, noun):
     [
         ("animal\ttool\n1\t0\n0\t0\n0\t1\n0\t1\n", ["animal", "other", "tool", "tool"]),
         ("object,category\nd.jpg,tool\na,animal\nb,\nc,x\n", ["animal", "other", "x", "tool"]),
-        ("object,animal,body part\na,1,0\nb,0,0\nd,0,1\n", ["animal", "other", "other", "body part"]),
+        (
+            "object,animal,body part\na,1,0\nb,0,0\nd,0,1\n",
+            ["animal", "other", "other", "body part"],
+        ),
         ("large\tsmall\n1\t0\n1\t0\n1\t1\n0\t0\n", ["large", "large", "small", "other"]),
     ],
 )
@@ -71,3 +106,14 @@ def test_what_is_no_table_of_categories_is_said(tmp_path, text, error, noun):
     (tmp_path / "c.tsv").write_text(text)
     with pytest.raises(error, match=noun):
         load_categories(tmp_path / "c.tsv", ["a", "b"])
+
+
+def test_a_suite_knows_the_file_of_a_column(tmp_path):
+    """The hash of a table whose column a suite reads is that of the table: what changes is noticed."""
+    (tmp_path / "labels.csv").write_text("id,kind\n1,shoe\n")
+    sources = Sources(Shared(), Network(features="x.npy"), "n", tmp_path)
+    before = sources.hashes(Path("labels.csv:kind"))
+    assert list(before) == ["labels.csv"]
+    (tmp_path / "labels.csv").write_text("id,kind\n1,sock\n")
+    sources.hashed.clear()
+    assert sources.hashes(Path("labels.csv:kind")) != before

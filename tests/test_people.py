@@ -7,7 +7,8 @@ import pytest
 
 from glocal.data.answers import Answers
 from glocal.data.check.answers import check_people
-from glocal.data.people import convicting, people
+from glocal.data.features import Features
+from glocal.data.people import log10_odds_threshold, people
 from glocal.errors import DataError
 from glocal.evaluation.agreement import answer_credit
 from glocal.similarity import candidate_pairs
@@ -109,7 +110,7 @@ def test_the_odds_are_those_of_the_formula():
         assert one["odds"] == pytest.approx(odds)
         odds = one["catch_trials"] * (passed * np.log10(0.25 / 0.95) + (1 - passed) * np.log10(0.75 / 0.05))
         assert one["odds_inattentive"] == pytest.approx(odds)
-    assert 10 ** convicting(Q) == pytest.approx(100 * Q)
+    assert 10 ** log10_odds_threshold(Q) == pytest.approx(100 * Q)
 
 
 def test_where_no_question_is_shared_a_model_tells():
@@ -120,7 +121,7 @@ def test_where_no_question_is_shared_a_model_tells():
     found = people(answers, credit)
     of_11 = (answers.person == 11) & ~np.isnan(credit)
     assert found["model"][11] == pytest.approx(credit[of_11].mean())
-    assert found.index[found["odds"] > convicting(Q)].tolist() == [0, 1, 2]
+    assert found.index[found["odds"] > log10_odds_threshold(Q)].tolist() == [0, 1, 2]
 
 
 @kinds
@@ -134,3 +135,39 @@ def test_the_doctor_finds_planted_persons_and_none_among_clean_ones(kind, shared
         for finding in findings:
             assert finding.message.startswith("persons: 3 of 30 ")
             assert "(0, 1, 2), 360 of 3600" in finding.message
+
+
+def test_features_are_a_model_of_people():
+    """Features choose by cosine in the answers that they know, joined by name, as their credit does."""
+    answers = simulated("odd-one-out")
+    order = np.random.default_rng(3).permutation(len(Z))[:-5]
+    names = [f"object {i}" for i in range(len(Z))]
+    features = Features(Z[order], tuple(names[i] for i in order))
+    table = people(replace(answers, names=tuple(names)), features)
+    credit = answer_credit(features.standardization(Z, "float64"), answers)
+    known = np.isin(answers.objects, order).all(axis=1)
+    for person in (0, 17):
+        rows = known & (answers.person == person)
+        assert table["model"][person] == pytest.approx(credit[rows].mean())
+
+
+@pytest.mark.parametrize("model", [np.zeros((3600, 2)), np.zeros(5), np.array(["a"] * 3600)])
+def test_what_is_no_model_is_refused(as_a_user, model):
+    """An array that has not one number for each answer is refused in a sentence."""
+    with pytest.raises(DataError, match="the model holds"):
+        people(simulated("anchor"), model)
+
+
+@pytest.mark.parametrize("different", [0, 24, 60])
+def test_odds_are_finite_where_all_others_agree_always(different):
+    """Beside persons of whom each agrees in all answers, one who does not has large and finite odds."""
+    bank = np.array([np.random.default_rng(i).permutation(12)[:3] for i in range(60)])
+    bank = bank[np.unique(np.sort(bank, axis=1), axis=0, return_index=True)[1]]
+    turned = np.where((np.arange(len(bank)) < different)[:, None], np.roll(bank, 1, axis=1), bank)
+    answers = Answers(
+        np.concatenate([bank, bank, bank, turned]), person=np.repeat(list("abcd"), len(bank))
+    )
+    table = people(answers)
+    assert table["agreement"][list("abc")].tolist() == [1, 1, 1]
+    assert np.isfinite(table["odds"]).all()
+    assert (table["odds"]["d"] > log10_odds_threshold(4)) == (different > 0)

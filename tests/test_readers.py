@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.io import savemat
 
 from glocal.data.features import Features
 from glocal.data.readers import READERS, read_matrix
@@ -21,7 +20,8 @@ torch = pytest.importorskip("torch", reason=".pt files need glocal[extract]")
 from pyarrow import parquet  # noqa: E402
 
 KINDS = sorted(READERS)
-CONTAINERS = [kind for kind in KINDS if kind not in (".npy", ".parquet")]  # columns of a table are of one length
+TEXTS = (".csv", ".tsv")
+CONTAINERS = [kind for kind in KINDS if kind not in (".npy", ".parquet", *TEXTS)]
 X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 
 
@@ -43,7 +43,7 @@ def write(path: Path, arrays: dict[str, np.ndarray]) -> Path:
     elif path.suffix == ".parquet":
         parquet.write_table(pa.table({name: list(array) for name, array in arrays.items()}), path)
     else:
-        savemat(path, arrays, do_compression=True)
+        np.savetxt(path, *arrays.values(), delimiter="," if path.suffix == ".csv" else "\t")
     return path
 
 
@@ -63,8 +63,8 @@ def sentence(path: Path) -> str:
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
 @pytest.mark.parametrize("shape", [(1, 2), (7, 5)])
 def test_round_trip(tmp_path, kind, dtype, shape):
-    """Every kind gives back the shape, dtype and values that were written (MATLAB has no float16)."""
-    matrix = (np.random.default_rng(0).normal(size=shape) * 9).astype("float32" if kind == ".mat" else dtype)
+    """Every kind gives back the shape, dtype and values that were written (a text has float64)."""
+    matrix = (np.random.default_rng(0).normal(size=shape) * 9).astype("float64" if kind in TEXTS else dtype)
     found = np.array(read_matrix(write(tmp_path / f"a{kind}", {"features": matrix})))
     assert found.dtype == matrix.dtype
     np.testing.assert_array_equal(found, matrix)
@@ -88,7 +88,73 @@ def test_another_content_is_refused(tmp_path, kind):
     for content in (b"", b"not a feature file\n" * 40, bytes(2000), b"PK\x03\x04" + bytes(600)):
         path.write_bytes(content)
         sentence(path)
-    assert ".parquet" in sentence(path.rename(tmp_path / "a.csv"))
+    assert ".parquet" in sentence(path.rename(tmp_path / "a.xyz"))
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "names"),
+    [
+        ("1.5,2\n3,4\n", [[1.5, 2], [3, 4]], None),
+        ("f0;f1\n1;2\n3;4.5\n", [[1, 2], [3, 4.5]], None),
+        ("id,f0,f1\n007,1,2\n8,3,4\n", [[1, 2], [3, 4]], ("007", "8")),
+        ('egg,1,2\n"cup, blue",3,4\n', [[1, 2], [3, 4]], ("egg", "cup, blue")),
+        ("f0,f1,file\n1,2,b.jpg\n3,4,a.jpg\n", [[1, 2], [3, 4]], ("b.jpg", "a.jpg")),
+        (",0,1,2\n0,1.5,2,3\n1,4,5,6\n", [[1.5, 2, 3], [4, 5, 6]], None),
+        (",0,1,2\ncup,1.5,2,3\negg,4,5,6\n", [[1.5, 2, 3], [4, 5, 6]], ("cup", "egg")),
+        ("0,1,2,3\n1.5,2,3,4\n", [[1.5, 2, 3, 4]], None),
+        ("name a b\ncup 1 2\n", [[1, 2]], ("cup",)),
+    ],
+)
+def test_a_table_has_numbers_and_perhaps_names(tmp_path, text, rows, names):
+    """With titles or without, numbers are features and the one column of names names the rows."""
+    (tmp_path / "t.csv").write_text("\ufeff" + text)
+    (tmp_path / "file_names.txt").write_text("not these\n" * len(rows))
+    features = Features.load(tmp_path / "t.csv")
+    assert features.matrix.tolist() == rows
+    assert features.names == (names or ("not these",) * len(rows))
+
+
+@pytest.mark.parametrize(
+    ("text", "noun"),
+    [
+        ("name,x,y,w\nq,1,z,2\n", "columns of names"),
+        ("name,x\nq,1\n,2\n", "row 1 has no name"),
+        ("name,x\nq,1,2\n", "damaged"),
+        ("name,other\nq,r\n", "none of its columns"),
+    ],
+)
+def test_another_table_is_refused(tmp_path, text, noun):
+    """Two columns of text, a row without a name and longer rows are refused in one sentence."""
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises((DataError, FileError), match=rf"t\.csv.*{noun}"):
+        Features.load(tmp_path / "t.csv")
+
+
+def test_tables_beside_features_are_not_taken_for_them(tmp_path):
+    """A folder with one feature file and a table of labels holds the features of that file."""
+    write(tmp_path / "a.pt", {"features": X})
+    (tmp_path / "labels.csv").write_text("file,label\na.jpg,3\n")
+    np.testing.assert_array_equal(Features.load(tmp_path).matrix, X)
+
+
+def test_a_file_of_matlab_is_refused_with_the_line_that_converts_it(tmp_path):
+    """Under .mat nothing is read; the sentence holds a line of Python for this file."""
+    (tmp_path / "a.mat").write_bytes(b"MATLAB 5.0")
+    assert "scipy.io.loadmat" in sentence(tmp_path / "a.mat")
+
+
+def test_a_list_of_tensors_is_refused(tmp_path):
+    """A list in a .pt file is named as such."""
+    torch.save([torch.zeros(3), torch.ones(3)], tmp_path / "l.pt")
+    assert "torch.stack" in sentence(tmp_path / "l.pt")
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path):
+    """A path of 300 characters and a link to itself are features that do not exist."""
+    (tmp_path / "loop").symlink_to("loop")
+    for path in (tmp_path / ("a" * 300), tmp_path / ("a" * 300 + ".npy"), tmp_path / "loop"):
+        with pytest.raises(FileError, match="does not exist"):
+            Features.load(path)
 
 
 class Payload:
@@ -117,7 +183,9 @@ def test_no_pickle_is_run(tmp_path, kind):
 
 
 def test_a_transform_is_no_features(tmp_path):
-    """The weights of a transform are not taken for features."""
+    """The weights of a transform, and answers, are not taken for features."""
+    np.savez(tmp_path / "answers.npz", answers=np.arange(9).reshape(3, 3), kind="anchor")
+    assert "swapped" in sentence(tmp_path / "answers.npz")
     np.savez(tmp_path / "transform.npz", weights=np.eye(4), mean=0.0, std=1.0)
     assert "is a transform" in sentence(tmp_path / "transform.npz")
 
@@ -184,3 +252,12 @@ def test_which_file_of_a_folder(tmp_path):
     write(tmp_path / "b.npz", {"features": X})
     with pytest.raises(FileError, match=r"a\.pt, b\.npz"):
         Features.load(tmp_path)
+
+
+def test_a_link_to_itself_is_one_sentence_for_a_command(tmp_path, run):
+    """The command line too says of such a link that there are no features."""
+    (tmp_path / "loop").symlink_to("loop")
+    np.save(tmp_path / "t.npy", np.arange(3)[None])
+    options = ("--features", tmp_path / "loop", "--answers", tmp_path / "t.npy")
+    code, _, error = run("evaluate", "odd-one-out", *options)
+    assert (code, "does not exist" in error) == (1, True)

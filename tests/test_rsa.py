@@ -171,6 +171,14 @@ def test_small_differences_of_the_two_triangles_are_rounding():
     assert np.diag(check_rdms(noisy)[0]).tolist() == [0.0] * 14
 
 
+def test_integers_become_real_dissimilarities():
+    """RDMs of integers are float64 afterwards, so that nothing is rounded later."""
+    ranks = np.triu(np.arange(196).reshape(14, 14), 1)
+    checked = check_rdms(ranks + ranks.T)
+    assert checked.dtype == np.float64
+    np.testing.assert_array_equal(checked[0], ranks + ranks.T)
+
+
 def test_bad_arguments_are_refused(as_a_user):
     """An unknown kernel, and another number of objects."""
     with pytest.raises(ParameterError, match="kernel"):

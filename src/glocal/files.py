@@ -144,7 +144,9 @@ def read_object(path: PathLike, *, what: str, fix: str = "Copy or write it again
         return value
 
 
-def read_npy(path: PathLike, *, what: str) -> np.ndarray:
+def read_npy(
+    path: PathLike, *, what: str, fix: str = "Write it again with numpy.save(path, array)."
+) -> np.ndarray:
     """Open a ``.npy`` file as a read-only memory map.
 
     Raises
@@ -152,7 +154,7 @@ def read_npy(path: PathLike, *, what: str) -> np.ndarray:
     FileError
         Missing, damaged, truncated, or pickled.
     """
-    with reading(path, what, "Write it again with numpy.save(path, array).") as file:
+    with reading(path, what, fix) as file:
         with file.open("rb") as stream:
             needed = _header_bytes(stream)
         if file.stat().st_size < needed:
@@ -230,7 +232,7 @@ def _header_bytes(stream: Any) -> int:
     read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
     shape, _, dtype = read(stream)
     if dtype.hasobject:
-        raise ValueError("it holds pickled Python objects, which are never loaded; save a plain numeric array")
+        raise ValueError("it holds pickled Python objects, which are never loaded")
     if min(shape, default=0) < 0 or dtype.itemsize == 0:
         raise ValueError(f"no array has the shape {str(shape)[:80]} and type {dtype}")
     return stream.tell() + dtype.itemsize * math.prod(shape)

@@ -83,12 +83,17 @@ def split_command(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 42,
     as_json: AsJson = False,
 ) -> None:
-    """Hold out the answers on a fold of objects, or of persons; both files keep the index space of the input.
+    """Hold out the answers on a fold of objects, or of persons.
+
+    In both files object numbers stay those of the input. The names of --object-ids are written with
+    them: other commands need neither --object-ids nor the options by which the input was read.
 
     Example: glocal data split --features features.npy --answers triplets.npy --folds 3 --fold 0 --out split
     """
     loaded = Features.load(features)
     answers, joined = given.joined(loaded)
+    if given.object_ids is not None:
+        answers = replace(answers, names=names_of(given.object_ids))
     if by == "objects":
         sides = split_answers(joined.answers, len(loaded), folds=folds, fold=fold, seed=seed)
     else:
@@ -116,6 +121,9 @@ class ImportForm(Options):
     panel: ClassVar[str] = "Some formats"
 
     base: int | None = Field(None, description="Index of the first object. [default: 0]")
+    place_base: int | None = Field(
+        None, ge=0, le=1, description="Number of the first place, where a table says which place was picked."
+    )
     order: Path | None = Field(None, description="Sort index; the object of raw index i is argsort(ORDER)[i].")
     odd_column: int | None = Field(None, description="Column of the odd one, of THINGS. [default: 2]")
     values: Literal["similarity", "dissimilarity"] | None = Field(None, description="What the matrix contains.")
@@ -149,18 +157,20 @@ def import_command(
             **form.model_dump(),
         )  # fmt: skip
     answers, passed = found.answers, found.answers.catch_passed
-    answers.save(out, provenance={"version": __version__, **found.understood, "dropped": found.dropped})
+    answers.save(out, provenance={"version": __version__, **found.interpretation, "dropped": found.dropped})
     catch = None if passed is None else {"n": len(passed), "passed": int(passed.sum())}
     record = {
         "n": len(answers), "kind": answers.kind, "objects": len(answers.named()), "people": answers.n_people,
-        "catch": catch, "dropped": found.dropped, "understood": found.understood, "out": str(out),
+        "catch": catch, "dropped": found.dropped, "interpretation": found.interpretation, "out": str(out),
     }  # fmt: skip
     people = "" if answers.n_people is None else f" of {answers.n_people} people"
-    columns = [f"{role} is column {name}" for role, name in found.understood.get("columns", {}).items()]
+    reading = [f"{role} is column {title}" for role, title in found.interpretation.get("columns", {}).items()]
+    if "picked" in found.interpretation:
+        reading.append(f"picked: {found.interpretation['picked']}")
     show(
         as_json, record,
         f"{len(answers)} answers ({answers.kind}){people} about {len(answers.named())} objects",
-        *columns,
+        *reading,
         *(f"left out: {n} × {reason}" for reason, n in found.dropped.items()),
         f"written to {out}",
     )  # fmt: skip

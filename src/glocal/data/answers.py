@@ -1,4 +1,4 @@
-"""People's answers: which pair, among the candidate pairs of a few objects, they found most similar."""
+"""People's answers: which pair of a few objects they found most similar."""
 
 from __future__ import annotations
 
@@ -13,26 +13,31 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, Shaped
 
 from glocal.data.tables import read_answers, read_list
-from glocal.errors import DataError
+from glocal.errors import DataError, ParameterError
 from glocal.files import PathLike, write_npy, write_npz
 from glocal.similarity import Pairs, candidate_pairs
 
 KINDS = ("odd-one-out", "anchor", "nearest-of-n")
-_TYPES = {"weights": "fiub", "seconds": "fiub", "catch_passed": "b"}  # of the others: integers or names
-_LISTS = ("weights", "person", "seconds", "names", "catch_passed", "catch_person")
+_NUMBERS = "fiub"  # letters of numpy's kinds of dtypes
+_INTEGERS_OR_NAMES = "iubU"
+_DTYPE_KINDS = {"weights": _NUMBERS, "seconds": _NUMBERS, "catch_passed": "b"}
+_VALUES = {_NUMBERS: "number", _INTEGERS_OR_NAMES: "integer or name", "b": "true or false"}
+_DETAILS = ("weights", "person", "seconds", "names", "catch_passed", "catch_person")
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Immutable answers of one kind, 0-based. In each a person chose one pair among candidate pairs of its objects.
+    """Immutable answers of one kind, 0-based.
 
-    ==============  ======================================  ===========================================
-    kind            objects of a row                        candidate pairs, the chosen one first
-    ==============  ======================================  ===========================================
-    odd-one-out     the pair, the odd one                   (0, 1), (0, 2), (1, 2)
-    anchor          reference, the closer, the farther      (0, 1), (0, 2)
-    nearest-of-n    reference, the nearest, n - 1 others    (0, 1), (0, 2), …, (0, n)
-    ==============  ======================================  ===========================================
+    In each a person chose one pair among candidate pairs of its objects.
+
+    ==============  ====================================  =====================================
+    kind            objects of a row                      candidate pairs, the chosen one first
+    ==============  ====================================  =====================================
+    odd-one-out     the pair, the odd one                 (0, 1), (0, 2), (1, 2)
+    anchor          reference, the closer, the farther    (0, 1), (0, 2)
+    nearest-of-n    reference, the nearest, n - 1 others  (0, 1), (0, 2), …, (0, n)
+    ==============  ====================================  =====================================
 
     Every argument may be a list, an array or a tensor; it is copied unless nobody can write to it.
 
@@ -41,8 +46,9 @@ class Answers:
     objects : (t, m) integers
         m is 3, or any number above for nearest-of-n; kept as int32.
     weights : (t,) real numbers or None
-        Finite, at least 0, not all 0; kept as float64. An integer weight equals that many copies of the answer; a soft
-        answer, or votes, are a row for each alternative with its probability or votes as the weight. None means 1 each.
+        Finite, at least 0, not all 0; kept as float64. An integer weight equals that many copies of
+        the answer; a soft answer, or votes, are a row for each alternative with its probability or
+        votes as the weight. None means 1 each.
     kind : {"odd-one-out", "anchor", "nearest-of-n"}
     person : (t,) integers or str, or None
         Who gave each answer.
@@ -51,15 +57,16 @@ class Answers:
     names : sequence of str or None
         The list of objects that the answers index.
     catch_passed : (c,) bool or None
-        Whether each catch trial was passed: a question with one right answer, such as two equal pictures beside another
-        one, put to the same people. Catch trials are not among the answers.
+        Whether each catch trial was passed: a question with one right answer, such as two equal
+        pictures beside another one, put to the same people. Catch trials are not among the answers.
     catch_person : (c,) integers or str, or None
         Who was given each catch trial.
 
     Raises
     ------
     DataError
-        Wrong shape or type, an unknown kind, a negative index, an object repeated inside an answer, or bad weights.
+        Wrong shape or type, an unknown kind, a negative index, an object repeated inside an answer,
+        or bad weights.
 
     Examples
     --------
@@ -83,8 +90,9 @@ class Answers:
             raise DataError(f"kind is {self.kind!r}; allowed are {', '.join(KINDS)}.")
         objects = _integers(self.objects)
         _check_objects(objects, self.kind)
-        kept = _lists(len(objects), {name: getattr(self, name) for name in _LISTS})
-        for name, value in ({"objects": _frozen(np.require(objects, np.int32, "C"))} | kept).items():
+        fields = _checked_details(len(objects), {name: getattr(self, name) for name in _DETAILS})
+        fields["objects"] = _frozen(np.require(objects, np.int32, "C"))
+        for name, value in fields.items():
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -97,7 +105,7 @@ class Answers:
         order: object | None = None,
         kind: str = "odd-one-out",
         counts: object | None = None,
-        **known: Any,
+        **details: Any,
     ) -> Answers:
         """Build answers from raw indices whose conventions are stated.
 
@@ -112,9 +120,9 @@ class Answers:
         order : (n,) integers or None
             A sort index; the object of raw index i (after `base`) is ``argsort(order)[i]``.
         counts : (t, k) numbers or None
-            Votes for each of the k candidate pairs, in their order: a row becomes one answer for each pair with votes,
-            their number times the row's weight as its weight.
-        kind, **known
+            Votes for each of the k candidate pairs, in their order: a row becomes one answer for
+            each pair with votes, their number times the row's weight as its weight.
+        kind, **details
             The other arguments of `Answers`.
 
         Raises
@@ -124,24 +132,29 @@ class Answers:
         """
         objects = _integers(array)
         if odd_column not in (0, 1, 2) or base not in (0, 1):
-            raise DataError(f"odd column is {odd_column} and base {base}; allowed are 0, 1 and 2, and base 0 and 1.")
+            raise DataError(
+                f"odd column is {odd_column} and base {base}; allowed are 0, 1 and 2, and base 0 "
+                "and 1."
+            )
         if odd_column != 2:
             if kind != "odd-one-out" or objects.shape[1] != 3:
-                raise DataError(f"an odd column was stated but the answers are of the kind {kind}; leave it out.")
-            objects = objects[:, [*(column for column in (0, 1, 2) if column != odd_column), odd_column]]
+                raise DataError(
+                    f"an odd column was stated but the answers are of the kind {kind}; leave it "
+                    "out."
+                )
+            pair = [column for column in (0, 1, 2) if column != odd_column]
+            objects = objects[:, [*pair, odd_column]]
         if base:
             if len(objects) and int(objects.min()) < 1:
-                raise DataError(f"answers name object {int(objects.min())} but base=1 was stated. Pass base=0.")
+                raise DataError(
+                    f"answers name object {int(objects.min())} but `base=1` was stated. Pass "
+                    "`base=0`."
+                )
             objects = objects.astype(np.int64) - 1
         if order is not None:
-            places = _array(order)
-            if places.ndim != 1 or not np.array_equal(np.sort(places), np.arange(places.size)):
-                raise DataError(f"the order of shape {places.shape} is not a permutation from 0; give a sort index.")
-            if len(objects) and not 0 <= int(objects.min()) <= int(objects.max()) < places.size:
-                raise DataError(f"answers name object {int(objects.max())} but the order lists {places.size} objects.")
-            objects = np.argsort(places)[objects]
-        answers = cls(objects, kind=kind, **_lists(len(objects), known))
-        return answers if counts is None else answers.voted(_array(counts))
+            objects = _apply_order(objects, _array(order))
+        answers = cls(objects, kind=kind, **_checked_details(len(objects), details))
+        return answers if counts is None else answers.with_votes(_array(counts))
 
     @classmethod
     def load(
@@ -153,12 +166,13 @@ class Answers:
         base: int = 0,
         order: PathLike | None = None,
     ) -> Answers:
-        """Read answers from ``.npz``, ``.npy`` or text (integers on a line; blanks, commas or semicolons between).
+        """Read answers from ``.npz``, ``.npy`` or text, of which each line holds one answer.
 
-        The ``.npz`` holds ``answers`` (t, m) and optionally ``kind``, ``counts`` (t, candidate pairs), ``weights``,
-        ``person``, ``seconds``, ``names``, ``catch_passed`` and ``catch_person``. The first line of a text may name the
-        columns a, b and odd, or reference, closer and farther, and person and seconds, in any order; other columns are
-        not read, which a warning says.
+        The ``.npz`` holds ``answers`` (t, m) and optionally ``kind``, ``counts`` (t, candidate
+        pairs), ``weights``, ``person``, ``seconds``, ``names``, ``catch_passed`` and
+        ``catch_person``. In a text blanks, commas or semicolons lie between the integers. Its first
+        line may name the columns a, b and odd, or reference, closer and farther, in any order;
+        every other table is read by `glocal.data.importing.import_answers`.
 
         Parameters
         ----------
@@ -176,40 +190,59 @@ class Answers:
         DataError
             The content is not what `Answers` allows; the message names the file.
         """
-        found = read_answers(path, _LISTS)
-        if kind is not None and found.get("kind", kind) != kind:
-            raise DataError(f"{path} says that its kind is {found['kind']}; leave out kind={kind}.")
-        if odd_column != 2 and "kind" in found:
-            raise DataError(f"{path} says which column is odd; leave out odd_column={odd_column}.")
-        found.setdefault("kind", kind or "odd-one-out")
+        arrays = read_answers(path, _DETAILS)
+        if kind is not None and arrays.get("kind", kind) != kind:
+            raise DataError(
+                f"{path} says that its kind is {arrays['kind']}; leave out `kind={kind}`."
+            )
+        if odd_column != 2 and "kind" in arrays:
+            raise DataError(
+                f"{path} says which column is odd; leave out `odd_column={odd_column}`."
+            )
+        arrays.setdefault("kind", kind or "odd-one-out")
         sort_index = None if order is None else read_list(order, what="order")
         try:
-            return cls.from_array(found.pop("answers"), odd_column=odd_column, base=base, order=sort_index, **found)
+            return cls.from_array(
+                arrays.pop("answers"), odd_column=odd_column, base=base, order=sort_index, **arrays
+            )
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
 
     def save(self, path: PathLike, *, provenance: dict[str, Any] | None = None) -> None:
         """Write all of this to ``.npz``, or the objects alone, 0-based, to ``.npy``; atomically.
 
-        `provenance` says where the answers come from; an ``.npz`` holds it as a text, ``provenance``, of JSON.
+        `provenance` says where the answers come from; an ``.npz`` holds it as a text,
+        ``provenance``, of JSON.
+
+        Raises
+        ------
+        ParameterError
+            The path has another extension.
         """
-        if Path(path).suffix.lower() == ".npz":
+        extension = Path(path).suffix.lower()
+        if extension == ".npz":
             origin = None if provenance is None else np.array(json.dumps(provenance))
             write_npz(path, self.members() | {"provenance": origin})
-        else:
+        elif extension == ".npy":
             write_npy(path, self.objects)
+        else:
+            raise ParameterError(
+                f"answers cannot be saved as {path}: it must end in .npz, or in .npy for the "
+                "objects alone. A table is written by glocal.data.importing.to_csv."
+            )
 
     def members(self) -> dict[str, Any]:
-        """The arrays of an ``.npz`` of answers by their names; None for what is not known."""
+        """The arrays of an ``.npz`` of answers by their names; None for unknown ones."""
         names = None if self.names is None else np.array(self.names, dtype=np.str_)
-        known = {name: getattr(self, name) for name in _LISTS}
-        return {"answers": self.objects, "kind": np.array(self.kind), **known, "names": names}
+        details = {name: getattr(self, name) for name in _DETAILS}
+        return {"answers": self.objects, "kind": np.array(self.kind), **details, "names": names}
 
     def __len__(self) -> int:
         return len(self.objects)
 
     def __repr__(self) -> str:
-        return f"Answers({len(self)} {self.kind}{'' if self.weights is None else ', weighted'})"
+        weighted = "" if self.weights is None else ", weighted"
+        return f"Answers({len(self)} {self.kind}{weighted})"
 
     @property
     def pairs(self) -> Pairs:
@@ -238,62 +271,91 @@ class Answers:
 
     def named(self) -> Int[np.ndarray, " k"]:
         """The sorted indices of the objects that any answer names."""
-        named = np.zeros(int(self.objects.max(initial=-1)) + 1, dtype=bool)
-        named[self.objects] = True
-        return np.flatnonzero(named)
+        is_named = np.zeros(int(self.objects.max(initial=-1)) + 1, dtype=bool)
+        is_named[self.objects] = True
+        return np.flatnonzero(is_named)
 
-    def choosing(self, j: int) -> Int[np.ndarray, "t m"]:
+    def with_choice(self, j: int) -> Int[np.ndarray, "t m"]:
         """The objects in the order in which candidate pair j is the chosen one."""
-        chosen = list(self.pairs[j])
-        return self.objects[:, [*chosen, *(i for i in range(self.objects.shape[1]) if i not in chosen)]]
+        pair = list(self.pairs[j])
+        others = [column for column in range(self.objects.shape[1]) if column not in pair]
+        return self.objects[:, [*pair, *others]]
 
-    def voted(self, counts: Shaped[np.ndarray, "t k"]) -> Answers:
-        """One answer for each candidate pair with votes, weighted by them: ``counts[:, j]`` has those for pair j."""
+    def with_votes(self, counts: Shaped[np.ndarray, "t k"]) -> Answers:
+        """One answer for each candidate pair j with votes, weighted by them: ``counts[:, j]``."""
         if counts.shape != (len(self), len(self.pairs)) or counts.dtype.kind not in "fiub":
             raise DataError(
-                f"counts have shape {counts.shape} and hold {counts.dtype}; {len(self)} answers with "
-                f"{len(self.pairs)} candidate pairs need that many numbers of votes each. If they are votes for two "
-                "alternatives to a reference, pass kind='anchor'."
+                f"counts have shape {counts.shape} and hold {counts.dtype}; {len(self)} answers "
+                f"with {len(self.pairs)} candidate pairs need that many numbers of votes each. If "
+                "they are votes for two alternatives to a reference, pass `kind='anchor'`."
             )
         votes = counts * (1.0 if self.weights is None else self.weights[:, None])
         rows, pairs = np.nonzero(votes)
-        objects = np.stack([self.choosing(j) for j in range(len(self.pairs))], axis=1)[rows, pairs]
+        by_choice = np.stack([self.with_choice(j) for j in range(len(self.pairs))], axis=1)
+        objects = by_choice[rows, pairs]
         return replace(self.select(rows), objects=objects, weights=votes[rows, pairs])
 
-    def inside(self, objects: Bool[np.ndarray, " n"]) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
+    def inside(
+        self, objects: Bool[np.ndarray, " n"]
+    ) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
         """Which answers name none of these objects, and which no others."""
         count = objects[self.objects].sum(axis=1)
         return count == 0, count == self.objects.shape[1]
 
-    def check_range(self, n: int, *, what: str = "features", unit: str = "rows") -> None:
-        """Raise a DataError if an answer names an object outside 0..n-1."""
+    def check_range(
+        self, n: int, *, what: str = "features", unit: str = "rows", hint: str = ""
+    ) -> None:
+        """Raise a DataError if an answer names an object outside 0..n-1; it may end in a `hint`."""
         largest = int(self.objects.max(initial=-1))
-        if largest >= n:
-            hint = " Is the file 1-based? Pass base=1." if largest == n and int(self.objects.min()) >= 1 else ""
-            hint = hint or " If the answers index another list of objects, name it with object_ids."
-            raise DataError(f"answers name object {largest} but {what} has {n} {unit} (valid 0..{n - 1}).{hint}")
+        if largest < n:
+            return
+        if largest == n and int(self.objects.min()) >= 1:
+            hint = " Is the file 1-based? Pass `base=1`."
+        elif not hint:
+            hint = " If the answers index another list of objects, name it with `object_ids`."
+        raise DataError(
+            f"answers name object {largest} but {what} has {n} {unit} (valid 0..{n - 1}).{hint}"
+        )
 
     def select(self, keep: Shaped[np.ndarray, " k"]) -> Answers:
-        """The answers where `keep` is true, or the answers of these numbers, in the same index space."""
-        known = {name: getattr(self, name) for name in ("weights", "person", "seconds")}
-        kept: dict[str, Any] = {name: None if values is None else values[keep] for name, values in known.items()}
-        return replace(self, objects=self.objects[keep], **kept)
+        """The answers where `keep` is true, or those of these numbers; object numbers stay."""
+        selected: dict[str, Any] = {}
+        for name in ("weights", "person", "seconds"):
+            values = getattr(self, name)
+            selected[name] = None if values is None else values[keep]
+        return replace(self, objects=self.objects[keep], **selected)
 
     def relabel(self, new_index: Int[np.ndarray, " n"]) -> tuple[Answers, int]:
-        """Map object i to ``new_index[i]``; answers with an object mapped to -1 are dropped and counted.
+        """Map object i to ``new_index[i]``, and count the answers that are dropped.
 
-        The answers no longer have `names`.
+        An answer is dropped if one of its objects is mapped to -1. The answers lose their `names`.
         """
         mapped = new_index.astype(np.int32)[self.objects]
         keep = (mapped >= 0).all(axis=1)
         if keep.all():
             return replace(self, objects=mapped, names=None), 0
-        return replace(self.select(keep), objects=mapped[keep], names=None), int(np.count_nonzero(~keep))
+        answers = replace(self.select(keep), objects=mapped[keep], names=None)
+        return answers, int(np.count_nonzero(~keep))
 
 
 def _array(values: object) -> np.ndarray:
     """A list, an array or a tensor as an array."""
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+
+
+def _apply_order(
+    objects: Integer[np.ndarray, "t m"], order: Shaped[np.ndarray, "..."]
+) -> Int[np.ndarray, "t m"]:
+    """Map raw indices through the argsort of a sort index, or raise a DataError."""
+    if order.ndim != 1 or not np.array_equal(np.sort(order), np.arange(order.size)):
+        raise DataError(
+            f"the order of shape {order.shape} is not a permutation from 0; give a sort index."
+        )
+    if len(objects) and not 0 <= int(objects.min()) <= int(objects.max()) < order.size:
+        raise DataError(
+            f"answers name object {int(objects.max())} but the order lists {order.size} objects."
+        )
+    return np.argsort(order)[objects]
 
 
 def _integers(array: object) -> np.ndarray:
@@ -302,65 +364,112 @@ def _integers(array: object) -> np.ndarray:
         objects = _array(array)
     except ValueError as error:
         raise DataError(
-            "answers have rows of different lengths; all answers must have as many objects. Give answers with other "
-            "numbers of objects as another `Answers`."
+            "answers have rows of different lengths; all answers must have as many objects. Give "
+            "answers with other numbers of objects as another `Answers`."
         ) from error
+    if objects.dtype.kind in "SUO":
+        raise DataError(
+            f"answers hold names ({objects.dtype}); they must be the numbers of objects. Read a "
+            "table of names with glocal data import, in Python import_answers. Number an array of "
+            "names: names, numbers = numpy.unique(array, return_inverse=True); "
+            "Answers(numbers.reshape(array.shape), names=names)."
+        )
     if objects.ndim != 2 or objects.shape[1] < 3:
-        raise DataError(f"answers have shape {objects.shape}; they must be (t, 3): pair, pair, odd one.")
-    if objects.dtype.kind == "f" and (np.abs(objects) < 1 << 53).all() and (objects == np.round(objects)).all():
-        return objects.astype(np.int64)
-    if objects.dtype.kind not in "iu":
-        raise DataError(f"answers hold {objects.dtype} values; object indices must be integers.")
-    return objects
+        raise DataError(
+            f"answers have shape {objects.shape}; they must be (t, 3): pair, pair, odd one."
+        )
+    if objects.dtype.kind in "iu":
+        return objects
+    if objects.dtype.kind == "f" and (np.abs(objects) < 1 << 53).all():
+        whole = objects.astype(np.int64)
+        if (objects == whole).all():
+            return whole
+    looks_like_features = objects.dtype.kind == "f" and objects.shape[1] > 3
+    hint = " Are features and answers swapped?" if looks_like_features else ""
+    raise DataError(
+        f"answers hold {objects.dtype} values of shape {objects.shape}; they must be the numbers "
+        f"of objects, integers.{hint}"
+    )
 
 
 def _check_objects(objects: np.ndarray, kind: str) -> None:
-    if kind != "nearest-of-n" and objects.shape[1] > 3:
+    n_answers, n_columns = objects.shape
+    if n_answers == 3 < n_columns and kind != "nearest-of-n":
         raise DataError(
-            f"answers have shape {objects.shape}; those of the kind {kind} must be (t, 3). If the first is a reference "
-            "and the second the nearest to it, pass kind='nearest-of-n'; persons need a first line that names them."
+            f"answers have shape {objects.shape}; they must be (t, 3), one answer in each row. Are "
+            "they transposed? Pass answers.T."
         )
-    outside, repeated = np.zeros(len(objects), dtype=bool), np.zeros(len(objects), dtype=bool)
-    for column in objects.T:  # what works along millions of short rows, or sorts them, takes many times as long
-        outside |= (column < 0) | (column > np.iinfo(np.int32).max)
+    if n_columns > 3 and kind != "nearest-of-n":
+        raise DataError(
+            f"answers have shape {objects.shape}; those of the kind {kind} must be (t, 3). If "
+            "persons or times are among the columns, read the table with glocal data import, in "
+            "Python import_answers. If the first column is a reference and the second the nearest "
+            "to it, pass `kind='nearest-of-n'`."
+        )
+    is_outside = np.zeros(n_answers, dtype=bool)
+    is_repeated = np.zeros(n_answers, dtype=bool)
+    largest = np.iinfo(np.int32).max
+    for column in objects.T:  # reductions along millions of short rows take many times as long
+        is_outside |= (column < 0) | (column > largest)
     for column, other in combinations(objects.T, 2):
-        repeated |= column == other
-    indices = f"object indices must be at least 0 and at most {np.iinfo(np.int32).max}"
-    for bad, why in ((outside, indices), (repeated, "it repeats an object, and the objects of an answer must differ")):
-        if bad.any():
-            row, share = int(bad.argmax()), f"{np.count_nonzero(bad)} of {len(objects)} answers"
-            raise DataError(
-                f"answer {row} is {objects[row].tolist()}; {why}. Remove or correct such answers ({share})."
-            )
+        is_repeated |= column == other
+    _refuse(objects, is_outside, f"object indices must be at least 0 and at most {largest}")
+    reason = "it repeats an object, and the objects of an answer must differ"
+    _refuse(objects, is_repeated, reason)
 
 
-def _lists(t: int, given: dict[str, Any]) -> dict[str, Any]:
-    """What else is known of t answers, as read-only arrays; a DataError for what does not fit."""
-    c = 0 if given.get("catch_passed") is None else _array(given["catch_passed"]).size
-    found: dict[str, Any] = {}
-    for name, values in given.items():
-        if values is None or name == "names":
-            found[name] = None if values is None else tuple(map(str, np.atleast_1d(values)))
-            continue
-        array, kinds = _array(values), _TYPES.get(name, "iubU")
-        n, of = (c, "catch trials") if name.startswith("catch") else (t, "answers")
-        if array.shape != (n,) or array.dtype.kind not in kinds:
-            wanted = {"fiub": "number", "b": "true or false"}.get(kinds, "integer or name")
-            raise DataError(f"{name} has shape {array.shape} of {array.dtype}; {n} {of} need one {wanted} each.")
-        if name in ("weights", "seconds"):
-            array = array.astype(np.float64)
-        if name == "weights":
-            _check_weights(array)
-        found[name] = _frozen(array)
-    return found
+def _refuse(objects: np.ndarray, is_wrong: Bool[np.ndarray, " t"], reason: str) -> None:
+    """Raise a DataError about the first of the answers that are wrong, if there are any."""
+    if is_wrong.any():
+        row = int(is_wrong.argmax())
+        share = f"{np.count_nonzero(is_wrong)} of {len(objects)} answers"
+        raise DataError(
+            f"answer {row} is {objects[row].tolist()}; {reason}. Remove or correct such answers "
+            f"({share})."
+        )
+
+
+def _checked_details(n_answers: int, details: dict[str, Any]) -> dict[str, Any]:
+    """The other arguments of `Answers` as read-only arrays; a DataError for what does not fit."""
+    catch_passed = details.get("catch_passed")
+    n_trials = 0 if catch_passed is None else _array(catch_passed).size
+    checked: dict[str, Any] = {}
+    for name, values in details.items():
+        if values is None:
+            checked[name] = None
+        elif name == "names":
+            checked[name] = tuple(map(str, np.atleast_1d(values)))
+        elif name.startswith("catch"):
+            checked[name] = _checked(name, values, n_trials, "catch trials")
+        else:
+            checked[name] = _checked(name, values, n_answers, "answers")
+    return checked
+
+
+def _checked(name: str, values: Any, n: int, unit: str) -> Shaped[np.ndarray, " n"]:
+    """One value for each of n answers or catch trials as a read-only array."""
+    array = _array(values)
+    dtype_kinds = _DTYPE_KINDS.get(name, _INTEGERS_OR_NAMES)
+    if array.shape != (n,) or array.dtype.kind not in dtype_kinds:
+        raise DataError(
+            f"{name} has shape {array.shape} of {array.dtype}; {n} {unit} need one "
+            f"{_VALUES[dtype_kinds]} each."
+        )
+    if dtype_kinds == _NUMBERS:
+        array = array.astype(np.float64)
+    if name == "weights":
+        _check_weights(array)
+    return _frozen(array)
 
 
 def _check_weights(weights: Float[np.ndarray, " t"]) -> None:
     """Raise a DataError unless weights are finite, at least 0 and not all 0."""
-    bad = ~(np.isfinite(weights) & (weights >= 0))
-    if bad.any() or (len(weights) and not weights.any()):
-        row = int(bad.argmax())
-        raise DataError(f"weights hold {weights[row]} at {row}; they must be finite, at least 0 and not all 0.")
+    is_wrong = ~(np.isfinite(weights) & (weights >= 0))
+    if is_wrong.any() or (len(weights) and not weights.any()):
+        row = int(is_wrong.argmax())
+        raise DataError(
+            f"weights hold {weights[row]} at {row}; they must be finite, at least 0 and not all 0."
+        )
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

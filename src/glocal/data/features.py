@@ -1,7 +1,8 @@
-"""A network's features: (n, p) numbers, names beside them, and their two standardization scalars."""
+"""A network's features: (n, p) numbers, names of the rows, and two standardization scalars."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,13 +14,18 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import DTypeLike
 
-from glocal.data.readers import PARQUET, READERS, read_matrix
+from glocal.data.readers import PARQUET, READERS, TABLES, read_matrix, read_named_rows
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike, read_lines, read_object
 
-NAMES_FILE, RECORD_FILE = "file_names.txt", "record.json"
+NAMES_FILE = "file_names.txt"
+RECORD_FILE = "record.json"
 _CHUNK_BYTES = 1 << 25
-_EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
+_MIN_RELATIVE_DEVIATION = 1e-12  # of the mean; the rounding of a constant leaves 1e-16
+_MIN_SHARE_NAMED = 0.9  # of the objects, by the largest number in the answers
+_IMAGE_EXTENSION = re.compile(
+    r"\.(avif|bmp|gif|hei[cf]|jfif|jp2|jpe?g|pbm|pgm|png|pnm|ppm|svg|tiff?|webp)$", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,8 @@ class Standardization:
     def __call__(self, features: np.ndarray, dtype: str | np.dtype = "float32") -> np.ndarray:
         """Standardize (n, p) features into a new array of `dtype`, rounding once.
 
-        The difference is taken in float64, a block of rows at a time: an offset that is large beside the spread would
-        leave no digits in float32.
+        The difference is taken in float64, a block of rows at a time: an offset that is large
+        beside the spread would leave no digits in float32.
         """
         standardized = np.empty(features.shape, dtype=dtype)
         for start, stop in row_blocks(*features.shape):
@@ -90,20 +96,24 @@ class Features:
     def __post_init__(self) -> None:
         matrix = as_matrix(self.matrix)
         object.__setattr__(self, "matrix", matrix)
-        if matrix.ndim != 2 or 0 in matrix.shape or matrix.dtype.kind not in "fiu" or matrix.dtype.itemsize > 8:
+        is_real = matrix.dtype.kind in "fiu" and matrix.dtype.itemsize <= 8
+        if matrix.ndim != 2 or 0 in matrix.shape or not is_real:
             raise DataError(
-                f"{self.source} holds {matrix.dtype} of shape {matrix.shape}; features must be real numbers of at most "
-                "64 bits, (n, p) with n and p at least 1: one row per image. Flatten or pool other axes first."
+                f"{self.source} holds {matrix.dtype} of shape {matrix.shape}; features must be "
+                "real numbers of at most 64 bits, (n, p) with n and p at least 1: one row per "
+                "image. Flatten or pool other axes first."
             )
         if self.names is not None and len(self.names) != len(matrix):
             raise DataError(
                 f"{self.source} has {len(matrix)} rows but {len(self.names)} names. "
                 f"{NAMES_FILE} must have one line per row, in the order of the rows."
+                f"{transposed_hint(self, len(self.names))}"
             )
 
     def __repr__(self) -> str:
+        n, p = self.matrix.shape
         named = "" if self.names is None else ", named"
-        return f"Features({self.source!r}, {len(self)} × {self.dimensions}, {self.matrix.dtype}{named})"
+        return f"Features({self.source!r}, {n} × {p}, {self.matrix.dtype}{named})"
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         """The matrix for numpy and scikit-learn."""
@@ -116,25 +126,33 @@ class Features:
         Parameters
         ----------
         path : path
-            A file that `glocal.data.readers.read_matrix` reads; or a folder that holds ``features.npy``, exactly one
-            such file, or the Parquet shards of one table.
+            A file that `glocal.data.readers.read_matrix` reads, of which a table (``.csv``) may
+            have a column of names; or a folder that holds ``features.npy``, exactly one such file
+            that is no table, or the Parquet shards of one table.
 
         Raises
         ------
         FileError
             Missing, unreadable, damaged, or a folder without a single feature file.
         DataError
-            The content is not a real (n, p) matrix, or ``file_names.txt`` has another number of lines. Beside a file
-            that was named itself and is not called features it may be of another file, and is not read.
+            The content is not a real (n, p) matrix, or ``file_names.txt`` has another number of
+            lines. Beside a file that was named itself and is not called features it may be of
+            another file, and is not read.
         """
-        path, folder = Path(path), Path(path).is_dir()
-        file = _only_feature_file(path) if folder else path
-        matrix = read_matrix(file)
-        names_file = (path if folder else path.parent) / NAMES_FILE
-        names = read_lines(names_file, what="names") if names_file.is_file() else None
-        others = not folder and path.stem != "features"  # it may lie beside the names of another file
-        if names is not None and others and matrix.shape[:1] != (len(names),):
-            names = None
+        path = Path(path)
+        is_folder = os.path.isdir(path)  # unlike Path.is_dir, false for a name that is too long
+        file = _only_feature_file(path) if is_folder else path
+        names = None
+        if file.suffix.lower() in TABLES:
+            matrix, names = read_named_rows(file)
+        else:
+            matrix = read_matrix(file)
+        names_file = (path if is_folder else path.parent) / NAMES_FILE
+        if names is None and names_file.is_file():
+            names = read_lines(names_file, what="names")
+            may_be_of_another_file = not is_folder and path.stem != "features"
+            if may_be_of_another_file and matrix.shape[:1] != (len(names),):
+                names = None
         return cls(matrix, names, str(file))
 
     def __len__(self) -> int:
@@ -147,18 +165,27 @@ class Features:
 
     @cached_property
     def network(self) -> dict[str, str]:
-        """The model, layer and preprocessing that `glocal extract` recorded beside the file; empty where it did not."""
+        """The model, layer and preprocessing that `glocal extract` recorded beside the file.
+
+        It is empty where there is no such record.
+        """
         file = Path(self.source)
-        for folder in (file.parent, file.parent.parent) if file.exists() else ():
+        for folder in (file.parent, file.parent.parent) if os.path.exists(file) else ():
             try:
-                record = read_object(folder / RECORD_FILE, what="record", fix="Extract the features anew.")
+                record = read_object(
+                    folder / RECORD_FILE, what="record", fix="Extract the features anew."
+                )
             except FileError:  # there is none, or it is of another program
                 continue
             layers = record.get("layers")
             if isinstance(layers, dict) and "model" in record:
                 layer = file.parent.name if len(layers) > 1 else next(iter(layers), None)
-                named = {"model": record["model"], "layer": layer, "preprocessing": record.get("preprocessing")}
-                return {key: str(value) for key, value in named.items() if value is not None}
+                network = {
+                    "model": record["model"],
+                    "layer": layer,
+                    "preprocessing": record.get("preprocessing"),
+                }
+                return {key: str(value) for key, value in network.items() if value is not None}
         return {}
 
     def chunks(self, rows: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
@@ -175,22 +202,30 @@ class Features:
         DataError
             NaN or infinity somewhere, or a constant matrix.
         """
-        size, total = self.matrix.size, 0.0
-        with np.errstate(over="ignore", invalid="ignore"):  # said below, as an error
+        total = 0.0
+        squares = 0.0
+        largest = 0.0
+        with np.errstate(over="ignore", invalid="ignore"):  # reported below, as an error
             for start, rows in self.chunks():
                 chunk = rows.astype(np.float64)
                 check_finite(chunk, self.source, range(start, start + len(chunk)))
                 total += float(chunk.sum())
-            mean = total / size
-            squares = sum(float(np.square(rows.astype(np.float64) - mean).sum()) for _, rows in self.chunks())
-        std = float(np.sqrt(squares / size))
-        if not np.isfinite(std):
+            mean = total / self.matrix.size
+            for _, rows in self.chunks():
+                deviations = rows.astype(np.float64) - mean
+                largest = max(largest, float(np.abs(deviations).max()))
+                squares += float(np.square(deviations).sum())
+        std = float(np.sqrt(squares / self.matrix.size))
+        if np.isfinite(std) and largest <= _MIN_RELATIVE_DEVIATION * abs(mean):
             raise DataError(
-                f"{self.source} holds values too large to be squared and summed in float64. Divide the features by a "
-                "constant: nothing else depends on their unit."
+                f"{self.source} is constant ({mean:g} everywhere); there is nothing to transform."
             )
-        if not std > 1e-12 * max(1.0, abs(mean)):
-            raise DataError(f"{self.source} is constant ({mean:g} everywhere); there is nothing to transform.")
+        if not 0 < std < np.inf:
+            size = "small" if std == 0 else "large"
+            raise DataError(
+                f"{self.source} holds values too {size} to be squared and summed in float64. "
+                "Multiply the features by a constant: nothing else depends on their unit."
+            )
         return Standardization(mean, std)
 
     @cached_property
@@ -207,9 +242,9 @@ class Features:
             check_finite(rows, self.source, range(start, start + len(rows)))
 
     def rows(self, numbers: Int[np.ndarray, " k"]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (positions in `numbers`, their rows) in the order of the file, about 32 MB of float64 at a time.
+        """Yield (positions in `numbers`, their rows) in the order of the file.
 
-        Only these rows are read, and only they are checked.
+        Rows come about 32 MB of float64 at a time. Only these rows are read and checked.
 
         Raises
         ------
@@ -224,19 +259,25 @@ class Features:
             yield positions, chunk
 
 
-def check_finite(rows: np.ndarray, source: str, numbers: Sequence[int] | np.ndarray, *, found: str = "holds") -> None:
-    """Raise a DataError where rows of these numbers in the file `source` hold, or are mapped to, NaN or infinity."""
-    finite = np.isfinite(rows)
-    if not finite.all():
-        row, column = np.argwhere(~finite)[0]
+def check_finite(
+    rows: np.ndarray, source: str, numbers: Sequence[int] | np.ndarray, *, found: str = "holds"
+) -> None:
+    """Raise a DataError where rows of these numbers in the file `source` are not finite.
+
+    `found` is the verb of the message: rows hold NaN or infinity, or are mapped to it.
+    """
+    is_finite = np.isfinite(rows)
+    if not is_finite.all():
+        row, column = np.argwhere(~is_finite)[0]
         raise DataError(
-            f"{source} {found} {rows[row, column]} at row {numbers[row]}, column {column}; features must be finite and "
-            "in the range of their dtype. Remove or recompute that image's features."
+            f"{source} {found} {rows[row, column]} at row {numbers[row]}, column {column}; "
+            "features must be finite and in the range of their dtype. Remove or recompute that "
+            "image's features."
         )
 
 
 def as_matrix(value: Any) -> np.ndarray:
-    """What stands for a matrix as a numpy array: a tensor without its graph, bfloat16 as float32, a table's values."""
+    """A matrix as a numpy array: a tensor without its graph, bfloat16 as float32, a data frame."""
     if isinstance(value, np.ndarray):
         return value
     if hasattr(value, "detach"):
@@ -245,35 +286,50 @@ def as_matrix(value: Any) -> np.ndarray:
     try:
         return np.asarray(value)
     except ValueError as error:
-        raise DataError("features have rows of different lengths; they must be (n, p): one row per image.") from error
+        raise DataError(
+            "features have rows of different lengths; they must be (n, p): one row per image."
+        ) from error
 
 
 def row_blocks(n: int, p: int, rows: int | None = None) -> Iterator[tuple[int, int]]:
-    """Yield (first row, row after the last) of blocks of n rows; by default 32 MB of float64 each."""
+    """Yield (first row, row after the last) of blocks of n rows, by default 32 MB of float64."""
     rows = rows or max(1, _CHUNK_BYTES // (8 * max(1, p)))
     for start in range(0, n, rows):
         yield start, min(start + rows, n)
 
 
 def object_name(name: str) -> str:
-    """The name of an object: folder and file extension taken off.
+    """The name of an object: without its folder, and without the extension of an image file.
 
-    >>> object_name("images/crystal1.jpg")
-    'crystal1'
+    >>> object_name("images/crystal1.jpg"), object_name("dr.who")
+    ('crystal1', 'dr.who')
     """
-    return _EXTENSION.sub("", name.replace("\\", "/").rsplit("/", 1)[-1])
+    return _IMAGE_EXTENSION.sub("", name.replace("\\", "/").rsplit("/", 1)[-1])
+
+
+def transposed_hint(features: Features, n: int) -> str:
+    """A question to append to a message if n objects seem to be the columns of the features."""
+    n_rows, n_columns = features.matrix.shape
+    if n == n_rows or not _MIN_SHARE_NAMED * n_columns <= n <= n_columns:
+        return ""
+    return (
+        f" Are the features transposed? They are {n_rows} × {n_columns} and need one row per "
+        "object: save features.T."
+    )
 
 
 def _only_feature_file(folder: Path) -> Path:
-    found = sorted(file for file in folder.iterdir() if file.suffix.lower() in READERS)
-    named = [file for file in found if file.name == "features.npy"]
-    others = [file for file in found if file.suffix.lower() != PARQUET]  # beside them tables say what else is known
-    if len(found) > 1 and not others:
+    kinds = READERS.keys() - TABLES  # tables beside features often hold something else
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in kinds)
+    named_features = [file for file in files if file.name == "features.npy"]
+    arrays = [file for file in files if file.suffix.lower() != PARQUET]
+    if len(files) > 1 and not arrays:
         return folder
-    chosen = named or others or found
-    if len(chosen) != 1:
+    candidates = named_features or arrays or files
+    if len(candidates) != 1:
+        listing = ", ".join(file.name for file in candidates[:5]) or "none"
         raise FileError(
-            f"features folder {folder} must hold features.npy or exactly one of {', '.join(sorted(READERS))}; found "
-            f"{', '.join(file.name for file in chosen[:5]) or 'none'}. Name the file itself."
+            f"features folder {folder} must hold features.npy or exactly one of "
+            f"{', '.join(sorted(kinds))}; it holds {listing}. Name the file itself."
         )
-    return chosen[0]
+    return candidates[0]

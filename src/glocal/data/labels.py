@@ -1,8 +1,8 @@
-"""Labels of images, one for each row of a feature file, and superordinate categories of objects by name."""
+"""Labels of the rows of a feature file, and superordinate categories of objects by name."""
 
 from __future__ import annotations
 
-import contextlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from glocal.data.features import object_name
+from glocal.data.readers import TABLES
 from glocal.data.tables import read_table
 from glocal.errors import DataError
 from glocal.files import PathLike, read_lines, read_npy
@@ -23,7 +24,8 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
     Parameters
     ----------
     path : path
-        ``.npy`` with (n,) integers or strings, or text with one label a line: integers if all are, else names.
+        ``.npy`` with (n,) integers or strings; a text with one label a line; or a column of a table
+        with titles, ``FILE.csv:COLUMN``. Labels in text are integers if all are, else names.
     n : int or None
         The number of rows they must label.
 
@@ -36,15 +38,53 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
     FileError
         Missing, damaged or pickled.
     DataError
-        Not one integer or string a row, or another number of labels than rows.
+        Not one integer or string a row, another number of labels than rows, or a table without a
+        column of that title.
     """
-    if Path(path).suffix.lower() == ".npy":
-        labels = np.array(read_npy(path, what="labels"))
+    file, column = split_column(path)
+    if column is not None:
+        labels = _integers_or_names(_column(file, column))
+    elif file.suffix.lower() == ".npy":
+        fix = "Save strings as text, numpy.save(path, labels.astype('U')), or as one label a line."
+        labels = np.array(read_npy(file, what="labels", fix=fix))
     else:
-        labels = np.array(read_lines(path, what="labels"))
-        with contextlib.suppress(ValueError, OverflowError):
-            labels = np.array([int(label) for label in labels.tolist()], dtype=np.int64)
+        lines = read_lines(file, what="labels")
+        if file.suffix.lower() in TABLES and lines and re.search("[,;\t]", lines[0]):
+            raise DataError(
+                f"{path} is a table ({lines[0][:120]}); labels are one of its columns. Name it: "
+                f"{path}:COLUMN."
+            )
+        labels = _integers_or_names(lines)
     return check_labels(labels, n, str(path))
+
+
+def split_column(path: PathLike) -> tuple[Path, str | None]:
+    """The file and the column of ``FILE.csv:COLUMN``; the column of any other path is None.
+
+    >>> split_column("labels.csv:kind of article")
+    (PosixPath('labels.csv'), 'kind of article')
+    """
+    file, colon, column = str(path).rpartition(":")
+    if colon and Path(file).suffix.lower() in TABLES:
+        return Path(file), column
+    return Path(path), None
+
+
+def _column(file: Path, column: str) -> list[str]:
+    """The texts in a column of a table."""
+    table = read_table(file, what="labels")
+    if column not in table:
+        titles = ", ".join(list(table)[:12])
+        raise DataError(f"{file} has no column {column!r}; it has {titles}.")
+    return table[column].tolist()
+
+
+def _integers_or_names(labels: Sequence[str]) -> Shaped[np.ndarray, " n"]:
+    """Labels as integers if all are, else as names."""
+    try:
+        return np.array([int(label) for label in labels], dtype=np.int64)
+    except (ValueError, OverflowError):
+        return np.array(labels, dtype=np.str_)
 
 
 def check_labels(
@@ -55,19 +95,28 @@ def check_labels(
         labels = labels.reshape(-1)
     if labels.ndim != 1 or labels.dtype.kind not in "iuU" or not labels.size:
         raise DataError(
-            f"{source} holds {labels.dtype} of shape {labels.shape}; labels must be one integer or name per row."
+            f"{source} holds {labels.dtype} of shape {labels.shape}; labels must be one integer or "
+            "name per row."
         )
     if n is not None and len(labels) != n:
+        title = ""
+        if len(labels) == n + 1:
+            title = f" If the first, {labels[0]!r}, is a title, remove it."
         raise DataError(
-            f"{source} has {len(labels)} labels but there are {n} rows. Give one label per row, in their order."
+            f"{source} has {len(labels)} labels but there are {n} rows. Give one label per row, in "
+            f"their order.{title}"
         )
     return labels.astype(np.int64) if labels.dtype.kind in "iu" else labels
 
 
 def check_sides(
-    first: np.ndarray, first_labels: np.ndarray, second: np.ndarray, second_labels: np.ndarray, names: tuple[str, str]
+    first: np.ndarray,
+    first_labels: np.ndarray,
+    second: np.ndarray,
+    second_labels: np.ndarray,
+    names: tuple[str, str],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The labels of the rows of two sides, checked to be of one kind, and the columns of both to be as many."""
+    """The labels of the rows of two sides, which must be of one kind and of as many columns."""
     check_columns(first, second, names)
     first_labels = check_labels(first_labels, len(first), f"labels of {names[0]}")
     second_labels = check_labels(second_labels, len(second), f"labels of {names[1]}")
@@ -83,15 +132,15 @@ def check_columns(first: np.ndarray, second: np.ndarray, names: tuple[str, str])
     """Raise a DataError where the rows of two sides have different numbers of columns."""
     if first.shape[1] != second.shape[1]:
         raise DataError(
-            f"{names[0]} have {first.shape[1]} columns and {names[1]} {second.shape[1]}; both must come from the same "
-            "model and layer."
+            f"{names[0]} have {first.shape[1]} columns and {names[1]} {second.shape[1]}; both must "
+            "come from the same model and layer."
         )
 
 
 def positions(classes: np.ndarray, labels: np.ndarray) -> Int[np.ndarray, " n"]:
     """The position of each label in the sorted `classes`, or -1."""
-    at = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
-    return np.where(classes[at] == labels, at, -1)
+    position = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
+    return np.where(classes[position] == labels, position, -1)
 
 
 def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " n"]:
@@ -100,16 +149,17 @@ def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " 
     Parameters
     ----------
     path : path
-        A table whose first line names the columns: either (object, category), or one column a category with 0 or 1, as
-        THINGS' 27 categories are published, with or without a first column of object names. Without names, line i is
-        object ``ids[i]``.
+        A table whose first line names the columns: either (object, category), or one column a
+        category with 0 or 1, as THINGS' 27 categories are published, with or without a first column
+        of object names. Without names, line i is object ``ids[i]``.
     ids : names
         The objects; folder and extension are ignored.
 
     Returns
     -------
     (n,) str array
-        ``"other"`` where an object is in none; of several categories the one with fewest objects, which says most.
+        ``"other"`` where an object is in none; of several categories the one with fewest objects,
+        which says most.
 
     Raises
     ------
@@ -119,20 +169,21 @@ def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " 
         Not such a table, or another number of lines than objects.
     """
     table = read_table(path, what="categories")
-    named = not table.isin(["0", "1"]).all(axis=None)
-    names = table.pop(table.columns[0]).tolist() if named else list(ids)
+    has_names = not table.isin(["0", "1"]).all(axis=None)
+    names = table.pop(table.columns[0]).tolist() if has_names else list(ids)
     columns_are_categories = table.shape[1] > 0 and table.isin(["0", "1"]).all(axis=None)
     if columns_are_categories and len(names) == len(table):
-        member = table.to_numpy() == "1"
-        sizes = np.where(member, member.sum(axis=0), np.iinfo(np.int64).max)
-        found = np.where(member.any(axis=1), np.array([*table])[sizes.argmin(axis=1)], OTHER)
-    elif named and table.shape[1] == 1:
-        found = table.iloc[:, 0].replace("", OTHER).to_numpy(dtype=np.str_)
+        is_member = table.to_numpy() == "1"
+        sizes = np.where(is_member, is_member.sum(axis=0), np.iinfo(np.int64).max)
+        smallest = np.array([*table])[sizes.argmin(axis=1)]
+        categories = np.where(is_member.any(axis=1), smallest, OTHER)
+    elif has_names and table.shape[1] == 1:
+        categories = table.iloc[:, 0].replace("", OTHER).to_numpy(dtype=np.str_)
     else:
         raise DataError(
-            f"{path} has {len(table)} lines and {table.shape[1]} columns of categories for {len(ids)} objects. Write "
-            "(object, category), or one column of 0 and 1 per category, with one line per object in their order or "
-            "their names in the first column."
+            f"{path} has {len(table)} lines and {table.shape[1]} columns of categories for "
+            f"{len(ids)} objects. Write (object, category), or one column of 0 and 1 per category, "
+            "with one line per object in their order or their names in the first column."
         )
-    category = dict(zip(map(object_name, names), found.tolist(), strict=True))
-    return np.array([category.get(object_name(name), OTHER) for name in ids])
+    category_of = dict(zip(map(object_name, names), categories.tolist(), strict=True))
+    return np.array([category_of.get(object_name(name), OTHER) for name in ids])

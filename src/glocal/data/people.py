@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from glocal.data.answers import Answers
+from glocal.data.choice import model_credit
+from glocal.data.features import Features
 from glocal.errors import DataError
 
 if TYPE_CHECKING:
@@ -48,18 +51,25 @@ def tally(answers: Answers) -> tuple[Int[np.ndarray, "s m"], Float[np.ndarray, "
     return asked[first], counts.reshape(-1, k).astype(np.float64)
 
 
-def people(answers: Answers, credit: Float[np.ndarray, " t"] | None = None, *, fast: float = FAST) -> pd.DataFrame:
+def people(
+    answers: Answers,
+    model: Features | Float[np.ndarray, " t"] | None = None,
+    *,
+    fast: float = FAST,
+) -> pd.DataFrame:
     """Describe each person by their answers; a weight counts as copies.
 
-    Answers do not hold the display order, so a preference for a position goes unnoticed; agreement with others needs
-    questions that several people answered. To leave persons out by a rule, query the table and select their answers.
+    Answers do not hold the display order, so a preference for a position goes unnoticed; agreement with
+    others needs questions that several people answered. To leave persons out by a rule, query the table
+    and select their answers.
 
     Parameters
     ----------
     answers : Answers
         With persons.
-    credit : (t,) float or None
-        How right a model is on each answer (`glocal.evaluation.agreement.answer_credit`), NaN where it has no features.
+    model : Features, (t,) float or None
+        Features of the objects, which choose by cosine; or how right a model is on each answer
+        (`glocal.evaluation.agreement.answer_credit`), NaN where it has no features.
     fast : float
         Seconds below which an answer counts as fast.
 
@@ -87,22 +97,23 @@ def people(answers: Answers, credit: Float[np.ndarray, " t"] | None = None, *, f
             n [ r log₁₀(c / a) + (1 - r) log₁₀((1 - c) / (1 - a)) ],
 
         of the agreement with the others where at least half of a person's questions are shared, else with the model; 0
-        where neither is known or the others agree no better than chance. Odds above `convicting` name people who
-        answered at random.
+        where neither is known or the others agree no better than chance. Odds above
+        `log10_odds_threshold` name people who answered at random.
 
     Raises
     ------
     DataError
-        Who gave the answers is not known.
+        Who gave the answers is not known, or `model` is neither features nor a number for each answer.
 
     Examples
     --------
-    >>> given = Answers.from_array([[0, 1, 2], [0, 1, 2], [0, 2, 1]], person=np.array(["ann", "bob", "eve"]))
-    >>> found = people(given)
-    >>> found["agreement"].tolist()
+    >>> rows = [[0, 1, 2], [0, 1, 2], [0, 2, 1]]
+    >>> answers = Answers.from_array(rows, person=np.array(["ann", "bob", "eve"]))
+    >>> table = people(answers)
+    >>> table["agreement"].tolist()
     [0.5, 0.5, 0.0]
-    >>> kept = given.select(np.isin(given.person, found.query("agreement > 0.2").index))
-    >>> len(kept)
+    >>> attentive = table.query("agreement > 0.2").index
+    >>> len(answers.select(np.isin(answers.person, attentive)))
     2
     """
     import pandas as pd
@@ -110,37 +121,65 @@ def people(answers: Answers, credit: Float[np.ndarray, " t"] | None = None, *, f
     if answers.person is None:
         raise DataError("the answers do not say who gave them. Import them with a column for the person.")
     names, who = np.unique(answers.person, return_inverse=True)
-    q, weights = len(names), np.ones(len(answers)) if answers.weights is None else answers.weights
-    right, compared = _right(answers, who, weights)
-
-    def mean(values: np.ndarray, over: np.ndarray) -> np.ndarray:
-        with np.errstate(invalid="ignore"):
-            found: np.ndarray = np.bincount(who, weights * over * values, q) / np.bincount(who, weights * over, q)
-        return found
-
-    found = pd.DataFrame({"answers": np.bincount(who, minlength=q)}, index=pd.Index(names, name="person"))
-    found["shared"] = np.bincount(who[compared], minlength=q)
-    found["agreement"] = mean(right, compared)
-    odds = _odds(found["agreement"], found["shared"], answers.chance)
-    if credit is not None:
-        found["model"] = mean(np.nan_to_num(credit), ~np.isnan(credit))
-        own = 2 * found["shared"] >= found["answers"]
-        odds = odds.where(own, _odds(found["model"], found["answers"], answers.chance))
+    weights = np.ones(len(answers)) if answers.weights is None else answers.weights
+    right, is_shared = _right(answers, who, weights)
+    mean = _mean_of(who, weights, len(names))
+    index = pd.Index(names, name="person")
+    table = pd.DataFrame({"answers": np.bincount(who, minlength=len(names))}, index=index)
+    table["shared"] = np.bincount(who[is_shared], minlength=len(names))
+    table["agreement"] = mean(right, is_shared)
+    odds = _odds(table["agreement"], table["shared"], answers.chance)
+    if model is not None:
+        credit = _credit(answers, model)
+        table["model"] = mean(np.nan_to_num(credit), ~np.isnan(credit))
+        odds_by_model = _odds(table["model"], table["answers"], answers.chance)
+        odds = odds.where(2 * table["shared"] >= table["answers"], odds_by_model)
     if answers.seconds is not None:
-        found["seconds"] = pd.Series(answers.seconds).groupby(who).median().to_numpy()
-        found["fast"] = mean(answers.seconds < fast, ~np.isnan(answers.seconds))
-    found["odds"] = odds
+        table["seconds"] = pd.Series(answers.seconds).groupby(who).median().to_numpy()
+        table["fast"] = mean(answers.seconds < fast, ~np.isnan(answers.seconds))
+    table["odds"] = odds
     if answers.catch_passed is not None and answers.catch_person is not None:
-        trials = pd.Series(answers.catch_passed).groupby(answers.catch_person).agg(["mean", "size"]).reindex(names)
-        found["catch"], found["catch_trials"] = trials["mean"], trials["size"].fillna(0).astype(int)
-        passed = found["catch"].fillna(0)
-        found["odds_inattentive"] = _log_odds(passed, found["catch_trials"], answers.chance, ATTENTIVE)
-    return found
+        of_person = pd.Series(answers.catch_passed).groupby(answers.catch_person)
+        trials = of_person.agg(["mean", "size"]).reindex(names)
+        table["catch"] = trials["mean"]
+        table["catch_trials"] = trials["size"].fillna(0).astype(int)
+        table["odds_inattentive"] = _log_odds(
+            table["catch"].fillna(0), table["catch_trials"], answers.chance, ATTENTIVE
+        )
+    return table
 
 
-def convicting(q: int) -> float:
-    """The log₁₀ odds beyond which one of q persons is said to be random: in 1 of 100 sets of them anybody is."""
-    return float(np.log10(100 * max(1, q)))
+def log10_odds_threshold(n_people: int) -> float:
+    """The odds beyond which a person is said to be random: in 1 of 100 sets of them anybody is."""
+    return float(np.log10(100 * max(1, n_people)))
+
+
+def _credit(
+    answers: Answers, model: Features | Float[np.ndarray, " t"]
+) -> Float[np.ndarray, " t"]:
+    """How right the model is on each answer."""
+    if isinstance(model, Features):
+        return model_credit(model, answers)
+    credit = np.asarray(model)
+    if credit.shape != (len(answers),) or credit.dtype.kind not in "fiub":
+        raise DataError(
+            f"the model holds {credit.dtype} of shape {credit.shape}; give Features, or one number from "
+            f"0 to 1 for each of the {len(answers)} answers."
+        )
+    return credit
+
+
+def _mean_of(
+    who: Int[np.ndarray, " t"], weights: Float[np.ndarray, " t"], n_people: int
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The weighted mean for each person of values of the answers, over those that are marked."""
+
+    def mean(values: np.ndarray, is_counted: np.ndarray) -> np.ndarray:
+        total = np.bincount(who, weights * is_counted, n_people)
+        with np.errstate(invalid="ignore"):  # NaN for a person without such answers
+            return np.bincount(who, weights * is_counted * values, n_people) / total
+
+    return mean
 
 
 def _right(
@@ -164,9 +203,11 @@ def _right(
 
 def _odds(r: pd.Series, n: pd.Series, c: float) -> pd.Series:
     """The odds of agreement r on n answers beside the mean of the other persons."""
-    n, r = n.where(r.notna(), 0), r.fillna(0)
-    rest = n.sum() - n
-    return _log_odds(r, n, c, ((r @ n - r * n) / rest.clip(lower=1)).clip(c, 1 - 1e-3))
+    n = n.where(r.notna(), 0)
+    r = r.fillna(0)
+    n_others = n.sum() - n
+    a = (r @ n - r * n) / n_others.clip(lower=1)
+    return _log_odds(r, n, c, a.clip(c, 1 - 1e-3))  # a share of 1 would leave no odds to others
 
 
 def _log_odds(r: pd.Series, n: pd.Series, c: float, a: pd.Series | float) -> pd.Series:

@@ -1,4 +1,4 @@
-"""People's dissimilarities of objects: one RDM or one a person, and which rows of the features they are about."""
+"""People's dissimilarities of objects: one RDM or one a person, as rows of the features."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from glocal.errors import DataError
 from glocal.files import PathLike
 
 # RDMs are often float32 and written as text: pairs (i, j) and (j, i) may differ in the last digits
-_TOLERANCE = 1e-5
+_MAX_RELATIVE_DIFFERENCE = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
 class JoinedRDMs:
-    """RDMs, the row of the features that each of their rows is about, and the number of objects without features."""
+    """RDMs, the row of the features for each of their rows, and how many objects have none."""
 
     rdms: Float[np.ndarray, "people m m"]
     rows: Int[np.ndarray, " m"]
@@ -27,7 +27,10 @@ class JoinedRDMs:
 
 
 def load_rdms(path: PathLike) -> Float[np.ndarray, "people n n"]:
-    """Read one RDM (n, n) or one a person (people, n, n) from ``.npy`` or, one RDM, from text; see `check_rdms`."""
+    """Read one RDM (n, n) from ``.npy`` or text, or one a person (people, n, n) from ``.npy``.
+
+    See `check_rdms`.
+    """
     return check_rdms(read_numbers(path, what="RDM"), str(path))
 
 
@@ -39,20 +42,20 @@ def check_rdms(rdms: np.ndarray, source: str = "RDM") -> Float[np.ndarray, "peop
     Raises
     ------
     DataError
-        Another shape, fewer than 3 objects, infinite, asymmetric, a diagonal that is not 0, fewer than 3 pairs or a
-        constant RDM.
+        Another shape, fewer than 3 objects, infinite, asymmetric, a diagonal that is not 0, fewer
+        than 3 pairs or a constant RDM.
     """
     n = rdms.shape[-1] if rdms.ndim in (2, 3) else 0
     if not rdms.size or rdms.shape[-2:] != (n, n) or rdms.dtype.kind not in "fiu":
         raise DataError(
-            f"{source} holds {rdms.dtype} of shape {rdms.shape}; an RDM must be real numbers of shape (n, n), or "
-            "(people, n, n)."
+            f"{source} holds {rdms.dtype} of shape {rdms.shape}; an RDM must be real numbers of "
+            "shape (n, n), or (people, n, n)."
         )
     rdms = np.array(rdms.reshape(-1, n, n), dtype=np.float64)
     if n < 3 or np.isinf(rdms).any():
         raise DataError(
-            f"{source} is about {n} objects and has {np.isinf(rdms).sum()} infinite values; at least 3 objects and "
-            "finite dissimilarities are needed, NaN for a missing pair."
+            f"{source} is about {n} objects and has {np.isinf(rdms).sum()} infinite values; at "
+            "least 3 objects and finite dissimilarities are needed, NaN for a missing pair."
         )
     for person, rdm in enumerate(rdms):
         _check_one(rdm, f"{source}, person {person}," if len(rdms) > 1 else source)
@@ -62,19 +65,21 @@ def check_rdms(rdms: np.ndarray, source: str = "RDM") -> Float[np.ndarray, "peop
 
 def _check_one(rdm: np.ndarray, which: str) -> None:
     scale = np.nanmax(np.abs(rdm), initial=0.0)
-    if not np.allclose(rdm, rdm.T, rtol=0, atol=_TOLERANCE * scale, equal_nan=True):
-        raise DataError(f"{which} is not symmetric; give the dissimilarity of a pair in both places.")
-    if np.nanmax(np.abs(np.diag(rdm)), initial=0.0) > _TOLERANCE * scale:
+    if not np.allclose(rdm, rdm.T, rtol=0, atol=_MAX_RELATIVE_DIFFERENCE * scale, equal_nan=True):
         raise DataError(
-            f"{which} has a diagonal that is not 0; an object does not differ from itself. If it holds similarities, "
-            "give 1 - similarity."
+            f"{which} is not symmetric; give the dissimilarity of a pair in both places."
+        )
+    if np.nanmax(np.abs(np.diag(rdm)), initial=0.0) > _MAX_RELATIVE_DIFFERENCE * scale:
+        raise DataError(
+            f"{which} has a diagonal that is not 0; an object does not differ from itself. If it "
+            "holds similarities, give 1 - similarity."
         )
     pairs = rdm[np.triu_indices(len(rdm), 1)]
     pairs = pairs[~np.isnan(pairs)]
     if len(pairs) < 3 or pairs.max() == pairs.min():
         raise DataError(
-            f"{which} has {len(pairs)} known pairs with {len(np.unique(pairs))} different values; a correlation needs "
-            "3 pairs that are not constant."
+            f"{which} has {len(pairs)} known pairs with {len(np.unique(pairs))} different values; "
+            "a correlation needs 3 pairs that are not constant."
         )
 
 
@@ -82,7 +87,10 @@ def load_index(path: PathLike) -> Int[np.ndarray, " m"]:
     """Read which objects an RDM is about: one integer per row of the RDM, from ``.npy`` or text."""
     index = read_list(path, what="RDM index")
     if index.ndim != 1 or index.dtype.kind not in "iu":
-        raise DataError(f"{path} holds {index.dtype} of shape {index.shape}; an RDM index must be a list of integers.")
+        raise DataError(
+            f"{path} holds {index.dtype} of shape {index.shape}; an RDM index must be a list of "
+            "integers."
+        )
     return index.astype(np.int64)
 
 
@@ -101,30 +109,40 @@ def join_rdms(
     rdms : (people, n, n) float
         As `check_rdms` returns them.
     index : (n,) int or None
-        For each row of the RDMs a line of `object_ids`, or without those a row of the features. None is 0, 1, 2, …
+        For each row of the RDMs a line of `object_ids`, or without those a row of the features.
+        None is 0, 1, 2, …
     object_ids : sequence of str, or None
 
     Raises
     ------
     DataError
-        Another number of rows or indices, an index out of range or repeated, or no pair left to compare.
+        Another number of rows or indices, an index out of range or repeated, or no pair left to
+        compare.
     """
     n = rdms.shape[-1]
-    known = len(features) if object_ids is None else len(object_ids)
-    what = f"{features.source} has {known} rows" if object_ids is None else f"the list of object ids has {known} lines"
-    if index is None and n == known:
+    n_listed = len(features) if object_ids is None else len(object_ids)
+    if object_ids is None:
+        extent = f"{features.source} has {n_listed} rows"
+    else:
+        extent = f"the list of object ids has {n_listed} lines"
+    if index is None and n == n_listed:
         index = np.arange(n)
     if index is None or len(index) != n:
-        what = what if index is None else f"rdm_index has {len(index)} entries"
-        raise DataError(f"the RDM is about {n} objects but {what}. Say which with rdm_index, one integer per row.")
-    if index.min() < 0 or index.max() >= known or len(np.unique(index)) < n:
+        number = extent if index is None else f"`rdm_index` has {len(index)} entries"
         raise DataError(
-            f"the RDM index names {len(np.unique(index))} different objects, {index.min()} to {index.max()}, but "
-            f"{what} (valid 0..{known - 1}); each row of the RDM must be another one of them."
+            f"the RDM is about {n} objects but {number}. Name them by `rdm_index`, one integer per "
+            "row."
+        )
+    if index.min() < 0 or index.max() >= n_listed or len(np.unique(index)) < n:
+        raise DataError(
+            f"the RDM index names {len(np.unique(index))} different objects, {index.min()} to "
+            f"{index.max()}, but {extent} (valid 0..{n_listed - 1}); each row of the RDM must be "
+            "another one of them."
         )
     rows = index if object_ids is None else feature_rows(features, object_ids)[index]
     kept = rows >= 0
-    dropped = int(n - np.count_nonzero(kept))
-    if dropped:
-        rdms = check_rdms(rdms[:, kept][:, :, kept], f"the RDM without {dropped} objects that have no features")
-    return JoinedRDMs(rdms, rows[kept], dropped)
+    n_dropped = int(n - np.count_nonzero(kept))
+    if n_dropped:
+        source = f"the RDM without {n_dropped} objects that have no features"
+        rdms = check_rdms(rdms[:, kept][:, :, kept], source)
+    return JoinedRDMs(rdms, rows[kept], n_dropped)

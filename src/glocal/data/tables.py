@@ -1,8 +1,10 @@
-"""Text and ``.npy`` files of numbers, tables whose first line names the columns, and files of answers."""
+"""Text and ``.npy`` files of numbers, tables with titles of their columns, files of answers."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.errors import DataError, DataWarning
+from glocal.errors import DataError, FileError
 from glocal.files import PathLike, read_npy, read_npz, reading
 
 if TYPE_CHECKING:
@@ -20,10 +22,6 @@ NONE = ("NA", "N/A", "NaN", "nan", "null", "None")
 """What a cell of a table may hold where it holds nothing."""
 COLUMNS = {"odd-one-out": ("a", "b", "odd"), "anchor": ("reference", "closer", "farther")}
 """The names of columns by which a table of answers says its kind."""
-_IMPORT = (
-    "Tables of names, or with other columns, are converted by glocal data import (--column odd=COLUMN), in Python by "
-    "import_answers."
-)
 _SEPARATORS = str.maketrans(",;", "  ")
 
 
@@ -56,9 +54,10 @@ def read_list(path: PathLike, *, what: str) -> np.ndarray:
 
 
 def read_table(path: PathLike, *, what: str) -> pd.DataFrame:
-    """The cells of a table as texts without blanks around them, ``""`` where there is none, by the names of columns.
+    """The cells of a table as texts by the titles of columns, ``""`` where there is none.
 
-    Between the cells lie tabs, semicolons or commas, whichever the first line has most of, or else blanks.
+    Between the cells lie tabs, semicolons or commas, whichever the first line has most of, or else
+    blanks; blanks around a cell are no part of it.
 
     Raises
     ------
@@ -69,21 +68,31 @@ def read_table(path: PathLike, *, what: str) -> pd.DataFrame:
 
     with reading(path, what, "Save it as CSV with a first line that names its columns.") as file:
         with file.open(encoding="utf-8-sig") as stream:
-            first = stream.readline(1 << 20)
-        separator = max(",;\t", key=first.count)
+            first_line = stream.readline(1 << 20)
+        separator = max(",;\t", key=first_line.count)
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # pandas cuts longer rows with a warning
             table = pd.read_csv(
-                file, sep=separator if separator in first else r"\s+", encoding="utf-8-sig", dtype=str, index_col=False,
-                na_values=list(NONE), keep_default_na=False, skipinitialspace=True,
-            )  # fmt: skip
+                file,
+                sep=separator if separator in first_line else r"\s+",
+                encoding="utf-8-sig",
+                dtype=str,
+                index_col=False,
+                na_values=list(NONE),
+                keep_default_na=False,
+                skipinitialspace=True,
+            )
         if table.empty:
             raise ValueError("it has no row below the first line")
-        return table.fillna("").apply(lambda column: column.str.strip()).rename(columns=lambda name: str(name).strip())
+        table = table.fillna("").apply(lambda column: column.str.strip())
+        return table.rename(columns=lambda title: str(title).strip())
 
 
 def read_trials(path: PathLike) -> pd.DataFrame:
-    """The trials of a JSON file as texts by the names of columns: one list, a list a person, or a text a line."""
+    """The trials of a JSON file as texts by the names of columns.
+
+    The file has one list of trials, or one for each person, or a JSON text on each line.
+    """
     import pandas as pd
 
     with reading(path, "answers", "Save the list of trials as JSON.") as file:
@@ -99,10 +108,14 @@ def _trials(text: str) -> list[dict[str, Any]]:
     except ValueError:  # servers append a JSON text for each person
         value = [json.loads(line) for line in text.splitlines() if line.strip()]
     blocks = value if all(isinstance(part, list) for part in value) else [value]
-    trials = [(i, trial) for i, block in enumerate(blocks) for trial in block]
-    if not all(isinstance(trial, dict) for _, trial in trials):
-        raise ValueError("it must be a list of trials, or one for each person, and each trial an object")
-    return [{"list_of_trials": i} | trial if len(blocks) > 1 else trial for i, trial in trials]
+    trials = [trial for block in blocks for trial in block]
+    if not all(isinstance(trial, dict) for trial in trials):
+        raise ValueError(
+            "it must be a list of trials, or one for each person, and each trial an object"
+        )
+    if len(blocks) == 1:
+        return trials
+    return [{"list_of_trials": i} | trial for i, block in enumerate(blocks) for trial in block]
 
 
 def json_text(value: Any) -> str:
@@ -113,41 +126,54 @@ def json_text(value: Any) -> str:
 
 
 def names_columns(path: PathLike) -> bool:
-    """Whether the first line of a text names columns, which it does where its first cell is no number."""
-    with reading(path, "table") as file, file.open("rb") as stream:
-        first = stream.readline(4096).decode("utf-8-sig", errors="replace").strip()
-    cells = first.translate(_SEPARATORS).split()
+    """Whether the first line of a text has titles of columns: its first cell is no number."""
+    with reading(path, "answers") as file, file.open("rb") as stream:
+        first_line = stream.readline(4096).decode("utf-8-sig", errors="replace").strip()
+    cells = first_line.translate(_SEPARATORS).split()
     try:
         float(cells[0] if cells else "nan")
     except ValueError:
-        return first.replace("\t", " ").isprintable()
+        return first_line.replace("\t", " ").isprintable()
     return False
 
 
-def read_answers(path: PathLike, more: Sequence[str]) -> dict[str, Any]:
-    """The arrays of a file of answers by their names: ``answers``, and perhaps kind, counts and `more`."""
+def read_answers(path: PathLike, details: Sequence[str]) -> dict[str, Any]:
+    """The arrays of a file of answers by their names.
+
+    They are ``answers``, and perhaps ``kind``, ``counts`` and those that `details` names.
+    """
+    if os.path.isdir(path):
+        raise FileError(
+            f"answers {path} is a folder, but answers are a file. Are features and answers swapped?"
+        )
     if Path(path).suffix.lower() == ".npz":
-        fix = "Write it with Answers.save, or numpy.savez(path, answers=…, kind=…)."
-        optional = ("kind", "counts", *more)
-        found: dict[str, Any] = read_npz(path, what="answers", fix=fix, required=("answers",), optional=optional)
-        for name in {"kind", "names"} & found.keys():
-            if found[name].dtype.kind != "U":
-                raise DataError(f"{path}: {name} holds {found[name].dtype} values; it must be text. {fix}")
-        return found | ({"kind": " and ".join(np.atleast_1d(found["kind"]).tolist())} if "kind" in found else {})
+        return _read_archive(path, details)
     if Path(path).suffix.lower() == ".npy" or not names_columns(path):
         return {"answers": read_numbers(path, what="answers")}
     table = read_table(path, what="answers").rename(columns=str.lower)
-    kind = next((kind for kind, names in COLUMNS.items() if {*names} <= {*table}), None)
-    if kind is None:
-        raise DataError(
-            f"{path} has the columns {', '.join(table)[:120]}; answers need a, b and odd, or reference, closer and "
-            f"farther. {_IMPORT}"
-        )
-    known = {name: dtype for name, dtype in {"person": np.str_, "seconds": np.float64}.items() if name in table}
-    if others := [name for name in table if name not in (*COLUMNS[kind], *known)]:
-        warnings.warn(f"{path}: {', '.join(others)} is not read.", DataWarning, stacklevel=3)
-    try:
-        objects = table[[*COLUMNS[kind]]].astype(np.int64).to_numpy()
-        return {"kind": kind, "answers": objects} | {name: table[name].to_numpy(known[name]) for name in known}
-    except (ValueError, OverflowError) as error:
-        raise DataError(f"{path} holds something other than numbers ({error}). {_IMPORT}") from error
+    for kind, columns in COLUMNS.items():
+        if sorted(columns) == sorted(table):
+            with contextlib.suppress(ValueError, OverflowError):
+                return {"kind": kind, "answers": table[[*columns]].astype(np.int64).to_numpy()}
+    raise DataError(
+        f"{path} is a table with the columns {', '.join(table)[:120]}, not one of integers a, b, "
+        f"odd or reference, closer, farther. Convert it: glocal data import {path} --out "
+        "answers.npz, in Python import_answers."
+    )
+
+
+def _read_archive(path: PathLike, details: Sequence[str]) -> dict[str, Any]:
+    """The arrays of an ``.npz`` of answers; their kind as a text."""
+    fix = "Write it with Answers.save, or numpy.savez(path, answers=…, kind=…)."
+    optional = ("kind", "counts", *details)
+    arrays: dict[str, Any] = read_npz(
+        path, what="answers", fix=fix, required=("answers",), optional=optional
+    )
+    for name in {"kind", "names"} & arrays.keys():
+        if arrays[name].dtype.kind != "U":
+            raise DataError(
+                f"{path}: {name} holds {arrays[name].dtype} values; it must be text. {fix}"
+            )
+    if "kind" in arrays:
+        arrays["kind"] = " and ".join(np.atleast_1d(arrays["kind"]).tolist())
+    return arrays

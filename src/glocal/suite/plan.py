@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PrivateAttr, SerializeAsAny, model_validator
 
+from glocal.data.labels import split_column
 from glocal.errors import FileError, ParameterError
 from glocal.files import PathLike, read_object
 from glocal.results import PEOPLE
@@ -112,7 +113,7 @@ class Plan(Shared):
         for sources in map(self.sources, self.networks):
             for name, value in self.tasks.items():
                 for file in value.files:
-                    yield name, sources.path(file)
+                    yield name, split_column(sources.path(file))[0]
 
     @model_validator(mode="after")
     def _check_together(self) -> Plan:

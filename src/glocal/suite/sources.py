@@ -18,7 +18,7 @@ from glocal.aligner import FitData
 from glocal.data.answers import Answers
 from glocal.data.features import NAMES_FILE, Features, Standardization, object_name
 from glocal.data.join import Joined, join
-from glocal.data.labels import OTHER, load_categories, load_labels
+from glocal.data.labels import OTHER, load_categories, load_labels, split_column
 from glocal.errors import DataWarning
 from glocal.files import file_sha256, read_lines
 from glocal.options import Options
@@ -86,7 +86,7 @@ class Sources:
     def features(self, file: Path) -> Features:
         """The features of a file."""
         path = self.path(file)
-        same = path.resolve()
+        same = Path(os.path.realpath(path))  # Path.resolve fails at a link to itself
         if same not in self._features:
             self._features[same] = self._read(path)
         return self._features[same]
@@ -200,7 +200,7 @@ class Sources:
     def hashes(self, *files: Path | str | None) -> dict[str, str]:
         """The SHA-256 of each file, and of the names beside it; of a folder those of its files."""
         found: dict[str, str] = {}
-        for path in (self.path(file) for file in files if file is not None):
+        for path in (split_column(self.path(file))[0] for file in files if file is not None):
             beside = path.iterdir() if path.is_dir() else (path, path.with_name(NAMES_FILE))
             for file in sorted(filter(Path.is_file, beside)):
                 name = os.path.relpath(file, self.root)

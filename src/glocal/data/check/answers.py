@@ -1,4 +1,4 @@
-"""The doctor of answers: range, coverage, repeats, contradictions, held-out ones, votes, and people."""
+"""Checks of answers: range, coverage, repeats, contradictions, held-out ones, votes, and people."""
 
 from __future__ import annotations
 
@@ -12,75 +12,100 @@ from jaxtyping import Float
 
 from glocal.data.answers import Answers
 from glocal.data.check.findings import Case, Finding, finding
-from glocal.data.people import FAST, convicting, people, questions, tally
+from glocal.data.features import transposed_hint
+from glocal.data.join import WRONG_LIST
+from glocal.data.people import FAST, log10_odds_threshold, people, questions, tally
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_PAIRS = 400  # of answers to one question, from which their agreement can be judged
-_MOSTLY = 0.5
-_SLOW = 200.0  # seconds; a median above it is of milliseconds
-_SHOWN = 5
+_MIN_PAIRS = 400  # of answers to one question, from which their agreement can be judged
+_MAX_STANDARD_ERRORS_BELOW_CHANCE = 3.0
+_MIN_SHARE_NAMED = 0.9  # of the objects; below it a note becomes a warning
+_MAX_SHARE_FAST = 0.5  # of a person's answers
+_MAX_MEDIAN_SECONDS = 200.0  # a larger median is of milliseconds
+_MAX_PERSONS_SHOWN = 5
 
 
 def check_answers(case: Case) -> Iterator[Finding]:
-    """Range, base, coverage and repeats of the answers; their columns and order are looked at by others.
+    """Range, base, coverage and repeats of the answers; `check_readings` checks columns and order.
 
     Only a finding that is an error ends it: what comes after would be about nothing.
     """
-    answers, names = case.answers, case.listed
+    answers = case.answers
     assert answers is not None
-    n = len(case.features) if names is None else len(names)
-    listed = "rows of the features" if names is None else "object ids"
+    n = len(case.features) if case.listed is None else len(case.listed)
+    unit = "rows of the features" if case.listed is None else "object ids"
     if not len(answers):
         yield finding("answers", "answers: the file holds no answer")
         return
-    seen = answers.named()
-    smallest, largest = int(seen[0]), int(seen[-1])
+    named = answers.named()
+    smallest = int(named[0])
+    largest = int(named[-1])
     if largest >= n:
-        hint = {"fix": "pass base=1"} if largest == n and smallest >= 1 else {}
-        yield finding("range", f"answers: object {largest} is named but there are {n} {listed}", **hint)
+        yield _out_of_range(case, smallest, largest, f"there are {n} {unit}")
         return
-    if smallest == 1 and len(seen) == n - 1:
-        yield finding("base", "answers: object 0 is the only one never named; the file may count from 1")
-    if len(seen) < n:
-        severity = "note" if len(seen) > 0.9 * n else "warning"
-        yield finding("coverage", f"answers: {n - len(seen)} of {n} {listed} are never named", severity=severity)
+    if smallest == 1 and len(named) == n - 1:
+        message = "object 0 is the only one never named; the file may count from 1"
+        yield finding("base", f"answers: {message}")
+    if len(named) < n:
+        severity = "note" if len(named) > _MIN_SHARE_NAMED * n else "warning"
+        message = f"answers: {n - len(named)} of {n} {unit} are never named"
+        yield finding("coverage", message, severity=severity)
     yield from _repeats(answers)
 
 
+def _out_of_range(case: Case, smallest: int, largest: int, range_: str) -> Finding:
+    """The finding that answers name objects that do not exist, with the likeliest reason."""
+    n = len(case.features) if case.listed is None else len(case.listed)
+    is_transposed = case.listed is None and transposed_hint(case.features, largest + 1)
+    if largest == n and smallest >= 1:
+        likely = {"fix": "pass `base=1`"}
+    elif is_transposed:
+        likely = {"fix": "transpose the features: one row per object"}
+    elif case.listed is not None:
+        likely = {"fix": WRONG_LIST.strip().rstrip(".")}
+    else:
+        likely = {}
+    return finding("range", f"answers: object {largest} is named but {range_}", **likely)
+
+
 def _repeats(answers: Answers) -> Iterator[Finding]:
-    """Answers that repeat another one, and those that contradict each other more often than choices by chance would."""
+    """Answers that repeat another one, and those that contradict each other more often than chance."""
     counts = tally(replace(answers, weights=None))[1]
-    times, different = counts.sum(axis=1), np.count_nonzero(counts)
-    if copies := len(answers) - different:
-        told = "1 answer repeats" if copies == 1 else f"{copies} answers repeat"
-        yield finding("repeats", f"answers: {told} another one exactly")
-    pairs = float((times * (times - 1)).sum())
-    if answers.weights is None and pairs >= _PAIRS:
-        agreement, chance = float((counts * (counts - 1)).sum()) / pairs, answers.chance
-        if agreement < chance - 3 * math.sqrt(chance * (1 - chance) / (pairs / 2)):
-            yield finding(
-                "contradictions",
-                f"answers: {different - len(times)} answers contradict another answer on the same objects; two answers "
-                f"to one question agree in {agreement:.3f}, chance is {chance:.3f}",
-            )
+    times = counts.sum(axis=1)
+    n_different = np.count_nonzero(counts)
+    n_copies = len(answers) - n_different
+    if n_copies:
+        subject = "1 answer repeats" if n_copies == 1 else f"{n_copies} answers repeat"
+        yield finding("repeats", f"answers: {subject} another one exactly")
+    n_pairs = float((times * (times - 1)).sum())
+    if answers.weights is not None or n_pairs < _MIN_PAIRS:
+        return
+    agreement = float((counts * (counts - 1)).sum()) / n_pairs
+    chance = answers.chance
+    error = math.sqrt(chance * (1 - chance) / (n_pairs / 2))
+    if agreement < chance - _MAX_STANDARD_ERRORS_BELOW_CHANCE * error:
+        yield finding(
+            "contradictions",
+            f"answers: {n_different - len(times)} answers contradict another answer on the same "
+            f"objects; two answers to one question agree in {agreement:.3f}, chance is {chance:.3f}",
+        )
 
 
 def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
-    """Questions and objects that the answers and the held-out ones share, unless these are of new persons."""
-    if train.person is not None and test.person is not None and not np.isin(test.person, train.person).any():
+    """Questions and objects that both parts share, unless the held-out ones are of new persons."""
+    persons_are_known = train.person is not None and test.person is not None
+    if persons_are_known and not np.isin(test.person, train.person).any():
         return
-    shared, repeated = np.intersect1d(train.named(), test.named()), 0
-    if train.pairs == test.pairs:
-        asked = np.concatenate([questions(train)[0], questions(test)[0]])
-        group = np.unique(asked, axis=0, return_inverse=True)[1].reshape(-1)
-        repeated = int(np.isin(group[len(train) :], group[: len(train)]).sum())
-    if repeated:
-        part = f"{repeated} of {len(test)} repeat questions of the training answers"
+    shared = np.intersect1d(train.named(), test.named())
+    n_repeated = _n_repeated_questions(train, test)
+    if n_repeated:
+        part = f"{n_repeated} of {len(test)} repeat questions of the training answers"
         yield finding("leakage", f"held-out answers: {part}")
     elif len(shared):
-        part = f"{len(shared)} of the {len(test.named())} objects that they name also occur in the training answers"
+        n_named = len(test.named())
+        part = f"{len(shared)} of the {n_named} objects that they name also occur in the training answers"
         yield finding(
             "leakage",
             f"held-out answers: {part}",
@@ -90,35 +115,56 @@ def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
         )
 
 
-def check_people(answers: Answers, credit: Float[np.ndarray, " t"] | None = None) -> Iterator[Finding]:
+def _n_repeated_questions(train: Answers, test: Answers) -> int:
+    """How many answers of the second part are to questions of the first."""
+    if train.pairs != test.pairs:
+        return 0
+    objects = np.concatenate([questions(train)[0], questions(test)[0]])
+    question = np.unique(objects, axis=0, return_inverse=True)[1].reshape(-1)
+    return int(np.isin(question[len(train) :], question[: len(train)]).sum())
+
+
+def check_people(
+    answers: Answers, credit: Float[np.ndarray, " t"] | None = None
+) -> Iterator[Finding]:
     """Weights that are no votes, times in another unit, and persons who do not attend.
 
-    A person is named whose answers are likelier at random than like those of the other persons, by so much that in 99
-    of 100 sets of answers without such a person nobody is named; `glocal.data.people` says how. `credit` says how right
-    the features are on each answer, NaN where they cannot tell: what persons are compared by where no question was put
-    to two of them.
+    A person is named whose answers are likelier at random than like those of the other persons, by so
+    much that in 99 of 100 sets of answers without such a person nobody is named; `glocal.data.people`
+    says how. `credit` says how right the features are on each answer, NaN where they have no object:
+    what persons are compared by where no question was put to two of them.
     """
-    w, seconds = answers.weights, answers.seconds
-    if w is not None and w.max() > 1 and (w != np.round(w)).any():
-        yield finding("votes", f"answers: weights up to {w.max():g} are neither whole votes nor probabilities")
-    known = np.zeros(0) if seconds is None else seconds[np.isfinite(seconds)]
-    if len(known) and np.median(known) > _SLOW:
-        yield finding("seconds", f"answers: the median time of an answer is {np.median(known):.0f} seconds")
+    weights = answers.weights
+    if weights is not None and weights.max() > 1 and (weights != np.round(weights)).any():
+        message = f"weights up to {weights.max():g} are neither whole votes nor probabilities"
+        yield finding("votes", f"answers: {message}")
+    times = np.zeros(0) if answers.seconds is None else answers.seconds
+    times = times[np.isfinite(times)]
+    if len(times) and np.median(times) > _MAX_MEDIAN_SECONDS:
+        message = f"the median time of an answer is {np.median(times):.0f} seconds"
+        yield finding("seconds", f"answers: {message}")
     if answers.person is None:
         return
-    found = people(answers, credit)
-    limit = convicting(len(found))
-    yield from _named(found, found["odds"] > limit, "random", "answer as if at random")
-    if "fast" in found:
-        how = f"give more than half of their answers in less than {FAST} s"
-        yield from _named(found, found["fast"] > _MOSTLY, "fast", how)
-    if "odds_inattentive" in found:
-        yield from _named(found, found["odds_inattentive"] > limit, "catch", "fail catch trials as if at random")
+    table = people(answers, credit)
+    threshold = log10_odds_threshold(len(table))
+    yield from _persons(table, table["odds"] > threshold, "random", "answer as if at random")
+    if "fast" in table:
+        description = f"give more than half of their answers in less than {FAST} s"
+        yield from _persons(table, table["fast"] > _MAX_SHARE_FAST, "fast", description)
+    if "odds_inattentive" in table:
+        is_inattentive = table["odds_inattentive"] > threshold
+        yield from _persons(table, is_inattentive, "catch", "fail catch trials as if at random")
 
 
-def _named(found: pd.DataFrame, which: pd.Series[bool], check: str, how: str) -> Iterator[Finding]:
-    if which.any():
-        persons, answers = found.index[which].tolist(), found["answers"]
-        shown = ", ".join(map(str, persons[:_SHOWN])) + (", …" if len(persons) > _SHOWN else "")
-        part = f"{answers[which].sum()} of {answers.sum()} answers"
-        yield finding(check, f"persons: {len(persons)} of {len(found)} {how} ({shown}), {part}")
+def _persons(
+    table: pd.DataFrame, is_named: pd.Series[bool], check: str, description: str
+) -> Iterator[Finding]:
+    """The finding about the persons that are marked, if any is."""
+    if is_named.any():
+        persons = table.index[is_named].tolist()
+        shown = ", ".join(map(str, persons[:_MAX_PERSONS_SHOWN]))
+        if len(persons) > _MAX_PERSONS_SHOWN:
+            shown += ", …"
+        part = f"{table['answers'][is_named].sum()} of {table['answers'].sum()} answers"
+        message = f"persons: {len(persons)} of {len(table)} {description} ({shown}), {part}"
+        yield finding(check, message)

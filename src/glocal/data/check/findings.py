@@ -21,58 +21,131 @@ _NO_SIMILARITY = "such a row has no similarity to any other, and a fit refuses t
 _ANOTHER_IMAGE = "answers about one object are learned from the image of another"
 _PERSONS = "inspect their answers and exclude these persons: answers.select(~numpy.isin(answers.person, persons))"
 _KINDS: dict[str, tuple[Severity, str, str]] = {
-    # of features
-    "features": ("error", "nothing can be computed from this file", "repair the file or write it again"),
+    # about features
+    "features": (
+        "error",
+        "nothing can be computed from this file",
+        "repair the file or write it again",
+    ),
     "finite": ("error", _NO_SIMILARITY, "recompute or remove those images"),
-    "overflow": ("error", _NO_SIMILARITY,
-                 "extract them again in float32, as half precision ends at 65504, or drop the columns, later ones too"),
-    "constant": ("warning", "they distinguish nothing, and distort the two numbers that standardize all columns",
-                 "drop them, here and in all later features, or leave them"),
-    "huge": ("warning", "this column alone determines the similarities and the standardization",
-             "extract that column again, or drop it here and in all later features"),
-    "zero": ("warning", "their similarities are those of the offset that all rows share",
-             "compute the features of those images again, or remove them"),
-    "scale": ("warning", "these rows decide both scalars, so that all other rows look alike",
-              "compute the features of those images again, or remove them"),
-    "standardized": ("warning",
-                     "a transform learned here applies only to features standardized by the same lost numbers",
-                     "use the features as the network gives them; the lost numbers cannot be recovered"),
-    "duplicates": ("warning", "they count more than once, and copies become each other's nearest neighbours",
-                   "check for images extracted twice, or a failed extraction that repeats its last batch"),
-    # of local features beside others
-    "shape": ("error", "one matrix cannot transform both", "extract both with the same model and layer"),
-    "local scale": ("warning", "the local term keeps neighbours under a wrong standardization",
-                    "prepare both in the same way, as the network gives them or with rows of length 1, and later "
-                    "files too"),
-    "local columns": ("warning", "the local term keeps neighbours of a different space",
-                      "take both from the same network and layer, with columns in the same order, neither transformed"),
-    # of answers
+    "overflow": (
+        "error",
+        _NO_SIMILARITY,
+        "extract them again in float32, as half precision ends at 65504, or drop the columns, later ones too",
+    ),
+    "constant": (
+        "warning",
+        "they distinguish nothing, and shift the two numbers that standardize all columns",
+        "leave them if they are features; drop a number or padding, here and in all later features",
+    ),
+    "huge": (
+        "warning",
+        "this column alone determines the similarities and the standardization",
+        "extract that column again, or drop it here and in all later features",
+    ),
+    "zero": (
+        "warning",
+        "their similarities are those of the offset that all rows share",
+        "compute the features of those images again, or remove them",
+    ),
+    "scale": (
+        "warning",
+        "these rows decide both scalars, so that all other rows look alike",
+        "compute the features of those images again, or remove them",
+    ),
+    "standardized": (
+        "warning",
+        "a transform learned here applies only to features standardized by the same lost numbers",
+        "use the features as the network gives them; the lost numbers cannot be recovered",
+    ),
+    "duplicates": (
+        "warning",
+        "they count more than once, and copies become each other's nearest neighbours",
+        "check for images extracted twice, or a failed extraction that repeats its last batch",
+    ),
+    # about local features beside those of the objects
+    "shape": (
+        "error",
+        "one matrix cannot transform both",
+        "extract both with the same model and layer",
+    ),
+    "local scale": (
+        "warning",
+        "the local term keeps neighbours under a wrong standardization",
+        "prepare both in the same way, as the network gives them or with rows of length 1, and later "
+        "files too",
+    ),
+    "local columns": (
+        "warning",
+        "the local term keeps neighbours of a different space",
+        "take both from the same network and layer, with columns in the same order, neither transformed",
+    ),
+    # about answers
     "answers": ("error", "nothing can be learned from this file", "correct the file"),
-    "range": ("error", "the answers do not refer to these features", "name the list they index with object_ids"),
-    "base": ("warning", "each answer is learned from the wrong images",
-             "pass base=1 if so (the list of objects then has one more line)"),
-    "coverage": ("warning", "nothing is learned about these objects",
-                 "nothing, if that is intended; otherwise check the base and the list of objects"),
-    "repeats": ("note", "they are counted more than once",
-                "nothing, if the questions were asked several times; otherwise remove the copies"),
-    "contradictions": ("warning", "no model can satisfy both",
-                       "check whether the file lists alternatives as if they had been chosen"),
-    "join": ("warning", "these answers are dropped and counted", "add the missing features to keep them"),
-    "columns": ("warning", "the fit learns the opposite of what people said, or compares with another object",
-                "check which column holds the reference: it comes first, the chosen one second"),
-    "order": ("warning", _ANOTHER_IMAGE,
-              "check that answers and features list the objects in the same order (object_ids, order)"),
-    "leakage": ("error", "the held-out score is partly a score on training questions",
-                "split again (glocal data split)"),
-    # of people
-    "votes": ("warning", "some answers count for nothing, or for too much",
-              "check that the column holds votes, not times or ratings"),
-    "seconds": ("warning", "response times are judged in the wrong unit",
-                "divide the times by 1000 if they are milliseconds"),
+    "range": (
+        "error",
+        "the answers do not refer to these features",
+        "name the list they index with `object_ids`",
+    ),
+    "base": (
+        "warning",
+        "each answer is learned from the wrong images",
+        "pass `base=1` if so (the list of objects then has one more line)",
+    ),
+    "coverage": (
+        "warning",
+        "nothing is learned about these objects",
+        "nothing, if that is intended; otherwise check the base and the list of objects",
+    ),
+    "repeats": (
+        "note",
+        "they are counted more than once",
+        "nothing, if the questions were asked several times; otherwise remove the copies",
+    ),
+    "contradictions": (
+        "warning",
+        "no model can satisfy both",
+        "check whether the file lists alternatives as if they had been chosen",
+    ),
+    "join": (
+        "warning",
+        "these answers are dropped and counted",
+        "add the missing features to keep them",
+    ),
+    "columns": (
+        "warning",
+        "the fit learns the opposite of what people said, or compares with another object",
+        "check which column holds the reference: it comes first, the chosen one second",
+    ),
+    "order": (
+        "warning",
+        _ANOTHER_IMAGE,
+        "check that answers and features list the objects in the same order (`object_ids`, `order`)",
+    ),
+    "leakage": (
+        "error",
+        "the held-out score is partly a score on training questions",
+        "split again (glocal data split)",
+    ),
+    # about people
+    "votes": (
+        "warning",
+        "some answers count for nothing, or for too much",
+        "check that the column holds votes, not times or ratings",
+    ),
+    "seconds": (
+        "warning",
+        "response times are judged in the wrong unit",
+        "divide the times by 1000 if they are milliseconds",
+    ),
     "random": ("warning", "their answers are noise that the fit takes for similarity", _PERSONS),
     "fast": ("warning", "nobody can look at three pictures in that time", _PERSONS),
-    "catch": ("warning", "who misses questions with a known answer is unlikely to attend to the others", _PERSONS),
-}  # fmt: skip
+    "catch": (
+        "warning",
+        "who misses questions with a known answer is unlikely to attend to the others",
+        _PERSONS,
+    ),
+}
 """By the short name of a check: how severe what it finds is, what follows if nothing is done, and what to do."""
 
 
@@ -96,7 +169,9 @@ class Finding:
 def finding(check: str, message: object, **differing: Any) -> Finding:
     """What a check found, in the words of its kind except where they differ."""
     severity, consequence, fix = _KINDS[check]
-    return replace(Finding(severity, check, str(message).rstrip("."), consequence, fix), **differing)
+    return replace(
+        Finding(severity, check, str(message).rstrip("."), consequence, fix), **differing
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,5 +199,5 @@ class Case:
 
 def warn(findings: Iterable[Finding]) -> None:
     """Warn of each, at the line of the caller's caller."""
-    for one in findings:
-        warnings.warn(f"{one.message}. Fix: {one.fix}.", DataWarning, stacklevel=4)
+    for finding in findings:
+        warnings.warn(f"{finding.message}. Fix: {finding.fix}.", DataWarning, stacklevel=4)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
-from glocal.data.importing.table import Imported, import_table, sifted
+from glocal.data.importing.table import Imported, import_table, keep_valid
 from glocal.data.tables import names_columns, read_numbers, read_table
 from glocal.errors import DataError, ParameterError
 from glocal.files import PathLike, file_sha256, read_lines, read_npz, reading
@@ -56,7 +56,7 @@ def import_answers(
         name: Path(value).name if isinstance(value, Path) else value for name, value in given.items() if name != "names"
     }
     origin = {"format": format, "file": Path(path).name, "sha256": file_sha256(path)}
-    return replace(found, understood={**origin, **how, **found.understood})
+    return replace(found, interpretation={**origin, **how, **found.interpretation})
 
 
 def read_things(
@@ -88,7 +88,7 @@ def read_cblearn(path: PathLike, *, names: Sequence[str] | None = None, base: in
         signs = 2 * signs.astype(float) - 1  # as cblearn reads it: these are false and true
     i, j, k = query.T
     reasons = {"equal alternatives": (i == j) | (i == k) | (j == k), "no answer": ~(np.abs(signs) > 0)}
-    taken, dropped = sifted(reasons)
+    taken, dropped = keep_valid(reasons)
     objects, weights = np.where((signs > 0)[:, None], query, query[:, [0, 2, 1]]), np.abs(signs[taken]).astype(float)
     answers = Answers.from_array(
         objects[taken], base=base, kind="anchor", names=names, weights=None if (weights == 1).all() else weights
@@ -111,7 +111,7 @@ def read_alignet(path: PathLike, *, limit: int = 1_000_000, seed: int = 42) -> I
             f"{path} has similarities of shape {similarities.shape} and pictures of shape {shown.shape}; both must be "
             "(t, 3), three pictures and the similarities of their three pairs, of one triplet or more."
         )
-    rows = drawn(len(shown), max(1, limit // 3), seed)
+    rows = sample_indices(len(shown), max(1, limit // 3), seed)
     names, member = np.unique(shown[rows].astype(np.str_), return_inverse=True)
     scores = similarities[rows].astype(np.float64)
     finite = np.isfinite(scores).all(axis=1)
@@ -145,7 +145,7 @@ def read_matrix(
     size = known.sum(axis=1)
     ends = np.cumsum(size * (size - 1) // 2)
     # NOTE 1,854 objects have three billion comparisons: their numbers are drawn, and only those that are drawn are made
-    number = drawn(int(ends[-1]), limit, seed)
+    number = sample_indices(int(ends[-1]), limit, seed)
     row = np.searchsorted(ends, number, side="right")
     number = number - np.r_[0, ends][row]  # of the pairs (0, 1), (0, 2), (1, 2), (0, 3), … of a row's known objects
     second = ((1 + np.sqrt(1 + 8 * number)) // 2).astype(np.int64)
@@ -187,7 +187,7 @@ def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | 
     return np.where(np.isfinite(matrices), matrices, np.nan).astype(np.float64), names
 
 
-def drawn(total: int, limit: int, seed: int) -> Int[np.ndarray, " k"]:
+def sample_indices(total: int, limit: int, seed: int) -> Int[np.ndarray, " k"]:
     """The numbers 0 … total - 1, or, if there are more than `limit`, that many drawn without replacement, in order."""
     if limit < 1:
         raise ParameterError(f"limit is {limit}; it must be at least 1.")
