@@ -91,15 +91,48 @@ def test_text_output_of_fit(files, tmp_path, capsys):
     assert "generalisation is unmeasured" in streams.err
 
 
-def test_python_arguments_in_messages_become_options():
-    """What the library calls base=1 is --base 1 on the command line; other words and parts of paths stay."""
-    assert run("--version") == 0  # the options are known from the first command on
-    for said, shown in (
-        ("Pass base=1.", "Pass --base 1."), ("kind='nearest-of-n'; else", "--kind nearest-of-n; else"),
-        ("name object_ids.", "name --object-ids."), ("in object_ids.txt, a/object_ids", None),
-        ("resume=True", "--resume"), ("accuracy_cosine, base, x=3", None),
-    ):  # fmt: skip
-        assert in_options(said) == (shown or said)
+MESSAGES = [
+    (("fit", "--help"), "Pass `base=1`.", "Pass --base 1."),
+    (("fit", "--help"), "`kind='nearest-of-n'`; else", "--kind nearest-of-n; else"),
+    (("sweep", "--help"), "Pass `resume=True` to continue.", "Pass --resume to continue."),
+    (("data", "import", "--help"), "`columns={ROLE: COLUMN}`.", "--column ROLE=COLUMN."),
+    (("evaluate", "rsa", "--help"), "`base` is 2, `object_ids`", "`base` is 2, --object-ids"),
+    (("apply", "--help"), "`object_ids`", "`object_ids`"),
+    (("fit", "--help"), "local_features does not exist", "local_features does not exist"),
+    (("fit", "--help"), "savez(path, answers=…, kind=…)", "savez(path, answers=…, kind=…)"),
+    (("collect", "run", "--help"), "HTTPSConnectionPool(host='a', port=443)", None),
+]
+
+
+@pytest.mark.parametrize(("command", "message", "shown"), MESSAGES)
+def test_arguments_between_backticks_become_options(command, message, shown, capsys):
+    """An argument of the library is the option of the running command; other text stays as it is."""
+    assert run(*command) == 0
+    assert in_options(message) == (shown or message)
+
+
+def test_messages_about_files_name_no_options(tmp_path, monkeypatch, capsys):
+    """Paths and keys of files are shown as they are, and a wrong value in a file is exit 1."""
+    monkeypatch.chdir(tmp_path)
+    np.savez("noans.npz", x=np.zeros(3))
+    (tmp_path / "suite.toml").write_text(
+        'answers = "t.npy"\n[networks.n]\nfeatures = "f.npy"\n[arms.original]\n'
+        '[tasks.shots]\nkind = "few-shot"\ntrain = "f.npy"\ntrain_labels = "l.npy"\ntest = "g.npy"\n'
+    )
+    (tmp_path / "kind.toml").write_text(
+        '[networks.n]\nfeatures = "f.npy"\n[arms.original]\n[tasks.a]\ntrain = "f.npy"\n'
+    )
+    commands = {
+        "features local_features does not exist": ("data", "check", "--features", "local_features"),
+        "savez(path, answers=": ("data", "check", "--features", "noans.npz", "--answers", "noans.npz"),
+        "test and test_labels": ("suite", "suite.toml", "--out", "out"),
+        "kind=None": ("suite", "kind.toml", "--out", "out"),
+    }
+    np.save("f.npy", np.random.default_rng(0).normal(size=(4, 3)))
+    commands["savez(path, answers="] = ("fit", "--features", "f.npy", "--answers", "noans.npz", "--out", "o.npz")
+    for sentence, arguments in commands.items():
+        assert run(*arguments) == 1
+        assert sentence in capsys.readouterr().err
 
 
 def test_version_and_exit_codes(files, capsys):

@@ -44,7 +44,7 @@ def of_pairs(
     """
     Z = np.asarray(Z, dtype=np.float64)
     if similarity not in SIMILARITIES:
-        raise ParameterError(f"similarity is {similarity!r}; allowed are {' and '.join(SIMILARITIES)}.")
+        raise ParameterError(f"`similarity` is {similarity!r}; allowed are {' and '.join(SIMILARITIES)}.")
     rows = unit_rows(Z) if similarity == "cosine" else Z
     n, S = len(Z), np.empty((len(pairs), len(objects)))
     gathered = n > _GRAM_LIMIT or n * n > _WORTH_A_GRAM * S.size

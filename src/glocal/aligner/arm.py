@@ -55,7 +55,7 @@ class Arm(Options):
     def _of_the_method(self) -> Arm:
         if idle := sorted(self.model_fields_set - {"method", "lmbda", *_READ[self.method]}):
             raise ValueError(
-                f"method {self.method} has no {' and no '.join(idle)}. Leave it out, or use method glocal."
+                f"method {self.method} has no {' and no '.join(idle)}. Leave it out, or use `method='glocal'`."
             )
         return self
 

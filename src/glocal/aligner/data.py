@@ -122,7 +122,7 @@ class FitData:
             No answer is left to fit, or none is held out.
         """
         if not 0 <= k < folds:
-            raise ParameterError(f"fold is {k} but there are {folds} folds (valid 0..{folds - 1}).")
+            raise ParameterError(f"`fold` is {k} but there are {folds} folds (valid 0..{folds - 1}).")
         objects, outside = self._cut(len(self.features), self.objects, k, folds)
         inside = np.zeros(len(self.features), dtype=bool)
         inside[objects] = True
@@ -150,7 +150,7 @@ class FitData:
         """Raise an error for data that cannot be fitted, and warn of data that look wrong."""
         features, local = self.features, self.local_features
         if arm.local and local is None:
-            raise ParameterError("method glocal needs local features: give local_features, or use method='global'.")
+            raise ParameterError("method glocal needs local features: give `local_features`, or use `method='global'`.")
         if len(features) < 3:
             raise DataError(f"{features.source} has {len(features)} objects; odd-one-out answers need at least 3.")
         self.answers.check_range(len(features))

@@ -211,8 +211,8 @@ def _checked_lambda(objective: Objective, arm: Arm) -> float:
     largest = objective.share * lambda_max(objective.choices.double(), objective.mix)
     if arm.lmbda >= largest:
         raise TrivialOptimumError(
-            f"lmbda is {arm.lmbda:g}, at or above lambda_max = {largest:.6g} of these answers: the optimum of "
-            f"{arm.method} is W = 0, which maps every image to one point. Choose lmbda below {largest:.6g}.",
+            f"`lmbda` is {arm.lmbda:g}, at or above lambda_max = {largest:.6g} of these answers: the optimum of "
+            f"{arm.method} is W = 0, which maps every image to one point. Choose `lmbda` below {largest:.6g}.",
             largest,
         )
     return largest
@@ -248,7 +248,7 @@ def _reason(end: End, tol: float, arm: Arm) -> str:
         allowed, kind = allowed_gap(end.at, tol), "estimated duality gap" if arm.local else "duality gap"
         measured = f"{kind} {end.gap:.3g} is {'at most' if end.gap <= allowed else 'above'} {allowed:.3g}"
     advice = {
-        "converged": "", "budget": "; they were all there were: raise max_evaluations, or tol",
+        "converged": "", "budget": "; they were all there were: raise `max_evaluations`, or `tol`",
         "stalled": "; no step lowers the objective: use float64, or raise tol",
     }  # fmt: skip
     return f"{measured} after {end.evaluations} evaluations{advice[end.status]}"

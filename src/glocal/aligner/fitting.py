@@ -112,7 +112,7 @@ def _learner(data: FitData, arm: Arm | None, solver: Solver, keep: float | None)
         return lambda part, on_step: solver.solve(part, arm, on_step)
     if keep is None or arm is not None or not isinstance(solver, Exact):
         raise ParameterError(
-            f"keep={keep} chooses method, alpha, lmbda, tau and mix, and fits with the exact solver: give keep alone, "
+            f"`keep={keep}` chooses method, alpha, lmbda, tau and mix, and fits with the exact solver: give `keep` alone, "
             "or leave it out."
         )
     Keep(keep=keep)
@@ -141,7 +141,7 @@ def _holdout(data: FitData, folds: int, learn: Learner, on_step: OnStep | None) 
     if loss > before_loss:
         warnings.warn(
             f"overfitting: the held-out loss {loss:.4f} is above {before_loss:.4f}, that of scaled features without a "
-            f"transform (loss on the fitted answers {scores['fitted']['loss']:.4f}). Raise lmbda, unless a warning "
+            f"transform (loss on the fitted answers {scores['fitted']['loss']:.4f}). Raise `lmbda`, unless a warning "
             "about the answers names another cause: fix that first.",
             OverfitWarning,
             stacklevel=3,
@@ -171,7 +171,7 @@ def _recorded(data: FitData, found: Solution, seconds: float, holdout: dict[str,
     if at_chance(loss, chance) or one_point(found.transform(named)):
         warnings.warn(
             f"collapse: the global loss {loss:.6f} is that of chance ({chance:.6f}), or all objects are mapped to one "
-            "point. Lower lmbda, or check that the answers and the features belong together.",
+            "point. Lower `lmbda`, or check that the answers and the features belong together.",
             CollapseWarning,
             stacklevel=3,
         )

@@ -193,7 +193,7 @@ class Dial:
         chosen = self.choose(keep)
         if chosen.gain <= 2 * chosen.gain_error:
             return [
-                f"keep={keep:g} leaves nothing to gain: agreement rises by {chosen.gain:.3f}, within two standard "
+                f"keep {keep:g} leaves nothing to gain: agreement rises by {chosen.gain:.3f}, within two standard "
                 f"errors of {chosen.gain_error:.3f}. Allow more with a lower keep."
             ]
         slack = (
@@ -269,7 +269,7 @@ def dial(data: FitData, solver: Exact | None = None, *, on_step: OnStep | None =
         folds = [_Fold.of_objects(data, meter, fold) for fold in range(FOLDS)]
     except DataError as error:
         raise DataError(
-            f"keep is chosen on held-out objects, but {error} Or choose method, alpha and lmbda."
+            f"`keep` is chosen on held-out objects, but {error} Or choose `method`, `alpha` and `lmbda`."
         ) from error
     few = len(data.answers) < _FEW
     losses = _walked([_Fold.of_answers(data, meter, fold) for fold in range(FOLDS)] if few else folds)

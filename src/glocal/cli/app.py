@@ -70,7 +70,10 @@ def execute(arguments: Sequence[str]) -> int:
         missing option, or a value outside its range; 130: interrupted, by Ctrl-C or SIGTERM.
     """
     try:
-        result = _command()(list(arguments), prog_name="glocal", standalone_mode=False)
+        command = _command()
+        OPTIONS.clear()
+        OPTIONS.update(_options(command, arguments))
+        result = command(list(arguments), prog_name="glocal", standalone_mode=False)
         code = result if isinstance(result, int) else 0
     except typer.Exit as ended:
         code = ended.exit_code
@@ -87,7 +90,7 @@ def execute(arguments: Sequence[str]) -> int:
 
 @cache
 def _command() -> Any:
-    """The whole command, whose help texts are no markup; it fills `OPTIONS`."""
+    """The whole command, whose help texts are no markup."""
     from rich.markup import escape
 
     root: Any = typer.main.get_command(app)
@@ -98,9 +101,18 @@ def _command() -> Any:
         command.help = escape("\n\n".join(" ".join(one.split()) for one in paragraphs))
         for param in command.params:
             param.help = escape(getattr(param, "help", None) or "")
-            if param.opts[0].startswith("--"):
-                OPTIONS[param.name] = param.opts[0]
     return root
+
+
+def _options(command: Any, arguments: Sequence[str]) -> dict[str, str]:
+    """The options of the command that the arguments name, by the names that Python has for them."""
+    for word in arguments:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            return {}
+        if not hasattr(command, "commands"):
+            break
+    return {param.name: param.opts[0] for param in command.params if param.opts[0].startswith("--")}
 
 
 def _failed(error: BaseException) -> int:

@@ -22,28 +22,32 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print everything that is known about the result.")]
 
 OPTIONS: dict[str, str] = {}
-"""The options of all commands by the names that Python has for them; the application fills it."""
+"""The options of the command that runs, by their names in Python; the application fills it."""
+_ARGUMENT = re.compile(r"`(?P<name>[a-z_]+)(?:=(?P<value>[^`]*))?`")
+_PAIR = re.compile(r"\{([^:{}]+): ([^:{}]+)\}")  # an entry of a dict, which an option takes as NAME=VALUE
+_AS_OPTION = r"\1=\2"
+_QUOTES = "'\""
 _EVERY = 10.0  # seconds between two lines about progress where no bar can be drawn
 
 
 def in_options(sentence: str) -> str:
-    """A message of the library with the options of the command line in place of Python's arguments.
+    """A message of the library with options of the running command in place of Python's arguments.
 
-    ``base=1`` becomes ``--base 1``, ``resume=True`` ``--resume``, and ``object_ids`` ``--object-ids``. What is no
-    option, and parts of paths, stay as they are.
+    Only what stands between backticks is an argument: `base=1` becomes --base 1, `resume=True`
+    --resume, `object_ids` --object-ids, and `columns={ROLE: COLUMN}` --column ROLE=COLUMN. What is
+    no option of the command stays as it is.
     """
 
     def option(match: re.Match[str]) -> str:
         name, value = match["name"], match["value"]
-        if name not in OPTIONS or (value is None and "_" not in name):
+        flag = OPTIONS.get(name) or OPTIONS.get(name.removesuffix("s"))
+        if flag is None:
             return match[0]
-        return OPTIONS[name] if value in (None, "True") else f"{OPTIONS[name]} {value}"
+        if value in (None, "True"):
+            return flag
+        return f"{flag} {_PAIR.sub(_AS_OPTION, value).strip(_QUOTES)}"
 
-    return re.sub(
-        r"(?<![\w./-])(?P<name>[a-z]+(?:_[a-z]+)*)(?:='?(?P<value>[^\s',;()]*[^\s',;().])'?)?(?![\w/-]|\.\w)",
-        option,
-        sentence,
-    )
+    return _ARGUMENT.sub(option, sentence)
 
 
 def is_live() -> bool:

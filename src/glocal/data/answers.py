@@ -80,7 +80,7 @@ class Answers:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise DataError(f"kind is {self.kind!r}; allowed are {', '.join(KINDS)}.")
+            raise DataError(f"`kind` is {self.kind!r}; allowed are {', '.join(KINDS)}.")
         objects = _integers(self.objects)
         _check_objects(objects, self.kind)
         kept = _lists(len(objects), {name: getattr(self, name) for name in _LISTS})
@@ -131,7 +131,7 @@ class Answers:
             objects = objects[:, [*(column for column in (0, 1, 2) if column != odd_column), odd_column]]
         if base:
             if len(objects) and int(objects.min()) < 1:
-                raise DataError(f"answers name object {int(objects.min())} but base=1 was stated. Pass base=0.")
+                raise DataError(f"answers name object {int(objects.min())} but `base=1` was stated. Pass `base=0`.")
             objects = objects.astype(np.int64) - 1
         if order is not None:
             places = _array(order)
@@ -178,9 +178,9 @@ class Answers:
         """
         found = read_answers(path, _LISTS)
         if kind is not None and found.get("kind", kind) != kind:
-            raise DataError(f"{path} says that its kind is {found['kind']}; leave out kind={kind}.")
+            raise DataError(f"{path} says that its kind is {found['kind']}; leave out `kind={kind!r}`.")
         if odd_column != 2 and "kind" in found:
-            raise DataError(f"{path} says which column is odd; leave out odd_column={odd_column}.")
+            raise DataError(f"{path} says which column is odd; leave out `odd_column={odd_column}`.")
         found.setdefault("kind", kind or "odd-one-out")
         sort_index = None if order is None else read_list(order, what="order")
         try:
@@ -253,7 +253,7 @@ class Answers:
             raise DataError(
                 f"counts have shape {counts.shape} and hold {counts.dtype}; {len(self)} answers with "
                 f"{len(self.pairs)} candidate pairs need that many numbers of votes each. If they are votes for two "
-                "alternatives to a reference, pass kind='anchor'."
+                "alternatives to a reference, pass `kind='anchor'`."
             )
         votes = counts * (1.0 if self.weights is None else self.weights[:, None])
         rows, pairs = np.nonzero(votes)
@@ -269,8 +269,8 @@ class Answers:
         """Raise a DataError if an answer names an object outside 0..n-1."""
         largest = int(self.objects.max(initial=-1))
         if largest >= n:
-            hint = " Is the file 1-based? Pass base=1." if largest == n and int(self.objects.min()) >= 1 else ""
-            hint = hint or " If the answers index another list of objects, name it with object_ids."
+            hint = " Is the file 1-based? Pass `base=1`." if largest == n and int(self.objects.min()) >= 1 else ""
+            hint = hint or " If the answers index another list of objects, name it with `object_ids`."
             raise DataError(f"answers name object {largest} but {what} has {n} {unit} (valid 0..{n - 1}).{hint}")
 
     def select(self, keep: Shaped[np.ndarray, " k"]) -> Answers:
@@ -318,7 +318,7 @@ def _check_objects(objects: np.ndarray, kind: str) -> None:
     if kind != "nearest-of-n" and objects.shape[1] > 3:
         raise DataError(
             f"answers have shape {objects.shape}; those of the kind {kind} must be (t, 3). If the first is a reference "
-            "and the second the nearest to it, pass kind='nearest-of-n'; persons need a first line that names them."
+            "and the second the nearest to it, pass `kind='nearest-of-n'`; persons need a first line that names them."
         )
     outside, repeated = np.zeros(len(objects), dtype=bool), np.zeros(len(objects), dtype=bool)
     for column in objects.T:  # what works along millions of short rows, or sorts them, takes many times as long

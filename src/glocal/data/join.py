@@ -72,7 +72,7 @@ def feature_rows(features: Features, object_ids: Sequence[str]) -> Int[np.ndarra
     """
     if isinstance(object_ids, (str, os.PathLike)):
         raise DataError(
-            f"object_ids is the text {os.fspath(object_ids)!r}; give the names themselves. "
+            f"`object_ids` is the text {os.fspath(object_ids)!r}; give the names themselves. "
             f"Read a file of names with pathlib.Path({os.fspath(object_ids)!r}).read_text().splitlines()."
         )
     if features.names is None:

@@ -115,8 +115,8 @@ def join_rdms(
     if index is None and n == known:
         index = np.arange(n)
     if index is None or len(index) != n:
-        what = what if index is None else f"rdm_index has {len(index)} entries"
-        raise DataError(f"the RDM is about {n} objects but {what}. Say which with rdm_index, one integer per row.")
+        what = what if index is None else f"`rdm_index` has {len(index)} entries"
+        raise DataError(f"the RDM is about {n} objects but {what}. Say which with `rdm_index`, one integer per row.")
     if index.min() < 0 or index.max() >= known or len(np.unique(index)) < n:
         raise DataError(
             f"the RDM index names {len(np.unique(index))} different objects, {index.min()} to {index.max()}, but "

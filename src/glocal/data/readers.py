@@ -182,7 +182,7 @@ def vector_column(path: PathLike, column: str | None = None) -> str:
     if len(chosen) != 1 or (column is not None and column not in numbers):
         raise FileError(
             f"Parquet file {path} has {len(numbers)} columns of lists of floats ({', '.join(numbers) or 'none'}). "
-            f"Name the one that holds the vectors: column={numbers[0] if numbers else 'NAME'!r}."
+            f"Name the one that holds the vectors: `column={numbers[0] if numbers else 'NAME'!r}`."
         )
     return chosen[0]
 

@@ -106,7 +106,7 @@ def anomaly(
     1.0
     """
     if mode not in MODES:
-        raise ParameterError(f"mode is {mode!r}; allowed are {', '.join(MODES)}.")
+        raise ParameterError(f"`mode` is {mode!r}; allowed are {', '.join(MODES)}.")
     train_labels, test_labels = check_sides(train, train_labels, test, test_labels, _SIDES)
     classes, own = np.unique(train_labels, return_inverse=True)
     code, used = positions(classes, test_labels), np.ones(len(test), dtype=bool)
@@ -171,7 +171,7 @@ def _nearest(
     sizes = np.bincount(own)
     if sizes.min() < k:
         raise DataError(
-            f"class {classes[sizes.argmin()]} has {sizes.min()} training images, fewer than k = {k}. Lower k, add "
+            f"class {classes[sizes.argmin()]} has {sizes.min()} training images, fewer than k = {k}. Lower `k`, add "
             "images, or leave that class out."
         )
     rows, asked = map(unit_rows, unless_collapsed(train, test))

@@ -99,7 +99,7 @@ def few_shot(
     1.0
     """
     if probe not in PROBES:
-        raise ParameterError(f"probe is {probe!r}; allowed are {', '.join(PROBES)}.")
+        raise ParameterError(f"`probe` is {probe!r}; allowed are {', '.join(PROBES)}.")
     y_train, y_test = check_sides(X_train, y_train, X_test, y_test, ("training features", "test features"))
     classes, codes = np.unique(y_train, return_inverse=True)
     truth, k = positions(classes, y_test), len(classes)
@@ -149,7 +149,7 @@ def draw_episodes(labels: np.ndarray, shots: int, draws: int = 5, seed: int = 42
     if counts.min() < shots:
         scarce = int(counts.argmin())
         raise DataError(
-            f"class {classes[scarce]} has {counts[scarce]} training images but shots is {shots}. "
+            f"class {classes[scarce]} has {counts[scarce]} training images but `shots` is {shots}. "
             f"Ask for at most {counts[scarce]} shots, or leave that class out."
         )
     members = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])

@@ -125,7 +125,7 @@ def model_rdm(Z: Float[np.ndarray, "n p"], kernel: str = "cosine") -> Float[np.n
     [1.0, 0.0, 1.0]
     """
     if kernel not in KERNELS:
-        raise ParameterError(f"kernel is {kernel!r}; allowed are {', '.join(KERNELS)}.")
+        raise ParameterError(f"`kernel` is {kernel!r}; allowed are {', '.join(KERNELS)}.")
     Z = np.asarray(Z, dtype=np.float64)
     tolerance = pair_tolerance(Z, "dot" if kernel == "dot" else "cosine")
     Z = Z - Z.mean(axis=1, keepdims=True) if kernel == "correlation" else Z

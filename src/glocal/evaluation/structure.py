@@ -119,7 +119,7 @@ def neighbourhoods(Z: Float[np.ndarray, "n p"], k: int = 10) -> csr_array:
 
     n, tolerance, blocks = len(Z), tie_tolerance(Z.shape[1]), []
     if not 1 <= k < n:
-        raise ParameterError(f"k is {k} but {n} images allow 1 to {n - 1} neighbours.")
+        raise ParameterError(f"`k` is {k} but {n} images allow 1 to {n - 1} neighbours.")
     for S in _cosine_blocks(Z):
         last = np.partition(S, -k, axis=1)[:, -k]
         i, j = np.nonzero(last[:, None] - tolerance <= S)

@@ -207,7 +207,7 @@ class Extractor:
             if wrong.any():
                 raise DataError(
                     f"layer {layer} gives NaN or infinity for {names[int(np.argmax(wrong))]}. With half precision use "
-                    "dtype='bfloat16' or dtype='float32'; else look at the network."
+                    "`dtype='bfloat16'` or `dtype='float32'`; else look at the network."
                 )
         return found
 

@@ -96,9 +96,9 @@ class _Sides(Task):
     @model_validator(mode="after")
     def _labelled(self) -> _Sides:
         if self.train_labels is None:
-            raise ParameterError("train_labels is missing: the class of each training image.")
+            raise ParameterError("`train_labels` is missing: the class of each training image.")
         if (self.test is None) != (self.test_labels is None):
-            raise ParameterError("test and test_labels go together: give both, or neither.")
+            raise ParameterError("`test` and `test_labels` go together: give both, or neither.")
         return self
 
     def sides(self, sources: Sources) -> tuple[Features, np.ndarray, Features, np.ndarray]:
@@ -147,9 +147,11 @@ class AnomalyTask(_Sides):
         needs = (*labels, *subclasses) if self.mode == "shift" else labels
         lacking = [name for name in needs if name not in given]
         if self.anomalies is not None and given:
-            raise ParameterError(f"anomalies, a task without labels, does not go with {given[0]}.")
+            raise ParameterError(f"`anomalies`, a task without labels, does not go with `{given[0]}`.")
         if self.anomalies is None and lacking:
-            raise ParameterError(f"{' and '.join(lacking)} must be given: the class of each image.")
+            raise ParameterError(
+                f"{' and '.join(f'`{name}`' for name in lacking)} must be given: the class of each image."
+            )
         return self
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
@@ -189,9 +191,9 @@ class RetrievalTask(Task):
     @model_validator(mode="after")
     def _labelled(self) -> RetrievalTask:
         if (self.gallery is None) != (self.gallery_labels is None):
-            raise ParameterError("gallery and gallery_labels go together: give both, or neither.")
+            raise ParameterError("`gallery` and `gallery_labels` go together: give both, or neither.")
         if self.gallery == self.queries:
-            raise ParameterError("queries and gallery are one file: leave gallery and gallery_labels out.")
+            raise ParameterError("`queries` and `gallery` are one file: leave `gallery` and `gallery_labels` out.")
         return self
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
@@ -216,5 +218,5 @@ def task(table: Any) -> Any:
         return table
     kind = table.get("kind")
     if kind not in KINDS:
-        raise ParameterError(f"kind={kind!r} is not allowed: it must be one of {', '.join(KINDS)}.")
+        raise ParameterError(f"`kind={kind!r}` is not allowed: it must be one of {', '.join(KINDS)}.")
     return KINDS[kind](**table)

@@ -119,7 +119,7 @@ def settings(grid: str | Mapping[str, Any] | PathLike, *, local: bool, eta: bool
     found = given.settings()
     kept = [one for one in found if local or one["method"] != "glocal"]
     if len(kept) < len(found) and given is not ARMS:
-        raise ParameterError("the grid has method glocal, which needs local features (--local-features).")
+        raise ParameterError("the grid has method glocal, which needs `local_features`.")
     return kept
 
 
@@ -169,7 +169,7 @@ def check_rule(rule: str) -> re.Match[str]:
     match = _RULE.fullmatch(rule.strip())
     if match is None:
         raise ParameterError(
-            f"select is {rule!r}; allowed are exchange, loss, and a constraint: 'neighbours_kept>=0.9' or "
+            f"`select` is {rule!r}; allowed are exchange, loss, and a constraint: 'neighbours_kept>=0.9' or "
             "'agreement>=0.5'."
         )
     return match

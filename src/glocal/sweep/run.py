@@ -254,11 +254,13 @@ def _begun(file: Path, told: dict[str, Any], work: list[tuple[int, list[Setting]
     about = file.with_name("sweep.json")
     if about.exists() and (held := read_object(about, what="sweep")) != told:
         other = next(key for key in held | told if held.get(key) != told.get(key))
-        raise ParameterError(f"{file.parent} holds another sweep (its {other} differs). Choose another --out.")
+        raise ParameterError(f"{file.parent} holds another sweep (its {other} differs). Choose another `out`.")
     holds = file.exists() and file.stat().st_size  # 0 where nothing of it could be kept, and no path was walked since
     rows = read_rows(file, ("fold", *SETTING[:-1], "status"), what="points") if holds else []
     if rows and not resume:
-        raise ParameterError(f"{file.parent} holds {len(rows)} points of this sweep. Pass --resume to continue it.")
+        raise ParameterError(
+            f"{file.parent} holds {len(rows)} points of this sweep. Pass `resume=True` to continue it."
+        )
     write_text(about, to_json(told))
     known, kept = {_key(row["fold"], row): row for row in rows}, Rows()
     for fold, path in work:

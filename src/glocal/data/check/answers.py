@@ -38,7 +38,7 @@ def check_answers(case: Case) -> Iterator[Finding]:
     seen = answers.named()
     smallest, largest = int(seen[0]), int(seen[-1])
     if largest >= n:
-        hint = {"fix": "pass base=1"} if largest == n and smallest >= 1 else {}
+        hint = {"fix": "pass `base=1`"} if largest == n and smallest >= 1 else {}
         yield finding("range", f"answers: object {largest} is named but there are {n} {listed}", **hint)
         return
     if smallest == 1 and len(seen) == n - 1:

@@ -48,9 +48,9 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
                       "take both from the same network and layer, with columns in the same order, neither transformed"),
     # of answers
     "answers": ("error", "nothing can be learned from this file", "correct the file"),
-    "range": ("error", "the answers do not refer to these features", "name the list they index with object_ids"),
+    "range": ("error", "the answers do not refer to these features", "name the list they index with `object_ids`"),
     "base": ("warning", "each answer is learned from the wrong images",
-             "pass base=1 if so (the list of objects then has one more line)"),
+             "pass `base=1` if so (the list of objects then has one more line)"),
     "coverage": ("warning", "nothing is learned about these objects",
                  "nothing, if that is intended; otherwise check the base and the list of objects"),
     "repeats": ("note", "they are counted more than once",
@@ -61,7 +61,7 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     "columns": ("warning", "the fit learns the opposite of what people said, or compares with another object",
                 "check which column holds the reference: it comes first, the chosen one second"),
     "order": ("warning", _ANOTHER_IMAGE,
-              "check that answers and features list the objects in the same order (object_ids, order)"),
+              "check that answers and features list the objects in the same order (`object_ids`, `order`)"),
     "leakage": ("error", "the held-out score is partly a score on training questions",
                 "split again (glocal data split)"),
     # of people

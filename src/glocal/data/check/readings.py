@@ -102,7 +102,7 @@ def check_columns(features: Features, answers: Answers, at_most: int = _MANY_ANS
     if best - _APART * (first > 0) - stated > _SURE * error:
         if odd:
             message = f"find column {column} odd in {best:.3f} of them, the stated odd one in {stated:.3f}"
-            differing = {"fix": f"check the convention of the file; pass odd_column={column} if that is it"}
+            differing = {"fix": f"check the convention of the file; pass `odd_column={column}` if that is it"}
         else:
             other = f"if column {first} is the reference and {column} the chosen one"
             message = f"agree with {best:.3f} of them {other}, and with {stated:.3f} as stated (columns 0 and 1)"
@@ -153,11 +153,11 @@ def check_order(case: Case) -> Iterator[Finding]:
 def _readings(case: Case, n: int) -> Iterator[tuple[str, str, str, Int[np.ndarray, " n"]]]:
     """Check, words and fix of other readings: object i of the answers is at ``places[i]`` of the stated list."""
     here = np.arange(n)
-    yield "base", "the answers count from 1", "pass base=1", here - 1
-    yield "base", "the answers count from 0", "pass base=0", here + 1
+    yield "base", "the answers count from 1", "pass `base=1`", here - 1
+    yield "base", "the answers count from 0", "pass `base=0`", here + 1
     yield "order", "the list of objects runs backwards", "reverse the list", here[::-1].copy()
     if case.order is not None and len(case.order) == n:
-        fix = "leave order out, or give its inverse"
+        fix = "leave `order` out, or give its inverse"
         yield "order", "the order is left out", fix, case.order
         yield "order", "the order is applied the other way", fix, case.order[case.order]
     names = case.listed or case.features.names
@@ -166,5 +166,5 @@ def _readings(case: Case, n: int) -> Iterator[tuple[str, str, str, Int[np.ndarra
         places = np.array(sorted(range(n), key=lambda i: key(plain[i])), dtype=np.int64)
         if not any((places == other).all() for other in seen):
             seen.append(places)
-            fix = "give the list in the order that the answers index (object_ids, or order for a sort index)"
+            fix = "give the list in the order that the answers index (`object_ids`, or `order` for a sort index)"
             yield "order", f"their objects are sorted {told}", fix, places

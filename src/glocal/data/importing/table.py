@@ -201,7 +201,7 @@ def _question(
         raise DataError(
             f"{path} has the columns {', '.join(list(table)[:12])}; answers need a, b and odd, or a, b, c (or stimuli) "
             "and odd, or reference, closer and farther, or reference, left and right (or choices) and chosen. State "
-            "which column is which: columns={ROLE: COLUMN}."
+            "which column is which: `columns={ROLE: COLUMN}`."
         )
     shown = np.concatenate([_cells(table, column, path) for name in names for column in roles[name]], axis=1)
     if shown.shape[1] < 3:
@@ -298,7 +298,7 @@ def _indices(
             raise DataError(f"a trial names object {numbers.min()}; indices of objects must be at least 0.")
         return numbers[member.reshape(shown.shape)], names
     if base:
-        raise DataError("the objects of the trials are names, not numbers; leave out base=1.")
+        raise DataError("the objects of the trials are names, not numbers; leave out `base=1`.")
     listed = [text for text in texts if text] if names is None else list(names)
     place = {object_name(name): i for i, name in enumerate(listed)} if names is not None else {}
     place |= {name: i for i, name in enumerate(listed)} | {"": _NOBODY}
