@@ -8,7 +8,7 @@ import typer
 from pydantic import Field, model_validator
 
 from glocal.cli.inputs import flat
-from glocal.errors import ParameterError
+from glocal.errors import FileError, ParameterError
 from glocal.options import Options
 
 
@@ -37,6 +37,26 @@ def test_options_are_checked_frozen_and_replaced():
         loss.replace(alpha=2)
     with pytest.raises(ValueError, match="frozen"):
         loss.alpha = 0.2
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "noun"),
+    [
+        (("naive", 0.5, 3, True, 4, "surplus"), {}, "position"),
+        (("naive",), {"method": "global"}, "by name"),
+    ],
+)
+def test_a_value_by_position_belongs_to_one_option(values, options, noun):
+    """Values beyond the options, or beside the name of their option, are a ParameterError."""
+    with pytest.raises(ParameterError, match=noun):
+        Loss(*values, **options)
+
+
+def test_what_a_file_holds_is_named_as_in_the_file():
+    """A refused value of a file is a FileError with the name of the file and of the key, without backticks."""
+    with pytest.raises(FileError, match=r"plan\.toml: alpha=2") as caught:
+        Loss.read({"alpha": 2}, "plan.toml")
+    assert "`" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

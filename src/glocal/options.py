@@ -36,11 +36,22 @@ class Options(BaseModel):
     )
     panel: ClassVar[str] = ""
 
-    def __init__(self, *given: Any, **named: Any) -> None:
+    def __init__(self, *values: Any, **options: Any) -> None:
+        names = list(type(self).model_fields)
+        if len(values) > len(names):
+            raise ParameterError(
+                f"{type(self).__name__} has {len(names)} options but {len(values)} values are given by "
+                "position. Name the options."
+            )
+        positional = dict(zip(names, values, strict=False))
+        if repeated := [name for name in positional if name in options]:
+            raise ParameterError(
+                f"`{repeated[0]}` is given by position and by name. Leave one of them out."
+            )
         try:
-            super().__init__(**dict(zip(type(self).model_fields, given, strict=False)), **named)
+            super().__init__(**positional, **options)
         except ValidationError as error:
-            raise ParameterError(_sentence(error, list(type(self).model_fields))) from error
+            raise ParameterError(_sentence(error, names)) from error
 
     @field_validator("*", mode="before")
     @classmethod
@@ -50,11 +61,14 @@ class Options(BaseModel):
 
     @classmethod
     def read(cls: type[Model], values: Mapping[str, Any], where: str) -> Model:
-        """The options that a file holds; what is refused is a FileError that names the file."""
+        """The options in a file; what is refused is a FileError that names the file.
+
+        Keys of the file are no arguments, so that the sentence has no backticks.
+        """
         try:
             return cls(**values)
         except ParameterError as error:
-            raise FileError(f"{where}: {error}") from error
+            raise FileError(f"{where}: {error}".replace("`", "")) from error
 
     def replace(self: Model, **changes: Any) -> Model:
         """The same options but for some; all are checked together."""
@@ -71,9 +85,8 @@ def _sentence(error: ValidationError, known: list[str]) -> str:
             f"did you mean {near[0]}?" if near else f"allowed are {', '.join(known)}."
         )
     if first["type"] == "missing":
-        return f"{name} is missing. Give it."
+        return f"`{name}` is missing. Give it."
     if first["type"] == "value_error":
-        return f"{name}: {message}" if name else message
-    return (
-        f"{name}={reprlib.repr(first['input'])} is not allowed: it must {message.partition(' should ')[2] or message}."
-    )
+        return f"`{name}`: {message}" if name else message
+    requirement = message.partition(" should ")[2] or message
+    return f"`{name}={reprlib.repr(first['input'])}` is not allowed: it must {requirement}."
