@@ -112,8 +112,8 @@ def _learner(data: FitData, arm: Arm | None, solver: Solver, keep: float | None)
         return lambda part, on_step: solver.solve(part, arm, on_step)
     if keep is None or arm is not None or not isinstance(solver, Exact):
         raise ParameterError(
-            f"`keep={keep}` chooses method, alpha, lmbda, tau and mix, and fits with the exact solver: give `keep` alone, "
-            "or leave it out."
+            f"`keep={keep}` chooses method, alpha, lmbda, tau and mix, and fits with the exact solver: give `keep` "
+            "alone, or leave it out."
         )
     Keep(keep=keep)
     return lambda part, on_step: dial(part, solver, on_step=on_step).solve(keep, on_step)

@@ -151,8 +151,8 @@ def _built(name: ModelName, build: Build, names: Callable[[], Iterable[str]]) ->
         if _is_of_the_network(error):
             raise FileError(
                 f"the weights of {name} are not on this machine and could not be fetched ({one_line(error)[:160]}). "
-                "Download them on a machine with network access and name the file: `weights=PATH`, or after the model's "
-                "name."
+                "Download them on a machine with network access and name the file: `weights=PATH`, or after the "
+                "model's name."
             ) from error
         listed = list(names())
         near = ", ".join(get_close_matches(name.name, listed, n=4))
