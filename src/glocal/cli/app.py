@@ -13,14 +13,21 @@ from typing import Annotated, Any
 import typer
 
 from glocal._version import __version__
-from glocal.cli import apply, data, demo, evaluate, extract, fit, report, suite, sweep, transforms
+from glocal.cli import align, apply, data, demo, evaluate, extract, fit, report, suite, sweep, transforms
 from glocal.cli.output import OPTIONS, in_options, say
 from glocal.errors import GLocalError, GLocalWarning, ParameterError, one_line
 
 app = typer.Typer(name="glocal", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
 _ALONE = (
-    demo.demo, fit.fit, sweep.sweep, apply.apply, suite.suite, report.report, extract.extract, sweep.align,
-)  # fmt: skip
+    demo.demo,
+    fit.fit,
+    sweep.sweep,
+    apply.apply,
+    suite.suite,
+    report.report,
+    extract.extract,
+    align.align,
+)
 for _run in _ALONE:
     app.command(_run.__name__)(_run)
 for _module in (evaluate, data, transforms):

@@ -9,7 +9,15 @@ from typing import Annotated, Any
 import typer
 from pydantic import Field
 
-from glocal.cli.inputs import AnswersFile, FeaturesPath, LayerName, ModelName, flat, load_features
+from glocal.cli.inputs import (
+    AnswersFile,
+    FeaturesPath,
+    LayerName,
+    ModelName,
+    flat,
+    load_features,
+    refuse_overwriting_inputs,
+)
 from glocal.cli.output import AsJson, progress_bar, put, put_json, put_scores, say
 from glocal.data.features import Features
 from glocal.evaluation.intervals import EvaluationResult, compared
@@ -38,10 +46,15 @@ class Scoring(Options):
     model: ModelName = None
     layer: LayerName = None
 
-    def sources(self, features: Path, **shared: Any) -> Sources:
-        """The files of a command; `features` are those whose two scalars and baselines count."""
-        if self.out is not None:  # said before any work
+    def sources(self, features: Path, *files: Path | None, **shared: Any) -> Sources:
+        """The data of a command; its two scalars and baselines are those of `features`.
+
+        `files` are the others that it reads: before any work the output must be none of them.
+        """
+        if self.out is not None:
             writable_target(self.out, what="--out", endings=(".jsonl", ".ndjson", ".json", ".txt", ""))
+            arms = (self.transform, *(self.baseline or ()))
+            refuse_overwriting_inputs({"--out": self.out}, features, *files, *arms)
         network = Network(features=features)
         return Sources(Shared(**shared), network, read=lambda path: load_features(path, self.model, self.layer))
 
@@ -97,7 +110,7 @@ def odd_one_out_command(given: Scoring, features: FeaturesPath, file: AnswersFil
     Example: glocal evaluate odd-one-out --features features.npy --answers heldout.npy --transform transform.npz
     --baseline original
     """
-    sources = given.sources(features)
+    sources = given.sources(features, *file.paths)
     asked, joined = file.joined(sources.objects)
     sources.heldout = joined.answers
     if joined.n_dropped:
@@ -119,7 +132,7 @@ def rsa_command(
 
     Example: glocal evaluate rsa --features features.npy --rdm rdm.npy --transform transform.npz
     """
-    sources = given.sources(features, object_ids=object_ids)
+    sources = given.sources(features, object_ids, *task.files, object_ids=object_ids)
     if dropped := task.joined(sources).n_dropped:
         say(f"{dropped} objects of the RDM have no features and are left out.")
     given.show(task, sources)
@@ -139,7 +152,7 @@ def few_shot_command(
     Example: glocal evaluate few-shot --train train.npy --train-labels train_labels.npy --test test.npy
     --test-labels test_labels.npy --shots 5 --probe logistic --transform transform.npz
     """
-    given.show(task, given.sources(task.train, seed=seed))
+    given.show(task, given.sources(task.train, *task.files, seed=seed))
 
 
 @app.command("anomaly")
@@ -150,7 +163,7 @@ def anomaly_command(given: Scoring, task: AnomalyTask) -> None:
     Example: glocal evaluate anomaly --train train.npy --train-labels train_labels.npy --test test.npy
     --test-labels test_labels.npy --transform transform.npz
     """
-    given.show(task, given.sources(task.train))
+    given.show(task, given.sources(task.train, *task.files))
 
 
 @app.command("structure")
@@ -162,7 +175,7 @@ def structure_command(given: Scoring, task: StructureTask) -> None:
 
     Example: glocal evaluate structure --features local.npy --transform transform.npz --baseline pca
     """
-    sources = given.sources(task.features)
+    sources = given.sources(task.features, *task.files)
     if given.transform is not None:
         sources.scalars = LinearTransform.from_pretrained(given.transform).standardization
     given.show(task, sources)
@@ -179,4 +192,4 @@ def retrieval_command(given: Scoring, task: RetrievalTask) -> None:
     Example: glocal evaluate retrieval --queries test.npy --query-labels test_labels.npy --gallery train.npy
     --gallery-labels train_labels.npy --transform transform.npz
     """
-    given.show(task, given.sources(task.gallery or task.queries))
+    given.show(task, given.sources(task.gallery or task.queries, *task.files))

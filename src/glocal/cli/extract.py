@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glocal.cli.inputs import flat
+from glocal.cli.inputs import flat, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table, say, show
 from glocal.errors import DataError, ParameterError
 from glocal.extract.network import Running
@@ -64,6 +64,7 @@ def extract(
         return _list(extractor, as_json)
     if not images or out is None:
         raise ParameterError(f"{'--out' if images else 'IMAGES'} is missing. See glocal extract --help.")
+    refuse_overwriting_inputs({"--out": out}, images, root, running.weights)
     part = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", shard)
     if part is None:
         raise ParameterError(f"--shard is {shard!r}; write i/n, for example 1/4 for the first of four processes.")

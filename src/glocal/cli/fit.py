@@ -13,7 +13,16 @@ from glocal.aligner import Arm, Exact, FitData, PaperLoop
 from glocal.aligner import fit as fit_one
 from glocal.aligner.data import Blocks
 from glocal.aligner.keep import Keep
-from glocal.cli.inputs import AnswersFile, FeaturesPath, LayerName, LocalPath, ModelName, flat, load_features
+from glocal.cli.inputs import (
+    AnswersFile,
+    FeaturesPath,
+    LayerName,
+    LocalPath,
+    ModelName,
+    flat,
+    load_features,
+    refuse_overwriting_inputs,
+)
 from glocal.cli.output import AsJson, Verbose, interval, progress_bar, put, put_json, say
 from glocal.errors import ParameterError, needed
 from glocal.files import writable_target
@@ -55,6 +64,7 @@ def fit(
     Example: glocal fit --features features.npy --answers triplets.npy --method global --holdout 3 --out transform.npz
     """
     writable_target(out, what="--out", endings=ENDINGS)
+    refuse_overwriting_inputs({"--out": out}, features, local_features, *answers.paths)
     if out.suffix == ".safetensors":
         needed("safetensors", f"--out {out}")
     loaded = load_features(features, model, layer)

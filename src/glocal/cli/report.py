@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from glocal.cli.inputs import refuse_overwriting_inputs
 from glocal.cli.output import AsJson, progress_bar, say, show
 from glocal.files import writable_target
 
@@ -28,6 +29,7 @@ def report(
     from glocal import report as pages
 
     writable_target(out, what="--out", endings=(".html", ".htm"))
+    refuse_overwriting_inputs({"--out": out, "--figures": figures}, thumbnails, *runs)
     loaded, pictures = pages.load_runs(runs), {}
     with progress_bar("report", unit="pictures") as progress:
         if thumbnails is not None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from glocal.cli.inputs import refuse_overwriting_inputs
 from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table, say
 from glocal.suite import Plan, run_suite
 
@@ -32,6 +34,7 @@ def suite(
         plan, missing = plan.present()
         for name, path in missing.items():
             say(f"task {name} is left out: {path} does not exist")
+    refuse_overwriting_inputs({"--out": out}, file, *_inputs(plan))
     with progress_bar("suite", unit="cells") as progress:
         result = run_suite(plan, out, lambda what, done, total: progress(done, total, what))
     if as_json:
@@ -41,3 +44,11 @@ def suite(
     put("", f"fitted without fold 0 of {plan.folds} of the objects, and scored on it")
     put(f"* differs from {plan.baseline} (paired, p < 0.05 after Holm's correction for all comparisons)")
     put(f"written to {out}: rows.jsonl, table.csv")
+
+
+def _inputs(plan: Plan) -> Iterator[Path]:
+    """The files and folders that the networks and tasks of a suite read."""
+    of_tasks = [file for task in plan.tasks.values() for file in task.files]
+    for name, network in plan.networks.items():
+        files = (network.features, network.local, plan.answers, *of_tasks)
+        yield from (plan.sources(name).path(file) for file in files if file is not None)
