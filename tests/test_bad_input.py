@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import processes
@@ -94,6 +95,83 @@ def test_a_bad_command_is_refused_in_one_sentence(command, noun, folder, capsys)
     assert streams.out == ""
     assert sorted(path.name for path in folder.iterdir()) == before
     assert not os.path.isfile("/dev/full"), "a device must not be replaced by a file"
+
+
+SCORE = "evaluate odd-one-out --features x.npy --answers t.npy "
+LABELS = "--train x.npy --train-labels labels.txt --test x.npy --test-labels labels.txt --out labels.txt"
+OVERWRITING = [
+    "fit --features x.npz --answers t.npy --out x.npz",
+    "fit --features x.npy --answers a.npz --out a.npz",
+    "fit --features x.npy --answers a.npz --out set/../a.npz",
+    "fit --features x.npy --answers a.npz --out soft.npz",
+    "fit --features x.npy --answers a.npz --out hard.npz",
+    "fit --features x.npy --answers t.npy --local-features x.npz --out x.npz",
+    "sweep --features set --answers t.npy --out set",
+    "apply w.npz x.npy --out x.npy",
+    "apply w.npz set --out set/features.npy",
+    "apply w.npz x.npy --out y.npy --save-transform w.npz",
+    SCORE + "--object-ids file_names.txt --out file_names.txt",
+    SCORE + "--out file_names.txt",
+    SCORE + "--transform w.npz --baseline b.txt --out b.txt",
+    "evaluate rsa --features x.npy --rdm labels.txt --out labels.txt",
+    f"evaluate few-shot {LABELS}",
+    f"evaluate anomaly {LABELS}",
+    "evaluate structure --features b.txt --out b.txt",
+    "evaluate retrieval --queries x.npy --query-labels labels.txt --out labels.txt",
+    "suite suite.toml --out set",
+    "report run --out page.html --figures run",
+    "extract images --model timm:resnet18 --out images",
+    "align --model timm:resnet18 --images images --answers t.npy --out images",
+    "data split --features x.npy --answers set --out set",
+    "data split --features x.npy --answers set/train.npz --out set",
+    "data import a.npz --out a.npz",
+    "transforms pull w.npz --out w.npz",
+    pytest.param(
+        "collect run images --out images",
+        marks=pytest.mark.skipif(find_spec("glocal_collect") is None, reason="no glocal-collect"),
+    ),
+]
+
+
+@pytest.fixture
+def inputs(folder):
+    """Everything that a command may read, with two more names for one file of answers."""
+    np.savez(folder / "x.npz", features=X)
+    np.savez(folder / "a.npz", answers=T, kind="odd-one-out")
+    (folder / "soft.npz").symlink_to("a.npz")
+    (folder / "hard.npz").hardlink_to(folder / "a.npz")
+    for name in ("set", "run", "images"):
+        (folder / name).mkdir()
+    np.save(folder / "set" / "features.npy", X)
+    np.savez(folder / "set" / "train.npz", answers=T, kind="odd-one-out")
+    for name in ("labels.txt", "b.txt", "file_names.txt"):
+        (folder / name).write_text("\n".join(map(str, range(30))))
+    (folder / "suite.toml").write_text(
+        'answers = "t.npy"\n[networks.n]\nfeatures = "set"\n[arms.original]\n[tasks.a]\nkind = "odd-one-out"\n'
+    )
+    return folder
+
+
+def contents(folder):
+    return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("command", OVERWRITING)
+def test_no_command_writes_over_what_it_reads(command, inputs, capsys):
+    """An output that is an input, by whatever name, is exit 2 before any work, and all files stay."""
+    before = contents(inputs)
+    assert execute(command.split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "would replace" in line
+    assert contents(inputs) == before
+
+
+def test_an_output_beside_its_inputs_is_replaced(inputs):
+    """A folder of features may contain the output, and a file that is no input is written anew."""
+    out = inputs / "set" / "aligned.npy"
+    out.write_bytes(b"previous")
+    assert execute(["apply", "w.npz", "set", "--out", str(out)]) == 0
+    np.testing.assert_allclose(np.load(out), X)
 
 
 @pytest.mark.parametrize(

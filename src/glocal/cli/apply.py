@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from glocal.cli.inputs import LayerName, ModelName, load_features
+from glocal.cli.inputs import LayerName, ModelName, load_features, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, progress_bar, show
 from glocal.data.readers import PARQUET
 from glocal.errors import ParameterError
@@ -41,6 +41,8 @@ def apply(
     """
     if save_transform is not None:
         writable_target(save_transform, what="--save-transform", endings=ENDINGS)
+    outputs = {"--out": out, "--save-transform": save_transform}
+    refuse_overwriting_inputs(outputs, transform, features)
     fitted = LinearTransform.from_pretrained(transform)
     rows: Any
     sample: Any
