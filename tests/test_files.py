@@ -190,6 +190,14 @@ def test_a_text_that_is_no_object_is_one_sentence(tmp_path, name, content, noun)
     assert one_sentence(caught.value)
 
 
+def test_an_object_may_begin_with_a_byte_order_mark(tmp_path):
+    """TOML and JSON as some editors save them are read like any other."""
+    (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbfx = 1\n")
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"x": 1}')
+    for name in ("a.toml", "a.json"):
+        assert read_object(tmp_path / name, what="record") == {"x": 1}
+
+
 def test_a_hash_is_of_dtype_shape_and_content():
     """Equal arrays have equal hashes however they lie in memory; another dtype, shape or value has another hash."""
     array = np.arange(12, dtype=np.float32).reshape(3, 4)

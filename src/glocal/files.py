@@ -57,6 +57,9 @@ def reading(path: PathLike, what: str, fix: str = "Copy or write it again.") -> 
             f"{what} file {path} does not fit in memory. Save it as .npy, which is read in pieces."
         ) from error
     except Exception as error:  # decoders raise whatever damaged bytes lead them to
+        if isinstance(error, OSError) and error.filename is not None:
+            reason = error.strerror or one_line(error)
+            raise FileError(f"{what} file {path} cannot be read: {reason}. Check the path.") from error
         raise FileError(f"{what} file {path} is damaged ({one_line(error)[:160]}). {fix}") from error
 
 
@@ -99,6 +102,11 @@ def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
                 raise
 
 
+def ending(path: PathLike) -> str:
+    """The ending of a file name in small letters, with its dot: of ``T.NPZ`` it is ``.npz``."""
+    return Path(path).suffix.lower()
+
+
 def writable_target(path: PathLike, *, what: str = "output", endings: Sequence[str] = ()) -> Path:
     """Check, before hours of work, that `path` can be created, is not a folder, and has an allowed ending."""
     path = Path(path)
@@ -106,9 +114,9 @@ def writable_target(path: PathLike, *, what: str = "output", endings: Sequence[s
         raise FileError(f"{what} {path} is a folder. Name a file inside it.")
     if path.exists() and not path.is_file():  # a device or a pipe
         return path
-    if endings and path.suffix.lower() not in endings:
+    if endings and ending(path) not in endings:
         raise ParameterError(f"{what} {path} ends in {path.suffix or 'nothing'}; allowed are {', '.join(endings)}.")
-    parent = path.resolve().parent
+    parent = Path(os.path.realpath(path)).parent
     if not parent.is_dir():
         raise FileError(f"{what} folder {parent} does not exist. Create it first: mkdir -p {parent}.")
     if not os.access(parent, os.W_OK):
@@ -138,7 +146,7 @@ def read_lines(path: PathLike, *, what: str) -> tuple[str, ...]:
 def read_object(path: PathLike, *, what: str, fix: str = "Copy or write it again.") -> dict[str, Any]:
     """The tables of a ``.toml`` file, or the object of a JSON file."""
     with reading(path, what, fix) as file:
-        value = (tomllib.loads if file.suffix == ".toml" else json.loads)(file.read_text(encoding="utf-8-sig"))
+        value = (tomllib.loads if ending(file) == ".toml" else json.loads)(file.read_text(encoding="utf-8-sig"))
         if not isinstance(value, dict):
             raise ValueError("it must hold one object")
         return value

@@ -12,7 +12,7 @@ from glocal.cli.inputs import LayerName, ModelName, load_features, refuse_overwr
 from glocal.cli.output import AsJson, progress_bar, show
 from glocal.data.readers import PARQUET
 from glocal.errors import ParameterError
-from glocal.files import writable_target
+from glocal.files import ending, writable_target
 from glocal.transform import LinearTransform, check_rows, reduced
 from glocal.transform.apply import apply_file, apply_parquet, parquet_rows
 from glocal.transform.formats import ENDINGS
@@ -46,7 +46,7 @@ def apply(
     fitted = LinearTransform.from_pretrained(transform)
     rows: Any
     sample: Any
-    if model is None and out.suffix != ".npy" and (features.is_dir() or features.suffix.lower() == PARQUET):
+    if model is None and ending(out) != ".npy" and (features.is_dir() or ending(features) == PARQUET):
         rows, sample = parquet_rows(features, column), next(parquet_rows(features, column), None)
         total, write = None, partial(apply_parquet, source=features, column=column)
     else:

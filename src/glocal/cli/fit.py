@@ -25,7 +25,7 @@ from glocal.cli.inputs import (
 )
 from glocal.cli.output import AsJson, Verbose, interval, progress_bar, put, put_json, say
 from glocal.errors import ParameterError, needed
-from glocal.files import writable_target
+from glocal.files import ending, writable_target
 from glocal.results import FitRecord
 from glocal.transform.formats import ENDINGS
 
@@ -65,7 +65,7 @@ def fit(
     """
     writable_target(out, what="--out", endings=ENDINGS)
     refuse_overwriting_inputs({"--out": out}, features, local_features, *answers.paths)
-    if out.suffix == ".safetensors":
+    if ending(out) == ".safetensors":
         needed("safetensors", f"--out {out}")
     loaded = load_features(features, model, layer)
     joined = answers.to_fit(loaded)

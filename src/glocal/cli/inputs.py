@@ -26,18 +26,25 @@ from glocal.data.join import Joined, join
 from glocal.data.readers import READERS
 from glocal.data.tables import read_list
 from glocal.errors import ParameterError
-from glocal.files import PathLike, read_lines
+from glocal.files import PathLike, ending, read_lines
 from glocal.options import Options
 
 _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 DATA = "Data"
+NETWORK = "Network"
 FeaturesPath = Annotated[Path, typer.Option(help="Feature file, or folder with features.npy and file_names.txt.")]
 LocalPath = Annotated[Path | None, typer.Option(help="Features of local images, whose neighbours are kept.")]
 ModelName = Annotated[
     str | None,
-    typer.Option(help="Network to run if images are given instead of features; see extract.", rich_help_panel=DATA),
+    typer.Option(
+        help="Network to run if images are given instead of features; see extract.",
+        rich_help_panel=NETWORK,
+    ),
 ]
-LayerName = Annotated[str | None, typer.Option(help="Layer to read. [default: penultimate]", rich_help_panel=DATA)]
+LayerName = Annotated[
+    str | None,
+    typer.Option(help="Layer to extract. [default: penultimate]", rich_help_panel=NETWORK),
+]
 
 
 class AnswersForm(Options):
@@ -103,7 +110,7 @@ def load_features(path: Path, model: str | None = None, layer: str | None = None
         if layer is not None:
             raise ParameterError(f"--layer {layer} is about a network; pass --model too.")
         return Features.load(path)
-    if path.suffix.lower() in READERS or any((path / f"features{ending}").exists() for ending in READERS):
+    if ending(path) in READERS or any((path / f"features{kind}").exists() for kind in READERS):
         say(f"{path} holds features; --model is not used for it.")
         return Features.load(path)
     from glocal.extract import Extractor, open_images
@@ -136,7 +143,7 @@ def refuse_overwriting_inputs(outputs: Mapping[str, PathLike | None], *inputs: P
 def _read_from(path: Path) -> Iterator[Path]:
     """A path that is given, the feature files in it, and the names in it or beside it."""
     yield path
-    yield from (path / f"features{ending}" for ending in READERS)
+    yield from (path / f"features{kind}" for kind in READERS)
     yield from (folder / NAMES_FILE for folder in (path, path.parent))
 
 
