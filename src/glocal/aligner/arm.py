@@ -43,7 +43,7 @@ class Arm(Options):
     Muttenthaler et al. 2023, Eq. 3 (naive), Eq. 6 (global, glocal).
     """
 
-    panel: ClassVar[str] = "In place of --keep"
+    panel: ClassVar[str] = "Method (instead of --keep)"
 
     method: Method = Field("glocal", description="Method to fit; global without local features.")
     alpha: float = Field(0.1, ge=0, lt=1, description="Weight of the local term.")

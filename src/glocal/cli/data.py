@@ -115,7 +115,7 @@ def split_command(
 class ImportForm(Options):
     """How to read some of the formats; None leaves it to the format."""
 
-    panel: ClassVar[str] = "Some formats"
+    panel: ClassVar[str] = "Format options"
 
     base: int | None = Field(None, description="Index of the first object. [default: 0]")
     order: Path | None = Field(None, description="Sort index; the object of raw index i is argsort(ORDER)[i].")
