@@ -6,14 +6,19 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import processes
 import pytest
 
+import glocal
+from glocal.aligner import FitData
+from glocal.cli import app
 from glocal.cli.app import execute
 from glocal.cli.output import in_options
 from glocal.data.world import simulated_world
+from glocal.errors import ParameterError
 from glocal.results import read_rows
 
 
@@ -207,14 +212,128 @@ def test_the_package_is_run_as_a_module_and_completes():
         assert done.stdout.split() == completed
 
 
-def test_a_command_of_another_package_that_cannot_be_loaded_is_left_out(tmp_path):
-    """A package of another version that brings a command is named in a warning, and all other commands run."""
-    about = tmp_path / "other-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[glocal.commands]\nother = other.cli:app\n")
+PLUGIN = "[glocal.commands]\nother = other.cli:app\n"
+
+
+def test_a_command_of_another_package_that_fails_is_left_out(tmp_path):
+    """Whatever its package raises, it is named in one warning, all others run, and it gives a sentence."""
+    distribution = tmp_path / "other-1.0.dist-info"
+    distribution.mkdir()
+    (distribution / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (distribution / "entry_points.txt").write_text(PLUGIN)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "cli.py").write_text("import glocal.cli.output\nglocal.cli.output.gone\n")
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "glocal", "--version"]
-    env = {**os.environ, "PYTHONPATH": path}
-    ended = subprocess.run(command, check=True, capture_output=True, text=True, env=env, timeout=60)
-    assert "glocal other is left out" in ended.stderr
+    for arguments, code in ((["--version"], 0), (["other", "run", "--out", "x"], 1)):
+        ended = subprocess.run(
+            [sys.executable, "-m", "glocal", *arguments],
+            check=False, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, timeout=60,
+        )  # fmt: skip
+        warning, *errors = ended.stderr.splitlines()
+        assert ended.returncode == code
+        assert warning.startswith("warning: glocal other cannot be used")
+        assert "AttributeError" in warning
+        assert [line.startswith("error: glocal other") for line in errors] == [True] * code
+
+
+def test_a_command_whose_package_is_missing_says_how_to_install_it(monkeypatch, capsys):
+    """``glocal collect`` without the second package is exit 1 and names that package."""
+    monkeypatch.setattr(app, "_UNAVAILABLE", {"collect": app._COLLECT})
+    assert run("collect", "run", "images", "--out", "study") == 1
+    assert "pip install ./packages/glocal-collect" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_handled_almost_from_the_start():
+    """Before ``main`` runs, neither typing nor any library is loaded: a few milliseconds."""
+    code = (
+        "import sys; before = set(sys.modules); sys.path.insert(0, sys.argv[1]); import glocal.cli;"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    folder = Path(glocal.__file__).parents[1]
+    command = [sys.executable, "-S", "-c", code, str(folder)]
+    loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert not {"typing", "importlib", "numpy", "typer", "glocal.cli.app"} & {*loaded}
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "loop"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "fit --features {} --answers triplets.npy --out o.npz",
+        "fit --features features.npy --answers {} --out o.npz",
+        "fit --features features.npy --answers triplets.npy --out {}.npz",
+        "fit --features features.npy --answers triplets.npy --object-ids {} --out o.npz",
+        "sweep --features {} --answers triplets.npy --out o",
+        "sweep --features features.npy --answers triplets.npy --grid {} --out o",
+        "apply {} features.npy --out o.npy",
+        "apply o.npz {} --out o.npy",
+        "evaluate odd-one-out --features {} --answers triplets.npy",
+        "evaluate structure --features {}",
+        "report {} --out o.html",
+        "report . --out {}.html",
+        "suite {} --out o",
+        "align --model timm:resnet18 --images {} --answers triplets.npy --out o",
+        "extract {} --model timm:resnet18 --out o",
+        "data check --features {}",
+        "data import {} --out o.npz",
+        "transforms push {} o",
+    ],
+)
+def test_a_path_that_no_system_call_takes_is_one_sentence(command, name, files, monkeypatch, capsys):
+    """A name of 300 characters, or a link to itself, is refused in one sentence."""
+    monkeypatch.chdir(files)
+    for link in ("loop", "loop.npz", "loop.html"):
+        if not os.path.lexists(link):
+            os.symlink(link, link)
+    arguments = command.format(name).split()
+    if name == "loop" and "{}." in command:  # a link to itself may be replaced
+        return
+    assert run(*arguments) in (1, 2)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+
+
+def test_capital_endings_are_those_of_small_letters(files, tmp_path, capsys):
+    """What the check before a fit lets through is written and read: T.NPZ is an .npz file."""
+    data = ("--features", files / "features.npy", "--answers", files / "triplets.npy")
+    assert run("fit", *data, "--method", "global", "--tol", 0.1, "--out", tmp_path / "T.NPZ") == 0
+    aligned = tmp_path / "Z.NPY"
+    assert run("apply", tmp_path / "T.NPZ", files / "features.npy", "--out", aligned) == 0
+    assert np.load(aligned).shape == np.load(files / "features.npy").shape
+
+
+def test_a_network_is_not_run_on_features(files, tmp_path, capsys):
+    """--model beside a feature file is left aside, and a sentence says so."""
+    data = ("--features", files / "features.npy", "--answers", files / "triplets.npy")
+    assert run("evaluate", "odd-one-out", *data, "--model", "timm:resnet18") == 0
+    assert "--model is not used" in capsys.readouterr().err
+    assert run("evaluate", "odd-one-out", *data, "--layer", "logits") == 2
+    assert "--model" in capsys.readouterr().err
+
+
+def test_suggestions_are_near(files, capsys):
+    """A baseline, an option or a command that does not exist brings the names that are meant."""
+    data = ("--features", files / "features.npy", "--answers", files / "triplets.npy")
+    assert run("evaluate", "odd-one-out", *data, "--baseline", "orig") == 2
+    assert "Did you mean original?" in capsys.readouterr().err
+    assert run("evaluate", "retrieval", "--labels", "x") == 2
+    assert "(Possible options: --gallery-labels, --query-labels)" in capsys.readouterr().err
+    assert run("swep") == 2
+    assert "'sweep'" in capsys.readouterr().err
+
+
+def test_flags_show_no_type_and_keep_says_what_it_does(capsys):
+    """The help of a flag has no value; the default of --keep is that of its command."""
+    for command, default in (("fit", True), ("sweep", False), ("align", True)):
+        assert run(command, "--help") == 0
+        text = capsys.readouterr().out
+        assert "<bool>" not in text
+        keep = text.partition("--keep ")[2].partition("--")[0]
+        assert ("default: 0.9" in " ".join(keep.replace("│", "").split())) == default
+
+
+def test_sweep_is_called_like_fit(world):
+    """``glocal.sweep(...)`` is the sweep, whether its module was imported before or not."""
+    assert callable(glocal.sweep)
+    with pytest.raises(ParameterError, match="select"):
+        glocal.sweep(FitData(world.objects, world.answers), select="best")

@@ -21,7 +21,14 @@ def align(
     images: Annotated[str, typer.Option(help="One image for each object: folder, pattern or list.")],
     out: Annotated[Path, typer.Option(help="Folder of the results; the same command continues in it.")],
     given: AnswersFile,
-    keep: Keep,
+    promise: Keep,
+    keep: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of each image's ten nearest neighbours that the chosen setting keeps. "
+            "[above 0 and at most 1; default: 0.9 with local images]"
+        ),
+    ] = None,
     local_images: Annotated[str | None, typer.Option(help="Other images, whose neighbours are kept.")] = None,
     layer: LayerName = None,
     dry_run: Annotated[
@@ -47,7 +54,7 @@ def align(
         return
     with progress_bar("align") as progress:
         found = steps.align(
-            inputs, out, keep=keep.keep,
+            inputs, out, keep=promise.keep,
             progress=lambda step, done, total: progress(done or None, total or None, step),
         )  # fmt: skip
     record = {**counts, "best": found.best, "reason": found.reason, "scores": found.scores, "out": str(out)}

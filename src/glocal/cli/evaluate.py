@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from glocal.cli.inputs import (
 )
 from glocal.cli.output import AsJson, progress_bar, put, put_json, put_scores, say
 from glocal.data.features import Features
+from glocal.errors import ParameterError
 from glocal.evaluation.intervals import EvaluationResult, compared
 from glocal.files import writable_target
 from glocal.options import Options
@@ -63,9 +65,10 @@ class Scoring(Options):
         arms = dict.fromkeys((self.transform or "original", *(self.baseline or ())))
         results: dict[str, EvaluationResult] = {}
         with progress_bar("scoring", len(arms), unit="arms") as progress:
-            for name in arms:
+            transforms = {name: _transform(name, sources.objects) for name in arms}
+            for name, transform in transforms.items():
                 progress(len(results), doing=name)
-                results[name] = task.score(sources, sources.embedding(_transform(name, sources.objects)))
+                results[name] = task.score(sources, sources.embedding(transform))
         arm, *others = results
         scored = Path(split or task.split or "").name
         rows = [replace(row, split=scored) for row in compared(results, [(arm, other) for other in others])]
@@ -89,7 +92,12 @@ def _transform(name: str, objects: Features) -> LinearTransform | None:
     """An arm by its name; None for the original features."""
     if name == "original":
         return None
-    return baseline(name, objects) if name in BASELINES else LinearTransform.from_pretrained(name)
+    if name in BASELINES:
+        return baseline(name, objects)
+    similar = get_close_matches(name, ("original", *BASELINES), 1)
+    if similar and not Path(name).exists():
+        raise ParameterError(f"no transform or baseline is called {name!r}. Did you mean {similar[0]}?")
+    return LinearTransform.from_pretrained(name)
 
 
 def record(result: Any) -> dict[str, Any]:

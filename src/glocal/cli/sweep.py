@@ -30,7 +30,7 @@ def sweep(
     features: FeaturesPath,
     answers: AnswersFile,
     out: Annotated[Path, typer.Option(help="Folder of the sweep.")],
-    keep: Keep,
+    promise: Keep,
     exact: Exact,
     paper: PaperLoop,
     blocks: Blocks,
@@ -41,6 +41,11 @@ def sweep(
                      "alpha, tau; eta with --solver paper."),
     ] = "arms",
     folds: Annotated[int, typer.Option(help="Parts of objects and local images.")] = 3,
+    keep: Annotated[
+        float | None,
+        typer.Option(help="Choose the best agreement among settings that keep this share of each image's "
+                     "ten nearest neighbours. [above 0 and at most 1]"),
+    ] = None,
     select: Annotated[
         str,
         typer.Option(help="exchange: the largest agreement + 0.3 × neighbours kept; loss; or a constraint, "
@@ -66,7 +71,7 @@ def sweep(
     data = FitData(loaded, joined.answers, local, n_dropped=joined.n_dropped, **blocks.model_dump())
     with progress_bar("sweep", unit="points") as progress:
         found = run(
-            data, grid, folds=folds, select=select, keep=keep.keep, jobs=jobs, scheduler=scheduler, out=out,
+            data, grid, folds=folds, select=select, keep=promise.keep, jobs=jobs, scheduler=scheduler, out=out,
             resume=resume, solver=solver_of(solver, exact, paper),
             progress=lambda row, done, total: progress(done, total, f"fold {row['fold']}, {row['method']}"),
         )  # fmt: skip
