@@ -287,7 +287,7 @@ def _parallel(data: FitData, jobs: int, scheduler: str | None) -> Iterator[jobli
             at = {"scheduler_file" if Path(scheduler).is_file() else "address": scheduler}
             try:
                 client = stack.enter_context(distributed.Client(**at, timeout=10))
-            except (OSError, ValueError, TypeError) as error:
+            except (OSError, ValueError, TypeError, AssertionError) as error:
                 raise ParameterError(
                     f"no Dask scheduler answers at {scheduler}. Give the address that it prints when it starts, e.g. "
                     "tcp://10.0.0.1:8786, or its scheduler file."
