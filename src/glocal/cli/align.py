@@ -10,7 +10,13 @@ from typing import Annotated
 import typer
 
 from glocal.aligner.keep import Keep
-from glocal.cli.inputs import AnswersFile, LayerName, flat, names_of, refuse_overwriting_inputs
+from glocal.cli.inputs import (
+    AnswersFile,
+    LayerName,
+    flat,
+    names_of,
+    refuse_overwriting_inputs,
+)
 from glocal.cli.output import AsJson, progress_bar, show
 from glocal.cli.sweep import chosen
 
@@ -18,9 +24,13 @@ from glocal.cli.sweep import chosen
 @flat
 def align(
     model: Annotated[str, typer.Option(help="Network to align; as in glocal extract.")],
-    images: Annotated[str, typer.Option(help="One image for each object: folder, pattern or list.")],
-    out: Annotated[Path, typer.Option(help="Folder of the results; the same command continues in it.")],
-    given: AnswersFile,
+    images: Annotated[
+        str, typer.Option(help="One image for each object: folder, pattern or list.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the results; the same command continues in it.")
+    ],
+    answers: AnswersFile,
     promise: Keep,
     keep: Annotated[
         float | None,
@@ -29,34 +39,48 @@ def align(
             "[above 0 and at most 1; default: 0.9 with local images]"
         ),
     ] = None,
-    local_images: Annotated[str | None, typer.Option(help="Other images, whose neighbours are kept.")] = None,
+    local_images: Annotated[
+        str | None, typer.Option(help="Other images, whose neighbours are kept.")
+    ] = None,
     layer: LayerName = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the numbers of images, answers and fits; stop.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Align a named network with people's answers: extract, check, sweep, score, transform, card and page.
+    """Align a named network with people's answers, from its images to a model card and a page.
 
-    The same command continues after an interruption.
+    The steps are: extract, check, sweep, score, write transform, card and page. The same command
+    continues after an interruption.
 
-    Example: glocal align --model timm:vit_base_patch16_224.dino --images objects --answers answers.npz --out aligned
+    Example: glocal align --model timm:vit_base_patch16_224.dino --images objects
+    --answers answers.npz --out aligned
     """
-    refuse_overwriting_inputs({"--out": out}, images, local_images, *given.paths)
-    with contextlib.redirect_stdout(sys.stderr):  # what the code of others prints
-        from glocal import align as steps
+    refuse_overwriting_inputs({"--out": out}, images, local_images, *answers.paths)
+    with contextlib.redirect_stdout(sys.stderr):  # other libraries print
+        from glocal.align import Inputs
+        from glocal.align import align as run_align
 
-        asked, names = given.load(given.answers), names_of(given.object_ids)
-        inputs = steps.Inputs(model, images, asked, names, local_images, layer)
+        object_ids = names_of(answers.object_ids)
+        loaded = answers.load(answers.answers)
+        inputs = Inputs(model, images, loaded, object_ids, local_images, layer)
         counts = inputs.counts()
     if dry_run:
         show(as_json, counts, *(f"{name:<14} {number:,}" for name, number in counts.items()))
         return
     with progress_bar("align") as progress:
-        found = steps.align(
-            inputs, out, keep=promise.keep,
-            progress=lambda step, done, total: progress(done or None, total or None, step),
-        )  # fmt: skip
-    record = {**counts, "best": found.best, "reason": found.reason, "scores": found.scores, "out": str(out)}
+        result = run_align(
+            inputs,
+            out,
+            keep=promise.keep,
+            progress=lambda step, count, total: progress(count or None, total or None, step),
+        )
+    record = {
+        **counts,
+        "best": result.best,
+        "reason": result.reason,
+        "scores": result.scores,
+        "out": str(out),
+    }
     written = f"written to {out}: transform.npz, README.md (the model card), report.html"
-    show(as_json, record, *chosen(found), written)
+    show(as_json, record, *chosen(result), written)

@@ -27,7 +27,13 @@ from glocal.cli import (
     transforms,
 )
 from glocal.cli.output import OPTIONS, in_options, say
-from glocal.errors import GLocalError, GLocalWarning, MissingDependencyError, ParameterError, one_line
+from glocal.errors import (
+    GLocalError,
+    GLocalWarning,
+    MissingDependencyError,
+    ParameterError,
+    one_line,
+)
 
 app = typer.Typer(
     name="glocal",
@@ -76,8 +82,8 @@ def _add_plugins() -> None:
         except Exception as error:  # noqa: BLE001
             reason = f"{type(error).__name__}: {one_line(error)}"
             _UNAVAILABLE[name] = (
-                f"glocal {name} cannot be used, since its package cannot be loaded ({reason[:300]}). "
-                "Install a version of it that goes with this one of glocal."
+                f"glocal {name} cannot be used, since its package cannot be loaded "
+                f"({reason[:300]}). Install a version of it that goes with this one of glocal."
             )
             say(f"warning: {_UNAVAILABLE[name]}")
 
@@ -180,9 +186,7 @@ def _options(command: Any, arguments: Sequence[str]) -> dict[str, str]:
             return {}
         if not hasattr(command, "commands"):
             break
-    return {
-        param.name: param.opts[0] for param in command.params if param.opts[0].startswith("--")
-    }
+    return {param.name: param.opts[0] for param in command.params if param.opts[0].startswith("--")}
 
 
 def _report(error: BaseException) -> int:
@@ -205,7 +209,9 @@ def _report_usage(error: Any) -> int:
     """Print what is wrong with the words of a command line."""
     possibilities = list(getattr(error, "possibilities", None) or ())
     name = getattr(error, "option_name", "").lstrip("-")
-    error.possibilities = [text for text in possibilities if text.endswith(f"-{name}")] or possibilities
+    error.possibilities = [
+        text for text in possibilities if text.endswith(f"-{name}")
+    ] or possibilities
     message = " ".join(str(error.format_message()).replace("Value error, ", "").split()).rstrip(".")
     if message:  # without arguments the help was printed
         path = getattr(getattr(error, "ctx", None), "command_path", "glocal")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from glocal.aligner import Arm, Exact, FitData, PaperLoop
-from glocal.aligner import fit as fit_one
+from glocal.aligner import fit as fit_transform
 from glocal.aligner.data import Blocks
 from glocal.aligner.keep import Keep
 from glocal.cli.inputs import (
@@ -23,7 +23,16 @@ from glocal.cli.inputs import (
     load_features,
     refuse_overwriting_inputs,
 )
-from glocal.cli.output import AsJson, Verbose, interval, progress_bar, put, put_json, say
+from glocal.cli.output import (
+    AsJson,
+    Verbose,
+    in_options,
+    interval,
+    progress_bar,
+    put,
+    put_json,
+    say,
+)
 from glocal.errors import ParameterError, needed
 from glocal.files import ending, writable_target
 from glocal.results import FitRecord
@@ -32,27 +41,30 @@ from glocal.transform.formats import ENDINGS
 SolverName = Annotated[
     Literal["exact", "paper"],
     typer.Option(
-        "--solver", rich_help_panel=Exact.panel,
+        "--solver",
+        rich_help_panel=Exact.panel,
         help="exact, or paper: the authors' procedure on mini-batches, which needs glocal[paper].",
     ),
-]  # fmt: skip
+]
+
+Holdout = Annotated[
+    int | None,
+    typer.Option(help="K: also fit without fold 0 of K of objects and local images, and score it."),
+]
 
 
 @flat
 def fit(
     features: FeaturesPath,
     answers: AnswersFile,
-    out: Annotated[Path, typer.Option(help="The transform file to write (.npz, or .safetensors).")],
+    out: Annotated[Path, typer.Option(help="The transform file to write (.npz or .safetensors).")],
     keep: Keep,
     arm: Arm,
     exact: Exact,
     paper: PaperLoop,
     blocks: Blocks,
     local_features: LocalPath = None,
-    holdout: Annotated[
-        int | None,
-        typer.Option(help="K: also fit without fold 0 of K of objects and local images, and score it."),
-    ] = None,
+    holdout: Holdout = None,
     solver: SolverName = "exact",
     model: ModelName = None,
     layer: LayerName = None,
@@ -61,7 +73,8 @@ def fit(
 ) -> None:
     """Learn a transform that agrees with the answers and keeps a share of each image's neighbours.
 
-    Example: glocal fit --features features.npy --answers triplets.npy --method global --holdout 3 --out transform.npz
+    Example: glocal fit --features features.npy --answers triplets.npy --method global --holdout 3
+    --out transform.npz
     """
     writable_target(out, what="--out", endings=ENDINGS)
     refuse_overwriting_inputs({"--out": out}, features, local_features, *answers.paths)
@@ -70,16 +83,19 @@ def fit(
     loaded = load_features(features, model, layer)
     joined = answers.to_fit(loaded)
     local = None if local_features is None else load_features(local_features, model, layer)
-    chosen = Arm.of(arm.model_dump(exclude_unset=True), local=local is not None) if arm.model_fields_set else None
-    shown = "objective" if solver == "exact" else "watched loss"
+    requested = None
+    if arm.model_fields_set:
+        requested = Arm.of(arm.model_dump(exclude_unset=True), local=local is not None)
+    quantity = "objective" if solver == "exact" else "watched loss"
+    data = FitData(loaded, joined.answers, local, n_dropped=joined.n_dropped, **blocks.model_dump())
     with progress_bar("fitting", None, unit="evaluations") as progress:
-        fitted = fit_one(
-            FitData(loaded, joined.answers, local, n_dropped=joined.n_dropped, **blocks.model_dump()),
-            chosen,
+        fitted = fit_transform(
+            data,
+            requested,
             solver_of(solver, exact, paper),
             keep=keep.keep,
             holdout=holdout,
-            on_step=lambda done, at: progress(done, None, f"{shown} {at.value:.6f}"),
+            on_step=lambda count, step: progress(count, None, f"{quantity} {step.value:.6f}"),
         )
     fitted.transform.save(out)
     record = fitted.record
@@ -87,58 +103,72 @@ def fit(
         put_json({**asdict(record), "out": str(out)})
         return
     if record.keep is not None:
-        for sentence in (*record.keep["notes"], _beside(record.keep)):
-            say(sentence)
+        for sentence in (*record.keep["notes"], _alternatives(record.keep)):
+            say(in_options(sentence))
     elif holdout is None:
         say("generalisation is unmeasured: --holdout 3 also scores answers on held-out objects.")
-    put(*_result(record), _fitted(record), *(_fields(asdict(record)) if verbose else ()))
+    put(*_result(record), _fitted(record))
+    if verbose:
+        put(*_fields(asdict(record)))
     put(f"written to {out}")
 
 
 def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:
     """The solver that ``--solver`` names; a ParameterError for options of the other one."""
-    used, other = (exact, paper) if name == exact.name else (paper, exact)
-    if idle := sorted(other.model_fields_set - set(type(used).model_fields)):
-        flag = f"--{idle[0].replace('_', '-')}"
-        raise ParameterError(f"{flag} is an option of --solver {other.name}; leave it out, or pass that.")
-    return used
+    solver, other = (exact, paper) if name == exact.name else (paper, exact)
+    if unused := sorted(other.model_fields_set - set(type(solver).model_fields)):
+        flag = f"--{unused[0].replace('_', '-')}"
+        raise ParameterError(
+            f"{flag} is an option of --solver {other.name}; leave it out, or pass that."
+        )
+    return solver
 
 
 def _result(record: FitRecord) -> Iterator[str]:
-    """Agreement and neighbours kept of objects and images that the fit has not seen, measured or expected."""
+    """Agreement and neighbours kept of what the fit has not seen, measured or expected."""
     if record.holdout is not None:
-        held = record.holdout["heldout"]
-        after = interval(held["accuracy_cosine"], held["low"], held["high"])
+        scores = record.holdout["heldout"]
+        accuracy = interval(scores["accuracy_cosine"], scores["low"], scores["high"])
         yield (
-            f"measured on {held['n']} held-out answers: agreement {held['original_accuracy_cosine']:.3f} -> {after}, "
-            f"neighbours kept {held['neighbours_kept']:.3f} (the {held['k']} nearest of {held['n_images']} held-out "
-            "images)"
+            f"measured on {scores['n']} held-out answers: agreement "
+            f"{scores['original_accuracy_cosine']:.3f} -> {accuracy}, neighbours kept "
+            f"{scores['neighbours_kept']:.3f} (the {scores['k']} nearest of {scores['n_images']} "
+            "held-out images)"
         )
-    if (dial := record.keep) is not None:
-        at = dial["expected"]
+    if (choice := record.keep) is not None:
+        expected = choice["expected"]
         yield (
-            f"expected on new objects: agreement {dial['original']['agreement']:.3f} -> {at['agreement']:.3f} ± "
-            f"{at['agreement_error']:.3f}, neighbours kept {at['kept']:.3f} ± {at['kept_error']:.3f} (the {dial['k']} "
-            f"nearest of {dial['candidates']} {dial['of']})"
+            f"expected on new objects: agreement {choice['original']['agreement']:.3f} -> "
+            f"{expected['agreement']:.3f} ± {expected['agreement_error']:.3f}, neighbours kept "
+            f"{expected['kept']:.3f} ± {expected['kept_error']:.3f} (the {choice['k']} nearest of "
+            f"{choice['candidates']} {choice['of']})"
         )
 
 
-def _beside(dial: dict[str, Any]) -> str:
+def _alternatives(choice: dict[str, Any]) -> str:
     """What a keep of 0.05 less and one of 0.05 more, at most 1, are expected to give."""
-    first, *others = (one for one in dial["curve"] if 0.01 < abs(one["keep"] - dial["keep"]) < 0.06)
-    gives = f"agreement {first['agreement']:.3f} and {first['kept']:.3f} of the neighbours"
-    told = [f"keep {first['keep']:g} is expected to give {gives}"]
-    told += [f"keep {one['keep']:g} {one['agreement']:.3f} and {one['kept']:.3f}" for one in others]
-    return f"{', '.join(told)}."
+    first, *others = (
+        point for point in choice["curve"] if 0.01 < abs(point["keep"] - choice["keep"]) < 0.06
+    )
+    parts = [
+        f"keep {first['keep']:g} is expected to give agreement {first['agreement']:.3f} and "
+        f"{first['kept']:.3f} of the neighbours"
+    ]
+    for point in others:
+        parts.append(f"keep {point['keep']:g} {point['agreement']:.3f} and {point['kept']:.3f}")
+    return f"{', '.join(parts)}."
 
 
 def _fitted(record: FitRecord) -> str:
-    """What was given or chosen, fitted to what, and how it ended."""
+    """Which arm was fitted, to what, and how the fit ended."""
     arm = words(asdict(record))
-    if (dial := record.keep) is not None:
-        one, *others = map(words, dial["anchors"])
+    if (choice := record.keep) is not None:
+        first, *others = map(words, choice["anchors"])
         other = others[0] if others else "the original features"
-        arm = f"keep {dial['keep']:g} mixes {dial['share']:.2f} of {one} and {1 - dial['share']:.2f} of {other}"
+        arm = (
+            f"keep {choice['keep']:g} mixes {choice['share']:.2f} of {first} and "
+            f"{1 - choice['share']:.2f} of {other}"
+        )
     local = f", {record.n_local} local images" if record.n_local else ""
     dropped = f" ({record.n_dropped} answers dropped: no features)" if record.n_dropped else ""
     data = f"{record.n_answers} answers on {record.n_objects} objects{local}{dropped}"
@@ -146,10 +176,13 @@ def _fitted(record: FitRecord) -> str:
 
 
 def words(settings: dict[str, Any]) -> str:
-    """A method and what it has of alpha, lmbda, tau and mix."""
-    given = {name: settings[name] for name in ("alpha", "lmbda", "tau", "mix")}
-    told = [f"{name} {value:g}" for name, value in given.items() if value is not None and (name, value) != ("mix", 1)]
-    return " ".join([settings["method"], *told])
+    """A method and those of alpha, lmbda, tau and mix that it has."""
+    parts = [settings["method"]]
+    for name in ("alpha", "lmbda", "tau", "mix"):
+        value = settings[name]
+        if value is not None and (name, value) != ("mix", 1):
+            parts.append(f"{name} {value:g}")
+    return " ".join(parts)
 
 
 def _fields(value: Any, name: str = "") -> Iterator[str]:

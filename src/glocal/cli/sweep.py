@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,9 +20,36 @@ from glocal.cli.inputs import (
 )
 from glocal.cli.output import AsJson, Verbose, interval, progress_bar, put_table, say, show
 from glocal.data.features import Features
+from glocal.errors import ParameterError
 
 if TYPE_CHECKING:
     from glocal.sweep import Sweep
+
+GridName = Annotated[
+    str,
+    typer.Option(
+        help="arms (all methods on one front), paper, or a TOML file: method, lmbda, mix, "
+        "alpha, tau; eta with --solver paper."
+    ),
+]
+KeptShare = Annotated[
+    float | None,
+    typer.Option(
+        help="Choose the best agreement among settings that keep this share of each image's "
+        "ten nearest neighbours. [above 0 and at most 1]"
+    ),
+]
+Rule = Annotated[
+    str,
+    typer.Option(
+        help="exchange: the largest agreement + 0.3 × neighbours kept; loss; or a constraint, "
+        "'neighbours_kept>=0.9' (as --keep 0.9) or 'agreement>=0.5'."
+    ),
+]
+Jobs = Annotated[int, typer.Option(help="Processes that fit the grid; -1 for one per core.")]
+Scheduler = Annotated[
+    str | None, typer.Option(help="Dask cluster to run on: address or scheduler file.")
+]
 
 
 @flat
@@ -35,70 +62,90 @@ def sweep(
     paper: PaperLoop,
     blocks: Blocks,
     local_features: LocalPath = None,
-    grid: Annotated[
-        str,
-        typer.Option(help="arms (all methods on one front), paper, or a TOML file: method, lmbda, mix, "
-                     "alpha, tau; eta with --solver paper."),
-    ] = "arms",
+    grid: GridName = "arms",
     folds: Annotated[int, typer.Option(help="Parts of objects and local images.")] = 3,
-    keep: Annotated[
-        float | None,
-        typer.Option(help="Choose the best agreement among settings that keep this share of each image's "
-                     "ten nearest neighbours. [above 0 and at most 1]"),
-    ] = None,
-    select: Annotated[
-        str,
-        typer.Option(help="exchange: the largest agreement + 0.3 × neighbours kept; loss; or a constraint, "
-                     "'neighbours_kept>=0.9' (as --keep 0.9) or 'agreement>=0.5'."),
-    ] = "exchange",
+    keep: KeptShare = None,
+    select: Rule = "exchange",
     solver: SolverName = "exact",
-    jobs: Annotated[int, typer.Option(help="Processes that fit the grid; -1 for one per core.")] = 1,
-    scheduler: Annotated[str | None, typer.Option(help="Dask cluster to run on: address or scheduler file.")] = None,
+    jobs: Jobs = 1,
+    scheduler: Scheduler = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the sweep in --out.")] = False,
     verbose: Verbose = False,
     as_json: AsJson = False,
-) -> None:  # fmt: skip
-    """Fit and score all methods on folds of objects; choose one setting and refit it on all objects.
+) -> None:
+    """Fit and score all methods on folds of objects; choose one setting, refit it on all objects.
 
-    Example: glocal sweep --features features.npy --answers triplets.npy --local-features local.npy --out sweep
+    Example: glocal sweep --features features.npy --answers triplets.npy
+    --local-features local.npy --out sweep
     """
+    if jobs == 0:
+        raise ParameterError("--jobs is 0; allowed are 1 and above, and -1 for one per core.")
     refuse_overwriting_inputs({"--out": out}, features, local_features, grid, *answers.paths)
     loaded = Features.load(features)
     joined = answers.to_fit(loaded)
     local = None if local_features is None else Features.load(local_features)
-    from glocal.sweep import sweep as run
+    from glocal.sweep.run import sweep as run_sweep
 
     data = FitData(loaded, joined.answers, local, n_dropped=joined.n_dropped, **blocks.model_dump())
     with progress_bar("sweep", unit="points") as progress:
-        found = run(
-            data, grid, folds=folds, select=select, keep=promise.keep, jobs=jobs, scheduler=scheduler, out=out,
-            resume=resume, solver=solver_of(solver, exact, paper),
-            progress=lambda row, done, total: progress(done, total, f"fold {row['fold']}, {row['method']}"),
-        )  # fmt: skip
-    ended = found.points["status"]
-    if trivial := int((ended == "trivial").sum()):
-        say(f"{trivial} points have no scores, since their optimum is W = 0: their lmbda is too large.")
-    if unconverged := int((~ended.isin(["converged", "trivial"])).sum()):
-        say(f"warning: {unconverged} of {len(ended)} points are not converged; see their status in points.jsonl.")
-    record = {
-        "points": len(found.points), "evaluations": int(found.points["evaluations"].sum()),
-        "unconverged": unconverged, "best": found.best, "rule": found.transform.meta["sweep"]["rule"],
-        "reason": found.reason, "n_dropped": joined.n_dropped, "out": str(out),
-    }  # fmt: skip
-    if verbose and not as_json:
-        front = found.front.drop(columns="front").dropna(axis=1, how="all").round(4).map(str)
-        put_table(list(front), front.to_numpy().tolist())
-    written = f"written to {out}: transform.npz (refitted on all objects), the front, means and points"
-    show(as_json, record, *chosen(found), written)
-
-
-def chosen(found: Sweep) -> list[str]:
-    """What the choice of a sweep gains and keeps on held-out objects, and which setting it is."""
-    before, after, gain = found.scores
-    told = f"agreement {before.value:.3f} -> {after.value:.3f}, neighbours kept {found.best['neighbours_kept']:.3f}"
-    if gain.p_holm is not None:
-        told += (
-            f"; gain {interval(gain.value, gain.low, gain.high, sign='+')} on {gain.n:,} held-out answers, "
-            f"p = {gain.p_holm:.2g} (corrected for {gain.settings['n_settings']} settings)"
+        result = run_sweep(
+            data,
+            grid,
+            folds=folds,
+            select=select,
+            keep=promise.keep,
+            jobs=jobs,
+            scheduler=scheduler,
+            out=out,
+            resume=resume,
+            solver=solver_of(solver, exact, paper),
+            progress=lambda row, count, total: progress(
+                count, total, f"fold {row['fold']}, {row['method']}"
+            ),
         )
-    return [told, f"chosen: {words(found.best)}, {found.reason}"]
+    record = {**_record(result), "n_dropped": joined.n_dropped, "out": str(out)}
+    if verbose and not as_json:
+        front = result.front.drop(columns="front").dropna(axis=1, how="all").round(4).map(str)
+        put_table(list(front), front.to_numpy().tolist())
+    written = f"written to {out}: transform.npz (refitted on all objects), the front, means, points"
+    show(as_json, record, *chosen(result), written)
+
+
+def _record(result: Sweep) -> dict[str, Any]:
+    """What a sweep did and chose; points without scores, or not at their optimum, are reported."""
+    status = result.points["status"]
+    trivial = int((status == "trivial").sum())
+    unconverged = int((~status.isin(["converged", "trivial"])).sum())
+    if trivial:
+        say(
+            f"{trivial} points have no scores, since their optimum is W = 0: their lmbda is too "
+            "large."
+        )
+    if unconverged:
+        say(
+            f"warning: {unconverged} of {len(status)} points are not converged; see their status "
+            "in points.jsonl."
+        )
+    return {
+        "points": len(result.points),
+        "evaluations": int(result.points["evaluations"].sum()),
+        "unconverged": unconverged,
+        "best": result.best,
+        "rule": result.transform.meta["sweep"]["rule"],
+        "reason": result.reason,
+    }
+
+
+def chosen(result: Sweep) -> list[str]:
+    """What the choice of a sweep gains and keeps on held-out objects, and which setting it is."""
+    before, after, gain = result.scores
+    summary = (
+        f"agreement {before.value:.3f} -> {after.value:.3f}, neighbours kept "
+        f"{result.best['neighbours_kept']:.3f}"
+    )
+    if gain.p_holm is not None:
+        summary += (
+            f"; gain {interval(gain.value, gain.low, gain.high, sign='+')} on {gain.n:,} held-out "
+            f"answers, p = {gain.p_holm:.2g} (corrected for {gain.settings['n_settings']} settings)"
+        )
+    return [summary, f"chosen: {words(result.best)}, {result.reason}"]
