@@ -129,7 +129,7 @@ def write_files(folder: Path) -> None:
         assert run(["sweep", *COMMANDS["sweep"].split()]).code == 0
         (folder / "s").rename(folder / "run")
         if "collect run" in parameters():
-            assert run(["collect", "run", *"images --out study --port 0".split()]).code == 0
+            assert run(["collect", "run", "images", "--out", "study", "--port", "0"]).code == 0
 
 
 @dataclass(frozen=True)
@@ -289,7 +289,7 @@ def try_case(words: list[str], source: Path, scratch: Path) -> str | None:
     with contextlib.chdir(scratch), without_network(), offline:
         try:
             result = run(words)
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
             return f"{type(error).__name__}: {error}"

@@ -85,7 +85,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("command", "noun"), COMMANDS)
 def test_a_bad_command_is_refused_in_one_sentence(command, noun, folder, capsys):
-    """Files that cannot be used, options outside their range, outputs that cannot be written; nothing is written."""
+    """Files that cannot be used, options out of range, outputs that cannot be written."""
     before = sorted(path.name for path in folder.iterdir())
     assert execute(command.split()) in (1, 2)
     streams = capsys.readouterr()
@@ -98,7 +98,9 @@ def test_a_bad_command_is_refused_in_one_sentence(command, noun, folder, capsys)
 
 
 SCORE = "evaluate odd-one-out --features x.npy --answers t.npy "
-LABELS = "--train x.npy --train-labels labels.txt --test x.npy --test-labels labels.txt --out labels.txt"
+LABELS = (
+    "--train x.npy --train-labels labels.txt --test x.npy --test-labels labels.txt --out labels.txt"
+)
 OVERWRITING = [
     "fit --features x.npz --answers t.npy --out x.npz",
     "fit --features x.npy --answers a.npz --out a.npz",
@@ -147,7 +149,8 @@ def inputs(folder):
     for name in ("labels.txt", "b.txt", "file_names.txt"):
         (folder / name).write_text("\n".join(map(str, range(30))))
     (folder / "suite.toml").write_text(
-        'answers = "t.npy"\n[networks.n]\nfeatures = "set"\n[arms.original]\n[tasks.a]\nkind = "odd-one-out"\n'
+        'answers = "t.npy"\n[networks.n]\nfeatures = "set"\n[arms.original]\n'
+        '[tasks.a]\nkind = "odd-one-out"\n'
     )
     return folder
 
@@ -158,7 +161,7 @@ def contents(folder):
 
 @pytest.mark.parametrize("command", OVERWRITING)
 def test_no_command_writes_over_what_it_reads(command, inputs, capsys):
-    """An output that is an input, by whatever name, is exit 2 before any work, and all files stay."""
+    """An output that is an input, by whatever name, is exit 2 before any work; all files stay."""
     before = contents(inputs)
     assert execute(command.split()) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -177,8 +180,14 @@ def test_an_output_beside_its_inputs_is_replaced(inputs):
 @pytest.mark.parametrize(
     ("option", "content", "noun"),
     [
-        *(pytest.param("--features", *case, id=f"features, {name}") for name, case in FEATURES.items()),
-        *(pytest.param("--answers", *case, id=f"answers, {name}") for name, case in ANSWERS.items()),
+        *(
+            pytest.param("--features", *case, id=f"features, {name}")
+            for name, case in FEATURES.items()
+        ),
+        *(
+            pytest.param("--answers", *case, id=f"answers, {name}")
+            for name, case in ANSWERS.items()
+        ),
     ],
 )
 def test_bad_contents_are_refused_in_one_sentence(option, content, noun, folder, capsys):
@@ -190,22 +199,27 @@ def test_bad_contents_are_refused_in_one_sentence(option, content, noun, folder,
 def test_standard_output_on_a_full_disk(folder):
     """A table that cannot be written to standard output is one sentence."""
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [*processes.COMMAND_LINE, "--version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
-        )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: cannot write standard output")
-    assert len(done.stderr.splitlines()) == 1
+        ended = subprocess.run(
+            [*processes.COMMAND_LINE, "--version"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: cannot write standard output")
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_a_disk_that_fills_up_while_writing(folder):
-    """A limit reached in the middle of the output leaves the previous file whole and no partial one."""
+    """A limit reached in the middle of the output leaves the previous file whole, none partial."""
     np.save(folder / "many.npy", np.ones((4000, 8), dtype="f4"))
     (folder / "o.npy").write_bytes(b"previous")
-    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); {processes.COMMAND_LINE[-1]}"
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))"
+    code = f"{limit}; {processes.COMMAND_LINE[-1]}"
     command = [sys.executable, "-c", code, "apply", "w.npz", "many.npy", "--out", "o.npy"]
-    done = processes.run(command, capture_output=True, text=True)
-    assert done.returncode == 1, done.stderr
-    assert "\nerror: cannot write o.npy" in "\n" + done.stderr
+    ended = processes.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1, ended.stderr
+    assert "\nerror: cannot write o.npy" in "\n" + ended.stderr
     assert (folder / "o.npy").read_bytes() == b"previous"
     assert not list(folder.glob(".*"))
