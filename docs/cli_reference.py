@@ -1,7 +1,7 @@
-"""Write docs/cli.md from the command line itself; with --check, say whether that page is out of date.
+"""Write docs/cli.md from the command line itself; with --check, report whether it is out of date.
 
-Only names that every version of typer gives its commands and parameters are read, so that the page does not depend on
-the version installed.
+Only names that every version of typer gives its commands and parameters are read, so that the page
+does not depend on the version installed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ HEAD = """\
 
 <!-- Written by docs/cli_reference.py. Do not edit: change the help texts and run it again. -->
 
-Results go to standard output, messages to standard error. `--json` puts exactly one JSON object on standard output.
-Every command also has `--help`; `glocal --version` prints the version.
+Results go to standard output, messages to standard error. `--json` puts exactly one JSON object on
+standard output. Every command also has `--help`; `glocal --version` prints the version.
 
 | exit code | meaning |
 |---|---|
@@ -33,17 +33,20 @@ Every command also has `--help`; `glocal --version` prints the version.
 | 2 | a wrong command line: an unknown or missing option, a value out of its range |
 | 130 | interrupted, by Ctrl-C or SIGTERM; files that existed before are unchanged |
 """
-_IN_HELP = re.compile(r"\s*\[((?:at |above |below |default: )[^\[\]]*)\]$")  # the range and the default
-_OPTION = re.compile(r"(?<![`\w-])--[a-z][a-z-]*")  # in a sentence, where two hyphens would become a dash
+_RANGE_AND_DEFAULT = re.compile(r"\s*\[((?:at |above |below |default: )[^\[\]]*)\]$")
+_OPTION = re.compile(r"(?<![`\w-])--[a-z][a-z-]*")  # two hyphens in a sentence would become a dash
 
 
 def commands(command: Any, name: str = "glocal") -> Iterator[tuple[str, Any]]:
-    """Each command that does something, with its whole name less the word ``run``, in the order of the help."""
-    inside = getattr(command, "commands", None)
-    if inside is None:
+    """Each command that does something, in the order of the help.
+
+    With it comes its whole name less the word ``run``.
+    """
+    subcommands = getattr(command, "commands", None)
+    if subcommands is None:
         yield name, command
         return
-    for word, part in inside.items():
+    for word, part in subcommands.items():
         yield from commands(part, name if word == "run" else f"{name} {word}")
 
 
@@ -57,23 +60,26 @@ def page() -> str:
     """The whole page."""
     parts = [HEAD]
     for name, command in commands(typer.main.get_command(app)):
-        told = _OPTION.sub(r"`\g<0>`", (command.help or "").partition("Example: ")[0].strip())
-        parts.append(f"\n## {name}\n\n{told}\n\n```sh\n{example(command)}\n```\n\n{_table(command.params)}")
+        description = (command.help or "").partition("Example: ")[0].strip()
+        description = _OPTION.sub(r"`\g<0>`", description)
+        table = _table(command.params)
+        parts.append(f"\n## {name}\n\n{description}\n\n```sh\n{example(command)}\n```\n\n{table}")
     return "".join(parts)
 
 
 def _table(params: list[Any]) -> str:
     lines = ["| option | default | meaning |", "|---|---|---|"]
     for param in params:
-        told = " ".join((getattr(param, "help", None) or "").split())
-        found = _IN_HELP.search(told)
-        allowed, _, default = (found.group(1) if found else "").partition("default: ")
-        default, allowed = default or _default(param), allowed.rstrip("; ")
-        told = _IN_HELP.sub("", told) + (f" Range: {allowed}." if allowed else "")
+        text = " ".join((getattr(param, "help", None) or "").split())
+        match = _RANGE_AND_DEFAULT.search(text)
+        allowed, _, default = (match.group(1) if match else "").partition("default: ")
+        meaning = _RANGE_AND_DEFAULT.sub("", text)
+        if allowed:
+            meaning += f" Range: {allowed.rstrip('; ')}."
         if choices := getattr(getattr(param, "type_descriptor", None), "choices", None):
-            told += f" One of {', '.join(choices)}."
-        meaning = _OPTION.sub(r"`\g<0>`", told.replace("|", "\\|"))
-        lines.append(f"| {_names(param)} | {default} | {meaning} |")
+            meaning += f" One of {', '.join(choices)}."
+        meaning = _OPTION.sub(r"`\g<0>`", meaning.replace("|", "\\|"))
+        lines.append(f"| {_names(param)} | {default or _default(param)} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 
@@ -81,7 +87,9 @@ def _names(param: Any) -> str:
     if not _is_option(param):
         return f"`{param.name.upper()}`"
     names = [*param.opts, *param.secondary_opts]
-    value = "" if getattr(param, "is_flag", False) else " " + param.opts[0].lstrip("-").replace("-", "_").upper()
+    value = ""
+    if not getattr(param, "is_flag", False):
+        value = " " + param.opts[0].lstrip("-").replace("-", "_").upper()
     return " / ".join(f"`{name}{value}`" for name in names)
 
 
@@ -90,8 +98,8 @@ def _default(param: Any) -> str:
         return "*required*"
     if param.secondary_opts:
         return f"`{(param.opts if param.default else param.secondary_opts)[0]}`"
-    given = isinstance(param.default, str | int | float | Path) and not isinstance(param.default, bool)
-    return f"`{param.default}`" if given else ""
+    is_value = isinstance(param.default, str | int | float | Path)
+    return f"`{param.default}`" if is_value and not isinstance(param.default, bool) else ""
 
 
 def _is_option(param: Any) -> bool:
@@ -106,7 +114,9 @@ def main() -> int:
     if not parser.parse_args().check:
         PAGE.write_text(text, encoding="utf-8")
     elif not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:
-        sys.stderr.write("docs/cli.md is out of date: run python docs/cli_reference.py and commit what it writes.\n")
+        sys.stderr.write(
+            "docs/cli.md is out of date: run docs/cli_reference.py and commit what it writes.\n"
+        )
         return 1
     return 0
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import processes
@@ -84,7 +85,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("command", "noun"), COMMANDS)
 def test_a_bad_command_is_refused_in_one_sentence(command, noun, folder, capsys):
-    """Files that cannot be used, options outside their range, outputs that cannot be written; nothing is written."""
+    """Files that cannot be used, options out of range, outputs that cannot be written."""
     before = sorted(path.name for path in folder.iterdir())
     assert execute(command.split()) in (1, 2)
     streams = capsys.readouterr()
@@ -96,11 +97,97 @@ def test_a_bad_command_is_refused_in_one_sentence(command, noun, folder, capsys)
     assert not os.path.isfile("/dev/full"), "a device must not be replaced by a file"
 
 
+SCORE = "evaluate odd-one-out --features x.npy --answers t.npy "
+LABELS = (
+    "--train x.npy --train-labels labels.txt --test x.npy --test-labels labels.txt --out labels.txt"
+)
+OVERWRITING = [
+    "fit --features x.npz --answers t.npy --out x.npz",
+    "fit --features x.npy --answers a.npz --out a.npz",
+    "fit --features x.npy --answers a.npz --out set/../a.npz",
+    "fit --features x.npy --answers a.npz --out soft.npz",
+    "fit --features x.npy --answers a.npz --out hard.npz",
+    "fit --features x.npy --answers t.npy --local-features x.npz --out x.npz",
+    "sweep --features set --answers t.npy --out set",
+    "apply w.npz x.npy --out x.npy",
+    "apply w.npz set --out set/features.npy",
+    "apply w.npz x.npy --out y.npy --save-transform w.npz",
+    SCORE + "--object-ids file_names.txt --out file_names.txt",
+    SCORE + "--out file_names.txt",
+    SCORE + "--transform w.npz --baseline b.txt --out b.txt",
+    "evaluate rsa --features x.npy --rdm labels.txt --out labels.txt",
+    f"evaluate few-shot {LABELS}",
+    f"evaluate anomaly {LABELS}",
+    "evaluate structure --features b.txt --out b.txt",
+    "evaluate retrieval --queries x.npy --query-labels labels.txt --out labels.txt",
+    "suite suite.toml --out set",
+    "report run --out page.html --figures run",
+    "extract images --model timm:resnet18 --out images",
+    "align --model timm:resnet18 --images images --answers t.npy --out images",
+    "data split --features x.npy --answers set --out set",
+    "data split --features x.npy --answers set/train.npz --out set",
+    "data import a.npz --out a.npz",
+    "transforms pull w.npz --out w.npz",
+    pytest.param(
+        "collect run images --out images",
+        marks=pytest.mark.skipif(find_spec("glocal_collect") is None, reason="no glocal-collect"),
+    ),
+]
+
+
+@pytest.fixture
+def inputs(folder):
+    """Everything that a command may read, with two more names for one file of answers."""
+    np.savez(folder / "x.npz", features=X)
+    np.savez(folder / "a.npz", answers=T, kind="odd-one-out")
+    (folder / "soft.npz").symlink_to("a.npz")
+    (folder / "hard.npz").hardlink_to(folder / "a.npz")
+    for name in ("set", "run", "images"):
+        (folder / name).mkdir()
+    np.save(folder / "set" / "features.npy", X)
+    np.savez(folder / "set" / "train.npz", answers=T, kind="odd-one-out")
+    for name in ("labels.txt", "b.txt", "file_names.txt"):
+        (folder / name).write_text("\n".join(map(str, range(30))))
+    (folder / "suite.toml").write_text(
+        'answers = "t.npy"\n[networks.n]\nfeatures = "set"\n[arms.original]\n'
+        '[tasks.a]\nkind = "odd-one-out"\n'
+    )
+    return folder
+
+
+def contents(folder):
+    return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("command", OVERWRITING)
+def test_no_command_writes_over_what_it_reads(command, inputs, capsys):
+    """An output that is an input, by whatever name, is exit 2 before any work; all files stay."""
+    before = contents(inputs)
+    assert execute(command.split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "would replace" in line
+    assert contents(inputs) == before
+
+
+def test_an_output_beside_its_inputs_is_replaced(inputs):
+    """A folder of features may contain the output, and a file that is no input is written anew."""
+    out = inputs / "set" / "aligned.npy"
+    out.write_bytes(b"previous")
+    assert execute(["apply", "w.npz", "set", "--out", str(out)]) == 0
+    np.testing.assert_allclose(np.load(out), X)
+
+
 @pytest.mark.parametrize(
     ("option", "content", "noun"),
     [
-        *(pytest.param("--features", *case, id=f"features, {name}") for name, case in FEATURES.items()),
-        *(pytest.param("--answers", *case, id=f"answers, {name}") for name, case in ANSWERS.items()),
+        *(
+            pytest.param("--features", *case, id=f"features, {name}")
+            for name, case in FEATURES.items()
+        ),
+        *(
+            pytest.param("--answers", *case, id=f"answers, {name}")
+            for name, case in ANSWERS.items()
+        ),
     ],
 )
 def test_bad_contents_are_refused_in_one_sentence(option, content, noun, folder, capsys):
@@ -112,22 +199,27 @@ def test_bad_contents_are_refused_in_one_sentence(option, content, noun, folder,
 def test_standard_output_on_a_full_disk(folder):
     """A table that cannot be written to standard output is one sentence."""
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [*processes.COMMAND_LINE, "--version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
-        )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: cannot write standard output")
-    assert len(done.stderr.splitlines()) == 1
+        ended = subprocess.run(
+            [*processes.COMMAND_LINE, "--version"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: cannot write standard output")
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_a_disk_that_fills_up_while_writing(folder):
-    """A limit reached in the middle of the output leaves the previous file whole and no partial one."""
+    """A limit reached in the middle of the output leaves the previous file whole, none partial."""
     np.save(folder / "many.npy", np.ones((4000, 8), dtype="f4"))
     (folder / "o.npy").write_bytes(b"previous")
-    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); {processes.COMMAND_LINE[-1]}"
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))"
+    code = f"{limit}; {processes.COMMAND_LINE[-1]}"
     command = [sys.executable, "-c", code, "apply", "w.npz", "many.npy", "--out", "o.npy"]
-    done = processes.run(command, capture_output=True, text=True)
-    assert done.returncode == 1, done.stderr
-    assert "\nerror: cannot write o.npy" in "\n" + done.stderr
+    ended = processes.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1, ended.stderr
+    assert "\nerror: cannot write o.npy" in "\n" + ended.stderr
     assert (folder / "o.npy").read_bytes() == b"previous"
     assert not list(folder.glob(".*"))

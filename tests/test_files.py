@@ -29,12 +29,15 @@ def one_sentence(error) -> bool:
     return "\n" not in str(error) and len(str(error)) < 500 and str(error).endswith(".")
 
 
-@pytest.mark.parametrize("error", [ValueError("bad"), KeyboardInterrupt(), OSError(errno.ENOSPC, "disk full")])
+@pytest.mark.parametrize(
+    "error", [ValueError("bad"), KeyboardInterrupt(), OSError(errno.ENOSPC, "disk full")]
+)
 def test_an_exception_leaves_the_previous_file(tmp_path, error):
-    """Whatever interrupts the writing, the previous file stays whole and no partial file remains."""
+    """Whatever interrupts the writing, the previous file stays whole, and none is partial."""
     path = tmp_path / "out.bin"
     path.write_bytes(b"old")
-    with pytest.raises(FileError if isinstance(error, OSError) else type(error)), atomic_write(path) as stream:  # noqa: PT012
+    expected = FileError if isinstance(error, OSError) else type(error)
+    with pytest.raises(expected), atomic_write(path) as stream:  # noqa: PT012
         stream.write(b"half of the new")
         raise error
     assert path.read_bytes() == b"old"
@@ -55,7 +58,7 @@ def test_a_killed_writer_leaves_the_previous_file(tmp_path):
 
 
 def test_what_is_written_replaces_the_file_whole(tmp_path):
-    """Until the block ends a reader finds the previous file; each of several writers has a partial file of its own."""
+    """Until the block ends a reader meets the previous file; each writer has a partial file."""
     path = tmp_path / "out.bin"
     path.write_bytes(b"old")
     with atomic_write(path) as first:
@@ -81,7 +84,7 @@ def test_a_link_is_followed(tmp_path):
 
 @pytest.mark.parametrize("target", ["missing/out.bin", "file/out.bin", "folder"])
 def test_a_place_that_cannot_be_written_is_said(tmp_path, target):
-    """A missing folder, a file as folder and a folder as file are refused before and while writing."""
+    """A missing folder, a file as folder, a folder as file: refused before and while writing."""
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "folder").mkdir()
     before = sorted(os.listdir(tmp_path))
@@ -95,7 +98,7 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path, target):
 
 
 def test_a_writable_target_is_checked_and_left_untouched(tmp_path):
-    """The check of a target creates nothing, refuses another ending, and lets devices have any name."""
+    """The check creates nothing, refuses another ending, and lets devices have any name."""
     path = tmp_path / "out.NPZ"
     assert writable_target(path, endings=(".npz",)) == path
     assert os.listdir(tmp_path) == []
@@ -104,18 +107,25 @@ def test_a_writable_target_is_checked_and_left_untouched(tmp_path):
     assert writable_target("/dev/null", endings=(".npz",)).name == "null"
 
 
-@given(hnp.arrays(hnp.floating_dtypes() | hnp.integer_dtypes(), hnp.array_shapes(min_dims=0, max_dims=3, min_side=0)))
+@given(
+    hnp.arrays(
+        hnp.floating_dtypes() | hnp.integer_dtypes(),
+        hnp.array_shapes(min_dims=0, max_dims=3, min_side=0),
+    )
+)
 def test_any_plain_array_is_read_back(tmp_path_factory, array):
     """Whatever numpy.save or write_npz wrote is read with its shape, dtype and values."""
     path = tmp_path_factory.mktemp("npy") / "array.npy"
     np.save(path, array)
     write_npz(path.with_suffix(".npz"), {"x": array, "none": None})
-    inside = read_npz(path.with_suffix(".npz"), what="cell", fix="Write it.", required=("x",), optional=("y",))
+    inside = read_npz(
+        path.with_suffix(".npz"), what="cell", fix="Write it.", required=("x",), optional=("y",)
+    )
     assert set(inside) == {"x"}
-    for found in (read_npy(path, what="features"), inside["x"]):
-        assert found.shape == array.shape
-        assert found.dtype == array.dtype
-        np.testing.assert_array_equal(found, array)
+    for loaded in (read_npy(path, what="features"), inside["x"]):
+        assert loaded.shape == array.shape
+        assert loaded.dtype == array.dtype
+        np.testing.assert_array_equal(loaded, array)
 
 
 def header(shape: str, descr: str = "<f4") -> bytes:
@@ -141,7 +151,7 @@ def header(shape: str, descr: str = "<f4") -> bytes:
     ],
 )
 def test_a_file_that_is_no_array_is_one_sentence(tmp_path, damage, noun):
-    """Missing, empty, foreign, cut, impossible, pickled or truncated: one sentence names the role and the path."""
+    """Missing, empty, foreign, cut, impossible, pickled: a sentence with role and path."""
     path = tmp_path / "features.npy"
     damage(path)
     with pytest.raises(FileError, match=noun) as caught:
@@ -151,7 +161,7 @@ def test_a_file_that_is_no_array_is_one_sentence(tmp_path, damage, noun):
 
 
 def test_an_archive_is_no_larger_in_memory_than_its_file_allows(tmp_path, monkeypatch):
-    """An .npz that inflates to more than 256 MB (here 1) and 100 times its size, or lacks an array, is refused."""
+    """An .npz is refused that inflates to over 256 MB (here 1) and 100 times its size."""
     monkeypatch.setattr(files, "_INFLATED", 1 << 20)
     path = tmp_path / "bomb.npz"
     write_npz(path, {"x": np.zeros(1 << 20, np.float32), "y": np.zeros(9), "z": np.zeros(3)})
@@ -164,7 +174,7 @@ def test_an_archive_is_no_larger_in_memory_than_its_file_allows(tmp_path, monkey
 
 
 def test_lines_are_stripped_and_trailing_empty_ones_dropped(tmp_path):
-    """A text file is its lines without surrounding blanks, byte-order mark and empty end; U+2028 ends no line."""
+    """Lines have no surrounding blanks, byte-order mark or empty end; U+2028 ends no line."""
     path = tmp_path / "names.txt"
     path.write_bytes("\ufeff a.jpg \r\n\r\nb é\u2028c.jpg\n\n\n".encode())
     assert read_lines(path, what="names") == ("a.jpg", "", "b é\u2028c.jpg")
@@ -190,12 +200,27 @@ def test_a_text_that_is_no_object_is_one_sentence(tmp_path, name, content, noun)
     assert one_sentence(caught.value)
 
 
+def test_an_object_may_begin_with_a_byte_order_mark(tmp_path):
+    """TOML and JSON as some editors save them are read like any other."""
+    (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbfx = 1\n")
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"x": 1}')
+    for name in ("a.toml", "a.json"):
+        assert read_object(tmp_path / name, what="record") == {"x": 1}
+
+
 def test_a_hash_is_of_dtype_shape_and_content():
-    """Equal arrays have equal hashes however they lie in memory; another dtype, shape or value has another hash."""
+    """Equal arrays hash alike however they lie in memory; others do not."""
     array = np.arange(12, dtype=np.float32).reshape(3, 4)
     digest = array_sha256(array)
-    assert digest == array_sha256(np.asfortranarray(array)) == array_sha256(np.repeat(array, 2, axis=1)[:, ::2])
+    assert (
+        digest
+        == array_sha256(np.asfortranarray(array))
+        == array_sha256(np.repeat(array, 2, axis=1)[:, ::2])
+    )
     others = [array.astype(np.float64), array.reshape(4, 3), array + 1, array.ravel()]
     assert len({digest, *(array_sha256(other) for other in others)}) == 5
     large = np.arange(5_000_000, dtype=np.float64).reshape(-1, 2)  # more than a chunk of 16 MB
-    assert array_sha256(large) == hashlib.sha256(f"<f8{large.shape}".encode() + large.tobytes()).hexdigest()
+    assert (
+        array_sha256(large)
+        == hashlib.sha256(f"<f8{large.shape}".encode() + large.tobytes()).hexdigest()
+    )

@@ -1,4 +1,4 @@
-"""Options: models that say what is wrong in one sentence, and commands whose options are their fields."""
+"""Options: models whose errors are one sentence, and commands whose options are their fields."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -8,7 +8,7 @@ import typer
 from pydantic import Field, model_validator
 
 from glocal.cli.inputs import flat
-from glocal.errors import ParameterError
+from glocal.errors import FileError, ParameterError
 from glocal.options import Options
 
 
@@ -29,7 +29,7 @@ class Loss(Options):
 
 
 def test_options_are_checked_frozen_and_replaced():
-    """Numbers of numpy are numbers, the first fields have places, and a replaced option is checked like a given one."""
+    """Numbers of numpy are numbers, the first fields have places, a replaced option is checked."""
     loss = Loss("naive", np.float32(0.5), seed=np.int64(3))
     assert (loss.method, loss.alpha, loss.seed) == ("naive", 0.5, 3)
     assert loss.replace(alpha=0).alpha == 0
@@ -40,40 +40,72 @@ def test_options_are_checked_frozen_and_replaced():
 
 
 @pytest.mark.parametrize(
-    ("given", "noun"),
+    ("values", "options", "noun"),
     [
-        ({"alpha": 1}, "alpha"), ({"alpha": float("nan")}, "finite"), ({"alpha": float("inf")}, "finite"),
-        ({"alpha": "0.1"}, "number"), ({"alpha": True}, "number"), ({"seed": 1.5}, "integer"),
-        ({"bias": 1}, "boolean"), ({"method": "best"}, "'naive' or 'global'"), ({"alpah": 0.1}, "did you mean alpha"),
+        (("naive", 0.5, 3, True, 4, "surplus"), {}, "position"),
+        (("naive",), {"method": "global"}, "by name"),
+    ],
+)
+def test_a_value_by_position_belongs_to_one_option(values, options, noun):
+    """Values beyond the options, or beside the name of their option, are a ParameterError."""
+    with pytest.raises(ParameterError, match=noun):
+        Loss(*values, **options)
+
+
+def test_what_a_file_holds_is_named_as_in_the_file():
+    """A refused value of a file is a FileError that names file and key, without backticks."""
+    with pytest.raises(FileError, match=r"plan\.toml: alpha=2") as caught:
+        Loss.read({"alpha": 2}, "plan.toml")
+    assert "`" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "noun"),
+    [
+        ({"alpha": 1}, "alpha"),
+        ({"alpha": float("nan")}, "finite"),
+        ({"alpha": float("inf")}, "finite"),
+        ({"alpha": "0.1"}, "number"),
+        ({"alpha": True}, "number"),
+        ({"seed": 1.5}, "integer"),
+        ({"bias": 1}, "boolean"),
+        ({"method": "best"}, "'naive' or 'global'"),
+        ({"alpah": 0.1}, "did you mean alpha"),
         ({"bias": True, "method": "naive"}, "no bias"),
     ],
-)  # fmt: skip
-def test_what_is_not_allowed_is_one_sentence(given, noun):
-    """Values outside their range or of another kind, unknown names and contradictions are a ParameterError."""
+)
+def test_what_is_not_allowed_is_one_sentence(options, noun):
+    """Values out of range or of another kind, unknown names, contradictions: a ParameterError."""
     with pytest.raises(ParameterError, match=noun):
-        Loss(**given)
+        Loss(**options)
 
 
 def test_the_fields_of_models_are_the_options_of_a_command(capsys):
-    """Help, default, choices and heading come from the fields; the models know what was given."""
-    found = {}
+    """Help, default, choices and heading come from the fields; the models know what was passed."""
+    passed = {}
     app = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
     @app.command()
     @flat
     def run(*, loss: Loss, seed: Annotated[int, typer.Option("--seed")] = 7):
-        found.update(loss=loss, seed=seed)
+        passed.update(loss=loss, seed=seed)
 
     app(["--alpha", "0.5", "--bias"], standalone_mode=False)
-    assert found["loss"].model_dump() == {"method": "global", "alpha": 0.5, "seed": 7, "bias": True, "inner": 3}
-    assert found["seed"] == 7
-    assert found["loss"].model_fields_set == {"alpha", "bias", "seed"}
+    assert passed["loss"].model_dump() == {
+        "method": "global",
+        "alpha": 0.5,
+        "seed": 7,
+        "bias": True,
+        "inner": 3,
+    }
+    assert passed["seed"] == 7
+    assert passed["loss"].model_fields_set == {"alpha", "bias", "seed"}
     with pytest.raises(ParameterError, match="alpha"):
         app(["--alpha", "2"], standalone_mode=False)
-    (command,) = [typer.main.get_command(app)]
-    told = {param.name: param for param in command.params}
-    assert "inner" not in told
-    assert told["alpha"].help == "A weight. [at least 0 and below 1; default: 0.1]"
+    command = typer.main.get_command(app)
+    params = {param.name: param for param in command.params}
+    assert "inner" not in params
+    assert params["alpha"].help == "A weight. [at least 0 and below 1; default: 0.1]"
     app(["--help"], standalone_mode=False)
     assert "naive|global" in capsys.readouterr().out
-    assert told["method"].rich_help_panel == "Method"
+    assert params["method"].rich_help_panel == "Method"

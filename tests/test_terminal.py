@@ -1,4 +1,4 @@
-"""A terminal: progress with rate and remaining time on standard error, tables that fit; nothing of it in a pipe."""
+"""A terminal: progress and remaining time on standard error, tables that fit; none in a pipe."""
 
 import contextlib
 import json
@@ -21,7 +21,8 @@ from glocal.transform import LinearTransform
 
 pytestmark = pytest.mark.nightly
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
+HIDE = "\x1b[?25l"
+SHOW = "\x1b[?25h"
 
 
 @pytest.fixture(scope="module")
@@ -37,25 +38,36 @@ def files(tmp_path_factory):
     (folder / "grid.toml").write_text("alpha = [0.1, 0.25]\nlmbda = [0.1]\ntau = [0.25]\n")
     (folder / "suite.toml").write_text(
         'answers = "triplets.npy"\n[networks.n]\nfeatures = "features.npy"\n[arms.original]\n'
-        '[arms.w]\ntransform = "w.npz"\n[tasks.heldout]\nkind = "odd-one-out"\n[tasks.near]\nkind = "structure"\n'
-        'features = "local.npy"\nk = 5\n'
+        '[arms.w]\ntransform = "w.npz"\n[tasks.heldout]\nkind = "odd-one-out"\n'
+        '[tasks.near]\nkind = "structure"\nfeatures = "local.npy"\nk = 5\n'
     )
     return folder
 
 
 @pytest.fixture
 def terminal(started, tmp_path):
-    """Run a command whose standard error, or whose output too, is a terminal: exit code, its output, what it showed."""
+    """Run a command on a terminal: its exit code, its output, and what the terminal showed.
+
+    Standard error is a terminal, and standard output too if it is said to be.
+    """
 
     def run(arguments, *, stdout="file", columns=80, when=None, **environment):
-        (master, slave), shown, out = pty.openpty(), b"", tmp_path / "out"
+        master, slave = pty.openpty()
+        shown = b""
+        out = tmp_path / "out"
         ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        env = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "NO_COLOR")}
+        env = {
+            key: value
+            for key, value in os.environ.items()
+            if key not in ("COLUMNS", "LINES", "NO_COLOR")
+        }
         env |= {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8", **environment}
         command = [*processes.COMMAND_LINE, *map(str, arguments)]
         with out.open("wb") as file:
             printed = slave if stdout == "terminal" else file
-            process = started(command, stdin=subprocess.DEVNULL, stdout=printed, stderr=slave, env=env)
+            process = started(
+                command, stdin=subprocess.DEVNULL, stdout=printed, stderr=slave, env=env
+            )
         os.close(slave)
         with contextlib.suppress(OSError):  # the terminal ends with its last writer
             while True:
@@ -70,36 +82,41 @@ def terminal(started, tmp_path):
 
 
 def test_progress_is_shown_and_leaves_nothing(files, tmp_path, terminal):
-    """Each long command shows what it counts and the time that is left, on standard error alone, and clears it."""
-    given = ["--features", files / "features.npy", "--answers", files / "triplets.npy"]
+    """Each long command shows its count and remaining time on standard error, and clears them."""
+    data = ["--features", files / "features.npy", "--answers", files / "triplets.npy"]
     local = ["--local-features", files / "local.npy"]
+    held_out = ["--holdout", 3, "--tol", "1e-7"]
     np.save(tmp_path / "many.npy", np.random.default_rng(0).normal(size=(300_000, 24)).astype("f4"))
     cases = {
         "rows": ["apply", files / "w.npz", tmp_path / "many.npy", "--out", tmp_path / "o.npy"],
-        "evaluations": ["fit", *given, *local, "--holdout", 3, "--tol", "1e-7", "--out", tmp_path / "t.npz"],
-        "points": ["sweep", *given, *local, "--grid", files / "grid.toml", "--out", tmp_path / "s"],
+        "evaluations": ["fit", *data, *local, *held_out, "--out", tmp_path / "t.npz"],
+        "points": ["sweep", *data, *local, "--grid", files / "grid.toml", "--out", tmp_path / "s"],
         "cells": ["suite", files / "suite.toml", "--out", tmp_path / "u"],
     }
     for unit, arguments in cases.items():
         code, out, shown = terminal([*arguments, "--json"])
-        plain = ESCAPE.sub("", shown)
-        assert code == 0, plain
+        text = ESCAPE.sub("", shown)
+        assert code == 0, text
         assert isinstance(json.loads(out), dict)
-        assert re.search(rf"\d+/(\d+|\?) {unit} \d:\d\d:\d\d < ", plain), (unit, plain)
+        assert re.search(rf"\d+/(\d+|\?) {unit} \d:\d\d:\d\d < ", text), (unit, text)
         assert shown.rindex(SHOW) > shown.rindex(HIDE)
         if unit == "evaluations":
-            assert re.search(r"objective \d\.\d{6}", plain)
+            assert re.search(r"objective \d\.\d{6}", text)
 
 
 def test_no_escape_code_and_no_bar_in_a_pipe(files, tmp_path):
     """With both streams piped there is no escape code anywhere, even where colour is asked for."""
     arguments = ["suite", files / "suite.toml", "--out", tmp_path / "u"]
     env = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm-256color"}
-    done = processes.run(
-        [*processes.COMMAND_LINE, *map(str, arguments)], capture_output=True, text=True, check=True, env=env
+    ended = processes.run(
+        [*processes.COMMAND_LINE, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=env,
     )
-    assert "\x1b" not in done.stdout + done.stderr
-    header, rule, *rows = done.stdout.splitlines()[:4]
+    assert "\x1b" not in ended.stdout + ended.stderr
+    header, rule, *rows = ended.stdout.splitlines()[:4]
     assert header.split() == ["network", "arm", "heldout", "near"]
     assert set(rule) == {"-", " "}
     assert rows[0].split()[:2] == ["n", "original"]
@@ -107,7 +124,7 @@ def test_no_escape_code_and_no_bar_in_a_pipe(files, tmp_path):
 
 @pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"NO_COLOR": "1"}, {}])
 def test_a_table_fits_any_terminal(files, tmp_path, terminal, environment):
-    """At 40 columns no line is longer and every cell is whole; TERM=dumb has no escape code, NO_COLOR no colour."""
+    """At 40 columns no line is longer, every cell is whole; TERM and NO_COLOR are respected."""
     arguments = ["suite", files / "suite.toml", "--out", tmp_path / "u"]
     code, _, shown = terminal(arguments, stdout="terminal", columns=40, **environment)
     assert code == 0, shown
@@ -115,7 +132,9 @@ def test_a_table_fits_any_terminal(files, tmp_path, terminal, environment):
     lines = [line.rstrip() for line in table.replace("\r", "\n").splitlines()]
     start = max(number for number, line in enumerate(lines) if line.startswith("network"))
     assert max(map(len, lines[start:])) <= 40
-    assert {"network", "arm", "heldout", "near"} <= {line.partition(" ")[0] for line in lines[start - 10 :]}
+    assert {"network", "arm", "heldout", "near"} <= {
+        line.partition(" ")[0] for line in lines[start - 10 :]
+    }
     assert len(re.findall(r"\[0\.\d{3}, 0\.\d{3}\]", "\n".join(lines))) >= 2
     if environment.get("TERM") == "dumb":
         assert "\x1b" not in shown
@@ -124,10 +143,11 @@ def test_a_table_fits_any_terminal(files, tmp_path, terminal, environment):
 
 
 def test_ctrl_c_leaves_the_terminal_clean(files, tmp_path, terminal):
-    """Interrupted inside a fit, the cursor is shown again, the last line is the sentence, and the code is 130."""
-    slow = ["fit", "--features", files / "features.npy", "--triplets", files / "triplets.npy", "--tol", "1e-300",
-            "--max-evaluations", 10**8, "--lmbda", 1e-3, "--dtype", "float64", "--out", tmp_path / "t.npz"]  # fmt: skip
-    code, out, shown = terminal(slow, when="objective")
+    """Interrupted inside a fit, the cursor is back, the last line is the sentence, the code 130."""
+    data = ["--features", files / "features.npy", "--triplets", files / "triplets.npy"]
+    endless = ["--tol", 1e-300, "--max-evaluations", 10**8, "--lmbda", 1e-3, "--dtype", "float64"]
+    fit = ["fit", *data, *endless, "--out", tmp_path / "t.npz"]
+    code, out, shown = terminal(fit, when="objective")
     assert code == 130
     assert out == ""
     assert shown.rindex(SHOW) > shown.rindex(HIDE)
@@ -135,16 +155,17 @@ def test_ctrl_c_leaves_the_terminal_clean(files, tmp_path, terminal):
 
 
 def test_plain_tables_stay_as_they_are(capsys):
-    """Where output is no terminal a table is aligned text: the first column left, the others right, a dashed line."""
+    """Where output is no terminal a table is aligned text: first column left, the others right."""
     output.put_table(["arm", "value"], [["original", "0.5"], ["b", "0.25"]])
-    assert capsys.readouterr().out == "arm       value\n--------  -----\noriginal    0.5\nb          0.25\n"
+    lines = ["arm       value", "--------  -----", "original    0.5", "b          0.25"]
+    assert capsys.readouterr().out.splitlines() == lines
 
 
 def test_a_pipe_is_told_every_ten_seconds(capsys, monkeypatch):
-    """Where no bar can be drawn, a line says how far it is when ten seconds have passed since the last one."""
+    """Where no bar can be drawn, a line says how far it is ten seconds after the last one."""
     clock = iter([0.0, 5.0, 11.0, 12.0])
     monkeypatch.setattr(output.time, "monotonic", lambda: next(clock))
-    with output.progress_bar("sweep", 20, unit="points") as tell:
-        tell(1)
-        tell(2, doing="fold 0")
+    with output.progress_bar("sweep", 20, unit="points") as report:
+        report(1)
+        report(2, doing="fold 0")
     assert capsys.readouterr().err == "sweep: 2 of 20 points, fold 0\n"

@@ -1,15 +1,12 @@
-"""Align features with people's similarity judgments by one affine transform that keeps each image's neighbours.
+"""Align features with human similarity judgments by one affine transform that keeps neighbours.
 
 Names load when they are used, so that ``import glocal`` costs a few milliseconds.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
 from glocal._version import __version__
 
+TYPE_CHECKING = False  # type checkers take it for True; `typing` itself takes long to import
 if TYPE_CHECKING:
-    from glocal import sweep
     from glocal.aligner import Arm, Exact, FitData, PaperLoop, fit
     from glocal.aligner.estimator import Aligner
     from glocal.data.answers import Answers
@@ -20,14 +17,31 @@ if TYPE_CHECKING:
     from glocal.evaluation.agreement import odd_one_out
     from glocal.evaluation.structure import neighbours_kept
     from glocal.extract import Extractor
+    from glocal.sweep import sweep
     from glocal.transform.linear import LinearTransform, pretrained
 
 __all__ = [
-    "Aligner", "Answers", "Arm", "Exact", "Extractor", "Features", "FitData", "GLocalError", "LinearTransform",
-    "PaperLoop", "__version__", "fit", "join", "neighbours_kept", "object_folds", "odd_one_out", "pretrained",
-    "split_answers", "sweep",
-]  # fmt: skip
-_HOME = {
+    "Aligner",
+    "Answers",
+    "Arm",
+    "Exact",
+    "Extractor",
+    "Features",
+    "FitData",
+    "GLocalError",
+    "LinearTransform",
+    "PaperLoop",
+    "__version__",
+    "fit",
+    "join",
+    "neighbours_kept",
+    "object_folds",
+    "odd_one_out",
+    "pretrained",
+    "split_answers",
+    "sweep",
+]
+_MODULES = {
     "aligner": "Arm Exact FitData PaperLoop fit",
     "aligner.estimator": "Aligner",
     "data.answers": "Answers",
@@ -42,12 +56,14 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name == "sweep":  # the module: its function has the same name
-        return importlib.import_module("glocal.sweep")
-    for home, names in _HOME.items():
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name == "sweep":  # a module that can be called: it runs its function of the same name
+        return import_module("glocal.sweep")
+    for module, names in _MODULES.items():
         if name in names.split():
-            return getattr(importlib.import_module(f"glocal.{home}"), name)
+            return getattr(import_module(f"glocal.{module}"), name)
     raise AttributeError(f"module 'glocal' has no attribute {name!r}")
 
 

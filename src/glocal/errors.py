@@ -1,4 +1,7 @@
-"""Errors and warnings: one tree, every message a sentence with what to do next; and libraries that may be missing."""
+"""Errors and warnings in one tree, and optional libraries.
+
+Every message is a sentence with what to do next.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +24,23 @@ _PACKAGES = {"PIL": "pillow", "open_clip": "open-clip-torch", "vl_convert": "vl-
 
 
 def printable(text: str) -> str:
-    r"""Make a text safe to show: control characters, and what turns or splits a line, become escapes that can be read.
+    r"""Make a text safe to show: control characters, and what turns or splits a line, are escaped.
 
-    Names and keys of files may hold sequences that move the cursor of a terminal, rewrite its lines or set its title.
+    Names and keys of files may hold sequences that move the cursor of a terminal, rewrite its lines
+    or set its title.
 
     >>> print(printable("cat\x1b[2J\n"))
     cat\x1b[2J\n
     """
+    return text if text.isprintable() else "".join(map(_escaped, text))
 
-    def shown(character: str) -> str:
-        hidden = unicodedata.category(character)[0] == "C" or unicodedata.category(character) in ("Zl", "Zp")
-        return character.encode("unicode_escape").decode() if hidden and character not in _JOINERS else character
 
-    return text if text.isprintable() else "".join(map(shown, text))
+def _escaped(character: str) -> str:
+    category = unicodedata.category(character)
+    is_visible = category[0] != "C" and category not in ("Zl", "Zp")
+    if is_visible or character in _JOINERS:
+        return character
+    return character.encode("unicode_escape").decode()
 
 
 def one_line(error: BaseException) -> str:
@@ -44,8 +51,8 @@ def one_line(error: BaseException) -> str:
 class GLocalError(Exception):
     """Base of every error raised on purpose by this package.
 
-    The message says what is wrong, what was given, what is allowed and what to do. It is shown as one line, so that
-    names from files cannot control a terminal.
+    The message says what is wrong, what was given, what is allowed and what to do. It is shown as
+    one line, so that names from files cannot control a terminal.
     """
 
     def __str__(self) -> str:
@@ -61,7 +68,7 @@ class ParameterError(GLocalError, ValueError):
 
 
 class DivergedError(GLocalError):
-    """The loss of the paper's loop became NaN or infinite after so many `steps`: they were too long."""
+    """The loss of the paper's loop is NaN or infinite after `steps` steps: they were too long."""
 
     def __init__(self, message: str, steps: int = 0) -> None:
         super().__init__(message)
@@ -84,7 +91,7 @@ class ClusterError(GLocalError, RuntimeError):
 
 
 class TrivialOptimumError(GLocalError):
-    """The optimum of the objective is W = 0, which maps everything to one point, from `lambda_max` on."""
+    """From `lambda_max` on the optimum is W = 0, which maps everything to one point."""
 
     def __init__(self, message: str, lambda_max: float) -> None:
         super().__init__(message)
@@ -115,7 +122,9 @@ class CollapseWarning(GLocalWarning):
 
 
 def needed(module: str, what: str, *, extra: str | None = None) -> Any:
-    """Import a module that `what`, the subject of the sentence, needs; where its package is in two extras, name one.
+    """Import a module that `what`, the subject of the sentence, needs.
+
+    `extra` says which one has its package, where two do.
 
     Raises
     ------
@@ -128,13 +137,17 @@ def needed(module: str, what: str, *, extra: str | None = None) -> Any:
         return import_module(module)
     except ImportError as error:
         package = _PACKAGES.get(name, name.replace("_", "-"))
-        extra = extra or next((each for each, modules in _EXTRAS.items() if name in modules.split()), None)
-        wanted = f"'glocal[{extra}]'" if extra else package
+        extra = extra or next(
+            (extra for extra, modules in _EXTRAS.items() if name in modules.split()), None
+        )
+        requirement = f"'glocal[{extra}]'" if extra else package
         if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == name:
             raise MissingDependencyError(
-                f"{what} needs {package}, which is not installed. Install it: pip install {wanted}."
+                f"{what} needs {package}, which is not installed. "
+                f"Install it: pip install {requirement}."
             ) from error
         raise MissingDependencyError(
-            f"{what} needs {package}, which is installed but cannot be imported ({one_line(error)[:160]}). "
-            f"Install it again: pip install --upgrade {wanted} {package}."
+            f"{what} needs {package}, which is installed but cannot be imported "
+            f"({one_line(error)[:160]}). "
+            f"Install it again: pip install --upgrade {requirement} {package}."
         ) from error

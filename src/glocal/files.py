@@ -1,4 +1,4 @@
-"""Files: found, read and written whole, or one sentence that says why not.
+"""Files are read and written whole, or one sentence says why not.
 
 Arrays are never unpickled, and are no larger in memory than the size of their file allows.
 """
@@ -24,14 +24,15 @@ from numpy.lib import format as npy_format
 from glocal.errors import FileError, GLocalError, ParameterError, one_line
 
 PathLike = str | os.PathLike[str]
-_INFLATED = 1 << 28  # bytes that a compressed file may hold however small it is; above, 100 times its size
+_INFLATED = 1 << 28  # bytes that any compressed file may hold; more only up to 100 times its size
 
 
 @contextlib.contextmanager
 def reading(path: PathLike, what: str, fix: str = "Copy or write it again.") -> Iterator[Path]:
     """Turn whatever goes wrong while a file is read into one sentence.
 
-    `what` is the role of the file in that sentence, e.g. ``"features"``, and `fix` what to do where it is damaged.
+    `what` is the role of the file in that sentence, e.g. ``"features"``, and `fix` what to do where
+    it is damaged.
 
     Raises
     ------
@@ -57,7 +58,14 @@ def reading(path: PathLike, what: str, fix: str = "Copy or write it again.") -> 
             f"{what} file {path} does not fit in memory. Save it as .npy, which is read in pieces."
         ) from error
     except Exception as error:  # decoders raise whatever damaged bytes lead them to
-        raise FileError(f"{what} file {path} is damaged ({one_line(error)[:160]}). {fix}") from error
+        if isinstance(error, OSError) and error.filename is not None:
+            reason = error.strerror or one_line(error)
+            raise FileError(
+                f"{what} file {path} cannot be read: {reason}. Check the path."
+            ) from error
+        raise FileError(
+            f"{what} file {path} is damaged ({one_line(error)[:160]}). {fix}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -68,15 +76,17 @@ def writing(path: PathLike) -> Iterator[None]:
     except GLocalError:
         raise
     except OSError as error:
-        raise FileError(f"cannot write {path}: {error.strerror or one_line(error)}. Choose another place.") from error
+        raise FileError(
+            f"cannot write {path}: {error.strerror or one_line(error)}. Choose another place."
+        ) from error
 
 
 @contextlib.contextmanager
 def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
     """Write to a hidden neighbour, flush it to disk, then move it into place.
 
-    A killed process, a full disk or an exception leaves the previous file whole. A symbolic link is followed; a device
-    or a pipe is written to as it is.
+    A killed process, a full disk or an exception leaves the previous file whole. A symbolic link is
+    followed; a device or a pipe is written to as it is.
     """
     path = Path(path)
     with writing(path):
@@ -99,20 +109,31 @@ def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
                 raise
 
 
+def ending(path: PathLike) -> str:
+    """The ending of a file name in small letters, with its dot: of ``T.NPZ`` it is ``.npz``."""
+    return Path(path).suffix.lower()
+
+
 def writable_target(path: PathLike, *, what: str = "output", endings: Sequence[str] = ()) -> Path:
-    """Check, before hours of work, that `path` can be created, is not a folder, and has an allowed ending."""
+    """Check, before hours of work, that `path` can be created, is no folder and ends as allowed."""
     path = Path(path)
     if path.is_dir():
         raise FileError(f"{what} {path} is a folder. Name a file inside it.")
     if path.exists() and not path.is_file():  # a device or a pipe
         return path
-    if endings and path.suffix.lower() not in endings:
-        raise ParameterError(f"{what} {path} ends in {path.suffix or 'nothing'}; allowed are {', '.join(endings)}.")
-    parent = path.resolve().parent
+    if endings and ending(path) not in endings:
+        raise ParameterError(
+            f"{what} {path} ends in {path.suffix or 'nothing'}; allowed are {', '.join(endings)}."
+        )
+    parent = Path(os.path.realpath(path)).parent
     if not parent.is_dir():
-        raise FileError(f"{what} folder {parent} does not exist. Create it first: mkdir -p {parent}.")
+        raise FileError(
+            f"{what} folder {parent} does not exist. Create it first: mkdir -p {parent}."
+        )
     if not os.access(parent, os.W_OK):
-        raise FileError(f"cannot write {path}: no permission to write to {parent}. Choose another place.")
+        raise FileError(
+            f"cannot write {path}: no permission to write to {parent}. Choose another place."
+        )
     return path
 
 
@@ -132,13 +153,19 @@ def read_text(path: PathLike, *, what: str, fix: str = "Save it as UTF-8.") -> s
 def read_lines(path: PathLike, *, what: str) -> tuple[str, ...]:
     """The stripped lines of a UTF-8 file; trailing empty lines are dropped."""
     text = read_text(path, what=what).rstrip()
-    return tuple(line.strip() for line in text.split("\n")) if text else ()  # splitlines() would split at U+2028 too
+    return (
+        tuple(line.strip() for line in text.split("\n")) if text else ()
+    )  # splitlines() would split at U+2028 too
 
 
-def read_object(path: PathLike, *, what: str, fix: str = "Copy or write it again.") -> dict[str, Any]:
+def read_object(
+    path: PathLike, *, what: str, fix: str = "Copy or write it again."
+) -> dict[str, Any]:
     """The tables of a ``.toml`` file, or the object of a JSON file."""
     with reading(path, what, fix) as file:
-        value = (tomllib.loads if file.suffix == ".toml" else json.loads)(file.read_text(encoding="utf-8-sig"))
+        value = (tomllib.loads if ending(file) == ".toml" else json.loads)(
+            file.read_text(encoding="utf-8-sig")
+        )
         if not isinstance(value, dict):
             raise ValueError("it must hold one object")
         return value
@@ -156,19 +183,23 @@ def read_npy(
     """
     with reading(path, what, fix) as file:
         with file.open("rb") as stream:
-            needed = _header_bytes(stream)
-        if file.stat().st_size < needed:
-            raise ValueError(f"its header promises {needed} bytes and it has {file.stat().st_size}")
+            promised = _promised_bytes(stream)
+        if file.stat().st_size < promised:
+            raise ValueError(
+                f"its header promises {promised} bytes and it has {file.stat().st_size}"
+            )
         try:
-            return _of_characters(np.load(file, mmap_mode="r", allow_pickle=False))
+            return _check_text(np.load(file, mmap_mode="r", allow_pickle=False))
         except ValueError:  # empty and 0-d arrays cannot be mapped
-            return _of_characters(np.load(file, allow_pickle=False))
+            return _check_text(np.load(file, allow_pickle=False))
 
 
 def read_npz(
     path: PathLike, *, what: str, fix: str, required: Sequence[str], optional: Sequence[str] = ()
 ) -> dict[str, np.ndarray]:
-    """Read arrays of an ``.npz`` archive by name; others are not inflated, and a missing `optional` one is left out.
+    """Read arrays of an ``.npz`` archive by name.
+
+    Others are not inflated, and a missing `optional` one is left out.
 
     Raises
     ------
@@ -176,19 +207,26 @@ def read_npz(
         Missing, damaged, pickled, or without one of the `required` arrays.
     """
     with reading(path, what, fix) as file, zipfile.ZipFile(file) as archive:
-        held = {name.removesuffix(".npy"): archive.getinfo(name).file_size for name in archive.namelist()}
-        if missing := [name for name in required if name not in held]:
-            raise FileError(f"{what} file {file} has no {' and '.join(missing)} (it has {', '.join(held)}). {fix}")
-        wanted = [name for name in (*required, *optional) if name in held]
-        if sum(held[name] for name in wanted) > max(_INFLATED, 100 * file.stat().st_size):
-            raise ValueError("it holds more than 100 times its size")
+        sizes = {
+            name.removesuffix(".npy"): archive.getinfo(name).file_size
+            for name in archive.namelist()
+        }
+        if missing := [name for name in required if name not in sizes]:
+            raise FileError(
+                f"{what} file {file} has no {' and '.join(missing)} "
+                f"(it has {', '.join(sizes)}). {fix}"
+            )
+        names = [name for name in (*required, *optional) if name in sizes]
+        inflated = sum(sizes[name] for name in names)
+        if inflated > max(_INFLATED, 100 * file.stat().st_size):
+            raise ValueError(f"it would expand to {inflated} bytes, more than 100 times its size")
         arrays = {}
-        for name in wanted:
+        for name in names:
             with archive.open(f"{name}.npy") as stream:
-                if _header_bytes(stream) != held[name]:
+                if _promised_bytes(stream) != sizes[name]:
                     raise ValueError(f"{name} is truncated")
             with archive.open(f"{name}.npy") as stream:
-                arrays[name] = _of_characters(npy_format.read_array(stream, allow_pickle=False))
+                arrays[name] = _check_text(npy_format.read_array(stream, allow_pickle=False))
                 stream.read()  # to the end, where the checksum is compared
         return arrays
 
@@ -201,8 +239,9 @@ def write_text(path: PathLike, text: str, *, errors: str = "strict") -> None:
 
 def write_npz(path: PathLike, arrays: dict[str, Any]) -> None:
     """Write the arrays that are not None to a compressed archive, whole or not at all."""
+    present = {name: array for name, array in arrays.items() if array is not None}
     with atomic_write(path) as stream:
-        np.savez_compressed(stream, allow_pickle=False, **{k: v for k, v in arrays.items() if v is not None})
+        np.savez_compressed(stream, allow_pickle=False, **present)
 
 
 def write_npy(path: PathLike, array: np.ndarray) -> None:
@@ -212,7 +251,7 @@ def write_npy(path: PathLike, array: np.ndarray) -> None:
 
 
 def array_sha256(array: Any) -> str:
-    """Hash dtype, shape and bytes of an array, in memory or mapped; equal arrays have equal hashes."""
+    """Hash dtype, shape and bytes of an array, in memory or mapped; equal arrays hash alike."""
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
     step = max(1, (1 << 24) // max(1, array[:1].nbytes))
     for start in range(0, array.shape[0], step):
@@ -226,11 +265,12 @@ def file_sha256(path: PathLike) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _header_bytes(stream: Any) -> int:
-    """The bytes that a whole ``.npy`` stream has by its header; a ValueError where there is no such array."""
-    version = npy_format.read_magic(stream)
-    read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-    shape, _, dtype = read(stream)
+def _promised_bytes(stream: Any) -> int:
+    """The size of a whole ``.npy`` stream by its header; a ValueError if no array is like that."""
+    if npy_format.read_magic(stream) == (1, 0):
+        shape, _, dtype = npy_format.read_array_header_1_0(stream)
+    else:
+        shape, _, dtype = npy_format.read_array_header_2_0(stream)
     if dtype.hasobject:
         raise ValueError("it holds pickled Python objects, which are never loaded")
     if min(shape, default=0) < 0 or dtype.itemsize == 0:
@@ -238,10 +278,11 @@ def _header_bytes(stream: Any) -> int:
     return stream.tell() + dtype.itemsize * math.prod(shape)
 
 
-def _of_characters(array: np.ndarray) -> np.ndarray:
-    """The array; a ValueError for text with numbers that are no characters, over which Python itself stumbles."""
+def _check_text(array: np.ndarray) -> np.ndarray:
+    """The array; a ValueError for text with code points beyond Unicode."""
     if array.dtype.kind == "U" and array.size:
-        codes = np.ascontiguousarray(array).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+        code_point = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
+        codes = np.ascontiguousarray(array).view(code_point)
         if codes.max() > sys.maxunicode:
             raise ValueError(f"its text holds the number {codes.max()}, which is no character")
     return array

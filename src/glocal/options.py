@@ -1,6 +1,7 @@
-"""Options: each with its default, its range and one line of help at one place, from which everything else takes them.
+"""Each option declares its default, range and help once; everything else derives from that.
 
-The command line (`glocal.cli.inputs.flat`), the grid of a sweep and the tables of a suite file are such models.
+The command line (`glocal.cli.inputs.flat`), the grid of a sweep and the tables of a suite file are
+such models.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ Model = TypeVar("Model", bound="Options")
 class Options(BaseModel):
     """Base of every group of options.
 
-    An option is a field ``name: float = Field(0.1, ge=0, lt=1, description="…")``; one without a description is not on
-    the command line. Models are frozen. Unknown names, NaN and infinities are refused; a text is no number, and True is
-    none either. The first fields may be given by position. `panel`, or the ``json_schema_extra={"panel": …}`` of a
-    field, is the heading in ``--help``.
+    An option is a field ``name: float = Field(0.1, ge=0, lt=1, description="…")``; one without a
+    description is not on the command line. Models are frozen. Unknown names, NaN and infinities are
+    refused; strings and booleans are not accepted as numbers. The first fields may be given by
+    position. `panel`, or the ``json_schema_extra={"panel": …}`` of a field, is the heading in
+    ``--help``.
 
     Raises
     ------
     ParameterError
-        One sentence about the first value that is not allowed. A validator raises a ValueError with such a sentence.
+        One sentence about the first value that is not allowed. A validator raises a ValueError with
+        such a sentence.
     """
 
     model_config = ConfigDict(
@@ -36,44 +39,59 @@ class Options(BaseModel):
     )
     panel: ClassVar[str] = ""
 
-    def __init__(self, *given: Any, **named: Any) -> None:
+    def __init__(self, *values: Any, **options: Any) -> None:
+        names = list(type(self).model_fields)
+        if len(values) > len(names):
+            raise ParameterError(
+                f"{type(self).__name__} has {len(names)} options but {len(values)} values are "
+                "given by position. Name the options."
+            )
+        positional = dict(zip(names, values, strict=False))
+        if repeated := [name for name in positional if name in options]:
+            raise ParameterError(
+                f"`{repeated[0]}` is given by position and by name. Leave one of them out."
+            )
         try:
-            super().__init__(**dict(zip(type(self).model_fields, given, strict=False)), **named)
+            super().__init__(**positional, **options)
         except ValidationError as error:
-            raise ParameterError(_sentence(error, list(type(self).model_fields))) from error
+            raise ParameterError(_sentence(error, names)) from error
 
     @field_validator("*", mode="before")
     @classmethod
-    def _of_numpy(cls, value: Any) -> Any:
-        """Take a number of numpy for a number."""
-        return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+    def _unwrap_numpy(cls, value: Any) -> Any:
+        """Unwrap NumPy scalars."""
+        is_scalar = getattr(value, "ndim", None) == 0 and hasattr(value, "item")
+        return value.item() if is_scalar else value
 
     @classmethod
     def read(cls: type[Model], values: Mapping[str, Any], where: str) -> Model:
-        """The options that a file holds; what is refused is a FileError that names the file."""
+        """The options in a file; what is refused is a FileError that names the file.
+
+        Keys of the file are no arguments, so that the sentence has no backticks.
+        """
         try:
             return cls(**values)
         except ParameterError as error:
-            raise FileError(f"{where}: {error}") from error
+            raise FileError(f"{where}: {error}".replace("`", "")) from error
 
     def replace(self: Model, **changes: Any) -> Model:
-        """The same options but for some; all are checked together."""
-        return type(self)(**{**{name: getattr(self, name) for name in self.model_fields_set}, **changes})
+        """The same options but for `changes`; all are checked together."""
+        options = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self)(**{**options, **changes})
 
 
-def _sentence(error: ValidationError, known: list[str]) -> str:
+def _sentence(error: ValidationError, names: list[str]) -> str:
     """Say of the first error which value is wrong, what was given, and what is allowed."""
     first = error.errors()[0]
-    name, message = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
+    name = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        near = get_close_matches(name, known, 1)
-        return f"there is no option {name!r}; " + (
-            f"did you mean {near[0]}?" if near else f"allowed are {', '.join(known)}."
-        )
+        similar = get_close_matches(name, names, 1)
+        advice = f"did you mean {similar[0]}?" if similar else f"allowed are {', '.join(names)}."
+        return f"there is no option {name!r}; {advice}"
     if first["type"] == "missing":
-        return f"{name} is missing. Give it."
+        return f"`{name}` is missing. Give it."
     if first["type"] == "value_error":
-        return f"{name}: {message}" if name else message
-    return (
-        f"{name}={reprlib.repr(first['input'])} is not allowed: it must {message.partition(' should ')[2] or message}."
-    )
+        return f"`{name}`: {message}" if name else message
+    requirement = message.partition(" should ")[2] or message
+    return f"`{name}={reprlib.repr(first['input'])}` is not allowed: it must {requirement}."

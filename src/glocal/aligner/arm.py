@@ -49,7 +49,7 @@ class Arm(Options):
     Muttenthaler et al. 2023, Eq. 3 (naive), Eq. 6 (global, glocal).
     """
 
-    panel: ClassVar[str] = "In place of --keep"
+    panel: ClassVar[str] = "Method (instead of --keep)"
 
     method: Method = Field("glocal", description="Method to fit; global without local features.")
     alpha: float = Field(0.1, ge=0, lt=1, description="Weight of the local term.")
@@ -61,7 +61,7 @@ class Arm(Options):
     def _of_the_method(self) -> Arm:
         if idle := sorted(self.model_fields_set - {"method", "lmbda", *_READ[self.method]}):
             raise ValueError(
-                f"method {self.method} has no {' and no '.join(idle)}. Leave it out, or use method glocal."
+                f"method {self.method} has no {' and no '.join(idle)}. Leave it out, or use `method='glocal'`."
             )
         return self
 

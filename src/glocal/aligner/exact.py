@@ -295,8 +295,8 @@ def _checked_lambda(objective: Objective, arm: Arm) -> float:
     largest = objective.share * lambda_max(objective.choices.double(), objective.mix)
     if arm.lmbda >= largest:
         raise TrivialOptimumError(
-            f"lmbda is {arm.lmbda:g}, at or above lambda_max = {largest:.6g} of these answers: the optimum of "
-            f"{arm.method} is W = 0, which maps every image to one point. Choose lmbda below {largest:.6g}.",
+            f"`lmbda` is {arm.lmbda:g}, at or above lambda_max = {largest:.6g} of these answers: the optimum of "
+            f"{arm.method} is W = 0, which maps every image to one point. Choose `lmbda` below {largest:.6g}.",
             largest,
         )
     return largest

@@ -272,7 +272,7 @@ def _recorded(
     if at_chance(loss, chance) or one_point(solution.transform(named)):
         warnings.warn(
             f"collapse: the global loss {loss:.6f} is that of chance ({chance:.6f}), or all objects are mapped to one "
-            "point. Lower lmbda, or check that the answers and the features belong together.",
+            "point. Lower `lmbda`, or check that the answers and the features belong together.",
             CollapseWarning,
             stacklevel=3,
         )

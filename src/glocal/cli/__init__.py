@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit; see `glocal.cli.app`, imported here so that Ctrl-C may come at any time.
+    """Run the command line and exit; see `glocal.cli.app`.
 
-    SIGTERM, by which batch systems end what is out of time, is an interruption too.
+    That is imported here, so that Ctrl-C may come while it loads. SIGTERM, by which batch systems
+    end what is out of time, is an interruption too.
     """
     try:
-        with contextlib.suppress(ValueError):  # not the main thread, which alone is interrupted
+        with contextlib.suppress(ValueError):  # only the main thread is interrupted
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         from glocal.cli import app
     except KeyboardInterrupt:

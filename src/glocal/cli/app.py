@@ -13,36 +13,102 @@ from typing import Annotated, Any
 import typer
 
 from glocal._version import __version__
-from glocal.cli import apply, data, demo, evaluate, extract, fit, report, suite, sweep, transforms
+from glocal.cli import (
+    align,
+    apply,
+    data,
+    demo,
+    evaluate,
+    extract,
+    fit,
+    report,
+    suite,
+    sweep,
+    transforms,
+)
 from glocal.cli.output import OPTIONS, in_options, say
-from glocal.errors import GLocalError, GLocalWarning, ParameterError, one_line
+from glocal.errors import (
+    GLocalError,
+    GLocalWarning,
+    MissingDependencyError,
+    ParameterError,
+    one_line,
+)
 
-app = typer.Typer(name="glocal", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
-_ALONE = (
-    demo.demo, fit.fit, sweep.sweep, apply.apply, suite.suite, report.report, extract.extract, sweep.align,
-)  # fmt: skip
-for _run in _ALONE:
-    app.command(_run.__name__)(_run)
-for _module in (evaluate, data, transforms):
-    app.add_typer(_module.app, name=_module.__name__.rpartition(".")[2])
-for _plugin in entry_points(group="glocal.commands"):  # of other distributions: an entry point is a typer app
-    try:
-        app.add_typer(_plugin.load(), name=_plugin.name)
-    except ImportError as _error:  # one of another version takes no other command with it
-        say(f"warning: glocal {_plugin.name} is left out, since its package cannot be loaded ({one_line(_error)}).")
+app = typer.Typer(
+    name="glocal",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+_SINGLE_COMMANDS = (
+    demo.demo,
+    fit.fit,
+    sweep.sweep,
+    apply.apply,
+    suite.suite,
+    report.report,
+    extract.extract,
+    align.align,
+)
+_GROUPS = (evaluate, data, transforms)
+_COLLECT = (
+    "glocal collect needs glocal-collect, which is not installed. Install it from a checkout: "
+    "pip install ./packages/glocal-collect."
+)
+_UNAVAILABLE = {"collect": _COLLECT}
+"""Commands of other packages that cannot be used, and why; their entry points change it."""
+_RESUMED_BY = {"sweep": " with --resume", "suite": "", "extract": "", "align": ""}
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
-def _print_version(asked: bool) -> bool:
-    if asked:
+def _add_commands() -> None:
+    for command in _SINGLE_COMMANDS:
+        app.command(command.__name__)(command)
+    for module in _GROUPS:
+        app.add_typer(module.app, name=module.__name__.rpartition(".")[2])
+
+
+def _add_plugins() -> None:
+    """Add the commands of other distributions: each entry point is a typer application.
+
+    One that fails, in whatever way, is named in a warning and takes no other command with it.
+    """
+    for entry_point in entry_points(group="glocal.commands"):
+        name = entry_point.name
+        try:
+            app.add_typer(entry_point.load(), name=name)
+            _UNAVAILABLE.pop(name, None)
+        except Exception as error:  # noqa: BLE001
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            _UNAVAILABLE[name] = (
+                f"glocal {name} cannot be used, since its package cannot be loaded "
+                f"({reason[:300]}). Install a version of it that goes with this one of glocal."
+            )
+            say(f"warning: {_UNAVAILABLE[name]}")
+
+
+_add_commands()
+_add_plugins()
+
+
+def _print_version(requested: bool) -> bool:
+    if requested:
         typer.echo(f"glocal {__version__}")
         raise typer.Exit
-    return asked
+    return requested
 
 
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
     ] = False,
 ) -> None:
     """Align features with people's odd-one-out answers; keep each image's neighbours."""
@@ -51,7 +117,7 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the code that `execute` returns."""
     warnings.showwarning = _show_warning
-    warnings.simplefilter("once", GLocalWarning)  # a sweep and the refit of its choice find the same
+    warnings.simplefilter("once", GLocalWarning)  # a sweep and the refit of its choice warn alike
     sys.exit(execute(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -61,33 +127,41 @@ def execute(arguments: Sequence[str]) -> int:
     Parameters
     ----------
     arguments
-        The words after ``glocal``, as in ``execute(["evaluate", "odd-one-out", "--features", "features.npy"])``.
+        The words after ``glocal``, as in
+        ``execute(["evaluate", "odd-one-out", "--features", "features.npy"])``.
 
     Returns
     -------
     int
-        0: the command succeeded; 1: bad content, explained in one sentence; 2: a wrong command line: an unknown or
-        missing option, or a value outside its range; 130: interrupted, by Ctrl-C or SIGTERM.
+        0: the command succeeded; 1: bad content, explained in one sentence; 2: a wrong command
+        line: an unknown or missing option, or a value outside its range; 130: interrupted, by
+        Ctrl-C or SIGTERM.
     """
+    command_name = "".join(arguments[:1])
     try:
-        result = _command()(list(arguments), prog_name="glocal", standalone_mode=False)
+        if command_name in _UNAVAILABLE:
+            raise MissingDependencyError(_UNAVAILABLE[command_name])
+        command = _command()
+        OPTIONS.clear()
+        OPTIONS.update(_options(command, arguments))
+        result = command(list(arguments), prog_name="glocal", standalone_mode=False)
         code = result if isinstance(result, int) else 0
     except typer.Exit as ended:
         code = ended.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except Exception as error:  # noqa: BLE001
-        code = _failed(error)
+        code = _report(error)
     if code == 130:
-        how = {"sweep": " with --resume", "suite": "", "extract": "", "align": ""}.get("".join(arguments[:1]))
-        again = "" if how is None else f" To go on, give the same command again{how}."
-        say(f"interrupted; files that existed before are unchanged.{again}")
+        how = _RESUMED_BY.get(command_name)
+        advice = "" if how is None else f" To go on, give the same command again{how}."
+        say(f"interrupted; files that existed before are unchanged.{advice}")
     return code
 
 
 @cache
 def _command() -> Any:
-    """The whole command, whose help texts are no markup; it fills `OPTIONS`."""
+    """The whole command, whose help texts are no markup and whose flags show no type."""
     from rich.markup import escape
 
     root: Any = typer.main.get_command(app)
@@ -95,40 +169,76 @@ def _command() -> Any:
     for command in commands:
         commands += getattr(command, "commands", {}).values()
         paragraphs = (command.help or "").split("\n\n")
-        command.help = escape("\n\n".join(" ".join(one.split()) for one in paragraphs))
+        command.help = escape("\n\n".join(" ".join(text.split()) for text in paragraphs))
         for param in command.params:
             param.help = escape(getattr(param, "help", None) or "")
-            if param.opts[0].startswith("--"):
-                OPTIONS[param.name] = param.opts[0]
+        for param in (*command.params, command.get_help_option(typer.Context(command))):
+            if getattr(param, "is_flag", False):
+                param.metavar = ""
     return root
 
 
-def _failed(error: BaseException) -> int:
+def _options(command: Any, arguments: Sequence[str]) -> dict[str, str]:
+    """The options of the command that the arguments name, by their names in Python."""
+    for word in arguments:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            return {}
+        if not hasattr(command, "commands"):
+            break
+    return {param.name: param.opts[0] for param in command.params if param.opts[0].startswith("--")}
+
+
+def _report(error: BaseException) -> int:
     """Print what is wrong in one sentence and return the exit code; raise what nobody foresaw."""
     if isinstance(error, GLocalError):
         say(f"error: {in_options(str(error))}")
         return 2 if isinstance(error, ParameterError) else 1
     if isinstance(error, BrokenPipeError):
         return 1
-    if isinstance(error, MemoryError):
-        say("error: there is not enough memory for this. Use fewer objects or local images, or float32.")
-        return 1
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-    if isinstance(error, OSError) and error.filename is None and error.errno in full:
-        say(f"error: cannot write standard output: {error.strerror}.")
-        return 1
-    if not hasattr(error, "format_message"):
+    if hasattr(error, "format_message"):
+        return _report_usage(error)
+    sentence = _unforeseen(error)
+    if sentence is None:
         raise error
+    say(f"error: {sentence}")
+    return 1
+
+
+def _report_usage(error: Any) -> int:
+    """Print what is wrong with the words of a command line."""
+    possibilities = list(getattr(error, "possibilities", None) or ())
+    name = getattr(error, "option_name", "").lstrip("-")
+    error.possibilities = [
+        text for text in possibilities if text.endswith(f"-{name}")
+    ] or possibilities
     message = " ".join(str(error.format_message()).replace("Value error, ", "").split()).rstrip(".")
-    if not message:  # no arguments: the help was printed
-        return 2
-    asked = getattr(getattr(error, "ctx", None), "command_path", "glocal")
-    say(f"error: {message}{'' if message.endswith('?') else '.'} See {asked} --help.")
+    if message:  # without arguments the help was printed
+        path = getattr(getattr(error, "ctx", None), "command_path", "glocal")
+        say(f"error: {message}{'' if message.endswith('?') else '.'} See {path} --help.")
     return 2
 
 
+def _unforeseen(error: BaseException) -> str | None:
+    """A sentence for what any step may meet: no memory, a full disk, a path that cannot be used."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this. Use fewer objects or local images, or float32."
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"cannot use {error.filename}: {error.strerror}. Check the path."
+    if isinstance(error, OSError) and error.errno in _FULL_DISK:
+        return f"cannot write standard output: {error.strerror}."
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):
+        return f"{one_line(error)}. Check the links."  # of Path.resolve, before Python 3.13
+    return None
+
+
 def _show_warning(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    *_: object,
+    **__: object,
 ) -> None:
     if issubclass(category, GLocalWarning):
         say(f"warning: {in_options(str(message))}")

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from glocal.cli.inputs import LayerName, ModelName, load_features
+from glocal.cli.inputs import LayerName, ModelName, load_features, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, progress_bar, show
 from glocal.data.readers import PARQUET
 from glocal.errors import ParameterError
-from glocal.files import writable_target
+from glocal.files import ending, writable_target
 from glocal.transform import LinearTransform, check_rows, reduced
 from glocal.transform.apply import apply_file, apply_parquet, parquet_rows
 from glocal.transform.formats import ENDINGS
@@ -41,10 +41,12 @@ def apply(
     """
     if save_transform is not None:
         writable_target(save_transform, what="--save-transform", endings=ENDINGS)
+    outputs = {"--out": out, "--save-transform": save_transform}
+    refuse_overwriting_inputs(outputs, transform, features)
     fitted = LinearTransform.from_pretrained(transform)
     rows: Any
     sample: Any
-    if model is None and out.suffix != ".npy" and (features.is_dir() or features.suffix.lower() == PARQUET):
+    if model is None and ending(out) != ".npy" and (features.is_dir() or ending(features) == PARQUET):
         rows, sample = parquet_rows(features, column), next(parquet_rows(features, column), None)
         total, write = None, partial(apply_parquet, source=features, column=column)
     else:

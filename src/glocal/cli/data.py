@@ -11,7 +11,7 @@ import typer
 from pydantic import Field
 
 from glocal._version import __version__
-from glocal.cli.inputs import AnswersFile, AnswersForm, FeaturesPath, flat, names_of
+from glocal.cli.inputs import AnswersFile, AnswersForm, FeaturesPath, flat, names_of, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, in_options, progress_bar, put_json, put_table, say, show
 from glocal.data.check import SEVERITIES, Case, diagnose
 from glocal.data.features import Features
@@ -90,6 +90,8 @@ def split_command(
 
     Example: glocal data split --features features.npy --answers triplets.npy --folds 3 --fold 0 --out split
     """
+    for output in (out, out / "train.npz", out / "heldout.npz"):
+        refuse_overwriting_inputs({"--out": output}, features, *given.paths)
     loaded = Features.load(features)
     answers, joined = given.joined(loaded)
     if given.object_ids is not None:
@@ -118,7 +120,7 @@ def split_command(
 class ImportForm(Options):
     """How to read some of the formats; None leaves it to the format."""
 
-    panel: ClassVar[str] = "Some formats"
+    panel: ClassVar[str] = "Format options"
 
     base: int | None = Field(None, description="Index of the first object. [default: 0]")
     place_base: int | None = Field(
@@ -151,6 +153,7 @@ def import_command(
     Example: glocal data import answers.csv --column reference=anchor --out answers.npz
     """
     out = writable_target(out, endings=(".npz",))
+    refuse_overwriting_inputs({"--out": out}, file, object_ids, form.order)
     with progress_bar(f"importing {file}"):
         found = import_answers(
             file, format, names=object_ids, columns=_pairs(column, "--column"), where=_pairs(where, "--where"),

@@ -4,55 +4,81 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glocal.cli.output import AsJson, interval, progress_bar, put, put_json, put_table, say
+from glocal.cli.output import (
+    AsJson,
+    interval,
+    progress_bar,
+    put,
+    put_json,
+    put_table,
+    say,
+)
 from glocal.errors import MissingDependencyError
 from glocal.files import make_folder
 from glocal.results import PEOPLE
 
+if TYPE_CHECKING:
+    from glocal.suite.run import SuiteResult
+
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for scores, transforms and report.html.")] = Path("glocal-demo"),
+    out: Annotated[
+        Path, typer.Option(help="Folder for scores, transforms and report.html.")
+    ] = Path("glocal-demo"),
     as_json: AsJson = False,
 ) -> None:
-    """Fit and score every method on a small simulated world whose answer is known, and write a page about it.
+    """Fit and score every method on a small simulated world whose answer is known; write a page.
 
-    The folder is that of a suite: its suite.toml and world/ show what glocal suite, fit and the others take. sweep/ in
-    it holds the front of all methods.
+    The folder is that of a suite: its suite.toml and world/ show what glocal suite, fit and the
+    others take. sweep/ in it holds the front of all methods.
 
     Example: glocal demo --out demo-out
     """
     from glocal.report import load_runs, report_page, save_page
     from glocal.suite.demo import run_demo
 
-    began = time.perf_counter()
+    start = time.perf_counter()
     page: Path | None = make_folder(out) / "report.html"
     with progress_bar("simulated world", unit="scores") as progress:
-        result = run_demo(out, lambda what, done, total: progress(done, total, what))
+        result = run_demo(out, lambda step, count, total: progress(count, total, step))
         progress(None, None, "report")
         try:
-            save_page(report_page(load_runs(out), title="glocal demo: simulated data, not people"), out / "report.html")
+            title = "glocal demo: simulated data, not people"
+            save_page(report_page(load_runs(out), title=title), out / "report.html")
         except MissingDependencyError as error:
             say(f"report.html is left out: {error}")
             page = None
-    seconds, world, people = time.perf_counter() - began, out / "world", result.scores[-1]
+    seconds = time.perf_counter() - start
     if as_json:
         rows = [score.row() for score in result.scores]
-        put_json({"simulated": True, "seconds": seconds, "rows": rows, "out": out, "report": page})
+        record = {"simulated": True, "seconds": seconds, "rows": rows, "out": out, "report": page}
+        put_json(record)
         return
-    put("SIMULATED DATA: a world with a known answer, not people", "")
-    table = result.table.drop(columns="network")
-    ceiling = {"arm": PEOPLE, people.task: interval(people.value, people.low, people.high)}
-    put_table(list(table.columns), [*table.to_numpy().tolist(), [ceiling.get(column, "") for column in table]])
+    _put_table(result)
+    world = out / "world"
     put(
         "",
-        "[95 % intervals] on objects and images that no fit has seen; * differs from original (p < 0.05, corrected).",
-        "At equal agreement (odd-one-out) glocal keeps more neighbours (structure) than global, and more categories.",
+        "[95 % intervals] on objects and images that no fit has seen; * differs from original "
+        "(p < 0.05, corrected).",
+        "At equal agreement (odd-one-out) glocal keeps more neighbours (structure) than global, "
+        "and more categories.",
         "",
-        f"{seconds:.1f} s. Open {page or out / 'table.csv'}. To continue with the files of this world:",
+        f"{seconds:.1f} s. Open {page or out / 'table.csv'}. To continue with the files of this "
+        "world:",
         f"glocal fit --features {world / 'objects'} --answers {world / 'answers.npz'} "
         f"--local-features {world / 'local.npy'} --keep 0.9 --out transform.npz",
     )
+
+
+def _put_table(result: SuiteResult) -> None:
+    """The scores of all arms, and the ceiling of people below them."""
+    put("SIMULATED DATA: a world with a known answer, not people", "")
+    table = result.table.drop(columns="network")
+    people = result.scores[-1]
+    ceiling = {"arm": PEOPLE, people.task: interval(people.value, people.low, people.high)}
+    last_row = [ceiling.get(column, "") for column in table]
+    put_table(list(table.columns), [*table.to_numpy().tolist(), last_row])

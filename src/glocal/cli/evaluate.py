@@ -1,182 +1,245 @@
-"""``glocal evaluate``: score features under a transform and under baselines, one table for every evaluation."""
+"""``glocal evaluate``: score features under a transform and under baselines, in one table."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import Field
 
-from glocal.cli.inputs import AnswersFile, FeaturesPath, LayerName, ModelName, flat, load_features
+from glocal.cli.inputs import (
+    AnswersFile,
+    FeaturesPath,
+    LayerName,
+    ModelName,
+    flat,
+    load_features,
+    refuse_overwriting_inputs,
+)
 from glocal.cli.output import AsJson, progress_bar, put, put_json, put_scores, say
 from glocal.data.features import Features
+from glocal.errors import ParameterError
 from glocal.evaluation.intervals import EvaluationResult, compared
 from glocal.files import writable_target
 from glocal.options import Options
-from glocal.results import DIFFERENCE, append_rows
+from glocal.results import DIFFERENCE, Score, append_rows
 from glocal.suite.sources import Network, Shared, Sources
-from glocal.suite.tasks import AnomalyTask, FewShotTask, OddOneOutTask, RetrievalTask, RSATask, StructureTask, Task
+from glocal.suite.tasks import (
+    AnomalyTask,
+    FewShotTask,
+    OddOneOutTask,
+    RetrievalTask,
+    RSATask,
+    StructureTask,
+    Task,
+)
 from glocal.transform import LinearTransform
 from glocal.transform.rows import BASELINES, baseline
 
-app = typer.Typer(help="Score features, transformed or not.", no_args_is_help=True, rich_markup_mode="rich")
+app = typer.Typer(
+    help="Score features, transformed or not.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+_ORIGINAL = "original"
+_ENDINGS = (".jsonl", ".ndjson", ".json", ".txt", "")
 
 
 class Scoring(Options):
-    """The options of every command, and what it does with them: score each arm on the same data, show the rows."""
+    """The options of every command: which arms are scored on the same data, and what is shown."""
 
-    transform: str | None = Field(None, description="Transform file, or a name that glocal transforms pull lists.")
+    transform: str | None = Field(
+        None, description="Transform file, or a name that glocal transforms pull lists."
+    )
     baseline: list[str] | None = Field(
         None,
-        description="Also score this baseline and the paired difference from it: original, centred (columns minus "
-        "their means), pca (100 axes), or a transform; repeatable.",
+        description="Also score this baseline and the paired difference from it: original, "
+        "centred (columns minus their means), pca (100 axes), or a transform; repeatable.",
     )
     out: Path | None = Field(None, description="JSON-lines file that the scores are appended to.")
     as_json: AsJson = False
     model: ModelName = None
     layer: LayerName = None
 
-    def sources(self, features: Path, **shared: Any) -> Sources:
-        """The files of a command; `features` are those whose two scalars and baselines count."""
-        if self.out is not None:  # said before any work
-            writable_target(self.out, what="--out", endings=(".jsonl", ".ndjson", ".json", ".txt", ""))
-        network = Network(features=features)
-        return Sources(Shared(**shared), network, read=lambda path: load_features(path, self.model, self.layer))
+    def sources(self, features: Path, *files: Path | None, **shared: Any) -> Sources:
+        """The data of a command; its two scalars and baselines are those of `features`.
+
+        `files` are the others that it reads: before any work the output must be none of them.
+        """
+        if self.out is not None:
+            writable_target(self.out, what="--out", endings=_ENDINGS)
+            arms = (self.transform, *(self.baseline or ()))
+            refuse_overwriting_inputs({"--out": self.out}, features, *files, *arms)
+        return Sources(
+            Shared(**shared),
+            Network(features=features),
+            read=lambda path: load_features(path, self.model, self.layer),
+        )
 
     def show(self, task: Task, sources: Sources, split: Path | None = None) -> None:
-        """Score the transform, or the original, and every baseline; print one table, or one JSON object."""
-        arms = dict.fromkeys((self.transform or "original", *(self.baseline or ())))
+        """Score the transform, or the original, and all baselines; print a table or JSON object."""
+        names = dict.fromkeys((self.transform or _ORIGINAL, *(self.baseline or ())))
         results: dict[str, EvaluationResult] = {}
-        with progress_bar("scoring", len(arms), unit="arms") as progress:
-            for name in arms:
+        with progress_bar("scoring", len(names), unit="arms") as progress:
+            transforms = {name: _transform(name, sources.objects) for name in names}
+            for name, transform in transforms.items():
                 progress(len(results), doing=name)
-                results[name] = task.score(sources, sources.embedding(_transform(name, sources.objects)))
-        arm, *others = results
-        scored = Path(split or task.split or "").name
-        rows = [replace(row, split=scored) for row in compared(results, [(arm, other) for other in others])]
+                results[name] = task.score(sources, sources.embedding(transform))
+        arm, *baselines = results
+        scored_file = Path(split or task.split or "").name
+        rows = compared(results, [(arm, name) for name in baselines])
+        rows = [replace(row, split=scored_file) for row in rows]
         if self.out is not None:
             append_rows(self.out, [row.row() for row in rows])
-        if not self.as_json:
-            put_scores(rows)
-            if (chance := getattr(results[arm], "chance", None)) is not None:
-                put(f"chance {chance:.3f}")
+        if self.as_json:
+            put_json(_record_of_arms(results, rows))
             return
-        differences = {
-            row.settings["baseline"]: {key: getattr(row, key) for key in ("value", "low", "high", "p")}
-            for row in rows
-            if row.metric.endswith(DIFFERENCE)
-        }
-        beside = [{"transform": name, **record(results[name]), "difference": differences.get(name)} for name in others]
-        put_json({**record(results[arm]), "baselines": beside})
+        put_scores(rows)
+        if (chance := getattr(results[arm], "chance", None)) is not None:
+            put(f"chance {chance:.3f}")
 
 
 def _transform(name: str, objects: Features) -> LinearTransform | None:
     """An arm by its name; None for the original features."""
-    if name == "original":
+    if name == _ORIGINAL:
         return None
-    return baseline(name, objects) if name in BASELINES else LinearTransform.from_pretrained(name)
+    if name in BASELINES:
+        return baseline(name, objects)
+    similar = get_close_matches(name, (_ORIGINAL, *BASELINES), 1)
+    if similar and not Path(name).exists():
+        raise ParameterError(
+            f"no transform or baseline is called {name!r}. Did you mean {similar[0]}?"
+        )
+    return LinearTransform.from_pretrained(name)
+
+
+def _record_of_arms(results: dict[str, EvaluationResult], rows: Sequence[Score]) -> dict[str, Any]:
+    """The result of the first arm, with those of the baselines and its differences from them."""
+    differences = {}
+    for row in rows:
+        if row.metric.endswith(DIFFERENCE):
+            values = {"value": row.value, "low": row.low, "high": row.high, "p": row.p}
+            differences[row.settings["baseline"]] = values
+    arm, *baselines = results
+    others = [
+        {"transform": name, **record(results[name]), "difference": differences.get(name)}
+        for name in baselines
+    ]
+    return {**record(results[arm]), "baselines": others}
 
 
 def record(result: Any) -> dict[str, Any]:
-    """The fields of a result, and of one in it, but for the arrays behind them, which its repr leaves out too."""
-    found = {field.name: getattr(result, field.name) for field in fields(result) if field.repr}
-    return {name: record(value) if is_dataclass(value) else value for name, value in found.items()}
+    """The fields of a result, and of one in it, but for the arrays that its repr leaves out."""
+    values = {field.name: getattr(result, field.name) for field in fields(result) if field.repr}
+    return {name: record(value) if is_dataclass(value) else value for name, value in values.items()}
 
 
 @app.command("odd-one-out")
 @flat
-def odd_one_out_command(given: Scoring, features: FeaturesPath, file: AnswersFile, task: OddOneOutTask) -> None:
-    """Agreement with people: accuracy with interval, loss in nats, tie rate; and people's own if they were asked again.
+def odd_one_out_command(
+    scoring: Scoring, features: FeaturesPath, file: AnswersFile, task: OddOneOutTask
+) -> None:
+    """Agreement with people: accuracy with interval, loss in nats, tie rate, and the human ceiling.
 
-    Without a transform the scale of the features, and with it the loss, is arbitrary. The ceilings, of questions that
-    were answered several times, are the share of their most frequent answer (optimistic) and how often an answer equals
-    the majority of the others (cautious).
+    Without a transform the scale of the features, and with it the loss, is arbitrary. There are
+    ceilings if questions were repeated: the share of their most frequent answer (optimistic) and
+    how often an answer equals the majority of the others (cautious).
 
-    Example: glocal evaluate odd-one-out --features features.npy --answers heldout.npy --transform transform.npz
-    --baseline original
+    Example: glocal evaluate odd-one-out --features features.npy --answers heldout.npy
+    --transform transform.npz --baseline original
     """
-    sources = given.sources(features)
-    asked, joined = file.joined(sources.objects)
+    sources = scoring.sources(features, *file.paths)
+    answers, joined = file.joined(sources.objects)
     sources.heldout = joined.answers
     if joined.n_dropped:
-        say(f"{joined.n_dropped} of {len(asked)} answers name an object without features and are left out.")
-    given.show(task, sources, file.answers)
+        say(
+            f"{joined.n_dropped} of {len(answers)} answers name an object without features and are "
+            "left out."
+        )
+    scoring.show(task, sources, file.answers)
 
 
 @app.command("rsa")
 @flat
 def rsa_command(
-    given: Scoring,
+    scoring: Scoring,
     features: FeaturesPath,
     task: RSATask,
     object_ids: Annotated[
         Path | None, typer.Option(help="Names of the objects that the RDM indexes, one per line.")
     ] = None,
 ) -> None:
-    """Agreement with people: rank correlation with their dissimilarities, interval over objects, noise ceiling.
+    """Rank correlation with people's dissimilarities, with interval over objects and noise ceiling.
 
     Example: glocal evaluate rsa --features features.npy --rdm rdm.npy --transform transform.npz
     """
-    sources = given.sources(features, object_ids=object_ids)
+    sources = scoring.sources(features, object_ids, *task.files, object_ids=object_ids)
     if dropped := task.joined(sources).n_dropped:
         say(f"{dropped} objects of the RDM have no features and are left out.")
-    given.show(task, sources)
+    scoring.show(task, sources)
 
 
 @app.command("few-shot")
 @flat
 def few_shot_command(
-    given: Scoring,
+    scoring: Scoring,
     task: FewShotTask,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws; arms share them.")] = 42,
 ) -> None:
-    """Accuracy of a probe fitted on a few images of each class, with interval over draws and classes.
+    """Accuracy of a probe fitted on a few images of each class; interval over draws and classes.
 
     Without --test each draw is tested on the training images that it did not draw.
 
-    Example: glocal evaluate few-shot --train train.npy --train-labels train_labels.npy --test test.npy
-    --test-labels test_labels.npy --shots 5 --probe logistic --transform transform.npz
+    Example: glocal evaluate few-shot --train train.npy --train-labels train_labels.npy
+    --test test.npy --test-labels test_labels.npy --shots 5 --probe logistic
+    --transform transform.npz
     """
-    given.show(task, given.sources(task.train, seed=seed))
+    scoring.show(task, scoring.sources(task.train, *task.files, seed=seed))
 
 
 @app.command("anomaly")
 @flat
-def anomaly_command(given: Scoring, task: AnomalyTask) -> None:
-    """Anomaly detection by the nearest training images: AUROC with interval, AUPR and FPR95, averaged over classes.
+def anomaly_command(scoring: Scoring, task: AnomalyTask) -> None:
+    """Anomaly detection by the nearest training images: AUROC with interval, AUPR and FPR95.
 
-    Example: glocal evaluate anomaly --train train.npy --train-labels train_labels.npy --test test.npy
-    --test-labels test_labels.npy --transform transform.npz
+    All are averaged over classes.
+
+    Example: glocal evaluate anomaly --train train.npy --train-labels train_labels.npy
+    --test test.npy --test-labels test_labels.npy --transform transform.npz
     """
-    given.show(task, given.sources(task.train))
+    scoring.show(task, scoring.sources(task.train, *task.files))
 
 
 @app.command("structure")
 @flat
-def structure_command(given: Scoring, task: StructureTask) -> None:
-    """What a transform does to structure: neighbours kept, CKA, and the rank correlation of dissimilarities.
+def structure_command(scoring: Scoring, task: StructureTask) -> None:
+    """How much structure a transform keeps: neighbours, CKA, rank correlation of dissimilarities.
 
-    It compares with the features standardized by the two scalars of the transform; the baseline original keeps all.
+    It compares with the features standardized by the two scalars of the transform; the baseline
+    original keeps all.
 
-    Example: glocal evaluate structure --features local.npy --transform transform.npz --baseline pca
+    Example: glocal evaluate structure --features local.npy --transform transform.npz
+    --baseline pca
     """
-    sources = given.sources(task.features)
-    if given.transform is not None:
-        sources.scalars = LinearTransform.from_pretrained(given.transform).standardization
-    given.show(task, sources)
+    sources = scoring.sources(task.features, *task.files)
+    if scoring.transform is not None:
+        sources.scalars = LinearTransform.from_pretrained(scoring.transform).standardization
+    scoring.show(task, sources)
 
 
 @app.command("retrieval")
 @flat
-def retrieval_command(given: Scoring, task: RetrievalTask) -> None:
-    """Retrieval by cosine: mean average precision and recall at 1, 5 and 10, with intervals over queries.
+def retrieval_command(scoring: Scoring, task: RetrievalTask) -> None:
+    """Retrieval by cosine: mean average precision and recall at 1, 5, 10; intervals over queries.
 
-    A gallery row is relevant if it has the label of the query. One transform, with its scalars, maps both sides.
-    Without a gallery each query is searched for among the others.
+    A gallery row is relevant if it has the label of the query. One transform, with its scalars,
+    maps both sides. Without a gallery each query is searched for among the others.
 
-    Example: glocal evaluate retrieval --queries test.npy --query-labels test_labels.npy --gallery train.npy
-    --gallery-labels train_labels.npy --transform transform.npz
+    Example: glocal evaluate retrieval --queries test.npy --query-labels test_labels.npy
+    --gallery train.npy --gallery-labels train_labels.npy --transform transform.npz
     """
-    given.show(task, given.sources(task.gallery or task.queries))
+    scoring.show(task, scoring.sources(task.gallery or task.queries, *task.files))

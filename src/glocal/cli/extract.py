@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glocal.cli.inputs import flat
+from glocal.cli.inputs import flat, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table, say, show
 from glocal.errors import DataError, ParameterError
 from glocal.extract.network import Running
@@ -19,41 +19,62 @@ if TYPE_CHECKING:
     from glocal.extract import Extraction, Extractor
     from glocal.extract.images import Source
 
+ListLayers = Annotated[
+    bool, typer.Option("--list-layers", help="List the layers of the model and stop.")
+]
+Download = Annotated[bool, typer.Option("--download", help="Download a data set that is missing.")]
+SkipUnreadable = Annotated[
+    bool,
+    typer.Option(
+        "--skip-unreadable", help="Exit with 0 even if some images have no row, and list them."
+    ),
+]
+
 
 @flat
 def extract(
     model: Annotated[
         str,
         typer.Option(
-            help="timm:NAME, openclip:ARCHITECTURE:WEIGHTS, torchvision:NAME[:WEIGHTS], python:package.module:factory, "
-            "or a name that thingsvision writes.",
+            help="timm:NAME, openclip:ARCHITECTURE:WEIGHTS, torchvision:NAME[:WEIGHTS], "
+            "python:package.module:factory, or a name that thingsvision writes.",
         ),
     ],
     running: Running,
-    images: Annotated[str, typer.Argument(help="Folder, pattern, list, one image, or a data set as NAME:SPLIT.")] = "",
+    images: Annotated[
+        str,
+        typer.Argument(help="Folder, pattern, list, one image, or a data set as NAME:SPLIT."),
+    ] = "",
     layer: Annotated[
         list[str] | None,
-        typer.Option(help="Module, penultimate, logits or output; repeat it for several, in one pass."),
+        typer.Option(
+            help="Module, penultimate, logits or output; repeat it for several, in one pass."
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the features, their names and record.")] = None,
-    list_layers: Annotated[bool, typer.Option("--list-layers", help="List the layers of the model and stop.")] = False,
-    root: Annotated[Path | None, typer.Option(help="Folder of a data set. [default: images in glocal's cache]")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Download a data set that is missing.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the features, their names and record.")
+    ] = None,
+    list_layers: ListLayers = False,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a data set. [default: images in glocal's cache]"),
+    ] = None,
+    download: Download = False,
     shard: Annotated[
-        str, typer.Option(help="i/n: compute the i-th of n parts; all parts share one --out folder.")
+        str,
+        typer.Option(help="i/n: compute the i-th of n parts; all parts share one --out folder."),
     ] = "1/1",
-    skip_unreadable: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Exit with 0 even if some images have no row, and list them.")
-    ] = False,
+    skip_unreadable: SkipUnreadable = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a network over images and write one row of features for each.
 
-    The features of a data set come with labels: labels.txt has the class of each row, labels_coarse.txt its superclass.
-    imagenet and imagefolder are class folders below --root.
+    The features of a data set come with labels: labels.txt has the class of each row,
+    labels_coarse.txt its superclass. imagenet and imagefolder are class folders below --root.
 
-    An interrupted run continues when the same command is given again. Images that cannot be read are listed, and the
-    exit code is 1 unless --skip-unreadable is given; the rows are those of file_names.txt.
+    An interrupted run continues when the same command is given again. Images that cannot be read
+    are listed, and the exit code is 1 unless --skip-unreadable is given; the rows are those of
+    file_names.txt.
 
     Example: glocal extract images --model timm:vit_base_patch16_224.dino --out features
     """
@@ -61,22 +82,34 @@ def extract(
 
     extractor = Extractor(model, layer or (), **running.model_dump())
     if list_layers:
-        return _list(extractor, as_json)
+        _put_layers(extractor, as_json)
+        return
     if not images or out is None:
-        raise ParameterError(f"{'--out' if images else 'IMAGES'} is missing. See glocal extract --help.")
-    part = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", shard)
-    if part is None:
-        raise ParameterError(f"--shard is {shard!r}; write i/n, for example 1/4 for the first of four processes.")
+        missing = "--out" if images else "IMAGES"
+        raise ParameterError(f"{missing} is missing. See glocal extract --help.")
+    refuse_overwriting_inputs({"--out": out}, images, root, running.weights)
+    part = _part(shard)
     source = _source(images, root, download)
     with progress_bar("extracting", len(source), unit="images") as progress:
-        numbers = int(part[1]), int(part[2])
-        result = extractor.extract(source, out, part=numbers, progress=lambda done, total: progress(done))
-    _put(result, source, as_json)
-    if result.missing and not skip_unreadable:
-        raise DataError(
-            f"{len(result.missing)} of {len(source)} images have no row, see record.json; all other rows are written. "
-            "If that is acceptable, pass --skip-unreadable."
+        extraction = extractor.extract(
+            source, out, part=part, progress=lambda count, total: progress(count)
         )
+    _put_extraction(extraction, source, as_json)
+    if extraction.missing and not skip_unreadable:
+        raise DataError(
+            f"{len(extraction.missing)} of {len(source)} images have no row, see record.json; all "
+            "other rows are written. If that is acceptable, pass --skip-unreadable."
+        )
+
+
+def _part(shard: str) -> tuple[int, int]:
+    """The numbers of ``i/n``."""
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", shard)
+    if match is None:
+        raise ParameterError(
+            f"--shard is {shard!r}; write i/n, for example 1/4 for the first of four processes."
+        )
+    return int(match[1]), int(match[2])
 
 
 def _source(images: str, root: Path | None, download: bool) -> Source:
@@ -84,41 +117,54 @@ def _source(images: str, root: Path | None, download: bool) -> Source:
     from glocal.extract import load_images, open_images
     from glocal.extract.sets import image_sets, parse_set
 
-    named = parse_set(images)
-    if named is None:
+    image_set = parse_set(images)
+    if image_set is None:
         if root is not None or download:
-            raise ParameterError(f"--root and --download apply only to named data sets; {images} is not one.")
+            raise ParameterError(
+                f"--root and --download apply only to named data sets; {images} is not one."
+            )
         return open_images(images)
-    name, split = named
+    name, split = image_set
     terms = image_sets()[name]
     say(f"{name}: {terms['what']}; terms: {terms['terms']}; cite {terms['citation']}")
     with progress_bar(f"opening {name}"):
         return load_images(name, split, root, download=download)
 
 
-def _put(result: Extraction, source: Source, as_json: bool) -> None:
-    """Say what has no row and what was left out, and print what was written."""
-    for name, reason in result.missing[:50]:  # record.json lists all
+def _put_extraction(extraction: Extraction, source: Source, as_json: bool) -> None:
+    """Report images that have no row or were skipped, and print what was written."""
+    for name, reason in extraction.missing[:50]:  # record.json lists all
         say(f"no row: {name} {reason}")
     if source.ignored:
-        say(f"left out for want of an image extension: {len(source.ignored)} of the files, {source.ignored[0]} first.")
-    record, finished = result.record, bool(result.files)
-    told = [
-        f"{record['rows']} rows of {record['dimensions'][layer]} dimensions ({layer}) written to {file}"
-        for layer, file in result.files.items()
-    ]
-    if not finished:
-        told = [f"this part is done; the features appear in {result.folder} when the last part is."]
-    show(as_json, {**record, "finished": finished, "total": len(source), "out": result.folder}, *told)
+        say(
+            f"skipped: {len(source.ignored)} files have no image extension, the first is "
+            f"{source.ignored[0]}."
+        )
+    record = extraction.record
+    is_finished = bool(extraction.files)
+    lines = []
+    for layer, file in extraction.files.items():
+        dimensions = record["dimensions"][layer]
+        lines.append(
+            f"{record['rows']} rows of {dimensions} dimensions ({layer}) written to {file}"
+        )
+    if not is_finished:
+        folder = extraction.folder
+        lines = [f"this part is done; the features appear in {folder} when the last part is."]
+    summary = {"finished": is_finished, "total": len(source), "out": extraction.folder}
+    show(as_json, {**record, **summary}, *lines)
 
 
-def _list(extractor: Extractor, as_json: bool) -> None:
+def _put_layers(extractor: Extractor, as_json: bool) -> None:
     """Print the modules of a network, and what the other names of layers stand for."""
-    with contextlib.redirect_stdout(sys.stderr):  # what the code of others prints
+    with contextlib.redirect_stdout(sys.stderr):  # other libraries print
         model = extractor.loaded
-    layers = [{"layer": name, "type": type(module).__name__} for name, module in model.modules.items()]
-    named = {name: str(layer) for name, layer in model.named.items()} | {"default": model.default_layer}
+    types = {name: type(module).__name__ for name, module in model.modules.items()}
+    aliases = {name: str(layer) for name, layer in model.named.items()}
+    aliases["default"] = model.default_layer
     if as_json:
-        return put_json({"model": model.name, "layers": layers, "named": named})
-    put_table(["layer", "type"], [list(one.values()) for one in layers])
-    put(*(f"{name} is the {meant}" for name, meant in named.items()))
+        layers = [{"layer": name, "type": kind} for name, kind in types.items()]
+        put_json({"model": model.name, "layers": layers, "named": aliases})
+        return
+    put_table(["layer", "type"], list(types.items()))
+    put(*(f"{alias} is the {layer}" for alias, layer in aliases.items()))

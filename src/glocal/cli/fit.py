@@ -10,24 +10,48 @@ from typing import Annotated, Any, Literal
 import typer
 
 from glocal.aligner import Arm, Exact, FitData, PaperLoop
-from glocal.aligner import fit as fit_one
+from glocal.aligner import fit as fit_transform
 from glocal.aligner.data import AUTO, MIN_ANSWERS_FOR_OBJECT_FOLDS, Blocks
 from glocal.aligner.fitting import MIN_MEASURED_ANSWERS
 from glocal.aligner.keep import Keep
-from glocal.cli.inputs import AnswersFile, FeaturesPath, LayerName, LocalPath, ModelName, flat, load_features
-from glocal.cli.output import AsJson, Verbose, interval, progress_bar, put, put_json, say
+from glocal.cli.inputs import (
+    AnswersFile,
+    FeaturesPath,
+    LayerName,
+    LocalPath,
+    ModelName,
+    flat,
+    load_features,
+    refuse_overwriting_inputs,
+)
+from glocal.cli.output import (
+    AsJson,
+    Verbose,
+    in_options,
+    interval,
+    progress_bar,
+    put,
+    put_json,
+    say,
+)
 from glocal.errors import ParameterError, needed
-from glocal.files import writable_target
+from glocal.files import ending, writable_target
 from glocal.results import FitRecord
 from glocal.transform.formats import ENDINGS
 
 SolverName = Annotated[
     Literal["exact", "paper"],
     typer.Option(
-        "--solver", rich_help_panel=Exact.panel,
+        "--solver",
+        rich_help_panel=Exact.panel,
         help="exact, or paper: the authors' procedure on mini-batches, which needs glocal[paper].",
     ),
-]  # fmt: skip
+]
+
+Holdout = Annotated[
+    int | None,
+    typer.Option(help="K: also fit without fold 0 of K of objects and local images, and score it."),
+]
 
 
 CentreOption = Annotated[
@@ -53,7 +77,7 @@ def parse_centre(text: str) -> float | Literal["auto"]:
 def fit(
     features: FeaturesPath,
     answers: AnswersFile,
-    out: Annotated[Path, typer.Option(help="The transform file to write (.npz, or .safetensors).")],
+    out: Annotated[Path, typer.Option(help="The transform file to write (.npz or .safetensors).")],
     keep: Keep,
     arm: Arm,
     exact: Exact,
@@ -74,17 +98,19 @@ def fit(
 ) -> None:
     """Learn a transform that agrees with the answers and keeps a share of each image's neighbours.
 
-    Example: glocal fit --features features.npy --answers triplets.npy --method global --holdout 3 --out transform.npz
+    Example: glocal fit --features features.npy --answers triplets.npy --method global --holdout 3
+    --out transform.npz
     """
     writable_target(out, what="--out", endings=ENDINGS)
-    if out.suffix == ".safetensors":
+    refuse_overwriting_inputs({"--out": out}, features, local_features, *answers.paths)
+    if ending(out) == ".safetensors":
         needed("safetensors", f"--out {out}")
     loaded = load_features(features, model, layer)
     joined = answers.to_fit(loaded)
     local = None if local_features is None else load_features(local_features, model, layer)
     shown = "objective" if solver == "exact" else "watched loss"
     with progress_bar("fitting", None, unit="evaluations") as progress:
-        fitted = fit_one(
+        fitted = fit_transform(
             FitData(
                 loaded, joined.answers, local, n_dropped=joined.n_dropped, centre=parse_centre(centre),
                 **blocks.model_dump(),
@@ -100,7 +126,7 @@ def fit(
         put_json({**asdict(record), "out": str(out)})
         return
     for sentence in _notes(record):
-        say(sentence)
+        say(in_options(sentence))
     put(*_result(record), _fitted(record), *(_fields(asdict(record)) if verbose else ()))
     put(f"written to {out}")
 
@@ -116,11 +142,13 @@ def _what(keep: Keep, arm: Arm, solver: str, *, local: bool) -> Arm | Keep | Non
 
 def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:
     """The solver that ``--solver`` names; a ParameterError for options of the other one."""
-    used, other = (exact, paper) if name == exact.name else (paper, exact)
-    if idle := sorted(other.model_fields_set - set(type(used).model_fields)):
-        flag = f"--{idle[0].replace('_', '-')}"
-        raise ParameterError(f"{flag} is an option of --solver {other.name}; leave it out, or pass that.")
-    return used
+    solver, other = (exact, paper) if name == exact.name else (paper, exact)
+    if unused := sorted(other.model_fields_set - set(type(solver).model_fields)):
+        flag = f"--{unused[0].replace('_', '-')}"
+        raise ParameterError(
+            f"{flag} is an option of --solver {other.name}; leave it out, or pass that."
+        )
+    return solver
 
 
 def _notes(record: FitRecord) -> Iterator[str]:
@@ -184,7 +212,7 @@ def _beside(curve: dict[str, Any]) -> str:
 
 
 def _fitted(record: FitRecord) -> str:
-    """What was given or chosen, fitted to what, and how it ended."""
+    """Which arm was fitted, to what, and how the fit ended."""
     arm = words(asdict(record))
     if (curve := record.keep) is not None:
         anchors = [words(anchor) for anchor in curve["anchors"]]
@@ -199,10 +227,13 @@ def _fitted(record: FitRecord) -> str:
 
 
 def words(settings: dict[str, Any]) -> str:
-    """A method and what it has of alpha, lmbda, tau and mix."""
-    given = {name: settings[name] for name in ("alpha", "lmbda", "tau", "mix")}
-    told = [f"{name} {value:g}" for name, value in given.items() if value is not None and (name, value) != ("mix", 1)]
-    return " ".join([settings["method"], *told])
+    """A method and those of alpha, lmbda, tau and mix that it has."""
+    parts = [settings["method"]]
+    for name in ("alpha", "lmbda", "tau", "mix"):
+        value = settings[name]
+        if value is not None and (name, value) != ("mix", 1):
+            parts.append(f"{name} {value:g}")
+    return " ".join(parts)
 
 
 def _fields(value: Any, name: str = "") -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Results on standard output; talk and progress on standard error."""
+"""Results on standard output; messages and progress on standard error."""
 
 from __future__ import annotations
 
@@ -19,31 +19,36 @@ from glocal.errors import printable
 from glocal.results import DIFFERENCE, Score, to_json
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print everything that is known about the result.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print every field of the result.")]
 
 OPTIONS: dict[str, str] = {}
-"""The options of all commands by the names that Python has for them; the application fills it."""
-_EVERY = 10.0  # seconds between two lines about progress where no bar can be drawn
+"""The options of the command that runs, by their names in Python; the application fills it."""
+_ARGUMENT = re.compile(r"`(?P<name>[a-z_]+)(?:=(?P<value>[^`]*))?`")
+_DICT_ENTRY = re.compile(r"\{([^:{}]+): ([^:{}]+)\}")
+_AS_OPTION = r"\1=\2"  # an option takes an entry of a dict as NAME=VALUE
+_QUOTES = "'\""
+_SECONDS_BETWEEN_LINES = 10.0  # of progress, where no bar can be drawn
 
 
 def in_options(sentence: str) -> str:
-    """A message of the library with the options of the command line in place of Python's arguments.
+    """A message of the library with options of the running command in place of Python's arguments.
 
-    ``base=1`` becomes ``--base 1``, ``resume=True`` ``--resume``, and ``object_ids`` ``--object-ids``. What is no
-    option, and parts of paths, stay as they are.
+    Only what stands between backticks is an argument: `base=1` becomes --base 1, `resume=True`
+    --resume, `object_ids` --object-ids, and `columns={ROLE: COLUMN}` --column ROLE=COLUMN. What is
+    no option of the command stays as it is.
     """
 
     def option(match: re.Match[str]) -> str:
-        name, value = match["name"], match["value"]
-        if name not in OPTIONS or (value is None and "_" not in name):
+        name = match["name"]
+        value = match["value"]
+        flag = OPTIONS.get(name) or OPTIONS.get(name.removesuffix("s"))
+        if flag is None:
             return match[0]
-        return OPTIONS[name] if value in (None, "True") else f"{OPTIONS[name]} {value}"
+        if value in (None, "True"):
+            return flag
+        return f"{flag} {_DICT_ENTRY.sub(_AS_OPTION, value).strip(_QUOTES)}"
 
-    return re.sub(
-        r"(?<![\w./-])(?P<name>[a-z]+(?:_[a-z]+)*)(?:='?(?P<value>[^\s',;()]*[^\s',;().])'?)?(?![\w/-]|\.\w)",
-        option,
-        sentence,
-    )
+    return _ARGUMENT.sub(option, sentence)
 
 
 def is_live() -> bool:
@@ -53,7 +58,7 @@ def is_live() -> bool:
 
 @cache
 def _console() -> Any:
-    """The terminal at standard error: what is said goes above the progress that is shown, broken between words."""
+    """The terminal at standard error: messages go above the progress, broken between words."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
@@ -80,36 +85,53 @@ def put_json(result: Any) -> None:
 
 def show(as_json: bool, record: Any, *lines: str) -> None:
     """A result on standard output, as one JSON object or as lines."""
-    put_json(record) if as_json else put(*lines)
+    if as_json:
+        put_json(record)
+    else:
+        put(*lines)
 
 
 def put_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on standard output; where it is wider than the terminal, a block of lines for each row."""
-    cells = [[printable(cell) for cell in row] for row in (headers, *rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    if sys.stdout.isatty() and sum(widths) + 2 * (len(widths) - 1) > shutil.get_terminal_size().columns:
-        name = max(map(len, cells[0]))
-        for row in cells[1:]:
-            put(*(f"{head.ljust(name)}  {cell}" for head, cell in zip(cells[0], row, strict=True) if cell), "")
+    """A table on standard output; one wider than the terminal becomes a block of lines a row."""
+    header, *body = [list(map(printable, row)) for row in (headers, *rows)]
+    widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
+    table_width = sum(widths) + 2 * (len(widths) - 1)
+    if sys.stdout.isatty() and table_width > shutil.get_terminal_size().columns:
+        _put_blocks(header, body)
         return
-    for row in (cells[0], ["-" * width for width in widths], *cells[1:]):
-        first, *others = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        put("  ".join([row[0].ljust(len(first)), *others]).rstrip())
+    rule = ["-" * width for width in widths]
+    for row in (header, rule, *body):
+        first = row[0].ljust(widths[0])
+        others = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        put("  ".join([first, *others]).rstrip())
+
+
+def _put_blocks(header: list[str], rows: list[list[str]]) -> None:
+    """Rows of a table as blocks: a line for each cell that is not empty, and an empty line."""
+    width = max(map(len, header))
+    for row in rows:
+        cells = zip(header, row, strict=True)
+        put(*(f"{name.ljust(width)}  {cell}" for name, cell in cells if cell), "")
 
 
 def put_scores(scores: Iterable[Score]) -> None:
-    """Scores on standard output: a line for each metric, a column for each arm and for each paired difference."""
+    """A table of scores: a line for each metric, a column for each arm and paired difference."""
     table: dict[str, dict[str, str]] = {}
     for row in scores:
         line = table.setdefault(row.metric.removesuffix(DIFFERENCE), {})
         if row.metric.endswith(DIFFERENCE):
             p = "" if row.p is None else f"  p {row.p:.2g}"
-            line[f"less {row.settings['baseline']}"] = interval(row.value, row.low, row.high, sign="+") + p
+            difference = interval(row.value, row.low, row.high, sign="+")
+            line[f"less {row.settings['baseline']}"] = difference + p
         else:
             line[row.transform] = interval(row.value, row.low, row.high)
             line["n"] = str(row.n)
-    columns = [*dict.fromkeys(column for line in table.values() for column in line if column != "n"), "n"]
-    put_table(["metric", *columns], [[name, *(line.get(key, "") for key in columns)] for name, line in table.items()])
+    names = dict.fromkeys(name for line in table.values() for name in line)
+    columns = [*(name for name in names if name != "n"), "n"]
+    rows = []
+    for metric, line in table.items():
+        rows.append([metric, *(line.get(column, "") for column in columns)])
+    put_table(["metric", *columns], rows)
 
 
 def interval(value: float, low: float | None, high: float | None, *, sign: str = "") -> str:
@@ -120,44 +142,64 @@ def interval(value: float, low: float | None, high: float | None, *, sign: str =
 
 
 @contextlib.contextmanager
-def progress_bar(what: str, total: int | None = None, *, unit: str = "") -> Iterator[Callable[..., None]]:
-    """What is being done, on standard error: a bar in a terminal, elsewhere a line every ten seconds.
+def progress_bar(
+    what: str, total: int | None = None, *, unit: str = ""
+) -> Iterator[Callable[..., None]]:
+    """Progress on standard error: a bar in a terminal, elsewhere a line every ten seconds.
 
-    Yields a function of the number done so far, of the total where it was not known before, and of what is being done;
-    each may be left out. What other code prints meanwhile goes to standard error.
+    Yields a function of the number done so far, of the total where it was not known before, and of
+    the present step; each may be left out. What other code prints meanwhile goes to standard error.
     """
-    with contextlib.redirect_stdout(sys.stderr), _bar(what, unit) if is_live() else _lines(what, unit) as tell:
-        tell(total=total)
-        yield tell
+    reporter = _bar(what, unit) if is_live() else _lines(what, unit)
+    with contextlib.redirect_stdout(sys.stderr), reporter as report:
+        report(total=total)
+        yield report
 
 
 @contextlib.contextmanager
 def _bar(what: str, unit: str) -> Iterator[Callable[..., None]]:
-    from rich import progress as parts
+    from rich import progress
 
-    columns = [
-        parts.SpinnerColumn(), parts.TextColumn("{task.description}", markup=False), parts.BarColumn(bar_width=20),
-        *([parts.DownloadColumn()] if unit == "B" else [parts.MofNCompleteColumn(), parts.TextColumn(unit)]),
-        parts.TimeElapsedColumn(), parts.TextColumn("<"), parts.TimeRemainingColumn(),
-    ]  # fmt: skip
-    with parts.Progress(*columns, console=_console(), transient=True, redirect_stdout=False) as bar:
+    counts: tuple[Any, ...] = (progress.MofNCompleteColumn(), progress.TextColumn(unit))
+    if unit == "B":
+        counts = (progress.DownloadColumn(),)
+    columns = (
+        progress.SpinnerColumn(),
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(bar_width=20),
+        *counts,
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("<"),
+        progress.TimeRemainingColumn(),
+    )
+    settings: dict[str, Any] = {"transient": True, "redirect_stdout": False}
+    with progress.Progress(*columns, console=_console(), **settings) as bar:
         task = bar.add_task(printable(what), total=None)
 
-        def tell(done: float | None = None, total: float | None = None, doing: str | None = None) -> None:
-            bar.update(task, completed=done, total=total, description=doing and printable(f"{what}: {doing}"))
+        def report(
+            count: float | None = None, total: float | None = None, doing: str | None = None
+        ) -> None:
+            description = doing and printable(f"{what}: {doing}")
+            bar.update(task, completed=count, total=total, description=description)
 
-        yield tell
+        yield report
 
 
 @contextlib.contextmanager
 def _lines(what: str, unit: str) -> Iterator[Callable[..., None]]:
-    last, known = time.monotonic(), None
+    last_time = time.monotonic()
+    last_total: float | None = None
 
-    def tell(done: float | None = None, total: float | None = None, doing: str | None = None) -> None:
-        nonlocal last, known
-        known = total or known
-        if done is not None and time.monotonic() - last >= _EVERY:
-            last = time.monotonic()
-            say(f"{what}: {done:g}{f' of {known:g}' if known else ''} {unit}{f', {doing}' if doing else ''}")
+    def report(
+        count: float | None = None, total: float | None = None, doing: str | None = None
+    ) -> None:
+        nonlocal last_time, last_total
+        last_total = total or last_total
+        if count is None or time.monotonic() - last_time < _SECONDS_BETWEEN_LINES:
+            return
+        last_time = time.monotonic()
+        all_of_them = f" of {last_total:g}" if last_total else ""
+        step = f", {doing}" if doing else ""
+        say(f"{what}: {count:g}{all_of_them} {unit}{step}")
 
-    yield tell
+    yield report

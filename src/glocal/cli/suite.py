@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from glocal.cli.inputs import refuse_overwriting_inputs
 from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table, say
 from glocal.suite import Plan, run_suite
 
 
 def suite(
-    file: Annotated[Path, typer.Argument(metavar="SUITE", help="TOML file that names networks, arms and tasks.")],
-    out: Annotated[Path, typer.Option(help="Folder of the suite; finished results in it are reused.")],
-    root: Annotated[Path | None, typer.Option(help="Folder of relative paths. [default: the file's folder]")] = None,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="SUITE", help="TOML file that names networks, arms and tasks."),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the suite; finished results in it are reused.")
+    ],
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder that relative paths start from. [default: the file's folder]"),
+    ] = None,
     skip_missing: Annotated[
-        bool, typer.Option("--skip-missing", help="Skip tasks whose files do not exist, and name them.")
+        bool,
+        typer.Option("--skip-missing", help="Skip tasks whose files do not exist, and name them."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fit the arms and score every task: one table of arms × tasks with intervals and paired differences.
+    """Fit the arms and score every task: arms × tasks with intervals and paired differences.
 
-    Arms are fitted without fold 0 of the objects and scored on it; glocal sweep scores all folds. A star stands where
-    an arm differs from the baseline: paired, p < 0.05 after Holm's correction for all comparisons.
+    Arms are fitted without fold 0 of the objects and scored on it; glocal sweep scores all folds. A
+    star stands where an arm differs from the baseline: paired, p < 0.05 after Holm's correction for
+    all comparisons.
 
     Example: glocal suite suite.toml --out suite-out
     """
@@ -31,13 +43,29 @@ def suite(
     if skip_missing:
         plan, missing = plan.present()
         for name, path in missing.items():
-            say(f"task {name} is left out: {path} does not exist")
+            say(f"task {name} is skipped: {path} does not exist")
+    refuse_overwriting_inputs({"--out": out}, file, *_inputs(plan))
     with progress_bar("suite", unit="cells") as progress:
-        result = run_suite(plan, out, lambda what, done, total: progress(done, total, what))
+        result = run_suite(plan, out, lambda step, count, total: progress(count, total, step))
     if as_json:
-        put_json({"cells_kept": result.n_kept, "out": out, "rows": [score.row() for score in result.scores]})
+        rows = [score.row() for score in result.scores]
+        put_json({"cells_kept": result.n_kept, "out": out, "rows": rows})
         return
     put_table(list(result.table.columns), result.table.to_numpy().tolist())
-    put("", f"fitted without fold 0 of {plan.folds} of the objects, and scored on it")
-    put(f"* differs from {plan.baseline} (paired, p < 0.05 after Holm's correction for all comparisons)")
-    put(f"written to {out}: rows.jsonl, table.csv")
+    put(
+        "",
+        f"fitted without fold 0 of {plan.folds} of the objects, and scored on it",
+        f"* differs from {plan.baseline} (paired, p < 0.05 after Holm's correction for all "
+        "comparisons)",
+        f"written to {out}: rows.jsonl, table.csv",
+    )
+
+
+def _inputs(plan: Plan) -> Iterator[Path]:
+    """The files and folders that the networks and tasks of a suite read."""
+    of_tasks = [file for task in plan.tasks.values() for file in task.files]
+    for name, network in plan.networks.items():
+        sources = plan.sources(name)
+        for file in (network.features, network.local, plan.answers, *of_tasks):
+            if file is not None:
+                yield sources.path(file)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from glocal.cli.inputs import refuse_overwriting_inputs
 from glocal.cli.output import AsJson, progress_bar, put_json, put_table, show
 from glocal.data.sources import published
 from glocal.files import writing
@@ -41,6 +42,7 @@ def pull_command(
         if as_json:
             return put_json({"transforms": [dict(zip(heads, row, strict=True)) for row in rows]})
         return put_table(heads, rows)
+    refuse_overwriting_inputs({"--out": out}, name)
     with progress_bar(f"pulling {name}", unit="B") as progress:
         path = pull(name, progress=lambda n, total: progress(n, total or None))
     loaded = LinearTransform.load(path)  # a page of an error is no transform

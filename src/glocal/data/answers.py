@@ -87,7 +87,7 @@ class Answers:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise DataError(f"kind is {self.kind!r}; allowed are {', '.join(KINDS)}.")
+            raise DataError(f"`kind` is {self.kind!r}; allowed are {', '.join(KINDS)}.")
         objects = _integers(self.objects)
         _check_objects(objects, self.kind)
         fields = _checked_details(len(objects), {name: getattr(self, name) for name in _DETAILS})

@@ -33,7 +33,7 @@ def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray,
         raise DataError(f"{n} objects cannot be cut into folds; each of two needs three. Give more objects.")
     if not 2 <= folds <= n // 3:
         raise ParameterError(
-            f"folds is {folds} but {n} objects allow 2 to {n // 3} (three objects are needed in each part)."
+            f"`folds` is {folds} but {n} objects allow 2 to {n // 3} (three objects are needed in each part)."
         )
     return np.array_split(_permutation(n, seed), folds)
 
@@ -86,7 +86,7 @@ def split_persons(
         raise DataError("the answers do not say who gave them; hold out objects, or give a file with persons.")
     people, codes = np.unique(answers.person, return_inverse=True)
     if not 2 <= folds <= len(people):
-        raise ParameterError(f"folds is {folds} but {len(people)} persons allow 2 to {len(people)}.")
+        raise ParameterError(f"`folds` is {folds} but {len(people)} persons allow 2 to {len(people)}.")
     heldout = np.isin(codes, _part(np.array_split(_permutation(len(people), seed), folds), fold))
     return ~heldout, heldout
 
@@ -103,7 +103,7 @@ def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Int[np.
         raise ParameterError(f"there is {n} local image; the local term compares images and needs at least 2.")
     if block_size < 3:
         raise ParameterError(
-            f"block_size is {block_size}; it must be at least 3, so that no block is left with one image."
+            f"`block_size` is {block_size}; it must be at least 3, so that no block is left with one image."
         )
     return np.array_split(_permutation(n, seed), -(-n // block_size))
 
@@ -111,7 +111,7 @@ def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Int[np.
 def check_seed(seed: int) -> None:
     """Raise a ParameterError for a seed that RandomState refuses."""
     if not 0 <= seed < 2**32:
-        raise ParameterError(f"seed is {seed}; allowed is 0 to {2**32 - 1}.")
+        raise ParameterError(f"`seed` is {seed}; allowed is 0 to {2**32 - 1}.")
 
 
 def _permutation(n: int, seed: int) -> Int[np.ndarray, " n"]:
@@ -121,5 +121,5 @@ def _permutation(n: int, seed: int) -> Int[np.ndarray, " n"]:
 
 def _part(parts: list[np.ndarray], fold: int) -> Int[np.ndarray, " k"]:
     if not 0 <= fold < len(parts):
-        raise ParameterError(f"fold is {fold} but there are {len(parts)} folds (valid 0..{len(parts) - 1}).")
+        raise ParameterError(f"`fold` is {fold} but there are {len(parts)} folds (valid 0..{len(parts) - 1}).")
     return parts[fold]

@@ -151,8 +151,8 @@ def _built(name: ModelName, build: Build, names: Callable[[], Iterable[str]]) ->
         if _is_of_the_network(error):
             raise FileError(
                 f"the weights of {name} are not on this machine and could not be fetched ({one_line(error)[:160]}). "
-                "Download them on a machine with network access and name the file: weights=PATH, or after the model's "
-                "name."
+                "Download them on a machine with network access and name the file: `weights=PATH`, or after the "
+                "model's name."
             ) from error
         listed = list(names())
         near = ", ".join(get_close_matches(name.name, listed, n=4))
@@ -173,7 +173,7 @@ def _is_of_the_network(error: BaseException | None) -> bool:
 def _python(name: ModelName) -> Model:
     """What ``package.module:factory`` returns: (module or callable, preprocess)."""
     if name.weights is not None:
-        raise ParameterError(f"model {name} brings its own weights; leave weights out.")
+        raise ParameterError(f"model {name} brings its own weights; leave `weights` out.")
     module_name, _, attribute = name.name.partition(":")
     try:
         factory: Any = importlib.import_module(module_name)

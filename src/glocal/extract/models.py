@@ -60,14 +60,14 @@ class Model:
         if self.module is None:
             if dtype != "float32":
                 raise ParameterError(
-                    f"{self.name} is a plain callable, so its precision cannot be set; leave dtype at float32."
+                    f"{self.name} is a plain callable, so its precision cannot be set; leave `dtype` at float32."
                 )
             return self
         try:
             self.module.eval().requires_grad_(False).to(device=device, dtype=DTYPES[dtype])
         except (RuntimeError, AssertionError) as error:
             reason = one_line(error).partition(". ")[0][:300]
-            raise ParameterError(f"device {device!r} cannot be used ({reason}). Use cpu, or leave it out.") from error
+            raise ParameterError(f"`device={device!r}` cannot be used ({reason}). Use cpu, or leave it out.") from error
         return self
 
 
@@ -171,7 +171,7 @@ def pooled(activations: Tensor, pool: str, *, prefix_tokens: int = 0, channels_l
         if pool == "cls":
             raise DataError(
                 f"a layer gives maps of shape {tuple(activations.shape[1:])}, which have no class token. "
-                "Use pool='mean' or pool='flatten'."
+                "Use `pool='mean'` or `pool='flatten'`."
             )
         if activations.shape[2:] == (1, 1):
             return activations.flatten(1)

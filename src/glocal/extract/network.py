@@ -40,7 +40,7 @@ class Running(Options):
     )
     device: str = Field("auto", description="Any torch device; auto is a GPU if there is one.")
     dtype: Literal["float32", "float16", "bfloat16"] = Field("float32", description="Precision of the network.")
-    batch_size: int = Field(32, ge=1, description="Images in one pass of the network.")
+    batch_size: int = Field(32, ge=1, le=65_536, description="Images in one pass of the network.")
     workers: int | None = Field(
         None, ge=1, description="Threads that decode images. [default: one a processor, at most 8]"
     )

@@ -80,7 +80,7 @@ def load_images(name: str, split: str | None = None, root: PathLike | None = Non
     if known is None:
         raise ParameterError(f"the image data set is {name!r}; allowed are {', '.join(image_sets())}.")
     if name not in _OF_TORCHVISION and (root is None or download):
-        raise ParameterError(f"{name} is not downloaded; name the folder where you keep it (root=).")
+        raise ParameterError(f"{name} is not downloaded; name the folder where you keep it with `root`.")
     root = Path(root or cache_folder() / "images").expanduser()
     if known["splits"] and (split := split or known["splits"][0]) not in known["splits"]:
         raise ParameterError(f"{name} has no split {split!r}; allowed are {', '.join(known['splits'])}.")
@@ -99,7 +99,7 @@ def load_images(name: str, split: str | None = None, root: PathLike | None = Non
         raise
     except Exception as error:  # torchvision raises whatever missing or damaged files lead it to
         reason = one_line(error).replace(". You can use download=True to download it", "")[:300]
-        fix = f"Put it there, or download it ({known['size']}; {known['terms']}): download=True."
+        fix = f"Put it there, or download it ({known['size']}; {known['terms']}): `download=True`."
         raise FileError(f"{name} in {root} is missing or damaged ({reason}). {fix}") from error
 
 

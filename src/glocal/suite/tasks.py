@@ -131,8 +131,9 @@ class FewShotTask(_Sides):
     """A probe fitted on a few images of each class."""
 
     kind: Literal["few-shot"] = "few-shot"
+    train_labels: File = Field(description="Class of each training image, .npy or one per line.")
     shots: int = Field(5, ge=1, description="Training images of each class.")
-    draws: int = Field(5, ge=1, description="Number of draws of the shots.")
+    draws: int = Field(5, ge=1, le=10_000, description="Number of draws of the shots.")
     probe: Literal["logistic", "ncm", "1nn"] = Field(
         "logistic", description="Logistic regression, nearest class mean, or nearest neighbour."
     )
@@ -149,6 +150,12 @@ class AnomalyTask(_Sides):
     """Anomalies among the test images: those of other classes, or all of a third file."""
 
     kind: Literal["anomaly"] = "anomaly"
+    train_labels: MaybeFile = Field(
+        None, description="Class of each training image, .npy or one per line; required without --anomalies."
+    )
+    test_labels: MaybeFile = Field(
+        None, description="Class of each test image, .npy or one per line; required without --anomalies."
+    )
     test: File = Field(description="Feature file of the test images.")
     anomalies: MaybeFile = Field(None, description="Features of another data set, which are the anomalies.")
     mode: Literal["one-vs-rest", "leave-one-out", "shift"] = Field(

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.errors import DataError, DataWarning, FileError, ParameterError, needed
-from glocal.files import PathLike, array_sha256, atomic_write, read_npz, reading
+from glocal.files import PathLike, array_sha256, atomic_write, ending, read_npz, reading
 from glocal.results import to_json
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def save(transform: Any, path: PathLike) -> None:
     ParameterError, MissingDependencyError, FileError
         Another ending, safetensors is not installed, or the file cannot be written; a previous file stays whole.
     """
-    if Path(path).suffix not in ENDINGS:
+    if ending(path) not in ENDINGS:
         raise ParameterError(f"transform file {path} must end in {' or '.join(ENDINGS)}.")
     record, W = to_json({"format": FORMAT, **transform.meta}), transform.weights
     arrays = {"weights": W if W.dtype == np.float16 else W.astype(np.float32)}
@@ -56,7 +56,7 @@ def save(transform: Any, path: PathLike) -> None:
     if transform.bias is not None:
         arrays["bias"] = transform.bias.astype(np.float32)
     with atomic_write(path) as stream:
-        if Path(path).suffix == ".npz":
+        if ending(path) == ".npz":
             np.savez(stream, allow_pickle=False, **arrays, meta=np.array(record))
         else:
             write = needed("safetensors.numpy", "a .safetensors file").save
@@ -66,7 +66,7 @@ def save(transform: Any, path: PathLike) -> None:
 
 def read_transform(path: PathLike) -> tuple[np.ndarray, np.ndarray | None, float, float, dict[str, Any]]:
     """Weights, bias, mean, std and record of a transform file of either kind; see `LinearTransform.load`."""
-    if Path(path).suffix == ".safetensors":
+    if ending(path) == ".safetensors":
         library = needed("safetensors", "a .safetensors file")
         with reading(path, "transform", _FIX) as file, library.safe_open(file, "numpy") as opened:
             names = {*_REQUIRED, *(set(opened.keys()) & {"bias"})}

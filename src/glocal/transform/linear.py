@@ -177,7 +177,9 @@ class LinearTransform:
             afterwards.
         """
         if not (np.isfinite(strength) and strength >= 0):
-            raise ParameterError(f"strength is {strength}; allowed is 0 (original) and above, 1 is the full transform.")
+            raise ParameterError(
+                f"`strength` is {strength}; allowed is 0 (original) and above, 1 is the full transform."
+            )
         if self.out_dimensions != self.dimensions:
             raise ParameterError(
                 f"a transform from {self.dimensions} to {self.out_dimensions} dimensions has no strength. Take the "
@@ -224,7 +226,7 @@ class LinearTransform:
                 "(q, c, p)."
             )
         if not 1 <= k <= C.shape[-2]:
-            raise ParameterError(f"k is {k}; there are {C.shape[-2]} candidates, so allowed are 1 to {C.shape[-2]}.")
+            raise ParameterError(f"`k` is {k}; there are {C.shape[-2]} candidates, so allowed are 1 to {C.shape[-2]}.")
         z, Z = (
             unit_rows(self(rows.reshape(-1, rows.shape[-1]), normalize=normalize)).reshape(*rows.shape[:-1], -1)
             for rows in (x, C)

@@ -96,7 +96,7 @@ def baseline(name: str, features: Features) -> LinearTransform:
     True
     """
     if name not in BASELINES:
-        raise ParameterError(f"baseline is {name!r}; allowed are {' and '.join(BASELINES)}.")
+        raise ParameterError(f"`baseline` is {name!r}; allowed are {' and '.join(BASELINES)}.")
     scalars = features.standardization
     X = scalars(features.matrix, "float64")
     means, W = X.mean(axis=0), np.eye(X.shape[1])
@@ -114,7 +114,7 @@ def _unlike(transform: LinearTransform, rows: np.ndarray, normalize: bool) -> st
     if fitted.get("normalised") and len(rows) and not unit:
         return (
             f"the rows have length {lengths.mean():.3g} and the transform was fitted on rows of length 1: "
-            "divide each row by its length, as apply does with normalize=True"
+            "divide each row by its length, as apply does with `normalize=True`"
         )
     if fitted and unit and not fitted.get("normalised"):
         return f"the rows have length 1 and the transform was fitted on rows of length {fitted['mean_length']:.3g}"
@@ -195,7 +195,7 @@ def reduced(
     """
     q, W = transform.out_dimensions, transform.weights.astype(np.float64)
     if not 1 <= dimensions <= q:
-        raise ParameterError(f"dimensions is {dimensions}; the transform has {q}, so allowed are 1 to {q}.")
+        raise ParameterError(f"`dimensions` is {dimensions}; the transform has {q}, so allowed are 1 to {q}.")
     given = Features(features) if isinstance(features, np.ndarray) else features
     p, n = transform.dimensions, 0
     C, m = np.zeros((p, p)), np.zeros(p)

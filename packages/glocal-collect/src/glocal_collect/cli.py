@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glocal.cli.inputs import flat
+from glocal.cli.inputs import flat, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, progress_bar, put, put_json, say
 from glocal.errors import ParameterError
 from glocal.files import writable_target
@@ -49,6 +49,7 @@ def run(
 
     if url and not url.startswith(("https://", "http://")):
         raise ParameterError(f"--url is {url!r}; allowed are addresses that begin with https:// or http://.")
+    refuse_overwriting_inputs({"--out": out}, images or None)
     port = _free_port(host, port)
     study = _study(out, images, settings)
     with contextlib.closing(Database(study.database)) as database:

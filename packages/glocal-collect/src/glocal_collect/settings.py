@@ -38,5 +38,7 @@ class Settings(Options):
     @model_validator(mode="after")
     def _leave_half(self) -> Settings:
         if self.repeats + self.catch > 0.5:
-            raise ValueError(f"repeats={self.repeats:g} and catch={self.catch:g} are too many: together at most 0.5.")
+            raise ValueError(
+                f"`repeats={self.repeats:g}` and `catch={self.catch:g}` are too many: together at most 0.5."
+            )
         return self

@@ -69,7 +69,7 @@ class Study:
             before, after = getattr(self.settings, name), getattr(settings, name)
             if before != after:
                 raise ParameterError(
-                    f"{name} is {after}, but the study {self.folder} was begun with {before} and has its answers. "
+                    f"`{name}` is {after}, but the study {self.folder} was begun with {before} and has its answers. "
                     f"Leave it out, or name another folder."
                 )
         study = replace(self, settings=settings)

@@ -41,13 +41,13 @@ def import_answers(
         Missing, damaged, or of another format.
     """
     if format not in FORMATS:
-        raise ParameterError(f"format is {format!r}; allowed are {', '.join(FORMATS)}.")
+        raise ParameterError(f"`format` is {format!r}; allowed are {', '.join(FORMATS)}.")
     read = FORMATS[format]
     listed = read_lines(names, what="object ids") if isinstance(names, str | Path) else names
     given = {name: value for name, value in {"names": listed, **options}.items() if value is not None}
     allowed = [*inspect.signature(read).parameters][1:]
     if unread := [name for name in given if name not in allowed]:
-        raise ParameterError(f"{unread[0]} does not apply to the format {format}, which has {', '.join(allowed)}.")
+        raise ParameterError(f"`{unread[0]}` does not apply to the format {format}, which has {', '.join(allowed)}.")
     found = read(path, **given)
     answers = found.answers
     if answers.names is not None:
@@ -134,7 +134,7 @@ def read_matrix(
     known, and the diagonal is not read. Names in the first line of a text are those of the objects.
     """
     if values not in ("similarity", "dissimilarity"):
-        raise ParameterError(f"values is {values!r}; say what a matrix holds: similarity or dissimilarity.")
+        raise ParameterError(f"`values` is {values!r}; say what a matrix holds: similarity or dissimilarity.")
     matrices, listed = _matrices(Path(path))
     n, names = matrices.shape[-1], listed if names is None else names
     if names is not None and len(names) != n:
@@ -190,7 +190,7 @@ def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | 
 def sample_indices(total: int, limit: int, seed: int) -> Int[np.ndarray, " k"]:
     """The numbers 0 … total - 1, or, if there are more than `limit`, that many drawn without replacement, in order."""
     if limit < 1:
-        raise ParameterError(f"limit is {limit}; it must be at least 1.")
+        raise ParameterError(f"`limit` is {limit}; it must be at least 1.")
     if total <= limit:
         return np.arange(total)
     return np.sort(np.random.default_rng(seed).choice(total, limit, replace=False, shuffle=False))

@@ -1,0 +1,89 @@
+"""``glocal align``."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glocal.aligner.keep import Keep
+from glocal.cli.fit import CentreOption, parse_centre
+from glocal.cli.inputs import (
+    AnswersFile,
+    LayerName,
+    flat,
+    names_of,
+    refuse_overwriting_inputs,
+)
+from glocal.cli.output import AsJson, progress_bar, show
+from glocal.cli.sweep import chosen
+
+
+@flat
+def align(
+    model: Annotated[str, typer.Option(help="Network to align; as in glocal extract.")],
+    images: Annotated[
+        str, typer.Option(help="One image for each object: folder, pattern or list.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the results; the same command continues in it.")
+    ],
+    answers: AnswersFile,
+    promise: Keep,
+    keep: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of each image's ten nearest neighbours that the chosen setting keeps. "
+            "[above 0 and at most 1; default: 0.9]"
+        ),
+    ] = None,
+    local_images: Annotated[
+        str | None, typer.Option(help="Other images, whose neighbours are kept.")
+    ] = None,
+    layer: LayerName = None,
+    centre: CentreOption = "0",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the numbers of images, answers and fits; stop.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Align a named network with people's answers, from its images to a model card and a page.
+
+    The steps are: extract, check, sweep, score, write transform, card and page. The same command
+    continues after an interruption.
+
+    Example: glocal align --model timm:vit_base_patch16_224.dino --images objects
+    --answers answers.npz --out aligned
+    """
+    refuse_overwriting_inputs({"--out": out}, images, local_images, *answers.paths)
+    with contextlib.redirect_stdout(sys.stderr):  # other libraries print
+        from glocal.align import Inputs
+        from glocal.align import align as run_align
+
+        object_ids = names_of(answers.object_ids)
+        loaded = answers.load(answers.answers)
+        inputs = Inputs(model, images, loaded, object_ids, local_images, layer)
+        counts = inputs.counts()
+    if dry_run:
+        show(as_json, counts, *(f"{name:<14} {number:,}" for name, number in counts.items()))
+        return
+    with progress_bar("align") as progress:
+        result = run_align(
+            inputs,
+            out,
+            keep=promise.keep,
+            centre=parse_centre(centre),
+            progress=lambda step, count, total: progress(count or None, total or None, step),
+        )
+    record = {
+        **counts,
+        "best": result.best,
+        "reason": result.reason,
+        "scores": result.scores,
+        "out": str(out),
+    }
+    written = f"written to {out}: transform.npz, README.md (the model card), report.html"
+    show(as_json, record, *chosen(result), written)

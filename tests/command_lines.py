@@ -1,0 +1,325 @@
+"""A right command line for each command with the files that it reads, and wrong values for options.
+
+``python tests/command_lines.py`` tries five wrong values of every option of every command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+CPU_SECONDS = 60
+MEMORY = 4 << 30  # bytes above what the process has; more is refused
+OBJECTS = 36
+NETWORK = """
+import numpy as np, torch
+
+def pixels(image):
+    return torch.from_numpy(np.array(image.convert("L"), dtype=np.float32)).reshape(-1) / 255
+
+def make():
+    return torch.nn.Identity(), pixels
+"""
+SUITE = """
+answers = "t.npz"
+[networks.n]
+features = "x.npy"
+[arms.original]
+[arms.g]
+method = "global"
+lmbda = 1.0
+[tasks.o]
+kind = "odd-one-out"
+[tasks.s]
+kind = "structure"
+features = "x.npy"
+k = 5
+"""
+MODEL = "--model python:network_of_commands:make"
+COMMANDS = {
+    "demo": "--out demo-out",
+    "fit": "--features x.npy --answers t.npz --method global --tol 0.1 --out o.npz",
+    "sweep": "--features x.npy --answers t.npz --grid grid.toml --folds 2 --tol 0.1 --out s",
+    "apply": "w.npz x.npy --out o.npy",
+    "suite": "suite.toml --out u",
+    "report": "run --out page.html",
+    "extract": f"images {MODEL} --out e",
+    "align": f"{MODEL} --images images --answers t.npz --out a --dry-run",
+    "evaluate odd-one-out": "--features x.npy --answers t.npz --transform w.npz",
+    "evaluate rsa": "--features x.npy --rdm rdm.npy --baseline centred",
+    "evaluate few-shot": "--train x.npy --train-labels labels.txt --shots 2 --draws 2 --probe ncm",
+    "evaluate anomaly": "--train x.npy --train-labels labels.txt --test y.npy "
+    "--test-labels labels.txt --k 2",
+    "evaluate structure": "--features x.npy --k 3 --transform w.npz",
+    "evaluate retrieval": "--queries x.npy --query-labels labels.txt",
+    "data check": "--features x.npy --answers t.npz",
+    "data split": "--features x.npy --answers t.npz --out s",
+    "data import": "answers.csv --out i.npz",
+    "data fetch": "",
+    "transforms pull": "clip-vit-b-32 --out p.npz",
+    "transforms push": "w.npz shared --licence mit",
+}
+COLLECT = {
+    "collect run": "images --out study2 --port 0",
+    "collect export": "study --out c.npz",
+}
+PATHS = (
+    "missing/file.npz",
+    "images",
+    "empty.npy",
+    "garbage.npz",
+    "loop",
+    "a" * 300,
+    "/dev/null",
+    "",
+    "x.npy",
+    "labels.txt",
+)
+NUMBERS = ("x", "-1", "0", "1.5", "99999999999999999999", "nan", "inf", "1e999", "", "١")
+TEXTS = ("", "nope", "a" * 300, "\x1b[2J", "../..", "hf://", "日本", "=", "a=b", "1/0", "x.npy")
+COUNTS_OF_PROCESSES = ("x", "-99", "0", "1.5", "", "nan")  # no thousand processes are started
+
+
+def write_files(folder: Path) -> None:
+    """Every file that the right command lines read, and some that cannot be used."""
+    from PIL import Image
+
+    from glocal.data.answers import Answers
+    from glocal.transform import LinearTransform
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(OBJECTS, 16)).astype("f4")
+    triplets = np.array([rng.permutation(OBJECTS)[:3] for _ in range(600)])
+    np.save(folder / "x.npy", X)
+    np.save(folder / "y.npy", X[::-1])
+    Answers(triplets).save(folder / "t.npz")
+    LinearTransform(np.eye(16, dtype="f4"), None, 0.0, 1.0).save(folder / "w.npz")
+    np.save(folder / "rdm.npy", np.abs(np.subtract.outer(np.arange(36.0), np.arange(36.0))))
+    (folder / "labels.txt").write_text("\n".join(str(i % 3) for i in range(OBJECTS)))
+    (folder / "answers.csv").write_text("a,b,odd\n0,1,2\n3,4,5\n1,2,3\n")
+    (folder / "grid.toml").write_text('method = ["global"]\nlmbda = [1.0, 10.0]\n')
+    (folder / "suite.toml").write_text(SUITE)
+    (folder / "network_of_commands.py").write_text(NETWORK)
+    (folder / "images").mkdir()
+    for number in range(OBJECTS):
+        pixels = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"object_{number:02d}.png")
+    (folder / "empty.npy").touch()
+    (folder / "garbage.npz").write_bytes(rng.bytes(500))
+    (folder / "loop").symlink_to("loop")
+    with contextlib.chdir(folder):
+        assert run(["sweep", *COMMANDS["sweep"].split()]).code == 0
+        (folder / "s").rename(folder / "run")
+        if "collect run" in parameters():
+            assert run(["collect", "run", "images", "--out", "study", "--port", "0"]).code == 0
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run(words: list[str]) -> Result:
+    """Run a command line in this process, with a limit of its processor time and memory."""
+    from glocal.cli.app import execute
+
+    out = io.StringIO()
+    err = io.StringIO()
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        warnings.catch_warnings(),
+        mock.patch("uvicorn.run", create=True) if "collect" in words else contextlib.nullcontext(),
+        limits(),
+    ):
+        warnings.simplefilter("ignore")
+        code = execute(words)
+    return Result(code, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def limits() -> Iterator[None]:
+    """End what takes more than `CPU_SECONDS`, and let no more than `MEMORY` be taken."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError(f"more than {CPU_SECONDS} seconds of processor time")
+
+    pages = int(Path("/proc/self/statm").read_text().split()[5])  # of data
+    memory_limits = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = pages * resource.getpagesize() + MEMORY
+    handler = signal.signal(signal.SIGPROF, stop)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, memory_limits[1]))
+    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, handler)
+        resource.setrlimit(resource.RLIMIT_DATA, memory_limits)
+
+
+@contextlib.contextmanager
+def without_network() -> Iterator[list[Any]]:
+    """No connection can be opened, and no name looked up; yields the addresses that were tried."""
+    addresses: list[Any] = []
+    connect = socket.socket.connect
+
+    def refuse_internet(self: socket.socket, address: Any) -> None:
+        if self.family == socket.AF_UNIX:
+            connect(self, address)
+            return
+        addresses.append(address)
+        raise OSError("there is no network here")
+
+    def refuse_name(host: Any, *_: object, **__: object) -> None:
+        addresses.append(host)
+        raise socket.gaierror("there is no network here")
+
+    with (
+        mock.patch.object(socket.socket, "connect", refuse_internet),
+        mock.patch.object(socket.socket, "connect_ex", refuse_internet),
+        mock.patch.object(socket, "getaddrinfo", refuse_name),
+    ):
+        yield addresses
+
+
+def parameters() -> dict[str, list[Any]]:
+    """The options and arguments of every command, from the application itself."""
+    from glocal.cli.app import _command
+
+    leaves: dict[str, list[Any]] = {}
+    groups = [("", _command())]
+    for prefix, group in groups:
+        for name, command in group.commands.items():
+            path = f"{prefix} {name}".strip()
+            if hasattr(command, "commands"):
+                groups.append((path, command))
+            else:
+                leaves[path] = command.params
+    return leaves
+
+
+def wrong_values(param: Any) -> list[str]:
+    """Values of an option that are wrong, or strange."""
+    kind = param.type_descriptor.annotation
+    if param.name in ("jobs", "workers"):
+        return list(COUNTS_OF_PROCESSES)
+    if kind is Path or param.name in ("images", "transform", "grid"):
+        return list(PATHS)
+    return list(NUMBERS if kind in (int, float) else TEXTS)
+
+
+def cases(each: int, seed: int = 0) -> list[list[str]]:
+    """Command lines with one wrong value each: `each` of every option of every command."""
+    lines = []
+    right = COMMANDS | COLLECT
+    for name, params in parameters().items():
+        for param in params:
+            rng = random.Random(f"{name} {param.name} {seed}")
+            base = right[name].split()
+            values = wrong_values(param)
+            for value in rng.sample(values, min(each, len(values))):
+                json_flag = ["--json"] if rng.random() < 0.5 else []
+                words = changed(base, params, param, value)
+                lines.append([*name.split(), *words, *json_flag])
+    return lines
+
+
+def changed(base: list[str], params: list[Any], param: Any, value: str) -> list[str]:
+    """The words of a right command line with another value of one parameter."""
+    if not param.opts[0].startswith("-"):  # arguments stand first
+        arguments = [other for other in params if not other.opts[0].startswith("-")]
+        place = arguments.index(param)
+        is_there = len(base) > place and not base[place].startswith("-")
+        return [*base[:place], value, *base[place + is_there :]]
+    option = max(param.opts, key=len)
+    if getattr(param, "is_flag", False):
+        return [*base, f"{option}={value}"] if value else [*base, option, option]
+    return [*base, option, value]
+
+
+def problem(result: Result, *, as_json: bool) -> str | None:
+    """What is wrong with the way a command ended; None if it ended well."""
+    objects = result.out.splitlines()
+    if result.code not in (0, 1, 2):
+        return f"exit code {result.code}"
+    if "Traceback" in result.err:
+        return "a traceback"
+    if result.code and not result.err and not result.out:
+        return "no sentence"
+    if as_json and (len(objects) > 1 or (result.code == 0 and len(objects) != 1)):
+        return f"{len(objects)} lines of JSON"
+    if as_json and objects and not isinstance(json.loads(objects[0]), dict):
+        return "no JSON object"
+    return None
+
+
+def copy(source: Path, folder: Path) -> None:
+    """Make `folder` a fresh copy of the files; links stay links."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(source, folder, symlinks=True)
+
+
+def try_case(words: list[str], source: Path, scratch: Path) -> str | None:
+    """Run one command line in a fresh copy of the files; what is wrong with its end."""
+    copy(source, scratch)
+    offline = mock.patch.dict(os.environ, GLOCAL_OFFLINE="1")  # no retry of a connection
+    with contextlib.chdir(scratch), without_network(), offline:
+        try:
+            result = run(words)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            return f"{type(error).__name__}: {error}"
+    return problem(result, as_json="--json" in words)
+
+
+def main() -> int:
+    """Try every option of every command; print what ended badly, and how many cases there were."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--each", type=int, default=5, help="wrong values of each option")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="which of how many parts")
+    options = parser.parse_args()
+    failures = 0
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "source"
+        source.mkdir()
+        sys.path.insert(0, str(source))
+        os.environ["GLOCAL_CACHE"] = str(Path(folder) / "cache")
+        write_files(source)
+        lines = cases(options.each, options.seed)[options.part[0] :: options.part[1]]
+        for words in lines:
+            failure = try_case(words, source, Path(folder) / "scratch")
+            if failure is not None:
+                failures += 1
+                sys.stdout.write(f"{failure}\n    glocal {words}\n")
+                sys.stdout.flush()
+    sys.stdout.write(f"{len(lines)} cases, {failures} ended badly\n")
+    return int(failures > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
