@@ -7,7 +7,7 @@ network to run on them.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -21,12 +21,12 @@ from typer.models import OptionInfo
 from glocal.cli.output import progress_bar, say
 from glocal.data.answers import Answers
 from glocal.data.check import Case, warn_of_order
-from glocal.data.features import Features
+from glocal.data.features import NAMES_FILE, Features
 from glocal.data.join import Joined, join
 from glocal.data.readers import READERS
 from glocal.data.tables import read_list
 from glocal.errors import ParameterError
-from glocal.files import read_lines
+from glocal.files import PathLike, read_lines
 from glocal.options import Options
 
 _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
@@ -111,6 +111,36 @@ def load_features(path: Path, model: str | None = None, layer: str | None = None
     if source.ignored:
         say(f"left out for want of an image extension: {len(source.ignored)} of the files under {path}.")
     return result.features()
+
+
+def refuse_overwriting_inputs(outputs: Mapping[str, PathLike | None], *inputs: PathLike | None) -> None:
+    """Raise a ParameterError, before any work, where an output is a file or folder that is read.
+
+    `outputs` are the paths by their options. Links and other spellings of a path are seen through. A
+    folder of features may contain the output, unless that is the very file that is read from it.
+    """
+    sources = [path for source in inputs if source is not None for path in _read_from(Path(source))]
+    for option, output in outputs.items():
+        for source in sources:
+            if output is not None and _is_same(Path(output), source):
+                raise ParameterError(
+                    f"{option} {output} would replace {source}, which this command reads. Name another place."
+                )
+
+
+def _read_from(path: Path) -> Iterator[Path]:
+    """A path that is given, the feature files in it, and the names in it or beside it."""
+    yield path
+    yield from (path / f"features{ending}" for ending in READERS)
+    yield from (folder / NAMES_FILE for folder in (path, path.parent))
+
+
+def _is_same(output: Path, source: Path) -> bool:
+    """Whether both are one file or folder; devices and pipes may be both input and output."""
+    try:
+        return output.samefile(source) and (source.is_file() or source.is_dir())
+    except OSError:  # at least one of them does not exist
+        return False
 
 
 def flat(command: Callable[..., None]) -> Callable[..., None]:
