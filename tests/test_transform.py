@@ -15,6 +15,7 @@ from glocal.errors import DataError, DataWarning, FileError, MissingDependencyEr
 from glocal.evaluation.structure import neighbours_kept
 from glocal.files import array_sha256
 from glocal.transform import LinearTransform, check_rows, formats, reduced, row_statistics
+from glocal.transform.record import _Record
 
 RNG = np.random.default_rng(0)
 P = 6
@@ -211,7 +212,7 @@ def test_what_does_not_exist_is_refused(as_a_user, make, error, said):
 @given(
     p=st.integers(1, 8), bias=st.booleans(), mean=st.floats(-1e6, 1e6), std=st.floats(1e-6, 1e6), r=st.integers(1, 8),
     meta=st.dictionaries(
-        st.text(min_size=1).filter(lambda key: key not in ("format", *formats._RECORDS)),
+        st.text(min_size=1).filter(lambda key: key not in _Record.model_fields),
         st.none() | st.integers(-9, 9) | st.text(),
     ),
 )  # fmt: skip
@@ -276,6 +277,8 @@ def saved(path, **changes):
         (lambda path: saved(path, meta=np.array('{"format": 99}')), FileError, "format 99"),
         (lambda path: saved(path, weights=W[:3]), DataError, "weights"),
         (lambda path: saved(path, weights=np.full((2, 2), "a")), DataError, "real numbers"),
+        (lambda path: saved(path, meta=np.array("{")), FileError, "damaged"),
+        (lambda path: saved(path, meta=np.array("[" * 100_000)), FileError, "damaged"),
     ],
 )
 def test_a_damaged_file_is_one_sentence(tmp_path, as_a_user, damage, error, said):
@@ -283,6 +286,30 @@ def test_a_damaged_file_is_one_sentence(tmp_path, as_a_user, damage, error, said
     path = tmp_path / "transform.npz"
     damage(path)
     with pytest.raises(error, match=said) as caught:
+        LinearTransform.load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        [], 7, {"format": "1"}, {"strength": "1"}, {"strength": -1.0}, {"strength": True},
+        {"source": {"model": ["x"]}}, {"fit": {"method": 5}}, {"fit": {"keep": {"keep": []}}},
+        {"fit": {"provenance": {"data": 5}}}, {"sweep": 5}, {"reduced": [1]}, {"rows": "x"},
+        *({"rows": {"mean_length": 1.0, "std_length": 0.0, "normalised": False, "columns": columns}}
+          for columns in (None, "x", [1], {"a": 1.0}, {"999": 1.0}, {"0": "y"}, {"9" * 5000: 1.0})),
+        {"rows": {"columns": {}}}, {"rows": {"mean_length": "long", "normalised": True}},
+        *({"card": card} for card in ([], {"a": 1}, {"licence": [1]}, {"datasets": None},
+                                      {"notes": [1]}, {"licence": "a b"}, {"self": 1})),
+    ],
+    ids=lambda record: str(record)[:60],
+)  # fmt: skip
+def test_a_record_that_is_none_is_one_sentence(tmp_path, as_a_user, record):
+    """What a file says of its fit, rows and card has the types that are read, or it is refused."""
+    path = tmp_path / "transform.npz"
+    saved(path, meta=np.array(json.dumps(record)))
+    with pytest.raises(FileError, match="record") as caught:
         LinearTransform.load(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -3,5 +3,9 @@
 from glocal.transform.apply import apply_file, apply_parquet
 from glocal.transform.linear import LinearTransform
 from glocal.transform.rows import check_rows, reduced, row_statistics
+from glocal.transform.sharing import pull
 
-__all__ = ["LinearTransform", "apply_file", "apply_parquet", "check_rows", "reduced", "row_statistics"]
+__all__ = [
+    "LinearTransform", "apply_file", "apply_parquet", "check_rows", "pull", "reduced",
+    "row_statistics",
+]  # fmt: skip

@@ -257,13 +257,16 @@ class LinearTransform:
 
     @classmethod
     def from_pretrained(cls, name: PathLike) -> LinearTransform:
-        """Load a transform by its name; see `glocal.transform.sharing.pull`. `glocal.pretrained` does the same.
+        """Load a transform by its name; `glocal.pretrained` does the same.
 
-        ``"clip-vit-b-32"`` comes with the package; a file or a folder is a name, as are ``"clip_ViT-L/14/visual"``,
-        published by model and layer, and ``"OWNER/NAME"`` on the hub.
+        ``"clip-vit-b-32"`` comes with the package; a file or a folder is a name, as are
+        ``"clip_ViT-L/14/visual"``, published by model and layer and downloaded before by
+        `glocal.transform.pull`, and ``"hf://OWNER/NAME"`` on the Hugging Face hub, the one name
+        for which the network is asked. See `glocal.transform.sharing.locate`.
         """
-        return cls.load(sharing.pull(name))
+        return cls.load(sharing.locate(name))
 
 
 pretrained = LinearTransform.from_pretrained
-"""A transform by its name, of those that come with the package, files and folders, published ones, and the hub's."""
+"""A transform by its name: one that comes with the package, a file or a folder, a published one
+that was downloaded, or ``hf://OWNER/NAME``."""

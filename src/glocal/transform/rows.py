@@ -12,7 +12,7 @@ import numpy as np
 from glocal.data.features import Features, as_matrix, check_finite
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.similarity import unit_rows
-from glocal.transform.formats import plain
+from glocal.transform.formats import normalised_name
 from glocal.transform.linear import LinearTransform
 
 _SAMPLE = 2000
@@ -76,7 +76,7 @@ def check_rows(transform: LinearTransform, X: Any, *, normalize: bool = False) -
     said = [_unlike(transform, rows[np.isfinite(rows).all(axis=1)], normalize)]  # who uses the others names them
     recorded, given = transform.meta.get("source") or {}, X.network if isinstance(X, Features) else {}
     for name in ("model", "layer"):
-        if name in given and name in recorded and plain(given[name]) != plain(recorded[name]):
+        if name in given and name in recorded and normalised_name(given[name]) != normalised_name(recorded[name]):
             said.append(f"the features are of {name} {given[name]}; the transform was fitted on {recorded[name]}")
     for sentence in filter(None, said):
         warnings.warn(f"{sentence}. Its results will be wrong.", DataWarning, stacklevel=2)
