@@ -133,8 +133,7 @@ def to_linear(transform: Any) -> torch.nn.Linear:
 
     It is frozen, since it is a result: ``requires_grad_()`` makes it trainable.
     """
-    import torch
-
+    torch = needed("torch", "to_linear()")
     A, c = transform.folded()
     return _linear(A, c, torch.float32, "cpu")
 
@@ -167,8 +166,7 @@ def fold_into(transform: Any, layer: torch.nn.Linear | torch.nn.Parameter) -> to
         visual.proj = None
         visual.register_forward_hook(lambda module, inputs, pooled: aligned(pooled))
     """
-    import torch
-
+    torch = needed("torch", "fold_into()")
     A, c = transform.folded()
     if isinstance(layer, torch.nn.Parameter) and layer.ndim == 2:
         given, bias = layer.T, None
