@@ -141,6 +141,23 @@ def test_one_file_becomes_one_file(tmp_path, arrow):
         apply_parquet(TRANSFORM, tmp_path / "none", tmp_path / "z")
 
 
+def test_columns_of_one_name_are_refused(tmp_path, arrow):
+    """Two columns with the name of the vectors are one sentence; others of one name are kept."""
+    pa, parquet = arrow
+    numbers, vectors = pa.array(range(9)), pa.array(list(X[:9]), pa.list_(pa.float32()))
+    tables = {
+        "columns called": (["features", "features"], [numbers, vectors]),
+        None: (["id", "id", "features"], [numbers, numbers, vectors]),
+    }
+    for noun, (names, columns) in tables.items():
+        parquet.write_table(pa.Table.from_arrays(columns, names=names), tmp_path / "x.parquet")
+        if noun is None:
+            assert apply_parquet(TRANSFORM, tmp_path / "x.parquet", tmp_path / "z.parquet") == 9
+        else:
+            with pytest.raises(FileError, match=noun):
+                apply_parquet(TRANSFORM, tmp_path / "x.parquet", tmp_path / "z.parquet")
+
+
 def test_a_bad_file_is_named(tmp_path, arrow):
     """A damaged file, rows of another width and rows that are not finite are refused, and leave no file."""
     pa, parquet = arrow

@@ -184,6 +184,8 @@ def vector_column(path: PathLike, column: str | None = None) -> str:
             f"Parquet file {path} has {len(numbers)} columns of lists of floats ({', '.join(numbers) or 'none'}). "
             f"Name the one that holds the vectors: column={numbers[0] if numbers else 'NAME'!r}."
         )
+    if schema.names.count(chosen[0]) > 1:
+        raise FileError(f"Parquet file {path} has several columns called {chosen[0]}. Rename all but one.")
     return chosen[0]
 
 
