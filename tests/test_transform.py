@@ -445,6 +445,25 @@ def test_to_linear(torch, transform):
     np.testing.assert_allclose(layer(torch.from_numpy(x)).numpy(), transform(x), atol=1e-5)
 
 
+@other_scale
+@pytest.mark.parametrize("transform", ALL)
+def test_exports_contain_the_normalization(torch, tmp_path, transform):
+    """to_linear and to_onnx with `normalize` map rows of any length, and of zeros, as apply does."""
+    x = (1e3 * X).astype("f4")
+    x[3] = 0
+    expected = transform(x, normalize=True)
+    layer = transform.to_linear(normalize=True)
+    np.testing.assert_allclose(layer(torch.from_numpy(x)).numpy(), expected, atol=1e-5)
+    assert not any(part.requires_grad for part in layer.parameters())
+    pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    transform.to_onnx(tmp_path / "t.onnx", normalize=True)
+    session = onnxruntime.InferenceSession(
+        tmp_path / "t.onnx", providers=["CPUExecutionProvider"]
+    )
+    np.testing.assert_allclose(session.run(["aligned"], {"features": x})[0], expected, atol=1e-5)
+
+
 def test_a_missing_torch_is_said(monkeypatch):
     """to_linear and fold_into name the package and the extra."""
     monkeypatch.setitem(sys.modules, "torch", None)
@@ -527,6 +546,7 @@ def test_a_fit_records_its_rows():
     expected = {"mean_length": pytest.approx(lengths.mean()), "std_length": pytest.approx(lengths.std())}
     assert row_statistics(ROWS) == row_statistics(Features(ROWS)) == expected | {"normalised": False, "columns": {}}
     assert row_statistics(UNIT)["normalised"]
+    assert [of(rows).normalised for rows in (UNIT, ROWS)] == [True, False]
     standard = (MARKED - MARKED.mean()) / MARKED.std()
     found = row_statistics(MARKED)["columns"]
     assert found == {str(i): pytest.approx(standard[:, i].mean(), abs=1e-4) for i in range(4)}

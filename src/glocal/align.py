@@ -104,7 +104,8 @@ def align(
         finds is a DataWarning.
     ParameterError, FileError, MissingDependencyError
         `out` holds a sweep of other content, or a card or transform that glocal did not write; no such
-        images or model, a library is missing, or no setting keeps so many neighbours: the same call with a lower `keep` fits nothing again.
+        images or model, a library is missing, or no setting keeps so many neighbours: the same call with a lower
+        `keep` fits nothing again.
     """
     for module in ("jinja2", "altair", "vl_convert"):
         needed(module, "the page")

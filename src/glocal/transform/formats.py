@@ -128,14 +128,29 @@ def wrong_name(path: PathLike, weights: np.ndarray) -> str | None:
     )
 
 
-def to_linear(transform: Any) -> torch.nn.Linear:
-    """Make the ``torch.nn.Linear`` that maps raw features alike, z = x A + c: p → r, float32, on the CPU.
+def to_linear(transform: Any, *, normalize: bool = False) -> torch.nn.Linear | torch.nn.Sequential:
+    """Make the frozen ``torch.nn.Linear`` that maps raw features alike, z = x A + c: p → r, float32, on the CPU.
 
-    It is frozen, since it is a result: ``requires_grad_()`` makes it trainable.
+    ``requires_grad_()`` makes it trainable.
+
+    Parameters
+    ----------
+    normalize : bool
+        First scale each row to length 1: a ``torch.nn.Sequential`` of that step and the layer.
+
+    Raises
+    ------
+    MissingDependencyError
+        torch is not installed.
     """
     torch = needed("torch", "to_linear()")
     A, c = transform.folded()
-    return _linear(A, c, torch.float32, "cpu")
+    layer = _linear(A, c, torch.float32, "cpu")
+    if not normalize:
+        return layer
+    from glocal.transform.layers import UnitLength
+
+    return torch.nn.Sequential(UnitLength(), layer)
 
 
 def fold_into(transform: Any, layer: torch.nn.Linear | torch.nn.Parameter) -> torch.nn.Linear:
@@ -198,20 +213,27 @@ def _linear(
     """The frozen layer of x A + c."""
     import torch
 
-    layer = torch.nn.Linear(
-        len(A), len(c), device="meta"
-    )  # NOTE no values are drawn: the random state stays as it is
+    # NOTE on the meta device no values are drawn: the random state stays as it is
+    layer = torch.nn.Linear(len(A), len(c), device="meta")
     for name, values in (("weight", A.T), ("bias", c)):
         tensor = torch.from_numpy(np.ascontiguousarray(values)).to(dtype=dtype, device=device)
         setattr(layer, name, torch.nn.Parameter(tensor, requires_grad=False))
     return layer
 
 
-def to_onnx(transform: Any, path: PathLike, *, opset: int = 17, ir_version: int = 8) -> None:
+def to_onnx(
+    transform: Any, path: PathLike, *, normalize: bool = False, opset: int = 17, ir_version: int = 8
+) -> None:
     """Write an ONNX model atomically: ``features`` (n, p) raw float32 in, ``aligned`` (n, r) out.
 
-    n is free. The record becomes one JSON string ``meta`` of the model's metadata. To append the model to a backbone by
-    ``onnx.compose.merge_models``, give it the opset and the IR version of that.
+    n is free. The record becomes one JSON string ``meta`` of the model's metadata.
+
+    Parameters
+    ----------
+    normalize : bool
+        First scale each row to length 1.
+    opset, ir_version : int
+        To append the model to a backbone by ``onnx.compose.merge_models``, those of the backbone.
 
     Raises
     ------
@@ -222,22 +244,28 @@ def to_onnx(transform: Any, path: PathLike, *, opset: int = 17, ir_version: int 
     from onnx import TensorProto, helper, numpy_helper
 
     A, c = transform.folded()
+    rows = "features"
+    nodes = []
+    if normalize:
+        rows = "unit_rows"
+        nodes.append(helper.make_node("LpNormalization", ["features"], [rows], axis=1, p=2))
+    nodes.append(helper.make_node("MatMul", [rows, "weights"], ["product"]))
+    nodes.append(helper.make_node("Add", ["product", "bias"], ["aligned"]))
     graph = helper.make_graph(
-        [
-            helper.make_node("MatMul", ["features", "weights"], ["product"]),
-            helper.make_node("Add", ["product", "bias"], ["aligned"]),
-        ],
+        nodes,
         "glocal",
         [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", A.shape[0]])],
         [helper.make_tensor_value_info("aligned", TensorProto.FLOAT, ["n", A.shape[1]])],
         [
-            numpy_helper.from_array(part.astype(np.float32), name)
-            for name, part in (("weights", A), ("bias", c))
+            numpy_helper.from_array(A.astype(np.float32), "weights"),
+            numpy_helper.from_array(c.astype(np.float32), "bias"),
         ],
     )
-    opsets = [helper.make_opsetid("", opset)]
     model = helper.make_model(
-        graph, opset_imports=opsets, ir_version=ir_version, producer_name="glocal"
+        graph,
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=ir_version,
+        producer_name="glocal",
     )
     helper.set_model_props(model, {"meta": to_json({"format": FORMAT, **transform.meta})})
     onnx.checker.check_model(model)

@@ -102,6 +102,11 @@ class LinearTransform:
         """The two scalars as a function of features."""
         return Standardization(self.mean, self.std)
 
+    @property
+    def normalised(self) -> bool:
+        """Whether it was fitted on rows of length 1, so that rows must be scaled to it first."""
+        return bool((self.meta.get("rows") or {}).get("normalised"))
+
     @overload
     def apply(self, features: Rows, *, normalize: bool = False) -> Rows: ...
     @overload
@@ -154,7 +159,7 @@ class LinearTransform:
     ) -> Any:
         """Apply to rows of `source`, the first of which is its row number `first`, as errors name them."""
         self.check_shape(tuple(X.shape))
-        if normalize or (self.meta.get("rows") or {}).get("normalised"):
+        if normalize or self.normalised:
             checks.check_zero_rows(self, X, source, first)
         if not isinstance(X, np.ndarray):
             return self._map_tensor(X, normalize, source, first)

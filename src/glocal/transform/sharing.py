@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from glocal.data.readers import READERS
 from glocal.data.sources import Progress, cached, fetch, offline, published
 from glocal.errors import FileError, GLocalError, ParameterError, needed, one_line
 from glocal.files import PathLike, make_folder, read_npz, read_text, write_text
@@ -244,7 +245,7 @@ def _unknown(text: str) -> GLocalError:
         return ParameterError(
             f"{text!r} names no repository; it must be hf://OWNER/NAME or hf://OWNER/NAME@REVISION."
         )
-    if Path(text).suffix.lower() in ENDINGS or os.path.isdir(text):
+    if Path(text).suffix.lower() in (*ENDINGS, *READERS) or os.path.isdir(text):
         return FileError(
             f"there is no transform file {text}, nor {TRANSFORM_NAME} in a folder of this name."
         )
