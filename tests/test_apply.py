@@ -267,5 +267,6 @@ def test_the_command_writes_rows_and_the_transform_of_queries(tmp_path, run, arr
     np.testing.assert_allclose(np.load(tmp_path / "z.npy"), saved(X), rtol=1e-4, atol=1e-4)
     code, _, err = run("apply", tmp_path / "t.npz", tmp_path / "x", "--out", tmp_path / "z", *more)
     assert (code, "std 9" in err or "std 10" in err) == (0, True)
+    assert err.count("warning") == 1
     before, after = (read(tmp_path / folder / "part-000.parquet", arrow)[1] for folder in "xz")
     np.testing.assert_allclose(after, LinearTransform.load(tmp_path / "r.npz")(before), rtol=1e-3, atol=1e-3)

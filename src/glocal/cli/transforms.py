@@ -131,5 +131,5 @@ def push_command(
     refuse_overwriting_inputs(outputs, path)
     fitted.save_pretrained(to, **options)
     hub = f"hf://{to}" if re.fullmatch(r"[\w.-]+/[\w.-]+", to) else "hf://OWNER/NAME"
-    message = f"written to the folder {to}, not published; {hub} publishes it on the hub"
+    message = f"written to the folder {Path(to)}, not published; {hub} publishes it on the hub"
     show(as_json, {"name": to}, message)

@@ -15,7 +15,7 @@ from glocal.data.features import Features
 from glocal.data.readers import PARQUET, batches, shards_of, vector_column
 from glocal.errors import FileError, ParameterError, needed
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder, reading, writable_target
-from glocal.transform.checks import check_rows
+from glocal.transform.checks import check_once
 from glocal.transform.linear import LinearTransform
 
 Progress = Callable[[int], None]  # called with the number of rows done so far
@@ -46,7 +46,8 @@ def apply_file(
         `out` cannot be written.
     """
     _refuse_replacing(out, features.source)
-    check_rows(transform, features, normalize=normalize)
+    transform.check_shape(features.matrix.shape)
+    check_once(transform, features, normalize)
     n, p = features.matrix.shape
     dtype = np.dtype(np.float32)
     if features.matrix.dtype.kind == "f":
@@ -100,7 +101,8 @@ def apply_parquet(
         writable_target(out, endings=(PARQUET,))
     sample = next(parquet_rows(source, column), None)
     if sample is not None:  # else the table has no rows
-        check_rows(transform, sample, normalize=normalize)
+        transform.check_shape(sample.shape)
+        check_once(transform, sample, normalize)
     made_by = array_sha256(np.vstack(transform.folded()))
     for target, shard in zip(targets, shards, strict=True):
         stamp = shard.stat()

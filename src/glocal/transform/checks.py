@@ -87,19 +87,22 @@ def check_rows(transform: Any, X: Any, *, normalize: bool = False) -> None:
         else the mean and std of the transform tell; other columns of theirs stand out; or they are
         of another model or layer.
     """
-    matrix = X.matrix if isinstance(X, Features) else X
-    transform.check_shape(tuple(matrix.shape))
-    differences = [_difference(transform, _sample(matrix, _SAMPLE_ROWS), normalize)]
-    if isinstance(X, Features):
-        differences += _network_differences(transform, X)
-    _warn(transform, differences)
+    transform.check_shape(tuple((X.matrix if isinstance(X, Features) else X).shape))
+    _warn(transform, _differences(transform, X, normalize, _SAMPLE_ROWS))
 
 
-def check_call(transform: Any, X: Any, normalize: bool) -> None:
-    """Warn as `check_rows`, from fewer rows, unless this transform was warned of before."""
+def check_once(transform: Any, X: Any, normalize: bool) -> None:
+    """Warn as `check_rows`, of arrays and tensors from fewer rows, unless that was done before."""
     if transform not in _WARNED:
-        sample = _sample(X, _SAMPLE_ROWS_OF_A_CALL)
-        _warn(transform, [_difference(transform, sample, normalize)], stacklevel=4)
+        size = _SAMPLE_ROWS if isinstance(X, Features) else _SAMPLE_ROWS_OF_A_CALL
+        _warn(transform, _differences(transform, X, normalize, size), stacklevel=4)
+
+
+def inherit_warning(derived: Any, transform: Any) -> Any:
+    """The derived transform, which is warned of no more if the one that it comes from was."""
+    if transform in _WARNED:
+        _WARNED.add(derived)
+    return derived
 
 
 def check_zero_rows(transform: Any, X: Any, source: str, first: int) -> None:
@@ -134,9 +137,17 @@ def _sample(matrix: Any, size: int) -> Float[np.ndarray, "n p"]:
     return rows[np.isfinite(rows).all(axis=1)]
 
 
-def _warn(transform: Any, differences: list[str | None], stacklevel: int = 3) -> None:
-    """Warn of each difference there is, and remember the transform."""
-    for sentence in filter(None, differences):
+def _differences(transform: Any, X: Any, normalize: bool, size: int) -> list[str]:
+    """How rows, of which `size` are looked at, and their network differ from those of the fit."""
+    matrix = X.matrix if isinstance(X, Features) else X
+    difference = _difference(transform, _sample(matrix, size), normalize)
+    differences = [] if difference is None else [difference]
+    return differences + (_network_differences(transform, X) if isinstance(X, Features) else [])
+
+
+def _warn(transform: Any, differences: list[str], stacklevel: int = 3) -> None:
+    """Warn of each difference, and remember the transform."""
+    for sentence in differences:
         _WARNED.add(transform)
         warnings.warn(f"{sentence}. Its results will be wrong.", DataWarning, stacklevel=stacklevel)
 

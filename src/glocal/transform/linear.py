@@ -139,17 +139,8 @@ class LinearTransform:
             Once for a transform: the rows are of another scale than those of the fit, see
             `glocal.transform.check_rows`, or one that should have length 1 is 0.
         """
-        torch = sys.modules.get("torch")  # a caller that has a tensor has imported it
-        is_tensor = torch is not None and isinstance(features, torch.Tensor)
-        X = features if is_tensor else as_matrix(features)
-        self.check_shape(tuple(X.shape))
-        is_real = _is_real_tensor(torch, X) if is_tensor else X.dtype.kind in "fiub"
-        if not is_real:
-            raise DataError(
-                f"features hold {X.dtype} values; they must be real numbers in a dense array or "
-                "tensor."
-            )
-        checks.check_call(self, X, normalize)
+        X = self._as_rows(features)
+        checks.check_once(self, X, normalize)
         return self.map_rows(X, normalize=normalize)
 
     __call__ = apply
@@ -165,6 +156,19 @@ class LinearTransform:
             return self._map_tensor(X, normalize, source, first)
         with np.errstate(over="ignore", invalid="ignore"):  # an error names the row
             return self._map_array(X, normalize, source, first)
+
+    def _as_rows(self, features: Any) -> Any:
+        """Features as an array or a tensor; a DataError for what no transform maps."""
+        torch = sys.modules.get("torch")  # a caller that has a tensor has imported it
+        is_tensor = torch is not None and isinstance(features, torch.Tensor)
+        X = features if is_tensor else as_matrix(features)
+        self.check_shape(tuple(X.shape))
+        if not _is_real(X):
+            raise DataError(
+                f"features hold {X.dtype} values; they must be real numbers in a dense array or "
+                "tensor."
+            )
+        return X
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Raise a DataError for features of a shape that is not (n, p)."""
@@ -249,7 +253,8 @@ class LinearTransform:
         blended[np.diag_indices(len(W))] += (1 - strength) * c
         bias = None if self.bias is None else (strength * self.bias).astype(self.bias.dtype)
         meta = {**self.meta, "strength": strength * self.meta.get("strength", 1.0)}
-        return replace(self, weights=blended.astype(self.weights.dtype), bias=bias, meta=meta)
+        derived = replace(self, weights=blended.astype(self.weights.dtype), bias=bias, meta=meta)
+        return checks.inherit_warning(derived, self)
 
     def rerank(
         self, query: Any, candidates: Any, k: int = 10, *, normalize: bool = False
@@ -289,18 +294,15 @@ class LinearTransform:
             raise ParameterError(
                 f"`k` is {k!r}; there are {c} candidates, so allowed are the integers 1 to {c}."
             )
-        z = self._aligned_directions(x, normalize)
-        Z = self._aligned_directions(C, normalize)
-        cosines = np.einsum("...d,...cd->...c", z, Z)
+        directions = []
+        for X in (x, C):
+            rows = self._as_rows(X.reshape(-1, X.shape[-1])).astype(np.float64)
+            checks.check_once(self, rows, normalize)
+            Z = unit_rows(self.map_rows(rows, normalize=normalize))
+            directions.append(Z.reshape(*X.shape[:-1], -1))
+        cosines = np.einsum("...d,...cd->...c", *directions)
         rows = np.argsort(-cosines, axis=-1, kind="stable")[..., :k]
         return rows, np.take_along_axis(cosines, rows, axis=-1)
-
-    def _aligned_directions(self, X: np.ndarray, normalize: bool) -> np.ndarray:
-        """Transformed rows of length 1, in float64, of an array with any leading dimensions."""
-        rows = X.reshape(-1, X.shape[-1])
-        if rows.dtype.kind in "fiub":  # else apply says what they hold
-            rows = rows.astype(np.float64)
-        return unit_rows(self.apply(rows, normalize=normalize)).reshape(*X.shape[:-1], -1)
 
     save, to_linear, fold_into, to_onnx = (
         formats.save,
@@ -348,8 +350,11 @@ def check_mapped(X: np.ndarray, Z: np.ndarray, source: str, first: int) -> None:
     check_finite(Z, source, numbers, found="is mapped to")
 
 
-def _is_real_tensor(torch: Any, X: Any) -> bool:
-    return X.layout == torch.strided and not X.is_complex()
+def _is_real(X: Any) -> bool:
+    """Whether a dense array or tensor holds real numbers."""
+    if isinstance(X, np.ndarray):
+        return X.dtype.kind in "fiub"
+    return X.layout == sys.modules["torch"].strided and not X.is_complex()
 
 
 pretrained = LinearTransform.from_pretrained
