@@ -101,6 +101,15 @@ def test_what_does_not_belong_together_is_said_before_any_work(toy, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_card_of_others_is_not_replaced(toy, tmp_path):
+    """A README.md that glocal did not write ends the call before the network is read."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/README.md").write_text("# Mine")
+    with pytest.raises(FileError, match="README"):
+        align(Inputs("timm:none", toy.images, toy.answers, toy.object_ids), tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["README.md"]
+
+
 def test_an_error_of_the_check_stops(toy, tmp_path):
     """Features that are useless end the run with the finding."""
     for path in sorted((tmp_path / "images").iterdir()):

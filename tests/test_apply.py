@@ -18,6 +18,7 @@ P = 16
 RNG = np.random.default_rng(0)
 TRANSFORM = LinearTransform(RNG.normal(size=(P, P)).astype("f4"), RNG.normal(size=P).astype("f4"), 0.3, 1.7)
 X = RNG.normal(0.3, 1.7, size=(230, P)).astype("f4")
+OTHER_SCALE = pytest.mark.filterwarnings("ignore::glocal.errors.DataWarning")  # than that of a fit
 
 
 @pytest.fixture
@@ -26,14 +27,15 @@ def arrow():
     return pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
 
 
-def write_shards(folder, arrow, counts=(30, 0, 25), dtype="f4"):
+def write_shards(folder, arrow, counts=(30, 0, 25), dtype="f4", scale=1):
     """Shards of `counts` rows, the last in a folder of its own, with names beside the vectors; gives their rows."""
     pa, parquet = arrow
     matrices = {}
     for number, n in enumerate(counts):
         path = folder / ("sub" if number == len(counts) - 1 else "") / f"part-{number:03d}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        matrix = np.random.default_rng(number).normal(3, 17, size=(n, P)).astype(dtype)
+        matrix = scale * np.random.default_rng(number).normal(0.3, 1.7, size=(n, P))
+        matrix = matrix.astype(dtype)
         lists = pa.array(list(matrix), pa.list_(pa.from_numpy_dtype(dtype)))
         ids = pa.array([f"image{i}" for i in range(n)])
         table = pa.table({"id": ids, "features": lists})
@@ -50,6 +52,7 @@ def read(path, arrow):
 # .npy
 
 
+@OTHER_SCALE
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i4", ">f4"])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_a_file_holds_what_apply_gives(tmp_path, monkeypatch, dtype, normalize):
@@ -68,6 +71,7 @@ def test_a_file_holds_what_apply_gives(tmp_path, monkeypatch, dtype, normalize):
     assert sorted(os.listdir(tmp_path)) == ["x.npy", "z.npy"]
 
 
+@OTHER_SCALE
 def test_what_is_wrong_leaves_the_previous_output(tmp_path):
     """A row that is not finite or leaves the type, another width and a full disk leave what was there, and no more."""
     (tmp_path / "z.npy").write_bytes(b"old")
@@ -100,6 +104,7 @@ def test_vectors_of_parquet_are_transformed_and_all_else_is_kept(tmp_path, arrow
         np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-2 if dtype == "f2" else 1e-5)
 
 
+@OTHER_SCALE
 def test_finished_files_are_kept_and_others_made_anew(tmp_path, arrow):
     """The same command leaves a finished file; another transform, option or input replaces it; a foreign one stays."""
     write_shards(tmp_path / "x", arrow)
@@ -136,6 +141,23 @@ def test_one_file_becomes_one_file(tmp_path, arrow):
         apply_parquet(TRANSFORM, tmp_path / "none", tmp_path / "z")
 
 
+def test_columns_of_one_name_are_refused(tmp_path, arrow):
+    """Two columns with the name of the vectors are one sentence; others of one name are kept."""
+    pa, parquet = arrow
+    numbers, vectors = pa.array(range(9)), pa.array(list(X[:9]), pa.list_(pa.float32()))
+    tables = {
+        "columns called": (["features", "features"], [numbers, vectors]),
+        None: (["id", "id", "features"], [numbers, numbers, vectors]),
+    }
+    for noun, (names, columns) in tables.items():
+        parquet.write_table(pa.Table.from_arrays(columns, names=names), tmp_path / "x.parquet")
+        if noun is None:
+            assert apply_parquet(TRANSFORM, tmp_path / "x.parquet", tmp_path / "z.parquet") == 9
+        else:
+            with pytest.raises(FileError, match=noun):
+                apply_parquet(TRANSFORM, tmp_path / "x.parquet", tmp_path / "z.parquet")
+
+
 def test_a_bad_file_is_named(tmp_path, arrow):
     """A damaged file, rows of another width and rows that are not finite are refused, and leave no file."""
     pa, parquet = arrow
@@ -149,6 +171,43 @@ def test_a_bad_file_is_named(tmp_path, arrow):
         with pytest.raises((DataError, FileError), match=said):
             apply_parquet(TRANSFORM, tmp_path / "x", tmp_path / "z")
         assert not list((tmp_path / "z").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("link", [None, os.symlink, os.link])
+def test_an_input_is_no_output(tmp_path, run, arrow, link):
+    """A feature file, a shard and a transform are not replaced by what they become, under any name."""
+    np.save(tmp_path / "x.npy", X)
+    write_shards(tmp_path / "x", arrow, (30, 20))
+    TRANSFORM.save(tmp_path / "t.npz")
+    inputs = ["x.npy", "x/part-000.parquet", "t.npz"]
+    before = [(tmp_path / name).read_bytes() for name in inputs]
+    outputs = inputs
+    if link is not None:
+        outputs = ["other.npy", "other.parquet", "other.npz"]
+        for source, target in zip(inputs, outputs, strict=True):
+            link(tmp_path / source, tmp_path / target)
+    npy, parquet, npz = (tmp_path / name for name in outputs)
+    with pytest.raises(ParameterError, match="input"):
+        apply_file(TRANSFORM, Features.load(tmp_path / "x.npy"), npy)
+    with pytest.raises(ParameterError, match="input"):
+        apply_parquet(TRANSFORM, tmp_path / "x/part-000.parquet", parquet)
+    for source, *options in (
+        ("x.npy", "--out", npy),
+        ("x/part-000.parquet", "--out", parquet),
+        ("x.npy", "--out", tmp_path / "z.npy", "--save-transform", npz, "--strength", 0.5),
+    ):
+        code, _, err = run("apply", tmp_path / "t.npz", tmp_path / source, *options)
+        assert (code, len(err.splitlines())) == (2, 1), err
+    assert [(tmp_path / name).read_bytes() for name in inputs] == before
+    assert not (tmp_path / "z.npy").exists()
+
+
+def test_exchanged_arguments_are_said(tmp_path, run):
+    """Features in place of the transform are one sentence about the exchange."""
+    np.save(tmp_path / "x.npy", X)
+    TRANSFORM.save(tmp_path / "t.npz")
+    code, _, err = run("apply", tmp_path / "x.npy", tmp_path / "t.npz", "--out", tmp_path / "z.npy")
+    assert (code, "exchanged" in err) == (1, True)
 
 
 @pytest.mark.nightly
@@ -198,7 +257,7 @@ def test_the_command_writes_rows_and_the_transform_of_queries(tmp_path, run, arr
     The rows of Parquet are ten times those of the fit, which is warned of.
     """
     np.save(tmp_path / "x.npy", X)
-    write_shards(tmp_path / "x", arrow)
+    write_shards(tmp_path / "x", arrow, scale=10)
     TRANSFORM.save(tmp_path / "t.npz")
     more = ["--strength", 0.7, "--dimensions", 3, "--save-transform", tmp_path / "r.npz", "--json"]
     code, out, _ = run("apply", tmp_path / "t.npz", tmp_path / "x.npy", "--out", tmp_path / "z.npy", *more)
@@ -208,5 +267,6 @@ def test_the_command_writes_rows_and_the_transform_of_queries(tmp_path, run, arr
     np.testing.assert_allclose(np.load(tmp_path / "z.npy"), saved(X), rtol=1e-4, atol=1e-4)
     code, _, err = run("apply", tmp_path / "t.npz", tmp_path / "x", "--out", tmp_path / "z", *more)
     assert (code, "std 9" in err or "std 10" in err) == (0, True)
+    assert err.count("warning") == 1
     before, after = (read(tmp_path / folder / "part-000.parquet", arrow)[1] for folder in "xz")
     np.testing.assert_allclose(after, LinearTransform.load(tmp_path / "r.npz")(before), rtol=1e-3, atol=1e-3)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -105,21 +106,47 @@ def test_a_missing_extra_is_said_before_the_work(tmp_path, monkeypatch, capsys, 
     assert {path.name for path in tmp_path.iterdir()} == {"x.npy", "t.npy"}
 
 
+COMMANDS = """
+fit --features x.npy --answers a.npy --method global --holdout 3 --out t.npz
+evaluate odd-one-out --features x.npy --answers a.npy --transform t.npz --baseline original
+evaluate structure --features x.npy --transform t.npz --k 3
+apply t.npz x.npy --out z.npy
+sweep --features x.npy --answers a.npy --grid grid.toml --out sweep
+data check --features x.npy --answers a.npy
+data split --features x.npy --answers a.npy --folds 2 --out split
+data fetch
+transforms pull
+transforms pull clip-vit-b-32 --out box.npz
+transforms push t.npz shared
+"""
+MISTAKES = """
+fit --features models/x --answers a.npy --out other.npz
+apply results/transfrom x.npy --out z.npy
+apply clip_RN50/visual x.npy --out z.npy
+evaluate odd-one-out --features x.npy --answers a.npy --transform results/transfrom.npz
+transforms pull results/transfrom
+transforms push results/transfrom shared
+"""
+
+
 def test_nothing_is_asked_of_the_network(tmp_path, monkeypatch):
-    """A fit with a held-out fold, an evaluation and an application open no connection and look up no name."""
-    asked = []
+    """Commands that name no address open no connection and look up no name, right or mistyped."""
+    addresses = []
     for name in ("connect", "connect_ex", "sendto"):
-        monkeypatch.setattr(socket.socket, name, lambda self, *address: asked.append(address))
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *address, **options: asked.append(address))
+        monkeypatch.setattr(socket.socket, name, lambda self, *address: addresses.append(address))
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda *address, **options: addresses.append(address)
+    )
+    monkeypatch.setenv("GLOCAL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(30, 6))
-    answers = np.array([rng.permutation(30)[:3] for _ in range(400)])
-    np.save(tmp_path / "x.npy", X)
-    np.save(tmp_path / "t.npy", answers)
-    given = ["--features", str(tmp_path / "x.npy"), "--triplets", str(tmp_path / "t.npy")]
-    out, applied = str(tmp_path / "t.npz"), str(tmp_path / "z.npy")
-    with pytest.warns(GLocalWarning):  # random answers are overfitted
-        assert execute(["fit", *given, "--method", "global", "--holdout", "3", "--out", out]) == 0
-    assert execute(["evaluate", "odd-one-out", *given, "--transform", out]) == 0
-    assert execute(["apply", out, str(tmp_path / "x.npy"), "--out", applied]) == 0
-    assert asked == []
+    np.save("x.npy", rng.normal(size=(60, 6)))
+    np.save("a.npy", np.array([rng.permutation(60)[:3] for _ in range(900)]))
+    Path("grid.toml").write_text('method = ["global"]\nlmbda = [10]\n', encoding="utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GLocalWarning)  # random answers are overfitted
+        for command in COMMANDS.strip().splitlines():
+            assert execute(command.split()) == 0, command
+        for command in MISTAKES.strip().splitlines():
+            assert execute(command.split()) in (1, 2), command
+    assert addresses == []

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -14,7 +15,17 @@ from glocal.data.features import Features
 from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError, ParameterError
 from glocal.evaluation.structure import neighbours_kept
 from glocal.files import array_sha256
-from glocal.transform import LinearTransform, check_rows, formats, reduced, row_statistics
+from glocal.transform import (
+    LinearTransform,
+    apply_file,
+    apply_parquet,
+    check_rows,
+    formats,
+    reduced,
+    row_statistics,
+)
+from glocal.transform.record import _Record
+from glocal.transform.rows import baseline
 
 RNG = np.random.default_rng(0)
 P = 6
@@ -44,8 +55,12 @@ def arrays(kind):
 kinds = pytest.mark.parametrize("kind", ["numpy", "torch"])
 
 
+other_scale = pytest.mark.filterwarnings("ignore::glocal.errors.DataWarning")  # than that of a fit
+
+
 @kinds
 @both
+@other_scale
 @pytest.mark.parametrize(
     ("dtype", "out", "tolerance"),
     [("f8", "f8", 1e-6), ("f4", "f4", 1e-5), ("f2", "f2", 1e-2), ("i2", "f4", 1e-5), ("u1", "f4", 1e-5)],
@@ -94,6 +109,49 @@ def test_normalize_scales_the_rows_that_come_in(kind):
 
 
 @kinds
+@other_scale
+@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e-20, 1.0, 1e20, 1e307])
+def test_rows_of_any_length_are_normalized(kind, scale):
+    """Tiny and huge rows are divided by their length, which neither under- nor overflows."""
+    x = np.array([[3.0, -4.0, 0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0, 0.0, 0.0]])
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    z = np.asarray(BOTH[0](arrays(kind)(scale * x), normalize=True))
+    np.testing.assert_allclose(z, by_hand(unit, BOTH[0]), atol=1e-3 if scale < 1e-310 else 1e-6)
+
+
+@kinds
+@other_scale
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_rows_that_are_not_finite_are_refused(kind, value):
+    """NaN, infinity and what leaves the float type of the rows are an error that names the row."""
+    x = X.copy()
+    x[7, 2] = value
+    with pytest.raises(DataError, match="row 7, column 2"):
+        BOTH[0](arrays(kind)(x))
+    x[7, 2] = 6e4
+    with pytest.raises(DataError, match=r"mapped to -?inf at row 7"):
+        LinearTransform(100 * W, None, 0.7, 2.3)(arrays(kind)(x.astype("f2")))
+
+
+@kinds
+def test_values_near_the_end_of_the_type_are_mapped_in_silence(kind):
+    """Rows whose squares overflow give what they should, without a warning of numpy's."""
+    transform = LinearTransform(np.eye(P, dtype=np.float32), None, 0.0, 1e300)
+    z = np.asarray(transform(arrays(kind)(1e300 * np.sign(X))))
+    np.testing.assert_allclose(z, np.sign(X), atol=1e-6)
+    with pytest.raises(DataError, match="too large"):
+        reduced(dataclasses.replace(transform, std=1.0), 1e300 * X, 2)
+
+
+def test_lists_and_tables_are_rows():
+    """A list of rows and a data frame give the array of their numbers."""
+    pandas = pytest.importorskip("pandas")
+    for rows in (X.tolist(), pandas.DataFrame(X)):
+        np.testing.assert_array_equal(BOTH[0](rows), BOTH[0](X))
+
+
+@kinds
+@other_scale
 def test_an_offset_does_not_cancel_in_the_product(kind):
     """Float32 features far from 0 are mapped as their differences from the mean are: the mean comes off first."""
     offset = 4096.3
@@ -117,6 +175,7 @@ def test_strength_interpolates_to_the_scaled_identity(transform, strength):
     np.testing.assert_allclose(found.at_strength(0.5)(X), transform.at_strength(strength / 2)(X), atol=1e-5)
     assert found.at_strength(0.5).meta["strength"] == strength / 2
     assert neighbours_kept((X - 0.7) / 2.3, transform.at_strength(0.0)(X), 5) == 1.0
+    assert ("strength" in repr(found)) == (strength != 1)
 
 
 # reduction
@@ -143,6 +202,13 @@ def test_directions_of_pieces_are_those_of_all_rows(normalize):
     pieces = reduced(BOTH[0], iter(np.array_split(X, 7)), 3, normalize=normalize)
     unit = X / np.linalg.norm(X, axis=1, keepdims=True) if normalize else X
     np.testing.assert_allclose(pieces.weights, reduced(BOTH[0], unit, 3).weights, atol=1e-5)
+
+
+def test_the_largest_entry_of_a_direction_is_positive():
+    """The signs of fewer dimensions do not hang on the library or on rounding."""
+    identity = LinearTransform(np.eye(P, dtype=np.float32), None, 0.7, 2.3)
+    U = reduced(identity, X, P).weights
+    assert (U[np.abs(U).argmax(axis=0), np.arange(P)] > 0).all()
 
 
 # search
@@ -179,7 +245,10 @@ def of_parts(weights=W, bias=None, mean=0.0, std=1.0):
         (of_parts(std=0.0), DataError, "std"), (of_parts(std=np.inf), DataError, "std"),
         (lambda: BOTH[0].apply(np.zeros((3, P + 1))), DataError, "shape"),
         (lambda: BOTH[0].apply(np.zeros(P)), DataError, "shape"),
-        (lambda: BOTH[0].apply(X.tolist()), DataError, "list"),
+        (lambda: BOTH[0].apply([[1.0], [1.0, 2.0]]), DataError, "lengths"),
+        (lambda: BOTH[0].apply([["a"] * P]), DataError, "real numbers"),
+        (lambda: BOTH[0].apply(np.zeros((P, 3))), DataError, "transpose"),
+        (lambda: BOTH[0].apply(X[0]), DataError, r"x\[None\]"),
         (lambda: BOTH[0].apply(X.astype(object)), DataError, "object"),
         (lambda: BOTH[0].apply(X.astype(complex)), DataError, "complex"),
         (lambda: reduced(BOTH[0], X, 0), ParameterError, "dimensions"),
@@ -190,11 +259,18 @@ def of_parts(weights=W, bias=None, mean=0.0, std=1.0):
         (lambda: reduced(dataclasses.replace(BOTH[1], weights=0 * W), X, 1), DataError, "0"),
         (lambda: BOTH[0].at_strength(-0.1), ParameterError, "strength"),
         (lambda: BOTH[0].at_strength(np.inf), ParameterError, "strength"),
+        (lambda: BOTH[0].at_strength("1"), ParameterError, "strength"),
+        (lambda: reduced(BOTH[0], X, 2.0), ParameterError, "dimensions"),
         (lambda: reduced(BOTH[0], X, 2).at_strength(0.5), ParameterError, "strength"),
         (lambda: BOTH[0].rerank(X[0], X[None], 5), DataError, "shape"),
         (lambda: BOTH[0].rerank(X[:2], np.stack([X] * 3), 5), DataError, "shape"),
         (lambda: BOTH[0].rerank(X[0], X, 41), ParameterError, "k"),
         (lambda: BOTH[0].rerank(X[0], X, 0), ParameterError, "k"),
+        (lambda: BOTH[0].rerank(X[0], X, 2.0), ParameterError, "k"),
+        (lambda: BOTH[0].rerank(X[0], np.full((9, P), np.nan), 2), DataError, "nan at row 0"),
+        (lambda: BOTH[0].rerank(["a"] * P, [["a"] * P], 1), DataError, "real numbers"),
+        (lambda: BOTH[0].rerank(1.0, X[0], 1), DataError, "shape"),
+        (lambda: baseline("centered", Features(X)), ParameterError, "centred"),
         (lambda: BOTH[0].rerank(X[0, :5], X[:, :5], 3), DataError, "6"),
     ],
 )  # fmt: skip
@@ -211,7 +287,7 @@ def test_what_does_not_exist_is_refused(as_a_user, make, error, said):
 @given(
     p=st.integers(1, 8), bias=st.booleans(), mean=st.floats(-1e6, 1e6), std=st.floats(1e-6, 1e6), r=st.integers(1, 8),
     meta=st.dictionaries(
-        st.text(min_size=1).filter(lambda key: key not in ("format", *formats._RECORDS)),
+        st.text(min_size=1).filter(lambda key: key not in _Record.model_fields),
         st.none() | st.integers(-9, 9) | st.text(),
     ),
 )  # fmt: skip
@@ -276,6 +352,8 @@ def saved(path, **changes):
         (lambda path: saved(path, meta=np.array('{"format": 99}')), FileError, "format 99"),
         (lambda path: saved(path, weights=W[:3]), DataError, "weights"),
         (lambda path: saved(path, weights=np.full((2, 2), "a")), DataError, "real numbers"),
+        (lambda path: saved(path, meta=np.array("{")), FileError, "damaged"),
+        (lambda path: saved(path, meta=np.array("[" * 100_000)), FileError, "damaged"),
     ],
 )
 def test_a_damaged_file_is_one_sentence(tmp_path, as_a_user, damage, error, said):
@@ -283,6 +361,30 @@ def test_a_damaged_file_is_one_sentence(tmp_path, as_a_user, damage, error, said
     path = tmp_path / "transform.npz"
     damage(path)
     with pytest.raises(error, match=said) as caught:
+        LinearTransform.load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        [], 7, {"format": "1"}, {"strength": "1"}, {"strength": -1.0}, {"strength": True},
+        {"source": {"model": ["x"]}}, {"fit": {"method": 5}}, {"fit": {"keep": {"keep": []}}},
+        {"fit": {"provenance": {"data": 5}}}, {"sweep": 5}, {"reduced": [1]}, {"rows": "x"},
+        *({"rows": {"mean_length": 1.0, "std_length": 0.0, "normalised": False, "columns": columns}}
+          for columns in (None, "x", [1], {"a": 1.0}, {"999": 1.0}, {"0": "y"}, {"9" * 5000: 1.0})),
+        {"rows": {"columns": {}}}, {"rows": {"mean_length": "long", "normalised": True}},
+        *({"card": card} for card in ([], {"a": 1}, {"licence": [1]}, {"datasets": None},
+                                      {"notes": [1]}, {"licence": "a b"}, {"self": 1})),
+    ],
+    ids=lambda record: str(record)[:60],
+)  # fmt: skip
+def test_a_record_that_is_none_is_one_sentence(tmp_path, as_a_user, record):
+    """What a file says of its fit, rows and card has the types that are read, or it is refused."""
+    path = tmp_path / "transform.npz"
+    saved(path, meta=np.array(json.dumps(record)))
+    with pytest.raises(FileError, match="record") as caught:
         LinearTransform.load(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -296,7 +398,7 @@ def test_a_failed_save_leaves_the_previous_file(tmp_path, monkeypatch):
         dataclasses.replace(BOTH[1], meta={"no": object()}).save(path)
     with pytest.raises(ParameterError, match="end in"):
         BOTH[1].save(tmp_path / "transform.npy")
-    monkeypatch.setitem(__import__("sys").modules, "safetensors", None)
+    monkeypatch.setitem(sys.modules, "safetensors", None)
     with pytest.raises(MissingDependencyError, match=r"glocal\[io\]"):
         BOTH[1].save(tmp_path / "t.safetensors")
     assert np.array_equal(LinearTransform.load(path).bias, B)
@@ -341,6 +443,33 @@ def test_to_linear(torch, transform):
     assert torch.equal(before, torch.get_rng_state())
     assert not any(part.requires_grad for part in layer.parameters())
     np.testing.assert_allclose(layer(torch.from_numpy(x)).numpy(), transform(x), atol=1e-5)
+
+
+@other_scale
+@pytest.mark.parametrize("transform", ALL)
+def test_exports_contain_the_normalization(torch, tmp_path, transform):
+    """to_linear and to_onnx with `normalize` map rows of any length, and of zeros, as apply does."""
+    x = (1e3 * X).astype("f4")
+    x[3] = 0
+    expected = transform(x, normalize=True)
+    layer = transform.to_linear(normalize=True)
+    np.testing.assert_allclose(layer(torch.from_numpy(x)).numpy(), expected, atol=1e-5)
+    assert not any(part.requires_grad for part in layer.parameters())
+    pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    transform.to_onnx(tmp_path / "t.onnx", normalize=True)
+    session = onnxruntime.InferenceSession(
+        tmp_path / "t.onnx", providers=["CPUExecutionProvider"]
+    )
+    np.testing.assert_allclose(session.run(["aligned"], {"features": x})[0], expected, atol=1e-5)
+
+
+def test_a_missing_torch_is_said(monkeypatch):
+    """to_linear and fold_into name the package and the extra."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for make in (BOTH[0].to_linear, lambda: BOTH[0].fold_into(None)):
+        with pytest.raises(MissingDependencyError, match=r"torch.*glocal\["):
+            make()
 
 
 @given(
@@ -417,6 +546,7 @@ def test_a_fit_records_its_rows():
     expected = {"mean_length": pytest.approx(lengths.mean()), "std_length": pytest.approx(lengths.std())}
     assert row_statistics(ROWS) == row_statistics(Features(ROWS)) == expected | {"normalised": False, "columns": {}}
     assert row_statistics(UNIT)["normalised"]
+    assert [of(rows).normalised for rows in (UNIT, ROWS)] == [True, False]
     standard = (MARKED - MARKED.mean()) / MARKED.std()
     found = row_statistics(MARKED)["columns"]
     assert found == {str(i): pytest.approx(standard[:, i].mean(), abs=1e-4) for i in range(4)}
@@ -437,6 +567,51 @@ def test_other_rows_are_warned_of(kind, transform, rows, normalize, said):
     """Another length, mean, std or columns that stand out; rows like those of the fit, or a single one, pass."""
     with pytest.warns(DataWarning, match=said) if said else contextlib.nullcontext():
         check_rows(transform, arrays(kind)(rows), normalize=normalize)
+
+
+def test_half_precision_rows_have_a_length():
+    """The length of float16 rows whose squares leave that type is measured in float64."""
+    x = (300 * UNIT).astype("f2")
+    transform = of(x.astype("f8"))
+    check_rows(transform, x)
+    with pytest.warns(DataWarning, match="length 300"):
+        check_rows(of(UNIT), x)
+
+
+@kinds
+def test_other_rows_are_warned_of_once_where_they_are_used(kind, tmp_path):
+    """Calls, `rerank`, files and Parquet warn as `check_rows` does, and a transform only once."""
+    rows = arrays(kind)(ROWS)
+    for use in (lambda transform: transform(rows), lambda transform: transform.rerank(rows[0], rows)):
+        transform = of(UNIT)
+        with pytest.warns(DataWarning, match="normalize=True") as warned:
+            use(transform)
+        assert len(warned) == 1
+        use(transform)
+        use(of(ROWS))
+        of(UNIT)(rows, normalize=True)
+    with pytest.warns(DataWarning, match="normalize=True"):
+        apply_file(of(UNIT), Features(ROWS), tmp_path / "z.npy")
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    pandas.DataFrame({"features": list(ROWS)}).to_parquet(tmp_path / "x.parquet")
+    with pytest.warns(DataWarning, match="normalize=True"):
+        apply_parquet(of(UNIT), tmp_path / "x.parquet", tmp_path / "z.parquet")
+
+
+@kinds
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_row_of_zeros_among_rows_of_length_1_is_named(kind, tmp_path, normalize):
+    """A row without a direction is warned of by its number, once, in a call and in a file."""
+    rows = UNIT.copy()
+    rows[[17, 20]] = 0
+    transform = of(UNIT)
+    with pytest.warns(DataWarning, match="row 17") as warned:
+        transform(arrays(kind)(rows), normalize=normalize)
+    assert len(warned) == 1
+    transform(arrays(kind)(rows), normalize=normalize)
+    with pytest.warns(DataWarning, match="row 17"):
+        apply_file(of(UNIT), Features(rows), tmp_path / "z.npy", normalize=normalize)
 
 
 def test_features_of_another_network_are_warned_of(tmp_path):

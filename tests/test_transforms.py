@@ -1,7 +1,11 @@
 """Transforms by name, published, in folders and on the Hugging Face hub, with a card that says what they are."""
 
+import http.server
 import importlib
 import json
+import socket
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +16,7 @@ import glocal
 from glocal.data.features import Features
 from glocal.data.sources import published
 from glocal.errors import DataWarning, FileError, ParameterError
+from glocal.files import file_sha256
 from glocal.transform import LinearTransform, check_rows
 from glocal.transform.sharing import card, pull
 
@@ -104,6 +109,55 @@ def test_the_box_is_made_again(maker):
 # pull
 
 
+@pytest.fixture
+def server(monkeypatch):
+    """Every connection that is tried, by its address; none is made."""
+    addresses = []
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, lambda self, address: addresses.append(address))
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda *address, **options: addresses.append(address)
+    )
+    return addresses
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "noun"),
+    [
+        ("results/transfrom.npz", FileError, "transfrom.npz"),
+        ("results/transfrom", ParameterError, "hf://results/transfrom"),
+        ("./no.npz", FileError, "no.npz"),
+        ("ViT-B/32", ParameterError, "clip-vit-b-32"),
+        ("clip_ViT-L-14", ParameterError, "clip_ViT-L/14/visual"),
+        ("clip-vit-b32", ParameterError, "clip-vit-b-32"),
+        ("clip_RN50", FileError, "glocal transforms pull clip_RN50"),
+        ("x" * 300, ParameterError, "xxx"),
+    ],
+)
+def test_no_other_name_than_hf_leaves_the_machine(
+    tmp_path, monkeypatch, run, server, name, error, noun
+):
+    """A mistyped file, a bare OWNER/NAME and a published name are no request, in Python or in apply."""
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.ones((3, P)))
+    with pytest.raises(error, match=noun):
+        glocal.pretrained(name)
+    code, _, err = run("apply", name, "x.npy", "--out", "z.npy")
+    assert (code, noun in err) == (2 if error is ParameterError else 1, True)
+    if error is ParameterError:
+        with pytest.raises(error, match=noun):
+            pull(name)
+    assert server == []
+
+
+def test_the_registry_of_other_files_names_no_transform():
+    """Files of other kinds are neither pulled nor suggested."""
+    with pytest.raises(ParameterError) as caught:
+        pull("things/unique-id")
+    assert "transforms/" not in str(caught.value)
+    assert "mean things/" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["clip_RN50/visual", "clip_RN50", "transforms/clip_RN50/visual"])
 def test_a_published_transform_is_fetched_by_model_and_layer(tmp_path, monkeypatch, name):
     """The name of thingsvision, or of the model alone, is the registered file of that layer."""
@@ -116,21 +170,95 @@ def test_a_published_transform_is_fetched_by_model_and_layer(tmp_path, monkeypat
     assert f"/{path}" in server.asked
 
 
-def test_the_hub_is_pulled_from(hub):
-    """OWNER/NAME is a repository, with or without hf:// and a revision; what the hub refuses is said as its own."""
-    for name in ("me/aligned", "hf://me/aligned", "hf://me/aligned@main"):
+def test_a_published_transform_is_loaded_once_it_was_pulled(monkeypatch, tmp_path):
+    """What `pull` left in the cache has its name in Python; a damaged file there is none."""
+    planted().save(tmp_path / "t.npz")
+    entry = published()["transforms/clip_RN50/visual"]
+    checksum = f"sha256:{file_sha256(tmp_path / 't.npz')}"
+    monkeypatch.setitem(
+        published(), "transforms/clip_RN50/visual", replace(entry, checksum=checksum)
+    )
+    with site({f"/{entry.path}": (tmp_path / "t.npz").read_bytes()}) as (url, _):
+        monkeypatch.setenv("GLOCAL_MIRROR", url)
+        path = pull("clip_RN50")
+    assert np.array_equal(glocal.pretrained("clip_RN50").weights, planted().weights)
+    path.write_bytes(b"damaged")
+    with pytest.raises(FileError, match="pull"):
+        glocal.pretrained("clip_RN50")
+
+
+@pytest.mark.parametrize("value", [None, "", "0", "false", "No"])
+def test_the_hub_is_pulled_from(hub, monkeypatch, value):
+    """hf://OWNER/NAME is a repository, with or without a revision, unless GLOCAL_OFFLINE is set."""
+    if value is not None:
+        monkeypatch.setenv("GLOCAL_OFFLINE", value)
+    for name in ("hf://me/aligned", "hf://me/aligned@main"):
         assert np.array_equal(LinearTransform.from_pretrained(name).weights, planted().weights)
-    for ask in (lambda: pull("me/other"), lambda: planted().push_to_hub("me/other")):
-        with pytest.raises(FileError, match="hub refuses me/other"):
+
+
+def test_what_the_hub_refuses_is_one_sentence(hub, monkeypatch):
+    """A repository that is not there, for pull and push, and a hub that GLOCAL_OFFLINE forbids."""
+    for ask in (lambda: pull("hf://me/other"), lambda: planted().push_to_hub("me/other")):
+        with pytest.raises(FileError, match="hf://me/other"):
             ask()
+    monkeypatch.setenv("GLOCAL_OFFLINE", "1")
+    with pytest.raises(FileError, match="GLOCAL_OFFLINE"):
+        pull("hf://me/other")
+
+
+class _Broken(http.server.BaseHTTPRequestHandler):
+    """Answers with what its server has: bytes that are no HTTP, or a status, a target and a body."""
+
+    def do_GET(self):
+        reply = self.server.reply
+        if isinstance(reply, bytes):
+            self.wfile.write(reply)
+            return
+        status, target, body = reply
+        self.send_response(status)
+        if target:
+            self.send_header("Location", target)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_HEAD = do_POST = do_GET
+
+    def log_message(self, *_):
+        """Silence."""
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [None, b"nonsense", (302, "/again", b""), (200, None, b"[1]"), (200, None, b'{"a": 1}')],
+    ids=["nobody", "no-http", "circle", "list", "object"],
+)
+def test_whatever_the_hub_does_is_one_sentence(tmp_path, monkeypatch, run, reply):
+    """Nobody there, no HTTP, a circle of redirections and other JSON: exit 1, with the name."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_TOKEN", "hf_x")
+    planted().save(tmp_path / "t.npz")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Broken) as broken:
+        broken.daemon_threads = True
+        broken.reply = reply
+        thread = threading.Thread(target=broken.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        port = 9 if reply is None else broken.server_port
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
+        for command in (["pull", "hf://a/b"], ["push", tmp_path / "t.npz", "hf://a/b"]):
+            code, _, err = run("transforms", *command)
+            assert (code, "hf://a/b" in err) == (1, True), err
+            assert len(err.splitlines()) == 1
+        broken.shutdown()
+        thread.join()
 
 
 @pytest.mark.parametrize(
     ("make", "error", "said"),
     [
-        (lambda: pull("clip_ViT-L-14"), ParameterError, "clip_ViT-L/14/visual"),
-        (lambda: pull("clip-vit-b32"), ParameterError, "clip-vit-b-32"),
         (lambda: pull("missing.npz"), FileError, "missing.npz"),
+        (lambda: planted().push_to_hub("hf://me/aligned@main"), ParameterError, "OWNER/NAME"),
         (lambda: pull("hf://a/b/../../x"), ParameterError, "hf"),
         (lambda: planted().push_to_hub("aligned"), ParameterError, "OWNER/NAME"),
         (lambda: planted().push_to_hub("me/aligned", licence="mit\nextra: x"), ParameterError, "licence"),
@@ -215,16 +343,64 @@ def test_a_record_that_lacks_parts_makes_a_card(meta):
 
 
 def test_the_commands_list_pull_and_push(tmp_path, run):
-    """`pull` without a name lists, with one prints a path; `push` writes transform and card into a folder."""
+    """`pull` without a name lists, with one prints a path; `push` writes a folder and says so."""
     listed = json.loads(run("transforms", "pull", "--json")[1])["transforms"]
-    assert {BOX, "clip_ViT-L/14/visual", "dino-vit-base-p16/norm"} <= {one["name"] for one in listed}
-    assert [one["name"] for one in listed if one["warning"]] == ["dinov2-vit-base-p14/norm"]
+    assert {BOX, "clip_ViT-L/14/visual", "dino-vit-base-p16/norm"} <= {row["name"] for row in listed}
+    assert [row["name"] for row in listed if row["warning"]] == ["dinov2-vit-base-p14/norm"]
+    printed = run("transforms", "pull")[1]
+    assert all(row["name"] in printed for row in listed)
+    assert max(map(len, printed.splitlines())) <= 100
     planted().save(tmp_path / "t.npz")
-    assert run("transforms", "push", tmp_path / "t.npz", tmp_path / "shared", "--licence", "mit")[0] == 0
-    code, out, _ = run("transforms", "pull", tmp_path / "shared", "--out", tmp_path / "copy.npz")
+    code, out, _ = run("transforms", "push", tmp_path / "t.npz", tmp_path / "me", "--licence", "mit")
+    assert (code, "not published" in out) == (0, True)
+    code, out, _ = run("transforms", "pull", tmp_path / "me", "--out", tmp_path / "copy.npz")
     assert (code, out) == (0, f"{tmp_path / 'copy.npz'}\n")
-    assert np.array_equal(LinearTransform.load(tmp_path / "copy.npz").weights, planted().weights)
-    assert 'license: "mit"' in (tmp_path / "shared/README.md").read_text(encoding="utf-8")
-    code, _, err = run("transforms", "push", tmp_path / "t.npz", "s3://bucket/x")
-    assert code == 2
-    assert "OWNER/NAME" in err
+    assert (tmp_path / "copy.npz").read_bytes() == (tmp_path / "me/transform.npz").read_bytes()
+    assert 'license: "mit"' in (tmp_path / "me/README.md").read_text(encoding="utf-8")
+
+
+def test_a_pulled_transform_has_the_format_of_its_name(tmp_path, run):
+    """`--out x.safetensors` converts; another ending, and the file itself, are refused unwritten."""
+    pytest.importorskip("safetensors")
+    planted().save(tmp_path / "t.npz")
+    content = (tmp_path / "t.npz").read_bytes()
+    assert run("transforms", "pull", tmp_path / "t.npz", "--out", tmp_path / "x.safetensors")[0] == 0
+    assert np.array_equal(
+        LinearTransform.load(tmp_path / "x.safetensors").weights, planted().weights
+    )
+    for out in (tmp_path / "t.txt", tmp_path / "t.npz"):
+        assert run("transforms", "pull", tmp_path / "t.npz", "--out", out)[0] == 2
+    assert (tmp_path / "t.npz").read_bytes() == content
+    assert {path.name for path in tmp_path.iterdir()} == {"t.npz", "x.safetensors"}
+
+
+def test_a_name_without_hf_is_a_folder_that_is_not_published(tmp_path, monkeypatch, run):
+    """`push T OWNER/NAME` says what publishes; `--private` and other addresses are refused."""
+    monkeypatch.chdir(tmp_path)
+    planted().save("t.npz")
+    code, out, _ = run("transforms", "push", "t.npz", "me/aligned")
+    assert (code, "hf://me/aligned" in out, "not published" in out) == (0, True, True)
+    for options in (["me/other", "--private"], ["s3://bucket/x"]):
+        code, _, err = run("transforms", "push", "t.npz", *options)
+        assert (code, "OWNER/NAME" in err) == (2, True)
+    assert not Path("me/other").exists()
+
+
+@pytest.mark.parametrize("name", ["README.md", "transform.npz"])
+def test_what_glocal_did_not_write_is_not_replaced(tmp_path, run, name):
+    """A card or transform of others ends `push` before anything is written; ours are replaced."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    planted().save(tmp_path / "t.npz")
+    if name == "README.md":
+        (folder / name).write_text("# Mine\n")
+    else:
+        np.savez(folder / name, weights=np.eye(P), mean=0.0, std=1.0)
+    content = (folder / name).read_bytes()
+    code, _, err = run("transforms", "push", tmp_path / "t.npz", folder)
+    assert (code, name in err) == (1, True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {name: content}
+    (folder / name).unlink()
+    for _ in range(2):
+        assert run("transforms", "push", tmp_path / "t.npz", folder)[0] == 0
+    assert run("transforms", "push", folder, folder)[0] == 2

@@ -23,6 +23,7 @@ from glocal.extract.run import cached_features
 from glocal.files import PathLike, make_folder
 from glocal.report import load_runs, load_thumbnails, report_page, save_page
 from glocal.sweep import Sweep, settings, sweep
+from glocal.transform.sharing import check_replaceable
 
 FOLDS = 3
 
@@ -105,10 +106,12 @@ def align(
         Images that cannot be read, answers that do not belong to them, or an error that the check found; what else it
         finds is a DataWarning.
     ParameterError, FileError, MissingDependencyError
-        `out` holds a sweep of other content, no such images or model, or a library is missing.
+        `out` holds a sweep of other content, or a card or transform that glocal did not write; no
+        such images or model, or a library is missing.
     """
     for module in ("jinja2", "altair", "vl_convert"):
         needed(module, "the page")
+    check_replaceable(out)
     inputs.counts()  # what does not belong together is said before any work
     extractor = Extractor(inputs.model, () if inputs.layer is None else (inputs.layer,))
     told = partial(progress, "extract")

@@ -11,12 +11,13 @@ import typer
 from pydantic import Field
 
 from glocal._version import __version__
+from glocal.cli.catalogue import put_catalogue
 from glocal.cli.inputs import AnswersFile, AnswersForm, FeaturesPath, flat, names_of, refuse_overwriting_inputs
-from glocal.cli.output import AsJson, in_options, progress_bar, put_json, put_table, say, show
+from glocal.cli.output import AsJson, in_options, progress_bar, put_json, say, show
 from glocal.data.check import SEVERITIES, Case, diagnose
 from glocal.data.features import Features
 from glocal.data.importing import FORMATS, import_answers
-from glocal.data.sources import cache_folder, fetch, published
+from glocal.data.sources import cache_folder, fetch, published, unknown_name
 from glocal.data.splits import split_answers, split_persons
 from glocal.data.tables import read_list
 from glocal.errors import DataError, ParameterError
@@ -204,15 +205,18 @@ def fetch_command(
         if as_json:
             files = [asdict(one) for one in known.values()]
             return put_json({"cache": str(cache_folder()), "files": files, "image_sets": list(image_sets().values())})
-        rows = [
-            (one.name, f"{one.size / 1e6:.3g} MB" if one.size else "?", one.licence, f"{one.what}. {one.warning or ''}")
-            for one in known.values()
-        ]
-        for name, one in image_sets().items():
-            rows.append((name, one["size"], one["terms"], f"{one['what']} ({', '.join(one['splits'])}), for extract"))
-        return put_table(("name", "size", "licence or terms", "what"), rows)
+        entries = []
+        for entry in known.values():
+            size = f"{entry.size / 1e6:.3g} MB" if entry.size else "size unknown"
+            what = f"{entry.what}. {entry.warning or ''}"
+            entries.append((entry.name, size, entry.licence, what))
+        for name, images in image_sets().items():
+            splits = f" ({', '.join(images['splits'])})" if images["splits"] else ""
+            what = f"{images['what']}{splits}, for extract."
+            entries.append((name, images["size"], images["terms"], what))
+        return put_catalogue(entries)
     if unknown := [name for name in names if name not in known]:
-        fetch(unknown[0])  # says which names are near
+        raise unknown_name(unknown[0])
     results = []
     for name in names:
         with progress_bar(f"fetching {name}", unit="B") as progress:

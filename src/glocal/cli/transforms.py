@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from glocal.cli.catalogue import put_catalogue
 from glocal.cli.inputs import refuse_overwriting_inputs
-from glocal.cli.output import AsJson, progress_bar, put_json, put_table, show
+from glocal.cli.output import AsJson, progress_bar, put_json, show
 from glocal.data.sources import published
-from glocal.files import writing
+from glocal.errors import ParameterError
+from glocal.files import atomic_write, writable_target
 from glocal.transform import LinearTransform
-from glocal.transform.sharing import PUBLISHED, in_the_box, pull
+from glocal.transform.formats import ENDINGS, TRANSFORM_NAME
+from glocal.transform.sharing import CARD_NAME, PUBLISHED, bundled, locate, pull
 
-app = typer.Typer(help="List, pull and push transforms.", no_args_is_help=True, rich_markup_mode="rich")
+app = typer.Typer(
+    help="List, pull and push transforms.", no_args_is_help=True, rich_markup_mode="rich"
+)
 
 
 @app.command("pull")
 def pull_command(
     name: Annotated[
         str | None,
-        typer.Argument(help="clip-vit-b-32, MODEL/LAYER as thingsvision names them, or OWNER/NAME on the hub."),
+        typer.Argument(
+            help="clip-vit-b-32, MODEL/LAYER as thingsvision names them, or hf://OWNER/NAME."
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Also copy it to this file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write it to this .npz or .safetensors file.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Download a transform once and print its path; without a name, list those that have one.
@@ -32,34 +42,70 @@ def pull_command(
     Example: glocal transforms pull clip_ViT-L/14/visual --out transform.npz
     """
     if name is None:
-        heads, rows = ("name", "what", "licence", "warning"), []
-        for key, path in in_the_box().items():
-            meta = LinearTransform.load(path).meta
-            rows.append((key, f"comes with glocal; of {meta['source']['model']}", meta["card"]["licence"], ""))
-        for key, entry in published().items():
-            if key.startswith(PUBLISHED):
-                rows.append((key.removeprefix(PUBLISHED), entry.what, entry.licence, entry.warning or ""))
-        if as_json:
-            return put_json({"transforms": [dict(zip(heads, row, strict=True)) for row in rows]})
-        return put_table(heads, rows)
-    refuse_overwriting_inputs({"--out": out}, name)
+        return _list(as_json)
+    if out is not None:
+        writable_target(out, what="--out", endings=ENDINGS)
     with progress_bar(f"pulling {name}", unit="B") as progress:
         path = pull(name, progress=lambda n, total: progress(n, total or None))
-    loaded = LinearTransform.load(path)  # a page of an error is no transform
+    transform = LinearTransform.load(path)  # a page of an error is no transform
     if out is not None:
-        with writing(out):
-            path = Path(shutil.copy(path, out))
-    show(as_json, {"path": str(path), "dimensions": loaded.dimensions, **loaded.meta}, str(path))
+        refuse_overwriting_inputs({"--out": out}, path)
+        if out.suffix.lower() == path.suffix.lower():  # a copy has the published checksum
+            with path.open("rb") as source, atomic_write(out) as stream:
+                shutil.copyfileobj(source, stream)
+        else:
+            transform.save(out)
+        path = out
+    record = {"path": str(path), "dimensions": transform.dimensions, **transform.meta}
+    show(as_json, record, str(path))
+
+
+def _list(as_json: bool) -> None:
+    """Show the transforms of the package and those that are published."""
+    rows = []
+    for name, path in bundled().items():
+        record = LinearTransform.load(path).meta
+        what = f"comes with glocal; of {record['source']['model']}"
+        rows.append(
+            {"name": name, "what": what, "licence": record["card"]["licence"], "warning": ""}
+        )
+    for key, entry in published().items():
+        if key.startswith(PUBLISHED):
+            rows.append(
+                {
+                    "name": key.removeprefix(PUBLISHED),
+                    "what": entry.what,
+                    "licence": entry.licence,
+                    "warning": entry.warning or "",
+                }
+            )
+    if as_json:
+        put_json({"transforms": rows})
+    else:
+        put_catalogue(
+            (row["name"], row["licence"], f"{row['what']}. {row['warning']}") for row in rows
+        )
 
 
 @app.command("push")
 def push_command(
-    transform: Annotated[str, typer.Argument(help="Transform file, ours or the authors', or a name of one.")],
-    to: Annotated[str, typer.Argument(help="A folder, or hf://OWNER/NAME, a repository on the Hugging Face hub.")],
-    licence: Annotated[str | None, typer.Option(help="Identifier such as mit or cc-by-4.0.")] = None,
-    base_model: Annotated[str | None, typer.Option(help="The network on the hub. [default: that of timm]")] = None,
-    dataset: Annotated[list[str] | None, typer.Option(help="A data set of answers on the hub; repeatable.")] = None,
-    private: Annotated[bool, typer.Option("--private", help="If the repository is created, make it private.")] = False,
+    transform: Annotated[str, typer.Argument(help="Transform file or name.")],
+    to: Annotated[
+        str,
+        typer.Argument(help="A folder, or hf://OWNER/NAME, a repository on the Hugging Face hub."),
+    ],
+    licence: Annotated[
+        str | None, typer.Option(help="Identifier such as mit or cc-by-4.0.")
+    ] = None,
+    base_model: Annotated[
+        str | None, typer.Option(help="The network on the hub. [default: that of timm]")
+    ] = None,
+    dataset: Annotated[
+        list[str] | None, typer.Option(help="A data set of answers on the hub; repeatable.")
+    ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="Create the repository as private.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a transform and its model card to a folder or to a repository on the Hugging Face hub.
@@ -68,10 +114,22 @@ def push_command(
 
     Example: glocal transforms push transform.npz hf://OWNER/NAME --licence mit
     """
-    loaded = LinearTransform.from_pretrained(transform)
-    described = {"licence": licence, "base_model": base_model, "datasets": dataset or ()}
-    if "://" in to:
-        to = loaded.push_to_hub(to, private=private, **described)
-    else:
-        loaded.save_pretrained(to, **described)
-    show(as_json, {"name": to}, to)
+    is_address = "://" in to
+    if private and not is_address:
+        raise ParameterError(
+            f"--private is about a repository on the hub, and {to} is a folder. Leave it out, or "
+            "push to hf://OWNER/NAME."
+        )
+    path = locate(transform)
+    fitted = LinearTransform.load(path)
+    options = {"licence": licence, "base_model": base_model, "datasets": dataset or ()}
+    if is_address:
+        name = fitted.push_to_hub(to, private=private, **options)
+        show(as_json, {"name": name}, name)
+        return
+    outputs = {name: Path(to) / name for name in (TRANSFORM_NAME, CARD_NAME)}
+    refuse_overwriting_inputs(outputs, path)
+    fitted.save_pretrained(to, **options)
+    hub = f"hf://{to}" if re.fullmatch(r"[\w.-]+/[\w.-]+", to) else "hf://OWNER/NAME"
+    message = f"written to the folder {Path(to)}, not published; {hub} publishes it on the hub"
+    show(as_json, {"name": to}, message)

@@ -295,6 +295,10 @@ def vector_column(path: PathLike, column: str | None = None) -> str:
             f"({', '.join(numbers) or 'none'}). Name the one that holds the vectors: "
             f"`column={numbers[0] if numbers else 'NAME'!r}`."
         )
+    if schema.names.count(candidates[0]) > 1:
+        raise FileError(
+            f"Parquet file {path} has several columns called {candidates[0]}. Rename all but one."
+        )
     return candidates[0]
 
 

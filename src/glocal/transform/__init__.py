@@ -1,7 +1,12 @@
 """The result: one affine map, its file, and its application to any number of rows."""
 
 from glocal.transform.apply import apply_file, apply_parquet
+from glocal.transform.checks import check_rows, row_statistics
 from glocal.transform.linear import LinearTransform
-from glocal.transform.rows import check_rows, reduced, row_statistics
+from glocal.transform.rows import reduced
+from glocal.transform.sharing import pull
 
-__all__ = ["LinearTransform", "apply_file", "apply_parquet", "check_rows", "reduced", "row_statistics"]
+__all__ = [
+    "LinearTransform", "apply_file", "apply_parquet", "check_rows", "pull", "reduced",
+    "row_statistics",
+]  # fmt: skip

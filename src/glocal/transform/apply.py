@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import numpy as np
 from jaxtyping import Shaped
 from numpy.lib import format as npy_format
 
-from glocal.data.features import Features, check_finite
+from glocal.data.features import Features
 from glocal.data.readers import PARQUET, batches, shards_of, vector_column
 from glocal.errors import FileError, ParameterError, needed
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder, reading, writable_target
+from glocal.transform.checks import check_once
 from glocal.transform.linear import LinearTransform
 
 Progress = Callable[[int], None]  # called with the number of rows done so far
@@ -43,14 +45,22 @@ def apply_file(
     FileError
         `out` cannot be written.
     """
+    _refuse_replacing(out, features.source)
+    transform.check_shape(features.matrix.shape)
+    check_once(transform, features, normalize)
     n, p = features.matrix.shape
-    transform.check_shape((n, p))
-    dtype = features.matrix.dtype.newbyteorder("=") if features.matrix.dtype.kind == "f" else np.dtype(np.float32)
-    header = {"descr": npy_format.dtype_to_descr(dtype), "fortran_order": False, "shape": (n, transform.out_dimensions)}
+    dtype = np.dtype(np.float32)
+    if features.matrix.dtype.kind == "f":
+        dtype = features.matrix.dtype.newbyteorder("=")
+    header = {
+        "descr": npy_format.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": (n, transform.out_dimensions),
+    }
     with atomic_write(out) as stream:
         npy_format.write_array_header_1_0(stream, header)
         for start, rows in features.chunks(max(1, _CHUNK_BYTES // (dtype.itemsize * p))):
-            Z = _checked(transform, rows, features.source, start, normalize)
+            Z = transform.map_rows(rows, normalize=normalize, source=features.source, first=start)
             stream.write(np.ascontiguousarray(Z, dtype).data)
             progress(start + len(rows))
     return n
@@ -84,30 +94,54 @@ def apply_parquet(
     shards, column = _shards(source, column)
     if source.resolve() in (out.resolve(), *out.resolve().parents):
         raise ParameterError(f"output {out} lies in the input {source}. Name another place.")
+    targets = [out / shard.relative_to(source) if source.is_dir() else out for shard in shards]
+    for target, shard in zip(targets, shards, strict=True):
+        _refuse_replacing(target, shard)
     if not source.is_dir():
         writable_target(out, endings=(PARQUET,))
+    sample = next(parquet_rows(source, column), None)
+    if sample is not None:  # else the table has no rows
+        transform.check_shape(sample.shape)
+        check_once(transform, sample, normalize)
     made_by = array_sha256(np.vstack(transform.folded()))
-    for shard in shards:
-        target = out / shard.relative_to(source) if source.is_dir() else out
+    for target, shard in zip(targets, shards, strict=True):
         stamp = shard.stat()
         text = f"{made_by} {normalize} {column} {shard.name} {stamp.st_size} {stamp.st_mtime_ns}"
-        done += _shard(transform, shard, target, column, normalize, hashlib.sha256(text.encode()).hexdigest().encode())
+        done += _shard(
+            transform,
+            shard,
+            target,
+            column,
+            normalize,
+            hashlib.sha256(text.encode()).hexdigest().encode(),
+        )
         progress(done)
     return done
 
 
-def parquet_rows(source: PathLike, column: str | None = None) -> Iterator[Shaped[np.ndarray, "n p"]]:
+def parquet_rows(
+    source: PathLike, column: str | None = None
+) -> Iterator[Shaped[np.ndarray, "n p"]]:
     """The vectors of a Parquet file, or of a folder of them, about 16 MB at a time."""
     shards, column = _shards(source, column)
     for shard in shards:
         yield from (X for _, _, X in batches(shard, column))
 
 
+def _refuse_replacing(out: PathLike, source: PathLike) -> None:
+    """Raise a ParameterError where an output is a file that is read, whatever links lead to it."""
+    both_exist = os.path.exists(out) and os.path.exists(source)
+    if both_exist and os.path.samefile(out, source):
+        raise ParameterError(f"output {out} is the input {source}. Name another place.")
+
+
 def _shards(source: PathLike, column: str | None) -> tuple[list[Path], str]:
     """The files of one table, and the column of its vectors."""
     shards = shards_of(source)
     if not shards:
-        raise FileError(f"{source} holds no .parquet file. Check the path, or name an output that ends in .npy.")
+        raise FileError(
+            f"{source} holds no .parquet file. Check the path, or name an output that ends in .npy."
+        )
     return shards, vector_column(shards[0], column)
 
 
@@ -121,7 +155,9 @@ def _shard(
             held = parquet.read_metadata(file)
         found = (held.metadata or {}).get(_MARK)
         if found is None:
-            raise FileError(f"output {target} exists and was not made by apply, so it is not replaced. Name another.")
+            raise FileError(
+                f"output {target} exists and was not made by apply, so it is not replaced. Name another."
+            )
         if found == mark:
             return int(held.num_rows)
     make_folder(target.parent)
@@ -130,26 +166,19 @@ def _shard(
     at = schema.get_field_index(column)
     kind = schema.field(at).type.value_type
     lists = pa.list_(kind if pa.types.is_floating(kind) else pa.float32(), transform.out_dimensions)
-    schema = schema.set(at, schema.field(at).with_type(lists)).with_metadata({**(schema.metadata or {}), _MARK: mark})
-    others = [name for name in schema.names if name != column]  # vectors repeat too little for a dictionary
-    with atomic_write(target) as stream, parquet.ParquetWriter(stream, schema, use_dictionary=others) as writer:
+    schema = schema.set(at, schema.field(at).with_type(lists)).with_metadata(
+        {**(schema.metadata or {}), _MARK: mark}
+    )
+    others = [
+        name for name in schema.names if name != column
+    ]  # vectors repeat too little for a dictionary
+    with (
+        atomic_write(target) as stream,
+        parquet.ParquetWriter(stream, schema, use_dictionary=others) as writer,
+    ):
         for start, batch, X in batches(source, column):
-            Z = _checked(transform, X, str(source), start, normalize)
+            Z = transform.map_rows(X, normalize=normalize, source=str(source), first=start)
             values = pa.array(np.ascontiguousarray(Z).reshape(-1), type=lists.value_type)
             vectors = pa.FixedSizeListArray.from_arrays(values, type=lists)
             writer.write_batch(batch.set_column(at, schema.field(at), vectors))
     return rows
-
-
-def _checked(
-    transform: LinearTransform, X: np.ndarray, source: str, start: int, normalize: bool
-) -> Shaped[np.ndarray, "n r"]:
-    """The transformed rows; a DataError names one that is not finite."""
-    with np.errstate(over="ignore", invalid="ignore"):  # said below, as an error
-        Z = transform.apply(X, normalize=normalize)
-        total = Z.sum(dtype=np.float64)
-    if not np.isfinite(total):  # finite values may still have a sum that overflows
-        numbers = range(start, start + len(X))
-        check_finite(X, source, numbers)
-        check_finite(Z, source, numbers, found="is mapped to")
-    return Z

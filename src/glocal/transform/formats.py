@@ -13,28 +13,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from glocal.data.readers import READERS
 from glocal.errors import DataError, DataWarning, FileError, ParameterError, needed
 from glocal.files import PathLike, array_sha256, atomic_write, ending, read_npz, reading
 from glocal.results import to_json
+from glocal.transform.record import FORMAT, check_record
 
 if TYPE_CHECKING:
     import torch
 
-FORMAT = 1
 ENDINGS = (".npz", ".safetensors")
 TRANSFORM_NAME = "transform.npz"
 """The file of a transform in its folder or repository."""
 
 _FIX = "A transform file holds weights, mean and std: name one, or copy it again."
-_REQUIRED, _RECORDS = ("weights", "mean", "std"), ("source", "fit", "sweep", "rows", "reduced", "card")
+_REQUIRED = ("weights", "mean", "std")
 # `array_sha256` of weights that were published under the name of a model that they were not fitted on, too
 WRONG = {
-    "1dd4366115a23f9288ecf4677920387aebcd4ceb535065497796ce2753030228": ("dino-vit-base-p16", "dinov2-vit-base-p14"),
+    "1dd4366115a23f9288ecf4677920387aebcd4ceb535065497796ce2753030228": (
+        "dino-vit-base-p16",
+        "dinov2-vit-base-p14",
+    ),
 }
 
 
-def plain(name: str) -> str:
-    """A name of a network without case, and without the difference between a slash, a dash and an underline."""
+def normalised_name(name: str) -> str:
+    """A name of a network in lower case, with a dash for each slash and underline."""
     return str(name).casefold().replace("/", "-").replace("_", "-")
 
 
@@ -48,53 +52,74 @@ def save(transform: Any, path: PathLike) -> None:
     ParameterError, MissingDependencyError, FileError
         Another ending, safetensors is not installed, or the file cannot be written; a previous file stays whole.
     """
-    if ending(path) not in ENDINGS:
+    ending = Path(path).suffix.lower()
+    if ending not in ENDINGS:
         raise ParameterError(f"transform file {path} must end in {' or '.join(ENDINGS)}.")
-    record, W = to_json({"format": FORMAT, **transform.meta}), transform.weights
+    record = to_json({"format": FORMAT, **transform.meta})
+    W = transform.weights
     arrays = {"weights": W if W.dtype == np.float16 else W.astype(np.float32)}
     arrays |= {"mean": np.float64(transform.mean), "std": np.float64(transform.std)}
     if transform.bias is not None:
         arrays["bias"] = transform.bias.astype(np.float32)
     with atomic_write(path) as stream:
-        if ending(path) == ".npz":
+        if ending == ".npz":
             np.savez(stream, allow_pickle=False, **arrays, meta=np.array(record))
         else:
             write = needed("safetensors.numpy", "a .safetensors file").save
-            tensors = {key: np.atleast_1d(np.ascontiguousarray(value)) for key, value in arrays.items()}
+            tensors = {
+                key: np.atleast_1d(np.ascontiguousarray(value)) for key, value in arrays.items()
+            }
             stream.write(write(tensors, metadata={"meta": record}))
 
 
-def read_transform(path: PathLike) -> tuple[np.ndarray, np.ndarray | None, float, float, dict[str, Any]]:
-    """Weights, bias, mean, std and record of a transform file of either kind; see `LinearTransform.load`."""
-    if ending(path) == ".safetensors":
-        library = needed("safetensors", "a .safetensors file")
-        with reading(path, "transform", _FIX) as file, library.safe_open(file, "numpy") as opened:
-            names = {*_REQUIRED, *(set(opened.keys()) & {"bias"})}
-            arrays = {name: opened.get_tensor(name) for name in names}
-            arrays["meta"] = np.array((opened.metadata() or {}).get("meta", "{}"))
+def read_transform(
+    path: PathLike,
+) -> tuple[np.ndarray, np.ndarray | None, float, float, dict[str, Any]]:
+    """Weights, bias, mean, std and record of a transform file; see `LinearTransform.load`."""
+    ending = Path(path).suffix.lower()
+    if ending == ".safetensors":
+        arrays = _read_safetensors(path)
+    elif ending in READERS and ending not in ENDINGS:
+        raise FileError(
+            f"{path} ends in {ending}, as features do; a transform ends in {' or '.join(ENDINGS)}. "
+            "Were the two exchanged?"
+        )
     else:
-        arrays = read_npz(path, what="transform", fix=_FIX, required=_REQUIRED, optional=("bias", "meta"))
-    with reading(path, "transform", _FIX), np.errstate(over="ignore", invalid="ignore"):  # infinity is said as such
+        arrays = read_npz(
+            path, what="transform", fix=_FIX, required=_REQUIRED, optional=("bias", "meta")
+        )
+    # what overflows in float32 becomes infinity, which LinearTransform refuses
+    with reading(path, "transform", _FIX), np.errstate(over="ignore", invalid="ignore"):
         meta = json.loads(str(arrays.pop("meta", "{}")))
-        if not (
-            all(isinstance(meta.get(key) or {}, dict) for key in _RECORDS)
-            and isinstance(meta.get("strength", 1.0), int | float)
-        ):
-            raise ValueError("its record is not that of a transform")
-        if meta.get("format", FORMAT) > FORMAT:
-            raise FileError(f"transform file {path} is of format {meta['format']}. Upgrade glocal.")
         if any(array.dtype.kind not in "fiu" for array in arrays.values()):
             raise DataError("it holds values that are not real numbers.")
-        weights, bias = arrays["weights"].astype(np.float32), arrays.get("bias")
-        mean, std = float(arrays["mean"].item()), float(arrays["std"].item())
-    if said := wrong_name(path, weights):
-        warnings.warn(said, DataWarning, stacklevel=3)
-    return weights, None if bias is None else bias.astype(np.float32), mean, std, meta
+        weights = arrays["weights"].astype(np.float32)
+        bias = arrays["bias"].astype(np.float32) if "bias" in arrays else None
+        mean = float(arrays["mean"].item())
+        std = float(arrays["std"].item())
+        version = meta.get("format") if isinstance(meta, dict) else None
+        if isinstance(version, int) and version > FORMAT:
+            raise FileError(f"transform file {path} is of format {version}. Upgrade glocal.")
+        check_record(meta, len(weights))
+    if warning := wrong_name(path, weights):
+        warnings.warn(warning, DataWarning, stacklevel=3)
+    return weights, bias, mean, std, meta
+
+
+def _read_safetensors(path: PathLike) -> dict[str, np.ndarray]:
+    """The arrays of a ``.safetensors`` file, and its record as the array `meta`."""
+    library = needed("safetensors", "a .safetensors file")
+    with reading(path, "transform", _FIX) as file, library.safe_open(file, "numpy") as opened:
+        names = {*_REQUIRED, *(set(opened.keys()) & {"bias"})}
+        arrays = {name: opened.get_tensor(name) for name in names}
+        return arrays | {"meta": np.array((opened.metadata() or {}).get("meta", "{}"))}
 
 
 def wrong_name(path: PathLike, weights: np.ndarray) -> str | None:
     """What to warn of weights that were published under a wrong name too, unless the path names the right one."""
-    wrong = WRONG.get(array_sha256(weights)) if weights.shape == (768, 768) else None  # others need not be hashed
+    wrong = (
+        WRONG.get(array_sha256(weights)) if weights.shape == (768, 768) else None
+    )  # others need not be hashed
     if wrong is None or any(wrong[0] in part for part in Path(path).absolute().parts):
         return None
     return (
@@ -103,15 +128,29 @@ def wrong_name(path: PathLike, weights: np.ndarray) -> str | None:
     )
 
 
-def to_linear(transform: Any) -> torch.nn.Linear:
-    """Make the ``torch.nn.Linear`` that maps raw features alike, z = x A + c: p → r, float32, on the CPU.
+def to_linear(transform: Any, *, normalize: bool = False) -> torch.nn.Linear | torch.nn.Sequential:
+    """Make the frozen ``torch.nn.Linear`` that maps raw features alike, z = x A + c: p → r, float32, on the CPU.
 
-    It is frozen, since it is a result: ``requires_grad_()`` makes it trainable.
+    ``requires_grad_()`` makes it trainable.
+
+    Parameters
+    ----------
+    normalize : bool
+        First scale each row to length 1: a ``torch.nn.Sequential`` of that step and the layer.
+
+    Raises
+    ------
+    MissingDependencyError
+        torch is not installed.
     """
-    import torch
-
+    torch = needed("torch", "to_linear()")
     A, c = transform.folded()
-    return _linear(A, c, torch.float32, "cpu")
+    layer = _linear(A, c, torch.float32, "cpu")
+    if not normalize:
+        return layer
+    from glocal.transform.layers import UnitLength
+
+    return torch.nn.Sequential(UnitLength(), layer)
 
 
 def fold_into(transform: Any, layer: torch.nn.Linear | torch.nn.Parameter) -> torch.nn.Linear:
@@ -142,8 +181,7 @@ def fold_into(transform: Any, layer: torch.nn.Linear | torch.nn.Parameter) -> to
         visual.proj = None
         visual.register_forward_hook(lambda module, inputs, pooled: aligned(pooled))
     """
-    import torch
-
+    torch = needed("torch", "fold_into()")
     A, c = transform.folded()
     if isinstance(layer, torch.nn.Parameter) and layer.ndim == 2:
         given, bias = layer.T, None
@@ -169,22 +207,33 @@ def fold_into(transform: Any, layer: torch.nn.Linear | torch.nn.Parameter) -> to
     return folded.requires_grad_(given.requires_grad)
 
 
-def _linear(A: Float[np.ndarray, "p r"], c: Float[np.ndarray, " r"], dtype: Any, device: Any) -> torch.nn.Linear:
+def _linear(
+    A: Float[np.ndarray, "p r"], c: Float[np.ndarray, " r"], dtype: Any, device: Any
+) -> torch.nn.Linear:
     """The frozen layer of x A + c."""
     import torch
 
-    layer = torch.nn.Linear(len(A), len(c), device="meta")  # NOTE no values are drawn: the random state stays as it is
+    # NOTE on the meta device no values are drawn: the random state stays as it is
+    layer = torch.nn.Linear(len(A), len(c), device="meta")
     for name, values in (("weight", A.T), ("bias", c)):
         tensor = torch.from_numpy(np.ascontiguousarray(values)).to(dtype=dtype, device=device)
         setattr(layer, name, torch.nn.Parameter(tensor, requires_grad=False))
     return layer
 
 
-def to_onnx(transform: Any, path: PathLike, *, opset: int = 17, ir_version: int = 8) -> None:
+def to_onnx(
+    transform: Any, path: PathLike, *, normalize: bool = False, opset: int = 17, ir_version: int = 8
+) -> None:
     """Write an ONNX model atomically: ``features`` (n, p) raw float32 in, ``aligned`` (n, r) out.
 
-    n is free. The record becomes one JSON string ``meta`` of the model's metadata. To append the model to a backbone by
-    ``onnx.compose.merge_models``, give it the opset and the IR version of that.
+    n is free. The record becomes one JSON string ``meta`` of the model's metadata.
+
+    Parameters
+    ----------
+    normalize : bool
+        First scale each row to length 1.
+    opset, ir_version : int
+        To append the model to a backbone by ``onnx.compose.merge_models``, those of the backbone.
 
     Raises
     ------
@@ -195,18 +244,29 @@ def to_onnx(transform: Any, path: PathLike, *, opset: int = 17, ir_version: int 
     from onnx import TensorProto, helper, numpy_helper
 
     A, c = transform.folded()
+    rows = "features"
+    nodes = []
+    if normalize:
+        rows = "unit_rows"
+        nodes.append(helper.make_node("LpNormalization", ["features"], [rows], axis=1, p=2))
+    nodes.append(helper.make_node("MatMul", [rows, "weights"], ["product"]))
+    nodes.append(helper.make_node("Add", ["product", "bias"], ["aligned"]))
     graph = helper.make_graph(
-        [
-            helper.make_node("MatMul", ["features", "weights"], ["product"]),
-            helper.make_node("Add", ["product", "bias"], ["aligned"]),
-        ],
+        nodes,
         "glocal",
         [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", A.shape[0]])],
         [helper.make_tensor_value_info("aligned", TensorProto.FLOAT, ["n", A.shape[1]])],
-        [numpy_helper.from_array(part.astype(np.float32), name) for name, part in (("weights", A), ("bias", c))],
+        [
+            numpy_helper.from_array(A.astype(np.float32), "weights"),
+            numpy_helper.from_array(c.astype(np.float32), "bias"),
+        ],
     )
-    opsets = [helper.make_opsetid("", opset)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=ir_version, producer_name="glocal")
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=ir_version,
+        producer_name="glocal",
+    )
     helper.set_model_props(model, {"meta": to_json({"format": FORMAT, **transform.meta})})
     onnx.checker.check_model(model)
     with atomic_write(path) as stream:

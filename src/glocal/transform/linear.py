@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from numbers import Integral, Real
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.data.features import Standardization, row_blocks
+from glocal.data.features import Standardization, as_matrix, check_finite, row_blocks
 from glocal.errors import DataError, ParameterError
 from glocal.files import PathLike
 from glocal.similarity import unit_rows
-from glocal.transform import formats, sharing
+from glocal.transform import checks, formats, sharing
 
 Rows = TypeVar("Rows")
 
@@ -57,21 +58,34 @@ class LinearTransform:
     def __post_init__(self) -> None:
         W = self.weights
         if W.ndim != 2 or W.shape[0] < W.shape[1]:
-            raise DataError(f"transform weights have shape {W.shape}; they must be (p, p), or (p, r) with r below p.")
+            raise DataError(
+                f"transform weights have shape {W.shape}; they must be (p, p), or (p, r) with r below p."
+            )
         if self.bias is not None and self.bias.shape != W.shape[1:]:
-            raise DataError(f"transform bias has shape {self.bias.shape}; it must be ({W.shape[1]},) like its weights.")
+            raise DataError(
+                f"transform bias has shape {self.bias.shape}; it must be ({W.shape[1]},) like its weights."
+            )
         if not (np.isfinite(W).all() and (self.bias is None or np.isfinite(self.bias).all())):
             raise DataError("transform weights hold NaN or infinity. Fit it again.")
         if not (np.isfinite(self.mean) and np.isfinite(self.std) and self.std > 0):
-            raise DataError(f"transform mean is {self.mean} and std {self.std}; they must be finite and std above 0.")
+            raise DataError(
+                f"transform mean is {self.mean} and std {self.std}; they must be finite and std above 0."
+            )
 
     def __repr__(self) -> str:
         fit = self.meta.get("fit") or {}
-        how = f"keep {fit['keep']['keep']}" if fit.get("keep") else fit.get("method")
+        method = f"keep {fit['keep']['keep']}" if fit.get("keep") else fit.get("method")
+        strength = self.meta.get("strength", 1.0)
         fewer = "" if self.out_dimensions == self.dimensions else f" to {self.out_dimensions}"
-        bias = "bias" if self.bias is not None else None
-        known = (how, f"{self.dimensions}{fewer} dimensions", bias, f"mean {self.mean:.6g}", f"std {self.std:.6g}")
-        return f"LinearTransform({', '.join(filter(None, known))})"
+        parts = (
+            method,
+            None if strength == 1.0 else f"strength {strength:g}",
+            f"{self.dimensions}{fewer} dimensions",
+            "bias" if self.bias is not None else None,
+            f"mean {self.mean:.6g}",
+            f"std {self.std:.6g}",
+        )
+        return f"LinearTransform({', '.join(filter(None, parts))})"
 
     @property
     def dimensions(self) -> int:
@@ -88,12 +102,21 @@ class LinearTransform:
         """The two scalars as a function of features."""
         return Standardization(self.mean, self.std)
 
-    def apply(self, features: Rows, *, normalize: bool = False) -> Rows:
+    @property
+    def normalised(self) -> bool:
+        """Whether it was fitted on rows of length 1, so that rows must be scaled to it first."""
+        return bool((self.meta.get("rows") or {}).get("normalised"))
+
+    @overload
+    def apply(self, features: Rows, *, normalize: bool = False) -> Rows: ...
+    @overload
+    def apply(self, features: Any, *, normalize: bool = False) -> np.ndarray: ...
+    def apply(self, features: Any, *, normalize: bool = False) -> Any:
         """Transform rows, arrays to arrays and tensors to tensors with their gradients; calling it does the same.
 
         Parameters
         ----------
-        features : (n, p) array or tensor
+        features : (n, p) array, tensor, list or data frame
             Not standardized: the two scalars are part of the transform. Integers become float32;
             float16 and bfloat16 are computed in float32 and rounded once at the end.
         normalize : bool
@@ -102,61 +125,99 @@ class LinearTransform:
         Returns
         -------
         (n, r) array or tensor
-            Of the kind, device and (float) dtype that came in.
+            Of the device and (float) dtype that came in; an array for a list or a data frame.
 
         Raises
         ------
         DataError
-            The rows do not have p columns, or are not real numbers.
+            The rows do not have p columns, are not real numbers, or hold or are mapped to NaN or
+            infinity.
+
+        Warns
+        -----
+        DataWarning
+            Once for a transform: the rows are of another scale than those of the fit, see
+            `glocal.transform.check_rows`, or one that should have length 1 is 0.
         """
-        torch = sys.modules.get("torch")  # a caller that has a tensor has imported it
-        is_tensor = torch is not None and isinstance(features, torch.Tensor)
-        if not (is_tensor or isinstance(features, np.ndarray)):
-            raise DataError(
-                f"features are a {type(features).__name__}; a transform maps numpy arrays and tensors. "
-                "Pass numpy.asarray(features)."
-            )
-        X: Any = features
-        self.check_shape(tuple(X.shape))
-        if X.is_complex() or X.layout != torch.strided if is_tensor else X.dtype.kind not in "fiub":  # type: ignore[union-attr]
-            raise DataError(f"features hold {X.dtype} values; they must be real numbers in a dense array or tensor.")
-        return self._apply_torch(torch, X, normalize) if is_tensor else self._apply_numpy(X, normalize)  # type: ignore[return-value]
+        X = self._as_rows(features)
+        checks.check_once(self, X, normalize)
+        return self.map_rows(X, normalize=normalize)
 
     __call__ = apply
 
+    def map_rows(
+        self, X: Any, *, normalize: bool = False, source: str = "features", first: int = 0
+    ) -> Any:
+        """Apply to rows of `source`, the first of which is its row number `first`, as errors name them."""
+        self.check_shape(tuple(X.shape))
+        if normalize or self.normalised:
+            checks.check_zero_rows(self, X, source, first)
+        if not isinstance(X, np.ndarray):
+            return self._map_tensor(X, normalize, source, first)
+        with np.errstate(over="ignore", invalid="ignore"):  # an error names the row
+            return self._map_array(X, normalize, source, first)
+
+    def _as_rows(self, features: Any) -> Any:
+        """Features as an array or a tensor; a DataError for what no transform maps."""
+        torch = sys.modules.get("torch")  # a caller that has a tensor has imported it
+        is_tensor = torch is not None and isinstance(features, torch.Tensor)
+        X = features if is_tensor else as_matrix(features)
+        self.check_shape(tuple(X.shape))
+        if not _is_real(X):
+            raise DataError(
+                f"features hold {X.dtype} values; they must be real numbers in a dense array or "
+                "tensor."
+            )
+        return X
+
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Raise a DataError for features of a shape that is not (n, p)."""
-        if len(shape) != 2 or shape[1] != self.dimensions:
-            raise DataError(
-                f"features have shape {shape} but the transform maps {self.dimensions} dimensions; "
-                f"it needs (n, {self.dimensions}): features of the model and layer it was fitted on."
-            )
+        p = self.dimensions
+        if len(shape) == 2 and shape[1] == p:
+            return
+        hint = f"It needs (n, {p}): features of the model and layer it was fitted on."
+        if shape == (p,):
+            hint = f"This is one row: pass x[None], which has the shape (1, {p})."
+        elif len(shape) == 2 and shape[0] == p:
+            hint = "Rows and columns seem to be exchanged: pass the transpose, one row per image."
+        raise DataError(
+            f"features have shape {shape} but the transform maps {p} dimensions. {hint}"
+        )
 
-    def _apply_numpy(self, X: np.ndarray, normalize: bool) -> np.ndarray:
-        dtype = np.dtype(np.float64 if X.dtype.kind == "f" and X.dtype.itemsize >= 8 else np.float32)
+    def _map_array(self, X: np.ndarray, normalize: bool, source: str, first: int) -> np.ndarray:
+        is_double = X.dtype.kind == "f" and X.dtype.itemsize >= 8
+        dtype = np.dtype(np.float64 if is_double else np.float32)
         W = self.weights.astype(dtype, copy=False)
-        Z: np.ndarray = np.empty((len(X), self.out_dimensions), dtype=X.dtype if X.dtype.kind == "f" else dtype)
+        Z = np.empty((len(X), self.out_dimensions), dtype=X.dtype if X.dtype.kind == "f" else dtype)
         # NOTE the scalars come off before the product: folded into it, a large offset would cancel in float32
         for start, stop in row_blocks(*X.shape):
-            rows = unit_rows(X[start:stop].astype(np.float64)) if normalize else X[start:stop]
+            rows = checks.scaled_to_length_1(X[start:stop]) if normalize else X[start:stop]
             block = self.standardization(rows, dtype) @ W
             Z[start:stop] = block if self.bias is None else block + self.bias
+            if not np.isfinite(Z[start:stop].sum(dtype=np.float64)):
+                check_mapped(X[start:stop], Z[start:stop], source, first + start)
         return Z
 
-    def _apply_torch(self, torch: Any, X: Any, normalize: bool) -> Any:
+    def _map_tensor(self, X: Any, normalize: bool, source: str, first: int) -> Any:
+        import torch
+
         dtype = torch.float64 if X.dtype == torch.float64 else torch.float32
         rows = X.to(dtype)
         if normalize:
+            largest = rows.abs().amax(dim=1, keepdim=True)  # its square may leave the range
+            rows = rows / torch.where(largest > 0, largest, 1)
             rows = torch.nn.functional.normalize(rows, dim=1)
-        near = float(np.float32(self.mean))  # NOTE in two parts: not every device computes in float64
-        Z = (
-            ((rows - near) - (self.mean - near))
-            / self.std
-            @ torch.as_tensor(self.weights, dtype=dtype, device=X.device)
-        )
+        near = float(
+            np.float32(self.mean)
+        )  # NOTE in two parts: not every device computes in float64
+        standardized = ((rows - near) - (self.mean - near)) / self.std
+        Z = standardized @ torch.as_tensor(self.weights, dtype=dtype, device=X.device)
         if self.bias is not None:
             Z = Z + torch.as_tensor(self.bias, dtype=dtype, device=X.device)
-        return Z.to(X.dtype) if X.is_floating_point() else Z
+        Z = Z.to(X.dtype) if X.is_floating_point() else Z
+        if not bool(torch.isfinite(Z).all()):
+            check_mapped(as_matrix(X), as_matrix(Z), source, first)
+        return Z
 
     def folded(self) -> tuple[Float[np.ndarray, "p r"], Float[np.ndarray, " r"]]:
         """Give A, c (float64) of this map on raw features, z = x A + c: A = W / std, c = b - mean/std · Σ_rows W."""
@@ -176,9 +237,10 @@ class LinearTransform:
             Another number, or a transform to fewer dimensions, which cannot be mixed with the original: reduce it
             afterwards.
         """
-        if not (np.isfinite(strength) and strength >= 0):
+        if not (isinstance(strength, Real) and np.isfinite(strength) and strength >= 0):
             raise ParameterError(
-                f"`strength` is {strength}; allowed is 0 (original) and above, 1 is the full transform."
+                f"`strength` is {strength!r}; allowed is 0 (original) and above, 1 is the full "
+                "transform."
             )
         if self.out_dimensions != self.dimensions:
             raise ParameterError(
@@ -191,18 +253,19 @@ class LinearTransform:
         blended[np.diag_indices(len(W))] += (1 - strength) * c
         bias = None if self.bias is None else (strength * self.bias).astype(self.bias.dtype)
         meta = {**self.meta, "strength": strength * self.meta.get("strength", 1.0)}
-        return replace(self, weights=blended.astype(self.weights.dtype), bias=bias, meta=meta)
+        derived = replace(self, weights=blended.astype(self.weights.dtype), bias=bias, meta=meta)
+        return checks.inherit_warning(derived, self)
 
     def rerank(
-        self, query: np.ndarray, candidates: np.ndarray, k: int = 10, *, normalize: bool = False
+        self, query: Any, candidates: Any, k: int = 10, *, normalize: bool = False
     ) -> tuple[Int[np.ndarray, "*q k"], Float[np.ndarray, "*q k"]]:
         """Sort what a search among raw features found by the aligned cosine, so that the index stays as it is.
 
         Parameters
         ----------
-        query : (p,) or (q, p) array
+        query : (p,) or (q, p) array, tensor or list
             Raw features of one query, or of several.
-        candidates : (c, p) or (q, c, p) array
+        candidates : (c, p) or (q, c, p) array, tensor or list
             Raw features of what was found for it, or for each; 30 for the nearest ten.
         k : int
             How many to keep, at most c.
@@ -219,23 +282,34 @@ class LinearTransform:
         DataError, ParameterError
             There is not one list of candidates for each query, or k is not 1 to c.
         """
-        x, C = (np.asarray(rows, dtype=np.float64) for rows in (query, candidates))
-        if C.ndim != x.ndim + 1 or C.shape[:-2] != x.shape[:-1]:
+        x = as_matrix(query)
+        C = as_matrix(candidates)
+        if C.ndim != x.ndim + 1 or C.shape[:-2] != x.shape[:-1] or x.ndim < 1:
             raise DataError(
-                f"query has shape {x.shape} and candidates {C.shape}; they must be (p,) and (c, p), or (q, p) and "
-                "(q, c, p)."
+                f"query has shape {x.shape} and candidates {C.shape}; they must be (p,) and (c, p), "
+                "or (q, p) and (q, c, p)."
             )
-        if not 1 <= k <= C.shape[-2]:
-            raise ParameterError(f"`k` is {k}; there are {C.shape[-2]} candidates, so allowed are 1 to {C.shape[-2]}.")
-        z, Z = (
-            unit_rows(self(rows.reshape(-1, rows.shape[-1]), normalize=normalize)).reshape(*rows.shape[:-1], -1)
-            for rows in (x, C)
-        )
-        cosines = np.einsum("...d,...cd->...c", z, Z)
+        c = C.shape[-2]
+        if not isinstance(k, Integral) or not 1 <= k <= c:
+            raise ParameterError(
+                f"`k` is {k!r}; there are {c} candidates, so allowed are the integers 1 to {c}."
+            )
+        directions = []
+        for X in (x, C):
+            rows = self._as_rows(X.reshape(-1, X.shape[-1])).astype(np.float64)
+            checks.check_once(self, rows, normalize)
+            Z = unit_rows(self.map_rows(rows, normalize=normalize))
+            directions.append(Z.reshape(*X.shape[:-1], -1))
+        cosines = np.einsum("...d,...cd->...c", *directions)
         rows = np.argsort(-cosines, axis=-1, kind="stable")[..., :k]
         return rows, np.take_along_axis(cosines, rows, axis=-1)
 
-    save, to_linear, fold_into, to_onnx = formats.save, formats.to_linear, formats.fold_into, formats.to_onnx
+    save, to_linear, fold_into, to_onnx = (
+        formats.save,
+        formats.to_linear,
+        formats.fold_into,
+        formats.to_onnx,
+    )
     save_pretrained, push_to_hub = sharing.save_pretrained, sharing.push_to_hub
 
     @classmethod
@@ -259,13 +333,30 @@ class LinearTransform:
 
     @classmethod
     def from_pretrained(cls, name: PathLike) -> LinearTransform:
-        """Load a transform by its name; see `glocal.transform.sharing.pull`. `glocal.pretrained` does the same.
+        """Load a transform by its name; `glocal.pretrained` does the same.
 
-        ``"clip-vit-b-32"`` comes with the package; a file or a folder is a name, as are ``"clip_ViT-L/14/visual"``,
-        published by model and layer, and ``"OWNER/NAME"`` on the hub.
+        ``"clip-vit-b-32"`` comes with the package; a file or a folder is a name, as are
+        ``"clip_ViT-L/14/visual"``, published by model and layer and downloaded before by
+        `glocal.transform.pull`, and ``"hf://OWNER/NAME"`` on the Hugging Face hub, the one name
+        for which the network is asked. See `glocal.transform.sharing.locate`.
         """
-        return cls.load(sharing.pull(name))
+        return cls.load(sharing.locate(name))
+
+
+def check_mapped(X: np.ndarray, Z: np.ndarray, source: str, first: int) -> None:
+    """Raise a DataError that names the first row, from `first`, that is or becomes NaN or infinity."""
+    numbers = range(first, first + len(X))
+    check_finite(X, source, numbers)
+    check_finite(Z, source, numbers, found="is mapped to")
+
+
+def _is_real(X: Any) -> bool:
+    """Whether a dense array or tensor holds real numbers."""
+    if isinstance(X, np.ndarray):
+        return X.dtype.kind in "fiub"
+    return X.layout == sys.modules["torch"].strided and not X.is_complex()
 
 
 pretrained = LinearTransform.from_pretrained
-"""A transform by its name, of those that come with the package, files and folders, published ones, and the hub's."""
+"""A transform by its name: one that comes with the package, a file or a folder, a published one
+that was downloaded, or ``hf://OWNER/NAME``."""

@@ -9,33 +9,94 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from glocal.data.sources import Progress, fetch, published
-from glocal.errors import FileError, ParameterError, needed, one_line
-from glocal.files import PathLike, make_folder, write_text
-from glocal.transform.formats import TRANSFORM_NAME, plain
+from glocal.data.readers import READERS
+from glocal.data.sources import Progress, cached, fetch, offline, published
+from glocal.errors import FileError, GLocalError, ParameterError, needed, one_line
+from glocal.files import PathLike, make_folder, read_npz, read_text, write_text
+from glocal.transform.formats import ENDINGS, TRANSFORM_NAME, normalised_name
+from glocal.transform.record import CardOptions, value_at
 
 PUBLISHED = "transforms/"
 """How the names of published transforms begin in `published`."""
-_REPOSITORY = re.compile(r"(?:hf://)?([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+CARD_NAME = "README.md"
+_REPOSITORY = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 _TAGS = ["representational-alignment", "human-similarity", "odd-one-out", "feature-extraction"]
-_FACTS = {"answers": "fit.n_answers", "objects": "fit.n_objects", "local images": "fit.n_local", "fit": "fit.status"}
-_SCORES = {  # the part of the record that has a score, its name there, and those of its standard error or interval
-    "agreement on held-out objects": ("fit.holdout.heldout", "accuracy_cosine", "low", "high"),
-    "the same without the transform": ("fit.holdout.heldout", "original_accuracy_cosine"),
-    "neighbours kept of held-out images": ("fit.holdout.heldout", "neighbours_kept"),
-    "agreement, mean over folds": ("sweep.best", "accuracy_cosine"),
-    "neighbours kept, mean over folds": ("sweep.best", "neighbours_kept"),
-    "agreement on held-out objects, cross-fitted": ("fit.keep.expected", "agreement", "agreement_error"),
-    "the same without the transform, cross-fitted": ("fit.keep.original", "agreement"),
-    "neighbours kept of held-out images, cross-fitted": ("fit.keep.expected", "kept", "kept_error"),
-}
+
+
+@dataclass(frozen=True)
+class _CardScore:
+    """A score that a card states, if the record has it.
+
+    `part` is the part of the record, `value` the key of the score in it, `spread` those of its
+    standard error, or of both ends of its interval; `metric` is its type in the model-index.
+    """
+
+    name: str
+    part: str
+    value: str
+    spread: tuple[str, ...] = ()
+    metric: str | None = None
+
+    def read(self, record: dict[str, Any]) -> tuple[float, str] | None:
+        """The score and its text with the standard error or the interval; None where there is none."""
+        value = value_at(record, f"{self.part}.{self.value}")
+        if not isinstance(value, float):
+            return None
+        spread = [value_at(record, f"{self.part}.{key}") for key in self.spread]
+        if not spread or not all(isinstance(number, float) for number in spread):
+            return value, f"{value:.3f}"
+        if len(spread) == 1:
+            return value, f"{value:.3f} ± {spread[0]:.3f}"
+        return value, f"{value:.3f} [{spread[0]:.3f}, {spread[1]:.3f}]"
+
+
+_SCORES = [
+    _CardScore(
+        "agreement on held-out objects",
+        "fit.holdout.heldout",
+        "accuracy_cosine",
+        ("low", "high"),
+        "accuracy",
+    ),
+    _CardScore("the same without the transform", "fit.holdout.heldout", "original_accuracy_cosine"),
+    _CardScore(
+        "neighbours kept of held-out images",
+        "fit.holdout.heldout",
+        "neighbours_kept",
+        metric="neighbours_kept",
+    ),
+    _CardScore("agreement, mean over folds", "sweep.best", "accuracy_cosine", metric="accuracy"),
+    _CardScore(
+        "neighbours kept, mean over folds",
+        "sweep.best",
+        "neighbours_kept",
+        metric="neighbours_kept",
+    ),
+    _CardScore(
+        "agreement on held-out objects, cross-fitted",
+        "fit.keep.expected",
+        "agreement",
+        ("agreement_error",),
+        "accuracy",
+    ),
+    _CardScore("the same without the transform, cross-fitted", "fit.keep.original", "agreement"),
+    _CardScore(
+        "neighbours kept of held-out images, cross-fitted",
+        "fit.keep.expected",
+        "kept",
+        ("kept_error",),
+        "neighbours_kept",
+    ),
+]
+_CARD_MARK = 'library_name: "glocal"'
+"""A line in the front matter of every card that glocal writes."""
 _CARD = """---
 {front}
 ---
@@ -51,7 +112,7 @@ One affine map of a model's features, fitted to people's answers about which thi
 
 ## Use it
 
-`X` holds the raw features of the model, one row for each image.{said}
+`X` holds the raw features of the model, one row for each image.{step}
 
 ```python
 from glocal import LinearTransform
@@ -74,22 +135,54 @@ aligned = ({X} - file["mean"]) / file["std"] @ file["weights"]{bias}
 """
 
 
-def in_the_box() -> dict[str, Path]:
-    """The files of the transforms that come with the package, by name; `LinearTransform.save_pretrained` made them."""
+def bundled() -> dict[str, Path]:
+    """The files of the transforms that come with the package, by name; `save_pretrained` made them."""
     folder = Path(__file__).parent / "pretrained"
     return {path.parent.name: path for path in sorted(folder.glob(f"*/{TRANSFORM_NAME}"))}
 
 
-def pull(name: PathLike, *, progress: Progress | None = None) -> Path:
-    """Bring the file of a transform here, once, and say where it is.
+def locate(name: PathLike) -> Path:
+    """Say where the file of a transform is; the network is asked for ``hf://OWNER/NAME`` alone.
 
     Parameters
     ----------
     name : str or path
-        The first of these that exists: a file, or a folder with ``transform.npz``; one that comes with the package,
-        ``clip-vit-b-32``; a published transform by model and layer as thingsvision writes them,
-        ``clip_ViT-L/14/visual``, or by the model alone where one layer is published; a repository on the Hugging Face
-        hub, ``OWNER/NAME`` or ``hf://OWNER/NAME``, and ``@REVISION`` if not main.
+        The first of these that exists: a file, or a folder with ``transform.npz``; one that comes
+        with the package, ``clip-vit-b-32``; a published one that `pull` has downloaded, by model
+        and layer as thingsvision writes them, ``clip_ViT-L/14/visual``, or by the model alone where
+        one layer is published; a repository on the Hugging Face hub, ``hf://OWNER/NAME``, and
+        ``@REVISION`` if not main.
+
+    Raises
+    ------
+    ParameterError
+        There is no such transform; the message names the nearest ones.
+    FileError
+        It is a published one that was not downloaded yet, or the hub does not give it.
+    """
+    text = os.fspath(name)
+    path = _local(text)
+    if path is not None:
+        return path
+    key = _published_key(text)
+    if key is None:
+        return _from_hub(text)
+    path = cached(key)
+    if path is None:
+        raise FileError(
+            f"the published transform {text} was not downloaded yet. Download it once: glocal "
+            f"transforms pull {text}, or in Python glocal.transform.pull({text!r})."
+        )
+    return path
+
+
+def pull(name: PathLike, *, progress: Progress | None = None) -> Path:
+    """Say where the file of a transform is, as `locate`, and download a published one first.
+
+    Parameters
+    ----------
+    name : str or path
+        As in `locate`.
     progress : callable or None
         Called with the bytes so far, and in all.
 
@@ -98,90 +191,175 @@ def pull(name: PathLike, *, progress: Progress | None = None) -> Path:
     ParameterError
         There is no such transform; the message names the nearest ones.
     FileError
-        It cannot be reached, or is not the file that was published.
+        It cannot be downloaded, or is not the file that was published.
     """
     text = os.fspath(name)
-    for path in (Path(text), Path(text) / TRANSFORM_NAME):
-        if path.is_file():
-            return path
-    boxed, known = in_the_box(), [found for found in published() if found.startswith(PUBLISHED)]
-    if plain(text) in boxed:
-        return boxed[plain(text)]
-    key = PUBLISHED + text.removeprefix(PUBLISHED).rstrip("/")
-    layers = [found for found in known if found == key or found.startswith(f"{key}/")]
-    if len(layers) == 1:
-        return fetch(layers[0], progress=progress)
-    if repository := _REPOSITORY.fullmatch(text):
-        options = {
-            "endpoint": os.environ.get("HF_ENDPOINT"),
-            "local_files_only": bool(os.environ.get("GLOCAL_OFFLINE")),
-        }
-        with _hub(repository[1], "It is no published transform either; glocal transforms pull lists those.") as library:
-            return Path(library.hf_hub_download(repository[1], TRANSFORM_NAME, revision=repository[2], **options))
-    if Path(text).suffix or Path(text).is_dir():
-        raise FileError(f"there is no transform file {text}, nor {TRANSFORM_NAME} in a folder of this name.")
-    near = difflib.get_close_matches(text, [*boxed, *(one.removeprefix(PUBLISHED) for one in known)], cutoff=0.4)
-    hint = f"Did you mean {' or '.join(near)}?" if near else "glocal transforms pull lists them."
-    raise ParameterError(f"no transform is called {text!r}. {hint}")
+    path = _local(text)
+    if path is not None:
+        return path
+    key = _published_key(text)
+    return _from_hub(text) if key is None else fetch(key, progress=progress)
+
+
+def _local(text: str) -> Path | None:
+    """The file of this name, in a folder of this name, or in the package."""
+    for path in (text, os.path.join(text, TRANSFORM_NAME)):
+        if os.path.isfile(path):  # no such file where the name is too long
+            return Path(path)
+    return bundled().get(normalised_name(text))
+
+
+def _published_names() -> list[str]:
+    return [key.removeprefix(PUBLISHED) for key in published() if key.startswith(PUBLISHED)]
+
+
+def _published_key(text: str) -> str | None:
+    """The key of a published transform by model and layer, or by a model with one layer."""
+    name = text.removeprefix(PUBLISHED).rstrip("/")
+    matches = [key for key in _published_names() if key == name or key.startswith(f"{name}/")]
+    return PUBLISHED + matches[0] if len(matches) == 1 else None
+
+
+def _from_hub(text: str) -> Path:
+    """Download the transform of ``hf://OWNER/NAME``; an error with near names for another text."""
+    match = _REPOSITORY.fullmatch(text)
+    if match is None:
+        raise _unknown(text)
+    fix = "Check the name, the network, and that the repository is public."
+    if offline():
+        fix = "$GLOCAL_OFFLINE forbids a download."
+    with _hub(f"cannot download {text}", fix) as library:
+        path = library.hf_hub_download(
+            match[1],
+            TRANSFORM_NAME,
+            revision=match[2],
+            endpoint=os.environ.get("HF_ENDPOINT"),
+            local_files_only=offline(),
+        )
+        return Path(path)
+
+
+def _unknown(text: str) -> GLocalError:
+    """What to say of a name that no transform has."""
+    if text.startswith("hf://"):
+        return ParameterError(
+            f"{text!r} names no repository; it must be hf://OWNER/NAME or hf://OWNER/NAME@REVISION."
+        )
+    if Path(text).suffix.lower() in (*ENDINGS, *READERS) or os.path.isdir(text):
+        return FileError(
+            f"there is no transform file {text}, nor {TRANSFORM_NAME} in a folder of this name."
+        )
+    names = {normalised_name(name): name for name in (*bundled(), *_published_names())}
+    near = difflib.get_close_matches(normalised_name(text), names, cutoff=0.4)
+    hint = "glocal transforms pull lists the names."
+    if near:
+        hint = f"Did you mean {' or '.join(names[name] for name in near)}?"
+    if _REPOSITORY.fullmatch(f"hf://{text}"):
+        hint += f" A repository on the Hugging Face hub is hf://{text}."
+    return ParameterError(f"there is no file and no transform called {text!r}. {hint}")
 
 
 @contextmanager
-def _hub(repository: str, fix: str) -> Iterator[Any]:
-    """The hub's own library; a FileError where the name, the server, the network or the disk is refused."""
+def _hub(failure: str, fix: str) -> Iterator[Any]:
+    """The hub's own library; a FileError with `failure` whatever it or its libraries raise."""
     library = needed("huggingface_hub", "the Hugging Face hub")
-    import httpx  # a requirement of it
-
     try:
         yield library
-    except (httpx.HTTPError, OSError, ValueError) as error:
-        raise FileError(f"the Hugging Face hub refuses {repository} ({one_line(error)[:200]}). {fix}") from error
+    except Exception as error:  # its HTTP library, and what that raises, depend on its version
+        reason = f"{type(error).__name__}: {one_line(error)[:200]}"
+        raise FileError(f"{failure} ({reason}). {fix}") from error
 
 
 def save_pretrained(transform: Any, folder: PathLike, **described: Any) -> None:
-    """Write ``transform.npz`` and a model card into a folder; `glocal.transform.sharing.card` takes `described`.
+    """Write ``transform.npz`` and a model card into a folder.
 
-    The file keeps what is described, so that the card of who loads and shares it again says it too.
+    `described` are the options of `glocal.transform.sharing.card`. The file keeps them, so that the
+    card says the same when somebody loads and shares the transform again.
+
+    Raises
+    ------
+    FileError
+        The folder has a ``README.md`` or ``transform.npz`` that glocal did not write, or cannot be
+        written to.
     """
-    described = {**transform.meta.get("card", {}), **{key: value for key, value in described.items() if value}}
-    text = card(transform, **described)
-    replace(transform, meta={**transform.meta, "card": described}).save(make_folder(folder) / TRANSFORM_NAME)
-    write_text(Path(folder) / "README.md", text)
+    check_replaceable(folder)
+    options = {key: value for key, value in described.items() if value}
+    options = {**(transform.meta.get("card") or {}), **options}
+    text = card(transform, **options)
+    recorded = replace(transform, meta={**transform.meta, "card": options})
+    recorded.save(make_folder(folder) / TRANSFORM_NAME)
+    write_text(Path(folder) / CARD_NAME, text)
+
+
+def check_replaceable(folder: PathLike) -> None:
+    """Raise a FileError where a folder has a card or a transform that glocal did not write."""
+    card_file = Path(folder) / CARD_NAME
+    transform_file = Path(folder) / TRANSFORM_NAME
+    foreign = None
+    if card_file.exists() and _CARD_MARK not in read_text(card_file, what="card"):
+        foreign = card_file
+    elif transform_file.exists():
+        fix = "Choose another folder."
+        record = read_npz(
+            transform_file, what="transform", fix=fix, required=(), optional=("meta",)
+        )
+        foreign = None if record else transform_file
+    if foreign is not None:
+        raise FileError(
+            f"{foreign} was not written by glocal, so it is not replaced. Choose another folder, or "
+            "move the file."
+        )
 
 
 def push_to_hub(transform: Any, repository: str, *, private: bool = False, **described: Any) -> str:
     """Commit what `save_pretrained` writes to a repository on the Hugging Face hub, ``OWNER/NAME``.
 
-    It is created if need be. The token is the one that ``hf auth login`` or ``$HF_TOKEN`` gives. What is returned,
-    ``hf://OWNER/NAME@COMMIT``, is a name for `from_pretrained`.
+    It is created if need be. The token is the one that ``hf auth login`` or ``$HF_TOKEN`` gives.
+    What is returned, ``hf://OWNER/NAME@COMMIT``, is a name for `from_pretrained`.
+
+    Raises
+    ------
+    ParameterError
+        The repository is not ``OWNER/NAME``, or an option of the card is not allowed.
+    FileError
+        The hub cannot be reached or refuses the commit.
     """
-    name = _REPOSITORY.fullmatch(repository)
-    if name is None or name[2]:
+    name = repository.removeprefix("hf://")
+    match = _REPOSITORY.fullmatch(f"hf://{name}")
+    if match is None or match[2]:
         raise ParameterError(f"the repository to push to is {repository!r}; it must be OWNER/NAME.")
+    fix = "Check the network, and log in: hf auth login."
     with TemporaryDirectory() as folder:
         save_pretrained(transform, folder, **described)
-        with _hub(name[1], "Are you logged in? hf auth login.") as library:
+        with _hub(f"cannot publish hf://{name}", fix) as library:
             api = library.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
-            api.create_repo(name[1], exist_ok=True, private=private)
-            message = f"glocal: {transform!r}"
-            done = api.upload_folder(repo_id=name[1], folder_path=folder, commit_message=message)
-    return f"hf://{name[1]}@{done.oid}"
+            api.create_repo(name, exist_ok=True, private=private)
+            commit = api.upload_folder(
+                repo_id=name, folder_path=folder, commit_message=f"glocal: {transform!r}"
+            )
+            return f"hf://{name}@{commit.oid}"
 
 
 def card(
-    transform: Any, *, licence: str | None = None, base_model: str | None = None, datasets: Sequence[str] = (),
+    transform: Any,
+    *,
+    licence: str | None = None,
+    base_model: str | None = None,
+    datasets: Sequence[str] = (),
     notes: str = "",
-) -> str:  # fmt: skip
-    """Write what others must know about a transform before they use it, as Markdown with the front matter of the hub.
+) -> str:
+    """Write what others must know about a transform before they use it, as Markdown for the hub.
 
-    What it is, from which answers it was fitted, its scores with intervals (``model-index``), its licence, and how to
-    use it with and without glocal.
+    What it is, from which answers it was fitted, its scores with intervals (``model-index``), its
+    licence, and how to use it with and without glocal.
 
     Parameters
     ----------
     licence : str or None
         An identifier such as ``"mit"``; None says that none is stated.
     base_model : str or None
-        The network on the Hugging Face hub, ``OWNER/NAME``; None is that of a network of timm, and else none.
+        The network on the Hugging Face hub, ``OWNER/NAME``; None is that of a network of timm, and
+        else none.
     datasets : sequence of str
         The answers' data sets on the hub.
     notes : str
@@ -192,57 +370,78 @@ def card(
     ParameterError
         The licence is not an identifier, or the network or a data set is not a name on the hub.
     """
-    if licence is not None and not re.fullmatch(r"[\w.+-]+", licence):
-        raise ParameterError(f"licence is {licence!r}; it must be an identifier such as mit or cc-by-4.0.")
-    for name in (*datasets, *([base_model] if base_model else [])):
-        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
-            raise ParameterError(f"{name!r} is not the name of a repository on the Hugging Face hub (OWNER/NAME).")
-    meta = transform.meta
-    network, layer, unit = (_at(meta, place) for place in ("source.model", "source.layer", "rows.normalised"))
-    if base_model is None and re.fullmatch(r"timm:[\w.-]+", str(network)):  # the hub has it under its own name
-        base_model = network.replace("timm:", "timm/")
-    names = ("keep.keep", "lmbda") if _at(meta, "fit.keep") else ("method", "alpha", "lmbda", "tau", "mix")
-    settings = {name.rpartition(".")[2]: _at(meta, f"fit.{name}") for name in names}
-    facts = {
-        "dimensions": "{} to {}".format(*transform.weights.shape),
-        "mean and std": f"{transform.mean:.6g}, {transform.std:.6g}",
-        "preprocessing": _at(meta, "source.preprocessing") or "not recorded",
-        "settings": ", ".join(f"{k} {v}" for k, v in settings.items() if v is not None) or "not recorded",
-        **{what: _at(meta, place) for what, place in _FACTS.items()},
-        **{f"sha256 of the {k}": f"`{v}`" for k, v in (_at(meta, "fit.provenance.data") or {}).items()},
-    }
+    CardOptions(licence=licence, base_model=base_model, datasets=datasets, notes=notes)
+    record = transform.meta
+    network = value_at(record, "source.model")
+    layer = value_at(record, "source.layer")
+    normalised = value_at(record, "rows.normalised")
+    if base_model is None and re.fullmatch(r"timm:[\w.-]+", str(network)):
+        base_model = network.replace("timm:", "timm/")  # the hub has it under its own name
+    facts = _facts(transform)
     metrics = []
-    for name, (place, key, *ends) in _SCORES.items():
-        if isinstance(value := _at(meta, f"{place}.{key}"), float):
-            around = [end for end in (_at(meta, f"{place}.{key}") for key in ends) if isinstance(end, float)]
-            sure = ("", " ± {:.3f}", " [{:.3f}, {:.3f}]")[len(around)]  # nothing, a standard error, or an interval
-            facts[name] = f"{value:.3f}{sure.format(*around)}"
-            if "without" not in name:
-                kind = "accuracy" if "agreement" in name else "neighbours_kept"
-                metrics.append({"type": kind, "name": name, "value": value})
-    result = {"task": {"type": "odd-one-out"}, "dataset": {"name": "held-out objects", "type": "odd-one-out"}}
-    front: dict[str, Any] = {
-        "library_name": "glocal", "license": licence, "base_model": base_model, "datasets": list(datasets),
-        "tags": _TAGS, "model-index": metrics and [{"name": "glocal", "results": [{**result, "metrics": metrics}]}],
-    }  # fmt: skip
+    for score in _SCORES:
+        if (stated := score.read(record)) is not None:
+            value, facts[score.name] = stated
+            if score.metric is not None:
+                metrics.append({"type": score.metric, "name": score.name, "value": value})
+    front = {
+        "library_name": "glocal",
+        "license": licence,
+        "base_model": base_model,
+        "datasets": list(datasets),
+        "tags": _TAGS,
+        "model-index": _model_index(metrics),
+    }
+    lines = [f"{key}: {json.dumps(value)}" for key, value in front.items() if value]  # JSON is YAML
+    rows = [f"| {name} | {_cell(value)} |" for name, value in facts.items() if value is not None]
     return _CARD.format(
-        front="\n".join(f"{key}: {json.dumps(value)}" for key, value in front.items() if value),  # JSON is YAML
+        front="\n".join(lines),
         model=_cell(" / ".join(str(part) for part in (network, layer) if part)) or "features",
-        facts="\n".join(f"| {name} | {_cell(value)} |" for name, value in facts.items() if value is not None),
-        said=" Each row is scaled to length 1 first." if unit else "",
-        normalize=", normalize=True" if unit else "",
-        X="X / np.linalg.norm(X, axis=1, keepdims=True)" if unit else "X",
+        facts="\n".join(rows),
+        step=" Each row is scaled to length 1 first." if normalised else "",
+        normalize=", normalize=True" if normalised else "",
+        X="X / np.linalg.norm(X, axis=1, keepdims=True)" if normalised else "X",
         bias="" if transform.bias is None else ' + file["bias"]',
         notes=f"\n{notes.strip()}\n" if notes else "",
         licence=licence or "None is stated",
     )
 
 
-def _at(record: Any, place: str) -> Any:
-    """What a record holds at a place such as ``"fit.holdout"``, or None."""
-    for key in place.split("."):
-        record = record.get(key) if isinstance(record, Mapping) else None
-    return record
+def _facts(transform: Any) -> dict[str, Any]:
+    """The lines of a card's table that are no scores, by their headings; None where unknown."""
+    record = transform.meta
+    names = ("method", "alpha", "lmbda", "tau", "mix")
+    settings = {name: value_at(record, f"fit.{name}") for name in names}
+    if value_at(record, "fit.keep"):
+        settings = {
+            "keep": value_at(record, "fit.keep.keep"),
+            "lmbda": value_at(record, "fit.lmbda"),
+        }
+    stated = [f"{name} {value}" for name, value in settings.items() if value is not None]
+    hashes = value_at(record, "fit.provenance.data") or {}
+    return {
+        "dimensions": "{} to {}".format(*transform.weights.shape),
+        "mean and std": f"{transform.mean:.6g}, {transform.std:.6g}",
+        "preprocessing": value_at(record, "source.preprocessing") or "not recorded",
+        "settings": ", ".join(stated) or "not recorded",
+        "answers": value_at(record, "fit.n_answers"),
+        "objects": value_at(record, "fit.n_objects"),
+        "local images": value_at(record, "fit.n_local"),
+        "fit": value_at(record, "fit.status"),
+        **{f"sha256 of the {name}": f"`{digest}`" for name, digest in hashes.items()},
+    }
+
+
+def _model_index(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The scores as the hub reads them; nothing where there are none."""
+    if not metrics:
+        return []
+    result = {
+        "task": {"type": "odd-one-out"},
+        "dataset": {"name": "held-out objects", "type": "odd-one-out"},
+        "metrics": metrics,
+    }
+    return [{"name": "glocal", "results": [result]}]
 
 
 def _cell(value: Any) -> str:

@@ -1,6 +1,19 @@
 """Published files and the BREEDS tasks by name: the one place of the package that uses the network."""
 
 from glocal.data.sources.breeds import breeds, breeds_sides
-from glocal.data.sources.fetch import Progress, RemoteFile, cache_folder, fetch, published, retrieve
+from glocal.data.sources.fetch import (
+    Progress,
+    RemoteFile,
+    cache_folder,
+    cached,
+    fetch,
+    offline,
+    published,
+    retrieve,
+    unknown_name,
+)
 
-__all__ = ["Progress", "RemoteFile", "breeds", "breeds_sides", "cache_folder", "fetch", "published", "retrieve"]
+__all__ = [
+    "Progress", "RemoteFile", "breeds", "breeds_sides", "cache_folder", "cached", "fetch", "offline",
+    "published", "retrieve", "unknown_name",
+]  # fmt: skip

@@ -99,8 +99,7 @@ def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None =
     """
     known = published()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known
-        raise ParameterError(f"no published file is called {name!r}. Did you mean {' or '.join(near)}?")
+        raise unknown_name(name)
     entry = known[name]
     if entry.warning:
         warnings.warn(entry.warning, DataWarning, stacklevel=2)
@@ -113,6 +112,21 @@ def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None =
     with found.open("rb") as source, atomic_write(Path(out) / entry.path) as target:
         shutil.copyfileobj(source, target)
     return Path(out) / entry.path
+
+
+def unknown_name(name: str) -> ParameterError:
+    """What to say of a name that no published file has."""
+    near = difflib.get_close_matches(name, published(), n=3, cutoff=0.4) or published()
+    return ParameterError(
+        f"no published file is called {name!r}. Did you mean {' or '.join(near)}?"
+    )
+
+
+def cached(name: str) -> Path | None:
+    """The file of a key of `published` if the cache has it whole; no server is asked."""
+    entry = published()[name]
+    path = cache_folder() / entry.path
+    return path if path.is_file() and _matches(path, entry.checksum) else None
 
 
 def retrieve(url: str, path: Path, checksum: str, progress: Progress | None = None) -> Path:
@@ -142,18 +156,30 @@ def retrieve(url: str, path: Path, checksum: str, progress: Progress | None = No
     return path
 
 
+def offline() -> bool:
+    """Whether ``$GLOCAL_OFFLINE`` forbids downloads: it is set, and not to 0, false, no or off."""
+    return os.environ.get("GLOCAL_OFFLINE", "").lower() not in ("", "0", "false", "no", "off")
+
+
 def check_online(path: Path) -> None:
-    """Raise a FileError where ``$GLOCAL_OFFLINE`` forbids to download what is not at `path`."""
-    if os.environ.get("GLOCAL_OFFLINE", "0").lower() not in ("", "0", "false", "no"):
+    """Raise a FileError where ``$GLOCAL_OFFLINE`` forbids downloading what is not at `path`."""
+    if offline():
         raise FileError(f"{path} is missing or damaged, and $GLOCAL_OFFLINE forbids a download. Put it there.")
 
 
 def _matches(path: Path, checksum: str) -> bool:
+    """Whether the content of a file is that of a checksum as in `retrieve`."""
     algorithm, _, digest = checksum.partition(":")
+    if algorithm == "git":
+        return _git_object_id(path) == digest.lower()
     with path.open("rb") as stream:
-        start = b"blob %d\0" % os.fstat(stream.fileno()).st_size if algorithm == "git" else b""
-        hashed = hashlib.new("sha1" if algorithm == "git" else algorithm, start, usedforsecurity=False)
-        return hashlib.file_digest(stream, lambda: hashed).hexdigest() == digest.lower()
+        return hashlib.file_digest(stream, algorithm).hexdigest() == digest.lower()
+
+
+def _git_object_id(path: Path) -> str:
+    """The id of a file's content as a git object, for the files whose SHA-256 is not known."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 class _Bar:

@@ -1,0 +1,106 @@
+"""The record of a transform: what it may hold, so that a damaged or hostile one is refused, and what a card says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from glocal.errors import ParameterError
+from glocal.options import Options
+
+FORMAT = 1
+
+
+class CardOptions(Options):
+    """What a card says beyond the record; see `glocal.transform.sharing.card`."""
+
+    licence: str | None = None
+    base_model: str | None = None
+    datasets: Sequence[str] = ()
+    notes: str = ""
+
+    @field_validator("licence")
+    @classmethod
+    def _is_identifier(cls, licence: str | None) -> str | None:
+        if licence is not None and not re.fullmatch(r"[\w.+-]+", licence):
+            raise ValueError(f"{licence!r} is not an identifier such as mit or cc-by-4.0.")
+        return licence
+
+    @field_validator("base_model", "datasets")
+    @classmethod
+    def _are_repositories(cls, value: Any) -> Any:
+        for name in [value] if isinstance(value, str) else value or ():
+            if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+                raise ValueError(
+                    f"{name!r} is not the name of a repository on the Hugging Face hub, OWNER/NAME."
+                )
+        return value
+
+
+class _Part(BaseModel):
+    """A part of the record: the fields that are read have these types; others may hold anything."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+class _Source(_Part):
+    model: str | None = None
+    layer: str | None = None
+
+
+class _Keep(_Part):
+    keep: float
+
+
+class _Provenance(_Part):
+    data: dict[str, str] | None = None
+
+
+class _Fit(_Part):
+    method: str | None = None
+    keep: _Keep | None = None
+    provenance: _Provenance | None = None
+
+
+class _Rows(_Part):
+    mean_length: float = Field(ge=0)
+    normalised: bool
+    columns: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], float] = {}
+
+
+class _Record(_Part):
+    format: int = Field(FORMAT, ge=1)
+    strength: float = Field(1.0, ge=0)
+    source: _Source | None = None
+    fit: _Fit | None = None
+    rows: _Rows | None = None
+    sweep: dict[str, Any] | None = None
+    reduced: dict[str, Any] | None = None
+    card: dict[str, Any] | None = None
+
+
+def check_record(record: Any, dimensions: int) -> None:
+    """Raise a ValueError where a record is not that of a transform of so many dimensions."""
+    try:
+        checked = _Record.model_validate(record)
+        CardOptions(**(checked.card or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"its record is wrong at {place or 'its top'}: {first['msg']}") from error
+    except (ParameterError, TypeError) as error:  # a key may be called self
+        raise ValueError(f"its record is wrong at card: {error}") from error
+    if checked.rows and any(int(column) >= dimensions for column in checked.rows.columns):
+        raise ValueError(
+            f"its record is wrong at rows: a column beyond the {dimensions} dimensions"
+        )
+
+
+def value_at(record: Any, place: str) -> Any:
+    """What a record holds at a place such as ``"fit.holdout"``, or None."""
+    for key in place.split("."):
+        record = record.get(key) if isinstance(record, Mapping) else None
+    return record
