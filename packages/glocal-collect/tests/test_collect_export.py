@@ -2,6 +2,8 @@
 
 import re
 import socket
+import subprocess
+import sys
 from collections import Counter
 from itertools import islice
 
@@ -175,6 +177,22 @@ def test_a_study_can_be_made_longer(served):
     study.get, study.post = study.client.get, study.client.post
     study.answered(me, largest)
     assert [row["number"] for row in study.rows("trials")] == list(range(8))
+
+
+def test_an_answer_after_the_owner_looked_and_an_export_ended_is_on_the_disk(served):
+    """The owner's page keeps the locks of the database: no other process deletes the log that answers go to."""
+    study = served()
+    me = study.begun()
+
+    def stored_according_to_another_process():
+        code = "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM answers').fetchone())"
+        return int(subprocess.check_output([sys.executable, "-c", code, study.study.database]))
+
+    study.answered(me, largest, most=1)
+    assert study.get(study.links["owner"]).status_code == 200
+    assert stored_according_to_another_process() == 1
+    study.answered(me, largest, most=2)
+    assert stored_according_to_another_process() == 3
 
 
 def test_wrong_commands_end_in_one_sentence(images, tmp_path, capsys):

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from glocal.errors import FileError, one_line
+
 T = TypeVar("T")
 Connection = sqlite3.Connection
 
@@ -39,7 +41,9 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock, self._idle = path, threading.Lock(), list[Connection]()
-        os.close(os.open(path, os.O_CREAT, 0o600))  # before SQLite makes it, and its neighbours, readable for all
+        os.close(
+            os.open(path, os.O_CREAT, 0o600)
+        )  # before SQLite makes it, and its neighbours, readable for all
         self._writer = self._connect()
         self._writer.execute("PRAGMA journal_mode=WAL")
         self._writer.executescript(_SCHEMA)
@@ -78,11 +82,32 @@ class Database:
                 connection.close()
 
     def _connect(self) -> Connection:
-        connection = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            self._path, timeout=30, isolation_level=None, check_same_thread=False
+        )
         connection.row_factory = sqlite3.Row
         for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
         return connection
+
+
+@contextlib.contextmanager
+def database_errors(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while a database is read into one FileError.
+
+    NOTE `glocal.files.reading` must not be used here. It opens and closes the file, and on POSIX a close drops every
+    lock that this process has on it: another process that ends then deletes the log that this one still writes to.
+    """
+    try:
+        yield
+    except (
+        sqlite3.Error,
+        ValueError,
+        OSError,
+    ) as error:  # pandas reports errors of SQLite as an OSError
+        raise FileError(
+            f"the answers of the study, {path}, are damaged ({one_line(error)}). Put back a copy."
+        ) from error
 
 
 def one(connection: Connection, question: str, *given: Any) -> Any:

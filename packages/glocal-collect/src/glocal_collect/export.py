@@ -10,8 +10,8 @@ import pandas as pd
 
 from glocal.data.answers import Answers
 from glocal.errors import DataError
-from glocal.files import atomic_write, reading, write_npz
-from glocal_collect.db import Database
+from glocal.files import atomic_write, write_npz
+from glocal_collect.db import Database, database_errors
 from glocal_collect.study import Study
 from glocal_collect.trials import CATCH, REPEAT, right_choice
 
@@ -91,7 +91,7 @@ class Collected:
 
 def collected(study: Study, database: Database) -> Collected:
     """Read all answers of a study in one look, which later answers do not change."""
-    with reading(study.database, "answers of the study", "Put back a copy."), database.reading() as connection:
+    with database_errors(study.database), database.reading() as connection:
         table = pd.read_sql_query(_QUESTION, connection)
         people = pd.read_sql_query("SELECT * FROM people ORDER BY length(id), id", connection)
         found = Collected(study.settings.kind, study.names, table, people)
