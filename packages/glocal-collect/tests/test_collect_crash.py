@@ -34,7 +34,10 @@ class Crowd:
         watching = asyncio.create_task(watch(self))
         async with contextlib.AsyncExitStack() as stack:
             # a pool of connections each: that of httpx looks at all of them again and again
-            clients = [await stack.enter_async_context(httpx.AsyncClient(timeout=30, verify=False)) for _ in self.links]
+            clients = [
+                await stack.enter_async_context(httpx.AsyncClient(timeout=30, verify=False))
+                for _ in self.links
+            ]
             people = zip(clients, self.links, range(len(self.links)), strict=True)
             await asyncio.gather(*(self._person(*one) for one in people))
         await watching
@@ -52,7 +55,9 @@ class Crowd:
             address = f"{link}/trial/{trial['trial']}"
             kept = await self._until_it_works(client, "POST", address, json=body)
             assert kept.status_code == 200, kept.text
-            assert trial["trial"] not in self.acknowledged, "a trial was asked again after its answer was kept"
+            assert trial["trial"] not in self.acknowledged, (
+                "a trial was asked again after its answer was kept"
+            )
             self.acknowledged[trial["trial"]] = choice
             if draw.random() < 0.2:
                 again = await self._until_it_works(client, "POST", address, json=body)
@@ -60,7 +65,9 @@ class Crowd:
                 wrong = await self._until_it_works(client, "POST", address, json=other)
                 assert (again.status_code, wrong.status_code) == (200, 409)
 
-    async def _until_it_works(self, client: httpx.AsyncClient, method: str, address: str, **body) -> httpx.Response:
+    async def _until_it_works(
+        self, client: httpx.AsyncClient, method: str, address: str, **body
+    ) -> httpx.Response:
         """Send a request again and again while the server is away."""
         began = time.monotonic()
         while time.monotonic() - began < 120:
@@ -68,7 +75,9 @@ class Crowd:
                 reply = await client.request(method, address, **body)
             except httpx.TransportError:
                 await asyncio.sleep(0.05)
-                await self.up.wait()  # fifty people who knock all the time would keep it from starting
+                await (
+                    self.up.wait()
+                )  # fifty people who knock all the time would keep it from starting
                 continue
             assert reply.status_code < 500, reply.text
             return reply
@@ -80,7 +89,16 @@ def test_fifty_people_and_a_server_killed_ten_times(images, tmp_path):
     """Every answer that got a 200 is in the database once, none twice, none lost; the links stay; Ctrl-C ends it."""
     folder = tmp_path / "study"
     command = [sys.executable, "-m", "glocal", "collect", "run", "--out", folder, "--json"]
-    first = ["--people", str(PEOPLE), "--per-person", str(EACH), "--fastest", "0", "--repeats", "0.1"]
+    first = [
+        "--people",
+        str(PEOPLE),
+        "--per-person",
+        str(EACH),
+        "--fastest",
+        "0",
+        "--repeats",
+        "0.1",
+    ]
 
     def serve(*arguments):
         server = subprocess.Popen(

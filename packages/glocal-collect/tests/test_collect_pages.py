@@ -11,12 +11,10 @@ from PIL import Image, ImageDraw
 HOSTILE = "<script>hurt()</script>\"'><img src=x onerror=hurt()>"
 
 
-def test_markdown_of_a_study_becomes_markup_and_html_in_it_text(served):
+def test_markdown_of_a_study_becomes_markup_and_html_in_it_text(serve_study):
     """Headings, emphasis and links are markup one level below the title; HTML, scripts and foreign images are not."""
-    written = (
-        f"# Head\n\n**bold** [here](https://a.test) [bad](javascript:hurt())\n\n{HOSTILE}\n\n![p](https://b.test/x.png)"
-    )
-    study = served(title=HOSTILE)
+    written = f"# Head\n\n**bold** [here](https://a.test) [bad](javascript:hurt())\n\n{HOSTILE}\n\n![p](https://b.test/x.png)"
+    study = serve_study(title=HOSTILE)
     for name in ("consent", "instructions"):
         (study.study.folder / f"{name}.md").write_text(written)
     page, owner = study.get(study.links["people"]["p1"]).text, study.get(study.links["owner"]).text
@@ -24,20 +22,24 @@ def test_markdown_of_a_study_becomes_markup_and_html_in_it_text(served):
     assert '<strong>bold</strong> <a href="https://a.test">here</a>' in page
     for made in (page, owner):
         assert "&lt;script&gt;hurt" in made
-        assert not [sign for sign in ("<script>hurt", 'href="javascript', "<img src=") if sign in made]
+        assert not [
+            sign for sign in ("<script>hurt", 'href="javascript', "<img src=") if sign in made
+        ]
 
 
 @pytest.mark.parametrize("kind", ["odd-one-out", "anchor"])
-def test_pages_hold_no_script_and_no_style_and_ask_only_their_server(served, kind):
+def test_pages_hold_no_script_and_no_style_and_ask_only_their_server(serve_study, kind):
     """The strict policy finds nothing to stop: every address is relative and served; a new study has texts."""
-    study = served(kind=kind, open=True)
-    page = study.get(study.came()).text
-    named = study.get(study.came("?PROLIFIC_PID=a")).text
+    study = serve_study(kind=kind, open=True)
+    page = study.get(study.visit()).text
+    named = study.get(study.visit("?PROLIFIC_PID=a")).text
     problem = study.get("/nothing", headers={"Accept": "text/html"}).text
     for made in (page, named, problem, study.get(study.links["owner"]).text):
         assert re.findall(r"<script(?![^>]* src=)[^>]*>|<style|\sstyle=|\son\w+=", made) == []
         for address in re.findall(r'(?:src|href)="([^"]+)"', made):
-            assert address == "#" or study.get(address.removeprefix("..")).status_code == 200, address
+            assert address == "#" or study.get(address.removeprefix("..")).status_code == 200, (
+                address
+            )
     assert "What is stored" in page
     assert ("recruiting site" in page, "recruiting site" in named) == (False, True)
     assert page.count("aria-keyshortcuts") == (5 if kind == "anchor" else 6)
@@ -58,20 +60,24 @@ def drawings(tmp_path_factory):
     for number in range(8):
         image = Image.new("RGB", (160, 120 + 10 * number), "white")
         draw = ImageDraw.Draw(image)
-        getattr(draw, SHAPES[number % 2])((20, 20, 140, 100), fill=("#0072b2", "#d55e00", "#009e73")[number % 3])
+        getattr(draw, SHAPES[number % 2])(
+            (20, 20, 140, 100), fill=("#0072b2", "#d55e00", "#009e73")[number % 3]
+        )
         image.save(folder / (NASTY if number == 7 else f"shape-{number}.png"))
     return folder
 
 
 @pytest.fixture
-def serve(served, drawings):
+def serve(serve_study, drawings):
     """Serve a study on a port of this machine: its links, and its choices so far with their seconds."""
     stopping = []
 
     def start(**settings):
         given = {"repeats": 0.0, "catch": 0.0, "title": "Which look alike?", **settings}
-        study = served(images=drawings, **given)
-        server = uvicorn.Server(uvicorn.Config(study.client.app, port=0, log_level="warning", access_log=False))
+        study = serve_study(images=drawings, **given)
+        server = uvicorn.Server(
+            uvicorn.Config(study.client.app, port=0, log_level="warning", access_log=False)
+        )
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         stopping.append((server, thread))
@@ -83,7 +89,9 @@ def serve(served, drawings):
             return [row[column] for row in study.rows("answers")]
 
         return SimpleNamespace(
-            link=base + study.links["people"]["p1"], owner=base + study.links["owner"], answers=answers
+            link=base + study.links["people"]["p1"],
+            owner=base + study.links["owner"],
+            answers=answers,
         )
 
     yield start
@@ -124,7 +132,9 @@ def visit(browser):
 
 def shown(tab, done: int) -> None:
     """Wait for the trial after so many answers."""
-    tab.wait_for_selector(f'header:has-text("{done} of ") ~ main #images[aria-busy="false"]:visible')
+    tab.wait_for_selector(
+        f'header:has-text("{done} of ") ~ main #images[aria-busy="false"]:visible'
+    )
 
 
 def begin(tab) -> None:
@@ -316,7 +326,10 @@ def test_a_screen_reader_hears_each_trial(serve, visit, drawings):
         order.append(tab.evaluate("document.activeElement.getAttribute('aria-keyshortcuts')"))
         assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     assert order == ["1", "2", "3", "0", "P"]
-    assert tab.evaluate("getComputedStyle(document.querySelector('#images img')).transitionDuration") == "0s"
+    assert (
+        tab.evaluate("getComputedStyle(document.querySelector('#images img')).transitionDuration")
+        == "0s"
+    )
     loaded = set(tab.asked)
     tab.focus(".choice >> nth=1")
     tab.keyboard.press("Enter")
@@ -327,7 +340,9 @@ def test_a_screen_reader_hears_each_trial(serve, visit, drawings):
     heard = tab.text_content("#said").split(". ", 1)[1].removesuffix(".").split("; ")
     assert [one.split(": ")[0] for one in heard] == ["Image 1", "Image 2", "Image 3"]
     assert {one.split(": ", 1)[1] for one in heard} <= names
-    assert heard == tab.eval_on_selector_all("#images img", "(all) => all.map((image) => image.alt)")
+    assert heard == tab.eval_on_selector_all(
+        "#images img", "(all) => all.map((image) => image.alt)"
+    )
 
 
 @pytest.mark.nightly
@@ -335,7 +350,10 @@ def test_a_screen_reader_hears_each_trial(serve, visit, drawings):
     ("kind", "options"),
     [
         ("odd-one-out", {}),
-        ("anchor", {"color_scheme": "dark", "viewport": PHONE, "has_touch": True, "is_mobile": True}),
+        (
+            "anchor",
+            {"color_scheme": "dark", "viewport": PHONE, "has_touch": True, "is_mobile": True},
+        ),
     ],
 )
 def test_axe_finds_nothing(serve, visit, kind, options):
@@ -350,7 +368,8 @@ def test_axe_finds_nothing(serve, visit, kind, options):
         assert found.violations_count == 0, found.generate_report()
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
         sides = tab.eval_on_selector_all(
-            "button, a.main", "(all) => all.filter((b) => b.checkVisibility()).map((b) => b.offsetHeight)"
+            "button, a.main",
+            "(all) => all.filter((b) => b.checkVisibility()).map((b) => b.offsetHeight)",
         )
         assert min(sides, default=44) >= 44
 
