@@ -44,7 +44,7 @@ class Served:
         from glocal_collect.settings import Settings
         from glocal_collect.study import create
 
-        self.study = create(folder, str(images), Settings(**{"fastest": 0.0, **settings}))
+        self.study = create(folder, str(images), Settings(**{"min_seconds": 0.0, **settings}))
         self.database = None
         self.restart()
 

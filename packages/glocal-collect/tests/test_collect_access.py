@@ -258,7 +258,7 @@ def test_an_id_cannot_be_taken_over(serve_study):
 
 def test_consents_are_limited_for_the_study_as_a_whole(serve_study):
     """Only so many new people begin in a minute; people who have begun, or may not, do not count."""
-    study = serve_study(open=True, people=4, begin_per_minute=3)
+    study = serve_study(open=True, people=4, max_starts_per_minute=3)
     links = [study.visit() for _ in range(5)]
     replies = [study.post(f"{link}/consent") for link in links]
     assert [reply.status_code for reply in replies] == [200, 200, 200, 429, 429]

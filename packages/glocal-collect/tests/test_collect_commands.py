@@ -77,9 +77,9 @@ def test_a_study_is_opened_and_closed_by_the_command(run, study):
 
 
 def test_an_address_for_people_is_printed_as_it_is(run, images, tmp_path):
-    """With --url the server can listen on all addresses, and links begin with that one."""
+    """With --public-url the server can listen on all addresses, and links begin with that one."""
     command = ["run", images, "--out", tmp_path / "study", "--port", 0, "--host", "0.0.0.0"]
-    code, output, _ = run(*command, "--url", "https://study.example.org/", "--json")
+    code, output, _ = run(*command, "--public-url", "https://study.example.org/", "--json")
     assert code == 0
     assert json.loads(output)["owner"].startswith("https://study.example.org/o/")
     assert run.addresses[0][0] == "0.0.0.0"
@@ -123,11 +123,11 @@ def test_wrong_commands_end_in_one_sentence(run, images, tmp_path):
         commands = [
             (["run", images, *out, "--port", port], str(port)),
             ([*new, "--host", "nowhere.invalid"], "--host"),
-            ([*new, "--host", "0.0.0.0"], "--url"),
-            ([*new, "--host", "::"], "--url"),
-            ([*new, "--url", "example.org"], "--url"),
+            ([*new, "--host", "0.0.0.0"], "--public-url"),
+            ([*new, "--host", "::"], "--public-url"),
+            ([*new, "--public-url", "example.org"], "--public-url"),
             ([*new, "--catch", "0.9"], "--catch"),
-            ([*new, "--begin-per-minute", "5"], "--open"),
+            ([*new, "--max-starts-per-minute", "5"], "--open"),
             ([*new, "--no-open"], "--no-open"),
             (["run", f"{images}x", *out, "--port", 0], f"{images}x"),
             (["run", *out, "--port", 0], "images"),
@@ -152,7 +152,7 @@ def test_a_study_that_cannot_go_on_says_why(run, study, images, tmp_path, write_
     for arguments, word in (
         (["run", others, "--out", study, "--port", 0], "images"),
         (["run", tmp_path / "nothing", "--out", study, "--port", 0], "nothing"),
-        ([*again, "--begin-per-minute", "5"], "--open"),
+        ([*again, "--max-starts-per-minute", "5"], "--open"),
         ([*again, "--no-open", "--people", "5"], "--people"),
         ([*again, "--kind", "anchor"], "kind"),
     ):

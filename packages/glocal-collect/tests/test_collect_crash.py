@@ -94,7 +94,7 @@ def test_fifty_people_and_a_server_killed_ten_times(images, tmp_path):
         str(PEOPLE),
         "--per-person",
         str(EACH),
-        "--fastest",
+        "--min-seconds",
         "0",
         "--repeats",
         "0.1",

@@ -158,7 +158,7 @@ def test_shortening_the_days_of_a_study_ends_its_links(serve_study):
 
 def test_answers_that_come_too_fast_have_to_wait(serve_study):
     """After ten answers at once the next is 429 and not stored; others are not slowed down."""
-    study = serve_study(people=2, fastest=50.0)
+    study = serve_study(people=2, min_seconds=50.0)
     link = study.begin()
     study.answer_trials(link, lambda names: 1, limit=10)
     reply = study.answer(link, study.trial(link)["trial"], 1)
@@ -278,5 +278,5 @@ def test_settings_of_another_study_are_no_settings_of_this_one(serve_study):
     """A restart writes what it changes, and nothing else."""
     study = serve_study(people=2, title="Which look alike?")
     study.restart(per_person=7)
-    settings = Settings(fastest=0.0, people=2, title="Which look alike?", per_person=7)
+    settings = Settings(min_seconds=0.0, people=2, title="Which look alike?", per_person=7)
     assert open_study(study.study.folder).settings == settings

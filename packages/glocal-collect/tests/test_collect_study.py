@@ -284,7 +284,7 @@ SETTINGS_OUT_OF_RANGE = [
     {"people": 0},
     {"people": 10**11},
     {"per_person": 10**12},
-    {"fastest": float("inf")},
+    {"min_seconds": float("inf")},
     {"days": 0},
     {"days": float("nan")},
     {"open": "yes"},

@@ -33,12 +33,12 @@ def run(
     *,
     out: Annotated[Path, typer.Option(help="Folder of the study.")],
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 for all, with --url.")
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for all, with --public-url.")
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for a free one.")
     ] = 8000,
-    url: Annotated[
+    public_url: Annotated[
         str, typer.Option(help="Address at which people reach the server, if it is not --host.")
     ] = "",
     settings: Settings,
@@ -58,10 +58,12 @@ def run(
     from glocal_collect.app import create_app
     from glocal_collect.db import Database
 
-    if url and not url.startswith(("https://", "http://")):
-        raise ParameterError(f"--url is {url!r}; it must begin with https:// or http://.")
+    if public_url and not public_url.startswith(("https://", "http://")):
+        raise ParameterError(
+            f"--public-url is {public_url!r}; it must begin with https:// or http://."
+        )
     with _listen(host, port) as listener:
-        base = url.rstrip("/") or _address(listener, host)
+        base = public_url.rstrip("/") or _address(listener, host)
         study = _study(out, images, settings)
         with contextlib.closing(Database(study.database)) as database:
             config = uvicorn.Config(
@@ -141,8 +143,8 @@ def _study(out: Path, images: str, requested: Settings) -> Study:
     before = Settings() if study is None else study.settings
     options = requested.model_dump(exclude_unset=True)
     settings = before.replace(**options)
-    if "begin_per_minute" in options and not settings.open:
-        raise ParameterError("--begin-per-minute has no effect without --open. Leave it out.")
+    if "max_starts_per_minute" in options and not settings.open:
+        raise ParameterError("--max-starts-per-minute has no effect without --open. Leave it out.")
     if settings.open is False and (study is None or "people" in options):
         raise ParameterError(
             "--no-open closes a study that exists, and --people has no effect on a closed one. "
@@ -180,7 +182,7 @@ def _address(listener: socket.socket, host: str) -> str:
     if ipaddress.ip_address(bound_host).is_unspecified:
         raise ParameterError(
             f"{host} stands for all addresses of this computer, and nobody can open a link to it. "
-            f"Add the address that people can reach, for example --url "
+            f"Add the address that people can reach, for example --public-url "
             f"http://{socket.gethostname()}:{port}."
         )
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"

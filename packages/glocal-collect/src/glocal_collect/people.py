@@ -45,8 +45,8 @@ class StudyService:
         self.signer = Signer(study.key)
         self.database = database
         self._scheduler = TrialScheduler(self.settings, len(study))
-        seconds = self.settings.fastest
-        per_minute = self.settings.begin_per_minute
+        seconds = self.settings.min_seconds
+        per_minute = self.settings.max_starts_per_minute
         self._answers = Limit(seconds, _BURST)
         self._requests = Limit(seconds / _REQUESTS_PER_ANSWER, _BURST * _REQUESTS_PER_ANSWER)
         self._starts = Limit(60 / per_minute, per_minute)

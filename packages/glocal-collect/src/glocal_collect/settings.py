@@ -46,11 +46,11 @@ class Settings(Options):
             "nobody else can begin, and people who have begun can finish.",
         ),
     ] = None
-    begin_per_minute: int = Field(
+    max_starts_per_minute: int = Field(
         60, ge=1, le=100_000, description="With --open: maximum number of people per minute."
     )
     days: float = Field(90.0, gt=0, le=36_500, description="Days until all links expire.")
-    fastest: float = Field(
+    min_seconds: float = Field(
         0.3,
         ge=0,
         le=3600,
