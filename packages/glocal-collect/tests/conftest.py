@@ -1,4 +1,4 @@
-"""What the tests of studies share: pictures, a study that is served in this process, a browser."""
+"""Fixtures of the tests of studies: pictures, a study served in this process, a browser."""
 
 import io
 
@@ -61,7 +61,8 @@ class Served:
         self.database = Database(self.study.database)
         self.links = links(self.study, "")
         self.client = TestClient(create_app(self.study, self.database), follow_redirects=False)
-        self.get, self.post = self.client.get, self.client.post
+        self.get = self.client.get
+        self.post = self.client.post
 
     def close(self):
         if self.database is not None:

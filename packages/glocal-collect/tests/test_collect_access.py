@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from glocal_collect.limits import Limit, Refusal
 from glocal_collect.tokens import OPEN, PERSON, Signer, Token
 
-BEGIN_P1_REVOKED = [
+P1_AND_OWNER = [
     b"p1\nowner\n",
     b"\xef\xbb\xbfp1\r\nowner\r\n",  # Notepad
     b"owner\n\xef\xbb\xbfp1",  # two such files joined
@@ -17,11 +17,12 @@ BEGIN_P1_REVOKED = [
 ]
 
 
-@pytest.mark.parametrize("text", BEGIN_P1_REVOKED)
+@pytest.mark.parametrize("text", P1_AND_OWNER)
 def test_a_link_can_be_revoked(serve_study, text):
     """An id, open or owner in revoked.txt ends that link at once, and no other."""
     study = serve_study(people=2)
-    link, other = study.begin("p1"), study.begin("p2")
+    link = study.begin("p1")
+    other = study.begin("p2")
     revoked = study.study.folder / "revoked.txt"
     revoked.write_bytes(text)
     for address in (link, f"{link}/trial", study.links["owner"]):
@@ -106,7 +107,8 @@ def test_a_closed_study_takes_nobody_else(serve_study, close):
     study = serve_study(open=True, per_person=3)
     open_link = study.links["open"]
     site = "?PROLIFIC_PID=abc&SESSION_ID=s1"
-    begun, unused = study.visit(site), study.visit()
+    begun = study.visit(site)
+    unused = study.visit()
     study.post(f"{begun}/consent")
     study.answer_trials(begun, lambda names: 1, limit=1)
     assert study.get(unused).status_code == 200
@@ -154,10 +156,12 @@ def test_settings_hold_after_a_restart(serve_study, first, then, end, newcomer):
     """People who have begun go on or are through, and newcomers begin only as the settings say."""
     study = serve_study(**{"people": 3, "per_person": 6, **first})
     if study.study.settings.open:
-        link, unused = study.visit(), study.visit()
+        link = study.visit()
+        unused = study.visit()
         assert study.post(f"{link}/consent").status_code == 200
     else:
-        link, unused = study.begin("p1"), study.links["people"]["p2"]
+        link = study.begin("p1")
+        unused = study.links["people"]["p2"]
     study.answer_trials(link, lambda names: 1, limit=2)
     waiting = study.trial(link)["trial"]
     study.restart(**then)
@@ -257,7 +261,7 @@ def test_an_id_cannot_be_taken_over(serve_study):
 
 
 def test_consents_are_limited_for_the_study_as_a_whole(serve_study):
-    """Only so many new people begin in a minute; people who have begun, or may not, do not count."""
+    """Only so many new people begin in a minute; those who have begun do not count."""
     study = serve_study(open=True, people=4, max_starts_per_minute=3)
     links = [study.visit() for _ in range(5)]
     replies = [study.post(f"{link}/consent") for link in links]

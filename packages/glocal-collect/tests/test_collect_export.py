@@ -33,7 +33,8 @@ def test_random_trials_are_balanced_over_the_images():
 
 def test_a_plan_has_exactly_the_shares_of_its_settings():
     """Of 200 trials 10 are repeats, none among the first ten, and 4 are catch trials."""
-    first, second = plan(Settings(), "p1"), plan(Settings(), "p2")
+    first = plan(Settings(), "p1")
+    second = plan(Settings(), "p2")
     assert Counter(first) == Counter(second) == {"random": 186, "repeat": 10, "catch": 4}
     assert "repeat" not in first[:10]
     assert first != second

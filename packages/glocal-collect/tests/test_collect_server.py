@@ -87,8 +87,10 @@ def test_a_body_that_is_not_an_answer_is_refused(serve_study):
 def test_a_trial_of_another_turn_or_person_is_unknown(serve_study):
     """Trials made ahead, of others, or never made are 404 for a person, and nothing is stored."""
     study = serve_study(people=2)
-    link, other = study.begin("p1"), study.begin("p2")
-    trial, trial_of_other = study.trial(link)["trial"], study.trial(other)["trial"]
+    link = study.begin("p1")
+    other = study.begin("p2")
+    trial = study.trial(link)["trial"]
+    trial_of_other = study.trial(other)["trial"]
     ahead = max(row["id"] for row in study.rows("trials") if row["person"] == "p1")
     for number in (trial_of_other, ahead, 0, 10**6, "x", "-1", "1e0", "٣"):
         assert study.answer(link, number, 1).status_code == 404, number
@@ -121,25 +123,30 @@ ROUTES = [
 ANSWER = {"choice": 1, "seconds": 1}
 
 
+def wrong_tokens(token, other_role, signer):
+    """Changed, foreign and guessed tokens, and one of another role."""
+    body, signature = token.rsplit(".", 1)
+    letter = "A" if signature[-2] != "A" else "B"
+    changed_signature = f"{signature[:-2]}{letter}{signature[-1]}"
+    other_body = signer.sign(Token(PERSON, "p2")).rsplit(".", 1)[0]
+    foreign = [Signer(key).sign(Token(PERSON, "p1")) for key in ("0" * 64, "", "None")]
+    guessed = ["p1", "x" * 5000, "%00", "..%2f..", "WyJwIl0."]
+    changed = [f"{body}.{changed_signature}", f"{other_body}.{signature}", body, signature]
+    return [*changed, other_role, *foreign, *guessed]
+
+
 def test_a_token_that_the_study_did_not_sign_opens_nothing(serve_study):
     """A changed, foreign or guessed token, or one for another role, is 404 everywhere."""
     study = serve_study(people=2)
     link = study.begin()
     study.answer_trials(link, lambda names: 1, limit=1)
     before = [study.rows(table) for table in ("people", "trials", "answers")]
+    person = link.rsplit("/", 1)[1]
+    owner = study.links["owner"].rsplit("/", 1)[1]
     signer = Signer(study.study.key)
-    tokens = {"r": link.rsplit("/", 1)[1], "o": study.links["owner"].rsplit("/", 1)[1]}
-    foreign = Signer("0" * 64).sign(Token(PERSON, "p1"))
-    unsigned = signer.sign(Token(PERSON, "p2")).rsplit(".", 1)[0]
-    guessed = ["p1", "x" * 5000, "%00", "..%2f..", "WyJwIl0."]
+    wrong = {"r": wrong_tokens(person, owner, signer), "o": wrong_tokens(owner, person, signer)}
     for method, path in ROUTES:
-        role = path[1]
-        other_role = {"r": "o", "o": "r"}[role]
-        body, signature = tokens[role].rsplit(".", 1)
-        letter = "A" if signature[-2] != "A" else "B"
-        changed = f"{body}.{signature[:-2]}{letter}{signature[-1]}"
-        moved = f"{unsigned}.{signature}"
-        for token in [changed, moved, body, signature, tokens[other_role], foreign, *guessed]:
+        for token in wrong[path[1]]:
             reply = study.client.request(method, path.format(token), json=ANSWER)
             assert reply.status_code == 404, (method, path, token)
     assert [study.rows(table) for table in ("people", "trials", "answers")] == before
@@ -148,7 +155,8 @@ def test_a_token_that_the_study_did_not_sign_opens_nothing(serve_study):
 def test_shortening_the_days_of_a_study_ends_its_links(serve_study):
     """Links have no end of their own: with fewer days they are 410, with more they open again."""
     study = serve_study()
-    link, owner = study.begin(), study.links["owner"]
+    link = study.begin()
+    owner = study.links["owner"]
     for days, status in ((1e-9, 410), (90.0, 200)):
         study.restart(days=days)
         replies = [study.get(address) for address in (link, f"{link}/trial", owner)]

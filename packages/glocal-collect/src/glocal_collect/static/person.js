@@ -64,7 +64,7 @@ function notice(text) {
 }
 
 function say(text) {
-  get("said").textContent = text;
+  get("status").textContent = text;
 }
 
 // ---- the response time: only while the images are visible
