@@ -42,8 +42,8 @@ class Settings(Options):
         typer.Option(
             "--open/--no-open",
             show_default=False,
-            help="One open link: each visitor begins as a new person. --no-open closes the study: "
-            "nobody else can begin, and people who have begun can finish.",
+            help="One open link: each visitor begins as a new person. --no-open closes the study "
+            "to all who have not begun. [default: a link for each person]",
         ),
     ] = None
     max_starts_per_minute: int = Field(
