@@ -1,4 +1,4 @@
-"""What the tests of studies share: pictures, a study that is served in this process, a browser."""
+"""Fixtures of the tests of studies: pictures, a study served in this process, a browser."""
 
 import io
 
@@ -32,49 +32,66 @@ def write_pictures():
 @pytest.fixture(scope="session")
 def images(tmp_path_factory, write_pictures):
     """A folder of twelve images."""
-    return write_pictures(tmp_path_factory.mktemp("pictures") / "images", [f"image{i}.png" for i in range(12)])
+    return write_pictures(
+        tmp_path_factory.mktemp("pictures") / "images", [f"image{i}.png" for i in range(12)]
+    )
 
 
 class Served:
-    """A study that is served in this process, and somebody who answers."""
+    """A study that is served in this process, and a person who answers."""
 
     def __init__(self, folder, images, **settings):
+        from glocal_collect.settings import Settings
+        from glocal_collect.study import create
+
+        self.study = create(folder, str(images), Settings(**{"min_seconds": 0.0, **settings}))
+        self.database = None
+        self.restart()
+
+    def restart(self, **settings):
+        """Stop the server and start it again with these settings changed."""
         from fastapi.testclient import TestClient
 
         from glocal_collect.app import create_app
         from glocal_collect.db import Database
         from glocal_collect.people import links
-        from glocal_collect.settings import Settings
-        from glocal_collect.study import create
 
-        self.study = create(folder, str(images), Settings(**{"fastest": 0.0, **settings}))
+        self.close()
+        self.study = self.study.with_settings(self.study.settings.replace(**settings))
         self.database = Database(self.study.database)
-        self.links = links(self.study, self.database, "")
+        self.links = links(self.study, "")
         self.client = TestClient(create_app(self.study, self.database), follow_redirects=False)
-        self.get, self.post = self.client.get, self.client.post
+        self.get = self.client.get
+        self.post = self.client.post
 
-    def begun(self, person="p1"):
-        """The address of a person who has consented."""
-        me = self.links["people"][person]
-        assert self.post(f"{me}/consent").status_code == 200
-        return me
+    def close(self):
+        if self.database is not None:
+            self.database.close()
 
-    def came(self, query=""):
-        """The address to which the open link leads."""
+    def begin(self, person="p1"):
+        """The link of a person who has consented."""
+        link = self.links["people"][person]
+        assert self.post(f"{link}/consent").status_code == 200
+        return link
+
+    def visit(self, query=""):
+        """The link to which the open link leads."""
         return "/r/" + self.get(self.links["open"] + query).headers["location"]
 
-    def trial(self, me):
-        return self.get(f"{me}/trial").json()
+    def trial(self, link):
+        return self.get(f"{link}/trial").json()
 
-    def answer(self, me, trial, choice, **more):
-        return self.post(f"{me}/trial/{trial}", json={"choice": choice, "seconds": 2.0, **more})
+    def answer(self, link, trial, choice, **fields):
+        body = {"choice": choice, "seconds": 2.0, **fields}
+        return self.post(f"{link}/trial/{trial}", json=body)
 
-    def answered(self, me, choose, most=10**6):
-        """Answer one trial after another, as `choose` says of the names shown; their numbers."""
+    def answer_trials(self, link, choose, limit=10**6):
+        """Answer trials, as `choose` says of the names shown; their numbers."""
         numbers = []
-        while len(numbers) < most and (trial := self.trial(me))["trial"] is not None:
+        while len(numbers) < limit and (trial := self.trial(link))["trial"] is not None:
             numbers.append(trial["trial"])
-            assert self.answer(me, numbers[-1], choose([item["name"] for item in trial["items"]])).status_code == 200
+            choice = choose([item["name"] for item in trial["items"]])
+            assert self.answer(link, numbers[-1], choice).status_code == 200
         return numbers
 
     def rows(self, table):
@@ -83,14 +100,14 @@ class Served:
 
 
 @pytest.fixture
-def served(images, tmp_path):
+def serve_study(images, tmp_path):
     """A function that serves a study."""
-    running = []
+    studies = []
 
     def serve(images=images, **settings):
-        running.append(Served(tmp_path / f"study{len(running)}", images, **settings))
-        return running[-1]
+        studies.append(Served(tmp_path / f"study{len(studies)}", images, **settings))
+        return studies[-1]
 
     yield serve
-    for one in running:
-        one.database.close()
+    for study in studies:
+        study.close()

@@ -1,133 +1,143 @@
-"""What a study asks and what comes out of it: balance, repeats, catch trials, exports, the owner's table, commands."""
+"""What a study asks and what comes out of it: balance, repeats, catch trials, exports, a table."""
 
 import re
-import socket
+import subprocess
+import sys
 from collections import Counter
-from itertools import islice
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from glocal.cli.app import execute
 from glocal.data.answers import Answers
 from glocal.errors import DataError, FileError
-from glocal_collect.export import collected, save_csv, save_npz
+from glocal_collect.export import read_collected, save_csv, save_npz
 from glocal_collect.settings import Settings
-from glocal_collect.trials import balanced, plan, right_choice
+from glocal_collect.trials import balanced_triplet, plan, right_choice
 
 
 def largest(names):
-    """The answer of somebody for whom images are numbers: the largest is the odd one."""
-    return max(range(3), key=lambda place: int(re.sub(r"\D", "", names[place])))
+    """The answer of a person to whom images are numbers: the largest is the odd one."""
+    return max(range(3), key=lambda position: int(re.sub(r"\D", "", names[position])))
 
 
 def test_random_trials_are_balanced_over_the_images():
-    """Of 10 n trials of n images each is in exactly 30; each trial has three; the start makes no difference."""
+    """Of 10 n trials of n images each image is in exactly 30, and in none twice."""
     for n in (3, 4, 5, 7, 92):
-        found = list(islice(balanced(n, seed=1), 10 * n))
-        assert (np.bincount(np.ravel(found), minlength=n) == 30).all()
-        assert all(len(set(triplet)) == 3 for triplet in found)
-        assert list(islice(balanced(n, seed=1, start=n + 2), 5)) == found[n + 2 : n + 7]
-    assert len(set(map(frozenset, found))) > 900, "hardly a triplet comes twice"
-    assert list(islice(balanced(92, seed=2), 5)) != found[:5]
+        triplets = [balanced_triplet(n, 1, number) for number in range(10 * n)]
+        assert (np.bincount(np.ravel(triplets), minlength=n) == 30).all()
+        assert all(len(set(triplet)) == 3 for triplet in triplets)
+    assert len(set(map(frozenset, triplets))) > 900, "hardly a triplet comes twice"
+    assert [balanced_triplet(92, 2, number) for number in range(5)] != triplets[:5]
 
 
 def test_a_plan_has_exactly_the_shares_of_its_settings():
-    """Of 200 trials 10 are repeats, none among the first ten, and 4 catch trials; another person has another plan."""
-    first, second = plan(Settings(), "p1"), plan(Settings(), "p2")
+    """Of 200 trials 10 are repeats, none among the first ten, and 4 are catch trials."""
+    first = plan(Settings(), "p1")
+    second = plan(Settings(), "p2")
     assert Counter(first) == Counter(second) == {"random": 186, "repeat": 10, "catch": 4}
     assert "repeat" not in first[:10]
     assert first != second
 
 
-def test_repeats_ask_again_and_catch_trials_have_two_equal_images(served):
-    """A repeat has the images of the trial that it names, an own one ten before it or another person's."""
-    study = served(people=3, per_person=60, repeats=0.2, catch=0.1)
+def test_repeats_ask_again_and_catch_trials_have_two_equal_images(serve_study):
+    """A repeat has the images of the trial that it names, an own one ten before or another's."""
+    study = serve_study(people=3, per_person=60, repeats=0.2, catch=0.1)
     for person in ("p1", "p2", "p3"):
-        study.answered(study.begun(person), largest)
+        study.answer_trials(study.begin(person), largest)
     rows = study.rows("trials")
     by_id = {row["id"]: row for row in rows}
     images = {row["id"]: [row["a"], row["b"], row["c"]] for row in rows}
-    assert Counter(row["source"] for row in rows) == {"random": 3 * 42, "repeat": 3 * 12, "catch": 3 * 6}
-    whose = Counter()
+    sources = Counter(row["source"] for row in rows)
+    assert sources == {"random": 3 * 42, "repeat": 3 * 12, "catch": 3 * 6}
+    n_repeats = Counter()
     for row in rows:
         if row["source"] == "repeat":
-            before = by_id[row["again"]]
+            before = by_id[row["repeat_of"]]
             assert sorted(images[before["id"]]) == sorted(images[row["id"]])
-            own = before["person"] == row["person"]
-            assert not own or before["number"] <= row["number"] - 10
-            whose[own] += 1
+            is_same_person = before["person"] == row["person"]
+            assert not is_same_person or before["number"] <= row["number"] - 10
+            n_repeats[is_same_person] += 1
         else:
-            assert row["again"] is None
+            assert row["repeat_of"] is None
             assert len(set(images[row["id"]])) == (2 if row["source"] == "catch" else 3)
-    assert min(whose[True], whose[False]) > 1  # of 36, drawn without a seed: less once in a million runs
-    places = Counter(images[row["id"]].index(max(images[row["id"]])) for row in rows if row["source"] == "random")
-    assert all(12 <= places[place] <= 75 for place in range(3)), "the place on the screen says nothing"
-    found = collected(study.study, study.database)
-    assert found.alike.all()
-    assert len(found.alike) == whose[True]
+    # of 36, drawn without a seed: less once in a million runs
+    assert min(n_repeats[True], n_repeats[False]) > 1
+    random = [images[row["id"]] for row in rows if row["source"] == "random"]
+    positions = Counter(items.index(max(items)) for items in random)
+    assert all(12 <= positions[position] <= 75 for position in range(3)), "it says nothing"
+    collected = read_collected(study.study, study.database)
+    assert collected.repeats_agree.all()
+    assert len(collected.repeats_agree) == n_repeats[True]
 
 
 def test_the_right_answer_of_a_catch_trial_is_the_other_image():
-    """The one that is there once is odd; for an anchor the copy of the reference is the closer one."""
-    assert [right_choice("odd-one-out", items) for items in ([4, 4, 1], [4, 1, 4], [1, 4, 4])] == [2, 1, 0]
-    assert [right_choice("anchor", items) for items in ([4, 4, 1], [4, 1, 4])] == [1, 2]
+    """The one that is there once is odd; for an anchor the copy of the reference is closer."""
+    trials = ([4, 4, 1], [4, 1, 4], [1, 4, 4])
+    assert [right_choice("odd-one-out", items) for items in trials] == [2, 1, 0]
+    assert [right_choice("anchor", items) for items in trials[:2]] == [1, 2]
 
 
 @pytest.mark.parametrize("kind", ["odd-one-out", "anchor"])
-def test_the_export_is_a_file_of_answers(served, tmp_path, kind):
-    """Answers come in the convention of the kind with person, seconds, names and catch trials, without "can't tell"."""
-    study = served(kind=kind, people=2, per_person=40, catch=0.1, repeats=0.1)
-    study.answered(study.begun("p1"), largest if kind == "odd-one-out" else lambda names: 1)
-    study.answered(study.begun("p2"), lambda names: None, most=7)
-    found = collected(study.study, study.database)
-    assert save_npz(found, tmp_path / "answers.npz") == 36
-    read = Answers.load(tmp_path / "answers.npz")
-    assert (read.kind, read.n_people, read.names) == (kind, 1, study.study.names)
-    assert (read.seconds == 2.0).all()
-    assert Counter(read.catch_person.tolist())["p1"] == 4
+def test_the_export_is_a_file_of_answers(serve_study, tmp_path, kind):
+    """Answers follow the convention of the kind, with catch trials and without "can't tell"."""
+    study = serve_study(kind=kind, people=2, per_person=40, catch=0.1, repeats=0.1)
+    choose = largest if kind == "odd-one-out" else lambda names: 1
+    study.answer_trials(study.begin("p1"), choose)
+    study.answer_trials(study.begin("p2"), lambda names: None, limit=7)
+    collected = read_collected(study.study, study.database)
+    save_npz(collected, tmp_path / "answers.npz")
+    answers = Answers.load(tmp_path / "answers.npz")
+    assert len(answers) == 36
+    assert (answers.kind, answers.n_people, answers.names) == (kind, 1, study.study.names)
+    assert (answers.seconds == 2.0).all()
+    assert Counter(answers.catch_person.tolist())["p1"] == 4
     if kind == "odd-one-out":
-        numbers = np.array([int(re.sub(r"\D", "", name)) for name in read.names])[read.objects]
+        values = np.array([int(re.sub(r"\D", "", name)) for name in answers.names])
+        numbers = values[answers.objects]
         assert (numbers[:, 2] == numbers.max(axis=1)).all()
     else:
-        assert read.objects.tolist() == found.items[found.told].tolist()
-    with np.load(tmp_path / "answers.npz", allow_pickle=False) as held:
-        assert set(held["source"]) == {"random", "repeat"}
-        assert held["order"].tolist() == sorted(held["order"].tolist())
-        assert (np.diff(held["time"]) >= 0).all()
-        assert held["choice"].shape == held["trial"].shape == held["again"].shape == (36,)
+        assert answers.objects.tolist() == collected.items[collected.is_answer].tolist()
+    with np.load(tmp_path / "answers.npz", allow_pickle=False) as archive:
+        assert set(archive["source"]) == {"random", "repeat"}
+        assert archive["order"].tolist() == sorted(archive["order"].tolist())
+        assert (np.diff(archive["time"]) >= 0).all()
+        for name in ("choice", "trial", "repeat_of"):
+            assert archive[name].shape == (36,), name
 
 
-def test_a_spreadsheet_takes_no_name_for_a_formula(tmp_path, served, write_pictures):
-    """In the CSV no cell begins with a sign of a formula; every row is there, catch trials and can't tell included."""
+def test_a_spreadsheet_takes_no_name_for_a_formula(tmp_path, serve_study, write_pictures):
+    """In the CSV no cell begins as a formula, and every row is there."""
     names = ["=cmd|' !A1.png", "@sum(1).png", "+a.png", "-b.png", '"quoted",comma.png']
-    study = served(images=write_pictures(tmp_path / "names", names), per_person=30, catch=0.1)
-    study.answered(study.begun(), lambda shown: None if shown[0] == "+a.png" else 1)
-    assert save_csv(collected(study.study, study.database), tmp_path / "answers.csv") == 30
+    images = write_pictures(tmp_path / "names", names)
+    study = serve_study(images=images, per_person=30, catch=0.1)
+    study.answer_trials(study.begin(), lambda shown: None if shown[0] == "+a.png" else 1)
+    save_csv(read_collected(study.study, study.database), tmp_path / "answers.csv")
     table = pd.read_csv(tmp_path / "answers.csv", dtype=str, keep_default_na=False)
     cells = [str(cell) for column in table for cell in table[column]]
     assert not [cell for cell in cells if cell[:1] in tuple("=+-@\t\r")]
-    shown = {cell.removeprefix("'") for place in (1, 2, 3) for cell in table[f"image_{place}"]}
-    assert (len(table), shown) == (30, set(names))
+    columns = ["image_1", "image_2", "image_3"]
+    assert {cell.removeprefix("'") for cell in table[columns].to_numpy().flat} == set(names)
+    assert len(table) == 30
     assert set(table["choice"]) == {"", "2"}
     assert set(table["source"]) == {"random", "repeat", "catch"}
 
 
-def test_answers_that_are_not_there_or_damaged_are_refused(served, tmp_path):
-    """A study without answers, an image that is none of the study, and a file that is no database."""
-    study = served()
+def test_answers_that_are_missing_or_damaged_are_refused(serve_study, tmp_path):
+    """A study without answers, and a trial that names an image that is none of the study."""
+    study = serve_study()
     with pytest.raises(DataError, match="answers"):
-        save_npz(collected(study.study, study.database), tmp_path / "answers.npz")
-    study.answered(study.begun(), largest, most=1)
-    for value in (99, -1, "x"):
-        study.database.write(lambda connection, value=value: connection.execute("UPDATE trials SET b = ?", (value,)))
+        save_npz(read_collected(study.study, study.database), tmp_path / "answers.npz")
+    study.answer_trials(study.begin(), largest, limit=1)
+    for value in (99, -1):
+        with study.database.writing() as connection:
+            connection.execute("UPDATE trials SET b = ?", (value,))
         with pytest.raises(FileError, match="answers of the study"):
-            collected(study.study, study.database)
+            read_collected(study.study, study.database)
     assert not (tmp_path / "answers.npz").exists()
 
 
-ROWS = [  # person, images, choice, time, source, again
+ROWS = [  # person, images, choice, time, source, trial that is repeated
     ("a", (0, 1, 2), 2, 10, "random", None),
     ("a", (3, 4, 5), 0, 20, "random", None),
     ("b", (6, 7, 8), 0, 3700, "random", None),
@@ -138,59 +148,61 @@ ROWS = [  # person, images, choice, time, source, again
     ("a", (9, 1, 9), 0, 4200, "catch", None),
     ("b", (1, 2, 3), None, 4300, "random", None),
 ]
+TABLE = [
+    ["a", "", "5 of 200", "0", "2.2", "1 of 2", "0 of 1", "0", "0", "1970-01-01 01:10"],
+    ["b", "", "4 of 200", "1", "2.2", "", "1 of 1", "0", "0", "1970-01-01 01:11"],
+    ["c", "", "0 of 200", "0", "", "", "", "0", "0", ""],
+    ["p1", "", "0 of 200", "0", "", "", "", "", "", "has not begun"],
+    ["All", "", "6", "", "", "1 of 2", "1 of 2", "", "", ""],
+]
 
 
-def test_the_owner_sees_what_each_person_did(served):
-    """Repeats compare the image, not its place; those of other people are no repeats; catch trials are counted."""
-    study = served()
+def test_the_owner_sees_what_each_person_did(serve_study):
+    """Repeats compare the image, not its position, and only a person's own trials."""
+    study = serve_study()
     assert "has not begun" in study.get(study.links["owner"]).text
 
-    def fill(connection):
-        connection.execute("DELETE FROM people")
-        connection.executemany("INSERT INTO people (id, consented) VALUES (?, 1)", [("a",), ("b",), ("c",)])
-        for trial, (person, items, choice, at, source, again) in enumerate(ROWS, start=1):
-            row = (trial, person, trial, *items, source, again)
+    with study.database.writing() as connection:
+        people = [(person,) for person in "abc"]
+        connection.executemany("INSERT INTO people (id, consented) VALUES (?, 1)", people)
+        for trial, (person, items, choice, time, source, repeat_of) in enumerate(ROWS, start=1):
+            row = (trial, person, trial, *items, source, repeat_of)
             connection.execute("INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
-            connection.execute("INSERT INTO answers VALUES (?, ?, 2.25, ?, NULL)", (trial, choice, at))
+            answer = (trial, choice, time)
+            connection.execute("INSERT INTO answers VALUES (?, ?, 2.25, ?, NULL)", answer)
 
-    study.database.write(fill)
     page = study.get(study.links["owner"]).text
-    cells = [re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", line) for line in re.findall(r"<tr>.*?</tr>", page, re.DOTALL)]
-    assert cells[1] == ["a", "", "5 of 200", "0", "2.2", "1 of 2", "0 of 1", "0", "0", "1970-01-01 01:10"]
-    assert cells[2] == ["b", "", "4 of 200", "1", "2.2", "", "1 of 1", "0", "0", "1970-01-01 01:11"]
-    assert cells[3] == ["c", "", "0 of 200", "0", "", "", "", "0", "0", ""]
-    assert cells[4] == ["All", "", "6", "", "", "1 of 2", "1 of 2", "", "", ""]
+    rows = re.findall(r"<tr>.*?</tr>", page, re.DOTALL)
+    assert [re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", row) for row in rows[1:]] == TABLE
 
 
-def test_a_study_can_be_made_longer(served):
-    """Somebody who was through continues after --per-person was raised, and is through again."""
-    from fastapi.testclient import TestClient
+COUNT = (
+    "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone()[0])"
+)
 
-    from glocal_collect.app import create_app
 
-    study = served(per_person=5)
-    me = study.begun()
-    study.answered(me, largest)
-    study.client = TestClient(create_app(study.study.changed(Settings(per_person=8, fastest=0.0)), study.database))
-    study.get, study.post = study.client.get, study.client.post
-    study.answered(me, largest)
+def test_an_answer_after_the_owner_looked_and_an_export_ended_is_on_the_disk(serve_study):
+    """The owner's page keeps the locks of the database: no other process deletes its log."""
+    study = serve_study()
+    link = study.begin()
+
+    def count_in_another_process():
+        command = [sys.executable, "-c", COUNT, study.study.database]
+        return int(subprocess.check_output([*command, "SELECT count(*) FROM answers"]))
+
+    study.answer_trials(link, largest, limit=1)
+    assert study.get(study.links["owner"]).status_code == 200
+    assert count_in_another_process() == 1
+    study.answer_trials(link, largest, limit=2)
+    assert count_in_another_process() == 3
+
+
+def test_a_study_can_be_made_longer(serve_study):
+    """A person who had finished continues after per_person was raised, and finishes again."""
+    study = serve_study(per_person=5)
+    link = study.begin()
+    study.answer_trials(link, largest)
+    study.restart(per_person=8)
+    study.answer_trials(link, largest)
     assert [row["number"] for row in study.rows("trials")] == list(range(8))
-
-
-def test_wrong_commands_end_in_one_sentence(images, tmp_path, capsys):
-    """A port in use, a wrong host, address or setting, no images, no study; nothing is made of them."""
-    out = str(tmp_path / "study")
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = str(other.getsockname()[1])
-        for arguments, word in (
-            (["run", str(images), "--out", out, "--port", port], port),
-            (["run", str(images), "--out", out, "--host", "nowhere.invalid"], "--host"),
-            (["run", str(images), "--out", out, "--url", "example.org", "--port", "0"], "--url"),
-            (["run", str(images), "--out", out, "--catch", "0.9", "--port", "0"], "--catch"),
-            (["run", "--out", out, "--port", "0"], "images"),
-            (["export", str(tmp_path), "--out", str(tmp_path / "a.npz")], "study.json"),
-        ):
-            assert execute(["collect", *arguments]) in (1, 2), arguments
-            assert word in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-    assert execute(["collect", "run", str(images)]) == 2
+    assert study.trial(link)["done"] == 8

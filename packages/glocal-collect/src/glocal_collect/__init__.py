@@ -1,3 +1,3 @@
-"""People → answers: a study of your own images, asked for over HTTP, kept in a database, exported at any time."""
+"""Ask people about your own images over HTTP, and export their answers at any time."""
 
 __version__ = "0.1.0"

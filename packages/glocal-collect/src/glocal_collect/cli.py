@@ -1,44 +1,55 @@
-"""``glocal collect``, which the entry point ``glocal.commands`` adds to the command line of glocal."""
+"""``glocal collect``, which the entry point ``glocal.commands`` adds to the command line."""
 
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from glocal.cli.inputs import flat, refuse_overwriting_inputs
-from glocal.cli.output import AsJson, progress_bar, put, put_json, say
+from glocal.cli.output import AsJson, progress_bar, say, show
 from glocal.errors import ParameterError
 from glocal.files import writable_target
 from glocal_collect.settings import Settings
 
 if TYPE_CHECKING:
-    from glocal_collect.db import Database
     from glocal_collect.study import Study
 
-app = typer.Typer(no_args_is_help=True, help="Ask people about your own images, and export what they answered.")
+app = typer.Typer(
+    no_args_is_help=True, help="Ask people about your own images, and export their answers."
+)
 
 
 @app.command("run")
 @flat
 def run(
-    images: Annotated[str, typer.Argument(help="Folder, pattern or list; not needed once the study exists.")] = "",
+    images: Annotated[
+        str, typer.Argument(help="Folder, pattern or list; may be left out once the study exists.")
+    ] = "",
     *,
     out: Annotated[Path, typer.Option(help="Folder of the study.")],
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
-    url: Annotated[str, typer.Option(help="Address at which people reach the server, if not --host.")] = "",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for all, with --public-url.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for a free one.")
+    ] = 8000,
+    public_url: Annotated[
+        str, typer.Option(help="Address at which people reach the server, if it is not --host.")
+    ] = "",
     settings: Settings,
     as_json: AsJson = False,
 ) -> None:
-    """Show people three images at a time and keep their answers: a web server with one link for each person.
+    """Show people three images at a time and store their answers.
 
-    It prints a link for each person and one for you, and serves until Ctrl-C. Run the same command again to continue a
-    study. Every setting except --kind and --seed can be changed when you restart. Edit consent.md and instructions.md
-    in the study at any time: people read them before they begin.
+    It is a web server. It prints a link for each person and one for you, and runs until Ctrl-C.
+    Run the same command again to continue a study: every setting except --kind and --seed can be
+    changed. You can edit consent.md and instructions.md in the study at any time; people read
+    them before they begin.
 
     Example: glocal collect run images --out study --people 20
     """
@@ -47,93 +58,151 @@ def run(
     from glocal_collect.app import create_app
     from glocal_collect.db import Database
 
-    if url and not url.startswith(("https://", "http://")):
-        raise ParameterError(f"--url is {url!r}; allowed are addresses that begin with https:// or http://.")
+    if public_url and not public_url.startswith(("https://", "http://")):
+        raise ParameterError(
+            f"--public-url is {public_url!r}; it must begin with https:// or http://."
+        )
     refuse_overwriting_inputs({"--out": out}, images or None)
-    port = _free_port(host, port)
-    study = _study(out, images, settings)
-    with contextlib.closing(Database(study.database)) as database:
-        served = create_app(study, database)
-        _put_links(study, database, url.rstrip("/") or f"http://{f'[{host}]' if ':' in host else host}:{port}", as_json)
-        with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.run(
-                served, host=host, port=port, access_log=False, log_level="warning", server_header=False,
-                proxy_headers=False, timeout_keep_alive=75, timeout_graceful_shutdown=5,
-            )  # fmt: skip
-    say(f"stopped; all answers are in {study.folder}. Continue: glocal collect run --out {study.folder}")
+    with _listen(host, port) as listener:
+        base = public_url.rstrip("/") or _address(listener, host)
+        study = _study(out, images, settings)
+        with contextlib.closing(Database(study.database)) as database:
+            config = uvicorn.Config(
+                create_app(study, database),
+                access_log=False,
+                log_level="warning",
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=5,
+            )
+            _put_links(study, base, as_json)
+            with contextlib.suppress(KeyboardInterrupt):
+                uvicorn.Server(config).run(sockets=[listener])
+    folder = study.folder
+    say(f"stopped; all answers are in {folder}. Continue: glocal collect run --out {folder}")
 
 
 @app.command("export")
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder that glocal collect run --out wrote.")],
-    out: Annotated[Path, typer.Option(help="File of answers: .npz.")],
-    csv: Annotated[bool, typer.Option("--csv", help="Also write a .csv with catch trials and can't tell.")] = False,
+    folder: Annotated[
+        Path, typer.Argument(metavar="STUDY", help="Folder that glocal collect run --out wrote.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="File to write: .npz of answers, or .csv of every trial.")
+    ],
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Beside the .npz, also write the .csv.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the answers of a study, while people answer or afterwards: with person, seconds, time and order.
+    """Write the answers of a study to a file, at any time.
 
-    The file is one that --answers of fit, sweep, evaluate and data takes.
+    The .npz is a file that --answers of fit, sweep, evaluate and data takes, with person, seconds,
+    time and order. The .csv also has catch trials and "can't tell".
 
     Example: glocal collect export study --out answers.npz --csv
     """
     from glocal_collect.db import Database
-    from glocal_collect.export import collected, save_csv, save_npz
+    from glocal_collect.export import read_collected, save_csv, save_npz
     from glocal_collect.study import open_study
 
-    writable_target(out, what="--out", endings=(".npz",))
+    writable_target(out, what="--out", endings=(".npz", ".csv"))
     study = open_study(folder)
     with contextlib.closing(Database(study.database)) as database:
-        found = collected(study, database)
-    number, files = save_npz(found, out), [str(out)]
-    if csv:
-        save_csv(found, out.with_suffix(".csv"))
-        files.append(str(out.with_suffix(".csv")))
-    told: dict[str, Any] = {
-        "answers": number, "people": int(found.table["person"].nunique()), "catch": len(found.passed),
-        "cannot_tell": int((found.table["choice"] < 0).sum()), "files": files,
-    }  # fmt: skip
-    counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in told.items() if name != "files")
-    put_json(told) if as_json else put(f"{counts}; written to {' and '.join(files)}")
+        collected = read_collected(study, database)
+    files = []
+    table = out
+    if out.suffix.lower() == ".npz":
+        save_npz(collected, out)
+        files.append(str(out))
+        table = out.with_suffix(".csv")
+    if csv or not files:
+        save_csv(collected, table)
+        files.append(str(table))
+    counts = {
+        "answers": int(collected.is_answer.sum()),
+        "people": int(collected.table["person"].nunique()),
+        "catch": len(collected.catch_passed),
+        "cannot_tell": int((collected.table["choice"] < 0).sum()),
+    }
+    summary = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items())
+    show(as_json, {**counts, "files": files}, f"{summary}; written to {' and '.join(files)}")
 
 
-def _study(out: Path, images: str, given: Settings) -> Study:
-    """The study of a folder with the settings that were given, or a new one."""
+def _study(out: Path, images: str, requested: Settings) -> Study:
+    """The study of a folder with the requested settings, or a new one.
+
+    Raises
+    ------
+    ParameterError
+        Images are missing or others than those of the study, or an option has no effect.
+    """
     from glocal_collect.study import create, is_study, open_study
 
-    if is_study(out):
-        study = open_study(out)
-        return study.changed(study.settings.replace(**given.model_dump(exclude_unset=True)))
+    study = open_study(out) if is_study(out) else None
+    before = Settings() if study is None else study.settings
+    options = requested.model_dump(exclude_unset=True)
+    settings = before.replace(**options)
+    if "max_starts_per_minute" in options and not settings.open:
+        raise ParameterError("--max-starts-per-minute has no effect without --open. Leave it out.")
+    if settings.open is False and (study is None or "people" in options):
+        raise ParameterError(
+            "--no-open closes a study that exists, and --people has no effect on a closed one. "
+            "Leave it out."
+        )
+    if study is not None:
+        if images:
+            study.check_images(images)
+        return study.with_settings(settings)
     if not images:
         raise ParameterError(f"{out} is not a study yet. Name the images to show.")
     with progress_bar("preparing images", unit="images") as progress:
-        study = create(out, images, given, progress)
+        study = create(out, images, settings, progress)
     if study.left_out:
-        name, reason = study.left_out[0]
-        say(f"left out: {len(study.left_out)} files, which study.json lists; the first: {name} {reason}")
+        first = " ".join(study.left_out[0])
+        say(f"left out: {len(study.left_out)} files, which study.json lists; the first: {first}")
     return study
 
 
-def _free_port(host: str, port: int) -> int:
-    """The port, or for 0 a free one; a ParameterError where nobody can listen there."""
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there; a ParameterError if that is not possible."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as found:
-            return int(found.getsockname()[1])
+        return socket.create_server((host, port), family=family)
     except OSError as error:
         raise ParameterError(
-            f"cannot listen on {host} port {port}: {error.strerror or error}. Choose another --port or --host."
+            f"cannot listen on {host} port {port}: {error.strerror or error}. "
+            f"Choose another --port or --host."
         ) from error
 
 
-def _put_links(study: Study, database: Database, base: str, as_json: bool) -> None:
+def _address(listener: socket.socket, host: str) -> str:
+    """The address of a server for people; a ParameterError if it listens on all addresses."""
+    bound_host, port = listener.getsockname()[:2]
+    if ipaddress.ip_address(bound_host).is_unspecified:
+        raise ParameterError(
+            f"{host} stands for all addresses of this computer, and nobody can open a link to it. "
+            f"Add the address that people can reach, for example --public-url "
+            f"http://{socket.gethostname()}:{port}."
+        )
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _put_links(study: Study, base: str, as_json: bool) -> None:
     from glocal_collect.people import links
 
-    found = links(study, database, base)
-    if as_json:
-        put_json({"study": str(study.folder), "images": len(study), "left_out": len(study.left_out), **found})
-        return
-    put(f"{len(study)} images; the study is in {study.folder}", "")
-    for person, link in found["people"].items():
-        put(f"{person}  {link}")
-    if found["open"]:
-        put(f"for all  {found['open']}")
-    put(f"owner  {found['owner']}", "", "Ctrl-C stops it; the links stay the same.")
+    addresses = links(study, base)
+    lines = [f"{len(study)} images; the study is in {study.folder}", ""]
+    lines += [f"{person}  {link}" for person, link in addresses["people"].items()]
+    if addresses["open"]:
+        lines.append(f"open link  {addresses['open']}")
+    if study.settings.open is False:
+        lines.append("closed: nobody else can begin; people who have begun can finish")
+    lines += [
+        f"owner  {addresses['owner']}",
+        "",
+        "Ctrl-C stops the server; the links stay the same.",
+    ]
+    record = {"study": str(study.folder), "images": len(study), "left_out": len(study.left_out)}
+    show(as_json, {**record, **addresses}, *lines)

@@ -1,61 +1,99 @@
-"""The answers of a study in SQLite: who may answer, what was asked, what was answered."""
-
-from __future__ import annotations
+"""The answers of a study in SQLite: who has begun, what was asked, what was answered."""
 
 import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-T = TypeVar("T")
+from glocal.errors import FileError, one_line
+from glocal.files import writing
+
 Connection = sqlite3.Connection
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS people (
-    id TEXT PRIMARY KEY, name TEXT UNIQUE, consented REAL, finished REAL, code TEXT,
+_VERSION = 1  # of the tables; 0 is that of an empty file
+_STRICT = "STRICT" if sqlite3.sqlite_version_info >= (3, 37) else ""  # columns keep their types
+_SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS people (       -- everybody who has consented
+    id TEXT PRIMARY KEY, name TEXT UNIQUE, consented REAL NOT NULL, finished REAL, code TEXT,
     opened INTEGER NOT NULL DEFAULT 0,    -- how often the page was opened after the consent
-    contested INTEGER NOT NULL DEFAULT 0  -- how often somebody else came with the same name and was refused
-);
+    contested INTEGER NOT NULL DEFAULT 0  -- how often another session came with this name
+) {_STRICT};
 CREATE TABLE IF NOT EXISTS trials (       -- a, b, c are numbers of images in the order shown
     id INTEGER PRIMARY KEY, person TEXT NOT NULL REFERENCES people, number INTEGER NOT NULL,
     a INTEGER NOT NULL, b INTEGER NOT NULL, c INTEGER NOT NULL,
-    source TEXT NOT NULL, again INTEGER REFERENCES trials, UNIQUE (person, number)
-);
+    source TEXT NOT NULL, repeat_of INTEGER REFERENCES trials, UNIQUE (person, number)
+) {_STRICT};
 CREATE INDEX IF NOT EXISTS trials_by_source ON trials (source);
 CREATE TABLE IF NOT EXISTS answers (      -- choice is a position, or NULL for "can't tell"
-    trial INTEGER PRIMARY KEY REFERENCES trials, choice INTEGER, seconds REAL NOT NULL, time REAL NOT NULL, changed REAL
-);
+    trial INTEGER PRIMARY KEY REFERENCES trials, choice INTEGER CHECK (choice BETWEEN 0 AND 2),
+    seconds REAL NOT NULL, time REAL NOT NULL, changed REAL
+) {_STRICT};
+PRAGMA user_version = {_VERSION};
+COMMIT;
 """
 
 
-class Database:
-    """A file of SQLite in WAL mode, written by one thread at a time; a transaction has ended when it is on the disk.
+def create_database(path: Path) -> None:
+    """Create a database that only its owner can read; one without answers may exist.
 
-    Another process may write too: each writer takes the lock of the file at once (``BEGIN IMMEDIATE``).
+    Raises
+    ------
+    FileError
+        It cannot be written, or somebody has begun to answer.
+    """
+    with writing(path):  # before SQLite creates it, and its neighbours, readable for all
+        os.close(os.open(path, os.O_CREAT, 0o600))
+    with database_errors(path), contextlib.closing(_connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.executescript(_SCHEMA)
+        if scalar(connection, "SELECT count(*) FROM people"):
+            raise FileError(
+                f"{path} has answers, but the study has no study.json. Put back a copy of it, or "
+                f"name another folder."
+            )
+
+
+class Database:
+    """A file of SQLite in WAL mode, written by one thread at a time.
+
+    A transaction has ended when it is on the disk. Another process may write too: each writer
+    takes the lock of the file at once (``BEGIN IMMEDIATE``).
+
+    Raises
+    ------
+    FileError
+        The file is missing or damaged. It is never made anew: `create_database` does that once.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._lock, self._idle = path, threading.Lock(), list[Connection]()
-        os.close(os.open(path, os.O_CREAT, 0o600))  # before SQLite makes it, and its neighbours, readable for all
-        self._writer = self._connect()
-        self._writer.execute("PRAGMA journal_mode=WAL")
-        self._writer.executescript(_SCHEMA)
+        self._path = path
+        self._lock = threading.Lock()
+        self._idle = list[Connection]()
+        if not path.is_file():
+            raise FileError(f"the answers of the study, {path}, are missing. Put back a copy.")
+        with contextlib.ExitStack() as on_error, database_errors(path):
+            self._writer = on_error.enter_context(contextlib.closing(_connect(path)))
+            queries = ("PRAGMA user_version", "PRAGMA quick_check(1)")
+            if [scalar(self._writer, query) for query in queries] != [_VERSION, "ok"]:
+                raise ValueError("it is damaged, or holds no study")
+            on_error.pop_all()
 
-    def write(self, work: Callable[[Connection], T]) -> T:
-        """Do the work in one transaction: all of it is on the disk when this returns, and none if it raises."""
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction: on the disk when the block ends, undone if it raises."""
         with self._lock:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
-                result = work(self._writer)
+                yield self._writer
                 self._writer.execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):  # a full disk has rolled it back already
                     self._writer.execute("ROLLBACK")
                 raise
-            return result
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -63,7 +101,7 @@ class Database:
         try:
             connection = self._idle.pop()
         except IndexError:
-            connection = self._connect()
+            connection = _connect(self._path)
         try:
             connection.execute("BEGIN")
             yield connection
@@ -72,20 +110,40 @@ class Database:
             self._idle.append(connection)
 
     def close(self) -> None:
-        """Close it; the file is whole by itself."""
+        """Close all connections; the file is whole by itself."""
         with self._lock:
             for connection in (self._writer, *self._idle):
                 connection.close()
 
-    def _connect(self) -> Connection:
-        connection = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
-        connection.row_factory = sqlite3.Row
-        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-        return connection
+
+@contextlib.contextmanager
+def database_errors(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong with a database into one FileError.
+
+    NOTE `glocal.files.reading` must not be used here. It opens and closes the file, and on POSIX a
+    close drops every lock that this process has on it: another process that ends then deletes the
+    log that this one still writes to.
+    """
+    try:
+        yield
+    except (sqlite3.Error, ValueError) as error:
+        raise FileError(
+            f"the answers of the study, {path}, cannot be used ({one_line(error)}). Check the disk "
+            f"and the permissions, or put back a copy."
+        ) from error
 
 
-def one(connection: Connection, question: str, *given: Any) -> Any:
-    """The first value of the first row, None where there is none."""
-    row = connection.execute(question, given).fetchone()
+def scalar(connection: Connection, query: str, *parameters: Any) -> Any:
+    """The first value of the first row, None where there is no row."""
+    row = connection.execute(query, parameters).fetchone()
     return None if row is None else row[0]
+
+
+def _connect(path: Path) -> Connection:
+    address = f"{path.resolve().as_uri()}?mode=rw"  # a missing file is not created
+    connection = sqlite3.connect(
+        address, uri=True, timeout=30, isolation_level=None, check_same_thread=False
+    )
+    connection.row_factory = sqlite3.Row
+    connection.executescript("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;")
+    return connection

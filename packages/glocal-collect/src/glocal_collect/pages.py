@@ -1,4 +1,4 @@
-"""The HTML of the pages, from templates that escape what they are given and hold no script and no style."""
+"""The HTML of the pages, from templates that escape all values and hold no script and no style."""
 
 from __future__ import annotations
 
@@ -20,65 +20,84 @@ _QUESTIONS = {
 }
 
 
-def person_page(study: Study, *, consented: bool, participant: bool) -> str:
-    """The page that asks: consent, instructions, trials, thanks.
+def person_page(study: Study, *, has_begun: bool, is_recruited: bool) -> str:
+    """The page for participants: consent, instructions, trials, thanks.
 
-    `participant` says that the link brought the id of a recruiting site, which is stored.
+    `is_recruited` says that the link contains the id of a recruiting site, which is stored.
     """
     question, keys = _QUESTIONS[study.settings.kind]
-    return _rendered(
-        "person.html", title=study.title, kind=study.settings.kind, question=question, keys=keys,
-        consent=_html(study.text("consent")), instructions=_html(study.text("instructions")), consented=consented,
-        participant=participant,
-    )  # fmt: skip
+    return _render(
+        "person.html",
+        title=study.title,
+        kind=study.settings.kind,
+        question=question,
+        keys=keys,
+        consent=_html(study.text("consent")),
+        instructions=_html(study.text("instructions")),
+        has_begun=has_begun,
+        is_recruited=is_recruited,
+    )
 
 
-def owner_page(study: Study, found: Collected) -> str:
-    """The page of the owner: a table of who has answered what, and how well."""
-    table, of = found.table.assign(unsure=found.table["choice"] < 0), study.settings.per_person
-    by_person = table.groupby("person")
-    shown, people = pd.DataFrame(index=found.people["id"]), found.people.set_index("id")
-    answers = by_person.size().reindex(shown.index, fill_value=0)
-    shown["Site id"] = people["name"]
-    shown["Answers"] = [f"{number} of {of}" for number in answers]
-    shown["Can’t tell"] = by_person["unsure"].sum().reindex(shown.index, fill_value=0)
-    shown["Median s"] = by_person["seconds"].median().round(1)
-    for title, true in (("Repeats alike", found.alike), ("Catch passed", found.passed)):
-        shown[title] = true.groupby(table["person"]).agg(_share)
-    shown["Opened"], shown["Refused"] = people["opened"], people["contested"]
-    last = pd.to_datetime(by_person["time"].max().astype(float), unit="s").dt.strftime("%Y-%m-%d %H:%M")
-    shown["Last answer (UTC)"] = last.reindex(shown.index).where(people["consented"].notna(), "has not begun")
-    number = int(found.told.sum())
-    total = {"Answers": number, "Repeats alike": _share(found.alike), "Catch passed": _share(found.passed)}
-    shown = pd.concat([shown.astype(object), pd.DataFrame(total, ["All"], dtype=object)]).fillna("")
-    # NOTE pandas styles the head, which the policy forbids
-    html = shown.rename_axis(columns="Person").to_html(border=0).replace(' style="text-align: right;"', "")
-    return _rendered("owner.html", title=study.title, answers=number, table=Markup(html))
+def owner_page(study: Study, collected: Collected) -> str:
+    """The page of the owner: a table of how much each person has answered, and how well."""
+    answers = collected.table.assign(is_unsure=collected.table["choice"] < 0)
+    by_person = answers.groupby("person")
+    ids = {*collected.people["id"], *study.personal_ids}
+    people = collected.people.astype(object).set_index("id")
+    people = people.reindex(sorted(ids, key=lambda person: (len(person), person)))
+    rows = people[["name"]].rename(columns={"name": "Site id"})
+    counts = by_person.size().reindex(rows.index, fill_value=0)
+    rows["Answers"] = [f"{count} of {study.settings.per_person}" for count in counts]
+    rows["Can’t tell"] = by_person["is_unsure"].sum().reindex(rows.index, fill_value=0)
+    rows["Median s"] = by_person["seconds"].median().round(1)
+    n_answers = int(collected.is_answer.sum())
+    total: dict[str, Any] = {"Answers": n_answers}
+    checks = {"Repeats alike": collected.repeats_agree, "Catch passed": collected.catch_passed}
+    for title, is_good in checks.items():
+        rows[title] = is_good.groupby(answers["person"]).agg(_share)
+        total[title] = _share(is_good)
+    rows["Opened"] = people["opened"]
+    rows["Refused"] = people["contested"]
+    last = pd.to_datetime(by_person["time"].max().astype(float), unit="s")
+    last = last.dt.strftime("%Y-%m-%d %H:%M").reindex(rows.index)
+    rows["Last answer (UTC)"] = last.where(people["consented"].notna(), "has not begun")
+    table = pd.concat([rows.astype(object), pd.DataFrame(total, ["All"], dtype=object)])
+    html = table.fillna("").rename_axis(columns="Person").to_html(border=0)
+    # NOTE pandas aligns the head by a style, which the policy forbids
+    html = html.replace(' style="text-align: right;"', "")
+    return _render("owner.html", title=study.title, answers=n_answers, table=Markup(html))
 
 
 def problem_page(sentence: str) -> str:
     """A page that says one sentence, in place of one that cannot be shown."""
-    return _rendered("problem.html", title="This page cannot be shown", sentence=sentence)
+    return _render("problem.html", title="This page cannot be shown", sentence=sentence)
 
 
-def _share(true: pd.Series) -> str:
-    return f"{int(true.sum())} of {len(true)}" if len(true) else ""
+def _share(is_good: pd.Series) -> str:
+    return f"{int(is_good.sum())} of {len(is_good)}" if len(is_good) else ""
 
 
-def _rendered(name: str, **shown: Any) -> str:
-    return _templates().get_template(name).render(**shown)
+def _render(template: str, **values: Any) -> str:
+    return _templates().get_template(template).render(**values)
 
 
 @cache
 def _templates() -> jinja2.Environment:
     return jinja2.Environment(
-        loader=jinja2.PackageLoader("glocal_collect"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.PackageLoader("glocal_collect"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
+    )
 
 
 def _html(markdown: str) -> Markup:
-    """Markdown as markup, headings one level lower: the title of the page is the first. HTML in it is shown as text."""
+    """Markdown as markup; headings are one level lower, since the title of the page is the first.
+
+    HTML is shown as text.
+    """
     parser = MarkdownIt("commonmark", {"html": False})
     parser.disable("image")  # NOTE a picture from elsewhere would be a request to elsewhere
     tokens = parser.parse(markdown)

@@ -1,144 +1,250 @@
-"""What a person does: consent, see a trial, answer it once, take the last answer back. Each is one transaction."""
-
-from __future__ import annotations
+"""What people do in a study: consent, see a trial, answer it once, undo."""
 
 import time
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.exceptions import HTTPException
 
-from glocal_collect.db import Connection, Database, one
-from glocal_collect.settings import Settings
+from glocal.errors import FileError
+from glocal_collect.db import Connection, Database, scalar
+from glocal_collect.limits import Limit, Refusal
 from glocal_collect.study import Study
 from glocal_collect.tokens import OPEN, OWNER, PERSON, Signer, Token
-from glocal_collect.trials import Asking
+from glocal_collect.trials import TrialScheduler
 
+CLOSED = "This study takes no new participants."
+_BURST = 10  # answers that may come at once
+_REQUESTS_PER_ANSWER = 10  # images included; a page that loads ahead needs eight
 _ANSWERED = "FROM answers JOIN trials ON trial = id WHERE person = ?"
+_WAITING = """
+SELECT id, number, a, b, c FROM trials LEFT JOIN answers ON trial = id
+WHERE person = ? AND trial IS NULL AND number < ? ORDER BY number
+"""
 
 
-class Refused(HTTPException):
-    """Why something is not done: a status of HTTP, a sentence, and the seconds to wait if it may be tried again."""
+class AnswerBody(BaseModel):
+    """An answer as the page sends it: a position, or None for "can't tell".
 
-    def __init__(self, status: int, sentence: str, wait: int = 0) -> None:
-        super().__init__(status, sentence, {"Retry-After": str(wait)} if wait else None)
-
-
-class Given(BaseModel):
-    """An answer as the page sends it: a position, or None for "can't tell"; `undo` replaces the last answer."""
+    With `undo` it replaces the last answer.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    choice: Annotated[int, Field(ge=0, le=2)] | None
-    seconds: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+    choice: int | None = Field(ge=0, le=2)
+    seconds: float = Field(ge=0, le=1e6, allow_inf_nan=False)
     undo: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class Answering:
-    """The transactions of a study."""
+class StudyService:
+    """The actions of people; each is one transaction, and raises a `Refusal` if it must not be."""
 
-    settings: Settings
-    signer: Signer
-    asking: Asking
+    def __init__(self, study: Study, database: Database) -> None:
+        self.study = study
+        self.settings = study.settings
+        self.signer = Signer(study.key)
+        self.database = database
+        self._scheduler = TrialScheduler(self.settings, len(study))
+        seconds = self.settings.min_seconds
+        per_minute = self.settings.max_starts_per_minute
+        self._answers = Limit(seconds, _BURST)
+        self._requests = Limit(seconds / _REQUESTS_PER_ANSWER, _BURST * _REQUESTS_PER_ANSWER)
+        self._starts = Limit(60 / per_minute, per_minute)
 
-    def consent(self, connection: Connection, token: Token) -> Refused | None:
-        """Note that a person consents, and make the first trials; once is enough. A refusal is returned, not raised."""
-        now = time.time()
-        found = connection.execute("SELECT consented FROM people WHERE id = ?", (token.id,)).fetchone()
-        if found is None:
-            if not self.settings.open:
-                return Refused(404, "This link is not valid.")
-            if token.name and one(connection, "SELECT id FROM people WHERE name = ?", token.name):
-                connection.execute("UPDATE people SET contested = contested + 1 WHERE name = ?", (token.name,))
-                return Refused(
-                    409,
-                    "Somebody has begun with your id, from another address. Please tell the person who invited you.",
-                )
-            most = self.settings.people
-            if most is not None and one(connection, "SELECT count(*) FROM people") >= most:
-                return Refused(429, "This study already has enough participants. Thank you for your interest.")
-            row = (token.id, token.name or None, now)
-            connection.execute("INSERT INTO people (id, name, consented) VALUES (?, ?, ?)", row)
-        elif found["consented"] is None:
-            connection.execute("UPDATE people SET consented = ? WHERE id = ?", (now, token.id))
-        self.make_ahead(connection, token)
-        return None
-
-    def current(self, connection: Connection, token: Token) -> dict[str, Any] | None:
-        """The trial that a person is to answer, or what is said at the end; None where trials must be made first."""
-        person = connection.execute("SELECT consented, code, name FROM people WHERE id = ?", (token.id,)).fetchone()
-        if person is None or person["consented"] is None:
-            raise Refused(403, "Please read and accept the consent first.")
-        waiting = connection.execute(
-            "SELECT id, number, a, b, c FROM trials LEFT JOIN answers ON trial = id "
-            "WHERE person = ? AND trial IS NULL ORDER BY number", (token.id,),
-        ).fetchall()  # fmt: skip
-        of = self.settings.per_person
-        if waiting:
-            ahead = [item for later in waiting[1:] for item in later[2:]]
-            return {**self._shown(waiting[0]), "of": of, "ahead": ahead}
-        done = one(connection, f"SELECT count(*) {_ANSWERED}", token.id)
-        if done < of:
-            return None
-        code = person["code"] or self.signer.code(token.id)
-        return {"trial": None, "done": done, "of": of, "code": code, "name": person["name"] or token.id}
-
-    def make_ahead(self, connection: Connection, token: Token) -> None:
-        """Make the trials that are missing."""
-        self.asking.ahead(connection, token.id, one(connection, f"SELECT count(*) {_ANSWERED}", token.id))
-
-    def last(self, connection: Connection, token: Token) -> dict[str, Any] | None:
-        """The trial that a person answered last, with the choice; None before the first."""
-        found = connection.execute(
-            f"SELECT id, number, a, b, c, choice {_ANSWERED} ORDER BY number DESC LIMIT 1", (token.id,)
-        ).fetchone()
-        if found is None:
-            return None
-        return {**self._shown(found), "choice": found["choice"], "of": self.settings.per_person}
-
-    def answer(self, connection: Connection, token: Token, trial: int, given: Given) -> None:
-        """Keep an answer, once.
+    def authenticate(self, text: str, role: str = PERSON) -> Token:
+        """The token of a link; the requests of a person are limited.
 
         Raises
         ------
-        Refused
-            404 for a trial that this person was not shown, 409 for another answer than the one that is kept.
+        Refusal
+            404 for a wrong or revoked token, 410 once the study has ended.
+        FileError
+            A text of the study cannot be read. Its owner gets a Refusal that says which one.
         """
-        number = one(connection, "SELECT number FROM trials WHERE id = ? AND person = ?", trial, token.id)
-        done = one(connection, f"SELECT count(*) {_ANSWERED}", token.id)
-        if number is None or number > done:
-            raise Refused(404, "This is not a trial that you were shown.")
-        now = time.time()
-        if number < done:
-            if one(connection, "SELECT choice FROM answers WHERE trial = ?", trial) == given.choice:
+        token = self.signer.read(text, role)
+        if token is None or (role == OPEN and self.settings.open is None):
+            raise Refusal(404, "This link is not valid.")
+        try:
+            is_revoked = self.study.is_revoked(token.id or role)
+            self.study.text("consent")
+            self.study.text("instructions")
+        except FileError as error:
+            if role == OWNER:
+                raise Refusal(503, str(error)) from error
+            raise
+        if is_revoked:
+            raise Refusal(404, "This link is not valid.")
+        if self.study.has_ended():
+            raise Refusal(410, "This study has ended.")
+        if role == PERSON:
+            self._requests.check(token.id)
+        return token
+
+    def open_page(self, token: Token) -> bool:
+        """Count a visit of a person who has begun; return whether they have."""
+        count = "UPDATE people SET opened = opened + 1 WHERE id = ?"
+        with self.database.writing() as connection:
+            has_begun = connection.execute(count, (token.id,)).rowcount > 0
+            refusal = None if has_begun else self._refusal(connection, token)
+        if refusal is not None:
+            raise refusal
+        return has_begun
+
+    def consent(self, token: Token) -> None:
+        """Note that a person consents, and make the first trials; once is enough."""
+        begin = "INSERT INTO people (id, name, consented) VALUES (?, ?, ?)"
+        with self.database.writing() as connection:
+            if scalar(connection, "SELECT 1 FROM people WHERE id = ?", token.id):
                 return
-            if not given.undo or number != done - 1:
-                raise Refused(409, "This trial has another answer already; only the last answer can be changed.")
-            change = (given.choice, given.seconds, now, trial)
-            connection.execute("UPDATE answers SET choice = ?, seconds = ?, changed = ? WHERE trial = ?", change)
-            return
-        row = (trial, given.choice, given.seconds, now)
-        connection.execute("INSERT INTO answers (trial, choice, seconds, time) VALUES (?, ?, ?, ?)", row)
-        self.asking.ahead(connection, token.id, done + 1)
-        if done + 1 >= self.settings.per_person:
-            end = (now, self.signer.code(token.id), token.id)
-            connection.execute("UPDATE people SET finished = ?, code = ? WHERE id = ? AND finished IS NULL", end)
+            refusal = self._refusal(connection, token)
+            if refusal is None:
+                self._starts.check("")  # one key: each visit of the open link is another person
+                connection.execute(begin, (token.id, token.name or None, time.time()))
+                self._advance(connection, token)
+        if refusal is not None:
+            raise refusal
 
-    def _shown(self, trial: Any) -> dict[str, Any]:
-        items = [trial["a"], trial["b"], trial["c"]]
-        return {"trial": trial["id"], "kind": self.settings.kind, "items": items, "done": trial["number"]}
+    def current(self, token: Token) -> dict[str, Any]:
+        """The trial to answer, or the end, as the page reads it."""
+        with self.database.reading() as connection:
+            trial = self._current(connection, token)
+        if not trial:  # the settings were changed
+            with self.database.writing() as connection:
+                self._advance(connection, token)
+                trial = self._current(connection, token)
+        return trial
+
+    def last(self, token: Token) -> dict[str, Any]:
+        """The trial that a person answered last, with the choice, as the page reads it."""
+        query = f"SELECT id, number, a, b, c, choice {_ANSWERED} ORDER BY number DESC LIMIT 1"
+        with self.database.reading() as connection:
+            trial = connection.execute(query, (token.id,)).fetchone()
+        if trial is None:
+            return {"trial": None}
+        return {**self._trial(token, trial), "choice": trial["choice"]}
+
+    def answer(self, token: Token, trial: int, body: AnswerBody) -> None:
+        """Store an answer, once.
+
+        Raises
+        ------
+        Refusal
+            404 for a trial that this person was not shown, 409 for one that has another answer or
+            is no longer asked, 422 for the reference of an anchor trial, 429 if it is too fast.
+        """
+        if self.settings.kind == "anchor" and body.choice == 0:
+            raise Refusal(422, "choice is 0, the reference; allowed are 1, 2 and null.")
+        self._answers.check(token.id)
+        choice_of_trial = "SELECT choice FROM answers WHERE trial = ?"
+        own_trial = "SELECT number FROM trials WHERE id = ? AND person = ?"
+        with self.database.writing() as connection:
+            number = scalar(connection, own_trial, trial, token.id)
+            n_answers = self._n_answers(connection, token)
+            if number is None or number > n_answers:
+                raise Refusal(404, "This is not a trial that you were shown.")
+            if number < n_answers:
+                if scalar(connection, choice_of_trial, trial) == body.choice:
+                    return
+                if not body.undo or number < n_answers - 1:
+                    raise Refusal(
+                        409,
+                        "This question was answered already, perhaps in another window. "
+                        "Only the last answer can be changed.",
+                    )
+                connection.execute(
+                    "UPDATE answers SET choice = ?, seconds = ?, changed = ? WHERE trial = ?",
+                    (body.choice, body.seconds, time.time(), trial),
+                )
+                return
+            if number >= self.settings.per_person:  # the study was made shorter
+                raise Refusal(409, "This question is no longer asked.")
+            connection.execute(
+                "INSERT INTO answers (trial, choice, seconds, time) VALUES (?, ?, ?, ?)",
+                (trial, body.choice, body.seconds, time.time()),
+            )
+            self._advance(connection, token)
+
+    def image(self, token: Token, number: int) -> bytes:
+        """An image of one of the person's own trials."""
+        query = "SELECT 1 FROM trials WHERE person = ? AND ? IN (a, b, c)"
+        with self.database.reading() as connection:
+            if scalar(connection, query, token.id, number) is None:
+                raise Refusal(404, "You were not asked about an image of this number.")
+        return (self.study.folder / "images" / f"{number}.jpg").read_bytes()
+
+    def _refusal(self, connection: Connection, token: Token) -> Refusal | None:
+        """Why a person who has not begun may not begin, if so; a contested name is counted."""
+        if not self._is_invited(token):
+            return Refusal(410, CLOSED)
+        contest = "UPDATE people SET contested = contested + 1 WHERE name = ?"
+        if token.name and connection.execute(contest, (token.name,)).rowcount:
+            return Refusal(
+                409,
+                "Someone has already started with your ID in another session. "
+                "Please tell the person who invited you.",
+            )
+        limit = self.settings.people if self.settings.open else None
+        if limit is not None and scalar(connection, "SELECT count(*) FROM people") >= limit:
+            return Refusal(
+                429, "This study already has enough participants. Thank you for your interest."
+            )
+        return None
+
+    def _is_invited(self, token: Token) -> bool:
+        if self.settings.open is None:
+            return token.id in self.study.personal_ids
+        return self.settings.open and not self.study.is_revoked(OPEN)
+
+    def _current(self, connection: Connection, token: Token) -> dict[str, Any]:
+        """The trial to answer, or the end; empty if `_advance` must make either first."""
+        person = connection.execute("SELECT * FROM people WHERE id = ?", (token.id,)).fetchone()
+        if person is None:
+            raise Refusal(403, "Please read and accept the consent first.")
+        n_trials = self.settings.per_person
+        n_answers = self._n_answers(connection, token)
+        if n_answers < n_trials:
+            waiting = connection.execute(_WAITING, (token.id, n_trials)).fetchall()
+            urls = [item["url"] for trial in waiting[1:] for item in self._items(token, trial)]
+            return {**self._trial(token, waiting[0]), "next": urls} if waiting else {}
+        code = person["code"]
+        if code is None:
+            return {}
+        name = quote(person["name"] or token.id, safe="")
+        url = (self.settings.return_url or "").replace("{id}", name).replace("{code}", code)
+        end = {"trial": None, "done": n_answers, "of": n_answers}
+        return {**end, "code": code, "return_url": url or None}
+
+    def _advance(self, connection: Connection, token: Token) -> None:
+        """Make the trials that are missing, or note that the person has finished."""
+        finish = "UPDATE people SET finished = ?, code = ? WHERE id = ? AND finished IS NULL"
+        n_answers = self._n_answers(connection, token)
+        self._scheduler.make_ahead(connection, token.id, n_answers)
+        if n_answers >= self.settings.per_person:
+            connection.execute(finish, (time.time(), self.signer.code(token.id), token.id))
+
+    def _n_answers(self, connection: Connection, token: Token) -> int:
+        return scalar(connection, f"SELECT count(*) {_ANSWERED}", token.id)
+
+    def _items(self, token: Token, trial: Any) -> list[dict[str, str]]:
+        address = f"/r/{self.signer.sign(token)}/image"
+        images = [trial["a"], trial["b"], trial["c"]]
+        return [{"name": self.study.names[item], "url": f"{address}/{item}"} for item in images]
+
+    def _trial(self, token: Token, trial: Any) -> dict[str, Any]:
+        return {
+            "trial": trial["id"],
+            "kind": self.settings.kind,
+            "items": self._items(token, trial),
+            "done": trial["number"],
+            "of": self.settings.per_person,
+        }
 
 
-def links(study: Study, database: Database, base: str) -> dict[str, Any]:
-    """The links by what they are for, the same whenever they are asked for: `people` by id, `open` or None, `owner`."""
-    signer, settings = Signer(study.key), study.settings
-    ids = [] if settings.open else [f"p{number}" for number in range(1, (settings.people or 1) + 1)]
-    add = "INSERT OR IGNORE INTO people (id) VALUES (?)"
-    database.write(lambda connection: connection.executemany(add, [(one,) for one in ids]))
+def links(study: Study, base: str) -> dict[str, Any]:
+    """The links of a study, always the same: `people` by id, `open` or None, and `owner`."""
+    sign = Signer(study.key).sign
     return {
-        "people": {one: f"{base}/r/{signer.sign(Token(PERSON, one))}" for one in ids},
-        "open": f"{base}/r/{signer.sign(Token(OPEN))}" if settings.open else None,
-        "owner": f"{base}/o/{signer.sign(Token(OWNER))}",
+        "people": {id: f"{base}/r/{sign(Token(PERSON, id))}" for id in study.personal_ids},
+        "open": f"{base}/r/{sign(Token(OPEN))}" if study.settings.open else None,
+        "owner": f"{base}/o/{sign(Token(OWNER))}",
     }

@@ -1,4 +1,4 @@
-"""A study: a folder with its settings, its images by number, what people read, and a key that only its owner reads."""
+"""A study: a folder with its settings, images by number, texts, answers, and a secret key."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import importlib.resources
 import io
 import json
 import os
+import re
 import secrets
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,24 +17,41 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from glocal.errors import FileError, ParameterError
+import numpy as np
+
+from glocal.errors import FileError, ParameterError, one_line
 from glocal.extract.images import Source, Unreadable, open_images
-from glocal.files import atomic_write, make_folder, read_object, read_text, reading, writing
+from glocal.files import (
+    make_folder,
+    read_object,
+    read_text,
+    reading,
+    write_text,
+    writing,
+)
+from glocal_collect.db import create_database
 from glocal_collect.settings import Settings
 
-SIDE = 640  # pixels of the longer side of an image: a third of a wide screen, or the whole of a phone
-_FIXED = ("kind", "seed")  # what people were asked before would mean something else
+SIDE = 640  # pixels of the longer side of an image: a third of a wide screen, or all of a phone
+MIN_KEY_CHARACTERS = 32
+DATABASE = "answers.sqlite"
 _FIX = "Name the folder that glocal collect run --out wrote, with all its files."
 
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """A study in its folder; image i has the name ``names[i]`` and the file ``images/i.jpg``; `key` signs its links."""
+    """A study in its folder.
+
+    Image i has the name ``names[i]`` and the file ``images/i.jpg``. `left_out` lists images that
+    cannot be shown, each with the reason. `images_sha256` tells whether images that are named again
+    are the same, `made` is the time of creation, and `key` signs the links.
+    """
 
     folder: Path
     settings: Settings
     names: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...]
+    images_sha256: str
     made: float
     key: str
 
@@ -46,123 +65,214 @@ class Study:
 
     @property
     def database(self) -> Path:
-        """The file of its answers."""
-        return self.folder / "answers.sqlite"
+        """The file of its answers, which exists as long as the study does."""
+        return self.folder / DATABASE
 
-    def ended(self) -> bool:
+    @property
+    def personal_ids(self) -> list[str]:
+        """The ids of the people who have a personal link, p1, p2 and so on."""
+        if self.settings.open is not None:
+            return []
+        return [f"p{number}" for number in range(1, (self.settings.people or 1) + 1)]
+
+    def has_ended(self) -> bool:
         """Whether its days are over: then no link opens anything."""
         return time.time() > self.made + self.settings.days * 86_400
 
-    def revoked(self, link: str) -> bool:
-        """Whether ``revoked.txt`` names a link: the id of a person, or ``open`` or ``owner``, one per line."""
-        with contextlib.suppress(FileNotFoundError):
-            return link in (self.folder / "revoked.txt").read_text(encoding="utf-8").split()
-        return False
+    def is_revoked(self, link: str) -> bool:
+        """Whether ``revoked.txt`` names a link: the id of a person, or ``open`` or ``owner``.
+
+        Raises
+        ------
+        FileError
+            The file cannot be read, or is not UTF-8 text.
+        """
+        file = self.folder / "revoked.txt"
+        try:
+            text = file.read_text(encoding="utf-8-sig")
+            if "\0" in text:
+                raise ValueError("it holds zero bytes")
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError) as error:
+            raise FileError(
+                f"{file} cannot be read ({one_line(error)}). Save it as UTF-8 text."
+            ) from error
+        return link in re.findall(r"\w+", text.lower())
 
     def text(self, name: str) -> str:
         """The Markdown of ``consent`` or ``instructions``, as it is now."""
         return read_text(self.folder / f"{name}.md", what=name)
 
-    def changed(self, settings: Settings) -> Study:
-        """The same study with other settings, written if they differ; a ParameterError where these are fixed."""
-        for name in _FIXED:
-            before, after = getattr(self.settings, name), getattr(settings, name)
-            if before != after:
+    def with_settings(self, settings: Settings) -> Study:
+        """The same study with other settings, which are written if they differ.
+
+        Raises
+        ------
+        ParameterError
+            A setting differs that is fixed.
+        """
+        before = self.settings
+        for name in ("kind", "seed"):  # with other ones, earlier answers would mean something else
+            if getattr(before, name) != getattr(settings, name):
                 raise ParameterError(
-                    f"`{name}` is {after}, but the study {self.folder} was begun with {before} and has its answers. "
-                    f"Leave it out, or name another folder."
+                    f"`{name}` is {getattr(settings, name)}, but the study {self.folder} was begun "
+                    f"with {getattr(before, name)}. Leave it out, or name another folder."
                 )
         study = replace(self, settings=settings)
-        if settings != self.settings:
+        if settings != before:
             _write(study)
         return study
 
+    def check_images(self, images: str) -> None:
+        """Raise a ParameterError if `images` are not those of the study."""
+        if _open(images).sha256() != self.images_sha256:
+            raise ParameterError(
+                f"the study {self.folder} has images already, and those in {images} are others "
+                f"(another name, size or date). Leave them out to continue it, or name another "
+                f"folder for a new study."
+            )
+
 
 def create(
-    folder: Path, images: str, settings: Settings, progress: Callable[[int, int], None] = lambda done, total: None
+    folder: Path,
+    images: str,
+    settings: Settings,
+    progress: Callable[[int, int], None] = lambda count, total: None,
 ) -> Study:
-    """Make the folder of a study: prepare its images, write its texts, draw its key.
+    """Create the folder of a study: prepare its images, write its texts, draw its key.
 
-    `images` is what `glocal.extract.open_images` opens. A study exists when its ``study.json`` does: what was killed
-    before is made again.
+    `images` is what `glocal.extract.open_images` opens. A study exists when its ``study.json``
+    does, which is written last: what a kill or a full disk ended before is made again.
 
     Raises
     ------
     FileError
-        A file cannot be written, or fewer than three images can be shown.
+        A file cannot be written, fewer than three images can be shown, or the folder has answers.
     """
-    source = open_images(images)
-    names, left_out = _prepare(source, make_folder(folder / "images"), progress)
+    source = _open(images)
+    image_folder = make_folder(folder / "images")
+    create_database(folder / DATABASE)
+    names, left_out = _prepare(source, image_folder, progress)
+    templates = importlib.resources.files("glocal_collect") / "texts"
     for name, template in (("consent", "consent"), ("instructions", settings.kind)):
         if not (folder / f"{name}.md").exists():
-            with atomic_write(folder / f"{name}.md") as stream:
-                stream.write((importlib.resources.files("glocal_collect") / f"texts/{template}.md").read_bytes())
-    with contextlib.suppress(FileExistsError):  # of two processes that make a study both sign with one key
-        handle = os.open(folder / "secret.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(handle, "w", encoding="utf-8") as stream:
-            json.dump({"key": secrets.token_hex(32)}, stream)
-    study = Study(folder, settings, names, left_out, time.time(), _key(folder))
+            text = (templates / f"{template}.md").read_text(encoding="utf-8")
+            write_text(folder / f"{name}.md", text)
+    digest = source.sha256()
+    study = Study(folder, settings, names, left_out, digest, time.time(), _make_key(folder))
     _write(study)
     return study
 
 
 def is_study(folder: Path) -> bool:
-    """Whether a folder is that of a study that was made to its end."""
+    """Whether a folder is that of a study whose creation was completed."""
     return (folder / "study.json").is_file()
 
 
 def open_study(folder: Path) -> Study:
-    """Read the study of a folder; a FileError where it is none, or damaged."""
-    if not is_study(folder):
-        raise FileError(f"{folder} is not the folder of a study: it has no study.json. {_FIX}")
-    held = read_object(folder / "study.json", what="study", fix=_FIX)
-    with reading(folder / "study.json", "study", _FIX):
-        left_out = tuple((str(name), str(reason)) for name, reason in held["left_out"])
-        names, made = tuple(map(str, held["images"])), float(held["made"])
-        return Study(folder, Settings(**held["settings"]), names, left_out, made, _key(folder))
+    """Read the study of a folder; a FileError if it holds no study, or a damaged one."""
+    file = folder / "study.json"
+    record = read_object(file, what="study", fix=_FIX)
+    with reading(file, "study", _FIX):
+        return Study(
+            folder=folder,
+            settings=Settings.read(record["settings"], str(file)),
+            names=tuple(str(name) for name in record["images"]),
+            left_out=tuple((str(name), str(reason)) for name, reason in record["left_out"]),
+            images_sha256=str(record["images_sha256"]),
+            made=float(record["made"]),
+            key=_read_key(folder),
+        )
 
 
-def _key(folder: Path) -> str:
-    return str(read_object(folder / "secret.json", what="secret of the study", fix=_FIX).get("key", ""))
+def _open(images: str) -> Source:
+    """The images, or a FileError that says that nothing has this name."""
+    if not re.search(r"[*?\[]", images) and not os.path.lexists(images):
+        raise FileError(
+            f"there is no folder, file or pattern {images}. Check the path of the images."
+        )
+    return open_images(images)
+
+
+def _make_key(folder: Path) -> str:
+    """Write a key whole or not at all, readable by its owner alone; return the one that counts.
+
+    Of two processes that create a study at once, the first decides: a hard link never replaces.
+    """
+    path = folder / "secret.json"
+    with writing(path), tempfile.TemporaryDirectory(dir=folder, prefix=".secret-") as temporary:
+        draft = Path(temporary) / path.name  # in a folder that only its owner can open
+        write_text(draft, json.dumps({"key": secrets.token_hex(32)}))
+        draft.chmod(0o600)
+        with contextlib.suppress(OSError):  # it exists, or the file system has no hard links
+            os.link(draft, path)
+        try:
+            return _read_key(folder)
+        except FileError:  # nothing was signed with it: there is no study yet
+            os.replace(draft, path)
+        return _read_key(folder)
+
+
+def _read_key(folder: Path) -> str:
+    path = folder / "secret.json"
+    key = read_object(path, what="secret of the study", fix="Put back a copy.").get("key")
+    if not isinstance(key, str) or len(key) < MIN_KEY_CHARACTERS:
+        raise FileError(
+            f"{path} has no key of {MIN_KEY_CHARACTERS} characters or more. Put back a copy: links "
+            f"that were signed with another key are not valid."
+        )
+    return key
 
 
 def _write(study: Study) -> None:
-    held: dict[str, Any] = {
-        "made": study.made, "settings": study.settings.model_dump(), "images": study.names, "left_out": study.left_out,
-    }  # fmt: skip
-    with atomic_write(study.folder / "study.json") as stream:
-        stream.write(json.dumps(held, indent=1).encode())
+    record: dict[str, Any] = {
+        "made": study.made,
+        "settings": study.settings.model_dump(),
+        "images": study.names,
+        "images_sha256": study.images_sha256,
+        "left_out": study.left_out,
+    }
+    write_text(study.folder / "study.json", json.dumps(record, indent=1))
 
 
 def _prepare(
     source: Source, folder: Path, progress: Callable[[int, int], None]
 ) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """Write the images as people get them, upright, small and without metadata; names of these, and why others lack."""
-
-    def make(number: int) -> bytes | Unreadable:
-        try:
-            image = source.read(number, at_least=2 * SIDE)
-        except Unreadable as reason:
-            return reason
-        image.thumbnail((SIDE, SIDE))
-        drawn = io.BytesIO()
-        image.save(drawn, format="jpeg", quality=90, exif=b"", icc_profile=None)
-        return drawn.getvalue()
-
+    """Write the images as people see them; return their names, and the others with the reason."""
     names: list[str] = []
     left_out: list[tuple[str, str]] = []
     with ThreadPoolExecutor(4) as pool:
-        for start in range(0, len(source), 64):  # the pool would hold the results of all images at once
+        for start in range(0, len(source), 64):  # more at once would fill the memory
             numbers = range(start, min(start + 64, len(source)))
-            for number, made in zip(numbers, pool.map(make, numbers), strict=True):
-                if isinstance(made, Unreadable):
-                    left_out.append((source.names[number], str(made)))
+            images = pool.map(lambda number: _jpeg(source, number), numbers)
+            for number, image in zip(numbers, images, strict=True):
+                if isinstance(image, Unreadable):
+                    left_out.append((source.names[number], str(image)))
                     continue
                 with writing(folder):
-                    (folder / f"{len(names)}.jpg").write_bytes(made)
+                    (folder / f"{len(names)}.jpg").write_bytes(image)
                 names.append(source.names[number])
             progress(numbers.stop, len(source))
     if len(names) < 3:
-        why = f" ({' '.join(left_out[0])})" if left_out else ""
-        raise FileError(f"{source.described} has {len(names)} images that can be shown{why}; a trial needs three.")
+        reason = f" ({' '.join(left_out[0])})" if left_out else ""
+        raise FileError(
+            f"{source.described} has {len(names)} images that can be shown{reason}; "
+            f"a trial needs three."
+        )
     return tuple(names), tuple(left_out)
+
+
+def _jpeg(source: Source, number: int) -> bytes | Unreadable:
+    """An image as people see it: upright, small and without metadata; or why it is left out."""
+    file = source.open(number)
+    if not isinstance(file, np.ndarray) and os.path.exists(file) and not os.path.isfile(file):
+        return Unreadable("is not a regular file")  # opening a named pipe would wait for ever
+    try:
+        image = source.read(number, at_least=2 * SIDE)
+    except Unreadable as reason:
+        return reason
+    image.thumbnail((SIDE, SIDE))
+    stream = io.BytesIO()
+    image.save(stream, format="jpeg", quality=90, exif=b"", icc_profile=None)
+    return stream.getvalue()

@@ -1,6 +1,4 @@
-"""Links: a signed token says who may do what; nobody can make or change one without the study's key."""
-
-from __future__ import annotations
+"""Links: signed tokens say who may do what; only the study's key makes or changes one."""
 
 import hashlib
 import hmac
@@ -10,16 +8,20 @@ from dataclasses import dataclass
 
 from itsdangerous import BadSignature, URLSafeSerializer
 
-PERSON, OPEN, OWNER = "person", "open", "owner"
-_LONGEST = 400  # characters of a token that is looked at
+PERSON = "person"
+OPEN = "open"
+OWNER = "owner"
+_MAX_CHARACTERS = 400  # of a token that is read
 _NAME = re.compile(r"[\w.@-]{1,64}", re.ASCII)
+_CODE_CHARACTERS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # 32 that nobody confuses
 
 
 @dataclass(frozen=True)
 class Token:
-    """What a token says: the `role`, and for a person the `id` and the `name` that a recruiting site has for them.
+    """The content of a token.
 
-    It says nothing of time: when links end is a setting of the study, which its owner may change.
+    It has the `role`, and for a person the `id` and the `name` at a recruiting site. It has no
+    date of expiry: when links end is a setting of the study, which its owner may change.
     """
 
     role: str
@@ -33,7 +35,9 @@ class Signer:
     def __init__(self, key: str) -> None:
         self._key = key.encode()
         self._serializer = URLSafeSerializer(
-            key, salt="glocal-collect", signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"}
+            key,
+            salt="glocal-collect",
+            signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
         )
 
     def sign(self, token: Token) -> str:
@@ -42,17 +46,17 @@ class Signer:
         return signed if isinstance(signed, str) else signed.decode()
 
     def read(self, text: str, role: str) -> Token | None:
-        """What a token says; None where its signature, or its role, is another one."""
-        if len(text) > _LONGEST:
+        """The token of a text; None if it has another signature or another role."""
+        if len(text) > _MAX_CHARACTERS:
             return None
         try:
-            found = Token(*self._serializer.loads(text))
+            token = Token(*self._serializer.loads(text))
         except (BadSignature, TypeError):
             return None
-        return found if found.role == role else None
+        return token if token.role == role else None
 
     def recruited(self, name: str, session: str) -> Token:
-        """The token of somebody whom a recruiting site sent: the same whenever they come back with the same address.
+        """The token of a person from a recruiting site, the same at every visit.
 
         `name` is their id there and `session` a secret that the site adds to it: a visitor with
         the same id and another session is another person.
@@ -60,18 +64,18 @@ class Signer:
         return Token(PERSON, f"o{self._digest(f'person {name} {session}').hex()[:12]}", name)
 
     def code(self, person: str) -> str:
-        """The completion code of a person: eight letters and digits, which the key alone can tell."""
-        return "".join("23456789ABCDEFGHJKLMNPQRSTUVWXYZ"[byte % 32] for byte in self._digest(f"code {person}")[:8])
+        """The completion code of a person: eight letters and digits that follow from the key."""
+        return "".join(_CODE_CHARACTERS[byte % 32] for byte in self._digest(f"code {person}")[:8])
 
     def _digest(self, text: str) -> bytes:
         return hmac.new(self._key, text.encode(), hashlib.sha256).digest()
 
 
 def new_person() -> Token:
-    """The token of somebody who came by the open link without an id."""
+    """The token of a visitor of the open link who has no id."""
     return Token(PERSON, f"o{secrets.token_hex(6)}")
 
 
 def is_name(name: str) -> bool:
-    """Whether an id of a recruiting site can be kept: up to 64 letters, digits and ``. @ - _``."""
+    """Whether an id of a recruiting site is allowed: up to 64 letters, digits and ``. @ - _``."""
     return _NAME.fullmatch(name) is not None

@@ -5,16 +5,16 @@ const main = get("main");
 const choices = [...document.querySelectorAll("button.choice")];
 const images = [...document.querySelectorAll("#images img")];
 
-let trial = null; // the one on the screen
-let ready = false; // its images are all seen and it can be answered
-let changing = false; // it is the last answer, shown again
-let resting = false; // in a pause
-let busy = false; // what a person did last is not done yet
-let unsent = false; // an answer is on its way
-let turn = 0; // grows with each trial shown, so that images of an earlier one change nothing
-const ahead = new Map(); // images loaded before they are shown
+let trial = null; // the trial on the screen
+let ready = false; // all its images are visible, and it can be answered
+let changing = false; // it is the last trial that was answered, shown again
+let resting = false; // the page is paused
+let busy = false; // the last action has not ended
+let unsent = false; // an answer is being sent
+let turn = 0; // counts the trials shown: images of an earlier one change nothing
+const ahead = new Map(); // images of the next trials, loaded before they are shown
 
-// ---- the server: a request is sent until it is answered; one that comes twice is stored once
+// ---- the server: a request is sent until there is a reply; an answer that comes twice is stored once
 
 async function ask(path, body) {
   for (let tries = 0; ; tries += 1) {
@@ -32,7 +32,7 @@ async function ask(path, body) {
       }
       if (later) wait = later;
       if (reply.status >= 500) notice(`The server cannot answer at the moment. ${kept()}`);
-      else if (later > 2) notice("One moment, please: this goes too fast for the server.");
+      else if (later > 2) notice("One moment: please answer more slowly.");
     } catch {
       notice(`${navigator.onLine ? "The server cannot be reached" : "You are offline"}. ${kept()}`);
     }
@@ -43,7 +43,7 @@ async function ask(path, body) {
 function kept() {
   return unsent
     ? "Your answer is kept and will be sent by itself: do not close this page."
-    : "This page goes on by itself as soon as the connection is back.";
+    : "This page continues by itself as soon as the connection is back.";
 }
 
 function soon(seconds) {
@@ -58,16 +58,16 @@ function soon(seconds) {
   });
 }
 
-// NOTE said once, not at each try: screen readers read an alert whenever its text is set
+// NOTE once, not at each try: screen readers read an alert whenever its text is set
 function notice(text) {
   if (get("notice").textContent !== text) get("notice").textContent = text;
 }
 
 function say(text) {
-  get("said").textContent = text;
+  get("status").textContent = text;
 }
 
-// ---- the time an answer takes: only while its images can be seen
+// ---- the response time: only while the images are visible
 
 const clock = {
   sum: 0, since: null,
@@ -100,11 +100,11 @@ function stop(sentence) {
   view("problem");
 }
 
-// What a refusal means; true if there was one.
+// Show what a refusal means; true if there is one.
 function refused({ ok, status, data }) {
   if (ok) return false;
   if (status === 403) view("consent");
-  else stop(`${data?.error ?? `The server refused with the number ${status}.`} If you think that this is wrong, tell the person who sent you the link.`);
+  else stop(`${data?.error ?? `The server refused with the number ${status}.`} If you think that this is an error, tell the person who sent you the link.`);
   return true;
 }
 
@@ -143,14 +143,14 @@ async function show(next, words) {
   ready = true;
   if (seen("trial") && !document.hidden) clock.run();
   const broken = whole.includes(false);
-  notice(broken ? "An image of this question cannot be shown. Choose “can’t tell” to go on." : "");
+  notice(broken ? "An image of this question cannot be shown. Choose “can’t tell” to continue." : "");
   for (const button of choices) if (!broken || button.value === "") button.removeAttribute("aria-disabled");
   say(`${words ? `${words} ` : ""}${changing ? "Last answer" : `Question ${next.done + 1} of ${next.of}`}. ${labels.join("; ")}.`);
   ahead.clear();
   for (const url of next.next ?? []) ahead.set(url, Object.assign(new Image(), { src: url }));
 }
 
-// True when the image can be seen, false if the server answers and it still cannot be.
+// Whether the image is visible; false if the server replies and it still cannot be shown.
 async function load(image, url, mine) {
   for (let tries = 0; tries < 3; tries += 1) {
     image.src = url;
@@ -159,7 +159,7 @@ async function load(image, url, mine) {
       return true;
     } catch {
       if (mine !== turn) return false;
-      await ask(url); // waits until the server can be reached
+      await ask(url); // until the server can be reached
       image.removeAttribute("src");
     }
   }
@@ -189,14 +189,14 @@ function thank(end) {
   view("thanks");
 }
 
-// ---- what a person does
+// ---- actions of a person
 
-// One thing at a time: what is done before the last is done counts as a slip.
-async function only(what) {
+// One action at a time: another one before the last has ended counts as a slip.
+async function only(action) {
   if (busy) return;
   busy = true;
   try {
-    await what();
+    await action();
   } finally {
     busy = false;
   }
@@ -210,7 +210,7 @@ async function choose(button) {
   const body = { choice: button.value === "" ? null : Number(button.value), seconds, ...(changing && { undo: true }) };
   const reply = await ask(`${base}/trial/${encodeURIComponent(trial.trial)}`, body);
   unsent = false;
-  if (reply.status === 409) await next("This question was answered already, perhaps in another window.");
+  if (reply.status === 409) await next(reply.data?.error ?? ""); // not to be answered any more
   else if (!refused(reply)) await next(changing ? "Your answer is changed." : "");
 }
 
@@ -256,12 +256,12 @@ addEventListener("beforeunload", (event) => {
   if (unsent) event.preventDefault();
 });
 addEventListener("keydown", (event) => {
-  if (event.repeat && event.target.closest?.("button")) event.preventDefault(); // a key that is held is one answer
+  if (event.repeat && event.target.closest?.("button")) event.preventDefault(); // a key that is kept pressed is one answer
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
   const key = event.key.toLowerCase();
   if (seen("rest") && key === "p" && trial !== null) return go();
   if (!seen("trial")) return;
-  const button = choices.find((one) => one.getAttribute("aria-keyshortcuts") === key);
+  const button = choices.find((choice) => choice.getAttribute("aria-keyshortcuts") === key);
   if (button) only(() => choose(button));
   else if (key === "u" || (key === "escape" && changing)) only(undo);
   else if (key === "p") pause();

@@ -1,0 +1,44 @@
+"""Refusals of requests, and the rate limits that lead to some of them."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import ceil
+
+from starlette.exceptions import HTTPException
+
+_MAX_KEYS = 20_000  # that are remembered; those not used for longest are forgotten
+
+
+class Refusal(HTTPException):
+    """Why a request is refused: an HTTP status, a sentence, and the seconds to wait, if any."""
+
+    def __init__(self, status: int, sentence: str, wait: int = 0) -> None:
+        super().__init__(status, sentence, {"Retry-After": str(wait)} if wait else None)
+
+
+@dataclass(eq=False)
+class Limit:
+    """For each key alone, `burst` at once and one every `seconds` on average; 0 for no limit."""
+
+    seconds: float
+    burst: int
+    clock: Callable[[], float] = time.monotonic
+    _full_at: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def check(self, key: str) -> None:
+        """Let one pass, or raise a Refusal with the seconds to wait for the next."""
+        if not self.seconds:
+            return
+        with self._lock:
+            now = self.clock()
+            full_at = max(now, self._full_at.pop(key, now))
+            wait = full_at - now - (self.burst - 1) * self.seconds
+            self._full_at[key] = full_at if wait > 0 else full_at + self.seconds
+            if len(self._full_at) > _MAX_KEYS:
+                self._full_at.popitem(last=False)
+        if wait > 0:
+            raise Refusal(429, "That was too fast. Wait a moment and try again.", ceil(wait))

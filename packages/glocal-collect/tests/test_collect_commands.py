@@ -1,0 +1,204 @@
+"""The commands: links, restarts, exports, and wrong command lines in one sentence each."""
+
+import json
+import socket
+
+import numpy as np
+import pandas as pd
+import pytest
+import uvicorn
+
+from glocal.cli.app import execute
+from glocal_collect.study import open_study
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a command whose server stops at once; its exit code, its output and its messages."""
+    addresses = []
+
+    def serve(server, sockets):
+        addresses.append(sockets[0].getsockname())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(uvicorn.Server, "run", serve)
+
+    def run_command(*arguments):
+        code = execute(["collect", *map(str, arguments)])
+        output, messages = capsys.readouterr()
+        return code, output, messages
+
+    run_command.addresses = addresses
+    return run_command
+
+
+@pytest.fixture
+def study(run, images, tmp_path):
+    """The folder of a study that was created by the command, with two personal links."""
+    folder = tmp_path / "study"
+    assert run("run", images, "--out", folder, "--port", 0, "--people", 2)[0] == 0
+    return folder
+
+
+def test_the_links_are_printed_and_stay_the_same(run, images, tmp_path):
+    """Each person has a link to the port that is listened on, and a restart prints them again."""
+    command = ["run", images, "--out", tmp_path / "study", "--port", 0, "--people", 2]
+    code, output, messages = run(*command)
+    assert code == 0
+    words = [line.split() for line in output.splitlines()]
+    links = {line[0]: line[1] for line in words if len(line) == 2}
+    assert links.keys() == {"p1", "p2", "owner"}
+    address, port = run.addresses[0]
+    assert address == "127.0.0.1"
+    assert links["p1"].startswith(f"http://127.0.0.1:{port}/r/")
+    assert links["owner"].startswith(f"http://127.0.0.1:{port}/o/")
+    assert "all answers are in" in messages
+    code, output, _ = run(*command, "--json")
+    again = json.loads(output)
+    assert code == 0
+    assert again["people"]["p2"].rsplit("/")[-1] == links["p2"].rsplit("/")[-1]
+    assert again["images"] == 12
+
+
+def test_a_study_is_opened_and_closed_by_the_command(run, study):
+    """With --open the open link is printed, with --no-open no link but the owner's."""
+    code, output, _ = run("run", "--out", study, "--port", 0, "--open", "--people", 5)
+    assert code == 0
+    assert "open link  http" in output
+    assert "p1" not in output
+    code, output, _ = run("run", "--out", study, "--port", 0, "--no-open")
+    assert code == 0
+    assert "open link" not in output
+    assert "closed" in output
+    assert open_study(study).settings.open is False
+    code, output, _ = run("run", "--out", study, "--port", 0)
+    assert code == 0
+    assert "closed" in output
+
+
+def test_an_address_for_people_is_printed_as_it_is(run, images, tmp_path):
+    """With --public-url the server can listen on all addresses, and links begin with that one."""
+    command = ["run", images, "--out", tmp_path / "study", "--port", 0, "--host", "0.0.0.0"]
+    code, output, _ = run(*command, "--public-url", "https://study.example.org/", "--json")
+    assert code == 0
+    assert json.loads(output)["owner"].startswith("https://study.example.org/o/")
+    assert run.addresses[0][0] == "0.0.0.0"
+
+
+def test_images_that_are_left_out_are_named(run, tmp_path, write_pictures):
+    """The command says how many cannot be shown, and the first of them with its reason."""
+    folder = write_pictures(tmp_path / "mixed", ["a.png", "b.png", "c.png"])
+    (folder / "empty.png").write_bytes(b"")
+    code, _, messages = run("run", folder, "--out", tmp_path / "study", "--port", 0)
+    assert code == 0
+    assert "left out: 1 files" in messages
+    assert "empty.png" in messages
+
+
+def test_answers_are_exported_as_archive_and_as_table(run, serve_study, tmp_path):
+    """--out may be an .npz, with a .csv beside it, or the .csv alone."""
+    study = serve_study(per_person=4)
+    study.answer_trials(study.begin(), lambda names: 1)
+    folder = study.study.folder
+    code, output, _ = run("export", folder, "--out", tmp_path / "a.npz", "--csv", "--json")
+    assert code == 0
+    record = json.loads(output)
+    assert record["people"] == 1
+    assert record["files"] == [str(tmp_path / "a.npz"), str(tmp_path / "a.csv")]
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
+        assert len(archive["answers"]) == record["answers"]
+    code, output, _ = run("export", folder, "--out", tmp_path / "b.csv")
+    assert code == 0
+    assert str(tmp_path / "b.csv") in output
+    assert len(pd.read_csv(tmp_path / "b.csv")) == 4
+    assert sorted(file.name for file in tmp_path.glob("?.*")) == ["a.csv", "a.npz", "b.csv"]
+
+
+def test_wrong_commands_end_in_one_sentence(run, images, tmp_path):
+    """A wrong port, address, option or folder is refused, and nothing is made."""
+    out = ["--out", tmp_path / "study"]
+    new = ["run", images, *out, "--port", 0]
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        commands = [
+            (["run", images, *out, "--port", port], str(port)),
+            ([*new, "--host", "nowhere.invalid"], "--host"),
+            ([*new, "--host", "0.0.0.0"], "--public-url"),
+            ([*new, "--host", "::"], "--public-url"),
+            ([*new, "--public-url", "example.org"], "--public-url"),
+            ([*new, "--catch", "0.9"], "--catch"),
+            ([*new, "--max-starts-per-minute", "5"], "--open"),
+            ([*new, "--no-open"], "--no-open"),
+            (["run", f"{images}x", *out, "--port", 0], f"{images}x"),
+            (["run", *out, "--port", 0], "images"),
+            (["export", tmp_path, "--out", tmp_path / "a.npz"], "study.json"),
+            (["export", tmp_path, "--out", tmp_path / "a.txt"], ".csv"),
+        ]
+        for arguments, word in commands:
+            code, output, messages = run(*arguments)
+            assert code in (1, 2), arguments
+            assert output == ""
+            assert word in messages
+            assert len(messages.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+    assert run("run", images)[0] == 2
+
+
+def test_a_study_that_cannot_go_on_says_why(run, study, images, tmp_path, write_pictures):
+    """Other images, an option without effect, and a damaged file are one sentence each."""
+    others = write_pictures(tmp_path / "others", ["x.png", "y.png", "z.png"])
+    again = ["run", "--out", study, "--port", 0]
+    before = (study / "study.json").read_text()
+    for arguments, word in (
+        (["run", others, "--out", study, "--port", 0], "images"),
+        (["run", tmp_path / "nothing", "--out", study, "--port", 0], "nothing"),
+        ([*again, "--max-starts-per-minute", "5"], "--open"),
+        ([*again, "--no-open", "--people", "5"], "--people"),
+        ([*again, "--kind", "anchor"], "kind"),
+    ):
+        code, output, messages = run(*arguments)
+        assert code in (1, 2), arguments
+        assert output == ""
+        assert word in messages
+    assert (study / "study.json").read_text() == before
+    assert run("run", images, "--out", study, "--port", 0)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("study.json", b'{"made": 1}'),
+        ("study.json", b"{"),
+        ("secret.json", b"{}"),
+        ("answers.sqlite", None),
+        ("answers.sqlite", b"xxxx"),
+    ],
+)
+def test_a_damaged_study_is_bad_content(run, study, tmp_path, name, content):
+    """Run and export end with 1 and name the file, which is not made anew."""
+    file = study / name
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    for arguments in (
+        ["run", "--out", study, "--port", 0],
+        ["export", study, "--out", tmp_path / "a.npz"],
+    ):
+        code, output, messages = run(*arguments)
+        assert code == 1
+        assert output == ""
+        assert name in messages
+        assert len(messages.splitlines()) == 1
+    assert file.exists() == (content is not None)
+
+
+@pytest.mark.parametrize("settings", [{"per_person": -1}, {"theme": "dark"}])
+def test_wrong_settings_in_the_file_are_bad_content(run, study, settings):
+    """A setting of study.json that is not allowed is exit code 1, and the file is named."""
+    record = json.loads((study / "study.json").read_text())
+    record["settings"] |= settings
+    (study / "study.json").write_text(json.dumps(record))
+    code, _, messages = run("run", "--out", study, "--port", 0)
+    assert code == 1
+    assert "study.json" in messages
+    assert str(next(iter(settings.values()))) in messages or next(iter(settings)) in messages
