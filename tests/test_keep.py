@@ -1,5 +1,7 @@
 """One dial: the share of neighbours that must stay."""
 
+import functools
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -7,7 +9,9 @@ import pytest
 
 from glocal.aligner import Arm, Exact, FitData, dial, fit
 from glocal.aligner.data import joined
+from glocal.data.features import Features
 from glocal.data.splits import split_answers
+from glocal.data.world import simulated_world
 from glocal.errors import ParameterError
 from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.structure import neighbours_kept
@@ -84,6 +88,80 @@ def test_slack_and_nothing_to_gain_are_said(turned):
     assert turned.solve(1.0).told["keep"]["notes"] == turned.notes(1.0)
 
 
+@pytest.fixture(scope="module")
+def photographs():
+    """Answers about 192 objects, 360 local images of a world, and as many fresh ones in three parts."""
+    world = simulated_world(
+        n_superordinate=6,
+        n_category=8,
+        n_object=4,
+        n_local=720,
+        n_triplets=6_000,
+        dimensions=28,
+        seed=5,
+    )
+    images = np.asarray(world.local.matrix)
+    data = FitData(world.objects, world.answers, Features(images[:360], None, "local images"))
+    return data, np.split(images[360:].astype(np.float64), 3)
+
+
+TIGHT = Exact(tol=1e-8, dtype="float64")
+
+
+@pytest.fixture(scope="module")
+def fit_keeping(photographs):
+    """The fit of a keep, each done once."""
+    return functools.cache(lambda keep: fit(photographs[0], keep=keep, solver=TIGHT))
+
+
+SHARES = (0.3, 0.55, 0.7, 0.95)  # global itself; before global; between both anchors of glocal; near the original
+
+
+@pytest.mark.parametrize("keep", SHARES)
+def test_the_transform_is_the_stated_mix(photographs, fit_keeping, keep):
+    """W is share times the first anchor plus the rest times the second, or the original where there is one anchor."""
+    data, _ = photographs
+    record = fit_keeping(keep).record.keep
+    arms = [
+        Arm(**{name: anchor[name] for name in Arm.model_fields if anchor.get(name) is not None})
+        for anchor in record["anchors"]
+    ]
+    matrices = [fit(data, arm, TIGHT).transform.weights.astype(np.float64) for arm in arms]
+    scale = np.trace(matrices[0]) / len(matrices[0])
+    matrices.append(scale * np.eye(len(matrices[0])))
+    mix = record["share"] * matrices[0] + (1 - record["share"]) * matrices[1]
+    np.testing.assert_allclose(fit_keeping(keep).transform.weights, mix, atol=3e-4)
+
+
+@pytest.mark.parametrize("keep", SHARES)
+def test_fresh_images_keep_what_was_promised(photographs, fit_keeping, keep):
+    """Among as many unseen images as a fold holds out, the share of neighbours that stay is the one expected."""
+    data, parts = photographs
+    record = fit_keeping(keep).record.keep
+    assert record["candidates"] == len(parts[0])
+    original, transform = data.original(), fit_keeping(keep).transform
+    share = np.mean([neighbours_kept(original(images), transform(images)) for images in parts])
+    assert share == pytest.approx(record["expected"]["kept"], abs=0.03)
+    assert share > keep - 0.03
+
+
+def test_the_anchors_are_those_of_the_place(fit_keeping):
+    """Few neighbours are kept by global itself; then it is mixed with glocal, glocal with glocal, and with nothing."""
+    anchors = {keep: fit_keeping(keep).record.keep["anchors"] for keep in SHARES}
+    alphas = {keep: [anchor.get("alpha") for anchor in pair] for keep, pair in anchors.items()}
+    assert alphas == {0.3: [None, 0.5], 0.55: [None, 0.5], 0.7: [0.5, 0.75], 0.95: [0.75]}
+    assert fit_keeping(0.3).record.keep["share"] == 1
+    assert all(0 < fit_keeping(keep).record.keep["share"] < 1 for keep in SHARES[1:])
+
+
+def test_no_agreement_is_given_away(fit_keeping):
+    """Between two places the crossing is found: what is promised is what was requested, and not the place before."""
+    rows = [row for keep in (0.7, 0.95) for row in fit_keeping(keep).record.keep["curve"]]
+    excess = [row["kept"] - row["kept_error"] - row["keep"] for row in rows]
+    assert min(excess) >= -1e-9
+    assert np.mean(excess) < 0.002
+
+
 @pytest.mark.nightly
 def test_without_local_images_the_promise_is_about_objects(world):
     """Then the line leads from the original to global alone, at every λ that was visited."""
@@ -105,3 +183,29 @@ def test_a_keep_that_is_no_share_is_refused(turned, keep):
     """Zero, negative and larger shares than 1 are refused."""
     with pytest.raises(ParameterError, match="keep"):
         turned.choose(keep)
+
+
+def test_ties_take_the_larger_penalty(turned):
+    """Of two places whose agreement cannot be told apart the one of the larger λ is chosen, whatever else it keeps."""
+    original = turned.positions[0]
+    weak = replace(original, lmbda=0.1, at=1.0, agreement=0.6, kept=0.8)
+    strong = replace(weak, lmbda=0.3, agreement=0.6 - 1e-5, kept=0.7)
+    better = replace(strong, agreement=0.7)
+    for second, lmbda in ((weak, 0.3), (replace(weak, agreement=0.7), 0.1)):
+        assert replace(turned, positions=(original, strong, second)).choose(0.5).lmbda == lmbda
+    assert replace(turned, positions=(original, better, weak)).choose(0.5).lmbda == 0.3
+
+
+@pytest.mark.parametrize(("standard_errors", "sentences"), [(1.5, 1), (1.99, 1), (2.5, 0)])
+def test_a_gain_within_two_standard_errors_is_none(turned, standard_errors, sentences):
+    """A choice that gains less than two of its standard errors over the original is said to gain nothing."""
+    original = turned.positions[0]
+    place = replace(
+        original,
+        at=1.0,
+        agreement=original.agreement + 0.01 * standard_errors,
+        gain=0.01 * standard_errors,
+        gain_error=0.01,
+    )
+    notes = replace(turned, positions=(original, place)).notes(0.9)
+    assert sum("nothing to gain" in note for note in notes) == sentences
