@@ -333,7 +333,8 @@ def _numbers(table: pd.DataFrame, name: str, path: PathLike) -> Float[np.ndarray
     import pandas as pd
 
     try:
-        return pd.to_numeric(table[name]).to_numpy(np.float64)  # an empty cell is NaN
+        # NOTE pd.to_numeric of pandas 2 may miss a text's number by its last digit
+        return table[name].replace("", "nan").to_numpy(dtype=np.float64)
     except ValueError as error:
         raise DataError(f"{path}: the column {name!r} must hold numbers ({error}).") from error
 
