@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import sklearn
 from fits import fit_arm
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -86,6 +87,13 @@ def test_missing_and_wrong_answers_are_refused(world):
     ):
         with pytest.raises(DataError, match=sentence):
             Aligner().fit(X, y)
+
+
+@pytest.mark.parametrize("use", [Aligner.transform, lambda aligner, X: aligner.score(X, [[0, 1, 2]])])
+def test_an_aligner_that_was_not_fitted_is_refused_as_such(world, use):
+    """Before `fit` both uses raise scikit-learn's NotFittedError."""
+    with pytest.raises(NotFittedError):
+        use(Aligner(), world.objects.matrix)
 
 
 def test_sample_weights_are_weights_of_answers(world):

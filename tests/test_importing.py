@@ -379,7 +379,7 @@ def test_the_limit_draws_comparisons(tmp_path):
 @pytest.mark.parametrize(
     "content",
     [b"", b"\0\1\2\xff" * 50, b"a,b\n", b"PK\x03\x04 no archive", b'{"a": ', b"[" * 5000, b"[1, 2]", b"a,b,odd\n,,\n",
-     b"a,b,odd\n0,1,2,\n3,4,5,\n", b'{"trials": [{"a": 1, "b": 2, "odd": 0}]}', b"a,b,c,d,e\n" + 3 * b"0,1,2,3,4\n"],
+     b"a,b,odd\n0,1,2,9\n3,4,5,9\n", b'{"trials": [{"a": 1, "b": 2, "odd": 0}]}', b"a,b,c,d,e\n" + 3 * b"0,1,2,3,4\n"],
 )  # fmt: skip
 def test_hostile_files_are_one_sentence(tmp_path, format, content):
     """Whatever is in the file, whatever it is said to be; cells beyond the first line do not move the others."""
@@ -388,6 +388,17 @@ def test_hostile_files_are_one_sentence(tmp_path, format, content):
         with pytest.raises(GLocalError) as raised:
             import_answers(tmp_path / name, format, **{"values": "similarity"} if format == "matrix" else {})
         assert "\n" not in str(raised.value)
+
+
+def test_a_comma_at_the_end_of_a_row_moves_no_cell(tmp_path):
+    """Such a row is refused, or, by pandas 2, read without its blank last cell."""
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"a,b,odd\n0,1,2,\n3,4,5,\n")
+    try:
+        objects = import_answers(path).answers.objects
+    except GLocalError:
+        return
+    np.testing.assert_array_equal(objects, [[0, 1, 2], [3, 4, 5]])
 
 
 @pytest.mark.parametrize(

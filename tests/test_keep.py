@@ -1,5 +1,7 @@
 """One dial: the share of neighbours that must stay."""
 
+import functools
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +10,10 @@ import pytest
 from glocal.aligner import Arm, Exact, FitData, Keep, fit, keep_curve
 from glocal.aligner.data import joined
 from glocal.aligner.exact import scaled_identity
+from glocal.aligner.line import Line
+from glocal.data.features import Features
 from glocal.data.splits import split_answers
+from glocal.data.world import simulated_world
 from glocal.errors import ParameterError
 from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.structure import neighbours_kept
@@ -85,6 +90,83 @@ def test_slack_and_nothing_to_gain_are_said(curve):
     assert curve.solve(1.0).details["keep"]["notes"] == curve.notes(1.0)
 
 
+@pytest.fixture(scope="module")
+def photographs():
+    """Answers about 192 objects, 360 local images of a world, and as many fresh ones in three parts."""
+    world = simulated_world(
+        n_superordinate=6,
+        n_category=8,
+        n_object=4,
+        n_local=720,
+        n_triplets=6_000,
+        dimensions=28,
+        seed=5,
+    )
+    images = np.asarray(world.local.matrix)
+    data = FitData(world.objects, world.answers, Features(images[:360], None, "local images"))
+    return data, np.split(images[360:].astype(np.float64), 3)
+
+
+TIGHT = Exact(tol=1e-8, dtype="float64")
+
+
+@pytest.fixture(scope="module")
+def fit_keeping(photographs):
+    """The fit of a keep, each done once."""
+    return functools.cache(lambda keep: fit(photographs[0], Keep(keep=keep), TIGHT))
+
+
+SHARES = (0.3, 0.55, 0.7, 0.95)  # global itself; before global; between both anchors of glocal; near the original
+
+
+@pytest.mark.parametrize("keep", SHARES)
+def test_the_transform_is_the_stated_mix(photographs, fit_keeping, keep):
+    """W is share times the first anchor plus the rest times the second, or the original where there is one anchor."""
+    data, _ = photographs
+    record = fit_keeping(keep).record.keep
+    arms = [
+        Arm(**{name: anchor[name] for name in Arm.model_fields if anchor.get(name) is not None})
+        for anchor in record["anchors"]
+    ]
+    scale_root = record["expected"]["scale"] ** 0.5
+    matrices = [fit(data, arm, TIGHT).transform.weights.astype(np.float64) for arm in arms]
+    scale = np.trace(matrices[0]) / len(matrices[0])
+    matrices.append(scale * np.eye(len(matrices[0])))
+    mix = record["share"] * matrices[0] + (1 - record["share"]) * matrices[1]
+    weights = fit_keeping(keep).transform.weights
+    np.testing.assert_allclose(weights, scale_root * mix, atol=1e-3)
+
+
+@pytest.mark.parametrize("keep", SHARES)
+def test_fresh_images_keep_what_was_promised(photographs, fit_keeping, keep):
+    """Among as many unseen images as a fold holds out, the share of neighbours that stay is the one expected."""
+    data, parts = photographs
+    record = fit_keeping(keep).record.keep
+    assert record["candidates"] == len(parts[0])
+    original, transform = data.scalars, fit_keeping(keep).transform
+    share = np.mean([neighbours_kept(original(images, "float64"), transform(images)) for images in parts])
+    assert share == pytest.approx(record["expected"]["kept"], abs=0.03)
+    assert share > keep - 0.03
+
+
+def test_the_anchors_are_those_of_the_place(fit_keeping):
+    """The two anchors of a mix are neighbours on the line from the original over glocal to global."""
+    order = [None, 0.5, 0.75]
+    for keep in SHARES:
+        record = fit_keeping(keep).record.keep
+        indices = [order.index(anchor["alpha"]) for anchor in record["anchors"]]
+        assert indices in ([0, 1], [1, 2], [2])
+        assert 0 <= record["share"] <= 1
+
+
+def test_no_agreement_is_given_away(fit_keeping):
+    """Between two places the crossing is found: what is promised is what was requested, and not the place before."""
+    rows = [row for keep in (0.7, 0.95) for row in fit_keeping(keep).record.keep["curve"]]
+    excess = [row["kept"] - row["kept_error"] - row["keep"] for row in rows]
+    assert min(excess) >= -1e-9
+    assert np.mean(excess) < 0.002
+
+
 @pytest.mark.nightly
 def test_without_local_images_the_promise_is_about_objects(world):
     """Then the line leads from the original to global alone, at every λ that was visited."""
@@ -106,3 +188,42 @@ def test_a_keep_that_is_no_share_is_refused(curve, keep):
     """Zero, negative and larger shares than 1 are refused."""
     with pytest.raises(ParameterError, match="keep"):
         curve.choose(keep)
+
+
+def agreeing(position, share, **changes):
+    """A position whose credit is 1 on this share of the answers, in a fixed random order."""
+    order = np.random.default_rng(0).permutation(len(position.credit))
+    return replace(position, credit=(order < share * len(order)).astype(float), **changes)
+
+
+def line_of(curve, *positions):
+    return Line(positions, curve.crossfit.answers.weights)
+
+
+def test_ties_take_the_larger_penalty(curve):
+    """Of two places within a standard error of each other that of the larger λ is chosen, whatever it keeps."""
+    original = agreeing(curve.original, 0.4)
+    for weak_share, lmbda in ((0.6005, 0.3), (0.7, 0.1)):
+        weak = agreeing(curve.original, weak_share, lmbda=0.1, place=1.0)
+        strong = agreeing(curve.original, 0.6, lmbda=0.3, place=1.0)
+        lines = (line_of(curve, original, strong), line_of(curve, original, weak))
+        assert replace(curve, original=original, lines=lines).choose(0.5).lmbda == lmbda
+
+
+def test_a_gain_within_an_error_leaves_the_features_as_they_are(curve):
+    """A place that gains nothing that could be told from 0 is not chosen, and this is said."""
+    original = agreeing(curve.original, 0.5)
+    better = agreeing(curve.original, 0.5005, place=1.0)
+    some = replace(
+        curve, original=original, lines=(line_of(curve, original, better),), raw_credit=original.credit
+    )
+    assert some.choose(0.5).place == 0
+    assert "nothing to gain" in some.notes(0.5)[0]
+
+
+def test_the_place_is_the_top_of_the_parabola(curve):
+    """Through .5, .7 and .6 at 1, 2 and 3 it is at 2 + 1/6; on a tie of two places it is between them, from both."""
+    base = [agreeing(curve.original, share, place=float(at)) for at, share in enumerate((0.4, 0.5, 0.7, 0.6))]
+    assert line_of(curve, *base).best(0.01).place == pytest.approx(2 + 1 / 6, abs=1e-3)
+    tie = [agreeing(curve.original, share, place=float(at)) for at, share in enumerate((0.4, 0.6, 0.6, 0.5))]
+    assert line_of(curve, *tie).best(0.01).place == pytest.approx(1.5, abs=1e-3)

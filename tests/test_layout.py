@@ -15,21 +15,48 @@ import pytest
 
 from glocal.errors import MissingDependencyError
 
-SOURCE = Path(importlib.util.find_spec("glocal").origin).parent
+SOURCES = {
+    name: Path(spec.origin).parent
+    for name in ("glocal", "glocal_collect")
+    if (spec := importlib.util.find_spec(name)) is not None
+}
+SOURCE = SOURCES["glocal"]
 MODULES = sorted(SOURCE.rglob("*.py"))
+ALL_MODULES = [path for folder in SOURCES.values() for path in sorted(folder.rglob("*.py"))]
 ORDER = (
-    "errors", "files", "results", "options", "similarity", "data", "objective", "solver",
-    "transform", "evaluation", "aligner", "sweep", "suite", "extract", "report", "collect", "align",
-    "cli", "__main__",
-)  # fmt: skip
+    "errors",
+    "files",
+    "results",
+    "options",
+    "similarity",
+    "data",
+    "objective",
+    "solver",
+    "transform",
+    "evaluation",
+    "aligner",
+    "sweep",
+    "suite",
+    "extract",
+    "report",
+    "align",
+    "cli",
+    "__main__",
+)
+MAX_FUNCTION_LINES = 60  # without its docstring
+
+
+def package_of(path: Path) -> str:
+    """The package that a file belongs to."""
+    return next(name for name, folder in SOURCES.items() if path.is_relative_to(folder))
 
 
 def module_id(path: Path) -> str:
-    return str(path.relative_to(SOURCE))
+    return str(path.relative_to(SOURCES[package_of(path)].parent))
 
 
 def place_of(path: Path) -> str:
-    """The top-level name that a file belongs to."""
+    """The top-level name that a file of glocal belongs to."""
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
@@ -46,24 +73,52 @@ def imported_names(tree: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
             yield from (part.value for part in node.args if isinstance(part, ast.Constant))
 
 
-def imported(tree: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
-    """The places under glocal that a module imports."""
+def imported_places(tree: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
+    """The places under glocal that a module imports, and glocal-collect as a place of its own."""
     for name in imported_names(tree, package):
         parts = name.split(".")
         if parts[0] == "glocal":
             yield parts[1] if len(parts) > 1 else "glocal"
+        elif parts[0] == "glocal_collect":
+            yield parts[0]
 
 
 def imported_files(path: Path) -> set[str]:
-    """The files under glocal that a file imports, at its top, inside a function or for its types alone."""
-    found = set()
+    """The files of both packages that a file imports, at its top, inside a function or for its types alone."""
+    files = set()
     for name in imported_names(*parsed(path)):
         root, *parts = name.split(".")
-        files = [
-            SOURCE.joinpath(*parts[:length]).with_suffix(".py") for length in (len(parts), len(parts) - 1) if length
-        ]
-        found |= {module_id(file) for file in files if root == "glocal" and file.is_file() and file != path}
-    return found
+        if root not in SOURCES:
+            continue
+        for length in (len(parts), len(parts) - 1):
+            file = (
+                SOURCES[root].joinpath(*parts[:length]).with_suffix(".py") if length > 0 else path
+            )
+            if file.is_file() and file != path:
+                files.add(module_id(file))
+    return files
+
+
+def private_imports(path: Path) -> list[str]:
+    """The names with a leading underscore that a file takes from another file of the packages."""
+    tree, package = parsed(path)
+    names = [name for name in imported_names(tree, package) if name.split(".")[0] in SOURCES]
+    modules = {name.rpartition(".")[2] for name in names}
+    private = [name for name in names if name.rpartition(".")[2].startswith("_")]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            is_dunder = node.attr.startswith("__")
+            if node.value.id in modules and node.attr.startswith("_") and not is_dunder:
+                private.append(f"{node.value.id}.{node.attr}")
+    return [name for name in private if not name.startswith("glocal._version")]
+
+
+def function_lines(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Each function and its number of lines, docstring apart."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            docstring = ast.get_docstring(node, clean=False) or ""
+            yield node.name, node.end_lineno - node.lineno + 1 - len(docstring.splitlines())
 
 
 def circle(imports: dict[str, set[str]]) -> list[str]:
@@ -75,37 +130,66 @@ def circle(imports: dict[str, set[str]]) -> list[str]:
     return []
 
 
-def violations(tree: ast.AST, package: tuple[str, ...], place: str) -> list[str]:
-    """The places that a module imports although they do not lie to the left of its own."""
-    if place not in ORDER:
-        return [f"{place} has no place in the order"]
-    allowed = {"_version", place, *ORDER[: ORDER.index(place)]}
-    if place == "evaluation":
-        allowed -= {"objective", "solver"}
-    return [name for name in imported(tree, package) if name not in allowed]
+def allowed_places(path: Path) -> set[str]:
+    """The places that a file may import from: those to the left of its own; glocal-collect's command all."""
+    if package_of(path) == "glocal_collect":
+        places = {"glocal_collect", *ORDER[: ORDER.index("cli")]}
+        return places | {"cli"} if path.name == "cli.py" else places
+    place = place_of(path)
+    assert place in ORDER, f"{place} has no place in the order"
+    places = {"_version", place, *ORDER[: ORDER.index(place)]}
+    return places - {"objective", "solver"} if place == "evaluation" else places
 
 
 def parsed(path: Path) -> tuple[ast.AST, tuple[str, ...]]:
-    package = ("glocal", *path.relative_to(SOURCE).parts[:-1])
+    """The syntax tree of a file, and the package that relative imports start from."""
+    package = path.relative_to(SOURCES[package_of(path)].parent).parts[:-1]
     return ast.parse(path.read_text(encoding="utf-8")), package
 
 
 def test_a_module_imports_only_from_its_left():
     """A module imports only from places to its left in the order, and evaluation neither objective nor solver."""
-    placed = [path for path in MODULES if path.parent != SOURCE or path.name[0] != "_"]
-    assert {module_id(path): found for path in placed if (found := violations(*parsed(path), place_of(path)))} == {}
+    placed = [path for path in ALL_MODULES if path.parent != SOURCE or path.name[0] != "_"]
+    violations = {
+        module_id(path): set(imported_places(*parsed(path))) - allowed_places(path)
+        for path in placed
+    }
+    assert {name: places for name, places in violations.items() if places} == {}
 
 
 def test_no_files_import_each_other():
     """No circle leads from a file back to itself, imports inside functions and for types included."""
-    imports = {module_id(path): imported_files(path) for path in MODULES}
+    imports = {module_id(path): imported_files(path) for path in ALL_MODULES}
+    assert all(
+        imports[name] for name in imports if name.endswith(("aligner/keep.py", "collect/app.py"))
+    )
     assert circle(imports) == []
 
 
-def test_no_two_classes_share_a_name():
-    """A class means one thing: no two public classes of the package have the same name."""
-    trees = [parsed(path)[0] for path in MODULES]
-    names = [node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+def test_no_file_takes_a_private_name_of_another():
+    """A name with a leading underscore is used in its own file alone."""
+    private = {module_id(path): private_imports(path) for path in ALL_MODULES}
+    assert {name: names for name, names in private.items() if names} == {}
+
+
+def test_no_function_is_longer_than_a_screen():
+    """No function has more than 60 lines, docstring apart."""
+    lengths = {
+        f"{module_id(path)}:{name}": lines
+        for path in ALL_MODULES
+        for name, lines in function_lines(parsed(path)[0])
+    }
+    assert len(lengths) > 500
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_FUNCTION_LINES} == {}
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_no_two_classes_share_a_name(package):
+    """A class means one thing: no two public classes of a package have the same name."""
+    trees = [parsed(path)[0] for path in ALL_MODULES if package_of(path) == package]
+    names = [
+        node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
+    ]
     assert [name for name, number in Counter(names).items() if number > 1 and name[0] != "_"] == []
 
 
@@ -113,7 +197,9 @@ def test_contributing_states_the_order():
     """CONTRIBUTING's line of places is the order that is checked here."""
     text = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
     (block,) = (block for block in text.split("\n\n") if block.startswith("    errors · "))
-    assert block.replace("·", " ").split() == [place for place in ORDER if not place.startswith("_")]
+    assert block.replace("·", " ").split() == [
+        place for place in ORDER if not place.startswith("_")
+    ]
 
 
 FORBIDDEN = re.compile(
@@ -127,11 +213,12 @@ FORBIDDEN = re.compile(
 
 def test_no_module_prints_pickles_runs_text_or_swallows_exceptions():
     """Nothing is printed, unpickled, run as code or ignored, and the variable of the tests is not read."""
-    found = {}
-    for path in MODULES:  # each statement on a line of its own, without comments
+    matches = {}
+    for path in ALL_MODULES:  # each statement on a line of its own, without comments
         lines = ast.unparse(parsed(path)[0]).split("\n")
-        found[module_id(path)] = FORBIDDEN.findall("\n".join(line for line in lines if ">>> " not in line))
-    assert {name: places for name, places in found.items() if places} == {}
+        code = "\n".join(line for line in lines if ">>> " not in line)
+        matches[module_id(path)] = FORBIDDEN.findall(code)
+    assert {name: places for name, places in matches.items() if places} == {}
 
 
 @pytest.mark.parametrize(
@@ -148,19 +235,25 @@ def test_no_module_prints_pickles_runs_text_or_swallows_exceptions():
 def test_importing_a_module_loads_nothing_it_does_not_need(module, unwanted):
     """Heavy dependencies load when they are used, not when a module that may use them is imported."""
     code = f"import sys, {module}; print([name for name in {unwanted!r} if name in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout.strip() == "[]"
 
 
 def test_every_name_that_a_package_offers_loads():
     """Each name of each ``__all__`` exists, those that are loaded when they are asked for too."""
-    folders = (path.parent.relative_to(SOURCE.parent) for path in MODULES if path.name == "__init__.py")
+    folders = (
+        path.parent.relative_to(SOURCE.parent) for path in MODULES if path.name == "__init__.py"
+    )
     names = [".".join(folder.parts) for folder in folders]
     for module in map(importlib.import_module, names):
         for name in getattr(module, "__all__", ()):
             try:
                 assert getattr(module, name) is not None
-            except MissingDependencyError:  # what runs networks needs torch, which the quick tests do without
+            except (
+                MissingDependencyError
+            ):  # what runs networks needs torch, which the quick tests do without
                 assert importlib.util.find_spec("torch") is None
 
 

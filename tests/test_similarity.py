@@ -10,9 +10,9 @@ from glocal.similarity import (
     choice,
     choice_loss,
     credit,
-    snap_ties,
     of_pairs,
     pair_tolerance,
+    snap_ties,
     tie_tolerance,
 )
 

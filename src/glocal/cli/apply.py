@@ -12,7 +12,7 @@ from glocal.cli.inputs import LayerName, ModelName, load_features, refuse_overwr
 from glocal.cli.output import AsJson, progress_bar, show
 from glocal.data.readers import PARQUET
 from glocal.errors import ParameterError
-from glocal.files import ending, writable_target
+from glocal.files import writable_target
 from glocal.transform import LinearTransform, check_rows, reduced
 from glocal.transform.apply import apply_file, apply_parquet, parquet_rows
 from glocal.transform.formats import ENDINGS

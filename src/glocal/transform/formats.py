@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from glocal.data.readers import READERS
 from glocal.errors import DataError, DataWarning, FileError, ParameterError, needed
-from glocal.files import PathLike, array_sha256, atomic_write, ending, read_npz, reading
+from glocal.files import PathLike, array_sha256, atomic_write, read_npz, reading
 from glocal.results import to_json
 from glocal.transform.record import FORMAT, check_record
 

@@ -556,7 +556,8 @@ def _numbers(table: pd.DataFrame, column: str, path: PathLike) -> Float[np.ndarr
     import pandas as pd
 
     try:
-        return pd.to_numeric(table[column]).to_numpy(np.float64)
+        # NOTE pd.to_numeric of pandas 2 may miss a text's number by its last digit
+        return table[column].replace("", "nan").to_numpy(dtype=np.float64)
     except ValueError as error:
         raise DataError(f"{path}: the column {column!r} must hold numbers ({error}).") from error
 
