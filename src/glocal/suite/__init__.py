@@ -1,4 +1,4 @@
-"""Score many arms on many tasks: a TOML file names them, a folder keeps the results, a table shows them.
+"""Score many arms on many tasks: a TOML file names them, a folder keeps the results.
 
 Names load when they are used, so that a report, which needs the tables alone, loads no solver.
 """

@@ -1,4 +1,4 @@
-"""The arms of a suite: features as they are, or mapped by what is fitted here, fitted elsewhere, or knows no people."""
+"""The arms of a suite: fitted here, fitted elsewhere, a baseline, or the features as they are."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SuiteArm(Options):
 
     @abstractmethod
     def linear_transform(self, sources: Sources, file: Path) -> LinearTransform | None:
-        """The transform of the arm, None for the features as they are; `file` keeps what was fitted."""
+        """The transform of the arm, None for the features as they are; `file` keeps a fit."""
 
     @property
     def needs_answers(self) -> bool:
@@ -68,7 +68,10 @@ class Baseline(SuiteArm):
 
 
 class Pretrained(SuiteArm):
-    """A transform that was fitted elsewhere: a file, or a name that `LinearTransform.from_pretrained` takes."""
+    """A transform that was fitted elsewhere.
+
+    It is a file, or a name that `LinearTransform.from_pretrained` takes.
+    """
 
     transform: str
 
@@ -111,7 +114,8 @@ class Fitted(SuiteArm):
 
     def linear_transform(self, sources: Sources, file: Path) -> LinearTransform:
         """The transform that the file holds if it was made from all of this, else a new one."""
-        shared, local = sources.shared, self.local_file(sources.network)
+        shared = sources.shared
+        local = self.local_file(sources.network)
         hashes = sources.hashes(sources.network.features, local, shared.answers, shared.object_ids)
         key = sources.key(self.model_dump(mode="json"), hashes)
         if file.exists():

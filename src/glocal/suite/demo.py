@@ -1,4 +1,4 @@
-"""A suite and a sweep over a simulated world whose answer is known, and how the simulated people score."""
+"""A suite and a sweep over a simulated world, and the score of the simulated people."""
 
 from __future__ import annotations
 
@@ -20,11 +20,18 @@ from glocal.suite.plan import Plan
 from glocal.suite.run import Progress, SuiteResult, run_suite
 from glocal.sweep.run import sweep
 
-GRID = {  # of the sweep: smaller lmbda than those of the default grid, since people here answer with little noise
-    "alpha": [0.25, 0.5], "tau": [0.1],
+# of the sweep: smaller lmbda than in the default grid, since these people answer with little noise
+GRID = {
+    "alpha": [0.25, 0.5],
+    "tau": [0.1],
     "lmbda": {"naive": [0.02], "global": [0.03, 0.1, 0.3, 1.0], "glocal": [0.03, 0.1, 0.3]},
-}  # fmt: skip
-_PARTS = {"local": slice(0, 600), "near": slice(1600, 1800), "train": slice(600, 1600), "test": slice(1600, 2400)}
+}
+_PARTS = {
+    "local": slice(0, 600),
+    "near": slice(1600, 1800),
+    "train": slice(600, 1600),
+    "test": slice(1600, 2400),
+}
 
 
 def demo_world() -> World:
@@ -33,28 +40,38 @@ def demo_world() -> World:
 
 
 def run_demo(out: PathLike, progress: Progress | None = None) -> SuiteResult:
-    """Write a simulated world and its suite into a folder, run it, and score the simulated people beside the arms.
+    """Write a simulated world and its suite into a folder, and run the suite.
 
-    The folder is that of any suite, with ``suite.toml`` and, in ``world/``, the files that every command takes;
-    ``sweep/`` in it is the folder of a sweep on the images that the suite fits on.
+    The simulated people are scored beside the arms. The folder is that of any suite, with
+    ``suite.toml`` and, in ``world/``, the files that every command takes; ``sweep/`` in it is the
+    folder of a sweep on the images that the suite fits on.
     """
     folder = make_folder(out)
     world = demo_world()
     _write_world(world, make_folder(folder / "world"))
     shutil.copyfile(Path(__file__).with_suffix(".toml"), folder / "suite.toml")
     plan = Plan.load(folder / "suite.toml")
-    found = run_suite(plan, folder, progress)
-    people = odd_one_out(world.mind, plan.sources("simulated").heldout, similarity="dot").scores[0]  # as they compare
+    result = run_suite(plan, folder, progress)
+    heldout = plan.sources("simulated").heldout
+    people = odd_one_out(world.mind, heldout, similarity="dot")  # as they compare
     ceiling = replace(
-        found.scores[0], metric="ceiling_people", transform=PEOPLE, value=people.value, low=people.low, high=people.high
+        result.scores[0],
+        metric="ceiling_people",
+        transform=PEOPLE,
+        value=people.accuracy,
+        low=people.low,
+        high=people.high,
     )
-    result = replace(found, scores=(*found.scores, ceiling))
+    result = replace(result, scores=(*result.scores, ceiling))
     write_rows(folder / "rows.jsonl", (score.row() for score in result.scores))
     local = Features(world.local.matrix[_PARTS["local"]], None, "world/local.npy")
-    sweep(
-        FitData(world.objects, world.answers, local), GRID, out=folder / "sweep", resume=True,
-        progress=None if progress is None else lambda row, done, total: progress("sweep", done, total),
-    )  # fmt: skip
+
+    def sweep_progress(row: dict[str, Any], n_finished: int, total: int) -> None:
+        if progress is not None:
+            progress("sweep", n_finished, total)
+
+    data = FitData(world.objects, world.answers, local)
+    sweep(data, GRID, out=folder / "sweep", resume=True, progress=sweep_progress)
     return result
 
 

@@ -1,4 +1,4 @@
-"""The file of a suite: networks, people's answers, arms and tasks, checked before anything is computed."""
+"""The file of a suite: networks, answers, arms and tasks, checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ Name = Annotated[str, Field(pattern=r"^\w[\w .+-]*$", max_length=80)]
 class Plan(Shared):
     """A suite: every task for every arm of every network.
 
-    Arms are fitted on the answers whose objects lie outside fold 0 of `folds`; a task of kind ``odd-one-out`` without
-    answers of its own is scored on those whose objects lie inside. `baseline` is the arm that the others are compared
-    with; in a file the first one, if none is named. `simulated` says that the data are, and a report repeats it.
+    Arms are fitted on the answers whose objects lie outside fold 0 of `folds`; a task of kind
+    ``odd-one-out`` without answers of its own is scored on those whose objects lie inside.
+    `baseline` is the arm that the others are compared with; in a file the first one, if none is
+    named. `simulated` says that the data are simulated; a report repeats it.
     """
 
     networks: dict[Name, Network] = Field(min_length=1)
@@ -70,19 +71,19 @@ class Plan(Shared):
     def check_files(self) -> None:
         """Raise a FileError for the first file of the suite that does not exist.
 
-        Otherwise hours of fits might pass before the last task misses its file. Transforms, which may be names, are
-        checked by their arms.
+        Otherwise hours of fits might pass before the last task misses its file. Transforms, which
+        may be names, are checked by their arms.
         """
         tasks = ((f"task {name}", path) for name, path in self._task_files())
         for user, path in chain(self._common_files(), tasks):
             if not os.path.exists(path):
                 raise FileError(
-                    f"{user} needs {path}, which does not exist. Paths are relative to the folder of the suite file, "
-                    "unless `root` names another."
+                    f"{user} needs {path}, which does not exist. Paths are relative to the folder "
+                    "of the suite file, unless `root` names another."
                 )
 
     def present(self) -> tuple[Plan, dict[str, Path]]:
-        """The plan without the tasks of which a network lacks a file, and the first such file of each.
+        """The plan without tasks of which a network lacks a file, and the first such file of each.
 
         A ParameterError where no task is left.
         """

@@ -119,7 +119,7 @@ def _network_scores(
             file = folder / "cells" / sources.name / arm / f"{name}.npz"
             results[arm], was_kept = _cell(file, task, sources, transform)
             counter.count(f"{sources.name}, {arm}, {name}", was_kept=was_kept)
-        # the original features keep all their neighbours by definition: that others lose some is no finding
+        # the original features keep all neighbours by definition: that others lose some is trivial
         is_trivial = isinstance(task, StructureTask) and transforms[plan.baseline] is None
         for score in compared(results, [(arm, plan.baseline) for arm in others]):
             p = None if is_trivial else score.p

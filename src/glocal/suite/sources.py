@@ -1,4 +1,4 @@
-"""What tasks read: the files of one network of a suite, or those that a command names, loaded when asked for."""
+"""What tasks read: the files of one network of a suite, or of a command, loaded when used."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ from glocal.results import to_json
 from glocal.transform import LinearTransform, check_rows
 
 File = Annotated[Path, Strict(False)]
-"""A path as text, relative to the root of the suite; ``{network}`` in it stands for the name of the network."""
+"""A path as text, relative to the root of the suite; ``{network}`` in it is the network's name."""
 MaybeFile = Annotated[Path | None, Strict(False)]
 Embed = Callable[[Features], np.ndarray]
 
 
 class Network(Options):
-    """The feature files of one network: of the objects people judged, and of local images if an arm needs them."""
+    """The feature files of one network.
+
+    They are of the objects that people judged, and of local images if an arm needs them.
+    """
 
     features: File
     local: MaybeFile = None
@@ -41,9 +44,9 @@ class Network(Options):
 class Shared(Options):
     """What all networks of a suite share.
 
-    `object_ids` names the objects that `answers` and RDMs index, where these are not the rows of the features, and
-    `categories` colours the objects of views; see `load_categories`. `kind` is that of the answers, where their file
-    does not state it.
+    `object_ids` names the objects that `answers` and RDMs index, where these are not the rows of
+    the features, and `categories` colours the objects of views; see `load_categories`. `kind` is
+    that of the answers, where their file does not state it.
     """
 
     answers: MaybeFile = None
@@ -55,7 +58,10 @@ class Shared(Options):
 
 
 class Sources:
-    """The data of one network; `read` loads the features of a path, and `hashed` is what `hashes` has seen."""
+    """The data of one network.
+
+    `read` loads the features of a path; `hashed` has the hashes of all files that were read.
+    """
 
     def __init__(
         self,
@@ -72,7 +78,7 @@ class Sources:
         self.hashed: dict[str, str] = {}
         self._read = read
         self._features: dict[Path, Features] = {}
-        self._joined: dict[Path, Joined] = {}
+        self._joined_answers: dict[Path, Joined] = {}
         self._transforms: dict[str, LinearTransform] = {}
 
     def text(self, file: Path | str) -> str:
@@ -86,33 +92,36 @@ class Sources:
     def features(self, file: Path) -> Features:
         """The features of a file."""
         path = self.path(file)
-        same = Path(os.path.realpath(path))  # Path.resolve fails at a link to itself
-        if same not in self._features:
-            self._features[same] = self._read(path)
-        return self._features[same]
+        resolved = Path(os.path.realpath(path))  # Path.resolve fails at a link to itself
+        if resolved not in self._features:
+            self._features[resolved] = self._read(path)
+        return self._features[resolved]
 
     def labels(self, file: Path, features: Features) -> np.ndarray:
         """The labels of features."""
         return load_labels(self.path(file), len(features))
 
-    def joined(self, file: Path) -> Joined:
-        """The answers of a file, as rows of the objects; a DataWarning counts those without features."""
-        if file not in self._joined:
+    def joined_answers(self, file: Path) -> Joined:
+        """The answers of a file as rows of the objects.
+
+        A DataWarning counts those about objects without features, which are left out.
+        """
+        if file not in self._joined_answers:
             answers = Answers.load(self.path(file), kind=self.shared.kind)
             joined = join(self.objects, answers, self.object_ids)
             if joined.n_dropped:
                 warnings.warn(
-                    f"{joined.n_dropped} of {len(answers)} answers of {self.text(file)} name an object without "
-                    f"features of {self.name}; they are left out.",
+                    f"{joined.n_dropped} of {len(answers)} answers of {self.text(file)} name an "
+                    f"object without features of {self.name}; they are left out.",
                     DataWarning,
                     stacklevel=2,
                 )
-            self._joined[file] = joined
-        return self._joined[file]
+            self._joined_answers[file] = joined
+        return self._joined_answers[file]
 
     def answers(self, file: Path) -> Answers:
         """The answers of a file about objects that have features, as rows of these."""
-        return self.joined(file).answers
+        return self.joined_answers(file).answers
 
     def transform(self, name: str) -> LinearTransform:
         """A transform of a file, or of a name that `LinearTransform.from_pretrained` takes."""
@@ -153,28 +162,30 @@ class Sources:
 
     @cached_property
     def fold(self) -> tuple[FitData, Answers]:
-        """What arms are fitted on, without local images, and the answers about the objects of fold 0, held out."""
+        """What arms are fitted on, without local images, and the held-out answers of fold 0."""
         assert self.shared.answers is not None
-        joined = self.joined(self.shared.answers)
-        seed, dropped = self.shared.seed, joined.n_dropped
-        data = FitData(self.objects, joined.answers, seed=seed, n_dropped=dropped)
-        return data.fold(0, self.shared.folds)[:2]
+        joined = self.joined_answers(self.shared.answers)
+        data = FitData(
+            self.objects, joined.answers, seed=self.shared.seed, n_dropped=joined.n_dropped
+        )
+        fitted, heldout, _ = data.fold(0, self.shared.folds)
+        return fitted, heldout
 
     @cached_property
     def heldout(self) -> Answers:
         """The answers of tasks that name no file of their own."""
-        return self.fold[1]
+        _, heldout = self.fold
+        return heldout
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """A name for each object, to be shown."""
-        ids, n = self.object_ids, len(self.objects)
-        names = self.objects.names or (ids if ids is not None and len(ids) == n else None)
-        return (
-            tuple(f"object {row}" for row in range(n))
-            if names is None
-            else tuple(map(object_name, names))
-        )
+        names = self.objects.names
+        if names is None and self.object_ids and len(self.object_ids) == len(self.objects):
+            names = self.object_ids
+        if names is None:
+            return tuple(f"object {row}" for row in range(len(self.objects)))
+        return tuple(map(object_name, names))
 
     @cached_property
     def categories(self) -> tuple[str, ...] | None:
@@ -182,14 +193,9 @@ class Sources:
         if self.shared.categories is None:
             return None
         ids = self.object_ids or self.names
-        found = dict(
-            zip(
-                map(object_name, ids),
-                load_categories(self.path(self.shared.categories), ids),
-                strict=True,
-            )
-        )
-        return tuple(str(found.get(name, OTHER)) for name in self.names)
+        categories = load_categories(self.path(self.shared.categories), ids)
+        category_of = dict(zip(map(object_name, ids), categories, strict=True))
+        return tuple(str(category_of.get(name, OTHER)) for name in self.names)
 
     def key(self, *parts: Any) -> str:
         """A hash of what a file is made from, with what all files of a suite depend on."""
@@ -199,10 +205,12 @@ class Sources:
 
     def hashes(self, *files: Path | str | None) -> dict[str, str]:
         """The SHA-256 of each file, and of the names beside it; of a folder those of its files."""
-        found: dict[str, str] = {}
+        hashes: dict[str, str] = {}
         for path in (split_column(self.path(file))[0] for file in files if file is not None):
-            beside = path.iterdir() if path.is_dir() else (path, path.with_name(NAMES_FILE))
-            for file in sorted(filter(Path.is_file, beside)):
-                name = os.path.relpath(file, self.root)
-                found[name] = self.hashed[name] = self.hashed.get(name) or file_sha256(file)
-        return found
+            candidates = path.iterdir() if path.is_dir() else (path, path.with_name(NAMES_FILE))
+            for candidate in sorted(filter(Path.is_file, candidates)):
+                name = os.path.relpath(candidate, self.root)
+                if name not in self.hashed:
+                    self.hashed[name] = file_sha256(candidate)
+                hashes[name] = self.hashed[name]
+        return hashes

@@ -38,8 +38,9 @@ def differences(rows: pd.DataFrame) -> pd.DataFrame:
 def main_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """The first metric of each task: one row for each network, task and arm.
 
-    Where the arm was compared, the row has the `difference` from the baseline and its `p_holm`. A metric with other
-    settings is another one. Of rows that were appended several times the last counts.
+    Where the arm was compared, the row has the `difference` from the baseline and its `p_holm`. A
+    metric with other settings is another one. Of rows that were appended several times the last
+    counts.
     """
     compared = differences(rows)
     scores = rows[(rows["transform"] != PEOPLE) & ~rows.index.isin(compared.index)]
@@ -69,9 +70,10 @@ def score_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def cell(row: dict[Any, Any]) -> str:
-    """The text of a main row: ``0.480 [0.460, 0.499]*``, ``*`` where the arm differs from the baseline.
+    """The text of a main row: ``0.480 [0.460, 0.499]*``.
 
-    Differences are paired, with p < 0.05 after the correction for all comparisons.
+    A star stands where the arm differs from the baseline: paired, p < 0.05 after the correction for
+    all comparisons.
     """
     if math.isnan(row["value"]):
         return "-"

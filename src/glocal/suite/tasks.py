@@ -1,4 +1,4 @@
-"""The kinds of tasks: which files and options each takes, in a suite and in ``glocal evaluate``, and what it scores."""
+"""The kinds of tasks, in a suite and in ``glocal evaluate``: their files, options and scores."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from glocal.evaluation.structure import structure
 from glocal.options import Options
 from glocal.suite.sources import Embed, File, MaybeFile, Sources
 
-_LEVEL = 0.05  # of the p-value of a correlation
-_LEAST = 0.1  # of the answers are to questions asked again: fewer are by accident
+_MAX_P = 0.05  # of a correlation that is told from 0
+_MIN_REPEATED_SHARE = 0.1  # of the answers: fewer are to repeated questions by accident
 
 
 class Task(Options):
@@ -40,9 +40,12 @@ class Task(Options):
 
     @property
     def split(self) -> Path | None:
-        """The file that is scored: of anomalies, of test images, or the first; None are the held-out answers."""
-        named = dict(self)
-        return named.get("anomalies") or named.get("test") or next(iter(self.files), None)
+        """The file that is scored: of anomalies, of test images, or the first.
+
+        None stands for the held-out answers.
+        """
+        options = dict(self)
+        return options.get("anomalies") or options.get("test") or next(iter(self.files), None)
 
     @abstractmethod
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
@@ -59,39 +62,49 @@ class OddOneOutTask(Task):
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
         """By `odd_one_out`, with the `ceiling` of questions that were asked again on purpose."""
         answers = sources.heldout if self.answers is None else sources.answers(self.answers)
-        found = odd_one_out(embed(sources.objects), answers, similarity=self.similarity)
-        return replace(found, ceiling=ceiling(answers, least=_LEAST))
+        agreement = odd_one_out(embed(sources.objects), answers, similarity=self.similarity)
+        return replace(agreement, ceiling=ceiling(answers, least=_MIN_REPEATED_SHARE))
 
 
 class RSATask(Task):
     """Correlation with people's dissimilarities."""
 
     kind: Literal["rsa"] = "rsa"
-    rdm: File = Field(description="Human dissimilarities, (n, n) or (people, n, n); NaN for a missing pair.")
-    rdm_index: MaybeFile = Field(None, description="Objects of the RDM: one index per row, .npy or text.")
-    kernel: Literal["cosine", "correlation", "dot"] = Field("cosine", description="Similarity of a pair.")
+    rdm: File = Field(
+        description="Human dissimilarities, (n, n) or (people, n, n); NaN for a missing pair."
+    )
+    rdm_index: MaybeFile = Field(
+        None, description="Objects of the RDM: one index per row, .npy or text."
+    )
+    kernel: Literal["cosine", "correlation", "dot"] = Field(
+        "cosine", description="Similarity of a pair."
+    )
 
     def joined(self, sources: Sources) -> JoinedRDMs:
         """The dissimilarities of objects that have features."""
-        index = None if self.rdm_index is None else load_index(sources.path(self.rdm_index))
+        index = None
+        if self.rdm_index is not None:
+            index = load_index(sources.path(self.rdm_index))
         if index is not None and sources.object_ids is None and sources.objects.names is not None:
             warnings.warn(
-                "the RDM's index counts rows of the features, although these have names. If it counts objects of a "
-                "list, name that list with `object_ids`: rows that the features lack shift all others.",
+                "the RDM's index counts rows of the features, although these have names. If it "
+                "counts objects of a list, name that list with `object_ids`: rows that the "
+                "features lack shift all others.",
                 DataWarning,
                 stacklevel=2,
             )
-        return join_rdms(sources.objects, load_rdms(sources.path(self.rdm)), index, sources.object_ids)
+        rdms = load_rdms(sources.path(self.rdm))
+        return join_rdms(sources.objects, rdms, index, sources.object_ids)
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
         """By `rsa`; a DataWarning where the correlation cannot be told from 0."""
         joined = self.joined(sources)
         result = rsa(embed(sources.objects)[joined.rows], joined.rdms, kernel=self.kernel)
         p = None if result.units is None else result.units.estimate().p
-        if p is not None and p >= _LEVEL:
+        if p is not None and p >= _MAX_P:
             warnings.warn(
-                f"the correlation {result.spearman:.3f} cannot be told from 0 (p = {p:.2g}): are the RDM and the "
-                "features about the same objects in the same order?",
+                f"the correlation {result.spearman:.3f} cannot be told from 0 (p = {p:.2g}): are "
+                "the RDM and the features about the same objects in the same order?",
                 DataWarning,
                 stacklevel=2,
             )
@@ -102,19 +115,19 @@ class _Sides(Task):
     """Training and test images with their labels; without a test file both are the same."""
 
     train: File = Field(description="Feature file of the training images.")
-    train_labels: MaybeFile = Field(None, description="Class of each training image, .npy or one per line.")
+    train_labels: MaybeFile = None
     test: MaybeFile = Field(None, description="Feature file of the test images.")
-    test_labels: MaybeFile = Field(None, description="Class of each test image, .npy or one per line.")
+    test_labels: MaybeFile = Field(
+        None, description="Class of each test image, .npy or one per line."
+    )
     breeds: Literal["entity13", "entity30", "living17", "nonliving26"] | None = Field(
         None,
-        description="A BREEDS task: labels are ImageNet classes; the probe learns superclasses from some of their "
-        "classes and is tested on others.",
+        description="A BREEDS task: labels are ImageNet classes; the probe learns superclasses "
+        "from some of their classes and is tested on others.",
     )
 
     @model_validator(mode="after")
-    def _labelled(self) -> _Sides:
-        if self.train_labels is None:
-            raise ParameterError("`train_labels` is missing: give the class of each training image.")
+    def _check_labels(self) -> _Sides:
         if (self.test is None) != (self.test_labels is None):
             raise ParameterError("`test` and `test_labels` go together: give both, or neither.")
         return self
@@ -122,9 +135,13 @@ class _Sides(Task):
     def sides(self, sources: Sources) -> tuple[Features, np.ndarray, Features, np.ndarray]:
         """Features and labels of both, of BREEDS those of its classes."""
         assert self.train_labels is not None
-        train, test = sources.features(self.train), sources.features(self.test or self.train)
-        y, z = sources.labels(self.train_labels, train), sources.labels(self.test_labels or self.train_labels, test)
-        return (train, y, test, z) if self.breeds is None else breeds_sides(self.breeds, train, y, test, z)
+        train = sources.features(self.train)
+        test = sources.features(self.test or self.train)
+        y_train = sources.labels(self.train_labels, train)
+        y_test = sources.labels(self.test_labels or self.train_labels, test)
+        if self.breeds is None:
+            return train, y_train, test, y_test
+        return breeds_sides(self.breeds, train, y_train, test, y_test)
 
 
 class FewShotTask(_Sides):
@@ -139,11 +156,17 @@ class FewShotTask(_Sides):
     )
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
-        """By `few_shot`; where both sides are the same images, each draw is tested on those it did not draw."""
-        train, y, test, z = self.sides(sources)
-        same, X = test is train, embed(train)
-        options = self.model_dump(include={"shots", "draws", "probe"}) | {"seed": sources.shared.seed}
-        return few_shot(X, y, X if same else embed(test), z, leave_out_shots=same, **options)
+        """By `few_shot`.
+
+        Where both sides are the same images, each draw is tested on those it did not draw.
+        """
+        train, y_train, test, y_test = self.sides(sources)
+        are_same = test is train
+        X_train = embed(train)
+        X_test = X_train if are_same else embed(test)
+        options = self.model_dump(include={"shots", "draws", "probe"})
+        options["seed"] = sources.shared.seed
+        return few_shot(X_train, y_train, X_test, y_test, leave_out_shots=are_same, **options)
 
 
 class AnomalyTask(_Sides):
@@ -151,28 +174,39 @@ class AnomalyTask(_Sides):
 
     kind: Literal["anomaly"] = "anomaly"
     train_labels: MaybeFile = Field(
-        None, description="Class of each training image, .npy or one per line; required without --anomalies."
-    )
-    test_labels: MaybeFile = Field(
-        None, description="Class of each test image, .npy or one per line; required without --anomalies."
+        None,
+        description="Class of each training image, .npy or one per line; required without "
+        "--anomalies.",
     )
     test: File = Field(description="Feature file of the test images.")
-    anomalies: MaybeFile = Field(None, description="Features of another data set, which are the anomalies.")
+    test_labels: MaybeFile = Field(
+        None,
+        description="Class of each test image, .npy or one per line; required without --anomalies.",
+    )
+    anomalies: MaybeFile = Field(
+        None, description="Features of another data set, which are the anomalies."
+    )
     mode: Literal["one-vs-rest", "leave-one-out", "shift"] = Field(
         "one-vs-rest", description="Which classes are normal; for shift, labels are superclasses."
     )
     k: int = Field(5, ge=1, description="Nearest training images that the score averages.")
-    train_subclasses: MaybeFile = Field(None, description="For shift: subclass of each training image.")
+    train_subclasses: MaybeFile = Field(
+        None, description="For shift: subclass of each training image."
+    )
     test_subclasses: MaybeFile = Field(None, description="For shift: subclass of each test image.")
 
     @model_validator(mode="after")
-    def _labelled(self) -> AnomalyTask:
-        labels, subclasses = ("train_labels", "test_labels"), ("train_subclasses", "test_subclasses")
-        given = [name for name in (*labels, *subclasses, "mode", "breeds") if name in self.model_fields_set]
-        needs = (*labels, *subclasses) if self.mode == "shift" else labels
-        lacking = [name for name in needs if name not in given]
-        if self.anomalies is not None and given:
-            raise ParameterError(f"`anomalies`, a task without labels, does not go with `{given[0]}`.")
+    def _check_labels(self) -> AnomalyTask:
+        required = ["train_labels", "test_labels"]
+        if self.mode == "shift":
+            required += ["train_subclasses", "test_subclasses"]
+        labelled = {*required, "train_subclasses", "test_subclasses", "mode", "breeds"}
+        superfluous = sorted(labelled & self.model_fields_set)
+        lacking = [name for name in required if name not in self.model_fields_set]
+        if self.anomalies is not None and superfluous:
+            raise ParameterError(
+                f"`anomalies`, a task without labels, does not go with `{superfluous[0]}`."
+            )
         if self.anomalies is None and lacking:
             names = " and ".join(f"`{name}`" for name in lacking)
             raise ParameterError(f"{names} must be given: the class of each image.")
@@ -181,16 +215,20 @@ class AnomalyTask(_Sides):
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
         """By `anomaly` or `anomaly_against`."""
         if self.anomalies is not None:
-            rows = (embed(sources.features(file)) for file in (self.train, self.test, self.anomalies))
-            return anomaly_against(*rows, k=self.k)
-        train, y, test, z = self.sides(sources)
-        inner = {"train_subclasses": (self.train_subclasses, train), "test_subclasses": (self.test_subclasses, test)}
-        labels = {name: sources.labels(file, side) for name, (file, side) in inner.items() if file is not None}
-        return anomaly(embed(train), y, embed(test), z, mode=self.mode, k=self.k, **labels)
+            files = (self.train, self.test, self.anomalies)
+            return anomaly_against(*(embed(sources.features(file)) for file in files), k=self.k)
+        train, y_train, test, y_test = self.sides(sources)
+        subclasses = {}
+        if self.train_subclasses is not None:
+            subclasses["train_subclasses"] = sources.labels(self.train_subclasses, train)
+        if self.test_subclasses is not None:
+            subclasses["test_subclasses"] = sources.labels(self.test_subclasses, test)
+        options = {"mode": self.mode, "k": self.k, **subclasses}
+        return anomaly(embed(train), y_train, embed(test), y_test, **options)
 
 
 class StructureTask(Task):
-    """What a transform does to the structure of images."""
+    """How much of the structure of images a transform preserves."""
 
     kind: Literal["structure"] = "structure"
     features: File = Field(description="Feature file of the images, or folder with features.npy.")
@@ -209,31 +247,44 @@ class RetrievalTask(Task):
     kind: Literal["retrieval"] = "retrieval"
     queries: File = Field(description="Feature file of the queries.")
     query_labels: File = Field(description="One label per query.")
-    gallery: MaybeFile = Field(None, description="Feature file searched in. [default: the other queries]")
-    gallery_labels: MaybeFile = Field(None, description="One label per row: its class, or the image of a caption.")
+    gallery: MaybeFile = Field(
+        None, description="Feature file to search. [default: the other queries]"
+    )
+    gallery_labels: MaybeFile = Field(
+        None, description="One label per row: its class, or the image of a caption."
+    )
 
     @model_validator(mode="after")
-    def _labelled(self) -> RetrievalTask:
+    def _check_labels(self) -> RetrievalTask:
         if (self.gallery is None) != (self.gallery_labels is None):
-            raise ParameterError("`gallery` and `gallery_labels` go together: give both, or neither.")
+            raise ParameterError(
+                "`gallery` and `gallery_labels` go together: give both, or neither."
+            )
         if self.gallery == self.queries:
-            raise ParameterError("`queries` and `gallery` are one file: leave `gallery` and `gallery_labels` out.")
+            raise ParameterError(
+                "`queries` and `gallery` are one file: leave `gallery` and `gallery_labels` out."
+            )
         return self
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
         """By `retrieval`."""
         queries = sources.features(self.queries)
-        own = embed(queries), sources.labels(self.query_labels, queries)
+        query_labels = sources.labels(self.query_labels, queries)
         if self.gallery is None or self.gallery_labels is None:
-            return retrieval(*own)
+            return retrieval(embed(queries), query_labels)
         gallery = sources.features(self.gallery)
-        return retrieval(*own, embed(gallery), sources.labels(self.gallery_labels, gallery))
+        gallery_labels = sources.labels(self.gallery_labels, gallery)
+        return retrieval(embed(queries), query_labels, embed(gallery), gallery_labels)
 
 
 KINDS: dict[str, type[Task]] = {
-    "odd-one-out": OddOneOutTask, "rsa": RSATask, "few-shot": FewShotTask, "anomaly": AnomalyTask,
-    "structure": StructureTask, "retrieval": RetrievalTask,
-}  # fmt: skip
+    "odd-one-out": OddOneOutTask,
+    "rsa": RSATask,
+    "few-shot": FewShotTask,
+    "anomaly": AnomalyTask,
+    "structure": StructureTask,
+    "retrieval": RetrievalTask,
+}
 
 
 def task(table: Any) -> Any:
@@ -242,5 +293,7 @@ def task(table: Any) -> Any:
         return table
     kind = table.get("kind")
     if kind not in KINDS:
-        raise ParameterError(f"`kind={kind!r}` is not allowed: it must be one of {', '.join(KINDS)}.")
+        raise ParameterError(
+            f"`kind={kind!r}` is not allowed: it must be one of {', '.join(KINDS)}."
+        )
     return KINDS[kind](**table)
