@@ -62,7 +62,7 @@ def test_a_fit_does_not_depend_on_threads(world, monkeypatch):
     from glocal.objective import threads
 
     one = fit_arm(world.objects, world.answers, local_features=world.local, block_size=100)
-    monkeypatch.setattr(threads, "_GRAIN", 1.0)
+    monkeypatch.setattr(threads, "_MIN_OPERATIONS_PER_THREAD", 1.0)
     monkeypatch.setattr(threads, "threadpool_info", lambda: [{"user_api": "blas", "num_threads": 3}])
     three = fit_arm(world.objects, world.answers, local_features=world.local, block_size=100)
     assert (one.record.provenance.threads, three.record.provenance.threads) == (1, 3)

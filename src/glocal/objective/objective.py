@@ -1,4 +1,4 @@
-"""What an arm minimises: a weighted sum of the loss of answers, the local loss and a penalty, with its gradient."""
+"""The objective of an arm: a weighted sum of the loss of answers, the local loss and a penalty."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.objective.choices import ChoiceLoss
-from glocal.objective.threads import Workers, runs
+from glocal.objective.threads import Workers, row_slices
 
-_SMALLEST = 1e-12
-_RUN = 1 << 15  # cosines of a run of rows, which stay in the second-level cache from step to step
+_MIN_LENGTH = 1e-12  # of a row, by which it is divided
+_SLICE_COSINES = 1 << 15  # of a slice of rows, which stay in the second-level cache
 
 
 class Evaluation(NamedTuple):
@@ -52,22 +52,18 @@ class Objective:
     def __call__(self, W: Float[np.ndarray, "p q"]) -> Evaluation:
         """Value and gradient."""
         parts = {}
-        with np.errstate(over="ignore", invalid="ignore"):  # far too long steps: the value says so
+        with np.errstate(over="ignore", invalid="ignore"):  # steps far too long: the value says so
             parts["global"], dW = self.choices(W)
             dW *= self.share
             if self.local is not None:
-                parts["local"], part = self.local(W)
-                part *= self.alpha
-                dW += part
-            parts["penalty"], part = penalty(W, self.mix)
-            part *= self.lmbda
-            dW += part
-        value = (
-            self.share * parts["global"]
-            + self.alpha * parts.get("local", 0.0)
-            + self.lmbda * parts["penalty"]
-        )
-        return Evaluation(value, parts, dW)
+                parts["local"], term_dW = self.local(W)
+                term_dW *= self.alpha
+                dW += term_dW
+            parts["penalty"], term_dW = penalty(W, self.mix)
+            term_dW *= self.lmbda
+            dW += term_dW
+        value = self.share * parts["global"] + self.alpha * parts.get("local", 0.0)
+        return Evaluation(value + self.lmbda * parts["penalty"], parts, dW)
 
 
 class LocalLoss:
@@ -94,8 +90,8 @@ class LocalLoss:
 
     References
     ----------
-    Muttenthaler et al. 2023, Eq. 4 and 5; a mean over images as in the authors' code. The value contains about
-    log(m - 1) for blocks of m images, so blocks of another size are another objective.
+    Muttenthaler et al. 2023, Eq. 4 and 5; a mean over images as in the authors' code. The value contains
+    about log(m - 1) for blocks of m images, so blocks of another size are another objective.
     """
 
     def __init__(
@@ -105,72 +101,75 @@ class LocalLoss:
         *,
         workers: Workers = Workers(1),
     ) -> None:
-        self.blocks, self.tau, self.n = tuple(blocks), tau, sum(map(len, blocks))
-        by_block = len(self.blocks) >= workers.threads  # else the threads share each block
-        self._outer, self._inner = (workers, Workers(1)) if by_block else (Workers(1), workers)
-        self._teachers = tuple(self._teacher(unit(X)[0]) for X in self.blocks)
+        self.blocks = tuple(blocks)
+        self.tau = tau
+        self.n = sum(map(len, blocks))
+        if len(self.blocks) >= workers.threads:
+            self._between_blocks, self._inside_block = workers, Workers(1)
+        else:
+            self._between_blocks, self._inside_block = Workers(1), workers
+        self._teachers = tuple(self._teacher(unit_rows_and_lengths(X)[0]) for X in self.blocks)
 
     def __call__(self, W: Float[np.ndarray, "p p"]) -> tuple[float, Float[np.ndarray, "p p"]]:
         """L and its gradient at W."""
-        parts = self._outer.map(
-            lambda X, teacher: self._of_block(X, teacher, W), self.blocks, self._teachers
+        parts = self._between_blocks.map(
+            lambda X, teacher: self._block_loss(X, teacher, W), self.blocks, self._teachers
         )
         return sum(value for value, _ in parts) / self.n, sum(dW for _, dW in parts)
 
-    def _of_block(
+    def _block_loss(
         self,
         X: Float[np.ndarray, "m p"],
         teacher: Float[np.ndarray, "m m"],
         W: Float[np.ndarray, "p p"],
     ) -> tuple[float, Float[np.ndarray, "p p"]]:
         """The loss of a block, summed over its images, and its part of the gradient of L."""
-        product = self._inner.product
-        Z, norms = unit(product(X, W))
-        value, D = self._of_cosines(product(Z, Z.T), teacher)
-        g = product(D, Z)
+        product = self._inside_block.product
+        Z, lengths = unit_rows_and_lengths(product(X, W))  # (m, p), (m, 1)
+        value, D = self._cosine_loss(product(Z, Z.T), teacher)  # D: (m, m)
+        g = product(D, Z)  # (m, p)
         g /= self.tau * self.n
         g -= Z * np.einsum("ij,ij->i", g, Z)[:, None]
-        g /= norms
+        g /= lengths
         return value, product(X.T, g)
 
-    def _of_cosines(
+    def _cosine_loss(
         self, C: Float[np.ndarray, "m m"], teacher: Float[np.ndarray, "m m"]
     ) -> tuple[float, Float[np.ndarray, "m m"]]:
-        """The loss of a block, summed over its images, and Q + Qᵀ - (P + Pᵀ) in the place of C."""
-        L, log_sums, rows = C, np.empty(len(C), C.dtype), runs(len(C), _RUN // len(C))
+        """The loss of a block, summed over its images, and Q + Qᵀ - (P + Pᵀ), which overwrites C."""
+        logits = C
+        log_sums = np.empty(len(C), C.dtype)
+        slices = row_slices(len(C), _SLICE_COSINES // len(C))
 
         def loss(rows: slice) -> float:
-            self._logits(L, rows)
-            log_sums[rows] = log_sum(L[rows])
-            return (
-                float(log_sums[rows].sum(dtype=np.float64))
-                - float(np.vdot(teacher[rows], L[rows])) / 2
-            )
+            self._to_logits(logits, rows)
+            log_sums[rows] = log_sum_exp(logits[rows])
+            chosen = float(np.vdot(teacher[rows], logits[rows])) / 2
+            return float(log_sums[rows].sum(dtype=np.float64)) - chosen
 
         def residuals(rows: slice) -> None:
-            run = L[rows]
-            Q = run - log_sums[rows, None]
-            run -= log_sums  # the logits are symmetric: Qᵀ only exchanges the log sums
-            run[:] = np.exp(run, out=run) + np.exp(Q, out=Q) - teacher[rows]
+            part = logits[rows]
+            Q = part - log_sums[rows, None]
+            part -= log_sums  # the logits are symmetric: Qᵀ only exchanges the log sums
+            part[:] = np.exp(part, out=part) + np.exp(Q, out=Q) - teacher[rows]
 
-        value = sum(self._inner.map(loss, rows))
-        self._inner.map(residuals, rows)
-        return value, L
+        value = sum(self._inside_block.map(loss, slices))
+        self._inside_block.map(residuals, slices)
+        return value, logits
 
     def _teacher(self, X: Float[np.ndarray, "m p"]) -> Float[np.ndarray, "m m"]:
         """P + Pᵀ of one block of rows of length 1."""
-        P = X @ X.T
-        self._logits(P, slice(None))
-        P = np.exp(P - log_sum(P)[:, None])
+        logits = X @ X.T
+        self._to_logits(logits, slice(None))
+        P = np.exp(logits - log_sum_exp(logits)[:, None])
         return P + P.T
 
-    def _logits(self, C: Float[np.ndarray, "m m"], rows: slice) -> None:
-        """Rows of cosines over τ, in their place, with a diagonal so low that it never counts."""
+    def _to_logits(self, C: Float[np.ndarray, "m m"], rows: slice) -> None:
+        """Divide rows of cosines by τ in place, and make the diagonal so low that it never counts."""
         C[rows] /= self.tau
-        own = np.arange(len(C))[rows]
-        C[own, own] = (
-            np.finfo(C.dtype).min / 1e8
-        )  # NOTE finite on purpose: -inf would turn 0 · -inf into no number
+        diagonal = np.arange(len(C))[rows]
+        # NOTE finite on purpose: -inf would turn 0 · -inf into no number
+        C[diagonal, diagonal] = np.finfo(C.dtype).min / 1e8
 
 
 def penalty(W: Float[np.ndarray, "p q"], mix: float) -> tuple[float, Float[np.ndarray, "p q"]]:
@@ -182,22 +181,26 @@ def penalty(W: Float[np.ndarray, "p q"], mix: float) -> tuple[float, Float[np.nd
     """
     if mix == 0:
         return float(np.sum(W * W, dtype=np.float64)), 2 * W
-    rest, own = W.copy(), np.arange(len(W))
-    c = float(np.mean(W[own, own], dtype=np.float64))
-    rest[own, own] -= c  # without the cancellation of ‖W‖² - mix (tr W)² / p
+    rest = W.copy()
+    diagonal = np.arange(len(W))
+    c = float(np.mean(W[diagonal, diagonal], dtype=np.float64))
+    rest[diagonal, diagonal] -= c  # without the cancellation of ‖W‖² - mix (tr W)² / p
     value = float(np.sum(rest * rest, dtype=np.float64)) + (1 - mix) * len(W) * c * c
-    rest[own, own] += (1 - mix) * c
+    rest[diagonal, diagonal] += (1 - mix) * c
     rest *= 2
     return value, rest
 
 
-def unit(Z: Float[np.ndarray, "m p"]) -> tuple[Float[np.ndarray, "m p"], Float[np.ndarray, "m 1"]]:
+def unit_rows_and_lengths(
+    Z: Float[np.ndarray, "m p"],
+) -> tuple[Float[np.ndarray, "m p"], Float[np.ndarray, "m 1"]]:
     """Rows of length 1, and the lengths that they had."""
-    norms = np.maximum(np.sqrt(np.einsum("ij,ij->i", Z, Z)), Z.dtype.type(_SMALLEST))[:, None]
-    return Z / norms, norms
+    lengths = np.sqrt(np.einsum("ij,ij->i", Z, Z))
+    lengths = np.maximum(lengths, Z.dtype.type(_MIN_LENGTH))[:, None]
+    return Z / lengths, lengths
 
 
-def log_sum(L: Float[np.ndarray, "c m"]) -> Float[np.ndarray, " c"]:
+def log_sum_exp(logits: Float[np.ndarray, "c m"]) -> Float[np.ndarray, " c"]:
     """Log Σ exp of each row."""
-    highest = L.max(axis=1)
-    return np.log(np.exp(L - highest[:, None]).sum(axis=1)) + highest
+    highest = logits.max(axis=1)
+    return np.log(np.exp(logits - highest[:, None]).sum(axis=1)) + highest

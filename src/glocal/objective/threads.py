@@ -1,7 +1,8 @@
 """Threads of our own around single-threaded BLAS.
 
-OpenBLAS's threads spin for some 25 ms after every product while they wait for the next one: on a machine with other
-work a fit then takes twice the processor time, and each product waits for a thread that does not run.
+OpenBLAS's threads spin for some 25 ms after every product while they wait for the next one: on a machine
+with other work a fit then takes twice the processor time, and each product waits for a thread that does
+not run.
 """
 
 from __future__ import annotations
@@ -16,61 +17,67 @@ import numpy as np
 from jaxtyping import Float
 from threadpoolctl import threadpool_info, threadpool_limits
 
-_GRAIN = 5e8  # operations of one evaluation that keep a thread busy, about 10 ms
-_BLOCK = 256  # rows of a Gram matrix that are computed at once
+_MIN_OPERATIONS_PER_THREAD = 5e8  # of one evaluation, about 10 ms
+_GRAM_BLOCK_ROWS = 256
 _lock = threading.Lock()
-_running: list[
-    tuple[threadpool_limits, int]
-] = []  # one entry for each running fit: the limits, the threads before
+_limits_of_fits: list[tuple[threadpool_limits, int]] = []
+"""One entry for each running fit: the limits of BLAS, and its threads before."""
 
 
 @contextlib.contextmanager
 def blas_alone() -> Iterator[int]:
-    """Limit BLAS to one thread; yield the number it had, which users, joblib and Dask set where fits share a machine.
+    """Limit BLAS to one thread; yield the number that it had.
 
-    The limit is one of the whole process. Of several fits at the same time the first sets it, and the last restores
-    what the first found.
+    Users, joblib and Dask set that number where fits share a machine. The limit is one of the whole
+    process: of several fits at the same time the first sets it, and the last restores the number.
     """
     with _lock:
-        if not _running:
-            most = [
-                library["num_threads"]
-                for library in threadpool_info()
-                if library["user_api"] == "blas"
-            ]
-            _running.append((threadpool_limits(1, user_api="blas"), min(most, default=1)))
+        if _limits_of_fits:
+            _limits_of_fits.append(_limits_of_fits[0])
         else:
-            _running.append(_running[0])
+            libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
+            threads = min((library["num_threads"] for library in libraries), default=1)
+            _limits_of_fits.append((threadpool_limits(1, user_api="blas"), threads))
     try:
-        yield _running[0][1]
+        yield _limits_of_fits[0][1]
     finally:
         with _lock:
-            limits, _ = _running.pop()
-            if not _running:
+            limits, _ = _limits_of_fits.pop()
+            if not _limits_of_fits:
                 limits.restore_original_limits()
 
 
 class Workers:
-    """A number of threads for products and for passes over rows, inside `blas_alone`; one thread works in place."""
+    """Threads for products and for passes over rows, inside `blas_alone`.
+
+    One thread needs no pool. Several are a pool, which cannot be pickled: build it in the process that
+    uses it.
+    """
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
 
     @classmethod
-    def of(cls, shape: tuple[int, ...], answers: int, blocks: Iterable[int], most: int) -> Workers:
-        """One thread for each half a billion operations of an evaluation, at most `most`.
+    def of(
+        cls, shape: tuple[int, ...], answers: int, blocks: Iterable[int], max_threads: int
+    ) -> Workers:
+        """One thread for each half a billion operations of an evaluation, at most `max_threads`.
 
-        `shape` is of X, and `blocks` are the numbers of local images in each block.
+        `shape` is that of X, and `blocks` are the numbers of local images in each block.
         """
-        (n, p), sizes = shape, list(blocks)
+        n, p = shape
+        sizes = list(blocks)
         products = sum(rows * p * p + rows * rows * p for rows in (n, *sizes))
-        work = 4.0 * products + 50.0 * (answers + sum(m * m for m in sizes))
-        return cls(max(1, min(most, int(work / _GRAIN))))
+        operations = 4.0 * products + 50.0 * (answers + sum(m * m for m in sizes))
+        threads = min(max_threads, int(operations / _MIN_OPERATIONS_PER_THREAD))
+        return cls(max(1, threads))
 
     def map(self, function: Callable[..., Any], *pieces: Iterable[Any]) -> list[Any]:
         """Call a function for each piece."""
-        return list((map if self._pool is None else self._pool.map)(function, *pieces))
+        if self._pool is None:
+            return list(map(function, *pieces))
+        return list(self._pool.map(function, *pieces))
 
     def product(
         self, A: Float[np.ndarray, "a b"], B: Float[np.ndarray, "b c"]
@@ -79,22 +86,21 @@ class Workers:
         if self._pool is None:
             return A @ B
         C = np.empty((len(A), B.shape[1]), A.dtype)
-        self.map(
-            lambda rows: np.matmul(A[rows], B, out=C[rows]),
-            runs(len(A), -(-len(A) // self.threads)),
-        )
+        slices = row_slices(len(A), -(-len(A) // self.threads))
+        self.map(lambda rows: np.matmul(A[rows], B, out=C[rows]), slices)
         return C
 
     def gram(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n n"]:
-        """Z Zᵀ, computed for i <= j up to whole blocks; the rest is left as it is."""
+        """Z Zᵀ, computed for i <= j up to whole blocks; the other entries are undefined."""
         S = np.empty((len(Z), len(Z)), Z.dtype)
-        self.map(
-            lambda rows: np.matmul(Z[rows], Z[rows.start :].T, out=S[rows, rows.start :]),
-            runs(len(Z), _BLOCK),
-        )
+
+        def fill(rows: slice) -> None:
+            np.matmul(Z[rows], Z[rows.start :].T, out=S[rows, rows.start :])
+
+        self.map(fill, row_slices(len(Z), _GRAM_BLOCK_ROWS))
         return S
 
 
-def runs(n: int, size: int) -> list[slice]:
-    """Cut 0..n-1 into runs of a size."""
+def row_slices(n: int, size: int) -> list[slice]:
+    """Slices of rows 0..n-1, of `size` rows each but the last."""
     return [slice(start, min(start + size, n)) for start in range(0, n, max(size, 1))]
