@@ -371,7 +371,7 @@ def _kind(has_reference: bool, width: int) -> str:
 def _shown(
     table: pd.DataFrame, columns: Iterable[str], path: PathLike
 ) -> Shaped[np.ndarray, "t m"]:
-    """The objects of each trial as texts, as many as most trials show; those of others are empty."""
+    """The objects of each trial as texts, in as many columns as most trials need."""
     shown = np.concatenate([_cells(table, column, path) for column in columns], axis=1)
     if shown.shape[1] < 3:
         raise DataError(
