@@ -186,7 +186,8 @@ def test_a_warm_path_ends_where_cold_fits_do(world, split):
         assert warm.converged
         assert warm.objective == pytest.approx(cold.objective, rel=2e-5)
         assert warm.evaluations < cold.evaluations or arm.lmbda != 0.1
-        np.testing.assert_array_equal(cold.warm.W, solver.minimise(problem, arm).warm.W)  # `first` and `problem` are unchanged
+        again = solver.minimise(problem, arm)  # `first` and `problem` are unchanged
+        np.testing.assert_array_equal(cold.warm.W, again.warm.W)
 
 
 # holdout

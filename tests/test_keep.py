@@ -51,7 +51,12 @@ def test_the_ends_of_the_line_are_the_original_and_global(curve, world):
         found = fit(part, Arm("global", lmbda=lmbda), Exact(tol=1e-5))
         objects = world.objects.matrix.astype(np.float64)
         original = scaled_identity(part)
-        credits.append([odd_one_out(t(objects), held, interval=False).accuracy for t in (original, found.transform)])
+        credits.append(
+            [
+                odd_one_out(t(objects), held, interval=False).accuracy
+                for t in (original, found.transform)
+            ]
+        )
         images = np.asarray(world.local.matrix[np.sort(rows)], dtype=np.float64)
         kept.append(neighbours_kept(original(images), found.transform(images)))
         credits[-1] = [value * len(held) for value in credits[-1]] + [len(held)]
@@ -116,7 +121,12 @@ def fit_keeping(photographs):
     return functools.cache(lambda keep: fit(photographs[0], Keep(keep=keep), TIGHT))
 
 
-SHARES = (0.3, 0.55, 0.7, 0.95)  # global itself; before global; between both anchors of glocal; near the original
+SHARES = (
+    0.3,
+    0.55,
+    0.7,
+    0.95,
+)  # global itself; before global; between both anchors of glocal; near the original
 
 
 @pytest.mark.parametrize("keep", SHARES)
@@ -144,7 +154,9 @@ def test_fresh_images_keep_what_was_promised(photographs, fit_keeping, keep):
     record = fit_keeping(keep).record.keep
     assert record["candidates"] == len(parts[0])
     original, transform = data.scalars, fit_keeping(keep).transform
-    share = np.mean([neighbours_kept(original(images, "float64"), transform(images)) for images in parts])
+    share = np.mean(
+        [neighbours_kept(original(images, "float64"), transform(images)) for images in parts]
+    )
     assert share == pytest.approx(record["expected"]["kept"], abs=0.03)
     assert share > keep - 0.03
 
@@ -215,7 +227,10 @@ def test_a_gain_within_an_error_leaves_the_features_as_they_are(curve):
     original = agreeing(curve.original, 0.5)
     better = agreeing(curve.original, 0.5005, place=1.0)
     some = replace(
-        curve, original=original, lines=(line_of(curve, original, better),), raw_credit=original.credit
+        curve,
+        original=original,
+        lines=(line_of(curve, original, better),),
+        raw_credit=original.credit,
     )
     assert some.choose(0.5).place == 0
     assert "nothing to gain" in some.notes(0.5)[0]
@@ -223,7 +238,13 @@ def test_a_gain_within_an_error_leaves_the_features_as_they_are(curve):
 
 def test_the_place_is_the_top_of_the_parabola(curve):
     """Through .5, .7 and .6 at 1, 2 and 3 it is at 2 + 1/6; on a tie of two places it is between them, from both."""
-    base = [agreeing(curve.original, share, place=float(at)) for at, share in enumerate((0.4, 0.5, 0.7, 0.6))]
+    base = [
+        agreeing(curve.original, share, place=float(at))
+        for at, share in enumerate((0.4, 0.5, 0.7, 0.6))
+    ]
     assert line_of(curve, *base).best(0.01).place == pytest.approx(2 + 1 / 6, abs=1e-3)
-    tie = [agreeing(curve.original, share, place=float(at)) for at, share in enumerate((0.4, 0.6, 0.6, 0.5))]
+    tie = [
+        agreeing(curve.original, share, place=float(at))
+        for at, share in enumerate((0.4, 0.6, 0.6, 0.5))
+    ]
     assert line_of(curve, *tie).best(0.01).place == pytest.approx(1.5, abs=1e-3)

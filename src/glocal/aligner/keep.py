@@ -64,9 +64,7 @@ class Keep(Options):
         "[default: 0.9 with local features]",
     )
 
-    def solve(
-        self, data: FitData, solver: Exact, counter: Counter | None = None
-    ) -> Solution:
+    def solve(self, data: FitData, solver: Exact, counter: Counter | None = None) -> Solution:
         """Choose on three folds, and fit all data.
 
         Raises
@@ -369,10 +367,7 @@ def keep_curve(
         scores.pop(np.inf, None)  # no transform is the first place of each line
     penalty = largest_within_error(crossfit, scores)
     tried = sorted((lmbda for lmbda in scores if np.isfinite(lmbda)), reverse=True)
-    if by_loss:
-        lambdas = [min(penalty, tried[0])]
-    else:
-        lambdas = _line_lambdas(data, tried, penalty)
+    lambdas = [min(penalty, tried[0])] if by_loss else _line_lambdas(data, tried, penalty)
     alphas = _alphas(data) if local else _ALPHAS[-1:]
     places = np.linspace(0, len(alphas), (1 if by_loss else _PLACES) * len(alphas) + 1)
     lines = tuple(_line(crossfit, lmbda, alphas, places) for lmbda in lambdas)

@@ -86,8 +86,10 @@ def fit(
     local_features: LocalPath = None,
     holdout: Annotated[
         int | None,
-        typer.Option(help="K: also fit without fold 0 of K of objects and local images, or with fewer than "
-                     "5,000 answers without each of K folds of questions, and score what is held out; 0 for none."),
+        typer.Option(
+            help="K: also fit without fold 0 of K of objects and local images, or with fewer than "
+            "5,000 answers without each of K folds of questions, and score what is held out; 0 for none."
+        ),
     ] = None,
     solver: SolverName = "exact",
     centre: CentreOption = "0",
@@ -136,7 +138,9 @@ def _what(keep: Keep, arm: Arm, solver: str, *, local: bool) -> Arm | Keep | Non
     if not arm.model_fields_set:
         return keep if keep.keep is not None or solver == Exact.name else None
     if keep.keep is not None:
-        raise ParameterError(f"`keep={keep.keep:g}` chooses the method and its parameters. Leave out keep, or them.")
+        raise ParameterError(
+            f"`keep={keep.keep:g}` chooses the method and its parameters. Leave out keep, or them."
+        )
     return Arm.of(arm.model_dump(exclude_unset=True), local=local)
 
 
@@ -194,10 +198,17 @@ def _measured(holdout: dict[str, Any]) -> str:
     """What the hold-out shows."""
     heldout = holdout["heldout"]
     if heldout["n"] < MIN_MEASURED_ANSWERS:
-        return f"{heldout['n']} held-out answers are too few to measure agreement; {MIN_MEASURED_ANSWERS} are the least."
+        return (
+            f"{heldout['n']} held-out answers are too few to measure agreement; "
+            f"{MIN_MEASURED_ANSWERS} are the least."
+        )
     after = interval(heldout["accuracy_cosine"], heldout["low"], heldout["high"])
     gain = interval(heldout["gain"], heldout["gain_low"], heldout["gain_high"], sign="+")
-    what = "held-out answers" if holdout["of"] == "objects" else "answers to held-out questions about the same objects"
+    what = (
+        "held-out answers"
+        if holdout["of"] == "objects"
+        else "answers to held-out questions about the same objects"
+    )
     return (
         f"measured on {heldout['n']:,} {what}: agreement {heldout['original_accuracy_cosine']:.3f} -> {after} ({gain}), "
         f"neighbours kept {heldout['neighbours_kept']:.3f} (the {heldout['k']} nearest of {heldout['n_images']})"
@@ -207,7 +218,10 @@ def _measured(holdout: dict[str, Any]) -> str:
 def _beside(curve: dict[str, Any]) -> str:
     """What a keep of 0.05 less and one of 0.05 more, at most 1, are expected to give."""
     beside = [row for row in curve["curve"] if 0.01 < abs(row["keep"] - curve["keep"]) < 0.06]
-    parts = [f"keep {row['keep']:g}: agreement {row['agreement']:.3f}, neighbours {row['kept']:.3f}" for row in beside]
+    parts = [
+        f"keep {row['keep']:g}: agreement {row['agreement']:.3f}, neighbours {row['kept']:.3f}"
+        for row in beside
+    ]
     return f"expected with {'; '.join(parts)}."
 
 
@@ -217,7 +231,11 @@ def _fitted(record: FitRecord) -> str:
     if (curve := record.keep) is not None:
         anchors = [words(anchor) for anchor in curve["anchors"]]
         other = anchors[1] if len(anchors) > 1 else "the original features"
-        chosen = "lmbda chosen on held-out questions" if curve["keep"] is None else f"keep {curve['keep']:g}"
+        chosen = (
+            "lmbda chosen on held-out questions"
+            if curve["keep"] is None
+            else f"keep {curve['keep']:g}"
+        )
         share = curve["share"]
         arm = f"{chosen}: {share:.2f} of {anchors[0]} and {1 - share:.2f} of {other}"
     local = f", {record.n_local} local images" if record.n_local else ""

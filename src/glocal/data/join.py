@@ -102,7 +102,7 @@ def feature_rows(features: Features, object_ids: Sequence[str]) -> Int[np.ndarra
     if isinstance(object_ids, (str, os.PathLike)):
         raise DataError(
             f"`object_ids` is the text {os.fspath(object_ids)!r}; give the names themselves. Read "
-            f"a file of names with pathlib.Path({os.fspath(object_ids)!r}).read_text().splitlines()."
+            f"a file with pathlib.Path({os.fspath(object_ids)!r}).read_text().splitlines()."
         )
     if not len(object_ids):
         raise DataError(

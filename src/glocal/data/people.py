@@ -1,4 +1,4 @@
-"""Repeated questions, and each person's answers beside the others': agreement, times, catch trials, and odds."""
+"""Repeated questions, and each person beside the others: agreement, times, catch trials, odds."""
 
 from __future__ import annotations
 
@@ -23,13 +23,17 @@ ATTENTIVE = 0.95
 
 
 def questions(answers: Answers) -> tuple[Int[np.ndarray, "t m"], Int[np.ndarray, " t"]]:
-    """What each answer was asked, its objects in a fixed order, and which candidate pair of these it chose."""
+    """The question of each answer, and which of its candidate pairs was chosen.
+
+    A question is the objects in a fixed order: ascending, after the reference if there is one.
+    """
     objects = answers.objects.astype(np.int64)
     if answers.kind == "odd-one-out":
         ordered = np.sort(objects, axis=1)
         return ordered, 2 - (ordered == objects[:, 2:]).argmax(axis=1)
     others = np.sort(objects[:, 1:], axis=1)
-    return np.concatenate([objects[:, :1], others], axis=1), (others == objects[:, 1:2]).argmax(axis=1)
+    ordered = np.concatenate([objects[:, :1], others], axis=1)
+    return ordered, (others == objects[:, 1:2]).argmax(axis=1)
 
 
 def tally(answers: Answers) -> tuple[Int[np.ndarray, "s m"], Float[np.ndarray, "s k"]]:
@@ -38,17 +42,25 @@ def tally(answers: Answers) -> tuple[Int[np.ndarray, "s m"], Float[np.ndarray, "
     Returns
     -------
     sets : (s, m) int
-        The objects of each question in a fixed order: ascending, after the reference if there is one.
+        The objects of each question in a fixed order: ascending, after the reference if there is
+        one.
     counts : (s, k) float
         The answers that chose each candidate pair of them, or their weights, if they have any.
     """
-    asked, chosen = questions(answers)
-    n, m, k = int(asked.max()) + 1, asked.shape[1], len(answers.pairs)
-    one_number = n**m < 1 << 62  # numbers sort much faster than rows
-    keys = asked @ np.int64(n) ** np.arange(m)[::-1] if one_number else asked
-    _, first, question = np.unique(keys, axis=None if one_number else 0, return_index=True, return_inverse=True)
-    counts = np.bincount(question.reshape(-1) * k + chosen, answers.weights, minlength=k * len(first))
-    return asked[first], counts.reshape(-1, k).astype(np.float64)
+    objects, choice = questions(answers)
+    n = int(objects.max()) + 1
+    m = objects.shape[1]
+    k = len(answers.pairs)
+    if n**m < 1 << 62:
+        keys = objects @ np.int64(n) ** np.arange(m)[::-1]  # numbers sort much faster than rows
+        axis = None
+    else:
+        keys = objects
+        axis = 0
+    _, first, question = np.unique(keys, axis=axis, return_index=True, return_inverse=True)
+    cell = question.reshape(-1) * k + choice
+    counts = np.bincount(cell, answers.weights, minlength=k * len(first))
+    return objects[first], counts.reshape(-1, k).astype(np.float64)
 
 
 def people(
@@ -59,9 +71,9 @@ def people(
 ) -> pd.DataFrame:
     """Describe each person by their answers; a weight counts as copies.
 
-    Answers do not hold the display order, so a preference for a position goes unnoticed; agreement with
-    others needs questions that several people answered. To leave persons out by a rule, query the table
-    and select their answers.
+    Answers do not hold the display order, so a preference for a position goes unnoticed; agreement
+    with others needs questions that several people answered. To leave persons out by a rule, query
+    the table and select their answers.
 
     Parameters
     ----------
@@ -76,34 +88,41 @@ def people(
     Returns
     -------
     DataFrame
-        One row a person, whose name is the index; NaN marks what is unknown for one person, and a column is missing
-        where nothing is known for anybody.
+        One row a person, whose name is the index; NaN marks what is unknown for one person, and a
+        column is missing where nothing is known for anybody.
 
-        ==============================  ================================================================================
+        ==============================  ========================================================
         ``answers``                     Their number.
-        ``agreement``, ``shared``       The share of a person's answers that equal the most frequent answer of the other
-                                        persons to the same question, a tie among k counting 1/k, and the number of
-                                        answers that it is over: those to questions that others answered too.
-        ``model``                       Agreement of the model with the person's answers: where no question is repeated,
-                                        persons can only be compared with each other through a model.
-        ``seconds``, ``fast``           The median time of an answer; the share of answers below `fast` seconds.
+        ``agreement``, ``shared``       The share of a person's answers that equal the most frequent
+                                        answer of the other persons to the same question, a tie
+                                        among k counting 1/k, and the number of answers that it is
+                                        over: those to questions that others answered too.
+        ``model``                       Agreement of the model with the person's answers: where no
+                                        question is repeated, persons can only be compared with
+                                        each other through a model.
+        ``seconds``, ``fast``           The median time of an answer; the share of answers below
+                                        `fast` seconds.
         ``catch``, ``catch_trials``     The share of catch trials passed, and how many there were.
-        ``odds``                        The log₁₀ odds that the person answered at random rather than like the others.
-        ``odds_inattentive``            The same from the catch trials, of which an attentive person passes `ATTENTIVE`.
-        ==============================  ================================================================================
+        ``odds``                        The log₁₀ odds that the person answered at random rather
+                                        than like the others.
+        ``odds_inattentive``            The same from the catch trials, of which an attentive
+                                        person passes `ATTENTIVE`.
+        ==============================  ========================================================
 
-        With r the person's agreement on n answers, c chance and a the mean of the other persons, the odds are
+        With r the person's agreement on n answers, c chance and a the mean of the other persons,
+        the odds are
 
             n [ r log₁₀(c / a) + (1 - r) log₁₀((1 - c) / (1 - a)) ],
 
-        of the agreement with the others where at least half of a person's questions are shared, else with the model; 0
-        where neither is known or the others agree no better than chance. Odds above
-        `log10_odds_threshold` name people who answered at random.
+        of the agreement with the others where at least half of a person's questions are shared,
+        else with the model; 0 where neither is known or the others agree no better than chance.
+        Odds above `log10_odds_threshold` name people who answered at random.
 
     Raises
     ------
     DataError
-        Who gave the answers is not known, or `model` is neither features nor a number for each answer.
+        Who gave the answers is not known, or `model` is neither features nor a number for each
+        answer.
 
     Examples
     --------
@@ -119,7 +138,9 @@ def people(
     import pandas as pd
 
     if answers.person is None:
-        raise DataError("the answers do not say who gave them. Import them with a column for the person.")
+        raise DataError(
+            "the answers do not say who gave them. Import them with a column for the person."
+        )
     names, who = np.unique(answers.person, return_inverse=True)
     weights = np.ones(len(answers)) if answers.weights is None else answers.weights
     right, is_shared = _right(answers, who, weights)
@@ -154,17 +175,15 @@ def log10_odds_threshold(n_people: int) -> float:
     return float(np.log10(100 * max(1, n_people)))
 
 
-def _credit(
-    answers: Answers, model: Features | Float[np.ndarray, " t"]
-) -> Float[np.ndarray, " t"]:
+def _credit(answers: Answers, model: Features | Float[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
     """How right the model is on each answer."""
     if isinstance(model, Features):
         return model_credit(model, answers)
     credit = np.asarray(model)
     if credit.shape != (len(answers),) or credit.dtype.kind not in "fiub":
         raise DataError(
-            f"the model holds {credit.dtype} of shape {credit.shape}; give Features, or one number from "
-            f"0 to 1 for each of the {len(answers)} answers."
+            f"the model holds {credit.dtype} of shape {credit.shape}; give Features, or one number "
+            f"from 0 to 1 for each of the {len(answers)} answers."
         )
     return credit
 
@@ -185,20 +204,22 @@ def _mean_of(
 def _right(
     answers: Answers, who: Shaped[np.ndarray, " t"], weights: Float[np.ndarray, " t"]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How far each answer is the most frequent one of the others, ties shared, and whether there are others."""
+    """The share of each answer in the most frequent one of the others, and whether others exist."""
     k = len(answers.pairs)
-    asked, chosen = questions(answers)
-    question = np.unique(asked, axis=0, return_inverse=True)[1].reshape(-1)
-    own = np.unique(np.stack([question, who]), axis=1, return_inverse=True)[1].reshape(-1)
+    objects, choice = questions(answers)
+    question = np.unique(objects, axis=0, return_inverse=True)[1].reshape(-1)
+    of_person = np.unique(np.stack([question, who]), axis=1, return_inverse=True)[1].reshape(-1)
 
     def votes(group: np.ndarray) -> np.ndarray:
-        counts = np.bincount(group * k + chosen, weights, minlength=k * (int(group.max(initial=-1)) + 1))
+        n_groups = int(group.max(initial=-1)) + 1
+        counts = np.bincount(group * k + choice, weights, minlength=k * n_groups)
         return counts.reshape(-1, k)[group]
 
-    others = votes(question) - votes(own)
-    most = others.max(axis=1, keepdims=True)
-    best = others >= most - 1e-9 * np.maximum(1, most)
-    return best[np.arange(len(answers)), chosen] / best.sum(axis=1), most[:, 0] > 1e-9
+    votes_of_others = votes(question) - votes(of_person)
+    highest = votes_of_others.max(axis=1, keepdims=True)
+    is_most_frequent = votes_of_others >= highest - 1e-9 * np.maximum(1, highest)
+    share = is_most_frequent[np.arange(len(answers)), choice] / is_most_frequent.sum(axis=1)
+    return share, highest[:, 0] > 1e-9
 
 
 def _odds(r: pd.Series, n: pd.Series, c: float) -> pd.Series:

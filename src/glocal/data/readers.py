@@ -322,10 +322,8 @@ def batches(path: PathLike, column: str) -> Iterator[tuple[int, Any, Shaped[np.n
     ):
         for batch in table.iter_batches(batch_size=_rows_of_batch(table, column)):
             lists = batch.column(column)
-            if hasattr(lists, "offsets"):
-                lengths = np.diff(lists.offsets)
-            else:
-                lengths = np.full(len(lists), lists.type.list_size)
+            has_offsets = hasattr(lists, "offsets")
+            lengths = np.diff(lists.offsets) if has_offsets else np.full(len(lists), lists.type.list_size)
             if width is None and len(lengths):
                 width = int(lengths[0])
             is_null = lists.is_null().to_numpy(zero_copy_only=False)

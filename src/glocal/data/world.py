@@ -1,4 +1,4 @@
-"""A simulated world whose answer is known: images, a network's features of them, and people who compare them."""
+"""A simulated world whose truth is known: images, features of a network, and people's answers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from jaxtyping import Float, Int
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 
+_CLASS_DIMENSIONS = 6
+_CATEGORY_DIMENSIONS = 16
+
 
 @dataclass(frozen=True, eq=False)
 class World:
@@ -18,7 +21,8 @@ class World:
     Parameters
     ----------
     objects, local : Features
-        One image of each object, as a simulated network sees it; other images of the same categories.
+        One image of each object, as a simulated network sees it; other images of the same
+        categories.
     answers : Answers
         Simulated people's answers on the objects.
     mind : (n, d) float
@@ -48,16 +52,18 @@ def simulated_world(
 ) -> World:
     """Draw a world of superordinate classes, categories inside them and instances inside those.
 
-    A feature vector is ``s_superordinate + c_category + i_instance`` mixed into `dimensions` directions. As in real
-    networks, the superordinate part is the weakest, the category part strong, and the instance part is what tells
-    neighbours apart. Simulated people answer by superordinate similarity with a little of the category: they choose the
-    similar pair (a, b) with probability softmax of the three dot products of `mind`. The transform that agrees
-    with them is therefore known: it raises the superordinate directions.
+    A feature vector is ``s_superordinate + c_category + i_instance`` mixed into `dimensions`
+    directions. As in real networks, the superordinate part is the weakest, the category part
+    strong, and the instance part is what tells neighbours apart. Simulated people answer by
+    superordinate similarity with a little of the category: they choose the similar pair (a, b) with
+    probability softmax of the three dot products of `mind`. The transform that agrees with them is
+    therefore known: it raises the superordinate directions.
 
-    With a setting (what else a photograph shows: background, light) there is a second way to agree with people. Each
-    object was photographed in the usual setting of its class, so that the answers cannot tell the two apart; local
-    images have any setting. A fit to the answers alone raises the setting too, and scatters the neighbours of local
-    images by it; one that has seen local images need not. That is the world of the demo.
+    With a setting (what else a photograph shows: background, light) there is a second way to agree
+    with people. Each object was photographed in the usual setting of its class, so that the answers
+    cannot tell the two apart; local images have any setting. A fit to the answers alone raises the
+    setting too, and scatters the neighbours of local images by it; one that has seen local images
+    need not. That is the world of the demo.
 
     Parameters
     ----------
@@ -72,40 +78,46 @@ def simulated_world(
     seed : int
     """
     rng = np.random.default_rng(seed)
-    d_super, d_category = 6, 16
     mixing = np.linalg.qr(rng.normal(size=(dimensions, dimensions)))[0]
-    superordinate_code = rng.normal(size=(n_superordinate, d_super))
-    category_code = rng.normal(size=(n_superordinate * n_category, d_category))
-
+    class_code = rng.normal(size=(n_superordinate, _CLASS_DIMENSIONS))
+    category_code = rng.normal(size=(n_superordinate * n_category, _CATEGORY_DIMENSIONS))
     usual_setting = rng.normal(size=(n_superordinate, n_setting))
-    of_class, of_image = (0.4, 0.4) if n_setting else (0.7, 0.8)
+    class_scale = 0.4 if n_setting else 0.7
+    image_scale = 0.4 if n_setting else 0.8
+    image_dimensions = dimensions - _CLASS_DIMENSIONS - _CATEGORY_DIMENSIONS - n_setting
 
-    def images(category: np.ndarray, other_settings: float) -> np.ndarray:
-        n, rest = len(category), dimensions - d_super - d_category - n_setting
+    def images(category: np.ndarray, setting_scale: float) -> np.ndarray:
+        """Features of one image of each category in the list."""
+
+        def noise(width: int) -> np.ndarray:
+            return rng.normal(size=(len(category), width))
+
+        superordinate = category // n_category
         parts = [
-            of_class * (superordinate_code[category // n_category] + 0.3 * rng.normal(size=(n, d_super))),
-            1.2 * (category_code[category] + 0.4 * rng.normal(size=(n, d_category))),
-            of_image * rng.normal(size=(n, rest)),
-            0.8 * usual_setting[category // n_category] + other_settings * rng.normal(size=(n, n_setting)),
+            class_scale * (class_code[superordinate] + 0.3 * noise(_CLASS_DIMENSIONS)),
+            1.2 * (category_code[category] + 0.4 * noise(_CATEGORY_DIMENSIONS)),
+            image_scale * noise(image_dimensions),
+            0.8 * usual_setting[superordinate] + setting_scale * noise(n_setting),
         ]
         return (np.concatenate(parts, axis=1) @ mixing + 0.5).astype(np.float32)
 
     category = np.repeat(np.arange(n_superordinate * n_category), n_object)
     local_category = rng.integers(0, n_superordinate * n_category, n_local)
-    mind = np.concatenate([1.1 * superordinate_code[category // n_category], 0.25 * category_code[category]], axis=1)
+    superordinate = category // n_category
+    mind = np.concatenate([1.1 * class_code[superordinate], 0.25 * category_code[category]], axis=1)
     names = tuple(f"object_{i:04d}" for i in range(len(category)))
     return World(
         objects=Features(images(category, 0.2), names, "simulated objects"),
         answers=simulated_answers(mind, n_triplets, seed=seed + 1),
         local=Features(images(local_category, 1.5), None, "simulated local images"),
         mind=mind,
-        superordinate=category // n_category,
+        superordinate=superordinate,
         local_category=local_category,
     )
 
 
 def simulated_answers(mind: Float[np.ndarray, "n d"], n_triplets: int, *, seed: int = 0) -> Answers:
-    """Odd-one-out answers of people whose choice is the softmax of the three dot products of `mind`.
+    """Odd-one-out answers of people who choose by the softmax of the dot products of `mind`.
 
     Parameters
     ----------
@@ -118,16 +130,17 @@ def simulated_answers(mind: Float[np.ndarray, "n d"], n_triplets: int, *, seed: 
     n = len(mind)
     gram = (mind @ mind.T).astype(np.float32)
     answers = np.empty((n_triplets, 3), dtype=np.int32)
-    done = 0
-    while done < n_triplets:
-        drawn = rng.integers(0, n, size=(min(1 << 20, n_triplets - done + 1024), 3), dtype=np.int32)
-        i, j, k = drawn.T
-        drawn = drawn[(i != j) & (i != k) & (j != k)][: n_triplets - done]
-        i, j, k = drawn.T
+    n_answers = 0
+    while n_answers < n_triplets:
+        n_missing = n_triplets - n_answers
+        sets = rng.integers(0, n, size=(min(1 << 20, n_missing + 1024), 3), dtype=np.int32)
+        i, j, k = sets.T
+        sets = sets[(i != j) & (i != k) & (j != k)][:n_missing]
+        i, j, k = sets.T
         # Gumbel noise turns the largest similarity into a draw from the softmax
-        pairs = np.stack([gram[j, k], gram[i, k], gram[i, j]]) + rng.gumbel(size=(3, len(drawn)))
+        pairs = np.stack([gram[j, k], gram[i, k], gram[i, j]]) + rng.gumbel(size=(3, len(sets)))
         odd = pairs.argmax(axis=0)
-        turned = np.stack([(odd + 1) % 3, (odd + 2) % 3, odd], axis=1)
-        answers[done : done + len(drawn)] = np.take_along_axis(drawn, turned, axis=1)
-        done += len(drawn)
+        order = np.stack([(odd + 1) % 3, (odd + 2) % 3, odd], axis=1)
+        answers[n_answers : n_answers + len(sets)] = np.take_along_axis(sets, order, axis=1)
+        n_answers += len(sets)
     return Answers(answers)

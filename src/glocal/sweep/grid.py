@@ -45,8 +45,8 @@ class Rule(NamedTuple):
         match = _RULE.fullmatch(text.strip())
         if match is None:
             raise ParameterError(
-                f"`select` is {text!r}; allowed are loss, 'neighbours_kept>=0.9' and 'agreement>=0.5', each also with a "
-                "method before it, as in 'naive loss'."
+                f"`select` is {text!r}; allowed are loss, 'neighbours_kept>=0.9' and "
+                "'agreement>=0.5', each also with a method before it, as in 'naive loss'."
             )
         if match["metric"] is None:
             return cls(method=match["method"])

@@ -29,7 +29,7 @@ _MAX_SHARE_DROPPED = 0.05  # of the answers; above it a note becomes a warning
 
 
 def diagnose(case: Case) -> list[Finding]:
-    """All findings about features, local features, answers and held-out answers, most severe first."""
+    """All findings about features, local features and answers, most severe first."""
     findings = list(check_features(case.features))
     features_are_wrong = _has_error(findings)
     if case.local is not None:

@@ -71,7 +71,7 @@ def _out_of_range(case: Case, smallest: int, largest: int, range_: str) -> Findi
 
 
 def _repeats(answers: Answers) -> Iterator[Finding]:
-    """Answers that repeat another one, and those that contradict each other more often than chance."""
+    """Answers that repeat another one, or contradict each other more often than by chance."""
     counts = tally(replace(answers, weights=None))[1]
     times = counts.sum(axis=1)
     n_different = np.count_nonzero(counts)
@@ -89,12 +89,13 @@ def _repeats(answers: Answers) -> Iterator[Finding]:
         yield finding(
             "contradictions",
             f"answers: {n_different - len(times)} answers contradict another answer on the same "
-            f"objects; two answers to one question agree in {agreement:.3f}, chance is {chance:.3f}",
+            f"objects; two answers to one question agree in {agreement:.3f}, chance is "
+            f"{chance:.3f}",
         )
 
 
 def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
-    """Questions and objects that both parts share, unless the held-out ones are of new persons."""
+    """Questions and objects that both parts share, unless other persons gave the held-out ones."""
     persons_are_known = train.person is not None and test.person is not None
     if persons_are_known and not np.isin(test.person, train.person).any():
         return
@@ -105,7 +106,10 @@ def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
         yield finding("leakage", f"held-out answers: {part}")
     elif len(shared):
         n_named = len(test.named())
-        part = f"{len(shared)} of the {n_named} objects that they name also occur in the training answers"
+        part = (
+            f"{len(shared)} of the {n_named} objects that they name also occur in the training "
+            "answers"
+        )
         yield finding(
             "leakage",
             f"held-out answers: {part}",
@@ -129,10 +133,11 @@ def check_people(
 ) -> Iterator[Finding]:
     """Weights that are no votes, times in another unit, and persons who do not attend.
 
-    A person is named whose answers are likelier at random than like those of the other persons, by so
-    much that in 99 of 100 sets of answers without such a person nobody is named; `glocal.data.people`
-    says how. `credit` says how right the features are on each answer, NaN where they have no object:
-    what persons are compared by where no question was put to two of them.
+    A person is named whose answers are likelier at random than like those of the other persons, by
+    so much that in 99 of 100 sets of answers without such a person nobody is named;
+    `glocal.data.people` says how. `credit` says how right the features are on each answer, NaN
+    where they have no object: what persons are compared by where no question was put to two of
+    them.
     """
     weights = answers.weights
     if weights is not None and weights.max() > 1 and (weights != np.round(weights)).any():

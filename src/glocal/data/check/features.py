@@ -1,4 +1,4 @@
-"""Checks of features: values, columns, rows and repeats of one matrix, and local features beside it."""
+"""Checks of features: values, columns, rows and repeats of a matrix, and local ones beside it."""
 
 from __future__ import annotations
 
@@ -150,8 +150,8 @@ def _duplicates(hashes: Int[np.ndarray, " n"], what: str) -> Iterator[Finding]:
         row = copies[0]
         yield finding(
             "duplicates",
-            f"{what}: {len(copies)} rows repeat another row exactly (first: row {row}, which is row "
-            f"{original[row]} again)",
+            f"{what}: {len(copies)} rows repeat another row exactly (first: row {row}, which is "
+            f"row {original[row]} again)",
         )
 
 
@@ -162,8 +162,8 @@ def check_local(
 
     Features of one network differ little in their overall mean and spread from one set of images to
     another, and a column that is large or varies much on one set does on others. Those that were
-    normalized, standardized, scaled, transformed or reordered on one side only do not. `images` are the
-    rows to look at, by default some from everywhere.
+    normalized, standardized, scaled, transformed or reordered on one side only do not. `images` are
+    the rows to look at, by default some from everywhere.
     """
     p = features.dimensions
     if local.dimensions != p:
@@ -181,8 +181,8 @@ def check_local(
         yield finding(
             "local scale",
             f"local features: standardized like the objects they have mean {mean:.3g} and std "
-            f"{std:.3g}, not about 0 and 1; their rows have length {_median_length(Y):.3g}, those of "
-            f"the objects {_median_length(X):.3g}",
+            f"{std:.3g}, not about 0 and 1; their rows have length {_median_length(Y):.3g}, those "
+            f"of the objects {_median_length(X):.3g}",
         )
     means = _correlation(X.mean(axis=0), Y.mean(axis=0))
     stds = _correlation(X.std(axis=0), Y.std(axis=0))

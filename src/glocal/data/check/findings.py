@@ -19,7 +19,10 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 _NO_SIMILARITY = "such a row has no similarity to any other, and a fit refuses the file"
 _ANOTHER_IMAGE = "answers about one object are learned from the image of another"
-_PERSONS = "inspect their answers and exclude these persons: answers.select(~numpy.isin(answers.person, persons))"
+_PERSONS = (
+    "inspect their answers and exclude these persons: "
+    "answers.select(~numpy.isin(answers.person, persons))"
+)
 _KINDS: dict[str, tuple[Severity, str, str]] = {
     # about features
     "features": (
@@ -31,7 +34,8 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     "overflow": (
         "error",
         _NO_SIMILARITY,
-        "extract them again in float32, as half precision ends at 65504, or drop the columns, later ones too",
+        "extract them again in float32, as half precision ends at 65504, or drop the columns, in "
+        "later features too",
     ),
     "constant": (
         "warning",
@@ -72,13 +76,14 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     "local scale": (
         "warning",
         "the local term keeps neighbours under a wrong standardization",
-        "prepare both in the same way, as the network gives them or with rows of length 1, and later "
-        "files too",
+        "prepare both in the same way, as the network gives them or with rows of length 1, and "
+        "later files too",
     ),
     "local columns": (
         "warning",
         "the local term keeps neighbours of a different space",
-        "take both from the same network and layer, with columns in the same order, neither transformed",
+        "take both from the same network and layer, with columns in the same order, neither "
+        "transformed",
     ),
     # about answers
     "answers": ("error", "nothing can be learned from this file", "correct the file"),
@@ -120,7 +125,8 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     "order": (
         "warning",
         _ANOTHER_IMAGE,
-        "check that answers and features list the objects in the same order (`object_ids`, `order`)",
+        "check that answers and features list the objects in the same order (`object_ids`, "
+        "`order`)",
     ),
     "leakage": (
         "error",
@@ -146,12 +152,12 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
         _PERSONS,
     ),
 }
-"""By the short name of a check: how severe what it finds is, what follows if nothing is done, and what to do."""
+"""By the short name of a check: severity, what follows if nothing is done, and what to do."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One problem: an ``error`` makes results wrong, a ``warning`` may, a ``note`` is informational.
+    """One problem: an ``error`` invalidates results, a ``warning`` may, a ``note`` informs.
 
     `check` is its short name, `consequence` what happens if nothing is done, and `fix` what to do.
     """
@@ -166,20 +172,20 @@ class Finding:
         return f"{self.message}; {self.consequence}. Fix: {self.fix}."
 
 
-def finding(check: str, message: object, **differing: Any) -> Finding:
-    """What a check found, in the words of its kind except where they differ."""
+def finding(check: str, message: object, **other: Any) -> Finding:
+    """The finding of a check, in the words of its kind except where `other` has them."""
     severity, consequence, fix = _KINDS[check]
-    return replace(
-        Finding(severity, check, str(message).rstrip("."), consequence, fix), **differing
-    )
+    usual = Finding(severity, check, str(message).rstrip("."), consequence, fix)
+    return replace(usual, **other)
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What is checked together: features of objects and of local images, answers to fit, and held-out ones to score on.
+    """What is checked together.
 
-    `object_ids` is the list that the answers index, None for the rows of the features, and `order` the sort index that
-    was applied to them.
+    These are features of objects and of local images, answers to fit, and held-out answers to score
+    on. `object_ids` is the list that the answers index, None for the rows of the features, and
+    `order` the sort index that was applied to them.
     """
 
     features: Features

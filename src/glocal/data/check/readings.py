@@ -26,8 +26,8 @@ _MAX_COLUMNS = 9  # of an answer, each of which is tried as the reference
 _MAX_ENTRIES = 1 << 25  # of the features, which the readings of the list need whole
 _MIN_ANSWERS = 200
 _MIN_GAIN = 0.02  # in agreement
-_MIN_REFERENCE_GAIN = 0.05  # two right readings of the material answers differ by .015 in favour of
-# the wrong reference
+# two right readings of the material answers differ by .015 in favour of the wrong reference
+_MIN_REFERENCE_GAIN = 0.05
 _MIN_STANDARD_ERRORS = 5.0  # of the mean difference over the answers that another list changes
 _MIN_ANSWERS_FOR_CHANCE = 1000
 _MAX_STANDARD_ERRORS_OF_CHANCE = 3.0
@@ -48,7 +48,7 @@ The published answers of THINGS index the second, its lists of names the third.
 
 
 class _Reading(NamedTuple):
-    """Another reading of the list: object i of the answers is at ``places[i]`` of the stated list."""
+    """Another reading: object i of the answers is at ``places[i]`` of the stated list."""
 
     check: str
     description: str
@@ -134,14 +134,14 @@ def _other_columns(
     if is_odd:
         return finding(
             "columns",
-            f"answers: the features find column {column} odd in {agreement:.3f} of them, the stated odd "
-            f"one in {stated:.3f}",
+            f"answers: the features find column {column} odd in {agreement:.3f} of them, the "
+            f"stated odd one in {stated:.3f}",
             fix=f"check the convention of the file; pass `odd_column={column}` if that is it",
         )
     return finding(
         "columns",
-        f"answers: the features agree with {agreement:.3f} of them if column {first} is the reference "
-        f"and {column} the chosen one, and with {stated:.3f} as stated (columns 0 and 1)",
+        f"answers: the features agree with {agreement:.3f} of them if column {first} is the "
+        f"reference and {column} the chosen one, and with {stated:.3f} as stated (columns 0 and 1)",
     )
 
 
@@ -191,8 +191,8 @@ def _compare(
     if gain.mean() < max(_MIN_GAIN, _MIN_STANDARD_ERRORS * error) or gain.sum() <= 0:
         return None
     message = (
-        f"answers: as the files are read now, the features agree with {credit[changed].mean():.3f} of "
-        f"the {len(changed)} answers about {(other_rows != rows).sum()} objects, and with "
+        f"answers: as the files are read now, the features agree with {credit[changed].mean():.3f} "
+        f"of the {len(changed)} answers about {(other_rows != rows).sum()} objects, and with "
         f"{other_credit.mean():.3f} if {reading.description}"
     )
     consequence = "answers about one object are learned from the image of another"
@@ -216,7 +216,9 @@ def _readings(case: Case, n: int) -> Iterator[_Reading]:
     names = [object_name(name) for name in case.listed or case.features.names or ()]
     if not names:
         return
-    fix = "give the list in the order that the answers index (`object_ids`, or `order` for a sort index)"
+    fix = (
+        "give the list in the order that the answers index (`object_ids`, or a sort index: `order`)"
+    )
     tried = {stated.tobytes()}
     for description, key in SORTED.items():
         places = np.array(sorted(range(n), key=lambda i, key=key: key(names[i])), dtype=np.int64)

@@ -61,9 +61,8 @@ _SHOWN_ROLES = (
 _STUDY_IMAGES = ("image_1", "image_2", "image_3")
 _STUDY_COLUMNS = frozenset((*_STUDY_IMAGES, "choice", "kind", "source"))
 """Columns of the table that ``glocal collect export --csv`` writes."""
-_FORMULA_GUARD = (
-    r"^'(?=[=+\-@])"  # what that table has before names that a spreadsheet would compute
-)
+# what that table has before names that a spreadsheet would take for formulas
+_FORMULA_GUARD = r"^'(?=[=+\-@])"
 _INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})(\.0*)?")  # 007 and 1_0 are names
 _MISSING = -1
 _UNLISTED = -2
@@ -88,7 +87,7 @@ class _Question(NamedTuple):
 
 
 class _CatchTrials(NamedTuple):
-    """Which trials have one right answer, whether it was given, and which equal objects are no test."""
+    """Which trials have one right answer, whether it was given, and which test nobody."""
 
     is_catch: Bool[np.ndarray, " t"]
     passed: Bool[np.ndarray, " t"]
@@ -104,14 +103,14 @@ def import_table(
     base: int = 0,
     place_base: int | None = None,
 ) -> Imported:
-    r"""Read answers from a table: CSV with commas, semicolons or tabs, or JSON as jsPsych writes it.
+    r"""Read answers from a table: CSV with commas, semicolons or tabs, or JSON of jsPsych.
 
-    A trial is about a, b and the odd one; or a, b, c (or a list of stimuli) and which of them is odd;
-    or a reference, the closer and the farther ones; or a reference, left and right (or a list of
-    choices), and what was picked or the votes for both. What was picked is the object itself, the name
-    of its column, or its place. Of a ranking, in several columns of the closer ones or as a list of
-    what was picked, the first choice is read. The table that ``glocal collect export --csv`` writes is
-    read as it is.
+    A trial is about a, b and the odd one; or a, b, c (or a list of stimuli) and which of them is
+    odd; or a reference, the closer and the farther ones; or a reference, left and right (or a list
+    of choices), and what was picked or the votes for both. What was picked is the object itself,
+    the name of its column, or its place. Of a ranking, in several columns of the closer ones or as
+    a list of what was picked, the first choice is read. The table that ``glocal collect export
+    --csv`` writes is read as it is.
 
     A trial with two equal objects has one right answer: it is kept apart, as a catch trial.
 
@@ -127,16 +126,16 @@ def import_table(
     base : int
         0 or 1: the index of the first object, where objects are numbers.
     place_base : int or None
-        0 or 1: the number of the first place, where places were picked. None recognises it by a pick of
-        the first place counted from 0, or of the last counted from 1.
+        0 or 1: the number of the first place, where places were picked. None recognises it by a
+        pick of the first place counted from 0, or of the last counted from 1.
 
     Raises
     ------
     FileError
         Missing, damaged, or no table.
     DataError
-        Columns that make no answers, a pick that was not offered, places that may be counted from 0 or
-        from 1, or no answer left.
+        Columns that make no answers, a pick that was not offered, places that may be counted from 0
+        or from 1, or no answer left.
 
     Examples
     --------
@@ -153,23 +152,17 @@ def import_table(
     rows = _select(table, where or {}, path)
     roles, question = _interpret(rows, columns or {}, place_base, path)
     objects, listed = _indices(question.shown, names, base)
-    ordered = _in_order(question.kind, objects, question.picked)
-    catch = _catch_trials(question.kind, ordered)
     details = _details(rows, roles, path)
     invalid = _invalid(objects, question.picked, details.get("counts"))
-    no_test = {"catch trial": catch.is_catch, "equal alternatives": catch.has_equal_alternatives}
-    kept, dropped = keep_valid(invalid | no_test)
+    ordered = _in_order(question.kind, objects, question.picked)
+    catch = _catch_trials(question.kind, ordered)
+    kept, dropped, of_answers = _sift(invalid, catch, details)
     if len(rows) < len(table):
         dropped = {"filtered out by where": len(table) - len(rows), **dropped}
-    of_answers = {name: values[kept] for name, values in details.items()}
-    if "counts" not in details:
-        of_answers |= _catch_results(catch, keep_valid(invalid)[0], details.get("person"))
     answers = Answers.from_array(
         ordered[kept], base=base, kind=question.kind, names=listed, **of_answers
     )
-    titles_of = {role: ", ".join(titles) for role, titles in roles.items()}
-    picked = {} if question.picked_as is None else {"picked": question.picked_as}
-    return Imported(answers, dropped, {"columns": titles_of, **picked})
+    return Imported(answers, dropped, _interpretation(roles, question))
 
 
 def keep_valid(
@@ -230,8 +223,39 @@ def _check_names(names: Sequence[str]) -> None:
         changed = list(names)
     if changed:
         raise DataError(
-            f"an object is named {changed[0]!r}, which a table would change. Save .npz, or rename it."
+            f"an object is named {changed[0]!r}, which a table would change. Save .npz, or rename "
+            "it."
         )
+
+
+def _sift(
+    invalid: Mapping[str, Bool[np.ndarray, " t"]],
+    catch: _CatchTrials,
+    details: Mapping[str, np.ndarray],
+) -> tuple[Bool[np.ndarray, " t"], dict[str, int], dict[str, Any]]:
+    """Which trials are answers, how many are not by reason, and the details of those that are.
+
+    The details include the results of catch trials, which votes do not have.
+    """
+    no_test = {"catch trial": catch.is_catch, "equal alternatives": catch.has_equal_alternatives}
+    kept, dropped = keep_valid({**invalid, **no_test})
+    of_answers: dict[str, Any] = {name: values[kept] for name, values in details.items()}
+    is_result = catch.is_catch & keep_valid(invalid)[0]
+    if "counts" not in details and is_result.any():
+        of_answers["catch_passed"] = catch.passed[is_result]
+        if "person" in details:
+            of_answers["catch_person"] = details["person"][is_result]
+    return kept, dropped, of_answers
+
+
+def _interpretation(roles: Mapping[str, list[str]], question: _Question) -> dict[str, Any]:
+    """How the table was read: the columns of each role, and how picks are stated."""
+    interpretation: dict[str, Any] = {
+        "columns": {role: ", ".join(titles) for role, titles in roles.items()}
+    }
+    if question.picked_as is not None:
+        interpretation["picked"] = question.picked_as
+    return interpretation
 
 
 def _interpret(
@@ -276,7 +300,7 @@ def _with_reference(roles: dict[str, list[str]]) -> dict[str, list[str]]:
 
 def _roles(table: pd.DataFrame, stated: Mapping[str, str], path: PathLike) -> dict[str, list[str]]:
     """Which columns play which role: as stated, else by name."""
-    roles = {role: [part.strip() for part in text.split(",")] for role, text in stated.items()}
+    roles = {role: re.split(r"\s*,\s*", text.strip()) for role, text in stated.items()}
     if unknown := roles.keys() - ROLES.keys():
         allowed = ", ".join(ROLES)
         raise DataError(f"{unknown.pop()!r} is not a role of a column; roles are {allowed}.")
@@ -312,40 +336,42 @@ def _question(
         if ("reference" in shown_roles) == has_reference and roles.keys() >= {*shown_roles}
     ]
     pick_role = next((role for role in ("closer", "odd", "chosen") if role in roles), None)
-    has_votes = roles.keys() >= {"left_votes", "right_votes"}
-    if not readable or not (pick_role or has_votes):
+    is_answered = pick_role is not None or roles.keys() >= {"left_votes", "right_votes"}
+    if not readable or not is_answered:
         raise DataError(
-            f"{path} has the columns {', '.join(list(table)[:12])}; answers need a, b and odd, or a, b, "
-            "c (or stimuli) and odd, or reference, closer and farther, or reference, left and right (or "
-            "choices) and chosen. State the column of each role: glocal data import --column "
-            "ROLE=COLUMN, in Python columns={'ROLE': 'COLUMN'}."
+            f"{path} has the columns {', '.join(list(table)[:12])}; answers need a, b and odd, or "
+            "a, b, c (or stimuli) and odd, or reference, closer and farther, or reference, left "
+            "and right (or choices) and chosen. State the column of each role: glocal data import "
+            "--column ROLE=COLUMN, in Python columns={'ROLE': 'COLUMN'}."
         )
     shown_roles = readable[0]
     shown = _shown(table, [column for role in shown_roles for column in roles[role]], path)
+    picked_as = None
     if shown_roles[-1] == "odd":
-        picked, picked_as = np.full(len(table), 2), None
+        picked = np.full(len(table), 2)
     elif shown_roles[-1] == "farther" or pick_role is None:
-        picked, picked_as = np.full(len(table), 1), None
+        picked = np.full(len(table), 1)
     else:
         first = int(has_reference)
         words = shown_roles[first:] if len(shown_roles) > 2 else ()
-        texts = _cells(table, roles[pick_role][0], path)[:, 0]
-        place, picked_as = _picked(texts, shown[:, first:], words, place_base, path)
+        picks = _cells(table, roles[pick_role][0], path)[:, 0]
+        place, picked_as = _picked(picks, shown[:, first:], words, place_base, path)
         picked = np.where(place >= 0, place + first, -1)
+    picked = np.where((shown != "").all(axis=1), picked, -1)
+    return _Question(_kind(has_reference, shown.shape[1]), shown, picked, picked_as)
+
+
+def _kind(has_reference: bool, width: int) -> str:
+    """The kind of answers of trials that show so many objects."""
     if not has_reference:
-        kind = "odd-one-out"
-    elif shown.shape[1] == 3:
-        kind = "anchor"
-    else:
-        kind = "nearest-of-n"
-    is_complete = (shown != "").all(axis=1)
-    return _Question(kind, shown, np.where(is_complete, picked, -1), picked_as)
+        return "odd-one-out"
+    return "anchor" if width == 3 else "nearest-of-n"
 
 
 def _shown(
     table: pd.DataFrame, columns: Iterable[str], path: PathLike
 ) -> Shaped[np.ndarray, "t m"]:
-    """The objects of each trial as texts, as many as most trials show; rows with more are emptied."""
+    """The objects of each trial as texts, in as many columns as most trials need."""
     shown = np.concatenate([_cells(table, column, path) for column in columns], axis=1)
     if shown.shape[1] < 3:
         raise DataError(
@@ -420,13 +446,13 @@ def _picked(
         row = int(np.flatnonzero(is_answered & ~is_object.any(axis=1))[0])
         raise DataError(
             f"{path}: in trial {row} {texts[row][:60]!r} was picked among "
-            f"{', '.join(offered[row])[:200]}; it must be one of these objects, the name of its column, "
-            "or its place counted from 0 or 1."
+            f"{', '.join(offered[row])[:200]}; it must be one of these objects, the name of its "
+            "column, or its place counted from 0 or 1."
         )
     if len(fitting) == 2 and fitting[0].startswith("place"):
         raise DataError(
-            f"{path}: the places that were picked, {', '.join(np.unique(texts[is_answered]))}, may be "
-            "counted from 0 or from 1. State which: `place_base=0` or `place_base=1`."
+            f"{path}: the places that were picked, {', '.join(np.unique(texts[is_answered]))}, may "
+            "be counted from 0 or from 1. State which: `place_base=0` or `place_base=1`."
         )
     is_picked = readings[fitting[0]]
     return np.where(is_answered, is_picked.argmax(axis=1), -1), fitting[0]
@@ -449,27 +475,14 @@ def _in_order(
 def _catch_trials(kind: str, ordered: Int[np.ndarray, "t m"]) -> _CatchTrials:
     """Find the trials that show an object twice.
 
-    One answer is right where it is the third object beside two equal ones, or the alternative that is
-    the reference itself.
+    One answer is right where it is the third object beside two equal ones, or the alternative that
+    is the reference itself.
     """
     repeats = np.count_nonzero(np.diff(np.sort(ordered, axis=1), axis=1) == 0, axis=1)
     is_catch = repeats == 1
     if kind != "odd-one-out":
         is_catch &= (ordered[:, 1:] == ordered[:, :1]).any(axis=1)
     return _CatchTrials(is_catch, ordered[:, 0] == ordered[:, 1], (repeats > 0) & ~is_catch)
-
-
-def _catch_results(
-    catch: _CatchTrials, is_valid: Bool[np.ndarray, " t"], person: np.ndarray | None
-) -> dict[str, Any]:
-    """Whether each valid catch trial was passed, and by whom; nothing where there is none."""
-    rows = catch.is_catch & is_valid
-    if not rows.any():
-        return {}
-    return {
-        "catch_passed": catch.passed[rows],
-        "catch_person": None if person is None else person[rows],
-    }
 
 
 def _indices(
