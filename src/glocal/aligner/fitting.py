@@ -29,6 +29,7 @@ from glocal.errors import (
     ParameterError,
 )
 from glocal.evaluation.agreement import odd_one_out
+from glocal.evaluation.intervals import FRACTION
 from glocal.evaluation.structure import kept_by_image
 from glocal.results import FitRecord, Provenance, to_json
 from glocal.similarity import at_chance, one_point
@@ -224,8 +225,8 @@ def _agreement(
         original_units.estimate(),
         units.less(original_units),
     )
-    low, high = estimate.interval(fraction=True)
-    gain_low, gain_high = gain.interval()
+    low, high = estimate.interval(FRACTION)
+    gain_low, gain_high = gain.interval((-1.0, 1.0))
     return {
         "accuracy_cosine": estimate.mean,
         "low": low,

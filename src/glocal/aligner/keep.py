@@ -26,6 +26,7 @@ from glocal.aligner.crossfit import (
 from glocal.aligner.data import AUTO, FitData, transform_of
 from glocal.aligner.exact import Exact, Problem, Solution
 from glocal.aligner.line import Line, Position, mix_anchors
+from glocal.aligner.paper import PaperLoop
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.agreement import answer_credit
 from glocal.evaluation.intervals import Estimate
@@ -64,7 +65,7 @@ class Keep(Options):
         "[default: 0.9 with local features]",
     )
 
-    def solve(self, data: FitData, solver: Exact, counter: Counter | None = None) -> Solution:
+    def solve(self, data: FitData, solver: Exact | PaperLoop, counter: Counter | None = None) -> Solution:
         """Choose on three folds, and fit all data.
 
         Raises

@@ -210,8 +210,9 @@ def _measured(holdout: dict[str, Any]) -> str:
         else "answers to held-out questions about the same objects"
     )
     return (
-        f"measured on {heldout['n']:,} {what}: agreement {heldout['original_accuracy_cosine']:.3f} -> {after} ({gain}), "
-        f"neighbours kept {heldout['neighbours_kept']:.3f} (the {heldout['k']} nearest of {heldout['n_images']})"
+        f"measured on {heldout['n']:,} {what}: agreement {heldout['original_accuracy_cosine']:.3f} "
+        f"-> {after} ({gain}), neighbours kept {heldout['neighbours_kept']:.3f} (the {heldout['k']} "
+        f"nearest of {heldout['n_images']})"
     )
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.errors import ParameterError
 from glocal.report.runs import Run
 from glocal.results import DIFFERENCE
 from glocal.suite.table import differences, main_rows
@@ -98,14 +97,12 @@ def _of_suite(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _taken(run: Run, line: pd.DataFrame) -> Any:
     """The label of the point that stands for a method."""
-    from glocal.sweep import choose
+    from glocal.sweep.grid import Rule, choose
 
     if line["chosen"].any() or len(line) == 1:
         return line["chosen"].idxmax()
-    try:
-        return choose(line, str(run.choice.get("rule", "exchange")))[0]
-    except ParameterError:  # none of its settings satisfies the constraint
-        return line["accuracy_cosine"].idxmax()
+    rule = Rule.parse(str(run.choice.get("rule", "loss")))
+    return choose(line, rule._replace(method=None))[0]
 
 
 def _interval(point: pd.Series[Any], axis: str) -> str:

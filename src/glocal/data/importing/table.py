@@ -566,8 +566,6 @@ def _details(
 
 def _numbers(table: pd.DataFrame, column: str, path: PathLike) -> Float[np.ndarray, " t"]:
     """The numbers of a column, NaN for an empty cell."""
-    import pandas as pd
-
     try:
         # NOTE pd.to_numeric of pandas 2 may miss a text's number by its last digit
         return table[column].replace("", "nan").to_numpy(dtype=np.float64)
