@@ -7,7 +7,7 @@ from glocal._version import __version__
 
 TYPE_CHECKING = False  # type checkers take it for True; `typing` itself takes long to import
 if TYPE_CHECKING:
-    from glocal.aligner import Arm, Exact, FitData, PaperLoop, fit
+    from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
     from glocal.aligner.estimator import Aligner
     from glocal.data.answers import Answers
     from glocal.data.features import Features
@@ -29,6 +29,7 @@ __all__ = [
     "Features",
     "FitData",
     "GLocalError",
+    "Keep",
     "LinearTransform",
     "PaperLoop",
     "__version__",
@@ -42,7 +43,7 @@ __all__ = [
     "sweep",
 ]
 _MODULES = {
-    "aligner": "Arm Exact FitData PaperLoop fit",
+    "aligner": "Arm Exact FitData Keep PaperLoop fit",
     "aligner.estimator": "Aligner",
     "data.answers": "Answers",
     "data.features": "Features",

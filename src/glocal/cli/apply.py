@@ -18,10 +18,16 @@ from glocal.transform.apply import apply_file, apply_parquet, parquet_rows
 from glocal.transform.formats import ENDINGS
 from glocal.transform.sharing import locate
 
+CENTRED = "centred"
+
 
 def apply(
     transform: Annotated[
-        str, typer.Argument(help="Transform file, or a name that glocal transforms pull lists.")
+        str,
+        typer.Argument(
+            help="Transform file, or a name that glocal transforms pull lists; centred subtracts "
+            "the column means of FEATURES."
+        ),
     ],
     features: Annotated[
         Path,
@@ -46,6 +52,13 @@ def apply(
             "queries with."
         ),
     ] = None,
+    recentre: Annotated[
+        Path | None,
+        typer.Option(
+            help="Features of your own collection, many different images of balanced classes: "
+            "move the origin toward their mean."
+        ),
+    ] = None,
     column: Annotated[
         str | None, typer.Option(help="Parquet column of the vectors; the others are kept.")
     ] = None,
@@ -61,9 +74,15 @@ def apply(
     """
     if save_transform is not None:
         writable_target(save_transform, what="--save-transform", endings=ENDINGS)
-    path = locate(transform)
-    refuse_overwriting_inputs({"--out": out, "--save-transform": save_transform}, path, features)
-    fitted = LinearTransform.load(path)
+    path = None if transform == CENTRED else locate(transform)
+    outputs = {"--out": out, "--save-transform": save_transform}
+    refuse_overwriting_inputs(outputs, path, features, recentre)
+    if path is None:
+        fitted = LinearTransform.centring(
+            load_features(features, model, layer), normalize=normalize
+        )
+    else:
+        fitted = LinearTransform.load(path)
     rows: Any
     sample: Any
     write: Any
@@ -84,6 +103,9 @@ def apply(
         write = partial(apply_file, features=rows)
     if sample is not None:  # else the table has no rows
         check_rows(fitted, sample, normalize=normalize)
+    if recentre is not None:
+        own_images = load_features(recentre, model, layer)
+        fitted = fitted.recentred(own_images.matrix, normalize=normalize)
     if strength != 1.0:
         fitted = fitted.at_strength(strength)
     if dimensions is not None:

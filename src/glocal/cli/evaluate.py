@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,6 +22,7 @@ from glocal.cli.inputs import (
 )
 from glocal.cli.output import AsJson, progress_bar, put, put_json, put_scores, say
 from glocal.data.features import Features
+from glocal.data.seen import seen
 from glocal.errors import ParameterError
 from glocal.evaluation.intervals import EvaluationResult, compared
 from glocal.files import writable_target
@@ -80,8 +81,17 @@ class Scoring(Options):
             read=lambda path: load_features(path, self.model, self.layer),
         )
 
-    def show(self, task: Task, sources: Sources, split: Path | None = None) -> None:
-        """Score the transform, or the original, and all baselines; print a table or JSON object."""
+    def show(
+        self,
+        task: Task,
+        sources: Sources,
+        split: Path | None = None,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Score the transform, or the original, and all baselines; print a table or JSON object.
+
+        `about` are further fields of the object.
+        """
         names = dict.fromkeys((self.transform or _ORIGINAL, *(self.baseline or ())))
         results: dict[str, EvaluationResult] = {}
         with progress_bar("scoring", len(names), unit="arms") as progress:
@@ -96,7 +106,7 @@ class Scoring(Options):
         if self.out is not None:
             append_rows(self.out, [row.row() for row in rows])
         if self.as_json:
-            put_json(_record_of_arms(results, rows))
+            put_json({**_record_of_arms(results, rows), **(about or {})})
             return
         put_scores(rows)
         if (chance := getattr(results[arm], "chance", None)) is not None:
@@ -160,7 +170,20 @@ def odd_one_out_command(
             f"{joined.n_dropped} of {len(answers)} answers name an object without features and are "
             "left out."
         )
-    scoring.show(task, sources, file.answers)
+    scoring.show(task, sources, file.answers, _seen(scoring.transform, sources))
+
+
+def _seen(name: str | None, sources: Sources) -> dict[str, float | None]:
+    """The shares of the questions and objects that a transform was fitted to, with a warning."""
+    fitted = None
+    if name is not None and (transform := _transform(name, sources.objects)) is not None:
+        fitted = transform.meta.get("fitted")
+    if fitted is None or sources.heldout is None:
+        return {"seen_answers": None, "seen_objects": None}
+    shares = seen(fitted, sources.objects, sources.heldout)
+    if (sentence := shares.warning()) is not None:
+        say(f"warning: {sentence}")
+    return {"seen_answers": shares.questions, "seen_objects": shares.objects}
 
 
 @app.command("rsa")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int, UInt
+from jaxtyping import UInt
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features
@@ -83,7 +83,8 @@ def _encode(hashes: UInt[np.ndarray, " k"]) -> str:
 
 def _share(hashes: UInt[np.ndarray, " k"], text: str) -> float:
     """The share of these hashes that a sketch has, among those that it would have."""
-    fitted: Int[np.ndarray, " k"] = np.frombuffer(base64.b64decode(text), dtype="<u4")
+    encoded = base64.b64decode(text)
+    fitted = np.frombuffer(encoded, dtype="<u4", count=len(encoded) // 4)
     if len(fitted) == MAX_HASHES:
         hashes = hashes[hashes <= fitted[-1]]
     return float(np.isin(hashes, fitted).mean()) if len(hashes) else 0.0

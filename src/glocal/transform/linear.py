@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any, TypeVar, overload
@@ -10,12 +11,14 @@ from typing import Any, TypeVar, overload
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.data.features import Standardization, as_matrix, check_finite, row_blocks
-from glocal.errors import DataError, ParameterError
+from glocal.data.features import Features, Standardization, as_matrix, check_finite, row_blocks
+from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.files import PathLike
 from glocal.similarity import unit_rows
 from glocal.transform import checks, formats, sharing
 
+MIN_RECENTRING_ROWS = 10
+"""Images below which their mean says little about a collection."""
 Rows = TypeVar("Rows")
 
 
@@ -74,7 +77,8 @@ class LinearTransform:
 
     def __repr__(self) -> str:
         fit = self.meta.get("fit") or {}
-        method = f"keep {fit['keep']['keep']}" if fit.get("keep") else fit.get("method")
+        keep = (fit.get("keep") or {}).get("keep")
+        method = fit.get("method") if keep is None else f"keep {keep}"
         strength = self.meta.get("strength", 1.0)
         fewer = "" if self.out_dimensions == self.dimensions else f" to {self.out_dimensions}"
         parts = (
@@ -303,6 +307,90 @@ class LinearTransform:
         cosines = np.einsum("...d,...cd->...c", *directions)
         rows = np.argsort(-cosines, axis=-1, kind="stable")[..., :k]
         return rows, np.take_along_axis(cosines, rows, axis=-1)
+
+    @classmethod
+    def centring(
+        cls, features: Features | Float[np.ndarray, "n p"], *, normalize: bool = False
+    ) -> LinearTransform:
+        """Subtract the mean of each column of some features, without any answers.
+
+        It needs no fit, and helps where labels are few: cosines become those of deviations from
+        the mean image. It is saved, applied, exported and scored like any other transform.
+
+        Parameters
+        ----------
+        features : (n, p) array or Features
+            Rows of many different images.
+        normalize : bool
+            First scale each row to length 1; rows that are mapped must then be scaled too.
+
+        Raises
+        ------
+        DataError
+            All values are the same.
+        """
+        if not isinstance(features, Features):
+            features = Features(as_matrix(features))
+        if normalize:
+            rows = checks.scaled_to_length_1(features.matrix)
+            features = Features(rows, features.names, features.source)
+        scalars = features.standardization
+        deviations = (features.column_means - scalars.mean) / scalars.std
+        W = np.eye(features.dimensions, dtype=np.float32)
+        meta = {"centring": {"n": len(features)}, "rows": checks.row_statistics(features)}
+        return cls(W, -deviations.astype(np.float32), scalars.mean, scalars.std, meta)
+
+    def recentred(
+        self, images: Any, toward: float = 30.0, *, normalize: bool = False
+    ) -> LinearTransform:
+        """Move the origin to the mean of other images: that of the user's own collection.
+
+        The bias becomes b' = n / (n + t) · b_images + t / (n + t) · b with t = `toward` and
+        b_images = -((mean of the images - mean) / std) W. Give many different images, of roughly
+        balanced classes, without labels. The normal images of an anomaly task alone are no such
+        collection: their mean hides the anomalies (AUROC falls by .1 to .2).
+
+        Parameters
+        ----------
+        images : (n, p) array, tensor, list or data frame
+            Raw features.
+        toward : float
+            The number of images, 0 or more, that the present bias counts for.
+        normalize : bool
+            First scale each row to length 1.
+
+        Raises
+        ------
+        ParameterError
+            `toward` is below 0.
+        DataError
+            As in `apply`.
+
+        Warns
+        -----
+        DataWarning
+            Fewer than ten images.
+        """
+        if not (isinstance(toward, Real) and np.isfinite(toward) and toward >= 0):
+            raise ParameterError(f"`toward` is {toward!r}; allowed are 0 and more images.")
+        X = self._as_rows(as_matrix(images))
+        self.check_shape(X.shape)
+        n = len(X)
+        if n < MIN_RECENTRING_ROWS:
+            warnings.warn(
+                f"the mean of {n} images is that of a collection only roughly; give at least "
+                f"{MIN_RECENTRING_ROWS}.",
+                DataWarning,
+                stacklevel=2,
+            )
+        uncentred = replace(self, bias=None)
+        b_images = -uncentred.map_rows(X.astype(np.float64), normalize=normalize).mean(axis=0)
+        b = np.zeros(self.out_dimensions) if self.bias is None else self.bias.astype(np.float64)
+        bias = (n * b_images + toward * b) / (n + toward)
+        meta = {**self.meta, "recentred": {"n": n, "toward": float(toward)}}
+        return checks.inherit_warning(
+            replace(self, bias=bias.astype(np.float32), meta=meta), self
+        )
 
     save, to_linear, fold_into, to_onnx = (
         formats.save,

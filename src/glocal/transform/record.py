@@ -46,13 +46,16 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
 
+_Base64 = Annotated[str, Field(pattern=r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2,3}={1,2})?$")]
+
+
 class _Source(_Part):
     model: str | None = None
     layer: str | None = None
 
 
 class _Keep(_Part):
-    keep: float
+    keep: float | None
 
 
 class _Provenance(_Part):
@@ -71,12 +74,18 @@ class _Rows(_Part):
     columns: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], float] = {}
 
 
+class _Sketch(_Part):
+    objects: _Base64
+    questions: _Base64
+
+
 class _Record(_Part):
     format: int = Field(FORMAT, ge=1)
     strength: float = Field(1.0, ge=0)
     source: _Source | None = None
     fit: _Fit | None = None
     rows: _Rows | None = None
+    fitted: _Sketch | None = None
     sweep: dict[str, Any] | None = None
     reduced: dict[str, Any] | None = None
     card: dict[str, Any] | None = None

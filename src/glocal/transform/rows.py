@@ -33,13 +33,14 @@ def baseline(name: str, features: Features) -> LinearTransform:
     """
     if name not in BASELINES:
         raise ParameterError(f"`baseline` is {name!r}; allowed are {' and '.join(BASELINES)}.")
+    if name == "centred":
+        return LinearTransform.centring(features)
+    from sklearn.decomposition import PCA
+
     scalars = features.standardization
     X = scalars(features.matrix, "float64")
-    means, W = X.mean(axis=0), np.eye(X.shape[1])
-    if name == "pca":
-        from sklearn.decomposition import PCA
-
-        W = PCA(min(_DIRECTIONS, *X.shape), random_state=0).fit(X).components_.T
+    means = X.mean(axis=0)
+    W = PCA(min(_DIRECTIONS, *X.shape), random_state=0).fit(X).components_.T
     return LinearTransform(
         W.astype(np.float32), (-means @ W).astype(np.float32), scalars.mean, scalars.std
     )

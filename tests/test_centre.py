@@ -1,0 +1,130 @@
+"""Centring: as part of a fit, alone, and by the images of one's own."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from glocal import Aligner
+from glocal.aligner import Arm, FitData, Keep, fit
+from glocal.cli.app import execute
+from glocal.data.features import Features
+from glocal.errors import DataError, DataWarning, ParameterError
+from glocal.transform import LinearTransform
+from glocal.transform.rows import baseline
+
+COLLAPSED = 1e-4
+
+
+@pytest.fixture(scope="module")
+def shifted(world):
+    """The small world, whose columns have means of their own."""
+    shift = np.random.default_rng(0).normal(0, 2, world.objects.dimensions)
+    objects = Features(world.objects.matrix + shift, None, "objects")
+    return FitData(objects, world.answers, Features(world.local.matrix + shift, None, "local"))
+
+
+@pytest.mark.parametrize("centre", [0.5, 1.0])
+def test_a_centred_fit_is_a_fit_to_centred_features(shifted, centre):
+    """One map with a bias equals the fit to features from which the means were subtracted by hand."""
+    X = shifted.features.matrix.astype(np.float64)
+    means = X.mean(axis=0)
+    by_hand = X - centre * (means - X.mean())
+    arm = Arm("global", lmbda=1.0)
+    centred = fit(replace(shifted, centre=centre), arm).transform
+    other = fit(FitData(Features(by_hand), shifted.answers), arm).transform
+    np.testing.assert_allclose(centred(X), other(by_hand), atol=2e-3)
+    assert centred.bias is not None
+    assert centred.std == pytest.approx(by_hand.std())
+
+
+def test_local_images_are_centred_by_the_means_of_the_objects(shifted):
+    """The scalars that standardize both subtract the objects' column means from both."""
+    data = replace(shifted, centre=1.0)
+    means = shifted.features.matrix.astype(np.float64).mean(axis=0)
+    rows = shifted.local_features.matrix[:5].astype(np.float64)
+    np.testing.assert_allclose(data.scalars(rows, "float64") * data.scalars.std, rows - means)
+
+
+def test_the_promise_is_about_the_centred_features_and_the_record_has_both_shares(shifted):
+    """On columns with means of their own more of the centred neighbours stay than of the raw ones."""
+    keep = fit(replace(shifted, centre=1.0), Keep(keep=0.8)).record.keep
+    assert keep["centre"] == 1.0
+    assert keep["expected"]["kept"] >= 0.8
+    assert keep["expected"]["kept_raw"] < keep["expected"]["kept"]
+
+
+@pytest.mark.nightly
+def test_auto_centres_where_that_helps(shifted):
+    """The columns' means say nothing of what people answer: without them agreement is higher."""
+    keep = fit(replace(shifted, centre="auto"), Keep(keep=0.8)).record.keep
+    assert keep["centre"] > 0
+    plain = fit(shifted, Keep(keep=0.8)).record.keep
+    assert keep["expected"]["agreement"] > plain["expected"]["agreement"]
+
+
+def test_centring_needs_no_answers(shifted, tmp_path):
+    """It subtracts the column means, equals the baseline of that name, and is saved like any transform."""
+    X = shifted.features
+    centring = LinearTransform.centring(X)
+    Z = centring(X.matrix.astype(np.float64))
+    assert np.abs(Z.mean(axis=0)).max() < COLLAPSED
+    np.testing.assert_array_equal(Z, baseline("centred", X)(X.matrix.astype(np.float64)))
+    centring.save(tmp_path / "c.npz")
+    np.testing.assert_array_equal(LinearTransform.load(tmp_path / "c.npz").bias, centring.bias)
+
+
+def test_recentring_moves_the_origin_to_the_mean_of_other_images(shifted):
+    """Without a weight of the old origin their mean is mapped to 0; with one it lies between."""
+    transform = fit(shifted, Arm("global", lmbda=1.0)).transform
+    images = shifted.local_features.matrix.astype(np.float64) + 0.2
+    mean = images.mean(axis=0, keepdims=True)
+    before = np.linalg.norm(transform(mean))
+    lengths = [np.linalg.norm(transform.recentred(images, toward)(mean)) for toward in (0, 300)]
+    assert lengths[0] < COLLAPSED * before
+    assert lengths[1] == pytest.approx(before / 2, rel=1e-3)
+    assert transform.recentred(images).meta["recentred"] == {"n": 300, "toward": 30.0}
+
+
+def test_what_cannot_be_centred_is_refused(shifted):
+    """Shares outside 0 to 1, a choice without keep, negative weights, rows that are all the same."""
+    for centre in (-0.1, 1.5, float("nan")):
+        with pytest.raises(ParameterError, match="centre"):
+            replace(shifted, centre=centre)
+    with pytest.raises(ParameterError, match="keep"):
+        fit(replace(shifted, centre="auto"), Arm("global"))
+    transform = LinearTransform.centring(shifted.features)
+    with pytest.raises(ParameterError, match="toward"):
+        transform.recentred(shifted.features.matrix, toward=-1)
+    with pytest.warns(DataWarning, match="mean of 5 images"):
+        transform.recentred(shifted.features.matrix[:5])
+    same = Features(np.tile(np.random.default_rng(0).normal(size=8), (20, 1)))
+    with pytest.raises(DataError, match="same"):
+        same.standardization.centred(same.column_means, 1.0)
+
+
+def test_the_command_centres_and_recentres(shifted, tmp_path):
+    """`apply centred` maps without a fit, and --recentre moves the origin of a transform."""
+    X = shifted.features.matrix.astype(np.float64)
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "more.npy", X + 0.3)
+    paths = {name: str(tmp_path / f"{name}.npy") for name in ("x", "more", "z")}
+    saved = str(tmp_path / "t.npz")
+    command = ["apply", "centred", paths["x"], "--out", paths["z"], "--save-transform", saved]
+    assert execute(command) == 0
+    np.testing.assert_allclose(np.load(paths["z"]).mean(axis=0), 0, atol=1e-6)
+    command = ["apply", saved, paths["x"], "--recentre", paths["more"], "--out", paths["z"]]
+    assert execute(command) == 0
+    assert np.abs(np.load(paths["z"]).mean(axis=0)).max() > 0.05
+    assert (
+        execute(["apply", saved, paths["x"], "--recentre", paths["more"], "--out", paths["more"]])
+        == 2
+    )
+
+
+def test_the_estimator_centres(shifted):
+    """`Aligner(centre=1)` has the bias of the fit."""
+    X = shifted.features.matrix
+    aligner = Aligner("global", lmbda=1.0, centre=1.0).fit(X, shifted.answers)
+    assert aligner.transform_.bias is not None
+    assert np.abs(aligner.transform(X.astype(np.float64)).mean(axis=0)).max() < 1e-3
