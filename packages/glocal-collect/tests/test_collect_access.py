@@ -178,6 +178,8 @@ def test_settings_hold_after_a_restart(serve_study, first, then, end, newcomer):
             "code": code,
             "return_url": None,
         }
+        last = study.get(f"{link}/last").json()
+        assert last["done"] < last["of"] == 2
         assert study.answer(link, waiting, 1).status_code == 409
         assert len(study.rows("answers")) == 2
         (person,) = study.rows("people")

@@ -19,7 +19,7 @@ _REQUESTS_PER_ANSWER = 10  # images included; a page that loads ahead needs eigh
 _ANSWERED = "FROM answers JOIN trials ON trial = id WHERE person = ?"
 _WAITING = """
 SELECT id, number, a, b, c FROM trials LEFT JOIN answers ON trial = id
-WHERE person = ? AND trial IS NULL AND number < ? ORDER BY number
+WHERE person = ? AND trial IS NULL ORDER BY number
 """
 
 
@@ -200,10 +200,9 @@ class StudyService:
         person = connection.execute("SELECT * FROM people WHERE id = ?", (token.id,)).fetchone()
         if person is None:
             raise Refusal(403, "Please read and accept the consent first.")
-        n_trials = self.settings.per_person
         n_answers = self._n_answers(connection, token)
-        if n_answers < n_trials:
-            waiting = connection.execute(_WAITING, (token.id, n_trials)).fetchall()
+        if n_answers < self.settings.per_person:
+            waiting = connection.execute(_WAITING, (token.id,)).fetchall()
             urls = [item["url"] for trial in waiting[1:] for item in self._items(token, trial)]
             return {**self._trial(token, waiting[0]), "next": urls} if waiting else {}
         code = person["code"]
@@ -211,8 +210,13 @@ class StudyService:
             return {}
         name = quote(person["name"] or token.id, safe="")
         url = (self.settings.return_url or "").replace("{id}", name).replace("{code}", code)
-        end = {"trial": None, "done": n_answers, "of": n_answers}
-        return {**end, "code": code, "return_url": url or None}
+        return {
+            "trial": None,
+            "done": n_answers,
+            "of": n_answers,
+            "code": code,
+            "return_url": url or None,
+        }
 
     def _advance(self, connection: Connection, token: Token) -> None:
         """Make the trials that are missing, or note that the person has finished."""
@@ -236,7 +240,7 @@ class StudyService:
             "kind": self.settings.kind,
             "items": self._items(token, trial),
             "done": trial["number"],
-            "of": self.settings.per_person,
+            "of": max(self.settings.per_person, trial["number"] + 1),
         }
 
 
