@@ -65,5 +65,7 @@ def breeds_rows(
     superclass = {one: name for name, parts in breeds()[task].items() for one in parts[test]}
     rows = np.flatnonzero(np.isin(numbers, list(superclass)))
     if not len(rows):
-        raise DataError(f"none of the {len(classes)} images is of a {'test' if test else 'training'} class of {task}.")
+        raise DataError(
+            f"none of the {len(classes)} images is of a {'test' if test else 'training'} class of {task}."
+        )
     return rows, np.array([superclass[number] for number in numbers[rows].tolist()])
