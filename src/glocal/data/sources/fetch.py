@@ -21,15 +21,16 @@ from glocal.files import PathLike, atomic_write, make_folder
 
 TIMEOUT = 30.0  # seconds without a byte after which a download is abandoned
 Progress = Callable[[int, int], None]
-"""Called with the bytes downloaded so far, and with those in all, or 0 where the server does not say."""
+"""Called with the bytes downloaded so far, and in all: 0 where the server does not say."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
     """A published file.
 
-    `path` is its place below the cache or an output folder, `checksum` ``sha256:`` or ``git:`` and hexadecimal digits,
-    `what` its content, format and order; `warning` says what is known to be wrong with it.
+    `path` is its place below the cache or an output folder, `checksum` ``sha256:`` or ``git:`` and
+    hexadecimal digits, `what` its content, format and order; `warning` says what is known to be
+    wrong with it.
     """
 
     name: str
@@ -91,7 +92,8 @@ def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None =
     ParameterError
         No file is published under this name.
     FileError
-        The server cannot be reached, answers with an error or serves another content, or a folder cannot be written.
+        The server cannot be reached, answers with an error or serves another content, or a folder
+        cannot be written.
 
     Warns
     -----
@@ -133,8 +135,8 @@ def cached(name: str) -> Path | None:
 def retrieve(url: str, path: Path, checksum: str, progress: Progress | None = None) -> Path:
     """Download the file of an address to `path`, unless it is there with this checksum.
 
-    Errors are those of `fetch`. `checksum` is ``ALGORITHM:DIGEST`` with an algorithm of hashlib, or ``git:`` and the id of the content as a git
-    object.
+    Errors are those of `fetch`. `checksum` is ``ALGORITHM:DIGEST`` with an algorithm of hashlib, or
+    ``git:`` and the id of the content as a git object.
     """
     if path.is_file() and _matches(path, checksum):
         return path
@@ -154,7 +156,8 @@ def retrieve(url: str, path: Path, checksum: str, progress: Progress | None = No
             os.replace(partial, path)
         except (OSError, ValueError) as error:  # the errors of requests are OSErrors
             raise FileError(
-                f"cannot fetch {url} ({one_line(error)[:300]}). Download it elsewhere and put it at {path}."
+                f"cannot fetch {url} ({one_line(error)[:300]}). Download it elsewhere and put it "
+                f"at {path}."
             ) from error
     return path
 
