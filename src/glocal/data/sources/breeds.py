@@ -72,7 +72,7 @@ def breeds_rows(
             f"{task} needs the ImageNet class of each image: numbers from 0 to 999, or the WordNet "
             f"ids of all 1000 classes; {len(names)} names are given, {str(names[0])!r} the first."
         )
-    superclass = {}
+    superclass: dict[int, str] = {}
     for name, (training_numbers, test_numbers) in breeds()[task].items():
         superclass |= dict.fromkeys(test_numbers if test else training_numbers, name)
     rows = np.flatnonzero(np.isin(numbers, list(superclass)))
