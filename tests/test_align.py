@@ -32,48 +32,67 @@ MODEL = "python:toy_for_align:net"
 
 @pytest.fixture(autouse=True)
 def _place(tmp_path_factory, monkeypatch):
-    """A network whose features are the pixels of a grey image, a cache of this test's own, and one setting to fit."""
+    """A network whose features are the pixels of a grey image, an empty cache, and one setting."""
     folder = tmp_path_factory.mktemp("toy")
     (folder / "toy_for_align.py").write_text(TOY)
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "toy_for_align", raising=False)
     monkeypatch.setenv("GLOCAL_CACHE", str(folder / "cache"))
-    monkeypatch.setattr("glocal.align.sweep", partial(sweep, grid={"method": ["global"], "lmbda": [1]}))
+    one_setting = partial(sweep, grid={"method": ["global"], "lmbda": [1]})
+    monkeypatch.setattr("glocal.align.sweep", one_setting)
 
 
 @pytest.fixture
 def toy(tmp_path, as_a_user):
-    """48 objects, of whose 16 pixels people see the first four; answers about them by name; 60 local images."""
+    """48 objects, of whose 16 pixels people see four, answers about them, and 60 local images."""
     rng = np.random.default_rng(0)
-    seen, names = rng.random((48, 16)), [f"thing{number:02d}" for number in range(48)]
+    names = [f"thing{number:02d}" for number in range(48)]
+    pixels = rng.random((48, 16))
     triplets = np.array([rng.permutation(48)[:3] for _ in range(4000)])
-    S = (seen[:, :4] - 0.5) @ (seen[:, :4] - 0.5).T
-    odd = 2 - np.stack([S[triplets[:, a], triplets[:, b]] for a, b in ((0, 1), (0, 2), (1, 2))]).argmax(axis=0)
-    chosen = np.array([[*np.delete(row, o), row[o]] for row, o in zip(triplets, odd, strict=True)])
-    for folder, pictures in (("images", zip(names, seen, strict=True)), ("local", enumerate(rng.random((60, 16))))):
-        (tmp_path / folder).mkdir()
-        for name, row in pictures:
-            pil.fromarray((255 * row.reshape(4, 4)).astype(np.uint8)).save(tmp_path / folder / f"{name}.png")
-    return Inputs(MODEL, tmp_path / "images", Answers.from_array(chosen), tuple(names), tmp_path / "local")
+    S = (pixels[:, :4] - 0.5) @ (pixels[:, :4] - 0.5).T
+    pairs = [S[triplets[:, i], triplets[:, j]] for i, j in ((0, 1), (0, 2), (1, 2))]
+    odd = 2 - np.stack(pairs).argmax(axis=0)
+    ordered = [[*np.delete(row, o), row[o]] for row, o in zip(triplets, odd, strict=True)]
+    save_images(tmp_path / "images", names, pixels)
+    save_images(tmp_path / "local", range(60), rng.random((60, 16)))
+    answers = Answers.from_array(np.array(ordered))
+    return Inputs(MODEL, tmp_path / "images", answers, tuple(names), tmp_path / "local")
 
 
+def save_images(folder, names, pixels):
+    """One grey image of 4 x 4 pixels for each name."""
+    folder.mkdir()
+    for name, row in zip(names, pixels, strict=True):
+        pil.fromarray((255 * row.reshape(4, 4)).astype(np.uint8)).save(folder / f"{name}.png")
+
+
+@pytest.mark.filterwarnings("ignore:.*without features:glocal.errors.DataWarning")
 def test_a_network_is_aligned_and_the_same_call_goes_on(toy, tmp_path):
-    """Transform, card and page are written; a second call extracts and fits no point again and gives the same."""
-    done = []
-    found = align(toy, tmp_path / "out", keep=0.2, progress=lambda step, part, total: done.append((step, part, total)))
-    before, after, gain = found.scores
+    """Transform, card and page are written; a second call extracts and fits nothing again.
+
+    Answers about an object without an image are dropped, and counted in the record.
+    """
+    (tmp_path / "images/thing47.png").unlink()
+    n_dropped = int((toy.answers.objects == 47).any(axis=1).sum())
+    steps = []
+    out = tmp_path / "out"
+    first = align(toy, out, keep=0.2, progress=lambda step, *_: steps.append(step))
+    before, after, gain = first.scores
     assert after.value > before.value
     assert gain.low > 0
-    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert first.transform.meta["fit"]["n_dropped"] == n_dropped > 0
+    names = {path.name for path in out.iterdir()}
     assert names == {"transform.npz", "README.md", "report.html", "sweep"}
-    assert f"{after.value:.3f} [" in (tmp_path / "out/README.md").read_text(encoding="utf-8")
-    assert "data:image/webp" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
-    held, again = (tmp_path / "out/sweep/points.jsonl").read_bytes(), []
-    second = align(toy, tmp_path / "out", keep=0.2, progress=lambda step, part, total: again.append(step))
-    assert (tmp_path / "out/sweep/points.jsonl").read_bytes() == held
-    assert "sweep" in [step for step, _, _ in done]
-    assert "sweep" not in again
-    np.testing.assert_allclose(second.transform.weights, LinearTransform.from_pretrained(tmp_path / "out").weights)
+    assert f"{after.value:.3f} [" in (out / "README.md").read_text(encoding="utf-8")
+    assert "data:image/webp" in (out / "report.html").read_text(encoding="utf-8")
+    points = (out / "sweep/points.jsonl").read_bytes()
+    assert "sweep" in steps
+    steps.clear()
+    second = align(toy, out, keep=0.2, progress=lambda step, *_: steps.append(step))
+    assert (out / "sweep/points.jsonl").read_bytes() == points
+    assert "sweep" not in steps
+    loaded = LinearTransform.from_pretrained(out)
+    np.testing.assert_allclose(second.transform.weights, loaded.weights)
 
 
 @pytest.mark.filterwarnings("ignore::glocal.errors.DataWarning")  # the check warns of the image that is missing
@@ -93,9 +112,12 @@ def test_answers_about_objects_without_an_image_are_counted(toy, tmp_path, monke
 
 
 def test_what_does_not_belong_together_is_said_before_any_work(toy, tmp_path):
-    """Answers about other names, and images that are not there, are refused before the network is read."""
+    """Answers about other names, and missing images, are refused before the network is read."""
     with pytest.raises(DataError, match="name"):
-        align(Inputs("timm:none", toy.images, toy.answers, [f"other{i}" for i in range(48)]), tmp_path / "out")
+        align(
+            Inputs("timm:none", toy.images, toy.answers, [f"other{i}" for i in range(48)]),
+            tmp_path / "out",
+        )
     with pytest.raises(FileError, match="image"):
         align(Inputs("timm:none", tmp_path / "none", toy.answers), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -119,14 +141,17 @@ def test_an_error_of_the_check_stops(toy, tmp_path):
 
 
 def test_the_command(toy, tmp_path, run):
-    """`--dry-run` prints counts alone; then the command writes what it says and prints the scores."""
+    """`--dry-run` prints counts alone; then the command writes its files and prints the scores."""
     toy.answers.save(tmp_path / "answers.npz")
     (tmp_path / "ids.txt").write_text("\n".join(toy.object_ids))
-    given = ["--model", MODEL, "--images", toy.images, "--answers", tmp_path / "answers.npz", "--object-ids"]
-    given = ["align", *given, tmp_path / "ids.txt", "--out", tmp_path / "out"]
-    code, out, _ = run(*given, "--dry-run", "--json")
-    assert (code, json.loads(out)["answers"], json.loads(out)["objects"]) == (0, 4000, 48)
+    command = [
+        "align", "--model", MODEL, "--images", toy.images, "--answers", tmp_path / "answers.npz",
+        "--object-ids", tmp_path / "ids.txt", "--out", tmp_path / "out",
+    ]  # fmt: skip
+    code, out, _ = run(*command, "--dry-run", "--json")
+    counts = json.loads(out)
+    assert (code, counts["answers"], counts["objects"]) == (0, 4000, 48)
     assert not (tmp_path / "out").exists()
-    code, out, err = run(*given)
+    code, out, err = run(*command)
     assert code == 0, err
     assert "report.html" in out

@@ -1,4 +1,4 @@
-"""Features of any size go through a transform in constant memory; a killed run goes on with the files it lacks."""
+"""Features of any size go through a transform; a killed run continues with missing files."""
 
 import json
 import os
@@ -16,7 +16,9 @@ from glocal.transform import LinearTransform, apply_file, apply_parquet, reduced
 
 P = 16
 RNG = np.random.default_rng(0)
-TRANSFORM = LinearTransform(RNG.normal(size=(P, P)).astype("f4"), RNG.normal(size=P).astype("f4"), 0.3, 1.7)
+TRANSFORM = LinearTransform(
+    RNG.normal(size=(P, P)).astype("f4"), RNG.normal(size=P).astype("f4"), 0.3, 1.7
+)
 X = RNG.normal(0.3, 1.7, size=(230, P)).astype("f4")
 OTHER_SCALE = pytest.mark.filterwarnings("ignore::glocal.errors.DataWarning")  # than that of a fit
 
@@ -28,7 +30,7 @@ def arrow():
 
 
 def write_shards(folder, arrow, counts=(30, 0, 25), dtype="f4", scale=1):
-    """Shards of `counts` rows, the last in a folder of its own, with names beside the vectors; gives their rows."""
+    """Shards of `counts` rows, the last in a subfolder, with names; returns their rows."""
     pa, parquet = arrow
     matrices = {}
     for number, n in enumerate(counts):
@@ -46,7 +48,9 @@ def write_shards(folder, arrow, counts=(30, 0, 25), dtype="f4", scale=1):
 
 def read(path, arrow):
     table = arrow[1].ParquetFile(path).read()
-    return table, np.array(table["features"].to_pylist(), dtype=np.float64).reshape(len(table), -1 if len(table) else P)
+    return table, np.array(table["features"].to_pylist(), dtype=np.float64).reshape(
+        len(table), -1 if len(table) else P
+    )
 
 
 # .npy
@@ -56,29 +60,41 @@ def read(path, arrow):
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i4", ">f4"])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_a_file_holds_what_apply_gives(tmp_path, monkeypatch, dtype, normalize):
-    """Over several chunks, in the float dtype of the input; a previous output is replaced and nothing else is left."""
+    """Chunks have the float dtype of the input; a previous output is replaced, no file is left."""
     monkeypatch.setattr("glocal.transform.apply._CHUNK_BYTES", P * 4 * 70)
     np.save(tmp_path / "x.npy", (3 * X).astype(dtype))
     (tmp_path / "z.npy").write_bytes(b"old")
-    done, features = [], Features.load(tmp_path / "x.npy")
-    assert apply_file(TRANSFORM, features, tmp_path / "z.npy", normalize=normalize, progress=done.append) == 230
-    wanted = TRANSFORM((3 * X).astype(dtype), normalize=normalize)
-    found = np.load(tmp_path / "z.npy", allow_pickle=False)
-    assert found.dtype == wanted.dtype.newbyteorder("=")
-    np.testing.assert_allclose(found, wanted, rtol=1e-3 if dtype == "f2" else 1e-5, atol=1e-4)
-    assert len(done) > 1
-    assert done[-1] == 230
+    counts = []
+    features = Features.load(tmp_path / "x.npy")
+    assert (
+        apply_file(
+            TRANSFORM, features, tmp_path / "z.npy", normalize=normalize, progress=counts.append
+        )
+        == 230
+    )
+    expected = TRANSFORM((3 * X).astype(dtype), normalize=normalize)
+    written = np.load(tmp_path / "z.npy", allow_pickle=False)
+    assert written.dtype == expected.dtype.newbyteorder("=")
+    np.testing.assert_allclose(written, expected, rtol=1e-3 if dtype == "f2" else 1e-5, atol=1e-4)
+    assert len(counts) > 1
+    assert counts[-1] == 230
     assert sorted(os.listdir(tmp_path)) == ["x.npy", "z.npy"]
 
 
 @OTHER_SCALE
 def test_what_is_wrong_leaves_the_previous_output(tmp_path):
-    """A row that is not finite or leaves the type, another width and a full disk leave what was there, and no more."""
+    """Rows that are not finite, another width and a full disk leave the previous output."""
     (tmp_path / "z.npy").write_bytes(b"old")
-    bad, half = X.copy(), X.astype("f2")
-    bad[17, 2], half[5] = np.nan, 6e4
-    for x, said in ((bad, "nan at row 17, column 2"), (half, "inf at row 5"), (X[:, :4], "dimensions")):
-        with pytest.raises(DataError, match=said):
+    bad = X.copy()
+    half = X.astype("f2")
+    bad[17, 2] = np.nan
+    half[5] = 6e4
+    for x, noun in (
+        (bad, "nan at row 17, column 2"),
+        (half, "inf at row 5"),
+        (X[:, :4], "dimensions"),
+    ):
+        with pytest.raises(DataError, match=noun):
             apply_file(TRANSFORM, Features(x), tmp_path / "z.npy")
     with pytest.raises(FileError, match="No space"):
         apply_file(TRANSFORM, Features(X), "/dev/full")
@@ -91,22 +107,26 @@ def test_what_is_wrong_leaves_the_previous_output(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i2"])
 def test_vectors_of_parquet_are_transformed_and_all_else_is_kept(tmp_path, arrow, dtype):
-    """Every file has its name, `apply` of its vectors in their float type, its other columns and its metadata."""
+    """Every file has `apply` of its vectors, its other columns and its metadata."""
     matrices = write_shards(tmp_path / "x", arrow, dtype=dtype)
     assert apply_parquet(TRANSFORM, tmp_path / "x", tmp_path / "z") == 55
     for name, matrix in matrices.items():
         before, _ = read(tmp_path / "x" / name, arrow)
-        after, found = read(tmp_path / "z" / name, arrow)
+        after, vectors = read(tmp_path / "z" / name, arrow)
         assert after["id"].equals(before["id"])
         assert after.schema.metadata[b"origin"] == b"test"
-        assert after.schema.field("features").type.value_type == arrow[0].from_numpy_dtype(dtype.replace("i2", "f4"))
-        wanted = TRANSFORM(matrix) if len(matrix) else found
-        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-2 if dtype == "f2" else 1e-5)
+        assert after.schema.field("features").type.value_type == arrow[0].from_numpy_dtype(
+            dtype.replace("i2", "f4")
+        )
+        expected = TRANSFORM(matrix) if len(matrix) else vectors
+        np.testing.assert_allclose(
+            vectors, expected, rtol=1e-3, atol=1e-2 if dtype == "f2" else 1e-5
+        )
 
 
 @OTHER_SCALE
 def test_finished_files_are_kept_and_others_made_anew(tmp_path, arrow):
-    """The same command leaves a finished file; another transform, option or input replaces it; a foreign one stays."""
+    """A finished file stays, another transform or input replaces it, a foreign one is refused."""
     write_shards(tmp_path / "x", arrow)
     first = tmp_path / "z/part-000.parquet"
 
@@ -131,7 +151,7 @@ def test_finished_files_are_kept_and_others_made_anew(tmp_path, arrow):
 
 
 def test_one_file_becomes_one_file(tmp_path, arrow):
-    """A .parquet file goes to a .parquet file; an output inside the input and a folder without any are refused."""
+    """A .parquet file becomes one; an output inside the input and an empty folder are refused."""
     write_shards(tmp_path, arrow, (30, 0))
     assert apply_parquet(TRANSFORM, tmp_path / "part-000.parquet", tmp_path / "z.parquet") == 30
     with pytest.raises(ParameterError, match="input"):
@@ -144,7 +164,8 @@ def test_one_file_becomes_one_file(tmp_path, arrow):
 def test_columns_of_one_name_are_refused(tmp_path, arrow):
     """Two columns with the name of the vectors are one sentence; others of one name are kept."""
     pa, parquet = arrow
-    numbers, vectors = pa.array(range(9)), pa.array(list(X[:9]), pa.list_(pa.float32()))
+    numbers = pa.array(range(9))
+    vectors = pa.array(list(X[:9]), pa.list_(pa.float32()))
     tables = {
         "columns called": (["features", "features"], [numbers, vectors]),
         None: (["id", "id", "features"], [numbers, numbers, vectors]),
@@ -159,23 +180,28 @@ def test_columns_of_one_name_are_refused(tmp_path, arrow):
 
 
 def test_a_bad_file_is_named(tmp_path, arrow):
-    """A damaged file, rows of another width and rows that are not finite are refused, and leave no file."""
+    """A damaged file, rows of another width and rows that are not finite leave no file."""
     pa, parquet = arrow
     write_shards(tmp_path / "x", arrow, (5, 5))
-    bad, floats = tmp_path / "x/part-000.parquet", pa.list_(pa.float32())
-    for rows, said in (([X[0], np.full(P, np.nan)], "nan at row 1"), ([X[0, :5]], "dimensions"), (None, "damaged")):
+    bad = tmp_path / "x/part-000.parquet"
+    floats = pa.list_(pa.float32())
+    for rows, noun in (
+        ([X[0], np.full(P, np.nan)], "nan at row 1"),
+        ([X[0, :5]], "dimensions"),
+        (None, "damaged"),
+    ):
         if rows is None:
             bad.write_bytes(b"PAR1")
         else:
             parquet.write_table(pa.table({"features": pa.array(rows, floats)}), bad)
-        with pytest.raises((DataError, FileError), match=said):
+        with pytest.raises((DataError, FileError), match=noun):
             apply_parquet(TRANSFORM, tmp_path / "x", tmp_path / "z")
         assert not list((tmp_path / "z").rglob("*.parquet"))
 
 
 @pytest.mark.parametrize("link", [None, os.symlink, os.link])
 def test_an_input_is_no_output(tmp_path, run, arrow, link):
-    """A feature file, a shard and a transform are not replaced by what they become, under any name."""
+    """A feature file, a shard and a transform are not replaced by an output, by no link either."""
     np.save(tmp_path / "x.npy", X)
     write_shards(tmp_path / "x", arrow, (30, 20))
     TRANSFORM.save(tmp_path / "t.npz")
@@ -212,38 +238,55 @@ def test_exchanged_arguments_are_said(tmp_path, run):
 
 @pytest.mark.nightly
 def test_a_killed_run_is_taken_up_again(tmp_path, arrow):
-    """After kill -9 in the middle the same command makes only the files that lack, of the same content."""
+    """After kill -9 the same command makes only the missing files, of the same content."""
     write_shards(tmp_path / "x", arrow, (20_000,) * 12)
     TRANSFORM.save(tmp_path / "t.npz")
-    command = [sys.executable, "-m", "glocal", "apply", tmp_path / "t.npz", tmp_path / "x", "--out", tmp_path / "z"]
+    command = [
+        sys.executable,
+        "-m",
+        "glocal",
+        "apply",
+        tmp_path / "t.npz",
+        tmp_path / "x",
+        "--out",
+        tmp_path / "z",
+    ]
     process = subprocess.Popen(command)
     while not list((tmp_path / "z").rglob("*.parquet")):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "z").rglob("*.parquet")}
-    assert 0 < len(made) < 12
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "z").rglob("*.parquet")}
+    assert 0 < len(times) < 12
     subprocess.run(command, check=True)
-    assert all(path.stat().st_mtime_ns == time_ for path, time_ in made.items())
-    found = np.concatenate([read(path, arrow)[1] for path in sorted((tmp_path / "z").rglob("*.parquet"))])
-    wanted = np.concatenate([TRANSFORM(read(path, arrow)[1]) for path in sorted((tmp_path / "x").rglob("*.parquet"))])
-    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+    assert all(path.stat().st_mtime_ns == time_ for path, time_ in times.items())
+    vectors = np.concatenate(
+        [read(path, arrow)[1] for path in sorted((tmp_path / "z").rglob("*.parquet"))]
+    )
+    expected = np.concatenate(
+        [TRANSFORM(read(path, arrow)[1]) for path in sorted((tmp_path / "x").rglob("*.parquet"))]
+    )
+    np.testing.assert_allclose(vectors, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.nightly
 def test_memory_does_not_grow_with_the_input(tmp_path):
-    """Eight times as many rows need hardly more anonymous memory, under a limit that the system enforces."""
+    """Eight times as many rows need hardly more anonymous memory."""
     TRANSFORM.save(tmp_path / "t.npz")
     code = (
-        "import resource; from glocal import Features, LinearTransform; from glocal.transform import apply_file\n"
+        "import resource; from glocal import Features, LinearTransform\n"
+        "from glocal.transform import apply_file\n"
         "resource.setrlimit(resource.RLIMIT_DATA, (700 << 20,) * 2)\n"
         "apply_file(LinearTransform.load('t.npz'), Features.load('x.npy'), 'z.npy')\n"
-        "print([int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmData')][0])"
+        "lines = open('/proc/self/status').readlines()\n"
+        "print([int(line.split()[1]) for line in lines if line.startswith('VmData')][0])"
     )
     peaks = []
     for n in (250_000, 2_000_000):
         np.lib.format.open_memmap(tmp_path / "x.npy", "w+", "f4", (n, P))[:] = 1
-        ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=tmp_path)
+        ran = subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, cwd=tmp_path
+        )
         peaks.append(int(ran.stdout))
     assert peaks[1] < peaks[0] + 40_000  # kB
 
@@ -252,21 +295,38 @@ def test_memory_does_not_grow_with_the_input(tmp_path):
 
 
 def test_the_command_writes_rows_and_the_transform_of_queries(tmp_path, run, arrow):
-    """To fewer dimensions at a strength, of .npy and Parquet: what is written is what the saved transform gives.
+    """The rows that are written are what the saved transform gives, of .npy and of Parquet.
 
     The rows of Parquet are ten times those of the fit, which is warned of.
     """
     np.save(tmp_path / "x.npy", X)
     write_shards(tmp_path / "x", arrow, scale=10)
     TRANSFORM.save(tmp_path / "t.npz")
-    more = ["--strength", 0.7, "--dimensions", 3, "--save-transform", tmp_path / "r.npz", "--json"]
-    code, out, _ = run("apply", tmp_path / "t.npz", tmp_path / "x.npy", "--out", tmp_path / "z.npy", *more)
-    told, saved = json.loads(out), LinearTransform.load(tmp_path / "r.npz")
-    assert (code, told["rows"], told["dimensions"], told["of"]) == (0, 230, 3, P)
-    np.testing.assert_allclose(saved(X), reduced(TRANSFORM.at_strength(0.7), X, 3)(X), rtol=1e-4, atol=1e-4)
+    options = [
+        "--strength",
+        0.7,
+        "--dimensions",
+        3,
+        "--save-transform",
+        tmp_path / "r.npz",
+        "--json",
+    ]
+    code, out, _ = run(
+        "apply", tmp_path / "t.npz", tmp_path / "x.npy", "--out", tmp_path / "z.npy", *options
+    )
+    record = json.loads(out)
+    saved = LinearTransform.load(tmp_path / "r.npz")
+    assert (code, record["rows"], record["dimensions"], record["of"]) == (0, 230, 3, P)
+    np.testing.assert_allclose(
+        saved(X), reduced(TRANSFORM.at_strength(0.7), X, 3)(X), rtol=1e-4, atol=1e-4
+    )
     np.testing.assert_allclose(np.load(tmp_path / "z.npy"), saved(X), rtol=1e-4, atol=1e-4)
-    code, _, err = run("apply", tmp_path / "t.npz", tmp_path / "x", "--out", tmp_path / "z", *more)
+    code, _, err = run(
+        "apply", tmp_path / "t.npz", tmp_path / "x", "--out", tmp_path / "z", *options
+    )
     assert (code, "std 9" in err or "std 10" in err) == (0, True)
     assert err.count("warning") == 1
     before, after = (read(tmp_path / folder / "part-000.parquet", arrow)[1] for folder in "xz")
-    np.testing.assert_allclose(after, LinearTransform.load(tmp_path / "r.npz")(before), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        after, LinearTransform.load(tmp_path / "r.npz")(before), rtol=1e-3, atol=1e-3
+    )

@@ -1,4 +1,4 @@
-"""What glocal brings with it: libraries of the extras, versions that were tried, and nothing that asks the network."""
+"""Libraries of the extras, versions that were tried, and nothing that asks the network."""
 
 import importlib
 import os
@@ -26,45 +26,54 @@ EXTRAS = PROJECT["optional-dependencies"]
 
 
 def test_the_packages_and_extras_named_are_those_of_the_project():
-    """Each package that a sentence names is in the extra that it names, or a dependency where it names none."""
+    """Each package that a sentence names is in its extra, or a dependency."""
     for extra, modules in [*errors._EXTRAS.items(), ("report", "PIL")]:
         offered = {Requirement(line).name for line in EXTRAS[extra]}
-        assert {errors._PACKAGES.get(name, name.replace("_", "-")) for name in modules.split()} <= offered
+        assert {
+            errors._PACKAGES.get(name, name.replace("_", "-")) for name in modules.split()
+        } <= offered
 
 
 def pins(name):
     """The versions in constraints/NAME.txt."""
     lines = (ROOT / "constraints" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    found = (line.split(" ;")[0].split("==") for line in lines if not line.startswith("#"))
-    return {canonicalize_name(package): Version(version.strip()) for package, version in found}
+    pairs = (line.split(" ;")[0].split("==") for line in lines if not line.startswith("#"))
+    return {canonicalize_name(package): Version(version.strip()) for package, version in pairs}
 
 
 def test_the_lowest_versions_are_those_that_were_tried():
-    """constraints/oldest.txt has each requirement at its lowest version, newest.txt at one that is allowed."""
-    oldest, newest = pins("oldest"), pins("newest")
+    """constraints/oldest.txt has each lowest version, newest.txt one that is allowed."""
+    oldest = pins("oldest")
+    newest = pins("newest")
     extras = [deps for extra, deps in EXTRAS.items() if extra not in ("docs", "dev")]
-    for one in (Requirement(text) for deps in [PROJECT["dependencies"], *extras] for text in deps):
-        (lowest,) = (Version(part.version) for part in one.specifier if part.operator == ">=")
-        assert oldest[canonicalize_name(one.name)] == lowest, f"{one}: make locks"
-        assert newest[canonicalize_name(one.name)] in one.specifier, f"{one}: make locks"
+    for requirement in (
+        Requirement(text) for deps in [PROJECT["dependencies"], *extras] for text in deps
+    ):
+        (lowest,) = (
+            Version(part.version) for part in requirement.specifier if part.operator == ">="
+        )
+        assert oldest[canonicalize_name(requirement.name)] == lowest, f"{requirement}: make locks"
+        assert newest[canonicalize_name(requirement.name)] in requirement.specifier, (
+            f"{requirement}: make locks"
+        )
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, r"needs h5py, which is not installed\. .*'glocal\[io\]'"),
         ("from numpy import nothing_of_this_name", "installed but .*nothing_of_this_name"),
         ("import a_dependency_of_h5py", "installed but .*a_dependency_of_h5py"),
     ],
 )
-def test_what_cannot_be_imported_is_said(tmp_path, monkeypatch, content, said):
+def test_what_cannot_be_imported_is_said(tmp_path, monkeypatch, content, message):
     """Missing, broken, or without a dependency of its own: each is told apart."""
     monkeypatch.setitem(sys.modules, "h5py", None)
     if content is not None:
         monkeypatch.delitem(sys.modules, "h5py")
         (tmp_path / "h5py.py").write_text(content)
         monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(MissingDependencyError, match=said):
+    with pytest.raises(MissingDependencyError, match=message):
         errors.needed("h5py", "an .h5 file")
 
 
@@ -73,7 +82,9 @@ def test_an_interrupt_while_the_command_line_loads_is_one_line(tmp_path):
     (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
     code = "from glocal.cli import main; main(['--version'])"
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
-    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
     assert (ended.returncode, ended.stdout) == (130, "")
     assert len(ended.stderr.splitlines()) == 1
 
@@ -87,12 +98,15 @@ def test_an_interrupt_while_the_command_line_loads_is_one_line(tmp_path):
     ],
 )
 def test_a_missing_extra_is_said_before_the_work(tmp_path, monkeypatch, capsys, missing, command):
-    """A command that will need a library says so before it fits or reads anything, and writes nothing."""
+    """A command that will need a library says so before it reads or writes anything."""
     if missing == "torchvision":
         pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     np.save(tmp_path / "x.npy", rng.normal(size=(30, 4)).astype("f4"))
-    np.save(tmp_path / "t.npy", np.sort(rng.permuted(np.tile(np.arange(30), (200, 1)), axis=1)[:, :3], axis=1))
+    np.save(
+        tmp_path / "t.npy",
+        np.sort(rng.permuted(np.tile(np.arange(30), (200, 1)), axis=1)[:, :3], axis=1),
+    )
     monkeypatch.chdir(tmp_path)
 
     def without(module: str) -> object:
@@ -102,7 +116,9 @@ def test_a_missing_extra_is_said_before_the_work(tmp_path, monkeypatch, capsys, 
 
     monkeypatch.setattr(errors, "import_module", without)
     assert execute(command.split()) == 1
-    assert re.search(rf"needs {missing}, which is not installed.*'glocal\[", capsys.readouterr().err)
+    assert re.search(
+        rf"needs {missing}, which is not installed.*'glocal\[", capsys.readouterr().err
+    )
     assert {path.name for path in tmp_path.iterdir()} == {"x.npy", "t.npy"}
 
 

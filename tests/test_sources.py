@@ -40,7 +40,16 @@ def register(monkeypatch):
     """A function that publishes one made-up file at an address."""
 
     def add(url, checksum=f"sha256:{SHA256}"):
-        entry = RemoteFile("made/up", "made/up.bin", f"{url}/up.bin", checksum, "bytes", "none", "nobody", len(CONTENT))
+        entry = RemoteFile(
+            "made/up",
+            "made/up.bin",
+            f"{url}/up.bin",
+            checksum,
+            "bytes",
+            "none",
+            "nobody",
+            len(CONTENT),
+        )
         monkeypatch.setitem(published(), "made/up", entry)
 
     return add
@@ -71,17 +80,20 @@ def test_a_file_is_fetched_once_verified_and_copied(register, cache, tmp_path):
     assert path.read_bytes() == fetch("made/up", out=tmp_path / "out").read_bytes() == CONTENT
 
 
-RARE = [pytest.param(behaviour, marks=pytest.mark.nightly) for behaviour in ("truncate", "stall", "gone")]
+RARE = [
+    pytest.param(behaviour, marks=pytest.mark.nightly)
+    for behaviour in ("truncate", "stall", "gone")
+]
 
 
 @pytest.mark.parametrize("behaviour", [404, "corrupt", *RARE])
 def test_what_a_server_does_wrong_leaves_nothing(register, cache, monkeypatch, behaviour):
-    """An error, a wrong content, a transfer that is cut or stalls, nobody there: one sentence; a good file is taken."""
+    """An error, a wrong content, a cut transfer and no server are one sentence each."""
     monkeypatch.setattr(sys.modules["glocal.data.sources.fetch"], "TIMEOUT", 0.5)
     with site({"/up.bin": CONTENT}, behaviour) as (url, server):
-        asked = "http://127.0.0.1:9" if behaviour == "gone" else url
-        register(asked)
-        with pytest.raises(FileError, match=re.escape(f"{asked}/up.bin")) as caught:
+        address = "http://127.0.0.1:9" if behaviour == "gone" else url
+        register(address)
+        with pytest.raises(FileError, match=re.escape(f"{address}/up.bin")) as caught:
             fetch("made/up")
         assert str(cache / "made/up.bin") in str(caught.value)
         assert "\n" not in str(caught.value)
@@ -93,21 +105,21 @@ def test_what_a_server_does_wrong_leaves_nothing(register, cache, monkeypatch, b
 
 @pytest.mark.nightly
 def test_a_killed_download_begins_again(cache, started):
-    """A process killed in the middle of a transfer leaves nothing under the name; the next one brings it whole."""
+    """A killed transfer leaves nothing under the name; the next one downloads the file whole."""
     with site({"/up.bin": CONTENT}, "stall") as (url, server):
         code = (
             "import sys; from pathlib import Path; from glocal.data.sources import retrieve; "
             "retrieve(sys.argv[1], Path(sys.argv[2]), sys.argv[3])"
         )
-        wanted = f"{url}/up.bin", cache / "up.bin", f"sha256:{SHA256}"
-        process = started([sys.executable, "-c", code, *map(str, wanted)])
+        arguments = f"{url}/up.bin", cache / "up.bin", f"sha256:{SHA256}"
+        process = started([sys.executable, "-c", code, *map(str, arguments)])
         while not server.asked:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert not (cache / "up.bin").exists()
         server.behaviour = None
-        assert retrieve(*wanted).read_bytes() == CONTENT
+        assert retrieve(*arguments).read_bytes() == CONTENT
 
 
 def test_a_mirror_is_asked_and_nobody_offline(register, cache, monkeypatch):
@@ -129,15 +141,19 @@ def test_a_git_object_id_verifies(cache):
     (cache / "hello").write_bytes(b"hello\n")
     retrieve("http://127.0.0.1:9", cache / "hello", "git:ce013625030ba8dba906f756967f9e9ca394464a")
     with pytest.raises(FileError):
-        retrieve("http://127.0.0.1:9", cache / "hello", "git:ce013625030ba8dba906f756967f9e9ca394464b")
+        retrieve(
+            "http://127.0.0.1:9", cache / "hello", "git:ce013625030ba8dba906f756967f9e9ca394464b"
+        )
 
 
 def test_every_published_file_is_pinned_and_complete():
-    """Each is at a commit, over https, with a checksum, a licence and a citation; one content under two names warns."""
+    """Each is at a commit, with a checksum, licence and citation; a double content warns."""
     entries = published().values()
     assert len({entry.path for entry in entries}) == len(entries)
     for entry in entries:
-        assert re.fullmatch(r"https://raw\.githubusercontent\.com/[\w.-]+/[\w.-]+/[0-9a-f]{40}/[\w./-]+", entry.url)
+        assert re.fullmatch(
+            r"https://raw\.githubusercontent\.com/[\w.-]+/[\w.-]+/[0-9a-f]{40}/[\w./-]+", entry.url
+        )
         assert re.fullmatch(r"sha256:[0-9a-f]{64}|git:[0-9a-f]{40}", entry.checksum)
         assert all([entry.what, entry.licence, entry.citation])
     of_content = {}
@@ -151,36 +167,45 @@ def test_every_published_file_is_pinned_and_complete():
 
 @pytest.mark.data
 def test_the_checksums_are_those_of_the_files(data_dir, cache, monkeypatch):
-    """Files that are at hand, put into the cache, are taken as what was published; the wrong one is said."""
+    """The files at hand, put into the cache, are those that were published."""
     monkeypatch.setenv("GLOCAL_OFFLINE", "1")
     at_hand = {
         "things/triplets-test10": "things/triplets_collection_order.txt",
         "things/unique-id": "things/unique_id.txt",
         "things/categories27": "things/categories27.tsv",
     }
-    for name in ("clip_ViT-L/14/visual", "dino-vit-base-p16/norm", "resnet18/avgpool", "dinov2-vit-base-p14/norm"):
+    for name in (
+        "clip_ViT-L/14/visual",
+        "dino-vit-base-p16/norm",
+        "resnet18/avgpool",
+        "dinov2-vit-base-p14/norm",
+    ):
         at_hand[f"transforms/{name}"] = f"transforms/{name}/transform.npz"
     for name, file in at_hand.items():
         target = cache / published()[name].path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(data_dir / file, target)
-        with pytest.warns(DataWarning, match="wrong file") if "dinov2" in name else contextlib.nullcontext():
+        with (
+            pytest.warns(DataWarning, match="wrong file")
+            if "dinov2" in name
+            else contextlib.nullcontext()
+        ):
             assert fetch(name) == target
 
 
 def test_the_command_fetches_or_lists(register, capsys, cache):
-    """With names the paths are on standard output and the terms on standard error; without, all that there is."""
+    """With names the paths are on standard output and the terms on standard error."""
     with site({"/up.bin": CONTENT}) as (url, server):
         register(url)
         assert execute(["data", "fetch", "made/up", "nonsense"]) == 2
         assert server.asked == []
         assert execute(["data", "fetch", "made/up"]) == 0
-    said = capsys.readouterr()
-    assert said.out == f"{cache / 'made/up.bin'}\n"
-    assert "made/up: none; nobody" in said.err
+    captured = capsys.readouterr()
+    assert captured.out == f"{cache / 'made/up.bin'}\n"
+    assert "made/up: none; nobody" in captured.err
     assert execute(["data", "fetch", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert [one["name"] for one in listed["files"]] == list(published())
+    assert [entry["name"] for entry in listed["files"]] == list(published())
     assert execute(["data", "fetch"]) == 0
     text = capsys.readouterr().out
     assert all(name in text for name in (*published(), *image_sets()))
@@ -191,30 +216,37 @@ def test_the_command_fetches_or_lists(register, capsys, cache):
 
 
 def test_the_breeds_tasks_are_those_of_the_paper():
-    """Table 1 of the paper: 13, 30, 17 and 26 superclasses of 20, 8, 4 and 4 classes; no class trains and tests."""
+    """Superclasses and classes are as many as in table 1 of the paper; none trains and tests."""
     table = {"entity13": (13, 20), "entity30": (30, 8), "living17": (17, 4), "nonliving26": (26, 4)}
     assert breeds().keys() == table.keys()
     for task, (superclasses, subclasses) in table.items():
         assert len(breeds()[task]) == superclasses
-        assert all(len(part) == subclasses / 2 for parts in breeds()[task].values() for part in parts)
-        drawn = [number for parts in breeds()[task].values() for part in parts for number in part]
-        assert len(set(drawn)) == len(drawn) == superclasses * subclasses
-        assert set(drawn) <= set(range(1000))
+        assert all(
+            len(part) == subclasses / 2 for parts in breeds()[task].values() for part in parts
+        )
+        numbers = [number for parts in breeds()[task].values() for part in parts for number in part]
+        assert len(set(numbers)) == len(numbers) == superclasses * subclasses
+        assert set(numbers) <= set(range(1000))
 
 
 def test_breeds_selects_the_rows_of_each_side():
-    """Rows of training classes train and those of test classes test, by number or by WordNet id, with their names."""
+    """Rows of training classes train and those of test classes test, by number or WordNet id."""
     numbers = np.arange(1000).repeat(2)
     X = Features(np.eye(2000, 3) + np.arange(2000)[:, None], tuple(map(str, range(2000))), "X")
     train, y, test, truth = breeds_sides("living17", X, numbers, X, numbers)
     for side, features, labels in ((0, train, y), (1, test, truth)):
-        wanted = {number: name for name, parts in breeds()["living17"].items() for number in parts[side]}
-        assert [wanted[int(name) // 2] for name in features.names] == labels.tolist()
+        superclasses = {
+            number: name for name, parts in breeds()["living17"].items() for number in parts[side]
+        }
+        assert [superclasses[int(name) // 2] for name in features.names] == labels.tolist()
         assert len(labels) == 2 * 17 * 2
         assert np.array_equal(features.matrix[:, 2], [int(name) for name in features.names])
     ids = np.array([f"n{1500 + number}" for number in numbers])
     assert breeds_sides("living17", X, ids, X, ids)[3].tolist() == truth.tolist()
-    for classes, noun in ((numbers[:1990].astype(str), "WordNet"), (np.zeros(2000, dtype=int), "none of the 2000")):
+    for classes, noun in (
+        (numbers[:1990].astype(str), "WordNet"),
+        (np.zeros(2000, dtype=int), "none of the 2000"),
+    ):
         with pytest.raises(DataError, match=noun):
             breeds_sides("living17", X, classes, X, classes)
     with pytest.raises(ParameterError, match="living18"):
@@ -250,35 +282,45 @@ def sets(tmp_path, monkeypatch):
 
 @pytest.mark.nightly
 def test_each_format_is_read_in_its_order(sets):
-    """CIFAR in the order of its files, DTD of its lists, the others by class and name; labels belong."""
+    """CIFAR has the order of its files, DTD of its lists, the others that of class and name."""
     cifar = load_images("cifar10", root=sets)
     assert (len(cifar), cifar.names[:2]) == (15, ["train/00000.png", "train/00001.png"])
     assert cifar.open(0).shape == (32, 32, 3)
     fine = load_images("cifar100", "test", sets)
-    of = {"apple": "fruit_and_vegetables", "pear": "fruit_and_vegetables"}
-    assert fine.labels["labels_coarse"] == [of.get(name, "large_carnivores") for name in fine.labels["labels"]]
+    coarse = {"apple": "fruit_and_vegetables", "pear": "fruit_and_vegetables"}
+    assert fine.labels["labels_coarse"] == [
+        coarse.get(name, "large_carnivores") for name in fine.labels["labels"]
+    ]
     dtd = load_images("dtd", root=sets)
     assert dtd.names == ["woven/woven_0002.jpg", "banded/banded_0001.jpg"]
     assert dtd.labels["labels"] == ["woven", "banded"]
     sun = load_images("sun397", root=sets)
-    assert sun.names == ["a/abbey/sun_a.jpg", "a/abbey/sun_b.jpg", "a/airport/outdoor/sun_d.jpg", "b/bar/sun_c.jpg"]
+    assert sun.names == [
+        "a/abbey/sun_a.jpg",
+        "a/abbey/sun_b.jpg",
+        "a/airport/outdoor/sun_d.jpg",
+        "b/bar/sun_c.jpg",
+    ]
     assert sun.labels["labels"] == ["abbey", "abbey", "airport/outdoor", "bar"]
     for name in ("imagenet", "imagefolder"):
-        found = load_images(name, root=sets)  # val holds folders, so that it is a split and not a class
-        assert found.names == load_images(name, "val", sets).names
-        assert found.labels["labels"] == ["n01", "n01", "n02", "n02"]
+        images = load_images(
+            name, root=sets
+        )  # val holds folders, so that it is a split and not a class
+        assert images.names == load_images(name, "val", sets).names
+        assert images.labels["labels"] == ["n01", "n01", "n02", "n02"]
 
 
 @pytest.mark.nightly
 def test_what_is_not_whole_is_one_sentence(sets):
-    """A missing folder, image or list, a damaged batch, an unknown name or split, and no root: one sentence each."""
+    """A missing folder, image or list, a damaged batch and an unknown name are one sentence."""
     (sets / "dtd/dtd/images/woven/woven_0002.jpg").unlink()
     (sets / "dtd/dtd/labels/val1.txt").unlink()
     with (sets / "cifar-10-batches-py/data_batch_3").open("ab") as stream:
         stream.write(b"x")
     bad = [
-        (("dtd", None, sets), "lacks 1 of 2"), (("dtd", "val", sets), "damaged"), (("cifar10", None, sets), "damaged"),
-        (("sun397", None, sets / "none"), "damaged"), (("mnist", None, sets), "cifar10"), (("dtd", "dev", sets), "val"),
+        (("dtd", None, sets), "lacks 1 of 2"), (("dtd", "val", sets), "damaged"),
+        (("cifar10", None, sets), "damaged"), (("sun397", None, sets / "none"), "damaged"),
+        (("mnist", None, sets), "cifar10"), (("dtd", "dev", sets), "val"),
         (("imagenet", None, None), "root"),
     ]  # fmt: skip
     for arguments, noun in bad:
@@ -289,7 +331,7 @@ def test_what_is_not_whole_is_one_sentence(sets):
 
 @pytest.mark.nightly
 def test_torchvision_downloads_a_set_whole_or_not_at_all(sets, tmp_path, monkeypatch):
-    """What is downloaded reads as what was published; a wrong archive leaves nothing, and the next run mends it."""
+    """A downloaded set reads as the published one; a wrong archive leaves nothing."""
     from made_sets import archive, datasets
 
     content, digest = archive(sets / "dtd/dtd", "dtd")
@@ -301,8 +343,9 @@ def test_torchvision_downloads_a_set_whole_or_not_at_all(sets, tmp_path, monkeyp
             load_images("dtd", root=root, download=True)
         assert not (root / image_sets()["dtd"]["folder"]).exists()
         server.behaviour = None
-        found, wanted = load_images("dtd", root=root, download=True), load_images("dtd", root=sets)
-        assert (found.names, found.labels) == (wanted.names, wanted.labels)
+        downloaded = load_images("dtd", root=root, download=True)
+        published_set = load_images("dtd", root=sets)
+        assert (downloaded.names, downloaded.labels) == (published_set.names, published_set.labels)
     assert [path.name for path in root.iterdir()] == ["dtd"]
     monkeypatch.setenv("GLOCAL_OFFLINE", "1")
     assert len(load_images("dtd", root=root, download=True)) == 2
@@ -321,8 +364,10 @@ def net():
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("text", ["cifar10:test", "imagenet:val"])
-def test_features_and_labels_of_a_data_set_have_one_order(sets, tmp_path, monkeypatch, capsys, text):
-    """Row i is picture i, line i of labels.txt its class, even where a damaged picture has no row; terms are said."""
+def test_features_and_labels_of_a_data_set_have_one_order(
+    sets, tmp_path, monkeypatch, capsys, text
+):
+    """Row i is picture i and line i of labels.txt its class, also beside a damaged picture."""
     from PIL import Image
 
     (tmp_path / "net_of_means.py").write_text(NET)
@@ -330,14 +375,31 @@ def test_features_and_labels_of_a_data_set_have_one_order(sets, tmp_path, monkey
     (sets / "val/n01/1.png").write_bytes(b"broken")
     name, split = text.split(":")
     out = tmp_path / name
-    options = ["--model", "python:net_of_means:net", "--root", str(sets), "--skip-unreadable", "--out", str(out)]
+    options = [
+        "--model",
+        "python:net_of_means:net",
+        "--root",
+        str(sets),
+        "--skip-unreadable",
+        "--out",
+        str(out),
+    ]
     assert execute(["extract", text, *options]) == 0
     assert image_sets()[name]["terms"] in capsys.readouterr().err
-    found, features = load_images(name, split, sets), Features.load(out)
-    rows = [row for row, file in enumerate(found.names) if file != "n01/1.png"]
-    assert features.names == tuple(found.names[row] for row in rows)
-    assert (out / "labels.txt").read_text().splitlines() == [found.labels["labels"][row] for row in rows]
+    images = load_images(name, split, sets)
+    features = Features.load(out)
+    rows = [row for row, file in enumerate(images.names) if file != "n01/1.png"]
+    assert features.names == tuple(images.names[row] for row in rows)
+    assert (out / "labels.txt").read_text().splitlines() == [
+        images.labels["labels"][row] for row in rows
+    ]
     for row, means in zip(rows, features.matrix, strict=True):
-        held = found.open(row)
-        image = Image.fromarray(held) if isinstance(held, np.ndarray) else Image.open(held).convert("RGB")
-        assert np.allclose(np.asarray(image.resize((32, 32)), dtype=float).mean((0, 1)), means, atol=1e-3)
+        content = images.open(row)
+        image = (
+            Image.fromarray(content)
+            if isinstance(content, np.ndarray)
+            else Image.open(content).convert("RGB")
+        )
+        assert np.allclose(
+            np.asarray(image.resize((32, 32)), dtype=float).mean((0, 1)), means, atol=1e-3
+        )

@@ -1,4 +1,4 @@
-"""The transform: one affine map, applied to arrays and tensors, interpolated, reduced, saved, and exported."""
+"""The transform: one affine map, applied, interpolated, reduced, saved and exported."""
 
 import contextlib
 import dataclasses
@@ -40,7 +40,11 @@ suffixes = pytest.mark.parametrize("suffix", formats.ENDINGS)
 
 def by_hand(x, transform):
     """((x - mean) / std) W + b in float64, as another reader of the file computes it."""
-    z = (np.asarray(x, dtype=np.float64) - transform.mean) / transform.std @ transform.weights.astype(np.float64)
+    z = (
+        (np.asarray(x, dtype=np.float64) - transform.mean)
+        / transform.std
+        @ transform.weights.astype(np.float64)
+    )
     return z if transform.bias is None else z + transform.bias
 
 
@@ -63,15 +67,22 @@ other_scale = pytest.mark.filterwarnings("ignore::glocal.errors.DataWarning")  #
 @other_scale
 @pytest.mark.parametrize(
     ("dtype", "out", "tolerance"),
-    [("f8", "f8", 1e-6), ("f4", "f4", 1e-5), ("f2", "f2", 1e-2), ("i2", "f4", 1e-5), ("u1", "f4", 1e-5)],
+    [
+        ("f8", "f8", 1e-6),
+        ("f4", "f4", 1e-5),
+        ("f2", "f2", 1e-2),
+        ("i2", "f4", 1e-5),
+        ("u1", "f4", 1e-5),
+    ],
 )
 def test_what_comes_in_comes_out(kind, transform, dtype, out, tolerance):
-    """Arrays give arrays and tensors tensors of the float dtype that came in (integers float32), of equal values."""
+    """Arrays give arrays and tensors tensors, of the float dtype that came in; integers float32."""
     x = np.abs(X * 3).astype(dtype)
-    before, wanted = x.copy(), by_hand(x, transform)
+    before = x.copy()
+    expected = by_hand(x, transform)
     z = np.asarray(transform(arrays(kind)(x)))
     assert z.dtype == out
-    np.testing.assert_allclose(z, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
+    np.testing.assert_allclose(z, expected, rtol=0, atol=tolerance * np.abs(expected).max())
     np.testing.assert_array_equal(x, before)
 
 
@@ -105,7 +116,9 @@ def test_normalize_scales_the_rows_that_come_in(kind):
     x[3] = 0
     lengths = np.linalg.norm(x, axis=1, keepdims=True)
     unit = np.divide(x, lengths, where=lengths > 0, out=np.zeros_like(x))
-    np.testing.assert_allclose(np.asarray(BOTH[0](arrays(kind)(x), normalize=True)), BOTH[0](unit), atol=1e-6)
+    np.testing.assert_allclose(
+        np.asarray(BOTH[0](arrays(kind)(x), normalize=True)), BOTH[0](unit), atol=1e-6
+    )
 
 
 @kinds
@@ -153,12 +166,12 @@ def test_lists_and_tables_are_rows():
 @kinds
 @other_scale
 def test_an_offset_does_not_cancel_in_the_product(kind):
-    """Float32 features far from 0 are mapped as their differences from the mean are: the mean comes off first."""
+    """Float32 features far from 0 are mapped as their differences from the mean are."""
     offset = 4096.3
     x = (X + offset).astype(np.float32)
-    wanted = (x.astype(np.float64) - offset) @ W.astype(np.float64)
+    expected = (x.astype(np.float64) - offset) @ W.astype(np.float64)
     z = np.asarray(LinearTransform(W, None, offset, 1.0)(arrays(kind)(x)))
-    np.testing.assert_allclose(z, wanted, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(z, expected, rtol=0, atol=1e-5)
 
 
 # strength
@@ -167,15 +180,20 @@ def test_an_offset_does_not_cancel_in_the_product(kind):
 @both
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0, 2.0])
 def test_strength_interpolates_to_the_scaled_identity(transform, strength):
-    """W_s = cI + s (W - cI) and b_s = s b with c = tr W / p; strengths multiply and are on record; 0 moves no row."""
+    """W_s = cI + s (W - cI) and b_s = s b with c = tr W / p; strengths multiply; 0 moves no row."""
     c = np.trace(W.astype(np.float64)) / P
-    W_s, b_s = c * np.eye(P) + strength * (W - c * np.eye(P)), None if transform.bias is None else strength * B
-    found = transform.at_strength(strength)
-    np.testing.assert_allclose(found(X), by_hand(X, dataclasses.replace(transform, weights=W_s, bias=b_s)), atol=1e-5)
-    np.testing.assert_allclose(found.at_strength(0.5)(X), transform.at_strength(strength / 2)(X), atol=1e-5)
-    assert found.at_strength(0.5).meta["strength"] == strength / 2
+    W_s = c * np.eye(P) + strength * (W - c * np.eye(P))
+    b_s = None if transform.bias is None else strength * B
+    blended = transform.at_strength(strength)
+    np.testing.assert_allclose(
+        blended(X), by_hand(X, dataclasses.replace(transform, weights=W_s, bias=b_s)), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        blended.at_strength(0.5)(X), transform.at_strength(strength / 2)(X), atol=1e-5
+    )
+    assert blended.at_strength(0.5).meta["strength"] == strength / 2
     assert neighbours_kept((X - 0.7) / 2.3, transform.at_strength(0.0)(X), 5) == 1.0
-    assert ("strength" in repr(found)) == (strength != 1)
+    assert ("strength" in repr(blended)) == (strength != 1)
 
 
 # reduction
@@ -184,21 +202,25 @@ def test_strength_interpolates_to_the_scaled_identity(transform, strength):
 @both
 @pytest.mark.parametrize("r", [1, 3, P])
 def test_fewer_dimensions_are_the_best_of_their_rank(transform, r):
-    """S_r is the best approximation of S of rank r, which numpy's SVD gives, and its energy is what is stated."""
-    Z, fewer = transform(X), reduced(transform, X, r)
-    R, told = fewer(X), fewer.meta["reduced"]
+    """S_r is the best approximation of S of rank r, by numpy's SVD, with the energy stated."""
+    Z = transform(X)
+    smaller = reduced(transform, X, r)
+    R = smaller(X)
+    record = smaller.meta["reduced"]
     U, values, _ = np.linalg.svd(Z @ Z.T)
     best = (U[:, :r] * values[:r]) @ U[:, :r].T
     assert np.abs(R @ R.T - best).max() < 1e-5 * values[0]
     error = np.square(Z @ Z.T - best).sum() / np.square(Z @ Z.T).sum()
-    assert told["energy"] == pytest.approx(1 - error, abs=1e-9)
-    assert told["length"] == pytest.approx(values[:r].sum() / values.sum(), abs=1e-9)
-    assert np.allclose(fewer.weights, reduced(transform, X, P).weights[:, :r], atol=1e-6)  # directions are nested
+    assert record["energy"] == pytest.approx(1 - error, abs=1e-9)
+    assert record["length"] == pytest.approx(values[:r].sum() / values.sum(), abs=1e-9)
+    assert np.allclose(
+        smaller.weights, reduced(transform, X, P).weights[:, :r], atol=1e-6
+    )  # directions are nested
 
 
 @pytest.mark.parametrize("normalize", [False, True])
 def test_directions_of_pieces_are_those_of_all_rows(normalize):
-    """Rows that come piece by piece, and rows scaled to length 1 first, give the directions of all of them."""
+    """Rows that come in pieces, and rows scaled to length 1 first, give the directions of all."""
     pieces = reduced(BOTH[0], iter(np.array_split(X, 7)), 3, normalize=normalize)
     unit = X / np.linalg.norm(X, axis=1, keepdims=True) if normalize else X
     np.testing.assert_allclose(pieces.weights, reduced(BOTH[0], unit, 3).weights, atol=1e-5)
@@ -217,16 +239,19 @@ def test_the_largest_entry_of_a_direction_is_positive():
 @both
 @pytest.mark.parametrize("normalize", [False, True])
 def test_candidates_are_sorted_by_their_aligned_cosine(transform, normalize):
-    """`rerank` gives the order of a search among the aligned candidates, for many queries and one, of any precision."""
+    """`rerank` gives the order of a search among the aligned candidates, of any precision."""
     candidates = np.stack([np.roll(X, shift, axis=0)[:30] for shift in (3, 8)])
-    z, Z = transform(X[:2], normalize=normalize), [transform(one, normalize=normalize) for one in candidates]
+    z = transform(X[:2], normalize=normalize)
+    Z = [transform(single, normalize=normalize) for single in candidates]
     rows, cosines = transform.rerank(X[:2], candidates, 7, normalize=normalize)
     for i in range(2):
         S = Z[i] @ z[i] / np.linalg.norm(Z[i], axis=1) / np.linalg.norm(z[i])
         np.testing.assert_array_equal(rows[i], np.argsort(-S)[:7])
         np.testing.assert_allclose(cosines[i], np.sort(S)[::-1][:7])
-        one = transform.rerank(X[i].astype("f4"), candidates[i].astype("f2"), 7, normalize=normalize)[1]
-        np.testing.assert_allclose(one, cosines[i], atol=5e-3)
+        single = transform.rerank(
+            X[i].astype("f4"), candidates[i].astype("f2"), 7, normalize=normalize
+        )[1]
+        np.testing.assert_allclose(single, cosines[i], atol=5e-3)
 
 
 # what is refused
@@ -237,10 +262,11 @@ def of_parts(weights=W, bias=None, mean=0.0, std=1.0):
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "said"),
+    ("make", "error", "noun"),
     [
         (of_parts(W[:3]), DataError, "weights"), (of_parts(W[0]), DataError, "weights"),
-        (of_parts(W * np.float32("nan")), DataError, "NaN"), (of_parts(bias=B * np.float32("inf")), DataError, "NaN"),
+        (of_parts(W * np.float32("nan")), DataError, "NaN"),
+        (of_parts(bias=B * np.float32("inf")), DataError, "NaN"),
         (of_parts(bias=B[:3]), DataError, "bias"), (of_parts(mean=np.nan), DataError, "mean"),
         (of_parts(std=0.0), DataError, "std"), (of_parts(std=np.inf), DataError, "std"),
         (lambda: BOTH[0].apply(np.zeros((3, P + 1))), DataError, "shape"),
@@ -253,7 +279,7 @@ def of_parts(weights=W, bias=None, mean=0.0, std=1.0):
         (lambda: BOTH[0].apply(X.astype(complex)), DataError, "complex"),
         (lambda: reduced(BOTH[0], X, 0), ParameterError, "dimensions"),
         (lambda: reduced(BOTH[0], X, P + 1), ParameterError, "dimensions"),
-        (lambda: reduced(BOTH[0], np.where(np.arange(40)[:, None] == 1, np.nan, X), 1), DataError, "row 1"),
+        (lambda: reduced(BOTH[0], np.vstack([X, 0 * X + np.nan]), 1), DataError, "row 40"),
         (lambda: reduced(BOTH[0], X[:, :5], 1), DataError, "dimensions"),
         (lambda: reduced(BOTH[0], iter(()), 1), DataError, "row"),
         (lambda: reduced(dataclasses.replace(BOTH[1], weights=0 * W), X, 1), DataError, "0"),
@@ -274,9 +300,9 @@ def of_parts(weights=W, bias=None, mean=0.0, std=1.0):
         (lambda: BOTH[0].rerank(X[0, :5], X[:, :5], 3), DataError, "6"),
     ],
 )  # fmt: skip
-def test_what_does_not_exist_is_refused(as_a_user, make, error, said):
-    """Parts that fit no transform, rows of another kind, directions of no rows, strengths below 0, other candidates."""
-    with pytest.raises(error, match=said):
+def test_what_does_not_exist_is_refused(as_a_user, make, error, noun):
+    """Parts of no transform, other rows, strengths below 0 and other candidates are refused."""
+    with pytest.raises(error, match=noun):
         make()
 
 
@@ -285,52 +311,69 @@ def test_what_does_not_exist_is_refused(as_a_user, make, error, said):
 
 @suffixes
 @given(
-    p=st.integers(1, 8), bias=st.booleans(), mean=st.floats(-1e6, 1e6), std=st.floats(1e-6, 1e6), r=st.integers(1, 8),
+    p=st.integers(1, 8), r=st.integers(1, 8), bias=st.booleans(),
+    mean=st.floats(-1e6, 1e6), std=st.floats(1e-6, 1e6),
     meta=st.dictionaries(
         st.text(min_size=1).filter(lambda key: key not in _Record.model_fields),
         st.none() | st.integers(-9, 9) | st.text(),
     ),
 )  # fmt: skip
 def test_a_saved_transform_is_loaded_whole(tmp_path_factory, suffix, p, bias, mean, std, r, meta):
-    """Weights, bias, scalars and meta survive saving twice, bit by bit, for any p and fewer dimensions."""
+    """Weights, bias, scalars and meta survive saving twice, bit by bit, for any p and r."""
     if suffix == ".safetensors":
         pytest.importorskip("safetensors")
-    r, rng = min(p, r), np.random.default_rng(p)
+    r = min(p, r)
+    rng = np.random.default_rng(p)
     b = rng.normal(size=r).astype(np.float32) if bias else None
     transform = LinearTransform(rng.normal(size=(p, r)).astype(np.float32), b, mean, std, meta)
     paths = [tmp_path_factory.mktemp("t") / f"{name}{suffix}" for name in "ab"]
     transform.save(paths[0])
     LinearTransform.load(paths[0]).save(paths[1])
-    np.testing.assert_equal(vars(LinearTransform.load(paths[1])), {**vars(transform), "meta": {"format": 1, **meta}})
+    np.testing.assert_equal(
+        vars(LinearTransform.load(paths[1])), {**vars(transform), "meta": {"format": 1, **meta}}
+    )
 
 
 @suffixes
 @pytest.mark.parametrize("dtype", ["f4", "f2"])
 def test_another_reader_reads_our_files(tmp_path, suffix, dtype):
-    """((x - mean) / std) @ weights + bias of what numpy or safetensors finds is all that a reader needs."""
-    transform, path = dataclasses.replace(BOTH[0], weights=W.astype(dtype)), tmp_path / f"t{suffix}"
+    """((x - mean) / std) @ weights + bias of what numpy or safetensors reads is the transform."""
+    transform = dataclasses.replace(BOTH[0], weights=W.astype(dtype))
+    path = tmp_path / f"t{suffix}"
     if suffix == ".npz":
         transform.save(path)
-        content, one = dict(np.load(path)), ()
+        content = dict(np.load(path))
+        scalar_shape = ()
         assert json.loads(str(content.pop("meta"))) == {"format": 1, **META}
     else:
         library = pytest.importorskip("safetensors.numpy")
         transform.save(path)
-        content, one = library.load_file(path), (1,)
+        content = library.load_file(path)
+        scalar_shape = (1,)
     shapes = {name: (array.shape, array.dtype) for name, array in content.items()}
-    assert shapes == {"weights": ((P, P), dtype), "bias": ((P,), "f4"), "mean": (one, "f8"), "std": (one, "f8")}
+    assert shapes == {
+        "weights": ((P, P), dtype),
+        "bias": ((P,), "f4"),
+        "mean": (scalar_shape, "f8"),
+        "std": (scalar_shape, "f8"),
+    }
     z = ((X - content["mean"]) / content["std"]) @ content["weights"] + content["bias"]
     np.testing.assert_allclose(LinearTransform.load(path)(X), z, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("save", "dtype", "shape"), [(np.savez, "f4", ()), (np.savez_compressed, "f8", (1,)), (np.savez, "f8", (1, 1))]
+    ("save", "dtype", "shape"),
+    [(np.savez, "f4", ()), (np.savez_compressed, "f8", (1,)), (np.savez, "f8", (1, 1))],
 )
 def test_files_of_the_authors_are_read(tmp_path, save, dtype, shape):
-    """weights, optional bias and a mean and std of one element in any shape and precision make a transform."""
-    parts = {"weights": W.astype(dtype), "mean": np.full(shape, 0.7, dtype), "std": np.full(shape, 2.3, dtype)}
-    for transform, more in zip(BOTH, ({"bias": B.astype(dtype)}, {}), strict=True):
-        save(tmp_path / "transform.npz", allow_pickle=False, **parts, **more)
+    """A mean and std of one element in any shape and precision make a transform."""
+    parts = {
+        "weights": W.astype(dtype),
+        "mean": np.full(shape, 0.7, dtype),
+        "std": np.full(shape, 2.3, dtype),
+    }
+    for transform, bias in zip(BOTH, ({"bias": B.astype(dtype)}, {}), strict=True):
+        save(tmp_path / "transform.npz", allow_pickle=False, **parts, **bias)
         loaded = LinearTransform.load(tmp_path / "transform.npz")
         assert loaded.meta == {}
         np.testing.assert_allclose(loaded(X), by_hand(X, transform), atol=1e-5)
@@ -338,12 +381,19 @@ def test_files_of_the_authors_are_read(tmp_path, save, dtype, shape):
 
 def saved(path, **changes):
     """A transform file with some arrays changed or (None) left out."""
-    parts = {"weights": W, "bias": B, "mean": np.float64(0), "std": np.float64(1), "meta": np.array("{}"), **changes}
+    parts = {
+        "weights": W,
+        "bias": B,
+        "mean": np.float64(0),
+        "std": np.float64(1),
+        "meta": np.array("{}"),
+        **changes,
+    }
     np.savez(path, **{key: value for key, value in parts.items() if value is not None})
 
 
 @pytest.mark.parametrize(
-    ("damage", "error", "said"),
+    ("damage", "error", "noun"),
     [
         (lambda path: (saved(path), os.truncate(path, 300)), FileError, "damaged"),
         (lambda path: saved(path, weights=None, std=None), FileError, "weights and std"),
@@ -356,11 +406,11 @@ def saved(path, **changes):
         (lambda path: saved(path, meta=np.array("[" * 100_000)), FileError, "damaged"),
     ],
 )
-def test_a_damaged_file_is_one_sentence(tmp_path, as_a_user, damage, error, said):
+def test_a_damaged_file_is_one_sentence(tmp_path, as_a_user, damage, error, noun):
     """Every damaged, foreign or incomplete file is refused in one line that names it."""
     path = tmp_path / "transform.npz"
     damage(path)
-    with pytest.raises(error, match=said) as caught:
+    with pytest.raises(error, match=noun) as caught:
         LinearTransform.load(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -391,7 +441,7 @@ def test_a_record_that_is_none_is_one_sentence(tmp_path, as_a_user, record):
 
 
 def test_a_failed_save_leaves_the_previous_file(tmp_path, monkeypatch):
-    """A record that JSON cannot hold, another ending and a missing library leave what was there, and nothing else."""
+    """A record that is no JSON, another ending and a missing library leave the previous file."""
     path = tmp_path / "transform.npz"
     BOTH[0].save(path)
     with pytest.raises(AttributeError):
@@ -406,7 +456,7 @@ def test_a_failed_save_leaves_the_previous_file(tmp_path, monkeypatch):
 
 
 def test_weights_published_under_a_wrong_name_are_recognised(tmp_path, monkeypatch):
-    """Their content is warned of under any name, but not where the path names the model that they were fitted on."""
+    """Their content is warned of, unless the path names the model that they were fitted on."""
     weights = np.eye(768, dtype=np.float32)
     monkeypatch.setitem(formats.WRONG, array_sha256(weights), ("right-net", "other-net"))
     (tmp_path / "right-net").mkdir()
@@ -419,13 +469,22 @@ def test_weights_published_under_a_wrong_name_are_recognised(tmp_path, monkeypat
 
 @pytest.mark.data
 def test_published_transforms_are_read_and_applied(data_dir):
-    """Every published transform loads, the wrong one with a warning, and applies the arithmetic of its own arrays."""
+    """Every published transform loads, the wrong one with a warning, and applies its own arrays."""
     for path in (data_dir / "transforms").rglob("*.npz"):
-        wrong, held = "dinov2" in str(path), dict(np.load(path, allow_pickle=False))
-        with pytest.warns(DataWarning, match="dino-vit-base-p16") if wrong else contextlib.nullcontext():
+        wrong = "dinov2" in str(path)
+        content = dict(np.load(path, allow_pickle=False))
+        with (
+            pytest.warns(DataWarning, match="dino-vit-base-p16")
+            if wrong
+            else contextlib.nullcontext()
+        ):
             transform = LinearTransform.load(path)
-        x = np.random.default_rng(0).normal(held["mean"], held["std"], (5, transform.dimensions))
-        z = (x - held["mean"]) / held["std"] @ held["weights"].astype(np.float64) + held.get("bias", 0.0)
+        x = np.random.default_rng(0).normal(
+            content["mean"], content["std"], (5, transform.dimensions)
+        )
+        z = (x - content["mean"]) / content["std"] @ content["weights"].astype(
+            np.float64
+        ) + content.get("bias", 0.0)
         np.testing.assert_allclose(transform(x), z, atol=1e-5 * np.abs(z).max())
 
 
@@ -437,8 +496,9 @@ ALL = [*BOTH, reduced(BOTH[0], X, 3)]
 
 @pytest.mark.parametrize("transform", ALL)
 def test_to_linear(torch, transform):
-    """to_linear maps raw features as apply does, draws no random numbers, and trains only if it is asked to."""
-    before, x = torch.get_rng_state(), X.astype("f4")
+    """to_linear maps raw features as apply does, draws no random numbers, and is frozen."""
+    before = torch.get_rng_state()
+    x = X.astype("f4")
     layer = transform.to_linear()
     assert torch.equal(before, torch.get_rng_state())
     assert not any(part.requires_grad for part in layer.parameters())
@@ -448,7 +508,7 @@ def test_to_linear(torch, transform):
 @other_scale
 @pytest.mark.parametrize("transform", ALL)
 def test_exports_contain_the_normalization(torch, tmp_path, transform):
-    """to_linear and to_onnx with `normalize` map rows of any length, and of zeros, as apply does."""
+    """to_linear and to_onnx with `normalize` map rows of any length as apply does."""
     x = (1e3 * X).astype("f4")
     x[3] = 0
     expected = transform(x, normalize=True)
@@ -458,9 +518,7 @@ def test_exports_contain_the_normalization(torch, tmp_path, transform):
     pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
     transform.to_onnx(tmp_path / "t.onnx", normalize=True)
-    session = onnxruntime.InferenceSession(
-        tmp_path / "t.onnx", providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(tmp_path / "t.onnx", providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(session.run(["aligned"], {"features": x})[0], expected, atol=1e-5)
 
 
@@ -477,11 +535,12 @@ def test_a_missing_torch_is_said(monkeypatch):
     dtype=st.sampled_from(["float64", "float32", "float16", "bfloat16"]),
 )  # fmt: skip
 def test_fold_into_a_linear(torch, q, transform, bias, dtype):
-    """The folded layer equals the given layer followed by the transform, in its precision, and leaves it as it was."""
+    """The folded layer equals the layer followed by the transform, and leaves the layer alone."""
     dtype = getattr(torch, dtype)
     layer = torch.nn.Linear(q, P, bias=bias, dtype=dtype).requires_grad_(False)
     before = layer.weight.clone()
-    folded, Y = transform.fold_into(layer), torch.from_numpy(np.random.default_rng(q).normal(size=(6, q))).to(dtype)
+    folded = transform.fold_into(layer)
+    Y = torch.from_numpy(np.random.default_rng(q).normal(size=(6, q))).to(dtype)
     eps = torch.finfo(dtype).eps  # both ways round a few values below 10 once or twice
     torch.testing.assert_close(folded(Y), transform(layer(Y)), atol=40 * eps, rtol=8 * eps)
     assert (folded.out_features, folded.weight.requires_grad) == (transform.out_dimensions, False)
@@ -490,14 +549,15 @@ def test_fold_into_a_linear(torch, q, transform, bias, dtype):
 
 
 def test_fold_into_a_parameter_as_open_clip_has_it(torch):
-    """A projection that a model multiplies by, as that of open_clip's towers, becomes a Linear hooked in after it."""
-    visual, pooled = torch.nn.Identity(), torch.from_numpy(X[:4, :3]).float()
+    """A projection that a model multiplies by, as in open_clip, becomes a Linear hooked in."""
+    visual = torch.nn.Identity()
+    pooled = torch.from_numpy(X[:4, :3]).float()
     visual.proj = torch.nn.Parameter(torch.from_numpy(X[:3]).float())
-    wanted = BOTH[0](pooled @ visual.proj)
+    expected = BOTH[0](pooled @ visual.proj)
     aligned = BOTH[0].fold_into(visual.proj)
     visual.proj = None
     visual.register_forward_hook(lambda module, inputs, output: aligned(output))
-    torch.testing.assert_close(visual(pooled), wanted, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(visual(pooled), expected, atol=1e-4, rtol=1e-4)
     assert aligned.weight.requires_grad
 
 
@@ -514,16 +574,21 @@ def test_fold_into_refuses(torch):
 
 @pytest.mark.parametrize("transform", ALL)
 def test_onnx_equals_apply_and_describes_itself(tmp_path, transform):
-    """onnxruntime maps any number of rows as apply does; the model passes the checker and carries the provenance."""
-    onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    """onnxruntime maps any number of rows as apply does; the model carries the provenance."""
+    onnx = pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
     transform.to_onnx(tmp_path / "t.onnx", opset=18, ir_version=9)
     session = onnxruntime.InferenceSession(tmp_path / "t.onnx", providers=["CPUExecutionProvider"])
     for x in (X[:1].astype("f4"), X.astype("f4")):
-        np.testing.assert_allclose(session.run(["aligned"], {"features": x})[0], transform(x), atol=1e-5)
+        np.testing.assert_allclose(
+            session.run(["aligned"], {"features": x})[0], transform(x), atol=1e-5
+        )
     model = onnx.load(tmp_path / "t.onnx")
     onnx.checker.check_model(model, full_check=True)
     assert (model.opset_import[0].version, model.ir_version) == (18, 9)
-    assert json.loads(model.metadata_props[0].value) == json.loads(json.dumps({"format": 1, **transform.meta}))
+    assert json.loads(model.metadata_props[0].value) == json.loads(
+        json.dumps({"format": 1, **transform.meta})
+    )
 
 
 # rows of another scale, and of another network
@@ -532,7 +597,9 @@ def test_onnx_equals_apply_and_describes_itself(tmp_path, transform):
 def of(X, **meta):
     """A transform that was fitted on these rows."""
     meta = {"rows": row_statistics(X)} | meta
-    return LinearTransform(np.eye(16, dtype=np.float32), None, float(X.mean()), float(X.std()), meta)
+    return LinearTransform(
+        np.eye(16, dtype=np.float32), None, float(X.mean()), float(X.std()), meta
+    )
 
 
 ROWS = np.random.default_rng(3).normal(0.4, 1.5, size=(60, 16))
@@ -541,31 +608,39 @@ MARKED = ROWS + 12 * (np.arange(16) < 4)  # columns that stand out
 
 
 def test_a_fit_records_its_rows():
-    """Mean and standard deviation of the lengths, whether all are 1, and the columns that stand out, of files too."""
+    """A record has the lengths of rows, whether all are 1, and the columns that stand out."""
     lengths = np.linalg.norm(ROWS, axis=1)
-    expected = {"mean_length": pytest.approx(lengths.mean()), "std_length": pytest.approx(lengths.std())}
-    assert row_statistics(ROWS) == row_statistics(Features(ROWS)) == expected | {"normalised": False, "columns": {}}
+    expected = {
+        "mean_length": pytest.approx(lengths.mean()),
+        "std_length": pytest.approx(lengths.std()),
+    }
+    assert (
+        row_statistics(ROWS)
+        == row_statistics(Features(ROWS))
+        == expected | {"normalised": False, "columns": {}}
+    )
     assert row_statistics(UNIT)["normalised"]
     assert [of(rows).normalised for rows in (UNIT, ROWS)] == [True, False]
     standard = (MARKED - MARKED.mean()) / MARKED.std()
-    found = row_statistics(MARKED)["columns"]
-    assert found == {str(i): pytest.approx(standard[:, i].mean(), abs=1e-4) for i in range(4)}
+    columns = row_statistics(MARKED)["columns"]
+    assert columns == {str(i): pytest.approx(standard[:, i].mean(), abs=1e-4) for i in range(4)}
 
 
 @kinds
 @pytest.mark.parametrize(
-    ("transform", "rows", "normalize", "said"),
+    ("transform", "rows", "normalize", "noun"),
     [
-        (of(ROWS), ROWS, False, None), (of(ROWS), ROWS[:1], False, None), (of(MARKED), MARKED[::2], False, None),
-        (of(UNIT), ROWS, True, None), (of(UNIT), UNIT, False, None), (of(UNIT), ROWS, False, "normalize=True"),
+        (of(ROWS), ROWS, False, None), (of(ROWS), ROWS[:1], False, None),
+        (of(MARKED), MARKED[::2], False, None), (of(UNIT), ROWS, True, None),
+        (of(UNIT), UNIT, False, None), (of(UNIT), ROWS, False, "normalize=True"),
         (of(ROWS), UNIT, False, "length 1"), (of(ROWS, rows={}), UNIT, False, "std 0"),
         (of(ROWS, rows={}), 10 * ROWS, False, "std 10"), (of(ROWS), 3 + ROWS, False, "mean 2"),
         (of(MARKED), np.ascontiguousarray(MARKED[:, ::-1]), False, "columns"),
     ],
 )  # fmt: skip
-def test_other_rows_are_warned_of(kind, transform, rows, normalize, said):
-    """Another length, mean, std or columns that stand out; rows like those of the fit, or a single one, pass."""
-    with pytest.warns(DataWarning, match=said) if said else contextlib.nullcontext():
+def test_other_rows_are_warned_of(kind, transform, rows, normalize, noun):
+    """Another length, mean, std or column that stands out is warned of; like rows pass."""
+    with pytest.warns(DataWarning, match=noun) if noun else contextlib.nullcontext():
         check_rows(transform, arrays(kind)(rows), normalize=normalize)
 
 
@@ -582,7 +657,10 @@ def test_half_precision_rows_have_a_length():
 def test_other_rows_are_warned_of_once_where_they_are_used(kind, tmp_path):
     """Calls, `rerank`, files and Parquet warn as `check_rows` does, and a transform only once."""
     rows = arrays(kind)(ROWS)
-    for use in (lambda transform: transform(rows), lambda transform: transform.rerank(rows[0], rows)):
+    for use in (
+        lambda transform: transform(rows),
+        lambda transform: transform.rerank(rows[0], rows),
+    ):
         transform = of(UNIT)
         with pytest.warns(DataWarning, match="normalize=True") as warned:
             use(transform)
@@ -615,13 +693,14 @@ def test_a_row_of_zeros_among_rows_of_length_1_is_named(kind, tmp_path, normaliz
 
 
 def test_features_of_another_network_are_warned_of(tmp_path):
-    """Model and layer that extract recorded beside the features are compared with those of the fit."""
+    """Model and layer that extract recorded beside the features are those of the fit."""
     transform = of(ROWS, source={"model": "clip_ViT-L/14", "layer": "visual"})
     np.save(tmp_path / "features.npy", ROWS)
-    for model, layer, said in (
-        ("clip_vit-l-14", "visual", None), ("resnet50", "visual", "resnet50"), ("clip_ViT-L/14", "head", "head"),
+    for model, layer, noun in (
+        ("clip_vit-l-14", "visual", None), ("resnet50", "visual", "resnet50"),
+        ("clip_ViT-L/14", "head", "head"),
     ):  # fmt: skip
         record = {"model": model, "layers": {layer: layer}, "preprocessing": "none"}
         (tmp_path / "record.json").write_text(json.dumps(record), encoding="utf-8")
-        with pytest.warns(DataWarning, match=said) if said else contextlib.nullcontext():
+        with pytest.warns(DataWarning, match=noun) if noun else contextlib.nullcontext():
             check_rows(transform, Features.load(tmp_path / "features.npy"))

@@ -1,4 +1,4 @@
-"""Transforms by name, published, in folders and on the Hugging Face hub, with a card that says what they are."""
+"""Transforms by name: of the package, published, in folders and on the hub, with a card."""
 
 import http.server
 import importlib
@@ -40,10 +40,13 @@ def _alone(tmp_path, monkeypatch):
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """huggingface_hub, asking a server of files on this machine, and its files."""
-    library, constants = pytest.importorskip("huggingface_hub"), pytest.importorskip("huggingface_hub.constants")
+    library = pytest.importorskip("huggingface_hub")
+    constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     planted().save(tmp_path / "on-the-hub.npz")
-    with site({"/me/aligned/resolve/main/transform.npz": (tmp_path / "on-the-hub.npz").read_bytes()}) as (url, _):
+    with site(
+        {"/me/aligned/resolve/main/transform.npz": (tmp_path / "on-the-hub.npz").read_bytes()}
+    ) as (url, _):
         monkeypatch.setenv("HF_ENDPOINT", url)
         yield library
 
@@ -55,15 +58,19 @@ BOX = "clip-vit-b-32"
 
 
 def test_the_box_has_a_transform_with_its_card(tmp_path):
-    """glocal.pretrained loads it by either spelling; the file is in half precision, and its card is what it tells."""
+    """glocal.pretrained loads it by either spelling, and its card is what the file states."""
     transform = glocal.pretrained(BOX)
-    assert np.array_equal(transform.weights, LinearTransform.from_pretrained("clip_ViT-B/32").weights)
+    assert np.array_equal(
+        transform.weights, LinearTransform.from_pretrained("clip_ViT-B/32").weights
+    )
     assert np.load(pull(BOX))["weights"].dtype == np.float16
     rows = transform.meta["rows"]  # what raw rows and those of other networks are known by
     assert rows["normalised"]
     assert len(rows["columns"]) >= 4
     transform.save_pretrained(tmp_path)
-    assert (tmp_path / "README.md").read_text(encoding="utf-8") == pull(BOX).with_name("README.md").read_text("utf-8")
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == pull(BOX).with_name(
+        "README.md"
+    ).read_text("utf-8")
     assert sum(path.stat().st_size for path in pull(BOX).parent.iterdir()) < 600_000
 
 
@@ -80,13 +87,18 @@ def maker(data_dir):
 
 @pytest.mark.data
 def test_the_box_gives_the_numbers_of_its_card(maker):
-    """Agreement and neighbours kept on the data at hand are those of the card; texts and BLIP are warned of."""
+    """Agreement and neighbours kept are those of the card; texts and BLIP are warned of."""
     module, data = maker
-    transform, card_ = glocal.pretrained(BOX), pull(BOX).with_name("README.md").read_text("utf-8")
-    found = module.measured(transform, data)
-    numbers = [found["agreement"], found["original"], found["kept"]]
-    numbers += [value for one in found["others"].values() for value in (one["kept"], one["original"], one["shot"])]
-    assert [one for one in numbers if f"{one:.3f}" not in card_] == []
+    transform = glocal.pretrained(BOX)
+    text = pull(BOX).with_name("README.md").read_text("utf-8")
+    scores = module.measured(transform, data)
+    numbers = [scores["agreement"], scores["original"], scores["kept"]]
+    numbers += [
+        value
+        for score in scores["others"].values()
+        for value in (score["kept"], score["original"], score["shot"])
+    ]
+    assert [score for score in numbers if f"{score:.3f}" not in text] == []
     root = module.workbench.real_data()
     check_rows(transform, data.local_features)
     for other in ("things/words/clip-vit-b32", "things/features/blip"):
@@ -100,10 +112,13 @@ def test_the_box_gives_the_numbers_of_its_card(maker):
 def test_the_box_is_made_again(maker):
     """`make pretrained` gives the transform of the package and what its record promises."""
     module, data = maker
-    made, box = module.made(data), glocal.pretrained(BOX)
-    assert np.abs(made.weights - box.weights).max() < 0.02 * np.abs(box.weights).max()
-    promised, again = (one.meta["fit"]["keep"]["expected"] for one in (box, made))
-    assert again == pytest.approx(promised, abs=0.002)
+    repeated_fit = module.made(data)
+    box = glocal.pretrained(BOX)
+    assert np.abs(repeated_fit.weights - box.weights).max() < 0.02 * np.abs(box.weights).max()
+    promised, repeated = (
+        transform.meta["fit"]["keep"]["expected"] for transform in (box, repeated_fit)
+    )
+    assert repeated == pytest.approx(promised, abs=0.002)
 
 
 # pull
@@ -137,7 +152,7 @@ def server(monkeypatch):
 def test_no_other_name_than_hf_leaves_the_machine(
     tmp_path, monkeypatch, run, server, name, error, noun
 ):
-    """A mistyped file, a bare OWNER/NAME and a published name are no request, in Python or in apply."""
+    """A mistyped file, a bare OWNER/NAME and a published name are no request."""
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", np.ones((3, P)))
     with pytest.raises(error, match=noun):
@@ -207,7 +222,7 @@ def test_what_the_hub_refuses_is_one_sentence(hub, monkeypatch):
 
 
 class _Broken(http.server.BaseHTTPRequestHandler):
-    """Answers with what its server has: bytes that are no HTTP, or a status, a target and a body."""
+    """Sends what its server has: bytes that are no HTTP, or a status, a target and a body."""
 
     def do_GET(self):
         reply = self.server.reply
@@ -255,20 +270,24 @@ def test_whatever_the_hub_does_is_one_sentence(tmp_path, monkeypatch, run, reply
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "said"),
+    ("make", "error", "noun"),
     [
         (lambda: pull("missing.npz"), FileError, "missing.npz"),
         (lambda: planted().push_to_hub("hf://me/aligned@main"), ParameterError, "OWNER/NAME"),
         (lambda: pull("hf://a/b/../../x"), ParameterError, "hf"),
         (lambda: planted().push_to_hub("aligned"), ParameterError, "OWNER/NAME"),
-        (lambda: planted().push_to_hub("me/aligned", licence="mit\nextra: x"), ParameterError, "licence"),
+        (
+            lambda: planted().push_to_hub("me/aligned", licence="mit\nextra: x"),
+            ParameterError,
+            "licence",
+        ),
         (lambda: card(planted(), base_model="a b"), ParameterError, "a b"),
         (lambda: card(planted(), datasets=["x\ny"]), ParameterError, "repository"),
     ],
 )
-def test_what_is_no_name_is_refused(make, error, said):
-    """What is neither a path nor published gets the nearest names; only identifiers enter the front of a card."""
-    with pytest.raises(error, match=said):
+def test_what_is_no_name_is_refused(make, error, noun):
+    """A name of nothing gets the nearest names; only identifiers enter the front of a card."""
+    with pytest.raises(error, match=noun):
         make()
 
 
@@ -278,14 +297,19 @@ def test_what_is_no_name_is_refused(make, error, said):
 def test_a_transform_is_pushed_with_its_card(hub, monkeypatch):
     """The hub gets transform and card in one commit, and the name of that commit comes back."""
     seen = {}
-    monkeypatch.setattr(hub.HfApi, "create_repo", lambda self, name, **options: seen.update(created=(name, options)))
+    monkeypatch.setattr(
+        hub.HfApi, "create_repo", lambda self, name, **options: seen.update(created=(name, options))
+    )
 
     def upload_folder(self, *, repo_id, folder_path, commit_message):
         seen.update(to=repo_id, files=sorted(path.name for path in Path(folder_path).iterdir()))
         return type("Commit", (), {"oid": "d" * 40})()
 
     monkeypatch.setattr(hub.HfApi, "upload_folder", upload_folder)
-    assert planted().push_to_hub("me/aligned", private=True, licence="mit") == f"hf://me/aligned@{'d' * 40}"
+    assert (
+        planted().push_to_hub("me/aligned", private=True, licence="mit")
+        == f"hf://me/aligned@{'d' * 40}"
+    )
     assert seen["created"] == ("me/aligned", {"exist_ok": True, "private": True})
     assert (seen["to"], seen["files"]) == ("me/aligned", ["README.md", "transform.npz"])
 
@@ -295,9 +319,11 @@ def test_a_transform_is_pushed_with_its_card(hub, monkeypatch):
 
 META = {
     "fit": {
-        "method": "glocal", "alpha": 0.5, "lmbda": 0.3, "tau": 0.1, "n_answers": 42520, "n_objects": 1230,
+        "method": "glocal", "alpha": 0.5, "lmbda": 0.3, "tau": 0.1,
+        "n_answers": 42520, "n_objects": 1230,
         "holdout": {"heldout": {
-            "accuracy_cosine": 0.5612, "low": 0.55, "high": 0.57, "n": 5362, "original_accuracy_cosine": 0.488,
+            "accuracy_cosine": 0.5612, "low": 0.55, "high": 0.57, "n": 5362,
+            "original_accuracy_cosine": 0.488,
         }},
         "provenance": {"data": {"answers": "ab" * 32}},
     },
@@ -307,33 +333,45 @@ META = {
 
 
 def test_a_card_tells_the_record(tmp_path):
-    """Method, answers, scores with intervals and licence stand on it, and its numpy code is the transform."""
+    """Method, answers, scores and licence stand on it, and its numpy code is the transform."""
     transform = planted(**META)
     text = card(transform, licence="cc-by-4.0")
-    for said in ("method glocal, alpha 0.5, lmbda 0.3", "42520", "0.561 [0.550, 0.570]", "0.488", "ab" * 32):
-        assert said in text
+    for fact in (
+        "method glocal, alpha 0.5, lmbda 0.3",
+        "42520",
+        "0.561 [0.550, 0.570]",
+        "0.488",
+        "ab" * 32,
+    ):
+        assert fact in text
     assert "\n# b" not in text
     transform.save(tmp_path / "transform.npz")
-    code = text.split("```python\n")[2].split("```")[0].replace("transform.npz", str(tmp_path / "transform.npz"))
+    code = (
+        text.split("```python\n")[2]
+        .split("```")[0]
+        .replace("transform.npz", str(tmp_path / "transform.npz"))
+    )
     names = {"X": np.random.default_rng(1).normal(size=(9, P))}
     exec(code, names)
     np.testing.assert_allclose(names["aligned"], transform(names["X"]), rtol=1e-5)
 
 
 def test_the_hub_reads_the_front_matter():
-    """base_model, datasets, library, licence, tags and the scores as model-index are what the hub's library reads."""
+    """The hub's library reads base_model, datasets, licence, tags and scores from a card."""
     library = pytest.importorskip("huggingface_hub")
     text = card(planted(**META), licence="mit", base_model="timm/x", datasets=["me/answers"])
     data = library.ModelCard(text).data
-    found = (data.library_name, data.license, data.base_model, data.datasets)
-    assert found == ("glocal", "mit", "timm/x", ["me/answers"])
+    fields = (data.library_name, data.license, data.base_model, data.datasets)
+    assert fields == ("glocal", "mit", "timm/x", ["me/answers"])
     assert "human-similarity" in data.tags
-    found = {result.metric_name: result.metric_value for result in data.eval_results}
-    assert found["agreement on held-out objects"] == 0.5612
-    assert found["neighbours kept, mean over folds"] == 0.91
+    fields = {result.metric_name: result.metric_value for result in data.eval_results}
+    assert fields["agreement on held-out objects"] == 0.5612
+    assert fields["neighbours kept, mean over folds"] == 0.91
 
 
-@pytest.mark.parametrize("meta", [{}, {"fit": {"holdout": 7, "provenance": "x"}}, {"sweep": {"best": 5}}])
+@pytest.mark.parametrize(
+    "meta", [{}, {"fit": {"holdout": 7, "provenance": "x"}}, {"sweep": {"best": 5}}]
+)
 def test_a_record_that_lacks_parts_makes_a_card(meta):
     """Whatever a record lacks, or holds that is not ours, is left out."""
     assert "None is stated" in card(planted(**meta))
@@ -345,13 +383,17 @@ def test_a_record_that_lacks_parts_makes_a_card(meta):
 def test_the_commands_list_pull_and_push(tmp_path, run):
     """`pull` without a name lists, with one prints a path; `push` writes a folder and says so."""
     listed = json.loads(run("transforms", "pull", "--json")[1])["transforms"]
-    assert {BOX, "clip_ViT-L/14/visual", "dino-vit-base-p16/norm"} <= {row["name"] for row in listed}
+    assert {BOX, "clip_ViT-L/14/visual", "dino-vit-base-p16/norm"} <= {
+        row["name"] for row in listed
+    }
     assert [row["name"] for row in listed if row["warning"]] == ["dinov2-vit-base-p14/norm"]
     printed = run("transforms", "pull")[1]
     assert all(row["name"] in printed for row in listed)
     assert max(map(len, printed.splitlines())) <= 100
     planted().save(tmp_path / "t.npz")
-    code, out, _ = run("transforms", "push", tmp_path / "t.npz", tmp_path / "me", "--licence", "mit")
+    code, out, _ = run(
+        "transforms", "push", tmp_path / "t.npz", tmp_path / "me", "--licence", "mit"
+    )
     assert (code, "not published" in out) == (0, True)
     code, out, _ = run("transforms", "pull", tmp_path / "me", "--out", tmp_path / "copy.npz")
     assert (code, out) == (0, f"{tmp_path / 'copy.npz'}\n")
@@ -360,11 +402,13 @@ def test_the_commands_list_pull_and_push(tmp_path, run):
 
 
 def test_a_pulled_transform_has_the_format_of_its_name(tmp_path, run):
-    """`--out x.safetensors` converts; another ending, and the file itself, are refused unwritten."""
+    """`--out x.safetensors` converts; another ending and the file itself are refused."""
     pytest.importorskip("safetensors")
     planted().save(tmp_path / "t.npz")
     content = (tmp_path / "t.npz").read_bytes()
-    assert run("transforms", "pull", tmp_path / "t.npz", "--out", tmp_path / "x.safetensors")[0] == 0
+    assert (
+        run("transforms", "pull", tmp_path / "t.npz", "--out", tmp_path / "x.safetensors")[0] == 0
+    )
     assert np.array_equal(
         LinearTransform.load(tmp_path / "x.safetensors").weights, planted().weights
     )

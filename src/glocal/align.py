@@ -1,4 +1,4 @@
-"""From a named model, images and answers to an aligned model: extract, check, sweep, score, and write it all."""
+"""From a named model, images and answers to an aligned model, its card and its page."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Inputs:
         One image for each object; see `glocal.extract.open_images`.
     answers : Answers
     object_ids : sequence of str or None
-        The names that the answers index, joined with the names of the images; None where they index the images in their
-        order, or name their objects themselves.
+        The names that the answers index, joined with the names of the images; None where they index
+        the images in their order, or name their objects themselves.
     local_images : path, pattern or None
         Other images, whose neighbours are kept.
     """
@@ -56,18 +56,22 @@ class Inputs:
     @cached_property
     def sources(self) -> dict[str, Source]:
         """The images of the objects, and the local images if there are any."""
-        given = {"objects": self.images, "local": self.local_images}
-        return {name: open_images(images) for name, images in given.items() if images is not None}
+        places = {"objects": self.images, "local": self.local_images}
+        return {name: open_images(place) for name, place in places.items() if place is not None}
 
     def counts(self) -> dict[str, int]:
         """How many images, answers and fits there are, without running the network."""
-        objects, local = self.sources["objects"], self.sources.get("local", ())
+        objects = self.sources["objects"]
+        n_local = len(self.sources.get("local", ()))
         named = Features(np.zeros((len(objects), 1)), tuple(objects.names), objects.described)
         joined = join(named, self.answers, self.object_ids)
         return {
-            "objects": len(objects), "local_images": len(local), "answers": len(joined.answers),
-            "n_dropped": joined.n_dropped, "fits": FOLDS * len(settings("arms", local=len(local) > 0)) + 1,
-        }  # fmt: skip
+            "objects": len(objects),
+            "local_images": n_local,
+            "answers": len(joined.answers),
+            "n_dropped": joined.n_dropped,
+            "fits": FOLDS * len(settings("arms", local=n_local > 0)) + 1,
+        }
 
 
 def align(
@@ -80,16 +84,18 @@ def align(
 ) -> Sweep:
     """Extract features, check them, sweep all arms, and write transform, card and page.
 
-    The same call goes on after an interruption: features are found in the cache, finished paths of the sweep in `out`.
+    The same call continues after an interruption: features are found in the cache, finished paths
+    of the sweep in `out`.
 
     Parameters
     ----------
     inputs : Inputs
     out : path
-        Gets ``transform.npz``, ``README.md`` (the model card), ``report.html`` and the folder ``sweep``.
+        Gets ``transform.npz``, ``README.md`` (the model card), ``report.html`` and the folder
+        ``sweep``.
     keep : float or None
-        The setting with the best agreement is chosen among those that keep this share of the neighbours; if none does,
-        the one that keeps most. None is 0.9.
+        The setting with the best agreement is chosen among those that keep this share of the
+        neighbours; if none does, the one that keeps most. None is 0.9.
     centre : float or "auto"
         See `FitData`.
     progress : function
@@ -103,8 +109,8 @@ def align(
     Raises
     ------
     DataError
-        Images that cannot be read, answers that do not belong to them, or an error that the check found; what else it
-        finds is a DataWarning.
+        Images that cannot be read, answers that do not belong to them, or an error that the check
+        found; what else it finds is a DataWarning.
     ParameterError, FileError, MissingDependencyError
         `out` holds a sweep of other content, or a card or transform that glocal did not write; no
         such images or model, or a library is missing.
@@ -113,33 +119,59 @@ def align(
         needed(module, "the page")
     check_replaceable(out)
     inputs.counts()  # what does not belong together is said before any work
+    data = replace(_data(inputs, partial(progress, "extract")), centre=centre)
+    folder = make_folder(out) / "sweep"
+    result = sweep(
+        data,
+        folds=FOLDS,
+        keep=keep,
+        out=folder,
+        resume=True,
+        progress=lambda row, done, total: progress("sweep", done, total),
+    )
+    result = _with_heldout_scores(result, data)
+    result.transform.save_pretrained(out)
+    progress("page", 0, 1)
+    runs = load_runs(folder)
+    page = report_page(
+        runs,
+        title=f"{inputs.model}, aligned with people's answers",
+        pictures=load_thumbnails(inputs.images, runs),
+    )
+    save_page(page, Path(out) / "report.html")
+    return result
+
+
+def _data(inputs: Inputs, progress: Callable[[int, int], None]) -> FitData:
+    """The extracted features and the answers, checked."""
     extractor = Extractor(inputs.model, () if inputs.layer is None else (inputs.layer,))
-    told = partial(progress, "extract")
-    rows = {name: cached_features(extractor, source, told).features() for name, source in inputs.sources.items()}
-    objects, local = rows["objects"], rows.get("local")
+    features = {
+        name: cached_features(extractor, source, progress).features()
+        for name, source in inputs.sources.items()
+    }
+    objects = features["objects"]
+    local = features.get("local")
     for finding in diagnose(Case(objects, local, inputs.answers, object_ids=inputs.object_ids)):
         if finding.severity == "error":
             raise DataError(f"the check stops here: {finding}")
         if finding.severity == "warning":
-            warnings.warn(str(finding), DataWarning, stacklevel=2)
-    folder = make_folder(out) / "sweep"
+            warnings.warn(str(finding), DataWarning, stacklevel=3)
     joined = join(objects, inputs.answers, inputs.object_ids)
-    data = FitData(objects, joined.answers, local, centre=centre, n_dropped=joined.n_dropped)
-    found = sweep(
-        data, folds=FOLDS, keep=keep, out=folder, resume=True,
-        progress=lambda row, done, total: progress("sweep", done, total),
-    )  # fmt: skip
-    before, after = found.scores[:2]
+    return FitData(objects, joined.answers, local, n_dropped=joined.n_dropped)
+
+
+def _with_heldout_scores(result: Sweep, data: FitData) -> Sweep:
+    """The sweep with the scores on held-out objects in the record of its transform."""
+    before, after = result.scores[:2]
     heldout = {
-        "accuracy_cosine": after.value, "low": after.low, "high": after.high, "n": after.n,
-        "original_accuracy_cosine": before.value, "neighbours_kept": found.best["neighbours_kept"],
-    }  # fmt: skip
-    fit = {**found.transform.meta["fit"], "holdout": {"folds": FOLDS, "seed": data.seed, "heldout": heldout}}
-    found = replace(found, transform=replace(found.transform, meta={**found.transform.meta, "fit": fit}))
-    found.transform.save_pretrained(out)
-    progress("page", 0, 1)
-    runs = load_runs(folder)
-    pictures = load_thumbnails(inputs.images, runs)
-    page = report_page(runs, title=f"{inputs.model}, aligned with people's answers", pictures=pictures)
-    save_page(page, Path(out) / "report.html")
-    return found
+        "accuracy_cosine": after.value,
+        "low": after.low,
+        "high": after.high,
+        "n": after.n,
+        "original_accuracy_cosine": before.value,
+        "neighbours_kept": result.best["neighbours_kept"],
+    }
+    transform = result.transform
+    holdout = {"of": data.fold_unit, "folds": FOLDS, "seed": data.seed, "heldout": heldout}
+    fit = {**transform.meta["fit"], "holdout": holdout}
+    return replace(result, transform=replace(transform, meta={**transform.meta, "fit": fit}))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -78,42 +79,24 @@ def apply(
     outputs = {"--out": out, "--save-transform": save_transform}
     refuse_overwriting_inputs(outputs, path, features, recentre)
     if path is None:
-        fitted = LinearTransform.centring(
-            load_features(features, model, layer), normalize=normalize
-        )
+        own_features = load_features(features, model, layer)
+        fitted = LinearTransform.centring(own_features, normalize=normalize)
     else:
         fitted = LinearTransform.load(path)
-    rows: Any
-    sample: Any
-    write: Any
-    is_parquet = features.is_dir() or features.suffix.lower() == PARQUET
-    if model is None and is_parquet and out.suffix.lower() != ".npy":
-        sample = next(parquet_rows(features, column), None)
-        rows = parquet_rows(features, column)
-        total = None
-        write = partial(apply_parquet, source=features, column=column)
-    else:
-        writable_target(out, what="--out", endings=(".npy",))
-        if column is not None:
-            raise ParameterError(
-                "--column names a column of Parquet, for a Parquet output. Leave it out."
-            )
-        rows = sample = load_features(features, model, layer)
-        total = len(rows)
-        write = partial(apply_file, features=rows)
-    if sample is not None:  # else the table has no rows
-        check_rows(fitted, sample, normalize=normalize)
+    job = _job(features, out, column, model, layer)
+    if job.sample is not None:  # else the table has no rows
+        check_rows(fitted, job.sample, normalize=normalize)
     if recentre is not None:
         own_images = load_features(recentre, model, layer)
         fitted = fitted.recentred(own_images.matrix, normalize=normalize)
     if strength != 1.0:
         fitted = fitted.at_strength(strength)
     if dimensions is not None:
-        fitted = reduced(fitted, rows, dimensions, normalize=normalize)
+        fitted = reduced(fitted, job.rows, dimensions, normalize=normalize)
     if save_transform is not None:
         fitted.save(save_transform)
-    with progress_bar("applying", total, unit="rows") as progress:
-        n = write(fitted, out=out, normalize=normalize, progress=progress)
+    with progress_bar("applying", job.n_rows, unit="rows") as progress:
+        n = job.write(fitted, out=out, normalize=normalize, progress=progress)
     record = {"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": str(out)}
     lines = [f"{n} rows of {fitted.out_dimensions} dimensions written to {out}"]
     if dimensions is not None:
@@ -124,3 +107,30 @@ def apply(
             "squared length"
         )
     show(as_json, record, *lines)
+
+
+class _Job(NamedTuple):
+    """The rows of the features, a sample of them, their number if known, and what writes them."""
+
+    rows: Any
+    sample: Any
+    n_rows: int | None
+    write: Callable[..., int]
+
+
+def _job(
+    features: Path, out: Path, column: str | None, model: str | None, layer: str | None
+) -> _Job:
+    """Parquet to Parquet a file at a time, or anything to one ``.npy`` file."""
+    is_parquet = features.is_dir() or features.suffix.lower() == PARQUET
+    if model is None and is_parquet and out.suffix.lower() != ".npy":
+        sample = next(parquet_rows(features, column), None)
+        write = partial(apply_parquet, source=features, column=column)
+        return _Job(parquet_rows(features, column), sample, None, write)
+    writable_target(out, what="--out", endings=(".npy",))
+    if column is not None:
+        raise ParameterError(
+            "--column names a column of Parquet, for a Parquet output. Leave it out."
+        )
+    loaded = load_features(features, model, layer)
+    return _Job(loaded, loaded, len(loaded), partial(apply_file, features=loaded))

@@ -7,6 +7,11 @@ from glocal.transform.rows import reduced
 from glocal.transform.sharing import pull
 
 __all__ = [
-    "LinearTransform", "apply_file", "apply_parquet", "check_rows", "pull", "reduced",
+    "LinearTransform",
+    "apply_file",
+    "apply_parquet",
+    "check_rows",
+    "pull",
+    "reduced",
     "row_statistics",
-]  # fmt: skip
+]

@@ -1,4 +1,4 @@
-"""Apply a transform to features of any size in constant memory: to ``.npy``, or from Parquet files to such files."""
+"""Apply a transform to ``.npy`` and Parquet files of any size in constant memory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
@@ -24,12 +25,16 @@ _MARK = b"glocal"  # in the metadata of a Parquet file: the hash of what determi
 
 
 def apply_file(
-    transform: LinearTransform, features: Features, out: PathLike, *, normalize: bool = False,
+    transform: LinearTransform,
+    features: Features,
+    out: PathLike,
+    *,
+    normalize: bool = False,
     progress: Progress = lambda done: None,
-) -> int:  # fmt: skip
-    """Transform every row of `features` into the ``.npy`` file `out`, which appears when it is whole; returns how many.
+) -> int:
+    """Transform every row of `features` into the ``.npy`` file `out`; returns how many there are.
 
-    The output has the float type of the input, float32 for integers.
+    The output appears when it is whole. It has the float type of the input, float32 for integers.
 
     Parameters
     ----------
@@ -42,8 +47,13 @@ def apply_file(
     ------
     DataError
         The dimensions differ, or a row is, or is mapped to, NaN or infinity.
-    FileError
-        `out` cannot be written.
+    FileError, ParameterError
+        `out` cannot be written, or is the file of the features.
+
+    Warns
+    -----
+    DataWarning
+        The rows are not like those of the fit; see `glocal.transform.check_rows`.
     """
     _refuse_replacing(out, features.source)
     transform.check_shape(features.matrix.shape)
@@ -67,14 +77,20 @@ def apply_file(
 
 
 def apply_parquet(
-    transform: LinearTransform, source: PathLike, out: PathLike, *, column: str | None = None, normalize: bool = False,
+    transform: LinearTransform,
+    source: PathLike,
+    out: PathLike,
+    *,
+    column: str | None = None,
+    normalize: bool = False,
     progress: Progress = lambda done: None,
-) -> int:  # fmt: skip
-    """Transform the vectors of a Parquet file, or of a folder of them, into files of the same names; see `apply_file`.
+) -> int:
+    """Transform the vectors of a Parquet file, or of a folder of them; see `apply_file`.
 
-    The other columns are kept. Each file appears when it is whole, and holds the hash of what determines it: one that
-    is there already is left as it is, so that the same command continues an interrupted run, and one that another
-    transform or input made is replaced.
+    The files that are written have the names of those that are read. The other columns are kept.
+    Each file appears when it is whole, and holds the hash of what determines it: one that is there
+    already is left as it is, so that the same command continues an interrupted run, and one that
+    another transform or input made is replaced.
 
     Parameters
     ----------
@@ -87,10 +103,11 @@ def apply_parquet(
 
     Raises
     ------
-    DataError, FileError
+    DataError, FileError, ParameterError
         As in `apply_file`; a file is damaged, or one of the same name was not made here.
     """
-    source, out, done = Path(source), Path(out), 0
+    source = Path(source)
+    out = Path(out)
     shards, column = _shards(source, column)
     if source.resolve() in (out.resolve(), *out.resolve().parents):
         raise ParameterError(f"output {out} lies in the input {source}. Name another place.")
@@ -104,19 +121,14 @@ def apply_parquet(
         transform.check_shape(sample.shape)
         check_once(transform, sample, normalize)
     made_by = array_sha256(np.vstack(transform.folded()))
+    total = 0
     for target, shard in zip(targets, shards, strict=True):
         stamp = shard.stat()
         text = f"{made_by} {normalize} {column} {shard.name} {stamp.st_size} {stamp.st_mtime_ns}"
-        done += _shard(
-            transform,
-            shard,
-            target,
-            column,
-            normalize,
-            hashlib.sha256(text.encode()).hexdigest().encode(),
-        )
-        progress(done)
-    return done
+        mark = hashlib.sha256(text.encode()).hexdigest().encode()
+        total += _apply_to_shard(transform, shard, target, column, normalize, mark)
+        progress(total)
+    return total
 
 
 def parquet_rows(
@@ -145,40 +157,71 @@ def _shards(source: PathLike, column: str | None) -> tuple[list[Path], str]:
     return shards, vector_column(shards[0], column)
 
 
-def _shard(
-    transform: LinearTransform, source: Path, target: Path, column: str, normalize: bool, mark: bytes
-) -> int:  # fmt: skip
-    """Write the file of one shard, unless it is there; gives its number of rows."""
-    pa, parquet = needed("pyarrow", "Parquet"), needed("pyarrow.parquet", "Parquet")
-    if target.exists():
-        with reading(target, "output", "Remove it, or name another --out.") as file:
-            held = parquet.read_metadata(file)
-        found = (held.metadata or {}).get(_MARK)
-        if found is None:
-            raise FileError(
-                f"output {target} exists and was not made by apply, so it is not replaced. Name another."
-            )
-        if found == mark:
-            return int(held.num_rows)
+def _apply_to_shard(
+    transform: LinearTransform,
+    source: Path,
+    target: Path,
+    column: str,
+    normalize: bool,
+    mark: bytes,
+) -> int:
+    """Write the file of one shard, unless it is there; returns its number of rows."""
+    finished = _finished_rows(target, mark)
+    if finished is not None:
+        return finished
+    parquet = needed("pyarrow.parquet", "Parquet")
     make_folder(target.parent)
-    with reading(source, "features") as file, parquet.ParquetFile(file) as given:
-        schema, rows = given.schema_arrow, int(given.metadata.num_rows)
-    at = schema.get_field_index(column)
-    kind = schema.field(at).type.value_type
-    lists = pa.list_(kind if pa.types.is_floating(kind) else pa.float32(), transform.out_dimensions)
-    schema = schema.set(at, schema.field(at).with_type(lists)).with_metadata(
-        {**(schema.metadata or {}), _MARK: mark}
-    )
-    others = [
-        name for name in schema.names if name != column
-    ]  # vectors repeat too little for a dictionary
+    schema = _output_schema(source, column, transform.out_dimensions, mark)
+    position = schema.get_field_index(column)
+    field = schema.field(position)
+    # vectors repeat too little for a dictionary
+    others = [name for name in schema.names if name != column]
+    rows = 0
     with (
         atomic_write(target) as stream,
         parquet.ParquetWriter(stream, schema, use_dictionary=others) as writer,
     ):
         for start, batch, X in batches(source, column):
             Z = transform.map_rows(X, normalize=normalize, source=str(source), first=start)
-            values = pa.array(np.ascontiguousarray(Z).reshape(-1), type=lists.value_type)
-            vectors = pa.FixedSizeListArray.from_arrays(values, type=lists)
-            writer.write_batch(batch.set_column(at, schema.field(at), vectors))
+            writer.write_batch(batch.set_column(position, field, _vectors(Z, field.type)))
+            rows = start + len(X)
     return rows
+
+
+def _vectors(Z: Shaped[np.ndarray, "n r"], type: Any) -> Any:
+    """Rows as an array of Arrow lists of this type."""
+    pa = needed("pyarrow", "Parquet")
+    values = pa.array(np.ascontiguousarray(Z).reshape(-1), type=type.value_type)
+    return pa.FixedSizeListArray.from_arrays(values, type=type)
+
+
+def _output_schema(source: Path, column: str, dimensions: int, mark: bytes) -> Any:
+    """The schema of a shard with vectors of so many floats in this column, and the mark."""
+    pa = needed("pyarrow", "Parquet")
+    with reading(source, "features") as file:
+        schema = needed("pyarrow.parquet", "Parquet").read_schema(file)
+    position = schema.get_field_index(column)
+    field = schema.field(position)
+    number = field.type.value_type
+    if not pa.types.is_floating(number):
+        number = pa.float32()
+    schema = schema.set(position, field.with_type(pa.list_(number, dimensions)))
+    return schema.with_metadata({**(schema.metadata or {}), _MARK: mark})
+
+
+def _finished_rows(target: Path, mark: bytes) -> int | None:
+    """The number of rows of a file with this mark; None where it is still to be made.
+
+    A FileError where a file that was not made here lies in its place.
+    """
+    if not target.exists():
+        return None
+    with reading(target, "output", "Remove it, or name another output.") as file:
+        metadata = needed("pyarrow.parquet", "Parquet").read_metadata(file)
+    recorded = (metadata.metadata or {}).get(_MARK)
+    if recorded is None:
+        raise FileError(
+            f"output {target} exists and was not made by apply, so it is not replaced. Name "
+            "another place."
+        )
+    return int(metadata.num_rows) if recorded == mark else None

@@ -1,4 +1,4 @@
-"""Rows of features: what a transform records of those it was fitted on, and whether others are like them.
+"""Rows of features: what a transform records of those of its fit, and whether others are like them.
 
 What takes a `transform` is called by `LinearTransform` too.
 """
@@ -65,7 +65,7 @@ def row_statistics(X: Features | np.ndarray) -> dict[str, Any]:
 
 
 def check_rows(transform: Any, X: Any, *, normalize: bool = False) -> None:
-    """Warn where a transform does not fit the rows that it is to be applied to; looks at 2,000 of them at most.
+    """Warn where a transform does not fit the rows that it is to be applied to, from 2,000 of them.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def inherit_warning(derived: Any, transform: Any) -> Any:
 
 
 def check_zero_rows(transform: Any, X: Any, source: str, first: int) -> None:
-    """Warn once of a row of zeros, which has no length to be divided by; rows count from `first`."""
+    """Warn once of a row of zeros, which has no direction; rows are counted from `first`."""
     if transform in _WARNED:
         return
     is_zero = as_matrix((X == 0).all(1))
@@ -122,14 +122,14 @@ def check_zero_rows(transform: Any, X: Any, source: str, first: int) -> None:
 
 
 def scaled_to_length_1(X: np.ndarray) -> Float[np.ndarray, "n p"]:
-    """Rows of length 1, in float64; a row of zeros stays one, however small or large the others are."""
+    """Rows of length 1, in float64, of rows of any length; a row of zeros stays one."""
     rows = X.astype(np.float64)
     largest = np.abs(rows).max(axis=1, keepdims=True)  # its square may leave the range of float64
     return unit_rows(rows / np.where(largest > 0, largest, 1.0))
 
 
 def _sample(matrix: Any, size: int) -> Float[np.ndarray, "n p"]:
-    """Up to `size` rows in float64, evenly spaced, but for those that are not finite: they are an error later."""
+    """Up to `size` evenly spaced rows, without those that are not finite, an error later."""
     n = len(matrix)
     if n > size:
         matrix = matrix[np.unique(np.linspace(0, n - 1, size).astype(np.int64))]

@@ -1,4 +1,4 @@
-"""A transform in files, npz as the authors write it and safetensors, and in other programs: torch and ONNX.
+"""A transform in files, .npz as the authors write it and .safetensors, in torch and in ONNX.
 
 What takes a `transform` is a method of `LinearTransform`.
 """
@@ -28,7 +28,7 @@ TRANSFORM_NAME = "transform.npz"
 
 _FIX = "A transform file holds weights, mean and std: name one, or copy it again."
 _REQUIRED = ("weights", "mean", "std")
-# `array_sha256` of weights that were published under the name of a model that they were not fitted on, too
+# `array_sha256` of weights → the model they were fitted on, and another they were published for
 WRONG = {
     "1dd4366115a23f9288ecf4677920387aebcd4ceb535065497796ce2753030228": (
         "dino-vit-base-p16",
@@ -50,7 +50,8 @@ def save(transform: Any, path: PathLike) -> None:
     Raises
     ------
     ParameterError, MissingDependencyError, FileError
-        Another ending, safetensors is not installed, or the file cannot be written; a previous file stays whole.
+        Another ending, safetensors is not installed, or the file cannot be written; a previous file
+        stays whole.
     """
     ending = Path(path).suffix.lower()
     if ending not in ENDINGS:
@@ -116,22 +117,25 @@ def _read_safetensors(path: PathLike) -> dict[str, np.ndarray]:
 
 
 def wrong_name(path: PathLike, weights: np.ndarray) -> str | None:
-    """What to warn of weights that were published under a wrong name too, unless the path names the right one."""
-    wrong = (
-        WRONG.get(array_sha256(weights)) if weights.shape == (768, 768) else None
-    )  # others need not be hashed
-    if wrong is None or any(wrong[0] in part for part in Path(path).absolute().parts):
+    """What to warn of weights that were published under a wrong name, unless the path is right."""
+    if weights.shape != (768, 768):  # others need not be hashed
+        return None
+    names = WRONG.get(array_sha256(weights))
+    if names is None:
+        return None
+    fitted, published = names
+    if any(fitted in part for part in Path(path).absolute().parts):
         return None
     return (
-        f"transform file {path} holds the transform of {wrong[0]}, which its authors published as {wrong[1]} as well, "
-        f"by mistake: apply it to features of {wrong[0]} only."
+        f"transform file {path} holds the transform of {fitted}, which its authors published as "
+        f"{published} as well, by mistake: apply it to features of {fitted} only."
     )
 
 
 def to_linear(transform: Any, *, normalize: bool = False) -> torch.nn.Linear | torch.nn.Sequential:
-    """Make the frozen ``torch.nn.Linear`` that maps raw features alike, z = x A + c: p → r, float32, on the CPU.
+    """Make the ``torch.nn.Linear`` that maps raw features alike, z = x A + c: p → r.
 
-    ``requires_grad_()`` makes it trainable.
+    It is float32, on the CPU and frozen; ``requires_grad_()`` makes it trainable.
 
     Parameters
     ----------
@@ -156,15 +160,16 @@ def to_linear(transform: Any, *, normalize: bool = False) -> torch.nn.Linear | t
 def fold_into(transform: Any, layer: torch.nn.Linear | torch.nn.Parameter) -> torch.nn.Linear:
     """Fold into the last projection of a model, so that the model itself yields aligned features.
 
-    The layer computes the raw features x = y Lᵀ + l; the new one computes x A + c = y (Aᵀ L)ᵀ + (l A + c). The
-    products are in float64 and rounded once to the dtype of the layer. It has the device and ``requires_grad`` of that.
+    The layer computes the raw features x = y Lᵀ + l; the new one computes x A + c = y (Aᵀ L)ᵀ + (l
+    A + c). The products are in float64 and rounded once to the dtype of the layer. It has the
+    device and ``requires_grad`` of that.
 
     Parameters
     ----------
     layer : torch.nn.Linear or torch.nn.Parameter
-        q → p, whose output the transform was fitted on; it is not changed. A (q, p) Parameter is one that the model
-        multiplies by, as the ``visual.proj`` of open_clip: y P. It has no place for c, so that a Linear takes its
-        place; see the example.
+        q → p, whose output the transform was fitted on; it is not changed. A (q, p) Parameter is
+        one that the model multiplies by, as the ``visual.proj`` of open_clip: y P. It has no place
+        for c, so that a Linear takes its place; see the example.
 
     Raises
     ------
@@ -183,28 +188,32 @@ def fold_into(transform: Any, layer: torch.nn.Linear | torch.nn.Parameter) -> to
     """
     torch = needed("torch", "fold_into()")
     A, c = transform.folded()
+    bias = None
     if isinstance(layer, torch.nn.Parameter) and layer.ndim == 2:
-        given, bias = layer.T, None
+        weight = layer.T
     elif isinstance(layer, torch.nn.Linear):
-        given, bias = layer.weight, layer.bias
+        weight = layer.weight
+        bias = layer.bias
     else:
         raise ParameterError(
-            f"the layer to fold into is a {type(layer).__name__}; allowed are a torch.nn.Linear and a (q, p) "
-            "torch.nn.Parameter. Append to_linear() to the model instead."
+            f"the layer to fold into is a {type(layer).__name__}; allowed are a torch.nn.Linear "
+            "and a (q, p) torch.nn.Parameter. Append to_linear() to the model instead."
         )
-    if len(given) != len(A):
+    if len(weight) != len(A):
         raise ParameterError(
-            f"the layer yields {len(given)} features but the transform maps {len(A)}; "
+            f"the layer yields {len(weight)} features but the transform maps {len(A)}; "
             f"it must be the layer whose {len(A)} outputs the transform was fitted on."
         )
     if bias is not None:
         c = c + bias.detach().cpu().double().numpy() @ A
-    folded = _linear(given.detach().cpu().double().numpy().T @ A, c, given.dtype, given.device)
+    L = weight.detach().cpu().double().numpy()
+    folded = _linear(L.T @ A, c, weight.dtype, weight.device)
     if not all(bool(torch.isfinite(part).all()) for part in folded.parameters()):
         raise DataError(
-            f"the folded layer leaves the range of {given.dtype}. Convert the layer first, e.g. with .float()."
+            f"the folded layer leaves the range of {weight.dtype}. Convert the layer first, for "
+            "example with .float()."
         )
-    return folded.requires_grad_(given.requires_grad)
+    return folded.requires_grad_(weight.requires_grad)
 
 
 def _linear(
@@ -224,7 +233,7 @@ def _linear(
 def to_onnx(
     transform: Any, path: PathLike, *, normalize: bool = False, opset: int = 17, ir_version: int = 8
 ) -> None:
-    """Write an ONNX model atomically: ``features`` (n, p) raw float32 in, ``aligned`` (n, r) out.
+    """Write an ONNX model atomically: ``features`` (n, p), raw float32 → ``aligned`` (n, r).
 
     n is free. The record becomes one JSON string ``meta`` of the model's metadata.
 

@@ -1,4 +1,4 @@
-"""`LinearTransform`: z = ((x - mean) / std) W + b, applied, interpolated, saved, loaded and shared."""
+"""`LinearTransform`: z = ((x - mean) / std) W + b; applied, interpolated, saved and shared."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ Rows = TypeVar("Rows")
 class LinearTransform:
     """An affine transform of standardized features.
 
-    W maps p dimensions to p, or to r < p where `glocal.transform.reduced` made it. Such a map has no strength;
-    otherwise it is applied, exported, saved and scored alike.
+    W maps p dimensions to p, or to r < p where `glocal.transform.reduced` made it. Such a map has
+    no strength; otherwise it is applied, exported, saved and scored alike.
 
     Parameters
     ----------
@@ -62,17 +62,20 @@ class LinearTransform:
         W = self.weights
         if W.ndim != 2 or W.shape[0] < W.shape[1]:
             raise DataError(
-                f"transform weights have shape {W.shape}; they must be (p, p), or (p, r) with r below p."
+                f"transform weights have shape {W.shape}; they must be (p, p), or (p, r) with r "
+                "below p."
             )
         if self.bias is not None and self.bias.shape != W.shape[1:]:
             raise DataError(
-                f"transform bias has shape {self.bias.shape}; it must be ({W.shape[1]},) like its weights."
+                f"transform bias has shape {self.bias.shape}; it must be ({W.shape[1]},) like its "
+                "weights."
             )
         if not (np.isfinite(W).all() and (self.bias is None or np.isfinite(self.bias).all())):
             raise DataError("transform weights hold NaN or infinity. Fit it again.")
         if not (np.isfinite(self.mean) and np.isfinite(self.std) and self.std > 0):
             raise DataError(
-                f"transform mean is {self.mean} and std {self.std}; they must be finite and std above 0."
+                f"transform mean is {self.mean} and std {self.std}; they must be finite and std "
+                "above 0."
             )
 
     def __repr__(self) -> str:
@@ -116,7 +119,9 @@ class LinearTransform:
     @overload
     def apply(self, features: Any, *, normalize: bool = False) -> np.ndarray: ...
     def apply(self, features: Any, *, normalize: bool = False) -> Any:
-        """Transform rows, arrays to arrays and tensors to tensors with their gradients; calling it does the same.
+        """Transform rows; calling the transform does the same.
+
+        Arrays become arrays, and tensors become tensors with their gradients.
 
         Parameters
         ----------
@@ -152,7 +157,7 @@ class LinearTransform:
     def map_rows(
         self, X: Any, *, normalize: bool = False, source: str = "features", first: int = 0
     ) -> Any:
-        """Apply to rows of `source`, the first of which is its row number `first`, as errors name them."""
+        """Apply without a check of the scale; errors name `source` and count rows from `first`."""
         self.check_shape(tuple(X.shape))
         if normalize or self.normalised:
             checks.check_zero_rows(self, X, source, first)
@@ -193,7 +198,7 @@ class LinearTransform:
         dtype = np.dtype(np.float64 if is_double else np.float32)
         W = self.weights.astype(dtype, copy=False)
         Z = np.empty((len(X), self.out_dimensions), dtype=X.dtype if X.dtype.kind == "f" else dtype)
-        # NOTE the scalars come off before the product: folded into it, a large offset would cancel in float32
+        # NOTE the scalars come off before the product: in it a large offset would cancel in float32
         for start, stop in row_blocks(*X.shape):
             rows = checks.scaled_to_length_1(X[start:stop]) if normalize else X[start:stop]
             block = self.standardization(rows, dtype) @ W
@@ -224,7 +229,7 @@ class LinearTransform:
         return Z
 
     def folded(self) -> tuple[Float[np.ndarray, "p r"], Float[np.ndarray, " r"]]:
-        """Give A, c (float64) of this map on raw features, z = x A + c: A = W / std, c = b - mean/std · Σ_rows W."""
+        """The map z = x A + c of raw x, float64: A = W / std, c = b - mean/std · Σ_rows W."""
         A = self.weights.astype(np.float64) / self.std
         c = -self.mean * A.sum(axis=0)
         return A, c if self.bias is None else c + self.bias
@@ -232,14 +237,15 @@ class LinearTransform:
     def at_strength(self, strength: float) -> LinearTransform:
         """Interpolate between the original features and the full transform.
 
-        W_s = cI + s (W - cI) and b_s = s b with c = tr W / p and s ≥ 0: s = 0 is the original up to scale, s = 1 the
-        transform; values between keep more of each neighbourhood, values above 1 exaggerate.
+        W_s = cI + s (W - cI) and b_s = s b with c = tr W / p and s ≥ 0: s = 0 is the original up to
+        scale, s = 1 the transform; values between keep more of each neighbourhood, values above 1
+        exaggerate.
 
         Raises
         ------
         ParameterError
-            Another number, or a transform to fewer dimensions, which cannot be mixed with the original: reduce it
-            afterwards.
+            Another number, or a transform to fewer dimensions, which cannot be mixed with the
+            original: reduce it afterwards.
         """
         if not (isinstance(strength, Real) and np.isfinite(strength) and strength >= 0):
             raise ParameterError(
@@ -248,8 +254,9 @@ class LinearTransform:
             )
         if self.out_dimensions != self.dimensions:
             raise ParameterError(
-                f"a transform from {self.dimensions} to {self.out_dimensions} dimensions has no strength. Take the "
-                "strength of the transform that it was reduced from, and reduce that."
+                f"a transform from {self.dimensions} to {self.out_dimensions} dimensions has no "
+                "strength. Take the strength of the transform that it was reduced from, and reduce "
+                "that."
             )
         W = self.weights.astype(np.float64)
         c = np.trace(W) / len(W)
@@ -263,14 +270,16 @@ class LinearTransform:
     def rerank(
         self, query: Any, candidates: Any, k: int = 10, *, normalize: bool = False
     ) -> tuple[Int[np.ndarray, "*q k"], Float[np.ndarray, "*q k"]]:
-        """Sort what a search among raw features found by the aligned cosine, so that the index stays as it is.
+        """Sort the matches of a search among raw features by the aligned cosine.
+
+        The index of the search stays as it is.
 
         Parameters
         ----------
         query : (p,) or (q, p) array, tensor or list
             Raw features of one query, or of several.
         candidates : (c, p) or (q, c, p) array, tensor or list
-            Raw features of what was found for it, or for each; 30 for the nearest ten.
+            Raw features of the matches of the query, or of each; 30 for the nearest ten.
         k : int
             How many to keep, at most c.
         normalize : bool
@@ -279,7 +288,8 @@ class LinearTransform:
         Returns
         -------
         rows, cosines : (k,) or (q, k) int and float
-            The candidates with the highest cosine to their query after the transform, the highest first.
+            The candidates with the highest cosine to their query after the transform, the highest
+            first.
 
         Raises
         ------
@@ -290,8 +300,8 @@ class LinearTransform:
         C = as_matrix(candidates)
         if C.ndim != x.ndim + 1 or C.shape[:-2] != x.shape[:-1] or x.ndim < 1:
             raise DataError(
-                f"query has shape {x.shape} and candidates {C.shape}; they must be (p,) and (c, p), "
-                "or (q, p) and (q, c, p)."
+                f"query has shape {x.shape} and candidates {C.shape}; they must be (p,) and "
+                "(c, p), or (q, p) and (q, c, p)."
             )
         c = C.shape[-2]
         if not isinstance(k, Integral) or not 1 <= k <= c:
@@ -392,22 +402,22 @@ class LinearTransform:
             replace(self, bias=bias.astype(np.float32), meta=meta), self
         )
 
-    save, to_linear, fold_into, to_onnx = (
-        formats.save,
-        formats.to_linear,
-        formats.fold_into,
-        formats.to_onnx,
-    )
-    save_pretrained, push_to_hub = sharing.save_pretrained, sharing.push_to_hub
+    save = formats.save
+    to_linear = formats.to_linear
+    fold_into = formats.fold_into
+    to_onnx = formats.to_onnx
+    save_pretrained = sharing.save_pretrained
+    push_to_hub = sharing.push_to_hub
 
     @classmethod
     def load(cls, path: PathLike) -> LinearTransform:
-        """Read a transform of ours (``.npz``, ``.safetensors``) or one of the authors' published ``.npz`` files.
+        """Read a transform: ``.npz`` or ``.safetensors`` of ours, or ``.npz`` of the authors.
 
         Raises
         ------
         FileError, DataError
-            Missing, damaged, pickled, or without the arrays of a transform; arrays that do not make one.
+            Missing, damaged, pickled, or without the arrays of a transform; arrays that do not make
+            one.
 
         Warns
         -----
@@ -432,7 +442,7 @@ class LinearTransform:
 
 
 def check_mapped(X: np.ndarray, Z: np.ndarray, source: str, first: int) -> None:
-    """Raise a DataError that names the first row, from `first`, that is or becomes NaN or infinity."""
+    """Raise a DataError that names a row, from `first` on, that is or becomes NaN or infinity."""
     numbers = range(first, first + len(X))
     check_finite(X, source, numbers)
     check_finite(Z, source, numbers, found="is mapped to")

@@ -1,4 +1,7 @@
-"""The record of a transform: what it may hold, so that a damaged or hostile one is refused, and what a card says."""
+"""The record of a transform and the options of its card: what they may hold.
+
+Files come from strangers, so that a damaged or hostile record is refused before it is used.
+"""
 
 from __future__ import annotations
 

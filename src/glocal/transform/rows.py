@@ -15,15 +15,15 @@ from glocal.transform.checks import inherit_warning, scaled_to_length_1
 from glocal.transform.linear import LinearTransform
 
 BASELINES = ("centred", "pca")
-_DIRECTIONS = 100  # of pca
+_PCA_AXES = 100
 
 
 def baseline(name: str, features: Features) -> LinearTransform:
     """A baseline by its name, as a transform that is applied like any other.
 
-    `centred` is the standardized features less the mean of each column, so that cosines are those of deviations;
-    `pca` these on the 100 leading principal axes (all, if there are fewer). Scalars, means and axes are those of the
-    given features.
+    `centred` is the standardized features less the mean of each column, so that cosines are those
+    of deviations; `pca` these on the 100 leading principal axes (all, if there are fewer). Scalars,
+    means and axes are those of the given features.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def baseline(name: str, features: Features) -> LinearTransform:
     scalars = features.standardization
     X = scalars(features.matrix, "float64")
     means = X.mean(axis=0)
-    W = PCA(min(_DIRECTIONS, *X.shape), random_state=0).fit(X).components_.T
+    W = PCA(min(_PCA_AXES, *X.shape), random_state=0).fit(X).components_.T
     return LinearTransform(
         W.astype(np.float32), (-means @ W).astype(np.float32), scalars.mean, scalars.std
     )
@@ -53,17 +53,18 @@ def reduced(
     *,
     normalize: bool = False,
 ) -> LinearTransform:
-    """The transform to r dimensions whose similarities on these features are nearest to those of `transform`.
+    """The transform to r dimensions with the similarities nearest to those of `transform`.
 
-    Its weights are W U_r and its bias b U_r, where the columns of U_r are the r leading eigenvectors of the second
-    moments of Z = X̃ W + b,
+    Its weights are W U_r and its bias b U_r, where the columns of U_r are the r leading
+    eigenvectors of the second moments of Z = X̃ W + b,
 
         E[z zᵀ] = Wᵀ E[x̃ x̃ᵀ] W + Wᵀm bᵀ + b mᵀW + b bᵀ,     m = E[x̃],
 
-    not centred, since S = Z Zᵀ is not: the bias shifts all rows alike and counts as they do. Z_r = Z U_r has the
-    similarities S_r = Z_r Z_rᵀ that are, among all of rank r, nearest to S in the sum of squares. With all dimensions Z
-    is only rotated and no similarity changes. The directions belong to these features: take those that will be
-    searched, or many like them, and map queries by the same reduced transform.
+    not centred, since S = Z Zᵀ is not: the bias shifts all rows alike and counts as they do. Z_r =
+    Z U_r has the similarities S_r = Z_r Z_rᵀ that are, among all of rank r, nearest to S in the sum
+    of squares. With all dimensions Z is only rotated and no similarity changes. The directions
+    belong to these features: take those that will be searched, or many like them, and map queries
+    by the same reduced transform.
 
     Parameters
     ----------
@@ -77,8 +78,9 @@ def reduced(
     Returns
     -------
     LinearTransform
-        With ``meta["reduced"]``: r and the dimensions that it is ``of``, the number of ``rows``, and what r dimensions
-        keep: ``energy``, the share of ‖S‖²_F, which is 1 - ‖S - S_r‖²_F / ‖S‖²_F, and ``length``, that of tr S.
+        With ``meta["reduced"]``: r and the dimensions that it is ``of``, the number of ``rows``,
+        and what r dimensions keep: ``energy``, the share of ‖S‖²_F, which is 1 - ‖S - S_r‖²_F /
+        ‖S‖²_F, and ``length``, that of tr S.
 
     Raises
     ------
@@ -89,7 +91,8 @@ def reduced(
 
     References
     ----------
-    Eckart & Young (1936), The approximation of one matrix by another of lower rank, Psychometrika 1, 211-218.
+    Eckart & Young (1936), The approximation of one matrix by another of lower rank, Psychometrika
+    1, 211-218.
 
     Examples
     --------
@@ -100,8 +103,8 @@ def reduced(
     q = transform.out_dimensions
     if not isinstance(dimensions, Integral) or not 1 <= dimensions <= q:
         raise ParameterError(
-            f"`dimensions` is {dimensions!r}; the transform has {q}, so allowed are the integers 1 to "
-            f"{q}."
+            f"`dimensions` is {dimensions!r}; the transform has {q}, so allowed are the integers 1 "
+            f"to {q}."
         )
     n, m, C = _moments(transform, features, normalize)
     W = transform.weights.astype(np.float64)

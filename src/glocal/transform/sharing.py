@@ -1,4 +1,4 @@
-"""Transforms that are shared: found by name (package, files, published ones, hub), and written with a card.
+"""Transforms that are shared: located by name, downloaded, and written and published with a card.
 
 What takes a `transform` is a method of `LinearTransform`.
 """
@@ -34,27 +34,32 @@ _TAGS = ["representational-alignment", "human-similarity", "odd-one-out", "featu
 class _CardScore:
     """A score that a card states, if the record has it.
 
-    `part` is the part of the record, `value` the key of the score in it, `spread` those of its
-    standard error, or of both ends of its interval; `metric` is its type in the model-index.
+    `part` is the part of the record, `key` that of the score in it, `spread` those of its standard
+    error, or of both ends of its interval; `metric` is its type in the model-index.
     """
 
     name: str
     part: str
-    value: str
+    key: str
     spread: tuple[str, ...] = ()
     metric: str | None = None
 
-    def read(self, record: dict[str, Any]) -> tuple[float, str] | None:
-        """The score and its text with the standard error or the interval; None where there is none."""
-        value = value_at(record, f"{self.part}.{self.value}")
-        if not isinstance(value, float):
+    def value(self, record: dict[str, Any]) -> float | None:
+        """The score; None if the record has none."""
+        value = value_at(record, f"{self.part}.{self.key}")
+        return value if isinstance(value, float) else None
+
+    def text(self, record: dict[str, Any]) -> str | None:
+        """The score with its standard error or interval; None if the record has none."""
+        value = self.value(record)
+        if value is None:
             return None
         spread = [value_at(record, f"{self.part}.{key}") for key in self.spread]
         if not spread or not all(isinstance(number, float) for number in spread):
-            return value, f"{value:.3f}"
+            return f"{value:.3f}"
         if len(spread) == 1:
-            return value, f"{value:.3f} ± {spread[0]:.3f}"
-        return value, f"{value:.3f} [{spread[0]:.3f}, {spread[1]:.3f}]"
+            return f"{value:.3f} ± {spread[0]:.3f}"
+        return f"{value:.3f} [{spread[0]:.3f}, {spread[1]:.3f}]"
 
 
 _SCORES = [
@@ -103,8 +108,9 @@ _CARD = """---
 
 # Transform of {model} to human similarity judgments
 
-One affine map of a model's features, fitted to people's answers about which things are alike (Muttenthaler et al.,
-*Improving neural network representations using human similarity judgments*, NeurIPS 2023).
+One affine map of a model's features, fitted to people's answers about which things are alike
+(Muttenthaler et al., *Improving neural network representations using human similarity judgments*,
+NeurIPS 2023).
 
 | | |
 |---|---|
@@ -136,7 +142,7 @@ aligned = ({X} - file["mean"]) / file["std"] @ file["weights"]{bias}
 
 
 def bundled() -> dict[str, Path]:
-    """The files of the transforms that come with the package, by name; `save_pretrained` made them."""
+    """The files of the transforms that come with the package, by name."""
     folder = Path(__file__).parent / "pretrained"
     return {path.parent.name: path for path in sorted(folder.glob(f"*/{TRANSFORM_NAME}"))}
 
@@ -306,8 +312,8 @@ def check_replaceable(folder: PathLike) -> None:
         foreign = None if record else transform_file
     if foreign is not None:
         raise FileError(
-            f"{foreign} was not written by glocal, so it is not replaced. Choose another folder, or "
-            "move the file."
+            f"{foreign} was not written by glocal, so it is not replaced. Choose another folder, "
+            "or move the file."
         )
 
 
@@ -348,7 +354,7 @@ def card(
     datasets: Sequence[str] = (),
     notes: str = "",
 ) -> str:
-    """Write what others must know about a transform before they use it, as Markdown for the hub.
+    """Write the model card of a transform, as Markdown for the hub.
 
     What it is, from which answers it was fitted, its scores with intervals (``model-index``), its
     licence, and how to use it with and without glocal.
@@ -378,19 +384,14 @@ def card(
     if base_model is None and re.fullmatch(r"timm:[\w.-]+", str(network)):
         base_model = network.replace("timm:", "timm/")  # the hub has it under its own name
     facts = _facts(transform)
-    metrics = []
-    for score in _SCORES:
-        if (stated := score.read(record)) is not None:
-            value, facts[score.name] = stated
-            if score.metric is not None:
-                metrics.append({"type": score.metric, "name": score.name, "value": value})
+    facts |= {score.name: score.text(record) for score in _SCORES}
     front = {
         "library_name": "glocal",
         "license": licence,
         "base_model": base_model,
         "datasets": list(datasets),
         "tags": _TAGS,
-        "model-index": _model_index(metrics),
+        "model-index": _model_index(record),
     }
     lines = [f"{key}: {json.dumps(value)}" for key, value in front.items() if value]  # JSON is YAML
     rows = [f"| {name} | {_cell(value)} |" for name, value in facts.items() if value is not None]
@@ -432,8 +433,13 @@ def _facts(transform: Any) -> dict[str, Any]:
     }
 
 
-def _model_index(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _model_index(record: dict[str, Any]) -> list[dict[str, Any]]:
     """The scores as the hub reads them; nothing where there are none."""
+    metrics = []
+    for score in _SCORES:
+        value = score.value(record)
+        if score.metric is not None and value is not None:
+            metrics.append({"type": score.metric, "name": score.name, "value": value})
     if not metrics:
         return []
     result = {

@@ -1,4 +1,4 @@
-"""Published files and the BREEDS tasks by name: the one place of the package that uses the network."""
+"""Published files and the BREEDS tasks by name; what is downloaded here is verified."""
 
 from glocal.data.sources.breeds import breeds, breeds_sides
 from glocal.data.sources.fetch import (
@@ -14,6 +14,15 @@ from glocal.data.sources.fetch import (
 )
 
 __all__ = [
-    "Progress", "RemoteFile", "breeds", "breeds_sides", "cache_folder", "cached", "fetch", "offline",
-    "published", "retrieve", "unknown_name",
-]  # fmt: skip
+    "Progress",
+    "RemoteFile",
+    "breeds",
+    "breeds_sides",
+    "cache_folder",
+    "cached",
+    "fetch",
+    "offline",
+    "published",
+    "retrieve",
+    "unknown_name",
+]

@@ -1,12 +1,14 @@
 """The four BREEDS tasks: superclasses of ImageNet whose training and test subclasses differ.
 
-``breeds.json`` lists, for each task and superclass, the ImageNet classes that train and those that test: the "rand"
-split of the release (seed 2). NOTE the numbers were computed with the authors' code from their hierarchy of classes,
-whose repository (MadryLab/BREEDS-Benchmarks) states no licence; the names of superclasses are WordNet's.
+``breeds.json`` lists, for each task and superclass, the ImageNet classes that train and those that
+test: the "rand" split of the release (seed 2). NOTE the numbers were computed with the authors'
+code from their hierarchy of classes, whose repository (MadryLab/BREEDS-Benchmarks) states no
+licence; the names of superclasses are WordNet's.
 
 References
 ----------
-Santurkar, Tsipras & Madry (2021), BREEDS: Benchmarks for Subpopulation Shift, ICLR, section 4 and table 1.
+Santurkar, Tsipras & Madry (2021), BREEDS: Benchmarks for Subpopulation Shift, ICLR, section 4 and
+table 1.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int, Shaped
@@ -32,16 +33,24 @@ def breeds() -> dict[str, dict[str, list[list[int]]]]:
 def breeds_sides(
     task: str, train: Features, train_labels: np.ndarray, test: Features, test_labels: np.ndarray
 ) -> tuple[Features, np.ndarray, Features, np.ndarray]:
-    """The images of `train` that train and those of `test` that test, each with the superclasses of its rows.
+    """The images of `train` that train and those of `test` that test, with their superclasses.
 
     Labels are ImageNet classes, see `breeds_rows`; `train` and `test` may be the same images.
     """
-    sides: list[Any] = []
-    for features, labels, test_side in ((train, train_labels, False), (test, test_labels, True)):
-        rows, superclasses = breeds_rows(task, labels, test=test_side)
-        names = None if features.names is None else tuple(features.names[row] for row in rows)
-        sides += [Features(features.matrix[rows], names, features.source), superclasses]
-    return sides[0], sides[1], sides[2], sides[3]
+    train_rows, train_superclasses = breeds_rows(task, train_labels, test=False)
+    test_rows, test_superclasses = breeds_rows(task, test_labels, test=True)
+    return (
+        _select(train, train_rows),
+        train_superclasses,
+        _select(test, test_rows),
+        test_superclasses,
+    )
+
+
+def _select(features: Features, rows: Int[np.ndarray, " k"]) -> Features:
+    """Some rows of features, with their names."""
+    names = None if features.names is None else tuple(features.names[row] for row in rows)
+    return Features(features.matrix[rows], names, features.source)
 
 
 def breeds_rows(
@@ -49,8 +58,9 @@ def breeds_rows(
 ) -> tuple[Int[np.ndarray, " k"], Shaped[np.ndarray, " k"]]:
     """The rows that train or test, and the superclass of each by name.
 
-    `classes` are the ImageNet classes of all images: numbers, 0 to 999 in the order of the WordNet ids; or these ids,
-    where the images are of all thousand classes. A DataError where they are not, or where no image is of the part.
+    `classes` are the ImageNet classes of all images: numbers, 0 to 999 in the order of the WordNet
+    ids; or these ids, where the images are of all thousand classes. A DataError where they are not,
+    or where no image is of the part.
     """
     if task not in breeds():
         raise ParameterError(f"the BREEDS task is {task!r}; allowed are {', '.join(breeds())}.")
@@ -59,11 +69,14 @@ def breeds_rows(
         numbers = classes
     elif len(names) != 1000:
         raise DataError(
-            f"{task} needs the ImageNet class of each image: numbers from 0 to 999, or the WordNet ids of all 1000 "
-            f"classes; {len(names)} names are given, {str(names[0])!r} the first."
+            f"{task} needs the ImageNet class of each image: numbers from 0 to 999, or the WordNet "
+            f"ids of all 1000 classes; {len(names)} names are given, {str(names[0])!r} the first."
         )
-    superclass = {one: name for name, parts in breeds()[task].items() for one in parts[test]}
+    superclass: dict[int, str] = {}
+    for name, (training_numbers, test_numbers) in breeds()[task].items():
+        superclass |= dict.fromkeys(test_numbers if test else training_numbers, name)
     rows = np.flatnonzero(np.isin(numbers, list(superclass)))
     if not len(rows):
-        raise DataError(f"none of the {len(classes)} images is of a {'test' if test else 'training'} class of {task}.")
+        part = "test" if test else "training"
+        raise DataError(f"none of the {len(classes)} images is of a {part} class of {task}.")
     return rows, np.array([superclass[number] for number in numbers[rows].tolist()])

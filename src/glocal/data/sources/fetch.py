@@ -1,4 +1,4 @@
-"""`fetch`: a published file by its name (``files.toml``), downloaded once, verified and kept in a cache."""
+"""`fetch`: a published file by its name (``files.toml``), downloaded once and verified."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from glocal.files import PathLike, atomic_write, make_folder
 
 TIMEOUT = 30.0  # seconds without a byte after which a download is abandoned
 Progress = Callable[[int, int], None]
-"""Called with the bytes downloaded so far, and with those in all, or 0 where the server does not say."""
+"""Called with the bytes downloaded so far, and in all: 0 where the server does not say."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
     """A published file.
 
-    `path` is its place below the cache or an output folder, `checksum` ``sha256:`` or ``git:`` and hexadecimal digits,
-    `what` its content, format and order; `warning` says what is known to be wrong with it.
+    `path` is its place below the cache or an output folder, `checksum` ``sha256:`` or ``git:`` and
+    hexadecimal digits, `what` its content, format and order; `warning` says what is known to be
+    wrong with it.
     """
 
     name: str
@@ -46,15 +47,16 @@ class RemoteFile:
 @cache
 def published() -> dict[str, RemoteFile]:
     """The files that `fetch` knows, by their names."""
-    listed = tomllib.loads(files(__package__).joinpath("files.toml").read_text(encoding="utf-8"))
-    found = {}
-    for one in listed["file"]:
-        place = listed["repositories"][one.pop("repository")]
-        source = one.pop("source")
-        url = f"https://raw.githubusercontent.com/{place}/{quote(source)}"
-        one |= {"path": one.get("path", source), "citation": listed["citations"][one["citation"]]}
-        found[one["name"]] = RemoteFile(url=url, **one)
-    return found
+    registry = tomllib.loads(files(__package__).joinpath("files.toml").read_text(encoding="utf-8"))
+    entries = {}
+    for fields in registry["file"]:
+        repository = registry["repositories"][fields.pop("repository")]
+        source = fields.pop("source")
+        fields.setdefault("path", source)
+        fields["citation"] = registry["citations"][fields["citation"]]
+        fields["url"] = f"https://raw.githubusercontent.com/{repository}/{quote(source)}"
+        entries[fields["name"]] = RemoteFile(**fields)
+    return entries
 
 
 def cache_folder() -> Path:
@@ -67,10 +69,10 @@ def cache_folder() -> Path:
 
 
 def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None = None) -> Path:
-    """Bring a published file here: from the cache if it is there whole, else by download, verified, or not at all.
+    """Download a published file, unless the cache has it whole, and verify its content.
 
-    ``$GLOCAL_MIRROR`` is asked in place of the publisher and holds each file under its `path`; with ``$GLOCAL_OFFLINE``
-    no server is asked. The proxies that the environment names are used.
+    ``$GLOCAL_MIRROR`` is asked in place of the publisher and holds each file under its `path`; with
+    ``$GLOCAL_OFFLINE`` no server is asked. The proxies that the environment names are used.
 
     Parameters
     ----------
@@ -90,28 +92,29 @@ def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None =
     ParameterError
         No file is published under this name.
     FileError
-        The server cannot be reached, answers with an error or serves another content, or a folder cannot be written.
+        The server cannot be reached, answers with an error or serves another content, or a folder
+        cannot be written.
 
     Warns
     -----
     DataWarning
         The content is known to be wrong.
     """
-    known = published()
-    if name not in known:
+    if name not in published():
         raise unknown_name(name)
-    entry = known[name]
+    entry = published()[name]
     if entry.warning:
         warnings.warn(entry.warning, DataWarning, stacklevel=2)
     mirror = os.environ.get("GLOCAL_MIRROR")
     url = f"{mirror.rstrip('/')}/{quote(entry.path)}" if mirror else entry.url
-    found = retrieve(url, cache_folder() / entry.path, entry.checksum, progress)
+    path = retrieve(url, cache_folder() / entry.path, entry.checksum, progress)
     if out is None:
-        return found
-    make_folder((Path(out) / entry.path).parent)
-    with found.open("rb") as source, atomic_write(Path(out) / entry.path) as target:
+        return path
+    copy = Path(out) / entry.path
+    make_folder(copy.parent)
+    with path.open("rb") as source, atomic_write(copy) as target:
         shutil.copyfileobj(source, target)
-    return Path(out) / entry.path
+    return copy
 
 
 def unknown_name(name: str) -> ParameterError:
@@ -130,17 +133,19 @@ def cached(name: str) -> Path | None:
 
 
 def retrieve(url: str, path: Path, checksum: str, progress: Progress | None = None) -> Path:
-    """Bring the file of an address to `path`, unless it is there with this checksum; errors are those of `fetch`.
+    """Download the file of an address to `path`, unless it is there with this checksum.
 
-    `checksum` is ``ALGORITHM:DIGEST`` with an algorithm of hashlib, or ``git:`` and the id of the content as a git
-    object.
+    Errors are those of `fetch`. `checksum` is ``ALGORITHM:DIGEST`` with an algorithm of hashlib, or
+    ``git:`` and the id of the content as a git object.
     """
     if path.is_file() and _matches(path, checksum):
         return path
     check_online(path)
     import pooch
 
-    download = pooch.HTTPDownloader(progressbar=_Bar(progress) if progress else False, timeout=TIMEOUT)
+    download = pooch.HTTPDownloader(
+        progressbar=_Bar(progress) if progress else False, timeout=TIMEOUT
+    )
     make_folder(path.parent)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
         partial = Path(folder) / path.name
@@ -151,7 +156,8 @@ def retrieve(url: str, path: Path, checksum: str, progress: Progress | None = No
             os.replace(partial, path)
         except (OSError, ValueError) as error:  # the errors of requests are OSErrors
             raise FileError(
-                f"cannot fetch {url} ({one_line(error)[:300]}). Download it elsewhere and put it at {path}."
+                f"cannot fetch {url} ({one_line(error)[:300]}). Download it elsewhere and put it "
+                f"at {path}."
             ) from error
     return path
 
@@ -164,7 +170,9 @@ def offline() -> bool:
 def check_online(path: Path) -> None:
     """Raise a FileError where ``$GLOCAL_OFFLINE`` forbids downloading what is not at `path`."""
     if offline():
-        raise FileError(f"{path} is missing or damaged, and $GLOCAL_OFFLINE forbids a download. Put it there.")
+        raise FileError(
+            f"{path} is missing or damaged, and $GLOCAL_OFFLINE forbids a download. Put it there."
+        )
 
 
 def _matches(path: Path, checksum: str) -> bool:
@@ -183,19 +191,20 @@ def _git_object_id(path: Path) -> str:
 
 
 class _Bar:
-    """A progress bar as pooch drives it."""
+    """A progress bar with the methods that pooch calls."""
 
     total = 0
 
     def __init__(self, progress: Progress) -> None:
-        self._progress, self._done = progress, 0
+        self._progress = progress
+        self._bytes = 0
 
     def update(self, step: int) -> None:
-        self._done += step
-        self._progress(self._done, int(self.total))
+        self._bytes += step
+        self._progress(self._bytes, int(self.total))
 
     def reset(self) -> None:
-        self._done = 0
+        self._bytes = 0
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to close."""
