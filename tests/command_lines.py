@@ -143,20 +143,27 @@ class Result:
 
 def run(words: list[str]) -> Result:
     """Run a command line in this process, with a limit of its processor time and memory."""
-    from glocal.cli.app import execute
-
     out = io.StringIO()
     err = io.StringIO()
+    with contextlib.ExitStack() as patches:
+        if "collect" in words:  # a server is made and not started
+            patches.enter_context(mock.patch("uvicorn.run"))
+            patches.enter_context(mock.patch("uvicorn.Server.run"))
+        code = _execute_quietly(words, out, err)
+    return Result(code, out.getvalue(), err.getvalue())
+
+
+def _execute_quietly(words: list[str], out: io.StringIO, err: io.StringIO) -> int:
+    from glocal.cli.app import execute
+
     with (
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         warnings.catch_warnings(),
-        mock.patch("uvicorn.run", create=True) if "collect" in words else contextlib.nullcontext(),
         limits(),
     ):
         warnings.simplefilter("ignore")
-        code = execute(words)
-    return Result(code, out.getvalue(), err.getvalue())
+        return execute(words)
 
 
 @contextlib.contextmanager

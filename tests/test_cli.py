@@ -384,3 +384,14 @@ def test_sweep_is_called_like_fit(world):
     assert callable(glocal.sweep)
     with pytest.raises(ParameterError, match="select"):
         glocal.sweep(FitData(world.objects, world.answers), select="best")
+
+
+def test_options_stand_under_the_heading_of_what_they_are_about(capsys):
+    """Those of the paper's loop, of a method and of a network have headings of their own."""
+    assert run("fit", "--help") == 0
+    panels = re.split(r"╭─ (.+?) ─", capsys.readouterr().out)
+    text = dict(zip(panels[1::2], panels[2::2], strict=True))
+    assert "--dtype" in text["Solver"]
+    assert "--eta" in text["--solver paper"]
+    assert "--lmbda" in text["Method (instead of --keep)"]
+    assert "--layer" in text["Network"]

@@ -57,7 +57,7 @@ class PaperLoop(Options):
     Muttenthaler et al. 2023, and its scripts: LukasMut/gLocal at commit 635fdaa.
     """
 
-    panel: ClassVar[str] = "Solver"
+    panel: ClassVar[str] = "--solver paper"
     name: ClassVar[str] = "paper"
 
     eta: float = Field(0.01, gt=0, description="Learning rate of --solver paper.")

@@ -177,8 +177,8 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
     """Turn each parameter of a command whose type is a model into the options of its fields.
 
     Of a model ``model_fields_set`` holds the options that were passed, and no other. A name that
-    two models have is one option; a parameter of the command itself under such a name takes its
-    place, with its own help and default.
+    two models have is one option, that of the first; a parameter of the command itself under such a
+    name takes its place, with its own help and default.
     """
     parameters = inspect.signature(command, eval_str=True).parameters
     models = {
@@ -191,12 +191,11 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
         for name, parameter in parameters.items()
         if name not in models
     }
-    of_models = {
-        name: _option(name, field, model)
-        for model in models.values()
-        for name, field in _options(model).items()
-        if name not in of_command
-    }
+    of_models: dict[str, inspect.Parameter] = {}
+    for model in models.values():
+        for name, field in _options(model).items():
+            if name not in of_command:
+                of_models.setdefault(name, _option(name, field, model))
 
     @wraps(command)
     def run(**values: Any) -> None:
