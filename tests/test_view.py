@@ -15,7 +15,9 @@ NAMES = [f"o{i}" for i in range(40)]
 
 @pytest.mark.parametrize("n", [40, 8])
 def test_the_map_is_the_principal_plane_turned(n):
-    """Distances in the map are those of the two leading singular directions up to scale; turning finds another map."""
+    """Distances in the map are those of the two leading singular directions up to scale; turning
+    finds another map.
+    """
     rows = ROWS[:n]
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     U, s, _ = np.linalg.svd(unit - unit.mean(axis=0))
@@ -29,7 +31,9 @@ def test_the_map_is_the_principal_plane_turned(n):
 
 
 def test_a_view_is_read_back_whole(tmp_path):
-    """Ten nearest by cosine as scipy sorts them, and every name and number comes back from the file."""
+    """Ten nearest by cosine as scipy sorts them, and every name and number comes back from the
+    file.
+    """
     categories = [f"c{i // 8}" for i in range(40)]
     before = object_view(ROWS, NAMES, categories=categories)
     after = object_view(ROWS * np.linspace(0.1, 3, 12), NAMES, baseline=before, meta={"arm": "x"})
@@ -38,7 +42,11 @@ def test_a_view_is_read_back_whole(tmp_path):
     for view in (before, after):
         save_view(view, tmp_path / "v.npz")
         found = load_view(tmp_path / "v.npz")
-        assert (found.names, found.categories, found.meta) == (view.names, view.categories, view.meta)
+        assert (found.names, found.categories, found.meta) == (
+            view.names,
+            view.categories,
+            view.meta,
+        )
         np.testing.assert_array_equal(found.positions, view.positions)
         np.testing.assert_array_equal(found.neighbours, view.neighbours)
 
@@ -55,7 +63,9 @@ def test_a_sweep_keeps_views_of_its_choice(world, tmp_path):
     """The folder of a sweep has the original features and the refitted choice, turned to fit."""
     data = FitData(world.objects, world.answers, world.local)
     found = sweep(data, {"alpha": [0.5], "lmbda": [0.1], "tau": [0.25]}, folds=2, out=tmp_path)
-    original, chosen = (load_view(tmp_path / "views" / f"{name}.npz") for name in ("original", "chosen"))
+    original, chosen = (
+        load_view(tmp_path / "views" / f"{name}.npz") for name in ("original", "chosen")
+    )
     assert (original.meta["arm"], chosen.meta["arm"]) == ("original", "chosen")
     Z = found.transform.apply(np.asarray(world.objects.matrix, dtype=np.float64))
     wanted = object_view(Z, original.names, baseline=original).positions

@@ -117,6 +117,7 @@ def kept_by_image(
     k: int = 10,
     *,
     before: csr_array | None = None,
+    after: csr_array | None = None,
 ) -> Float[np.ndarray, " n"]:
     """The share of its k nearest neighbours that each image keeps.
 
@@ -124,8 +125,8 @@ def kept_by_image(
 
     without ties |N_k(i; X) ∩ N_k(i; Z)| / k. Candidates are exactly the rows of X: the value
     depends on how many they are, so state their number beside it. A rotation keeps all neighbours,
-    on any processor; collapsed features keep what chance keeps. `before` is ``neighbourhoods(X,
-    k)`` where it was computed for other transforms of the same images.
+    on any processor; collapsed features keep what chance keeps. `before` and `after` are
+    ``neighbourhoods(X, k)`` and ``neighbourhoods(Z, k)`` where these were computed before.
 
     Raises
     ------
@@ -140,7 +141,9 @@ def kept_by_image(
         )
     if before is None:
         before = neighbourhoods(X, k)
-    kept: np.ndarray = before.minimum(neighbourhoods(Z, k)).sum(axis=1) / k
+    if after is None:
+        after = neighbourhoods(Z, k)
+    kept: np.ndarray = before.minimum(after).sum(axis=1) / k
     if is_collapsed(X) or is_collapsed(Z):
         return np.full(len(X), k / (len(X) - 1))
     return kept

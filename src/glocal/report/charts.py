@@ -178,8 +178,9 @@ def objects_chart(views: Mapping[str, View], pictures: Mapping[str, str]) -> alt
     alt = needed("altair", "a report")
     before, *others = views
     categories = set(_categories(views[before]))
-    menu = alt.binding_select(options=others, name="Transform ")
-    arm = alt.param("arm", value=others[-1], bind=menu)
+    arm = alt.param(
+        "arm", value=others[-1], bind=alt.binding_select(options=others, name="Transform ")
+    )
     search, is_match = _search()
     legend = alt.selection_point("legend", fields=["category"], bind="legend")
     brush_before = alt.selection_interval("before")

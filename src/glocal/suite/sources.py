@@ -92,7 +92,7 @@ class Sources:
     def features(self, file: Path) -> Features:
         """The features of a file."""
         path = self.path(file)
-        resolved = path.resolve()
+        resolved = Path(os.path.realpath(path))  # Path.resolve fails at a link to itself
         if resolved not in self._features:
             self._features[resolved] = self._read(path)
         return self._features[resolved]
