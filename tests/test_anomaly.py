@@ -72,17 +72,25 @@ def test_the_tasks_equal_one_search_a_class(mode, k):
     """
     train, labels, test, truth = simulated(1)
     train, labels = train[labels != 3], labels[labels != 3]
-    found, own = anomaly(train, labels, test, truth, mode=mode, k=k), mode == "one-vs-rest"
+    result, is_one_vs_rest = (
+        anomaly(train, labels, test, truth, mode=mode, k=k),
+        mode == "one-vs-rest",
+    )
     tasks = [
-        (train[(labels == c) == own], truth != c if own else (truth == c) | (truth == 3))
+        (
+            train[(labels == c) == is_one_vs_rest],
+            truth != c if is_one_vs_rest else (truth == c) | (truth == 3),
+        )
         for c in range(3)
     ]
-    wanted = [roc_auc_score(anomalous, -mean_nearest(shown, test, k)) for shown, anomalous in tasks]
-    np.testing.assert_allclose(column(found, "auroc"), wanted, rtol=1e-9)
-    assert found.auroc == pytest.approx(np.mean(wanted))
-    assert (found.low, found.high) == mean_estimate(column(found, "auroc")).interval(FRACTION)
-    assert [(row["normal"], row["anomalous"]) for row in found.per_class] == [
-        (30, 90) if own else (60, 60)
+    expected = [
+        roc_auc_score(anomalous, -mean_nearest(shown, test, k)) for shown, anomalous in tasks
+    ]
+    np.testing.assert_allclose(column(result, "auroc"), expected, rtol=1e-9)
+    assert result.auroc == pytest.approx(np.mean(expected))
+    assert (result.low, result.high) == mean_estimate(column(result, "auroc")).interval(FRACTION)
+    assert [(row["normal"], row["anomalous"]) for row in result.per_class] == [
+        (30, 90) if is_one_vs_rest else (60, 60)
     ] * 3
 
 
@@ -92,7 +100,7 @@ def test_shift_trains_on_half_of_the_subclasses():
     """
     train, subclasses, test, subtruth = simulated(4, classes=6)
     labels, truth = subclasses // 3, subtruth // 3
-    found = anomaly(
+    result = anomaly(
         train,
         labels,
         test,
@@ -102,12 +110,12 @@ def test_shift_trains_on_half_of_the_subclasses():
         train_subclasses=subclasses,
         test_subclasses=subtruth,
     )
-    wanted = []
+    expected = []
     for c, (first, second) in enumerate(((0, 1), (3, 4))):
         shown = np.isin(subclasses, (first, second))
         used = ~np.isin(subtruth, (0, 1, 3, 4)) | (truth != c)
-        wanted.append(roc_auc_score(truth[used] != c, -mean_nearest(train[shown], test[used], 5)))
-    np.testing.assert_allclose(column(found, "auroc"), wanted, rtol=1e-9)
+        expected.append(roc_auc_score(truth[used] != c, -mean_nearest(train[shown], test[used], 5)))
+    np.testing.assert_allclose(column(result, "auroc"), expected, rtol=1e-9)
 
 
 def test_one_data_set_against_another():
@@ -116,10 +124,10 @@ def test_one_data_set_against_another():
     """
     train, _, test, _ = simulated(1)
     others = simulated(9)[2]
-    found = anomaly_against(train, test, others, k=3)
+    result = anomaly_against(train, test, others, k=3)
     scores = -mean_nearest(train, np.concatenate([test, others]), 3)
-    assert found.auroc == pytest.approx(roc_auc_score(np.repeat([0, 1], 120), scores), rel=1e-9)
-    assert (found.low, found.n, found.mode, found.per_class[0]["class"]) == (
+    assert result.auroc == pytest.approx(roc_auc_score(np.repeat([0, 1], 120), scores), rel=1e-9)
+    assert (result.low, result.n, result.mode, result.per_class[0]["class"]) == (
         None,
         240,
         "against",
@@ -137,13 +145,13 @@ def test_ties_of_whole_numbers_are_ties(mode):
     labels, truth = np.arange(90) % 3, np.arange(60) % 3
     Q = np.linalg.qr(rng.normal(size=(24, 24)))[0]
     for X, Y in ((train, test), (train @ Q, test @ Q)):
-        found = anomaly(X, labels, Y, truth, mode=mode, k=3)
+        result = anomaly(X, labels, Y, truth, mode=mode, k=3)
         for c in range(3):
             shown = train[labels == c] if mode == "one-vs-rest" else train[labels != c]
             anomalous = (truth != c) == (mode == "one-vs-rest")
             scores = -np.sort(test @ shown.T, axis=1)[:, -3:].sum(axis=1)
             assert len(np.unique(scores)) < 40
-            row = found.per_class[c]
+            row = result.per_class[c]
             assert (row["auroc"], row["aupr"], row["fpr95"]) == pytest.approx(
                 detection(anomalous, scores), rel=1e-9
             )
@@ -207,9 +215,9 @@ BAD = {
 def test_bad_input_is_refused(case, as_a_user):
     """Each kind of wrong argument is an error that names it."""
     change, noun = BAD[case]
-    given = {"train": TRAIN, "train_labels": LABELS, "test": TEST, "test_labels": TRUTH}
+    arguments = {"train": TRAIN, "train_labels": LABELS, "test": TEST, "test_labels": TRUTH}
     with pytest.raises(GLocalError, match=noun):
-        anomaly(**given | change)
+        anomaly(**arguments | change)
 
 
 @pytest.mark.data

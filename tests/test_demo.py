@@ -32,7 +32,7 @@ MEASURES = {
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
+def printed(tmp_path_factory):
     """What the demo printed, run as a user runs it, without type checks; the folder is that of
     `ran`.
     """
@@ -44,8 +44,8 @@ def told(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ran(told):
-    return told[0]
+def ran(printed):
+    return printed[0]
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +102,13 @@ def test_the_folder_is_that_of_a_suite(ran):
     assert len(Features.load(ran / "world/objects").names) == 360
 
 
-def test_the_table_has_a_line_for_each_arm(told):
+def test_the_table_has_a_line_for_each_arm(printed):
     """Each cell is an interval, original keeps all neighbours, and the people have a line."""
-    assert "SIMULATED" in told[1]
+    assert "SIMULATED" in printed[1]
     lines = {
-        line.split()[0]: line for line in told[1].splitlines() if line.split()[:1] and "[" in line
+        line.split()[0]: line
+        for line in printed[1].splitlines()
+        if line.split()[:1] and "[" in line
     }
     for arm, cells in {**dict.fromkeys(ARMS, 5), "original": 4, "people": 1}.items():
         assert len(re.findall(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]", lines[arm])) == cells
@@ -138,9 +140,9 @@ def test_without_the_extra_the_page_is_left_out(ran, tmp_path, capsys, as_a_user
         for line in streams.err.splitlines()
         if "report.html" in line and "glocal[report]" in line
     ]
-    found = json.loads(streams.out)
-    assert (found["simulated"], found["report"]) == (True, None)
-    assert len(found["rows"]) == len(read_rows(ran / "rows.jsonl"))
+    record = json.loads(streams.out)
+    assert (record["simulated"], record["report"]) == (True, None)
+    assert len(record["rows"]) == len(read_rows(ran / "rows.jsonl"))
 
 
 def test_a_sweep_of_all_methods_lies_beside_the_suite(ran):

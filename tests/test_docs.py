@@ -56,13 +56,13 @@ def mistakes(line):
     options = {
         opt for p in params if p.param_type_name == "option" for opt in [*p.opts, *p.secondary_opts]
     }
-    given = {word.partition("=")[0] for word in rest if word.startswith("--")}
+    options_used = {word.partition("=")[0] for word in rest if word.startswith("--")}
     required = {
         p.opts[0]
         for p in params
-        if p.required and p.param_type_name == "option" and not given & {*p.opts}
+        if p.required and p.param_type_name == "option" and not options_used & {*p.opts}
     }
-    wrong = [f"{name} has no {word}" for word in sorted(given - options - {"--help"})]
+    wrong = [f"{name} has no {word}" for word in sorted(options_used - options - {"--help"})]
     return wrong + [f"{name} needs {word}" for word in sorted(required)]
 
 
@@ -83,9 +83,9 @@ def shell(block):
     for line in block.splitlines():
         words = shlex.split(line)
         if words[0] == "glocal":
-            done = CliRunner().invoke(app, words[1:])
-            assert done.exit_code == 0, (line, done.stderr, done.exception)
-            printed += done.stdout
+            completed = CliRunner().invoke(app, words[1:])
+            assert completed.exit_code == 0, (line, completed.stderr, completed.exception)
+            printed += completed.stdout
         elif words[0] == "cd":
             os.chdir(words[1])
         elif words[0] == "python":
@@ -194,9 +194,11 @@ def test_every_use_of_a_transform_runs(code, files, tmp_path, monkeypatch):
             raise
         pytest.skip(f"{error.name} is not installed")
     transform = names["transform"]
-    for found, rows in (of(names) for key, of in RESULTS.items() if key in code):
+    for rows_made, rows in (rows_of(names) for key, rows_of in RESULTS.items() if key in code):
         expected = transform(np.asarray(rows, dtype=np.float64))
-        np.testing.assert_allclose(np.asarray(found), expected, atol=1e-4 * np.abs(expected).max())
+        np.testing.assert_allclose(
+            np.asarray(rows_made), expected, atol=1e-4 * np.abs(expected).max()
+        )
     if "cosines" in names:
         np.testing.assert_allclose(
             np.atleast_2d(names["cosines"])[0], searched(transform), atol=1e-5
@@ -222,10 +224,10 @@ def test_the_start_page_works_from_top_to_bottom(tmp_path, monkeypatch, as_a_use
         elif language == "sh":
             printed = shell(block)
         elif language == "text":
-            (words, fractions), (told, shown) = masked(printed), masked(block)
-            assert words == told
-            assert [float(one) for one in fractions] == pytest.approx(
-                [float(one) for one in shown], abs=0.02
+            (words, fractions), (page_words, page_fractions) = masked(printed), masked(block)
+            assert words == page_words
+            assert [float(fraction) for fraction in fractions] == pytest.approx(
+                [float(fraction) for fraction in page_fractions], abs=0.02
             )
             compared += 1
     assert compared >= 8
@@ -235,11 +237,11 @@ def test_the_start_page_works_from_top_to_bottom(tmp_path, monkeypatch, as_a_use
 def test_readme_tree_matches_the_package():
     """The README names every folder of the package once, nothing else, each with a phrase."""
     (text,) = (block for block in blocks(README, "text") if block.startswith("src/glocal/"))
-    told = re.findall(r"^ +(\w+)/ +\S+ \S", text, re.MULTILINE)
-    assert sorted(told) == sorted(
+    folders = re.findall(r"^ +(\w+)/ +\S+ \S", text, re.MULTILINE)
+    assert sorted(folders) == sorted(
         path.parent.name for path in (ROOT / "src" / "glocal").glob("*/__init__.py")
     )
-    assert len(text.splitlines()) == 1 + len(told)
+    assert len(text.splitlines()) == 1 + len(folders)
 
 
 def test_the_citation_has_the_version_and_address_of_the_package():

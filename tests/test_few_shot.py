@@ -37,11 +37,11 @@ def test_draws_are_fixed_and_nested():
         [5, 0, 2, 10, 9, 7],
     ]
     y = mixture()[1]
-    many = draw_episodes(y, 8, 5, seed=42)
-    assert (many != draw_episodes(y, 8, 5, seed=8)).any()
-    np.testing.assert_array_equal(draw_episodes(y, 8, 2), many[:2])
-    for few, more in zip(draw_episodes(y, 3, 2).tolist(), many.tolist(), strict=False):
-        assert set(few) < set(more)
+    episodes = draw_episodes(y, 8, 5, seed=42)
+    assert (episodes != draw_episodes(y, 8, 5, seed=8)).any()
+    np.testing.assert_array_equal(draw_episodes(y, 8, 2), episodes[:2])
+    for fewer, all_rows in zip(draw_episodes(y, 3, 2).tolist(), episodes.tolist(), strict=False):
+        assert set(fewer) < set(all_rows)
 
 
 @pytest.mark.parametrize("p", [15, 120], ids=["n above p", "n below p"])
@@ -76,8 +76,8 @@ def test_the_strength_is_chosen_by_cross_validated_accuracy(seed):
         STRENGTHS[int(np.argmax(right > max(right) - 0.035))]
     )  # one of 30 shots may differ
     reference = LogisticRegression(C=best, solver="newton-cholesky").fit(X, y)
-    found = PROBES["logistic"](X, y, 6)(test).argmax(axis=1)
-    assert np.mean(found == truth) == pytest.approx(reference.score(test, truth), abs=0.05)
+    result = PROBES["logistic"](X, y, 6)(test).argmax(axis=1)
+    assert np.mean(result == truth) == pytest.approx(reference.score(test, truth), abs=0.05)
 
 
 @pytest.mark.parametrize(("shots", "folds"), [(2, 2), (3, 3), (5, 5), (8, 5)])
@@ -161,20 +161,20 @@ def test_accuracy_is_the_mean_over_draws_of_right_answers(probe):
         T[truth != 4][7:],
         truth[truth != 4][7:],
     )  # of class 4 no image is tested, it is a wrong answer only
-    found = few_shot(X, y, T, truth, probe=probe, draws=3, shots=4, seed=5)
+    result = few_shot(X, y, T, truth, probe=probe, draws=3, shots=4, seed=5)
     right = [
         PROBES[probe](X[rows], y[rows], 6)(T).argmax(axis=1) == truth
         for rows in draw_episodes(y, 4, 3, seed=5)
     ]
-    assert found.per_draw == pytest.approx(np.mean(right, axis=1))
-    assert found.accuracy == pytest.approx(np.mean(right))
+    assert result.per_draw == pytest.approx(np.mean(right, axis=1))
+    assert result.accuracy == pytest.approx(np.mean(right))
     tested, counts = np.unique(truth, return_counts=True)
     cells = np.array([[row[truth == c].mean() for c in tested] for row in right])
-    np.testing.assert_allclose(found.units.values, cells)
-    assert (found.low, found.high) == pytest.approx(
+    np.testing.assert_allclose(result.units.values, cells)
+    assert (result.low, result.high) == pytest.approx(
         two_way_estimate(cells, counts.astype(float)).interval(FRACTION)
     )
-    assert (found.n, found.chance) == (len(truth), 1 / 6)
+    assert (result.n, result.chance) == (len(truth), 1 / 6)
 
 
 def test_left_out_shots_are_not_tested():
@@ -195,8 +195,8 @@ def test_chunks_of_test_rows_add_up():
     """
     X, y = mixture(spread=1.5)
     once = few_shot(X, y, X, y, probe="ncm", draws=2)
-    many = few_shot(X, y, np.tile(X, (50, 1)), np.tile(y, 50), probe="ncm", draws=2)
-    np.testing.assert_allclose(many.units.values, once.units.values)
+    repeated = few_shot(X, y, np.tile(X, (50, 1)), np.tile(y, 50), probe="ncm", draws=2)
+    np.testing.assert_allclose(repeated.units.values, once.units.values)
     half = X.astype(np.float16)
     assert few_shot(half, y, half, y, probe="ncm", draws=2).accuracy == pytest.approx(
         once.accuracy, abs=0.05
@@ -245,8 +245,8 @@ def test_5_shot_cifar10_scores_as_measured_before(data_dir):
     train, test = (Features.load(folder / f"{part}.npy") for part in ("train", "test"))
     y, z = (np.load(folder / f"{part}_labels.npy") for part in ("train", "test"))
     X, T = (train.standardization(part.matrix, "float64") for part in (train, test))
-    for probe, wanted, close in (("logistic", 0.350, 0.005), ("ncm", 0.250, 0.002)):
-        assert few_shot(X, y, T, z, probe=probe).accuracy == pytest.approx(wanted, abs=close)
+    for probe, expected, close in (("logistic", 0.350, 0.005), ("ncm", 0.250, 0.002)):
+        assert few_shot(X, y, T, z, probe=probe).accuracy == pytest.approx(expected, abs=close)
 
 
 def test_two_images_of_many_classes_are_scored_without_a_warning():
@@ -254,5 +254,5 @@ def test_two_images_of_many_classes_are_scored_without_a_warning():
     not shown.
     """
     X, y = mixture(classes=30, per_class=6)
-    found = few_shot(X, y, X, y, shots=2, draws=2, probe="logistic", leave_out_shots=True)
-    assert found.accuracy > 1 / 30
+    result = few_shot(X, y, X, y, shots=2, draws=2, probe="logistic", leave_out_shots=True)
+    assert result.accuracy > 1 / 30

@@ -26,8 +26,8 @@ from glocal.results import Score
 
 def ends(a, b, **shared):
     """The paired difference: mean, low, high, p."""
-    found = Units(values=a, **shared).less(Units(values=b))
-    return found.mean, *found.interval(), found.p
+    difference = Units(values=a, **shared).less(Units(values=b))
+    return difference.mean, *difference.interval(), difference.p
 
 
 def half_width_of_pairs(values, answers, weights):
@@ -56,8 +56,8 @@ def test_the_interval_equals_that_of_all_pairs(m, n, weighted):
     effect = rng.normal(size=n)
     values = 0.5 + 0.02 * effect[answers].sum(axis=1) + 0.02 * rng.normal(size=120)
     weights = rng.integers(0, 3, size=120).astype(float) if weighted else np.ones(120)
-    found = answer_estimate(values, answers, weights if weighted else None)
-    assert (found.mean, found.half) == pytest.approx(
+    estimate = answer_estimate(values, answers, weights if weighted else None)
+    assert (estimate.mean, estimate.half) == pytest.approx(
         half_width_of_pairs(values, answers, weights), rel=1e-9
     )
 
@@ -71,8 +71,8 @@ def test_answers_of_many_objects_have_the_error_of_all_pairs(m, n, monkeypatch):
     rng = np.random.default_rng(1)
     answers = np.array([rng.permutation(n)[:m] for _ in range(150)])
     values = rng.uniform(size=150) + 0.1 * (answers < n / 9).sum(axis=1)
-    found = answer_estimate(values, answers)
-    assert (found.mean, found.half) == pytest.approx(
+    estimate = answer_estimate(values, answers)
+    assert (estimate.mean, estimate.half) == pytest.approx(
         half_width_of_pairs(values, answers, np.ones(150)), rel=1e-9
     )
 
@@ -90,12 +90,12 @@ def test_answers_without_weight_do_not_count():
         np.arange(90) // 6,
     )
     for person in (None, persons):
-        found = answer_estimate(values, answers, weights, person)
-        wanted = answer_estimate(
+        estimate = answer_estimate(values, answers, weights, person)
+        expected = answer_estimate(
             values[:60], answers[:60], None, None if person is None else person[:60]
         )
-        assert (found.mean, found.freedom) == (pytest.approx(wanted.mean), wanted.freedom)
-        assert found.interval() == pytest.approx(wanted.interval())
+        assert (estimate.mean, estimate.freedom) == (pytest.approx(expected.mean), expected.freedom)
+        assert estimate.interval() == pytest.approx(expected.interval())
 
 
 def test_the_interval_covers_where_the_binomial_one_does_not():
@@ -157,20 +157,23 @@ def test_the_error_over_persons_is_that_of_one_left_out():
     answers = np.array([rng.permutation(60)[:3] for _ in range(80)])
     persons, lenient = np.repeat(np.arange(8), 10), np.repeat(rng.uniform(size=8), 10)
     values, weights = 0.1 * rng.uniform(size=80) + lenient, rng.uniform(0.5, 2, size=80) * persons
-    found = answer_estimate(values, answers, weights, persons)
+    estimate = answer_estimate(values, answers, weights, persons)
     without = [
-        np.average(values[persons != one], weights=weights[persons != one]) for one in range(1, 8)
+        np.average(values[persons != person], weights=weights[persons != person])
+        for person in range(1, 8)
     ]
-    assert found.error**2 == pytest.approx(6 / 7 * np.square(np.array(without) - found.mean).sum())
-    assert found.half > answer_estimate(values, answers, weights).half
+    assert estimate.error**2 == pytest.approx(
+        6 / 7 * np.square(np.array(without) - estimate.mean).sum()
+    )
+    assert estimate.half > answer_estimate(values, answers, weights).half
 
 
 def anova(scores):
     """Mean squares of rows, columns and the rest of a table."""
     (rows, columns), grand = scores.shape, scores.mean()
     by_row, by_column = scores.mean(axis=1, keepdims=True), scores.mean(axis=0)
-    left = np.square(scores - by_row - by_column + grand).sum() / ((rows - 1) * (columns - 1))
-    return by_row.var(ddof=1) * columns, by_column.var(ddof=1) * rows, left
+    residual = np.square(scores - by_row - by_column + grand).sum() / ((rows - 1) * (columns - 1))
+    return by_row.var(ddof=1) * columns, by_column.var(ddof=1) * rows, residual
 
 
 def test_the_two_way_error_is_that_of_the_analysis_of_variance():
@@ -178,12 +181,12 @@ def test_the_two_way_error_is_that_of_the_analysis_of_variance():
     rng = np.random.default_rng(12)
     scores = rng.normal(size=(5, 1)) + rng.normal(size=(1, 8)) + 0.3 * rng.normal(size=(5, 8))
     row, column, noise = anova(scores)
-    found = two_way_estimate(scores)
-    assert found.mean == pytest.approx(scores.mean())
-    assert found.error == pytest.approx(math.sqrt((row + column - noise) / 40))
+    estimate = two_way_estimate(scores)
+    assert estimate.mean == pytest.approx(scores.mean())
+    assert estimate.error == pytest.approx(math.sqrt((row + column - noise) / 40))
     freedom = (row + column - noise) ** 2 / (row**2 / 4 + column**2 / 7 + noise**2 / 28)
-    assert found.freedom == pytest.approx(max(freedom, 4))
-    assert two_way_estimate(scores.T).error == pytest.approx(found.error)
+    assert estimate.freedom == pytest.approx(max(freedom, 4))
+    assert two_way_estimate(scores.T).error == pytest.approx(estimate.error)
 
 
 def test_a_table_of_pure_noise_has_the_error_of_its_noise():
@@ -191,17 +194,17 @@ def test_a_table_of_pure_noise_has_the_error_of_its_noise():
     of the noise.
     """
     scores = np.array([[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
-    found = two_way_estimate(scores)
-    assert found.error == pytest.approx(math.sqrt(anova(scores)[2] / 9))
-    assert found.freedom == 4
+    estimate = two_way_estimate(scores)
+    assert estimate.error == pytest.approx(math.sqrt(anova(scores)[2] / 9))
+    assert estimate.freedom == 4
 
 
 @pytest.mark.parametrize("shape", [(1, 7), (7, 1)])
 def test_one_draw_or_one_class_is_a_plain_mean(shape):
     """With a single row or column the interval is Student's of the others."""
     values = np.random.default_rng(13).normal(size=7)
-    found = two_way_estimate(values.reshape(shape))
-    assert found.interval() == pytest.approx(
+    estimate = two_way_estimate(values.reshape(shape))
+    assert estimate.interval() == pytest.approx(
         stats.t.interval(0.95, 6, values.mean(), stats.sem(values))
     )
     assert two_way_estimate(values[:1, None]).interval() == (None, None)
@@ -224,26 +227,30 @@ def test_weights_of_a_table_are_the_sizes_of_its_classes():
     rng = np.random.default_rng(20)
     sizes = np.array([40.0, 8, 6, 5, 4, 3])
     scores = unequal_table(rng, sizes)
-    found = two_way_estimate(scores, sizes)
-    assert found.mean == pytest.approx(np.repeat(scores, sizes.astype(int), axis=1).mean())
+    estimate = two_way_estimate(scores, sizes)
+    assert estimate.mean == pytest.approx(np.repeat(scores, sizes.astype(int), axis=1).mean())
     assert two_way_estimate(scores, np.full(6, 7.0)).error == pytest.approx(
         two_way_estimate(scores).error
     )
     first = scores[:1]
     mean = np.average(first[0], weights=sizes)
-    left = [np.average(np.delete(first[0], c), weights=np.delete(sizes, c)) for c in range(6)]
-    found = two_way_estimate(first, sizes)
-    assert found.error == pytest.approx(math.sqrt(5 / 6 * sum((one - mean) ** 2 for one in left)))
-    assert found.freedom == pytest.approx(sizes.sum() ** 2 / np.square(sizes).sum() - 1)
+    without = [np.average(np.delete(first[0], c), weights=np.delete(sizes, c)) for c in range(6)]
+    estimate = two_way_estimate(first, sizes)
+    assert estimate.error == pytest.approx(
+        math.sqrt(5 / 6 * sum((mean_without - mean) ** 2 for mean_without in without))
+    )
+    assert estimate.freedom == pytest.approx(sizes.sum() ** 2 / np.square(sizes).sum() - 1)
 
 
 def test_a_class_without_weight_is_no_class():
     """A column of weight 0 changes neither the mean nor the interval of a table."""
     scores = np.random.default_rng(2).normal(size=(3, 4))
     weights = np.array([5.0, 0.0, 2.0, 1.0])
-    found = Units(values=scores, weights=weights).estimate()
-    wanted = two_way_estimate(scores[:, weights > 0], weights[weights > 0])
-    assert (found.mean, *found.interval()) == pytest.approx((wanted.mean, *wanted.interval()))
+    estimate = Units(values=scores, weights=weights).estimate()
+    expected = two_way_estimate(scores[:, weights > 0], weights[weights > 0])
+    assert (estimate.mean, *estimate.interval()) == pytest.approx(
+        (expected.mean, *expected.interval())
+    )
 
 
 def test_clusters_of_unequal_size_are_covered_where_the_plain_mean_is_not():
@@ -256,13 +263,14 @@ def test_clusters_of_unequal_size_are_covered_where_the_plain_mean_is_not():
     for _ in range(300):
         values = rng.normal(size=11)[codes] + rng.normal(size=100)
         table = two_way_estimate(unequal_table(rng, sizes), sizes.astype(float))
-        found = [
-            one.interval() for one in (mean_estimate(values, codes), table, mean_estimate(values))
+        estimate = [
+            result.interval()
+            for result in (mean_estimate(values, codes), table, mean_estimate(values))
         ]
-        covered.append([low <= 0 <= high for low, high in found])
-    clustered, crossed, plain = np.mean(covered, axis=0)
+        covered.append([low <= 0 <= high for low, high in estimate])
+    clustered, crossed, unclustered = np.mean(covered, axis=0)
     assert min(clustered, crossed) >= 0.93
-    assert plain < 0.6
+    assert unclustered < 0.6
 
 
 def test_scores_of_one_class_are_dependent():
@@ -279,14 +287,14 @@ def test_scores_of_one_class_are_dependent():
     assert mean_estimate(values, clusters).error == pytest.approx(
         math.sqrt(6 / 5 * shared) / 60, rel=1e-9
     )
-    wanted = stats.t.interval(0.95, 59, values.mean(), stats.sem(values))
-    assert mean_estimate(values).interval() == pytest.approx(wanted)
-    assert mean_estimate(values, np.arange(60)).interval() == pytest.approx(wanted)
+    expected = stats.t.interval(0.95, 59, values.mean(), stats.sem(values))
+    assert mean_estimate(values).interval() == pytest.approx(expected)
+    assert mean_estimate(values, np.arange(60)).interval() == pytest.approx(expected)
     assert (
         mean_estimate(values, np.arange(60) % 10).error == mean_estimate(values).error
     )  # alike: not below it
-    for one in (mean_estimate(values[:1]), mean_estimate(values, np.zeros(60))):
-        assert one.interval() == (None, None)
+    for result in (mean_estimate(values[:1]), mean_estimate(values, np.zeros(60))):
+        assert result.interval() == (None, None)
     assert mean_estimate(np.array([1.0, 1.0, 0.9])).interval(FRACTION)[1] == 1.0
 
 
@@ -294,10 +302,10 @@ def test_scores_of_one_class_are_dependent():
 def test_the_interval_leaves_0_out_exactly_where_p_is_small(freedom):
     """Interval and two-sided p-value are of one Student's t."""
     for mean in np.linspace(-3, 3, 30):
-        found = Estimate(mean, 0.2, freedom)
-        assert found.interval() == pytest.approx(stats.t.interval(0.95, freedom, mean, 0.2))
-        assert found.p == pytest.approx(2 * stats.t.sf(abs(mean) / 0.2, freedom))
-        assert (found.interval()[0] > 0 or found.interval()[1] < 0) == (found.p < 0.05)
+        estimate = Estimate(mean, 0.2, freedom)
+        assert estimate.interval() == pytest.approx(stats.t.interval(0.95, freedom, mean, 0.2))
+        assert estimate.p == pytest.approx(2 * stats.t.sf(abs(mean) / 0.2, freedom))
+        assert (estimate.interval()[0] > 0 or estimate.interval()[1] < 0) == (estimate.p < 0.05)
 
 
 def test_an_interval_stays_within_what_a_score_can_be():
@@ -331,8 +339,8 @@ def test_swapping_the_arms_flips_signs(kind):
     else:
         share = {"clusters": rng.integers(0, 8, size=60)} if kind == "clusters" else {}
     mean, low, high, p = ends(values, 0 * values, **share)
-    found = Units(values=values, **share).estimate()
-    assert (mean, low, high, p) == (found.mean, *found.interval(), found.p)
+    estimate = Units(values=values, **share).estimate()
+    assert (mean, low, high, p) == (estimate.mean, *estimate.interval(), estimate.p)
     assert ends(0 * values, values, **share) == pytest.approx((-mean, -high, -low, p))
 
 

@@ -26,16 +26,16 @@ def commands():
     """The lines of the file that are commands, with a small network of random weights in place of
     CLIP.
     """
-    told = [
+    comments = [
         line.lstrip("# ")
         for line in EXAMPLE.read_text("utf-8").splitlines()
         if line.startswith("#")
     ]
-    lines = "\n".join(told).replace("\\\n", " ").splitlines()
-    found = [shlex.split(line)[1:] for line in lines if line.startswith("glocal ")]
+    lines = "\n".join(comments).replace("\\\n", " ").splitlines()
+    lines_of_words = [shlex.split(line)[1:] for line in lines if line.startswith("glocal ")]
     return [
         [MODEL if word == "clip_ViT-L/14" else word for word in words if word != "--download"]
-        for words in found
+        for words in lines_of_words
     ]
 
 
@@ -144,11 +144,11 @@ def test_the_papers_tables_come_from_folders_of_images(tmp_path, monkeypatch, ca
             LinearTransform(np.eye(p, dtype=np.float32), None, 0.0, 1.0).save(published)
         assert execute(words) == 0, (words, capsys.readouterr().err)
     rows = [json.loads(line) for line in Path(FOLDER, "suite/rows.jsonl").read_text().splitlines()]
-    plain = {
+    texts = {
         (row["task"], row["transform"]) for row in rows if not row["metric"].endswith("_difference")
     }
-    tasks, arms = ({pair[side] for pair in plain} - {"people"} for side in (0, 1))
+    tasks, arms = ({pair[side] for pair in texts} - {"people"} for side in (0, 1))
     assert (len(tasks), len(arms)) == (29, 5)
-    assert plain >= {(task, arm) for task in tasks for arm in arms}
+    assert texts >= {(task, arm) for task in tasks for arm in arms}
     assert "few-shot-living17" in tasks
     assert "anomaly-cifar100-shift" in tasks

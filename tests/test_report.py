@@ -89,11 +89,11 @@ def write_suite(folder, **changes):
             ("near", "neighbours_kept", 1.0, -0.1),
         ):
             row = {"network": NASTY[1], "task": task, "metric": metric, "n": 100, "transform": arm}
-            middle, less = value + change * place, change * place
+            middle, difference_value = value + change * place, change * place
             rows.append(row | {"value": middle, "low": middle - 0.02, "high": middle + 0.02})
             difference = {
                 "metric": f"{metric}_difference",
-                "value": less,
+                "value": difference_value,
                 "p": 0.001,
                 "p_holm": 0.02 * place,
             }
@@ -130,7 +130,7 @@ def write_sweep(folder, *, finished=True):
             "status": "none",
         }
     ]
-    for method, worth in (("global", 0.85), ("glocal", 0.95)):
+    for method, largest in (("global", 0.85), ("glocal", 0.95)):
         for place, lmbda in enumerate((0.1, 0.3, 1.0, 3.0)):
             settings.append(
                 {
@@ -140,7 +140,7 @@ def write_sweep(folder, *, finished=True):
                     "alpha": 0.1 if method == "glocal" else None,
                     "tau": 0.25 if method == "glocal" else None,
                     "accuracy_cosine": 0.56 - 0.02 * place,
-                    "neighbours_kept": worth - 0.05 * (3 - place),
+                    "neighbours_kept": largest - 0.05 * (3 - place),
                     "loss": 1.0,
                 }
             )
@@ -203,8 +203,10 @@ def test_an_effect_is_called_one_where_it_is_certain_and_not_small():
         ("map", 0.009, 1e-9),
         ("loss", 0.02, 0.04),
     )
-    said = [direction({"metric": metric, "difference": by, "p_holm": p}) for metric, by, p in cases]
-    assert said == ["better", "worse", "same", "same", "worse"]
+    directions = [
+        direction({"metric": metric, "difference": by, "p_holm": p}) for metric, by, p in cases
+    ]
+    assert directions == ["better", "worse", "same", "same", "worse"]
 
 
 # the page
@@ -310,8 +312,12 @@ def test_the_summary_compares_methods_at_equal_agreement(folders):
     assert list(table.index) == ["original", "global", "glocal"]
     assert table.loc["glocal", "setting"] == "α 0.1, λ 0.3, τ 0.25"
     assert table.loc["glocal", "agreement"] == "0.540 [0.535, 0.545]"
-    at = "neighbours kept at agreement 0.540"
-    assert (table.loc["global", at], table.loc["glocal", at], table.loc["original", at]) == (
+    column = "neighbours kept at agreement 0.540"
+    assert (
+        table.loc["global", column],
+        table.loc["glocal", column],
+        table.loc["original", column],
+    ) == (
         "0.750",
         "0.850",
         "",
@@ -344,9 +350,12 @@ def test_warnings_say_what_is_wrong(tmp_path):
     their warning.
     """
     suite = load_runs(write_suite(tmp_path / "suite", notes=["a.npz is that of other-net"]))[0]
-    said = warnings_of(suite)
-    assert "Wrong file: a.npz is that of other-net" in said
-    assert [line.split()[1] for line in said if line.startswith("Worse")] == ["global", "glocal"]
+    sentences = warnings_of(suite)
+    assert "Wrong file: a.npz is that of other-net" in sentences
+    assert [line.split()[1] for line in sentences if line.startswith("Worse")] == [
+        "global",
+        "glocal",
+    ]
     assert (
         "no choice yet" in warnings_of(load_runs(write_sweep(tmp_path / "a", finished=False))[0])[0]
     )
@@ -500,10 +509,10 @@ def test_the_command_writes_page_figures_and_tables(folders, images, tmp_path, r
     LaTeX.
     """
     out = tmp_path / "r.html"
-    code, told, err = run("report", *folders, "--out", out, "--figures", tmp_path / "f", "--json")
+    code, output, err = run("report", *folders, "--out", out, "--figures", tmp_path / "f", "--json")
     assert code == 0, err
     files = [path.name for path in (tmp_path / "f").iterdir()]
-    assert len(files) == len(json.loads(told)["files"]) - 1
+    assert len(files) == len(json.loads(output)["files"]) - 1
     assert {"front-sweep.png", "front-sweep.pdf", "methods-sweep.csv", "scores-suite.tex"} <= set(
         files
     )
@@ -515,7 +524,7 @@ def test_the_command_writes_page_figures_and_tables(folders, images, tmp_path, r
     table = pd.read_csv(tmp_path / "f/methods-sweep.csv")
     assert table["method"].tolist() == ["original", "global", "glocal"]
     assert r"\$" in (tmp_path / "f/scores-suite.tex").read_text(encoding="utf-8") or len(
-        json.loads(told)["warnings"]
+        json.loads(output)["warnings"]
     )
 
 
@@ -565,8 +574,11 @@ def test_the_page_opens_whole_and_accessible(visit, scheme, width):
     assert tab.evaluate("window.hurt") is None
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert tab.locator(".chart svg, .chart canvas").count() == tab.locator(".chart").count()
-    found = axe.run(tab).response["violations"]
-    assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found] == []
+    violations = axe.run(tab).response["violations"]
+    assert [
+        (violation["id"], [node["html"][:200] for node in violation["nodes"]])
+        for violation in violations
+    ] == []
 
 
 @pytest.mark.nightly
@@ -579,8 +591,8 @@ def test_a_name_that_is_looked_for_is_found(visit):
     before = place.locator("canvas").evaluate("canvas => canvas.toDataURL()")
     place.locator("input").press_sequentially("object 1")
     tab.wait_for_timeout(300)
-    found = place.locator("canvas").evaluate("canvas => canvas.toDataURL()")
-    assert found != before
+    marked = place.locator("canvas").evaluate("canvas => canvas.toDataURL()")
+    assert marked != before
     place.locator("select").select_option(index=0)
     tab.wait_for_timeout(300)
-    assert place.locator("canvas").evaluate("canvas => canvas.toDataURL()") != found
+    assert place.locator("canvas").evaluate("canvas => canvas.toDataURL()") != marked

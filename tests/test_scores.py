@@ -55,12 +55,12 @@ def test_the_metrics_of_all_results_are_those_of_the_docs():
         [re.findall(r"`([^`]+)`", cell) for cell in line.split("|")[1:4]]
         for line in block.splitlines()[2:]
     ]
-    told = {(task, metric) for (task,), metrics, _ in lines for metric in metrics}
+    documented = {(task, metric) for (task,), metrics, _ in lines for metric in metrics}
     scores = [score for result in results(np.random.default_rng(0)) for score in result.scores]
-    assert {(score.task, score.metric) for score in scores} == told
+    assert {(score.task, score.metric) for score in scores} == documented
     settings = {(task, name) for (task,), _, names in lines for name in names}
-    given = {(score.task, name) for score in scores for name in score.settings}
-    assert given == settings
+    returned = {(score.task, name) for score in scores for name in score.settings}
+    assert returned == settings
 
 
 def test_the_first_score_is_the_mean_of_the_units():

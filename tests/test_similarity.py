@@ -44,13 +44,13 @@ def test_many_objects_score_like_few(kind):
     """Pairs multiplied one by one, as among 20,000 objects, are the entries of the Gram matrix, and
     tied alike.
     """
-    found = of_pairs(EMBEDDING, ANSWERS, PAIRS, kind)
+    result = of_pairs(EMBEDDING, ANSWERS, PAIRS, kind)
     far = np.concatenate([EMBEDDING, np.zeros((20_000, 3))])
-    np.testing.assert_allclose(of_pairs(far, ANSWERS, PAIRS, kind), found, atol=1e-15)
-    for ours, theirs in zip(
+    np.testing.assert_allclose(of_pairs(far, ANSWERS, PAIRS, kind), result, atol=1e-15)
+    for ours, reference in zip(
         scored(far, ANSWERS, kind), scored(EMBEDDING, ANSWERS, kind), strict=True
     ):
-        np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(ours, reference)
 
 
 def test_loss_equals_minus_log_softmax():
@@ -58,8 +58,8 @@ def test_loss_equals_minus_log_softmax():
     similarities.
     """
     pairs = RNG.normal(size=(50, 3))
-    wanted = [-math.log(math.exp(s[0]) / sum(math.exp(v) for v in s)) for s in pairs]
-    np.testing.assert_allclose(choice_loss(pairs), wanted, rtol=1e-13)
+    expected = [-math.log(math.exp(s[0]) / sum(math.exp(v) for v in s)) for s in pairs]
+    np.testing.assert_allclose(choice_loss(pairs), expected, rtol=1e-13)
     huge = np.array([[1e4, -1e4, 5.0], [-1e4, 1e4, 5.0], [0.0, 0.0, 5.0]])
     np.testing.assert_allclose(choice_loss(huge.T), [0.0, 2e4, math.log(3)])
 
@@ -76,16 +76,18 @@ def test_many_dimensions_break_no_tie(kind, scale):
     Z[[3, 9]] = Z[0]
     v = rng.normal(size=2000)
     mirrored = scale * (Z - 2 * np.outer(Z @ v, v) / (v @ v))
-    for ours, theirs in zip(scored(Z, ANSWERS, kind), scored(mirrored, ANSWERS, kind), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    for ours, reference in zip(
+        scored(Z, ANSWERS, kind), scored(mirrored, ANSWERS, kind), strict=True
+    ):
+        np.testing.assert_array_equal(ours, reference)
     assert scored(Z, ANSWERS, kind)[1].any()
 
 
 def test_the_choice_is_shared_among_the_highest():
     """Each of k highest pairs gets 1/k, the others nothing; the shares of an answer add up to 1."""
     pairs = np.array([[3.0, 2.0, 1.0], [3.0, 2.0, 2.0], [1.0, 2.0, 2.0]])
-    wanted = [[1 / 2, 1 / 3, 0], [1 / 2, 1 / 3, 1 / 2], [0, 1 / 3, 1 / 2]]
-    np.testing.assert_allclose(choice(pairs.T, 1e-12), np.array(wanted).T)
+    expected = [[1 / 2, 1 / 3, 0], [1 / 2, 1 / 3, 1 / 2], [0, 1 / 3, 1 / 2]]
+    np.testing.assert_allclose(choice(pairs.T, 1e-12), np.array(expected).T)
 
 
 def test_snapped_values_are_equal_where_neighbours_are_near():
@@ -97,7 +99,7 @@ def test_snapped_values_are_equal_where_neighbours_are_near():
     order = rng.permutation(300)
     noisy = (levels + rng.uniform(-1e-13, 1e-13, size=300))[order]
     assert len(np.unique(noisy)) > 250
-    found = snap_ties(noisy, 3e-13)
-    assert len(np.unique(found)) == 50
-    np.testing.assert_allclose(found, levels[order], atol=2e-13)
+    result = snap_ties(noisy, 3e-13)
+    assert len(np.unique(result)) == 50
+    np.testing.assert_allclose(result, levels[order], atol=2e-13)
     np.testing.assert_array_equal(snap_ties(noisy, 0.0), noisy)

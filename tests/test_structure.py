@@ -30,8 +30,8 @@ def test_neighbours_come_nearest_first_as_in_scikit_learn():
     """The order of the neighbours is that of scikit-learn's search, also of more images than are
     searched at once.
     """
-    many = np.random.default_rng(3).normal(size=(1500, 4))
-    for rows in (Z, many):
+    large = np.random.default_rng(3).normal(size=(1500, 4))
+    for rows in (Z, large):
         search = NearestNeighbors(n_neighbors=13, metric="cosine", algorithm="brute").fit(rows)
         np.testing.assert_array_equal(neighbours(rows, 12), search.kneighbors(rows)[1][:, 1:])
         P = neighbourhoods(rows, 12).tocoo()
@@ -60,8 +60,11 @@ def loop_shares(signs, k):
     P = np.zeros((n, n))
     for i in range(n):
         dots = {j: int(signs[i] @ signs[j]) for j in range(n) if j != i}
-        for j, own in dots.items():
-            nearer, tied = sum(s > own for s in dots.values()), sum(s == own for s in dots.values())
+        for j, similarity in dots.items():
+            nearer, tied = (
+                sum(s > similarity for s in dots.values()),
+                sum(s == similarity for s in dots.values()),
+            )
             P[i, j] = min(1, max(0, (k - nearer) / tied))
     return P
 
@@ -74,9 +77,9 @@ def test_a_rotation_of_binary_features_keeps_everything(kind, p):
     """
     binary = np.random.default_rng(p).integers(0, 2, size=(150, p)).astype(float)
     binary[::7] = binary[1]
-    found = structure(binary, 3 * binary @ isometries(p)[kind])
-    assert found.neighbours_kept == pytest.approx(1, rel=1e-12)
-    assert (found.rdm_spearman, found.cka) == pytest.approx((1, 1))
+    result = structure(binary, 3 * binary @ isometries(p)[kind])
+    assert result.neighbours_kept == pytest.approx(1, rel=1e-12)
+    assert (result.rdm_spearman, result.cka) == pytest.approx((1, 1))
 
 
 @pytest.mark.parametrize("k", [1, 5, 10, 59])
@@ -110,13 +113,13 @@ def test_a_collapsed_transform_scores_chance(kind):
     for before, after in ((X, C), (C, X), (C, C)):
         assert neighbours_kept(before, after, 10) == pytest.approx(10 / 59, rel=1e-12)
         with pytest.warns(CollapseWarning, match="those of chance"):
-            found = structure(before, after)
-        assert (found.neighbours_kept, found.low, found.high) == (
+            result = structure(before, after)
+        assert (result.neighbours_kept, result.low, result.high) == (
             pytest.approx(10 / 59),
             None,
             None,
         )
-        assert (found.cka, found.rdm_spearman) == (0, 0)
+        assert (result.cka, result.rdm_spearman) == (0, 0)
 
 
 def test_what_is_spread_is_not_collapsed():
@@ -158,31 +161,31 @@ def test_rdms_are_compared_by_ranks_in_a_sample(monkeypatch):
     """Spearman over all pairs is scipy's on its own cosine distances; of many images a seeded
     sample is compared.
     """
-    wanted = spearmanr(pdist(X, "cosine"), pdist(Z, "cosine")).statistic
-    assert rdm_spearman(X, Z) == pytest.approx(wanted, rel=1e-9)
+    expected = spearmanr(pdist(X, "cosine"), pdist(Z, "cosine")).statistic
+    assert rdm_spearman(X, Z) == pytest.approx(expected, rel=1e-9)
     rows = np.sort(np.random.RandomState(7).permutation(60)[:25])
-    wanted = rdm_spearman(X[rows], Z[rows])
+    expected = rdm_spearman(X[rows], Z[rows])
     monkeypatch.setattr("glocal.evaluation.structure._MAX_COMPARED", 25)
-    assert rdm_spearman(X, Z, seed=7) == pytest.approx(wanted, rel=1e-12)
+    assert rdm_spearman(X, Z, seed=7) == pytest.approx(expected, rel=1e-12)
 
 
 def test_structure_gathers_the_measures():
     """Each field is the value of the function of its name, the interval is over images, permuted
     images are chance.
     """
-    found = structure(X, Z, k=7)
-    assert found.neighbours_kept == neighbours_kept(X, Z, 7) == kept_by_image(Z, X, 7).mean()
+    result = structure(X, Z, k=7)
+    assert result.neighbours_kept == neighbours_kept(X, Z, 7) == kept_by_image(Z, X, 7).mean()
     before, after = (neighbourhoods(rows, 7) for rows in (X, Z))
     np.testing.assert_array_equal(
         kept_by_image(X, Z, 7, before=before, after=after), kept_by_image(X, Z, 7)
     )
-    assert found.low < found.neighbours_kept < found.high
-    assert (found.cka, found.rdm_spearman) == (cka(X, Z), rdm_spearman(X, Z))
+    assert result.low < result.neighbours_kept < result.high
+    assert (result.cka, result.rdm_spearman) == (cka(X, Z), rdm_spearman(X, Z))
     rng = np.random.default_rng(1)
-    many = rng.normal(size=(300, 9))
-    found = structure(many, many[rng.permutation(300)])
-    assert found.low <= 10 / 299 <= found.high
-    assert max(abs(found.cka), abs(found.rdm_spearman)) < 0.06
+    X_large = rng.normal(size=(300, 9))
+    result = structure(X_large, X_large[rng.permutation(300)])
+    assert result.low <= 10 / 299 <= result.high
+    assert max(abs(result.cka), abs(result.rdm_spearman)) < 0.06
 
 
 def test_bad_input_is_refused(as_a_user):

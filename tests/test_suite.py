@@ -147,14 +147,14 @@ def test_every_score_is_that_of_its_function(rows, made, folder):
     assert (row["value"], row["low"], row["high"], row["n"]) == pytest.approx(
         (after.accuracy, after.low, after.high, after.n), abs=1e-6
     )
-    less = after.units.less(before.units)
+    difference = after.units.less(before.units)
     assert (gain["value"], gain["low"], gain["high"]) == pytest.approx(
-        (less.mean, *less.interval()), abs=1e-6
+        (difference.mean, *difference.interval()), abs=1e-6
     )
     images, labels = made.local.matrix[60:], made.local_category[60:] // 6
     X = made.objects.standardization(images, "float64")
-    given, centred = LinearTransform.load(folder / "w.npz"), baseline("centred", made.objects)
-    for name, arm in {"global": transform, "given": given, "centred": centred}.items():
+    pretrained, centred = LinearTransform.load(folder / "w.npz"), baseline("centred", made.objects)
+    for name, arm in {"global": transform, "given": pretrained, "centred": centred}.items():
         Z = arm.apply(images.astype(float))
         few = few_shot(Z, labels, Z, labels, shots=2, draws=4, probe="ncm", leave_out_shots=True)
         assert row_of(rows, "few", name, "accuracy_ncm")["value"] == pytest.approx(few.accuracy)
@@ -171,8 +171,8 @@ def test_the_p_values_of_a_suite_are_corrected_together(rows):
     assert set(compared["task"]) == set(TASKS)
     assert set(compared["transform"]) == set(ARMS[1:])
     assert set(compared[compared["p"].isna()]["task"]) == {"local"}
-    known = rows[rows["p"].notna()]
-    assert known["p_holm"].tolist() == pytest.approx(holm(known["p"].tolist()))
+    tested = rows[rows["p"].notna()]
+    assert tested["p_holm"].tolist() == pytest.approx(holm(tested["p"].tolist()))
 
 
 def test_the_table_has_a_line_for_each_arm_and_a_column_for_each_task(rows, result):
@@ -211,11 +211,11 @@ def test_what_is_done_is_not_done_again(result, out, folder, tmp_path, monkeypat
         assert run_suite(Plan.load(folder / "more.toml"), again).n_kept == len(ARMS) * (
             len(TASKS) - 1
         )
-    one = again / "cells/net/global/rdm.npz"
-    one.write_bytes(one.read_bytes()[:100])
+    cell = again / "cells/net/global/rdm.npz"
+    cell.write_bytes(cell.read_bytes()[:100])
     with pytest.raises(FileError, match="rdm"):
         run_suite(plan, again)
-    one.unlink()
+    cell.unlink()
     monkeypatch.setattr("glocal.suite.sources.__version__", "0.0.1")
     assert run_suite(plan, again).n_kept == 0
     assert (again / "rows.jsonl").read_bytes() == before
@@ -268,14 +268,14 @@ def test_a_killed_suite_goes_on(folder, result, out, tmp_path, started):
         time.sleep(0.005)
     process.kill()
     process.wait()
-    done = len(list(again.glob("cells/*/*/[!.]*.npz")))
-    found = run_suite(Plan.load(folder / "suite.toml"), again)
-    assert found.n_kept == done
-    told = [
-        {(one.transform, one.task, one.metric): one.value for one in scores}
-        for scores in (found.scores, result.scores)
+    n_finished = len(list(again.glob("cells/*/*/[!.]*.npz")))
+    resumed = run_suite(Plan.load(folder / "suite.toml"), again)
+    assert resumed.n_kept == n_finished
+    values = [
+        {(score.transform, score.task, score.metric): score.value for score in scores}
+        for scores in (resumed.scores, result.scores)
     ]
-    assert told[0] == pytest.approx(told[1], abs=1e-4, nan_ok=True)
+    assert values[0] == pytest.approx(values[1], abs=1e-4, nan_ok=True)
 
 
 def test_the_command_shows_the_table(result, out, folder, capsys):
@@ -286,9 +286,9 @@ def test_the_command_shows_the_table(result, out, folder, capsys):
     assert "fold 0 of 3" in shown
     assert "centred" in shown
     assert execute([*command, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["cells_kept"] == len(ARMS) * len(TASKS)
-    assert len(told["rows"]) == len(read_rows(out / "rows.jsonl"))
+    output = json.loads(capsys.readouterr().out)
+    assert output["cells_kept"] == len(ARMS) * len(TASKS)
+    assert len(output["rows"]) == len(read_rows(out / "rows.jsonl"))
     assert (out / "table.csv").read_text().startswith("network,arm,heldout,")
 
 
@@ -397,10 +397,10 @@ def test_answers_about_objects_without_features_are_counted(made, tmp_path):
     )
     n_dropped = int((made.answers.objects >= len(made.objects) - 12).any(axis=1).sum())
     with pytest.warns(DataWarning, match=f"{n_dropped} of 12000 answers"):
-        found = run_suite(Plan.load(tmp_path / "suite.toml"), tmp_path / "s")
+        result = run_suite(Plan.load(tmp_path / "suite.toml"), tmp_path / "s")
     record = LinearTransform.load(tmp_path / "s/transforms/net/global.npz").meta["fit"]
     assert record["n_dropped"] == n_dropped
-    assert {score.split for score in found.scores} == {"net/images.npy"}
+    assert {score.split for score in result.scores} == {"net/images.npy"}
 
 
 def test_an_rdm_whose_objects_may_be_others_is_said(made, tmp_path):
